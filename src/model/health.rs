@@ -1,0 +1,1 @@
+//! The health state machine: pure, synchronous, without a clock.

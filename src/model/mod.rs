@@ -1,0 +1,16 @@
+//! The words of Portolan as plain types: no I/O, no async runtime, no clock of their own.
+//!
+//! Everything that crosses a boundary between two other modules is spelled here. Depends on nothing else in the crate.
+
+pub mod check;
+mod check_json;
+pub mod health;
+pub mod name;
+pub mod outcome;
+pub mod ports;
+pub mod selection;
+pub mod service;
+pub mod text;
+pub mod time;
+pub mod url;
+pub mod version;

@@ -1,0 +1,195 @@
+//! The traits between parts that must not know each other; `app.rs` plugs one side into the other.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use uuid::Uuid;
+
+use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
+use super::outcome::Outcome;
+use super::service::{InstanceSpec, Owner, Service};
+use super::url::EndpointUrl;
+
+/// Who asks, as far as ownership goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Becomes the owner of what it registers.
+    pub owner: Owner,
+    /// May change what others own.
+    pub admin: bool,
+}
+
+/// A validated register call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Namespace.
+    pub namespace: Namespace,
+    /// Service.
+    pub service: ServiceName,
+    /// Instance; `default` unless given.
+    pub instance: InstanceName,
+    /// Its content.
+    pub spec: InstanceSpec,
+}
+
+impl Registration {
+    /// Namespace and name.
+    pub fn key(&self) -> ServiceKey {
+        ServiceKey::new(&self.namespace, &self.service)
+    }
+}
+
+/// What a register call did.
+#[derive(Debug, Clone)]
+pub struct Registered {
+    /// The service as it is now.
+    pub service: Arc<Service>,
+    /// The instance's generation, for `If-Match` on its removal.
+    pub generation: u64,
+    /// Whether it only repeated what was known (not counted by the rate limit).
+    pub renewed: bool,
+    /// Whether it changed the URL of an instance that was healthy.
+    pub replaced_healthy: bool,
+}
+
+/// Which service a removal means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceRef {
+    /// By id.
+    Id(Uuid),
+    /// By place.
+    Key(ServiceKey),
+}
+
+/// A deregister call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// The service.
+    pub service: ServiceRef,
+    /// One instance of it, or the whole.
+    pub instance: Option<InstanceName>,
+    /// Whether the whole may go though it has several instances.
+    pub all: bool,
+    /// Only this generation of the instance.
+    pub if_generation: Option<u64>,
+}
+
+/// Why a write was refused. Each is one HTTP answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Nothing of that id or name.
+    #[error("Service not found")]
+    ServiceNotFound,
+    /// The service is there, the instance is not.
+    #[error("Instance not found")]
+    InstanceNotFound,
+    /// Another's.
+    #[error("this instance belongs to another owner; use its owner's token or one with the admin scope")]
+    NotOwner,
+    /// A custom resource's.
+    #[error("this service comes from a manifest; change it with kubectl")]
+    ManifestOwned,
+    /// `MAX_SERVICES`.
+    #[error("{0} services are registered, the most that MAX_SERVICES allows; deregister one or raise it")]
+    TooManyServices(usize),
+    /// `MAX_INSTANCES`.
+    #[error("{0} instances are registered, the most that PORTOLAN_MAX_INSTANCES allows; deregister one or raise it")]
+    TooManyInstances(usize),
+    /// 256.
+    #[error("a service has at most {0} instances; deregister one")]
+    ServiceFull(usize),
+    /// Several instances, none named, no `all`.
+    #[error("the service has {0} instances; name one, or add ?all=true to remove them all")]
+    HasInstances(usize),
+    /// `If-Match` names an older generation.
+    #[error("the instance was registered again since (generation {current}); nothing was removed")]
+    StaleGeneration {
+        /// The generation now.
+        current: u64,
+    },
+    /// No space left.
+    #[error("the disk of the store is full; nothing was changed; reads go on")]
+    DiskFull,
+    /// The writer's queue is full.
+    #[error("too many writes are waiting; try again")]
+    Busy,
+    /// The server is stopping.
+    #[error("the server is shutting down; try again")]
+    Closed,
+    /// The store failed otherwise; the detail is in the log.
+    #[error("the store could not be written: {0}")]
+    Store(String),
+}
+
+/// Where a registration becomes durable: the store (standalone) or the Kubernetes API (cluster).
+pub trait Registrar: Send + Sync + 'static {
+    /// Adds, changes or renews an instance. Resolves once it is durable and visible to the next read here.
+    fn register(
+        &self,
+        registration: Registration,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Registered, WriteError>>;
+    /// Removes an instance or a service. Resolves once that is durable and visible.
+    fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>>;
+}
+
+/// Why no on-demand check was made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckNowError {
+    /// Gone meanwhile.
+    #[error("Service not found")]
+    NotFound,
+    /// The address's budget or the prober's slots are spent.
+    #[error(
+        "this address is probed as often as PORTOLAN_PROBE_PER_ADDRESS allows; try again in {retry_after_seconds} s"
+    )]
+    OverBudget {
+        /// Seconds, ≥ 1.
+        retry_after_seconds: u64,
+    },
+    /// The prober does not run here.
+    #[error("the prober is not running; try again")]
+    Unavailable,
+}
+
+/// One instance's on-demand result.
+#[derive(Debug, Clone)]
+pub struct CheckedNow {
+    /// The instance.
+    pub instance: InstanceName,
+    /// The probe; none where the instance has no check.
+    pub outcome: Option<Outcome>,
+    /// Whether a flap hold kept a pass from showing.
+    pub held: bool,
+}
+
+/// A check made now, on request: it overrides thresholds, never a flap hold. Resolves once its effect is visible to the next read.
+pub trait OnDemand: Send + Sync + 'static {
+    /// Probes every instance of the service, joining probes in flight.
+    fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>>;
+}
+
+/// The address policy as far as it can be told without DNS.
+pub trait AddressGate: Send + Sync + 'static {
+    /// Refuses a URL whose host is a denied address or whose port is a denied one.
+    ///
+    /// # Errors
+    /// A sentence that names the address, the rule, and the setting that would allow it.
+    fn admit(&self, url: &EndpointUrl) -> Result<(), String>;
+}
+
+/// Whether this process probes and writes; standalone always does.
+pub trait Leadership: Send + Sync + 'static {
+    /// Asked right before each write and each probe.
+    fn leads(&self) -> bool;
+}
+
+/// Standalone: there is nobody else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AlwaysLeads;
+
+impl Leadership for AlwaysLeads {
+    fn leads(&self) -> bool {
+        true
+    }
+}

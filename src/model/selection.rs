@@ -1,0 +1,1 @@
+//! Which services and instances a reader asked for.

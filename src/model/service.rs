@@ -1,0 +1,197 @@
+//! Services and their instances, as everything after validation sees them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::check::{Check, Plan};
+use super::name::{InstanceName, ServiceKey};
+use super::outcome::{Health, Reason};
+use super::time::UnixMs;
+use super::url::EndpointUrl;
+
+/// Most instances of one service.
+pub const MAX_INSTANCES_PER_SERVICE: usize = 256;
+/// Longest version, in characters.
+pub const MAX_VERSION: usize = 64;
+/// Longest description, in characters.
+pub const MAX_DESCRIPTION: usize = 1024;
+/// Most metadata entries of one instance.
+pub const MAX_METADATA: usize = 64;
+/// Longest metadata key, in characters.
+pub const MAX_METADATA_KEY: usize = 63;
+/// Longest metadata value, in characters.
+pub const MAX_METADATA_VALUE: usize = 1024;
+/// Longest zone, in characters.
+pub const MAX_ZONE: usize = 63;
+/// Largest weight; 0 drains.
+pub const MAX_WEIGHT: u16 = 1000;
+/// Weight where none is given.
+pub const DEFAULT_WEIGHT: u16 = 100;
+
+/// Where a service came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Registered over HTTP.
+    Rest,
+    /// Applied as a custom resource.
+    Manifest,
+}
+
+impl Source {
+    /// The word in JSON and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Manifest => "manifest",
+        }
+    }
+}
+
+/// Who registered an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Owner {
+    /// Nobody in particular: auth was off.
+    Anonymous,
+    /// A token's issuer (may be empty) and subject.
+    Token {
+        /// The `iss` claim, empty when absent.
+        issuer: Arc<str>,
+        /// The `sub` claim.
+        subject: Arc<str>,
+    },
+}
+
+impl Owner {
+    /// The stored form: `anonymous`, or `token:<issuer>\n<subject>` (neither can hold a line break).
+    pub fn to_stored(&self) -> String {
+        match self {
+            Self::Anonymous => "anonymous".to_owned(),
+            Self::Token { issuer, subject } => format!("token:{issuer}\n{subject}"),
+        }
+    }
+
+    /// Reads the stored form; anything else is `None`.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        if text == "anonymous" {
+            return Some(Self::Anonymous);
+        }
+        let (issuer, subject) = text.strip_prefix("token:")?.split_once('\n')?;
+        Some(Self::Token { issuer: issuer.into(), subject: subject.into() })
+    }
+}
+
+/// What a registration says of one instance. Equal content means a renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceSpec {
+    /// Where it is reached.
+    pub base_url: EndpointUrl,
+    /// Where it is probed.
+    pub health_url: Option<EndpointUrl>,
+    /// How it is probed.
+    pub check: Check,
+    /// Its version; any text, matched as semver where it is one.
+    pub version: String,
+    /// A sentence for people.
+    pub description: String,
+    /// Labels for selection.
+    pub metadata: BTreeMap<String, String>,
+    /// 0 to 1000; 0 = drained.
+    pub weight: u16,
+    /// Failure domain; empty when unknown.
+    pub zone: String,
+}
+
+impl InstanceSpec {
+    /// What probing it means; [`Plan::Unchecked`] where kind and URLs do not fit (refused at registration).
+    pub fn plan(&self, default_interval: Duration) -> Plan {
+        self.check.plan(&self.base_url, self.health_url.as_ref(), default_interval).unwrap_or(Plan::Unchecked)
+    }
+
+    /// Whether the change from `old` asks for a new generation: another URL or another check.
+    pub fn probes_differ(&self, old: &Self) -> bool {
+        self.base_url != old.base_url || self.health_url != old.health_url || self.check != old.check
+    }
+}
+
+/// One address of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// The store's row; stable for the instance's life.
+    pub id: InstanceId,
+    /// Its name.
+    pub name: InstanceName,
+    /// What was registered.
+    pub spec: Arc<InstanceSpec>,
+    /// Who registered it.
+    pub owner: Owner,
+    /// Grows when its URL or check changes; an outcome of an older one is dropped. Unique over the store's life.
+    pub generation: u64,
+    /// First registered.
+    pub created_at: UnixMs,
+    /// Its health.
+    pub health: Health,
+    /// Why.
+    pub reason: Reason,
+    /// Since when, wall clock.
+    pub since: UnixMs,
+}
+
+/// The store's integer key of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InstanceId(pub i64);
+
+/// A named thing in a namespace, with its instances in order of name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// UUIDv7, given at the first registration.
+    pub id: Uuid,
+    /// Namespace and name.
+    pub key: ServiceKey,
+    /// Where it came from.
+    pub source: Source,
+    /// First registered.
+    pub registered_at: UnixMs,
+    /// Last change that a reader could notice.
+    pub updated_at: UnixMs,
+    /// The revision of that change.
+    pub revision: u64,
+    /// 1 to 256, by name.
+    pub instances: Vec<Instance>,
+}
+
+impl Service {
+    /// Healthy if any instance is, unhealthy if none is and one is unhealthy, else unknown.
+    pub fn health(&self) -> Health {
+        if self.instances.iter().any(|i| i.health == Health::Healthy) {
+            Health::Healthy
+        } else if self.instances.iter().any(|i| i.health == Health::Unhealthy) {
+            Health::Unhealthy
+        } else {
+            Health::Unknown
+        }
+    }
+
+    /// The instance that speaks for the service's addresses: the first healthy one by (weight descending, name), else the first so.
+    /// A drained one only when there is no other.
+    pub fn front(&self) -> Option<&Instance> {
+        let order = |i: &&Instance| {
+            (i.health != Health::Healthy || i.spec.weight == 0, std::cmp::Reverse(i.spec.weight), i.name.clone())
+        };
+        self.instances.iter().min_by_key(order)
+    }
+
+    /// The newest-created instance: its version, description, metadata and check stand for the service's.
+    pub fn newest(&self) -> Option<&Instance> {
+        self.instances.iter().max_by_key(|i| (i.created_at, i.id))
+    }
+
+    /// The instance of that name.
+    pub fn instance(&self, name: &str) -> Option<&Instance> {
+        self.instances.iter().find(|i| i.name.as_str() == name)
+    }
+}

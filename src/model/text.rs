@@ -1,0 +1,71 @@
+//! Foreign text: what may be stored, and how it is shown harmless.
+
+/// Whether `c` can move a cursor, hide text or break a line: controls, bidirectional overrides, separators, invisible joiners.
+pub fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{061c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Why a registered string is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// Longer than its bound.
+    #[error("at most {max} characters, this has {len}")]
+    TooLong {
+        /// Most characters allowed.
+        max: usize,
+        /// Characters found.
+        len: usize,
+    },
+    /// Holds a character that [`is_hostile`].
+    #[error("control, bidirectional and line-separator characters are refused; found U+{0:04X}")]
+    Hostile(u32),
+}
+
+/// Accepts a registered string of at most `max` characters without hostile ones.
+///
+/// # Errors
+/// [`TextError`] naming the first thing that is wrong.
+pub fn accept(text: &str, max: usize) -> Result<(), TextError> {
+    let len = text.chars().count();
+    if len > max {
+        return Err(TextError::TooLong { max, len });
+    }
+    match text.chars().find(|c| is_hostile(*c)) {
+        Some(c) => Err(TextError::Hostile(c as u32)),
+        None => Ok(()),
+    }
+}
+
+/// `text` with every hostile character written as `\u{…}` and cut to `max` characters, for terminals, logs and events.
+pub fn escape(text: &str, max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(max * 4));
+    for (n, c) in text.chars().enumerate() {
+        if n == max {
+            out.push('…');
+            break;
+        }
+        if is_hostile(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_what_a_terminal_would_obey() {
+        assert_eq!(escape("a\u{1b}[2Jb\u{202e}c", 100), "a\\u{1b}[2Jb\\u{202e}c");
+        assert_eq!(escape("abcdef", 3), "abc…");
+        assert!(accept("plain – text", 20).is_ok());
+        assert!(accept("line\nbreak", 20).is_err());
+        assert!(accept("sep\u{2028}", 20).is_err());
+    }
+}

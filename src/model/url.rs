@@ -1,0 +1,261 @@
+//! The addresses that a registration may carry.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+/// Longest URL, in bytes.
+pub const MAX_URL: usize = 512;
+
+/// Why a text is no endpoint URL. Each variant says what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Not a URL with a host.
+    #[error("expected scheme://host[:port][/path], for example http://10.0.0.5:8080")]
+    Malformed,
+    /// Longer than [`MAX_URL`].
+    #[error("at most {MAX_URL} bytes")]
+    TooLong,
+    /// Holds white space or a control character.
+    #[error("white space, control and bidirectional characters are refused")]
+    Hostile,
+    /// Credentials in a URL would be stored and shown.
+    #[error("user names and passwords in URLs are refused; give the address alone")]
+    UserInfo,
+    /// A scheme without a well-known port needs one.
+    #[error("scheme {0} needs an explicit port from 1 to 65535")]
+    NoPort(String),
+    /// Not a scheme that a probe can speak.
+    #[error("a health URL is http, https, tcp, grpc or grpcs, not {0}")]
+    NotProbeable(String),
+    /// A fragment never reaches a server.
+    #[error("a fragment (#…) never reaches the server; leave it out")]
+    Fragment,
+}
+
+/// What is spoken at an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// Plain HTTP/1.1, port 80 unless given.
+    Http,
+    /// HTTP/1.1 over TLS, port 443 unless given.
+    Https,
+    /// A TCP port, nothing said about what it speaks.
+    Tcp,
+    /// gRPC over plain HTTP/2.
+    Grpc,
+    /// gRPC over TLS.
+    Grpcs,
+    /// Any other (`postgres`, `amqp`, …): discoverable, and checked by tcp alone.
+    Other(String),
+}
+
+impl Scheme {
+    fn parse(text: &str) -> Self {
+        match text {
+            "http" => Self::Http,
+            "https" => Self::Https,
+            "tcp" => Self::Tcp,
+            "grpc" => Self::Grpc,
+            "grpcs" => Self::Grpcs,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+
+    /// The word before `://`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Tcp => "tcp",
+            Self::Grpc => "grpc",
+            Self::Grpcs => "grpcs",
+            Self::Other(other) => other,
+        }
+    }
+
+    fn default_port(&self) -> Option<u16> {
+        match self {
+            Self::Http => Some(80),
+            Self::Https => Some(443),
+            _ => None,
+        }
+    }
+}
+
+/// A host: a name to resolve, or an address. Hex, octal, decimal and short spellings of IPv4 are already decoded to [`Host::Ip`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A DNS name, lower case, IDNA-encoded.
+    Name(String),
+    /// An address literal.
+    Ip(IpAddr),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
+            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+        }
+    }
+}
+
+/// A checked URL: the text as it was given, and its parts. Two are equal when their texts are.
+#[derive(Debug, Clone)]
+pub struct EndpointUrl {
+    text: String,
+    scheme: Scheme,
+    host: Host,
+    port: u16,
+    target: String,
+}
+
+impl PartialEq for EndpointUrl {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for EndpointUrl {}
+
+impl EndpointUrl {
+    /// Reads a base URL: any scheme, with an explicit port where the scheme has no well-known one.
+    ///
+    /// # Errors
+    /// [`UrlError`] saying what to write instead.
+    pub fn base(text: &str) -> Result<Self, UrlError> {
+        if text.len() > MAX_URL {
+            return Err(UrlError::TooLong);
+        }
+        if text.chars().any(|c| c.is_whitespace() || super::text::is_hostile(c)) {
+            return Err(UrlError::Hostile);
+        }
+        let url = url::Url::parse(text).map_err(|_| UrlError::Malformed)?;
+        if !text.contains("://") {
+            return Err(UrlError::Malformed);
+        }
+        if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
+            return Err(UrlError::UserInfo);
+        }
+        if url.fragment().is_some() {
+            return Err(UrlError::Fragment);
+        }
+        let host = parse_host(url.host_str().ok_or(UrlError::Malformed)?)?;
+        let scheme = Scheme::parse(url.scheme());
+        let port = url.port().or(scheme.default_port()).filter(|port| *port > 0);
+        let port = port.ok_or_else(|| UrlError::NoPort(scheme.as_str().to_owned()))?;
+        let path = if url.path().is_empty() { "/" } else { url.path() };
+        let target = url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        Ok(Self { text: text.to_owned(), scheme, host, port, target })
+    }
+
+    /// Reads a health URL: a scheme that a probe speaks.
+    ///
+    /// # Errors
+    /// [`UrlError`] saying what to write instead.
+    pub fn health(text: &str) -> Result<Self, UrlError> {
+        let url = Self::base(text)?;
+        match url.scheme {
+            Scheme::Other(scheme) => Err(UrlError::NotProbeable(scheme)),
+            _ => Ok(url),
+        }
+    }
+
+    /// The text as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What is spoken there.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// Where it is.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The port, 1 to 65535.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The request target: path and query, starting with `/`.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The text without its query, for logs and evidence: a query may hold a key.
+    pub fn redacted(&self) -> String {
+        self.text.split_once('?').map_or_else(|| self.text.clone(), |(before, _)| format!("{before}?…"))
+    }
+}
+
+fn authority(text: &str) -> &str {
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    rest.split(['/', '?', '#', '\\']).next().unwrap_or("")
+}
+
+/// `Url` leaves hosts of non-special schemes alone, so every host goes through the WHATWG host parser, which decodes all
+/// spellings of IPv4.
+fn parse_host(text: &str) -> Result<Host, UrlError> {
+    match url::Host::parse(text).map_err(|_| UrlError::Malformed)? {
+        url::Host::Domain(name) => Ok(Host::Name(name)),
+        url::Host::Ipv4(ip) => Ok(Host::Ip(ip.into())),
+        url::Host::Ipv6(ip) => Ok(Host::Ip(ip.into())),
+    }
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for EndpointUrl {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_an_address_is_decoded() {
+        for text in [
+            "http://127.0.0.1/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://0177.0.0.1/",
+            "tcp://0x7f000001:9",
+            "grpc://127.1:9",
+        ] {
+            let url = EndpointUrl::base(text).expect(text);
+            assert_eq!(url.host(), &Host::Ip("127.0.0.1".parse().expect("an address")), "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        assert_eq!(EndpointUrl::base("/relative"), Err(UrlError::Malformed));
+        assert_eq!(EndpointUrl::base("http://user:pw@h/"), Err(UrlError::UserInfo));
+        assert_eq!(EndpointUrl::base("http://@h/"), Err(UrlError::UserInfo));
+        assert_eq!(EndpointUrl::base("postgres://db.corp"), Err(UrlError::NoPort("postgres".into())));
+        assert_eq!(EndpointUrl::health("postgres://db.corp:5432"), Err(UrlError::NotProbeable("postgres".into())));
+        assert_eq!(EndpointUrl::base("http://h/\u{202e}"), Err(UrlError::Hostile));
+        assert_eq!(EndpointUrl::base("file:///etc/passwd"), Err(UrlError::Malformed));
+    }
+
+    #[test]
+    fn a_query_is_probed_but_not_shown() {
+        let url = EndpointUrl::health("http://h:1/x?key=1").expect("valid");
+        assert_eq!(url.target(), "/x?key=1");
+        assert_eq!(url.redacted(), "http://h:1/x?…");
+    }
+}

@@ -1,0 +1,1 @@
+//! Version ranges, as Cargo and npm write them.
