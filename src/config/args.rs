@@ -1,0 +1,137 @@
+//! The one declaration of every setting.
+
+use std::ffi::OsString;
+
+/// A setting as it is documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The environment variable.
+    pub env: &'static str,
+    /// The flag's words with `_` for `-`; `None` for a secret, which the command line would show to other users.
+    pub(super) field: Option<&'static str>,
+    /// The default, as a person would write it; empty for none.
+    pub default: &'static str,
+    /// What it does, in a sentence.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The flag with its dashes.
+    pub fn flag(&self) -> Option<String> {
+        self.field.map(|field| format!("--{}", field.replace('_', "-")))
+    }
+}
+
+macro_rules! settings {
+    ($($field:ident $env:literal $value:literal $default:literal $help:literal [$($extra:tt)*])+) => {
+        /// The flags of `portolan serve`, unread: [`Settings::load`](super::Settings::load) joins them with the environment.
+        #[derive(Debug, Clone, Default, clap::Args)]
+        pub struct ServeArgs {
+            $(
+                #[doc = $help]
+                #[arg(
+                    long,
+                    value_name = $value,
+                    help = concat!($help, " [env: ", $env, "] [default: ", $default, "]"),
+                    $($extra)*
+                )]
+                pub $field: Option<OsString>,
+            )+
+        }
+
+        impl ServeArgs {
+            /// What the flag was given, by its field's name.
+            pub(super) fn given(&self, field: &str) -> Option<&OsString> {
+                match field {
+                    $(stringify!($field) => self.$field.as_ref(),)+
+                    _ => None,
+                }
+            }
+        }
+
+        /// Every setting that has a flag, in the order of the README's table.
+        pub const SETTINGS: &[Setting] = &[
+            $(Setting { env: $env, field: Some(stringify!($field)), default: $default, help: $help },)+
+        ];
+    };
+}
+
+settings! {
+    server_port "SERVER_PORT" "PORT" "8080"
+        "TCP port to listen on; 0 takes any free one" []
+    bind_address "PORTOLAN_BIND_ADDRESS" "ADDRESS" "127.0.0.1 with auth off, 0.0.0.0 with auth on"
+        "Address to listen on" []
+    db_path "DB_PATH" "FILE" "./services.db"
+        "The SQLite file that holds everything; made when absent" []
+    enable_auth "ENABLE_AUTH" "BOOL" "false"
+        "Ask for a bearer token on every route that writes" [num_args = 0..=1, default_missing_value = "true"]
+    jwt_secret_file "JWT_SECRET_FILE" "FILE" "none"
+        "File with one signing secret a line: the first signs, all verify; read again when it changes" []
+    read_auth "PORTOLAN_READ_AUTH" "BOOL" "false"
+        "Ask for a token on reads too, and show only the token's namespaces" [num_args = 0..=1, default_missing_value = "true"]
+    token_max_days "PORTOLAN_TOKEN_MAX_DAYS" "DAYS" "30"
+        "Furthest expiry that a token may have, in days" []
+    log_level "LOG_LEVEL" "LEVEL" "info"
+        "trace, debug, info, warn, error or off; or directives such as info,portolan::prober=debug" []
+    log_format "PORTOLAN_LOG_FORMAT" "FORMAT" "text"
+        "Log lines as text or json" []
+    max_services "MAX_SERVICES" "COUNT" "100"
+        "Most services registered over REST; 0 is unlimited" []
+    max_instances "MAX_INSTANCES" "COUNT" "25600"
+        "Most instances over all services" []
+    health_check_interval "HEALTH_CHECK_INTERVAL" "SECONDS" "30"
+        "Seconds between the probes of an instance whose check names no interval" []
+    default_namespace "PORTOLAN_DEFAULT_NAMESPACE" "NAME" "default"
+        "Namespace of a request that names none" []
+    rate_limit_per_minute "PORTOLAN_RATE_LIMIT_PER_MINUTE" "COUNT" "60"
+        "Requests a minute that each client may make; 0 is no limit" []
+    trusted_proxies "PORTOLAN_TRUSTED_PROXIES" "CIDRS" "none"
+        "Networks of the proxies whose X-Forwarded-For is believed, separated by commas" []
+    allowed_hosts "PORTOLAN_ALLOWED_HOSTS" "HOSTS" "none"
+        "Host names besides loopback's under which a server bound to loopback may be asked, separated by commas" []
+    cors_origins "PORTOLAN_CORS_ORIGINS" "ORIGINS" "none"
+        "Origins besides loopback's whose web pages may write while auth is off, separated by commas" []
+    probe_allow "PORTOLAN_PROBE_ALLOW" "CIDRS" "none"
+        "Networks that may be probed although the default policy forbids them, separated by commas" []
+    probe_deny "PORTOLAN_PROBE_DENY" "CIDRS" "none"
+        "Networks that are never probed; wins over the allowed ones" []
+    probe_concurrency "PORTOLAN_PROBE_CONCURRENCY" "COUNT" "1024"
+        "Most probes under way at once; fewer when the system gives fewer file descriptors" []
+    probe_per_address "PORTOLAN_PROBE_PER_ADDRESS" "COUNT" "20"
+        "Most probes a second to one address, loopback exempt; the rest is delayed" []
+    ca_dir "PORTOLAN_CA_DIR" "FOLDER" "none"
+        "Folder of the CA files that a check's tls.ca may name" []
+    service_metrics "PORTOLAN_SERVICE_METRICS" "BOOL" "true"
+        "Show portolan_service_instances, a series per service and health, in /metrics" [num_args = 0..=1, default_missing_value = "true"]
+    history_days "PORTOLAN_HISTORY_DAYS" "DAYS" "30"
+        "Days that transitions are kept" []
+    shutdown_seconds "PORTOLAN_SHUTDOWN_SECONDS" "SECONDS" "10"
+        "Seconds that a shutdown may take before what is left is cut off" []
+    mode "PORTOLAN_MODE" "MODE" "standalone"
+        "How the registry runs; this build knows standalone alone" []
+}
+
+/// The variables that have no flag.
+pub(super) const SECRETS: &[Setting] = &[Setting {
+    env: "JWT_SECRET",
+    field: None,
+    default: "none",
+    help: "Secret that signs and verifies tokens, at least 32 bytes; needed with auth on unless JWT_SECRET_FILE is set",
+}];
+
+/// The variables that the client commands read.
+pub(super) const CLIENT: &[Setting] = &[
+    Setting {
+        env: "PORTOLAN_SERVER",
+        field: Some("server"),
+        default: "http://127.0.0.1:8080",
+        help: "The server that a client command asks",
+    },
+    Setting { env: "PORTOLAN_TOKEN", field: None, default: "none", help: "The token that a client command sends" },
+    Setting {
+        env: "PORTOLAN_TOKEN_FILE",
+        field: Some("token_file"),
+        default: "none",
+        help: "File with that token, read anew for every request",
+    },
+];

@@ -1,0 +1,148 @@
+//! Texts to values. Each parser's error is what was expected, for a sentence that starts with the setting's name.
+
+use std::ffi::OsStr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use tracing_subscriber::EnvFilter;
+
+use super::LogFormat;
+use crate::model::name::Namespace;
+use crate::model::text::is_hostile;
+
+/// Go's `strconv.ParseBool` spellings ([reference](https://pkg.go.dev/strconv#ParseBool)), as the seed read them.
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err("true or false (also 1, t, T, TRUE, True, 0, f, F, FALSE, False)".to_owned()),
+    }
+}
+
+pub(super) fn number(text: &str, range: RangeInclusive<u32>, what: &str) -> Result<u32, String> {
+    text.parse()
+        .ok()
+        .filter(|n| range.contains(n))
+        .ok_or_else(|| format!("{what}, a whole number from {} to {}", range.start(), range.end()))
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| {
+        let hint = if text.starts_with("tcp://") {
+            "; Kubernetes sets this variable for a Service named \"server\": set enableServiceLinks: false on the pod"
+        } else {
+            ""
+        };
+        format!("a port from 0 to 65535{hint}")
+    })
+}
+
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| "an IP address without a port, such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
+}
+
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    parts(text).map(network).collect()
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let net = text
+        .parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "networks or addresses separated by commas, such as 10.0.0.0/8,fd00::/8,192.0.2.7".to_owned())?;
+    if net.trunc() == net {
+        Ok(net)
+    } else {
+        Err(format!("{} or {}: bits beyond the prefix must be zero", net.trunc(), IpNet::from(net.addr())))
+    }
+}
+
+pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
+    parts(text).map(host).collect()
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let parsed = url::Host::parse(text).map_err(|_| String::new()).and_then(|host| match host {
+        url::Host::Domain(name) if name.contains('*') => Err(String::new()),
+        other => Ok(other.to_string()),
+    });
+    parsed.map_err(|_| "host names without port, separated by commas, such as registry.example.com".to_owned())
+}
+
+pub(super) fn origins(text: &str) -> Result<Vec<String>, String> {
+    parts(text).map(origin).collect()
+}
+
+fn origin(text: &str) -> Result<String, String> {
+    let expected = || "web origins separated by commas, such as https://ops.example.com (no path, no *)".to_owned();
+    let url = url::Url::parse(text).map_err(|_| expected())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    let web = matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.contains('*'));
+    if bare && web { Ok(url.origin().ascii_serialization()) } else { Err(expected()) }
+}
+
+pub(super) fn namespace(text: &str) -> Result<Namespace, String> {
+    text.parse().map_err(|error| format!("a name: {error}"))
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("text or json".to_owned()),
+    }
+}
+
+/// The filter's own grammar takes a misspelt level for the name of a module, so levels are checked here.
+pub(super) fn log_level(text: &str) -> Result<String, String> {
+    let level = |word: &str| {
+        ["trace", "debug", "info", "warn", "error", "off"].iter().any(|level| level.eq_ignore_ascii_case(word))
+    };
+    let known = !text.is_empty()
+        && text.split(',').all(|part| match part.trim().split_once('=') {
+            Some((module, word)) => !module.is_empty() && level(word),
+            None => level(part.trim()),
+        });
+    let usable = known && EnvFilter::builder().parse(text).is_ok();
+    usable.then(|| text.to_owned()).ok_or_else(|| {
+        "trace, debug, info, warn, error or off, or directives such as info,portolan::prober=debug".to_owned()
+    })
+}
+
+pub(super) fn mode(text: &str) -> Result<(), String> {
+    match text {
+        "standalone" => Ok(()),
+        "cluster" => Err("standalone: this build has no cluster mode yet".to_owned()),
+        _ => Err("standalone".to_owned()),
+    }
+}
+
+fn is_clean(path: &OsStr) -> bool {
+    !path.is_empty() && !path.to_string_lossy().chars().any(is_hostile)
+}
+
+pub(super) fn database(path: &OsStr) -> Result<PathBuf, String> {
+    let elsewhere = path == ":memory:" || path.as_encoded_bytes().starts_with(b"file:");
+    (is_clean(path) && !elsewhere)
+        .then(|| path.into())
+        .ok_or_else(|| "the path of a file, such as ./services.db (no URI, not in memory)".to_owned())
+}
+
+pub(super) fn file(path: &OsStr) -> Result<PathBuf, String> {
+    is_clean(path).then(|| path.into()).ok_or_else(|| "the path of a file".to_owned())
+}
+
+pub(super) fn folder(path: &OsStr) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    if path.is_dir() { Ok(path) } else { Err("a folder that exists and may be read".to_owned()) }
+}
