@@ -165,15 +165,9 @@ pub struct Service {
 }
 
 impl Service {
-    /// Healthy if any instance is, unhealthy if none is and one is unhealthy, else unknown.
+    /// The health of all its instances together.
     pub fn health(&self) -> Health {
-        if self.instances.iter().any(|i| i.health == Health::Healthy) {
-            Health::Healthy
-        } else if self.instances.iter().any(|i| i.health == Health::Unhealthy) {
-            Health::Unhealthy
-        } else {
-            Health::Unknown
-        }
+        health_of(self.instances.iter())
     }
 
     /// The instance that speaks for the service's addresses: the first healthy one by (weight descending, name), else the first so.
@@ -194,4 +188,17 @@ impl Service {
     pub fn instance(&self, name: &str) -> Option<&Instance> {
         self.instances.iter().find(|i| i.name.as_str() == name)
     }
+}
+
+/// Healthy if any instance is, unhealthy if none is and one is unhealthy, else unknown.
+pub fn health_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Health {
+    let mut health = Health::Unknown;
+    for instance in instances {
+        match instance.health {
+            Health::Healthy => return Health::Healthy,
+            Health::Unhealthy => health = Health::Unhealthy,
+            Health::Unknown => {}
+        }
+    }
+    health
 }

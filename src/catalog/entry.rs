@@ -1,0 +1,83 @@
+//! One service in the catalog, rendered once per change.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::render::{self, Rendered};
+use crate::model::outcome::{Health, Reason};
+use crate::model::service::Service;
+use crate::model::time::UnixMs;
+
+/// The moment of a service's newest probe, shared between the prober that writes it and every reader: no render, no revision.
+#[derive(Debug, Clone, Default)]
+pub struct LastCheck(Arc<AtomicI64>);
+
+impl LastCheck {
+    /// Starts from what the store knew.
+    pub fn starting(at: Option<UnixMs>) -> Self {
+        Self(Arc::new(AtomicI64::new(at.map_or(0, |t| t.0))))
+    }
+
+    /// Notes a probe.
+    pub fn note(&self, at: UnixMs) {
+        self.0.store(at.0, Ordering::Relaxed);
+    }
+
+    /// The newest probe, none before the first.
+    pub fn get(&self) -> Option<UnixMs> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(UnixMs(ms)),
+        }
+    }
+}
+
+/// A service as readers get it.
+#[derive(Debug)]
+pub struct Entry {
+    service: Arc<Service>,
+    health: Health,
+    reason: Reason,
+    last_check: LastCheck,
+    rendered: Rendered,
+}
+
+impl Entry {
+    /// Renders `service`.
+    pub fn new(service: Service, last_check: LastCheck) -> Self {
+        let health = service.health();
+        let reason = service.front().map_or(Reason::Probing, |i| i.reason);
+        let rendered = render::whole(&service);
+        Self { service: Arc::new(service), health, reason, last_check, rendered }
+    }
+
+    /// The service.
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Its health.
+    pub fn health(&self) -> Health {
+        self.health
+    }
+
+    /// Why: the reason of the instance that speaks for it.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The moment of its newest probe.
+    pub fn last_check(&self) -> &LastCheck {
+        &self.last_check
+    }
+
+    /// Appends the service's JSON object, with the newest `last_health_check`.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        self.rendered.write(self.last_check.get(), out);
+    }
+
+    /// Bytes that [`Entry::write_json`] appends at most.
+    pub fn json_len(&self) -> usize {
+        self.rendered.len()
+    }
+}

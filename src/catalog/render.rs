@@ -1,0 +1,173 @@
+//! A service's JSON, as the API answers it: the seed's fields first, then Portolan's own.
+//!
+//! It is kept as head and tail around `last_health_check`, which every probe moves.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use bytes::Bytes;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::model::check::Check;
+use crate::model::name::InstanceName;
+use crate::model::outcome::{Health, Reason};
+use crate::model::service::{self, Instance, Service, Source};
+use crate::model::time::UnixMs;
+use crate::model::url::EndpointUrl;
+
+/// Length of `"2026-01-02T03:04:05.678Z"` with its quotes.
+const TIME_LEN: usize = 26;
+
+/// Head and tail around `last_health_check`.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    head: Bytes,
+    tail: Bytes,
+}
+
+impl Rendered {
+    /// Appends the whole object.
+    pub fn write(&self, last_check: Option<UnixMs>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head);
+        match last_check {
+            // Writing to a Vec cannot fail.
+            Some(at) => drop(write!(out, "\"{at}\"")),
+            None => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(&self.tail);
+    }
+
+    /// Bytes of the whole at most.
+    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
+    pub fn len(&self) -> usize {
+        self.head.len() + TIME_LEN + self.tail.len()
+    }
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    id: Uuid,
+    name: &'a str,
+    version: &'a str,
+    description: &'a str,
+    base_url: &'a str,
+    health_url: &'a str,
+    status: Health,
+    metadata: &'a BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+struct Tail<'a> {
+    registered_at: UnixMs,
+    updated_at: UnixMs,
+    namespace: &'a str,
+    source: Source,
+    revision: u64,
+    reason: Reason,
+    instances: Vec<InstanceJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct InstanceJson<'a> {
+    name: &'a InstanceName,
+    base_url: &'a EndpointUrl,
+    health_url: &'a str,
+    status: Health,
+    reason: Reason,
+    since: UnixMs,
+    weight: u16,
+    zone: &'a str,
+    version: &'a str,
+    description: &'a str,
+    metadata: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "is_default")]
+    check: &'a Check,
+    generation: u64,
+    registered_at: UnixMs,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's calling form")]
+fn is_default(check: &&Check) -> bool {
+    **check == Check::default()
+}
+
+fn health_url(instance: &Instance) -> &str {
+    instance.spec.health_url.as_ref().map_or("", EndpointUrl::as_str)
+}
+
+impl<'a> From<&'a Instance> for InstanceJson<'a> {
+    fn from(i: &'a Instance) -> Self {
+        Self {
+            name: &i.name,
+            base_url: &i.spec.base_url,
+            health_url: health_url(i),
+            status: i.health,
+            reason: i.reason,
+            since: i.since,
+            weight: i.spec.weight,
+            zone: &i.spec.zone,
+            version: &i.spec.version,
+            description: &i.spec.description,
+            metadata: &i.spec.metadata,
+            check: &i.spec.check,
+            generation: i.generation,
+            registered_at: i.created_at,
+        }
+    }
+}
+
+/// The service with all its instances.
+pub fn whole(service: &Service) -> Rendered {
+    view(service, &service.instances.iter().collect::<Vec<_>>(), service.front())
+}
+
+/// The service as if it had only `shown`, speaking with the addresses of `front`.
+pub fn view(service: &Service, shown: &[&Instance], front: Option<&Instance>) -> Rendered {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    let newest = shown.iter().copied().max_by_key(|i| (i.created_at, i.id));
+    let mut ordered = shown.to_vec();
+    ordered.sort_by_key(|i| (i.health != Health::Healthy, std::cmp::Reverse(i.spec.weight), i.name.clone()));
+    let head = Head {
+        id: service.id,
+        name: service.key.name(),
+        version: newest.map_or("", |i| &i.spec.version),
+        description: newest.map_or("", |i| &i.spec.description),
+        base_url: front.map_or("", |i| i.spec.base_url.as_str()),
+        health_url: front.map_or("", health_url),
+        status: service::health_of(shown.iter().copied()),
+        metadata: newest.map_or(&NONE, |i| &i.spec.metadata),
+    };
+    let tail = Tail {
+        registered_at: service.registered_at,
+        updated_at: service.updated_at,
+        namespace: service.key.namespace(),
+        source: service.source,
+        revision: service.revision,
+        reason: front.map_or(Reason::Probing, |i| i.reason),
+        instances: ordered.into_iter().map(InstanceJson::from).collect(),
+    };
+    Rendered { head: open_end(&head), tail: open_start(&tail) }
+}
+
+/// `{…}` without its last brace, ready for `last_health_check`'s value.
+fn open_end(head: &Head<'_>) -> Bytes {
+    let mut text = json(head);
+    text.pop();
+    text.extend_from_slice(b",\"last_health_check\":");
+    text.into()
+}
+
+/// `{…}` with a comma for its first brace.
+fn open_start(tail: &Tail<'_>) -> Bytes {
+    let mut text = json(tail);
+    if let Some(first) = text.first_mut() {
+        *first = b',';
+    }
+    text.into()
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and string-keyed maps: serde_json has no way to fail on these.
+    serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec())
+}

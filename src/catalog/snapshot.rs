@@ -1,0 +1,198 @@
+//! One immutable state of the catalog, and how the next is made from it.
+
+use std::fmt;
+use std::ops::Bound;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::entry::Entry;
+use crate::model::name::ServiceKey;
+use crate::model::outcome::Health;
+use crate::model::time::UnixMs;
+
+/// Which line of revisions this is: 16 hex digits, renewed whenever the last revision cannot be proved.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Epoch(Arc<str>);
+
+impl Epoch {
+    /// A new random one.
+    pub fn random() -> Self {
+        Self(format!("{:016x}", rand::random::<u64>()).into())
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if hex { Ok(Self(text.into())) } else { Err("an epoch is 16 hex digits") }
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How many services there are, by health, and how many instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Services with a healthy instance.
+    pub healthy: usize,
+    /// Services with none, and one that is unhealthy.
+    pub unhealthy: usize,
+    /// The rest.
+    pub unknown: usize,
+    /// Instances of all of them.
+    pub instances: usize,
+}
+
+impl Counts {
+    /// All services.
+    pub fn total(&self) -> usize {
+        self.healthy + self.unhealthy + self.unknown
+    }
+
+    fn slot(&mut self, health: Health) -> &mut usize {
+        match health {
+            Health::Healthy => &mut self.healthy,
+            Health::Unhealthy => &mut self.unhealthy,
+            Health::Unknown => &mut self.unknown,
+        }
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        *self.slot(entry.health()) += 1;
+        self.instances += entry.service().instances.len();
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        *self.slot(entry.health()) -= 1;
+        self.instances -= entry.service().instances.len();
+    }
+}
+
+/// Place in the order of registration.
+pub type Order = (UnixMs, Uuid);
+
+/// Every service at one revision. Cloning is cheap: the maps share what does not differ.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    epoch: Epoch,
+    revision: u64,
+    by_key: imbl::HashMap<ServiceKey, Arc<Entry>>,
+    by_id: imbl::HashMap<Uuid, Arc<Entry>>,
+    by_order: imbl::OrdMap<Order, Arc<Entry>>,
+    counts: imbl::OrdMap<String, Counts>,
+    total: Counts,
+}
+
+impl Snapshot {
+    /// No services yet.
+    pub fn empty(epoch: Epoch, revision: u64) -> Self {
+        Self {
+            epoch,
+            revision,
+            by_key: imbl::HashMap::new(),
+            by_id: imbl::HashMap::new(),
+            by_order: imbl::OrdMap::new(),
+            counts: imbl::OrdMap::new(),
+            total: Counts::default(),
+        }
+    }
+
+    /// The line of revisions.
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// The newest revision in it.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Moves to `revision`; the writer calls it before it publishes.
+    pub fn set_revision(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+
+    /// By `namespace/name`.
+    pub fn get(&self, key: &str) -> Option<&Arc<Entry>> {
+        self.by_key.get(key)
+    }
+
+    /// By namespace and name without allocating; labels are at most 63 bytes each, longer texts name nothing.
+    pub fn find(&self, namespace: &str, name: &str) -> Option<&Arc<Entry>> {
+        let mut key = [0_u8; 127];
+        let (at, end) = (namespace.len(), namespace.len() + 1 + name.len());
+        key.get_mut(..at)?.copy_from_slice(namespace.as_bytes());
+        *key.get_mut(at)? = b'/';
+        key.get_mut(at + 1..end)?.copy_from_slice(name.as_bytes());
+        self.by_key.get(std::str::from_utf8(key.get(..end)?).ok()?)
+    }
+
+    /// By id.
+    pub fn by_id(&self, id: &Uuid) -> Option<&Arc<Entry>> {
+        self.by_id.get(id)
+    }
+
+    /// Newest registration first; from just after `before` when that is given.
+    pub fn newest_first(&self, before: Option<Order>) -> impl Iterator<Item = &Arc<Entry>> {
+        let end = before.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_order.range((Bound::Unbounded, end)).rev().map(|(_, entry)| entry)
+    }
+
+    /// Counts of all namespaces together.
+    pub fn total(&self) -> Counts {
+        self.total
+    }
+
+    /// Counts of one namespace.
+    pub fn counts(&self, namespace: &str) -> Counts {
+        self.counts.get(namespace).copied().unwrap_or_default()
+    }
+
+    /// Every namespace that holds a service, in order, with its counts.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&str, Counts)> {
+        self.counts.iter().map(|(name, counts)| (name.as_str(), *counts))
+    }
+
+    /// The namespaces that hold a service called `name`, in order.
+    pub fn namespaces_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.counts.keys().map(String::as_str).filter(move |ns| self.find(ns, name).is_some())
+    }
+
+    /// Adds or replaces a service.
+    pub fn put(&mut self, entry: Arc<Entry>) {
+        let key = entry.service().key.clone();
+        self.remove(&key);
+        self.total.add(&entry);
+        self.counts.entry(key.namespace().to_owned()).or_default().add(&entry);
+        self.by_id.insert(entry.service().id, Arc::clone(&entry));
+        self.by_order.insert((entry.service().registered_at, entry.service().id), Arc::clone(&entry));
+        self.by_key.insert(key, entry);
+    }
+
+    /// Removes a service, and returns it.
+    pub fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Entry>> {
+        let gone = self.by_key.remove(key)?;
+        self.by_id.remove(&gone.service().id);
+        self.by_order.remove(&(gone.service().registered_at, gone.service().id));
+        self.total.take(&gone);
+        if let Some(counts) = self.counts.get_mut(key.namespace()) {
+            counts.take(&gone);
+            if counts.total() == 0 {
+                self.counts.remove(key.namespace());
+            }
+        }
+        Some(gone)
+    }
+}
