@@ -1,0 +1,108 @@
+//! What a request asks for, told from its method and path alone.
+
+use http::Method;
+
+/// The classes of request that the rules tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RouteClass {
+    /// `OPTIONS`: answered with 204, neither limited nor closed.
+    Preflight,
+    /// `/healthz`, `/readyz`, `/openapi.json`: not limited, never closed.
+    Operations,
+    /// `/metrics`: not limited; closed with the reads, since its series name services.
+    Metrics,
+    /// Says nothing about services: limited, never closed.
+    Public,
+    /// A read that is open unless `PORTOLAN_READ_AUTH` closes it.
+    OpenRead,
+    /// A read that needs a token whenever auth is on.
+    TokenRead,
+    /// Adds or changes an instance.
+    Register,
+    /// Removes an instance or a service.
+    Deregister,
+    /// Probes now.
+    Check,
+}
+
+impl RouteClass {
+    /// Whether it changes something or makes Portolan connect somewhere.
+    pub fn is_change(self) -> bool {
+        matches!(self, Self::Register | Self::Deregister | Self::Check)
+    }
+}
+
+/// The class of a request. A path that no rule knows is closed like the routes around it, so that a route added later is
+/// never open by accident. `path` is as it came: an escaped spelling of a name is an id that does not exist.
+pub fn classify(method: &Method, path: &str) -> RouteClass {
+    if method == Method::OPTIONS {
+        return RouteClass::Preflight;
+    }
+    let read = method == Method::GET || method == Method::HEAD;
+    match path.strip_prefix("/api/v1/services") {
+        Some("") if read => RouteClass::OpenRead,
+        Some(rest) if rest.starts_with('/') => service_route(method, read, rest),
+        _ => match path {
+            "/healthz" | "/readyz" | "/openapi.json" => RouteClass::Operations,
+            "/metrics" => RouteClass::Metrics,
+            _ => RouteClass::Public,
+        },
+    }
+}
+
+fn service_route(method: &Method, read: bool, rest: &str) -> RouteClass {
+    match rest {
+        "/discover" | "/stats" if read => RouteClass::OpenRead,
+        _ if read => RouteClass::TokenRead,
+        _ if method == Method::DELETE => RouteClass::Deregister,
+        _ if method == Method::POST && rest.ends_with("/health-check") => RouteClass::Check,
+        _ => RouteClass::Register,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_has_its_class() {
+        let cases = [
+            ("GET", "/", RouteClass::Public),
+            ("GET", "/api/v1/health", RouteClass::Public),
+            ("GET", "/nothing", RouteClass::Public),
+            ("GET", "/healthz", RouteClass::Operations),
+            ("GET", "/readyz", RouteClass::Operations),
+            ("GET", "/openapi.json", RouteClass::Operations),
+            ("GET", "/metrics", RouteClass::Metrics),
+            ("GET", "/api/v1/services", RouteClass::OpenRead),
+            ("HEAD", "/api/v1/services/discover", RouteClass::OpenRead),
+            ("GET", "/api/v1/services/stats", RouteClass::OpenRead),
+            ("GET", "/api/v1/services/0198", RouteClass::TokenRead),
+            ("GET", "/api/v1/services/0198/history", RouteClass::TokenRead),
+            ("POST", "/api/v1/services/register", RouteClass::Register),
+            ("DELETE", "/api/v1/services/0198", RouteClass::Deregister),
+            ("DELETE", "/api/v1/services/0198/instances/a", RouteClass::Deregister),
+            ("DELETE", "/api/v1/services/deregister", RouteClass::Deregister),
+            ("POST", "/api/v1/services/0198/health-check", RouteClass::Check),
+            ("OPTIONS", "/api/v1/services/register", RouteClass::Preflight),
+        ];
+        for (method, path, class) in cases {
+            assert_eq!(classify(&method.parse().expect("a method"), path), class, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_under_services_is_closed() {
+        for (method, path) in [
+            ("PATCH", "/api/v1/services/x"),
+            ("PUT", "/api/v1/services/x/instances/a/heartbeat"),
+            ("GET", "/api/v1/services/x/later"),
+            ("GET", "/api/v1/services/%64iscover"),
+            ("GET", "/api/v1/services/discover/"),
+            ("BREW", "/api/v1/services//"),
+        ] {
+            let class = classify(&method.parse().expect("a method"), path);
+            assert!(class.is_change() || class == RouteClass::TokenRead, "{method} {path} is {class:?}");
+        }
+    }
+}
