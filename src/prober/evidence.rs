@@ -1,0 +1,146 @@
+//! Evidence: a probe's stages as they are timed, and the outcome they end in.
+//!
+//! Messages are built here and by the callers from what Portolan knows; no text of a peer enters one.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use tokio::time::Instant;
+
+use crate::model::outcome::{Outcome, Reason, Stage, Timings, Verdict};
+use crate::model::text;
+use crate::model::time::UnixMs;
+
+/// Longest message, in characters.
+const MAX_MESSAGE: usize = 255;
+
+/// A probe under way. It outlives the work itself, so a deadline that cuts the work still yields every stage's time.
+#[derive(Debug)]
+pub struct Trace {
+    at: UnixMs,
+    stage: Stage,
+    entered: Instant,
+    address: Option<SocketAddr>,
+    timings: Timings,
+}
+
+/// What ended a probe, before the evidence is added.
+#[derive(Debug)]
+pub struct Ending {
+    /// How it counts.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// HTTP or gRPC status.
+    pub code: Option<u16>,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Ending {
+    /// Up.
+    pub fn pass(code: Option<u16>, message: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Pass, reason: Reason::Passed, code, message: message.into() }
+    }
+
+    /// Down.
+    pub fn fail(reason: Reason, message: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Fail, reason, code: None, message: message.into() }
+    }
+
+    /// Our own fault.
+    pub fn inconclusive(reason: Reason, message: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Inconclusive, reason, code: None, message: message.into() }
+    }
+
+    /// The same with the peer's status.
+    #[must_use]
+    pub fn with_code(mut self, code: u16) -> Self {
+        self.code = Some(code);
+        self
+    }
+}
+
+impl Trace {
+    /// A probe that starts now, in `stage`.
+    pub fn begin(stage: Stage) -> Self {
+        Self { at: UnixMs::wall(), stage, entered: Instant::now(), address: None, timings: Timings::default() }
+    }
+
+    /// The stage under way.
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Notes how long the names took, for a probe whose address was pinned earlier.
+    pub fn resolved_in(&mut self, micros: Option<u32>) {
+        self.timings.resolve_us = micros;
+    }
+
+    /// Notes the address that is dialled.
+    pub fn dialling(&mut self, address: SocketAddr) {
+        self.address = Some(address);
+    }
+
+    /// Ends the stage under way and starts the next one.
+    pub fn enter(&mut self, stage: Stage) {
+        let now = Instant::now();
+        self.close(now);
+        self.stage = stage;
+        self.entered = now;
+    }
+
+    /// Time of the stage under way, in microseconds.
+    pub fn elapsed_us(&self) -> u32 {
+        micros(self.entered, Instant::now())
+    }
+
+    fn close(&mut self, now: Instant) {
+        let spent = Some(micros(self.entered, now));
+        match self.stage {
+            Stage::Resolve => self.timings.resolve_us = spent,
+            Stage::Connect => self.timings.connect_us = spent,
+            Stage::Tls => self.timings.tls_us = spent,
+            Stage::Request => self.timings.request_us = spent,
+            Stage::Status => self.timings.status_us = spent,
+        }
+    }
+
+    /// The outcome, with the evidence so far.
+    pub fn end(mut self, ending: Ending) -> Outcome {
+        self.close(Instant::now());
+        let Ending { verdict, reason, code, message } = ending;
+        let message = if message.len() > MAX_MESSAGE { text::escape(&message, MAX_MESSAGE) } else { message };
+        Outcome {
+            verdict,
+            reason,
+            stage: self.stage,
+            at: self.at,
+            address: self.address,
+            code,
+            message,
+            timings: self.timings,
+        }
+    }
+}
+
+fn micros(from: Instant, to: Instant) -> u32 {
+    u32::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u32::MAX)
+}
+
+/// The outcome of a probe that was cut short by a shutdown or a change, before or while it ran.
+pub fn cancelled() -> Outcome {
+    Trace::begin(Stage::Resolve).end(Ending::inconclusive(Reason::Cancelled, "cut short by a shutdown or a change"))
+}
+
+/// A request target without its query, which may hold a key.
+pub struct Redacted<'a>(pub &'a str);
+
+impl fmt::Display for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_once('?') {
+            Some((path, _)) => write!(f, "{path}?…"),
+            None => f.write_str(self.0),
+        }
+    }
+}
