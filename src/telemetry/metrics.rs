@@ -109,6 +109,20 @@ pub struct Metrics {
     registry: Arc<std::sync::Mutex<Registry>>,
 }
 
+/// The `method` label: a closed set, since a client may send any word as a method.
+pub fn method_label(method: &http::Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
+
 fn seconds(buckets: &[f64]) -> Histogram {
     Histogram::new(buckets.iter().copied())
 }

@@ -1,3 +1,6 @@
 //! Logs and metrics.
 
+mod access_line;
+pub mod access_log;
+pub mod logs;
 pub mod metrics;

@@ -1,0 +1,313 @@
+//! What an access line looks like, and how it is put together cheaply.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::access_log::Record;
+use super::logs::ACCESS_TARGET;
+use crate::model::text::escape;
+use crate::model::time::UnixMs;
+
+/// Query fields whose values are shown: names and selectors that the discovery API defines. Any other value could be a secret.
+const SHOWN: &[&[u8]] = &[
+    b"name",
+    b"namespace",
+    b"instance",
+    b"version",
+    b"zone",
+    b"status",
+    b"healthy",
+    b"pick",
+    b"limit",
+    b"all",
+    b"verbose",
+];
+
+/// A [`Record`] in the queue: the same, with its texts copied into place.
+#[derive(Debug)]
+pub(super) struct Slot {
+    started: Instant,
+    peer: IpAddr,
+    method: &'static str,
+    target: Inline<160>,
+    status: u16,
+    micros: u32,
+    bytes: u64,
+    user_agent: Inline<48>,
+}
+
+/// The first `N` bytes of a text, without an allocation.
+#[derive(Debug)]
+struct Inline<const N: usize> {
+    bytes: [u8; N],
+    len: u8,
+    cut: bool,
+}
+
+impl<const N: usize> Inline<N> {
+    fn new(text: &[u8]) -> Self {
+        let len = text.len().min(N).min(u8::MAX.into());
+        let mut bytes = [0; N];
+        bytes[..len].copy_from_slice(&text[..len]);
+        Self { bytes, len: u8::try_from(len).unwrap_or(u8::MAX), cut: len < text.len() }
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.bytes[..self.len.into()]
+    }
+}
+
+impl Slot {
+    pub(super) fn new(record: &Record<'_>) -> Self {
+        Self {
+            started: record.started,
+            peer: record.peer,
+            method: record.method,
+            target: Inline::new(record.target.as_bytes()),
+            status: record.status,
+            micros: u32::try_from(record.took.as_micros()).unwrap_or(u32::MAX),
+            bytes: record.bytes,
+            user_agent: Inline::new(record.user_agent.unwrap_or_default()),
+        }
+    }
+}
+
+/// Lines being put together.
+pub(super) struct Lines {
+    json: bool,
+    out: Vec<u8>,
+    /// One moment on both clocks, to tell the time of a slot.
+    steady: Instant,
+    wall: UnixMs,
+    /// The second that `stamp` shows, up to its decimal point.
+    second: i64,
+    stamp: Vec<u8>,
+    peer: Option<IpAddr>,
+    peer_text: Vec<u8>,
+    /// A target whose values are being hidden.
+    scratch: Vec<u8>,
+    digits: itoa::Buffer,
+}
+
+impl Lines {
+    pub(super) fn new(json: bool) -> Self {
+        Self {
+            json,
+            out: Vec::with_capacity(64 * 1024),
+            steady: Instant::now(),
+            wall: UnixMs::wall(),
+            second: i64::MIN,
+            stamp: Vec::new(),
+            peer: None,
+            peer_text: Vec::new(),
+            scratch: Vec::new(),
+            digits: itoa::Buffer::new(),
+        }
+    }
+
+    /// Reads the clocks anew, so that lines follow the system's clock when it is set.
+    pub(super) fn anchor(&mut self) {
+        self.steady = Instant::now();
+        self.wall = UnixMs::wall();
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.out
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.out.clear();
+    }
+
+    pub(super) fn push(&mut self, slot: &Slot) {
+        if self.json { self.push_json(slot) } else { self.push_text(slot) }
+    }
+
+    fn push_text(&mut self, slot: &Slot) {
+        self.push_time(slot.started);
+        self.put(b"  INFO ");
+        self.put(ACCESS_TARGET.as_bytes());
+        self.put(b": ");
+        self.push_peer(slot.peer);
+        self.put(b" ");
+        self.put(slot.method.as_bytes());
+        self.put(b" ");
+        self.push_target(&slot.target, b"");
+        self.put(b" ");
+        self.push_number(slot.status.into());
+        self.put(b" ");
+        self.push_number(slot.bytes);
+        self.put(b"B ");
+        self.push_number(slot.micros.into());
+        self.put(b"us ");
+        push_text(&mut self.out, slot.user_agent.get(), slot.user_agent.cut, b"\"");
+        self.put(b"\n");
+    }
+
+    fn push_json(&mut self, slot: &Slot) {
+        self.put(b"{\"timestamp\":\"");
+        self.push_time(slot.started);
+        self.put(b"\",\"level\":\"INFO\",\"target\":\"");
+        self.put(ACCESS_TARGET.as_bytes());
+        self.put(b"\",\"peer\":\"");
+        self.push_peer(slot.peer);
+        self.put(b"\",\"method\":\"");
+        self.put(slot.method.as_bytes());
+        self.put(b"\",\"path\":");
+        self.push_target(&slot.target, b"\"");
+        self.put(b",\"status\":");
+        self.push_number(slot.status.into());
+        self.put(b",\"bytes\":");
+        self.push_number(slot.bytes);
+        self.put(b",\"micros\":");
+        self.push_number(slot.micros.into());
+        self.put(b",\"user_agent\":");
+        push_text(&mut self.out, slot.user_agent.get(), slot.user_agent.cut, b"\"");
+        self.put(b"}\n");
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn push_number(&mut self, n: u64) {
+        self.out.extend_from_slice(self.digits.format(n).as_bytes());
+    }
+
+    /// RFC 3339 with three decimals; only the decimals change within a second.
+    fn push_time(&mut self, started: Instant) {
+        let age = self.steady.saturating_duration_since(started);
+        let at = self.wall.0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(0));
+        let (second, milli) = (at.div_euclid(1000), at.rem_euclid(1000));
+        if second != self.second {
+            self.second = second;
+            let text = UnixMs(second * 1000).to_string();
+            self.stamp.clear();
+            self.stamp.extend_from_slice(text.trim_end_matches("000Z").as_bytes());
+        }
+        self.out.extend_from_slice(&self.stamp);
+        let digit = |n: i64| b'0' + u8::try_from(n % 10).unwrap_or(0);
+        self.out.extend_from_slice(&[digit(milli / 100), digit(milli / 10), digit(milli), b'Z']);
+    }
+
+    fn push_peer(&mut self, peer: IpAddr) {
+        if self.peer != Some(peer) {
+            self.peer = Some(peer);
+            self.peer_text.clear();
+            // Writing to a vector cannot fail.
+            let _ = write!(self.peer_text, "{}", peer.to_canonical());
+        }
+        self.out.extend_from_slice(&self.peer_text);
+    }
+
+    fn push_target(&mut self, target: &Inline<160>, quote: &[u8]) {
+        let bytes = target.get();
+        let Some(mark) = bytes.iter().position(|b| *b == b'?') else {
+            return push_text(&mut self.out, bytes, target.cut, quote);
+        };
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&bytes[..=mark]);
+        for (n, field) in bytes[mark + 1..].split(|b| *b == b'&').enumerate() {
+            if n > 0 {
+                self.scratch.push(b'&');
+            }
+            let equals = field.iter().position(|b| *b == b'=');
+            match equals {
+                Some(at) if SHOWN.contains(&&field[..at]) => self.scratch.extend_from_slice(field),
+                Some(at) => {
+                    self.scratch.extend_from_slice(&field[..=at]);
+                    self.scratch.extend_from_slice(b"***");
+                }
+                // A field without a value may be a value that lost its name.
+                None if field.is_empty() || SHOWN.contains(&field) => self.scratch.extend_from_slice(field),
+                None => self.scratch.extend_from_slice(b"***"),
+            }
+        }
+        push_text(&mut self.out, &self.scratch, target.cut, quote);
+    }
+}
+
+/// Plain text as it is, between quotes if wanted; anything else escaped for terminals and as a JSON string.
+fn push_text(out: &mut Vec<u8>, text: &[u8], cut: bool, quote: &[u8]) {
+    let plain = !cut && text.iter().all(|b| matches!(b, b' '..=b'~') && *b != b'"' && *b != b'\\');
+    if plain {
+        out.extend_from_slice(quote);
+        out.extend_from_slice(text);
+        out.extend_from_slice(quote);
+        return;
+    }
+    let mut shown = escape(&String::from_utf8_lossy(text), text.len());
+    if cut {
+        shown.push('…');
+    }
+    // Writing to a vector cannot fail.
+    let _ = serde_json::to_writer(out, &shown);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn line(json: bool, target: &str, user_agent: &[u8]) -> String {
+        let mut lines = Lines::new(json);
+        lines.push(&Slot::new(&Record {
+            started: Instant::now(),
+            peer: "::ffff:192.0.2.7".parse().expect("an address"),
+            method: "GET",
+            target,
+            status: 404,
+            took: Duration::from_micros(52),
+            bytes: 183,
+            user_agent: Some(user_agent),
+        }));
+        String::from_utf8(lines.bytes().to_vec()).expect("lines are UTF-8")
+    }
+
+    #[test]
+    fn a_text_line_reads_well() {
+        let text = line(false, "/api/v1/services/discover?name=a", b"curl/8");
+        let (at, rest) = text.split_once("  ").expect("two spaces after the time");
+        assert_eq!(
+            rest,
+            "INFO portolan::access: 192.0.2.7 GET /api/v1/services/discover?name=a 404 183B 52us \"curl/8\"\n"
+        );
+        let at: UnixMs = at.parse().expect("RFC 3339");
+        assert!(UnixMs::wall().since(at) < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn unknown_query_values_are_hidden() {
+        let text = line(false, "/x?token=hunter2&name=a&hunter3&namespace=b&&verbose&access_token=", b"");
+        assert!(text.contains(" /x?token=***&name=a&***&namespace=b&&verbose&access_token=*** "), "{text}");
+        assert!(!text.contains("hunter"), "{text}");
+    }
+
+    #[test]
+    fn hostile_text_cannot_forge_a_line() {
+        let agent = "\u{202e}evil\" \\ \u{1b}[2J\n".as_bytes();
+        for json in [false, true] {
+            let text = line(json, "/\u{202e}?name=\"", agent);
+            assert_eq!(text.matches('\n').count(), 1, "{text}");
+            assert!(!text.contains(['\u{202e}', '\u{1b}']), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_json_line_parses(target in "/.{0,200}", agent in proptest::collection::vec(0u8.., 0..80)) {
+            let text = line(true, &target, &agent);
+            let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            proptest::prop_assert_eq!(&value["status"], 404);
+            proptest::prop_assert!(text.len() < 2000);
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_with_a_sign() {
+        let text = line(false, &format!("/{}", "a".repeat(500)), &[b'x'; 100]);
+        assert!(text.contains("aaa…\"") && text.contains("xxx…\""), "{text}");
+    }
+}

@@ -1,0 +1,123 @@
+//! The log: `tracing` to standard error, as text for people or as JSON for machines.
+
+use std::io::IsTerminal;
+
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, fmt};
+
+/// The target of access lines, for directives: `LOG_LEVEL=info,portolan::access=off` leaves them out.
+pub const ACCESS_TARGET: &str = "portolan::access";
+
+/// What the log shows and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// A level, or directives (`info,portolan::prober=debug`).
+    pub directives: String,
+    /// One JSON object a line instead of text.
+    pub json: bool,
+}
+
+/// Why the log cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Not a level and no directives.
+    #[error("LOG_LEVEL is no level and no list of directives: {0}")]
+    Directives(#[from] tracing_subscriber::filter::ParseError),
+    /// The process has a log already.
+    #[error("the log was started twice: {0}")]
+    Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
+}
+
+/// Starts the process's log, once.
+///
+/// # Errors
+/// [`LogError`] when the directives are wrong or a log is running.
+pub fn start(settings: &LogSettings) -> Result<(), LogError> {
+    let subscriber = subscriber(settings, std::io::stderr, wants_colour())?;
+    Ok(tracing::subscriber::set_global_default(subscriber)?)
+}
+
+/// Whether the running log shows access lines: they count as `info` of [`ACCESS_TARGET`].
+pub fn shows_access() -> bool {
+    tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO)
+}
+
+/// Colour only for a person's terminal that did not decline it ([no-color.org](https://no-color.org)).
+fn wants_colour() -> bool {
+    let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    !declined && !dumb && std::io::stderr().is_terminal()
+}
+
+fn subscriber<W>(settings: &LogSettings, writer: W, colour: bool) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::builder().parse(&settings.directives)?;
+    // A closed pipe must not become a panic: failed writes are dropped in silence.
+    let builder = fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour).log_internal_errors(false);
+    Ok(if settings.json {
+        Box::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+    } else {
+        Box::new(builder.finish())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What `emit` logs under these settings.
+    fn logged(directives: &str, json: bool, emit: impl FnOnce()) -> String {
+        let out = Arc::new(Mutex::new(Vec::new()));
+        let settings = LogSettings { directives: directives.to_owned(), json };
+        let sink = Arc::clone(&out);
+        let writer = move || Sink(Arc::clone(&sink));
+        let subscriber = subscriber(&settings, writer, false).expect("the directives are fine");
+        tracing::subscriber::with_default(subscriber, emit);
+        String::from_utf8(out.lock().expect("not poisoned").clone()).expect("the log is UTF-8")
+    }
+
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn json_lines_are_flat_and_the_level_filters() {
+        let text = logged("warn", true, || {
+            tracing::info!("hidden");
+            tracing::warn!(service = "default/a", "down");
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).expect("one JSON object");
+        assert_eq!(line["message"], "down");
+        assert_eq!(line["service"], "default/a");
+        assert_eq!(line["level"], "WARN");
+    }
+
+    #[test]
+    fn text_lines_carry_no_escape_codes_beyond_a_terminal() {
+        let text = logged("info", false, || tracing::info!(service = "default/a", "up"));
+        assert!(text.contains(" INFO ") && text.contains("up service=\"default/a\""), "{text}");
+        assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn access_lines_follow_the_level_and_their_own_directive() {
+        for (directives, shown) in [("info", true), ("warn", false), ("info,portolan::access=off", false)] {
+            let settings = LogSettings { directives: directives.to_owned(), json: false };
+            let subscriber = subscriber(&settings, std::io::sink, false).expect("the directives are fine");
+            assert_eq!(tracing::subscriber::with_default(subscriber, shows_access), shown, "{directives}");
+        }
+    }
+}
