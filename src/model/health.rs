@@ -1,1 +1,0 @@
-//! The health state machine: pure, synchronous, without a clock.

@@ -1,0 +1,237 @@
+//! What an instance's check has shown so far.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FLAP_WINDOW, MAX_FLAPS, MIN_ALLOWANCE, STEADY_PASSES, STEADY_SPAN};
+use crate::model::check::Timing;
+use crate::model::outcome::{Health, Reason};
+use crate::model::time::{Now, UnixMs};
+
+/// Conclusive outcomes of one kind in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "i64", into = "i64")]
+pub enum Streak {
+    /// None yet, or none since it became unproven.
+    None,
+    /// Passes, ≥ 1.
+    Pass(u32),
+    /// Fails, ≥ 1.
+    Fail(u32),
+}
+
+impl From<Streak> for i64 {
+    fn from(streak: Streak) -> Self {
+        match streak {
+            Streak::None => 0,
+            Streak::Pass(n) => n.into(),
+            Streak::Fail(n) => -Self::from(n),
+        }
+    }
+}
+
+impl From<i64> for Streak {
+    fn from(n: i64) -> Self {
+        let count = u32::try_from(n.unsigned_abs()).unwrap_or(u32::MAX);
+        match n.signum() {
+            0 => Self::None,
+            1 => Self::Pass(count),
+            _ => Self::Fail(count),
+        }
+    }
+}
+
+/// A check's state: compact JSON, stored with the probe row. Times that drive it are steady ones, but for `since`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckState {
+    #[serde(flatten)]
+    pub(super) shown: Shown,
+    #[serde(rename = "n")]
+    pub(super) streak: Streak,
+    /// When the streak began, steady.
+    #[serde(rename = "b", with = "millis")]
+    pub(super) began: UnixMs,
+    /// Last conclusive outcome, or the start of the allowance, steady.
+    #[serde(rename = "p", with = "millis")]
+    pub(super) proven: UnixMs,
+    /// Fails in a row for one and the same reason.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub(super) same: Option<(Reason, u32)>,
+}
+
+/// The part that readers see and that a withheld step leaves as it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Shown {
+    #[serde(rename = "h")]
+    pub(super) health: Health,
+    #[serde(rename = "r")]
+    pub(super) reason: Reason,
+    /// Wall clock.
+    #[serde(rename = "s", with = "millis")]
+    pub(super) since: UnixMs,
+    #[serde(rename = "f", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) held: bool,
+    /// Steady times of the latest counted changes, oldest first, at most [`MAX_FLAPS`].
+    #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty", with = "many_millis")]
+    pub(super) flaps: Vec<UnixMs>,
+}
+
+impl CheckState {
+    /// A new or changed instance: unknown, `Probing`.
+    pub fn new(now: Now) -> Self {
+        let shown =
+            Shown { health: Health::Unknown, reason: Reason::Probing, since: now.wall, held: false, flaps: Vec::new() };
+        Self { shown, streak: Streak::None, began: now.steady, proven: now.steady, same: None }
+    }
+
+    /// The state after a restart. Health, reason, streak and hold stay. `Unproven` gets a fresh allowance, since nobody could have
+    /// probed. Times that lie in the future (the clock was moved back meanwhile) become now. The time away does not count as time of
+    /// steady passing: a pause within the allowance is cut out of the streak, a longer one starts its span again.
+    #[must_use]
+    pub fn resume(mut self, timing: &Timing, now: Now) -> Self {
+        let span = self.proven.since(self.began);
+        let paused = now.steady.since(self.proven) < allowance(timing);
+        self.began = if paused { minus(now.steady, span) } else { now.steady };
+        self.proven = now.steady;
+        self.shown.since = self.shown.since.min(now.wall);
+        let surplus = self.shown.flaps.len().saturating_sub(MAX_FLAPS);
+        self.shown.flaps.drain(..surplus);
+        for at in &mut self.shown.flaps {
+            *at = (*at).min(now.steady);
+        }
+        self
+    }
+
+    /// What the outcomes add up to.
+    pub fn health(&self) -> Health {
+        self.shown.health
+    }
+
+    /// Why; while unhealthy the latest confirmed reason.
+    pub fn reason(&self) -> Reason {
+        self.shown.reason
+    }
+
+    /// Since when the health is what it is, wall clock.
+    pub fn since(&self) -> UnixMs {
+        self.shown.since
+    }
+
+    /// Whether it is held unhealthy for flapping.
+    pub fn held(&self) -> bool {
+        self.shown.held
+    }
+
+    /// Conclusive outcomes in a row.
+    pub fn streak(&self) -> Streak {
+        self.streak
+    }
+
+    /// When the streak began, steady clock; for [`Streak::None`] when the state did or when it became unproven.
+    pub fn streak_since(&self) -> UnixMs {
+        self.began
+    }
+
+    /// When [`super::Event::Silence`] would make it unknown, steady clock: max(3 intervals, 3 timeouts, 60 s) after the last conclusive
+    /// outcome (a timeout longer than the interval stretches the time between outcomes). The end of time when silence changes nothing:
+    /// it is unproven already, or held.
+    pub fn unproven_at(&self, timing: &Timing) -> UnixMs {
+        if self.shown.held || self.shown.reason == Reason::Unproven {
+            return UnixMs(i64::MAX);
+        }
+        self.proven.plus(allowance(timing))
+    }
+
+    pub(super) fn showing_as(self, before: &Self) -> Self {
+        Self { shown: before.shown.clone(), ..self }
+    }
+
+    /// Whether so much time went by without a conclusive outcome that the next one follows nothing.
+    pub(super) fn is_stale(&self, timing: &Timing, now: Now) -> bool {
+        now.steady.since(self.proven) >= allowance(timing)
+    }
+
+    /// One more pass.
+    pub(super) fn passed(&self, timing: &Timing, now: Now) -> (Self, u32) {
+        let before = match self.streak {
+            Streak::Pass(n) if !self.is_stale(timing, now) => n,
+            _ => 0,
+        };
+        let count = before.saturating_add(1);
+        (self.counted(Streak::Pass(count), before == 0, None, now), count)
+    }
+
+    /// One more fail.
+    pub(super) fn failed(&self, reason: Reason, timing: &Timing, now: Now) -> (Self, u32) {
+        let stale = self.is_stale(timing, now);
+        let before = match self.streak {
+            Streak::Fail(n) if !stale => n,
+            _ => 0,
+        };
+        let same = match self.same {
+            Some((was, n)) if was == reason && !stale => n.saturating_add(1),
+            _ => 1,
+        };
+        let count = before.saturating_add(1);
+        (self.counted(Streak::Fail(count), before == 0, Some((reason, same)), now), count)
+    }
+
+    fn counted(&self, streak: Streak, first: bool, same: Option<(Reason, u32)>, now: Now) -> Self {
+        let began = if first { now.steady } else { self.began };
+        Self { shown: self.shown.clone(), streak, began, proven: now.steady, same }
+    }
+
+    /// Whether the passes so far end a hold.
+    pub(super) fn is_steady(&self, timing: &Timing, now: Now) -> bool {
+        matches!(self.streak, Streak::Pass(n) if n >= STEADY_PASSES.max(timing.healthy_threshold))
+            && now.steady.since(self.began) >= STEADY_SPAN
+    }
+
+    /// Notes a change between healthy and unhealthy; `false`, and nothing noted, when it is one too many.
+    pub(super) fn note_flap(&mut self, now: Now) -> bool {
+        self.shown.flaps.retain(|at| now.steady.since(*at) < FLAP_WINDOW);
+        let room = self.shown.flaps.len() < MAX_FLAPS;
+        if room {
+            self.shown.flaps.push(now.steady);
+        }
+        room
+    }
+}
+
+/// Time without a conclusive outcome that makes an instance unknown.
+pub(super) fn allowance(timing: &Timing) -> Duration {
+    timing.interval.max(timing.timeout).saturating_mul(3).max(MIN_ALLOWANCE)
+}
+
+fn minus(at: UnixMs, by: Duration) -> UnixMs {
+    UnixMs(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+}
+
+mod millis {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::model::time::UnixMs;
+
+    pub(super) fn serialize<S: Serializer>(at: &UnixMs, s: S) -> Result<S::Ok, S::Error> {
+        at.0.serialize(s)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<UnixMs, D::Error> {
+        i64::deserialize(d).map(UnixMs)
+    }
+}
+
+mod many_millis {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::model::time::UnixMs;
+
+    pub(super) fn serialize<S: Serializer>(times: &[UnixMs], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(times.iter().map(|at| at.0))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<UnixMs>, D::Error> {
+        Ok(Vec::<i64>::deserialize(d)?.into_iter().map(UnixMs).collect())
+    }
+}

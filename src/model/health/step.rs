@@ -1,0 +1,138 @@
+//! One event's effect.
+
+use super::state::allowance;
+use super::{CheckState, Event, Next, Step, Streak, message};
+use crate::model::check::Timing;
+use crate::model::outcome::{Health, Outcome, Reason, Transition, Verdict};
+use crate::model::time::Now;
+
+/// What `event` makes of `state` at `now`. Pure; the module's documentation has the rules.
+pub fn step(state: &CheckState, timing: &Timing, event: Event<'_>, now: Now) -> Step {
+    match event {
+        Event::Silence => silence(state, timing, None, now),
+        Event::Release(last) => release(state, timing, last, now),
+        Event::Probe(outcome) | Event::OnDemand(outcome) => {
+            let on_demand = matches!(event, Event::OnDemand(_));
+            match outcome.verdict {
+                Verdict::Inconclusive => silence(state, timing, Some(outcome), now),
+                Verdict::Pass => pass(state, timing, outcome, on_demand, now),
+                Verdict::Fail => fail(state, timing, outcome, on_demand, now),
+            }
+        }
+    }
+}
+
+fn stay(state: CheckState, next: Next) -> Step {
+    Step { state, transition: None, reason_changed: false, next }
+}
+
+fn pass(before: &CheckState, timing: &Timing, outcome: &Outcome, on_demand: bool, now: Now) -> Step {
+    let (state, count) = before.passed(timing, now);
+    if before.held() {
+        return if state.is_steady(timing, now) {
+            leave_hold(state, count, outcome, now)
+        } else {
+            stay(state, Next::Scheduled)
+        };
+    }
+    if before.health() == Health::Healthy {
+        return stay(state, Next::Scheduled);
+    }
+    let first = before.health() == Health::Unknown && before.streak == Streak::None;
+    if on_demand || first || count >= timing.healthy_threshold {
+        let message = message::passes(count, on_demand, first, outcome);
+        return flip(state, Health::Healthy, outcome, message, now);
+    }
+    stay(state, Next::Confirm)
+}
+
+fn fail(before: &CheckState, timing: &Timing, outcome: &Outcome, on_demand: bool, now: Now) -> Step {
+    let (state, count) = before.failed(outcome.reason, timing, now);
+    if before.held() {
+        return stay(state, Next::Scheduled);
+    }
+    if before.health() == Health::Unhealthy {
+        return follow_reason(state, timing, outcome.reason, on_demand);
+    }
+    if on_demand || count >= timing.unhealthy_threshold {
+        return flip(state, Health::Unhealthy, outcome, message::fails(count, on_demand, outcome), now);
+    }
+    stay(state, Next::Confirm)
+}
+
+/// A withheld flip: the fails were counted when they came.
+fn release(state: &CheckState, timing: &Timing, last: &Outcome, now: Now) -> Step {
+    match state.streak {
+        Streak::Fail(n) if n >= timing.unhealthy_threshold && state.health() == Health::Healthy => {
+            flip(state.clone(), Health::Unhealthy, last, message::fails(n, false, last), now)
+        }
+        _ => stay(state.clone(), Next::Scheduled),
+    }
+}
+
+fn follow_reason(mut state: CheckState, timing: &Timing, reason: Reason, on_demand: bool) -> Step {
+    let confirmed = state.same.is_some_and(|(_, n)| on_demand || n >= timing.unhealthy_threshold);
+    let changed = confirmed && state.shown.reason != reason;
+    if changed {
+        state.shown.reason = reason;
+    }
+    Step { reason_changed: changed, ..stay(state, Next::Scheduled) }
+}
+
+fn flip(mut state: CheckState, to: Health, outcome: &Outcome, message: String, now: Now) -> Step {
+    let counted = state.health() != Health::Unknown;
+    if counted && !state.note_flap(now) {
+        state.shown.held = true;
+        return show(state, Health::Unhealthy, Reason::Flapping, message::flapping(outcome), Some(outcome), now);
+    }
+    show(state, to, outcome.reason, message, Some(outcome), now)
+}
+
+fn leave_hold(mut state: CheckState, count: u32, outcome: &Outcome, now: Now) -> Step {
+    state.shown.held = false;
+    let message = message::steady(count, now.steady.since(state.began), outcome);
+    show(state, Health::Healthy, Reason::Passed, message, Some(outcome), now)
+}
+
+/// Nothing conclusive: nothing counts, but it may have been so for too long.
+fn silence(before: &CheckState, timing: &Timing, outcome: Option<&Outcome>, now: Now) -> Step {
+    if now.steady < before.unproven_at(timing) {
+        return stay(before.clone(), pending(before, timing));
+    }
+    let mut state = before.clone();
+    (state.streak, state.same, state.began) = (Streak::None, None, now.steady);
+    if before.health() == Health::Unknown {
+        state.shown.reason = Reason::Unproven;
+        return Step { reason_changed: true, ..stay(state, Next::Scheduled) };
+    }
+    let message = message::unproven(now.steady.since(before.proven).max(allowance(timing)), outcome);
+    show(state, Health::Unknown, Reason::Unproven, message, outcome, now)
+}
+
+/// Whether a confirmation is still under way.
+fn pending(state: &CheckState, timing: &Timing) -> Next {
+    let confirming = match (state.health(), state.streak) {
+        _ if state.held() => false,
+        (Health::Healthy | Health::Unknown, Streak::Fail(n)) => n < timing.unhealthy_threshold,
+        (Health::Unhealthy | Health::Unknown, Streak::Pass(_)) => true,
+        _ => false,
+    };
+    if confirming { Next::Confirm } else { Next::Scheduled }
+}
+
+fn show(
+    mut state: CheckState,
+    to: Health,
+    reason: Reason,
+    message: String,
+    evidence: Option<&Outcome>,
+    now: Now,
+) -> Step {
+    let from = state.shown.health;
+    if from != to {
+        state.shown.since = now.wall;
+    }
+    (state.shown.health, state.shown.reason) = (to, reason);
+    let transition = Transition { at: now.wall, from, to, reason, message, evidence: evidence.cloned() };
+    Step { transition: Some(transition), ..stay(state, Next::Scheduled) }
+}
