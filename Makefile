@@ -1,0 +1,45 @@
+# What a person runs. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO ?= cargo
+
+# $(call need,tool,what to do about it): one line for a missing tool instead of a page of errors.
+need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; exit 1; }
+
+.PHONY: help build demo test lint fmt generate check-generated bench torture deny ci tools
+
+help: ## list the targets
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+tools:
+	$(call need,cargo,install Rust from https://rustup.rs)
+	$(call need,cc,install a C compiler (Debian: apt install gcc; Fedora: dnf install gcc; macOS: xcode-select --install))
+
+build: tools ## build the optimised binary, target/release/portolan
+	$(CARGO) build --locked --release
+
+demo: tools ## watch services being registered, probed, failing and recovering; DEMO_FLAGS="--seconds 30" ends it
+	$(CARGO) run --locked -- demo $(DEMO_FLAGS)
+
+test: tools ## run every test, those in the documentation included
+	$(CARGO) test --locked --no-fail-fast
+
+lint: tools ## clippy, with every warning an error
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+fmt: tools ## format the sources; FMT_FLAGS=--check only looks
+	$(CARGO) fmt --all -- $(FMT_FLAGS)
+
+generate: tools ## write anew what is generated from the code (README tables, openapi.json)
+	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test house generated
+
+check-generated: tools ## fail when generated text is out of date
+	$(CARGO) test --locked --quiet --test house generated
+
+deny: tools ## check licences, banned crates, sources and known vulnerabilities
+	$(call need,cargo-deny,cargo install --locked cargo-deny)
+	$(CARGO) deny --locked check $(DENY_CHECKS)
+
+ci: ## everything that has to pass before a merge
+	.ci/run

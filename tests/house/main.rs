@@ -1,0 +1,8 @@
+//! The house's own rules: what may use what, and that checked-in generated text is what the code generates.
+
+mod generated;
+mod layers;
+
+fn root() -> std::path::PathBuf {
+    env!("CARGO_MANIFEST_DIR").into()
+}
