@@ -97,6 +97,8 @@ words! {
         ResolverDown => "ResolverDown",
         /// Inconclusive: this machine has no route at all.
         NoRoute => "NoRoute",
+        /// Inconclusive: the certificates that the check trusts could not be read on this machine.
+        CaUnavailable => "CaUnavailable",
         /// Inconclusive: cut short by a shutdown or a change.
         Cancelled => "Cancelled",
     }

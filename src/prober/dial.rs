@@ -10,8 +10,9 @@ use tokio::time::{Instant, timeout_at};
 use super::evidence::{Ending, Trace};
 use super::policy::{AddressPolicy, budget_key};
 use super::resolve::{Names, ResolverSettings, Unresolved};
-use super::tcp;
-use crate::model::check::Target;
+use super::tls::{Inside, Tls};
+use super::{grpc, http, tcp};
+use crate::model::check::{Target, TlsCheck};
 use crate::model::outcome::{Outcome, Reason, Stage, Verdict};
 use crate::model::url::Host;
 
@@ -45,6 +46,7 @@ pub struct Dialer(Arc<Shared>);
 struct Shared {
     policy: AddressPolicy,
     names: Names,
+    tls: Tls,
 }
 
 /// Addresses that passed the policy, for one probe. Resolve anew for the next: names move.
@@ -82,7 +84,7 @@ impl Dialer {
     /// [`DialError`].
     pub fn new(settings: DialSettings) -> Result<Self, DialError> {
         let names = Names::new(settings.resolver)?;
-        Ok(Self(Arc::new(Shared { policy: settings.policy, names })))
+        Ok(Self(Arc::new(Shared { policy: settings.policy, names, tls: Tls::new(settings.ca_dir) })))
     }
 
     /// Finds the target's addresses and tests every one against the policy: one denied address denies the name, since a name that mixes
@@ -102,9 +104,9 @@ impl Dialer {
     pub async fn probe(&self, target: &Target, pinned: &Pinned, deadline: Instant) -> Outcome {
         let mut trace = Trace::begin(Stage::Connect);
         trace.resolved_in(pinned.resolve_us);
-        let done = timeout_at(deadline, self.run(target, pinned, deadline, &mut trace)).await;
-        let ending = done.unwrap_or_else(|_| late(target, &trace));
-        trace.end(ending)
+        // a judgement made in time stands even where draining the body was cut off
+        drop(timeout_at(deadline, self.run(target, pinned, deadline, &mut trace)).await);
+        trace.end_judged(late)
     }
 
     async fn find(&self, target: &Target, deadline: Instant) -> Result<Arc<[IpAddr]>, Ending> {
@@ -127,12 +129,48 @@ impl Dialer {
         Ok(found)
     }
 
-    async fn run(&self, target: &Target, pinned: &Pinned, deadline: Instant, trace: &mut Trace) -> Ending {
-        let _stream = match connect(target.port(), pinned, deadline, trace).await {
+    async fn run(&self, target: &Target, pinned: &Pinned, deadline: Instant, trace: &mut Trace) {
+        let stream = match connect(target.port(), pinned, deadline, trace).await {
             Ok(stream) => stream,
-            Err(ending) => return ending,
+            Err(ending) => return trace.judge(ending),
         };
-        Ending::pass(None, "the connection opened")
+        match target {
+            Target::Tcp { .. } => trace.judge(Ending::pass(None, "the connection opened")),
+            Target::Http { host, port, target, tls, expected } => {
+                let question = http::Question { host, port: *port, target, secure: tls.is_some(), expected };
+                match tls {
+                    None => http::ask(stream, &question, trace).await,
+                    Some(check) => Box::pin(self.https(stream, check, &question, trace)).await,
+                }
+            }
+            Target::Grpc { host, port, service, tls } => {
+                let question = grpc::Question { host, port: *port, service, secure: tls.is_some() };
+                Box::pin(self.grpc(stream, tls.as_ref(), &question, trace)).await;
+            }
+        }
+    }
+
+    async fn https(&self, stream: TcpStream, check: &TlsCheck, question: &http::Question<'_>, trace: &mut Trace) {
+        trace.enter(Stage::Tls);
+        match self.0.tls.handshake(stream, check, question.host, Inside::Http1).await {
+            Ok(stream) => http::ask(stream, question, trace).await,
+            Err(ending) => trace.judge(ending),
+        }
+    }
+
+    async fn grpc(
+        &self,
+        stream: TcpStream,
+        check: Option<&TlsCheck>,
+        question: &grpc::Question<'_>,
+        trace: &mut Trace,
+    ) {
+        let Some(check) = check else { return grpc::ask(stream, question, trace).await };
+        trace.enter(Stage::Tls);
+        match self.0.tls.handshake(stream, check, question.host, Inside::Http2).await {
+            Ok(stream) => grpc::ask(stream, question, trace).await,
+            Err(ending) => trace.judge(ending),
+        }
     }
 }
 
@@ -180,9 +218,9 @@ fn unresolved(target: &Target, error: Unresolved) -> Ending {
     }
 }
 
-fn late(_target: &Target, trace: &Trace) -> Ending {
-    match trace.stage() {
-        Stage::Resolve | Stage::Connect => Ending::fail(Reason::ConnectTimeout, "no answer in time"),
+fn late(stage: Stage) -> Ending {
+    match stage {
+        Stage::Resolve | Stage::Connect => Ending::fail(Reason::ConnectTimeout, "the connection did not open in time"),
         Stage::Tls => Ending::fail(Reason::Timeout, "connected, but the TLS handshake did not end in time"),
         Stage::Request | Stage::Status => Ending::fail(Reason::Timeout, "connected, but no full answer came in time"),
     }

@@ -22,6 +22,7 @@ pub struct Trace {
     entered: Instant,
     address: Option<SocketAddr>,
     timings: Timings,
+    judged: Option<Ending>,
 }
 
 /// What ended a probe, before the evidence is added.
@@ -64,12 +65,14 @@ impl Ending {
 impl Trace {
     /// A probe that starts now, in `stage`.
     pub fn begin(stage: Stage) -> Self {
-        Self { at: UnixMs::wall(), stage, entered: Instant::now(), address: None, timings: Timings::default() }
-    }
-
-    /// The stage under way.
-    pub fn stage(&self) -> Stage {
-        self.stage
+        Self {
+            at: UnixMs::wall(),
+            stage,
+            entered: Instant::now(),
+            address: None,
+            timings: Timings::default(),
+            judged: None,
+        }
     }
 
     /// Notes how long the names took, for a probe whose address was pinned earlier.
@@ -93,6 +96,17 @@ impl Trace {
     /// Time of the stage under way, in microseconds.
     pub fn elapsed_us(&self) -> u32 {
         micros(self.entered, Instant::now())
+    }
+
+    /// The judgement, which stands whatever follows.
+    pub fn judge(&mut self, ending: Ending) {
+        self.judged = Some(ending);
+    }
+
+    /// The outcome that was judged, else that of a probe that ran out of time where it is.
+    pub fn end_judged(mut self, late: impl FnOnce(Stage) -> Ending) -> Outcome {
+        let ending = self.judged.take().unwrap_or_else(|| late(self.stage));
+        self.end(ending)
     }
 
     fn close(&mut self, now: Instant) {

@@ -2,6 +2,11 @@
 
 pub mod dial;
 pub mod evidence;
+mod grpc;
+mod http;
 pub mod policy;
 pub mod resolve;
 mod tcp;
+mod tls;
+mod trust;
+mod wire;

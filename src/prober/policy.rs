@@ -83,13 +83,13 @@ impl fmt::Display for Denied {
 
 /// IPv4 ranges that are never probed. Metadata addresses as documented by Azure, Oracle and Alibaba; the rest by the IANA special-purpose registry.
 const HARD_V4: &[(Ipv4Addr, u8, &str, &str)] = &[
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "this network", "0.0.0.0/8"),
+    (Ipv4Addr::UNSPECIFIED, 8, "this network", "0.0.0.0/8"),
     (Ipv4Addr::new(169, 254, 0, 0), 16, "link-local", "169.254.0.0/16"),
     (Ipv4Addr::new(168, 63, 129, 16), 32, "cloud metadata", "168.63.129.16"),
     (Ipv4Addr::new(192, 0, 0, 192), 32, "cloud metadata", "192.0.0.192"),
     (Ipv4Addr::new(100, 100, 100, 200), 32, "cloud metadata", "100.100.100.200"),
     (Ipv4Addr::new(224, 0, 0, 0), 4, "multicast", "224.0.0.0/4"),
-    (Ipv4Addr::new(255, 255, 255, 255), 32, "broadcast", "255.255.255.255"),
+    (Ipv4Addr::BROADCAST, 32, "broadcast", "255.255.255.255"),
 ];
 
 /// IPv6 ranges that are never probed. Metadata addresses as documented by AWS and Google Cloud.

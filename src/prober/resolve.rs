@@ -31,7 +31,7 @@ const MAX_LOOKUPS: usize = 128;
 /// How long the other address family is waited for once one has answered.
 const OTHER_FAMILY: Duration = Duration::from_millis(500);
 /// How recently another name must have resolved for an error to be the name's own.
-const RECENT: Duration = Duration::from_secs(60);
+const RECENT: Duration = Duration::from_mins(1);
 /// How often the system's files are looked at for changes.
 const FILES_CHECKED_EVERY: Duration = Duration::from_secs(5);
 const SYSTEM_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
@@ -193,7 +193,7 @@ impl Names {
                 tracing::info!("read /etc/resolv.conf and /etc/hosts again, because they changed");
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot use the changed /etc/resolv.conf, so the old one stays in use")
+                tracing::warn!(%error, "cannot use the changed /etc/resolv.conf, so the old one stays in use");
             }
         }
     }

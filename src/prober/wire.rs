@@ -1,0 +1,90 @@
+//! What the HTTP/1.1 and HTTP/2 probes share: driving a connection inside the probe's own future, and reading its errors.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use super::evidence::Ending;
+use super::tls;
+use crate::model::outcome::Reason;
+
+/// The connection's side of an exchange: polled next to the work that waits for it, so no task is spawned and nothing outlives the
+/// probe.
+pub(super) trait Wheel {
+    /// Moves the connection on. An end is remembered by the wheel itself; its reason reaches the work through the exchange.
+    fn turn(&mut self, cx: &mut Context<'_>);
+}
+
+/// A connection that is one future.
+pub(super) struct Single<C> {
+    connection: Pin<Box<C>>,
+    ended: bool,
+}
+
+impl<C: Future> Single<C> {
+    pub(super) fn new(connection: C) -> Self {
+        Self { connection: Box::pin(connection), ended: false }
+    }
+}
+
+impl<C: Future> Wheel for Single<C> {
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        if !self.ended {
+            self.ended = self.connection.as_mut().poll(cx).is_ready();
+        }
+    }
+}
+
+/// Runs `work` to its end while `wheel` turns.
+pub(super) async fn drive<W: Wheel, F: Future>(wheel: &mut W, work: F) -> F::Output {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        wheel.turn(cx);
+        // what the turn brought is seen now, which saves waking up for it
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+/// What the end of an exchange says about the peer; `protocol` names what was expected.
+pub(super) fn broken(error: &hyper::Error, protocol: &str) -> Ending {
+    if let Some(error) = source::<io::Error>(error) {
+        return broken_io(error);
+    }
+    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+        return closed();
+    }
+    let message = if error.is_parse_too_large() {
+        format!("the head of the answer is over the bounds of {protocol} probes (16 KiB, 100 headers)")
+    } else if error.is_parse_version_h2() {
+        "the peer speaks HTTP/2 where HTTP/1.1 was expected; use a grpc check, or its HTTP/1.1 port".to_owned()
+    } else {
+        format!("the answer is not {protocol}; does something else listen on this port, or does it want TLS?")
+    };
+    Ending::fail(Reason::ProtocolError, message)
+}
+
+/// What a failed read or write says about the peer.
+pub(super) fn broken_io(error: &io::Error) -> Ending {
+    tls::alert(error).unwrap_or_else(closed)
+}
+
+fn closed() -> Ending {
+    Ending::fail(Reason::ConnectionReset, "the peer closed the connection before it answered")
+}
+
+fn source<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
