@@ -8,6 +8,7 @@ pub mod health;
 pub mod name;
 pub mod outcome;
 pub mod ports;
+pub mod probe;
 pub mod selection;
 pub mod service;
 pub mod text;
