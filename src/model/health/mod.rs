@@ -21,6 +21,8 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 pub use state::{CheckState, Streak};
 pub use step::step;
 
@@ -29,13 +31,13 @@ use super::outcome::{Health, Outcome, Transition};
 /// More changes between healthy and unhealthy than this within [`FLAP_WINDOW`] are flapping.
 pub const MAX_FLAPS: usize = 4;
 /// The time over which flaps are counted.
-pub const FLAP_WINDOW: std::time::Duration = std::time::Duration::from_secs(600);
+pub const FLAP_WINDOW: Duration = Duration::from_mins(10);
 /// Consecutive passes must span this long to end a flap hold.
-pub const STEADY_SPAN: std::time::Duration = std::time::Duration::from_secs(60);
+pub const STEADY_SPAN: Duration = Duration::from_mins(1);
 /// Fewest consecutive passes that end a flap hold.
 pub const STEADY_PASSES: u32 = 2;
 /// Least time without a conclusive outcome that makes an instance unknown.
-pub const MIN_ALLOWANCE: std::time::Duration = std::time::Duration::from_secs(60);
+pub const MIN_ALLOWANCE: Duration = Duration::from_mins(1);
 
 /// Something that may move an instance's health.
 #[derive(Debug, Clone, Copy)]

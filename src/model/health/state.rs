@@ -213,6 +213,7 @@ mod millis {
 
     use crate::model::time::UnixMs;
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     pub(super) fn serialize<S: Serializer>(at: &UnixMs, s: S) -> Result<S::Ok, S::Error> {
         at.0.serialize(s)
     }
