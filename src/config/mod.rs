@@ -7,6 +7,7 @@ mod args;
 mod load;
 mod parse;
 mod table;
+mod unknown;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::model::name::Namespace;
 pub use args::{SETTINGS, ServeArgs, Setting};
 pub use load::{Problem, SettingsError};
 pub use table::markdown_table;
+pub use unknown::unknown_variables;
 
 /// Shortest signing secret, in bytes: as long as the HMAC's output
 /// ([RFC 7518 §3.2](https://www.rfc-editor.org/rfc/rfc7518#section-3.2)).
