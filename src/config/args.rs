@@ -77,7 +77,7 @@ settings! {
         "Log lines as text or json" []
     max_services "MAX_SERVICES" "COUNT" "100"
         "Most services registered over REST; 0 is unlimited" []
-    max_instances "MAX_INSTANCES" "COUNT" "25600"
+    max_instances "PORTOLAN_MAX_INSTANCES" "COUNT" "25600"
         "Most instances over all services" []
     health_check_interval "HEALTH_CHECK_INTERVAL" "SECONDS" "30"
         "Seconds between the probes of an instance whose check names no interval" []
