@@ -99,6 +99,14 @@ impl Clock {
         }
     }
 
+    /// The steady reading alone: half the cost of both.
+    pub fn steady(&self) -> UnixMs {
+        match &self.0 {
+            Source::System { anchor, started } => anchor.plus(started.elapsed()),
+            Source::Manual(_) => self.now().steady,
+        }
+    }
+
     /// This moment.
     pub fn now(&self) -> Now {
         match &self.0 {

@@ -30,6 +30,20 @@ impl RouteClass {
     pub fn is_change(self) -> bool {
         matches!(self, Self::Register | Self::Deregister | Self::Check)
     }
+
+    /// Whether the rate limit counts it.
+    pub fn is_limited(self) -> bool {
+        !matches!(self, Self::Preflight | Self::Operations | Self::Metrics)
+    }
+
+    /// Whether it needs a token when auth is on, and, by `read_auth`, reads are closed.
+    pub fn needs_token(self, read_auth: bool) -> bool {
+        match self {
+            Self::Preflight | Self::Operations | Self::Public => false,
+            Self::Metrics | Self::OpenRead => read_auth,
+            Self::TokenRead | Self::Register | Self::Deregister | Self::Check => true,
+        }
+    }
 }
 
 /// The class of a request. A path that no rule knows is closed like the routes around it, so that a route added later is

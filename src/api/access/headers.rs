@@ -1,0 +1,70 @@
+//! The headers that access adds to an answer, made once.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderName,
+    HeaderValue,
+};
+
+/// How much is left: [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/),
+/// `"default";r=<requests left>;t=<seconds to a full quota>`.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+/// The quota, of the same draft: `"default";q=<requests>;w=<seconds>`.
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// Quotas up to this one have all their values ready.
+const READY: u32 = 4096;
+
+/// The seed's CORS headers, sent when `Origin` is.
+pub(super) fn allow_any_origin(headers: &mut HeaderMap) {
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type, Authorization"));
+}
+
+/// The values of both rate limit headers. How long a quota takes to fill follows from what is left, so one number gives the value.
+#[derive(Debug)]
+pub(super) struct RateHeaders {
+    quota: u32,
+    policy: HeaderValue,
+    ready: Vec<HeaderValue>,
+}
+
+impl RateHeaders {
+    pub(super) fn new(quota: u32) -> Self {
+        let policy = value(&format!("\"default\";q={quota};w=60"));
+        let ready =
+            if quota <= READY { (0..=quota).map(|left| value(&text(quota, left))).collect() } else { Vec::new() };
+        Self { quota, policy, ready }
+    }
+
+    pub(super) fn write(&self, headers: &mut HeaderMap, left: u32) {
+        let ready = usize::try_from(left).ok().and_then(|left| self.ready.get(left)).cloned();
+        headers.insert(RATE_LIMIT, ready.unwrap_or_else(|| value(&text(self.quota, left))));
+        headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
+    }
+}
+
+fn text(quota: u32, left: u32) -> String {
+    let spent = u64::from(quota.saturating_sub(left));
+    format!("\"default\";r={left};t={}", (spent * 60).div_ceil(u64::from(quota.max(1))))
+}
+
+/// Digits and ASCII punctuation are always a header value.
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("\"default\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_and_large_quotas_say_the_same() {
+        for quota in [60, 1_000_000] {
+            let rates = RateHeaders::new(quota);
+            let mut headers = HeaderMap::new();
+            rates.write(&mut headers, quota / 2);
+            assert_eq!(headers["ratelimit"], format!("\"default\";r={};t=30", quota / 2));
+            assert_eq!(headers["ratelimit-policy"], format!("\"default\";q={quota};w=60"));
+        }
+    }
+}

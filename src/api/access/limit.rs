@@ -1,0 +1,214 @@
+//! The rate limit: a bucket per client, in bounded memory.
+//!
+//! Each bucket is the generic cell rate algorithm: one number, the moment at which the client would be back to a full allowance.
+//! A spent request moves it forward by one share, a refund back, and a moment that has passed needs no memory at all.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::principal::ClientKey;
+use crate::model::time::UnixMs;
+
+/// The span that a quota is for.
+const WINDOW_NS: u64 = 60_000_000_000;
+/// Buckets are spread over this many locks.
+const SHARDS: usize = 16;
+/// A full shard looks for buckets to drop at most this often.
+const SWEEP_EVERY_NS: u64 = 1_000_000_000;
+
+/// Buckets of one quota.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    /// Time that one request takes to come back.
+    share_ns: u64,
+    shard_cap: usize,
+    hasher: RandomState,
+    shards: [Mutex<Shard>; SHARDS],
+    /// Shared by the clients that found no room.
+    overflow: Mutex<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    full_at: HashMap<ClientKey, u64>,
+    swept_at: u64,
+}
+
+/// A refused request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Until one request is allowed again.
+    pub(super) wait: Duration,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn nanos(now: UnixMs) -> u64 {
+    u64::try_from(now.0).unwrap_or(0).saturating_mul(1_000_000)
+}
+
+impl Limiter {
+    /// `per_minute` requests for each client, at least 1, and buckets for `clients` of them.
+    pub(super) fn new(per_minute: u32, clients: usize) -> Self {
+        Self {
+            share_ns: WINDOW_NS / u64::from(per_minute.max(1)),
+            shard_cap: clients.div_ceil(SHARDS),
+            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::default()),
+            overflow: Mutex::new(0),
+        }
+    }
+
+    fn shard(&self, client: ClientKey) -> &Mutex<Shard> {
+        let hash = self.hasher.hash_one(client);
+        // 16 shards: the remainder fits any usize.
+        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
+    }
+
+    /// Takes one request of `client` at `now` (steady clock) and says how many are left.
+    pub(super) fn spend(&self, client: ClientKey, now: UnixMs) -> Result<u32, Refused> {
+        let now = nanos(now);
+        let mut shard = lock(self.shard(client));
+        if let Some(full_at) = shard.full_at.get_mut(&client) {
+            return self.take(full_at, now);
+        }
+        if shard.full_at.len() >= self.shard_cap && !shard.sweep(now) {
+            drop(shard);
+            return self.take(&mut lock(&self.overflow), now);
+        }
+        let mut full_at = now;
+        let taken = self.take(&mut full_at, now);
+        shard.full_at.insert(client, full_at);
+        taken
+    }
+
+    /// Gives one request back.
+    pub(super) fn refund(&self, client: ClientKey) {
+        let mut shard = lock(self.shard(client));
+        if let Some(full_at) = shard.full_at.get_mut(&client) {
+            *full_at = full_at.saturating_sub(self.share_ns);
+        } else {
+            drop(shard);
+            let mut overflow = lock(&self.overflow);
+            *overflow = overflow.saturating_sub(self.share_ns);
+        }
+    }
+
+    fn take(&self, full_at: &mut u64, now: u64) -> Result<u32, Refused> {
+        let next = (*full_at).max(now) + self.share_ns;
+        let owed = next - now;
+        if owed > WINDOW_NS {
+            return Err(Refused { wait: Duration::from_nanos(owed - WINDOW_NS) });
+        }
+        *full_at = next;
+        Ok(u32::try_from((WINDOW_NS - owed) / self.share_ns).unwrap_or(u32::MAX))
+    }
+
+    #[cfg(test)]
+    pub(super) fn clients(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).full_at.len()).sum()
+    }
+}
+
+impl Shard {
+    /// Drops the buckets that are full again; says whether there is room now.
+    fn sweep(&mut self, now: u64) -> bool {
+        if now.saturating_sub(self.swept_at) < SWEEP_EVERY_NS {
+            return false;
+        }
+        self.swept_at = now;
+        let before = self.full_at.len();
+        self.full_at.retain(|_, full_at| *full_at > now);
+        self.full_at.len() < before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn client(n: u32) -> ClientKey {
+        ClientKey::V4(Ipv4Addr::from_bits(n))
+    }
+
+    const START: UnixMs = UnixMs(1_700_000_000_000);
+
+    #[test]
+    fn a_minutes_quota_comes_back_evenly() {
+        let limiter = Limiter::new(60, 1000);
+        for left in (0..60).rev() {
+            assert_eq!(limiter.spend(client(1), START), Ok(left));
+        }
+        assert_eq!(limiter.spend(client(1), START), Err(Refused { wait: Duration::from_secs(1) }));
+        assert_eq!(limiter.spend(client(2), START), Ok(59), "another client has its own");
+        let later = START.plus(Duration::from_millis(999));
+        assert!(limiter.spend(client(1), later).is_err());
+        let later = START.plus(Duration::from_secs(1));
+        assert_eq!(limiter.spend(client(1), later), Ok(0));
+        assert_eq!(limiter.spend(client(1), START.plus(Duration::from_hours(1))), Ok(59));
+    }
+
+    #[test]
+    fn a_refund_is_as_if_nothing_was_spent() {
+        let limiter = Limiter::new(2, 1000);
+        for _ in 0..10 {
+            assert_eq!(limiter.spend(client(1), START), Ok(1));
+            limiter.refund(client(1));
+        }
+        limiter.refund(client(1));
+        limiter.refund(client(1));
+        assert_eq!(limiter.spend(client(1), START), Ok(1), "refunds never add to the quota");
+    }
+
+    #[test]
+    fn any_number_of_clients_takes_bounded_memory_and_the_rest_shares() {
+        let limiter = Limiter::new(60, 160);
+        for n in 0..10_000 {
+            let _ = limiter.spend(client(n), START);
+        }
+        assert!(limiter.clients() <= 160, "{} buckets", limiter.clients());
+        assert!(limiter.spend(client(99_999), START).is_err(), "the shared bucket is spent");
+        let later = START.plus(Duration::from_secs(2));
+        assert_eq!(limiter.spend(client(99_999), later), Ok(59), "buckets that are full again make room");
+    }
+
+    #[test]
+    fn a_client_with_a_bucket_is_not_hurt_by_a_crowd() {
+        let limiter = Limiter::new(60, 160);
+        assert_eq!(limiter.spend(client(1), START), Ok(59));
+        for n in 2..10_000 {
+            let _ = limiter.spend(client(n), START);
+        }
+        assert_eq!(limiter.spend(client(1), START), Ok(58));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn never_more_than_the_quota_in_a_burst(per_minute in 1u32..5000, tries in 1u32..6000) {
+            let limiter = Limiter::new(per_minute, 10);
+            let passed = (0..tries).filter(|_| limiter.spend(client(1), START).is_ok()).count();
+            proptest::prop_assert_eq!(passed, per_minute.min(tries) as usize);
+        }
+
+        #[test]
+        fn never_more_than_twice_the_quota_in_a_minute(per_minute in 1u32..200, gaps in proptest::collection::vec(0u64..2000, 1..400)) {
+            let limiter = Limiter::new(per_minute, 10);
+            let mut now = START;
+            let mut passed = Vec::new();
+            for gap in gaps {
+                now = now.plus(Duration::from_millis(gap));
+                if limiter.spend(client(1), now).is_ok() {
+                    passed.push(now);
+                }
+            }
+            let most = passed.iter().map(|from| passed.iter().filter(|at| *at >= from && at.since(*from) < Duration::from_mins(1)).count());
+            proptest::prop_assert!(most.max().unwrap_or(0) <= 2 * per_minute as usize);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The secrets that sign and verify tokens: given once, or a file that is read again when it changes.
+
+use std::fmt;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
+use jsonwebtoken::DecodingKey;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::model::time::UnixMs;
+
+/// Shortest secret, in bytes: as long as the HMAC's output
+/// ([RFC 7518 §3.2](https://www.rfc-editor.org/rfc/rfc7518#section-3.2)).
+pub const MIN_SECRET_BYTES: usize = 32;
+/// Most secrets in a file: each one is tried on a token that the first does not verify.
+pub const MAX_SECRETS: usize = 8;
+/// Largest secret file, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+/// The seed's default, known to everyone.
+const SEED_SECRET: &str = "your-secret-key";
+/// Time between two looks at the file, in milliseconds.
+const LOOK_EVERY_MS: i64 = 1000;
+
+/// Secrets that cannot be used. No message ever holds one.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// The file cannot be read.
+    #[error("the secret file {path} cannot be read: {source}; JWT_SECRET_FILE names a file with one secret a line")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No line holds one.
+    #[error("there is no secret; make one with: openssl rand -base64 48")]
+    None,
+    /// Far too large to be a list of secrets.
+    #[error("the secret file is over {MAX_FILE} bytes; it holds one secret a line and nothing else")]
+    TooLarge,
+    /// More than [`MAX_SECRETS`].
+    #[error("there are {0} secrets, at most {MAX_SECRETS} are tried; remove the oldest from the end of the file")]
+    TooMany(usize),
+    /// Guessable.
+    #[error(
+        "secret {line} has {len} bytes, at least {MIN_SECRET_BYTES} are needed; make one with: openssl rand -base64 48"
+    )]
+    Short {
+        /// Counted from 1, blank lines left out.
+        line: usize,
+        /// Its length.
+        len: usize,
+    },
+    /// `your-secret-key`.
+    #[error("secret {0} is the well-known default; make one with: openssl rand -base64 48")]
+    WellKnown(usize),
+}
+
+/// One reading of the secrets.
+pub(super) struct Keys {
+    first: SecretString,
+    pub(super) verify: Vec<DecodingKey>,
+}
+
+impl Keys {
+    fn lines(text: &str) -> Result<Self, SecretsError> {
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        Self::of(&lines)
+    }
+
+    fn of(secrets: &[&str]) -> Result<Self, SecretsError> {
+        if secrets.len() > MAX_SECRETS {
+            return Err(SecretsError::TooMany(secrets.len()));
+        }
+        for (n, secret) in secrets.iter().enumerate() {
+            strong(n + 1, secret)?;
+        }
+        let first = SecretString::from(*secrets.first().ok_or(SecretsError::None)?);
+        let verify = secrets.iter().map(|secret| DecodingKey::from_secret(secret.as_bytes())).collect();
+        Ok(Self { first, verify })
+    }
+}
+
+fn strong(line: usize, secret: &str) -> Result<(), SecretsError> {
+    if secret == SEED_SECRET {
+        return Err(SecretsError::WellKnown(line));
+    }
+    match secret.len() {
+        len if len < MIN_SECRET_BYTES => Err(SecretsError::Short { line, len }),
+        _ => Ok(()),
+    }
+}
+
+/// What tells one content of a file from the next, also where a mounted secret is a link that is swapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let meta = std::fs::metadata(path)?;
+        Ok(Self {
+            device: meta.dev(),
+            inode: meta.ino(),
+            len: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
+    }
+}
+
+struct Watched {
+    path: PathBuf,
+    /// The content that was read last, good or not; `None` when there was no file.
+    seen: Mutex<Option<Stamp>>,
+    looked: AtomicI64,
+}
+
+/// The secrets, as they are now.
+pub struct Secrets {
+    keys: ArcSwap<Keys>,
+    file: Option<Watched>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.file.as_ref().map(|file| &file.path);
+        f.debug_struct("Secrets").field("file", &path).finish_non_exhaustive()
+    }
+}
+
+impl Secrets {
+    /// The one secret of `JWT_SECRET`, every byte of it.
+    ///
+    /// # Errors
+    /// [`SecretsError`] when it is short or well known.
+    pub fn inline(secret: &SecretString) -> Result<Self, SecretsError> {
+        let keys = Keys::of(&[secret.expose_secret()])?;
+        Ok(Self { keys: ArcSwap::from_pointee(keys), file: None })
+    }
+
+    /// The secrets of `JWT_SECRET_FILE`, one a line: the first signs, all verify. Blank lines and the space around a secret do not count.
+    ///
+    /// # Errors
+    /// [`SecretsError`] when the file cannot be read or a secret in it cannot be used.
+    pub fn file(path: impl Into<PathBuf>) -> Result<Self, SecretsError> {
+        let path = path.into();
+        let seen = Stamp::of(&path).ok();
+        let keys = read(&path)?;
+        let file = Watched { path, seen: Mutex::new(seen), looked: AtomicI64::new(i64::MIN) };
+        Ok(Self { keys: ArcSwap::from_pointee(keys), file: Some(file) })
+    }
+
+    /// The secret that signs.
+    pub fn signing(&self) -> SecretString {
+        self.keys.load().first.clone()
+    }
+
+    /// The secrets now. Looks at the file at most once a second, on the caller's thread (a few microseconds).
+    pub(super) fn current(&self, now: UnixMs) -> arc_swap::Guard<Arc<Keys>> {
+        if let Some(file) = &self.file
+            && now.0.saturating_sub(file.looked.load(Ordering::Relaxed)) >= LOOK_EVERY_MS
+        {
+            file.looked.store(now.0, Ordering::Relaxed);
+            self.look(file);
+        }
+        self.keys.load()
+    }
+
+    /// A file that cannot be used leaves the old secrets in force and is reported once.
+    fn look(&self, file: &Watched) {
+        let Ok(mut seen) = file.seen.try_lock() else { return };
+        let now = Stamp::of(&file.path).ok();
+        if *seen == now {
+            return;
+        }
+        *seen = now;
+        let path = file.path.display();
+        match read(&file.path) {
+            Ok(keys) => {
+                tracing::info!(%path, secrets = keys.verify.len(), "read the changed secrets");
+                self.keys.store(Arc::new(keys));
+            }
+            Err(error) => {
+                tracing::error!(%path, %error, "the changed secrets cannot be used; the old ones stay in force");
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Keys, SecretsError> {
+    let unreadable = |source| SecretsError::Unreadable { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
+    let text = SecretString::from(text);
+    if text.expose_secret().len() as u64 > MAX_FILE {
+        return Err(SecretsError::TooLarge);
+    }
+    Keys::lines(text.expose_secret())
+}

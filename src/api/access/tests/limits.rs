@@ -1,0 +1,102 @@
+//! The rate limit as clients meet it.
+
+use super::*;
+
+fn spend_all(world: &World, ask: &Ask) -> usize {
+    (0..1000).take_while(|_| world.ask(ask).is_ok()).count()
+}
+
+#[test]
+fn the_61st_request_of_a_minute_waits() {
+    let world = World::open();
+    let ask = Ask::discover();
+    let admitted = world.ask(&ask).expect("the first");
+    let mut headers = HeaderMap::new();
+    world.access.finish(&admitted, &mut headers);
+    assert_eq!(headers["ratelimit"], "\"default\";r=59;t=1");
+    assert_eq!(headers["ratelimit-policy"], "\"default\";q=60;w=60");
+    assert_eq!(spend_all(&world, &ask), 59);
+    let error = world.ask(&ask).expect_err("one too many");
+    assert_eq!((error.code, &*error.message), (Code::RateLimited, "Rate limit exceeded"));
+    let reply = error.into_reply();
+    assert_eq!(reply.status(), 429);
+    assert_eq!(reply.headers()["retry-after"], "1");
+    assert_eq!(reply.headers()["ratelimit"], "\"default\";r=0;t=60");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(spend_all(&world, &ask), 1);
+}
+
+#[test]
+fn operations_and_preflights_are_never_limited() {
+    let world = World::open();
+    spend_all(&world, &Ask::discover());
+    for ask in [Ask::new("GET", "/healthz"), Ask::new("GET", "/metrics"), Ask::new("OPTIONS", "/api/v1/services")] {
+        assert_eq!(spend_all(&world, &ask), 1000);
+    }
+    assert_eq!(world.code(&Ask::new("GET", "/nothing")), "rate_limited");
+    let unlimited = World::with(AccessSettings { rate_per_minute: None, ..settings() }, None);
+    assert_eq!(spend_all(&unlimited, &Ask::discover()), 1000);
+}
+
+#[test]
+fn an_ipv6_client_is_its_64_and_a_mapped_address_is_ipv4() {
+    let world = World::open();
+    assert_eq!(spend_all(&world, &Ask::discover().from("2001:db8:1:2::1")), 60);
+    assert_eq!(world.code(&Ask::discover().from("2001:db8:1:2:ffff:ffff:ffff:ffff")), "rate_limited");
+    assert_eq!(world.code(&Ask::discover().from("2001:db8:1:3::1")), "admitted");
+    assert_eq!(spend_all(&world, &Ask::discover().from("198.51.100.1")), 60);
+    assert_eq!(world.code(&Ask::discover().from("::ffff:198.51.100.1")), "rate_limited");
+    assert_eq!(world.code(&Ask::discover().from("198.51.100.2")), "admitted");
+}
+
+#[test]
+fn a_spoofed_forwarded_for_buys_nothing() {
+    let world = World::open();
+    let spoof = |n: usize| Ask::discover().header("x-forwarded-for", format!("10.1.{}.{}", n / 256, n % 256));
+    assert_eq!((0..200).filter(|n| world.ask(&spoof(*n)).is_ok()).count(), 60);
+    let trusted_proxies = vec!["203.0.113.0/24".parse().expect("a network")];
+    let behind = World::with(AccessSettings { trusted_proxies, ..settings() }, None);
+    let spoof = |n: usize| Ask::discover().header("x-forwarded-for", format!("10.1.0.{n}, 198.51.100.7"));
+    assert_eq!((0..200).filter(|n| behind.ask(&spoof(*n)).is_ok()).count(), 60);
+    assert_eq!(behind.code(&Ask::discover().header("x-forwarded-for", "198.51.100.8")), "admitted");
+}
+
+#[test]
+fn failed_attempts_have_their_own_quota_and_cost_good_tokens_nothing() {
+    let world = World::guarded();
+    let bad = Ask::register().bearer("x.y.z");
+    let codes: Vec<_> = (0..100).map(|_| world.code(&bad)).collect();
+    assert_eq!(codes.iter().filter(|code| **code == "token_invalid").count(), 60);
+    assert_eq!(codes.iter().filter(|code| **code == "rate_limited").count(), 40);
+    let good = Ask::register().bearer(&token_of(&claims()));
+    assert_eq!(spend_all(&world, &good), 60);
+    assert_eq!(world.code(&Ask::register().bearer(&token_of(&claims_with(&json!({"sub": "other"}))))), "admitted");
+    assert_eq!(world.code(&Ask::discover()), "admitted", "nor does the address pay for them");
+    let rejected = world.access.metrics.render().expect("renders");
+    assert!(rejected.contains("portolan_rejected_total{reason=\"failed_auth_limit\"} 40"), "{rejected}");
+}
+
+#[test]
+fn a_token_carries_its_quota_from_address_to_address() {
+    let world = World::guarded();
+    let token = token_of(&claims());
+    let passed =
+        (0..200).filter(|n| world.ask(&Ask::register().bearer(&token).from(&format!("10.0.0.{n}"))).is_ok()).count();
+    assert_eq!(passed, 60);
+}
+
+#[test]
+fn what_is_not_counted_is_bounded_apart() {
+    let world = World::open();
+    let renew = || {
+        world.ask(&Ask::register()).map(|mut admitted| {
+            world.access.not_counted(&mut admitted);
+            admitted.rate.expect("limited").remaining
+        })
+    };
+    for _ in 0..1200 {
+        assert_eq!(renew(), Ok(60));
+    }
+    let passed = (0..1000).take_while(|_| renew().is_ok()).count();
+    assert_eq!(passed, 60, "beyond 20 quotas they count after all");
+}

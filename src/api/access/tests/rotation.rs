@@ -1,0 +1,103 @@
+//! Secrets that change while the server runs.
+
+use std::io::Write;
+
+use super::*;
+
+const OTHER: &str = "another-secret-of-more-than-32-bytes-for-tests";
+
+fn world(path: &std::path::Path) -> World {
+    World::with(settings(), Some(Secrets::file(path).expect("readable")))
+}
+
+fn signed_by(secret: &str) -> Ask {
+    let header = json!({"alg": "HS256"});
+    Ask::register().bearer(&forge::<Hmac<sha2::Sha256>>(&header, &claims(), secret.as_bytes()))
+}
+
+#[test]
+fn every_line_verifies_and_the_first_signs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secrets");
+    std::fs::write(&path, format!("\n  {OTHER}  \r\n\n{SECRET}\n")).expect("written");
+    let secrets = Secrets::file(&path).expect("two secrets");
+    let what =
+        Mint { subject: "a".into(), issuer: None, namespaces: None, scopes: None, lasts: Duration::from_mins(1) };
+    let token = mint(&secrets.signing(), &what, START).expect("minted");
+    assert_eq!(token, mint(&SecretString::from(OTHER), &what, START).expect("minted"));
+    let world = world(&path);
+    assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+    assert_eq!(world.code(&signed_by(OTHER)), "admitted");
+    assert_eq!(world.code(&signed_by("a-third-secret-that-nobody-has-ever-listed")), "token_invalid");
+}
+
+#[test]
+fn a_changed_file_counts_within_a_second_and_a_broken_one_never() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secrets");
+    std::fs::write(&path, SECRET).expect("written");
+    let world = world(&path);
+    assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+    let replace = |content: &str| {
+        let mut file = tempfile::NamedTempFile::new_in(folder.path()).expect("a file");
+        file.write_all(content.as_bytes()).expect("written");
+        file.persist(&path).expect("renamed");
+    };
+    replace(OTHER);
+    assert_eq!(world.code(&signed_by(OTHER)), "token_invalid", "not looked at twice in a second");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.code(&signed_by(OTHER)), "admitted");
+    assert_eq!(world.code(&signed_by(SECRET)), "token_invalid", "what was removed verifies no more");
+    for broken in ["", "short", "your-secret-key", &format!("{SECRET}\nshort")] {
+        replace(broken);
+        world.pass(Duration::from_secs(1));
+        assert_eq!(world.code(&signed_by(OTHER)), "admitted", "after {broken:?}");
+        assert_eq!(world.code(&signed_by(SECRET)), "token_invalid", "after {broken:?}");
+    }
+    std::fs::remove_file(&path).expect("removed");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.code(&signed_by(OTHER)), "admitted");
+    replace(SECRET);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+}
+
+#[test]
+fn a_link_that_is_swapped_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    // The way Kubernetes mounts a secret: the file is a link into a folder that is itself a swapped link.
+    for (version, secret) in [("v1", SECRET), ("v2", OTHER)] {
+        std::fs::create_dir(at(version)).expect("a folder");
+        std::fs::write(at(version).join("secrets"), secret).expect("written");
+    }
+    std::os::unix::fs::symlink("v1", at("data")).expect("a link");
+    std::os::unix::fs::symlink("data/secrets", at("secrets")).expect("a link");
+    let world = world(&at("secrets"));
+    assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+    std::os::unix::fs::symlink("v2", at("next")).expect("a link");
+    std::fs::rename(at("next"), at("data")).expect("swapped");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.code(&signed_by(OTHER)), "admitted");
+}
+
+#[test]
+fn weak_secrets_stop_the_start_with_a_way_out_and_are_never_shown() {
+    let refusal = |secret: &str| Secrets::inline(&SecretString::from(secret)).expect_err("weak").to_string();
+    for secret in ["", "your-secret-key", "hunter2-hunter2-hunter2"] {
+        let message = refusal(secret);
+        assert!(message.contains("openssl rand -base64 48"), "{message}");
+        assert!(secret.is_empty() || !message.contains(secret), "{message}");
+    }
+    let missing = Secrets::file("/nonexistent/secrets").expect_err("missing").to_string();
+    assert!(missing.contains("/nonexistent/secrets"), "{missing}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let many = folder.path().join("many");
+    std::fs::write(&many, format!("{SECRET}\n").repeat(9)).expect("written");
+    assert!(matches!(Secrets::file(&many), Err(SecretsError::TooMany(9))));
+    let huge = folder.path().join("huge");
+    std::fs::write(&huge, vec![b'a'; 100_000]).expect("written");
+    assert!(matches!(Secrets::file(&huge), Err(SecretsError::TooLarge)));
+    let debug = format!("{:?}", World::guarded().access);
+    assert!(!debug.contains(SECRET), "{debug}");
+}

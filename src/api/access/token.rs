@@ -1,0 +1,263 @@
+//! Bearer tokens: JSON Web Tokens signed with HS256 and nothing else.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::principal::{Namespaces, Scopes};
+use super::secrets::Keys;
+use crate::model::name::Namespace;
+use crate::model::text;
+use crate::model::time::UnixMs;
+
+/// The only audience that Portolan answers to.
+pub const AUDIENCE: &str = "portolan";
+/// How far two clocks may differ.
+const LEEWAY_SECONDS: f64 = 30.0;
+/// Longest token, in bytes.
+const MAX_TOKEN: usize = 8 * 1024;
+/// Longest `iss` and `sub`, in characters.
+const MAX_NAME: usize = 256;
+
+/// Why a token does not count. The sentence goes into `WWW-Authenticate`, where it helps whoever makes the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Not three parts of base64url JSON, or over 8 KiB.
+    #[error("the token is no JWT")]
+    Malformed,
+    /// `alg` is not HS256, or `crit` asks for an extension.
+    #[error("the token must be signed with HS256")]
+    Algorithm,
+    /// No secret verifies it.
+    #[error("the signature does not verify")]
+    Signature,
+    /// A claim is missing or of the wrong type.
+    #[error("sub must be text and exp a number; namespaces is a list of names and scope is text")]
+    Claims,
+    /// `aud` names others.
+    #[error("aud must be portolan or absent")]
+    Audience,
+    /// `nbf` lies ahead.
+    #[error("the token is not valid yet")]
+    NotYet,
+    /// `exp` lies too far ahead.
+    #[error("exp lies further ahead than PORTOLAN_TOKEN_MAX_DAYS allows")]
+    TooLong,
+    /// `exp` has passed.
+    #[error("the token has expired")]
+    Expired,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    iss: Option<String>,
+    exp: f64,
+    nbf: Option<f64>,
+    aud: Option<Audience>,
+    namespaces: Option<Vec<Box<str>>>,
+    scope: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// What a valid token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bearer {
+    pub(super) issuer: Arc<str>,
+    pub(super) subject: Arc<str>,
+    pub(super) scopes: Scopes,
+    pub(super) namespaces: Namespaces,
+}
+
+/// What verification depends on besides the secrets.
+#[derive(Debug, Clone)]
+pub(super) struct TokenRules {
+    /// Furthest `exp`, counted from now.
+    pub(super) longest: Duration,
+    /// The namespace of a token that names none.
+    pub(super) default_namespace: Namespace,
+}
+
+/// Signature and algorithm are the library's, times are ours: they follow the process's clock.
+static SIGNED: LazyLock<Validation> = LazyLock::new(|| {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation.validate_aud = false;
+    validation
+});
+
+impl TokenRules {
+    /// Verifies `token` at `now`, wall clock.
+    pub(super) fn verify(&self, token: &str, keys: &Keys, now: UnixMs) -> Result<Bearer, TokenError> {
+        if token.len() > MAX_TOKEN {
+            return Err(TokenError::Malformed);
+        }
+        let mut refusal = TokenError::Signature;
+        for key in &keys.verify {
+            match jsonwebtoken::decode::<Claims>(token, key, &SIGNED) {
+                Ok(data) if data.header.crit.is_some() => return Err(TokenError::Algorithm),
+                Ok(data) => return self.judge(data.claims, now),
+                Err(error) => refusal = why(error.kind()),
+            }
+            if refusal != TokenError::Signature {
+                break;
+            }
+        }
+        Err(refusal)
+    }
+
+    fn judge(&self, claims: Claims, now: UnixMs) -> Result<Bearer, TokenError> {
+        self.timely(&claims, now)?;
+        let meant = match &claims.aud {
+            None => true,
+            Some(Audience::One(one)) => one == AUDIENCE,
+            Some(Audience::Many(many)) => many.iter().any(|one| one == AUDIENCE),
+        };
+        if !meant {
+            return Err(TokenError::Audience);
+        }
+        let issuer = claims.iss.unwrap_or_default();
+        let sound = |name: &str| text::accept(name, MAX_NAME).is_ok();
+        if claims.sub.is_empty() || !sound(&claims.sub) || !sound(&issuer) {
+            return Err(TokenError::Claims);
+        }
+        Ok(Bearer {
+            issuer: issuer.into(),
+            subject: claims.sub.into(),
+            scopes: claims.scope.as_deref().map_or_else(default_scopes, scopes),
+            namespaces: self.namespaces(claims.namespaces),
+        })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds fit a double's 53 bits for 285,000 years")]
+    fn timely(&self, claims: &Claims, now: UnixMs) -> Result<(), TokenError> {
+        let now = now.0 as f64 / 1000.0;
+        if now >= claims.exp + LEEWAY_SECONDS {
+            return Err(TokenError::Expired);
+        }
+        if claims.exp > now + self.longest.as_secs_f64() + LEEWAY_SECONDS {
+            return Err(TokenError::TooLong);
+        }
+        match claims.nbf {
+            Some(nbf) if nbf > now + LEEWAY_SECONDS => Err(TokenError::NotYet),
+            _ => Ok(()),
+        }
+    }
+
+    fn namespaces(&self, claim: Option<Vec<Box<str>>>) -> Namespaces {
+        match claim {
+            None => Namespaces::Only([self.default_namespace.as_str().into()].into()),
+            Some(list) if list.iter().any(|name| **name == *"*") => Namespaces::All,
+            Some(list) => Namespaces::Only(list.into()),
+        }
+    }
+}
+
+fn default_scopes() -> Scopes {
+    Scopes { read: true, register: true, admin: false }
+}
+
+/// Words that are not ours belong to another service that shares the issuer.
+fn scopes(claim: &str) -> Scopes {
+    let has = |word| claim.split(' ').any(|w| w == word);
+    let admin = has("admin");
+    Scopes { read: admin || has("read"), register: admin || has("register"), admin }
+}
+
+fn why(kind: &ErrorKind) -> TokenError {
+    match kind {
+        ErrorKind::InvalidSignature => TokenError::Signature,
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => TokenError::Algorithm,
+        // The claims are read only after the signature held; before it, JSON errors can come from the header alone.
+        ErrorKind::Json(_) => TokenError::Claims,
+        _ => TokenError::Malformed,
+    }
+}
+
+/// What a token to be made says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mint {
+    /// Who holds it; with the issuer, the owner of what it registers.
+    pub subject: String,
+    /// Who vouches for it; usually empty.
+    pub issuer: Option<String>,
+    /// Namespaces it covers; `None` is the default one, `["*"]` all.
+    pub namespaces: Option<Vec<String>>,
+    /// Its grants; `None` is read and register.
+    pub scopes: Option<Scopes>,
+    /// How long it lasts; a server takes at most `PORTOLAN_TOKEN_MAX_DAYS`.
+    pub lasts: Duration,
+}
+
+/// A token that could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MintError {
+    /// No one would take it.
+    #[error("a subject is 1 to {MAX_NAME} characters without line breaks and control characters")]
+    Subject,
+    /// No grants at all.
+    #[error("a token without a scope allows nothing; give read, register or admin")]
+    NoScope,
+    /// The signer failed.
+    #[error("the token could not be signed: {0}")]
+    Sign(String),
+}
+
+#[derive(Serialize)]
+struct MintClaims<'a> {
+    sub: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iss: Option<&'a str>,
+    aud: &'static str,
+    iat: i64,
+    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+}
+
+impl Scopes {
+    /// The `scope` claim.
+    pub fn claim(self) -> String {
+        let words = [(self.read, "read"), (self.register, "register"), (self.admin, "admin")];
+        words.into_iter().filter_map(|(on, word)| on.then_some(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Makes a token, valid from `now` (wall clock).
+///
+/// # Errors
+/// [`MintError`] when no server would take it.
+pub fn mint(secret: &SecretString, what: &Mint, now: UnixMs) -> Result<String, MintError> {
+    let sound = |name: &str| text::accept(name, MAX_NAME).is_ok();
+    if what.subject.is_empty() || !sound(&what.subject) || !what.issuer.as_deref().is_none_or(sound) {
+        return Err(MintError::Subject);
+    }
+    if what.scopes == Some(Scopes::default()) {
+        return Err(MintError::NoScope);
+    }
+    let claims = MintClaims {
+        sub: &what.subject,
+        iss: what.issuer.as_deref(),
+        aud: AUDIENCE,
+        iat: now.0 / 1000,
+        exp: now.plus(what.lasts).0 / 1000,
+        namespaces: what.namespaces.as_deref(),
+        scope: what.scopes.map(Scopes::claim),
+    };
+    let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(|e| MintError::Sign(e.to_string()))
+}
