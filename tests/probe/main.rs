@@ -1,0 +1,10 @@
+//! Probes against real servers on loopback, the friendly and the hostile ones.
+
+mod dns;
+mod grpc;
+mod harness;
+mod http;
+mod names;
+mod policy;
+mod tcp;
+mod tls;

@@ -1,0 +1,236 @@
+//! Names: what each answer of DNS means for a probe, and that nobody gets past the policy by changing answers.
+
+use std::time::Duration;
+
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::RecordType;
+use portolan::model::check::Target;
+use portolan::model::outcome::{Outcome, Reason, Stage};
+use portolan::model::url::Host;
+use portolan::prober::dial::{DialSettings, Dialer};
+use portolan::prober::resolve::ResolverSettings;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use super::dns::{Dns, Reply};
+use super::harness::*;
+
+fn using(dns: &Dns) -> Dialer {
+    let resolver = ResolverSettings::Servers(vec![dns.address]);
+    Dialer::new(DialSettings { resolver, ..settings() }).expect("a dialer")
+}
+
+fn named(name: &str, port: u16) -> Target {
+    Target::Tcp { host: Host::Name(name.to_owned()), port }
+}
+
+async fn accepting() -> Server {
+    Server::start(|mut stream| async move { until_closed(&mut stream).await }).await
+}
+
+async fn ask(dialer: &Dialer, name: &str) -> Outcome {
+    probe_with(dialer, &named(name, 9), AMPLE).await
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_pinned_and_dialled() {
+    let server = accepting().await;
+    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.1"], 300)).await;
+    let outcome = probe_with(&using(&dns), &named("db.test", server.port()), AMPLE).await;
+    assert_pass(&outcome);
+    assert_eq!(outcome.address, Some(server.address));
+    assert!(outcome.timings.resolve_us.is_some_and(|us| us > 0), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_missing_name_fails_and_is_asked_anew_each_time() {
+    let dns = Dns::start(|_, _, _| Reply::Code(ResponseCode::NXDomain)).await;
+    let dialer = using(&dns);
+    for asked in 1..=2 {
+        let outcome = ask(&dialer, "gone.test").await;
+        assert_fail(&outcome, Reason::NameNotFound);
+        assert_eq!(outcome.stage, Stage::Resolve);
+        assert_eq!(dns.asked("gone.test", RecordType::A), asked);
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_addresses_fails() {
+    let dns = Dns::start(|_, _, _| Reply::Addresses(Vec::new(), 60)).await;
+    assert_fail(&ask(&using(&dns), "empty.test").await, Reason::NameNotFound);
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_name_fails_without_asking() {
+    let dns = Dns::start(|_, _, _| Reply::Silence).await;
+    let name = "a".repeat(64);
+    assert_fail(&ask(&using(&dns), &name).await, Reason::NameNotFound);
+}
+
+#[tokio::test]
+async fn a_silent_resolver_is_our_own_fault() {
+    let dns = Dns::start(|_, _, _| Reply::Silence).await;
+    let outcome = probe_with(&using(&dns), &named("db.test", 9), SHORT).await;
+    assert_inconclusive(&outcome, Reason::ResolverDown);
+    assert_eq!(outcome.stage, Stage::Resolve);
+}
+
+#[tokio::test]
+async fn a_resolver_that_is_not_there_is_our_own_fault() {
+    let address = Dns::start(|_, _, _| Reply::Silence).await.address;
+    let resolver = ResolverSettings::Servers(vec![address]);
+    let dialer = Dialer::new(DialSettings { resolver, ..settings() }).expect("a dialer");
+    assert_inconclusive(&probe_with(&dialer, &named("db.test", 9), SHORT).await, Reason::ResolverDown);
+}
+
+#[tokio::test]
+async fn an_error_is_the_names_own_only_while_others_resolve() {
+    let dns = Dns::start(|name, _, _| match name {
+        "good.test" => Reply::addresses(&["127.0.0.1"], 60),
+        _ => Reply::Code(ResponseCode::ServFail),
+    })
+    .await;
+    let dialer = using(&dns);
+    assert_inconclusive(&ask(&dialer, "bad.test").await, Reason::ResolverDown);
+    let server = accepting().await;
+    assert_pass(&probe_with(&dialer, &named("good.test", server.port()), AMPLE).await);
+    assert_fail(&ask(&dialer, "bad.test").await, Reason::ResolveFailed);
+}
+
+#[tokio::test]
+async fn a_names_own_past_success_proves_nothing_for_it() {
+    let dns = Dns::start(|_, _, asked| match asked {
+        0 => Reply::addresses(&["127.0.0.1"], 0),
+        _ => Reply::Code(ResponseCode::ServFail),
+    })
+    .await;
+    let dialer = using(&dns);
+    let server = accepting().await;
+    assert_pass(&probe_with(&dialer, &named("lone.test", server.port()), AMPLE).await);
+    assert_inconclusive(&ask(&dialer, "lone.test").await, Reason::ResolverDown);
+}
+
+#[tokio::test]
+async fn answers_are_kept_for_their_ttl_and_no_longer() {
+    let server = accepting().await;
+    let dns =
+        Dns::start(|name, _, _| Reply::addresses(&["127.0.0.1"], if name == "keep.test" { 300 } else { 0 })).await;
+    let dialer = using(&dns);
+    for _ in 0..3 {
+        assert_pass(&probe_with(&dialer, &named("keep.test", server.port()), AMPLE).await);
+        assert_pass(&probe_with(&dialer, &named("volatile.test", server.port()), AMPLE).await);
+    }
+    assert_eq!((dns.asked("keep.test", RecordType::A), dns.asked("volatile.test", RecordType::A)), (1, 3));
+}
+
+#[tokio::test]
+async fn concurrent_questions_for_one_name_are_one_question() {
+    let server = accepting().await;
+    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.1"], 60)).await;
+    let (dialer, target) = (using(&dns), named("same.test", server.port()));
+    let probes = (0..50).map(|_| probe_with(&dialer, &target, AMPLE));
+    for outcome in futures::future::join_all(probes).await {
+        assert_pass(&outcome);
+    }
+    assert_eq!(dns.asked("same.test", RecordType::A), 1);
+}
+
+#[tokio::test]
+async fn one_silent_family_does_not_hold_up_the_other() {
+    let server = accepting().await;
+    let dns = Dns::start(|_, kind, _| match kind {
+        RecordType::A => Reply::addresses(&["127.0.0.1"], 60),
+        _ => Reply::Silence,
+    })
+    .await;
+    let begin = Instant::now();
+    assert_pass(&probe_with(&using(&dns), &named("half.test", server.port()), AMPLE).await);
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
+async fn a_name_that_turns_to_a_denied_address_is_denied_and_never_dialled() {
+    let (allowed, denied) = same_port().await;
+    let allowed = Server::on(allowed, |mut stream| async move { until_closed(&mut stream).await });
+    let denied = Server::on(denied, |mut stream| async move { until_closed(&mut stream).await });
+    let dns =
+        Dns::start(|_, _, asked| Reply::addresses(&[if asked == 0 { "127.0.0.1" } else { "127.0.0.2" }], 0)).await;
+    let mut with = DialSettings { resolver: ResolverSettings::Servers(vec![dns.address]), ..settings() };
+    with.policy.deny = vec!["127.0.0.2/32".parse().expect("a network")];
+    let dialer = Dialer::new(with).expect("a dialer");
+    let target = named("rebind.test", allowed.port());
+
+    // resolved once: the probe dials what was tested, whatever the name says by then
+    let end = Instant::now() + AMPLE;
+    let pinned = dialer.pin(&target, end).await.expect("allowed at first");
+    assert_fail(&probe_with(&dialer, &target, AMPLE).await, Reason::AddressDenied);
+    let outcome = dialer.probe(&target, &pinned, end).await;
+    assert_pass(&outcome);
+    assert_eq!(outcome.address, Some(allowed.address));
+
+    let outcome = probe_with(&dialer, &target, AMPLE).await;
+    assert_fail(&outcome, Reason::AddressDenied);
+    assert!(outcome.message.contains("127.0.0.2") && outcome.message.contains("PORTOLAN_PROBE_DENY"), "{outcome:?}");
+    assert_eq!((outcome.stage, outcome.address), (Stage::Resolve, None));
+    assert_eq!((allowed.connections(), denied.connections()), (1, 0));
+}
+
+/// Listeners on 127.0.0.1 and 127.0.0.2 with one port.
+async fn same_port() -> (TcpListener, TcpListener) {
+    loop {
+        let first = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = first.local_addr().expect("an address").port();
+        if let Ok(second) = TcpListener::bind(("127.0.0.2", port)).await {
+            return (first, second);
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_denied_address_denies_the_name() {
+    for mixed in [
+        &["127.0.0.1", "169.254.169.254"][..],
+        &["127.0.0.1", "fe80::1"],
+        &["127.0.0.1", "::ffff:169.254.169.254"],
+        &["127.0.0.1", "127.0.0.3", "127.0.0.4", "127.0.0.5", "0.0.0.0"],
+        &["64:ff9b::a9fe:a9fe"],
+    ] {
+        let server = accepting().await;
+        let dns = Dns::start(move |_, _, _| Reply::addresses(mixed, 60)).await;
+        let outcome = probe_with(&using(&dns), &named("mixed.test", server.port()), AMPLE).await;
+        assert_fail(&outcome, Reason::AddressDenied);
+        assert_eq!(server.connections(), 0, "{mixed:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_address_is_tried_when_one_does_not_connect() {
+    let (up, down) = same_port().await;
+    drop(down);
+    let server = Server::on(up, |mut stream| async move { until_closed(&mut stream).await });
+    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.2", "127.0.0.1", "::1"], 60)).await;
+    let dialer = using(&dns);
+    let target = named("two.test", server.port());
+    let pinned = dialer.pin(&target, Instant::now() + AMPLE).await.expect("allowed");
+    assert!(pinned.addresses().iter().take(2).all(std::net::IpAddr::is_ipv4), "IPv4 first: {pinned:?}");
+    assert!(pinned.addresses().contains(&pinned.key()));
+    let outcome = probe_with(&dialer, &target, AMPLE).await;
+    assert_pass(&outcome);
+    assert_eq!(outcome.address, Some(server.address));
+}
+
+#[tokio::test]
+async fn at_most_three_addresses_are_tried() {
+    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"], 60)).await;
+    let target = named("many.test", 9);
+    let pinned = using(&dns).pin(&target, Instant::now() + AMPLE).await.expect("allowed");
+    assert_eq!(pinned.addresses().len(), 3);
+}
+
+#[tokio::test]
+async fn localhost_and_the_hosts_file_need_no_dns() {
+    let server = accepting().await;
+    for name in ["localhost", "localhost.", "db.localhost"] {
+        assert_pass(&probe(&named(name, server.port())).await);
+    }
+}

@@ -1,0 +1,234 @@
+//! The address policy: every range, in every spelling.
+
+use portolan::model::ports::AddressGate as _;
+use portolan::model::url::EndpointUrl;
+use portolan::prober::policy::{AddressPolicy, Rule, budget_key};
+
+const PORT: u16 = 8080;
+
+fn hosted(spelling: &str) -> EndpointUrl {
+    EndpointUrl::base(&format!("http://{spelling}:{PORT}/")).unwrap_or_else(|e| panic!("{spelling}: {e}"))
+}
+
+fn served() -> AddressPolicy {
+    AddressPolicy::default()
+}
+
+fn embedded() -> AddressPolicy {
+    AddressPolicy { allow_loopback: true, ..AddressPolicy::default() }
+}
+
+fn nets(text: &[&str]) -> Vec<ipnet::IpNet> {
+    text.iter().map(|net| net.parse().expect("a network")).collect()
+}
+
+/// Denied whatever the settings.
+const NEVER: &[&str] = &[
+    // this network, unspecified
+    "0.0.0.0",
+    "0.1.2.3",
+    "0.255.255.255",
+    "0",
+    "[::]",
+    "[::ffff:0.0.0.0]",
+    "[::0.0.0.2]",
+    // link-local, with the metadata address in every spelling
+    "169.254.0.1",
+    "169.254.169.254",
+    "169.254.255.255",
+    "2852039166",
+    "0xa9fea9fe",
+    "0xa9.0xfe.0xa9.0xfe",
+    "0251.0376.0251.0376",
+    "025177524776",
+    "169.254.43518",
+    "169.16689662",
+    "[::ffff:169.254.169.254]",
+    "[::ffff:a9fe:a9fe]",
+    "[0:0:0:0:0:ffff:a9fe:a9fe]",
+    "[::169.254.169.254]",
+    "[64:ff9b::169.254.169.254]",
+    "[64:ff9b::a9fe:a9fe]",
+    // local-use NAT64, at every place of RFC 6052
+    "[64:ff9b:1::a9fe:a9fe]",
+    "[64:ff9b:1:a9fe:a9:fe00::]",
+    "[64:ff9b:1:a9:fe:a9fe::]",
+    "[64:ff9b:1:0:a9:fea9:fe00:0]",
+    "[64:ff9b:1:a9fe:a9:fe00:808:808]",
+    "[2002:a9fe:a9fe::]",
+    "[2002:a9fe:a9fe:1::5]",
+    // Teredo carries the inverted address
+    "[2001:0:4136:e378:8000:63bf:5601:5601]",
+    "[fe80::1]",
+    "[febf:ffff::1]",
+    "[fec0::1]",
+    "[feff::1]",
+    // cloud metadata
+    "168.63.129.16",
+    "[::ffff:168.63.129.16]",
+    "192.0.0.192",
+    "100.100.100.200",
+    "[64:ff9b::100.100.100.200]",
+    "[fd00:ec2::254]",
+    "[fd00:ec2:1::1]",
+    "[fd20:ce::254]",
+    // multicast and broadcast
+    "224.0.0.1",
+    "239.255.255.255",
+    "[ff02::1]",
+    "[ff0e::1]",
+    "[::ffff:224.0.0.1]",
+    "255.255.255.255",
+    "[::ffff:255.255.255.255]",
+    "[2002:ffff:ffff::]",
+];
+
+/// Denied while the server serves other machines.
+const LOOPBACK: &[&str] = &[
+    "127.0.0.1",
+    "127.255.255.254",
+    "127.1",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.1",
+    "0177.0.0.1",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::127.0.0.1]",
+    "[64:ff9b::127.0.0.1]",
+    "[64:ff9b:1::127.0.0.1]",
+    "[2002:7f00:1::]",
+    "[2001:0:4136:e378:8000:63bf:80ff:fffe]",
+    "localhost",
+    "localhost.",
+    "LOCALHOST",
+    "a.b.localhost",
+];
+
+/// Allowed by default: where services live.
+const ALLOWED: &[&str] = &[
+    "10.0.0.5",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "192.0.0.193",
+    "168.63.129.17",
+    "8.8.8.8",
+    "1.0.0.0",
+    "169.253.255.255",
+    "169.255.0.0",
+    "223.255.255.255",
+    "[fd00:1::5]",
+    "[fc00::1]",
+    "[fd20:ce::255]",
+    "[2001:db8::1]",
+    "[2606:4700::1111]",
+    "[64:ff9b::10.0.0.5]",
+    "[64:ff9b:1::10.0.0.5]",
+    "[64:ff9b:1:c0a8:1:100::]",
+    "[::ffff:10.0.0.5]",
+    "[2002:a00:5::1]",
+    "[2001:0:4136:e378:8000:63bf:f5ff:fffa]",
+    "db.corp",
+    "localhost.corp",
+];
+
+#[test]
+fn hard_rules_hold_whatever_is_allowed() {
+    let open = AddressPolicy { allow: nets(&["0.0.0.0/0", "::/0"]), ..embedded() };
+    for spelling in NEVER {
+        for policy in [&served(), &embedded(), &open] {
+            let refusal = policy.admit(&hosted(spelling)).expect_err(spelling);
+            assert!(refusal.contains("no setting allows it"), "{spelling}: {refusal}");
+        }
+    }
+}
+
+#[test]
+fn loopback_is_for_a_server_on_loopback() {
+    for spelling in LOOPBACK {
+        let refusal = served().admit(&hosted(spelling)).expect_err(spelling);
+        assert!(refusal.contains("PORTOLAN_PROBE_ALLOW") && refusal.contains("loopback"), "{spelling}: {refusal}");
+        assert_eq!(embedded().admit(&hosted(spelling)), Ok(()), "{spelling}");
+        let listed = AddressPolicy { allow: nets(&["127.0.0.0/8", "::1/128"]), ..served() };
+        assert_eq!(listed.admit(&hosted(spelling)), Ok(()), "{spelling}");
+    }
+}
+
+#[test]
+fn services_are_reached_by_default() {
+    for spelling in ALLOWED {
+        assert_eq!(served().admit(&hosted(spelling)), Ok(()), "{spelling}");
+    }
+}
+
+#[test]
+fn deny_beats_allow_in_every_spelling() {
+    let policy = AddressPolicy { deny: nets(&["10.0.0.0/8"]), allow: nets(&["10.0.0.5/32"]), ..embedded() };
+    for spelling in [
+        "10.0.0.5",
+        "167772165",
+        "[::ffff:10.0.0.5]",
+        "[::10.0.0.5]",
+        "[64:ff9b::a00:5]",
+        "[2002:a00:5::]",
+        "[64:ff9b:1::a00:5]",
+    ] {
+        let refusal = policy.admit(&hosted(spelling)).expect_err(spelling);
+        assert!(refusal.contains("10.0.0.0/8 of PORTOLAN_PROBE_DENY"), "{spelling}: {refusal}");
+    }
+    assert_eq!(policy.admit(&hosted("11.0.0.5")), Ok(()));
+    let by_mapped = AddressPolicy { deny: nets(&["::ffff:10.0.0.0/104", "64:ff9b::/96"]), ..embedded() };
+    assert!(by_mapped.admit(&hosted("10.1.2.3")).is_err());
+    assert!(by_mapped.admit(&hosted("[64:ff9b::8.8.8.8]")).is_err(), "the IPv6 address itself counts too");
+    assert_eq!(by_mapped.admit(&hosted("11.1.2.3")), Ok(()));
+    let loopback = AddressPolicy { deny: nets(&["127.0.0.0/8"]), ..embedded() };
+    assert!(loopback.admit(&hosted("localhost")).is_err());
+}
+
+#[test]
+fn allowing_an_ipv6_range_does_not_open_what_it_carries() {
+    let policy = AddressPolicy { allow: nets(&["2002::/16", "64:ff9b::/96"]), ..served() };
+    assert!(policy.admit(&hosted("[2002:7f00:1::]")).is_err());
+    assert!(policy.admit(&hosted("[64:ff9b::127.0.0.1]")).is_err());
+}
+
+#[test]
+fn a_clusters_own_ports_and_networks_are_denied_unless_allowed() {
+    let cluster =
+        AddressPolicy { denied_ports: vec![10250, 10255], denied_by_default: nets(&["10.96.0.1/32"]), ..served() };
+    let url = |text: &str| EndpointUrl::base(text).expect(text);
+    for text in ["http://10.0.0.7:10250/", "https://10.0.0.7:10255/", "tcp://node.corp:10250", "http://10.96.0.1/"] {
+        let refusal = cluster.admit(&url(text)).expect_err(text);
+        assert!(refusal.contains("PORTOLAN_PROBE_ALLOW"), "{refusal}");
+    }
+    assert_eq!(cluster.admit(&url("http://10.0.0.7:10251/")), Ok(()));
+    let allowing = AddressPolicy { allow: nets(&["10.0.0.7/32", "10.96.0.1/32"]), ..cluster };
+    for text in ["http://10.0.0.7:10250/", "http://10.96.0.1/", "tcp://node.corp:10250"] {
+        assert_eq!(allowing.admit(&url(text)), Ok(()), "{text}: a name is judged once its address is known");
+    }
+    assert!(allowing.admit(&url("http://10.0.0.8:10250/")).is_err());
+}
+
+#[test]
+fn a_refusal_names_the_address_the_rule_and_the_way_out() {
+    let address = "64:ff9b::7f00:1".parse().expect("an address");
+    let denied = served().check(address, PORT).expect_err("loopback");
+    assert_eq!(denied.rule, Rule::Loopback);
+    let text = denied.to_string();
+    for part in ["64:ff9b::7f00:1 stands for 127.0.0.1", "loopback", "127.0.0.1/32 to PORTOLAN_PROBE_ALLOW"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn spellings_of_one_address_share_one_budget() {
+    let plain: std::net::IpAddr = "10.0.0.5".parse().expect("an address");
+    for spelling in ["10.0.0.5", "::ffff:10.0.0.5", "::10.0.0.5", "64:ff9b::a00:5", "2002:a00:5::1"] {
+        assert_eq!(budget_key(spelling.parse().expect(spelling)), plain, "{spelling}");
+    }
+    let six: std::net::IpAddr = "2001:db8::1".parse().expect("an address");
+    assert_eq!(budget_key(six), six);
+}
