@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::watch::Watch;
 use crate::api::envelope::{ApiError, Code};
 
 /// Why a body broke off.
@@ -30,6 +32,8 @@ pub struct RequestBody {
     limit: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     started: Option<Instant>,
+    /// Told how the body ends; gone once it has.
+    watch: Option<Arc<Watch>>,
 }
 
 #[derive(Debug)]
@@ -40,8 +44,13 @@ enum Source {
 
 impl RequestBody {
     /// A body from a connection, which must be whole `limit` after its first part was asked for.
-    pub fn wire(incoming: Incoming, limit: Duration) -> Self {
-        Self { source: Source::Wire(incoming), limit, deadline: None, started: None }
+    pub(super) fn wire(incoming: Incoming, limit: Duration, watch: Arc<Watch>) -> Self {
+        Self { source: Source::Wire(incoming), limit, deadline: None, started: None, watch: Some(watch) }
+    }
+
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self::from(Bytes::new())
     }
 
     /// The whole body.
@@ -68,6 +77,14 @@ impl RequestBody {
     }
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(watch) = &self.watch {
+            watch.body_left();
+        }
+    }
+}
+
 fn too_large(max: usize) -> ApiError {
     ApiError::new(Code::BodyTooLarge, format!("the body is over {max} bytes"))
 }
@@ -85,7 +102,7 @@ impl From<&BodyError> for ApiError {
 impl<T: Into<Bytes>> From<T> for RequestBody {
     fn from(bytes: T) -> Self {
         let source = Source::Ready(Full::new(bytes.into()));
-        Self { source, limit: Duration::MAX, deadline: None, started: None }
+        Self { source, limit: Duration::MAX, deadline: None, started: None, watch: None }
     }
 }
 
@@ -101,6 +118,10 @@ impl Body for RequestBody {
         };
         if polled.is_pending() && this.poll_deadline(cx).is_ready() {
             return Poll::Ready(Some(Err(BodyError::Timeout(this.limit))));
+        }
+        let ended = matches!(polled, Poll::Ready(None)) || (polled.is_ready() && this.is_end_stream());
+        if ended && let Some(watch) = this.watch.take() {
+            watch.body_done();
         }
         polled
     }

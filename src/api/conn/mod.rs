@@ -1,17 +1,245 @@
 //! How connections are held: bounded in number, in time and in what a head may hold.
 
+mod answer;
 mod body;
+mod hold;
+mod share;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod wire;
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use http::{Request, Response};
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::TokioTimer;
+use ipnet::IpNet;
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 pub use body::{BodyError, RequestBody};
 
 use super::Body;
+use super::envelope::ApiError;
+use crate::telemetry::metrics::Metrics;
+use hold::Shared;
+use share::{Full, Seats};
+
+/// Longest head, in bytes. With hyper's own 100 headers.
+pub const MAX_HEAD: usize = 16 * 1024;
+/// Connections that are being refused at once; further ones are closed without a word.
+const MAX_REFUSALS: usize = 64;
+/// Pause after the system had no descriptor for a connection.
+const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// What answers the requests of every connection. Cloned once a connection, so a clone should be cheap.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request of `peer`. It runs inside the connection's own task; a client that goes away drops the future.
     fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// How long and how many.
+#[derive(Debug, Clone)]
+pub struct ConnSettings {
+    /// For a request's head, from its first byte; also for the first byte of a new connection.
+    pub head: Duration,
+    /// For a request's body.
+    pub body: Duration,
+    /// Between two requests; a quarter more at most.
+    pub idle: Duration,
+    /// For a write that the peer takes nothing of.
+    pub write: Duration,
+    /// Connections at once.
+    pub total: usize,
+    /// Connections of one client: an IPv4 address or an IPv6 /64.
+    pub per_client: usize,
+    /// Networks without that share: the trusted proxies, which bring many clients.
+    pub unshared: Vec<IpNet>,
+    /// For the requests in flight once the server stops.
+    pub grace: Duration,
+}
+
+impl Default for ConnSettings {
+    /// The times of the documentation, and the numbers for 1,024 descriptors.
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(5),
+            body: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            write: Duration::from_secs(10),
+            total: 409,
+            per_client: 102,
+            unshared: Vec::new(),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
+
+impl ConnSettings {
+    /// Fits the numbers to `descriptors`: two fifths of them for connections (the prober takes up to half), and a quarter of those for one
+    /// client.
+    #[must_use]
+    pub fn within(mut self, descriptors: u64) -> Self {
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX).min(1 << 20);
+        self.total = (descriptors / 5 * 2).max(16);
+        self.per_client = (self.total / 4).max(8);
+        self
+    }
+}
+
+/// Raises the soft limit of file descriptors to the hard one and says what it is now.
+pub fn raise_descriptor_limit() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() {
+        return maximum.unwrap_or(u64::MAX);
+    }
+    current.unwrap_or(u64::MAX)
+}
+
+/// Why serving ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnError {
+    /// The listening socket broke.
+    #[error("the server cannot take connections any more: {0}")]
+    Accept(#[source] io::Error),
+}
+
+/// Serves connections until `shutdown`; then takes no more, lets the requests in flight end within the grace, and cuts off what is left.
+///
+/// # Errors
+/// [`ConnError`] when the listening socket itself breaks; what goes wrong with one connection ends that connection alone.
+pub async fn serve<H: Handler>(
+    listener: TcpListener,
+    settings: ConnSettings,
+    handler: H,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> Result<(), ConnError> {
+    let seats = Seats::new(&settings, metrics.connections.clone());
+    let shared =
+        Shared { settings, metrics, http: http(), draining: AtomicBool::new(false), drain: CancellationToken::new() };
+    let mut server = Server { seats, shared: Arc::new(shared), handler, held: JoinSet::new(), refused: JoinSet::new() };
+    let ended = server.accept(&listener, &shutdown).await;
+    drop(listener);
+    server.drain().await;
+    ended
+}
+
+fn http() -> Builder {
+    let mut http = Builder::new();
+    // The watchdog times heads itself: hyper arms a timer for every request, and would close idle connections by it. Pipelined
+    // requests are answered one by one: aggregated flushes withhold an answer while a part of the next head is there.
+    http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
+    http
+}
+
+struct Server<H> {
+    seats: Arc<Seats>,
+    shared: Arc<Shared>,
+    handler: H,
+    held: JoinSet<()>,
+    refused: JoinSet<()>,
+}
+
+impl<H: Handler> Server<H> {
+    async fn accept(&mut self, listener: &TcpListener, shutdown: &CancellationToken) -> Result<(), ConnError> {
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Some(_) = self.held.join_next() => continue,
+                Some(_) = self.refused.join_next() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.take(stream, peer),
+                Err(error) => {
+                    let Some(pause) = pause_after(&error)? else { continue };
+                    self.shared.metrics.reject("accept");
+                    tracing::warn!(%error, "a connection could not be taken");
+                    tokio::select! {
+                        () = shutdown.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let metrics = &self.shared.metrics;
+        let refusal = match self.seats.take(peer) {
+            Ok(seat) => {
+                let held = hold::hold(stream, peer, self.handler.clone(), Arc::clone(&self.shared));
+                self.held.spawn(async move {
+                    held.await;
+                    drop(seat);
+                });
+                return;
+            }
+            Err(Full::Server) => {
+                metrics.reject("connection_limit");
+                answer::server_full()
+            }
+            Err(Full::Client) => {
+                metrics.reject("client_connections");
+                answer::client_share(self.shared.settings.per_client)
+            }
+        };
+        if self.refused.len() < MAX_REFUSALS {
+            self.refused.spawn(refuse(stream, refusal));
+        }
+    }
+
+    async fn drain(mut self) {
+        self.refused.abort_all();
+        self.shared.draining.store(true, Ordering::Release);
+        self.shared.drain.cancel();
+        let all = async { while self.held.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.shared.settings.grace, all).await.is_err() {
+            tracing::warn!(connections = self.held.len(), "requests did not end in time and are cut off");
+        }
+        self.held.shutdown().await;
+    }
+}
+
+/// How long to wait after a failed accept: what concerns one connection is no reason, a lack of descriptors or memory is, and
+/// anything else means that the socket itself is gone.
+fn pause_after(error: &io::Error) -> Result<Option<Duration>, ConnError> {
+    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    let broken = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::OPNOTSUPP, Errno::FAULT];
+    match error.raw_os_error() {
+        Some(code) if lacking.iter().any(|e| e.raw_os_error() == code) => Ok(Some(OUT_OF_DESCRIPTORS)),
+        Some(code) if broken.iter().any(|e| e.raw_os_error() == code) => {
+            Err(ConnError::Accept(io::Error::from_raw_os_error(code)))
+        }
+        _ if error.kind() == ErrorKind::Interrupted => Ok(None),
+        _ => Ok(None),
+    }
+}
+
+/// Says why, then reads what the client sent before it could know, so that it gets the answer and not a reset.
+async fn refuse(mut stream: TcpStream, refusal: ApiError) {
+    let answer = answer::last_words(refusal);
+    let exchange = async {
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &answer).await?;
+        tokio::io::AsyncWriteExt::shutdown(&mut stream).await?;
+        let mut room = [0; 4096];
+        for _ in 0..8 {
+            if stream.read(&mut room).await? == 0 {
+                break;
+            }
+        }
+        Ok::<(), io::Error>(())
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), exchange).await;
 }

@@ -1,0 +1,191 @@
+//! One connection, from its first byte to its last.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use futures::FutureExt;
+use http::{Request, Response};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::answer;
+use super::body::RequestBody;
+use super::watch::{Finding, Phase, Watch, Watchdog};
+use super::wire::Wire;
+use super::{ConnSettings, Handler};
+use crate::api::Body;
+use crate::telemetry::metrics::Metrics;
+
+/// What all connections of a server share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: ConnSettings,
+    pub(super) metrics: Metrics,
+    pub(super) http: Builder,
+    /// Set before `drain` is cancelled, since asking a token takes a lock.
+    pub(super) draining: AtomicBool,
+    pub(super) drain: CancellationToken,
+}
+
+/// What one request needs of its connection.
+struct Line<H> {
+    handler: H,
+    peer: SocketAddr,
+    watch: Arc<Watch>,
+    body_time: std::time::Duration,
+}
+
+/// Serves a connection until it ends, is given up or the server drains.
+pub(super) async fn hold<H: Handler>(stream: TcpStream, peer: SocketAddr, handler: H, shared: Arc<Shared>) {
+    let watch = Arc::new(Watch::default());
+    let body_time = shared.settings.body;
+    let line = Arc::new(Line { handler, peer, watch: Arc::clone(&watch), body_time });
+    let io = TokioIo::new(Wire::new(stream, Arc::clone(&watch)));
+    let service = service_fn(move |request| answer_one(Arc::clone(&line), request));
+    let mut conn = shared.http.serve_connection(io, service);
+    let now = Instant::now();
+    let mut keeper =
+        Keeper { dog: Watchdog::new(&shared.settings, now), watch, shared: &shared, draining: false, registered: None };
+    let timer = pin!(sleep_until(keeper.dog.first()));
+    let drained = pin!(shared.drain.cancelled());
+    let mut waits = Waits { timer, drained };
+    let over = poll_fn(|cx| {
+        if keeper.should_drain() {
+            Pin::new(&mut conn).graceful_shutdown();
+        }
+        match Pin::new(&mut conn).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Err(ended)),
+            Poll::Pending => keeper.poll(&mut waits, cx).map(Ok),
+        }
+    });
+    let over = over.await;
+    let wire = conn.into_parts().io.into_inner();
+    match over {
+        Ok(phase) => give_up(&wire, phase, &shared.metrics),
+        // hyper has no word for a client that speaks HTTP/2 right away.
+        Err(Err(error)) if error.is_parse() => wire.refuse_unless_refused(),
+        Err(_) => {}
+    }
+}
+
+struct Waits<'a, D> {
+    timer: Pin<&'a mut Sleep>,
+    drained: Pin<&'a mut D>,
+}
+
+/// Watches over a connection between its polls.
+struct Keeper<'a> {
+    dog: Watchdog,
+    watch: Arc<Watch>,
+    shared: &'a Shared,
+    draining: bool,
+    /// The task that timer and drain will wake.
+    registered: Option<Waker>,
+}
+
+impl Keeper<'_> {
+    /// Whether draining starts with this poll.
+    fn should_drain(&mut self) -> bool {
+        let starts = !self.draining && self.shared.draining.load(Ordering::Acquire);
+        self.draining |= starts;
+        starts
+    }
+
+    /// Ready when the connection is to be given up. On the hot path this loads a few flags and polls nothing.
+    fn poll<D: Future>(&mut self, waits: &mut Waits<'_, D>, cx: &mut Context<'_>) -> Poll<Phase> {
+        if self.draining && self.watch.quiet() {
+            return Poll::Ready(Phase::Idle);
+        }
+        let urgent = self.dog.urgent(&self.watch, Instant::now);
+        if let Some(at) = urgent {
+            waits.timer.as_mut().reset(at);
+        }
+        let known = self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            let _ = waits.drained.as_mut().poll(cx);
+            self.registered = Some(cx.waker().clone());
+        } else if urgent.is_none() && !waits.timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        while waits.timer.as_mut().poll(cx).is_ready() {
+            match self.dog.look(&self.watch, Instant::now()) {
+                Finding::Look(at) => waits.timer.as_mut().reset(at),
+                Finding::Over(phase) => return Poll::Ready(phase),
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Ends a connection that took too long.
+fn give_up(wire: &Wire, phase: Phase, metrics: &Metrics) {
+    match phase {
+        Phase::Head => {
+            metrics.reject("slow_head");
+            // One attempt: whoever is this slow may well not read either.
+            wire.try_say(answer::too_slow());
+        }
+        Phase::Blocked => {
+            metrics.reject("stalled_write");
+            wire.forget_unsent();
+        }
+        Phase::Fresh => metrics.reject("silent_connection"),
+        Phase::Idle | Phase::Flight | Phase::Closing => {}
+    }
+}
+
+async fn answer_one<H: Handler>(line: Arc<Line<H>>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    line.watch.request();
+    let request = request.map(|body| {
+        if body.is_end_stream() {
+            RequestBody::empty()
+        } else {
+            RequestBody::wire(body, line.body_time, Arc::clone(&line.watch))
+        }
+    });
+    let answered = AssertUnwindSafe(line.handler.call(request, line.peer)).catch_unwind().await;
+    let response = answered.unwrap_or_else(|_| {
+        tracing::error!(peer = %line.peer, "a request's handler panicked");
+        answer::panicked().into_reply()
+    });
+    Ok(watched(response, &line.watch))
+}
+
+/// Marks the request answered, now or when its streamed body ends.
+fn watched(response: Response<Body>, watch: &Arc<Watch>) -> Response<Body> {
+    match response.body() {
+        Body::Routed(routed) if !routed.is_end_stream() => {
+            let guard = Answered(Arc::clone(watch));
+            response.map(|body| {
+                let body = http_body_util::BodyExt::map_frame(body, move |frame| {
+                    let _ = &guard;
+                    frame
+                });
+                Body::Routed(axum::body::Body::new(body))
+            })
+        }
+        _ => {
+            watch.answered();
+            response
+        }
+    }
+}
+
+struct Answered(Arc<Watch>);
+
+impl Drop for Answered {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
+}

@@ -1,0 +1,421 @@
+//! Clients that behave badly, over real sockets.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::api::envelope::ok_message;
+
+/// Long enough for the slowest machine; reached only when a test fails.
+const HANG: Duration = Duration::from_secs(20);
+const BIG: usize = 64 * 1024 * 1024;
+
+#[derive(Clone, Default)]
+struct Echo {
+    gate: Arc<Notify>,
+    entered: Arc<Notify>,
+}
+
+impl Handler for Echo {
+    async fn call(&self, request: Request<RequestBody>, _: SocketAddr) -> Response<Body> {
+        match request.uri().path() {
+            "/gate" => {
+                self.entered.notify_one();
+                self.gate.notified().await;
+                ok_message("through")
+            }
+            "/panic" => panic!("as asked"),
+            "/big" => Response::new(Body::from(vec![b'x'; BIG])),
+            "/body" => match request.into_body().read(64 * 1024).await {
+                Ok(body) => ok_message(&format!("{} bytes", body.len())),
+                Err(error) => error.into_reply(),
+            },
+            _ => ok_message("hello"),
+        }
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    echo: Echo,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), ConnError>>,
+}
+
+fn quick() -> ConnSettings {
+    ConnSettings {
+        head: Duration::from_millis(150),
+        body: Duration::from_millis(150),
+        idle: Duration::from_secs(30),
+        write: Duration::from_millis(150),
+        ..ConnSettings::default()
+    }
+}
+
+async fn start(settings: ConnSettings) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (echo, metrics, shutdown) = (Echo::default(), Metrics::default(), CancellationToken::new());
+    let task = tokio::spawn(serve(listener, settings, echo.clone(), metrics.clone(), shutdown.clone()));
+    Running { address, echo, metrics, shutdown, task }
+}
+
+impl Running {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("connects")
+    }
+
+    async fn send(&self, bytes: impl AsRef<[u8]>) -> TcpStream {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes.as_ref()).await.expect("sent");
+        stream
+    }
+
+    fn rejected(&self, reason: &str) -> bool {
+        let text = self.metrics.render().expect("renders");
+        text.contains(&format!("portolan_rejected_total{{reason=\"{reason}\"}}"))
+    }
+
+    async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        let wait = async {
+            while !condition(self) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(HANG, wait).await.expect("the condition never held");
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        tokio::time::timeout(HANG, self.task).await.expect("stops").expect("no panic").expect("a clean end");
+    }
+}
+
+/// Everything up to the end of the connection.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(HANG, stream.read_to_end(&mut bytes)).await.expect("the connection never ended");
+    read.expect("ended cleanly, not by a reset");
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// One answer with a `Content-Length`.
+async fn one(stream: &mut TcpStream) -> String {
+    let read = async {
+        let mut bytes = Vec::new();
+        loop {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+                if body.len() >= length.parse::<usize>().expect("a number") {
+                    return text;
+                }
+            }
+            assert_ne!(stream.read_buf(&mut bytes).await.expect("an answer"), 0, "ended early: {text}");
+        }
+    };
+    tokio::time::timeout(HANG, read).await.expect("no answer")
+}
+
+fn assert_envelope(answer: &str, status: &str, code: &str) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.contains("content-type: application/json; charset=utf-8"), "{answer}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{answer}");
+    let json: serde_json::Value = serde_json::from_str(body).expect(body);
+    assert_eq!(json["success"], false);
+    assert_eq!(json["code"], code, "{answer}");
+}
+
+#[tokio::test]
+async fn one_connection_serves_request_after_request_and_pipelined_ones() {
+    let server = start(quick()).await;
+    let mut stream = server.connect().await;
+    for _ in 0..3 {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        assert!(one(&mut stream).await.contains("hello"));
+    }
+    let four = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(3);
+    stream.write_all(&four).await.expect("sent");
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("sent");
+    assert_eq!(rest(&mut stream).await.matches("hello").count(), 4);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_stalls_is_told_and_closed() {
+    let server = start(quick()).await;
+    let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n").await;
+    assert_envelope(&rest(&mut stream).await, "408", "request_timeout");
+    assert!(server.rejected("slow_head"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_that_drips_has_no_more_time_than_one_that_stalls() {
+    let server = start(quick()).await;
+    let (mut reader, mut writer) = server.send("GET / HTTP/1.1\r\n").await.into_split();
+    let drip = tokio::spawn(async move {
+        while writer.write_all(b"a: b\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+    });
+    let mut bytes = Vec::new();
+    // The client still sends, so the end may be a reset; that it ends is what counts.
+    let _ = tokio::time::timeout(HANG, reader.read_to_end(&mut bytes)).await.expect("never closed");
+    drip.await.expect("noticed");
+    server.until(|s| s.metrics.connections.get() == 0).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_head_on_a_kept_connection_is_timed_too() {
+    let server = start(quick()).await;
+    let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(one(&mut stream).await.contains("hello"));
+    stream.write_all(b"GET / HT").await.expect("sent");
+    assert_envelope(&rest(&mut stream).await, "408", "request_timeout");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let server = start(quick()).await;
+    let mut stream = server.connect().await;
+    assert_eq!(rest(&mut stream).await, "");
+    assert!(server.rejected("silent_connection"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_in_the_end() {
+    let server = start(ConnSettings { idle: Duration::from_millis(100), ..quick() }).await;
+    let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(rest(&mut stream).await.contains("hello"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_cut_off() {
+    let server = start(quick()).await;
+    let stream = server.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await;
+    let (mut reader, mut writer) = stream.into_split();
+    let drip = tokio::spawn(async move {
+        while writer.write_all(b"a").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let mut bytes = vec![0; 4096];
+    let n = tokio::time::timeout(HANG, reader.read(&mut bytes)).await.expect("an answer").expect("read");
+    assert_envelope(&String::from_utf8_lossy(&bytes[..n]), "408", "request_timeout");
+    drip.await.expect("the connection ends");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_in_parts_is_read_and_the_connection_goes_on() {
+    let server = start(quick()).await;
+    let mut stream = server.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab").await;
+    stream.write_all(b"cd").await.expect("sent");
+    assert!(one(&mut stream).await.contains("4 bytes"));
+    stream
+        .write_all(b"POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        .await
+        .expect("sent");
+    stream.write_all(b"0\r\n\r\n").await.expect("sent");
+    assert!(one(&mut stream).await.contains("3 bytes"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_over_its_limit_gets_its_answer_though_it_is_still_sent() {
+    let server = start(quick()).await;
+    for framing in ["content-length: 200000", "transfer-encoding: chunked"] {
+        let mut stream = server.send(format!("POST /body HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n")).await;
+        let chunk = format!("{:x}\r\n{}\r\n", 20_000, "x".repeat(20_000));
+        for _ in 0..9 {
+            // The server may have shut its side already.
+            let _ = stream.write_all(chunk.as_bytes()).await;
+        }
+        assert_envelope(&rest(&mut stream).await, "413", "body_too_large");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_head_over_its_limits_is_431_in_the_envelope() {
+    let server = start(quick()).await;
+    let heads = [
+        format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(20_000)),
+        format!("GET /{} HTTP/1.1\r\n\r\n", "b".repeat(20_000)),
+        format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(101)),
+        format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(100_000)),
+    ];
+    for head in heads {
+        let mut stream = server.connect().await;
+        // An endless head is refused while it is sent.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut bytes = Vec::new();
+        let _ = tokio::time::timeout(HANG, stream.read_to_end(&mut bytes)).await.expect("closed");
+        assert_envelope(&String::from_utf8_lossy(&bytes), "431", "head_too_large");
+    }
+    let most = format!("GET / HTTP/1.1\r\nconnection: close\r\n{}\r\n", "a: b\r\n".repeat(99));
+    assert!(rest(&mut server.send(most).await).await.contains("hello"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_http_gets_a_400_in_the_envelope() {
+    let server = start(quick()).await;
+    for garbage in [
+        "\u{16}\u{3}\u{1}\r\n\r\n",
+        "GET\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET / HTTP/1.1\r\na\u{0}b: c\r\n\r\n",
+    ] {
+        let mut stream = server.send(garbage).await;
+        let answer = rest(&mut stream).await;
+        assert!(!answer.is_empty(), "{garbage:?}");
+        assert_envelope(&answer, "400", "bad_request");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_is_dropped() {
+    let server = start(quick()).await;
+    let _stalled = server.send("GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    server.until(|s| s.rejected("stalled_write") && s.metrics.connections.get() == 0).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_is_only_slow_gets_everything() {
+    let server = start(quick()).await;
+    let mut stream = server.send("GET /big HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let mut room = vec![0; 8 * 1024 * 1024];
+    let mut total = 0;
+    loop {
+        let n = tokio::time::timeout(HANG, stream.read(&mut room)).await.expect("data").expect("read");
+        total += n;
+        if n == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(total > BIG, "{total}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_handler_may_outlast_every_limit() {
+    let server = start(ConnSettings { idle: Duration::from_millis(40), ..quick() }).await;
+    let mut stream = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    server.echo.entered.notified().await;
+    // Another connection that lives and dies meanwhile proves that the limits have passed.
+    assert_eq!(rest(&mut server.connect().await).await, "");
+    server.echo.gate.notify_one();
+    assert!(one(&mut stream).await.contains("through"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_client_holds_no_more_than_its_share() {
+    let server = start(ConnSettings { per_client: 2, ..quick() }).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        one(&mut stream).await;
+        held.push(stream);
+    }
+    let mut third = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let answer = rest(&mut third).await;
+    assert_envelope(&answer, "429", "too_many_connections");
+    assert!(answer.contains("retry-after: 1\r\n") && answer.contains("connection: close\r\n"), "{answer}");
+    assert!(server.rejected("client_connections"));
+    held.pop();
+    server.until(|s| s.metrics.connections.get() == 1).await;
+    assert!(one(&mut server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await).await.contains("hello"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_server_holds_no_more_than_its_total() {
+    let server = start(ConnSettings { total: 1, ..quick() }).await;
+    let mut held = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    one(&mut held).await;
+    assert_envelope(&rest(&mut server.connect().await).await, "503", "busy");
+    assert!(server.rejected("connection_limit"));
+    drop(held);
+    server.until(|s| s.metrics.connections.get() == 0).await;
+    assert!(one(&mut server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await).await.contains("hello"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_panicking_handler_is_a_500_and_hurts_nobody() {
+    let server = start(quick()).await;
+    let mut other = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    server.echo.entered.notified().await;
+    let mut stream = server.send("GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert_envelope(&one(&mut stream).await, "500", "internal");
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    assert!(one(&mut stream).await.contains("hello"), "the same connection goes on");
+    server.echo.gate.notify_one();
+    assert!(one(&mut other).await.contains("through"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_finishes_what_is_in_flight_and_closes_the_rest() {
+    let server = start(ConnSettings { grace: HANG, ..ConnSettings::default() }).await;
+    let mut idle = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    one(&mut idle).await;
+    let mut silent = server.connect().await;
+    let mut busy = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    server.echo.entered.notified().await;
+    server.until(|s| s.metrics.connections.get() == 3).await;
+    server.shutdown.cancel();
+    assert_eq!(rest(&mut idle).await, "");
+    assert_eq!(rest(&mut silent).await, "");
+    assert!(TcpStream::connect(server.address).await.is_err(), "nothing listens any more");
+    assert!(!server.task.is_finished());
+    server.echo.gate.notify_one();
+    let answer = rest(&mut busy).await;
+    assert!(answer.contains("through") && answer.contains("connection: close"), "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_is_bounded() {
+    let server = start(ConnSettings { grace: Duration::from_millis(50), ..quick() }).await;
+    let mut busy = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    server.echo.entered.notified().await;
+    let metrics = server.metrics.clone();
+    server.stop().await;
+    assert_eq!(rest(&mut busy).await, "");
+    assert_eq!(metrics.connections.get(), 0);
+}
+
+#[test]
+fn only_a_broken_listener_ends_the_server() {
+    let pause = |errno: Errno| pause_after(&io::Error::from_raw_os_error(errno.raw_os_error()));
+    assert_eq!(pause(Errno::MFILE).expect("goes on"), Some(OUT_OF_DESCRIPTORS));
+    assert_eq!(pause(Errno::CONNABORTED).expect("goes on"), None);
+    assert_eq!(pause(Errno::PERM).expect("goes on"), None, "a firewall refused one connection");
+    assert!(pause(Errno::BADF).is_err());
+}
+
+#[test]
+fn the_numbers_fit_the_descriptors() {
+    for descriptors in [64, 1024, 20_000, u64::MAX] {
+        let settings = ConnSettings::default().within(descriptors);
+        assert!(settings.per_client <= settings.total && settings.total as u64 <= descriptors / 2, "{settings:?}");
+    }
+    assert!(raise_descriptor_limit() >= 64);
+}

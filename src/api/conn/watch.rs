@@ -1,0 +1,287 @@
+//! What a connection is doing, and for how long it may.
+//!
+//! The hot path only stores flags: no clock is read and no timer is armed for a request that does not linger. One coarse timer per
+//! connection looks at the flags; only a head that is incomplete or a write that is blocked arms it precisely.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ConnSettings;
+
+/// Where a connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Opened, nothing sent yet.
+    Fresh,
+    /// A request's head has begun.
+    Head,
+    /// A request is being answered.
+    Flight,
+    /// The peer takes nothing of what is written.
+    Blocked,
+    /// Between two requests.
+    Idle,
+    /// Over but for what the peer still sends.
+    Closing,
+}
+
+/// Flags of one connection. All its parts live in one task, so plain loads and stores suffice.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    requests: AtomicU32,
+    writes: AtomicU32,
+    touched: AtomicBool,
+    reading: AtomicBool,
+    flight: AtomicBool,
+    blocked: AtomicBool,
+    owed: AtomicBool,
+    closing: AtomicBool,
+    unread: AtomicBool,
+}
+
+impl Watch {
+    /// Bytes came.
+    pub(super) fn read(&self) {
+        self.touched.store(true, Relaxed);
+        self.reading.store(true, Relaxed);
+    }
+
+    /// A head is whole and its handler starts.
+    pub(super) fn request(&self) {
+        self.requests.store(self.requests.load(Relaxed).wrapping_add(1), Relaxed);
+        self.reading.store(false, Relaxed);
+        self.flight.store(true, Relaxed);
+    }
+
+    /// The body is whole: what is read next belongs to another request.
+    pub(super) fn body_done(&self) {
+        self.reading.store(false, Relaxed);
+    }
+
+    /// A body was given up before its end.
+    pub(super) fn body_left(&self) {
+        self.unread.store(true, Relaxed);
+    }
+
+    /// The answer is known whole.
+    pub(super) fn answered(&self) {
+        self.flight.store(false, Relaxed);
+        self.owed.store(true, Relaxed);
+    }
+
+    /// Everything written so far has left.
+    pub(super) fn flushed(&self) {
+        self.owed.store(false, Relaxed);
+    }
+
+    /// Whether what is written now belongs to an answer of ours. Else it is hyper's own refusal of a head.
+    pub(super) fn expects_write(&self) -> bool {
+        self.flight.load(Relaxed) || self.owed.load(Relaxed)
+    }
+
+    /// A write was taken or was not.
+    pub(super) fn wrote(&self, taken: bool) {
+        if taken {
+            self.writes.store(self.writes.load(Relaxed).wrapping_add(1), Relaxed);
+        }
+        self.blocked.store(!taken, Relaxed);
+    }
+
+    /// Only the peer's last bytes are awaited.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    /// Whether closing at once would make the peer lose the answer: it is still sending, so the system would answer with a reset.
+    pub(super) fn leaves_unread(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
+    /// Whether no request would be cut off by closing now.
+    pub(super) fn quiet(&self) -> bool {
+        matches!(self.phase(), Phase::Fresh | Phase::Idle)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        if self.closing.load(Relaxed) {
+            Phase::Closing
+        } else if self.blocked.load(Relaxed) {
+            Phase::Blocked
+        } else if self.flight.load(Relaxed) {
+            Phase::Flight
+        } else if self.reading.load(Relaxed) {
+            Phase::Head
+        } else if self.touched.load(Relaxed) {
+            Phase::Idle
+        } else {
+            Phase::Fresh
+        }
+    }
+
+    /// Differs between two moments when there was progress in between.
+    fn progress(&self, phase: Phase) -> u32 {
+        match phase {
+            Phase::Blocked => self.writes.load(Relaxed),
+            _ => self.requests.load(Relaxed),
+        }
+    }
+}
+
+/// What the timer found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing yet; look again then.
+    Look(Instant),
+    /// The phase took too long.
+    Over(Phase),
+}
+
+/// Judges a [`Watch`] whenever its timer fires.
+#[derive(Debug)]
+pub(super) struct Watchdog {
+    limits: Limits,
+    seen: (Phase, u32),
+    since: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    head: Duration,
+    idle: Duration,
+    write: Duration,
+}
+
+/// The longest that an answer's last bytes are awaited.
+const CLOSING: Duration = Duration::from_secs(2);
+
+impl Watchdog {
+    /// For a connection that opens now.
+    pub(super) fn new(settings: &ConnSettings, now: Instant) -> Self {
+        let limits = Limits { head: settings.head, idle: settings.idle, write: settings.write };
+        Self { limits, seen: (Phase::Fresh, 0), since: now }
+    }
+
+    /// The first look.
+    pub(super) fn first(&self) -> Instant {
+        self.since + self.limits.head
+    }
+
+    /// Notes a phase that is timed exactly from here on; `None` where the coarse timer does.
+    pub(super) fn urgent(&mut self, watch: &Watch, now: impl FnOnce() -> Instant) -> Option<Instant> {
+        let phase = watch.phase();
+        let limit = match phase {
+            Phase::Fresh | Phase::Idle | Phase::Flight => return None,
+            Phase::Head => self.limits.head,
+            Phase::Blocked => self.limits.write,
+            Phase::Closing => CLOSING.min(self.limits.write),
+        };
+        let seen = (phase, watch.progress(phase));
+        if self.seen == seen {
+            return None;
+        }
+        self.seen = seen;
+        self.since = now();
+        Some(self.since + limit)
+    }
+
+    /// Looks.
+    pub(super) fn look(&mut self, watch: &Watch, now: Instant) -> Finding {
+        let phase = watch.phase();
+        let seen = (phase, watch.progress(phase));
+        if self.seen != seen {
+            self.seen = seen;
+            self.since = now;
+        }
+        let limit = match phase {
+            Phase::Fresh | Phase::Head => self.limits.head,
+            Phase::Blocked => self.limits.write,
+            Phase::Closing => CLOSING.min(self.limits.write),
+            Phase::Idle => self.limits.idle,
+            Phase::Flight => return Finding::Look(now + self.limits.idle / 4),
+        };
+        let end = self.since + limit;
+        if now >= end {
+            return Finding::Over(phase);
+        }
+        // An idle connection that is used meanwhile is not noticed: look often enough to be a quarter late at most.
+        Finding::Look(if phase == Phase::Idle { end.min(now + limit / 4) } else { end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dog() -> (Watchdog, Watch, Instant) {
+        let now = Instant::now();
+        (Watchdog::new(&ConnSettings::default(), now), Watch::default(), now)
+    }
+
+    fn after(now: Instant, seconds: u64) -> Instant {
+        now + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_connection_that_sends_nothing_ends_after_the_heads_time() {
+        let (mut dog, watch, now) = dog();
+        assert_eq!(dog.first(), after(now, 5));
+        assert_eq!(dog.look(&watch, after(now, 4)), Finding::Look(after(now, 5)));
+        assert_eq!(dog.look(&watch, after(now, 5)), Finding::Over(Phase::Fresh));
+    }
+
+    #[test]
+    fn a_dripping_head_has_one_limit_from_its_first_byte() {
+        let (mut dog, watch, now) = dog();
+        watch.read();
+        assert_eq!(dog.urgent(&watch, || after(now, 1)), Some(after(now, 6)));
+        watch.read();
+        assert_eq!(dog.urgent(&watch, || after(now, 4)), None, "another drop buys no time");
+        assert_eq!(dog.look(&watch, after(now, 6)), Finding::Over(Phase::Head));
+    }
+
+    #[test]
+    fn a_keep_alive_connection_lives_while_it_asks() {
+        let (mut dog, watch, now) = dog();
+        let ask = || {
+            watch.read();
+            watch.request();
+            watch.answered();
+            watch.flushed();
+        };
+        ask();
+        assert_eq!(watch.phase(), Phase::Idle);
+        assert_eq!(dog.urgent(&watch, || now), None, "a served request arms nothing");
+        let Finding::Look(mut at) = dog.look(&watch, after(now, 5)) else { panic!("over") };
+        for _ in 0..20 {
+            ask();
+            let Finding::Look(next) = dog.look(&watch, at) else { panic!("over") };
+            at = next;
+        }
+        let start = at;
+        let end = loop {
+            match dog.look(&watch, at) {
+                Finding::Look(next) => at = next,
+                Finding::Over(phase) => break (at - start, phase),
+            }
+        };
+        assert_eq!(end.1, Phase::Idle);
+        assert!(end.0 <= Duration::from_secs(75) && end.0 >= Duration::from_secs(75 / 2), "{end:?}");
+    }
+
+    #[test]
+    fn a_handler_may_take_its_time_and_a_blocked_write_may_not() {
+        let (mut dog, watch, now) = dog();
+        watch.read();
+        watch.request();
+        assert!(matches!(dog.look(&watch, after(now, 1000)), Finding::Look(_)));
+        watch.answered();
+        watch.wrote(false);
+        assert_eq!(dog.urgent(&watch, || after(now, 1000)), Some(after(now, 1010)));
+        watch.wrote(true);
+        watch.wrote(false);
+        assert_eq!(dog.urgent(&watch, || after(now, 1009)), Some(after(now, 1019)), "progress buys time");
+        assert_eq!(dog.look(&watch, after(now, 1019)), Finding::Over(Phase::Blocked));
+    }
+}
