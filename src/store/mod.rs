@@ -1,1 +1,194 @@
-//! store
+//! The store: one SQLite file, one thread that writes it, one that reads its history.
+//!
+//! Every change enters as a job on the writer's queue. The writer takes what is queued, applies it to a working copy of
+//! the catalog's snapshot, writes the difference in one transaction, commits, publishes the snapshot, feeds what differs,
+//! and only then answers the waiters: what was acknowledged is durable, and visible to the next read. A refused change
+//! does not hurt its batch; a failed commit throws the working copy away and every waiter hears of it.
+//!
+//! A register call that repeats what is known is answered from the published snapshot, past the queue: that snapshot is
+//! durable, and nobody who was answered can have seen a newer one.
+
+mod codec;
+mod damage;
+mod error;
+mod history;
+mod job;
+mod load;
+mod lock;
+mod open;
+mod persist;
+mod register;
+mod remove;
+mod run;
+mod schema;
+mod state;
+mod trim;
+mod verdict;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::catalog::Catalog;
+use crate::model::ports::{Caller, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
+use crate::model::probe::{HealthChange, ProbeRow};
+use crate::model::service::InstanceId;
+use crate::model::time::Clock;
+use crate::telemetry::metrics::Metrics;
+
+pub use error::{OpenError, StoreError};
+pub use history::{HistoryEntry, HistoryEvent, HistoryPage, HistoryQuery, MAX_PAGE};
+pub use run::Writer;
+
+use history::Question;
+use job::{EncodedProbe, Job, Register, Remove, Reply, SpecColumns, Verdict};
+
+/// Probe rows that one transaction takes at most, so that registrations come in between.
+const PROBE_ROWS: usize = 256;
+
+/// How the store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// The file; its folder must be there.
+    pub path: PathBuf,
+    /// Most services registered over REST; 0 is unlimited.
+    pub max_services: usize,
+    /// Most instances of all services.
+    pub max_instances: usize,
+    /// Days that history is kept.
+    pub history_days: u32,
+    /// Most entries of history.
+    pub history_rows: usize,
+    /// Interval of a check that names none.
+    pub default_interval: Duration,
+}
+
+/// An open store.
+pub struct Opened {
+    /// The handle that everyone uses.
+    pub store: Store,
+    /// What does the work; nothing is answered before it runs.
+    pub writer: Writer,
+    /// The read model, at what the file holds.
+    pub catalog: Arc<Catalog>,
+    /// What probing left behind, of each instance's current generation.
+    pub probes: HashMap<InstanceId, ProbeRow>,
+}
+
+/// The handle to the store; cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    jobs: mpsc::Sender<Job>,
+    questions: mpsc::Sender<Question>,
+    catalog: Arc<Catalog>,
+    metrics: Metrics,
+}
+
+impl Store {
+    /// Opens the file, or makes it. Blocks; called once, at the start.
+    ///
+    /// # Errors
+    /// [`OpenError`] naming the file and the way out. A damaged file is no error: it is set aside, and the log says where.
+    pub fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
+        run::open(settings, clock, metrics)
+    }
+
+    /// The read model.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.0.catalog
+    }
+
+    /// Commits changes of health together. Resolves once they are durable and visible; tells of each whether it applied:
+    /// false when its generation is stale or its instance gone.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was written.
+    pub async fn commit_health(&self, changes: Vec<HealthChange>) -> Result<Vec<bool>, WriteError> {
+        let verdicts = changes.into_iter().map(Verdict::from).collect();
+        self.ask(|reply| Job::Health(verdicts, reply)).await
+    }
+
+    /// Keeps what probing left behind; rows of a stale generation are dropped. Moves no revision.
+    ///
+    /// # Errors
+    /// [`WriteError`] when some rows were not written.
+    pub async fn record_probes(&self, rows: Vec<ProbeRow>) -> Result<(), WriteError> {
+        for chunk in rows.chunks(PROBE_ROWS) {
+            let rows = chunk.iter().map(EncodedProbe::from).collect();
+            self.ask(|reply| Job::Probes(rows, reply)).await?;
+        }
+        Ok(())
+    }
+
+    /// A page of a service's history, newest first; also of one that was removed.
+    ///
+    /// # Errors
+    /// [`StoreError::ServiceNotFound`], [`StoreError::Busy`], [`StoreError::Closed`] or SQLite's.
+    pub async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        let known = {
+            let snapshot = self.0.catalog.read();
+            let entry = match &query.service {
+                ServiceRef::Id(id) => snapshot.by_id(id),
+                ServiceRef::Key(key) => snapshot.get(key.as_str()),
+            };
+            entry.map(|entry| (entry.service().id, entry.service().key.clone()))
+        };
+        let (reply, answer) = oneshot::channel();
+        match self.0.questions.try_send(Question::Page(query, known, reply)) {
+            Ok(()) => answer.await.map_err(|_| StoreError::Closed)?,
+            Err(TrySendError::Closed(_)) => Err(StoreError::Closed),
+            Err(TrySendError::Full(_)) => {
+                self.0.metrics.reject("history_queue_full");
+                Err(StoreError::Busy)
+            }
+        }
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        match self.0.jobs.try_send(job(reply)) {
+            Ok(()) => answer.await.map_err(|_| WriteError::Closed)?,
+            Err(TrySendError::Closed(_)) => Err(WriteError::Closed),
+            Err(TrySendError::Full(_)) => {
+                self.0.metrics.reject("queue_full");
+                Err(WriteError::Busy)
+            }
+        }
+    }
+}
+
+impl Registrar for Store {
+    fn register(
+        &self,
+        registration: Registration,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Registered, WriteError>> {
+        if let Some(renewed) = register::renewal(&self.0.catalog.read(), &registration, &caller) {
+            return futures::future::ready(Ok(renewed)).boxed();
+        }
+        let store = self.clone();
+        Box::pin(async move {
+            let columns = SpecColumns::of(&registration.spec);
+            let call = Box::new(Register { registration, caller, columns });
+            store.ask(|reply| Job::Register(call, reply)).await
+        })
+    }
+
+    fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {
+        let store = self.clone();
+        Box::pin(async move {
+            let call = Box::new(Remove { removal, caller });
+            store.ask(|reply| Job::Remove(call, reply)).await
+        })
+    }
+}

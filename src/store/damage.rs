@@ -1,0 +1,86 @@
+//! Telling a damaged file from a failing system, and setting it aside.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use super::error::OpenError;
+use super::lock::suffixed;
+use crate::model::ports::WriteError;
+
+/// Why a file could not be loaded.
+pub(super) enum Fault {
+    /// Its content is not what Portolan wrote.
+    Damaged(String),
+    /// Anything else: the file may be fine.
+    Other(OpenError),
+}
+
+impl Fault {
+    /// As an error of opening, where damage cannot be: in a file just made.
+    pub(super) fn into_error(self, path: &Path) -> OpenError {
+        match self {
+            Self::Other(error) => error,
+            Self::Damaged(detail) => {
+                let source = std::io::Error::other("it was made a moment ago");
+                OpenError::SetAside { path: path.to_owned(), detail, source }
+            }
+        }
+    }
+}
+
+/// Sorts SQLite's errors at load.
+pub(super) fn fault(path: &Path, error: rusqlite::Error) -> Fault {
+    use rusqlite::Error as E;
+    let damaged = match &error {
+        E::SqliteFailure(e, _) => {
+            matches!(e.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
+        }
+        E::SqlInputError { .. }
+        | E::FromSqlConversionFailure(..)
+        | E::InvalidColumnType(..)
+        | E::InvalidColumnName(_)
+        | E::IntegralValueOutOfRange(..)
+        | E::QueryReturnedNoRows => true,
+        _ => false,
+    };
+    match error {
+        error if damaged => Fault::Damaged(error.to_string()),
+        error if is_disk_full(&error) => Fault::Other(OpenError::DiskFull(path.to_owned())),
+        source => Fault::Other(OpenError::Sqlite { path: path.to_owned(), source }),
+    }
+}
+
+/// Whether the disk is full. The index of the write-ahead log, a mapped file, says it in its own way
+/// ([`SQLITE_IOERR_SHMSIZE`](https://www.sqlite.org/rescode.html#ioerr_shmsize)).
+fn is_disk_full(error: &rusqlite::Error) -> bool {
+    const SHM_SIZE: i32 = 0x130a;
+    let error = error.sqlite_error();
+    error.is_some_and(|e| e.code == ErrorCode::DiskFull || e.extended_code == SHM_SIZE)
+}
+
+/// What the waiters of a failed batch hear.
+pub(super) fn write_error(error: &rusqlite::Error) -> WriteError {
+    if is_disk_full(error) { WriteError::DiskFull } else { WriteError::Store(error.to_string()) }
+}
+
+/// Renames the file and its companions to `<db>.corrupt-<time>…`, so that SQLite's own tools can still open them together.
+pub(super) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    let mut aside = suffixed(path, &format!(".corrupt-{stamp}"));
+    for number in 2_u32.. {
+        if !aside.exists() {
+            break;
+        }
+        aside = suffixed(path, &format!(".corrupt-{stamp}-{number}"));
+    }
+    for suffix in ["-wal", "-shm", "-journal", ""] {
+        match std::fs::rename(suffixed(path, suffix), suffixed(&aside, suffix)) {
+            Err(source) if suffix.is_empty() || source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(OpenError::SetAside { path: path.to_owned(), detail: detail.to_owned(), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(aside)
+}

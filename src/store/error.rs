@@ -1,0 +1,112 @@
+//! What can go wrong with the store, each with the way out.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why the store was not opened. Nothing was overwritten.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No folder to put the file in.
+    #[error("the store's folder {} does not exist or is no folder; create it, or give another DB_PATH", .0.display())]
+    FolderMissing(PathBuf),
+    /// The folder lets nothing be created.
+    #[error("the store cannot create {}: {source}; make its folder writable for this user, or give another DB_PATH", .path.display())]
+    FolderReadOnly {
+        /// The file that could not be made.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A folder, socket or device where the file should be.
+    #[error("{} is not a file; DB_PATH names the store's file, not its folder", .0.display())]
+    NotAFile(PathBuf),
+    /// The file's permissions forbid it.
+    #[error("{} cannot be read and written: {source}; give the file to the user that runs Portolan, or give another DB_PATH", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Another server holds the lock.
+    #[error("{} is in use by another Portolan server{}; stop that one, or give another DB_PATH", .path.display(), pid_text(*.pid))]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// The holder's process id, where the lock file tells it.
+        pid: Option<u32>,
+    },
+    /// Some other kind of file.
+    #[error("{} is not an SQLite file; nothing was changed; give another DB_PATH", .0.display())]
+    NotSqlite(PathBuf),
+    /// Some other program's SQLite file.
+    #[error("{} is an SQLite file of another program; nothing was changed; give another DB_PATH", .0.display())]
+    Foreign(PathBuf),
+    /// The Go gateway's file.
+    #[error(
+        "{} is the database of the Go microservice gateway (table service_infos); nothing was changed; \
+         `portolan import` of a coming version will read it, until then give another DB_PATH", .0.display()
+    )]
+    Seed(PathBuf),
+    /// Written by a later version.
+    #[error(
+        "{} was written by a newer Portolan: its schema is {found}, this version knows {known}; nothing was changed; \
+         start that newer version, or give another DB_PATH", .path.display()
+    )]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The newest schema known here.
+        known: u32,
+    },
+    /// No space for the write-ahead log or a new file.
+    #[error("the disk that holds {} is full; free some space and start again", .0.display())]
+    DiskFull(PathBuf),
+    /// The file is damaged and could not be renamed.
+    #[error("{} is damaged ({detail}) and could not be set aside: {source}; move it away by hand", .path.display())]
+    SetAside {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+        /// Why it could not be renamed.
+        source: io::Error,
+    },
+    /// SQLite failed otherwise.
+    #[error("{} could not be opened: {source}", .path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's word.
+        source: rusqlite::Error,
+    },
+}
+
+fn pid_text(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}
+
+/// Why the store stopped, or could not tell its history.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Neither alive nor remembered.
+    #[error("Service not found")]
+    ServiceNotFound,
+    /// Too many questions are waiting.
+    #[error("too many history queries are waiting; try again")]
+    Busy,
+    /// The server is stopping.
+    #[error("the server is shutting down; try again")]
+    Closed,
+    /// One of the store's threads ended unexpectedly.
+    #[error("the store's {0} thread ended unexpectedly; see the log above")]
+    ThreadDied(&'static str),
+    /// A thread could not be started.
+    #[error("the store could not start a thread: {0}")]
+    Thread(#[from] io::Error),
+    /// SQLite failed.
+    #[error("the store's file failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}

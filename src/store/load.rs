@@ -1,0 +1,161 @@
+//! From the file to the first snapshot.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, Row};
+
+use crate::catalog::{Epoch, LastCheck, Snapshot};
+use crate::model::check::Check;
+use crate::model::name::{InstanceName, Namespace, ServiceKey, ServiceName};
+use crate::model::outcome::Outcome;
+use crate::model::probe::ProbeRow;
+use crate::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service, Source};
+use crate::model::time::UnixMs;
+use crate::model::url::EndpointUrl;
+
+use super::codec::{Count, Id, Json, Parsed, damaged, time, unpack};
+use super::state::State;
+
+/// The one row of `meta`.
+pub(super) struct Meta {
+    pub(super) epoch: Epoch,
+    pub(super) run: String,
+    pub(super) revision: u64,
+    pub(super) serial: u64,
+    pub(super) floor: u64,
+}
+
+/// Reads it; none in a new file.
+pub(super) fn meta(db: &Connection) -> rusqlite::Result<Option<Meta>> {
+    let mut statement = db.prepare("SELECT epoch, run, revision, serial, floor FROM meta")?;
+    let mut rows = statement.query_map([], |row| {
+        Ok(Meta {
+            epoch: row.get::<_, Parsed<Epoch>>("epoch")?.0,
+            run: row.get("run")?,
+            revision: row.get::<_, Count>("revision")?.0,
+            serial: row.get::<_, Count>("serial")?.0,
+            floor: row.get::<_, Count>("floor")?.0,
+        })
+    })?;
+    rows.next().transpose()
+}
+
+/// Everything that was registered, and what probing left behind.
+pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<(State, HashMap<InstanceId, ProbeRow>)> {
+    let (mut probes, checked) = probes(db)?;
+    let mut instances = instances(db)?;
+    probes.retain(|id, row| instances.generations.get(id) == Some(&row.generation));
+    let mut state = State::empty(Snapshot::empty(meta.epoch.clone(), meta.revision), meta.serial);
+    let mut statement =
+        db.prepare("SELECT row, id, namespace, name, source, registered_at, updated_at, revision FROM service")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get("row")?;
+        let members =
+            instances.of.remove(&number).ok_or_else(|| damaged(format!("service row {number} has no instance")))?;
+        let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
+        state.adopt(number, service(row, members)?, LastCheck::starting(last));
+    }
+    Ok((state, probes))
+}
+
+fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service> {
+    let namespace: Parsed<Namespace> = row.get("namespace")?;
+    let name: Parsed<ServiceName> = row.get("name")?;
+    let source = match row.get_ref("source")?.as_str()? {
+        "rest" => Source::Rest,
+        "manifest" => Source::Manifest,
+        other => return Err(damaged(format!("source {other:?}")).into()),
+    };
+    Ok(Service {
+        id: row.get::<_, Id>("id")?.0,
+        key: ServiceKey::new(&namespace.0, &name.0),
+        source,
+        registered_at: time(row, "registered_at")?,
+        updated_at: time(row, "updated_at")?,
+        revision: row.get::<_, Count>("revision")?.0,
+        instances,
+    })
+}
+
+#[derive(Default)]
+struct Instances {
+    /// By service row, in order of name.
+    of: HashMap<i64, Vec<Instance>>,
+    generations: HashMap<InstanceId, u64>,
+}
+
+fn instances(db: &Connection) -> rusqlite::Result<Instances> {
+    let mut all = Instances::default();
+    let mut statement = db.prepare("SELECT * FROM instance ORDER BY service, name")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let instance = instance(row)?;
+        all.generations.insert(instance.id, instance.generation);
+        all.of.entry(row.get("service")?).or_default().push(instance);
+    }
+    Ok(all)
+}
+
+fn instance(row: &Row<'_>) -> rusqlite::Result<Instance> {
+    let owner: String = row.get("owner")?;
+    Ok(Instance {
+        id: InstanceId(row.get("id")?),
+        name: row.get::<_, Parsed<InstanceName>>("name")?.0,
+        spec: Arc::new(spec(row)?),
+        owner: Owner::from_stored(&owner).ok_or_else(|| damaged("an owner"))?,
+        generation: row.get::<_, Count>("generation")?.0,
+        created_at: time(row, "created_at")?,
+        health: row.get::<_, Parsed<_>>("health")?.0,
+        reason: row.get::<_, Parsed<_>>("reason")?.0,
+        since: time(row, "since")?,
+    })
+}
+
+fn spec(row: &Row<'_>) -> rusqlite::Result<InstanceSpec> {
+    let base: String = row.get("base_url")?;
+    let health: Option<String> = row.get("health_url")?;
+    let url = |parsed: Result<EndpointUrl, _>| parsed.map_err(damaged);
+    Ok(InstanceSpec {
+        base_url: url(EndpointUrl::base(&base))?,
+        health_url: health.map(|text| url(EndpointUrl::health(&text))).transpose()?,
+        check: row.get::<_, Option<Json<Check>>>("check_json")?.map(|c| c.0).unwrap_or_default(),
+        version: row.get("version")?,
+        description: row.get("description")?,
+        metadata: row.get::<_, Option<Json<_>>>("metadata")?.map(|m| m.0).unwrap_or_default(),
+        weight: row.get("weight")?,
+        zone: row.get("zone")?,
+    })
+}
+
+type Probes = (HashMap<InstanceId, ProbeRow>, HashMap<InstanceId, UnixMs>);
+
+/// The rows, and when each instance was last probed, also as an older generation.
+fn probes(db: &Connection) -> rusqlite::Result<Probes> {
+    let (mut all, mut checked) = (HashMap::new(), HashMap::new());
+    let mut statement = db.prepare("SELECT * FROM probe")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let probe = probe(row)?;
+        if let Some(last) = &probe.last {
+            checked.insert(probe.instance, last.at);
+        }
+        all.insert(probe.instance, probe);
+    }
+    Ok((all, checked))
+}
+
+fn probe(row: &Row<'_>) -> rusqlite::Result<ProbeRow> {
+    let outcome = |column: &str| row.get::<_, Option<Json<Outcome>>>(column).map(|o| o.map(|o| o.0));
+    let samples = row.get_ref("samples")?.as_blob().and_then(unpack)?;
+    Ok(ProbeRow {
+        instance: InstanceId(row.get("instance")?),
+        generation: row.get::<_, Count>("generation")?.0,
+        state: row.get::<_, Json<_>>("state")?.0,
+        next_due: time(row, "next_due")?,
+        last: outcome("last")?,
+        last_pass: outcome("last_pass")?,
+        samples,
+    })
+}

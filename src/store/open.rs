@@ -1,0 +1,248 @@
+//! Opening: nothing that is not Portolan's own is changed, and nothing is ever deleted.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::codec::Count;
+use super::damage::{Fault, fault, set_aside};
+use super::error::OpenError;
+use super::load::{self, Meta};
+use super::lock::{FileLock, Proof, cannot_create, suffixed};
+use super::schema;
+use super::state::State;
+use crate::catalog::Epoch;
+use crate::model::probe::ProbeRow;
+use crate::model::service::InstanceId;
+
+/// How long a statement waits for another process that reads the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// An open file and what was in it.
+pub(super) struct Loaded {
+    pub(super) path: PathBuf,
+    pub(super) db: Connection,
+    pub(super) lock: FileLock,
+    pub(super) meta: Meta,
+    pub(super) state: State,
+    pub(super) probes: std::collections::HashMap<InstanceId, ProbeRow>,
+    /// Rows of history.
+    pub(super) remembered: u64,
+}
+
+/// What there is at the path.
+enum Found {
+    Nothing,
+    Ours,
+}
+
+/// Locks, creates or checks, and loads.
+pub(super) fn open(path: &Path) -> Result<Loaded, OpenError> {
+    let path = locate(path)?;
+    // Looked at before the lock too: beside another program's file not even a lock file is left.
+    inspect(&path)?;
+    let (lock, proof) = FileLock::acquire(&path)?;
+    if matches!(inspect(&path)?, Found::Nothing) {
+        create(&path)?;
+    }
+    let (db, meta, state, probes, remembered) = match load(&path, proof) {
+        Ok(loaded) => loaded,
+        Err(Fault::Other(error)) => return Err(error),
+        Err(Fault::Damaged(detail)) => start_over(&path, &detail)?,
+    };
+    let proof = Proof { run: meta.run.clone(), revision: meta.revision };
+    lock.record(&proof).map_err(|source| OpenError::Unreadable { path: suffixed(&path, ".lock"), source })?;
+    Ok(Loaded { path, db, lock, meta, state, probes, remembered })
+}
+
+/// The path with links followed, in a folder that is there.
+fn locate(path: &Path) -> Result<PathBuf, OpenError> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(OpenError::FolderMissing(folder.to_owned()));
+    }
+    Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+}
+
+/// Tells whose file it is by its first bytes, without opening it as a database.
+fn inspect(path: &Path) -> Result<Found, OpenError> {
+    let about = match std::fs::metadata(path) {
+        Ok(about) => about,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(source) => return Err(OpenError::Unreadable { path: path.to_owned(), source }),
+    };
+    if !about.is_file() {
+        return Err(OpenError::NotAFile(path.to_owned()));
+    }
+    let mut head = Vec::with_capacity(100);
+    let file = OpenOptions::new().read(true).write(true).open(path);
+    let read = file.and_then(|file| file.take(100).read_to_end(&mut head));
+    read.map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })?;
+    match application(&head) {
+        _ if head.is_empty() => Ok(Found::Nothing),
+        None => Err(OpenError::NotSqlite(path.to_owned())),
+        Some(schema::APPLICATION_ID) => Ok(Found::Ours),
+        Some(_) if is_seed(path) => Err(OpenError::Seed(path.to_owned())),
+        Some(_) => Err(OpenError::Foreign(path.to_owned())),
+    }
+}
+
+/// The `application_id` at offset 68 of an SQLite file's header
+/// ([file format](https://www.sqlite.org/fileformat2.html#the_database_header)).
+fn application(head: &[u8]) -> Option<u32> {
+    let id = head.strip_prefix(b"SQLite format 3\0").and(head.get(68..72))?;
+    id.try_into().ok().map(u32::from_be_bytes)
+}
+
+/// Whether it is the Go gateway's: read as immutable, so that nothing is created beside it.
+fn is_seed(path: &Path) -> bool {
+    let Ok(url) = url::Url::from_file_path(path) else { return false };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'service_infos'";
+    Connection::open_with_flags(format!("{url}?immutable=1"), flags)
+        .and_then(|db| db.query_row(sql, [], |_| Ok(())))
+        .is_ok()
+}
+
+/// Makes the file aside and renames it, so that a crash leaves either none or a whole one.
+fn create(path: &Path) -> Result<(), OpenError> {
+    let fresh = suffixed(path, ".new");
+    for suffix in ["", "-journal", "-wal", "-shm"] {
+        // Left behind by a crash of this very step, under our lock.
+        drop(std::fs::remove_file(suffixed(&fresh, suffix)));
+    }
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&fresh);
+    let file = made.map_err(|source| cannot_create(path.to_owned(), source))?;
+    let settled = || -> io::Result<()> {
+        // Whatever the umask: a group may read it, from another process too.
+        file.set_permissions(std::fs::Permissions::from_mode(0o640))
+    };
+    settled().map_err(|source| cannot_create(path.to_owned(), source))?;
+    fill(&fresh).map_err(|error| fault(path, error).into_error(path))?;
+    let renamed = file.sync_all().and_then(|()| std::fs::rename(&fresh, path)).and_then(|()| sync_folder(path));
+    renamed.map_err(|source| cannot_create(path.to_owned(), source))
+}
+
+fn fill(path: &Path) -> rusqlite::Result<()> {
+    let mut db = connect(path)?;
+    schema::migrate(&mut db)?;
+    db.pragma_update(None, "journal_mode", "wal")
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY)?;
+    Ok(db)
+}
+
+/// A second connection, for history.
+pub(super) fn connect_reader(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || -> rusqlite::Result<Connection> {
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(BUSY)?;
+        Ok(db)
+    };
+    open().map_err(|error| fault(path, error).into_error(path))
+}
+
+type Contents = (Connection, Meta, State, std::collections::HashMap<InstanceId, ProbeRow>, u64);
+
+fn load(path: &Path, proof: Option<Proof>) -> Result<Contents, Fault> {
+    read(path, proof).map_err(|error| match error {
+        ReadError::Newer(found) => {
+            Fault::Other(OpenError::NewerSchema { path: path.to_owned(), found, known: schema::NEWEST })
+        }
+        ReadError::Unsound(detail) => Fault::Damaged(detail),
+        ReadError::Sqlite(error) => fault(path, error),
+    })
+}
+
+enum ReadError {
+    Newer(u32),
+    Unsound(String),
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn read(path: &Path, proof: Option<Proof>) -> Result<Contents, ReadError> {
+    let mut db = connect(path)?;
+    // Until it is known to be sound, closing it must not move its write-ahead log into it.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let found = schema::version(&db)?;
+    if found > schema::NEWEST {
+        return Err(ReadError::Newer(found));
+    }
+    let check: String = db.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+    if check != "ok" {
+        return Err(ReadError::Unsound(check));
+    }
+    tune(&db)?;
+    schema::migrate(&mut db)?;
+    let meta = begin_run(&db, proof)?;
+    let (state, probes) = load::everything(&db, &meta)?;
+    let remembered = db.query_row("SELECT count(*) FROM transition", [], |row| row.get::<_, Count>(0))?.0;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok((db, meta, state, probes, remembered))
+}
+
+fn tune(db: &Connection) -> rusqlite::Result<()> {
+    db.set_prepared_statement_cache_capacity(64);
+    db.pragma_update(None, "journal_mode", "wal")?;
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    db.pragma_update(None, "cache_size", -16_384)
+}
+
+/// Starts a run: the line of revisions goes on only if the lock file proves the last one.
+fn begin_run(db: &Connection, proof: Option<Proof>) -> rusqlite::Result<Meta> {
+    let run = Epoch::random().to_string();
+    let meta = match load::meta(db)? {
+        None => Meta { epoch: Epoch::random(), run, revision: 0, serial: 0, floor: 0 },
+        Some(old) if proof.is_some_and(|p| p.run == old.run && p.revision <= old.revision) => Meta { run, ..old },
+        Some(old) => {
+            tracing::warn!(
+                "the store's last revision cannot be proved (a restored or copied file?); readers start afresh"
+            );
+            db.execute("DELETE FROM change", [])?;
+            Meta { epoch: Epoch::random(), run, floor: old.revision, ..old }
+        }
+    };
+    let sql = "REPLACE INTO meta (one, epoch, run, revision, serial, floor) VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+    let [revision, serial, floor] = [meta.revision, meta.serial, meta.floor].map(super::codec::int);
+    db.execute(sql, rusqlite::params![meta.epoch.as_str(), meta.run, revision, serial, floor])?;
+    Ok(meta)
+}
+
+fn start_over(path: &Path, detail: &str) -> Result<Contents, OpenError> {
+    let aside = set_aside(path, detail)?;
+    tracing::error!(
+        "the store {} is damaged ({detail}); it was set aside as {}; starting empty: what was registered must register again",
+        path.display(),
+        aside.display()
+    );
+    create(path)?;
+    load(path, None).map_err(|fault| fault.into_error(path))
+}

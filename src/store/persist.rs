@@ -1,0 +1,163 @@
+//! From a [`Write`] to SQL. Statements are prepared once and kept by the connection.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use crate::model::name::ServiceKey;
+use crate::model::service::{Instance, InstanceId, Service};
+use crate::model::url::EndpointUrl;
+
+use super::codec::int;
+use super::job::{EncodedProbe, Past, SpecColumns};
+use super::state::Write;
+
+const ADD_SERVICE: &str = "INSERT INTO service (row, id, namespace, name, source, registered_at, updated_at, revision)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const TOUCH: &str = "UPDATE service SET updated_at = ?2, revision = ?3 WHERE row = ?1";
+const ADD_INSTANCE: &str =
+    "INSERT INTO instance (id, service, name, owner, generation, created_at, base_url, health_url,
+    check_json, version, description, metadata, weight, zone, health, reason, since)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+const PUT_INSTANCE: &str = "UPDATE instance SET generation = ?2, base_url = ?3, health_url = ?4, check_json = ?5,
+    version = ?6, description = ?7, metadata = ?8, weight = ?9, zone = ?10, health = ?11, reason = ?12, since = ?13
+    WHERE id = ?1";
+const PUT_HEALTH: &str = "UPDATE instance SET health = ?2, reason = ?3, since = ?4 WHERE id = ?1";
+/// What an older generation's probes left is not evidence for this one.
+const PUT_STATE: &str = "INSERT INTO probe (instance, generation, state, next_due, samples) VALUES (?1, ?2, ?3, 0, x'')
+    ON CONFLICT (instance) DO UPDATE SET state = ?3, generation = ?2,
+    next_due = iif(generation = ?2, next_due, 0), last = iif(generation = ?2, last, NULL),
+    last_pass = iif(generation = ?2, last_pass, NULL), samples = iif(generation = ?2, samples, x'')";
+const PUT_PROBE: &str = "REPLACE INTO probe (instance, generation, state, next_due, last, last_pass, samples)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const DROP_INSTANCE: &str = "DELETE FROM instance WHERE id = ?1";
+const DROP_SERVICE: &str = "DELETE FROM service WHERE row = ?1";
+const REMEMBER: &str =
+    "INSERT INTO transition (service, key, instance, at, from_health, to_health, reason, message, evidence)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const CHANGE: &str = "INSERT INTO change (revision, service, key, deleted) VALUES (?1, ?2, ?3, ?4)";
+
+/// Writes one thing, inside the batch's transaction.
+pub(super) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
+    match write {
+        Write::AddService(row, service) => add_service(db, *row, service),
+        Write::Touch(row, s) => run(db, TOUCH, params![row, s.updated_at.0, int(s.revision)]),
+        Write::AddInstance(row, service, id, columns) => add_instance(db, *row, find(service, *id)?, columns),
+        Write::PutInstance(service, id, columns) => put_instance(db, find(service, *id)?, columns),
+        Write::PutHealth(service, id, state) => put_health(db, find(service, *id)?, state),
+        Write::PutState(id, generation, state) => run(db, PUT_STATE, params![id.0, int(*generation), state]),
+        Write::PutProbe(row) => put_probe(db, row),
+        Write::DropInstance(id) => run(db, DROP_INSTANCE, [id.0]),
+        Write::DropService(row) => run(db, DROP_SERVICE, [row]),
+        Write::Remember(past) => remember(db, past),
+        Write::Change(revision, id, key, deleted) => change(db, *revision, id.as_bytes(), key, *deleted),
+    }
+}
+
+fn run(db: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
+    db.prepare_cached(sql)?.execute(params).map(drop)
+}
+
+fn find(service: &Arc<Service>, id: InstanceId) -> rusqlite::Result<&Instance> {
+    service.instances.iter().find(|i| i.id == id).ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+fn add_service(db: &Connection, row: i64, s: &Service) -> rusqlite::Result<()> {
+    let (key, source) = (&s.key, s.source.as_str());
+    run(
+        db,
+        ADD_SERVICE,
+        params![
+            row,
+            s.id.as_bytes().as_slice(),
+            key.namespace(),
+            key.name(),
+            source,
+            s.registered_at.0,
+            s.updated_at.0,
+            int(s.revision)
+        ],
+    )
+}
+
+fn add_instance(db: &Connection, row: i64, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
+    let spec = &i.spec;
+    run(
+        db,
+        ADD_INSTANCE,
+        params![
+            i.id.0,
+            row,
+            i.name.as_str(),
+            i.owner.to_stored(),
+            int(i.generation),
+            i.created_at.0,
+            spec.base_url.as_str(),
+            spec.health_url.as_ref().map(EndpointUrl::as_str),
+            columns.check,
+            spec.version,
+            spec.description,
+            columns.metadata,
+            spec.weight,
+            spec.zone,
+            i.health.as_str(),
+            i.reason.as_str(),
+            i.since.0
+        ],
+    )
+}
+
+fn put_instance(db: &Connection, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
+    let spec = &i.spec;
+    run(
+        db,
+        PUT_INSTANCE,
+        params![
+            i.id.0,
+            int(i.generation),
+            spec.base_url.as_str(),
+            spec.health_url.as_ref().map(EndpointUrl::as_str),
+            columns.check,
+            spec.version,
+            spec.description,
+            columns.metadata,
+            spec.weight,
+            spec.zone,
+            i.health.as_str(),
+            i.reason.as_str(),
+            i.since.0
+        ],
+    )
+}
+
+fn put_health(db: &Connection, i: &Instance, state: &str) -> rusqlite::Result<()> {
+    run(db, PUT_HEALTH, params![i.id.0, i.health.as_str(), i.reason.as_str(), i.since.0])?;
+    run(db, PUT_STATE, params![i.id.0, int(i.generation), state])
+}
+
+fn put_probe(db: &Connection, p: &EncodedProbe) -> rusqlite::Result<()> {
+    let generation = int(p.generation);
+    run(db, PUT_PROBE, params![p.instance.0, generation, p.state, p.next_due.0, p.last, p.last_pass, p.samples])
+}
+
+fn remember(db: &Connection, past: &Past) -> rusqlite::Result<()> {
+    run(
+        db,
+        REMEMBER,
+        params![
+            past.service.as_bytes().as_slice(),
+            past.key.as_str(),
+            past.instance.as_str(),
+            past.at.0,
+            past.from.as_str(),
+            past.to.map(|(health, _)| health.as_str()),
+            past.to.map(|(_, reason)| reason.as_str()),
+            past.message,
+            past.evidence
+        ],
+    )
+}
+
+fn change(db: &Connection, revision: u64, id: &[u8; 16], key: &ServiceKey, deleted: bool) -> rusqlite::Result<()> {
+    run(db, CHANGE, params![int(revision), id.as_slice(), key.as_str(), deleted])
+}

@@ -1,0 +1,175 @@
+//! The rules of registering: upsert by (namespace, service, instance), owners, limits, generations.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::catalog::{Entry, LastCheck, Snapshot};
+use crate::model::check::Plan;
+use crate::model::outcome::{Health, Reason};
+use crate::model::ports::{Caller, Registered, Registration, WriteError};
+use crate::model::service::{Instance, InstanceId, InstanceSpec, MAX_INSTANCES_PER_SERVICE, Owner, Service, Source};
+
+use super::job::{Past, Register, SpecColumns};
+use super::state::{Work, Write};
+
+/// Whether `caller` may change what `owner` registered.
+pub(super) fn may_change(caller: &Caller, owner: &Owner) -> bool {
+    caller.admin || caller.owner == *owner
+}
+
+/// The answer when the call only repeats what the snapshot holds: nothing to write, no revision to move.
+pub(super) fn renewal(snapshot: &Snapshot, registration: &Registration, caller: &Caller) -> Option<Registered> {
+    let entry = snapshot.find(registration.namespace.as_str(), registration.service.as_str())?;
+    let instance = entry.service().instance(registration.instance.as_str())?;
+    let same = entry.service().source == Source::Rest
+        && may_change(caller, &instance.owner)
+        && *instance.spec == registration.spec;
+    same.then(|| Registered {
+        service: Arc::clone(entry.service()),
+        generation: instance.generation,
+        renewed: true,
+        replaced_healthy: false,
+    })
+}
+
+impl Work<'_> {
+    /// Adds, changes or renews an instance.
+    pub(super) fn register(&mut self, call: Register) -> Result<Registered, WriteError> {
+        if let Some(renewed) = renewal(&self.state.snapshot, &call.registration, &call.caller) {
+            return Ok(renewed);
+        }
+        let key = call.registration.key();
+        let Some(entry) = self.state.snapshot.get(key.as_str()).cloned() else { return self.create(call) };
+        if entry.service().source == Source::Manifest {
+            return Err(WriteError::ManifestOwned);
+        }
+        let name = call.registration.instance.as_str();
+        match entry.service().instances.binary_search_by(|i| i.name.as_str().cmp(name)) {
+            Ok(at) => self.change(&entry, at, call),
+            Err(at) => self.join(&entry, at, call),
+        }
+    }
+
+    fn create(&mut self, call: Register) -> Result<Registered, WriteError> {
+        let most = self.limits.services;
+        if most > 0 && self.state.rest >= most {
+            return Err(WriteError::TooManyServices(most));
+        }
+        self.room_for_instance()?;
+        let key = call.registration.key();
+        let row = super::codec::int(self.number());
+        let instance = self.instance(call.registration, call.caller.owner);
+        let service = Service {
+            id: Uuid::now_v7(),
+            key,
+            source: Source::Rest,
+            registered_at: self.now,
+            updated_at: self.now,
+            revision: 0,
+            instances: vec![instance],
+        };
+        self.state.rows.insert(service.key.clone(), row);
+        self.state.rest += 1;
+        let service = self.put(service, LastCheck::default());
+        self.writes.push(Write::AddService(row, Arc::clone(&service)));
+        Ok(self.added(row, service, 0, call.columns))
+    }
+
+    fn join(&mut self, entry: &Entry, at: usize, call: Register) -> Result<Registered, WriteError> {
+        if entry.service().instances.len() >= MAX_INSTANCES_PER_SERVICE {
+            return Err(WriteError::ServiceFull(MAX_INSTANCES_PER_SERVICE));
+        }
+        self.room_for_instance()?;
+        let row = self.row(entry.service())?;
+        let mut service = Service::clone(entry.service());
+        let instance = self.instance(call.registration, call.caller.owner);
+        service.instances.insert(at, instance);
+        let service = self.put(service, entry.last_check().clone());
+        self.writes.push(Write::Touch(row, Arc::clone(&service)));
+        Ok(self.added(row, service, at, call.columns))
+    }
+
+    fn change(&mut self, entry: &Entry, at: usize, call: Register) -> Result<Registered, WriteError> {
+        let row = self.row(entry.service())?;
+        let mut service = Service::clone(entry.service());
+        let Some(instance) = service.instances.get_mut(at) else { return Err(WriteError::InstanceNotFound) };
+        if !may_change(&call.caller, &instance.owner) {
+            return Err(WriteError::NotOwner);
+        }
+        let old = std::mem::replace(&mut instance.spec, Arc::new(call.registration.spec));
+        let replaced_healthy = instance.health == Health::Healthy && instance.spec.base_url != old.base_url;
+        let before = instance.health;
+        if instance.spec.probes_differ(&old) {
+            self.start_over(instance);
+        }
+        let (id, generation) = (instance.id, instance.generation);
+        let past = (before != instance.health).then(|| Past {
+            service: service.id,
+            key: service.key.clone(),
+            instance: instance.name.clone(),
+            at: self.now,
+            from: before,
+            to: Some((instance.health, instance.reason)),
+            message: "registered again with another address or check".to_owned(),
+            evidence: None,
+        });
+        let service = self.put(service, entry.last_check().clone());
+        self.writes.push(Write::Touch(row, Arc::clone(&service)));
+        self.writes.push(Write::PutInstance(Arc::clone(&service), id, call.columns));
+        self.writes.extend(past.map(Write::Remember));
+        Ok(Registered { service, generation, renewed: false, replaced_healthy })
+    }
+
+    fn room_for_instance(&self) -> Result<(), WriteError> {
+        let most = self.limits.instances;
+        if self.state.snapshot.total().instances >= most { Err(WriteError::TooManyInstances(most)) } else { Ok(()) }
+    }
+
+    /// The service's row: every service of the snapshot has one.
+    pub(super) fn row(&self, service: &Service) -> Result<i64, WriteError> {
+        self.state.rows.get(&service.key).copied().ok_or(WriteError::ServiceNotFound)
+    }
+
+    /// A new instance: its id is its first generation, so that neither is ever given twice.
+    fn instance(&mut self, registration: Registration, owner: Owner) -> Instance {
+        let number = self.number();
+        let id = InstanceId(super::codec::int(number));
+        self.state.places.insert(id, registration.key());
+        let (health, reason) = self.unproved(&registration.spec);
+        Instance {
+            id,
+            name: registration.instance,
+            spec: Arc::new(registration.spec),
+            owner,
+            generation: number,
+            created_at: self.now,
+            health,
+            reason,
+            since: self.now,
+        }
+    }
+
+    /// What it proved of its old address or check no longer counts.
+    fn start_over(&mut self, instance: &mut Instance) {
+        let (health, reason) = self.unproved(&instance.spec);
+        if (instance.health, instance.reason) != (health, reason) {
+            instance.since = self.now;
+        }
+        (instance.health, instance.reason) = (health, reason);
+        instance.generation = self.number();
+    }
+
+    fn unproved(&self, spec: &InstanceSpec) -> (Health, Reason) {
+        match spec.plan(self.limits.interval) {
+            Plan::Probe(..) => (Health::Unknown, Reason::Probing),
+            Plan::Unchecked => (Health::Unknown, Reason::NotChecked),
+        }
+    }
+
+    fn added(&mut self, row: i64, service: Arc<Service>, at: usize, columns: SpecColumns) -> Registered {
+        let (id, generation) = service.instances.get(at).map_or((InstanceId(0), 0), |i| (i.id, i.generation));
+        self.writes.push(Write::AddInstance(row, Arc::clone(&service), id, columns));
+        Registered { service, generation, renewed: false, replaced_healthy: false }
+    }
+}

@@ -1,0 +1,107 @@
+//! The two threads' lives: opened, run, stopped in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::catalog::Catalog;
+use crate::model::time::Clock;
+use crate::telemetry::metrics::Metrics;
+
+use super::error::{OpenError, StoreError};
+use super::history::{self, Question, Reader};
+use super::job::Job;
+use super::state::Limits;
+use super::trim::Bounds;
+use super::writer::{self, Engine, Kept};
+use super::{Inner, Opened, Store, StoreSettings, open};
+
+/// Time between two looks for history that grew too old.
+const TRIM: Duration = Duration::from_secs(10);
+
+/// The store's work: a thread that writes and one that reads history, from [`Writer::run`] on.
+pub struct Writer {
+    engine: Engine,
+    reader: Reader,
+    jobs: mpsc::Sender<Job>,
+    questions: mpsc::Sender<Question>,
+}
+
+/// Opens the file and lays out the parts.
+pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
+    let StoreSettings { path, max_services, max_instances, history_days, history_rows, default_interval } = settings;
+    let loaded = open::open(&path)?;
+    let reader_db = open::connect_reader(&loaded.path)?;
+    let catalog = Arc::new(Catalog::new(loaded.state.snapshot.clone()));
+    metrics.revision.set(super::codec::int(loaded.meta.revision));
+    let (jobs, job_queue) = mpsc::channel(writer::QUEUE);
+    let (questions, question_queue) = mpsc::channel(history::QUEUE);
+    let engine = Engine {
+        db: loaded.db,
+        lock: loaded.lock,
+        path: loaded.path,
+        run: loaded.meta.run,
+        state: loaded.state,
+        limits: Limits { services: max_services, instances: max_instances, interval: default_interval },
+        bounds: Bounds {
+            rows: u64::try_from(history_rows).unwrap_or(u64::MAX),
+            age: Duration::from_hours(24) * history_days,
+        },
+        kept: Kept { floor: loaded.meta.floor, remembered: loaded.remembered },
+        clock,
+        catalog: Arc::clone(&catalog),
+        metrics: metrics.clone(),
+        jobs: job_queue,
+        failing: false,
+    };
+    let reader = Reader { db: reader_db, questions: question_queue };
+    let inner = Inner { jobs: jobs.clone(), questions: questions.clone(), catalog: Arc::clone(&catalog), metrics };
+    let writer = Writer { engine, reader, jobs, questions };
+    Ok(Opened { store: Store(Arc::new(inner)), writer, catalog, probes: loaded.probes })
+}
+
+impl Writer {
+    /// Works until `shutdown`; then answers what is queued, moves the write-ahead log into the file and lets go of the
+    /// lock. Requests that come later hear that the server stops.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a thread cannot start or ends by itself, or when the last checkpoint fails.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
+        let Self { engine, reader, jobs, questions } = self;
+        let mut writing = spawn("writer", move || engine.serve())?;
+        let mut reading = spawn("reader", move || {
+            reader.serve();
+            Ok(())
+        })?;
+        let mut trim = tokio::time::interval(TRIM);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                // A full queue is no harm: the next tick comes.
+                _ = trim.tick() => drop(jobs.try_send(Job::Trim)),
+                ended = &mut writing => return ended.unwrap_or(Err(StoreError::ThreadDied("writer"))),
+                ended = &mut reading => return ended.unwrap_or(Err(StoreError::ThreadDied("reader"))),
+            }
+        }
+        // A closed queue means that the thread ended; what follows tells how. The reader goes first, so that the writer
+        // closes the last connection.
+        drop(questions.send(Question::Stop).await);
+        let read = reading.await.unwrap_or(Err(StoreError::ThreadDied("reader")));
+        drop(jobs.send(Job::Stop).await);
+        writing.await.unwrap_or(Err(StoreError::ThreadDied("writer"))).and(read)
+    }
+}
+
+/// A thread whose end can be awaited. A panic in it drops the sender.
+fn spawn(
+    name: &'static str,
+    work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
+    let (done, ended) = oneshot::channel();
+    // Nobody listens any more only when the process is on its way out.
+    let thread = move || drop(done.send(work()));
+    std::thread::Builder::new().name(format!("store-{name}")).spawn(thread)?;
+    Ok(ended)
+}

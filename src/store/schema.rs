@@ -1,0 +1,30 @@
+//! The file's schema: numbered `.sql` files, applied in order, counted by `user_version`.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// `application_id` of a Portolan store: "Prtl" ([SQLite's file format](https://www.sqlite.org/fileformat2.html#application_id)).
+pub(super) const APPLICATION_ID: u32 = 0x5072_746c;
+
+/// Every step from an empty file to the newest schema. A step is never edited once released.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+/// The newest schema known here.
+pub(super) const NEWEST: u32 = 1;
+const _: () = assert!(MIGRATIONS.len() == NEWEST as usize);
+
+/// The file's schema, 0 for an empty file.
+pub(super) fn version(db: &Connection) -> rusqlite::Result<u32> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Brings the file to the newest schema, one transaction a step.
+pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
+    let from = version(db)?;
+    for (number, sql) in (1_u32..).zip(MIGRATIONS).filter(|(number, _)| *number > from) {
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        step.execute_batch(sql)?;
+        step.pragma_update(None, "user_version", number)?;
+        step.commit()?;
+    }
+    Ok(())
+}

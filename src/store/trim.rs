@@ -1,0 +1,53 @@
+//! Forgetting, in small bites, inside the writer's transactions.
+
+use rusqlite::{Connection, params};
+
+use super::codec::int;
+use crate::model::time::UnixMs;
+
+/// Revisions that `change` keeps.
+const CHANGES: u64 = 65_536;
+/// Rows that one bite takes at most.
+const BITE: u64 = 1024;
+
+/// How much history is kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Most rows.
+    pub(super) rows: u64,
+    /// Greatest age.
+    pub(super) age: std::time::Duration,
+}
+
+/// Forgets the oldest revisions beyond [`CHANGES`], a bite at a time; returns the new floor.
+pub(super) fn changes(db: &Connection, revision: u64, floor: u64) -> rusqlite::Result<u64> {
+    let excess = (revision - floor.min(revision)).saturating_sub(CHANGES);
+    if excess < BITE {
+        return Ok(floor);
+    }
+    let floor = floor + excess.min(4 * BITE);
+    db.prepare_cached("DELETE FROM change WHERE revision <= ?1")?.execute([int(floor)])?;
+    Ok(floor)
+}
+
+/// Forgets the oldest history beyond the bound; returns how many rows went.
+pub(super) fn surplus(db: &Connection, remembered: u64, bounds: &Bounds) -> rusqlite::Result<u64> {
+    let excess = remembered.saturating_sub(bounds.rows).min(BITE);
+    if excess == 0 {
+        return Ok(0);
+    }
+    let sql = "DELETE FROM transition WHERE id <= (SELECT id FROM transition ORDER BY id LIMIT 1 OFFSET ?1)";
+    db.prepare_cached(sql)?.execute([int(excess - 1)]).map(count)
+}
+
+/// Forgets the oldest history that is too old, one bite; returns how many rows went.
+pub(super) fn aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<u64> {
+    let age = i64::try_from(bounds.age.as_millis()).unwrap_or(i64::MAX);
+    let sql = "DELETE FROM transition WHERE id <=
+        (SELECT max(id) FROM (SELECT id, at FROM transition ORDER BY id LIMIT ?1) WHERE at < ?2)";
+    db.prepare_cached(sql)?.execute(params![int(BITE), now.0.saturating_sub(age)]).map(count)
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,65 @@
+//! What the prober found out: changes of health, and probe rows.
+
+use std::sync::Arc;
+
+use crate::model::service::{InstanceId, Service};
+
+use super::job::{EncodedProbe, Past, Verdict};
+use super::state::{Work, Write};
+
+impl Work<'_> {
+    /// Applies each change whose generation is current; tells which were.
+    pub(super) fn judge(&mut self, verdicts: Vec<Verdict>) -> Vec<bool> {
+        verdicts.into_iter().map(|verdict| self.judge_one(verdict).is_some()).collect()
+    }
+
+    fn judge_one(&mut self, verdict: Verdict) -> Option<()> {
+        let entry = Arc::clone(self.state.snapshot.get(self.state.places.get(&verdict.instance)?.as_str())?);
+        let at = position(entry.service(), verdict.instance, verdict.generation)?;
+        let row = self.row(entry.service()).ok()?;
+        let old = entry.service().instances.get(at)?;
+        if (old.health, old.reason, old.since) == (verdict.health, verdict.reason, verdict.since) {
+            // Nothing that a reader could notice.
+            self.writes.push(Write::PutState(verdict.instance, verdict.generation, verdict.state));
+            return Some(());
+        }
+        let mut service = Service::clone(entry.service());
+        let instance = service.instances.get_mut(at)?;
+        (instance.health, instance.reason, instance.since) = (verdict.health, verdict.reason, verdict.since);
+        let name = instance.name.clone();
+        let service = self.put(service, entry.last_check().clone());
+        self.writes.push(Write::Touch(row, Arc::clone(&service)));
+        let past = verdict.transition.map(|t| Past {
+            service: service.id,
+            key: service.key.clone(),
+            instance: name,
+            at: t.at,
+            from: t.from,
+            to: Some((t.to, t.reason)),
+            message: t.message,
+            evidence: verdict.evidence,
+        });
+        self.writes.push(Write::PutHealth(service, verdict.instance, verdict.state));
+        self.writes.extend(past.map(Write::Remember));
+        Some(())
+    }
+
+    /// Keeps the rows whose generation is current.
+    pub(super) fn keep_probes(&mut self, rows: Vec<EncodedProbe>) {
+        for row in rows {
+            let current = self
+                .state
+                .places
+                .get(&row.instance)
+                .and_then(|key| self.state.snapshot.get(key.as_str()))
+                .is_some_and(|entry| position(entry.service(), row.instance, row.generation).is_some());
+            if current {
+                self.writes.push(Write::PutProbe(row));
+            }
+        }
+    }
+}
+
+fn position(service: &Service, id: InstanceId, generation: u64) -> Option<usize> {
+    service.instances.iter().position(|i| i.id == id && i.generation == generation)
+}

@@ -1,0 +1,197 @@
+//! The one thread that writes: takes what is queued, one transaction, commit, catalog, feed, answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::mpsc;
+
+use crate::catalog::{Batch, Catalog, Snapshot};
+use crate::model::name::ServiceKey;
+use crate::model::ports::WriteError;
+use crate::model::time::Clock;
+use crate::telemetry::metrics::{Metrics, QueueLabel};
+
+use super::codec::int;
+use super::damage::write_error;
+use super::error::StoreError;
+use super::job::{Job, Reply};
+use super::lock::{FileLock, Proof};
+use super::persist;
+use super::state::{Limits, State, Work};
+use super::trim::{self, Bounds};
+
+/// Jobs that may wait.
+pub(super) const QUEUE: usize = 4096;
+/// Jobs that one transaction takes at most.
+const BATCH: usize = 1024;
+
+/// Tells a waiter its result, or the failure of the whole batch.
+type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
+
+/// What the writer's thread owns.
+pub(super) struct Engine {
+    pub(super) db: Connection,
+    pub(super) lock: FileLock,
+    pub(super) path: PathBuf,
+    pub(super) run: String,
+    pub(super) state: State,
+    pub(super) limits: Limits,
+    pub(super) bounds: Bounds,
+    pub(super) kept: Kept,
+    pub(super) clock: Clock,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) metrics: Metrics,
+    pub(super) jobs: mpsc::Receiver<Job>,
+    /// Whether the last transaction failed, so that a full disk is logged once and not per batch.
+    pub(super) failing: bool,
+}
+
+/// What bounds the tables that are trimmed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    /// The newest revision that `change` no longer holds.
+    pub(super) floor: u64,
+    /// Rows of history.
+    pub(super) remembered: u64,
+}
+
+impl Engine {
+    /// Works until it is told to stop or nobody can ask any more; then leaves the file in order.
+    pub(super) fn serve(mut self) -> Result<(), StoreError> {
+        let mut jobs = Vec::with_capacity(BATCH);
+        let depth = self.metrics.queue_depth.get_or_create_owned(&QueueLabel { queue: "store" });
+        while self.jobs.blocking_recv_many(&mut jobs, BATCH) > 0 {
+            depth.set(i64::try_from(self.jobs.len()).unwrap_or(i64::MAX));
+            self.batch(&mut jobs);
+        }
+        self.db.pragma_query(None, "wal_checkpoint(truncate)", |_| Ok(()))?;
+        Ok(())
+    }
+
+    fn batch(&mut self, jobs: &mut Vec<Job>) {
+        let mut trim = false;
+        let mut answers = Vec::with_capacity(jobs.len());
+        let limits = self.limits;
+        let mut work = Work::new(self.state.clone(), self.clock.now().wall, &limits);
+        for job in jobs.drain(..) {
+            match job {
+                Job::Trim => trim = true,
+                Job::Stop => self.jobs.close(),
+                job => answers.extend(work.apply(job)),
+            }
+        }
+        let failure = self.commit(&work, trim).err();
+        if failure.is_none() {
+            self.publish(work);
+        }
+        self.note(failure.as_ref());
+        for answer in answers {
+            answer(failure.as_ref());
+        }
+    }
+
+    fn commit(&mut self, work: &Work<'_>, trim: bool) -> Result<(), WriteError> {
+        if work.writes.is_empty() && !trim {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let kept = self.transact(work, trim).map_err(|error| write_error(&error))?;
+        self.kept = kept;
+        self.metrics.commits.inc();
+        self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a count of queued jobs")]
+        self.metrics.commit_changes.observe(work.touched.len() as f64);
+        Ok(())
+    }
+
+    fn transact(&mut self, work: &Work<'_>, trim: bool) -> rusqlite::Result<Kept> {
+        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for write in &work.writes {
+            persist::write(&tx, write)?;
+        }
+        let revision = work.state.snapshot.revision();
+        let floor = trim::changes(&tx, revision, self.kept.floor)?;
+        let mut remembered = self.kept.remembered + work.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
+        remembered -= trim::surplus(&tx, remembered, &self.bounds)?.min(remembered);
+        if trim {
+            remembered -= trim::aged(&tx, work.now, &self.bounds)?.min(remembered);
+        }
+        tx.prepare_cached("UPDATE meta SET revision = ?1, serial = ?2, floor = ?3")?.execute(params![
+            int(revision),
+            int(work.state.serial),
+            int(floor)
+        ])?;
+        tx.commit()?;
+        Ok(Kept { floor, remembered })
+    }
+
+    /// Makes the committed state what readers see, then tells the feed.
+    fn publish(&mut self, work: Work<'_>) {
+        let revision = work.state.snapshot.revision();
+        let before = std::mem::replace(&mut self.state, work.state);
+        if revision == before.snapshot.revision() {
+            return;
+        }
+        // Proved before it is shown: a reader's cursor is never ahead of the proof.
+        if let Err(error) = self.lock.record(&Proof { run: self.run.clone(), revision }) {
+            tracing::warn!("the lock file of {} cannot be written: {error}", self.path.display());
+        }
+        self.metrics.revision.set(int(revision));
+        let batch = difference(&before.snapshot, &self.state.snapshot, work.touched);
+        self.catalog.publish(self.state.snapshot.clone(), batch);
+    }
+
+    fn note(&mut self, failure: Option<&WriteError>) {
+        if let Some(error) = failure {
+            self.metrics.commit_errors.inc();
+            if !self.failing {
+                tracing::error!("{}: {error}", self.path.display());
+            }
+        } else if self.failing {
+            tracing::info!("{}: writes succeed again", self.path.display());
+        }
+        self.failing = failure.is_some();
+    }
+}
+
+impl Work<'_> {
+    fn apply(&mut self, job: Job) -> Option<Answer> {
+        Some(match job {
+            Job::Register(call, reply) => later(reply, self.register(*call)),
+            Job::Remove(call, reply) => later(reply, self.deregister(&call)),
+            Job::Health(verdicts, reply) => later(reply, Ok(self.judge(verdicts))),
+            Job::Probes(rows, reply) => {
+                self.keep_probes(rows);
+                later(reply, Ok(()))
+            }
+            Job::Trim | Job::Stop => return None,
+        })
+    }
+}
+
+fn later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>) -> Answer {
+    Box::new(move |failure| {
+        let result = failure.map_or(result, |error| Err(error.clone()));
+        // A waiter that went away needs no answer.
+        drop(reply.send(result));
+    })
+}
+
+/// What a batch changed, each service once, in order of revision.
+fn difference(before: &Snapshot, after: &Snapshot, mut touched: Vec<ServiceKey>) -> Batch {
+    touched.sort_unstable();
+    touched.dedup();
+    let mut batch = Batch { revision: after.revision(), ..Batch::default() };
+    for key in touched {
+        let (old, new) = (before.get(key.as_str()), after.get(key.as_str()));
+        let same = old.zip(new).is_some_and(|(old, new)| old.service().id == new.service().id);
+        if let Some(old) = old.filter(|_| !same) {
+            batch.removed.push((key, old.service().id));
+        }
+        batch.upserts.extend(new.cloned());
+    }
+    batch.upserts.sort_unstable_by_key(|entry| entry.service().revision);
+    batch
+}
