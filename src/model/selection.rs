@@ -121,8 +121,8 @@ mod tests {
         }
     }
 
-    fn version(range: &str) -> Option<VersionRange> {
-        Some(VersionRange::parse(range).expect(range))
+    fn range(text: &str) -> VersionRange {
+        VersionRange::parse(text).expect(text)
     }
 
     #[test]
@@ -133,9 +133,9 @@ mod tests {
         assert!(of(Selection { status: Some(Health::Healthy), zone: Some("z2".into()), ..Selection::default() }));
         assert!(!of(Selection { status: Some(Health::Unhealthy), ..Selection::default() }));
         let team = |t: &str| vec![("team".to_owned(), t.to_owned())];
-        assert!(of(Selection { version: version("1.2"), meta: team("t2"), ..Selection::default() }));
+        assert!(of(Selection { version: Some(range("1.2")), meta: team("t2"), ..Selection::default() }));
         assert!(
-            !of(Selection { version: version("1.1"), meta: team("t2"), ..Selection::default() }),
+            !of(Selection { version: Some(range("1.1")), meta: team("t2"), ..Selection::default() }),
             "of two different ones"
         );
         assert!(!of(Selection { meta: vec![("tier".into(), "t1".into())], ..Selection::default() }));
@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn of_an_instance_its_own_health_counts() {
-        let selection = Selection { status: Some(Health::Unhealthy), version: version("^1"), ..Selection::default() };
+        let selection =
+            Selection { status: Some(Health::Unhealthy), version: Some(range("^1")), ..Selection::default() };
         assert!(selection.matches_instance(&instance(2, Health::Unhealthy, 1)));
         assert!(!selection.matches_instance(&instance(1, Health::Healthy, 1)));
     }

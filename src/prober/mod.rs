@@ -3,6 +3,7 @@
 pub mod dial;
 pub mod evidence;
 mod grpc;
+pub mod guard;
 mod http;
 pub mod policy;
 pub mod resolve;

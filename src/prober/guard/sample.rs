@@ -1,0 +1,234 @@
+//! What was probed lately, and how it is counted.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+
+use super::{MAX_SAMPLE, MIN_PLACES, MIN_TARGETS};
+use crate::model::service::InstanceId;
+use crate::model::time::UnixMs;
+
+/// Most observations kept of each kind and namespace.
+const KEPT: usize = 256;
+/// Most namespaces kept; of more, those heard of last.
+const MAX_NAMESPACES: usize = 64;
+/// Most votes in a tally, shared by the namespaces.
+const MAX_VOTES: usize = 4 * MAX_SAMPLE;
+/// Each namespace counts for at most one in so many, where there are as many.
+const NAMESPACE_SHARE: usize = 4;
+
+/// Where a target is: each place weighs the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Place {
+    Address(IpAddr),
+    /// Never resolved, so a place of its own.
+    Unresolved(InstanceId),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) instance: InstanceId,
+    /// The namespace's hash.
+    pub(super) ns: u64,
+    pub(super) place: Place,
+    pub(super) lost: bool,
+    pub(super) at: UnixMs,
+}
+
+/// One namespace's latest observations, oldest first.
+#[derive(Debug, Default)]
+struct Ring {
+    /// Scheduled probes of what was healthy.
+    scheduled: VecDeque<Entry>,
+    /// Probes that reached their target, without those of targets lost since.
+    reached: VecDeque<Entry>,
+    /// The last one.
+    at: UnixMs,
+}
+
+/// The latest observations, apart by namespace, so that a loud one does not push the others out.
+#[derive(Debug, Default)]
+pub(super) struct Sample(HashMap<u64, Ring>);
+
+fn push(queue: &mut VecDeque<Entry>, entry: Entry) {
+    if queue.len() >= KEPT {
+        queue.pop_front();
+    }
+    queue.push_back(entry);
+}
+
+impl Ring {
+    /// The latest scheduled probe of each target since then, the latest first.
+    fn latest(&self, since: UnixMs) -> impl Iterator<Item = &Entry> {
+        let mut met = HashSet::new();
+        let recent = self.scheduled.iter().rev().take_while(move |e| e.at >= since);
+        recent.filter(move |e| met.insert(e.instance)).take(MAX_SAMPLE)
+    }
+}
+
+impl Sample {
+    pub(super) fn note(&mut self, entry: Entry, counts: bool) {
+        if !self.0.contains_key(&entry.ns) && self.0.len() >= MAX_NAMESPACES {
+            let stalest = self.0.iter().min_by_key(|(_, ring)| ring.at).map(|(ns, _)| *ns);
+            stalest.map(|ns| self.0.remove(&ns));
+        }
+        let ring = self.0.entry(entry.ns).or_default();
+        ring.at = entry.at;
+        if counts {
+            push(&mut ring.scheduled, entry);
+        }
+        if entry.lost {
+            ring.reached.retain(|e| e.instance != entry.instance);
+        } else {
+            push(&mut ring.reached, entry);
+        }
+    }
+
+    /// Observations kept.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.0.values().map(|ring| ring.scheduled.len() + ring.reached.len()).sum()
+    }
+
+    pub(super) fn forget(&mut self, instance: InstanceId) {
+        for ring in self.0.values_mut() {
+            ring.scheduled.retain(|e| e.instance != instance);
+            ring.reached.retain(|e| e.instance != instance);
+        }
+    }
+
+    /// Where an instance of the namespace was last.
+    pub(super) fn last_place(&self, ns: u64, instance: InstanceId) -> Option<Place> {
+        let ring = self.0.get(&ns)?;
+        let known = ring.reached.iter().rev().chain(ring.scheduled.iter().rev());
+        known.filter(|e| e.instance == instance).map(|e| e.place).next()
+    }
+
+    fn latest(&self, since: UnixMs) -> impl Iterator<Item = &Entry> {
+        let each = MAX_VOTES / self.0.len().max(1);
+        self.0.values().flat_map(move |ring| ring.latest(since).take(each))
+    }
+
+    pub(super) fn tally(&self, since: UnixMs) -> Tally {
+        tally(self.latest(since).map(|e| Vote { ns: e.ns, place: e.place, lost: e.lost }))
+    }
+
+    /// Targets lost since then, the latest first, one a place, none at `own`.
+    pub(super) fn lost(&self, since: UnixMs, own: Place) -> Vec<Entry> {
+        let mut lost: Vec<Entry> = self.latest(since).filter(|e| e.lost).copied().collect();
+        lost.sort_by_key(|e| Reverse(e.at));
+        let mut met = HashSet::from([own]);
+        lost.retain(|e| met.insert(e.place));
+        lost
+    }
+
+    /// Targets reached since then, the latest first, one a place, none at `shunned` ones; a namespace gets more than its share only where
+    /// others leave room.
+    pub(super) fn reached(&self, since: UnixMs, shunned: &HashSet<Place>, most: usize) -> Vec<Entry> {
+        let of_ring =
+            |ring: &Ring| ring.reached.iter().rev().take_while(|e| e.at >= since).copied().collect::<Vec<_>>();
+        let mut recent: Vec<Entry> = self.0.values().flat_map(of_ring).collect();
+        recent.sort_by_key(|e| Reverse(e.at));
+        let mut met = HashSet::new();
+        let all = recent.into_iter().filter(|e| !shunned.contains(&e.place) && met.insert(e.place));
+        let mut of_each: HashMap<u64, usize> = HashMap::new();
+        let (mut taken, surplus): (Vec<Entry>, Vec<Entry>) = all.partition(|e| {
+            let count = of_each.entry(e.ns).or_default();
+            *count += 1;
+            *count <= most.div_ceil(NAMESPACE_SHARE)
+        });
+        taken.truncate(most);
+        let room = most - taken.len();
+        taken.extend(surplus.into_iter().take(room));
+        taken
+    }
+}
+
+/// One target's word.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vote {
+    pub(super) ns: u64,
+    pub(super) place: Place,
+    pub(super) lost: bool,
+}
+
+/// Votes counted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Tally {
+    pub(super) targets: usize,
+    pub(super) places: usize,
+    /// The part that is lost, 0 to 1; an address weighs 1, shared by its targets.
+    pub(super) lost: f64,
+    /// The same with each namespace cut to its share.
+    pub(super) lost_by_share: f64,
+}
+
+impl Tally {
+    pub(super) fn is_enough(&self) -> bool {
+        self.targets >= MIN_TARGETS && self.places >= MIN_PLACES
+    }
+
+    /// Lost by the plain count, and also if no namespace counts for more than its share.
+    pub(super) fn mostly_lost(&self) -> bool {
+        const HALF: f64 = 0.5 + 1e-9;
+        self.lost > HALF && self.lost_by_share > HALF
+    }
+}
+
+/// Weight and lost weight.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weights {
+    all: f64,
+    lost: f64,
+}
+
+pub(super) fn tally(votes: impl Iterator<Item = Vote>) -> Tally {
+    let votes: Vec<Vote> = votes.collect();
+    let mut at_place: HashMap<Place, f64> = HashMap::new();
+    for vote in &votes {
+        *at_place.entry(vote.place).or_default() += 1.0;
+    }
+    let mut by_namespace: HashMap<u64, Weights> = HashMap::new();
+    for vote in &votes {
+        let weight = at_place.get(&vote.place).map_or(1.0, |n| n.recip());
+        let sum = by_namespace.entry(vote.ns).or_default();
+        sum.all += weight;
+        sum.lost += if vote.lost { weight } else { 0.0 };
+    }
+    let sums: Vec<Weights> = by_namespace.into_values().collect();
+    let cap = cap(sums.iter().map(|w| w.all).collect());
+    Tally {
+        targets: votes.len(),
+        places: at_place.len(),
+        lost: part(&sums, f64::INFINITY),
+        lost_by_share: part(&sums, cap),
+    }
+}
+
+/// The lost part, each namespace scaled down to weigh at most `cap`.
+fn part(sums: &[Weights], cap: f64) -> f64 {
+    let scale = |w: &Weights| if w.all > cap { cap / w.all } else { 1.0 };
+    let all: f64 = sums.iter().map(|w| w.all * scale(w)).sum();
+    let lost: f64 = sums.iter().map(|w| w.lost * scale(w)).sum();
+    if all > 0.0 { lost / all } else { 0.0 }
+}
+
+/// The weight that is a namespace's share of the sum once every heavier one is cut down to it; no bound with fewer namespaces than shares.
+fn cap(mut weights: Vec<f64>) -> f64 {
+    let shares: f64 = 4.0;
+    if weights.len() < NAMESPACE_SHARE {
+        return f64::INFINITY;
+    }
+    weights.sort_by(|a, b| b.total_cmp(a));
+    let mut rest: f64 = weights.iter().sum();
+    let mut cut = 0.0;
+    for weight in weights {
+        let cap = rest / (shares - cut);
+        if weight <= cap {
+            return cap;
+        }
+        rest -= weight;
+        cut += 1.0;
+    }
+    f64::INFINITY
+}
