@@ -65,7 +65,7 @@ codes! {
     /// The service is there, the instance is not.
     InstanceNotFound "instance_not_found" NOT_FOUND,
     /// No such route.
-    RouteNotFound "route_not_found" NOT_FOUND,
+    UnknownRoute "unknown_route" NOT_FOUND,
     /// The route is there, the method is not; `Allow` lists those that are.
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED,
     /// The request's head or body did not arrive in time.
@@ -100,8 +100,10 @@ codes! {
     HeadTooLarge "head_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE,
     /// A fault of Portolan's own; the log has the detail.
     Internal "internal" INTERNAL_SERVER_ERROR,
+    /// The store could not be written or read; the log has the detail.
+    StoreFailed "store_failed" INTERNAL_SERVER_ERROR,
     /// `healthy=true` was asked and no instance is.
-    NoneHealthy "none_healthy" SERVICE_UNAVAILABLE,
+    NoHealthyInstance "no_healthy_instance" SERVICE_UNAVAILABLE,
     /// A queue is full; `Retry-After` says when to ask again.
     Busy "busy" SERVICE_UNAVAILABLE,
     /// The server is stopping.
@@ -133,6 +135,7 @@ pub struct ApiError {
 
 #[derive(Debug, Clone, PartialEq, Default)]
 struct More {
+    hint: Option<String>,
     details: Vec<Detail>,
     headers: HeaderMap,
 }
@@ -142,6 +145,8 @@ struct ErrorJson<'a> {
     success: bool,
     error: &'a str,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     details: &'a [Detail],
 }
@@ -156,16 +161,34 @@ struct OkJson<'a, T> {
     warnings: &'a [String],
 }
 
+#[derive(Serialize)]
+struct BesideJson<'a, T, U> {
+    success: bool,
+    message: &'a str,
+    data: &'a T,
+    #[serde(flatten)]
+    beside: &'a U,
+}
+
 impl ApiError {
     /// A refusal with the status of its code.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), more: None }
     }
 
-    /// Adds one thing that is wrong.
+    /// Adds one thing that is wrong. `expected` goes without the word "expected", which the field's name says.
     #[must_use]
     pub fn detail(mut self, field: impl Into<String>, expected: impl Into<String>) -> Self {
-        self.more().details.push(Detail { field: field.into(), expected: expected.into() });
+        let expected = expected.into();
+        let expected = expected.strip_prefix("expected ").map_or(expected.clone(), str::to_owned);
+        self.more().details.push(Detail { field: field.into(), expected });
+        self
+    }
+
+    /// Says where else to look, besides the message, which is a contract.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.more().hint = Some(hint.into());
         self
     }
 
@@ -203,8 +226,13 @@ impl ApiError {
 
     /// The answer.
     pub fn into_reply(self) -> Response<Body> {
-        let json =
-            ErrorJson { success: false, error: &self.message, code: self.code.as_str(), details: self.details() };
+        let json = ErrorJson {
+            success: false,
+            error: &self.message,
+            code: self.code.as_str(),
+            hint: self.more.as_ref().and_then(|more| more.hint.as_deref()),
+            details: self.details(),
+        };
         let mut response = json_reply(self.status(), to_bytes(&json));
         if let Some(more) = self.more {
             response.headers_mut().extend(more.headers);
@@ -232,6 +260,11 @@ pub fn ok_message(message: &str) -> Response<Body> {
 /// 200 with `data` and, where there are any, `warnings`.
 pub fn ok_with<T: Serialize>(message: &str, data: Option<&T>, warnings: &[String]) -> Response<Body> {
     json_reply(StatusCode::OK, to_bytes(&OkJson { success: true, message, data, warnings }))
+}
+
+/// 200 with `data` and, beside it, the fields of `beside`.
+pub fn ok_beside<T: Serialize, U: Serialize>(message: &str, data: &T, beside: &U) -> Response<Body> {
+    json_reply(StatusCode::OK, to_bytes(&BesideJson { success: true, message, data, beside }))
 }
 
 /// Any status with ready JSON.

@@ -61,6 +61,17 @@ impl Counts {
         self.healthy + self.unhealthy + self.unknown
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            healthy: self.healthy + other.healthy,
+            unhealthy: self.unhealthy + other.unhealthy,
+            unknown: self.unknown + other.unknown,
+            instances: self.instances + other.instances,
+        }
+    }
+
     fn slot(&mut self, health: Health) -> &mut usize {
         match health {
             Health::Healthy => &mut self.healthy,

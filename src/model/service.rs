@@ -170,13 +170,9 @@ impl Service {
         health_of(self.instances.iter())
     }
 
-    /// The instance that speaks for the service's addresses: the first healthy one by (weight descending, name), else the first so.
-    /// A drained one only when there is no other.
+    /// The instance that speaks for the service's addresses.
     pub fn front(&self) -> Option<&Instance> {
-        let order = |i: &&Instance| {
-            (i.health != Health::Healthy || i.spec.weight == 0, std::cmp::Reverse(i.spec.weight), i.name.clone())
-        };
-        self.instances.iter().min_by_key(order)
+        front_of(self.instances.iter())
     }
 
     /// The newest-created instance: its version, description, metadata and check stand for the service's.
@@ -188,6 +184,15 @@ impl Service {
     pub fn instance(&self, name: &str) -> Option<&Instance> {
         self.instances.iter().find(|i| i.name.as_str() == name)
     }
+}
+
+/// Of several instances the one that speaks for their addresses: the first healthy one by (weight descending, name), else the
+/// first so. A drained one only when there is no other.
+pub fn front_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a Instance> {
+    let order = |i: &&Instance| {
+        (i.health != Health::Healthy || i.spec.weight == 0, std::cmp::Reverse(i.spec.weight), i.name.clone())
+    };
+    instances.min_by_key(order)
 }
 
 /// Healthy if any instance is, unhealthy if none is and one is unhealthy, else unknown.

@@ -4,3 +4,4 @@ mod access_line;
 pub mod access_log;
 pub mod logs;
 pub mod metrics;
+pub mod service_metrics;

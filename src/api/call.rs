@@ -1,0 +1,50 @@
+//! One request on its way through a route.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use uuid::Uuid;
+
+use super::access::Principal;
+use super::dispatch::Shared;
+use super::envelope::{ApiError, Code};
+use super::query::Query;
+use crate::catalog::{Entry, Snapshot};
+
+/// What a route is given: the parts of Portolan, the request's head, and who asks.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) api: &'a Shared,
+    pub(super) head: &'a Parts,
+    pub(super) who: &'a Principal,
+}
+
+impl<'a> Call<'a> {
+    /// The request's query.
+    ///
+    /// # Errors
+    /// 400 when it cannot be read.
+    pub(super) fn query(&self) -> Result<Query<'a>, ApiError> {
+        Query::read(self.head.uri.query())
+    }
+
+    /// The service of that id, if it is there and the caller may see it.
+    ///
+    /// # Errors
+    /// 404 "Service not found", also for a text that is no id.
+    pub(super) fn by_id(&self, snapshot: &Snapshot, id: &str) -> Result<Arc<Entry>, ApiError> {
+        let entry = read_id(id).and_then(|id| snapshot.by_id(&id));
+        let seen = entry.filter(|entry| self.who.may_read(entry.service().key.namespace()));
+        seen.cloned().ok_or_else(not_found)
+    }
+}
+
+/// An id in its usual form of 36 characters; other spellings name nothing.
+pub(super) fn read_id(text: &str) -> Option<Uuid> {
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
+}
+
+/// The seed's 404.
+pub(super) fn not_found() -> ApiError {
+    ApiError::new(Code::ServiceNotFound, "Service not found")
+}

@@ -1,0 +1,99 @@
+//! `POST /api/v1/services/{id}/health-check`.
+
+use http::Response;
+use serde::Serialize;
+
+use super::Body;
+use super::call::{Call, not_found};
+use super::envelope::{ApiError, Code};
+use super::openapi::schemas;
+use super::reply;
+use crate::model::name::InstanceName;
+use crate::model::outcome::Outcome;
+use crate::model::ports::{CheckNowError, CheckedNow, WriteError};
+use crate::model::service::Service;
+
+const MESSAGE: &str = "Health check completed";
+
+/// What the check of one instance gave.
+#[derive(Debug, Serialize)]
+struct CheckJson {
+    instance: InstanceName,
+    outcome: Option<OutcomeJson>,
+    held: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum OutcomeJson {
+    Full(Outcome),
+    /// For a caller who may not see addresses and timings.
+    Bare {
+        verdict: crate::model::outcome::Verdict,
+        reason: crate::model::outcome::Reason,
+        at: crate::model::time::UnixMs,
+    },
+}
+
+/// Probes every instance of a service now. The outcome counts at once, whatever the thresholds; only a flap hold is kept.
+#[utoipa::path(
+    post,
+    operation_id = "check",
+    tag = "registration",
+    path = "/api/v1/services/{id}/health-check",
+    params(("id" = uuid::Uuid, Path, description = "The service's id")),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "The service with its new health", body = schemas::OneService),
+        (status = 403, description = "`not_owner`, `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
+        (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+        (status = 429, description = "`probe_budget`: the address is probed as often as it may be", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: the prober does not run", body = schemas::Refusal),
+    )
+)]
+pub(super) async fn check(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {
+    call.query()?.end(&[])?;
+    let service = {
+        let snapshot = call.api.catalog.snapshot();
+        call.by_id(&snapshot, id)?.service().clone()
+    };
+    let namespace = service.key.namespace();
+    call.who.require_write(namespace)?;
+    require_owner(call, &service)?;
+    let checked = call.api.on_demand.check_now(service.id).await.map_err(|error| refused(&error))?;
+    let evidence = call.who.sees_evidence(namespace);
+    let checks: Vec<CheckJson> = checked.into_iter().map(|one| shown(one, evidence)).collect();
+    let snapshot = call.api.catalog.snapshot();
+    let entry = call.by_id(&snapshot, id)?;
+    Ok(reply::entry_with(MESSAGE, &entry, Some(("checks", checks))))
+}
+
+/// A check may change the health of every instance, so each must be the caller's.
+fn require_owner(call: &Call<'_>, service: &Service) -> Result<(), ApiError> {
+    let caller = call.who.caller();
+    if caller.admin || service.instances.iter().all(|i| i.owner == caller.owner) {
+        return Ok(());
+    }
+    Err(super::refusal::refused(&WriteError::NotOwner))
+}
+
+fn shown(checked: CheckedNow, evidence: bool) -> CheckJson {
+    let outcome = checked.outcome.map(|outcome| {
+        if evidence {
+            OutcomeJson::Full(outcome)
+        } else {
+            OutcomeJson::Bare { verdict: outcome.verdict, reason: outcome.reason, at: outcome.at }
+        }
+    });
+    CheckJson { instance: checked.instance, outcome, held: checked.held }
+}
+
+fn refused(error: &CheckNowError) -> ApiError {
+    match error {
+        CheckNowError::NotFound => not_found(),
+        CheckNowError::OverBudget { retry_after_seconds } => {
+            ApiError::new(Code::ProbeBudget, error.to_string()).retry_after(*retry_after_seconds)
+        }
+        CheckNowError::Unavailable => ApiError::new(Code::Unavailable, error.to_string()).retry_after(1),
+    }
+}

@@ -1,0 +1,137 @@
+//! `DELETE /api/v1/services/deregister` by name, and `DELETE /api/v1/services/{id}/instances/{name}`.
+
+use http::Response;
+use http::header::{HeaderMap, IF_MATCH};
+use uuid::Uuid;
+
+use super::Body;
+use super::call::{Call, not_found};
+use super::envelope::{ApiError, Code, ok_message};
+use super::openapi::schemas;
+use super::refusal::refused;
+use super::scope::Reach;
+use crate::model::name::{InstanceName, ServiceKey, ServiceName};
+use crate::model::ports::{Removal, ServiceRef};
+
+/// The seed's message.
+pub(super) const MESSAGE: &str = "Service deregistered successfully";
+
+/// Deregisters a service, or one instance of it, by name.
+#[utoipa::path(
+    delete,
+    operation_id = "deregister_by_name",
+    tag = "registration",
+    path = "/api/v1/services/deregister",
+    params(
+        ("name" = String, Query, description = "The service's name"),
+        ("namespace" = Option<String>, Query, description = "Its namespace; the default one when absent"),
+        ("instance" = Option<String>, Query, description = "Only this instance"),
+        ("all" = Option<bool>, Query, description = "Also when it has several instances"),
+        ("If-Match" = Option<u64>, Header, description = "With `instance`: only this generation of it"),
+    ),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "Gone, and durably so", body = schemas::Done),
+        (status = 400, description = "`name_required` or `invalid_parameter`", body = schemas::Refusal),
+        (status = 403, description = "`not_owner` or `namespace_forbidden`", body = schemas::Refusal),
+        (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
+        (status = 409, description = "`has_instances` or `manifest_owned`", body = schemas::Refusal),
+        (status = 412, description = "`stale_generation`: it was registered again since", body = schemas::Refusal),
+    )
+)]
+pub(super) async fn by_name(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+    let mut query = call.query()?;
+    let name = query.take("name").unwrap_or_default();
+    let namespace = Reach::take_one(&mut query, &call.api.settings.default_namespace)?;
+    let instance = query.parse::<InstanceName>("instance")?;
+    let all = query.flag("all")?;
+    query.end(&["name", "namespace", "instance", "all"])?;
+    if name.is_empty() {
+        return Err(ApiError::new(Code::NameRequired, "Service name is required"));
+    }
+    let if_generation = if_match(&call.head.headers, instance.is_some())?;
+    call.who.require_write(namespace.as_str())?;
+    let name: ServiceName = name.parse().map_err(|_| not_found())?;
+    let service = ServiceRef::Key(ServiceKey::new(&namespace, &name));
+    let whole = instance.is_none();
+    remove(call, Removal { service, instance, all, if_generation }).await?;
+    Ok(ok_message(if whole { MESSAGE } else { INSTANCE_MESSAGE }))
+}
+
+const INSTANCE_MESSAGE: &str = "Instance deregistered successfully";
+
+/// Deregisters one instance. Its service goes with its last one.
+#[utoipa::path(
+    delete,
+    operation_id = "deregister_instance",
+    tag = "registration",
+    path = "/api/v1/services/{id}/instances/{name}",
+    params(
+        ("id" = uuid::Uuid, Path, description = "The service's id"),
+        ("name" = String, Path, description = "The instance's name"),
+        ("If-Match" = Option<u64>, Header, description = "Only this generation, so that a late shutdown cannot remove its successor"),
+    ),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "Gone, and durably so", body = schemas::Done),
+        (status = 403, description = "`not_owner` or `namespace_forbidden`", body = schemas::Refusal),
+        (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
+        (status = 409, description = "`manifest_owned`", body = schemas::Refusal),
+        (status = 412, description = "`stale_generation`: it was registered again since", body = schemas::Refusal),
+    )
+)]
+pub(super) async fn instance(call: &Call<'_>, id: &str, name: &str) -> Result<Response<Body>, ApiError> {
+    call.query()?.end(&[])?;
+    let if_generation = if_match(&call.head.headers, true)?;
+    let id = writable(call, id)?;
+    let name: InstanceName = name.parse().map_err(|_| ApiError::new(Code::InstanceNotFound, "Instance not found"))?;
+    let removal = Removal { service: ServiceRef::Id(id), instance: Some(name), all: false, if_generation };
+    remove(call, removal).await?;
+    Ok(ok_message(INSTANCE_MESSAGE))
+}
+
+/// The id, when its service is there and the caller may change things in its namespace.
+pub(super) fn writable(call: &Call<'_>, id: &str) -> Result<Uuid, ApiError> {
+    let snapshot = call.api.catalog.snapshot();
+    let entry = call.by_id(&snapshot, id)?;
+    call.who.require_write(entry.service().key.namespace())?;
+    Ok(entry.service().id)
+}
+
+/// Has the registrar remove it.
+pub(super) async fn remove(call: &Call<'_>, removal: Removal) -> Result<(), ApiError> {
+    call.api.registrar.deregister(removal, call.who.caller()).await.map_err(|error| refused(&error))
+}
+
+/// The generation of `If-Match`, with or without quotes; `*` means any.
+fn if_match(headers: &HeaderMap, one_instance: bool) -> Result<Option<u64>, ApiError> {
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    let wrong = |expected| ApiError::new(Code::InvalidParameter, "Invalid header").detail("If-Match", expected);
+    if !one_instance {
+        return Err(wrong("only with one instance named"));
+    }
+    let text = value.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
+    let digits = bare.bytes().all(|b| b.is_ascii_digit()) && headers.get_all(IF_MATCH).iter().count() == 1;
+    let generation = digits.then(|| bare.parse().ok()).flatten();
+    generation.map(Some).ok_or_else(|| wrong("the instance's generation, a whole number as register returned it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_read_strictly() {
+        let read = |text: &str| if_match(&HeaderMap::from_iter([(IF_MATCH, text.parse().expect("a value"))]), true);
+        assert_eq!(read("7"), Ok(Some(7)));
+        assert_eq!(read("\"7\""), Ok(Some(7)));
+        assert_eq!(read("*"), Ok(None));
+        for wrong in ["", "-1", "+1", "W/\"7\"", "7, 8", "x", "99999999999999999999"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The API as the connections see it: admit, the hot route, else the router, and what every answer gets at its end.
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use http::header::USER_AGENT;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use hyper::body::Body as _;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::access::{Access, Admitted, RouteClass, classify};
+use super::call::Call;
+use super::conn::{Handler, RequestBody};
+use super::envelope::{ApiError, Code};
+use super::operations::Readiness;
+use super::router::{Route, Verb, unknown_route};
+use super::{
+    Body, check, deregister, discover, history, hot, list, openapi, operations, register, root, service, stats,
+};
+use crate::catalog::Catalog;
+use crate::model::name::Namespace;
+use crate::model::ports::{AddressGate, OnDemand, Registrar};
+use crate::store::Store;
+use crate::telemetry::access_log::{AccessLog, Record};
+use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
+use crate::telemetry::service_metrics::ServiceInstances;
+
+/// What the API follows.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// The namespace of a request that names none.
+    pub default_namespace: Namespace,
+    /// Time between probes where a check names none.
+    pub default_interval: Duration,
+    /// Whether `/metrics` carries series per service.
+    pub service_metrics: bool,
+}
+
+/// Everything that the API stands on.
+pub struct ApiParts {
+    /// What is read.
+    pub catalog: Arc<Catalog>,
+    /// What makes registrations durable.
+    pub registrar: Arc<dyn Registrar>,
+    /// What probes on request.
+    pub on_demand: Arc<dyn OnDemand>,
+    /// What may be registered.
+    pub addresses: Arc<dyn AddressGate>,
+    /// What keeps history.
+    pub history: Store,
+    /// Who may ask.
+    pub access: Access,
+    /// Where each request leaves a line.
+    pub access_log: AccessLog,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Whether everything runs.
+    pub readiness: Arc<dyn Readiness>,
+    /// The rest.
+    pub settings: ApiSettings,
+}
+
+/// The API. Cloning shares it.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+pub(super) struct Shared {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) registrar: Arc<dyn Registrar>,
+    pub(super) on_demand: Arc<dyn OnDemand>,
+    pub(super) addresses: Arc<dyn AddressGate>,
+    pub(super) history: Store,
+    pub(super) metrics: Metrics,
+    pub(super) readiness: Arc<dyn Readiness>,
+    pub(super) settings: ApiSettings,
+    access: Access,
+    access_log: AccessLog,
+    hot: HotMetrics,
+}
+
+/// In an answer's extensions: the rate limit does not count this request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NotCounted;
+
+/// The hot route's series, looked up once: finding one takes a lock.
+struct HotMetrics {
+    found: Counter,
+    unchanged: Counter,
+    seconds: Histogram,
+}
+
+impl HotMetrics {
+    fn new(metrics: &Metrics) -> Self {
+        let route = Route::Discover.pattern();
+        let count =
+            |status: u16| metrics.requests.get_or_create(&RequestLabels { route, method: "GET", status }).clone();
+        let seconds = metrics.request_seconds.get_or_create(&RouteLabel { route }).clone();
+        Self { found: count(200), unchanged: count(304), seconds }
+    }
+}
+
+impl Api {
+    /// The API over `parts`.
+    pub fn new(parts: ApiParts) -> Self {
+        if parts.settings.service_metrics {
+            let collector = ServiceInstances::new(Arc::clone(&parts.catalog));
+            parts.metrics.collect_with(Box::new(collector));
+        }
+        Self(Arc::new(Shared {
+            hot: HotMetrics::new(&parts.metrics),
+            catalog: parts.catalog,
+            registrar: parts.registrar,
+            on_demand: parts.on_demand,
+            addresses: parts.addresses,
+            history: parts.history,
+            metrics: parts.metrics,
+            readiness: parts.readiness,
+            settings: parts.settings,
+            access: parts.access,
+            access_log: parts.access_log,
+        }))
+    }
+}
+
+impl Handler for Api {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<Body> {
+        let started = Instant::now();
+        let class = classify(request.method(), request.uri().path());
+        let admitted = self.0.access.admit(&request, peer, class);
+        let (head, body) = request.into_parts();
+        let route = Route::of(head.uri.path());
+        let mut hot = false;
+        let response = match admitted {
+            Err(refusal) => refusal.into_reply(),
+            Ok(mut admitted) => {
+                let answer = (route == Some(Route::Discover)).then(|| self.0.hot(&head, &admitted)).flatten();
+                hot = answer.is_some();
+                let mut response = match answer {
+                    Some(response) => response,
+                    // Boxed, so that the hot route does not carry the size of the others.
+                    None => Box::pin(self.0.cold(route, &head, body, &admitted)).await,
+                };
+                self.0.admitted(&mut admitted, &mut response);
+                response
+            }
+        };
+        self.0.note(&head, peer, route, hot, &response, started);
+        response
+    }
+}
+
+impl Shared {
+    fn hot(&self, head: &Parts, admitted: &Admitted) -> Option<Response<Body>> {
+        hot::answer(&self.catalog, self.settings.default_namespace.as_str(), head, &admitted.principal)
+    }
+
+    /// Every other route; a panic in one is a 500 and a line in the log, not a closed connection.
+    async fn cold(
+        &self,
+        route: Option<Route<'_>>,
+        head: &Parts,
+        body: RequestBody,
+        admitted: &Admitted,
+    ) -> Response<Body> {
+        if admitted.class == RouteClass::Preflight {
+            return Access::preflight();
+        }
+        let call = Call { api: self, head, who: &admitted.principal };
+        let answer = AssertUnwindSafe(answer(&call, route, body)).catch_unwind().await;
+        let answer = answer.unwrap_or_else(|_| {
+            tracing::error!(route = route.map_or("unmatched", Route::pattern), "a request's handler panicked");
+            Err(ApiError::new(Code::Internal, "a fault of Portolan's own; the server's log says more"))
+        });
+        answer.unwrap_or_else(ApiError::into_reply)
+    }
+
+    /// What the rate limit and CORS add.
+    fn admitted(&self, admitted: &mut Admitted, response: &mut Response<Body>) {
+        let uncounted =
+            response.status() == StatusCode::NOT_MODIFIED || response.extensions().get::<NotCounted>().is_some();
+        if uncounted {
+            self.access.not_counted(admitted);
+        }
+        self.access.finish(admitted, response.headers_mut());
+    }
+
+    /// Metrics and the access log.
+    fn note(
+        &self,
+        head: &Parts,
+        peer: SocketAddr,
+        route: Option<Route<'_>>,
+        hot: bool,
+        response: &Response<Body>,
+        started: Instant,
+    ) {
+        let took = started.elapsed();
+        let status = response.status().as_u16();
+        let method = method_label(&head.method);
+        if hot {
+            if status == 200 { &self.hot.found } else { &self.hot.unchanged }.inc();
+            self.hot.seconds.observe(took.as_secs_f64());
+        } else {
+            let route = route.map_or("unmatched", Route::pattern);
+            self.metrics.requests.get_or_create(&RequestLabels { route, method, status }).inc();
+            self.metrics.request_seconds.get_or_create(&RouteLabel { route }).observe(took.as_secs_f64());
+        }
+        self.access_log.record(&Record {
+            started,
+            peer: peer.ip(),
+            method,
+            target: head.uri.path_and_query().map_or("", |target| target.as_str()),
+            status,
+            took,
+            bytes: response.body().size_hint().exact().unwrap_or(0),
+            user_agent: head.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
+        });
+    }
+}
+
+async fn answer(call: &Call<'_>, route: Option<Route<'_>>, body: RequestBody) -> Result<Response<Body>, ApiError> {
+    let route = route.ok_or_else(|| unknown_route(call.head.uri.path()))?;
+    let verb = route.verb(&call.head.method)?;
+    match route {
+        Route::Root => Ok(root::root()),
+        Route::Health => Ok(root::health()),
+        Route::Register => register::register(call, body).await,
+        Route::List => list::list(call),
+        Route::Stats => stats::stats(call),
+        Route::Discover => discover::discover(call),
+        Route::Deregister => deregister::by_name(call).await,
+        Route::Service { id } if verb == Verb::Delete => service::delete(call, id).await,
+        Route::Service { id } => service::get(call, id),
+        Route::HealthCheck { id } => check::check(call, id).await,
+        Route::History { id } => history::history(call, id).await,
+        Route::Instance { id, name } => deregister::instance(call, id, name).await,
+        Route::Healthz => Ok(operations::healthz()),
+        Route::Readyz => Ok(operations::readyz(call)),
+        Route::Metrics => operations::metrics(call),
+        Route::OpenApi => Ok(openapi::document()),
+    }
+}

@@ -1,0 +1,66 @@
+//! Discovery before the router: `GET /api/v1/services/discover?name=…`, the request that programs send on every connect.
+//!
+//! It answers only the plain case, without a copy but the body's; all else goes the cold way, which says the same.
+
+use http::request::Parts;
+use http::{Method, Response};
+
+use super::Body;
+use super::access::Principal;
+use super::discover::FOUND;
+use super::reply;
+use crate::catalog::Catalog;
+
+/// The answer, when this is the plain case and the service is there.
+pub(super) fn answer(
+    catalog: &Catalog,
+    default_namespace: &str,
+    request: &Parts,
+    who: &Principal,
+) -> Option<Response<Body>> {
+    if request.method != Method::GET {
+        return None;
+    }
+    let (name, namespace) = plain(request.uri.query()?)?;
+    let namespace = namespace.unwrap_or(default_namespace);
+    if !who.may_read(namespace) {
+        return None;
+    }
+    let snapshot = catalog.read();
+    let entry = snapshot.find(namespace, name)?;
+    Some(reply::entry_if_changed(FOUND, &snapshot, entry, &request.headers))
+}
+
+/// `name`, and `namespace` when it is there, from a query that holds nothing else and no escape.
+fn plain(query: &str) -> Option<(&str, Option<&str>)> {
+    let (mut name, mut namespace) = (None, None);
+    for part in query.split('&') {
+        let (key, value) = part.split_once('=')?;
+        let slot = match key {
+            "name" => &mut name,
+            "namespace" => &mut namespace,
+            _ => return None,
+        };
+        let label = !value.is_empty() && value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if !label || slot.replace(value).is_some() {
+            return None;
+        }
+    }
+    Some((name?, namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_plain_case_is_hot() {
+        assert_eq!(plain("name=a"), Some(("a", None)));
+        assert_eq!(plain("namespace=b&name=a"), Some(("a", Some("b"))));
+        for query in
+            ["", "name=", "name=a&", "name=a&name=b", "name=%61", "name=a&healthy=true", "namespace=b", "name=a+b"]
+        {
+            assert_eq!(plain(query), None, "{query}");
+        }
+    }
+}

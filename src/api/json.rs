@@ -1,0 +1,225 @@
+//! JSON bodies, read so that one answer names everything that is wrong with them.
+
+use std::fmt;
+
+use http::header::{CONTENT_TYPE, HeaderMap};
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::conn::RequestBody;
+use super::envelope::{ApiError, Code, Detail};
+use super::near;
+use crate::model::text;
+
+/// Most bytes of a request's body.
+pub(super) const MAX_BODY: usize = 64 * 1024;
+/// Most fields of an object.
+const MAX_FIELDS: usize = 64;
+/// Most problems that one answer names.
+const MAX_PROBLEMS: usize = 32;
+/// Longest sentence about one problem, in characters.
+const MAX_SENTENCE: usize = 300;
+
+/// Reads the bytes of a JSON request.
+///
+/// # Errors
+/// 415 when it is not declared as JSON, 413 over [`MAX_BODY`], 408 or 400 when it breaks off.
+pub(super) async fn read(headers: &HeaderMap, body: RequestBody) -> Result<bytes::Bytes, ApiError> {
+    if !is_json(headers) {
+        return Err(ApiError::new(Code::NotJson, "expected a body of Content-Type application/json"));
+    }
+    body.read(MAX_BODY).await
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = headers.get(CONTENT_TYPE).and_then(|v| v.as_bytes().split(|b| *b == b';').next());
+    essence.is_some_and(|e| e.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+}
+
+/// The refusal of a body, with the seed's message.
+pub(super) fn invalid(problems: impl IntoIterator<Item = Detail>) -> ApiError {
+    let error = ApiError::new(Code::InvalidPayload, "Invalid request payload");
+    problems.into_iter().take(MAX_PROBLEMS).fold(error, |error, p| error.detail(p.field, p.expected))
+}
+
+/// The fields of one JSON object that are not yet taken, and what was wrong with those that are.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    left: Vec<(String, &'a RawValue)>,
+    problems: Vec<Detail>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads an object; `null` counts as not given.
+    ///
+    /// # Errors
+    /// 400 `invalid_payload` when the bytes are no JSON object, or give a field twice.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, ApiError> {
+        let wrong = |expected: String| {
+            let expected = format!("a JSON object; {}", sentence(&expected));
+            invalid([Detail { field: "body".to_owned(), expected }])
+        };
+        if bytes.trim_ascii().is_empty() {
+            return Err(wrong("the body is empty".to_owned()));
+        }
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let read = ObjectSeed.deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
+        let all = read.map_err(|error| wrong(error.to_string()))?;
+        let mut fields = Self { left: Vec::with_capacity(all.len()), problems: Vec::new() };
+        for (name, value) in all {
+            if fields.left.iter().any(|(known, _)| *known == name) {
+                fields.problem(&name, "to be given once");
+            } else {
+                fields.left.push((name, value));
+            }
+        }
+        fields.left.retain(|(_, value)| value.get() != "null");
+        Ok(fields)
+    }
+
+    /// [`Self::take`] of a value that must first have the form of an `S`.
+    pub(super) fn take_formed<S: Deserialize<'a>, T: Deserialize<'a>>(&mut self, name: &str) -> Option<T> {
+        let raw = self.left.iter().find(|(known, _)| known == name).map(|(_, raw)| *raw)?;
+        if serde_json::from_str::<S>(raw.get()).is_ok() {
+            return self.take(name);
+        }
+        self.take::<S>(name);
+        None
+    }
+
+    /// The field's value. A wrong one is noted as a problem and reads as absent.
+    pub(super) fn take<T: Deserialize<'a>>(&mut self, name: &str) -> Option<T> {
+        let at = self.left.iter().position(|(known, _)| known == name)?;
+        let (_, raw) = self.left.swap_remove(at);
+        let value = serde_json::from_str(raw.get()).ok();
+        if value.is_none() {
+            self.explain::<T>(name, raw.get());
+        }
+        value
+    }
+
+    /// Reads a wrong value again, slowly, to learn where it is wrong.
+    fn explain<T: Deserialize<'a>>(&mut self, name: &str, raw: &'a str) {
+        let json = &mut serde_json::Deserializer::from_str(raw);
+        if let Err(error) = serde_path_to_error::deserialize::<_, T>(json) {
+            let inside = error.path().to_string();
+            let field = if inside == "." { name.to_owned() } else { format!("{name}.{inside}") };
+            let said = error.inner().to_string();
+            self.problem(&text::escape(&field, 200), said.rsplit_once(" at line ").map_or(&*said, |(what, _)| what));
+        }
+    }
+
+    /// Notes that a field is wrong.
+    pub(super) fn problem(&mut self, field: &str, expected: impl fmt::Display) {
+        self.problems.push(Detail { field: field.to_owned(), expected: sentence(&expected.to_string()) });
+    }
+
+    /// `value` when it is right; else notes what is wrong and gives nothing.
+    pub(super) fn check<T, E: fmt::Display>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
+        value.map_err(|error| self.problem(field, error)).ok()
+    }
+
+    /// Notes every field that nobody took, unless `special` has its own word for it.
+    pub(super) fn end(&mut self, known: &[&str], special: impl Fn(&str) -> Option<&'static str>) {
+        for (name, _) in std::mem::take(&mut self.left).into_iter().take(MAX_PROBLEMS) {
+            let expected = special(&name).map_or_else(|| near::unknown(&name, known), str::to_owned);
+            self.problem(&text::escape(&name, 100), expected);
+        }
+    }
+
+    /// How many problems there are so far.
+    pub(super) fn wrong(&self) -> usize {
+        self.problems.len()
+    }
+
+    /// What is wrong so far.
+    pub(super) fn problems(self) -> Vec<Detail> {
+        self.problems
+    }
+}
+
+fn sentence(said: &str) -> String {
+    text::escape(said, MAX_SENTENCE)
+}
+
+struct ObjectSeed;
+
+impl<'de> DeserializeSeed<'de> for ObjectSeed {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ObjectSeed {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = Vec::with_capacity(8);
+        while let Some(field) = map.next_entry()? {
+            if fields.len() == MAX_FIELDS {
+                return Err(serde::de::Error::custom(format!("at most {MAX_FIELDS} fields")));
+            }
+            fields.push(field);
+        }
+        Ok(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_problem(json: &[u8]) -> String {
+        let error = Fields::read(json).expect_err("refused");
+        assert_eq!(error.message, "Invalid request payload");
+        error.details()[0].expected.clone()
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused_with_its_place() {
+        assert_eq!(first_problem(b" "), "a JSON object; the body is empty");
+        assert_eq!(
+            first_problem(b"[]"),
+            "a JSON object; invalid type: sequence, expected a JSON object at line 1 column 0"
+        );
+        assert_eq!(first_problem(b"{} x"), "a JSON object; trailing characters at line 1 column 4");
+        assert!(first_problem(b"\xef\xbb\xbf{}").starts_with("a JSON object; expected value"));
+        assert!(first_problem(b"{\"a\":\"\xff\"}").starts_with("a JSON object; invalid unicode"));
+        assert!(first_problem(b"{\"a\":NaN}").starts_with("a JSON object; expected value"));
+    }
+
+    #[test]
+    fn every_problem_is_named() {
+        let json = br#"{"a":1,"b":[true,"x"],"c":null,"a":2,"ab":0}"#;
+        let mut fields = Fields::read(json).expect("an object");
+        assert_eq!(fields.take::<String>("a"), None);
+        assert_eq!(fields.take::<Vec<bool>>("b"), None);
+        assert_eq!(fields.take::<u8>("c"), None);
+        fields.end(&["a", "b", "c"], |_| None);
+        let problems: Vec<_> = fields.problems().into_iter().map(|p| format!("{}: {}", p.field, p.expected)).collect();
+        assert_eq!(
+            problems,
+            [
+                "a: to be given once",
+                "a: invalid type: integer `1`, expected a string",
+                "b.[1]: invalid type: string \"x\", expected a boolean",
+                "ab: unknown; did you mean a?",
+            ]
+        );
+    }
+
+    #[test]
+    fn depth_costs_nothing() {
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(30_000), "]".repeat(30_000));
+        let mut fields = Fields::read(deep.as_bytes()).expect("an object");
+        assert_eq!(fields.take::<String>("a"), None);
+        assert_eq!(fields.problems()[0].expected, "invalid type: sequence, expected a string");
+    }
+}

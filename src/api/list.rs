@@ -1,0 +1,94 @@
+//! `GET /api/v1/services`.
+
+use std::sync::Arc;
+
+use http::Response;
+
+use super::Body;
+use super::call::Call;
+use super::cursor::PageCursor;
+use super::envelope::ApiError;
+use super::etag::EntityTag;
+use super::openapi::{params, schemas};
+use super::scope::{Reach, elsewhere};
+use super::{reply, select};
+use crate::catalog::snapshot::Order;
+use crate::catalog::{Entry, Snapshot};
+use crate::model::selection::Selection;
+
+const MESSAGE: &str = "Services retrieved successfully";
+/// Most services of one page; without `limit` all come at once.
+const MAX_LIMIT: usize = 1000;
+
+struct Wanted {
+    reach: Reach,
+    selection: Selection,
+    limit: Option<usize>,
+    after: Option<Order>,
+}
+
+/// Lists services, newest registration first.
+#[utoipa::path(
+    get,
+    operation_id = "list",
+    tag = "discovery",
+    path = "/api/v1/services",
+    params(
+        ("namespace" = Option<String>, Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
+        params::Selection,
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Most services of this page; all when absent"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer"),
+    ),
+    responses(
+        (status = 200, description = "The services", body = schemas::ManyServices, headers(("ETag", description = "Moves with every change of the catalog"))),
+        (status = 304, description = "Nothing changed"),
+        (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
+    )
+)]
+pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+    let wanted = read(call)?;
+    let snapshot = call.api.catalog.snapshot();
+    let tag = EntityTag::new(snapshot.epoch(), snapshot.revision());
+    if let Some(unchanged) = tag.not_modified(&call.head.headers) {
+        return Ok(unchanged);
+    }
+    let (page, next) = page(call, &snapshot, &wanted);
+    let hint = if page.is_empty() && wanted.after.is_none() {
+        elsewhere(&snapshot, call.who, &wanted.reach, |entry| selects(&wanted.selection, entry))
+    } else {
+        None
+    };
+    let mut response = reply::list(MESSAGE, &page, next, hint);
+    tag.put(&mut response);
+    Ok(response)
+}
+
+fn read(call: &Call<'_>) -> Result<Wanted, ApiError> {
+    let mut query = call.query()?;
+    let wanted = Wanted {
+        reach: Reach::take(&mut query, &call.api.settings.default_namespace)?,
+        selection: select::take(&mut query)?,
+        limit: query.limit(MAX_LIMIT)?,
+        after: query.parse::<PageCursor>("cursor")?.map(|cursor| cursor.0),
+    };
+    let [status, version, zone, meta] = select::PARAMETERS;
+    query.end(&["namespace", status, version, zone, meta, "limit", "cursor"])?;
+    Ok(wanted)
+}
+
+fn selects(selection: &Selection, entry: &Entry) -> bool {
+    selection.is_empty() || selection.matches_service(entry.service())
+}
+
+/// The services of this page, and the cursor of the next one when there is one.
+fn page<'a>(call: &Call<'_>, snapshot: &'a Snapshot, wanted: &Wanted) -> (Vec<&'a Arc<Entry>>, Option<String>) {
+    let mut found = snapshot.newest_first(wanted.after).filter(|entry| {
+        wanted.reach.covers(call.who, entry.service().key.namespace()) && selects(&wanted.selection, entry)
+    });
+    let Some(limit) = wanted.limit else { return (found.collect(), None) };
+    let page: Vec<_> = found.by_ref().take(limit).collect();
+    let last = page.last().map(|entry| entry.service());
+    let next = last.filter(|_| found.next().is_some());
+    (page, next.map(|service| PageCursor((service.registered_at, service.id)).to_string()))
+}

@@ -1,0 +1,105 @@
+//! `/openapi.json`: made from the routes' own annotations, and checked in at the repository's root.
+
+pub mod params;
+pub mod schemas;
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{OpenApi as Document, Ref, RefOr, ResponseBuilder, content::ContentBuilder};
+use utoipa::{Modify, OpenApi};
+
+use super::Body;
+use super::envelope::json_reply;
+use super::{check, deregister, discover, history, list, operations, register, root, service, stats};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Portolan",
+        description = "A service registry that proves what it lists. Unknown fields and parameters are refused.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    servers((url = "http://localhost:8080", description = "Where `portolan serve` listens by default")),
+    tags(
+        (name = "discovery", description = "Where services are, and whether they are up"),
+        (name = "registration", description = "What there is to discover"),
+        (name = "operations", description = "For those who run Portolan")
+    ),
+    paths(
+        register::register, list::list, stats::stats, discover::discover, deregister::by_name, service::get, service::delete,
+        check::check, history::history, deregister::instance, root::root, root::health, operations::healthz, operations::readyz,
+        operations::metrics, document
+    ),
+    modifiers(&Common)
+)]
+struct Api;
+
+/// What every route shares: the token, and the envelope of refusals that it does not list.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut Document) {
+        let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+        let token = token.description(Some("Needed when ENABLE_AUTH is on; `portolan token` makes one."));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(token.build()));
+        let refusal = ContentBuilder::new().schema(Some(Ref::from_schema_name("Refusal"))).build();
+        let other =
+            ResponseBuilder::new().description("Any other refusal").content("application/json", refusal).build();
+        for path in document.paths.paths.values_mut() {
+            for operation in [&mut path.get, &mut path.post, &mut path.delete].into_iter().flatten() {
+                operation.responses.responses.insert("default".to_owned(), RefOr::T(other.clone()));
+            }
+        }
+    }
+}
+
+/// The document, indented, as it is checked in.
+pub fn json() -> String {
+    // A document made of plain strings and maps always serialises.
+    let mut text = Api::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// `GET /openapi.json`.
+#[utoipa::path(
+    get,
+    operation_id = "openapi",
+    tag = "operations",
+    path = "/openapi.json",
+    responses((status = 200, description = "This document", body = Object))
+)]
+pub(super) fn document() -> Response<Body> {
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    json_reply(StatusCode::OK, DOCUMENT.get_or_init(|| json().into()).clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::api::router::{ALL, Verb};
+
+    #[test]
+    fn it_describes_every_route_and_no_other() {
+        let document = Api::openapi();
+        let mut described = BTreeSet::new();
+        for (path, item) in &document.paths.paths {
+            for (verb, operation) in [("GET", &item.get), ("POST", &item.post), ("DELETE", &item.delete)] {
+                described.extend(operation.as_ref().map(|_| format!("{verb} {path}")));
+            }
+        }
+        let word = |verb: &Verb| match verb {
+            Verb::Get => "GET",
+            Verb::Post => "POST",
+            Verb::Delete => "DELETE",
+        };
+        let routed = ALL.iter().flat_map(|r| r.verbs().0.iter().map(move |v| format!("{} {}", word(v), r.pattern())));
+        assert_eq!(described, routed.collect());
+    }
+}

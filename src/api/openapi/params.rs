@@ -1,0 +1,27 @@
+//! Query parameters that routes share, as `/openapi.json` describes them.
+
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+/// What selects services and instances.
+#[derive(Debug, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Selection {
+    /// `healthy`, `unhealthy` or `unknown`: of the instance, or in a list of the service.
+    pub status: Option<String>,
+    /// A version range, as Cargo and npm write it: `^1.2`, `>=1.4 <2`, `1.x`.
+    pub version: Option<String>,
+    /// The zone, to the letter.
+    pub zone: Option<String>,
+    /// For each metadata key its value, to the letter: `meta.team=backend`; at most 16.
+    #[serde(rename = "meta.KEY")]
+    pub meta: Option<String>,
+}
+
+/// How one instance is drawn.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Pick {
+    /// In proportion to `weight`.
+    Weighted,
+}

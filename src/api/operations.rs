@@ -1,0 +1,95 @@
+//! `/healthz`, `/readyz` and `/metrics`: for those who run Portolan; plain text, no rate limit.
+
+use std::fmt::Write;
+
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::Body;
+use super::call::Call;
+use super::envelope::{ApiError, Code};
+use crate::model::text;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+/// [OpenMetrics 1.0](https://prometheus.io/docs/specs/om/open_metrics_spec/#content-type).
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// One part of Portolan that must work before it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its name: `store`, `prober`, …
+    pub name: &'static str,
+    /// What keeps it from being ready; `None` when nothing does.
+    pub problem: Option<String>,
+}
+
+/// What knows whether Portolan is ready.
+pub trait Readiness: Send + Sync + 'static {
+    /// Every part, ready or not.
+    fn parts(&self) -> Vec<Part>;
+}
+
+/// `GET /healthz`: the process answers.
+#[utoipa::path(
+    get,
+    operation_id = "healthz",
+    tag = "operations",
+    path = "/healthz",
+    responses((status = 200, description = "The process answers", body = String, content_type = "text/plain"))
+)]
+pub(super) fn healthz() -> Response<Body> {
+    plain(StatusCode::OK, TEXT, "ok\n".to_owned())
+}
+
+/// `GET /readyz`: 200 when every part is ready, else 503; with `?verbose` a line for each part.
+#[utoipa::path(
+    get,
+    operation_id = "readyz",
+    tag = "operations",
+    path = "/readyz",
+    params(("verbose" = Option<bool>, Query, description = "A line for each part")),
+    responses(
+        (status = 200, description = "Every part is ready", body = String, content_type = "text/plain"),
+        (status = 503, description = "A part is not ready; the answer says which and why", body = String, content_type = "text/plain"),
+    )
+)]
+pub(super) fn readyz(call: &Call<'_>) -> Response<Body> {
+    let parts = call.api.readiness.parts();
+    let ready = parts.iter().all(|part| part.problem.is_none());
+    let asked = call.head.uri.query().unwrap_or_default();
+    let verbose = asked.split('&').any(|part| part.split('=').next() == Some("verbose"));
+    let mut out = String::new();
+    for part in parts.iter().filter(|part| verbose || part.problem.is_some()) {
+        // Writing to a String cannot fail.
+        let _ = match &part.problem {
+            None => writeln!(out, "[+] {} ok", part.name),
+            Some(why) => writeln!(out, "[-] {} {}", part.name, text::escape(why, 300)),
+        };
+    }
+    out.push_str(if ready { "ready\n" } else { "not ready\n" });
+    plain(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, TEXT, out)
+}
+
+/// `GET /metrics`.
+#[utoipa::path(
+    get,
+    operation_id = "metrics",
+    tag = "operations",
+    path = "/metrics",
+    responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"))
+)]
+pub(super) fn metrics(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+    let rendered = call.api.metrics.render().map_err(|error| {
+        tracing::error!(%error, "the metrics could not be written");
+        ApiError::new(Code::Internal, "the metrics could not be written; the server's log says why")
+    })?;
+    Ok(plain(StatusCode::OK, OPEN_METRICS, rendered))
+}
+
+fn plain(status: StatusCode, kind: HeaderValue, body: String) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

@@ -1,0 +1,69 @@
+//! `POST /api/v1/services/register`.
+
+use http::Response;
+
+use super::call::Call;
+use super::conn::RequestBody;
+use super::dispatch::NotCounted;
+use super::envelope::ApiError;
+use super::openapi::schemas;
+use super::refusal::refused;
+use super::registration::{self, Rules};
+use super::{Body, json, reply};
+use crate::catalog::{Entry, LastCheck};
+use crate::model::ports::Registered;
+
+const MESSAGE: &str = "Service registered successfully";
+
+/// Registers an instance, changes it, or renews it when nothing differs.
+#[utoipa::path(
+    post,
+    operation_id = "register",
+    tag = "registration",
+    path = "/api/v1/services/register",
+    request_body = schemas::Registration,
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "Registered, and durable", body = schemas::OneService),
+        (status = 400, description = "`invalid_payload` or `address_denied`; `details` name each field", body = schemas::Refusal),
+        (status = 403, description = "`not_owner`, `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
+        (status = 409, description = "`manifest_owned`", body = schemas::Refusal),
+        (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
+        (status = 415, description = "Not declared as JSON", body = schemas::Refusal),
+        (status = 422, description = "`too_many_services`, `too_many_instances` or `service_full`", body = schemas::Refusal),
+        (status = 507, description = "`disk_full`", body = schemas::Refusal),
+    )
+)]
+pub(super) async fn register(call: &Call<'_>, body: RequestBody) -> Result<Response<Body>, ApiError> {
+    call.query()?.end(&[])?;
+    let bytes = json::read(&call.head.headers, body).await?;
+    let settings = &call.api.settings;
+    let rules = Rules {
+        namespace: &settings.default_namespace,
+        interval: settings.default_interval,
+        addresses: &*call.api.addresses,
+    };
+    let registration = registration::read(&bytes, rules)?;
+    call.who.require_write(registration.namespace.as_str())?;
+    let instance = registration.instance.clone();
+    let done = call.api.registrar.register(registration, call.who.caller()).await;
+    let done = done.map_err(|error| refused(&error))?;
+    let warning = done.replaced_healthy.then(|| {
+        format!("this replaced the URL of instance {instance} while it was healthy; give `instance` to keep both")
+    });
+    let mut response = answer(call, &done, warning);
+    if done.renewed {
+        response.extensions_mut().insert(NotCounted);
+    }
+    Ok(response)
+}
+
+/// The catalog's entry, which shows the newest probe; rendered here only if the service went away in between.
+fn answer(call: &Call<'_>, done: &Registered, warning: Option<String>) -> Response<Body> {
+    let extra = warning.map(|warning| ("warnings", [warning]));
+    let snapshot = call.api.catalog.read();
+    match snapshot.by_id(&done.service.id) {
+        Some(entry) => reply::entry_with(MESSAGE, entry, extra),
+        None => reply::entry_with(MESSAGE, &Entry::new((*done.service).clone(), LastCheck::default()), extra),
+    }
+}

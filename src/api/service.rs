@@ -1,0 +1,65 @@
+//! `GET` and `DELETE /api/v1/services/{id}`.
+
+use http::Response;
+use http::header::IF_MATCH;
+
+use super::Body;
+use super::call::Call;
+use super::discover::FOUND;
+use super::envelope::{ApiError, Code, ok_message};
+use super::openapi::schemas;
+use super::{deregister, reply};
+use crate::model::ports::{Removal, ServiceRef};
+
+/// Shows a service by id.
+#[utoipa::path(
+    get,
+    operation_id = "get",
+    tag = "discovery",
+    path = "/api/v1/services/{id}",
+    params(("id" = uuid::Uuid, Path, description = "The service's id")),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "The service", body = schemas::OneService),
+        (status = 304, description = "Nothing changed since the `ETag` of `If-None-Match`"),
+        (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+    )
+)]
+pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {
+    call.query()?.end(&[])?;
+    let snapshot = call.api.catalog.snapshot();
+    let entry = call.by_id(&snapshot, id)?;
+    Ok(reply::entry_if_changed(FOUND, &snapshot, &entry, &call.head.headers))
+}
+
+/// Deregisters a service by id.
+#[utoipa::path(
+    delete,
+    operation_id = "deregister",
+    tag = "registration",
+    path = "/api/v1/services/{id}",
+    params(
+        ("id" = uuid::Uuid, Path, description = "The service's id"),
+        ("all" = Option<bool>, Query, description = "Also when it has several instances"),
+    ),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "Gone, and durably so", body = schemas::Done),
+        (status = 403, description = "`not_owner` or `namespace_forbidden`", body = schemas::Refusal),
+        (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+        (status = 409, description = "`has_instances` or `manifest_owned`", body = schemas::Refusal),
+    )
+)]
+pub(super) async fn delete(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {
+    let mut query = call.query()?;
+    let all = query.flag("all")?;
+    query.end(&["all"])?;
+    if call.head.headers.contains_key(IF_MATCH) {
+        let error = ApiError::new(Code::InvalidParameter, "Invalid header");
+        return Err(error.detail("If-Match", "only with one instance: DELETE /api/v1/services/{id}/instances/{name}"));
+    }
+    let id = deregister::writable(call, id)?;
+    let removal = Removal { service: ServiceRef::Id(id), instance: None, all, if_generation: None };
+    deregister::remove(call, removal).await?;
+    Ok(ok_message(deregister::MESSAGE))
+}

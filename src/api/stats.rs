@@ -1,0 +1,61 @@
+//! `GET /api/v1/services/stats`.
+
+use http::Response;
+use serde::Serialize;
+
+use super::Body;
+use super::call::Call;
+use super::envelope::{ApiError, ok};
+use super::openapi::schemas;
+use super::scope::Reach;
+use crate::catalog::Counts;
+
+/// How many services there are, by health.
+#[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the seed's names")]
+pub(super) struct Stats {
+    total_services: usize,
+    healthy_services: usize,
+    unhealthy_services: usize,
+    unknown_services: usize,
+}
+
+impl From<Counts> for Stats {
+    fn from(counts: Counts) -> Self {
+        Self {
+            total_services: counts.total(),
+            healthy_services: counts.healthy,
+            unhealthy_services: counts.unhealthy,
+            unknown_services: counts.unknown,
+        }
+    }
+}
+
+/// Counts services by health.
+#[utoipa::path(
+    get,
+    operation_id = "stats",
+    tag = "discovery",
+    path = "/api/v1/services/stats",
+    params(
+        ("namespace" = Option<String>, Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
+    ),
+    responses(
+        (status = 200, description = "The counts", body = schemas::Counted),
+        (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
+    )
+)]
+pub(super) fn stats(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+    let mut query = call.query()?;
+    let reach = Reach::take(&mut query, &call.api.settings.default_namespace)?;
+    query.end(&["namespace"])?;
+    let snapshot = call.api.catalog.read();
+    let counts = match &reach {
+        Reach::All if call.who.reads_all() => snapshot.total(),
+        _ => snapshot
+            .namespaces()
+            .filter(|(namespace, _)| reach.covers(call.who, namespace))
+            .fold(Counts::default(), |sum, (_, counts)| sum.plus(counts)),
+    };
+    Ok(ok("Stats retrieved successfully", &Stats::from(counts)))
+}

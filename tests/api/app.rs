@@ -1,0 +1,277 @@
+//! The harness: a whole API on a port of its own, and a plain client.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
+use portolan::api::conn::{self, ConnSettings};
+use portolan::api::{Api, ApiParts, ApiSettings, Part, Readiness};
+use portolan::catalog::Catalog;
+use portolan::model::health::CheckState;
+use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
+use portolan::model::ports::{CheckNowError, CheckedNow, OnDemand};
+use portolan::model::probe::HealthChange;
+use portolan::model::time::{Clock, Now, UnixMs};
+use portolan::prober::policy::AddressPolicy;
+use portolan::store::{Opened, Store, StoreSettings};
+use portolan::telemetry::access_log::AccessLog;
+use portolan::telemetry::metrics::Metrics;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+const SECRET: &str = "a secret of the tests, long enough to sign with";
+
+/// What a test may ask of its server.
+pub(crate) struct Wish {
+    pub(crate) auth: bool,
+    pub(crate) read_auth: bool,
+    pub(crate) rate: Option<u32>,
+    pub(crate) max_services: usize,
+    pub(crate) max_instances: usize,
+    pub(crate) service_metrics: bool,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self {
+            auth: false,
+            read_auth: false,
+            rate: None,
+            max_services: 0,
+            max_instances: 25_600,
+            service_metrics: true,
+        }
+    }
+}
+
+/// A running server.
+pub(crate) struct TestApp {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Store,
+    pub(crate) catalog: Arc<Catalog>,
+    client: reqwest::Client,
+    stop: CancellationToken,
+    _tasks: JoinSet<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Where no prober runs, a check on request says so.
+struct NoProber;
+
+impl OnDemand for NoProber {
+    fn check_now(&self, _: Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>> {
+        Box::pin(async { Err(CheckNowError::Unavailable) })
+    }
+}
+
+struct StoreReady;
+
+impl Readiness for StoreReady {
+    fn parts(&self) -> Vec<Part> {
+        vec![
+            Part { name: "store", problem: None },
+            Part { name: "prober", problem: Some("not part of this test".to_owned()) },
+        ]
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().expect("ASCII"))
+    }
+
+    /// The answer, once it is 200.
+    pub(crate) fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text());
+        let json = self.json();
+        assert_eq!(json["success"], true, "{json}");
+        json
+    }
+
+    /// The refusal's code, once it is an envelope of that status.
+    pub(crate) fn refusal(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text());
+        let json = self.json();
+        assert_eq!(json["success"], false, "{json}");
+        assert!(json["error"].as_str().is_some_and(|e| !e.is_empty()), "{json}");
+        assert_eq!(self.header("content-type"), "application/json; charset=utf-8");
+        json["code"].as_str().expect("a code").to_owned()
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn start() -> Self {
+        Self::with(Wish::default()).await
+    }
+
+    pub(crate) async fn with(wish: Wish) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (clock, metrics) = (Clock::system(), Metrics::default());
+        let settings = store_settings(&folder, &wish);
+        let Opened { store, writer, catalog, .. } =
+            Store::open(settings, clock.clone(), metrics.clone()).expect("a new file opens");
+        let api = Api::new(ApiParts {
+            catalog: Arc::clone(&catalog),
+            registrar: Arc::new(store.clone()),
+            on_demand: Arc::new(NoProber),
+            addresses: Arc::new(AddressPolicy { allow_loopback: true, ..AddressPolicy::default() }),
+            history: store.clone(),
+            access: access(&wish, clock, &metrics),
+            access_log: AccessLog::off(),
+            metrics: metrics.clone(),
+            readiness: Arc::new(StoreReady),
+            settings: ApiSettings {
+                default_namespace: "default".parse().expect("a label"),
+                default_interval: Duration::from_secs(30),
+                service_metrics: wish.service_metrics,
+            },
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (for_writer, for_serving) = (stop.clone(), stop.clone());
+        tasks.spawn(async move { writer.run(for_writer).await.expect("the writer ends well") });
+        tasks.spawn(async move {
+            let settings = ConnSettings { per_client: 400, ..ConnSettings::default() };
+            conn::serve(listener, settings, api, metrics, for_serving).await.expect("serving ends well");
+        });
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { address, store, catalog, client, stop, _tasks: tasks, _folder: folder }
+    }
+
+    pub(crate) fn request(&self, method: Method, target: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{target}", self.address))
+    }
+
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer { status, headers, bytes: response.bytes().await.expect("a whole body").to_vec() }
+    }
+
+    pub(crate) async fn get(&self, target: &str) -> Answer {
+        self.send(self.request(Method::GET, target)).await
+    }
+
+    pub(crate) async fn delete(&self, target: &str) -> Answer {
+        self.send(self.request(Method::DELETE, target)).await
+    }
+
+    pub(crate) async fn post(&self, target: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, target).json(body)).await
+    }
+
+    pub(crate) async fn register(&self, body: &Value) -> Answer {
+        self.post("/api/v1/services/register", body).await
+    }
+
+    /// Registers a service of one instance and returns its data.
+    pub(crate) async fn add(&self, name: &str) -> Value {
+        self.register(&json!({"name": name, "base_url": "http://127.0.0.1:9"})).await.ok()["data"].take()
+    }
+
+    /// Commits a change of health, as the prober does.
+    pub(crate) async fn turn(&self, key: &str, instance: &str, health: Health) {
+        let change = {
+            let snapshot = self.catalog.read();
+            let service = snapshot.get(key).expect("registered").service();
+            let instance = service.instance(instance).expect("an instance");
+            let now = UnixMs::wall();
+            let (verdict, reason) = match health {
+                Health::Healthy => (Verdict::Pass, Reason::Passed),
+                _ => (Verdict::Fail, Reason::ConnectRefused),
+            };
+            let evidence = Outcome {
+                verdict,
+                reason,
+                stage: Stage::Status,
+                at: now,
+                address: Some("127.0.0.1:9".parse().expect("an address")),
+                code: None,
+                message: "as the test says".to_owned(),
+                timings: Timings { connect_us: Some(120), ..Timings::default() },
+            };
+            let message = "as the test says".to_owned();
+            let transition =
+                Transition { at: now, from: instance.health, to: health, reason, message, evidence: Some(evidence) };
+            HealthChange {
+                instance: instance.id,
+                generation: instance.generation,
+                health,
+                reason,
+                since: now,
+                transition: Some(transition),
+                state: CheckState::new(Now { steady: now, wall: now }),
+            }
+        };
+        let applied = self.store.commit_health(vec![change]).await.expect("committed");
+        assert_eq!(applied, [true]);
+    }
+}
+
+fn store_settings(folder: &tempfile::TempDir, wish: &Wish) -> StoreSettings {
+    StoreSettings {
+        path: folder.path().join("services.db"),
+        max_services: wish.max_services,
+        max_instances: wish.max_instances,
+        history_days: 30,
+        history_rows: 100_000,
+        default_interval: Duration::from_secs(30),
+    }
+}
+
+fn access(wish: &Wish, clock: Clock, metrics: &Metrics) -> Access {
+    let settings = AccessSettings {
+        read_auth: wish.read_auth,
+        token_max: Duration::from_hours(24 * 30),
+        default_namespace: "default".parse().expect("a label"),
+        rate_per_minute: wish.rate,
+        trusted_proxies: Vec::new(),
+        cors_origins: Vec::new(),
+        allowed_hosts: Vec::new(),
+        bound_to_loopback: true,
+    };
+    let secrets = wish.auth.then(|| Secrets::inline(&SecretString::from(SECRET)).expect("long enough"));
+    Access::new(settings, secrets, metrics.clone(), clock)
+}
+
+/// A token of the server's own secret.
+pub(crate) fn token(subject: &str, namespaces: Option<&[&str]>, scopes: Option<Scopes>) -> String {
+    let what = Mint {
+        subject: subject.to_owned(),
+        issuer: None,
+        namespaces: namespaces.map(|all| all.iter().map(ToString::to_string).collect()),
+        scopes,
+        lasts: Duration::from_hours(1),
+    };
+    mint(&SecretString::from(SECRET), &what, UnixMs::wall()).expect("a token")
+}

@@ -1,0 +1,82 @@
+//! ETag and 304 on discovery and list.
+
+use portolan::model::outcome::Health;
+use reqwest::Method;
+use serde_json::json;
+
+use crate::app::{Answer, TestApp, Wish};
+
+async fn get_if(app: &TestApp, target: &str, tag: &str) -> Answer {
+    app.send(app.request(Method::GET, target).header("if-none-match", tag)).await
+}
+
+#[tokio::test]
+async fn nothing_is_sent_twice() {
+    let app = TestApp::start().await;
+    let id = app.add("a").await["id"].as_str().expect("an id").to_owned();
+    let discover = "/api/v1/services/discover?name=a";
+    for target in
+        [discover, "/api/v1/services/discover?name=%61", "/api/v1/services", &format!("/api/v1/services/{id}")]
+    {
+        let first = app.get(target).await;
+        let tag = first.header("etag").to_owned();
+        assert!(tag.starts_with("W/\""), "{tag}");
+        for known in [&*tag, "*", &format!("\"x\", {tag}"), tag.trim_start_matches("W/")] {
+            let again = get_if(&app, target, known).await;
+            assert_eq!((again.status.as_u16(), again.bytes.len()), (304, 0), "{known}");
+            assert_eq!(again.header("etag"), tag);
+        }
+        assert_eq!(get_if(&app, target, "\"other\"").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_health_moves_the_tag_and_another_services_does_not() {
+    let app = TestApp::start().await;
+    app.add("a").await;
+    app.add("b").await;
+    let target = "/api/v1/services/discover?name=a";
+    let tag = app.get(target).await.header("etag").to_owned();
+    let list = app.get("/api/v1/services").await.header("etag").to_owned();
+    app.turn("default/b", "default", Health::Healthy).await;
+    assert_eq!(get_if(&app, target, &tag).await.status, 304);
+    assert_eq!(get_if(&app, "/api/v1/services", &list).await.status, 200);
+    app.turn("default/a", "default", Health::Healthy).await;
+    assert_eq!(get_if(&app, target, &tag).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_removed_service_is_gone_whatever_the_client_holds() {
+    let app = TestApp::start().await;
+    app.add("a").await;
+    let target = "/api/v1/services/discover?name=a";
+    let tag = app.get(target).await.header("etag").to_owned();
+    let list = app.get("/api/v1/services").await.header("etag").to_owned();
+    app.delete("/api/v1/services/deregister?name=a").await.ok();
+    assert_eq!(get_if(&app, target, &tag).await.refusal(404), "service_not_found");
+    assert_eq!(get_if(&app, target, "*").await.refusal(404), "service_not_found");
+    assert_eq!(get_if(&app, "/api/v1/services", &list).await.status, 200);
+    app.add("a").await;
+    assert_eq!(get_if(&app, target, &tag).await.status, 200, "another service of the same name");
+}
+
+#[tokio::test]
+async fn what_changed_nothing_is_not_counted() {
+    let app = TestApp::with(Wish { rate: Some(20), ..Wish::default() }).await;
+    app.add("a").await;
+    let left = |answer: &Answer| answer.header("ratelimit").to_owned();
+    let target = "/api/v1/services/discover?name=a";
+    let first = app.get(target).await;
+    let tag = first.header("etag").to_owned();
+    assert!(left(&first).contains("r=18"), "{}", left(&first));
+    for _ in 0..30 {
+        let again = get_if(&app, target, &tag).await;
+        assert_eq!(again.status, 304);
+        assert!(left(&again).contains("r=18"), "{}", left(&again));
+    }
+    let renewal = json!({"name": "a", "base_url": "http://127.0.0.1:9"});
+    for _ in 0..30 {
+        assert_eq!(app.register(&renewal).await.status, 200);
+    }
+    assert!(left(&app.get(target).await).contains("r=17"));
+}

@@ -1,0 +1,15 @@
+//! The REST API over a real socket, a real store and, where health matters, outcomes as the prober commits them.
+
+mod app;
+mod etags;
+mod fuzz;
+mod golden;
+mod hot;
+mod operations;
+mod owners;
+mod pages;
+mod registering;
+mod removing;
+mod schema;
+mod seed;
+mod selecting;

@@ -1,0 +1,117 @@
+//! What operators ask, and what every route shares.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::app::{TestApp, Wish};
+
+#[tokio::test]
+async fn alive_and_ready_are_two_things() {
+    let app = TestApp::start().await;
+    let alive = app.get("/healthz").await;
+    assert_eq!((alive.status.as_u16(), alive.text()), (200, "ok\n".to_owned()));
+    let ready = app.get("/readyz").await;
+    assert_eq!(
+        (ready.status.as_u16(), ready.text()),
+        (503, "[-] prober not part of this test\nnot ready\n".to_owned())
+    );
+    let verbose = app.get("/readyz?verbose").await;
+    assert_eq!(verbose.text(), "[+] store ok\n[-] prober not part of this test\nnot ready\n");
+    assert!(verbose.header("content-type").starts_with("text/plain"));
+}
+
+#[tokio::test]
+async fn metrics_count_requests_by_route_and_instances_by_service() {
+    let app = TestApp::start().await;
+    app.add("a").await;
+    for _ in 0..3 {
+        app.get("/api/v1/services/discover?name=a").await.ok();
+    }
+    app.get("/api/v1/services/discover?name=%61").await.ok();
+    app.get("/api/v1/services/discover").await;
+    app.get("/somewhere/else").await;
+    app.send(app.request(Method::from_bytes(b"BREW").expect("a method"), "/")).await;
+    let metrics = app.get("/metrics").await;
+    assert_eq!(metrics.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = metrics.text();
+    for line in [
+        "portolan_http_requests_total{route=\"/api/v1/services/discover\",method=\"GET\",status=\"200\"} 4",
+        "portolan_http_requests_total{route=\"/api/v1/services/discover\",method=\"GET\",status=\"400\"} 1",
+        "portolan_http_requests_total{route=\"/api/v1/services/register\",method=\"POST\",status=\"200\"} 1",
+        "portolan_http_requests_total{route=\"unmatched\",method=\"GET\",status=\"404\"} 1",
+        "portolan_http_requests_total{route=\"/\",method=\"other\",status=\"405\"} 1",
+        "portolan_http_request_duration_seconds_count{route=\"/api/v1/services/discover\"} 5",
+        "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"unknown\"} 1",
+        "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"healthy\"} 0",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    let quiet = TestApp::with(Wish { service_metrics: false, ..Wish::default() }).await;
+    quiet.add("a").await;
+    assert!(!quiet.get("/metrics").await.text().contains("portolan_service_instances"));
+}
+
+#[tokio::test]
+async fn head_is_get_without_its_body() {
+    let app = TestApp::start().await;
+    let id = app.add("a").await["id"].as_str().expect("an id").to_owned();
+    let by_id = format!("/api/v1/services/{id}");
+    for target in
+        ["/", "/healthz", "/api/v1/services", "/api/v1/services/discover?name=a", "/openapi.json", &by_id, "/nowhere"]
+    {
+        let get = app.get(target).await;
+        let head = app.send(app.request(Method::HEAD, target)).await;
+        assert_eq!((head.status, head.bytes.len()), (get.status, 0), "{target}");
+        for name in ["content-type", "content-length", "etag"] {
+            assert_eq!(head.header(name), get.header(name), "{target} {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_ones() {
+    let app = TestApp::start().await;
+    for (method, target, allow) in [
+        ("PUT", "/", "GET, HEAD, OPTIONS"),
+        ("POST", "/api/v1/services", "GET, HEAD, OPTIONS"),
+        ("GET", "/api/v1/services/register", "POST, OPTIONS"),
+        ("POST", "/api/v1/services/discover", "GET, HEAD, OPTIONS"),
+        ("GET", "/api/v1/services/deregister", "DELETE, OPTIONS"),
+        ("PATCH", "/api/v1/services/x", "GET, HEAD, DELETE, OPTIONS"),
+        ("GET", "/api/v1/services/x/health-check", "POST, OPTIONS"),
+        ("PUT", "/api/v1/services/x/instances/y", "DELETE, OPTIONS"),
+        ("DELETE", "/metrics", "GET, HEAD, OPTIONS"),
+    ] {
+        let answer = app.send(app.request(method.parse().expect("a method"), target)).await;
+        assert_eq!(answer.refusal(405), "method_not_allowed", "{method} {target}");
+        assert_eq!(answer.header("allow"), allow, "{method} {target}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_an_envelope() {
+    let app = TestApp::start().await;
+    for target in [
+        "/x",
+        "/x//",
+        "/api",
+        "/api/v1",
+        "/api/v1/",
+        "/api/v1/services/",
+        "/api/v1/services/discover/",
+        "/api/v1/services/a/b",
+        "/api/v1/services//instances/a",
+        "/api/v1/services/a/instances/b/heartbeat",
+        "/API/v1/services",
+        "/healthz/",
+        "/metrics%00",
+    ] {
+        let answer = app.get(target).await;
+        assert_eq!(answer.refusal(404), "unknown_route", "{target}");
+    }
+    let slash = app.get("/api/v1/services/stats/").await.json();
+    assert_eq!(slash["hint"], "without the trailing slash it is /api/v1/services/stats");
+    let heartbeat = app.request(Method::PUT, "/api/v1/services/a/instances/b/heartbeat").json(&json!({}));
+    assert_eq!(app.send(heartbeat).await.refusal(404), "unknown_route");
+}

@@ -1,0 +1,193 @@
+//! Tokens, owners and namespaces where they cross the routes.
+
+use portolan::api::access::Scopes;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::app::{Answer, TestApp, Wish, token};
+
+const ADMIN: Scopes = Scopes { read: true, register: true, admin: true };
+const ALL: Option<&[&str]> = Some(&["*"]);
+
+async fn guarded() -> TestApp {
+    TestApp::with(Wish { auth: true, ..Wish::default() }).await
+}
+
+async fn call(app: &TestApp, method: Method, target: &str, token: &str, body: Option<&Value>) -> Answer {
+    let mut request = app.request(method, target).bearer_auth(token);
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    app.send(request).await
+}
+
+async fn register(app: &TestApp, token: &str, body: &Value) -> Answer {
+    call(app, Method::POST, "/api/v1/services/register", token, Some(body)).await
+}
+
+fn service(base_url: &str) -> Value {
+    json!({"name": "pay", "base_url": base_url})
+}
+
+#[tokio::test]
+async fn a_name_cannot_be_hijacked() {
+    let app = guarded().await;
+    let (owner, thief) = (token("owner", None, None), token("thief", None, None));
+    let admin = token("root", None, Some(ADMIN));
+    let id = register(&app, &owner, &service("http://127.0.0.1:1")).await.ok()["data"]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    assert_eq!(register(&app, &thief, &service("http://127.0.0.1:6")).await.refusal(403), "not_owner");
+    for (method, target) in [
+        (Method::DELETE, format!("/api/v1/services/{id}")),
+        (Method::DELETE, format!("/api/v1/services/{id}?all=true")),
+        (Method::DELETE, format!("/api/v1/services/{id}/instances/default")),
+        (Method::DELETE, "/api/v1/services/deregister?name=pay".to_owned()),
+        (Method::DELETE, "/api/v1/services/deregister?name=pay&instance=default".to_owned()),
+        (Method::POST, format!("/api/v1/services/{id}/health-check")),
+    ] {
+        assert_eq!(
+            call(&app, method.clone(), &target, &thief, None).await.refusal(403),
+            "not_owner",
+            "{method} {target}"
+        );
+    }
+    // Beside it is another instance; the first stays its owner's.
+    let beside = json!({"name": "pay", "instance": "b", "base_url": "http://127.0.0.1:6"});
+    register(&app, &thief, &beside).await.ok();
+    let whole = format!("/api/v1/services/{id}?all=true");
+    assert_eq!(call(&app, Method::DELETE, &whole, &thief, None).await.refusal(403), "not_owner");
+    assert_eq!(call(&app, Method::DELETE, &whole, &owner, None).await.refusal(403), "not_owner");
+    let found = app.get("/api/v1/services/discover?name=pay").await.ok();
+    assert_eq!(found["data"]["instances"].as_array().map(Vec::len), Some(2));
+    register(&app, &admin, &service("http://127.0.0.1:2")).await.ok();
+    call(&app, Method::DELETE, &whole, &admin, None).await.ok();
+}
+
+#[tokio::test]
+async fn what_needs_a_token_says_so() {
+    let app = guarded().await;
+    let id = register(&app, &token("t", None, None), &service("http://127.0.0.1:1")).await.ok()["data"]["id"].clone();
+    let id = id.as_str().expect("an id");
+    for (method, target) in [
+        (Method::GET, format!("/api/v1/services/{id}")),
+        (Method::GET, format!("/api/v1/services/{id}/history")),
+        (Method::DELETE, format!("/api/v1/services/{id}")),
+        (Method::POST, format!("/api/v1/services/{id}/health-check")),
+        (Method::DELETE, "/api/v1/services/deregister?name=pay".to_owned()),
+        (Method::POST, "/api/v1/services/register".to_owned()),
+    ] {
+        let answer = app.send(app.request(method.clone(), &target)).await;
+        assert_eq!(answer.refusal(401), "token_required", "{method} {target}");
+        assert_eq!(answer.json()["error"], "Authorization header required");
+        assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        let forged = call(&app, method, &target, "a.b.c", None).await;
+        assert_eq!(forged.refusal(401), "token_invalid");
+    }
+    for open in
+        ["/", "/api/v1/health", "/api/v1/services", "/api/v1/services/stats", "/api/v1/services/discover?name=pay"]
+    {
+        assert_eq!(app.get(open).await.status, 200, "{open}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_stays_in_its_namespaces() {
+    let app = guarded().await;
+    let all = token("all", ALL, None);
+    let shop = token("shop", Some(&["shop"]), None);
+    let elsewhere = json!({"name": "a", "namespace": "ops", "base_url": "http://127.0.0.1:1"});
+    assert_eq!(register(&app, &shop, &elsewhere).await.refusal(403), "namespace_forbidden");
+    assert_eq!(register(&app, &shop, &service("http://127.0.0.1:1")).await.refusal(403), "namespace_forbidden");
+    let id = register(&app, &all, &elsewhere).await.ok()["data"]["id"].as_str().expect("an id").to_owned();
+    // Reads are open, so it may be seen; changed or asked for evidence it may not.
+    call(&app, Method::GET, &format!("/api/v1/services/{id}"), &shop, None).await.ok();
+    for (method, target) in [
+        (Method::DELETE, format!("/api/v1/services/{id}")),
+        (Method::DELETE, "/api/v1/services/deregister?name=a&namespace=ops".to_owned()),
+        (Method::DELETE, "/api/v1/services/deregister?name=not-there&namespace=ops".to_owned()),
+        (Method::POST, format!("/api/v1/services/{id}/health-check")),
+        (Method::GET, format!("/api/v1/services/{id}/history")),
+    ] {
+        assert_eq!(
+            call(&app, method.clone(), &target, &shop, None).await.refusal(403),
+            "namespace_forbidden",
+            "{method} {target}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn closed_reads_show_only_what_is_covered() {
+    let app = TestApp::with(Wish { auth: true, read_auth: true, ..Wish::default() }).await;
+    let (all, shop) = (token("all", ALL, None), token("shop", Some(&["shop"]), None));
+    let mut ids = Vec::new();
+    for namespace in ["shop", "ops"] {
+        let body = json!({"name": "a", "namespace": namespace, "base_url": "http://127.0.0.1:1"});
+        ids.push(register(&app, &all, &body).await.ok()["data"]["id"].as_str().expect("an id").to_owned());
+    }
+    for target in ["/api/v1/services", "/api/v1/services/stats", "/api/v1/services/discover?name=a", "/metrics"] {
+        assert_eq!(app.get(target).await.refusal(401), "token_required", "{target}");
+    }
+    let get = async |target: &str, token: &str| call(&app, Method::GET, target, token, None).await;
+    assert_eq!(get("/api/v1/services?namespace=*", &all).await.ok()["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(get("/api/v1/services?namespace=*", &shop).await.ok()["data"].as_array().map(Vec::len), Some(1));
+    let hidden = get("/api/v1/services?namespace=ops", &shop).await.ok();
+    assert_eq!(hidden["data"], json!([]));
+    assert_eq!(hidden["hint"], "none in namespace ops; 1 in shop: add namespace=shop");
+    assert_eq!(get("/api/v1/services/stats?namespace=*", &shop).await.ok()["data"]["total_services"], 1);
+    assert_eq!(get("/api/v1/services/stats?namespace=ops", &shop).await.ok()["data"]["total_services"], 0);
+    get("/api/v1/services/discover?name=a&namespace=shop", &shop).await.ok();
+    for target in [
+        "/api/v1/services/discover?name=a&namespace=ops".to_owned(),
+        "/api/v1/services/discover?name=%61&namespace=ops".to_owned(),
+        format!("/api/v1/services/{}", ids[1]),
+        format!("/api/v1/services/{}/history", ids[1]),
+    ] {
+        let answer = get(&target, &shop).await;
+        assert_eq!(answer.refusal(404), "service_not_found", "{target}");
+    }
+    // A hint never names what may not be seen.
+    let default = get("/api/v1/services/discover?name=a", &shop).await.json();
+    assert_eq!(default["hint"], "none in namespace default, but in shop: add namespace=shop");
+    let delete = format!("/api/v1/services/{}", ids[1]);
+    assert_eq!(call(&app, Method::DELETE, &delete, &shop, None).await.refusal(404), "service_not_found");
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_change_nothing() {
+    let app = TestApp::start().await;
+    let drive_by = app.request(Method::POST, "/api/v1/services/register").header("origin", "https://evil.example");
+    let answer = app.send(drive_by.json(&service("http://127.0.0.1:6"))).await;
+    assert_eq!(answer.refusal(403), "cross_origin");
+    let rebound = app.request(Method::GET, "/api/v1/services").header("host", "evil.example");
+    assert_eq!(app.send(rebound).await.refusal(421), "misdirected_request");
+    assert_eq!(app.get("/api/v1/services").await.ok()["data"], json!([]));
+    let read = app.send(app.request(Method::GET, "/api/v1/services").header("origin", "https://evil.example")).await;
+    assert_eq!((read.status.as_u16(), read.header("access-control-allow-origin")), (200, "*"));
+    let preflight =
+        app.send(app.request(Method::OPTIONS, "/api/v1/services/register").header("origin", "https://a.example")).await;
+    assert_eq!((preflight.status.as_u16(), preflight.bytes.len()), (204, 0));
+    assert_eq!(preflight.header("access-control-allow-methods"), "GET, POST, PUT, DELETE, OPTIONS");
+}
+
+#[tokio::test]
+async fn the_rate_limit_is_told_and_kept() {
+    let app = TestApp::with(Wish { rate: Some(3), ..Wish::default() }).await;
+    for left in ["r=2", "r=1", "r=0"] {
+        let answer = app.get("/api/v1/services/discover?name=nobody").await;
+        assert_eq!(answer.status, 404);
+        assert!(answer.header("ratelimit").contains(left), "{}", answer.header("ratelimit"));
+        assert!(answer.header("ratelimit-policy").contains("q=3"));
+    }
+    let refused = app.get("/api/v1/services").await;
+    assert_eq!(refused.refusal(429), "rate_limited");
+    assert_eq!(refused.json()["error"], "Rate limit exceeded");
+    assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|s| (1..=20).contains(&s)));
+    for free in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
+        let answer = app.get(free).await;
+        assert_ne!(answer.status, 429, "{free}");
+        assert_eq!(answer.header("ratelimit"), "", "{free}");
+    }
+}
