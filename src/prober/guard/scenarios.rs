@@ -130,7 +130,7 @@ fn refusals_are_never_held() {
 #[test]
 fn one_namespace_cannot_stage_a_mass_failure() {
     head();
-    for (name, others) in [("nine", 9), ("three", 3)] {
+    for (name, others) in [("nine", 9), ("three", 3), ("one", 1)] {
         let mut set: Vec<_> = targets(100, |_| timing(10, 3));
         set.retain(|t| "abcdefghi"[..others].contains(t.namespace()));
         let honest = set.len();

@@ -220,6 +220,10 @@ proptest! {
         let crowded = tally((0..places).map(|n| vote(n, n == 0)).chain((0..extra).map(|_| vote(0, true))));
         prop_assert!((single.lost - crowded.lost).abs() < 1e-9);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
 
     /// Whatever happens, what is held comes back within the longest hold, and memory is bounded.
     #[test]

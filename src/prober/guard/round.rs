@@ -1,0 +1,42 @@
+//! One round of canaries.
+
+use super::sample::{Entry, Vote, tally};
+use super::{FEW_CANARIES, ROUND};
+use crate::model::service::InstanceId;
+use crate::model::time::UnixMs;
+
+/// Canaries asked together, and what they answered.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) at: UnixMs,
+    pub(super) canaries: Vec<(Entry, Option<bool>)>,
+}
+
+impl Round {
+    /// `Some(true)`: most are lost; nobody asked says nothing. No answer is a loss once the time is over, and keeps the question open before.
+    pub(super) fn verdict(&self, now: UnixMs) -> Option<bool> {
+        let votes =
+            self.canaries.iter().map(|(e, answer)| Vote { ns: e.ns, place: e.place, lost: *answer != Some(true) });
+        let lost = tally(votes).mostly_lost();
+        let over = now.since(self.at) >= ROUND || self.canaries.iter().all(|(_, answer)| answer.is_some());
+        (!self.canaries.is_empty() && (!lost || over)).then_some(lost)
+    }
+
+    pub(super) fn answer(&mut self, instance: InstanceId, reached: bool) {
+        if let Some((_, answer)) =
+            self.canaries.iter_mut().find(|(e, answer)| e.instance == instance && answer.is_none())
+        {
+            *answer = Some(reached);
+        }
+    }
+}
+
+/// A few that were reached among many that are lost prove little (they may be next door): lost ones are asked too, until there are
+/// [`FEW_CANARIES`].
+pub(super) fn fill(canaries: &mut Vec<Entry>, lost: Vec<Entry>) {
+    for entry in lost {
+        if canaries.len() < FEW_CANARIES && canaries.iter().all(|c| c.place != entry.place) {
+            canaries.push(entry);
+        }
+    }
+}

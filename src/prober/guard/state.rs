@@ -1,0 +1,251 @@
+//! The guard itself: what it holds, and why.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::round::{Round, fill};
+use super::sample::{Entry, Place, Sample};
+use super::{
+    ACQUITTAL, BATCH, BATCH_PAUSE, BLIND, FEW_CANARIES, Fall, GuardState, MAX_CANARIES, MAX_HELD, MAX_HOLD,
+    MIN_CANARIES, Observation, RECHECK, Release, Seen, WINDOW,
+};
+use crate::model::service::InstanceId;
+use crate::model::time::UnixMs;
+
+/// How a held fall is let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Commit,
+    Probe,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Clear,
+    Asking { since: UnixMs, round: Round },
+    Holding { since: UnixMs, convicted: UnixMs, round: Round },
+}
+
+/// The guard; see the module's documentation for how it is driven.
+#[derive(Debug)]
+pub struct Guard {
+    hasher: RandomState,
+    pub(super) sample: Sample,
+    phase: Phase,
+    /// Canaries not yet handed out.
+    ask: Vec<InstanceId>,
+    held: BTreeMap<InstanceId, How>,
+    acquitted: Option<UnixMs>,
+    /// When the last hold ended because others were reached again.
+    recovered: UnixMs,
+    blind_until: UnixMs,
+    next_batch: UnixMs,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            sample: Sample::default(),
+            phase: Phase::Clear,
+            ask: Vec::new(),
+            held: BTreeMap::new(),
+            acquitted: None,
+            recovered: UnixMs(i64::MIN),
+            blind_until: UnixMs(i64::MIN),
+            next_batch: UnixMs(i64::MIN),
+        }
+    }
+}
+
+impl Guard {
+    /// Takes in a probe that ended.
+    pub fn observe(&mut self, seen: &Observation<'_>) {
+        let ns = self.hasher.hash_one(seen.namespace);
+        let entry = Entry {
+            instance: seen.instance,
+            ns,
+            place: self.place(ns, seen.instance, seen.address),
+            lost: seen.seen == Seen::Lost,
+            at: seen.at,
+        };
+        if let Phase::Asking { round, .. } | Phase::Holding { round, .. } = &mut self.phase {
+            round.answer(seen.instance, seen.seen == Seen::Reached);
+        }
+        match seen.seen {
+            Seen::Nothing => return,
+            Seen::Reached => drop(self.held.remove(&seen.instance)),
+            Seen::Lost => {}
+        }
+        self.sample.note(entry, seen.scheduled && seen.was_healthy);
+    }
+
+    /// Whether this fall has to wait. May begin a canary round: see [`Guard::canaries`] afterwards. A held fall comes back from
+    /// [`Guard::release_batch`], unless the instance was reached meanwhile.
+    pub fn holds(&mut self, fall: &Fall<'_>, now: UnixMs) -> bool {
+        if !fall.reason.could_be_ours() || now < self.blind_until || self.held.len() >= MAX_HELD {
+            return false;
+        }
+        if fall.started < self.recovered {
+            self.held.insert(fall.instance, How::Probe);
+            return true;
+        }
+        if matches!(self.phase, Phase::Clear) && !self.suspects(fall, now) {
+            return false;
+        }
+        self.held.insert(fall.instance, How::Commit);
+        true
+    }
+
+    /// Goes through what time and answers have decided, and says whether falls wait now.
+    pub fn judge(&mut self, now: UnixMs) -> GuardState {
+        match &self.phase {
+            Phase::Clear => {}
+            Phase::Asking { since, round } => match round.verdict(now) {
+                Some(true) => self.convict(*since, now),
+                Some(false) => self.acquit(now),
+                None => {}
+            },
+            Phase::Holding { since, .. } if now.since(*since) >= MAX_HOLD => {
+                self.blind_until = now.plus(BLIND);
+                self.let_go(How::Probe);
+            }
+            Phase::Holding { convicted, round, .. } => {
+                let from = (*convicted).max(before(now, WINDOW));
+                let sample = self.sample.tally(from);
+                if sample.is_enough() && !sample.mostly_lost() || round.verdict(now) == Some(false) {
+                    self.let_go(How::Probe);
+                    self.acquitted = Some(now);
+                    self.recovered = now;
+                } else if now.since(round.at) >= RECHECK {
+                    self.ask_again(now);
+                }
+            }
+        }
+        self.state()
+    }
+
+    /// Whether falls wait, as last judged.
+    pub fn state(&self) -> GuardState {
+        match self.phase {
+            Phase::Clear => GuardState::Clear,
+            Phase::Asking { since, .. } => GuardState::Asking { since },
+            Phase::Holding { since, .. } => GuardState::Holding { since, until: since.plus(MAX_HOLD) },
+        }
+    }
+
+    /// Canaries to probe at once; each is handed out once.
+    pub fn canaries(&mut self) -> Vec<InstanceId> {
+        std::mem::take(&mut self.ask)
+    }
+
+    /// Held falls to let go now, at most [`BATCH`] every [`BATCH_PAUSE`]; empty while falls wait.
+    pub fn release_batch(&mut self, now: UnixMs) -> Vec<Release> {
+        if !matches!(self.phase, Phase::Clear) || self.held.is_empty() || now < self.next_batch {
+            return Vec::new();
+        }
+        self.next_batch = now.plus(BATCH_PAUSE);
+        let batch = std::iter::from_fn(|| self.held.pop_first()).take(BATCH);
+        batch
+            .map(|(instance, how)| match how {
+                How::Commit => Release::Commit(instance),
+                How::Probe => Release::Probe(instance),
+            })
+            .collect()
+    }
+
+    /// When [`Guard::judge`] and [`Guard::release_batch`] should be called next, steady clock; none while there is nothing to do.
+    pub fn due(&self, now: UnixMs) -> Option<UnixMs> {
+        match self.phase {
+            Phase::Clear if self.held.is_empty() => None,
+            Phase::Clear => Some(self.next_batch.max(now)),
+            Phase::Asking { .. } | Phase::Holding { .. } => Some(now.plus(BATCH_PAUSE)),
+        }
+    }
+
+    /// How many falls are held or waiting to be let go.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Drops what is known of an instance that is gone or has another address now.
+    pub fn forget(&mut self, instance: InstanceId) {
+        self.held.remove(&instance);
+        self.ask.retain(|asked| *asked != instance);
+        self.sample.forget(instance);
+        if let Phase::Asking { round, .. } | Phase::Holding { round, .. } = &mut self.phase {
+            round.canaries.retain(|(entry, _)| entry.instance != instance);
+        }
+    }
+
+    fn place(&self, ns: u64, instance: InstanceId, address: Option<IpAddr>) -> Place {
+        match address {
+            Some(address) => Place::Address(address),
+            None => self.sample.last_place(ns, instance).unwrap_or(Place::Unresolved(instance)),
+        }
+    }
+
+    /// Whether the fall is one of too many, or too little is known; then canaries are asked.
+    fn suspects(&mut self, fall: &Fall<'_>, now: UnixMs) -> bool {
+        if self.acquitted.is_some_and(|at| at >= fall.failing_since && now.since(at) <= ACQUITTAL) {
+            return false;
+        }
+        let sample = self.sample.tally(fall.failing_since);
+        let lost = sample.mostly_lost();
+        if sample.is_enough() && !lost {
+            return false;
+        }
+        let most = if sample.is_enough() { MAX_CANARIES } else { FEW_CANARIES };
+        let own = self.place(self.hasher.hash_one(fall.namespace), fall.instance, fall.address);
+        let losses = self.sample.lost(fall.failing_since, own);
+        let mut shunned: HashSet<Place> = losses.iter().map(|e| e.place).collect();
+        shunned.insert(own);
+        let mut canaries = self.sample.reached(UnixMs(i64::MIN), &shunned, most);
+        fill(&mut canaries, losses);
+        if canaries.len() < MIN_CANARIES {
+            return false;
+        }
+        let round = self.round(canaries, now);
+        self.phase = Phase::Asking { since: now, round };
+        true
+    }
+
+    fn round(&mut self, canaries: Vec<Entry>, now: UnixMs) -> Round {
+        self.ask = canaries.iter().map(|entry| entry.instance).collect();
+        Round { at: now, canaries: canaries.into_iter().map(|entry| (entry, None)).collect() }
+    }
+
+    fn convict(&mut self, since: UnixMs, now: UnixMs) {
+        if let Phase::Asking { round, .. } = std::mem::replace(&mut self.phase, Phase::Clear) {
+            self.phase = Phase::Holding { since, convicted: now, round };
+        }
+    }
+
+    fn acquit(&mut self, now: UnixMs) {
+        self.acquitted = Some(now);
+        self.phase = Phase::Clear;
+        self.ask.clear();
+    }
+
+    fn let_go(&mut self, how: How) {
+        self.phase = Phase::Clear;
+        self.ask.clear();
+        self.held.values_mut().for_each(|was| *was = how);
+    }
+
+    /// Another round: what was reached since, or if that is little, the canaries of before with it.
+    fn ask_again(&mut self, now: UnixMs) {
+        let Phase::Holding { since, convicted, ref round } = self.phase else { return };
+        let before = round.canaries.iter().map(|(entry, _)| *entry).collect();
+        let mut canaries = self.sample.reached(convicted, &HashSet::new(), MAX_CANARIES);
+        fill(&mut canaries, before);
+        let round = self.round(canaries, now);
+        self.phase = Phase::Holding { since, convicted, round };
+    }
+}
+
+fn before(at: UnixMs, by: Duration) -> UnixMs {
+    UnixMs(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+}
