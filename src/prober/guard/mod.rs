@@ -28,7 +28,8 @@
 //! 3. [`Guard::canaries`], and probes each of these at once, ahead of everything else (joining a probe in flight), `scheduled: false`;
 //!
 //! and whenever [`Guard::due`] has come (each 100 ms will do while it is `Some`): [`Guard::judge`], [`Guard::canaries`], and
-//! [`Guard::release_batch`], doing as each [`Release`] says. An instance that is removed or changed is [`Guard::forget`]ten.
+//! [`Guard::release_batch`], doing as each [`Release`] says. An instance that is removed or changed is [`Guard::forget`]ten; ids that are no
+//! longer known are passed over.
 //!
 //! Memory: at most 2 × 256 observations (64 B) of each of 64 namespaces, 64 canaries, and 100,000 held instances (40 B); beyond that, falls
 //! are not held.

@@ -13,13 +13,13 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// `Some(true)`: most are lost; nobody asked says nothing. No answer is a loss once the time is over, and keeps the question open before.
+    /// `Some(true)`: most are lost. No answer is a loss once the time is over, and keeps the question open before.
     pub(super) fn verdict(&self, now: UnixMs) -> Option<bool> {
         let votes =
             self.canaries.iter().map(|(e, answer)| Vote { ns: e.ns, place: e.place, lost: *answer != Some(true) });
         let lost = tally(votes).mostly_lost();
         let over = now.since(self.at) >= ROUND || self.canaries.iter().all(|(_, answer)| answer.is_some());
-        (!self.canaries.is_empty() && (!lost || over)).then_some(lost)
+        (!lost || over).then_some(lost)
     }
 
     pub(super) fn answer(&mut self, instance: InstanceId, reached: bool) {

@@ -170,14 +170,11 @@ impl Guard {
         self.held.len()
     }
 
-    /// Drops what is known of an instance that is gone or has another address now.
+    /// Drops what is known of an instance that is gone or has another address now. A canary that goes before it answers is a lost one.
     pub fn forget(&mut self, instance: InstanceId) {
         self.held.remove(&instance);
         self.ask.retain(|asked| *asked != instance);
         self.sample.forget(instance);
-        if let Phase::Asking { round, .. } | Phase::Holding { round, .. } = &mut self.phase {
-            round.canaries.retain(|(entry, _)| entry.instance != instance);
-        }
     }
 
     fn place(&self, ns: u64, instance: InstanceId, address: Option<IpAddr>) -> Place {

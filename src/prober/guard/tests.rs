@@ -228,13 +228,16 @@ proptest! {
     /// Whatever happens, what is held comes back within the longest hold, and memory is bounded.
     #[test]
     fn nothing_is_held_for_long(
-        events in proptest::collection::vec((0u32..60, 0usize..4, 0i64..400), 1..600),
+        events in proptest::collection::vec((0u32..60, 0usize..5, 0i64..400), 1..600),
     ) {
         let mut guard = Guard::default();
         let (mut now, mut held_since) = (0, None);
         for (n, what, wait) in events {
             now += wait;
-            let seen = [Seen::Reached, Seen::Lost, Seen::Lost, Seen::Nothing][what];
+            let seen = [Seen::Reached, Seen::Lost, Seen::Lost, Seen::Nothing, Seen::Nothing][what];
+            if what == 4 {
+                guard.forget(InstanceId(n.into()));
+            }
             guard.observe(&observation(n, seen, now));
             if seen == Seen::Lost && guard.holds(&fall(n, now - 1000, now - 5), at(now)) {
                 held_since.get_or_insert(now);
