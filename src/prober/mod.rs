@@ -1,13 +1,35 @@
 //! Proof: how one instance is probed, and when.
 
+mod ask;
+mod budget;
+mod commits;
 pub mod dial;
+mod engine;
 pub mod evidence;
+mod follow;
 mod grpc;
 pub mod guard;
 mod http;
+mod judge;
+mod on_demand;
 pub mod policy;
+mod ready;
 pub mod resolve;
+mod rows;
+mod schedule;
+mod slots;
+mod status;
+mod tally;
 mod tcp;
 mod tls;
+mod track;
 mod trust;
+mod turn;
 mod wire;
+mod worker;
+mod write;
+
+pub use engine::{Prober, ProberError, ProberSettings};
+pub use on_demand::ProberHandle;
+pub use slots::raise_descriptor_limit;
+pub use status::{ProberReport, ProberStatus};

@@ -1,0 +1,136 @@
+//! Probing out of turn: requests, and what the mass-failure guard wants to know.
+
+use std::sync::Arc;
+
+use super::engine::Prober;
+use super::guard::{GuardState, Release};
+use super::on_demand::{CheckNow, refuse, unchecked};
+use super::policy::budget_key;
+use super::track::{Place, Tracked};
+use crate::catalog::Entry;
+use crate::model::ports::CheckNowError;
+use crate::model::service::InstanceId;
+use crate::model::time::{Now, UnixMs};
+
+impl Prober {
+    /// Probes every instance of a service now; those under way are joined.
+    pub(super) fn check_now(&mut self, command: CheckNow) {
+        let found = self.catalog.read().by_id(&command.service).cloned();
+        let result = match found {
+            None => Err(CheckNowError::NotFound),
+            Some(_) if !self.leadership.leads() => Err(CheckNowError::Unavailable),
+            Some(_) if !self.tickets.room() => Err(refuse(&self.metrics)),
+            Some(entry) => {
+                // The feed may be a moment behind what the caller has seen.
+                self.follow(std::slice::from_ref(&entry));
+                self.within_budget(&entry).map(|()| entry)
+            }
+        };
+        match result {
+            Ok(entry) => self.open_ticket(command, &entry),
+            // Whoever asked may have gone.
+            Err(error) => drop(command.reply.send(Err(error))),
+        }
+    }
+
+    fn within_budget(&self, entry: &Entry) -> Result<(), CheckNowError> {
+        let now = self.clock.now().steady;
+        let tracked = entry.service().instances.iter().filter_map(|i| self.tracked.get(&i.id));
+        let room = tracked.map(|t| self.room_at(t, now)).max().unwrap_or(now);
+        if room <= now {
+            return Ok(());
+        }
+        let retry_after_seconds = u64::try_from(room.since(now).as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+        Err(CheckNowError::OverBudget { retry_after_seconds })
+    }
+
+    /// When the instance's address could be probed, as far as it is known.
+    fn room_at(&self, tracked: &Tracked, now: UnixMs) -> UnixMs {
+        match (&tracked.place, &tracked.last) {
+            (Place::Running(..), _) => now,
+            (Place::Delayed(key), _) => self.tools.budget.room_at(*key, now),
+            (_, Some(last)) => last.address.map_or(now, |at| self.tools.budget.room_at(budget_key(at.ip()), now)),
+            (_, None) => now,
+        }
+    }
+
+    fn open_ticket(&mut self, command: CheckNow, entry: &Arc<Entry>) {
+        let instances = &entry.service().instances;
+        let ticket = self.tickets.open(command.reply, instances.len());
+        for (place, instance) in instances.iter().enumerate() {
+            match self.tracked.get_mut(&instance.id) {
+                Some(tracked) => {
+                    tracked.waiters.push((ticket, place));
+                    self.hasten(instance.id);
+                }
+                None => self.tickets.fill((ticket, place), Some(unchecked(&instance.name)), 0),
+            }
+        }
+    }
+
+    /// Puts an instance in line ahead of the others, unless it is under way or waits for its address.
+    fn hasten(&mut self, id: InstanceId) {
+        let waits = |t: &Tracked| matches!(t.place, Place::Idle | Place::Queued);
+        if self.tracked.get(&id).is_some_and(waits) {
+            self.queue(id);
+        }
+    }
+
+    /// Does what the guard asks for, and lets go what it kept back.
+    pub(super) fn drive_guard(&mut self, now: Now) {
+        for id in self.guard.canaries() {
+            self.ask(id);
+        }
+        if self.guard_at.is_some_and(|at| at <= now.steady) {
+            let before = self.guard.state();
+            let state = self.guard.judge(now.steady);
+            for id in self.guard.canaries() {
+                self.ask(id);
+            }
+            for release in self.guard.release_batch(now.steady) {
+                match release {
+                    Release::Commit(id) => self.release(id, now),
+                    Release::Probe(id) => self.ask(id),
+                }
+            }
+            self.say_guard(before, state);
+            self.guard_at = self.guard.due(now.steady);
+        } else if self.guard_at.is_none() {
+            self.guard_at = self.guard.due(now.steady);
+        }
+    }
+
+    fn ask(&mut self, id: InstanceId) {
+        if let Some(tracked) = self.tracked.get_mut(&id) {
+            tracked.asked = true;
+            self.hasten(id);
+        }
+    }
+
+    fn say_guard(&mut self, before: GuardState, state: GuardState) {
+        let holding = matches!(state, GuardState::Holding { .. });
+        let held_before = matches!(before, GuardState::Holding { .. });
+        let held = self.guard.held();
+        if holding && !held_before {
+            tracing::warn!(
+                held,
+                "most of what is probed seems lost at once; changes to unhealthy are held until others have been asked"
+            );
+        } else if held_before && !holding {
+            tracing::warn!(held, "the mass-failure guard ended its hold");
+        }
+        let text = match state {
+            GuardState::Clear if held == 0 => String::new(),
+            GuardState::Clear => format!("letting {held} held changes go"),
+            GuardState::Asking { .. } => "asking others whether the network is at fault".to_owned(),
+            GuardState::Holding { until, .. } => {
+                format!("holds {held} changes to unhealthy until {until} at the latest")
+            }
+        };
+        if **self.status.guard.load() != text {
+            self.status.guard.store(Arc::new(text));
+        }
+        self.status.guard_holding.store(holding, std::sync::atomic::Ordering::Relaxed);
+        self.tally.holding(holding);
+    }
+}

@@ -1,0 +1,229 @@
+//! The engine: one task that knows every instance, decides who is probed when, and what the outcomes mean.
+//!
+//! It waits for what comes next (the feed, probes that ended, requests, the store's answers, the next due moment), takes it in, and then
+//! has one turn: what is due is queued, what may start is started, what changed is handed to the store. Probes are tasks of their own,
+//! so that every core serves them; nothing else but this task touches the state.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::budget::{Budget, Limits};
+use super::commits::Commits;
+use super::dial::Dialer;
+use super::guard::Guard;
+use super::on_demand::{CheckNow, ProberHandle, Tickets};
+use super::ready::Ready;
+use super::rows::Rows;
+use super::schedule::Schedule;
+use super::slots::{Slots, fitting, raise_descriptor_limit};
+use super::status::ProberStatus;
+use super::tally::Tally;
+use super::track::Tracked;
+use super::worker::{Done, Tools};
+use crate::catalog::{Batch, Catalog, FeedError};
+use crate::model::ports::{Leadership, WriteError};
+use crate::model::probe::ProbeRow;
+use crate::model::service::InstanceId;
+use crate::model::time::{Clock, UnixMs};
+use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
+
+/// Longest sleep: a clock that is moved by hand is noticed within it.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+/// Ended probes taken in before the next turn.
+const DRAIN: usize = 512;
+
+/// How the prober works.
+#[derive(Debug, Clone)]
+pub struct ProberSettings {
+    /// Most probes under way at once, ≥ 1; fewer where the machine gives fewer file descriptors.
+    pub concurrency: usize,
+    /// Most probes a second to one address, ≥ 1.
+    pub per_address: u32,
+    /// Whether loopback addresses have no budget; `true` but in tests.
+    pub loopback_exempt: bool,
+    /// Time between probes where a check names none.
+    pub default_interval: Duration,
+}
+
+impl Default for ProberSettings {
+    fn default() -> Self {
+        Self { concurrency: 1024, per_address: 20, loopback_exempt: true, default_interval: Duration::from_secs(30) }
+    }
+}
+
+/// Why the prober ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ProberError {
+    /// The catalog is gone.
+    #[error("the catalog's feed ended; the prober cannot go on without it")]
+    FeedEnded,
+}
+
+/// A task of the store that ended.
+#[derive(Debug)]
+pub(super) enum Stored {
+    Changes(Result<Vec<bool>, WriteError>),
+    Rows(Vec<InstanceId>, Result<(), WriteError>),
+}
+
+/// The prober. [`Prober::run`] it.
+pub struct Prober {
+    pub(super) settings: ProberSettings,
+    pub(super) store: Store,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) leadership: Arc<dyn Leadership>,
+    pub(super) clock: Clock,
+    pub(super) tools: Arc<Tools>,
+    pub(super) slots: Arc<Slots>,
+    pub(super) restored: HashMap<InstanceId, ProbeRow>,
+    pub(super) tracked: HashMap<InstanceId, Tracked>,
+    pub(super) services: HashMap<Uuid, Vec<InstanceId>>,
+    pub(super) schedule: Schedule,
+    pub(super) silence: Schedule,
+    pub(super) ready: Ready,
+    pub(super) queued: usize,
+    pub(super) delayed: usize,
+    pub(super) addresses: BinaryHeap<Reverse<(UnixMs, IpAddr)>>,
+    pub(super) waking: HashSet<IpAddr>,
+    pub(super) probes: JoinSet<Done>,
+    pub(super) writes: JoinSet<Stored>,
+    pub(super) commits: Commits,
+    pub(super) rows: Rows,
+    pub(super) tickets: Tickets,
+    pub(super) guard: Guard,
+    /// When to tidy up next, steady clock.
+    pub(super) tidy_at: UnixMs,
+    /// When the guard is to be driven again, steady clock.
+    pub(super) guard_at: Option<UnixMs>,
+    commands: mpsc::Receiver<CheckNow>,
+    pub(super) tally: Tally,
+    pub(super) metrics: Metrics,
+    pub(super) status: Arc<ProberStatus>,
+}
+
+/// What the engine woke up for.
+enum Woken {
+    Stop,
+    Feed(Result<Arc<Batch>, FeedError>),
+    Probe(Result<Done, tokio::task::JoinError>),
+    Stored(Result<Stored, tokio::task::JoinError>),
+    Asked(CheckNow),
+    Time,
+}
+
+impl Prober {
+    /// Sets everything up; nothing is probed before [`Prober::run`]. `restored` is what the store knew of earlier probing. Raises the
+    /// process's soft limit of open files to the hard one.
+    pub fn new(
+        settings: ProberSettings,
+        dialer: Dialer,
+        store: Store,
+        restored: HashMap<InstanceId, ProbeRow>,
+        leadership: Arc<dyn Leadership>,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> (Self, ProberHandle) {
+        let slots = Slots::new(fitting(settings.concurrency, raise_descriptor_limit()));
+        let limits = Limits { per_second: settings.per_address, loopback_exempt: settings.loopback_exempt };
+        let tools = Tools { dialer, budget: Budget::new(limits), clock: clock.clone() };
+        let status = Arc::new(ProberStatus::default());
+        status.slots.store(slots.all(), Ordering::Relaxed);
+        let (handle, commands) = ProberHandle::new(Arc::clone(&status), metrics.clone());
+        let prober = Self {
+            settings,
+            catalog: Arc::clone(store.catalog()),
+            store,
+            leadership,
+            tools: Arc::new(tools),
+            slots,
+            restored,
+            tracked: HashMap::new(),
+            services: HashMap::new(),
+            schedule: Schedule::default(),
+            silence: Schedule::default(),
+            ready: Ready::default(),
+            queued: 0,
+            delayed: 0,
+            addresses: BinaryHeap::new(),
+            waking: HashSet::new(),
+            probes: JoinSet::new(),
+            writes: JoinSet::new(),
+            commits: Commits::default(),
+            rows: Rows::default(),
+            guard: Guard::default(),
+            guard_at: None,
+            tidy_at: UnixMs(i64::MIN),
+            tickets: Tickets::default(),
+            commands,
+            tally: Tally::new(metrics.clone()),
+            metrics,
+            status,
+            clock,
+        };
+        (prober, handle)
+    }
+
+    /// Probes until `shutdown`; then cancels what is under way without counting it, stores what it knows, and returns within 2 s.
+    ///
+    /// # Errors
+    /// [`ProberError`].
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), ProberError> {
+        let mut feed = self.resubscribe();
+        let sleep = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(sleep);
+        loop {
+            self.turn();
+            sleep.as_mut().reset(self.wake_at());
+            let woken = tokio::select! {
+                () = shutdown.cancelled() => Woken::Stop,
+                batch = feed.next() => Woken::Feed(batch),
+                Some(done) = self.probes.join_next() => Woken::Probe(done),
+                Some(stored) = self.writes.join_next() => Woken::Stored(stored),
+                Some(command) = self.commands.recv() => Woken::Asked(command),
+                () = &mut sleep => Woken::Time,
+            };
+            match woken {
+                Woken::Stop => break,
+                Woken::Feed(Ok(batch)) => self.follow_batch(&batch),
+                Woken::Feed(Err(FeedError::Lagged)) => feed = self.resubscribe(),
+                Woken::Feed(Err(FeedError::Ended)) => return Err(ProberError::FeedEnded),
+                Woken::Probe(done) => self.take_ended(done),
+                Woken::Stored(stored) => self.take_stored(stored),
+                Woken::Asked(command) => self.check_now(command),
+                Woken::Time => {}
+            }
+        }
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Takes in one probe that ended, and those that ended with it.
+    fn take_ended(&mut self, first: Result<Done, tokio::task::JoinError>) {
+        let now = self.clock.now();
+        self.ended(first, now);
+        for _ in 1..DRAIN {
+            let Some(next) = self.probes.try_join_next() else { return };
+            self.ended(next, now);
+        }
+    }
+
+    /// When there is something to do although nothing happened.
+    fn wake_at(&self) -> tokio::time::Instant {
+        let now = self.clock.now().steady;
+        let address = self.addresses.peek().map(|Reverse((at, _))| *at);
+        let commit = self.commits.next();
+        let next = [self.next_start(), self.silence.next(), address, commit, self.guard_at, self.rows.next()];
+        let wait = next.into_iter().flatten().min().map_or(LONGEST_SLEEP, |at| at.since(now).min(LONGEST_SLEEP));
+        tokio::time::Instant::now() + wait
+    }
+}

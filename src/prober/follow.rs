@@ -1,0 +1,148 @@
+//! Following the catalog: which instances there are, and what of them changed.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::engine::Prober;
+use super::schedule;
+use super::track::{Place, Tracked};
+use crate::catalog::{Batch, Entry, Feed};
+use crate::model::check::Plan;
+use crate::model::service::{Instance, InstanceId};
+use crate::model::time::{Now, UnixMs};
+
+impl Prober {
+    /// Takes a snapshot, makes what is tracked the same, and continues from there.
+    pub(super) fn resubscribe(&mut self) -> Feed {
+        let (snapshot, feed) = self.catalog.subscribe();
+        let entries: Vec<_> = snapshot.newest_first(None).cloned().collect();
+        let there: HashSet<Uuid> = entries.iter().map(|entry| entry.service().id).collect();
+        let gone: Vec<Uuid> = self.services.keys().filter(|id| !there.contains(*id)).copied().collect();
+        for service in gone {
+            self.forget_service(&service);
+        }
+        self.follow(&entries);
+        // Rows of instances that are no more.
+        self.restored.clear();
+        feed
+    }
+
+    /// Takes in one commit.
+    pub(super) fn follow_batch(&mut self, batch: &Batch) {
+        for (_, service) in &batch.removed {
+            self.forget_service(service);
+        }
+        self.follow(&batch.upserts);
+    }
+
+    /// Takes in services that are new or differ; whatever has to be probed at once is spread, if it is a storm.
+    pub(super) fn follow(&mut self, entries: &[Arc<Entry>]) {
+        let now = self.clock.now();
+        let mut storm = Vec::new();
+        for entry in entries {
+            self.follow_service(entry, now, &mut storm);
+        }
+        for (place, id) in storm.iter().enumerate() {
+            let due = now.steady.plus(schedule::spread(place, storm.len()));
+            self.set_due(*id, due);
+        }
+    }
+
+    fn follow_service(&mut self, entry: &Entry, now: Now, storm: &mut Vec<InstanceId>) {
+        let service = entry.service();
+        let mut ids = Vec::with_capacity(service.instances.len());
+        for instance in &service.instances {
+            if self.follow_instance(entry, instance, now, storm) {
+                ids.push(instance.id);
+            }
+        }
+        let before = self.services.insert(service.id, ids.clone()).unwrap_or_default();
+        for id in before.into_iter().filter(|id| !ids.contains(id)) {
+            self.forget(id);
+        }
+        if ids.is_empty() {
+            self.services.remove(&service.id);
+        }
+    }
+
+    /// Whether the instance is tracked from now on.
+    fn follow_instance(&mut self, entry: &Entry, instance: &Instance, now: Now, storm: &mut Vec<InstanceId>) -> bool {
+        if let Some(tracked) = self.tracked.get_mut(&instance.id)
+            && tracked.generation >= instance.generation
+        {
+            tracked.last_check = entry.last_check().clone();
+            return true;
+        }
+        let waiters = self.take_waiters(instance.id);
+        let Plan::Probe(target, timing) = instance.spec.plan(self.settings.default_interval) else {
+            self.forget(instance.id);
+            self.leave(waiters);
+            return false;
+        };
+        let row = self.restored.remove(&instance.id).filter(|row| row.generation == instance.generation);
+        let mut tracked = Tracked::new(entry.service(), instance, (target, timing), row, now);
+        tracked.last_check = entry.last_check().clone();
+        tracked.waiters = waiters;
+        let due = tracked.due;
+        self.forget(instance.id);
+        self.tracked.insert(instance.id, tracked);
+        self.watch_silence(instance.id);
+        if due > now.steady {
+            self.set_due(instance.id, due);
+        } else {
+            storm.push(instance.id);
+        }
+        true
+    }
+
+    fn forget_service(&mut self, service: &Uuid) {
+        for id in self.services.remove(service).unwrap_or_default() {
+            let waiters = self.take_waiters(id);
+            self.leave(waiters);
+            self.forget(id);
+        }
+    }
+
+    /// Stops probing an instance; a probe under way is cut short and counts for nothing.
+    pub(super) fn forget(&mut self, id: InstanceId) {
+        let Some(tracked) = self.tracked.remove(&id) else { return };
+        self.guard.forget(id);
+        match tracked.place {
+            Place::Idle => {}
+            Place::Queued => self.queued -= 1,
+            Place::Delayed(_) => self.delayed -= 1,
+            Place::Running(task, _) => task.abort(),
+        }
+    }
+
+    fn take_waiters(&mut self, id: InstanceId) -> Vec<(u64, usize)> {
+        self.tracked.get_mut(&id).map(|tracked| std::mem::take(&mut tracked.waiters)).unwrap_or_default()
+    }
+
+    /// Their instance is gone or no longer probed.
+    fn leave(&mut self, waiters: Vec<(u64, usize)>) {
+        for waiter in waiters {
+            self.tickets.fill(waiter, None, 0);
+        }
+    }
+
+    /// Sets when an idle instance is probed next.
+    pub(super) fn set_due(&mut self, id: InstanceId, due: UnixMs) {
+        if let Some(tracked) = self.tracked.get_mut(&id) {
+            tracked.due = due;
+            self.schedule.push(due, id);
+        }
+    }
+
+    /// Looks at an instance again when it could have been silent for too long.
+    pub(super) fn watch_silence(&mut self, id: InstanceId) {
+        let Some(tracked) = self.tracked.get_mut(&id).filter(|tracked| tracked.watched.is_none()) else { return };
+        let at = tracked.state.unproven_at(&tracked.timing);
+        if at < UnixMs(i64::MAX) {
+            tracked.watched = Some(at);
+            self.silence.push(at, id);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What outcomes mean: the state machine, the guard's word, and what of it goes to the store.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::task::JoinError;
+
+use super::budget::Delay;
+use super::engine::Prober;
+use super::guard::{Fall, Observation, Seen};
+use super::track::{Place, Tracked};
+use super::worker::{Done, Ended};
+use crate::model::health::{Event, Step, step};
+use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
+use crate::model::ports::CheckedNow;
+use crate::model::probe::HealthChange;
+use crate::model::service::InstanceId;
+use crate::model::time::{Now, UnixMs};
+
+impl Prober {
+    /// Takes in a probe's task that ended. One that was cut short counts for nothing: its instance is gone or changed.
+    pub(super) fn ended(&mut self, joined: Result<Done, JoinError>, now: Now) {
+        match joined {
+            Ok(done) => self.done(done, now),
+            Err(error) if error.is_panic() => self.panicked(&error, now),
+            Err(_) => {}
+        }
+    }
+
+    fn done(&mut self, done: Done, now: Now) {
+        let Some(tracked) = self.tracked.get_mut(&done.instance) else { return };
+        if tracked.generation != done.generation || !matches!(tracked.place, Place::Running(..)) {
+            return;
+        }
+        let Place::Running(_, started) = std::mem::replace(&mut tracked.place, Place::Idle) else { return };
+        match done.ended {
+            Ended::Probed(outcome) => self.judge(done.instance, outcome, started, now),
+            Ended::Delayed(delay) => self.delay(done.instance, delay, done.waited),
+        }
+    }
+
+    /// A bug of ours must not end the prober, nor make a target look down.
+    fn panicked(&mut self, error: &JoinError, now: Now) {
+        let ours = |t: &&Tracked| matches!(&t.place, Place::Running(task, _) if task.id() == error.id());
+        let Some((id, started)) = self.tracked.values().find(ours).map(|t| (t.id, started_at(t, now))) else { return };
+        if let Some(tracked) = self.tracked.get_mut(&id) {
+            tracing::error!(service = %tracked.key, instance = %tracked.name, "a probe broke inside Portolan: {error}");
+            tracked.place = Place::Idle;
+        }
+        self.judge(id, broken(now), started, now);
+    }
+
+    /// The address's budget is spent: the instance waits in its queue, without a slot.
+    fn delay(&mut self, id: InstanceId, delay: Delay, waited: Option<IpAddr>) {
+        let Some(tracked) = self.tracked.get_mut(&id) else { return };
+        tracked.place = Place::Delayed(delay.key);
+        self.delayed += 1;
+        if waited.is_none() {
+            self.tally.delayed();
+        }
+        self.tools.budget.wait(delay.key, id, waited == Some(delay.key));
+        self.wake_address(delay.key, delay.until);
+    }
+
+    fn judge(&mut self, id: InstanceId, outcome: Outcome, started: UnixMs, now: Now) {
+        let Some(tracked) = self.tracked.get_mut(&id) else { return };
+        self.tally.probe(tracked.target.kind(), &outcome);
+        let scheduled = !tracked.confirming && !tracked.class().urgent;
+        let waiters = std::mem::take(&mut tracked.waiters);
+        tracked.asked = false;
+        let was_healthy = tracked.state.health() == Health::Healthy;
+        let outcome = tracked.note(outcome);
+        self.guard.observe(&Observation {
+            instance: id,
+            namespace: tracked.key.namespace(),
+            address: outcome.address.map(|address| address.ip()),
+            was_healthy,
+            scheduled,
+            seen: Seen::from(&*outcome),
+            at: now.steady,
+        });
+        let event = if waiters.is_empty() { Event::Probe(&outcome) } else { Event::OnDemand(&outcome) };
+        let mut step = step(&tracked.state, &tracked.timing, event, now);
+        // Who asks for a verdict now gets it; the guard keeps back only what Portolan would say by itself.
+        if waiters.is_empty()
+            && step.is_fall()
+            && self.guard.holds(&fall(tracked, &outcome, &step, started), now.steady)
+        {
+            step = step.withheld(&tracked.state);
+        }
+        tracked.plan(step.next, started, now.steady);
+        self.schedule.push(tracked.due, id);
+        self.apply(id, step);
+        self.watch_silence(id);
+        self.fill(id, &waiters, &outcome);
+    }
+
+    fn fill(&mut self, id: InstanceId, waiters: &[(u64, usize)], outcome: &Arc<Outcome>) {
+        let Some(tracked) = self.tracked.get(&id).filter(|_| !waiters.is_empty()) else { return };
+        let held = tracked.state.held() && outcome.verdict == Verdict::Pass;
+        let part = CheckedNow { instance: tracked.name.clone(), outcome: Some(Outcome::clone(outcome)), held };
+        for waiter in waiters {
+            self.tickets.fill(*waiter, Some(part.clone()), tracked.newest_change);
+        }
+    }
+
+    /// Nothing conclusive for too long.
+    pub(super) fn silent(&mut self, id: InstanceId, now: Now) {
+        let Some(tracked) = self.tracked.get(&id) else { return };
+        let step = step(&tracked.state, &tracked.timing, Event::Silence, now);
+        self.apply(id, step);
+    }
+
+    /// A fall that the guard kept back may happen.
+    pub(super) fn release(&mut self, id: InstanceId, now: Now) {
+        let Some(tracked) = self.tracked.get(&id) else { return };
+        let Some(last) = tracked.last.clone() else { return };
+        let step = step(&tracked.state, &tracked.timing, Event::Release(&last), now);
+        self.apply(id, step);
+    }
+
+    /// Takes over a step's state; what readers notice goes to the store.
+    fn apply(&mut self, id: InstanceId, step: Step) {
+        let Some(tracked) = self.tracked.get_mut(&id) else { return };
+        tracked.state = step.state;
+        if !tracked.dirty {
+            tracked.dirty = true;
+            self.rows.push(id);
+        }
+        if step.transition.is_none() && !step.reason_changed {
+            return;
+        }
+        if let Some(transition) = &step.transition {
+            say(tracked, transition);
+            self.tally.transition(transition);
+        }
+        tracked.newest_change = self.commits.push(HealthChange {
+            instance: id,
+            generation: tracked.generation,
+            health: tracked.state.health(),
+            reason: tracked.state.reason(),
+            since: tracked.state.since(),
+            transition: step.transition,
+            state: tracked.state.clone(),
+        });
+    }
+}
+
+fn started_at(tracked: &Tracked, now: Now) -> UnixMs {
+    match tracked.place {
+        Place::Running(_, started) => started,
+        _ => now.steady,
+    }
+}
+
+fn fall<'a>(tracked: &'a Tracked, outcome: &Outcome, step: &Step, started: UnixMs) -> Fall<'a> {
+    Fall {
+        instance: tracked.id,
+        namespace: tracked.key.namespace(),
+        address: outcome.address.map(|address| address.ip()),
+        reason: outcome.reason,
+        failing_since: step.state.streak_since(),
+        started,
+    }
+}
+
+fn say(tracked: &Tracked, transition: &Transition) {
+    let Transition { from, to, reason, message, .. } = transition;
+    tracing::info!(service = %tracked.key, instance = %tracked.name, %from, %to, %reason, "{message}");
+}
+
+fn broken(now: Now) -> Outcome {
+    Outcome {
+        verdict: Verdict::Inconclusive,
+        reason: Reason::Cancelled,
+        stage: Stage::Resolve,
+        at: now.wall,
+        address: None,
+        code: None,
+        message: "the probe broke inside Portolan; see its log".to_owned(),
+        timings: Timings::default(),
+    }
+}

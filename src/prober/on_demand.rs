@@ -1,0 +1,155 @@
+//! Checks on request: the handle that others hold, and the tickets of those who wait.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::status::ProberStatus;
+use crate::model::name::InstanceName;
+use crate::model::ports::{CheckNowError, CheckedNow, OnDemand};
+use crate::telemetry::metrics::Metrics;
+
+/// Requests that may wait for the prober to take them.
+const QUEUE: usize = 256;
+/// Requests whose probes may be under way.
+pub(super) const OPEN: usize = 1024;
+
+pub(super) type Reply = oneshot::Sender<Result<Vec<CheckedNow>, CheckNowError>>;
+
+/// A request to probe a service now.
+#[derive(Debug)]
+pub(super) struct CheckNow {
+    pub(super) service: Uuid,
+    pub(super) reply: Reply,
+}
+
+/// What the rest of the program holds of the prober.
+#[derive(Debug, Clone)]
+pub struct ProberHandle {
+    commands: mpsc::Sender<CheckNow>,
+    status: Arc<ProberStatus>,
+    metrics: Metrics,
+}
+
+impl ProberHandle {
+    pub(super) fn new(status: Arc<ProberStatus>, metrics: Metrics) -> (Self, mpsc::Receiver<CheckNow>) {
+        let (commands, receiver) = mpsc::channel(QUEUE);
+        (Self { commands, status, metrics }, receiver)
+    }
+
+    /// What the prober tells about itself.
+    pub fn status(&self) -> &Arc<ProberStatus> {
+        &self.status
+    }
+}
+
+impl OnDemand for ProberHandle {
+    fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.commands.try_send(CheckNow { service, reply });
+        let metrics = self.metrics.clone();
+        Box::pin(async move {
+            match sent {
+                // The prober drops the reply when it stops.
+                Ok(()) => answer.await.unwrap_or(Err(CheckNowError::Unavailable)),
+                Err(TrySendError::Full(_)) => Err(refuse(&metrics)),
+                Err(TrySendError::Closed(_)) => Err(CheckNowError::Unavailable),
+            }
+        })
+    }
+}
+
+/// Too many requests at once.
+pub(super) fn refuse(metrics: &Metrics) -> CheckNowError {
+    metrics.reject("check_queue_full");
+    CheckNowError::OverBudget { retry_after_seconds: 1 }
+}
+
+#[derive(Debug)]
+struct Ticket {
+    reply: Reply,
+    parts: Vec<Option<CheckedNow>>,
+    open: usize,
+    /// The newest change that its probes brought about.
+    change: u64,
+}
+
+/// Requests whose probes are under way, or whose changes are on their way to the store.
+#[derive(Debug, Default)]
+pub(super) struct Tickets {
+    next: u64,
+    open: HashMap<u64, Ticket>,
+    complete: Vec<u64>,
+}
+
+impl Tickets {
+    /// How many are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether one more may be opened.
+    pub(super) fn room(&self) -> bool {
+        self.open.len() < OPEN
+    }
+
+    /// Opens a ticket with this many parts.
+    pub(super) fn open(&mut self, reply: Reply, parts: usize) -> u64 {
+        self.next += 1;
+        let ticket = Ticket { reply, parts: vec![None; parts], open: parts, change: 0 };
+        self.open.insert(self.next, ticket);
+        self.next
+    }
+
+    /// Fills one part, which `change` has to be committed for; none where its instance is gone.
+    pub(super) fn fill(&mut self, (id, place): (u64, usize), part: Option<CheckedNow>, change: u64) {
+        let Some(ticket) = self.open.get_mut(&id) else { return };
+        if let Some(slot) = ticket.parts.get_mut(place) {
+            *slot = part;
+        }
+        ticket.change = ticket.change.max(change);
+        ticket.open = ticket.open.saturating_sub(1);
+        if ticket.open == 0 {
+            self.complete.push(id);
+        }
+    }
+
+    /// Ends a ticket with an error.
+    pub(super) fn fail(&mut self, id: u64, error: CheckNowError) {
+        if let Some(ticket) = self.open.remove(&id) {
+            // Whoever asked may have gone.
+            let _ = ticket.reply.send(Err(error));
+        }
+    }
+
+    /// Answers those that are complete and whose changes are committed.
+    pub(super) fn answer(&mut self, committed: u64) {
+        let open = &mut self.open;
+        self.complete.retain(|id| {
+            let ready = open.get(id).is_none_or(|ticket| ticket.change <= committed);
+            if let Some(ticket) = ready.then(|| open.remove(id)).flatten() {
+                let parts: Vec<_> = ticket.parts.into_iter().flatten().collect();
+                let answer = if parts.is_empty() { Err(CheckNowError::NotFound) } else { Ok(parts) };
+                let _ = ticket.reply.send(answer);
+            }
+            !ready
+        });
+    }
+
+    /// Ends those that are complete but whose changes the store refused.
+    pub(super) fn give_up(&mut self, committed: u64) {
+        self.answer(committed);
+        for id in std::mem::take(&mut self.complete) {
+            self.fail(id, CheckNowError::Unavailable);
+        }
+    }
+}
+
+/// What a part of a ticket says of an instance that has no check.
+pub(super) fn unchecked(instance: &InstanceName) -> CheckedNow {
+    CheckedNow { instance: instance.clone(), outcome: None, held: false }
+}

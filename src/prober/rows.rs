@@ -1,0 +1,105 @@
+//! Probe rows on their way to the store: coalesced, off the probe path, a bounded number at a time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::model::service::InstanceId;
+use crate::model::time::UnixMs;
+
+/// Time between rounds.
+const ROUND: Duration = Duration::from_secs(2);
+/// Rows of one round at most; the rest waits for the next one, those that have waited longest go first.
+const PER_ROUND: usize = 4096;
+/// Rows handed over at once, so that registrations find their place in between.
+const CHUNK: usize = 256;
+
+/// Instances whose stored row is older than what is known. Each is in here at most once, which its owner sees to.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    dirty: VecDeque<InstanceId>,
+    next_round: UnixMs,
+    left: usize,
+    under_way: bool,
+    failing: bool,
+}
+
+impl Rows {
+    /// Adds one.
+    pub(super) fn push(&mut self, instance: InstanceId) {
+        self.dirty.push_back(instance);
+    }
+
+    /// When [`Rows::take`] may have some; none while some are under way or none wait.
+    pub(super) fn next(&self) -> Option<UnixMs> {
+        match (self.under_way, self.left) {
+            (true, _) => None,
+            (false, 0) => (!self.dirty.is_empty()).then_some(self.next_round),
+            (false, _) => Some(UnixMs(i64::MIN)),
+        }
+    }
+
+    /// Those to store now. They are under way until [`Rows::done`].
+    pub(super) fn take(&mut self, now: UnixMs) -> Vec<InstanceId> {
+        if self.under_way {
+            return Vec::new();
+        }
+        if self.left == 0 && now >= self.next_round {
+            self.next_round = now.plus(ROUND);
+            self.left = self.dirty.len().min(PER_ROUND);
+        }
+        let count = self.left.min(CHUNK).min(self.dirty.len());
+        self.left = self.left.min(self.dirty.len()) - count;
+        self.under_way = count > 0;
+        self.dirty.drain(..count).collect()
+    }
+
+    /// The ones under way are stored, or not. Returns whether a failure is the first since a success.
+    pub(super) fn done(&mut self, stored: bool) -> bool {
+        self.under_way = false;
+        let first = !stored && !self.failing;
+        self.failing = !stored;
+        if !stored {
+            // The rest of the round would fail alike.
+            self.left = 0;
+        }
+        first
+    }
+
+    /// Lets everything go at once, for the end.
+    pub(super) fn hurry(&mut self) {
+        self.left = self.dirty.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_bounded_and_the_oldest_go_first() {
+        let mut rows = Rows::default();
+        (0..5000).for_each(|n| rows.push(InstanceId(n)));
+        let mut taken = Vec::new();
+        while rows.next().is_some_and(|at| at <= UnixMs(0)) {
+            let chunk = rows.take(UnixMs(0));
+            assert!(chunk.len() <= CHUNK && rows.take(UnixMs(0)).is_empty(), "one chunk at a time");
+            taken.extend(chunk);
+            rows.done(true);
+        }
+        assert_eq!(taken, (0..4096).map(InstanceId).collect::<Vec<_>>());
+        assert_eq!(rows.next(), Some(UnixMs(2000)));
+        assert_eq!(rows.take(UnixMs(2000)).len(), 256);
+    }
+
+    #[test]
+    fn a_failure_waits_for_the_next_round() {
+        let mut rows = Rows::default();
+        rows.push(InstanceId(1));
+        assert_eq!(rows.take(UnixMs(0)).len(), 1);
+        assert!(rows.done(false), "said once");
+        rows.push(InstanceId(1));
+        assert!(rows.take(UnixMs(1999)).is_empty());
+        assert_eq!(rows.take(UnixMs(2000)).len(), 1);
+        assert!(!rows.done(false));
+    }
+}

@@ -1,0 +1,84 @@
+//! One probe as a task of its own: pin, spend the address's budget, probe.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::budget::{Budget, Delay};
+use super::dial::Dialer;
+use super::slots::Slot;
+use crate::model::check::Target;
+use crate::model::outcome::Outcome;
+use crate::model::service::InstanceId;
+use crate::model::time::Clock;
+
+/// What every probe needs.
+#[derive(Debug)]
+pub(super) struct Tools {
+    /// Does the I/O.
+    pub(super) dialer: Dialer,
+    /// What addresses may be asked for.
+    pub(super) budget: Arc<Budget>,
+    /// The time.
+    pub(super) clock: Clock,
+}
+
+/// One probe to make.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Whose.
+    pub(super) instance: InstanceId,
+    /// Its generation.
+    pub(super) generation: u64,
+    /// What to do.
+    pub(super) target: Arc<Target>,
+    /// How long it may take.
+    pub(super) timeout: Duration,
+    /// The address whose queue let it out, if it waited.
+    pub(super) waited: Option<IpAddr>,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// Whose.
+    pub(super) instance: InstanceId,
+    /// The generation that was probed.
+    pub(super) generation: u64,
+    /// As in its job.
+    pub(super) waited: Option<IpAddr>,
+    /// With what.
+    pub(super) ended: Ended,
+}
+
+/// What a job came to.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The probe was made.
+    Probed(Outcome),
+    /// The address's budget is spent; see [`Budget::spend`].
+    Delayed(Delay),
+}
+
+impl Job {
+    /// Makes the probe. The slot is free again when this ends or is dropped.
+    pub(super) async fn run(self, tools: Arc<Tools>, slot: Slot) -> Done {
+        let deadline = Instant::now() + self.timeout;
+        let ended = self.attempt(&tools, deadline).await;
+        drop(slot);
+        Done { instance: self.instance, generation: self.generation, waited: self.waited, ended }
+    }
+
+    async fn attempt(&self, tools: &Tools, deadline: Instant) -> Ended {
+        let pinned = match tools.dialer.pin(&self.target, deadline).await {
+            Ok(pinned) => pinned,
+            Err(outcome) => return Ended::Probed(outcome),
+        };
+        match tools.budget.spend(pinned.key(), self.waited, tools.clock.now().steady) {
+            Ok(_permit) => Ended::Probed(tools.dialer.probe(&self.target, &pinned, deadline).await),
+            Err(delay) => Ended::Delayed(delay),
+        }
+    }
+}

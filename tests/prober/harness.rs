@@ -1,0 +1,323 @@
+//! A running prober, and targets that do as they are told.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use portolan::catalog::{Catalog, Entry};
+use portolan::model::check::Check;
+use portolan::model::name::ServiceKey;
+use portolan::model::outcome::{Health, Reason};
+use portolan::model::ports::{AlwaysLeads, Caller, Registrar, Registration, Removal, ServiceRef};
+use portolan::model::service::{Instance, InstanceSpec, Owner};
+use portolan::model::time::Clock;
+use portolan::model::url::EndpointUrl;
+use portolan::prober::dial::{DialSettings, Dialer};
+use portolan::prober::policy::AddressPolicy;
+use portolan::prober::{Prober, ProberHandle, ProberSettings};
+use portolan::store::{HistoryEntry, HistoryQuery, Store, StoreSettings};
+use portolan::telemetry::metrics::Metrics;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// For what must happen sooner or later.
+pub(crate) const AMPLE: Duration = Duration::from_secs(30);
+
+/// Waits until `holds`, or fails with what it waited for.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < AMPLE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A store and a prober, running.
+pub(crate) struct Rig {
+    pub(crate) store: Store,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) prober: ProberHandle,
+    pub(crate) metrics: Metrics,
+    stop_prober: CancellationToken,
+    stop_store: CancellationToken,
+    tasks: JoinSet<()>,
+    folder: Option<tempfile::TempDir>,
+    settings: ProberSettings,
+}
+
+impl Rig {
+    pub(crate) fn start() -> Self {
+        Self::with(ProberSettings::default(), Clock::system())
+    }
+
+    pub(crate) fn with(settings: ProberSettings, clock: Clock) -> Self {
+        Self::in_folder(tempfile::tempdir().expect("a folder"), settings, clock)
+    }
+
+    fn in_folder(folder: tempfile::TempDir, settings: ProberSettings, clock: Clock) -> Self {
+        let metrics = Metrics::default();
+        let store_settings = StoreSettings {
+            path: folder.path().join("services.db"),
+            max_services: 0,
+            max_instances: 100_000,
+            history_days: 30,
+            history_rows: 10_000,
+            default_interval: settings.default_interval,
+        };
+        let opened = Store::open(store_settings, clock.clone(), metrics.clone()).expect("opens");
+        let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
+        let dialer = Dialer::new(DialSettings { policy, ..DialSettings::default() }).expect("a dialer");
+        let (prober, handle) = Prober::new(
+            settings.clone(),
+            dialer,
+            opened.store.clone(),
+            opened.probes,
+            Arc::new(AlwaysLeads),
+            clock,
+            metrics.clone(),
+        );
+        let (stop_prober, stop_store) = (CancellationToken::new(), CancellationToken::new());
+        let mut tasks = JoinSet::new();
+        let (prober_token, store_token) = (stop_prober.clone(), stop_store.clone());
+        tasks.spawn(async move { opened.writer.run(store_token).await.expect("the writer ends well") });
+        tasks.spawn(async move { prober.run(prober_token).await.expect("the prober ends well") });
+        Self {
+            store: opened.store,
+            catalog: opened.catalog,
+            prober: handle,
+            metrics,
+            stop_prober,
+            stop_store,
+            tasks,
+            folder: Some(folder),
+            settings,
+        }
+    }
+
+    /// Stops the prober, then the store; returns how long the prober took.
+    pub(crate) async fn stop(&mut self) -> Duration {
+        let started = Instant::now();
+        self.stop_prober.cancel();
+        self.tasks.join_next().await.expect("two tasks").expect("no panic");
+        let took = started.elapsed();
+        self.stop_store.cancel();
+        self.tasks.join_next().await.expect("one task").expect("no panic");
+        took
+    }
+
+    /// The same file, opened by another process's worth of parts.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.stop().await;
+        let (folder, settings) = (self.folder.take().expect("a folder"), self.settings.clone());
+        drop(self);
+        Self::in_folder(folder, settings, Clock::system())
+    }
+
+    /// Registers `namespace/service#instance`; namespace and instance may be left out.
+    pub(crate) async fn register(&self, place: &str, url: &str, check: Check) -> u64 {
+        let (namespace, service, instance) = split(place);
+        let spec = InstanceSpec {
+            base_url: EndpointUrl::base(url).expect("a base url"),
+            health_url: Some(EndpointUrl::health(url).expect("a health url")),
+            check,
+            version: String::new(),
+            description: String::new(),
+            metadata: BTreeMap::new(),
+            weight: 100,
+            zone: String::new(),
+        };
+        let registration = Registration {
+            namespace: namespace.parse().expect("a namespace"),
+            service: service.parse().expect("a name"),
+            instance: instance.parse().expect("an instance"),
+            spec,
+        };
+        self.store.register(registration, caller()).await.expect("registers").generation
+    }
+
+    /// The same registration with another weight.
+    pub(crate) async fn reweigh(&self, place: &str, weight: u16) {
+        let (namespace, service, instance) = split(place);
+        let spec = InstanceSpec { weight, ..InstanceSpec::clone(&self.instance(place).spec) };
+        let registration = Registration {
+            namespace: namespace.parse().expect("a namespace"),
+            service: service.parse().expect("a name"),
+            instance: instance.parse().expect("an instance"),
+            spec,
+        };
+        self.store.register(registration, caller()).await.expect("registers");
+    }
+
+    pub(crate) async fn deregister(&self, service: &str) {
+        let removal = Removal { service: self.at(service), instance: None, all: true, if_generation: None };
+        self.store.deregister(removal, caller()).await.expect("deregisters");
+    }
+
+    fn at(&self, service: &str) -> ServiceRef {
+        ServiceRef::Key(self.entry(service).service().key.clone())
+    }
+
+    pub(crate) fn entry(&self, service: &str) -> Arc<Entry> {
+        let (namespace, name, _) = split(service);
+        let key = ServiceKey::new(&namespace.parse().expect("a namespace"), &name.parse().expect("a name"));
+        self.catalog.snapshot().get(key.as_str()).unwrap_or_else(|| panic!("{key} is registered")).clone()
+    }
+
+    pub(crate) fn instance(&self, place: &str) -> Instance {
+        let (_, _, name) = split(place);
+        self.entry(place).service().instance(&name).expect("the instance").clone()
+    }
+
+    pub(crate) fn health(&self, place: &str) -> (Health, Reason) {
+        let instance = self.instance(place);
+        (instance.health, instance.reason)
+    }
+
+    pub(crate) async fn until_health(&self, place: &str, health: Health) {
+        until(&format!("{place} is {health}"), || self.health(place).0 == health).await;
+    }
+
+    /// Newest first.
+    pub(crate) async fn history(&self, service: &str) -> Vec<HistoryEntry> {
+        let query = HistoryQuery { service: self.at(service), instance: None, before: None, limit: 100 };
+        self.store.history(query).await.expect("history").entries
+    }
+
+    /// The value of a metric's line that starts with `series`, 0 where there is none.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics.render().expect("renders");
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+}
+
+fn caller() -> Caller {
+    Caller { owner: Owner::Anonymous, admin: false }
+}
+
+fn split(place: &str) -> (String, String, String) {
+    let (path, instance) = place.split_once('#').unwrap_or((place, "default"));
+    let (namespace, service) = path.split_once('/').unwrap_or(("default", path));
+    (namespace.to_owned(), service.to_owned(), instance.to_owned())
+}
+
+/// Probed every second, with a timeout of a second.
+pub(crate) fn every_second() -> Check {
+    Check { interval_seconds: Some(1), timeout_seconds: Some(1), ..Check::default() }
+}
+
+/// Probed so seldom that a test sees only what it asks for.
+pub(crate) fn seldom() -> Check {
+    Check { interval_seconds: Some(86_400), timeout_seconds: Some(60), ..Check::default() }
+}
+
+/// What a target does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Mode {
+    Ok,
+    Broken,
+    Hung,
+}
+
+/// An HTTP server on loopback that does as it is told.
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+    _tasks: JoinSet<()>,
+}
+
+struct Shared {
+    mode: AtomicU8,
+    hits: AtomicUsize,
+    open: AtomicUsize,
+    most_open: AtomicUsize,
+    times: Mutex<Vec<Instant>>,
+}
+
+impl Target {
+    pub(crate) async fn start(mode: Mode) -> Self {
+        Self::at("127.0.0.1", mode).await
+    }
+
+    pub(crate) async fn at(ip: &str, mode: Mode) -> Self {
+        Self::on(TcpListener::bind((ip, 0)).await.expect("a port"), mode)
+    }
+
+    pub(crate) fn on(listener: TcpListener, mode: Mode) -> Self {
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            mode: AtomicU8::new(mode as u8),
+            hits: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            most_open: AtomicUsize::new(0),
+            times: Mutex::default(),
+        });
+        let mut tasks = JoinSet::new();
+        let serving = Arc::clone(&shared);
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                while connections.try_join_next().is_some() {}
+                connections.spawn(serve(stream, Arc::clone(&serving)));
+            }
+        });
+        Self { address, shared, _tasks: tasks }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/health", self.address)
+    }
+
+    pub(crate) fn turn(&self, mode: Mode) {
+        self.shared.mode.store(mode as u8, Ordering::SeqCst);
+    }
+
+    /// Connections so far.
+    pub(crate) fn hits(&self) -> usize {
+        self.shared.hits.load(Ordering::SeqCst)
+    }
+
+    /// Connections open now.
+    pub(crate) fn open(&self) -> usize {
+        self.shared.open.load(Ordering::SeqCst)
+    }
+
+    /// Most connections open at once.
+    pub(crate) fn most_open(&self) -> usize {
+        self.shared.most_open.load(Ordering::SeqCst)
+    }
+
+    /// When each connection came.
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        self.shared.times.lock().expect("not poisoned").clone()
+    }
+
+    pub(crate) async fn until_hit(&self, hits: usize) {
+        until(&format!("{} is probed {hits} times", self.address), || self.hits() >= hits).await;
+    }
+}
+
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    shared.times.lock().expect("not poisoned").push(Instant::now());
+    let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
+    shared.most_open.fetch_max(open, Ordering::SeqCst);
+    shared.hits.fetch_add(1, Ordering::SeqCst);
+    let mode = shared.mode.load(Ordering::SeqCst);
+    let mut head = [0; 1024];
+    drop(stream.read(&mut head).await);
+    let answer: &[u8] = match mode {
+        m if m == Mode::Ok as u8 => b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+        m if m == Mode::Broken as u8 => b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
+        _ => b"",
+    };
+    drop(stream.write_all(answer).await);
+    // Until the prober goes.
+    while matches!(stream.read(&mut head).await, Ok(n) if n > 0) {}
+    shared.open.fetch_sub(1, Ordering::SeqCst);
+}
