@@ -34,7 +34,7 @@ const REPORT: Duration = Duration::from_secs(10);
 pub struct Record<'a> {
     /// When the request's head was there.
     pub started: Instant,
-    /// Who asked, after trusted proxies.
+    /// The connection's other end: behind a proxy, the proxy.
     pub peer: IpAddr,
     /// The method, from a closed set ([`method_label`](super::metrics::method_label)).
     pub method: &'static str,
