@@ -200,9 +200,11 @@ fn read(path: &Path, proof: Option<Proof>) -> Result<Contents, ReadError> {
     }
     tune(&db)?;
     schema::migrate(&mut db)?;
-    let meta = begin_run(&db, proof)?;
+    let meta = next_run(load::meta(&db)?, proof);
     let (state, probes) = load::everything(&db, &meta)?;
     let remembered = db.query_row("SELECT count(*) FROM transition", [], |row| row.get::<_, Count>(0))?.0;
+    // Nothing is written before all was read: a file that is set aside is as it was found.
+    begin(&db, &meta)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok((db, meta, state, probes, remembered))
 }
@@ -216,24 +218,27 @@ fn tune(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -16_384)
 }
 
-/// Starts a run: the line of revisions goes on only if the lock file proves the last one.
-fn begin_run(db: &Connection, proof: Option<Proof>) -> rusqlite::Result<Meta> {
+/// The next run: the line of revisions goes on only if the lock file proves the last one.
+fn next_run(last: Option<Meta>, proof: Option<Proof>) -> Meta {
     let run = Epoch::random().to_string();
-    let meta = match load::meta(db)? {
+    match last {
         None => Meta { epoch: Epoch::random(), run, revision: 0, serial: 0, floor: 0 },
-        Some(old) if proof.is_some_and(|p| p.run == old.run && p.revision <= old.revision) => Meta { run, ..old },
-        Some(old) => {
+        Some(last) if proof.is_some_and(|p| p.run == last.run && p.revision <= last.revision) => Meta { run, ..last },
+        Some(last) => {
             tracing::warn!(
                 "the store's last revision cannot be proved (a restored or copied file?); readers start afresh"
             );
-            db.execute("DELETE FROM change", [])?;
-            Meta { epoch: Epoch::random(), run, floor: old.revision, ..old }
+            Meta { epoch: Epoch::random(), run, floor: last.revision, ..last }
         }
-    };
-    let sql = "REPLACE INTO meta (one, epoch, run, revision, serial, floor) VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+    }
+}
+
+/// Writes down that the run began. Revisions up to the floor belong to another line, or are forgotten.
+fn begin(db: &Connection, meta: &Meta) -> rusqlite::Result<()> {
     let [revision, serial, floor] = [meta.revision, meta.serial, meta.floor].map(super::codec::int);
-    db.execute(sql, rusqlite::params![meta.epoch.as_str(), meta.run, revision, serial, floor])?;
-    Ok(meta)
+    db.execute("DELETE FROM change WHERE revision <= ?1", [floor])?;
+    let sql = "REPLACE INTO meta (one, epoch, run, revision, serial, floor) VALUES (1, ?1, ?2, ?3, ?4, ?5)";
+    db.execute(sql, rusqlite::params![meta.epoch.as_str(), meta.run, revision, serial, floor]).map(drop)
 }
 
 fn start_over(path: &Path, detail: &str) -> Result<Contents, OpenError> {

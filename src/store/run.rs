@@ -67,41 +67,38 @@ impl Writer {
     /// lock. Requests that come later hear that the server stops.
     ///
     /// # Errors
-    /// [`StoreError`] when a thread cannot start or ends by itself, or when the last checkpoint fails.
+    /// [`StoreError`] when a thread cannot start or ends by itself.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let Self { engine, reader, jobs, questions } = self;
         let mut writing = spawn("writer", move || engine.serve())?;
-        let mut reading = spawn("reader", move || {
-            reader.serve();
-            Ok(())
-        })?;
+        let mut reading = spawn("reader", move || reader.serve())?;
         let mut trim = tokio::time::interval(TRIM);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 // A full queue is no harm: the next tick comes.
                 _ = trim.tick() => drop(jobs.try_send(Job::Trim)),
-                ended = &mut writing => return ended.unwrap_or(Err(StoreError::ThreadDied("writer"))),
-                ended = &mut reading => return ended.unwrap_or(Err(StoreError::ThreadDied("reader"))),
+                _ = &mut writing => return Err(StoreError::ThreadDied("writer")),
+                _ = &mut reading => return Err(StoreError::ThreadDied("reader")),
             }
         }
         // A closed queue means that the thread ended; what follows tells how. The reader goes first, so that the writer
         // closes the last connection.
         drop(questions.send(Question::Stop).await);
-        let read = reading.await.unwrap_or(Err(StoreError::ThreadDied("reader")));
+        let read = reading.await.map_err(|_| StoreError::ThreadDied("reader"));
         drop(jobs.send(Job::Stop).await);
-        writing.await.unwrap_or(Err(StoreError::ThreadDied("writer"))).and(read)
+        writing.await.map_err(|_| StoreError::ThreadDied("writer")).and(read)
     }
 }
 
 /// A thread whose end can be awaited. A panic in it drops the sender.
-fn spawn(
-    name: &'static str,
-    work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
-) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
+fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<oneshot::Receiver<()>, StoreError> {
     let (done, ended) = oneshot::channel();
     // Nobody listens any more only when the process is on its way out.
-    let thread = move || drop(done.send(work()));
+    let thread = move || {
+        work();
+        let _ = done.send(());
+    };
     std::thread::Builder::new().name(format!("store-{name}")).spawn(thread)?;
     Ok(ended)
 }

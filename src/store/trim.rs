@@ -1,6 +1,6 @@
 //! Forgetting, in small bites, inside the writer's transactions.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::int;
 use crate::model::time::UnixMs;
@@ -17,6 +17,13 @@ pub(super) struct Bounds {
     pub(super) rows: u64,
     /// Greatest age.
     pub(super) age: std::time::Duration,
+}
+
+impl Bounds {
+    /// The time before which history is too old.
+    fn oldest(&self, now: UnixMs) -> i64 {
+        now.0.saturating_sub(i64::try_from(self.age.as_millis()).unwrap_or(i64::MAX))
+    }
 }
 
 /// Forgets the oldest revisions beyond [`CHANGES`], a bite at a time; returns the new floor.
@@ -40,12 +47,18 @@ pub(super) fn surplus(db: &Connection, remembered: u64, bounds: &Bounds) -> rusq
     db.prepare_cached(sql)?.execute([int(excess - 1)]).map(count)
 }
 
+/// Whether the oldest history is too old.
+pub(super) fn is_aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<bool> {
+    let mut oldest = db.prepare_cached("SELECT at FROM transition ORDER BY id LIMIT 1")?;
+    let at: Option<i64> = oldest.query_row([], |row| row.get(0)).optional()?;
+    Ok(at.is_some_and(|at| at < bounds.oldest(now)))
+}
+
 /// Forgets the oldest history that is too old, one bite; returns how many rows went.
 pub(super) fn aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<u64> {
-    let age = i64::try_from(bounds.age.as_millis()).unwrap_or(i64::MAX);
     let sql = "DELETE FROM transition WHERE id <=
         (SELECT max(id) FROM (SELECT id, at FROM transition ORDER BY id LIMIT ?1) WHERE at < ?2)";
-    db.prepare_cached(sql)?.execute(params![int(BITE), now.0.saturating_sub(age)]).map(count)
+    db.prepare_cached(sql)?.execute(params![int(BITE), bounds.oldest(now)]).map(count)
 }
 
 fn count(rows: usize) -> u64 {

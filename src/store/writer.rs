@@ -10,12 +10,11 @@ use tokio::sync::mpsc;
 use crate::catalog::{Batch, Catalog, Snapshot};
 use crate::model::name::ServiceKey;
 use crate::model::ports::WriteError;
-use crate::model::time::Clock;
+use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::{Metrics, QueueLabel};
 
 use super::codec::int;
 use super::damage::write_error;
-use super::error::StoreError;
 use super::job::{Job, Reply};
 use super::lock::{FileLock, Proof};
 use super::persist;
@@ -59,15 +58,17 @@ pub(super) struct Kept {
 
 impl Engine {
     /// Works until it is told to stop or nobody can ask any more; then leaves the file in order.
-    pub(super) fn serve(mut self) -> Result<(), StoreError> {
+    pub(super) fn serve(mut self) {
         let mut jobs = Vec::with_capacity(BATCH);
         let depth = self.metrics.queue_depth.get_or_create_owned(&QueueLabel { queue: "store" });
         while self.jobs.blocking_recv_many(&mut jobs, BATCH) > 0 {
             depth.set(i64::try_from(self.jobs.len()).unwrap_or(i64::MAX));
             self.batch(&mut jobs);
         }
-        self.db.pragma_query(None, "wal_checkpoint(truncate)", |_| Ok(()))?;
-        Ok(())
+        // What it cannot move stays in the log beside the file, durable; the next start reads it there.
+        if let Err(error) = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display());
+        }
     }
 
     fn batch(&mut self, jobs: &mut Vec<Job>) {
@@ -82,7 +83,7 @@ impl Engine {
                 job => answers.extend(work.apply(job)),
             }
         }
-        let failure = self.commit(&work, trim).err();
+        let failure = self.commit(&work, trim && self.is_trim_due(work.now)).err();
         if failure.is_none() {
             self.publish(work);
         }
@@ -90,6 +91,12 @@ impl Engine {
         for answer in answers {
             answer(failure.as_ref());
         }
+    }
+
+    /// Whether there is anything to forget: an idle store writes nothing.
+    fn is_trim_due(&self, now: UnixMs) -> bool {
+        // What cannot be read now is tried again at the next tick.
+        self.kept.remembered > self.bounds.rows || trim::is_aged(&self.db, now, &self.bounds).unwrap_or(false)
     }
 
     fn commit(&mut self, work: &Work<'_>, trim: bool) -> Result<(), WriteError> {

@@ -1,0 +1,181 @@
+//! A store that runs on a file of its own.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portolan::catalog::Catalog;
+use portolan::model::name::ServiceKey;
+use portolan::model::ports::{Caller, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
+use portolan::model::probe::ProbeRow;
+use portolan::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service};
+use portolan::model::time::{Clock, Now, UnixMs};
+use portolan::model::url::EndpointUrl;
+use portolan::store::{HistoryEntry, HistoryQuery, OpenError, Opened, Store, StoreError, StoreSettings};
+use portolan::telemetry::metrics::Metrics;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Midnight of 2026-01-01, where every manual clock starts.
+const START: i64 = 1_767_225_600_000;
+
+/// `millis` after the start.
+pub(crate) fn at(millis: i64) -> Now {
+    Now { steady: UnixMs(START + millis), wall: UnixMs(START + millis) }
+}
+
+/// Settings without bounds that a test would meet by accident.
+pub(crate) fn settings(path: &Path) -> StoreSettings {
+    StoreSettings {
+        path: path.to_owned(),
+        max_services: 0,
+        max_instances: 25_600,
+        history_days: 30,
+        history_rows: 10_000,
+        default_interval: Duration::from_secs(30),
+    }
+}
+
+/// A running store.
+pub(crate) struct Running {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) probes: HashMap<InstanceId, ProbeRow>,
+    shutdown: CancellationToken,
+    writer: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Running {
+    pub(crate) fn open(settings: StoreSettings) -> Result<Self, OpenError> {
+        Self::open_at(settings, at(0))
+    }
+
+    pub(crate) fn open_at(settings: StoreSettings, now: Now) -> Result<Self, OpenError> {
+        let (metrics, clock) = (Metrics::default(), Clock::manual(now));
+        let Opened { store, writer, probes, .. } = Store::open(settings, clock.clone(), metrics.clone())?;
+        let shutdown = CancellationToken::new();
+        let writer = tokio::spawn(writer.run(shutdown.clone()));
+        Ok(Self { store, clock, metrics, probes, shutdown, writer })
+    }
+
+    /// Stops it in order.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.writer.await.expect("the writer ends").expect("in order");
+    }
+
+    pub(crate) fn catalog(&self) -> &Catalog {
+        self.store.catalog()
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.catalog().read().revision()
+    }
+
+    /// The service of that name in the default namespace.
+    pub(crate) fn service(&self, name: &str) -> Service {
+        self.find(name).unwrap_or_else(|| panic!("{name} is not registered"))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<Service> {
+        self.catalog().read().find("default", name).map(|entry| Service::clone(entry.service()))
+    }
+
+    pub(crate) fn instance(&self, service: &str, name: &str) -> Instance {
+        self.service(service).instance(name).unwrap_or_else(|| panic!("{service} has no instance {name}")).clone()
+    }
+
+    /// Every service, in order of registration.
+    pub(crate) fn all(&self) -> Vec<Service> {
+        self.catalog().read().newest_first(None).map(|entry| Service::clone(entry.service())).collect()
+    }
+
+    pub(crate) async fn register(&self, registration: Registration) -> Result<Registered, WriteError> {
+        self.store.register(registration, anyone()).await
+    }
+
+    pub(crate) async fn remove(&self, removal: Removal) -> Result<(), WriteError> {
+        self.store.deregister(removal, anyone()).await
+    }
+
+    pub(crate) async fn history(&self, name: &str) -> Vec<HistoryEntry> {
+        let query = HistoryQuery { service: ServiceRef::Key(key(name)), instance: None, before: None, limit: 500 };
+        self.store.history(query).await.expect("a history").entries
+    }
+}
+
+/// A store in a folder that lives as long as the test.
+pub(crate) fn fresh() -> (TempDir, Running) {
+    let (folder, path) = folder();
+    let running = Running::open(settings(&path)).expect("opens");
+    (folder, running)
+}
+
+/// A folder, and a path in it for a store.
+pub(crate) fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("p.db");
+    (folder, path)
+}
+
+/// Names in the folder, in order.
+pub(crate) fn files(folder: &TempDir) -> Vec<String> {
+    let entries = std::fs::read_dir(folder.path()).expect("a folder");
+    let mut names: Vec<_> =
+        entries.map(|e| e.expect("an entry").file_name().into_string().expect("a plain name")).collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn anyone() -> Caller {
+    Caller { owner: Owner::Anonymous, admin: false }
+}
+
+pub(crate) fn token(subject: &str) -> Caller {
+    Caller { owner: Owner::Token { issuer: "".into(), subject: subject.into() }, admin: false }
+}
+
+pub(crate) fn admin() -> Caller {
+    Caller { admin: true, ..token("root") }
+}
+
+/// An instance at `http://10.0.0.5:<port>`, probed at `/live`.
+pub(crate) fn spec(port: u16) -> InstanceSpec {
+    let base = format!("http://10.0.0.5:{port}");
+    InstanceSpec {
+        base_url: EndpointUrl::base(&base).expect("a URL"),
+        health_url: Some(EndpointUrl::health(&format!("{base}/live")).expect("a URL")),
+        check: portolan::model::check::Check::default(),
+        version: "1.0.0".to_owned(),
+        description: String::new(),
+        metadata: std::collections::BTreeMap::new(),
+        weight: 100,
+        zone: String::new(),
+    }
+}
+
+/// A registration in the default namespace.
+pub(crate) fn registration(service: &str, instance: &str, spec: InstanceSpec) -> Registration {
+    Registration {
+        namespace: portolan::model::name::Namespace::default(),
+        service: service.parse().expect("a name"),
+        instance: instance.parse().expect("a name"),
+        spec,
+    }
+}
+
+pub(crate) fn key(name: &str) -> ServiceKey {
+    ServiceKey::new(&portolan::model::name::Namespace::default(), &name.parse().expect("a name"))
+}
+
+/// The removal of one instance, or of the service.
+pub(crate) fn removal(name: &str, instance: Option<&str>) -> Removal {
+    Removal {
+        service: ServiceRef::Key(key(name)),
+        instance: instance.map(|i| i.parse().expect("a name")),
+        all: false,
+        if_generation: None,
+    }
+}

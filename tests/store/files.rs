@@ -1,0 +1,201 @@
+//! Files that cannot be opened: what is said, and that nothing is touched.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use portolan::store::OpenError;
+use rusqlite::Connection;
+
+use crate::common::{Running, files, folder, fresh, registration, settings, spec};
+
+/// The refusal, which must leave the folder as it was.
+fn refusal(path: &Path) -> OpenError {
+    let before = fs::read(path).ok();
+    let error = Running::open(settings(path)).err().expect("refused");
+    assert_eq!(fs::read(path).ok(), before, "{error}");
+    error
+}
+
+fn says(error: &OpenError, words: &[&str]) {
+    let text = error.to_string();
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+}
+
+#[tokio::test]
+async fn files_can_be_read_by_the_group_alone() {
+    let (folder, s) = fresh();
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let names = files(&folder);
+    assert_eq!(names, ["p.db", "p.db-shm", "p.db-wal", "p.db.lock"]);
+    for name in names {
+        let mode = fs::metadata(folder.path().join(&name)).expect("a file").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o640, "{name}");
+    }
+    s.stop().await;
+    assert_eq!(files(&folder), ["p.db", "p.db.lock"], "all is in the file after a stop in order");
+}
+
+#[tokio::test]
+async fn a_second_server_is_told_who_holds_the_file() {
+    let (folder, s) = fresh();
+    let error = Running::open(settings(&folder.path().join("p.db"))).err().expect("refused");
+    let pid = std::process::id().to_string();
+    says(&error, &["p.db", "another Portolan server", &pid, "stop that one", "DB_PATH"]);
+    s.register(registration("users", "a", spec(1))).await.expect("the first goes on");
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_link_leads_to_the_same_lock() {
+    let (folder, s) = fresh();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(folder.path().join("p.db"), &link).expect("links");
+    assert!(matches!(Running::open(settings(&link)).err(), Some(OpenError::InUse { .. })));
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn the_folder_must_be_there() {
+    let (folder, path) = folder();
+    let error = refusal(&folder.path().join("missing/p.db"));
+    says(&error, &["missing", "does not exist", "create it", "DB_PATH"]);
+    fs::write(&path, "text").expect("writes");
+    says(&refusal(&path.join("p.db")), &["p.db", "is no folder"]);
+    let error = refusal(folder.path());
+    says(&error, &["is not a file", "DB_PATH names the store's file"]);
+}
+
+#[tokio::test]
+async fn a_folder_that_takes_no_file_is_named() {
+    // The kernel's own folders take no files, whoever asks.
+    let error = Running::open(settings(Path::new("/proc/p.db"))).err().expect("refused");
+    says(&error, &["cannot create /proc/p.db.lock", "writable", "DB_PATH"]);
+}
+
+#[tokio::test]
+async fn a_text_file_is_left_alone() {
+    let (folder, path) = folder();
+    fs::write(&path, "my notes, not a database").expect("writes");
+    says(&refusal(&path), &["p.db is not an SQLite file", "nothing was changed", "DB_PATH"]);
+    assert_eq!(files(&folder), ["p.db"], "not even a lock file is left");
+}
+
+#[tokio::test]
+async fn another_programs_database_is_left_alone() {
+    let (folder, path) = folder();
+    let db = Connection::open(&path).expect("opens");
+    db.execute_batch("CREATE TABLE notes (text); PRAGMA application_id = 77; PRAGMA user_version = 1").expect("writes");
+    drop(db);
+    says(&refusal(&path), &["SQLite file of another program", "nothing was changed", "DB_PATH"]);
+    assert_eq!(files(&folder), ["p.db"]);
+}
+
+#[tokio::test]
+async fn the_go_gateways_database_is_recognised() {
+    let (folder, path) = folder();
+    let db = Connection::open(&path).expect("opens");
+    let table = "CREATE TABLE `service_infos` (`id` text,`name` text NOT NULL,`base_url` text NOT NULL,
+        `status` text DEFAULT 'unknown',`registered_at` datetime,PRIMARY KEY (`id`))";
+    db.execute_batch(table).expect("writes");
+    drop(db);
+    let words = ["Go microservice gateway", "service_infos", "nothing was changed", "`portolan import`", "DB_PATH"];
+    says(&refusal(&path), &words);
+    assert_eq!(files(&folder), ["p.db"]);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_both_numbers() {
+    let (folder, s) = fresh();
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+    let path = folder.path().join("p.db");
+    let db = Connection::open(&path).expect("opens");
+    db.pragma_update(None, "user_version", 9).expect("writes");
+    drop(db);
+    says(&refusal(&path), &["newer Portolan", "schema is 9", "knows 1", "nothing was changed"]);
+}
+
+#[tokio::test]
+async fn an_empty_file_is_as_good_as_none() {
+    let (_folder, path) = folder();
+    fs::write(&path, "").expect("writes");
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+}
+
+/// Opens the damaged file: it must start empty, with the old file kept whole beside it.
+async fn set_aside(folder: &tempfile::TempDir) {
+    let path = folder.path().join("p.db");
+    let damaged = fs::read(&path).expect("reads");
+    let s = Running::open(settings(&path)).expect("starts empty");
+    assert_eq!((s.all().len(), s.revision()), (0, 0));
+    let main = |name: &String| name.contains(".corrupt-") && name.ends_with('Z');
+    let kept: Vec<_> = files(folder).into_iter().filter(main).collect();
+    let [kept] = kept.as_slice() else { panic!("one file set aside: {kept:?}") };
+    assert_eq!(fs::read(folder.path().join(kept)).expect("reads"), damaged);
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!(s.all().len(), 1);
+    s.stop().await;
+}
+
+async fn closed_with_services() -> tempfile::TempDir {
+    let (folder, s) = fresh();
+    for n in 0..200 {
+        s.register(registration(&format!("s{n}"), "a", spec(1))).await.expect("registers");
+    }
+    s.stop().await;
+    folder
+}
+
+#[tokio::test]
+async fn a_damaged_page_sets_the_file_aside() {
+    let folder = closed_with_services().await;
+    let path = folder.path().join("p.db");
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes[3 * 4096..8 * 4096].fill(0xa5);
+    fs::write(&path, bytes).expect("writes");
+    set_aside(&folder).await;
+}
+
+#[tokio::test]
+async fn a_cut_file_is_set_aside() {
+    let folder = closed_with_services().await;
+    let path = folder.path().join("p.db");
+    let bytes = fs::read(&path).expect("reads");
+    fs::write(&path, &bytes[..bytes.len() / 2]).expect("writes");
+    set_aside(&folder).await;
+}
+
+#[tokio::test]
+async fn a_row_that_portolan_never_wrote_sets_the_file_aside() {
+    let folder = closed_with_services().await;
+    let db = Connection::open(folder.path().join("p.db")).expect("opens");
+    db.execute("UPDATE instance SET base_url = 'no address' WHERE id = 2", []).expect("writes");
+    drop(db);
+    set_aside(&folder).await;
+}
+
+#[tokio::test]
+async fn a_lost_table_sets_the_file_aside() {
+    let folder = closed_with_services().await;
+    let db = Connection::open(folder.path().join("p.db")).expect("opens");
+    db.execute_batch("DROP TABLE transition").expect("writes");
+    drop(db);
+    set_aside(&folder).await;
+}
+
+#[tokio::test]
+async fn a_crash_while_the_file_was_made_is_harmless() {
+    let (folder, path) = folder();
+    fs::write(folder.path().join("p.db.new"), "half").expect("writes");
+    fs::write(folder.path().join("p.db.new-journal"), "half").expect("writes");
+    let s = Running::open(settings(&path)).expect("opens");
+    s.stop().await;
+    assert_eq!(files(&folder), ["p.db", "p.db.lock"]);
+}

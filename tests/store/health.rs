@@ -1,0 +1,157 @@
+//! What the prober reports: applied once, to the generation that it saw.
+
+use portolan::model::health::CheckState;
+use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
+use portolan::model::probe::{HealthChange, ProbeRow, Sample};
+use portolan::model::service::Instance;
+
+use crate::common::{Running, at, folder, fresh, registration, removal, settings, spec};
+
+pub(crate) fn outcome(millis: i64) -> Outcome {
+    Outcome {
+        verdict: Verdict::Pass,
+        reason: Reason::Passed,
+        stage: Stage::Status,
+        at: at(millis).wall,
+        address: Some("10.0.0.5:1".parse().expect("an address")),
+        code: Some(200),
+        message: "200 OK".to_owned(),
+        timings: Timings { connect_us: Some(80), ..Timings::default() },
+    }
+}
+
+/// A change of the instance to healthy, with history.
+pub(crate) fn healthy(instance: &Instance, millis: i64) -> HealthChange {
+    HealthChange {
+        instance: instance.id,
+        generation: instance.generation,
+        health: Health::Healthy,
+        reason: Reason::Passed,
+        since: at(millis).wall,
+        transition: Some(Transition {
+            at: at(millis).wall,
+            from: instance.health,
+            to: Health::Healthy,
+            reason: Reason::Passed,
+            message: format!("passed at {millis}"),
+            evidence: Some(outcome(millis)),
+        }),
+        state: CheckState::new(at(millis)),
+    }
+}
+
+pub(crate) fn row(instance: &Instance, millis: i64) -> ProbeRow {
+    let sample = |n| Sample { at: at(n).wall, total_us: Some(80), code: (n % 2 == 0).then_some(200) };
+    ProbeRow {
+        instance: instance.id,
+        generation: instance.generation,
+        state: CheckState::new(at(millis)),
+        next_due: at(millis + 30_000).steady,
+        last: Some(outcome(millis)),
+        last_pass: Some(outcome(millis)),
+        samples: (0..3).map(sample).collect(),
+    }
+}
+
+pub(crate) async fn make_healthy(s: &Running, service: &str, instance: &str) {
+    let change = healthy(&s.instance(service, instance), 1);
+    assert_eq!(s.store.commit_health(vec![change]).await, Ok(vec![true]));
+}
+
+#[tokio::test]
+async fn a_transition_moves_the_revision_once() {
+    let (_folder, s) = fresh();
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let change = healthy(&s.instance("users", "a"), 70);
+    assert_eq!(s.store.commit_health(vec![change.clone()]).await, Ok(vec![true]));
+    let instance = s.instance("users", "a");
+    assert_eq!((instance.health, instance.reason, instance.since), (Health::Healthy, Reason::Passed, at(70).wall));
+    assert_eq!((s.service("users").health(), s.revision()), (Health::Healthy, 2));
+    let repeat = HealthChange { transition: None, ..change };
+    assert_eq!(s.store.commit_health(vec![repeat]).await, Ok(vec![true]));
+    assert_eq!((s.revision(), s.history("users").await.len()), (2, 1), "a repeat is noticed by nobody");
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_verdict_on_an_older_generation_is_dropped() {
+    let (_folder, s) = fresh();
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let late = healthy(&s.instance("users", "a"), 1);
+    s.register(registration("users", "a", spec(2))).await.expect("changes");
+    let current = healthy(&s.instance("users", "a"), 2);
+    assert_eq!(s.store.commit_health(vec![late.clone(), current]).await, Ok(vec![false, true]));
+    s.remove(removal("users", None)).await.expect("removes");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    assert_eq!(s.store.commit_health(vec![late]).await, Ok(vec![false]), "gone, whatever took its place");
+    assert_eq!(s.service("users").health(), Health::Unknown);
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn probe_rows_move_no_revision_and_come_back() {
+    let (_folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    for n in 0..300 {
+        s.register(registration(&format!("s{n}"), "a", spec(1))).await.expect("registers");
+    }
+    let rows: Vec<_> = (0..300).map(|n| row(&s.instance(&format!("s{n}"), "a"), n)).collect();
+    s.store.record_probes(rows.clone()).await.expect("keeps");
+    assert_eq!(s.revision(), 300);
+    s.stop().await;
+
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!(s.probes.len(), 300);
+    for (n, row) in rows.iter().enumerate() {
+        assert_eq!(s.probes.get(&row.instance), Some(row));
+        let snapshot = s.catalog().snapshot();
+        let entry = snapshot.find("default", &format!("s{n}")).expect("registered");
+        assert_eq!(entry.last_check().get(), row.last.as_ref().map(|o| o.at));
+    }
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn probe_rows_of_an_older_generation_are_not_resumed() {
+    let (_folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let old = row(&s.instance("users", "a"), 5);
+    s.store.record_probes(vec![old.clone()]).await.expect("keeps");
+    s.register(registration("users", "a", spec(2))).await.expect("changes");
+    s.store.record_probes(vec![old]).await.expect("drops");
+    s.stop().await;
+
+    let s = Running::open(settings(&path)).expect("opens");
+    assert!(s.probes.is_empty(), "{:?}", s.probes);
+    let snapshot = s.catalog().snapshot();
+    let last = snapshot.find("default", "users").expect("registered").last_check().get();
+    assert_eq!(last, Some(at(5).wall), "when it was last probed is known still");
+
+    let instance = s.instance("users", "a");
+    s.store.commit_health(vec![healthy(&instance, 9)]).await.expect("applies");
+    s.stop().await;
+    let s = Running::open(settings(&path)).expect("opens");
+    let resumed = s.probes.get(&instance.id).expect("its state");
+    assert_eq!((&resumed.last, resumed.samples.len()), (&None, 0), "the older generation's evidence is not this one's");
+    assert_eq!(resumed.state, CheckState::new(at(9)));
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn health_and_streak_are_stored_together() {
+    let (_folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let instance = s.instance("users", "a");
+    let kept = row(&instance, 5);
+    s.store.record_probes(vec![kept.clone()]).await.expect("keeps");
+    s.store.commit_health(vec![healthy(&instance, 77)]).await.expect("applies");
+    s.stop().await;
+
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!(s.instance("users", "a").health, Health::Healthy);
+    let expected = ProbeRow { state: CheckState::new(at(77)), ..kept };
+    assert_eq!(s.probes.get(&instance.id), Some(&expected));
+    s.stop().await;
+}

@@ -1,0 +1,12 @@
+//! The store through its public surface: one real file each, in a folder of its own.
+
+mod common;
+mod disk_full;
+mod files;
+mod health;
+mod history;
+mod queue;
+mod register;
+mod remove;
+mod restart;
+mod sequences;

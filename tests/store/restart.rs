@@ -1,0 +1,113 @@
+//! What a restart finds, and when readers must start afresh.
+
+use std::path::Path;
+
+use portolan::model::check::{Check, CheckKind};
+use portolan::model::url::EndpointUrl;
+
+use crate::common::{Running, folder, registration, removal, settings, spec, token};
+use crate::health::make_healthy;
+use portolan::model::ports::Registrar;
+
+fn epoch(s: &Running) -> String {
+    s.catalog().read().epoch().to_string()
+}
+
+async fn reopened(s: Running, path: &Path) -> Running {
+    s.stop().await;
+    Running::open(settings(path)).expect("opens")
+}
+
+#[tokio::test]
+async fn everything_is_there_again() {
+    let (_folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    let mut rich = spec(1);
+    rich.metadata.insert("team".into(), "identität".into());
+    rich.check = Check { kind: Some(CheckKind::Tcp), interval_seconds: Some(7), ..Check::default() };
+    (rich.weight, rich.zone, rich.description) = (0, "eu-1a".into(), "Logins".into());
+    rich.base_url = EndpointUrl::base("postgres://db.corp:5432").expect("a URL");
+    s.store.register(registration("users", "b", rich), token("alice")).await.expect("registers");
+    s.register(registration("users", "a", spec(2))).await.expect("registers");
+    s.register(registration("gone", "a", spec(2))).await.expect("registers");
+    s.remove(removal("gone", None)).await.expect("removes");
+    make_healthy(&s, "users", "a").await;
+    let (before, revision, line) = (s.all(), s.revision(), epoch(&s));
+
+    let s = reopened(s, &path).await;
+    assert_eq!((s.all(), s.revision(), epoch(&s)), (before, revision, line));
+    let again = s.register(registration("users", "a", spec(2))).await.expect("registers");
+    assert!(again.renewed, "a restart makes no repeat a change");
+    let next = s.register(registration("new", "a", spec(2))).await.expect("registers");
+    assert_eq!(next.service.revision, revision + 1);
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn generations_go_on_after_a_restart() {
+    let (_folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    let old = s.register(registration("users", "a", spec(1))).await.expect("registers").generation;
+    s.remove(removal("users", None)).await.expect("removes");
+    let s = reopened(s, &path).await;
+    let new = s.register(registration("users", "a", spec(1))).await.expect("registers").generation;
+    assert!(new > old, "{new} after {old}");
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_restored_backup_starts_a_new_line_of_revisions() {
+    let (folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let s = reopened(s, &path).await;
+    let line = epoch(&s);
+    s.stop().await;
+    let backup = folder.path().join("backup");
+    std::fs::copy(&path, &backup).expect("copies");
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!(epoch(&s), line, "an ordinary restart goes on");
+    s.register(registration("late", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+
+    std::fs::copy(&backup, &path).expect("copies");
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_ne!(epoch(&s), line);
+    assert_eq!((s.find("late"), s.revision()), (None, 1));
+    let line = epoch(&s);
+    let s = reopened(s, &path).await;
+    assert_eq!(epoch(&s), line, "and that one goes on");
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn without_its_lock_file_nothing_is_proved() {
+    let (folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let line = epoch(&s);
+    s.stop().await;
+    std::fs::remove_file(folder.path().join("p.db.lock")).expect("removes");
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_ne!(epoch(&s), line);
+    assert_eq!(s.all().len(), 1);
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_backup_made_in_the_running_run_is_told_apart() {
+    let (folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let backup = folder.path().join("backup");
+    let db = rusqlite::Connection::open(&path).expect("opens beside");
+    db.execute("VACUUM INTO ?1", [backup.to_str().expect("a plain path")]).expect("backs up");
+    drop(db);
+    s.register(registration("late", "a", spec(1))).await.expect("registers");
+    let line = epoch(&s);
+    s.stop().await;
+    std::fs::copy(&backup, &path).expect("copies");
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_ne!(epoch(&s), line);
+    s.stop().await;
+}

@@ -1,0 +1,110 @@
+//! Any sequence of changes: what a reopened store holds is what the catalog held.
+
+use portolan::model::outcome::{Health, Reason};
+use portolan::model::ports::{Caller, Registrar, Removal};
+use portolan::model::probe::HealthChange;
+use portolan::store::StoreSettings;
+use proptest::prelude::*;
+
+use crate::common::{Running, admin, anyone, at, folder, registration, removal, settings, spec, token};
+use crate::health::{healthy, row};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Register { service: u8, instance: u8, port: u16, weight: u16, caller: u8 },
+    Remove { service: u8, instance: Option<u8>, all: bool, caller: u8 },
+    Judge { service: u8, instance: u8, health: Health, stale: bool },
+    Probe { service: u8, instance: u8 },
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (service, instance, caller) = (0..4_u8, 0..3_u8, 0..4_u8);
+    let health = prop_oneof![Just(Health::Healthy), Just(Health::Unhealthy), Just(Health::Unknown)];
+    prop_oneof![
+        8 => (service.clone(), instance.clone(), 1..3_u16, 0..2_u16, caller.clone())
+            .prop_map(|(service, instance, port, weight, caller)| Step::Register { service, instance, port, weight, caller }),
+        4 => (service.clone(), proptest::option::of(instance.clone()), any::<bool>(), caller)
+            .prop_map(|(service, instance, all, caller)| Step::Remove { service, instance, all, caller }),
+        4 => (service.clone(), instance.clone(), health, any::<bool>())
+            .prop_map(|(service, instance, health, stale)| Step::Judge { service, instance, health, stale }),
+        2 => (service, instance).prop_map(|(service, instance)| Step::Probe { service, instance }),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn caller(n: u8) -> Caller {
+    match n {
+        0 => anyone(),
+        1 => token("alice"),
+        2 => token("bob"),
+        _ => admin(),
+    }
+}
+
+/// Does one step; a refusal is as good as any other answer, but must leave no trace.
+async fn take(s: &Running, step: Step, millis: i64) {
+    let found = |service: u8, instance: u8| {
+        let service = s.find(&format!("s{service}"))?;
+        service.instance(&format!("i{instance}")).cloned()
+    };
+    let before = (s.revision(), s.all());
+    let refused = match step {
+        Step::Register { service, instance, port, weight, caller: by } => {
+            let mut spec = spec(port);
+            spec.weight = weight;
+            let call = registration(&format!("s{service}"), &format!("i{instance}"), spec);
+            s.store.register(call, caller(by)).await.is_err()
+        }
+        Step::Remove { service, instance, all, caller: by } => {
+            let instance = instance.map(|i| format!("i{i}"));
+            let removal = Removal { all, ..removal(&format!("s{service}"), instance.as_deref()) };
+            s.store.deregister(removal, caller(by)).await.is_err()
+        }
+        Step::Judge { service, instance, health, stale } => {
+            let Some(found) = found(service, instance) else { return };
+            let generation = found.generation - u64::from(stale);
+            let reason = if health == Health::Unhealthy { Reason::Timeout } else { Reason::Passed };
+            let change = HealthChange { generation, health, reason, ..healthy(&found, millis) };
+            s.store.commit_health(vec![change]).await.expect("writes") == [false]
+        }
+        Step::Probe { service, instance } => {
+            let Some(found) = found(service, instance) else { return };
+            s.store.record_probes(vec![row(&found, millis)]).await.expect("writes");
+            true
+        }
+        Step::Restart => true,
+    };
+    if refused {
+        assert_eq!((s.revision(), s.all()), before);
+    }
+}
+
+async fn run(steps: Vec<Step>) {
+    let (_folder, path) = folder();
+    let bounds = StoreSettings { max_services: 3, max_instances: 5, ..settings(&path) };
+    let mut s = Running::open(bounds.clone()).expect("opens");
+    let steps = steps.into_iter().chain([Step::Restart]);
+    for (millis, step) in (1_i64..).zip(steps) {
+        s.clock.set(at(millis));
+        if matches!(step, Step::Restart) {
+            let before = (s.all(), s.revision(), s.catalog().read().epoch().clone(), s.catalog().read().total());
+            s.stop().await;
+            s = Running::open(bounds.clone()).expect("opens");
+            let after = (s.all(), s.revision(), s.catalog().read().epoch().clone(), s.catalog().read().total());
+            assert_eq!(after, before);
+        } else {
+            take(&s, step, millis).await;
+        }
+    }
+    s.stop().await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #[test]
+    fn a_reopened_store_holds_what_the_catalog_held(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(run(steps));
+    }
+}
