@@ -4,14 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::evidence::{Ending, Trace};
-use super::policy::{AddressPolicy, budget_key};
+use super::policy::{AddressPolicy, Denied, budget_key};
 use super::resolve::{Names, ResolverSettings, Unresolved};
+use super::tcp::{self, Stream};
 use super::tls::{Inside, Tls};
-use super::{grpc, http, tcp};
+use super::{grpc, http};
 use crate::model::check::{Target, TlsCheck};
 use crate::model::outcome::{Outcome, Reason, Stage, Verdict};
 use crate::model::url::Host;
@@ -58,12 +58,12 @@ pub struct Pinned {
 }
 
 impl Pinned {
-    fn new(found: &[IpAddr], resolve_us: Option<u32>) -> Option<Self> {
+    fn new(found: &[IpAddr]) -> Option<Self> {
         let mut addresses = [*found.first()?; MAX_TRIED];
         for (place, address) in addresses.iter_mut().zip(found) {
             *place = address.to_canonical();
         }
-        Some(Self { addresses, count: found.len().min(MAX_TRIED), resolve_us })
+        Some(Self { addresses, count: found.len().min(MAX_TRIED), resolve_us: None })
     }
 
     /// The addresses to try, in order, at least one.
@@ -95,7 +95,8 @@ impl Dialer {
     pub async fn pin(&self, target: &Target, deadline: Instant) -> Result<Pinned, Outcome> {
         let trace = Trace::begin(Stage::Resolve);
         match self.find(target, deadline).await {
-            Ok(found) => Pinned::new(&found, Some(trace.elapsed_us())).ok_or_else(|| trace.end(not_found(target))),
+            Ok(Some(pinned)) => Ok(Pinned { resolve_us: Some(trace.elapsed_us()), ..pinned }),
+            Ok(None) => Err(trace.end(unresolved(target, Unresolved::NotFound))),
             Err(ending) => Err(trace.end(ending)),
         }
     }
@@ -104,29 +105,33 @@ impl Dialer {
     pub async fn probe(&self, target: &Target, pinned: &Pinned, deadline: Instant) -> Outcome {
         let mut trace = Trace::begin(Stage::Connect);
         trace.resolved_in(pinned.resolve_us);
+        if deadline <= Instant::now() {
+            return trace.end(no_time());
+        }
         // a judgement made in time stands even where draining the body was cut off
         drop(timeout_at(deadline, self.run(target, pinned, deadline, &mut trace)).await);
         trace.end_judged(late)
     }
 
-    async fn find(&self, target: &Target, deadline: Instant) -> Result<Arc<[IpAddr]>, Ending> {
-        let found = match target.host() {
-            Host::Ip(ip) => Arc::from([*ip]),
-            Host::Name(name) => match timeout_at(deadline, self.0.names.resolve(name)).await {
-                Ok(found) => found.map_err(|error| unresolved(target, error))?,
-                Err(_) => return Err(unresolved(target, Unresolved::Down)),
-            },
+    async fn find(&self, target: &Target, deadline: Instant) -> Result<Option<Pinned>, Ending> {
+        let name = match target.host() {
+            Host::Ip(ip) => {
+                self.admit(*ip, target.port()).map_err(|denied| denied_as(denied.to_string()))?;
+                return Ok(Pinned::new(&[*ip]));
+            }
+            Host::Name(name) => name,
         };
+        let found = timeout_at(deadline, self.0.names.resolve(name)).await.unwrap_or(Err(Unresolved::Down));
+        let found = found.map_err(|error| unresolved(target, error))?;
         for address in found.iter() {
-            self.0.policy.check(*address, target.port()).map_err(|denied| {
-                let message = match target.host() {
-                    Host::Ip(_) => denied.to_string(),
-                    Host::Name(name) => format!("{name} resolves to an address that is denied: {denied}"),
-                };
-                Ending::fail(Reason::AddressDenied, message)
-            })?;
+            self.admit(*address, target.port())
+                .map_err(|denied| denied_as(format!("{name} resolves to an address that is denied: {denied}")))?;
         }
-        Ok(found)
+        Ok(Pinned::new(&found))
+    }
+
+    fn admit(&self, address: IpAddr, port: u16) -> Result<(), Denied> {
+        self.0.policy.check(address, port)
     }
 
     async fn run(&self, target: &Target, pinned: &Pinned, deadline: Instant, trace: &mut Trace) {
@@ -150,56 +155,62 @@ impl Dialer {
         }
     }
 
-    async fn https(&self, stream: TcpStream, check: &TlsCheck, question: &http::Question<'_>, trace: &mut Trace) {
+    async fn https(&self, stream: Stream, check: &TlsCheck, question: &http::Question<'_>, trace: &mut Trace) {
         trace.enter(Stage::Tls);
-        match self.0.tls.handshake(stream, check, question.host, Inside::Http1).await {
+        match self.0.tls.handshake(stream.unbuffered(), check, question.host, Inside::Http1).await {
             Ok(stream) => http::ask(stream, question, trace).await,
             Err(ending) => trace.judge(ending),
         }
     }
 
-    async fn grpc(
-        &self,
-        stream: TcpStream,
-        check: Option<&TlsCheck>,
-        question: &grpc::Question<'_>,
-        trace: &mut Trace,
-    ) {
-        let Some(check) = check else { return grpc::ask(stream, question, trace).await };
+    async fn grpc(&self, stream: Stream, check: Option<&TlsCheck>, question: &grpc::Question<'_>, trace: &mut Trace) {
+        let Some(check) = check else { return grpc::ask(stream.unbuffered(), question, trace).await };
         trace.enter(Stage::Tls);
-        match self.0.tls.handshake(stream, check, question.host, Inside::Http2).await {
+        match self.0.tls.handshake(stream.unbuffered(), check, question.host, Inside::Http2).await {
             Ok(stream) => grpc::ask(stream, question, trace).await,
             Err(ending) => trace.judge(ending),
         }
     }
 }
 
-/// Tries the addresses in turn, each with an equal share of the time that is left.
-async fn connect(port: u16, pinned: &Pinned, deadline: Instant, trace: &mut Trace) -> Result<TcpStream, Ending> {
-    let mut failure: Option<Ending> = None;
+/// Tries the addresses in turn, each with an equal share of the time that is left, the last with all of it.
+async fn connect(port: u16, pinned: &Pinned, deadline: Instant, trace: &mut Trace) -> Result<Stream, Ending> {
+    let mut failure = None;
     for (tried, ip) in pinned.addresses().iter().enumerate() {
         let address = SocketAddr::new(*ip, port);
         trace.dialling(address);
-        let left = u32::try_from(pinned.count - tried).unwrap_or(1);
-        let share = deadline.saturating_duration_since(Instant::now()) / left;
-        let ending = match timeout_at(Instant::now() + share, tcp::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => tcp::judge(&error, address),
-            Err(_) => Ending::fail(Reason::ConnectTimeout, format!("{address} does not answer")),
+        let ending = match pinned.count - tried {
+            0 | 1 => tcp::connect(address).await.map_err(|error| tcp::judge(&error, address)),
+            left => connect_within(address, deadline, left).await,
         };
-        if ending.reason == Reason::NoDescriptors {
-            return Err(ending);
-        }
-        let better = failure.as_ref().is_none_or(|f| f.verdict == Verdict::Inconclusive);
-        if better {
-            failure = Some(ending);
+        match ending {
+            Ok(stream) => return Ok(stream),
+            Err(ending) if ending.reason == Reason::NoDescriptors => return Err(ending),
+            Err(ending) => failure = Some(worse(failure, ending)),
         }
     }
-    Err(failure.unwrap_or_else(|| Ending::inconclusive(Reason::Cancelled, "no address was tried")))
+    Err(failure.unwrap_or_else(no_time))
 }
 
-fn not_found(target: &Target) -> Ending {
-    unresolved(target, Unresolved::NotFound)
+async fn connect_within(address: SocketAddr, deadline: Instant, left: usize) -> Result<Stream, Ending> {
+    let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
+    match timeout_at(Instant::now() + share, tcp::connect(address)).await {
+        Ok(done) => done.map_err(|error| tcp::judge(&error, address)),
+        Err(_) => Err(Ending::fail(Reason::ConnectTimeout, format!("{address} does not answer"))),
+    }
+}
+
+/// The first conclusive failure: an address family that this machine lacks says nothing about the target.
+fn worse(before: Option<Ending>, now: Ending) -> Ending {
+    before.filter(|before| before.verdict == Verdict::Fail).unwrap_or(now)
+}
+
+fn no_time() -> Ending {
+    Ending::inconclusive(Reason::Cancelled, "no time was left to dial")
+}
+
+fn denied_as(message: String) -> Ending {
+    Ending::fail(Reason::AddressDenied, message)
 }
 
 fn unresolved(target: &Target, error: Unresolved) -> Ending {

@@ -26,8 +26,11 @@ const MAX_TTL: Duration = Duration::from_secs(30);
 const MAX_NAMES: usize = 16_384;
 /// Most addresses of one name.
 const MAX_ADDRESSES: usize = 256;
-/// Names looked up at once; each may take four sockets.
-const MAX_LOOKUPS: usize = 128;
+/// Names looked up at once, of those that resolved before and of all others; each may take four sockets. Others that hang, however many,
+/// hold up only others.
+const MAX_LOOKUPS: usize = 64;
+/// Longest time that one lookup is waited for.
+const LOOKUP: Duration = Duration::from_secs(5);
 /// How long the other address family is waited for once one has answered.
 const OTHER_FAMILY: Duration = Duration::from_millis(500);
 /// How recently another name must have resolved for an error to be the name's own.
@@ -65,7 +68,8 @@ pub struct Names {
     settings: ResolverSettings,
     loaded: ArcSwap<Loaded>,
     answers: Mutex<HashMap<Box<str>, Answer>>,
-    lookups: Semaphore,
+    known: Semaphore,
+    others: Semaphore,
     proof: Mutex<Proof>,
 }
 
@@ -118,7 +122,8 @@ impl Names {
             settings,
             loaded,
             answers: Mutex::default(),
-            lookups: Semaphore::new(MAX_LOOKUPS),
+            known: Semaphore::new(MAX_LOOKUPS),
+            others: Semaphore::new(MAX_LOOKUPS),
             proof: Mutex::default(),
         })
     }
@@ -146,8 +151,11 @@ impl Names {
     }
 
     async fn ask(&self, loaded: &Loaded, name: &str) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
-        let _permit = self.lookups.acquire().await.map_err(|_| Unresolved::Down)?;
-        let found = loaded.ask(name).await;
+        let asking = Asking { names: self, name, answered: false };
+        let slots = if self.answers().contains_key(name) { &self.known } else { &self.others };
+        let _slot = slots.acquire().await.map_err(|_| Unresolved::Down)?;
+        let found = tokio::time::timeout(LOOKUP, loaded.ask(name)).await.unwrap_or(Err(Unresolved::Down));
+        asking.ended(found.is_ok());
         let now = Instant::now();
         let mut proof = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
@@ -172,7 +180,7 @@ impl Names {
         if answers.len() >= MAX_NAMES && !answers.contains_key(name) {
             answers.retain(|_, answer| answer.until > now);
         }
-        if until > now && (answers.len() < MAX_NAMES || answers.contains_key(name)) {
+        if answers.len() < MAX_NAMES || answers.contains_key(name) {
             answers.insert(name.into(), Answer { addresses: addresses.clone(), until });
         }
     }
@@ -199,6 +207,27 @@ impl Names {
     }
 }
 
+/// A lookup under way. One that fails, or is given up, takes the name off those that resolved before.
+struct Asking<'a> {
+    names: &'a Names,
+    name: &'a str,
+    answered: bool,
+}
+
+impl Asking<'_> {
+    fn ended(mut self, answered: bool) {
+        self.answered = answered;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.names.answers().remove(self.name);
+        }
+    }
+}
+
 impl Loaded {
     fn new(settings: &ResolverSettings) -> Result<Self, NetError> {
         let files = modified();
@@ -211,7 +240,7 @@ impl Loaded {
         };
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Never;
-        options.max_active_requests = MAX_LOOKUPS * 2;
+        options.max_active_requests = MAX_LOOKUPS * 4;
         let search = match config.search() {
             [] => config.domain().cloned().into_iter().collect(),
             search => search.to_vec(),

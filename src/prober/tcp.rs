@@ -1,8 +1,11 @@
 //! The TCP connection of a probe.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::evidence::Ending;
@@ -11,19 +14,81 @@ use crate::model::outcome::Reason;
 /// First port that a machine may hand out for outgoing connections (Linux never goes below 1024).
 const FIRST_EPHEMERAL: u16 = 1024;
 
+/// Most bytes that a probe reads from one peer: a TLS handshake with a long chain, a head, and what is drained of a body.
+const MAX_READ: usize = 128 * 1024;
+
+/// A connection that stops reading at a bound, so that no peer keeps a probe busy until its deadline.
+#[derive(Debug)]
+pub(super) struct Stream {
+    inner: TcpStream,
+    left: usize,
+}
+
+/// The bound was reached.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {MAX_READ} bytes")]
+pub(super) struct TooMuch;
+
+impl Stream {
+    /// Sends each write at once; wanted where a probe writes more than once.
+    pub(super) fn unbuffered(self) -> Self {
+        // only the probe's own latency suffers where the system refuses
+        drop(self.inner.set_nodelay(true));
+        self
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        match self.left.checked_sub(buf.filled().len() - before) {
+            Some(left) => self.left = left,
+            None => return Poll::Ready(Err(io::Error::other(TooMuch))),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
 /// Opens a connection that, once dropped, leaves no TIME_WAIT behind on this machine.
 ///
 /// # Errors
 /// The system's; also `ConnectionRefused` when the system connected the socket to itself, which happens when a closed local port is drawn
 /// as the connection's own.
-pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+pub(super) async fn connect(address: SocketAddr) -> io::Result<Stream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_zero_linger()?;
-    let stream = socket.connect(address).await?;
-    if address.port() >= FIRST_EPHEMERAL && stream.local_addr()? == address {
+    let inner = socket.connect(address).await?;
+    if address.port() >= FIRST_EPHEMERAL && inner.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    Ok(stream)
+    Ok(Stream { inner, left: MAX_READ })
 }
 
 /// What a failed connection says about the target, or about this machine.
@@ -58,4 +123,34 @@ fn no_route(address: SocketAddr) -> bool {
         SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
     };
     UdpSocket::bind((local, 0)).and_then(|socket| socket.connect(address)).is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::model::outcome::Verdict;
+
+    #[test]
+    fn the_systems_errors_are_told_apart() {
+        use Verdict::{Fail, Inconclusive};
+        let near: SocketAddr = "127.0.0.1:9".parse().expect("an address");
+        for (errno, verdict, reason) in [
+            (Errno::MFILE, Inconclusive, Reason::NoDescriptors),
+            (Errno::NFILE, Inconclusive, Reason::NoDescriptors),
+            (Errno::ADDRNOTAVAIL, Inconclusive, Reason::NoDescriptors),
+            (Errno::NOBUFS, Inconclusive, Reason::NoDescriptors),
+            (Errno::CONNREFUSED, Fail, Reason::ConnectRefused),
+            (Errno::CONNRESET, Fail, Reason::ConnectionReset),
+            (Errno::HOSTUNREACH, Fail, Reason::Unreachable),
+            (Errno::ACCESS, Fail, Reason::Unreachable),
+            (Errno::TIMEDOUT, Fail, Reason::ConnectTimeout),
+            // there is a route to loopback, so a router said it
+            (Errno::NETUNREACH, Fail, Reason::Unreachable),
+        ] {
+            let ending = judge(&io::Error::from(errno), near);
+            assert_eq!((ending.verdict, ending.reason), (verdict, reason), "{errno:?}");
+        }
+    }
 }

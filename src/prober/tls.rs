@@ -220,7 +220,7 @@ fn read_ca(path: &Path, before: Option<Stamp>) -> io::Result<(Stamp, Option<Root
 
 fn server_name(check: &TlsCheck, host: &Host) -> Result<ServerName<'static>, Ending> {
     let name = match (&check.server_name, host) {
-        (None, Host::Ip(ip)) => return Ok(ServerName::IpAddress((*ip).into())),
+        (None, Host::Ip(ip)) => return Ok(ServerName::IpAddress(ip.to_canonical().into())),
         (None, Host::Name(name)) | (Some(name), _) => name,
     };
     let plain = name.strip_suffix('.').unwrap_or(name);

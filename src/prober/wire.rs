@@ -7,6 +7,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use super::evidence::Ending;
+use super::tcp::TooMuch;
 use super::tls;
 use crate::model::outcome::Reason;
 
@@ -71,6 +72,9 @@ pub(super) fn broken(error: &hyper::Error, protocol: &str) -> Ending {
 
 /// What a failed read or write says about the peer.
 pub(super) fn broken_io(error: &io::Error) -> Ending {
+    if error.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>()).is_some() {
+        return Ending::fail(Reason::ProtocolError, "the peer sent more than 128 KiB without an answer in it");
+    }
     tls::alert(error).unwrap_or_else(closed)
 }
 

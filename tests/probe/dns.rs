@@ -54,6 +54,12 @@ impl Dns {
         Self { address, questions, _tasks: tasks }
     }
 
+    /// How many names were asked for.
+    pub(crate) fn names(&self) -> usize {
+        let questions = self.questions.lock().expect("not poisoned");
+        questions.iter().map(|(name, _)| name).collect::<std::collections::HashSet<_>>().len()
+    }
+
     /// How often this was asked.
     pub(crate) fn asked(&self, name: &str, kind: RecordType) -> usize {
         count(&self.questions.lock().expect("not poisoned"), name, kind)

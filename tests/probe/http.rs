@@ -180,11 +180,21 @@ async fn flooding(first: &'static str, more: &'static str) -> Server {
 }
 
 #[tokio::test]
-async fn endless_informational_answers_time_out() {
+async fn endless_informational_answers_end_at_a_bound() {
     let server = flooding("", "HTTP/1.1 100 Continue\r\n\r\n").await;
-    let outcome = probe_briefly(&server.http("/")).await;
-    assert!([Reason::Timeout, Reason::ProtocolError].contains(&outcome.reason), "{outcome:?}");
+    let begin = Instant::now();
+    assert_fail(&probe(&server.http("/")).await, Reason::ProtocolError);
+    assert!(begin.elapsed() < MARGIN, "{:?}", begin.elapsed());
     server.quiet().await;
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_says_nothing_about_the_target() {
+    let server = Server::answering(OK).await;
+    let (dialer, target) = (dialer(), server.http("/"));
+    let pinned = dialer.pin(&target, Instant::now() + AMPLE).await.expect("an address");
+    assert_inconclusive(&dialer.probe(&target, &pinned, Instant::now()).await, Reason::Cancelled);
+    assert_eq!(server.connections(), 0);
 }
 
 #[tokio::test]

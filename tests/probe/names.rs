@@ -149,6 +149,29 @@ async fn one_silent_family_does_not_hold_up_the_other() {
 }
 
 #[tokio::test]
+async fn names_that_hang_hold_up_no_name_that_works() {
+    let server = accepting().await;
+    let dns = Dns::start(|name, _, _| match name {
+        "good.test" => Reply::addresses(&["127.0.0.1"], 0),
+        _ => Reply::Silence,
+    })
+    .await;
+    let (dialer, good) = (using(&dns), named("good.test", server.port()));
+    assert_pass(&probe_with(&dialer, &good, AMPLE).await);
+    let mut hung = tokio::task::JoinSet::new();
+    for n in 0..200 {
+        let dialer = dialer.clone();
+        hung.spawn(async move { dialer.pin(&named(&format!("hung{n}.test"), 9), Instant::now() + AMPLE).await });
+    }
+    while dns.names() < 60 {
+        tokio::task::yield_now().await;
+    }
+    let begin = Instant::now();
+    assert_pass(&probe_with(&dialer, &good, AMPLE).await);
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
 async fn a_name_that_turns_to_a_denied_address_is_denied_and_never_dialled() {
     let (allowed, denied) = same_port().await;
     let allowed = Server::on(allowed, |mut stream| async move { until_closed(&mut stream).await });
