@@ -1,6 +1,28 @@
-//! Portolan.
+//! A service registry that proves what it lists.
+//!
+//! ```text
+//!   REST clients ──► api ──► registrar ──► store ◄── outcomes that change health ── prober
+//!                     ▲                      │                                        ▲
+//!                     │            one writer: commit → catalog → feed                │
+//!                     │                      │                                        │
+//!                     └── reads ◄── catalog ─┴──────────────── feed ──────────────────┘
+//! ```
+//!
+//! One direction: a change enters the [`store`] through its one writer, is committed to SQLite, becomes a new immutable
+//! snapshot of the [`catalog`], and goes out on the feed; everything else reacts to the feed. Discovery reads the catalog
+//! and never waits for the disk.
+//!
+//! # Layout
+//! - [`model`]: the words as plain types, the health state machine, selection, and the traits between parts (`ports`).
+//! - [`catalog`]: the read model, its rendered JSON, the feed.
+//! - [`store`]: the SQLite file, its writer, history.
+//! - [`prober`]: the schedule, name resolution, the address policy, http, tcp and grpc probes, the mass-failure guard.
+//! - [`api`]: access, the REST routes, connections.
+//! - [`telemetry`]: logs and metrics. [`config`]: settings. [`cli`]: the subcommands.
+//! - [`app`]: wires all of them, line by line in the order of the picture.
 
 pub mod api;
+pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod config;

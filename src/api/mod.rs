@@ -36,4 +36,4 @@ mod stats;
 
 pub use body::Body;
 pub use dispatch::{Api, ApiParts, ApiSettings};
-pub use operations::{Part, Readiness};
+pub use operations::{Part, PartState, Readiness};

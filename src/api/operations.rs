@@ -20,8 +20,23 @@ const OPEN_METRICS: HeaderValue =
 pub struct Part {
     /// Its name: `store`, `prober`, …
     pub name: &'static str,
-    /// What keeps it from being ready; `None` when nothing does.
-    pub problem: Option<String>,
+    /// How it is.
+    pub state: PartState,
+}
+
+/// How a part is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartState {
+    /// It works; in a few words, how.
+    Ready(String),
+    /// It does not, and why.
+    NotReady(String),
+}
+
+impl Part {
+    fn is_ready(&self) -> bool {
+        matches!(self.state, PartState::Ready(_))
+    }
 }
 
 /// What knows whether Portolan is ready.
@@ -56,16 +71,17 @@ pub(super) fn healthz() -> Response<Body> {
 )]
 pub(super) fn readyz(call: &Call<'_>) -> Response<Body> {
     let parts = call.api.readiness.parts();
-    let ready = parts.iter().all(|part| part.problem.is_none());
+    let ready = parts.iter().all(Part::is_ready);
     let asked = call.head.uri.query().unwrap_or_default();
     let verbose = asked.split('&').any(|part| part.split('=').next() == Some("verbose"));
     let mut out = String::new();
-    for part in parts.iter().filter(|part| verbose || part.problem.is_some()) {
-        // Writing to a String cannot fail.
-        let _ = match &part.problem {
-            None => writeln!(out, "[+] {} ok", part.name),
-            Some(why) => writeln!(out, "[-] {} {}", part.name, text::escape(why, 300)),
+    for part in parts.iter().filter(|part| verbose || !part.is_ready()) {
+        let (sign, how) = match &part.state {
+            PartState::Ready(how) => ('+', how),
+            PartState::NotReady(why) => ('-', why),
         };
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "[{sign}] {}: {}", part.name, text::escape(how, 300));
     }
     out.push_str(if ready { "ready\n" } else { "not ready\n" });
     plain(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, TEXT, out)

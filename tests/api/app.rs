@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, Part, Readiness};
+use portolan::api::{Api, ApiParts, ApiSettings, Part, PartState, Readiness};
 use portolan::catalog::Catalog;
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
@@ -81,8 +81,8 @@ struct StoreReady;
 impl Readiness for StoreReady {
     fn parts(&self) -> Vec<Part> {
         vec![
-            Part { name: "store", problem: None },
-            Part { name: "prober", problem: Some("not part of this test".to_owned()) },
+            Part { name: "store", state: PartState::Ready("takes writes".to_owned()) },
+            Part { name: "prober", state: PartState::NotReady("not part of this test".to_owned()) },
         ]
     }
 }

@@ -13,10 +13,10 @@ async fn alive_and_ready_are_two_things() {
     let ready = app.get("/readyz").await;
     assert_eq!(
         (ready.status.as_u16(), ready.text()),
-        (503, "[-] prober not part of this test\nnot ready\n".to_owned())
+        (503, "[-] prober: not part of this test\nnot ready\n".to_owned())
     );
     let verbose = app.get("/readyz?verbose").await;
-    assert_eq!(verbose.text(), "[+] store ok\n[-] prober not part of this test\nnot ready\n");
+    assert_eq!(verbose.text(), "[+] store: takes writes\n[-] prober: not part of this test\nnot ready\n");
     assert!(verbose.header("content-type").starts_with("text/plain"));
 }
 

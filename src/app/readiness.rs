@@ -1,0 +1,47 @@
+//! What `/readyz` says of a standalone server.
+
+use crate::api::{Part, PartState, Readiness};
+use crate::prober::{ProberHandle, ProberReport};
+use crate::store::Store;
+
+/// Ready once the store is open and the prober runs. A full disk or a holding guard is told and is no reason to take the
+/// server out of service: reads go on.
+pub(super) struct StandaloneReadiness {
+    store: Store,
+    probing: ProberHandle,
+}
+
+impl StandaloneReadiness {
+    pub(super) fn new(store: Store, probing: ProberHandle) -> Self {
+        Self { store, probing }
+    }
+
+    fn store(&self, report: &ProberReport) -> Part {
+        let snapshot = self.store.catalog().read();
+        let counts = snapshot.total();
+        let writes = if report.store_failing { "; the last writes failed and are tried again" } else { "" };
+        let how = format!(
+            "{} services, {} instances, revision {}{writes}",
+            counts.total(),
+            counts.instances,
+            snapshot.revision()
+        );
+        Part { name: "store", state: PartState::Ready(how) }
+    }
+}
+
+fn prober(report: &ProberReport) -> Part {
+    let how = format!(
+        "{} probed, {} of {} slots used, {} waiting, {} delayed by an address's budget, worst start lag {} ms",
+        report.tracked, report.in_flight, report.slots, report.queued, report.delayed, report.worst_lag_ms
+    );
+    Part { name: "prober", state: PartState::Ready(how) }
+}
+
+impl Readiness for StandaloneReadiness {
+    fn parts(&self) -> Vec<Part> {
+        let report = self.probing.status().read();
+        let guard = Part { name: "guard", state: PartState::Ready(report.guard.to_string()) };
+        vec![self.store(&report), prober(&report), guard]
+    }
+}

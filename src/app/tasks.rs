@@ -1,0 +1,170 @@
+//! The process's long-running parts in one set: each has a name, none is detached, and they stop in stages.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Parts stop in this order: first no more requests, then no more probes, and last what both write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Serving,
+    Probing,
+    Storing,
+}
+
+impl Stage {
+    const ALL: [Self; 3] = [Self::Serving, Self::Probing, Self::Storing];
+}
+
+/// Why the process ends although nobody asked it to, or not as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// A part failed.
+    #[error("{name} failed: {why}")]
+    Failed {
+        /// The part.
+        name: &'static str,
+        /// What it said.
+        why: String,
+    },
+    /// A part panicked.
+    #[error("{name} panicked; this is a bug in Portolan, the log says where")]
+    Panicked {
+        /// The part.
+        name: &'static str,
+    },
+    /// A part returned while the process was to go on.
+    #[error("{name} ended by itself")]
+    Ended {
+        /// The part.
+        name: &'static str,
+    },
+    /// Parts that did not stop in time.
+    #[error("{} did not stop within {} s; what was acknowledged is safe in the store", .names.join(", "), .limit.as_secs_f32())]
+    Late {
+        /// The parts.
+        names: Vec<&'static str>,
+        /// The time that they had.
+        limit: Duration,
+    },
+}
+
+/// The set.
+pub(super) struct Tasks {
+    set: JoinSet<Result<(), String>>,
+    running: HashMap<Id, (Stage, &'static str)>,
+    stops: HashMap<&'static str, (Stage, CancellationToken)>,
+}
+
+impl Tasks {
+    pub(super) fn new() -> Self {
+        Self { set: JoinSet::new(), running: HashMap::new(), stops: HashMap::new() }
+    }
+
+    /// Starts a part; `make` gets the token that asks it to stop.
+    pub(super) fn start<F, E>(&mut self, stage: Stage, name: &'static str, make: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display,
+    {
+        let stop = CancellationToken::new();
+        let part = make(stop.clone());
+        let handle = self.set.spawn(async move { part.await.map_err(|error| error.to_string()) });
+        self.running.insert(handle.id(), (stage, name));
+        self.stops.insert(name, (stage, stop));
+    }
+
+    /// Waits until a part ends though none was asked to.
+    pub(super) async fn unexpected_end(&mut self) -> TaskError {
+        match self.next().await {
+            Some((name, Ok(()))) => TaskError::Ended { name },
+            Some((_, Err(error))) => error,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Asks one stage after the other to stop and waits for each, `limit` in all.
+    pub(super) async fn stop(mut self, limit: Duration) -> Result<(), TaskError> {
+        let deadline = Instant::now() + limit;
+        let mut first_error = None;
+        for stage in Stage::ALL {
+            self.stops.values().filter(|(of, _)| *of == stage).for_each(|(_, stop)| stop.cancel());
+            while self.running.values().any(|(of, _)| *of == stage) {
+                match timeout_at(deadline, self.next()).await {
+                    Ok(Some((_, Ok(())))) => {}
+                    Ok(Some((_, Err(error)))) => first_error = first_error.or(Some(error)),
+                    Ok(None) => break,
+                    Err(_) => return Err(self.late(limit)),
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    fn late(&self, limit: Duration) -> TaskError {
+        let mut names: Vec<_> = self.running.values().map(|(_, name)| *name).collect();
+        names.sort_unstable();
+        TaskError::Late { names, limit }
+    }
+
+    async fn next(&mut self) -> Option<(&'static str, Result<(), TaskError>)> {
+        let ended = self.set.join_next_with_id().await?;
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let name = self.running.remove(&id).map_or("an unknown part", |(_, name)| name);
+        let result = match ended {
+            Ok((_, Ok(()))) => Ok(()),
+            Ok((_, Err(why))) => Err(TaskError::Failed { name, why }),
+            Err(_) => Err(TaskError::Panicked { name }),
+        };
+        Some((name, result))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn until_stopped(stop: CancellationToken) -> Result<(), String> {
+        stop.cancelled().await;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn an_unexpected_end_says_who_and_why() {
+        let mut tasks = Tasks::new();
+        tasks.start(Stage::Storing, "the writer", until_stopped);
+        tasks.start(Stage::Serving, "the api", |_| async { Err::<(), _>("no more sockets") });
+        assert_eq!(tasks.unexpected_end().await.to_string(), "the api failed: no more sockets");
+        tasks.start(Stage::Probing, "the prober", |_| async { Ok::<(), String>(()) });
+        assert_eq!(tasks.unexpected_end().await.to_string(), "the prober ended by itself");
+        tasks.stop(Duration::from_secs(5)).await.expect("the rest stops");
+    }
+
+    #[tokio::test]
+    async fn stages_stop_in_order() {
+        let (order, mut ended) = tokio::sync::mpsc::unbounded_channel();
+        let mut tasks = Tasks::new();
+        for (stage, name) in [(Stage::Storing, "store"), (Stage::Serving, "api"), (Stage::Probing, "prober")] {
+            let order = order.clone();
+            tasks.start(stage, name, move |stop| async move {
+                stop.cancelled().await;
+                order.send(name).map_err(|error| error.to_string())
+            });
+        }
+        tasks.stop(Duration::from_secs(5)).await.expect("all stop");
+        let seen: Vec<_> = std::iter::from_fn(|| ended.try_recv().ok()).collect();
+        assert_eq!(seen, ["api", "prober", "store"]);
+    }
+
+    #[tokio::test]
+    async fn a_part_that_does_not_stop_is_named() {
+        let mut tasks = Tasks::new();
+        tasks.start(Stage::Serving, "the api", |_| std::future::pending::<Result<(), String>>());
+        let error = tasks.stop(Duration::from_millis(50)).await.expect_err("it is late");
+        assert!(error.to_string().starts_with("the api did not stop within 0.05 s"), "{error}");
+    }
+}
