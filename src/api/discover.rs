@@ -18,8 +18,7 @@ use crate::model::outcome::Health;
 use crate::model::selection::{Selection, pick_weighted};
 use crate::model::service::{Instance, front_of};
 
-/// The seed's message.
-pub(super) const FOUND: &str = "Service found";
+const FOUND: &str = "Service found";
 
 struct Wanted {
     name: String,
@@ -56,7 +55,7 @@ pub(super) fn discover(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let snapshot = call.api.catalog.snapshot();
     let entry = find(call, &snapshot, &wanted)?;
     if wanted.selection.is_empty() && !wanted.healthy && !wanted.pick {
-        return Ok(reply::entry_if_changed(FOUND, &snapshot, entry, &call.head.headers));
+        return Ok(reply::found(&snapshot, entry, &call.head.headers));
     }
     selected(entry, &wanted)
 }

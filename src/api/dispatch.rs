@@ -212,7 +212,7 @@ impl Shared {
         }
         self.access_log.record(&Record {
             started,
-            peer: peer.ip(),
+            peer: self.access.client_address(&head.headers, peer),
             method,
             target: head.uri.path_and_query().map_or("", |target| target.as_str()),
             status,

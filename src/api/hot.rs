@@ -7,7 +7,6 @@ use http::{Method, Response};
 
 use super::Body;
 use super::access::Principal;
-use super::discover::FOUND;
 use super::reply;
 use crate::catalog::Catalog;
 
@@ -28,7 +27,7 @@ pub(super) fn answer(
     }
     let snapshot = catalog.read();
     let entry = snapshot.find(namespace, name)?;
-    Some(reply::entry_if_changed(FOUND, &snapshot, entry, &request.headers))
+    Some(reply::found(&snapshot, entry, &request.headers))
 }
 
 /// `name`, and `namespace` when it is there, from a query that holds nothing else and no escape.

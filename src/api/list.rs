@@ -8,10 +8,10 @@ use super::Body;
 use super::call::Call;
 use super::cursor::PageCursor;
 use super::envelope::ApiError;
-use super::etag::EntityTag;
 use super::openapi::{params, schemas};
 use super::scope::{Reach, elsewhere};
-use super::{reply, select};
+use super::{etag, reply, select};
+use crate::catalog::entry::weak_tag;
 use crate::catalog::snapshot::Order;
 use crate::catalog::{Entry, Snapshot};
 use crate::model::selection::Selection;
@@ -49,8 +49,8 @@ struct Wanted {
 pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let wanted = read(call)?;
     let snapshot = call.api.catalog.snapshot();
-    let tag = EntityTag::new(snapshot.epoch(), snapshot.revision());
-    if let Some(unchanged) = tag.not_modified(&call.head.headers) {
+    let tag = weak_tag(snapshot.epoch(), snapshot.revision());
+    if let Some(unchanged) = etag::not_modified(&tag, &call.head.headers) {
         return Ok(unchanged);
     }
     let (page, next) = page(call, &snapshot, &wanted);
@@ -60,7 +60,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         None
     };
     let mut response = reply::list(MESSAGE, &page, next, hint);
-    tag.put(&mut response);
+    etag::put(&tag, &mut response);
     Ok(response)
 }
 

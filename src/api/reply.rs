@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde::Serialize;
 
 use super::Body;
 use super::envelope::json_reply;
-use super::etag::EntityTag;
+use super::etag;
 use crate::catalog::render::Rendered;
 use crate::catalog::{Entry, Snapshot};
-use http::HeaderMap;
 
 /// What comes before `data`; the message needs no escaping.
 fn open(message: &'static str, data: usize) -> Vec<u8> {
@@ -38,21 +37,15 @@ fn beside(out: &mut Vec<u8>, name: &'static str, value: &impl Serialize) {
     out.extend_from_slice(&value);
 }
 
-/// 200 with one service whole, or 304 when the client holds it. This is the hot path's answer.
-pub(super) fn entry_if_changed(
-    message: &'static str,
-    snapshot: &Snapshot,
-    entry: &Entry,
-    asked: &HeaderMap,
-) -> Response<Body> {
-    let tag = EntityTag::new(snapshot.epoch(), entry.service().revision);
-    if let Some(unchanged) = tag.not_modified(asked) {
+/// 200 "Service found" with one service whole, or 304 when the client holds it. This is the hot path's answer.
+pub(super) fn found(snapshot: &Snapshot, entry: &Entry, asked: &HeaderMap) -> Response<Body> {
+    const BEFORE: &[u8] = br#"{"success":true,"message":"Service found","data":"#;
+    let tag = entry.tag(snapshot.epoch());
+    if let Some(unchanged) = etag::not_modified(&tag, asked) {
         return unchanged;
     }
-    let mut out = open(message, entry.json_len());
-    entry.write_json(&mut out);
-    let mut response = close(out);
-    tag.put(&mut response);
+    let mut response = json_reply(StatusCode::OK, entry.json_between(BEFORE, b"}"));
+    etag::put(&tag, &mut response);
     response
 }
 

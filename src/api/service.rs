@@ -5,7 +5,6 @@ use http::header::IF_MATCH;
 
 use super::Body;
 use super::call::Call;
-use super::discover::FOUND;
 use super::envelope::{ApiError, Code, ok_message};
 use super::openapi::schemas;
 use super::{deregister, reply};
@@ -29,7 +28,7 @@ pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError>
     call.query()?.end(&[])?;
     let snapshot = call.api.catalog.snapshot();
     let entry = call.by_id(&snapshot, id)?;
-    Ok(reply::entry_if_changed(FOUND, &snapshot, &entry, &call.head.headers))
+    Ok(reply::found(&snapshot, &entry, &call.head.headers))
 }
 
 /// Deregisters a service by id.

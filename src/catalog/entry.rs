@@ -1,9 +1,11 @@
 //! One service in the catalog, rendered once per change.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::render::{self, Rendered};
+use super::snapshot::Epoch;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::Service;
 use crate::model::time::UnixMs;
@@ -40,6 +42,12 @@ pub struct Entry {
     reason: Reason,
     last_check: LastCheck,
     rendered: Rendered,
+    tag: OnceLock<(Epoch, Vec<u8>)>,
+}
+
+/// `W/"<epoch>.<revision>"`: equal tags mean that nothing but `last_health_check` can differ.
+pub fn weak_tag(epoch: &Epoch, revision: u64) -> Vec<u8> {
+    format!("W/\"{epoch}.{revision}\"").into_bytes()
 }
 
 impl Entry {
@@ -48,7 +56,7 @@ impl Entry {
         let health = service.health();
         let reason = service.front().map_or(Reason::Probing, |i| i.reason);
         let rendered = render::whole(&service);
-        Self { service: Arc::new(service), health, reason, last_check, rendered }
+        Self { service: Arc::new(service), health, reason, last_check, rendered, tag: OnceLock::new() }
     }
 
     /// The service.
@@ -74,6 +82,18 @@ impl Entry {
     /// Appends the service's JSON object, with the newest `last_health_check`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
         self.rendered.write(self.last_check.get(), out);
+    }
+
+    /// The service's JSON object between two texts, in one allocation of just their size.
+    pub fn json_between(&self, before: &[u8], after: &[u8]) -> Vec<u8> {
+        self.rendered.between(before, self.last_check.get(), after)
+    }
+
+    /// The service's weak entity tag, `W/"<epoch>.<revision>"`; made at the first question.
+    pub fn tag(&self, epoch: &Epoch) -> Cow<'_, [u8]> {
+        let revision = self.service.revision;
+        let (of, tag) = self.tag.get_or_init(|| (epoch.clone(), weak_tag(epoch, revision)));
+        if of == epoch { Cow::Borrowed(tag) } else { Cow::Owned(weak_tag(epoch, revision)) }
     }
 
     /// Bytes that [`Entry::write_json`] appends at most.

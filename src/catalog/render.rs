@@ -30,12 +30,29 @@ impl Rendered {
     /// Appends the whole object.
     pub fn write(&self, last_check: Option<UnixMs>, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.head);
-        match last_check {
-            // Writing to a Vec cannot fail.
-            Some(at) => drop(write!(out, "\"{at}\"")),
+        match last_check.map(|at| at.text().ok_or(at)) {
             None => out.extend_from_slice(b"null"),
+            Some(text) => {
+                out.push(b'"');
+                match text {
+                    Ok(text) => out.extend_from_slice(&text),
+                    // Writing to a Vec cannot fail.
+                    Err(odd) => drop(write!(out, "{odd}")),
+                }
+                out.push(b'"');
+            }
         }
         out.extend_from_slice(&self.tail);
+    }
+
+    /// `before`, the whole object and `after`, in one allocation of just their size.
+    pub fn between(&self, before: &[u8], last_check: Option<UnixMs>, after: &[u8]) -> Vec<u8> {
+        let time = if last_check.is_some() { TIME_LEN } else { b"null".len() };
+        let mut out = Vec::with_capacity(before.len() + self.head.len() + time + self.tail.len() + after.len());
+        out.extend_from_slice(before);
+        self.write(last_check, &mut out);
+        out.extend_from_slice(after);
+        out
     }
 
     /// Bytes of the whole at most.

@@ -28,8 +28,52 @@ impl UnixMs {
     }
 }
 
+/// The first moment after year 9999.
+const YEAR_10000: u64 = 253_402_300_800_000;
+
+impl UnixMs {
+    /// The text, for who writes it often; `None` outside the years 1970 to 9999.
+    pub fn text(self) -> Option<[u8; 24]> {
+        let ms = u64::try_from(self.0).ok().filter(|ms| *ms < YEAR_10000)?;
+        let (day, ms) = (ms / 86_400_000, ms % 86_400_000);
+        let (year, month, day) = date(day);
+        let mut out = *b"0000-00-00T00:00:00.000Z";
+        digits(&mut out[0..4], year);
+        digits(&mut out[5..7], month);
+        digits(&mut out[8..10], day);
+        digits(&mut out[11..13], ms / 3_600_000);
+        digits(&mut out[14..16], ms / 60_000 % 60);
+        digits(&mut out[17..19], ms / 1000 % 60);
+        digits(&mut out[20..23], ms % 1000);
+        Some(out)
+    }
+}
+
+/// Year, month and day of a day since 1970-01-01 in the Gregorian calendar: counted in years that start with March, so that
+/// the leap day is the last one.
+fn date(day: u64) -> (u64, u64, u64) {
+    let since_year_0 = day + 719_468;
+    let (era, of_era) = (since_year_0 / 146_097, since_year_0 % 146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+fn digits(out: &mut [u8], mut number: u64) {
+    for digit in out.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+}
+
 impl fmt::Display for UnixMs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.text() {
+            return f.write_str(std::str::from_utf8(&text).unwrap_or_default());
+        }
         let at = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         write!(f, "{at:.3}")
     }
@@ -112,6 +156,34 @@ impl Clock {
         match &self.0 {
             Source::System { anchor, started } => Now { steady: anchor.plus(started.elapsed()), wall: UnixMs::wall() },
             Source::Manual(cell) => *cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_text_is_what_the_time_library_writes(ms in -1_000_i64..=253_402_300_800_000) {
+            let theirs = jiff::Timestamp::from_millisecond(ms).map(|at| format!("{at:.3}"));
+            if let Ok(theirs) = theirs {
+                proptest::prop_assert_eq!(UnixMs(ms).to_string(), theirs);
+            }
+        }
+    }
+
+    #[test]
+    fn leap_days_and_ends_of_years() {
+        for text in [
+            "2000-02-29T23:59:59.999Z",
+            "2100-02-28T00:00:00.000Z",
+            "2026-12-31T23:59:59.999Z",
+            "1970-01-01T00:00:00.000Z",
+        ] {
+            let at: UnixMs = text.parse().expect("a time");
+            assert_eq!(at.to_string(), text);
         }
     }
 }

@@ -254,6 +254,11 @@ impl Access {
         }
     }
 
+    /// The client's address for the log, past trusted proxies.
+    pub fn client_address(&self, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
+        client::address(headers, peer, &self.trusted_proxies)
+    }
+
     /// Gives the request back to its client's quota: it only renewed what was known, or was answered 304. Such requests have a
     /// larger quota of their own; over it they count after all.
     pub fn not_counted(&self, admitted: &mut Admitted) {
