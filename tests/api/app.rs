@@ -1,20 +1,23 @@
 //! The harness: a whole API on a port of its own, and a plain client.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
 use portolan::api::{Api, ApiParts, ApiSettings, Part, PartState, Readiness};
 use portolan::catalog::Catalog;
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
-use portolan::model::ports::{CheckNowError, CheckedNow, OnDemand};
-use portolan::model::probe::HealthChange;
+use portolan::model::ports::AlwaysLeads;
+use portolan::model::probe::{HealthChange, ProbeRow};
+use portolan::model::service::InstanceId;
 use portolan::model::time::{Clock, Now, UnixMs};
+use portolan::prober::dial::{DialSettings, Dialer};
 use portolan::prober::policy::AddressPolicy;
+use portolan::prober::{Prober, ProberHandle, ProberSettings};
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;
@@ -23,7 +26,6 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 const SECRET: &str = "a secret of the tests, long enough to sign with";
 
@@ -35,6 +37,8 @@ pub(crate) struct Wish {
     pub(crate) max_services: usize,
     pub(crate) max_instances: usize,
     pub(crate) service_metrics: bool,
+    /// Runs a prober; without one its place is empty, as on a machine where it has ended.
+    pub(crate) prober: Option<ProberSettings>,
 }
 
 impl Default for Wish {
@@ -46,6 +50,7 @@ impl Default for Wish {
             max_services: 0,
             max_instances: 25_600,
             service_metrics: true,
+            prober: None,
         }
     }
 }
@@ -64,15 +69,6 @@ pub(crate) struct TestApp {
 impl Drop for TestApp {
     fn drop(&mut self) {
         self.stop.cancel();
-    }
-}
-
-/// Where no prober runs, a check on request says so.
-struct NoProber;
-
-impl OnDemand for NoProber {
-    fn check_now(&self, _: Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>> {
-        Box::pin(async { Err(CheckNowError::Unavailable) })
     }
 }
 
@@ -136,13 +132,14 @@ impl TestApp {
         let folder = tempfile::tempdir().expect("a folder");
         let (clock, metrics) = (Clock::system(), Metrics::default());
         let settings = store_settings(&folder, &wish);
-        let Opened { store, writer, catalog, .. } =
+        let Opened { store, writer, catalog, probes } =
             Store::open(settings, clock.clone(), metrics.clone()).expect("a new file opens");
+        let (prober, on_demand) = prober(&wish, &store, probes, &clock, &metrics);
         let api = Api::new(ApiParts {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(store.clone()),
-            on_demand: Arc::new(NoProber),
-            addresses: Arc::new(AddressPolicy { allow_loopback: true, ..AddressPolicy::default() }),
+            on_demand: Arc::new(on_demand),
+            addresses: Arc::new(policy()),
             history: store.clone(),
             access: access(&wish, clock, &metrics),
             access_log: AccessLog::off(),
@@ -159,6 +156,10 @@ impl TestApp {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (for_writer, for_serving) = (stop.clone(), stop.clone());
+        if wish.prober.is_some() {
+            let for_prober = stop.clone();
+            tasks.spawn(async move { prober.run(for_prober).await.expect("the prober ends well") });
+        }
         tasks.spawn(async move { writer.run(for_writer).await.expect("the writer ends well") });
         tasks.spawn(async move {
             let settings = ConnSettings { per_client: 400, ..ConnSettings::default() };
@@ -236,6 +237,22 @@ impl TestApp {
         let applied = self.store.commit_health(vec![change]).await.expect("committed");
         assert_eq!(applied, [true]);
     }
+}
+
+fn policy() -> AddressPolicy {
+    AddressPolicy { allow_loopback: true, ..AddressPolicy::default() }
+}
+
+fn prober(
+    wish: &Wish,
+    store: &Store,
+    probes: HashMap<InstanceId, ProbeRow>,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> (Prober, ProberHandle) {
+    let settings = wish.prober.clone().unwrap_or_default();
+    let dialer = Dialer::new(DialSettings { policy: policy(), ..DialSettings::default() }).expect("a dialer");
+    Prober::new(settings, dialer, store.clone(), probes, Arc::new(AlwaysLeads), clock.clone(), metrics.clone())
 }
 
 fn store_settings(folder: &tempfile::TempDir, wish: &Wish) -> StoreSettings {

@@ -1,6 +1,7 @@
 //! The REST API over a real socket, a real store and, where health matters, outcomes as the prober commits them.
 
 mod app;
+mod checking;
 mod etags;
 mod fuzz;
 mod golden;
