@@ -11,13 +11,15 @@ use portolan::catalog::{Catalog, Entry};
 use portolan::model::check::Check;
 use portolan::model::name::ServiceKey;
 use portolan::model::outcome::{Health, Reason};
-use portolan::model::ports::{AlwaysLeads, Caller, Registrar, Registration, Removal, ServiceRef};
+use portolan::model::ports::{
+    AlwaysLeads, Caller, CheckNowError, CheckedNow, Leadership, OnDemand, Registrar, Registration, Removal, ServiceRef,
+};
 use portolan::model::service::{Instance, InstanceSpec, Owner};
 use portolan::model::time::Clock;
 use portolan::model::url::EndpointUrl;
 use portolan::prober::dial::{DialSettings, Dialer};
 use portolan::prober::policy::AddressPolicy;
-use portolan::prober::{Prober, ProberHandle, ProberSettings};
+use portolan::prober::{Prober, ProberHandle, ProberReport, ProberSettings};
 use portolan::store::{HistoryEntry, HistoryQuery, Store, StoreSettings};
 use portolan::telemetry::metrics::Metrics;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -37,29 +39,70 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// How a rig is made.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) settings: ProberSettings,
+    pub(crate) clock: Clock,
+    pub(crate) leadership: Arc<dyn Leadership>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let leadership = Arc::new(AlwaysLeads);
+        Self { settings: ProberSettings::default(), clock: Clock::system(), leadership }
+    }
+}
+
+impl Setup {
+    /// At most so many probes at once.
+    pub(crate) fn concurrency(concurrency: usize) -> Self {
+        Self { settings: ProberSettings { concurrency, ..ProberSettings::default() }, ..Self::default() }
+    }
+
+    /// Budgets on loopback too.
+    pub(crate) fn budget(per_address: u32) -> Self {
+        let settings = ProberSettings { per_address, loopback_exempt: false, ..ProberSettings::default() };
+        Self { settings, ..Self::default() }
+    }
+
+    pub(crate) fn clock(clock: Clock) -> Self {
+        Self { clock, ..Self::default() }
+    }
+
+    pub(crate) fn start(self) -> Rig {
+        let mut rig = self.prepare();
+        rig.go();
+        rig
+    }
+
+    /// Everything but the prober runs.
+    pub(crate) fn prepare(self) -> Rig {
+        Rig::new(tempfile::tempdir().expect("a folder"), self)
+    }
+}
+
 /// A store and a prober, running.
 pub(crate) struct Rig {
     pub(crate) store: Store,
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) prober: ProberHandle,
-    pub(crate) metrics: Metrics,
+    pub(crate) handle: ProberHandle,
+    metrics: Metrics,
+    prober: Option<Prober>,
     stop_prober: CancellationToken,
     stop_store: CancellationToken,
-    tasks: JoinSet<()>,
-    folder: Option<tempfile::TempDir>,
-    settings: ProberSettings,
+    probing: JoinSet<()>,
+    storing: JoinSet<()>,
+    folder: tempfile::TempDir,
+    setup: Setup,
 }
 
 impl Rig {
     pub(crate) fn start() -> Self {
-        Self::with(ProberSettings::default(), Clock::system())
+        Setup::default().start()
     }
 
-    pub(crate) fn with(settings: ProberSettings, clock: Clock) -> Self {
-        Self::in_folder(tempfile::tempdir().expect("a folder"), settings, clock)
-    }
-
-    fn in_folder(folder: tempfile::TempDir, settings: ProberSettings, clock: Clock) -> Self {
+    fn new(folder: tempfile::TempDir, setup: Setup) -> Self {
         let metrics = Metrics::default();
         let store_settings = StoreSettings {
             path: folder.path().join("services.db"),
@@ -67,55 +110,70 @@ impl Rig {
             max_instances: 100_000,
             history_days: 30,
             history_rows: 10_000,
-            default_interval: settings.default_interval,
+            default_interval: setup.settings.default_interval,
         };
-        let opened = Store::open(store_settings, clock.clone(), metrics.clone()).expect("opens");
+        let opened = Store::open(store_settings, setup.clock.clone(), metrics.clone()).expect("opens");
         let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
         let dialer = Dialer::new(DialSettings { policy, ..DialSettings::default() }).expect("a dialer");
         let (prober, handle) = Prober::new(
-            settings.clone(),
+            setup.settings.clone(),
             dialer,
             opened.store.clone(),
             opened.probes,
-            Arc::new(AlwaysLeads),
-            clock,
+            Arc::clone(&setup.leadership),
+            setup.clock.clone(),
             metrics.clone(),
         );
-        let (stop_prober, stop_store) = (CancellationToken::new(), CancellationToken::new());
-        let mut tasks = JoinSet::new();
-        let (prober_token, store_token) = (stop_prober.clone(), stop_store.clone());
-        tasks.spawn(async move { opened.writer.run(store_token).await.expect("the writer ends well") });
-        tasks.spawn(async move { prober.run(prober_token).await.expect("the prober ends well") });
+        let stop_store = CancellationToken::new();
+        let mut storing = JoinSet::new();
+        let token = stop_store.clone();
+        storing.spawn(async move { opened.writer.run(token).await.expect("the writer ends well") });
         Self {
             store: opened.store,
             catalog: opened.catalog,
-            prober: handle,
+            handle,
             metrics,
-            stop_prober,
+            prober: Some(prober),
+            stop_prober: CancellationToken::new(),
             stop_store,
-            tasks,
-            folder: Some(folder),
-            settings,
+            probing: JoinSet::new(),
+            storing,
+            folder,
+            setup,
         }
     }
 
-    /// Stops the prober, then the store; returns how long the prober took.
+    /// Starts a prepared prober.
+    pub(crate) fn go(&mut self) {
+        let (prober, token) = (self.prober.take().expect("once"), self.stop_prober.clone());
+        self.probing.spawn(async move { prober.run(token).await.expect("the prober ends well") });
+    }
+
+    /// Stops the prober; returns how long it took.
     pub(crate) async fn stop(&mut self) -> Duration {
         let started = Instant::now();
         self.stop_prober.cancel();
-        self.tasks.join_next().await.expect("two tasks").expect("no panic");
-        let took = started.elapsed();
-        self.stop_store.cancel();
-        self.tasks.join_next().await.expect("one task").expect("no panic");
-        took
+        self.probing.join_next().await.expect("it runs").expect("no panic");
+        started.elapsed()
     }
 
-    /// The same file, opened by another process's worth of parts.
+    /// The same file, as another process would open it.
     pub(crate) async fn restart(mut self) -> Self {
         self.stop().await;
-        let (folder, settings) = (self.folder.take().expect("a folder"), self.settings.clone());
-        drop(self);
-        Self::in_folder(folder, settings, Clock::system())
+        self.stop_store.cancel();
+        self.storing.join_next().await.expect("it runs").expect("no panic");
+        let Self { folder, setup, .. } = self;
+        let mut rig = Self::new(folder, setup);
+        rig.go();
+        rig
+    }
+
+    pub(crate) async fn check_now(&self, service: &str) -> Result<Vec<CheckedNow>, CheckNowError> {
+        self.handle.check_now(self.entry(service).service().id).await
+    }
+
+    pub(crate) fn report(&self) -> ProberReport {
+        self.handle.status().read()
     }
 
     /// Registers `namespace/service#instance`; namespace and instance may be left out.
@@ -223,6 +281,10 @@ pub(crate) enum Mode {
     Ok,
     Broken,
     Hung,
+    /// Answers when it is turned to something else, as that says.
+    Held,
+    /// Answers well, after 50 ms.
+    Slow,
 }
 
 /// An HTTP server on loopback that does as it is told.
@@ -308,13 +370,21 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
     shared.most_open.fetch_max(open, Ordering::SeqCst);
     shared.hits.fetch_add(1, Ordering::SeqCst);
-    let mode = shared.mode.load(Ordering::SeqCst);
+    let mode = |mode: Mode| shared.mode.load(Ordering::SeqCst) == mode as u8;
     let mut head = [0; 1024];
     drop(stream.read(&mut head).await);
-    let answer: &[u8] = match mode {
-        m if m == Mode::Ok as u8 => b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
-        m if m == Mode::Broken as u8 => b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n",
-        _ => b"",
+    while mode(Mode::Held) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if mode(Mode::Slow) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let answer: &[u8] = if mode(Mode::Hung) {
+        b""
+    } else if mode(Mode::Broken) {
+        b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
+    } else {
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
     };
     drop(stream.write_all(answer).await);
     // Until the prober goes.

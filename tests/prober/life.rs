@@ -53,7 +53,7 @@ async fn a_closed_port_is_found_out_and_a_removed_service_is_left_alone() {
     let other = Target::start(Mode::Ok).await;
     rig.register("other", &other.url(), every_second()).await;
     rig.deregister("user").await;
-    until("one is tracked", || rig.prober.status().read().tracked == 1).await;
+    until("one is tracked", || rig.report().tracked == 1).await;
     // The port is taken by someone else now: nobody probes them.
     let listener = tokio::net::TcpListener::bind(url.trim_start_matches("http://").trim_end_matches("/health")).await;
     let stranger = Target::on(listener.expect("the port is free"), Mode::Ok);

@@ -1,0 +1,57 @@
+//! What one address is asked for at most.
+
+use std::time::Duration;
+
+use portolan::model::outcome::Health;
+use portolan::model::ports::CheckNowError;
+
+use crate::harness::{Mode, Setup, Target, every_second, seldom, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_asked_no_more_than_its_budget_and_the_excess_waits() {
+    let rig = Setup::budget(10).start();
+    let (target, other) = (Target::at("127.0.0.9", Mode::Ok).await, Target::at("127.0.0.10", Mode::Ok).await);
+    for n in 0..30 {
+        rig.register(&format!("crowd#i{n}"), &target.url(), every_second()).await;
+    }
+    rig.register("alone", &other.url(), every_second()).await;
+    target.until_hit(60).await;
+    let times = target.times();
+    let eleven = times.windows(11).map(|w| w[10] - w[0]).min().expect("enough");
+    assert!(eleven >= Duration::from_millis(900), "eleven probes within {eleven:?}");
+    assert!(rig.metric("portolan_probes_delayed_total") > 0.0);
+    assert!(rig.report().delayed > 0);
+    until("each had its turn", || rig.entry("crowd").service().instances.iter().all(|i| i.health == Health::Healthy))
+        .await;
+    assert!(rig.history("crowd").await.iter().all(|change| change.to == Some(Health::Healthy)), "a delay is no fail");
+    assert!(other.hits() >= 4, "another address is not held up: {}", other.hits());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_at_once_and_a_hung_address_takes_no_slots_while_it_waits() {
+    let rig = Setup::budget(1000).start();
+    let target = Target::at("127.0.0.11", Mode::Hung).await;
+    for n in 0..20 {
+        rig.register(&format!("crowd#i{n}"), &target.url(), every_second()).await;
+    }
+    target.until_hit(24).await;
+    // The target notices an end a little later than the prober.
+    assert!((8..=10).contains(&target.most_open()), "{}", target.most_open());
+    assert!(rig.report().in_flight <= 9, "those that wait hold no slot: {:?}", rig.report());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_on_request_over_the_budget_is_told_when_to_come_back() {
+    let rig = Setup::budget(2).start();
+    let target = Target::at("127.0.0.12", Mode::Ok).await;
+    rig.register("user", &target.url(), seldom()).await;
+    rig.until_health("user", Health::Healthy).await;
+    let mut refused = None;
+    for _ in 0..3 {
+        refused = rig.check_now("user").await.err().or(refused);
+    }
+    assert_eq!(refused, Some(CheckNowError::OverBudget { retry_after_seconds: 1 }));
+    until("there is room again", || target.times().last().is_some_and(|at| at.elapsed() > Duration::from_secs(1)))
+        .await;
+    rig.check_now("user").await.expect("within the budget again");
+}

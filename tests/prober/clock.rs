@@ -1,0 +1,78 @@
+//! Clocks that jump, and time that passes in silence.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use portolan::model::check::Check;
+use portolan::model::outcome::{Health, Reason};
+use portolan::model::time::{Clock, Now, UnixMs};
+use tokio::task::JoinSet;
+
+use crate::harness::{Mode, Setup, Target, every_second, until};
+
+/// A clock that runs as the machine's does, but whose two readings can be moved.
+struct Driven {
+    clock: Clock,
+    steady: Arc<AtomicI64>,
+    wall: Arc<AtomicI64>,
+    _tasks: JoinSet<()>,
+}
+
+impl Driven {
+    fn start() -> Self {
+        let start = UnixMs::wall();
+        let clock = Clock::manual(Now { steady: start, wall: start });
+        let (steady, wall) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+        let (driven, steady_by, wall_by, began) = (clock.clone(), steady.clone(), wall.clone(), Instant::now());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            loop {
+                let run = start.plus(began.elapsed());
+                let moved = |by: &AtomicI64| UnixMs(run.0 + by.load(Ordering::SeqCst));
+                driven.set(Now { steady: moved(&steady_by), wall: moved(&wall_by) });
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        Self { clock, steady, wall, _tasks: tasks }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wall_clock_that_jumps_changes_nothing() {
+    const DAY: i64 = 86_400_000;
+    let driven = Driven::start();
+    let rig = Setup::clock(driven.clock.clone()).start();
+    let target = Target::start(Mode::Ok).await;
+    rig.register("user", &target.url(), every_second()).await;
+    target.until_hit(3).await;
+    for jump in [DAY, -DAY, 0] {
+        driven.wall.store(jump, Ordering::SeqCst);
+        target.until_hit(target.hits() + 2).await;
+    }
+    let times = target.times();
+    let gaps: Vec<_> = times.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
+    let steady = Duration::from_millis(500)..Duration::from_millis(1800);
+    assert!(gaps.iter().all(|gap| steady.contains(gap)), "{gaps:?}");
+    assert_eq!(rig.health("user").0, Health::Healthy);
+    assert_eq!(rig.history("user").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_proved_for_long_is_unknown_until_it_is_again() {
+    let driven = Driven::start();
+    let rig = Setup::clock(driven.clock.clone()).start();
+    let target = Target::start(Mode::Ok).await;
+    let check = Check { timeout_seconds: Some(20), ..every_second() };
+    rig.register("user", &target.url(), check).await;
+    rig.until_health("user", Health::Healthy).await;
+    target.turn(Mode::Held);
+    target.until_hit(target.hits() + 1).await;
+    driven.steady.store(59_000, Ordering::SeqCst);
+    until("the prober saw the time", || rig.report().in_flight == 1).await;
+    assert_eq!(rig.health("user").0, Health::Healthy, "a minute is not over yet");
+    driven.steady.store(70_000, Ordering::SeqCst);
+    until("it is unproven", || rig.health("user") == (Health::Unknown, Reason::Unproven)).await;
+    target.turn(Mode::Ok);
+    rig.until_health("user", Health::Healthy).await;
+}

@@ -1,0 +1,75 @@
+//! When more is due than may be under way.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use portolan::model::check::Check;
+use portolan::model::outcome::Health;
+
+use crate::harness::{Mode, Rig, Setup, Target, every_second, seldom, until};
+
+/// Registers `count` services of a namespace, each with the same target.
+async fn register_many(rig: &Rig, namespace: &str, count: usize, target: &Target, check: &Check) {
+    let url = target.url();
+    let places: Vec<_> = (0..count).map(|n| format!("{namespace}/s{n}")).collect();
+    join_all(places.iter().map(|place| rig.register(place, &url, check.clone()))).await;
+}
+
+async fn many(count: usize, mode: Mode) -> Vec<Target> {
+    join_all((0..count).map(|_| Target::start(mode))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hung_targets_do_not_delay_the_others() {
+    let rig = Setup::concurrency(32).start();
+    let hung = Target::start(Mode::Hung).await;
+    let fast = many(50, Mode::Ok).await;
+    register_many(&rig, "hung", 200, &hung, &every_second()).await;
+    for (n, target) in fast.iter().enumerate() {
+        rig.register(&format!("fast/f{n}"), &target.url(), every_second()).await;
+    }
+    for n in 0..fast.len() {
+        rig.until_health(&format!("fast/f{n}"), Health::Healthy).await;
+    }
+    let (before, before_hung): (Vec<_>, _) = (fast.iter().map(Target::hits).collect(), hung.hits());
+    until("eight rounds of hung ones went by", || hung.hits() >= before_hung + 8 * 16).await;
+    let rounds: Vec<_> = fast.iter().zip(before).map(|(target, before)| target.hits() - before).collect();
+    // 16 slots at a second each: 8 s went by.
+    assert!(rounds.iter().all(|n| *n >= 6), "{rounds:?}");
+    // The target notices an end a little later than the prober.
+    assert!(hung.most_open() < 24, "hung ones keep to half of the slots: {}", hung.most_open());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_namespace_does_not_starve_a_small_one() {
+    let rig = Setup::concurrency(4).start();
+    let (big, small) = (Target::start(Mode::Slow).await, Target::start(Mode::Slow).await);
+    // 200 a second of 50 ms each want 10 slots of the 4.
+    register_many(&rig, "big", 200, &big, &every_second()).await;
+    until("every one of the big was proved once", || rig.catalog.read().counts("big").healthy == 200).await;
+    rig.register("small/one", &small.url(), every_second()).await;
+    rig.until_health("small/one", Health::Healthy).await;
+    let (big_before, small_before) = (big.hits(), small.hits());
+    small.until_hit(small_before + 6).await;
+    let a_target = f64::from(u32::try_from(big.hits() - big_before).expect("few")) / 200.0;
+    assert!(a_target < 4.5, "the small one is probed at its rate, the big ones as the slots allow: {a_target}");
+    assert!(rig.report().queued > 0);
+    // The targets notice an end a little later than the prober.
+    assert!(big.most_open() + small.most_open() <= 8, "the bound holds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_is_spread_over_a_second() {
+    let mut rig = Setup::default().prepare();
+    let target = Target::start(Mode::Ok).await;
+    register_many(&rig, "storm", 2000, &target, &seldom()).await;
+    rig.go();
+    until("all are proved", || rig.catalog.read().counts("storm").healthy == 2000).await;
+    let times = target.times();
+    assert!((2000..2005).contains(&times.len()), "each once, one or two may meet their daily slot: {}", times.len());
+    let (first, last) = (times.iter().min().expect("some"), times.iter().max().expect("some"));
+    assert!(*last - *first >= Duration::from_millis(800), "{:?}", *last - *first);
+    let burst =
+        times.iter().map(|at| times.iter().filter(|t| (*at..*at + Duration::from_millis(50)).contains(t)).count());
+    assert!(burst.max().expect("some") < 1000);
+}

@@ -1,0 +1,52 @@
+//! The mass-failure guard at work.
+
+use futures::future::join_all;
+use portolan::model::outcome::Health;
+
+use crate::harness::{Mode, Rig, Target, every_second, until};
+
+async fn fleet(rig: &Rig, count: usize) -> Vec<Target> {
+    let addresses: Vec<_> = (0..count).map(|n| format!("127.0.1.{}", n + 1)).collect();
+    let fleet = join_all(addresses.iter().map(|ip| Target::at(ip, Mode::Ok))).await;
+    for (n, target) in fleet.iter().enumerate() {
+        rig.register(&format!("s{n}"), &target.url(), every_second()).await;
+    }
+    for n in 0..count {
+        rig.until_health(&format!("s{n}"), Health::Healthy).await;
+    }
+    join_all(fleet.iter().map(|target| target.until_hit(3))).await;
+    fleet
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_ours_takes_nobody_down() {
+    let rig = Rig::start();
+    let fleet = fleet(&rig, 12).await;
+    for target in &fleet {
+        target.turn(Mode::Hung);
+    }
+    until("the guard holds", || rig.report().guard_holding).await;
+    assert!(rig.report().guard.contains("holds"), "{}", rig.report().guard);
+    assert!((rig.metric("portolan_guard_holding") - 1.0).abs() < 0.5);
+    for target in &fleet {
+        target.turn(Mode::Ok);
+    }
+    until("the guard lets go", || !rig.report().guard_holding && rig.report().guard.is_empty()).await;
+    for target in &fleet {
+        target.until_hit(target.hits() + 2).await;
+    }
+    for n in 0..fleet.len() {
+        assert_eq!(rig.health(&format!("s{n}")).0, Health::Healthy);
+        assert_eq!(rig.history(&format!("s{n}")).await.len(), 1, "s{n} was never called unhealthy");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_that_hangs_is_told_about_in_time() {
+    let rig = Rig::start();
+    let fleet = fleet(&rig, 12).await;
+    fleet[5].turn(Mode::Hung);
+    rig.until_health("s5", Health::Unhealthy).await;
+    assert!(!rig.report().guard_holding);
+    assert_eq!(rig.catalog.read().total().healthy, 11);
+}

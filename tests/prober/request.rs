@@ -1,0 +1,79 @@
+//! Checks on request.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use portolan::model::check::{Check, CheckKind};
+use portolan::model::outcome::{Health, Reason, Verdict};
+use portolan::model::ports::{CheckNowError, OnDemand};
+
+use crate::harness::{Mode, Rig, Target, seldom, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_overrides_the_threshold_and_is_visible_when_it_returns() {
+    let (rig, target) = (Rig::start(), Target::start(Mode::Ok).await);
+    rig.register("user", &target.url(), seldom()).await;
+    rig.until_health("user", Health::Healthy).await;
+    for (mode, health) in [(Mode::Broken, Health::Unhealthy), (Mode::Ok, Health::Healthy)] {
+        target.turn(mode);
+        let checked = rig.check_now("user").await.expect("checked");
+        assert_eq!(rig.health("user").0, health, "the next read shows it");
+        let outcome = checked[0].outcome.as_ref().expect("it was probed");
+        assert_eq!(outcome.verdict == Verdict::Pass, health == Health::Healthy);
+        assert_eq!(rig.entry("user").last_check().get(), Some(outcome.at));
+    }
+    assert!(rig.history("user").await[0].message.contains("request"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_join_the_probe_under_way() {
+    let (rig, target) = (Rig::start(), Target::start(Mode::Held).await);
+    rig.register("user", &target.url(), seldom()).await;
+    target.until_hit(1).await;
+    let release = async {
+        until("ten wait", || rig.metric("portolan_queue_depth{queue=\"checks\"}") >= 10.0).await;
+        target.turn(Mode::Ok);
+    };
+    let (answers, ()) = tokio::join!(join_all((0..10).map(|_| rig.check_now("user"))), release);
+    for answer in answers {
+        assert_eq!(answer.expect("checked")[0].outcome.as_ref().map(|o| o.reason), Some(Reason::Passed));
+    }
+    assert_eq!(target.hits(), 1);
+    assert_eq!(rig.health("user").0, Health::Healthy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_instance_is_checked_and_one_without_a_check_says_so() {
+    let (rig, up, down) = (Rig::start(), Target::start(Mode::Ok).await, Target::start(Mode::Broken).await);
+    rig.register("user#a", &up.url(), seldom()).await;
+    rig.register("user#b", &down.url(), seldom()).await;
+    rig.register("user#c", &up.url(), Check { kind: Some(CheckKind::None), ..Check::default() }).await;
+    let checked = rig.check_now("user").await.expect("checked");
+    let seen: Vec<_> = checked.iter().map(|c| (c.instance.as_str(), c.outcome.as_ref().map(|o| o.verdict))).collect();
+    assert_eq!(seen, [("a", Some(Verdict::Pass)), ("b", Some(Verdict::Fail)), ("c", None)]);
+    assert_eq!(rig.health("user#b").0, Health::Unhealthy);
+    assert_eq!(rig.health("user#c"), (Health::Unknown, Reason::NotChecked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_what_is_gone_or_too_late_hears_it() {
+    let (mut rig, target) = (Rig::start(), Target::start(Mode::Held).await);
+    rig.register("user", &target.url(), seldom()).await;
+    target.until_hit(1).await;
+    let remove = async {
+        until("one waits", || rig.metric("portolan_queue_depth{queue=\"checks\"}") >= 1.0).await;
+        rig.deregister("user").await;
+    };
+    let id = rig.entry("user").service().id;
+    let (answer, ()) = tokio::join!(rig.handle.check_now(id), remove);
+    assert_eq!(answer.expect_err("it is gone"), CheckNowError::NotFound);
+    assert_eq!(rig.handle.check_now(id).await.expect_err("it is gone"), CheckNowError::NotFound);
+
+    rig.register("other", &target.url(), seldom()).await;
+    let id = rig.entry("other").service().id;
+    let handle = rig.handle.clone();
+    let (answer, took) = tokio::join!(handle.check_now(id), rig.stop());
+    assert_eq!(answer.expect_err("the prober stopped"), CheckNowError::Unavailable);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(handle.check_now(id).await.expect_err("the prober is gone"), CheckNowError::Unavailable);
+}

@@ -1,0 +1,87 @@
+//! What survives the end of a process, and who may probe at all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use portolan::model::outcome::Health;
+use portolan::model::ports::Leadership;
+
+use crate::harness::{Mode, Rig, Setup, Target, every_second, seldom};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_back_to_unknown() {
+    let rig = Rig::start();
+    let (up, down, often) =
+        (Target::start(Mode::Ok).await, Target::start(Mode::Broken).await, Target::start(Mode::Ok).await);
+    rig.register("up", &up.url(), seldom()).await;
+    rig.register("down", &down.url(), seldom()).await;
+    rig.register("often", &often.url(), every_second()).await;
+    for (service, health) in [("up", Health::Healthy), ("down", Health::Unhealthy), ("often", Health::Healthy)] {
+        rig.until_health(service, health).await;
+    }
+    let before = (rig.instance("up"), rig.instance("down"), rig.entry("up").last_check().get());
+    let (up_hits, down_hits) = (up.hits(), down.hits());
+
+    let rig = rig.restart().await;
+    assert_eq!((rig.instance("up"), rig.instance("down"), rig.entry("up").last_check().get()), before);
+    often.until_hit(often.hits() + 3).await;
+    assert_eq!((up.hits(), down.hits()), (up_hits, down_hits), "their next probe is due tomorrow");
+    assert_eq!(rig.history("up").await.len(), 1);
+    assert_eq!(rig.report().tracked, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_goes_on_where_it_was() {
+    let (rig, target) = (Rig::start(), Target::start(Mode::Broken).await);
+    rig.register("user", &target.url(), seldom()).await;
+    target.until_hit(2).await;
+    // The second fail may or may not be counted by now; none may be counted twice.
+    let rig = rig.restart().await;
+    rig.until_health("user", Health::Unhealthy).await;
+    assert!((3..=4).contains(&target.hits()), "{}", target.hits());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_cuts_probes_short_and_counts_none() {
+    let (mut rig, target) = (Rig::start(), Target::start(Mode::Hung).await);
+    for n in 0..50 {
+        rig.register(&format!("s{n}"), &target.url(), seldom()).await;
+    }
+    target.until_hit(50).await;
+    let took = rig.stop().await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    crate::harness::until("the connections are closed", || target.open() == 0).await;
+    for n in 0..50 {
+        assert_eq!(rig.health(&format!("s{n}")).0, Health::Unknown);
+        assert!(rig.history(&format!("s{n}")).await.is_empty());
+    }
+    assert!(rig.metric("portolan_probes_total{kind=\"http\",verdict=\"inconclusive\",reason=\"Cancelled\"}") < 1.0);
+}
+
+struct Switch(AtomicBool);
+
+impl Leadership for Switch {
+    fn leads(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_leader_probes() {
+    let switch = Arc::new(Switch(AtomicBool::new(true)));
+    let rig = Setup { leadership: switch.clone(), ..Setup::default() }.start();
+    let target = Target::start(Mode::Ok).await;
+    rig.register("user", &target.url(), every_second()).await;
+    rig.until_health("user", Health::Healthy).await;
+    switch.0.store(false, Ordering::SeqCst);
+    let hits = target.hits();
+    assert!(rig.check_now("user").await.is_err());
+    crate::harness::until("two slots went by", || {
+        target.times().last().is_some_and(|at| at.elapsed() > Duration::from_millis(2500))
+    })
+    .await;
+    assert!(target.hits() <= hits + 1, "one may have been under way");
+    switch.0.store(true, Ordering::SeqCst);
+    target.until_hit(target.hits() + 1).await;
+}
