@@ -4,7 +4,7 @@
 //! A spent request moves it forward by one share, a refund back, and a moment that has passed needs no memory at all.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,16 +24,67 @@ pub(super) struct Limiter {
     /// Time that one request takes to come back.
     share_ns: u64,
     shard_cap: usize,
-    hasher: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
+    seed: Seed,
+    shards: [Apart<Mutex<Shard>>; SHARDS],
     /// Shared by the clients that found no room.
     overflow: Mutex<u64>,
 }
 
-#[derive(Debug, Default)]
+/// On cache lines of its own, so that two cores do not wait for each other without need.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+#[derive(Debug)]
 struct Shard {
-    full_at: HashMap<ClientKey, u64>,
+    full_at: HashMap<ClientKey, u64, Seed>,
     swept_at: u64,
+}
+
+/// A hash of one multiplication with random keys. Collisions that someone might find in spite of them cost little: a shard is small.
+#[derive(Debug, Clone, Copy)]
+struct Seed {
+    add: u64,
+    multiply: u64,
+}
+
+impl Seed {
+    fn random() -> Self {
+        let (one, two) = (RandomState::new(), RandomState::new());
+        Self { add: one.hash_one(1), multiply: two.hash_one(2) | 1 }
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = Mix;
+
+    fn build_hasher(&self) -> Mix {
+        Mix { seed: *self, state: 0 }
+    }
+}
+
+#[derive(Debug)]
+struct Mix {
+    seed: Seed,
+    state: u64,
+}
+
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "both halves of the product are folded into one")]
+    fn write_u64(&mut self, value: u64) {
+        let product = u128::from(self.state ^ value ^ self.seed.add) * u128::from(self.seed.multiply);
+        self.state = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.state
+    }
 }
 
 /// A refused request.
@@ -54,19 +105,22 @@ fn nanos(now: UnixMs) -> u64 {
 impl Limiter {
     /// `per_minute` requests for each client, at least 1, and buckets for `clients` of them.
     pub(super) fn new(per_minute: u32, clients: usize) -> Self {
+        let seed = Seed::random();
         Self {
             share_ns: WINDOW_NS / u64::from(per_minute.max(1)),
             shard_cap: clients.div_ceil(SHARDS),
-            hasher: RandomState::new(),
-            shards: std::array::from_fn(|_| Mutex::default()),
+            seed,
+            shards: std::array::from_fn(|_| {
+                Apart(Mutex::new(Shard { full_at: HashMap::with_hasher(seed), swept_at: 0 }))
+            }),
             overflow: Mutex::new(0),
         }
     }
 
     fn shard(&self, client: ClientKey) -> &Mutex<Shard> {
-        let hash = self.hasher.hash_one(client);
-        // 16 shards: the remainder fits any usize.
-        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)]
+        // The map inside uses the hash's lowest and highest bits.
+        let hash = self.seed.hash_one(client) >> 32;
+        &self.shards[usize::try_from(hash % SHARDS as u64).unwrap_or(0)].0
     }
 
     /// Takes one request of `client` at `now` (steady clock) and says how many are left.
@@ -110,7 +164,7 @@ impl Limiter {
 
     #[cfg(test)]
     pub(super) fn clients(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).full_at.len()).sum()
+        self.shards.iter().map(|shard| lock(&shard.0).full_at.len()).sum()
     }
 }
 

@@ -4,6 +4,7 @@
 //! are judged where the service is known, by [`Principal`] and by the registrar.
 
 mod browser;
+mod cache;
 mod class;
 mod client;
 mod headers;
@@ -34,6 +35,7 @@ use crate::model::service::Owner;
 use crate::model::time::Clock;
 use crate::telemetry::metrics::Metrics;
 use browser::BrowserRules;
+use cache::TokenCache;
 use headers::RateHeaders;
 use limit::{Limiter, Refused};
 use token::{Bearer, TokenRules};
@@ -90,6 +92,7 @@ pub struct Access {
     secrets: Option<Secrets>,
     read_auth: bool,
     tokens: TokenRules,
+    known: TokenCache,
     browsers: BrowserRules,
     trusted_proxies: Vec<IpNet>,
     rates: Option<Rates>,
@@ -131,6 +134,7 @@ impl Access {
             read_auth: settings.read_auth && secrets.is_some(),
             secrets,
             tokens: TokenRules { longest: settings.token_max, default_namespace: settings.default_namespace },
+            known: TokenCache::default(),
             browsers: BrowserRules {
                 bound_to_loopback: settings.bound_to_loopback,
                 allowed_hosts: settings.allowed_hosts,
@@ -199,7 +203,13 @@ impl Access {
             _ => text,
         };
         let now = self.clock.now();
-        self.tokens.verify(token, &secrets.current(now.steady), now.wall).map_err(Some)
+        let keys = secrets.current(now.steady);
+        if let Some(bearer) = self.known.get(token, keys.generation, now.wall) {
+            return Ok(bearer);
+        }
+        let bearer = self.tokens.verify(token, &keys, now.wall)?;
+        self.known.put(token, &bearer, keys.generation, now.wall);
+        Ok(bearer)
     }
 
     fn anonymous(&self, address: IpAddr) -> Principal {

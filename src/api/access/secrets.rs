@@ -62,6 +62,8 @@ pub enum SecretsError {
 
 /// One reading of the secrets.
 pub(super) struct Keys {
+    /// Differs between two readings.
+    pub(super) generation: u64,
     first: SecretString,
     pub(super) verify: Vec<DecodingKey>,
 }
@@ -81,7 +83,7 @@ impl Keys {
         }
         let first = SecretString::from(*secrets.first().ok_or(SecretsError::None)?);
         let verify = secrets.iter().map(|secret| DecodingKey::from_secret(secret.as_bytes())).collect();
-        Ok(Self { first, verify })
+        Ok(Self { generation: 0, first, verify })
     }
 }
 
@@ -186,7 +188,8 @@ impl Secrets {
         *seen = now;
         let path = file.path.display();
         match read(&file.path) {
-            Ok(keys) => {
+            Ok(mut keys) => {
+                keys.generation = self.keys.load().generation + 1;
                 tracing::info!(%path, secrets = keys.verify.len(), "read the changed secrets");
                 self.keys.store(Arc::new(keys));
             }

@@ -77,6 +77,8 @@ pub(super) struct Bearer {
     pub(super) subject: Arc<str>,
     pub(super) scopes: Scopes,
     pub(super) namespaces: Namespaces,
+    /// From then on it is expired, the leeway included.
+    pub(super) ends: UnixMs,
 }
 
 /// What verification depends on besides the secrets.
@@ -119,7 +121,7 @@ impl TokenRules {
     }
 
     fn judge(&self, claims: Claims, now: UnixMs) -> Result<Bearer, TokenError> {
-        self.timely(&claims, now)?;
+        let ends = self.timely(&claims, now)?;
         let meant = match &claims.aud {
             None => true,
             Some(Audience::One(one)) => one == AUDIENCE,
@@ -138,11 +140,17 @@ impl TokenRules {
             subject: claims.sub.into(),
             scopes: claims.scope.as_deref().map_or_else(default_scopes, scopes),
             namespaces: self.namespaces(claims.namespaces),
+            ends,
         })
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "milliseconds fit a double's 53 bits for 285,000 years")]
-    fn timely(&self, claims: &Claims, now: UnixMs) -> Result<(), TokenError> {
+    /// When the token ends, if it is valid now.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a double holds 285,000 years of ms"
+    )]
+    fn timely(&self, claims: &Claims, now: UnixMs) -> Result<UnixMs, TokenError> {
         let now = now.0 as f64 / 1000.0;
         if now >= claims.exp + LEEWAY_SECONDS {
             return Err(TokenError::Expired);
@@ -152,7 +160,7 @@ impl TokenRules {
         }
         match claims.nbf {
             Some(nbf) if nbf > now + LEEWAY_SECONDS => Err(TokenError::NotYet),
-            _ => Ok(()),
+            _ => Ok(UnixMs(((claims.exp + LEEWAY_SECONDS) * 1000.0) as i64)),
         }
     }
 

@@ -25,32 +25,37 @@ pub enum BodyError {
     Broken(#[from] hyper::Error),
 }
 
-/// A request's body. Its timer exists only while a part of it is late.
+/// A request's body. Most requests have none, so what a timed one needs lies apart.
 #[derive(Debug)]
-pub struct RequestBody {
-    source: Source,
+pub struct RequestBody(Source);
+
+#[derive(Debug)]
+enum Source {
+    Ready(Full<Bytes>),
+    Wire(Box<Wire>),
+}
+
+/// A body that is on its way. Its timer exists only while a part of it is late.
+#[derive(Debug)]
+struct Wire {
+    incoming: Incoming,
     limit: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
-    started: Option<Instant>,
+    started: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
     /// Told how the body ends; gone once it has.
     watch: Option<Arc<Watch>>,
 }
 
-#[derive(Debug)]
-enum Source {
-    Wire(Incoming),
-    Ready(Full<Bytes>),
-}
-
 impl RequestBody {
-    /// A body from a connection, which must be whole `limit` after its first part was asked for.
+    /// A body from a connection, which must be whole `limit` from now.
     pub(super) fn wire(incoming: Incoming, limit: Duration, watch: Arc<Watch>) -> Self {
-        Self { source: Source::Wire(incoming), limit, deadline: None, started: None, watch: Some(watch) }
+        let wire = Wire { incoming, limit, started: Instant::now(), timer: None, watch: Some(watch) };
+        Self(Source::Wire(Box::new(wire)))
     }
 
     /// No bytes.
     pub fn empty() -> Self {
-        Self::from(Bytes::new())
+        Self(Source::Ready(Full::default()))
     }
 
     /// The whole body.
@@ -69,15 +74,30 @@ impl RequestBody {
             },
         }
     }
+}
 
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let started = *self.started.get_or_insert_with(Instant::now);
-        let limit = self.limit;
-        self.deadline.get_or_insert_with(|| Box::pin(sleep_until(started + limit))).as_mut().poll(cx)
+impl Wire {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx).map_err(BodyError::Broken);
+        match &polled {
+            Poll::Pending => {
+                let (started, limit) = (self.started, self.limit);
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(started + limit)));
+                return timer.as_mut().poll(cx).map(|()| Some(Err(BodyError::Timeout(limit))));
+            }
+            Poll::Ready(Some(Ok(_))) if !self.incoming.is_end_stream() => {}
+            Poll::Ready(Some(Err(_))) => {}
+            Poll::Ready(_) => {
+                if let Some(watch) = self.watch.take() {
+                    watch.body_done();
+                }
+            }
+        }
+        polled
     }
 }
 
-impl Drop for RequestBody {
+impl Drop for Wire {
     fn drop(&mut self) {
         if let Some(watch) = &self.watch {
             watch.body_left();
@@ -101,8 +121,7 @@ impl From<&BodyError> for ApiError {
 
 impl<T: Into<Bytes>> From<T> for RequestBody {
     fn from(bytes: T) -> Self {
-        let source = Source::Ready(Full::new(bytes.into()));
-        Self { source, limit: Duration::MAX, deadline: None, started: None, watch: None }
+        Self(Source::Ready(Full::new(bytes.into())))
     }
 }
 
@@ -111,32 +130,23 @@ impl Body for RequestBody {
     type Error = BodyError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        let polled = match &mut this.source {
-            Source::Wire(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BodyError::Broken),
+        match &mut self.get_mut().0 {
             Source::Ready(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
-        };
-        if polled.is_pending() && this.poll_deadline(cx).is_ready() {
-            return Poll::Ready(Some(Err(BodyError::Timeout(this.limit))));
+            Source::Wire(wire) => wire.poll_frame(cx),
         }
-        let ended = matches!(polled, Poll::Ready(None)) || (polled.is_ready() && this.is_end_stream());
-        if ended && let Some(watch) = this.watch.take() {
-            watch.body_done();
-        }
-        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Wire(incoming) => incoming.is_end_stream(),
+        match &self.0 {
             Source::Ready(full) => full.is_end_stream(),
+            Source::Wire(wire) => wire.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Wire(incoming) => incoming.size_hint(),
+        match &self.0 {
             Source::Ready(full) => full.size_hint(),
+            Source::Wire(wire) => wire.incoming.size_hint(),
         }
     }
 }

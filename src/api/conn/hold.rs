@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::FutureExt;
 use http::{Request, Response};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -159,27 +160,25 @@ async fn answer_one<H: Handler>(line: Arc<Line<H>>, request: Request<Incoming>) 
         tracing::error!(peer = %line.peer, "a request's handler panicked");
         answer::panicked().into_reply()
     });
-    Ok(watched(response, &line.watch))
-}
-
-/// Marks the request answered, now or when its streamed body ends.
-fn watched(response: Response<Body>, watch: &Arc<Watch>) -> Response<Body> {
     match response.body() {
-        Body::Routed(routed) if !routed.is_end_stream() => {
-            let guard = Answered(Arc::clone(watch));
-            response.map(|body| {
-                let body = http_body_util::BodyExt::map_frame(body, move |frame| {
-                    let _ = &guard;
-                    frame
-                });
-                Body::Routed(axum::body::Body::new(body))
-            })
-        }
+        Body::Routed(routed) if !routed.is_end_stream() => Ok(streamed(response, &line.watch)),
         _ => {
-            watch.answered();
-            response
+            line.watch.answered();
+            Ok(response)
         }
     }
+}
+
+/// Marks the request answered when its body ends, and no sooner.
+fn streamed(response: Response<Body>, watch: &Arc<Watch>) -> Response<Body> {
+    let guard = Answered(Arc::clone(watch));
+    response.map(|body| {
+        let body = body.map_frame(move |frame| {
+            let _ = &guard;
+            frame
+        });
+        Body::Routed(axum::body::Body::new(body))
+    })
 }
 
 struct Answered(Arc<Watch>);
