@@ -1,5 +1,6 @@
 //! The headers that access adds to an answer, made once.
 
+use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderName,
     HeaderValue,
@@ -30,27 +31,32 @@ pub(super) struct RateHeaders {
 
 impl RateHeaders {
     pub(super) fn new(quota: u32) -> Self {
-        let policy = value(&format!("\"default\";q={quota};w=60"));
-        let ready =
-            if quota <= READY { (0..=quota).map(|left| value(&text(quota, left))).collect() } else { Vec::new() };
+        let policy = value(format!("\"default\";q={quota};w=60"));
+        let ready = if quota <= READY { (0..=quota).map(|left| left_of(quota, left)).collect() } else { Vec::new() };
         Self { quota, policy, ready }
     }
 
     pub(super) fn write(&self, headers: &mut HeaderMap, left: u32) {
         let ready = usize::try_from(left).ok().and_then(|left| self.ready.get(left)).cloned();
-        headers.insert(RATE_LIMIT, ready.unwrap_or_else(|| value(&text(self.quota, left))));
+        headers.insert(RATE_LIMIT, ready.unwrap_or_else(|| left_of(self.quota, left)));
         headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
     }
 }
 
-fn text(quota: u32, left: u32) -> String {
+fn left_of(quota: u32, left: u32) -> HeaderValue {
     let spent = u64::from(quota.saturating_sub(left));
-    format!("\"default\";r={left};t={}", (spent * 60).div_ceil(u64::from(quota.max(1))))
+    let seconds = (spent * 60).div_ceil(u64::from(quota.max(1)));
+    let mut text = Vec::with_capacity(40);
+    text.extend_from_slice(b"\"default\";r=");
+    text.extend_from_slice(itoa::Buffer::new().format(left).as_bytes());
+    text.extend_from_slice(b";t=");
+    text.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
+    value(text)
 }
 
 /// Digits and ASCII punctuation are always a header value.
-fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("\"default\""))
+fn value(text: impl Into<Bytes>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text.into()).unwrap_or(HeaderValue::from_static("\"default\""))
 }
 
 #[cfg(test)]

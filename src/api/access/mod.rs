@@ -7,9 +7,12 @@ mod browser;
 mod cache;
 mod class;
 mod client;
+mod guard;
 mod headers;
 mod limit;
 mod principal;
+mod rates;
+mod refusal;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -19,7 +22,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use http::header::{HeaderMap, ORIGIN};
 use http::{Request, Response, StatusCode, Uri, Version};
 use ipnet::IpNet;
 
@@ -29,21 +32,15 @@ pub use secrets::{MAX_SECRETS, MIN_SECRET_BYTES, Secrets, SecretsError};
 pub use token::{AUDIENCE, Mint, MintError, TokenError, mint};
 
 use super::Body;
-use super::envelope::{ApiError, Code};
+use super::envelope::ApiError;
 use crate::model::name::Namespace;
 use crate::model::service::Owner;
 use crate::model::time::Clock;
 use crate::telemetry::metrics::Metrics;
 use browser::BrowserRules;
-use cache::TokenCache;
-use headers::RateHeaders;
-use limit::{Limiter, Refused};
+use guard::Guard;
+use rates::Rates;
 use token::{Bearer, TokenRules};
-
-/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each limit.
-const MAX_CLIENTS: usize = 65_536;
-/// What is not counted is bounded by this many times the quota.
-const UNCOUNTED: u32 = 20;
 
 /// What access follows.
 #[derive(Debug, Clone)]
@@ -89,35 +86,13 @@ pub struct Admitted {
 /// The one judge of requests. Shared by reference.
 #[derive(Debug)]
 pub struct Access {
-    secrets: Option<Secrets>,
+    guard: Option<Guard>,
     read_auth: bool,
-    tokens: TokenRules,
-    known: TokenCache,
     browsers: BrowserRules,
     trusted_proxies: Vec<IpNet>,
     rates: Option<Rates>,
     subjects: RandomState,
-    metrics: Metrics,
     clock: Clock,
-}
-
-#[derive(Debug)]
-struct Rates {
-    counted: Limiter,
-    uncounted: Limiter,
-    failed: Limiter,
-    headers: RateHeaders,
-}
-
-impl Rates {
-    fn new(quota: u32) -> Self {
-        Self {
-            counted: Limiter::new(quota, MAX_CLIENTS),
-            uncounted: Limiter::new(quota.saturating_mul(UNCOUNTED), MAX_CLIENTS),
-            failed: Limiter::new(quota, MAX_CLIENTS),
-            headers: RateHeaders::new(quota),
-        }
-    }
 }
 
 /// A request's head, as far as access looks at it.
@@ -130,20 +105,18 @@ struct Head<'a> {
 impl Access {
     /// Access by `settings`; with `secrets` auth is on.
     pub fn new(settings: AccessSettings, secrets: Option<Secrets>, metrics: Metrics, clock: Clock) -> Self {
+        let rules = TokenRules { longest: settings.token_max, default_namespace: settings.default_namespace };
         Self {
             read_auth: settings.read_auth && secrets.is_some(),
-            secrets,
-            tokens: TokenRules { longest: settings.token_max, default_namespace: settings.default_namespace },
-            known: TokenCache::default(),
+            guard: secrets.map(|secrets| Guard::new(secrets, rules)),
             browsers: BrowserRules {
                 bound_to_loopback: settings.bound_to_loopback,
                 allowed_hosts: settings.allowed_hosts,
                 cors_origins: settings.cors_origins,
             },
             trusted_proxies: settings.trusted_proxies,
-            rates: settings.rate_per_minute.map(Rates::new),
+            rates: settings.rate_per_minute.map(|quota| Rates::new(quota, metrics, clock.clone())),
             subjects: RandomState::new(),
-            metrics,
             clock,
         }
     }
@@ -166,23 +139,24 @@ impl Access {
 
     fn judge(&self, head: &Head<'_>, peer: SocketAddr, class: RouteClass, cors: bool) -> Result<Admitted, ApiError> {
         self.browsers.host(head.version, head.uri, head.headers)?;
-        if class.is_change() && self.secrets.is_none() {
+        if class.is_change() && self.guard.is_none() {
             self.browsers.origin(head.headers)?;
         }
         let address = client::address(head.headers, peer, &self.trusted_proxies);
         let principal = self.authenticate(head.headers, address, class)?;
-        let rate = if class.is_limited() { self.spend(principal.client)? } else { None };
-        require_scope(&principal, class, self.read_auth)?;
+        let rates = self.rates.as_ref().filter(|_| class.is_limited());
+        let rate = rates.map(|rates| rates.spend(principal.client)).transpose()?;
+        refusal::require_scope(&principal, class, self.read_auth)?;
         Ok(Admitted { principal, class, rate, cors })
     }
 
     fn authenticate(&self, headers: &HeaderMap, address: IpAddr, class: RouteClass) -> Result<Principal, ApiError> {
-        let Some(secrets) = &self.secrets else { return Ok(self.anonymous(address)) };
+        let Some(guard) = &self.guard else { return Ok(self.anonymous(address)) };
         let needed = class.needs_token(self.read_auth);
         if !needed && class != RouteClass::OpenRead {
             return Ok(self.anonymous(address));
         }
-        match self.bearer(headers, secrets) {
+        match guard.bearer(headers, self.clock.now()) {
             Ok(bearer) => Ok(self.holder(bearer)),
             // As in the seed, an open read does not ask who asks: a client whose token ran out still finds its services.
             Err(_) if !needed => Ok(self.anonymous(address)),
@@ -190,37 +164,15 @@ impl Access {
         }
     }
 
-    /// `Authorization: Bearer <token>`, or the token alone as the seed took it.
-    fn bearer(&self, headers: &HeaderMap, secrets: &Secrets) -> Result<Bearer, Option<TokenError>> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().filter(|value| !value.is_empty()).ok_or(None)?;
-        if values.next().is_some() {
-            return Err(Some(TokenError::Malformed));
-        }
-        let text = value.to_str().map_err(|_| Some(TokenError::Malformed))?;
-        let token = match text.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => text,
-        };
-        let now = self.clock.now();
-        let keys = secrets.current(now.steady);
-        if let Some(bearer) = self.known.get(token, keys.generation, now.wall) {
-            return Ok(bearer);
-        }
-        let bearer = self.tokens.verify(token, &keys, now.wall)?;
-        self.known.put(token, &bearer, keys.generation, now.wall);
-        Ok(bearer)
-    }
-
     fn anonymous(&self, address: IpAddr) -> Principal {
         Principal {
             owner: Owner::Anonymous,
-            scopes: Scopes { read: !self.read_auth, register: self.secrets.is_none(), admin: false },
+            scopes: Scopes { read: !self.read_auth, register: self.guard.is_none(), admin: false },
             namespaces: Namespaces::All,
             client: address.into(),
             authenticated: false,
             open_reads: !self.read_auth,
-            guarded: self.secrets.is_some(),
+            guarded: self.guard.is_some(),
         }
     }
 
@@ -239,29 +191,8 @@ impl Access {
 
     /// Counts a failed attempt against its address alone, so that guessing is bounded and no good token pays for it.
     fn unauthorized(&self, refusal: Option<TokenError>, address: IpAddr) -> ApiError {
-        if let Some(rates) = &self.rates
-            && let Err(refused) = rates.failed.spend(address.into(), self.clock.steady())
-        {
-            self.metrics.reject("failed_auth_limit");
-            return too_often(refused, rates);
-        }
-        let (code, message) = match refusal {
-            None => (Code::TokenRequired, "Authorization header required"),
-            Some(TokenError::Expired) => (Code::TokenExpired, "Invalid token"),
-            Some(_) => (Code::TokenInvalid, "Invalid token"),
-        };
-        ApiError::new(code, message).header(WWW_AUTHENTICATE, challenge(refusal))
-    }
-
-    fn spend(&self, client: ClientKey) -> Result<Option<RateSnapshot>, ApiError> {
-        let Some(rates) = &self.rates else { return Ok(None) };
-        match rates.counted.spend(client, self.clock.steady()) {
-            Ok(remaining) => Ok(Some(RateSnapshot { remaining })),
-            Err(refused) => {
-                self.metrics.reject("rate_limit");
-                Err(too_often(refused, rates))
-            }
-        }
+        let counted = self.rates.as_ref().map_or(Ok(()), |rates| rates.fail(address.into()));
+        counted.err().unwrap_or_else(|| refusal::unauthorized(refusal))
     }
 
     /// The client's address for the log, past trusted proxies.
@@ -272,17 +203,15 @@ impl Access {
     /// Gives the request back to its client's quota: it only renewed what was known, or was answered 304. Such requests have a
     /// larger quota of their own; over it they count after all.
     pub fn not_counted(&self, admitted: &mut Admitted) {
-        let (Some(rates), Some(rate)) = (&self.rates, &mut admitted.rate) else { return };
-        if rates.uncounted.spend(admitted.principal.client, self.clock.steady()).is_ok() {
-            rates.counted.refund(admitted.principal.client);
-            rate.remaining += 1;
+        if let (Some(rates), Some(rate)) = (&self.rates, &mut admitted.rate) {
+            rates.give_back(admitted.principal.client, rate);
         }
     }
 
     /// Adds what an admitted request's answer carries: the rate limit's headers, and CORS when `Origin` came.
     pub fn finish(&self, admitted: &Admitted, headers: &mut HeaderMap) {
         if let (Some(rates), Some(rate)) = (&self.rates, admitted.rate) {
-            rates.headers.write(headers, rate.remaining);
+            rates.write(headers, rate);
         }
         if admitted.cors {
             headers::allow_any_origin(headers);
@@ -296,44 +225,4 @@ impl Access {
         headers::allow_any_origin(response.headers_mut());
         response
     }
-}
-
-fn require_scope(principal: &Principal, class: RouteClass, read_auth: bool) -> Result<(), ApiError> {
-    if !principal.authenticated {
-        return Ok(());
-    }
-    let (granted, scope) = match class {
-        RouteClass::Register | RouteClass::Deregister | RouteClass::Check => (principal.scopes.register, "register"),
-        RouteClass::TokenRead => (principal.scopes.read, "read"),
-        RouteClass::OpenRead if read_auth => (principal.scopes.read, "read"),
-        RouteClass::Metrics => (principal.reads_all(), "read"),
-        _ => (true, ""),
-    };
-    if granted {
-        return Ok(());
-    }
-    let message = if class == RouteClass::Metrics {
-        "metrics name every service: ask with a token whose scope has read and whose namespaces are [\"*\"]".to_owned()
-    } else {
-        format!("this needs the scope {scope}; ask for a token whose scope has it")
-    };
-    let challenge = format!("Bearer realm=\"portolan\", error=\"insufficient_scope\", scope=\"{scope}\"");
-    let challenge = HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"));
-    Err(ApiError::new(Code::InsufficientScope, message).header(WWW_AUTHENTICATE, challenge))
-}
-
-/// [RFC 6750 §3](https://www.rfc-editor.org/rfc/rfc6750#section-3): no error word where no token came.
-fn challenge(refusal: Option<TokenError>) -> HeaderValue {
-    let text = match refusal {
-        None => "Bearer realm=\"portolan\"".to_owned(),
-        Some(why) => format!("Bearer realm=\"portolan\", error=\"invalid_token\", error_description=\"{why}\""),
-    };
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
-}
-
-fn too_often(refused: Refused, rates: &Rates) -> ApiError {
-    let seconds = u64::try_from(refused.wait.as_millis().div_ceil(1000)).unwrap_or(60).max(1);
-    let mut error = ApiError::new(Code::RateLimited, "Rate limit exceeded").retry_after(seconds);
-    rates.headers.write(error.headers_mut(), 0);
-    error
 }

@@ -108,9 +108,10 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(path: &Path) -> std::io::Result<Self> {
-        let meta = std::fs::metadata(path)?;
-        Ok(Self {
+    /// `None` for what is no regular file: a pipe is read once, at the start, and would block ever after.
+    fn of(path: &Path) -> Option<Self> {
+        let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(Self {
             device: meta.dev(),
             inode: meta.ino(),
             len: meta.size(),
@@ -122,7 +123,7 @@ impl Stamp {
 
 struct Watched {
     path: PathBuf,
-    /// The content that was read last, good or not; `None` when there was no file.
+    /// The content that was read last, good or not; `None` once it is gone.
     seen: Mutex<Option<Stamp>>,
     looked: AtomicI64,
 }
@@ -156,10 +157,11 @@ impl Secrets {
     /// [`SecretsError`] when the file cannot be read or a secret in it cannot be used.
     pub fn file(path: impl Into<PathBuf>) -> Result<Self, SecretsError> {
         let path = path.into();
-        let seen = Stamp::of(&path).ok();
+        let seen = Stamp::of(&path);
         let keys = read(&path)?;
-        let file = Watched { path, seen: Mutex::new(seen), looked: AtomicI64::new(i64::MIN) };
-        Ok(Self { keys: ArcSwap::from_pointee(keys), file: Some(file) })
+        let looked = AtomicI64::new(i64::MIN);
+        let file = seen.map(|seen| Watched { path, seen: Mutex::new(Some(seen)), looked });
+        Ok(Self { keys: ArcSwap::from_pointee(keys), file })
     }
 
     /// The secret that signs.
@@ -181,12 +183,16 @@ impl Secrets {
     /// A file that cannot be used leaves the old secrets in force and is reported once.
     fn look(&self, file: &Watched) {
         let Ok(mut seen) = file.seen.try_lock() else { return };
-        let now = Stamp::of(&file.path).ok();
+        let now = Stamp::of(&file.path);
         if *seen == now {
             return;
         }
         *seen = now;
         let path = file.path.display();
+        if now.is_none() {
+            tracing::error!(%path, "the secret file is gone; its secrets stay in force");
+            return;
+        }
         match read(&file.path) {
             Ok(mut keys) => {
                 keys.generation = self.keys.load().generation + 1;

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use body::{BodyError, RequestBody};
@@ -155,8 +155,14 @@ impl<H: Handler> Server<H> {
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                Some(_) = self.held.join_next() => continue,
-                Some(_) = self.refused.join_next() => continue,
+                Some(ended) = self.held.join_next() => {
+                    report(ended);
+                    continue;
+                }
+                Some(ended) = self.refused.join_next() => {
+                    report(ended);
+                    continue;
+                }
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -204,11 +210,24 @@ impl<H: Handler> Server<H> {
         self.refused.abort_all();
         self.shared.draining.store(true, Ordering::Release);
         self.shared.drain.cancel();
-        let all = async { while self.held.join_next().await.is_some() {} };
+        let all = async {
+            while let Some(ended) = self.held.join_next().await {
+                report(ended);
+            }
+        };
         if tokio::time::timeout(self.shared.settings.grace, all).await.is_err() {
             tracing::warn!(connections = self.held.len(), "requests did not end in time and are cut off");
         }
         self.held.shutdown().await;
+    }
+}
+
+/// Handlers' panics are answered, so one that ends a connection's task is a fault of this module.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked");
     }
 }
 

@@ -72,7 +72,7 @@ fn failed_attempts_have_their_own_quota_and_cost_good_tokens_nothing() {
     assert_eq!(spend_all(&world, &good), 60);
     assert_eq!(world.code(&Ask::register().bearer(&token_of(&claims_with(&json!({"sub": "other"}))))), "admitted");
     assert_eq!(world.code(&Ask::discover()), "admitted", "nor does the address pay for them");
-    let rejected = world.access.metrics.render().expect("renders");
+    let rejected = world.metrics.render().expect("renders");
     assert!(rejected.contains("portolan_rejected_total{reason=\"failed_auth_limit\"} 40"), "{rejected}");
 }
 

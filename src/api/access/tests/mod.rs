@@ -15,6 +15,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::envelope::Code;
 use crate::model::time::{Now, UnixMs};
 
 const SECRET: &str = "a-secret-of-more-than-32-bytes-for-tests";
@@ -36,13 +37,15 @@ fn settings() -> AccessSettings {
 
 struct World {
     access: Access,
+    metrics: Metrics,
     clock: Clock,
 }
 
 impl World {
     fn with(settings: AccessSettings, secrets: Option<Secrets>) -> Self {
         let clock = Clock::manual(Now { steady: START, wall: START });
-        Self { access: Access::new(settings, secrets, Metrics::default(), clock.clone()), clock }
+        let metrics = Metrics::default();
+        Self { access: Access::new(settings, secrets, metrics.clone(), clock.clone()), metrics, clock }
     }
 
     fn open() -> Self {

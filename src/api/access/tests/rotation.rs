@@ -101,3 +101,27 @@ fn weak_secrets_stop_the_start_with_a_way_out_and_are_never_shown() {
     let debug = format!("{:?}", World::guarded().access);
     assert!(!debug.contains(SECRET), "{debug}");
 }
+
+#[test]
+fn a_pipe_is_read_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .expect("a pipe");
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || std::fs::write(path, SECRET)
+    });
+    let world = world(&path);
+    writer.join().expect("no panic").expect("written");
+    for _ in 0..3 {
+        assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+        world.pass(Duration::from_secs(2));
+    }
+}
