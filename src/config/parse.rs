@@ -44,7 +44,9 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-    bare.parse().map_err(|_| "an IP address without a port, such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
+    bare.parse()
+        .map(|ip: IpAddr| ip.to_canonical())
+        .map_err(|_| "an IP address without a port, such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
 }
 
 fn parts(text: &str) -> impl Iterator<Item = &str> {
