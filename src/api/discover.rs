@@ -34,12 +34,13 @@ struct Wanted {
     operation_id = "discover",
     tag = "discovery",
     path = "/api/v1/services/discover",
+    security((), ("token" = [])),
     params(
         ("name" = String, Query, description = "The service's name"),
         ("namespace" = Option<String>, Query, description = "Its namespace; the default one when absent"),
         params::Selection,
         ("healthy" = Option<bool>, Query, description = "Only healthy instances that are not drained; 503 when there is none"),
-        ("pick" = Option<params::Pick>, Query, description = "`weighted`: `base_url` is that of one healthy instance, drawn by weight"),
+        ("pick" = inline(Option<params::Pick>), Query, description = "`weighted`: `base_url` is that of one healthy instance, drawn by weight"),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer"),
     ),
     responses(

@@ -241,7 +241,7 @@ async fn answer(call: &Call<'_>, route: Option<Route<'_>>, body: RequestBody) ->
         Route::Instance { id, name } => deregister::instance(call, id, name).await,
         Route::Healthz => Ok(operations::healthz()),
         Route::Readyz => Ok(operations::readyz(call)),
-        Route::Metrics => operations::metrics(call),
+        Route::Metrics => operations::metrics(call).await,
         Route::OpenApi => Ok(openapi::document()),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -24,10 +24,13 @@ const MAX_SENTENCE: usize = 300;
 /// Reads the bytes of a JSON request.
 ///
 /// # Errors
-/// 415 when it is not declared as JSON, 413 over [`MAX_BODY`], 408 or 400 when it breaks off.
+/// 415 when it is not declared as plain JSON, 413 over [`MAX_BODY`], 408 or 400 when it breaks off.
 pub(super) async fn read(headers: &HeaderMap, body: RequestBody) -> Result<bytes::Bytes, ApiError> {
     if !is_json(headers) {
         return Err(ApiError::new(Code::NotJson, "expected a body of Content-Type application/json"));
+    }
+    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+        return Err(ApiError::new(Code::NotJson, "a compressed body is not read; send it without Content-Encoding"));
     }
     body.read(MAX_BODY).await
 }
@@ -91,7 +94,7 @@ impl<'a> Fields<'a> {
     /// The field's value. A wrong one is noted as a problem and reads as absent.
     pub(super) fn take<T: Deserialize<'a>>(&mut self, name: &str) -> Option<T> {
         let at = self.left.iter().position(|(known, _)| known == name)?;
-        let (_, raw) = self.left.swap_remove(at);
+        let (_, raw) = self.left.remove(at);
         let value = serde_json::from_str(raw.get()).ok();
         if value.is_none() {
             self.explain::<T>(name, raw.get());

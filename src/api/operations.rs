@@ -45,7 +45,7 @@ pub trait Readiness: Send + Sync + 'static {
     fn parts(&self) -> Vec<Part>;
 }
 
-/// `GET /healthz`: the process answers.
+/// Says that the process answers.
 #[utoipa::path(
     get,
     operation_id = "healthz",
@@ -57,7 +57,7 @@ pub(super) fn healthz() -> Response<Body> {
     plain(StatusCode::OK, TEXT, "ok\n".to_owned())
 }
 
-/// `GET /readyz`: 200 when every part is ready, else 503; with `?verbose` a line for each part.
+/// Says whether every part is ready, and of each that is not, why.
 #[utoipa::path(
     get,
     operation_id = "readyz",
@@ -87,17 +87,22 @@ pub(super) fn readyz(call: &Call<'_>) -> Response<Body> {
     plain(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, TEXT, out)
 }
 
-/// `GET /metrics`.
+/// Gives every metric as OpenMetrics text.
 #[utoipa::path(
     get,
     operation_id = "metrics",
     tag = "operations",
     path = "/metrics",
+    security((), ("token" = [])),
     responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"))
 )]
-pub(super) fn metrics(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
-    let rendered = call.api.metrics.render().map_err(|error| {
-        tracing::error!(%error, "the metrics could not be written");
+pub(super) async fn metrics(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+    let metrics = call.api.metrics.clone();
+    // Thousands of series take milliseconds, which other requests of this thread should not wait for.
+    let rendered = tokio::task::spawn_blocking(move || metrics.render()).await.map_err(|error| error.to_string());
+    let rendered = rendered.and_then(|rendered| rendered.map_err(|error| error.to_string()));
+    let rendered = rendered.map_err(|error| {
+        tracing::error!(error, "the metrics could not be written");
         ApiError::new(Code::Internal, "the metrics could not be written; the server's log says why")
     })?;
     Ok(plain(StatusCode::OK, OPEN_METRICS, rendered))

@@ -7,7 +7,7 @@ use super::envelope::json_reply;
 use super::openapi::schemas;
 use crate::model::time::UnixMs;
 
-/// `GET /`.
+/// Names the API.
 #[utoipa::path(
     get,
     operation_id = "root",
@@ -19,7 +19,7 @@ pub(super) fn root() -> Response<Body> {
     json_reply(StatusCode::OK, &br#"{"message":"Microservice Gateway API","version":"1.0.0"}"#[..])
 }
 
-/// `GET /api/v1/health`.
+/// Says that the API answers; `/readyz` says whether it is ready.
 #[utoipa::path(
     get,
     operation_id = "health",

@@ -37,6 +37,7 @@ impl From<Counts> for Stats {
     operation_id = "stats",
     tag = "discovery",
     path = "/api/v1/services/stats",
+    security((), ("token" = [])),
     params(
         ("namespace" = Option<String>, Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
     ),

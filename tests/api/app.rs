@@ -37,6 +37,8 @@ pub(crate) struct Wish {
     pub(crate) max_services: usize,
     pub(crate) max_instances: usize,
     pub(crate) service_metrics: bool,
+    /// Where access lines go.
+    pub(crate) log: Option<Box<dyn std::io::Write + Send>>,
     /// Runs a prober; without one its place is empty, as on a machine where it has ended.
     pub(crate) prober: Option<ProberSettings>,
 }
@@ -50,6 +52,7 @@ impl Default for Wish {
             max_services: 0,
             max_instances: 25_600,
             service_metrics: true,
+            log: None,
             prober: None,
         }
     }
@@ -128,13 +131,20 @@ impl TestApp {
         Self::with(Wish::default()).await
     }
 
-    pub(crate) async fn with(wish: Wish) -> Self {
+    pub(crate) async fn with(mut wish: Wish) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (clock, metrics) = (Clock::system(), Metrics::default());
         let settings = store_settings(&folder, &wish);
         let Opened { store, writer, catalog, probes } =
             Store::open(settings, clock.clone(), metrics.clone()).expect("a new file opens");
         let (prober, on_demand) = prober(&wish, &store, probes, &clock, &metrics);
+        let (access_log, lines) = match wish.log.take() {
+            Some(out) => {
+                let (log, lines) = AccessLog::new(false, out, &metrics);
+                (log, Some(lines))
+            }
+            None => (AccessLog::off(), None),
+        };
         let api = Api::new(ApiParts {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(store.clone()),
@@ -142,7 +152,7 @@ impl TestApp {
             addresses: Arc::new(policy()),
             history: store.clone(),
             access: access(&wish, clock, &metrics),
-            access_log: AccessLog::off(),
+            access_log,
             metrics: metrics.clone(),
             readiness: Arc::new(StoreReady),
             settings: ApiSettings {
@@ -156,6 +166,10 @@ impl TestApp {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let (for_writer, for_serving) = (stop.clone(), stop.clone());
+        if let Some(lines) = lines {
+            let for_log = stop.clone();
+            tasks.spawn(async move { lines.run(for_log).await.expect("the log ends well") });
+        }
         if wish.prober.is_some() {
             let for_prober = stop.clone();
             tasks.spawn(async move { prober.run(for_prober).await.expect("the prober ends well") });

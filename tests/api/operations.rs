@@ -1,5 +1,9 @@
 //! What operators ask, and what every route shares.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -114,4 +118,55 @@ async fn what_is_no_route_is_an_envelope() {
     assert_eq!(slash["hint"], "without the trailing slash it is /api/v1/services/stats");
     let heartbeat = app.request(Method::PUT, "/api/v1/services/a/instances/b/heartbeat").json(&json!({}));
     assert_eq!(app.send(heartbeat).await.refusal(404), "unknown_route");
+}
+
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn every_answer_leaves_one_line() {
+    let sink = Sink::default();
+    let app = TestApp::with(Wish { rate: Some(4), log: Some(Box::new(sink.clone())), ..Wish::default() }).await;
+    app.add("a").await;
+    let hot = app.get("/api/v1/services/discover?name=a").await;
+    let tag = hot.header("etag").to_owned();
+    let unchanged = app.request(Method::GET, "/api/v1/services/discover?name=a").header("if-none-match", tag);
+    app.send(unchanged).await;
+    app.get("/nowhere").await;
+    app.get("/").await;
+    app.get("/").await.refusal(429);
+    let lines = async {
+        loop {
+            let text = String::from_utf8(sink.0.lock().expect("not poisoned").clone()).expect("UTF-8");
+            if text.lines().count() >= 6 {
+                break text;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let text = tokio::time::timeout(Duration::from_secs(30), lines).await.expect("six lines");
+    let size = hot.bytes.len();
+    let expected = [
+        "POST /api/v1/services/register 200".to_owned(),
+        format!("GET /api/v1/services/discover?name=a 200 {size}B"),
+        "GET /api/v1/services/discover?name=a 304 0B".to_owned(),
+        "GET /nowhere 404".to_owned(),
+        "GET / 200".to_owned(),
+        "GET / 429".to_owned(),
+    ];
+    assert_eq!(text.lines().count(), expected.len(), "{text}");
+    for (line, expected) in text.lines().zip(expected) {
+        assert!(line.contains(&format!(" 127.0.0.1 {expected}")), "{line}: no {expected}");
+    }
 }

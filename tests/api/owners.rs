@@ -148,6 +148,12 @@ async fn closed_reads_show_only_what_is_covered() {
         let answer = get(&target, &shop).await;
         assert_eq!(answer.refusal(404), "service_not_found", "{target}");
     }
+    // What one may not see whole has no tag that another could use.
+    let tag = get("/api/v1/services?namespace=*", &all).await.header("etag").to_owned();
+    assert!(!tag.is_empty());
+    assert_eq!(get("/api/v1/services?namespace=*", &shop).await.header("etag"), "");
+    let guessed = app.request(Method::GET, "/api/v1/services?namespace=*").bearer_auth(&shop);
+    assert_eq!(app.send(guessed.header("if-none-match", tag)).await.status, 200);
     // A hint never names what may not be seen.
     let default = get("/api/v1/services/discover?name=a", &shop).await.json();
     assert_eq!(default["hint"], "none in namespace default, but in shop: add namespace=shop");

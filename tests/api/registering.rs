@@ -82,6 +82,9 @@ async fn only_json_in_bounds_is_read() {
     }
     let without = app.send(app.request(Method::POST, REGISTER).body(text.clone())).await;
     assert_eq!(without.refusal(415), "not_json");
+    let zipped = app.request(Method::POST, REGISTER).header(CONTENT_TYPE, "application/json");
+    let zipped = zipped.header("content-encoding", "gzip").body(text.clone());
+    assert_eq!(app.send(zipped).await.refusal(415), "not_json");
     let exact = format!("{}{}", text, " ".repeat(64 * 1024 - text.len()));
     assert_eq!(raw(&app, "application/json", exact.clone()).await.status, 200);
     assert_eq!(raw(&app, "application/json", exact + " ").await.refusal(413), "body_too_large");

@@ -65,7 +65,7 @@ pub fn json() -> String {
     text
 }
 
-/// `GET /openapi.json`.
+/// Describes the API.
 #[utoipa::path(
     get,
     operation_id = "openapi",
@@ -84,6 +84,16 @@ mod tests {
 
     use super::*;
     use crate::api::router::{ALL, Verb};
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let text = json();
+        let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for reference in text.split("\"$ref\": \"#").skip(1) {
+            let pointer = reference.split('"').next().expect("a pointer");
+            assert!(document.pointer(pointer).is_some(), "{pointer} is not there");
+        }
+    }
 
     #[test]
     fn it_describes_every_route_and_no_other() {

@@ -7,7 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Debug, Serialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Selection {
-    /// `healthy`, `unhealthy` or `unknown`: of the instance, or in a list of the service.
+    /// The health: of the instance, or in a list of the service.
+    #[param(schema_with = super::schemas::health)]
     pub status: Option<String>,
     /// A version range, as Cargo and npm write it: `^1.2`, `>=1.4 <2`, `1.x`.
     pub version: Option<String>,

@@ -15,7 +15,7 @@ fn words(words: impl Iterator<Item = &'static str>, description: &str) -> Schema
     Schema::Object(builder.enum_values(Some(words)).build())
 }
 
-fn health() -> Schema {
+pub(super) fn health() -> Schema {
     words(outcome::Health::ALL.iter().map(|h| h.as_str()), "What the outcomes of the check add up to.")
 }
 
