@@ -7,12 +7,15 @@ use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
 use crate::app::{Answer, TestApp};
+use crate::schema::Schemas;
 
 fn runner(cases: u32) -> TestRunner {
     TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
 }
 
-fn well_answered(answer: &Answer) -> Result<(), TestCaseError> {
+/// No fault, an envelope, and what `/openapi.json` says of it.
+fn well_answered(schemas: &Schemas, method: &str, target: &str, answer: &Answer) -> Result<(), TestCaseError> {
+    schemas.check(method, target, answer.status.as_u16(), &answer.json());
     let faultless = answer.status.as_u16() < 500 || answer.json()["code"] == "no_healthy_instance";
     prop_assert!(faultless, "{}: {}", answer.status, answer.text());
     let json = answer.json();
@@ -91,13 +94,14 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 fn no_registration_is_a_fault() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let app = runtime.block_on(TestApp::start());
+    let schemas = Schemas::load();
     let checked = runner(600).run(&body(), |bytes| {
         let answer = runtime.block_on(async {
             let request =
                 app.request(Method::POST, "/api/v1/services/register").header(CONTENT_TYPE, "application/json");
             app.send(request.body(bytes)).await
         });
-        well_answered(&answer)
+        well_answered(&schemas, "POST", "/api/v1/services/register", &answer)
     });
     checked.expect("never a fault");
     // Whatever was taken in is still served.
@@ -148,9 +152,11 @@ fn no_query_is_a_fault() {
         app
     });
     let routes = prop::sample::select(vec!["/discover", "", "/stats", "/01890a5d-ac96-774b-bcce-b302099a8057/history"]);
+    let schemas = Schemas::load();
     let checked = runner(800).run(&(routes, query()), |(route, query)| {
-        let answer = runtime.block_on(app.get(&format!("/api/v1/services{route}?{query}")));
-        well_answered(&answer)
+        let target = format!("/api/v1/services{route}?{query}");
+        let answer = runtime.block_on(app.get(&target));
+        well_answered(&schemas, "GET", &target, &answer)
     });
     checked.expect("never a fault");
     let _inside = runtime.enter();
@@ -163,12 +169,13 @@ fn no_path_is_a_fault() {
     let app = runtime.block_on(TestApp::start());
     let path = "(/(api|v1|services|instances|history|health-check|[a-z0-9%.-]{0,6}|[!-~&&[^?#]]{0,12})){1,6}";
     let methods = prop::sample::select(vec!["GET", "POST", "DELETE", "PUT", "PATCH"]);
+    let schemas = Schemas::load();
     let checked = runner(400).run(&(path, methods), |(path, method)| {
         let answer = runtime.block_on(async {
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
             app.send(app.request(method, &format!("/api/v1/services{path}"))).await
         });
-        well_answered(&answer)
+        well_answered(&schemas, method, &format!("/api/v1/services{path}"), &answer)
     });
     checked.expect("never a fault");
     let _inside = runtime.enter();
