@@ -71,7 +71,7 @@ pub struct Surroundings {
 /// [`AppError`] when a part cannot start, ends by itself, or does not stop within `SHUTDOWN_SECONDS`.
 pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
     let (clock, metrics) = (Clock::system(), Metrics::default());
-    let listener = listen(&settings).await?;
+    let listener = listen(&settings)?;
     let address = listener.local_addr().map_err(|why| cannot_listen(&settings, why))?;
     let Opened { store, writer, catalog, probes } =
         Store::open(store_settings(&settings), clock.clone(), metrics.clone())?;
@@ -136,8 +136,8 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
     Ok(())
 }
 
-async fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
-    TcpListener::bind(settings.listen()).await.map_err(|why| cannot_listen(settings, why))
+fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
+    conn::listen(settings.listen()).map_err(|why| cannot_listen(settings, why))
 }
 
 fn cannot_listen(settings: &Settings, why: std::io::Error) -> AppError {

@@ -22,7 +22,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,8 @@ use share::{Full, Seats};
 pub const MAX_HEAD: usize = 16 * 1024;
 /// Connections that are being refused at once; further ones are closed without a word.
 const MAX_REFUSALS: usize = 64;
+/// Connections that wait to be taken; the system may cap it lower (`net.core.somaxconn`).
+const BACKLOG: u32 = 4096;
 /// Pause after the system had no descriptor for a connection.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 
@@ -94,6 +96,19 @@ impl ConnSettings {
         self.per_client = (self.total / 4).max(8);
         self
     }
+}
+
+/// Listens at `address`, with room for a burst of connections: a thousand pods may start at once, and whom the queue has no room for
+/// tries again only after a second.
+///
+/// # Errors
+/// As the system reports them: the address is in use, is not this machine's, or needs a privilege.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A restart finds connections of the last run in TIME_WAIT; this does not let two servers share the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Raises the soft limit of file descriptors to the hard one and says what it is now.

@@ -57,8 +57,8 @@ fn quick() -> ConnSettings {
     }
 }
 
-async fn start(settings: ConnSettings) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+fn start(settings: ConnSettings) -> Running {
+    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let address = listener.local_addr().expect("an address");
     let (echo, metrics, shutdown) = (Echo::default(), Metrics::default(), CancellationToken::new());
     let task = tokio::spawn(serve(listener, settings, echo.clone(), metrics.clone(), shutdown.clone()));
@@ -134,7 +134,7 @@ fn assert_envelope(answer: &str, status: &str, code: &str) {
 
 #[tokio::test]
 async fn one_connection_serves_request_after_request_and_pipelined_ones() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let mut stream = server.connect().await;
     for _ in 0..3 {
         stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
@@ -149,7 +149,7 @@ async fn one_connection_serves_request_after_request_and_pipelined_ones() {
 
 #[tokio::test]
 async fn a_head_that_stalls_is_told_and_closed() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n").await;
     assert_envelope(&rest(&mut stream).await, "408", "request_timeout");
     assert!(server.rejected("slow_head"));
@@ -158,7 +158,7 @@ async fn a_head_that_stalls_is_told_and_closed() {
 
 #[tokio::test]
 async fn a_head_that_drips_has_no_more_time_than_one_that_stalls() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let (mut reader, mut writer) = server.send("GET / HTTP/1.1\r\n").await.into_split();
     let drip = tokio::spawn(async move {
         while writer.write_all(b"a: b\r\n").await.is_ok() {
@@ -175,7 +175,7 @@ async fn a_head_that_drips_has_no_more_time_than_one_that_stalls() {
 
 #[tokio::test]
 async fn a_second_head_on_a_kept_connection_is_timed_too() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(one(&mut stream).await.contains("hello"));
     stream.write_all(b"GET / HT").await.expect("sent");
@@ -185,7 +185,7 @@ async fn a_second_head_on_a_kept_connection_is_timed_too() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let mut stream = server.connect().await;
     assert_eq!(rest(&mut stream).await, "");
     assert!(server.rejected("silent_connection"));
@@ -194,7 +194,7 @@ async fn a_connection_that_says_nothing_is_closed() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_in_the_end() {
-    let server = start(ConnSettings { idle: Duration::from_millis(100), ..quick() }).await;
+    let server = start(ConnSettings { idle: Duration::from_millis(100), ..quick() });
     let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(rest(&mut stream).await.contains("hello"));
     server.stop().await;
@@ -202,7 +202,7 @@ async fn an_idle_connection_is_closed_in_the_end() {
 
 #[tokio::test]
 async fn a_body_that_drips_is_cut_off() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let stream = server.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await;
     let (mut reader, mut writer) = stream.into_split();
     let drip = tokio::spawn(async move {
@@ -219,7 +219,7 @@ async fn a_body_that_drips_is_cut_off() {
 
 #[tokio::test]
 async fn a_body_in_parts_is_read_and_the_connection_goes_on() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let mut stream = server.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nab").await;
     stream.write_all(b"cd").await.expect("sent");
     assert!(one(&mut stream).await.contains("4 bytes"));
@@ -234,7 +234,7 @@ async fn a_body_in_parts_is_read_and_the_connection_goes_on() {
 
 #[tokio::test]
 async fn a_body_over_its_limit_gets_its_answer_though_it_is_still_sent() {
-    let server = start(quick()).await;
+    let server = start(quick());
     for framing in ["content-length: 200000", "transfer-encoding: chunked"] {
         let mut stream = server.send(format!("POST /body HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n")).await;
         let chunk = format!("{:x}\r\n{}\r\n", 20_000, "x".repeat(20_000));
@@ -249,7 +249,7 @@ async fn a_body_over_its_limit_gets_its_answer_though_it_is_still_sent() {
 
 #[tokio::test]
 async fn a_head_over_its_limits_is_431_in_the_envelope() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let heads = [
         format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "b".repeat(20_000)),
         format!("GET /{} HTTP/1.1\r\n\r\n", "b".repeat(20_000)),
@@ -271,7 +271,7 @@ async fn a_head_over_its_limits_is_431_in_the_envelope() {
 
 #[tokio::test]
 async fn what_is_no_http_gets_a_400_in_the_envelope() {
-    let server = start(quick()).await;
+    let server = start(quick());
     for garbage in [
         "\u{16}\u{3}\u{1}\r\n\r\n",
         "GET\r\n\r\n",
@@ -288,7 +288,7 @@ async fn what_is_no_http_gets_a_400_in_the_envelope() {
 
 #[tokio::test]
 async fn a_reader_that_stalls_is_dropped() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let _stalled = server.send("GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await;
     server.until(|s| s.rejected("stalled_write") && s.metrics.connections.get() == 0).await;
     server.stop().await;
@@ -296,7 +296,7 @@ async fn a_reader_that_stalls_is_dropped() {
 
 #[tokio::test]
 async fn a_reader_that_is_only_slow_gets_everything() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let mut stream = server.send("GET /big HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
     let mut room = vec![0; 8 * 1024 * 1024];
     let mut total = 0;
@@ -314,7 +314,7 @@ async fn a_reader_that_is_only_slow_gets_everything() {
 
 #[tokio::test]
 async fn a_handler_may_outlast_every_limit() {
-    let server = start(ConnSettings { idle: Duration::from_millis(40), ..quick() }).await;
+    let server = start(ConnSettings { idle: Duration::from_millis(40), ..quick() });
     let mut stream = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
     server.echo.entered.notified().await;
     // Another connection that lives and dies meanwhile proves that the limits have passed.
@@ -326,7 +326,7 @@ async fn a_handler_may_outlast_every_limit() {
 
 #[tokio::test]
 async fn one_client_holds_no_more_than_its_share() {
-    let server = start(ConnSettings { per_client: 2, ..quick() }).await;
+    let server = start(ConnSettings { per_client: 2, ..quick() });
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -346,7 +346,7 @@ async fn one_client_holds_no_more_than_its_share() {
 
 #[tokio::test]
 async fn the_server_holds_no_more_than_its_total() {
-    let server = start(ConnSettings { total: 1, ..quick() }).await;
+    let server = start(ConnSettings { total: 1, ..quick() });
     let mut held = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     one(&mut held).await;
     assert_envelope(&rest(&mut server.connect().await).await, "503", "busy");
@@ -359,7 +359,7 @@ async fn the_server_holds_no_more_than_its_total() {
 
 #[tokio::test]
 async fn a_panicking_handler_is_a_500_and_hurts_nobody() {
-    let server = start(quick()).await;
+    let server = start(quick());
     let mut other = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
     server.echo.entered.notified().await;
     let mut stream = server.send("GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -373,7 +373,7 @@ async fn a_panicking_handler_is_a_500_and_hurts_nobody() {
 
 #[tokio::test]
 async fn a_shutdown_finishes_what_is_in_flight_and_closes_the_rest() {
-    let server = start(ConnSettings { grace: HANG, ..ConnSettings::default() }).await;
+    let server = start(ConnSettings { grace: HANG, ..ConnSettings::default() });
     let mut idle = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     one(&mut idle).await;
     let mut silent = server.connect().await;
@@ -393,7 +393,7 @@ async fn a_shutdown_finishes_what_is_in_flight_and_closes_the_rest() {
 
 #[tokio::test]
 async fn a_shutdown_is_bounded() {
-    let server = start(ConnSettings { grace: Duration::from_millis(50), ..quick() }).await;
+    let server = start(ConnSettings { grace: Duration::from_millis(50), ..quick() });
     let mut busy = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
     server.echo.entered.notified().await;
     let metrics = server.metrics.clone();
@@ -418,4 +418,17 @@ fn the_numbers_fit_the_descriptors() {
         assert!(settings.per_client <= settings.total && settings.total as u64 <= descriptors / 2, "{settings:?}");
     }
     assert!(raise_descriptor_limit() >= 64);
+}
+
+#[tokio::test]
+async fn a_burst_of_connections_waits_in_the_queue_and_is_not_dropped() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .map_or(128, |text| text.trim().parse().expect("a number"));
+    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let burst: Vec<_> = (0..most.min(400)).map(|_| TcpStream::connect(address)).collect();
+    // A connection for which there is no room would be tried again a second later, and then two.
+    let connected = tokio::time::timeout(Duration::from_millis(900), futures::future::join_all(burst)).await;
+    assert!(connected.expect("none waits for room").iter().all(Result::is_ok));
+    assert_eq!(listen(address).expect_err("the port is taken").kind(), ErrorKind::AddrInUse);
 }
