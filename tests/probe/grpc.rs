@@ -169,10 +169,16 @@ async fn answering(body: Vec<u8>) -> Server {
 }
 
 #[tokio::test]
-async fn an_answer_without_trailers_too_long_or_garbled_is_a_protocol_error() {
-    for body in [vec![0, 0, 0, 0, 2, 8, 1], vec![0; 100_000], vec![7; 3]] {
+async fn an_answer_too_long_or_without_trailers_is_a_protocol_error() {
+    for (body, words) in [
+        (vec![0, 0, 0, 0, 2, 8, 1], "without a grpc-status"),
+        (vec![0; 10_000], "longer than a health answer"),
+        (vec![7; 3], "without a grpc-status"),
+    ] {
         let server = answering(body).await;
-        assert_fail(&ask(&server, "").await, Reason::ProtocolError);
+        let outcome = ask(&server, "").await;
+        assert_fail(&outcome, Reason::ProtocolError);
+        assert!(outcome.message.contains(words), "{outcome:?}");
         server.quiet().await;
     }
 }

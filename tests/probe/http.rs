@@ -167,6 +167,15 @@ async fn endless_streams_end_at_their_bounds() {
     }
 }
 
+#[tokio::test]
+async fn a_head_has_its_bound() {
+    for (length, reason) in [(8 * 1024, Reason::Passed), (20 * 1024, Reason::ProtocolError)] {
+        let head = format!("HTTP/1.1 200 OK\r\nx-long: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(length));
+        let outcome = probe(&Server::answering(head).await.http("/")).await;
+        assert_eq!(outcome.reason, reason, "{outcome:?}");
+    }
+}
+
 async fn flooding(first: &'static str, more: &'static str) -> Server {
     Server::start(move |mut stream| async move {
         read_head(&mut stream).await;

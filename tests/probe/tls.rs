@@ -1,6 +1,6 @@
 //! TLS under the http check; the servers' certificates are made here.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portolan::model::check::TlsCheck;
@@ -81,17 +81,24 @@ const HTTP1: &[u8] = b"http/1.1";
 /// A CA whose certificate is `corp.pem` of a CA folder, and a dialer that knows the folder.
 struct House {
     ca: Ca,
-    folder: tempfile::TempDir,
+    outside: tempfile::TempDir,
     dialer: Dialer,
 }
 
 impl House {
     fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let outside = tempfile::tempdir().expect("a folder");
+        let folder = outside.path().join("ca");
+        std::fs::create_dir(&folder).expect("can be made");
         let ca = Ca::new();
-        ca.write(folder.path(), "corp.pem");
-        let dialer = Dialer::new(DialSettings { ca_dir: Some(folder.path().to_owned()), ..settings() });
-        Self { ca, folder, dialer: dialer.expect("a dialer") }
+        ca.write(&folder, "corp.pem");
+        ca.write(outside.path(), "outside.pem");
+        let dialer = Dialer::new(DialSettings { ca_dir: Some(folder), ..settings() });
+        Self { ca, outside, dialer: dialer.expect("a dialer") }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.outside.path().join("ca")
     }
 
     async fn probe(&self, server: &Server, tls: TlsCheck) -> Outcome {
@@ -117,6 +124,28 @@ async fn a_certificate_of_the_named_ca_passes() {
     let by_name = https(Host::Name("localhost".to_owned()), server.port(), corp());
     assert_pass(&probe_with(&house.dialer, &by_name, AMPLE).await);
     server.quiet().await;
+}
+
+#[tokio::test]
+async fn every_probe_sees_the_certificate_anew() {
+    let house = House::new();
+    let acceptor = acceptor(house.ca.issue(&["127.0.0.1"]), HTTP1);
+    let (seen, mut handshakes) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |stream| {
+        let (acceptor, seen) = (acceptor.clone(), seen.clone());
+        async move {
+            let mut stream = acceptor.accept(stream).await.expect("a handshake");
+            seen.send(stream.get_ref().1.handshake_kind()).expect("the test listens");
+            read_head(&mut stream).await;
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await);
+            until_closed(&mut stream).await;
+        }
+    })
+    .await;
+    for _ in 0..3 {
+        assert_pass(&house.probe(&server, corp()).await);
+        assert_eq!(handshakes.recv().await.flatten(), Some(rustls::HandshakeKind::Full));
+    }
 }
 
 #[tokio::test]
@@ -203,9 +232,9 @@ async fn a_server_without_http1_inside_says_so() {
 async fn a_ca_that_this_machine_lacks_is_no_fault_of_the_target() {
     let house = House::new();
     let server = serving(acceptor(house.ca.issue(&["127.0.0.1"]), HTTP1)).await;
-    std::fs::write(house.folder.path().join("junk.pem"), "no certificate").expect("can be written");
-    std::fs::create_dir(house.folder.path().join("folder.pem")).expect("can be made");
-    for file in ["missing.pem", "junk.pem", "folder.pem", "../corp.pem", "."] {
+    std::fs::write(house.folder().join("junk.pem"), "no certificate").expect("can be written");
+    std::fs::create_dir(house.folder().join("folder.pem")).expect("can be made");
+    for file in ["missing.pem", "junk.pem", "folder.pem", "../outside.pem", "."] {
         let check = TlsCheck { ca: Some(file.to_owned()), ..TlsCheck::default() };
         assert_inconclusive(&house.probe(&server, check).await, Reason::CaUnavailable);
     }
@@ -219,7 +248,7 @@ async fn a_changed_ca_file_is_read_again() {
     let next = Ca::new();
     let server = serving(acceptor(next.issue(&["127.0.0.1"]), HTTP1)).await;
     assert_fail(&house.probe(&server, corp()).await, Reason::CertificateInvalid);
-    next.write(house.folder.path(), "corp.pem");
+    next.write(&house.folder(), "corp.pem");
     let end = Instant::now() + AMPLE;
     while house.probe(&server, corp()).await.verdict != Verdict::Pass {
         assert!(Instant::now() < end, "the new file is not used");
