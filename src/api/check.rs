@@ -45,7 +45,7 @@ enum OutcomeJson {
     security(("token" = [])),
     responses(
         (status = 200, description = "The service with its new health", body = schemas::OneService),
-        (status = 403, description = "`not_owner`, `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
+        (status = 403, description = "`not_owner` (each instance must be yours), `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
         (status = 429, description = "`probe_budget`: the address is probed as often as it may be", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: the prober does not run", body = schemas::Refusal),

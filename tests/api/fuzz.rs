@@ -170,12 +170,14 @@ fn no_path_is_a_fault() {
     let path = "(/(api|v1|services|instances|history|health-check|[a-z0-9%.-]{0,6}|[!-~&&[^?#]]{0,12})){1,6}";
     let methods = prop::sample::select(vec!["GET", "POST", "DELETE", "PUT", "PATCH"]);
     let schemas = Schemas::load();
-    let checked = runner(400).run(&(path, methods), |(path, method)| {
+    let checked = runner(600).run(&(path, methods), |(path, method)| {
         let answer = runtime.block_on(async {
             let method = Method::from_bytes(method.as_bytes()).expect("a method");
             app.send(app.request(method, &format!("/api/v1/services{path}"))).await
         });
-        well_answered(&schemas, method, &format!("/api/v1/services{path}"), &answer)
+        // The client resolves `..` before it sends.
+        let sent = reqwest::Url::parse(&format!("http://a/api/v1/services{path}")).expect("a URL");
+        well_answered(&schemas, method, sent.path(), &answer)
     });
     checked.expect("never a fault");
     let _inside = runtime.enter();
