@@ -1,4 +1,4 @@
-//! One service in the catalog, rendered once per change.
+//! One service in the catalog, rendered once per change, by its first reader.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -39,9 +39,8 @@ impl LastCheck {
 pub struct Entry {
     service: Arc<Service>,
     health: Health,
-    reason: Reason,
     last_check: LastCheck,
-    rendered: Rendered,
+    rendered: OnceLock<Rendered>,
     tag: OnceLock<(Epoch, Vec<u8>)>,
 }
 
@@ -51,12 +50,11 @@ pub fn weak_tag(epoch: &Epoch, revision: u64) -> Vec<u8> {
 }
 
 impl Entry {
-    /// Renders `service`.
+    /// Takes `service` in. It is rendered when it is first read: the store's writer, which makes every entry, is one thread,
+    /// and of several changes between two reads only the last need be rendered.
     pub fn new(service: Service, last_check: LastCheck) -> Self {
         let health = service.health();
-        let reason = service.front().map_or(Reason::Probing, |i| i.reason);
-        let rendered = render::whole(&service);
-        Self { service: Arc::new(service), health, reason, last_check, rendered, tag: OnceLock::new() }
+        Self { service: Arc::new(service), health, last_check, rendered: OnceLock::new(), tag: OnceLock::new() }
     }
 
     /// The service.
@@ -71,7 +69,7 @@ impl Entry {
 
     /// Why: the reason of the instance that speaks for it.
     pub fn reason(&self) -> Reason {
-        self.reason
+        self.service.front().map_or(Reason::Probing, |i| i.reason)
     }
 
     /// The moment of its newest probe.
@@ -81,12 +79,12 @@ impl Entry {
 
     /// Appends the service's JSON object, with the newest `last_health_check`.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        self.rendered.write(self.last_check.get(), out);
+        self.rendered().write(self.last_check.get(), out);
     }
 
     /// The service's JSON object between two texts, in one allocation of just their size.
     pub fn json_between(&self, before: &[u8], after: &[u8]) -> Vec<u8> {
-        self.rendered.between(before, self.last_check.get(), after)
+        self.rendered().between(before, self.last_check.get(), after)
     }
 
     /// The service's weak entity tag, `W/"<epoch>.<revision>"`; made at the first question.
@@ -98,6 +96,10 @@ impl Entry {
 
     /// Bytes that [`Entry::write_json`] appends at most.
     pub fn json_len(&self) -> usize {
-        self.rendered.len()
+        self.rendered().len()
+    }
+
+    fn rendered(&self) -> &Rendered {
+        self.rendered.get_or_init(|| render::whole(&self.service))
     }
 }

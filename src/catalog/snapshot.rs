@@ -100,8 +100,9 @@ pub struct Snapshot {
     epoch: Epoch,
     revision: u64,
     by_key: imbl::HashMap<ServiceKey, Arc<Entry>>,
-    by_id: imbl::HashMap<Uuid, Arc<Entry>>,
-    by_order: imbl::OrdMap<Order, Arc<Entry>>,
+    // These two never change while a service lives: a change of it is one path in one map.
+    by_id: imbl::HashMap<Uuid, ServiceKey>,
+    by_order: imbl::OrdMap<Order, ServiceKey>,
     counts: imbl::OrdMap<String, Counts>,
     total: Counts,
 }
@@ -152,13 +153,13 @@ impl Snapshot {
 
     /// By id.
     pub fn by_id(&self, id: &Uuid) -> Option<&Arc<Entry>> {
-        self.by_id.get(id)
+        self.by_key.get(self.by_id.get(id)?)
     }
 
     /// Newest registration first; from just after `before` when that is given.
     pub fn newest_first(&self, before: Option<Order>) -> impl Iterator<Item = &Arc<Entry>> {
         let end = before.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_order.range((Bound::Unbounded, end)).rev().map(|(_, entry)| entry)
+        self.by_order.range((Bound::Unbounded, end)).rev().filter_map(|(_, key)| self.by_key.get(key))
     }
 
     /// Counts of all namespaces together.
@@ -183,27 +184,46 @@ impl Snapshot {
 
     /// Adds or replaces a service.
     pub fn put(&mut self, entry: Arc<Entry>) {
-        let key = entry.service().key.clone();
-        self.remove(&key);
-        self.total.add(&entry);
-        self.counts.entry(key.namespace().to_owned()).or_default().add(&entry);
-        self.by_id.insert(entry.service().id, Arc::clone(&entry));
-        self.by_order.insert((entry.service().registered_at, entry.service().id), Arc::clone(&entry));
-        self.by_key.insert(key, entry);
+        let (key, id, order) = (entry.service().key.clone(), entry.service().id, order(&entry));
+        self.count(key.namespace(), |counts| counts.add(&entry));
+        match self.by_key.insert(key.clone(), entry) {
+            Some(old) if old.service().id == id => self.count(key.namespace(), |counts| counts.take(&old)),
+            old => {
+                if let Some(old) = old {
+                    self.forget(&old);
+                }
+                self.by_id.insert(id, key.clone());
+                self.by_order.insert(order, key);
+            }
+        }
     }
 
     /// Removes a service, and returns it.
     pub fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Entry>> {
         let gone = self.by_key.remove(key)?;
-        self.by_id.remove(&gone.service().id);
-        self.by_order.remove(&(gone.service().registered_at, gone.service().id));
-        self.total.take(&gone);
-        if let Some(counts) = self.counts.get_mut(key.namespace()) {
-            counts.take(&gone);
-            if counts.total() == 0 {
-                self.counts.remove(key.namespace());
-            }
-        }
+        self.forget(&gone);
         Some(gone)
     }
+
+    fn forget(&mut self, gone: &Entry) {
+        self.by_id.remove(&gone.service().id);
+        self.by_order.remove(&order(gone));
+        let namespace = gone.service().key.namespace();
+        self.count(namespace, |counts| counts.take(gone));
+        if self.counts(namespace).total() == 0 {
+            self.counts.remove(namespace);
+        }
+    }
+
+    fn count(&mut self, namespace: &str, change: impl Fn(&mut Counts)) {
+        change(&mut self.total);
+        match self.counts.get_mut(namespace) {
+            Some(counts) => change(counts),
+            None => change(self.counts.entry(namespace.to_owned()).or_default()),
+        }
+    }
+}
+
+fn order(entry: &Entry) -> Order {
+    (entry.service().registered_at, entry.service().id)
 }

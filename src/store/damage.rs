@@ -47,8 +47,18 @@ pub(super) fn fault(path: &Path, error: rusqlite::Error) -> Fault {
     match error {
         error if damaged => Fault::Damaged(error.to_string()),
         error if is_disk_full(&error) => Fault::Other(OpenError::DiskFull(path.to_owned())),
+        error if is_forbidden(&error) => {
+            let source = std::io::Error::other(error);
+            Fault::Other(OpenError::Unreadable { path: path.to_owned(), source })
+        }
         source => Fault::Other(OpenError::Sqlite { path: path.to_owned(), source }),
     }
+}
+
+/// Whether permissions are in the way: of the file, or of its folder, where the write-ahead log has to be made.
+fn is_forbidden(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
 }
 
 /// Whether the disk is full. The index of the write-ahead log, a mapped file, says it in its own way

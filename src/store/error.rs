@@ -21,7 +21,7 @@ pub enum OpenError {
     #[error("{} is not a file; DB_PATH names the store's file, not its folder", .0.display())]
     NotAFile(PathBuf),
     /// The file's permissions forbid it.
-    #[error("{} cannot be read and written: {source}; give the file to the user that runs Portolan, or give another DB_PATH", .path.display())]
+    #[error("{} cannot be read and written: {source}; give the file and its folder to the user that runs Portolan, or give another DB_PATH", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

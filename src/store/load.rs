@@ -15,7 +15,7 @@ use crate::model::time::UnixMs;
 use crate::model::url::EndpointUrl;
 
 use super::codec::{Count, Id, Json, Parsed, damaged, time, unpack};
-use super::state::State;
+use super::state::{Index, State};
 
 /// The one row of `meta`.
 pub(super) struct Meta {
@@ -41,12 +41,21 @@ pub(super) fn meta(db: &Connection) -> rusqlite::Result<Option<Meta>> {
     rows.next().transpose()
 }
 
+/// What was registered when the file was last written.
+pub(super) struct Registered {
+    pub(super) state: State,
+    pub(super) index: Index,
+    /// What probing left behind, of each instance's current generation.
+    pub(super) probes: HashMap<InstanceId, ProbeRow>,
+}
+
 /// Everything that was registered, and what probing left behind.
-pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<(State, HashMap<InstanceId, ProbeRow>)> {
+pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Registered> {
     let (mut probes, checked) = probes(db)?;
     let mut instances = instances(db)?;
     probes.retain(|id, row| instances.generations.get(id) == Some(&row.generation));
     let mut state = State::empty(Snapshot::empty(meta.epoch.clone(), meta.revision), meta.serial);
+    let mut index = Index::default();
     let mut statement =
         db.prepare("SELECT row, id, namespace, name, source, registered_at, updated_at, revision FROM service")?;
     let mut rows = statement.query([])?;
@@ -55,9 +64,11 @@ pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<(Stat
         let members =
             instances.of.remove(&number).ok_or_else(|| damaged(format!("service row {number} has no instance")))?;
         let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
-        state.adopt(number, service(row, members)?, LastCheck::starting(last));
+        let service = service(row, members)?;
+        index.add(&service, number);
+        state.adopt(service, LastCheck::starting(last));
     }
-    Ok((state, probes))
+    Ok(Registered { state, index, probes })
 }
 
 fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service> {

@@ -12,13 +12,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::codec::Count;
 use super::damage::{Fault, fault, set_aside};
 use super::error::OpenError;
-use super::load::{self, Meta};
+use super::load::{self, Meta, Registered};
 use super::lock::{FileLock, Proof, cannot_create, suffixed};
 use super::schema;
-use super::state::State;
 use crate::catalog::Epoch;
-use crate::model::probe::ProbeRow;
-use crate::model::service::InstanceId;
 
 /// How long a statement waits for another process that reads the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -26,11 +23,15 @@ const BUSY: Duration = Duration::from_secs(5);
 /// An open file and what was in it.
 pub(super) struct Loaded {
     pub(super) path: PathBuf,
-    pub(super) db: Connection,
     pub(super) lock: FileLock,
+    pub(super) contents: Contents,
+}
+
+/// A connection, and what it found.
+pub(super) struct Contents {
+    pub(super) db: Connection,
     pub(super) meta: Meta,
-    pub(super) state: State,
-    pub(super) probes: std::collections::HashMap<InstanceId, ProbeRow>,
+    pub(super) registered: Registered,
     /// Rows of history.
     pub(super) remembered: u64,
 }
@@ -50,14 +51,14 @@ pub(super) fn open(path: &Path) -> Result<Loaded, OpenError> {
     if matches!(inspect(&path)?, Found::Nothing) {
         create(&path)?;
     }
-    let (db, meta, state, probes, remembered) = match load(&path, proof) {
+    let contents = match load(&path, proof) {
         Ok(loaded) => loaded,
         Err(Fault::Other(error)) => return Err(error),
         Err(Fault::Damaged(detail)) => start_over(&path, &detail)?,
     };
-    let proof = Proof { run: meta.run.clone(), revision: meta.revision };
+    let proof = Proof { run: contents.meta.run.clone(), revision: contents.meta.revision };
     lock.record(&proof).map_err(|source| OpenError::Unreadable { path: suffixed(&path, ".lock"), source })?;
-    Ok(Loaded { path, db, lock, meta, state, probes, remembered })
+    Ok(Loaded { path, lock, contents })
 }
 
 /// The path with links followed, in a folder that is there.
@@ -162,8 +163,6 @@ pub(super) fn connect_reader(path: &Path) -> Result<Connection, OpenError> {
     open().map_err(|error| fault(path, error).into_error(path))
 }
 
-type Contents = (Connection, Meta, State, std::collections::HashMap<InstanceId, ProbeRow>, u64);
-
 fn load(path: &Path, proof: Option<Proof>) -> Result<Contents, Fault> {
     read(path, proof).map_err(|error| match error {
         ReadError::Newer(found) => {
@@ -201,12 +200,12 @@ fn read(path: &Path, proof: Option<Proof>) -> Result<Contents, ReadError> {
     tune(&db)?;
     schema::migrate(&mut db)?;
     let meta = next_run(load::meta(&db)?, proof);
-    let (state, probes) = load::everything(&db, &meta)?;
+    let registered = load::everything(&db, &meta)?;
     let remembered = db.query_row("SELECT count(*) FROM transition", [], |row| row.get::<_, Count>(0))?.0;
     // Nothing is written before all was read: a file that is set aside is as it was found.
     begin(&db, &meta)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    Ok((db, meta, state, probes, remembered))
+    Ok(Contents { db, meta, registered, remembered })
 }
 
 fn tune(db: &Connection) -> rusqlite::Result<()> {

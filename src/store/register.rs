@@ -69,7 +69,7 @@ impl Work<'_> {
             revision: 0,
             instances: vec![instance],
         };
-        self.state.rows.insert(service.key.clone(), row);
+        self.added.insert(service.id, row);
         self.state.rest += 1;
         let service = self.put(service, LastCheck::default());
         self.writes.push(Write::AddService(row, Arc::clone(&service)));
@@ -126,16 +126,10 @@ impl Work<'_> {
         if self.state.snapshot.total().instances >= most { Err(WriteError::TooManyInstances(most)) } else { Ok(()) }
     }
 
-    /// The service's row: every service of the snapshot has one.
-    pub(super) fn row(&self, service: &Service) -> Result<i64, WriteError> {
-        self.state.rows.get(&service.key).copied().ok_or(WriteError::ServiceNotFound)
-    }
-
     /// A new instance: its id is its first generation, so that neither is ever given twice.
     fn instance(&mut self, registration: Registration, owner: Owner) -> Instance {
         let number = self.number();
         let id = InstanceId(super::codec::int(number));
-        self.state.places.insert(id, registration.key());
         let (health, reason) = self.unproved(&registration.spec);
         Instance {
             id,

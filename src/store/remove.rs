@@ -20,15 +20,16 @@ impl Work<'_> {
             return Err(WriteError::ManifestOwned);
         }
         let gone = leaving(&service, &call.removal, &call.caller)?;
+        let row = self.row(&service)?;
         for instance in &gone {
-            self.state.places.remove(&instance.id);
             self.writes.push(Write::Remember(farewell(&service, instance, &call.caller, self.now)));
         }
         if gone.len() == service.instances.len() {
-            self.remove(&service);
-            return Ok(());
+            self.remove(row, &service);
+        } else {
+            self.shrink(row, &entry, &gone);
         }
-        self.shrink(&entry, &gone)
+        Ok(())
     }
 
     fn meant(&self, service: &ServiceRef) -> Option<Arc<Entry>> {
@@ -39,14 +40,12 @@ impl Work<'_> {
         .cloned()
     }
 
-    fn shrink(&mut self, entry: &Entry, gone: &[&Instance]) -> Result<(), WriteError> {
-        let row = self.row(entry.service())?;
+    fn shrink(&mut self, row: i64, entry: &Entry, gone: &[&Instance]) {
         let mut service = Service::clone(entry.service());
         service.instances.retain(|i| gone.iter().all(|g| g.id != i.id));
         let service = self.put(service, entry.last_check().clone());
         self.writes.push(Write::Touch(row, service));
         self.writes.extend(gone.iter().map(|i| Write::DropInstance(i.id)));
-        Ok(())
     }
 }
 

@@ -32,34 +32,36 @@ pub struct Writer {
 /// Opens the file and lays out the parts.
 pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
     let StoreSettings { path, max_services, max_instances, history_days, history_rows, default_interval } = settings;
-    let loaded = open::open(&path)?;
-    let reader_db = open::connect_reader(&loaded.path)?;
-    let catalog = Arc::new(Catalog::new(loaded.state.snapshot.clone()));
-    metrics.revision.set(super::codec::int(loaded.meta.revision));
+    let open::Loaded { path, lock, contents: open::Contents { db, meta, registered, remembered } } = open::open(&path)?;
+    let reader_db = open::connect_reader(&path)?;
+    let catalog = Arc::new(Catalog::new(registered.state.snapshot.clone()));
+    metrics.revision.set(super::codec::int(meta.revision));
     let (jobs, job_queue) = mpsc::channel(writer::QUEUE);
     let (questions, question_queue) = mpsc::channel(history::QUEUE);
     let engine = Engine {
-        db: loaded.db,
-        lock: loaded.lock,
-        path: loaded.path,
-        run: loaded.meta.run,
-        state: loaded.state,
+        db,
+        lock,
+        path,
+        run: meta.run,
+        state: registered.state,
+        index: registered.index,
         limits: Limits { services: max_services, instances: max_instances, interval: default_interval },
         bounds: Bounds {
             rows: u64::try_from(history_rows).unwrap_or(u64::MAX),
             age: Duration::from_hours(24) * history_days,
         },
-        kept: Kept { floor: loaded.meta.floor, remembered: loaded.remembered },
+        kept: Kept { floor: meta.floor, remembered },
         clock,
         catalog: Arc::clone(&catalog),
         metrics: metrics.clone(),
         jobs: job_queue,
         failing: false,
+        unproved: false,
     };
     let reader = Reader { db: reader_db, questions: question_queue };
     let inner = Inner { jobs: jobs.clone(), questions: questions.clone(), catalog: Arc::clone(&catalog), metrics };
     let writer = Writer { engine, reader, jobs, questions };
-    Ok(Opened { store: Store(Arc::new(inner)), writer, catalog, probes: loaded.probes })
+    Ok(Opened { store: Store(Arc::new(inner)), writer, catalog, probes: registered.probes })
 }
 
 impl Writer {
@@ -73,21 +75,25 @@ impl Writer {
         let mut writing = spawn("writer", move || engine.serve())?;
         let mut reading = spawn("reader", move || reader.serve())?;
         let mut trim = tokio::time::interval(TRIM);
-        loop {
+        let died = loop {
             tokio::select! {
-                () = shutdown.cancelled() => break,
+                () = shutdown.cancelled() => break None,
                 // A full queue is no harm: the next tick comes.
                 _ = trim.tick() => drop(jobs.try_send(Job::Trim)),
-                _ = &mut writing => return Err(StoreError::ThreadDied("writer")),
-                _ = &mut reading => return Err(StoreError::ThreadDied("reader")),
+                _ = &mut writing => break Some("writer"),
+                _ = &mut reading => break Some("reader"),
             }
-        }
-        // A closed queue means that the thread ended; what follows tells how. The reader goes first, so that the writer
-        // closes the last connection.
+        };
+        // The reader goes first, so that the writer closes the last connection. A closed queue means that the thread is gone.
         drop(questions.send(Question::Stop).await);
-        let read = reading.await.map_err(|_| StoreError::ThreadDied("reader"));
+        let reader_died = died == Some("reader") || reading.await.is_err();
         drop(jobs.send(Job::Stop).await);
-        writing.await.map_err(|_| StoreError::ThreadDied("writer")).and(read)
+        let writer_died = died == Some("writer") || writing.await.is_err();
+        match (writer_died, reader_died) {
+            (true, _) => Err(StoreError::ThreadDied("writer")),
+            (_, true) => Err(StoreError::ThreadDied("reader")),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O. A batch works on a clone, which is cheap, and throws it away when the commit fails.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use uuid::Uuid;
 
 use crate::catalog::{Entry, LastCheck, Snapshot};
 use crate::model::name::ServiceKey;
+use crate::model::ports::WriteError;
 use crate::model::service::{InstanceId, Service, Source};
 use crate::model::time::UnixMs;
 
@@ -25,15 +27,11 @@ pub(super) struct Limits {
     pub(super) interval: Duration,
 }
 
-/// The working state: the next snapshot, and the store's own keys.
+/// The state that a batch works on a copy of.
 #[derive(Debug, Clone)]
 pub(super) struct State {
     /// What readers will see.
     pub(super) snapshot: Snapshot,
-    /// Where each instance is.
-    pub(super) places: imbl::HashMap<InstanceId, ServiceKey>,
-    /// Each service's row.
-    pub(super) rows: imbl::HashMap<ServiceKey, i64>,
     /// The last number given to a row, an instance or a generation.
     pub(super) serial: u64,
     /// Services registered over REST.
@@ -43,17 +41,41 @@ pub(super) struct State {
 impl State {
     /// Nothing registered yet.
     pub(super) fn empty(snapshot: Snapshot, serial: u64) -> Self {
-        Self { snapshot, places: imbl::HashMap::new(), rows: imbl::HashMap::new(), serial, rest: 0 }
+        Self { snapshot, serial, rest: 0 }
     }
 
     /// Adds a service that the file holds.
-    pub(super) fn adopt(&mut self, row: i64, service: Service, last_check: LastCheck) {
-        for instance in &service.instances {
-            self.places.insert(instance.id, service.key.clone());
-        }
-        self.rows.insert(service.key.clone(), row);
+    pub(super) fn adopt(&mut self, service: Service, last_check: LastCheck) {
         self.rest += usize::from(service.source == Source::Rest);
         self.snapshot.put(Arc::new(Entry::new(service, last_check)));
+    }
+}
+
+/// The store's own keys of what is committed. Not copied for a batch: it follows each commit.
+#[derive(Default)]
+pub(super) struct Index {
+    places: HashMap<InstanceId, ServiceKey>,
+    rows: HashMap<Uuid, i64>,
+}
+
+impl Index {
+    /// Where the instance is, or was when the batch began.
+    pub(super) fn place(&self, instance: InstanceId) -> Option<&ServiceKey> {
+        self.places.get(&instance)
+    }
+
+    /// Takes a service in.
+    pub(super) fn add(&mut self, service: &Service, row: i64) {
+        self.rows.insert(service.id, row);
+        self.places.extend(service.instances.iter().map(|instance| (instance.id, service.key.clone())));
+    }
+
+    /// Lets a service go.
+    pub(super) fn drop(&mut self, service: &Service) -> Option<i64> {
+        for instance in &service.instances {
+            self.places.remove(&instance.id);
+        }
+        self.rows.remove(&service.id)
     }
 }
 
@@ -98,12 +120,36 @@ pub(super) struct Work<'a> {
     pub(super) touched: Vec<ServiceKey>,
     pub(super) now: UnixMs,
     pub(super) limits: &'a Limits,
+    pub(super) index: &'a Index,
+    /// Rows of services that the batch adds.
+    pub(super) added: HashMap<Uuid, i64>,
+}
+
+/// A batch that waits for its commit.
+pub(super) struct Draft {
+    pub(super) state: State,
+    pub(super) writes: Vec<Write>,
+    pub(super) touched: Vec<ServiceKey>,
+    pub(super) now: UnixMs,
+    pub(super) added: HashMap<Uuid, i64>,
 }
 
 impl<'a> Work<'a> {
     /// Starts from what is committed.
-    pub(super) fn new(state: State, now: UnixMs, limits: &'a Limits) -> Self {
-        Self { state, writes: Vec::new(), touched: Vec::new(), now, limits }
+    pub(super) fn new(state: State, now: UnixMs, limits: &'a Limits, index: &'a Index) -> Self {
+        Self { state, writes: Vec::new(), touched: Vec::new(), now, limits, index, added: HashMap::new() }
+    }
+
+    /// The service's row: every service of the snapshot has one.
+    pub(super) fn row(&self, service: &Service) -> Result<i64, WriteError> {
+        let row = self.index.rows.get(&service.id).or_else(|| self.added.get(&service.id));
+        row.copied().ok_or(WriteError::ServiceNotFound)
+    }
+
+    /// Every change is in; what it stood on is free again.
+    pub(super) fn finish(self) -> Draft {
+        let Self { state, writes, touched, now, added, .. } = self;
+        Draft { state, writes, touched, now, added }
     }
 
     /// The next number.
@@ -125,12 +171,10 @@ impl<'a> Work<'a> {
     }
 
     /// Removes the service, at a revision of its own.
-    pub(super) fn remove(&mut self, service: &Service) {
+    pub(super) fn remove(&mut self, row: i64, service: &Service) {
         self.state.snapshot.remove(&service.key);
         self.state.rest -= usize::from(service.source == Source::Rest);
-        if let Some(row) = self.state.rows.remove(&service.key) {
-            self.writes.push(Write::DropService(row));
-        }
+        self.writes.push(Write::DropService(row));
         self.moved(self.state.snapshot.revision() + 1, service.id, service.key.clone(), true);
     }
 

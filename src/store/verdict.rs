@@ -14,7 +14,7 @@ impl Work<'_> {
     }
 
     fn judge_one(&mut self, verdict: Verdict) -> Option<()> {
-        let entry = Arc::clone(self.state.snapshot.get(self.state.places.get(&verdict.instance)?.as_str())?);
+        let entry = Arc::clone(self.state.snapshot.get(self.index.place(verdict.instance)?.as_str())?);
         let at = position(entry.service(), verdict.instance, verdict.generation)?;
         let row = self.row(entry.service()).ok()?;
         let old = entry.service().instances.get(at)?;
@@ -48,9 +48,8 @@ impl Work<'_> {
     pub(super) fn keep_probes(&mut self, rows: Vec<EncodedProbe>) {
         for row in rows {
             let current = self
-                .state
-                .places
-                .get(&row.instance)
+                .index
+                .place(row.instance)
                 .and_then(|key| self.state.snapshot.get(key.as_str()))
                 .is_some_and(|entry| position(entry.service(), row.instance, row.generation).is_some());
             if current {

@@ -1,13 +1,15 @@
 //! The one thread that writes: takes what is queued, one transaction, commit, catalog, feed, answers.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
-use crate::catalog::{Batch, Catalog, Snapshot};
+use crate::catalog::{Batch, Catalog, Entry, Snapshot};
 use crate::model::name::ServiceKey;
 use crate::model::ports::WriteError;
 use crate::model::time::{Clock, UnixMs};
@@ -18,7 +20,7 @@ use super::damage::write_error;
 use super::job::{Job, Reply};
 use super::lock::{FileLock, Proof};
 use super::persist;
-use super::state::{Limits, State, Work};
+use super::state::{Draft, Index, Limits, State, Work};
 use super::trim::{self, Bounds};
 
 /// Jobs that may wait.
@@ -36,6 +38,7 @@ pub(super) struct Engine {
     pub(super) path: PathBuf,
     pub(super) run: String,
     pub(super) state: State,
+    pub(super) index: Index,
     pub(super) limits: Limits,
     pub(super) bounds: Bounds,
     pub(super) kept: Kept,
@@ -45,6 +48,8 @@ pub(super) struct Engine {
     pub(super) jobs: mpsc::Receiver<Job>,
     /// Whether the last transaction failed, so that a full disk is logged once and not per batch.
     pub(super) failing: bool,
+    /// Whether the lock file is behind, likewise.
+    pub(super) unproved: bool,
 }
 
 /// What bounds the tables that are trimmed.
@@ -74,8 +79,7 @@ impl Engine {
     fn batch(&mut self, jobs: &mut Vec<Job>) {
         let mut trim = false;
         let mut answers = Vec::with_capacity(jobs.len());
-        let limits = self.limits;
-        let mut work = Work::new(self.state.clone(), self.clock.now().wall, &limits);
+        let mut work = Work::new(self.state.clone(), self.clock.now().wall, &self.limits, &self.index);
         for job in jobs.drain(..) {
             match job {
                 Job::Trim => trim = true,
@@ -83,9 +87,10 @@ impl Engine {
                 job => answers.extend(work.apply(job)),
             }
         }
-        let failure = self.commit(&work, trim && self.is_trim_due(work.now)).err();
+        let draft = work.finish();
+        let failure = self.commit(&draft, trim && self.is_trim_due(draft.now)).err();
         if failure.is_none() {
-            self.publish(work);
+            self.publish(draft);
         }
         self.note(failure.as_ref());
         for answer in answers {
@@ -99,35 +104,35 @@ impl Engine {
         self.kept.remembered > self.bounds.rows || trim::is_aged(&self.db, now, &self.bounds).unwrap_or(false)
     }
 
-    fn commit(&mut self, work: &Work<'_>, trim: bool) -> Result<(), WriteError> {
-        if work.writes.is_empty() && !trim {
+    fn commit(&mut self, draft: &Draft, trim: bool) -> Result<(), WriteError> {
+        if draft.writes.is_empty() && !trim {
             return Ok(());
         }
         let started = Instant::now();
-        let kept = self.transact(work, trim).map_err(|error| write_error(&error))?;
+        let kept = self.transact(draft, trim).map_err(|error| write_error(&error))?;
         self.kept = kept;
         self.metrics.commits.inc();
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a count of queued jobs")]
-        self.metrics.commit_changes.observe(work.touched.len() as f64);
+        self.metrics.commit_changes.observe(draft.touched.len() as f64);
         Ok(())
     }
 
-    fn transact(&mut self, work: &Work<'_>, trim: bool) -> rusqlite::Result<Kept> {
+    fn transact(&mut self, draft: &Draft, trim: bool) -> rusqlite::Result<Kept> {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for write in &work.writes {
+        for write in &draft.writes {
             persist::write(&tx, write)?;
         }
-        let revision = work.state.snapshot.revision();
+        let revision = draft.state.snapshot.revision();
         let floor = trim::changes(&tx, revision, self.kept.floor)?;
-        let mut remembered = self.kept.remembered + work.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
+        let mut remembered = self.kept.remembered + draft.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
         remembered -= trim::surplus(&tx, remembered, &self.bounds)?.min(remembered);
         if trim {
-            remembered -= trim::aged(&tx, work.now, &self.bounds)?.min(remembered);
+            remembered -= trim::aged(&tx, draft.now, &self.bounds)?.min(remembered);
         }
         tx.prepare_cached("UPDATE meta SET revision = ?1, serial = ?2, floor = ?3")?.execute(params![
             int(revision),
-            int(work.state.serial),
+            int(draft.state.serial),
             int(floor)
         ])?;
         tx.commit()?;
@@ -135,19 +140,50 @@ impl Engine {
     }
 
     /// Makes the committed state what readers see, then tells the feed.
-    fn publish(&mut self, work: Work<'_>) {
-        let revision = work.state.snapshot.revision();
-        let before = std::mem::replace(&mut self.state, work.state);
+    fn publish(&mut self, draft: Draft) {
+        let revision = draft.state.snapshot.revision();
+        let before = std::mem::replace(&mut self.state, draft.state);
         if revision == before.snapshot.revision() {
             return;
         }
-        // Proved before it is shown: a reader's cursor is never ahead of the proof.
-        if let Err(error) = self.lock.record(&Proof { run: self.run.clone(), revision }) {
-            tracing::warn!("the lock file of {} cannot be written: {error}", self.path.display());
-        }
+        self.prove(revision);
         self.metrics.revision.set(int(revision));
-        let batch = difference(&before.snapshot, &self.state.snapshot, work.touched);
+        let batch = self.follow(&before.snapshot, draft.touched, &draft.added);
         self.catalog.publish(self.state.snapshot.clone(), batch);
+    }
+
+    /// Repeats the revision in the lock file before it is shown: no reader's cursor is ever ahead of the proof.
+    fn prove(&mut self, revision: u64) {
+        let proof = self.lock.record(&Proof { run: self.run.clone(), revision });
+        if let Err(error) = &proof
+            && !self.unproved
+        {
+            tracing::warn!("{}: the lock file beside it cannot be written: {error}", self.path.display());
+        }
+        self.unproved = proof.is_err();
+    }
+
+    /// What the batch changed, each service once, in order of revision; the index moves along.
+    fn follow(&mut self, before: &Snapshot, mut touched: Vec<ServiceKey>, added: &HashMap<Uuid, i64>) -> Batch {
+        touched.sort_unstable();
+        touched.dedup();
+        let mut batch = Batch { revision: self.state.snapshot.revision(), ..Batch::default() };
+        for key in touched {
+            let (old, new) = (before.get(key.as_str()), self.state.snapshot.get(key.as_str()));
+            let row = old.and_then(|old| self.index.drop(old.service()));
+            if let Some(new) = new {
+                if let Some(row) = added.get(&new.service().id).copied().or(row) {
+                    self.index.add(new.service(), row);
+                }
+                batch.upserts.push(Arc::clone(new));
+            }
+            let same = |old: &&Arc<Entry>| new.is_some_and(|new| new.service().id == old.service().id);
+            if let Some(old) = old.filter(|old| !same(old)) {
+                batch.removed.push((key, old.service().id));
+            }
+        }
+        batch.upserts.sort_unstable_by_key(|entry| entry.service().revision);
+        batch
     }
 
     fn note(&mut self, failure: Option<&WriteError>) {
@@ -184,21 +220,4 @@ fn later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>) -> Answer {
         // A waiter that went away needs no answer.
         drop(reply.send(result));
     })
-}
-
-/// What a batch changed, each service once, in order of revision.
-fn difference(before: &Snapshot, after: &Snapshot, mut touched: Vec<ServiceKey>) -> Batch {
-    touched.sort_unstable();
-    touched.dedup();
-    let mut batch = Batch { revision: after.revision(), ..Batch::default() };
-    for key in touched {
-        let (old, new) = (before.get(key.as_str()), after.get(key.as_str()));
-        let same = old.zip(new).is_some_and(|(old, new)| old.service().id == new.service().id);
-        if let Some(old) = old.filter(|_| !same) {
-            batch.removed.push((key, old.service().id));
-        }
-        batch.upserts.extend(new.cloned());
-    }
-    batch.upserts.sort_unstable_by_key(|entry| entry.service().revision);
-    batch
 }

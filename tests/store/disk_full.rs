@@ -1,37 +1,10 @@
 //! A disk that is really full: a small file system of the test's own, in a child with its own mount namespace.
 
-use std::io::Write;
-use std::process::Command;
-
 use portolan::model::ports::{Registrar, WriteError};
 use portolan::store::OpenError;
 
+use crate::child::on_a_small_disk;
 use crate::common::{Running, anyone, registration, settings, spec};
-
-/// Set in the child: the mounted folder.
-const FOLDER: &str = "PORTOLAN_TEST_SMALL_DISK";
-
-/// Runs this binary's test `name` on a file system of 1 MiB. Where the system lets nobody mount one, it says so and proves nothing.
-fn on_a_small_disk(name: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let script = "mount -t tmpfs -o size=1m tmpfs \"$1\" || exit 77; exec \"$2\" --exact \"$3\" --nocapture";
-    let run = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
-        .arg(folder.path())
-        .arg(std::env::current_exe().expect("this binary"))
-        .arg(name)
-        .env(FOLDER, folder.path())
-        .output();
-    let (code, text) = match run {
-        Ok(run) => (run.status.code(), String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned()),
-        Err(error) => (None, error.to_string()),
-    };
-    match code {
-        Some(0) => assert!(text.contains("1 passed"), "{text}"),
-        Some(101) => panic!("{name} failed on a small disk: {text}"),
-        _ => writeln!(std::io::stderr(), "{name} proves nothing: no small disk here: {text}").expect("prints"),
-    }
-}
 
 fn fill(folder: &std::path::Path) -> std::path::PathBuf {
     let ballast = folder.join("ballast");
@@ -42,10 +15,7 @@ fn fill(folder: &std::path::Path) -> std::path::PathBuf {
 
 #[tokio::test]
 async fn writes_fail_and_reads_go_on() {
-    let Some(folder) = std::env::var_os(FOLDER).map(std::path::PathBuf::from) else {
-        on_a_small_disk("disk_full::writes_fail_and_reads_go_on");
-        return;
-    };
+    let Some(folder) = on_a_small_disk("disk_full::writes_fail_and_reads_go_on") else { return };
     let path = folder.join("p.db");
     let s = Running::open(settings(&path)).expect("opens");
     s.register(registration("first", "a", spec(1))).await.expect("registers");
@@ -79,10 +49,7 @@ async fn writes_fail_and_reads_go_on() {
 
 #[tokio::test]
 async fn a_start_on_a_full_disk_says_so() {
-    let Some(folder) = std::env::var_os(FOLDER).map(std::path::PathBuf::from) else {
-        on_a_small_disk("disk_full::a_start_on_a_full_disk_says_so");
-        return;
-    };
+    let Some(folder) = on_a_small_disk("disk_full::a_start_on_a_full_disk_says_so") else { return };
     let path = folder.join("p.db");
     let ballast = fill(&folder);
     let error = Running::open(settings(&path)).err().expect("no room for the file");

@@ -7,6 +7,7 @@ use std::path::Path;
 use portolan::store::OpenError;
 use rusqlite::Connection;
 
+use crate::child::bound_by_permissions;
 use crate::common::{Running, files, folder, fresh, registration, settings, spec};
 
 /// The refusal, which must leave the folder as it was.
@@ -73,6 +74,46 @@ async fn a_folder_that_takes_no_file_is_named() {
     // The kernel's own folders take no files, whoever asks.
     let error = Running::open(settings(Path::new("/proc/p.db"))).err().expect("refused");
     says(&error, &["cannot create /proc/p.db.lock", "writable", "DB_PATH"]);
+}
+
+/// Sets a mode for the length of a test, and lets the folder be removed after it.
+struct Mode<'a>(&'a Path);
+
+impl<'a> Mode<'a> {
+    fn set(path: &'a Path, mode: u32) -> Self {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("changes the mode");
+        Self(path)
+    }
+}
+
+impl Drop for Mode<'_> {
+    fn drop(&mut self) {
+        fs::set_permissions(self.0, fs::Permissions::from_mode(0o755)).expect("changes the mode");
+    }
+}
+
+#[tokio::test]
+async fn permissions_are_named() {
+    let Some(folder) = bound_by_permissions("files::permissions_are_named") else { return };
+    let path = folder.join("p.db");
+    {
+        let _read_only = Mode::set(&folder, 0o555);
+        says(&refusal(&path), &["cannot create", "p.db.lock", "ermission denied", "writable", "DB_PATH"]);
+    }
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+    {
+        let _read_only = Mode::set(&folder, 0o555);
+        says(&refusal(&path), &["p.db cannot be read and written", "the file and its folder", "DB_PATH"]);
+    }
+    {
+        let _read_only = Mode::set(&path, 0o400);
+        says(&refusal(&path), &["p.db cannot be read and written", "ermission denied", "DB_PATH"]);
+    }
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!(s.all().len(), 1, "nothing was lost or set aside");
+    s.stop().await;
 }
 
 #[tokio::test]

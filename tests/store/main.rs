@@ -1,5 +1,6 @@
 //! The store through its public surface: one real file each, in a folder of its own.
 
+mod child;
 mod common;
 mod disk_full;
 mod files;

@@ -33,6 +33,8 @@ async fn what_waits_together_is_committed_together() {
     assert_eq!(revisions, (1..=100).collect::<Vec<_>>(), "one register, one revision");
     let batch = feed.next().await.expect("a batch");
     assert_eq!((batch.revision, batch.upserts.len()), (100, 100));
+    let revisions: Vec<_> = catalog.read().newest_first(None).map(|e| e.service().revision).collect();
+    assert_eq!(revisions, (1..=100).rev().collect::<Vec<_>>(), "ids of one moment are in order too");
 }
 
 #[tokio::test]

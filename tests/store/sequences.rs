@@ -1,5 +1,7 @@
 //! Any sequence of changes: what a reopened store holds is what the catalog held.
 
+use std::sync::Arc;
+
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{Caller, Registrar, Removal};
 use portolan::model::probe::HealthChange;
@@ -40,6 +42,25 @@ fn caller(n: u8) -> Caller {
         2 => token("bob"),
         _ => admin(),
     }
+}
+
+/// Every way to find a service leads to the same one, and the counts are those of what is found.
+fn check_snapshot(s: &Running) {
+    let snapshot = s.catalog().snapshot();
+    let entries: Vec<_> = snapshot.newest_first(None).collect();
+    for entry in &entries {
+        let service = entry.service();
+        assert!(Arc::ptr_eq(entry, snapshot.by_id(&service.id).expect("by id")));
+        assert!(Arc::ptr_eq(entry, snapshot.find("default", service.key.name()).expect("by name")));
+        let after: Vec<_> = snapshot.newest_first(Some((service.registered_at, service.id))).collect();
+        assert!(after.iter().all(|later| later.service().id < service.id), "a page goes on behind its cursor");
+    }
+    let instances = entries.iter().map(|e| e.service().instances.len()).sum();
+    let healthy = entries.iter().filter(|e| e.health() == Health::Healthy).count();
+    let total = snapshot.total();
+    assert_eq!((total.total(), total.instances, total.healthy), (entries.len(), instances, healthy));
+    let namespaces: Vec<_> = snapshot.namespaces().collect();
+    assert_eq!(namespaces, if entries.is_empty() { vec![] } else { vec![("default", total)] });
 }
 
 /// Does one step; a refusal is as good as any other answer, but must leave no trace.
@@ -95,6 +116,7 @@ async fn run(steps: Vec<Step>) {
             assert_eq!(after, before);
         } else {
             take(&s, step, millis).await;
+            check_snapshot(&s);
         }
     }
     s.stop().await;
