@@ -1,1 +1,155 @@
-//! cli
+//! The command line: one file a subcommand.
+//!
+//! Data goes to stdout, messages to stderr, and the exit code says what kind of end it was ([`exit::Exit`]).
+
+mod args;
+mod check;
+mod client;
+mod demo;
+mod deregister;
+mod discover;
+pub mod exit;
+mod get;
+mod help;
+mod history;
+mod list;
+mod lookup;
+mod output;
+mod reference;
+mod register;
+mod serve;
+mod signals;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{FromArgMatches, Parser, Subcommand};
+
+use crate::config::ServeArgs;
+use exit::{Exit, Failure};
+use output::Streams;
+
+/// A service registry that proves what it lists.
+#[derive(Debug, Parser)]
+#[command(name = "portolan", version, about, arg_required_else_help = true, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the registry
+    #[command(after_help = help::SERVE)]
+    Serve(Box<ServeArgs>),
+    /// Watch a registry with sample services that fail and recover
+    #[command(after_help = help::DEMO)]
+    Demo(demo::DemoArgs),
+    /// Make a bearer token with the server's secret
+    #[command(after_help = help::TOKEN)]
+    Token(token::TokenArgs),
+    /// Register an instance of a service, or renew it
+    #[command(after_help = help::REGISTER)]
+    Register(Box<register::RegisterArgs>),
+    /// Take a service or one of its instances out
+    #[command(after_help = help::DEREGISTER)]
+    Deregister(deregister::DeregisterArgs),
+    /// List services with their health
+    #[command(after_help = help::LIST)]
+    List(list::ListArgs),
+    /// Show one service with its instances
+    #[command(after_help = help::GET)]
+    Get(get::GetArgs),
+    /// Ask where a service is, as a program would
+    #[command(after_help = help::DISCOVER)]
+    Discover(discover::DiscoverArgs),
+    /// Probe a service now and show where the time went
+    #[command(after_help = help::CHECK)]
+    Check(check::CheckArgs),
+    /// Show how a service's health changed, and why
+    #[command(after_help = help::HISTORY)]
+    History(history::HistoryArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(reference::CompletionsArgs),
+    /// Print the API's OpenAPI document
+    Openapi,
+    /// Print the table of settings as Markdown
+    #[command(hide = true)]
+    Settings,
+    /// Print every command's help as Markdown
+    #[command(hide = true)]
+    CliReference,
+}
+
+/// The whole command line, with its commands grouped in the help.
+fn command_line() -> clap::Command {
+    help::grouped(<Cli as clap::CommandFactory>::command())
+}
+
+/// Reads the command line, runs what it asks for, and says how that ended.
+pub fn main() -> ExitCode {
+    let parsed = command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(told) => {
+            // A reader that is gone needs no help text.
+            let _ = told.print();
+            return if told.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    let mut streams = Streams::process();
+    let ended = run(cli.command, &mut streams).and_then(|exit| streams.flush().map(|()| exit));
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            if !failure.closed_pipe {
+                streams.failure(&failure);
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
+    match command {
+        Command::Serve(args) => many_threads()?.block_on(serve::run(*args)),
+        Command::Demo(args) => many_threads()?.block_on(demo::run(args, streams)),
+        Command::Token(args) => token::run(args, streams),
+        Command::Register(args) => one_thread()?.block_on(register::run(*args, streams)),
+        Command::Deregister(args) => one_thread()?.block_on(deregister::run(args, streams)),
+        Command::List(args) => one_thread()?.block_on(list::run(args, streams)),
+        Command::Get(args) => one_thread()?.block_on(get::run(args, streams)),
+        Command::Discover(args) => one_thread()?.block_on(discover::run(args, streams)),
+        Command::Check(args) => one_thread()?.block_on(check::run(args, streams)),
+        Command::History(args) => one_thread()?.block_on(history::run(args, streams)),
+        Command::Completions(args) => reference::completions(&args, command_line(), streams),
+        Command::Openapi => reference::openapi(streams),
+        Command::Settings => reference::settings(streams),
+        Command::CliReference => reference::commands(command_line(), streams),
+    }
+}
+
+/// The runtime of a server.
+fn many_threads() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+/// The runtime of a command that asks once.
+fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+fn no_runtime(error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Unmet, format!("the system gives no threads: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command_line().debug_assert();
+    }
+}

@@ -41,7 +41,7 @@ pub fn accept(text: &str, max: usize) -> Result<(), TextError> {
 
 /// `text` with every hostile character written as `\u{…}` and cut to `max` characters, for terminals, logs and events.
 pub fn escape(text: &str, max: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(max * 4));
+    let mut out = String::with_capacity(text.len().min(max.saturating_mul(4)));
     for (n, c) in text.chars().enumerate() {
         if n == max {
             out.push('…');

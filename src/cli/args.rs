@@ -1,0 +1,107 @@
+//! Flags that several commands share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+/// The server when none is named.
+pub(super) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+
+/// Which server is asked, and how.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Server")]
+pub(super) struct ServerArgs {
+    /// The server to ask [env: PORTOLAN_SERVER] [default: http://127.0.0.1:8080]
+    #[arg(long, value_name = "URL")]
+    pub(super) server: Option<String>,
+    /// File with the token, read anew for every request [env: PORTOLAN_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// Send the token in plain http beyond this machine
+    #[arg(long)]
+    pub(super) insecure: bool,
+    /// Longest time for one request, such as 500ms, 10s or 2m
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub(super) timeout: Duration,
+}
+
+/// The namespace of a single service.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct NamespaceArg {
+    /// The service's namespace; the server's default one unless given
+    #[arg(short, long, value_name = "NAME")]
+    pub(super) namespace: Option<String>,
+}
+
+/// How a result is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For people, with more columns.
+    Wide,
+    /// The server's data as it came.
+    Json,
+}
+
+/// The output flag.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct OutputArg {
+    /// How to show the result: table, wide or json
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
+    pub(super) output: Format,
+}
+
+/// Reads `500ms`, `10s`, `5m`, `24h`, `7d` or a bare number of seconds; never zero.
+///
+/// # Errors
+/// What was expected.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let per = match unit {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => 0,
+    };
+    let millis = digits.parse().ok().and_then(|n: u64| n.checked_mul(per)).filter(|ms| *ms > 0);
+    millis.map(Duration::from_millis).ok_or_else(|| "expected a time such as 500ms, 10s, 5m, 24h or 7d".to_owned())
+}
+
+/// Reads `KEY=VALUE`.
+///
+/// # Errors
+/// What was expected.
+pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        for (text, seconds) in [("10s", 10.0), ("10", 10.0), ("500ms", 0.5), ("2m", 120.0), ("24h", 86_400.0)] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "0", "0s", "-1s", "10 s", "1w", "99999999999999999999d", "18446744073709551615d"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pair_may_hold_more_equal_signs() {
+        assert_eq!(parse_pair("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(parse_pair("a="), Ok(("a".into(), String::new())));
+        assert!(parse_pair("=b").is_err() && parse_pair("ab").is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! `portolan check`: probes now and shows where the time went.
+
+use clap::Args;
+
+use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
+use super::client::{CheckView, Client, OutcomeView, ServiceView, read};
+use super::exit::{Exit, Failure};
+use super::lookup;
+use super::output::Streams;
+use super::output::paint::{Cell, Tone};
+use super::output::time::millis;
+use crate::model::outcome::Timings;
+use crate::model::text::escape;
+
+/// Columns of the longest bar.
+const BAR: u64 = 32;
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The service's name or id
+    #[arg(value_name = "NAME|ID")]
+    service: String,
+    #[command(flatten)]
+    namespace: NamespaceArg,
+    #[command(flatten)]
+    output: OutputArg,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) async fn run(args: CheckArgs, streams: &mut Streams) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    let (found, _) = lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?;
+    let reply = client.post(&["services", &found.id, "health-check"], None).await?;
+    let checks: Vec<CheckView> = read(reply.raw_checks())?;
+    let service: ServiceView = reply.read()?;
+    if args.output.output == Format::Json {
+        let raw = format!("{{\"service\":{},\"checks\":{}}}", reply.raw(), reply.raw_checks());
+        streams.json(&raw)?;
+    } else {
+        show(&service, &checks, streams)?;
+    }
+    Ok(verdict(&service, &checks))
+}
+
+/// Only what is healthy, or was never to be proved, is fine.
+fn verdict(service: &ServiceView, checks: &[CheckView]) -> Exit {
+    let unchecked = service.status == "unknown" && checks.iter().all(|c| c.outcome.is_none());
+    if service.status == "healthy" || unchecked { Exit::Ok } else { Exit::Unmet }
+}
+
+fn show(service: &ServiceView, checks: &[CheckView], streams: &mut Streams) -> Result<(), Failure> {
+    let paint = streams.paint();
+    let name = Cell::new(escape(&service.name, 100), Tone::Strong).render(paint);
+    let health = Cell::health(&service.status).render(paint);
+    streams.line(&format!("{name}  {health}  {} of {} healthy", healthy(service), service.instances.len()))?;
+    for check in checks {
+        instance(check, streams)?;
+    }
+    Ok(())
+}
+
+fn healthy(service: &ServiceView) -> usize {
+    service.instances.iter().filter(|i| i.status == "healthy").count()
+}
+
+fn instance(check: &CheckView, streams: &mut Streams) -> Result<(), Failure> {
+    let paint = streams.paint();
+    let name = escape(&check.instance, 100);
+    let Some(outcome) = &check.outcome else {
+        return streams.line(&format!("\n{name}  not probed: it was registered without a check"));
+    };
+    let verdict = Cell::health(&outcome.verdict).render(paint);
+    let reason = escape(&outcome.reason, 40);
+    let address = outcome.address.map(|a| format!("  {a}")).unwrap_or_default();
+    streams.line(&format!("\n{name}  {verdict}  {reason}{address}"))?;
+    if !outcome.message.is_empty() {
+        streams.line(&format!("  {}", escape(&outcome.message, 300)))?;
+    }
+    if check.held {
+        streams.line("  held: it flapped, and stays unhealthy until it passes steadily")?;
+    }
+    bars(outcome, streams)
+}
+
+fn bars(outcome: &OutcomeView, streams: &mut Streams) -> Result<(), Failure> {
+    let Some(timings) = &outcome.timings else { return Ok(()) };
+    let stages = stages(timings);
+    let longest = stages.iter().map(|(_, us)| *us).max().unwrap_or(0).max(1);
+    for (name, us) in &stages {
+        let bar = Cell::new(bar(*us, longest), Tone::of_health(&outcome.verdict));
+        let line = format!("  {name:<8} {:>10}  {}", millis(*us), bar.render(streams.paint()));
+        streams.line(line.trim_end())?;
+    }
+    if stages.len() > 1 {
+        streams.line(&format!("  {:<8} {:>10}", "total", millis(timings.total_us())))?;
+    }
+    Ok(())
+}
+
+fn stages(t: &Timings) -> Vec<(&'static str, u64)> {
+    let all = [
+        ("resolve", t.resolve_us),
+        ("connect", t.connect_us),
+        ("tls", t.tls_us),
+        ("request", t.request_us),
+        ("status", t.status_us),
+    ];
+    all.into_iter().filter_map(|(name, us)| Some((name, u64::from(us?)))).collect()
+}
+
+/// A bar in eighths of a column; anything above zero shows.
+fn bar(us: u64, longest: u64) -> String {
+    const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let eighths = (us * BAR * 8).div_ceil(longest);
+    let full = usize::try_from(eighths / 8).unwrap_or(0);
+    let part = usize::try_from(eighths % 8).unwrap_or(0);
+    "█".repeat(full) + PARTS[part]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_are_in_proportion() {
+        assert_eq!(bar(100, 100), "█".repeat(32));
+        assert_eq!(bar(50, 100), "█".repeat(16));
+        assert_eq!(bar(1, 100_000), "▏");
+        assert_eq!(bar(0, 100), "");
+    }
+
+    #[test]
+    fn only_the_proved_and_the_unasked_are_fine() {
+        let service = |status: &str| ServiceView { status: status.to_owned(), ..ServiceView::default() };
+        let probed = [CheckView { outcome: Some(OutcomeView::default()), ..CheckView::default() }];
+        assert_eq!(verdict(&service("healthy"), &probed), Exit::Ok);
+        assert_eq!(verdict(&service("unhealthy"), &probed), Exit::Unmet);
+        assert_eq!(verdict(&service("unknown"), &probed), Exit::Unmet);
+        assert_eq!(verdict(&service("unknown"), &[CheckView::default()]), Exit::Ok);
+    }
+}

@@ -1,0 +1,113 @@
+//! What an answer or its absence means for the exit code, and what a person can do about it.
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use super::server::Server;
+use crate::cli::exit::{Exit, Failure};
+use crate::model::text::escape;
+
+/// The error half of the envelope.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ErrorBody {
+    error: String,
+    code: String,
+    hint: String,
+    details: Vec<Detail>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Detail {
+    field: String,
+    expected: String,
+}
+
+impl ErrorBody {
+    /// Whether the answer has the envelope's words, as a proxy's would not.
+    pub(super) fn is_portolans(&self) -> bool {
+        !self.error.is_empty() && !self.code.is_empty()
+    }
+}
+
+/// No answer came.
+pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
+    let url = &server.url;
+    if error.is_timeout() && !error.is_connect() {
+        return Failure::new(Exit::Unreachable, format!("no answer from {url} in time"))
+            .hint("give it longer with --timeout, or look at the server's /readyz?verbose");
+    }
+    let cause = escape(&root_cause(error), 300);
+    let failure = Failure::new(Exit::Unreachable, format!("no server answers at {url}: {cause}"));
+    if server.named {
+        failure.hint("is it running, and is this its address? It comes from --server or PORTOLAN_SERVER")
+    } else {
+        failure.hint("is it running? `portolan serve` starts one here; PORTOLAN_SERVER or --server names one elsewhere")
+    }
+}
+
+/// An answer came that no Portolan gives.
+pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
+    let exit = if status.is_server_error() { Exit::Unreachable } else { by_status(status) };
+    let exit = if exit == Exit::Ok { Exit::Unreachable } else { exit };
+    Failure::new(exit, format!("{} answered {} in a form that is not Portolan's", server.url, status.as_u16()))
+        .hint("is --server or PORTOLAN_SERVER the registry's own address?")
+}
+
+/// The server said no.
+pub(super) fn refused(server: &Server, status: StatusCode, body: &ErrorBody, retry_after: Option<u64>) -> Failure {
+    let exit = if body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(status) };
+    let mut failure = Failure::new(exit, escape(&body.error, 600));
+    for detail in &body.details {
+        failure = failure.hint(format!("{}: {}", escape(&detail.field, 100), escape(&detail.expected, 300)));
+    }
+    if !body.hint.is_empty() {
+        failure = failure.hint(escape(&body.hint, 600));
+    } else if let Some(hint) = advice(server, status, &body.code) {
+        failure = failure.hint(hint);
+    }
+    match retry_after {
+        Some(seconds) => failure.hint(format!("try again in {seconds} s")),
+        None => failure,
+    }
+}
+
+fn by_status(status: StatusCode) -> Exit {
+    match status.as_u16() {
+        404 => Exit::NotFound,
+        401 | 403 | 409 | 412 | 421 | 422 | 429 => Exit::Refused,
+        408 | 500.. => Exit::Unreachable,
+        400..=499 => Exit::Usage,
+        _ => Exit::Ok,
+    }
+}
+
+fn advice(server: &Server, status: StatusCode, code: &str) -> Option<&'static str> {
+    match (status.as_u16(), code) {
+        (401, _) if server.holds_token_back() => {
+            Some("a token is set, but it is sent only to a server that you name: set PORTOLAN_SERVER or give --server")
+        }
+        (401, "token_expired") => Some("mint a new one: export PORTOLAN_TOKEN=$(portolan token --subject NAME)"),
+        (401, _) => Some(
+            "mint one where JWT_SECRET or JWT_SECRET_FILE is set: export PORTOLAN_TOKEN=$(portolan token --subject NAME)",
+        ),
+        (403, "insufficient_scope") => {
+            Some("mint one with the scope it needs: portolan token --scope \"read register admin\"")
+        }
+        (403, "namespace_forbidden") => Some("mint one with the namespace: portolan token --namespaces NAME"),
+        (409, "has_instances") => Some("name one with --instance, or remove them all with --all"),
+        (421, _) => Some("the server does not know itself by this name; its PORTOLAN_ALLOWED_HOSTS can add it"),
+        (404, "service_not_found") => Some("portolan list -A shows what there is"),
+        _ => None,
+    }
+}
+
+/// reqwest's own words repeat the URL and hide the cause; the innermost error is the one that helps.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

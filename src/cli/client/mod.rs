@@ -1,0 +1,183 @@
+//! A client of the REST API: one call, one envelope.
+
+mod error;
+mod server;
+mod view;
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use reqwest::{Method, RequestBuilder, StatusCode};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::args::ServerArgs;
+use super::exit::{Exit, Failure};
+use error::ErrorBody;
+use server::Server;
+
+pub(in crate::cli) use view::{CheckView, InstanceView, OutcomeView, ServiceView, TransitionView};
+
+/// Largest answer that is read, in bytes: a page of the list with long descriptions stays well below.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// A successful answer.
+#[derive(Debug, Deserialize)]
+pub(in crate::cli) struct Reply {
+    /// What was asked for, byte for byte.
+    #[serde(default)]
+    pub(in crate::cli) data: Option<Box<RawValue>>,
+    /// What the caller should know though it worked.
+    #[serde(default)]
+    pub(in crate::cli) warnings: Vec<String>,
+    /// Where the next page begins.
+    #[serde(default)]
+    pub(in crate::cli) next_cursor: Option<String>,
+    /// Where else to look.
+    #[serde(default)]
+    pub(in crate::cli) hint: Option<String>,
+    /// What an on-demand check gave.
+    #[serde(default)]
+    pub(in crate::cli) checks: Option<Box<RawValue>>,
+}
+
+impl Reply {
+    /// The data as the server wrote it; `null` when there is none.
+    pub(in crate::cli) fn raw(&self) -> &str {
+        self.data.as_deref().map_or("null", RawValue::get)
+    }
+
+    /// The checks as the server wrote them.
+    pub(in crate::cli) fn raw_checks(&self) -> &str {
+        self.checks.as_deref().map_or("[]", RawValue::get)
+    }
+
+    /// The data, read.
+    ///
+    /// # Errors
+    /// A form that this version does not know.
+    pub(in crate::cli) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        read(self.raw())
+    }
+}
+
+/// Reads a piece of an answer.
+///
+/// # Errors
+/// A form that this version does not know.
+pub(in crate::cli) fn read<T: DeserializeOwned>(json: &str) -> Result<T, Failure> {
+    serde_json::from_str(json).map_err(|error| {
+        Failure::new(Exit::Unreachable, format!("the server's answer could not be understood: {error}"))
+            .hint("is the server of another version? -o json shows the answer as it is")
+    })
+}
+
+/// Asks one server.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct Client {
+    server: Server,
+    http: reqwest::Client,
+}
+
+impl Client {
+    /// A client as flags and environment say.
+    ///
+    /// # Errors
+    /// See [`Failure`]: a bad address or token.
+    pub(in crate::cli) fn new(args: &ServerArgs) -> Result<Self, Failure> {
+        Self::of(Server::new(args, |name| std::env::var_os(name))?, args.timeout)
+    }
+
+    /// A client of the server at `url` that sends no token.
+    ///
+    /// # Errors
+    /// See [`Failure`]: a bad address.
+    pub(in crate::cli) fn plain(url: &str) -> Result<Self, Failure> {
+        let timeout = Duration::from_secs(10);
+        let args = ServerArgs { server: Some(url.to_owned()), token_file: None, insecure: false, timeout };
+        Self::of(Server::new(&args, |_| None)?, timeout)
+    }
+
+    fn of(server: Server, timeout: Duration) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("portolan/", env!("CARGO_PKG_VERSION")))
+            // A redirect could carry the token to another host.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(timeout)
+            .build()
+            .map_err(|error| Failure::new(Exit::Unreachable, format!("TLS could not be set up: {error}")))?;
+        Ok(Self { server, http })
+    }
+
+    /// GET `api/v1/` + `path`.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(in crate::cli) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
+        self.send(self.request(Method::GET, path, query)?).await
+    }
+
+    /// POST `api/v1/` + `path`.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(in crate::cli) async fn post(&self, path: &[&str], body: Option<String>) -> Result<Reply, Failure> {
+        let request = self.request(Method::POST, path, &[])?;
+        let request = match body {
+            Some(json) => request.header(reqwest::header::CONTENT_TYPE, "application/json").body(json),
+            None => request,
+        };
+        self.send(request).await
+    }
+
+    /// DELETE `api/v1/` + `path`.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(in crate::cli) async fn delete(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
+        self.send(self.request(Method::DELETE, path, query)?).await
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, Failure> {
+        let mut url = self.server.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let request = self.http.request(method, url);
+        Ok(match self.server.token()? {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        })
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Reply, Failure> {
+        let unreachable = |error: reqwest::Error| error::unreachable(&self.server, &error);
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(error::foreign(&self.server, status));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        self.judge(status, retry_after, &body)
+    }
+
+    fn judge(&self, status: StatusCode, retry_after: Option<u64>, body: &[u8]) -> Result<Reply, Failure> {
+        if status.is_success() {
+            return serde_json::from_slice(body).map_err(|_| error::foreign(&self.server, status));
+        }
+        match serde_json::from_slice::<ErrorBody>(body) {
+            Ok(said) if said.is_portolans() => Err(error::refused(&self.server, status, &said, retry_after)),
+            _ => Err(error::foreign(&self.server, status)),
+        }
+    }
+}

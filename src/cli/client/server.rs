@@ -1,0 +1,217 @@
+//! Which server is asked, and whether it gets the token.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::{Host, Url};
+
+use crate::cli::args::{DEFAULT_SERVER, ServerArgs};
+use crate::cli::exit::Failure;
+use crate::model::text::escape;
+
+/// Longest token file that is read, in bytes.
+const MAX_TOKEN_FILE: u64 = 64 * 1024;
+
+/// Where the token comes from.
+#[derive(Debug, Clone)]
+pub(super) enum TokenSource {
+    /// No token was given.
+    None,
+    /// `PORTOLAN_TOKEN`.
+    Inline(SecretString),
+    /// `PORTOLAN_TOKEN_FILE` or `--token-file`.
+    File(PathBuf),
+}
+
+/// A server and the manner of asking it.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    /// Its address, with a path that ends in `/`.
+    pub(super) url: Url,
+    /// Whether a person named it; the token goes to no other.
+    pub(super) named: bool,
+    token: TokenSource,
+}
+
+impl Server {
+    /// Joins flags and environment.
+    ///
+    /// # Errors
+    /// A [`Failure`] of usage: a bad URL, two tokens, or a token that would travel in the clear.
+    pub(super) fn new(args: &ServerArgs, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
+        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        let (origin, given) = match (&args.server, env("PORTOLAN_SERVER")) {
+            (Some(url), _) => ("--server", Some(url.clone())),
+            (None, from_env) => ("PORTOLAN_SERVER", from_env.map(|v| v.to_string_lossy().into_owned())),
+        };
+        let url = parse_url(origin, given.as_deref().unwrap_or(DEFAULT_SERVER))?;
+        let server = Self { url, named: given.is_some(), token: token_source(args, env)? };
+        server.refuse_clear_text(args.insecure)?;
+        Ok(server)
+    }
+
+    /// The token to send now; read anew when it is in a file.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or text that no header can hold.
+    pub(super) fn token(&self) -> Result<Option<SecretString>, Failure> {
+        if !self.named {
+            return Ok(None);
+        }
+        match &self.token {
+            TokenSource::None => Ok(None),
+            TokenSource::Inline(token) => clean("PORTOLAN_TOKEN", token.expose_secret()).map(Some),
+            TokenSource::File(path) => {
+                let name = escape(&path.to_string_lossy(), 300);
+                let text = read_small(path).map_err(|error| {
+                    Failure::usage(format!("the token file {name} cannot be read: {error}"))
+                        .hint("portolan token --subject NAME > FILE writes one")
+                })?;
+                clean(&name, &text).map(Some)
+            }
+        }
+    }
+
+    /// Whether a token was given but is held back because nobody named the server.
+    pub(super) fn holds_token_back(&self) -> bool {
+        !self.named && !matches!(self.token, TokenSource::None)
+    }
+
+    fn refuse_clear_text(&self, insecure: bool) -> Result<(), Failure> {
+        let sent = self.named && !matches!(self.token, TokenSource::None);
+        if !sent || insecure || self.url.scheme() == "https" || is_loopback(&self.url) {
+            return Ok(());
+        }
+        Err(Failure::usage(format!("the token would travel unencrypted to {}", self.url))
+            .hint("use https, or add --insecure where every hop of the way is trusted"))
+    }
+}
+
+fn token_source(args: &ServerArgs, env: impl Fn(&str) -> Option<OsString>) -> Result<TokenSource, Failure> {
+    if let Some(path) = &args.token_file {
+        return Ok(TokenSource::File(path.clone()));
+    }
+    match (env("PORTOLAN_TOKEN"), env("PORTOLAN_TOKEN_FILE")) {
+        (Some(_), Some(_)) => {
+            Err(Failure::usage("PORTOLAN_TOKEN and PORTOLAN_TOKEN_FILE are both set; give one of them"))
+        }
+        (Some(token), None) => match token.into_string() {
+            Ok(token) => Ok(TokenSource::Inline(token.into())),
+            Err(_) => Err(Failure::usage("PORTOLAN_TOKEN is not UTF-8 text")),
+        },
+        (None, Some(path)) => Ok(TokenSource::File(path.into())),
+        (None, None) => Ok(TokenSource::None),
+    }
+}
+
+fn parse_url(origin: &str, text: &str) -> Result<Url, Failure> {
+    let shown = escape(text, 200);
+    let wrong = |what: &str| Failure::usage(format!("{origin} is \"{shown}\"; {what}"));
+    let expected = "expected an address such as http://127.0.0.1:8080";
+    let mut url = Url::parse(text).map_err(|_| wrong(expected))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(wrong(expected));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("give the address without user name and password, and the token in PORTOLAN_TOKEN"));
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
+        None => false,
+    }
+}
+
+fn read_small(path: &PathBuf) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MAX_TOKEN_FILE).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The token without surrounding white space; what no header can hold is refused without being shown.
+fn clean(origin: &str, text: &str) -> Result<SecretString, Failure> {
+    let token = text.trim();
+    if token.is_empty() || token.bytes().any(|b| !b.is_ascii_graphic()) {
+        return Err(Failure::usage(format!("{origin} holds no token"))
+            .hint("a token is one line, as portolan token --subject NAME prints it"));
+    }
+    Ok(token.to_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(flags: &[&str], env: &[(&str, &str)]) -> Result<Server, Failure> {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            server: ServerArgs,
+        }
+        let flags = <Flags as clap::Parser>::parse_from(["x"].iter().chain(flags));
+        Server::new(&flags.server, |name| env.iter().find(|(k, _)| *k == name).map(|(_, v)| v.into()))
+    }
+
+    fn sent(flags: &[&str], env: &[(&str, &str)]) -> Option<String> {
+        let token = server(flags, env).expect("a server").token().expect("a token or none");
+        token.map(|t| t.expose_secret().to_owned())
+    }
+
+    #[test]
+    fn a_token_goes_only_to_a_server_that_was_named() {
+        assert_eq!(sent(&[], &[("PORTOLAN_TOKEN", "secret")]), None);
+        let held = server(&[], &[("PORTOLAN_TOKEN", "secret")]).expect("a server");
+        assert!(held.holds_token_back());
+        let env = [("PORTOLAN_TOKEN", "secret\n"), ("PORTOLAN_SERVER", "https://registry.example.com")];
+        assert_eq!(sent(&[], &env).as_deref(), Some("secret"));
+        assert_eq!(sent(&["--server", DEFAULT_SERVER], &env[..1]).as_deref(), Some("secret"));
+        assert_eq!(sent(&[], &[("PORTOLAN_TOKEN", "secret"), ("PORTOLAN_SERVER", "")]), None);
+    }
+
+    #[test]
+    fn a_token_travels_in_the_clear_only_on_this_machine_or_when_told() {
+        let token = [("PORTOLAN_TOKEN", "secret")];
+        for local in ["http://127.0.0.2:1", "http://localhost:1", "http://[::1]:1", "https://10.0.0.1"] {
+            assert_eq!(sent(&["--server", local], &token).as_deref(), Some("secret"), "{local}");
+        }
+        for remote in ["http://10.0.0.1:1", "http://localhost.example.com", "http://[::ffff:10.0.0.1]:1"] {
+            let refused = server(&["--server", remote], &token).expect_err(remote);
+            assert!(refused.hints[0].contains("--insecure"), "{refused:?}");
+            assert!(server(&["--server", remote], &[]).is_ok(), "without a token there is nothing to lose");
+            assert_eq!(sent(&["--server", remote, "--insecure"], &token).as_deref(), Some("secret"));
+        }
+    }
+
+    #[test]
+    fn a_bad_address_is_named_with_its_origin() {
+        for bad in ["localhost:8080", "ftp://h", "8080", "http://user:pw@h"] {
+            let error = server(&[], &[("PORTOLAN_SERVER", bad)]).expect_err(bad);
+            assert!(error.message.starts_with("PORTOLAN_SERVER is"), "{error}");
+        }
+        assert_eq!(server(&["--server", "http://h/x?y"], &[]).expect("valid").url.as_str(), "http://h/x/");
+    }
+
+    #[test]
+    fn a_token_that_is_none_is_refused_unseen() {
+        let error =
+            server(&["--server", "http://[::1]"], &[("PORTOLAN_TOKEN", "two words")]).expect("a server").token();
+        let error = error.expect_err("no token holds a space");
+        assert!(!error.message.contains("two words"), "{error}");
+        let both = [("PORTOLAN_TOKEN", "a"), ("PORTOLAN_TOKEN_FILE", "/x")];
+        assert!(server(&[], &both).is_err());
+    }
+}

@@ -1,0 +1,50 @@
+//! Where to look: lines that can be pasted into another terminal as they are.
+
+use std::path::Path;
+
+use crate::model::text::escape;
+
+/// What the demo says first.
+#[derive(Debug, Clone)]
+pub(super) struct Guide {
+    title: String,
+    lines: Vec<String>,
+}
+
+impl Guide {
+    /// The guide to the registry at `url` with its file in `folder`.
+    pub(super) fn new(url: &str, folder: &Path) -> Self {
+        let program = escape(&std::env::args().next().unwrap_or_else(|| "portolan".to_owned()), 200);
+        let services = format!("{url}/api/v1/services");
+        let entries = [
+            ("all of them", format!("curl -s '{services}'")),
+            ("where is one", format!("curl -s '{services}/discover?name=user-service'")),
+            ("a healthy one", format!("curl -s '{services}/discover?name=order-service&healthy=true&pick=weighted'")),
+            (
+                "by version",
+                format!("curl -sG '{services}/discover' -d name=user-service --data-urlencode 'version=^1.5'"),
+            ),
+            ("in numbers", format!("curl -s '{services}/stats' '{url}/metrics'")),
+            ("as a table", format!("{program} list --server {url}")),
+            ("why is it down", format!("{program} history search-service --server {url}")),
+            ("probe it now", format!("{program} check report-service --server {url}")),
+        ];
+        Self {
+            title: format!(
+                "Portolan demo: a registry at {url}, its file in {}",
+                escape(&folder.to_string_lossy(), 200)
+            ),
+            lines: entries.into_iter().map(|(what, how)| format!("  {what:<15} {how}")).collect(),
+        }
+    }
+
+    /// The first line.
+    pub(super) fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// What to paste.
+    pub(super) fn lines(&self) -> &[String] {
+        &self.lines
+    }
+}

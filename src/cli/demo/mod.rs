@@ -1,0 +1,186 @@
+//! `portolan demo`: a registry, sample backends of every kind, and what becomes of them.
+
+mod backends;
+mod cast;
+mod grpc;
+mod guide;
+mod plain;
+mod screen;
+mod watch;
+
+use std::fs::Permissions;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Client, ServiceView};
+use super::exit::{Exit, Failure};
+use super::output::Streams;
+use super::signals;
+use crate::app::{self, Surroundings};
+use crate::config::{ServeArgs, Settings};
+use cast::Stage;
+use guide::Guide;
+use screen::Screen;
+use watch::{Event, Watcher};
+
+/// Time between two looks at the registry.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct DemoArgs {
+    /// TCP port of the registry; any free one unless given
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    port: u16,
+    /// End by itself after this many seconds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    seconds: Option<u64>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The registry or a backend could not start.
+pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result<Exit, Failure> {
+    let folder = tempfile::Builder::new()
+        .prefix("portolan-demo-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir()
+        .map_err(|error| failed(format!("no temporary folder could be made: {error}")))?;
+    let shutdown = CancellationToken::new();
+    let (ready, address) = oneshot::channel();
+    let on_ready = move |at: SocketAddr| {
+        // Nobody waits for it any more: the demo is ending.
+        let _ = ready.send(at);
+    };
+    let around = Surroundings { shutdown: shutdown.clone(), access_log: None };
+    let registry = app::run(settings(&args, folder.path())?, around, on_ready);
+    let show = async {
+        let shown = match address.await {
+            Ok(address) => perform(address, args.seconds.map(Duration::from_secs), folder.path(), streams).await,
+            // The registry did not start; it says why itself.
+            Err(_) => Ok(()),
+        };
+        shutdown.cancel();
+        shown
+    };
+    let (ended, shown) = tokio::join!(registry, show);
+    ended.map_err(|error| failed(error.to_string()))?;
+    shown?;
+    folder.close().map_err(|error| failed(format!("the temporary folder could not be removed: {error}")))?;
+    Ok(Exit::Ok)
+}
+
+fn failed(message: String) -> Failure {
+    Failure::new(Exit::Unmet, message)
+}
+
+/// Made here, so that no variable of the caller's can change the demo.
+fn settings(args: &DemoArgs, folder: &Path) -> Result<Settings, Failure> {
+    let flags = ServeArgs {
+        server_port: Some(args.port.to_string().into()),
+        db_path: Some(folder.join("services.db").into()),
+        rate_limit_per_minute: Some("0".into()),
+        shutdown_seconds: Some("5".into()),
+        ..ServeArgs::default()
+    };
+    Settings::load(&flags, |_| None).map_err(|error| Failure::usage(error.to_string()))
+}
+
+async fn perform(
+    address: SocketAddr,
+    lasts: Option<Duration>,
+    folder: &Path,
+    streams: &mut Streams,
+) -> Result<(), Failure> {
+    let mut tasks = JoinSet::new();
+    let opened = Stage::open(&mut tasks).await;
+    let stage = opened.map_err(|error| failed(format!("a sample backend could not be opened: {error}")))?;
+    let url = format!("http://{address}");
+    let client = Client::plain(&url)?;
+    for body in stage.registrations() {
+        client.post(&["services", "register"], Some(body.to_string())).await?;
+    }
+    tasks.spawn(stage.play());
+    let mut view = View::open(&Guide::new(&url, folder), streams)?;
+    let end = lasts.map(|lasts| Instant::now() + lasts);
+    let told = tokio::select! {
+        result = watch(&client, &mut view) => result,
+        () = signals::told() => Ok(()),
+        () = until(end) => Ok(()),
+    };
+    view.close()?;
+    told
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Looks and shows until the person at the screen has seen enough.
+async fn watch(client: &Client, view: &mut View<'_>) -> Result<(), Failure> {
+    let mut watcher = Watcher::default();
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if view.wants_out() {
+            return Ok(());
+        }
+        let (services, events) = watcher.look(client).await?;
+        view.show(&services, events)?;
+    }
+}
+
+/// A screen where there is one, else lines.
+enum View<'a> {
+    Screen(Box<Screen>, &'a mut Streams),
+    Plain(&'a mut Streams),
+}
+
+impl<'a> View<'a> {
+    fn open(guide: &Guide, streams: &'a mut Streams) -> Result<Self, Failure> {
+        if streams.terminal()
+            && let Ok(screen) = Screen::enter(guide, streams.paint())
+        {
+            return Ok(Self::Screen(Box::new(screen), streams));
+        }
+        plain::open(guide, streams)?;
+        Ok(Self::Plain(streams))
+    }
+
+    fn wants_out(&self) -> bool {
+        matches!(self, Self::Screen(..)) && Screen::wants_out()
+    }
+
+    fn show(&mut self, services: &[ServiceView], events: Vec<Event>) -> Result<(), Failure> {
+        match self {
+            Self::Screen(screen, _) => Ok(screen.draw(services, events)?),
+            Self::Plain(streams) => plain::show(&events, streams),
+        }
+    }
+
+    /// Gives the terminal back and says that it is over.
+    fn close(self) -> Result<(), Failure> {
+        let streams = match self {
+            Self::Screen(screen, streams) => {
+                drop(screen);
+                streams
+            }
+            Self::Plain(streams) => streams,
+        };
+        streams.line("the demo is over; its folder is removed")?;
+        streams.flush()
+    }
+}

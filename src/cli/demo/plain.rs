@@ -1,0 +1,30 @@
+//! The demo without a terminal: one line a transition.
+
+use super::guide::Guide;
+use super::watch::Event;
+use crate::cli::exit::Failure;
+use crate::cli::output::Streams;
+use crate::model::text::escape;
+
+/// The guide, once.
+pub(super) fn open(guide: &Guide, streams: &mut Streams) -> Result<(), Failure> {
+    streams.line(guide.title())?;
+    for line in guide.lines() {
+        streams.line(line)?;
+    }
+    streams.line("")?;
+    streams.flush()
+}
+
+/// `2026-01-02T03:04:05.678Z  order-service/b  healthy -> unhealthy  ConnectRefused  message`.
+pub(super) fn show(events: &[Event], streams: &mut Streams) -> Result<(), Failure> {
+    for Event { service, change } in events {
+        let at = change.at.map(|at| at.to_string()).unwrap_or_default();
+        let to = change.to.as_deref().unwrap_or("removed");
+        let reason = change.reason.as_deref().unwrap_or("");
+        let from = &change.from;
+        let line = format!("{at}  {service}/{}  {from} -> {to}  {reason}  {}", change.instance, change.message);
+        streams.line(&escape(&line, 600))?;
+    }
+    streams.flush()
+}

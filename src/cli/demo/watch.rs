@@ -1,0 +1,70 @@
+//! What changed since the last look, asked of the API as anybody could.
+
+use std::collections::HashMap;
+
+use crate::cli::client::{Client, ServiceView, TransitionView};
+use crate::cli::exit::Failure;
+use crate::cli::{history, list};
+
+/// A transition with the service that it befell.
+#[derive(Debug, Clone)]
+pub(super) struct Event {
+    pub(super) service: String,
+    pub(super) change: TransitionView,
+}
+
+/// Remembers what was seen.
+#[derive(Debug, Default)]
+pub(super) struct Watcher {
+    revisions: HashMap<String, u64>,
+    /// The newest transition of each service.
+    newest: HashMap<String, i64>,
+}
+
+impl Watcher {
+    /// Every service as it is now, by name, and the transitions that are new, oldest first.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub(super) async fn look(&mut self, client: &Client) -> Result<(Vec<ServiceView>, Vec<Event>), Failure> {
+        let mut services = list::everything(client).await?;
+        services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        let mut events = Vec::new();
+        for service in &services {
+            if self.revisions.insert(service.id.clone(), service.revision) != Some(service.revision) {
+                let page = history::transitions(client, &service.id).await?;
+                events.extend(self.news(service, page));
+            }
+        }
+        events.sort_by_key(|event| event.change.id);
+        Ok((services, events))
+    }
+
+    fn news(&mut self, service: &ServiceView, page: Vec<TransitionView>) -> Vec<Event> {
+        let seen = self.newest.get(&service.id).copied().unwrap_or(i64::MIN);
+        let fresh: Vec<Event> = page
+            .into_iter()
+            .filter(|change| change.id > seen)
+            .map(|change| Event { service: service.name.clone(), change })
+            .collect();
+        let newest = fresh.iter().map(|event| event.change.id).max().unwrap_or(seen);
+        self.newest.insert(service.id.clone(), newest);
+        fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transition_is_news_once() {
+        let page = |ids: &[i64]| ids.iter().map(|id| TransitionView { id: *id, ..TransitionView::default() }).collect();
+        let service = ServiceView { id: "x".to_owned(), ..ServiceView::default() };
+        let mut watcher = Watcher::default();
+        assert_eq!(watcher.news(&service, page(&[2, 1])).len(), 2);
+        assert_eq!(watcher.news(&service, page(&[2, 1])).len(), 0);
+        let news = watcher.news(&service, page(&[3, 2]));
+        assert_eq!((news.len(), news[0].change.id), (1, 3));
+    }
+}

@@ -1,0 +1,102 @@
+//! `portolan discover`: what a program would be told.
+
+use clap::{Args, ValueEnum};
+
+use super::args::{NamespaceArg, ServerArgs, parse_pair};
+use super::client::{Client, ServiceView};
+use super::exit::{Exit, Failure};
+use super::output::{Streams, service};
+use crate::model::text::escape;
+use crate::model::time::UnixMs;
+
+/// How the answer is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Shown {
+    /// The instances that match.
+    #[default]
+    Table,
+    /// The same with more columns.
+    Wide,
+    /// The server's data as it came.
+    Json,
+    /// The base URL alone.
+    Url,
+}
+
+/// How one instance is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Pick {
+    /// At random, in proportion to the weights, among the healthy ones.
+    Weighted,
+}
+
+/// Flags of `discover`.
+#[derive(Debug, Args)]
+pub(super) struct DiscoverArgs {
+    /// The service's name
+    name: String,
+    #[command(flatten)]
+    namespace: NamespaceArg,
+    /// Only versions in this range, such as ^1.4 or ">=2, <3"
+    #[arg(long, value_name = "RANGE")]
+    version: Option<String>,
+    /// Only this zone
+    #[arg(long)]
+    zone: Option<String>,
+    /// Only where the metadata has this entry; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    meta: Vec<(String, String)>,
+    /// Only healthy instances; exit code 1 when there is none
+    #[arg(long)]
+    healthy: bool,
+    /// Let the server choose one instance: weighted, at random in proportion to the weights
+    #[arg(long, value_enum, value_name = "HOW", hide_possible_values = true)]
+    pick: Option<Pick>,
+    /// How to show the answer: table, wide, json, or url for the base URL alone
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
+    output: Shown,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+impl DiscoverArgs {
+    fn query(&self) -> Vec<(String, String)> {
+        let given = [
+            ("name", Some(self.name.clone())),
+            ("namespace", self.namespace.namespace.clone()),
+            ("version", self.version.clone()),
+            ("zone", self.zone.clone()),
+            ("healthy", self.healthy.then(|| "true".to_owned())),
+            ("pick", self.pick.map(|Pick::Weighted| "weighted".to_owned())),
+        ];
+        let mut query: Vec<_> = given.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
+        query.extend(self.meta.iter().map(|(k, v)| (format!("meta.{k}"), v.clone())));
+        query
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) async fn run(args: DiscoverArgs, streams: &mut Streams) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    let query = args.query();
+    let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let reply = client.get(&["services", "discover"], &pairs).await?;
+    if args.output == Shown::Json {
+        streams.json(reply.raw())?;
+        return Ok(Exit::Ok);
+    }
+    let found: ServiceView = reply.read()?;
+    if args.output == Shown::Url {
+        streams.line(&escape(&found.base_url, usize::MAX))?;
+        return Ok(Exit::Ok);
+    }
+    let now = UnixMs::wall();
+    let wide = args.output == Shown::Wide;
+    streams.table(&service::services(std::slice::from_ref(&found), false, wide, now))?;
+    streams.line("")?;
+    streams.table(&service::instances(&found.instances, wide, now))?;
+    Ok(Exit::Ok)
+}

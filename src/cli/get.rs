@@ -1,0 +1,48 @@
+//! `portolan get`: one service with everything that is known of it.
+
+use clap::Args;
+
+use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
+use super::client::{Client, ServiceView};
+use super::exit::{Exit, Failure};
+use super::lookup;
+use super::output::{Streams, service};
+use crate::model::time::UnixMs;
+
+/// Flags of `get`.
+#[derive(Debug, Args)]
+pub(super) struct GetArgs {
+    /// The service's name or id
+    #[arg(value_name = "NAME|ID")]
+    service: String,
+    #[command(flatten)]
+    namespace: NamespaceArg,
+    #[command(flatten)]
+    output: OutputArg,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) async fn run(args: GetArgs, streams: &mut Streams) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    let (found, reply) = lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?;
+    match args.output.output {
+        Format::Json => streams.json(reply.raw())?,
+        format => show(&found, format == Format::Wide, streams)?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(found: &ServiceView, wide: bool, streams: &mut Streams) -> Result<(), Failure> {
+    let now = UnixMs::wall();
+    for (name, value) in service::facts(found, now) {
+        let line = format!("{name:<12} {}", value.render(streams.paint()));
+        streams.line(line.trim_end())?;
+    }
+    streams.line("")?;
+    streams.table(&service::instances(&found.instances, wide, now))
+}

@@ -1,0 +1,109 @@
+//! The words of `--help` that are not beside their flags: groups and examples.
+
+use std::fmt::Write;
+
+/// Which command is shown where.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Run", &["serve", "demo", "token"]),
+    ("Register", &["register", "deregister"]),
+    ("Ask", &["list", "get", "discover", "check", "history"]),
+    ("Set up", &["completions", "openapi", "help"]),
+];
+
+const ENDING: &str = "\
+Exit codes: 0 done, 1 unhealthy or not met, 2 usage, 3 server unreachable or failing, 4 not found,
+5 refused
+
+The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080.
+The token is PORTOLAN_TOKEN, or in the file PORTOLAN_TOKEN_FILE.
+Start with `portolan demo`; `portolan COMMAND --help` has examples.";
+
+/// The command with its commands listed in groups.
+pub(super) fn grouped(command: clap::Command) -> clap::Command {
+    let mut listed = String::new();
+    for (heading, names) in GROUPS {
+        // Writing to a String cannot fail.
+        let _ = writeln!(listed, "{heading}:");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(|sub| sub.get_about()).map(ToString::to_string);
+            let about = about.unwrap_or_else(|| "Print the help of a command".to_owned());
+            let _ = writeln!(listed, "  {name:<12} {about}");
+        }
+        listed.push('\n');
+    }
+    let template = format!("{{about}}\n\n{{usage-heading}} {{usage}}\n\n{listed}Options:\n{{options}}\n\n{ENDING}\n");
+    command.help_template(template)
+}
+
+pub(super) const SERVE: &str = "\
+Examples:
+  portolan serve                                    on loopback, without tokens, data in ./services.db
+  portolan serve --db-path /var/lib/portolan/services.db --health-check-interval 10
+  ENABLE_AUTH=true JWT_SECRET_FILE=/etc/portolan/secret portolan serve";
+
+pub(super) const DEMO: &str = "\
+Needs nothing and leaves nothing: its file is in a private temporary folder, its backends on loopback.
+
+Examples:
+  portolan demo                                     a live table; q ends it
+  portolan demo --seconds 60 | cat                  plain lines for a minute";
+
+pub(super) const TOKEN: &str = "\
+The secret is JWT_SECRET, or the first line of the file JWT_SECRET_FILE, as the server has it. Only the token is printed.
+
+Examples:
+  export PORTOLAN_TOKEN=$(portolan token --subject ci)
+  portolan token --subject ops --scope admin --namespaces '*' --ttl 8h";
+
+pub(super) const REGISTER: &str = "\
+The same registration again renews it and changes nothing.
+
+Examples:
+  portolan register --name user-service --base-url http://10.0.0.5:8080 --check-http /health
+  portolan register --name user-service -i b --base-url http://10.0.0.6:8080 --weight 20
+  portolan register --name ledger-db --base-url postgres://db.corp:5432 --check-tcp
+  portolan register -f user-service.json
+  echo '{\"name\":\"mail\",\"base_url\":\"http://10.0.0.7\"}' | portolan register -f -";
+
+pub(super) const DEREGISTER: &str = "\
+Examples:
+  portolan deregister user-service                  when it has one instance
+  portolan deregister user-service --instance b
+  portolan deregister user-service -n shop --all";
+
+pub(super) const LIST: &str = "\
+Examples:
+  portolan list -A                                  every namespace
+  portolan list --status unhealthy                  what is down, since when and why
+  portolan list --version '>=2, <3' --meta team=identity -o wide
+  portolan list -o json | jq -r '.[].base_url'";
+
+pub(super) const GET: &str = "\
+Examples:
+  portolan get user-service -n shop
+  portolan get user-service -o json";
+
+pub(super) const DISCOVER: &str = "\
+Examples:
+  curl $(portolan discover user-service -o url)/v1/users
+  portolan discover user-service --version ^1.4 --zone eu-1a
+  portolan discover user-service --healthy --pick weighted -o url || echo nobody is well";
+
+pub(super) const CHECK: &str = "\
+The outcome counts at once, whatever the thresholds say; a flap hold stays. Exit code 1 when it is not healthy.
+-o json prints {\"service\":…,\"checks\":[…]} with each stage's time in microseconds.
+
+Examples:
+  portolan check user-service
+  portolan check user-service -o json | jq '.checks[].outcome.timings'";
+
+pub(super) const HISTORY: &str = "\
+Examples:
+  portolan history user-service
+  portolan history user-service -o wide             with exact times";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  portolan completions bash > ~/.local/share/bash-completion/completions/portolan
+  portolan completions zsh > ~/.zfunc/_portolan
+  portolan completions fish > ~/.config/fish/completions/portolan.fish";

@@ -1,0 +1,91 @@
+//! `portolan history`: what changed, newest first, and why.
+
+use clap::Args;
+use uuid::Uuid;
+
+use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
+use super::client::{Client, TransitionView};
+use super::exit::{Exit, Failure};
+use super::lookup;
+use super::output::Streams;
+use super::output::paint::{Cell, Tone};
+use super::output::table::{Table, foreign};
+use super::output::time::since;
+use crate::model::time::UnixMs;
+
+/// Flags of `history`.
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// The service's name or id
+    #[arg(value_name = "NAME|ID")]
+    service: String,
+    #[command(flatten)]
+    namespace: NamespaceArg,
+    /// Only this instance
+    #[arg(short, long, value_name = "NAME")]
+    instance: Option<String>,
+    /// Most transitions to show, 1 to 500
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
+    limit: u16,
+    #[command(flatten)]
+    output: OutputArg,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Transitions of the service with that id, newest first.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) async fn transitions(client: &Client, id: &str) -> Result<Vec<TransitionView>, Failure> {
+    client.get(&["services", id, "history"], &[("limit", "100")]).await?.read()
+}
+
+/// Runs it.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit, Failure> {
+    let client = Client::new(&args.server)?;
+    // By its id a service is remembered also after its end.
+    let id = if args.service.parse::<Uuid>().is_ok() {
+        args.service.clone()
+    } else {
+        lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?.0.id
+    };
+    let limit = args.limit.to_string();
+    let mut query = vec![("limit", limit.as_str())];
+    query.extend(args.instance.as_deref().map(|i| ("instance", i)));
+    let reply = client.get(&["services", &id, "history"], &query).await?;
+    if args.output.output == Format::Json {
+        streams.json(reply.raw())?;
+        return Ok(Exit::Ok);
+    }
+    let changes: Vec<TransitionView> = reply.read()?;
+    if changes.is_empty() {
+        streams.note("nothing has changed since it was registered");
+    }
+    streams.table(&table(&changes, args.output.output == Format::Wide, UnixMs::wall()))?;
+    if reply.next_cursor.is_some() {
+        streams.note("there are older ones: give a higher --limit");
+    }
+    Ok(Exit::Ok)
+}
+
+fn table(changes: &[TransitionView], wide: bool, now: UnixMs) -> Table {
+    let mut head = vec!["AGE", "INSTANCE", "FROM", "TO", "REASON", "MESSAGE"];
+    if wide {
+        head.insert(0, "AT");
+    }
+    let mut table = Table::new(&head);
+    for change in changes {
+        let to = change.to.as_deref().map_or_else(|| Cell::new("removed", Tone::Faint), Cell::health);
+        let mut row = vec![since(change.at, now).into(), foreign(&change.instance), Cell::health(&change.from), to];
+        row.extend([foreign(change.reason.as_deref().unwrap_or("")), foreign(&change.message)]);
+        if wide {
+            row.insert(0, change.at.map_or_else(String::new, |at| at.to_string()).into());
+        }
+        table.row(row);
+    }
+    table
+}

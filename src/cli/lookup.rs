@@ -1,0 +1,25 @@
+//! Finds the service that a person means by a name or an id.
+
+use uuid::Uuid;
+
+use super::client::{Client, Reply, ServiceView};
+use super::exit::Failure;
+
+/// A service by `NAME` (in `namespace`) or by id, with the answer that held it.
+///
+/// # Errors
+/// See [`Failure`]; not found is its own exit code.
+pub(super) async fn service(
+    client: &Client,
+    target: &str,
+    namespace: Option<&str>,
+) -> Result<(ServiceView, Reply), Failure> {
+    let reply = if target.parse::<Uuid>().is_ok() {
+        client.get(&["services", target], &[]).await?
+    } else {
+        let mut query = vec![("name", target)];
+        query.extend(namespace.map(|ns| ("namespace", ns)));
+        client.get(&["services", "discover"], &query).await?
+    };
+    Ok((reply.read()?, reply))
+}

@@ -1,0 +1,41 @@
+//! `portolan serve`: the registry itself.
+
+use tokio_util::sync::CancellationToken;
+
+use super::exit::{Exit, Failure};
+use super::signals;
+use crate::app::{self, AppError, Surroundings};
+use crate::config::{LogFormat, ServeArgs, Settings};
+use crate::telemetry::logs::{self, LogSettings};
+
+/// Runs it until a signal or a fault ends it.
+///
+/// # Errors
+/// Bad settings are usage; whatever else keeps it from running is exit code 1.
+pub(super) async fn run(args: ServeArgs) -> Result<Exit, Failure> {
+    let settings = Settings::from_process(&args).map_err(|error| Failure::usage(error.to_string()))?;
+    let log = LogSettings { directives: settings.log_level.clone(), json: settings.log_format == LogFormat::Json };
+    logs::start(&log).map_err(|error| Failure::usage(error.to_string()))?;
+    warn_of_unknown_variables();
+    let shutdown = CancellationToken::new();
+    let around = Surroundings { shutdown: shutdown.clone(), access_log: access_log() };
+    signals::until_told(app::run(settings, around, |_| {}), &shutdown).await.map_err(|error| failure(&error))?;
+    Ok(Exit::Ok)
+}
+
+/// Access lines go where the rest of the log goes, unless its level hides them.
+fn access_log() -> Option<Box<dyn std::io::Write + Send>> {
+    logs::shows_access().then(|| Box::new(std::io::stderr()) as Box<dyn std::io::Write + Send>)
+}
+
+fn warn_of_unknown_variables() {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in crate::config::unknown_variables(names) {
+        tracing::warn!("{name} is set, and no setting has that name; `portolan serve --help` lists them");
+    }
+}
+
+fn failure(error: &AppError) -> Failure {
+    let exit = if matches!(error, AppError::Secrets(_)) { Exit::Usage } else { Exit::Unmet };
+    Failure::new(exit, error.to_string())
+}

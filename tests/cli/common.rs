@@ -1,0 +1,140 @@
+//! The binary in a clean environment, a server of it, and a server of canned answers.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef-for-tests";
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// `portolan` with nothing inherited that could steer it.
+pub(crate) fn portolan() -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command.env_clear().timeout(PATIENCE);
+    command
+}
+
+/// The same for a process that is talked to while it runs.
+pub(crate) fn process() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+pub(crate) fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// The exit code, and stderr for the message of a failed test.
+pub(crate) fn ended(output: &Output) -> (i32, String) {
+    (output.status.code().expect("an exit code"), stderr(output))
+}
+
+pub(crate) fn json(output: &Output) -> Value {
+    serde_json::from_str(&stdout(output)).unwrap_or_else(|e| panic!("{e} in {} {}", stdout(output), stderr(output)))
+}
+
+/// A running `portolan serve`, killed when it is dropped.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) folder: TempDir,
+    child: Child,
+    _log: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) fn start(env: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = process();
+        command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", folder.path().join("services.db"));
+        command.env("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0").env("HEALTH_CHECK_INTERVAL", "1");
+        let mut child = command.envs(env.iter().copied()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let (url, log) = listening(child.stderr.take().expect("piped"));
+        Self { url, folder, child, _log: log }
+    }
+
+    /// The client, pointed at this server.
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("it runs")
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> assert_cmd::Command {
+        let mut command = portolan();
+        command.args(args).env("PORTOLAN_SERVER", &self.url);
+        command
+    }
+
+    /// The client with a token of that subject and those further flags of `portolan token`.
+    pub(crate) fn as_subject(&self, subject: &str, more: &[&str], args: &[&str]) -> Output {
+        let minted = portolan().env("JWT_SECRET", SECRET).args(["token", "--subject", subject]).args(more).output();
+        let token = stdout(&minted.expect("it runs"));
+        self.command(args).env("PORTOLAN_TOKEN", token).output().expect("it runs")
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it is running");
+    }
+
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for the line that names the address, then reads on so that the log never blocks.
+fn listening(log: ChildStderr) -> (String, JoinHandle<()>) {
+    let (found, url) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut seen = String::new();
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if let Some((_, rest)) = line.split_once("listening on ") {
+                let _ = found.send(Ok(rest.split_whitespace().next().unwrap_or("").to_owned()));
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+        let _ = found.send(Err(seen));
+    });
+    let url = url.recv_timeout(PATIENCE).expect("a line about listening");
+    (url.unwrap_or_else(|log| panic!("the server ended: {log}")), reader)
+}
+
+/// Answers one request with `reply`, and hands over what was asked.
+pub(crate) fn canned(status: &str, body: &str) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let reply = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut request = Vec::new();
+        let mut chunk = [0; 4096];
+        while !request.windows(4).any(|w| w == b"\r\n\r\n") {
+            let n = stream.read(&mut chunk).expect("a request");
+            request.extend_from_slice(&chunk[..n]);
+        }
+        // The client may stop reading early.
+        let _ = stream.write_all(reply.as_bytes());
+        String::from_utf8(request).expect("UTF-8")
+    });
+    (url, asked)
+}

@@ -1,0 +1,9 @@
+//! The command line, run as a person runs it: the real binary against real servers.
+
+mod common;
+mod demo;
+mod hostile;
+mod offline;
+mod online;
+mod refused;
+mod serving;

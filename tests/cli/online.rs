@@ -1,0 +1,229 @@
+//! Every client command against a real server.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::common::{Server, ended, json, stderr, stdout};
+
+/// A server with `user-service` (two instances, nobody behind the second) and `mail-service` without a check.
+fn furnished() -> Server {
+    let server = Server::start(&[]);
+    let health = format!("{}/api/v1/health", server.url);
+    let well = ["--health-url", &health, "--version", "1.4.2", "--zone", "eu-1a", "--meta", "team=identity"];
+    let base = ["register", "--name", "user-service", "-i", "a", "--base-url", &server.url];
+    ok(&server, &[&base[..], &well].concat());
+    let dead = ["--base-url", "http://127.0.0.1:9", "--check-tcp", "--version", "1.5.0", "--weight", "20"];
+    ok(&server, &[&["register", "--name", "user-service", "-i", "b"][..], &dead].concat());
+    ok(&server, &["register", "--name", "mail-service", "--base-url", "http://127.0.0.1:9"]);
+    server
+}
+
+fn ok(server: &Server, args: &[&str]) -> String {
+    let output = server.cli(args);
+    assert_eq!(ended(&output).0, 0, "{args:?} {}", stderr(&output));
+    stdout(&output)
+}
+
+fn code(server: &Server, args: &[&str]) -> i32 {
+    ended(&server.cli(args)).0
+}
+
+#[test]
+fn register_says_what_it_did() {
+    let server = Server::start(&[]);
+    let args = ["register", "--name", "mail-service", "--base-url", "http://127.0.0.1:9"];
+    let output = server.cli(&args);
+    assert_eq!(stdout(&output), "registered default/mail-service: unknown (NotChecked), 0/1 instances healthy\n");
+    assert!(stderr(&output).contains("--health-url"), "{}", stderr(&output));
+
+    let refused = server.cli(&["register", "--name", "Mail_Service", "--base-url", "nowhere"]);
+    let (code, said) = ended(&refused);
+    assert_eq!(code, 2);
+    assert!(said.contains("name:") && said.contains("mail-service") && said.contains("base_url:"), "{said}");
+}
+
+#[test]
+fn a_registration_comes_from_a_file_or_stdin() {
+    let server = Server::start(&[]);
+    let body = json!({"name": "user-service", "base_url": "http://127.0.0.1:9", "metadata": {"team": "identity"}});
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(body.to_string().as_bytes()).expect("written");
+    let from_file = server.cli(&["register", "-f", file.path().to_str().expect("UTF-8"), "-o", "json"]);
+    assert_eq!(json(&from_file)["metadata"]["team"], "identity");
+
+    let mut from_stdin = server.command(&["register", "-f", "-", "-n", "shop", "-o", "json"]);
+    let output = from_stdin.write_stdin(body.to_string()).output().expect("it runs");
+    assert_eq!(json(&output)["namespace"], "shop");
+
+    let mut typo = server.command(&["register", "-f", "-"]);
+    let output = typo.write_stdin(r#"{"nmae":"x"}"#).output().expect("it runs");
+    let (code, said) = ended(&output);
+    assert!(code == 2 && said.contains("nmae"), "{said}");
+}
+
+#[test]
+fn list_shows_a_table_or_the_data() {
+    let server = furnished();
+    let table = ok(&server, &["list"]);
+    let mut lines = table.lines();
+    let head: Vec<&str> = lines.next().expect("a heading").split_whitespace().collect();
+    assert_eq!(head, ["NAME", "VERSION", "STATUS", "INSTANCES", "REASON", "SINCE", "BASE_URL"]);
+    assert!(lines.next().is_some_and(|line| line.starts_with("mail-service ")), "{table}");
+    assert!(lines.next().is_some_and(|line| line.starts_with("user-service ")), "{table}");
+    assert!(!table.contains('\u{1b}'), "no colours in a pipe");
+
+    let data = json(&server.cli(&["list", "-o", "json"]));
+    let names: Vec<&Value> = data.as_array().expect("an array").iter().map(|s| &s["name"]).collect();
+    assert_eq!(names, ["mail-service", "user-service"]);
+}
+
+#[test]
+fn list_selects_and_looks_everywhere() {
+    let server = furnished();
+    ok(&server, &["register", "-n", "shop", "--name", "order-service", "--base-url", "http://127.0.0.1:9"]);
+    let names = |args: &[&str]| {
+        let data = json(&server.cli(&[&["list", "-o", "json"][..], args].concat()));
+        let list = data.as_array().expect("an array").clone();
+        list.iter().map(|s| s["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&["-A"]), ["order-service", "mail-service", "user-service"]);
+    assert_eq!(names(&["-n", "shop"]), ["order-service"]);
+    assert_eq!(names(&["--version", "^1.4"]), ["user-service"]);
+    assert_eq!(names(&["--zone", "eu-1a"]), ["user-service"]);
+    assert_eq!(names(&["--meta", "team=identity"]), ["user-service"]);
+    assert_eq!(names(&["--version", ">=3"]), [""; 0]);
+    assert!(ok(&server, &["list", "-A"]).lines().next().is_some_and(|head| head.starts_with("NAMESPACE")));
+    assert_eq!(code(&server, &["list", "--version", "not a range"]), 2);
+
+    let nothing = server.cli(&["list", "-n", "empty"]);
+    assert!(stderr(&nothing).contains("other namespaces") || stderr(&nothing).contains("shop"), "{}", stderr(&nothing));
+}
+
+#[test]
+fn a_list_of_several_pages_is_one_list() {
+    let server = Server::start(&[("MAX_SERVICES", "0")]);
+    let client = reqwest::Client::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        for n in 0..520 {
+            let body = json!({"name": format!("s{n}"), "base_url": "http://127.0.0.1:9"});
+            let url = format!("{}/api/v1/services/register", server.url);
+            let reply = client.post(url).json(&body).send().await.expect("an answer");
+            assert_eq!(reply.status(), 200);
+        }
+    });
+    let data = json(&server.cli(&["list", "-o", "json"]));
+    let names: std::collections::BTreeSet<_> =
+        data.as_array().expect("an array").iter().map(|s| s["name"].to_string()).collect();
+    assert_eq!(names.len(), 520);
+    assert_eq!(ok(&server, &["list"]).lines().count(), 521);
+}
+
+#[test]
+fn get_shows_everything_and_its_json_is_exact() {
+    let server = furnished();
+    let shown = ok(&server, &["get", "user-service"]);
+    for part in ["Name         user-service", "Namespace    default", "INSTANCE", "http://127.0.0.1:9", "20"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let data = stdout(&server.cli(&["get", "mail-service", "-o", "json"]));
+    let url = format!("{}/api/v1/services/discover?name=mail-service", server.url);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let reply = runtime.block_on(async { reqwest::get(url).await?.text().await }).expect("an answer");
+    assert!(reply.contains(data.trim_end()), "{data} is byte for byte in {reply}");
+
+    let id = json(&server.cli(&["get", "mail-service", "-o", "json"]))["id"].as_str().expect("an id").to_owned();
+    assert_eq!(stdout(&server.cli(&["get", &id, "-o", "json"])), data);
+}
+
+#[test]
+fn what_is_not_there_is_exit_code_4_with_a_hint() {
+    let server = furnished();
+    for args in [
+        &["get", "nobody"][..],
+        &["get", "0198c0de-0000-7000-8000-000000000000"],
+        &["discover", "nobody"],
+        &["check", "nobody"],
+        &["history", "nobody"],
+        &["deregister", "nobody"],
+    ] {
+        assert_eq!(code(&server, args), 4, "{args:?}");
+    }
+    let elsewhere = server.cli(&["get", "mail-service", "-n", "shop"]);
+    let (code, said) = ended(&elsewhere);
+    assert!(code == 4 && said.contains("default"), "{said}");
+}
+
+#[test]
+fn check_shows_where_the_time_went() {
+    let server = furnished();
+    let output = server.cli(&["check", "user-service"]);
+    let shown = stdout(&output);
+    assert_eq!(ended(&output).0, 0, "one of two is healthy: {shown}");
+    for part in ["connect", "request", "total", "ms", "█", "Passed", "ConnectRefused"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    ok(&server, &["deregister", "user-service", "-i", "a"]);
+    let output = server.cli(&["check", "user-service", "-o", "json"]);
+    assert_eq!(ended(&output).0, 1, "what is left is unhealthy");
+    let data = json(&output);
+    assert_eq!(data["service"]["status"], "unhealthy");
+    assert_eq!(data["checks"][0]["outcome"]["reason"], "ConnectRefused");
+    assert!(data["checks"][0]["outcome"]["timings"]["connect_us"].is_u64(), "{data}");
+
+    let unchecked = server.cli(&["check", "mail-service"]);
+    assert_eq!(ended(&unchecked).0, 0);
+    assert!(stdout(&unchecked).contains("without a check"), "{}", stdout(&unchecked));
+}
+
+#[test]
+fn discover_finds_what_is_healthy() {
+    let server = furnished();
+    server.cli(&["check", "user-service"]);
+    assert_eq!(ok(&server, &["discover", "user-service", "-o", "url"]), format!("{}\n", server.url));
+    let picked = ok(&server, &["discover", "user-service", "--healthy", "--pick", "weighted", "-o", "url"]);
+    assert_eq!(picked, format!("{}\n", server.url));
+    let newer = json(&server.cli(&["discover", "user-service", "--version", "^1.5", "-o", "json"]));
+    assert_eq!(newer["instances"].as_array().expect("instances").len(), 1);
+    assert_eq!(newer["base_url"], "http://127.0.0.1:9");
+    assert_eq!(code(&server, &["discover", "user-service", "--version", "^1.5", "--healthy"]), 1);
+    assert_eq!(code(&server, &["discover", "user-service", "--version", "^9"]), 4);
+    assert!(ok(&server, &["discover", "user-service"]).contains("INSTANCE"));
+}
+
+#[test]
+fn history_tells_the_newest_first_and_why() {
+    let server = furnished();
+    server.cli(&["check", "user-service"]);
+    let table = ok(&server, &["history", "user-service"]);
+    assert!(
+        table
+            .lines()
+            .next()
+            .is_some_and(|head| head.split_whitespace().eq(["AGE", "INSTANCE", "FROM", "TO", "REASON", "MESSAGE"]))
+    );
+    assert!(table.contains("ConnectRefused"), "{table}");
+    let data = json(&server.cli(&["history", "user-service", "--instance", "b", "-o", "json"]));
+    let entries = data.as_array().expect("an array");
+    assert!(!entries.is_empty() && entries.iter().all(|e| e["instance"] == "b"), "{data}");
+    assert_eq!(entries[0]["to"], "unhealthy");
+
+    let id = json(&server.cli(&["get", "user-service", "-o", "json"]))["id"].as_str().expect("an id").to_owned();
+    ok(&server, &["deregister", "user-service", "--all"]);
+    assert!(ok(&server, &["history", &id]).contains("removed"), "a service is remembered by its id");
+}
+
+#[test]
+fn deregister_takes_out_one_or_all() {
+    let server = furnished();
+    let several = server.cli(&["deregister", "user-service"]);
+    let (exit, said) = ended(&several);
+    assert!(exit == 5 && said.contains("--all") && said.contains("--instance"), "{said}");
+    let output = server.cli(&["deregister", "user-service", "--instance", "b"]);
+    assert_eq!(ended(&output), (0, "deregistered instance b of user-service\n".to_owned()));
+    assert!(output.stdout.is_empty());
+    let id = json(&server.cli(&["get", "user-service", "-o", "json"]))["id"].as_str().expect("an id").to_owned();
+    ok(&server, &["deregister", &id]);
+    assert_eq!(code(&server, &["get", "user-service"]), 4);
+}

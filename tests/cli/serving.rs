@@ -1,0 +1,49 @@
+//! `portolan serve` as a process: starts, refusals, its end.
+
+use rustix::process::Signal;
+
+use crate::common::{Server, ended, portolan};
+
+#[test]
+fn signals_end_it_well() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::start(&[]);
+        server.signal(signal);
+        assert_eq!(server.wait(), Some(0), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_bad_setting_is_usage_and_named() {
+    let output = portolan().arg("serve").env("HEALTH_CHECK_INTERVAL", "0").env("LOG_LEVEL", "loud").output();
+    let (code, said) = ended(&output.expect("it runs"));
+    assert_eq!(code, 2);
+    assert!(said.contains("HEALTH_CHECK_INTERVAL is \"0\"") && said.contains("LOG_LEVEL is \"loud\""), "{said}");
+}
+
+#[test]
+fn a_weak_secret_file_is_usage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "hunter2\n").expect("written");
+    let mut command = portolan();
+    command.arg("serve").env("ENABLE_AUTH", "true").env("JWT_SECRET_FILE", &secret).env("SERVER_PORT", "0");
+    let (code, said) = ended(&command.env("DB_PATH", folder.path().join("db")).output().expect("it runs"));
+    assert_eq!(code, 2, "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_used_port_and_a_used_file_are_refused() {
+    let server = Server::start(&[]);
+    let port = server.url.rsplit_once(':').expect("a port").1;
+    let mut command = portolan();
+    command.arg("serve").env("SERVER_PORT", port).env("DB_PATH", server.folder.path().join("other.db"));
+    let (code, said) = ended(&command.output().expect("it runs"));
+    assert!(code == 1 && said.contains("SERVER_PORT"), "{code} {said}");
+
+    let mut command = portolan();
+    command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", server.folder.path().join("services.db"));
+    let (code, said) = ended(&command.output().expect("it runs"));
+    assert!(code == 1 && said.contains("services.db"), "{code} {said}");
+}
