@@ -15,7 +15,7 @@ use super::history::{self, Question, Reader};
 use super::job::Job;
 use super::state::Limits;
 use super::trim::Bounds;
-use super::writer::{self, Engine, Kept};
+use super::writer::{self, Engine, Kept, Pace};
 use super::{Inner, Opened, Store, StoreSettings, open};
 
 /// Time between two looks for history that grew too old.
@@ -57,6 +57,7 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
         jobs: job_queue,
         failing: false,
         unproved: false,
+        pace: Pace::default(),
     };
     let reader = Reader { db: reader_db, questions: question_queue };
     let inner = Inner { jobs: jobs.clone(), questions: questions.clone(), catalog: Arc::clone(&catalog), metrics };

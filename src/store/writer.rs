@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::mpsc;
@@ -28,6 +28,9 @@ pub(super) const QUEUE: usize = 4096;
 /// Jobs that one transaction takes at most.
 const BATCH: usize = 1024;
 
+/// Longest pause for more jobs before a transaction.
+const MAX_PAUSE: Duration = Duration::from_millis(2);
+
 /// Tells a waiter its result, or the failure of the whole batch.
 type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
 
@@ -50,6 +53,15 @@ pub(super) struct Engine {
     pub(super) failing: bool,
     /// Whether the lock file is behind, likewise.
     pub(super) unproved: bool,
+    pub(super) pace: Pace,
+}
+
+/// The batch before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pace {
+    jobs: usize,
+    /// Time that its commit took.
+    commit: Duration,
 }
 
 /// What bounds the tables that are trimmed.
@@ -67,6 +79,7 @@ impl Engine {
         let mut jobs = Vec::with_capacity(BATCH);
         let depth = self.metrics.queue_depth.get_or_create_owned(&QueueLabel { queue: "store" });
         while self.jobs.blocking_recv_many(&mut jobs, BATCH) > 0 {
+            self.gather(&mut jobs);
             depth.set(i64::try_from(self.jobs.len()).unwrap_or(i64::MAX));
             self.batch(&mut jobs);
         }
@@ -74,6 +87,20 @@ impl Engine {
         if let Err(error) = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
             tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display());
         }
+    }
+
+    /// Clients that wait for each other's commit come back together once they are answered. Without a pause they fall into
+    /// two halves, each waiting for the other's commit; a fraction of one makes them share it. A lone client never waits.
+    fn gather(&mut self, jobs: &mut Vec<Job>) {
+        if self.pace.jobs > 1 {
+            std::thread::sleep((self.pace.commit / 4).min(MAX_PAUSE));
+            while jobs.len() < BATCH
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                jobs.push(job);
+            }
+        }
+        self.pace.jobs = jobs.len();
     }
 
     fn batch(&mut self, jobs: &mut Vec<Job>) {
@@ -111,8 +138,9 @@ impl Engine {
         let started = Instant::now();
         let kept = self.transact(draft, trim).map_err(|error| write_error(&error))?;
         self.kept = kept;
+        self.pace.commit = started.elapsed();
         self.metrics.commits.inc();
-        self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        self.metrics.commit_seconds.observe(self.pace.commit.as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a count of queued jobs")]
         self.metrics.commit_changes.observe(draft.touched.len() as f64);
         Ok(())

@@ -111,3 +111,27 @@ async fn a_backup_made_in_the_running_run_is_told_apart() {
     assert_ne!(epoch(&s), line);
     s.stop().await;
 }
+
+#[tokio::test]
+async fn the_oldest_revisions_are_forgotten() {
+    let (_folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+    // As if 70,000 changes had been committed.
+    let db = rusqlite::Connection::open(&path).expect("opens");
+    db.execute_batch(
+        "WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < 70000)
+         INSERT INTO change (revision, service, key, deleted) SELECT n, x'00', 'default/x', 1 FROM n;
+         UPDATE meta SET revision = 70000",
+    )
+    .expect("writes");
+    let s = Running::open(settings(&path)).expect("opens");
+    let service = s.register(registration("users", "b", spec(1))).await.expect("registers").service;
+    assert_eq!(service.revision, 70_001);
+    let count = |sql| db.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("reads");
+    let (floor, kept) = (count("SELECT floor FROM meta"), count("SELECT count(*) FROM change"));
+    assert_eq!((count("SELECT min(revision) FROM change"), kept), (floor + 1, 70_001 - floor));
+    assert!((65_536..70_001).contains(&kept), "{kept}");
+    s.stop().await;
+}
