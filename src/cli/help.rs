@@ -18,8 +18,32 @@ The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080.
 The token is PORTOLAN_TOKEN, or in the file PORTOLAN_TOKEN_FILE.
 Start with `portolan demo`; `portolan COMMAND --help` has examples.";
 
-/// The command with its commands listed in groups.
+/// The flags of `serve`, by what they are about.
+const SERVE_GROUPS: [(&str, &[&str]); 5] = [
+    ("Listening", &["server_port", "bind_address", "allowed_hosts", "trusted_proxies", "shutdown_seconds", "mode"]),
+    (
+        "Access",
+        &["enable_auth", "jwt_secret_file", "read_auth", "token_max_days", "cors_origins", "rate_limit_per_minute"],
+    ),
+    ("Store", &["db_path", "max_services", "max_instances", "default_namespace", "history_days"]),
+    (
+        "Probes",
+        &["health_check_interval", "probe_allow", "probe_deny", "probe_concurrency", "probe_per_address", "ca_dir"],
+    ),
+    ("Logs and metrics", &["log_level", "log_format", "service_metrics"]),
+];
+
+fn group_of_flag(id: &str) -> Option<&'static str> {
+    SERVE_GROUPS.iter().find(|(_, ids)| ids.contains(&id)).map(|(heading, _)| *heading)
+}
+
+/// The command with its commands and the flags of `serve` listed in groups.
 pub(super) fn grouped(command: clap::Command) -> clap::Command {
+    let headed = |flag: clap::Arg| {
+        let group = group_of_flag(flag.get_id().as_str());
+        if group.is_some() { flag.help_heading(group) } else { flag }
+    };
+    let command = command.mut_subcommand("serve", |serve| serve.mut_args(headed));
     let mut listed = String::new();
     for (heading, names) in GROUPS {
         // Writing to a String cannot fail.
@@ -37,7 +61,7 @@ pub(super) fn grouped(command: clap::Command) -> clap::Command {
 
 pub(super) const SERVE: &str = "\
 Examples:
-  portolan serve                                    on loopback, without tokens, data in ./services.db
+  portolan serve                                    on loopback, data in ./services.db
   portolan serve --db-path /var/lib/portolan/services.db --health-check-interval 10
   ENABLE_AUTH=true JWT_SECRET_FILE=/etc/portolan/secret portolan serve";
 
@@ -107,3 +131,18 @@ Examples:
   portolan completions bash > ~/.local/share/bash-completion/completions/portolan
   portolan completions zsh > ~/.zfunc/_portolan
   portolan completions fish > ~/.config/fish/completions/portolan.fish";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_its_group() {
+        for flag in crate::config::SETTINGS.iter().filter_map(crate::config::Setting::flag) {
+            let id = flag.trim_start_matches('-').replace('-', "_");
+            assert!(group_of_flag(&id).is_some(), "{flag} belongs into SERVE_GROUPS");
+        }
+        let listed: usize = SERVE_GROUPS.iter().map(|(_, ids)| ids.len()).sum();
+        assert_eq!(listed, crate::config::SETTINGS.len());
+    }
+}

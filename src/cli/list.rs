@@ -80,7 +80,8 @@ pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, F
         services.extend(page.read::<Vec<ServiceView>>()?);
     }
     if services.is_empty() {
-        streams.note(pages.first().and_then(|p| p.hint.as_deref()).unwrap_or("no service matches"));
+        let hint = pages.first().and_then(Reply::hint);
+        streams.note(hint.as_deref().unwrap_or("no service matches"));
     }
     let wide = args.output.output == Format::Wide;
     streams.table(&service::services(&services, args.all_namespaces, wide, UnixMs::wall()))?;

@@ -105,3 +105,11 @@ fn a_reader_that_goes_away_is_no_failure() {
     assert_eq!(ended(&output), (0, String::new()));
     asked.join().expect("a request");
 }
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = process().arg("settings").stdout(full).stderr(Stdio::piped()).output().expect("it runs");
+    let (code, said) = ended(&output);
+    assert!(code == 1 && said.contains("could not be written"), "{code} {said}");
+}

@@ -58,12 +58,12 @@ pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
 /// The server said no.
 pub(super) fn refused(server: &Server, status: StatusCode, body: &ErrorBody, retry_after: Option<u64>) -> Failure {
     let exit = if body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(status) };
-    let mut failure = Failure::new(exit, escape(&body.error, 600));
+    let mut failure = Failure::new(exit, escape(&spoken(&body.error), 600));
     for detail in &body.details {
         failure = failure.hint(format!("{}: {}", escape(&detail.field, 100), escape(&detail.expected, 300)));
     }
     if !body.hint.is_empty() {
-        failure = failure.hint(escape(&body.hint, 600));
+        failure = failure.hint(escape(&spoken(&body.hint), 600));
     } else if let Some(hint) = advice(server, status, &body.code) {
         failure = failure.hint(hint);
     }
@@ -71,6 +71,12 @@ pub(super) fn refused(server: &Server, status: StatusCode, body: &ErrorBody, ret
         Some(seconds) => failure.hint(format!("try again in {seconds} s")),
         None => failure,
     }
+}
+
+/// The server's sentence with the flags that do here what a parameter does there.
+pub(in crate::cli) fn spoken(sentence: &str) -> String {
+    let flags = sentence.replace("add namespace=*", "add -A").replace("add namespace=", "add -n ");
+    flags.replace("add ?all=true", "add --all")
 }
 
 fn by_status(status: StatusCode) -> Exit {
@@ -96,7 +102,7 @@ fn advice(server: &Server, status: StatusCode, code: &str) -> Option<&'static st
             Some("mint one with the scope it needs: portolan token --scope \"read register admin\"")
         }
         (403, "namespace_forbidden") => Some("mint one with the namespace: portolan token --namespaces NAME"),
-        (409, "has_instances") => Some("name one with --instance, or remove them all with --all"),
+        (409, "has_instances") => Some("--instance NAME removes one of them"),
         (421, _) => Some("the server does not know itself by this name; its PORTOLAN_ALLOWED_HOSTS can add it"),
         (404, "service_not_found") => Some("portolan list -A shows what there is"),
         _ => None,

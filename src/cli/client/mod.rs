@@ -37,7 +37,7 @@ pub(in crate::cli) struct Reply {
     pub(in crate::cli) next_cursor: Option<String>,
     /// Where else to look.
     #[serde(default)]
-    pub(in crate::cli) hint: Option<String>,
+    hint: Option<String>,
     /// What an on-demand check gave.
     #[serde(default)]
     pub(in crate::cli) checks: Option<Box<RawValue>>,
@@ -52,6 +52,11 @@ impl Reply {
     /// The checks as the server wrote them.
     pub(in crate::cli) fn raw_checks(&self) -> &str {
         self.checks.as_deref().map_or("[]", RawValue::get)
+    }
+
+    /// Where else to look, in the words of the command line.
+    pub(in crate::cli) fn hint(&self) -> Option<String> {
+        self.hint.as_deref().map(error::spoken)
     }
 
     /// The data, read.

@@ -28,6 +28,7 @@ impl Guide {
             ("as a table", format!("{program} list --server {url}")),
             ("why is it down", format!("{program} history search-service --server {url}")),
             ("probe it now", format!("{program} check report-service --server {url}")),
+            ("its file", escape(&folder.join("services.db").to_string_lossy(), 200)),
         ];
         Self {
             title: format!(

@@ -2,6 +2,7 @@
 
 mod backends;
 mod cast;
+mod frame;
 mod grpc;
 mod guide;
 mod plain;
@@ -151,7 +152,7 @@ enum View<'a> {
 
 impl<'a> View<'a> {
     fn open(guide: &Guide, streams: &'a mut Streams) -> Result<Self, Failure> {
-        if streams.terminal()
+        if streams.screen()
             && let Ok(screen) = Screen::enter(guide, streams.paint())
         {
             return Ok(Self::Screen(Box::new(screen), streams));

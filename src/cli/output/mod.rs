@@ -18,6 +18,7 @@ pub(in crate::cli) struct Streams {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     terminal: bool,
+    screen: bool,
     paint: Paint,
 }
 
@@ -33,12 +34,12 @@ impl Streams {
             (true, false) => Paint::Colours,
         };
         let out = Box::new(io::BufWriter::new(io::stdout()));
-        Self { out, err: Box::new(io::stderr()), terminal, paint }
+        Self { out, err: Box::new(io::stderr()), terminal, screen: terminal && !dumb, paint }
     }
 
-    /// Whether a person reads stdout.
-    pub(in crate::cli) fn terminal(&self) -> bool {
-        self.terminal
+    /// Whether stdout is a terminal that can be drawn on.
+    pub(in crate::cli) fn screen(&self) -> bool {
+        self.screen
     }
 
     /// How health is shown.
