@@ -37,6 +37,14 @@ generate: tools ## write anew what is generated from the code (README tables, op
 check-generated: tools ## fail when generated text is out of date
 	$(CARGO) test --locked --quiet --test house generated
 
+bench: tools ## measure speed against the least that could do the same work; BENCH="discovery --quick" chooses
+	$(call need,wrk,install it to make load (Debian: apt install wrk))
+	$(call need,curl,install it (Debian: apt install curl))
+	$(CARGO) bench --locked --bench speed -- $(BENCH)
+
+torture: tools ## kill -9 the server under load, ROUNDS times (1000), and look for lost writes
+	PORTOLAN_TORTURE_ROUNDS=$(or $(ROUNDS),1000) $(CARGO) test --locked --test torture -- --nocapture
+
 deny: tools ## check licences, banned crates, sources and known vulnerabilities
 	$(call need,cargo-deny,cargo install --locked cargo-deny)
 	$(CARGO) deny --locked check $(DENY_CHECKS)

@@ -1,0 +1,64 @@
+//! How fast Portolan is, as ratios against the least that could do the same work, side by side in one run.
+//!
+//! `cargo bench --bench speed -- [discovery|probing|registrations|footprint]… [--quick]`; without a name all four run.
+//! Every server is a process of its own (this binary again, with `--role`), so that its CPU time is its alone; the load
+//! comes from `wrk`, also outside. The figures are goals, never a test: nothing here fails for being slow.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark prints its tables, its servers their address"
+)]
+
+mod discovery;
+mod footprint;
+mod probing;
+mod process;
+mod registrations;
+mod roles;
+mod table;
+mod without_store;
+mod wrk;
+
+use anyhow::{Result, bail};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    /// Interleaved rounds; the median counts.
+    pub(crate) rounds: usize,
+    /// Seconds of load in a round.
+    pub(crate) seconds: u64,
+    /// Services registered.
+    pub(crate) services: usize,
+    /// Seconds that the leak watch of the prober lasts.
+    pub(crate) watch_seconds: u64,
+}
+
+fn main() -> Result<()> {
+    let mut args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if args.first().is_some_and(|a| a == "--role") {
+        return roles::run(&args[1..]);
+    }
+    let quick = args.iter().any(|a| a == "--quick");
+    args.retain(|a| a != "--quick");
+    let plan = if quick {
+        Plan { rounds: 3, seconds: 2, services: 10_000, watch_seconds: 10 }
+    } else {
+        Plan { rounds: 7, seconds: 4, services: 10_000, watch_seconds: 120 }
+    };
+    let all = ["discovery", "probing", "registrations", "footprint"].map(str::to_owned);
+    for name in if args.is_empty() { &all[..] } else { &args[..] } {
+        match name.as_str() {
+            "discovery" => discovery::run(plan)?,
+            "probing" => probing::run(plan)?,
+            "registrations" => registrations::run(plan)?,
+            "footprint" => footprint::run(plan)?,
+            other => bail!("no benchmark is called {other}; there are {}", all.join(", ")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! The prober at saturation against a bare client that dials the same targets, its start lag at a calm rate, and leaks.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::Plan;
+use crate::process::Server;
+use crate::registrations;
+use crate::table::{self, median};
+
+/// Probes a second and CPU a probe over one stretch.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    per_second: f64,
+    cpu_us: f64,
+}
+
+/// A number of `/metrics`, all series of it added up.
+fn metric(server: &Server, name: &str) -> Result<f64> {
+    let (_, body) = table::fetch(&format!("{}/metrics", server.url))?;
+    let text = String::from_utf8(body)?;
+    let values = text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok());
+    Ok(values.sum())
+}
+
+fn measure(server: &Server, seconds: u64) -> Result<Rate> {
+    let (count, cpu, at) = (metric(server, "portolan_probes_total")?, server.cpu()?, Instant::now());
+    std::thread::sleep(Duration::from_secs(seconds));
+    let probes = metric(server, "portolan_probes_total")? - count;
+    Ok(Rate {
+        per_second: probes / at.elapsed().as_secs_f64(),
+        cpu_us: server.cpu()?.saturating_sub(cpu).as_secs_f64() * 1e6 / probes,
+    })
+}
+
+/// Runs it.
+pub(crate) fn run(plan: Plan) -> Result<()> {
+    let targets = Server::role(&["targets"])?;
+    saturation(plan, &targets)?;
+    calm(plan, &targets)
+}
+
+/// Both run at once in no round: each has the machine and the targets to itself in its turn.
+fn saturation(plan: Plan, targets: &Server) -> Result<()> {
+    let services = plan.services.to_string();
+    let mut rounds = Vec::new();
+    for _ in 0..plan.rounds.min(3) {
+        let portolan = Server::role(&["prober", &targets.url, &services])?;
+        std::thread::sleep(Duration::from_secs(2));
+        let ours = measure(&portolan, plan.seconds)?;
+        let passing = metric(&portolan, "portolan_probes_total{kind=\"http\",verdict=\"pass\"")?;
+        let all = metric(&portolan, "portolan_probes_total")?;
+        anyhow::ensure!(passing >= all * 0.999, "{passing} of {all} probes passed, so the round means nothing");
+        portolan.stop()?;
+        let bare = Server::role(&["bare-prober", &targets.url, &services])?;
+        std::thread::sleep(Duration::from_secs(1));
+        rounds.push((ours, measure(&bare, plan.seconds)?));
+        bare.stop()?;
+    }
+    let m = |f: &dyn Fn(&(Rate, Rate)) -> f64| median(rounds.iter().map(f));
+    let rows = [
+        vec![
+            "Portolan's prober".to_owned(),
+            format!("{:.0}", m(&|r| r.0.per_second)),
+            format!("{:.1}", m(&|r| r.0.cpu_us)),
+            format!("{:.2}", m(&|r| r.0.cpu_us / r.1.cpu_us)),
+        ],
+        vec![
+            "bare hyper client".to_owned(),
+            format!("{:.0}", m(&|r| r.1.per_second)),
+            format!("{:.1}", m(&|r| r.1.cpu_us)),
+            "1.00".to_owned(),
+        ],
+    ];
+    let head = ["prober", "probes/s", "CPU µs/probe", "CPU to the bare client's"];
+    table::print("Probing 10,000 targets as fast as it goes, a new connection each", &head, &rows);
+    Ok(())
+}
+
+/// 10,000 targets every 10 s.
+fn calm(plan: Plan, targets: &Server) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let settings = [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("HEALTH_CHECK_INTERVAL", "10")];
+    let server = Server::portolan(&folder.path().join("s.db"), &settings)?;
+    registrations::fill_now(&server, plan.services, Some(&targets.url))?;
+    std::thread::sleep(Duration::from_secs(10));
+    let (before, waiting, resident) = (lag(&server)?, table::time_wait(), server.resident_mb()?);
+    let rate = measure(&server, plan.watch_seconds)?;
+    let after = lag(&server)?;
+    let grown = table::time_wait().saturating_sub(waiting);
+    let rows = [
+        vec!["probes/s".to_owned(), format!("{:.0}", rate.per_second), String::new()],
+        vec!["start lag p99".to_owned(), percentile(&before, &after, 0.99)?, "≤ 50 ms".to_owned()],
+        vec!["CPU µs/probe".to_owned(), format!("{:.1}", rate.cpu_us), String::new()],
+        vec!["sockets in TIME_WAIT, growth".to_owned(), grown.to_string(), "none".to_owned()],
+        vec![
+            "resident memory, start and end".to_owned(),
+            format!("{resident:.1} → {:.1} MB", server.resident_mb()?),
+            "no growth".to_owned(),
+        ],
+    ];
+    let title = format!("Probing 10,000 targets every 10 s for {} s", plan.watch_seconds);
+    table::print(&title, &["what", "measured", "goal"], &rows);
+    Ok(())
+}
+
+/// The lag histogram: upper bounds in seconds with cumulative counts.
+fn lag(server: &Server) -> Result<Vec<(f64, f64)>> {
+    let (_, body) = table::fetch(&format!("{}/metrics", server.url))?;
+    let text = String::from_utf8(body)?;
+    let prefix = "portolan_probe_schedule_lag_seconds_bucket{le=\"";
+    let bucket = |line: &str| -> Option<(f64, f64)> {
+        let (bound, count) = line.strip_prefix(prefix)?.split_once("\"} ")?;
+        Some((bound.replace("+Inf", "inf").parse().ok()?, count.parse().ok()?))
+    };
+    Ok(text.lines().filter_map(bucket).collect())
+}
+
+/// The bucket that holds the percentile of what was added between two readings.
+fn percentile(before: &[(f64, f64)], after: &[(f64, f64)], p: f64) -> Result<String> {
+    let added: Vec<(f64, f64)> = after.iter().zip(before).map(|(a, b)| (a.0, a.1 - b.1)).collect();
+    let total = added.last().context("a histogram")?.1;
+    let bound = added.iter().find(|b| b.1 >= total * p).context("a bucket")?.0;
+    Ok(format!("≤ {} ms", bound * 1e3))
+}

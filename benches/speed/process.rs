@@ -1,0 +1,83 @@
+//! A server under measurement: started, found by the address that it prints, read from /proc, ended by its id.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) url: String,
+}
+
+impl Server {
+    /// Starts `command` and waits for the line that names its address.
+    pub(crate) fn start(mut command: Command) -> Result<Self> {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("start the server")?;
+        let mut lines = BufReader::new(child.stderr.take().context("its stderr")?).lines();
+        let mut seen = String::new();
+        for line in lines.by_ref() {
+            let line = line?;
+            if let Some(at) = line.find("http://127.0.0.1:") {
+                let digits: String = line[at + 17..].chars().take_while(char::is_ascii_digit).collect();
+                std::thread::spawn(move || lines.for_each(drop));
+                return Ok(Self { child, url: format!("http://127.0.0.1:{digits}") });
+            }
+            seen.push_str(&line);
+            seen.push('\n');
+        }
+        bail!("the server ended before it listened:\n{seen}")
+    }
+
+    /// `portolan serve` on a free port with the given database and settings.
+    pub(crate) fn portolan(db: &std::path::Path, settings: &[(&str, &str)]) -> Result<Self> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+        command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", db).env("MAX_SERVICES", "0");
+        command.envs(settings.iter().copied());
+        Self::start(command)
+    }
+
+    /// This binary in another role.
+    pub(crate) fn role(args: &[&str]) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--role").args(args);
+        Self::start(command)
+    }
+
+    /// CPU time used so far, user and system.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let after = stat.rsplit_once(')').context("a stat line")?.1;
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+        // Linux counts these in units of USER_HZ, which is 100 on every architecture that it still supports.
+        Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// Resident memory, in MB of 10^6 bytes.
+    pub(crate) fn resident_mb(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("a VmRSS line")?;
+        let kib: f64 = line.split_whitespace().nth(1).context("its number")?.parse()?;
+        Ok(kib * 1024.0 / 1e6)
+    }
+
+    /// Ends it as an operator would, and waits.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,94 @@
+//! Registrations: 64 clients, distinct content each, each durable before its reply; against the same API without a store.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use futures::{StreamExt, TryStreamExt};
+
+use crate::Plan;
+use crate::process::Server;
+use crate::table::{self, median};
+use crate::wrk::{self, Round};
+
+const CONNECTIONS: usize = 64;
+
+/// Registers `count` services called `service-00000` and so on, probed at `targets` where that is given.
+pub(crate) async fn fill(server: &str, count: usize, targets: Option<&str>) -> Result<()> {
+    let client = reqwest::Client::new();
+    let calls = futures::stream::iter(0..count).map(|i| {
+        let mut body = serde_json::json!({
+            "name": format!("service-{i:05}"),
+            "version": "1.4.2",
+            "base_url": "http://127.0.0.1:9",
+            "metadata": {"team": "core"},
+        });
+        if let Some(url) = targets {
+            body["health_url"] = format!("{url}/health/{i}").into();
+        }
+        let call = client.post(format!("{server}/api/v1/services/register")).json(&body).send();
+        async move {
+            let reply = call.await?;
+            anyhow::ensure!(reply.status().is_success(), "registering failed: {}", reply.text().await?);
+            anyhow::Ok(())
+        }
+    });
+    calls.buffer_unordered(CONNECTIONS).try_collect::<()>().await
+}
+
+/// The same, from outside a runtime.
+pub(crate) fn fill_now(server: &Server, count: usize, targets: Option<&str>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(fill(&server.url, count, targets))
+}
+
+/// Every request of every round registers a name that was never seen.
+fn script(folder: &Path, round: &str) -> Result<PathBuf> {
+    let path = folder.join(format!("register-{round}.lua"));
+    let text = format!(
+        r#"
+local n = 0
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+function request()
+  n = n + 1
+  local name = string.format("{round}-%08d", n)
+  return wrk.format(nil, "/api/v1/services/register", nil, string.format(
+    '{{"name":"%s","version":"1.0.%d","description":"made for load","base_url":"http://10.1.%d.%d:8080","metadata":{{"team":"core"}}}}',
+    name, n, math.floor(n / 250) % 250, n % 250))
+end
+{report}"#,
+        report = wrk::REPORT
+    );
+    std::fs::write(&path, text)?;
+    Ok(path)
+}
+
+/// Runs it.
+pub(crate) fn run(plan: Plan) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let settings = [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("PORTOLAN_MAX_INSTANCES", "1000000")];
+    let bare = Server::role(&["register-without-store"])?;
+    let mut rounds: Vec<[Round; 2]> = Vec::new();
+    for n in 0..plan.rounds {
+        // A fresh file a round: the rate of a new server, not of one that has grown for minutes.
+        let portolan = Server::portolan(&folder.path().join(format!("{n}.db")), &settings)?;
+        let script = script(folder.path(), &format!("r{n}"))?;
+        let stored = wrk::load(&portolan, &script, CONNECTIONS, plan.seconds)?;
+        portolan.stop().context("stop the server of a round")?;
+        rounds.push([stored, wrk::load(&bare, &script, CONNECTIONS, plan.seconds)?]);
+    }
+    let row = |name: &str, which: usize| {
+        let m = |f: &dyn Fn(&[Round; 2]) -> f64| median(rounds.iter().map(f));
+        vec![
+            name.to_owned(),
+            format!("{:.0}", m(&|r| r[which].per_second)),
+            format!("{:.1}", m(&|r| r[which].cpu_us)),
+            format!("{:.1}", m(&|r| r[which].p99_ms)),
+            format!("{:.2}", m(&|r| r[0].per_second / r[which].per_second)),
+        ]
+    };
+    let rows = [row("Portolan, durable before its reply", 0), row("the same API without a store", 1)];
+    let head = ["server", "registrations/s", "CPU µs/registration", "p99 ms", "Portolan's to its"];
+    table::print("New registrations, 64 connections", &head, &rows);
+    Ok(())
+}

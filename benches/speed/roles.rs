@@ -1,0 +1,163 @@
+//! The servers and clients that Portolan is measured against, each a process of its own.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::without_store;
+
+/// Runs the role named first until a signal ends it.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    runtime.block_on(async {
+        if let ["prober", url, services] = args[..] {
+            // Stops by itself, in order.
+            return without_store::prober(url, services.parse()?).await;
+        }
+        tokio::select! {
+            result = role(&args) => result,
+            result = terminated() => result,
+        }
+    })
+}
+
+/// Resolves when the process is asked to end.
+pub(crate) async fn terminated() -> Result<()> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?.recv().await;
+    Ok(())
+}
+
+async fn role(args: &[&str]) -> Result<()> {
+    match args {
+        ["axum-constant", head, body] => axum_constant(head, body).await,
+        ["hyper-constant", head, body] => hyper_constant(head, body).await,
+        ["targets"] => targets().await,
+        ["bare-prober", url, _] => bare_prober(url).await,
+        ["register-without-store"] => without_store::serve().await,
+        other => bail!("no such role: {other:?}"),
+    }
+}
+
+/// A free port of loopback, told to whoever started this process.
+pub(crate) async fn listen() -> Result<TcpListener> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    eprintln!("listening on http://{}", listener.local_addr()?);
+    Ok(listener)
+}
+
+/// Headers and body as Portolan sent them, without those that hyper adds by itself.
+fn constant(head: &str, body: &str) -> Result<(HeaderMap, Bytes)> {
+    let mut headers = HeaderMap::new();
+    for line in std::fs::read_to_string(head)?.lines().skip(1) {
+        let Some((name, value)) = line.split_once(": ") else { continue };
+        let name: HeaderName = name.parse()?;
+        if name != http::header::DATE && name != http::header::CONTENT_LENGTH {
+            headers.append(name, HeaderValue::from_str(value)?);
+        }
+    }
+    Ok((headers, std::fs::read(body)?.into()))
+}
+
+async fn axum_constant(head: &str, body: &str) -> Result<()> {
+    let (headers, body) = constant(head, body)?;
+    let handler = move || std::future::ready((headers.clone(), body.clone()));
+    let router = axum::Router::new().route("/api/v1/services/discover", axum::routing::get(handler));
+    // axum's own serve wants a feature that Portolan has no use for; this is what it does inside.
+    serve(move |request| {
+        let mut router = router.clone();
+        async move { tower::Service::call(&mut router, request).await }
+    })
+    .await
+}
+
+async fn hyper_constant(head: &str, body: &str) -> Result<()> {
+    let (headers, body) = constant(head, body)?;
+    serve(move |_| {
+        let mut response = Response::new(Full::new(body.clone()));
+        *response.headers_mut() = headers.clone();
+        std::future::ready(Ok::<_, Infallible>(response))
+    })
+    .await
+}
+
+/// Ten thousand addresses are as many paths here: every probe still dials anew.
+async fn targets() -> Result<()> {
+    serve(|_| std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))))).await
+}
+
+async fn serve<F, Fut, B, E>(handler: F) -> Result<()>
+where
+    F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<Response<B>, E>> + Send,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let listener = listen().await?;
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let service = hyper::service::service_fn(handler.clone());
+        connections.spawn(
+            hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .pipeline_flush(true)
+                .serve_connection(TokioIo::new(stream), service),
+        );
+    }
+}
+
+/// The least that a probe can be: connect, one GET, drain, close without lingering.
+async fn bare_prober(url: &str) -> Result<()> {
+    let probes = Arc::new(AtomicU64::new(0));
+    let address: std::net::SocketAddr = url.trim_start_matches("http://").parse()?;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..256 {
+        let probes = Arc::clone(&probes);
+        tasks.spawn(async move {
+            loop {
+                probe(address).await?;
+                probes.fetch_add(1, Ordering::Relaxed);
+            }
+            #[expect(unreachable_code, reason = "gives the block its type")]
+            anyhow::Ok(())
+        });
+    }
+    let metrics = serve(move |_| {
+        let text = format!("portolan_probes_total {}\n", probes.load(Ordering::Relaxed));
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(text)))))
+    });
+    tokio::select! {
+        ended = metrics => ended,
+        ended = tasks.join_next() => ended.context("a task")??,
+    }
+}
+
+async fn probe(address: std::net::SocketAddr) -> Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_zero_linger()?;
+    let stream = socket.connect(address).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::get("/health").header("host", "127.0.0.1").body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        anyhow::ensure!(response.status().is_success(), "{}", response.status());
+        response.into_body().collect().await?;
+        drop(sender);
+        anyhow::Ok(())
+    };
+    let (done, _) = tokio::join!(exchange, connection);
+    done
+}

@@ -1,0 +1,164 @@
+//! Portolan's own parts in other company: the API in front of no store, and the prober at a pace that no setting allows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use portolan::api::access::{Access, AccessSettings};
+use portolan::api::conn::{self, ConnSettings};
+use portolan::api::{Api, ApiParts, ApiSettings, Part, Readiness};
+use portolan::app::{self, Surroundings};
+use portolan::config::{ServeArgs, Settings};
+use portolan::model::name::Namespace;
+use portolan::model::outcome::{Health, Reason};
+use portolan::model::ports::{
+    AddressGate, Caller, CheckNowError, CheckedNow, OnDemand, Registered, Registrar, Registration, Removal, WriteError,
+};
+use portolan::model::service::{Instance, InstanceId, Service, Source};
+use portolan::model::time::{Clock, UnixMs};
+use portolan::model::url::EndpointUrl;
+use portolan::store::{Opened, Store, StoreSettings};
+use portolan::telemetry::access_log::AccessLog;
+use portolan::telemetry::metrics::Metrics;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Answers as the store would, and keeps nothing.
+struct Nowhere;
+
+impl Registrar for Nowhere {
+    fn register(&self, call: Registration, caller: Caller) -> BoxFuture<'static, Result<Registered, WriteError>> {
+        let now = UnixMs::wall();
+        let key = call.key();
+        let instance = Instance {
+            id: InstanceId(1),
+            name: call.instance,
+            spec: Arc::new(call.spec),
+            owner: caller.owner,
+            generation: 1,
+            created_at: now,
+            health: Health::Unknown,
+            reason: Reason::NotChecked,
+            since: now,
+        };
+        let service = Service {
+            id: Uuid::now_v7(),
+            key,
+            source: Source::Rest,
+            registered_at: now,
+            updated_at: now,
+            revision: 1,
+            instances: vec![instance],
+        };
+        let registered =
+            Registered { service: Arc::new(service), generation: 1, renewed: false, replaced_healthy: false };
+        futures::future::ready(Ok(registered)).boxed()
+    }
+
+    fn deregister(&self, _: Removal, _: Caller) -> BoxFuture<'static, Result<(), WriteError>> {
+        futures::future::ready(Err(WriteError::ServiceNotFound)).boxed()
+    }
+}
+
+impl OnDemand for Nowhere {
+    fn check_now(&self, _: Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>> {
+        futures::future::ready(Err(CheckNowError::Unavailable)).boxed()
+    }
+}
+
+impl AddressGate for Nowhere {
+    fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Readiness for Nowhere {
+    fn parts(&self) -> Vec<Part> {
+        Vec::new()
+    }
+}
+
+/// Serves the API over [`Nowhere`]. Its access log, limit and metrics are as on as Portolan's in the same benchmark.
+pub(crate) async fn serve() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (clock, metrics) = (Clock::system(), Metrics::default());
+    let interval = Duration::from_secs(30);
+    let settings = StoreSettings {
+        path: folder.path().join("unused.db"),
+        max_services: 0,
+        max_instances: 1,
+        history_days: 1,
+        history_rows: 1,
+        default_interval: interval,
+    };
+    let Opened { store, catalog, writer: _writer, .. } = Store::open(settings, clock.clone(), metrics.clone())?;
+    let access = AccessSettings {
+        read_auth: false,
+        token_max: Duration::from_hours(24),
+        default_namespace: Namespace::default(),
+        rate_per_minute: None,
+        trusted_proxies: Vec::new(),
+        cors_origins: Vec::new(),
+        allowed_hosts: Vec::new(),
+        bound_to_loopback: true,
+    };
+    let (access_log, lines) = AccessLog::new(false, Box::new(std::io::sink()), &metrics);
+    let api = Api::new(ApiParts {
+        catalog,
+        registrar: Arc::new(Nowhere),
+        on_demand: Arc::new(Nowhere),
+        addresses: Arc::new(Nowhere),
+        history: store,
+        access: Access::new(access, None, metrics.clone(), clock),
+        access_log,
+        metrics: metrics.clone(),
+        readiness: Arc::new(Nowhere),
+        settings: ApiSettings {
+            default_namespace: Namespace::default(),
+            default_interval: interval,
+            service_metrics: true,
+        },
+    });
+    let listener = crate::roles::listen().await?;
+    let stop = CancellationToken::new();
+    tokio::select! {
+        served = conn::serve(listener, ConnSettings::default(), api, metrics, stop.clone()) => Ok(served?),
+        written = lines.run(stop) => Ok(written?),
+    }
+}
+
+/// The whole server with `services` targets that are each due every 400 ms: more than two cores can probe.
+pub(crate) async fn prober(targets: &str, services: usize) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut settings = Settings::load(&ServeArgs::default(), |_| None)?;
+    settings.server_port = 0;
+    settings.db_path = folder.path().join("s.db");
+    settings.health_check_interval = Duration::from_millis(400);
+    settings.max_services = None;
+    settings.rate_limit_per_minute = None;
+    let shutdown = CancellationToken::new();
+    let (ready, address) = tokio::sync::oneshot::channel();
+    let around = Surroundings { shutdown: shutdown.clone(), access_log: None };
+    let server = app::run(settings, around, |address| {
+        // Nobody waits only when the process ends anyway.
+        let _ = ready.send(address);
+    });
+    let targets = targets.to_owned();
+    let fill = async move {
+        let url = format!("http://{}", address.await?);
+        crate::registrations::fill(&url, services, Some(&targets)).await?;
+        eprintln!("listening on {url}");
+        std::future::pending::<Result<()>>().await
+    };
+    let terminated = crate::roles::terminated();
+    tokio::pin!(server);
+    tokio::select! {
+        ended = &mut server => return Ok(ended?),
+        failed = fill => return failed,
+        ended = terminated => ended?,
+    }
+    shutdown.cancel();
+    Ok(server.await?)
+}

@@ -1,0 +1,47 @@
+//! `kill -9` at random moments under concurrent writers: after each restart every acknowledged registration and
+//! deregistration is there, and nothing else.
+//!
+//! 100 rounds; `PORTOLAN_TORTURE_ROUNDS` asks for more (`make torture`), `PORTOLAN_TORTURE_SEED` repeats a run.
+
+mod server;
+mod writer;
+
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use writer::Writer;
+
+const WRITERS: u64 = 8;
+
+fn from_env(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn what_was_acknowledged_survives_kill_9() {
+    let rounds = from_env("PORTOLAN_TORTURE_ROUNDS", 100);
+    let seed = from_env("PORTOLAN_TORTURE_SEED", rand::random());
+    println!("PORTOLAN_TORTURE_SEED={seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = folder.path().join("services.db");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut writers: Vec<Writer> = (0..WRITERS).map(|n| Writer::new(n, seed)).collect();
+    // Made once: reading the system's certificates takes longer than most rounds.
+    let client = reqwest::Client::new();
+    let (mut acknowledged, mut unanswered) = (0, 0);
+    for round in 0..rounds {
+        let server = server::Server::start(&db);
+        let found = runtime.block_on(server.services(&client));
+        let known: usize = writers.iter_mut().map(|writer| writer.verify(&found, round)).sum();
+        assert_eq!(found.len(), known, "round {round}: a service that nobody registered");
+        let until_kill = Duration::from_micros(random.random_range(500..120_000));
+        let load = runtime.spawn(writer::write_until_cut(writers, client.clone(), server.url.clone()));
+        runtime.block_on(server.kill_9_after(until_kill));
+        writers = runtime.block_on(load).expect("the writers end");
+        acknowledged += writers.iter_mut().map(Writer::take_acknowledged).sum::<u64>();
+        unanswered += writers.iter().map(Writer::unanswered).sum::<usize>();
+    }
+    println!("{rounds} kills, {acknowledged} acknowledged writes kept, {unanswered} cut off in flight");
+    assert!(acknowledged > rounds, "the writers hardly wrote ({acknowledged}), so nothing was proved");
+}

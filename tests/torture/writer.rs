@@ -1,0 +1,105 @@
+//! One client that writes as fast as it is answered and remembers what it was promised.
+
+use std::collections::BTreeMap;
+
+use rand::{RngExt, SeedableRng};
+
+use crate::server::Found;
+
+/// Names that one writer plays with.
+const NAMES: u64 = 12;
+
+/// How a name looks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum There {
+    #[default]
+    No,
+    Version(String),
+}
+
+/// How a name must look after a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Promise {
+    /// As acknowledged.
+    kept: There,
+    /// What a write that was cut off would have made of it: its effect may or may not be there.
+    in_flight: Option<There>,
+}
+
+pub(crate) struct Writer {
+    number: u64,
+    random: rand::rngs::StdRng,
+    next: u64,
+    promises: BTreeMap<String, Promise>,
+    acknowledged: u64,
+    newest_revision: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(number: u64, seed: u64) -> Self {
+        let random = rand::rngs::StdRng::seed_from_u64(seed ^ (number + 1));
+        Self { number, random, next: 0, promises: BTreeMap::new(), acknowledged: 0, newest_revision: 0 }
+    }
+
+    pub(crate) fn take_acknowledged(&mut self) -> u64 {
+        std::mem::take(&mut self.acknowledged)
+    }
+
+    pub(crate) fn unanswered(&self) -> usize {
+        self.promises.values().filter(|promise| promise.in_flight.is_some()).count()
+    }
+
+    /// Compares what is there with what was promised, and returns how many of its services there are.
+    pub(crate) fn verify(&mut self, found: &BTreeMap<String, Found>, round: u64) -> usize {
+        let mut there = 0;
+        for (name, promise) in &mut self.promises {
+            let now = found.get(name).map_or(There::No, |f| There::Version(f.version.clone()));
+            there += usize::from(now != There::No);
+            let cut_off_took_effect = promise.in_flight.as_ref() == Some(&now);
+            assert!(
+                now == promise.kept || cut_off_took_effect,
+                "round {round}: {name} is {now:?}, promised {promise:?}"
+            );
+            *promise = Promise { kept: now, in_flight: None };
+        }
+        there
+    }
+
+    async fn write_one(&mut self, client: &reqwest::Client, url: &str) -> Result<(), reqwest::Error> {
+        let name = format!("w{}-{}", self.number, self.random.random_range(0..NAMES));
+        let remove = self.random.random_bool(0.3);
+        self.next += 1;
+        let wanted = if remove { There::No } else { There::Version(format!("1.0.{}", self.next)) };
+        self.promises.entry(name.clone()).or_default().in_flight = Some(wanted.clone());
+        let request = match &wanted {
+            There::Version(version) => client.post(format!("{url}/api/v1/services/register")).json(&serde_json::json!({
+                "name": name, "version": version, "base_url": format!("http://10.0.0.1:{}", 1000 + self.next % 60000),
+            })),
+            There::No => client.delete(format!("{url}/api/v1/services/deregister?name={name}")),
+        };
+        let reply = request.send().await?;
+        let status = reply.status().as_u16();
+        let body: serde_json::Value = reply.json().await?;
+        assert!(status == 200 || (remove && status == 404), "{status}: {body}");
+        if let Some(revision) = body["data"]["revision"].as_u64() {
+            assert!(revision > self.newest_revision, "revision {revision} after {}", self.newest_revision);
+            self.newest_revision = revision;
+        }
+        self.promises.insert(name, Promise { kept: wanted, in_flight: None });
+        self.acknowledged += 1;
+        Ok(())
+    }
+}
+
+/// Every writer writes until its connection breaks.
+pub(crate) async fn write_until_cut(writers: Vec<Writer>, client: reqwest::Client, url: String) -> Vec<Writer> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for mut writer in writers {
+        let (client, url) = (client.clone(), url.clone());
+        tasks.spawn(async move {
+            while writer.write_one(&client, &url).await.is_ok() {}
+            writer
+        });
+    }
+    tasks.join_all().await
+}
