@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::entry::Entry;
 use crate::model::name::ServiceKey;
 
-/// What one commit changed.
+/// What one commit changed. A service that was removed and registered again is in both lists, with two ids: removals come first.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     /// The catalog's revision after it.

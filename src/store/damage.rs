@@ -17,14 +17,11 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// As an error of opening, where damage cannot be: in a file just made.
-    pub(super) fn into_error(self, path: &Path) -> OpenError {
+    /// As an error, for a file that was made a moment ago.
+    pub(super) fn in_new_file(self, path: &Path) -> OpenError {
         match self {
             Self::Other(error) => error,
-            Self::Damaged(detail) => {
-                let source = std::io::Error::other("it was made a moment ago");
-                OpenError::SetAside { path: path.to_owned(), detail, source }
-            }
+            Self::Damaged(detail) => OpenError::BadDisk { path: path.to_owned(), detail },
         }
     }
 }
@@ -74,19 +71,19 @@ pub(super) fn write_error(error: &rusqlite::Error) -> WriteError {
     if is_disk_full(error) { WriteError::DiskFull } else { WriteError::Store(error.to_string()) }
 }
 
+/// What SQLite keeps beside a file.
+pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
 /// Renames the file and its companions to `<db>.corrupt-<time>…`, so that SQLite's own tools can still open them together.
 pub(super) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
     let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let mut aside = suffixed(path, &format!(".corrupt-{stamp}"));
-    for number in 2_u32.. {
-        if !aside.exists() {
-            break;
-        }
-        aside = suffixed(path, &format!(".corrupt-{stamp}-{number}"));
-    }
-    for suffix in ["-wal", "-shm", "-journal", ""] {
+    let plain = suffixed(path, &format!(".corrupt-{stamp}"));
+    let numbered = (2_u32..).map(|n| suffixed(path, &format!(".corrupt-{stamp}-{n}")));
+    let is_free = |aside: &PathBuf| ["", "-wal"].iter().all(|suffix| !suffixed(aside, suffix).exists());
+    let aside = std::iter::once(plain.clone()).chain(numbered).find(is_free).unwrap_or(plain);
+    for suffix in COMPANIONS.iter().chain(&[""]) {
         match std::fs::rename(suffixed(path, suffix), suffixed(&aside, suffix)) {
-            Err(source) if suffix.is_empty() || source.kind() != std::io::ErrorKind::NotFound => {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(OpenError::SetAside { path: path.to_owned(), detail: detail.to_owned(), source });
             }
             _ => {}

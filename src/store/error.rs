@@ -74,6 +74,14 @@ pub enum OpenError {
         /// Why it could not be renamed.
         source: io::Error,
     },
+    /// A file that was just made reads back wrong.
+    #[error("{} was just made and reads back damaged ({detail}); check the disk", .path.display())]
+    BadDisk {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// SQLite failed otherwise.
     #[error("{} could not be opened: {source}", .path.display())]
     Sqlite {

@@ -10,7 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::codec::Count;
-use super::damage::{Fault, fault, set_aside};
+use super::damage::{COMPANIONS, Fault, fault, set_aside};
 use super::error::OpenError;
 use super::load::{self, Meta, Registered};
 use super::lock::{FileLock, Proof, cannot_create, suffixed};
@@ -61,16 +61,16 @@ pub(super) fn open(path: &Path) -> Result<Loaded, OpenError> {
     Ok(Loaded { path, lock, contents })
 }
 
-/// The path with links followed, in a folder that is there.
+/// The whole path with links followed, in a folder that is there.
 fn locate(path: &Path) -> Result<PathBuf, OpenError> {
+    let name = path.file_name().ok_or_else(|| OpenError::NotAFile(path.to_owned()))?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if !folder.is_dir() {
-        return Err(OpenError::FolderMissing(folder.to_owned()));
-    }
-    Ok(std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
+    let missing = || OpenError::FolderMissing(folder.to_owned());
+    let whole = std::fs::canonicalize(folder).ok().filter(|folder| folder.is_dir()).ok_or_else(missing)?.join(name);
+    Ok(std::fs::canonicalize(&whole).unwrap_or(whole))
 }
 
 /// Tells whose file it is by its first bytes, without opening it as a database.
@@ -115,34 +115,40 @@ fn is_seed(path: &Path) -> bool {
 
 /// Makes the file aside and renames it, so that a crash leaves either none or a whole one.
 fn create(path: &Path) -> Result<(), OpenError> {
-    let fresh = suffixed(path, ".new");
-    for suffix in ["", "-journal", "-wal", "-shm"] {
-        // Left behind by a crash of this very step, under our lock.
-        drop(std::fs::remove_file(suffixed(&fresh, suffix)));
+    if COMPANIONS.iter().any(|suffix| suffixed(path, suffix).exists()) {
+        // The write-ahead log of a file that was taken away would be played into the new one.
+        let aside = set_aside(path, "its file is gone")?;
+        tracing::warn!("what was left beside {} was set aside as {}-*", path.display(), aside.display());
     }
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&fresh);
-    let file = made.map_err(|source| cannot_create(path.to_owned(), source))?;
-    let settled = || -> io::Result<()> {
-        // Whatever the umask: a group may read it, from another process too.
-        file.set_permissions(std::fs::Permissions::from_mode(0o640))
-    };
-    settled().map_err(|source| cannot_create(path.to_owned(), source))?;
-    fill(&fresh).map_err(|error| fault(path, error).into_error(path))?;
-    let renamed = file.sync_all().and_then(|()| std::fs::rename(&fresh, path)).and_then(|()| sync_folder(path));
-    renamed.map_err(|source| cannot_create(path.to_owned(), source))
+    let fresh = suffixed(path, ".new");
+    remove(&fresh);
+    make(&fresh, path).inspect_err(|_| remove(&fresh))
+}
+
+/// Removes what a crash or an error left of a file in the making; nobody has ever used it.
+fn remove(fresh: &Path) {
+    for suffix in COMPANIONS.iter().chain(&[""]) {
+        // It is mostly not there; what cannot be removed is found again when the file is made.
+        drop(std::fs::remove_file(suffixed(fresh, suffix)));
+    }
+}
+
+fn make(fresh: &Path, path: &Path) -> Result<(), OpenError> {
+    let io_error = |source| cannot_create(path.to_owned(), source);
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(fresh).map_err(io_error)?;
+    // Whatever the umask: a group may read it, from another process too.
+    file.set_permissions(std::fs::Permissions::from_mode(0o640)).map_err(io_error)?;
+    fill(fresh).map_err(|error| fault(path, error).in_new_file(path))?;
+    file.sync_all().map_err(io_error)?;
+    std::fs::rename(fresh, path).map_err(io_error)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error)
 }
 
 fn fill(path: &Path) -> rusqlite::Result<()> {
     let mut db = connect(path)?;
     schema::migrate(&mut db)?;
     db.pragma_update(None, "journal_mode", "wal")
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -160,7 +166,7 @@ pub(super) fn connect_reader(path: &Path) -> Result<Connection, OpenError> {
         db.busy_timeout(BUSY)?;
         Ok(db)
     };
-    open().map_err(|error| fault(path, error).into_error(path))
+    open().map_err(|error| fault(path, error).in_new_file(path))
 }
 
 fn load(path: &Path, proof: Option<Proof>) -> Result<Contents, Fault> {
@@ -248,5 +254,5 @@ fn start_over(path: &Path, detail: &str) -> Result<Contents, OpenError> {
         aside.display()
     );
     create(path)?;
-    load(path, None).map_err(|fault| fault.into_error(path))
+    load(path, None).map_err(|fault| fault.in_new_file(path))
 }

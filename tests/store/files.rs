@@ -240,3 +240,40 @@ async fn a_crash_while_the_file_was_made_is_harmless() {
     s.stop().await;
     assert_eq!(files(&folder), ["p.db", "p.db.lock"]);
 }
+
+#[tokio::test]
+async fn the_log_of_a_lost_file_is_not_played_into_a_new_one() {
+    let (folder, s) = fresh();
+    let log = folder.path().join("p.db-wal");
+    for n in 0..20 {
+        s.register(registration(&format!("s{n}"), "a", spec(1))).await.expect("registers");
+    }
+    let left = fs::read(&log).expect("reads");
+    s.stop().await;
+    let path = folder.path().join("p.db");
+    fs::remove_file(&path).expect("removes");
+    fs::write(&log, &left).expect("writes");
+    let s = Running::open(settings(&path)).expect("starts empty");
+    assert_eq!(s.all().len(), 0);
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!(s.all().len(), 1);
+    let kept = files(&folder).into_iter().find(|name| name.contains(".corrupt-")).expect("set aside");
+    assert_eq!(fs::read(folder.path().join(kept)).expect("reads"), left);
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_plain_name_means_the_current_folder() {
+    // Opened by its bare name it is the same file as by its whole path: the same lock tells.
+    let name = format!("portolan-test-{}.db", std::process::id());
+    let s = Running::open(settings(Path::new(&name))).expect("opens");
+    let whole = std::env::current_dir().expect("a folder").join(&name);
+    let again = Running::open(settings(&whole)).err();
+    s.stop().await;
+    for suffix in ["", ".lock"] {
+        fs::remove_file(format!("{name}{suffix}")).expect("removes");
+    }
+    assert!(matches!(again, Some(OpenError::InUse { path, .. }) if path == whole));
+}

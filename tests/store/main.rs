@@ -2,6 +2,7 @@
 
 mod child;
 mod common;
+mod crash;
 mod disk_full;
 mod files;
 mod health;
