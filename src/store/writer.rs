@@ -119,7 +119,6 @@ impl Engine {
         if failure.is_none() {
             self.publish(draft);
         }
-        self.note(failure.as_ref());
         for answer in answers {
             answer(failure.as_ref());
         }
@@ -136,8 +135,9 @@ impl Engine {
             return Ok(());
         }
         let started = Instant::now();
-        let kept = self.transact(draft, trim).map_err(|error| write_error(&error))?;
-        self.kept = kept;
+        let done = self.transact(draft, trim).map_err(|error| write_error(&error));
+        self.note(done.as_ref().err());
+        self.kept = done?;
         self.pace.commit = started.elapsed();
         self.metrics.commits.inc();
         self.metrics.commit_seconds.observe(self.pace.commit.as_secs_f64());
