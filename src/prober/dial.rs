@@ -75,6 +75,19 @@ impl Pinned {
     pub fn key(&self) -> IpAddr {
         budget_key(self.addresses[0])
     }
+
+    /// Keeps of the further addresses, which are tried only when those before do not connect, the ones whose budget allows it, so
+    /// that a name whose first address never answers is no way around the second one's budget.
+    pub fn keep_further(&mut self, mut may: impl FnMut(IpAddr) -> bool) {
+        let mut kept = 1;
+        for place in 1..self.count {
+            if may(budget_key(self.addresses[place])) {
+                self.addresses[kept] = self.addresses[place];
+                kept += 1;
+            }
+        }
+        self.count = kept;
+    }
 }
 
 impl Dialer {

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Request, StatusCode, Uri};
@@ -97,19 +97,23 @@ impl Question<'_> {
     /// The Host header: the port only where it is not the scheme's own.
     fn authority(&self) -> Option<HeaderValue> {
         let usual = if self.secure { 443 } else { 80 };
-        let mut text = String::with_capacity(64);
-        write!(text, "{}", self.host).ok()?;
-        if self.port != usual {
-            write!(text, ":{}", self.port).ok()?;
+        let mut text = BytesMut::with_capacity(64);
+        match self.host {
+            Host::Name(name) => text.put_slice(name.as_bytes()),
+            Host::Ip(_) => write!(text, "{}", self.host).ok()?,
         }
-        HeaderValue::try_from(text).ok()
+        if self.port != usual {
+            text.put_u8(b':');
+            text.put_slice(itoa::Buffer::new().format(self.port).as_bytes());
+        }
+        HeaderValue::from_maybe_shared(text.freeze()).ok()
     }
 
     fn judge(&self, status: StatusCode) -> Ending {
         let code = status.as_u16();
         let passes = if self.expected.is_empty() { status.is_success() } else { self.expected.contains(&code) };
         if passes {
-            return Ending::pass(Some(code), format!("status {code}"));
+            return Ending::pass(Some(code), ["status ", status.as_str()].concat());
         }
         let wanted = if self.expected.is_empty() {
             "200 to 299".to_owned()

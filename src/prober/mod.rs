@@ -11,6 +11,7 @@ mod grpc;
 pub mod guard;
 mod http;
 mod judge;
+mod lookup;
 mod on_demand;
 pub mod policy;
 mod ready;

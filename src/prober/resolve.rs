@@ -5,20 +5,15 @@
 //! confirming probe asks anew.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use futures::future::{Either, select};
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
-use hickory_resolver::lookup::Lookup;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::Query;
-use hickory_resolver::proto::rr::{Name, RecordType};
-use hickory_resolver::{Hosts, Resolver, TokioResolver};
+use hickory_resolver::net::NetError;
 use tokio::sync::Semaphore;
+
+use super::lookup::Loaded;
 
 /// Longest time that an answer is kept, whatever its TTL: a name that moves is noticed soon.
 const MAX_TTL: Duration = Duration::from_secs(30);
@@ -31,14 +26,8 @@ const MAX_ADDRESSES: usize = 256;
 const MAX_LOOKUPS: usize = 64;
 /// Longest time that one lookup is waited for.
 const LOOKUP: Duration = Duration::from_secs(5);
-/// How long the other address family is waited for once one has answered.
-const OTHER_FAMILY: Duration = Duration::from_millis(500);
 /// How recently another name must have resolved for an error to be the name's own.
 const RECENT: Duration = Duration::from_mins(1);
-/// How often the system's files are looked at for changes.
-const FILES_CHECKED_EVERY: Duration = Duration::from_secs(5);
-const SYSTEM_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
-
 /// Whom to ask.
 #[derive(Debug, Clone, Default)]
 pub enum ResolverSettings {
@@ -77,17 +66,6 @@ pub struct Names {
 struct Answer {
     addresses: Arc<[IpAddr]>,
     until: Instant,
-}
-
-/// The resolver as the system's files describe it, and when they were last looked at.
-#[derive(Debug)]
-struct Loaded {
-    resolver: TokioResolver,
-    hosts: Hosts,
-    search: Vec<Name>,
-    ndots: usize,
-    files: [Option<SystemTime>; 2],
-    checked: Mutex<Instant>,
 }
 
 /// The last two names that DNS resolved.
@@ -140,7 +118,8 @@ impl Names {
         let loaded = self.loaded.load_full();
         let (addresses, until) = match loaded.without_dns(name) {
             Some(addresses) => (addresses, Instant::now() + MAX_TTL),
-            None => self.ask(&loaded, name).await?,
+            // rare and large: kept out of every probe's future
+            None => Box::pin(self.ask(&loaded, name)).await?,
         };
         if addresses.len() > MAX_ADDRESSES {
             return Err(Unresolved::TooMany);
@@ -226,156 +205,4 @@ impl Drop for Asking<'_> {
             self.names.answers().remove(self.name);
         }
     }
-}
-
-impl Loaded {
-    fn new(settings: &ResolverSettings) -> Result<Self, NetError> {
-        let files = modified();
-        let (config, mut options, hosts) = match settings {
-            ResolverSettings::System => system(),
-            ResolverSettings::Servers(servers) => {
-                let servers = servers.iter().map(|server| name_server(*server)).collect();
-                (ResolverConfig::from_name_servers(servers), ResolverOpts::default(), Hosts::default())
-            }
-        };
-        options.cache_size = 0;
-        options.use_hosts_file = ResolveHosts::Never;
-        options.max_active_requests = MAX_LOOKUPS * 4;
-        let search = match config.search() {
-            [] => config.domain().cloned().into_iter().collect(),
-            search => search.to_vec(),
-        };
-        let ndots = options.ndots;
-        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = options;
-        let resolver = builder.build()?;
-        Ok(Self { resolver, hosts, search, ndots, files, checked: Mutex::new(Instant::now()) })
-    }
-
-    fn changed(&self) -> bool {
-        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        if checked.elapsed() < FILES_CHECKED_EVERY {
-            return false;
-        }
-        *checked = Instant::now();
-        modified() != self.files
-    }
-
-    /// The hosts file, and `localhost`, which never goes to DNS (RFC 6761 §6.3).
-    fn without_dns(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let plain = name.strip_suffix('.').unwrap_or(name);
-        let parsed = Name::from_ascii(plain).ok()?;
-        let find = |kind| self.hosts.lookup_static_host(&Query::query(parsed.clone(), kind));
-        let listed: Vec<_> =
-            [RecordType::A, RecordType::AAAA].into_iter().filter_map(find).flat_map(|l| addresses(&l)).collect();
-        if !listed.is_empty() {
-            return Some(listed);
-        }
-        let local = plain == "localhost" || plain.ends_with(".localhost");
-        local.then(|| vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
-    }
-
-    /// The full names to ask for, in order: with enough dots the name itself first, else the search domains first.
-    fn candidates(&self, name: &str) -> Vec<Name> {
-        let Ok(mut name) = Name::from_ascii(name) else { return Vec::new() };
-        let complete = name.is_fqdn();
-        let dots = usize::from(name.num_labels()).saturating_sub(1);
-        let searched = self.search.iter().filter_map(|domain| name.clone().append_domain(domain).ok());
-        let mut names: Vec<Name> = if complete { Vec::new() } else { searched.collect() };
-        name.set_fqdn(true);
-        let place = if dots >= self.ndots { 0 } else { names.len() };
-        names.insert(place, name);
-        names
-    }
-
-    /// The first candidate with an address, else the least conclusive of the failures: one server's silence leaves the whole open.
-    async fn ask(&self, name: &str) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
-        let mut failure = Unresolved::NotFound;
-        for candidate in self.candidates(name) {
-            match self.both_families(candidate).await {
-                Ok(found) => return Ok(found),
-                Err(error) => failure = failure.max(error),
-            }
-        }
-        Err(failure)
-    }
-
-    async fn both_families(&self, name: Name) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
-        let v4 = std::pin::pin!(self.resolver.lookup(name.clone(), RecordType::A));
-        let v6 = std::pin::pin!(self.resolver.lookup(name, RecordType::AAAA));
-        let (v4, v6) = match select(v4, v6).await {
-            Either::Left((v4, rest)) => {
-                let v6 = other(&v4, rest).await;
-                (v4, v6)
-            }
-            Either::Right((v6, rest)) => {
-                let v4 = other(&v6, rest).await;
-                (v4, v6)
-            }
-        };
-        merge(v4, v6)
-    }
-}
-
-/// The second family's answer. Servers that stay silent on one family are common, so an answer in hand limits the wait.
-async fn other<F>(first: &Result<Lookup, NetError>, rest: F) -> Result<Lookup, NetError>
-where
-    F: Future<Output = Result<Lookup, NetError>>,
-{
-    if first.as_ref().is_ok_and(|lookup| !addresses(lookup).is_empty()) {
-        tokio::time::timeout(OTHER_FAMILY, rest).await.unwrap_or(Err(NetError::Timeout))
-    } else {
-        rest.await
-    }
-}
-
-fn merge(v4: Result<Lookup, NetError>, v6: Result<Lookup, NetError>) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
-    let mut found = Vec::new();
-    let mut until = Instant::now() + MAX_TTL;
-    let mut failure = Unresolved::NotFound;
-    for answer in [v4, v6] {
-        match answer {
-            Ok(lookup) => {
-                until = until.min(lookup.valid_until());
-                found.extend(addresses(&lookup));
-            }
-            Err(error) => failure = failure.max(classify(&error)),
-        }
-    }
-    if found.is_empty() { Err(failure) } else { Ok((found, until)) }
-}
-
-fn addresses(lookup: &Lookup) -> Vec<IpAddr> {
-    lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect()
-}
-
-fn classify(error: &NetError) -> Unresolved {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(_)) => Unresolved::NotFound,
-        NetError::Dns(_) | NetError::Proto(_) | NetError::ForeignClassRecord { .. } | NetError::Truncated => {
-            Unresolved::Failed
-        }
-        _ => Unresolved::Down,
-    }
-}
-
-fn system() -> (ResolverConfig, ResolverOpts, Hosts) {
-    let (config, options) = hickory_resolver::system_conf::read_system_conf().unwrap_or_else(|error| {
-        tracing::warn!(%error, "cannot use /etc/resolv.conf; names are asked of a resolver on this machine");
-        let local = name_server(SocketAddr::from((Ipv4Addr::LOCALHOST, 53)));
-        (ResolverConfig::from_name_servers(vec![local]), ResolverOpts::default())
-    });
-    (config, options, Hosts::from_system().unwrap_or_default())
-}
-
-fn name_server(server: SocketAddr) -> NameServerConfig {
-    let on_port = |mut connection: ConnectionConfig| {
-        connection.port = server.port();
-        connection
-    };
-    NameServerConfig::new(server.ip(), true, vec![on_port(ConnectionConfig::udp()), on_port(ConnectionConfig::tcp())])
-}
-
-fn modified() -> [Option<SystemTime>; 2] {
-    SYSTEM_FILES.map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok())
 }

@@ -10,7 +10,7 @@ use super::budget::{Budget, Delay};
 use super::dial::Dialer;
 use super::slots::Slot;
 use crate::model::check::Target;
-use crate::model::outcome::Outcome;
+use crate::model::outcome::{Outcome, Stage, Verdict};
 use crate::model::service::InstanceId;
 use crate::model::time::Clock;
 
@@ -72,13 +72,25 @@ impl Job {
     }
 
     async fn attempt(&self, tools: &Tools, deadline: Instant) -> Ended {
-        let pinned = match tools.dialer.pin(&self.target, deadline).await {
+        let mut pinned = match tools.dialer.pin(&self.target, deadline).await {
             Ok(pinned) => pinned,
             Err(outcome) => return Ended::Probed(outcome),
         };
-        match tools.budget.spend(pinned.key(), self.waited, tools.clock.now().steady) {
-            Ok(_permit) => Ended::Probed(tools.dialer.probe(&self.target, &pinned, deadline).await),
-            Err(delay) => Ended::Delayed(delay),
+        let now = tools.clock.now().steady;
+        let _permit = match tools.budget.spend(pinned.key(), self.waited, now) {
+            Ok(permit) => permit,
+            Err(delay) => return Ended::Delayed(delay),
+        };
+        let (mut further, mut over) = (Vec::new(), None);
+        pinned.keep_further(|key| {
+            let spent = tools.budget.spend(key, self.waited, now);
+            spent.map(|permit| further.push(permit)).map_err(|delay| over = Some(delay)).is_ok()
+        });
+        let outcome = tools.dialer.probe(&self.target, &pinned, deadline).await;
+        match over {
+            // an address that was left out for its budget might have answered
+            Some(delay) if outcome.verdict == Verdict::Fail && outcome.stage == Stage::Connect => Ended::Delayed(delay),
+            _ => Ended::Probed(outcome),
         }
     }
 }

@@ -251,6 +251,22 @@ async fn at_most_three_addresses_are_tried() {
 }
 
 #[tokio::test]
+async fn an_address_over_its_budget_is_not_tried() {
+    let (up, down) = same_port().await;
+    drop(down);
+    let server = Server::on(up, |mut stream| async move { until_closed(&mut stream).await });
+    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.2", "127.0.0.1", "127.0.0.3"], 60)).await;
+    let (dialer, target) = (using(&dns), named("flood.test", server.port()));
+    let end = Instant::now() + AMPLE;
+    let mut pinned = dialer.pin(&target, end).await.expect("allowed");
+    let spent = server.address.ip();
+    pinned.keep_further(|key| key != spent);
+    assert_eq!((pinned.addresses().len(), pinned.addresses().contains(&spent)), (2, false));
+    assert_fail(&dialer.probe(&target, &pinned, end).await, Reason::ConnectRefused);
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
 async fn localhost_and_the_hosts_file_need_no_dns() {
     let server = accepting().await;
     for name in ["localhost", "localhost.", "db.localhost"] {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use portolan::model::outcome::Health;
 use portolan::model::ports::CheckNowError;
+use portolan::prober::resolve::ResolverSettings;
 
+use crate::dns::{Dns, Reply};
 use crate::harness::{Mode, Setup, Target, every_second, seldom, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,4 +56,30 @@ async fn a_check_on_request_over_the_budget_is_told_when_to_come_back() {
     until("there is room again", || target.times().last().is_some_and(|at| at.elapsed() > Duration::from_secs(1)))
         .await;
     rig.check_now("user").await.expect("within the budget again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_address_keeps_its_budget_whatever_the_first_ones_do() {
+    let target = Target::at("127.0.0.13", Mode::Ok).await;
+    let dns = Dns::start(|name, _, _| {
+        let n = name.trim_start_matches('f').trim_end_matches(".test");
+        Reply::addresses(&[&format!("127.0.1.{n}"), "127.0.0.13"], 60)
+    })
+    .await;
+    let rig = Setup { resolver: ResolverSettings::Servers(vec![dns.address]), ..Setup::budget(3) }.start();
+    for n in 1..=9 {
+        rig.register(
+            &format!("flood#i{n}"),
+            &target.url().replace("127.0.0.13", &format!("f{n}.test")),
+            every_second(),
+        )
+        .await;
+    }
+    target.until_hit(15).await;
+    let times = target.times();
+    let four = times.windows(4).map(|w| w[3] - w[0]).min().expect("enough");
+    assert!(four >= Duration::from_millis(900), "four probes within {four:?}");
+    until("each had its turn", || rig.entry("flood").service().instances.iter().all(|i| i.health == Health::Healthy))
+        .await;
+    assert!(rig.history("flood").await.iter().all(|change| change.to == Some(Health::Healthy)), "a delay is no fail");
 }

@@ -19,6 +19,7 @@ use portolan::model::time::Clock;
 use portolan::model::url::EndpointUrl;
 use portolan::prober::dial::{DialSettings, Dialer};
 use portolan::prober::policy::AddressPolicy;
+use portolan::prober::resolve::ResolverSettings;
 use portolan::prober::{Prober, ProberHandle, ProberReport, ProberSettings};
 use portolan::store::{HistoryEntry, HistoryQuery, Store, StoreSettings};
 use portolan::telemetry::metrics::Metrics;
@@ -45,12 +46,18 @@ pub(crate) struct Setup {
     pub(crate) settings: ProberSettings,
     pub(crate) clock: Clock,
     pub(crate) leadership: Arc<dyn Leadership>,
+    pub(crate) resolver: ResolverSettings,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let leadership = Arc::new(AlwaysLeads);
-        Self { settings: ProberSettings::default(), clock: Clock::system(), leadership }
+        Self {
+            settings: ProberSettings::default(),
+            clock: Clock::system(),
+            leadership,
+            resolver: ResolverSettings::System,
+        }
     }
 }
 
@@ -114,7 +121,8 @@ impl Rig {
         };
         let opened = Store::open(store_settings, setup.clock.clone(), metrics.clone()).expect("opens");
         let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
-        let dialer = Dialer::new(DialSettings { policy, ..DialSettings::default() }).expect("a dialer");
+        let dialer = Dialer::new(DialSettings { policy, resolver: setup.resolver.clone(), ..DialSettings::default() })
+            .expect("a dialer");
         let (prober, handle) = Prober::new(
             setup.settings.clone(),
             dialer,
