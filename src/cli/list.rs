@@ -11,6 +11,8 @@ use crate::model::time::UnixMs;
 
 /// Services asked for at once; the next page follows by its cursor.
 const PAGE: &str = "500";
+/// Most pages that are asked for: no server has more, so a server that goes on is not one.
+const MAX_PAGES: usize = 2000;
 
 /// Flags of `list`.
 #[derive(Debug, Args)]
@@ -90,7 +92,7 @@ pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, F
 
 async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<Reply>, Failure> {
     let mut pages = Vec::new();
-    loop {
+    while pages.len() < MAX_PAGES {
         let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let page = client.get(&["services"], &pairs).await?;
         let next = page.next_cursor.clone();
@@ -99,6 +101,7 @@ async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<
         query.retain(|(name, _)| name != "cursor");
         query.push(("cursor".to_owned(), next));
     }
+    Err(Failure::new(Exit::Unreachable, "the server's list does not end"))
 }
 
 /// One array of the pages' elements, each byte for byte.

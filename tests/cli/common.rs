@@ -116,6 +116,21 @@ fn listening(log: ChildStderr) -> (String, JoinHandle<()>) {
     (url.unwrap_or_else(|log| panic!("the server ended: {log}")), reader)
 }
 
+/// Answers every request with the same, until the test's process ends.
+pub(crate) fn canned_forever(body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut chunk = [0; 4096];
+            // A request of the client's arrives in one piece on loopback.
+            while stream.read(&mut chunk).is_ok_and(|n| n > 0) && stream.write_all(reply.as_bytes()).is_ok() {}
+        }
+    });
+    url
+}
+
 /// Answers one request with `reply`, and hands over what was asked.
 pub(crate) fn canned(status: &str, body: &str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use crate::common::{canned, ended, portolan, process, stderr, stdout};
+use crate::common::{canned, canned_forever, ended, portolan, process, stderr, stdout};
 
 /// A service whose every text tries to move the cursor.
 const EVIL: &str = r#"{"id":"0198c0de-0000-7000-8000-000000000000","name":"\u001b[2Jx","namespace":"\u009b5n","version":"\u202e1.0",
@@ -112,4 +112,12 @@ fn output_that_cannot_be_written_is_a_failure() {
     let output = process().arg("settings").stdout(full).stderr(Stdio::piped()).output().expect("it runs");
     let (code, said) = ended(&output);
     assert!(code == 1 && said.contains("could not be written"), "{code} {said}");
+}
+
+#[test]
+fn a_list_without_end_is_given_up() {
+    let url = canned_forever(r#"{"success":true,"message":"","data":[],"next_cursor":"again"}"#);
+    let output = portolan().args(["list", "--server", &url]).output().expect("it runs");
+    let (code, said) = ended(&output);
+    assert!(code == 3 && said.contains("does not end"), "{code} {said}");
 }

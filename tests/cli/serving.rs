@@ -1,8 +1,11 @@
 //! `portolan serve` as a process: starts, refusals, its end.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use rustix::process::Signal;
 
-use crate::common::{Server, ended, portolan};
+use crate::common::{Server, ended, portolan, process};
 
 #[test]
 fn signals_end_it_well() {
@@ -46,4 +49,19 @@ fn a_used_port_and_a_used_file_are_refused() {
     command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", server.folder.path().join("services.db"));
     let (code, said) = ended(&command.output().expect("it runs"));
     assert!(code == 1 && said.contains("services.db"), "{code} {said}");
+}
+
+#[test]
+fn it_says_why_it_listens_on_loopback_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = process();
+    command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", folder.path().join("services.db"));
+    let mut child = command.env("PORTOLAN_RATE_LIMIT", "7").stderr(Stdio::piped()).spawn().expect("it starts");
+    let log = BufReader::new(child.stderr.take().expect("piped"));
+    let lines: Vec<String> = log.lines().map_while(Result::ok).take(3).collect();
+    child.kill().expect("it is running");
+    child.wait().expect("it ends");
+    let said = lines.join("\n");
+    assert!(said.contains("PORTOLAN_RATE_LIMIT is set, and no setting has that name"), "{said}");
+    assert!(said.contains("loopback only") && said.contains("ENABLE_AUTH=true"), "{said}");
 }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::args::ServerArgs;
 use super::exit::{Exit, Failure};
+use crate::model::text::escape;
 use error::ErrorBody;
 use server::Server;
 
@@ -74,8 +75,11 @@ impl Reply {
 /// A form that this version does not know.
 pub(in crate::cli) fn read<T: DeserializeOwned>(json: &str) -> Result<T, Failure> {
     serde_json::from_str(json).map_err(|error| {
-        Failure::new(Exit::Unreachable, format!("the server's answer could not be understood: {error}"))
-            .hint("is the server of another version? -o json shows the answer as it is")
+        Failure::new(
+            Exit::Unreachable,
+            format!("the server's answer could not be understood: {}", escape(&error.to_string(), 300)),
+        )
+        .hint("is the server of another version? -o json shows the answer as it is")
     })
 }
 
