@@ -7,7 +7,7 @@ use portolan::model::url::EndpointUrl;
 
 use crate::common::{Running, folder, registration, removal, settings, spec, token};
 use crate::health::make_healthy;
-use portolan::model::ports::Registrar;
+use portolan::model::ports::{Registrar, WriteError};
 
 fn epoch(s: &Running) -> String {
     s.catalog().read().epoch().to_string()
@@ -133,5 +133,25 @@ async fn the_oldest_revisions_are_forgotten() {
     let (floor, kept) = (count("SELECT floor FROM meta"), count("SELECT count(*) FROM change"));
     assert_eq!((count("SELECT min(revision) FROM change"), kept), (floor + 1, 70_001 - floor));
     assert!((65_536..70_001).contains(&kept), "{kept}");
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_manifests_service_is_changed_by_its_manifest_alone() {
+    let (_folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+    let db = rusqlite::Connection::open(&path).expect("opens");
+    db.execute("UPDATE service SET source = 'manifest'", []).expect("writes");
+    drop(db);
+    let bounds = portolan::store::StoreSettings { max_services: 1, ..settings(&path) };
+    let s = Running::open(bounds).expect("opens");
+    for again in [registration("users", "a", spec(1)), registration("users", "b", spec(2))] {
+        let refused = s.store.register(again, crate::common::admin()).await.expect_err("a manifest's");
+        assert_eq!(refused, WriteError::ManifestOwned);
+    }
+    assert_eq!(s.remove(removal("users", None)).await, Err(WriteError::ManifestOwned));
+    s.register(registration("other", "a", spec(1))).await.expect("MAX_SERVICES counts what came over REST");
     s.stop().await;
 }
