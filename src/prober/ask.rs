@@ -60,18 +60,23 @@ impl Prober {
         for (place, instance) in instances.iter().enumerate() {
             match self.tracked.get_mut(&instance.id) {
                 Some(tracked) => {
+                    let urgent = tracked.class().urgent;
                     tracked.waiters.push((ticket, place));
-                    self.hasten(instance.id);
+                    self.hasten(instance.id, urgent);
                 }
                 None => self.tickets.fill((ticket, place), Some(unchecked(&instance.name)), 0),
             }
         }
     }
 
-    /// Puts an instance in line ahead of the others, unless it is under way or waits for its address.
-    fn hasten(&mut self, id: InstanceId) {
-        let waits = |t: &Tracked| matches!(t.place, Place::Idle | Place::Queued);
-        if self.tracked.get(&id).is_some_and(waits) {
+    /// Puts an instance in line ahead of the others, unless it is there already, under way, or waits for its address.
+    fn hasten(&mut self, id: InstanceId, was_urgent: bool) {
+        let behind = |t: &Tracked| match t.place {
+            Place::Idle => true,
+            Place::Queued => !was_urgent,
+            Place::Running(..) | Place::Delayed(_) => false,
+        };
+        if self.tracked.get(&id).is_some_and(|t| behind(t)) {
             self.queue(id);
         }
     }
@@ -102,8 +107,9 @@ impl Prober {
 
     fn ask(&mut self, id: InstanceId) {
         if let Some(tracked) = self.tracked.get_mut(&id) {
+            let urgent = tracked.class().urgent;
             tracked.asked = true;
-            self.hasten(id);
+            self.hasten(id, urgent);
         }
     }
 

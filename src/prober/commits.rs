@@ -12,6 +12,7 @@ use crate::model::time::UnixMs;
 const BATCH: usize = 1024;
 /// Changes that may wait before those of one instance are made one.
 const GATHERED: usize = 4096;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -103,12 +104,22 @@ impl Commits {
         self.merge_at = GATHERED;
     }
 
-    /// The batch failed: it goes again, first, after a pause. Returns whether it is the first failure since a success.
-    pub(super) fn failed(&mut self, now: UnixMs) -> bool {
-        let first = !self.failing();
+    /// The batch found no place in the store's queue: it goes again soon.
+    pub(super) fn busy(&mut self, now: UnixMs) {
+        self.put_back();
+        self.retry_at = now.plus(BUSY_PAUSE);
+    }
+
+    fn put_back(&mut self) {
         let gathered = std::mem::take(&mut self.waiting);
         self.waiting = std::mem::take(&mut self.under_way);
         self.waiting.extend(gathered);
+    }
+
+    /// The batch failed: it goes again, first, after a pause. Returns whether it is the first failure since a success.
+    pub(super) fn failed(&mut self, now: UnixMs) -> bool {
+        let first = !self.failing();
+        self.put_back();
         self.retry_at = now.plus(self.pause);
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         first

@@ -86,7 +86,7 @@ pub struct Prober {
     pub(super) tools: Arc<Tools>,
     pub(super) slots: Arc<Slots>,
     pub(super) restored: HashMap<InstanceId, ProbeRow>,
-    pub(super) tracked: HashMap<InstanceId, Tracked>,
+    pub(super) tracked: HashMap<InstanceId, Box<Tracked>>,
     pub(super) services: HashMap<Uuid, Vec<InstanceId>>,
     pub(super) schedule: Schedule,
     pub(super) silence: Schedule,

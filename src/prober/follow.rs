@@ -82,7 +82,7 @@ impl Prober {
             return false;
         };
         let row = self.restored.remove(&instance.id).filter(|row| row.generation == instance.generation);
-        let mut tracked = Tracked::new(entry.service(), instance, (target, timing), row, now);
+        let mut tracked = Box::new(Tracked::new(entry.service(), instance, (target, timing), row, now));
         tracked.last_check = entry.last_check().clone();
         tracked.waiters = waiters;
         let due = tracked.due;

@@ -41,8 +41,11 @@ impl Prober {
 
     /// A bug of ours must not end the prober, nor make a target look down.
     fn panicked(&mut self, error: &JoinError, now: Now) {
-        let ours = |t: &&Tracked| matches!(&t.place, Place::Running(task, _) if task.id() == error.id());
-        let Some((id, started)) = self.tracked.values().find(ours).map(|t| (t.id, started_at(t, now))) else { return };
+        let ours = |t: &Tracked| match &t.place {
+            Place::Running(task, started) if task.id() == error.id() => Some((t.id, *started)),
+            _ => None,
+        };
+        let Some((id, started)) = self.tracked.values().find_map(|t| ours(t)) else { return };
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracing::error!(service = %tracked.key, instance = %tracked.name, "a probe broke inside Portolan: {error}");
             tracked.place = Place::Idle;
@@ -143,13 +146,6 @@ impl Prober {
             transition: step.transition,
             state: tracked.state.clone(),
         });
-    }
-}
-
-fn started_at(tracked: &Tracked, now: Now) -> UnixMs {
-    match tracked.place {
-        Place::Running(_, started) => started,
-        _ => now.steady,
     }
 }
 

@@ -17,6 +17,7 @@ pub mod policy;
 mod ready;
 pub mod resolve;
 mod rows;
+mod samples;
 mod schedule;
 mod slots;
 mod status;

@@ -11,8 +11,17 @@ pub(super) enum Kind {
     Quick,
     /// Failed, in good time.
     Failing,
-    /// Took most of its timeout, or was never probed: may hold its slot for long.
+    /// Never probed: wanted soon, but may hold its slot for long.
+    New,
+    /// Took half of its timeout or more: may hold its slot for long.
     Slow,
+}
+
+impl Kind {
+    /// Whether it may take only the slots for slow ones.
+    pub(super) fn slow(self) -> bool {
+        matches!(self, Self::New | Self::Slow)
+    }
 }
 
 /// A place in the queue.
@@ -56,8 +65,8 @@ impl Fair {
 /// Everything that is due and waits for a slot. Entries of instances that are gone stay until they are popped.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    urgent: [Fair; 3],
-    usual: [Fair; 3],
+    urgent: [Fair; 4],
+    usual: [Fair; 4],
     turn: u8,
 }
 
@@ -70,18 +79,18 @@ impl Ready {
 
     /// Whether one waits that is not slow.
     pub(super) fn has_quick(&self) -> bool {
-        let waits = |row: &[Fair; 3]| row.iter().take(Kind::Slow as usize).any(|fair| !fair.turns.is_empty());
+        let waits = |row: &[Fair; 4]| row.iter().take(Kind::New as usize).any(|fair| !fair.turns.is_empty());
         waits(&self.urgent) || waits(&self.usual)
     }
 
-    /// Takes the next one. Urgent ones come first, then those that passed; but one turn in eight belongs to the failing ones and one to the
-    /// slow ones, so that nobody waits for ever. Without `slow`, slow ones stay.
+    /// Takes the next one. Urgent ones come first, then new ones, then those that passed; but one turn in eight belongs to the failing ones
+    /// and one to the slow ones, so that nobody waits for ever. Without `slow`, new and slow ones stay.
     pub(super) fn pop(&mut self, slow: bool) -> Option<InstanceId> {
-        use Kind::{Failing, Quick, Slow};
+        use Kind::{Failing, New, Quick, Slow};
         let (order, urgent_first) = match self.turn {
-            3 => ([Failing, Quick, Slow], false),
-            7 => ([Slow, Quick, Failing], false),
-            _ => ([Quick, Failing, Slow], true),
+            3 => ([Failing, Quick, New, Slow], false),
+            7 => ([Slow, Quick, New, Failing], false),
+            _ => ([New, Quick, Failing, Slow], true),
         };
         let (first, second) =
             if urgent_first { (&mut self.urgent, &mut self.usual) } else { (&mut self.usual, &mut self.urgent) };
@@ -93,8 +102,8 @@ impl Ready {
     }
 }
 
-fn take(row: &mut [Fair; 3], order: [Kind; 3], slow: bool) -> Option<InstanceId> {
-    order.into_iter().filter(|kind| slow || *kind != Kind::Slow).find_map(|kind| row[kind as usize].pop())
+fn take(row: &mut [Fair; 4], order: [Kind; 4], slow: bool) -> Option<InstanceId> {
+    order.into_iter().filter(|kind| slow || !kind.slow()).find_map(|kind| row[kind as usize].pop())
 }
 
 #[cfg(test)]
@@ -128,6 +137,17 @@ mod tests {
         let first: Vec<_> = std::iter::from_fn(|| ready.pop(true)).take(8).map(|id| id.0).collect();
         assert!(first.contains(&1), "{first:?}");
         assert_ne!(first[0], 1);
+    }
+
+    #[test]
+    fn new_ones_do_not_wait_behind_those_that_hang() {
+        let mut ready = Ready::default();
+        for n in 0..1000 {
+            ready.push(usual(Kind::Slow), 1, InstanceId(n));
+        }
+        ready.push(usual(Kind::New), 1, InstanceId(5000));
+        assert_eq!(ready.pop(false), None, "it may hang as well");
+        assert_eq!(ready.pop(true), Some(InstanceId(5000)));
     }
 
     #[test]

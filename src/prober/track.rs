@@ -1,6 +1,5 @@
 //! What the prober knows of one instance.
 
-use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,13 +7,14 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 use super::ready::{Class, Kind};
+use super::samples::Samples;
 use super::schedule;
 use crate::catalog::LastCheck;
 use crate::model::check::{Target, Timing};
 use crate::model::health::{CheckState, Next};
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::{Outcome, Reason, Verdict};
-use crate::model::probe::{MAX_SAMPLES, ProbeRow, Sample};
+use crate::model::probe::{ProbeRow, Sample};
 use crate::model::service::{Instance, InstanceId, Service};
 use crate::model::time::{Now, UnixMs};
 
@@ -77,7 +77,7 @@ pub(super) struct Tracked {
     /// Whether the next probe is to confirm something.
     pub(super) confirming: bool,
     kind: Kind,
-    samples: VecDeque<Sample>,
+    samples: Samples,
 }
 
 impl Tracked {
@@ -114,8 +114,8 @@ impl Tracked {
             watched: None,
             asked: false,
             confirming: false,
-            kind: Kind::Slow,
-            samples: VecDeque::new(),
+            kind: Kind::New,
+            samples: Samples::default(),
         };
         if let Some(row) = row {
             tracked.restore(row, now);
@@ -129,8 +129,8 @@ impl Tracked {
         self.due = row.next_due.min(now.steady.plus(self.timing.interval));
         self.last = row.last.map(Arc::new);
         self.last_pass = row.last_pass.map(Arc::new);
-        self.samples = row.samples.into();
-        self.kind = self.last.as_ref().map_or(Kind::Slow, |last| kind_of(last, &self.timing));
+        row.samples.into_iter().for_each(|sample| self.samples.push(sample));
+        self.kind = self.last.as_ref().map_or(Kind::New, |last| kind_of(last, &self.timing));
     }
 
     /// Its place in the queue for a slot.
@@ -140,7 +140,7 @@ impl Tracked {
 
     /// Whether it may hold its slot for long.
     pub(super) fn slow(&self) -> bool {
-        self.kind == Kind::Slow
+        self.kind.slow()
     }
 
     /// Notes an outcome, apart from what it means for the health.
@@ -150,11 +150,8 @@ impl Tracked {
         if outcome.verdict != Verdict::Inconclusive {
             self.last_check.note(outcome.at);
         }
-        if self.samples.len() >= MAX_SAMPLES {
-            self.samples.pop_front();
-        }
         let total = u32::try_from(outcome.timings.total_us()).unwrap_or(u32::MAX);
-        self.samples.push_back(Sample { at: outcome.at, total_us: passed.then_some(total), code: outcome.code });
+        self.samples.push(Sample { at: outcome.at, total_us: passed.then_some(total), code: outcome.code });
         self.kind = kind_of(&outcome, &self.timing);
         self.last = Some(Arc::clone(&outcome));
         if passed {
@@ -182,7 +179,7 @@ impl Tracked {
             next_due: self.due,
             last: self.last.as_deref().cloned(),
             last_pass: self.last_pass.as_deref().cloned(),
-            samples: self.samples.iter().copied().collect(),
+            samples: self.samples.to_vec(),
         }
     }
 }

@@ -49,7 +49,7 @@ impl Prober {
         for _ in 0..MOST {
             let Some((due, id)) = self.schedule.pop_due(now) else { break };
             let stands = |t: &Tracked| t.due == due && matches!(t.place, Place::Idle);
-            if self.tracked.get(&id).is_some_and(stands) {
+            if self.tracked.get(&id).is_some_and(|t| stands(t)) {
                 self.queue(id);
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinError;
 
 use super::engine::{Prober, Stored};
+use crate::model::ports::WriteError;
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
 
@@ -51,7 +52,7 @@ impl Prober {
                 // Stale ones were dropped: what they spoke of is gone, as the feed will tell.
                 self.commits.done();
             }
-            Ok(Stored::Changes(Err(error))) => self.not_stored(&error.to_string(), now),
+            Ok(Stored::Changes(Err(error))) => self.not_stored(&error, now),
             Ok(Stored::Rows(ids, result)) => self.rows_stored(ids, result.err().map(|error| error.to_string())),
             Err(error) => {
                 // Only a bug in the store ends here; which of the two it was cannot be told, and both can be repeated.
@@ -62,7 +63,12 @@ impl Prober {
         }
     }
 
-    fn not_stored(&mut self, error: &str, now: UnixMs) {
+    fn not_stored(&mut self, error: &WriteError, now: UnixMs) {
+        if *error == WriteError::Busy {
+            // Registrations fill the writer's queue: our turn comes, and those who wait for it go on waiting.
+            self.commits.busy(now);
+            return;
+        }
         if self.commits.failed(now) {
             let waiting = self.commits.len();
             tracing::error!(waiting, "changes of health could not be stored; they are kept and tried again: {error}");

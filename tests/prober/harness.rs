@@ -180,6 +180,12 @@ impl Rig {
         self.handle.check_now(self.entry(service).service().id).await
     }
 
+    /// A check whose caller waits no longer than this.
+    pub(crate) async fn check_soon(&self, service: &str, patience: Duration) -> Option<usize> {
+        let checked = tokio::time::timeout(patience, self.check_now(service)).await.ok()?.ok()?;
+        Some(checked.len())
+    }
+
     pub(crate) fn report(&self) -> ProberReport {
         self.handle.status().read()
     }

@@ -1,6 +1,7 @@
 //! The prober as a whole: a real store in a temporary folder, real targets on loopback.
 
 mod budget;
+mod churn;
 mod clock;
 #[path = "../probe/dns.rs"]
 #[expect(dead_code, reason = "the probes' own tests ask it for more")]
