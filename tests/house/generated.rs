@@ -1,6 +1,7 @@
 //! Text that the code generates and the repository keeps. `make generate` writes it anew; without that, a difference fails.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use crate::root;
 
@@ -36,4 +37,18 @@ fn the_readme_shows_the_settings_as_the_code_has_them() {
 #[test]
 fn the_checked_in_description_of_the_api_is_the_served_one() {
     hold("openapi.json", &portolan::api::openapi::json());
+}
+
+#[test]
+fn the_commands_are_documented_as_their_help_says() {
+    // No terminal and no COLUMNS: the text is wrapped alike everywhere.
+    let printed = Command::new(env!("CARGO_BIN_EXE_portolan"))
+        .arg("cli-reference")
+        .env_remove("COLUMNS")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .expect("the program runs");
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    hold("docs/cli.md", &String::from_utf8(printed.stdout).expect("UTF-8"));
 }
