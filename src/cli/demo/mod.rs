@@ -18,7 +18,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, ServiceView};
@@ -51,6 +51,8 @@ pub(in crate::cli) struct DemoArgs {
 /// # Errors
 /// The registry or a backend could not start.
 pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result<Exit, Failure> {
+    // Before the folder is there, so that Ctrl-C at any moment removes it.
+    let told = signals::told();
     let folder = tempfile::Builder::new()
         .prefix("portolan-demo-")
         .permissions(Permissions::from_mode(0o700))
@@ -66,7 +68,13 @@ pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result
     let registry = app::run(settings(&args, folder.path())?, around, on_ready);
     let show = async {
         let shown = match address.await {
-            Ok(address) => perform(address, args.seconds.map(Duration::from_secs), folder.path(), streams).await,
+            Ok(address) => {
+                let lasts = until(args.seconds.map(Duration::from_secs));
+                let end = async {
+                    tokio::select! { () = told => {}, () = lasts => {} }
+                };
+                perform(address, end, folder.path(), streams).await
+            }
             // The registry did not start; it says why itself.
             Err(_) => Ok(()),
         };
@@ -98,7 +106,7 @@ fn settings(args: &DemoArgs, folder: &Path) -> Result<Settings, Failure> {
 
 async fn perform(
     address: SocketAddr,
-    lasts: Option<Duration>,
+    end: impl Future<Output = ()>,
     folder: &Path,
     streams: &mut Streams,
 ) -> Result<(), Failure> {
@@ -112,19 +120,17 @@ async fn perform(
     }
     tasks.spawn(stage.play());
     let mut view = View::open(&Guide::new(&url, folder), streams)?;
-    let end = lasts.map(|lasts| Instant::now() + lasts);
-    let told = tokio::select! {
+    let seen = tokio::select! {
         result = watch(&client, &mut view) => result,
-        () = signals::told() => Ok(()),
-        () = until(end) => Ok(()),
+        () = end => Ok(()),
     };
     view.close()?;
-    told
+    seen
 }
 
-async fn until(end: Option<Instant>) {
-    match end {
-        Some(end) => sleep_until(end).await,
+async fn until(lasts: Option<Duration>) {
+    match lasts {
+        Some(lasts) => sleep(lasts).await,
         None => std::future::pending().await,
     }
 }
