@@ -108,7 +108,7 @@ impl Prober {
     /// Stops probing an instance; a probe under way is cut short and counts for nothing.
     pub(super) fn forget(&mut self, id: InstanceId) {
         let Some(tracked) = self.tracked.remove(&id) else { return };
-        self.guard.forget(id);
+        self.guard.forget(id, tracked.key.namespace());
         match tracked.place {
             Place::Idle => {}
             Place::Queued => self.queued -= 1,

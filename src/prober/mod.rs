@@ -33,5 +33,4 @@ mod write;
 
 pub use engine::{Prober, ProberError, ProberSettings};
 pub use on_demand::ProberHandle;
-pub use slots::raise_descriptor_limit;
 pub use status::{ProberReport, ProberStatus};

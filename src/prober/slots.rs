@@ -12,7 +12,7 @@ const RESERVE: u64 = 64;
 const PORTS: usize = 20_000;
 
 /// Raises the soft limit of open files to the hard one, and returns what holds now. Without a limit, `u64::MAX`.
-pub fn raise_descriptor_limit() -> u64 {
+pub(super) fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
         return current.unwrap_or(u64::MAX);

@@ -90,8 +90,8 @@ impl Sample {
         self.0.values().map(|ring| ring.scheduled.len() + ring.reached.len()).sum()
     }
 
-    pub(super) fn forget(&mut self, instance: InstanceId) {
-        for ring in self.0.values_mut() {
+    pub(super) fn forget(&mut self, ns: u64, instance: InstanceId) {
+        if let Some(ring) = self.0.get_mut(&ns) {
             ring.scheduled.retain(|e| e.instance != instance);
             ring.reached.retain(|e| e.instance != instance);
         }

@@ -170,11 +170,12 @@ impl Guard {
         self.held.len()
     }
 
-    /// Drops what is known of an instance that is gone or has another address now. A canary that goes before it answers is a lost one.
-    pub fn forget(&mut self, instance: InstanceId) {
+    /// Drops what is known of an instance of a namespace that is gone or has another address now. A canary that goes before it answers is a
+    /// lost one.
+    pub fn forget(&mut self, instance: InstanceId, namespace: &str) {
         self.held.remove(&instance);
         self.ask.retain(|asked| *asked != instance);
-        self.sample.forget(instance);
+        self.sample.forget(self.hasher.hash_one(namespace), instance);
     }
 
     fn place(&self, ns: u64, instance: InstanceId, address: Option<IpAddr>) -> Place {

@@ -165,7 +165,7 @@ fn what_was_reached_or_removed_is_held_no_more() {
     let mut guard = convicted();
     assert!(guard.holds(&fall(51, 1500, 3000), at(3000)) && guard.holds(&fall(52, 1500, 3000), at(3000)));
     guard.observe(&observation(51, Seen::Reached, 3100));
-    guard.forget(InstanceId(52));
+    guard.forget(InstanceId(52), namespace(52));
     assert_eq!(guard.held(), 1);
 }
 
@@ -236,7 +236,7 @@ proptest! {
             now += wait;
             let seen = [Seen::Reached, Seen::Lost, Seen::Lost, Seen::Nothing, Seen::Nothing][what];
             if what == 4 {
-                guard.forget(InstanceId(n.into()));
+                guard.forget(InstanceId(n.into()), namespace(n));
             }
             guard.observe(&observation(n, seen, now));
             if seen == Seen::Lost && guard.holds(&fall(n, now - 1000, now - 5), at(now)) {
