@@ -23,6 +23,8 @@ mod slots;
 mod status;
 mod tally;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod track;
 mod trust;

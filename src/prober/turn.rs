@@ -28,7 +28,7 @@ impl Prober {
         self.drive_guard(now);
         self.start_ready(now.steady);
         self.write(now.steady);
-        self.tickets.answer(self.commits.finished());
+        self.answer();
         self.tell();
         if now.steady >= self.tidy_at {
             self.tidy(now.steady);
@@ -163,6 +163,15 @@ impl Prober {
                 self.silent(id, now);
             }
             self.watch_silence(id);
+        }
+    }
+
+    /// Answers the requests whose effect can be seen, and those whose effect the store refuses.
+    fn answer(&mut self) {
+        if self.commits.failing() {
+            self.tickets.give_up(self.commits.finished());
+        } else {
+            self.tickets.answer(self.commits.finished());
         }
     }
 

@@ -73,7 +73,6 @@ impl Prober {
             let waiting = self.commits.len();
             tracing::error!(waiting, "changes of health could not be stored; they are kept and tried again: {error}");
         }
-        self.tickets.give_up(self.commits.finished());
     }
 
     fn rows_stored(&mut self, ids: Vec<InstanceId>, error: Option<String>) {

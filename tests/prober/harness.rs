@@ -165,11 +165,16 @@ impl Rig {
         started.elapsed()
     }
 
+    /// Stops the store alone.
+    pub(crate) async fn stop_store(&mut self) {
+        self.stop_store.cancel();
+        self.storing.join_next().await.expect("it runs").expect("no panic");
+    }
+
     /// The same file, as another process would open it.
     pub(crate) async fn restart(mut self) -> Self {
         self.stop().await;
-        self.stop_store.cancel();
-        self.storing.join_next().await.expect("it runs").expect("no panic");
+        self.stop_store().await;
         let Self { folder, setup, .. } = self;
         let mut rig = Self::new(folder, setup);
         rig.go();

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portolan::model::outcome::Health;
-use portolan::model::ports::Leadership;
+use portolan::model::ports::{CheckNowError, Leadership};
 
-use crate::harness::{Mode, Rig, Setup, Target, every_second, seldom};
+use crate::harness::{Mode, Rig, Setup, Target, every_second, seldom, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_goes_back_to_unknown() {
@@ -51,12 +51,26 @@ async fn a_stop_cuts_probes_short_and_counts_none() {
     target.until_hit(50).await;
     let took = rig.stop().await;
     assert!(took < Duration::from_secs(2), "{took:?}");
-    crate::harness::until("the connections are closed", || target.open() == 0).await;
+    until("the connections are closed", || target.open() == 0).await;
     for n in 0..50 {
         assert_eq!(rig.health(&format!("s{n}")).0, Health::Unknown);
         assert!(rig.history(&format!("s{n}")).await.is_empty());
     }
     assert!(rig.metric("portolan_probes_total{kind=\"http\",verdict=\"inconclusive\",reason=\"Cancelled\"}") < 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_stops_no_probe_and_nothing_is_forgotten() {
+    let (mut rig, target) = (Rig::start(), Target::start(Mode::Ok).await);
+    rig.register("user", &target.url(), every_second()).await;
+    rig.until_health("user", Health::Healthy).await;
+    rig.stop_store().await;
+    target.turn(Mode::Broken);
+    until("a change waits", || rig.report().uncommitted == 1 && rig.report().store_failing).await;
+    target.until_hit(target.hits() + 3).await;
+    assert_eq!(rig.check_now("user").await.expect_err("its effect cannot be seen"), CheckNowError::Unavailable);
+    let took = rig.stop().await;
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
 struct Switch(AtomicBool);
@@ -77,10 +91,8 @@ async fn only_a_leader_probes() {
     switch.0.store(false, Ordering::SeqCst);
     let hits = target.hits();
     assert!(rig.check_now("user").await.is_err());
-    crate::harness::until("two slots went by", || {
-        target.times().last().is_some_and(|at| at.elapsed() > Duration::from_millis(2500))
-    })
-    .await;
+    until("two slots went by", || target.times().last().is_some_and(|at| at.elapsed() > Duration::from_millis(2500)))
+        .await;
     assert!(target.hits() <= hits + 1, "one may have been under way");
     switch.0.store(true, Ordering::SeqCst);
     target.until_hit(target.hits() + 1).await;
