@@ -8,8 +8,8 @@ use rustix::process::Signal;
 use crate::common::{Server, ended, portolan, process};
 
 #[test]
-fn signals_end_it_well() {
-    for signal in [Signal::TERM, Signal::INT] {
+fn signals_end_it_well_from_its_first_word_on() {
+    for signal in [Signal::TERM, Signal::INT].repeat(5) {
         let mut server = Server::start(&[]);
         server.signal(signal);
         assert_eq!(server.wait(), Some(0), "{signal:?}");
