@@ -69,7 +69,7 @@ const INSTANCE_MESSAGE: &str = "Instance deregistered successfully";
     params(
         ("id" = uuid::Uuid, Path, description = "The service's id"),
         ("name" = String, Path, description = "The instance's name"),
-        ("If-Match" = Option<u64>, Header, description = "Only this generation, so that a late shutdown cannot remove its successor"),
+        ("If-Match" = Option<u64>, Header, description = "Only this generation, so that a late shutdown cannot remove what took its place at another address or with another check. What registers the same again only renews: a process restarted at the same address has its predecessor's generation"),
     ),
     security(("token" = [])),
     responses(

@@ -11,6 +11,7 @@ use crate::model::service::{InstanceId, InstanceSpec};
 use crate::model::time::UnixMs;
 
 use super::codec;
+use super::pending::Ticket;
 
 /// Where a waiter hears the end of its change.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
@@ -18,9 +19,9 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
 /// One entry of the writer's queue.
 pub(super) enum Job {
     /// A register call.
-    Register(Box<Register>, Reply<Registered>),
+    Register(Box<Register>, Ticket, Reply<Registered>),
     /// A deregister call.
-    Remove(Box<Remove>, Reply<()>),
+    Remove(Box<Remove>, Option<Ticket>, Reply<()>),
     /// Changes of health, together.
     Health(Vec<Verdict>, Reply<Vec<bool>>),
     /// What probing left behind.

@@ -6,7 +6,8 @@
 //! does not hurt its batch; a failed commit throws the working copy away and every waiter hears of it.
 //!
 //! A register call that repeats what is known is answered from the published snapshot, past the queue: that snapshot is
-//! durable, and nobody who was answered can have seen a newer one.
+//! durable, and nobody who was answered can have seen a newer one. While a call about the same service is on its way it
+//! queues up behind that one: a removal whose client gave up may yet be written.
 
 mod codec;
 mod damage;
@@ -16,6 +17,7 @@ mod job;
 mod load;
 mod lock;
 mod open;
+mod pending;
 mod persist;
 mod register;
 mod remove;
@@ -49,6 +51,7 @@ pub use run::Writer;
 
 use history::Question;
 use job::{EncodedProbe, Job, Register, Remove, Reply, SpecColumns, Verdict};
+use pending::{Pending, Ticket};
 
 /// Probe rows that one transaction takes at most, so that registrations come in between.
 const PROBE_ROWS: usize = 256;
@@ -91,6 +94,7 @@ struct Inner {
     jobs: mpsc::Sender<Job>,
     questions: mpsc::Sender<Question>,
     catalog: Arc<Catalog>,
+    pending: Pending,
     metrics: Metrics,
 }
 
@@ -154,6 +158,23 @@ impl Store {
         }
     }
 
+    /// The answer to a call that only repeats what is known, when nothing about its service is on its way.
+    fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered> {
+        let settled = self.0.pending.is_settled(&registration.key());
+        settled.then(|| register::renewal(&self.0.catalog.read(), registration, caller)).flatten()
+    }
+
+    /// None where the id is nobody's: an id is known only once its service is published.
+    fn ticket(&self, service: &ServiceRef) -> Option<Ticket> {
+        match service {
+            ServiceRef::Key(key) => Some(self.0.pending.enter(key)),
+            ServiceRef::Id(id) => {
+                let snapshot = self.0.catalog.read();
+                snapshot.by_id(id).map(|entry| self.0.pending.enter(&entry.service().key))
+            }
+        }
+    }
+
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, WriteError> {
         let (reply, answer) = oneshot::channel();
         match self.0.jobs.try_send(job(reply)) {
@@ -173,22 +194,24 @@ impl Registrar for Store {
         registration: Registration,
         caller: Caller,
     ) -> BoxFuture<'static, Result<Registered, WriteError>> {
-        if let Some(renewed) = register::renewal(&self.0.catalog.read(), &registration, &caller) {
+        if let Some(renewed) = self.renewed(&registration, &caller) {
             return futures::future::ready(Ok(renewed)).boxed();
         }
         let store = self.clone();
         Box::pin(async move {
             let columns = SpecColumns::of(&registration.spec);
+            let ticket = store.0.pending.enter(&registration.key());
             let call = Box::new(Register { registration, caller, columns });
-            store.ask(|reply| Job::Register(call, reply)).await
+            store.ask(|reply| Job::Register(call, ticket, reply)).await
         })
     }
 
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {
         let store = self.clone();
         Box::pin(async move {
+            let ticket = store.ticket(&removal.service);
             let call = Box::new(Remove { removal, caller });
-            store.ask(|reply| Job::Remove(call, reply)).await
+            store.ask(|reply| Job::Remove(call, ticket, reply)).await
         })
     }
 }

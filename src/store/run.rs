@@ -13,6 +13,7 @@ use crate::telemetry::metrics::Metrics;
 use super::error::{OpenError, StoreError};
 use super::history::{self, Question, Reader};
 use super::job::Job;
+use super::pending::Pending;
 use super::state::Limits;
 use super::trim::Bounds;
 use super::writer::{self, Engine, Kept, Pace};
@@ -60,7 +61,13 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
         pace: Pace::default(),
     };
     let reader = Reader { db: reader_db, questions: question_queue };
-    let inner = Inner { jobs: jobs.clone(), questions: questions.clone(), catalog: Arc::clone(&catalog), metrics };
+    let inner = Inner {
+        jobs: jobs.clone(),
+        questions: questions.clone(),
+        catalog: Arc::clone(&catalog),
+        pending: Pending::new(),
+        metrics,
+    };
     let writer = Writer { engine, reader, jobs, questions };
     Ok(Opened { store: Store(Arc::new(inner)), writer, catalog, probes: registered.probes })
 }

@@ -19,6 +19,7 @@ use super::codec::int;
 use super::damage::write_error;
 use super::job::{Job, Reply};
 use super::lock::{FileLock, Proof};
+use super::pending::Ticket;
 use super::persist;
 use super::state::{Draft, Index, Limits, State, Work};
 use super::trim::{self, Bounds};
@@ -230,20 +231,22 @@ impl Engine {
 impl Work<'_> {
     fn apply(&mut self, job: Job) -> Option<Answer> {
         Some(match job {
-            Job::Register(call, reply) => later(reply, self.register(*call)),
-            Job::Remove(call, reply) => later(reply, self.deregister(&call)),
-            Job::Health(verdicts, reply) => later(reply, Ok(self.judge(verdicts))),
+            Job::Register(call, ticket, reply) => later(reply, self.register(*call), Some(ticket)),
+            Job::Remove(call, ticket, reply) => later(reply, self.deregister(&call), ticket),
+            Job::Health(verdicts, reply) => later(reply, Ok(self.judge(verdicts)), None),
             Job::Probes(rows, reply) => {
                 self.keep_probes(rows);
-                later(reply, Ok(()))
+                later(reply, Ok(()), None)
             }
             Job::Trim | Job::Stop => return None,
         })
     }
 }
 
-fn later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>) -> Answer {
+fn later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>, ticket: Option<Ticket>) -> Answer {
     Box::new(move |failure| {
+        // Before the answer: whoever has it and renews is past the queue again.
+        drop(ticket);
         let result = failure.map_or(result, |error| Err(error.clone()));
         // A waiter that went away needs no answer.
         drop(reply.send(result));

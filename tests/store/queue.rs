@@ -1,6 +1,7 @@
 //! The writer's queue: one transaction for many, bounds, order, the end.
 
-use portolan::model::ports::{Registrar, WriteError};
+use futures::FutureExt;
+use portolan::model::ports::{Registrar, Removal, ServiceRef, WriteError};
 use portolan::model::time::Clock;
 use portolan::store::{Opened, Store};
 use portolan::telemetry::metrics::Metrics;
@@ -64,7 +65,7 @@ async fn a_stopped_store_says_so() {
     let late = store.register(registration("users", "a", spec(1)), anyone()).await;
     assert_eq!(late.expect_err("stopped"), WriteError::Closed);
     let query = portolan::store::HistoryQuery {
-        service: portolan::model::ports::ServiceRef::Key(crate::common::key("users")),
+        service: ServiceRef::Key(crate::common::key("users")),
         instance: None,
         before: None,
         limit: 1,
@@ -108,4 +109,34 @@ async fn added_and_removed_in_one_batch_leaves_nothing() {
     let s = crate::common::Running::open(settings(&path)).expect("opens");
     assert_eq!((s.revision(), s.all().len()), (2, 0));
     s.stop().await;
+}
+
+#[tokio::test]
+async fn a_renewal_does_not_overtake_a_removal_that_nobody_waits_for() {
+    let (folder, s) = fresh();
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let id = s.service("users").id;
+    s.stop().await;
+    let by_id = Removal { service: ServiceRef::Id(id), ..removal("users", Some("a")) };
+    for removal in [by_id, removal("users", Some("a"))] {
+        let Opened { store, writer, catalog, .. } =
+            Store::open(settings(&folder.path().join("p.db")), Clock::manual(at(0)), Metrics::default())
+                .expect("opens");
+        let mut given_up = store.deregister(removal, anyone());
+        assert!(futures::poll!(&mut given_up).is_pending(), "it is queued");
+        drop(given_up);
+        let shutdown = CancellationToken::new();
+        let again = async {
+            let registered = store.register(registration("users", "a", spec(1)), anyone()).await;
+            let renewed = store.register(registration("users", "a", spec(1)), anyone()).now_or_never();
+            shutdown.cancel();
+            (registered.expect("registers"), renewed.expect("past the queue again").expect("registers"))
+        };
+        let ((registered, renewed), ran) = tokio::join!(biased; again, writer.run(shutdown.clone()));
+        ran.expect("in order");
+        assert_eq!((registered.renewed, renewed.renewed), (false, true));
+        let snapshot = catalog.read();
+        let service = snapshot.get("default/users").expect("what was answered is there").service();
+        assert_eq!((service.id, service.instances.len()), (registered.service.id, 1));
+    }
 }
