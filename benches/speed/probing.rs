@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::Plan;
 use crate::process::Server;
@@ -16,18 +16,22 @@ struct Rate {
     cpu_us: f64,
 }
 
-/// A number of `/metrics`, all series of it added up.
-fn metric(server: &Server, name: &str) -> Result<f64> {
-    let (_, body) = table::fetch(&format!("{}/metrics", server.url))?;
-    let text = String::from_utf8(body)?;
-    let values = text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok());
-    Ok(values.sum())
+/// The text of `/metrics`.
+fn metrics(server: &Server) -> Result<String> {
+    Ok(String::from_utf8(table::fetch(&format!("{}/metrics", server.url))?.1)?)
 }
 
+/// A number of `/metrics`, all series of it added up.
+fn sum(text: &str, series: &str) -> f64 {
+    text.lines().filter(|l| l.starts_with(series)).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+const PROBES: &str = "portolan_probes_total";
+
 fn measure(server: &Server, seconds: u64) -> Result<Rate> {
-    let (count, cpu, at) = (metric(server, "portolan_probes_total")?, server.cpu()?, Instant::now());
+    let (count, cpu, at) = (sum(&metrics(server)?, PROBES), server.cpu()?, Instant::now());
     std::thread::sleep(Duration::from_secs(seconds));
-    let probes = metric(server, "portolan_probes_total")? - count;
+    let probes = sum(&metrics(server)?, PROBES) - count;
     Ok(Rate {
         per_second: probes / at.elapsed().as_secs_f64(),
         cpu_us: server.cpu()?.saturating_sub(cpu).as_secs_f64() * 1e6 / probes,
@@ -49,9 +53,12 @@ fn saturation(plan: Plan, targets: &Server) -> Result<()> {
         let portolan = Server::role(&["prober", &targets.url, &services])?;
         std::thread::sleep(Duration::from_secs(2));
         let ours = measure(&portolan, plan.seconds)?;
-        let passing = metric(&portolan, "portolan_probes_total{kind=\"http\",verdict=\"pass\"")?;
-        let all = metric(&portolan, "portolan_probes_total")?;
-        anyhow::ensure!(passing >= all * 0.999, "{passing} of {all} probes passed, so the round means nothing");
+        let text = metrics(&portolan)?;
+        let passed = sum(&text, "portolan_probes_total{kind=\"http\",verdict=\"pass\"");
+        if passed < sum(&text, PROBES) * 0.999 {
+            let counts: Vec<_> = text.lines().filter(|l| l.starts_with(PROBES)).collect();
+            bail!("targets failed, so the round means nothing:\n{}", counts.join("\n"));
+        }
         portolan.stop()?;
         let bare = Server::role(&["bare-prober", &targets.url, &services])?;
         std::thread::sleep(Duration::from_secs(1));
@@ -107,8 +114,7 @@ fn calm(plan: Plan, targets: &Server) -> Result<()> {
 
 /// The lag histogram: upper bounds in seconds with cumulative counts.
 fn lag(server: &Server) -> Result<Vec<(f64, f64)>> {
-    let (_, body) = table::fetch(&format!("{}/metrics", server.url))?;
-    let text = String::from_utf8(body)?;
+    let text = metrics(server)?;
     let prefix = "portolan_probe_schedule_lag_seconds_bucket{le=\"";
     let bucket = |line: &str| -> Option<(f64, f64)> {
         let (bound, count) = line.strip_prefix(prefix)?.split_once("\"} ")?;

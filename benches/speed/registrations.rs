@@ -23,7 +23,7 @@ pub(crate) async fn fill(server: &str, count: usize, targets: Option<&str>) -> R
             "metadata": {"team": "core"},
         });
         if let Some(url) = targets {
-            body["health_url"] = format!("{url}/health/{i}").into();
+            body["health_url"] = crate::roles::target(url, i).into();
         }
         let call = client.post(format!("{server}/api/v1/services/register")).json(&body).send();
         async move {

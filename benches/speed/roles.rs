@@ -14,6 +14,9 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::without_store;
 
+/// Loopback addresses that the targets listen on.
+const TARGET_HOSTS: usize = 16;
+
 /// Runs the role named first until a signal ends it.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -89,21 +92,45 @@ async fn hyper_constant(head: &str, body: &str) -> Result<()> {
     .await
 }
 
-/// Ten thousand addresses are as many paths here: every probe still dials anew.
+/// The same port on several loopback addresses, so that no accept queue overflows; ten thousand targets are as many paths.
 async fn targets() -> Result<()> {
-    serve(|_| std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))))).await
+    let first = listen().await?;
+    let port = first.local_addr()?.port();
+    let mut listeners = vec![first];
+    for host in 2..=TARGET_HOSTS {
+        listeners.push(TcpListener::bind(format!("127.0.0.{host}:{port}")).await?);
+    }
+    let answer = |_| std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))));
+    let mut serving: tokio::task::JoinSet<_> = listeners.into_iter().map(|l| serve_on(l, answer)).collect();
+    serving.join_next().await.context("a listener")??
+}
+
+/// Where the `n`th target of a `targets` process at `url` is.
+pub(crate) fn target(url: &str, n: usize) -> String {
+    format!("{}/health/{n}", url.replace("127.0.0.1", &format!("127.0.0.{}", n % TARGET_HOSTS + 1)))
 }
 
 async fn serve<F, Fut, B, E>(handler: F) -> Result<()>
 where
     F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = Result<Response<B>, E>> + Send,
+    Fut: Future<Output = Result<Response<B>, E>> + Send + 'static,
     B: hyper::body::Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let listener = listen().await?;
+    serve_on(listen().await?, handler).await
+}
+
+async fn serve_on<F, Fut, B, E>(listener: TcpListener, handler: F) -> Result<()>
+where
+    F: Fn(Request<Incoming>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<Response<B>, E>> + Send + 'static,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let mut connections = tokio::task::JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -122,10 +149,11 @@ where
 /// The least that a probe can be: connect, one GET, drain, close without lingering.
 async fn bare_prober(url: &str) -> Result<()> {
     let probes = Arc::new(AtomicU64::new(0));
-    let address: std::net::SocketAddr = url.trim_start_matches("http://").parse()?;
     let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..256 {
+    for n in 0..256 {
         let probes = Arc::clone(&probes);
+        let target: http::Uri = target(url, n).parse()?;
+        let address = target.authority().context("an address")?.as_str().parse()?;
         tasks.spawn(async move {
             loop {
                 probe(address).await?;

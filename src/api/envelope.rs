@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use axum::response::IntoResponse;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde::Serialize;
@@ -238,12 +237,6 @@ impl ApiError {
             response.headers_mut().extend(more.headers);
         }
         response
-    }
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> axum::response::Response {
-        self.into_reply().map(Into::into)
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn put(tag: &[u8], response: &mut Response<Body>) {
 pub(super) fn not_modified(tag: &[u8], request: &HeaderMap) -> Option<Response<Body>> {
     let known = request.get_all(IF_NONE_MATCH).iter().any(|field| names(field.as_bytes(), tag));
     known.then(|| {
-        let mut response = Response::new(Body::empty());
+        let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         put(tag, &mut response);
         response

@@ -220,7 +220,7 @@ impl Access {
 
     /// The answer to [`RouteClass::Preflight`]: the seed's, 204 without a body.
     pub fn preflight() -> Response<Body> {
-        let mut response = Response::new(Body::empty());
+        let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
         headers::allow_any_origin(response.headers_mut());
         response

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, Waker};
 
 use futures::FutureExt;
 use http::{Request, Response};
-use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -160,31 +159,6 @@ async fn answer_one<H: Handler>(line: Arc<Line<H>>, request: Request<Incoming>) 
         tracing::error!(peer = %line.peer, "a request's handler panicked");
         answer::panicked().into_reply()
     });
-    match response.body() {
-        Body::Routed(routed) if !routed.is_end_stream() => Ok(streamed(response, &line.watch)),
-        _ => {
-            line.watch.answered();
-            Ok(response)
-        }
-    }
-}
-
-/// Marks the request answered when its body ends, and no sooner.
-fn streamed(response: Response<Body>, watch: &Arc<Watch>) -> Response<Body> {
-    let guard = Answered(Arc::clone(watch));
-    response.map(|body| {
-        let body = body.map_frame(move |frame| {
-            let _ = &guard;
-            frame
-        });
-        Body::Routed(axum::body::Body::new(body))
-    })
-}
-
-struct Answered(Arc<Watch>);
-
-impl Drop for Answered {
-    fn drop(&mut self) {
-        self.0.answered();
-    }
+    line.watch.answered();
+    Ok(response)
 }
