@@ -16,10 +16,11 @@ impl StandaloneReadiness {
         Self { store, probing }
     }
 
-    fn store(&self, report: &ProberReport) -> Part {
+    fn store(&self) -> Part {
         let snapshot = self.store.catalog().read();
         let counts = snapshot.total();
-        let writes = if report.store_failing { "; the last writes failed and are tried again" } else { "" };
+        let writes =
+            if self.store.is_failing() { "; the newest write FAILED, the log says why; reads go on" } else { "" };
         let how = format!(
             "{} services, {} instances, revision {}{writes}",
             counts.total(),
@@ -42,6 +43,6 @@ impl Readiness for StandaloneReadiness {
     fn parts(&self) -> Vec<Part> {
         let report = self.probing.status().read();
         let guard = Part { name: "guard", state: PartState::Ready(report.guard.to_string()) };
-        vec![self.store(&report), prober(&report), guard]
+        vec![self.store(), prober(&report), guard]
     }
 }

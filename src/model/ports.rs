@@ -83,8 +83,8 @@ pub enum WriteError {
     /// The service is there, the instance is not.
     #[error("Instance not found")]
     InstanceNotFound,
-    /// Another's.
-    #[error("this instance belongs to another owner; use its owner's token or one with the admin scope")]
+    /// Another's: the instance itself, or every instance of the service that a new one was to join.
+    #[error("this name belongs to another owner; use its owner's token or one with the admin scope")]
     NotOwner,
     /// A custom resource's.
     #[error("this service comes from a manifest; change it with kubectl")]

@@ -134,7 +134,7 @@ impl EndpointUrl {
             return Err(UrlError::Hostile);
         }
         let url = url::Url::parse(text).map_err(|_| UrlError::Malformed)?;
-        if !text.contains("://") {
+        if !is_plain(text) {
             return Err(UrlError::Malformed);
         }
         if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
@@ -195,6 +195,25 @@ impl EndpointUrl {
     }
 }
 
+/// Whether every parser of URLs finds the same host in it. The WHATWG parser behind [`url::Url`] forgives backslashes, missing
+/// slashes and escapes; a reader of the registry may split the text elsewhere, and dial what was never probed.
+fn is_plain(text: &str) -> bool {
+    let authority = authority(text);
+    !text.contains('\\') && !authority.is_empty() && !authority.contains('%')
+}
+
+/// A name that DNS can hold: labels of 1 to 63 letters, digits, dashes and underscores, 253 bytes in all, a last dot allowed.
+fn is_hostname(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
 fn authority(text: &str) -> &str {
     let rest = text.split_once("://").map_or("", |(_, rest)| rest);
     rest.split(['/', '?', '#', '\\']).next().unwrap_or("")
@@ -204,7 +223,8 @@ fn authority(text: &str) -> &str {
 /// spellings of IPv4.
 fn parse_host(text: &str) -> Result<Host, UrlError> {
     match url::Host::parse(text).map_err(|_| UrlError::Malformed)? {
-        url::Host::Domain(name) => Ok(Host::Name(name)),
+        url::Host::Domain(name) if is_hostname(&name) => Ok(Host::Name(name)),
+        url::Host::Domain(_) => Err(UrlError::Malformed),
         url::Host::Ipv4(ip) => Ok(Host::Ip(ip.into())),
         url::Host::Ipv6(ip) => Ok(Host::Ip(ip.into())),
     }
@@ -250,6 +270,26 @@ mod tests {
         assert_eq!(EndpointUrl::health("postgres://db.corp:5432"), Err(UrlError::NotProbeable("postgres".into())));
         assert_eq!(EndpointUrl::base("http://h/\u{202e}"), Err(UrlError::Hostile));
         assert_eq!(EndpointUrl::base("file:///etc/passwd"), Err(UrlError::Malformed));
+    }
+
+    #[test]
+    fn what_parsers_read_differently_is_refused() {
+        for text in [
+            "http://localhost:81\\@evil.example:82",
+            "http:\\\\localhost/",
+            "http:///localhost:81",
+            "http:/localhost",
+            "http://ex%61mple/",
+            "http://a..b/",
+            "http://-a.b/",
+            "tcp://a_b-.c:1",
+        ] {
+            assert_eq!(EndpointUrl::base(text), Err(UrlError::Malformed), "{text}");
+        }
+        assert!(EndpointUrl::base(&format!("http://{}.b/", "a".repeat(64))).is_err());
+        for text in ["http://a_b.c./x", "http://münchen.example/", "http://[::1]:81/", "http://h/a%20b?q=%5C"] {
+            assert!(EndpointUrl::base(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

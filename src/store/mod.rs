@@ -31,6 +31,7 @@ mod writer;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -95,6 +96,7 @@ struct Inner {
     questions: mpsc::Sender<Question>,
     catalog: Arc<Catalog>,
     pending: Pending,
+    failing: Arc<AtomicBool>,
     metrics: Metrics,
 }
 
@@ -105,6 +107,11 @@ impl Store {
     /// [`OpenError`] naming the file and the way out. A damaged file is no error: it is set aside, and the log says where.
     pub fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
         run::open(settings, clock, metrics)
+    }
+
+    /// Whether the newest transaction failed, for example on a full disk: reads go on, writes are refused until one succeeds.
+    pub fn is_failing(&self) -> bool {
+        self.0.failing.load(Ordering::Relaxed)
     }
 
     /// The read model.

@@ -16,6 +16,7 @@ use super::load::{self, Meta, Registered};
 use super::lock::{FileLock, Proof, cannot_create, suffixed};
 use super::schema;
 use crate::catalog::Epoch;
+use crate::model::text;
 
 /// How long a statement waits for another process that reads the file.
 const BUSY: Duration = Duration::from_secs(5);
@@ -249,8 +250,9 @@ fn begin(db: &Connection, meta: &Meta) -> rusqlite::Result<()> {
 fn start_over(path: &Path, detail: &str) -> Result<Contents, OpenError> {
     let aside = set_aside(path, detail)?;
     tracing::error!(
-        "the store {} is damaged ({detail}); it was set aside as {}; starting empty: what was registered must register again",
+        "the store {} is damaged ({}); it was set aside as {}; starting empty: what was registered must register again",
         path.display(),
+        text::escape(detail, 300),
         aside.display()
     );
     create(path)?;

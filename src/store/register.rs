@@ -76,7 +76,12 @@ impl Work<'_> {
         Ok(self.added(row, service, 0, call.columns))
     }
 
+    /// A further instance speaks under the service's name, so it takes an owner of one that is there: else any token could
+    /// draw a name's traffic to itself.
     fn join(&mut self, entry: &Entry, at: usize, call: Register) -> Result<Registered, WriteError> {
+        if !entry.service().instances.iter().any(|i| may_change(&call.caller, &i.owner)) {
+            return Err(WriteError::NotOwner);
+        }
         if entry.service().instances.len() >= MAX_INSTANCES_PER_SERVICE {
             return Err(WriteError::ServiceFull(MAX_INSTANCES_PER_SERVICE));
         }

@@ -1,6 +1,7 @@
 //! The two threads' lives: opened, run, stopped in order.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -39,6 +40,7 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
     metrics.revision.set(super::codec::int(meta.revision));
     let (jobs, job_queue) = mpsc::channel(writer::QUEUE);
     let (questions, question_queue) = mpsc::channel(history::QUEUE);
+    let failing = Arc::new(AtomicBool::new(false));
     let engine = Engine {
         db,
         lock,
@@ -56,12 +58,13 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
         catalog: Arc::clone(&catalog),
         metrics: metrics.clone(),
         jobs: job_queue,
-        failing: false,
+        failing: Arc::clone(&failing),
         unproved: false,
         pace: Pace::default(),
     };
     let reader = Reader { db: reader_db, questions: question_queue };
     let inner = Inner {
+        failing,
         jobs: jobs.clone(),
         questions: questions.clone(),
         catalog: Arc::clone(&catalog),

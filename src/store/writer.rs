@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -51,7 +52,7 @@ pub(super) struct Engine {
     pub(super) metrics: Metrics,
     pub(super) jobs: mpsc::Receiver<Job>,
     /// Whether the last transaction failed, so that a full disk is logged once and not per batch.
-    pub(super) failing: bool,
+    pub(super) failing: Arc<AtomicBool>,
     /// Whether the lock file is behind, likewise.
     pub(super) unproved: bool,
     pub(super) pace: Pace,
@@ -218,13 +219,12 @@ impl Engine {
     fn note(&mut self, failure: Option<&WriteError>) {
         if let Some(error) = failure {
             self.metrics.commit_errors.inc();
-            if !self.failing {
+            if !self.failing.swap(true, Ordering::Relaxed) {
                 tracing::error!("{}: {error}", self.path.display());
             }
-        } else if self.failing {
+        } else if self.failing.swap(false, Ordering::Relaxed) {
             tracing::info!("{}: writes succeed again", self.path.display());
         }
-        self.failing = failure.is_some();
     }
 }
 

@@ -53,9 +53,10 @@ async fn a_name_cannot_be_hijacked() {
             "{method} {target}"
         );
     }
-    // Beside it is another instance; the first stays its owner's.
+    // An instance beside it would draw the name's traffic just as well: only an admin may let another owner in.
     let beside = json!({"name": "pay", "instance": "b", "base_url": "http://127.0.0.1:6"});
-    register(&app, &thief, &beside).await.ok();
+    assert_eq!(register(&app, &thief, &beside).await.refusal(403), "not_owner");
+    register(&app, &admin, &beside).await.ok();
     let whole = format!("/api/v1/services/{id}?all=true");
     assert_eq!(call(&app, Method::DELETE, &whole, &thief, None).await.refusal(403), "not_owner");
     assert_eq!(call(&app, Method::DELETE, &whole, &owner, None).await.refusal(403), "not_owner");

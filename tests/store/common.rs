@@ -137,6 +137,11 @@ pub(crate) fn token(subject: &str) -> Caller {
     Caller { owner: Owner::Token { issuer: "".into(), subject: subject.into() }, admin: false }
 }
 
+/// As [`token`], and allowed to add to what others own.
+pub(crate) fn joining(subject: &str) -> Caller {
+    Caller { admin: true, ..token(subject) }
+}
+
 pub(crate) fn admin() -> Caller {
     Caller { admin: true, ..token("root") }
 }

@@ -5,7 +5,7 @@ use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{Registrar, WriteError};
 use portolan::model::service::{MAX_INSTANCES_PER_SERVICE, Owner};
 
-use crate::common::{Running, admin, at, folder, fresh, registration, removal, settings, spec, token};
+use crate::common::{Running, admin, at, folder, fresh, joining, registration, removal, settings, spec, token};
 use crate::health::make_healthy;
 
 #[tokio::test]
@@ -94,6 +94,18 @@ async fn only_the_owner_or_an_admin_changes_an_instance() {
     register(2, admin()).await.expect("an admin may");
     assert_eq!(s.instance("users", "a").owner, token("alice").owner, "the owner stays");
     assert!(register(2, token("alice")).await.expect("the owner may").renewed);
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_joins_a_service_of_others() {
+    let (_folder, s) = fresh();
+    let register = |instance, caller| s.store.register(registration("users", instance, spec(1)), caller);
+    register("a", token("alice")).await.expect("registers");
+    assert_eq!(register("b", token("bob")).await.expect_err("another's name"), WriteError::NotOwner);
+    register("b", token("alice")).await.expect("its owner may");
+    register("c", joining("bob")).await.expect("an admin may");
+    register("d", token("bob")).await.expect("who owns one instance may add another");
     s.stop().await;
 }
 

@@ -2,11 +2,11 @@
 
 use portolan::model::ports::{Registrar, Removal, ServiceRef, WriteError};
 
-use crate::common::{Running, admin, fresh, registration, removal, spec, token};
+use crate::common::{Running, admin, fresh, joining, registration, removal, spec, token};
 
 async fn two_owners(s: &Running) {
     for (instance, owner) in [("a", "alice"), ("b", "bob")] {
-        s.store.register(registration("users", instance, spec(1)), token(owner)).await.expect("registers");
+        s.store.register(registration("users", instance, spec(1)), joining(owner)).await.expect("registers");
     }
 }
 

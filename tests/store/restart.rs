@@ -5,7 +5,7 @@ use std::path::Path;
 use portolan::model::check::{Check, CheckKind};
 use portolan::model::url::EndpointUrl;
 
-use crate::common::{Running, folder, registration, removal, settings, spec, token};
+use crate::common::{Running, folder, joining, registration, removal, settings, spec};
 use crate::health::make_healthy;
 use portolan::model::ports::{Registrar, WriteError};
 
@@ -27,8 +27,8 @@ async fn everything_is_there_again() {
     rich.check = Check { kind: Some(CheckKind::Tcp), interval_seconds: Some(7), ..Check::default() };
     (rich.weight, rich.zone, rich.description) = (0, "eu-1a".into(), "Logins".into());
     rich.base_url = EndpointUrl::base("postgres://db.corp:5432").expect("a URL");
-    s.store.register(registration("users", "b", rich), token("alice")).await.expect("registers");
     s.register(registration("users", "a", spec(2))).await.expect("registers");
+    s.store.register(registration("users", "b", rich), joining("alice")).await.expect("registers");
     s.register(registration("gone", "a", spec(2))).await.expect("registers");
     s.remove(removal("gone", None)).await.expect("removes");
     make_healthy(&s, "users", "a").await;
