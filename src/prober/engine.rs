@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::budget::{Budget, Limits};
 use super::commits::Commits;
 use super::dial::Dialer;
+use super::follow::Followed;
 use super::guard::Guard;
 use super::on_demand::{CheckNow, ProberHandle, Tickets};
 use super::ready::Ready;
@@ -87,7 +88,7 @@ pub struct Prober {
     pub(super) slots: Arc<Slots>,
     pub(super) restored: HashMap<InstanceId, ProbeRow>,
     pub(super) tracked: HashMap<InstanceId, Box<Tracked>>,
-    pub(super) services: HashMap<Uuid, Vec<InstanceId>>,
+    pub(super) services: HashMap<Uuid, Followed>,
     pub(super) schedule: Schedule,
     pub(super) silence: Schedule,
     pub(super) ready: Ready,

@@ -13,6 +13,14 @@ use crate::model::check::Plan;
 use crate::model::service::{Instance, InstanceId};
 use crate::model::time::{Now, UnixMs};
 
+/// What of a service is probed.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// The service's revision that was taken in last.
+    revision: u64,
+    instances: Vec<InstanceId>,
+}
+
 impl Prober {
     /// Takes a snapshot, makes what is tracked the same, and continues from there.
     pub(super) fn resubscribe(&mut self) -> Feed {
@@ -52,18 +60,22 @@ impl Prober {
 
     fn follow_service(&mut self, entry: &Entry, now: Now, storm: &mut Vec<InstanceId>) {
         let service = entry.service();
+        if self.services.get(&service.id).is_some_and(|followed| followed.revision > service.revision) {
+            // A request was ahead of the feed.
+            return;
+        }
         let mut ids = Vec::with_capacity(service.instances.len());
         for instance in &service.instances {
             if self.follow_instance(entry, instance, now, storm) {
                 ids.push(instance.id);
             }
         }
-        let before = self.services.insert(service.id, ids.clone()).unwrap_or_default();
-        for id in before.into_iter().filter(|id| !ids.contains(id)) {
+        let before = self.services.remove(&service.id).unwrap_or_default();
+        for id in before.instances.into_iter().filter(|id| !ids.contains(id)) {
             self.forget(id);
         }
-        if ids.is_empty() {
-            self.services.remove(&service.id);
+        if !ids.is_empty() {
+            self.services.insert(service.id, Followed { revision: service.revision, instances: ids });
         }
     }
 
@@ -75,12 +87,11 @@ impl Prober {
             tracked.last_check = entry.last_check().clone();
             return true;
         }
-        let waiters = self.take_waiters(instance.id);
         let Plan::Probe(target, timing) = instance.spec.plan(self.settings.default_interval) else {
             self.forget(instance.id);
-            self.leave(waiters);
             return false;
         };
+        let waiters = self.take_waiters(instance.id);
         let row = self.restored.remove(&instance.id).filter(|row| row.generation == instance.generation);
         let mut tracked = Box::new(Tracked::new(entry.service(), instance, (target, timing), row, now));
         tracked.last_check = entry.last_check().clone();
@@ -98,14 +109,12 @@ impl Prober {
     }
 
     fn forget_service(&mut self, service: &Uuid) {
-        for id in self.services.remove(service).unwrap_or_default() {
-            let waiters = self.take_waiters(id);
-            self.leave(waiters);
+        for id in self.services.remove(service).unwrap_or_default().instances {
             self.forget(id);
         }
     }
 
-    /// Stops probing an instance; a probe under way is cut short and counts for nothing.
+    /// Stops probing an instance; a probe under way is cut short and counts for nothing, and whoever waits for it goes without.
     pub(super) fn forget(&mut self, id: InstanceId) {
         let Some(tracked) = self.tracked.remove(&id) else { return };
         self.guard.forget(id, tracked.key.namespace());
@@ -115,17 +124,13 @@ impl Prober {
             Place::Delayed(_) => self.delayed -= 1,
             Place::Running(task, _) => task.abort(),
         }
+        for waiter in tracked.waiters {
+            self.tickets.fill(waiter, None, 0);
+        }
     }
 
     fn take_waiters(&mut self, id: InstanceId) -> Vec<(u64, usize)> {
         self.tracked.get_mut(&id).map(|tracked| std::mem::take(&mut tracked.waiters)).unwrap_or_default()
-    }
-
-    /// Their instance is gone or no longer probed.
-    fn leave(&mut self, waiters: Vec<(u64, usize)>) {
-        for waiter in waiters {
-            self.tickets.fill(waiter, None, 0);
-        }
     }
 
     /// Sets when an idle instance is probed next.

@@ -94,6 +94,8 @@ pub(crate) struct Rig {
     pub(crate) store: Store,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) handle: ProberHandle,
+    /// Probe rows that the store held when it was opened.
+    pub(crate) restored: usize,
     metrics: Metrics,
     prober: Option<Prober>,
     stop_prober: CancellationToken,
@@ -120,6 +122,7 @@ impl Rig {
             default_interval: setup.settings.default_interval,
         };
         let opened = Store::open(store_settings, setup.clock.clone(), metrics.clone()).expect("opens");
+        let restored = opened.probes.len();
         let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
         let dialer = Dialer::new(DialSettings { policy, resolver: setup.resolver.clone(), ..DialSettings::default() })
             .expect("a dialer");
@@ -140,6 +143,7 @@ impl Rig {
             store: opened.store,
             catalog: opened.catalog,
             handle,
+            restored,
             metrics,
             prober: Some(prober),
             stop_prober: CancellationToken::new(),
@@ -174,6 +178,11 @@ impl Rig {
     /// The same file, as another process would open it.
     pub(crate) async fn restart(mut self) -> Self {
         self.stop().await;
+        self.reopen().await
+    }
+
+    /// The same once the prober has stopped, or never ran.
+    pub(crate) async fn reopen(mut self) -> Self {
         self.stop_store().await;
         let Self { folder, setup, .. } = self;
         let mut rig = Self::new(folder, setup);
@@ -232,6 +241,13 @@ impl Rig {
 
     pub(crate) async fn deregister(&self, service: &str) {
         let removal = Removal { service: self.at(service), instance: None, all: true, if_generation: None };
+        self.store.deregister(removal, caller()).await.expect("deregisters");
+    }
+
+    /// Removes one instance.
+    pub(crate) async fn remove(&self, place: &str) {
+        let instance = Some(self.instance(place).name);
+        let removal = Removal { service: self.at(place), instance, all: false, if_generation: None };
         self.store.deregister(removal, caller()).await.expect("deregisters");
     }
 

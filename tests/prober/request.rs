@@ -7,7 +7,7 @@ use portolan::model::check::{Check, CheckKind};
 use portolan::model::outcome::{Health, Reason, Verdict};
 use portolan::model::ports::{CheckNowError, OnDemand};
 
-use crate::harness::{Mode, Rig, Target, seldom, until};
+use crate::harness::{AMPLE, Mode, Rig, Target, seldom, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_overrides_the_threshold_and_is_visible_when_it_returns() {
@@ -76,4 +76,20 @@ async fn whoever_asks_for_what_is_gone_or_too_late_hears_it() {
     assert_eq!(answer.expect_err("the prober stopped"), CheckNowError::Unavailable);
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(handle.check_now(id).await.expect_err("the prober is gone"), CheckNowError::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_leaves_keeps_nobody_waiting() {
+    let (rig, up, hung) = (Rig::start(), Target::start(Mode::Ok).await, Target::start(Mode::Held).await);
+    rig.register("user#a", &up.url(), seldom()).await;
+    rig.register("user#b", &hung.url(), seldom()).await;
+    hung.until_hit(1).await;
+    let remove = async {
+        until("one waits", || rig.metric("portolan_queue_depth{queue=\"checks\"}") >= 1.0).await;
+        rig.remove("user#b").await;
+    };
+    let (answer, ()) = tokio::join!(tokio::time::timeout(AMPLE, rig.check_now("user")), remove);
+    let checked = answer.expect("it is answered").expect("checked");
+    assert_eq!(checked.iter().map(|c| c.instance.as_str()).collect::<Vec<_>>(), ["a"]);
+    until("no ticket is left", || rig.metric("portolan_queue_depth{queue=\"checks\"}") < 1.0).await;
 }
