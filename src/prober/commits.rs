@@ -83,6 +83,11 @@ impl Commits {
         self.retry_at = at;
     }
 
+    /// Lets the next batch go at once, for the end.
+    pub(super) fn hurry(&mut self) {
+        self.retry_at = UnixMs(i64::MIN);
+    }
+
     /// The next batch, if one may go now. It counts as under way until [`Commits::done`] or [`Commits::failed`].
     pub(super) fn take(&mut self, now: UnixMs) -> Option<Vec<HealthChange>> {
         if self.next()? > now {

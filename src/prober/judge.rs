@@ -65,7 +65,7 @@ impl Prober {
         self.wake_address(delay.key, delay.until);
     }
 
-    fn judge(&mut self, id: InstanceId, outcome: Outcome, started: UnixMs, now: Now) {
+    pub(super) fn judge(&mut self, id: InstanceId, outcome: Outcome, started: UnixMs, now: Now) {
         let Some(tracked) = self.tracked.get_mut(&id) else { return };
         self.tally.probe(tracked.target.kind(), &outcome);
         let scheduled = !tracked.confirming && !tracked.class().urgent;
@@ -117,8 +117,8 @@ impl Prober {
     /// A fall that the guard kept back may happen.
     pub(super) fn release(&mut self, id: InstanceId, now: Now) {
         let Some(tracked) = self.tracked.get(&id) else { return };
-        let Some(last) = tracked.last.clone() else { return };
-        let step = step(&tracked.state, &tracked.timing, Event::Release(&last), now);
+        let Some(fail) = tracked.last_fail.clone() else { return };
+        let step = step(&tracked.state, &tracked.timing, Event::Release(&fail), now);
         self.apply(id, step);
     }
 

@@ -38,8 +38,8 @@ impl Rows {
         }
     }
 
-    /// Those to store now. They are under way until [`Rows::done`].
-    pub(super) fn take(&mut self, now: UnixMs) -> Vec<InstanceId> {
+    /// Those to store now, of those that may go; the others wait for the next round. They are under way until [`Rows::done`].
+    pub(super) fn take(&mut self, now: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> Vec<InstanceId> {
         if self.under_way {
             return Vec::new();
         }
@@ -47,10 +47,17 @@ impl Rows {
             self.next_round = now.plus(ROUND);
             self.left = self.dirty.len().min(PER_ROUND);
         }
-        let count = self.left.min(CHUNK).min(self.dirty.len());
-        self.left = self.left.min(self.dirty.len()) - count;
-        self.under_way = count > 0;
-        self.dirty.drain(..count).collect()
+        let mut ids = Vec::new();
+        while self.left > 0 && ids.len() < CHUNK {
+            self.left -= 1;
+            match self.dirty.pop_front() {
+                Some(id) if may_go(id) => ids.push(id),
+                Some(id) => self.dirty.push_back(id),
+                None => self.left = 0,
+            }
+        }
+        self.under_way = !ids.is_empty();
+        ids
     }
 
     /// The ones under way are stored, or not. Returns whether a failure is the first since a success.
@@ -81,25 +88,35 @@ mod tests {
         (0..5000).for_each(|n| rows.push(InstanceId(n)));
         let mut taken = Vec::new();
         while rows.next().is_some_and(|at| at <= UnixMs(0)) {
-            let chunk = rows.take(UnixMs(0));
-            assert!(chunk.len() <= CHUNK && rows.take(UnixMs(0)).is_empty(), "one chunk at a time");
+            let chunk = rows.take(UnixMs(0), |_| true);
+            assert!(chunk.len() <= CHUNK && rows.take(UnixMs(0), |_| true).is_empty(), "one chunk at a time");
             taken.extend(chunk);
             rows.done(true);
         }
         assert_eq!(taken, (0..4096).map(InstanceId).collect::<Vec<_>>());
         assert_eq!(rows.next(), Some(UnixMs(2000)));
-        assert_eq!(rows.take(UnixMs(2000)).len(), 256);
+        assert_eq!(rows.take(UnixMs(2000), |_| true).len(), 256);
     }
 
     #[test]
     fn a_failure_waits_for_the_next_round() {
         let mut rows = Rows::default();
         rows.push(InstanceId(1));
-        assert_eq!(rows.take(UnixMs(0)).len(), 1);
+        assert_eq!(rows.take(UnixMs(0), |_| true).len(), 1);
         assert!(rows.done(false), "said once");
         rows.push(InstanceId(1));
-        assert!(rows.take(UnixMs(1999)).is_empty());
-        assert_eq!(rows.take(UnixMs(2000)).len(), 1);
+        assert!(rows.take(UnixMs(1999), |_| true).is_empty());
+        assert_eq!(rows.take(UnixMs(2000), |_| true).len(), 1);
         assert!(!rows.done(false));
+    }
+
+    #[test]
+    fn one_that_must_wait_holds_up_no_other() {
+        let mut rows = Rows::default();
+        (0..1000).for_each(|n| rows.push(InstanceId(n)));
+        assert_eq!(rows.take(UnixMs(0), |id| id == InstanceId(999)), [InstanceId(999)]);
+        rows.done(true);
+        assert_eq!(rows.next(), Some(UnixMs(2000)), "the others are looked at in the next round");
+        assert_eq!(rows.take(UnixMs(2000), |_| true).len(), 256);
     }
 }

@@ -1,4 +1,4 @@
-//! What cannot be brought about from outside: a probe that breaks inside Portolan.
+//! What cannot be brought about from outside, or only by chance.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use super::track::Place;
 use super::{Prober, ProberSettings};
 use crate::catalog::{Entry, LastCheck};
 use crate::model::check::Check;
-use crate::model::name::{InstanceName, Namespace, ServiceKey};
-use crate::model::outcome::{Health, Reason, Verdict};
+use crate::model::health::{Event, step};
+use crate::model::name::{Namespace, ServiceKey};
+use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
 use crate::model::ports::AlwaysLeads;
 use crate::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service, Source};
 use crate::model::time::{Clock, UnixMs};
@@ -36,7 +37,13 @@ fn prober(folder: &tempfile::TempDir) -> Prober {
     Prober::new(ProberSettings::default(), dialer, store, HashMap::new(), leads, clock, metrics).0
 }
 
+/// A service of one instance.
 fn entry() -> Arc<Entry> {
+    Arc::new(Entry::new(service(1, &["default"]), LastCheck::default()))
+}
+
+/// A service with these instances, numbered from 1.
+fn service(revision: u64, instances: &[&str]) -> Service {
     let url = EndpointUrl::health("tcp://192.0.2.1:1").expect("a url");
     let spec = InstanceSpec {
         base_url: url.clone(),
@@ -49,10 +56,11 @@ fn entry() -> Arc<Entry> {
         zone: String::new(),
     };
     let at = UnixMs::wall();
-    let instance = Instance {
-        id: InstanceId(1),
-        name: InstanceName::default(),
-        spec: Arc::new(spec),
+    let spec = Arc::new(spec);
+    let instance = |(number, name): (i64, &&str)| Instance {
+        id: InstanceId(number),
+        name: name.parse().expect("a name"),
+        spec: Arc::clone(&spec),
         owner: Owner::Anonymous,
         generation: 1,
         created_at: at,
@@ -60,16 +68,58 @@ fn entry() -> Arc<Entry> {
         reason: Reason::Probing,
         since: at,
     };
-    let service = Service {
-        id: Uuid::now_v7(),
+    Service {
+        id: Uuid::from_u128(1),
         key: ServiceKey::new(&Namespace::default(), &"user".parse().expect("a name")),
         source: Source::Rest,
         registered_at: at,
         updated_at: at,
-        revision: 1,
-        instances: vec![instance],
+        revision,
+        instances: (1..).zip(instances).map(instance).collect(),
+    }
+}
+
+fn outcome(verdict: Verdict, reason: Reason) -> Outcome {
+    let message = reason.to_string();
+    let (at, timings) = (UnixMs::wall(), Timings::default());
+    Outcome { verdict, reason, stage: Stage::Resolve, at, address: None, code: None, message, timings }
+}
+
+#[tokio::test]
+async fn a_batch_from_before_a_request_takes_nothing_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut prober = prober(&folder);
+    let entry = |revision, instances: &[&str]| Arc::new(Entry::new(service(revision, instances), LastCheck::default()));
+    prober.follow(&[entry(2, &["a", "b"])]);
+    prober.follow(&[entry(1, &["a"])]);
+    assert!(prober.tracked.contains_key(&InstanceId(2)), "b is newer than the batch");
+    prober.follow(&[entry(3, &["a"])]);
+    assert!(!prober.tracked.contains_key(&InstanceId(2)), "b is gone");
+}
+
+#[tokio::test]
+async fn a_fall_that_was_kept_back_tells_what_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut prober = prober(&folder);
+    prober.follow(&[entry()]);
+    let id = InstanceId(1);
+    let judge = |prober: &mut Prober, verdict, reason| {
+        let now = prober.clock.now();
+        prober.judge(id, outcome(verdict, reason), now.steady, now);
     };
-    Arc::new(Entry::new(service, LastCheck::default()))
+    judge(&mut prober, Verdict::Pass, Reason::Passed);
+    judge(&mut prober, Verdict::Fail, Reason::ConnectRefused);
+    judge(&mut prober, Verdict::Fail, Reason::ConnectRefused);
+    // The fail that confirms it, as the guard leaves it: counted, not shown.
+    let refused = outcome(Verdict::Fail, Reason::ConnectRefused);
+    let tracked = prober.tracked.get_mut(&id).expect("tracked");
+    let confirmed = step(&tracked.state, &tracked.timing, Event::Probe(&refused), prober.clock.now());
+    assert!(confirmed.is_fall());
+    tracked.state = confirmed.withheld(&tracked.state).state;
+    judge(&mut prober, Verdict::Inconclusive, Reason::ResolverDown);
+    prober.release(id, prober.clock.now());
+    let state = &prober.tracked[&id].state;
+    assert_eq!((state.health(), state.reason()), (Health::Unhealthy, Reason::ConnectRefused));
 }
 
 #[tokio::test]

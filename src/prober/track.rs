@@ -62,6 +62,8 @@ pub(super) struct Tracked {
     pub(super) last: Option<Arc<Outcome>>,
     /// The newest passing one.
     pub(super) last_pass: Option<Arc<Outcome>>,
+    /// The newest failing one since this process began, which a fall that was kept back rests on.
+    pub(super) last_fail: Option<Arc<Outcome>>,
     /// Shared with the catalog.
     pub(super) last_check: LastCheck,
     /// On-demand checks that wait for the outcome: which, and their place in it.
@@ -107,6 +109,7 @@ impl Tracked {
             let_out: None,
             last: None,
             last_pass: None,
+            last_fail: None,
             last_check: LastCheck::default(),
             waiters: Vec::new(),
             newest_change: 0,
@@ -118,15 +121,21 @@ impl Tracked {
             samples: Samples::default(),
         };
         if let Some(row) = row {
-            tracked.restore(row, now);
+            tracked.restore(row, instance, now);
         }
         tracked
     }
 
-    fn restore(&mut self, row: ProbeRow, now: Now) {
-        self.state = row.state.resume(&self.timing, now);
+    fn restore(&mut self, row: ProbeRow, instance: &Instance, now: Now) {
+        let agrees = (row.state.health(), row.state.reason()) == (instance.health, instance.reason);
         // A clock that was moved back while we were away must not silence an instance for longer than its interval.
-        self.due = row.next_due.min(now.steady.plus(self.timing.interval));
+        let due = row.next_due.min(now.steady.plus(self.timing.interval));
+        (self.state, self.due) = if agrees {
+            (row.state.resume(&self.timing, now), due)
+        } else {
+            // A crash parted the two. What readers see stands, and is proved anew at once.
+            (CheckState::shown_as(instance.health, instance.reason, instance.since, now), now.steady)
+        };
         self.last = row.last.map(Arc::new);
         self.last_pass = row.last_pass.map(Arc::new);
         row.samples.into_iter().for_each(|sample| self.samples.push(sample));
@@ -154,8 +163,10 @@ impl Tracked {
         self.samples.push(Sample { at: outcome.at, total_us: passed.then_some(total), code: outcome.code });
         self.kind = kind_of(&outcome, &self.timing);
         self.last = Some(Arc::clone(&outcome));
-        if passed {
-            self.last_pass = Some(Arc::clone(&outcome));
+        match outcome.verdict {
+            Verdict::Pass => self.last_pass = Some(Arc::clone(&outcome)),
+            Verdict::Fail => self.last_fail = Some(Arc::clone(&outcome)),
+            Verdict::Inconclusive => {}
         }
         outcome
     }

@@ -11,6 +11,10 @@ use crate::model::time::UnixMs;
 
 /// Time that storing may take at the end.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// Failed writes at the end before what is left is given up.
+const LAST_TRIES: u32 = 10;
+/// Pause after each.
+const LAST_PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait before asking again whether this process leads.
 const NOT_LEADING: Duration = Duration::from_secs(1);
 
@@ -23,7 +27,9 @@ impl Prober {
             let store = self.store.clone();
             self.writes.spawn(async move { Stored::Changes(store.commit_health(changes).await) });
         }
-        let ids = self.rows.take(now);
+        let (tracked, finished) = (&self.tracked, self.commits.finished());
+        // A row must not run ahead of its change: after a crash the two would say different things.
+        let ids = self.rows.take(now, |id| tracked.get(&id).is_none_or(|tracked| tracked.newest_change <= finished));
         if !ids.is_empty() {
             self.write_rows(ids);
         }
@@ -98,15 +104,17 @@ impl Prober {
     }
 
     async fn store_all(&mut self) {
-        self.rows.hurry();
-        loop {
-            self.write(self.clock.now().steady);
+        let mut failures = 0;
+        while failures < LAST_TRIES {
+            self.commits.hurry();
             self.rows.hurry();
+            self.write(self.clock.now().steady);
             let Some(stored) = self.writes.join_next().await else { return };
             let failed = matches!(&stored, Ok(Stored::Changes(Err(_)) | Stored::Rows(_, Err(_))) | Err(_));
             self.take_stored(stored);
             if failed {
-                return;
+                failures += 1;
+                tokio::time::sleep(LAST_PAUSE).await;
             }
         }
     }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portolan::model::outcome::Health;
+use portolan::model::health::CheckState;
+use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{CheckNowError, Leadership};
+use portolan::model::probe::ProbeRow;
+use portolan::model::time::Clock;
 
 use crate::harness::{Mode, Rig, Setup, Target, every_second, seldom, until};
 
@@ -96,4 +99,55 @@ async fn only_a_leader_probes() {
     assert!(target.hits() <= hits + 1, "one may have been under way");
     switch.0.store(true, Ordering::SeqCst);
     target.until_hit(target.hits() + 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_never_runs_ahead_of_its_change() {
+    let switch = Arc::new(Switch(AtomicBool::new(true)));
+    let rig = Setup { leadership: switch.clone(), ..Setup::default() }.start();
+    let target = Target::start(Mode::Held).await;
+    rig.register("user", &target.url(), seldom()).await;
+    target.until_hit(1).await;
+    switch.0.store(false, Ordering::SeqCst);
+    target.turn(Mode::Ok);
+    until("a change waits", || rig.report().uncommitted == 1).await;
+    let rig = rig.restart().await;
+    assert_eq!(rig.health("user").0, Health::Unknown);
+    assert_eq!(rig.restored, 0, "the change is not stored, so neither is its row");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_waits_for_its_next_try_is_stored_at_the_end() {
+    let switch = Arc::new(Switch(AtomicBool::new(true)));
+    let mut rig = Setup { leadership: switch.clone(), ..Setup::default() }.start();
+    let target = Target::start(Mode::Held).await;
+    rig.register("user", &target.url(), seldom()).await;
+    target.until_hit(1).await;
+    switch.0.store(false, Ordering::SeqCst);
+    target.turn(Mode::Ok);
+    until("a change waits", || rig.report().uncommitted == 1).await;
+    switch.0.store(true, Ordering::SeqCst);
+    rig.stop().await;
+    assert_eq!(rig.health("user").0, Health::Healthy);
+    assert_eq!(rig.history("user").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_readers_see_is_proved_anew_where_the_row_says_otherwise() {
+    let (rig, target) = (Setup::default().prepare(), Target::start(Mode::Ok).await);
+    rig.register("user", &target.url(), seldom()).await;
+    let (instance, now) = (rig.instance("user"), Clock::system().now());
+    let row = ProbeRow {
+        instance: instance.id,
+        generation: instance.generation,
+        state: CheckState::shown_as(Health::Healthy, Reason::Passed, now.wall, now),
+        next_due: now.steady.plus(Duration::from_hours(24)),
+        last: None,
+        last_pass: None,
+        samples: Vec::new(),
+    };
+    rig.store.record_probes(vec![row]).await.expect("stored");
+    let rig = rig.reopen().await;
+    rig.until_health("user", Health::Healthy).await;
+    assert_eq!(rig.history("user").await.len(), 1, "people see the change");
 }

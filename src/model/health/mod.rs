@@ -48,8 +48,8 @@ pub enum Event<'a> {
     OnDemand(&'a Outcome),
     /// Time went by; lets `Unproven` happen though no probe ended.
     Silence,
-    /// The mass-failure guard lets a withheld flip happen. The outcome is the instance's latest, counted before and not again; nothing
-    /// happens unless the fails that confirm it still stand.
+    /// The mass-failure guard lets a withheld flip happen. The outcome is the instance's latest fail, counted before and not again;
+    /// nothing happens unless the fails that confirm it still stand.
     Release(&'a Outcome),
 }
 

@@ -85,6 +85,13 @@ impl CheckState {
         Self { shown, streak: Streak::None, began: now.steady, proven: now.steady, same: None }
     }
 
+    /// What readers are shown of an instance, with nothing counted for or against it: for one whose own state is lost.
+    pub fn shown_as(health: Health, reason: Reason, since: UnixMs, now: Now) -> Self {
+        let held = health == Health::Unhealthy && reason == Reason::Flapping;
+        let shown = Shown { health, reason, since, held, flaps: Vec::new() };
+        Self { shown, ..Self::new(now) }
+    }
+
     /// The state after a restart. Health, reason, streak and hold stay. `Unproven` gets a fresh allowance, since nobody could have
     /// probed. Times that lie in the future (the clock was moved back meanwhile) become now. The time away does not count as time of
     /// steady passing: a pause within the allowance is cut out of the streak, a longer one starts its span again.
