@@ -142,7 +142,7 @@ pub fn whole(service: &Service) -> Rendered {
 /// The service as if it had only `shown`, speaking with the addresses of `front`.
 pub fn view(service: &Service, shown: &[&Instance], front: Option<&Instance>) -> Rendered {
     static NONE: BTreeMap<String, String> = BTreeMap::new();
-    let newest = shown.iter().copied().max_by_key(|i| (i.created_at, i.id));
+    let newest = service::newest_of(shown.iter().copied());
     let mut ordered = shown.to_vec();
     ordered.sort_by_key(|i| (i.health != Health::Healthy, std::cmp::Reverse(i.spec.weight), i.name.clone()));
     let head = Head {

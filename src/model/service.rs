@@ -121,7 +121,7 @@ impl InstanceSpec {
 /// One address of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// The store's row; stable for the instance's life.
+    /// The store's row; stable for the instance's life, and greater than every earlier one.
     pub id: InstanceId,
     /// Its name.
     pub name: InstanceName,
@@ -175,11 +175,6 @@ impl Service {
         front_of(self.instances.iter())
     }
 
-    /// The newest-created instance: its version, description, metadata and check stand for the service's.
-    pub fn newest(&self) -> Option<&Instance> {
-        self.instances.iter().max_by_key(|i| (i.created_at, i.id))
-    }
-
     /// The instance of that name.
     pub fn instance(&self, name: &str) -> Option<&Instance> {
         self.instances.iter().find(|i| i.name.as_str() == name)
@@ -193,6 +188,12 @@ pub fn front_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a
         (i.health != Health::Healthy || i.spec.weight == 0, std::cmp::Reverse(i.spec.weight), i.name.clone())
     };
     instances.min_by_key(order)
+}
+
+/// Of several instances the one registered last: its version, description and metadata stand for the service's. Ids grow; the
+/// wall clock may be set back.
+pub fn newest_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a Instance> {
+    instances.max_by_key(|i| i.id)
 }
 
 /// Healthy if any instance is, unhealthy if none is and one is unhealthy, else unknown.

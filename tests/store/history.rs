@@ -137,3 +137,23 @@ async fn old_entries_are_forgotten() {
     assert_eq!(s.history("users").await[0].message, "passed at 2");
     s.stop().await;
 }
+
+#[tokio::test]
+async fn an_entry_number_is_never_given_twice() {
+    let (_folder, path) = folder();
+    let bounds = StoreSettings { history_days: 1, ..settings(&path) };
+    let s = Running::open(bounds.clone()).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    flip(&s, &s.instance("users", "a"), 3).await;
+    let newest = s.history("users").await[0].id;
+    s.stop().await;
+    let s = Running::open_at(bounds, at(200_000_000)).expect("opens");
+    while !s.history("users").await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let mut change = healthy(&s.instance("users", "a"), 200_000_000);
+    change.health = Health::Unhealthy;
+    assert_eq!(s.store.commit_health(vec![change]).await, Ok(vec![true]));
+    assert!(s.history("users").await[0].id > newest, "a cursor from before points to nothing newer");
+    s.stop().await;
+}

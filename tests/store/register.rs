@@ -3,7 +3,7 @@
 use portolan::catalog::Batch;
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{Registrar, WriteError};
-use portolan::model::service::{MAX_INSTANCES_PER_SERVICE, Owner};
+use portolan::model::service::{InstanceSpec, MAX_INSTANCES_PER_SERVICE, Owner};
 
 use crate::common::{Running, admin, at, folder, fresh, joining, registration, removal, settings, spec, token};
 use crate::health::make_healthy;
@@ -73,7 +73,7 @@ async fn another_address_or_check_starts_a_new_generation() {
     assert!(!checked.replaced_healthy, "the address is the same");
     generations.push(checked.generation);
 
-    let unchecked = portolan::model::service::InstanceSpec { health_url: None, ..spec(2) };
+    let unchecked = InstanceSpec { health_url: None, ..spec(2) };
     generations.push(s.register(registration("users", "a", unchecked)).await.expect("changes").generation);
     assert_eq!(s.instance("users", "a").reason, Reason::NotChecked);
 
@@ -168,4 +168,20 @@ async fn the_feed_tells_what_each_commit_changed() {
     assert_eq!((batch.revision, batch.upserts.len()), (2, 0));
     assert_eq!(batch.removed, vec![(crate::common::key("users"), id)]);
     s.stop().await;
+}
+
+#[tokio::test]
+async fn a_clock_set_back_makes_no_instance_older() {
+    let (_folder, path) = folder();
+    for (millis, name, version) in [(60_000, "a", "1.0.0"), (0, "b", "2.0.0")] {
+        let s = Running::open_at(settings(&path), at(millis)).expect("opens");
+        let spec = InstanceSpec { version: version.to_owned(), ..spec(1) };
+        s.register(registration("users", name, spec)).await.expect("registers");
+        let (mut json, snapshot) = (Vec::new(), s.catalog().snapshot());
+        snapshot.find("default", "users").expect("registered").write_json(&mut json);
+        let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+        assert_eq!(json["version"], version, "the one registered last speaks");
+        drop(snapshot);
+        s.stop().await;
+    }
 }

@@ -56,9 +56,10 @@ CREATE TABLE probe (
     samples    BLOB    NOT NULL
 ) STRICT;
 
--- History: changes of health and removals. It outlives its service, so it refers to nothing.
+-- History: changes of health and removals. It outlives its service, so it refers to nothing. Its ids are cursors: none is given
+-- twice, also after every row was trimmed.
 CREATE TABLE transition (
-    id          INTEGER PRIMARY KEY,
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
     service     BLOB    NOT NULL,
     key         TEXT    NOT NULL,
     instance    TEXT    NOT NULL,
