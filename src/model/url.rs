@@ -145,7 +145,7 @@ impl EndpointUrl {
         }
         let host = parse_host(url.host_str().ok_or(UrlError::Malformed)?)?;
         let scheme = Scheme::parse(url.scheme());
-        let port = url.port().or(scheme.default_port()).filter(|port| *port > 0);
+        let port = url.port().or_else(|| written_port(text)).or(scheme.default_port()).filter(|port| *port > 0);
         let port = port.ok_or_else(|| UrlError::NoPort(scheme.as_str().to_owned()))?;
         let path = if url.path().is_empty() { "/" } else { url.path() };
         let target = url.query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
@@ -219,6 +219,11 @@ fn authority(text: &str) -> &str {
     rest.split(['/', '?', '#', '\\']).next().unwrap_or("")
 }
 
+/// The port as it is written: `Url` hides the one that its scheme has anyway, also of schemes that need one here (`ws`, `ftp`).
+fn written_port(text: &str) -> Option<u16> {
+    authority(text).rsplit_once(':')?.1.parse().ok()
+}
+
 /// `Url` leaves hosts of non-special schemes alone, so every host goes through the WHATWG host parser, which decodes all
 /// spellings of IPv4.
 fn parse_host(text: &str) -> Result<Host, UrlError> {
@@ -289,6 +294,24 @@ mod tests {
         assert!(EndpointUrl::base(&format!("http://{}.b/", "a".repeat(64))).is_err());
         for text in ["http://a_b.c./x", "http://münchen.example/", "http://[::1]:81/", "http://h/a%20b?q=%5C"] {
             assert!(EndpointUrl::base(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_written_port_counts_also_where_it_is_the_schemes_own() {
+        for (text, port) in [
+            ("ws://h:80", 80),
+            ("wss://h:443/socket", 443),
+            ("ftp://[::1]:21/", 21),
+            ("http://h:80", 80),
+            ("https://h", 443),
+            ("http://h:443", 443),
+        ] {
+            assert_eq!(EndpointUrl::base(text).expect(text).port(), port, "{text}");
+        }
+        for text in ["ws://h", "ws://h:", "ftp://[::1]/", "ws://h:0"] {
+            let scheme = text.split_once(':').expect("a scheme").0;
+            assert_eq!(EndpointUrl::base(text), Err(UrlError::NoPort(scheme.to_owned())), "{text}");
         }
     }
 
