@@ -33,13 +33,8 @@ pub(super) fn fault(path: &Path, error: rusqlite::Error) -> Fault {
         E::SqliteFailure(e, _) => {
             matches!(e.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
         }
-        E::SqlInputError { .. }
-        | E::FromSqlConversionFailure(..)
-        | E::InvalidColumnType(..)
-        | E::InvalidColumnName(_)
-        | E::IntegralValueOutOfRange(..)
-        | E::QueryReturnedNoRows => true,
-        _ => false,
+        E::SqlInputError { .. } | E::InvalidColumnName(_) | E::QueryReturnedNoRows => true,
+        error => is_content(error),
     };
     match error {
         error if damaged => Fault::Damaged(error.to_string()),
@@ -50,6 +45,12 @@ pub(super) fn fault(path: &Path, error: rusqlite::Error) -> Fault {
         }
         source => Fault::Other(OpenError::Sqlite { path: path.to_owned(), source }),
     }
+}
+
+/// Whether it is about what one column of one row holds.
+pub(super) fn is_content(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    matches!(error, E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::IntegralValueOutOfRange(..))
 }
 
 /// Whether permissions are in the way: of the file, or of its folder, where the write-ahead log has to be made.

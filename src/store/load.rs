@@ -15,6 +15,7 @@ use crate::model::time::UnixMs;
 use crate::model::url::EndpointUrl;
 
 use super::codec::{Count, Id, Json, Parsed, damaged, time, unpack};
+use super::damage::is_content;
 use super::state::{Index, State};
 
 /// The one row of `meta`.
@@ -142,17 +143,32 @@ fn spec(row: &Row<'_>) -> rusqlite::Result<InstanceSpec> {
 
 type Probes = (HashMap<InstanceId, ProbeRow>, HashMap<InstanceId, UnixMs>);
 
-/// The rows, and when each instance was last probed, also as an older generation.
+/// The rows, and when each instance was last probed, also as an older generation. They are a cache: one that cannot be read is left
+/// out, and its instance is probed as if it were new.
 fn probes(db: &Connection) -> rusqlite::Result<Probes> {
     let (mut all, mut checked) = (HashMap::new(), HashMap::new());
     let mut statement = db.prepare("SELECT * FROM probe")?;
     let mut rows = statement.query([])?;
+    let mut unreadable = 0_u32;
     while let Some(row) = rows.next()? {
-        let probe = probe(row)?;
+        let probe = match probe(row) {
+            Ok(probe) => probe,
+            Err(error) if is_content(&error) => {
+                if unreadable == 0 {
+                    tracing::warn!("what was known of a probe could not be read and is dropped: {error}");
+                }
+                unreadable += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if let Some(last) = &probe.last {
             checked.insert(probe.instance, last.at);
         }
         all.insert(probe.instance, probe);
+    }
+    if unreadable > 1 {
+        tracing::warn!("{unreadable} such rows were dropped");
     }
     Ok((all, checked))
 }

@@ -155,3 +155,29 @@ async fn health_and_streak_are_stored_together() {
     assert_eq!(s.probes.get(&instance.id), Some(&expected));
     s.stop().await;
 }
+
+#[tokio::test]
+async fn a_probe_row_that_cannot_be_read_costs_no_registration() {
+    let (_folder, path) = folder();
+    let s = Running::open(settings(&path)).expect("opens");
+    for name in ["users", "other", "third"] {
+        s.register(registration(name, "a", spec(1))).await.expect("registers");
+    }
+    let [bad, worse, good] = ["users", "other", "third"].map(|name| s.instance(name, "a"));
+    s.store.record_probes(vec![row(&bad, 1), row(&worse, 1), row(&good, 1)]).await.expect("keeps");
+    s.stop().await;
+    let db = rusqlite::Connection::open(&path).expect("opens");
+    db.execute("UPDATE probe SET state = 'no state' WHERE instance = ?1", [bad.id.0]).expect("writes");
+    db.execute("UPDATE probe SET samples = x'00' WHERE instance = ?1", [worse.id.0]).expect("writes");
+    drop(db);
+
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!(s.all().len(), 3);
+    assert_eq!(s.probes.keys().collect::<Vec<_>>(), [&good.id]);
+    let again = row(&bad, 2);
+    s.store.record_probes(vec![again.clone()]).await.expect("keeps");
+    s.stop().await;
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!(s.probes.get(&bad.id), Some(&again), "it is written anew");
+    s.stop().await;
+}
