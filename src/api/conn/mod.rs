@@ -9,7 +9,7 @@ mod tests;
 mod watch;
 mod wire;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,8 +40,8 @@ pub const MAX_HEAD: usize = 16 * 1024;
 const MAX_REFUSALS: usize = 64;
 /// Connections that wait to be taken; the system may cap it lower (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
-/// Pause after the system had no descriptor for a connection.
-const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
+/// Pause after an accept that failed for want of descriptors or memory, or for a reason unknown here.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What answers the requests of every connection. Cloned once a connection, so a clone should be cheap.
 pub trait Handler: Clone + Send + Sync + 'static {
@@ -246,18 +246,28 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// How long to wait after a failed accept: what concerns one connection is no reason, a lack of descriptors or memory is, and
-/// anything else means that the socket itself is gone.
+/// How long to wait after a failed accept: not at all where it concerns one connection alone, as the network's errors do
+/// ([accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html)); no waiting helps where the socket itself is gone; anything
+/// else, a lack of descriptors above all, may pass.
 fn pause_after(error: &io::Error) -> Result<Option<Duration>, ConnError> {
-    let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    let passed = [
+        Errno::CONNABORTED,
+        Errno::INTR,
+        Errno::AGAIN,
+        Errno::PERM,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::TIMEDOUT,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+    ];
     let broken = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::OPNOTSUPP, Errno::FAULT];
-    match error.raw_os_error() {
-        Some(code) if lacking.iter().any(|e| e.raw_os_error() == code) => Ok(Some(OUT_OF_DESCRIPTORS)),
-        Some(code) if broken.iter().any(|e| e.raw_os_error() == code) => {
-            Err(ConnError::Accept(io::Error::from_raw_os_error(code)))
-        }
-        _ if error.kind() == ErrorKind::Interrupted => Ok(None),
-        _ => Ok(None),
+    match Errno::from_io_error(error) {
+        Some(errno) if passed.contains(&errno) => Ok(None),
+        Some(errno) if broken.contains(&errno) => Err(ConnError::Accept(errno.into())),
+        _ => Ok(Some(PAUSE)),
     }
 }
 
