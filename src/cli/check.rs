@@ -15,8 +15,9 @@ use crate::model::text::escape;
 /// Columns of the longest bar.
 const BAR: u64 = 32;
 
-/// Flags of `check`.
+/// Flags of `check`. A probe may take 60 s, so the answer is waited for longer than that.
 #[derive(Debug, Args)]
+#[command(mut_arg("timeout", |arg| arg.default_value("75s")))]
 pub(super) struct CheckArgs {
     /// The service's name or id
     #[arg(value_name = "NAME|ID")]
