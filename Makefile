@@ -23,6 +23,7 @@ demo: tools ## watch services being registered, probed, failing and recovering; 
 	$(CARGO) run --locked -- demo $(DEMO_FLAGS)
 
 test: tools ## run every test, those in the documentation included
+	$(call need,curl,install it (Debian: apt install curl))
 	$(CARGO) test --locked --no-fail-fast
 
 lint: tools ## clippy, with every warning an error
