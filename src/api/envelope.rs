@@ -156,8 +156,6 @@ struct OkJson<'a, T> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a T>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    warnings: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -242,17 +240,12 @@ impl ApiError {
 
 /// 200 with `data`.
 pub fn ok<T: Serialize>(message: &str, data: &T) -> Response<Body> {
-    ok_with(message, Some(data), &[])
+    json_reply(StatusCode::OK, to_bytes(&OkJson { success: true, message, data: Some(data) }))
 }
 
 /// 200 with a message alone.
 pub fn ok_message(message: &str) -> Response<Body> {
-    ok_with::<()>(message, None, &[])
-}
-
-/// 200 with `data` and, where there are any, `warnings`.
-pub fn ok_with<T: Serialize>(message: &str, data: Option<&T>, warnings: &[String]) -> Response<Body> {
-    json_reply(StatusCode::OK, to_bytes(&OkJson { success: true, message, data, warnings }))
+    json_reply(StatusCode::OK, to_bytes(&OkJson::<()> { success: true, message, data: None }))
 }
 
 /// 200 with `data` and, beside it, the fields of `beside`.
@@ -306,8 +299,6 @@ mod tests {
     async fn success_leaves_out_what_there_is_not() {
         assert_eq!(text(ok_message("done")).await, r#"{"success":true,"message":"done"}"#);
         assert_eq!(text(ok("x", &[1])).await, r#"{"success":true,"message":"x","data":[1]}"#);
-        let warned = ok_with("x", Some(&1), &["careful".to_owned()]);
-        assert_eq!(text(warned).await, r#"{"success":true,"message":"x","data":1,"warnings":["careful"]}"#);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! The lock file tells a person who holds it, and repeats the newest committed revision. At the next start the file's
 //! line of revisions goes on only if both files name the same run and the database is not behind: a restored backup,
-//! a copy without its lock file or a database made anew fails that, and gets a new epoch. A power cut may leave the
-//! lock file behind the database, never ahead of it, so it proves no less than it should.
+//! a copy without its lock file or a database made anew fails that, and gets a new epoch. A power cut, or a write that
+//! fails with a warning, may leave the lock file behind the database, never ahead of it: a sound database passes all the
+//! same, but one set back to a revision in between would pass too.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};

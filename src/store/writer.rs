@@ -182,7 +182,8 @@ impl Engine {
         self.catalog.publish(self.state.snapshot.clone(), batch);
     }
 
-    /// Repeats the revision in the lock file before it is shown: no reader's cursor is ever ahead of the proof.
+    /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. Where that fails the
+    /// server goes on with a warning: until a later commit repairs it, the proof is behind.
     fn prove(&mut self, revision: u64) {
         let proof = self.lock.record(&Proof { run: self.run.clone(), revision });
         if let Err(error) = &proof

@@ -34,7 +34,7 @@ const REPORT: Duration = Duration::from_secs(10);
 pub struct Record<'a> {
     /// When the request's head was there.
     pub started: Instant,
-    /// The connection's other end: behind a proxy, the proxy.
+    /// The client's address: behind a trusted proxy the one that it forwards, else the connection's other end.
     pub peer: IpAddr,
     /// The method, from a closed set ([`method_label`](super::metrics::method_label)).
     pub method: &'static str,
