@@ -39,10 +39,14 @@ fn prober(report: &ProberReport) -> Part {
     Part { name: "prober", state: PartState::Ready(how) }
 }
 
+fn guard(report: &ProberReport) -> Part {
+    let how = if report.guard.is_empty() { "clear".to_owned() } else { report.guard.to_string() };
+    Part { name: "guard", state: PartState::Ready(how) }
+}
+
 impl Readiness for StandaloneReadiness {
     fn parts(&self) -> Vec<Part> {
         let report = self.probing.status().read();
-        let guard = Part { name: "guard", state: PartState::Ready(report.guard.to_string()) };
-        vec![self.store(), prober(&report), guard]
+        vec![self.store(), prober(&report), guard(&report)]
     }
 }
