@@ -13,7 +13,8 @@ pub enum Exit {
     Unmet = 1,
     /// The command line, a setting or the request's content is wrong.
     Usage = 2,
-    /// The server could not be reached, or failed (5xx).
+    /// The server could not be reached, or failed (5xx), or the output could not be written: what was asked about
+    /// is not known to be well or unwell.
     Unreachable = 3,
     /// The server does not know it.
     NotFound = 4,
@@ -73,7 +74,7 @@ impl Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         let closed_pipe = error.kind() == std::io::ErrorKind::BrokenPipe;
-        let exit = if closed_pipe { Exit::Ok } else { Exit::Unmet };
+        let exit = if closed_pipe { Exit::Ok } else { Exit::Unreachable };
         Self { closed_pipe, ..Self::new(exit, format!("the output could not be written: {error}")) }
     }
 }

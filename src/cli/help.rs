@@ -11,8 +11,8 @@ const GROUPS: [(&str, &[&str]); 4] = [
 ];
 
 const ENDING: &str = "\
-Exit codes: 0 done, 1 unhealthy or not met, 2 usage, 3 server unreachable or failing, 4 not found,
-5 refused
+Exit codes: 0 done, 1 unhealthy or not met, 2 usage, 3 server unreachable or failing, or the output
+could not be written, 4 not found, 5 refused
 
 The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080.
 The token is PORTOLAN_TOKEN, or in the file PORTOLAN_TOKEN_FILE.
@@ -114,7 +114,8 @@ Examples:
   portolan discover user-service --healthy --pick weighted -o url || echo nobody is well";
 
 pub(super) const CHECK: &str = "\
-The outcome counts at once, whatever the thresholds say; a flap hold stays. Exit code 1 when it is not healthy.
+The outcome counts at once, whatever the thresholds say; a flap hold stays.
+Exit code 1 when a checked service is not healthy; one that has no check ends with 0.
 -o json prints {\"service\":…,\"checks\":[…]} with each stage's time in microseconds.
 
 Examples:

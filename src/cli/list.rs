@@ -1,5 +1,7 @@
 //! `portolan list`: the services that match.
 
+use std::collections::HashSet;
+
 use clap::Args;
 
 use super::args::{Format, OutputArg, ServerArgs, parse_pair};
@@ -92,16 +94,25 @@ pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, F
 
 async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<Reply>, Failure> {
     let mut pages = Vec::new();
+    let mut seen = HashSet::new();
     while pages.len() < MAX_PAGES {
         let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let page = client.get(&["services"], &pairs).await?;
         let next = page.next_cursor.clone();
         pages.push(page);
         let Some(next) = next else { return Ok(pages) };
+        if !seen.insert(next.clone()) {
+            return Err(endless("its next_cursor repeats"));
+        }
         query.retain(|(name, _)| name != "cursor");
         query.push(("cursor".to_owned(), next));
     }
-    Err(Failure::new(Exit::Unreachable, "the server's list does not end"))
+    Err(endless("it has more pages than any server's"))
+}
+
+fn endless(why: &str) -> Failure {
+    Failure::new(Exit::Unreachable, format!("the server's list does not end: {why}"))
+        .hint("is --server or PORTOLAN_SERVER the registry's own address?")
 }
 
 /// One array of the pages' elements, each byte for byte.

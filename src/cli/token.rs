@@ -13,6 +13,9 @@ use crate::model::name::Namespace;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 
+/// Longest life of a token that a server takes unless its `PORTOLAN_TOKEN_MAX_DAYS` says otherwise.
+const USUAL_MAX: Duration = Duration::from_hours(30 * 24);
+
 /// Flags of `token`.
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
@@ -88,6 +91,11 @@ pub(super) fn run(args: TokenArgs, streams: &mut Streams) -> Result<Exit, Failur
     };
     let secret = secrets(|name| std::env::var_os(name))?.signing();
     let token = mint(&secret, &what, UnixMs::wall()).map_err(|error| Failure::usage(error.to_string()))?;
+    if args.ttl > USUAL_MAX {
+        streams.note(
+            "warning: servers refuse a token of more than 30 days unless their PORTOLAN_TOKEN_MAX_DAYS allows it",
+        );
+    }
     streams.line(&token)?;
     Ok(Exit::Ok)
 }

@@ -12,7 +12,7 @@ pub const MAX_LABEL: usize = 63;
 
 /// Why a text is no name, with a valid one close to it where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a {what} is 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit{hint}")]
+#[error("{what} is 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit{hint}")]
 pub struct NameError {
     what: &'static str,
     hint: String,
@@ -109,17 +109,17 @@ macro_rules! label {
 label!(
     /// A namespace: the boundary of names and of who may see them.
     Namespace,
-    "namespace"
+    "a namespace"
 );
 label!(
     /// A service's name, unique in its namespace.
     ServiceName,
-    "service name"
+    "a service name"
 );
 label!(
     /// An instance's name, unique in its service.
     InstanceName,
-    "instance name"
+    "an instance name"
 );
 
 impl Default for Namespace {

@@ -106,5 +106,5 @@ fn a_used_port_is_refused() {
     let port = taken.local_addr().expect("an address").port().to_string();
     let output = portolan().args(["demo", "--port", &port]).output().expect("it runs");
     let (code, said) = ended(&output);
-    assert!(code == 1 && said.contains(&port), "{said}");
+    assert!(code == 1 && said.contains(&port) && said.contains("--port") && !said.contains("SERVER_PORT"), "{said}");
 }

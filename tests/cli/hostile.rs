@@ -74,6 +74,7 @@ fn each_status_has_its_exit_code() {
 fn an_answer_that_is_not_portolans_is_told_apart() {
     for (status, body, exit) in [
         ("200 OK", "<html>welcome</html>", 3),
+        ("200 OK", "[]", 3),
         ("502 Bad Gateway", "<html>nginx</html>", 3),
         ("404 Not Found", "{}", 4),
         ("302 Found", "", 3),
@@ -84,6 +85,14 @@ fn an_answer_that_is_not_portolans_is_told_apart() {
         assert_eq!(code, exit, "{status} {said}");
         assert!(said.contains("not Portolan's") && said.contains(&url), "{said}");
     }
+}
+
+#[test]
+fn an_answer_without_data_is_said_to_be_one() {
+    let (url, _asked) = canned("200 OK", r#"{"success":true,"message":""}"#);
+    let output = portolan().args(["list", "--server", &url]).output().expect("it runs");
+    let (code, said) = ended(&output);
+    assert!(code == 3 && said.contains("holds no data"), "{code} {said}");
 }
 
 #[test]
@@ -111,7 +120,7 @@ fn output_that_cannot_be_written_is_a_failure() {
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
     let output = process().arg("settings").stdout(full).stderr(Stdio::piped()).output().expect("it runs");
     let (code, said) = ended(&output);
-    assert!(code == 1 && said.contains("could not be written"), "{code} {said}");
+    assert!(code == 3 && said.contains("could not be written"), "{code} {said}");
 }
 
 #[test]
@@ -119,5 +128,5 @@ fn a_list_without_end_is_given_up() {
     let url = canned_forever(r#"{"success":true,"message":"","data":[],"next_cursor":"again"}"#);
     let output = portolan().args(["list", "--server", &url]).output().expect("it runs");
     let (code, said) = ended(&output);
-    assert!(code == 3 && said.contains("does not end"), "{code} {said}");
+    assert!(code == 3 && said.contains("next_cursor repeats"), "{code} {said}");
 }

@@ -125,6 +125,16 @@ fn a_minted_token_is_all_that_is_printed() {
 }
 
 #[test]
+fn a_token_that_most_servers_refuse_is_minted_with_a_warning() {
+    for (ttl, warned) in [("30d", false), ("31d", true)] {
+        let args = ["token", "--subject", "ci", "--ttl", ttl];
+        let output = portolan().env("JWT_SECRET", SECRET).args(args).output().expect("it runs");
+        assert_eq!((ended(&output).0, stdout(&output).lines().count()), (0, 1));
+        assert_eq!(stderr(&output).contains("PORTOLAN_TOKEN_MAX_DAYS"), warned, "{ttl}");
+    }
+}
+
+#[test]
 fn a_token_that_nobody_would_take_is_not_minted() {
     let weak = portolan().env("JWT_SECRET", "hunter2").args(["token", "--subject", "x"]).output().expect("it runs");
     let (code, said) = ended(&weak);

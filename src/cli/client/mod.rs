@@ -63,8 +63,12 @@ impl Reply {
     /// The data, read.
     ///
     /// # Errors
-    /// A form that this version does not know.
+    /// No data, or a form that this version does not know.
     pub(in crate::cli) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        if self.data.is_none() {
+            return Err(Failure::new(Exit::Unreachable, "the server's answer holds no data")
+                .hint("is --server or PORTOLAN_SERVER the registry's own address?"));
+        }
         read(self.raw())
     }
 }
@@ -182,7 +186,10 @@ impl Client {
 
     fn judge(&self, status: StatusCode, retry_after: Option<u64>, body: &[u8]) -> Result<Reply, Failure> {
         if status.is_success() {
-            return serde_json::from_slice(body).map_err(|_| error::foreign(&self.server, status));
+            // An array would pass for the fields in their order.
+            let envelope = body.trim_ascii_start().starts_with(b"{");
+            let reply = if envelope { serde_json::from_slice(body).ok() } else { None };
+            return reply.ok_or_else(|| error::foreign(&self.server, status));
         }
         match serde_json::from_slice::<ErrorBody>(body) {
             Ok(said) if said.is_portolans() => Err(error::refused(&self.server, status, &said, retry_after)),

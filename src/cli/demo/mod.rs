@@ -25,7 +25,7 @@ use super::client::{Client, ServiceView};
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use super::signals;
-use crate::app::{self, Surroundings};
+use crate::app::{self, AppError, Surroundings};
 use crate::config::{ServeArgs, Settings};
 use cast::Stage;
 use guide::Guide;
@@ -82,7 +82,7 @@ pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result
         shown
     };
     let (ended, shown) = tokio::join!(registry, show);
-    ended.map_err(|error| failed(error.to_string()))?;
+    ended.map_err(not_run)?;
     shown?;
     folder.close().map_err(|error| failed(format!("the temporary folder could not be removed: {error}")))?;
     Ok(Exit::Ok)
@@ -90,6 +90,15 @@ pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result
 
 fn failed(message: String) -> Failure {
     Failure::new(Exit::Unmet, message)
+}
+
+/// The server's own words name settings that a demo does not read.
+fn not_run(error: AppError) -> Failure {
+    match error {
+        AppError::Listen { address, why, .. } => failed(format!("cannot listen on {address}: {why}"))
+            .hint("give another --port, or none to take any that is free"),
+        other => failed(other.to_string()),
+    }
 }
 
 /// Made here, so that no variable of the caller's can change the demo.
