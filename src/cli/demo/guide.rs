@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::model::text::escape;
 
 /// What the demo says first.
 #[derive(Debug, Clone)]
 pub(super) struct Guide {
-    title: String,
-    lines: Vec<String>,
+    place: String,
+    entries: Vec<(&'static str, String)>,
 }
 
 impl Guide {
@@ -16,7 +18,7 @@ impl Guide {
     pub(super) fn new(url: &str, folder: &Path) -> Self {
         let program = escape(&std::env::args().next().unwrap_or_else(|| "portolan".to_owned()), 200);
         let services = format!("{url}/api/v1/services");
-        let entries = [
+        let entries = vec![
             ("all of them", format!("curl -s '{services}'")),
             ("where is one", format!("curl -s '{services}/discover?name=user-service'")),
             ("a healthy one", format!("curl -s '{services}/discover?name=order-service&healthy=true&pick=weighted'")),
@@ -30,22 +32,25 @@ impl Guide {
             ("probe it now", format!("{program} check report-service --server {url}")),
             ("its file", escape(&folder.join("services.db").to_string_lossy(), 200)),
         ];
-        Self {
-            title: format!(
-                "Portolan demo: a registry at {url}, its file in {}",
-                escape(&folder.to_string_lossy(), 200)
-            ),
-            lines: entries.into_iter().map(|(what, how)| format!("  {what:<15} {how}")).collect(),
-        }
+        Self { place: format!("a registry at {url}, its file in {}", escape(&folder.to_string_lossy(), 200)), entries }
     }
 
-    /// The first line.
-    pub(super) fn title(&self) -> &str {
-        &self.title
+    /// What is where.
+    pub(super) fn place(&self) -> &str {
+        &self.place
     }
 
-    /// What to paste.
-    pub(super) fn lines(&self) -> &[String] {
-        &self.lines
+    /// What to paste, with what it is for.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        self.entries.iter().map(|(what, how)| format!("  {what:<15} {how}"))
+    }
+
+    /// What to paste on a screen of `width` columns: never half a line. Where its purpose leaves no room, the line
+    /// stands alone.
+    pub(super) fn lines_within(&self, width: usize) -> impl Iterator<Item = String> {
+        self.lines().zip(&self.entries).filter_map(move |(line, (_, how))| {
+            let shortest = format!("  {how}");
+            [line, shortest].into_iter().find(|line| line.width() <= width)
+        })
     }
 }

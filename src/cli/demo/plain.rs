@@ -8,9 +8,9 @@ use crate::model::text::escape;
 
 /// The guide, once.
 pub(super) fn open(guide: &Guide, streams: &mut Streams) -> Result<(), Failure> {
-    streams.line(guide.title())?;
+    streams.line(&format!("Portolan demo: {}", guide.place()))?;
     for line in guide.lines() {
-        streams.line(line)?;
+        streams.line(&line)?;
     }
     streams.line("")?;
     streams.flush()
