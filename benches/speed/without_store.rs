@@ -57,6 +57,10 @@ impl Registrar for Nowhere {
         futures::future::ready(Ok(registered)).boxed()
     }
 
+    fn renewed(&self, _: &Registration, _: &Caller) -> Option<Registered> {
+        None
+    }
+
     fn deregister(&self, _: Removal, _: Caller) -> BoxFuture<'static, Result<(), WriteError>> {
         futures::future::ready(Err(WriteError::ServiceNotFound)).boxed()
     }

@@ -17,6 +17,8 @@ pub(super) struct Call<'a> {
     pub(super) api: &'a Shared,
     pub(super) head: &'a Parts,
     pub(super) who: &'a Principal,
+    /// The caller's quota is spent: nothing may change, and only a renewal or a 304 is sent.
+    pub(super) renewals_only: bool,
 }
 
 impl<'a> Call<'a> {

@@ -146,6 +146,8 @@ impl Handler for Api {
                     None => Box::pin(self.0.cold(route, &head, body, &admitted)).await,
                 };
                 self.0.admitted(&mut admitted, &mut response);
+                // One that the spent quota took back belongs to no series of the hot route.
+                hot &= response.status() != StatusCode::TOO_MANY_REQUESTS;
                 response
             }
         };
@@ -170,7 +172,8 @@ impl Shared {
         if admitted.class == RouteClass::Preflight {
             return Access::preflight();
         }
-        let call = Call { api: self, head, who: &admitted.principal };
+        let renewals_only = admitted.rate.is_some_and(|rate| rate.spent.is_some());
+        let call = Call { api: self, head, who: &admitted.principal, renewals_only };
         let answer = AssertUnwindSafe(answer(&call, route, body)).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_| {
             tracing::error!(route = route.map_or("unmatched", Route::pattern), "a request's handler panicked");
@@ -185,6 +188,8 @@ impl Shared {
             response.status() == StatusCode::NOT_MODIFIED || response.extensions().get::<NotCounted>().is_some();
         if uncounted {
             self.access.not_counted(admitted);
+        } else if let Some(refusal) = self.access.over_quota(admitted) {
+            *response = refusal.into_reply();
         }
         self.access.finish(admitted, response.headers_mut());
     }

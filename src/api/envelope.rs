@@ -168,6 +168,11 @@ struct BesideJson<'a, T, U> {
 }
 
 impl ApiError {
+    /// 429: the client's quota is spent.
+    pub fn rate_limited() -> Self {
+        Self::new(Code::RateLimited, "Rate limit exceeded")
+    }
+
     /// A refusal with the status of its code.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), more: None }

@@ -46,8 +46,12 @@ pub(super) async fn register(call: &Call<'_>, body: RequestBody) -> Result<Respo
     let registration = registration::read(&bytes, rules)?;
     call.who.require_write(registration.namespace.as_str())?;
     let instance = registration.instance.clone();
-    let done = call.api.registrar.register(registration, call.who.caller()).await;
-    let done = done.map_err(|error| refused(&error))?;
+    let (registrar, caller) = (&call.api.registrar, call.who.caller());
+    let done = if call.renewals_only {
+        registrar.renewed(&registration, &caller).ok_or_else(ApiError::rate_limited)?
+    } else {
+        registrar.register(registration, caller).await.map_err(|error| refused(&error))?
+    };
     let warning = done.replaced_healthy.then(|| {
         format!("this replaced the URL of instance {instance} while it was healthy; give `instance` to keep both")
     });

@@ -129,6 +129,8 @@ pub trait Registrar: Send + Sync + 'static {
         registration: Registration,
         caller: Caller,
     ) -> BoxFuture<'static, Result<Registered, WriteError>>;
+    /// The answer to a call that only repeats what is known, while nothing about its service is on its way. Changes nothing.
+    fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered>;
     /// Removes an instance or a service. Resolves once that is durable and visible.
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>>;
 }

@@ -165,12 +165,6 @@ impl Store {
         }
     }
 
-    /// The answer to a call that only repeats what is known, when nothing about its service is on its way.
-    fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered> {
-        let settled = self.0.pending.is_settled(&registration.key());
-        settled.then(|| register::renewal(&self.0.catalog.read(), registration, caller)).flatten()
-    }
-
     /// None where the id is nobody's: an id is known only once its service is published.
     fn ticket(&self, service: &ServiceRef) -> Option<Ticket> {
         match service {
@@ -211,6 +205,11 @@ impl Registrar for Store {
             let call = Box::new(Register { registration, caller, columns });
             store.ask(|reply| Job::Register(call, ticket, reply)).await
         })
+    }
+
+    fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered> {
+        let settled = self.0.pending.is_settled(&registration.key());
+        settled.then(|| register::renewal(&self.0.catalog.read(), registration, caller)).flatten()
     }
 
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {

@@ -80,3 +80,32 @@ async fn what_changed_nothing_is_not_counted() {
     }
     assert!(left(&app.get(target).await).contains("r=17"));
 }
+
+#[tokio::test]
+async fn a_spent_quota_leaves_renewals_and_304s_alone() {
+    let app = TestApp::with(Wish { rate: Some(2), ..Wish::default() }).await;
+    let known = json!({"name": "a", "base_url": "http://127.0.0.1:9"});
+    let moved = json!({"name": "a", "base_url": "http://127.0.0.1:10"});
+    let target = "/api/v1/services/discover?name=a";
+    app.register(&known).await.ok();
+    let tag = app.get(target).await.header("etag").to_owned();
+    assert_eq!(app.get(target).await.refusal(429), "rate_limited");
+    let revision = app.catalog.read().revision();
+    for _ in 0..5 {
+        assert_eq!(get_if(&app, target, &tag).await.status, 304);
+        assert_eq!(app.register(&known).await.status, 200);
+    }
+    for changing in [app.register(&moved).await, app.register(&json!({"name": "b", "base_url": "http://h"})).await] {
+        assert!(changing.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
+        assert_eq!(changing.refusal(429), "rate_limited");
+    }
+    assert_eq!(app.catalog.read().revision(), revision, "what is refused changes nothing");
+    for target in [target, "/api/v1/services"] {
+        assert_eq!(get_if(&app, target, "\"old\"").await.refusal(429), "rate_limited");
+    }
+    let mut answered = 0;
+    while app.register(&known).await.status == 200 {
+        answered += 1;
+        assert!(answered < 45, "these have a bound too");
+    }
+}

@@ -36,6 +36,15 @@ impl RouteClass {
         !matches!(self, Self::Preflight | Self::Operations | Self::Metrics)
     }
 
+    /// Whether it may turn out not to count: a register call that only renews, a read that names the state it knows.
+    pub fn is_free_when_nothing_changes(self, names_state: bool) -> bool {
+        match self {
+            Self::Register => true,
+            Self::OpenRead | Self::TokenRead => names_state,
+            _ => false,
+        }
+    }
+
     /// Whether it needs a token when auth is on, and, by `read_auth`, reads are closed.
     pub fn needs_token(self, read_auth: bool) -> bool {
         match self {

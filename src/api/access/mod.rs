@@ -22,7 +22,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use http::header::{HeaderMap, ORIGIN};
+use http::header::{HeaderMap, IF_NONE_MATCH, ORIGIN};
 use http::{Request, Response, StatusCode, Uri, Version};
 use ipnet::IpNet;
 
@@ -68,6 +68,8 @@ pub struct AccessSettings {
 pub struct RateSnapshot {
     /// Requests left right now.
     pub remaining: u32,
+    /// The quota is spent, and the request may go on only to renew or to be answered 304: the time until it may do more.
+    pub spent: Option<Duration>,
 }
 
 /// A request that may go on.
@@ -145,7 +147,8 @@ impl Access {
         let address = client::address(head.headers, peer, &self.trusted_proxies);
         let principal = self.authenticate(head.headers, address, class)?;
         let rates = self.rates.as_ref().filter(|_| class.is_limited());
-        let rate = rates.map(|rates| rates.spend(principal.client)).transpose()?;
+        let may_be_free = class.is_free_when_nothing_changes(head.headers.contains_key(IF_NONE_MATCH));
+        let rate = rates.map(|rates| rates.spend(principal.client, may_be_free)).transpose()?;
         refusal::require_scope(&principal, class, self.read_auth)?;
         Ok(Admitted { principal, class, rate, cors })
     }
@@ -206,6 +209,12 @@ impl Access {
         if let (Some(rates), Some(rate)) = (&self.rates, &mut admitted.rate) {
             rates.give_back(admitted.principal.client, rate);
         }
+    }
+
+    /// The refusal of a request that went on over its quota and turned out to be neither a renewal nor answered 304.
+    pub fn over_quota(&self, admitted: &Admitted) -> Option<ApiError> {
+        let wait = admitted.rate?.spent?;
+        self.rates.as_ref().map(|rates| rates.refuse(wait))
     }
 
     /// Adds what an admitted request's answer carries: the rate limit's headers, and CORS when `Origin` came.

@@ -1,12 +1,14 @@
 //! The quotas of every client: what counts, what does not, and failed attempts.
 
+use std::time::Duration;
+
 use http::header::HeaderMap;
 
 use super::RateSnapshot;
 use super::headers::RateHeaders;
 use super::limit::{Limiter, Refused};
 use super::principal::ClientKey;
-use crate::api::envelope::{ApiError, Code};
+use crate::api::envelope::ApiError;
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
@@ -42,10 +44,14 @@ impl Rates {
         self.clock.steady()
     }
 
-    /// Takes one request.
-    pub(super) fn spend(&self, client: ClientKey) -> Result<RateSnapshot, ApiError> {
-        match self.counted.spend(client, self.now()) {
-            Ok(remaining) => Ok(RateSnapshot { remaining }),
+    /// Takes one request; one that `may_be_free` from the larger quota when this one is spent.
+    pub(super) fn spend(&self, client: ClientKey, may_be_free: bool) -> Result<RateSnapshot, ApiError> {
+        let now = self.now();
+        match self.counted.spend(client, now) {
+            Ok(remaining) => Ok(RateSnapshot { remaining, spent: None }),
+            Err(refused) if may_be_free && self.uncounted.spend(client, now).is_ok() => {
+                Ok(RateSnapshot { remaining: 0, spent: Some(refused.wait) })
+            }
             Err(refused) => Err(self.too_often(refused, "rate_limit")),
         }
     }
@@ -60,10 +66,15 @@ impl Rates {
 
     /// Gives a request back and takes it from the larger quota instead, while that lasts.
     pub(super) fn give_back(&self, client: ClientKey, rate: &mut RateSnapshot) {
-        if self.uncounted.spend(client, self.now()).is_ok() {
+        if rate.spent.is_none() && self.uncounted.spend(client, self.now()).is_ok() {
             self.counted.refund(client);
             rate.remaining += 1;
         }
+    }
+
+    /// The refusal of a request that was to be free and is not.
+    pub(super) fn refuse(&self, wait: Duration) -> ApiError {
+        self.too_often(Refused { wait }, "rate_limit")
     }
 
     pub(super) fn write(&self, headers: &mut HeaderMap, rate: RateSnapshot) {
@@ -73,7 +84,7 @@ impl Rates {
     fn too_often(&self, refused: Refused, reason: &'static str) -> ApiError {
         self.metrics.reject(reason);
         let seconds = u64::try_from(refused.wait.as_millis().div_ceil(1000)).unwrap_or(60).max(1);
-        let mut error = ApiError::new(Code::RateLimited, "Rate limit exceeded").retry_after(seconds);
+        let mut error = ApiError::rate_limited().retry_after(seconds);
         self.headers.write(error.headers_mut(), 0);
         error
     }

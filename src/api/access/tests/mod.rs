@@ -62,10 +62,12 @@ impl World {
         self.clock.set(Now { steady: at, wall: at });
     }
 
+    /// A request that turns out to change or show something.
     fn ask(&self, ask: &Ask) -> Result<Admitted, ApiError> {
         let request = ask.request();
         let class = classify(request.method(), request.uri().path());
-        self.access.admit(&request, ask.peer, class)
+        let admitted = self.access.admit(&request, ask.peer, class)?;
+        self.access.over_quota(&admitted).map_or(Ok(admitted), Err)
     }
 
     fn code(&self, ask: &Ask) -> &'static str {
