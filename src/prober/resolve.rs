@@ -4,7 +4,7 @@
 //! tenth, and shows which answers were truly given just now. Answers that a name does not exist are not kept, so that each
 //! confirming probe asks anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,9 +21,12 @@ const MAX_TTL: Duration = Duration::from_secs(30);
 const MAX_NAMES: usize = 16_384;
 /// Most addresses of one name.
 const MAX_ADDRESSES: usize = 256;
-/// Names looked up at once, of those that resolved before and of all others; each may take four sockets. Others that hang, however many,
-/// hold up only others.
+/// Names looked up at once, of those that resolved before and of those that are new or failed; each may take four sockets.
 const MAX_LOOKUPS: usize = 64;
+/// Names looked up at once whose last lookup was slow: such names, however many, hold up only each other.
+const MAX_SLOW_LOOKUPS: usize = 32;
+/// A lookup that takes this long is slow; a silent second address family alone does not make it so.
+const SLOW: Duration = Duration::from_millis(750);
 /// Longest time that one lookup is waited for.
 const LOOKUP: Duration = Duration::from_secs(5);
 /// How recently another name must have resolved for an error to be the name's own.
@@ -59,6 +62,9 @@ pub struct Names {
     answers: Mutex<HashMap<Box<str>, Answer>>,
     known: Semaphore,
     others: Semaphore,
+    slow: Semaphore,
+    /// Whose last lookup was slow.
+    hesitant: Mutex<HashSet<Box<str>>>,
     proof: Mutex<Proof>,
 }
 
@@ -102,6 +108,8 @@ impl Names {
             answers: Mutex::default(),
             known: Semaphore::new(MAX_LOOKUPS),
             others: Semaphore::new(MAX_LOOKUPS),
+            slow: Semaphore::new(MAX_SLOW_LOOKUPS),
+            hesitant: Mutex::default(),
             proof: Mutex::default(),
         })
     }
@@ -130,9 +138,9 @@ impl Names {
     }
 
     async fn ask(&self, loaded: &Loaded, name: &str) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
-        let asking = Asking { names: self, name, answered: false };
-        let slots = if self.answers().contains_key(name) { &self.known } else { &self.others };
-        let _slot = slots.acquire().await.map_err(|_| Unresolved::Down)?;
+        let mut asking = Asking { names: self, name, since: None, answered: false };
+        let _slot = self.slots(name).acquire().await.map_err(|_| Unresolved::Down)?;
+        asking.since = Some(Instant::now());
         let found = tokio::time::timeout(LOOKUP, loaded.ask(name)).await.unwrap_or(Err(Unresolved::Down));
         asking.ended(found.is_ok());
         let now = Instant::now();
@@ -143,6 +151,36 @@ impl Names {
             Err(_) => {}
         }
         found
+    }
+
+    fn slots(&self, name: &str) -> &Semaphore {
+        if self.hesitant().contains(name) {
+            &self.slow
+        } else if self.answers().contains_key(name) {
+            &self.known
+        } else {
+            &self.others
+        }
+    }
+
+    /// Notes how long a lookup took. While nothing else resolves, that says nothing of the name.
+    fn took(&self, name: &str, since: Instant) {
+        let now = Instant::now();
+        let slow = now.duration_since(since) >= SLOW;
+        let own = slow && self.proof.lock().unwrap_or_else(PoisonError::into_inner).others_resolve(name, now);
+        let mut names = self.hesitant();
+        if !own {
+            names.remove(name);
+            return;
+        }
+        if names.len() >= MAX_NAMES {
+            names.clear();
+        }
+        names.insert(name.into());
+    }
+
+    fn hesitant(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+        self.hesitant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, name: &str) -> Option<Arc<[IpAddr]>> {
@@ -190,6 +228,8 @@ impl Names {
 struct Asking<'a> {
     names: &'a Names,
     name: &'a str,
+    /// When the question was put; none while it waits for a slot.
+    since: Option<Instant>,
     answered: bool,
 }
 
@@ -201,6 +241,9 @@ impl Asking<'_> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
+        if let Some(since) = self.since {
+            self.names.took(self.name, since);
+        }
         if !self.answered {
             self.names.answers().remove(self.name);
         }

@@ -172,6 +172,34 @@ async fn names_that_hang_hold_up_no_name_that_works() {
 }
 
 #[tokio::test]
+async fn names_that_have_hung_hold_up_no_new_name() {
+    let server = accepting().await;
+    let dns = Dns::start(|name, _, _| match name {
+        name if name.starts_with("hung") => Reply::Silence,
+        _ => Reply::addresses(&["127.0.0.1"], 0),
+    })
+    .await;
+    let dialer = using(&dns);
+    assert_pass(&probe_with(&dialer, &named("good.test", server.port()), AMPLE).await);
+    let hang = |patience: Duration| {
+        let pin = |n: usize| {
+            let dialer = dialer.clone();
+            async move { dialer.pin(&named(&format!("hung{n}.test"), 9), Instant::now() + patience).await.is_err() }
+        };
+        (0..64).map(pin).collect::<tokio::task::JoinSet<_>>()
+    };
+    assert!(hang(Duration::from_secs(1)).join_all().await.into_iter().all(|hung| hung));
+    let _again = hang(AMPLE);
+    // on this one thread every one of them has its turn meanwhile
+    for _ in 0..64 {
+        tokio::task::yield_now().await;
+    }
+    let begin = Instant::now();
+    assert_pass(&probe_with(&dialer, &named("new.test", server.port()), AMPLE).await);
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+}
+
+#[tokio::test]
 async fn a_name_that_turns_to_a_denied_address_is_denied_and_never_dialled() {
     let (allowed, denied) = same_port().await;
     let allowed = Server::on(allowed, |mut stream| async move { until_closed(&mut stream).await });
