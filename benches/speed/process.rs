@@ -17,17 +17,16 @@ impl Server {
     /// Starts `command` and waits for the line that names its address.
     pub(crate) fn start(mut command: Command) -> Result<Self> {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("start the server")?;
-        let mut lines = BufReader::new(child.stderr.take().context("its stderr")?).lines();
+        let mut log = BufReader::new(child.stderr.take().context("its stderr")?);
         let mut seen = String::new();
-        for line in lines.by_ref() {
-            let line = line?;
+        while log.read_line(&mut seen)? > 0 {
+            let line = seen.lines().last().unwrap_or_default();
             if let Some(at) = line.find("http://127.0.0.1:") {
                 let digits: String = line[at + 17..].chars().take_while(char::is_ascii_digit).collect();
-                std::thread::spawn(move || lines.for_each(drop));
+                // In large pieces: reading a line at a time costs more than the server spends on writing it.
+                std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
                 return Ok(Self { child, url: format!("http://127.0.0.1:{digits}") });
             }
-            seen.push_str(&line);
-            seen.push('\n');
         }
         bail!("the server ended before it listened:\n{seen}")
     }
