@@ -5,6 +5,7 @@
 pub mod check;
 mod check_json;
 pub mod health;
+pub mod mirror;
 pub mod name;
 pub mod outcome;
 pub mod ports;

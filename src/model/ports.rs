@@ -180,10 +180,31 @@ pub trait AddressGate: Send + Sync + 'static {
     fn admit(&self, url: &EndpointUrl) -> Result<(), String>;
 }
 
+/// What this process may do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It probes, and writes for all.
+    Leads,
+    /// It has lost the lease and sees no other holder: it probes for its own readers and writes nothing for others.
+    Alone,
+    /// Another replica probes; its verdicts come back by the watch.
+    Follows,
+}
+
 /// Whether this process probes and writes; standalone always does.
 pub trait Leadership: Send + Sync + 'static {
     /// Asked right before each write and each probe.
-    fn leads(&self) -> bool;
+    fn role(&self) -> Role;
+
+    /// Whether it may write for all.
+    fn leads(&self) -> bool {
+        self.role() == Role::Leads
+    }
+
+    /// Whether it probes.
+    fn probes(&self) -> bool {
+        self.role() != Role::Follows
+    }
 }
 
 /// Standalone: there is nobody else.
@@ -191,7 +212,33 @@ pub trait Leadership: Send + Sync + 'static {
 pub struct AlwaysLeads;
 
 impl Leadership for AlwaysLeads {
-    fn leads(&self) -> bool {
-        true
+    fn role(&self) -> Role {
+        Role::Leads
     }
+}
+
+/// Why a request could not be passed on to the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PassOnError {
+    /// No replica leads now, or the leader does not answer.
+    #[error("no replica leads at the moment; try again")]
+    NoLeader,
+    /// The request came from a replica already: one hop is all.
+    #[error("the replica that was thought to lead does not; try again")]
+    SecondHop,
+}
+
+/// Takes a request that only the leader can answer to it, as it came, with the caller's own token, which the leader verifies itself.
+pub trait PassOn: Send + Sync + 'static {
+    /// The leader's answer.
+    fn pass_on(
+        &self,
+        request: http::Request<bytes::Bytes>,
+    ) -> BoxFuture<'static, Result<http::Response<bytes::Bytes>, PassOnError>>;
+}
+
+/// How old what is read here may be: in cluster mode the mirror can be cut off from the Kubernetes API.
+pub trait Freshness: Send + Sync + 'static {
+    /// Time since the mirror was last known to be current, when that is more than a moment ago. Asked for every answer: an atomic read.
+    fn stale_for(&self) -> Option<std::time::Duration>;
 }

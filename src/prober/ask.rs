@@ -18,7 +18,7 @@ impl Prober {
         let found = self.catalog.read().by_id(&command.service).cloned();
         let result = match found {
             None => Err(CheckNowError::NotFound),
-            Some(_) if !self.leadership.leads() => Err(CheckNowError::Unavailable),
+            Some(_) if !self.leadership.probes() => Err(CheckNowError::Unavailable),
             Some(_) if !self.tickets.room() => Err(refuse(&self.metrics)),
             Some(entry) => {
                 // The feed may be a moment behind what the caller has seen.

@@ -91,7 +91,7 @@ impl Prober {
     }
 
     fn start(&mut self, id: InstanceId, now: UnixMs) {
-        let leads = self.leadership.leads();
+        let leads = self.leadership.probes();
         let Some(tracked) = self.tracked.get_mut(&id) else { return };
         if !leads {
             tracked.place = Place::Idle;

@@ -21,7 +21,7 @@ const NOT_LEADING: Duration = Duration::from_secs(1);
 impl Prober {
     /// Hands over what may go now: one batch of changes and one chunk of rows at a time.
     pub(super) fn write(&mut self, now: UnixMs) {
-        if !self.commits.is_empty() && !self.leadership.leads() {
+        if !self.commits.is_empty() && !self.leadership.probes() {
             self.commits.postpone(now.plus(NOT_LEADING));
         } else if let Some(changes) = self.commits.take(now) {
             let store = self.store.clone();

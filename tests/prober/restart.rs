@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Reason};
-use portolan::model::ports::{CheckNowError, Leadership};
+use portolan::model::ports::{CheckNowError, Leadership, Role};
 use portolan::model::probe::ProbeRow;
 use portolan::model::time::Clock;
 
@@ -79,8 +79,8 @@ async fn a_store_that_refuses_stops_no_probe_and_nothing_is_forgotten() {
 struct Switch(AtomicBool);
 
 impl Leadership for Switch {
-    fn leads(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+    fn role(&self) -> Role {
+        if self.0.load(Ordering::SeqCst) { Role::Leads } else { Role::Follows }
     }
 }
 
