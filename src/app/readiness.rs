@@ -1,6 +1,7 @@
 //! What `/readyz` says of a standalone server.
 
 use crate::api::{Part, PartState, Readiness};
+use crate::model::ports::WriteError;
 use crate::prober::{ProberHandle, ProberReport};
 use crate::store::Store;
 
@@ -19,15 +20,22 @@ impl StandaloneReadiness {
     fn store(&self) -> Part {
         let snapshot = self.store.catalog().read();
         let counts = snapshot.total();
-        let writes =
-            if self.store.is_failing() { "; the newest write FAILED, the log says why; reads go on" } else { "" };
         let how = format!(
-            "{} services, {} instances, revision {}{writes}",
+            "{} services, {} instances, revision {}{}",
             counts.total(),
             counts.instances,
-            snapshot.revision()
+            snapshot.revision(),
+            self.store.failure().map_or_else(String::new, |error| failed(&error))
         );
         Part { name: "store", state: PartState::Ready(how) }
+    }
+}
+
+fn failed(error: &WriteError) -> String {
+    match error {
+        // What SQLite says may hold paths, and everybody may ask.
+        WriteError::Store(_) => "; the newest write FAILED, the log says why; reads go on".to_owned(),
+        error => format!("; the newest write FAILED: {error}"),
     }
 }
 
@@ -40,8 +48,7 @@ fn prober(report: &ProberReport) -> Part {
 }
 
 fn guard(report: &ProberReport) -> Part {
-    let how = if report.guard.is_empty() { "clear".to_owned() } else { report.guard.to_string() };
-    Part { name: "guard", state: PartState::Ready(how) }
+    Part { name: "guard", state: PartState::Ready(report.guard.to_string()) }
 }
 
 impl Readiness for StandaloneReadiness {

@@ -107,6 +107,12 @@ pub enum WriteError {
         /// The generation now.
         current: u64,
     },
+    /// The store's file is not at its path any more.
+    #[error(
+        "the store's file was deleted, moved or replaced while the server runs, so nothing is written any more; reads go on; \
+         put the file back, if there is one, and restart the server"
+    )]
+    FileLost,
     /// No space left.
     #[error("the disk of the store is full; nothing was changed; reads go on")]
     DiskFull,

@@ -6,6 +6,7 @@ use super::engine::Prober;
 use super::guard::{GuardState, Release};
 use super::on_demand::{CheckNow, refuse, unchecked};
 use super::policy::budget_key;
+use super::status::GUARD_CLEAR;
 use super::track::{Place, Tracked};
 use crate::catalog::Entry;
 use crate::model::ports::CheckNowError;
@@ -126,7 +127,7 @@ impl Prober {
             tracing::warn!(held, "the mass-failure guard ended its hold");
         }
         let text = match state {
-            GuardState::Clear if held == 0 => String::new(),
+            GuardState::Clear if held == 0 => GUARD_CLEAR.to_owned(),
             GuardState::Clear => format!("letting {held} held changes go"),
             GuardState::Asking { .. } => "asking others whether the network is at fault".to_owned(),
             GuardState::Holding { until, .. } => {

@@ -142,11 +142,6 @@ fn micros(from: Instant, to: Instant) -> u32 {
     u32::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u32::MAX)
 }
 
-/// The outcome of a probe that was cut short by a shutdown or a change, before or while it ran.
-pub fn cancelled() -> Outcome {
-    Trace::begin(Stage::Resolve).end(Ending::inconclusive(Reason::Cancelled, "cut short by a shutdown or a change"))
-}
-
 /// A request target without its query, which may hold a key.
 pub struct Redacted<'a>(pub &'a str);
 

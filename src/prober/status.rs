@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
+/// What the guard does while it has nothing to do.
+pub(super) const GUARD_CLEAR: &str = "clear";
+
 /// Written by the prober, read by whoever asks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ProberStatus {
     pub(super) tracked: AtomicUsize,
     pub(super) slots: AtomicUsize,
@@ -15,9 +18,24 @@ pub struct ProberStatus {
     pub(super) delayed: AtomicUsize,
     pub(super) uncommitted: AtomicUsize,
     pub(super) worst_lag_ms: AtomicU64,
-    pub(super) store_failing: AtomicBool,
     pub(super) guard_holding: AtomicBool,
     pub(super) guard: ArcSwap<String>,
+}
+
+impl Default for ProberStatus {
+    fn default() -> Self {
+        Self {
+            tracked: AtomicUsize::default(),
+            slots: AtomicUsize::default(),
+            in_flight: AtomicUsize::default(),
+            queued: AtomicUsize::default(),
+            delayed: AtomicUsize::default(),
+            uncommitted: AtomicUsize::default(),
+            worst_lag_ms: AtomicU64::default(),
+            guard_holding: AtomicBool::default(),
+            guard: ArcSwap::from_pointee(GUARD_CLEAR.to_owned()),
+        }
+    }
 }
 
 /// One reading of [`ProberStatus`].
@@ -35,13 +53,11 @@ pub struct ProberReport {
     pub delayed: usize,
     /// Changes of health that are not yet in the store.
     pub uncommitted: usize,
-    /// Whether the store refused the last ones; they are tried again.
-    pub store_failing: bool,
     /// Longest time between due moment and start in the last 2 to 4 seconds, milliseconds.
     pub worst_lag_ms: u64,
     /// Whether the mass-failure guard holds changes to unhealthy.
     pub guard_holding: bool,
-    /// What the guard does, in words; empty while it has nothing to do.
+    /// What the guard does, in words.
     pub guard: Arc<String>,
 }
 
@@ -55,7 +71,6 @@ impl ProberStatus {
             queued: self.queued.load(Ordering::Relaxed),
             delayed: self.delayed.load(Ordering::Relaxed),
             uncommitted: self.uncommitted.load(Ordering::Relaxed),
-            store_failing: self.store_failing.load(Ordering::Relaxed),
             worst_lag_ms: self.worst_lag_ms.load(Ordering::Relaxed),
             guard_holding: self.guard_holding.load(Ordering::Relaxed),
             guard: self.guard.load_full(),

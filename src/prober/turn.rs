@@ -198,7 +198,6 @@ impl Prober {
         status.queued.store(self.queued, Ordering::Relaxed);
         status.delayed.store(self.delayed, Ordering::Relaxed);
         status.uncommitted.store(self.commits.len(), Ordering::Relaxed);
-        status.store_failing.store(self.commits.failing(), Ordering::Relaxed);
         self.tally.sizes(tracked, in_flight, self.queued, self.tickets.len());
     }
 }

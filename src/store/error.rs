@@ -36,6 +36,12 @@ pub enum OpenError {
         /// The holder's process id, where the lock file tells it.
         pid: Option<u32>,
     },
+    /// The file has other names, which the lock would not cover.
+    #[error(
+        "{path} has more than one name (hard links), and a server on another of them would not be noticed; remove the others \
+         (find -samefile {path} lists them), or give DB_PATH a copy of it", path = .0.display()
+    )]
+    HardLinked(PathBuf),
     /// Some other kind of file.
     #[error("{} is not an SQLite file; nothing was changed; give another DB_PATH", .0.display())]
     NotSqlite(PathBuf),

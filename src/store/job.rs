@@ -26,7 +26,7 @@ pub(super) enum Job {
     Health(Vec<Verdict>, Reply<Vec<bool>>),
     /// What probing left behind.
     Probes(Vec<EncodedProbe>, Reply<()>),
-    /// Time to trim what grew old.
+    /// Time to look for what grew old.
     Trim,
     /// The server stops: no more jobs after those that are queued.
     Stop,

@@ -8,7 +8,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::OpenError;
@@ -27,8 +27,12 @@ pub(super) struct Proof {
 pub(super) struct FileLock(File);
 
 impl FileLock {
-    /// Takes the lock of `db`, and returns what the lock file said.
+    /// Takes the lock of `db`, and returns what the lock file said. A file of several names would have a lock for each.
     pub(super) fn acquire(db: &Path) -> Result<(Self, Option<Proof>), OpenError> {
+        // One that cannot be looked at is one that cannot be opened.
+        if std::fs::metadata(db).is_ok_and(|about| about.nlink() > 1) {
+            return Err(OpenError::HardLinked(db.to_owned()));
+        }
         let path = suffixed(db, ".lock");
         let mut open = OpenOptions::new();
         let file = open.read(true).write(true).create(true).truncate(false).mode(0o640).open(&path);

@@ -9,6 +9,7 @@
 //! durable, and nobody who was answered can have seen a newer one. While a call about the same service is on its way it
 //! queues up behind that one: a removal whose client gave up may yet be written.
 
+mod age;
 mod codec;
 mod damage;
 mod error;
@@ -19,6 +20,7 @@ mod lock;
 mod open;
 mod pending;
 mod persist;
+mod place;
 mod register;
 mod remove;
 mod run;
@@ -31,9 +33,9 @@ mod writer;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::error::TrySendError;
@@ -96,7 +98,7 @@ struct Inner {
     questions: mpsc::Sender<Question>,
     catalog: Arc<Catalog>,
     pending: Pending,
-    failing: Arc<AtomicBool>,
+    failure: Arc<ArcSwapOption<WriteError>>,
     metrics: Metrics,
 }
 
@@ -109,9 +111,15 @@ impl Store {
         run::open(settings, clock, metrics)
     }
 
-    /// Whether the newest transaction failed, for example on a full disk: reads go on, writes are refused until one succeeds.
-    pub fn is_failing(&self) -> bool {
-        self.0.failing.load(Ordering::Relaxed)
+    /// Why the newest transaction failed, for example on a full disk: reads go on, writes are refused until one succeeds. None while
+    /// they succeed.
+    pub fn failure(&self) -> Option<Arc<WriteError>> {
+        self.0.failure.load_full()
+    }
+
+    /// Whether the writer's or the reader's thread has ended: history cannot be told any more.
+    pub fn is_closed(&self) -> bool {
+        self.0.jobs.is_closed() || self.0.questions.is_closed()
     }
 
     /// The read model.

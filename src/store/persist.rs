@@ -15,13 +15,23 @@ use super::state::Write;
 const ADD_SERVICE: &str = "INSERT INTO service (row, id, namespace, name, source, registered_at, updated_at, revision)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const TOUCH: &str = "UPDATE service SET updated_at = ?2, revision = ?3 WHERE row = ?1";
-const ADD_INSTANCE: &str =
-    "INSERT INTO instance (id, service, name, owner, generation, created_at, base_url, health_url,
-    check_json, version, description, metadata, weight, zone, health, reason, since)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
-const PUT_INSTANCE: &str = "UPDATE instance SET generation = ?2, base_url = ?3, health_url = ?4, check_json = ?5,
-    version = ?6, description = ?7, metadata = ?8, weight = ?9, zone = ?10, health = ?11, reason = ?12, since = ?13
-    WHERE id = ?1";
+/// The columns that a change of an instance writes: parameters 2 to 13, as [`content!`] gives them.
+macro_rules! content_columns {
+    () => {
+        "generation, base_url, health_url, check_json, version, description, metadata, weight, zone, health, reason, since"
+    };
+}
+const ADD_INSTANCE: &str = concat!(
+    "INSERT INTO instance (id, ",
+    content_columns!(),
+    ", service, name, owner, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+);
+const PUT_INSTANCE: &str = concat!(
+    "UPDATE instance SET (",
+    content_columns!(),
+    ") = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) WHERE id = ?1"
+);
 const PUT_HEALTH: &str = "UPDATE instance SET health = ?2, reason = ?3, since = ?4 WHERE id = ?1";
 /// What an older generation's probes left is not evidence for this one.
 const PUT_STATE: &str = "INSERT INTO probe (instance, generation, state, next_due, samples) VALUES (?1, ?2, ?3, 0, x'')
@@ -80,54 +90,34 @@ fn add_service(db: &Connection, row: i64, s: &Service) -> rusqlite::Result<()> {
     )
 }
 
-fn add_instance(db: &Connection, row: i64, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
-    let spec = &i.spec;
-    run(
-        db,
-        ADD_INSTANCE,
+/// An instance's id, its [`content_columns!`], and what more there is to write.
+macro_rules! content {
+    ($instance:expr, $columns:expr $(, $more:expr)*) => {
         params![
-            i.id.0,
-            row,
-            i.name.as_str(),
-            i.owner.to_stored(),
-            int(i.generation),
-            i.created_at.0,
-            spec.base_url.as_str(),
-            spec.health_url.as_ref().map(EndpointUrl::as_str),
-            columns.check,
-            spec.version,
-            spec.description,
-            columns.metadata,
-            spec.weight,
-            spec.zone,
-            i.health.as_str(),
-            i.reason.as_str(),
-            i.since.0
-        ],
-    )
+            $instance.id.0,
+            int($instance.generation),
+            $instance.spec.base_url.as_str(),
+            $instance.spec.health_url.as_ref().map(EndpointUrl::as_str),
+            $columns.check,
+            $instance.spec.version,
+            $instance.spec.description,
+            $columns.metadata,
+            $instance.spec.weight,
+            $instance.spec.zone,
+            $instance.health.as_str(),
+            $instance.reason.as_str(),
+            $instance.since.0
+            $(, $more)*
+        ]
+    };
+}
+
+fn add_instance(db: &Connection, row: i64, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
+    run(db, ADD_INSTANCE, content!(i, columns, row, i.name.as_str(), i.owner.to_stored(), i.created_at.0))
 }
 
 fn put_instance(db: &Connection, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
-    let spec = &i.spec;
-    run(
-        db,
-        PUT_INSTANCE,
-        params![
-            i.id.0,
-            int(i.generation),
-            spec.base_url.as_str(),
-            spec.health_url.as_ref().map(EndpointUrl::as_str),
-            columns.check,
-            spec.version,
-            spec.description,
-            columns.metadata,
-            spec.weight,
-            spec.zone,
-            i.health.as_str(),
-            i.reason.as_str(),
-            i.since.0
-        ],
-    )
+    run(db, PUT_INSTANCE, content!(i, columns))
 }
 
 fn put_health(db: &Connection, i: &Instance, state: &str) -> rusqlite::Result<()> {

@@ -1,27 +1,31 @@
 //! The two threads' lives: opened, run, stopped in order.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
-use crate::model::time::Clock;
+use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
+use super::age::WallClock;
 use super::error::{OpenError, StoreError};
 use super::history::{self, Question, Reader};
 use super::job::Job;
 use super::pending::Pending;
+use super::place::Place;
 use super::state::Limits;
 use super::trim::Bounds;
 use super::writer::{self, Engine, Kept, Pace};
 use super::{Inner, Opened, Store, StoreSettings, open};
 
-/// Time between two looks for history that grew too old.
-const TRIM: Duration = Duration::from_secs(10);
+/// Time between two looks for history that grew too old, and for the file itself.
+pub(super) const TRIM: Duration = Duration::from_secs(10);
 
 /// The store's work: a thread that writes and one that reads history, from [`Writer::run`] on.
 pub struct Writer {
@@ -35,16 +39,19 @@ pub struct Writer {
 pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
     let StoreSettings { path, max_services, max_instances, history_days, history_rows, default_interval } = settings;
     let open::Loaded { path, lock, contents: open::Contents { db, meta, registered, remembered } } = open::open(&path)?;
-    let reader_db = open::connect_reader(&path)?;
+    let reader_db = reader(&path)?;
+    let place = Place::of(&path).map_err(|source| OpenError::Unreadable { path: path.clone(), source })?;
     let catalog = Arc::new(Catalog::new(registered.state.snapshot.clone()));
     metrics.revision.set(super::codec::int(meta.revision));
     let (jobs, job_queue) = mpsc::channel(writer::QUEUE);
     let (questions, question_queue) = mpsc::channel(history::QUEUE);
-    let failing = Arc::new(AtomicBool::new(false));
+    let failure = Arc::new(ArcSwapOption::empty());
+    let now = clock.now();
     let engine = Engine {
         db,
         lock,
         path,
+        place,
         run: meta.run,
         state: registered.state,
         index: registered.index,
@@ -54,17 +61,19 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
             age: Duration::from_hours(24) * history_days,
         },
         kept: Kept { floor: meta.floor, remembered },
+        wall: WallClock::new(now),
+        trimmed: UnixMs(i64::MIN),
         clock,
         catalog: Arc::clone(&catalog),
         metrics: metrics.clone(),
         jobs: job_queue,
-        failing: Arc::clone(&failing),
+        failure: Arc::clone(&failure),
         unproved: false,
         pace: Pace::default(),
     };
     let reader = Reader { db: reader_db, questions: question_queue };
     let inner = Inner {
-        failing,
+        failure,
         jobs: jobs.clone(),
         questions: questions.clone(),
         catalog: Arc::clone(&catalog),
@@ -73,6 +82,14 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
     };
     let writer = Writer { engine, reader, jobs, questions };
     Ok(Opened { store: Store(Arc::new(inner)), writer, catalog, probes: registered.probes })
+}
+
+/// SQLite opens the write-ahead log at the first read: it is made now, so that history can be told though the file be taken away.
+fn reader(path: &Path) -> Result<Connection, OpenError> {
+    let db = open::connect_reader(path)?;
+    let read = db.query_row("SELECT count(*) FROM meta", [], |_| Ok(()));
+    read.map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })?;
+    Ok(db)
 }
 
 impl Writer {

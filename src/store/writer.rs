@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -13,15 +13,18 @@ use uuid::Uuid;
 use crate::catalog::{Batch, Catalog, Entry, Snapshot};
 use crate::model::name::ServiceKey;
 use crate::model::ports::WriteError;
-use crate::model::time::{Clock, UnixMs};
+use crate::model::time::{Clock, Now, UnixMs};
 use crate::telemetry::metrics::{Metrics, QueueLabel};
 
+use super::age::WallClock;
 use super::codec::int;
 use super::damage::write_error;
 use super::job::{Job, Reply};
 use super::lock::{FileLock, Proof};
 use super::pending::Ticket;
 use super::persist;
+use super::place::Place;
+use super::run::TRIM;
 use super::state::{Draft, Index, Limits, State, Work};
 use super::trim::{self, Bounds};
 
@@ -41,18 +44,22 @@ pub(super) struct Engine {
     pub(super) db: Connection,
     pub(super) lock: FileLock,
     pub(super) path: PathBuf,
+    pub(super) place: Place,
     pub(super) run: String,
     pub(super) state: State,
     pub(super) index: Index,
     pub(super) limits: Limits,
     pub(super) bounds: Bounds,
     pub(super) kept: Kept,
+    pub(super) wall: WallClock,
+    /// When it was last looked for what to trim, steady clock.
+    pub(super) trimmed: UnixMs,
     pub(super) clock: Clock,
     pub(super) catalog: Arc<Catalog>,
     pub(super) metrics: Metrics,
     pub(super) jobs: mpsc::Receiver<Job>,
-    /// Whether the last transaction failed, so that a full disk is logged once and not per batch.
-    pub(super) failing: Arc<AtomicBool>,
+    /// Why the last transaction failed: shown in readiness, and logged once and not per batch.
+    pub(super) failure: Arc<ArcSwapOption<WriteError>>,
     /// Whether the lock file is behind, likewise.
     pub(super) unproved: bool,
     pub(super) pace: Pace,
@@ -64,6 +71,16 @@ pub(super) struct Pace {
     jobs: usize,
     /// Time that its commit took.
     commit: Duration,
+}
+
+/// What there is to forget besides what a transaction forgets anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// More rows than may be.
+    Surplus,
+    /// Rows that are too old.
+    Aged,
 }
 
 /// What bounds the tables that are trimmed.
@@ -106,18 +123,19 @@ impl Engine {
     }
 
     fn batch(&mut self, jobs: &mut Vec<Job>) {
-        let mut trim = false;
+        let now = self.clock.now();
+        let due = self.due(now);
         let mut answers = Vec::with_capacity(jobs.len());
-        let mut work = Work::new(self.state.clone(), self.clock.now().wall, &self.limits, &self.index);
+        let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
         for job in jobs.drain(..) {
             match job {
-                Job::Trim => trim = true,
+                Job::Trim => {}
                 Job::Stop => self.jobs.close(),
                 job => answers.extend(work.apply(job)),
             }
         }
         let draft = work.finish();
-        let failure = self.commit(&draft, trim && self.is_trim_due(draft.now)).err();
+        let failure = self.commit(&draft, due).err();
         if failure.is_none() {
             self.publish(draft);
         }
@@ -126,19 +144,36 @@ impl Engine {
         }
     }
 
-    /// Whether there is anything to forget: an idle store writes nothing.
-    fn is_trim_due(&self, now: UnixMs) -> bool {
+    /// Now and then, whether there is anything to forget: an idle store writes nothing. Looks after the file, too.
+    fn due(&mut self, now: Now) -> Due {
+        if now.steady.since(self.trimmed) < TRIM {
+            return Due::Nothing;
+        }
+        self.trimmed = now.steady;
+        if let Err(error) = self.place.check() {
+            self.failed(&error);
+            return Due::Nothing;
+        }
         // What cannot be read now is tried again at the next tick.
-        self.kept.remembered > self.bounds.rows || trim::is_aged(&self.db, now, &self.bounds).unwrap_or(false)
+        if self.wall.is_sound(now) && trim::is_aged(&self.db, now.wall, &self.bounds).unwrap_or(false) {
+            return Due::Aged;
+        }
+        if self.kept.remembered > self.bounds.rows { Due::Surplus } else { Due::Nothing }
     }
 
-    fn commit(&mut self, draft: &Draft, trim: bool) -> Result<(), WriteError> {
-        if draft.writes.is_empty() && !trim {
+    fn commit(&mut self, draft: &Draft, due: Due) -> Result<(), WriteError> {
+        if draft.writes.is_empty() && due == Due::Nothing {
             return Ok(());
         }
         let started = Instant::now();
-        let done = self.transact(draft, trim).map_err(|error| write_error(&error));
-        self.note(done.as_ref().err());
+        let done = self.keep(draft, due);
+        match &done {
+            Ok(_) => self.succeeded(),
+            Err(error) => {
+                self.metrics.commit_errors.inc();
+                self.failed(error);
+            }
+        }
         self.kept = done?;
         self.pace.commit = started.elapsed();
         self.metrics.commits.inc();
@@ -148,7 +183,15 @@ impl Engine {
         Ok(())
     }
 
-    fn transact(&mut self, draft: &Draft, trim: bool) -> rusqlite::Result<Kept> {
+    /// A transaction whose file is still there once it is durable.
+    fn keep(&mut self, draft: &Draft, due: Due) -> Result<Kept, WriteError> {
+        self.place.check()?;
+        let kept = self.transact(draft, due).map_err(|error| write_error(&error))?;
+        self.place.check()?;
+        Ok(kept)
+    }
+
+    fn transact(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<Kept> {
         let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for write in &draft.writes {
             persist::write(&tx, write)?;
@@ -157,7 +200,7 @@ impl Engine {
         let floor = trim::changes(&tx, revision, self.kept.floor)?;
         let mut remembered = self.kept.remembered + draft.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
         remembered -= trim::surplus(&tx, remembered, &self.bounds)?.min(remembered);
-        if trim {
+        if due == Due::Aged {
             remembered -= trim::aged(&tx, draft.now, &self.bounds)?.min(remembered);
         }
         tx.prepare_cached("UPDATE meta SET revision = ?1, serial = ?2, floor = ?3")?.execute(params![
@@ -217,13 +260,17 @@ impl Engine {
         batch
     }
 
-    fn note(&mut self, failure: Option<&WriteError>) {
-        if let Some(error) = failure {
-            self.metrics.commit_errors.inc();
-            if !self.failing.swap(true, Ordering::Relaxed) {
-                tracing::error!("{}: {error}", self.path.display());
-            }
-        } else if self.failing.swap(false, Ordering::Relaxed) {
+    fn failed(&self, error: &WriteError) {
+        let before = self.failure.load();
+        if before.is_none() || before.as_deref() != Some(error) && *error == WriteError::FileLost {
+            tracing::error!("{}: {error}", self.path.display());
+        }
+        self.failure.store(Some(Arc::new(error.clone())));
+    }
+
+    fn succeeded(&self) {
+        if self.failure.load().is_some() {
+            self.failure.store(None);
             tracing::info!("{}: writes succeed again", self.path.display());
         }
     }

@@ -31,7 +31,7 @@ async fn an_outage_of_ours_takes_nobody_down() {
     for target in &fleet {
         target.turn(Mode::Ok);
     }
-    until("the guard lets go", || !rig.report().guard_holding && rig.report().guard.is_empty()).await;
+    until("the guard lets go", || !rig.report().guard_holding && *rig.report().guard == "clear").await;
     for target in &fleet {
         target.until_hit(target.hits() + 2).await;
     }

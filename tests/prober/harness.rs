@@ -161,6 +161,16 @@ impl Rig {
         self.probing.spawn(async move { prober.run(token).await.expect("the prober ends well") });
     }
 
+    /// The store's file, as another program opens it.
+    pub(crate) fn database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.folder.path().join("services.db")).expect("opens")
+    }
+
+    /// Asks the prober to stop, and does not wait.
+    pub(crate) fn ask_to_stop(&self) {
+        self.stop_prober.cancel();
+    }
+
     /// Stops the prober; returns how long it took.
     pub(crate) async fn stop(&mut self) -> Duration {
         let started = Instant::now();

@@ -12,6 +12,8 @@ use portolan::model::time::Clock;
 
 use crate::harness::{Mode, Rig, Setup, Target, every_second, seldom, until};
 
+const ERRORS: &str = "portolan_store_commit_errors_total";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_goes_back_to_unknown() {
     let rig = Rig::start();
@@ -69,11 +71,31 @@ async fn a_store_that_refuses_stops_no_probe_and_nothing_is_forgotten() {
     rig.until_health("user", Health::Healthy).await;
     rig.stop_store().await;
     target.turn(Mode::Broken);
-    until("a change waits", || rig.report().uncommitted == 1 && rig.report().store_failing).await;
+    until("a change waits", || rig.report().uncommitted == 1).await;
     target.until_hit(target.hits() + 3).await;
     assert_eq!(rig.check_now("user").await.expect_err("its effect cannot be seen"), CheckNowError::Unavailable);
     let took = rig.stop().await;
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_write_that_fails_is_tried_again() {
+    let (mut rig, target) = (Rig::start(), Target::start(Mode::Ok).await);
+    rig.register("user", &target.url(), every_second()).await;
+    rig.until_health("user", Health::Healthy).await;
+    let db = rig.database();
+    let broken = "CREATE TRIGGER broken BEFORE INSERT ON transition BEGIN SELECT RAISE(ABORT, 'by the test'); END";
+    db.execute_batch(broken).expect("breaks");
+    target.turn(Mode::Broken);
+    until("a change waits", || rig.report().uncommitted == 1 && rig.metric(ERRORS) > 0.5).await;
+    let failed = rig.metric(ERRORS);
+    rig.ask_to_stop();
+    until("a last write failed", || rig.metric(ERRORS) > failed + 0.5).await;
+    db.execute_batch("DROP TRIGGER broken").expect("mends");
+    drop(db);
+    rig.stop().await;
+    assert_eq!(rig.health("user").0, Health::Unhealthy);
+    assert_eq!(rig.history("user").await.len(), 2);
 }
 
 struct Switch(AtomicBool);

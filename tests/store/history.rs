@@ -3,6 +3,7 @@
 use portolan::model::outcome::Health;
 use portolan::model::ports::ServiceRef;
 use portolan::model::service::Instance;
+use portolan::model::time::Now;
 use portolan::store::{HistoryEvent, HistoryPage, HistoryQuery, StoreError, StoreSettings};
 
 use crate::common::{Running, at, folder, fresh, key, registration, removal, settings, spec};
@@ -121,6 +122,36 @@ async fn the_oldest_entries_make_room() {
     s.stop().await;
 }
 
+const HOUR: i64 = 3_600_000;
+const DAY: i64 = 24 * HOUR;
+
+/// What history holds once the writer has looked at it: it does so before each write, when it has not for a while.
+async fn left_after_a_write(s: &Running) -> Vec<String> {
+    s.register(registration(&format!("w{}", s.revision()), "a", spec(1))).await.expect("registers");
+    s.history("users").await.into_iter().map(|entry| entry.message).collect()
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_costs_no_history() {
+    let (_folder, path) = folder();
+    let bounds = StoreSettings { history_days: 1, ..settings(&path) };
+    let s = Running::open(bounds.clone()).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    flip(&s, &s.instance("users", "a"), 3).await;
+    let years = |steady: i64| Now { wall: at(1000 * DAY + steady).wall, ..at(steady) };
+    // Every look but the last finds a clock that jumped less than an hour ago, at the start also.
+    for now in [years(HOUR), years(2 * HOUR - 20_000), at(2 * HOUR), years(2 * HOUR + 20_000), years(3 * HOUR)] {
+        s.clock.set(now);
+        assert_eq!(left_after_a_write(&s).await.len(), 3, "{now:?}");
+    }
+    s.stop().await;
+    let s = Running::open_at(bounds, years(3 * HOUR)).expect("opens");
+    assert_eq!(left_after_a_write(&s).await.len(), 3, "a start with a wrong clock");
+    s.clock.set(years(4 * HOUR));
+    assert!(left_after_a_write(&s).await.is_empty(), "a clock that runs on is believed");
+    s.stop().await;
+}
+
 #[tokio::test]
 async fn old_entries_are_forgotten() {
     let (_folder, path) = folder();
@@ -129,12 +160,10 @@ async fn old_entries_are_forgotten() {
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     flip(&s, &s.instance("users", "a"), 3).await;
     s.stop().await;
+    let s = Running::open_at(bounds, at(86_400_002 - HOUR)).expect("opens");
     // Entries 0 and 1 are older than a day by then, entry 2 is not.
-    let s = Running::open_at(bounds, at(86_400_002)).expect("opens");
-    while s.history("users").await.len() > 1 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(s.history("users").await[0].message, "passed at 2");
+    s.clock.set(at(86_400_002));
+    assert_eq!(left_after_a_write(&s).await, ["passed at 2"]);
     s.stop().await;
 }
 
@@ -147,10 +176,9 @@ async fn an_entry_number_is_never_given_twice() {
     flip(&s, &s.instance("users", "a"), 3).await;
     let newest = s.history("users").await[0].id;
     s.stop().await;
-    let s = Running::open_at(bounds, at(200_000_000)).expect("opens");
-    while !s.history("users").await.is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let s = Running::open_at(bounds, at(200_000_000 - HOUR)).expect("opens");
+    s.clock.set(at(200_000_000));
+    assert!(left_after_a_write(&s).await.is_empty());
     let mut change = healthy(&s.instance("users", "a"), 200_000_000);
     change.health = Health::Unhealthy;
     assert_eq!(s.store.commit_health(vec![change]).await, Ok(vec![true]));

@@ -7,6 +7,7 @@ mod disk_full;
 mod files;
 mod health;
 mod history;
+mod lost;
 mod queue;
 mod register;
 mod remove;
