@@ -1,0 +1,5 @@
+//! Portolan and what it ships against a real control plane: one for all tests of this binary, and namespaces apart. A test that breaks
+//! its API server starts one of its own, or stands behind a proxy.
+
+mod common;
+mod plane;

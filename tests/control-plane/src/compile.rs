@@ -1,0 +1,103 @@
+//! Builds the programs from Go modules, once for all who ask.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::assets::version;
+
+/// The Go module beside this crate's sources.
+const MODULE: &str = env!("CARGO_MANIFEST_DIR");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    Etcd,
+    ApiServer,
+    Kubectl,
+    ControllerManager,
+}
+
+impl Program {
+    pub(crate) fn file(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::Kubectl => "kubectl",
+            Self::ControllerManager => "kube-controller-manager",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::ApiServer => "k8s.io/kubernetes/cmd/kube-apiserver",
+            Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Self::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+        }
+    }
+}
+
+/// Builds those of `programs` that `folder` does not have. A lock lets others wait instead of building the same.
+pub(crate) fn missing(folder: &Path, programs: &[Program]) -> Result<()> {
+    if programs.iter().all(|program| folder.join(program.file()).is_file()) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let lock = File::create(folder.join(".lock")).context("cannot open the lock of the control plane's cache")?;
+    if lock.try_lock().is_err() {
+        say("another process is building the control plane's programs; waiting for it");
+        lock.lock().context("cannot lock the control plane's cache")?;
+    }
+    for program in programs {
+        if !folder.join(program.file()).is_file() {
+            build(folder, *program)?;
+        }
+    }
+    Ok(())
+}
+
+fn build(folder: &Path, program: Program) -> Result<()> {
+    let started = Instant::now();
+    say(&format!("building {} into {} (once; all of it takes about 4 minutes)", program.file(), folder.display()));
+    // Under its name only when complete: a build that was cut short is not taken for a program.
+    let partial = folder.join(format!("{}.partial", program.file()));
+    let built = Command::new("go")
+        .args(["build", "-mod=readonly", "-trimpath", "-ldflags", &flags()?, "-o"])
+        .args([&partial, Path::new(program.package())])
+        .current_dir(MODULE)
+        .env("CGO_ENABLED", "0")
+        .stdin(Stdio::null())
+        .output();
+    let output = match built {
+        Ok(output) => output,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("go is missing: install Go 1.21 or newer, or name a folder with the programs in KUBEBUILDER_ASSETS")
+        }
+        Err(error) => return Err(error).context("cannot run go"),
+    };
+    if !output.status.success() {
+        bail!("go could not build {}: {}", program.file(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    std::fs::rename(&partial, folder.join(program.file())).context("cannot name what was built")?;
+    say(&format!("built {} in {} s", program.file(), started.elapsed().as_secs()));
+    Ok(())
+}
+
+/// Without its version the API server reports v0.0.0 and turns features off by it.
+fn flags() -> Result<String> {
+    let version = version("k8s.io/kubernetes")?;
+    let mut parts = version.trim_start_matches('v').split('.');
+    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let set = |name: &str, value: &str| format!(" -X k8s.io/component-base/version.git{name}={value}");
+    Ok(format!("-s -w{}{}{}", set("Version", version), set("Major", major), set("Minor", minor)))
+}
+
+/// Straight to stderr, past what the test runner keeps back: somebody is waiting.
+fn say(text: &str) {
+    // Nothing can be done about a closed stderr.
+    drop(writeln!(std::io::stderr(), "control plane: {text}"));
+}

@@ -1,0 +1,111 @@
+//! A TCP proxy that breaks as networks do.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Pass,
+    /// Bytes wait; connections are accepted. What a server that hangs looks like.
+    Freeze,
+    /// Connections are closed as they come, and those that were there.
+    Refuse,
+}
+
+/// What connections look at: the mode, and how often they were cut.
+#[derive(Debug, Clone, Copy)]
+struct State {
+    mode: Mode,
+    cuts: u64,
+}
+
+/// Stands in front of a server on `127.0.0.1`, on the runtime that started it, until it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    state: watch::Sender<State>,
+    listening: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// A proxy on a free port that passes everything to `target`.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start(target: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen")?;
+        let address = listener.local_addr()?;
+        let (state, seen) = watch::channel(State { mode: Mode::Pass, cuts: 0 });
+        Ok(Self { address, state, listening: tokio::spawn(listen(listener, target, seen)) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes every connection that is open now; new ones pass.
+    pub fn cut(&self) {
+        self.state.send_modify(|state| state.cuts += 1);
+    }
+
+    /// From now on nothing passes and nothing fails.
+    pub fn freeze(&self) {
+        self.state.send_modify(|state| state.mode = Mode::Freeze);
+    }
+
+    /// Closes every connection, and new ones at once.
+    pub fn refuse(&self) {
+        self.state.send_modify(|state| state.mode = Mode::Refuse);
+    }
+
+    /// Ends [`Proxy::freeze`] and [`Proxy::refuse`].
+    pub fn pass(&self) {
+        self.state.send_modify(|state| state.mode = Mode::Pass);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+        self.refuse();
+    }
+}
+
+async fn listen(listener: TcpListener, target: SocketAddr, seen: watch::Receiver<State>) {
+    while let Ok((client, _)) = listener.accept().await {
+        if seen.borrow().mode != Mode::Refuse {
+            tokio::spawn(connection(client, target, seen.clone()));
+        }
+    }
+}
+
+async fn connection(client: TcpStream, target: SocketAddr, mut seen: watch::Receiver<State>) {
+    let cuts = seen.borrow().cuts;
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    drop((client.set_nodelay(true), server.set_nodelay(true)));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        () = copy(from_client, to_server, seen.clone()) => {}
+        () = copy(from_server, to_client, seen.clone()) => {}
+        _ = seen.wait_for(|state| state.mode == Mode::Refuse || state.cuts != cuts) => {}
+    }
+}
+
+/// Ends when either side does: for HTTP over TLS half a connection is of no use.
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut seen: watch::Receiver<State>) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let passes = seen.wait_for(|state| state.mode == Mode::Pass).await.is_ok();
+        if !passes || to.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
