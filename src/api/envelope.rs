@@ -101,6 +101,8 @@ codes! {
     Internal "internal" INTERNAL_SERVER_ERROR,
     /// The store could not be written or read; the log has the detail.
     StoreFailed "store_failed" INTERNAL_SERVER_ERROR,
+    /// The body's `Transfer-Encoding` is not chunked alone.
+    TransferCoding "transfer_coding" NOT_IMPLEMENTED,
     /// `healthy=true` was asked and no instance is.
     NoHealthyInstance "no_healthy_instance" SERVICE_UNAVAILABLE,
     /// A queue is full; `Retry-After` says when to ask again.

@@ -1,7 +1,8 @@
 //! Answers that no handler gives: to what never became a request.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::header::TRANSFER_ENCODING;
+use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 
 use crate::api::envelope::{ApiError, Code};
@@ -48,6 +49,18 @@ pub(super) fn for_refusal(head: &[u8]) -> Option<ApiError> {
 /// To what cannot be read.
 pub(super) fn no_http() -> ApiError {
     ApiError::new(Code::BadRequest, "this is no HTTP/1.1 request; TLS and HTTP/2 are not spoken here")
+}
+
+/// To a request whose body is coded in ways that are not read
+/// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
+pub(super) fn unreadable<B: hyper::body::Body>(request: &Request<B>) -> Option<ApiError> {
+    if request.body().is_end_stream() {
+        return None;
+    }
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let read = codings.all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    let message = "a body is read plain or chunked; send it without any other Transfer-Encoding";
+    (!read).then(|| ApiError::new(Code::TransferCoding, message))
 }
 
 /// To a head that did not come in time.

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use super::body::RequestBody;
-use super::watch::{Finding, Phase, Watch, Watchdog};
+use super::watch::{Beat, Finding, Phase, Watch, Watchdog};
 use super::wire::Wire;
 use super::{ConnSettings, Handler};
 use crate::api::Body;
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) settings: ConnSettings,
     pub(super) metrics: Metrics,
     pub(super) http: Builder,
+    pub(super) beat: Beat,
     /// Set before `drain` is cancelled, since asking a token takes a lock.
     pub(super) draining: AtomicBool,
     pub(super) drain: CancellationToken,
@@ -47,8 +48,13 @@ struct Line<H> {
 }
 
 /// Serves a connection until it ends, is given up or the server drains.
-pub(super) async fn hold<H: Handler>(stream: TcpStream, peer: SocketAddr, handler: H, shared: Arc<Shared>) {
-    let watch = Arc::new(Watch::default());
+pub(super) async fn hold<H: Handler>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    handler: H,
+    watch: Arc<Watch>,
+    shared: Arc<Shared>,
+) {
     let body_time = shared.settings.body;
     let line = Arc::new(Line { handler, peer, watch: Arc::clone(&watch), body_time });
     let io = TokioIo::new(Wire::new(stream, Arc::clone(&watch)));
@@ -97,7 +103,8 @@ struct Keeper<'a> {
 impl Keeper<'_> {
     /// Whether draining starts with this poll.
     fn should_drain(&mut self) -> bool {
-        let starts = !self.draining && self.shared.draining.load(Ordering::Acquire);
+        let told = self.shared.draining.load(Ordering::Acquire) || self.watch.is_evicted();
+        let starts = !self.draining && told;
         self.draining |= starts;
         starts
     }
@@ -114,6 +121,7 @@ impl Keeper<'_> {
         let known = self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
             let _ = waits.drained.as_mut().poll(cx);
+            self.watch.register(cx.waker());
             self.registered = Some(cx.waker().clone());
         } else if urgent.is_none() && !waits.timer.is_elapsed() {
             return Poll::Pending;
@@ -147,6 +155,11 @@ fn give_up(wire: &Wire, phase: Phase, metrics: &Metrics) {
 
 async fn answer_one<H: Handler>(line: Arc<Line<H>>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     line.watch.request();
+    if let Some(error) = answer::unreadable(&request) {
+        line.watch.body_left();
+        line.watch.answered();
+        return Ok(error.into_reply());
+    }
     let request = request.map(|body| {
         if body.is_end_stream() {
             RequestBody::empty()

@@ -33,6 +33,7 @@ use super::envelope::ApiError;
 use crate::telemetry::metrics::Metrics;
 use hold::Shared;
 use share::{Full, Seats};
+use watch::{Beat, Watch};
 
 /// Longest head, in bytes. With hyper's own 100 headers.
 pub const MAX_HEAD: usize = 16 * 1024;
@@ -58,8 +59,10 @@ pub struct ConnSettings {
     pub body: Duration,
     /// Between two requests; a quarter more at most.
     pub idle: Duration,
-    /// For a write that the peer takes nothing of.
+    /// For a write that the peer takes nothing of, or too little.
     pub write: Duration,
+    /// Bytes a second that a peer must take of an answer, on average over that time. What the system's buffers hold counts as taken.
+    pub write_rate: u32,
     /// Connections at once.
     pub total: usize,
     /// Connections of one client: an IPv4 address or an IPv6 /64.
@@ -78,6 +81,7 @@ impl Default for ConnSettings {
             body: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             write: Duration::from_secs(10),
+            write_rate: 8 * 1024,
             total: 409,
             per_client: 102,
             unshared: Vec::new(),
@@ -140,8 +144,14 @@ pub async fn serve<H: Handler>(
     shutdown: CancellationToken,
 ) -> Result<(), ConnError> {
     let seats = Seats::new(&settings, metrics.connections.clone());
-    let shared =
-        Shared { settings, metrics, http: http(), draining: AtomicBool::new(false), drain: CancellationToken::new() };
+    let shared = Shared {
+        settings,
+        metrics,
+        http: http(),
+        beat: Beat::default(),
+        draining: AtomicBool::new(false),
+        drain: CancellationToken::new(),
+    };
     let mut server = Server { seats, shared: Arc::new(shared), handler, held: JoinSet::new(), refused: JoinSet::new() };
     let ended = server.accept(&listener, &shutdown).await;
     drop(listener);
@@ -167,6 +177,7 @@ struct Server<H> {
 
 impl<H: Handler> Server<H> {
     async fn accept(&mut self, listener: &TcpListener, shutdown: &CancellationToken) -> Result<(), ConnError> {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -176,6 +187,10 @@ impl<H: Handler> Server<H> {
                 }
                 Some(ended) = self.refused.join_next() => {
                     report(ended);
+                    continue;
+                }
+                _ = second.tick() => {
+                    self.shared.beat.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
                 accepted = listener.accept() => accepted,
@@ -198,9 +213,14 @@ impl<H: Handler> Server<H> {
     fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
         let metrics = &self.shared.metrics;
-        let refusal = match self.seats.take(peer) {
-            Ok(seat) => {
-                let held = hold::hold(stream, peer, self.handler.clone(), Arc::clone(&self.shared));
+        let watch = Arc::new(Watch::new(&self.shared.beat));
+        let refusal = match self.seats.take(peer, &watch, self.shared.beat.load(Ordering::Relaxed)) {
+            Ok(taken) => {
+                if taken.evicted {
+                    metrics.reject("idle_connection");
+                }
+                let seat = taken.seat;
+                let held = hold::hold(stream, peer, self.handler.clone(), watch, Arc::clone(&self.shared));
                 self.held.spawn(async move {
                     held.await;
                     drop(seat);

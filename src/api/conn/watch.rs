@@ -3,9 +3,13 @@
 //! The hot path only stores flags: no clock is read and no timer is armed for a request that does not linger. One coarse timer per
 //! connection looks at the flags; only a head that is incomplete or a write that is blocked arms it precisely.
 
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
 use super::ConnSettings;
@@ -27,11 +31,22 @@ pub(super) enum Phase {
     Closing,
 }
 
+/// Seconds since the server started, counted by its accepting task: reading it costs nothing.
+pub(super) type Beat = Arc<AtomicU32>;
+
 /// Flags of one connection. All its parts live in one task, so plain loads and stores suffice.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     requests: AtomicU32,
-    writes: AtomicU32,
+    /// Bytes that the system took.
+    sent: AtomicU32,
+    /// How often all that was written had left.
+    flushes: AtomicU32,
+    beat: Beat,
+    /// The beat of the last answer, or of the opening.
+    used: AtomicU32,
+    evicted: AtomicBool,
+    waker: AtomicWaker,
     touched: AtomicBool,
     reading: AtomicBool,
     flight: AtomicBool,
@@ -42,6 +57,32 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Of a connection that opens now.
+    pub(super) fn new(beat: &Beat) -> Self {
+        Self { beat: Arc::clone(beat), used: AtomicU32::new(beat.load(Relaxed)), ..Self::default() }
+    }
+
+    /// Where it is between two requests and was not told to go: the beat of the last answer.
+    pub(super) fn idle_since(&self) -> Option<u32> {
+        (self.phase() == Phase::Idle && !self.is_evicted()).then(|| self.used.load(Relaxed))
+    }
+
+    /// Tells the connection to end after the request that it may have got meanwhile. From any task.
+    pub(super) fn evict(&self) {
+        self.evicted.store(true, Relaxed);
+        self.waker.wake();
+    }
+
+    /// Whether it was told to end.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.evicted.load(Relaxed)
+    }
+
+    /// Notes the task that [`Self::evict`] wakes.
+    pub(super) fn register(&self, waker: &Waker) {
+        self.waker.register(waker);
+    }
+
     /// Bytes came.
     pub(super) fn read(&self) {
         self.touched.store(true, Relaxed);
@@ -69,11 +110,13 @@ impl Watch {
     pub(super) fn answered(&self) {
         self.flight.store(false, Relaxed);
         self.owed.store(true, Relaxed);
+        self.used.store(self.beat.load(Relaxed), Relaxed);
     }
 
     /// Everything written so far has left.
     pub(super) fn flushed(&self) {
         self.owed.store(false, Relaxed);
+        self.flushes.store(self.flushes.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     /// Whether what is written now belongs to an answer of ours. Else it is hyper's own refusal of a head.
@@ -82,11 +125,12 @@ impl Watch {
     }
 
     /// A write was taken or was not.
-    pub(super) fn wrote(&self, taken: bool) {
-        if taken {
-            self.writes.store(self.writes.load(Relaxed).wrapping_add(1), Relaxed);
+    pub(super) fn wrote(&self, taken: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = taken {
+            let bytes = u32::try_from(*bytes).unwrap_or(u32::MAX);
+            self.sent.store(self.sent.load(Relaxed).wrapping_add(bytes), Relaxed);
         }
-        self.blocked.store(!taken, Relaxed);
+        self.blocked.store(taken.is_pending(), Relaxed);
     }
 
     /// Only the peer's last bytes are awaited.
@@ -120,13 +164,23 @@ impl Watch {
         }
     }
 
-    /// Differs between two moments when there was progress in between.
-    fn progress(&self, phase: Phase) -> u32 {
-        match phase {
-            Phase::Blocked => self.writes.load(Relaxed),
-            _ => self.requests.load(Relaxed),
-        }
+    fn seen(&self, phase: Phase) -> Seen {
+        let (turn, sent) = match phase {
+            Phase::Blocked => (self.flushes.load(Relaxed), self.sent.load(Relaxed)),
+            _ => (self.requests.load(Relaxed), 0),
+        };
+        Seen { phase, turn, sent }
     }
+}
+
+/// What the timer saw last.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    phase: Phase,
+    /// Differs when the phase ended in between and began anew.
+    turn: u32,
+    /// Bytes that the system took, while the peer is slow to.
+    sent: u32,
 }
 
 /// What the timer found.
@@ -142,7 +196,7 @@ pub(super) enum Finding {
 #[derive(Debug)]
 pub(super) struct Watchdog {
     limits: Limits,
-    seen: (Phase, u32),
+    seen: Seen,
     since: Instant,
 }
 
@@ -151,6 +205,8 @@ struct Limits {
     head: Duration,
     idle: Duration,
     write: Duration,
+    /// Bytes that a slow peer must take in that time.
+    least: u32,
 }
 
 /// The longest that an answer's last bytes are awaited.
@@ -159,8 +215,16 @@ const CLOSING: Duration = Duration::from_secs(2);
 impl Watchdog {
     /// For a connection that opens now.
     pub(super) fn new(settings: &ConnSettings, now: Instant) -> Self {
-        let limits = Limits { head: settings.head, idle: settings.idle, write: settings.write };
-        Self { limits, seen: (Phase::Fresh, 0), since: now }
+        let least = u128::from(settings.write_rate) * settings.write.as_millis() / 1000;
+        let least = u32::try_from(least).unwrap_or(u32::MAX).max(1);
+        let limits = Limits { head: settings.head, idle: settings.idle, write: settings.write, least };
+        Self { limits, seen: Seen { phase: Phase::Fresh, turn: 0, sent: 0 }, since: now }
+    }
+
+    /// Whether nothing worth the name happened since the last time.
+    fn stands(&self, seen: Seen) -> bool {
+        let took = seen.sent.wrapping_sub(self.seen.sent);
+        seen.phase == self.seen.phase && seen.turn == self.seen.turn && took < self.limits.least
     }
 
     /// The first look.
@@ -177,8 +241,8 @@ impl Watchdog {
             Phase::Blocked => self.limits.write,
             Phase::Closing => CLOSING.min(self.limits.write),
         };
-        let seen = (phase, watch.progress(phase));
-        if self.seen == seen {
+        let seen = watch.seen(phase);
+        if self.stands(seen) {
             return None;
         }
         self.seen = seen;
@@ -189,8 +253,8 @@ impl Watchdog {
     /// Looks.
     pub(super) fn look(&mut self, watch: &Watch, now: Instant) -> Finding {
         let phase = watch.phase();
-        let seen = (phase, watch.progress(phase));
-        if self.seen != seen {
+        let seen = watch.seen(phase);
+        if !self.stands(seen) {
             self.seen = seen;
             self.since = now;
         }
@@ -277,11 +341,29 @@ mod tests {
         watch.request();
         assert!(matches!(dog.look(&watch, after(now, 1000)), Finding::Look(_)));
         watch.answered();
-        watch.wrote(false);
+        watch.wrote(&Poll::Pending);
         assert_eq!(dog.urgent(&watch, || after(now, 1000)), Some(after(now, 1010)));
-        watch.wrote(true);
-        watch.wrote(false);
+        take(&watch, 80 * 1024);
         assert_eq!(dog.urgent(&watch, || after(now, 1009)), Some(after(now, 1019)), "progress buys time");
+        take(&watch, 80 * 1024 - 1);
+        assert_eq!(dog.urgent(&watch, || after(now, 1018)), None, "too little of it buys none");
         assert_eq!(dog.look(&watch, after(now, 1019)), Finding::Over(Phase::Blocked));
+    }
+
+    fn take(watch: &Watch, bytes: usize) {
+        watch.wrote(&Poll::Ready(Ok(bytes)));
+        watch.wrote(&Poll::Pending);
+    }
+
+    #[test]
+    fn an_answer_that_left_whole_is_no_part_of_the_next_ones_time() {
+        let (mut dog, watch, now) = dog();
+        watch.wrote(&Poll::Pending);
+        assert_eq!(dog.urgent(&watch, || now), Some(after(now, 10)));
+        watch.wrote(&Poll::Ready(Ok(10)));
+        watch.flushed();
+        watch.wrote(&Poll::Pending);
+        assert_eq!(dog.urgent(&watch, || after(now, 9)), Some(after(now, 19)));
+        assert_eq!(dog.look(&watch, after(now, 10)), Finding::Look(after(now, 19)));
     }
 }

@@ -56,7 +56,7 @@ impl Wire {
     }
 
     fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.watch.wrote(polled.is_ready());
+        self.watch.wrote(&polled);
         polled
     }
 
@@ -64,7 +64,7 @@ impl Wire {
     fn write_instead(&mut self, cx: &mut Context<'_>, len: usize) -> Poll<io::Result<usize>> {
         while let Some(rest) = self.instead.as_mut().filter(|rest| !rest.is_empty()) {
             let written = Pin::new(&mut self.stream).poll_write(cx, rest);
-            self.watch.wrote(written.is_ready());
+            self.watch.wrote(&written);
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => rest.advance(n),

@@ -1,0 +1,131 @@
+//! Readers that are too slow, and connections that are too many.
+
+use std::time::Instant;
+
+use super::*;
+
+#[tokio::test]
+async fn a_reader_that_stalls_is_dropped() {
+    let server = start(quick());
+    let _stalled = server.send("GET /big HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    server.until(|s| s.rejected("stalled_write") && s.metrics.connections.get() == 0).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_dribbles_is_dropped() {
+    let server = start(ConnSettings {
+        write: Duration::from_millis(600),
+        write_rate: 64 * 1024 * 1024,
+        ..ConnSettings::default()
+    });
+    let mut stream = server.send("GET /big HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let mut room = vec![0; 64 * 1024];
+    let mut total = 0;
+    // About 6 MiB a second: the system's buffers have room for more several times in each 600 ms.
+    while let Ok(n @ 1..) = tokio::time::timeout(HANG, stream.read(&mut room)).await.expect("never dropped") {
+        total += n;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(total < BIG, "it got everything");
+    server.until(|s| s.rejected("stalled_write") && s.metrics.connections.get() == 0).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_is_only_slow_gets_everything() {
+    let server = start(quick());
+    let mut stream = server.send("GET /big HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let mut room = vec![0; 8 * 1024 * 1024];
+    let mut total = 0;
+    loop {
+        let n = tokio::time::timeout(HANG, stream.read(&mut room)).await.expect("data").expect("read");
+        total += n;
+        if n == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(total > BIG, "{total}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_client_holds_no_more_than_its_share() {
+    let server = start(ConnSettings { per_client: 2, ..quick() });
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        one(&mut stream).await;
+        held.push(stream);
+    }
+    let mut third = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let answer = rest(&mut third).await;
+    assert_envelope(&answer, "429", "too_many_connections");
+    assert!(answer.contains("retry-after: 1\r\n") && answer.contains("connection: close\r\n"), "{answer}");
+    assert!(server.rejected("client_connections"));
+    held.pop();
+    server.until(|s| s.metrics.connections.get() == 1).await;
+    assert!(one(&mut server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await).await.contains("hello"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_server_holds_no_more_than_its_total() {
+    let server = start(ConnSettings { total: 1, ..quick() });
+    let held = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    server.echo.entered.notified().await;
+    assert_envelope(&rest(&mut server.connect().await).await, "503", "busy");
+    assert!(server.rejected("connection_limit"));
+    drop(held);
+    server.until(|s| s.metrics.connections.get() == 0).await;
+    assert!(one(&mut server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await).await.contains("hello"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_connection_that_idles_longest_makes_room() {
+    let server = start(ConnSettings { total: 3, ..quick() });
+    let mut busy = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    server.echo.entered.notified().await;
+    let mut longest = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    one(&mut longest).await;
+    let mut used = server.connect().await;
+    // Refused as long as the idle ones have hardly rested.
+    let started = Instant::now();
+    let mut room = loop {
+        assert!(started.elapsed() < HANG, "no idle connection made room");
+        used.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        one(&mut used).await;
+        let mut new = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let answer = one(&mut new).await;
+        if answer.contains("hello") {
+            break new;
+        }
+        assert_envelope(&answer, "503", "busy");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(rest(&mut longest).await, "");
+    assert!(server.rejected("idle_connection"));
+    for kept in [&mut room, &mut used] {
+        kept.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        assert!(one(kept).await.contains("hello"));
+    }
+    server.echo.gate.notify_one();
+    assert!(one(&mut busy).await.contains("through"));
+    server.until(|s| s.metrics.connections.get() == 3).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_burst_of_connections_waits_in_the_queue_and_is_not_dropped() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
+        .map_or(128, |text| text.trim().parse().expect("a number"));
+    let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let burst: Vec<_> = (0..most.min(400)).map(|_| TcpStream::connect(address)).collect();
+    // A connection for which there is no room would be tried again a second later, and then two.
+    let connected = tokio::time::timeout(Duration::from_millis(900), futures::future::join_all(burst)).await;
+    assert!(connected.expect("none waits for room").iter().all(Result::is_ok));
+    assert_eq!(listen(address).expect_err("the port is taken").kind(), ErrorKind::AddrInUse);
+}
