@@ -5,6 +5,7 @@ mod tasks;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +106,7 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
         access,
         access_log,
         metrics: metrics.clone(),
-        readiness: Arc::new(StandaloneReadiness::new(store, probing)),
+        readiness: Arc::new(StandaloneReadiness::new(store, probing, around.shutdown.clone())),
         settings: ApiSettings {
             default_namespace: settings.default_namespace.clone(),
             default_interval: settings.health_check_interval,
@@ -126,14 +127,23 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
     ready(address);
 
     let ended = tokio::select! {
-        () = around.shutdown.cancelled() => Ok(()),
+        () = told_and_drained(&around.shutdown, settings.drain) => Ok(()),
         error = tasks.unexpected_end() => Err(error),
     };
     tracing::info!("stopping");
-    let stopped = tasks.stop(settings.shutdown).await;
+    let stopped = tasks.stop(settings.shutdown.saturating_sub(settings.drain)).await;
     ended.and(stopped)?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Resolves when serving is to end: from the word to stop on `/readyz` says so, and who looks there has `drain` to turn away.
+async fn told_and_drained(shutdown: &CancellationToken, drain: Duration) {
+    shutdown.cancelled().await;
+    if !drain.is_zero() {
+        tracing::info!(seconds = drain.as_secs(), "told to stop: not ready any more, still answering");
+        tokio::time::sleep(drain).await;
+    }
 }
 
 fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
@@ -209,8 +219,7 @@ fn conn_settings(settings: &Settings) -> ConnSettings {
     let defaults = ConnSettings::default();
     ConnSettings {
         unshared: settings.trusted_proxies.clone(),
-        // What follows needs some of the time, too.
-        grace: settings.shutdown / 2,
+        grace: tasks::grace(settings.shutdown.saturating_sub(settings.drain)),
         ..defaults
     }
     .within(conn::raise_descriptor_limit())

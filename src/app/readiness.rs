@@ -1,20 +1,32 @@
 //! What `/readyz` says of a standalone server.
 
+use tokio_util::sync::CancellationToken;
+
 use crate::api::{Part, PartState, Readiness};
 use crate::model::ports::WriteError;
 use crate::prober::{ProberHandle, ProberReport};
 use crate::store::Store;
 
-/// Ready once the store is open and the prober runs. A full disk or a holding guard is told and is no reason to take the
-/// server out of service: reads go on.
+/// Ready once the store is open and the prober runs, and until the server is told to stop. A full disk or a holding guard is told
+/// and is no reason to take the server out of service: reads go on.
 pub(super) struct StandaloneReadiness {
     store: Store,
     probing: ProberHandle,
+    stop: CancellationToken,
 }
 
 impl StandaloneReadiness {
-    pub(super) fn new(store: Store, probing: ProberHandle) -> Self {
-        Self { store, probing }
+    pub(super) fn new(store: Store, probing: ProberHandle, stop: CancellationToken) -> Self {
+        Self { store, probing, stop }
+    }
+
+    fn server(&self) -> Part {
+        let state = if self.stop.is_cancelled() {
+            PartState::NotReady("it was told to stop".to_owned())
+        } else {
+            PartState::Ready("serving".to_owned())
+        };
+        Part { name: "server", state }
     }
 
     fn store(&self) -> Part {
@@ -27,7 +39,12 @@ impl StandaloneReadiness {
             snapshot.revision(),
             self.store.failure().map_or_else(String::new, |error| failed(&error))
         );
-        Part { name: "store", state: PartState::Ready(how) }
+        let state = if self.store.is_closed() {
+            PartState::NotReady("it has ended; the log says why".to_owned())
+        } else {
+            PartState::Ready(how)
+        };
+        Part { name: "store", state }
     }
 }
 
@@ -54,6 +71,6 @@ fn guard(report: &ProberReport) -> Part {
 impl Readiness for StandaloneReadiness {
     fn parts(&self) -> Vec<Part> {
         let report = self.probing.status().read();
-        vec![self.store(), prober(&report), guard(&report)]
+        vec![self.server(), self.store(), prober(&report), guard(&report)]
     }
 }

@@ -20,6 +20,11 @@ impl Stage {
     const ALL: [Self; 3] = [Self::Serving, Self::Probing, Self::Storing];
 }
 
+/// What of a shutdown's time the first stage may take: the prober needs up to two seconds after it, and the store the rest.
+pub(super) fn grace(limit: Duration) -> Duration {
+    limit.saturating_sub((limit / 2).min(Duration::from_secs(3)))
+}
+
 /// Why the process ends although nobody asked it to, or not as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
@@ -127,6 +132,12 @@ impl Tasks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_have_most_of_the_time_and_the_later_stages_some() {
+        let grace = |seconds| grace(Duration::from_secs(seconds)).as_millis();
+        assert_eq!([grace(1), grace(4), grace(10), grace(600)], [500, 2000, 7000, 597_000]);
+    }
 
     async fn until_stopped(stop: CancellationToken) -> Result<(), String> {
         stop.cancelled().await;

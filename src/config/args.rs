@@ -107,6 +107,8 @@ settings! {
         "Days that transitions are kept" []
     shutdown_seconds "PORTOLAN_SHUTDOWN_SECONDS" "SECONDS" "10"
         "Seconds that a shutdown may take before what is left is cut off" []
+    drain_seconds "PORTOLAN_DRAIN_SECONDS" "SECONDS" "0"
+        "Seconds of that time in which /readyz is not ready and all is still answered, so that a load balancer can turn away first" []
     mode "PORTOLAN_MODE" "MODE" "standalone"
         "How the registry runs; this build knows standalone alone" []
 }

@@ -142,6 +142,19 @@ impl<E: Fn(&str) -> Option<OsString>> Reader<'_, E> {
         self.raw(field).and_then(|(_, value)| parse::boolean(value.to_str()?).ok()).unwrap_or(false)
     }
 
+    /// Less than the whole shutdown takes: requests under way and the store need the rest.
+    fn drain(&self, shutdown: Duration) -> Duration {
+        let drain = Duration::from_secs(self.number("drain_seconds", 0, 0..=600, "seconds").into());
+        if drain >= shutdown
+            && let Some((name, _)) = self.raw("drain_seconds")
+        {
+            let message =
+                format!("is {}; expected less than PORTOLAN_SHUTDOWN_SECONDS, {}", drain.as_secs(), shutdown.as_secs());
+            self.problem(&name, message);
+        }
+        drain
+    }
+
     fn settings(&self) -> Settings {
         let auth = self.auth();
         let bind = self.text("bind_address", parse::address);
@@ -150,6 +163,7 @@ impl<E: Fn(&str) -> Option<OsString>> Reader<'_, E> {
         let names = |field, parse: fn(&str) -> Result<Vec<String>, String>| self.text(field, parse).unwrap_or_default();
         let seconds = |n: u32| Duration::from_secs(n.into());
         let _: Option<()> = self.text("mode", parse::mode);
+        let shutdown = seconds(self.number("shutdown_seconds", 10, 1..=600, "seconds"));
         Settings {
             server_port: self.text("server_port", parse::port).unwrap_or(8080),
             bind_address: bind.unwrap_or(IpAddr::V4(open)),
@@ -182,7 +196,8 @@ impl<E: Fn(&str) -> Option<OsString>> Reader<'_, E> {
             ca_dir: self.path("ca_dir", parse::folder),
             service_metrics: self.flag("service_metrics", true),
             history: DAY * self.number("history_days", 30, 1..=3650, "days"),
-            shutdown: seconds(self.number("shutdown_seconds", 10, 1..=600, "seconds")),
+            shutdown,
+            drain: self.drain(shutdown),
         }
     }
 }
@@ -307,6 +322,14 @@ mod tests {
         assert!(!format!("{settings:?}").contains(SECRET));
         assert!(matches!(settings.auth, Some(Secrets::Inline(s)) if s.expose_secret() == SECRET));
         assert!(load(&[], &[("JWT_SECRET", "short")]).is_ok(), "unused while auth is off");
+    }
+
+    #[test]
+    fn draining_is_a_part_of_the_shutdown() {
+        assert_eq!(load(&["--drain-seconds", "9"], &[]).expect("loads").drain, Duration::from_secs(9));
+        let text = problem(&["--drain-seconds", "10"], &[]);
+        assert!(text.contains("--drain-seconds is 10; expected less than PORTOLAN_SHUTDOWN_SECONDS, 10"), "{text}");
+        assert!(load(&["--drain-seconds", "10"], &[("PORTOLAN_SHUTDOWN_SECONDS", "40")]).is_ok());
     }
 
     #[test]

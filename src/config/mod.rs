@@ -99,6 +99,8 @@ pub struct Settings {
     pub history: Duration,
     /// Time that a shutdown may take.
     pub shutdown: Duration,
+    /// Its first part, in which all is still answered; shorter than the whole.
+    pub drain: Duration,
 }
 
 impl Settings {

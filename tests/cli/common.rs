@@ -1,7 +1,7 @@
 //! The binary in a clean environment, a server of it, and a server of canned answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef-for-tests";
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// `portolan` with nothing inherited that could steer it.
 pub(crate) fn portolan() -> assert_cmd::Command {
@@ -61,6 +61,17 @@ impl Server {
         let mut child = command.envs(env.iter().copied()).stderr(Stdio::piped()).spawn().expect("it starts");
         let (url, log) = listening(child.stderr.take().expect("piped"));
         Self { url, folder, child, _log: log }
+    }
+
+    /// The answer to a GET, head and all.
+    pub(crate) fn get(&self, target: &str) -> String {
+        let address = self.url.strip_prefix("http://").expect("plain http");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
     }
 
     /// The client, pointed at this server.

@@ -2,10 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::common::{Server, ended, portolan, process};
+use crate::common::{PATIENCE, Server, ended, portolan, process};
 
 #[test]
 fn signals_end_it_well_from_its_first_word_on() {
@@ -64,4 +65,43 @@ fn it_says_why_it_listens_on_loopback_alone() {
     let said = lines.join("\n");
     assert!(said.contains("PORTOLAN_RATE_LIMIT is set, and no setting has that name"), "{said}");
     assert!(said.contains("loopback only") && said.contains("ENABLE_AUTH=true"), "{said}");
+}
+
+#[test]
+fn a_server_that_is_to_stop_is_not_ready_and_answers_while_it_drains() {
+    let mut server = Server::start(&[("PORTOLAN_DRAIN_SECONDS", "2")]);
+    let ready = server.get("/readyz?verbose");
+    assert!(ready.contains("200 OK") && ready.contains("[+] server: serving\n"), "{ready}");
+    assert!(ready.contains("[+] guard: clear\n") && ready.ends_with("\nready\n"), "{ready}");
+    server.signal(Signal::TERM);
+    let started = Instant::now();
+    while server.get("/readyz").contains("200 OK") {
+        assert!(started.elapsed() < PATIENCE, "still ready");
+    }
+    let turned_away = server.get("/readyz");
+    assert!(turned_away.contains("503 ") && turned_away.contains("[-] server: it was told to stop\n"), "{turned_away}");
+    assert_eq!(
+        ended(&server.cli(&["register", "--name", "late", "--base-url", "http://127.0.0.1:9"])).0,
+        0,
+        "all else goes on"
+    );
+    assert!(server.get("/api/v1/services/discover?name=late").contains("200 OK"));
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn a_file_that_is_deleted_while_it_runs_is_told_to_who_writes_and_who_looks() {
+    let mut server = Server::start(&[]);
+    assert_eq!(ended(&server.cli(&["register", "--name", "kept", "--base-url", "http://127.0.0.1:9"])).0, 0);
+    std::fs::remove_file(server.folder.path().join("services.db")).expect("deleted");
+    let (code, said) = ended(&server.cli(&["register", "--name", "late", "--base-url", "http://127.0.0.1:9"]));
+    assert!(code == 3 && said.contains("deleted, moved or replaced") && said.contains("restart"), "{code} {said}");
+    let ready = server.get("/readyz?verbose");
+    assert!(
+        ready.contains("200 OK") && ready.contains("the newest write FAILED: the store's file was deleted"),
+        "{ready}"
+    );
+    assert!(server.get("/api/v1/services/discover?name=kept").contains("200 OK"), "reads go on");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0), "the end is in order though what probing knows has no place");
 }

@@ -61,7 +61,9 @@ async fn a_full_queue_refuses_and_counts() {
 async fn a_stopped_store_says_so() {
     let (_folder, s) = fresh();
     let store = s.store.clone();
+    assert!(!store.is_closed());
     s.stop().await;
+    assert!(store.is_closed());
     let late = store.register(registration("users", "a", spec(1)), anyone()).await;
     assert_eq!(late.expect_err("stopped"), WriteError::Closed);
     let query = portolan::store::HistoryQuery {
