@@ -18,6 +18,7 @@
 //! - [`store`]: the SQLite file, its writer, history.
 //! - [`prober`]: the schedule, name resolution, the address policy, http, tcp and grpc probes, the mass-failure guard.
 //! - [`api`]: access, the REST routes, connections.
+//! - [`operator`]: cluster mode, where the Kubernetes API holds the services.
 //! - [`telemetry`]: logs and metrics. [`config`]: settings. [`cli`]: the subcommands.
 //! - [`app`]: wires all of them, line by line in the order of the picture.
 
@@ -27,6 +28,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod model;
+pub mod operator;
 pub mod prober;
 pub mod store;
 pub mod telemetry;

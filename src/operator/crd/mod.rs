@@ -1,0 +1,11 @@
+//! The custom resource `services.portolan.dev` and its definition.
+//!
+//! The doc comments of the types are what `kubectl explain` shows, so they speak to who writes a manifest.
+
+mod check;
+mod spec;
+mod status;
+
+pub use check::{CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HttpSpec, Method, TlsSpec};
+pub use spec::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceWord};
+pub use status::{HealthWord, InstanceStatus, ServiceStatus, State};
