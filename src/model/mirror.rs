@@ -20,6 +20,8 @@ pub struct Mirrored {
     pub source: Source,
     /// The object's creation.
     pub registered_at: UnixMs,
+    /// The object's last write, by its `managedFields`; its creation where these tell no time. The same on every replica.
+    pub updated_at: UnixMs,
     /// The object's resourceVersion.
     pub revision: u64,
     /// 1 to 256, by name.
@@ -35,7 +37,7 @@ pub struct MirroredInstance {
     pub spec: Arc<InstanceSpec>,
     /// Who registered it; `anonymous` for a manifest's.
     pub owner: Owner,
-    /// What `If-Match` compares on its removal, the same on every replica; none for a manifest's.
+    /// What `If-Match` compares on its removal, the same on every replica and greater for what was registered later; none for a manifest's.
     pub generation: Option<u64>,
     /// What the object's status says of it; none where it says nothing, or spoke of another URL or check.
     pub told: Option<Told>,
