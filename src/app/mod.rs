@@ -108,7 +108,7 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
         metrics: metrics.clone(),
         readiness: Arc::new(StandaloneReadiness::new(store, probing, around.shutdown.clone())),
         settings: ApiSettings {
-            default_namespace: settings.default_namespace.clone(),
+            default_namespace: settings.default_namespace.clone().unwrap_or_default(),
             default_interval: settings.health_check_interval,
             service_metrics: settings.service_metrics,
         },
@@ -237,7 +237,7 @@ fn access_settings(settings: &Settings) -> AccessSettings {
     AccessSettings {
         read_auth: settings.read_auth,
         token_max: settings.token_max,
-        default_namespace: settings.default_namespace.clone(),
+        default_namespace: settings.default_namespace.clone().unwrap_or_default(),
         rate_per_minute: settings.rate_limit_per_minute,
         trusted_proxies: settings.trusted_proxies.clone(),
         cors_origins: settings.cors_origins.clone(),

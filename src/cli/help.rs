@@ -19,8 +19,8 @@ The token is PORTOLAN_TOKEN, or in the file PORTOLAN_TOKEN_FILE.
 Start with `portolan demo`; `portolan COMMAND --help` has examples.";
 
 /// The flags of `serve`, by what they are about.
-const SERVE_GROUPS: [(&str, &[&str]); 5] = [
-    ("Listening", &["server_port", "bind_address", "allowed_hosts", "trusted_proxies", "shutdown_seconds", "mode"]),
+const SERVE_GROUPS: [(&str, &[&str]); 6] = [
+    ("Listening", &["server_port", "bind_address", "allowed_hosts", "trusted_proxies", "shutdown_seconds"]),
     (
         "Access",
         &["enable_auth", "jwt_secret_file", "read_auth", "token_max_days", "cors_origins", "rate_limit_per_minute"],
@@ -30,6 +30,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 5] = [
         "Probes",
         &["health_check_interval", "probe_allow", "probe_deny", "probe_concurrency", "probe_per_address", "ca_dir"],
     ),
+    ("Kubernetes", &["mode", "watch_namespaces", "rest_namespaces", "context", "pod_name", "pod_namespace", "pod_ip"]),
     ("Logs and metrics", &["log_level", "log_format", "service_metrics"]),
 ];
 

@@ -9,8 +9,10 @@ pub struct Setting {
     pub env: &'static str,
     /// The flag's words with `_` for `-`; `None` for a secret, which the command line would show to other users.
     pub(super) field: Option<&'static str>,
-    /// The default, as a person would write it; empty for none.
+    /// The default, as a person would write it.
     pub default: &'static str,
+    /// The default of cluster mode where it is another; else empty.
+    pub in_cluster: &'static str,
     /// What it does, in a sentence.
     pub help: &'static str,
 }
@@ -23,7 +25,7 @@ impl Setting {
 }
 
 macro_rules! settings {
-    ($($field:ident $env:literal $value:literal $default:literal $help:literal [$($extra:tt)*])+) => {
+    ($($field:ident $env:literal $value:literal $default:literal $(/ $cluster:literal)? $help:literal [$($extra:tt)*])+) => {
         /// The flags of `portolan serve`, unread: [`Settings::load`](super::Settings::load) joins them with the environment.
         #[derive(Debug, Clone, Default, clap::Args)]
         pub struct ServeArgs {
@@ -51,7 +53,13 @@ macro_rules! settings {
 
         /// Every setting that has a flag, in the order of the README's table.
         pub const SETTINGS: &[Setting] = &[
-            $(Setting { env: $env, field: Some(stringify!($field)), default: $default, help: $help },)+
+            $(Setting {
+                env: $env,
+                field: Some(stringify!($field)),
+                default: $default,
+                in_cluster: concat!($($cluster)?),
+                help: $help,
+            },)+
         ];
     };
 }
@@ -61,8 +69,8 @@ settings! {
         "TCP port to listen on; 0 takes any free one" []
     bind_address "PORTOLAN_BIND_ADDRESS" "ADDRESS" "127.0.0.1 with auth off, 0.0.0.0 with auth on"
         "Address to listen on" []
-    db_path "DB_PATH" "FILE" "./services.db"
-        "The SQLite file that holds everything; made when absent" []
+    db_path "DB_PATH" "FILE" "./services.db" / "./mirror.db"
+        "The SQLite file that holds everything; made when absent. In cluster mode a mirror, which may be lost" []
     enable_auth "ENABLE_AUTH" "BOOL" "false"
         "Ask for a bearer token on every route that writes" [num_args = 0..=1, default_missing_value = "true"]
     jwt_secret_file "JWT_SECRET_FILE" "FILE" "none"
@@ -75,15 +83,15 @@ settings! {
         "trace, debug, info, warn, error or off; or directives such as info,portolan::prober=debug" []
     log_format "PORTOLAN_LOG_FORMAT" "FORMAT" "text"
         "Log lines as text or json" []
-    max_services "MAX_SERVICES" "COUNT" "100"
+    max_services "MAX_SERVICES" "COUNT" "100" / "0"
         "Most services registered over REST; 0 is unlimited" []
     max_instances "PORTOLAN_MAX_INSTANCES" "COUNT" "25600"
         "Most instances over all services" []
     health_check_interval "HEALTH_CHECK_INTERVAL" "SECONDS" "30"
         "Seconds between the probes of an instance whose check names no interval" []
-    default_namespace "PORTOLAN_DEFAULT_NAMESPACE" "NAME" "default"
+    default_namespace "PORTOLAN_DEFAULT_NAMESPACE" "NAME" "default" / "the first of PORTOLAN_REST_NAMESPACES"
         "Namespace of a request that names none" []
-    rate_limit_per_minute "PORTOLAN_RATE_LIMIT_PER_MINUTE" "COUNT" "60"
+    rate_limit_per_minute "PORTOLAN_RATE_LIMIT_PER_MINUTE" "COUNT" "60" / "0"
         "Requests a minute that each client may make; 0 is no limit" []
     trusted_proxies "PORTOLAN_TRUSTED_PROXIES" "CIDRS" "none"
         "Networks of the proxies whose X-Forwarded-For is believed, separated by commas" []
@@ -110,7 +118,19 @@ settings! {
     drain_seconds "PORTOLAN_DRAIN_SECONDS" "SECONDS" "0"
         "Seconds of that time in which /readyz is not ready and all is still answered, so that a load balancer can turn away first" []
     mode "PORTOLAN_MODE" "MODE" "standalone"
-        "How the registry runs; this build knows standalone alone" []
+        "standalone: the SQLite file is the registry. cluster: Kubernetes is, by services.portolan.dev objects" []
+    watch_namespaces "PORTOLAN_WATCH_NAMESPACES" "NAMES" "all"
+        "Cluster mode: namespaces whose services are taken in, separated by commas" []
+    rest_namespaces "PORTOLAN_REST_NAMESPACES" "NAMES" "the server's own"
+        "Cluster mode: namespaces that REST registrations may write to, separated by commas" []
+    context "PORTOLAN_CONTEXT" "NAME" "the current one"
+        "Cluster mode outside a cluster: the context of the kubeconfig file (KUBECONFIG, else ~/.kube/config)" []
+    pod_name "POD_NAME" "NAME" "the host's name"
+        "Cluster mode: what this replica calls itself in the Lease and in events" []
+    pod_namespace "POD_NAMESPACE" "NAME" "the ServiceAccount's, else the kubeconfig context's"
+        "Cluster mode: the server's own namespace, where its Lease is" []
+    pod_ip "POD_IP" "ADDRESS" "PORTOLAN_BIND_ADDRESS"
+        "Cluster mode: the address at which the other replicas reach this one" []
 }
 
 /// The variables that have no flag.
@@ -118,6 +138,7 @@ pub(super) const SECRETS: &[Setting] = &[Setting {
     env: "JWT_SECRET",
     field: None,
     default: "none",
+    in_cluster: "",
     help: "Secret that signs and verifies tokens, at least 32 bytes; needed with auth on unless JWT_SECRET_FILE is set",
 }];
 
@@ -127,13 +148,21 @@ pub(super) const CLIENT: &[Setting] = &[
         env: "PORTOLAN_SERVER",
         field: Some("server"),
         default: "http://127.0.0.1:8080",
+        in_cluster: "",
         help: "The server that a client command asks",
     },
-    Setting { env: "PORTOLAN_TOKEN", field: None, default: "none", help: "The token that a client command sends" },
+    Setting {
+        env: "PORTOLAN_TOKEN",
+        field: None,
+        default: "none",
+        in_cluster: "",
+        help: "The token that a client command sends",
+    },
     Setting {
         env: "PORTOLAN_TOKEN_FILE",
         field: Some("token_file"),
         default: "none",
+        in_cluster: "",
         help: "File with that token, read anew for every request",
     },
 ];

@@ -4,9 +4,12 @@
 //! A flag wins over the environment, an empty variable counts as unset, and every bad value is reported in one go.
 
 mod args;
+mod cluster;
 mod load;
 mod parse;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unknown;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +22,7 @@ use secrecy::SecretString;
 use crate::model::name::Namespace;
 
 pub use args::{SETTINGS, ServeArgs, Setting};
+pub use cluster::{ClusterSettings, Mode, NotWatched};
 pub use load::{Problem, SettingsError};
 pub use table::markdown_table;
 pub use unknown::unknown_variables;
@@ -73,8 +77,9 @@ pub struct Settings {
     pub max_instances: u32,
     /// Time between probes where a check names none, 1 s to a day.
     pub health_check_interval: Duration,
-    /// The namespace of a request that names none.
-    pub default_namespace: Namespace,
+    /// The namespace of a request that names none, when one was given; else `default`, in cluster mode the first one that REST may
+    /// write to.
+    pub default_namespace: Option<Namespace>,
     /// Host names, lower case and without port, that a request may carry besides loopback's.
     pub allowed_hosts: Vec<String>,
     /// Origins (`https://ops.example.com`) whose pages may write while auth is off.
@@ -101,6 +106,8 @@ pub struct Settings {
     pub shutdown: Duration,
     /// Its first part, in which all is still answered; shorter than the whole.
     pub drain: Duration,
+    /// How the registry runs.
+    pub mode: Mode,
 }
 
 impl Settings {

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
+use super::cluster::ModeWord;
 use crate::model::name::Namespace;
 use crate::model::text::is_hostile;
 
@@ -121,12 +122,30 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     })
 }
 
-pub(super) fn mode(text: &str) -> Result<(), String> {
+pub(super) fn mode(text: &str) -> Result<ModeWord, String> {
     match text {
-        "standalone" => Ok(()),
-        "cluster" => Err("standalone: this build has no cluster mode yet".to_owned()),
-        _ => Err("standalone".to_owned()),
+        "standalone" => Ok(ModeWord::Standalone),
+        "cluster" => Ok(ModeWord::Cluster),
+        _ => Err("standalone or cluster".to_owned()),
     }
+}
+
+/// Names separated by commas, each once.
+pub(super) fn namespaces(text: &str) -> Result<Vec<Namespace>, String> {
+    let mut names: Vec<Namespace> = Vec::new();
+    for part in parts(text) {
+        let name = part.parse().map_err(|error| format!("names separated by commas: {error}"))?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The name of something of Kubernetes' own.
+pub(super) fn word(text: &str) -> Result<String, String> {
+    let usable = !text.is_empty() && text.len() <= 253 && !text.chars().any(|c| is_hostile(c) || c.is_whitespace());
+    usable.then(|| text.to_owned()).ok_or_else(|| "a name of 1 to 253 characters without spaces".to_owned())
 }
 
 fn is_clean(path: &OsStr) -> bool {

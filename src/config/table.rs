@@ -17,7 +17,11 @@ fn write_rows<'a>(out: &mut String, rows: impl Iterator<Item = &'a Setting>) {
     out.push_str("| Environment | Flag | Default | What it does |\n|---|---|---|---|\n");
     for row in rows {
         let flag = row.flag().map_or_else(|| "no flag: it is secret".to_owned(), |flag| format!("`{flag}`"));
+        let default = match row.in_cluster {
+            "" => row.default.to_owned(),
+            other => format!("{}; in cluster mode: {other}", row.default),
+        };
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "| `{}` | {flag} | {} | {} |", row.env, row.default, row.help);
+        let _ = writeln!(out, "| `{}` | {flag} | {default} | {} |", row.env, row.help);
     }
 }

@@ -176,9 +176,7 @@ impl Question<'_> {
     fn judge(&self, framed: &[u8]) -> Result<Ending, Ending> {
         let garbled = || Ending::fail(Reason::ProtocolError, "the answer is not a health answer");
         let message = match framed.split_at_checked(5) {
-            Some(([0, length @ ..], message)) if length == (message.len() as u64).to_be_bytes()[4..].as_ref() => {
-                message
-            }
+            Some(([0, length @ ..], message)) if *length == (message.len() as u64).to_be_bytes()[4..] => message,
             _ => return Err(garbled()),
         };
         let answer = HealthCheckResponse::decode(message).map_err(|_| garbled())?;
