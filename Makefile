@@ -3,11 +3,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CARGO ?= cargo
+VERSION = $(shell sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 # $(call need,tool,what to do about it): one line for a missing tool instead of a page of errors.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
-.PHONY: help build demo test lint fmt generate check-generated bench torture deny ci tools go
+.PHONY: help build image demo test lint fmt generate check-generated check-monitoring bench torture deny ci tools go
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +19,10 @@ tools:
 
 build: tools ## build the optimised binary, target/release/portolan
 	$(CARGO) build --locked --release
+
+image: ## build the container image portolan:VERSION
+	$(call need,docker,install it or another builder of Dockerfiles (https://docs.docker.com/engine/install))
+	docker build --file deploy/Dockerfile --tag portolan:$(VERSION) .
 
 demo: tools ## watch services being registered, probed, failing and recovering; DEMO_FLAGS="--seconds 30" ends it
 	$(CARGO) run --locked -- demo $(DEMO_FLAGS)
@@ -37,11 +42,19 @@ lint: tools ## clippy, with every warning an error
 fmt: tools ## format the sources; FMT_FLAGS=--check only looks
 	$(CARGO) fmt --all -- $(FMT_FLAGS)
 
-generate: tools ## write anew what is generated from the code (README's settings, docs/cli.md, openapi.json)
+generate: tools ## write anew what is generated from the code (README's settings, docs/cli.md, openapi.json
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test house generated
 
 check-generated: tools ## fail when generated text is out of date
 	$(CARGO) test --locked --quiet --test house generated
+
+check-monitoring: ## check and test the alerts with promtool
+	$(call need,promtool,install it (Debian: apt install prometheus))
+	@mkdir -p target/monitoring
+	@sed -n '/^  groups:/,$$s/^  //p' deploy/monitoring/rules.yaml > target/monitoring/rules.gen.yaml
+	@cp deploy/monitoring/rules_test.yaml target/monitoring/
+	promtool check rules target/monitoring/rules.gen.yaml
+	promtool test rules target/monitoring/rules_test.yaml
 
 bench: tools ## measure speed against the least that could do the same work; BENCH="discovery --quick" chooses
 	$(call need,wrk,install it to make load (Debian: apt install wrk))

@@ -30,6 +30,11 @@ impl Assets {
         Ok(assets)
     }
 
+    /// The kubectl program.
+    pub fn kubectl(&self) -> PathBuf {
+        self.path(Program::Kubectl)
+    }
+
     /// Makes sure of the controller manager, which only some need.
     pub(crate) fn with_controller_manager(&self) -> Result<PathBuf> {
         self.provide(&[Program::ControllerManager])?;

@@ -1,7 +1,7 @@
 //! The control plane as one value.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
@@ -116,12 +116,7 @@ impl ControlPlane {
 
     /// kubectl under another kubeconfig.
     pub fn kubectl_as(&self, kubeconfig: &Kubeconfig) -> Kubectl {
-        Kubectl::new(self.assets.path(Program::Kubectl), self.layout.folder.clone(), kubeconfig.clone())
-    }
-
-    /// The kubectl program.
-    pub fn kubectl_program(&self) -> PathBuf {
-        self.assets.path(Program::Kubectl)
+        Kubectl::new(self.assets.kubectl(), self.layout.folder.clone(), kubeconfig.clone())
     }
 
     /// A kubeconfig with a fresh token of a ServiceAccount that exists; valid for a day.
