@@ -119,6 +119,7 @@ pub(crate) async fn serve() -> Result<()> {
         access_log,
         metrics: metrics.clone(),
         readiness: Arc::new(Nowhere),
+        freshness: None,
         settings: ApiSettings {
             default_namespace: Namespace::default(),
             default_interval: interval,

@@ -35,8 +35,9 @@ pub(super) const MESSAGE: &str = "Service deregistered successfully";
         (status = 400, description = "`name_required` or `invalid_parameter`", body = schemas::Refusal),
         (status = 403, description = "`not_owner` or `namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
-        (status = 409, description = "`has_instances` or `manifest_owned`", body = schemas::Refusal),
+        (status = 409, description = "`has_instances` or `manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
         (status = 412, description = "`stale_generation`: it was registered again since", body = schemas::Refusal),
+        (status = 503, description = "`busy`, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) async fn by_name(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
@@ -76,8 +77,9 @@ const INSTANCE_MESSAGE: &str = "Instance deregistered successfully";
         (status = 200, description = "Gone, and durably so", body = schemas::Done),
         (status = 403, description = "`not_owner` or `namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
-        (status = 409, description = "`manifest_owned`", body = schemas::Refusal),
+        (status = 409, description = "`manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
         (status = 412, description = "`stale_generation`: it was registered again since", body = schemas::Refusal),
+        (status = 503, description = "`busy`, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) async fn instance(call: &Call<'_>, id: &str, name: &str) -> Result<Response<Body>, ApiError> {

@@ -20,15 +20,17 @@ use super::envelope::{ApiError, Code};
 use super::operations::Readiness;
 use super::router::{Route, Verb, unknown_route};
 use super::{
-    Body, check, deregister, discover, history, hot, list, openapi, operations, register, root, service, stats,
+    Body, check, deregister, discover, freshness, history, hot, list, openapi, operations, register, root, service,
+    stats,
 };
 use crate::catalog::Catalog;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, OnDemand, Registrar};
+use crate::model::ports::{AddressGate, Freshness, OnDemand, Registrar};
 use crate::store::Store;
 use crate::telemetry::access_log::{AccessLog, Record};
 use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
 use crate::telemetry::service_metrics::ServiceInstances;
+use crate::telemetry::staleness::Staleness;
 
 /// What the API follows.
 #[derive(Debug, Clone)]
@@ -61,6 +63,8 @@ pub struct ApiParts {
     pub metrics: Metrics,
     /// Whether everything runs.
     pub readiness: Arc<dyn Readiness>,
+    /// How old what is read may be; none where nothing is mirrored.
+    pub freshness: Option<Arc<dyn Freshness>>,
     /// The rest.
     pub settings: ApiSettings,
 }
@@ -77,6 +81,7 @@ pub(super) struct Shared {
     pub(super) history: Store,
     pub(super) metrics: Metrics,
     pub(super) readiness: Arc<dyn Readiness>,
+    pub(super) freshness: freshness::Source,
     pub(super) settings: ApiSettings,
     access: Access,
     access_log: AccessLog,
@@ -111,6 +116,9 @@ impl Api {
             let collector = ServiceInstances::new(Arc::clone(&parts.catalog));
             parts.metrics.collect_with(Box::new(collector));
         }
+        if let Some(freshness) = &parts.freshness {
+            parts.metrics.collect_with(Box::new(Staleness::new(Arc::clone(freshness))));
+        }
         Self(Arc::new(Shared {
             hot: HotMetrics::new(&parts.metrics),
             catalog: parts.catalog,
@@ -120,6 +128,7 @@ impl Api {
             history: parts.history,
             metrics: parts.metrics,
             readiness: parts.readiness,
+            freshness: parts.freshness,
             settings: parts.settings,
             access: parts.access,
             access_log: parts.access_log,
@@ -145,6 +154,7 @@ impl Handler for Api {
                     // Boxed, so that the hot route does not carry the size of the others.
                     None => Box::pin(self.0.cold(route, &head, body, &admitted)).await,
                 };
+                freshness::mark(&self.0.freshness, class, &mut response);
                 self.0.admitted(&mut admitted, &mut response);
                 // One that the spent quota took back belongs to no series of the hot route.
                 hot &= response.status() != StatusCode::TOO_MANY_REQUESTS;

@@ -53,7 +53,7 @@ codes! {
     TokenExpired "token_expired" UNAUTHORIZED,
     /// The token's `scope` does not cover the request.
     InsufficientScope "insufficient_scope" FORBIDDEN,
-    /// The token's `namespaces` do not cover the request.
+    /// The token's `namespaces` do not cover the request, or the namespace takes no registrations here.
     NamespaceForbidden "namespace_forbidden" FORBIDDEN,
     /// Another owner's instance.
     NotOwner "not_owner" FORBIDDEN,
@@ -65,12 +65,16 @@ codes! {
     InstanceNotFound "instance_not_found" NOT_FOUND,
     /// No such route.
     UnknownRoute "unknown_route" NOT_FOUND,
+    /// No such namespace in the cluster.
+    NamespaceNotFound "namespace_not_found" NOT_FOUND,
     /// The route is there, the method is not; `Allow` lists those that are.
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED,
     /// The request's head or body did not arrive in time.
     RequestTimeout "request_timeout" REQUEST_TIMEOUT,
     /// A custom resource's service.
     ManifestOwned "manifest_owned" CONFLICT,
+    /// The service is being deleted in the cluster; `Retry-After` says when to ask again.
+    Terminating "terminating" CONFLICT,
     /// Several instances, none named.
     HasInstances "has_instances" CONFLICT,
     /// `If-Match` names an older generation.
@@ -109,9 +113,9 @@ codes! {
     Busy "busy" SERVICE_UNAVAILABLE,
     /// The server is stopping.
     ShuttingDown "shutting_down" SERVICE_UNAVAILABLE,
-    /// Not ready, or a part of it does not run.
+    /// Not ready, or a part of it does not run or answer; in a cluster that may be the Kubernetes API.
     Unavailable "unavailable" SERVICE_UNAVAILABLE,
-    /// The store's disk is full.
+    /// The store's disk is full, or the cluster's etcd.
     DiskFull "disk_full" INSUFFICIENT_STORAGE,
 }
 

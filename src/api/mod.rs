@@ -14,6 +14,7 @@ mod discover;
 mod dispatch;
 pub mod envelope;
 mod etag;
+mod freshness;
 mod history;
 mod hot;
 mod json;

@@ -8,6 +8,7 @@ use http::{Response, StatusCode};
 use super::Body;
 use super::call::Call;
 use super::envelope::{ApiError, Code};
+use super::freshness;
 use crate::model::text;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -70,7 +71,8 @@ pub(super) fn healthz() -> Response<Body> {
     )
 )]
 pub(super) fn readyz(call: &Call<'_>) -> Response<Body> {
-    let parts = call.api.readiness.parts();
+    let mut parts = call.api.readiness.parts();
+    parts.extend(freshness::part(&call.api.freshness));
     let ready = parts.iter().all(Part::is_ready);
     let asked = call.head.uri.query().unwrap_or_default();
     let verbose = asked.split('&').any(|part| part.split('=').next() == Some("verbose"));

@@ -27,10 +27,12 @@ const MESSAGE: &str = "Service registered successfully";
         (status = 200, description = "Registered, and durable", body = schemas::OneService),
         (status = 400, description = "`invalid_payload` or `address_denied`; `details` name each field", body = schemas::Refusal),
         (status = 403, description = "`not_owner`, `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
-        (status = 409, description = "`manifest_owned`", body = schemas::Refusal),
+        (status = 404, description = "`namespace_not_found`, in a cluster", body = schemas::Refusal),
+        (status = 409, description = "`manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
         (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
         (status = 415, description = "Not declared as JSON", body = schemas::Refusal),
         (status = 422, description = "`too_many_services`, `too_many_instances` or `service_full`", body = schemas::Refusal),
+        (status = 503, description = "`busy`, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
         (status = 507, description = "`disk_full`", body = schemas::Refusal),
     )
 )]

@@ -46,7 +46,8 @@ pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError>
         (status = 200, description = "Gone, and durably so", body = schemas::Done),
         (status = 403, description = "`not_owner` or `namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
-        (status = 409, description = "`has_instances` or `manifest_owned`", body = schemas::Refusal),
+        (status = 409, description = "`has_instances` or `manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
+        (status = 503, description = "`busy`, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) async fn delete(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {

@@ -9,6 +9,7 @@ use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
 use super::outcome::Outcome;
 use super::service::{InstanceSpec, Owner, Service};
 use super::url::EndpointUrl;
+pub use super::write_error::{ClusterError, WriteError};
 
 /// Who asks, as far as ownership goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,59 +73,6 @@ pub struct Removal {
     pub all: bool,
     /// Only this generation of the instance.
     pub if_generation: Option<u64>,
-}
-
-/// Why a write was refused. Each is one HTTP answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// Nothing of that id or name.
-    #[error("Service not found")]
-    ServiceNotFound,
-    /// The service is there, the instance is not.
-    #[error("Instance not found")]
-    InstanceNotFound,
-    /// Another's: the instance itself, or every instance of the service that a new one was to join.
-    #[error("this name belongs to another owner; use its owner's token or one with the admin scope")]
-    NotOwner,
-    /// A custom resource's.
-    #[error("this service comes from a manifest; change it with kubectl")]
-    ManifestOwned,
-    /// `MAX_SERVICES`.
-    #[error("{0} services are registered, the most that MAX_SERVICES allows; deregister one or raise it")]
-    TooManyServices(usize),
-    /// `MAX_INSTANCES`.
-    #[error("{0} instances are registered, the most that PORTOLAN_MAX_INSTANCES allows; deregister one or raise it")]
-    TooManyInstances(usize),
-    /// 256.
-    #[error("a service has at most {0} instances; deregister one")]
-    ServiceFull(usize),
-    /// Several instances, none named, no `all`.
-    #[error("the service has {0} instances; name one, or add ?all=true to remove them all")]
-    HasInstances(usize),
-    /// `If-Match` names an older generation.
-    #[error("the instance was registered again since (generation {current}); nothing was removed")]
-    StaleGeneration {
-        /// The generation now.
-        current: u64,
-    },
-    /// The store's file is not at its path any more.
-    #[error(
-        "the store's file was deleted, moved or replaced while the server runs, so nothing is written any more; reads go on; \
-         put the file back, if there is one, and restart the server"
-    )]
-    FileLost,
-    /// No space left.
-    #[error("the disk of the store is full; nothing was changed; reads go on")]
-    DiskFull,
-    /// The writer's queue is full.
-    #[error("too many writes are waiting; try again")]
-    Busy,
-    /// The server is stopping.
-    #[error("the server is shutting down; try again")]
-    Closed,
-    /// The store failed otherwise; the detail is in the log.
-    #[error("the store could not be written: {0}")]
-    Store(String),
 }
 
 /// Where a registration becomes durable: the store (standalone) or the Kubernetes API (cluster).

@@ -42,7 +42,7 @@ impl Work<'_> {
         let key = call.registration.key();
         let Some(entry) = self.state.snapshot.get(key.as_str()).cloned() else { return self.create(call) };
         if entry.service().source == Source::Manifest {
-            return Err(WriteError::ManifestOwned);
+            return Err(WriteError::ManifestOwned(key));
         }
         let name = call.registration.instance.as_str();
         match entry.service().instances.binary_search_by(|i| i.name.as_str().cmp(name)) {

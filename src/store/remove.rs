@@ -17,7 +17,7 @@ impl Work<'_> {
         let entry = self.meant(&call.removal.service).ok_or(WriteError::ServiceNotFound)?;
         let service = Arc::clone(entry.service());
         if service.source == Source::Manifest {
-            return Err(WriteError::ManifestOwned);
+            return Err(WriteError::ManifestOwned(service.key.clone()));
         }
         let gone = leaving(&service, &call.removal, &call.caller)?;
         let row = self.row(&service)?;

@@ -11,7 +11,7 @@ use portolan::api::{Api, ApiParts, ApiSettings, Part, PartState, Readiness};
 use portolan::catalog::Catalog;
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
-use portolan::model::ports::AlwaysLeads;
+use portolan::model::ports::{AlwaysLeads, Freshness};
 use portolan::model::probe::{HealthChange, ProbeRow};
 use portolan::model::service::InstanceId;
 use portolan::model::time::{Clock, Now, UnixMs};
@@ -41,6 +41,8 @@ pub(crate) struct Wish {
     pub(crate) log: Option<Box<dyn std::io::Write + Send>>,
     /// Runs a prober; without one its place is empty, as on a machine where it has ended.
     pub(crate) prober: Option<ProberSettings>,
+    /// How old what is read may be.
+    pub(crate) freshness: Option<Arc<dyn Freshness>>,
 }
 
 impl Default for Wish {
@@ -54,6 +56,7 @@ impl Default for Wish {
             service_metrics: true,
             log: None,
             prober: None,
+            freshness: None,
         }
     }
 }
@@ -155,6 +158,7 @@ impl TestApp {
             access_log,
             metrics: metrics.clone(),
             readiness: Arc::new(StoreReady),
+            freshness: wish.freshness.take(),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
                 default_interval: Duration::from_secs(30),

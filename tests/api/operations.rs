@@ -1,9 +1,11 @@
 //! What operators ask, and what every route shares.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use portolan::model::ports::Freshness;
 use reqwest::Method;
 use serde_json::json;
 
@@ -22,6 +24,55 @@ async fn alive_and_ready_are_two_things() {
     let verbose = app.get("/readyz?verbose").await;
     assert_eq!(verbose.text(), "[+] store: takes writes\n[-] prober: not part of this test\nnot ready\n");
     assert!(verbose.header("content-type").starts_with("text/plain"));
+}
+
+/// A mirror of any age.
+struct Mirror(AtomicU64);
+
+impl Freshness for Mirror {
+    fn stale_for(&self) -> Option<Duration> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|millis| *millis > 0).map(Duration::from_millis)
+    }
+}
+
+#[tokio::test]
+async fn reads_say_how_old_a_mirror_is() {
+    let mirror = Arc::new(Mirror(AtomicU64::new(0)));
+    let app = TestApp::with(Wish { freshness: Some(mirror.clone()), ..Wish::default() }).await;
+    let id = app.add("a").await["id"].as_str().expect("an id").to_owned();
+    let by_id = format!("/api/v1/services/{id}");
+    let reads = [
+        "/api/v1/services/discover?name=a",
+        "/api/v1/services/discover?name=%61",
+        "/api/v1/services/discover?name=nobody",
+        "/api/v1/services",
+        "/api/v1/services/stats",
+        by_id.as_str(),
+    ];
+    for (millis, header, line, metric) in [
+        (0, "", "[+] kubernetes: in touch\n", "portolan_mirror_stale_seconds 0.0\n"),
+        (300, "1", "[+] kubernetes: silent for 1 s", "portolan_mirror_stale_seconds 0.3\n"),
+        (31_999, "31", "[+] kubernetes: silent for 31 s", "portolan_mirror_stale_seconds 31.999\n"),
+    ] {
+        mirror.0.store(millis, Ordering::Relaxed);
+        for target in reads {
+            let answer = app.get(target).await;
+            assert_eq!(answer.header("portolan-stale-seconds"), header, "{target} {millis}");
+        }
+        let etag = app.get(reads[0]).await.header("etag").to_owned();
+        let unchanged = app.send(app.request(Method::GET, reads[0]).header("if-none-match", etag)).await;
+        assert_eq!((unchanged.status.as_u16(), unchanged.header("portolan-stale-seconds")), (304, header));
+        for target in ["/api/v1/health", "/healthz", "/metrics"] {
+            assert_eq!(app.get(target).await.header("portolan-stale-seconds"), "", "{target}");
+        }
+        let verbose = app.get("/readyz?verbose").await.text();
+        assert!(verbose.contains(line), "{verbose}");
+        let metrics = app.get("/metrics").await.text();
+        assert!(metrics.contains(metric), "{metrics}");
+    }
+    let alone = TestApp::start().await;
+    assert!(!alone.get("/readyz?verbose").await.text().contains("kubernetes"));
+    assert!(!alone.get("/metrics").await.text().contains("mirror_stale"));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use portolan::model::check::{Check, CheckKind};
 use portolan::model::url::EndpointUrl;
 
-use crate::common::{Running, folder, joining, registration, removal, settings, spec};
+use crate::common::{Running, folder, joining, key, registration, removal, settings, spec};
 use crate::health::make_healthy;
 use portolan::model::ports::{Registrar, WriteError};
 
@@ -149,9 +149,9 @@ async fn a_manifests_service_is_changed_by_its_manifest_alone() {
     let s = Running::open(bounds).expect("opens");
     for again in [registration("users", "a", spec(1)), registration("users", "b", spec(2))] {
         let refused = s.store.register(again, crate::common::admin()).await.expect_err("a manifest's");
-        assert_eq!(refused, WriteError::ManifestOwned);
+        assert_eq!(refused, WriteError::ManifestOwned(key("users")));
     }
-    assert_eq!(s.remove(removal("users", None)).await, Err(WriteError::ManifestOwned));
+    assert_eq!(s.remove(removal("users", None)).await, Err(WriteError::ManifestOwned(key("users"))));
     s.register(registration("other", "a", spec(1))).await.expect("MAX_SERVICES counts what came over REST");
     s.stop().await;
 }

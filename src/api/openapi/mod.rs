@@ -19,7 +19,7 @@ use super::{check, deregister, discover, history, list, operations, register, ro
 #[openapi(
     info(
         title = "Portolan",
-        description = "A service registry that proves what it lists. Unknown fields and parameters are refused.",
+        description = "A service registry that proves what it lists. Unknown fields and parameters are refused. In a cluster, while the Kubernetes API is silent, a read's answer carries `Portolan-Stale-Seconds`: the age of what it shows.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "http://localhost:8080", description = "Where `portolan serve` listens by default")),

@@ -1,0 +1,41 @@
+//! What readers are told of the age of what they read: in cluster mode the mirror can be cut off from the Kubernetes API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use http::header::HeaderName;
+
+use super::Body;
+use super::access::RouteClass;
+use super::operations::{Part, PartState};
+use crate::model::ports::Freshness;
+
+/// Whole seconds since the mirror was last known to be current; absent while it is.
+const STALE_SECONDS: HeaderName = HeaderName::from_static("portolan-stale-seconds");
+
+/// None where nothing is mirrored: what is read is then what there is.
+pub(super) type Source = Option<Arc<dyn Freshness>>;
+
+/// Says on a read's answer how old it may be, when that is more than a moment.
+pub(super) fn mark(source: &Source, class: RouteClass, response: &mut Response<Body>) {
+    let read = matches!(class, RouteClass::OpenRead | RouteClass::TokenRead);
+    let age = source.as_ref().filter(|_| read).and_then(|source| source.stale_for());
+    if let Some(age) = age {
+        response.headers_mut().insert(STALE_SECONDS, seconds(age).into());
+    }
+}
+
+/// The line in `/readyz?verbose`. An old mirror is no reason to take the server out of service: reads go on.
+pub(super) fn part(source: &Source) -> Option<Part> {
+    let how = match source.as_ref()?.stale_for() {
+        None => "in touch".to_owned(),
+        Some(age) => format!("silent for {} s; reads go on from the mirror, writes are refused", seconds(age)),
+    };
+    Some(Part { name: "kubernetes", state: PartState::Ready(how) })
+}
+
+/// Never 0: that would read as current.
+fn seconds(age: Duration) -> u64 {
+    age.as_secs().max(1)
+}

@@ -1,0 +1,146 @@
+//! Why a write was refused.
+
+use std::sync::Arc;
+
+use super::name::{Namespace, ServiceKey};
+
+/// Most namespaces that a refusal names.
+const MAX_NAMED: usize = 5;
+
+/// Why a write was refused. Each is one HTTP answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// Nothing of that id or name.
+    #[error("Service not found")]
+    ServiceNotFound,
+    /// The service is there, the instance is not.
+    #[error("Instance not found")]
+    InstanceNotFound,
+    /// Another's: the instance itself, or every instance of the service that a new one was to join.
+    #[error("this name belongs to another owner; use its owner's token or one with the admin scope")]
+    NotOwner,
+    /// A custom resource's.
+    #[error(
+        "{0} comes from a manifest: `kubectl edit services.portolan.dev {name} -n {namespace}` changes it, `kubectl delete \
+         services.portolan.dev {name} -n {namespace}` removes it", name = .0.name(), namespace = .0.namespace()
+    )]
+    ManifestOwned(ServiceKey),
+    /// Its object is there and on its way out.
+    #[error("{0} is being deleted in the cluster; register again once it is gone")]
+    Terminating(ServiceKey),
+    /// None of `PORTOLAN_REST_NAMESPACES`.
+    #[error("namespace {namespace} takes no registrations here; {} (PORTOLAN_REST_NAMESPACES lists them)", open_ones(.open))]
+    NamespaceClosed {
+        /// The one that was meant.
+        namespace: Namespace,
+        /// Those that do.
+        open: Arc<[Namespace]>,
+    },
+    /// `MAX_SERVICES`.
+    #[error("{0} services are registered, the most that MAX_SERVICES allows; deregister one or raise it")]
+    TooManyServices(usize),
+    /// `MAX_INSTANCES`.
+    #[error("{0} instances are registered, the most that PORTOLAN_MAX_INSTANCES allows; deregister one or raise it")]
+    TooManyInstances(usize),
+    /// 256.
+    #[error("a service has at most {0} instances; deregister one")]
+    ServiceFull(usize),
+    /// Several instances, none named, no `all`.
+    #[error("the service has {0} instances; name one, or add ?all=true to remove them all")]
+    HasInstances(usize),
+    /// `If-Match` names an older generation.
+    #[error("the instance was registered again since (generation {current}); nothing was removed")]
+    StaleGeneration {
+        /// The generation now.
+        current: u64,
+    },
+    /// The store's file is not at its path any more.
+    #[error(
+        "the store's file was deleted, moved or replaced while the server runs, so nothing is written any more; reads go on; \
+         put the file back, if there is one, and restart the server"
+    )]
+    FileLost,
+    /// No space left.
+    #[error("the disk of the store is full; nothing was changed; reads go on")]
+    DiskFull,
+    /// The writer's queue is full.
+    #[error("too many writes are waiting; try again")]
+    Busy,
+    /// The server is stopping.
+    #[error("the server is shutting down; try again")]
+    Closed,
+    /// The store failed otherwise; the detail is in the log.
+    #[error("the store could not be written: {0}")]
+    Store(String),
+    /// The Kubernetes API did not take it.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+}
+
+fn open_ones(open: &[Namespace]) -> String {
+    let named: Vec<&str> = open.iter().take(MAX_NAMED).map(Namespace::as_str).collect();
+    let more = if open.len() > MAX_NAMED { " and more" } else { "" };
+    match named.as_slice() {
+        [] => "no namespace does".to_owned(),
+        [one] => format!("{one} does"),
+        all => format!("{}{more} do", all.join(", ")),
+    }
+}
+
+/// What the Kubernetes API said to a write, or that it said nothing. Each tells what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterError {
+    /// Not asked, because it has not answered for a while.
+    #[error("the Kubernetes API does not answer, so nothing was changed; reads go on; try again")]
+    Away {
+        /// Seconds, ≥ 1.
+        retry_after: u64,
+    },
+    /// Asked, and no answer came in time.
+    #[error(
+        "the Kubernetes API did not answer in time, so it is not known whether the change was made; the same call again \
+         is safe"
+    )]
+    Unanswered,
+    /// It asks for patience.
+    #[error("the Kubernetes API has too much to do; nothing was changed; try again")]
+    Overloaded {
+        /// Seconds, ≥ 1.
+        retry_after: u64,
+    },
+    /// Others changed the object each time that this replica was about to.
+    #[error("too many changes of {0} at once; nothing of this one was made; try again")]
+    Contended(ServiceKey),
+    /// RBAC.
+    #[error(
+        "Portolan's ServiceAccount may not write services in namespace {0}; bind its role there, as deploy/ does for each \
+         namespace of PORTOLAN_REST_NAMESPACES"
+    )]
+    NotAllowed(Namespace),
+    /// No such namespace in the cluster.
+    #[error("namespace {0} does not exist in the cluster; `kubectl create namespace {0}` makes it")]
+    NamespaceMissing(Namespace),
+    /// The namespace has a `deletionTimestamp`.
+    #[error("namespace {0} is being deleted in the cluster")]
+    NamespaceTerminating(Namespace),
+    /// A `ResourceQuota`.
+    #[error("the ResourceQuota of namespace {0} allows no more services; raise it or deregister one")]
+    Quota(Namespace),
+    /// The CRD is not there.
+    #[error("the cluster does not know services.portolan.dev; `portolan crd | kubectl apply -f -` installs it")]
+    KindMissing,
+    /// The CRD's schema or rules, or an admission policy.
+    #[error("the cluster refuses this service: {0}")]
+    Invalid(String),
+    /// 1.5 MiB.
+    #[error(
+        "with this the service is larger than Kubernetes stores; give its instances less metadata, or use two services"
+    )]
+    TooLarge,
+    /// etcd's space is spent.
+    #[error("the cluster's etcd is full; nothing was changed; reads go on")]
+    Full,
+    /// Anything else; the detail is in the log.
+    #[error("the Kubernetes API could not do it; the server's log says why")]
+    Failed,
+}
