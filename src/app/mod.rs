@@ -106,12 +106,8 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
         access,
         access_log,
         metrics: metrics.clone(),
-<<<<<<< HEAD
         readiness: Arc::new(StandaloneReadiness::new(store, probing, around.shutdown.clone())),
-=======
-        readiness: Arc::new(StandaloneReadiness::new(store, probing)),
         freshness: None,
->>>>>>> c0e0292 (Say what the Kubernetes API refuses a write for, and how old a mirror is that is read)
         settings: ApiSettings {
             default_namespace: settings.default_namespace.clone().unwrap_or_default(),
             default_interval: settings.health_check_interval,
