@@ -7,6 +7,9 @@
 //!                        └────────────────── report ◄── status::of ◄────────── feed ◄──────────┘
 //! ```
 //!
-//! [`crd`] holds the types of the custom resource and its definition.
+//! [`crd`] holds the types of the custom resource and its definition. [`client`] finds the Kubernetes API, [`contact`] knows when it was
+//! last heard.
 
+pub mod client;
+pub mod contact;
 pub mod crd;

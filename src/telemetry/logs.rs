@@ -54,7 +54,11 @@ fn subscriber<W>(settings: &LogSettings, writer: W, colour: bool) -> Result<Box<
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&settings.directives)?;
+    let mut filter = EnvFilter::builder().parse(&settings.directives)?;
+    // The client of the Kubernetes API logs every answer of 500 and more as an error; who asked says what it means, and once.
+    if !settings.directives.contains("kube") {
+        filter = filter.add_directive("kube_client=off".parse()?);
+    }
     // A closed pipe must not become a panic: failed writes are dropped in silence.
     let builder = fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour).log_internal_errors(false);
     Ok(if settings.json {

@@ -2,9 +2,11 @@
 //!
 //! Labels come from closed sets (routes, kinds, reasons), so nothing that a client sends can grow a series.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -65,6 +67,17 @@ pub struct TransitionLabels {
     pub reason: &'static str,
 }
 
+/// Labels of `rest_client_requests_total`, as client-go has them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KubeRequestLabels {
+    /// The answer's status, `<error>` when none came.
+    pub code: Cow<'static, str>,
+    /// The method.
+    pub method: &'static str,
+    /// The API server: one for a process.
+    pub host: Arc<str>,
+}
+
 type LatencyFamily = Family<RouteLabel, Histogram, fn() -> Histogram>;
 
 /// Handles to every metric; cloning shares them.
@@ -106,6 +119,8 @@ pub struct Metrics {
     pub queue_depth: Family<QueueLabel, Gauge>,
     /// The catalog's revision.
     pub revision: Gauge<i64, AtomicI64>,
+    /// Requests to the Kubernetes API.
+    pub kube_requests: Family<KubeRequestLabels, Counter>,
     registry: Arc<std::sync::Mutex<Registry>>,
 }
 
@@ -127,6 +142,8 @@ fn seconds(buckets: &[f64]) -> Histogram {
     Histogram::new(buckets.iter().copied())
 }
 
+/// What our own names start with.
+const PREFIX: &str = "portolan";
 const FINE: &[f64] = &[0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 const COARSE: &[f64] = &[0.000_5, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
@@ -160,13 +177,16 @@ impl Metrics {
             commit_errors: Counter::default(),
             queue_depth: Family::default(),
             revision: Gauge::default(),
-            registry: Arc::new(std::sync::Mutex::new(Registry::with_prefix("portolan"))),
+            kube_requests: Family::default(),
+            registry: Arc::default(),
         }
     }
 
     fn register(&self) {
         let mut guard = self.lock();
-        let r = &mut *guard;
+        // A name that dashboards of other controllers have already.
+        guard.register("rest_client_requests", "Requests to the Kubernetes API", self.kube_requests.clone());
+        let r = guard.sub_registry_with_prefix(PREFIX);
         r.register("http_requests", "Requests answered", self.requests.clone());
         let latency = self.request_seconds.clone();
         r.register_with_unit("http_request_duration", "Request head to answer head", Unit::Seconds, latency);
@@ -191,7 +211,12 @@ impl Metrics {
     }
 
     /// Adds a collector whose values are made at the scrape, for example from the catalog.
-    pub fn collect_with(&self, collector: Box<dyn prometheus_client::collector::Collector>) {
+    pub fn collect_with(&self, collector: Box<dyn Collector>) {
+        self.lock().sub_registry_with_prefix(PREFIX).register_collector(collector);
+    }
+
+    /// The same for names that are not ours alone, and so have no prefix.
+    pub fn collect_common_with(&self, collector: Box<dyn Collector>) {
         self.lock().register_collector(collector);
     }
 
