@@ -3,11 +3,11 @@
 use http::Response;
 use serde::Serialize;
 
-use super::Body;
 use super::call::{Call, not_found};
+use super::conn::RequestBody;
 use super::envelope::{ApiError, Code};
 use super::openapi::schemas;
-use super::reply;
+use super::{Body, json, reply};
 use crate::model::name::InstanceName;
 use crate::model::outcome::Outcome;
 use crate::model::ports::{CheckNowError, CheckedNow, WriteError};
@@ -45,14 +45,17 @@ enum OutcomeJson {
     security(("token" = [])),
     responses(
         (status = 200, description = "The service with its new health", body = schemas::OneService),
+        (status = 400, description = "`invalid_payload`: the request takes no field", body = schemas::Refusal),
         (status = 403, description = "`not_owner` (each instance must be yours), `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+        (status = 415, description = "A body that is not declared as JSON", body = schemas::Refusal),
         (status = 429, description = "`probe_budget`: the address is probed as often as it may be", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: the prober does not run", body = schemas::Refusal),
     )
 )]
-pub(super) async fn check(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {
+pub(super) async fn check(call: &Call<'_>, id: &str, body: RequestBody) -> Result<Response<Body>, ApiError> {
     call.query()?.end(&[])?;
+    json::read_nothing(&call.head.headers, body).await?;
     let service = {
         let snapshot = call.api.catalog.snapshot();
         call.by_id(&snapshot, id)?.service().clone()

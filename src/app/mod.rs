@@ -76,7 +76,7 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
     let address = listener.local_addr().map_err(|why| cannot_listen(&settings, why))?;
     let Opened { store, writer, catalog, probes } =
         Store::open(store_settings(&settings), clock.clone(), metrics.clone())?;
-    let dialer = Dialer::new(dial_settings(&settings))?;
+    let dialer = Dialer::new(dial_settings(&settings, &metrics))?;
     let leadership: Arc<dyn Leadership> = Arc::new(AlwaysLeads);
     let (prober, probing) = Prober::new(
         prober_settings(&settings),
@@ -203,8 +203,9 @@ fn policy(settings: &Settings) -> AddressPolicy {
     }
 }
 
-fn dial_settings(settings: &Settings) -> DialSettings {
-    DialSettings { policy: policy(settings), ca_dir: settings.ca_dir.clone(), resolver: ResolverSettings::System }
+fn dial_settings(settings: &Settings, metrics: &Metrics) -> DialSettings {
+    let (policy, ca_dir) = (policy(settings), settings.ca_dir.clone());
+    DialSettings { policy, ca_dir, resolver: ResolverSettings::System, metrics: metrics.clone() }
 }
 
 fn prober_settings(settings: &Settings) -> ProberSettings {

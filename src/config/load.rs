@@ -11,11 +11,10 @@ use secrecy::SecretString;
 
 use super::args::SETTINGS;
 use super::cluster::ModeWord;
-use super::{ClusterSettings, LogFormat, MIN_SECRET_BYTES, Mode, Secrets, ServeArgs, Settings, parse};
+use super::{ClusterSettings, LogFormat, Mode, Secrets, ServeArgs, Settings, parse};
+use crate::model::secret::{MIN_SECRET_BYTES, strong};
 use crate::model::text::escape;
 
-/// The secret that the seed shipped with: known to everyone.
-const SEED_SECRET: &str = "your-secret-key";
 const DAY: Duration = Duration::from_hours(24);
 
 /// One setting that cannot be used.
@@ -102,7 +101,7 @@ impl<E: Fn(&str) -> Option<OsString>> Reader<'_, E> {
                 None
             }
             (None, Some(path)) => Some(Secrets::File(path)),
-            (Some(secret), None) => self.secret(secret),
+            (Some(secret), None) => self.secret(&secret),
             (None, None) => {
                 self.problem(
                     "JWT_SECRET",
@@ -115,16 +114,11 @@ impl<E: Fn(&str) -> Option<OsString>> Reader<'_, E> {
         }
     }
 
-    fn secret(&self, secret: OsString) -> Option<Secrets> {
-        let wrong = match secret.into_string() {
-            Err(_) => "is not UTF-8 text".to_owned(),
-            Ok(text) if text == SEED_SECRET => "is the well-known default".to_owned(),
-            Ok(text) if text.len() < MIN_SECRET_BYTES => format!("is only {} bytes long", text.len()),
-            Ok(text) => return Some(Secrets::Inline(SecretString::from(text))),
-        };
-        let expected = format!("at least {MIN_SECRET_BYTES} random bytes, such as openssl rand -base64 48 prints");
-        self.problem("JWT_SECRET", format!("{wrong}; expected {expected}"));
-        None
+    fn secret(&self, secret: &OsStr) -> Option<Secrets> {
+        let found = secret.to_str().ok_or("is not UTF-8 text".to_owned());
+        let found = found.and_then(|text| strong(text).map_err(|weak| weak.to_string()));
+        let wrong = |wrong| self.problem("JWT_SECRET", format!("{wrong}; make one with: openssl rand -base64 48"));
+        found.map(|secret| Secrets::Inline(SecretString::from(secret))).map_err(wrong).ok()
     }
 
     /// Whether reads are closed, which nobody could open without tokens.

@@ -27,10 +27,6 @@ pub use load::{Problem, SettingsError};
 pub use table::markdown_table;
 pub use unknown::unknown_variables;
 
-/// Shortest signing secret, in bytes: as long as the HMAC's output
-/// ([RFC 7518 §3.2](https://www.rfc-editor.org/rfc/rfc7518#section-3.2)).
-pub const MIN_SECRET_BYTES: usize = 32;
-
 /// What a log line looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -44,7 +40,7 @@ pub enum LogFormat {
 /// Where the secrets that sign and verify tokens come from.
 #[derive(Debug, Clone)]
 pub enum Secrets {
-    /// `JWT_SECRET`, at least [`MIN_SECRET_BYTES`] long.
+    /// `JWT_SECRET`, [strong](crate::model::secret::strong).
     Inline(SecretString),
     /// `JWT_SECRET_FILE`: one secret a line; its reader checks the content, now and on every change.
     File(PathBuf),

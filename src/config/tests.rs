@@ -182,7 +182,8 @@ fn all_bad_values_come_at_once() {
 fn a_weak_secret_is_refused_and_never_shown() {
     let auth = ("ENABLE_AUTH", "true");
     assert!(problem(&[], &[auth]).contains("JWT_SECRET is not set"));
-    for weak in ["your-secret-key", "hunter2-hunter2"] {
+    assert!(problem(&[], &[auth, ("JWT_SECRET", &" ".repeat(50))]).contains("JWT_SECRET is only 0 bytes long"));
+    for weak in ["your-secret-key", "hunter2-hunter2", " your-secret-key\n"] {
         let text = problem(&[], &[auth, ("JWT_SECRET", weak)]);
         assert!(text.contains("JWT_SECRET is") && !text.contains(weak), "{text}");
     }
@@ -191,6 +192,8 @@ fn a_weak_secret_is_refused_and_never_shown() {
     let settings = load(&[], &[auth, ("JWT_SECRET", SECRET)]).expect("loads");
     assert!(!format!("{settings:?}").contains(SECRET));
     assert!(matches!(settings.auth, Some(Secrets::Inline(s)) if s.expose_secret() == SECRET));
+    let settings = load(&[], &[auth, ("JWT_SECRET", &format!(" {SECRET}\n"))]).expect("loads");
+    assert!(matches!(settings.auth, Some(Secrets::Inline(s)) if s.expose_secret() == SECRET), "as a line of a file");
     assert!(load(&[], &[("JWT_SECRET", "short")]).is_ok(), "unused while auth is off");
 }
 

@@ -10,6 +10,7 @@ pub mod name;
 pub mod outcome;
 pub mod ports;
 pub mod probe;
+pub mod secret;
 pub mod selection;
 pub mod service;
 pub mod text;

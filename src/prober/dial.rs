@@ -15,6 +15,7 @@ use super::{grpc, http};
 use crate::model::check::{Target, TlsCheck};
 use crate::model::outcome::{Outcome, Reason, Stage, Verdict};
 use crate::model::url::Host;
+use crate::telemetry::metrics::Metrics;
 
 /// Most addresses that one probe tries.
 const MAX_TRIED: usize = 3;
@@ -28,6 +29,8 @@ pub struct DialSettings {
     pub ca_dir: Option<PathBuf>,
     /// Whom to ask for names.
     pub resolver: ResolverSettings,
+    /// Where it is counted that a cache is full.
+    pub metrics: Metrics,
 }
 
 /// Why probing cannot start.
@@ -96,8 +99,9 @@ impl Dialer {
     /// # Errors
     /// [`DialError`].
     pub fn new(settings: DialSettings) -> Result<Self, DialError> {
-        let names = Names::new(settings.resolver)?;
-        Ok(Self(Arc::new(Shared { policy: settings.policy, names, tls: Tls::new(settings.ca_dir) })))
+        let DialSettings { policy, ca_dir, resolver, metrics } = settings;
+        let names = Names::new(resolver, metrics.clone())?;
+        Ok(Self(Arc::new(Shared { policy, names, tls: Tls::new(ca_dir, metrics) })))
     }
 
     /// Finds the target's addresses and tests every one against the policy: one denied address denies the name, since a name that mixes

@@ -14,6 +14,7 @@ use hickory_resolver::net::NetError;
 use tokio::sync::Semaphore;
 
 use super::lookup::Loaded;
+use crate::telemetry::metrics::Metrics;
 
 /// Longest time that an answer is kept, whatever its TTL: a name that moves is noticed soon.
 const MAX_TTL: Duration = Duration::from_secs(30);
@@ -66,6 +67,7 @@ pub struct Names {
     /// Whose last lookup was slow.
     hesitant: Mutex<HashSet<Box<str>>>,
     proof: Mutex<Proof>,
+    metrics: Metrics,
 }
 
 #[derive(Debug)]
@@ -100,7 +102,7 @@ impl Names {
     ///
     /// # Errors
     /// When the resolver cannot be built; a missing or unreadable file counts as empty, and then a resolver on this machine is asked.
-    pub fn new(settings: ResolverSettings) -> Result<Self, NetError> {
+    pub fn new(settings: ResolverSettings, metrics: Metrics) -> Result<Self, NetError> {
         let loaded = ArcSwap::from_pointee(Loaded::new(&settings)?);
         Ok(Self {
             settings,
@@ -111,6 +113,7 @@ impl Names {
             slow: Semaphore::new(MAX_SLOW_LOOKUPS),
             hesitant: Mutex::default(),
             proof: Mutex::default(),
+            metrics,
         })
     }
 
@@ -174,6 +177,7 @@ impl Names {
             return;
         }
         if names.len() >= MAX_NAMES {
+            self.metrics.reject("slow_names_full");
             names.clear();
         }
         names.insert(name.into());
@@ -199,6 +203,8 @@ impl Names {
         }
         if answers.len() < MAX_NAMES || answers.contains_key(name) {
             answers.insert(name.into(), Answer { addresses: addresses.clone(), until });
+        } else {
+            self.metrics.reject("name_cache_full");
         }
     }
 

@@ -24,6 +24,7 @@ use super::wire::broken_io;
 use crate::model::check::TlsCheck;
 use crate::model::outcome::Reason;
 use crate::model::url::Host;
+use crate::telemetry::metrics::Metrics;
 
 /// Most CA files kept ready.
 const MAX_CONFIGS: usize = 128;
@@ -46,6 +47,7 @@ pub(super) struct Tls {
     provider: Arc<CryptoProvider>,
     system: OnceCell<Arc<RootCertStore>>,
     ready: Mutex<HashMap<(Trust, Inside), Ready>>,
+    metrics: Metrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,9 +70,9 @@ struct Ready {
 type Stamp = (Option<SystemTime>, u64);
 
 impl Tls {
-    pub(super) fn new(ca_dir: Option<PathBuf>) -> Self {
+    pub(super) fn new(ca_dir: Option<PathBuf>, metrics: Metrics) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        Self { ca_dir, provider, system: OnceCell::new(), ready: Mutex::default() }
+        Self { ca_dir, provider, system: OnceCell::new(), ready: Mutex::default(), metrics }
     }
 
     /// Shakes hands on an open connection.
@@ -117,6 +119,7 @@ impl Tls {
     fn keep(&self, key: (Trust, Inside), ready: Ready) {
         let mut kept = self.ready();
         if kept.len() >= MAX_CONFIGS && !kept.contains_key(&key) {
+            self.metrics.reject("ca_cache_full");
             kept.clear();
         }
         kept.insert(key, ready);

@@ -108,6 +108,27 @@ async fn every_instance_is_probed_and_one_without_a_check_says_so() {
 }
 
 #[tokio::test]
+async fn a_check_takes_no_body_but_an_empty_one() {
+    let app = probing().await;
+    let target = Target::start().await;
+    let id = app.register(&target.body("a", "default")).await.ok()["data"]["id"].as_str().expect("an id").to_owned();
+    let ask = |kind: &'static str, body: &'static str| {
+        let request = app.request(Method::POST, &format!("/api/v1/services/{id}/health-check"));
+        app.send(request.header("content-type", kind).body(body))
+    };
+    for (kind, body) in [("text/plain", ""), ("application/json", ""), ("application/json", " {} ")] {
+        assert_eq!(ask(kind, body).await.ok()["data"]["status"], "healthy", "{kind} {body:?}");
+    }
+    for (kind, body) in [("text/plain", "hello"), ("text/plain", "{}"), ("application/json; charset=utf-16", "{}")] {
+        assert_eq!(ask(kind, body).await.refusal(415), "not_json", "{kind} {body:?}");
+    }
+    let named = ask("application/json", r#"{"force": true}"#).await;
+    assert_eq!(named.refusal(400), "invalid_payload");
+    assert_eq!(named.json()["details"][0]["field"], "force");
+    assert_eq!(ask("application/json", "[]").await.refusal(400), "invalid_payload");
+}
+
+#[tokio::test]
 async fn what_cannot_be_checked_is_said() {
     let app = probing().await;
     let nobody = "/api/v1/services/01890a5d-ac96-774b-bcce-b302099a8057/health-check";

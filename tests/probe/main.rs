@@ -1,6 +1,7 @@
 //! Probes against real servers on loopback, the friendly and the hostile ones.
 
 mod dns;
+mod full;
 mod grpc;
 mod harness;
 mod http;

@@ -7,6 +7,7 @@ use portolan::model::check::TlsCheck;
 use portolan::model::outcome::{Outcome, Reason, Stage, Verdict};
 use portolan::model::url::Host;
 use portolan::prober::dial::{DialSettings, Dialer};
+use portolan::telemetry::metrics::Metrics;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
@@ -79,29 +80,38 @@ async fn serving(acceptor: TlsAcceptor) -> Server {
 const HTTP1: &[u8] = b"http/1.1";
 
 /// A CA whose certificate is `corp.pem` of a CA folder, and a dialer that knows the folder.
-struct House {
-    ca: Ca,
+pub(crate) struct House {
+    pub(crate) ca: Ca,
     outside: tempfile::TempDir,
     dialer: Dialer,
 }
 
 impl House {
     fn new() -> Self {
+        Self::counting(Metrics::default())
+    }
+
+    pub(crate) fn counting(metrics: Metrics) -> Self {
         let outside = tempfile::tempdir().expect("a folder");
         let folder = outside.path().join("ca");
         std::fs::create_dir(&folder).expect("can be made");
         let ca = Ca::new();
         ca.write(&folder, "corp.pem");
         ca.write(outside.path(), "outside.pem");
-        let dialer = Dialer::new(DialSettings { ca_dir: Some(folder), ..settings() });
+        let dialer = Dialer::new(DialSettings { ca_dir: Some(folder), metrics, ..settings() });
         Self { ca, outside, dialer: dialer.expect("a dialer") }
     }
 
-    fn folder(&self) -> PathBuf {
+    /// A server with a certificate of the CA.
+    pub(crate) async fn serving(&self) -> Server {
+        serving(acceptor(self.ca.issue(&["127.0.0.1"]), HTTP1)).await
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
         self.outside.path().join("ca")
     }
 
-    async fn probe(&self, server: &Server, tls: TlsCheck) -> Outcome {
+    pub(crate) async fn probe(&self, server: &Server, tls: TlsCheck) -> Outcome {
         probe_with(&self.dialer, &https(loopback(), server.port(), tls), AMPLE).await
     }
 }

@@ -22,17 +22,21 @@ pub(super) struct BrowserRules {
 }
 
 impl BrowserRules {
-    /// Refuses a request that was sent to a name that is not ours.
+    /// Refuses a request that was sent to a name that is not ours, and one that names two
+    /// ([RFC 9112 §3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)).
     pub(super) fn host(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (first, second) = (hosts.next(), hosts.next());
+        if second.is_some() {
+            return Err(ApiError::new(Code::BadRequest, "the request has several Host headers; send one"));
+        }
         if !self.bound_to_loopback {
             return Ok(());
         }
-        let mut hosts = headers.get_all(HOST).iter();
-        let (first, second) = (hosts.next(), hosts.next());
-        let named = match (first, second) {
-            (None, _) => version < Version::HTTP_11 || uri.authority().is_some(),
-            (Some(host), None) => host.to_str().is_ok_and(|host| self.ours(host)),
-            (Some(_), Some(_)) => false,
+        let named = match first {
+            Some(host) => host.to_str().is_ok_and(|host| self.ours(host)),
+            None if version < Version::HTTP_11 || uri.authority().is_some() => true,
+            None => return Err(ApiError::new(Code::BadRequest, "the request has no Host header; HTTP/1.1 needs one")),
         };
         // The target's own authority wins over Host (RFC 9112 §3.2.2), so both must be ours.
         if named && uri.authority().is_none_or(|authority| self.ours(authority.as_str())) {

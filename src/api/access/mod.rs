@@ -28,7 +28,7 @@ use ipnet::IpNet;
 
 pub use class::{RouteClass, classify};
 pub use principal::{ClientKey, Namespaces, Principal, Scopes};
-pub use secrets::{MAX_SECRETS, MIN_SECRET_BYTES, Secrets, SecretsError};
+pub use secrets::{MAX_SECRETS, Secrets, SecretsError};
 pub use token::{AUDIENCE, Mint, MintError, TokenError, mint};
 
 use super::Body;
@@ -126,7 +126,7 @@ impl Access {
     /// Judges a request by its head alone. The answer to an admitted one goes through [`Self::finish`].
     ///
     /// # Errors
-    /// 421 `misdirected_request`, 403 `cross_origin`, 401 `token_required`, `token_invalid` or `token_expired`, 403
+    /// 400 `bad_request`, 421 `misdirected_request`, 403 `cross_origin`, 401 `token_required`, `token_invalid` or `token_expired`, 403
     /// `insufficient_scope`, 429 `rate_limited`; complete with their headers.
     pub fn admit<B>(&self, request: &Request<B>, peer: SocketAddr, class: RouteClass) -> Result<Admitted, ApiError> {
         let head = Head { version: request.version(), uri: request.uri(), headers: request.headers() };

@@ -11,17 +11,13 @@ use arc_swap::ArcSwap;
 use jsonwebtoken::DecodingKey;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::model::secret::{WeakSecret, strong};
 use crate::model::time::UnixMs;
 
-/// Shortest secret, in bytes: as long as the HMAC's output
-/// ([RFC 7518 §3.2](https://www.rfc-editor.org/rfc/rfc7518#section-3.2)).
-pub const MIN_SECRET_BYTES: usize = 32;
 /// Most secrets in a file: each one is tried on a token that the first does not verify.
 pub const MAX_SECRETS: usize = 8;
 /// Largest secret file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
-/// The seed's default, known to everyone.
-const SEED_SECRET: &str = "your-secret-key";
 /// Time between two looks at the file, in milliseconds.
 const LOOK_EVERY_MS: i64 = 1000;
 
@@ -45,19 +41,14 @@ pub enum SecretsError {
     /// More than [`MAX_SECRETS`].
     #[error("there are {0} secrets, at most {MAX_SECRETS} are tried; remove the oldest from the end of the file")]
     TooMany(usize),
-    /// Guessable.
-    #[error(
-        "secret {line} has {len} bytes, at least {MIN_SECRET_BYTES} are needed; make one with: openssl rand -base64 48"
-    )]
-    Short {
+    /// Guessable or known.
+    #[error("secret {line} {why}; make one with: openssl rand -base64 48")]
+    Weak {
         /// Counted from 1, blank lines left out.
         line: usize,
-        /// Its length.
-        len: usize,
+        /// What is wrong with it.
+        why: WeakSecret,
     },
-    /// `your-secret-key`.
-    #[error("secret {0} is the well-known default; make one with: openssl rand -base64 48")]
-    WellKnown(usize),
 }
 
 /// One reading of the secrets.
@@ -70,7 +61,7 @@ pub(super) struct Keys {
 
 impl Keys {
     fn lines(text: &str) -> Result<Self, SecretsError> {
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         Self::of(&lines)
     }
 
@@ -78,22 +69,11 @@ impl Keys {
         if secrets.len() > MAX_SECRETS {
             return Err(SecretsError::TooMany(secrets.len()));
         }
-        for (n, secret) in secrets.iter().enumerate() {
-            strong(n + 1, secret)?;
-        }
+        let strong = |(n, text)| strong(text).map_err(|why| SecretsError::Weak { line: n + 1, why });
+        let secrets = secrets.iter().copied().enumerate().map(strong).collect::<Result<Vec<_>, _>>()?;
         let first = SecretString::from(*secrets.first().ok_or(SecretsError::None)?);
         let verify = secrets.iter().map(|secret| DecodingKey::from_secret(secret.as_bytes())).collect();
         Ok(Self { generation: 0, first, verify })
-    }
-}
-
-fn strong(line: usize, secret: &str) -> Result<(), SecretsError> {
-    if secret == SEED_SECRET {
-        return Err(SecretsError::WellKnown(line));
-    }
-    match secret.len() {
-        len if len < MIN_SECRET_BYTES => Err(SecretsError::Short { line, len }),
-        _ => Ok(()),
     }
 }
 
@@ -142,7 +122,7 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// The one secret of `JWT_SECRET`, every byte of it.
+    /// The one secret of `JWT_SECRET`. The space around it does not count.
     ///
     /// # Errors
     /// [`SecretsError`] when it is short or well known.

@@ -29,9 +29,12 @@ pub enum TokenError {
     /// Not three parts of base64url JSON, or over 8 KiB.
     #[error("the token is no JWT")]
     Malformed,
-    /// `alg` is not HS256, or `crit` asks for an extension.
-    #[error("the token must be signed with HS256")]
+    /// `alg` is not HS256, or the header is no JSON at all.
+    #[error("the token's header must be JSON that names the algorithm HS256, the only one accepted")]
     Algorithm,
+    /// `crit` asks for an extension.
+    #[error("the token's header asks for an extension (crit); none is known here")]
+    Extension,
     /// No secret verifies it.
     #[error("the signature does not verify")]
     Signature,
@@ -109,9 +112,9 @@ impl TokenRules {
         let mut refusal = TokenError::Signature;
         for key in &keys.verify {
             match jsonwebtoken::decode::<Claims>(token, key, &SIGNED) {
-                Ok(data) if data.header.crit.is_some() => return Err(TokenError::Algorithm),
+                Ok(data) if data.header.crit.is_some() => return Err(TokenError::Extension),
                 Ok(data) => return self.judge(data.claims, now),
-                Err(error) => refusal = why(error.kind()),
+                Err(error) => refusal = why(error.kind(), token),
             }
             if refusal != TokenError::Signature {
                 break;
@@ -184,11 +187,12 @@ fn scopes(claim: &str) -> Scopes {
     Scopes { read: admin || has("read"), register: admin || has("register"), admin }
 }
 
-fn why(kind: &ErrorKind) -> TokenError {
+fn why(kind: &ErrorKind, token: &str) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::Signature,
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => TokenError::Algorithm,
-        // The claims are read only after the signature held; before it, JSON errors can come from the header alone.
+        // An algorithm that the library has no name for, `none` above all, is to it a header that is no JSON.
+        ErrorKind::Json(_) if jsonwebtoken::decode_header(token).is_err() => TokenError::Algorithm,
         ErrorKind::Json(_) => TokenError::Claims,
         _ => TokenError::Malformed,
     }

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use secrecy::ExposeSecret;
+
 use super::*;
 
 const OTHER: &str = "another-secret-of-more-than-32-bytes-for-tests";
@@ -84,11 +86,15 @@ fn a_link_that_is_swapped_is_noticed() {
 #[test]
 fn weak_secrets_stop_the_start_with_a_way_out_and_are_never_shown() {
     let refusal = |secret: &str| Secrets::inline(&SecretString::from(secret)).expect_err("weak").to_string();
-    for secret in ["", "your-secret-key", "hunter2-hunter2-hunter2"] {
+    for secret in ["", "your-secret-key", "hunter2-hunter2-hunter2", " your-secret-key\n"] {
         let message = refusal(secret);
         assert!(message.contains("openssl rand -base64 48"), "{message}");
-        assert!(secret.is_empty() || !message.contains(secret), "{message}");
+        assert!(secret.is_empty() || !message.contains(secret.trim()), "{message}");
     }
+    let spaces = refusal(&" ".repeat(50));
+    assert!(spaces.contains("is only 0 bytes long without the space around it"), "{spaces}");
+    let padded = Secrets::inline(&SecretString::from(format!(" {SECRET}\n"))).expect("strong");
+    assert_eq!(padded.signing().expose_secret(), SECRET, "as a line of a file");
     let missing = Secrets::file("/nonexistent/secrets").expect_err("missing").to_string();
     assert!(missing.contains("/nonexistent/secrets"), "{missing}");
     let folder = tempfile::tempdir().expect("a folder");

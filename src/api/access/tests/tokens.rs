@@ -74,6 +74,26 @@ fn no_other_algorithm_is_taken() {
 }
 
 #[test]
+fn what_is_wrong_with_a_token_is_said_without_its_words() {
+    let world = World::guarded();
+    let why = |token: &str| {
+        let error = world.ask(&Ask::register().bearer(token)).expect_err("refused");
+        error.into_reply().headers()["www-authenticate"].to_str().expect("text").to_owned()
+    };
+    let signed = |header: &Value| forge::<Hmac<Sha256>>(header, &claims(), SECRET.as_bytes());
+    let none = format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims()));
+    let tokens = ["none", "HS512", "RS256", "HS1024", "x\"y"].map(|alg| signed(&json!({"alg": alg})));
+    for token in tokens.iter().chain([&none, &signed(&json!({})), &signed(&json!({"alg": 7})), &signed(&json!([]))]) {
+        let why = why(token);
+        assert!(why.contains("names the algorithm HS256, the only one accepted"), "{why}");
+    }
+    let crit = why(&signed(&json!({"alg": "HS256", "crit": ["b64"]})));
+    assert!(crit.contains("(crit)") && !crit.contains("b64"), "{crit}");
+    let claims = why(&token_of(&claims_with(&json!({"sub": 7}))));
+    assert!(claims.contains("sub must be text"), "{claims}");
+}
+
+#[test]
 fn a_forged_or_changed_token_is_refused() {
     let header = json!({"alg": "HS256"});
     assert_eq!(judged(&forge::<Hmac<Sha256>>(&header, &claims(), b"your-secret-key")), "token_invalid");
