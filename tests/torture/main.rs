@@ -1,8 +1,9 @@
 //! `kill -9` at random moments under concurrent writers: after each restart every acknowledged registration and
-//! deregistration is there, and nothing else.
+//! deregistration is there, and nothing else; and what a reader saw to be healthy still is.
 //!
 //! 100 rounds; `PORTOLAN_TORTURE_ROUNDS` asks for more (`make torture`), `PORTOLAN_TORTURE_SEED` repeats a run.
 
+mod backend;
 mod server;
 mod writer;
 
@@ -26,7 +27,8 @@ fn what_was_acknowledged_survives_kill_9() {
     let folder = tempfile::tempdir().expect("a folder");
     let db = folder.path().join("services.db");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let mut writers: Vec<Writer> = (0..WRITERS).map(|n| Writer::new(n, seed)).collect();
+    let backend = runtime.block_on(backend::Backend::start());
+    let mut writers: Vec<Writer> = (0..WRITERS).map(|n| Writer::new(n, seed, &backend.url)).collect();
     // Made once: reading the system's certificates takes longer than most rounds.
     let client = reqwest::Client::new();
     let (mut acknowledged, mut unanswered) = (0, 0);
@@ -42,6 +44,10 @@ fn what_was_acknowledged_survives_kill_9() {
         acknowledged += writers.iter_mut().map(Writer::take_acknowledged).sum::<u64>();
         unanswered += writers.iter().map(Writer::unanswered).sum::<usize>();
     }
-    println!("{rounds} kills, {acknowledged} acknowledged writes kept, {unanswered} cut off in flight");
+    let healthy: u64 = writers.iter().map(Writer::kept_healthy).sum();
+    println!(
+        "{rounds} kills, {acknowledged} acknowledged writes kept, {unanswered} cut off in flight, {healthy} kept healthy"
+    );
+    assert!(healthy > 0, "no service was healthy before a kill, so nothing was proved of health");
     assert!(acknowledged > rounds, "the writers hardly wrote ({acknowledged}), so nothing was proved");
 }

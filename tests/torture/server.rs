@@ -13,6 +13,7 @@ use serde::Deserialize;
 pub(crate) struct Found {
     pub(crate) name: String,
     pub(crate) version: String,
+    pub(crate) status: String,
 }
 
 pub(crate) struct Server {
@@ -28,6 +29,7 @@ impl Server {
             .env("DB_PATH", db)
             .env("MAX_SERVICES", "0")
             .env("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0")
+            .env("HEALTH_CHECK_INTERVAL", "1")
             .env("LOG_LEVEL", "info")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

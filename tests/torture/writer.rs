@@ -8,6 +8,8 @@ use crate::server::Found;
 
 /// Names that one writer plays with.
 const NAMES: u64 = 12;
+/// Of these, those whose services are probed.
+const PROBED: u64 = 4;
 
 /// How a name looks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,25 +26,35 @@ struct Promise {
     kept: There,
     /// What a write that was cut off would have made of it: its effect may or may not be there.
     in_flight: Option<There>,
+    /// Whether somebody has read that it is healthy: its target stays up, so it must stay so until it is removed.
+    healthy: bool,
 }
 
 pub(crate) struct Writer {
     number: u64,
+    backend: String,
     random: rand::rngs::StdRng,
     next: u64,
     promises: BTreeMap<String, Promise>,
     acknowledged: u64,
     newest_revision: u64,
+    kept_healthy: u64,
 }
 
 impl Writer {
-    pub(crate) fn new(number: u64, seed: u64) -> Self {
+    pub(crate) fn new(number: u64, seed: u64, backend: &str) -> Self {
         let random = rand::rngs::StdRng::seed_from_u64(seed ^ (number + 1));
-        Self { number, random, next: 0, promises: BTreeMap::new(), acknowledged: 0, newest_revision: 0 }
+        let (backend, promises) = (backend.to_owned(), BTreeMap::new());
+        Self { number, backend, random, next: 0, promises, acknowledged: 0, newest_revision: 0, kept_healthy: 0 }
     }
 
     pub(crate) fn take_acknowledged(&mut self) -> u64 {
         std::mem::take(&mut self.acknowledged)
+    }
+
+    /// How often a service that was healthy before a kill was so after it.
+    pub(crate) fn kept_healthy(&self) -> u64 {
+        self.kept_healthy
     }
 
     pub(crate) fn unanswered(&self) -> usize {
@@ -60,21 +72,35 @@ impl Writer {
                 now == promise.kept || cut_off_took_effect,
                 "round {round}: {name} is {now:?}, promised {promise:?}"
             );
-            *promise = Promise { kept: now, in_flight: None };
+            let status = found.get(name).map(|f| f.status.as_str());
+            assert_ne!(status, Some("unhealthy"), "round {round}: {name}");
+            if promise.healthy && status.is_some() {
+                assert_eq!(status, Some("healthy"), "round {round}: {name} was");
+                self.kept_healthy += 1;
+            }
+            *promise = Promise { kept: now, in_flight: None, healthy: status == Some("healthy") };
         }
         there
     }
 
     async fn write_one(&mut self, client: &reqwest::Client, url: &str) -> Result<(), reqwest::Error> {
-        let name = format!("w{}-{}", self.number, self.random.random_range(0..NAMES));
+        let place = self.random.random_range(0..NAMES);
+        let name = format!("w{}-{place}", self.number);
         let remove = self.random.random_bool(0.3);
         self.next += 1;
         let wanted = if remove { There::No } else { There::Version(format!("1.0.{}", self.next)) };
         self.promises.entry(name.clone()).or_default().in_flight = Some(wanted.clone());
         let request = match &wanted {
-            There::Version(version) => client.post(format!("{url}/api/v1/services/register")).json(&serde_json::json!({
-                "name": name, "version": version, "base_url": format!("http://10.0.0.1:{}", 1000 + self.next % 60000),
-            })),
+            There::Version(version) => {
+                let mut body = serde_json::json!({"name": name, "version": version});
+                if place < PROBED {
+                    body["base_url"] = self.backend.clone().into();
+                    body["health_url"] = format!("{}/health", self.backend).into();
+                } else {
+                    body["base_url"] = format!("http://10.0.0.1:{}", 1000 + self.next % 60000).into();
+                }
+                client.post(format!("{url}/api/v1/services/register")).json(&body)
+            }
             There::No => client.delete(format!("{url}/api/v1/services/deregister?name={name}")),
         };
         let reply = request.send().await?;
@@ -85,7 +111,8 @@ impl Writer {
             assert!(revision > self.newest_revision, "revision {revision} after {}", self.newest_revision);
             self.newest_revision = revision;
         }
-        self.promises.insert(name, Promise { kept: wanted, in_flight: None });
+        let healthy = body["data"]["status"] == "healthy";
+        self.promises.insert(name, Promise { kept: wanted, in_flight: None, healthy });
         self.acknowledged += 1;
         Ok(())
     }
