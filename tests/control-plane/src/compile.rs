@@ -65,7 +65,12 @@ fn build(folder: &Path, program: Program) -> Result<()> {
     say(&format!("building {} into {} (once; all of it takes about 4 minutes)", program.file(), folder.display()));
     // Under its name only when complete: a build that was cut short is not taken for a program.
     let partial = folder.join(format!("{}.partial", program.file()));
-    let built = Command::new("go")
+    let mut go = Command::new("go");
+    if std::env::var_os("GOTOOLCHAIN").is_none() {
+        // Some distributions forbid it to fetch the release that go.mod asks for.
+        go.env("GOTOOLCHAIN", "auto");
+    }
+    let built = go
         .args(["build", "-mod=readonly", "-trimpath", "-ldflags", &flags()?, "-o"])
         .args([&partial, Path::new(program.package())])
         .current_dir(MODULE)

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Runs `"$@"`, prints its pid and ends as it ends. Its stdin is a pipe from the parent: when that closes, because the parent let go of it
-/// or died in whatever way, the program is killed and the folder `$0` removed.
+/// or died in whatever way, the program is killed and the folder `$0`, if it is one, removed.
 const WRAPPER: &str = r#"
 exec 3<&0
 "$@" </dev/null >&2 3<&- &
@@ -22,7 +22,7 @@ exec >&-
   trap '' TERM
   kill -9 "$child"
   while kill -0 "$child"; do sleep 0.02; done
-  rm -rf "$0"
+  [ "$0" = - ] || rm -rf "$0"
 } >/dev/null 2>&1 &
 guard=$!
 exec 3<&-
@@ -32,9 +32,9 @@ kill "$guard" 2>/dev/null
 exit "$code"
 "#;
 
-/// A running program whose output goes to a log file.
+/// A running program that ends when this is dropped, and when this process ends, however that happens.
 #[derive(Debug)]
-pub(crate) struct Guarded {
+pub struct Guarded {
     wrapper: Child,
     pid: Pid,
     /// Held open: its closing is what ends the program.
@@ -42,15 +42,30 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Starts `program`. `folder` is removed when this process ends without [`Guarded::kill`].
-    pub(crate) fn start(folder: &Path, log: &Path, program: &Path, args: &[String]) -> Result<Self> {
+    /// Starts `command`: its program, arguments and environment count, its output goes to the end of `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(command: &Command, log: &Path) -> Result<Self> {
+        Self::with_folder(command, log, Path::new("-"))
+    }
+
+    /// The same, and `folder` is removed when this process ends without [`Guarded::kill`].
+    pub(crate) fn with_folder(command: &Command, log: &Path, folder: &Path) -> Result<Self> {
         let log = File::options().create(true).append(true).open(log).context("cannot open a log")?;
-        let mut wrapper = Command::new("sh")
-            .arg("-c")
-            .arg(WRAPPER)
+        let program = command.get_program();
+        let mut shell = Command::new("sh");
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        let mut wrapper = shell
+            .args(["-c", WRAPPER])
             .arg(folder)
             .arg(program)
-            .args(args)
+            .args(command.get_args())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -65,26 +80,53 @@ impl Guarded {
         Ok(Self { wrapper, pid, alive })
     }
 
-    /// Sends a signal to the program; one that has ended is past caring.
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        match kill_process(self.pid, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => Err(error).context("cannot send a signal"),
-        }
+    /// SIGSTOP.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
     }
 
-    /// Whether the program ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    /// SIGTERM: asks it to end. See [`Guarded::has_ended`].
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn terminate(&self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
+    /// Whether the program ended.
+    pub fn has_ended(&mut self) -> bool {
         !matches!(self.wrapper.try_wait(), Ok(None))
     }
 
-    /// `kill -9`, and waits until it is gone. The folder stays.
-    pub(crate) fn kill(&mut self) -> Result<()> {
+    /// SIGKILL, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
         if !self.has_ended() {
             self.signal(Signal::KILL)?;
         }
         self.wrapper.wait().context("cannot wait for a program")?;
         Ok(())
+    }
+
+    /// One that has ended is past caring.
+    fn signal(&self, signal: Signal) -> Result<()> {
+        match kill_process(self.pid, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error).context("cannot send a signal"),
+        }
     }
 }
 

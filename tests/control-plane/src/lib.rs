@@ -21,6 +21,7 @@ mod ready;
 
 pub use assets::Assets;
 pub use audit::{Audit, Request};
+pub use guarded::Guarded;
 pub use kubeconfig::Kubeconfig;
 pub use kubectl::{Kubectl, Refused};
 pub use options::Options;

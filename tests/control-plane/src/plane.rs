@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
-use rustix::process::Signal;
 
 use crate::certificates::Certificates;
 use crate::compile::Program;
@@ -161,7 +161,7 @@ impl ControlPlane {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn pause(&self) -> Result<()> {
-        self.api_server.signal(Signal::STOP)
+        self.api_server.pause()
     }
 
     /// SIGCONT to the API server.
@@ -169,7 +169,7 @@ impl ControlPlane {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn resume(&self) -> Result<()> {
-        self.api_server.signal(Signal::CONT)
+        self.api_server.resume()
     }
 
     /// SIGKILL to the API server; etcd stays.
@@ -205,8 +205,7 @@ impl ControlPlane {
             "--leader-elect=false".to_owned(),
             "--secure-port=0".to_owned(),
         ];
-        let log = self.layout.log("controller-manager");
-        self.managers.push(Guarded::start(&self.layout.folder, &log, &program, &flags)?);
+        self.managers.push(start(&self.layout, "controller-manager", &program, &flags)?);
         Ok(())
     }
 
@@ -235,17 +234,20 @@ impl Drop for ControlPlane {
     }
 }
 
+fn start(layout: &Layout, server: &str, program: &Path, flags: &[String]) -> Result<Guarded> {
+    Guarded::with_folder(Command::new(program).args(flags), &layout.log(server), &layout.folder)
+}
+
 async fn start_etcd(assets: &Assets, layout: &Layout) -> Result<Guarded> {
-    let log = layout.log("etcd");
-    let mut etcd = Guarded::start(&layout.folder, &log, &assets.path(Program::Etcd), &layout.etcd())?;
+    let mut etcd = start(layout, "etcd", &assets.path(Program::Etcd), &layout.etcd())?;
     let port = layout.ports.etcd;
     ready::until("etcd", &mut etcd, async || ready::http(port, "/health").await).await?;
     Ok(etcd)
 }
 
 async fn start_api_server(assets: &Assets, layout: &Layout, options: &Options, admin: &Kubeconfig) -> Result<Guarded> {
-    let (log, flags) = (layout.log("kube-apiserver"), layout.api_server(options)?);
-    let mut server = Guarded::start(&layout.folder, &log, &assets.path(Program::ApiServer), &flags)?;
+    let flags = layout.api_server(options)?;
+    let mut server = start(layout, "kube-apiserver", &assets.path(Program::ApiServer), &flags)?;
     let client = admin.client().await.context("no client of the API server")?;
     ready::until("kube-apiserver", &mut server, async || ready::api_server(&client).await).await?;
     Ok(server)
