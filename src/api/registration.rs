@@ -10,7 +10,7 @@ use serde::de::{MapAccess, Visitor};
 use super::envelope::{ApiError, Code, Detail};
 use super::json::{self, Fields};
 use super::shape::NoArrays;
-use crate::model::check::Check;
+use crate::model::check::{Check, CheckKind};
 use crate::model::name::{InstanceName, Namespace, ServiceName};
 use crate::model::ports::{AddressGate, Registration};
 use crate::model::service::{
@@ -119,6 +119,7 @@ fn spec(fields: &mut Fields<'_>, interval: Duration) -> Option<InstanceSpec> {
     let health_url: String = fields.take("health_url").unwrap_or_default();
     let health_url = (!health_url.is_empty()).then(|| fields.check("health_url", EndpointUrl::health(&health_url)));
     let check = fields.take_formed::<NoArrays, Check>("check").unwrap_or_default();
+    refuse_manner(fields, &check);
     let version = bounded(fields, "version", MAX_VERSION);
     let description = bounded(fields, "description", MAX_DESCRIPTION);
     let zone = bounded(fields, "zone", MAX_ZONE);
@@ -141,6 +142,13 @@ fn weight(fields: &mut Fields<'_>) -> u16 {
     let weight = given.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n <= MAX_WEIGHT);
     let weight = weight.ok_or_else(|| format!("a whole number from 0 to {MAX_WEIGHT}; 0 drains the instance"));
     fields.check("weight", weight).unwrap_or(DEFAULT_WEIGHT)
+}
+
+/// A registration's writer is not always a cluster's: it sends our own plain request alone.
+fn refuse_manner(fields: &mut Fields<'_>, check: &Check) {
+    if matches!(&check.kind, Some(CheckKind::Http(http)) if !http.manner.is_plain()) {
+        fields.problem("check.http", "method, host and headers can be set in a manifest only; leave them out");
+    }
 }
 
 fn check_plan(fields: &mut Fields<'_>, check: &Check, spec: &InstanceSpec, interval: Duration) {
@@ -244,6 +252,18 @@ mod tests {
         insta::assert_debug_snapshot!(problems(
             r#"{"name":"a","base_url":"postgres://h:5","check":{"http":{}},"metadata":{"k":"1","k":"2"},"weight":1e3}"#
         ));
+    }
+
+    #[test]
+    fn only_a_manifest_sets_method_host_and_headers() {
+        for set in [r#""method":"HEAD""#, r#""host":"a.example""#, r#""headers":{"x-a":"1"}"#] {
+            let json = format!(r#"{{"name":"a","base_url":"http://h","check":{{"http":{{{set}}}}}}}"#);
+            assert_eq!(
+                problems(&json),
+                ["check.http: method, host and headers can be set in a manifest only; leave them out"]
+            );
+        }
+        assert!(read_it(r#"{"name":"a","base_url":"http://h","check":{"http":{"method":"GET"}}}"#).is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::check_json::CheckJson;
+use super::manner::Manner;
 use super::url::{EndpointUrl, Host, Scheme};
 
 /// A check as a registration gives it. Absent parts take the defaults named here.
@@ -28,7 +29,7 @@ pub struct Check {
 /// The kinds of check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
-    /// A GET whose status decides.
+    /// A request whose status decides.
     Http(HttpCheck),
     /// A TCP connection that opens.
     Tcp,
@@ -43,6 +44,8 @@ pub enum CheckKind {
 pub struct HttpCheck {
     /// Request target on the origin of the base URL, used where no health URL is given; default `/`.
     pub path: Option<String>,
+    /// The request beyond a plain GET; only a manifest sets it.
+    pub manner: Manner,
     /// Statuses that pass; empty means 200 to 299.
     pub expected_statuses: Vec<u16>,
     /// TLS, for https.
@@ -94,7 +97,7 @@ pub struct Timing {
 /// What one probe does, fully resolved but for DNS.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// GET `target` from `host:port`.
+    /// Ask `host:port` for `target`.
     Http {
         /// Name or address.
         host: Host,
@@ -102,6 +105,8 @@ pub enum Target {
         port: u16,
         /// Path and query, starting with `/`.
         target: String,
+        /// The request beyond a plain GET.
+        manner: Manner,
         /// TLS, for https.
         tls: Option<TlsCheck>,
         /// Statuses that pass; empty means 200 to 299.
@@ -224,6 +229,7 @@ fn by_scheme(url: &EndpointUrl) -> Target {
             host: url.host().clone(),
             port: url.port(),
             target: url.target().to_owned(),
+            manner: Manner::default(),
             tls: tls(*url.scheme() == Scheme::Https),
             expected: Vec::new(),
         },
@@ -256,6 +262,7 @@ fn http_target(http: &HttpCheck, base: &EndpointUrl, health: Option<&EndpointUrl
         host: url.host().clone(),
         port: url.port(),
         target,
+        manner: http.manner.clone(),
         tls: secure.then(|| http.tls.clone()),
         expected: http.expected_statuses.clone(),
     })

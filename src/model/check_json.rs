@@ -1,13 +1,12 @@
 //! The JSON form of a check, the same in a registration, an answer and the store:
 //! `{"http":{"path":"/healthz"},"interval_seconds":10}`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, CheckKind, GrpcCheck, HttpCheck, TlsCheck};
-use super::text;
-
-/// Most statuses in `expected_statuses`.
-const MAX_STATUSES: usize = 16;
+use super::manner::{Manner, Method};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +40,12 @@ struct Empty {}
 struct HttpJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    method: Option<Method>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     expected_statuses: Vec<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,76 +72,52 @@ struct TlsJson {
     ca: Option<String>,
 }
 
-fn within(field: &str, value: Option<u32>, range: std::ops::RangeInclusive<u32>) -> Result<(), String> {
-    match value {
-        Some(v) if !range.contains(&v) => Err(format!("{field} is {v}, expected {} to {}", range.start(), range.end())),
-        _ => Ok(()),
-    }
-}
-
 impl TryFrom<CheckJson> for Check {
     type Error = String;
 
     fn try_from(json: CheckJson) -> Result<Self, String> {
-        within("interval_seconds", json.interval_seconds, 1..=86_400)?;
-        within("timeout_seconds", json.timeout_seconds, 1..=60)?;
-        within("retry_interval_seconds", json.retry_interval_seconds, 1..=300)?;
-        within("unhealthy_threshold", json.unhealthy_threshold, 1..=10)?;
-        within("healthy_threshold", json.healthy_threshold, 1..=10)?;
-        let http = json.http.map(http_kind).transpose()?;
-        let grpc = json.grpc.map(grpc_kind).transpose()?;
+        let http = json.http.map(|json| CheckKind::Http(json.into()));
+        let grpc = json.grpc.map(|json| CheckKind::Grpc(json.into()));
         let given = [http, json.tcp.map(|_| CheckKind::Tcp), grpc, json.none.map(|_| CheckKind::None)];
         let mut kinds = given.into_iter().flatten();
         let kind = kinds.next();
         if kinds.next().is_some() {
             return Err("give one of http, tcp, grpc, none".to_owned());
         }
-        Ok(Self {
+        let check = Self {
             kind,
             interval_seconds: json.interval_seconds,
             timeout_seconds: json.timeout_seconds,
             retry_interval_seconds: json.retry_interval_seconds,
             unhealthy_threshold: json.unhealthy_threshold,
             healthy_threshold: json.healthy_threshold,
+        };
+        check.accept()?;
+        Ok(check)
+    }
+}
+
+impl From<HttpJson> for HttpCheck {
+    fn from(json: HttpJson) -> Self {
+        let manner = Manner { method: json.method.unwrap_or_default(), host: json.host, headers: json.headers };
+        Self { path: json.path, manner, expected_statuses: json.expected_statuses, tls: json.tls.into() }
+    }
+}
+
+impl From<GrpcJson> for GrpcCheck {
+    fn from(json: GrpcJson) -> Self {
+        Self { service: json.service, tls: json.tls.into() }
+    }
+}
+
+impl From<Option<TlsJson>> for TlsCheck {
+    fn from(json: Option<TlsJson>) -> Self {
+        json.map_or_else(Self::default, |json| Self {
+            verify: json.verify.unwrap_or(true),
+            server_name: json.server_name,
+            ca: json.ca,
         })
     }
-}
-
-fn http_kind(json: HttpJson) -> Result<CheckKind, String> {
-    if let Some(path) = &json.path {
-        let visible =
-            path.starts_with('/') && path.len() <= 512 && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-        if !visible {
-            return Err("http.path starts with '/', and is at most 512 visible ASCII characters without '#'".to_owned());
-        }
-    }
-    if json.expected_statuses.len() > MAX_STATUSES || json.expected_statuses.iter().any(|s| !(100..=599).contains(s)) {
-        return Err(format!("http.expected_statuses holds at most {MAX_STATUSES} statuses from 100 to 599"));
-    }
-    let tls = json.tls.map(tls_check).transpose()?.unwrap_or_default();
-    Ok(CheckKind::Http(HttpCheck { path: json.path, expected_statuses: json.expected_statuses, tls }))
-}
-
-fn grpc_kind(json: GrpcJson) -> Result<CheckKind, String> {
-    text::accept(&json.service, 255).map_err(|e| format!("grpc.service: {e}"))?;
-    let tls = json.tls.map(tls_check).transpose()?.unwrap_or_default();
-    Ok(CheckKind::Grpc(GrpcCheck { service: json.service, tls }))
-}
-
-fn tls_check(json: TlsJson) -> Result<TlsCheck, String> {
-    if let Some(name) = &json.server_name {
-        let fits = name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b));
-        if !fits || name.is_empty() {
-            return Err("tls.server_name is a DNS name or an address".to_owned());
-        }
-    }
-    if let Some(ca) = &json.ca {
-        let plain = ca.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
-        if !plain || ca.is_empty() || ca.len() > 255 || ca.starts_with('.') {
-            return Err("tls.ca is the name of a file in PORTOLAN_CA_DIR, never a path".to_owned());
-        }
-    }
-    Ok(TlsCheck { verify: json.verify.unwrap_or(true), server_name: json.server_name, ca: json.ca })
 }
 
 impl From<TlsCheck> for Option<TlsJson> {
@@ -149,12 +130,26 @@ impl From<TlsCheck> for Option<TlsJson> {
     }
 }
 
+impl From<HttpCheck> for HttpJson {
+    fn from(http: HttpCheck) -> Self {
+        let Manner { method, host, headers } = http.manner;
+        Self {
+            path: http.path,
+            method: (method != Method::default()).then_some(method),
+            host,
+            headers,
+            expected_statuses: http.expected_statuses,
+            tls: http.tls.into(),
+        }
+    }
+}
+
 impl From<Check> for CheckJson {
     fn from(check: Check) -> Self {
         let (mut http, mut tcp, mut grpc, mut none) = (None, None, None, None);
         match check.kind {
             Some(CheckKind::Http(h)) => {
-                http = Some(HttpJson { path: h.path, expected_statuses: h.expected_statuses, tls: h.tls.into() });
+                http = Some(h.into());
             }
             Some(CheckKind::Tcp) => tcp = Some(Empty {}),
             Some(CheckKind::Grpc(g)) => grpc = Some(GrpcJson { service: g.service, tls: g.tls.into() }),
@@ -183,6 +178,7 @@ mod tests {
     fn a_check_survives_its_json() {
         for text in [
             r#"{"http":{"path":"/healthz","expected_statuses":[204]},"interval_seconds":10}"#,
+            r#"{"http":{"method":"HEAD","host":"a.example","headers":{"x-probe":"1"},"tls":{"server_name":"a"}}}"#,
             r#"{"tcp":{}}"#,
             r#"{"grpc":{"service":"a.B","tls":{"verify":false,"ca":"corp.pem"}},"unhealthy_threshold":2}"#,
             r#"{"none":{}}"#,
@@ -200,6 +196,8 @@ mod tests {
             (r#"{"interval_seconds":0}"#, "interval_seconds"),
             (r#"{"http":{"path":"healthz"}}"#, "http.path"),
             (r#"{"http":{"tls":{"ca":"../secret"}}}"#, "tls.ca"),
+            (r#"{"http":{"headers":{"cookie":"a"}}}"#, "cookie"),
+            (r#"{"http":{"method":"POST"}}"#, "POST"),
             (r#"{"htpp":{}}"#, "htpp"),
         ] {
             let error = serde_json::from_str::<Check>(text).expect_err(text).to_string();

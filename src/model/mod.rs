@@ -4,7 +4,9 @@
 
 pub mod check;
 mod check_json;
+pub mod check_rules;
 pub mod health;
+pub mod manner;
 pub mod mirror;
 pub mod name;
 pub mod outcome;

@@ -1,4 +1,4 @@
-//! The http check: one GET on a connection of its own; the status decides.
+//! The http check: one request on a connection of its own; the status decides.
 //!
 //! The verdict stands once the head is read. Of the body at most 4 KiB are then taken, for at most 50 ms, so that an ordinary server
 //! finishes its answer undisturbed; a body that drips or never ends changes nothing.
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{ACCEPT, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use http::header::{ACCEPT, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty};
@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use super::evidence::{Ending, Redacted, Trace};
 use super::wire::{Single, broken, drive};
+use crate::model::manner::{Manner, Method};
 use crate::model::outcome::{Reason, Stage};
 use crate::model::url::Host;
 
@@ -37,6 +38,7 @@ pub(super) struct Question<'a> {
     pub(super) host: &'a Host,
     pub(super) port: u16,
     pub(super) target: &'a str,
+    pub(super) manner: &'a Manner,
     pub(super) secure: bool,
     pub(super) expected: &'a [u16],
 }
@@ -84,18 +86,28 @@ async fn drain(mut body: Incoming) {
 
 impl Question<'_> {
     fn request(&self) -> Option<Request<Empty<Bytes>>> {
-        let mut headers = HeaderMap::with_capacity(3);
+        let mut headers = HeaderMap::with_capacity(3 + self.manner.headers.len());
         headers.insert(HOST, self.authority()?);
         headers.insert(USER_AGENT, AGENT);
         headers.insert(ACCEPT, ANYTHING);
+        for (name, value) in &self.manner.headers {
+            headers.insert(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
+        }
         let mut request = Request::new(Empty::new());
+        *request.method_mut() = match self.manner.method {
+            Method::Get => http::Method::GET,
+            Method::Head => http::Method::HEAD,
+        };
         *request.uri_mut() = Uri::from(self.target.parse::<PathAndQuery>().ok()?);
         *request.headers_mut() = headers;
         Some(request)
     }
 
-    /// The Host header: the port only where it is not the scheme's own.
+    /// The Host header: the manifest's, else the URL's host, with the port only where it is not the scheme's own.
     fn authority(&self) -> Option<HeaderValue> {
+        if let Some(host) = &self.manner.host {
+            return HeaderValue::try_from(host).ok();
+        }
         let usual = if self.secure { 443 } else { 80 };
         let mut text = BytesMut::with_capacity(64);
         match self.host {
@@ -130,6 +142,7 @@ impl Question<'_> {
 impl std::fmt::Display for Question<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = if self.secure { "https" } else { "http" };
-        write!(f, "GET {scheme}://{}:{}{}", self.host, self.port, Redacted(self.target))
+        let method = self.manner.method.as_str();
+        write!(f, "{method} {scheme}://{}:{}{}", self.host, self.port, Redacted(self.target))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portolan::model::check::Target;
+use portolan::model::manner::{Manner, Method};
 use portolan::model::outcome::{Reason, Stage};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
@@ -18,8 +19,17 @@ fn answer(status: u16) -> String {
 
 fn expecting(server: &Server, expected: &[u16]) -> Target {
     match server.http("/") {
-        Target::Http { host, port, target, tls, .. } => {
-            Target::Http { host, port, target, tls, expected: expected.to_vec() }
+        Target::Http { host, port, target, manner, tls, .. } => {
+            Target::Http { host, port, target, manner, tls, expected: expected.to_vec() }
+        }
+        other => other,
+    }
+}
+
+fn asking(server: &Server, manner: Manner) -> Target {
+    match server.http("/") {
+        Target::Http { host, port, target, tls, expected, .. } => {
+            Target::Http { host, port, target, manner, tls, expected }
         }
         other => other,
     }
@@ -57,6 +67,41 @@ async fn the_request_is_plain_and_complete() {
     assert!(head.contains(&format!("\r\nhost: 127.0.0.1:{}\r\n", server.port())), "{head}");
     assert!(head.contains(concat!("\r\nuser-agent: portolan/", env!("CARGO_PKG_VERSION"), "\r\n")), "{head}");
     assert!(head.contains("\r\naccept: */*\r\n") && !head.contains("connection:"), "{head}");
+}
+
+#[tokio::test]
+async fn a_manifest_may_set_method_host_and_headers() {
+    let seen = Arc::new(Mutex::new(String::new()));
+    let keep = seen.clone();
+    let server = Server::start(move |mut stream| {
+        let keep = keep.clone();
+        async move {
+            *keep.lock().expect("not poisoned") = read_head(&mut stream).await;
+            // The length of a body that does not come: the answer to a HEAD.
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4096\r\n\r\n").await);
+            until_closed(&mut stream).await;
+        }
+    })
+    .await;
+    let manner = Manner {
+        method: Method::Head,
+        host: Some("shop.example".to_owned()),
+        headers: [("x-forwarded-proto", "https"), ("user-agent", "kube-probe/1")]
+            .map(|(k, v)| (k.into(), v.into()))
+            .into(),
+    };
+    assert_pass(&probe(&asking(&server, manner.clone())).await);
+    let head = seen.lock().expect("not poisoned").clone();
+    assert!(head.starts_with("HEAD / HTTP/1.1\r\n"), "{head}");
+    for line in ["host: shop.example", "x-forwarded-proto: https", "user-agent: kube-probe/1", "accept: */*"] {
+        assert_eq!(head.matches(&format!("\r\n{line}\r\n")).count(), 1, "{line} in {head}");
+    }
+    assert_eq!(head.matches("\r\nhost:").count() + head.matches("\r\nuser-agent:").count(), 2, "{head}");
+
+    let down = Server::answering(answer(503)).await;
+    let outcome = probe(&asking(&down, manner)).await;
+    assert_fail(&outcome, Reason::UnexpectedStatus);
+    assert!(outcome.message.contains("HEAD http://127.0.0.1"), "{}", outcome.message);
 }
 
 #[tokio::test]

@@ -112,6 +112,13 @@ pub struct Nothing {}
 pub struct HttpCheck {
     /// On the origin of `base_url`, where there is no `health_url`; `/` when absent.
     pub path: Option<String>,
+    /// Set in manifests only; GET when absent.
+    #[schema(pattern = "^(GET|HEAD)$")]
+    pub method: Option<String>,
+    /// The Host header. Set in manifests only; that of the URL when absent.
+    pub host: Option<String>,
+    /// More headers, lower case. Set in manifests only.
+    pub headers: Option<BTreeMap<String, String>>,
     /// Statuses that pass; 200 to 299 when absent. Redirects are not followed.
     #[schema(max_items = 16)]
     pub expected_statuses: Option<Vec<u16>>,

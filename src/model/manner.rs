@@ -1,0 +1,156 @@
+//! How an http check asks, where a manifest wants more than a plain GET.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Most headers of a check.
+pub const MAX_HEADERS: usize = 8;
+/// Longest header name, in bytes.
+pub const MAX_HEADER_NAME: usize = 64;
+/// Longest header value, in bytes.
+pub const MAX_HEADER_VALUE: usize = 256;
+/// Longest Host header, in bytes.
+pub const MAX_HOST: usize = 255;
+
+/// Parts of a header's name that tell a credential, or a header by which a cloud's metadata service or a secret store knows its own
+/// clients. Whoever may write a manifest makes this program ask; it must not ask with authority.
+pub const FORBIDDEN_PARTS: &[&str] = &[
+    "api-key",
+    "apikey",
+    "auth",
+    "cookie",
+    "credential",
+    "jwt",
+    "metadata",
+    "passw",
+    "secret",
+    "session",
+    "signature",
+    "token",
+    "vault",
+];
+
+/// Headers that frame the request; a check's own would contradict them.
+pub const FRAMING: &[&str] =
+    &["connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// The method of an http check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// The usual one.
+    #[default]
+    Get,
+    /// The head alone.
+    Head,
+}
+
+impl Method {
+    /// As in the request.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+        }
+    }
+}
+
+/// What a manifest may set of the request; a REST registration sets none of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Manner {
+    /// The method.
+    pub method: Method,
+    /// The Host header, instead of the URL's host and port.
+    pub host: Option<String>,
+    /// More headers, lower case, at most [`MAX_HEADERS`].
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Manner {
+    /// Whether it asks as every check does.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks host and headers.
+    ///
+    /// # Errors
+    /// A sentence that names the field and what it may hold.
+    pub(super) fn accept(&self) -> Result<(), String> {
+        let host = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
+        if self.host.as_ref().is_some_and(|h| h.is_empty() || h.len() > MAX_HOST || !h.bytes().all(host)) {
+            return Err("http.host is a name or an address, with a port where one is needed".to_owned());
+        }
+        if self.headers.len() > MAX_HEADERS {
+            return Err(format!("http.headers holds at most {MAX_HEADERS} headers"));
+        }
+        self.headers.iter().try_for_each(|(name, value)| accept_header(name, value))
+    }
+}
+
+fn accept_header(name: &str, value: &str) -> Result<(), String> {
+    let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+    if name.is_empty() || name.len() > MAX_HEADER_NAME || !name.bytes().all(token) {
+        return Err(format!(
+            "http.headers: a name is 1 to {MAX_HEADER_NAME} of a-z, 0-9, '-', '_' and '.', not {}",
+            super::text::escape(name, MAX_HEADER_NAME)
+        ));
+    }
+    if FRAMING.contains(&name) {
+        return Err(format!("http.headers: {name} belongs to the request itself; for another Host, set http.host"));
+    }
+    if let Some(part) = FORBIDDEN_PARTS.iter().find(|part| name.contains(*part)) {
+        return Err(format!(
+            "http.headers: {name} is refused, since names with \"{part}\" carry credentials; probe a path that needs none"
+        ));
+    }
+    if value.len() > MAX_HEADER_VALUE || !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
+        return Err(format!(
+            "http.headers: the value of {name} is at most {MAX_HEADER_VALUE} visible ASCII characters"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, value: &str) -> Manner {
+        Manner { headers: [(name.to_owned(), value.to_owned())].into(), ..Manner::default() }
+    }
+
+    #[test]
+    fn headers_that_give_authority_or_break_the_request_are_refused() {
+        for name in [
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+            "x-api-key",
+            "x-aws-ec2-metadata-token",
+            "x-aws-ec2-metadata-token-ttl-seconds",
+            "metadata-flavor",
+            "metadata",
+            "x-google-metadata-request",
+            "x-vault-request",
+            "host",
+            "transfer-encoding",
+            "Accept",
+            "a b",
+            "",
+        ] {
+            assert!(with(name, "x").accept().is_err(), "{name}");
+        }
+        assert_eq!(with("x-probe", "portolan / 1").accept(), Ok(()));
+        assert!(with("x-probe", "a\r\nb: c").accept().is_err());
+    }
+
+    #[test]
+    fn a_host_is_a_name_with_or_without_port() {
+        for (host, fits) in [("a.example", true), ("[::1]:8080", true), ("", false), ("a b", false), ("a\r\n", false)] {
+            let manner = Manner { host: Some(host.to_owned()), ..Manner::default() };
+            assert_eq!(manner.accept().is_ok(), fits, "{host:?}");
+        }
+    }
+}
