@@ -7,9 +7,12 @@
 //!                        └────────────────── report ◄── status::of ◄────────── feed ◄──────────┘
 //! ```
 //!
-//! [`crd`] holds the types of the custom resource and its definition. [`client`] finds the Kubernetes API, [`contact`] knows when it was
-//! last heard.
+//! - [`crd`]: the types of the custom resource and its definition.
+//! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object. Both without I/O.
+//! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard.
 
 pub mod client;
 pub mod contact;
 pub mod crd;
+pub mod object;
+pub mod read;

@@ -1,0 +1,154 @@
+//! From an object to what the store takes, without I/O.
+//!
+//! The API server has checked the object against the schema, but perhaps an older one, and some rules are beyond it: which
+//! addresses may be probed, what a URL's host is. So everything is judged again here. An instance that cannot be used is left out,
+//! and the others are served; each problem becomes a sentence in the object's status.
+
+mod check;
+mod hash;
+mod instance;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
+
+pub use check::{check_spec, read_check};
+pub use hash::probe_hash;
+pub use place::Place;
+
+use super::crd::{ServiceResource, SourceWord};
+use crate::model::mirror::{Mirrored, MirroredInstance};
+use crate::model::ports::AddressGate;
+use crate::model::service::{MAX_INSTANCES_PER_SERVICE, Source};
+use crate::model::text;
+
+/// An object as it comes from a watch or a list: one that does not fit the types keeps its metadata and says why.
+pub type Lenient = DeserializeGuard<ServiceResource>;
+
+/// Longest problem, in characters: one condition's message names several.
+const MAX_PROBLEM: usize = 256;
+
+/// What an object means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Understood {
+    /// What the store takes; none where nothing of it can be used, or where it is being deleted.
+    pub mirrored: Option<Mirrored>,
+    /// What is wrong, each instance's first problem; empty when all is well.
+    pub problems: Vec<Problem>,
+    /// Every instance of the object by name, used or not.
+    pub instances: Vec<Listed>,
+    /// Whether it is being deleted (`deletionTimestamp`).
+    pub deleting: bool,
+    /// Who keeps it.
+    pub source: Source,
+}
+
+/// One instance of the object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, escaped where it is no name.
+    pub name: String,
+    /// The hash of what is probed; none where that cannot be told.
+    pub probe_hash: Option<String>,
+}
+
+/// Something wrong with an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The instance; none where it concerns the whole.
+    pub instance: Option<String>,
+    /// What kind.
+    pub kind: ProblemKind,
+    /// What is wrong and what to do, in one sentence.
+    pub sentence: String,
+}
+
+/// What kind of problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProblemKind {
+    /// A field holds what it may not.
+    Invalid,
+    /// The address policy forbids the address.
+    AddressDenied,
+}
+
+impl ProblemKind {
+    /// The word in status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "Invalid",
+            Self::AddressDenied => "AddressDenied",
+        }
+    }
+}
+
+impl Problem {
+    fn of_all(sentence: &str) -> Self {
+        Self { instance: None, kind: ProblemKind::Invalid, sentence: text::escape(sentence, MAX_PROBLEM) }
+    }
+
+    fn of(instance: &str, kind: ProblemKind, sentence: &str) -> Self {
+        Self { instance: Some(instance.to_owned()), kind, sentence: text::escape(sentence, MAX_PROBLEM) }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.instance {
+            Some(instance) => write!(f, "{instance}: {}", self.sentence),
+            None => f.write_str(&self.sentence),
+        }
+    }
+}
+
+/// Reads whatever came.
+pub fn understand_any(object: &Lenient, addresses: &dyn AddressGate) -> Understood {
+    match &object.0 {
+        Ok(resource) => understand(resource, addresses),
+        Err(invalid) => unreadable(invalid),
+    }
+}
+
+/// Reads an object. `addresses` judges base and health URLs.
+pub fn understand(resource: &ServiceResource, addresses: &dyn AddressGate) -> Understood {
+    let source = match resource.spec.source {
+        SourceWord::Manifest => Source::Manifest,
+        SourceWord::Rest => Source::Rest,
+    };
+    let read = instance::read_all(resource, source, addresses);
+    let mut problems = read.problems;
+    let place = Place::of(&resource.metadata).map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
+    if resource.spec.instances.is_empty() {
+        problems.push(Problem::of_all("spec.instances is empty; name at least one"));
+    }
+    let deleting = resource.metadata.deletion_timestamp.is_some();
+    let mirrored = place
+        .filter(|_| !deleting && (1..=MAX_INSTANCES_PER_SERVICE).contains(&read.usable.len()))
+        .map(|place| mirror(place, source, read.usable));
+    Understood { mirrored, problems, instances: read.listed, deleting, source }
+}
+
+fn mirror(place: Place, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
+    Mirrored {
+        key: place.key,
+        id: place.id,
+        source,
+        registered_at: place.created_at,
+        updated_at: place.updated_at,
+        revision: place.revision,
+        instances,
+    }
+}
+
+/// An object that does not fit the types: stored under another schema, or by a newer version.
+fn unreadable(invalid: &InvalidObject) -> Understood {
+    let sentence = format!("the object cannot be read: {}; apply it again with a valid spec", invalid.error);
+    Understood {
+        mirrored: None,
+        problems: vec![Problem::of_all(&sentence)],
+        instances: Vec::new(),
+        deleting: invalid.metadata.deletion_timestamp.is_some(),
+        source: Source::Manifest,
+    }
+}
