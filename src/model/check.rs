@@ -105,8 +105,8 @@ pub enum Target {
         port: u16,
         /// Path and query, starting with `/`.
         target: String,
-        /// The request beyond a plain GET.
-        manner: Manner,
+        /// The request beyond a plain GET; none for that.
+        manner: Option<Box<Manner>>,
         /// TLS, for https.
         tls: Option<TlsCheck>,
         /// Statuses that pass; empty means 200 to 299.
@@ -159,6 +159,7 @@ impl Target {
 
 /// What an instance's URLs and check add up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every plan is a probe, and none is kept twice")]
 pub enum Plan {
     /// Probed.
     Probe(Target, Timing),
@@ -229,7 +230,7 @@ fn by_scheme(url: &EndpointUrl) -> Target {
             host: url.host().clone(),
             port: url.port(),
             target: url.target().to_owned(),
-            manner: Manner::default(),
+            manner: None,
             tls: tls(*url.scheme() == Scheme::Https),
             expected: Vec::new(),
         },
@@ -262,7 +263,7 @@ fn http_target(http: &HttpCheck, base: &EndpointUrl, health: Option<&EndpointUrl
         host: url.host().clone(),
         port: url.port(),
         target,
-        manner: http.manner.clone(),
+        manner: (!http.manner.is_plain()).then(|| Box::new(http.manner.clone())),
         tls: secure.then(|| http.tls.clone()),
         expected: http.expected_statuses.clone(),
     })

@@ -159,7 +159,14 @@ impl Dialer {
         match target {
             Target::Tcp { .. } => trace.judge(Ending::pass(None, "the connection opened")),
             Target::Http { host, port, target, manner, tls, expected } => {
-                let question = http::Question { host, port: *port, target, manner, secure: tls.is_some(), expected };
+                let question = http::Question {
+                    host,
+                    port: *port,
+                    target,
+                    manner: manner.as_deref(),
+                    secure: tls.is_some(),
+                    expected,
+                };
                 match tls {
                     None => http::ask(stream, &question, trace).await,
                     Some(check) => Box::pin(self.https(stream, check, &question, trace)).await,

@@ -38,7 +38,7 @@ pub(super) struct Question<'a> {
     pub(super) host: &'a Host,
     pub(super) port: u16,
     pub(super) target: &'a str,
-    pub(super) manner: &'a Manner,
+    pub(super) manner: Option<&'a Manner>,
     pub(super) secure: bool,
     pub(super) expected: &'a [u16],
 }
@@ -86,15 +86,15 @@ async fn drain(mut body: Incoming) {
 
 impl Question<'_> {
     fn request(&self) -> Option<Request<Empty<Bytes>>> {
-        let mut headers = HeaderMap::with_capacity(3 + self.manner.headers.len());
+        let mut headers = HeaderMap::with_capacity(3);
         headers.insert(HOST, self.authority()?);
         headers.insert(USER_AGENT, AGENT);
         headers.insert(ACCEPT, ANYTHING);
-        for (name, value) in &self.manner.headers {
+        for (name, value) in self.manner.iter().flat_map(|manner| &manner.headers) {
             headers.insert(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
         }
         let mut request = Request::new(Empty::new());
-        *request.method_mut() = match self.manner.method {
+        *request.method_mut() = match self.method() {
             Method::Get => http::Method::GET,
             Method::Head => http::Method::HEAD,
         };
@@ -103,9 +103,13 @@ impl Question<'_> {
         Some(request)
     }
 
+    fn method(&self) -> Method {
+        self.manner.map_or_else(Method::default, |manner| manner.method)
+    }
+
     /// The Host header: the manifest's, else the URL's host, with the port only where it is not the scheme's own.
     fn authority(&self) -> Option<HeaderValue> {
-        if let Some(host) = &self.manner.host {
+        if let Some(host) = self.manner.and_then(|manner| manner.host.as_ref()) {
             return HeaderValue::try_from(host).ok();
         }
         let usual = if self.secure { 443 } else { 80 };
@@ -142,7 +146,7 @@ impl Question<'_> {
 impl std::fmt::Display for Question<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = if self.secure { "https" } else { "http" };
-        let method = self.manner.method.as_str();
+        let method = self.method().as_str();
         write!(f, "{method} {scheme}://{}:{}{}", self.host, self.port, Redacted(self.target))
     }
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use portolan::model::check::{Target, TlsCheck};
-use portolan::model::manner::Manner;
 use portolan::model::outcome::{Outcome, Reason, Verdict};
 use portolan::model::url::Host;
 use portolan::prober::dial::{DialSettings, Dialer};
@@ -107,18 +106,11 @@ pub(crate) fn loopback() -> Host {
 }
 
 pub(crate) fn http(port: u16, target: &str) -> Target {
-    Target::Http {
-        host: loopback(),
-        port,
-        target: target.to_owned(),
-        manner: Manner::default(),
-        tls: None,
-        expected: Vec::new(),
-    }
+    Target::Http { host: loopback(), port, target: target.to_owned(), manner: None, tls: None, expected: Vec::new() }
 }
 
 pub(crate) fn https(host: Host, port: u16, tls: TlsCheck) -> Target {
-    Target::Http { host, port, target: "/".to_owned(), manner: Manner::default(), tls: Some(tls), expected: Vec::new() }
+    Target::Http { host, port, target: "/".to_owned(), manner: None, tls: Some(tls), expected: Vec::new() }
 }
 
 /// Reads up to the empty line that ends a request, and returns it.

@@ -29,7 +29,7 @@ fn expecting(server: &Server, expected: &[u16]) -> Target {
 fn asking(server: &Server, manner: Manner) -> Target {
     match server.http("/") {
         Target::Http { host, port, target, tls, expected, .. } => {
-            Target::Http { host, port, target, manner, tls, expected }
+            Target::Http { host, port, target, manner: Some(Box::new(manner)), tls, expected }
         }
         other => other,
     }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::check::{Check, CheckKind, Target};
+use crate::model::name::InstanceName;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::Owner;
 use crate::model::url::EndpointUrl;
@@ -114,7 +115,7 @@ fn one_bad_instance_hides_no_other() {
     insta::assert_debug_snapshot!(problems(&spec));
     let understood = read(&spec);
     let served: Vec<_> = understood.mirrored.expect("the good one").instances.into_iter().map(|i| i.name).collect();
-    assert_eq!(served.iter().map(|n| n.as_str()).collect::<Vec<_>>(), ["good"]);
+    assert_eq!(served.iter().map(InstanceName::as_str).collect::<Vec<_>>(), ["good"]);
     assert_eq!(understood.instances.len(), 10, "each name once");
 }
 
