@@ -9,10 +9,11 @@
 //!
 //! - [`crd`]: the types of the custom resource and its definition.
 //! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object. Both without I/O.
-//! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard.
+//! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads.
 
 pub mod client;
 pub mod contact;
 pub mod crd;
+pub mod lease;
 pub mod object;
 pub mod read;
