@@ -38,6 +38,7 @@ impl Registrar for Nowhere {
             spec: Arc::new(call.spec),
             owner: caller.owner,
             generation: 1,
+            fence: None,
             created_at: now,
             health: Health::Unknown,
             reason: Reason::NotChecked,
@@ -50,6 +51,8 @@ impl Registrar for Nowhere {
             registered_at: now,
             updated_at: now,
             revision: 1,
+            sequence: 1,
+            unreported: None,
             instances: vec![instance],
         };
         let registered =
@@ -96,6 +99,8 @@ pub(crate) async fn serve() -> Result<()> {
         history_days: 1,
         history_rows: 1,
         default_interval: interval,
+        epoch: None,
+        durable: true,
     };
     let Opened { store, catalog, writer: _writer, .. } = Store::open(settings, clock.clone(), metrics.clone())?;
     let access = AccessSettings {

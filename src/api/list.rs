@@ -11,7 +11,6 @@ use super::envelope::ApiError;
 use super::openapi::{params, schemas};
 use super::scope::{Reach, elsewhere};
 use super::{etag, reply, select};
-use crate::catalog::entry::weak_tag;
 use crate::catalog::snapshot::Order;
 use crate::catalog::{Entry, Snapshot};
 use crate::model::selection::Selection;
@@ -51,7 +50,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let wanted = read(call)?;
     let snapshot = call.api.catalog.snapshot();
     // A list that leaves out what this caller may not see has no tag: it would be another caller's too.
-    let tag = call.who.reads_all().then(|| weak_tag(snapshot.epoch(), snapshot.revision()));
+    let tag = call.who.reads_all().then(|| snapshot.tag());
     if let Some(unchanged) = tag.as_ref().and_then(|tag| etag::not_modified(tag, &call.head.headers)) {
         return Ok(unchanged);
     }

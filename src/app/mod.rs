@@ -190,6 +190,8 @@ fn store_settings(settings: &Settings) -> StoreSettings {
         default_interval: settings.health_check_interval,
         history_days: u32::try_from(settings.history.as_secs() / 86_400).unwrap_or(u32::MAX),
         history_rows: HISTORY_ROWS,
+        epoch: None,
+        durable: true,
     }
 }
 

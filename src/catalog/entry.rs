@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use super::render::{self, Rendered};
 use super::snapshot::Epoch;
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::Service;
+use crate::model::service::{Replica, Service};
 use crate::model::time::UnixMs;
 
 /// The moment of a service's newest probe, shared between the prober that writes it and every reader: no render, no revision.
@@ -25,6 +25,11 @@ impl LastCheck {
         self.0.store(at.0, Ordering::Relaxed);
     }
 
+    /// Forgets what was noted: another replica probes.
+    pub fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
     /// The newest probe, none before the first.
     pub fn get(&self) -> Option<UnixMs> {
         match self.0.load(Ordering::Relaxed) {
@@ -38,15 +43,27 @@ impl LastCheck {
 #[derive(Debug)]
 pub struct Entry {
     service: Arc<Service>,
+    mark: Option<Mark>,
     health: Health,
     last_check: LastCheck,
     rendered: OnceLock<Rendered>,
     tag: OnceLock<(Epoch, Vec<u8>)>,
 }
 
-/// `W/"<epoch>.<revision>"`: equal tags mean that nothing but `last_health_check` can differ.
-pub fn weak_tag(epoch: &Epoch, revision: u64) -> Vec<u8> {
-    format!("W/\"{epoch}.{revision}\"").into_bytes()
+/// What tells a state that only this replica is in from what every replica shows at that revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Who is in it.
+    pub replica: Replica,
+    /// The replica's sequence.
+    pub sequence: u64,
+}
+
+/// `W/"<epoch>.<revision>"`, with a mark `W/"<epoch>.<revision>+<replica>.<sequence>"`: equal tags mean that nothing but
+/// `last_health_check` can differ.
+pub fn weak_tag(epoch: &Epoch, revision: u64, mark: Option<Mark>) -> Vec<u8> {
+    let mark = mark.map(|Mark { replica, sequence }| format!("+{replica}.{sequence}")).unwrap_or_default();
+    format!("W/\"{epoch}.{revision}{mark}\"").into_bytes()
 }
 
 impl Entry {
@@ -54,7 +71,8 @@ impl Entry {
     /// and of several changes between two reads only the last need be rendered.
     pub fn new(service: Service, last_check: LastCheck) -> Self {
         let health = service.health();
-        Self { service: Arc::new(service), health, last_check, rendered: OnceLock::new(), tag: OnceLock::new() }
+        let mark = service.unreported.map(|replica| Mark { replica, sequence: service.sequence });
+        Self { service: Arc::new(service), mark, health, last_check, rendered: OnceLock::new(), tag: OnceLock::new() }
     }
 
     /// The service.
@@ -87,11 +105,11 @@ impl Entry {
         self.rendered().between(before, self.last_check.get(), after)
     }
 
-    /// The service's weak entity tag, `W/"<epoch>.<revision>"`; made at the first question.
+    /// The service's [weak entity tag](weak_tag); made at the first question.
     pub fn tag(&self, epoch: &Epoch) -> Cow<'_, [u8]> {
         let revision = self.service.revision;
-        let (of, tag) = self.tag.get_or_init(|| (epoch.clone(), weak_tag(epoch, revision)));
-        if of == epoch { Cow::Borrowed(tag) } else { Cow::Owned(weak_tag(epoch, revision)) }
+        let (of, tag) = self.tag.get_or_init(|| (epoch.clone(), weak_tag(epoch, revision, self.mark)));
+        if of == epoch { Cow::Borrowed(tag) } else { Cow::Owned(weak_tag(epoch, revision, self.mark)) }
     }
 
     /// Bytes that [`Entry::write_json`] appends at most.

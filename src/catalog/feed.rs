@@ -1,4 +1,4 @@
-//! The feed: what changed, batch by batch, in order of revision.
+//! The feed: what changed, batch by batch, in order of sequence.
 
 use std::sync::Arc;
 
@@ -12,6 +12,8 @@ use crate::model::name::ServiceKey;
 /// What one commit changed. A service that was removed and registered again is in both lists, with two ids: removals come first.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
+    /// The catalog's sequence after it: grows from batch to batch.
+    pub sequence: u64,
     /// The catalog's revision after it.
     pub revision: u64,
     /// Services that are new or differ.
@@ -50,9 +52,9 @@ impl Feed {
     pub async fn next(&mut self) -> Result<Arc<Batch>, FeedError> {
         loop {
             match self.receiver.recv().await {
-                Ok(batch) if batch.revision <= self.seen => {}
+                Ok(batch) if batch.sequence <= self.seen => {}
                 Ok(batch) => {
-                    self.seen = batch.revision;
+                    self.seen = batch.sequence;
                     return Ok(batch);
                 }
                 Err(RecvError::Lagged(_)) => return Err(FeedError::Lagged),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use entry::{Entry, LastCheck};
+pub use entry::{Entry, LastCheck, Mark};
 pub use feed::{Batch, Feed, FeedError};
 pub use snapshot::{Counts, Epoch, Snapshot};
 
@@ -45,10 +45,10 @@ impl Catalog {
 
     /// A snapshot, and every batch after it.
     pub fn subscribe(&self) -> (Arc<Snapshot>, Feed) {
-        // Subscribed first: a batch published in between is then in both, and the feed skips it by its revision.
+        // Subscribed first: a batch published in between is then in both, and the feed skips it by its sequence.
         let receiver = self.feed.subscribe();
         let snapshot = self.snapshot();
-        let feed = Feed::new(receiver, snapshot.revision());
+        let feed = Feed::new(receiver, snapshot.sequence());
         (snapshot, feed)
     }
 

@@ -128,7 +128,7 @@ impl<'a> From<&'a Instance> for InstanceJson<'a> {
             description: &i.spec.description,
             metadata: &i.spec.metadata,
             check: &i.spec.check,
-            generation: i.generation,
+            generation: i.shown_generation(),
             registered_at: i.created_at,
         }
     }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::entry::Entry;
+use super::entry::{Entry, Mark, weak_tag};
 use crate::model::name::ServiceKey;
 use crate::model::outcome::Health;
+use crate::model::service::Replica;
 use crate::model::time::UnixMs;
 
 /// Which line of revisions this is: 16 hex digits, renewed whenever the last revision cannot be proved.
@@ -20,6 +21,11 @@ impl Epoch {
     /// A new random one.
     pub fn random() -> Self {
         Self(format!("{:016x}", rand::random::<u64>()).into())
+    }
+
+    /// The one that is named after `id`: its first 16 digits.
+    pub fn of(id: &Uuid) -> Self {
+        Self(format!("{:016x}", id.as_u64_pair().0).into())
     }
 
     /// The digits.
@@ -99,6 +105,8 @@ pub type Order = (UnixMs, Uuid);
 pub struct Snapshot {
     epoch: Epoch,
     revision: u64,
+    sequence: u64,
+    replica: Option<Replica>,
     by_key: imbl::HashMap<ServiceKey, Arc<Entry>>,
     // These two never change while a service lives: a change of it is one path in one map.
     by_id: imbl::HashMap<Uuid, ServiceKey>,
@@ -113,12 +121,19 @@ impl Snapshot {
         Self {
             epoch,
             revision,
+            sequence: revision,
+            replica: None,
             by_key: imbl::HashMap::new(),
             by_id: imbl::HashMap::new(),
             by_order: imbl::OrdMap::new(),
             counts: imbl::OrdMap::new(),
             total: Counts::default(),
         }
+    }
+
+    /// No services yet, and they will be those of a cluster, as `replica` sees them.
+    pub fn mirror(epoch: Epoch, revision: u64, replica: Replica) -> Self {
+        Self { sequence: 0, replica: Some(replica), ..Self::empty(epoch, revision) }
     }
 
     /// The line of revisions.
@@ -131,9 +146,20 @@ impl Snapshot {
         self.revision
     }
 
-    /// Moves to `revision`; the writer calls it before it publishes.
-    pub fn set_revision(&mut self, revision: u64) {
-        self.revision = revision;
+    /// Its place in this process's order of snapshots. Standalone it is the revision.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Moves on; the writer calls it before it publishes. The sequence grows with every change, also where the revision stays.
+    pub fn advance(&mut self, revision: u64, sequence: u64) {
+        (self.revision, self.sequence) = (revision, sequence);
+    }
+
+    /// The [weak entity tag](weak_tag) of a list of it. A replica's own, since changes of different objects may come to it in another
+    /// order: at one revision two replicas need not hold the same.
+    pub fn tag(&self) -> Vec<u8> {
+        weak_tag(&self.epoch, self.revision, self.replica.map(|replica| Mark { replica, sequence: self.sequence }))
     }
 
     /// By `namespace/name`.

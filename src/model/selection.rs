@@ -102,6 +102,7 @@ mod tests {
             spec: Arc::new(spec),
             owner: Owner::Anonymous,
             generation: 1,
+            fence: None,
             created_at: UnixMs(0),
             health,
             reason: if health == Health::Unknown { Reason::NotChecked } else { Reason::Passed },
@@ -117,6 +118,8 @@ mod tests {
             registered_at: UnixMs(0),
             updated_at: UnixMs(0),
             revision: 1,
+            sequence: 1,
+            unreported: None,
             instances,
         }
     }

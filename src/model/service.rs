@@ -131,6 +131,8 @@ pub struct Instance {
     pub owner: Owner,
     /// Grows when its URL or check changes; an outcome of an older one is dropped. Unique over the store's life.
     pub generation: u64,
+    /// In cluster mode what readers see for a generation, the same on every replica; 0 for a manifest's.
+    pub fence: Option<u64>,
     /// First registered.
     pub created_at: UnixMs,
     /// Its health.
@@ -141,6 +143,30 @@ pub struct Instance {
     pub since: UnixMs,
 }
 
+impl Instance {
+    /// The generation that readers see and `If-Match` names.
+    pub fn shown_generation(&self) -> u64 {
+        self.fence.unwrap_or(self.generation)
+    }
+}
+
+/// One of several servers that mirror the same services: a random number of its process, shown as 8 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replica(u32);
+
+impl Replica {
+    /// A new one.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+}
+
+impl std::fmt::Display for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
 /// The store's integer key of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub i64);
@@ -148,7 +174,7 @@ pub struct InstanceId(pub i64);
 /// A named thing in a namespace, with its instances in order of name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// UUIDv7, given at the first registration.
+    /// UUIDv7, given at the first registration; in cluster mode the object's uid.
     pub id: Uuid,
     /// Namespace and name.
     pub key: ServiceKey,
@@ -158,8 +184,12 @@ pub struct Service {
     pub registered_at: UnixMs,
     /// Last change that a reader could notice.
     pub updated_at: UnixMs,
-    /// The revision of that change.
+    /// The revision of that change; in cluster mode the object's.
     pub revision: u64,
+    /// The change's place in this store's order of changes. Standalone it is the revision.
+    pub sequence: u64,
+    /// In cluster mode, while its health is this replica's own word, which no status has carried yet: who says it.
+    pub unreported: Option<Replica>,
     /// 1 to 256, by name.
     pub instances: Vec<Instance>,
 }
@@ -191,9 +221,9 @@ pub fn front_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a
 }
 
 /// Of several instances the one registered last: its version, description and metadata stand for the service's. Ids grow; the
-/// wall clock may be set back.
+/// wall clock may be set back. In cluster mode each replica has ids of its own, and what all of them know decides.
 pub fn newest_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a Instance> {
-    instances.max_by_key(|i| i.id)
+    instances.max_by_key(|i| (i.fence.map(|fence| (fence, i.name.as_str())), i.id))
 }
 
 /// Healthy if any instance is, unhealthy if none is and one is unhealthy, else unknown.

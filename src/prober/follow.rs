@@ -16,8 +16,8 @@ use crate::model::time::{Now, UnixMs};
 /// What of a service is probed.
 #[derive(Debug, Default)]
 pub(super) struct Followed {
-    /// The service's revision that was taken in last.
-    revision: u64,
+    /// The service's sequence that was taken in last.
+    sequence: u64,
     instances: Vec<InstanceId>,
 }
 
@@ -60,7 +60,7 @@ impl Prober {
 
     fn follow_service(&mut self, entry: &Entry, now: Now, storm: &mut Vec<InstanceId>) {
         let service = entry.service();
-        if self.services.get(&service.id).is_some_and(|followed| followed.revision > service.revision) {
+        if self.services.get(&service.id).is_some_and(|followed| followed.sequence > service.sequence) {
             // A request was ahead of the feed.
             return;
         }
@@ -75,7 +75,7 @@ impl Prober {
             self.forget(id);
         }
         if !ids.is_empty() {
-            self.services.insert(service.id, Followed { revision: service.revision, instances: ids });
+            self.services.insert(service.id, Followed { sequence: service.sequence, instances: ids });
         }
     }
 

@@ -30,6 +30,8 @@ fn prober(folder: &tempfile::TempDir) -> Prober {
         history_days: 1,
         history_rows: 10,
         default_interval: Duration::from_secs(30),
+        epoch: None,
+        durable: true,
     };
     let opened = Store::open(settings, clock.clone(), metrics.clone()).expect("opens");
     let dialer = Dialer::new(DialSettings::default()).expect("a dialer");
@@ -63,6 +65,7 @@ fn service(revision: u64, instances: &[&str]) -> Service {
         spec: Arc::clone(&spec),
         owner: Owner::Anonymous,
         generation: 1,
+        fence: None,
         created_at: at,
         health: Health::Unknown,
         reason: Reason::Probing,
@@ -75,6 +78,8 @@ fn service(revision: u64, instances: &[&str]) -> Service {
         registered_at: at,
         updated_at: at,
         revision,
+        sequence: revision,
+        unreported: None,
         instances: (1..).zip(instances).map(instance).collect(),
     }
 }

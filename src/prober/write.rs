@@ -1,5 +1,6 @@
 //! Handing over to the store, and the end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinError;
@@ -24,8 +25,8 @@ impl Prober {
         if !self.commits.is_empty() && !self.leadership.probes() {
             self.commits.postpone(now.plus(NOT_LEADING));
         } else if let Some(changes) = self.commits.take(now) {
-            let store = self.store.clone();
-            self.writes.spawn(async move { Stored::Changes(store.commit_health(changes).await) });
+            let (store, leadership) = (self.store.clone(), Arc::clone(&self.leadership));
+            self.writes.spawn(async move { Stored::Changes(store.commit_health(changes, leadership).await) });
         }
         let (tracked, finished) = (&self.tracked, self.commits.finished());
         // A row must not run ahead of its change: after a crash the two would say different things.

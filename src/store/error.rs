@@ -67,6 +67,18 @@ pub enum OpenError {
         /// The newest schema known here.
         known: u32,
     },
+    /// A mirror, where the record is wanted.
+    #[error(
+        "{} mirrors the services of a cluster; nothing was changed; start with PORTOLAN_MODE=cluster, or give another DB_PATH",
+        .0.display()
+    )]
+    Mirror(PathBuf),
+    /// The record, where a mirror is wanted.
+    #[error(
+        "{} holds the services of a standalone server; nothing was changed; start with PORTOLAN_MODE=standalone, or give \
+         another DB_PATH", .0.display()
+    )]
+    Record(PathBuf),
     /// No space for the write-ahead log or a new file.
     #[error("the disk that holds {} is full; free some space and start again", .0.display())]
     DiskFull(PathBuf),

@@ -1,16 +1,20 @@
 //! What the writer is asked, and how it answers.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use crate::model::mirror::{MirrorChange, VerdictsFrom};
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::{Health, Outcome, Reason, Transition};
-use crate::model::ports::{Caller, Registered, Registration, Removal, WriteError};
+use crate::model::ports::{Caller, Leadership, Registered, Registration, Removal, WriteError};
 use crate::model::probe::{HealthChange, ProbeRow};
 use crate::model::service::{InstanceId, InstanceSpec};
 use crate::model::time::UnixMs;
 
 use super::codec;
+use super::mirror::List;
 use super::pending::Ticket;
 
 /// Where a waiter hears the end of its change.
@@ -22,8 +26,12 @@ pub(super) enum Job {
     Register(Box<Register>, Ticket, Reply<Registered>),
     /// A deregister call.
     Remove(Box<Remove>, Option<Ticket>, Reply<()>),
-    /// Changes of health, together.
-    Health(Vec<Verdict>, Reply<Vec<bool>>),
+    /// Changes of health, together, while this process probes.
+    Health(Vec<Verdict>, Arc<dyn Leadership>, Reply<Vec<bool>>),
+    /// What objects say.
+    Mirror(Vec<MirrorChange>, VerdictsFrom, Reply<()>),
+    /// What all objects say.
+    MirrorAll(Box<List>, Reply<()>),
     /// What probing left behind.
     Probes(Vec<EncodedProbe>, Reply<()>),
     /// Time to look for what grew old.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row};
 
 use crate::catalog::{Epoch, LastCheck, Snapshot};
@@ -16,6 +17,7 @@ use crate::model::url::EndpointUrl;
 
 use super::codec::{Count, Id, Json, Parsed, damaged, time, unpack};
 use super::damage::is_content;
+use super::mirror::Mirror;
 use super::state::{Index, State};
 
 /// The one row of `meta`.
@@ -25,11 +27,47 @@ pub(super) struct Meta {
     pub(super) revision: u64,
     pub(super) serial: u64,
     pub(super) floor: u64,
+    pub(super) kind: Kind,
+    /// When the file was made.
+    pub(super) began: UnixMs,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The record itself.
+    Record,
+    /// A mirror of another record.
+    Mirror {
+        /// Whether it has once held all.
+        complete: bool,
+    },
+}
+
+impl Kind {
+    /// Its number in the file.
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Record => 0,
+            Self::Mirror { complete } => 1 + u8::from(complete),
+        }
+    }
+}
+
+impl FromSql for Kind {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Record),
+            1 => Ok(Self::Mirror { complete: false }),
+            2 => Ok(Self::Mirror { complete: true }),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
 }
 
 /// Reads it; none in a new file.
 pub(super) fn meta(db: &Connection) -> rusqlite::Result<Option<Meta>> {
-    let mut statement = db.prepare("SELECT epoch, run, revision, serial, floor FROM meta")?;
+    let mut statement = db.prepare("SELECT epoch, run, revision, serial, floor, mirror, began FROM meta")?;
     let mut rows = statement.query_map([], |row| {
         Ok(Meta {
             epoch: row.get::<_, Parsed<Epoch>>("epoch")?.0,
@@ -37,6 +75,8 @@ pub(super) fn meta(db: &Connection) -> rusqlite::Result<Option<Meta>> {
             revision: row.get::<_, Count>("revision")?.0,
             serial: row.get::<_, Count>("serial")?.0,
             floor: row.get::<_, Count>("floor")?.0,
+            kind: row.get("mirror")?,
+            began: time(row, "began")?,
         })
     })?;
     rows.next().transpose()
@@ -52,24 +92,44 @@ pub(super) struct Registered {
 
 /// Everything that was registered, and what probing left behind.
 pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Registered> {
-    let (mut probes, checked) = probes(db)?;
+    let (mut probes, mut checked) = probes(db)?;
     let mut instances = instances(db)?;
     probes.retain(|id, row| instances.generations.get(id) == Some(&row.generation));
-    let mut state = State::empty(Snapshot::empty(meta.epoch.clone(), meta.revision), meta.serial);
+    let mut state = nothing(meta);
+    if state.mirror.is_some() {
+        // Only who leads knows of probes, and begins anew.
+        (probes, checked) = Probes::default();
+    }
     let mut index = Index::default();
-    let mut statement =
-        db.prepare("SELECT row, id, namespace, name, source, registered_at, updated_at, revision FROM service")?;
+    let mut statement = db.prepare(
+        "SELECT row, id, namespace, name, source, registered_at, updated_at, revision, unreported FROM service",
+    )?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let number: i64 = row.get("row")?;
         let members =
             instances.of.remove(&number).ok_or_else(|| damaged(format!("service row {number} has no instance")))?;
         let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
-        let service = service(row, members)?;
+        let mut service = service(row, members)?;
+        if let Some(mirror) = &state.mirror {
+            service.sequence = 0;
+            service.unreported = row.get::<_, bool>("unreported")?.then_some(mirror.replica);
+        }
         index.add(&service, number);
         state.adopt(service, LastCheck::starting(last));
     }
     Ok(Registered { state, index, probes })
+}
+
+fn nothing(meta: &Meta) -> State {
+    let (epoch, revision) = (meta.epoch.clone(), meta.revision);
+    match meta.kind {
+        Kind::Record => State::empty(Snapshot::empty(epoch, revision), meta.serial, None),
+        Kind::Mirror { complete } => {
+            let mirror = Mirror::new(complete);
+            State::empty(Snapshot::mirror(epoch, revision, mirror.replica), meta.serial, Some(mirror))
+        }
+    }
 }
 
 fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service> {
@@ -80,13 +140,16 @@ fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service>
         "manifest" => Source::Manifest,
         other => return Err(damaged(format!("source {other:?}")).into()),
     };
+    let revision = row.get::<_, Count>("revision")?.0;
     Ok(Service {
         id: row.get::<_, Id>("id")?.0,
         key: ServiceKey::new(&namespace.0, &name.0),
         source,
         registered_at: time(row, "registered_at")?,
         updated_at: time(row, "updated_at")?,
-        revision: row.get::<_, Count>("revision")?.0,
+        revision,
+        sequence: revision,
+        unreported: None,
         instances,
     })
 }
@@ -118,6 +181,7 @@ fn instance(row: &Row<'_>) -> rusqlite::Result<Instance> {
         spec: Arc::new(spec(row)?),
         owner: Owner::from_stored(&owner).ok_or_else(|| damaged("an owner"))?,
         generation: row.get::<_, Count>("generation")?.0,
+        fence: row.get::<_, Option<Count>>("fence")?.map(|fence| fence.0),
         created_at: time(row, "created_at")?,
         health: row.get::<_, Parsed<_>>("health")?.0,
         reason: row.get::<_, Parsed<_>>("reason")?.0,

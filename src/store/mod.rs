@@ -13,10 +13,12 @@ mod age;
 mod codec;
 mod damage;
 mod error;
+mod gone;
 mod history;
 mod job;
 mod load;
 mod lock;
+mod mirror;
 mod open;
 mod pending;
 mod persist;
@@ -33,6 +35,7 @@ mod writer;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -41,11 +44,12 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::catalog::Catalog;
-use crate::model::ports::{Caller, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
+use crate::catalog::{Catalog, Epoch};
+use crate::model::mirror::{MirrorChange, Mirrored, VerdictsFrom};
+use crate::model::ports::{Caller, Leadership, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
 use crate::model::probe::{HealthChange, ProbeRow};
 use crate::model::service::InstanceId;
-use crate::model::time::Clock;
+use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
 pub use error::{OpenError, StoreError};
@@ -54,6 +58,7 @@ pub use run::Writer;
 
 use history::Question;
 use job::{EncodedProbe, Job, Register, Remove, Reply, SpecColumns, Verdict};
+use mirror::List;
 use pending::{Pending, Ticket};
 
 /// Probe rows that one transaction takes at most, so that registrations come in between.
@@ -74,6 +79,10 @@ pub struct StoreSettings {
     pub history_rows: usize,
     /// Interval of a check that names none.
     pub default_interval: Duration,
+    /// In cluster mode, where the file is a mirror: the line of revisions that it mirrors. A file of another line is made anew.
+    pub epoch: Option<Epoch>,
+    /// Whether a commit outlasts a power cut; a mirror's need not.
+    pub durable: bool,
 }
 
 /// An open store.
@@ -99,6 +108,8 @@ struct Inner {
     catalog: Arc<Catalog>,
     pending: Pending,
     failure: Arc<ArcSwapOption<WriteError>>,
+    complete: Arc<AtomicBool>,
+    began: Option<UnixMs>,
     metrics: Metrics,
 }
 
@@ -127,14 +138,56 @@ impl Store {
         &self.0.catalog
     }
 
-    /// Commits changes of health together. Resolves once they are durable and visible; tells of each whether it applied:
-    /// false when its generation is stale or its instance gone.
+    /// Whether it holds all that there is: a mirror does once a finished list was taken in, by this process or an earlier one.
+    pub fn is_complete(&self) -> bool {
+        self.0.complete.load(Ordering::Acquire)
+    }
+
+    /// In cluster mode, where each replica has a history of its own: since when.
+    pub fn history_since(&self) -> Option<UnixMs> {
+        self.0.began
+    }
+
+    /// Takes in what objects say; what is older than what is known of its object is dropped. Waits for a place in the queue, and
+    /// resolves once it is visible to the next read.
     ///
     /// # Errors
     /// [`WriteError`] when nothing was written.
-    pub async fn commit_health(&self, changes: Vec<HealthChange>) -> Result<Vec<bool>, WriteError> {
+    pub fn mirror(
+        &self,
+        changes: Vec<MirrorChange>,
+        verdicts: VerdictsFrom,
+    ) -> BoxFuture<'static, Result<(), WriteError>> {
+        self.wait(|reply| Job::Mirror(changes, verdicts, reply))
+    }
+
+    /// Takes in a finished list, at once for readers: what it lacks is gone. `revision` is the list's own resourceVersion, and what is
+    /// known at a later one stays. Otherwise as [`Store::mirror`].
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was written.
+    pub fn mirror_all(
+        &self,
+        all: Vec<Mirrored>,
+        revision: u64,
+        verdicts: VerdictsFrom,
+    ) -> BoxFuture<'static, Result<(), WriteError>> {
+        let list = Box::new(List { all, revision, verdicts });
+        self.wait(|reply| Job::MirrorAll(list, reply))
+    }
+
+    /// Commits changes of health together, while this process probes. Resolves once they are durable and visible; tells of each
+    /// whether it applied: false when its generation is stale or its instance gone.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was written; [`WriteError::Busy`] also where another process probes.
+    pub async fn commit_health(
+        &self,
+        changes: Vec<HealthChange>,
+        leadership: Arc<dyn Leadership>,
+    ) -> Result<Vec<bool>, WriteError> {
         let verdicts = changes.into_iter().map(Verdict::from).collect();
-        self.ask(|reply| Job::Health(verdicts, reply)).await
+        self.ask(|reply| Job::Health(verdicts, leadership, reply)).await
     }
 
     /// Keeps what probing left behind; rows of a stale generation are dropped. Moves no revision.
@@ -182,6 +235,16 @@ impl Store {
                 snapshot.by_id(id).map(|entry| self.0.pending.enter(&entry.service().key))
             }
         }
+    }
+
+    /// As [`Store::ask`], but it waits while the queue is full.
+    fn wait(&self, job: impl FnOnce(Reply<()>) -> Job) -> BoxFuture<'static, Result<(), WriteError>> {
+        let (reply, answer) = oneshot::channel();
+        let (jobs, job) = (self.0.jobs.clone(), job(reply));
+        Box::pin(async move {
+            jobs.send(job).await.map_err(|_| WriteError::Closed)?;
+            answer.await.map_err(|_| WriteError::Closed)?
+        })
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, WriteError> {

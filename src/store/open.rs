@@ -7,19 +7,30 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use super::codec::Count;
+use super::codec::{Count, Parsed};
 use super::damage::{COMPANIONS, Fault, fault, set_aside};
 use super::error::OpenError;
-use super::load::{self, Meta, Registered};
+use super::load::{self, Kind, Meta, Registered};
 use super::lock::{FileLock, Proof, cannot_create, suffixed};
 use super::schema;
 use crate::catalog::Epoch;
 use crate::model::text;
+use crate::model::time::UnixMs;
 
 /// How long a statement waits for another process that reads the file.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// What is to be opened.
+pub(super) struct Wanted {
+    /// The line of revisions that is mirrored; none where the file is the record itself.
+    pub(super) epoch: Option<Epoch>,
+    /// Whether a commit outlasts a power cut.
+    pub(super) durable: bool,
+    /// This moment, wall clock.
+    pub(super) now: UnixMs,
+}
 
 /// An open file and what was in it.
 pub(super) struct Loaded {
@@ -44,7 +55,7 @@ enum Found {
 }
 
 /// Locks, creates or checks, and loads.
-pub(super) fn open(path: &Path) -> Result<Loaded, OpenError> {
+pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
     let path = locate(path)?;
     // Looked at before the lock too: beside another program's file not even a lock file is left.
     inspect(&path)?;
@@ -52,10 +63,10 @@ pub(super) fn open(path: &Path) -> Result<Loaded, OpenError> {
     if matches!(inspect(&path)?, Found::Nothing) {
         create(&path)?;
     }
-    let contents = match load(&path, proof) {
+    let contents = match load(&path, wanted, proof) {
         Ok(loaded) => loaded,
         Err(Fault::Other(error)) => return Err(error),
-        Err(Fault::Damaged(detail)) => start_over(&path, &detail)?,
+        Err(Fault::Damaged(detail)) => start_over(&path, wanted, &detail)?,
     };
     let proof = Proof { run: contents.meta.run.clone(), revision: contents.meta.revision };
     lock.record(&proof).map_err(|source| OpenError::Unreadable { path: suffixed(&path, ".lock"), source })?;
@@ -170,11 +181,16 @@ pub(super) fn connect_reader(path: &Path) -> Result<Connection, OpenError> {
     open().map_err(|error| fault(path, error).in_new_file(path))
 }
 
-fn load(path: &Path, proof: Option<Proof>) -> Result<Contents, Fault> {
-    read(path, proof).map_err(|error| match error {
+fn load(path: &Path, wanted: &Wanted, proof: Option<Proof>) -> Result<Contents, Fault> {
+    read(path, wanted, proof).map_err(|error| match error {
+        ReadError::Newer(found) if wanted.epoch.is_some() => {
+            Fault::Damaged(format!("its schema is {found}, this version knows {}", schema::NEWEST))
+        }
         ReadError::Newer(found) => {
             Fault::Other(OpenError::NewerSchema { path: path.to_owned(), found, known: schema::NEWEST })
         }
+        ReadError::Mirror => Fault::Other(OpenError::Mirror(path.to_owned())),
+        ReadError::Record => Fault::Other(OpenError::Record(path.to_owned())),
         ReadError::Unsound(detail) => Fault::Damaged(detail),
         ReadError::Sqlite(error) => fault(path, error),
     })
@@ -182,6 +198,8 @@ fn load(path: &Path, proof: Option<Proof>) -> Result<Contents, Fault> {
 
 enum ReadError {
     Newer(u32),
+    Mirror,
+    Record,
     Unsound(String),
     Sqlite(rusqlite::Error),
 }
@@ -192,7 +210,7 @@ impl From<rusqlite::Error> for ReadError {
     }
 }
 
-fn read(path: &Path, proof: Option<Proof>) -> Result<Contents, ReadError> {
+fn read(path: &Path, wanted: &Wanted, proof: Option<Proof>) -> Result<Contents, ReadError> {
     let mut db = connect(path)?;
     // Until it is known to be sound, closing it must not move its write-ahead log into it.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -204,9 +222,14 @@ fn read(path: &Path, proof: Option<Proof>) -> Result<Contents, ReadError> {
     if check != "ok" {
         return Err(ReadError::Unsound(check));
     }
-    tune(&db)?;
+    suits(&db, found, wanted)?;
+    tune(&db, wanted)?;
     schema::migrate(&mut db)?;
-    let meta = next_run(load::meta(&db)?, proof);
+    let last = load::meta(&db)?;
+    let meta = match &wanted.epoch {
+        None => next_run(last, proof, wanted.now),
+        Some(epoch) => next_run_of_mirror(last, epoch, wanted.now),
+    };
     let registered = load::everything(&db, &meta)?;
     let remembered = db.query_row("SELECT count(*) FROM transition", [], |row| row.get::<_, Count>(0))?.0;
     // Nothing is written before all was read: a file that is set aside is as it was found.
@@ -215,20 +238,36 @@ fn read(path: &Path, proof: Option<Proof>) -> Result<Contents, ReadError> {
     Ok(Contents { db, meta, registered, remembered })
 }
 
-fn tune(db: &Connection) -> rusqlite::Result<()> {
+/// Whether the file is of the kind that is wanted.
+fn suits(db: &Connection, schema: u32, wanted: &Wanted) -> Result<(), ReadError> {
+    // The first schema knew no mirrors.
+    let sql = if schema < 2 { "SELECT epoch, 0 FROM meta" } else { "SELECT epoch, mirror FROM meta" };
+    let found = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Parsed<Epoch>>(0)?.0, row.get::<_, Kind>(1)?));
+    let found = db.prepare(sql)?.query_row([], found).optional()?;
+    match (found, &wanted.epoch) {
+        (Some((_, Kind::Record)), Some(_)) => Err(ReadError::Record),
+        (Some((_, Kind::Mirror { .. })), None) => Err(ReadError::Mirror),
+        (Some((found, _)), Some(wanted)) if found != *wanted => {
+            Err(ReadError::Unsound("it mirrors another cluster".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tune(db: &Connection, wanted: &Wanted) -> rusqlite::Result<()> {
     db.set_prepared_statement_cache_capacity(64);
     db.pragma_update(None, "journal_mode", "wal")?;
-    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "synchronous", if wanted.durable { "full" } else { "off" })?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
     db.pragma_update(None, "cache_size", -16_384)
 }
 
 /// The next run: the line of revisions goes on only if the lock file proves the last one.
-fn next_run(last: Option<Meta>, proof: Option<Proof>) -> Meta {
+fn next_run(last: Option<Meta>, proof: Option<Proof>, now: UnixMs) -> Meta {
     let run = Epoch::random().to_string();
     match last {
-        None => Meta { epoch: Epoch::random(), run, revision: 0, serial: 0, floor: 0 },
+        None => first_run(Epoch::random(), run, Kind::Record, now),
         Some(last) if proof.is_some_and(|p| p.run == last.run && p.revision <= last.revision) => Meta { run, ..last },
         Some(last) => {
             tracing::warn!(
@@ -239,22 +278,40 @@ fn next_run(last: Option<Meta>, proof: Option<Proof>) -> Meta {
     }
 }
 
+/// The next run of a mirror: its line of revisions is another's, and needs no proof here.
+fn next_run_of_mirror(last: Option<Meta>, epoch: &Epoch, now: UnixMs) -> Meta {
+    let run = Epoch::random().to_string();
+    match last {
+        None => first_run(epoch.clone(), run, Kind::Mirror { complete: false }, now),
+        Some(last) => Meta { run, ..last },
+    }
+}
+
+fn first_run(epoch: Epoch, run: String, kind: Kind, began: UnixMs) -> Meta {
+    Meta { epoch, run, revision: 0, serial: 0, floor: 0, kind, began }
+}
+
 /// Writes down that the run began. Revisions up to the floor belong to another line, or are forgotten.
 fn begin(db: &Connection, meta: &Meta) -> rusqlite::Result<()> {
     let [revision, serial, floor] = [meta.revision, meta.serial, meta.floor].map(super::codec::int);
     db.execute("DELETE FROM change WHERE revision <= ?1", [floor])?;
-    let sql = "REPLACE INTO meta (one, epoch, run, revision, serial, floor) VALUES (1, ?1, ?2, ?3, ?4, ?5)";
-    db.execute(sql, rusqlite::params![meta.epoch.as_str(), meta.run, revision, serial, floor]).map(drop)
+    let sql = "REPLACE INTO meta (one, epoch, run, revision, serial, floor, mirror, began)
+        VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let (kind, began) = (meta.kind.number(), meta.began.0);
+    db.execute(sql, rusqlite::params![meta.epoch.as_str(), meta.run, revision, serial, floor, kind, began]).map(drop)
 }
 
-fn start_over(path: &Path, detail: &str) -> Result<Contents, OpenError> {
+fn start_over(path: &Path, wanted: &Wanted, detail: &str) -> Result<Contents, OpenError> {
     let aside = set_aside(path, detail)?;
-    tracing::error!(
-        "the store {} is damaged ({}); it was set aside as {}; starting empty: what was registered must register again",
-        path.display(),
-        text::escape(detail, 300),
-        aside.display()
-    );
+    let (shown, detail, aside) = (path.display(), text::escape(detail, 300), aside.display());
+    if wanted.epoch.is_some() {
+        tracing::warn!("the mirror {shown} cannot be used ({detail}); it was set aside as {aside} and is made anew");
+    } else {
+        tracing::error!(
+            "the store {shown} is damaged ({detail}); it was set aside as {aside}; starting empty: what was registered \
+             must register again"
+        );
+    }
     create(path)?;
-    load(path, None).map_err(|fault| fault.in_new_file(path))
+    load(path, wanted, None).map_err(|fault| fault.in_new_file(path))
 }

@@ -14,23 +14,24 @@ use super::state::Write;
 
 const ADD_SERVICE: &str = "INSERT INTO service (row, id, namespace, name, source, registered_at, updated_at, revision)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-const TOUCH: &str = "UPDATE service SET updated_at = ?2, revision = ?3 WHERE row = ?1";
-/// The columns that a change of an instance writes: parameters 2 to 13, as [`content!`] gives them.
+const TOUCH: &str = "UPDATE service SET updated_at = ?2, revision = ?3, unreported = ?4 WHERE row = ?1";
+/// The columns that a change of an instance writes: parameters 2 to 15, as [`content!`] gives them.
 macro_rules! content_columns {
     () => {
-        "generation, base_url, health_url, check_json, version, description, metadata, weight, zone, health, reason, since"
+        "generation, base_url, health_url, check_json, version, description, metadata, weight, zone, health, reason, since,
+        owner, fence"
     };
 }
 const ADD_INSTANCE: &str = concat!(
     "INSERT INTO instance (id, ",
     content_columns!(),
-    ", service, name, owner, created_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
+    ", service, name, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
 );
 const PUT_INSTANCE: &str = concat!(
     "UPDATE instance SET (",
     content_columns!(),
-    ") = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) WHERE id = ?1"
+    ") = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) WHERE id = ?1"
 );
 const PUT_HEALTH: &str = "UPDATE instance SET health = ?2, reason = ?3, since = ?4 WHERE id = ?1";
 /// What an older generation's probes left is not evidence for this one.
@@ -45,13 +46,14 @@ const DROP_SERVICE: &str = "DELETE FROM service WHERE row = ?1";
 const REMEMBER: &str =
     "INSERT INTO transition (service, key, instance, at, from_health, to_health, reason, message, evidence)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const COMPLETE: &str = "UPDATE meta SET mirror = 2";
 const CHANGE: &str = "INSERT INTO change (revision, service, key, deleted) VALUES (?1, ?2, ?3, ?4)";
 
 /// Writes one thing, inside the batch's transaction.
 pub(super) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::AddService(row, service) => add_service(db, *row, service),
-        Write::Touch(row, s) => run(db, TOUCH, params![row, s.updated_at.0, int(s.revision)]),
+        Write::Touch(row, s) => run(db, TOUCH, params![row, s.updated_at.0, int(s.revision), s.unreported.is_some()]),
         Write::AddInstance(row, service, id, columns) => add_instance(db, *row, find(service, *id)?, columns),
         Write::PutInstance(service, id, columns) => put_instance(db, find(service, *id)?, columns),
         Write::PutHealth(service, id, state) => put_health(db, find(service, *id)?, state),
@@ -61,6 +63,7 @@ pub(super) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
         Write::DropService(row) => run(db, DROP_SERVICE, [row]),
         Write::Remember(past) => remember(db, past),
         Write::Change(revision, id, key, deleted) => change(db, *revision, id.as_bytes(), key, *deleted),
+        Write::Complete => run(db, COMPLETE, []),
     }
 }
 
@@ -106,14 +109,16 @@ macro_rules! content {
             $instance.spec.zone,
             $instance.health.as_str(),
             $instance.reason.as_str(),
-            $instance.since.0
+            $instance.since.0,
+            $instance.owner.to_stored(),
+            $instance.fence.map(int)
             $(, $more)*
         ]
     };
 }
 
 fn add_instance(db: &Connection, row: i64, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
-    run(db, ADD_INSTANCE, content!(i, columns, row, i.name.as_str(), i.owner.to_stored(), i.created_at.0))
+    run(db, ADD_INSTANCE, content!(i, columns, row, i.name.as_str(), i.created_at.0))
 }
 
 fn put_instance(db: &Connection, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {

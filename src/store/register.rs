@@ -67,6 +67,8 @@ impl Work<'_> {
             registered_at: self.now,
             updated_at: self.now,
             revision: 0,
+            sequence: 0,
+            unreported: None,
             instances: vec![instance],
         };
         self.added.insert(service.id, row);
@@ -142,6 +144,7 @@ impl Work<'_> {
             spec: Arc::new(registration.spec),
             owner,
             generation: number,
+            fence: None,
             created_at: self.now,
             health,
             reason,
@@ -159,7 +162,7 @@ impl Work<'_> {
         instance.generation = self.number();
     }
 
-    fn unproved(&self, spec: &InstanceSpec) -> (Health, Reason) {
+    pub(super) fn unproved(&self, spec: &InstanceSpec) -> (Health, Reason) {
         match spec.plan(self.limits.interval) {
             Plan::Probe(..) => (Health::Unknown, Reason::Probing),
             Plan::Unchecked => (Health::Unknown, Reason::NotChecked),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -17,6 +18,7 @@ use super::age::WallClock;
 use super::error::{OpenError, StoreError};
 use super::history::{self, Question, Reader};
 use super::job::Job;
+use super::open::Wanted;
 use super::pending::Pending;
 use super::place::Place;
 use super::state::Limits;
@@ -37,8 +39,10 @@ pub struct Writer {
 
 /// Opens the file and lays out the parts.
 pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
-    let StoreSettings { path, max_services, max_instances, history_days, history_rows, default_interval } = settings;
-    let open::Loaded { path, lock, contents: open::Contents { db, meta, registered, remembered } } = open::open(&path)?;
+    let now = clock.now();
+    let wanted = Wanted { epoch: settings.epoch, durable: settings.durable, now: now.wall };
+    let open::Loaded { path, lock, contents } = open::open(&settings.path, &wanted)?;
+    let open::Contents { db, meta, registered, remembered } = contents;
     let reader_db = reader(&path)?;
     let place = Place::of(&path).map_err(|source| OpenError::Unreadable { path: path.clone(), source })?;
     let catalog = Arc::new(Catalog::new(registered.state.snapshot.clone()));
@@ -46,7 +50,7 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
     let (jobs, job_queue) = mpsc::channel(writer::QUEUE);
     let (questions, question_queue) = mpsc::channel(history::QUEUE);
     let failure = Arc::new(ArcSwapOption::empty());
-    let now = clock.now();
+    let complete = Arc::new(AtomicBool::new(registered.state.is_complete()));
     let engine = Engine {
         db,
         lock,
@@ -55,10 +59,14 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
         run: meta.run,
         state: registered.state,
         index: registered.index,
-        limits: Limits { services: max_services, instances: max_instances, interval: default_interval },
+        limits: Limits {
+            services: settings.max_services,
+            instances: settings.max_instances,
+            interval: settings.default_interval,
+        },
         bounds: Bounds {
-            rows: u64::try_from(history_rows).unwrap_or(u64::MAX),
-            age: Duration::from_hours(24) * history_days,
+            rows: u64::try_from(settings.history_rows).unwrap_or(u64::MAX),
+            age: Duration::from_hours(24) * settings.history_days,
         },
         kept: Kept { floor: meta.floor, remembered },
         wall: WallClock::new(now),
@@ -68,12 +76,15 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
         metrics: metrics.clone(),
         jobs: job_queue,
         failure: Arc::clone(&failure),
+        complete: Arc::clone(&complete),
         unproved: false,
         pace: Pace::default(),
     };
     let reader = Reader { db: reader_db, questions: question_queue };
     let inner = Inner {
         failure,
+        complete,
+        began: wanted.epoch.map(|_| meta.began),
         jobs: jobs.clone(),
         questions: questions.clone(),
         catalog: Arc::clone(&catalog),

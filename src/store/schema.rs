@@ -6,10 +6,10 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: u32 = 0x5072_746c;
 
 /// Every step from an empty file to the newest schema. A step is never edited once released.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
 
 /// The newest schema known here.
-pub(super) const NEWEST: u32 = 1;
+pub(super) const NEWEST: u32 = 2;
 const _: () = assert!(MIGRATIONS.len() == NEWEST as usize);
 
 /// The file's schema, 0 for an empty file.

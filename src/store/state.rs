@@ -15,6 +15,7 @@ use crate::model::service::{InstanceId, Service, Source};
 use crate::model::time::UnixMs;
 
 use super::job::{EncodedProbe, Past, SpecColumns};
+use super::mirror::Mirror;
 
 /// The bounds that a registration meets.
 #[derive(Debug, Clone, Copy)]
@@ -36,12 +37,19 @@ pub(super) struct State {
     pub(super) serial: u64,
     /// Services registered over REST.
     pub(super) rest: usize,
+    /// In cluster mode; none where the file is the record itself.
+    pub(super) mirror: Option<Mirror>,
 }
 
 impl State {
     /// Nothing registered yet.
-    pub(super) fn empty(snapshot: Snapshot, serial: u64) -> Self {
-        Self { snapshot, serial, rest: 0 }
+    pub(super) fn empty(snapshot: Snapshot, serial: u64, mirror: Option<Mirror>) -> Self {
+        Self { snapshot, serial, rest: 0, mirror }
+    }
+
+    /// Whether it is the record itself, or has once mirrored all of it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.mirror.as_ref().is_none_or(|mirror| mirror.complete)
     }
 
     /// Adds a service that the file holds.
@@ -103,6 +111,8 @@ pub(super) enum Write {
     Remember(Past),
     /// A revision.
     Change(u64, Uuid, ServiceKey, bool),
+    /// The mirror holds all.
+    Complete,
 }
 
 impl Write {
@@ -158,29 +168,39 @@ impl<'a> Work<'a> {
         self.state.serial
     }
 
-    /// Makes `service` the current one, at a revision of its own, and returns it.
+    /// Makes `service` the current one and returns it: at a revision of its own, or at that of its object.
     pub(super) fn put(&mut self, mut service: Service, last_check: LastCheck) -> Arc<Service> {
-        let revision = self.state.snapshot.revision() + 1;
-        service.revision = revision;
-        service.updated_at = self.now;
+        service.sequence = self.state.snapshot.sequence() + 1;
+        if self.state.mirror.is_none() {
+            service.revision = service.sequence;
+            service.updated_at = self.now;
+        }
         let entry = Arc::new(Entry::new(service, last_check));
         let service = Arc::clone(entry.service());
         self.state.snapshot.put(entry);
-        self.moved(revision, service.id, service.key.clone(), false);
+        self.moved(service.id, service.key.clone(), false);
         service
     }
 
-    /// Removes the service, at a revision of its own.
+    /// Removes the service.
     pub(super) fn remove(&mut self, row: i64, service: &Service) {
         self.state.snapshot.remove(&service.key);
         self.state.rest -= usize::from(service.source == Source::Rest);
         self.writes.push(Write::DropService(row));
-        self.moved(self.state.snapshot.revision() + 1, service.id, service.key.clone(), true);
+        self.moved(service.id, service.key.clone(), true);
     }
 
-    fn moved(&mut self, revision: u64, id: Uuid, key: ServiceKey, deleted: bool) {
-        self.state.snapshot.set_revision(revision);
+    /// Each change has a sequence of its own. Where the file is the record that is its revision too; a mirror's revisions are given
+    /// by the objects.
+    fn moved(&mut self, id: Uuid, key: ServiceKey, deleted: bool) {
+        let snapshot = &mut self.state.snapshot;
+        let sequence = snapshot.sequence() + 1;
         self.touched.push(key.clone());
-        self.writes.push(Write::Change(revision, id, key, deleted));
+        if self.state.mirror.is_some() {
+            snapshot.advance(snapshot.revision(), sequence);
+        } else {
+            snapshot.advance(sequence, sequence);
+            self.writes.push(Write::Change(sequence, id, key, deleted));
+        }
     }
 }

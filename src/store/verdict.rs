@@ -27,6 +27,10 @@ impl Work<'_> {
         let instance = service.instances.get_mut(at)?;
         (instance.health, instance.reason, instance.since) = (verdict.health, verdict.reason, verdict.since);
         let name = instance.name.clone();
+        if let Some(mirror) = &self.state.mirror {
+            service.unreported = Some(mirror.replica);
+            service.updated_at = service.updated_at.max(verdict.since);
+        }
         let service = self.put(service, entry.last_check().clone());
         self.writes.push(Write::Touch(row, Arc::clone(&service)));
         let past = verdict.transition.map(|t| Past {
@@ -44,8 +48,11 @@ impl Work<'_> {
         Some(())
     }
 
-    /// Keeps the rows whose generation is current.
+    /// Keeps the rows whose generation is current. A mirror keeps none: who leads next begins from what readers see.
     pub(super) fn keep_probes(&mut self, rows: Vec<EncodedProbe>) {
+        if self.state.mirror.is_some() {
+            return;
+        }
         for row in rows {
             let current = self
                 .index

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -60,6 +61,8 @@ pub(super) struct Engine {
     pub(super) jobs: mpsc::Receiver<Job>,
     /// Why the last transaction failed: shown in readiness, and logged once and not per batch.
     pub(super) failure: Arc<ArcSwapOption<WriteError>>,
+    /// [`State::is_complete`], for whoever asks.
+    pub(super) complete: Arc<AtomicBool>,
     /// Whether the lock file is behind, likewise.
     pub(super) unproved: bool,
     pub(super) pace: Pace,
@@ -162,7 +165,8 @@ impl Engine {
     }
 
     fn commit(&mut self, draft: &Draft, due: Due) -> Result<(), WriteError> {
-        if draft.writes.is_empty() && due == Due::Nothing {
+        let moved = draft.state.snapshot.revision() != self.state.snapshot.revision();
+        if draft.writes.is_empty() && !moved && due == Due::Nothing {
             return Ok(());
         }
         let started = Instant::now();
@@ -197,7 +201,8 @@ impl Engine {
             persist::write(&tx, write)?;
         }
         let revision = draft.state.snapshot.revision();
-        let floor = trim::changes(&tx, revision, self.kept.floor)?;
+        let record = draft.state.mirror.is_none();
+        let floor = if record { trim::changes(&tx, revision, self.kept.floor)? } else { self.kept.floor };
         let mut remembered = self.kept.remembered + draft.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
         remembered -= trim::surplus(&tx, remembered, &self.bounds)?.min(remembered);
         if due == Due::Aged {
@@ -216,10 +221,13 @@ impl Engine {
     fn publish(&mut self, draft: Draft) {
         let revision = draft.state.snapshot.revision();
         let before = std::mem::replace(&mut self.state, draft.state);
-        if revision == before.snapshot.revision() {
+        self.complete.store(self.state.is_complete(), Ordering::Release);
+        if self.state.snapshot.sequence() == before.snapshot.sequence() {
             return;
         }
-        self.prove(revision);
+        if self.state.mirror.is_none() {
+            self.prove(revision);
+        }
         self.metrics.revision.set(int(revision));
         let batch = self.follow(&before.snapshot, draft.touched, &draft.added);
         self.catalog.publish(self.state.snapshot.clone(), batch);
@@ -237,11 +245,11 @@ impl Engine {
         self.unproved = proof.is_err();
     }
 
-    /// What the batch changed, each service once, in order of revision; the index moves along.
+    /// What the batch changed, each service once, in order of sequence; the index moves along.
     fn follow(&mut self, before: &Snapshot, mut touched: Vec<ServiceKey>, added: &HashMap<Uuid, i64>) -> Batch {
         touched.sort_unstable();
         touched.dedup();
-        let mut batch = Batch { revision: self.state.snapshot.revision(), ..Batch::default() };
+        let mut batch = self.empty_batch();
         for key in touched {
             let (old, new) = (before.get(key.as_str()), self.state.snapshot.get(key.as_str()));
             let row = old.and_then(|old| self.index.drop(old.service()));
@@ -256,8 +264,13 @@ impl Engine {
                 batch.removed.push((key, old.service().id));
             }
         }
-        batch.upserts.sort_unstable_by_key(|entry| entry.service().revision);
+        batch.upserts.sort_unstable_by_key(|entry| entry.service().sequence);
         batch
+    }
+
+    fn empty_batch(&self) -> Batch {
+        let snapshot = &self.state.snapshot;
+        Batch { sequence: snapshot.sequence(), revision: snapshot.revision(), ..Batch::default() }
     }
 
     fn failed(&self, error: &WriteError) {
@@ -281,7 +294,13 @@ impl Work<'_> {
         Some(match job {
             Job::Register(call, ticket, reply) => later(reply, self.register(*call), Some(ticket)),
             Job::Remove(call, ticket, reply) => later(reply, self.deregister(&call), ticket),
-            Job::Health(verdicts, reply) => later(reply, Ok(self.judge(verdicts)), None),
+            Job::Health(verdicts, leadership, reply) => {
+                // Asked here: once another replica probes and its verdicts were asked for, none of ours may follow.
+                let result = if leadership.probes() { Ok(self.judge(verdicts)) } else { Err(WriteError::Busy) };
+                later(reply, result, None)
+            }
+            Job::Mirror(changes, verdicts, reply) => later(reply, self.mirror(changes, verdicts), None),
+            Job::MirrorAll(list, reply) => later(reply, self.mirror_all(*list), None),
             Job::Probes(rows, reply) => {
                 self.keep_probes(rows);
                 later(reply, Ok(()), None)

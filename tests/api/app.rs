@@ -252,7 +252,7 @@ impl TestApp {
                 state: CheckState::new(Now { steady: now, wall: now }),
             }
         };
-        let applied = self.store.commit_health(vec![change]).await.expect("committed");
+        let applied = self.store.commit_health(vec![change], Arc::new(AlwaysLeads)).await.expect("committed");
         assert_eq!(applied, [true]);
     }
 }
@@ -281,6 +281,8 @@ fn store_settings(folder: &tempfile::TempDir, wish: &Wish) -> StoreSettings {
         history_days: 30,
         history_rows: 100_000,
         default_interval: Duration::from_secs(30),
+        epoch: None,
+        durable: true,
     }
 }
 

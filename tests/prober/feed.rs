@@ -32,8 +32,8 @@ async fn a_prober_that_lags_takes_a_snapshot_and_knows_what_is_gone_and_new() {
     };
     snapshot.put(Arc::new(Entry::new(service, LastCheck::default())));
     for _ in 0..3000 {
-        snapshot.set_revision(snapshot.revision() + 1);
-        let batch = Batch { revision: snapshot.revision(), upserts: Vec::new(), removed: Vec::new() };
+        snapshot.advance(snapshot.revision() + 1, snapshot.sequence() + 1);
+        let batch = Batch { sequence: snapshot.sequence(), revision: snapshot.revision(), ..Batch::default() };
         rig.catalog.publish(snapshot.clone(), batch);
     }
     late.until_hit(1).await;

@@ -120,6 +120,8 @@ impl Rig {
             history_days: 30,
             history_rows: 10_000,
             default_interval: setup.settings.default_interval,
+            epoch: None,
+            durable: true,
         };
         let opened = Store::open(store_settings, setup.clock.clone(), metrics.clone()).expect("opens");
         let restored = opened.probes.len();

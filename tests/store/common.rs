@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use portolan::catalog::Catalog;
 use portolan::model::name::ServiceKey;
-use portolan::model::ports::{Caller, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
+use portolan::model::ports::{
+    AlwaysLeads, Caller, Leadership, Registered, Registrar, Registration, Removal, ServiceRef, WriteError,
+};
 use portolan::model::probe::ProbeRow;
 use portolan::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service};
 use portolan::model::time::{Clock, Now, UnixMs};
@@ -34,6 +37,8 @@ pub(crate) fn settings(path: &Path) -> StoreSettings {
         history_days: 30,
         history_rows: 10_000,
         default_interval: Duration::from_secs(30),
+        epoch: None,
+        durable: true,
     }
 }
 
@@ -140,6 +145,11 @@ pub(crate) fn token(subject: &str) -> Caller {
 /// As [`token`], and allowed to add to what others own.
 pub(crate) fn joining(subject: &str) -> Caller {
     Caller { admin: true, ..token(subject) }
+}
+
+/// This process probes.
+pub(crate) fn leads() -> Arc<dyn Leadership> {
+    Arc::new(AlwaysLeads)
 }
 
 pub(crate) fn admin() -> Caller {

@@ -156,7 +156,7 @@ async fn a_newer_schema_is_refused_with_both_numbers() {
     let db = Connection::open(&path).expect("opens");
     db.pragma_update(None, "user_version", 9).expect("writes");
     drop(db);
-    says(&refusal(&path), &["newer Portolan", "schema is 9", "knows 1", "nothing was changed"]);
+    says(&refusal(&path), &["newer Portolan", "schema is 9", "knows 2", "nothing was changed"]);
 }
 
 #[tokio::test]

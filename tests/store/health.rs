@@ -5,7 +5,7 @@ use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transiti
 use portolan::model::probe::{HealthChange, ProbeRow, Sample};
 use portolan::model::service::Instance;
 
-use crate::common::{Running, at, folder, fresh, registration, removal, settings, spec};
+use crate::common::{Running, at, folder, fresh, leads, registration, removal, settings, spec};
 
 pub(crate) fn outcome(millis: i64) -> Outcome {
     Outcome {
@@ -55,7 +55,7 @@ pub(crate) fn row(instance: &Instance, millis: i64) -> ProbeRow {
 
 pub(crate) async fn make_healthy(s: &Running, service: &str, instance: &str) {
     let change = healthy(&s.instance(service, instance), 1);
-    assert_eq!(s.store.commit_health(vec![change]).await, Ok(vec![true]));
+    assert_eq!(s.store.commit_health(vec![change], leads()).await, Ok(vec![true]));
 }
 
 #[tokio::test]
@@ -63,12 +63,12 @@ async fn a_transition_moves_the_revision_once() {
     let (_folder, s) = fresh();
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     let change = healthy(&s.instance("users", "a"), 70);
-    assert_eq!(s.store.commit_health(vec![change.clone()]).await, Ok(vec![true]));
+    assert_eq!(s.store.commit_health(vec![change.clone()], leads()).await, Ok(vec![true]));
     let instance = s.instance("users", "a");
     assert_eq!((instance.health, instance.reason, instance.since), (Health::Healthy, Reason::Passed, at(70).wall));
     assert_eq!((s.service("users").health(), s.revision()), (Health::Healthy, 2));
     let repeat = HealthChange { transition: None, ..change };
-    assert_eq!(s.store.commit_health(vec![repeat]).await, Ok(vec![true]));
+    assert_eq!(s.store.commit_health(vec![repeat], leads()).await, Ok(vec![true]));
     assert_eq!((s.revision(), s.history("users").await.len()), (2, 1), "a repeat is noticed by nobody");
     s.stop().await;
 }
@@ -80,10 +80,10 @@ async fn a_verdict_on_an_older_generation_is_dropped() {
     let late = healthy(&s.instance("users", "a"), 1);
     s.register(registration("users", "a", spec(2))).await.expect("changes");
     let current = healthy(&s.instance("users", "a"), 2);
-    assert_eq!(s.store.commit_health(vec![late.clone(), current]).await, Ok(vec![false, true]));
+    assert_eq!(s.store.commit_health(vec![late.clone(), current], leads()).await, Ok(vec![false, true]));
     s.remove(removal("users", None)).await.expect("removes");
     s.register(registration("users", "a", spec(1))).await.expect("registers");
-    assert_eq!(s.store.commit_health(vec![late]).await, Ok(vec![false]), "gone, whatever took its place");
+    assert_eq!(s.store.commit_health(vec![late], leads()).await, Ok(vec![false]), "gone, whatever took its place");
     assert_eq!(s.service("users").health(), Health::Unknown);
     s.stop().await;
 }
@@ -129,7 +129,7 @@ async fn probe_rows_of_an_older_generation_are_not_resumed() {
     assert_eq!(last, Some(at(5).wall), "when it was last probed is known still");
 
     let instance = s.instance("users", "a");
-    s.store.commit_health(vec![healthy(&instance, 9)]).await.expect("applies");
+    s.store.commit_health(vec![healthy(&instance, 9)], leads()).await.expect("applies");
     s.stop().await;
     let s = Running::open(settings(&path)).expect("opens");
     let resumed = s.probes.get(&instance.id).expect("its state");
@@ -146,7 +146,7 @@ async fn health_and_streak_are_stored_together() {
     let instance = s.instance("users", "a");
     let kept = row(&instance, 5);
     s.store.record_probes(vec![kept.clone()]).await.expect("keeps");
-    s.store.commit_health(vec![healthy(&instance, 77)]).await.expect("applies");
+    s.store.commit_health(vec![healthy(&instance, 77)], leads()).await.expect("applies");
     s.stop().await;
 
     let s = Running::open(settings(&path)).expect("opens");

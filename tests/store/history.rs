@@ -6,7 +6,7 @@ use portolan::model::service::Instance;
 use portolan::model::time::Now;
 use portolan::store::{HistoryEvent, HistoryPage, HistoryQuery, StoreError, StoreSettings};
 
-use crate::common::{Running, at, folder, fresh, key, registration, removal, settings, spec};
+use crate::common::{Running, at, folder, fresh, key, leads, registration, removal, settings, spec};
 use crate::health::healthy;
 
 fn query(name: &str) -> HistoryQuery {
@@ -18,7 +18,7 @@ async fn flip(s: &Running, instance: &Instance, times: i64) {
     for n in 0..times {
         let mut change = healthy(instance, n);
         change.health = if n % 2 == 0 { Health::Unhealthy } else { Health::Healthy };
-        assert_eq!(s.store.commit_health(vec![change]).await, Ok(vec![true]));
+        assert_eq!(s.store.commit_health(vec![change], leads()).await, Ok(vec![true]));
     }
 }
 
@@ -181,7 +181,7 @@ async fn an_entry_number_is_never_given_twice() {
     assert!(left_after_a_write(&s).await.is_empty());
     let mut change = healthy(&s.instance("users", "a"), 200_000_000);
     change.health = Health::Unhealthy;
-    assert_eq!(s.store.commit_health(vec![change]).await, Ok(vec![true]));
+    assert_eq!(s.store.commit_health(vec![change], leads()).await, Ok(vec![true]));
     assert!(s.history("users").await[0].id > newest, "a cursor from before points to nothing newer");
     s.stop().await;
 }

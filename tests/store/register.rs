@@ -160,7 +160,7 @@ async fn the_feed_tells_what_each_commit_changed() {
     let (snapshot, mut feed) = s.catalog().subscribe();
     assert_eq!(snapshot.total().total(), 0);
     s.register(registration("users", "a", spec(1))).await.expect("registers");
-    let Batch { revision, upserts, removed } = &*feed.next().await.expect("a batch");
+    let Batch { revision, upserts, removed, .. } = &*feed.next().await.expect("a batch");
     assert_eq!((*revision, upserts.len(), removed.len()), (1, 1, 0));
     let id = upserts[0].service().id;
     s.remove(removal("users", None)).await.expect("removes");

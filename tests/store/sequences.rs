@@ -8,7 +8,7 @@ use portolan::model::probe::HealthChange;
 use portolan::store::StoreSettings;
 use proptest::prelude::*;
 
-use crate::common::{Running, admin, anyone, at, folder, registration, removal, settings, spec, token};
+use crate::common::{Running, admin, anyone, at, folder, leads, registration, removal, settings, spec, token};
 use crate::health::{healthy, row};
 
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ async fn take(s: &Running, step: Step, millis: i64) {
             let generation = found.generation - u64::from(stale);
             let reason = if health == Health::Unhealthy { Reason::Timeout } else { Reason::Passed };
             let change = HealthChange { generation, health, reason, ..healthy(&found, millis) };
-            s.store.commit_health(vec![change]).await.expect("writes") == [false]
+            s.store.commit_health(vec![change], leads()).await.expect("writes") == [false]
         }
         Step::Probe { service, instance } => {
             let Some(found) = found(service, instance) else { return };
