@@ -9,11 +9,16 @@
 //!
 //! - [`crd`]: the types of the custom resource and its definition.
 //! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object. Both without I/O.
+//! - [`watch`]: follows the objects. [`intake`]: takes them in.
 //! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads.
 
+mod backoff;
 pub mod client;
 pub mod contact;
 pub mod crd;
+pub mod intake;
 pub mod lease;
 pub mod object;
 pub mod read;
+mod seen;
+pub mod watch;

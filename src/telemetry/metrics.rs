@@ -15,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::cluster_metrics::ClusterMetrics;
+
 /// Labels of `portolan_http_requests_total`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RequestLabels {
@@ -121,6 +123,8 @@ pub struct Metrics {
     pub revision: Gauge<i64, AtomicI64>,
     /// Requests to the Kubernetes API.
     pub kube_requests: Family<KubeRequestLabels, Counter>,
+    /// What only cluster mode counts.
+    pub cluster: ClusterMetrics,
     registry: Arc<std::sync::Mutex<Registry>>,
 }
 
@@ -178,6 +182,7 @@ impl Metrics {
             queue_depth: Family::default(),
             revision: Gauge::default(),
             kube_requests: Family::default(),
+            cluster: ClusterMetrics::default(),
             registry: Arc::default(),
         }
     }
@@ -207,6 +212,7 @@ impl Metrics {
         r.register("store_commit_errors", "Transactions that failed", self.commit_errors.clone());
         r.register("queue_depth", "Entries waiting in a queue", self.queue_depth.clone());
         r.register("catalog_revision", "The catalog's revision", self.revision.clone());
+        self.cluster.register(r);
         r.register("build", "What runs", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
     }
 

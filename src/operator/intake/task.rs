@@ -1,0 +1,216 @@
+//! The task that owns the index.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::index::{Index, Scope};
+use super::known::Known;
+use super::{IntakeError, Message, Reply, Shared};
+use crate::model::mirror::{MirrorChange, VerdictsFrom};
+use crate::model::name::ServiceKey;
+use crate::model::ports::{AddressGate, Leadership, WriteError};
+use crate::model::text;
+use crate::operator::read::Place;
+use crate::operator::seen::Seen;
+use crate::store::Store;
+use crate::telemetry::metrics::Metrics;
+
+/// Messages that one batch takes at most.
+const BATCH: usize = 256;
+/// How often the role is looked at, and a failed write tried again.
+const LOOK: Duration = Duration::from_millis(200);
+/// Pause before the mirror is written anew after it failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What does the work of [`Intake`](super::Intake).
+pub struct IntakeTask {
+    queue: mpsc::Receiver<Message>,
+    shared: Arc<Shared>,
+    index: Index,
+    store: Store,
+    leadership: Arc<dyn Leadership>,
+    addresses: Arc<dyn AddressGate>,
+    metrics: Metrics,
+    probed: bool,
+    /// When the whole mirror is to be written anew.
+    anew: Option<Instant>,
+}
+
+/// What a batch came to.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<MirrorChange>,
+    touched: Vec<ServiceKey>,
+    waiting: Vec<Reply>,
+    /// A list ended: the whole mirror is handed over.
+    whole: bool,
+}
+
+impl IntakeTask {
+    pub(super) fn new(
+        queue: mpsc::Receiver<Message>,
+        shared: Arc<Shared>,
+        scopes: Vec<Scope>,
+        store: Store,
+        leadership: Arc<dyn Leadership>,
+        addresses: Arc<dyn AddressGate>,
+        metrics: Metrics,
+    ) -> Self {
+        let probed = leadership.probes();
+        Self { queue, shared, index: Index::new(scopes), store, leadership, addresses, metrics, probed, anew: None }
+    }
+
+    /// Works until `stop`.
+    ///
+    /// # Errors
+    /// [`IntakeError::Closed`] when the store ends first.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), IntakeError> {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut messages = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = self.queue.recv_many(&mut messages, BATCH) => {}
+                _ = look.tick() => self.look(),
+            }
+            let mut batch = Batch::default();
+            for message in messages.drain(..) {
+                self.take(message, &mut batch);
+            }
+            let closed = self.hand_over(batch).await == Err(WriteError::Closed);
+            if closed && !stop.is_cancelled() {
+                return Err(IntakeError::Closed);
+            }
+        }
+    }
+
+    /// Who stops probing takes the leader's word from now on, also where nothing changes any more.
+    fn look(&mut self) {
+        let probes = self.leadership.probes();
+        if self.probed && !probes {
+            self.anew = Some(Instant::now());
+        }
+        self.probed = probes;
+    }
+
+    fn take(&mut self, message: Message, batch: &mut Batch) {
+        match message {
+            Message::Put(seen, reply) => self.put(*seen, reply, batch),
+            Message::Gone { key, id, revision, reply } => {
+                let change = self.index.remove(&key, id, revision);
+                self.note(change, key, "removed", batch);
+                batch.waiting.extend(reply);
+            }
+            Message::Begin(scope) => self.index.begin(scope),
+            Message::Page(scope, page) => page.into_iter().for_each(|seen| self.listed(&scope, seen)),
+            Message::End(scope, revision) => {
+                self.index.end(&scope, revision);
+                batch.whole = true;
+            }
+        }
+    }
+
+    fn put(&mut self, seen: Seen, reply: Option<Reply>, batch: &mut Batch) {
+        match self.understand(seen) {
+            Ok(known) => {
+                let (key, result) = (known.key().clone(), result_of(&known));
+                let change = self.index.put(Arc::new(known));
+                self.note(change, key, result, batch);
+                batch.waiting.extend(reply);
+            }
+            Err(error) => {
+                let answer = Err(IntakeError::Nameless(error));
+                // Who gave up waiting needs no answer.
+                drop(reply.map(|reply| reply.send(answer)));
+            }
+        }
+    }
+
+    fn listed(&mut self, scope: &Scope, seen: Seen) {
+        if let Ok(place) = Place::of(seen.metadata())
+            && self.index.is_listed_as_known(scope, &place)
+        {
+            return self.metrics.cluster.reconciled("unchanged");
+        }
+        if let Ok(known) = self.understand(seen) {
+            self.metrics.cluster.reconciled(result_of(&known));
+            self.index.listed(scope, Arc::new(known));
+        }
+    }
+
+    fn understand(&self, seen: Seen) -> Result<Known, String> {
+        let metadata = seen.metadata();
+        let name = format!(
+            "{}/{}",
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default()
+        );
+        Known::new(seen, &*self.addresses).inspect_err(|error| {
+            self.metrics.cluster.reconcile_errors.inc();
+            tracing::warn!("an object called {} is passed over: {error}", text::escape(&name, 128));
+        })
+    }
+
+    fn note(&self, change: Option<MirrorChange>, key: ServiceKey, result: &'static str, batch: &mut Batch) {
+        let Some(change) = change else { return self.metrics.cluster.reconciled("unchanged") };
+        self.metrics.cluster.reconciled(result);
+        batch.changes.push(change);
+        batch.touched.push(key);
+    }
+
+    async fn hand_over(&mut self, batch: Batch) -> Result<(), WriteError> {
+        let due = self.anew.is_some_and(|at| at <= Instant::now());
+        let whole = (batch.whole || due) && self.index.is_complete();
+        if !whole && batch.changes.is_empty() {
+            batch.waiting.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+            return Ok(());
+        }
+        let verdicts = if self.leadership.probes() { VerdictsFrom::Here } else { VerdictsFrom::Status };
+        let written = if whole {
+            self.store.mirror_all(self.index.mirrored(), self.index.highest(), verdicts).await
+        } else {
+            self.store.mirror(batch.changes, verdicts).await
+        };
+        self.settle(whole, &written);
+        self.publish(whole, batch.touched);
+        let answer = written.clone().map_err(IntakeError::Store);
+        batch.waiting.into_iter().for_each(|reply| drop(reply.send(answer.clone())));
+        written
+    }
+
+    /// What was not written is written with the next whole.
+    fn settle(&mut self, whole: bool, written: &Result<(), WriteError>) {
+        match written {
+            Ok(()) if whole => self.anew = None,
+            Ok(()) => {}
+            Err(error) => {
+                self.metrics.cluster.reconcile_errors.inc();
+                tracing::error!("the mirror could not be written, it is tried again: {error}");
+                self.anew = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    fn publish(&self, whole: bool, touched: Vec<ServiceKey>) {
+        let known = self.index.known();
+        self.metrics.cluster.mirror_objects.set(i64::try_from(known.len()).unwrap_or(i64::MAX));
+        let everything: Vec<_> = if whole { known.keys().cloned().collect() } else { Vec::new() };
+        self.shared.objects.store(Arc::new(known));
+        self.shared.complete.store(self.index.is_complete(), Ordering::Release);
+        self.shared.changed.mark(everything.into_iter().chain(touched));
+    }
+}
+
+fn result_of(known: &Known) -> &'static str {
+    match &known.understood {
+        understood if understood.deleting => "deleting",
+        understood if understood.mirrored.is_none() => "invalid",
+        _ => "applied",
+    }
+}

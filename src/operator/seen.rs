@@ -1,0 +1,72 @@
+//! An object as the Kubernetes API sends it: one that does not fit our types is told from the rest, and never stops them. As kube's own
+//! [`DeserializeGuard`], but each object is read once and not kept twice, and the status of a malformed one is read too.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::crd::{ServiceResource, ServiceStatus};
+use super::read::Lenient;
+
+/// What `kubectl apply` keeps of the last manifest: as large as the object itself.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// An object, or what can be told of one that was stored although it does not fit our types, for example before a change of the CRD.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// The object, or who it is and what does not fit.
+    pub(crate) object: Lenient,
+    /// The status of one that does not fit, as far as that can be read.
+    pub(crate) status: Option<ServiceStatus>,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: Option<Box<RawValue>>,
+}
+
+impl Seen {
+    fn read(text: &str) -> Result<Self, serde_json::Error> {
+        let error = match serde_json::from_str::<ServiceResource>(text) {
+            Ok(object) => return Ok(object.into()),
+            Err(error) => error.to_string(),
+        };
+        let Envelope { metadata, status } = serde_json::from_str(text)?;
+        let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
+        Ok(Self { object: DeserializeGuard(Err(InvalidObject { error, metadata })), status })
+    }
+
+    /// Its metadata.
+    pub(crate) fn metadata(&self) -> &ObjectMeta {
+        self.object.meta()
+    }
+}
+
+impl From<ServiceResource> for Seen {
+    fn from(object: ServiceResource) -> Self {
+        Self { object: DeserializeGuard(Ok(object)), status: None }
+    }
+}
+
+/// Drops what nobody reads once the object is understood, and what would be most of the memory.
+pub(crate) fn prune(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+        if annotations.is_empty() {
+            metadata.annotations = None;
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Seen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        Self::read(raw.get()).map_err(serde::de::Error::custom)
+    }
+}

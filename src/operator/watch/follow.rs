@@ -1,0 +1,217 @@
+//! One scope: list, watch, and what to do when either fails.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::Client;
+use kube::api::{ListParams, Request, Resource, WatchEvent, WatchParams};
+use kube::core::metadata::ListMeta;
+use serde::Deserialize;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::trouble::Trouble;
+use crate::operator::backoff::Backoff;
+use crate::operator::contact::Contact;
+use crate::operator::crd::ServiceResource;
+use crate::operator::intake::{Intake, IntakeError, Message, Scope};
+use crate::operator::read::Place;
+use crate::operator::seen::Seen;
+use crate::telemetry::metrics::Metrics;
+
+/// Objects of one page.
+const PAGE: u32 = 500;
+/// Time for a page, and for a watch to open.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long a watch is asked for, in seconds; chosen anew for each, so that replicas do not come back in step.
+const WATCH: std::ops::RangeInclusive<u32> = 60..=90;
+/// What a watch's end may be late before its connection is taken for dead.
+const LATE: Duration = Duration::from_secs(5);
+/// A watch that ends sooner than this is not taken up at once.
+const SHORT: Duration = Duration::from_secs(1);
+/// Pauses after trouble.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+
+/// Follows one scope.
+pub(super) struct Follower {
+    client: Client,
+    scope: Scope,
+    intake: Intake,
+    contact: Contact,
+    metrics: Metrics,
+    /// Where to go on; none before a list.
+    from: Option<u64>,
+    backoff: Backoff,
+    told: Option<Trouble>,
+    /// Whether the watch of this round was open.
+    open: bool,
+}
+
+/// Why a round ended.
+enum End {
+    Trouble(Trouble),
+    Closed(IntakeError),
+}
+
+impl From<IntakeError> for End {
+    fn from(error: IntakeError) -> Self {
+        Self::Closed(error)
+    }
+}
+
+impl From<kube::Error> for End {
+    fn from(error: kube::Error) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+/// A page of a list. Not kube's own: that one reads every item twice.
+#[derive(Deserialize)]
+struct Page {
+    metadata: ListMeta,
+    items: Vec<Seen>,
+}
+
+impl Follower {
+    pub(super) fn new(client: Client, scope: Scope, intake: Intake, contact: Contact, metrics: Metrics) -> Self {
+        Self { client, scope, intake, contact, metrics, from: None, backoff: PAUSES, told: None, open: false }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), IntakeError> {
+        loop {
+            let started = Instant::now();
+            self.open = false;
+            let ended = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                ended = self.round() => ended,
+            };
+            match ended {
+                Ok(()) if started.elapsed() >= SHORT => continue,
+                Ok(()) => {}
+                Err(End::Trouble(trouble)) => self.note(trouble),
+                Err(End::Closed(_)) if stop.is_cancelled() => return Ok(()),
+                Err(End::Closed(error)) => return Err(error),
+            }
+            self.metrics.cluster.watch_restarts.inc();
+            // Cancelled or over: the loop's head looks.
+            let _ = timeout(self.backoff.next(), stop.cancelled()).await;
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), End> {
+        let from = match self.from {
+            Some(from) => from,
+            None => self.list().await?,
+        };
+        self.from = Some(from);
+        self.watch(from).await
+    }
+
+    async fn list(&mut self) -> Result<u64, End> {
+        self.intake.tell(Message::Begin(self.scope.clone())).await?;
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let request = self.request().list(&params).map_err(kube::Error::BuildRequest)?;
+            let page = timeout(ANSWER, self.client.request::<Page>(request));
+            let Page { metadata, items } = page.await.map_err(|_| Trouble::no_answer(ANSWER))??;
+            self.contact.touch();
+            self.intake.tell(Message::Page(self.scope.clone(), items)).await?;
+            params.continue_token = metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                let revision = revision(metadata.resource_version.as_deref())?;
+                self.intake.tell(Message::End(self.scope.clone(), revision)).await?;
+                return Ok(revision);
+            }
+        }
+    }
+
+    async fn watch(&mut self, from: u64) -> Result<(), End> {
+        let seconds = rand::random_range(WATCH);
+        let params = WatchParams::default().timeout(seconds);
+        let request = self.request().watch(&params, &from.to_string()).map_err(kube::Error::BuildRequest)?;
+        let opened = timeout(ANSWER, self.client.request_events::<Seen>(request)).await;
+        let events = opened.map_err(|_| Trouble::no_answer(ANSWER))??;
+        self.recovered();
+        let mut events = std::pin::pin!(events);
+        let patience = Duration::from_secs(u64::from(seconds)) + LATE;
+        loop {
+            match timeout(patience, events.next()).await {
+                Err(_) => return Err(Trouble::no_answer(patience).into()),
+                Ok(None) => return Ok(()),
+                Ok(Some(event)) => self.event(event?).await?,
+            }
+        }
+    }
+
+    async fn event(&mut self, event: WatchEvent<Seen>) -> Result<(), End> {
+        let (seen, is_there) = match event {
+            WatchEvent::Added(seen) | WatchEvent::Modified(seen) => (seen, true),
+            WatchEvent::Deleted(seen) => (seen, false),
+            WatchEvent::Bookmark(mark) => {
+                self.passed(revision(Some(&mark.metadata.resource_version))?);
+                return Ok(());
+            }
+            WatchEvent::Error(status) => return Err(Trouble::from(&*status).into()),
+        };
+        let revision = revision(seen.metadata().resource_version.as_deref())?;
+        let message = match Place::of(seen.metadata()) {
+            _ if is_there => Some(Message::Put(Box::new(seen), None)),
+            Ok(Place { key, id, revision, .. }) => Some(Message::Gone { key, id, revision, reply: None }),
+            // It was passed over when it came, too.
+            Err(_) => None,
+        };
+        if let Some(message) = message {
+            self.intake.tell(message).await?;
+        }
+        self.passed(revision);
+        Ok(())
+    }
+
+    /// Everything up to `revision` was told.
+    fn passed(&mut self, revision: u64) {
+        self.contact.touch();
+        self.from = Some(revision);
+        self.backoff.reset();
+    }
+
+    fn request(&self) -> Request {
+        let namespace = self.scope.as_ref().map(crate::model::name::Namespace::as_str);
+        Request::new(ServiceResource::url_path(&(), namespace))
+    }
+
+    fn note(&mut self, trouble: Trouble) {
+        if trouble.needs_list() {
+            self.from = None;
+        }
+        // A watch that breaks is taken up again at once; when that fails, it is worth a word.
+        if self.open || trouble.is_usual() {
+            tracing::debug!("{}", trouble.explain(&self.scope));
+        } else if !self.told.as_ref().is_some_and(|told| told.is_like(&trouble)) {
+            tracing::warn!("{}", trouble.explain(&self.scope));
+            if self.told.is_none() {
+                self.contact.watch_broke();
+            }
+            self.told = Some(trouble);
+        }
+    }
+
+    fn recovered(&mut self) {
+        self.contact.touch();
+        self.open = true;
+        if self.told.take().is_some() {
+            self.contact.watch_mended();
+            tracing::info!("services.portolan.dev are watched again");
+        }
+    }
+}
+
+fn revision(text: Option<&str>) -> Result<u64, Trouble> {
+    let text = text.unwrap_or_default();
+    text.parse().map_err(|_| Trouble::Odd("a resourceVersion is no number".to_owned()))
+}
