@@ -41,6 +41,9 @@ pub const MAX_HEAD: usize = 16 * 1024;
 const MAX_REFUSALS: usize = 64;
 /// Connections that wait to be taken; the system may cap it lower (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
+/// What the system may hold of an answer, in bytes (Linux doubles it for its own needs). Left to itself it holds up to 4 MiB of what a
+/// slow reader does not take, and asks for more only when a third of that has left: at 100 KB/s that looks like a stall.
+const SEND_BUFFER: u32 = 64 * 1024;
 /// Pause after an accept that failed for want of descriptors or memory, or for a reason unknown here.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -81,7 +84,7 @@ impl Default for ConnSettings {
             body: Duration::from_secs(10),
             idle: Duration::from_secs(75),
             write: Duration::from_secs(10),
-            write_rate: 8 * 1024,
+            write_rate: 4 * 1024,
             total: 409,
             per_client: 102,
             unshared: Vec::new(),
@@ -111,6 +114,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restart finds connections of the last run in TIME_WAIT; this does not let two servers share the port.
     socket.set_reuseaddr(true)?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

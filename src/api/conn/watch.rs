@@ -343,9 +343,9 @@ mod tests {
         watch.answered();
         watch.wrote(&Poll::Pending);
         assert_eq!(dog.urgent(&watch, || after(now, 1000)), Some(after(now, 1010)));
-        take(&watch, 80 * 1024);
+        take(&watch, 40 * 1024);
         assert_eq!(dog.urgent(&watch, || after(now, 1009)), Some(after(now, 1019)), "progress buys time");
-        take(&watch, 80 * 1024 - 1);
+        take(&watch, 40 * 1024 - 1);
         assert_eq!(dog.urgent(&watch, || after(now, 1018)), None, "too little of it buys none");
         assert_eq!(dog.look(&watch, after(now, 1019)), Finding::Over(Phase::Blocked));
     }

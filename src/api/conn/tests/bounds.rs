@@ -33,6 +33,23 @@ async fn a_reader_that_dribbles_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_reader_that_is_slow_and_steady_is_kept() {
+    let write = Duration::from_secs(1);
+    let server = start(ConnSettings { write, write_rate: 30 * 1024, ..ConnSettings::default() });
+    let mut stream = server.send("GET /big HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let (mut room, started) = (vec![0; 15_000], Instant::now());
+    // 300 KB a second: the answer would take minutes, and buffers of the system's choice would seem stalled for seconds.
+    while started.elapsed() < 4 * write {
+        stream.read_exact(&mut room).await.expect("it is not dropped");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(server.metrics.connections.get(), 1);
+    assert!(!server.rejected("stalled_write"));
+    drop(stream);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_reader_that_is_only_slow_gets_everything() {
     let server = start(quick());
     let mut stream = server.send("GET /big HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
