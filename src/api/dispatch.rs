@@ -9,7 +9,6 @@ use futures::FutureExt;
 use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use hyper::body::Body as _;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
@@ -232,7 +231,7 @@ impl Shared {
             target: head.uri.path_and_query().map_or("", |target| target.as_str()),
             status,
             took,
-            bytes: response.body().size_hint().exact().unwrap_or(0),
+            bytes: response.body().len() as u64,
             user_agent: head.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
         });
     }

@@ -4,18 +4,19 @@ use http::header::{ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
 use http::{Response, StatusCode};
 
 use super::Body;
+use crate::catalog::WeakTag;
 
 /// Sets the `ETag` header.
-pub(super) fn put(tag: &[u8], response: &mut Response<Body>) {
+pub(super) fn put(tag: &WeakTag, response: &mut Response<Body>) {
     // Hex digits, a dot and quotes are always a header's value.
-    if let Ok(value) = HeaderValue::from_bytes(tag) {
+    if let Ok(value) = HeaderValue::from_bytes(tag.as_bytes()) {
         response.headers_mut().insert(ETAG, value);
     }
 }
 
 /// The 304, when the client says that it holds this very state.
-pub(super) fn not_modified(tag: &[u8], request: &HeaderMap) -> Option<Response<Body>> {
-    let known = request.get_all(IF_NONE_MATCH).iter().any(|field| names(field.as_bytes(), tag));
+pub(super) fn not_modified(tag: &WeakTag, request: &HeaderMap) -> Option<Response<Body>> {
+    let known = request.get_all(IF_NONE_MATCH).iter().any(|field| names(field.as_bytes(), tag.as_bytes()));
     known.then(|| {
         let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -37,12 +38,11 @@ fn opaque(tag: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::entry::weak_tag;
 
     #[test]
     fn weak_comparison_of_a_list() {
-        let tag = weak_tag(&"0123456789abcdef".parse().expect("an epoch"), 7, None);
-        assert_eq!(tag, b"W/\"0123456789abcdef.7\"");
+        let tag = WeakTag::new(&"0123456789abcdef".parse().expect("an epoch"), 7, None);
+        assert_eq!(tag.as_bytes(), b"W/\"0123456789abcdef.7\"");
         for (field, hit) in [
             ("*", true),
             ("W/\"0123456789abcdef.7\"", true),

@@ -1,6 +1,5 @@
 //! One service in the catalog, rendered once per change, by its first reader.
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -8,6 +7,7 @@ use super::render::{self, Rendered};
 use super::snapshot::Epoch;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::{Replica, Service};
+use crate::model::text::Short;
 use crate::model::time::UnixMs;
 
 /// The moment of a service's newest probe, shared between the prober that writes it and every reader: no render, no revision.
@@ -39,15 +39,16 @@ impl LastCheck {
     }
 }
 
-/// A service as readers get it.
+/// A service as readers get it. Of ten thousand services none is in a cache, so that each place that discovery looks at costs a wait:
+/// it needs this one and the rendered text, not the service.
 #[derive(Debug)]
 pub struct Entry {
     service: Arc<Service>,
+    revision: u64,
     mark: Option<Mark>,
     health: Health,
     last_check: LastCheck,
     rendered: OnceLock<Rendered>,
-    tag: OnceLock<(Epoch, Vec<u8>)>,
 }
 
 /// What tells a state that only this replica is in from what every replica shows at that revision.
@@ -59,20 +60,38 @@ pub struct Mark {
     pub sequence: u64,
 }
 
-/// `W/"<epoch>.<revision>"`, with a mark `W/"<epoch>.<revision>+<replica>.<sequence>"`: equal tags mean that nothing but
-/// `last_health_check` can differ.
-pub fn weak_tag(epoch: &Epoch, revision: u64, mark: Option<Mark>) -> Vec<u8> {
-    let mark = mark.map(|Mark { replica, sequence }| format!("+{replica}.{sequence}")).unwrap_or_default();
-    format!("W/\"{epoch}.{revision}{mark}\"").into_bytes()
+/// A weak entity tag, `W/"<epoch>.<revision>"`, with a mark `W/"<epoch>.<revision>+<replica>.<sequence>"`: equal tags mean that nothing
+/// but `last_health_check` can differ.
+#[derive(Debug, Clone, Copy)]
+pub struct WeakTag(Short<71>);
+
+impl WeakTag {
+    /// The tag of what was at `revision`.
+    pub fn new(epoch: &Epoch, revision: u64, mark: Option<Mark>) -> Self {
+        let mut digits = itoa::Buffer::new();
+        let (open, end) = (["W/\"", epoch.as_str(), ".", digits.format(revision)], ["\""]);
+        Self(match mark {
+            None => Short::of(open.into_iter().chain(end)),
+            Some(Mark { replica, sequence }) => {
+                let mark = format!("+{replica}.{sequence}");
+                Short::of(open.into_iter().chain([mark.as_str()]).chain(end))
+            }
+        })
+    }
+
+    /// Its text.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 impl Entry {
     /// Takes `service` in. It is rendered when it is first read: the store's writer, which makes every entry, is one thread,
     /// and of several changes between two reads only the last need be rendered.
     pub fn new(service: Service, last_check: LastCheck) -> Self {
-        let health = service.health();
+        let (health, revision) = (service.health(), service.revision);
         let mark = service.unreported.map(|replica| Mark { replica, sequence: service.sequence });
-        Self { service: Arc::new(service), mark, health, last_check, rendered: OnceLock::new(), tag: OnceLock::new() }
+        Self { service: Arc::new(service), revision, mark, health, last_check, rendered: OnceLock::new() }
     }
 
     /// The service.
@@ -105,11 +124,9 @@ impl Entry {
         self.rendered().between(before, self.last_check.get(), after)
     }
 
-    /// The service's [weak entity tag](weak_tag); made at the first question.
-    pub fn tag(&self, epoch: &Epoch) -> Cow<'_, [u8]> {
-        let revision = self.service.revision;
-        let (of, tag) = self.tag.get_or_init(|| (epoch.clone(), weak_tag(epoch, revision, self.mark)));
-        if of == epoch { Cow::Borrowed(tag) } else { Cow::Owned(weak_tag(epoch, revision, self.mark)) }
+    /// The service's [weak entity tag](WeakTag).
+    pub fn tag(&self, epoch: &Epoch) -> WeakTag {
+        WeakTag::new(epoch, self.revision, self.mark)
     }
 
     /// Bytes that [`Entry::write_json`] appends at most.

@@ -5,6 +5,7 @@
 
 pub mod entry;
 pub mod feed;
+mod place;
 pub mod render;
 pub mod snapshot;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use entry::{Entry, LastCheck, Mark};
+pub use entry::{Entry, LastCheck, Mark, WeakTag};
 pub use feed::{Batch, Feed, FeedError};
 pub use snapshot::{Counts, Epoch, Snapshot};
 

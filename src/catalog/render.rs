@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -19,17 +18,18 @@ use crate::model::url::EndpointUrl;
 /// Length of `"2026-01-02T03:04:05.678Z"` with its quotes.
 const TIME_LEN: usize = 26;
 
-/// Head and tail around `last_health_check`.
+/// Head and tail around `last_health_check`, in one piece of memory.
 #[derive(Debug, Clone)]
 pub struct Rendered {
-    head: Bytes,
-    tail: Bytes,
+    text: Box<[u8]>,
+    head: usize,
 }
 
 impl Rendered {
     /// Appends the whole object.
     pub fn write(&self, last_check: Option<UnixMs>, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.head);
+        let (head, tail) = self.text.split_at(self.head);
+        out.extend_from_slice(head);
         match last_check.map(|at| at.text().ok_or(at)) {
             None => out.extend_from_slice(b"null"),
             Some(text) => {
@@ -42,13 +42,13 @@ impl Rendered {
                 out.push(b'"');
             }
         }
-        out.extend_from_slice(&self.tail);
+        out.extend_from_slice(tail);
     }
 
     /// `before`, the whole object and `after`, in one allocation of just their size.
     pub fn between(&self, before: &[u8], last_check: Option<UnixMs>, after: &[u8]) -> Vec<u8> {
         let time = if last_check.is_some() { TIME_LEN } else { b"null".len() };
-        let mut out = Vec::with_capacity(before.len() + self.head.len() + time + self.tail.len() + after.len());
+        let mut out = Vec::with_capacity(before.len() + self.text.len() + time + after.len());
         out.extend_from_slice(before);
         self.write(last_check, &mut out);
         out.extend_from_slice(after);
@@ -58,7 +58,7 @@ impl Rendered {
     /// Bytes of the whole at most.
     #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
-        self.head.len() + TIME_LEN + self.tail.len()
+        self.text.len() + TIME_LEN
     }
 }
 
@@ -164,27 +164,24 @@ pub fn view(service: &Service, shown: &[&Instance], front: Option<&Instance>) ->
         reason: front.map_or(Reason::Probing, |i| i.reason),
         instances: ordered.into_iter().map(InstanceJson::from).collect(),
     };
-    Rendered { head: open_end(&head), tail: open_start(&tail) }
+    between(&head, &tail)
 }
 
-/// `{…}` without its last brace, ready for `last_health_check`'s value.
-fn open_end(head: &Head<'_>) -> Bytes {
-    let mut text = json(head);
+/// `{…}` without its last brace, up to the value of `last_health_check`; then `{…}` with a comma for its first brace.
+fn between(head: &Head<'_>, tail: &Tail<'_>) -> Rendered {
+    let mut text = Vec::with_capacity(1024);
+    json(head, &mut text);
     text.pop();
     text.extend_from_slice(b",\"last_health_check\":");
-    text.into()
-}
-
-/// `{…}` with a comma for its first brace.
-fn open_start(tail: &Tail<'_>) -> Bytes {
-    let mut text = json(tail);
-    if let Some(first) = text.first_mut() {
+    let head = text.len();
+    json(tail, &mut text);
+    if let Some(first) = text.get_mut(head) {
         *first = b',';
     }
-    text.into()
+    Rendered { text: text.into(), head }
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
+fn json(value: &impl Serialize, out: &mut Vec<u8>) {
     // Strings, numbers and string-keyed maps: serde_json has no way to fail on these.
-    serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec())
+    drop(serde_json::to_writer(out, value));
 }

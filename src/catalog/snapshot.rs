@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::entry::{Entry, Mark, weak_tag};
+use super::entry::{Entry, Mark, WeakTag};
+use super::place::Place;
 use crate::model::name::ServiceKey;
 use crate::model::outcome::Health;
 use crate::model::service::Replica;
@@ -100,6 +101,10 @@ impl Counts {
 /// Place in the order of registration.
 pub type Order = (UnixMs, Uuid);
 
+/// Discovery asks it for every request. Its keys are random, so that no client can choose names that collide.
+type ByKey =
+    imbl::GenericHashMap<Place, Arc<Entry>, foldhash::quality::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
+
 /// Every service at one revision. Cloning is cheap: the maps share what does not differ.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -107,7 +112,7 @@ pub struct Snapshot {
     revision: u64,
     sequence: u64,
     replica: Option<Replica>,
-    by_key: imbl::HashMap<ServiceKey, Arc<Entry>>,
+    by_key: ByKey,
     // These two never change while a service lives: a change of it is one path in one map.
     by_id: imbl::HashMap<Uuid, ServiceKey>,
     by_order: imbl::OrdMap<Order, ServiceKey>,
@@ -123,7 +128,7 @@ impl Snapshot {
             revision,
             sequence: revision,
             replica: None,
-            by_key: imbl::HashMap::new(),
+            by_key: ByKey::default(),
             by_id: imbl::HashMap::new(),
             by_order: imbl::OrdMap::new(),
             counts: imbl::OrdMap::new(),
@@ -156,15 +161,15 @@ impl Snapshot {
         (self.revision, self.sequence) = (revision, sequence);
     }
 
-    /// The [weak entity tag](weak_tag) of a list of it. A replica's own, since changes of different objects may come to it in another
+    /// The [weak entity tag](WeakTag) of a list of it. A replica's own, since changes of different objects may come to it in another
     /// order: at one revision two replicas need not hold the same.
-    pub fn tag(&self) -> Vec<u8> {
-        weak_tag(&self.epoch, self.revision, self.replica.map(|replica| Mark { replica, sequence: self.sequence }))
+    pub fn tag(&self) -> WeakTag {
+        WeakTag::new(&self.epoch, self.revision, self.replica.map(|replica| Mark { replica, sequence: self.sequence }))
     }
 
     /// By `namespace/name`.
     pub fn get(&self, key: &str) -> Option<&Arc<Entry>> {
-        self.by_key.get(key)
+        self.by_key.get(key.as_bytes())
     }
 
     /// By namespace and name without allocating; labels are at most 63 bytes each, longer texts name nothing.
@@ -174,18 +179,18 @@ impl Snapshot {
         key.get_mut(..at)?.copy_from_slice(namespace.as_bytes());
         *key.get_mut(at)? = b'/';
         key.get_mut(at + 1..end)?.copy_from_slice(name.as_bytes());
-        self.by_key.get(std::str::from_utf8(key.get(..end)?).ok()?)
+        self.by_key.get(key.get(..end)?)
     }
 
     /// By id.
     pub fn by_id(&self, id: &Uuid) -> Option<&Arc<Entry>> {
-        self.by_key.get(self.by_id.get(id)?)
+        self.get(self.by_id.get(id)?.as_str())
     }
 
     /// Newest registration first; from just after `before` when that is given.
     pub fn newest_first(&self, before: Option<Order>) -> impl Iterator<Item = &Arc<Entry>> {
         let end = before.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_order.range((Bound::Unbounded, end)).rev().filter_map(|(_, key)| self.by_key.get(key))
+        self.by_order.range((Bound::Unbounded, end)).rev().filter_map(|(_, key)| self.get(key.as_str()))
     }
 
     /// Counts of all namespaces together.
@@ -212,7 +217,7 @@ impl Snapshot {
     pub fn put(&mut self, entry: Arc<Entry>) {
         let (key, id, order) = (entry.service().key.clone(), entry.service().id, order(&entry));
         self.count(key.namespace(), |counts| counts.add(&entry));
-        match self.by_key.insert(key.clone(), entry) {
+        match self.by_key.insert(Place::from(&key), entry) {
             Some(old) if old.service().id == id => self.count(key.namespace(), |counts| counts.take(&old)),
             old => {
                 if let Some(old) = old {
@@ -226,7 +231,7 @@ impl Snapshot {
 
     /// Removes a service, and returns it.
     pub fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Entry>> {
-        let gone = self.by_key.remove(key)?;
+        let gone = self.by_key.remove(key.as_str().as_bytes())?;
         self.forget(&gone);
         Some(gone)
     }

@@ -56,6 +56,33 @@ pub fn escape(text: &str, max: usize) -> String {
     out
 }
 
+/// A text of at most `N` bytes, without an allocation.
+#[derive(Debug, Clone, Copy)]
+pub struct Short<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Short<N> {
+    /// The parts joined; one that has no room left is dropped.
+    pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut text = Self { bytes: [0; N], len: 0 };
+        for part in parts {
+            let end = text.len + part.len();
+            if let Some(room) = text.bytes.get_mut(text.len..end) {
+                room.copy_from_slice(part.as_bytes());
+                text.len = end;
+            }
+        }
+        text
+    }
+
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::access_log::Record;
+use super::access_page::{Entry, Text};
 use super::logs::ACCESS_TARGET;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
@@ -24,60 +24,11 @@ const SHOWN: &[&[u8]] = &[
     b"verbose",
 ];
 
-/// A [`Record`] in the queue: the same, with its texts copied into place.
-#[derive(Debug)]
-pub(super) struct Slot {
-    started: Instant,
-    peer: IpAddr,
-    method: &'static str,
-    target: Inline<160>,
-    status: u16,
-    micros: u32,
-    bytes: u64,
-    user_agent: Inline<48>,
-}
-
-/// The first `N` bytes of a text, without an allocation.
-#[derive(Debug)]
-struct Inline<const N: usize> {
-    bytes: [u8; N],
-    len: u8,
-    cut: bool,
-}
-
-impl<const N: usize> Inline<N> {
-    fn new(text: &[u8]) -> Self {
-        let len = text.len().min(N).min(u8::MAX.into());
-        let mut bytes = [0; N];
-        bytes[..len].copy_from_slice(&text[..len]);
-        Self { bytes, len: u8::try_from(len).unwrap_or(u8::MAX), cut: len < text.len() }
-    }
-
-    fn get(&self) -> &[u8] {
-        &self.bytes[..self.len.into()]
-    }
-}
-
-impl Slot {
-    pub(super) fn new(record: &Record<'_>) -> Self {
-        Self {
-            started: record.started,
-            peer: record.peer,
-            method: record.method,
-            target: Inline::new(record.target.as_bytes()),
-            status: record.status,
-            micros: u32::try_from(record.took.as_micros()).unwrap_or(u32::MAX),
-            bytes: record.bytes,
-            user_agent: Inline::new(record.user_agent.unwrap_or_default()),
-        }
-    }
-}
-
 /// Lines being put together.
 pub(super) struct Lines {
     json: bool,
     out: Vec<u8>,
-    /// One moment on both clocks, to tell the time of a slot.
+    /// One moment on both clocks, to tell the time of an entry.
     steady: Instant,
     wall: UnixMs,
     /// The second that `stamp` shows, up to its decimal point.
@@ -120,50 +71,50 @@ impl Lines {
         self.out.clear();
     }
 
-    pub(super) fn push(&mut self, slot: &Slot) {
-        if self.json { self.push_json(slot) } else { self.push_text(slot) }
+    pub(super) fn push(&mut self, entry: &Entry<'_>) {
+        if self.json { self.push_json(entry) } else { self.push_text(entry) }
     }
 
-    fn push_text(&mut self, slot: &Slot) {
-        self.push_time(slot.started);
+    fn push_text(&mut self, entry: &Entry<'_>) {
+        self.push_time(entry.started);
         self.put(b"  INFO ");
         self.put(ACCESS_TARGET.as_bytes());
         self.put(b": ");
-        self.push_peer(slot.peer);
+        self.push_peer(entry.peer);
         self.put(b" ");
-        self.put(slot.method.as_bytes());
+        self.put(entry.method.as_bytes());
         self.put(b" ");
-        self.push_target(&slot.target, b"");
+        self.push_target(entry.target, b"");
         self.put(b" ");
-        self.push_number(slot.status.into());
+        self.push_number(entry.status.into());
         self.put(b" ");
-        self.push_number(slot.bytes);
+        self.push_number(entry.bytes);
         self.put(b"B ");
-        self.push_number(slot.micros.into());
+        self.push_number(entry.micros.into());
         self.put(b"us ");
-        push_text(&mut self.out, slot.user_agent.get(), slot.user_agent.cut, b"\"");
+        push_text(&mut self.out, entry.user_agent.bytes, entry.user_agent.cut, b"\"");
         self.put(b"\n");
     }
 
-    fn push_json(&mut self, slot: &Slot) {
+    fn push_json(&mut self, entry: &Entry<'_>) {
         self.put(b"{\"timestamp\":\"");
-        self.push_time(slot.started);
+        self.push_time(entry.started);
         self.put(b"\",\"level\":\"INFO\",\"target\":\"");
         self.put(ACCESS_TARGET.as_bytes());
         self.put(b"\",\"peer\":\"");
-        self.push_peer(slot.peer);
+        self.push_peer(entry.peer);
         self.put(b"\",\"method\":\"");
-        self.put(slot.method.as_bytes());
+        self.put(entry.method.as_bytes());
         self.put(b"\",\"path\":");
-        self.push_target(&slot.target, b"\"");
+        self.push_target(entry.target, b"\"");
         self.put(b",\"status\":");
-        self.push_number(slot.status.into());
+        self.push_number(entry.status.into());
         self.put(b",\"bytes\":");
-        self.push_number(slot.bytes);
+        self.push_number(entry.bytes);
         self.put(b",\"micros\":");
-        self.push_number(slot.micros.into());
+        self.push_number(entry.micros.into());
         self.put(b",\"user_agent\":");
-        push_text(&mut self.out, slot.user_agent.get(), slot.user_agent.cut, b"\"");
+        push_text(&mut self.out, entry.user_agent.bytes, entry.user_agent.cut, b"\"");
         self.put(b"}\n");
     }
 
@@ -201,8 +152,8 @@ impl Lines {
         self.out.extend_from_slice(&self.peer_text);
     }
 
-    fn push_target(&mut self, target: &Inline<160>, quote: &[u8]) {
-        let bytes = target.get();
+    fn push_target(&mut self, target: Text<'_>, quote: &[u8]) {
+        let bytes = target.bytes;
         let Some(mark) = bytes.iter().position(|b| *b == b'?') else {
             return push_text(&mut self.out, bytes, target.cut, quote);
         };
@@ -250,10 +201,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::telemetry::access_log::Record;
+    use crate::telemetry::access_page::Page;
 
     fn line(json: bool, target: &str, user_agent: &[u8]) -> String {
-        let mut lines = Lines::new(json);
-        lines.push(&Slot::new(&Record {
+        let mut page = Page::default();
+        page.push(&Record {
             started: Instant::now(),
             peer: "::ffff:192.0.2.7".parse().expect("an address"),
             method: "GET",
@@ -262,7 +215,9 @@ mod tests {
             took: Duration::from_micros(52),
             bytes: 183,
             user_agent: Some(user_agent),
-        }));
+        });
+        let mut lines = Lines::new(json);
+        page.entries().for_each(|entry| lines.push(&entry));
         String::from_utf8(lines.bytes().to_vec()).expect("lines are UTF-8")
     }
 

@@ -1,24 +1,24 @@
 //! One line for each answered request, written off the request's path.
 //!
-//! A request pays for a copy into a bounded queue. A thread of its own takes what is queued every few milliseconds,
-//! formats it and writes it in batches. When it cannot keep up, lines are dropped and counted, and the log says so.
+//! A request pays for a copy into a bounded page. A thread of its own takes the page every few milliseconds, leaves an empty one,
+//! and formats and writes what it took in batches. When it cannot keep up, lines are dropped and counted, and the log says so.
 
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_queue::ArrayQueue;
 use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
-use super::access_line::{Lines, Slot};
+use super::access_line::Lines;
+use super::access_page::Page;
 use super::logs::ACCESS_TARGET;
 use super::metrics::{Metrics, ReasonLabel};
 
-/// Lines that may wait: 160 ms at 100,000 requests/s, in 5 MB.
+/// Lines that may wait: 160 ms at 100,000 requests/s, in at most 5 MB.
 const QUEUE: usize = 16_384;
 /// How long lines may gather before they are written.
 const GATHER: Duration = Duration::from_millis(10);
@@ -59,11 +59,13 @@ pub struct AccessLogWriter {
     shared: Arc<Shared>,
     json: bool,
     out: Box<dyn Write + Send>,
+    /// The page in hand.
+    page: Page,
 }
 
 #[derive(Debug)]
 struct Shared {
-    queue: ArrayQueue<Slot>,
+    page: Mutex<Page>,
     asleep: AtomicBool,
     stop: AtomicBool,
     thread: OnceLock<Thread>,
@@ -75,14 +77,14 @@ impl AccessLog {
     /// A log that writes to `out`, as JSON or text.
     pub fn new(json: bool, out: Box<dyn Write + Send>, metrics: &Metrics) -> (Self, AccessLogWriter) {
         let shared = Arc::new(Shared {
-            queue: ArrayQueue::new(QUEUE),
+            page: Mutex::default(),
             asleep: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             thread: OnceLock::new(),
             dropped: AtomicU64::new(0),
             rejected: metrics.rejected.get_or_create(&ReasonLabel { reason: "access_log_full" }).clone(),
         });
-        (Self(Some(Arc::clone(&shared))), AccessLogWriter { shared, json, out })
+        (Self(Some(Arc::clone(&shared))), AccessLogWriter { shared, json, out, page: Page::default() })
     }
 
     /// A log that keeps nothing.
@@ -93,7 +95,7 @@ impl AccessLog {
     /// Queues a line; drops and counts it when the queue is full. Never blocks.
     pub fn record(&self, record: &Record<'_>) {
         let Some(shared) = &self.0 else { return };
-        if shared.queue.push(Slot::new(record)).is_err() {
+        if !shared.push(record) {
             shared.rejected.inc();
             shared.dropped.fetch_add(1, Relaxed);
         }
@@ -105,6 +107,24 @@ impl AccessLog {
 }
 
 impl Shared {
+    fn page(&self) -> MutexGuard<'_, Page> {
+        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> usize {
+        self.page().len()
+    }
+
+    /// Whether there was room.
+    fn push(&self, record: &Record<'_>) -> bool {
+        let mut page = self.page();
+        let room = page.len() < QUEUE;
+        if room {
+            page.push(record);
+        }
+        room
+    }
+
     fn wake(&self) {
         if let Some(thread) = self.thread.get() {
             thread.unpark();
@@ -146,11 +166,11 @@ impl AccessLogWriter {
         let mut reported = Instant::now();
         while !shared.stop.load(Relaxed) {
             shared.asleep.store(true, Relaxed);
-            if shared.queue.is_empty() {
+            if shared.waiting() == 0 {
                 std::thread::park_timeout(IDLE);
             }
             shared.asleep.store(false, Relaxed);
-            if !shared.stop.load(Relaxed) && shared.queue.len() < QUEUE / 2 {
+            if !shared.stop.load(Relaxed) && shared.waiting() < QUEUE / 2 {
                 std::thread::park_timeout(GATHER);
             }
             self.drain(&mut lines);
@@ -165,15 +185,17 @@ impl AccessLogWriter {
 
     fn drain(&mut self, lines: &mut Lines) {
         lines.anchor();
-        // Bounded, so that a flood cannot keep a shutdown waiting.
-        for _ in 0..2 * QUEUE {
-            let Some(slot) = self.shared.queue.pop() else { break };
-            lines.push(&slot);
+        let mut page = std::mem::take(&mut self.page);
+        std::mem::swap(&mut *self.shared.page(), &mut page);
+        for entry in page.entries() {
+            lines.push(&entry);
             if lines.bytes().len() >= BATCH {
                 self.flush(lines);
             }
         }
         self.flush(lines);
+        page.clear();
+        self.page = page;
     }
 
     fn flush(&mut self, lines: &mut Lines) {

@@ -2,6 +2,7 @@
 
 mod access_line;
 pub mod access_log;
+mod access_page;
 pub mod cluster_metrics;
 pub mod logs;
 pub mod metrics;

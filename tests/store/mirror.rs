@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portolan::catalog::Epoch;
+use portolan::catalog::{Epoch, WeakTag};
 use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, Told, VerdictsFrom};
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{Leadership, Role, ServiceRef, WriteError};
@@ -105,8 +105,8 @@ impl Running {
     fn tags(&self, name: &str) -> (String, String) {
         let snapshot = self.catalog().read();
         let entry = snapshot.find("default", name).expect("there");
-        let text = |tag: &[u8]| String::from_utf8(tag.to_vec()).expect("text");
-        (text(&entry.tag(snapshot.epoch())), text(&snapshot.tag()))
+        let text = |tag: WeakTag| String::from_utf8(tag.as_bytes().to_vec()).expect("text");
+        (text(entry.tag(snapshot.epoch())), text(snapshot.tag()))
     }
 
     fn health(&self, name: &str) -> (Health, Reason, UnixMs) {

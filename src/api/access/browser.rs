@@ -101,6 +101,9 @@ fn host_of(authority: &str) -> Option<&str> {
 
 /// `localhost` and the names under it never leave the machine ([RFC 6761 §6.3](https://www.rfc-editor.org/rfc/rfc6761#section-6.3)).
 fn is_loopback(host: &str) -> bool {
+    if matches!(host, "127.0.0.1" | "localhost") {
+        return true;
+    }
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inner.parse::<std::net::Ipv6Addr>().is_ok_and(|ip| IpAddr::V6(ip).to_canonical().is_loopback());
     }

@@ -1,10 +1,11 @@
 //! The headers that access adds to an answer, made once.
 
-use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderName,
     HeaderValue,
 };
+
+use crate::model::text::Short;
 
 /// How much is left: [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/),
 /// `"default";r=<requests left>;t=<seconds to a full quota>`.
@@ -31,7 +32,7 @@ pub(super) struct RateHeaders {
 
 impl RateHeaders {
     pub(super) fn new(quota: u32) -> Self {
-        let policy = value(format!("\"default\";q={quota};w=60"));
+        let policy = value(format!("\"default\";q={quota};w=60").as_bytes());
         let ready = if quota <= READY { (0..=quota).map(|left| left_of(quota, left)).collect() } else { Vec::new() };
         Self { quota, policy, ready }
     }
@@ -46,17 +47,14 @@ impl RateHeaders {
 fn left_of(quota: u32, left: u32) -> HeaderValue {
     let spent = u64::from(quota.saturating_sub(left));
     let seconds = (spent * 60).div_ceil(u64::from(quota.max(1)));
-    let mut text = Vec::with_capacity(40);
-    text.extend_from_slice(b"\"default\";r=");
-    text.extend_from_slice(itoa::Buffer::new().format(left).as_bytes());
-    text.extend_from_slice(b";t=");
-    text.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
-    value(text)
+    let (mut left_digits, mut seconds_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let parts = ["\"default\";r=", left_digits.format(left), ";t=", seconds_digits.format(seconds)];
+    value(Short::<48>::of(parts).as_bytes())
 }
 
 /// Digits and ASCII punctuation are always a header value.
-fn value(text: impl Into<Bytes>) -> HeaderValue {
-    HeaderValue::from_maybe_shared(text.into()).unwrap_or(HeaderValue::from_static("\"default\""))
+fn value(text: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("\"default\""))
 }
 
 #[cfg(test)]

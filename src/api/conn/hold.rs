@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use futures::FutureExt;
 use http::{Request, Response};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -153,12 +154,52 @@ fn give_up(wire: &Wire, phase: Phase, metrics: &Metrics) {
     }
 }
 
-async fn answer_one<H: Handler>(line: Arc<Line<H>>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+/// An answer's body on its way to hyper, which drops it once it has the last piece.
+struct Outgoing<H> {
+    body: Body,
+    line: Arc<Line<H>>,
+}
+
+impl<H> hyper::body::Body for Outgoing<H> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<H> Drop for Outgoing<H> {
+    fn drop(&mut self) {
+        self.line.watch.handed();
+    }
+}
+
+async fn answer_one<H: Handler>(
+    line: Arc<Line<H>>,
+    request: Request<Incoming>,
+) -> Result<Response<Outgoing<H>>, Infallible> {
     line.watch.request();
+    let response = answer(&line, request).await;
+    line.watch.answered();
+    Ok(response.map(|body| Outgoing { body, line }))
+}
+
+async fn answer<H: Handler>(line: &Line<H>, request: Request<Incoming>) -> Response<Body> {
     if let Some(error) = answer::unreadable(&request) {
         line.watch.body_left();
-        line.watch.answered();
-        return Ok(error.into_reply());
+        return error.into_reply();
     }
     let request = request.map(|body| {
         if body.is_end_stream() {
@@ -168,10 +209,8 @@ async fn answer_one<H: Handler>(line: Arc<Line<H>>, request: Request<Incoming>) 
         }
     });
     let answered = AssertUnwindSafe(line.handler.call(request, line.peer)).catch_unwind().await;
-    let response = answered.unwrap_or_else(|_| {
+    answered.unwrap_or_else(|_| {
         tracing::error!(peer = %line.peer, "a request's handler panicked");
         answer::panicked().into_reply()
-    });
-    line.watch.answered();
-    Ok(response)
+    })
 }

@@ -168,7 +168,8 @@ fn http() -> Builder {
     let mut http = Builder::new();
     // The watchdog times heads itself: hyper arms a timer for every request, and would close idle connections by it. Pipelined
     // requests are answered one by one: aggregated flushes withhold an answer while a part of the next head is there.
-    http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD);
+    // One write of one piece: the system takes a head and a small body from two places more slowly than from one.
+    http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD).writev(false);
     http
 }
 

@@ -52,6 +52,8 @@ pub(super) struct Watch {
     flight: AtomicBool,
     blocked: AtomicBool,
     owed: AtomicBool,
+    /// The answer's body is not yet wholly in hyper's hands.
+    handing: AtomicBool,
     closing: AtomicBool,
     unread: AtomicBool,
 }
@@ -110,11 +112,20 @@ impl Watch {
     pub(super) fn answered(&self) {
         self.flight.store(false, Relaxed);
         self.owed.store(true, Relaxed);
+        self.handing.store(true, Relaxed);
         self.used.store(self.beat.load(Relaxed), Relaxed);
     }
 
-    /// Everything written so far has left.
+    /// hyper has the last of the answer, or wants no more of it.
+    pub(super) fn handed(&self) {
+        self.handing.store(false, Relaxed);
+    }
+
+    /// Everything written so far has left. Between two pieces of a long body that means little.
     pub(super) fn flushed(&self) {
+        if self.handing.load(Relaxed) {
+            return;
+        }
         self.owed.store(false, Relaxed);
         self.flushes.store(self.flushes.load(Relaxed).wrapping_add(1), Relaxed);
     }
@@ -312,6 +323,7 @@ mod tests {
             watch.read();
             watch.request();
             watch.answered();
+            watch.handed();
             watch.flushed();
         };
         ask();
