@@ -42,7 +42,7 @@ lint: tools ## clippy, with every warning an error
 fmt: tools ## format the sources; FMT_FLAGS=--check only looks
 	$(CARGO) fmt --all -- $(FMT_FLAGS)
 
-generate: tools ## write anew what is generated from the code (README's settings, docs/cli.md, openapi.json
+generate: tools ## write anew what is generated from the code (README's settings, docs/cli.md, openapi.json, crds/service.yaml
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test house generated
 
 check-generated: tools ## fail when generated text is out of date

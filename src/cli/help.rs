@@ -7,7 +7,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Run", &["serve", "demo", "token"]),
     ("Register", &["register", "deregister"]),
     ("Ask", &["list", "get", "discover", "check", "history"]),
-    ("Set up", &["completions", "openapi", "help"]),
+    ("Set up", &["crd", "completions", "openapi", "help"]),
 ];
 
 const ENDING: &str = "\
@@ -127,6 +127,11 @@ pub(super) const HISTORY: &str = "\
 Examples:
   portolan history user-service
   portolan history user-service -o wide             with exact times";
+
+pub(super) const CRD: &str = "\
+Examples:
+  portolan crd | kubectl apply -f -
+  kubectl explain services.portolan.dev.spec        what the fields mean";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

@@ -5,6 +5,7 @@
 mod args;
 mod check;
 mod client;
+mod crd;
 mod demo;
 mod deregister;
 mod discover;
@@ -74,6 +75,9 @@ enum Command {
     Completions(reference::CompletionsArgs),
     /// Print the API's OpenAPI document
     Openapi,
+    /// Print the definition of the Kubernetes custom resource
+    #[command(after_help = help::CRD)]
+    Crd,
     /// Print the table of settings as Markdown
     #[command(hide = true)]
     Settings,
@@ -125,6 +129,7 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
         Command::History(args) => one_thread()?.block_on(history::run(args, streams)),
         Command::Completions(args) => reference::completions(&args, command_line(), streams),
         Command::Openapi => reference::openapi(streams),
+        Command::Crd => crd::run(streams),
         Command::Settings => reference::settings(streams),
         Command::CliReference => reference::commands(command_line(), streams),
     }

@@ -40,6 +40,11 @@ fn the_checked_in_description_of_the_api_is_the_served_one() {
 }
 
 #[test]
+fn the_checked_in_definition_of_the_custom_resource_is_the_printed_one() {
+    hold("crds/service.yaml", &portolan::operator::crd::yaml().expect("a definition"));
+}
+
+#[test]
 fn the_commands_are_documented_as_their_help_says() {
     // No terminal and no COLUMNS: the text is wrapped alike everywhere.
     let printed = Command::new(env!("CARGO_BIN_EXE_portolan"))

@@ -3,9 +3,12 @@
 //! The doc comments of the types are what `kubectl explain` shows, so they speak to who writes a manifest.
 
 mod check;
+mod definition;
+mod rules;
 mod spec;
 mod status;
 
 pub use check::{CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HttpSpec, Method, TlsSpec};
+pub use definition::{definition, yaml};
 pub use spec::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceWord};
 pub use status::{HealthWord, InstanceStatus, ServiceStatus, State};

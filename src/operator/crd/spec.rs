@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::CheckSpec;
+use super::rules;
 use super::status::ServiceStatus;
 
-/// What the service is and where its instances are reached.
+/// What the service is, where its instances are reached, and how they are probed.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[kube(
     group = "portolan.dev",
@@ -22,26 +23,85 @@ use super::status::ServiceStatus;
     category = "portolan",
     namespaced,
     status = "ServiceStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "A service that Portolan lists and proves: it probes every instance itself, says in the status what it found, and answers over HTTP where the service is and whether it is up. An instance may run anywhere: in this cluster, on a machine beside it, or at a provider.",
+    selectable = ".spec.source",
+    selectable = ".spec.version",
+    selectable = ".status.state",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.ready",
+        description = "Healthy instances of all, as in 1/2"
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = ".status.state",
+        description = "Healthy, Degraded, Down, Unknown, NotChecked or Invalid"
+    ),
+    printcolumn(
+        name = "Since",
+        type_ = "date",
+        json_path = ".status.since",
+        description = "How long the status has been what it is"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".spec.version",
+        description = "The version of the instances that name none of their own"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.reason",
+        description = "Why the status is what it is"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "How long the object has been there"
+    ),
+    printcolumn(
+        name = "URL",
+        type_ = "string",
+        json_path = ".spec.instances[0].baseUrl",
+        description = "Where the first instance is reached",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::spec()))]
 pub struct ServiceSpec {
-    /// Who keeps this object.
+    /// Who keeps this object: Manifest for one that a person or a GitOps tool applies, Rest for one that Portolan writes for clients
+    /// that register over HTTP. It cannot be changed, and leaving it out means Manifest.
     #[serde(default)]
+    #[schemars(extend("x-kubernetes-validations" = rules::source()))]
     pub source: SourceWord,
-    /// The version of the instances that name none of their own.
+    /// The version of the instances that name none of their own: any text, matched as a semantic version where it is one, as 1.4.2 is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = rules::PLAIN))]
     pub version: Option<String>,
-    /// A sentence for people.
+    /// A sentence for people on what the service does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), regex(pattern = rules::PLAIN))]
     pub description: Option<String>,
-    /// Labels to select by.
+    /// Labels by which clients select, such as team: identity, for the instances that have none of their own. At most 64, with keys of
+    /// 1 to 63 characters. Control, bidirectional and line-separator characters are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::metadata")]
     pub metadata: Option<BTreeMap<String, String>>,
-    /// How instances without a check of their own are probed.
+    /// How the instances without a check of their own are probed. Left out, an instance is asked at its healthUrl; one without is
+    /// healthy when its baseUrl's port accepts a TCP connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckSpec>,
-    /// The addresses of the service.
+    /// The addresses of the service, 1 to 256, each with a name of its own. The service is up when any of them is.
+    #[schemars(
+        length(min = 1, max = 256),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub instances: Vec<InstanceEntry>,
 }
 
@@ -58,37 +118,58 @@ pub enum SourceWord {
 /// One address of the service.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::instance()))]
 pub struct InstanceEntry {
-    /// Its name, unique in the service.
+    /// Its name, unique in the service: 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit.
+    #[schemars(length(min = 1, max = 63), regex(pattern = rules::LABEL))]
     pub name: String,
-    /// Where it is reached.
+    /// Where clients reach it: scheme://host[:port][/path], at most 512 characters. Any scheme will do; all but http and https need a
+    /// port, as in postgres://db.corp:5432, and are probed by tcp unless there is a healthUrl. User names and passwords are refused.
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = rules::URL),
+        extend("x-kubernetes-validations" = rules::base_url())
+    )]
     pub base_url: String,
-    /// Where it is probed, if elsewhere.
+    /// Where it is probed, if elsewhere than at baseUrl: an http, https, tcp, grpc or grpcs URL. It goes before the path of the
+    /// service's check. Queries are not shown in messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(pattern = rules::URL),
+        extend("x-kubernetes-validations" = rules::health_url())
+    )]
     pub health_url: Option<String>,
-    /// Its share of weighted picks.
+    /// Its share when a client asks for one instance by weight, 0 to 1000. 0 drains it: it is probed and shown, and never selected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000), extend("default" = 100))]
     pub weight: Option<i32>,
-    /// Its failure domain.
+    /// Its failure domain, by which clients select, such as eu-1a.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63), regex(pattern = rules::PLAIN))]
     pub zone: Option<String>,
-    /// Its version.
+    /// Its version, where it differs from the service's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64), regex(pattern = rules::PLAIN))]
     pub version: Option<String>,
-    /// A sentence for people.
+    /// A sentence for people, where it differs from the service's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024), regex(pattern = rules::PLAIN))]
     pub description: Option<String>,
-    /// Labels to select by.
+    /// Labels by which clients select, instead of the service's: at most 64, with keys of 1 to 63 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::metadata")]
     pub metadata: Option<BTreeMap<String, String>>,
-    /// How it is probed.
+    /// How it is probed, instead of the service's check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckSpec>,
-    /// Who registered it over HTTP.
+    /// Who registered it over HTTP, written by Portolan; in a manifest it means nothing. Without it, authentication was off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<OwnerEntry>,
-    /// Its registration's number.
+    /// The number of its registration, written by Portolan: a removal that names an older one is refused, so that a late shutdown
+    /// cannot remove its successor. In a manifest it means nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub generation: Option<i64>,
 }
 
@@ -96,9 +177,11 @@ pub struct InstanceEntry {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct OwnerEntry {
-    /// The token's issuer.
+    /// The token's issuer (its iss claim); left out when it had none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 256), regex(pattern = rules::PLAIN))]
     pub issuer: String,
-    /// The token's subject.
+    /// The token's subject (its sub claim).
+    #[schemars(length(max = 256), regex(pattern = rules::PLAIN))]
     pub subject: String,
 }

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
 use crate::model::outcome::Health;
 use crate::model::time::UnixMs;
 
@@ -11,34 +12,45 @@ use crate::model::time::UnixMs;
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
-    /// The metadata.generation that this status speaks of.
+    /// The metadata.generation that this status speaks of; an older one than the object's means that the change is not taken in yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
     /// Healthy instances of all, as in 1/2.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 16))]
     pub ready: String,
-    /// All instances together, in one word.
+    /// All instances together: Healthy when each passes its check, Degraded when some do, Down when none does, Unknown when nothing is
+    /// proved, NotChecked when nothing is probed on purpose, Invalid when the spec cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
     /// Since when the state is what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(schema_with = "rules::moment")]
     pub since: Option<UnixMs>,
-    /// Why the state is what it is.
+    /// Why the state is what it is, in one word: the reason of the first instance that is not healthy, such as ConnectRefused.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
     pub reason: String,
     /// How many instances are healthy.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub healthy: i32,
     /// How many instances there are.
     #[serde(default)]
+    #[schemars(range(min = 0))]
     pub total: i32,
-    /// Accepted, Ready, Degraded and Stalled.
+    /// Accepted: the spec is valid and taken in. Ready: clients may use the service. Degraded: some instances are down. Stalled: only an
+    /// edit of the spec helps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(with = "Vec<String>")]
+    #[schemars(schema_with = "rules::conditions")]
     pub conditions: Vec<Condition>,
-    /// Every instance by name.
+    /// Every instance, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 256),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
     pub instances: Vec<InstanceStatus>,
 }
 
@@ -64,21 +76,25 @@ pub enum State {
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
     /// Its name.
+    #[schemars(length(max = 640))]
     pub name: String,
-    /// What its probes add up to.
+    /// What its probes add up to: Healthy, Unhealthy, or Unknown when that is not proved yet, no longer proved, or not asked for.
     pub health: HealthWord,
     /// Since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(schema_with = "rules::moment")]
     pub since: Option<UnixMs>,
-    /// Why, in one word.
+    /// Why, in one word, such as Passed, ConnectRefused or UnexpectedStatus.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
     pub reason: String,
-    /// Why, in a sentence.
+    /// Why, in a sentence for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 256))]
     pub message: String,
-    /// What was probed.
+    /// A hash of the URLs and the check that this was found with. Where it differs from the spec's, the health is out of date.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 16))]
     pub probe_hash: String,
 }
 
