@@ -2,4 +2,5 @@
 //! its API server starts one of its own, or stands behind a proxy.
 
 mod common;
+mod crd;
 mod plane;

@@ -60,6 +60,7 @@ pub struct HttpSpec {
     pub path: Option<String>,
     /// GET or HEAD. Left out, GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::method")]
     pub method: Option<Method>,
     /// The Host header, where the server goes by another name than its address, with a port if need be. Left out, host and port
     /// of the URL.
@@ -84,7 +85,7 @@ pub struct HttpSpec {
 }
 
 /// The methods of an http check.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// The body comes too.

@@ -46,7 +46,8 @@ fn json() -> Result<Value, DefinitionError> {
     Ok(json)
 }
 
-/// Takes out what the derive adds for other readers: null where a field may be left out, titles, and bounds as floating numbers.
+/// Takes out what the derive adds for other readers: null where a field may be left out, titles, bounds as floating numbers,
+/// and the line breaks of doc comments.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => tidy_schema(map),
@@ -68,6 +69,9 @@ fn tidy_schema(map: &mut Map<String, Value>) {
         {
             *number = whole.into();
         }
+    }
+    if let Some(Value::String(text)) = map.get_mut("description") {
+        *text = text.replace('\n', " ");
     }
     map.values_mut().for_each(tidy);
 }

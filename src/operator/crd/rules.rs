@@ -5,6 +5,8 @@
 use schemars::{Schema, json_schema};
 use serde_json::{Value, json};
 
+use super::check::Method;
+use super::status::State;
 use crate::model::manner::{FORBIDDEN_PARTS, FRAMING};
 use crate::model::service::{MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE};
 
@@ -172,6 +174,16 @@ pub(super) fn metadata(_: &mut schemars::SchemaGenerator) -> Schema {
             &format!("a key of metadata has 1 to {MAX_METADATA_KEY} characters")
         )],
     })
+}
+
+/// An http check's method.
+pub(super) fn method(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": [Method::Get, Method::Head] })
+}
+
+/// All instances together.
+pub(super) fn state(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": State::ALL })
 }
 
 /// A moment, to the millisecond.

@@ -11,6 +11,7 @@ use super::rules;
 use super::status::ServiceStatus;
 
 /// What the service is, where its instances are reached, and how they are probed.
+#[expect(clippy::duplicated_attributes, reason = "columns have types in common")]
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[kube(
     group = "portolan.dev",

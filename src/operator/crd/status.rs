@@ -23,6 +23,7 @@ pub struct ServiceStatus {
     /// All instances together: Healthy when each passes its check, Degraded when some do, Down when none does, Unknown when nothing is
     /// proved, NotChecked when nothing is probed on purpose, Invalid when the spec cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::state")]
     pub state: Option<State>,
     /// Since when the state is what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,7 +56,7 @@ pub struct ServiceStatus {
 }
 
 /// All instances together.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Every instance passes its check.
     Healthy,
@@ -71,11 +72,29 @@ pub enum State {
     Invalid,
 }
 
+impl State {
+    /// Every value.
+    pub const ALL: [Self; 6] =
+        [Self::Healthy, Self::Degraded, Self::Down, Self::Unknown, Self::NotChecked, Self::Invalid];
+
+    /// The word in status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "Healthy",
+            Self::Degraded => "Degraded",
+            Self::Down => "Down",
+            Self::Unknown => "Unknown",
+            Self::NotChecked => "NotChecked",
+            Self::Invalid => "Invalid",
+        }
+    }
+}
+
 /// One instance.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
-    /// Its name.
+    /// Its name, as in the spec.
     #[schemars(length(max = 640))]
     pub name: String,
     /// What its probes add up to: Healthy, Unhealthy, or Unknown when that is not proved yet, no longer proved, or not asked for.
