@@ -125,6 +125,7 @@ pub(crate) async fn serve() -> Result<()> {
         metrics: metrics.clone(),
         readiness: Arc::new(Nowhere),
         freshness: None,
+        pass_on: None,
         settings: ApiSettings {
             default_namespace: Namespace::default(),
             default_interval: interval,

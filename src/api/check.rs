@@ -7,7 +7,7 @@ use super::call::{Call, not_found};
 use super::conn::RequestBody;
 use super::envelope::{ApiError, Code};
 use super::openapi::schemas;
-use super::{Body, json, reply};
+use super::{Body, json, pass_on, reply};
 use crate::model::name::InstanceName;
 use crate::model::outcome::Outcome;
 use crate::model::ports::{CheckNowError, CheckedNow, WriteError};
@@ -50,7 +50,7 @@ enum OutcomeJson {
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
         (status = 415, description = "A body that is not declared as JSON", body = schemas::Refusal),
         (status = 429, description = "`probe_budget`: the address is probed as often as it may be", body = schemas::Refusal),
-        (status = 503, description = "`unavailable`: the prober does not run", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: the prober does not run, or in a cluster no replica leads; `busy`: too many wait for the leader", body = schemas::Refusal),
     )
 )]
 pub(super) async fn check(call: &Call<'_>, id: &str, body: RequestBody) -> Result<Response<Body>, ApiError> {
@@ -63,7 +63,13 @@ pub(super) async fn check(call: &Call<'_>, id: &str, body: RequestBody) -> Resul
     let namespace = service.key.namespace();
     call.who.require_write(namespace)?;
     require_owner(call, &service)?;
-    let checked = call.api.on_demand.check_now(service.id).await.map_err(|error| refused(&error))?;
+    let checked = match call.api.on_demand.check_now(service.id).await {
+        Ok(checked) => checked,
+        Err(error) => {
+            let passed_on = if error == CheckNowError::Unavailable { pass_on::to_leader(call).await } else { None };
+            return passed_on.unwrap_or_else(|| Err(refused(&error)));
+        }
+    };
     let evidence = call.who.sees_evidence(namespace);
     let checks: Vec<CheckJson> = checked.into_iter().map(|one| shown(one, evidence)).collect();
     let snapshot = call.api.catalog.snapshot();

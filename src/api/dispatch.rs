@@ -24,7 +24,7 @@ use super::{
 };
 use crate::catalog::Catalog;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Freshness, OnDemand, Registrar};
+use crate::model::ports::{AddressGate, Freshness, OnDemand, PassOn, Registrar};
 use crate::store::Store;
 use crate::telemetry::access_log::{AccessLog, Record};
 use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
@@ -64,6 +64,8 @@ pub struct ApiParts {
     pub readiness: Arc<dyn Readiness>,
     /// How old what is read may be; none where nothing is mirrored.
     pub freshness: Option<Arc<dyn Freshness>>,
+    /// The way to the replica that leads, where there are others.
+    pub pass_on: Option<Arc<dyn PassOn>>,
     /// The rest.
     pub settings: ApiSettings,
 }
@@ -81,6 +83,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) readiness: Arc<dyn Readiness>,
     pub(super) freshness: freshness::Source,
+    pub(super) pass_on: Option<Arc<dyn PassOn>>,
     pub(super) settings: ApiSettings,
     access: Access,
     access_log: AccessLog,
@@ -128,6 +131,7 @@ impl Api {
             metrics: parts.metrics,
             readiness: parts.readiness,
             freshness: parts.freshness,
+            pass_on: parts.pass_on,
             settings: parts.settings,
             access: parts.access,
             access_log: parts.access_log,

@@ -22,6 +22,7 @@ mod list;
 mod near;
 pub mod openapi;
 mod operations;
+mod pass_on;
 mod query;
 mod refusal;
 mod register;

@@ -108,6 +108,7 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
         metrics: metrics.clone(),
         readiness: Arc::new(StandaloneReadiness::new(store, probing, around.shutdown.clone())),
         freshness: None,
+        pass_on: None,
         settings: ApiSettings {
             default_namespace: settings.default_namespace.clone().unwrap_or_default(),
             default_interval: settings.health_check_interval,

@@ -180,7 +180,13 @@ pub enum PassOnError {
     /// The request came from a replica already: one hop is all.
     #[error("the replica that was thought to lead does not; try again")]
     SecondHop,
+    /// As many are under way as may be.
+    #[error("too many requests wait for the replica that leads; try again")]
+    Busy,
 }
+
+/// The header of a request that another replica passed on. It says nothing about who asks, and only keeps it from going on further.
+pub const PASSED_ON: http::HeaderName = http::HeaderName::from_static("portolan-passed-on");
 
 /// Takes a request that only the leader can answer to it, as it came, with the caller's own token, which the leader verifies itself.
 pub trait PassOn: Send + Sync + 'static {

@@ -10,7 +10,8 @@
 //! - [`crd`]: the types of the custom resource and its definition.
 //! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object. Both without I/O.
 //! - [`watch`]: follows the objects. [`intake`]: takes them in.
-//! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads.
+//! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads. [`pass_on`]:
+//!   the line to that one.
 
 mod backoff;
 pub mod client;
@@ -19,6 +20,7 @@ pub mod crd;
 pub mod intake;
 pub mod lease;
 pub mod object;
+pub mod pass_on;
 pub mod read;
 mod seen;
 pub mod watch;

@@ -11,7 +11,7 @@ use portolan::api::{Api, ApiParts, ApiSettings, Part, PartState, Readiness};
 use portolan::catalog::Catalog;
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
-use portolan::model::ports::{AlwaysLeads, Freshness};
+use portolan::model::ports::{AlwaysLeads, Freshness, PassOn};
 use portolan::model::probe::{HealthChange, ProbeRow};
 use portolan::model::service::InstanceId;
 use portolan::model::time::{Clock, Now, UnixMs};
@@ -43,6 +43,8 @@ pub(crate) struct Wish {
     pub(crate) prober: Option<ProberSettings>,
     /// How old what is read may be.
     pub(crate) freshness: Option<Arc<dyn Freshness>>,
+    /// The way to another server, for what this one cannot do.
+    pub(crate) pass_on: Option<Arc<dyn PassOn>>,
 }
 
 impl Default for Wish {
@@ -57,6 +59,7 @@ impl Default for Wish {
             log: None,
             prober: None,
             freshness: None,
+            pass_on: None,
         }
     }
 }
@@ -159,6 +162,7 @@ impl TestApp {
             metrics: metrics.clone(),
             readiness: Arc::new(StoreReady),
             freshness: wish.freshness.take(),
+            pass_on: wish.pass_on.take(),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
                 default_interval: Duration::from_secs(30),

@@ -9,6 +9,7 @@ mod hot;
 mod operations;
 mod owners;
 mod pages;
+mod passing_on;
 mod registering;
 mod removing;
 mod schema;

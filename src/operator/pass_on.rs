@@ -1,0 +1,120 @@
+//! Hands a request that only the leader can answer to the leader.
+//!
+//! Plain HTTP from pod to pod, as from any client in the cluster to a pod; what the caller may do is judged by the leader, from the caller's
+//! own token. Nothing about who asks is taken from the replica in between.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, RETRY_AFTER, USER_AGENT};
+use http::{Request, Response};
+use tokio::sync::Semaphore;
+
+use crate::model::ports::{PASSED_ON, PassOn, PassOnError};
+use crate::telemetry::metrics::Metrics;
+
+/// Requests under way to the leader.
+const PLACES: usize = 64;
+/// Time for a connection: the leader's machine may be gone.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Time for an answer: the longest probe and what comes around it.
+const ANSWER: Duration = Duration::from_secs(65);
+/// Largest answer: a service with all its instances is far below.
+const MOST: usize = 8 << 20;
+/// What goes with the request. `X-Forwarded-For` counts only where the leader trusts this replica as a proxy.
+const REQUEST_HEADERS: [HeaderName; 7] = [
+    AUTHORIZATION,
+    ACCEPT,
+    CONTENT_TYPE,
+    ORIGIN,
+    USER_AGENT,
+    HeaderName::from_static("sec-fetch-site"),
+    HeaderName::from_static("x-forwarded-for"),
+];
+/// What comes back with the answer.
+const ANSWER_HEADERS: [HeaderName; 2] = [CONTENT_TYPE, RETRY_AFTER];
+
+/// Why nothing can be passed on.
+#[derive(Debug, thiserror::Error)]
+#[error("the client that asks the leader cannot be made: {0}")]
+pub struct LeaderLineError(#[from] reqwest::Error);
+
+/// The line to whoever leads.
+#[derive(Clone)]
+pub struct LeaderLine {
+    leader: Arc<dyn Fn() -> Option<SocketAddr> + Send + Sync>,
+    http: reqwest::Client,
+    places: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl LeaderLine {
+    /// A line to where `leader` says that the leader is.
+    ///
+    /// # Errors
+    /// [`LeaderLineError`].
+    pub fn new(
+        leader: impl Fn() -> Option<SocketAddr> + Send + Sync + 'static,
+        metrics: Metrics,
+    ) -> Result<Self, LeaderLineError> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            .build()?;
+        Ok(Self { leader: Arc::new(leader), http, places: Arc::new(Semaphore::new(PLACES)), metrics })
+    }
+
+    async fn ask(self, request: Request<Bytes>) -> Result<Response<Bytes>, PassOnError> {
+        if request.headers().contains_key(&PASSED_ON) {
+            return Err(PassOnError::SecondHop);
+        }
+        let leader = (self.leader)().ok_or(PassOnError::NoLeader)?;
+        let Ok(_place) = self.places.try_acquire() else {
+            self.metrics.reject("pass_on_full");
+            return Err(PassOnError::Busy);
+        };
+        let (head, body) = request.into_parts();
+        let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let mut headers = picked(&head.headers, &REQUEST_HEADERS);
+        headers.insert(PASSED_ON, http::HeaderValue::from_static("1"));
+        let asked = self.http.request(head.method, format!("http://{leader}{target}")).headers(headers).body(body);
+        let answer = async { read(asked.send().await?).await };
+        answer.await.map_err(|error: reqwest::Error| {
+            tracing::debug!(%leader, "the leader gave no answer: {error}");
+            PassOnError::NoLeader
+        })?
+    }
+}
+
+async fn read(mut answer: reqwest::Response) -> Result<Result<Response<Bytes>, PassOnError>, reqwest::Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > MOST {
+            return Ok(Err(PassOnError::NoLeader));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let mut response = Response::new(body.freeze());
+    *response.status_mut() = answer.status();
+    *response.headers_mut() = picked(answer.headers(), &ANSWER_HEADERS);
+    Ok(Ok(response))
+}
+
+fn picked(from: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
+    let lines = names.iter().flat_map(|name| from.get_all(name).iter().map(move |value| (name.clone(), value.clone())));
+    lines.fold(HeaderMap::new(), |mut all, (name, value)| {
+        all.append(name, value);
+        all
+    })
+}
+
+impl PassOn for LeaderLine {
+    fn pass_on(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>, PassOnError>> {
+        Box::pin(self.clone().ask(request))
+    }
+}

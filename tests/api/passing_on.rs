@@ -1,0 +1,108 @@
+//! A check that reaches a replica that does not lead: the leader answers it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portolan::operator::pass_on::LeaderLine;
+use portolan::telemetry::metrics::Metrics;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::app::{TestApp, Wish, token};
+
+const BUSY: &str = r#"{"success":false,"error":"spent","code":"probe_budget"}"#;
+
+/// One that answers everything with the same, and hands over the heads that it got.
+struct Leader {
+    address: SocketAddr,
+    heads: mpsc::UnboundedReceiver<String>,
+    _task: JoinSet<()>,
+}
+
+impl Leader {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (found, heads) = mpsc::unbounded_channel();
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = vec![0; 4096];
+                let read = stream.read(&mut head).await.expect("a request");
+                let _ = found.send(String::from_utf8_lossy(&head[..read]).to_ascii_lowercase());
+                let answer = format!(
+                    "HTTP/1.1 429 X\r\ncontent-type: application/json\r\nretry-after: 7\r\nset-cookie: a=b\r\n\
+                     access-control-allow-origin: https://leader\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{BUSY}",
+                    BUSY.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self { address, heads, _task: task }
+    }
+}
+
+/// A server without a prober, as one that follows; the leader is where `leader` says.
+async fn follower(leader: Option<SocketAddr>, auth: bool) -> TestApp {
+    let line = LeaderLine::new(move || leader, Metrics::default()).expect("a client");
+    TestApp::with(Wish { auth, pass_on: Some(Arc::new(line)), ..Wish::default() }).await
+}
+
+async fn registered(app: &TestApp, token: Option<&str>) -> String {
+    let body = json!({"name": "a", "base_url": "http://192.0.2.1:80", "health_url": "http://192.0.2.1:80/"});
+    let mut request = app.request(Method::POST, "/api/v1/services/register").json(&body);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let service: Value = app.send(request).await.ok();
+    format!("/api/v1/services/{}/health-check", service["data"]["id"].as_str().expect("an id"))
+}
+
+#[tokio::test]
+async fn the_leader_gets_it_as_it_came_and_its_answer_comes_back() {
+    let mut leader = Leader::start().await;
+    let app = follower(Some(leader.address), true).await;
+    let token = token("ci", None, None);
+    let target = registered(&app, Some(&token)).await;
+    let request = app.request(Method::POST, &target).bearer_auth(&token).json(&json!({}));
+    let answer = app.send(request.header("origin", "https://ops.example.com").header("x-secret", "1")).await;
+    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (429, BUSY));
+    assert_eq!((answer.header("retry-after"), answer.header("content-type")), ("7", "application/json"));
+    assert_eq!((answer.header("set-cookie"), answer.header("access-control-allow-origin")), ("", "*"));
+
+    let head = leader.heads.recv().await.expect("a request");
+    assert!(head.starts_with(&format!("post {target} http/1.1\r\n")), "{head}");
+    assert!(head.contains(&format!("authorization: bearer {}\r\n", token.to_ascii_lowercase())), "{head}");
+    assert!(head.contains("portolan-passed-on: 1\r\n") && head.contains("origin: https://ops.example.com"), "{head}");
+    assert!(!head.contains("x-secret"), "{head}");
+
+    let stranger = app.request(Method::POST, &target).bearer_auth(crate::app::token("other", None, None));
+    assert_eq!(app.send(stranger).await.refusal(403), "not_owner");
+    assert!(leader.heads.try_recv().is_err(), "what is refused here goes no further");
+}
+
+#[tokio::test]
+async fn without_a_leader_it_says_when_to_ask_again() {
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    for leader in [None, Some(gone)] {
+        let app = follower(leader, false).await;
+        let target = registered(&app, None).await;
+        let answer = app.send(app.request(Method::POST, &target)).await;
+        assert_eq!(answer.refusal(503), "unavailable");
+        assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|wait| wait > 0));
+    }
+}
+
+#[tokio::test]
+async fn it_takes_one_hop_and_no_more() {
+    let mut leader = Leader::start().await;
+    let app = follower(Some(leader.address), false).await;
+    let target = registered(&app, None).await;
+    let hopped = app.request(Method::POST, &target).header("portolan-passed-on", "1");
+    assert_eq!(app.send(hopped).await.refusal(503), "unavailable");
+    assert!(tokio::time::timeout(Duration::from_millis(50), leader.heads.recv()).await.is_err());
+}
