@@ -10,6 +10,7 @@ use super::openapi::schemas;
 use super::query::bad_parameter;
 use crate::model::name::InstanceName;
 use crate::model::ports::ServiceRef;
+use crate::model::time::UnixMs;
 use crate::store::{HistoryPage, HistoryQuery, MAX_PAGE, StoreError};
 
 /// Entries of a page where no limit is given.
@@ -20,6 +21,8 @@ const DEFAULT_LIMIT: usize = 100;
 struct Beside {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history_since: Option<UnixMs>,
 }
 
 /// Shows changes of health and removals, newest first, each with the probe that decided it.
@@ -52,7 +55,8 @@ pub(super) async fn history(call: &Call<'_>, id: &str) -> Result<Response<Body>,
     let page = call.api.history.history(HistoryQuery { service, instance, before, limit }).await;
     let page = page.map_err(|error| refused(&error))?;
     judge(call, &page)?;
-    let beside = Beside { next_cursor: page.next.map(|next| next.to_string()) };
+    let next_cursor = page.next.map(|next| next.to_string());
+    let beside = Beside { next_cursor, history_since: call.api.history.history_since() };
     Ok(ok_beside("History retrieved successfully", &page.entries, &beside))
 }
 

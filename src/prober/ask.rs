@@ -19,7 +19,7 @@ impl Prober {
         let found = self.catalog.read().by_id(&command.service).cloned();
         let result = match found {
             None => Err(CheckNowError::NotFound),
-            Some(_) if !self.leadership.probes() => Err(CheckNowError::Unavailable),
+            Some(_) if !self.probing || !self.leadership.probes() => Err(CheckNowError::Unavailable),
             Some(_) if !self.tickets.room() => Err(refuse(&self.metrics)),
             Some(entry) => {
                 // The feed may be a moment behind what the caller has seen.
@@ -114,7 +114,7 @@ impl Prober {
         }
     }
 
-    fn say_guard(&mut self, before: GuardState, state: GuardState) {
+    pub(super) fn say_guard(&mut self, before: GuardState, state: GuardState) {
         let holding = matches!(state, GuardState::Holding { .. });
         let held_before = matches!(before, GuardState::Holding { .. });
         let held = self.guard.held();

@@ -83,6 +83,8 @@ pub struct Prober {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
     pub(super) leadership: Arc<dyn Leadership>,
+    /// Whether it probes; follows the leadership a moment behind.
+    pub(super) probing: bool,
     pub(super) clock: Clock,
     pub(super) tools: Arc<Tools>,
     pub(super) slots: Arc<Slots>,
@@ -145,6 +147,7 @@ impl Prober {
             catalog: Arc::clone(store.catalog()),
             store,
             leadership,
+            probing: false,
             tools: Arc::new(tools),
             slots,
             restored,
@@ -179,10 +182,17 @@ impl Prober {
     /// # Errors
     /// [`ProberError`].
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), ProberError> {
+        self.probing = self.leadership.probes();
+        if !self.probing {
+            self.step_down();
+        }
         let mut feed = self.resubscribe();
         let sleep = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(sleep);
         loop {
+            if let Some(again) = self.heed_role() {
+                feed = again;
+            }
             self.turn();
             sleep.as_mut().reset(self.wake_at());
             let woken = tokio::select! {

@@ -25,6 +25,9 @@ impl Prober {
     /// Takes a snapshot, makes what is tracked the same, and continues from there.
     pub(super) fn resubscribe(&mut self) -> Feed {
         let (snapshot, feed) = self.catalog.subscribe();
+        if !self.probing {
+            return feed;
+        }
         let entries: Vec<_> = snapshot.newest_first(None).cloned().collect();
         let there: HashSet<Uuid> = entries.iter().map(|entry| entry.service().id).collect();
         let gone: Vec<Uuid> = self.services.keys().filter(|id| !there.contains(*id)).copied().collect();
@@ -39,6 +42,9 @@ impl Prober {
 
     /// Takes in one commit.
     pub(super) fn follow_batch(&mut self, batch: &Batch) {
+        if !self.probing {
+            return;
+        }
         for (_, service) in &batch.removed {
             self.forget_service(service);
         }

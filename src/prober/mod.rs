@@ -16,6 +16,7 @@ mod on_demand;
 pub mod policy;
 mod ready;
 pub mod resolve;
+mod role;
 mod rows;
 mod samples;
 mod schedule;

@@ -126,6 +126,15 @@ impl Tickets {
         }
     }
 
+    /// Ends all with an error.
+    pub(super) fn fail_all(&mut self, error: &CheckNowError) {
+        self.complete.clear();
+        for (_, ticket) in self.open.drain() {
+            // Whoever asked may have gone.
+            let _ = ticket.reply.send(Err(error.clone()));
+        }
+    }
+
     /// Answers those that are complete and whose changes are committed.
     pub(super) fn answer(&mut self, committed: u64) {
         let open = &mut self.open;

@@ -36,7 +36,10 @@ fn prober(folder: &tempfile::TempDir) -> Prober {
     let opened = Store::open(settings, clock.clone(), metrics.clone()).expect("opens");
     let dialer = Dialer::new(DialSettings::default()).expect("a dialer");
     let (leads, store) = (Arc::new(AlwaysLeads), opened.store);
-    Prober::new(ProberSettings::default(), dialer, store, HashMap::new(), leads, clock, metrics).0
+    let settings = ProberSettings::default();
+    let mut prober = Prober::new(settings, dialer, store, HashMap::new(), leads, clock, metrics).0;
+    prober.probing = true;
+    prober
 }
 
 /// A service of one instance.

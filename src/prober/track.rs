@@ -13,7 +13,7 @@ use crate::catalog::LastCheck;
 use crate::model::check::{Target, Timing};
 use crate::model::health::{CheckState, Next};
 use crate::model::name::{InstanceName, ServiceKey};
-use crate::model::outcome::{Outcome, Reason, Verdict};
+use crate::model::outcome::{Health, Outcome, Reason, Verdict};
 use crate::model::probe::{ProbeRow, Sample};
 use crate::model::service::{Instance, InstanceId, Service};
 use crate::model::time::{Now, UnixMs};
@@ -83,7 +83,8 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    /// A new or changed instance, or one that is known from `row`.
+    /// A new or changed instance, one that is known from `row`, or one whose health others found: that stands, and its next probe comes
+    /// when one is due.
     pub(super) fn new(
         service: &Service,
         instance: &Instance,
@@ -103,7 +104,7 @@ impl Tracked {
             target: Arc::new(target),
             timing,
             phase: schedule::phase(&service.id, &instance.name, timing.interval),
-            state: CheckState::new(now),
+            state: CheckState::shown_as(instance.health, instance.reason, instance.since, now),
             due: now.steady,
             place: Place::Idle,
             let_out: None,
@@ -122,6 +123,8 @@ impl Tracked {
         };
         if let Some(row) = row {
             tracked.restore(row, instance, now);
+        } else if instance.health != Health::Unknown {
+            tracked.due = schedule::next_slot(tracked.phase, timing.interval, now.steady);
         }
         tracked
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
 use portolan::api::{Api, ApiParts, ApiSettings, Part, PartState, Readiness};
-use portolan::catalog::Catalog;
+use portolan::catalog::{Catalog, Epoch};
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
 use portolan::model::ports::{AlwaysLeads, Freshness, PassOn};
@@ -26,6 +26,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 const SECRET: &str = "a secret of the tests, long enough to sign with";
 
@@ -45,6 +46,8 @@ pub(crate) struct Wish {
     pub(crate) freshness: Option<Arc<dyn Freshness>>,
     /// The way to another server, for what this one cannot do.
     pub(crate) pass_on: Option<Arc<dyn PassOn>>,
+    /// Mirrors a cluster whose definition has this id.
+    pub(crate) mirror: Option<Uuid>,
 }
 
 impl Default for Wish {
@@ -60,6 +63,7 @@ impl Default for Wish {
             prober: None,
             freshness: None,
             pass_on: None,
+            mirror: None,
         }
     }
 }
@@ -285,8 +289,8 @@ fn store_settings(folder: &tempfile::TempDir, wish: &Wish) -> StoreSettings {
         history_days: 30,
         history_rows: 100_000,
         default_interval: Duration::from_secs(30),
-        epoch: None,
-        durable: true,
+        epoch: wish.mirror.as_ref().map(Epoch::of),
+        durable: wish.mirror.is_none(),
     }
 }
 

@@ -6,6 +6,7 @@ mod etags;
 mod fuzz;
 mod golden;
 mod hot;
+mod mirror;
 mod operations;
 mod owners;
 mod pages;

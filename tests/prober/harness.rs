@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use portolan::catalog::{Catalog, Entry};
+use portolan::catalog::{Catalog, Entry, Epoch};
 use portolan::model::check::Check;
 use portolan::model::name::ServiceKey;
 use portolan::model::outcome::{Health, Reason};
@@ -27,6 +27,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// For what must happen sooner or later.
 pub(crate) const AMPLE: Duration = Duration::from_secs(30);
@@ -47,6 +48,8 @@ pub(crate) struct Setup {
     pub(crate) clock: Clock,
     pub(crate) leadership: Arc<dyn Leadership>,
     pub(crate) resolver: ResolverSettings,
+    /// Whether the store mirrors a cluster.
+    pub(crate) mirror: bool,
 }
 
 impl Default for Setup {
@@ -57,6 +60,7 @@ impl Default for Setup {
             clock: Clock::system(),
             leadership,
             resolver: ResolverSettings::System,
+            mirror: false,
         }
     }
 }
@@ -120,8 +124,8 @@ impl Rig {
             history_days: 30,
             history_rows: 10_000,
             default_interval: setup.settings.default_interval,
-            epoch: None,
-            durable: true,
+            epoch: setup.mirror.then(|| Epoch::of(&Uuid::nil())),
+            durable: !setup.mirror,
         };
         let opened = Store::open(store_settings, setup.clock.clone(), metrics.clone()).expect("opens");
         let restored = opened.probes.len();
@@ -219,16 +223,7 @@ impl Rig {
     /// Registers `namespace/service#instance`; namespace and instance may be left out.
     pub(crate) async fn register(&self, place: &str, url: &str, check: Check) -> u64 {
         let (namespace, service, instance) = split(place);
-        let spec = InstanceSpec {
-            base_url: EndpointUrl::base(url).expect("a base url"),
-            health_url: Some(EndpointUrl::health(url).expect("a health url")),
-            check,
-            version: String::new(),
-            description: String::new(),
-            metadata: BTreeMap::new(),
-            weight: 100,
-            zone: String::new(),
-        };
+        let spec = spec(url, check);
         let registration = Registration {
             namespace: namespace.parse().expect("a namespace"),
             service: service.parse().expect("a name"),
@@ -298,6 +293,20 @@ impl Rig {
         let text = self.metrics.render().expect("renders");
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned));
         line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+}
+
+/// An instance that is probed where it is reached.
+pub(crate) fn spec(url: &str, check: Check) -> InstanceSpec {
+    InstanceSpec {
+        base_url: EndpointUrl::base(url).expect("a base url"),
+        health_url: Some(EndpointUrl::health(url).expect("a health url")),
+        check,
+        version: String::new(),
+        description: String::new(),
+        metadata: BTreeMap::new(),
+        weight: 100,
+        zone: String::new(),
     }
 }
 

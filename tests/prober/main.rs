@@ -13,3 +13,4 @@ mod harness;
 mod life;
 mod request;
 mod restart;
+mod takeover;

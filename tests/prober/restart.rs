@@ -1,18 +1,19 @@
-//! What survives the end of a process, and who may probe at all.
+//! What survives the end of a process.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Reason};
-use portolan::model::ports::{CheckNowError, Leadership, Role};
+use portolan::model::ports::CheckNowError;
 use portolan::model::probe::ProbeRow;
 use portolan::model::time::Clock;
 
 use crate::harness::{Mode, Rig, Setup, Target, every_second, seldom, until};
 
 const ERRORS: &str = "portolan_store_commit_errors_total";
+
+/// Has every transaction with history fail.
+const BREAK: &str = "CREATE TRIGGER broken BEFORE INSERT ON transition BEGIN SELECT RAISE(ABORT, 'by the test'); END";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_goes_back_to_unknown() {
@@ -84,8 +85,7 @@ async fn a_last_write_that_fails_is_tried_again() {
     rig.register("user", &target.url(), every_second()).await;
     rig.until_health("user", Health::Healthy).await;
     let db = rig.database();
-    let broken = "CREATE TRIGGER broken BEFORE INSERT ON transition BEGIN SELECT RAISE(ABORT, 'by the test'); END";
-    db.execute_batch(broken).expect("breaks");
+    db.execute_batch(BREAK).expect("breaks");
     target.turn(Mode::Broken);
     until("a change waits", || rig.report().uncommitted == 1 && rig.metric(ERRORS) > 0.5).await;
     let failed = rig.metric(ERRORS);
@@ -98,39 +98,12 @@ async fn a_last_write_that_fails_is_tried_again() {
     assert_eq!(rig.history("user").await.len(), 2);
 }
 
-struct Switch(AtomicBool);
-
-impl Leadership for Switch {
-    fn role(&self) -> Role {
-        if self.0.load(Ordering::SeqCst) { Role::Leads } else { Role::Follows }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn only_a_leader_probes() {
-    let switch = Arc::new(Switch(AtomicBool::new(true)));
-    let rig = Setup { leadership: switch.clone(), ..Setup::default() }.start();
-    let target = Target::start(Mode::Ok).await;
-    rig.register("user", &target.url(), every_second()).await;
-    rig.until_health("user", Health::Healthy).await;
-    switch.0.store(false, Ordering::SeqCst);
-    let hits = target.hits();
-    assert!(rig.check_now("user").await.is_err());
-    until("two slots went by", || target.times().last().is_some_and(|at| at.elapsed() > Duration::from_millis(2500)))
-        .await;
-    assert!(target.hits() <= hits + 1, "one may have been under way");
-    switch.0.store(true, Ordering::SeqCst);
-    target.until_hit(target.hits() + 1).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_never_runs_ahead_of_its_change() {
-    let switch = Arc::new(Switch(AtomicBool::new(true)));
-    let rig = Setup { leadership: switch.clone(), ..Setup::default() }.start();
-    let target = Target::start(Mode::Held).await;
+    let (rig, target) = (Rig::start(), Target::start(Mode::Held).await);
     rig.register("user", &target.url(), seldom()).await;
     target.until_hit(1).await;
-    switch.0.store(false, Ordering::SeqCst);
+    rig.database().execute_batch(BREAK).expect("breaks");
     target.turn(Mode::Ok);
     until("a change waits", || rig.report().uncommitted == 1).await;
     let rig = rig.restart().await;
@@ -140,15 +113,13 @@ async fn a_row_never_runs_ahead_of_its_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_waits_for_its_next_try_is_stored_at_the_end() {
-    let switch = Arc::new(Switch(AtomicBool::new(true)));
-    let mut rig = Setup { leadership: switch.clone(), ..Setup::default() }.start();
-    let target = Target::start(Mode::Held).await;
+    let (mut rig, target) = (Rig::start(), Target::start(Mode::Held).await);
     rig.register("user", &target.url(), seldom()).await;
     target.until_hit(1).await;
-    switch.0.store(false, Ordering::SeqCst);
+    rig.database().execute_batch(BREAK).expect("breaks");
     target.turn(Mode::Ok);
-    until("a change waits", || rig.report().uncommitted == 1).await;
-    switch.0.store(true, Ordering::SeqCst);
+    until("tries failed, and the next one is a second away", || rig.metric(ERRORS) > 2.5).await;
+    rig.database().execute_batch("DROP TRIGGER broken").expect("mends");
     rig.stop().await;
     assert_eq!(rig.health("user").0, Health::Healthy);
     assert_eq!(rig.history("user").await.len(), 1);

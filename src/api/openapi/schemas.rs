@@ -320,6 +320,9 @@ pub struct History {
     pub data: Vec<HistoryEntry>,
     /// For `cursor`, when there is another page.
     pub next_cursor: Option<String>,
+    /// In cluster mode, where each replica tells what it saw: since when.
+    #[schema(format = DateTime)]
+    pub history_since: Option<String>,
 }
 
 /// One thing that is wrong with a request.
