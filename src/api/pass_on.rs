@@ -19,7 +19,7 @@ pub(super) async fn to_leader(call: &Call<'_>) -> Option<Result<Response<Body>, 
     *request.uri_mut() = call.head.uri.clone();
     *request.headers_mut() = call.head.headers.clone();
     let answer = line.pass_on(request).await;
-    Some(answer.map(|answer| answer.map(Body::new)).map_err(refused))
+    Some(answer.map(|answer| answer.map(Body::from)).map_err(refused))
 }
 
 fn refused(error: PassOnError) -> ApiError {
