@@ -10,6 +10,7 @@
 //! - [`crd`]: the types of the custom resource and its definition.
 //! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object. Both without I/O.
 //! - [`watch`]: follows the objects. [`intake`]: takes them in.
+//! - [`registrar`]: writes what is registered over REST.
 //! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads. [`pass_on`]:
 //!   the line to that one.
 
@@ -22,5 +23,6 @@ pub mod lease;
 pub mod object;
 pub mod pass_on;
 pub mod read;
+pub mod registrar;
 mod seen;
 pub mod watch;

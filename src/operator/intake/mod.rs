@@ -98,7 +98,7 @@ impl Intake {
         self.put_seen(object.into()).await
     }
 
-    async fn put_seen(&self, seen: Seen) -> Result<(), IntakeError> {
+    pub(crate) async fn put_seen(&self, seen: Seen) -> Result<(), IntakeError> {
         self.ask(|reply| Message::Put(Box::new(seen), Some(reply))).await
     }
 

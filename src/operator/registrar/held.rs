@@ -1,0 +1,73 @@
+//! Between an object and what the rules see of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kube::api::ObjectMeta;
+
+use super::merge::{Held, Slot};
+use crate::catalog::Snapshot;
+use crate::model::mirror::MirroredInstance;
+use crate::model::name::{InstanceName, ServiceKey};
+use crate::model::outcome::Health;
+use crate::model::service::Owner;
+use crate::operator::crd::{InstanceEntry, ServiceResource, ServiceSpec, SourceWord};
+use crate::operator::intake::Known;
+use crate::operator::object;
+
+/// What the rules see of an object; health is the catalog's.
+pub(super) fn held(known: &Known, catalog: &Snapshot) -> Held {
+    let mirrored = known.understood.mirrored.as_ref();
+    let read: HashMap<&str, &MirroredInstance> =
+        mirrored.iter().flat_map(|mirrored| &mirrored.instances).map(|of| (of.name.as_str(), of)).collect();
+    let shown = catalog.get(known.key().as_str());
+    let healthy = |name: &InstanceName| {
+        let instance = shown.and_then(|entry| entry.service().instance(name.as_str()));
+        instance.is_some_and(|instance| instance.health == Health::Healthy)
+    };
+    let slot = |entry: &InstanceEntry| {
+        let name = entry.name.parse().ok()?;
+        let spec = read.get(entry.name.as_str()).map(|of| Arc::clone(&of.spec));
+        let generation = entry.generation.and_then(|n| u64::try_from(n).ok());
+        Some(Slot { healthy: healthy(&name), owner: owner(entry), generation, spec, changed: false, name })
+    };
+    let mut slots: Vec<Slot> = known.object.spec.instances.iter().filter_map(slot).collect();
+    slots.sort_by(|a, b| a.name.cmp(&b.name));
+    Held { id: known.id(), source: known.understood.source, deleting: known.understood.deleting, slots }
+}
+
+fn owner(entry: &InstanceEntry) -> Owner {
+    match &entry.owner {
+        None => Owner::Anonymous,
+        Some(owner) => Owner::Token { issuer: owner.issuer.as_str().into(), subject: owner.subject.as_str().into() },
+    }
+}
+
+/// A new object with these instances.
+pub(super) fn created(key: &ServiceKey, slots: &[Slot]) -> ServiceResource {
+    let metadata = ObjectMeta {
+        name: Some(key.name().to_owned()),
+        namespace: Some(key.namespace().to_owned()),
+        ..ObjectMeta::default()
+    };
+    let instances = slots.iter().filter_map(entry).collect();
+    let spec = ServiceSpec { source: SourceWord::Rest, instances, ..ServiceSpec::default() };
+    ServiceResource { metadata, spec, status: None }
+}
+
+/// The object with these instances instead: the entries of those that did not change stay as they are.
+pub(super) fn replaced(known: &Known, slots: &[Slot]) -> ServiceResource {
+    let mut object = ServiceResource::clone(&known.object);
+    let old = std::mem::take(&mut object.spec.instances);
+    let mut old: HashMap<String, InstanceEntry> = old.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
+    let pick = |slot: &Slot| if slot.changed { entry(slot) } else { old.remove(slot.name.as_str()) };
+    object.spec.instances = slots.iter().filter_map(pick).collect();
+    // The API server takes it from here by its own route alone.
+    object.status = None;
+    object
+}
+
+/// A changed instance's; it has both.
+fn entry(slot: &Slot) -> Option<InstanceEntry> {
+    Some(object::entry(&slot.name, slot.spec.as_ref()?, &slot.owner, slot.generation?))
+}

@@ -1,0 +1,295 @@
+//! The same calls, one by one to a standalone store and merged in batches into objects, get the same answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::model::check::Check;
+use crate::model::health::CheckState;
+use crate::model::name::Namespace;
+use crate::model::outcome::{Health, Reason};
+use crate::model::ports::{AlwaysLeads, Registrar};
+use crate::model::probe::HealthChange;
+use crate::model::time::Clock;
+use crate::model::url::EndpointUrl;
+use crate::store::{Opened, Store, StoreSettings};
+use crate::telemetry::metrics::Metrics;
+
+const MOST_SERVICES: usize = 2;
+const MOST_INSTANCES: usize = 5;
+
+/// Which generation `If-Match` names: as it was when the batch began.
+#[derive(Debug, Clone, Copy)]
+enum Match {
+    Any,
+    Known,
+    Older,
+}
+
+#[derive(Debug, Clone)]
+enum Call {
+    Register { instance: u8, port: u16, weight: u16, caller: u8 },
+    Remove { instance: Option<u8>, all: bool, caller: u8, by_id: bool, only: Match },
+}
+
+/// Calls about one service that are waiting together, or a change of health in between.
+#[derive(Debug, Clone)]
+enum Step {
+    Batch(u8, Vec<Call>),
+    Healthy(u8, u8),
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let (instance, caller) = (0..3_u8, 0..4_u8);
+    let only = prop_oneof![3 => Just(Match::Any), 2 => Just(Match::Known), 1 => Just(Match::Older)];
+    prop_oneof![
+        3 => (instance.clone(), 1..3_u16, 0..2_u16, caller.clone())
+            .prop_map(|(instance, port, weight, caller)| Call::Register { instance, port, weight, caller }),
+        2 => (proptest::option::of(instance), any::<bool>(), caller, any::<bool>(), only)
+            .prop_map(|(instance, all, caller, by_id, only)| Call::Remove { instance, all, caller, by_id, only }),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3_u8, proptest::collection::vec(call(), 1..8)).prop_map(|(service, calls)| Step::Batch(service, calls)),
+        1 => (0..3_u8, 0..3_u8).prop_map(|(service, instance)| Step::Healthy(service, instance)),
+    ]
+}
+
+fn caller(n: u8) -> Caller {
+    let token = |subject: &str| Owner::Token { issuer: "".into(), subject: subject.into() };
+    match n {
+        0 => Caller { owner: Owner::Anonymous, admin: false },
+        1 => Caller { owner: token("alice"), admin: false },
+        2 => Caller { owner: token("bob"), admin: false },
+        _ => Caller { owner: token("root"), admin: true },
+    }
+}
+
+fn name(service: u8) -> ServiceKey {
+    ServiceKey::new(&Namespace::default(), &format!("s{service}").parse().expect("a name"))
+}
+
+fn spec(port: u16, weight: u16) -> InstanceSpec {
+    InstanceSpec {
+        base_url: EndpointUrl::base(&format!("http://10.0.0.5:{port}")).expect("a URL"),
+        health_url: Some(EndpointUrl::health("http://10.0.0.5/live").expect("a URL")),
+        check: Check::default(),
+        version: String::new(),
+        description: String::new(),
+        metadata: BTreeMap::new(),
+        weight,
+        zone: String::new(),
+    }
+}
+
+/// A generation as the store gave it, and as the merge did.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    store: u64,
+    merge: u64,
+}
+
+/// Both sides.
+struct World {
+    store: Store,
+    objects: HashMap<u8, Held>,
+    pairs: HashMap<(u8, InstanceName), Pair>,
+    stamp: Stamp,
+}
+
+impl World {
+    /// The call for each side; they differ in ids and generations alone.
+    fn calls(&self, service: u8, call: &Call) -> (Asked, Asked) {
+        match call {
+            Call::Register { instance, port, weight, caller: by } => {
+                let registration = Registration {
+                    namespace: Namespace::default(),
+                    service: format!("s{service}").parse().expect("a name"),
+                    instance: format!("i{instance}").parse().expect("a name"),
+                    spec: spec(*port, *weight),
+                };
+                let asked = Asked { wish: Wish::Register(Box::new(registration)), caller: caller(*by) };
+                (asked.clone(), asked)
+            }
+            Call::Remove { instance, all, caller: by, by_id, only } => {
+                let instance: Option<InstanceName> = instance.map(|i| format!("i{i}").parse().expect("a name"));
+                let known = instance.as_ref().and_then(|i| self.pairs.get(&(service, i.clone()))).copied();
+                let known = known.unwrap_or(Pair { store: u64::MAX, merge: u64::MAX });
+                let fence = |generation: u64| match only {
+                    Match::Any => None,
+                    // More instances than one have no generation in common.
+                    _ if instance.is_none() => None,
+                    Match::Known => Some(generation),
+                    Match::Older => Some(0),
+                };
+                let removal = |id: Option<Uuid>, generation: u64| Asked {
+                    wish: Wish::Remove(Removal {
+                        service: id.filter(|_| *by_id).map_or(ServiceRef::Key(name(service)), ServiceRef::Id),
+                        instance: instance.clone(),
+                        all: *all,
+                        if_generation: fence(generation),
+                    }),
+                    caller: caller(*by),
+                };
+                let theirs = self.store.catalog().read().get(name(service).as_str()).map(|e| e.service().id);
+                let ours = self.objects.get(&service).map(|held| held.id);
+                (removal(theirs, known.store), removal(ours, known.merge))
+            }
+        }
+    }
+
+    async fn batch(&mut self, service: u8, calls: &[Call]) {
+        let pairs: Vec<_> = calls.iter().map(|call| self.calls(service, call)).collect();
+        let before = self.room();
+        let mut expected = Vec::new();
+        for (theirs, _) in &pairs {
+            expected.push(self.ask_store(theirs.clone()).await);
+        }
+        let ours: Vec<Asked> = pairs.into_iter().map(|(_, ours)| ours).collect();
+        let found = self.merge_all(service, &ours, before);
+        for ((expected, found), call) in expected.iter().zip(&found).zip(&ours) {
+            self.compare(service, expected, found, call);
+        }
+        self.same_instances(service);
+    }
+
+    async fn ask_store(&self, call: Asked) -> Result<Done, WriteError> {
+        match call.wish {
+            Wish::Register(registration) => {
+                let done = self.store.register(*registration, call.caller).await?;
+                let (generation, renewed, replaced_healthy) = (done.generation, done.renewed, done.replaced_healthy);
+                Ok(Done::Registered { generation, renewed, replaced_healthy })
+            }
+            Wish::Remove(removal) => self.store.deregister(removal, call.caller).await.map(|()| Done::Removed),
+        }
+    }
+
+    fn room(&self) -> Room {
+        let instances = self.objects.values().map(|held| held.slots.len()).sum();
+        let (most_services, most_instances) = (MOST_SERVICES, MOST_INSTANCES);
+        Room { most_services, services: self.objects.len(), most_instances, instances }
+    }
+
+    /// Round after round, as the registrar does; each writes what the one before left.
+    fn merge_all(&mut self, service: u8, mut calls: &[Asked], mut room: Room) -> Vec<Result<Done, WriteError>> {
+        let mut answers = Vec::new();
+        while !calls.is_empty() {
+            let merged = merge(&name(service), self.objects.get(&service), calls, room, &mut self.stamp);
+            assert!(!merged.answers.is_empty(), "no progress");
+            calls = &calls[merged.answers.len()..];
+            answers.extend(merged.answers);
+            let renewed = |slots: Vec<Slot>| slots.into_iter().map(|s| Slot { changed: false, ..s }).collect();
+            match merged.write {
+                Write::Nothing => {}
+                Write::Create(slots) => {
+                    let (id, source) = (Uuid::now_v7(), Source::Rest);
+                    assert!(slots.iter().all(|slot| slot.changed));
+                    let held = Held { id, source, deleting: false, slots: renewed(slots) };
+                    assert!(self.objects.insert(service, held).is_none());
+                }
+                Write::Replace(slots) => {
+                    let held = self.objects.get_mut(&service).expect("something to replace");
+                    held.slots = renewed(slots);
+                }
+                Write::Delete => drop(self.objects.remove(&service).expect("something to delete")),
+            }
+            room = self.room();
+        }
+        answers
+    }
+
+    fn compare(
+        &mut self,
+        service: u8,
+        expected: &Result<Done, WriteError>,
+        found: &Result<Done, WriteError>,
+        call: &Asked,
+    ) {
+        match (expected, found) {
+            (
+                Ok(Done::Registered { generation: store, renewed: a, replaced_healthy: b }),
+                Ok(Done::Registered { generation: merge, renewed: c, replaced_healthy: d }),
+            ) => {
+                assert_eq!((a, b), (c, d), "{call:?}");
+                let Wish::Register(registration) = &call.wish else { panic!("{call:?}") };
+                let place = (service, registration.instance.clone());
+                let new = Pair { store: *store, merge: *merge };
+                match self.pairs.insert(place, new) {
+                    Some(old) if old.store == *store => assert_eq!(old.merge, *merge, "kept there, kept here"),
+                    old => assert!(old.is_none_or(|old| old.merge < *merge), "new there, new here: {call:?}"),
+                }
+            }
+            (Err(WriteError::StaleGeneration { .. }), Err(WriteError::StaleGeneration { .. })) => {}
+            _ => assert_eq!(expected, found, "{call:?}"),
+        }
+    }
+
+    fn same_instances(&self, service: u8) {
+        let snapshot = self.store.catalog().read();
+        let theirs = snapshot.get(name(service).as_str()).map(|entry| entry.service().instances.clone());
+        let theirs: Vec<_> = theirs.into_iter().flatten().map(|i| (i.name, i.owner, Some(i.spec))).collect();
+        let ours = self.objects.get(&service).map(|held| held.slots.clone());
+        let ours: Vec<_> = ours.into_iter().flatten().map(|s| (s.name, s.owner, s.spec)).collect();
+        assert_eq!(theirs, ours);
+    }
+
+    async fn make_healthy(&mut self, service: u8, instance: u8) {
+        let instance = format!("i{instance}");
+        let snapshot = self.store.catalog().snapshot();
+        let found = snapshot.get(name(service).as_str()).and_then(|entry| entry.service().instance(&instance));
+        let Some(found) = found else { return };
+        let now = Clock::system().now();
+        let change = HealthChange {
+            instance: found.id,
+            generation: found.generation,
+            health: Health::Healthy,
+            reason: Reason::Passed,
+            since: now.wall,
+            transition: None,
+            state: CheckState::new(now),
+        };
+        assert_eq!(self.store.commit_health(vec![change], Arc::new(AlwaysLeads)).await, Ok(vec![true]));
+        let slots = &mut self.objects.get_mut(&service).expect("both sides have it").slots;
+        slots.iter_mut().filter(|slot| slot.name.as_str() == instance).for_each(|slot| slot.healthy = true);
+    }
+}
+
+async fn run(steps: Vec<Step>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = StoreSettings {
+        path: folder.path().join("p.db"),
+        max_services: MOST_SERVICES,
+        max_instances: MOST_INSTANCES,
+        history_days: 1,
+        durable: true,
+        epoch: None,
+        history_rows: 100,
+        default_interval: Duration::from_secs(30),
+    };
+    let Opened { store, writer, .. } = Store::open(settings, Clock::system(), Metrics::default()).expect("a store");
+    let stop = CancellationToken::new();
+    let writer = tokio::spawn(writer.run(stop.clone()));
+    let mut world = World { store, objects: HashMap::new(), pairs: HashMap::new(), stamp: Stamp(0) };
+    for step in steps {
+        match step {
+            Step::Batch(service, calls) => world.batch(service, &calls).await,
+            Step::Healthy(service, instance) => world.make_healthy(service, instance).await,
+        }
+    }
+    stop.cancel();
+    writer.await.expect("it ends").expect("in order");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn merged_calls_are_answered_as_the_standalone_store_answers_them(steps in proptest::collection::vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(run(steps));
+    }
+}

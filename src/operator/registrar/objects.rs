@@ -1,0 +1,101 @@
+//! The requests about one object, each with its time.
+
+use std::time::Duration;
+
+use http::Request;
+use kube::api::{DeleteParams, GetParams, PostParams, Preconditions};
+use kube::core::Request as Requests;
+use kube::{Client, Resource};
+
+use super::trouble::{self, Trouble, Verb};
+use crate::model::name::ServiceKey;
+use crate::model::ports::ClusterError;
+use crate::operator::crd::ServiceResource;
+use crate::operator::seen::Seen;
+
+/// Time for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The field manager of every registration.
+pub(super) const MANAGER: &str = "portolan-rest";
+
+/// The services of the Kubernetes API.
+#[derive(Clone)]
+pub(super) struct Objects(Client);
+
+impl Objects {
+    pub(super) fn new(client: Client) -> Self {
+        Self(client)
+    }
+
+    /// The object as it is now; none where there is none.
+    pub(super) async fn get(&self, key: &ServiceKey) -> Result<Option<Seen>, Trouble> {
+        let request = requests(key).get(key.name(), &GetParams::default());
+        match self.ask(Verb::Get, key, request).await {
+            Err(Trouble::Moved) => Ok(None),
+            Err(trouble) => Err(trouble),
+            Ok(seen) => Ok(Some(seen)),
+        }
+    }
+
+    /// Makes the object; [`Trouble::Moved`] when there is one already.
+    pub(super) async fn create(&self, key: &ServiceKey, object: &ServiceResource) -> Result<Seen, Trouble> {
+        let request = requests(key).create(&by_us(), body(key, Verb::Create, object)?);
+        self.ask(Verb::Create, key, request).await
+    }
+
+    /// Replaces the object of this resourceVersion; [`Trouble::Moved`] when it has another.
+    pub(super) async fn replace(&self, key: &ServiceKey, object: &ServiceResource) -> Result<Seen, Trouble> {
+        let request = requests(key).replace(key.name(), &by_us(), body(key, Verb::Replace, object)?);
+        self.ask(Verb::Replace, key, request).await
+    }
+
+    /// Deletes the object of this uid and resourceVersion; [`Trouble::Moved`] when it is another. Some where it stays until its
+    /// finalizers are done.
+    pub(super) async fn delete(&self, key: &ServiceKey, object: &ServiceResource) -> Result<Option<Seen>, Trouble> {
+        let only = Preconditions {
+            uid: object.metadata.uid.clone(),
+            resource_version: object.metadata.resource_version.clone(),
+        };
+        let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
+        let request = built(Verb::Delete, key, requests(key).delete(key.name(), &params))?;
+        let answer = timed(self.0.request_status::<Seen>(request)).await?;
+        let answer = answer.map_err(|error| trouble::of(&error, Verb::Delete, key))?;
+        Ok(answer.left().filter(|seen| seen.metadata().deletion_timestamp.is_some()))
+    }
+
+    async fn ask(
+        &self,
+        verb: Verb,
+        key: &ServiceKey,
+        request: Result<Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<Seen, Trouble> {
+        let request = built(verb, key, request)?;
+        let answer = timed(self.0.request::<Seen>(request)).await?;
+        answer.map_err(|error| trouble::of(&error, verb, key))
+    }
+}
+
+fn requests(key: &ServiceKey) -> Requests {
+    Requests::new(ServiceResource::url_path(&(), Some(key.namespace())))
+}
+
+fn by_us() -> PostParams {
+    PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() }
+}
+
+fn body(key: &ServiceKey, verb: Verb, object: &ServiceResource) -> Result<Vec<u8>, Trouble> {
+    serde_json::to_vec(object).map_err(|error| trouble::of(&kube::Error::SerdeError(error), verb, key))
+}
+
+fn built(
+    verb: Verb,
+    key: &ServiceKey,
+    request: Result<Request<Vec<u8>>, kube::core::request::Error>,
+) -> Result<Request<Vec<u8>>, Trouble> {
+    request.map_err(|error| trouble::of(&kube::Error::BuildRequest(error), verb, key))
+}
+
+async fn timed<T>(answer: impl Future<Output = T>) -> Result<T, Trouble> {
+    let answer = tokio::time::timeout(PATIENCE, answer).await;
+    answer.map_err(|_| Trouble::Unheard(ClusterError::Unanswered))
+}
