@@ -8,7 +8,7 @@ VERSION = $(shell sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.
 # $(call need,tool,what to do about it): one line for a missing tool instead of a page of errors.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
-.PHONY: help build image demo test lint fmt generate check-generated check-monitoring bench torture deny ci tools go
+.PHONY: help build image demo demo-cluster test lint fmt generate check-generated check-monitoring bench torture deny ci tools go
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ go:
 	@test -n "$${KUBEBUILDER_ASSETS:-}" || command -v go >/dev/null || \
 		{ echo "go is missing: install Go 1.21 or newer, for the control plane of the tests (https://go.dev/dl)" >&2; exit 1; }
 
+demo-cluster: tools go ## the operator in a real control plane on this machine; DEMO_FLAGS="--seconds 90" ends it
+	$(CARGO) build --locked --bin portolan --example demo-cluster
+	$(CARGO) run --locked --quiet --example demo-cluster -- $(DEMO_FLAGS)
+
 test: tools go ## run every test, those in the documentation included; the first run builds a control plane (4 minutes, cached)
 	$(call need,curl,install it (Debian: apt install curl))
 	$(CARGO) test --locked --no-fail-fast
@@ -42,11 +46,12 @@ lint: tools ## clippy, with every warning an error
 fmt: tools ## format the sources; FMT_FLAGS=--check only looks
 	$(CARGO) fmt --all -- $(FMT_FLAGS)
 
-generate: tools ## write anew what is generated from the code (README's settings, docs/cli.md, openapi.json, crds/service.yaml
+generate: tools go ## write anew what is generated (README's settings, docs/cli.md, openapi.json, crds/, deploy/install.yaml)
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test house generated
+	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test cluster generated
 
-check-generated: tools ## fail when generated text is out of date
-	$(CARGO) test --locked --quiet --test house generated
+check-generated: tools go ## fail when generated text is out of date
+	$(CARGO) test --locked --quiet --test house --test cluster generated
 
 check-monitoring: ## check and test the alerts with promtool
 	$(call need,promtool,install it (Debian: apt install prometheus))

@@ -1,10 +1,68 @@
-//! The control plane that the tests share.
+//! The control plane that the tests share, and Portolan's objects in it.
 
-use control_plane::ControlPlane;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use control_plane::{ControlPlane, Kubeconfig};
 use tokio::sync::OnceCell;
 
 /// Started at the first use. It ends with this process, whose end its guards notice.
 pub(crate) async fn shared() -> &'static ControlPlane {
     static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
     PLANE.get_or_init(async || ControlPlane::start().await.expect("a control plane")).await
+}
+
+pub(crate) fn repository() -> PathBuf {
+    env!("CARGO_MANIFEST_DIR").into()
+}
+
+/// What an overlay's objects became in a namespace of their own.
+pub(crate) struct Installed {
+    pub(crate) namespace: String,
+    /// A token of Portolan's ServiceAccount, which may exactly what the overlay gives it.
+    pub(crate) account: Kubeconfig,
+}
+
+/// Applies the definition of our kind, and waits until it is served.
+pub(crate) async fn define(plane: &ControlPlane) {
+    let file = repository().join("crds/service.yaml");
+    let apply = ["apply", "--server-side", "-f", file.to_str().expect("UTF-8")];
+    plane.kubectl().run(&apply).await.expect("the definition is taken");
+    let wait = ["wait", "--for=condition=Established", "--timeout=30s", "crd/services.portolan.dev"];
+    plane.kubectl().run(&wait).await.expect("established");
+}
+
+/// Applies the definition and an overlay of `deploy/overlays`, this in a new namespace instead of `portolan`.
+pub(crate) async fn install(plane: &ControlPlane, overlay: &str) -> Installed {
+    define(plane).await;
+    let namespace = plane.namespace("portolan").await.expect("a namespace");
+    let folder = plane.folder().join(format!("install-{namespace}"));
+    std::fs::create_dir(&folder).expect("a folder");
+    let text = kustomization(&folder, &repository().join("deploy/overlays").join(overlay), &namespace);
+    std::fs::write(folder.join("kustomization.yaml"), text).expect("written");
+    let objects =
+        plane.kubectl().run(&["kustomize", folder.to_str().expect("UTF-8")]).await.expect("kustomize builds it");
+    // It is there already, without the labels that the overlay gives it.
+    plane.kubectl().run_with(&["apply", "--server-side", "-f", "-"], &objects).await.expect("the API server takes it");
+    let account = plane.service_account(&namespace, "portolan").await.expect("a token");
+    Installed { namespace, account }
+}
+
+/// The overlay in another namespace, with its cluster-wide objects named after that.
+fn kustomization(folder: &Path, overlay: &Path, namespace: &str) -> String {
+    let mut text = format!("namespace: {namespace}\nresources:\n- {}\n", relative(folder, overlay));
+    text.push_str(
+        "transformers:\n- |-\n  apiVersion: builtin\n  kind: PrefixSuffixTransformer\n  metadata: {name: apart}\n",
+    );
+    writeln!(text, "  suffix: -{namespace}\n  fieldSpecs:").expect("a string grows");
+    for kind in ["ClusterRole", "ClusterRoleBinding"] {
+        writeln!(text, "  - {{path: metadata/name, kind: {kind}}}").expect("a string grows");
+    }
+    text
+}
+
+/// kustomize takes no absolute paths.
+fn relative(from: &Path, to: &Path) -> String {
+    let up = "../".repeat(from.components().count() - 1);
+    format!("{up}{}", to.strip_prefix("/").expect("an absolute path").display())
 }

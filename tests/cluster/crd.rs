@@ -8,21 +8,13 @@ use portolan::operator::crd::ServiceResource;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use crate::common::shared;
+use crate::common::{define, shared};
 
 /// The shared control plane with the definition installed.
 pub(crate) async fn installed() -> &'static ControlPlane {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let plane = shared().await;
-    INSTALLED
-        .get_or_init(async || {
-            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/service.yaml");
-            let kubectl = plane.kubectl();
-            kubectl.run(&["apply", "--server-side", "-f", file]).await.expect("the definition is accepted");
-            let wait = ["wait", "--for=condition=Established", "--timeout=30s", "crd/services.portolan.dev"];
-            kubectl.run(&wait).await.expect("established");
-        })
-        .await;
+    INSTALLED.get_or_init(async || define(plane).await).await;
     plane
 }
 

@@ -3,4 +3,6 @@
 
 mod common;
 mod crd;
+mod deploy;
+mod generated;
 mod plane;

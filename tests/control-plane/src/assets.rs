@@ -30,6 +30,10 @@ impl Assets {
         Ok(assets)
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The kubectl program.
     pub fn kubectl(&self) -> PathBuf {
         self.path(Program::Kubectl)

@@ -91,6 +91,11 @@ impl ControlPlane {
         &self.layout.folder
     }
 
+    /// The folder with kubectl.
+    pub fn programs(&self) -> &Path {
+        self.assets.folder()
+    }
+
     /// Where the API server listens.
     pub fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.layout.ports.api_server).into()

@@ -1,0 +1,170 @@
+//! What `deploy/` holds is taken by a real API server, and gives Portolan what it needs and nothing else.
+
+use control_plane::{ControlPlane, Kubectl, Refused};
+use serde_json::{Value, json};
+
+use crate::common::{Installed, install, repository, shared};
+
+const SERVICES: &str = "services.portolan.dev";
+
+async fn get(kubectl: &Kubectl, args: &[&str]) -> Value {
+    let text = kubectl.run(&[&["get", "-o", "json"], args].concat()).await.expect("found");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+async fn deployment(plane: &ControlPlane, namespace: &str) -> Value {
+    get(&plane.kubectl(), &["deployment", "portolan", "-n", namespace]).await
+}
+
+/// Whether admission would take a pod with this `spec`; nothing is created.
+async fn admitted(plane: &ControlPlane, namespace: &str, spec: &Value) -> Result<(), String> {
+    let pod =
+        json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "namespace": namespace }, "spec": spec });
+    let tried = plane.kubectl().run_with(&["create", "--dry-run=server", "-f", "-"], &pod.to_string()).await;
+    tried.map(drop).map_err(|error| error.downcast::<Refused>().expect("kubectl's own end").stderr)
+}
+
+/// Everything in `questions` that does not answer as `expected`.
+async fn differing(kubectl: &Kubectl, expected: bool, questions: &[(&str, &str, &str)]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (verb, resource, namespace) in questions {
+        let place = if namespace.is_empty() { vec!["--all-namespaces"] } else { vec!["-n", namespace] };
+        // `TYPE/NAME` names an object; kubectl asks for a subresource apart.
+        let mut question = [&[*verb, resource.trim_end_matches("/status")], place.as_slice()].concat();
+        if resource.ends_with("/status") {
+            question.push("--subresource=status");
+        }
+        if kubectl.can_i(&question).await.expect("an answer") != expected {
+            wrong.push(question.join(" "));
+        }
+    }
+    wrong
+}
+
+#[tokio::test]
+async fn pods_of_every_overlay_are_restricted_ones() {
+    let plane = shared().await;
+    for overlay in ["cluster", "namespaced", "standalone"] {
+        let Installed { namespace, .. } = install(plane, overlay).await;
+        let spec = &deployment(plane, &namespace).await["spec"]["template"]["spec"];
+        admitted(plane, &namespace, spec).await.expect(overlay);
+
+        let mut loose = spec.clone();
+        loose["containers"][0]["securityContext"] = json!({ "allowPrivilegeEscalation": true });
+        let refused = admitted(plane, &namespace, &loose).await.expect_err("the namespace takes restricted pods alone");
+        assert!(refused.contains("violates PodSecurity \"restricted:latest\""), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_operator_may_what_it_needs_and_nothing_else() {
+    let plane = shared().await;
+    let Installed { namespace: own, account } = install(plane, "cluster").await;
+    let other = plane.namespace("shop").await.expect("a namespace");
+    let (own, other, kubectl) = (own.as_str(), other.as_str(), plane.kubectl_as(&account));
+    let needed = [
+        ("list", SERVICES, ""),
+        ("watch", SERVICES, ""),
+        ("patch", "services.portolan.dev/status", other),
+        ("create", "events.events.k8s.io", other),
+        ("get", "customresourcedefinitions/services.portolan.dev", ""),
+        ("create", "leases", own),
+        ("update", "leases/portolan", own),
+        ("create", SERVICES, own),
+        ("update", SERVICES, own),
+        ("delete", SERVICES, own),
+    ];
+    assert_eq!(differing(&kubectl, true, &needed).await, Vec::<String>::new(), "refused");
+    let refused = [
+        ("create", SERVICES, other),
+        ("update", SERVICES, other),
+        ("patch", SERVICES, own),
+        ("delete", SERVICES, other),
+        ("deletecollection", SERVICES, own),
+        ("update", "services.portolan.dev/status", other),
+        ("get", "secrets", own),
+        ("list", "secrets", ""),
+        ("get", "configmaps", own),
+        ("list", "pods", ""),
+        ("list", "services", ""),
+        ("update", "leases/other", own),
+        ("update", "leases/portolan", other),
+        ("create", "leases", other),
+        ("get", "customresourcedefinitions", ""),
+        ("update", "customresourcedefinitions/services.portolan.dev", ""),
+        ("create", "serviceaccounts/token", own),
+        ("impersonate", "users", ""),
+        ("escalate", "clusterroles", ""),
+    ];
+    assert_eq!(differing(&kubectl, false, &refused).await, Vec::<String>::new(), "allowed");
+}
+
+#[tokio::test]
+async fn with_a_role_alone_nothing_outside_the_namespace_is_seen() {
+    let plane = shared().await;
+    let Installed { namespace: own, account } = install(plane, "namespaced").await;
+    let other = plane.namespace("shop").await.expect("a namespace");
+    let (own, other, kubectl) = (own.as_str(), other.as_str(), plane.kubectl_as(&account));
+    let needed = [
+        ("list", SERVICES, own),
+        ("watch", SERVICES, own),
+        ("patch", "services.portolan.dev/status", own),
+        ("create", "events.events.k8s.io", own),
+        ("update", "leases/portolan", own),
+        ("create", SERVICES, own),
+    ];
+    assert_eq!(differing(&kubectl, true, &needed).await, Vec::<String>::new(), "refused");
+    let refused = [("list", SERVICES, ""), ("list", SERVICES, other), ("create", "events.events.k8s.io", other)];
+    assert_eq!(differing(&kubectl, false, &refused).await, Vec::<String>::new(), "allowed");
+    let env = &deployment(plane, own).await["spec"]["template"]["spec"]["containers"][0]["env"];
+    let watched = env.as_array().expect("a list").iter().any(|entry| entry["name"] == "PORTOLAN_WATCH_NAMESPACES");
+    assert!(watched, "{env}");
+}
+
+#[tokio::test]
+async fn one_file_opens_a_namespace_to_registrations() {
+    let plane = shared().await;
+    let shop = plane.namespace("shop").await.expect("a namespace");
+    let file = std::fs::read_to_string(repository().join("deploy/rest-namespace.yaml")).expect("a file");
+    let Installed { namespace: own, account } = install(plane, "cluster").await;
+    // Its subject is the ServiceAccount of the namespace that Portolan is usually in.
+    let file = file.replace("namespace: portolan", &format!("namespace: {own}"));
+    plane.kubectl().run_with(&["apply", "-n", &shop, "-f", "-"], &file).await.expect("applied");
+    let kubectl = plane.kubectl_as(&account);
+    for verb in ["create", "update", "delete"] {
+        assert!(kubectl.can_i(&[verb, SERVICES, "-n", &shop]).await.expect("an answer"), "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn standalone_needs_no_kubernetes_api_and_keeps_its_file_on_a_volume() {
+    let plane = shared().await;
+    let Installed { namespace, account } = install(plane, "standalone").await;
+    assert!(!plane.kubectl_as(&account).can_i(&["list", SERVICES, "-n", &namespace]).await.expect("an answer"));
+    let spec = &deployment(plane, &namespace).await["spec"];
+    assert_eq!((&spec["replicas"], &spec["strategy"]["type"]), (&json!(1), &json!("Recreate")));
+    assert_eq!(spec["template"]["spec"]["automountServiceAccountToken"], false);
+    assert_eq!(spec["template"]["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"], "portolan");
+    let budgets = get(&plane.kubectl(), &["poddisruptionbudgets", "-n", &namespace]).await;
+    assert_eq!(budgets["items"], json!([]));
+}
+
+#[tokio::test]
+async fn the_image_is_that_of_this_version() {
+    let plane = shared().await;
+    let Installed { namespace, .. } = install(plane, "cluster").await;
+    let image = &deployment(plane, &namespace).await["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(image, &json!(format!("portolan:{}", env!("CARGO_PKG_VERSION"))));
+}
+
+#[tokio::test]
+async fn every_sample_is_a_valid_service() {
+    let plane = shared().await;
+    install(plane, "cluster").await;
+    let namespace = plane.namespace("samples").await.expect("a namespace");
+    let folder = repository().join("deploy/samples");
+    let args = ["apply", "--dry-run=server", "-n", &namespace, "-f", folder.to_str().expect("UTF-8")];
+    let said = plane.kubectl().run(&args).await.expect("the API server takes them");
+    let files = std::fs::read_dir(&folder).expect("samples").count();
+    assert_eq!(said.lines().count(), files, "{said}");
+}
