@@ -27,6 +27,7 @@ pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod model;
 pub mod operator;
 pub mod prober;

@@ -1,5 +1,6 @@
 //! One request on its way through a route.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -17,6 +18,8 @@ pub(super) struct Call<'a> {
     pub(super) api: &'a Shared,
     pub(super) head: &'a Parts,
     pub(super) who: &'a Principal,
+    /// Where the client is, past the trusted proxies.
+    pub(super) client: IpAddr,
     /// The caller's quota is spent: nothing may change, and only a renewal or a 304 is sent.
     pub(super) renewals_only: bool,
 }

@@ -18,9 +18,10 @@ use super::conn::{Handler, RequestBody};
 use super::envelope::{ApiError, Code};
 use super::operations::Readiness;
 use super::router::{Route, Verb, unknown_route};
+use super::watch::{Seats, WatchLimits};
 use super::{
     Body, check, deregister, discover, freshness, history, hot, list, openapi, operations, register, root, service,
-    stats,
+    stats, watch,
 };
 use crate::catalog::Catalog;
 use crate::model::name::Namespace;
@@ -40,6 +41,8 @@ pub struct ApiSettings {
     pub default_interval: Duration,
     /// Whether `/metrics` carries series per service.
     pub service_metrics: bool,
+    /// How many watches there may be.
+    pub watches: WatchLimits,
 }
 
 /// Everything that the API stands on.
@@ -85,6 +88,7 @@ pub(super) struct Shared {
     pub(super) freshness: freshness::Source,
     pub(super) pass_on: Option<Arc<dyn PassOn>>,
     pub(super) settings: ApiSettings,
+    pub(super) watchers: Arc<Seats>,
     access: Access,
     access_log: AccessLog,
     hot: HotMetrics,
@@ -132,6 +136,7 @@ impl Api {
             readiness: parts.readiness,
             freshness: parts.freshness,
             pass_on: parts.pass_on,
+            watchers: Seats::new(parts.settings.watches),
             settings: parts.settings,
             access: parts.access,
             access_log: parts.access_log,
@@ -155,7 +160,7 @@ impl Handler for Api {
                 let mut response = match answer {
                     Some(response) => response,
                     // Boxed, so that the hot route does not carry the size of the others.
-                    None => Box::pin(self.0.cold(route, &head, body, &admitted)).await,
+                    None => Box::pin(self.0.cold(route, &head, body, &admitted, peer)).await,
                 };
                 freshness::mark(&self.0.freshness, class, &mut response);
                 self.0.admitted(&mut admitted, &mut response);
@@ -181,12 +186,14 @@ impl Shared {
         head: &Parts,
         body: RequestBody,
         admitted: &Admitted,
+        peer: SocketAddr,
     ) -> Response<Body> {
         if admitted.class == RouteClass::Preflight {
             return Access::preflight();
         }
         let renewals_only = admitted.rate.is_some_and(|rate| rate.spent.is_some());
-        let call = Call { api: self, head, who: &admitted.principal, renewals_only };
+        let client = self.access.client_address(&head.headers, peer);
+        let call = Call { api: self, head, who: &admitted.principal, client, renewals_only };
         let answer = AssertUnwindSafe(answer(&call, route, body)).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_| {
             tracing::error!(route = route.map_or("unmatched", Route::pattern), "a request's handler panicked");
@@ -261,5 +268,6 @@ async fn answer(call: &Call<'_>, route: Option<Route<'_>>, body: RequestBody) ->
         Route::Readyz => Ok(operations::readyz(call)),
         Route::Metrics => operations::metrics(call).await,
         Route::OpenApi => Ok(openapi::document()),
+        Route::Watch => watch::watch(call).await,
     }
 }

@@ -97,6 +97,8 @@ codes! {
     RateLimited "rate_limited" TOO_MANY_REQUESTS,
     /// The address is probed as often as it may be.
     ProbeBudget "probe_budget" TOO_MANY_REQUESTS,
+    /// The server or the client holds as many watches as it may.
+    TooManyWatches "too_many_watches" TOO_MANY_REQUESTS,
     /// The client holds as many connections as it may.
     TooManyConnections "too_many_connections" TOO_MANY_REQUESTS,
     /// The request's head is over its limit.

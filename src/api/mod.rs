@@ -35,7 +35,9 @@ mod select;
 mod service;
 mod shape;
 mod stats;
+mod watch;
 
 pub use body::Body;
 pub use dispatch::{Api, ApiParts, ApiSettings};
 pub use operations::{Part, PartState, Readiness};
+pub use watch::WatchLimits;

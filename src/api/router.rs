@@ -25,6 +25,7 @@ pub(super) enum Route<'a> {
     Readyz,
     Metrics,
     OpenApi,
+    Watch,
 }
 
 /// What is done there.
@@ -56,6 +57,7 @@ impl<'a> Route<'a> {
             return match path {
                 "/" => Some(Self::Root),
                 "/api/v1/health" => Some(Self::Health),
+                "/api/v1/watch" => Some(Self::Watch),
                 "/healthz" => Some(Self::Healthz),
                 "/readyz" => Some(Self::Readyz),
                 "/metrics" => Some(Self::Metrics),
@@ -99,6 +101,7 @@ impl<'a> Route<'a> {
             Self::Readyz => "/readyz",
             Self::Metrics => "/metrics",
             Self::OpenApi => "/openapi.json",
+            Self::Watch => "/api/v1/watch",
         }
     }
 
@@ -154,6 +157,7 @@ pub(super) const ALL: &[Route<'static>] = &[
     Route::Readyz,
     Route::Metrics,
     Route::OpenApi,
+    Route::Watch,
 ];
 
 #[cfg(test)]

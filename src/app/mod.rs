@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::access::{Access, AccessSettings, Secrets, SecretsError};
 use crate::api::conn::{self, ConnSettings};
-use crate::api::{Api, ApiParts, ApiSettings};
+use crate::api::{Api, ApiParts, ApiSettings, WatchLimits};
 use crate::config::{self, Settings};
 use crate::model::ports::{AlwaysLeads, Leadership};
 use crate::model::time::Clock;
@@ -97,6 +97,7 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
         }
         None => (AccessLog::off(), None),
     };
+    let doors = conn_settings(&settings);
     let api = Api::new(ApiParts {
         catalog,
         registrar: Arc::new(store.clone()),
@@ -113,10 +114,9 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
             default_namespace: settings.default_namespace.clone().unwrap_or_default(),
             default_interval: settings.health_check_interval,
             service_metrics: settings.service_metrics,
+            watches: WatchLimits::of(doors.total, doors.per_client),
         },
     });
-
-    let doors = conn_settings(&settings);
 
     let mut tasks = Tasks::new();
     tasks.start(Stage::Storing, "the store's writer", |stop| writer.run(stop));

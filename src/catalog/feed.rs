@@ -1,7 +1,8 @@
 //! The feed: what changed, batch by batch, in order of sequence.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
@@ -20,6 +21,8 @@ pub struct Batch {
     pub upserts: Vec<Arc<Entry>>,
     /// Services that are gone.
     pub removed: Vec<(ServiceKey, Uuid)>,
+    /// The whole as its readers send it on, made by the first of them.
+    pub rendered: OnceLock<Bytes>,
 }
 
 /// Why a feed stopped being continuous.

@@ -10,7 +10,7 @@ use crate::model::outcome::{Health, Outcome, Reason};
 use crate::model::ports::ServiceRef;
 use crate::model::time::UnixMs;
 
-use super::codec::{Id, Json, Parsed, damaged, time};
+use super::codec::{Count, Id, Json, Parsed, damaged, int, time};
 use super::error::StoreError;
 
 /// Questions that may wait.
@@ -80,10 +80,17 @@ pub struct HistoryPage {
     pub next: Option<i64>,
 }
 
+/// Services that were removed.
+pub type Removals = Vec<(ServiceKey, Uuid)>;
+/// Most removals that are looked up: whoever missed more takes everything anew.
+const MAX_REMOVALS: usize = 10_000;
+
 /// A question on its way to the reader.
 pub(super) enum Question {
     /// Answer this. The key is known where the service is registered now.
     Page(HistoryQuery, Option<(Uuid, ServiceKey)>, oneshot::Sender<Result<HistoryPage, StoreError>>),
+    /// What was removed after that revision; none where that is no longer known.
+    Removed(u64, oneshot::Sender<Result<Option<Removals>, StoreError>>),
     /// No more questions after those that are queued.
     Stop,
 }
@@ -101,6 +108,9 @@ impl Reader {
             match question {
                 Question::Stop => self.questions.close(),
                 // A waiter that went away needs no answer.
+                Question::Removed(since, reply) => {
+                    drop(reply.send(removed_since(&self.db, since).map_err(StoreError::from)))
+                }
                 Question::Page(query, known, reply) => drop(reply.send(page(&self.db, &query, known))),
             }
         }
@@ -126,6 +136,20 @@ fn page(db: &Connection, query: &HistoryQuery, known: Option<(Uuid, ServiceKey)>
     entries.truncate(limit);
     let next = entries.last().filter(|_| more).map(|e| e.id);
     Ok(HistoryPage { service, key, entries, next })
+}
+
+fn removed_since(db: &Connection, since: u64) -> rusqlite::Result<Option<Removals>> {
+    let floor = db.prepare_cached("SELECT floor FROM meta")?.query_row([], |row| row.get::<_, Count>(0))?.0;
+    if since < floor {
+        return Ok(None);
+    }
+    let mut statement =
+        db.prepare_cached("SELECT service, key FROM change WHERE revision > ?1 AND deleted = 1 LIMIT ?2")?;
+    let most = i64::try_from(MAX_REMOVALS + 1).unwrap_or(i64::MAX);
+    let rows = statement
+        .query_map(params![int(since), most], |row| Ok((key(&row.get::<_, String>(1)?)?, row.get::<_, Id>(0)?.0)))?;
+    let removed = rows.collect::<rusqlite::Result<Removals>>()?;
+    Ok((removed.len() <= MAX_REMOVALS).then_some(removed))
 }
 
 /// The removed service that is meant.

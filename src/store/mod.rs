@@ -53,7 +53,7 @@ use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
 pub use error::{OpenError, StoreError};
-pub use history::{HistoryEntry, HistoryEvent, HistoryPage, HistoryQuery, MAX_PAGE};
+pub use history::{HistoryEntry, HistoryEvent, HistoryPage, HistoryQuery, MAX_PAGE, Removals};
 pub use run::Writer;
 
 use history::Question;
@@ -215,8 +215,23 @@ impl Store {
             };
             entry.map(|entry| (entry.service().id, entry.service().key.clone()))
         };
+        self.question(|reply| Question::Page(query, known, reply)).await
+    }
+
+    /// The services that were removed after that revision; none where that is no longer known, or too many.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::Closed`] or SQLite's.
+    pub async fn removed_since(&self, revision: u64) -> Result<Option<Removals>, StoreError> {
+        self.question(|reply| Question::Removed(revision, reply)).await
+    }
+
+    async fn question<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Question,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        match self.0.questions.try_send(Question::Page(query, known, reply)) {
+        match self.0.questions.try_send(question(reply)) {
             Ok(()) => answer.await.map_err(|_| StoreError::Closed)?,
             Err(TrySendError::Closed(_)) => Err(StoreError::Closed),
             Err(TrySendError::Full(_)) => {

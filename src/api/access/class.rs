@@ -15,6 +15,8 @@ pub enum RouteClass {
     Public,
     /// A read that is open unless `PORTOLAN_READ_AUTH` closes it.
     OpenRead,
+    /// Changes as they happen: open like reads are, bounded by its own seats instead of the rate limit.
+    Watch,
     /// A read that needs a token whenever auth is on.
     TokenRead,
     /// Adds or changes an instance.
@@ -33,7 +35,7 @@ impl RouteClass {
 
     /// Whether the rate limit counts it.
     pub fn is_limited(self) -> bool {
-        !matches!(self, Self::Preflight | Self::Operations | Self::Metrics)
+        !matches!(self, Self::Preflight | Self::Operations | Self::Metrics | Self::Watch)
     }
 
     /// Whether it may turn out not to count: a register call that only renews, a read that names the state it knows.
@@ -49,7 +51,7 @@ impl RouteClass {
     pub fn needs_token(self, read_auth: bool) -> bool {
         match self {
             Self::Preflight | Self::Operations | Self::Public => false,
-            Self::Metrics | Self::OpenRead => read_auth,
+            Self::Metrics | Self::OpenRead | Self::Watch => read_auth,
             Self::TokenRead | Self::Register | Self::Deregister | Self::Check => true,
         }
     }
@@ -68,6 +70,7 @@ pub fn classify(method: &Method, path: &str) -> RouteClass {
         _ => match path {
             "/healthz" | "/readyz" | "/openapi.json" => RouteClass::Operations,
             "/metrics" => RouteClass::Metrics,
+            "/api/v1/watch" => RouteClass::Watch,
             _ => RouteClass::Public,
         },
     }
@@ -97,6 +100,7 @@ mod tests {
             ("GET", "/readyz", RouteClass::Operations),
             ("GET", "/openapi.json", RouteClass::Operations),
             ("GET", "/metrics", RouteClass::Metrics),
+            ("GET", "/api/v1/watch", RouteClass::Watch),
             ("GET", "/api/v1/services", RouteClass::OpenRead),
             ("HEAD", "/api/v1/services/discover", RouteClass::OpenRead),
             ("GET", "/api/v1/services/stats", RouteClass::OpenRead),

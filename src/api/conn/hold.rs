@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use http::{Request, Response};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
@@ -46,6 +46,7 @@ struct Line<H> {
     peer: SocketAddr,
     watch: Arc<Watch>,
     body_time: std::time::Duration,
+    drain: CancellationToken,
 }
 
 /// Serves a connection until it ends, is given up or the server drains.
@@ -57,7 +58,7 @@ pub(super) async fn hold<H: Handler>(
     shared: Arc<Shared>,
 ) {
     let body_time = shared.settings.body;
-    let line = Arc::new(Line { handler, peer, watch: Arc::clone(&watch), body_time });
+    let line = Arc::new(Line { handler, peer, watch: Arc::clone(&watch), body_time, drain: shared.drain.clone() });
     let io = TokioIo::new(Wire::new(stream, Arc::clone(&watch)));
     let service = service_fn(move |request| answer_one(Arc::clone(&line), request));
     let mut conn = shared.http.serve_connection(io, service);
@@ -193,7 +194,14 @@ async fn answer_one<H: Handler>(
     line.watch.request();
     let response = answer(&line, request).await;
     line.watch.answered();
-    Ok(response.map(|body| Outgoing { body, line }))
+    Ok(response.map(|body| Outgoing { body: go_on(body, &line), line }))
+}
+
+/// A stream counts as a request under way, and ends when the server drains.
+fn go_on<H>(body: Body, line: &Line<H>) -> Body {
+    let Body::Stream(stream) = body else { return body };
+    line.watch.streams();
+    Body::Stream(stream.take_until(line.drain.clone().cancelled_owned()).boxed())
 }
 
 async fn answer<H: Handler>(line: &Line<H>, request: Request<Incoming>) -> Response<Body> {

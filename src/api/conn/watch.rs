@@ -54,6 +54,8 @@ pub(super) struct Watch {
     owed: AtomicBool,
     /// The answer's body is not yet wholly in hyper's hands.
     handing: AtomicBool,
+    /// That body goes on, however long it is silent in between.
+    streaming: AtomicBool,
     closing: AtomicBool,
     unread: AtomicBool,
 }
@@ -116,17 +118,25 @@ impl Watch {
         self.used.store(self.beat.load(Relaxed), Relaxed);
     }
 
+    /// The answer goes on until its stream ends.
+    pub(super) fn streams(&self) {
+        self.streaming.store(true, Relaxed);
+    }
+
     /// hyper has the last of the answer, or wants no more of it.
     pub(super) fn handed(&self) {
+        self.streaming.store(false, Relaxed);
         self.handing.store(false, Relaxed);
     }
 
     /// Everything written so far has left. Between two pieces of a long body that means little.
     pub(super) fn flushed(&self) {
-        if self.handing.load(Relaxed) {
-            return;
+        match (self.streaming.load(Relaxed), self.handing.load(Relaxed)) {
+            // All that the stream had to say so far.
+            (true, _) => {}
+            (false, true) => return,
+            (false, false) => self.owed.store(false, Relaxed),
         }
-        self.owed.store(false, Relaxed);
         self.flushes.store(self.flushes.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
@@ -164,7 +174,7 @@ impl Watch {
             Phase::Closing
         } else if self.blocked.load(Relaxed) {
             Phase::Blocked
-        } else if self.flight.load(Relaxed) {
+        } else if self.flight.load(Relaxed) || self.streaming.load(Relaxed) {
             Phase::Flight
         } else if self.reading.load(Relaxed) {
             Phase::Head

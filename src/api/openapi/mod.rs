@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::Body;
 use super::envelope::json_reply;
-use super::{check, deregister, discover, history, list, operations, register, root, service, stats};
+use super::{check, deregister, discover, history, list, operations, register, root, service, stats, watch};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,7 +30,7 @@ use super::{check, deregister, discover, history, list, operations, register, ro
     ),
     paths(
         register::register, list::list, stats::stats, discover::discover, deregister::by_name, service::get, service::delete,
-        check::check, history::history, deregister::instance, root::root, root::health, operations::healthz, operations::readyz,
+        check::check, history::history, watch::watch, deregister::instance, root::root, root::health, operations::healthz, operations::readyz,
         operations::metrics, document
     ),
     modifiers(&Common)

@@ -1,0 +1,97 @@
+//! `GET /api/v1/watch`: every change as it is committed, as server-sent events
+//! ([HTML §9.2](https://html.spec.whatwg.org/multipage/server-sent-events.html)).
+//!
+//! A client that gives the cursor of the last event that it saw gets what it missed; without one, or with one that cannot be continued
+//! from, it gets everything first, in `snapshot` events. Then each commit is one `change` event.
+
+mod cursor;
+mod events;
+mod seats;
+mod stream;
+
+use std::sync::Arc;
+
+use http::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+
+use super::Body;
+use super::call::Call;
+use super::envelope::{ApiError, Code};
+use super::openapi::schemas;
+use super::query::bad_parameter;
+use super::scope::Reach;
+use crate::catalog::Snapshot;
+use cursor::WatchCursor;
+use stream::{Missed, Watcher};
+
+pub(super) use seats::Seats;
+pub use seats::WatchLimits;
+
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+/// A proxy that keeps pieces back would make a watch late.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Streams changes. Events: `snapshot` (`{"services":[…],"first":…,"last":…}`), `change` (`{"upserts":[…],"removed":[…]}`); the id of
+/// `change` and of the last `snapshot` is the cursor to go on from. A comment line comes every 15 s.
+#[utoipa::path(
+    get,
+    operation_id = "watch",
+    tag = "discovery",
+    path = "/api/v1/watch",
+    params(
+        ("namespace" = Option<String>, Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
+        ("cursor" = Option<String>, Query, description = "The id of the last event seen; the header `Last-Event-ID` says the same"),
+    ),
+    security((), ("token" = [])),
+    responses(
+        (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+        (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
+        (status = 429, description = "`too_many_watches`: the server or this client holds as many as it may", body = schemas::Refusal),
+    )
+)]
+pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+    let mut query = call.query()?;
+    let reach = Reach::take(&mut query, &call.api.settings.default_namespace)?;
+    let asked = query.take("cursor").map(|text| text.into_owned());
+    query.end(&["namespace", "cursor"])?;
+    let cursor = match asked.as_deref().or_else(|| last_event(call)) {
+        None => None,
+        Some(text) => Some(text.parse::<WatchCursor>().map_err(|expected| bad_parameter("cursor", expected))?),
+    };
+    let seat = call.api.watchers.take(call.client).map_err(|full| refused(call, full))?;
+    let (snapshot, feed) = call.api.catalog.subscribe();
+    let missed = match &cursor {
+        None => Missed::Everything,
+        Some(cursor) => missed(call, &snapshot, cursor).await,
+    };
+    let watcher = Watcher::new(snapshot, feed, Arc::clone(&call.api.catalog), (*call.who).clone(), reach, seat);
+    let mut response = Response::new(Body::Stream(watcher.stream(missed)));
+    response.headers_mut().insert(CONTENT_TYPE, EVENT_STREAM);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    Ok(response)
+}
+
+fn last_event<'a>(call: &Call<'a>) -> Option<&'a str> {
+    let header = call.head.headers.get("last-event-id")?.to_str().ok()?.trim();
+    (!header.is_empty()).then_some(header)
+}
+
+/// What happened since the cursor; everything where that cannot be told.
+async fn missed(call: &Call<'_>, snapshot: &Snapshot, cursor: &WatchCursor) -> Missed {
+    if cursor.epoch != *snapshot.epoch() || cursor.revision > snapshot.revision() {
+        return Missed::Everything;
+    }
+    match call.api.history.removed_since(cursor.revision).await {
+        Ok(Some(removed)) => Missed::Since(cursor.revision, removed),
+        // Too long ago, or the reader is busy: everything is the same with more bytes.
+        Ok(None) | Err(_) => Missed::Everything,
+    }
+}
+
+fn refused(call: &Call<'_>, full: seats::Full) -> ApiError {
+    call.api.metrics.reject(match full {
+        seats::Full::Server => "watch_limit",
+        seats::Full::Client => "client_watches",
+    });
+    ApiError::new(Code::TooManyWatches, full.to_string()).retry_after(5)
+}

@@ -1,0 +1,225 @@
+//! What can be done: probing now, draining, deregistering, copying, marking; and the dialogs that ask before.
+
+use tui_input::Input;
+use uuid::Uuid;
+
+use super::modal::{Choice, Means, Modal, Picker};
+use super::screen::{Chosen, View};
+use super::state::{State, Tone};
+use super::{Effect, input, navigate};
+use crate::console::data::Service;
+use crate::console::filter::Filter;
+use crate::console::source::{Act, Ask};
+
+/// Checks made without asking first.
+const CHECK_AT_ONCE: usize = 10;
+/// Checks that one command makes at most.
+const CHECK_AT_MOST: usize = 200;
+/// Actions under way at once.
+const ACTING: usize = 256;
+/// Weight that ends a drain: what an instance has unless it is given.
+const UNDRAINED: u16 = crate::model::service::DEFAULT_WEIGHT;
+
+/// Opens the filter's field.
+pub(super) fn filter(state: &mut State) {
+    if !matches!(state.screen().view, View::Overview | View::Services) {
+        navigate::open(state, View::Services);
+    }
+    let before = state.filter.clone();
+    let error = Filter::parse(&before).err();
+    state.modal = Some(Modal::Filter { input: Input::new(before.to_string()), error, before });
+}
+
+/// Enter in a dialog.
+pub(super) fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>) {
+    match modal {
+        // Not yet a filter: it stays open, with the reason beside it.
+        Modal::Filter { error: Some(_), .. } => state.modal = Some(modal),
+        Modal::Filter { .. } => {}
+        Modal::Pick(picker) => {
+            if let Some(means) = picker.chosen().map(|choice| choice.means.clone()) {
+                input::chosen(state, means, effects);
+            }
+        }
+        Modal::CheckMany { services } => check(state, &services, effects),
+        Modal::Confirm { ref input, ref name, .. } if input.value().trim() != &**name => {
+            state.note(Tone::Bad, format!("type {name} to go on, or Esc"));
+            state.modal = Some(modal);
+        }
+        Modal::Confirm { act, .. } => send(state, act, effects),
+    }
+}
+
+/// Probes the service that is meant.
+pub(super) fn check_one(state: &mut State, effects: &mut Vec<Effect>) {
+    match navigate::service(state) {
+        Some(id) => send(state, Act::Check(id), effects),
+        None => state.note(Tone::Plain, "choose a service first"),
+    }
+}
+
+/// Probes all that are marked, else all that are listed; asks before more than a few.
+pub(super) fn check_all(state: &mut State, effects: &mut Vec<Effect>) {
+    let mut services: Vec<Uuid> =
+        if state.marks.is_empty() { state.listing().shown().to_vec() } else { state.marks.iter().copied().collect() };
+    if services.len() > CHECK_AT_MOST {
+        state.note(Tone::Plain, format!("the first {CHECK_AT_MOST} of {}; filter or mark fewer", services.len()));
+        services.truncate(CHECK_AT_MOST);
+    }
+    if services.len() > CHECK_AT_ONCE {
+        state.modal = Some(Modal::CheckMany { services });
+    } else {
+        check(state, &services, effects);
+    }
+}
+
+fn check(state: &mut State, services: &[Uuid], effects: &mut Vec<Effect>) {
+    for id in services {
+        send(state, Act::Check(*id), effects);
+    }
+}
+
+/// Asks the source to act, unless that is refused here already.
+pub(super) fn send(state: &mut State, act: Act, effects: &mut Vec<Effect>) {
+    if let Some(why) = refusal(state, &act) {
+        state.note(Tone::Bad, why);
+        return;
+    }
+    if state.acting.len() >= ACTING {
+        state.note(Tone::Bad, "too much is under way; wait for its end");
+        return;
+    }
+    state.acted += 1;
+    state.acting.insert(state.acted, words(state, &act));
+    effects.push(Effect::Ask(Ask::Act(state.acted, act)));
+}
+
+fn words(state: &State, act: &Act) -> Box<str> {
+    let name = |id: &Uuid| state.index.get(id).map_or_else(|| id.to_string(), |s| s.name.to_string());
+    match act {
+        Act::Check(id) => format!("probe {}", name(id)),
+        Act::Weight { service, instance, weight: 0 } => format!("drain {}/{instance}", name(service)),
+        Act::Weight { service, instance, .. } => format!("undrain {}/{instance}", name(service)),
+        Act::Deregister { service, instance, .. } => format!("deregister {}/{instance}", name(service)),
+    }
+    .into()
+}
+
+/// Why it cannot be done, as far as that is known without asking.
+fn refusal(state: &State, act: &Act) -> Option<Box<str>> {
+    if !state.abilities.acts {
+        return Some("this source is a file: give --server to act".into());
+    }
+    let (id, changes) = match act {
+        Act::Check(id) => (id, false),
+        Act::Weight { service, .. } | Act::Deregister { service, .. } => (service, true),
+    };
+    if changes && state.options.read_only {
+        return Some("the console was started with --read-only".into());
+    }
+    let service = state.index.get(id)?;
+    (changes && &*service.source == "manifest").then(|| manifest(service))
+}
+
+fn manifest(service: &Service) -> Box<str> {
+    format!("it comes from a manifest: kubectl edit services.portolan.dev {} -n {}", service.name, service.namespace)
+        .into()
+}
+
+/// Opens the menu of what can be done with the row.
+pub(super) fn menu(state: &mut State) {
+    let Some(id) = navigate::service(state) else { return };
+    let Some(service) = state.listing().get(&id).cloned() else { return };
+    let mut choices = vec![choice("probe now", "every instance, at once", Means::Act(Act::Check(id)))];
+    let name = navigate::instance(state, id);
+    if let Some(instance) = service.instances.iter().find(|i| Some(&i.name) == name.as_ref()) {
+        let weigh = |weight| Act::Weight { service: id, instance: instance.name.clone(), weight };
+        let (word, act) = if instance.weight == 0 { ("undrain", weigh(UNDRAINED)) } else { ("drain", weigh(0)) };
+        let deregister =
+            Act::Deregister { service: id, instance: instance.name.clone(), generation: instance.generation };
+        for (word, act) in [(word, act), ("deregister", deregister)] {
+            choices.push(guarded(state, &service, &instance.name, word, act));
+        }
+    }
+    state.modal = Some(Modal::Pick(Picker::new("do", choices)));
+}
+
+fn guarded(state: &State, service: &Service, instance: &str, word: &str, act: Act) -> Choice {
+    let label = format!("{word} {}/{instance}", service.name);
+    if let Some(why) = refusal(state, &act) {
+        return choice(&label, &why, Means::Refused(why.clone()));
+    }
+    let what = format!("{word} instance {instance} of {}/{}", service.namespace, service.name).into();
+    choice(&label, "asks for the name first", Means::Confirm { name: service.name.clone(), what, act })
+}
+
+/// One of a picker's.
+pub(super) fn choice(label: &str, help: &str, means: Means) -> Choice {
+    Choice { label: label.into(), help: help.into(), means }
+}
+
+/// Marks the row, or takes its mark away, and goes down.
+pub(super) fn mark(state: &mut State) {
+    let Some(id) = row(state) else { return };
+    if !state.marks.remove(&id) {
+        state.marks.insert(id);
+        state.last_mark = Some(id);
+    }
+    navigate::step(state, 1);
+}
+
+/// Marks from the last mark to the row.
+pub(super) fn mark_range(state: &mut State) {
+    let Some(id) = row(state) else { return };
+    let from = state.last_mark.and_then(|last| state.listing().place(&last));
+    let to = navigate::place(state);
+    let (first, last) = from.map_or((to, to), |from| (from.min(to), from.max(to)));
+    let range: Vec<Uuid> = state.listing().shown().get(first..=last).unwrap_or_default().to_vec();
+    state.marks.extend(range);
+    state.last_mark = Some(id);
+}
+
+fn row(state: &State) -> Option<Uuid> {
+    matches!(state.screen().view, View::Overview | View::Services).then(|| navigate::service(state)).flatten()
+}
+
+/// Copies the name of what is meant.
+pub(super) fn copy_name(state: &mut State, effects: &mut Vec<Effect>) {
+    let name = match (&state.screen().view, &state.screen().chosen) {
+        (View::Instances(_), Chosen::Instance(name)) | (View::Instance(_, name) | View::Explain(_, name), _) => {
+            Some(name.clone())
+        }
+        _ => navigate::service(state).and_then(|id| state.listing().get(&id)).map(|s| s.name.clone()),
+    };
+    if let Some(name) = name {
+        copy(state, &name, effects);
+    }
+}
+
+/// Lets one of the row's cells be chosen.
+pub(super) fn copy_cell(state: &mut State) {
+    let Some(service) = navigate::service(state).and_then(|id| state.listing().get(&id)).cloned() else { return };
+    let mut cells = vec![
+        ("name".to_owned(), service.name.to_string()),
+        ("namespace".to_owned(), service.namespace.to_string()),
+        ("id".to_owned(), service.id.to_string()),
+        ("version".to_owned(), service.version.to_string()),
+        ("reason".to_owned(), service.reason.to_string()),
+    ];
+    for instance in &service.instances {
+        cells.push((format!("{} base_url", instance.name), instance.base_url.to_string()));
+        if !instance.health_url.is_empty() {
+            cells.push((format!("{} health_url", instance.name), instance.health_url.to_string()));
+        }
+    }
+    let choices = cells.into_iter().filter(|(_, text)| !text.is_empty());
+    let choices = choices.map(|(what, text)| choice(&what, &text, Means::Copy(text.clone().into()))).collect();
+    state.modal = Some(Modal::Pick(Picker::new("copy", choices)));
+}
+
+/// Copies a text, without anything that a terminal or a shell would obey.
+pub(super) fn copy(state: &mut State, text: &str, effects: &mut Vec<Effect>) {
+    let clean: Box<str> = text.chars().filter(|c| !crate::model::text::is_hostile(*c)).collect::<String>().into();
+    state.note(Tone::Good, format!("copied {clean}"));
+    effects.push(Effect::Copy(clean));
+}

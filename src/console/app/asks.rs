@@ -1,0 +1,80 @@
+//! What to ask the source as time goes by: only what is looked at, never a list.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::Effect;
+use super::screen::View;
+use super::state::State;
+use crate::console::index::SortKey;
+use crate::console::source::Ask;
+use crate::model::time::UnixMs;
+
+/// Age at which the probing of listed services is asked for again.
+const LISTED: Duration = Duration::from_secs(5);
+/// Age at which the probing of the one service that is looked at is asked for again.
+const LOOKED_AT: Duration = Duration::from_millis(900);
+/// Age at which the history that is looked at is asked for again although nothing changed.
+const HISTORY: Duration = Duration::from_secs(30);
+/// Services asked for at once.
+const AT_ONCE: usize = 256;
+
+/// Asks for what is missing or old.
+pub(super) fn due(state: &mut State, effects: &mut Vec<Effect>) {
+    if !state.loaded || state.frozen.is_some() {
+        return;
+    }
+    let one = state.screen().service();
+    let (ids, age) = match one {
+        Some(id) => (vec![id], LOOKED_AT),
+        None => (in_sight(state), LISTED),
+    };
+    let now = state.now;
+    let mut old: Vec<Uuid> =
+        ids.into_iter().filter(|id| state.probing.get(id).is_none_or(|known| now.since(known.at) >= age)).collect();
+    old.extend(for_latency(state));
+    old.truncate(AT_ONCE);
+    if !old.is_empty() {
+        effects.push(Effect::Ask(Ask::Probing(old)));
+    }
+    if let Some(id) = one.filter(|_| wants_history(&state.screen().view)) {
+        let known = state.history.entry(id).or_default();
+        if now.since(known.asked) >= HISTORY {
+            known.asked = now;
+            effects.push(Effect::Ask(Ask::History(id, None)));
+        }
+    }
+}
+
+fn wants_history(view: &View) -> bool {
+    matches!(view, View::Timeline(_) | View::Instance(..) | View::Explain(..))
+}
+
+fn in_sight(state: &State) -> Vec<Uuid> {
+    if !matches!(state.screen().view, View::Overview | View::Services) {
+        return Vec::new();
+    }
+    state.listing().shown().iter().skip(state.screen().top).take(state.list_height()).copied().collect()
+}
+
+/// A filter or an order by latency needs every service's: a few at each tick, in turn.
+fn for_latency(state: &State) -> Vec<Uuid> {
+    let query = state.listing().query();
+    if !query.filter.asks_latency() && query.sort != SortKey::Latency {
+        return Vec::new();
+    }
+    let all = state.index.totals().services().max(1);
+    let turn = usize::try_from(state.now.0 / 250).unwrap_or(0);
+    state.index.some(turn.wrapping_mul(AT_ONCE) % all, AT_ONCE)
+}
+
+/// Asks for older entries when the end of the known ones is near.
+pub(super) fn older(state: &mut State, effects: &mut Vec<Effect>) {
+    let View::Timeline(id) = state.screen().view else { return };
+    let Some(known) = state.history.get_mut(&id) else { return };
+    if let Some(more) = known.more.take() {
+        known.asked = state.now.max(UnixMs(1));
+        effects.push(Effect::Ask(Ask::History(id, Some(more))));
+    }
+}

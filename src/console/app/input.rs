@@ -1,0 +1,251 @@
+//! Keys, mouse and pasted text.
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
+use tui_input::Input;
+use tui_input::backend::crossterm::EventHandler;
+
+use super::modal::{Means, Modal, Picker};
+use super::screen::{Format, View};
+use super::state::{State, Tone};
+use super::{Effect, actions, asks, navigate};
+use crate::console::filter::{self, Filter};
+use crate::console::index::{Query, SortKey};
+use crate::console::keys::{self, Action};
+use crate::console::source::Ask;
+
+/// Rows that one turn of the mouse's wheel moves.
+const WHEEL: isize = 3;
+
+/// A key was pressed.
+pub(super) fn key(state: &mut State, key: KeyEvent, effects: &mut Vec<Effect>) {
+    if key.kind == KeyEventKind::Release {
+        return;
+    }
+    let action = keys::action(key);
+    if action == Some(Action::Quit) {
+        state.quit = true;
+        return;
+    }
+    match state.modal.take() {
+        Some(modal) => in_modal(state, modal, key, effects),
+        None => {
+            if let Some(action) = action {
+                act(state, action, effects);
+            }
+        }
+    }
+}
+
+/// The mouse was used.
+pub(super) fn mouse(state: &mut State, mouse: MouseEvent, effects: &mut Vec<Effect>) {
+    match mouse.kind {
+        MouseEventKind::ScrollDown => move_by(state, WHEEL, effects),
+        MouseEventKind::ScrollUp => move_by(state, -WHEEL, effects),
+        _ => {}
+    }
+}
+
+/// A text was pasted: into the dialog's field, else nowhere.
+pub(super) fn paste(state: &mut State, text: &str) {
+    let Some(mut modal) = state.modal.take() else { return };
+    for c in text.chars().filter(|c| !c.is_control()).take(filter::MAX_LEN) {
+        let key = KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE);
+        typed(&mut modal, key);
+    }
+    follow_typing(state, &mut modal);
+    state.modal = Some(modal);
+}
+
+/// Does what a key or a command asks for.
+pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
+    let half = isize::try_from(state.list_height() / 2).unwrap_or(1).max(1);
+    match action {
+        Action::Up => move_by(state, -1, effects),
+        Action::Down => move_by(state, 1, effects),
+        Action::HalfUp => move_by(state, -half, effects),
+        Action::HalfDown => move_by(state, half, effects),
+        Action::PageUp => move_by(state, -2 * half, effects),
+        Action::PageDown => move_by(state, 2 * half, effects),
+        Action::First => navigate::choose(state, 0),
+        Action::Last => move_by(state, isize::MAX, effects),
+        Action::Open => open(state),
+        Action::Pop => pop(state),
+        Action::Back => state.quit = !navigate::back(state),
+        Action::Quit => state.quit = true,
+        Action::Filter => actions::filter(state),
+        Action::Palette => state.modal = Some(Modal::Pick(Picker::palette())),
+        Action::Help => navigate::open(state, View::Help),
+        Action::Events => navigate::open(state, View::Events),
+        Action::Overview => state.screens.truncate(1),
+        Action::Services => navigate::open(state, View::Services),
+        Action::Describe | Action::Explain | Action::Timeline | Action::Raw => look(state, action),
+        Action::Check => actions::check_one(state, effects),
+        Action::CheckAll => actions::check_all(state, effects),
+        Action::Menu => actions::menu(state),
+        Action::Sort => state.modal = Some(Modal::Pick(Picker::sorts())),
+        Action::Invert => change(state, |query| query.inverted = !query.inverted),
+        Action::SortNext => change(state, |query| query.sort = beside(query.sort, 1)),
+        Action::SortPrevious => change(state, |query| query.sort = beside(query.sort, SortKey::ALL.len() - 1)),
+        Action::Faults => change(state, |query| query.faults_only = !query.faults_only),
+        Action::AllNamespaces => change(state, |query| query.namespace = None),
+        Action::Namespace => state.modal = Some(Modal::Pick(Picker::namespaces(state.listing()))),
+        Action::Mark => actions::mark(state),
+        Action::MarkRange => actions::mark_range(state),
+        Action::ClearMarks => state.marks.clear(),
+        Action::Freeze => freeze(state),
+        Action::Wide => state.wide = !state.wide,
+        Action::Refresh => refresh(state, effects),
+        Action::Copy => actions::copy_name(state, effects),
+        Action::CopyCell => actions::copy_cell(state),
+    }
+}
+
+fn move_by(state: &mut State, by: isize, effects: &mut Vec<Effect>) {
+    navigate::step(state, by);
+    let left = navigate::rows(state).saturating_sub(navigate::place(state));
+    if left < state.list_height() {
+        asks::older(state, effects);
+    }
+}
+
+fn open(state: &mut State) {
+    let Some(id) = navigate::service(state) else { return };
+    match &state.screen().view {
+        View::Overview | View::Services => navigate::open(state, View::Instances(id)),
+        View::Instances(_) => look(state, Action::Describe),
+        View::Instance(_, name) => {
+            let view = View::Explain(id, name.clone());
+            navigate::open(state, view);
+        }
+        _ => {}
+    }
+}
+
+/// Opens a view about the service that is meant.
+fn look(state: &mut State, action: Action) {
+    let Some(id) = navigate::service(state).filter(|id| state.listing().get(id).is_some()) else {
+        state.note(Tone::Plain, "choose a service first");
+        return;
+    };
+    let view = match (action, &state.screen().view) {
+        (Action::Timeline, _) => View::Timeline(id),
+        (Action::Raw, View::Raw(_, Format::Yaml)) => View::Raw(id, Format::Json),
+        (Action::Raw, _) => View::Raw(id, Format::Yaml),
+        (Action::Explain, _) => View::Explain(id, navigate::instance(state, id).unwrap_or_default()),
+        _ => View::Instance(id, navigate::instance(state, id).unwrap_or_default()),
+    };
+    if matches!((&view, &state.screen().view), (View::Raw(..), View::Raw(..))) {
+        state.screens.pop();
+    }
+    navigate::open(state, view);
+}
+
+/// Esc: the outermost thing that is open. A dialog was closed before it comes here.
+fn pop(state: &mut State) {
+    if !state.filter.is_empty() && matches!(state.screen().view, View::Overview | View::Services) {
+        state.filter = Box::default();
+        change(state, |query| query.filter = Filter::default());
+    } else if !state.marks.is_empty() {
+        state.marks.clear();
+    } else {
+        navigate::back(state);
+    }
+}
+
+fn beside(sort: SortKey, by: usize) -> SortKey {
+    let at = SortKey::ALL.iter().position(|key| *key == sort).unwrap_or(0);
+    SortKey::ALL[(at + by) % SortKey::ALL.len()]
+}
+
+pub(super) fn change(state: &mut State, how: impl Fn(&mut Query)) {
+    let mut query = state.listing().query().clone();
+    how(&mut query);
+    // Both, so that nothing jumps back when the screen thaws.
+    state.index.set_query(query.clone());
+    state.listing_mut().set_query(query);
+}
+
+fn freeze(state: &mut State) {
+    let frozen = state.frozen.take();
+    if frozen.is_none() {
+        state.frozen = Some(Box::new((state.now, state.index.clone())));
+    }
+}
+
+fn refresh(state: &mut State, effects: &mut Vec<Effect>) {
+    for known in state.probing.values_mut() {
+        known.at = crate::model::time::UnixMs(0);
+    }
+    effects.push(Effect::Ask(Ask::Retry));
+    asks::due(state, effects);
+}
+
+fn in_modal(state: &mut State, mut modal: Modal, key: KeyEvent, effects: &mut Vec<Effect>) {
+    match key.code {
+        KeyCode::Esc => cancel(state, &modal),
+        KeyCode::Enter => actions::accept(state, modal, effects),
+        KeyCode::Char('y' | 'Y') if matches!(modal, Modal::CheckMany { .. }) => actions::accept(state, modal, effects),
+        KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => {
+            if let Modal::Pick(picker) = &mut modal {
+                picker.step(key.code);
+            }
+            state.modal = Some(modal);
+        }
+        _ => {
+            typed(&mut modal, key);
+            follow_typing(state, &mut modal);
+            state.modal = Some(modal);
+        }
+    }
+}
+
+fn cancel(state: &mut State, modal: &Modal) {
+    if let Modal::Filter { before, .. } = modal {
+        state.filter = before.clone();
+        let filter = Filter::parse(before).unwrap_or_default();
+        change(state, |query| query.filter = filter.clone());
+    }
+}
+
+fn typed(modal: &mut Modal, key: KeyEvent) {
+    let field: &mut Input = match modal {
+        Modal::Filter { input, .. } | Modal::Confirm { input, .. } => input,
+        Modal::Pick(picker) => &mut picker.input,
+        Modal::CheckMany { .. } => return,
+    };
+    let is_text = matches!(key.code, KeyCode::Char(_)) && !key.modifiers.contains(KeyModifiers::CONTROL);
+    if !is_text || field.value().len() < filter::MAX_LEN {
+        field.handle_event(&Event::Key(key));
+    }
+}
+
+/// A filter counts while it is typed; one that means nothing yet leaves the list as it is. A picker narrows.
+fn follow_typing(state: &mut State, modal: &mut Modal) {
+    match modal {
+        Modal::Filter { input, error, .. } => match Filter::parse(input.value()) {
+            Ok(filter) => {
+                *error = None;
+                state.filter = input.value().into();
+                change(state, |query| query.filter = filter.clone());
+            }
+            Err(wrong) => *error = Some(wrong),
+        },
+        Modal::Pick(picker) => picker.narrow(),
+        Modal::Confirm { .. } | Modal::CheckMany { .. } => {}
+    }
+}
+
+/// Does what a choice means.
+pub(super) fn chosen(state: &mut State, means: Means, effects: &mut Vec<Effect>) {
+    match means {
+        Means::Key(action) => act(state, action, effects),
+        Means::Namespace(namespace) => change(state, |query| query.namespace.clone_from(&namespace)),
+        Means::Sort(sort) => change(state, |query| query.sort = sort),
+        Means::Copy(text) => actions::copy(state, &text, effects),
+        Means::Act(act) => actions::send(state, act, effects),
+        Means::Confirm { name, what, act } => {
+            state.modal = Some(Modal::Confirm { input: Input::default(), name, what, act });
+        }
+        Means::Refused(why) => state.note(Tone::Bad, why),
+    }
+}

@@ -1,0 +1,63 @@
+//! The console's logic: a pure step from state and message to state and effects. No I/O, no clock.
+
+mod actions;
+mod asks;
+mod input;
+pub mod modal;
+mod navigate;
+mod news;
+pub mod screen;
+pub mod state;
+
+use crossterm::event::{KeyEvent, MouseEvent};
+
+use super::source::{Ask, News};
+use crate::model::time::UnixMs;
+pub use state::{Options, State, ThemeName};
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Msg {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// The mouse was used.
+    Mouse(MouseEvent),
+    /// A text was pasted.
+    Paste(String),
+    /// The terminal has another size.
+    Resize(u16, u16),
+    /// The source told something.
+    News(Box<News>),
+    /// Time went by; the wall clock.
+    Tick(UnixMs),
+}
+
+/// What is to be done outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Ask the source.
+    Ask(Ask),
+    /// Put a text into the terminal's clipboard (OSC 52); it holds no line break.
+    Copy(Box<str>),
+}
+
+/// Takes a message in.
+pub fn update(state: &mut State, message: Msg) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    match message {
+        Msg::Key(key) => input::key(state, key, &mut effects),
+        Msg::Mouse(mouse) => input::mouse(state, mouse, &mut effects),
+        Msg::Paste(text) => input::paste(state, &text),
+        Msg::Resize(columns, rows) => state.size = (columns, rows),
+        Msg::News(news) => news::take(state, *news),
+        Msg::Tick(now) => {
+            state.now = now;
+            state.notes.retain(|note| note.until > now);
+            asks::due(state, &mut effects);
+        }
+    }
+    let now = state.now;
+    state.listing_mut().refresh(now);
+    navigate::keep_in_sight(state);
+    effects
+}

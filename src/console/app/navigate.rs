@@ -1,0 +1,145 @@
+//! Moving about: rows are meant by identity, so nothing that changes moves the choice to another thing.
+
+use uuid::Uuid;
+
+use super::screen::{Chosen, Screen, View};
+use super::state::State;
+use crate::console::page;
+
+/// How many rows the shown view has.
+pub(super) fn rows(state: &State) -> usize {
+    match &state.screen().view {
+        View::Overview | View::Services => state.listing().shown().len(),
+        View::Instances(id) => state.listing().get(id).map_or(0, |service| service.instances.len()),
+        View::Timeline(id) => state.history.get(id).map_or(0, |known| known.entries.len()),
+        View::Instance(..) | View::Explain(..) | View::Raw(..) | View::Events | View::Help => {
+            page::lines(state).len().saturating_sub(state.list_height()) + 1
+        }
+    }
+}
+
+/// Place of the chosen row; of its neighbour when it is gone.
+pub(super) fn place(state: &State) -> usize {
+    let screen = state.screen();
+    let found = match (&screen.view, &screen.chosen) {
+        (View::Overview | View::Services, Chosen::Service(id)) => {
+            let shown = state.listing().shown();
+            // Most often it is where it was.
+            if shown.get(screen.place) == Some(id) { Some(screen.place) } else { state.listing().place(id) }
+        }
+        (View::Instances(id), Chosen::Instance(name)) => {
+            state.listing().get(id).and_then(|s| s.instances.iter().position(|i| i.name == *name))
+        }
+        (View::Timeline(id), Chosen::Past(number)) => {
+            state.history.get(id).and_then(|known| known.entries.iter().position(|e| e.id == *number))
+        }
+        (_, Chosen::Line(line)) => Some(*line),
+        (_, Chosen::First) => Some(0),
+        _ => None,
+    };
+    found.unwrap_or(screen.place).min(rows(state).saturating_sub(1))
+}
+
+/// Chooses the row at a place.
+pub(super) fn choose(state: &mut State, place: usize) {
+    let place = place.min(rows(state).saturating_sub(1));
+    let chosen = match &state.screen().view {
+        View::Overview | View::Services => state.listing().shown().get(place).map(|id| Chosen::Service(*id)),
+        View::Instances(id) => {
+            let service = state.listing().get(id);
+            service.and_then(|s| s.instances.get(place)).map(|i| Chosen::Instance(i.name.clone()))
+        }
+        View::Timeline(id) => {
+            let known = state.history.get(id);
+            known.and_then(|known| known.entries.get(place)).map(|e| Chosen::Past(e.id))
+        }
+        _ => Some(Chosen::Line(place)),
+    };
+    let screen = state.screen_mut();
+    screen.chosen = chosen.unwrap_or_default();
+    screen.place = place;
+}
+
+/// Moves the choice by some rows.
+pub(super) fn step(state: &mut State, by: isize) {
+    let at = place(state);
+    choose(state, at.saturating_add_signed(by));
+}
+
+/// After every message: the choice stays on its thing, and in sight.
+pub(super) fn keep_in_sight(state: &mut State) {
+    let at = place(state);
+    let (height, rows) = (state.list_height(), rows(state));
+    if state.screen().chosen == Chosen::First {
+        state.screen_mut().place = 0;
+    } else if at != state.screen().place || is_gone(state) {
+        choose(state, at);
+    }
+    let is_page = matches!(state.screen().chosen, Chosen::Line(_));
+    let screen = state.screen_mut();
+    screen.top = if is_page {
+        at
+    } else {
+        screen.top.clamp((at + 1).saturating_sub(height), at).min(rows.saturating_sub(height))
+    };
+}
+
+fn is_gone(state: &State) -> bool {
+    match state.screen().chosen {
+        Chosen::Service(id) => state.listing().shown().get(state.screen().place) != Some(&id),
+        _ => false,
+    }
+}
+
+/// The service that the shown view means: its own, or the chosen row's.
+pub(super) fn service(state: &State) -> Option<Uuid> {
+    state.screen().service().or_else(|| match state.screen().chosen {
+        Chosen::Service(id) => Some(id),
+        _ => state.listing().shown().get(place(state)).copied(),
+    })
+}
+
+/// The instance that is meant: the view's own, the chosen row's, else the one in the worst health.
+pub(super) fn instance(state: &State, id: Uuid) -> Option<Box<str>> {
+    match (&state.screen().view, &state.screen().chosen) {
+        (View::Instance(_, name) | View::Explain(_, name), _) | (View::Instances(_), Chosen::Instance(name)) => {
+            Some(name.clone())
+        }
+        (View::Instances(_), _) => {
+            let service = state.listing().get(&id)?;
+            service.instances.get(place(state)).map(|i| i.name.clone())
+        }
+        _ => {
+            use crate::model::outcome::Health;
+            let worst = |health: Health| match health {
+                Health::Unhealthy => 0,
+                Health::Unknown => 1,
+                Health::Healthy => 2,
+            };
+            let service = state.listing().get(&id)?;
+            service.instances.iter().min_by_key(|i| worst(i.health)).map(|i| i.name.clone())
+        }
+    }
+}
+
+/// Opens a view; the same view again only goes to its start.
+pub(super) fn open(state: &mut State, view: View) {
+    if state.screen().view == view {
+        *state.screen_mut() = Screen::of(view);
+        return;
+    }
+    // Views of one service side by side replace each other beyond this depth.
+    if state.screens.len() >= 16 {
+        state.screens.pop();
+    }
+    state.screens.push(Screen::of(view));
+}
+
+/// One view back; whether there was one.
+pub(super) fn back(state: &mut State) -> bool {
+    let more = state.screens.len() > 1;
+    if more {
+        state.screens.pop();
+    }
+    more
+}

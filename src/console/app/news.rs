@@ -1,0 +1,124 @@
+//! Taking in what the source tells.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::state::{KEPT_HISTORIES, KEPT_PASTS, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone};
+use crate::console::data::{Past, Probing};
+use crate::console::source::{Link, News, Refusal};
+use crate::model::time::UnixMs;
+
+/// Takes one piece of news in.
+pub(super) fn take(state: &mut State, news: News) {
+    match news {
+        News::Link(link) => {
+            if link == Link::Live {
+                state.fresh_at = state.now;
+            }
+            state.link = link;
+        }
+        News::Snapshot(services) => {
+            state.index.replace(services, state.now);
+            state.loaded = true;
+            forget_gone(state);
+        }
+        News::Changes(upserts, removed) => {
+            for service in &upserts {
+                // What changed has a new entry of history: ask anew where it is looked at.
+                if let Some(known) = state.history.get_mut(&service.id) {
+                    known.asked = UnixMs(0);
+                }
+            }
+            state.index.apply(upserts, &removed, state.now);
+            forget_gone(state);
+        }
+        News::Probing(id, probing) => probing_came(state, id, probing),
+        News::History(id, entries, more) => history_came(state, id, entries, more),
+        News::Server(events) => state.server = events,
+        News::Done(number, result) => done(state, number, result),
+    }
+    if state.link == Link::Live {
+        state.fresh_at = state.now;
+    }
+}
+
+fn forget_gone(state: &mut State) {
+    let index = &state.index;
+    state.marks.retain(|id| index.get(id).is_some());
+    state.probing.retain(|id, _| index.get(id).is_some());
+}
+
+fn probing_came(state: &mut State, id: Uuid, probing: Option<Box<Probing>>) {
+    let Some(probing) = probing else {
+        state.probing.remove(&id);
+        return;
+    };
+    state.index.note_latency(id, percentile(&probing, 50));
+    if state.probing.len() >= KEPT_PROBINGS && !state.probing.contains_key(&id) {
+        drop_oldest(&mut state.probing, |known| known.at);
+    }
+    state.probing.insert(id, KnownProbing { probing: *probing, at: state.now });
+}
+
+fn history_came(state: &mut State, id: Uuid, entries: Vec<Past>, more: Option<i64>) {
+    if state.history.len() >= KEPT_HISTORIES && !state.history.contains_key(&id) {
+        drop_oldest(&mut state.history, |known| known.asked);
+    }
+    let known = state.history.entry(id).or_default();
+    let newest = known.entries.first().map(|e| e.id);
+    let older = known.entries.last().is_some_and(|last| entries.first().is_some_and(|first| first.id < last.id));
+    if older || entries.is_empty() {
+        known.entries.extend(entries);
+        known.more = more;
+    } else {
+        take_newer(known, entries, newest, more);
+    }
+    known.entries.truncate(KEPT_PASTS);
+    known.loaded = true;
+    known.asked = state.now;
+}
+
+/// The first page again: what is new goes in front; when it does not reach what is known, it replaces it.
+fn take_newer(known: &mut KnownHistory, entries: Vec<Past>, newest: Option<i64>, more: Option<i64>) {
+    let joins = newest.is_some_and(|newest| entries.iter().any(|e| e.id == newest));
+    if joins {
+        let fresh = entries.into_iter().take_while(|e| Some(e.id) > newest);
+        known.entries.splice(0..0, fresh.collect::<Vec<_>>());
+    } else {
+        known.entries = entries;
+        known.more = more;
+    }
+}
+
+fn done(state: &mut State, number: u64, result: Result<Box<str>, Refusal>) {
+    let Some(what) = state.acting.remove(&number) else { return };
+    match result {
+        Ok(how) => state.note(Tone::Good, format!("{what}: {how}")),
+        Err(refusal) => state.note(Tone::Bad, format!("{what}: {refusal}")),
+    }
+    // Whatever it was, what is known of probing is old now.
+    for known in state.probing.values_mut() {
+        known.at = UnixMs(0);
+    }
+}
+
+fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) {
+    if let Some(oldest) = map.iter().min_by_key(|(_, value)| at(value)).map(|(id, _)| *id) {
+        map.remove(&oldest);
+    }
+}
+
+/// A percentile of the passing probes of every instance together; none without one.
+pub(crate) fn percentile(probing: &Probing, percent: usize) -> Option<Duration> {
+    let samples = probing.instances.iter().flat_map(|i| &i.samples);
+    let mut times: Vec<u32> = samples.filter_map(|sample| sample.total_us).collect();
+    if times.is_empty() {
+        return None;
+    }
+    // Nearest rank.
+    let rank = (times.len() * percent).div_ceil(100).clamp(1, times.len()) - 1;
+    let (_, at, _) = times.select_nth_unstable(rank);
+    Some(Duration::from_micros(u64::from(*at)))
+}

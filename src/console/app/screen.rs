@@ -1,0 +1,88 @@
+//! The views and their place: what each is about and which row is chosen, by identity.
+
+use uuid::Uuid;
+
+/// A view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// Totals, the worst, what changed lately.
+    Overview,
+    /// The services in a table.
+    Services,
+    /// The instances of a service.
+    Instances(Uuid),
+    /// One instance.
+    Instance(Uuid, Box<str>),
+    /// Why an instance has its health.
+    Explain(Uuid, Box<str>),
+    /// Past changes of a service.
+    Timeline(Uuid),
+    /// A service as text.
+    Raw(Uuid, Format),
+    /// What the server says of itself.
+    Events,
+    /// The keys.
+    Help,
+}
+
+/// How [`View::Raw`] writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// YAML.
+    Yaml,
+    /// JSON.
+    Json,
+}
+
+/// What is chosen in a view.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Chosen {
+    /// Nothing yet: the first row is.
+    #[default]
+    First,
+    /// A service.
+    Service(Uuid),
+    /// An instance of the view's service.
+    Instance(Box<str>),
+    /// An entry of history, by its number.
+    Past(i64),
+    /// A line of text.
+    Line(usize),
+}
+
+/// A view with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Screen {
+    /// The view.
+    pub view: View,
+    /// What is chosen.
+    pub chosen: Chosen,
+    /// Where the chosen row was last: when it goes away, its neighbour is taken.
+    pub place: usize,
+    /// First row that is drawn.
+    pub top: usize,
+}
+
+impl Screen {
+    /// A view from its start.
+    pub fn of(view: View) -> Self {
+        Self { view, chosen: Chosen::First, place: 0, top: 0 }
+    }
+
+    /// The first view.
+    pub fn overview() -> Self {
+        Self::of(View::Overview)
+    }
+
+    /// The service that the view is about.
+    pub fn service(&self) -> Option<Uuid> {
+        match &self.view {
+            View::Instances(id)
+            | View::Instance(id, _)
+            | View::Explain(id, _)
+            | View::Timeline(id)
+            | View::Raw(id, _) => Some(*id),
+            View::Overview | View::Services | View::Events | View::Help => None,
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What the console knows of services, wherever it came from: the API's JSON and the store's rows both become this.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::outcome::{Health, Outcome, Transition};
+use crate::model::probe::Sample;
+use crate::model::time::UnixMs;
+
+/// A service. The fields are those of the API's JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Service {
+    /// Its id, by which rows, marks and actions mean it.
+    pub id: Uuid,
+    /// Namespace.
+    pub namespace: Box<str>,
+    /// Name.
+    pub name: Box<str>,
+    /// Version of its newest instance.
+    #[serde(default)]
+    pub version: Box<str>,
+    /// A sentence for people, foreign.
+    #[serde(default)]
+    pub description: Box<str>,
+    /// Health of all its instances together.
+    #[serde(rename = "status")]
+    pub health: Health,
+    /// Why, a word of the closed set; a newer server may know more words.
+    #[serde(default)]
+    pub reason: Box<str>,
+    /// `rest` or `manifest`.
+    #[serde(default)]
+    pub source: Box<str>,
+    /// Revision of its last change.
+    #[serde(default)]
+    pub revision: u64,
+    /// First registered.
+    #[serde(default)]
+    pub registered_at: Option<UnixMs>,
+    /// Last change that a reader could notice.
+    #[serde(default)]
+    pub updated_at: Option<UnixMs>,
+    /// Newest probe of any of its instances.
+    #[serde(default)]
+    pub last_health_check: Option<UnixMs>,
+    /// Labels, foreign.
+    #[serde(default)]
+    pub metadata: BTreeMap<Box<str>, Box<str>>,
+    /// Its instances, healthy first.
+    #[serde(default)]
+    pub instances: Vec<Instance>,
+}
+
+/// One address of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Instance {
+    /// Name within the service.
+    pub name: Box<str>,
+    /// Where it is reached.
+    pub base_url: Box<str>,
+    /// Where it is probed; empty when that follows from the check.
+    #[serde(default)]
+    pub health_url: Box<str>,
+    /// Health.
+    #[serde(rename = "status")]
+    pub health: Health,
+    /// Why.
+    #[serde(default)]
+    pub reason: Box<str>,
+    /// Since when.
+    #[serde(default)]
+    pub since: Option<UnixMs>,
+    /// 0 to 1000; 0 = drained.
+    #[serde(default)]
+    pub weight: u16,
+    /// Failure domain; empty when unknown.
+    #[serde(default)]
+    pub zone: Box<str>,
+    /// Version.
+    #[serde(default)]
+    pub version: Box<str>,
+    /// What `If-Match` compares on its removal.
+    #[serde(default)]
+    pub generation: u64,
+}
+
+impl Service {
+    /// Instances that are healthy.
+    pub fn healthy(&self) -> usize {
+        self.instances.iter().filter(|i| i.health == Health::Healthy).count()
+    }
+
+    /// Since when its health is as it is: of the instances with that health the oldest date when healthy, else the newest.
+    pub fn since(&self) -> Option<UnixMs> {
+        let same = self.instances.iter().filter(|i| i.health == self.health).filter_map(|i| i.since);
+        if self.health == Health::Healthy { same.min() } else { same.max() }
+    }
+
+    /// Whether something is wrong with it: it is unhealthy, or a part of it is.
+    pub fn is_faulty(&self) -> bool {
+        self.health == Health::Unhealthy || self.instances.iter().any(|i| i.health == Health::Unhealthy)
+    }
+}
+
+/// What is known of the probing of a service's instances.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+pub struct Probing {
+    /// One for each instance that is probed.
+    pub instances: Vec<ProbingOf>,
+    /// Whether it is live from the prober; else from the store, at most 2 s old.
+    #[serde(default)]
+    pub live: bool,
+}
+
+/// What is known of the probing of one instance.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct ProbingOf {
+    /// Which.
+    pub instance: Box<str>,
+    /// Consecutive outcomes of one kind, the newest ones.
+    pub streak: Streak,
+    /// When the next probe is due, wall clock.
+    #[serde(default)]
+    pub next_due: Option<UnixMs>,
+    /// Why its health does not follow the outcomes at the moment (flap hold, guard), when that is so.
+    #[serde(default)]
+    pub held: Option<Box<str>>,
+    /// The newest outcome.
+    #[serde(default)]
+    pub last: Option<Outcome>,
+    /// The newest passing one.
+    #[serde(default)]
+    pub last_pass: Option<Outcome>,
+    /// The newest failing one: the first bad after the last good where that is known.
+    #[serde(default)]
+    pub last_fail: Option<Outcome>,
+    /// The newest samples, oldest first.
+    #[serde(default)]
+    pub samples: Vec<Sample>,
+}
+
+/// Consecutive outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Streak {
+    /// Whether they passed.
+    pub passing: bool,
+    /// How many.
+    pub count: u32,
+    /// How many change the health.
+    pub of: u32,
+}
+
+/// One entry of history.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+pub struct Past {
+    /// Its number: grows with time.
+    pub id: i64,
+    /// To which instance.
+    pub instance: Box<str>,
+    /// When.
+    pub at: UnixMs,
+    /// Health before.
+    pub from: Health,
+    /// Health after; none when it was removed.
+    #[serde(default)]
+    pub to: Option<Health>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<Box<str>>,
+    /// One sentence.
+    #[serde(default)]
+    pub message: Box<str>,
+    /// The probe that decided it.
+    #[serde(default)]
+    pub evidence: Option<Outcome>,
+}
+
+impl From<(i64, Box<str>, Transition)> for Past {
+    fn from((id, instance, t): (i64, Box<str>, Transition)) -> Self {
+        Self {
+            id,
+            instance,
+            at: t.at,
+            from: t.from,
+            to: Some(t.to),
+            reason: Some(t.reason.as_str().into()),
+            message: t.message.into(),
+            evidence: t.evidence,
+        }
+    }
+}
+
+/// Something that the server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ServerEvent {
+    /// When.
+    pub at: UnixMs,
+    /// Which part: `store`, `prober`, `guard`, `leader`, `mirror`, …
+    pub part: Box<str>,
+    /// Whether the part is as it should be again.
+    #[serde(default)]
+    pub good: bool,
+    /// One sentence.
+    pub message: Box<str>,
+}

@@ -1,0 +1,364 @@
+//! Every service that the console knows, and the filtered, sorted list of those that are shown.
+//!
+//! Rows are meant by id, never by place. The list is made anew only when something changed that it depends on, at most once a frame.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::data::Service;
+use super::filter::{Facts, Filter};
+use crate::model::outcome::Health;
+use crate::model::time::UnixMs;
+
+/// Changes of health that the strip of the overview remembers.
+const RECENT: usize = 64;
+
+/// What the list is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SortKey {
+    /// Unhealthy, degraded, unknown, healthy; the newest trouble first.
+    #[default]
+    Worst,
+    /// Name, then namespace.
+    Name,
+    /// Namespace, then name.
+    Namespace,
+    /// How long its health is as it is, shortest first.
+    Since,
+    /// Version as text.
+    Version,
+    /// Median latency, slowest first; unknown last.
+    Latency,
+    /// Number of instances, most first.
+    Instances,
+    /// `manifest`, `rest`.
+    Source,
+}
+
+impl SortKey {
+    /// Every key, in the order of the picker and of the columns.
+    pub const ALL: &[Self] = &[
+        Self::Worst,
+        Self::Name,
+        Self::Namespace,
+        Self::Since,
+        Self::Version,
+        Self::Latency,
+        Self::Instances,
+        Self::Source,
+    ];
+
+    /// The word in the picker and in the palette.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Worst => "worst first",
+            Self::Name => "name",
+            Self::Namespace => "namespace",
+            Self::Since => "since",
+            Self::Version => "version",
+            Self::Latency => "latency",
+            Self::Instances => "instances",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// What decides which services are listed, and how.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Query {
+    /// One namespace; none for all.
+    pub namespace: Option<Box<str>>,
+    /// The filter.
+    pub filter: Filter,
+    /// Only those with a fault.
+    pub faults_only: bool,
+    /// The order.
+    pub sort: SortKey,
+    /// The other way round.
+    pub inverted: bool,
+}
+
+/// How many services there are, by health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Wholly healthy.
+    pub healthy: usize,
+    /// Usable, with an instance that is down.
+    pub degraded: usize,
+    /// Down.
+    pub unhealthy: usize,
+    /// Not proved.
+    pub unknown: usize,
+    /// Instances of all.
+    pub instances: usize,
+}
+
+impl Totals {
+    /// All services.
+    pub fn services(&self) -> usize {
+        self.healthy + self.degraded + self.unhealthy + self.unknown
+    }
+
+    fn slot(&mut self, grade: Grade) -> &mut usize {
+        match grade {
+            Grade::Down => &mut self.unhealthy,
+            Grade::Degraded => &mut self.degraded,
+            Grade::Unknown => &mut self.unknown,
+            Grade::Healthy => &mut self.healthy,
+        }
+    }
+}
+
+/// A service's health with the in-between that people ask for; the worst is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Grade {
+    /// No instance is healthy, one is unhealthy.
+    Down,
+    /// Some instance is unhealthy, but not all.
+    Degraded,
+    /// Not proved.
+    Unknown,
+    /// Healthy.
+    Healthy,
+}
+
+impl Grade {
+    /// The grade of a service.
+    pub fn of(service: &Service) -> Self {
+        match service.health {
+            Health::Unhealthy => Self::Down,
+            _ if service.is_faulty() => Self::Degraded,
+            Health::Unknown => Self::Unknown,
+            Health::Healthy => Self::Healthy,
+        }
+    }
+}
+
+/// A change that the overview's strip shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// When the console heard of it.
+    pub at: UnixMs,
+    /// Which service.
+    pub id: Uuid,
+    /// `namespace/name`.
+    pub key: Box<str>,
+    /// Before; none when it is new.
+    pub from: Option<Grade>,
+    /// After; none when it is gone.
+    pub to: Option<Grade>,
+    /// The reason after.
+    pub reason: Box<str>,
+}
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub struct Index {
+    services: HashMap<Uuid, Arc<Service>>,
+    latency: HashMap<Uuid, Duration>,
+    namespaces: BTreeMap<Box<str>, Totals>,
+    recent: VecDeque<Change>,
+    query: Query,
+    shown: Vec<Uuid>,
+    totals: Totals,
+    stale: bool,
+    version: u64,
+}
+
+impl Index {
+    /// Takes everything anew.
+    pub fn replace(&mut self, services: Vec<Service>, now: UnixMs) {
+        let first = self.services.is_empty() && self.version == 0;
+        let before = std::mem::take(&mut self.services);
+        self.namespaces.clear();
+        self.totals = Totals::default();
+        self.services.reserve(services.len());
+        for service in services {
+            let old = before.get(&service.id);
+            if !first {
+                self.remember(old.map(|old| &**old), Some(&service), now);
+            }
+            self.count(&service, true);
+            self.services.insert(service.id, Arc::new(service));
+        }
+        for (id, gone) in before {
+            if !self.services.contains_key(&id) {
+                self.remember(Some(&gone), None, now);
+            }
+        }
+        self.latency.retain(|id, _| self.services.contains_key(id));
+        self.touch();
+    }
+
+    /// Takes in what changed.
+    pub fn apply(&mut self, upserts: Vec<Service>, removed: &[Uuid], now: UnixMs) {
+        for id in removed {
+            if let Some(gone) = self.services.remove(id) {
+                self.count(&gone, false);
+                self.latency.remove(id);
+                self.remember(Some(&gone), None, now);
+            }
+        }
+        for service in upserts {
+            let old = self.services.get(&service.id).cloned();
+            if let Some(old) = &old {
+                self.count(old, false);
+            }
+            self.remember(old.as_deref(), Some(&service), now);
+            self.count(&service, true);
+            self.services.insert(service.id, Arc::new(service));
+        }
+        self.touch();
+    }
+
+    /// Notes a service's median latency.
+    pub fn note_latency(&mut self, id: Uuid, p50: Option<Duration>) {
+        let changed = match p50 {
+            Some(p50) => self.latency.insert(id, p50) != Some(p50),
+            None => self.latency.remove(&id).is_some(),
+        };
+        if changed && (self.query.sort == SortKey::Latency || self.query.filter.asks_latency()) {
+            self.stale = true;
+        }
+    }
+
+    /// A service's median latency, where it is known.
+    pub fn latency(&self, id: &Uuid) -> Option<Duration> {
+        self.latency.get(id).copied()
+    }
+
+    /// What is listed.
+    pub fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Lists something else.
+    pub fn set_query(&mut self, query: Query) {
+        if self.query != query {
+            self.query = query;
+            self.stale = true;
+        }
+    }
+
+    /// Brings the list up to date. Called once before a frame.
+    pub fn refresh(&mut self, now: UnixMs) {
+        if !std::mem::take(&mut self.stale) {
+            return;
+        }
+        let mut rows: Vec<&Arc<Service>> = self.services.values().filter(|s| self.is_wanted(s, now)).collect();
+        let key = self.query.sort;
+        rows.sort_unstable_by(|a, b| {
+            let order = self.compare(key, a, b);
+            let order = if self.query.inverted { order.reverse() } else { order };
+            order.then_with(|| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)))
+        });
+        self.shown = rows.into_iter().map(|s| s.id).collect();
+    }
+
+    fn is_wanted(&self, service: &Service, now: UnixMs) -> bool {
+        let query = &self.query;
+        query.namespace.as_ref().is_none_or(|namespace| *namespace == service.namespace)
+            && (!query.faults_only || service.is_faulty())
+            && query.filter.matches(service, Facts { p50: self.latency(&service.id), now })
+    }
+
+    fn compare(&self, key: SortKey, a: &Service, b: &Service) -> Ordering {
+        match key {
+            SortKey::Worst => (Grade::of(a), Reverse(a.since())).cmp(&(Grade::of(b), Reverse(b.since()))),
+            SortKey::Name => a.name.cmp(&b.name),
+            SortKey::Namespace => a.namespace.cmp(&b.namespace),
+            SortKey::Since => b.since().cmp(&a.since()),
+            SortKey::Version => a.version.cmp(&b.version),
+            SortKey::Latency => self.latency(&b.id).cmp(&self.latency(&a.id)),
+            SortKey::Instances => b.instances.len().cmp(&a.instances.len()),
+            SortKey::Source => a.source.cmp(&b.source),
+        }
+    }
+
+    /// The services that are shown, in order, as of the last [`Index::refresh`].
+    pub fn shown(&self) -> &[Uuid] {
+        &self.shown
+    }
+
+    /// Place of a service among those shown.
+    pub fn place(&self, id: &Uuid) -> Option<usize> {
+        self.shown.iter().position(|shown| shown == id)
+    }
+
+    /// A service.
+    pub fn get(&self, id: &Uuid) -> Option<&Arc<Service>> {
+        self.services.get(id)
+    }
+
+    /// Up to `count` ids from a place on, in no order that means anything: for looking at all of them little by little.
+    pub fn some(&self, from: usize, count: usize) -> Vec<Uuid> {
+        self.services.keys().skip(from).take(count).copied().collect()
+    }
+
+    /// How many there are in all namespaces.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// How many there are in the query's namespace, or in all.
+    pub fn totals_here(&self) -> Totals {
+        match &self.query.namespace {
+            None => self.totals,
+            Some(namespace) => self.namespaces.get(namespace).copied().unwrap_or_default(),
+        }
+    }
+
+    /// Every namespace, in order.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&str, Totals)> {
+        self.namespaces.iter().map(|(name, totals)| (&**name, *totals))
+    }
+
+    /// What changed lately, newest first.
+    pub fn recent(&self) -> impl Iterator<Item = &Change> {
+        self.recent.iter()
+    }
+
+    /// Grows with every change, so that a frame can be skipped when nothing did.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn touch(&mut self) {
+        self.stale = true;
+        self.version += 1;
+    }
+
+    fn count(&mut self, service: &Service, more: bool) {
+        let (grade, instances) = (Grade::of(service), service.instances.len());
+        let add = |totals: &mut Totals| {
+            let slot = totals.slot(grade);
+            *slot = if more { *slot + 1 } else { slot.saturating_sub(1) };
+            totals.instances =
+                if more { totals.instances + instances } else { totals.instances.saturating_sub(instances) };
+        };
+        add(&mut self.totals);
+        let here = self.namespaces.entry(service.namespace.clone()).or_default();
+        add(here);
+        if here.services() == 0 {
+            self.namespaces.remove(&service.namespace);
+        }
+    }
+
+    fn remember(&mut self, old: Option<&Service>, new: Option<&Service>, now: UnixMs) {
+        let (from, to) = (old.map(Grade::of), new.map(Grade::of));
+        let Some(service) = new.or(old).filter(|_| from != to) else { return };
+        self.recent.truncate(RECENT - 1);
+        self.recent.push_front(Change {
+            at: now,
+            id: service.id,
+            key: format!("{}/{}", service.namespace, service.name).into(),
+            from,
+            to,
+            reason: new.map_or_else(|| "Removed".into(), |new| new.reason.clone()),
+        });
+    }
+}

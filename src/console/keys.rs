@@ -1,0 +1,201 @@
+//! The keymap: one table that input, help, hint bar and README are made from.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// What a key asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// One row up.
+    Up,
+    /// One row down.
+    Down,
+    /// A screen up.
+    PageUp,
+    /// A screen down.
+    PageDown,
+    /// Half a screen up.
+    HalfUp,
+    /// Half a screen down.
+    HalfDown,
+    /// The first row.
+    First,
+    /// The last row.
+    Last,
+    /// Into the row.
+    Open,
+    /// Out of the modal, the filter, the marks, the view; in this order.
+    Pop,
+    /// One view back; at the first one, end.
+    Back,
+    /// End.
+    Quit,
+    /// Type a filter.
+    Filter,
+    /// Type a command.
+    Palette,
+    /// The keys.
+    Help,
+    /// Services, all in one table.
+    Services,
+    /// The overview.
+    Overview,
+    /// Everything about one instance.
+    Describe,
+    /// YAML or JSON.
+    Raw,
+    /// What the server says of itself.
+    Events,
+    /// Past changes of health.
+    Timeline,
+    /// Why it has its health.
+    Explain,
+    /// Probe one now.
+    Check,
+    /// Probe all that are marked, else all that are listed.
+    CheckAll,
+    /// Choose the order.
+    Sort,
+    /// The other way round.
+    Invert,
+    /// The next column's order.
+    SortNext,
+    /// The column before's order.
+    SortPrevious,
+    /// Mark the row, go down.
+    Mark,
+    /// Mark from the last mark to here.
+    MarkRange,
+    /// Take all marks away.
+    ClearMarks,
+    /// Only faults.
+    Faults,
+    /// Keep the screen as it is.
+    Freeze,
+    /// More columns.
+    Wide,
+    /// Ask the source again.
+    Refresh,
+    /// Choose a namespace.
+    Namespace,
+    /// All namespaces.
+    AllNamespaces,
+    /// Copy the name.
+    Copy,
+    /// Choose a cell to copy.
+    CopyCell,
+    /// What can be done with the row.
+    Menu,
+}
+
+/// One key of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Binding {
+    /// The keys, each of which does it.
+    pub keys: &'static [(KeyCode, KeyModifiers)],
+    /// As it is written for people.
+    pub label: &'static str,
+    /// What it does.
+    pub action: Action,
+    /// In words, for the help.
+    pub help: &'static str,
+    /// In a word, for the bar at the bottom; empty for none.
+    pub hint: &'static str,
+}
+
+const NONE: KeyModifiers = KeyModifiers::NONE;
+const CTRL: KeyModifiers = KeyModifiers::CONTROL;
+const SHIFT: KeyModifiers = KeyModifiers::SHIFT;
+
+macro_rules! keymap {
+    ($($label:literal $action:ident [$($code:expr, $modifiers:expr);+] $help:literal $hint:literal)+) => {
+        /// Every key, in the order of the help.
+        pub const KEYMAP: &[Binding] = &[
+            $(Binding {
+                keys: &[$(($code, $modifiers)),+],
+                label: $label,
+                action: Action::$action,
+                help: $help,
+                hint: $hint,
+            },)+
+        ];
+    };
+}
+
+keymap! {
+    "j, Down" Down [KeyCode::Char('j'), NONE; KeyCode::Down, NONE] "one row down" ""
+    "k, Up" Up [KeyCode::Char('k'), NONE; KeyCode::Up, NONE] "one row up" ""
+    "g, Home" First [KeyCode::Char('g'), NONE; KeyCode::Home, NONE] "the first row" ""
+    "G, End" Last [KeyCode::Char('G'), NONE; KeyCode::End, NONE] "the last row" ""
+    "PgDn" PageDown [KeyCode::PageDown, NONE] "a screen down" ""
+    "PgUp" PageUp [KeyCode::PageUp, NONE] "a screen up" ""
+    "Ctrl-D" HalfDown [KeyCode::Char('d'), CTRL] "half a screen down" ""
+    "Ctrl-U" HalfUp [KeyCode::Char('u'), CTRL] "half a screen up" ""
+    "Enter" Open [KeyCode::Enter, NONE] "into the row" "open"
+    "Esc" Pop [KeyCode::Esc, NONE] "close what is open: dialog, filter, marks, view" "back"
+    "q" Back [KeyCode::Char('q'), NONE] "one view back; at the first one, end" ""
+    "Ctrl-C" Quit [KeyCode::Char('c'), CTRL] "end" ""
+    "/" Filter [KeyCode::Char('/'), NONE] "filter: text !not a|b -l key=value status=down lat>500ms version=^1.4" "filter"
+    ":" Palette [KeyCode::Char(':'), NONE] "type a command" "command"
+    "?" Help [KeyCode::Char('?'), NONE] "these keys" "help"
+    "1" Overview [KeyCode::Char('1'), NONE] "the overview" ""
+    "2" Services [KeyCode::Char('2'), NONE] "all services in a table" ""
+    "X" Explain [KeyCode::Char('X'), NONE] "why it has its health: every stage, the last good beside the first bad" "explain"
+    "T, l" Timeline [KeyCode::Char('T'), NONE; KeyCode::Char('l'), NONE] "its past changes of health" "timeline"
+    "d" Describe [KeyCode::Char('d'), NONE] "everything about one instance" "describe"
+    "y" Raw [KeyCode::Char('y'), NONE] "as YAML, and as JSON with another y" "yaml"
+    "E" Events [KeyCode::Char('E'), NONE] "what the server says of itself" ""
+    "p" Check [KeyCode::Char('p'), NONE] "probe it now and show the result" "probe"
+    "P" CheckAll [KeyCode::Char('P'), NONE] "probe all that are marked, else all that are listed" ""
+    "m" Menu [KeyCode::Char('m'), NONE] "what can be done: probe, drain, undrain, deregister" "menu"
+    "Ctrl-Z" Faults [KeyCode::Char('z'), CTRL] "only what has a fault" "faults"
+    "n" Namespace [KeyCode::Char('n'), NONE] "choose a namespace" "namespace"
+    "0" AllNamespaces [KeyCode::Char('0'), NONE] "all namespaces" ""
+    "s" Sort [KeyCode::Char('s'), NONE] "choose the order" "sort"
+    "I" Invert [KeyCode::Char('I'), NONE] "the order the other way round" ""
+    "Shift-Right" SortNext [KeyCode::Right, SHIFT] "order by the next column" ""
+    "Shift-Left" SortPrevious [KeyCode::Left, SHIFT] "order by the column before" ""
+    "Space" Mark [KeyCode::Char(' '), NONE] "mark the row" ""
+    "Ctrl-Space" MarkRange [KeyCode::Char(' '), CTRL; KeyCode::Null, NONE] "mark from the last mark to here" ""
+    "Ctrl-\\" ClearMarks [KeyCode::Char('\\'), CTRL; KeyCode::Char('4'), CTRL] "take all marks away" ""
+    "f" Freeze [KeyCode::Char('f'), NONE] "keep the screen as it is, until f again" ""
+    "w" Wide [KeyCode::Char('w'), NONE] "more columns" ""
+    "c" Copy [KeyCode::Char('c'), NONE] "copy the name" "copy"
+    "Y" CopyCell [KeyCode::Char('Y'), NONE] "choose a cell to copy" ""
+    "Ctrl-R" Refresh [KeyCode::Char('r'), CTRL] "ask the source again at once" ""
+}
+
+/// What a key asks for, outside of dialogs.
+pub fn action(key: KeyEvent) -> Option<Action> {
+    // A capital comes with SHIFT from some terminals and without from others.
+    let modifiers = if matches!(key.code, KeyCode::Char(_)) { key.modifiers - SHIFT } else { key.modifiers };
+    KEYMAP.iter().find(|b| b.keys.iter().any(|(code, with)| *code == key.code && *with == modifiers)).map(|b| b.action)
+}
+
+/// The table for the README.
+pub fn markdown_table() -> String {
+    let rows = KEYMAP.iter().map(|b| format!("| `{}` | {} |\n", b.label, b.help.replace('|', "\\|")));
+    std::iter::once("| Key | What it does |\n|---|---|\n".to_owned()).chain(rows).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_does_two_things() {
+        let mut keys: Vec<_> = KEYMAP.iter().flat_map(|b| b.keys).collect();
+        let all = keys.len();
+        keys.sort_by_key(|key| format!("{key:?}"));
+        keys.dedup();
+        assert_eq!(keys.len(), all);
+    }
+
+    #[test]
+    fn capitals_come_with_or_without_shift() {
+        for modifiers in [NONE, SHIFT] {
+            assert_eq!(action(KeyEvent::new(KeyCode::Char('G'), modifiers)), Some(Action::Last));
+        }
+        assert_eq!(action(KeyEvent::new(KeyCode::Right, NONE)), None);
+        assert_eq!(action(KeyEvent::new(KeyCode::Right, SHIFT)), Some(Action::SortNext));
+    }
+}

@@ -1,0 +1,85 @@
+//! One plain frame, for scripts, logs and screen readers.
+
+use std::time::Duration;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::app::Msg;
+use super::run::{Start, step};
+use super::source::{ASKS, Link, NEWS, News};
+use super::view;
+use crate::model::time::UnixMs;
+
+/// Time after the services came in which their probing may still come.
+const PROBING: Duration = Duration::from_millis(500);
+
+/// Why there is no frame.
+#[derive(Debug, thiserror::Error)]
+pub enum OnceError {
+    /// The source gave nothing in time.
+    #[error("nothing came from {source_name} within {} s: {why}", .limit.as_secs())]
+    Nothing {
+        /// Its name.
+        source_name: String,
+        /// What it said last.
+        why: String,
+        /// The time that it had.
+        limit: Duration,
+    },
+}
+
+/// Waits for the services, at most `limit`, and draws one frame without colours.
+///
+/// # Errors
+/// [`OnceError`].
+pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<String, OnceError> {
+    let source_name = start.source.name();
+    let mut state = start.state(size);
+    let (news_in, mut news) = mpsc::channel(NEWS);
+    let (asks, asked) = mpsc::channel(ASKS);
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(start.source.run(news_in, asked, stop.clone()));
+    let deadline = tokio::time::Instant::now() + limit;
+    while !state.loaded {
+        let Ok(Some(told)) = timeout_at(deadline, news.recv()).await else {
+            let why = if let Link::Lost { why, .. } = &state.link { why.to_string() } else { "no answer".to_owned() };
+            return Err(OnceError::Nothing { source_name, why, limit });
+        };
+        step(&mut state, Msg::News(Box::new(told)), &asks);
+    }
+    step(&mut state, Msg::Tick(UnixMs::wall()), &asks);
+    let mut missing = state.listing().shown().len().min(state.list_height());
+    let until = sleep_until(tokio::time::Instant::now() + PROBING);
+    tokio::pin!(until);
+    while missing > 0 {
+        tokio::select! {
+            () = &mut until => break,
+            told = news.recv() => {
+                let Some(told) = told else { break };
+                missing -= usize::from(matches!(told, News::Probing(..)));
+                step(&mut state, Msg::News(Box::new(told)), &asks);
+            }
+        }
+    }
+    stop.cancel();
+    Ok(text(&state, size))
+}
+
+fn text(state: &super::app::State, size: (u16, u16)) -> String {
+    let Ok(mut terminal) = Terminal::new(TestBackend::new(size.0, size.1));
+    let Ok(_) = terminal.draw(|frame| view::draw(frame, state));
+    let buffer = terminal.backend().buffer();
+    let mut out = String::new();
+    for row in buffer.content.chunks(usize::from(size.0.max(1))) {
+        let line: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}

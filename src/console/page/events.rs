@@ -1,0 +1,25 @@
+//! What the server says of itself.
+
+use super::{Line, Meaning, clock, foreign, word};
+use crate::console::app::State;
+
+pub(super) fn lines(state: &State) -> Vec<Line> {
+    if state.server.is_empty() {
+        return vec![Vec::new(), vec![word("  the server has told nothing yet", Meaning::Faint)]];
+    }
+    let mut lines = Vec::new();
+    for event in state.server.iter().rev() {
+        let (sign, meaning) = match (event.good, state.options.ascii) {
+            (true, false) => ("● ", Meaning::Good),
+            (true, true) => ("+ ", Meaning::Good),
+            (false, false) => ("▲ ", Meaning::Warn),
+            (false, true) => ("! ", Meaning::Warn),
+        };
+        let mut part = foreign(&event.part);
+        part.text = format!("{:<10} ", part.text);
+        part.meaning = Meaning::Strong;
+        let at = word(format!("{:<20} ", clock(event.at, state.now)), Meaning::Faint);
+        lines.push(vec![at, word(sign, meaning), part, foreign(&event.message)]);
+    }
+    lines
+}

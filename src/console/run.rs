@@ -1,0 +1,194 @@
+//! The loop: waits for keys, news, time and signals; steps the state; draws what changed, at most every 16 ms.
+
+use std::io;
+use std::time::Duration;
+
+use crossterm::event::{Event, EventStream};
+use futures::StreamExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::app::{Effect, Msg, Options, State, update};
+use super::source::{ASKS, Ask, NEWS, News, Refusal, Source};
+use super::terminal::{self, Tty};
+use crate::model::time::UnixMs;
+
+/// Least time between two frames.
+const FRAME: Duration = Duration::from_millis(16);
+/// Time between ticks: what a countdown needs.
+const TICK: Duration = Duration::from_millis(250);
+/// News taken in before the next frame.
+const DRAIN: usize = 64;
+/// Longest wait for the source's end.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Why the console ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// There is no terminal, or it does not obey.
+    #[error("the terminal cannot be used: {0}; `portolan console --once` prints one frame without it")]
+    Terminal(#[from] io::Error),
+    /// The source's task ended, which it never should.
+    #[error("the source ended by itself; this is a bug in Portolan")]
+    SourceEnded,
+}
+
+/// How the console starts.
+pub struct Start {
+    /// Where data comes from.
+    pub source: Box<dyn Source>,
+    /// Chosen at the start.
+    pub options: Options,
+    /// One namespace; none for all.
+    pub namespace: Option<Box<str>>,
+    /// The first filter, already known to be one.
+    pub filter: Option<Box<str>>,
+}
+
+impl Start {
+    /// The first state.
+    pub(super) fn state(&self, size: (u16, u16)) -> State {
+        let now = UnixMs::wall();
+        let mut state = State::new(&self.source.name(), self.source.abilities(), self.options.clone(), size, now);
+        let mut query = state.index.query().clone();
+        query.namespace.clone_from(&self.namespace);
+        if let Some(filter) = &self.filter {
+            query.filter = super::filter::Filter::parse(filter).unwrap_or_default();
+            state.filter.clone_from(filter);
+        }
+        state.index.set_query(query);
+        state
+    }
+}
+
+/// Shows the console until a person, a signal, or the terminal's end ends it; `end` cancelled ends it too.
+///
+/// # Errors
+/// [`ConsoleError`]. The terminal is given back in any case.
+pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleError> {
+    let mut tty = Tty::take()?;
+    let mut state = start.state(tty.size());
+    tty.draw(&state)?;
+    let (news_in, mut news) = mpsc::channel(NEWS);
+    let (asks, asked) = mpsc::channel(ASKS);
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(start.source.run(news_in, asked, stop.clone()));
+    let mut inputs = Inputs::new()?;
+    let mut drawn = Instant::now();
+    let mut dirty = false;
+    let ended = loop {
+        let woken = tokio::select! {
+            biased;
+            () = end.cancelled() => break Ok(()),
+            () = inputs.signals.told() => break Ok(()),
+            event = inputs.events.next() => match event {
+                Some(Ok(event)) => Some(message(event)),
+                // The terminal is gone.
+                Some(Err(_)) | None => break Ok(()),
+            },
+            () = sleep_until(drawn + FRAME), if dirty => {
+                if let Err(error) = tty.draw(&state) {
+                    break Err(error.into());
+                }
+                (drawn, dirty) = (Instant::now(), false);
+                continue;
+            }
+            told = news.recv() => match told {
+                Some(told) => Some(Some(Msg::News(Box::new(told)))),
+                None => break Err(ConsoleError::SourceEnded),
+            },
+            _ = inputs.ticks.tick() => {
+                if terminal::hung_up() {
+                    break Ok(());
+                }
+                Some(Some(Msg::Tick(UnixMs::wall())))
+            }
+        };
+        let Some(Some(message)) = woken else { continue };
+        dirty = true;
+        if matches!(message, Msg::Resize(..)) && tty.clear().is_err() {
+            break Ok(());
+        }
+        let is_news = matches!(message, Msg::News(_));
+        step(&mut state, message, &asks);
+        if is_news {
+            for _ in 1..DRAIN {
+                let Ok(told) = news.try_recv() else { break };
+                step(&mut state, Msg::News(Box::new(told)), &asks);
+            }
+        }
+        if state.quit {
+            break Ok(());
+        }
+    };
+    drop(tty);
+    stop.cancel();
+    // A source that does not end in time is cut off with the set.
+    let _ = timeout(LAST, tasks.join_next()).await;
+    ended
+}
+
+struct Inputs {
+    events: EventStream,
+    ticks: tokio::time::Interval,
+    signals: Signals,
+}
+
+impl Inputs {
+    fn new() -> io::Result<Self> {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self { events: EventStream::new(), ticks, signals: Signals::new()? })
+    }
+}
+
+/// SIGTERM, SIGHUP and SIGINT end the console in order.
+struct Signals([tokio::signal::unix::Signal; 3]);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::hangup())?, signal(SignalKind::interrupt())?]))
+    }
+
+    async fn told(&mut self) {
+        let [terminate, hangup, interrupt] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+fn message(event: Event) -> Option<Msg> {
+    match event {
+        Event::Key(key) => Some(Msg::Key(key)),
+        Event::Mouse(mouse) => Some(Msg::Mouse(mouse)),
+        Event::Paste(text) => Some(Msg::Paste(text)),
+        Event::Resize(columns, rows) => Some(Msg::Resize(columns, rows)),
+        Event::FocusGained | Event::FocusLost => None,
+    }
+}
+
+/// One message, and what follows from it outside.
+pub(super) fn step(state: &mut State, message: Msg, asks: &mpsc::Sender<Ask>) {
+    for effect in update(state, message) {
+        match effect {
+            Effect::Copy(text) => {
+                // A terminal that does not take it shows nothing either.
+                let _ = terminal::copy(&text);
+            }
+            Effect::Ask(ask) => {
+                if let Err(mpsc::error::TrySendError::Full(Ask::Act(number, _))) = asks.try_send(ask) {
+                    let message = "too much is under way; wait for its end".into();
+                    let refusal = Refusal { code: Box::default(), message };
+                    update(state, Msg::News(Box::new(News::Done(number, Err(refusal)))));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The header, the line of messages, the bar of hints.
+
+use std::fmt::Write as _;
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
+
+use super::{Scene, services};
+use crate::console::app::modal::Modal;
+use crate::console::app::screen::{Format, View};
+use crate::console::app::state::Tone;
+use crate::console::index::{Grade, Totals};
+use crate::console::keys::KEYMAP;
+use crate::console::page::{self, Meaning};
+use crate::console::source::Link;
+use crate::model::text::escape;
+
+pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
+    frame.buffer_mut().set_style(Rect { height: area.height.min(1), ..area }, scene.theme.bar());
+    let title = title(scene);
+    let (link, meaning) = link(scene);
+    let room = usize::from(area.width);
+    let source = escape(&scene.state.source, 256);
+    let used = title.width() + link.width() + 4;
+    let mut left = vec![Span::raw(format!(" {title}"))];
+    if used + source.width() < room {
+        left.push(Span::styled(format!("  {source}"), scene.theme.of(Meaning::Faint)));
+    }
+    let first = Rect { height: area.height.min(1), ..area };
+    frame.render_widget(Line::from(left), first);
+    frame.render_widget(Line::styled(format!("{link} "), scene.theme.of(meaning)).right_aligned(), first);
+    if area.height > 1 {
+        frame.render_widget(totals(scene), Rect { y: area.y + 1, height: 1, ..area });
+    }
+}
+
+/// Where one is.
+fn title(scene: &Scene<'_>) -> String {
+    let state = scene.state;
+    let name = |id| {
+        state
+            .listing()
+            .get(id)
+            .map_or_else(|| "gone".to_owned(), |s| escape(&format!("{}/{}", s.namespace, s.name), 140))
+    };
+    let view = match &state.screen().view {
+        View::Overview => "overview".to_owned(),
+        View::Services => "services".to_owned(),
+        View::Instances(id) => format!("{} instances", name(id)),
+        View::Instance(id, instance) => format!("{} {}", name(id), escape(instance, 63)),
+        View::Explain(id, instance) => format!("explain {} {}", name(id), escape(instance, 63)),
+        View::Timeline(id) => format!("{} timeline", name(id)),
+        View::Raw(id, Format::Yaml) => format!("{} yaml", name(id)),
+        View::Raw(id, Format::Json) => format!("{} json", name(id)),
+        View::Events => "server events".to_owned(),
+        View::Help => "help".to_owned(),
+    };
+    format!("Portolan  {view}")
+}
+
+/// `LIVE`, `CONNECTING`, `STALE 14 s, retry in 3 s`.
+fn link(scene: &Scene<'_>) -> (String, Meaning) {
+    let state = scene.state;
+    if let Some(frozen) = &state.frozen {
+        return (format!("FROZEN {}, f thaws", page::duration(state.now.since(frozen.0))), Meaning::Warn);
+    }
+    match &state.link {
+        Link::Live if state.abilities.live_probing => ("LIVE".to_owned(), Meaning::Good),
+        Link::Live => ("FILE, probes up to 2 s old".to_owned(), Meaning::Good),
+        Link::Connecting => ("CONNECTING".to_owned(), Meaning::Warn),
+        Link::Lost { retry_at, .. } => {
+            let age = state.now.since(state.fresh_at).as_secs();
+            let wait = retry_at.since(state.now).as_millis().div_ceil(1000);
+            (format!("STALE {age} s, retry in {wait} s"), Meaning::Bad)
+        }
+    }
+}
+
+/// How many of each, of the chosen namespace; the filter and how many match.
+fn totals(scene: &Scene<'_>) -> Line<'static> {
+    let state = scene.state;
+    let index = state.listing();
+    let totals: Totals = index.totals_here();
+    let mut spans = vec![Span::raw(" ")];
+    let grades = [
+        (Grade::Down, totals.unhealthy),
+        (Grade::Degraded, totals.degraded),
+        (Grade::Unknown, totals.unknown),
+        (Grade::Healthy, totals.healthy),
+    ];
+    for (grade, count) in grades {
+        let word = page::grade(grade, scene.ascii());
+        let style = if count == 0 { scene.theme.of(Meaning::Faint) } else { scene.theme.of(word.meaning) };
+        spans.push(Span::styled(format!("{} {count}  ", word.text), style));
+    }
+    let query = index.query();
+    let namespace = query
+        .namespace
+        .as_ref()
+        .map_or_else(|| "all namespaces".to_owned(), |n| format!("namespace {}", escape(n, 63)));
+    spans.push(Span::styled(format!(" {namespace}"), scene.theme.of(Meaning::Faint)));
+    if services::lists(&state.screen().view) {
+        spans.push(Span::raw(listed(scene, totals)));
+    }
+    Line::from(spans)
+}
+
+/// What narrows the list, and to how many. Writing to a String cannot fail.
+fn listed(scene: &Scene<'_>, totals: Totals) -> String {
+    let state = scene.state;
+    let mut text = String::new();
+    if state.listing().query().faults_only {
+        text.push_str("  faults only");
+    }
+    if !state.filter.is_empty() {
+        let _ = write!(text, "  /{}", escape(&state.filter, 64));
+    }
+    let shown = state.listing().shown().len();
+    if shown != totals.services() {
+        let _ = write!(text, "  {shown} of {}", totals.services());
+    }
+    if !state.marks.is_empty() {
+        let _ = write!(text, "  {} marked", state.marks.len());
+    }
+    text
+}
+
+pub(super) fn notes(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
+    let state = scene.state;
+    if let Some(Modal::Filter { input, error, .. }) = &state.modal {
+        filter(frame, area, scene, input, error.as_ref());
+        return;
+    }
+    let line = match (state.notes.last(), state.acting.len(), &state.link) {
+        (Some(note), ..) => {
+            let meaning = match note.tone {
+                Tone::Good => Meaning::Good,
+                Tone::Bad => Meaning::Bad,
+                Tone::Plain => Meaning::Plain,
+            };
+            Line::styled(format!(" {}", escape(&note.text, 512)), scene.theme.of(meaning))
+        }
+        (None, n, _) if n > 0 => Line::styled(format!(" {n} under way"), scene.theme.of(Meaning::Faint)),
+        (None, _, Link::Lost { why, .. }) => {
+            Line::styled(format!(" {}", escape(why, 512)), scene.theme.of(Meaning::Bad))
+        }
+        _ => return,
+    };
+    frame.render_widget(line, area);
+}
+
+fn filter(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    scene: &Scene<'_>,
+    input: &tui_input::Input,
+    error: Option<&crate::console::filter::FilterError>,
+) {
+    let typed = escape(input.value(), 256);
+    let shown = scene.state.listing().shown().len();
+    let (told, meaning) = match error {
+        Some(error) => (format!("  {}", escape(&error.message, 256)), Meaning::Bad),
+        None => (format!("  {shown} match"), Meaning::Faint),
+    };
+    let line = Line::from(vec![
+        Span::styled("/", scene.theme.of(Meaning::Strong)),
+        Span::raw(typed),
+        Span::styled(told, scene.theme.of(meaning)),
+    ]);
+    frame.render_widget(line, area);
+    let at = u16::try_from(1 + input.visual_cursor()).unwrap_or(u16::MAX);
+    if area.height > 0 && at < area.width {
+        frame.set_cursor_position((area.x + at, area.y));
+    }
+}
+
+pub(super) fn hints(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
+    frame.buffer_mut().set_style(area, scene.theme.bar());
+    let mut spans = Vec::new();
+    let mut used = 0;
+    for binding in KEYMAP.iter().filter(|b| !b.hint.is_empty()) {
+        let key = binding.label.split(',').next().unwrap_or(binding.label);
+        let width = key.width() + binding.hint.width() + 3;
+        if used + width > usize::from(area.width) {
+            break;
+        }
+        used += width;
+        spans.push(Span::styled(format!(" {key}"), scene.theme.of(Meaning::Strong)));
+        spans.push(Span::styled(format!(" {} ", binding.hint), Style::new()));
+    }
+    frame.render_widget(Line::from(spans), area);
+}

@@ -1,0 +1,71 @@
+//! Drawing: from the state to a frame, and nothing else.
+
+mod bars;
+mod columns;
+mod instances;
+mod modal;
+mod overview;
+mod services;
+pub mod spark;
+mod text;
+pub mod theme;
+mod timeline;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+
+use crate::console::app::State;
+use crate::console::app::screen::View;
+use crate::console::source::Link;
+use theme::Theme;
+
+/// What every part is drawn with.
+pub(crate) struct Scene<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) theme: Theme,
+}
+
+impl Scene<'_> {
+    fn ascii(&self) -> bool {
+        self.state.options.ascii
+    }
+}
+
+/// Draws a frame.
+pub fn draw(frame: &mut Frame<'_>, state: &State) {
+    let scene = Scene { state, theme: Theme(state.options.theme) };
+    let [head, body, notes, hints] =
+        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(1), Constraint::Length(1)])
+            .areas(frame.area());
+    bars::header(frame, head, &scene);
+    main(frame, body, &scene);
+    if matches!(state.link, Link::Lost { .. }) {
+        frame.buffer_mut().set_style(body, scene.theme.stale());
+    }
+    bars::notes(frame, notes, &scene);
+    bars::hints(frame, hints, &scene);
+    modal::draw(frame, &scene);
+}
+
+fn main(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
+    if !scene.state.loaded {
+        text::message(frame, area, scene, &waiting(scene.state));
+        return;
+    }
+    match &scene.state.screen().view {
+        View::Overview => overview::draw(frame, area, scene),
+        View::Services => services::draw(frame, area, scene),
+        View::Instances(id) => instances::draw(frame, area, scene, *id),
+        View::Timeline(id) => timeline::draw(frame, area, scene, *id),
+        View::Instance(..) | View::Explain(..) | View::Raw(..) | View::Events | View::Help => {
+            text::page(frame, area, scene);
+        }
+    }
+}
+
+fn waiting(state: &State) -> String {
+    match &state.link {
+        Link::Lost { why, .. } => format!("nothing to show yet: {why}"),
+        _ => format!("loading from {} …", state.source),
+    }
+}

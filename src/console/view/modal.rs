@@ -1,0 +1,103 @@
+//! Dialogs in front of the view.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Wrap};
+
+use super::Scene;
+use super::columns::padded;
+use crate::console::app::modal::{Modal, Picker};
+use crate::console::page::Meaning;
+use crate::model::text::escape;
+
+pub(super) fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
+    match &scene.state.modal {
+        None | Some(Modal::Filter { .. }) => {}
+        Some(Modal::Pick(picker)) => pick(frame, scene, picker),
+        Some(Modal::CheckMany { services }) => {
+            let text = format!("Probe {} services now? Enter or y does it, Esc does not.", services.len());
+            question(frame, scene, "probe", &text, None);
+        }
+        Some(Modal::Confirm { input, name, what, .. }) => {
+            let text = format!("To {what}, type {name} and press Enter. Esc leaves everything as it is.");
+            question(frame, scene, "confirm", &text, Some(input.value()));
+        }
+    }
+}
+
+fn inside(frame: &mut Frame<'_>, scene: &Scene<'_>, title: &str, width: u16, height: u16) -> Rect {
+    let all = frame.area();
+    let (width, height) = (width.min(all.width), height.min(all.height));
+    let area = Rect { x: (all.width - width) / 2, y: (all.height - height) / 3, width, height };
+    frame.render_widget(Clear, area);
+    let mut block = Block::bordered().title(format!(" {title} "));
+    if scene.ascii() {
+        block = block.border_set(ASCII);
+    } else {
+        block = block.border_type(BorderType::Rounded);
+    }
+    let inside = block.inner(area);
+    frame.render_widget(block, area);
+    inside
+}
+
+const ASCII: ratatui::symbols::border::Set<'static> = ratatui::symbols::border::Set {
+    top_left: "+",
+    top_right: "+",
+    bottom_left: "+",
+    bottom_right: "+",
+    vertical_left: "|",
+    vertical_right: "|",
+    horizontal_top: "-",
+    horizontal_bottom: "-",
+};
+
+fn pick(frame: &mut Frame<'_>, scene: &Scene<'_>, picker: &Picker) {
+    let rows = u16::try_from(picker.choices.len()).unwrap_or(u16::MAX).min(14);
+    let area = inside(frame, scene, picker.title, 72, rows + 3);
+    let typed = Line::from(vec![
+        Span::styled("> ", scene.theme.of(Meaning::Strong)),
+        Span::raw(escape(picker.input.value(), 256)),
+    ]);
+    frame.render_widget(typed, Rect { height: area.height.min(1), ..area });
+    let list = super::columns::below(area, 1);
+    if picker.matching.is_empty() {
+        frame.render_widget(Line::styled("no match", scene.theme.of(Meaning::Faint)), list);
+    }
+    let height = usize::from(list.height).max(1);
+    let top = (picker.at + 1).saturating_sub(height);
+    for (y, (at, n)) in (list.y..list.bottom()).zip(picker.matching.iter().enumerate().skip(top)) {
+        let Some(choice) = picker.choices.get(*n) else { continue };
+        let line = Rect { y, height: 1, ..list };
+        let half = usize::from(list.width) / 2;
+        frame.render_widget(
+            Line::from(vec![
+                Span::raw(padded(&escape(&choice.label, 256), half.max(1))),
+                Span::styled(escape(&choice.help, 256), scene.theme.of(Meaning::Faint)),
+            ]),
+            line,
+        );
+        if at == picker.at {
+            frame.buffer_mut().set_style(line, scene.theme.chosen());
+        }
+    }
+    cursor(frame, area, 0, 2 + picker.input.visual_cursor());
+}
+
+fn question(frame: &mut Frame<'_>, scene: &Scene<'_>, title: &str, text: &str, typed: Option<&str>) {
+    let area = inside(frame, scene, title, 64, 7);
+    frame.render_widget(Paragraph::new(escape(text, 512)).wrap(Wrap { trim: true }), area);
+    let Some(typed) = typed.filter(|_| area.height > 1) else { return };
+    let last = area.height - 1;
+    let typed = escape(typed, 256);
+    cursor(frame, area, last, 2 + typed.chars().count());
+    frame.render_widget(Line::raw(format!("> {typed}")), Rect { y: area.y + last, height: 1, ..area });
+}
+
+fn cursor(frame: &mut Frame<'_>, area: Rect, row: u16, column: usize) {
+    let column = u16::try_from(column).unwrap_or(u16::MAX);
+    if row < area.height && column < area.width {
+        frame.set_cursor_position((area.x + column, area.y + row));
+    }
+}

@@ -1,0 +1,59 @@
+//! How a meaning looks. Never by colour alone: a glyph or a word always stands beside it.
+
+use ratatui::style::{Color, Modifier, Style};
+
+use crate::console::app::ThemeName;
+use crate::console::index::Grade;
+use crate::console::page::Meaning;
+
+/// A set of styles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Theme(pub ThemeName);
+
+impl Theme {
+    /// The style of a meaning.
+    pub fn of(self, meaning: Meaning) -> Style {
+        let style = Style::new();
+        match (self.0, meaning) {
+            (_, Meaning::Plain) | (ThemeName::Plain, Meaning::Faint | Meaning::Good) => style,
+            (_, Meaning::Strong) | (ThemeName::Plain, Meaning::Warn) => style.add_modifier(Modifier::BOLD),
+            (ThemeName::Plain, Meaning::Bad) => style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),
+            (_, Meaning::Faint) => style.fg(Color::DarkGray),
+            (ThemeName::Normal, Meaning::Good) => style.fg(Color::Green),
+            (ThemeName::Normal, Meaning::Bad) => style.fg(Color::Red).add_modifier(Modifier::BOLD),
+            (ThemeName::Normal, Meaning::Warn) => style.fg(Color::Yellow),
+            // Okabe and Ito's palette: blue, vermillion and yellow differ for every kind of colour vision.
+            (ThemeName::ColourBlind, Meaning::Good) => style.fg(Color::Rgb(86, 180, 233)),
+            (ThemeName::ColourBlind, Meaning::Bad) => style.fg(Color::Rgb(213, 94, 0)).add_modifier(Modifier::BOLD),
+            (ThemeName::ColourBlind, Meaning::Warn) => style.fg(Color::Rgb(240, 228, 66)),
+        }
+    }
+
+    /// The style of a grade.
+    pub fn grade(self, grade: Grade) -> Style {
+        self.of(match grade {
+            Grade::Down => Meaning::Bad,
+            Grade::Degraded => Meaning::Warn,
+            Grade::Unknown => Meaning::Faint,
+            Grade::Healthy => Meaning::Good,
+        })
+    }
+
+    /// The chosen row.
+    pub fn chosen(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    /// The header and the bar of hints.
+    pub fn bar(self) -> Style {
+        match self.0 {
+            ThemeName::Plain => Style::new().add_modifier(Modifier::REVERSED),
+            _ => Style::new().bg(Color::Indexed(236)).fg(Color::Indexed(252)),
+        }
+    }
+
+    /// Everything, while the source is away.
+    pub fn stale(self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+}

@@ -1,0 +1,68 @@
+//! Past changes of health, newest first, across restarts.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::Style;
+use uuid::Uuid;
+
+use super::columns::{Column, below, fit};
+use super::{Scene, text};
+use crate::console::app::screen::Chosen;
+use crate::console::data::Past;
+use crate::console::page::{self, Meaning};
+use crate::model::text::escape;
+
+const COLUMNS: [Column; 5] = [
+    Column { title: "AT", width: 20, grows: 0, leaves: 2 },
+    Column { title: "INSTANCE", width: 10, grows: 1, leaves: 3 },
+    Column { title: "BECAME", width: 11, grows: 0, leaves: 0 },
+    Column { title: "REASON", width: 15, grows: 0, leaves: 1 },
+    Column { title: "MESSAGE", width: 20, grows: 5, leaves: 4 },
+];
+
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uuid) {
+    let state = scene.state;
+    let Some(known) = state.history.get(&id).filter(|known| known.loaded) else {
+        text::message(frame, area, scene, "the history is on its way");
+        return;
+    };
+    if known.entries.is_empty() {
+        text::message(frame, area, scene, "nothing has changed since it was registered");
+        return;
+    }
+    let fitted = fit(&COLUMNS, area.width);
+    frame.render_widget(
+        fitted.head(&COLUMNS, scene.theme.of(Meaning::Strong)),
+        Rect { height: area.height.min(1), ..area },
+    );
+    let rows = below(area, 1);
+    let shown = known.entries.iter().enumerate().skip(state.screen().top).take(usize::from(rows.height));
+    for (y, (place, past)) in (rows.y..).zip(shown) {
+        let line = Rect { y, height: 1, ..rows };
+        frame.render_widget(fitted.line(|n| cell(scene, past, n)), line);
+        let chosen = match state.screen().chosen {
+            Chosen::Past(number) => number == past.id,
+            _ => place == state.screen().place,
+        };
+        if chosen {
+            frame.buffer_mut().set_style(line, scene.theme.chosen());
+        }
+    }
+}
+
+fn cell(scene: &Scene<'_>, past: &Past, n: usize) -> (String, Style) {
+    let plain = Style::new();
+    match n {
+        0 => (page::clock(past.at, scene.state.now), scene.theme.of(Meaning::Faint)),
+        1 => (escape(&past.instance, 128), plain),
+        2 => match past.to {
+            Some(to) => {
+                let word = page::health(to, scene.ascii());
+                (word.text, scene.theme.of(word.meaning))
+            }
+            None => ("removed".to_owned(), scene.theme.of(Meaning::Faint)),
+        },
+        3 => (escape(past.reason.as_deref().unwrap_or(""), 64), plain),
+        _ => (escape(&past.message, 512), plain),
+    }
+}
