@@ -130,6 +130,7 @@ pub(crate) async fn serve() -> Result<()> {
             default_namespace: Namespace::default(),
             default_interval: interval,
             service_metrics: true,
+            watches: portolan::api::WatchLimits::default(),
         },
     });
     let listener = crate::roles::listen().await?;

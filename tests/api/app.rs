@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, Part, PartState, Readiness};
+use portolan::api::{Api, ApiParts, ApiSettings, Part, PartState, Readiness, WatchLimits};
 use portolan::catalog::{Catalog, Epoch};
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
@@ -38,6 +38,7 @@ pub(crate) struct Wish {
     pub(crate) max_services: usize,
     pub(crate) max_instances: usize,
     pub(crate) service_metrics: bool,
+    pub(crate) watches: WatchLimits,
     /// Where access lines go.
     pub(crate) log: Option<Box<dyn std::io::Write + Send>>,
     /// Runs a prober; without one its place is empty, as on a machine where it has ended.
@@ -59,6 +60,7 @@ impl Default for Wish {
             max_services: 0,
             max_instances: 25_600,
             service_metrics: true,
+            watches: WatchLimits::default(),
             log: None,
             prober: None,
             freshness: None,
@@ -171,6 +173,7 @@ impl TestApp {
                 default_namespace: "default".parse().expect("a label"),
                 default_interval: Duration::from_secs(30),
                 service_metrics: wish.service_metrics,
+                watches: wish.watches,
             },
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

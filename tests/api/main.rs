@@ -16,3 +16,4 @@ mod removing;
 mod schema;
 mod seed;
 mod selecting;
+mod watching;

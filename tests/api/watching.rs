@@ -1,0 +1,229 @@
+//! `GET /api/v1/watch`: everything or what was missed, then each commit, for those who may see it.
+
+use std::time::Duration;
+
+use portolan::api::WatchLimits;
+use portolan::model::outcome::Health;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::app::{TestApp, Wish, token};
+
+/// An open watch.
+struct Watch {
+    response: reqwest::Response,
+    buffer: String,
+}
+
+/// One event.
+#[derive(Debug)]
+struct Event {
+    name: String,
+    id: Option<String>,
+    data: Value,
+}
+
+impl Watch {
+    async fn open(app: &TestApp, query: &str) -> Self {
+        Self::of(app.request(Method::GET, &format!("/api/v1/watch{query}"))).await
+    }
+
+    async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
+        Self { response, buffer: String::new() }
+    }
+
+    /// The next block, whatever it is; none when the stream is over.
+    async fn block(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.find("\n\n") {
+                let rest = self.buffer.split_off(end + 2);
+                return Some(std::mem::replace(&mut self.buffer, rest));
+            }
+            let piece = timeout(Duration::from_secs(20), self.response.chunk()).await.expect("in time").ok()??;
+            self.buffer.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        loop {
+            let block = self.block().await.expect("the stream goes on");
+            let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+            if let Some(name) = field("event: ") {
+                let data = serde_json::from_str(&field("data: ").expect("data")).expect("JSON");
+                return Event { name, id: field("id: "), data };
+            }
+        }
+    }
+
+    /// Snapshot events up to the last: the names of all services, and the cursor.
+    async fn snapshot(&mut self) -> (Vec<String>, String) {
+        let mut all = Vec::new();
+        loop {
+            let event = self.event().await;
+            assert_eq!(event.name, "snapshot");
+            assert_eq!(event.data["first"], all.is_empty(), "{event:?}");
+            all.extend(names(&event.data["services"]));
+            if event.data["last"] == true {
+                return (all, event.id.expect("a cursor"));
+            }
+            assert_eq!(event.id, None);
+        }
+    }
+}
+
+fn names(services: &Value) -> Vec<String> {
+    services.as_array().expect("a list").iter().map(|s| s["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn each_commit_is_an_event_with_what_changed() {
+    let app = TestApp::start().await;
+    app.add("a").await;
+    let mut watch = Watch::open(&app, "").await;
+    assert_eq!(watch.snapshot().await.0, ["a"]);
+    let added = app.add("b").await;
+    let event = watch.event().await;
+    assert_eq!((event.name.as_str(), names(&event.data["upserts"])), ("change", vec!["b".to_owned()]));
+    assert_eq!(event.data["upserts"][0], added, "a service reads as anywhere else");
+    app.turn("default/b", "default", Health::Unhealthy).await;
+    assert_eq!(watch.event().await.data["upserts"][0]["status"], "unhealthy");
+    app.delete(&format!("/api/v1/services/{}", added["id"].as_str().expect("an id"))).await.ok();
+    let gone = watch.event().await.data;
+    assert_eq!(gone["removed"], json!([{"id": added["id"], "namespace": "default", "name": "b"}]));
+}
+
+#[tokio::test]
+async fn a_cursor_brings_what_was_missed_and_nothing_else() {
+    let app = TestApp::start().await;
+    for name in ["a", "b", "c"] {
+        app.add(name).await;
+    }
+    let cursor = Watch::open(&app, "").await.snapshot().await.1;
+    let mut idle = Watch::open(&app, &format!("?cursor={cursor}")).await;
+    let nothing = idle.event().await;
+    assert_eq!(nothing.data, json!({"upserts": [], "removed": []}));
+    app.turn("default/a", "default", Health::Healthy).await;
+    app.delete("/api/v1/services/deregister?name=b").await.ok();
+    for by_header in [false, true] {
+        let request = if by_header {
+            app.request(Method::GET, "/api/v1/watch").header("last-event-id", &cursor)
+        } else {
+            app.request(Method::GET, &format!("/api/v1/watch?cursor={cursor}"))
+        };
+        let missed = Watch::of(request).await.event().await;
+        assert_eq!((missed.name.as_str(), names(&missed.data["upserts"])), ("change", vec!["a".to_owned()]));
+        assert_eq!(missed.data["removed"][0]["name"], "b");
+        assert_ne!(missed.id.expect("a cursor"), cursor);
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_cannot_be_continued_from_brings_everything() {
+    let app = TestApp::start().await;
+    app.add("a").await;
+    let cursor = Watch::open(&app, "").await.snapshot().await.1;
+    let (epoch, revision) = cursor.split_once('.').expect("two parts");
+    let ahead: u64 = revision.parse::<u64>().expect("a number") + 1000;
+    for strange in [format!("0000000000000000.{revision}"), format!("{epoch}.{ahead}")] {
+        let mut watch = Watch::open(&app, &format!("?cursor={strange}")).await;
+        assert_eq!(watch.snapshot().await.0, ["a"], "{strange}");
+    }
+    assert_eq!(app.get("/api/v1/watch?cursor=nonsense").await.refusal(400), "invalid_parameter");
+    assert_eq!(app.get("/api/v1/watch?curser=x").await.refusal(400), "invalid_parameter");
+}
+
+#[tokio::test]
+async fn a_big_snapshot_comes_in_parts() {
+    let app = TestApp::start().await;
+    for n in 0..600 {
+        app.add(&format!("s{n}")).await;
+    }
+    let mut all = Watch::open(&app, "?namespace=*").await.snapshot().await.0;
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 600);
+}
+
+#[tokio::test]
+async fn only_what_the_caller_may_see_is_sent() {
+    let app = TestApp::with(Wish { auth: true, read_auth: true, ..Wish::default() }).await;
+    assert_eq!(app.get("/api/v1/watch").await.refusal(401), "token_required");
+    let (mine, other) = (token("me", Some(&["mine"]), None), token("you", Some(&["other"]), None));
+    let register = |token: String, namespace: &'static str| {
+        let body = json!({"name": "a", "namespace": namespace, "base_url": "http://127.0.0.1:9"});
+        app.send(app.request(Method::POST, "/api/v1/services/register").bearer_auth(token).json(&body))
+    };
+    register(mine.clone(), "mine").await.ok();
+    let request = app.request(Method::GET, "/api/v1/watch?namespace=*").bearer_auth(&mine);
+    let mut watch = Watch::of(request).await;
+    assert_eq!(watch.snapshot().await.0.len(), 1);
+    register(other, "other").await.ok();
+    let body = json!({"name": "b", "namespace": "mine", "base_url": "http://127.0.0.1:9"});
+    let request = app.request(Method::POST, "/api/v1/services/register").bearer_auth(&mine).json(&body);
+    app.send(request).await.ok();
+    let event = watch.event().await;
+    assert_eq!(names(&event.data["upserts"]), ["b"], "the other namespace's service is not told of");
+}
+
+#[tokio::test]
+async fn one_namespace_is_watched_alone() {
+    let app = TestApp::start().await;
+    let mut watch = Watch::open(&app, "?namespace=shop").await;
+    assert!(watch.snapshot().await.0.is_empty());
+    app.add("elsewhere").await;
+    app.register(&json!({"name": "here", "namespace": "shop", "base_url": "http://127.0.0.1:9"})).await.ok();
+    assert_eq!(names(&watch.event().await.data["upserts"]), ["here"]);
+}
+
+#[tokio::test]
+async fn watches_are_bounded_and_a_seat_comes_back() {
+    let app = TestApp::with(Wish { watches: WatchLimits { total: 8, per_client: 2 }, ..Wish::default() }).await;
+    let first = Watch::open(&app, "").await;
+    let _second = Watch::open(&app, "").await;
+    let full = app.get("/api/v1/watch").await;
+    assert_eq!(full.refusal(429), "too_many_watches");
+    assert!(!full.header("retry-after").is_empty());
+    drop(first);
+    timeout(Duration::from_secs(10), async {
+        while app.get("/api/v1/health").await.status != 200
+            || app.request(Method::GET, "/api/v1/watch").send().await.expect("an answer").status() != 200
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("a seat is free again");
+}
+
+#[tokio::test]
+async fn a_watch_ends_when_the_server_drains() {
+    let app = TestApp::start().await;
+    let mut watch = Watch::open(&app, "").await;
+    watch.snapshot().await;
+    drop(app);
+    assert_eq!(watch.block().await, None);
+}
+
+#[tokio::test]
+async fn a_reader_that_lags_gets_everything_anew() {
+    let app = TestApp::start().await;
+    app.add("a").await;
+    let mut watch = Watch::open(&app, "").await;
+    watch.snapshot().await;
+    let long = "x".repeat(1000);
+    for n in 0..4000_u32 {
+        let body = json!({"name": "a", "base_url": "http://127.0.0.1:9", "description": format!("{n} {long}")});
+        app.register(&body).await.ok();
+    }
+    loop {
+        let event = watch.event().await;
+        let seen = if event.name == "snapshot" { &event.data["services"] } else { &event.data["upserts"] };
+        if seen[0]["description"].as_str().is_some_and(|text| text.starts_with("3999 ")) {
+            break;
+        }
+    }
+}
