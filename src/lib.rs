@@ -19,6 +19,7 @@
 //! - [`prober`]: the schedule, name resolution, the address policy, http, tcp and grpc probes, the mass-failure guard.
 //! - [`api`]: access, the REST routes, connections.
 //! - [`operator`]: cluster mode, where the Kubernetes API holds the services.
+//! - [`console`]: the terminal console: sources, state, views.
 //! - [`telemetry`]: logs and metrics. [`config`]: settings. [`cli`]: the subcommands.
 //! - [`app`]: wires all of them, line by line in the order of the picture.
 

@@ -109,7 +109,7 @@ impl Reader {
                 Question::Stop => self.questions.close(),
                 // A waiter that went away needs no answer.
                 Question::Removed(since, reply) => {
-                    drop(reply.send(removed_since(&self.db, since).map_err(StoreError::from)))
+                    drop(reply.send(removed_since(&self.db, since).map_err(StoreError::from)));
                 }
                 Question::Page(query, known, reply) => drop(reply.send(page(&self.db, &query, known))),
             }

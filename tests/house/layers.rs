@@ -18,7 +18,7 @@ fn allowed(module: &str, file: &Path) -> Option<&'static [&'static str]> {
         "telemetry" if file.ends_with("service_metrics.rs") => &["model", "catalog"],
         "config" | "catalog" | "telemetry" => &["model"],
         "store" => &["model", "catalog", "telemetry"],
-        "prober" | "api" | "operator" => &["model", "catalog", "store", "telemetry"],
+        "prober" | "api" | "operator" | "console" => &["model", "catalog", "store", "telemetry"],
         _ => return None,
     })
 }

@@ -52,7 +52,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let mut query = call.query()?;
     let reach = Reach::take(&mut query, &call.api.settings.default_namespace)?;
-    let asked = query.take("cursor").map(|text| text.into_owned());
+    let asked = query.take("cursor").map(std::borrow::Cow::into_owned);
     query.end(&["namespace", "cursor"])?;
     let cursor = match asked.as_deref().or_else(|| last_event(call)) {
         None => None,
