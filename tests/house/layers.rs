@@ -23,7 +23,7 @@ fn allowed(module: &str, file: &Path) -> Option<&'static [&'static str]> {
     })
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.expect("a folder entry").path())

@@ -2,6 +2,7 @@
 
 mod generated;
 mod layers;
+mod metrics;
 
 fn root() -> std::path::PathBuf {
     env!("CARGO_MANIFEST_DIR").into()

@@ -1,0 +1,52 @@
+//! Alerts and the dashboard ask for metrics that exist.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::layers::rust_files;
+use crate::root;
+
+/// What a sample's name has after its metric's.
+const SUFFIXES: &[&str] = &["", "_total", "_bucket", "_sum", "_count", "_info"];
+
+/// The names that the code registers. The registry shows those alone that have a value.
+fn existing() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for file in rust_files(&root().join("src")) {
+        let code = std::fs::read_to_string(file).expect("a readable file");
+        // However the lines are broken.
+        let code: String = code.split_whitespace().collect();
+        for call in ["register(\"", "register_with_unit(\"", "encode_descriptor(\""] {
+            for rest in code.split(call).skip(1) {
+                let name = rest.split('"').next().expect("a name");
+                let in_seconds = rest.split(';').next().is_some_and(|call| call.contains("Unit::Seconds"));
+                let unit = if in_seconds { "_seconds" } else { "" };
+                // With our prefix, or a name that others have too.
+                names.extend([format!("portolan_{name}{unit}"), format!("{name}{unit}")]);
+            }
+        }
+    }
+    names
+}
+
+/// The words of a query that look like metrics: ours, and those that every operator has.
+fn asked(file: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(file).expect("a readable file");
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let ours = |word: &&str| ["portolan_", "rest_client_", "leader_election_"].iter().any(|p| word.starts_with(p));
+    words.filter(ours).map(str::to_owned).collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_exist() {
+    let existing = existing();
+    let monitoring = root().join("deploy/monitoring");
+    let asked: BTreeSet<String> =
+        ["rules.yaml", "dashboard.json"].iter().flat_map(|file| asked(&monitoring.join(file))).collect();
+    assert!(asked.len() > 15, "the queries were not found: {asked:?}");
+    let exists = |word: &String| {
+        SUFFIXES.iter().any(|suffix| word.strip_suffix(suffix).is_some_and(|name| existing.contains(name)))
+    };
+    let missing: Vec<&String> = asked.iter().filter(|word| !exists(word)).collect();
+    assert!(missing.is_empty(), "no such metrics: {missing:?}");
+}
