@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - [`crd`]: the types of the custom resource and its definition.
-//! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object. Both without I/O.
+//! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object.
+//! - [`status`]: from verdicts to a status, and the events that its change deserves. These without I/O.
 //! - [`watch`]: follows the objects. [`intake`]: takes them in.
 //! - [`registrar`]: writes what is registered over REST.
 //! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads. [`pass_on`]:
@@ -25,4 +26,5 @@ pub mod pass_on;
 pub mod read;
 pub mod registrar;
 mod seen;
+pub mod status;
 pub mod watch;

@@ -1,0 +1,158 @@
+//! The four conditions.
+//!
+//! | | Accepted | Ready | Degraded | Stalled |
+//! |---|---|---|---|---|
+//! | all instances pass | True `Accepted` | True `Healthy` | False `NoInstanceDown` | False `NothingToMend` |
+//! | some are down | | True `Healthy` | True `SomeInstancesDown` | |
+//! | all are down | | False `AllInstancesDown` | True `AllInstancesDown` | |
+//! | not proved yet, or no longer | | Unknown `Probing`, `Unproven` | Unknown, as Ready | |
+//! | no check | | True `NotChecked` | False `NoInstanceDown` | |
+//! | some cannot be used | False `PartiallyInvalid` | by the others | True | True `PartiallyInvalid` |
+//! | none can be used | False `Invalid` | False `Invalid` | Unknown `Invalid` | True `Invalid` |
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::summary::{Part, Summary};
+use crate::model::outcome::Reason;
+use crate::model::text;
+use crate::model::time::UnixMs;
+use crate::operator::crd::{InstanceStatus, ServiceStatus, State};
+use crate::operator::read::Problem;
+
+/// Longest message, in characters.
+const MAX_MESSAGE: usize = 1024;
+/// Problems or instances that a message names.
+const NAMED: usize = 3;
+
+/// A condition before times are put to it.
+pub(super) struct Finding {
+    kind: &'static str,
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+impl Finding {
+    /// As it is written: with the time of its last change, from the status before where it stays.
+    pub(super) fn written(self, before: Option<&ServiceStatus>, generation: Option<i64>, now: UnixMs) -> Condition {
+        let before = before.and_then(|before| before.conditions.iter().find(|c| c.type_ == self.kind));
+        let kept = before.filter(|before| before.status == self.status);
+        // The API keeps whole seconds.
+        let seconds = jiff::Timestamp::from_second(now.0.div_euclid(1000)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        Condition {
+            type_: self.kind.to_owned(),
+            status: self.status.to_owned(),
+            reason: self.reason.to_owned(),
+            message: text::escape(&self.message, MAX_MESSAGE - 1),
+            observed_generation: generation,
+            last_transition_time: kept.map_or(Time(seconds), |kept| kept.last_transition_time.clone()),
+        }
+    }
+}
+
+pub(super) fn all(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> [Finding; 4] {
+    [
+        accepted(summary, problems),
+        ready(summary, problems, instances),
+        degraded(summary, instances),
+        stalled(summary, problems),
+    ]
+}
+
+fn accepted(summary: &Summary, problems: &[Problem]) -> Finding {
+    let (status, reason, message) = match wrong(summary, problems) {
+        None => ("True", "Accepted", format!("taken in, with {}", plural(summary.total, "instance"))),
+        Some(reason) => ("False", reason, told(problems)),
+    };
+    Finding { kind: "Accepted", status, reason, message }
+}
+
+fn stalled(summary: &Summary, problems: &[Problem]) -> Finding {
+    let (status, reason, message) = match wrong(summary, problems) {
+        None => ("False", "NothingToMend", "the spec needs no edit".to_owned()),
+        Some(reason) => ("True", reason, format!("only an edit of the spec helps: {}", told(problems))),
+    };
+    Finding { kind: "Stalled", status, reason, message }
+}
+
+fn wrong(summary: &Summary, problems: &[Problem]) -> Option<&'static str> {
+    match () {
+        () if summary.invalid => Some("Invalid"),
+        () if !problems.is_empty() => Some("PartiallyInvalid"),
+        () => None,
+    }
+}
+
+fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> Finding {
+    let (status, reason, message) = match summary.state() {
+        State::Invalid => ("False", "Invalid", format!("nothing of it can be used: {}", told(problems))),
+        State::NotChecked => {
+            ("True", "NotChecked", "no instance is probed (check.none), so all are offered".to_owned())
+        }
+        State::Down => ("False", "AllInstancesDown", health(summary, instances)),
+        State::Unknown => ("Unknown", unproved(instances), health(summary, instances)),
+        State::Healthy | State::Degraded if summary.healthy == 0 => {
+            ("True", "NotChecked", format!("instances that are not probed are offered; {}", health(summary, instances)))
+        }
+        State::Healthy | State::Degraded => ("True", "Healthy", health(summary, instances)),
+    };
+    Finding { kind: "Ready", status, reason, message }
+}
+
+fn degraded(summary: &Summary, instances: &[InstanceStatus]) -> Finding {
+    let down = || {
+        let of: Vec<&InstanceStatus> = instances.iter().filter(|instance| Part::of(instance) == Part::Down).collect();
+        listed(&of, |i| format!("{} is down ({}): {}", i.name, i.reason, i.message), "; ")
+    };
+    let (status, reason, message) = match summary.state() {
+        State::Invalid => ("Unknown", "Invalid", "nothing of the spec can be used".to_owned()),
+        State::Down => ("True", "AllInstancesDown", down()),
+        State::Degraded => ("True", "SomeInstancesDown", down()),
+        State::Unknown => ("Unknown", unproved(instances), health(summary, instances)),
+        State::Healthy | State::NotChecked => ("False", "NoInstanceDown", "no instance is down".to_owned()),
+    };
+    Finding { kind: "Degraded", status, reason, message }
+}
+
+/// `Unproven` when a proof was lost, `Probing` while the first one is awaited.
+fn unproved(instances: &[InstanceStatus]) -> &'static str {
+    let lost = instances.iter().any(|i| Part::of(i) == Part::Unproved && i.reason != Reason::Probing.as_str());
+    if lost { "Unproven" } else { "Probing" }
+}
+
+fn health(summary: &Summary, instances: &[InstanceStatus]) -> String {
+    let mut message = format!("{} of {} healthy", summary.healthy, plural(summary.total, "instance"));
+    for (part, what) in [(Part::Down, "down"), (Part::Unproved, "not proved")] {
+        let names = named(instances, part);
+        if !names.is_empty() {
+            message.push_str("; ");
+            message.push_str(what);
+            message.push_str(": ");
+            message.push_str(&names);
+        }
+    }
+    message
+}
+
+/// The first instances of that kind, each with its reason.
+fn named(instances: &[InstanceStatus], part: Part) -> String {
+    let of: Vec<&InstanceStatus> = instances.iter().filter(|instance| Part::of(instance) == part).collect();
+    listed(&of, |i| format!("{} ({})", i.name, i.reason), ", ")
+}
+
+fn told(problems: &[Problem]) -> String {
+    listed(problems, ToString::to_string, "; ")
+}
+
+/// The first of them, and how many more there are.
+fn listed<T>(all: &[T], say: impl Fn(&T) -> String, between: &str) -> String {
+    let mut said: Vec<String> = all.iter().take(NAMED).map(say).collect();
+    if all.len() > NAMED {
+        said.push(format!("and {} more", all.len() - NAMED));
+    }
+    said.join(between)
+}
+
+fn plural(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}

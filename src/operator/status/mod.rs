@@ -1,0 +1,113 @@
+//! From the catalog's verdicts to an object's status, without I/O.
+//!
+//! Nothing volatile is in it: no time of the last probe, no latency. So the status of a service that stays as it is comes out equal, and
+//! is not written. Times and sentences of what did not change are taken from the status before.
+
+mod conditions;
+mod instances;
+mod notices;
+mod sentence;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+pub use notices::{Notice, guard_notice, notices};
+pub use sentence::sentence;
+
+use super::crd::{InstanceStatus, ServiceResource, ServiceStatus, State};
+use super::read::{Problem, Understood};
+use crate::model::service::{Instance, Service};
+use crate::model::time::UnixMs;
+use summary::{Part, Summary};
+
+/// The types of condition that Portolan keeps, in the order in which it writes them.
+const TYPES: [&str; 4] = ["Accepted", "Ready", "Degraded", "Stalled"];
+
+/// What a status is made of.
+#[derive(Clone, Copy)]
+pub struct Findings<'a> {
+    /// The object.
+    pub object: &'a ServiceResource,
+    /// What it means.
+    pub understood: &'a Understood,
+    /// The service as the catalog has it; none while it is not taken in.
+    pub service: Option<&'a Service>,
+    /// The prober's sentence on an instance whose verdict is new; without one the reason speaks for itself.
+    pub say: &'a dyn Fn(&Instance) -> Option<String>,
+    /// The wall clock.
+    pub now: UnixMs,
+}
+
+/// The status that the object should have.
+pub fn of(findings: &Findings<'_>) -> ServiceStatus {
+    let before = findings.object.status.as_ref();
+    let instances = instances::all(findings);
+    let summary = Summary::of(&instances, &findings.understood.problems, findings.understood.mirrored.is_some());
+    let state = summary.state();
+    let generation = findings.object.metadata.generation;
+    let conditions = conditions::all(&summary, &findings.understood.problems, &instances);
+    ServiceStatus {
+        observed_generation: generation,
+        ready: format!("{}/{}", summary.healthy, summary.total),
+        state: Some(state),
+        since: Some(since(before, state, &instances, findings.now)),
+        reason: summary.reason(&instances, &findings.understood.problems),
+        healthy: count(summary.healthy),
+        total: count(summary.total),
+        conditions: conditions
+            .into_iter()
+            .map(|condition| condition.written(before, generation, findings.now))
+            .collect(),
+        instances,
+    }
+}
+
+fn count(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+/// When the state became what it is: kept while it stays, else the newest verdict where that is newer, else now (an edit did it).
+fn since(before: Option<&ServiceStatus>, state: State, instances: &[InstanceStatus], now: UnixMs) -> UnixMs {
+    let was = before.and_then(|before| before.since);
+    if let Some(was) = was
+        && before.is_some_and(|before| before.state == Some(state))
+    {
+        return was;
+    }
+    // Only those that make the state.
+    let parts: &[Part] = match state {
+        State::Unknown => &[Part::Unproved],
+        State::NotChecked => &[Part::NotChecked],
+        State::Healthy | State::Degraded | State::Down | State::Invalid => &[Part::Healthy, Part::Down],
+    };
+    let newest = instances.iter().filter(|instance| parts.contains(&Part::of(instance))).filter_map(|i| i.since).max();
+    newest.filter(|at| *at <= now && was.is_none_or(|was| *at > was)).unwrap_or(now)
+}
+
+/// Whether `status` says what `wanted` does, so that writing `wanted` would change nothing. Conditions of other types are their
+/// writers' own.
+pub fn same(status: &ServiceStatus, wanted: &ServiceStatus) -> bool {
+    let plain =
+        |status: &ServiceStatus| ServiceStatus { conditions: Vec::new(), instances: Vec::new(), ..status.clone() };
+    plain(status) == plain(wanted)
+        && own_conditions(status) == own_conditions(wanted)
+        && by_name(&status.instances) == by_name(&wanted.instances)
+}
+
+fn own_conditions(status: &ServiceStatus) -> BTreeMap<&str, &Condition> {
+    let own = status.conditions.iter().filter(|condition| TYPES.contains(&condition.type_.as_str()));
+    own.map(|condition| (condition.type_.as_str(), condition)).collect()
+}
+
+fn by_name(instances: &[InstanceStatus]) -> BTreeMap<&str, &InstanceStatus> {
+    instances.iter().map(|instance| (instance.name.as_str(), instance)).collect()
+}
+
+/// The problem of an instance.
+fn problem_of<'a>(problems: &'a [Problem], instance: &str) -> Option<&'a Problem> {
+    problems.iter().find(|problem| problem.instance.as_deref() == Some(instance))
+}

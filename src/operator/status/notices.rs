@@ -1,0 +1,114 @@
+//! Which events a change of status deserves: transitions alone, and few of them.
+
+use crate::model::outcome::Reason;
+use crate::operator::crd::{HealthWord, InstanceStatus, ServiceStatus, State};
+
+/// Instances that get an event of their own; the others of one change share one.
+const EACH: usize = 4;
+
+/// An event to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What Portolan did: `Probe`, `Accept` or `Guard`.
+    pub action: &'static str,
+    /// What came of it, in one CamelCase word.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub note: String,
+    /// Whether somebody should look.
+    pub is_warning: bool,
+    /// The instance that it concerns; none for the whole.
+    pub instance: Option<String>,
+}
+
+/// What is worth telling of `now` after `before`, the most important first.
+pub fn notices(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice> {
+    let mut told: Vec<Notice> = accepted(before, now).into_iter().chain(state(before, now)).collect();
+    told.extend(instances(before, now));
+    told
+}
+
+/// What is worth telling of the mass-failure guard.
+pub fn guard_notice(holds: bool) -> Notice {
+    let (reason, note) = if holds {
+        (
+            "GuardHolding",
+            "more than half of what was probed fails at once, in ways that could be Portolan's own: health is held while others are \
+             asked; look at this pod's network and DNS",
+        )
+    } else {
+        ("GuardReleased", "the mass failure is judged, and health follows the probes again")
+    };
+    Notice { action: "Guard", reason, note: note.to_owned(), is_warning: holds, instance: None }
+}
+
+fn accepted(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Option<Notice> {
+    let find = |status: &ServiceStatus| status.conditions.iter().find(|c| c.type_ == "Accepted").cloned();
+    let (was, is) = (before.and_then(find), find(now)?);
+    let notice = |reason, note, is_warning| Some(Notice { action: "Accept", reason, note, is_warning, instance: None });
+    match (was, is.status == "True") {
+        (Some(was), true) if was.status == "False" => {
+            notice("Accepted", format!("the spec is valid again: {}", is.message), false)
+        }
+        (Some(was), false) if was.status == "False" && was.message == is.message => None,
+        (_, false) => notice(if is.reason == "Invalid" { "Invalid" } else { "PartiallyInvalid" }, is.message, true),
+        (_, true) => None,
+    }
+}
+
+fn state(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Option<Notice> {
+    let (was, is) = (before.and_then(|before| before.state), now.state?);
+    if was == Some(is) {
+        return None;
+    }
+    let is_warning = match is {
+        State::Down | State::Degraded => true,
+        State::Unknown if matches!(was, Some(State::Healthy | State::Degraded)) => true,
+        State::Healthy => false,
+        // Nobody waits for these, and what is invalid is told already.
+        State::Unknown | State::NotChecked | State::Invalid => return None,
+    };
+    let ready = now.conditions.iter().find(|condition| condition.type_ == "Ready");
+    let mut note = ready.map(|ready| ready.message.clone()).unwrap_or_default();
+    if let [only] = &now.instances[..] {
+        note = format!("{note}: {}", only.message);
+    }
+    Some(Notice { action: "Probe", reason: is.as_str(), note, is_warning, instance: None })
+}
+
+/// Those that fell, and those that came back. A single one's change is the service's, and told as such.
+fn instances(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice> {
+    let Some(before) = before.filter(|_| now.instances.len() > 1) else { return Vec::new() };
+    let was =
+        |name: &str| before.instances.iter().find(|instance| instance.name == name).map(|instance| instance.health);
+    let probed = now.instances.iter().filter(|instance| instance.reason.parse::<Reason>().is_ok());
+    let (mut fell, mut rose) = (Vec::new(), Vec::new());
+    for instance in probed {
+        match (was(&instance.name), instance.health) {
+            (Some(HealthWord::Unhealthy), HealthWord::Healthy) => rose.push(instance),
+            (was, HealthWord::Unhealthy) if was != Some(HealthWord::Unhealthy) => fell.push(instance),
+            _ => {}
+        }
+    }
+    let mut told = each(&fell, "InstanceUnhealthy", true);
+    told.extend(each(&rose, "InstanceHealthy", false));
+    told
+}
+
+fn each(changed: &[&InstanceStatus], reason: &'static str, is_warning: bool) -> Vec<Notice> {
+    let (own, rest) = changed.split_at(changed.len().min(EACH));
+    let word = if is_warning { "unhealthy" } else { "healthy again" };
+    let notice = |note, instance| Notice { action: "Probe", reason, note, is_warning, instance };
+    let one = |i: &&InstanceStatus| {
+        notice(format!("instance {} is {word} ({}): {}", i.name, i.reason, i.message), Some(i.name.clone()))
+    };
+    let mut told: Vec<Notice> = own.iter().map(one).collect();
+    if !rest.is_empty() {
+        let count = rest.len();
+        told.push(notice(
+            format!("{count} more {} {word}", if count == 1 { "instance is" } else { "instances are" }),
+            None,
+        ));
+    }
+    told
+}

@@ -1,0 +1,87 @@
+//! All instances together.
+
+use crate::model::outcome::Reason;
+use crate::operator::crd::{HealthWord, InstanceStatus, State};
+use crate::operator::read::{Problem, ProblemKind};
+
+/// How an instance counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Healthy,
+    NotChecked,
+    /// Not proved yet, or no longer.
+    Unproved,
+    /// Failing, or not usable at all.
+    Down,
+}
+
+impl Part {
+    pub(super) fn of(instance: &InstanceStatus) -> Self {
+        match instance.health {
+            HealthWord::Healthy => Self::Healthy,
+            HealthWord::Unhealthy => Self::Down,
+            HealthWord::Unknown if instance.reason == Reason::NotChecked.as_str() => Self::NotChecked,
+            HealthWord::Unknown if instance.reason == ProblemKind::Invalid.as_str() => Self::Down,
+            HealthWord::Unknown => Self::Unproved,
+        }
+    }
+}
+
+/// How many there are of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Summary {
+    pub(super) total: usize,
+    pub(super) healthy: usize,
+    pub(super) not_checked: usize,
+    pub(super) unproved: usize,
+    pub(super) down: usize,
+    /// Nothing of the spec can be used.
+    pub(super) invalid: bool,
+}
+
+impl Summary {
+    pub(super) fn of(instances: &[InstanceStatus], problems: &[Problem], taken_in: bool) -> Self {
+        let mut summary = Self { total: instances.len(), ..Self::default() };
+        for instance in instances {
+            *match Part::of(instance) {
+                Part::Healthy => &mut summary.healthy,
+                Part::NotChecked => &mut summary.not_checked,
+                Part::Unproved => &mut summary.unproved,
+                Part::Down => &mut summary.down,
+            } += 1;
+        }
+        let has_problem = |instance: &InstanceStatus| super::problem_of(problems, &instance.name).is_some();
+        let all_wrong = !problems.is_empty() && instances.iter().all(has_problem);
+        // An address that was allowed when it passed is not called invalid before the prober has had its say.
+        summary.invalid = !taken_in || (all_wrong && summary.usable() == 0);
+        summary
+    }
+
+    /// Instances that clients may be given.
+    pub(super) fn usable(&self) -> usize {
+        self.healthy + self.not_checked
+    }
+
+    pub(super) fn state(&self) -> State {
+        match () {
+            () if self.invalid => State::Invalid,
+            () if self.usable() > 0 && self.down > 0 => State::Degraded,
+            () if self.healthy > 0 => State::Healthy,
+            () if self.down > 0 => State::Down,
+            () if self.unproved > 0 => State::Unknown,
+            () => State::NotChecked,
+        }
+    }
+
+    /// Why the state is no better: the reason of the first instance that makes it so; empty where there is nothing to say.
+    pub(super) fn reason(&self, instances: &[InstanceStatus], problems: &[Problem]) -> String {
+        let first = |part: Part| instances.iter().find(|i| Part::of(i) == part).map(|i| i.reason.clone());
+        let reason = match self.state() {
+            State::Invalid => problems.iter().map(|problem| problem.kind).min().map(|kind| kind.as_str().to_owned()),
+            State::Degraded | State::Down => first(Part::Down),
+            State::Unknown => first(Part::Unproved),
+            State::Healthy | State::NotChecked => None,
+        };
+        reason.unwrap_or_default()
+    }
+}

@@ -1,0 +1,340 @@
+//! What a status says, and what it does not say again.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::model::name::Namespace;
+use crate::model::outcome::{Health, Reason};
+use crate::model::ports::AddressGate;
+use crate::model::service::InstanceId;
+use crate::model::url::EndpointUrl;
+use crate::operator::crd::State;
+use crate::operator::read;
+
+struct NoTens;
+
+impl AddressGate for NoTens {
+    fn admit(&self, url: &EndpointUrl) -> Result<(), String> {
+        if url.host().to_string().starts_with("10.") { Err("10/8 is not probed".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// 2026-11-23T20:00:00Z.
+const NOW: UnixMs = UnixMs(1_795_464_000_000);
+
+fn object(instances: &Value) -> ServiceResource {
+    let metadata = json!({
+        "name": "user-service", "namespace": "shop", "uid": "01900000-0000-7000-8000-000000000001", "generation": 3,
+        "resourceVersion": "42", "creationTimestamp": "2026-01-02T03:04:05Z",
+    });
+    let object = json!({ "apiVersion": "portolan.dev/v1alpha1", "kind": "Service", "metadata": metadata, "spec": {"instances": instances} });
+    serde_json::from_value(object).expect("an object")
+}
+
+/// Instances of these names.
+fn plain(names: &[&str]) -> Value {
+    names.iter().map(|name| json!({"name": name, "baseUrl": "http://h:1"})).collect()
+}
+
+type Verdict = (Health, Reason, i64);
+
+/// The catalog's service, each instance with its verdict, given in order of name.
+fn service(understood: &Understood, verdicts: &[Verdict]) -> Option<Service> {
+    let mirrored = understood.mirrored.as_ref()?;
+    let instance =
+        |(id, (i, (health, reason, since))): (i64, (&crate::model::mirror::MirroredInstance, &Verdict))| Instance {
+            id: InstanceId(id),
+            name: i.name.clone(),
+            spec: Arc::clone(&i.spec),
+            owner: i.owner.clone(),
+            generation: 1,
+            fence: None,
+            created_at: NOW,
+            health: *health,
+            reason: *reason,
+            since: UnixMs(NOW.0 + since),
+        };
+    Some(Service {
+        id: mirrored.id,
+        key: crate::model::name::ServiceKey::new(&Namespace::default(), &"a".parse().expect("a label")),
+        source: mirrored.source,
+        registered_at: NOW,
+        updated_at: NOW,
+        revision: 1,
+        sequence: 1,
+        unreported: None,
+        instances: (0..).zip(mirrored.instances.iter().zip(verdicts)).map(instance).collect(),
+    })
+}
+
+fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> ServiceStatus {
+    let understood = read::understand(object, &NoTens);
+    let service = service(&understood, verdicts);
+    let say = |instance: &Instance| {
+        (instance.reason == Reason::ConnectRefused)
+            .then(|| "3 fails in a row: connection refused: 127.0.0.1:1".to_owned())
+    };
+    of(&Findings { object, understood: &understood, service: service.as_ref(), say: &say, now })
+}
+
+const UP: Verdict = (Health::Healthy, Reason::Passed, -60_000);
+const DOWN: Verdict = (Health::Unhealthy, Reason::ConnectRefused, -2_000);
+const DENIED: Verdict = (Health::Unhealthy, Reason::AddressDenied, -2_000);
+const NEW: Verdict = (Health::Unknown, Reason::Probing, -500);
+const LOST: Verdict = (Health::Unknown, Reason::Unproven, -500);
+const OPEN: Verdict = (Health::Unknown, Reason::NotChecked, -500);
+
+/// State, READY, REASON, and each condition.
+fn brief(status: &ServiceStatus) -> String {
+    let conditions: Vec<_> =
+        status.conditions.iter().map(|c| format!("{}={}/{}", c.type_, c.status, c.reason)).collect();
+    let state = status.state.expect("a state").as_str();
+    format!("{state} {} [{}] {}", status.ready, status.reason, conditions.join(" "))
+}
+
+#[test]
+fn conditions_follow_from_verdicts() {
+    let valid = "Stalled=False/NothingToMend";
+    for (verdicts, wanted) in [
+        (
+            &[UP, UP][..],
+            format!("Healthy 2/2 [] Accepted=True/Accepted Ready=True/Healthy Degraded=False/NoInstanceDown {valid}"),
+        ),
+        (
+            &[UP, NEW],
+            format!("Healthy 1/2 [] Accepted=True/Accepted Ready=True/Healthy Degraded=False/NoInstanceDown {valid}"),
+        ),
+        (
+            &[UP, DOWN],
+            format!(
+                "Degraded 1/2 [ConnectRefused] Accepted=True/Accepted Ready=True/Healthy Degraded=True/SomeInstancesDown {valid}"
+            ),
+        ),
+        (
+            &[DOWN, OPEN],
+            format!(
+                "Degraded 0/2 [ConnectRefused] Accepted=True/Accepted Ready=True/NotChecked Degraded=True/SomeInstancesDown {valid}"
+            ),
+        ),
+        (
+            &[DOWN, DOWN],
+            format!(
+                "Down 0/2 [ConnectRefused] Accepted=True/Accepted Ready=False/AllInstancesDown Degraded=True/AllInstancesDown {valid}"
+            ),
+        ),
+        (
+            &[NEW, NEW],
+            format!(
+                "Unknown 0/2 [Probing] Accepted=True/Accepted Ready=Unknown/Probing Degraded=Unknown/Probing {valid}"
+            ),
+        ),
+        (
+            &[LOST, NEW],
+            format!(
+                "Unknown 0/2 [Unproven] Accepted=True/Accepted Ready=Unknown/Unproven Degraded=Unknown/Unproven {valid}"
+            ),
+        ),
+        (
+            &[OPEN, OPEN],
+            format!(
+                "NotChecked 0/2 [] Accepted=True/Accepted Ready=True/NotChecked Degraded=False/NoInstanceDown {valid}"
+            ),
+        ),
+    ] {
+        assert_eq!(brief(&status_of(&object(&plain(&["a", "b"])), verdicts, NOW)), wanted);
+    }
+}
+
+#[test]
+fn what_is_invalid_is_said_and_the_rest_is_served() {
+    let bad = json!({"name": "b", "baseUrl": "http://a..b/"});
+    let denied = |name: &str| json!({"name": name, "baseUrl": "http://10.0.0.1"});
+    let hidden = json!({"name": "b", "baseUrl": "http://10.0.0.1", "check": {"none": {}}});
+    let good = json!({"name": "a", "baseUrl": "http://h:1"});
+    let partly = "Stalled=True/PartiallyInvalid";
+    let all = "Accepted=False/Invalid Ready=False/Invalid Degraded=Unknown/Invalid Stalled=True/Invalid";
+    for (instances, verdicts, wanted) in [
+        (
+            json!([good, bad]),
+            &[UP][..],
+            format!(
+                "Degraded 1/2 [Invalid] Accepted=False/PartiallyInvalid Ready=True/Healthy Degraded=True/SomeInstancesDown {partly}"
+            ),
+        ),
+        (
+            json!([good, bad]),
+            &[DOWN],
+            format!(
+                "Down 0/2 [ConnectRefused] Accepted=False/PartiallyInvalid Ready=False/AllInstancesDown Degraded=True/AllInstancesDown {partly}"
+            ),
+        ),
+        (
+            json!([good, denied("b")]),
+            &[UP, DENIED],
+            format!(
+                "Degraded 1/2 [AddressDenied] Accepted=False/PartiallyInvalid Ready=True/Healthy Degraded=True/SomeInstancesDown {partly}"
+            ),
+        ),
+        (
+            json!([good, hidden]),
+            &[UP],
+            format!(
+                "Degraded 1/2 [AddressDenied] Accepted=False/PartiallyInvalid Ready=True/Healthy Degraded=True/SomeInstancesDown {partly}"
+            ),
+        ),
+        (json!([denied("a"), denied("b")]), &[NEW, DENIED], format!("Invalid 0/2 [AddressDenied] {all}")),
+        (json!([bad]), &[], format!("Invalid 0/1 [Invalid] {all}")),
+        (json!([]), &[], format!("Invalid 0/0 [Invalid] {all}")),
+    ] {
+        assert_eq!(brief(&status_of(&object(&instances), verdicts, NOW)), wanted, "{instances}");
+    }
+}
+
+#[test]
+fn a_status_reads_as_a_person_needs_it() {
+    insta::assert_yaml_snapshot!("some_down", status_of(&object(&plain(&["a", "b", "c"])), &[UP, DOWN, NEW], NOW));
+    let instances = json!([
+        {"name": "a", "baseUrl": "http://10.0.0.1"}, {"name": "b", "baseUrl": "postgres://db:5432", "check": {"http": {}}},
+        {"name": "c", "baseUrl": "http://h", "check": {"none": {}}},
+    ]);
+    insta::assert_yaml_snapshot!("partially_invalid", status_of(&object(&instances), &[DENIED, OPEN], NOW));
+    insta::assert_yaml_snapshot!(
+        "invalid",
+        status_of(&object(&json!([{"name": "a", "baseUrl": "nowhere"}])), &[], NOW)
+    );
+}
+
+#[test]
+fn times_and_sentences_stay_with_what_stays() {
+    let mut object = object(&plain(&["a", "b"]));
+    let first = status_of(&object, &[UP, DOWN], NOW);
+    assert_eq!(first.since, Some(UnixMs(NOW.0 - 2_000)), "since the fall, not since it was written");
+    object.status = Some(first.clone());
+    object.metadata.generation = Some(4);
+    let later = UnixMs(NOW.0 + 90_000);
+    let second = status_of(&object, &[UP, (Health::Unhealthy, Reason::Timeout, -2_000)], later);
+    assert_eq!((second.since, &*second.reason), (first.since, "Timeout"));
+    assert_eq!(second.instances[1].message, sentence(Reason::Timeout));
+    for (was, is) in first.conditions.iter().zip(&second.conditions) {
+        assert_eq!(was.last_transition_time, is.last_transition_time);
+        assert_eq!((was.observed_generation, is.observed_generation), (Some(3), Some(4)));
+    }
+    assert!(!same(&first, &second));
+
+    object.status = Some(second);
+    let third = status_of(&object, &[UP, (Health::Healthy, Reason::Passed, 91_000)], UnixMs(NOW.0 + 92_000));
+    assert_eq!((third.state, third.since), (Some(State::Healthy), Some(UnixMs(NOW.0 + 91_000))));
+    let degraded = |status: &ServiceStatus| status.conditions[2].last_transition_time.0.to_string();
+    assert_eq!(degraded(&third), "2026-11-23T20:01:32Z");
+    // An edit takes the last one down out: no verdict is newer than the state, so it begins now.
+    object.spec.instances.pop();
+    let fourth = status_of(&object, &[UP], later);
+    assert_eq!((fourth.state, fourth.since), (Some(State::Healthy), Some(later)));
+}
+
+#[test]
+fn a_condition_of_somebody_elses_changes_nothing() {
+    let status = status_of(&object(&plain(&["a"])), &[UP], NOW);
+    let mut found = status.clone();
+    found.conditions.reverse();
+    let mut foreign = status.conditions[0].clone();
+    foreign.type_ = "example.com/Seen".to_owned();
+    found.conditions.push(foreign);
+    assert!(same(&found, &status));
+    found.conditions[0].message.push('!');
+    assert!(!same(&found, &status));
+}
+
+#[test]
+fn events_tell_transitions_once() {
+    let object = |names: &[&str]| object(&plain(names));
+    let told = |before: Option<&ServiceStatus>, now: &ServiceStatus| -> Vec<String> {
+        let kind = |warning| if warning { "Warning" } else { "Normal" };
+        notices(before, now)
+            .iter()
+            .map(|n| format!("{} {} {}: {}", kind(n.is_warning), n.action, n.reason, n.note))
+            .collect()
+    };
+    let two = object(&["a", "b"]);
+    let [new, up, half, down, lost] =
+        [[NEW, NEW], [UP, UP], [UP, DOWN], [DOWN, DOWN], [LOST, LOST]].map(|v| status_of(&two, &v, NOW));
+    let one = object(&["a"]);
+    let [one_up, one_down] = [[UP], [DOWN]].map(|v| status_of(&one, &v, NOW));
+    let names: Vec<String> = (0..9).map(|n| format!("i{n}")).collect();
+    let many = object(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let [many_up, many_down] = [[UP; 9], [DOWN; 9]].map(|v| status_of(&many, &v, NOW));
+    let bad = status_of(&self::object(&json!([{"name": "a", "baseUrl": "nowhere"}])), &[], NOW);
+    insta::assert_debug_snapshot!([
+        ("new", told(None, &new)),
+        ("first proof", told(Some(&new), &up)),
+        ("nothing", told(Some(&up), &up)),
+        ("one falls", told(Some(&up), &half)),
+        ("both are down", told(Some(&half), &down)),
+        ("one is back", told(Some(&down), &half)),
+        ("nobody knows", told(Some(&up), &lost)),
+        ("a single one falls", told(Some(&one_up), &one_down)),
+        ("many fall", told(Some(&many_up), &many_down)),
+        ("an edit breaks it", told(Some(&one_up), &bad)),
+        ("it stays broken", told(Some(&bad), &bad)),
+        ("an edit mends it", told(Some(&bad), &one_up)),
+    ]);
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![Just(UP), Just(DOWN), Just(NEW), Just(LOST), Just(OPEN), Just(DENIED)]
+}
+
+/// Good, unreadable, denied and hidden instances.
+fn entries() -> impl Strategy<Value = Value> {
+    let entry = prop_oneof![
+        Just(json!({"baseUrl": "http://h"})),
+        Just(json!({"baseUrl": "nowhere\u{202e}"})),
+        Just(json!({"baseUrl": "http://10.0.0.1"})),
+        Just(json!({"baseUrl": "http://10.0.0.1", "check": {"none": {}}})),
+    ];
+    prop::collection::btree_map("[a-z]{1,3}|[A-Z\u{1b}]{70}", entry, 0..8).prop_map(|map| {
+        let named = |(name, mut entry): (String, Value)| {
+            entry["name"] = json!(name);
+            entry
+        };
+        map.into_iter().map(named).collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_stays_is_never_written_again(instances in entries(), verdicts in prop::collection::vec(verdict(), 8), seconds in 1..100_000_i64) {
+        let mut object = object(&instances);
+        let first = status_of(&object, &verdicts, NOW);
+        // As it comes back from the API.
+        let stored: ServiceStatus = serde_json::from_str(&serde_json::to_string(&first).expect("JSON")).expect("a status");
+        prop_assert!(same(&stored, &first));
+        object.status = Some(stored.clone());
+        let second = status_of(&object, &verdicts, UnixMs(NOW.0 + seconds * 1000));
+        prop_assert!(same(&stored, &second), "{:?}\n{:?}", stored, second);
+        prop_assert!(notices(Some(&stored), &second).is_empty());
+    }
+
+    #[test]
+    fn a_status_keeps_its_promises(instances in entries(), verdicts in prop::collection::vec(verdict(), 8)) {
+        let object = object(&instances);
+        let status = status_of(&object, &verdicts, NOW);
+        let condition = |name: &str| status.conditions.iter().find(|c| c.type_ == name).expect("there").clone();
+        prop_assert_eq!(status.conditions.iter().map(|c| &*c.type_).collect::<Vec<_>>(), TYPES);
+        prop_assert!(status.conditions.iter().all(|c| c.observed_generation == Some(3) && c.message.chars().count() <= 1024));
+        prop_assert_eq!(usize::try_from(status.total).expect("a count"), instances.as_array().map_or(0, Vec::len));
+        prop_assert_eq!(status.instances.iter().map(|i| &i.name).collect::<std::collections::BTreeSet<_>>().len(), status.instances.len());
+        for instance in &status.instances {
+            prop_assert!(instance.message.chars().count() <= 256 && instance.name.chars().count() <= 640);
+            prop_assert!(!instance.message.chars().any(crate::model::text::is_hostile));
+        }
+        // Stalled is the opposite of Accepted; what is healthy is ready; invalid is never ready.
+        prop_assert_eq!(condition("Accepted").status == "True", condition("Stalled").status == "False");
+        prop_assert!(status.healthy == 0 || condition("Ready").status == "True");
+        prop_assert!(condition("Accepted").reason != "Invalid" || condition("Ready").status == "False");
+        prop_assert!(condition("Degraded").status != "True" || status.healthy < status.total);
+    }
+}
