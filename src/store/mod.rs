@@ -8,6 +8,9 @@
 //! A register call that repeats what is known is answered from the published snapshot, past the queue: that snapshot is
 //! durable, and nobody who was answered can have seen a newer one. While a call about the same service is on its way it
 //! queues up behind that one: a removal whose client gave up may yet be written.
+//!
+//! In cluster mode the file is a mirror of what the Kubernetes API holds: objects come in by [`Store::mirror`] and
+//! [`Store::mirror_all`], no registration does, and a file that cannot be used is set aside and made anew.
 
 mod age;
 mod codec;
