@@ -6,3 +6,4 @@ mod crd;
 mod deploy;
 mod generated;
 mod plane;
+mod uninstall;
