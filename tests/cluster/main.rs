@@ -6,4 +6,5 @@ mod crd;
 mod deploy;
 mod generated;
 mod plane;
+mod rest;
 mod uninstall;

@@ -1,0 +1,69 @@
+//! The Kubernetes API goes away and comes back.
+
+use std::time::{Duration, Instant};
+
+use super::of;
+use super::place;
+use super::server::until;
+
+/// The longest that a client waits to hear that nothing answers.
+const PATIENCE: Duration = Duration::from_secs(12);
+
+#[tokio::test]
+async fn writes_are_refused_and_reads_go_on_while_the_api_is_silent() {
+    let (plane, namespace) = place("away").await;
+    let proxy = plane.proxy().await.expect("a proxy");
+    let behind = plane.admin().through(proxy.address()).expect("a kubeconfig");
+    let here = of(&behind, &namespace).start().await;
+    here.register("alice", "users", "a", 1).await.ok();
+    let fresh = here.get("/discover?name=users").await;
+    assert_eq!(fresh.header("portolan-stale-seconds"), "");
+    let known = fresh.data();
+
+    proxy.freeze();
+    let started = Instant::now();
+    let first = here.register("alice", "users", "b", 2).await;
+    assert_eq!(first.refused(503), "unavailable");
+    assert!(!first.header("retry-after").is_empty());
+    assert!(started.elapsed() < PATIENCE, "{:?}", started.elapsed());
+    until("the silence is noticed", async || here.stale_for().is_some()).await;
+
+    let started = Instant::now();
+    for answer in [here.register("alice", "users", "b", 2).await, here.delete("alice", "/deregister?name=users").await]
+    {
+        let (status, code, error) = answer.refusal();
+        assert_eq!((status, code.as_str(), answer.header("retry-after")), (503, "unavailable", "5"));
+        assert!(error.contains("nothing was changed"), "{error}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    for target in ["/discover?name=users", "", "/stats"] {
+        let stale = here.get(target).await;
+        assert_eq!(stale.status, 200, "{target}");
+        assert!(stale.header("portolan-stale-seconds").parse::<u64>().is_ok_and(|age| age >= 6), "{target}");
+    }
+    assert_eq!(here.get("/discover?name=users").await.data(), known);
+    assert_eq!(here.register("alice", "users", "a", 1).await.data(), known, "a renewal writes nothing");
+
+    proxy.pass();
+    until("it is current again", async || here.stale_for().is_none()).await;
+    here.register("alice", "users", "b", 2).await.ok();
+    assert_eq!(here.get("/discover?name=users").await.header("portolan-stale-seconds"), "");
+    here.stop().await;
+}
+
+#[tokio::test]
+async fn a_short_refusal_is_waited_out() {
+    let (plane, namespace) = place("blink").await;
+    let proxy = plane.proxy().await.expect("a proxy");
+    let behind = plane.admin().through(proxy.address()).expect("a kubeconfig");
+    let here = of(&behind, &namespace).start().await;
+    proxy.refuse();
+    let back = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        proxy.pass();
+    };
+    let (answer, ()) = tokio::join!(here.register("alice", "users", "a", 1), back);
+    answer.ok();
+    assert_eq!(here.instances(&namespace, "users").len(), 1);
+    here.stop().await;
+}

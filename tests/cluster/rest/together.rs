@@ -1,0 +1,86 @@
+//! Many registrations at once.
+
+use std::time::{Duration, Instant};
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::server::until;
+use super::{place, replica, services};
+
+/// What a wave of registrations may take at most, on a machine that is busy with other tests.
+const SECONDS: Duration = Duration::from_secs(10);
+
+async fn at_once<T>(calls: impl IntoIterator<Item = impl Future<Output = T>>) -> (Vec<T>, Duration) {
+    let started = Instant::now();
+    let answers = futures::future::join_all(calls).await;
+    (answers, started.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_instances_through_each_of_two_replicas_are_all_there() {
+    let (plane, namespace) = place("hundred").await;
+    let (one, other) = (replica(plane, &namespace).await, replica(plane, &namespace).await);
+    one.register("alice", "users", "first", 1).await.ok();
+    until("both know it", async || other.instances(&namespace, "users").len() == 1).await;
+    // Another writer moves the resourceVersion meanwhile, as the leader's status does.
+    let api = services(plane, &namespace).await;
+    let status = async {
+        for healthy in 0..50 {
+            let patch = Patch::Merge(json!({"status": {"healthy": healthy}}));
+            api.patch_status("users", &PatchParams::default(), &patch).await.expect("a status");
+        }
+    };
+    let calls = (0..200_u16).map(|n| {
+        let replica = if n % 2 == 0 { &one } else { &other };
+        async move { replica.register("alice", "users", &format!("i{n}"), 1000 + n).await.ok() }
+    });
+    let ((answers, took), ()) = tokio::join!(at_once(calls), status);
+    assert!(answers.iter().all(|answer| answer["success"] == true));
+    assert!(took < SECONDS, "{took:?}");
+    assert_eq!(api.get("users").await.expect("an object").spec.instances.len(), 201);
+    for replica in [&one, &other] {
+        until("all are there", async || replica.instances(&namespace, "users").len() == 201).await;
+    }
+    assert_eq!(one.instances(&namespace, "users"), other.instances(&namespace, "users"), "generations, too");
+
+    let calls = (0..200_u16).map(|n| {
+        let replica = if n % 2 == 0 { &one } else { &other };
+        let target = format!("/deregister?name=users&instance=i{n}");
+        async move { replica.delete("alice", &target).await.ok() }
+    });
+    let (_, gone) = at_once(calls).await;
+    assert!(gone < SECONDS, "{gone:?}");
+    one.delete("alice", "/deregister?name=users").await.ok();
+    assert!(api.get_opt("users").await.expect("an answer").is_none());
+    println_times(took, gone);
+    one.stop().await;
+    other.stop().await;
+}
+
+fn println_times(registered: Duration, removed: Duration) {
+    use std::io::Write;
+    writeln!(std::io::stderr(), "200 registered in {registered:?}, removed in {removed:?}").expect("prints");
+}
+
+/// About 60 KB as JSON.
+fn bulky(instance: usize) -> Value {
+    let metadata: serde_json::Map<String, Value> =
+        (0..58).map(|n| (format!("k{n}"), json!("x".repeat(1000)))).collect();
+    json!({ "name": "bulky", "instance": format!("i{instance}"), "base_url": "http://10.0.0.5", "metadata": metadata })
+}
+
+#[tokio::test]
+async fn instances_that_kubernetes_cannot_store_spoil_no_others() {
+    let (plane, namespace) = place("bulky").await;
+    let here = replica(plane, &namespace).await;
+    let bodies: Vec<Value> = (0..40).map(bulky).collect();
+    let (answers, _) = at_once(bodies.iter().map(|body| here.register_as_is("alice", body))).await;
+    let (kept, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+    assert!(kept.len() >= 20 && !refused.is_empty(), "{} kept", kept.len());
+    assert!(refused.iter().all(|answer| answer.refused(422) == "service_full"));
+    let stored = services(plane, &namespace).await.get("bulky").await.expect("an object").spec.instances.len();
+    assert_eq!(stored, kept.len());
+    assert_eq!(here.instances(&namespace, "bulky").len(), kept.len());
+    here.stop().await;
+}
