@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, Part, Readiness};
+use portolan::api::{Api, ApiParts, ApiSettings, Part, Readiness, WatchLimits};
 use portolan::catalog::{Catalog, Epoch};
 use portolan::model::ports::{CheckNowError, CheckedNow, Freshness, Leadership, OnDemand, Role};
 use portolan::model::time::{Clock, UnixMs};
@@ -129,6 +129,7 @@ impl Setup<'_> {
                 default_namespace: names[0].clone(),
                 default_interval: Duration::from_secs(30),
                 service_metrics: false,
+                watches: WatchLimits::default(),
             },
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
