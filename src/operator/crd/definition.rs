@@ -79,3 +79,50 @@ fn tidy_schema(map: &mut Map<String, Value>) {
 fn whole(number: f64) -> Option<i64> {
     format!("{number:.0}").parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Schemas below `schema` that an object could fill without end, or that read wrongly.
+    fn unbounded(schema: &Value, path: &str, found: &mut Vec<String>) {
+        let has = |word: &str| schema.get(word).is_some();
+        let bounded = match schema["type"].as_str() {
+            Some("string") => has("maxLength") || has("enum") || schema["format"] == "date-time",
+            Some("array") => has("maxItems") && has("x-kubernetes-list-type"),
+            Some("object") => !has("additionalProperties") || has("maxProperties"),
+            Some("integer") => has("minimum") && matches!(schema["format"].as_str(), Some("int32" | "int64")),
+            Some("boolean") => true,
+            _ => false,
+        };
+        if !bounded || has("nullable") || has("title") || schema["description"].as_str().unwrap_or("").contains('\n') {
+            found.push(path.to_owned());
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            unbounded(property, &format!("{path}.{name}"), found);
+        }
+        for word in ["items", "additionalProperties"].into_iter().filter(|word| has(word)) {
+            unbounded(&schema[word], &format!("{path}.{word}"), found);
+        }
+    }
+
+    #[test]
+    fn everything_has_its_bound() {
+        let json = json().expect("a definition");
+        let schema = &json["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mut found = Vec::new();
+        unbounded(&schema["properties"]["spec"], "spec", &mut found);
+        unbounded(&schema["properties"]["status"], "status", &mut found);
+        assert!(found.is_empty(), "{found:?}");
+        assert!(schema["x-kubernetes-validations"].is_array());
+    }
+
+    #[test]
+    fn no_version_is_named_v1() {
+        let versions = definition().expect("a definition").spec.versions;
+        assert!(
+            versions.iter().all(|version| version.name != "v1"),
+            "kustomize takes kind Service at v1 for the core one"
+        );
+    }
+}
