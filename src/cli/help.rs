@@ -6,7 +6,7 @@ use std::fmt::Write;
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Run", &["serve", "demo", "token"]),
     ("Register", &["register", "deregister"]),
-    ("Ask", &["list", "get", "discover", "check", "history"]),
+    ("Ask", &["console", "list", "get", "discover", "check", "history"]),
     ("Set up", &["crd", "completions", "openapi", "help"]),
 ];
 
@@ -122,6 +122,14 @@ Exit code 1 when a checked service is not healthy; one that has no check ends wi
 Examples:
   portolan check user-service
   portolan check user-service -o json | jq '.checks[].outcome.timings'";
+
+pub(super) const CONSOLE: &str = "\
+Examples:
+  portolan console
+  portolan console --server https://registry.example.com --filter \"status=down !canary\"
+  portolan console --once --size 100x30
+
+Inside, ? shows the keys and the filter language.";
 
 pub(super) const HISTORY: &str = "\
 Examples:

@@ -5,6 +5,7 @@
 mod args;
 mod check;
 mod client;
+mod console;
 mod crd;
 mod demo;
 mod deregister;
@@ -70,6 +71,9 @@ enum Command {
     /// Show how a service's health changed, and why
     #[command(after_help = help::HISTORY)]
     History(history::HistoryArgs),
+    /// Show what is down, since when, and why, on this terminal
+    #[command(after_help = help::CONSOLE)]
+    Console(Box<console::ConsoleArgs>),
     /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions(reference::CompletionsArgs),
@@ -127,6 +131,7 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
         Command::Discover(args) => one_thread()?.block_on(discover::run(args, streams)),
         Command::Check(args) => one_thread()?.block_on(check::run(args, streams)),
         Command::History(args) => one_thread()?.block_on(history::run(args, streams)),
+        Command::Console(args) => many_threads()?.block_on(console::run(*args, streams)),
         Command::Completions(args) => reference::completions(&args, command_line(), streams),
         Command::Openapi => reference::openapi(streams),
         Command::Crd => crd::run(streams),

@@ -154,7 +154,21 @@ impl Client {
         self.send(self.request(Method::DELETE, path, query)?).await
     }
 
-    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, Failure> {
+    /// The server's address, for people.
+    pub(in crate::cli) fn address(&self) -> String {
+        self.server.url.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// A request of `api/v1/` + `path` with the token, for those who send it themselves.
+    ///
+    /// # Errors
+    /// See [`Failure`]: a token that cannot be read.
+    pub(in crate::cli) fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<RequestBuilder, Failure> {
         let mut url = self.server.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(["api", "v1"]).extend(path);

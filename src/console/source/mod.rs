@@ -3,6 +3,8 @@
 //! A source is one part with [`Source::run`]: it pushes [`News`] as it happens and answers each [`Ask`]. It never ends because its
 //! origin is away: it says so ([`Link::Lost`]), waits, tries again, and then sends a snapshot or just what was missed.
 
+pub mod api;
+
 use std::time::Duration;
 
 use futures::future::BoxFuture;

@@ -1,0 +1,247 @@
+//! A server's API: the watch brings changes, questions and actions are single requests.
+
+mod ask;
+mod sse;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Abilities, Ask, Backoff, Link, News, Source};
+use crate::console::data::{ServerEvent, Service};
+use crate::model::text::escape;
+use crate::model::time::UnixMs;
+use sse::{Event, Parser};
+
+/// Longest silence of a watch: the server sends a comment every 15 s.
+const SILENCE: Duration = Duration::from_secs(40);
+/// Longest wait for a watch's first byte.
+const OPENING: Duration = Duration::from_secs(10);
+/// Questions and actions under way at once.
+const AT_ONCE: usize = 16;
+
+/// Makes requests to one server, with its token.
+pub trait Requests: Send + Sync + 'static {
+    /// The server's address, for people.
+    fn server(&self) -> String;
+    /// A request of `api/v1/` + `path`.
+    ///
+    /// # Errors
+    /// A sentence: the token cannot be read.
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, String>;
+}
+
+/// The source.
+pub struct ApiSource {
+    requests: Arc<dyn Requests>,
+    retry: Arc<Notify>,
+}
+
+impl ApiSource {
+    /// Over the server that `requests` reaches.
+    pub fn new(requests: Arc<dyn Requests>) -> Self {
+        Self { requests, retry: Arc::new(Notify::new()) }
+    }
+}
+
+impl Source for ApiSource {
+    fn name(&self) -> String {
+        format!("server {}", self.requests.server())
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { acts: true, live_probing: true }
+    }
+
+    fn run(
+        self: Box<Self>,
+        news: mpsc::Sender<News>,
+        asks: mpsc::Receiver<Ask>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
+        async move {
+            let watch =
+                Watch { requests: Arc::clone(&self.requests), news: news.clone(), cursor: None, gathered: None };
+            let answers = answer(self.requests, asks, news, Arc::clone(&self.retry));
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = watch.keep(&self.retry) => {}
+                () = answers => {}
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Answers questions side by side, a bounded number at once.
+async fn answer(
+    requests: Arc<dyn Requests>,
+    mut asks: mpsc::Receiver<Ask>,
+    news: mpsc::Sender<News>,
+    retry: Arc<Notify>,
+) {
+    let mut under_way = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = under_way.join_next() => {}
+            asked = asks.recv(), if under_way.len() < AT_ONCE => match asked {
+                Some(Ask::Retry) => retry.notify_one(),
+                Some(asked) => {
+                    under_way.spawn(ask::answer(Arc::clone(&requests), asked, news.clone()));
+                }
+                None => return,
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct SnapshotPart {
+    services: Vec<Service>,
+    first: bool,
+    last: bool,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    upserts: Vec<Service>,
+    removed: Vec<Gone>,
+}
+
+#[derive(Deserialize)]
+struct Gone {
+    id: Uuid,
+}
+
+/// Why a watch ended.
+enum End {
+    /// Nobody listens any more.
+    Unheard,
+    /// One sentence.
+    Lost(String),
+    /// The cursor means nothing to the server.
+    Strange,
+}
+
+struct Watch {
+    requests: Arc<dyn Requests>,
+    news: mpsc::Sender<News>,
+    /// Where to go on.
+    cursor: Option<String>,
+    /// The parts of a snapshot that is under way.
+    gathered: Option<Vec<Service>>,
+}
+
+impl Watch {
+    /// Watches for as long as somebody listens.
+    async fn keep(mut self, retry: &Notify) {
+        let mut backoff = Backoff::default();
+        loop {
+            let why = match self.once(&mut backoff).await {
+                End::Unheard => return,
+                End::Strange => {
+                    self.cursor = None;
+                    continue;
+                }
+                End::Lost(why) => why,
+            };
+            self.gathered = None;
+            let wait = backoff.wait();
+            let lost = Link::Lost { why: why.into(), retry_at: UnixMs::wall().plus(wait) };
+            if self.news.send(News::Link(lost)).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = retry.notified() => {}
+            }
+        }
+    }
+
+    async fn once(&mut self, backoff: &mut Backoff) -> End {
+        let mut response = match self.open().await {
+            Ok(response) => response,
+            Err(end) => return end,
+        };
+        let mut parser = Parser::default();
+        loop {
+            let piece = match timeout(SILENCE, response.chunk()).await {
+                Ok(Ok(Some(piece))) => piece,
+                Ok(Ok(None)) => return End::Lost("the server ended the watch; is it stopping?".to_owned()),
+                Ok(Err(error)) => return End::Lost(ask::said(&error)),
+                Err(_) => return End::Lost(format!("the server said nothing for {} s", SILENCE.as_secs())),
+            };
+            let events = match parser.feed(&piece) {
+                Ok(events) => events,
+                Err(why) => return End::Lost(why.to_owned()),
+            };
+            for event in events {
+                if let Err(end) = self.take(event, backoff).await {
+                    return end;
+                }
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Response, End> {
+        let mut query = vec![("namespace", "*")];
+        query.extend(self.cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let request = self.requests.request(Method::GET, &["watch"], &query).map_err(End::Lost)?;
+        // The whole of a watch has no end; each silence of it does.
+        let sent = request.timeout(Duration::from_secs(u64::from(u32::MAX))).send();
+        let response = match timeout(OPENING, sent).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(End::Lost(ask::said(&error))),
+            Err(_) => return Err(End::Lost(format!("no answer within {} s", OPENING.as_secs()))),
+        };
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            StatusCode::BAD_REQUEST if self.cursor.is_some() => Err(End::Strange),
+            StatusCode::NOT_FOUND => {
+                Err(End::Lost("the server knows no watch: it is older than this console, or no Portolan".to_owned()))
+            }
+            _ => Err(End::Lost(ask::refusal(response).await.to_string())),
+        }
+    }
+
+    async fn take(&mut self, event: Event, backoff: &mut Backoff) -> Result<(), End> {
+        let strange = |error: serde_json::Error| {
+            End::Lost(format!("an event of another version: {}", escape(&error.to_string(), 200)))
+        };
+        let news = match event.name.as_str() {
+            "snapshot" => {
+                let part: SnapshotPart = serde_json::from_str(&event.data).map_err(strange)?;
+                let mut gathered = self.gathered.take().filter(|_| !part.first).unwrap_or_default();
+                gathered.extend(part.services);
+                if !part.last {
+                    self.gathered = Some(gathered);
+                    return Ok(());
+                }
+                News::Snapshot(gathered)
+            }
+            "change" => {
+                let change: Change = serde_json::from_str(&event.data).map_err(strange)?;
+                News::Changes(change.upserts, change.removed.into_iter().map(|gone| gone.id).collect())
+            }
+            "server" => News::Server(serde_json::from_str::<Vec<ServerEvent>>(&event.data).map_err(strange)?),
+            _ => return Ok(()),
+        };
+        if event.id.is_some() {
+            self.cursor = event.id;
+        }
+        backoff.reset();
+        for news in [News::Link(Link::Live), news] {
+            self.news.send(news).await.map_err(|_| End::Unheard)?;
+        }
+        Ok(())
+    }
+}
