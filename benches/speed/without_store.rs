@@ -43,6 +43,7 @@ impl Registrar for Nowhere {
             health: Health::Unknown,
             reason: Reason::NotChecked,
             since: now,
+            message: None,
         };
         let service = Service {
             id: Uuid::now_v7(),

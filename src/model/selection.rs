@@ -107,6 +107,7 @@ mod tests {
             health,
             reason: if health == Health::Unknown { Reason::NotChecked } else { Reason::Passed },
             since: UnixMs(0),
+            message: None,
         }
     }
 

@@ -141,6 +141,8 @@ pub struct Instance {
     pub reason: Reason,
     /// Since when, wall clock.
     pub since: UnixMs,
+    /// Why, in the words of what decided it: for status, so kept in cluster mode alone, by the replica that decided it.
+    pub message: Option<Arc<str>>,
 }
 
 impl Instance {

@@ -10,21 +10,24 @@
 //! - [`crd`]: the types of the custom resource and its definition.
 //! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object.
 //! - [`status`]: from verdicts to a status, and the events that its change deserves. These without I/O.
-//! - [`watch`]: follows the objects. [`intake`]: takes them in.
+//! - [`watch`]: follows the objects. [`intake`]: takes them in. [`report`]: writes status. [`events`]: tells what happened.
 //! - [`registrar`]: writes what is registered over REST.
 //! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads. [`pass_on`]:
 //!   the line to that one.
 
 mod backoff;
+mod bucket;
 pub mod client;
 pub mod contact;
 pub mod crd;
+pub mod events;
 pub mod intake;
 pub mod lease;
 pub mod object;
 pub mod pass_on;
 pub mod read;
 pub mod registrar;
+pub mod report;
 mod seen;
 pub mod status;
 pub mod watch;

@@ -45,6 +45,14 @@ impl Seen {
     pub(crate) fn metadata(&self) -> &ObjectMeta {
         self.object.meta()
     }
+
+    /// Its status.
+    pub(crate) fn status(&self) -> Option<&ServiceStatus> {
+        match &self.object.0 {
+            Ok(object) => object.status.as_ref(),
+            Err(_) => self.status.as_ref(),
+        }
+    }
 }
 
 impl From<ServiceResource> for Seen {

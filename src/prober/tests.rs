@@ -73,6 +73,7 @@ fn service(revision: u64, instances: &[&str]) -> Service {
         health: Health::Unknown,
         reason: Reason::Probing,
         since: at,
+        message: None,
     };
     Service {
         id: Uuid::from_u128(1),

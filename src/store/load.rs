@@ -186,6 +186,7 @@ fn instance(row: &Row<'_>) -> rusqlite::Result<Instance> {
         health: row.get::<_, Parsed<_>>("health")?.0,
         reason: row.get::<_, Parsed<_>>("reason")?.0,
         since: time(row, "since")?,
+        message: None,
     })
 }
 

@@ -222,6 +222,7 @@ impl Work<'_> {
             health,
             reason,
             since: updated_at,
+            message: None,
         };
         if let Some(told) = &told {
             (after.health, after.reason, after.since) = (told.health, told.reason, told.since);
@@ -244,6 +245,7 @@ impl Work<'_> {
         }
         if changed || verdicts == VerdictsFrom::Status {
             let unproved = self.unproved(&after.spec);
+            after.message = None;
             (after.health, after.reason, after.since) = match &told {
                 Some(told) => (told.health, told.reason, told.since),
                 None if (known.health, known.reason) == unproved => (known.health, known.reason, known.since),

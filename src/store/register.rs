@@ -149,6 +149,7 @@ impl Work<'_> {
             health,
             reason,
             since: self.now,
+            message: None,
         }
     }
 

@@ -28,6 +28,7 @@ impl Work<'_> {
         (instance.health, instance.reason, instance.since) = (verdict.health, verdict.reason, verdict.since);
         let name = instance.name.clone();
         if let Some(mirror) = &self.state.mirror {
+            instance.message = verdict.transition.as_ref().map(|transition| transition.message.as_str().into());
             service.unreported = Some(mirror.replica);
             service.updated_at = service.updated_at.max(verdict.since);
         }

@@ -7,4 +7,5 @@ mod deploy;
 mod generated;
 mod plane;
 mod rest;
+mod sync;
 mod uninstall;

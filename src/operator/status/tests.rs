@@ -56,6 +56,7 @@ fn service(understood: &Understood, verdicts: &[Verdict]) -> Option<Service> {
             health: *health,
             reason: *reason,
             since: UnixMs(NOW.0 + since),
+            message: None,
         };
     Some(Service {
         id: mirrored.id,

@@ -1,0 +1,184 @@
+//! Events in the Kubernetes API: what happened to an object, for `kubectl describe`. The leader writes them, few of them, and nothing waits
+//! for them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client, Resource};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::bucket::Bucket;
+use super::crd::ServiceStatus;
+use super::intake::Known;
+use super::status::{self, Notice};
+use crate::model::ports::Leadership;
+use crate::model::text;
+use crate::telemetry::metrics::Metrics;
+
+/// Who reports.
+const CONTROLLER: &str = "portolan.dev/portolan";
+/// Events that wait at most.
+const QUEUE: usize = 256;
+/// Events a second, and at once; the surplus is dropped and counted: status says the same.
+const RATE: (u32, u32) = (5, 50);
+/// Time for an answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How often the guard is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// Longest note that the Kubernetes API takes, in bytes.
+const MAX_NOTE: usize = 1024;
+
+/// The handle; cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Events {
+    queue: mpsc::Sender<(ObjectReference, Notice)>,
+    metrics: Metrics,
+}
+
+/// Who writes events, and of what it may tell besides services.
+pub struct EventSettings {
+    /// The pod's name, or the host's.
+    pub instance: String,
+    /// What stands for this process as a whole: its Lease.
+    pub whole: ObjectReference,
+    /// Whether the mass-failure guard holds transitions.
+    pub guard_holds: Box<dyn Fn() -> bool + Send>,
+}
+
+/// The part that writes them.
+pub struct EventWriter {
+    client: Client,
+    settings: EventSettings,
+    leadership: Arc<dyn Leadership>,
+    metrics: Metrics,
+    queue: mpsc::Receiver<(ObjectReference, Notice)>,
+    bucket: Bucket,
+    guard_held: bool,
+    told: bool,
+}
+
+impl Events {
+    /// The handle, and the part that does the work.
+    pub fn new(
+        client: Client,
+        settings: EventSettings,
+        leadership: Arc<dyn Leadership>,
+        metrics: Metrics,
+    ) -> (Self, EventWriter) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let writer = EventWriter {
+            client,
+            settings,
+            leadership,
+            metrics: metrics.clone(),
+            queue,
+            bucket: Bucket::new(RATE.0, RATE.1),
+            guard_held: false,
+            told: false,
+        };
+        (Self { queue: sender, metrics }, writer)
+    }
+
+    /// Tells of what the status of `known` becomes.
+    pub(crate) fn transitions(&self, known: &Known, now: &ServiceStatus) {
+        for notice in status::notices(known.status(), now) {
+            let mut object = known.object.object_ref(&());
+            object.field_path = notice.instance.as_ref().map(|name| format!("spec.instances{{{name}}}"));
+            if self.queue.try_send((object, notice)).is_err() {
+                self.metrics.cluster.event("dropped");
+            }
+        }
+    }
+}
+
+impl EventWriter {
+    /// Writes until `stop`.
+    ///
+    /// # Errors
+    /// None; it ends when it is stopped.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let told = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(told) = self.queue.recv() => Some(told),
+                _ = look.tick() => self.guard(),
+            };
+            let Some((regarding, notice)) = told else { continue };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = self.write(regarding, notice) => {}
+            }
+        }
+    }
+
+    fn guard(&mut self) -> Option<(ObjectReference, Notice)> {
+        let holds = (self.settings.guard_holds)();
+        let was = std::mem::replace(&mut self.guard_held, holds);
+        (holds != was).then(|| (self.settings.whole.clone(), status::guard_notice(holds)))
+    }
+
+    async fn write(&mut self, regarding: ObjectReference, notice: Notice) {
+        if !self.leadership.leads() {
+            return;
+        }
+        if !self.bucket.take(Instant::now()) {
+            return self.metrics.cluster.event("dropped");
+        }
+        let namespace = regarding.namespace.clone().unwrap_or_default();
+        let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        let event = self.event(regarding, notice);
+        match timeout(ANSWER, api.create(&PostParams::default(), &event)).await {
+            Ok(Ok(_)) => {
+                self.told = false;
+                self.metrics.cluster.event("written");
+            }
+            Ok(Err(error)) => self.failed(&error.to_string()),
+            Err(_) => self.failed("no answer"),
+        }
+    }
+
+    fn failed(&mut self, why: &str) {
+        self.metrics.cluster.event("failed");
+        if !std::mem::replace(&mut self.told, true) {
+            let why = text::escape(why, 300);
+            tracing::warn!(
+                "events cannot be written; this ServiceAccount needs the verb create on events.events.k8s.io: {why}"
+            );
+        }
+    }
+
+    fn event(&self, regarding: ObjectReference, notice: Notice) -> Event {
+        let now = jiff::Timestamp::now();
+        let name = regarding.name.clone().unwrap_or_default();
+        Event {
+            metadata: ObjectMeta {
+                namespace: regarding.namespace.clone(),
+                name: Some(format!("{name}.{:016x}", rand::random::<u64>())),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(now)),
+            reporting_controller: Some(CONTROLLER.to_owned()),
+            reporting_instance: Some(self.settings.instance.clone()),
+            action: Some(notice.action.to_owned()),
+            reason: Some(notice.reason.to_owned()),
+            type_: Some(if notice.is_warning { "Warning" } else { "Normal" }.to_owned()),
+            note: Some(cut(notice.note)),
+            regarding: Some(regarding),
+            ..Event::default()
+        }
+    }
+}
+
+/// At most what the Kubernetes API takes.
+fn cut(mut note: String) -> String {
+    note.truncate(note.floor_char_boundary(MAX_NOTE));
+    note
+}

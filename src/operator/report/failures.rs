@@ -1,0 +1,97 @@
+//! Writes that failed: when each may be tried again, and what the log has to say of them, once.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::write::Done;
+use crate::model::name::ServiceKey;
+use crate::operator::backoff::Backoff;
+
+/// Pauses of one object.
+const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5));
+
+/// Of objects that are known, so bounded by their number.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    of: HashMap<ServiceKey, Failure>,
+    /// What was last told of all of them together.
+    told: Option<&'static str>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    revision: u64,
+    until: Instant,
+    backoff: Backoff,
+}
+
+impl Failures {
+    /// Until when the object, as it is at `revision`, must wait.
+    pub(super) fn wait(&self, key: &ServiceKey, revision: u64) -> Option<Instant> {
+        self.of.get(key).filter(|failure| failure.revision == revision).map(|failure| failure.until)
+    }
+
+    /// A write succeeded.
+    pub(super) fn forget(&mut self, key: &ServiceKey) {
+        self.of.remove(key);
+        if self.told.take().is_some() {
+            tracing::info!("status is written again");
+        }
+    }
+
+    /// Takes in how a write of an object, now at `revision`, ended.
+    pub(super) fn note(&mut self, key: &ServiceKey, revision: Option<u64>, done: &Done, now: Instant) {
+        let Some(revision) = revision else {
+            self.of.remove(key);
+            return;
+        };
+        let is_new = self.wait(key, revision).is_none();
+        match done {
+            Done::Needless | Done::NotLeading | Done::Written(_) | Done::Conflict => return,
+            Done::Refused(why) if is_new => tracing::warn!(
+                "the status of {key} is refused, so its object says nothing new until it is changed; compare it with `kubectl explain \
+                 services.portolan.dev`, and the CRD with `portolan crd`: {why}"
+            ),
+            Done::Forbidden(why) => self.tell("forbidden", || {
+                format!(
+                    "this ServiceAccount may not patch services.portolan.dev/status; give it that verb (the role in deploy/); this is \
+                     tried again: {why}"
+                )
+            }),
+            Done::Away(why) => self.tell("away", || format!("status cannot be written now; this is tried again: {why}")),
+            Done::Refused(_) | Done::Gone => {}
+        }
+        let mut backoff = self.of.remove(key).map_or(PAUSES, |failure| failure.backoff);
+        let until = now + backoff.next();
+        self.of.insert(key.clone(), Failure { revision, until, backoff });
+    }
+
+    fn tell(&mut self, what: &'static str, line: impl FnOnce() -> String) {
+        if self.told != Some(what) {
+            tracing::warn!("{}", line());
+            self.told = Some(what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_object_waits_until_it_is_changed() {
+        let (mut failures, now) = (Failures::default(), Instant::now());
+        let key = ServiceKey::new(&"shop".parse().expect("a name"), &"cart".parse().expect("a name"));
+        let refused = Done::Refused("too long".into());
+        failures.note(&key, Some(7), &refused, now);
+        let first = failures.wait(&key, 7).expect("it waits");
+        assert_eq!(failures.wait(&key, 8), None, "another state of it may be tried at once");
+        for _ in 0..12 {
+            failures.note(&key, Some(7), &refused, now);
+        }
+        let later = failures.wait(&key, 7).expect("it waits");
+        assert!(first <= now + Duration::from_secs(1) && later >= now + Duration::from_secs(150), "it waits longer");
+        failures.note(&key, None, &Done::Gone, now);
+        assert_eq!(failures.wait(&key, 7), None, "nothing is kept of what is gone");
+    }
+}

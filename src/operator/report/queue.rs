@@ -1,0 +1,147 @@
+//! Which object's status is written next: the worst news first, each object once. Pure, told the time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Instant;
+
+use crate::model::name::ServiceKey;
+
+/// How bad the news is, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Urgency {
+    /// Something fell.
+    Fall,
+    /// Something came back.
+    Recovery,
+    /// All else.
+    Rest,
+}
+
+/// Place among what may be written: by urgency, then first come, first served.
+type Place = (Urgency, u64);
+
+/// Holds each object at most once, so it is bounded by their number.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    ready: BTreeMap<Place, ServiceKey>,
+    /// What must wait, by when it may go.
+    later: BTreeSet<(Instant, Place, ServiceKey)>,
+    places: HashMap<ServiceKey, (Place, Option<Instant>)>,
+    next: u64,
+}
+
+impl Queue {
+    /// Takes an object in, not to go before `from`. What is there already keeps its turn and becomes at most worse and earlier.
+    pub(super) fn push(&mut self, key: &ServiceKey, urgency: Urgency, from: Instant, now: Instant) {
+        let wait = (from > now).then_some(from);
+        let (place, wait) = match self.remove(key) {
+            Some(((was, turn), waited)) => ((was.min(urgency), turn), waited.and_then(|w| Some(w.min(wait?)))),
+            None => ((urgency, self.next), wait),
+        };
+        self.next += 1;
+        match wait {
+            None => drop(self.ready.insert(place, key.clone())),
+            Some(at) => drop(self.later.insert((at, place, key.clone()))),
+        }
+        self.places.insert(key.clone(), (place, wait));
+    }
+
+    /// Takes an object out.
+    pub(super) fn remove(&mut self, key: &ServiceKey) -> Option<(Place, Option<Instant>)> {
+        let (place, wait) = self.places.remove(key)?;
+        match wait {
+            None => drop(self.ready.remove(&place)),
+            Some(at) => drop(self.later.remove(&(at, place, key.clone()))),
+        }
+        Some((place, wait))
+    }
+
+    /// The next one that may go.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<ServiceKey> {
+        self.ripen(now);
+        let (_, key) = self.ready.pop_first()?;
+        self.places.remove(&key);
+        Some(key)
+    }
+
+    /// Moves what has waited long enough.
+    fn ripen(&mut self, now: Instant) {
+        while self.later.first().is_some_and(|(at, ..)| *at <= now) {
+            let Some((_, place, key)) = self.later.pop_first() else { return };
+            self.places.insert(key.clone(), (place, None));
+            self.ready.insert(place, key);
+        }
+    }
+
+    /// Whether something may go now.
+    pub(super) fn is_ready(&mut self, now: Instant) -> bool {
+        self.ripen(now);
+        !self.ready.is_empty()
+    }
+
+    /// When the first of what waits may go.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.later.first().map(|(at, ..)| *at)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.ready.clear();
+        self.later.clear();
+        self.places.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn key(name: &str) -> ServiceKey {
+        ServiceKey::new(&"shop".parse().expect("a name"), &name.parse().expect("a name"))
+    }
+
+    fn drain(queue: &mut Queue, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| queue.pop(now)).map(|key| key.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_worst_goes_first_and_each_once() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for (name, urgency) in [
+            ("a", Urgency::Rest),
+            ("b", Urgency::Recovery),
+            ("c", Urgency::Fall),
+            ("d", Urgency::Rest),
+            ("a", Urgency::Recovery),
+            ("d", Urgency::Fall),
+            ("c", Urgency::Rest),
+        ] {
+            queue.push(&key(name), urgency, now, now);
+        }
+        assert_eq!(queue.len(), 4);
+        assert_eq!(drain(&mut queue, now), ["c", "d", "a", "b"]);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn what_must_wait_waits_unless_worse_news_comes() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let soon = now + Duration::from_millis(200);
+        queue.push(&key("a"), Urgency::Rest, soon, now);
+        queue.push(&key("b"), Urgency::Rest, soon, now);
+        queue.push(&key("b"), Urgency::Fall, now, now);
+        assert_eq!(drain(&mut queue, now), ["b"]);
+        assert_eq!(queue.next_due(), Some(soon));
+        queue.push(&key("a"), Urgency::Rest, soon + Duration::from_secs(1), now);
+        assert_eq!(queue.next_due(), Some(soon), "more of the same does not delay it");
+        assert!(queue.is_ready(soon));
+        assert_eq!(drain(&mut queue, soon), ["a"]);
+        queue.push(&key("a"), Urgency::Rest, soon, now);
+        assert!(queue.remove(&key("a")).is_some());
+        assert_eq!((queue.len(), queue.next_due()), (0, None));
+    }
+}

@@ -1,0 +1,227 @@
+//! One replica of the operator in this process: store, prober, intake, watch, status writer and events, without an API or a Lease.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use control_plane::Kubeconfig;
+use k8s_openapi::api::core::v1::ObjectReference;
+use portolan::catalog::{Catalog, Entry, Epoch};
+use portolan::model::name::{Namespace, ServiceKey};
+use portolan::model::outcome::Health;
+use portolan::model::ports::{Leadership, Role};
+use portolan::model::time::Clock;
+use portolan::operator::contact::Contact;
+use portolan::operator::events::{EventSettings, Events};
+use portolan::operator::intake::Intake;
+use portolan::operator::report::Reporter;
+use portolan::operator::watch::Watch;
+use portolan::prober::dial::{DialSettings, Dialer};
+use portolan::prober::policy::AddressPolicy;
+use portolan::prober::resolve::ResolverSettings;
+use portolan::prober::{Prober, ProberSettings};
+use portolan::store::{Opened, Store, StoreSettings};
+use portolan::telemetry::metrics::Metrics;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// For what must happen sooner or later.
+pub(crate) const AMPLE: Duration = Duration::from_secs(40);
+
+/// Waits until `holds`, or fails with what it waited for.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !holds().await {
+        assert!(started.elapsed() < AMPLE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A role that the test sets.
+#[derive(Debug)]
+pub(crate) struct Switch(AtomicU8);
+
+impl Switch {
+    pub(crate) fn set(&self, role: Role) {
+        self.0.store(role as u8, Ordering::SeqCst);
+    }
+}
+
+impl Leadership for Switch {
+    fn role(&self) -> Role {
+        match self.0.load(Ordering::SeqCst) {
+            role if role == Role::Leads as u8 => Role::Leads,
+            role if role == Role::Alone as u8 => Role::Alone,
+            _ => Role::Follows,
+        }
+    }
+}
+
+/// How a replica is made.
+pub(crate) struct Setup {
+    pub(crate) namespaces: Vec<Namespace>,
+    pub(crate) role: Role,
+    pub(crate) folder: TempDir,
+    pub(crate) interval: Duration,
+}
+
+impl Setup {
+    /// A leader that watches `namespace`.
+    pub(crate) fn of(namespace: &str) -> Self {
+        let namespaces = vec![namespace.parse().expect("a namespace")];
+        Self { namespaces, ..Self::of_all() }
+    }
+
+    /// A leader that watches all namespaces.
+    pub(crate) fn of_all() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self { namespaces: Vec::new(), role: Role::Leads, folder, interval: Duration::from_secs(1) }
+    }
+
+    pub(crate) fn follows(self) -> Self {
+        Self { role: Role::Follows, ..self }
+    }
+
+    /// In the folder of one that ran before.
+    pub(crate) fn in_folder(self, folder: TempDir) -> Self {
+        Self { folder, ..self }
+    }
+
+    /// Starts it as the user of `kubeconfig`.
+    pub(crate) async fn start(self, kubeconfig: &Kubeconfig) -> Replica {
+        let (clock, metrics, contact) = (Clock::system(), Metrics::default(), Contact::default());
+        let role = Arc::new(Switch(AtomicU8::new(self.role as u8)));
+        let leadership: Arc<dyn Leadership> = role.clone();
+        let Opened { store, writer, catalog, probes } =
+            Store::open(self.store(), clock.clone(), metrics.clone()).expect("a store");
+        let dialer = Dialer::new(DialSettings {
+            policy: policy(),
+            ca_dir: None,
+            resolver: ResolverSettings::System,
+            metrics: metrics.clone(),
+        })
+        .expect("a dialer");
+        let settings = ProberSettings { default_interval: self.interval, ..ProberSettings::default() };
+        let (prober, _) =
+            Prober::new(settings, dialer, store.clone(), probes, leadership.clone(), clock, metrics.clone());
+        let client = kubeconfig.client().await.expect("a client");
+        let (intake, taking_in) =
+            Intake::new(&self.namespaces, store.clone(), leadership.clone(), Arc::new(policy()), metrics.clone());
+        let watch = Watch::new(&client, &self.namespaces, &intake, &contact, &metrics);
+        let whole = ObjectReference { kind: Some("Lease".into()), ..ObjectReference::default() };
+        let settings = EventSettings { instance: "replica-0".into(), whole, guard_holds: Box::new(|| false) };
+        let (events, telling) = Events::new(client.clone(), settings, leadership.clone(), metrics.clone());
+        let reporter = Reporter::new(client, intake.clone(), catalog.clone(), leadership, events, metrics.clone());
+
+        let (first, stop, mut parts) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
+        let token = || first.clone();
+        parts.spawn({
+            let stop = token();
+            async move { watch.run(stop).await.expect("the watch") }
+        });
+        parts.spawn({
+            let stop = token();
+            async move { reporter.run(stop).await.expect("the reporter") }
+        });
+        parts.spawn({
+            let stop = token();
+            async move { telling.run(stop).await.expect("the events") }
+        });
+        parts.spawn({
+            let stop = token();
+            async move { prober.run(stop).await.expect("the prober") }
+        });
+        parts.spawn({
+            let stop = token();
+            async move { taking_in.run(stop).await.expect("the intake") }
+        });
+        let mut storing = JoinSet::new();
+        storing.spawn({
+            let stop = stop.clone();
+            async move { writer.run(stop).await.expect("the writer") }
+        });
+        Replica { catalog, intake, metrics, role, first, stop, parts, storing, folder: self.folder }
+    }
+
+    fn store(&self) -> StoreSettings {
+        StoreSettings {
+            path: self.folder.path().join("services.db"),
+            max_services: 0,
+            max_instances: 100_000,
+            history_days: 30,
+            history_rows: 100_000,
+            default_interval: self.interval,
+            epoch: Some(Epoch::of(&uuid::Uuid::from_u128(7))),
+            durable: false,
+        }
+    }
+}
+
+fn policy() -> AddressPolicy {
+    AddressPolicy {
+        allow: Vec::new(),
+        deny: Vec::new(),
+        allow_loopback: true,
+        denied_ports: Vec::new(),
+        denied_by_default: Vec::new(),
+    }
+}
+
+/// A running one.
+pub(crate) struct Replica {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) intake: Intake,
+    pub(crate) metrics: Metrics,
+    pub(crate) role: Arc<Switch>,
+    first: CancellationToken,
+    stop: CancellationToken,
+    parts: JoinSet<()>,
+    storing: JoinSet<()>,
+    folder: TempDir,
+}
+
+impl Replica {
+    /// What readers get of `namespace/name`.
+    pub(crate) fn entry(&self, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+        self.catalog.snapshot().find(namespace, name).cloned()
+    }
+
+    pub(crate) async fn until_health(&self, namespace: &str, name: &str, health: Health) {
+        let what = format!("{name} is {health}");
+        until(&what, async || self.entry(namespace, name).is_some_and(|entry| entry.health() == health)).await;
+    }
+
+    pub(crate) async fn until_gone(&self, namespace: &str, name: &str) {
+        until(&format!("{name} is gone"), async || self.entry(namespace, name).is_none()).await;
+    }
+
+    pub(crate) async fn until_complete(&self) {
+        until("a list is finished", async || self.intake.is_complete()).await;
+    }
+
+    /// The count of that name with its labels, 0 where there is none.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics.render().expect("metrics");
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_default()
+    }
+
+    /// Stops it in order, and leaves its files.
+    pub(crate) async fn stop(mut self) -> TempDir {
+        self.first.cancel();
+        while let Some(ended) = self.parts.join_next().await {
+            ended.expect("no part panicked");
+        }
+        self.stop.cancel();
+        while let Some(ended) = self.storing.join_next().await {
+            ended.expect("no part panicked");
+        }
+        self.folder
+    }
+}
+
+/// `namespace/name`.
+pub(crate) fn key(namespace: &str, name: &str) -> ServiceKey {
+    ServiceKey::new(&namespace.parse().expect("a namespace"), &name.parse().expect("a name"))
+}

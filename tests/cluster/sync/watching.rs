@@ -1,0 +1,130 @@
+//! What is applied is found, what is deleted is not, and nothing in between stops the watch.
+
+use portolan::model::outcome::{Health, Reason};
+use serde_json::json;
+
+use super::backend::Backend;
+use super::replica::{Setup, key, until};
+use super::{apply, manifest, objects, shared};
+
+#[tokio::test]
+async fn what_is_applied_changed_and_deleted_is_so_in_the_catalog() {
+    let (plane, namespace) = shared("applied").await;
+    let replica = Setup::of(&namespace).start(plane.admin()).await;
+    let (one, two) = (Backend::start().await, Backend::start().await);
+    apply(plane, &manifest(&namespace, "cart", &[one.url()])).await;
+    replica.until_health(&namespace, "cart", Health::Healthy).await;
+    let object = objects(plane, &namespace).await.get("cart").await.expect("it is there");
+    let entry = replica.entry(&namespace, "cart").expect("it is known");
+    assert_eq!(Some(entry.service().id.to_string()), object.metadata.uid, "its id is the object's uid");
+
+    apply(plane, &manifest(&namespace, "cart", &[one.url(), two.url()])).await;
+    until("the second instance is healthy", async || {
+        let entry = replica.entry(&namespace, "cart").expect("it stays");
+        assert_eq!(entry.health(), Health::Healthy, "the first one's verdict stays");
+        entry.service().instances.iter().filter(|i| i.reason == Reason::Passed).count() == 2
+    })
+    .await;
+
+    plane.kubectl().run(&["delete", "services.portolan.dev", "cart", "-n", &namespace]).await.expect("deleted");
+    replica.until_gone(&namespace, "cart").await;
+    assert!(replica.intake.known(&key(&namespace, "cart")).is_none());
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn an_object_that_waits_for_its_finalizers_is_gone_from_discovery() {
+    let (plane, namespace) = shared("finalizer").await;
+    let replica = Setup::of(&namespace).start(plane.admin()).await;
+    let backend = Backend::start().await;
+    let mut cart = manifest(&namespace, "cart", &[backend.url()]);
+    cart["metadata"]["finalizers"] = json!(["tests.portolan.dev/wait"]);
+    apply(plane, &cart).await;
+    replica.until_health(&namespace, "cart", Health::Healthy).await;
+    let delete = ["delete", "services.portolan.dev", "cart", "-n", &namespace, "--wait=false"];
+    plane.kubectl().run(&delete).await.expect("deletion begins");
+    replica.until_gone(&namespace, "cart").await;
+    let known = replica.intake.known(&key(&namespace, "cart")).expect("the object is there yet");
+    assert!(known.understood.deleting);
+
+    cart["metadata"]["finalizers"] = json!([]);
+    apply(plane, &cart).await;
+    until("it is gone", async || replica.intake.known(&key(&namespace, "cart")).is_none()).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_follows_takes_the_leaders_word_and_writes_nothing() {
+    let (plane, namespace) = shared("follows").await;
+    let leader = Setup::of(&namespace).start(plane.admin()).await;
+    let follower = Setup::of(&namespace).follows().start(plane.admin()).await;
+    let mut backend = Backend::start().await;
+    apply(plane, &manifest(&namespace, "cart", &[backend.url()])).await;
+    follower.until_health(&namespace, "cart", Health::Healthy).await;
+    backend.down().await;
+    follower.until_health(&namespace, "cart", Health::Unhealthy).await;
+    let said = |replica: &super::replica::Replica| {
+        let entry = replica.entry(&namespace, "cart").expect("known");
+        let (service, instance) = (entry.service(), &entry.service().instances[0]);
+        (service.id, service.revision, service.registered_at, instance.reason, instance.since)
+    };
+    until("both say the same", async || said(&leader) == said(&follower)).await;
+    assert_eq!(follower.metric("portolan_status_writes_total{result=\"written\"}"), 0);
+    leader.stop().await;
+    follower.stop().await;
+}
+
+#[tokio::test]
+async fn who_follows_after_it_led_takes_the_leaders_word_also_where_nothing_changes() {
+    let (plane, namespace) = shared("hands-over").await;
+    let replica = Setup::of(&namespace).start(plane.admin()).await;
+    let mut backend = Backend::start().await;
+    apply(plane, &manifest(&namespace, "cart", &[backend.url()])).await;
+    let api = objects(plane, &namespace).await;
+    super::until_condition(&api, "cart", "Ready", "True").await;
+    // Alone: it sees the backend die, and may not tell.
+    replica.role.set(portolan::model::ports::Role::Alone);
+    backend.down().await;
+    replica.until_health(&namespace, "cart", Health::Unhealthy).await;
+    replica.role.set(portolan::model::ports::Role::Follows);
+    replica.until_health(&namespace, "cart", Health::Healthy).await;
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn deletes_missed_while_down_are_found_at_the_next_start() {
+    let (plane, namespace) = shared("missed").await;
+    let backend = Backend::start().await;
+    let replica = Setup::of(&namespace).start(plane.admin()).await;
+    for name in ["stays", "goes"] {
+        apply(plane, &manifest(&namespace, name, &[backend.url()])).await;
+        replica.until_health(&namespace, name, Health::Healthy).await;
+    }
+    let folder = replica.stop().await;
+    plane.kubectl().run(&["delete", "services.portolan.dev", "goes", "-n", &namespace]).await.expect("deleted");
+
+    let replica = Setup::of(&namespace).in_folder(folder).start(plane.admin()).await;
+    replica.until_complete().await;
+    assert!(replica.entry(&namespace, "goes").is_none());
+    let stays = replica.entry(&namespace, "stays").expect("it is there");
+    assert_eq!(stays.health(), Health::Healthy, "and its verdict with it");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn several_namespaces_are_watched_apart() {
+    let (plane, here) = shared("here").await;
+    let (there, elsewhere) =
+        (plane.namespace("there").await.expect("one"), plane.namespace("else").await.expect("one"));
+    let backend = Backend::start().await;
+    for namespace in [&here, &there, &elsewhere] {
+        apply(plane, &manifest(namespace, "cart", &[backend.url()])).await;
+    }
+    let mut setup = Setup::of(&here);
+    setup.namespaces.push(there.parse().expect("a namespace"));
+    let replica = setup.start(plane.admin()).await;
+    replica.until_complete().await;
+    assert!(replica.entry(&here, "cart").is_some() && replica.entry(&there, "cart").is_some());
+    assert!(replica.entry(&elsewhere, "cart").is_none());
+    replica.stop().await;
+}
