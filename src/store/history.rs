@@ -117,7 +117,12 @@ impl Reader {
     }
 }
 
-fn page(db: &Connection, query: &HistoryQuery, known: Option<(Uuid, ServiceKey)>) -> Result<HistoryPage, StoreError> {
+/// A page; `known` is the service where it is registered now.
+pub(super) fn page(
+    db: &Connection,
+    query: &HistoryQuery,
+    known: Option<(Uuid, ServiceKey)>,
+) -> Result<HistoryPage, StoreError> {
     let (service, key) = match known {
         Some(known) => known,
         None => removed(db, &query.service)?.ok_or(StoreError::ServiceNotFound)?,

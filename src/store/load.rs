@@ -20,6 +20,10 @@ use super::damage::is_content;
 use super::mirror::Mirror;
 use super::state::{Index, State};
 
+/// Every service's row.
+pub(super) const SERVICES: &str =
+    "SELECT row, id, namespace, name, source, registered_at, updated_at, revision, unreported FROM service";
+
 /// The one row of `meta`.
 pub(super) struct Meta {
     pub(super) epoch: Epoch,
@@ -101,9 +105,7 @@ pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Regis
         (probes, checked) = Probes::default();
     }
     let mut index = Index::default();
-    let mut statement = db.prepare(
-        "SELECT row, id, namespace, name, source, registered_at, updated_at, revision, unreported FROM service",
-    )?;
+    let mut statement = db.prepare(SERVICES)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let number: i64 = row.get("row")?;
@@ -132,7 +134,8 @@ fn nothing(meta: &Meta) -> State {
     }
 }
 
-fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service> {
+/// A service's row, with what [`members`] read.
+pub(super) fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service> {
     let namespace: Parsed<Namespace> = row.get("namespace")?;
     let name: Parsed<ServiceName> = row.get("name")?;
     let source = match row.get_ref("source")?.as_str()? {
@@ -154,14 +157,16 @@ fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service>
     })
 }
 
+/// The instances of all services.
 #[derive(Default)]
-struct Instances {
+pub(super) struct Instances {
     /// By service row, in order of name.
-    of: HashMap<i64, Vec<Instance>>,
+    pub(super) of: HashMap<i64, Vec<Instance>>,
     generations: HashMap<InstanceId, u64>,
 }
 
-fn instances(db: &Connection) -> rusqlite::Result<Instances> {
+/// Every instance.
+pub(super) fn instances(db: &Connection) -> rusqlite::Result<Instances> {
     let mut all = Instances::default();
     let mut statement = db.prepare("SELECT * FROM instance ORDER BY service, name")?;
     let mut rows = statement.query([])?;
@@ -171,6 +176,12 @@ fn instances(db: &Connection) -> rusqlite::Result<Instances> {
         all.of.entry(row.get("service")?).or_default().push(instance);
     }
     Ok(all)
+}
+
+/// The instances of one service row, in order of name.
+pub(super) fn members(db: &Connection, service: i64) -> rusqlite::Result<Vec<Instance>> {
+    let mut statement = db.prepare_cached("SELECT * FROM instance WHERE service = ?1 ORDER BY name")?;
+    statement.query_map([service], instance)?.collect()
 }
 
 fn instance(row: &Row<'_>) -> rusqlite::Result<Instance> {
@@ -238,7 +249,8 @@ fn probes(db: &Connection) -> rusqlite::Result<Probes> {
     Ok((all, checked))
 }
 
-fn probe(row: &Row<'_>) -> rusqlite::Result<ProbeRow> {
+/// A row of `probe`.
+pub(super) fn probe(row: &Row<'_>) -> rusqlite::Result<ProbeRow> {
     let outcome = |column: &str| row.get::<_, Option<Json<Outcome>>>(column).map(|o| o.map(|o| o.0));
     let samples = row.get_ref("samples")?.as_blob().and_then(unpack)?;
     Ok(ProbeRow {

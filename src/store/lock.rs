@@ -10,6 +10,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::OpenError;
 
@@ -37,7 +38,7 @@ impl FileLock {
         let mut open = OpenOptions::new();
         let file = open.read(true).write(true).create(true).truncate(false).mode(0o640).open(&path);
         let mut file = file.map_err(|source| cannot_create(path, source))?;
-        match file.try_lock() {
+        match patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(OpenError::InUse { path: db.to_owned(), pid: field(&text(&mut file), "pid") });
@@ -54,6 +55,25 @@ impl FileLock {
         let Proof { run, revision } = proof;
         let text = format!("pid {:>10}\nrun {run:>16}\nrevision {revision:>20}\n", std::process::id());
         self.0.write_all_at(text.as_bytes(), 0)
+    }
+}
+
+/// Takes the lock. Who only asks whether it is held has it for microseconds, so one refusal is not believed.
+fn patiently(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..3 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            ended => return ended,
+        }
+    }
+    file.try_lock()
+}
+
+/// Whether a server holds the lock of `db`; one whose lock file cannot be opened is taken to be there.
+pub(super) fn is_held(db: &Path) -> bool {
+    match File::open(suffixed(db, ".lock")) {
+        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
 

@@ -26,6 +26,7 @@ mod open;
 mod pending;
 mod persist;
 mod place;
+pub mod reader;
 mod register;
 mod remove;
 mod run;

@@ -4,6 +4,7 @@
 //! origin is away: it says so ([`Link::Lost`]), waits, tries again, and then sends a snapshot or just what was missed.
 
 pub mod api;
+pub mod file;
 
 use std::time::Duration;
 

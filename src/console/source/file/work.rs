@@ -1,0 +1,76 @@
+//! What is done with the file, on a thread that may block.
+
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::convert;
+use crate::console::source::News;
+use crate::store::reader::{FileReader, ReaderError, Seen};
+
+/// Entries of one page of history.
+const PAGE: usize = 100;
+
+/// Why the file cannot be read, and what helps.
+pub(super) struct Lost(pub(super) Box<str>);
+
+impl From<ReaderError> for Lost {
+    fn from(error: ReaderError) -> Self {
+        Self(error.to_string().into())
+    }
+}
+
+/// What a look at the file showed.
+pub(super) struct Look {
+    pub(super) news: Option<News>,
+    /// Whether another file is read from now on.
+    pub(super) replaced: bool,
+    /// Whether a server has it open, where that was asked.
+    pub(super) served: Option<bool>,
+}
+
+/// Looks for news. What fails is tried a second time with the file opened anew.
+pub(super) fn look(path: &Path, reader: &mut Option<FileReader>, ask_server: bool) -> Result<Look, Lost> {
+    let was_open = reader.is_some();
+    let (file, seen) = match reader.take() {
+        Some(mut file) => match file.poll() {
+            Ok(seen) => (file, seen),
+            Err(_) => open(path)?,
+        },
+        None => open(path)?,
+    };
+    let replaced = was_open && matches!(seen, Seen::All(_));
+    let served = ask_server.then(|| file.is_served());
+    *reader = Some(file);
+    let news = match seen {
+        Seen::Same => None,
+        Seen::All(entries) => Some(News::Snapshot(entries.iter().map(convert::service).collect())),
+        Seen::Some(changed, gone) => Some(News::Changes(changed.iter().map(convert::service).collect(), gone)),
+    };
+    Ok(Look { news, replaced, served })
+}
+
+fn open(path: &Path) -> Result<(FileReader, Seen), Lost> {
+    let mut file = FileReader::open(path)?;
+    let seen = file.poll()?;
+    Ok((file, seen))
+}
+
+/// A page of a service's history; none while no file is open.
+pub(super) fn history(reader: Option<&FileReader>, id: Uuid, before: Option<i64>) -> Result<Option<News>, Lost> {
+    let Some(reader) = reader else { return Ok(None) };
+    let page = reader.history(id, before, PAGE)?;
+    let (entries, next) = page.map_or((Vec::new(), None), |page| (page.entries, page.next));
+    Ok(Some(News::History(id, entries.into_iter().map(convert::past).collect(), next)))
+}
+
+/// The probing of services.
+pub(super) fn probing(reader: Option<&FileReader>, ids: &[Uuid]) -> Result<Vec<News>, Lost> {
+    let Some(reader) = reader else { return Ok(Vec::new()) };
+    let mut all = Vec::with_capacity(ids.len());
+    for id in ids {
+        let known = reader.probing(*id)?;
+        all.push(News::Probing(*id, known.map(|known| Box::new(convert::probing(known)))));
+    }
+    Ok(all)
+}

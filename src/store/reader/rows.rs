@@ -1,0 +1,89 @@
+//! Rows as what readers know.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension};
+use uuid::Uuid;
+
+use super::Probed;
+use crate::catalog::{Entry, LastCheck};
+use crate::model::check::Check;
+use crate::model::service::InstanceId;
+use crate::model::time::UnixMs;
+use crate::store::codec::{Json, Parsed, damaged};
+use crate::store::damage::is_content;
+use crate::store::load;
+
+/// Every service.
+pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Entry>> {
+    let mut instances = load::instances(db)?;
+    let checked = checked(db)?;
+    let mut statement = db.prepare_cached(&format!("{} ORDER BY row", load::SERVICES))?;
+    let mut rows = statement.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let number: i64 = row.get("row")?;
+        let members =
+            instances.of.remove(&number).ok_or_else(|| damaged(format!("service row {number} has no instance")))?;
+        let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
+        all.push(Entry::new(load::service(row, members)?, LastCheck::starting(last)));
+    }
+    Ok(all)
+}
+
+/// When each instance was probed last.
+fn checked(db: &Connection) -> rusqlite::Result<HashMap<InstanceId, UnixMs>> {
+    let sql = "SELECT instance, json_extract(last, '$.at') FROM probe WHERE last IS NOT NULL";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| Ok((InstanceId(row.get(0)?), row.get::<_, Parsed<UnixMs>>(1)?.0)))?;
+    // A row that cannot be read is left out, as at the server's start.
+    Ok(rows.flatten().collect())
+}
+
+/// One service; none when it is not there.
+pub(super) fn one(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Entry>> {
+    let mut statement = db.prepare_cached(&format!("{} WHERE id = ?1", load::SERVICES))?;
+    let mut rows = statement.query([id.as_bytes().as_slice()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let number: i64 = row.get("row")?;
+    let members = load::members(db, number)?;
+    let last = last(db, number)?;
+    Ok(Some(Entry::new(load::service(row, members)?, LastCheck::starting(last))))
+}
+
+fn last(db: &Connection, service: i64) -> rusqlite::Result<Option<UnixMs>> {
+    let sql = "SELECT max(json_extract(last, '$.at')) FROM probe JOIN instance ON instance.id = probe.instance
+        WHERE instance.service = ?1";
+    let newest = db.prepare_cached(sql)?.query_row([service], |row| row.get::<_, Option<String>>(0));
+    // What is known of probes is a cache: one that cannot be read is as good as none.
+    Ok(newest.ok().flatten().and_then(|text| text.parse().ok()))
+}
+
+/// What probing left behind of the service's instances, in order of name; none when the service is not there.
+pub(super) fn probing(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Vec<Probed>>> {
+    let row = db
+        .prepare_cached("SELECT row FROM service WHERE id = ?1")?
+        .query_row([id.as_bytes().as_slice()], |row| row.get::<_, i64>(0))
+        .optional()?;
+    let Some(number) = row else { return Ok(None) };
+    let sql = "SELECT probe.*, instance.name AS instance_name, instance.check_json
+        FROM instance JOIN probe ON probe.instance = instance.id AND probe.generation = instance.generation
+        WHERE instance.service = ?1 ORDER BY instance.name";
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map([number], |row| {
+        Ok(Probed {
+            instance: row.get::<_, Parsed<_>>("instance_name")?.0,
+            check: row.get::<_, Option<Json<Check>>>("check_json")?.map(|c| c.0).unwrap_or_default(),
+            row: load::probe(row)?,
+        })
+    })?;
+    let mut all = Vec::new();
+    for probed in rows {
+        match probed {
+            Ok(probed) => all.push(probed),
+            Err(error) if is_content(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(all))
+}

@@ -1,0 +1,315 @@
+//! The store's file as a source: what the server commits is told, whatever happens to the file.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use portolan::console::data::{Probing, Service};
+use portolan::console::source::file::FileSource;
+use portolan::console::source::{Act, Ask, Link, News, Source};
+use portolan::model::health::CheckState;
+use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
+use portolan::model::probe::{HealthChange, ProbeRow, Sample};
+use portolan::model::service::Instance;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::store::{Running, at, files, folder, fresh, leads, registration, removal, settings, spec};
+
+/// Longest wait for anything.
+const LONG: Duration = Duration::from_secs(20);
+
+/// A source at work, and everything that it told.
+struct Watching {
+    news: mpsc::Receiver<News>,
+    asks: mpsc::Sender<Ask>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Watching {
+    fn start(path: &Path) -> Self {
+        let (told, news) = mpsc::channel(256);
+        let (asks, asked) = mpsc::channel(64);
+        let stop = CancellationToken::new();
+        let source: Box<dyn Source> = Box::new(FileSource::new(path));
+        let task = tokio::spawn(source.run(told, asked, stop.clone()));
+        Self { news, asks, stop, task }
+    }
+
+    /// The first news that `wanted` takes.
+    async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(News) -> Option<T>) -> T {
+        let look = async {
+            loop {
+                let news = self.news.recv().await.expect("the source goes on");
+                if let Some(found) = wanted(news) {
+                    return found;
+                }
+            }
+        };
+        timeout(LONG, look).await.unwrap_or_else(|_| panic!("{what} did not come"))
+    }
+
+    async fn snapshot(&mut self) -> Vec<Service> {
+        let is_snapshot = |news| if let News::Snapshot(all) = news { Some(all) } else { None };
+        self.until("a snapshot", is_snapshot).await
+    }
+
+    async fn changes(&mut self) -> (Vec<Service>, Vec<Uuid>) {
+        let is_change = |news| if let News::Changes(some, gone) = news { Some((some, gone)) } else { None };
+        self.until("a change", is_change).await
+    }
+
+    async fn live(&mut self) {
+        self.until("the link", |news| (news == News::Link(Link::Live)).then_some(())).await;
+    }
+
+    /// Why the link is lost.
+    async fn lost(&mut self) -> String {
+        let is_lost = |news| if let News::Link(Link::Lost { why, .. }) = news { Some(why.into()) } else { None };
+        self.until("the link's loss", is_lost).await
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        timeout(LONG, self.task).await.expect("it ends when told").expect("in order");
+    }
+}
+
+fn names(services: &[Service]) -> Vec<&str> {
+    let mut names: Vec<&str> = services.iter().map(|s| &*s.name).collect();
+    names.sort_unstable();
+    names
+}
+
+fn failed(millis: i64) -> Outcome {
+    Outcome {
+        verdict: Verdict::Fail,
+        reason: Reason::ConnectRefused,
+        stage: Stage::Connect,
+        at: at(millis).wall,
+        address: Some("10.0.0.5:1".parse().expect("an address")),
+        code: None,
+        message: "10.0.0.5:1 refuses connections".to_owned(),
+        timings: Timings { connect_us: Some(80), ..Timings::default() },
+    }
+}
+
+fn falls(instance: &Instance, millis: i64) -> HealthChange {
+    HealthChange {
+        instance: instance.id,
+        generation: instance.generation,
+        health: Health::Unhealthy,
+        reason: Reason::ConnectRefused,
+        since: at(millis).wall,
+        transition: Some(Transition {
+            at: at(millis).wall,
+            from: instance.health,
+            to: Health::Unhealthy,
+            reason: Reason::ConnectRefused,
+            message: format!("refused at {millis}"),
+            evidence: Some(failed(millis)),
+        }),
+        state: CheckState::new(at(millis)),
+    }
+}
+
+#[tokio::test]
+async fn commits_are_told_as_they_happen() {
+    let (folder, s) = fresh();
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let mut w = Watching::start(&folder.path().join("p.db"));
+    assert_eq!(names(&w.snapshot().await), ["users"]);
+    w.live().await;
+
+    let began = Instant::now();
+    s.register(registration("orders", "a", spec(2))).await.expect("registers");
+    let (changed, gone) = w.changes().await;
+    assert_eq!((names(&changed), gone.len()), (vec!["orders"], 0));
+    assert!(began.elapsed() < Duration::from_secs(2), "seen after {:?}", began.elapsed());
+
+    let instance = s.instance("users", "a");
+    assert_eq!(s.store.commit_health(vec![falls(&instance, 70)], leads()).await, Ok(vec![true]));
+    let (changed, _) = w.changes().await;
+    let users = &changed[0];
+    assert_eq!((&*users.name, users.health, &*users.reason), ("users", Health::Unhealthy, "ConnectRefused"));
+    assert_eq!((users.since(), users.revision), (Some(at(70).wall), 3));
+
+    let id = s.service("orders").id;
+    s.remove(removal("orders", None)).await.expect("removes");
+    assert_eq!(w.changes().await, (vec![], vec![id]));
+    w.end().await;
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_told_equals_what_the_api_renders() {
+    let (folder, s) = fresh();
+    let mut labelled = spec(1);
+    labelled.metadata.insert("team".to_owned(), "pay".to_owned());
+    s.register(registration("users", "a", labelled)).await.expect("registers");
+    s.register(registration("users", "b", spec(2))).await.expect("registers");
+    let mut w = Watching::start(&folder.path().join("p.db"));
+    let told = w.snapshot().await;
+    let mut json = Vec::new();
+    s.catalog().read().find("default", "users").expect("registered").write_json(&mut json);
+    let served: Service = serde_json::from_slice(&json).expect("the console reads the API's JSON");
+    assert_eq!(told, [served]);
+    w.end().await;
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn probing_and_history_come_from_the_rows() {
+    let (folder, s) = fresh();
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let instance = s.instance("users", "a");
+    for millis in [70, 80, 90] {
+        assert_eq!(s.store.commit_health(vec![falls(&instance, millis)], leads()).await, Ok(vec![true]));
+    }
+    let row = ProbeRow {
+        instance: instance.id,
+        generation: instance.generation,
+        state: CheckState::new(at(90)),
+        next_due: at(1090).steady,
+        last: Some(failed(90)),
+        last_pass: None,
+        samples: vec![Sample { at: at(90).wall, total_us: None, code: None }],
+    };
+    s.store.record_probes(vec![row]).await.expect("is saved");
+    let id = s.service("users").id;
+    let mut w = Watching::start(&folder.path().join("p.db"));
+    w.snapshot().await;
+
+    w.asks.send(Ask::Probing(vec![id])).await.expect("asks");
+    let is_probing = |news| if let News::Probing(of, known) = news { Some((of, known)) } else { None };
+    let (of, known) = w.until("the probing", is_probing).await;
+    let known: Probing = *known.expect("it is known");
+    let first = &known.instances[0];
+    assert_eq!((of, known.live, &*first.instance), (id, false, "a"));
+    assert_eq!((first.last_fail.as_ref(), first.streak.of, first.samples.len()), (Some(&failed(90)), 3, 1));
+
+    w.asks.send(Ask::History(id, None)).await.expect("asks");
+    let is_history = |news| if let News::History(_, entries, next) = news { Some((entries, next)) } else { None };
+    let (entries, next) = w.until("the history", is_history).await;
+    let messages: Vec<&str> = entries.iter().map(|e| &*e.message).collect();
+    assert_eq!((messages, next), (vec!["refused at 90", "refused at 80", "refused at 70"], None));
+
+    w.asks.send(Ask::Probing(vec![Uuid::nil()])).await.expect("asks");
+    assert_eq!(w.until("the answer", is_probing).await, (Uuid::nil(), None));
+    w.asks.send(Ask::Act(7, Act::Check(id))).await.expect("asks");
+    let is_refusal = |news| if let News::Done(7, Err(refusal)) = news { Some(refusal.message) } else { None };
+    assert!(w.until("a refusal", is_refusal).await.contains("--server"));
+    w.end().await;
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_replaced_file_is_noticed() {
+    let (folder, s) = fresh();
+    let path = folder.path().join("p.db");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let mut w = Watching::start(&path);
+    assert_eq!(names(&w.snapshot().await), ["users"]);
+    s.stop().await;
+    for suffix in ["", "-wal", "-shm", ".lock"] {
+        let from = folder.path().join(format!("p.db{suffix}"));
+        if from.exists() {
+            std::fs::rename(from, folder.path().join(format!("old.db{suffix}"))).expect("is renamed");
+        }
+    }
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("orders", "a", spec(1))).await.expect("registers");
+    loop {
+        let told = w.until("the new file", |news| match news {
+            News::Snapshot(all) | News::Changes(all, _) => Some(all),
+            _ => None,
+        });
+        if names(&told.await) == ["orders"] {
+            break;
+        }
+    }
+    w.end().await;
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn another_line_of_revisions_is_told_as_a_whole() {
+    let (folder, s) = fresh();
+    let path = folder.path().join("p.db");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    let mut w = Watching::start(&path);
+    w.snapshot().await;
+    w.live().await;
+    s.stop().await;
+    assert!(w.lost().await.contains("no server has this file open"));
+    std::fs::remove_file(folder.path().join("p.db.lock")).expect("is removed");
+    let s = Running::open(settings(&path)).expect("opens");
+    assert_eq!(names(&w.snapshot().await), ["users"]);
+    w.live().await;
+    s.register(registration("orders", "a", spec(1))).await.expect("registers");
+    assert_eq!(names(&w.changes().await.0), ["orders"]);
+    w.end().await;
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_file_is_waited_for() {
+    let (_folder, path) = folder();
+    let mut w = Watching::start(&path);
+    assert!(w.lost().await.contains("there is no store at"));
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    loop {
+        let told = w.until("the file", |news| match news {
+            News::Snapshot(all) | News::Changes(all, _) => Some(all),
+            _ => None,
+        });
+        if names(&told.await) == ["users"] {
+            break;
+        }
+    }
+    w.live().await;
+    w.end().await;
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_made_beside_the_file_of_a_stopped_server() {
+    let (folder, s) = fresh();
+    let path = folder.path().join("p.db");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.stop().await;
+    let before = files(&folder);
+    assert!(!before.contains(&"p.db-wal".to_owned()), "{before:?}");
+    let mut w = Watching::start(&path);
+    assert_eq!(names(&w.snapshot().await), ["users"]);
+    assert!(w.lost().await.contains("no server has this file open"));
+    assert_eq!(files(&folder), before);
+    // The server starts as if nobody looked, and is followed from then on.
+    let s = Running::open(settings(&path)).expect("opens");
+    w.live().await;
+    s.register(registration("orders", "a", spec(1))).await.expect("registers");
+    let orders = w.until("the new service", |news| match news {
+        News::Snapshot(all) | News::Changes(all, _) => all.into_iter().find(|s| &*s.name == "orders"),
+        _ => None,
+    });
+    orders.await;
+    w.end().await;
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_said_to_be_none() {
+    let (_folder, path) = folder();
+    std::fs::write(&path, "a text, long enough not to be taken for an empty file").expect("is written");
+    let mut w = Watching::start(&path);
+    assert!(w.lost().await.contains("is not a store of Portolan"));
+    std::fs::remove_file(&path).expect("is removed");
+    rusqlite::Connection::open(&path).expect("opens").execute_batch("CREATE TABLE t (a)").expect("is made");
+    w.asks.send(Ask::Retry).await.expect("asks");
+    assert!(w.lost().await.contains("is not a store of Portolan"));
+    w.end().await;
+}

@@ -1,0 +1,6 @@
+//! The console: its sources, its logic by keys and news, its frames, and the program in a real pseudo-terminal.
+
+mod file;
+#[path = "../store/common.rs"]
+#[expect(dead_code, reason = "shared with the store's own tests, which use more of it")]
+mod store;
