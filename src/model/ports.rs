@@ -20,6 +20,13 @@ pub struct Caller {
     pub admin: bool,
 }
 
+impl Caller {
+    /// Whether it may change what `owner` registered.
+    pub fn may_change(&self, owner: &Owner) -> bool {
+        self.admin || self.owner == *owner
+    }
+}
+
 /// A validated register call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registration {

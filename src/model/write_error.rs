@@ -113,8 +113,8 @@ pub enum ClusterError {
     Contended(ServiceKey),
     /// RBAC.
     #[error(
-        "Portolan's ServiceAccount may not write services in namespace {0}; bind its role there, as deploy/ does for each \
-         namespace of PORTOLAN_REST_NAMESPACES"
+        "Portolan's ServiceAccount may not write services in namespace {0}; `kubectl apply -n {0} -f \
+         deploy/rest-namespace.yaml` lets it"
     )]
     NotAllowed(Namespace),
     /// No such namespace in the cluster.

@@ -13,17 +13,12 @@ use crate::model::service::{Instance, InstanceId, InstanceSpec, MAX_INSTANCES_PE
 use super::job::{Past, Register, SpecColumns};
 use super::state::{Work, Write};
 
-/// Whether `caller` may change what `owner` registered.
-pub(super) fn may_change(caller: &Caller, owner: &Owner) -> bool {
-    caller.admin || caller.owner == *owner
-}
-
 /// The answer when the call only repeats what the snapshot holds: nothing to write, no revision to move.
 pub(super) fn renewal(snapshot: &Snapshot, registration: &Registration, caller: &Caller) -> Option<Registered> {
     let entry = snapshot.find(registration.namespace.as_str(), registration.service.as_str())?;
     let instance = entry.service().instance(registration.instance.as_str())?;
     let same = entry.service().source == Source::Rest
-        && may_change(caller, &instance.owner)
+        && caller.may_change(&instance.owner)
         && *instance.spec == registration.spec;
     same.then(|| Registered {
         service: Arc::clone(entry.service()),
@@ -81,7 +76,7 @@ impl Work<'_> {
     /// A further instance speaks under the service's name, so it takes an owner of one that is there: else any token could
     /// draw a name's traffic to itself.
     fn join(&mut self, entry: &Entry, at: usize, call: Register) -> Result<Registered, WriteError> {
-        if !entry.service().instances.iter().any(|i| may_change(&call.caller, &i.owner)) {
+        if !entry.service().instances.iter().any(|i| call.caller.may_change(&i.owner)) {
             return Err(WriteError::NotOwner);
         }
         if entry.service().instances.len() >= MAX_INSTANCES_PER_SERVICE {
@@ -101,7 +96,7 @@ impl Work<'_> {
         let row = self.row(entry.service())?;
         let mut service = Service::clone(entry.service());
         let Some(instance) = service.instances.get_mut(at) else { return Err(WriteError::InstanceNotFound) };
-        if !may_change(&call.caller, &instance.owner) {
+        if !call.caller.may_change(&instance.owner) {
             return Err(WriteError::NotOwner);
         }
         let old = std::mem::replace(&mut instance.spec, Arc::new(call.registration.spec));

@@ -8,7 +8,6 @@ use crate::model::service::{Instance, Owner, Service, Source};
 use crate::model::text;
 
 use super::job::{Past, Remove};
-use super::register::may_change;
 use super::state::{Work, Write};
 
 impl Work<'_> {
@@ -55,7 +54,7 @@ fn leaving<'a>(service: &'a Service, removal: &Removal, caller: &Caller) -> Resu
         Some(name) => vec![service.instance(name.as_str()).ok_or(WriteError::InstanceNotFound)?],
         None => service.instances.iter().collect(),
     };
-    let mine = gone.iter().filter(|i| may_change(caller, &i.owner)).count();
+    let mine = gone.iter().filter(|i| caller.may_change(&i.owner)).count();
     let several = gone.len() > 1 && !removal.all;
     if mine == 0 || (mine < gone.len() && !several) {
         return Err(WriteError::NotOwner);

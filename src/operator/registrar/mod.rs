@@ -33,7 +33,7 @@ use crate::telemetry::metrics::Metrics;
 
 pub use desk::{RegistrarError, RestRegistrarTask};
 
-use merge::{Asked, Room, Wish, may_change};
+use merge::{Asked, Room, Wish};
 use objects::Objects;
 use waiting::{Answer, Counted, MOST_CALLS, Waiting};
 
@@ -199,9 +199,8 @@ impl Registrar for RestRegistrar {
         let snapshot = self.shared.catalog.read();
         let service = snapshot.get(key.as_str())?.service();
         let instance = service.instance(registration.instance.as_str())?;
-        let same = service.source == Source::Rest
-            && may_change(caller, &instance.owner)
-            && *instance.spec == registration.spec;
+        let same =
+            service.source == Source::Rest && caller.may_change(&instance.owner) && *instance.spec == registration.spec;
         // An entry that was written by hand has none yet.
         let generation = Some(instance.shown_generation()).filter(|generation| same && *generation > 0)?;
         Some(Registered { service: Arc::clone(service), generation, renewed: true, replaced_healthy: false })

@@ -178,7 +178,7 @@ async fn namespaces_are_closed_missing_or_not_allowed() {
     let may_read = Setup { namespaces: namespaces.clone(), ..of(&reader, &namespace) }.start().await;
     let (status, code, error) = may_read.register("alice", "users", "a", 1).await.refusal();
     assert_eq!((status, code.as_str()), (403, "namespace_forbidden"));
-    assert!(error.contains("ServiceAccount") && error.contains(&namespace), "{error}");
+    assert!(error.contains(&format!("kubectl apply -n {namespace} -f deploy/rest-namespace.yaml")), "{error}");
     may_read.stop().await;
 
     let here = Setup { namespaces, ..of(plane.admin(), &namespace) }.start().await;
@@ -207,5 +207,91 @@ async fn max_services_counts_what_came_over_rest() {
     here.register("alice", "three", "a", 1).await.ok();
     let all = services(plane, &namespace).await.list(&ListParams::default()).await.expect("a list");
     assert_eq!(all.items.len(), 3);
+    here.stop().await;
+}
+
+#[tokio::test]
+async fn what_others_wrote_into_an_object_stays() {
+    let (plane, namespace) = place("foreign").await;
+    let here = replica(plane, &namespace).await;
+    let by_hand = format!(
+        "{{apiVersion: portolan.dev/v1alpha1, kind: Service, metadata: {{name: users, namespace: {namespace}, labels: {{tier: gold}}, \
+         annotations: {{example.com/a: b}}}}, spec: {{source: Rest, description: ours, instances: [{{name: hand, baseUrl: \
+         \"http://10.0.0.9:80\", owner: {{subject: alice}}}}]}}}}"
+    );
+    plane.kubectl().apply(&by_hand).await.expect("applied");
+    until("it is read", async || here.instances(&namespace, "users").len() == 1).await;
+    assert_eq!(here.register("bob", "users", "b", 1).await.refused(403), "not_owner");
+    here.register("alice", "users", "b", 1).await.ok();
+    let object = services(plane, &namespace).await.get("users").await.expect("an object");
+    assert_eq!(object.metadata.labels.expect("labels")["tier"], "gold");
+    assert_eq!(object.metadata.annotations.expect("annotations")["example.com/a"], "b");
+    assert_eq!(object.spec.description.as_deref(), Some("ours"));
+    let hand = object.spec.instances.iter().find(|one| one.name == "hand").expect("kept");
+    assert_eq!(hand.generation, None, "as it was written");
+
+    let same = json!({"name": "users", "instance": "hand", "base_url": "http://10.0.0.9:80"});
+    let read = here.register_as_is("alice", &same).await.data();
+    let shown = read["instances"].as_array().expect("a list").iter().find(|one| one["name"] == "hand").expect("there");
+    assert!(shown["generation"].as_u64() > Some(0), "it has one now: {shown}");
+    let body = here.request("alice", Method::DELETE, "/deregister?name=users&instance=hand");
+    here.send(body.header("if-match", shown["generation"].to_string())).await.ok();
+    assert_eq!(here.instances(&namespace, "users").into_keys().collect::<Vec<_>>(), ["b"]);
+    here.stop().await;
+}
+
+/// Refuses every service with an instance in this zone.
+fn policy(name: &str) -> String {
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": ["portolan.dev"], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["services"],
+            }]},
+            "validations": [{
+                "expression": "object.spec.instances.all(i, !has(i.zone) || i.zone != 'mars')",
+                "message": "nothing runs on mars",
+            }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+        "spec": {
+            "policyName": name, "validationActions": ["Deny"],
+            "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}},
+        },
+    });
+    format!("{policy}\n---\n{binding}")
+}
+
+#[tokio::test]
+async fn what_the_cluster_refuses_spoils_no_others() {
+    let (plane, namespace) = place("policy").await;
+    plane.kubectl().apply(&policy(&namespace)).await.expect("applied");
+    let here = replica(plane, &namespace).await;
+    let on = |zone: &str, instance: &str| json!({"name": "users", "instance": instance, "base_url": "http://10.0.0.5", "zone": zone});
+    let refused = |answer: &super::server::Answer| answer.status == 400;
+    until("the policy is in force", async || {
+        let answer = here
+            .register_as_is("alice", &json!({"name": "probe", "base_url": "http://10.0.0.5", "zone": "mars"}))
+            .await;
+        if !refused(&answer) {
+            here.delete("alice", "/deregister?name=probe").await.ok();
+        }
+        refused(&answer)
+    })
+    .await;
+    let bodies: Vec<_> = (0..30).map(|n| on(if n % 10 == 3 { "mars" } else { "earth" }, &format!("i{n}"))).collect();
+    let answers = futures::future::join_all(bodies.iter().map(|body| here.register_as_is("alice", body))).await;
+    for (n, answer) in answers.into_iter().enumerate() {
+        if n % 10 == 3 {
+            let (status, code, error) = answer.refusal();
+            assert_eq!((status, code.as_str()), (400, "invalid_payload"));
+            assert!(error.contains("nothing runs on mars"), "{error}");
+        } else {
+            answer.ok();
+        }
+    }
+    assert_eq!(here.instances(&namespace, "users").len(), 27);
     here.stop().await;
 }

@@ -193,7 +193,7 @@ impl Work<'_> {
     /// The owner stays: it is the instance's, not the last caller's.
     fn change(&mut self, at: usize, registration: &Registration, caller: &Caller) -> Result<Done, WriteError> {
         let Some(slot) = self.slots.get_mut(at) else { return Err(WriteError::InstanceNotFound) };
-        if !may_change(caller, &slot.owner) {
+        if !caller.may_change(&slot.owner) {
             return Err(WriteError::NotOwner);
         }
         let same = slot.spec.as_deref().filter(|spec| **spec == registration.spec).and(slot.generation);
@@ -216,7 +216,7 @@ impl Work<'_> {
     fn join(&mut self, at: usize, registration: &Registration, caller: &Caller) -> Result<Done, WriteError> {
         if self.slots.is_empty() {
             self.room_for_service()?;
-        } else if !self.slots.iter().any(|slot| may_change(caller, &slot.owner)) {
+        } else if !self.slots.iter().any(|slot| caller.may_change(&slot.owner)) {
             return Err(WriteError::NotOwner);
         }
         if self.slots.len() >= MAX_INSTANCES_PER_SERVICE {
@@ -268,11 +268,6 @@ impl Work<'_> {
     }
 }
 
-/// Whether `caller` may change what `owner` registered.
-pub(super) fn may_change(caller: &Caller, owner: &Owner) -> bool {
-    caller.admin || caller.owner == *owner
-}
-
 /// The instances that the call means and may remove. Ownership is judged before anything that tells of the instance's state.
 fn leaving(slots: &[Slot], removal: &Removal, caller: &Caller) -> Result<Vec<InstanceName>, WriteError> {
     let meant = |slot: &&Slot| removal.instance.as_ref().is_none_or(|name| slot.name == *name);
@@ -280,7 +275,7 @@ fn leaving(slots: &[Slot], removal: &Removal, caller: &Caller) -> Result<Vec<Ins
     if gone.is_empty() {
         return Err(WriteError::InstanceNotFound);
     }
-    let mine = gone.iter().filter(|slot| may_change(caller, &slot.owner)).count();
+    let mine = gone.iter().filter(|slot| caller.may_change(&slot.owner)).count();
     let several = gone.len() > 1 && !removal.all;
     if mine == 0 || (mine < gone.len() && !several) {
         return Err(WriteError::NotOwner);
