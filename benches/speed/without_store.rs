@@ -14,7 +14,8 @@ use portolan::config::{ServeArgs, Settings};
 use portolan::model::name::Namespace;
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{
-    AddressGate, Caller, CheckNowError, CheckedNow, OnDemand, Registered, Registrar, Registration, Removal, WriteError,
+    AddressGate, Caller, CheckNowError, CheckedNow, OnDemand, Probing, ProbingOfAll, Registered, Registrar,
+    Registration, Removal, WriteError,
 };
 use portolan::model::service::{Instance, InstanceId, Service, Source};
 use portolan::model::time::{Clock, UnixMs};
@@ -76,6 +77,12 @@ impl OnDemand for Nowhere {
     }
 }
 
+impl Probing for Nowhere {
+    fn probing(&self, _: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingOfAll, CheckNowError>> {
+        futures::future::ready(Err(CheckNowError::Unavailable)).boxed()
+    }
+}
+
 impl AddressGate for Nowhere {
     fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
         Ok(())
@@ -119,6 +126,7 @@ pub(crate) async fn serve() -> Result<()> {
         catalog,
         registrar: Arc::new(Nowhere),
         on_demand: Arc::new(Nowhere),
+        probing: Arc::new(Nowhere),
         addresses: Arc::new(Nowhere),
         history: store,
         access: Access::new(access, None, metrics.clone(), clock),

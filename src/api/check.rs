@@ -97,7 +97,7 @@ fn shown(checked: CheckedNow, evidence: bool) -> CheckJson {
     CheckJson { instance: checked.instance, outcome, held: checked.held }
 }
 
-fn refused(error: &CheckNowError) -> ApiError {
+pub(super) fn refused(error: &CheckNowError) -> ApiError {
     match error {
         CheckNowError::NotFound => not_found(),
         CheckNowError::OverBudget { retry_after_seconds } => {

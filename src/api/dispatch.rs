@@ -20,12 +20,12 @@ use super::operations::Readiness;
 use super::router::{Route, Verb, unknown_route};
 use super::watch::{Seats, WatchLimits};
 use super::{
-    Body, check, deregister, discover, freshness, history, hot, list, openapi, operations, register, root, service,
-    stats, watch,
+    Body, check, deregister, discover, freshness, history, hot, list, openapi, operations, probes, register, root,
+    service, stats, watch,
 };
 use crate::catalog::Catalog;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Freshness, OnDemand, PassOn, Registrar};
+use crate::model::ports::{AddressGate, Freshness, OnDemand, PassOn, Probing, Registrar};
 use crate::store::Store;
 use crate::telemetry::access_log::{AccessLog, Record};
 use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
@@ -53,6 +53,8 @@ pub struct ApiParts {
     pub registrar: Arc<dyn Registrar>,
     /// What probes on request.
     pub on_demand: Arc<dyn OnDemand>,
+    /// What tells how it stands with probing.
+    pub probing: Arc<dyn Probing>,
     /// What may be registered.
     pub addresses: Arc<dyn AddressGate>,
     /// What keeps history.
@@ -81,6 +83,7 @@ pub(super) struct Shared {
     pub(super) catalog: Arc<Catalog>,
     pub(super) registrar: Arc<dyn Registrar>,
     pub(super) on_demand: Arc<dyn OnDemand>,
+    pub(super) probing: Arc<dyn Probing>,
     pub(super) addresses: Arc<dyn AddressGate>,
     pub(super) history: Store,
     pub(super) metrics: Metrics,
@@ -130,6 +133,7 @@ impl Api {
             catalog: parts.catalog,
             registrar: parts.registrar,
             on_demand: parts.on_demand,
+            probing: parts.probing,
             addresses: parts.addresses,
             history: parts.history,
             metrics: parts.metrics,
@@ -269,5 +273,6 @@ async fn answer(call: &Call<'_>, route: Option<Route<'_>>, body: RequestBody) ->
         Route::Metrics => operations::metrics(call).await,
         Route::OpenApi => Ok(openapi::document()),
         Route::Watch => watch::watch(call).await,
+        Route::Probes => probes::probes(call).await,
     }
 }

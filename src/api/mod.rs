@@ -23,6 +23,7 @@ mod near;
 pub mod openapi;
 mod operations;
 mod pass_on;
+mod probes;
 mod query;
 mod refusal;
 mod register;

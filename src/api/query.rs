@@ -44,6 +44,27 @@ impl<'a> Query<'a> {
         Ok(Self { left })
     }
 
+    /// Decodes what follows the `?` apart from the one parameter `name` that may come many times: its values, in their order.
+    ///
+    /// # Errors
+    /// 400 `invalid_parameter` as for [`Self::read`], and when there are more than `most` values.
+    pub(super) fn read_many(
+        raw: Option<&'a str>,
+        name: &str,
+        most: usize,
+    ) -> Result<(Self, Vec<Cow<'a, str>>), ApiError> {
+        let (mut left, mut values) = (Self { left: Vec::new() }, Vec::new());
+        for part in raw.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
+            let mut one = Self::read(Some(part))?;
+            match one.take(name) {
+                Some(_) if values.len() == most => return Err(bad_parameter(name, format!("at most {most} of them"))),
+                Some(value) => values.push(value),
+                None => left.left.append(&mut one.left),
+            }
+        }
+        Ok((left, values))
+    }
+
     /// The parameter's value, when it came.
     pub(super) fn take(&mut self, name: &str) -> Option<Cow<'a, str>> {
         let at = self.left.iter().position(|(known, _)| known == name)?;

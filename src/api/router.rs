@@ -26,6 +26,7 @@ pub(super) enum Route<'a> {
     Metrics,
     OpenApi,
     Watch,
+    Probes,
 }
 
 /// What is done there.
@@ -58,6 +59,7 @@ impl<'a> Route<'a> {
                 "/" => Some(Self::Root),
                 "/api/v1/health" => Some(Self::Health),
                 "/api/v1/watch" => Some(Self::Watch),
+                "/api/v1/probes" => Some(Self::Probes),
                 "/healthz" => Some(Self::Healthz),
                 "/readyz" => Some(Self::Readyz),
                 "/metrics" => Some(Self::Metrics),
@@ -102,6 +104,7 @@ impl<'a> Route<'a> {
             Self::Metrics => "/metrics",
             Self::OpenApi => "/openapi.json",
             Self::Watch => "/api/v1/watch",
+            Self::Probes => "/api/v1/probes",
         }
     }
 
@@ -158,6 +161,7 @@ pub(super) const ALL: &[Route<'static>] = &[
     Route::Metrics,
     Route::OpenApi,
     Route::Watch,
+    Route::Probes,
 ];
 
 #[cfg(test)]

@@ -102,6 +102,7 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
         catalog,
         registrar: Arc::new(store.clone()),
         on_demand: Arc::new(probing.clone()),
+        probing: Arc::new(probing.clone()),
         addresses: Arc::new(policy(&settings)),
         history: store.clone(),
         access,

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
 use super::outcome::Outcome;
+use super::probe::Sample;
 use super::service::{InstanceSpec, Owner, Service};
+use super::time::UnixMs;
 use super::url::EndpointUrl;
 pub use super::write_error::{ClusterError, WriteError};
 
@@ -130,6 +133,48 @@ pub struct CheckedNow {
 pub trait OnDemand: Send + Sync + 'static {
     /// Probes every instance of the service, joining probes in flight.
     fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>>;
+}
+
+/// Outcomes of one kind in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StreakNow {
+    /// Whether they passed.
+    pub passing: bool,
+    /// How many.
+    pub count: u32,
+    /// How many change the health.
+    pub of: u32,
+}
+
+/// What the prober knows of one instance.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProbingOf {
+    /// Which.
+    pub instance: InstanceName,
+    /// The newest conclusive outcomes of one kind.
+    pub streak: StreakNow,
+    /// When the next probe is due, wall clock.
+    pub next_due: UnixMs,
+    /// Why the health does not follow the outcomes now, one sentence; none when it does.
+    pub held: Option<&'static str>,
+    /// The newest outcome.
+    pub last: Option<Outcome>,
+    /// The newest passing one.
+    pub last_pass: Option<Outcome>,
+    /// The newest failing one since this process began to probe it.
+    pub last_fail: Option<Outcome>,
+    /// The newest probes, oldest first, at most 60.
+    pub samples: Vec<Sample>,
+}
+
+/// What is known of services and their instances that are probed.
+pub type ProbingOfAll = Vec<(Uuid, Vec<ProbingOf>)>;
+
+/// Tells what the prober knows now, without probing anything.
+pub trait Probing: Send + Sync + 'static {
+    /// For each of the services that is there, its instances that are probed. Keep a call to a few hundred instances: the prober does
+    /// nothing else meanwhile.
+    fn probing(&self, services: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingOfAll, CheckNowError>>;
 }
 
 /// The address policy as far as it can be told without DNS.

@@ -21,7 +21,7 @@ use super::commits::Commits;
 use super::dial::Dialer;
 use super::follow::Followed;
 use super::guard::Guard;
-use super::on_demand::{CheckNow, ProberHandle, Tickets};
+use super::on_demand::{CheckNow, ProberHandle, Question, Tickets};
 use super::ready::Ready;
 use super::rows::Rows;
 use super::schedule::Schedule;
@@ -109,6 +109,7 @@ pub struct Prober {
     /// When the guard is to be driven again, steady clock.
     pub(super) guard_at: Option<UnixMs>,
     commands: mpsc::Receiver<CheckNow>,
+    questions: mpsc::Receiver<Question>,
     pub(super) tally: Tally,
     pub(super) metrics: Metrics,
     pub(super) status: Arc<ProberStatus>,
@@ -121,6 +122,7 @@ enum Woken {
     Probe(Result<Done, tokio::task::JoinError>),
     Stored(Result<Stored, tokio::task::JoinError>),
     Asked(CheckNow),
+    Wondered(Question),
     Time,
 }
 
@@ -141,7 +143,7 @@ impl Prober {
         let tools = Tools { dialer, budget: Budget::new(limits), clock: clock.clone() };
         let status = Arc::new(ProberStatus::default());
         status.slots.store(slots.all(), Ordering::Relaxed);
-        let (handle, commands) = ProberHandle::new(Arc::clone(&status), metrics.clone());
+        let (handle, commands, questions) = ProberHandle::new(Arc::clone(&status), metrics.clone());
         let prober = Self {
             settings,
             catalog: Arc::clone(store.catalog()),
@@ -169,6 +171,7 @@ impl Prober {
             tidy_at: UnixMs(i64::MIN),
             tickets: Tickets::default(),
             commands,
+            questions,
             tally: Tally::new(metrics.clone()),
             metrics,
             status,
@@ -201,6 +204,7 @@ impl Prober {
                 Some(done) = self.probes.join_next() => Woken::Probe(done),
                 Some(stored) = self.writes.join_next() => Woken::Stored(stored),
                 Some(command) = self.commands.recv() => Woken::Asked(command),
+                Some(question) = self.questions.recv() => Woken::Wondered(question),
                 () = &mut sleep => Woken::Time,
             };
             match woken {
@@ -211,6 +215,7 @@ impl Prober {
                 Woken::Probe(done) => self.take_ended(done),
                 Woken::Stored(stored) => self.take_stored(stored),
                 Woken::Asked(command) => self.check_now(command),
+                Woken::Wondered(question) => self.tell_probing(question),
                 Woken::Time => {}
             }
         }

@@ -24,6 +24,7 @@ mod slots;
 mod status;
 mod tally;
 mod tcp;
+mod tell;
 #[cfg(test)]
 mod tests;
 mod tls;

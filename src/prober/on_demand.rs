@@ -10,11 +10,13 @@ use uuid::Uuid;
 
 use super::status::ProberStatus;
 use crate::model::name::InstanceName;
-use crate::model::ports::{CheckNowError, CheckedNow, OnDemand};
+use crate::model::ports::{CheckNowError, CheckedNow, OnDemand, Probing, ProbingOfAll};
 use crate::telemetry::metrics::Metrics;
 
 /// Requests that may wait for the prober to take them.
 const QUEUE: usize = 256;
+/// Questions that may wait for the prober's word.
+const QUESTIONS: usize = 64;
 /// Requests whose probes may be under way.
 pub(super) const OPEN: usize = 1024;
 
@@ -27,18 +29,30 @@ pub(super) struct CheckNow {
     pub(super) reply: Reply,
 }
 
+/// What is known of the probing of some services.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) services: Vec<Uuid>,
+    pub(super) reply: oneshot::Sender<Result<ProbingOfAll, CheckNowError>>,
+}
+
 /// What the rest of the program holds of the prober.
 #[derive(Debug, Clone)]
 pub struct ProberHandle {
     commands: mpsc::Sender<CheckNow>,
+    questions: mpsc::Sender<Question>,
     status: Arc<ProberStatus>,
     metrics: Metrics,
 }
 
 impl ProberHandle {
-    pub(super) fn new(status: Arc<ProberStatus>, metrics: Metrics) -> (Self, mpsc::Receiver<CheckNow>) {
-        let (commands, receiver) = mpsc::channel(QUEUE);
-        (Self { commands, status, metrics }, receiver)
+    pub(super) fn new(
+        status: Arc<ProberStatus>,
+        metrics: Metrics,
+    ) -> (Self, mpsc::Receiver<CheckNow>, mpsc::Receiver<Question>) {
+        let (commands, asked) = mpsc::channel(QUEUE);
+        let (questions, wondered) = mpsc::channel(QUESTIONS);
+        (Self { commands, questions, status, metrics }, asked, wondered)
     }
 
     /// What the prober tells about itself.
@@ -57,6 +71,24 @@ impl OnDemand for ProberHandle {
                 // The prober drops the reply when it stops.
                 Ok(()) => answer.await.unwrap_or(Err(CheckNowError::Unavailable)),
                 Err(TrySendError::Full(_)) => Err(refuse(&metrics)),
+                Err(TrySendError::Closed(_)) => Err(CheckNowError::Unavailable),
+            }
+        })
+    }
+}
+
+impl Probing for ProberHandle {
+    fn probing(&self, services: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingOfAll, CheckNowError>> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.questions.try_send(Question { services, reply });
+        let metrics = self.metrics.clone();
+        Box::pin(async move {
+            match sent {
+                Ok(()) => answer.await.unwrap_or(Err(CheckNowError::Unavailable)),
+                Err(TrySendError::Full(_)) => {
+                    metrics.reject("probing_queue_full");
+                    Err(CheckNowError::OverBudget { retry_after_seconds: 1 })
+                }
                 Err(TrySendError::Closed(_)) => Err(CheckNowError::Unavailable),
             }
         })

@@ -184,6 +184,11 @@ impl Tracked {
         };
     }
 
+    /// The newest probes, oldest first.
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        self.samples.to_vec()
+    }
+
     /// The row to store.
     pub(super) fn row(&self) -> ProbeRow {
         ProbeRow {
@@ -193,7 +198,7 @@ impl Tracked {
             next_due: self.due,
             last: self.last.as_deref().cloned(),
             last_pass: self.last_pass.as_deref().cloned(),
-            samples: self.samples.to_vec(),
+            samples: self.samples(),
         }
     }
 }

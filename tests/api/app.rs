@@ -160,7 +160,8 @@ impl TestApp {
         let api = Api::new(ApiParts {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(store.clone()),
-            on_demand: Arc::new(on_demand),
+            on_demand: Arc::new(on_demand.clone()),
+            probing: Arc::new(on_demand),
             addresses: Arc::new(policy()),
             history: store.clone(),
             access: access(&wish, clock, &metrics),

@@ -11,6 +11,7 @@ mod operations;
 mod owners;
 mod pages;
 mod passing_on;
+mod probes;
 mod registering;
 mod removing;
 mod schema;

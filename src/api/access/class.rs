@@ -19,6 +19,8 @@ pub enum RouteClass {
     Watch,
     /// A read that needs a token whenever auth is on.
     TokenRead,
+    /// What the prober knows now: needs a token like [`Self::TokenRead`], and counts in the larger quota of what changes nothing.
+    Probing,
     /// Adds or changes an instance.
     Register,
     /// Removes an instance or a service.
@@ -41,7 +43,7 @@ impl RouteClass {
     /// Whether it may turn out not to count: a register call that only renews, a read that names the state it knows.
     pub fn is_free_when_nothing_changes(self, names_state: bool) -> bool {
         match self {
-            Self::Register => true,
+            Self::Register | Self::Probing => true,
             Self::OpenRead | Self::TokenRead => names_state,
             _ => false,
         }
@@ -52,7 +54,7 @@ impl RouteClass {
         match self {
             Self::Preflight | Self::Operations | Self::Public => false,
             Self::Metrics | Self::OpenRead | Self::Watch => read_auth,
-            Self::TokenRead | Self::Register | Self::Deregister | Self::Check => true,
+            Self::TokenRead | Self::Probing | Self::Register | Self::Deregister | Self::Check => true,
         }
     }
 }
@@ -71,6 +73,7 @@ pub fn classify(method: &Method, path: &str) -> RouteClass {
             "/healthz" | "/readyz" | "/openapi.json" => RouteClass::Operations,
             "/metrics" => RouteClass::Metrics,
             "/api/v1/watch" => RouteClass::Watch,
+            "/api/v1/probes" => RouteClass::Probing,
             _ => RouteClass::Public,
         },
     }
@@ -101,6 +104,7 @@ mod tests {
             ("GET", "/openapi.json", RouteClass::Operations),
             ("GET", "/metrics", RouteClass::Metrics),
             ("GET", "/api/v1/watch", RouteClass::Watch),
+            ("GET", "/api/v1/probes", RouteClass::Probing),
             ("GET", "/api/v1/services", RouteClass::OpenRead),
             ("HEAD", "/api/v1/services/discover", RouteClass::OpenRead),
             ("GET", "/api/v1/services/stats", RouteClass::OpenRead),

@@ -1,6 +1,7 @@
 //! `/openapi.json`: made from the routes' own annotations, and checked in at the repository's root.
 
 pub mod params;
+pub mod probing;
 pub mod schemas;
 
 use std::sync::OnceLock;
@@ -13,7 +14,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::Body;
 use super::envelope::json_reply;
-use super::{check, deregister, discover, history, list, operations, register, root, service, stats, watch};
+use super::{check, deregister, discover, history, list, operations, probes, register, root, service, stats, watch};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -30,7 +31,7 @@ use super::{check, deregister, discover, history, list, operations, register, ro
     ),
     paths(
         register::register, list::list, stats::stats, discover::discover, deregister::by_name, service::get, service::delete,
-        check::check, history::history, watch::watch, deregister::instance, root::root, root::health, operations::healthz, operations::readyz,
+        check::check, history::history, watch::watch, probes::probes, deregister::instance, root::root, root::health, operations::healthz, operations::readyz,
         operations::metrics, document
     ),
     modifiers(&Common)

@@ -17,6 +17,8 @@ const LISTED: Duration = Duration::from_secs(5);
 const LOOKED_AT: Duration = Duration::from_millis(900);
 /// Age at which the history that is looked at is asked for again although nothing changed.
 const HISTORY: Duration = Duration::from_secs(30);
+/// Time after which an answer that has not come is asked for again.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Services asked for at once.
 const AT_ONCE: usize = 256;
 
@@ -31,11 +33,13 @@ pub(super) fn due(state: &mut State, effects: &mut Vec<Effect>) {
         None => (in_sight(state), LISTED),
     };
     let now = state.now;
-    let mut old: Vec<Uuid> =
-        ids.into_iter().filter(|id| state.probing.get(id).is_none_or(|known| now.since(known.at) >= age)).collect();
-    old.extend(for_latency(state));
+    let known = |id: &Uuid, age| state.probing.get(id).is_some_and(|known| now.since(known.at) < age);
+    let mut old: Vec<Uuid> = ids.into_iter().filter(|id| !known(id, age)).collect();
+    old.extend(for_latency(state).into_iter().filter(|id| !known(id, LISTED)));
+    old.retain(|id| state.asked.get(id).is_none_or(|at| now.since(*at) >= PATIENCE));
     old.truncate(AT_ONCE);
     if !old.is_empty() {
+        state.asked.extend(old.iter().map(|id| (*id, now)));
         effects.push(Effect::Ask(Ask::Probing(old)));
     }
     if let Some(id) = one.filter(|_| wants_history(&state.screen().view)) {

@@ -48,13 +48,16 @@ fn forget_gone(state: &mut State) {
     let index = &state.index;
     state.marks.retain(|id| index.get(id).is_some());
     state.probing.retain(|id, _| index.get(id).is_some());
+    state.asked.retain(|id, _| index.get(id).is_some());
 }
 
 fn probing_came(state: &mut State, id: Uuid, probing: Option<Box<Probing>>) {
-    let Some(probing) = probing else {
-        state.probing.remove(&id);
+    state.asked.remove(&id);
+    // Nothing to tell is kept too, so that it is not asked for at each tick.
+    let probing = probing.unwrap_or_default();
+    if state.index.get(&id).is_none() {
         return;
-    };
+    }
     state.index.note_latency(id, percentile(&probing, 50));
     if state.probing.len() >= KEPT_PROBINGS && !state.probing.contains_key(&id) {
         drop_oldest(&mut state.probing, |known| known.at);

@@ -118,6 +118,8 @@ pub struct State {
     pub wide: bool,
     /// Probing by service.
     pub probing: HashMap<Uuid, KnownProbing>,
+    /// When the probing was asked for that has not come yet, by service.
+    pub asked: HashMap<Uuid, UnixMs>,
     /// History by service.
     pub history: HashMap<Uuid, KnownHistory>,
     /// What the server says of itself, newest last.
@@ -156,6 +158,7 @@ impl State {
             frozen: None,
             wide: false,
             probing: HashMap::new(),
+            asked: HashMap::new(),
             history: HashMap::new(),
             server: Vec::new(),
             notes: Vec::new(),

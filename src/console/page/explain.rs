@@ -129,12 +129,17 @@ pub(super) fn waiting(state: &State, id: Uuid, instance: &Instance) -> Vec<Line>
     let Some(of) = probing(state, id, &instance.name) else { return Vec::new() };
     let mut lines: Vec<Line> = heading("waiting for").into();
     let streak = of.streak;
-    let counts = if streak.passing == (instance.health == Health::Healthy) {
-        let kind = if streak.passing { "passes" } else { "failures" };
-        format!("  nothing: {} {kind} in a row say the same", streak.count)
-    } else {
-        let kind = if streak.passing { "passes" } else { "failures" };
-        format!("  {} of {} {kind}", streak.count.min(streak.of), streak.of)
+    let settled = match instance.health {
+        Health::Healthy => streak.passing,
+        Health::Unhealthy => !streak.passing,
+        Health::Unknown => false,
+    };
+    let (one, many) = if streak.passing { ("pass", "passes") } else { ("failure", "failures") };
+    let counts = match (settled, streak.count) {
+        (true, 0) => "  nothing: no probe since the health was taken over".to_owned(),
+        (true, 1) => format!("  nothing: the newest probe, a {one}, agrees"),
+        (true, n) => format!("  nothing: {n} {many} in a row agree"),
+        (false, n) => format!("  {} of {} {many}", n.min(streak.of), streak.of),
     };
     lines.push(vec![plain(counts)]);
     if let Some(held) = &of.held {

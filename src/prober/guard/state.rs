@@ -170,6 +170,11 @@ impl Guard {
         self.held.len()
     }
 
+    /// Whether this instance's fall is held or waits to be let go.
+    pub fn keeps_back(&self, instance: InstanceId) -> bool {
+        self.held.contains_key(&instance)
+    }
+
     /// Drops what is known of an instance of a namespace that is gone or has another address now. A canary that goes before it answers is a
     /// lost one.
     pub fn forget(&mut self, instance: InstanceId, namespace: &str) {

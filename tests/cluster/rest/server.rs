@@ -11,7 +11,7 @@ use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint}
 use portolan::api::conn::{self, ConnSettings};
 use portolan::api::{Api, ApiParts, ApiSettings, Part, Readiness, WatchLimits};
 use portolan::catalog::{Catalog, Epoch};
-use portolan::model::ports::{CheckNowError, CheckedNow, Freshness, Leadership, OnDemand, Role};
+use portolan::model::ports::{CheckNowError, CheckedNow, Freshness, Leadership, OnDemand, Probing, ProbingOfAll, Role};
 use portolan::model::time::{Clock, UnixMs};
 use portolan::operator::contact::Contact;
 use portolan::operator::intake::Intake;
@@ -55,6 +55,12 @@ struct Nobody;
 
 impl OnDemand for Nobody {
     fn check_now(&self, _: uuid::Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>> {
+        std::future::ready(Err(CheckNowError::Unavailable)).boxed()
+    }
+}
+
+impl Probing for Nobody {
+    fn probing(&self, _: Vec<uuid::Uuid>) -> BoxFuture<'static, Result<ProbingOfAll, CheckNowError>> {
         std::future::ready(Err(CheckNowError::Unavailable)).boxed()
     }
 }
@@ -117,6 +123,7 @@ impl Setup<'_> {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(registrar),
             on_demand: Arc::new(Nobody),
+            probing: Arc::new(Nobody),
             addresses: Arc::new(policy()),
             history: store,
             access: access(names[0].as_str(), clock, &metrics),

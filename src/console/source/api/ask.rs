@@ -24,6 +24,8 @@ struct Envelope<T> {
     next_cursor: Option<String>,
     #[serde(default)]
     checks: Vec<Check>,
+    #[serde(default)]
+    left_out: Vec<Uuid>,
 }
 
 #[derive(Deserialize)]
@@ -60,13 +62,7 @@ struct Said {
 /// Answers one question. What cannot be told now is asked again by the console; only an action's end must be told.
 pub(super) async fn answer(requests: Arc<dyn Requests>, ask: Ask, news: mpsc::Sender<News>) {
     match ask {
-        Ask::Probing(ids) => {
-            for told in probing(&*requests, ids).await {
-                if news.send(told).await.is_err() {
-                    return;
-                }
-            }
-        }
+        Ask::Probing(ids) => probing(&*requests, ids, &news).await,
         Ask::History(id, before) => {
             if let Ok(told) = history(&*requests, id, before).await {
                 let _ = news.send(told).await;
@@ -80,16 +76,25 @@ pub(super) async fn answer(requests: Arc<dyn Requests>, ask: Ask, news: mpsc::Se
     }
 }
 
-async fn probing(requests: &dyn Requests, ids: Vec<Uuid>) -> Vec<News> {
-    let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-    let query: Vec<(&str, &str)> = texts.iter().map(|id| ("id", id.as_str())).collect();
-    let request = requests.request(Method::GET, &["probes"], &query);
-    let Ok(answer) = send::<Vec<ProbingOfService>>(request).await else { return Vec::new() };
-    let mut told: Vec<News> = Vec::with_capacity(ids.len());
-    let known: Vec<Uuid> = answer.data.iter().map(|of| of.id).collect();
-    told.extend(answer.data.into_iter().map(|of| News::Probing(of.id, Some(Box::new(of.probing)))));
-    told.extend(ids.into_iter().filter(|id| !known.contains(id)).map(|id| News::Probing(id, None)));
-    told
+/// Tells of each, or that there is nothing to tell. What one answer has no room for is asked for again.
+async fn probing(requests: &dyn Requests, mut ids: Vec<Uuid>, news: &mpsc::Sender<News>) {
+    while !ids.is_empty() {
+        let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+        let query: Vec<(&str, &str)> = texts.iter().map(|id| ("id", id.as_str())).collect();
+        let request = requests.request(Method::GET, &["probes"], &query);
+        let Ok(answer) = send::<Vec<ProbingOfService>>(request).await else { return };
+        ids.retain(|id| !answer.left_out.contains(id));
+        let missing = ids.iter().filter(|id| !answer.data.iter().any(|of| of.id == **id));
+        let mut told: Vec<News> = missing.map(|id| News::Probing(*id, None)).collect();
+        told.extend(answer.data.into_iter().map(|of| News::Probing(of.id, Some(Box::new(of.probing)))));
+        for told in told {
+            if news.send(told).await.is_err() {
+                return;
+            }
+        }
+        let progress = !ids.is_empty();
+        ids = if progress { answer.left_out } else { Vec::new() };
+    }
 }
 
 async fn history(requests: &dyn Requests, id: Uuid, before: Option<i64>) -> Result<News, Refusal> {
