@@ -1,5 +1,6 @@
 //! Wires the parts, line by line in the order of the picture in `lib.rs`, and runs them until the process is to end.
 
+mod descriptors;
 mod readiness;
 mod tasks;
 
@@ -23,6 +24,7 @@ use crate::prober::{Prober, ProberSettings};
 use crate::store::{OpenError, Opened, Store, StoreSettings};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
+use descriptors::Descriptors;
 use readiness::StandaloneReadiness;
 use tasks::{Stage, Tasks};
 
@@ -72,14 +74,15 @@ pub struct Surroundings {
 /// [`AppError`] when a part cannot start, ends by itself, or does not stop within `SHUTDOWN_SECONDS`.
 pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
     let (clock, metrics) = (Clock::system(), Metrics::default());
+    let descriptors = Descriptors::raise();
     let listener = listen(&settings)?;
     let address = listener.local_addr().map_err(|why| cannot_listen(&settings, why))?;
     let Opened { store, writer, catalog, probes } =
         Store::open(store_settings(&settings), clock.clone(), metrics.clone())?;
-    let dialer = Dialer::new(dial_settings(&settings, &metrics))?;
+    let dialer = Dialer::new(dial_settings(&settings, descriptors, &metrics))?;
     let leadership: Arc<dyn Leadership> = Arc::new(AlwaysLeads);
     let (prober, probing) = Prober::new(
-        prober_settings(&settings),
+        prober_settings(&settings, descriptors),
         dialer,
         store.clone(),
         probes,
@@ -97,7 +100,7 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
         }
         None => (AccessLog::off(), None),
     };
-    let doors = conn_settings(&settings);
+    let doors = conn_settings(&settings, descriptors);
     let api = Api::new(ApiParts {
         catalog,
         registrar: Arc::new(store.clone()),
@@ -207,28 +210,33 @@ fn policy(settings: &Settings) -> AddressPolicy {
     }
 }
 
-fn dial_settings(settings: &Settings, metrics: &Metrics) -> DialSettings {
-    let (policy, ca_dir) = (policy(settings), settings.ca_dir.clone());
-    DialSettings { policy, ca_dir, resolver: ResolverSettings::System, metrics: metrics.clone() }
+fn dial_settings(settings: &Settings, descriptors: Descriptors, metrics: &Metrics) -> DialSettings {
+    DialSettings {
+        policy: policy(settings),
+        ca_dir: settings.ca_dir.clone(),
+        resolver: ResolverSettings::System,
+        lookups: descriptors.lookups(),
+        metrics: metrics.clone(),
+    }
 }
 
-fn prober_settings(settings: &Settings) -> ProberSettings {
+fn prober_settings(settings: &Settings, descriptors: Descriptors) -> ProberSettings {
     ProberSettings {
         default_interval: settings.health_check_interval,
-        concurrency: settings.probe_concurrency,
+        concurrency: settings.probe_concurrency.min(descriptors.probes()),
         per_address: settings.probe_per_address,
         ..ProberSettings::default()
     }
 }
 
-fn conn_settings(settings: &Settings) -> ConnSettings {
+fn conn_settings(settings: &Settings, descriptors: Descriptors) -> ConnSettings {
     let defaults = ConnSettings::default();
     ConnSettings {
         unshared: settings.trusted_proxies.clone(),
         grace: tasks::grace(settings.shutdown.saturating_sub(settings.drain)),
         ..defaults
     }
-    .within(conn::raise_descriptor_limit())
+    .holding(descriptors.connections())
 }
 
 fn secrets(settings: &Settings) -> Result<Option<Secrets>, SecretsError> {

@@ -101,9 +101,8 @@ impl Counts {
 /// Place in the order of registration.
 pub type Order = (UnixMs, Uuid);
 
-/// Discovery asks it for every request. Its keys are random, so that no client can choose names that collide.
-type ByKey =
-    imbl::GenericHashMap<Place, Arc<Entry>, foldhash::quality::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
+/// A map whose hash is quick, and keyed at random, so that no client can choose names that collide.
+type Map<K, V> = imbl::GenericHashMap<K, V, foldhash::quality::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
 
 /// Every service at one revision. Cloning is cheap: the maps share what does not differ.
 #[derive(Debug, Clone)]
@@ -112,10 +111,10 @@ pub struct Snapshot {
     revision: u64,
     sequence: u64,
     replica: Option<Replica>,
-    by_key: ByKey,
+    by_key: Map<Place, Arc<Entry>>,
     // These two never change while a service lives: a change of it is one path in one map.
-    by_id: imbl::HashMap<Uuid, ServiceKey>,
-    by_order: imbl::OrdMap<Order, ServiceKey>,
+    by_id: Map<Uuid, Place>,
+    by_order: imbl::OrdMap<Order, Place>,
     counts: imbl::OrdMap<String, Counts>,
     total: Counts,
 }
@@ -128,8 +127,8 @@ impl Snapshot {
             revision,
             sequence: revision,
             replica: None,
-            by_key: ByKey::default(),
-            by_id: imbl::HashMap::new(),
+            by_key: Map::default(),
+            by_id: Map::default(),
             by_order: imbl::OrdMap::new(),
             counts: imbl::OrdMap::new(),
             total: Counts::default(),
@@ -184,13 +183,13 @@ impl Snapshot {
 
     /// By id.
     pub fn by_id(&self, id: &Uuid) -> Option<&Arc<Entry>> {
-        self.get(self.by_id.get(id)?.as_str())
+        self.by_key.get(self.by_id.get(id)?)
     }
 
     /// Newest registration first; from just after `before` when that is given.
     pub fn newest_first(&self, before: Option<Order>) -> impl Iterator<Item = &Arc<Entry>> {
         let end = before.map_or(Bound::Unbounded, Bound::Excluded);
-        self.by_order.range((Bound::Unbounded, end)).rev().filter_map(|(_, key)| self.get(key.as_str()))
+        self.by_order.range((Bound::Unbounded, end)).rev().filter_map(|(_, place)| self.by_key.get(place))
     }
 
     /// Counts of all namespaces together.
@@ -216,15 +215,16 @@ impl Snapshot {
     /// Adds or replaces a service.
     pub fn put(&mut self, entry: Arc<Entry>) {
         let (key, id, order) = (entry.service().key.clone(), entry.service().id, order(&entry));
+        let place = Place::from(&key);
         self.count(key.namespace(), |counts| counts.add(&entry));
-        match self.by_key.insert(Place::from(&key), entry) {
+        match self.by_key.insert(place.clone(), entry) {
             Some(old) if old.service().id == id => self.count(key.namespace(), |counts| counts.take(&old)),
             old => {
                 if let Some(old) = old {
                     self.forget(&old);
                 }
-                self.by_id.insert(id, key.clone());
-                self.by_order.insert(order, key);
+                self.by_id.insert(id, place.clone());
+                self.by_order.insert(order, place);
             }
         }
     }

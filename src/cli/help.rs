@@ -20,7 +20,10 @@ Start with `portolan demo`; `portolan COMMAND --help` has examples.";
 
 /// The flags of `serve`, by what they are about.
 const SERVE_GROUPS: [(&str, &[&str]); 6] = [
-    ("Listening", &["server_port", "bind_address", "allowed_hosts", "trusted_proxies", "shutdown_seconds"]),
+    (
+        "Listening",
+        &["server_port", "bind_address", "allowed_hosts", "trusted_proxies", "shutdown_seconds", "drain_seconds"],
+    ),
     (
         "Access",
         &["enable_auth", "jwt_secret_file", "read_auth", "token_max_days", "cors_origins", "rate_limit_per_minute"],

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::evidence::{Ending, Trace};
 use super::policy::{AddressPolicy, Denied, budget_key};
-use super::resolve::{Names, ResolverSettings, Unresolved};
+use super::resolve::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved};
 use super::tcp::{self, Stream};
 use super::tls::{Inside, Tls};
 use super::{grpc, http};
@@ -21,7 +21,7 @@ use crate::telemetry::metrics::Metrics;
 const MAX_TRIED: usize = 3;
 
 /// What probing needs to know.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct DialSettings {
     /// Where probes may go.
     pub policy: AddressPolicy,
@@ -29,8 +29,22 @@ pub struct DialSettings {
     pub ca_dir: Option<PathBuf>,
     /// Whom to ask for names.
     pub resolver: ResolverSettings,
+    /// Most names asked for at once, of 160 that are of use; each may take four sockets.
+    pub lookups: usize,
     /// Where it is counted that a cache is full.
     pub metrics: Metrics,
+}
+
+impl Default for DialSettings {
+    fn default() -> Self {
+        Self {
+            policy: AddressPolicy::default(),
+            ca_dir: None,
+            resolver: ResolverSettings::default(),
+            lookups: MAX_LOOKUPS,
+            metrics: Metrics::default(),
+        }
+    }
 }
 
 /// Why probing cannot start.
@@ -99,8 +113,8 @@ impl Dialer {
     /// # Errors
     /// [`DialError`].
     pub fn new(settings: DialSettings) -> Result<Self, DialError> {
-        let DialSettings { policy, ca_dir, resolver, metrics } = settings;
-        let names = Names::new(resolver, metrics.clone())?;
+        let DialSettings { policy, ca_dir, resolver, lookups, metrics } = settings;
+        let names = Names::new(resolver, lookups, metrics.clone())?;
         Ok(Self(Arc::new(Shared { policy, names, tls: Tls::new(ca_dir, metrics) })))
     }
 

@@ -25,7 +25,7 @@ use super::on_demand::{CheckNow, ProberHandle, Question, Tickets};
 use super::ready::Ready;
 use super::rows::Rows;
 use super::schedule::Schedule;
-use super::slots::{Slots, fitting, raise_descriptor_limit};
+use super::slots::Slots;
 use super::status::ProberStatus;
 use super::tally::Tally;
 use super::track::Tracked;
@@ -46,7 +46,7 @@ const DRAIN: usize = 512;
 /// How the prober works.
 #[derive(Debug, Clone)]
 pub struct ProberSettings {
-    /// Most probes under way at once, ≥ 1; fewer where the machine gives fewer file descriptors.
+    /// Most probes under way at once, 1 to 20,000; each holds a file descriptor.
     pub concurrency: usize,
     /// Most probes a second to one address, ≥ 1.
     pub per_address: u32,
@@ -127,8 +127,7 @@ enum Woken {
 }
 
 impl Prober {
-    /// Sets everything up; nothing is probed before [`Prober::run`]. `restored` is what the store knew of earlier probing. Raises the
-    /// process's soft limit of open files to the hard one.
+    /// Sets everything up; nothing is probed before [`Prober::run`]. `restored` is what the store knew of earlier probing.
     pub fn new(
         settings: ProberSettings,
         dialer: Dialer,
@@ -138,7 +137,7 @@ impl Prober {
         clock: Clock,
         metrics: Metrics,
     ) -> (Self, ProberHandle) {
-        let slots = Slots::new(fitting(settings.concurrency, raise_descriptor_limit()));
+        let slots = Slots::new(settings.concurrency);
         let limits = Limits { per_second: settings.per_address, loopback_exempt: settings.loopback_exempt };
         let tools = Tools { dialer, budget: Budget::new(limits), clock: clock.clone() };
         let status = Arc::new(ProberStatus::default());

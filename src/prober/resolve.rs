@@ -22,10 +22,9 @@ const MAX_TTL: Duration = Duration::from_secs(30);
 const MAX_NAMES: usize = 16_384;
 /// Most addresses of one name.
 const MAX_ADDRESSES: usize = 256;
-/// Names looked up at once, of those that resolved before and of those that are new or failed; each may take four sockets.
-const MAX_LOOKUPS: usize = 64;
-/// Names looked up at once whose last lookup was slow: such names, however many, hold up only each other.
-const MAX_SLOW_LOOKUPS: usize = 32;
+/// Names looked up at once that are of use; each may take four sockets. Two fifths are for those that resolved before, two fifths for
+/// those that are new or failed, and a fifth for those whose last lookup was slow: such names, however many, hold up only each other.
+pub(super) const MAX_LOOKUPS: usize = 160;
 /// A lookup that takes this long is slow; a silent second address family alone does not make it so.
 const SLOW: Duration = Duration::from_millis(750);
 /// Longest time that one lookup is waited for.
@@ -98,19 +97,20 @@ impl Proof {
 }
 
 impl Names {
-    /// Reads the system's files where the settings say so.
+    /// Reads the system's files where the settings say so. At most `lookups` names are asked for at once, but three are.
     ///
     /// # Errors
     /// When the resolver cannot be built; a missing or unreadable file counts as empty, and then a resolver on this machine is asked.
-    pub fn new(settings: ResolverSettings, metrics: Metrics) -> Result<Self, NetError> {
+    pub fn new(settings: ResolverSettings, lookups: usize, metrics: Metrics) -> Result<Self, NetError> {
         let loaded = ArcSwap::from_pointee(Loaded::new(&settings)?);
+        let fifths = |n: usize| Semaphore::new((lookups.min(MAX_LOOKUPS) * n / 5).max(1));
         Ok(Self {
             settings,
             loaded,
             answers: Mutex::default(),
-            known: Semaphore::new(MAX_LOOKUPS),
-            others: Semaphore::new(MAX_LOOKUPS),
-            slow: Semaphore::new(MAX_SLOW_LOOKUPS),
+            known: fifths(2),
+            others: fifths(2),
+            slow: fifths(1),
             hesitant: Mutex::default(),
             proof: Mutex::default(),
             metrics,

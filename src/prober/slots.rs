@@ -1,32 +1,11 @@
-//! How many probes may be under way: counted slots within the process's file descriptors.
+//! How many probes may be under way: counted slots.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-/// Descriptors kept for everything that is not a probe, at least.
-const RESERVE: u64 = 64;
 /// Local ports that probes may hold at most; Linux hands out about 28,000
 /// ([ip_local_port_range](https://docs.kernel.org/networking/ip-sysctl.html)).
 const PORTS: usize = 20_000;
-
-/// Raises the soft limit of open files to the hard one, and returns what holds now. Without a limit, `u64::MAX`.
-pub(super) fn raise_descriptor_limit() -> u64 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current == maximum {
-        return current.unwrap_or(u64::MAX);
-    }
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
-    let now = if raised.is_ok() { maximum } else { current };
-    now.unwrap_or(u64::MAX)
-}
-
-/// The slots that fit: what was asked for, within half of the descriptors and the local ports; at least 1.
-pub(super) fn fitting(wanted: usize, descriptors: u64) -> usize {
-    let half = (descriptors / 2).min(descriptors.saturating_sub(RESERVE));
-    wanted.min(usize::try_from(half).unwrap_or(usize::MAX)).clamp(1, PORTS)
-}
 
 /// Slots for probes. Slow ones hold at most half.
 #[derive(Debug)]
@@ -37,9 +16,9 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// `all` slots, ≥ 1.
-    pub(super) fn new(all: usize) -> Arc<Self> {
-        Arc::new(Self { all: all.max(1), taken: AtomicUsize::new(0), slow: AtomicUsize::new(0) })
+    /// `wanted` slots within the local ports, at least 1.
+    pub(super) fn new(wanted: usize) -> Arc<Self> {
+        Arc::new(Self { all: wanted.clamp(1, PORTS), taken: AtomicUsize::new(0), slow: AtomicUsize::new(0) })
     }
 
     /// How many there are.
@@ -104,11 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_fit_the_machine() {
-        assert_eq!(fitting(1024, 20_000), 1024);
-        assert_eq!(fitting(1024, 1024), 512);
-        assert_eq!(fitting(1024, 70), 6);
-        assert_eq!(fitting(1024, 10), 1);
-        assert_eq!(fitting(60_000, u64::MAX), PORTS);
+    fn slots_fit_the_ports() {
+        assert_eq!([0, 1024, 60_000].map(|wanted| Slots::new(wanted).all()), [1, 1024, PORTS]);
     }
 }

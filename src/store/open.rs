@@ -260,7 +260,7 @@ fn tune(db: &Connection, wanted: &Wanted) -> rusqlite::Result<()> {
     db.pragma_update(None, "synchronous", if wanted.durable { "full" } else { "off" })?;
     db.pragma_update(None, "foreign_keys", true)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    db.pragma_update(None, "cache_size", -4_096)
+    db.pragma_update(None, "cache_size", -8_192)
 }
 
 /// The next run: the line of revisions goes on only if the lock file proves the last one.

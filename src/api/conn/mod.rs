@@ -20,7 +20,6 @@ use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioTimer;
 use ipnet::IpNet;
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
@@ -94,12 +93,10 @@ impl Default for ConnSettings {
 }
 
 impl ConnSettings {
-    /// Fits the numbers to `descriptors`: two fifths of them for connections (the prober takes up to half), and a quarter of those for one
-    /// client.
+    /// Holds `total` connections, at least 16, and a quarter of those for one client.
     #[must_use]
-    pub fn within(mut self, descriptors: u64) -> Self {
-        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX).min(1 << 20);
-        self.total = (descriptors / 5 * 2).max(16);
+    pub fn holding(mut self, total: usize) -> Self {
+        self.total = total.max(16);
         self.per_client = (self.total / 4).max(8);
         self
     }
@@ -118,15 +115,6 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// Raises the soft limit of file descriptors to the hard one and says what it is now.
-pub fn raise_descriptor_limit() -> u64 {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() {
-        return maximum.unwrap_or(u64::MAX);
-    }
-    current.unwrap_or(u64::MAX)
 }
 
 /// Why serving ended.

@@ -100,6 +100,7 @@ impl Setup {
             ca_dir: None,
             resolver: ResolverSettings::System,
             metrics: metrics.clone(),
+            ..DialSettings::default()
         })
         .expect("a dialer");
         let settings = ProberSettings { default_interval: self.interval, ..ProberSettings::default() };

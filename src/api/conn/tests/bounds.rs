@@ -68,6 +68,15 @@ async fn a_reader_that_is_only_slow_gets_everything() {
 }
 
 #[tokio::test]
+async fn no_piece_of_a_body_is_taken_for_a_refusal() {
+    let server = start(quick());
+    let mut stream = server.send("GET /sly HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let answer = rest(&mut stream).await;
+    assert!(answer.as_bytes().ends_with(&sly()), "{} bytes", answer.len());
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn one_client_holds_no_more_than_its_share() {
     let server = start(ConnSettings { per_client: 2, ..quick() });
     let mut held = Vec::new();
