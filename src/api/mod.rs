@@ -36,9 +36,11 @@ mod select;
 mod service;
 mod shape;
 mod stats;
+mod waiting;
 mod watch;
 
 pub use body::Body;
 pub use dispatch::{Api, ApiParts, ApiSettings};
 pub use operations::{Part, PartState, Readiness};
+pub use waiting::WaitingRoom;
 pub use watch::WatchLimits;

@@ -73,9 +73,13 @@ pub(super) fn healthz() -> Response<Body> {
 pub(super) fn readyz(call: &Call<'_>) -> Response<Body> {
     let mut parts = call.api.readiness.parts();
     parts.extend(freshness::part(&call.api.freshness));
-    let ready = parts.iter().all(Part::is_ready);
     let asked = call.head.uri.query().unwrap_or_default();
-    let verbose = asked.split('&').any(|part| part.split('=').next() == Some("verbose"));
+    told(&parts, asked.split('&').any(|part| part.split('=').next() == Some("verbose")))
+}
+
+/// A line for each part, or for those that are not ready.
+pub(super) fn told(parts: &[Part], verbose: bool) -> Response<Body> {
+    let ready = parts.iter().all(Part::is_ready);
     let mut out = String::new();
     for part in parts.iter().filter(|part| verbose || !part.is_ready()) {
         let (sign, how) = match &part.state {

@@ -1,4 +1,4 @@
-//! What `/readyz` says of a standalone server.
+//! What `/readyz` says of what runs in this process.
 
 use tokio_util::sync::CancellationToken;
 
@@ -9,13 +9,13 @@ use crate::store::Store;
 
 /// Ready once the store is open and the prober runs, and until the server is told to stop. A full disk or a holding guard is told
 /// and is no reason to take the server out of service: reads go on.
-pub(super) struct StandaloneReadiness {
+pub(super) struct LocalReadiness {
     store: Store,
     probing: ProberHandle,
     stop: CancellationToken,
 }
 
-impl StandaloneReadiness {
+impl LocalReadiness {
     pub(super) fn new(store: Store, probing: ProberHandle, stop: CancellationToken) -> Self {
         Self { store, probing, stop }
     }
@@ -68,7 +68,7 @@ fn guard(report: &ProberReport) -> Part {
     Part { name: "guard", state: PartState::Ready(report.guard.to_string()) }
 }
 
-impl Readiness for StandaloneReadiness {
+impl Readiness for LocalReadiness {
     fn parts(&self) -> Vec<Part> {
         let report = self.probing.status().read();
         vec![self.server(), self.store(), prober(&report), guard(&report)]

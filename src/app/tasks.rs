@@ -8,16 +8,19 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// Parts stop in this order: first no more requests, then no more probes, and last what both write to.
+/// Parts stop in this order: first no more requests, then no more probes, then no more writes to the cluster, whose Lease is given back
+/// after them, and last what all write to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     Serving,
     Probing,
+    Reporting,
+    Leading,
     Storing,
 }
 
 impl Stage {
-    const ALL: [Self; 3] = [Self::Serving, Self::Probing, Self::Storing];
+    const ALL: [Self; 5] = [Self::Serving, Self::Probing, Self::Reporting, Self::Leading, Self::Storing];
 }
 
 /// What of a shutdown's time the first stage may take: the prober needs up to two seconds after it, and the store the rest.
@@ -159,7 +162,14 @@ mod tests {
     async fn stages_stop_in_order() {
         let (order, mut ended) = tokio::sync::mpsc::unbounded_channel();
         let mut tasks = Tasks::new();
-        for (stage, name) in [(Stage::Storing, "store"), (Stage::Serving, "api"), (Stage::Probing, "prober")] {
+        let parts = [
+            (Stage::Storing, "store"),
+            (Stage::Leading, "elector"),
+            (Stage::Serving, "api"),
+            (Stage::Reporting, "status"),
+            (Stage::Probing, "prober"),
+        ];
+        for (stage, name) in parts {
             let order = order.clone();
             tasks.start(stage, name, move |stop| async move {
                 stop.cancelled().await;
@@ -168,7 +178,7 @@ mod tests {
         }
         tasks.stop(Duration::from_secs(5)).await.expect("all stop");
         let seen: Vec<_> = std::iter::from_fn(|| ended.try_recv().ok()).collect();
-        assert_eq!(seen, ["api", "prober", "store"]);
+        assert_eq!(seen, ["api", "prober", "status", "elector", "store"]);
     }
 
     #[tokio::test]

@@ -36,6 +36,6 @@ fn warn_of_unknown_variables() {
 }
 
 fn failure(error: &AppError) -> Failure {
-    let exit = if matches!(error, AppError::Secrets(_)) { Exit::Usage } else { Exit::Unmet };
+    let exit = if matches!(error, AppError::Secrets(_) | AppError::NotWatched(_)) { Exit::Usage } else { Exit::Unmet };
     Failure::new(exit, error.to_string())
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
+
 use crate::model::ports::Freshness;
 
 /// Silence that is no sign of anything: three of the elector's polls.
@@ -22,6 +24,8 @@ struct Inner {
     broken: AtomicUsize,
     /// Milliseconds from `started` to when the first of them broke.
     broken_at: AtomicU64,
+    /// What the last of them that broke says.
+    trouble: ArcSwapOption<String>,
 }
 
 impl Default for Contact {
@@ -33,7 +37,13 @@ impl Default for Contact {
 impl Contact {
     fn since(started: Instant) -> Self {
         let zero = || AtomicU64::new(0);
-        Self(Arc::new(Inner { started, heard: zero(), broken: AtomicUsize::new(0), broken_at: zero() }))
+        Self(Arc::new(Inner {
+            started,
+            heard: zero(),
+            broken: AtomicUsize::new(0),
+            broken_at: zero(),
+            trouble: ArcSwapOption::empty(),
+        }))
     }
 
     fn now(&self) -> u64 {
@@ -50,8 +60,9 @@ impl Contact {
         self.beyond_quiet(self.0.heard.load(Ordering::Relaxed))
     }
 
-    /// A watch broke and cannot be taken up at once. Each is followed by one [`Self::watch_mended`].
-    pub fn watch_broke(&self) {
+    /// A watch broke and cannot be taken up at once, for this reason. Each is followed by one [`Self::watch_mended`].
+    pub fn watch_broke(&self, why: String) {
+        self.0.trouble.store(Some(Arc::new(why)));
         if self.0.broken.fetch_add(1, Ordering::AcqRel) == 0 {
             self.0.broken_at.store(self.now(), Ordering::Release);
         }
@@ -61,6 +72,12 @@ impl Contact {
     pub fn watch_mended(&self) {
         // More mended than broke would be a fault of ours, and must not wrap.
         let _ = self.0.broken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+    }
+
+    /// Why what changes is not heard, when that is so.
+    pub fn trouble(&self) -> Option<Arc<String>> {
+        let broken = self.0.broken.load(Ordering::Acquire) > 0;
+        broken.then(|| self.0.trouble.load_full()).flatten()
     }
 
     fn beyond_quiet(&self, since: u64) -> Option<Duration> {
@@ -100,8 +117,9 @@ mod tests {
     fn a_broken_watch_makes_stale_though_the_api_answers() {
         let contact = contact();
         contact.touch();
-        contact.watch_broke();
-        contact.watch_broke();
+        contact.watch_broke("forbidden".to_owned());
+        contact.watch_broke("not installed".to_owned());
+        assert_eq!(contact.trouble().map(|why| why.to_string()).as_deref(), Some("not installed"));
         assert_eq!(contact.stale_for(), None, "not at once");
         contact.0.broken_at.store(1, Ordering::Release);
         assert!(contact.stale_for() > Some(QUIET));
@@ -109,6 +127,6 @@ mod tests {
         assert!(contact.stale_for().is_some(), "one is broken yet");
         contact.watch_mended();
         contact.watch_mended();
-        assert_eq!(contact.stale_for(), None);
+        assert_eq!((contact.stale_for(), contact.trouble()), (None, None));
     }
 }

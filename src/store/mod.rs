@@ -23,6 +23,7 @@ mod load;
 mod lock;
 mod mirror;
 mod open;
+mod peek;
 mod pending;
 mod persist;
 mod place;
@@ -58,6 +59,7 @@ use crate::telemetry::metrics::Metrics;
 
 pub use error::{OpenError, StoreError};
 pub use history::{HistoryEntry, HistoryEvent, HistoryPage, HistoryQuery, MAX_PAGE, Removals};
+pub use peek::MirrorFile;
 pub use run::Writer;
 
 use history::Question;

@@ -49,7 +49,7 @@ pub(super) struct Contents {
 }
 
 /// What there is at the path.
-enum Found {
+pub(super) enum Found {
     Nothing,
     Ours,
 }
@@ -86,7 +86,7 @@ fn locate(path: &Path) -> Result<PathBuf, OpenError> {
 }
 
 /// Tells whose file it is by its first bytes, without opening it as a database.
-fn inspect(path: &Path) -> Result<Found, OpenError> {
+pub(super) fn inspect(path: &Path) -> Result<Found, OpenError> {
     let about = match std::fs::metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
@@ -163,7 +163,7 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
     db.pragma_update(None, "journal_mode", "wal")
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(BUSY)?;

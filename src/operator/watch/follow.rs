@@ -193,9 +193,10 @@ impl Follower {
         if self.open || trouble.is_usual() {
             tracing::debug!("{}", trouble.explain(&self.scope));
         } else if !self.told.as_ref().is_some_and(|told| told.is_like(&trouble)) {
-            tracing::warn!("{}", trouble.explain(&self.scope));
+            let why = trouble.explain(&self.scope);
+            tracing::warn!("{why}");
             if self.told.is_none() {
-                self.contact.watch_broke();
+                self.contact.watch_broke(why);
             }
             self.told = Some(trouble);
         }

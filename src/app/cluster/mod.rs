@@ -1,0 +1,153 @@
+//! Cluster mode: the Kubernetes API is the record, the store mirrors it, and the elector says who probes and writes.
+
+mod place;
+mod readiness;
+mod waiting;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+
+use super::AppError;
+use super::base::{Base, Engine, Plugs};
+use super::readiness::LocalReadiness;
+use super::tasks::{Stage, Tasks};
+use crate::config::ClusterSettings;
+use crate::model::ports::Leadership;
+use crate::operator::client::Access;
+use crate::operator::contact::Contact;
+use crate::operator::epoch::Registry;
+use crate::operator::events::{EventSettings, EventWriter, Events};
+use crate::operator::intake::{Intake, IntakeTask};
+use crate::operator::lease::{self, Elector, ElectorTask};
+use crate::operator::mirror_age::MirrorAge;
+use crate::operator::pass_on::LeaderLine;
+use crate::operator::registrar::{RegistrarSettings, RestRegistrar, RestRegistrarTask};
+use crate::operator::report::Reporter;
+use crate::operator::watch::Watch;
+use place::Place;
+use readiness::ClusterReadiness;
+use waiting::Known;
+
+/// The parts that talk with the Kubernetes API.
+struct Operator {
+    contact: Contact,
+    elector: Elector,
+    intake: Intake,
+    registrar: RestRegistrar,
+    electing: ElectorTask,
+    taking_in: IntakeTask,
+    watch: Watch,
+    registering: RestRegistrarTask,
+    reporter: Reporter,
+    telling: EventWriter,
+}
+
+/// Serves until the word to stop; before it is known which cluster this is, only that it waits.
+pub(super) async fn run(
+    mut base: Base,
+    told: &ClusterSettings,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), AppError> {
+    let access = Access::find(told.context.as_deref()).await?;
+    let place = Place::new(&base, told, &access).await?;
+    let contact = Contact::default();
+    let client = access.client(&contact, &base.metrics)?;
+    base.announce();
+    let registry = Registry::new(&client, &place.namespace);
+    let Some(known) = waiting::until_known(&base, &registry).await? else {
+        tracing::info!("stopped");
+        return Ok(());
+    };
+    let (elector, electing) =
+        Elector::new(client.clone(), &place.namespace, &place.replica, place.address, &base.metrics);
+    let engine = base.engine(Some(known.epoch.clone()), place.policy.clone(), Arc::new(elector.clone()))?;
+    let operator = operator(&base, told, &place, &engine, client, contact, (elector, electing));
+    let plugs = plugs(&base, &place, &engine, &operator, known.age)?;
+    let api = base.api(&engine, plugs);
+    let mut tasks = Tasks::new();
+    engine.start(&mut tasks);
+    operator.start(&mut tasks);
+    if let Known { epoch, unconfirmed: true, .. } = known {
+        tasks.start(Stage::Reporting, "the mirror", |stop| registry.confirm(epoch, stop));
+    }
+    base.serve(api, tasks, ready).await
+}
+
+fn operator(
+    base: &Base,
+    told: &ClusterSettings,
+    place: &Place,
+    engine: &Engine,
+    client: Client,
+    contact: Contact,
+    (elector, electing): (Elector, ElectorTask),
+) -> Operator {
+    let (namespaces, metrics) = (&told.watch_namespaces, &base.metrics);
+    let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
+    let addresses = Arc::new(place.policy.clone());
+    let (intake, taking_in) =
+        Intake::new(namespaces, engine.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
+    let watch = Watch::new(&client, namespaces, &intake, &contact, metrics);
+    let settings = RegistrarSettings {
+        namespaces: place.rest_namespaces.clone().into(),
+        max_services: base.settings.max_services.map_or(0, |n| n as usize),
+        max_instances: base.settings.max_instances as usize,
+    };
+    let catalog = || Arc::clone(&engine.catalog);
+    let (registrar, registering) =
+        RestRegistrar::new(settings, client.clone(), intake.clone(), catalog(), contact.clone(), metrics.clone());
+    let settings = event_settings(place, engine);
+    let (events, telling) = Events::new(client.clone(), settings, Arc::clone(&leadership), metrics.clone());
+    let reporter = Reporter::new(client, intake.clone(), catalog(), leadership, events, metrics.clone());
+    Operator { contact, elector, intake, registrar, electing, taking_in, watch, registering, reporter, telling }
+}
+
+/// What concerns the process as a whole is told of its Lease.
+fn event_settings(place: &Place, engine: &Engine) -> EventSettings {
+    let status = Arc::clone(engine.probing.status());
+    EventSettings {
+        instance: place.replica.clone(),
+        whole: ObjectReference {
+            api_version: Some("coordination.k8s.io/v1".to_owned()),
+            kind: Some("Lease".to_owned()),
+            name: Some(lease::NAME.to_owned()),
+            namespace: Some(place.namespace.to_string()),
+            ..ObjectReference::default()
+        },
+        guard_holds: Box::new(move || status.read().guard_holding),
+    }
+}
+
+/// What the API is given in this mode; `age` is that of the file which is served before the first list has ended.
+fn plugs(base: &Base, place: &Place, engine: &Engine, operator: &Operator, age: Duration) -> Result<Plugs, AppError> {
+    let local = LocalReadiness::new(engine.store.clone(), engine.probing.clone(), base.shutdown.clone());
+    let readiness =
+        ClusterReadiness::new(local, engine.store.clone(), operator.elector.clone(), operator.contact.clone());
+    let freshness = MirrorAge::new(operator.contact.clone(), operator.intake.clone(), age);
+    let elector = operator.elector.clone();
+    let leader = move || elector.holder().and_then(|holder| holder.address);
+    Ok(Plugs {
+        registrar: Arc::new(operator.registrar.clone()),
+        addresses: Arc::new(place.policy.clone()),
+        readiness: Arc::new(readiness),
+        freshness: Some(Arc::new(freshness)),
+        pass_on: Some(Arc::new(LeaderLine::new(leader, base.metrics.clone())?)),
+        default_namespace: place.default_namespace.clone(),
+    })
+}
+
+impl Operator {
+    fn start(self, tasks: &mut Tasks) {
+        let Self { electing, taking_in, watch, registering, reporter, telling, .. } = self;
+        tasks.start(Stage::Leading, "the elector", |stop| electing.run(stop));
+        tasks.start(Stage::Leading, "the intake", |stop| taking_in.run(stop));
+        tasks.start(Stage::Reporting, "the watch", |stop| watch.run(stop));
+        tasks.start(Stage::Reporting, "the registrar", |stop| registering.run(stop));
+        tasks.start(Stage::Reporting, "the status writer", |stop| reporter.run(stop));
+        tasks.start(Stage::Reporting, "the events", |stop| telling.run(stop));
+    }
+}
