@@ -49,8 +49,8 @@ fn by_cluster(error: &ClusterError) -> ApiError {
         ClusterError::Overloaded { retry_after } => return again(Code::Busy, error, *retry_after),
         ClusterError::Contended(_) => return again(Code::Busy, error, RETRY_SECONDS),
         ClusterError::NamespaceTerminating(_) => return again(Code::Terminating, error, SLOW_RETRY_SECONDS),
-        ClusterError::NotAllowed(_) => {
-            let hint = "kubectl auth can-i create services.portolan.dev --as=system:serviceaccount:NAMESPACE:portolan";
+        ClusterError::NotAllowed(namespace) => {
+            let hint = format!("kubectl auth can-i --list -n {namespace} --as=system:serviceaccount:portolan:portolan");
             return ApiError::new(Code::NamespaceForbidden, error.to_string()).hint(hint);
         }
         ClusterError::NamespaceMissing(_) => Code::NamespaceNotFound,

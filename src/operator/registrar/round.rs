@@ -54,9 +54,9 @@ impl Round {
         Self { shared, key, waiting, stop, since: Instant::now(), tries: 0, fresh: false, most: usize::MAX }
     }
 
-    /// Answers every call.
+    /// Answers every call, or lets go of those that are left when the server stops.
     pub(super) async fn run(mut self) {
-        while !self.waiting.is_empty() {
+        while !self.waiting.is_empty() && !self.stop.is_cancelled() {
             let known = self.shared.intake.known(&self.key);
             let merged = self.merge(known.as_deref());
             let answers = merged.answers.clone();

@@ -87,6 +87,15 @@ async fn owners_and_manifests_keep_what_is_theirs() {
         assert_eq!((status, code.as_str()), (409, "manifest_owned"), "{target}");
         assert!(error.contains(&format!("kubectl delete services.portolan.dev carts -n {namespace}")), "{error}");
     }
+    for (args, verb) in [
+        (["deregister", "carts", "-n", &namespace].as_slice(), "delete"),
+        (&["register", "--name", "carts", "-n", &namespace, "--base-url", "http://10.0.0.5"], "edit"),
+    ] {
+        let said = here.cli("root", args).await;
+        let text = String::from_utf8(said.stderr).expect("UTF-8");
+        assert_eq!(said.status.code(), Some(5), "{text}");
+        assert!(text.contains(&format!("`kubectl {verb} services.portolan.dev carts -n {namespace}`")), "{text}");
+    }
     let after = services(plane, &namespace).await.get("carts").await.expect("an object");
     assert_eq!(after.metadata.resource_version, before.metadata.resource_version);
     here.stop().await;

@@ -260,6 +260,13 @@ impl Answer {
 }
 
 impl Server {
+    /// The program, as `who` at a command line.
+    pub(crate) async fn cli(&self, who: &str, args: &[&str]) -> std::process::Output {
+        let mut program = tokio::process::Command::new(env!("CARGO_BIN_EXE_portolan"));
+        program.args(args).env_clear().env("PORTOLAN_SERVER", &self.url).env("PORTOLAN_TOKEN", token(who));
+        program.output().await.expect("it runs")
+    }
+
     /// A request of `who`.
     pub(crate) fn request(&self, who: &str, method: Method, target: &str) -> RequestBuilder {
         self.client.request(method, format!("{}/api/v1/services{target}", self.url)).bearer_auth(token(who))

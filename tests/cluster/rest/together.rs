@@ -53,14 +53,20 @@ async fn a_hundred_instances_through_each_of_two_replicas_are_all_there() {
     assert!(gone < SECONDS, "{gone:?}");
     one.delete("alice", "/deregister?name=users").await.ok();
     assert!(api.get_opt("users").await.expect("an answer").is_none());
-    println_times(took, gone);
     one.stop().await;
     other.stop().await;
 }
 
-fn println_times(registered: Duration, removed: Duration) {
-    use std::io::Write;
-    writeln!(std::io::stderr(), "200 registered in {registered:?}, removed in {removed:?}").expect("prints");
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_services_are_made_at_once() {
+    let (plane, namespace) = place("many").await;
+    let here = replica(plane, &namespace).await;
+    let names: Vec<String> = (0..300).map(|n| format!("s{n}")).collect();
+    let (answers, took) = at_once(names.iter().map(|name| here.register("alice", name, "a", 1))).await;
+    answers.into_iter().for_each(|answer| drop(answer.ok()));
+    assert!(took < SECONDS, "{took:?}");
+    assert!(names.iter().all(|name| here.instances(&namespace, name).len() == 1));
+    here.stop().await;
 }
 
 /// About 60 KB as JSON.
