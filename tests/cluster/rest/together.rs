@@ -63,7 +63,9 @@ async fn hundreds_of_services_are_made_at_once() {
     let here = replica(plane, &namespace).await;
     let names: Vec<String> = (0..300).map(|n| format!("s{n}")).collect();
     let (answers, took) = at_once(names.iter().map(|name| here.register("alice", name, "a", 1))).await;
-    answers.into_iter().for_each(|answer| drop(answer.ok()));
+    for answer in answers {
+        answer.ok();
+    }
     assert!(took < SECONDS, "{took:?}");
     assert!(names.iter().all(|name| here.instances(&namespace, name).len() == 1));
     here.stop().await;
