@@ -6,6 +6,7 @@ mod crd;
 mod deploy;
 mod generated;
 mod plane;
+mod pods;
 mod rest;
 mod sync;
 mod uninstall;
