@@ -1,7 +1,7 @@
 //! An object as the Kubernetes API sends it: one that does not fit our types is told from the rest, and never stops them. As kube's own
 //! [`DeserializeGuard`], but each object is read once and not kept twice, and the status of a malformed one is read too.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
@@ -36,7 +36,8 @@ impl Seen {
             Ok(object) => return Ok(object.into()),
             Err(error) => error.to_string(),
         };
-        let Envelope { metadata, status } = serde_json::from_str(text)?;
+        let Envelope { mut metadata, status } = serde_json::from_str(text)?;
+        slim(&mut metadata);
         let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
         Ok(Self { object: DeserializeGuard(Err(InvalidObject { error, metadata })), status })
     }
@@ -56,14 +57,18 @@ impl Seen {
 }
 
 impl From<ServiceResource> for Seen {
-    fn from(object: ServiceResource) -> Self {
+    fn from(mut object: ServiceResource) -> Self {
+        slim(&mut object.metadata);
         Self { object: DeserializeGuard(Ok(object)), status: None }
     }
 }
 
-/// Drops what nobody reads once the object is understood, and what would be most of the memory.
-pub(crate) fn prune(metadata: &mut ObjectMeta) {
-    metadata.managed_fields = None;
+/// Drops at once what nobody reads and what is most of an object: what kubectl keeps of the last manifest, and who owns which field. Of the
+/// latter the times stay, until the object is understood.
+fn slim(metadata: &mut ObjectMeta) {
+    for entry in metadata.managed_fields.iter_mut().flatten() {
+        *entry = ManagedFieldsEntry { time: entry.time.take(), ..ManagedFieldsEntry::default() };
+    }
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove(LAST_APPLIED);
         if annotations.is_empty() {

@@ -6,14 +6,16 @@ use uuid::Uuid;
 
 use super::super::crd::{ServiceResource, ServiceSpec, ServiceStatus};
 use super::super::read::{self, Place, Understood};
-use super::super::seen::{self, Seen};
+use super::super::seen::Seen;
 use crate::model::name::ServiceKey;
 use crate::model::ports::AddressGate;
+use crate::model::service::Source;
 
 /// An object, without what nobody reads (`managedFields`, kubectl's copy of the last manifest), and what it means.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// As the Kubernetes API gave it. Of one that does not fit our types: its metadata, no instances, and its status.
+    /// As the Kubernetes API gave it, but of a manifest's the spec is left out: what it means is in `understood`. Of one that does not fit
+    /// our types there are its metadata and its status.
     pub object: Arc<ServiceResource>,
     /// What it means.
     pub understood: Understood,
@@ -31,7 +33,11 @@ impl Known {
                 ServiceResource { metadata: invalid.metadata, spec: ServiceSpec::default(), status: seen.status }
             }
         };
-        seen::prune(&mut object.metadata);
+        object.metadata.managed_fields = None;
+        // Only the registrar writes a spec, and never a manifest's: at 10,000 objects this is most of what they weigh.
+        if understood.source == Source::Manifest {
+            object.spec = ServiceSpec::default();
+        }
         Ok(Self { object: Arc::new(object), understood, place })
     }
 

@@ -54,9 +54,15 @@ pub(super) type Reply = oneshot::Sender<Result<(), IntakeError>>;
 /// One piece of news.
 pub(super) enum Message {
     Put(Box<Seen>, Option<Reply>),
-    Gone { key: ServiceKey, id: Uuid, revision: u64, reply: Option<Reply> },
+    Gone {
+        key: ServiceKey,
+        id: Uuid,
+        revision: u64,
+        reply: Option<Reply>,
+    },
     Begin(Scope),
-    Page(Scope, Vec<Seen>),
+    /// With who waits until it is taken in.
+    Page(Scope, Vec<Seen>, Reply),
     End(Scope, u64),
 }
 
@@ -135,7 +141,8 @@ impl Intake {
         self.messages.send(message).await.map_err(|_| IntakeError::Closed)
     }
 
-    async fn ask(&self, message: impl FnOnce(Reply) -> Message) -> Result<(), IntakeError> {
+    /// As [`Intake::tell`], and waits until it is done.
+    pub(super) async fn ask(&self, message: impl FnOnce(Reply) -> Message) -> Result<(), IntakeError> {
         let (reply, answer) = oneshot::channel();
         self.tell(message(reply)).await?;
         answer.await.map_err(|_| IntakeError::Closed)?

@@ -108,7 +108,13 @@ impl IntakeTask {
                 batch.waiting.extend(reply);
             }
             Message::Begin(scope) => self.index.begin(scope),
-            Message::Page(scope, page) => page.into_iter().for_each(|seen| self.listed(&scope, seen)),
+            Message::Page(scope, page, reply) => {
+                for seen in page {
+                    self.listed(&scope, seen);
+                }
+                // Who stopped waiting was stopped.
+                let _ = reply.send(Ok(()));
+            }
             Message::End(scope, revision) => {
                 self.index.end(&scope, revision);
                 batch.whole = true;
@@ -172,16 +178,22 @@ impl IntakeTask {
             return Ok(());
         }
         let verdicts = if self.leadership.probes() { VerdictsFrom::Here } else { VerdictsFrom::Status };
-        let written = if whole {
-            self.store.mirror_all(self.index.mirrored(), self.index.highest(), verdicts).await
-        } else {
-            self.store.mirror(batch.changes, verdicts).await
-        };
+        let written =
+            if whole { self.write_all(verdicts).await } else { self.store.mirror(batch.changes, verdicts).await };
         self.settle(whole, &written);
         self.publish(whole, batch.touched);
         let answer = written.clone().map_err(IntakeError::Store);
         batch.waiting.into_iter().for_each(|reply| drop(reply.send(answer.clone())));
         written
+    }
+
+    /// The whole mirror: first what is there, in pieces, so that no transaction of the store is large; then, with the last, what is gone.
+    async fn write_all(&self, verdicts: VerdictsFrom) -> Result<(), WriteError> {
+        let all = self.index.mirrored();
+        for piece in all.chunks(BATCH) {
+            self.store.mirror(piece.iter().cloned().map(MirrorChange::Put).collect(), verdicts).await?;
+        }
+        self.store.mirror_all(all, self.index.highest(), verdicts).await
     }
 
     /// What was not written is written with the next whole.

@@ -121,7 +121,7 @@ impl Follower {
             let page = timeout(ANSWER, self.client.request::<Page>(request));
             let Page { metadata, items } = page.await.map_err(|_| Trouble::no_answer(ANSWER))??;
             self.contact.touch();
-            self.intake.tell(Message::Page(self.scope.clone(), items)).await?;
+            self.intake.ask(|reply| Message::Page(self.scope.clone(), items, reply)).await?;
             params.continue_token = metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let revision = revision(metadata.resource_version.as_deref())?;
