@@ -358,7 +358,7 @@ impl Index {
             key: format!("{}/{}", service.namespace, service.name).into(),
             from,
             to,
-            reason: new.map_or_else(|| "Removed".into(), |new| new.why().into()),
+            reason: new.map_or_else(|| "Removed".into(), |new| new.reason.clone()),
         });
     }
 }

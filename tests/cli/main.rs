@@ -7,4 +7,3 @@ mod offline;
 mod online;
 mod refused;
 mod serving;
-mod watching;

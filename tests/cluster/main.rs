@@ -4,9 +4,9 @@
 mod common;
 mod crd;
 mod deploy;
+mod faults;
 mod generated;
 mod plane;
-mod pods;
 mod rest;
 mod sync;
 mod uninstall;

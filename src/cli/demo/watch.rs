@@ -22,12 +22,13 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// The transitions that are new, oldest first.
+    /// Every service as it is now, by name, and the transitions that are new, oldest first.
     ///
     /// # Errors
     /// The server does not answer.
-    pub(super) async fn look(&mut self, client: &Client) -> Result<Vec<Event>, Failure> {
-        let services = list::everything(client).await?;
+    pub(super) async fn look(&mut self, client: &Client) -> Result<(Vec<ServiceView>, Vec<Event>), Failure> {
+        let mut services = list::everything(client).await?;
+        services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         let mut events = Vec::new();
         for service in &services {
             if self.revisions.insert(service.id.clone(), service.revision) != Some(service.revision) {
@@ -36,7 +37,7 @@ impl Watcher {
             }
         }
         events.sort_by_key(|event| event.change.id);
-        Ok(events)
+        Ok((services, events))
     }
 
     fn news(&mut self, service: &ServiceView, page: Vec<TransitionView>) -> Vec<Event> {

@@ -1,8 +1,8 @@
 //! From the Kubernetes API to the catalog and back.
 
-mod backend;
+pub(crate) mod backend;
 mod faults;
-mod replica;
+pub(crate) mod replica;
 mod reporting;
 mod watching;
 
@@ -30,13 +30,13 @@ async fn shared(prefix: &str) -> (&'static ControlPlane, String) {
 }
 
 /// Any object of the kind.
-async fn objects(plane: &ControlPlane, namespace: &str) -> Api<DynamicObject> {
+pub(crate) async fn objects(plane: &ControlPlane, namespace: &str) -> Api<DynamicObject> {
     let kind = ApiResource::erase::<ServiceResource>(&());
     Api::namespaced_with(plane.client().await.expect("a client"), namespace, &kind)
 }
 
 /// A manifest whose instances are `a`, `b`, … at `urls`, probed by tcp every second.
-fn manifest(namespace: &str, name: &str, urls: &[String]) -> Value {
+pub(crate) fn manifest(namespace: &str, name: &str, urls: &[String]) -> Value {
     let instance = |(n, url): (usize, &String)| json!({ "name": format!("{}", (b'a' + u8::try_from(n).expect("few")) as char), "baseUrl": url });
     json!({
         "apiVersion": "portolan.dev/v1alpha1",
@@ -49,12 +49,12 @@ fn manifest(namespace: &str, name: &str, urls: &[String]) -> Value {
     })
 }
 
-async fn apply(plane: &ControlPlane, manifest: &Value) {
+pub(crate) async fn apply(plane: &ControlPlane, manifest: &Value) {
     plane.kubectl().apply(&manifest.to_string()).await.expect("applied");
 }
 
 /// The status of an object, without its times.
-async fn status(objects: &Api<DynamicObject>, name: &str) -> Value {
+pub(crate) async fn status(objects: &Api<DynamicObject>, name: &str) -> Value {
     let mut status = objects.get(name).await.expect("it is there").data["status"].take();
     drop_times(&mut status);
     status

@@ -1,0 +1,101 @@
+//! The leader dies, or freezes and wakes.
+
+use std::time::{Duration, Instant};
+
+use super::Place;
+use super::reads::Reads;
+use super::said::Said;
+use crate::sync::backend::Backend;
+use crate::sync::replica::until;
+
+/// A leader that says nothing is replaced within this.
+const TAKEOVER: Duration = Duration::from_secs(20);
+/// What is out of date is put right within this.
+const STALE: Duration = Duration::from_secs(2);
+/// Two rounds of probes and more.
+const ROUNDS: Duration = Duration::from_secs(3);
+/// A second between probes, two failures, and three more.
+const SEEN: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn a_leader_that_is_killed_is_replaced_and_no_state_is_lost() {
+    let place = Place::shared().await;
+    let (mut up, mut down) = (Backend::start().await, Backend::start().await);
+    down.down().await;
+    let (one, two) = place.two().await;
+    for n in 0..20 {
+        place.apply(&format!("cart-{n}"), &[up.url(), down.url()]).await;
+    }
+    for n in 0..20 {
+        let name = format!("cart-{n}");
+        place.until_state(&name, "Degraded").await;
+        until("both know it", async || two.service(&name).await["instances"][1]["status"] == "unhealthy").await;
+    }
+    let reads = Reads::of(&two, "cart-7", |service| {
+        (&service["instances"][0]["status"], &service["instances"][1]["status"])
+            == (&"healthy".into(), &"unhealthy".into())
+    });
+    // What was on its way is there.
+    tokio::time::sleep(ROUNDS).await;
+    let (said, mut audit) = (Said::from_now(&place).await, place.plane.audit().expect("an audit log"));
+    let killed = Instant::now();
+    one.kill();
+    place.until_leads("two").await;
+    let took = killed.elapsed();
+    assert!(took < TAKEOVER, "{took:?}");
+    tokio::time::sleep(ROUNDS).await;
+    reads.end().await;
+    let words = said.words();
+    assert!(words.is_empty(), "nothing changed, and it was told: {words:?}");
+    let mut asked = audit.requests().expect("requests");
+    asked.retain(|r| r.user == place.user() && r.resource != "leases.coordination.k8s.io" && r.verb != "watch");
+    assert_eq!(asked, [], "nothing is asked for or written");
+
+    let died = Instant::now();
+    up.down().await;
+    place.until_state("cart-7", "Down").await;
+    assert!(died.elapsed() < SEEN, "{:?}", died.elapsed());
+    assert!(said.words().iter().all(|word| !word.is_unknown()));
+    two.stop().await;
+}
+
+#[tokio::test]
+async fn a_leader_that_freezes_and_wakes_leaves_nothing_out_of_date() {
+    let place = Place::shared().await;
+    let mut backend = Backend::start().await;
+    let (mut one, mut two) = place.two().await;
+    place.apply("cart", &[backend.url()]).await;
+    place.until_state("cart", "Healthy").await;
+    until("the follower knows it", async || two.service("cart").await["status"] == "healthy").await;
+    let reads = Reads::of(&two, "cart", |service| service["status"] != "unknown");
+
+    // It freezes between a probe that failed and the word of it.
+    backend.down().await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    one.pause();
+    backend.up();
+    let frozen = Instant::now();
+    place.until_leads("two").await;
+    assert!(frozen.elapsed() < TAKEOVER, "{:?}", frozen.elapsed());
+    place.until_state("cart", "Healthy").await;
+    backend.down().await;
+    place.until_state("cart", "Down").await;
+
+    let said = Said::from_now(&place).await;
+    let woken = Instant::now();
+    one.resume();
+    until("it takes the other's word", async || one.service("cart").await["status"] == "unhealthy").await;
+    tokio::time::sleep(STALE * 2).await;
+    assert_eq!(place.state("cart").await, "Down");
+    let late = |at: Instant| at.saturating_duration_since(woken) > STALE;
+    let wrong: Vec<_> =
+        said.words().into_iter().filter(|word| word.status["state"] != "Down" && late(word.at)).collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+    assert_eq!(place.leader().await, "two");
+    assert!(one.runs() && two.runs());
+    reads.end().await;
+
+    backend.up();
+    place.until_state("cart", "Healthy").await;
+    until("both say so", async || one.service("cart").await == two.service("cart").await).await;
+}
