@@ -129,6 +129,11 @@ impl Filter {
         self.words.iter().flat_map(|word| &word.any).any(|test| matches!(test, Test::Latency(..)))
     }
 
+    /// Whether it asks how long something lasts, so that time alone changes what matches.
+    pub fn asks_time(&self) -> bool {
+        self.words.iter().flat_map(|word| &word.any).any(|test| matches!(test, Test::Since(..)))
+    }
+
     /// Whether the service is wanted.
     pub fn matches(&self, service: &Service, facts: Facts) -> bool {
         self.words.iter().all(|word| word.wanted == word.any.iter().any(|test| test.holds(service, facts)))

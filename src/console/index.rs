@@ -155,6 +155,13 @@ pub struct Change {
     pub reason: Box<str>,
 }
 
+/// A service while the list is sorted, with what its instances add up to.
+struct Row<'a> {
+    grade: Grade,
+    since: Option<UnixMs>,
+    service: &'a Service,
+}
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
@@ -244,19 +251,27 @@ impl Index {
         }
     }
 
+    /// The list is made anew at the next refresh, because the filter asks for times.
+    pub fn time_passed(&mut self) {
+        self.stale = true;
+    }
+
     /// Brings the list up to date. Called once before a frame.
     pub fn refresh(&mut self, now: UnixMs) {
         if !std::mem::take(&mut self.stale) {
             return;
         }
-        let mut rows: Vec<&Arc<Service>> = self.services.values().filter(|s| self.is_wanted(s, now)).collect();
+        let wanted = self.services.values().filter(|s| self.is_wanted(s, now));
+        let mut rows: Vec<Row<'_>> =
+            wanted.map(|s| Row { grade: Grade::of(s), since: s.since(), service: s }).collect();
         let key = self.query.sort;
         rows.sort_unstable_by(|a, b| {
             let order = self.compare(key, a, b);
             let order = if self.query.inverted { order.reverse() } else { order };
+            let (a, b) = (a.service, b.service);
             order.then_with(|| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)))
         });
-        self.shown = rows.into_iter().map(|s| s.id).collect();
+        self.shown = rows.into_iter().map(|row| row.service.id).collect();
     }
 
     fn is_wanted(&self, service: &Service, now: UnixMs) -> bool {
@@ -266,12 +281,13 @@ impl Index {
             && query.filter.matches(service, Facts { p50: self.latency(&service.id), now })
     }
 
-    fn compare(&self, key: SortKey, a: &Service, b: &Service) -> Ordering {
+    fn compare(&self, key: SortKey, left: &Row<'_>, right: &Row<'_>) -> Ordering {
+        let (a, b) = (left.service, right.service);
         match key {
-            SortKey::Worst => (Grade::of(a), Reverse(a.since())).cmp(&(Grade::of(b), Reverse(b.since()))),
+            SortKey::Worst => (left.grade, Reverse(left.since)).cmp(&(right.grade, Reverse(right.since))),
             SortKey::Name => a.name.cmp(&b.name),
             SortKey::Namespace => a.namespace.cmp(&b.namespace),
-            SortKey::Since => b.since().cmp(&a.since()),
+            SortKey::Since => right.since.cmp(&left.since),
             SortKey::Version => a.version.cmp(&b.version),
             SortKey::Latency => self.latency(&b.id).cmp(&self.latency(&a.id)),
             SortKey::Instances => b.instances.len().cmp(&a.instances.len()),

@@ -12,6 +12,7 @@
 pub mod app;
 pub mod data;
 pub mod filter;
+mod harmless;
 pub mod index;
 pub mod keys;
 pub mod once;

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::app::Msg;
+use super::app::{Msg, settle};
 use super::run::{Start, step};
 use super::source::{ASKS, Link, NEWS, News};
 use super::view;
@@ -68,6 +68,7 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
         }
     }
     stop.cancel();
+    settle(&mut state);
     Ok(text(&state, size))
 }
 

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::app::{Effect, Msg, Options, State, update};
+use super::app::screen::View;
+use super::app::{Effect, Msg, Options, State, settle, update};
 use super::source::{ASKS, Ask, NEWS, News, Refusal, Source};
 use super::terminal::{self, Tty};
 use crate::model::time::UnixMs;
@@ -91,6 +92,7 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
                 Some(Err(_)) | None => break Ok(()),
             },
             () = sleep_until(drawn + FRAME), if dirty => {
+                settle(&mut state);
                 if let Err(error) = tty.draw(&state) {
                     break Err(error.into());
                 }
@@ -109,7 +111,7 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
             }
         };
         let Some(Some(message)) = woken else { continue };
-        dirty = true;
+        dirty |= !matches!(message, Msg::Tick(now) if !shows(&state, now));
         if matches!(message, Msg::Resize(..)) && tty.clear().is_err() {
             break Ok(());
         }
@@ -130,6 +132,12 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
     // A source that does not end in time is cut off with the set.
     let _ = timeout(LAST, tasks.join_next()).await;
     ended
+}
+
+/// Whether a frame at that time may differ from the last one although nothing happened: ages count seconds, a countdown less.
+fn shows(state: &State, now: UnixMs) -> bool {
+    let counts_down = matches!(state.screen().view, View::Instance(..) | View::Explain(..));
+    counts_down || now.0.div_euclid(1000) != state.now.0.div_euclid(1000)
 }
 
 struct Inputs {

@@ -27,6 +27,7 @@ struct Watching {
     asks: mpsc::Sender<Ask>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    link: Link,
 }
 
 impl Watching {
@@ -36,7 +37,7 @@ impl Watching {
         let stop = CancellationToken::new();
         let source: Box<dyn Source> = Box::new(FileSource::new(path));
         let task = tokio::spawn(source.run(told, asked, stop.clone()));
-        Self { news, asks, stop, task }
+        Self { news, asks, stop, task, link: Link::Connecting }
     }
 
     /// The first news that `wanted` takes.
@@ -44,6 +45,9 @@ impl Watching {
         let look = async {
             loop {
                 let news = self.news.recv().await.expect("the source goes on");
+                if let News::Link(link) = &news {
+                    self.link = link.clone();
+                }
                 if let Some(found) = wanted(news) {
                     return found;
                 }
@@ -63,11 +67,16 @@ impl Watching {
     }
 
     async fn live(&mut self) {
-        self.until("the link", |news| (news == News::Link(Link::Live)).then_some(())).await;
+        if self.link != Link::Live {
+            self.until("the link", |news| (news == News::Link(Link::Live)).then_some(())).await;
+        }
     }
 
     /// Why the link is lost.
     async fn lost(&mut self) -> String {
+        if let Link::Lost { why, .. } = &self.link {
+            return why.to_string();
+        }
         let is_lost = |news| if let News::Link(Link::Lost { why, .. }) = news { Some(why.into()) } else { None };
         self.until("the link's loss", is_lost).await
     }
@@ -310,6 +319,9 @@ async fn what_is_no_store_is_said_to_be_none() {
     std::fs::remove_file(&path).expect("is removed");
     rusqlite::Connection::open(&path).expect("opens").execute_batch("CREATE TABLE t (a)").expect("is made");
     w.asks.send(Ask::Retry).await.expect("asks");
-    assert!(w.lost().await.contains("is not a store of Portolan"));
+    let is_lost = |news| if let News::Link(Link::Lost { why, .. }) = news { Some(why) } else { None };
+    for _ in 0..2 {
+        assert!(w.until("the loss", is_lost).await.contains("is not a store of Portolan"));
+    }
     w.end().await;
 }

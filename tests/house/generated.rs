@@ -35,6 +35,12 @@ fn the_readme_shows_the_settings_as_the_code_has_them() {
 }
 
 #[test]
+fn the_readme_shows_the_keys_as_the_console_has_them() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("a README");
+    hold("README.md", &between(&readme, "keys", &portolan::console::keys::markdown_table()));
+}
+
+#[test]
 fn the_checked_in_description_of_the_api_is_the_served_one() {
     hold("openapi.json", &portolan::api::openapi::json());
 }

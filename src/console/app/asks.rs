@@ -9,7 +9,6 @@ use super::screen::View;
 use super::state::State;
 use crate::console::index::SortKey;
 use crate::console::source::Ask;
-use crate::model::time::UnixMs;
 
 /// Age at which the probing of listed services is asked for again.
 const LISTED: Duration = Duration::from_secs(5);
@@ -36,7 +35,8 @@ pub(super) fn due(state: &mut State, effects: &mut Vec<Effect>) {
     let known = |id: &Uuid, age| state.probing.get(id).is_some_and(|known| now.since(known.at) < age);
     let mut old: Vec<Uuid> = ids.into_iter().filter(|id| !known(id, age)).collect();
     old.extend(for_latency(state).into_iter().filter(|id| !known(id, LISTED)));
-    old.retain(|id| state.asked.get(id).is_none_or(|at| now.since(*at) >= PATIENCE));
+    state.asked.retain(|_, at| now.since(*at) < PATIENCE);
+    old.retain(|id| !state.asked.contains_key(id));
     old.truncate(AT_ONCE);
     if !old.is_empty() {
         state.asked.extend(old.iter().map(|id| (*id, now)));
@@ -77,8 +77,10 @@ fn for_latency(state: &State) -> Vec<Uuid> {
 pub(super) fn older(state: &mut State, effects: &mut Vec<Effect>) {
     let View::Timeline(id) = state.screen().view else { return };
     let Some(known) = state.history.get_mut(&id) else { return };
-    if let Some(more) = known.more.take() {
-        known.asked = state.now.max(UnixMs(1));
+    if let Some(more) = known.more
+        && state.now.since(known.older_asked) >= PATIENCE
+    {
+        known.older_asked = state.now;
         effects.push(Effect::Ask(Ask::History(id, Some(more))));
     }
 }

@@ -38,6 +38,9 @@ pub(super) fn key(state: &mut State, key: KeyEvent, effects: &mut Vec<Effect>) {
 
 /// The mouse was used.
 pub(super) fn mouse(state: &mut State, mouse: MouseEvent, effects: &mut Vec<Effect>) {
+    if state.modal.is_some() {
+        return;
+    }
     match mouse.kind {
         MouseEventKind::ScrollDown => move_by(state, WHEEL, effects),
         MouseEventKind::ScrollUp => move_by(state, -WHEEL, effects),
@@ -173,9 +176,7 @@ fn freeze(state: &mut State) {
 }
 
 fn refresh(state: &mut State, effects: &mut Vec<Effect>) {
-    for known in state.probing.values_mut() {
-        known.at = crate::model::time::UnixMs(0);
-    }
+    state.ask_anew();
     effects.push(Effect::Ask(Ask::Retry));
     asks::due(state, effects);
 }

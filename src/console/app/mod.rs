@@ -45,19 +45,35 @@ pub enum Effect {
 pub fn update(state: &mut State, message: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match message {
+        // The list follows with the next frame: there may be hundreds of these before it.
+        Msg::News(news) => {
+            news::take(state, *news);
+            return effects;
+        }
         Msg::Key(key) => input::key(state, key, &mut effects),
         Msg::Mouse(mouse) => input::mouse(state, mouse, &mut effects),
         Msg::Paste(text) => input::paste(state, &text),
         Msg::Resize(columns, rows) => state.size = (columns, rows),
-        Msg::News(news) => news::take(state, *news),
-        Msg::Tick(now) => {
-            state.now = now;
-            state.notes.retain(|note| note.until > now);
-            asks::due(state, &mut effects);
-        }
+        Msg::Tick(now) => tick(state, now, &mut effects),
     }
+    settle(state);
+    effects
+}
+
+fn tick(state: &mut State, now: UnixMs, effects: &mut Vec<Effect>) {
+    let another_second = now.0.div_euclid(1000) != state.now.0.div_euclid(1000);
+    state.now = now;
+    state.notes.retain(|note| note.until > now);
+    if another_second && state.listing().query().filter.asks_time() {
+        state.listing_mut().time_passed();
+    }
+    settle(state);
+    asks::due(state, effects);
+}
+
+/// Brings list and choice up to date. To be called before a frame is drawn: what is drawn is what the next key means.
+pub fn settle(state: &mut State) {
     let now = state.now;
     state.listing_mut().refresh(now);
     navigate::keep_in_sight(state);
-    effects
 }

@@ -14,8 +14,11 @@ use crate::model::time::UnixMs;
 pub(super) fn take(state: &mut State, news: News) {
     match news {
         News::Link(link) => {
-            if link == Link::Live {
-                state.fresh_at = state.now;
+            match (state.link == Link::Live, link == Link::Live) {
+                // What was asked while it was away may have got no answer.
+                (false, true) => state.ask_anew(),
+                (true, false) => state.fresh_at = state.now,
+                _ => {}
             }
             state.link = link;
         }
@@ -81,6 +84,7 @@ fn history_came(state: &mut State, id: Uuid, entries: Vec<Past>, more: Option<i6
     known.entries.truncate(KEPT_PASTS);
     known.loaded = true;
     known.asked = state.now;
+    known.older_asked = UnixMs(0);
 }
 
 /// The first page again: what is new goes in front; when it does not reach what is known, it replaces it.
@@ -102,9 +106,7 @@ fn done(state: &mut State, number: u64, result: Result<Box<str>, Refusal>) {
         Err(refusal) => state.note(Tone::Bad, format!("{what}: {refusal}")),
     }
     // Whatever it was, what is known of probing is old now.
-    for known in state.probing.values_mut() {
-        known.at = UnixMs(0);
-    }
+    state.ask_anew();
 }
 
 fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) {

@@ -63,6 +63,8 @@ pub struct KnownHistory {
     pub loaded: bool,
     /// When it was asked for last, to keep the newest.
     pub asked: UnixMs,
+    /// When older entries were asked for last.
+    pub older_asked: UnixMs,
 }
 
 /// How a message at the bottom is meant.
@@ -211,6 +213,17 @@ impl State {
             _ => 4,
         };
         usize::from(self.size.1).saturating_sub(taken).max(1)
+    }
+
+    /// What is known of probing and history is old now: it is asked for again where it is looked at.
+    pub fn ask_anew(&mut self) {
+        self.asked.clear();
+        for known in self.probing.values_mut() {
+            known.at = UnixMs(0);
+        }
+        for known in self.history.values_mut() {
+            (known.asked, known.older_asked) = (UnixMs(0), UnixMs(0));
+        }
     }
 
     /// Says something at the bottom for 6 seconds.

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use crate::console::app::State;
 use crate::console::app::screen::View;
+use crate::console::harmless::escape;
 use crate::console::index::Grade;
 use crate::model::outcome::Health;
-use crate::model::text::escape;
 use crate::model::time::UnixMs;
 
 /// Longest foreign text of one word.

@@ -6,11 +6,16 @@ use uuid::Uuid;
 use super::{Line, Meaning, foreign, gone, word};
 use crate::console::app::State;
 use crate::console::app::screen::Format;
+use crate::console::data::Service;
+use crate::model::time::UnixMs;
 
 pub(super) fn lines(state: &State, id: Uuid, format: Format) -> Vec<Line> {
     let Some(service) = state.listing().get(&id) else { return gone("the service") };
+    let mut service = Service::clone(service);
+    // A probe alone is no change, so that the service does not come anew with each.
+    service.last_health_check = service.last_health_check.max(newest_probe(state, id));
     // Our own types always serialise.
-    let value = serde_json::to_value(&**service).unwrap_or(Value::Null);
+    let value = serde_json::to_value(&service).unwrap_or(Value::Null);
     match format {
         Format::Json => {
             let text = serde_json::to_string_pretty(&value).unwrap_or_default();
@@ -22,6 +27,11 @@ pub(super) fn lines(state: &State, id: Uuid, format: Format) -> Vec<Line> {
             out
         }
     }
+}
+
+fn newest_probe(state: &State, id: Uuid) -> Option<UnixMs> {
+    let known = state.probing.get(&id)?;
+    known.probing.instances.iter().filter_map(|of| of.last.as_ref()).map(|last| last.at).max()
 }
 
 /// Writes a value in block style; `head` is what stands before it on its first line.

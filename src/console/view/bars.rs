@@ -6,17 +6,17 @@ use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{Scene, services};
 use crate::console::app::modal::Modal;
 use crate::console::app::screen::{Format, View};
 use crate::console::app::state::Tone;
+use crate::console::harmless::escape;
 use crate::console::index::{Grade, Totals};
 use crate::console::keys::KEYMAP;
 use crate::console::page::{self, Meaning};
 use crate::console::source::Link;
-use crate::model::text::escape;
 
 pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     frame.buffer_mut().set_style(Rect { height: area.height.min(1), ..area }, scene.theme.bar());
@@ -159,22 +159,36 @@ fn filter(
     input: &tui_input::Input,
     error: Option<&crate::console::filter::FilterError>,
 ) {
-    let typed = escape(input.value(), 256);
     let shown = scene.state.listing().shown().len();
     let (told, meaning) = match error {
         Some(error) => (format!("  {}", escape(&error.message, 256)), Meaning::Bad),
         None => (format!("  {shown} match"), Meaning::Faint),
     };
+    // Where both have no room, the end of what is typed and the start of what is told are seen.
+    let room = usize::from(area.width).saturating_sub(told.width().min(usize::from(area.width) / 2) + 2);
+    let scroll = input.visual_scroll(room);
+    let typed = escape(&tail(input.value(), scroll), 256);
     let line = Line::from(vec![
         Span::styled("/", scene.theme.of(Meaning::Strong)),
         Span::raw(typed),
         Span::styled(told, scene.theme.of(meaning)),
     ]);
     frame.render_widget(line, area);
-    let at = u16::try_from(1 + input.visual_cursor()).unwrap_or(u16::MAX);
+    let at = u16::try_from(1 + input.visual_cursor() - scroll).unwrap_or(u16::MAX);
     if area.height > 0 && at < area.width {
         frame.set_cursor_position((area.x + at, area.y));
     }
+}
+
+/// What is left of a text without its first columns.
+fn tail(text: &str, columns: usize) -> String {
+    let mut left = columns;
+    let is_hidden = |c: &char| {
+        let hidden = left > 0;
+        left = left.saturating_sub(c.width().unwrap_or(0));
+        hidden
+    };
+    text.chars().skip_while(is_hidden).collect()
 }
 
 pub(super) fn hints(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {

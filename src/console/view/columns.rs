@@ -32,7 +32,7 @@ pub(super) fn fit(columns: &[Column], width: u16) -> Fitted {
     }
     let left = width.saturating_sub(needed(&shown));
     let shares: u16 = shown.iter().map(|n| columns[*n].grows).sum();
-    let grown = |n: usize| (left * columns[n].grows).checked_div(shares).unwrap_or(0);
+    let grown = |n: usize| left.saturating_mul(columns[n].grows).checked_div(shares).unwrap_or(0);
     Fitted(shown.into_iter().map(|n| (n, columns[n].width + grown(n))).collect())
 }
 

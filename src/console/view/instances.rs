@@ -10,8 +10,8 @@ use super::services::short;
 use super::{Scene, spark, text};
 use crate::console::app::screen::Chosen;
 use crate::console::data::{Instance, ProbingOf};
+use crate::console::harmless::escape;
 use crate::console::page::{self, Meaning};
-use crate::model::text::escape;
 
 const COLUMNS: [Column; 11] = [
     Column { title: "STATUS", width: 11, grows: 0, leaves: 0 },

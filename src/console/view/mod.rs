@@ -12,6 +12,7 @@ pub mod theme;
 mod timeline;
 
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 
 use crate::console::app::State;
@@ -45,6 +46,21 @@ pub fn draw(frame: &mut Frame<'_>, state: &State) {
     bars::notes(frame, notes, &scene);
     bars::hints(frame, hints, &scene);
     modal::draw(frame, &scene);
+    if scene.ascii() {
+        ascii(frame.buffer_mut());
+    }
+}
+
+/// Leaves nothing but ASCII, whoever wrote it.
+fn ascii(buffer: &mut Buffer) {
+    for cell in buffer.content.iter_mut().filter(|cell| !cell.symbol().is_ascii()) {
+        let plain = match cell.symbol() {
+            "…" => "~",
+            "·" => ".",
+            _ => "?",
+        };
+        cell.set_symbol(plain);
+    }
 }
 
 fn main(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {

@@ -5,11 +5,13 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Wrap};
 
+use unicode_width::UnicodeWidthStr;
+
 use super::Scene;
 use super::columns::padded;
 use crate::console::app::modal::{Modal, Picker};
+use crate::console::harmless::escape;
 use crate::console::page::Meaning;
-use crate::model::text::escape;
 
 pub(super) fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     match &scene.state.modal {
@@ -86,8 +88,12 @@ fn pick(frame: &mut Frame<'_>, scene: &Scene<'_>, picker: &Picker) {
 }
 
 fn question(frame: &mut Frame<'_>, scene: &Scene<'_>, title: &str, text: &str, typed: Option<&str>) {
-    let area = inside(frame, scene, title, 64, 7);
-    frame.render_widget(Paragraph::new(escape(text, 512)).wrap(Wrap { trim: true }), area);
+    let text = escape(text, 512);
+    let width = 64.min(frame.area().width).saturating_sub(2).max(1);
+    // Words that wrap leave gaps: one line more than the text alone.
+    let lines = text.width().div_ceil(usize::from(width)) + 1;
+    let area = inside(frame, scene, title, 64, u16::try_from(lines + 4).unwrap_or(u16::MAX));
+    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
     let Some(typed) = typed.filter(|_| area.height > 1) else { return };
     let last = area.height - 1;
     let typed = escape(typed, 256);

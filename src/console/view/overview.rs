@@ -7,9 +7,9 @@ use ratatui::text::{Line, Span};
 
 use super::services::short;
 use super::{Scene, services};
+use crate::console::harmless::escape;
 use crate::console::index::{Change, Grade};
 use crate::console::page::{self, Meaning};
-use crate::model::text::escape;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     let strip = u16::try_from(scene.state.strip_height()).unwrap_or(0);
@@ -18,7 +18,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
         Layout::vertical([Constraint::Fill(1), Constraint::Length(head), Constraint::Length(strip)]).areas(area);
     services::draw(frame, list, scene);
     frame.render_widget(Line::styled("changed lately", scene.theme.of(Meaning::Strong)), title);
-    let recent: Vec<&Change> = scene.state.listing().recent().take(usize::from(strip)).collect();
+    let recent: Vec<&Change> = scene.state.listing().recent().take(usize::from(changes.height)).collect();
     if recent.is_empty() {
         frame.render_widget(
             Line::styled("  nothing since the console started", scene.theme.of(Meaning::Faint)),

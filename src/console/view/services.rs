@@ -10,10 +10,10 @@ use super::columns::{Column, Fitted, below, fit};
 use super::{Scene, spark, text};
 use crate::console::app::screen::{Chosen, View};
 use crate::console::data::{ProbingOf, Service};
+use crate::console::harmless::escape;
 use crate::console::index::{Grade, SortKey};
 use crate::console::page::{self, Meaning};
 use crate::model::outcome::Health;
-use crate::model::text::escape;
 
 const MARK: usize = 0;
 const STATUS: usize = 1;

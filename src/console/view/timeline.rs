@@ -9,11 +9,11 @@ use super::columns::{Column, below, fit};
 use super::{Scene, text};
 use crate::console::app::screen::Chosen;
 use crate::console::data::Past;
+use crate::console::harmless::escape;
 use crate::console::page::{self, Meaning};
-use crate::model::text::escape;
 
 const COLUMNS: [Column; 5] = [
-    Column { title: "AT", width: 20, grows: 0, leaves: 2 },
+    Column { title: "AT", width: 19, grows: 0, leaves: 2 },
     Column { title: "INSTANCE", width: 10, grows: 1, leaves: 3 },
     Column { title: "BECAME", width: 11, grows: 0, leaves: 0 },
     Column { title: "REASON", width: 15, grows: 0, leaves: 1 },

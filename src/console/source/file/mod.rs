@@ -135,9 +135,6 @@ impl Follow {
     async fn seen(&mut self, look: Look, now: Instant) -> Result<(), Closed> {
         self.next = now + LOOK;
         self.backoff.reset();
-        if let Some(news) = look.news {
-            self.tell(news).await?;
-        }
         if look.replaced {
             self.event(true, "the file was made anew or opened in another way; everything was read again").await?;
         }
@@ -157,8 +154,14 @@ impl Follow {
             }
             _ => Link::Live,
         };
-        // Between two looks for the server its news are no news.
-        if look.served.is_some() || self.link != link && link == Link::Live { self.link(link).await } else { Ok(()) }
+        // Whether the server is there is known only as of the last look for it.
+        if look.served.is_some() || link == Link::Live {
+            self.link(link).await?;
+        }
+        match look.news {
+            Some(news) => self.tell(news).await,
+            None => Ok(()),
+        }
     }
 
     async fn lost(&mut self, Lost(why): Lost) -> Result<(), Closed> {

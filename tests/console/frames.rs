@@ -1,0 +1,269 @@
+//! Frames as text, at four sizes, in every state; and how they look.
+
+use std::fmt::Write;
+
+use crossterm::event::KeyCode;
+use portolan::console::app::{State, ThemeName};
+use portolan::console::source::{Abilities, Link, News};
+use portolan::model::time::UnixMs;
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::style::{Color, Modifier};
+
+use crate::scene::{Desk, NOON, cast, events, lines, options};
+
+const SIZES: [(u16, u16); 4] = [(40, 12), (80, 24), (120, 40), (200, 50)];
+
+/// Holds the frames of a state at every size.
+fn hold(name: &str, made: impl Fn((u16, u16)) -> Desk) {
+    let mut all = String::new();
+    for size in SIZES {
+        let frame = made(size).frame();
+        assert_harmless(&frame);
+        writeln!(all, "{}x{}\n{}\n", size.0, size.1, lines(&frame).join("\n")).expect("to a string");
+    }
+    insta::assert_snapshot!(name, all);
+}
+
+/// No cell holds what a terminal obeys, or more than a character with two marks.
+fn assert_harmless(frame: &Buffer) {
+    for cell in &frame.content {
+        let symbol = cell.symbol();
+        assert!(!symbol.chars().any(portolan::model::text::is_hostile), "{symbol:?}");
+        assert!(symbol.chars().count() <= 3, "{symbol:?}");
+    }
+}
+
+/// A desk with the cast, after some keys.
+fn after(keys: &'static str) -> impl Fn((u16, u16)) -> Desk {
+    move |size| {
+        let mut desk = Desk::loaded(size);
+        desk.keys(keys);
+        desk
+    }
+}
+
+fn lost() -> News {
+    let why = "the server does not answer; is it running?".into();
+    News::Link(Link::Lost { why, retry_at: UnixMs(NOON.0 + 17_000) })
+}
+
+#[test]
+fn loading() {
+    hold("loading", Desk::waiting);
+}
+
+#[test]
+fn error() {
+    hold("error", |size| {
+        let mut desk = Desk::waiting(size);
+        desk.tell(lost());
+        desk.tick(14_000);
+        desk
+    });
+}
+
+#[test]
+fn empty() {
+    hold("empty", |size| {
+        let mut desk = Desk::waiting(size);
+        desk.tell(News::Link(Link::Live));
+        desk.tell(News::Snapshot(vec![]));
+        desk.tick(0);
+        desk
+    });
+}
+
+#[test]
+fn normal() {
+    hold("normal", |size| {
+        let mut desk = Desk::loaded(size);
+        let mut changed = cast().remove(1);
+        changed.instances[1].health = portolan::model::outcome::Health::Healthy;
+        desk.tick(3000);
+        desk.change(changed);
+        desk.tick(5000);
+        desk
+    });
+}
+
+#[test]
+fn services_in_a_wide_table() {
+    hold("services", after("2wj "));
+}
+
+#[test]
+fn filtered() {
+    hold("filtered", after("/ns=shop status=faulty\n"));
+}
+
+#[test]
+fn a_filter_with_an_error() {
+    hold("filter-error", after("/ns=shop lat>x"));
+}
+
+#[test]
+fn no_match() {
+    hold("no-match", after("/nowhere\n"));
+}
+
+#[test]
+fn stale() {
+    hold("stale", |size| {
+        let mut desk = Desk::loaded(size);
+        desk.tell(lost());
+        desk.tick(14_000);
+        desk
+    });
+}
+
+#[test]
+fn instances() {
+    hold("instances", after("/name=checkout\n\n"));
+}
+
+#[test]
+fn instance() {
+    hold("instance", after("/name=checkout\n\n\n"));
+}
+
+#[test]
+fn explain() {
+    hold("explain", after("/name=checkout\nX"));
+}
+
+#[test]
+fn timeline() {
+    hold("timeline", after("/name=checkout\nT"));
+}
+
+#[test]
+fn raw() {
+    hold("raw", after("/reason=evil\ny"));
+}
+
+#[test]
+fn server_events() {
+    hold("events", |size| {
+        let mut desk = Desk::loaded(size);
+        desk.tell(News::Server(events()));
+        desk.keys("E");
+        desk
+    });
+}
+
+#[test]
+fn help() {
+    hold("help", after("?"));
+}
+
+#[test]
+fn the_palette() {
+    hold("palette", after(":probe"));
+}
+
+#[test]
+fn a_dialog() {
+    hold("confirm", after("/name=checkout\n\nmdereg\ncheck"));
+}
+
+#[test]
+fn hostile_text_is_shown_harmless_in_every_view() {
+    for keys in [
+        "/reason=evil\n",
+        "/reason=evil\n2w",
+        "/reason=evil\n\n",
+        "/reason=evil\n\n\n",
+        "/reason=evil\nX",
+        "/reason=evil\nT",
+        "/reason=evil\ny",
+        "/reason=evil\nyy",
+        "/reason=evil\nm",
+        "/reason=evil\nY",
+        "/reason=evil\nc",
+        "n",
+    ] {
+        for size in SIZES {
+            let mut desk = Desk::loaded(size);
+            desk.keys(keys);
+            assert_harmless(&desk.frame());
+        }
+    }
+}
+
+/// The first cell of the first line that holds `text`.
+fn find<'a>(frame: &'a Buffer, text: &str) -> &'a Cell {
+    let width = usize::from(frame.area.width);
+    for row in frame.content.chunks(width) {
+        let symbols: Vec<&str> = row.iter().map(Cell::symbol).collect();
+        for at in 0..width {
+            if symbols[at..].concat().starts_with(text) {
+                return &row[at];
+            }
+        }
+    }
+    panic!("{text} is not shown");
+}
+
+#[test]
+fn a_health_has_glyph_word_and_colour() {
+    let frame = Desk::loaded((120, 40)).frame();
+    // The header's count, so that the choice's reversal is not in the way.
+    let (down, degraded, healthy) = (find(&frame, "✖ down"), find(&frame, "▲ degraded"), find(&frame, "● healthy"));
+    assert_eq!((down.fg, down.modifier.contains(Modifier::BOLD)), (Color::Red, true));
+    assert_eq!((degraded.fg, healthy.fg), (Color::Yellow, Color::Green));
+}
+
+#[test]
+fn the_colour_blind_theme_uses_neither_red_nor_green() {
+    let mut desk = Desk::loaded((120, 40));
+    desk.state.options.theme = ThemeName::ColourBlind;
+    let frame = desk.frame();
+    assert!(frame.content.iter().all(|cell| !matches!(cell.fg, Color::Red | Color::Green)));
+    assert_ne!(find(&frame, "✖ down").fg, find(&frame, "● healthy").fg);
+}
+
+#[test]
+fn the_plain_theme_has_no_colour_but_tells_apart() {
+    let mut desk = Desk::loaded((120, 40));
+    desk.state.options.theme = ThemeName::Plain;
+    let frame = desk.frame();
+    assert!(frame.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));
+    let down = find(&frame, "✖ down");
+    assert!(down.modifier.contains(Modifier::BOLD | Modifier::UNDERLINED));
+    let text = lines(&frame).join("\n");
+    assert!(text.contains("✖ down") && text.contains("▲ degraded") && text.contains("○ unknown"));
+}
+
+#[test]
+fn what_is_stale_is_dim() {
+    let mut desk = Desk::loaded((80, 24));
+    assert!(!find(&desk.frame(), "cart").modifier.contains(Modifier::DIM));
+    desk.tell(lost());
+    let frame = desk.frame();
+    assert!(find(&frame, "cart").modifier.contains(Modifier::DIM));
+    assert_eq!(find(&frame, "STALE").fg, Color::Red);
+}
+
+#[test]
+fn the_chosen_row_is_reversed_and_only_that() {
+    let mut desk = Desk::loaded((80, 24));
+    desk.press(KeyCode::Down);
+    let frame = desk.frame();
+    let reversed = |row: &&[Cell]| row.iter().all(|cell| cell.modifier.contains(Modifier::REVERSED));
+    assert_eq!(frame.content.chunks(80).filter(reversed).count(), 1);
+}
+
+#[test]
+fn ascii_mode_draws_ascii_alone() {
+    let abilities = Abilities { acts: true, live_probing: true };
+    for size in SIZES {
+        for keys in ["", "2w", "/name=checkout\nX", "/name=checkout\n\n\n", ":", "?", "T"] {
+            let options = portolan::console::app::Options { ascii: true, ..options() };
+            let mut desk = Desk::with(State::new("server http://127.0.0.1:8080", abilities, options, size, NOON));
+            desk.load();
+            desk.keys(keys);
+            let frame = desk.frame();
+            assert!(frame.content.iter().all(|cell| cell.symbol().is_ascii()), "{keys} at {size:?}");
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! What a person does, key by key, and what the console asks and shows.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use portolan::console::app::screen::{Chosen, View};
+use portolan::console::app::{Effect, Msg, State, update};
+use portolan::console::source::{Abilities, Act, Ask, Link, News, Refusal};
+use portolan::model::outcome::Health;
+use portolan::model::time::UnixMs;
+use uuid::Uuid;
+
+use crate::scene::{CART, CHECKOUT, CRON, Desk, LEDGER, NOON, ago, cast, history, instance, options, passed, service};
+
+const SIZE: (u16, u16) = (120, 40);
+
+fn asks(effects: &[Effect]) -> Vec<&Ask> {
+    effects.iter().filter_map(|effect| if let Effect::Ask(ask) = effect { Some(ask) } else { None }).collect()
+}
+
+fn acts(effects: &[Effect]) -> Vec<&Act> {
+    asks(effects).into_iter().filter_map(|ask| if let Ask::Act(_, act) = ask { Some(act) } else { None }).collect()
+}
+
+/// The line of the frame that is drawn reversed.
+fn chosen_line(desk: &mut Desk) -> String {
+    let frame = desk.frame();
+    let width = usize::from(frame.area.width);
+    let rows = frame.content.chunks(width).enumerate();
+    let reversed = rows
+        .filter(|(y, row)| *y > 1 && row.iter().all(|cell| cell.modifier.contains(ratatui::style::Modifier::REVERSED)));
+    let found: Vec<String> = reversed.map(|(_, row)| row.iter().map(ratatui::buffer::Cell::symbol).collect()).collect();
+    assert_eq!(found.len(), 1, "one row is chosen: {found:?}");
+    found[0].clone()
+}
+
+#[test]
+fn a_filter_narrows_as_it_is_typed() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/ns=shop");
+    assert_eq!(desk.listed(), ["checkout", "cart"]);
+    assert!(desk.text().contains("2 match"));
+    desk.keys(" lat");
+    let before = desk.listed();
+    desk.keys(">");
+    assert!(desk.text().contains("lat needs a value"), "{}", desk.text());
+    assert_eq!(desk.listed(), before, "what means nothing yet leaves the list");
+    desk.press(KeyCode::Enter);
+    assert!(desk.state.modal.is_some(), "it stays open with its error");
+    for _ in 0..5 {
+        desk.press(KeyCode::Backspace);
+    }
+    desk.press(KeyCode::Enter);
+    assert!(desk.state.modal.is_none());
+    assert!(desk.text().contains("/ns=shop") && desk.text().contains("2 of 40"));
+    desk.keys("/x");
+    desk.press(KeyCode::Esc);
+    assert_eq!(&*desk.state.filter, "ns=shop", "Esc gives the filter back");
+    desk.press(KeyCode::Esc);
+    assert_eq!(desk.listed().len(), 40, "Esc outside clears it");
+}
+
+#[test]
+fn a_filter_by_time_follows_the_clock() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/since<5m name=checkout\n");
+    assert_eq!(desk.listed(), ["checkout"]);
+    desk.tick(120_000);
+    assert!(desk.listed().is_empty(), "it is older than 5 minutes by now");
+}
+
+#[test]
+fn the_choice_stays_on_its_service_when_rows_move() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("j");
+    let chosen = chosen_line(&mut desk);
+    let Chosen::Service(id) = desk.state.screen().chosen else { panic!("a service is chosen") };
+    // Two others fall, and stand above it from now on.
+    for n in [20, 21] {
+        let name = format!("svc-{n}");
+        let down = instance("default", Health::Unhealthy, "Timeout", 0);
+        desk.change(service(Uuid::from_u128(n), "infra", &name, vec![down]));
+    }
+    assert_eq!(desk.listed()[..2], ["svc-20", "svc-21"]);
+    assert_eq!(desk.state.screen().chosen, Chosen::Service(id));
+    assert_eq!(chosen_line(&mut desk), chosen);
+    // It goes away: its neighbour is chosen.
+    let place = desk.listed().iter().position(|name| chosen.contains(name.as_str())).expect("listed");
+    let next = desk.listed()[place + 1].clone();
+    desk.tell(News::Changes(vec![], vec![id]));
+    assert!(chosen_line(&mut desk).contains(&next));
+}
+
+#[test]
+fn the_untouched_choice_is_the_worst_and_opens_what_is_shown() {
+    let mut desk = Desk::loaded(SIZE);
+    let shown = chosen_line(&mut desk);
+    let first = desk.listed()[0].clone();
+    assert!(shown.contains("down"), "{shown}");
+    desk.press(KeyCode::Enter);
+    let View::Instances(id) = desk.state.screen().view else { panic!("the instances are shown") };
+    assert_eq!(&*desk.state.index.get(&id).expect("known").name, first);
+}
+
+#[test]
+fn drilling_in_and_out() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=checkout\n\n");
+    assert!(desk.text().contains("shop/checkout instances"));
+    desk.keys("j\n");
+    assert_eq!(desk.state.screen().view, View::Instance(CHECKOUT, "b".into()));
+    desk.keys("\n");
+    assert_eq!(desk.state.screen().view, View::Explain(CHECKOUT, "b".into()));
+    assert!(desk.text().contains("2 of 3 passes"), "{}", desk.text());
+    desk.keys("T");
+    assert!(desk.text().contains("checkout timeline"));
+    desk.keys("yy");
+    assert!(desk.text().contains("checkout json") && desk.text().contains("\"name\": \"checkout\""));
+    desk.keys("qqqqq");
+    assert_eq!(desk.state.screen().view, View::Overview);
+    assert!(!desk.state.quit);
+    desk.keys("q");
+    assert!(desk.state.quit);
+}
+
+#[test]
+fn marks_mean_services_and_limit_what_is_probed() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/ns=infra\n");
+    desk.keys("g ");
+    let first = desk.state.marks.iter().next().copied().expect("marked");
+    desk.keys("jj");
+    desk.ctrl(' ');
+    assert_eq!(desk.state.marks.len(), 4, "from the first mark to here");
+    assert!(desk.text().contains("4 marked"));
+    let effects = desk.keys("P");
+    assert_eq!(acts(&effects).len(), 4);
+    assert!(acts(&effects).contains(&&Act::Check(first)));
+    desk.ctrl('\\');
+    assert!(desk.state.marks.is_empty());
+    desk.press(KeyCode::Esc);
+    assert!(acts(&desk.keys("P")).is_empty(), "forty are asked about first");
+    assert!(desk.text().contains("Probe 40 services now?"));
+    assert_eq!(acts(&desk.keys("y")).len(), 40);
+}
+
+#[test]
+fn the_palette_finds_a_command() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=checkout\n");
+    desk.keys(":past changes");
+    assert!(desk.text().contains("its past changes of health"));
+    desk.keys("\n");
+    assert_eq!(desk.state.screen().view, View::Timeline(CHECKOUT));
+    desk.keys(":zzzzzz");
+    assert!(desk.text().contains("no match"));
+    desk.press(KeyCode::Enter);
+    desk.press(KeyCode::Esc);
+    assert!(desk.state.modal.is_none());
+}
+
+#[test]
+fn a_namespace_is_chosen_by_typing() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("nshop\n");
+    assert_eq!(desk.listed(), ["checkout", "cart"]);
+    assert!(desk.text().contains("namespace shop"));
+    desk.keys("0");
+    assert_eq!(desk.listed().len(), 40);
+}
+
+#[test]
+fn sorting_and_turning_it_round() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("sname\n");
+    let up = desk.listed();
+    assert!(up.is_sorted(), "{up:?}");
+    desk.keys("I");
+    let down = desk.listed();
+    assert!(down.iter().rev().is_sorted(), "{down:?}");
+    desk.keys("Isworst\n");
+    assert_eq!(desk.listed().last().map(String::as_str), Some("ledger"));
+    desk.ctrl('z');
+    assert_eq!(desk.listed().len(), 3);
+    update(&mut desk.state, Msg::Key(KeyEvent::new(KeyCode::Right, KeyModifiers::SHIFT)));
+    assert!(desk.text().contains("NAME↓"));
+}
+
+#[test]
+fn a_sort_by_instances_puts_most_first() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("sinst\n");
+    assert_eq!(desk.listed()[..3], ["ledger", "cart", "checkout"]);
+}
+
+#[test]
+fn a_frozen_screen_stands_still() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("f");
+    let before = desk.listed();
+    desk.change(service(CRON, "infra", "cron", vec![instance("default", Health::Unhealthy, "Timeout", 0)]));
+    desk.tick(3000);
+    assert_eq!(desk.listed(), before);
+    assert!(desk.text().contains("FROZEN 3.0 s, f thaws"));
+    assert!(desk.tick(3250).is_empty(), "nothing is asked meanwhile");
+    desk.keys("f");
+    assert_eq!(desk.listed()[0], "cron");
+}
+
+#[test]
+fn a_dialog_means_what_it_meant_when_it_opened() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=checkout\n\nmdereg\n");
+    assert!(desk.text().contains("To deregister instance a of shop/checkout, type checkout"), "{}", desk.text());
+    desk.keys("ledger\n");
+    assert!(desk.text().contains("type checkout to go on"));
+    // The instance registers anew meanwhile.
+    let mut anew = cast().remove(0);
+    anew.instances[0].generation = 9;
+    desk.change(anew);
+    for _ in 0..6 {
+        desk.press(KeyCode::Backspace);
+    }
+    let effects = desk.keys("checkout\n");
+    desk.tick(7000);
+    let wanted = Act::Deregister { service: CHECKOUT, instance: "a".into(), generation: 3 };
+    assert_eq!(acts(&effects), [&wanted]);
+    assert!(desk.text().contains("1 under way"));
+    let refusal = Refusal { code: "stale".into(), message: "it registered again meanwhile".into() };
+    desk.tell(News::Done(1, Err(refusal)));
+    assert!(desk.text().contains("deregister checkout/a: it registered again meanwhile"));
+    desk.tick(14_000);
+    assert!(!desk.text().contains("meanwhile"), "a message goes away");
+}
+
+#[test]
+fn draining_asks_for_the_name_and_undraining_too() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=cart\n\nmdrain\n");
+    let effects = desk.keys("cart\n");
+    assert_eq!(acts(&effects), [&Act::Weight { service: CART, instance: "a".into(), weight: 0 }]);
+    let mut drained = cast().remove(1);
+    drained.instances[0].weight = 0;
+    desk.change(drained);
+    assert!(desk.text().contains("drained"));
+    let effects = desk.keys("mundrain\ncart\n");
+    assert_eq!(acts(&effects), [&Act::Weight { service: CART, instance: "a".into(), weight: 100 }]);
+}
+
+#[test]
+fn what_is_refused_says_why_in_place() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=ledger\n\nmdrain");
+    assert!(desk.text().contains("it comes from a manifest"), "{}", desk.text());
+    assert!(desk.keys("\n").is_empty());
+    assert!(desk.text().contains("kubectl edit services.portolan.dev ledger -n pay"));
+
+    let mut desk = Desk::loaded(SIZE);
+    desk.state.options.read_only = true;
+    desk.keys("/name=cart\n\nmdrain\n");
+    assert!(desk.text().contains("--read-only"));
+    assert_eq!(acts(&desk.keys("p")), [&Act::Check(CART)], "a probe changes nothing");
+
+    let abilities = Abilities { acts: false, live_probing: false };
+    let mut desk = Desk::with(State::new("file /p.db", abilities, options(), SIZE, NOON));
+    desk.load();
+    assert!(acts(&desk.keys("p")).is_empty());
+    assert!(desk.text().contains("this source is a file: give --server to act"));
+    assert!(desk.text().contains("FILE, probes up to 2 s old"));
+}
+
+#[test]
+fn a_probe_shows_its_result() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=cart\n");
+    assert_eq!(acts(&desk.keys("p")), [&Act::Check(CART)]);
+    desk.tell(News::Done(1, Ok("1 of 2 healthy".into())));
+    assert!(desk.text().contains("probe cart: 1 of 2 healthy"));
+}
+
+#[test]
+fn a_timeline_is_read_page_by_page() {
+    let mut desk = Desk::loaded((80, 12));
+    desk.keys("/name=cart\n");
+    desk.tell(News::History(CART, history(0), Some(989)));
+    desk.keys("T");
+    let effects = desk.keys("G");
+    assert_eq!(asks(&effects), [&Ask::History(CART, Some(989))]);
+    assert!(asks(&desk.keys("G")).is_empty(), "asked once");
+    desk.tell(News::History(CART, history(1), None));
+    assert_eq!(desk.state.history[&CART].entries.len(), 24);
+    let Chosen::Past(chosen) = desk.state.screen().chosen else { panic!("an entry is chosen") };
+    // A new entry comes in front: the choice stays.
+    let mut newest = history(0);
+    newest[0].id = 1001;
+    newest.truncate(3);
+    newest.extend(history(0).into_iter().take(2));
+    newest.sort_by_key(|past| std::cmp::Reverse(past.id));
+    desk.tell(News::History(CART, newest, Some(1)));
+    assert_eq!(desk.state.history[&CART].entries.len(), 25);
+    assert_eq!(desk.state.history[&CART].more, None, "the end stays the end");
+    desk.text();
+    assert_eq!(desk.state.screen().chosen, Chosen::Past(chosen));
+}
+
+#[test]
+fn a_lost_source_is_stale_and_catches_up() {
+    let mut desk = Desk::loaded(SIZE);
+    let lost = |at| Link::Lost { why: "the server does not answer: is it up?".into(), retry_at: at };
+    desk.tell(News::Link(lost(UnixMs(NOON.0 + 17_000))));
+    desk.tick(14_000);
+    let text = desk.text();
+    assert!(text.contains("STALE 14 s, retry in 3 s") && text.contains("is it up?"), "{text}");
+    assert_eq!(desk.listed().len(), 40, "what was known is still shown");
+    assert_eq!(asks(&desk.ctrl('r'))[0], &Ask::Retry);
+    desk.tell(News::Snapshot(cast()));
+    desk.tell(News::Link(Link::Live));
+    assert!(desk.text().contains("LIVE") && !desk.text().contains("STALE"));
+    assert!(!asks(&desk.tick(14_250)).is_empty(), "what is looked at is asked for anew");
+}
+
+#[test]
+fn only_what_is_looked_at_is_asked_for() {
+    let mut desk = Desk::loaded((80, 24));
+    let effects = desk.tick(6000);
+    let [Ask::Probing(ids)] = asks(&effects)[..] else { panic!("one question: {effects:?}") };
+    assert_eq!(ids.len(), desk.state.list_height());
+    assert!(asks(&desk.tick(6250)).is_empty(), "not twice while the answer is on its way");
+    for id in ids.clone() {
+        desk.tell(News::Probing(id, Some(Box::default())));
+    }
+    assert!(asks(&desk.tick(6500)).is_empty());
+    assert_eq!(asks(&desk.tick(20_000)).len(), 1, "and again when it is old");
+}
+
+#[test]
+fn copying_takes_the_name_or_a_cell() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=checkout\n");
+    assert_eq!(desk.keys("c"), [Effect::Copy("checkout".into())]);
+    let effects = desk.keys("Ya base\n");
+    assert_eq!(effects, [Effect::Copy("http://10.0.0.5:801".into())]);
+    desk.keys("/\n");
+    let hostile = "na]0;titleme";
+    desk.press(KeyCode::Esc);
+    desk.keys("/reason=evil\n");
+    assert_eq!(desk.keys("c"), [Effect::Copy(hostile.into())], "nothing that a terminal obeys");
+}
+
+#[test]
+fn the_raw_view_shows_the_newest_probe() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=checkout\ny");
+    let shown = passed(1).at.to_string();
+    assert!(desk.text().contains(&shown), "{}", desk.text());
+    assert_ne!(passed(1).at, ago(2));
+}
+
+#[test]
+fn a_service_that_goes_away_says_so() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=ledger\n\n");
+    desk.tell(News::Changes(vec![], vec![LEDGER]));
+    assert!(desk.text().contains("deregistered since"));
+    desk.keys("\np");
+    desk.press(KeyCode::Esc);
+    assert_eq!(desk.state.screen().view, View::Overview);
+}

@@ -1,0 +1,171 @@
+//! The program as a person meets it: in a real pseudo-terminal, against a real server.
+
+use std::time::Duration;
+
+use portable_pty::CommandBuilder;
+use portolan::console::app::{Options, ThemeName};
+use portolan::console::run::{Start, run};
+use portolan::console::source::{Abilities, Ask, Link, News, Source};
+use rustix::process::Signal;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::terminal::{Server, Terminal};
+
+const SIZE: (u16, u16) = (100, 30);
+/// Set in the child that panics.
+const PANICS: &str = "PORTOLAN_TEST_PANICS";
+
+fn server() -> Server {
+    Server::start(env!("CARGO_BIN_EXE_portolan").into())
+}
+
+fn console(server: &Server) -> Terminal {
+    Terminal::start(server.console(&["--server", &server.url()]), SIZE)
+}
+
+/// A port on which nothing listens.
+const CLOSED: u16 = 1;
+
+#[test]
+fn from_the_start_to_the_end() {
+    let server = server();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    server.register("users", listener.local_addr().expect("an address").port());
+    server.register("orders", CLOSED);
+    let mut t = console(&server);
+    t.wait_for("LIVE");
+    t.wait_for("✖ down 1");
+    t.wait_for("● healthy 1");
+    t.keys("/orders\r");
+    t.wait_for("1 of 2");
+    t.keys("\r");
+    t.wait_for("default/orders instances");
+    t.wait_for("ConnectRefused");
+    t.keys("\r\r");
+    t.wait_for("FIRST BAD");
+    t.keys("p");
+    t.wait_for("probe orders: default fail ConnectRefused");
+    t.resize((60, 16));
+    t.wait_for("explain default/orders");
+    t.keys("qqq");
+    t.wait_for("overview");
+    t.keys("q");
+    assert!(t.ended().success());
+    assert!(t.is_clean());
+}
+
+#[test]
+fn a_server_that_goes_and_comes_back() {
+    let mut server = server();
+    server.register("users", CLOSED);
+    let mut t = console(&server);
+    t.wait_for("users");
+    server.kill();
+    t.wait_for("STALE");
+    assert!(t.text().contains("users"), "what was known is still shown");
+    server.restart();
+    t.wait_for("LIVE");
+    server.register("orders", CLOSED);
+    t.wait_for("orders");
+    t.keys("\u{3}");
+    assert!(t.ended().success());
+    assert!(t.is_clean());
+}
+
+#[test]
+fn the_file_beside_a_running_server() {
+    let server = server();
+    server.register("users", CLOSED);
+    let file = server.database();
+    let mut t = Terminal::start(server.console(&["--file", file.to_str().expect("UTF-8")]), SIZE);
+    t.wait_for("FILE, probes up to 2 s old");
+    t.wait_for("✖ down 1");
+    server.register("orders", CLOSED);
+    t.wait_for("orders");
+    t.keys("q");
+    assert!(t.ended().success());
+}
+
+#[test]
+fn signals_end_it_and_leave_the_terminal_clean() {
+    let server = server();
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut t = console(&server);
+        t.wait_for("LIVE");
+        assert!(!t.is_clean(), "the second screen is in use");
+        t.signal(signal);
+        t.ended();
+        assert!(t.is_clean(), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_it() {
+    let server = server();
+    let mut t = console(&server);
+    t.wait_for("LIVE");
+    t.hang_up();
+    t.ended();
+}
+
+#[test]
+fn an_unchanged_screen_costs_no_byte() {
+    let server = server();
+    let t = console(&server);
+    t.wait_for("nothing is registered yet");
+    // What follows the first frame has two seconds to come.
+    std::thread::sleep(Duration::from_secs(2));
+    let before = t.shown().bytes;
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(t.shown().bytes - before, 0);
+}
+
+/// A source that panics once it was asked to look again.
+struct Panics;
+
+impl Source for Panics {
+    fn name(&self) -> String {
+        "nothing".to_owned()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { acts: false, live_probing: true }
+    }
+
+    fn run(
+        self: Box<Self>,
+        news: mpsc::Sender<News>,
+        mut asks: mpsc::Receiver<Ask>,
+        _: CancellationToken,
+    ) -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(async move {
+            news.send(News::Link(Link::Live)).await.expect("heard");
+            while asks.recv().await != Some(Ask::Retry) {}
+            panic!("as it was asked to");
+        })
+    }
+}
+
+/// Runs this test again in a terminal, where it is a console with a source that panics.
+#[test]
+fn a_panic_gives_the_terminal_back_before_it_is_told() {
+    if std::env::var_os(PANICS).is_some() {
+        let options = Options { read_only: false, ascii: false, theme: ThemeName::Normal };
+        let start = Start { source: Box::new(Panics), options, namespace: None, filter: None };
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let ended = runtime.block_on(run(start, CancellationToken::new()));
+        assert!(ended.is_err(), "a source that ended is told");
+        return;
+    }
+    let mut command = CommandBuilder::new(std::env::current_exe().expect("this binary"));
+    command.args(["--exact", "pty::a_panic_gives_the_terminal_back_before_it_is_told", "--nocapture"]);
+    command.env(PANICS, "1");
+    command.env("TERM", "xterm-256color");
+    let mut t = Terminal::start(command, SIZE);
+    t.wait_for("LIVE");
+    t.keys("\u{12}");
+    t.wait_for("as it was asked to");
+    assert!(t.ended().success(), "{}", t.text());
+    assert!(t.is_clean());
+}

@@ -1,0 +1,274 @@
+//! A console without a terminal: a fixed clock, a fixed cast, keys and news by hand.
+
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use portolan::console::app::{Effect, Msg, Options, State, ThemeName, settle, update};
+use portolan::console::data::{Instance, Past, Probing, ProbingOf, ServerEvent, Service, Streak};
+use portolan::console::source::{Abilities, Link, News};
+use portolan::console::view;
+use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
+use portolan::model::probe::Sample;
+use portolan::model::time::UnixMs;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
+use uuid::Uuid;
+
+/// Noon of 2026-01-01.
+pub(crate) const NOON: UnixMs = UnixMs(1_767_268_800_000);
+
+pub(crate) const CHECKOUT: Uuid = Uuid::from_u128(1);
+pub(crate) const CART: Uuid = Uuid::from_u128(2);
+pub(crate) const LEDGER: Uuid = Uuid::from_u128(3);
+pub(crate) const HOSTILE: Uuid = Uuid::from_u128(4);
+pub(crate) const CRON: Uuid = Uuid::from_u128(5);
+
+/// Noon less some seconds.
+pub(crate) fn ago(seconds: i64) -> UnixMs {
+    UnixMs(NOON.0 - seconds * 1000)
+}
+
+pub(crate) fn options() -> Options {
+    Options { read_only: false, ascii: false, theme: ThemeName::Normal }
+}
+
+/// A console at work.
+pub(crate) struct Desk {
+    pub(crate) state: State,
+}
+
+impl Desk {
+    /// Nothing came yet.
+    pub(crate) fn waiting(size: (u16, u16)) -> Self {
+        let abilities = Abilities { acts: true, live_probing: true };
+        Self::with(State::new("server http://127.0.0.1:8080", abilities, options(), size, NOON))
+    }
+
+    pub(crate) fn with(state: State) -> Self {
+        Self { state }
+    }
+
+    /// The cast is there, with all that is known of it.
+    pub(crate) fn loaded(size: (u16, u16)) -> Self {
+        let mut desk = Self::waiting(size);
+        desk.load();
+        desk
+    }
+
+    pub(crate) fn load(&mut self) {
+        self.tell(News::Link(Link::Live));
+        self.tell(News::Snapshot(cast()));
+        self.tell(News::Probing(CHECKOUT, Some(Box::new(probing()))));
+        self.tell(News::History(CHECKOUT, history(0), None));
+        self.tick(0);
+    }
+
+    pub(crate) fn tell(&mut self, news: News) -> Vec<Effect> {
+        update(&mut self.state, Msg::News(Box::new(news)))
+    }
+
+    pub(crate) fn change(&mut self, service: Service) {
+        self.tell(News::Changes(vec![service], vec![]));
+    }
+
+    /// Time goes on; to that many milliseconds after noon.
+    pub(crate) fn tick(&mut self, millis: u64) -> Vec<Effect> {
+        update(&mut self.state, Msg::Tick(NOON.plus(Duration::from_millis(millis))))
+    }
+
+    pub(crate) fn press(&mut self, code: KeyCode) -> Vec<Effect> {
+        update(&mut self.state, Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)))
+    }
+
+    pub(crate) fn ctrl(&mut self, c: char) -> Vec<Effect> {
+        update(&mut self.state, Msg::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL)))
+    }
+
+    /// Types characters; a line break is Enter.
+    pub(crate) fn keys(&mut self, text: &str) -> Vec<Effect> {
+        let code = |c| if c == '\n' { KeyCode::Enter } else { KeyCode::Char(c) };
+        text.chars().flat_map(|c| self.press(code(c))).collect()
+    }
+
+    /// The frame.
+    pub(crate) fn frame(&mut self) -> Buffer {
+        settle(&mut self.state);
+        let (width, height) = self.state.size;
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a backend");
+        terminal.draw(|frame| view::draw(frame, &self.state)).expect("draws");
+        terminal.backend().buffer().clone()
+    }
+
+    /// The frame as text.
+    pub(crate) fn text(&mut self) -> String {
+        lines(&self.frame()).join("\n")
+    }
+
+    /// The names that are listed, in order.
+    pub(crate) fn listed(&mut self) -> Vec<String> {
+        settle(&mut self.state);
+        let index = self.state.listing();
+        index.shown().iter().map(|id| index.get(id).expect("it is known").name.to_string()).collect()
+    }
+}
+
+/// The lines of a frame; a wide character stands in its first cell alone.
+pub(crate) fn lines(buffer: &Buffer) -> Vec<String> {
+    let rows = buffer.content.chunks(usize::from(buffer.area.width.max(1)));
+    rows.map(|row| {
+        let line: String = row.iter().map(ratatui::buffer::Cell::symbol).collect();
+        line.trim_end().to_owned()
+    })
+    .collect()
+}
+
+pub(crate) fn instance(name: &str, health: Health, reason: &str, seconds: i64) -> Instance {
+    Instance {
+        name: name.into(),
+        base_url: format!("http://10.0.0.5:80{}", name.len()).into(),
+        health_url: Box::default(),
+        health,
+        reason: reason.into(),
+        since: Some(ago(seconds)),
+        weight: 100,
+        zone: "eu-1a".into(),
+        version: "1.4.2".into(),
+        generation: 3,
+    }
+}
+
+pub(crate) fn service(id: Uuid, namespace: &str, name: &str, instances: Vec<Instance>) -> Service {
+    let has = |health| instances.iter().any(|i| i.health == health);
+    let health = match (has(Health::Healthy), has(Health::Unhealthy)) {
+        (true, _) => Health::Healthy,
+        (false, true) => Health::Unhealthy,
+        (false, false) => Health::Unknown,
+    };
+    Service {
+        id,
+        namespace: namespace.into(),
+        name: name.into(),
+        version: "1.4.2".into(),
+        description: "Takes orders".into(),
+        health,
+        reason: instances.first().map(|i| i.reason.clone()).unwrap_or_default(),
+        source: "rest".into(),
+        revision: 7,
+        registered_at: Some(ago(86_400)),
+        updated_at: Some(ago(240)),
+        last_health_check: Some(ago(2)),
+        metadata: [("team".into(), namespace.into())].into(),
+        instances,
+    }
+}
+
+/// Down, degraded, healthy, hostile, unchecked, and 35 that are well.
+pub(crate) fn cast() -> Vec<Service> {
+    use Health::{Healthy, Unhealthy, Unknown};
+    let down = |name, seconds| instance(name, Unhealthy, "ConnectRefused", seconds);
+    let well = |name| instance(name, Healthy, "Passed", 7200);
+    let checkout = service(CHECKOUT, "shop", "checkout", vec![down("a", 252), down("b", 240)]);
+    let cart = service(CART, "shop", "cart", vec![well("a"), instance("b", Unhealthy, "UnexpectedStatus", 75)]);
+    let mut ledger = service(LEDGER, "pay", "ledger", vec![well("a"), well("b"), well("c")]);
+    ledger.source = "manifest".into();
+    let cron = service(CRON, "infra", "cron", vec![instance("default", Unknown, "NotChecked", 3600)]);
+    let many = (6..41).map(|n| service(Uuid::from_u128(n), "infra", &format!("svc-{n:02}"), vec![well("default")]));
+    [checkout, cart, ledger, hostile(), cron].into_iter().chain(many).collect()
+}
+
+/// Every text of it wants to do harm: sequences, line breaks, overrides, wide and combining characters.
+pub(crate) fn hostile() -> Service {
+    let mut bad = instance("in\u{1b}[2Jst", Health::Unhealthy, "Reason\u{7}\u{202e}evil", 12);
+    bad.base_url = "http://a\r\n\u{9b}31mb".into();
+    bad.zone = "東京リージョン".into();
+    bad.version = "1.0\u{1b}]52;c;aGk=\u{7}".into();
+    let mut service = service(HOSTILE, "pay\u{200b}", "na\u{1b}]0;title\u{7}me", vec![bad]);
+    service.description = format!("line\nbreak, 漢字, e{} end", "\u{301}".repeat(60)).into();
+    service.version = format!("v{}", "\u{301}".repeat(60)).into();
+    service.metadata.insert("k\u{1b}c".into(), "👩‍🚀 \u{85}\u{2028} ☺\u{fe0f}☺\u{fe0f}".into());
+    service
+}
+
+pub(crate) fn passed(seconds: i64) -> Outcome {
+    Outcome {
+        verdict: Verdict::Pass,
+        reason: Reason::Passed,
+        stage: Stage::Status,
+        at: ago(seconds),
+        address: Some("10.0.0.5:801".parse().expect("an address")),
+        code: Some(200),
+        message: "200 OK".into(),
+        timings: Timings {
+            resolve_us: Some(310),
+            connect_us: Some(820),
+            tls_us: None,
+            request_us: Some(2_450),
+            status_us: Some(40),
+        },
+    }
+}
+
+pub(crate) fn refused(seconds: i64) -> Outcome {
+    Outcome {
+        verdict: Verdict::Fail,
+        reason: Reason::ConnectRefused,
+        stage: Stage::Connect,
+        at: ago(seconds),
+        code: None,
+        message: "10.0.0.5:801 refuses connections".into(),
+        timings: Timings { resolve_us: Some(290), connect_us: Some(400), ..Timings::default() },
+        ..passed(seconds)
+    }
+}
+
+/// The probing of `checkout`: `a` confirmed down, `b` on its way up.
+pub(crate) fn probing() -> Probing {
+    let sample = |n: i64| Sample {
+        at: ago(200 - n),
+        total_us: (n % 7 != 3).then(|| u32::try_from(900 + 137 * (n % 11)).expect("small")),
+        code: Some(200),
+    };
+    let of = |name: &str, passing, count, of| ProbingOf {
+        instance: name.into(),
+        streak: Streak { passing, count, of },
+        next_due: Some(NOON.plus(Duration::from_millis(400))),
+        held: None,
+        last: Some(if passing { passed(1) } else { refused(1) }),
+        last_pass: Some(passed(260)),
+        last_fail: Some(refused(250)),
+        samples: (0..40).map(sample).collect(),
+    };
+    Probing { instances: vec![of("a", false, 12, 3), of("b", true, 2, 3)], live: true }
+}
+
+/// A page of twelve entries, newest first, older by pages.
+pub(crate) fn history(page: i64) -> Vec<Past> {
+    let entry = |n: i64| {
+        let down = n % 2 == 0;
+        Past {
+            id: 1000 - 12 * page - n,
+            instance: "a".into(),
+            at: ago(252 + 600 * (12 * page + n)),
+            from: if down { Health::Healthy } else { Health::Unhealthy },
+            to: Some(if down { Health::Unhealthy } else { Health::Healthy }),
+            reason: Some(if down { "ConnectRefused" } else { "Passed" }.into()),
+            message: if down { "3 failures in a row: 10.0.0.5:801 refuses" } else { "passed" }.into(),
+            evidence: down.then(|| refused(252)),
+        }
+    };
+    (0..12).map(entry).collect()
+}
+
+pub(crate) fn events() -> Vec<ServerEvent> {
+    let event = |seconds, part: &str, good, message: &str| ServerEvent {
+        at: ago(seconds),
+        part: part.into(),
+        good,
+        message: message.into(),
+    };
+    vec![
+        event(600, "guard", false, "12 of 16 targets failed at once: transitions are held"),
+        event(540, "guard", true, "most of the others pass: released"),
+    ]
+}

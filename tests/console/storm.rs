@@ -1,0 +1,95 @@
+//! Whatever comes, in whatever order and at whatever size: nothing panics, and there is a frame.
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
+use portolan::console::app::{Msg, settle, update};
+use portolan::console::keys::KEYMAP;
+use portolan::console::source::{Link, News, Refusal};
+use portolan::console::view;
+use portolan::model::time::UnixMs;
+use proptest::prelude::*;
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use uuid::Uuid;
+
+use crate::scene::{CHECKOUT, Desk, NOON, cast, events, history, hostile, probing};
+
+fn keys() -> impl Strategy<Value = Msg> {
+    let mapped = proptest::sample::select(KEYMAP.iter().flat_map(|b| b.keys).copied().collect::<Vec<_>>())
+        // Ctrl-C ends everything.
+        .prop_filter("goes on", |(code, with)| (*code, *with) != (KeyCode::Char('c'), KeyModifiers::CONTROL))
+        .prop_map(|(code, with)| Msg::Key(KeyEvent::new(code, with)));
+    let typed = prop_oneof![
+        proptest::char::range(' ', '~').prop_map(KeyCode::Char),
+        any::<char>().prop_map(KeyCode::Char),
+        Just(KeyCode::Enter),
+        Just(KeyCode::Esc),
+        Just(KeyCode::Backspace),
+        Just(KeyCode::Left),
+        Just(KeyCode::Tab),
+    ]
+    .prop_map(|code| Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
+    let wheel = any::<bool>().prop_map(|up| {
+        let kind = if up { MouseEventKind::ScrollUp } else { MouseEventKind::ScrollDown };
+        Msg::Mouse(MouseEvent { kind, column: 1, row: 1, modifiers: KeyModifiers::NONE })
+    });
+    prop_oneof![4 => mapped, 4 => typed, 1 => wheel, 1 => ".{0,40}".prop_map(Msg::Paste)]
+}
+
+fn news() -> impl Strategy<Value = Msg> {
+    let id = (1..8_u128).prop_map(Uuid::from_u128);
+    let some = (0..40_usize, any::<bool>()).prop_map(|(n, drained)| {
+        let mut service = cast().remove(n);
+        service.instances.truncate(1 + n % 2);
+        if drained {
+            service.instances[0].weight = 0;
+        }
+        service
+    });
+    let news = prop_oneof![
+        Just(News::Link(Link::Live)),
+        (0..40_000_i64)
+            .prop_map(|n| { News::Link(Link::Lost { why: hostile().description, retry_at: UnixMs(NOON.0 + n) }) }),
+        Just(News::Snapshot(cast())),
+        Just(News::Snapshot(vec![])),
+        (some, id.clone()).prop_map(|(service, gone)| News::Changes(vec![service], vec![gone])),
+        id.clone().prop_map(|id| News::Probing(id, Some(Box::new(probing())))),
+        id.clone().prop_map(|id| News::Probing(id, None)),
+        (id, 0..3_i64, any::<Option<i64>>()).prop_map(|(id, page, more)| News::History(id, history(page), more)),
+        Just(News::History(CHECKOUT, vec![], None)),
+        Just(News::Server(events())),
+        (0..9_u64, any::<bool>()).prop_map(|(number, good)| {
+            let refusal = Refusal { code: "x".into(), message: hostile().name };
+            News::Done(number, if good { Ok("done".into()) } else { Err(refusal) })
+        }),
+    ];
+    news.prop_map(|news| Msg::News(Box::new(news)))
+}
+
+fn messages() -> impl Strategy<Value = Msg> {
+    prop_oneof![
+        6 => keys(),
+        3 => news(),
+        1 => (1..=210_u16, 1..=55_u16).prop_map(|(w, h)| Msg::Resize(w, h)),
+        1 => (1..=3_u16, 1..=3_u16).prop_map(|(w, h)| Msg::Resize(w, h)),
+        1 => (0..600_000_i64).prop_map(|n| Msg::Tick(UnixMs(NOON.0 + n))),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #[test]
+    fn nothing_panics(all in proptest::collection::vec((messages(), (1..=90_u16, 1..=30_u16)), 1..60), ascii: bool) {
+        let mut desk = Desk::waiting((80, 24));
+        desk.state.options.ascii = ascii;
+        for (message, other) in all {
+            update(&mut desk.state, message);
+            settle(&mut desk.state);
+            // The terminal may have another size by now than the console was told.
+            for (width, height) in [desk.state.size, other] {
+                let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a backend");
+                terminal.draw(|frame| view::draw(frame, &desk.state)).expect("draws");
+            }
+            prop_assert!(!desk.state.screens.is_empty());
+        }
+    }
+}
