@@ -74,20 +74,6 @@ fn a_server_that_goes_and_comes_back() {
 }
 
 #[test]
-fn the_file_beside_a_running_server() {
-    let server = server();
-    server.register("users", CLOSED);
-    let file = server.database();
-    let mut t = Terminal::start(server.console(&["--file", file.to_str().expect("UTF-8")]), SIZE);
-    t.wait_for("FILE, probes up to 2 s old");
-    t.wait_for("✖ down 1");
-    server.register("orders", CLOSED);
-    t.wait_for("orders");
-    t.keys("q");
-    assert!(t.ended().success());
-}
-
-#[test]
 fn signals_end_it_and_leave_the_terminal_clean() {
     let server = server();
     for signal in [Signal::TERM, Signal::HUP] {
@@ -98,15 +84,6 @@ fn signals_end_it_and_leave_the_terminal_clean() {
         t.ended();
         assert!(t.is_clean(), "{signal:?}");
     }
-}
-
-#[test]
-fn a_terminal_that_hangs_up_ends_it() {
-    let server = server();
-    let mut t = console(&server);
-    t.wait_for("LIVE");
-    t.hang_up();
-    t.ended();
 }
 
 #[test]

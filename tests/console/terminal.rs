@@ -1,6 +1,7 @@
 //! A real pseudo-terminal with a program in it.
 
 use std::io::{Read, Write};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,9 +15,8 @@ const LONG: Duration = Duration::from_secs(30);
 
 /// The terminal.
 pub(crate) struct Terminal {
-    /// None after it hung up.
-    master: Option<Box<dyn MasterPty + Send>>,
-    keys: Option<Box<dyn Write + Send>>,
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
     child: Box<dyn portable_pty::Child + Send + Sync>,
     shown: Arc<Mutex<Shown>>,
 }
@@ -35,7 +35,7 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).expect("it starts");
         let mut written = pair.master.try_clone_reader().expect("a reader");
         let keys = pair.master.take_writer().expect("a writer");
-        let shown = Arc::new(Mutex::new(Shown { parser: vt100::Parser::new(rows, cols, 0), bytes: 0 }));
+        let shown = Arc::new(Mutex::new(Shown { parser: vt100::Parser::new(cells(rows), cells(cols), 0), bytes: 0 }));
         let screen = Arc::clone(&shown);
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -46,7 +46,7 @@ impl Terminal {
                 shown.bytes += read;
             }
         });
-        Self { master: Some(pair.master), keys: Some(keys), child, shown }
+        Self { master: pair.master, keys, child, shown }
     }
 
     pub(crate) fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -58,14 +58,13 @@ impl Terminal {
     }
 
     pub(crate) fn keys(&mut self, keys: &str) {
-        let terminal = self.keys.as_mut().expect("it did not hang up");
-        terminal.write_all(keys.as_bytes()).and_then(|()| terminal.flush()).expect("it takes keys");
+        self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush()).expect("it takes keys");
     }
 
     pub(crate) fn resize(&mut self, (cols, rows): (u16, u16)) {
-        self.shown().parser.screen_mut().set_size(rows, cols);
+        self.shown().parser.screen_mut().set_size(cells(rows), cells(cols));
         let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
-        self.master.as_ref().expect("it did not hang up").resize(size).expect("another size");
+        self.master.resize(size).expect("another size");
     }
 
     /// Waits until the screen is as it is wanted.
@@ -89,11 +88,6 @@ impl Terminal {
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         rustix::process::kill_process(self.pid(), signal).expect("it runs");
-    }
-
-    /// The terminal goes away.
-    pub(crate) fn hang_up(&mut self) {
-        (self.keys, self.master) = (None, None);
     }
 
     /// Waits for the program's end.
@@ -126,6 +120,10 @@ impl Drop for Terminal {
     }
 }
 
+fn cells(count: u16) -> NonZeroU16 {
+    NonZeroU16::new(count).expect("a terminal of that size")
+}
+
 fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -152,10 +150,6 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
-    }
-
-    pub(crate) fn database(&self) -> PathBuf {
-        self.folder.path().join("services.db")
     }
 
     /// Registers a service that is probed at that port of this machine.
