@@ -6,6 +6,7 @@ mod crd;
 mod deploy;
 mod faults;
 mod generated;
+mod leading;
 mod plane;
 mod rest;
 mod sync;
