@@ -81,7 +81,7 @@ impl Pod {
     }
 
     pub(crate) async fn ask(&self, method: Method, target: &str) -> Answer {
-        self.try_ask(method, target).await.unwrap_or_else(|error| panic!("{}: {error}\n{}", self.name, self.log()))
+        self.try_ask(method, target).await.unwrap_or_else(|error| panic!("{}: {error:?}\n{}", self.name, self.log()))
     }
 
     async fn try_ask(&self, method: Method, target: &str) -> reqwest::Result<Answer> {
