@@ -8,7 +8,7 @@ VERSION = $(shell sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.
 # $(call need,tool,what to do about it): one line for a missing tool instead of a page of errors.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
-.PHONY: help build image demo demo-cluster test lint fmt generate check-generated check-monitoring bench torture deny ci tools go
+.PHONY: help build image demo demo-cluster test lint fmt generate picture check-generated check-monitoring bench torture deny ci tools go
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ fmt: tools ## format the sources; FMT_FLAGS=--check only looks
 generate: tools go ## write anew what is generated (README's settings, docs/cli.md, openapi.json, crds/, deploy/install.yaml)
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test house generated
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test cluster generated
+
+picture: tools ## draw the README's picture of the console anew, from a real run
+	PORTOLAN_PICTURE=1 $(CARGO) test --locked --quiet --test console picture
 
 check-generated: tools go ## fail when generated text is out of date
 	$(CARGO) test --locked --quiet --test house --test cluster generated

@@ -52,7 +52,7 @@ fn from_the_start_to_the_end() {
     t.wait_for("overview");
     t.keys("q");
     assert!(t.ended().success());
-    assert!(t.is_clean());
+    t.becomes_clean();
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_server_that_goes_and_comes_back() {
     t.wait_for("orders");
     t.keys("\u{3}");
     assert!(t.ended().success());
-    assert!(t.is_clean());
+    t.becomes_clean();
 }
 
 #[test]
@@ -82,7 +82,20 @@ fn signals_end_it_and_leave_the_terminal_clean() {
         assert!(!t.is_clean(), "the second screen is in use");
         t.signal(signal);
         t.ended();
-        assert!(t.is_clean(), "{signal:?}");
+        t.becomes_clean();
+    }
+}
+
+#[test]
+fn a_terminal_that_hangs_up_ends_it() {
+    let server = server();
+    let t = console(&server);
+    t.wait_for("LIVE");
+    let mut child = t.hang_up();
+    let began = std::time::Instant::now();
+    while child.try_wait().expect("it is ours").is_none() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it goes on without a terminal");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -144,5 +157,5 @@ fn a_panic_gives_the_terminal_back_before_it_is_told() {
     t.keys("\u{12}");
     t.wait_for("as it was asked to");
     assert!(t.ended().success(), "{}", t.text());
-    assert!(t.is_clean());
+    t.becomes_clean();
 }

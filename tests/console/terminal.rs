@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use portable_pty::{CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
@@ -17,6 +19,8 @@ const LONG: Duration = Duration::from_secs(30);
 pub(crate) struct Terminal {
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
+    reader: JoinHandle<()>,
+    hangs_up: Arc<AtomicBool>,
     child: Box<dyn portable_pty::Child + Send + Sync>,
     shown: Arc<Mutex<Shown>>,
 }
@@ -37,16 +41,21 @@ impl Terminal {
         let keys = pair.master.take_writer().expect("a writer");
         let shown = Arc::new(Mutex::new(Shown { parser: vt100::Parser::new(cells(rows), cells(cols), 0), bytes: 0 }));
         let screen = Arc::clone(&shown);
-        std::thread::spawn(move || {
+        let hangs_up = Arc::new(AtomicBool::new(false));
+        let enough = Arc::clone(&hangs_up);
+        let reader = std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             // An error is the terminal's end.
             while let Ok(read @ 1..) = written.read(&mut buffer) {
                 let mut shown = lock(&screen);
                 shown.parser.process(&buffer[..read]);
                 shown.bytes += read;
+                if enough.load(Ordering::SeqCst) {
+                    break;
+                }
             }
         });
-        Self { master: pair.master, keys, child, shown }
+        Self { master: pair.master, keys, reader, hangs_up, child, shown }
     }
 
     pub(crate) fn shown(&self) -> MutexGuard<'_, Shown> {
@@ -90,6 +99,15 @@ impl Terminal {
         rustix::process::kill_process(self.pid(), signal).expect("it runs");
     }
 
+    /// The terminal goes away; the program goes on without it, if it can.
+    pub(crate) fn hang_up(mut self) -> Box<dyn portable_pty::Child + Send + Sync> {
+        self.hangs_up.store(true, Ordering::SeqCst);
+        // The reader holds the terminal too, until it reads something.
+        self.keys("?");
+        self.reader.join().expect("it ends");
+        self.child
+    }
+
     /// Waits for the program's end.
     pub(crate) fn ended(&mut self) -> ExitStatus {
         let began = Instant::now();
@@ -102,6 +120,15 @@ impl Terminal {
         }
     }
 
+    /// Waits until the terminal is as it was: what the program wrote last may come after its end.
+    pub(crate) fn becomes_clean(&self) {
+        let began = Instant::now();
+        while !self.is_clean() {
+            assert!(began.elapsed() < LONG, "the terminal was not given back:\n{}", self.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Whether the terminal is as it was: first screen, cursor shown, no mouse, no bracketed paste.
     pub(crate) fn is_clean(&self) -> bool {
         let shown = self.shown();
@@ -110,13 +137,6 @@ impl Terminal {
             && !screen.hide_cursor()
             && !screen.bracketed_paste()
             && screen.mouse_protocol_mode() == vt100::MouseProtocolMode::None
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

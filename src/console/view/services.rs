@@ -197,7 +197,7 @@ fn nothing(scene: &Scene<'_>) -> String {
     let query = scene.state.listing().query();
     let total = scene.state.listing().totals().services();
     if total == 0 {
-        return "nothing is registered yet: portolan register NAME URL".to_owned();
+        return "nothing is registered yet: portolan register --name NAME --base-url URL".to_owned();
     }
     let filtered = !scene.state.filter.is_empty();
     match (filtered, query.faults_only, &query.namespace) {
