@@ -1,11 +1,14 @@
 //! `portolan console`: what is down, since when, and why.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use reqwest::{Method, RequestBuilder};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::args::ServerArgs;
@@ -16,10 +19,14 @@ use crate::console::app::{Options, ThemeName};
 use crate::console::filter::Filter;
 use crate::console::once;
 use crate::console::run::{self, ConsoleError, Start};
+use crate::console::source::Source;
 use crate::console::source::api::{ApiSource, Requests};
+use crate::console::source::file::FileSource;
 
 /// Longest wait for `--once`.
 const ONCE: Duration = Duration::from_secs(10);
+/// Time in which a server that nobody named has to answer.
+const ANSWERS: Duration = Duration::from_millis(300);
 /// Size of a plain frame where no terminal says another.
 const PLAIN: (u16, u16) = (120, 40);
 
@@ -47,6 +54,9 @@ pub(super) struct ConsoleArgs {
     /// Columns and rows of that frame; the terminal's, else 120x40
     #[arg(long, value_name = "WxH", requires = "once", value_parser = parse_size)]
     size: Option<(u16, u16)>,
+    /// Read the store's file on this machine instead of asking a server
+    #[arg(long, value_name = "PATH", conflicts_with = "server")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -60,15 +70,55 @@ enum Theme {
 
 impl ConsoleArgs {
     fn options(&self) -> Options {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let theme = match self.theme {
+            Some(Theme::Normal) => ThemeName::Normal,
             Some(Theme::ColourBlind) => ThemeName::ColourBlind,
             Some(Theme::Plain) => ThemeName::Plain,
-            None if set("NO_COLOR") => ThemeName::Plain,
-            Some(Theme::Normal) | None => ThemeName::Normal,
+            None => usual_theme(),
         };
         Options { read_only: self.read_only, ascii: self.ascii, theme }
     }
+}
+
+fn usual_theme() -> ThemeName {
+    if given("NO_COLOR").is_some() { ThemeName::Plain } else { ThemeName::Normal }
+}
+
+fn given(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The file or the server that is named; else the server if it answers, else the file if there is one.
+async fn source(args: &ConsoleArgs) -> Result<Box<dyn Source>, Failure> {
+    if let Some(path) = &args.file {
+        return Ok(Box::new(FileSource::new(path)));
+    }
+    let client = Client::new(&args.server)?;
+    if !client.named() && !answers(&client).await {
+        let path = given("DB_PATH").map_or_else(|| PathBuf::from("./services.db"), PathBuf::from);
+        if path.exists() {
+            return Ok(Box::new(FileSource::new(path)));
+        }
+    }
+    Ok(Box::new(ApiSource::new(Arc::new(client))))
+}
+
+/// Whether a registry is there.
+async fn answers(client: &Client) -> bool {
+    let Ok(request) = client.request(Method::GET, &["health"], &[]) else { return false };
+    let sent = timeout(ANSWERS, request.send()).await;
+    sent.is_ok_and(|sent| sent.is_ok_and(|answer| answer.status().is_success()))
+}
+
+/// The console on this terminal over one server, until a person or `end` ends it.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) async fn show(client: Client, end: CancellationToken) -> Result<(), Failure> {
+    let options = Options { read_only: false, ascii: false, theme: usual_theme() };
+    let source = Box::new(ApiSource::new(Arc::new(client)));
+    let start = Start { source, options, namespace: None, filter: None };
+    run::run(start, end).await.map_err(|error| failed(&error))
 }
 
 /// Runs it.
@@ -79,9 +129,8 @@ pub(super) async fn run(args: ConsoleArgs, streams: &mut Streams) -> Result<Exit
     if let Some(filter) = &args.filter {
         Filter::parse(filter).map_err(|error| Failure::usage(format!("--filter: {error}")))?;
     }
-    let source = Box::new(ApiSource::new(Arc::new(Client::new(&args.server)?)));
     let start = Start {
-        source,
+        source: source(&args).await?,
         options: args.options(),
         namespace: args.namespace.as_deref().map(Into::into),
         filter: args.filter.as_deref().map(Into::into),

@@ -6,7 +6,7 @@ use std::fmt::Write;
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Run", &["serve", "demo", "token"]),
     ("Register", &["register", "deregister"]),
-    ("Ask", &["console", "list", "get", "discover", "check", "history"]),
+    ("Ask", &["console", "list", "get", "discover", "check", "history", "watch"]),
     ("Set up", &["crd", "completions", "openapi", "help"]),
 ];
 
@@ -73,7 +73,7 @@ pub(super) const DEMO: &str = "\
 Needs nothing and leaves nothing: its file is in a private temporary folder, its backends on loopback.
 
 Examples:
-  portolan demo                                     a live table; q ends it
+  portolan demo                                     the console over it; q ends it
   portolan demo --seconds 60 | cat                  plain lines for a minute";
 
 pub(super) const TOKEN: &str = "\
@@ -103,6 +103,7 @@ pub(super) const LIST: &str = "\
 Examples:
   portolan list -A                                  every namespace
   portolan list --status unhealthy                  what is down, since when and why
+  portolan list -A --watch                          and then each row that changes
   portolan list --version '>=2, <3' --meta team=identity -o wide
   portolan list -o json | jq -r '.[].base_url'";
 
@@ -126,9 +127,20 @@ Examples:
   portolan check user-service
   portolan check user-service -o json | jq '.checks[].outcome.timings'";
 
+pub(super) const WATCH: &str = "\
+It begins with what changes after its start, outlasts a restart of the server, and then tells what it missed.
+
+Examples:
+  portolan watch
+  portolan watch -o json | jq -c 'select(.to == \"unhealthy\")'";
+
 pub(super) const CONSOLE: &str = "\
+Without --server, PORTOLAN_SERVER and --file it shows the server if one answers, else the file DB_PATH or ./services.db;
+its header says which. From a file it only shows: to probe, drain or deregister it needs a server.
+
 Examples:
   portolan console
+  portolan console --file /var/lib/portolan/services.db
   portolan console --server https://registry.example.com --filter \"status=down !canary\"
   portolan console --once --size 100x30
 

@@ -5,9 +5,12 @@ use std::collections::HashSet;
 use clap::Args;
 
 use super::args::{Format, OutputArg, ServerArgs, parse_pair};
+use super::changes::{Change, Changes};
 use super::client::{Client, Reply, ServiceView, read};
 use super::exit::{Exit, Failure};
 use super::output::{Streams, service};
+use crate::console::data::Service;
+use crate::console::source::api::Reach;
 use crate::model::outcome::Health;
 use crate::model::time::UnixMs;
 
@@ -25,6 +28,9 @@ pub(super) struct ListArgs {
     /// Every namespace that you may see
     #[arg(short = 'A', long)]
     all_namespaces: bool,
+    /// Then print each row anew that changes, until ended
+    #[arg(short = 'w', long, conflicts_with_all = ["version", "zone", "meta"])]
+    watch: bool,
     #[command(flatten)]
     output: OutputArg,
     #[command(flatten)]
@@ -74,6 +80,9 @@ impl ListArgs {
 /// See [`Failure`].
 pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server)?;
+    if args.watch {
+        return follow(&args, client, streams).await;
+    }
     let pages = pages(&client, args.query()).await?;
     if args.output.output == Format::Json {
         streams.json(&join(&pages))?;
@@ -90,6 +99,62 @@ pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, F
     let wide = args.output.output == Format::Wide;
     streams.table(&service::services(&services, args.all_namespaces, wide, UnixMs::wall()))?;
     Ok(Exit::Ok)
+}
+
+/// The table, then the rows that change.
+async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Result<Exit, Failure> {
+    if args.output.output == Format::Json {
+        return Err(
+            Failure::usage("--watch prints rows for people").hint("portolan watch -o json prints changes as JSON")
+        );
+    }
+    let reach = match (&args.namespace, args.all_namespaces) {
+        (Some(name), _) => Reach::One(name.as_str().into()),
+        (None, true) => Reach::All,
+        (None, false) => Reach::Default,
+    };
+    let wanted = |service: &Service| args.select.status.is_none_or(|status| service.health == status);
+    let wide = args.output.output == Format::Wide;
+    let table = |services: &[ServiceView]| service::services(services, args.all_namespaces, wide, UnixMs::wall());
+    let mut changes = Changes::follow(client, reach).await?;
+    let mut services: Vec<ServiceView> = changes.known().filter(|s| wanted(s)).map(view).collect::<Result<_, _>>()?;
+    services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    let first = table(&services);
+    let widths = first.widths(streams.paint());
+    streams.table(&first)?;
+    streams.flush()?;
+    loop {
+        let mut rows = Vec::new();
+        for Change { from, to } in changes.next(streams).await? {
+            // One that left the selection is shown once more, as it is now.
+            if to.as_ref().is_some_and(wanted) || from.as_ref().is_some_and(wanted) {
+                rows.extend(to.as_ref().map(view).transpose()?);
+                rows.extend(from.as_ref().filter(|_| to.is_none()).map(removed).transpose()?);
+            }
+        }
+        for line in table(&rows).rows(&widths, streams.paint()) {
+            streams.line(&line)?;
+        }
+        streams.flush()?;
+    }
+}
+
+/// A service as tables show it.
+fn view(service: &Service) -> Result<ServiceView, Failure> {
+    let json = serde_json::to_string(service).map_err(|error| Failure::new(Exit::Unreachable, error.to_string()))?;
+    let mut view: ServiceView = read(&json)?;
+    view.base_url = view.instances.first().map(|first| first.base_url.clone()).unwrap_or_default();
+    service.why().clone_into(&mut view.reason);
+    Ok(view)
+}
+
+fn removed(service: &Service) -> Result<ServiceView, Failure> {
+    Ok(ServiceView {
+        status: "removed".to_owned(),
+        reason: "Removed".to_owned(),
+        instances: Vec::new(),
+        ..view(service)?
+    })
 }
 
 async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<Reply>, Failure> {

@@ -3,6 +3,7 @@
 //! Data goes to stdout, messages to stderr, and the exit code says what kind of end it was ([`exit::Exit`]).
 
 mod args;
+mod changes;
 mod check;
 mod client;
 mod console;
@@ -22,6 +23,7 @@ mod register;
 mod serve;
 mod signals;
 mod token;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -71,6 +73,9 @@ enum Command {
     /// Show how a service's health changed, and why
     #[command(after_help = help::HISTORY)]
     History(history::HistoryArgs),
+    /// Print each change as it happens, a line each
+    #[command(after_help = help::WATCH)]
+    Watch(watch::WatchArgs),
     /// Show what is down, since when, and why, on this terminal
     #[command(after_help = help::CONSOLE)]
     Console(Box<console::ConsoleArgs>),
@@ -131,6 +136,7 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
         Command::Discover(args) => one_thread()?.block_on(discover::run(args, streams)),
         Command::Check(args) => one_thread()?.block_on(check::run(args, streams)),
         Command::History(args) => one_thread()?.block_on(history::run(args, streams)),
+        Command::Watch(args) => one_thread()?.block_on(watch::run(args, streams)),
         Command::Console(args) => many_threads()?.block_on(console::run(*args, streams)),
         Command::Completions(args) => reference::completions(&args, command_line(), streams),
         Command::Openapi => reference::openapi(streams),

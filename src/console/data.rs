@@ -98,6 +98,12 @@ impl Service {
         if self.health == Health::Healthy { same.min() } else { same.max() }
     }
 
+    /// Of a service that has a fault, the faulty instance's reason; else its own.
+    pub fn why(&self) -> &str {
+        let faulty = self.instances.iter().find(|i| i.health == Health::Unhealthy);
+        faulty.map_or(&self.reason, |i| &i.reason)
+    }
+
     /// Whether something is wrong with it: it is unhealthy, or a part of it is.
     pub fn is_faulty(&self) -> bool {
         self.health == Health::Unhealthy || self.instances.iter().any(|i| i.health == Health::Unhealthy)

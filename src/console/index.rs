@@ -374,7 +374,7 @@ impl Index {
             key: format!("{}/{}", service.namespace, service.name).into(),
             from,
             to,
-            reason: new.map_or_else(|| "Removed".into(), |new| new.reason.clone()),
+            reason: new.map_or_else(|| "Removed".into(), |new| new.why().into()),
         });
     }
 }

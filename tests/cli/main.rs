@@ -7,3 +7,4 @@ mod offline;
 mod online;
 mod refused;
 mod serving;
+mod watching;

@@ -8,6 +8,7 @@ mod faults;
 mod generated;
 mod leading;
 mod plane;
+mod pods;
 mod rest;
 mod sync;
 mod uninstall;

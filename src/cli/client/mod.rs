@@ -154,6 +154,11 @@ impl Client {
         self.send(self.request(Method::DELETE, path, query)?).await
     }
 
+    /// Whether a person named the server, by flag or environment.
+    pub(in crate::cli) fn named(&self) -> bool {
+        self.server.named
+    }
+
     /// The server's address, for people.
     pub(in crate::cli) fn address(&self) -> String {
         self.server.url.as_str().trim_end_matches('/').to_owned()

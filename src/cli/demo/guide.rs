@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use unicode_width::UnicodeWidthStr;
-
 use crate::model::text::escape;
 
 /// What the demo says first.
@@ -43,14 +41,5 @@ impl Guide {
     /// What to paste, with what it is for.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.entries.iter().map(|(what, how)| format!("  {what:<15} {how}"))
-    }
-
-    /// What to paste on a screen of `width` columns: never half a line. Where its purpose leaves no room, the line
-    /// stands alone.
-    pub(super) fn lines_within(&self, width: usize) -> impl Iterator<Item = String> {
-        self.lines().zip(&self.entries).filter_map(move |(line, (_, how))| {
-            let shortest = format!("  {how}");
-            [line, shortest].into_iter().find(|line| line.width() <= width)
-        })
     }
 }

@@ -2,14 +2,13 @@
 
 mod backends;
 mod cast;
-mod frame;
 mod grpc;
 mod guide;
 mod plain;
-mod screen;
 mod watch;
 
 use std::fs::Permissions;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,7 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Client, ServiceView};
+use super::client::Client;
+use super::console;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use super::signals;
@@ -29,8 +29,7 @@ use crate::app::{self, AppError, Surroundings};
 use crate::config::{ServeArgs, Settings};
 use cast::Stage;
 use guide::Guide;
-use screen::Screen;
-use watch::{Event, Watcher};
+use watch::Watcher;
 
 /// Time between two looks at the registry.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -128,12 +127,26 @@ async fn perform(
         client.post(&["services", "register"], Some(body.to_string())).await?;
     }
     tasks.spawn(stage.play());
-    let mut view = View::open(&Guide::new(&url, folder), streams)?;
-    let seen = tokio::select! {
-        result = watch(&client, &mut view) => result,
-        () = end => Ok(()),
+    let seen = if std::io::stdin().is_terminal() && streams.screen() {
+        let stop = CancellationToken::new();
+        let shown = console::show(client, stop.clone());
+        tokio::pin!(shown);
+        tokio::select! {
+            seen = &mut shown => seen,
+            () = end => {
+                stop.cancel();
+                shown.await
+            }
+        }
+    } else {
+        plain::open(&Guide::new(&url, folder), streams)?;
+        tokio::select! {
+            result = watch(&client, streams) => result,
+            () = end => Ok(()),
+        }
     };
-    view.close()?;
+    streams.line("the demo is over; its folder is removed")?;
+    streams.flush()?;
     seen
 }
 
@@ -144,59 +157,13 @@ async fn until(lasts: Option<Duration>) {
     }
 }
 
-/// Looks and shows until the person at the screen has seen enough.
-async fn watch(client: &Client, view: &mut View<'_>) -> Result<(), Failure> {
+/// Looks and tells.
+async fn watch(client: &Client, streams: &mut Streams) -> Result<(), Failure> {
     let mut watcher = Watcher::default();
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if view.wants_out() {
-            return Ok(());
-        }
-        let (services, events) = watcher.look(client).await?;
-        view.show(&services, events)?;
-    }
-}
-
-/// A screen where there is one, else lines.
-enum View<'a> {
-    Screen(Box<Screen>, &'a mut Streams),
-    Plain(&'a mut Streams),
-}
-
-impl<'a> View<'a> {
-    fn open(guide: &Guide, streams: &'a mut Streams) -> Result<Self, Failure> {
-        if streams.screen()
-            && let Ok(screen) = Screen::enter(guide, streams.paint())
-        {
-            return Ok(Self::Screen(Box::new(screen), streams));
-        }
-        plain::open(guide, streams)?;
-        Ok(Self::Plain(streams))
-    }
-
-    fn wants_out(&self) -> bool {
-        matches!(self, Self::Screen(..)) && Screen::wants_out()
-    }
-
-    fn show(&mut self, services: &[ServiceView], events: Vec<Event>) -> Result<(), Failure> {
-        match self {
-            Self::Screen(screen, _) => Ok(screen.draw(services, events)?),
-            Self::Plain(streams) => plain::show(&events, streams),
-        }
-    }
-
-    /// Gives the terminal back and says that it is over.
-    fn close(self) -> Result<(), Failure> {
-        let streams = match self {
-            Self::Screen(screen, streams) => {
-                drop(screen);
-                streams
-            }
-            Self::Plain(streams) => streams,
-        };
-        streams.line("the demo is over; its folder is removed")?;
-        streams.flush()
+        plain::show(&watcher.look(client).await?, streams)?;
     }
 }

@@ -22,13 +22,12 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Every service as it is now, by name, and the transitions that are new, oldest first.
+    /// The transitions that are new, oldest first.
     ///
     /// # Errors
     /// The server does not answer.
-    pub(super) async fn look(&mut self, client: &Client) -> Result<(Vec<ServiceView>, Vec<Event>), Failure> {
-        let mut services = list::everything(client).await?;
-        services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    pub(super) async fn look(&mut self, client: &Client) -> Result<Vec<Event>, Failure> {
+        let services = list::everything(client).await?;
         let mut events = Vec::new();
         for service in &services {
             if self.revisions.insert(service.id.clone(), service.revision) != Some(service.revision) {
@@ -37,7 +36,7 @@ impl Watcher {
             }
         }
         events.sort_by_key(|event| event.change.id);
-        Ok((services, events))
+        Ok(events)
     }
 
     fn news(&mut self, service: &ServiceView, page: Vec<TransitionView>) -> Vec<Event> {

@@ -31,11 +31,21 @@ impl Table {
 
     /// The lines, headings first. The last column is not padded.
     pub(in crate::cli) fn lines(&self, paint: Paint) -> Vec<String> {
+        let widths = self.widths(paint);
+        std::iter::once(&self.head).chain(&self.rows).map(|row| line(row, &widths, paint)).collect()
+    }
+
+    /// How wide each column is.
+    pub(in crate::cli) fn widths(&self, paint: Paint) -> Vec<usize> {
         let all: Vec<&Vec<Cell>> = std::iter::once(&self.head).chain(&self.rows).collect();
-        let widths: Vec<usize> = (0..self.head.len())
+        (0..self.head.len())
             .map(|column| all.iter().filter_map(|row| Some(row.get(column)?.width(paint))).max().unwrap_or(0))
-            .collect();
-        all.into_iter().map(|row| line(row, &widths, paint)).collect()
+            .collect()
+    }
+
+    /// The rows alone, as under a table of those widths.
+    pub(in crate::cli) fn rows(&self, widths: &[usize], paint: Paint) -> Vec<String> {
+        self.rows.iter().map(|row| line(row, widths, paint)).collect()
     }
 }
 

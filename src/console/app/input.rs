@@ -220,7 +220,7 @@ fn typed(modal: &mut Modal, key: KeyEvent) {
     }
 }
 
-/// A filter counts while it is typed; one that means nothing yet leaves the list as it is. A picker narrows.
+/// A filter counts while it is typed; of one that means nothing yet the words before the fault count. A picker narrows.
 fn follow_typing(state: &mut State, modal: &mut Modal) {
     match modal {
         Modal::Filter { input, error, .. } => match Filter::parse(input.value()) {
@@ -229,7 +229,14 @@ fn follow_typing(state: &mut State, modal: &mut Modal) {
                 state.filter = input.value().into();
                 change(state, |query| query.filter = filter.clone());
             }
-            Err(wrong) => *error = Some(wrong),
+            Err(wrong) => {
+                // The words before it count.
+                let sound = input.value().get(..wrong.at).unwrap_or_default().trim_end();
+                let filter = Filter::parse(sound).unwrap_or_default();
+                state.filter = sound.into();
+                change(state, |query| query.filter = filter.clone());
+                *error = Some(wrong);
+            }
         },
         Modal::Pick(picker) => picker.narrow(),
         Modal::Confirm { .. } | Modal::CheckMany { .. } => {}

@@ -5,6 +5,7 @@ mod explain;
 mod help;
 mod instance;
 mod raw;
+mod wrap;
 
 use std::time::Duration;
 
@@ -49,14 +50,15 @@ pub type Line = Vec<Word>;
 
 /// The lines of the shown view; none where the view is no text.
 pub fn lines(state: &State) -> Vec<Line> {
-    match &state.screen().view {
+    let lines = match &state.screen().view {
         View::Instance(id, name) => instance::lines(state, *id, name),
         View::Explain(id, name) => explain::lines(state, *id, name),
         View::Raw(id, format) => raw::lines(state, *id, *format),
         View::Events => events::lines(state),
         View::Help => help::lines(),
         View::Overview | View::Services | View::Instances(_) | View::Timeline(_) => Vec::new(),
-    }
+    };
+    lines.into_iter().flat_map(|line| wrap::wrap(line, usize::from(state.size.0))).collect()
 }
 
 /// A word of our own.

@@ -8,7 +8,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{Scene, services};
+use super::{Scene, columns, services};
 use crate::console::app::modal::Modal;
 use crate::console::app::screen::{Format, View};
 use crate::console::app::state::Tone;
@@ -20,9 +20,9 @@ use crate::console::source::Link;
 
 pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     frame.buffer_mut().set_style(Rect { height: area.height.min(1), ..area }, scene.theme.bar());
-    let title = title(scene);
     let (link, meaning) = link(scene);
     let room = usize::from(area.width);
+    let title = fitting(title(scene), room.saturating_sub(link.width() + 3));
     let source = escape(&scene.state.source, 256);
     let used = title.width() + link.width() + 4;
     let mut left = vec![Span::raw(format!(" {title}"))];
@@ -35,6 +35,11 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     if area.height > 1 {
         frame.render_widget(totals(scene), Rect { y: area.y + 1, height: 1, ..area });
     }
+}
+
+/// Cut where it does not fit.
+fn fitting(text: String, room: usize) -> String {
+    if text.width() <= room { text } else { columns::cut(&text, room) }
 }
 
 /// Where one is.
@@ -101,10 +106,10 @@ fn totals(scene: &Scene<'_>) -> Line<'static> {
         .namespace
         .as_ref()
         .map_or_else(|| "all namespaces".to_owned(), |n| format!("namespace {}", escape(n, 63)));
-    spans.push(Span::styled(format!(" {namespace}"), scene.theme.of(Meaning::Faint)));
     if services::lists(&state.screen().view) {
         spans.push(Span::raw(listed(scene, totals)));
     }
+    spans.push(Span::styled(format!("  {namespace}"), scene.theme.of(Meaning::Faint)));
     Line::from(spans)
 }
 
@@ -113,17 +118,20 @@ fn listed(scene: &Scene<'_>, totals: Totals) -> String {
     let state = scene.state;
     let mut text = String::new();
     if state.listing().query().faults_only {
-        text.push_str("  faults only");
+        text.push_str("faults only  ");
     }
     if !state.filter.is_empty() {
-        let _ = write!(text, "  /{}", escape(&state.filter, 64));
+        let _ = write!(text, "/{}", escape(&state.filter, 64));
+    }
+    if !text.is_empty() {
+        text.push_str("  ");
     }
     let shown = state.listing().shown().len();
     if shown != totals.services() {
-        let _ = write!(text, "  {shown} of {}", totals.services());
+        let _ = write!(text, "{shown} of {}  ", totals.services());
     }
     if !state.marks.is_empty() {
-        let _ = write!(text, "  {} marked", state.marks.len());
+        let _ = write!(text, "{} marked", state.marks.len());
     }
     text
 }

@@ -18,7 +18,7 @@ const COLUMNS: [Column; 11] = [
     Column { title: "INSTANCE", width: 10, grows: 2, leaves: 0 },
     Column { title: "URL", width: 24, grows: 4, leaves: 5 },
     Column { title: "SINCE", width: 8, grows: 0, leaves: 2 },
-    Column { title: "REASON", width: 15, grows: 1, leaves: 1 },
+    Column { title: "REASON", width: 16, grows: 1, leaves: 1 },
     Column { title: "WEIGHT", width: 7, grows: 0, leaves: 3 },
     Column { title: "LATENCY", width: 12, grows: 1, leaves: 6 },
     Column { title: "P50", width: 9, grows: 0, leaves: 4 },

@@ -42,7 +42,7 @@ const COLUMNS: [Column; 15] = [
     column("NAMESPACE", 10, 1, 4),
     column("READY", 5, 0, 3),
     column("SINCE", 8, 0, 2),
-    column("REASON", 15, 1, 1),
+    column("REASON", 16, 1, 1),
     column("LATENCY", 12, 1, 6),
     column("P50", 8, 0, 5),
     column("P99", 8, 0, 8),
@@ -94,7 +94,8 @@ fn fitted(scene: &Scene<'_>, width: u16) -> Fitted {
             columns[n] = columns[n].hidden();
         }
     }
-    if scene.state.listing().query().namespace.is_some() {
+    let index = scene.state.listing();
+    if index.query().namespace.is_some() || index.namespaces().nth(1).is_none() {
         columns[NAMESPACE] = columns[NAMESPACE].hidden();
     }
     fit(&columns, width)
@@ -138,7 +139,7 @@ fn cell(scene: &Scene<'_>, service: &Service, n: usize) -> (String, Style) {
         NAMESPACE => (escape(&service.namespace, 128), plain),
         READY => (format!("{}/{}", service.healthy(), service.instances.len()), plain),
         SINCE => (service.since().map_or_else(String::new, |at| short(state.now.since(at))), plain),
-        REASON => (escape(reason(service), 64), if service.is_faulty() { plain } else { faint }),
+        REASON => (escape(service.why(), 64), if service.is_faulty() { plain } else { faint }),
         LATENCY => (probing().map_or_else(String::new, |of| spark::text(&of.samples, 14, scene.ascii())), plain),
         P50 | P99 => {
             let percent = if n == P50 { 50 } else { 99 };
@@ -151,12 +152,6 @@ fn cell(scene: &Scene<'_>, service: &Service, n: usize) -> (String, Style) {
         URL => (service.instances.first().map_or_else(String::new, |i| escape(&i.base_url, 512)), faint),
         _ => (String::new(), plain),
     }
-}
-
-/// Of a service that has a fault, the faulty instance's reason.
-fn reason(service: &Service) -> &str {
-    let faulty = service.instances.iter().find(|i| i.health == Health::Unhealthy);
-    faulty.map_or(&service.reason, |i| &i.reason)
 }
 
 /// The probing of the instance that is down, else of the first.

@@ -16,8 +16,8 @@ const COLUMNS: [Column; 5] = [
     Column { title: "AT", width: 19, grows: 0, leaves: 2 },
     Column { title: "INSTANCE", width: 10, grows: 1, leaves: 3 },
     Column { title: "BECAME", width: 11, grows: 0, leaves: 0 },
-    Column { title: "REASON", width: 15, grows: 0, leaves: 1 },
-    Column { title: "MESSAGE", width: 20, grows: 5, leaves: 4 },
+    Column { title: "REASON", width: 16, grows: 0, leaves: 1 },
+    Column { title: "MESSAGE", width: 12, grows: 5, leaves: 4 },
 ];
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uuid) {

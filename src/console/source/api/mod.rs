@@ -40,16 +40,35 @@ pub trait Requests: Send + Sync + 'static {
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, String>;
 }
 
+/// Which namespaces are watched.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// All that the token covers.
+    #[default]
+    All,
+    /// The server's default one.
+    Default,
+    /// This one.
+    One(Box<str>),
+}
+
 /// The source.
 pub struct ApiSource {
     requests: Arc<dyn Requests>,
+    reach: Reach,
     retry: Arc<Notify>,
 }
 
 impl ApiSource {
     /// Over the server that `requests` reaches.
     pub fn new(requests: Arc<dyn Requests>) -> Self {
-        Self { requests, retry: Arc::new(Notify::new()) }
+        Self { requests, reach: Reach::All, retry: Arc::new(Notify::new()) }
+    }
+
+    /// The same, of fewer namespaces.
+    #[must_use]
+    pub fn within(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 }
 
@@ -69,8 +88,13 @@ impl Source for ApiSource {
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         async move {
-            let watch =
-                Watch { requests: Arc::clone(&self.requests), news: news.clone(), cursor: None, gathered: None };
+            let watch = Watch {
+                requests: Arc::clone(&self.requests),
+                reach: self.reach,
+                news: news.clone(),
+                cursor: None,
+                gathered: None,
+            };
             let answers = answer(self.requests, asks, news, Arc::clone(&self.retry));
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -134,6 +158,7 @@ enum End {
 
 struct Watch {
     requests: Arc<dyn Requests>,
+    reach: Reach,
     news: mpsc::Sender<News>,
     /// Where to go on.
     cursor: Option<String>,
@@ -193,7 +218,12 @@ impl Watch {
     }
 
     async fn open(&self) -> Result<Response, End> {
-        let mut query = vec![("namespace", "*")];
+        let namespace = match &self.reach {
+            Reach::All => Some("*"),
+            Reach::Default => None,
+            Reach::One(name) => Some(&**name),
+        };
+        let mut query: Vec<(&str, &str)> = namespace.map(|name| ("namespace", name)).into_iter().collect();
         query.extend(self.cursor.as_deref().map(|cursor| ("cursor", cursor)));
         let request = self.requests.request(Method::GET, &["watch"], &query).map_err(End::Lost)?;
         // The whole of a watch has no end; each silence of it does.

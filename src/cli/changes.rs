@@ -1,0 +1,109 @@
+//! Changes of services as they happen, for commands that print them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::output::Streams;
+use crate::console::data::Service;
+use crate::console::source::api::{ApiSource, Reach};
+use crate::console::source::{ASKS, Ask, Link, NEWS, News, Source};
+
+/// One service's change.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// Before; none when it is new.
+    pub(super) from: Option<Service>,
+    /// After; none when it is gone.
+    pub(super) to: Option<Service>,
+}
+
+/// Follows a server. What was missed while it was away is told when it is back.
+pub(super) struct Changes {
+    known: HashMap<Uuid, Service>,
+    news: mpsc::Receiver<News>,
+    /// Nothing is asked, but a source whose questions end would end.
+    _asks: mpsc::Sender<Ask>,
+    _source: JoinSet<()>,
+}
+
+impl Changes {
+    /// Follows from now on; [`Self::known`] is what there is.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub(super) async fn follow(client: Client, reach: Reach) -> Result<Self, Failure> {
+        let (tell, news) = mpsc::channel(NEWS);
+        let (asks, asked) = mpsc::channel(ASKS);
+        let mut source = JoinSet::new();
+        let api = Box::new(ApiSource::new(Arc::new(client)).within(reach));
+        source.spawn(api.run(tell, asked, CancellationToken::new()));
+        let mut changes = Self { known: HashMap::new(), news, _asks: asks, _source: source };
+        loop {
+            match changes.news.recv().await {
+                Some(News::Link(Link::Lost { why, .. })) => return Err(Failure::new(Exit::Unreachable, why)),
+                Some(News::Snapshot(services)) => {
+                    changes.replace(services);
+                    return Ok(changes);
+                }
+                Some(_) => {}
+                None => return Err(ended()),
+            }
+        }
+    }
+
+    /// Every service as it is now.
+    pub(super) fn known(&self) -> impl Iterator<Item = &Service> {
+        self.known.values()
+    }
+
+    /// The next changes, at least one; losing the server and finding it again is said on stderr.
+    ///
+    /// # Errors
+    /// None that ends by itself but the source's own.
+    pub(super) async fn next(&mut self, streams: &mut Streams) -> Result<Vec<Change>, Failure> {
+        loop {
+            let changes = match self.news.recv().await {
+                Some(News::Snapshot(services)) => self.replace(services),
+                Some(News::Changes(upserts, removed)) => self.apply(upserts, &removed),
+                Some(News::Link(Link::Lost { why, .. })) => {
+                    streams.note(&format!("{why}; trying again"));
+                    continue;
+                }
+                Some(_) => continue,
+                None => return Err(ended()),
+            };
+            if !changes.is_empty() {
+                return Ok(changes);
+            }
+        }
+    }
+
+    fn apply(&mut self, upserts: Vec<Service>, removed: &[Uuid]) -> Vec<Change> {
+        let gone = removed.iter().filter_map(|id| Some(Change { from: Some(self.known.remove(id)?), to: None }));
+        let mut changes: Vec<Change> = gone.collect();
+        for service in upserts {
+            let from = self.known.insert(service.id, service.clone());
+            if from.as_ref() != Some(&service) {
+                changes.push(Change { from, to: Some(service) });
+            }
+        }
+        changes
+    }
+
+    fn replace(&mut self, services: Vec<Service>) -> Vec<Change> {
+        let gone: Vec<Uuid> =
+            self.known.keys().filter(|id| !services.iter().any(|service| service.id == **id)).copied().collect();
+        self.apply(services, &gone)
+    }
+}
+
+fn ended() -> Failure {
+    Failure::new(Exit::Unreachable, "the watch ended by itself")
+}

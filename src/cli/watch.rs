@@ -1,0 +1,99 @@
+//! `portolan watch`: a line for each change, as it happens.
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::args::ServerArgs;
+use super::changes::{Change, Changes};
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::output::Streams;
+use crate::console::data::Service;
+use crate::console::source::api::Reach;
+use crate::model::outcome::Health;
+use crate::model::text::escape;
+use crate::model::time::UnixMs;
+
+/// Flags of `watch`.
+#[derive(Debug, Args)]
+pub(super) struct WatchArgs {
+    /// Only this namespace; all that you may see unless given
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// How to show a change: text or json
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
+    output: Form,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Form {
+    #[default]
+    Text,
+    Json,
+}
+
+/// A change as a line of JSON.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    at: UnixMs,
+    id: Uuid,
+    namespace: &'a str,
+    name: &'a str,
+    /// Null when it is new.
+    from: Option<Health>,
+    /// Null when it is gone.
+    to: Option<Health>,
+    healthy_instances: usize,
+    instances: usize,
+    reason: &'a str,
+    revision: u64,
+}
+
+/// Runs it until it is told to stop.
+///
+/// # Errors
+/// See [`Failure`].
+pub(super) async fn run(args: WatchArgs, streams: &mut Streams) -> Result<Exit, Failure> {
+    let reach = args.namespace.as_deref().map_or(Reach::All, |name| Reach::One(name.into()));
+    let mut changes = Changes::follow(Client::new(&args.server)?, reach).await?;
+    loop {
+        for change in changes.next(streams).await? {
+            if let Some(line) = line(&change, args.output) {
+                streams.line(&line)?;
+            }
+        }
+        streams.flush()?;
+    }
+}
+
+fn line(change: &Change, form: Form) -> Option<String> {
+    let service = change.to.as_ref().or(change.from.as_ref())?;
+    let at = change.to.as_ref().and_then(|to| to.updated_at).unwrap_or_else(UnixMs::wall);
+    let reason = if change.to.is_some() { service.why() } else { "Removed" };
+    if form == Form::Text {
+        let side = |side: &Option<Service>, none: &'static str| {
+            side.as_ref()
+                .map_or_else(|| none.to_owned(), |s| format!("{} {}/{}", s.health, s.healthy(), s.instances.len()))
+        };
+        let (from, to) = (side(&change.from, "new"), side(&change.to, "removed"));
+        let place = format!("{}/{}", service.namespace, service.name);
+        return Some(format!("{at}  {}  {from} -> {to}  {}", escape(&place, 140), escape(reason, 64)));
+    }
+    let now = change.to.as_ref();
+    serde_json::to_string(&Line {
+        at,
+        id: service.id,
+        namespace: &service.namespace,
+        name: &service.name,
+        from: change.from.as_ref().map(|from| from.health),
+        to: now.map(|to| to.health),
+        healthy_instances: now.map_or(0, Service::healthy),
+        instances: now.map_or(0, |to| to.instances.len()),
+        reason,
+        revision: service.revision,
+    })
+    .ok()
+}
