@@ -242,6 +242,7 @@ fn what_is_stale_is_dim() {
     let frame = desk.frame();
     assert!(find(&frame, "cart").modifier.contains(Modifier::DIM));
     assert_eq!(find(&frame, "STALE").fg, Color::Red);
+    assert_ne!(find(&frame, "Portolan").fg, Color::Red, "only the word is");
 }
 
 #[test]

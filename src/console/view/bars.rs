@@ -31,7 +31,9 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     }
     let first = Rect { height: area.height.min(1), ..area };
     frame.render_widget(Line::from(left), first);
-    frame.render_widget(Line::styled(format!("{link} "), scene.theme.of(meaning)).right_aligned(), first);
+    // A span: a line's own style would be that of the whole row.
+    let link = Span::styled(format!("{link} "), scene.theme.of(meaning));
+    frame.render_widget(Line::from(link).right_aligned(), first);
     if area.height > 1 {
         frame.render_widget(totals(scene), Rect { y: area.y + 1, height: 1, ..area });
     }
