@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response};
 
 use super::Body;
@@ -36,7 +37,7 @@ impl WaitingRoom {
 impl Handler for WaitingRoom {
     async fn call(&self, request: Request<RequestBody>, _peer: SocketAddr) -> Response<Body> {
         let why = self.0.load_full();
-        match Route::of(request.uri().path()) {
+        let mut answer = match Route::of(request.uri().path()) {
             Some(Route::Healthz) => operations::healthz(),
             Some(Route::Readyz) => {
                 operations::told(&[Part { name: "kubernetes", state: PartState::NotReady(why.to_string()) }], true)
@@ -44,6 +45,9 @@ impl Handler for WaitingRoom {
             _ => {
                 ApiError::new(Code::Unavailable, format!("nothing is known yet: {why}")).retry_after(RETRY).into_reply()
             }
-        }
+        };
+        // The next request is for who comes after.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer
     }
 }

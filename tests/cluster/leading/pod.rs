@@ -94,8 +94,9 @@ impl Pod {
         self.ask(Method::GET, target).await
     }
 
+    /// Not while it goes over from waiting to serving, either.
     pub(crate) async fn is_ready(&self) -> bool {
-        self.get("/readyz").await.status == 200
+        self.try_ask(Method::GET, "/readyz").await.is_ok_and(|answer| answer.status == 200)
     }
 
     /// Its own word on who leads.

@@ -30,6 +30,8 @@ async fn it_waits_for_its_definition_and_starts_from_its_file_when_nobody_answer
                    spec: {check: {none: {}}, instances: [{name: a, baseUrl: 'http://192.0.2.1:80'}]}}";
     plane.kubectl().apply(service).await.expect("applied");
     until("it is found", async || pod.service("users").await.is_some()).await;
+    let written = "portolan_status_writes_total{result=\"written\"} 1";
+    until("its status is written", async || pod.get("/metrics").await.text.contains(written)).await;
     let metrics = pod.get("/metrics").await.text;
     let counted = format!("rest_client_requests_total{{code=\"201\",method=\"POST\",host=\"{}\"}}", plane.address());
     assert!(metrics.contains(&counted), "{metrics}");
