@@ -78,6 +78,7 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(start.source.run(news_in, asked, stop.clone()));
+    tasks.spawn(leave_a_dead_terminal());
     let mut inputs = Inputs::new()?;
     let mut drawn = Instant::now();
     let mut dirty = false;
@@ -138,6 +139,17 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
 fn shows(state: &State, now: UnixMs) -> bool {
     let counts_down = matches!(state.screen().view, View::Instance(..) | View::Explain(..));
     counts_down || now.0.div_euclid(1000) != state.now.0.div_euclid(1000)
+}
+
+/// Ends the process when its terminal hung up and the loop did not: crossterm can spin inside one read of a dead terminal
+/// ([crossterm#793](https://github.com/crossterm-rs/crossterm/issues/793)), which nothing but the process's end stops.
+async fn leave_a_dead_terminal() {
+    let mut looks = interval(TICK);
+    while !terminal::hung_up() {
+        looks.tick().await;
+    }
+    tokio::time::sleep(LAST).await;
+    std::process::exit(0);
 }
 
 struct Inputs {

@@ -44,8 +44,8 @@ async fn an_object_that_waits_for_its_finalizers_is_gone_from_discovery() {
     let delete = ["delete", "services.portolan.dev", "cart", "-n", &namespace, "--wait=false"];
     plane.kubectl().run(&delete).await.expect("deletion begins");
     replica.until_gone(&namespace, "cart").await;
-    let known = replica.intake.known(&key(&namespace, "cart")).expect("the object is there yet");
-    assert!(known.understood.deleting);
+    let going = || replica.intake.known(&key(&namespace, "cart")).expect("the object is there yet").understood.deleting;
+    until("it is known to go", async || going()).await;
 
     cart["metadata"]["finalizers"] = json!([]);
     apply(plane, &cart).await;
