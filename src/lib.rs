@@ -1,16 +1,23 @@
 //! A service registry that proves what it lists.
 //!
 //! ```text
-//!   REST clients ──► api ──► registrar ──► store ◄── outcomes that change health ── prober
-//!                     ▲                      │                                        ▲
-//!                     │            one writer: commit → catalog → feed                │
-//!                     │                      │                                        │
-//!                     └── reads ◄── catalog ─┴──────────────── feed ──────────────────┘
+//!   kubectl apply ──► Kubernetes API ◄── the registrar, in a cluster ──┐
+//!                       │      ▲                                      │
+//!                 watch │      │ status, events                       │
+//!                       ▼      │                                      │
+//!                      operator ◄────────── feed ──────────┐          │
+//!                       │                                  │          │
+//!                       ▼   one writer: commit → catalog → feed       │
+//!   prober ───────────► store ◄──── the registrar, standalone ────────┤
+//!     ▲  outcomes that    │                                           │
+//!     │  change health    ├── catalog ──► reads, watches ◄──┐         │
+//!     └────── feed ───────┘                                 └── api ──┴── REST clients, the console
 //! ```
 //!
 //! One direction: a change enters the [`store`] through its one writer, is committed to SQLite, becomes a new immutable
 //! snapshot of the [`catalog`], and goes out on the feed; everything else reacts to the feed. Discovery reads the catalog
-//! and never waits for the disk.
+//! and never waits for the disk. Standalone, the store's file is the record; in a cluster the Kubernetes API is, and the file
+//! mirrors it: what is registered comes back by the watch.
 //!
 //! # Layout
 //! - [`model`]: the words as plain types, the health state machine, selection, and the traits between parts (`ports`).

@@ -1,6 +1,6 @@
 //! How fast Portolan is, as ratios against the least that could do the same work, side by side in one run.
 //!
-//! `cargo bench --bench speed -- [discovery|probing|registrations|footprint]… [--quick]`; without a name all four run.
+//! `cargo bench --bench speed -- [discovery|probing|registrations|footprint|console]… [--quick]`; without a name all five run.
 //! Every server is a process of its own (this binary again, with `--role`), so that its CPU time is its alone; the load
 //! comes from `wrk`, also outside. The figures are goals, never a test: nothing here fails for being slow.
 
@@ -10,10 +10,12 @@
     reason = "a benchmark prints its tables, its servers their address"
 )]
 
+mod console;
 mod discovery;
 mod footprint;
 mod probing;
 mod process;
+mod pty;
 mod registrations;
 mod roles;
 mod table;
@@ -50,13 +52,14 @@ fn main() -> Result<()> {
     } else {
         Plan { rounds: 7, seconds: 4, services: 10_000, watch_seconds: 120 }
     };
-    let all = ["discovery", "probing", "registrations", "footprint"].map(str::to_owned);
+    let all = ["discovery", "probing", "registrations", "footprint", "console"].map(str::to_owned);
     for name in if args.is_empty() { &all[..] } else { &args[..] } {
         match name.as_str() {
             "discovery" => discovery::run(plan)?,
             "probing" => probing::run(plan)?,
             "registrations" => registrations::run(plan)?,
             "footprint" => footprint::run(plan)?,
+            "console" => console::run(plan)?,
             other => bail!("no benchmark is called {other}; there are {}", all.join(", ")),
         }
     }

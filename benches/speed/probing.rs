@@ -17,12 +17,12 @@ struct Rate {
 }
 
 /// The text of `/metrics`.
-fn metrics(server: &Server) -> Result<String> {
+pub(crate) fn metrics(server: &Server) -> Result<String> {
     Ok(String::from_utf8(table::fetch(&format!("{}/metrics", server.url))?.1)?)
 }
 
 /// A number of `/metrics`, all series of it added up.
-fn sum(text: &str, series: &str) -> f64 {
+pub(crate) fn sum(text: &str, series: &str) -> f64 {
     text.lines().filter(|l| l.starts_with(series)).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 

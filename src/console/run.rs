@@ -1,4 +1,4 @@
-//! The loop: waits for keys, news, time and signals; steps the state; draws what changed, at most every 16 ms.
+//! The loop: waits for keys, news, time and signals; steps the state; draws what changed: keys at once, news at most every 16 ms.
 
 use std::io;
 use std::time::Duration;
@@ -17,8 +17,10 @@ use super::source::{ASKS, Ask, NEWS, News, Refusal, Source};
 use super::terminal::{self, Tty};
 use crate::model::time::UnixMs;
 
-/// Least time between two frames.
+/// Least time between two frames of news.
 const FRAME: Duration = Duration::from_millis(16);
+/// Least time between two frames when a key was pressed: who presses it waits for nothing else.
+const KEY_FRAME: Duration = Duration::from_millis(2);
 /// Time between ticks: what a countdown needs.
 const TICK: Duration = Duration::from_millis(250);
 /// News taken in before the next frame.
@@ -81,25 +83,26 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
     tasks.spawn(leave_a_dead_terminal());
     let mut inputs = Inputs::new()?;
     let mut drawn = Instant::now();
-    let mut dirty = false;
+    let mut due: Option<Instant> = None;
     let ended = loop {
         let woken = tokio::select! {
             biased;
             () = end.cancelled() => break Ok(()),
             () = inputs.signals.told() => break Ok(()),
+            // Before the keys: a flood of them is drawn too.
+            () = sleep_until(due.unwrap_or(drawn)), if due.is_some() => {
+                settle(&mut state);
+                if let Err(error) = tty.draw(&state) {
+                    break Err(error.into());
+                }
+                (drawn, due) = (Instant::now(), None);
+                continue;
+            }
             event = inputs.events.next() => match event {
                 Some(Ok(event)) => Some(message(event)),
                 // The terminal is gone.
                 Some(Err(_)) | None => break Ok(()),
             },
-            () = sleep_until(drawn + FRAME), if dirty => {
-                settle(&mut state);
-                if let Err(error) = tty.draw(&state) {
-                    break Err(error.into());
-                }
-                (drawn, dirty) = (Instant::now(), false);
-                continue;
-            }
             told = news.recv() => match told {
                 Some(told) => Some(Some(Msg::News(Box::new(told)))),
                 None => break Err(ConsoleError::SourceEnded),
@@ -112,7 +115,9 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
             }
         };
         let Some(Some(message)) = woken else { continue };
-        dirty |= !matches!(message, Msg::Tick(now) if !shows(&state, now));
+        if let Some(wait) = frame_after(&message, &state) {
+            due = Some(due.map_or(drawn + wait, |due| due.min(drawn + wait)));
+        }
         if matches!(message, Msg::Resize(..)) && tty.clear().is_err() {
             break Ok(());
         }
@@ -133,6 +138,15 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
     // A source that does not end in time is cut off with the set.
     let _ = timeout(LAST, tasks.join_next()).await;
     ended
+}
+
+/// How long after the last frame the next one may be drawn because of that message; none when it shows nothing.
+fn frame_after(message: &Msg, state: &State) -> Option<Duration> {
+    match message {
+        Msg::Tick(now) => shows(state, *now).then_some(FRAME),
+        Msg::News(_) => Some(FRAME),
+        Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_) | Msg::Resize(..) => Some(KEY_FRAME),
+    }
 }
 
 /// Whether a frame at that time may differ from the last one although nothing happened: ages count seconds, a countdown less.

@@ -1,0 +1,198 @@
+//! The console in a real pseudo-terminal over 10,000 services: its first frames, its keys under change, its weight, its rest.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use futures::StreamExt;
+
+use crate::Plan;
+use crate::probing::{metrics, sum};
+use crate::process::{Server, cpu_of, resident_mb_of};
+use crate::pty::Pty;
+use crate::registrations;
+use crate::table::{self, median};
+
+const SIZE: (u16, u16) = (120, 40);
+/// Changes a second that a reader sees while keys are pressed.
+const CHANGES: u64 = 500;
+/// Time between two keys: about what a held key repeats with, and no multiple of a frame.
+const KEY_EVERY: Duration = Duration::from_millis(37);
+
+/// Runs it.
+pub(crate) fn run(plan: Plan) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let db = folder.path().join("s.db");
+    let settings = [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("HEALTH_CHECK_INTERVAL", "10")];
+    let targets = Server::role(&["targets"])?;
+    let server = Server::portolan(&db, &settings)?;
+    registrations::fill_now(&server, plan.services, Some(&targets.url))?;
+    // Every service was probed once: the list's order stands.
+    std::thread::sleep(Duration::from_secs(12));
+    let api = ["--server".to_owned(), server.url.clone()];
+    let file = ["--file".to_owned(), db.to_string_lossy().into_owned()];
+    let mut rows = Vec::new();
+    rows.extend(starts(plan, &api, "API", 300)?);
+    rows.extend(starts(plan, &file, "file", 150)?.into_iter().skip(1));
+    rows.extend(keys(plan, &server, &api)?);
+    rows.extend(rest(plan, &server, &api)?);
+    table::print("The console over 10,000 services, 120x40", &["what", "measured", "goal"], &rows);
+    Ok(())
+}
+
+fn console(arguments: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command.arg("console").args(arguments);
+    command
+}
+
+fn has_rows(screen: &vt100::Screen) -> bool {
+    screen.contents().contains("service-0")
+}
+
+/// Until something is painted, and until services are shown.
+fn starts(plan: Plan, source: &[String], name: &str, goal: u32) -> Result<[Vec<String>; 2]> {
+    let (mut paints, mut rows) = (Vec::new(), Vec::new());
+    for _ in 0..plan.rounds {
+        let pty = Pty::start(&console(source), SIZE)?;
+        let paint = pty.since_start("a first frame", |screen| screen.contents().contains("portolan"))?;
+        paints.push(paint.as_secs_f64() * 1e3);
+        rows.push(pty.since_start("the first rows", has_rows)?.as_secs_f64() * 1e3);
+    }
+    Ok([
+        vec!["start to first paint, median".to_owned(), format!("{:.0} ms", median(paints)), "≤ 30 ms".to_owned()],
+        vec![
+            format!("start to first rows from the {name}, median"),
+            format!("{:.0} ms", median(rows)),
+            format!("≤ {goal} ms"),
+        ],
+    ])
+}
+
+/// Key to frame while services change.
+fn keys(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 3]> {
+    let mut pty = Pty::start(&console(source), SIZE)?;
+    pty.wait("the first rows", has_rows)?;
+    pty.press("2")?;
+    pty.wait("the table", |screen| chosen(screen).is_some() && screen.contents().contains("services"))?;
+    let changes = Changes::start(&server.url)?;
+    std::thread::sleep(Duration::from_secs(2));
+    let (before, at) = (changes.made(), Instant::now());
+    let mut took = Vec::new();
+    for n in 0..plan.seconds * 100 {
+        let row = pty.look(chosen).context("a chosen row")?;
+        let (key, wanted) = if n % 2 == 0 { ("j", row + 1) } else { ("k", row - 1) };
+        let pressed = pty.press(key)?;
+        let seen = pty.wait("the next row", |screen| chosen(screen) == Some(wanted))?;
+        took.push((seen - pressed).as_secs_f64() * 1e3);
+        std::thread::sleep(KEY_EVERY);
+    }
+    let rate = (changes.made() - before) as f64 / at.elapsed().as_secs_f64();
+    changes.stop();
+    took.sort_by(f64::total_cmp);
+    let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+    let resident = resident_mb_of(pty.pid()?)?;
+    Ok([
+        vec!["changes a second while keys are pressed".to_owned(), format!("{rate:.0}"), CHANGES.to_string()],
+        vec!["key to frame, p50 and p99".to_owned(), format!("{p50:.1} and {p99:.1} ms"), "p99 ≤ 5 ms".to_owned()],
+        vec!["resident memory".to_owned(), format!("{resident:.0} MB"), "≤ 40 MB".to_owned()],
+    ])
+}
+
+/// The place of the row that is reversed.
+fn chosen(screen: &vt100::Screen) -> Option<u16> {
+    (0..SIZE.1).find(|row| screen.cell(*row, 20).is_some_and(vt100::Cell::inverse))
+}
+
+/// Nothing changes: what is looked at is probed every 10 s, ages go on, and the help stands still.
+fn rest(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 3]> {
+    let mut pty = Pty::start(&console(source), SIZE)?;
+    pty.wait("the first rows", has_rows)?;
+    std::thread::sleep(Duration::from_secs(3));
+    let (pid, seconds) = (pty.pid()?, plan.watch_seconds.div_ceil(2));
+    let lists = || anyhow::Ok(sum(&metrics(server)?, LISTS));
+    let (cpu, listed) = (cpu_of(pid)?, lists()?);
+    std::thread::sleep(Duration::from_secs(seconds));
+    let percent = (cpu_of(pid)?.saturating_sub(cpu)).as_secs_f64() / seconds as f64 * 100.0;
+    let listed = lists()? - listed;
+    pty.press("?")?;
+    std::thread::sleep(Duration::from_secs(2));
+    let bytes = pty.bytes();
+    std::thread::sleep(Duration::from_secs(5));
+    let bytes = pty.bytes() - bytes;
+    Ok([
+        vec![format!("CPU at rest over {seconds} s"), format!("{percent:.2} % of a core"), "≤ 0.2 %".to_owned()],
+        vec!["list requests meanwhile".to_owned(), format!("{listed:.0}"), "0".to_owned()],
+        vec!["bytes written in 5 s without a change".to_owned(), bytes.to_string(), "0".to_owned()],
+    ])
+}
+
+const LISTS: &str = "portolan_http_requests_total{route=\"/api/v1/services\"";
+
+/// Registers services with another version again and again, until it is stopped.
+struct Changes {
+    made: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Changes {
+    fn start(server: &str) -> Result<Self> {
+        let (made, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, end, url) = (Arc::clone(&made), Arc::clone(&stop), format!("{server}/api/v1/services/register"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let known = runtime.block_on(known(server))?;
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async {
+                let client = reqwest::Client::new();
+                let ticks = futures::stream::unfold(0_u64, |n| async move {
+                    tokio::time::sleep(Duration::from_micros(1_000_000 / CHANGES - 1_000)).await;
+                    Some((n, n + 1))
+                });
+                let until = ticks.take_while(|_| std::future::ready(!end.load(Ordering::Relaxed)));
+                let calls = until.map(|n| {
+                    let mut body = known[n as usize * 7919 % known.len()].clone();
+                    body["version"] = format!("1.5.{n}").into();
+                    client.post(&url).json(&body).send()
+                });
+                let made = calls
+                    .buffer_unordered(8)
+                    .filter(|reply| std::future::ready(reply.as_ref().is_ok_and(|reply| reply.status().is_success())));
+                made.for_each(|_| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    std::future::ready(())
+                })
+                .await;
+            });
+        });
+        Ok(Self { made, stop, thread })
+    }
+
+    fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // A thread that panicked made no more changes, which the rate shows.
+        let _ = self.thread.join();
+    }
+}
+
+/// What is registered, as it would be registered again.
+async fn known(server: &str) -> Result<Vec<serde_json::Value>> {
+    let list: serde_json::Value = reqwest::get(format!("{server}/api/v1/services")).await?.json().await?;
+    let all = list["data"].as_array().context("a list")?;
+    let again = |service: &serde_json::Value| {
+        let field = |name: &str| service[name].clone();
+        serde_json::json!({
+            "name": field("name"),
+            "base_url": field("base_url"),
+            "health_url": field("health_url"),
+            "metadata": field("metadata"),
+        })
+    };
+    Ok(all.iter().map(again).collect())
+}
