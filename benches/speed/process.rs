@@ -48,20 +48,12 @@ impl Server {
 
     /// CPU time used so far, user and system.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let after = stat.rsplit_once(')').context("a stat line")?.1;
-        let fields: Vec<&str> = after.split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        // Linux counts these in units of USER_HZ, which is 100 on every architecture that it still supports.
-        Ok(Duration::from_millis(ticks * 10))
+        measure::cpu(self.child.id())
     }
 
     /// Resident memory, in MB of 10^6 bytes.
     pub(crate) fn resident_mb(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("a VmRSS line")?;
-        let kib: f64 = line.split_whitespace().nth(1).context("its number")?.parse()?;
-        Ok(kib * 1024.0 / 1e6)
+        measure::resident_mb(self.child.id())
     }
 
     /// Ends it as an operator would, and waits.
