@@ -8,7 +8,7 @@ VERSION = $(shell sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.
 # $(call need,tool,what to do about it): one line for a missing tool instead of a page of errors.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
-.PHONY: help build image demo demo-cluster test lint fmt generate picture check-generated check-monitoring bench torture deny ci tools go
+.PHONY: help build image demo demo-cluster test lint fmt generate picture check-generated check-monitoring bench bench-cluster torture deny ci tools go
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ bench: tools ## measure speed against the least that could do the same work; BEN
 	$(call need,wrk,install it to make load (Debian: apt install wrk))
 	$(call need,curl,install it (Debian: apt install curl))
 	$(CARGO) bench --locked --bench speed -- $(BENCH)
+
+bench-cluster: tools go ## measure the operator against a bare client of the same API server; BENCH="apply --quick" chooses
+	$(CARGO) bench --locked --bench cluster -- $(BENCH)
 
 torture: tools ## kill -9 the server under load, ROUNDS times (1000), and look for lost writes
 	PORTOLAN_TORTURE_ROUNDS=$(or $(ROUNDS),1000) $(CARGO) test --locked --test torture -- --nocapture

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use measure::{cpu, median, percentile, resident_mb};
 
 use crate::Plan;
 use crate::probing::{metrics, sum};
-use crate::process::{Server, cpu_of, resident_mb_of};
+use crate::process::Server;
 use crate::pty::Pty;
 use crate::registrations;
-use crate::table::{self, median};
 
 const SIZE: (u16, u16) = (120, 40);
 /// Changes a second that a reader sees while keys are pressed.
@@ -38,7 +38,7 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     rows.extend(starts(plan, &file, "file", 150)?.into_iter().skip(1));
     rows.extend(keys(plan, &server, &api)?);
     rows.extend(rest(plan, &server, &api)?);
-    table::print("The console over 10,000 services, 120x40", &["what", "measured", "goal"], &rows);
+    measure::print("The console over 10,000 services, 120x40", &["what", "measured", "goal"], &rows);
     Ok(())
 }
 
@@ -57,7 +57,7 @@ fn starts(plan: Plan, source: &[String], name: &str, goal: u32) -> Result<[Vec<S
     let (mut paints, mut rows) = (Vec::new(), Vec::new());
     for _ in 0..plan.rounds {
         let pty = Pty::start(&console(source), SIZE)?;
-        let paint = pty.since_start("a first frame", |screen| screen.contents().contains("portolan"))?;
+        let paint = pty.since_start("a first frame", |screen| screen.contents().contains("Portolan"))?;
         paints.push(paint.as_secs_f64() * 1e3);
         rows.push(pty.since_start("the first rows", has_rows)?.as_secs_f64() * 1e3);
     }
@@ -91,9 +91,8 @@ fn keys(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 
     }
     let rate = (changes.made() - before) as f64 / at.elapsed().as_secs_f64();
     changes.stop();
-    took.sort_by(f64::total_cmp);
-    let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
-    let resident = resident_mb_of(pty.pid()?)?;
+    let (p50, p99) = (percentile(took.iter().copied(), 50), percentile(took.iter().copied(), 99));
+    let resident = resident_mb(pty.pid()?)?;
     Ok([
         vec!["changes a second while keys are pressed".to_owned(), format!("{rate:.0}"), CHANGES.to_string()],
         vec!["key to frame, p50 and p99".to_owned(), format!("{p50:.1} and {p99:.1} ms"), "p99 ≤ 5 ms".to_owned()],
@@ -113,9 +112,9 @@ fn rest(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 
     std::thread::sleep(Duration::from_secs(3));
     let (pid, seconds) = (pty.pid()?, plan.watch_seconds.div_ceil(2));
     let lists = || anyhow::Ok(sum(&metrics(server)?, LISTS));
-    let (cpu, listed) = (cpu_of(pid)?, lists()?);
+    let (used, listed) = (cpu(pid)?, lists()?);
     std::thread::sleep(Duration::from_secs(seconds));
-    let percent = (cpu_of(pid)?.saturating_sub(cpu)).as_secs_f64() / seconds as f64 * 100.0;
+    let percent = cpu(pid)?.saturating_sub(used).as_secs_f64() / seconds as f64 * 100.0;
     let listed = lists()? - listed;
     pty.press("?")?;
     std::thread::sleep(Duration::from_secs(2));

@@ -4,11 +4,7 @@
 //! Every server is a process of its own (this binary again, with `--role`), so that its CPU time is its alone; the load
 //! comes from `wrk`, also outside. The figures are goals, never a test: nothing here fails for being slow.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a benchmark prints its tables, its servers their address"
-)]
+#![expect(clippy::print_stderr, reason = "its servers print their address")]
 
 mod console;
 mod discovery;

@@ -48,12 +48,12 @@ impl Server {
 
     /// CPU time used so far, user and system.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        cpu_of(self.child.id())
+        measure::cpu(self.child.id())
     }
 
     /// Resident memory, in MB of 10^6 bytes.
     pub(crate) fn resident_mb(&self) -> Result<f64> {
-        resident_mb_of(self.child.id())
+        measure::resident_mb(self.child.id())
     }
 
     /// Ends it as an operator would, and waits.
@@ -63,24 +63,6 @@ impl Server {
         self.child.wait()?;
         Ok(())
     }
-}
-
-/// CPU time that a process used so far, user and system.
-pub(crate) fn cpu_of(pid: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after = stat.rsplit_once(')').context("a stat line")?.1;
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    // Linux counts these in units of USER_HZ, which is 100 on every architecture that it still supports.
-    Ok(Duration::from_millis(ticks * 10))
-}
-
-/// Resident memory of a process, in MB of 10^6 bytes.
-pub(crate) fn resident_mb_of(pid: u32) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).context("a VmRSS line")?;
-    let kib: f64 = line.split_whitespace().nth(1).context("its number")?.parse()?;
-    Ok(kib * 1024.0 / 1e6)
 }
 
 impl Drop for Server {

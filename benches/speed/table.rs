@@ -1,30 +1,9 @@
-//! Medians, and one table that reads in a terminal and in Markdown.
+//! Medians and tables, and what the kernel and curl tell.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The middle value.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = values.into_iter().collect();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Prints a Markdown table with aligned columns.
-pub(crate) fn print(title: &str, head: &[&str], rows: &[Vec<String>]) {
-    let width = |col: usize| rows.iter().map(|r| r[col].chars().count()).chain([head[col].len()]).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}")).collect();
-        println!("| {} |", padded.join(" | "));
-    };
-    println!("\n### {title}\n");
-    line(head.to_vec());
-    println!("|{}|", widths.iter().map(|w| "-".repeat(w + 2)).collect::<Vec<_>>().join("|"));
-    for row in rows {
-        line(row.iter().map(String::as_str).collect());
-    }
-}
+pub(crate) use measure::{median, print};
 
 /// Sockets in TIME_WAIT on this machine.
 pub(crate) fn time_wait() -> usize {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
@@ -88,7 +88,7 @@ impl Events {
     /// Tells of what the status of `known` becomes.
     pub(crate) fn transitions(&self, known: &Known, now: &ServiceStatus) {
         for notice in status::notices(known.status(), now) {
-            let mut object = known.object.object_ref(&());
+            let mut object = known.reference();
             object.field_path = notice.instance.as_ref().map(|name| format!("spec.instances{{{name}}}"));
             if self.queue.try_send((object, notice)).is_err() {
                 self.metrics.cluster.event("dropped");

@@ -2,43 +2,66 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Resource;
 use uuid::Uuid;
 
-use super::super::crd::{ServiceResource, ServiceSpec, ServiceStatus};
+use super::super::crd::{ServiceResource, ServiceStatus};
 use super::super::read::{self, Place, Understood};
 use super::super::seen::Seen;
 use crate::model::name::ServiceKey;
 use crate::model::ports::AddressGate;
-use crate::model::service::Source;
+use crate::model::service::{Service, Source};
 
-/// An object, without what nobody reads (`managedFields`, kubectl's copy of the last manifest), and what it means.
+/// What an object means, and of the rest what somebody reads: 10,000 whole objects weigh more than all else.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// As the Kubernetes API gave it, but of a manifest's the spec is left out: what it means is in `understood`. Of one that does not fit
-    /// our types there are its metadata and its status.
-    pub object: Arc<ServiceResource>,
     /// What it means.
     pub understood: Understood,
+    /// What the registrar writes anew, as the Kubernetes API gave it, without `managedFields` and status. None of a manifest's, which it
+    /// never writes.
+    pub object: Option<Arc<ServiceResource>>,
     place: Place,
+    generation: Option<i64>,
+    status: Option<ServiceStatus>,
 }
 
 impl Known {
     /// The error says what every object has and this one lacks.
     pub(crate) fn new(seen: Seen, addresses: &dyn AddressGate) -> Result<Self, String> {
         let place = Place::of(seen.metadata())?;
-        let understood = read::understand_any(&seen.object, addresses);
-        let mut object = match seen.object.0 {
-            Ok(object) => object,
-            Err(invalid) => {
-                ServiceResource { metadata: invalid.metadata, spec: ServiceSpec::default(), status: seen.status }
-            }
-        };
-        object.metadata.managed_fields = None;
-        // Only the registrar writes a spec, and never a manifest's: at 10,000 objects this is most of what they weigh.
-        if understood.source == Source::Manifest {
-            object.spec = ServiceSpec::default();
+        let mut understood = read::understand_any(&seen.object, addresses);
+        if let Some(mirrored) = &mut understood.mirrored {
+            mirrored.key = place.key.clone();
         }
-        Ok(Self { object: Arc::new(object), understood, place })
+        let generation = seen.metadata().generation;
+        let (object, status) = match seen.object.0 {
+            Ok(mut object) => {
+                let status = object.status.take();
+                object.metadata.managed_fields = None;
+                ((understood.source == Source::Rest).then(|| Arc::new(object)), status)
+            }
+            Err(_) => (None, seen.status),
+        };
+        Ok(Self { understood, object, place, generation, status })
+    }
+
+    /// Holds what the catalog shows of it, where that is the same, together with the catalog instead of once more.
+    pub(crate) fn share(&mut self, shown: &Service) {
+        if shown.key != self.place.key {
+            return;
+        }
+        self.place.key = shown.key.clone();
+        let Some(mirrored) = &mut self.understood.mirrored else { return };
+        mirrored.key = shown.key.clone();
+        for instance in &mut mirrored.instances {
+            if let Some(same) = shown.instance(instance.name.as_str()) {
+                instance.name = same.name.clone();
+                if instance.spec == same.spec {
+                    instance.spec = Arc::clone(&same.spec);
+                }
+            }
+        }
     }
 
     /// Namespace and name.
@@ -56,8 +79,26 @@ impl Known {
         self.place.revision
     }
 
+    /// Its `metadata.generation`.
+    pub fn generation(&self) -> Option<i64> {
+        self.generation
+    }
+
     /// Its status, as last written.
     pub fn status(&self) -> Option<&ServiceStatus> {
-        self.object.status.as_ref()
+        self.status.as_ref()
+    }
+
+    /// What an event about it names.
+    pub fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(ServiceResource::api_version(&()).into_owned()),
+            kind: Some(ServiceResource::kind(&()).into_owned()),
+            namespace: Some(self.key().namespace().to_owned()),
+            name: Some(self.key().name().to_owned()),
+            uid: Some(self.id().to_string()),
+            resource_version: Some(self.revision().to_string()),
+            field_path: None,
+        }
     }
 }

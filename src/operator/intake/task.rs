@@ -157,10 +157,14 @@ impl IntakeTask {
             metadata.namespace.as_deref().unwrap_or_default(),
             metadata.name.as_deref().unwrap_or_default()
         );
-        Known::new(seen, &*self.addresses).inspect_err(|error| {
+        let mut known = Known::new(seen, &*self.addresses).inspect_err(|error| {
             self.metrics.cluster.reconcile_errors.inc();
             tracing::warn!("an object called {} is passed over: {error}", text::escape(&name, 128));
-        })
+        })?;
+        if let Some(shown) = self.store.catalog().read().get(known.key().as_str()) {
+            known.share(shown.service());
+        }
+        Ok(known)
     }
 
     fn note(&self, change: Option<MirrorChange>, key: ServiceKey, result: &'static str, batch: &mut Batch) {

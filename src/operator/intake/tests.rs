@@ -52,6 +52,11 @@ fn known(name: &str, uid: u128, revision: u64) -> Arc<Known> {
     known_of(&json_of(name, uid, revision))
 }
 
+fn place(name: &str, uid: u128, revision: u64) -> Place {
+    let object: Seen = serde_json::from_str(&json_of(name, uid, revision).to_string()).expect("an object");
+    Place::of(object.metadata()).expect("a place")
+}
+
 fn key(name: &str) -> ServiceKey {
     ServiceKey::new(&"shop".parse().expect("a name"), &name.parse().expect("a name"))
 }
@@ -74,7 +79,7 @@ fn list(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u128,
 fn finish(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u128, u64)]) {
     for (name, uid, at) in objects {
         let seen = known(name, *uid, *at);
-        let place = Place::of(&seen.object.metadata).expect("a place");
+        let place = place(name, *uid, *at);
         if !index.is_listed_as_known(scope, &place) {
             index.listed(scope, seen);
         }
@@ -84,8 +89,14 @@ fn finish(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u12
 
 #[test]
 fn what_nobody_reads_is_not_kept() {
-    let known = known("cart", 1, 10);
-    assert_eq!((&known.object.metadata.managed_fields, &known.object.metadata.annotations), (&None, &None));
+    assert!(known("cart", 1, 10).object.is_none(), "a manifest is not written anew");
+    let mut registered = json_of("cart", 1, 10);
+    registered["spec"]["source"] = json!("Rest");
+    registered["status"] = json!({ "ready": "0/1" });
+    let known = known_of(&registered);
+    let object = known.object.as_deref().expect("the registrar's");
+    assert_eq!((&object.metadata.managed_fields, &object.metadata.annotations, &object.status), (&None, &None, &None));
+    assert_eq!(known.status().map(|status| status.ready.as_str()), Some("0/1"));
 }
 
 #[test]

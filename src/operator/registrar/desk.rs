@@ -1,6 +1,7 @@
 //! Who works on what: one task for each busy object, a few at a time, none detached.
 
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -14,14 +15,6 @@ use crate::model::name::ServiceKey;
 
 /// Objects that are written at once: the API server's priority and fairness gives a replica few seats.
 const AT_ONCE: usize = 16;
-
-/// Why the registrar's task ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RegistrarError {
-    /// Every handle is gone.
-    #[error("nobody can register any more")]
-    Abandoned,
-}
 
 /// What does the work of [`RestRegistrar`](super::RestRegistrar).
 pub struct RestRegistrarTask {
@@ -41,15 +34,19 @@ impl RestRegistrarTask {
         Self { queue, shared, busy, next: VecDeque::new(), rounds: JoinSet::new(), running }
     }
 
-    /// Works until `stop`; what is being written then is finished.
+    /// Works until `stop`, or until every handle is gone; what is being written then is finished.
     ///
     /// # Errors
-    /// [`RegistrarError`] when it ends by itself.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), RegistrarError> {
+    /// None.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                waiting = self.queue.recv() => self.accept(waiting.ok_or(RegistrarError::Abandoned)?),
+                waiting = self.queue.recv() => match waiting {
+                    Some(waiting) => self.accept(waiting),
+                    // Serving stops before this does, and takes its handle along.
+                    None => break,
+                },
                 Some(ended) = self.rounds.join_next_with_id() => self.ended(ended),
             }
             self.start(&stop);

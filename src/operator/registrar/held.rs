@@ -31,7 +31,8 @@ pub(super) fn held(known: &Known, catalog: &Snapshot) -> Held {
         let generation = entry.generation.and_then(|n| u64::try_from(n).ok());
         Some(Slot { healthy: healthy(&name), owner: owner(entry), generation, spec, changed: false, name })
     };
-    let mut slots: Vec<Slot> = known.object.spec.instances.iter().filter_map(slot).collect();
+    let entries = known.object.iter();
+    let mut slots: Vec<Slot> = entries.flat_map(|object| &object.spec.instances).filter_map(slot).collect();
     slots.sort_by(|a, b| a.name.cmp(&b.name));
     Held { id: known.id(), source: known.understood.source, deleting: known.understood.deleting, slots }
 }
@@ -56,14 +57,12 @@ pub(super) fn created(key: &ServiceKey, slots: &[Slot]) -> ServiceResource {
 }
 
 /// The object with these instances instead: the entries of those that did not change stay as they are.
-pub(super) fn replaced(known: &Known, slots: &[Slot]) -> ServiceResource {
-    let mut object = ServiceResource::clone(&known.object);
+pub(super) fn replaced(object: &ServiceResource, slots: &[Slot]) -> ServiceResource {
+    let mut object = object.clone();
     let old = std::mem::take(&mut object.spec.instances);
     let mut old: HashMap<String, InstanceEntry> = old.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
     let pick = |slot: &Slot| if slot.changed { entry(slot) } else { old.remove(slot.name.as_str()) };
     object.spec.instances = slots.iter().filter_map(pick).collect();
-    // The API server takes it from here by its own route alone.
-    object.status = None;
     object
 }
 

@@ -31,7 +31,7 @@ use crate::model::service::{Service, Source};
 use crate::model::time::UnixMs;
 use crate::telemetry::metrics::Metrics;
 
-pub use desk::{RegistrarError, RestRegistrarTask};
+pub use desk::RestRegistrarTask;
 
 use merge::{Asked, Room, Wish};
 use objects::Objects;

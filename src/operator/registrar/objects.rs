@@ -11,6 +11,7 @@ use super::trouble::{self, Trouble, Verb};
 use crate::model::name::ServiceKey;
 use crate::model::ports::ClusterError;
 use crate::operator::crd::ServiceResource;
+use crate::operator::intake::Known;
 use crate::operator::seen::Seen;
 
 /// Time for an answer.
@@ -51,11 +52,9 @@ impl Objects {
 
     /// Deletes the object of this uid and resourceVersion; [`Trouble::Moved`] when it is another. Some where it stays until its
     /// finalizers are done.
-    pub(super) async fn delete(&self, key: &ServiceKey, object: &ServiceResource) -> Result<Option<Seen>, Trouble> {
-        let only = Preconditions {
-            uid: object.metadata.uid.clone(),
-            resource_version: object.metadata.resource_version.clone(),
-        };
+    pub(super) async fn delete(&self, key: &ServiceKey, known: &Known) -> Result<Option<Seen>, Trouble> {
+        let only =
+            Preconditions { uid: Some(known.id().to_string()), resource_version: Some(known.revision().to_string()) };
         let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
         let request = built(Verb::Delete, key, requests(key).delete(key.name(), &params))?;
         let answer = timed(self.0.request_status::<Seen>(request)).await?;

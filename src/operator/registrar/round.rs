@@ -102,13 +102,13 @@ impl Round {
                 return Ok(());
             }
             (Write::Nothing, _) => return self.look_again().await,
-            (Write::Create(slots), _) | (Write::Replace(slots), None) => {
+            (Write::Replace(slots), Some(Known { object: Some(object), .. })) => {
+                self.shared.objects.replace(&self.key, &held::replaced(object, slots)).await.map(Some)
+            }
+            (Write::Create(slots) | Write::Replace(slots), _) => {
                 self.shared.objects.create(&self.key, &held::created(&self.key, slots)).await.map(Some)
             }
-            (Write::Replace(slots), Some(known)) => {
-                self.shared.objects.replace(&self.key, &held::replaced(known, slots)).await.map(Some)
-            }
-            (Write::Delete, Some(known)) => self.shared.objects.delete(&self.key, &known.object).await,
+            (Write::Delete, Some(known)) => self.shared.objects.delete(&self.key, known).await,
             (Write::Delete, None) => return Ok(()),
         };
         match written {

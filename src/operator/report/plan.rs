@@ -40,7 +40,8 @@ pub(super) fn plan(key: &ServiceKey, intake: &Intake, catalog: &Catalog) -> Opti
         (Some(_), _) => return None,
     };
     let wanted = status::of(&Findings {
-        object: &known.object,
+        before: known.status(),
+        generation: known.generation(),
         understood: &known.understood,
         service: service.map(|service| &**service),
         say: &|instance| instance.message.as_deref().map(str::to_owned),

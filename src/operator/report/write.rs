@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Client;
 use kube::api::{GetParams, Patch, PatchParams, Request, Resource};
-use kube::{Client, ResourceExt};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
@@ -147,15 +147,14 @@ impl Pen {
 
 /// A server-side apply of the status, good only for the very object that it was made from.
 fn request(known: &Known, status: &ServiceStatus) -> Result<http::Request<Vec<u8>>, Done> {
-    let object = &known.object;
     let body = Patch::Apply(json!({
         "apiVersion": ServiceResource::api_version(&()),
         "kind": ServiceResource::kind(&()),
         "metadata": {
             "name": known.key().name(),
             "namespace": known.key().namespace(),
-            "uid": object.metadata.uid,
-            "resourceVersion": object.resource_version(),
+            "uid": known.id(),
+            "resourceVersion": known.revision().to_string(),
         },
         "status": status,
     }));

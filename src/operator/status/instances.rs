@@ -16,8 +16,8 @@ pub(super) fn all(findings: &Findings<'_>) -> Vec<InstanceStatus> {
 }
 
 fn one(findings: &Findings<'_>, listed: &Listed) -> InstanceStatus {
-    let before = findings.object.status.as_ref();
-    let before = before.and_then(|status| status.instances.iter().find(|instance| instance.name == listed.name));
+    let before =
+        findings.before.and_then(|status| status.instances.iter().find(|instance| instance.name == listed.name));
     let hash = listed.probe_hash.clone().unwrap_or_default();
     let before = before.filter(|before| before.probe_hash == hash);
     let probed = findings.service.and_then(|service| service.instance(&listed.name));

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 pub use notices::{Notice, guard_notice, notices};
 pub use sentence::sentence;
 
-use super::crd::{InstanceStatus, ServiceResource, ServiceStatus, State};
+use super::crd::{InstanceStatus, ServiceStatus, State};
 use super::read::{Problem, Understood};
 use crate::model::service::{Instance, Service};
 use crate::model::time::UnixMs;
@@ -30,9 +30,11 @@ const TYPES: [&str; 4] = ["Accepted", "Ready", "Degraded", "Stalled"];
 /// What a status is made of.
 #[derive(Clone, Copy)]
 pub struct Findings<'a> {
-    /// The object.
-    pub object: &'a ServiceResource,
-    /// What it means.
+    /// The status that the object has.
+    pub before: Option<&'a ServiceStatus>,
+    /// The object's `metadata.generation`.
+    pub generation: Option<i64>,
+    /// What the object means.
     pub understood: &'a Understood,
     /// The service as the catalog has it; none while it is not taken in.
     pub service: Option<&'a Service>,
@@ -44,11 +46,11 @@ pub struct Findings<'a> {
 
 /// The status that the object should have.
 pub fn of(findings: &Findings<'_>) -> ServiceStatus {
-    let before = findings.object.status.as_ref();
+    let before = findings.before;
     let instances = instances::all(findings);
     let summary = Summary::of(&instances, &findings.understood.problems, findings.understood.mirrored.is_some());
     let state = summary.state();
-    let generation = findings.object.metadata.generation;
+    let generation = findings.generation;
     let conditions = conditions::all(&summary, &findings.understood.problems, &instances);
     ServiceStatus {
         observed_generation: generation,

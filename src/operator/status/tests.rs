@@ -11,7 +11,7 @@ use crate::model::outcome::{Health, Reason};
 use crate::model::ports::AddressGate;
 use crate::model::service::InstanceId;
 use crate::model::url::EndpointUrl;
-use crate::operator::crd::State;
+use crate::operator::crd::{ServiceResource, State};
 use crate::operator::read;
 
 struct NoTens;
@@ -78,7 +78,8 @@ fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> Ser
         (instance.reason == Reason::ConnectRefused)
             .then(|| "3 fails in a row: connection refused: 127.0.0.1:1".to_owned())
     };
-    of(&Findings { object, understood: &understood, service: service.as_ref(), say: &say, now })
+    let (before, generation) = (object.status.as_ref(), object.metadata.generation);
+    of(&Findings { before, generation, understood: &understood, service: service.as_ref(), say: &say, now })
 }
 
 const UP: Verdict = (Health::Healthy, Reason::Passed, -60_000);

@@ -140,10 +140,12 @@ impl Replica {
         self.process.kill().expect("SIGKILL");
     }
 
-    /// SIGTERM, and its end.
+    /// SIGTERM, and its end, which is in order.
     pub(crate) async fn stop(mut self) {
         self.process.terminate().expect("SIGTERM");
         until(&format!("{} ends", self.name), async || self.process.has_ended()).await;
+        let log = self.log();
+        assert!(log.trim_end().ends_with("stopped"), "{log}");
     }
 
     pub(crate) fn runs(&mut self) -> bool {

@@ -1,10 +1,12 @@
 //! What is applied is found, what is deleted is not, and nothing in between stops the watch.
 
+use std::sync::Arc;
+
 use portolan::model::outcome::{Health, Reason};
 use serde_json::json;
 
 use super::backend::Backend;
-use super::replica::{Setup, key, until};
+use super::replica::{Replica, Setup, key, until};
 use super::{apply, manifest, objects, shared};
 
 #[tokio::test]
@@ -63,7 +65,7 @@ async fn a_replica_that_follows_takes_the_leaders_word_and_writes_nothing() {
     follower.until_health(&namespace, "cart", Health::Healthy).await;
     backend.down().await;
     follower.until_health(&namespace, "cart", Health::Unhealthy).await;
-    let said = |replica: &super::replica::Replica| {
+    let said = |replica: &Replica| {
         let entry = replica.entry(&namespace, "cart").expect("known");
         let (service, instance) = (entry.service(), &entry.service().instances[0]);
         (service.id, service.revision, service.registered_at, instance.reason, instance.since)
@@ -108,6 +110,39 @@ async fn deletes_missed_while_down_are_found_at_the_next_start() {
     assert!(replica.entry(&namespace, "goes").is_none());
     let stays = replica.entry(&namespace, "stays").expect("it is there");
     assert_eq!(stays.health(), Health::Healthy, "and its verdict with it");
+    replica.stop().await;
+}
+
+/// Whether the catalog and the intake hold one spec together; equal ones twice are a fifth of what a large cluster weighs.
+fn is_held_once(replica: &Replica, namespace: &str, name: &str) -> bool {
+    let (entry, known) = (replica.entry(namespace, name), replica.intake.known(&key(namespace, name)));
+    let shown = &entry.as_ref().expect("it is shown").service().instances[0].spec;
+    let mirrored = known.as_ref().expect("it is known").understood.mirrored.as_ref().expect("it is valid");
+    Arc::ptr_eq(&mirrored.instances[0].spec, shown)
+}
+
+#[tokio::test]
+async fn a_spec_is_held_once_also_after_its_status_was_written_and_after_a_start_from_the_file() {
+    let (plane, namespace) = shared("once").await;
+    let (backend, other) = (Backend::start().await, Backend::start().await);
+    let replica = Setup::of(&namespace).start(plane.admin()).await;
+    apply(plane, &manifest(&namespace, "cart", &[backend.url()])).await;
+    super::until_condition(&objects(plane, &namespace).await, "cart", "Ready", "True").await;
+    let said = || replica.intake.known(&key(&namespace, "cart")).is_some_and(|known| known.status().is_some());
+    until("the status is known", async || said()).await;
+    until("it is held once", async || is_held_once(&replica, &namespace, "cart")).await;
+    let folder = replica.stop().await;
+
+    let replica = Setup::of(&namespace).in_folder(folder).start(plane.admin()).await;
+    replica.until_complete().await;
+    assert!(is_held_once(&replica, &namespace, "cart"), "after the start");
+    apply(plane, &manifest(&namespace, "cart", &[other.url()])).await;
+    until("the other address is known", async || {
+        let entry = replica.entry(&namespace, "cart").expect("it is shown");
+        entry.service().instances[0].spec.base_url.as_str() == other.url()
+    })
+    .await;
+    until("this is held once", async || is_held_once(&replica, &namespace, "cart")).await;
     replica.stop().await;
 }
 

@@ -80,6 +80,11 @@ impl Guarded {
         Ok(Self { wrapper, pid, alive })
     }
 
+    /// The program's process id; of no meaning once it has ended.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// SIGSTOP.
     ///
     /// # Errors
