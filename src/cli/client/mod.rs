@@ -26,6 +26,10 @@ pub(in crate::cli) use view::{CheckView, InstanceView, OutcomeView, ServiceView,
 /// Largest answer that is read, in bytes: a page of the list with long descriptions stays well below.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
+/// How long a connection through a tunnel is kept without use. The server closes its own after 75 s, which the tunnel cannot tell from a pod's
+/// death.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// A successful answer.
 #[derive(Debug, Deserialize)]
 pub(in crate::cli) struct Reply {
@@ -122,7 +126,7 @@ impl Client {
 
     fn of(server: Server, timeout: Duration, tunnel: Option<Arc<Tunnel>>) -> Result<Self, Failure> {
         let builder = match &tunnel {
-            Some(tunnel) => reqwest::Client::builder().unix_socket(tunnel.path()),
+            Some(tunnel) => reqwest::Client::builder().unix_socket(tunnel.path()).pool_idle_timeout(IDLE),
             None => reqwest::Client::builder(),
         };
         let http = builder

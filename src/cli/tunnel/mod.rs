@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use super::exit::Failure;
 use crate::model::name::Namespace;
@@ -86,7 +86,7 @@ async fn serve(listener: UnixListener, way: Way, first: Forward) {
 
 /// Looks at the pods now and then while there are streams, which end when theirs is no longer ready and another is.
 async fn look(way: Way) {
-    let mut ticks = interval(LOOK);
+    let mut ticks = interval_at(Instant::now() + LOOK, LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;

@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn the_port_is_the_one_named_http_wherever_it_is() {
-        let with = |containers: Value| read(json!({ "metadata": { "name": "a" }, "spec": { "containers": containers } })).port;
+        let with =
+            |containers: Value| read(json!({ "metadata": { "name": "a" }, "spec": { "containers": containers } })).port;
         let sidecar = json!({ "name": "proxy", "ports": [{ "containerPort": 15001 }] });
         let own = json!({ "name": "portolan", "ports": [{ "name": "x", "containerPort": 1 }, { "name": "http", "containerPort": 9090 }] });
         assert_eq!(with(json!([sidecar, own])), 9090);

@@ -56,7 +56,11 @@ impl Trouble {
     /// The kubeconfig file is of no use, or the program that it gets credentials from.
     pub(super) fn no_access(error: &ClientError) -> Self {
         let said = escape(&error.to_string(), LONGEST);
-        if matches!(error, ClientError::Build(kube::Error::Auth(_))) { Self::Unauthorized(said) } else { Self::NoAccess(said) }
+        if matches!(error, ClientError::Build(kube::Error::Auth(_))) {
+            Self::Unauthorized(said)
+        } else {
+            Self::NoAccess(said)
+        }
     }
 
     /// No answer within that many seconds.
@@ -101,7 +105,9 @@ impl Trouble {
     fn advice(&self, context: &str, namespace: &Namespace) -> String {
         let kubectl = format!("kubectl --context {context} -n {namespace}");
         match self {
-            Self::NoAccess(_) | Self::Unauthorized(_) => format!("kubectl --context {context} auth whoami says who you are; log in anew"),
+            Self::NoAccess(_) | Self::Unauthorized(_) => {
+                format!("kubectl --context {context} auth whoami says who you are; log in anew")
+            }
             Self::Forbidden { asked, .. } => {
                 format!("ask for a Role in the namespace {namespace} that lets you {}", asked.rights())
             }

@@ -126,7 +126,8 @@ async fn act(requests: &dyn Requests, act: &Act) -> Result<Box<str>, Refusal> {
         Act::Deregister { service, instance, generation } => {
             let path = ["services", &service.to_string(), "instances", instance];
             let request = requests.request(Method::DELETE, &path, &[]);
-            send::<Option<Value>>(requests, request.map(|request| request.header("if-match", generation.to_string()))).await?;
+            send::<Option<Value>>(requests, request.map(|request| request.header("if-match", generation.to_string())))
+                .await?;
             Ok("gone".into())
         }
     }
