@@ -14,8 +14,6 @@ use crate::model::text::escape;
 const REASON: Duration = Duration::from_secs(1);
 /// Time for the pod to hear that the connection is over.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// Longest text of a node's that is passed on, in characters.
-const LONGEST: usize = 300;
 
 /// How a connection ended.
 enum End {
@@ -49,12 +47,7 @@ pub(super) async fn carry(mut client: UnixStream, way: Way, ready: Option<Forwar
         End::Pod { answered } => {
             let said = timeout(REASON, &mut forward.error).await.ok().flatten();
             way.failed(&forward.pod.name).await;
-            way.breaks(match said {
-                Some(said) if !answered => {
-                    Trouble::NotListening { pod, port: forward.pod.port, said: escape(&said, LONGEST) }
-                }
-                _ => Trouble::Broke(pod),
-            });
+            way.breaks(if answered { Trouble::Broke(pod) } else { Trouble::unanswered(&forward.pod, said) });
         }
         End::Unready => way.breaks(Trouble::NoLongerReady(pod)),
     }

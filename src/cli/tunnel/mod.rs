@@ -47,7 +47,7 @@ impl Tunnel {
     pub(super) async fn open(context: &str, namespace: &Namespace) -> Result<Self, Failure> {
         let way = Way::find(context, namespace).await.map_err(|trouble| trouble.failure(context, namespace))?;
         // Whether it may be taken is known only once it is.
-        let first = way.connect().await.map_err(|trouble| trouble.failure(context, namespace))?;
+        let first = way.first().await.map_err(|trouble| trouble.failure(context, namespace))?;
         let (socket, listener) = Socket::bind()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, way.clone(), first));

@@ -5,7 +5,7 @@ use crate::model::name::Namespace;
 use crate::model::text::escape;
 use crate::operator::client::{ClientError, causes};
 
-use super::pods::LABEL;
+use super::pods::{LABEL, Pod};
 
 /// Longest text of another's that is passed on, in characters.
 const LONGEST: usize = 400;
@@ -78,6 +78,15 @@ impl Trouble {
             (403, _) => Self::Forbidden { asked, said },
             (_, Some(pod)) => Self::NoWay { pod: escape(pod, 63), said },
             (_, None) => Self::Api(said),
+        }
+    }
+
+    /// A stream ended before the pod had said anything; `said` is its node's word on it.
+    pub(super) fn unanswered(pod: &Pod, said: Option<String>) -> Self {
+        let name = escape(&pod.name, 63);
+        match said {
+            Some(said) => Self::NotListening { pod: name, port: pod.port, said: escape(&said, LONGEST) },
+            None => Self::Broke(name),
         }
     }
 

@@ -27,6 +27,8 @@ const ANSWER: u64 = 5;
 const FRESH: Duration = Duration::from_secs(1);
 /// Pods that one connection tries.
 const TRIES: usize = 3;
+/// How long the first stream is listened to for its node's word that nothing takes it. It comes with the stream, or a local dial later.
+const WORD: Duration = Duration::from_millis(50);
 /// Pods that are looked at; a Deployment of Portolan has two.
 const PODS: u32 = 200;
 
@@ -132,6 +134,23 @@ impl Way {
     pub(super) async fn look(&self) {
         let mut state = self.0.state.lock().await;
         drop(self.list(&mut state).await);
+    }
+
+    /// The first stream, to a pod that takes it: a command that asks once has no second chance.
+    ///
+    /// # Errors
+    /// [`Trouble`], of the last pod that was tried.
+    pub(super) async fn first(&self) -> Result<Forward, Trouble> {
+        let mut tried = 0;
+        loop {
+            let mut forward = self.connect().await?;
+            let Ok(said) = timeout(WORD, &mut forward.error).await else { return Ok(forward) };
+            self.failed(&forward.pod.name).await;
+            tried += 1;
+            if tried == TRIES {
+                return Err(Trouble::unanswered(&forward.pod, said));
+            }
+        }
     }
 
     /// A stream to a ready pod, to another than the one that just failed if there is one.

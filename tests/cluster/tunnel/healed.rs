@@ -70,13 +70,15 @@ async fn a_watch_outlasts_the_connection_to_the_api_server() {
 }
 
 #[tokio::test]
-async fn a_command_passes_over_a_pod_whose_node_is_dead() {
+async fn a_command_passes_over_a_pod_whose_node_is_dead_and_one_where_nothing_listens() {
     let place = Place::new().await;
-    let (a, b) = (Server::start(&[]).await, Server::start(&[]).await);
-    b.register("at-b").await;
+    let (a, mut b, c) = (Server::start(&[]).await, Server::start(&[]).await, Server::start(&[]).await);
+    c.register("at-c").await;
     let mut other = Node::start(place.plane, &format!("other-{}", place.namespace)).await.expect("a node");
     place.pod_on(&other, "a", a.port()).await;
     place.pod("b", b.port()).await;
+    place.pod("c", c.port()).await;
+    b.kill();
     other.kill().expect("killed");
-    assert!(printed(&place.run(place.plane.admin(), &["list"]).await).contains("at-b"));
+    assert!(printed(&place.run(place.plane.admin(), &["list"]).await).contains("at-c"));
 }
