@@ -1,8 +1,10 @@
 //! What breaks, and goes on by itself.
 
 use control_plane::Node;
+use portable_pty::CommandBuilder;
 
 use super::server::{Running, Server};
+use super::terminal::Terminal;
 use super::{Place, printed};
 
 /// Each pod has its own record here, so that it is seen who answers. The first by name is asked first.
@@ -41,6 +43,28 @@ async fn a_watch_goes_on_with_another_pod_when_the_server_of_its_own_dies() {
     // Its pod still says that it is ready, as it does until its next probe.
     a.kill();
     watch.until("at-b  new").await;
+}
+
+#[tokio::test]
+async fn the_console_goes_on_with_another_pod() {
+    let place = Place::new().await;
+    let (mut a, b) = two(&place).await;
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_portolan"));
+    command.args(["console", "--context", "test", "--context-namespace", &place.namespace]);
+    command.env_clear();
+    command.env("TERM", "xterm-256color");
+    command.env("KUBECONFIG", place.plane.admin().path());
+    command.env("TMPDIR", place.folder.path());
+    let mut terminal = Terminal::start(command, (100, 30));
+    terminal.wait("it is live", |text| ["cluster test", "LIVE", "at-a"].iter().all(|word| text.contains(word)));
+    a.kill();
+    terminal.wait("the other pod's are shown", |text| text.contains("unknown  at-b") && text.contains("LIVE"));
+    b.register("afterwards").await;
+    terminal.wait_for("afterwards");
+    terminal.keys("q");
+    assert!(terminal.ended().success());
+    terminal.becomes_clean();
+    assert_eq!(place.left(), 0);
 }
 
 #[tokio::test]

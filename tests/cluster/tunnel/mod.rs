@@ -5,6 +5,9 @@ mod carried;
 mod healed;
 mod refused;
 mod server;
+#[path = "../../console/terminal.rs"]
+#[expect(dead_code, reason = "shared with the console's own tests, which use more of it")]
+mod terminal;
 
 use std::path::Path;
 use std::process::Output;
