@@ -86,7 +86,12 @@ fn build(folder: &Path, program: Program) -> Result<()> {
     let output = match built {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("go is missing: install Go 1.21 or newer, or name a folder with the programs in KUBEBUILDER_ASSETS")
+            let other = if program == Program::Node {
+                ""
+            } else {
+                ", or name a folder with the programs in KUBEBUILDER_ASSETS"
+            };
+            bail!("go is missing: install Go 1.21 or newer{other}")
         }
         Err(error) => return Err(error).context("cannot run go"),
     };
