@@ -38,6 +38,7 @@ demo-cluster: tools go ## the operator in a real control plane on this machine; 
 
 test: tools go ## run every test, those in the documentation included; the first run builds a control plane (4 minutes, cached)
 	$(call need,curl,install it (Debian: apt install curl))
+	$(call need,go,install Go 1.21 or newer; the node of the tests is built with it (https://go.dev/dl))
 	$(CARGO) test --locked --no-fail-fast
 
 lint: tools ## clippy, with every warning an error

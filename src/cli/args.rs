@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::model::name::Namespace;
+
 /// The server when none is named.
 pub(super) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 
@@ -15,6 +17,12 @@ pub(super) struct ServerArgs {
     /// The server to ask [env: PORTOLAN_SERVER] [default: http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     pub(super) server: Option<String>,
+    /// Reach the server in a cluster: the kubeconfig context to go through, whatever PORTOLAN_SERVER says
+    #[arg(long, value_name = "NAME", conflicts_with = "server")]
+    pub(super) context: Option<String>,
+    /// The namespace of Portolan's pods there
+    #[arg(long, value_name = "NAME", default_value = "portolan", requires = "context")]
+    pub(super) context_namespace: Namespace,
     /// File with the token, read anew for every request [env: PORTOLAN_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,

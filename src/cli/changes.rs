@@ -42,12 +42,15 @@ impl Changes {
         let (tell, news) = mpsc::channel(NEWS);
         let (asks, asked) = mpsc::channel(ASKS);
         let mut source = JoinSet::new();
-        let api = Box::new(ApiSource::new(Arc::new(client)).within(reach));
+        let client = Arc::new(client);
+        let api = Box::new(ApiSource::new(Arc::<Client>::clone(&client)).within(reach));
         source.spawn(api.run(tell, asked, CancellationToken::new()));
         let mut changes = Self { known: HashMap::new(), news, _asks: asks, _source: source };
         loop {
             match changes.news.recv().await {
-                Some(News::Link(Link::Lost { why, .. })) => return Err(Failure::new(Exit::Unreachable, why)),
+                Some(News::Link(Link::Lost { why, .. })) => {
+                    return Err(client.trouble().unwrap_or_else(|| Failure::new(Exit::Unreachable, why)));
+                }
                 Some(News::Snapshot(services)) => {
                     changes.replace(services);
                     return Ok(changes);

@@ -35,7 +35,7 @@ pub(super) struct CheckArgs {
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn run(args: CheckArgs, streams: &mut Streams) -> Result<Exit, Failure> {
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args.server).await?;
     let (found, _) = lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?;
     let reply = client.post(&["services", &found.id, "health-check"], None).await?;
     let checks: Vec<CheckView> = read(reply.raw_checks())?;

@@ -55,7 +55,7 @@ pub(super) struct ConsoleArgs {
     #[arg(long, value_name = "WxH", requires = "once", value_parser = parse_size)]
     size: Option<(u16, u16)>,
     /// Read the store's file on this machine instead of asking a server
-    #[arg(long, value_name = "PATH", conflicts_with = "server")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["server", "context"])]
     file: Option<PathBuf>,
     #[command(flatten)]
     server: ServerArgs,
@@ -93,7 +93,7 @@ async fn source(args: &ConsoleArgs) -> Result<Box<dyn Source>, Failure> {
     if let Some(path) = &args.file {
         return Ok(Box::new(FileSource::new(path)));
     }
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args.server).await?;
     if !client.named() && !answers(&client).await {
         let path = given("DB_PATH").map_or_else(|| PathBuf::from("./services.db"), PathBuf::from);
         if path.exists() {
@@ -162,8 +162,12 @@ fn parse_size(text: &str) -> Result<(u16, u16), String> {
 }
 
 impl Requests for Client {
-    fn server(&self) -> String {
-        self.address()
+    fn place(&self) -> String {
+        Client::place(self)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        Client::trouble(self).map(|failure| failure.to_string())
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, String> {

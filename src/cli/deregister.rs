@@ -31,7 +31,7 @@ pub(super) struct DeregisterArgs {
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn run(args: DeregisterArgs, streams: &mut Streams) -> Result<Exit, Failure> {
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args.server).await?;
     let service = args.service.as_str();
     let all = args.all.then_some(("all", "true"));
     let reply = match (&args.instance, service.parse::<Uuid>().is_ok()) {

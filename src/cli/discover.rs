@@ -80,7 +80,7 @@ impl DiscoverArgs {
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn run(args: DiscoverArgs, streams: &mut Streams) -> Result<Exit, Failure> {
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args.server).await?;
     let query = args.query();
     let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let reply = client.get(&["services", "discover"], &pairs).await?;

@@ -28,7 +28,7 @@ pub(super) struct GetArgs {
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn run(args: GetArgs, streams: &mut Streams) -> Result<Exit, Failure> {
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args.server).await?;
     let (found, reply) = lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?;
     match args.output.output {
         Format::Json => streams.json(reply.raw())?,

@@ -14,7 +14,7 @@ const ENDING: &str = "\
 Exit codes: 0 done, 1 unhealthy or not met, 2 usage, 3 server unreachable or failing, or the output
 could not be written, 4 not found, 5 refused
 
-The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080.
+The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080; --context reaches one in a cluster.
 The token is PORTOLAN_TOKEN, or in the file PORTOLAN_TOKEN_FILE.
 Start with `portolan demo`; `portolan COMMAND --help` has examples.";
 
@@ -135,13 +135,14 @@ Examples:
   portolan watch -o json | jq -c 'select(.to == \"unhealthy\")'";
 
 pub(super) const CONSOLE: &str = "\
-Without --server, PORTOLAN_SERVER and --file it shows the server if one answers, else the file DB_PATH or ./services.db;
+Without --server, --context, PORTOLAN_SERVER and --file it shows the server if one answers, else the file DB_PATH or ./services.db;
 its header says which. From a file it only shows: to probe, drain or deregister it needs a server.
 
 Examples:
   portolan console
   portolan console --file /var/lib/portolan/services.db
   portolan console --server https://registry.example.com --filter \"status=down !canary\"
+  portolan console --context prod                   in a cluster, by a port-forward of its own
   portolan console --once --size 100x30
 
 Inside, ? shows the keys and the filter language.";

@@ -46,7 +46,7 @@ pub(super) async fn transitions(client: &Client, id: &str) -> Result<Vec<Transit
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit, Failure> {
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args.server).await?;
     // By its id a service is remembered also after its end.
     let id = if args.service.parse::<Uuid>().is_ok() {
         args.service.clone()

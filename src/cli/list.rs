@@ -79,7 +79,7 @@ impl ListArgs {
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, Failure> {
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args.server).await?;
     if args.watch {
         return follow(&args, client, streams).await;
     }

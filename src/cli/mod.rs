@@ -23,6 +23,7 @@ mod register;
 mod serve;
 mod signals;
 mod token;
+mod tunnel;
 mod watch;
 
 use std::process::ExitCode;

@@ -238,7 +238,7 @@ fn read(path: &Path) -> std::io::Result<String> {
 /// See [`Failure`].
 pub(super) async fn run(args: RegisterArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let body = args.body()?;
-    let client = Client::new(&args.server)?;
+    let client = Client::new(&args.server).await?;
     let reply = client.post(&["services", "register"], Some(body)).await?;
     streams.warnings(&reply.warnings);
     if args.output.output == Format::Json {

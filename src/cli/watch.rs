@@ -58,7 +58,7 @@ struct Line<'a> {
 /// See [`Failure`].
 pub(super) async fn run(args: WatchArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let reach = args.namespace.as_deref().map_or(Reach::All, |name| Reach::One(name.into()));
-    let mut changes = Changes::follow(Client::new(&args.server)?, reach).await?;
+    let mut changes = Changes::follow(Client::new(&args.server).await?, reach).await?;
     loop {
         for change in changes.next(streams).await? {
             if let Some(line) = line(&change, args.output) {

@@ -61,7 +61,7 @@ pub enum ClientError {
 }
 
 /// An error with what lies beneath it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -11,4 +11,5 @@ mod plane;
 mod pods;
 mod rest;
 mod sync;
+mod tunnel;
 mod uninstall;

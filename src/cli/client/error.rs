@@ -33,14 +33,16 @@ impl ErrorBody {
 
 /// No answer came.
 pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
-    let url = &server.url;
+    let place = server.at();
     if error.is_timeout() && !error.is_connect() {
-        return Failure::new(Exit::Unreachable, format!("no answer from {url} in time"))
+        return Failure::new(Exit::Unreachable, format!("no answer from {place} in time"))
             .hint("give it longer with --timeout, or look at the server's /readyz?verbose");
     }
     let cause = escape(&root_cause(error), 300);
-    let failure = Failure::new(Exit::Unreachable, format!("no server answers at {url}: {cause}"));
-    if server.named {
+    let failure = Failure::new(Exit::Unreachable, format!("no server answers at {place}: {cause}"));
+    if server.is_in_a_cluster() {
+        failure.hint("it broke on this machine; the same command again opens the way anew")
+    } else if server.named {
         failure.hint("is it running, and is this its address? It comes from --server or PORTOLAN_SERVER")
     } else {
         failure.hint("is it running? `portolan serve` starts one here; PORTOLAN_SERVER or --server names one elsewhere")
@@ -51,8 +53,12 @@ pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
 pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
     let exit = if status.is_server_error() { Exit::Unreachable } else { by_status(status) };
     let exit = if exit == Exit::Ok { Exit::Unreachable } else { exit };
-    Failure::new(exit, format!("{} answered {} in a form that is not Portolan's", server.url, status.as_u16()))
-        .hint("is --server or PORTOLAN_SERVER the registry's own address?")
+    let said = format!("{} answered {} in a form that is not Portolan's", server.at(), status.as_u16());
+    Failure::new(exit, said).hint(if server.is_in_a_cluster() {
+        "is the port that Portolan's pods name http, or their first one, its own?"
+    } else {
+        "is --server or PORTOLAN_SERVER the registry's own address?"
+    })
 }
 
 /// The server said no.

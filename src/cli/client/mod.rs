@@ -4,6 +4,7 @@ mod error;
 mod server;
 mod view;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -15,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::args::ServerArgs;
 use super::exit::{Exit, Failure};
+use super::tunnel::Tunnel;
 use crate::model::text::escape;
 use error::ErrorBody;
 use server::Server;
@@ -23,6 +25,10 @@ pub(in crate::cli) use view::{CheckView, InstanceView, OutcomeView, ServiceView,
 
 /// Largest answer that is read, in bytes: a page of the list with long descriptions stays well below.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// How long a connection through a tunnel is kept without use. The server closes its own after 75 s, which the tunnel cannot tell from a pod's
+/// death.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// A successful answer.
 #[derive(Debug, Deserialize)]
@@ -92,15 +98,22 @@ pub(in crate::cli) fn read<T: DeserializeOwned>(json: &str) -> Result<T, Failure
 pub(in crate::cli) struct Client {
     server: Server,
     http: reqwest::Client,
+    /// The way to it, where there is none without.
+    tunnel: Option<Arc<Tunnel>>,
 }
 
 impl Client {
-    /// A client as flags and environment say.
+    /// A client as flags and environment say, with the way into a cluster where a context is named.
     ///
     /// # Errors
-    /// See [`Failure`]: a bad address or token.
-    pub(in crate::cli) fn new(args: &ServerArgs) -> Result<Self, Failure> {
-        Self::of(Server::new(args, |name| std::env::var_os(name))?, args.timeout)
+    /// See [`Failure`]: a bad address or token, or no way into the cluster.
+    pub(in crate::cli) async fn new(args: &ServerArgs) -> Result<Self, Failure> {
+        let server = Server::new(args, |name| std::env::var_os(name))?;
+        let tunnel = match &args.context {
+            Some(context) => Some(Arc::new(Tunnel::open(context, &args.context_namespace).await?)),
+            None => None,
+        };
+        Self::of(server, args.timeout, tunnel)
     }
 
     /// A client of the server at `url` that sends no token.
@@ -108,13 +121,15 @@ impl Client {
     /// # Errors
     /// See [`Failure`]: a bad address.
     pub(in crate::cli) fn plain(url: &str) -> Result<Self, Failure> {
-        let timeout = Duration::from_secs(10);
-        let args = ServerArgs { server: Some(url.to_owned()), token_file: None, insecure: false, timeout };
-        Self::of(Server::new(&args, |_| None)?, timeout)
+        Self::of(Server::plain(url)?, Duration::from_secs(10), None)
     }
 
-    fn of(server: Server, timeout: Duration) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder()
+    fn of(server: Server, timeout: Duration, tunnel: Option<Arc<Tunnel>>) -> Result<Self, Failure> {
+        let builder = match &tunnel {
+            Some(tunnel) => reqwest::Client::builder().unix_socket(tunnel.path()).pool_idle_timeout(IDLE),
+            None => reqwest::Client::builder(),
+        };
+        let http = builder
             .user_agent(concat!("portolan/", env!("CARGO_PKG_VERSION")))
             // A redirect could carry the token to another host.
             .redirect(reqwest::redirect::Policy::none())
@@ -122,7 +137,7 @@ impl Client {
             .timeout(timeout)
             .build()
             .map_err(|error| Failure::new(Exit::Unreachable, format!("TLS could not be set up: {error}")))?;
-        Ok(Self { server, http })
+        Ok(Self { server, http, tunnel })
     }
 
     /// GET `api/v1/` + `path`.
@@ -159,9 +174,14 @@ impl Client {
         self.server.named
     }
 
-    /// The server's address, for people.
-    pub(in crate::cli) fn address(&self) -> String {
-        self.server.url.as_str().trim_end_matches('/').to_owned()
+    /// Where the server is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
+    pub(in crate::cli) fn place(&self) -> String {
+        self.server.place()
+    }
+
+    /// What a tunnel says of a connection that broke.
+    pub(in crate::cli) fn trouble(&self) -> Option<Failure> {
+        self.tunnel.as_ref()?.trouble()
     }
 
     /// A request of `api/v1/` + `path` with the token, for those who send it themselves.
@@ -189,7 +209,10 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Reply, Failure> {
-        let unreachable = |error: reqwest::Error| error::unreachable(&self.server, &error);
+        let unreachable = |error: reqwest::Error| {
+            let known = if error.is_timeout() { None } else { self.trouble() };
+            known.unwrap_or_else(|| error::unreachable(&self.server, &error))
+        };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());

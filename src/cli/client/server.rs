@@ -14,6 +14,9 @@ use crate::model::text::escape;
 /// Longest token file that is read, in bytes.
 const MAX_TOKEN_FILE: u64 = 64 * 1024;
 
+/// What a server behind a tunnel is called: a name of loopback, which every server takes for its own. The Kubernetes API's TLS carries it.
+const BEHIND: &str = "http://localhost";
+
 /// Where the token comes from.
 #[derive(Debug, Clone)]
 pub(super) enum TokenSource {
@@ -28,8 +31,10 @@ pub(super) enum TokenSource {
 /// A server and the manner of asking it.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
-    /// Its address, with a path that ends in `/`.
+    /// Its address, with a path that ends in `/`; behind a tunnel a name that it takes for its own.
     pub(super) url: Url,
+    /// The kubeconfig context behind which it is.
+    context: Option<String>,
     /// Whether a person named it; the token goes to no other.
     pub(super) named: bool,
     token: TokenSource,
@@ -42,14 +47,42 @@ impl Server {
     /// A [`Failure`] of usage: a bad URL, two tokens, or a token that would travel in the clear.
     pub(super) fn new(args: &ServerArgs, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
-        let (origin, given) = match (&args.server, env("PORTOLAN_SERVER")) {
-            (Some(url), _) => ("--server", Some(url.clone())),
-            (None, from_env) => ("PORTOLAN_SERVER", from_env.map(|v| v.to_string_lossy().into_owned())),
+        let (origin, given) = match (&args.context, &args.server, env("PORTOLAN_SERVER")) {
+            (Some(_), _, _) => ("--context", Some(BEHIND.to_owned())),
+            (None, Some(url), _) => ("--server", Some(url.clone())),
+            (None, None, from_env) => ("PORTOLAN_SERVER", from_env.map(|v| v.to_string_lossy().into_owned())),
         };
         let url = parse_url(origin, given.as_deref().unwrap_or(DEFAULT_SERVER))?;
-        let server = Self { url, named: given.is_some(), token: token_source(args, env)? };
+        let named = given.is_some();
+        let server = Self { url, context: args.context.clone(), named, token: token_source(args, env)? };
         server.refuse_clear_text(args.insecure)?;
         Ok(server)
+    }
+
+    /// The one at `url`, without a token.
+    ///
+    /// # Errors
+    /// A [`Failure`] of usage: a bad URL.
+    pub(super) fn plain(url: &str) -> Result<Self, Failure> {
+        Ok(Self { url: parse_url("the address", url)?, context: None, named: true, token: TokenSource::None })
+    }
+
+    /// Where it answers, for a sentence.
+    pub(super) fn at(&self) -> String {
+        if self.is_in_a_cluster() { self.place() } else { self.url.to_string() }
+    }
+
+    /// Whether it is behind a tunnel.
+    pub(super) fn is_in_a_cluster(&self) -> bool {
+        self.context.is_some()
+    }
+
+    /// Where it is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
+    pub(super) fn place(&self) -> String {
+        match &self.context {
+            Some(context) => format!("cluster {}", escape(context, 200)),
+            None => format!("server {}", self.url.as_str().trim_end_matches('/')),
+        }
     }
 
     /// The token to send now; read anew when it is in a file.
@@ -180,6 +213,15 @@ mod tests {
         assert_eq!(sent(&[], &env).as_deref(), Some("secret"));
         assert_eq!(sent(&["--server", DEFAULT_SERVER], &env[..1]).as_deref(), Some("secret"));
         assert_eq!(sent(&[], &[("PORTOLAN_TOKEN", "secret"), ("PORTOLAN_SERVER", "")]), None);
+    }
+
+    #[test]
+    fn a_context_is_a_name_and_comes_before_the_environment() {
+        let env = [("PORTOLAN_TOKEN", "secret"), ("PORTOLAN_SERVER", "http://registry.example.com")];
+        assert_eq!(sent(&["--context", "prod"], &env).as_deref(), Some("secret"));
+        let behind = server(&["--context", "prod\u{1b}"], &env).expect("a server");
+        assert_eq!((behind.url.as_str(), behind.place().as_str()), ("http://localhost/", "cluster prod\\u{1b}"));
+        assert_eq!(server(&[], &[]).expect("a server").place(), "server http://127.0.0.1:8080");
     }
 
     #[test]

@@ -45,6 +45,13 @@ impl Assets {
         Ok(self.path(Program::ControllerManager))
     }
 
+    /// Makes sure of the node, which no folder that is given has, for it is our own.
+    pub(crate) fn node() -> Result<PathBuf> {
+        let folder = cache_folder()?;
+        compile::missing(&folder, &[Program::Node])?;
+        Ok(folder.join(Program::Node.file()))
+    }
+
     pub(crate) fn path(&self, program: Program) -> PathBuf {
         self.folder.join(program.file())
     }

@@ -1,6 +1,7 @@
 //! Builds the programs from Go modules, once for all who ask.
 
 use std::fs::File;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,6 +13,7 @@ use crate::assets::version;
 
 /// The Go module beside this crate's sources.
 const MODULE: &str = env!("CARGO_MANIFEST_DIR");
+const NODE: &str = include_str!("../node/main.go");
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
@@ -19,15 +21,18 @@ pub(crate) enum Program {
     ApiServer,
     Kubectl,
     ControllerManager,
+    Node,
 }
 
 impl Program {
-    pub(crate) fn file(self) -> &'static str {
+    pub(crate) fn file(self) -> String {
         match self {
-            Self::Etcd => "etcd",
-            Self::ApiServer => "kube-apiserver",
-            Self::Kubectl => "kubectl",
-            Self::ControllerManager => "kube-controller-manager",
+            Self::Etcd => "etcd".to_owned(),
+            Self::ApiServer => "kube-apiserver".to_owned(),
+            Self::Kubectl => "kubectl".to_owned(),
+            Self::ControllerManager => "kube-controller-manager".to_owned(),
+            // Its source is here, so a version of Kubernetes does not tell one from another.
+            Self::Node => format!("node-{:016x}", BuildHasherDefault::<DefaultHasher>::default().hash_one(NODE)),
         }
     }
 
@@ -37,6 +42,7 @@ impl Program {
             Self::ApiServer => "k8s.io/kubernetes/cmd/kube-apiserver",
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
             Self::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
+            Self::Node => "./node",
         }
     }
 }
@@ -80,7 +86,12 @@ fn build(folder: &Path, program: Program) -> Result<()> {
     let output = match built {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            bail!("go is missing: install Go 1.21 or newer, or name a folder with the programs in KUBEBUILDER_ASSETS")
+            let other = if program == Program::Node {
+                ""
+            } else {
+                ", or name a folder with the programs in KUBEBUILDER_ASSETS"
+            };
+            bail!("go is missing: install Go 1.21 or newer{other}")
         }
         Err(error) => return Err(error).context("cannot run go"),
     };

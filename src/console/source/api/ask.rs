@@ -82,7 +82,7 @@ async fn probing(requests: &dyn Requests, mut ids: Vec<Uuid>, news: &mpsc::Sende
         let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
         let query: Vec<(&str, &str)> = texts.iter().map(|id| ("id", id.as_str())).collect();
         let request = requests.request(Method::GET, &["probes"], &query);
-        let Ok(answer) = send::<Vec<ProbingOfService>>(request).await else { return };
+        let Ok(answer) = send::<Vec<ProbingOfService>>(requests, request).await else { return };
         ids.retain(|id| !answer.left_out.contains(id));
         let missing = ids.iter().filter(|id| !answer.data.iter().any(|of| of.id == **id));
         let mut told: Vec<News> = missing.map(|id| News::Probing(*id, None)).collect();
@@ -102,7 +102,7 @@ async fn history(requests: &dyn Requests, id: Uuid, before: Option<i64>) -> Resu
     let mut query = vec![("limit", "100")];
     query.extend(before.as_deref().map(|before| ("cursor", before)));
     let request = requests.request(Method::GET, &["services", &id_text, "history"], &query);
-    let answer = send::<Vec<Past>>(request).await?;
+    let answer = send::<Vec<Past>>(requests, request).await?;
     let more = answer.next_cursor.and_then(|next| next.parse().ok());
     Ok(News::History(id, answer.data, more))
 }
@@ -111,22 +111,23 @@ async fn act(requests: &dyn Requests, act: &Act) -> Result<Box<str>, Refusal> {
     match act {
         Act::Check(id) => {
             let request = requests.request(Method::POST, &["services", &id.to_string(), "health-check"], &[]);
-            let answer = send::<Value>(request).await?;
+            let answer = send::<Value>(requests, request).await?;
             let results = answer.checks.iter().map(result);
             Ok(results.collect::<Vec<_>>().join("; ").into())
         }
         Act::Weight { service, instance, weight } => {
             let id = service.to_string();
-            let known = send::<Value>(requests.request(Method::GET, &["services", &id], &[])).await?.data;
+            let known = send::<Value>(requests, requests.request(Method::GET, &["services", &id], &[])).await?.data;
             let body = registration(&known, instance, *weight).ok_or_else(|| gone(instance))?;
             let request = requests.request(Method::POST, &["services", "register"], &[]);
-            send::<Value>(request.map(|request| request.json(&body))).await?;
+            send::<Value>(requests, request.map(|request| request.json(&body))).await?;
             Ok(format!("weight {weight}").into())
         }
         Act::Deregister { service, instance, generation } => {
             let path = ["services", &service.to_string(), "instances", instance];
             let request = requests.request(Method::DELETE, &path, &[]);
-            send::<Option<Value>>(request.map(|request| request.header("if-match", generation.to_string()))).await?;
+            send::<Option<Value>>(requests, request.map(|request| request.header("if-match", generation.to_string())))
+                .await?;
             Ok("gone".into())
         }
     }
@@ -161,13 +162,16 @@ fn gone(instance: &str) -> Refusal {
     Refusal { code: "instance_not_found".into(), message: format!("instance {instance} is gone").into() }
 }
 
-async fn send<T: DeserializeOwned>(request: Result<RequestBuilder, String>) -> Result<Envelope<T>, Refusal> {
+async fn send<T: DeserializeOwned>(
+    requests: &dyn Requests,
+    request: Result<RequestBuilder, String>,
+) -> Result<Envelope<T>, Refusal> {
     let plain = |message: String| Refusal { code: Box::default(), message: message.into() };
-    let response = request.map_err(plain)?.send().await.map_err(|error| plain(said(&error)))?;
+    let response = request.map_err(plain)?.send().await.map_err(|error| plain(said(requests, &error)))?;
     if !response.status().is_success() {
         return Err(refusal(response).await);
     }
-    let bytes = response.bytes().await.map_err(|error| plain(said(&error)))?;
+    let bytes = response.bytes().await.map_err(|error| plain(said(requests, &error)))?;
     let data = |error: serde_json::Error| plain(format!("an answer of another version: {error}"));
     // A removal's answer has no data.
     let mut value: Value = serde_json::from_slice(&bytes).map_err(data)?;
@@ -191,8 +195,11 @@ pub(super) async fn refusal(response: Response) -> Refusal {
     Refusal { code: escape(&said.code, 64).into(), message: escape(&said.error, LONGEST).into() }
 }
 
-/// An error of the way there, with its innermost cause, which says the most.
-pub(super) fn said(error: &reqwest::Error) -> String {
+/// An error of the way there: what is known of it, else its innermost cause, which says the most.
+pub(super) fn said(requests: &dyn Requests, error: &reqwest::Error) -> String {
+    if let Some(known) = requests.trouble().filter(|_| !error.is_timeout()) {
+        return known;
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -31,8 +31,10 @@ const AT_ONCE: usize = 16;
 
 /// Makes requests to one server, with its token.
 pub trait Requests: Send + Sync + 'static {
-    /// The server's address, for people.
-    fn server(&self) -> String;
+    /// Where the server is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
+    fn place(&self) -> String;
+    /// One sentence about a connection that broke, when more is known than the connection's own error.
+    fn trouble(&self) -> Option<String>;
     /// A request of `api/v1/` + `path`.
     ///
     /// # Errors
@@ -74,7 +76,7 @@ impl ApiSource {
 
 impl Source for ApiSource {
     fn name(&self) -> String {
-        format!("server {}", self.requests.server())
+        self.requests.place()
     }
 
     fn abilities(&self) -> Abilities {
@@ -202,7 +204,7 @@ impl Watch {
             let piece = match timeout(SILENCE, response.chunk()).await {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) => return End::Lost("the server ended the watch; is it stopping?".to_owned()),
-                Ok(Err(error)) => return End::Lost(ask::said(&error)),
+                Ok(Err(error)) => return End::Lost(ask::said(&*self.requests, &error)),
                 Err(_) => return End::Lost(format!("the server said nothing for {} s", SILENCE.as_secs())),
             };
             let events = match parser.feed(&piece) {
@@ -230,7 +232,7 @@ impl Watch {
         let sent = request.timeout(Duration::from_secs(u64::from(u32::MAX))).send();
         let response = match timeout(OPENING, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(End::Lost(ask::said(&error))),
+            Ok(Err(error)) => return Err(End::Lost(ask::said(&*self.requests, &error))),
             Err(_) => return Err(End::Lost(format!("no answer within {} s", OPENING.as_secs()))),
         };
         match response.status() {

@@ -1,0 +1,82 @@
+//! One connection: bytes from the socket into a pod and back.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::trouble::Trouble;
+use super::way::{Forward, Way};
+use crate::model::text::escape;
+
+/// Time for the reason to come, once a stream has ended.
+const REASON: Duration = Duration::from_secs(1);
+/// Time for the pod to hear that the connection is over.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How a connection ended.
+enum End {
+    /// Our side let go of it.
+    Client,
+    /// The pod, its node or the Kubernetes API did; whether the pod had said anything before.
+    Pod { answered: bool },
+    /// The pod is no longer ready, and another is.
+    Unready,
+}
+
+/// Carries `client` until either side ends; over `ready`, if that is there, else over a new stream. What goes wrong is told to `way` before the
+/// connection is closed.
+pub(super) async fn carry(mut client: UnixStream, way: Way, ready: Option<Forward>) {
+    let opened = match ready {
+        Some(forward) => Ok(forward),
+        None => way.connect().await,
+    };
+    let mut forward = match opened {
+        Ok(forward) => forward,
+        Err(trouble) => return way.breaks(trouble),
+    };
+    let end = pass(&mut client, &mut forward, &way).await;
+    let pod = escape(&forward.pod.name, 63);
+    match end {
+        End::Client => {
+            // The stream's end says it; what waits for the reason waits for the end of all.
+            drop(forward.stream.shutdown().await);
+            drop(timeout(FAREWELL, &mut forward.error).await);
+        }
+        End::Pod { answered } => {
+            let said = timeout(REASON, &mut forward.error).await.ok().flatten();
+            way.failed(&forward.pod.name).await;
+            way.breaks(if answered { Trouble::Broke(pod) } else { Trouble::unanswered(&forward.pod, said) });
+        }
+        End::Unready => way.breaks(Trouble::NoLongerReady(pod)),
+    }
+}
+
+async fn pass(client: &mut UnixStream, forward: &mut Forward, way: &Way) -> End {
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_pod, mut to_pod) = split(&mut forward.stream);
+    let mut ready = way.ready();
+    let pod = &forward.pod.name;
+    let down = async {
+        let mut first = vec![0; 16 * 1024];
+        let read = from_pod.read(&mut first).await.unwrap_or(0);
+        if read == 0 {
+            return End::Pod { answered: false };
+        }
+        way.works();
+        // Reading from memory does not fail, so a failure is our side's, which is gone.
+        let copied = async {
+            to_client.write_all(&first[..read]).await?;
+            copy(&mut from_pod, &mut to_client).await
+        };
+        if copied.await.is_ok() { End::Pod { answered: true } } else { End::Client }
+    };
+    tokio::select! {
+        // First: a stream that ended takes nothing up either.
+        biased;
+        end = down => end,
+        _ = copy(&mut from_client, &mut to_pod) => End::Client,
+        _ = ready.wait_for(|ready| !ready.is_empty() && !ready.contains(pod)) => End::Unready,
+    }
+}

@@ -1,0 +1,133 @@
+//! Why there is no way to a pod, and what a person can do about it.
+
+use crate::cli::exit::{Exit, Failure};
+use crate::model::name::Namespace;
+use crate::model::text::escape;
+use crate::operator::client::{ClientError, causes};
+
+use super::pods::{LABEL, Pod};
+
+/// Longest text of another's that is passed on, in characters.
+const LONGEST: usize = 400;
+
+/// What was asked of the Kubernetes API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    List,
+    Forward,
+}
+
+impl Asked {
+    /// What a Role has to give for it. A websocket begins as a GET, and newer API servers want `create` besides.
+    fn rights(self) -> &'static str {
+        match self {
+            Self::List => "list pods",
+            Self::Forward => "get and create pods/portforward",
+        }
+    }
+}
+
+/// What went wrong. Foreign text in it is escaped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("{0}")]
+    NoAccess(String),
+    #[error("the Kubernetes API refuses the credentials: {0}")]
+    Unauthorized(String),
+    #[error("the Kubernetes API refuses to {}: {said}", .asked.rights())]
+    Forbidden { asked: Asked, said: String },
+    #[error("the Kubernetes API cannot be asked: {0}")]
+    Api(String),
+    #[error("there is no pod of Portolan")]
+    NoPod,
+    #[error("none of Portolan's pods is ready ({0} found)")]
+    NoneReady(usize),
+    #[error("the Kubernetes API gives no way to the pod {pod}: {said}")]
+    NoWay { pod: String, said: String },
+    #[error("the pod {pod} takes no connections on its port {port}: {said}")]
+    NotListening { pod: String, port: u16, said: String },
+    #[error("the connection to the pod {0} broke")]
+    Broke(String),
+    #[error("the pod {0} is no longer ready")]
+    NoLongerReady(String),
+}
+
+impl Trouble {
+    /// The kubeconfig file is of no use, or the program that it gets credentials from.
+    pub(super) fn no_access(error: &ClientError) -> Self {
+        let said = escape(&error.to_string(), LONGEST);
+        if matches!(error, ClientError::Build(kube::Error::Auth(_))) {
+            Self::Unauthorized(said)
+        } else {
+            Self::NoAccess(said)
+        }
+    }
+
+    /// No answer within that many seconds.
+    pub(super) fn silence(seconds: u64) -> Self {
+        Self::Api(format!("no answer within {seconds} s"))
+    }
+
+    /// What an error of the Kubernetes API means; `pod` is the one that was to be reached.
+    pub(super) fn of(error: &kube::Error, pod: Option<&str>) -> Self {
+        let asked = if pod.is_some() { Asked::Forward } else { Asked::List };
+        let kube::Error::Api(status) = error else { return Self::Api(escape(&causes(error), LONGEST)) };
+        let said = escape(&status.message, LONGEST);
+        match (status.code, pod) {
+            (401, _) => Self::Unauthorized(said),
+            (403, _) => Self::Forbidden { asked, said },
+            (_, Some(pod)) => Self::NoWay { pod: escape(pod, 63), said },
+            (_, None) => Self::Api(said),
+        }
+    }
+
+    /// A stream ended before the pod had said anything; `said` is its node's word on it.
+    pub(super) fn unanswered(pod: &Pod, said: Option<String>) -> Self {
+        let name = escape(&pod.name, 63);
+        match said {
+            Some(said) => Self::NotListening { pod: name, port: pod.port, said: escape(&said, LONGEST) },
+            None => Self::Broke(name),
+        }
+    }
+
+    /// Whether another pod would fare the same.
+    pub(super) fn is_general(&self) -> bool {
+        matches!(self, Self::NoAccess(_) | Self::Unauthorized(_) | Self::Forbidden { .. } | Self::Api(_))
+    }
+
+    /// The end of a command that it means.
+    pub(super) fn failure(&self, context: &str, namespace: &Namespace) -> Failure {
+        let exit = match self {
+            // It names the context itself, and what to do.
+            Self::NoAccess(said) => return Failure::usage(said),
+            Self::Unauthorized(_) | Self::Forbidden { .. } => Exit::Refused,
+            _ => Exit::Unreachable,
+        };
+        let context = escape(context, 200);
+        let place = match self {
+            Self::Unauthorized(_) | Self::Api(_) => format!("context {context}"),
+            _ => format!("context {context}, namespace {namespace}"),
+        };
+        Failure::new(exit, format!("{self} ({place})")).hint(self.advice(&context, namespace))
+    }
+
+    fn advice(&self, context: &str, namespace: &Namespace) -> String {
+        let kubectl = format!("kubectl --context {context} -n {namespace}");
+        match self {
+            Self::NoAccess(_) | Self::Unauthorized(_) => {
+                format!("kubectl --context {context} auth whoami says who you are; log in anew")
+            }
+            Self::Forbidden { asked, .. } => {
+                format!("ask for a Role in the namespace {namespace} that lets you {}", asked.rights())
+            }
+            Self::Api(_) => format!("does kubectl --context {context} version reach it?"),
+            Self::NoPod => {
+                format!("{kubectl} get pods -l {LABEL} shows them; --context-namespace names another namespace")
+            }
+            Self::NoneReady(_) | Self::NoLongerReady(_) => format!("{kubectl} describe pods -l {LABEL} says why"),
+            Self::NoWay { pod, .. } | Self::NotListening { pod, .. } | Self::Broke(pod) => {
+                format!("is its node well, and does it run? {kubectl} describe pod {pod}")
+            }
+        }
+    }
+}

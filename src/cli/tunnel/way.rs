@@ -1,0 +1,210 @@
+//! From a context to a stream into a ready pod.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Pod as Object;
+use kube::api::{Api, ListParams, Portforwarder};
+use tokio::io::DuplexStream;
+use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
+
+use super::pods::{self, LABEL, Pod};
+use super::trouble::Trouble;
+use crate::model::name::Namespace;
+use crate::model::text::escape;
+use crate::operator::client::Access;
+use crate::operator::contact::Contact;
+use crate::telemetry::metrics::Metrics;
+
+/// Seconds that the Kubernetes API has for one answer.
+const ANSWER: u64 = 5;
+/// How long a list is good for: what connects at once asks once.
+const FRESH: Duration = Duration::from_secs(1);
+/// Pods that one connection tries.
+const TRIES: usize = 3;
+/// How long the first stream is listened to for its node's word that nothing takes it. It comes with the stream, or a local dial later.
+const WORD: Duration = Duration::from_millis(50);
+/// Pods that are looked at; a Deployment of Portolan has two.
+const PODS: u32 = 200;
+
+/// Finds ready pods and opens streams to them; cloning shares it.
+#[derive(Debug, Clone)]
+pub(super) struct Way(Arc<Inner>);
+
+struct Inner {
+    api: Api<Object>,
+    namespace: Namespace,
+    state: Mutex<State>,
+    /// The names of the pods that are ready.
+    ready: watch::Sender<Vec<String>>,
+    trouble: ArcSwapOption<Trouble>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Way").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pods: Vec<Pod>,
+    listed: Option<Instant>,
+    /// When the pods that failed last did so.
+    failed: HashMap<String, Instant>,
+    /// The pod that was asked last.
+    last: Option<String>,
+}
+
+/// A stream into a pod. Its end ends what carries it.
+pub(super) struct Forward {
+    pub(super) pod: Pod,
+    pub(super) stream: DuplexStream,
+    /// What the pod's node says when it cannot; none once there is nothing to wait for any more.
+    pub(super) error: BoxFuture<'static, Option<String>>,
+    forwarder: Portforwarder,
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.forwarder.abort();
+    }
+}
+
+impl Way {
+    /// Reads the kubeconfig file.
+    ///
+    /// # Errors
+    /// [`Trouble::NoAccess`].
+    pub(super) async fn find(context: &str, namespace: &Namespace) -> Result<Self, Trouble> {
+        let access = Access::find(Some(context)).await.map_err(|error| Trouble::no_access(&error))?;
+        let client = access.client(&Contact::default(), &Metrics::default());
+        let client = client.map_err(|error| Trouble::no_access(&error))?;
+        Ok(Self(Arc::new(Inner {
+            api: Api::namespaced(client, namespace.as_str()),
+            namespace: namespace.clone(),
+            state: Mutex::default(),
+            ready: watch::Sender::new(Vec::new()),
+            trouble: ArcSwapOption::empty(),
+        })))
+    }
+
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.0.namespace
+    }
+
+    /// Why the last connection broke.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        self.0.trouble.load().as_deref().cloned()
+    }
+
+    /// A pod answers.
+    pub(super) fn works(&self) {
+        self.0.trouble.store(None);
+    }
+
+    /// A stream could not be opened, or ended for that reason.
+    pub(super) fn breaks(&self, trouble: Trouble) {
+        self.0.trouble.store(Some(Arc::new(trouble)));
+    }
+
+    /// Whether there are streams.
+    pub(super) fn is_used(&self) -> bool {
+        self.0.ready.receiver_count() > 0
+    }
+
+    /// The names of the ready pods, as they change.
+    pub(super) fn ready(&self) -> watch::Receiver<Vec<String>> {
+        self.0.ready.subscribe()
+    }
+
+    /// From now on another pod is preferred.
+    pub(super) async fn failed(&self, pod: &str) {
+        let mut state = self.0.state.lock().await;
+        state.failed.insert(pod.to_owned(), Instant::now());
+        state.listed = None;
+    }
+
+    /// Lists the pods. What cannot be known now is asked again, and tells nothing of the streams that there are.
+    pub(super) async fn look(&self) {
+        let mut state = self.0.state.lock().await;
+        drop(self.list(&mut state).await);
+    }
+
+    /// The first stream, to a pod that takes it: a command that asks once has no second chance.
+    ///
+    /// # Errors
+    /// [`Trouble`], of the last pod that was tried.
+    pub(super) async fn first(&self) -> Result<Forward, Trouble> {
+        let mut tried = 0;
+        loop {
+            let mut forward = self.connect().await?;
+            let Ok(said) = timeout(WORD, &mut forward.error).await else { return Ok(forward) };
+            self.failed(&forward.pod.name).await;
+            tried += 1;
+            if tried == TRIES {
+                return Err(Trouble::unanswered(&forward.pod, said));
+            }
+        }
+    }
+
+    /// A stream to a ready pod, to another than the one that just failed if there is one.
+    ///
+    /// # Errors
+    /// [`Trouble`], of the last pod that was tried.
+    pub(super) async fn connect(&self) -> Result<Forward, Trouble> {
+        let mut tried = 0;
+        loop {
+            let pod = self.choose().await?;
+            tried += 1;
+            match self.forward(&pod).await {
+                Ok(forward) => return Ok(forward),
+                Err(trouble) if trouble.is_general() || tried == TRIES => return Err(trouble),
+                Err(_) => self.failed(&pod.name).await,
+            }
+        }
+    }
+
+    /// Lists the pods unless that was done a moment ago, and chooses one.
+    async fn choose(&self) -> Result<Pod, Trouble> {
+        let mut state = self.0.state.lock().await;
+        if state.listed.is_none_or(|at| at.elapsed() > FRESH) {
+            self.list(&mut state).await?;
+        }
+        let State { pods, failed, last, .. } = &*state;
+        let Some(pod) = pods::choose(pods, failed, last.as_deref()).cloned() else {
+            return Err(if pods.is_empty() { Trouble::NoPod } else { Trouble::NoneReady(pods.len()) });
+        };
+        state.last = Some(pod.name.clone());
+        Ok(pod)
+    }
+
+    async fn list(&self, state: &mut State) -> Result<(), Trouble> {
+        let wanted = ListParams::default().labels(LABEL).limit(PODS);
+        let listed = timeout(Duration::from_secs(ANSWER), self.0.api.list(&wanted)).await;
+        let objects = listed.map_err(|_| Trouble::silence(ANSWER))?.map_err(|error| Trouble::of(&error, None))?;
+        state.pods = objects.items.into_iter().filter_map(Pod::read).collect();
+        state.failed.retain(|name, _| state.pods.iter().any(|pod| pod.name == *name));
+        state.listed = Some(Instant::now());
+        let ready = state.pods.iter().filter(|pod| pod.ready).map(|pod| pod.name.clone());
+        self.0.ready.send_replace(ready.collect());
+        Ok(())
+    }
+
+    async fn forward(&self, pod: &Pod) -> Result<Forward, Trouble> {
+        let opened = timeout(Duration::from_secs(ANSWER), self.0.api.portforward(&pod.name, &[pod.port])).await;
+        let none = |said: &str| Trouble::NoWay { pod: escape(&pod.name, 63), said: said.to_owned() };
+        let opened = opened.map_err(|_| none(&format!("no answer within {ANSWER} s")))?;
+        let mut forwarder = opened.map_err(|error| Trouble::of(&error, Some(&pod.name)))?;
+        let (stream, error) = (forwarder.take_stream(pod.port), forwarder.take_error(pod.port));
+        let (Some(stream), Some(error)) = (stream, error) else {
+            return Err(none("it gives no stream"));
+        };
+        Ok(Forward { pod: pod.clone(), stream, error: error.boxed(), forwarder })
+    }
+}
