@@ -82,6 +82,7 @@ async fn the_operator_may_what_it_needs_and_nothing_else() {
         ("delete", SERVICES, other),
         ("deletecollection", SERVICES, own),
         ("update", "services.portolan.dev/status", other),
+        ("patch", "events.events.k8s.io", own),
         ("get", "secrets", own),
         ("list", "secrets", ""),
         ("get", "configmaps", own),
@@ -114,7 +115,12 @@ async fn with_a_role_alone_nothing_outside_the_namespace_is_seen() {
         ("create", SERVICES, own),
     ];
     assert_eq!(differing(&kubectl, true, &needed).await, Vec::<String>::new(), "refused");
-    let refused = [("list", SERVICES, ""), ("list", SERVICES, other), ("create", "events.events.k8s.io", other)];
+    let refused = [
+        ("list", SERVICES, ""),
+        ("list", SERVICES, other),
+        ("create", "events.events.k8s.io", other),
+        ("patch", "events.events.k8s.io", own),
+    ];
     assert_eq!(differing(&kubectl, false, &refused).await, Vec::<String>::new(), "allowed");
     let env = &deployment(plane, own).await["spec"]["template"]["spec"]["containers"][0]["env"];
     let watched = env.as_array().expect("a list").iter().any(|entry| entry["name"] == "PORTOLAN_WATCH_NAMESPACES");
