@@ -26,6 +26,7 @@ use crate::operator::intake::{Intake, IntakeTask};
 use crate::operator::lease::{self, Elector, ElectorTask};
 use crate::operator::mirror_age::MirrorAge;
 use crate::operator::pass_on::LeaderLine;
+use crate::operator::peers::Peers;
 use crate::operator::registrar::{RegistrarSettings, RestRegistrar, RestRegistrarTask};
 use crate::operator::report::Reporter;
 use crate::operator::watch::Watch;
@@ -47,6 +48,7 @@ struct Operator {
     registering: RestRegistrarTask,
     reporter: Reporter,
     telling: EventWriter,
+    peers: Peers,
 }
 
 /// Serves until the word to stop; before it is known which cluster this is, only that it waits.
@@ -108,8 +110,9 @@ fn operator(
         RestRegistrar::new(settings, client.clone(), intake.clone(), catalog(), contact.clone(), metrics.clone());
     let settings = event_settings(place, engine);
     let (events, telling) = Events::new(client.clone(), settings, Arc::clone(&leadership), metrics.clone());
+    let peers = Peers::new(client.clone(), &place.namespace, Arc::clone(&place.policy.denied_for_now));
     let reporter = Reporter::new(client, intake.clone(), catalog(), leadership, events, metrics.clone());
-    Operator { contact, elector, intake, registrar, electing, taking_in, watch, registering, reporter, telling }
+    Operator { contact, elector, intake, registrar, electing, taking_in, watch, registering, reporter, telling, peers }
 }
 
 /// What concerns the process as a whole is told of its Lease.
@@ -168,12 +171,13 @@ fn plugs(
 
 impl Operator {
     fn start(self, tasks: &mut Tasks) {
-        let Self { electing, taking_in, watch, registering, reporter, telling, .. } = self;
+        let Self { electing, taking_in, watch, registering, reporter, telling, peers, .. } = self;
         tasks.start(Stage::Leading, "the elector", |stop| electing.run(stop));
         tasks.start(Stage::Leading, "the intake", |stop| taking_in.run(stop));
         tasks.start(Stage::Reporting, "the watch", |stop| watch.run(stop));
         tasks.start(Stage::Reporting, "the registrar", |stop| registering.run(stop));
         tasks.start(Stage::Reporting, "the status writer", |stop| reporter.run(stop));
         tasks.start(Stage::Reporting, "the events", |stop| telling.run(stop));
+        tasks.start(Stage::Reporting, "the watch of replicas", |stop| peers.run(stop));
     }
 }

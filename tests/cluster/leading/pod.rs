@@ -90,6 +90,13 @@ impl Pod {
         Ok(Answer { status, headers, text: answer.text().await? })
     }
 
+    pub(crate) async fn register(&self, body: &Value) -> Answer {
+        let request = self.client.post(format!("{}/api/v1/services/register", self.url)).json(body);
+        let answer = request.send().await.expect("an answer");
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        Answer { status, headers, text: answer.text().await.expect("a body") }
+    }
+
     pub(crate) async fn get(&self, target: &str) -> Answer {
         self.ask(Method::GET, target).await
     }
