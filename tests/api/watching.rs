@@ -49,7 +49,12 @@ impl Watch {
         }
     }
 
+    /// The next event; comments, which come without end, do not count.
     async fn event(&mut self) -> Event {
+        timeout(Duration::from_secs(20), self.first_event()).await.expect("an event in time")
+    }
+
+    async fn first_event(&mut self) -> Event {
         loop {
             let block = self.block().await.expect("the stream goes on");
             let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
