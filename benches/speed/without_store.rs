@@ -135,6 +135,7 @@ pub(crate) async fn serve() -> Result<()> {
         readiness: Arc::new(Nowhere),
         freshness: None,
         pass_on: None,
+        told: portolan::telemetry::told::Hearing::nothing(),
         settings: ApiSettings {
             default_namespace: Namespace::default(),
             default_interval: interval,

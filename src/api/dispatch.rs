@@ -31,6 +31,7 @@ use crate::telemetry::access_log::{AccessLog, Record};
 use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
 use crate::telemetry::service_metrics::ServiceInstances;
 use crate::telemetry::staleness::Staleness;
+use crate::telemetry::told::Hearing;
 
 /// What the API follows.
 #[derive(Debug, Clone)]
@@ -71,6 +72,8 @@ pub struct ApiParts {
     pub freshness: Option<Arc<dyn Freshness>>,
     /// The way to the replica that leads, where there are others.
     pub pass_on: Option<Arc<dyn PassOn>>,
+    /// What the server tells of itself to who watches.
+    pub told: Hearing,
     /// The rest.
     pub settings: ApiSettings,
 }
@@ -90,6 +93,7 @@ pub(super) struct Shared {
     pub(super) readiness: Arc<dyn Readiness>,
     pub(super) freshness: freshness::Source,
     pub(super) pass_on: Option<Arc<dyn PassOn>>,
+    pub(super) told: Hearing,
     pub(super) settings: ApiSettings,
     pub(super) watchers: Arc<Seats>,
     access: Access,
@@ -140,6 +144,7 @@ impl Api {
             readiness: parts.readiness,
             freshness: parts.freshness,
             pass_on: parts.pass_on,
+            told: parts.told,
             watchers: Seats::new(parts.settings.watches),
             settings: parts.settings,
             access: parts.access,

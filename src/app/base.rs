@@ -23,6 +23,7 @@ use crate::prober::{Prober, ProberHandle};
 use crate::store::{Opened, Store, Writer};
 use crate::telemetry::access_log::{AccessLog, AccessLogWriter};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::told::Hearing;
 
 /// What there is before anything runs.
 pub(super) struct Base {
@@ -54,6 +55,7 @@ pub(super) struct Plugs {
     pub(super) readiness: Arc<dyn Readiness>,
     pub(super) freshness: Option<Arc<dyn Freshness>>,
     pub(super) pass_on: Option<Arc<dyn PassOn>>,
+    pub(super) told: Hearing,
     pub(super) default_namespace: Namespace,
 }
 
@@ -126,6 +128,7 @@ impl Base {
             readiness: plugs.readiness,
             freshness: plugs.freshness,
             pass_on: plugs.pass_on,
+            told: plugs.told,
             settings: ApiSettings {
                 default_namespace: plugs.default_namespace,
                 default_interval: self.settings.health_check_interval,

@@ -6,6 +6,7 @@ mod descriptors;
 mod parts;
 mod readiness;
 mod tasks;
+mod told;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::prober::dial::DialError;
 use crate::store::OpenError;
 use base::{Base, Plugs};
 use readiness::LocalReadiness;
-use tasks::Tasks;
+use tasks::{Stage, Tasks};
+use told::{LocalWords, Teller};
 
 pub use tasks::TaskError;
 
@@ -89,17 +91,21 @@ async fn standalone(mut base: Base, ready: impl FnOnce(SocketAddr)) -> Result<()
     let policy = parts::policy(&base.settings);
     let engine = base.engine(None, policy.clone(), Arc::new(AlwaysLeads))?;
     let local = LocalReadiness::new(engine.store.clone(), engine.probing.clone(), base.shutdown.clone());
+    let words = LocalWords::new(engine.store.clone(), Arc::clone(engine.probing.status()), base.shutdown.clone());
+    let teller = Teller::new(words, base.shutdown.clone());
     let plugs = Plugs {
         registrar: Arc::new(engine.store.clone()),
         addresses: Arc::new(policy),
         readiness: Arc::new(local),
         freshness: None,
         pass_on: None,
+        told: teller.hear(),
         default_namespace: base.settings.default_namespace.clone().unwrap_or_default(),
     };
     let api = base.api(&engine, plugs);
     let mut tasks = Tasks::new();
     engine.start(&mut tasks);
+    tasks.start(Stage::Serving, "the teller", |stop| teller.run(stop));
     base.announce();
     base.serve(api, tasks, ready).await
 }

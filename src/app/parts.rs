@@ -1,5 +1,7 @@
 //! What each part is set to.
 
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
 
 use super::AppError;
@@ -55,6 +57,7 @@ pub(super) fn policy(settings: &Settings) -> AddressPolicy {
         allow_loopback: settings.bind_address.is_loopback(),
         denied_ports: Vec::new(),
         denied_by_default: Vec::new(),
+        denied_for_now: Arc::default(),
     }
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
-use crate::console::data::Service;
+use crate::console::data::{ServerEvent, Service};
 use crate::console::source::api::{ApiSource, Reach};
 use crate::console::source::{ASKS, Ask, Link, NEWS, News, Source};
 
@@ -27,6 +27,8 @@ pub(super) struct Change {
 /// Follows a server. What was missed while it was away is told when it is back.
 pub(super) struct Changes {
     known: HashMap<Uuid, Service>,
+    /// What the server tells of itself, as far as it was heard since it was found.
+    told: Option<Vec<ServerEvent>>,
     news: mpsc::Receiver<News>,
     /// Nothing is asked, but a source whose questions end would end.
     _asks: mpsc::Sender<Ask>,
@@ -45,7 +47,7 @@ impl Changes {
         let client = Arc::new(client);
         let api = Box::new(ApiSource::new(Arc::<Client>::clone(&client)).within(reach));
         source.spawn(api.run(tell, asked, CancellationToken::new()));
-        let mut changes = Self { known: HashMap::new(), news, _asks: asks, _source: source };
+        let mut changes = Self { known: HashMap::new(), told: None, news, _asks: asks, _source: source };
         loop {
             match changes.news.recv().await {
                 Some(News::Link(Link::Lost { why, .. })) => {
@@ -66,7 +68,7 @@ impl Changes {
         self.known.values()
     }
 
-    /// The next changes, at least one; losing the server and finding it again is said on stderr.
+    /// The next changes, at least one; losing the server, and what it tells of itself, is said on stderr.
     ///
     /// # Errors
     /// None that ends by itself but the source's own.
@@ -77,6 +79,11 @@ impl Changes {
                 Some(News::Changes(upserts, removed)) => self.apply(upserts, &removed),
                 Some(News::Link(Link::Lost { why, .. })) => {
                     streams.note(&format!("{why}; trying again"));
+                    self.told = None;
+                    continue;
+                }
+                Some(News::Server(events)) => {
+                    self.hear(events, streams);
                     continue;
                 }
                 Some(_) => continue,
@@ -86,6 +93,21 @@ impl Changes {
                 return Ok(changes);
             }
         }
+    }
+
+    /// Says what is new; of what was told before the server was found, only what is not well yet.
+    fn hear(&mut self, events: Vec<ServerEvent>, streams: &mut Streams) {
+        let is_last = |n: usize| !events[n + 1..].iter().any(|later| later.part == events[n].part);
+        for (n, event) in events.iter().enumerate() {
+            let is_news = match &self.told {
+                Some(told) => !told.contains(event),
+                None => !event.good && is_last(n),
+            };
+            if is_news {
+                streams.note(&format!("{}  server ({}): {}", event.at, event.part, event.message));
+            }
+        }
+        self.told = Some(events);
     }
 
     fn apply(&mut self, upserts: Vec<Service>, removed: &[Uuid]) -> Vec<Change> {

@@ -129,6 +129,7 @@ Examples:
 
 pub(super) const WATCH: &str = "\
 It begins with what changes after its start, outlasts a restart of the server, and then tells what it missed.
+What the server tells of itself, such as writes that fail, goes to stderr: stdout has one line a change.
 
 Examples:
   portolan watch

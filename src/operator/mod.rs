@@ -13,7 +13,7 @@
 //! - [`watch`]: follows the objects. [`intake`]: takes them in. [`report`]: writes status. [`events`]: tells what happened.
 //! - [`registrar`]: writes what is registered over REST.
 //! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads. [`pass_on`]:
-//!   the line to that one.
+//!   the line to that one. [`peers`]: where the others are.
 
 mod backoff;
 mod bucket;
@@ -27,6 +27,7 @@ pub mod lease;
 pub mod mirror_age;
 pub mod object;
 pub mod pass_on;
+pub mod peers;
 pub mod read;
 pub mod registrar;
 pub mod report;

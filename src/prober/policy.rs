@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::model::ports::AddressGate;
@@ -22,8 +24,10 @@ pub struct AddressPolicy {
     pub allow_loopback: bool,
     /// Ports denied by default: in a cluster 10250 and 10255, the kubelet's.
     pub denied_ports: Vec<u16>,
-    /// Networks denied by default: in a cluster our own pods and the API server.
+    /// Networks denied by default: in a cluster this pod and the API server.
     pub denied_by_default: Vec<IpNet>,
+    /// Addresses denied by default that come and go: in a cluster our other pods. Few; clones share them.
+    pub denied_for_now: Arc<ArcSwap<Vec<IpAddr>>>,
 }
 
 /// Why an address is denied.
@@ -136,6 +140,9 @@ impl AddressPolicy {
         }
         if let Some(net) = self.denied_by_default.iter().find(|net| covers(net, ip)) {
             return Some(Rule::Default(*net));
+        }
+        if self.denied_for_now.load().contains(&ip) {
+            return Some(Rule::Default(single(ip)));
         }
         self.denied_ports.contains(&port).then_some(Rule::Port(port))
     }

@@ -1,4 +1,4 @@
-//! Logs and metrics.
+//! Logs, metrics, and what the process tells of itself.
 
 mod access_line;
 pub mod access_log;
@@ -8,3 +8,4 @@ pub mod logs;
 pub mod metrics;
 pub mod service_metrics;
 pub mod staleness;
+pub mod told;

@@ -21,6 +21,7 @@ use portolan::prober::{Prober, ProberHandle, ProberSettings};
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;
+use portolan::telemetry::told::Hearing;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -47,6 +48,8 @@ pub(crate) struct Wish {
     pub(crate) freshness: Option<Arc<dyn Freshness>>,
     /// The way to another server, for what this one cannot do.
     pub(crate) pass_on: Option<Arc<dyn PassOn>>,
+    /// What the server tells of itself.
+    pub(crate) told: Option<Hearing>,
     /// Mirrors a cluster whose definition has this id.
     pub(crate) mirror: Option<Uuid>,
 }
@@ -65,6 +68,7 @@ impl Default for Wish {
             prober: None,
             freshness: None,
             pass_on: None,
+            told: None,
             mirror: None,
         }
     }
@@ -170,6 +174,7 @@ impl TestApp {
             readiness: Arc::new(StoreReady),
             freshness: wish.freshness.take(),
             pass_on: wish.pass_on.take(),
+            told: wish.told.take().unwrap_or_else(Hearing::nothing),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
                 default_interval: Duration::from_secs(30),

@@ -1,11 +1,12 @@
 //! `GET /api/v1/watch`: everything or what was missed, then each commit, for those who may see it.
 
-use std::time::Duration;
-
 use portolan::api::WatchLimits;
 use portolan::model::outcome::Health;
+use portolan::model::time::UnixMs;
+use portolan::telemetry::told::{Part, ServerEvent, Telling};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::app::{TestApp, Wish, token};
@@ -48,7 +49,12 @@ impl Watch {
         }
     }
 
+    /// The next event; comments, which come without end, do not count.
     async fn event(&mut self) -> Event {
+        timeout(Duration::from_secs(20), self.first_event()).await.expect("an event in time")
+    }
+
+    async fn first_event(&mut self) -> Event {
         loop {
             let block = self.block().await.expect("the stream goes on");
             let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
@@ -179,6 +185,35 @@ async fn one_namespace_is_watched_alone() {
     assert_eq!(names(&watch.event().await.data["upserts"]), ["here"]);
 }
 
+fn says(part: Part, good: bool, message: &'static str) -> Vec<ServerEvent> {
+    vec![ServerEvent { at: UnixMs(0), part, good, message: message.into() }]
+}
+
+#[tokio::test]
+async fn what_the_server_tells_of_itself_follows_what_there_is_and_comes_again_when_it_grows() {
+    let mut telling = Telling::default();
+    telling.tell(says(Part::Server, true, "it started"));
+    let app = TestApp::with(Wish { told: Some(telling.hear()), ..Wish::default() }).await;
+    app.add("a").await;
+    let mut watch = Watch::open(&app, "?namespace=nothing-there").await;
+    let cursor = watch.snapshot().await.1;
+    let started = json!({"at": "1970-01-01T00:00:00.000Z", "part": "server", "good": true, "message": "it started"});
+    let first = watch.event().await;
+    assert_eq!((first.name.as_str(), first.id, first.data), ("server", None, json!([started])));
+
+    telling.tell(says(Part::Store, false, "writes fail"));
+    let failing = json!({"at": "1970-01-01T00:00:00.000Z", "part": "store", "good": false, "message": "writes fail"});
+    let grown = watch.event().await;
+    assert_eq!((grown.name.as_str(), grown.data), ("server", json!([started, failing])));
+
+    let mut back = Watch::open(&app, &format!("?cursor={cursor}")).await;
+    assert_eq!(back.event().await.name, "change");
+    assert_eq!(back.event().await.data, json!([started, failing]), "who comes back is told all");
+    drop(telling);
+    app.add("b").await;
+    assert_eq!(names(&back.event().await.data["upserts"]), ["b"], "changes go on when nobody tells any more");
+}
+
 #[tokio::test]
 async fn watches_are_bounded_and_a_seat_comes_back() {
     let app = TestApp::with(Wish { watches: WatchLimits { total: 8, per_client: 2 }, ..Wish::default() }).await;
@@ -210,20 +245,24 @@ async fn a_watch_ends_when_the_server_drains() {
 
 #[tokio::test]
 async fn a_reader_that_lags_gets_everything_anew() {
-    let app = TestApp::start().await;
-    app.add("a").await;
+    // A mirror's commits do not wait for the disk: a reader that takes nothing for 10 s would be cut off.
+    let app = TestApp::with(Wish { mirror: Some(uuid::Uuid::nil()), ..Wish::default() }).await;
+    let long: serde_json::Map<_, _> = (0..10).map(|n| (format!("key-{n}"), "x".repeat(1000).into())).collect();
+    app.register(&json!({"name": "a", "base_url": "http://127.0.0.1:9", "metadata": long})).await.ok();
     let mut watch = Watch::open(&app, "").await;
     watch.snapshot().await;
-    let long = "x".repeat(1000);
-    for n in 0..4000_u32 {
-        let body = json!({"name": "a", "base_url": "http://127.0.0.1:9", "description": format!("{n} {long}")});
-        app.register(&body).await.ok();
+    for n in 0..6000_u32 {
+        app.turn("default/a", "default", if n % 2 == 0 { Health::Healthy } else { Health::Unhealthy }).await;
     }
+    app.add("last").await;
+    let mut anew = false;
     loop {
         let event = watch.event().await;
+        anew |= event.name == "snapshot";
         let seen = if event.name == "snapshot" { &event.data["services"] } else { &event.data["upserts"] };
-        if seen[0]["description"].as_str().is_some_and(|text| text.starts_with("3999 ")) {
+        if seen[0]["name"] == "last" {
             break;
         }
     }
+    assert!(anew, "it did not lag");
 }

@@ -1,11 +1,12 @@
 //! Commands that go on printing what changes.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::spawn;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::common::{Server, ended, process, stderr};
@@ -14,22 +15,32 @@ use crate::common::{Server, ended, process, stderr};
 struct Printing {
     child: Child,
     lines: Receiver<String>,
+    notes: Receiver<String>,
 }
 
 impl Printing {
     fn start(server: &Server, args: &[&str]) -> Self {
         let mut command = process();
-        command.args(args).args(["--server", &server.url]).stdout(Stdio::piped());
+        command.args(args).args(["--server", &server.url]).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
-        let out = BufReader::new(child.stdout.take().expect("piped"));
-        let (tell, lines) = channel();
-        spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
-        Self { child, lines }
+        let lines = each_line(child.stdout.take().expect("piped"));
+        let notes = each_line(child.stderr.take().expect("piped"));
+        Self { child, lines, notes }
     }
 
     fn line(&self) -> String {
         self.lines.recv_timeout(Duration::from_secs(20)).expect("a line")
     }
+
+    fn note(&self) -> String {
+        self.notes.recv_timeout(Duration::from_secs(20)).expect("a line on stderr")
+    }
+}
+
+fn each_line(out: impl Read + Send + 'static) -> Receiver<String> {
+    let (tell, lines) = channel();
+    spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    lines
 }
 
 impl Drop for Printing {
@@ -69,6 +80,30 @@ fn a_watch_prints_a_line_for_each_change() {
     let plain = Printing::start(&server, &["watch"]);
     let line = first(&server, &plain);
     assert!(line.contains("  default/s") && line.ends_with("  new -> unknown 0/1  NotChecked"), "{line}");
+}
+
+#[test]
+fn what_the_server_tells_of_itself_is_said_beside_the_changes() {
+    let mut server = Server::start(&[("PORTOLAN_DRAIN_SECONDS", "3")]);
+    let watch = Printing::start(&server, &["watch", "-o", "json"]);
+    first(&server, &watch);
+    std::fs::remove_file(server.folder.path().join("services.db")).expect("deleted");
+    let refused = server.cli(&["register", "--name", "late", "--base-url", "http://127.0.0.1:9"]);
+    assert_ne!(ended(&refused).0, 0);
+    let said = watch.note();
+    assert!(said.contains("Z  server (store): writes fail: the store's file was deleted"), "{said}");
+    let late = Printing::start(&server, &["list", "--watch"]);
+    assert!(late.note().contains("server (store): writes fail"), "what is not well is said at once, and nothing else");
+
+    server.signal(Signal::TERM);
+    for said in [watch.note(), late.note()] {
+        assert!(said.contains("server (server): it was told to stop"), "{said}");
+    }
+    assert_eq!(server.wait(), Some(0));
+    assert!(
+        watch.lines.try_iter().all(|line| serde_json::from_str::<Value>(&line).is_ok()),
+        "changes and nothing else"
+    );
 }
 
 #[test]

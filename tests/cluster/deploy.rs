@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::common::{Installed, install, repository, shared};
 
 const SERVICES: &str = "services.portolan.dev";
+const SLICES: &str = "endpointslices.discovery.k8s.io";
 
 async fn get(kubectl: &Kubectl, args: &[&str]) -> Value {
     let text = kubectl.run(&[&["get", "-o", "json"], args].concat()).await.expect("found");
@@ -70,6 +71,8 @@ async fn the_operator_may_what_it_needs_and_nothing_else() {
         ("get", "customresourcedefinitions/services.portolan.dev", ""),
         ("create", "leases", own),
         ("update", "leases/portolan", own),
+        ("list", SLICES, own),
+        ("watch", SLICES, own),
         ("create", SERVICES, own),
         ("update", SERVICES, own),
         ("delete", SERVICES, own),
@@ -82,11 +85,14 @@ async fn the_operator_may_what_it_needs_and_nothing_else() {
         ("delete", SERVICES, other),
         ("deletecollection", SERVICES, own),
         ("update", "services.portolan.dev/status", other),
+        ("patch", "events.events.k8s.io", own),
         ("get", "secrets", own),
         ("list", "secrets", ""),
         ("get", "configmaps", own),
         ("list", "pods", ""),
         ("list", "services", ""),
+        ("list", SLICES, other),
+        ("create", SLICES, own),
         ("update", "leases/other", own),
         ("update", "leases/portolan", other),
         ("create", "leases", other),
@@ -111,10 +117,16 @@ async fn with_a_role_alone_nothing_outside_the_namespace_is_seen() {
         ("patch", "services.portolan.dev/status", own),
         ("create", "events.events.k8s.io", own),
         ("update", "leases/portolan", own),
+        ("watch", SLICES, own),
         ("create", SERVICES, own),
     ];
     assert_eq!(differing(&kubectl, true, &needed).await, Vec::<String>::new(), "refused");
-    let refused = [("list", SERVICES, ""), ("list", SERVICES, other), ("create", "events.events.k8s.io", other)];
+    let refused = [
+        ("list", SERVICES, ""),
+        ("list", SERVICES, other),
+        ("create", "events.events.k8s.io", other),
+        ("patch", "events.events.k8s.io", own),
+    ];
     assert_eq!(differing(&kubectl, false, &refused).await, Vec::<String>::new(), "allowed");
     let env = &deployment(plane, own).await["spec"]["template"]["spec"]["containers"][0]["env"];
     let watched = env.as_array().expect("a list").iter().any(|entry| entry["name"] == "PORTOLAN_WATCH_NAMESPACES");

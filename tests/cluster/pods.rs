@@ -78,6 +78,15 @@ async fn does_its_work(plane: &ControlPlane, overlay: &str) {
         plane.kubectl().run(&args).await.expect("ready");
     };
     is_ready("applied").await;
+    let read = async |target: &str| {
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let answer = client.get(format!("{url}{target}")).send().await.expect("an answer");
+        answer.text().await.expect("a body")
+    };
+    let found: Value = serde_json::from_str(&read("/api/v1/services/discover?name=applied").await).expect("JSON");
+    assert_eq!((&found["data"]["status"], &found["data"]["base_url"]), (&json!("healthy"), &json!(base_url)), "served");
+    let parts = read("/readyz?verbose").await;
+    assert!(parts.contains("[+] leader: this replica") && parts.contains("[+] mirror: complete\n"), "{parts}");
 
     let secret = folder.path().join("secret");
     let token = portolan(&["token", "--subject", "test"], &[("JWT_SECRET_FILE", secret.to_str().expect("UTF-8"))]);
@@ -89,6 +98,10 @@ async fn does_its_work(plane: &ControlPlane, overlay: &str) {
     let user = format!("system:serviceaccount:{namespace}:portolan");
     let mine: Vec<_> = audit.requests().expect("requests").into_iter().filter(|r| r.user == user).collect();
     assert!(mine.iter().any(|r| r.subresource == "status" && r.code == 200), "no status was written: {mine:?}");
+    assert!(
+        mine.iter().any(|r| r.resource == "events.events.k8s.io" && r.code == 201),
+        "no event was written: {mine:?}"
+    );
     let definition = |r: &control_plane::Request| r.resource == "customresourcedefinitions.apiextensions.k8s.io";
     let refused: Vec<_> =
         mine.iter().filter(|r| r.code == 403 && !(overlay == "namespaced" && definition(r))).collect();

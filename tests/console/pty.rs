@@ -74,6 +74,20 @@ fn a_server_that_goes_and_comes_back() {
 }
 
 #[test]
+fn what_the_server_tells_of_itself() {
+    let server = server();
+    server.register("users", CLOSED);
+    let mut t = console(&server);
+    t.wait_for("LIVE");
+    t.keys("E");
+    t.wait_for("it started, and serves");
+    server.lose_file();
+    t.wait_for("writes fail: the store's file was deleted");
+    t.keys("q");
+    t.wait_for("users");
+}
+
+#[test]
 fn signals_end_it_and_leave_the_terminal_clean() {
     let server = server();
     for signal in [Signal::TERM, Signal::HUP] {

@@ -199,6 +199,11 @@ impl Server {
         self.listens();
     }
 
+    /// Deletes what it writes to; it notices at the next write.
+    pub(crate) fn lose_file(&self) {
+        std::fs::remove_file(self.folder.path().join("services.db")).expect("deleted");
+    }
+
     fn listens(&self) {
         let began = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {

@@ -205,6 +205,15 @@ fn a_clusters_own_ports_and_networks_are_denied_unless_allowed() {
         assert!(refusal.contains("PORTOLAN_PROBE_ALLOW"), "{refusal}");
     }
     assert_eq!(cluster.admit(&url("http://10.0.0.7:10251/")), Ok(()));
+    let ours: std::net::IpAddr = "10.0.0.9".parse().expect("an address");
+    let here = cluster.clone();
+    assert_eq!(here.check(ours, 80), Ok(()));
+    cluster.denied_for_now.store(std::sync::Arc::new(vec![ours]));
+    let denied =
+        here.check("::ffff:10.0.0.9".parse().expect("an address"), 80).expect_err("a replica, and clones share it");
+    assert!(denied.to_string().contains("add 10.0.0.9/32 to PORTOLAN_PROBE_ALLOW"), "{denied}");
+    cluster.denied_for_now.store(std::sync::Arc::default());
+    assert_eq!(here.check(ours, 80), Ok(()), "gone again");
     let allowing = AddressPolicy { allow: nets(&["10.0.0.7/32", "10.96.0.1/32"]), ..cluster };
     for text in ["http://10.0.0.7:10250/", "http://10.96.0.1/", "tcp://node.corp:10250"] {
         assert_eq!(allowing.admit(&url(text)), Ok(()), "{text}: a name is judged once its address is known");

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::catalog::{Entry, Snapshot};
 use crate::model::name::ServiceKey;
+use crate::telemetry::told::Told;
 
 /// Sent when nothing else was for a while: a comment, which clients pass over.
 pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
@@ -47,6 +48,18 @@ pub(super) fn change(upserts: &[&Arc<Entry>], removed: &[&(ServiceKey, Uuid)], c
     }
     out.push(b']');
     close(out)
+}
+
+/// What the server tells of itself: all that is kept. It has no cursor, for where to go on does not depend on it.
+pub(super) fn told(told: &Told) -> Bytes {
+    let render = || {
+        let mut out = b"event: server\ndata: ".to_vec();
+        // Our own types always serialise, and writing to a Vec cannot fail.
+        let _ = serde_json::to_writer(&mut out, &told.events);
+        out.extend_from_slice(b"\n\n");
+        out.into()
+    };
+    told.rendered.get_or_init(render).clone()
 }
 
 /// The cursor that a snapshot's events carry.

@@ -31,8 +31,10 @@ const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; c
 /// A proxy that keeps pieces back would make a watch late.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// Streams changes. Events: `snapshot` (`{"services":[…],"first":…,"last":…}`), `change` (`{"upserts":[…],"removed":[…]}`); the id of
-/// `change` and of the last `snapshot` is the cursor to go on from. A comment line comes every 15 s.
+/// Streams changes. Events: `snapshot` (`{"services":[…],"first":…,"last":…}`), `change` (`{"upserts":[…],"removed":[…]}`), and `server`
+/// (`[{"at":…,"part":…,"good":…,"message":…}]`), which is all that this server lately told of itself, oldest first, each time that it grows;
+/// its parts are `server`, `store`, `prober`, `guard`, `leader` and `mirror`. The id of `change` and of the last `snapshot` is the cursor to
+/// go on from. A comment line comes after 15 s of silence.
 #[utoipa::path(
     get,
     operation_id = "watch",
@@ -64,7 +66,8 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         None => Missed::Everything,
         Some(cursor) => missed(call, &snapshot, cursor).await,
     };
-    let watcher = Watcher::new(snapshot, feed, Arc::clone(&call.api.catalog), (*call.who).clone(), reach, seat);
+    let told = call.api.told.from_the_start();
+    let watcher = Watcher::new(snapshot, feed, told, Arc::clone(&call.api.catalog), (*call.who).clone(), reach, seat);
     let mut response = Response::new(Body::Stream(watcher.stream(missed)));
     response.headers_mut().insert(CONTENT_TYPE, EVENT_STREAM);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);

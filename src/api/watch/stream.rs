@@ -16,6 +16,7 @@ use crate::api::scope::Reach;
 use crate::catalog::snapshot::Order;
 use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError, Snapshot};
 use crate::model::name::ServiceKey;
+use crate::telemetry::told::Hearing;
 
 /// Longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -41,6 +42,7 @@ enum Stage {
 pub(super) struct Watcher {
     snapshot: Arc<Snapshot>,
     feed: Feed,
+    told: Hearing,
     catalog: Arc<Catalog>,
     who: Principal,
     reach: Reach,
@@ -53,13 +55,14 @@ impl Watcher {
     pub(super) fn new(
         snapshot: Arc<Snapshot>,
         feed: Feed,
+        told: Hearing,
         catalog: Arc<Catalog>,
         who: Principal,
         reach: Reach,
         seat: Seat,
     ) -> Self {
         let sees_all = reach == Reach::All && who.reads_all();
-        Self { snapshot, feed, catalog, who, reach, sees_all, _seat: seat }
+        Self { snapshot, feed, told, catalog, who, reach, sees_all, _seat: seat }
     }
 
     /// The events, until the process stops or the client goes.
@@ -106,18 +109,30 @@ impl Watcher {
 
     async fn live(&mut self) -> Option<(Bytes, Stage)> {
         loop {
-            match timeout(HEARTBEAT, self.feed.next()).await {
+            let next = async {
+                tokio::select! {
+                    // First, so that it follows what there was at once. It is rare, so the feed waits for it seldom.
+                    biased;
+                    told = self.told.next() => Err(told),
+                    batch = self.feed.next() => Ok(batch),
+                }
+            };
+            let batch = match timeout(HEARTBEAT, next).await {
                 Err(_) => return Some((events::HEARTBEAT, Stage::Live)),
-                Ok(Ok(batch)) => {
+                Ok(Err(told)) => return Some((events::told(&told), Stage::Live)),
+                Ok(Ok(batch)) => batch,
+            };
+            match batch {
+                Ok(batch) => {
                     if let Some(bytes) = self.batch(&batch) {
                         return Some((bytes, Stage::Live));
                     }
                 }
-                Ok(Err(FeedError::Lagged)) => {
+                Err(FeedError::Lagged) => {
                     (self.snapshot, self.feed) = self.catalog.subscribe();
                     return Some(self.chunk(None, true));
                 }
-                Ok(Err(FeedError::Ended)) => return None,
+                Err(FeedError::Ended) => return None,
             }
         }
     }

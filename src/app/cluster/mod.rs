@@ -3,10 +3,10 @@
 mod place;
 mod readiness;
 mod waiting;
+mod words;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -15,6 +15,7 @@ use super::AppError;
 use super::base::{Base, Engine, Plugs};
 use super::readiness::LocalReadiness;
 use super::tasks::{Stage, Tasks};
+use super::told::{LocalWords, Teller};
 use crate::config::ClusterSettings;
 use crate::model::ports::Leadership;
 use crate::operator::client::Access;
@@ -25,12 +26,15 @@ use crate::operator::intake::{Intake, IntakeTask};
 use crate::operator::lease::{self, Elector, ElectorTask};
 use crate::operator::mirror_age::MirrorAge;
 use crate::operator::pass_on::LeaderLine;
+use crate::operator::peers::Peers;
 use crate::operator::registrar::{RegistrarSettings, RestRegistrar, RestRegistrarTask};
 use crate::operator::report::Reporter;
 use crate::operator::watch::Watch;
+use crate::telemetry::told::Hearing;
 use place::Place;
 use readiness::ClusterReadiness;
 use waiting::Known;
+use words::ClusterWords;
 
 /// The parts that talk with the Kubernetes API.
 struct Operator {
@@ -44,6 +48,7 @@ struct Operator {
     registering: RestRegistrarTask,
     reporter: Reporter,
     telling: EventWriter,
+    peers: Peers,
 }
 
 /// Serves until the word to stop; before it is known which cluster this is, only that it waits.
@@ -66,11 +71,14 @@ pub(super) async fn run(
         Elector::new(client.clone(), &place.namespace, &place.replica, place.address, &base.metrics);
     let engine = base.engine(Some(known.epoch.clone()), place.policy.clone(), Arc::new(elector.clone()))?;
     let operator = operator(&base, told, &place, &engine, client, contact, (elector, electing));
-    let plugs = plugs(&base, &place, &engine, &operator, known.age)?;
+    let age = MirrorAge::new(operator.contact.clone(), operator.intake.clone(), known.age);
+    let teller = Teller::new(words(&base, &engine, &operator, age.clone()), base.shutdown.clone());
+    let plugs = plugs(&base, &place, &engine, &operator, age, teller.hear())?;
     let api = base.api(&engine, plugs);
     let mut tasks = Tasks::new();
     engine.start(&mut tasks);
     operator.start(&mut tasks);
+    tasks.start(Stage::Serving, "the teller", |stop| teller.run(stop));
     if let Known { epoch, unconfirmed: true, .. } = known {
         tasks.start(Stage::Reporting, "the mirror", |stop| registry.confirm(epoch, stop));
     }
@@ -102,8 +110,9 @@ fn operator(
         RestRegistrar::new(settings, client.clone(), intake.clone(), catalog(), contact.clone(), metrics.clone());
     let settings = event_settings(place, engine);
     let (events, telling) = Events::new(client.clone(), settings, Arc::clone(&leadership), metrics.clone());
+    let peers = Peers::new(client.clone(), &place.namespace, Arc::clone(&place.policy.denied_for_now));
     let reporter = Reporter::new(client, intake.clone(), catalog(), leadership, events, metrics.clone());
-    Operator { contact, elector, intake, registrar, electing, taking_in, watch, registering, reporter, telling }
+    Operator { contact, elector, intake, registrar, electing, taking_in, watch, registering, reporter, telling, peers }
 }
 
 /// What concerns the process as a whole is told of its Lease.
@@ -122,32 +131,53 @@ fn event_settings(place: &Place, engine: &Engine) -> EventSettings {
     }
 }
 
-/// What the API is given in this mode; `age` is that of the file which is served before the first list has ended.
-fn plugs(base: &Base, place: &Place, engine: &Engine, operator: &Operator, age: Duration) -> Result<Plugs, AppError> {
+/// How this replica stands.
+fn words(base: &Base, engine: &Engine, operator: &Operator, age: MirrorAge) -> ClusterWords {
+    let status = Arc::clone(engine.probing.status());
+    ClusterWords {
+        local: LocalWords::new(engine.store.clone(), status, base.shutdown.clone()),
+        store: engine.store.clone(),
+        elector: operator.elector.clone(),
+        intake: operator.intake.clone(),
+        age,
+        led: false,
+    }
+}
+
+/// What the API is given in this mode.
+fn plugs(
+    base: &Base,
+    place: &Place,
+    engine: &Engine,
+    operator: &Operator,
+    age: MirrorAge,
+    told: Hearing,
+) -> Result<Plugs, AppError> {
     let local = LocalReadiness::new(engine.store.clone(), engine.probing.clone(), base.shutdown.clone());
     let readiness =
         ClusterReadiness::new(local, engine.store.clone(), operator.elector.clone(), operator.contact.clone());
-    let freshness = MirrorAge::new(operator.contact.clone(), operator.intake.clone(), age);
     let elector = operator.elector.clone();
     let leader = move || elector.holder().and_then(|holder| holder.address);
     Ok(Plugs {
         registrar: Arc::new(operator.registrar.clone()),
         addresses: Arc::new(place.policy.clone()),
         readiness: Arc::new(readiness),
-        freshness: Some(Arc::new(freshness)),
+        freshness: Some(Arc::new(age)),
         pass_on: Some(Arc::new(LeaderLine::new(leader, base.metrics.clone())?)),
+        told,
         default_namespace: place.default_namespace.clone(),
     })
 }
 
 impl Operator {
     fn start(self, tasks: &mut Tasks) {
-        let Self { electing, taking_in, watch, registering, reporter, telling, .. } = self;
+        let Self { electing, taking_in, watch, registering, reporter, telling, peers, .. } = self;
         tasks.start(Stage::Leading, "the elector", |stop| electing.run(stop));
         tasks.start(Stage::Leading, "the intake", |stop| taking_in.run(stop));
         tasks.start(Stage::Reporting, "the watch", |stop| watch.run(stop));
         tasks.start(Stage::Reporting, "the registrar", |stop| registering.run(stop));
         tasks.start(Stage::Reporting, "the status writer", |stop| reporter.run(stop));
         tasks.start(Stage::Reporting, "the events", |stop| telling.run(stop));
+        tasks.start(Stage::Reporting, "the watch of replicas", |stop| peers.run(stop));
     }
 }

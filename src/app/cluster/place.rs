@@ -56,7 +56,7 @@ impl Place {
     }
 }
 
-/// Neither loopback, nor this replica, nor the API server, nor the kubelets.
+/// Neither loopback, nor this replica, nor the API server, nor the kubelets; the watch of replicas adds the others.
 fn policy(base: &Base, denied: Vec<IpAddr>) -> AddressPolicy {
     AddressPolicy {
         allow_loopback: false,

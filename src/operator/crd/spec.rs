@@ -51,7 +51,7 @@ use super::status::ServiceStatus;
         name = "Version",
         type_ = "string",
         json_path = ".spec.version",
-        description = "The version of the instances that name none of their own"
+        description = "The version of the instances that name none of their own; of what was registered over HTTP that of the newest one"
     ),
     printcolumn(
         name = "Reason",
@@ -82,6 +82,7 @@ pub struct ServiceSpec {
     #[schemars(extend("x-kubernetes-validations" = rules::source()))]
     pub source: SourceWord,
     /// The version of the instances that name none of their own: any text, matched as a semantic version where it is one, as 1.4.2 is.
+    /// In an object of source Rest it only shows that of the newest instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), regex(pattern = rules::PLAIN))]
     pub version: Option<String>,

@@ -20,8 +20,9 @@ pub struct ServiceStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 16))]
     pub ready: String,
-    /// All instances together: Healthy when each passes its check, Degraded when some do, Down when none does, Unknown when nothing is
-    /// proved, NotChecked when nothing is probed on purpose, Invalid when the spec cannot be used.
+    /// All instances together: Healthy when one or more pass their check and none is down, Degraded when some are down and others can be
+    /// used, Down when some are down and no other can be used, Unknown when nothing is proved yet or any longer, NotChecked when nothing
+    /// is probed on purpose, Invalid when the spec cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::state")]
     pub state: Option<State>,
@@ -29,7 +30,8 @@ pub struct ServiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::moment")]
     pub since: Option<UnixMs>,
-    /// Why the state is what it is, in one word: the reason of the first instance that is not healthy, such as ConnectRefused.
+    /// Why the state is what it is, in one word: the reason of the first instance that makes it Degraded, Down, Unknown or Invalid,
+    /// such as ConnectRefused.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub reason: String,
@@ -58,13 +60,13 @@ pub struct ServiceStatus {
 /// All instances together.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Every instance passes its check.
+    /// One or more instances pass their check, and none is down; others may not be proved yet.
     Healthy,
-    /// Some instances do.
+    /// Some instances are down, and others can be used.
     Degraded,
-    /// None does.
+    /// Some instances are down, and no other can be used.
     Down,
-    /// Not proved yet, or no longer.
+    /// Nothing is proved yet, or any longer.
     Unknown,
     /// Nothing is probed, on purpose.
     NotChecked,

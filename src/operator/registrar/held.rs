@@ -52,8 +52,14 @@ pub(super) fn created(key: &ServiceKey, slots: &[Slot]) -> ServiceResource {
         ..ObjectMeta::default()
     };
     let instances = slots.iter().filter_map(entry).collect();
-    let spec = ServiceSpec { source: SourceWord::Rest, instances, ..ServiceSpec::default() };
+    let spec = ServiceSpec { source: SourceWord::Rest, version: version(slots), instances, ..ServiceSpec::default() };
     ServiceResource { metadata, spec, status: None }
+}
+
+/// That of the newest instance, as the catalog shows it; kept at the service so that `kubectl get` has it in a column.
+fn version(slots: &[Slot]) -> Option<String> {
+    let newest = slots.iter().max_by_key(|slot| (slot.generation.unwrap_or(0), &slot.name))?;
+    newest.spec.as_ref().map(|spec| spec.version.clone()).filter(|version| !version.is_empty())
 }
 
 /// The object with these instances instead: the entries of those that did not change stay as they are.
@@ -63,6 +69,7 @@ pub(super) fn replaced(object: &ServiceResource, slots: &[Slot]) -> ServiceResou
     let mut old: HashMap<String, InstanceEntry> = old.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
     let pick = |slot: &Slot| if slot.changed { entry(slot) } else { old.remove(slot.name.as_str()) };
     object.spec.instances = slots.iter().filter_map(pick).collect();
+    object.spec.version = version(slots);
     object
 }
 

@@ -2,9 +2,9 @@
 //!
 //! | | Accepted | Ready | Degraded | Stalled |
 //! |---|---|---|---|---|
-//! | all instances pass | True `Accepted` | True `Healthy` | False `NoInstanceDown` | False `NothingToMend` |
-//! | some are down | | True `Healthy` | True `SomeInstancesDown` | |
-//! | all are down | | False `AllInstancesDown` | True `AllInstancesDown` | |
+//! | some pass, none is down | True `Accepted` | True `Healthy` | False `NoInstanceDown` | False `NothingToMend` |
+//! | some can be used, some are down | | True `Healthy` | True `SomeInstancesDown` | |
+//! | some are down, none can be used | | False `AllInstancesDown` | True `AllInstancesDown` | |
 //! | not proved yet, or no longer | | Unknown `Probing`, `Unproven` | Unknown, as Ready | |
 //! | no check | | True `NotChecked` | False `NoInstanceDown` | |
 //! | some cannot be used | False `PartiallyInvalid` | by the others | True | True `PartiallyInvalid` |

@@ -128,6 +128,12 @@ fn conditions_follow_from_verdicts() {
             ),
         ),
         (
+            &[DOWN, NEW],
+            format!(
+                "Down 0/2 [ConnectRefused] Accepted=True/Accepted Ready=False/AllInstancesDown Degraded=True/AllInstancesDown {valid}"
+            ),
+        ),
+        (
             &[NEW, NEW],
             format!(
                 "Unknown 0/2 [Probing] Accepted=True/Accepted Ready=Unknown/Probing Degraded=Unknown/Probing {valid}"
@@ -333,6 +339,18 @@ proptest! {
             prop_assert!(instance.message.chars().count() <= 256 && instance.name.chars().count() <= 640);
             prop_assert!(!instance.message.chars().any(crate::model::text::is_hostile));
         }
+        // What the definition says of each state.
+        let parts: Vec<Part> = status.instances.iter().map(Part::of).collect();
+        let any = |wanted: &[Part]| parts.iter().any(|part| wanted.contains(part));
+        let (usable, down) = (any(&[Part::Healthy, Part::NotChecked]), any(&[Part::Down]));
+        prop_assert!(match status.state.expect("a state") {
+            State::Healthy => any(&[Part::Healthy]) && !down,
+            State::Degraded => usable && down,
+            State::Down => !usable && down,
+            State::Unknown => any(&[Part::Unproved]) && !any(&[Part::Healthy, Part::Down]),
+            State::NotChecked => parts.iter().all(|part| *part == Part::NotChecked),
+            State::Invalid => !usable,
+        }, "{:?}", status);
         // Stalled is the opposite of Accepted; what is healthy is ready; invalid is never ready.
         prop_assert_eq!(condition("Accepted").status == "True", condition("Stalled").status == "False");
         prop_assert!(status.healthy == 0 || condition("Ready").status == "True");

@@ -56,14 +56,16 @@ async fn for_a_minute_nothing_is_written_and_nothing_listed() {
         *asked.entry((request.verb, request.resource)).or_default() += 1;
     }
     let services = |verb: &str| asked.get(&(verb.to_owned(), "services.portolan.dev".to_owned())).copied().unwrap_or(0);
+    let replicas = ("watch".to_owned(), "endpointslices.discovery.k8s.io".to_owned());
+    let replicas = asked.get(&replicas).copied().unwrap_or(0);
     let elections = asked
         .iter()
         .filter(|((_, resource), _)| resource == "leases.coordination.k8s.io")
         .map(|(_, n)| n)
         .sum::<usize>();
     let all: usize = asked.values().sum();
-    assert!(services("watch") <= 4 && elections <= 100, "{asked:?}");
-    assert_eq!(all, services("watch") + elections, "nothing else: {asked:?}");
+    assert!(services("watch") <= 4 && replicas <= 2 && elections <= 100, "{asked:?}");
+    assert_eq!(all, services("watch") + replicas + elections, "nothing else: {asked:?}");
     assert!(elections >= 40, "both are there: {asked:?}");
     one.stop().await;
     two.stop().await;

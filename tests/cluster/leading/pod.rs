@@ -90,6 +90,13 @@ impl Pod {
         Ok(Answer { status, headers, text: answer.text().await? })
     }
 
+    pub(crate) async fn register(&self, body: &Value) -> Answer {
+        let request = self.client.post(format!("{}/api/v1/services/register", self.url)).json(body);
+        let answer = request.send().await.expect("an answer");
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        Answer { status, headers, text: answer.text().await.expect("a body") }
+    }
+
     pub(crate) async fn get(&self, target: &str) -> Answer {
         self.ask(Method::GET, target).await
     }
@@ -107,6 +114,28 @@ impl Pod {
 
     pub(crate) async fn leads(&self) -> bool {
         self.leader().await.starts_with("this replica")
+    }
+
+    /// What it lately told of itself: part, whether that is good, and the sentence.
+    pub(crate) async fn told(&self) -> Vec<(String, bool, String)> {
+        let mut watch = self.client.get(format!("{}/api/v1/watch", self.url)).send().await.expect("a watch");
+        let mut text = String::new();
+        let events: Vec<Value> = loop {
+            let piece = watch.chunk().await.expect("a piece").expect("it goes on");
+            text.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
+            let told = text.split_once("event: server\ndata: ").and_then(|(_, rest)| rest.split_once("\n\n"));
+            if let Some((events, _)) = told {
+                break serde_json::from_str(events).expect("JSON");
+            }
+        };
+        let word = |event: &Value, field: &str| event[field].as_str().expect("a word").to_owned();
+        events.iter().map(|event| (word(event, "part"), event["good"] == true, word(event, "message"))).collect()
+    }
+
+    /// The newest that it told of who leads.
+    pub(crate) async fn told_of_leader(&self) -> String {
+        let told = self.told().await.into_iter().rfind(|(part, ..)| part == "leader");
+        told.map_or_else(String::new, |(_, _, message)| message)
     }
 
     /// The service of that name here, once it is found.

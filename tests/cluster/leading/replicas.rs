@@ -54,6 +54,19 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
     let since = told(&api).await["since"].clone();
 
     until("the follower sees the leader", async || follower.leader().await.starts_with(&leader.name)).await;
+    until("they tell who leads", async || {
+        leader.told_of_leader().await.starts_with("this replica leads")
+            && follower.told_of_leader().await.starts_with("another replica leads")
+    })
+    .await;
+    let current = ("mirror".to_owned(), true, "what is served is what the cluster holds".to_owned());
+    until("both tell that they are current", async || {
+        leader.told().await.contains(&current) && follower.told().await.contains(&current)
+    })
+    .await;
+    let events = follower.told().await;
+    assert!(events.contains(&("server".into(), true, "it started, and serves".into())), "{events:?}");
+
     // A check that reaches the follower is the leader's to make.
     let id = follower.service("users").await.expect("found")["id"].as_str().expect("an id").to_owned();
     let check = format!("/api/v1/services/{id}/health-check");
@@ -75,6 +88,7 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
     .await;
     assert!(frozen.elapsed() < Duration::from_secs(20), "{:?}", frozen.elapsed());
     assert_eq!(told(&api).await["since"], since, "a takeover changes nothing");
+    until("it tells so", async || follower.told_of_leader().await.starts_with("this replica leads")).await;
     drop(backend);
     until("the other writes", async || told(&api).await["health"] == "Unhealthy").await;
 
@@ -87,6 +101,7 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
     }
     until("the woken one follows", async || leader.leader().await.starts_with(&follower.name)).await;
     assert_eq!(leader.health("users").await, "unhealthy");
+    until("it tells so", async || leader.told_of_leader().await.starts_with("another replica leads")).await;
 
     // Now the other dies.
     follower.process.kill().expect("SIGKILL");

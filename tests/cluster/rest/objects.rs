@@ -220,6 +220,32 @@ async fn max_services_counts_what_came_over_rest() {
 }
 
 #[tokio::test]
+async fn the_object_shows_the_version_of_its_newest_instance() {
+    let (plane, namespace) = place("versions").await;
+    let here = replica(plane, &namespace).await;
+    let register = async |instance: &str, version: &str| {
+        let body = json!({"name": "users", "instance": instance, "base_url": "http://10.0.0.5:80", "version": version});
+        let read = here.register_as_is("alice", &body).await.data();
+        let column = ["get", "psvc", "users", "-n", &namespace, "-o", "jsonpath={.spec.version}"];
+        let column = plane.kubectl().run(&column).await.expect("an object");
+        assert_eq!(read["version"], column, "kubectl shows what the API does");
+        (column, read)
+    };
+    assert_eq!(register("b", "1.0.0").await.0, "1.0.0");
+    let (column, read) = register("a", "2.0.0").await;
+    assert_eq!(column, "2.0.0");
+    let of = |name: &str| read["instances"].as_array().expect("a list").iter().find(|i| i["name"] == name).cloned();
+    assert_eq!(of("b").expect("there")["version"], "1.0.0", "each keeps its own");
+    assert_eq!(register("b", "1.0.1").await.0, "2.0.0", "the newest one, not the one that changed last");
+    here.delete("alice", "/deregister?name=users&instance=a").await.ok();
+    let by_version = ["get", "psvc", "-n", &namespace, "-o", "name", "--field-selector", "spec.version=1.0.1"];
+    let found = plane.kubectl().run(&by_version).await.expect("an answer");
+    assert_eq!(found.trim(), "service.portolan.dev/users");
+    assert_eq!(register("b", "").await.0, "");
+    here.stop().await;
+}
+
+#[tokio::test]
 async fn what_others_wrote_into_an_object_stays() {
     let (plane, namespace) = place("foreign").await;
     let here = replica(plane, &namespace).await;

@@ -21,6 +21,7 @@ use portolan::prober::policy::AddressPolicy;
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;
+use portolan::telemetry::told::Hearing;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -132,6 +133,7 @@ impl Setup<'_> {
             readiness: Arc::new(Nobody),
             freshness: Some(Arc::new(contact.clone())),
             pass_on: None,
+            told: Hearing::nothing(),
             settings: ApiSettings {
                 default_namespace: names[0].clone(),
                 default_interval: Duration::from_secs(30),

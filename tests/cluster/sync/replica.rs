@@ -160,13 +160,7 @@ impl Setup {
 }
 
 fn policy() -> AddressPolicy {
-    AddressPolicy {
-        allow: Vec::new(),
-        deny: Vec::new(),
-        allow_loopback: true,
-        denied_ports: Vec::new(),
-        denied_by_default: Vec::new(),
-    }
+    AddressPolicy { allow_loopback: true, ..AddressPolicy::default() }
 }
 
 /// A running one.

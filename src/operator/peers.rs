@@ -1,0 +1,202 @@
+//! Where the other replicas are, so that nobody points the prober at them: the endpoints of our own core Service, followed by one watch.
+//!
+//! What is probed is judged at each probe, and the status that follows has its object read anew; an instance without a check is judged
+//! whenever its object is read.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::StreamExt;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::{Api, Client, ResourceExt};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Backoff;
+use crate::model::name::Namespace;
+use crate::model::text;
+
+/// The slices of the Service that `deploy/` makes.
+const OURS: &str = "kubernetes.io/service-name=portolan";
+/// Addresses that are taken in at most: far more than there are replicas.
+const MOST: usize = 256;
+/// Time for a list, and for a watch to open.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long a watch is asked for, in seconds.
+const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
+/// What its end may be late before its connection is taken for dead.
+const LATE: Duration = Duration::from_secs(5);
+/// A watch that ends sooner than this is not taken up at once.
+const SHORT: Duration = Duration::from_secs(1);
+/// Pauses after trouble.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+
+/// Why a round ended early.
+enum Trouble {
+    /// The Kubernetes API says that this cannot be had.
+    Refused(String),
+    /// Anything else; that the Kubernetes API is away is said by the watch of services.
+    Other(String),
+}
+
+impl From<kube::Error> for Trouble {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if matches!(status.code, 403 | 404) => Self::Refused(status.message.clone()),
+            error => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// The part that follows them.
+pub struct Peers {
+    slices: Api<EndpointSlice>,
+    namespace: Namespace,
+    addresses: Arc<ArcSwap<Vec<IpAddr>>>,
+    known: HashMap<String, Vec<IpAddr>>,
+    /// Where to go on; none before a list.
+    from: Option<String>,
+    backoff: Backoff,
+    told: bool,
+    full: bool,
+}
+
+impl Peers {
+    /// Of the replicas in `namespace`; they are kept in `addresses`, as last known while the Kubernetes API is away.
+    pub fn new(client: Client, namespace: &Namespace, addresses: Arc<ArcSwap<Vec<IpAddr>>>) -> Self {
+        Self {
+            slices: Api::namespaced(client, namespace.as_str()),
+            namespace: namespace.clone(),
+            addresses,
+            known: HashMap::new(),
+            from: None,
+            backoff: PAUSES,
+            told: false,
+            full: false,
+        }
+    }
+
+    /// Follows them until `stop`, whatever the Kubernetes API does.
+    ///
+    /// # Errors
+    /// None; it ends when it is stopped.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
+        loop {
+            let started = Instant::now();
+            let ended = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                ended = self.round() => ended,
+            };
+            match ended {
+                Ok(()) if started.elapsed() >= SHORT => continue,
+                Ok(()) => {}
+                Err(trouble) => self.failed(trouble),
+            }
+            // Cancelled or over: the loop's head looks.
+            let _ = timeout(self.backoff.next(), stop.cancelled()).await;
+        }
+    }
+
+    async fn round(&mut self) -> Result<(), Trouble> {
+        let from = match self.from.clone() {
+            Some(from) => from,
+            None => self.list().await?,
+        };
+        let seconds = rand::random_range(WATCH);
+        let params = WatchParams::default().labels(OURS).timeout(seconds);
+        let slices = self.slices.clone();
+        let mut events = pin!(answer(slices.watch(&params, &from)).await?);
+        self.told = false;
+        self.backoff.reset();
+        let patience = Duration::from_secs(u64::from(seconds)) + LATE;
+        loop {
+            match timeout(patience, events.next()).await {
+                Err(_) => return Err(Trouble::Other("the watch fell silent".to_owned())),
+                Ok(None) => return Ok(()),
+                Ok(Some(Err(error))) => return Err(error.into()),
+                Ok(Some(Ok(event))) => self.event(event)?,
+            }
+        }
+    }
+
+    async fn list(&mut self) -> Result<String, Trouble> {
+        let list = answer(self.slices.list(&ListParams::default().labels(OURS))).await?;
+        self.known = list.items.iter().map(|slice| (slice.name_any(), addresses(slice))).collect();
+        self.publish();
+        let from = list.metadata.resource_version.unwrap_or_default();
+        self.from = Some(from.clone());
+        Ok(from)
+    }
+
+    fn event(&mut self, event: WatchEvent<EndpointSlice>) -> Result<(), Trouble> {
+        self.from = match event {
+            WatchEvent::Added(slice) | WatchEvent::Modified(slice) => {
+                self.known.insert(slice.name_any(), addresses(&slice));
+                slice.resource_version()
+            }
+            WatchEvent::Deleted(slice) => {
+                self.known.remove(&slice.name_any());
+                slice.resource_version()
+            }
+            WatchEvent::Bookmark(mark) => Some(mark.metadata.resource_version),
+            WatchEvent::Error(status) => return Err(Trouble::Other(status.message.clone())),
+        };
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let mut all: Vec<IpAddr> = self.known.values().flatten().copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        if all.len() > MOST && !std::mem::replace(&mut self.full, true) {
+            tracing::warn!(
+                "the Service portolan in {} has {} endpoints, of which {MOST} are kept from being probed; are they all Portolan's?",
+                self.namespace,
+                all.len()
+            );
+        }
+        all.truncate(MOST);
+        if **self.addresses.load() != all {
+            tracing::debug!(?all, "replicas, which are not probed by default");
+            self.addresses.store(Arc::new(all));
+        }
+    }
+
+    /// What is known stays; the next round lists anew.
+    fn failed(&mut self, trouble: Trouble) {
+        self.from = None;
+        let why = match trouble {
+            Trouble::Refused(why) => text::escape(&why, 300),
+            Trouble::Other(why) => {
+                return tracing::debug!("the replicas are looked for anew: {}", text::escape(&why, 300));
+            }
+        };
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(
+                "it is not known where the other replicas are, so that a Service may have them probed: this ServiceAccount needs the \
+                 verbs list and watch on endpointslices.discovery.k8s.io in namespace {} (the Role in deploy/); this is tried again: {why}",
+                self.namespace
+            );
+        }
+    }
+}
+
+/// All of them: one that is not ready, or on its way out, is a replica too.
+fn addresses(slice: &EndpointSlice) -> Vec<IpAddr> {
+    let all = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    all.filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).take(MOST + 1).collect()
+}
+
+async fn answer<T>(asked: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+    match timeout(ANSWER, asked).await {
+        Ok(answer) => answer.map_err(Trouble::from),
+        Err(_) => Err(Trouble::Other("no answer".to_owned())),
+    }
+}
