@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -89,7 +89,7 @@ fn keys(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 
         took.push((seen - pressed).as_secs_f64() * 1e3);
         std::thread::sleep(KEY_EVERY);
     }
-    let rate = (changes.made() - before) as f64 / at.elapsed().as_secs_f64();
+    let rate = f64::from(changes.made() - before) / at.elapsed().as_secs_f64();
     changes.stop();
     let (p50, p99) = (percentile(took.iter().copied(), 50), percentile(took.iter().copied(), 99));
     let resident = resident_mb(pty.pid()?)?;
@@ -110,11 +110,11 @@ fn rest(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 
     let mut pty = Pty::start(&console(source), SIZE)?;
     pty.wait("the first rows", has_rows)?;
     std::thread::sleep(Duration::from_secs(3));
-    let (pid, seconds) = (pty.pid()?, plan.watch_seconds.div_ceil(2));
+    let (pid, span) = (pty.pid()?, Duration::from_secs(plan.watch_seconds.div_ceil(2)));
     let lists = || anyhow::Ok(sum(&metrics(server)?, LISTS));
     let (used, listed) = (cpu(pid)?, lists()?);
-    std::thread::sleep(Duration::from_secs(seconds));
-    let percent = cpu(pid)?.saturating_sub(used).as_secs_f64() / seconds as f64 * 100.0;
+    std::thread::sleep(span);
+    let percent = cpu(pid)?.saturating_sub(used).as_secs_f64() / span.as_secs_f64() * 100.0;
     let listed = lists()? - listed;
     pty.press("?")?;
     std::thread::sleep(Duration::from_secs(2));
@@ -122,7 +122,11 @@ fn rest(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 
     std::thread::sleep(Duration::from_secs(5));
     let bytes = pty.bytes() - bytes;
     Ok([
-        vec![format!("CPU at rest over {seconds} s"), format!("{percent:.2} % of a core"), "≤ 0.2 %".to_owned()],
+        vec![
+            format!("CPU at rest over {} s", span.as_secs()),
+            format!("{percent:.2} % of a core"),
+            "≤ 0.2 %".to_owned(),
+        ],
         vec!["list requests meanwhile".to_owned(), format!("{listed:.0}"), "0".to_owned()],
         vec!["bytes written in 5 s without a change".to_owned(), bytes.to_string(), "0".to_owned()],
     ])
@@ -132,27 +136,27 @@ const LISTS: &str = "portolan_http_requests_total{route=\"/api/v1/services\"";
 
 /// Registers services with another version again and again, until it is stopped.
 struct Changes {
-    made: Arc<AtomicU64>,
+    made: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Changes {
     fn start(server: &str) -> Result<Self> {
-        let (made, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (made, stop) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
         let (count, end, url) = (Arc::clone(&made), Arc::clone(&stop), format!("{server}/api/v1/services/register"));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let known = runtime.block_on(known(server))?;
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 let client = reqwest::Client::new();
-                let ticks = futures::stream::unfold(0_u64, |n| async move {
+                let ticks = futures::stream::unfold(0_usize, |n| async move {
                     tokio::time::sleep(Duration::from_micros(1_000_000 / CHANGES - 1_000)).await;
                     Some((n, n + 1))
                 });
                 let until = ticks.take_while(|_| std::future::ready(!end.load(Ordering::Relaxed)));
                 let calls = until.map(|n| {
-                    let mut body = known[n as usize * 7919 % known.len()].clone();
+                    let mut body = known[n * 7919 % known.len()].clone();
                     body["version"] = format!("1.5.{n}").into();
                     client.post(&url).json(&body).send()
                 });
@@ -169,7 +173,7 @@ impl Changes {
         Ok(Self { made, stop, thread })
     }
 
-    fn made(&self) -> u64 {
+    fn made(&self) -> u32 {
         self.made.load(Ordering::Relaxed)
     }
 

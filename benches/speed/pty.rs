@@ -47,7 +47,7 @@ impl Pty {
         let started = Instant::now();
         let child = pair.slave.spawn_command(builder)?;
         std::thread::spawn(move || {
-            let mut buffer = [0; 65_536];
+            let mut buffer = vec![0; 65_536];
             // An error is the terminal's end.
             while let Ok(read @ 1..) = written.read(&mut buffer) {
                 let mut shown = lock(&reader.0);
