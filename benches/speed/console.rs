@@ -150,9 +150,11 @@ impl Changes {
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 let client = reqwest::Client::new();
-                let ticks = futures::stream::unfold(0_usize, |n| async move {
-                    tokio::time::sleep(Duration::from_micros(1_000_000 / CHANGES - 1_000)).await;
-                    Some((n, n + 1))
+                // One that comes late is made up for.
+                let every = tokio::time::interval(Duration::from_micros(1_000_000 / CHANGES));
+                let ticks = futures::stream::unfold((0_usize, every), |(n, mut every)| async move {
+                    every.tick().await;
+                    Some((n, (n + 1, every)))
                 });
                 let until = ticks.take_while(|_| std::future::ready(!end.load(Ordering::Relaxed)));
                 let calls = until.map(|n| {

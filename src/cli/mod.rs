@@ -138,7 +138,7 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
         Command::Check(args) => one_thread()?.block_on(check::run(args, streams)),
         Command::History(args) => one_thread()?.block_on(history::run(args, streams)),
         Command::Watch(args) => one_thread()?.block_on(watch::run(args, streams)),
-        Command::Console(args) => many_threads()?.block_on(console::run(*args, streams)),
+        Command::Console(args) => one_thread()?.block_on(console::run(*args, streams)),
         Command::Completions(args) => reference::completions(&args, command_line(), streams),
         Command::Openapi => reference::openapi(streams),
         Command::Crd => crd::run(streams),
@@ -152,9 +152,17 @@ fn many_threads() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| no_runtime(&error))
 }
 
-/// The runtime of a command that asks once.
+/// The runtime of a command that asks a server.
 fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
+    small_pages();
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+/// Takes memory in the smallest pages: a client reaches into few places of many huge ones, and each would be resident whole.
+fn small_pages() {
+    // Where the kernel does not know the wish it costs memory, nothing else.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn no_runtime(error: &std::io::Error) -> Failure {

@@ -1,10 +1,9 @@
 //! What the console knows of services, wherever it came from: the API's JSON and the store's rows both become this.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
+pub use super::labels::Labels;
 use crate::model::outcome::{Health, Outcome, Transition};
 use crate::model::probe::Sample;
 use crate::model::time::UnixMs;
@@ -47,10 +46,17 @@ pub struct Service {
     pub last_health_check: Option<UnixMs>,
     /// Labels, foreign.
     #[serde(default)]
-    pub metadata: BTreeMap<Box<str>, Box<str>>,
+    pub metadata: Labels,
     /// Its instances, healthy first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "just_enough")]
     pub instances: Vec<Instance>,
+}
+
+/// A list without the room to grow that reading leaves behind: most have one member, and there are ten thousand of them.
+fn just_enough<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let mut all = Vec::deserialize(deserializer)?;
+    all.shrink_to_fit();
+    Ok(all)
 }
 
 /// One address of a service.

@@ -237,7 +237,7 @@ impl Test {
             Self::Text(text) => has_text(service, text),
             Self::Label(key, value) => {
                 let found = service.metadata.get(key.as_str());
-                found.is_some_and(|found| value.as_ref().is_none_or(|value| **found == **value))
+                found.is_some_and(|found| value.as_ref().is_none_or(|value| *found == **value))
             }
             Self::Status(status) => status.holds(service),
             Self::Namespace(text) => contains(&service.namespace, text),

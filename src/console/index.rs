@@ -1,6 +1,7 @@
 //! Every service that the console knows, and the filtered, sorted list of those that are shown.
 //!
-//! Rows are meant by id, never by place. The list is made anew only when something changed that it depends on, at most once a frame.
+//! Rows are meant by id, never by place. A service that changed moves alone; the list is made anew, at most once a frame, only when
+//! the question changed, when a filter asks for times, or when more changed at once than moving one by one is worth.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -16,6 +17,8 @@ use crate::model::time::UnixMs;
 
 /// Changes of health that the strip of the overview remembers.
 const RECENT: usize = 64;
+/// Changes told at once that are moved one by one; for more, sorting everything is less work.
+const MOVES: usize = 256;
 
 /// What the list is sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -162,6 +165,12 @@ struct Row<'a> {
     service: &'a Service,
 }
 
+impl<'a> From<&'a Service> for Row<'a> {
+    fn from(service: &'a Service) -> Self {
+        Self { grade: Grade::of(service), since: service.since(), service }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
@@ -198,28 +207,70 @@ impl Index {
             }
         }
         self.latency.retain(|id, _| self.services.contains_key(id));
-        self.touch();
+        self.stale = true;
+        self.version += 1;
     }
 
     /// Takes in what changed.
     pub fn apply(&mut self, upserts: Vec<Service>, removed: &[Uuid], now: UnixMs) {
+        self.stale |= upserts.len() + removed.len() > MOVES;
         for id in removed {
-            if let Some(gone) = self.services.remove(id) {
+            if let Some(gone) = self.services.get(id).cloned() {
+                self.unlist(&gone);
+                self.services.remove(id);
                 self.count(&gone, false);
                 self.latency.remove(id);
                 self.remember(Some(&gone), None, now);
             }
         }
         for service in upserts {
-            let old = self.services.get(&service.id).cloned();
-            if let Some(old) = &old {
-                self.count(old, false);
-            }
-            self.remember(old.as_deref(), Some(&service), now);
-            self.count(&service, true);
-            self.services.insert(service.id, Arc::new(service));
+            self.upsert(Arc::new(service), now);
         }
-        self.touch();
+        self.version += 1;
+    }
+
+    fn upsert(&mut self, service: Arc<Service>, now: UnixMs) {
+        let old = self.services.get(&service.id).cloned();
+        if let Some(old) = &old {
+            self.count(old, false);
+        }
+        self.remember(old.as_deref(), Some(&service), now);
+        self.count(&service, true);
+        let was_wanted = old.as_ref().is_some_and(|old| self.is_wanted(old, now));
+        let is_wanted = self.is_wanted(&service, now);
+        let stays = old.as_ref().is_some_and(|old| self.order(&(&**old).into(), &(&*service).into()).is_eq());
+        if was_wanted != is_wanted || !stays {
+            if let Some(old) = &old {
+                self.unlist(old);
+            }
+            if is_wanted {
+                self.list(&service);
+            }
+        }
+        self.services.insert(service.id, service);
+    }
+
+    /// Takes a service out of the list, where it is in it. It is still known as it was.
+    fn unlist(&mut self, old: &Service) {
+        if let (false, Ok(at)) = (self.stale, self.search(old)) {
+            self.shown.remove(at);
+        }
+    }
+
+    /// Puts a service into the list. All that are in it are known as they are listed.
+    fn list(&mut self, new: &Service) {
+        if let (false, Err(at)) = (self.stale, self.search(new)) {
+            self.shown.insert(at, new.id);
+        }
+    }
+
+    /// Where a service is in the list, or would be.
+    fn search(&self, service: &Service) -> Result<usize, usize> {
+        let row = service.into();
+        self.shown.binary_search_by(|id| match self.services.get(id) {
+            Some(listed) => self.order(&(&**listed).into(), &row),
+            None => Ordering::Less,
+        })
     }
 
     /// Notes a service's median latency.
@@ -262,15 +313,8 @@ impl Index {
             return;
         }
         let wanted = self.services.values().filter(|s| self.is_wanted(s, now));
-        let mut rows: Vec<Row<'_>> =
-            wanted.map(|s| Row { grade: Grade::of(s), since: s.since(), service: s }).collect();
-        let key = self.query.sort;
-        rows.sort_unstable_by(|a, b| {
-            let order = self.compare(key, a, b);
-            let order = if self.query.inverted { order.reverse() } else { order };
-            let (a, b) = (a.service, b.service);
-            order.then_with(|| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)))
-        });
+        let mut rows: Vec<Row<'_>> = wanted.map(|s| (&**s).into()).collect();
+        rows.sort_unstable_by(|a, b| self.order(a, b));
         self.shown = rows.into_iter().map(|row| row.service.id).collect();
     }
 
@@ -281,9 +325,17 @@ impl Index {
             && query.filter.matches(service, Facts { p50: self.latency(&service.id), now })
     }
 
-    fn compare(&self, key: SortKey, left: &Row<'_>, right: &Row<'_>) -> Ordering {
+    /// No two services are equal in it.
+    fn order(&self, left: &Row<'_>, right: &Row<'_>) -> Ordering {
+        let order = self.compare(left, right);
+        let order = if self.query.inverted { order.reverse() } else { order };
         let (a, b) = (left.service, right.service);
-        match key {
+        order.then_with(|| (&a.namespace, &a.name, a.id).cmp(&(&b.namespace, &b.name, b.id)))
+    }
+
+    fn compare(&self, left: &Row<'_>, right: &Row<'_>) -> Ordering {
+        let (a, b) = (left.service, right.service);
+        match self.query.sort {
             SortKey::Worst => (left.grade, Reverse(left.since)).cmp(&(right.grade, Reverse(right.since))),
             SortKey::Name => a.name.cmp(&b.name),
             SortKey::Namespace => a.namespace.cmp(&b.namespace),
@@ -341,11 +393,6 @@ impl Index {
     /// Grows with every change, so that a frame can be skipped when nothing did.
     pub fn version(&self) -> u64 {
         self.version
-    }
-
-    fn touch(&mut self) {
-        self.stale = true;
-        self.version += 1;
     }
 
     fn count(&mut self, service: &Service, more: bool) {

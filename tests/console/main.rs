@@ -3,6 +3,7 @@
 mod file;
 mod frames;
 mod journeys;
+mod listing;
 mod picture;
 mod pty;
 mod scene;

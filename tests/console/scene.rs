@@ -158,7 +158,7 @@ pub(crate) fn service(id: Uuid, namespace: &str, name: &str, instances: Vec<Inst
         registered_at: Some(ago(86_400)),
         updated_at: Some(ago(240)),
         last_health_check: Some(ago(2)),
-        metadata: [("team".into(), namespace.into())].into(),
+        metadata: [("team", namespace)].into_iter().collect(),
         instances,
     }
 }
@@ -186,7 +186,8 @@ pub(crate) fn hostile() -> Service {
     let mut service = service(HOSTILE, "pay\u{200b}", "na\u{1b}]0;title\u{7}me", vec![bad]);
     service.description = format!("line\nbreak, 漢字, e{} end", "\u{301}".repeat(60)).into();
     service.version = format!("v{}", "\u{301}".repeat(60)).into();
-    service.metadata.insert("k\u{1b}c".into(), "👩‍🚀 \u{85}\u{2028} ☺\u{fe0f}☺\u{fe0f}".into());
+    let odd = ("k\u{1b}c", "👩‍🚀 \u{85}\u{2028} ☺\u{fe0f}☺\u{fe0f}");
+    service.metadata = service.metadata.iter().chain([odd]).collect();
     service
 }
 

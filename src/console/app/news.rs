@@ -35,7 +35,9 @@ pub(super) fn take(state: &mut State, news: News) {
                 }
             }
             state.index.apply(upserts, &removed, state.now);
-            forget_gone(state);
+            if !removed.is_empty() {
+                forget_gone(state);
+            }
         }
         News::Probing(id, probing) => probing_came(state, id, probing),
         News::History(id, entries, more) => history_came(state, id, entries, more),

@@ -48,7 +48,7 @@ fn registration(state: &State, service: &Service, instance: &Instance) -> Vec<Li
     ];
     lines.extend(more.into_iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| field(key, foreign(text))));
     lines.push(field("weight", plain(weight)));
-    for (key, value) in &service.metadata {
+    for (key, value) in service.metadata.iter() {
         lines.push(field("label", foreign(&format!("{key}={value}"))));
     }
     lines

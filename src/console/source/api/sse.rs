@@ -26,7 +26,10 @@ impl Parser {
     /// What is no event stream: a line without end, or not UTF-8.
     pub(super) fn feed(&mut self, piece: &[u8]) -> Result<Vec<Event>, &'static str> {
         let mut events = Vec::new();
-        for part in piece.split_inclusive(|b| *b == b'\n') {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1));
+            rest = after;
             if self.line.len() + part.len() > MAX_LINE {
                 return Err("the server sent a line without end; is it Portolan?");
             }

@@ -30,7 +30,7 @@ pub(super) fn service(entry: &Entry) -> Service {
         updated_at: Some(known.updated_at),
         last_health_check: entry.last_check().get(),
         metadata: newest
-            .map(|spec| spec.metadata.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect())
+            .map(|spec| spec.metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect())
             .unwrap_or_default(),
         instances: instances.into_iter().map(instance).collect(),
     }

@@ -1,0 +1,120 @@
+//! The list that follows changes one by one is the list that would be made anew.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use portolan::console::data::Service;
+use portolan::console::filter::Filter;
+use portolan::console::index::{Index, Query, SortKey};
+use portolan::model::outcome::Health;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::scene::{NOON, ago, instance, service};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Change(Vec<Service>, Vec<Uuid>),
+    Latency(Uuid, Option<Duration>),
+    Ask(Query),
+    Frame,
+}
+
+/// Few names, ages and versions, so that many services are equal in what they are sorted by.
+fn some_service() -> impl Strategy<Value = Service> {
+    let health = prop_oneof![Just(Health::Healthy), Just(Health::Unhealthy), Just(Health::Unknown)];
+    let member = (health, 0..3_i64).prop_map(|(health, age)| instance("a", health, "Passed", age));
+    let members = proptest::collection::vec(member, 1..3);
+    (1..24_u128, 0..2_usize, 0..2_u8, members).prop_map(|(id, namespace, version, mut members)| {
+        for (n, member) in members.iter_mut().enumerate() {
+            member.name = format!("i{n}").into();
+        }
+        let name = format!("svc-{}", id % 8);
+        let mut service = service(Uuid::from_u128(id), ["pay", "shop"][namespace], &name, members);
+        service.version = format!("1.{version}").into();
+        service
+    })
+}
+
+fn query() -> impl Strategy<Value = Query> {
+    const FILTERS: &[&str] = &["", "status=down", "svc-3", "age<2s", "lat>1ms"];
+    let sort = proptest::sample::select(SortKey::ALL);
+    let namespace = proptest::option::of(Just("pay".into()));
+    (namespace, proptest::sample::select(FILTERS), any::<bool>(), sort, any::<bool>()).prop_map(
+        |(namespace, filter, faults_only, sort, inverted)| {
+            let filter = Filter::parse(filter).expect("a filter");
+            Query { namespace, filter, faults_only, sort, inverted }
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let id = (1..24_u128).prop_map(Uuid::from_u128);
+    let changes = (proptest::collection::vec(some_service(), 0..4), proptest::collection::vec(id.clone(), 0..2));
+    prop_oneof![
+        6 => changes.prop_map(|(upserts, removed)| Step::Change(upserts, removed)),
+        1 => (id, proptest::option::of((0..3_u64).prop_map(Duration::from_millis))).prop_map(|(id, p50)| Step::Latency(id, p50)),
+        1 => query().prop_map(Step::Ask),
+        3 => Just(Step::Frame),
+    ]
+}
+
+/// What a list made anew shows.
+fn anew(index: &Index, latencies: &BTreeMap<Uuid, Duration>) -> Vec<Uuid> {
+    let mut fresh = Index::default();
+    let all = index.some(0, usize::MAX);
+    fresh.replace(all.iter().filter_map(|id| index.get(id)).map(|service| (**service).clone()).collect(), NOON);
+    for id in all {
+        fresh.note_latency(id, latencies.get(&id).copied());
+    }
+    fresh.set_query(index.query().clone());
+    fresh.refresh(NOON);
+    fresh.shown().to_vec()
+}
+
+proptest! {
+    #[test]
+    fn changes_leave_the_list_as_if_it_were_made_anew(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut index = Index::default();
+        let mut latencies = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Change(upserts, removed) => {
+                    latencies.retain(|id, _| !removed.contains(id));
+                    index.apply(upserts, &removed, NOON);
+                }
+                Step::Latency(id, p50) if index.get(&id).is_some() => {
+                    index.note_latency(id, p50);
+                    latencies.remove(&id);
+                    latencies.extend(p50.map(|p50| (id, p50)));
+                }
+                Step::Latency(..) => {}
+                Step::Ask(query) => index.set_query(query),
+                Step::Frame => {
+                    index.refresh(NOON);
+                    prop_assert_eq!(index.shown(), anew(&index, &latencies));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_change_moves_its_service_at_once() {
+    let mut index = Index::default();
+    let well = |id| {
+        service(Uuid::from_u128(id), "shop", &format!("svc-{id}"), vec![instance("a", Health::Healthy, "Passed", 60)])
+    };
+    index.replace((1..=3).map(well).collect(), NOON);
+    index.refresh(NOON);
+    let mut third = well(3);
+    third.health = Health::Unhealthy;
+    third.instances[0].health = Health::Unhealthy;
+    third.instances[0].since = Some(ago(1));
+    index.apply(vec![third], &[], NOON);
+    assert_eq!(
+        index.shown(),
+        [3, 1, 2].map(Uuid::from_u128),
+        "the one that is down comes first, before the next frame asks"
+    );
+}
