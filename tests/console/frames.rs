@@ -116,6 +116,20 @@ fn stale() {
     });
 }
 
+/// The sentence that says what helps is read to its end, and the last row is still in sight.
+#[test]
+fn a_long_message() {
+    hold("long-message", |size| {
+        let mut desk = Desk::loaded(size);
+        let why = "the token of service.portolan.dev/shop was refused because it expired at 2026-01-01T11:59:00Z: put a new one into the \
+            file that PORTOLAN_TOKEN_FILE names, which is read again at every attempt, or log in again";
+        desk.tell(News::Link(Link::Lost { why: why.into(), retry_at: UnixMs(NOON.0 + 17_000) }));
+        desk.tick(14_000);
+        desk.keys("G");
+        desk
+    });
+}
+
 #[test]
 fn instances() {
     hold("instances", after("/name=checkout\n\n"));

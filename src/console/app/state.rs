@@ -8,6 +8,7 @@ use super::modal::Modal;
 use super::screen::{Screen, View};
 use crate::console::data::{Past, Probing, ServerEvent};
 use crate::console::index::Index;
+use crate::console::page;
 use crate::console::source::{Abilities, Link};
 use crate::model::time::UnixMs;
 
@@ -212,7 +213,8 @@ impl State {
             View::Services | View::Instances(_) => 5,
             _ => 4,
         };
-        usize::from(self.size.1).saturating_sub(taken).max(1)
+        let more = page::notice(self).len() - 1;
+        usize::from(self.size.1).saturating_sub(taken + more).max(1)
     }
 
     /// What is known of probing and history is old now: it is asked for again where it is looked at.

@@ -4,6 +4,7 @@ mod events;
 mod explain;
 mod help;
 mod instance;
+mod notice;
 mod raw;
 mod wrap;
 
@@ -15,6 +16,7 @@ use crate::console::harmless::escape;
 use crate::console::index::Grade;
 use crate::model::outcome::Health;
 use crate::model::time::UnixMs;
+pub use notice::notice;
 
 /// Longest foreign text of one word.
 const LONGEST: usize = 512;

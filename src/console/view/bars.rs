@@ -11,7 +11,6 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use super::{Scene, columns, services};
 use crate::console::app::modal::Modal;
 use crate::console::app::screen::{Format, View};
-use crate::console::app::state::Tone;
 use crate::console::harmless::escape;
 use crate::console::index::{Grade, Totals};
 use crate::console::keys::KEYMAP;
@@ -35,7 +34,7 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     let link = Span::styled(format!("{link} "), scene.theme.of(meaning));
     frame.render_widget(Line::from(link).right_aligned(), first);
     if area.height > 1 {
-        frame.render_widget(totals(scene), Rect { y: area.y + 1, height: 1, ..area });
+        frame.render_widget(totals(scene, room), Rect { y: area.y + 1, height: 1, ..area });
     }
 }
 
@@ -87,7 +86,7 @@ fn link(scene: &Scene<'_>) -> (String, Meaning) {
 }
 
 /// How many of each, of the chosen namespace; the filter and how many match.
-fn totals(scene: &Scene<'_>) -> Line<'static> {
+fn totals(scene: &Scene<'_>, room: usize) -> Line<'static> {
     let state = scene.state;
     let index = state.listing();
     let totals: Totals = index.totals_here();
@@ -104,14 +103,19 @@ fn totals(scene: &Scene<'_>) -> Line<'static> {
         spans.push(Span::styled(format!("{} {count}  ", word.text), style));
     }
     let query = index.query();
-    let namespace = query
-        .namespace
-        .as_ref()
-        .map_or_else(|| "all namespaces".to_owned(), |n| format!("namespace {}", escape(n, 63)));
+    if let Some(namespace) = &query.namespace {
+        let namespace = format!("  namespace {}  ", escape(namespace, 63));
+        spans.push(Span::styled(namespace, scene.theme.of(Meaning::Strong)));
+    }
     if services::lists(&state.screen().view) {
         spans.push(Span::raw(listed(scene, totals)));
     }
-    spans.push(Span::styled(format!("  {namespace}"), scene.theme.of(Meaning::Faint)));
+    let all = "  all namespaces";
+    let used: usize = spans.iter().map(Span::width).sum();
+    // It goes without saying where there is no room.
+    if query.namespace.is_none() && used + all.width() <= room {
+        spans.push(Span::styled(all, scene.theme.of(Meaning::Faint)));
+    }
     Line::from(spans)
 }
 
@@ -139,27 +143,16 @@ fn listed(scene: &Scene<'_>, totals: Totals) -> String {
 }
 
 pub(super) fn notes(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
-    let state = scene.state;
-    if let Some(Modal::Filter { input, error, .. }) = &state.modal {
+    if let Some(Modal::Filter { input, error, .. }) = &scene.state.modal {
         filter(frame, area, scene, input, error.as_ref());
         return;
     }
-    let line = match (state.notes.last(), state.acting.len(), &state.link) {
-        (Some(note), ..) => {
-            let meaning = match note.tone {
-                Tone::Good => Meaning::Good,
-                Tone::Bad => Meaning::Bad,
-                Tone::Plain => Meaning::Plain,
-            };
-            Line::styled(format!(" {}", escape(&note.text, 512)), scene.theme.of(meaning))
-        }
-        (None, n, _) if n > 0 => Line::styled(format!(" {n} under way"), scene.theme.of(Meaning::Faint)),
-        (None, _, Link::Lost { why, .. }) => {
-            Line::styled(format!(" {}", escape(why, 512)), scene.theme.of(Meaning::Bad))
-        }
-        _ => return,
-    };
-    frame.render_widget(line, area);
+    for (y, words) in (area.y..area.bottom()).zip(page::notice(scene.state)) {
+        let text: String = words.iter().map(|word| word.text.as_str()).collect();
+        let meaning = words.first().map_or(Meaning::Plain, |word| word.meaning);
+        let line = Line::styled(fitting(text, usize::from(area.width)), scene.theme.of(meaning));
+        frame.render_widget(line, Rect { y, height: 1, ..area });
+    }
 }
 
 fn filter(

@@ -17,6 +17,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 
 use crate::console::app::State;
 use crate::console::app::screen::View;
+use crate::console::page;
 use crate::console::source::Link;
 use theme::Theme;
 
@@ -35,8 +36,9 @@ impl Scene<'_> {
 /// Draws a frame.
 pub fn draw(frame: &mut Frame<'_>, state: &State) {
     let scene = Scene { state, theme: Theme(state.options.theme) };
+    let said = u16::try_from(page::notice(state).len()).unwrap_or(1);
     let [head, body, notes, hints] =
-        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(1), Constraint::Length(1)])
+        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(said), Constraint::Length(1)])
             .areas(frame.area());
     bars::header(frame, head, &scene);
     main(frame, body, &scene);
