@@ -64,6 +64,31 @@ impl FromSql for Count {
     }
 }
 
+/// A row's columns one after the other. By name, each would be looked for among the names of all before it, in each of ten thousand rows.
+pub(super) struct Cells<'r, 's> {
+    row: &'r Row<'s>,
+    next: usize,
+}
+
+impl<'r, 's> Cells<'r, 's> {
+    /// From the first column on.
+    pub(super) fn of(row: &'r Row<'s>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// The next one.
+    pub(super) fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        let at = self.next;
+        self.next += 1;
+        self.row.get(at)
+    }
+
+    /// The next one, a point in time.
+    pub(super) fn time(&mut self) -> rusqlite::Result<UnixMs> {
+        self.next().map(UnixMs)
+    }
+}
+
 /// A point in time.
 pub(super) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<UnixMs> {
     row.get(column).map(UnixMs)

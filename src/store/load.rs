@@ -15,7 +15,7 @@ use crate::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service, 
 use crate::model::time::UnixMs;
 use crate::model::url::EndpointUrl;
 
-use super::codec::{Count, Id, Json, Parsed, damaged, time, unpack};
+use super::codec::{Cells, Count, Id, Json, Parsed, damaged, time, unpack};
 use super::damage::is_content;
 use super::mirror::Mirror;
 use super::state::{Index, State};
@@ -23,6 +23,11 @@ use super::state::{Index, State};
 /// Every service's row.
 pub(super) const SERVICES: &str =
     "SELECT row, id, namespace, name, source, registered_at, updated_at, revision, unreported FROM service";
+
+/// Every instance's row, in the order in which it is read.
+const INSTANCES: &str =
+    "SELECT service, id, name, owner, generation, fence, created_at, health, reason, since, base_url, health_url,
+    check_json, version, description, metadata, weight, zone FROM instance";
 
 /// The one row of `meta`.
 pub(super) struct Meta {
@@ -108,7 +113,7 @@ pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Regis
     let mut statement = db.prepare(SERVICES)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let number: i64 = row.get("row")?;
+        let number: i64 = row.get(0)?;
         let members =
             instances.of.remove(&number).ok_or_else(|| damaged(format!("service row {number} has no instance")))?;
         let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
@@ -134,27 +139,38 @@ fn nothing(meta: &Meta) -> State {
     }
 }
 
-/// A service's row, with what [`members`] read.
+/// A row of [`SERVICES`], with what [`members`] read.
 pub(super) fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service> {
-    let namespace: Parsed<Namespace> = row.get("namespace")?;
-    let name: Parsed<ServiceName> = row.get("name")?;
-    let source = match row.get_ref("source")?.as_str()? {
-        "rest" => Source::Rest,
-        "manifest" => Source::Manifest,
-        other => return Err(damaged(format!("source {other:?}")).into()),
-    };
-    let revision = row.get::<_, Count>("revision")?.0;
+    let mut cells = Cells::of(row);
+    let _number: i64 = cells.next()?;
+    let id = cells.next::<Id>()?.0;
+    let (namespace, name): (Parsed<Namespace>, Parsed<ServiceName>) = (cells.next()?, cells.next()?);
+    let source = cells.next::<StoredSource>()?.0;
+    let (registered_at, updated_at) = (cells.time()?, cells.time()?);
+    let revision = cells.next::<Count>()?.0;
     Ok(Service {
-        id: row.get::<_, Id>("id")?.0,
+        id,
         key: ServiceKey::new(&namespace.0, &name.0),
         source,
-        registered_at: time(row, "registered_at")?,
-        updated_at: time(row, "updated_at")?,
+        registered_at,
+        updated_at,
         revision,
         sequence: revision,
         unreported: None,
         instances,
     })
+}
+
+struct StoredSource(Source);
+
+impl FromSql for StoredSource {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_str()? {
+            "rest" => Ok(Self(Source::Rest)),
+            "manifest" => Ok(Self(Source::Manifest)),
+            other => Err(damaged(format!("source {other:?}"))),
+        }
+    }
 }
 
 /// The instances of all services.
@@ -168,52 +184,52 @@ pub(super) struct Instances {
 /// Every instance.
 pub(super) fn instances(db: &Connection) -> rusqlite::Result<Instances> {
     let mut all = Instances::default();
-    let mut statement = db.prepare("SELECT * FROM instance ORDER BY service, name")?;
+    let mut statement = db.prepare(&format!("{INSTANCES} ORDER BY service, name"))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let instance = instance(row)?;
         all.generations.insert(instance.id, instance.generation);
-        all.of.entry(row.get("service")?).or_default().push(instance);
+        all.of.entry(row.get(0)?).or_default().push(instance);
     }
     Ok(all)
 }
 
 /// The instances of one service row, in order of name.
 pub(super) fn members(db: &Connection, service: i64) -> rusqlite::Result<Vec<Instance>> {
-    let mut statement = db.prepare_cached("SELECT * FROM instance WHERE service = ?1 ORDER BY name")?;
+    let mut statement = db.prepare_cached(&format!("{INSTANCES} WHERE service = ?1 ORDER BY name"))?;
     statement.query_map([service], instance)?.collect()
 }
 
+/// A row of [`INSTANCES`].
 fn instance(row: &Row<'_>) -> rusqlite::Result<Instance> {
-    let owner: String = row.get("owner")?;
+    let mut cells = Cells::of(row);
+    let _service: i64 = cells.next()?;
     Ok(Instance {
-        id: InstanceId(row.get("id")?),
-        name: row.get::<_, Parsed<InstanceName>>("name")?.0,
-        spec: Arc::new(spec(row)?),
-        owner: Owner::from_stored(&owner).ok_or_else(|| damaged("an owner"))?,
-        generation: row.get::<_, Count>("generation")?.0,
-        fence: row.get::<_, Option<Count>>("fence")?.map(|fence| fence.0),
-        created_at: time(row, "created_at")?,
-        health: row.get::<_, Parsed<_>>("health")?.0,
-        reason: row.get::<_, Parsed<_>>("reason")?.0,
-        since: time(row, "since")?,
+        id: InstanceId(cells.next()?),
+        name: cells.next::<Parsed<InstanceName>>()?.0,
+        owner: Owner::from_stored(&cells.next::<String>()?).ok_or_else(|| damaged("an owner"))?,
+        generation: cells.next::<Count>()?.0,
+        fence: cells.next::<Option<Count>>()?.map(|fence| fence.0),
+        created_at: cells.time()?,
+        health: cells.next::<Parsed<_>>()?.0,
+        reason: cells.next::<Parsed<_>>()?.0,
+        since: cells.time()?,
         message: None,
+        spec: Arc::new(spec(&mut cells)?),
     })
 }
 
-fn spec(row: &Row<'_>) -> rusqlite::Result<InstanceSpec> {
-    let base: String = row.get("base_url")?;
-    let health: Option<String> = row.get("health_url")?;
+fn spec(cells: &mut Cells<'_, '_>) -> rusqlite::Result<InstanceSpec> {
     let url = |parsed: Result<EndpointUrl, _>| parsed.map_err(damaged);
     Ok(InstanceSpec {
-        base_url: url(EndpointUrl::base(&base))?,
-        health_url: health.map(|text| url(EndpointUrl::health(&text))).transpose()?,
-        check: row.get::<_, Option<Json<Check>>>("check_json")?.map(|c| c.0).unwrap_or_default(),
-        version: row.get("version")?,
-        description: row.get("description")?,
-        metadata: row.get::<_, Option<Json<_>>>("metadata")?.map(|m| m.0).unwrap_or_default(),
-        weight: row.get("weight")?,
-        zone: row.get("zone")?,
+        base_url: url(EndpointUrl::base(&cells.next::<String>()?))?,
+        health_url: cells.next::<Option<String>>()?.map(|text| url(EndpointUrl::health(&text))).transpose()?,
+        check: cells.next::<Option<Json<Check>>>()?.map(|c| c.0).unwrap_or_default(),
+        version: cells.next()?,
+        description: cells.next()?,
+        metadata: cells.next::<Option<Json<_>>>()?.map(|m| m.0).unwrap_or_default(),
+        weight: cells.next()?,
+        zone: cells.next()?,
     })
 }
 

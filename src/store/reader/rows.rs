@@ -22,7 +22,7 @@ pub(super) fn all(db: &Connection) -> rusqlite::Result<Vec<Entry>> {
     let mut rows = statement.query([])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
-        let number: i64 = row.get("row")?;
+        let number: i64 = row.get(0)?;
         let members =
             instances.of.remove(&number).ok_or_else(|| damaged(format!("service row {number} has no instance")))?;
         let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
@@ -45,7 +45,7 @@ pub(super) fn one(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Entry>> 
     let mut statement = db.prepare_cached(&format!("{} WHERE id = ?1", load::SERVICES))?;
     let mut rows = statement.query([id.as_bytes().as_slice()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let number: i64 = row.get("row")?;
+    let number: i64 = row.get(0)?;
     let members = load::members(db, number)?;
     let last = last(db, number)?;
     Ok(Some(Entry::new(load::service(row, members)?, LastCheck::starting(last))))
