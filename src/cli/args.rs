@@ -29,7 +29,7 @@ pub(super) struct ServerArgs {
     /// Send the token in plain http beyond this machine
     #[arg(long)]
     pub(super) insecure: bool,
-    /// Longest time for one request, such as 500ms, 10s or 2m
+    /// Longest time for one request, or for the way into a cluster, such as 500ms, 10s or 2m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(super) timeout: Duration,
 }

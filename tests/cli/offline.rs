@@ -85,6 +85,23 @@ fn a_silent_server_is_unreachable_in_time() {
 }
 
 #[test]
+fn a_silent_cluster_is_unreachable_in_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let config = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {{server: \"http://{}\"}}}}]\nusers: [{{name: u, user: {{}}}}]\n\
+         contexts: [{{name: far, context: {{cluster: c, user: u}}}}]\n",
+        silent.local_addr().expect("an address")
+    );
+    std::fs::write(file.path(), config).expect("written");
+    let mut command = portolan();
+    command.args(["list", "--context", "far", "--timeout", "200ms"]).env("KUBECONFIG", file.path());
+    let (code, said) = ended(&command.output().expect("it runs"));
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("context far") && said.contains("within 200ms") && said.contains("--timeout"), "{said}");
+}
+
+#[test]
 fn a_token_goes_to_the_server_that_was_named() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "abc.def.ghi\n").expect("written");

@@ -110,7 +110,7 @@ impl Client {
     pub(in crate::cli) async fn new(args: &ServerArgs) -> Result<Self, Failure> {
         let server = Server::new(args, |name| std::env::var_os(name))?;
         let tunnel = match &args.context {
-            Some(context) => Some(Arc::new(Tunnel::open(context, &args.context_namespace).await?)),
+            Some(context) => Some(Arc::new(Tunnel::open(context, &args.context_namespace, args.timeout).await?)),
             None => None,
         };
         Self::of(server, args.timeout, tunnel)

@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::exit::Failure;
 use crate::model::name::Namespace;
 use carry::carry;
 use socket::Socket;
+use trouble::Trouble;
 use way::{Forward, Way};
 
 /// Connections at once. The console has 16 requests and a watch under way at most; what is more waits.
@@ -40,14 +41,19 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Opens the way to a ready pod in `namespace` of the cluster that `context` of the kubeconfig file names.
+    /// Opens the way to a ready pod in `namespace` of the cluster that `context` of the kubeconfig file names, within `longest`.
     ///
     /// # Errors
     /// A [`Failure`] that says what is missing: the context, a right, a ready pod, an answer.
-    pub(super) async fn open(context: &str, namespace: &Namespace) -> Result<Self, Failure> {
-        let way = Way::find(context, namespace).await.map_err(|trouble| trouble.failure(context, namespace))?;
-        // Whether it may be taken is known only once it is.
-        let first = way.first().await.map_err(|trouble| trouble.failure(context, namespace))?;
+    pub(super) async fn open(context: &str, namespace: &Namespace, longest: Duration) -> Result<Self, Failure> {
+        let opening = async {
+            let way = Way::find(context, namespace).await?;
+            // Whether it may be taken is known only once it is.
+            let first = way.first().await?;
+            Ok((way, first))
+        };
+        let opened = timeout(longest, opening).await.unwrap_or_else(|_| Err(Trouble::late(longest)));
+        let (way, first) = opened.map_err(|trouble| trouble.failure(context, namespace))?;
         let (socket, listener) = Socket::bind()?;
         let mut tasks = JoinSet::new();
         tasks.spawn(serve(listener, way.clone(), first));

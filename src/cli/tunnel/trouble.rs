@@ -1,5 +1,7 @@
 //! Why there is no way to a pod, and what a person can do about it.
 
+use std::time::Duration;
+
 use crate::cli::exit::{Exit, Failure};
 use crate::model::name::Namespace;
 use crate::model::text::escape;
@@ -66,6 +68,11 @@ impl Trouble {
     /// No answer within that many seconds.
     pub(super) fn silence(seconds: u64) -> Self {
         Self::Api(format!("no answer within {seconds} s"))
+    }
+
+    /// The whole took longer than it may.
+    pub(super) fn late(longest: Duration) -> Self {
+        Self::Api(format!("the way to a pod was not open within {longest:?}, which --timeout allows"))
     }
 
     /// What an error of the Kubernetes API means; `pod` is the one that was to be reached.
