@@ -13,7 +13,7 @@ use crate::Plan;
 use crate::probing::{metrics, sum};
 use crate::process::Server;
 use crate::pty::Pty;
-use crate::registrations;
+use crate::registrations::Probed;
 
 const SIZE: (u16, u16) = (120, 40);
 /// Changes a second that a reader sees while keys are pressed.
@@ -23,21 +23,17 @@ const KEY_EVERY: Duration = Duration::from_millis(37);
 
 /// Runs it.
 pub(crate) fn run(plan: Plan) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let db = folder.path().join("s.db");
-    let settings = [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("HEALTH_CHECK_INTERVAL", "10")];
-    let targets = Server::role(&["targets"])?;
-    let server = Server::portolan(&db, &settings)?;
-    registrations::fill_now(&server, plan.services, Some(&targets.url))?;
+    let probed = Probed::start(plan.services)?;
+    let server = &probed.server;
     // Every service was probed once: the list's order stands.
     std::thread::sleep(Duration::from_secs(12));
     let api = ["--server".to_owned(), server.url.clone()];
-    let file = ["--file".to_owned(), db.to_string_lossy().into_owned()];
+    let file = ["--file".to_owned(), probed.db.to_string_lossy().into_owned()];
     let mut rows = Vec::new();
     rows.extend(starts(plan, &api, "API", 300)?);
     rows.extend(starts(plan, &file, "file", 150)?.into_iter().skip(1));
-    rows.extend(keys(plan, &server, &api)?);
-    rows.extend(rest(plan, &server, &api)?);
+    rows.extend(keys(plan, server, &api)?);
+    rows.extend(rest(plan, server, &api)?);
     measure::print("The console over 10,000 services, 120x40", &["what", "measured", "goal"], &rows);
     Ok(())
 }

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
+use measure::median;
 
+use crate::outside;
 use crate::process::Server;
-use crate::table::{self, median};
 use crate::wrk::{self, Round};
 use crate::{Plan, registrations};
 
@@ -36,7 +37,7 @@ end
 
 /// The answer's head and body as files, for the constant servers.
 fn capture(folder: &Path, server: &Server) -> Result<(String, String)> {
-    let (head, body) = table::fetch(&format!("{}/api/v1/services/discover?name=service-00000", server.url))?;
+    let (head, body) = outside::fetch(&format!("{}/api/v1/services/discover?name=service-00000", server.url))?;
     let (head_path, body_path) = (folder.join("head"), folder.join("body"));
     std::fs::File::create(&head_path)?.write_all(head.as_bytes())?;
     std::fs::File::create(&body_path)?.write_all(&body)?;
@@ -85,5 +86,5 @@ fn report(rounds: &[[Round; 3]]) {
     let rows = [row("Portolan: log, limit, metrics on", 0), row("axum, constant", 1), row("bare hyper, constant", 2)];
     let head =
         ["server", "requests/s", "CPU µs/request", "p99 ms", "Portolan's requests/s to its", "Portolan's CPU to its"];
-    table::print("Discovery by name, 10,000 services, 64 connections", &head, &rows);
+    measure::print("Discovery by name, 10,000 services, 64 connections", &head, &rows);
 }

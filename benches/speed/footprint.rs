@@ -3,30 +3,25 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use measure::median;
 
+use crate::Plan;
 use crate::process::Server;
-use crate::table::{self, median};
-use crate::{Plan, registrations};
+use crate::registrations::Probed;
 
 /// Runs it.
 pub(crate) fn run(plan: Plan) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let db = folder.path().join("s.db");
-    let settings = [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("HEALTH_CHECK_INTERVAL", "10")];
-    let targets = Server::role(&["targets"])?;
-    let server = Server::portolan(&db, &settings)?;
-    registrations::fill_now(&server, plan.services, Some(&targets.url))?;
+    let mut probed = Probed::start(plan.services)?;
     std::thread::sleep(Duration::from_secs(plan.seconds * 5));
-    let resident = server.resident_mb()?;
-    let list = (0..plan.rounds).map(|_| list_ms(&server)).collect::<Result<Vec<_>>>()?;
-    server.stop()?;
-    let starts = (0..plan.rounds).map(|_| start_ms(&db, &settings)).collect::<Result<Vec<_>>>()?;
+    let resident = probed.server.resident_mb()?;
+    let list = (0..plan.rounds).map(|_| list_ms(&probed.server)).collect::<Result<Vec<_>>>()?;
+    let starts = (0..plan.rounds).map(|_| start_ms(&mut probed)).collect::<Result<Vec<_>>>()?;
     let rows = [
         vec!["resident memory under probing".into(), format!("{resident:.0} MB"), "≤ 100 MB".into()],
         vec!["start to ready, median".into(), format!("{:.0} ms", median(starts)), "≤ 1,000 ms".into()],
         vec!["list of all, median, curl included".into(), format!("{:.0} ms", median(list)), "≤ 50 ms".into()],
     ];
-    table::print("10,000 services", &["what", "measured", "goal"], &rows);
+    measure::print("10,000 services", &["what", "measured", "goal"], &rows);
     Ok(())
 }
 
@@ -41,19 +36,18 @@ fn list_ms(server: &Server) -> Result<f64> {
     Ok(time.parse::<f64>()? * 1e3)
 }
 
-fn start_ms(db: &std::path::Path, settings: &[(&str, &str)]) -> Result<f64> {
+/// Ends the server, and starts another on its file.
+fn start_ms(probed: &mut Probed) -> Result<f64> {
+    probed.server.stop()?;
     let started = Instant::now();
-    let server = Server::portolan(db, settings)?;
+    probed.server = Server::portolan(&probed.db, &Probed::SETTINGS)?;
     loop {
         let out = std::process::Command::new("curl")
             .args(["-sS", "-o", "/dev/null", "-w", "%{http_code}"])
-            .arg(format!("{}/readyz", server.url))
+            .arg(format!("{}/readyz", probed.server.url))
             .output()?;
         if out.stdout == b"200" {
-            break;
+            return Ok(started.elapsed().as_secs_f64() * 1e3);
         }
     }
-    let took = started.elapsed().as_secs_f64() * 1e3;
-    server.stop()?;
-    Ok(took)
 }

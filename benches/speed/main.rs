@@ -9,12 +9,12 @@
 mod console;
 mod discovery;
 mod footprint;
+mod outside;
 mod probing;
 mod process;
 mod pty;
 mod registrations;
 mod roles;
-mod table;
 mod without_store;
 mod wrk;
 

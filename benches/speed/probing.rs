@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use measure::median;
 
 use crate::Plan;
+use crate::outside;
 use crate::process::Server;
-use crate::registrations;
-use crate::table::{self, median};
+use crate::registrations::Probed;
 
 /// Probes a second and CPU a probe over one stretch.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +19,7 @@ struct Rate {
 
 /// The text of `/metrics`.
 pub(crate) fn metrics(server: &Server) -> Result<String> {
-    Ok(String::from_utf8(table::fetch(&format!("{}/metrics", server.url))?.1)?)
+    Ok(String::from_utf8(outside::fetch(&format!("{}/metrics", server.url))?.1)?)
 }
 
 /// A number of `/metrics`, all series of it added up.
@@ -42,7 +43,7 @@ fn measure(server: &Server, seconds: u64) -> Result<Rate> {
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let targets = Server::role(&["targets"])?;
     saturation(plan, &targets)?;
-    calm(plan, &targets)
+    calm(plan)
 }
 
 /// Both run at once in no round: each has the machine and the targets to itself in its turn.
@@ -50,7 +51,7 @@ fn saturation(plan: Plan, targets: &Server) -> Result<()> {
     let services = plan.services.to_string();
     let mut rounds = Vec::new();
     for _ in 0..plan.rounds.min(3) {
-        let portolan = Server::role(&["prober", &targets.url, &services])?;
+        let mut portolan = Server::role(&["prober", &targets.url, &services])?;
         std::thread::sleep(Duration::from_secs(2));
         let ours = measure(&portolan, plan.seconds)?;
         let text = metrics(&portolan)?;
@@ -60,7 +61,7 @@ fn saturation(plan: Plan, targets: &Server) -> Result<()> {
             bail!("targets failed, so the round means nothing:\n{}", counts.join("\n"));
         }
         portolan.stop()?;
-        let bare = Server::role(&["bare-prober", &targets.url, &services])?;
+        let mut bare = Server::role(&["bare-prober", &targets.url, &services])?;
         std::thread::sleep(Duration::from_secs(1));
         rounds.push((ours, measure(&bare, plan.seconds)?));
         bare.stop()?;
@@ -81,21 +82,19 @@ fn saturation(plan: Plan, targets: &Server) -> Result<()> {
         ],
     ];
     let head = ["prober", "probes/s", "CPU µs/probe", "CPU to the bare client's"];
-    table::print("Probing 10,000 targets as fast as it goes, a new connection each", &head, &rows);
+    measure::print("Probing 10,000 targets as fast as it goes, a new connection each", &head, &rows);
     Ok(())
 }
 
 /// 10,000 targets every 10 s.
-fn calm(plan: Plan, targets: &Server) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let settings = [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("HEALTH_CHECK_INTERVAL", "10")];
-    let server = Server::portolan(&folder.path().join("s.db"), &settings)?;
-    registrations::fill_now(&server, plan.services, Some(&targets.url))?;
+fn calm(plan: Plan) -> Result<()> {
+    let probed = Probed::start(plan.services)?;
+    let server = &probed.server;
     std::thread::sleep(Duration::from_secs(10));
-    let (before, waiting, resident) = (lag(&server)?, table::time_wait(), server.resident_mb()?);
-    let rate = measure(&server, plan.watch_seconds)?;
-    let after = lag(&server)?;
-    let grown = table::time_wait().saturating_sub(waiting);
+    let (before, waiting, resident) = (lag(server)?, outside::time_wait(), server.resident_mb()?);
+    let rate = measure(server, plan.watch_seconds)?;
+    let after = lag(server)?;
+    let grown = outside::time_wait().saturating_sub(waiting);
     let rows = [
         vec!["probes/s".to_owned(), format!("{:.0}", rate.per_second), String::new()],
         vec!["start lag p99".to_owned(), percentile(&before, &after, 0.99)?, "≤ 50 ms".to_owned()],
@@ -108,7 +107,7 @@ fn calm(plan: Plan, targets: &Server) -> Result<()> {
         ],
     ];
     let title = format!("Probing 10,000 targets every 10 s for {} s", plan.watch_seconds);
-    table::print(&title, &["what", "measured", "goal"], &rows);
+    measure::print(&title, &["what", "measured", "goal"], &rows);
     Ok(())
 }
 

@@ -57,7 +57,7 @@ impl Server {
     }
 
     /// Ends it as an operator would, and waits.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(&mut self) -> Result<()> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         self.child.wait()?;

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
+use measure::median;
+use tempfile::TempDir;
 
 use crate::Plan;
 use crate::process::Server;
-use crate::table::{self, median};
 use crate::wrk::{self, Round};
 
 const CONNECTIONS: usize = 64;
@@ -36,9 +37,35 @@ pub(crate) async fn fill(server: &str, count: usize, targets: Option<&str>) -> R
 }
 
 /// The same, from outside a runtime.
-pub(crate) fn fill_now(server: &Server, count: usize, targets: Option<&str>) -> Result<()> {
+pub(crate) fn fill_now(server: &Server, count: usize, targets: Option<&Server>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(fill(&server.url, count, targets))
+    runtime.block_on(fill(&server.url, count, targets.map(|targets| &*targets.url)))
+}
+
+/// A server of `count` services, each probed every 10 s at a target of its own.
+pub(crate) struct Probed {
+    pub(crate) server: Server,
+    /// Its file.
+    pub(crate) db: PathBuf,
+    // Held so that they stay.
+    _targets: Server,
+    _folder: TempDir,
+}
+
+impl Probed {
+    /// What it is started with.
+    pub(crate) const SETTINGS: [(&str, &str); 2] =
+        [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("HEALTH_CHECK_INTERVAL", "10")];
+
+    /// Starts it, and registers them.
+    pub(crate) fn start(count: usize) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let db = folder.path().join("s.db");
+        let targets = Server::role(&["targets"])?;
+        let server = Server::portolan(&db, &Self::SETTINGS)?;
+        fill_now(&server, count, Some(&targets))?;
+        Ok(Self { server, db, _targets: targets, _folder: folder })
+    }
 }
 
 /// Every request of every round registers a name that was never seen.
@@ -71,7 +98,7 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     let mut rounds: Vec<[Round; 2]> = Vec::new();
     for n in 0..plan.rounds {
         // A fresh file a round: the rate of a new server, not of one that has grown for minutes.
-        let portolan = Server::portolan(&folder.path().join(format!("{n}.db")), &settings)?;
+        let mut portolan = Server::portolan(&folder.path().join(format!("{n}.db")), &settings)?;
         let script = script(folder.path(), &format!("r{n}"))?;
         let stored = wrk::load(&portolan, &script, CONNECTIONS, plan.seconds)?;
         portolan.stop().context("stop the server of a round")?;
@@ -89,6 +116,6 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     };
     let rows = [row("Portolan, durable before its reply", 0), row("the same API without a store", 1)];
     let head = ["server", "registrations/s", "CPU µs/registration", "p99 ms", "Portolan's to its"];
-    table::print("New registrations, 64 connections", &head, &rows);
+    measure::print("New registrations, 64 connections", &head, &rows);
     Ok(())
 }

@@ -1,9 +1,7 @@
-//! Medians and tables, and what the kernel and curl tell.
+//! What the kernel and curl tell.
 
 use std::path::Path;
 use std::process::Command;
-
-pub(crate) use measure::{median, print};
 
 /// Sockets in TIME_WAIT on this machine.
 pub(crate) fn time_wait() -> usize {
