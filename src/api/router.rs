@@ -67,14 +67,16 @@ impl<'a> Route<'a> {
                 _ => None,
             };
         };
-        if rest.is_empty() {
-            return Some(Self::List);
+        match rest {
+            "" => return Some(Self::List),
+            // Asked most by far.
+            "/discover" => return Some(Self::Discover),
+            _ => {}
         }
         let mut parts = rest.strip_prefix('/')?.split('/');
         match (parts.next()?, parts.next(), parts.next(), parts.next()) {
             ("register", None, ..) => Some(Self::Register),
             ("stats", None, ..) => Some(Self::Stats),
-            ("discover", None, ..) => Some(Self::Discover),
             ("deregister", None, ..) => Some(Self::Deregister),
             ("", ..) => None,
             (id, None, ..) => Some(Self::Service { id }),

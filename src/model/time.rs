@@ -37,15 +37,14 @@ impl UnixMs {
         let ms = u64::try_from(self.0).ok().filter(|ms| *ms < YEAR_10000)?;
         let (day, ms) = (ms / 86_400_000, ms % 86_400_000);
         let (year, month, day) = date(day);
-        let mut out = *b"0000-00-00T00:00:00.000Z";
-        digits(&mut out[0..4], year);
-        digits(&mut out[5..7], month);
-        digits(&mut out[8..10], day);
-        digits(&mut out[11..13], ms / 3_600_000);
-        digits(&mut out[14..16], ms / 60_000 % 60);
-        digits(&mut out[17..19], ms / 1000 % 60);
-        digits(&mut out[20..23], ms % 1000);
-        Some(out)
+        let ([c1, c2], [y1, y2]) = (two(year / 100), two(year % 100));
+        let ([o1, o2], [d1, d2]) = (two(month), two(day));
+        let ([h1, h2], [m1, m2], [s1, s2]) = (two(ms / 3_600_000), two(ms / 60_000 % 60), two(ms / 1000 % 60));
+        let ([t1, t2], t3) = (two(ms % 1000 / 10), digit(ms));
+        Some([
+            c1, c2, y1, y2, b'-', o1, o2, b'-', d1, d2, b'T', h1, h2, b':', m1, m2, b':', s1, s2, b'.', t1, t2, t3,
+            b'Z',
+        ])
     }
 }
 
@@ -62,11 +61,14 @@ fn date(day: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
-fn digits(out: &mut [u8], mut number: u64) {
-    for digit in out.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-    }
+/// The last two digits.
+fn two(number: u64) -> [u8; 2] {
+    [digit(number / 10), digit(number)]
+}
+
+/// The last digit.
+fn digit(number: u64) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or(0)
 }
 
 impl fmt::Display for UnixMs {

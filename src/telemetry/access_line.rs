@@ -154,7 +154,7 @@ impl Lines {
 
     fn push_target(&mut self, target: Text<'_>, quote: &[u8]) {
         let bytes = target.bytes;
-        let Some(mark) = bytes.iter().position(|b| *b == b'?') else {
+        let Some(mark) = memchr::memchr(b'?', bytes) else {
             return push_text(&mut self.out, bytes, target.cut, quote);
         };
         self.scratch.clear();
@@ -163,8 +163,7 @@ impl Lines {
             if n > 0 {
                 self.scratch.push(b'&');
             }
-            let equals = field.iter().position(|b| *b == b'=');
-            match equals {
+            match memchr::memchr(b'=', field) {
                 Some(at) if SHOWN.contains(&&field[..at]) => self.scratch.extend_from_slice(field),
                 Some(at) => {
                     self.scratch.extend_from_slice(&field[..=at]);
@@ -181,8 +180,7 @@ impl Lines {
 
 /// Plain text as it is, between quotes if wanted; anything else escaped for terminals and as a JSON string.
 fn push_text(out: &mut Vec<u8>, text: &[u8], cut: bool, quote: &[u8]) {
-    let plain = !cut && text.iter().all(|b| matches!(b, b' '..=b'~') && *b != b'"' && *b != b'\\');
-    if plain {
+    if !cut && is_plain(text) {
         out.extend_from_slice(quote);
         out.extend_from_slice(text);
         out.extend_from_slice(quote);
@@ -194,6 +192,12 @@ fn push_text(out: &mut Vec<u8>, text: &[u8], cut: bool, quote: &[u8]) {
     }
     // Writing to a vector cannot fail.
     let _ = serde_json::to_writer(out, &shown);
+}
+
+/// Whether nothing in it needs an escape. All bytes are counted, which is done many at a time; stopping at the first is done one by one.
+fn is_plain(text: &[u8]) -> bool {
+    let is_odd = |b: &&u8| !matches!(b, b' '..=b'~') || matches!(b, b'"' | b'\\');
+    text.iter().filter(is_odd).count() == 0
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ fn host_of(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.find(']')) {
         // The bracket found is one further in the whole text, and belongs to the host.
         Some(end) => authority.split_at(end + 2),
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+        None => authority.split_at(memchr::memchr(b':', authority.as_bytes()).unwrap_or(authority.len())),
     };
     let port = match port.strip_prefix(':') {
         Some(digits) => digits.len() <= 5 && digits.bytes().all(|b| b.is_ascii_digit()),
