@@ -1,5 +1,6 @@
 //! What the prober knows now, told to those who look.
 
+use futures::StreamExt;
 use portolan::api::access::Scopes;
 use portolan::console::data::Probing;
 use portolan::prober::ProberSettings;
@@ -72,8 +73,9 @@ async fn more_instances_than_one_answer_holds_are_left_for_the_next() {
     };
     let mut ids = Vec::new();
     for service in 0..5 {
-        let instances = (0..250).map(|instance| add(service, instance));
-        ids.extend(futures::future::join_all(instances).await.pop());
+        // As many at once as a client may have connections, with room to spare.
+        let instances = futures::stream::iter(0..250).map(|instance| add(service, instance)).buffered(32);
+        ids.extend(instances.collect::<Vec<_>>().await.pop());
     }
     let target = format!("/api/v1/probes?id={}", ids.join("&id="));
     let told = app.get(&target).await.ok();
