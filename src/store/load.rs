@@ -25,7 +25,7 @@ pub(super) const SERVICES: &str =
     "SELECT row, id, namespace, name, source, registered_at, updated_at, revision, unreported FROM service";
 
 /// Every instance's row, in the order in which it is read.
-const INSTANCES: &str =
+pub(super) const INSTANCES: &str =
     "SELECT service, id, name, owner, generation, fence, created_at, health, reason, since, base_url, health_url,
     check_json, version, description, metadata, weight, zone FROM instance";
 
@@ -175,14 +175,14 @@ impl FromSql for StoredSource {
 
 /// The instances of all services.
 #[derive(Default)]
-pub(super) struct Instances {
+struct Instances {
     /// By service row, in order of name.
-    pub(super) of: HashMap<i64, Vec<Instance>>,
+    of: HashMap<i64, Vec<Instance>>,
     generations: HashMap<InstanceId, u64>,
 }
 
 /// Every instance.
-pub(super) fn instances(db: &Connection) -> rusqlite::Result<Instances> {
+fn instances(db: &Connection) -> rusqlite::Result<Instances> {
     let mut all = Instances::default();
     let mut statement = db.prepare(&format!("{INSTANCES} ORDER BY service, name"))?;
     let mut rows = statement.query([])?;
@@ -201,7 +201,7 @@ pub(super) fn members(db: &Connection, service: i64) -> rusqlite::Result<Vec<Ins
 }
 
 /// A row of [`INSTANCES`].
-fn instance(row: &Row<'_>) -> rusqlite::Result<Instance> {
+pub(super) fn instance(row: &Row<'_>) -> rusqlite::Result<Instance> {
     let mut cells = Cells::of(row);
     let _service: i64 = cells.next()?;
     Ok(Instance {

@@ -47,15 +47,15 @@ struct Known {
     read: Instant,
 }
 
-/// What is new in the file.
+/// What is new in the file, each service as a `T`.
 #[derive(Debug)]
-pub enum Seen {
+pub enum Seen<T> {
     /// Nothing.
     Same,
     /// All of it, in place of what was known.
-    All(Vec<Entry>),
+    All(Vec<T>),
     /// New and changed services, and ids of those that are gone.
-    Some(Vec<Entry>, Vec<Uuid>),
+    Some(Vec<T>, Vec<Uuid>),
 }
 
 /// What probing left behind of one instance.
@@ -80,18 +80,19 @@ impl FileReader {
         Ok(Self { db, named: path.to_owned(), path: whole, way, known: None })
     }
 
-    /// What is new since the last call; everything at the first. Blocks, for microseconds where nothing is new.
+    /// What is new since the last call; everything at the first. Blocks, for microseconds where nothing is new. Each service becomes what
+    /// `each` makes of it as soon as it is read, so that ten thousand are never held twice.
     ///
     /// # Errors
     /// [`ReaderError::Replaced`] when the path names another file by now, or the file is open in another way: open it again.
-    pub fn poll(&mut self) -> Result<Seen, ReaderError> {
+    pub fn poll<T>(&mut self, each: impl Fn(&Entry) -> T) -> Result<Seen<T>, ReaderError> {
         if !way::whole(&self.named).is_ok_and(|whole| whole == self.path) || !self.way.is_current(&self.path) {
             return Err(ReaderError::Replaced);
         }
-        self.news().map_err(|error| ReaderError::of(&self.path, error))
+        self.news(each).map_err(|error| ReaderError::of(&self.path, error))
     }
 
-    fn news(&mut self) -> rusqlite::Result<Seen> {
+    fn news<T>(&mut self, each: impl Fn(&Entry) -> T) -> rusqlite::Result<Seen<T>> {
         let version = self.db.pragma_query_value(None, "data_version", |row| row.get(0))?;
         if self.known.as_ref().is_some_and(|known| known.version == version) {
             return Ok(Seen::Same);
@@ -104,8 +105,8 @@ impl FileReader {
         }
         let seen = match changed(&moment, &meta, self.known.as_ref())? {
             Some(ids) if ids.is_empty() => Seen::Same,
-            Some(ids) => some(&moment, &ids)?,
-            None => Seen::All(rows::all(&moment)?),
+            Some(ids) => some(&moment, &ids, each)?,
+            None => Seen::All(rows::all(&moment, each)?),
         };
         drop(moment);
         self.known = Some(Known { epoch: meta.epoch, revision: meta.revision, version, read: Instant::now() });
@@ -155,11 +156,11 @@ fn changed(db: &Connection, meta: &Meta, known: Option<&Known>) -> rusqlite::Res
     Ok((ids.len() <= ONE_BY_ONE).then_some(ids))
 }
 
-fn some(db: &Connection, ids: &[Uuid]) -> rusqlite::Result<Seen> {
+fn some<T>(db: &Connection, ids: &[Uuid], each: impl Fn(&Entry) -> T) -> rusqlite::Result<Seen<T>> {
     let (mut changed, mut gone) = (Vec::new(), Vec::new());
     for id in ids {
         match rows::one(db, *id)? {
-            Some(entry) => changed.push(entry),
+            Some(entry) => changed.push(each(&entry)),
             None => gone.push(*id),
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::convert;
+use crate::console::data::Service;
 use crate::console::source::News;
 use crate::store::reader::{FileReader, ReaderError, Seen};
 
@@ -33,7 +34,7 @@ pub(super) struct Look {
 pub(super) fn look(path: &Path, reader: &mut Option<FileReader>, ask_server: bool) -> Result<Look, Lost> {
     let was_open = reader.is_some();
     let (file, seen) = match reader.take() {
-        Some(mut file) => match file.poll() {
+        Some(mut file) => match file.poll(convert::service) {
             Ok(seen) => (file, seen),
             Err(_) => open(path)?,
         },
@@ -44,15 +45,15 @@ pub(super) fn look(path: &Path, reader: &mut Option<FileReader>, ask_server: boo
     *reader = Some(file);
     let news = match seen {
         Seen::Same => None,
-        Seen::All(entries) => Some(News::Snapshot(entries.iter().map(convert::service).collect())),
-        Seen::Some(changed, gone) => Some(News::Changes(changed.iter().map(convert::service).collect(), gone)),
+        Seen::All(services) => Some(News::Snapshot(services)),
+        Seen::Some(changed, gone) => Some(News::Changes(changed, gone)),
     };
     Ok(Look { news, replaced, served })
 }
 
-fn open(path: &Path) -> Result<(FileReader, Seen), Lost> {
+fn open(path: &Path) -> Result<(FileReader, Seen<Service>), Lost> {
     let mut file = FileReader::open(path)?;
-    let seen = file.poll()?;
+    let seen = file.poll(convert::service)?;
     Ok((file, seen))
 }
 
