@@ -16,6 +16,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
+/// Longest account of a part, in characters.
+const MAX_TEXT: usize = 400;
+
 /// One part of Portolan that must work before it is ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -87,7 +90,7 @@ pub(super) fn told(parts: &[Part], verbose: bool) -> Response<Body> {
             PartState::NotReady(why) => ('-', why),
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "[{sign}] {}: {}", part.name, text::escape(how, 300));
+        let _ = writeln!(out, "[{sign}] {}: {}", part.name, text::escape(how, MAX_TEXT));
     }
     out.push_str(if ready { "ready\n" } else { "not ready\n" });
     plain(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, TEXT, out)

@@ -22,9 +22,9 @@ use crate::operator::pass_on::LeaderLineError;
 use crate::prober::dial::DialError;
 use crate::store::OpenError;
 use base::{Base, Plugs};
-use readiness::LocalReadiness;
+use readiness::PartsReadiness;
 use tasks::{Stage, Tasks};
-use told::{LocalWords, Teller};
+use told::{LocalWords, Teller, Words};
 
 pub use tasks::TaskError;
 
@@ -90,13 +90,13 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
 async fn standalone(mut base: Base, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
     let policy = parts::policy(&base.settings);
     let engine = base.engine(None, policy.clone(), Arc::new(AlwaysLeads))?;
-    let local = LocalReadiness::new(engine.store.clone(), engine.probing.clone(), base.shutdown.clone());
     let words = LocalWords::new(engine.store.clone(), Arc::clone(engine.probing.status()), base.shutdown.clone());
-    let teller = Teller::new(words, base.shutdown.clone());
+    let words: Arc<dyn Words> = Arc::new(words);
+    let teller = Teller::new(Arc::clone(&words), base.shutdown.clone());
     let plugs = Plugs {
         registrar: Arc::new(engine.store.clone()),
         addresses: Arc::new(policy),
-        readiness: Arc::new(local),
+        readiness: Arc::new(PartsReadiness(words)),
         freshness: None,
         pass_on: None,
         told: teller.hear(),

@@ -31,6 +31,7 @@ pub mod peers;
 pub mod read;
 pub mod registrar;
 pub mod report;
+mod rounds;
 mod seen;
 pub mod status;
 pub mod watch;

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures::StreamExt;
+use futures::TryStreamExt;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, WatchEvent};
 use kube::{Api, Client, ResourceExt};
-use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
+use super::rounds::{self, Length, Rounds, Unheard};
 use crate::model::name::Namespace;
 use crate::model::text;
 
@@ -30,25 +30,23 @@ const MOST: usize = 256;
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a watch is asked for, in seconds.
 const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
-/// What its end may be late before its connection is taken for dead.
-const LATE: Duration = Duration::from_secs(5);
-/// A watch that ends sooner than this is not taken up at once.
-const SHORT: Duration = Duration::from_secs(1);
 /// Pauses after trouble.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
 /// Why a round ended early.
-enum Trouble {
+pub(super) enum Trouble {
     /// The Kubernetes API says that this cannot be had.
     Refused(String),
     /// Anything else; that the Kubernetes API is away is said by the watch of services.
     Other(String),
 }
 
-impl From<kube::Error> for Trouble {
-    fn from(error: kube::Error) -> Self {
+impl From<Unheard> for Trouble {
+    fn from(error: Unheard) -> Self {
         match error {
-            kube::Error::Api(status) if matches!(status.code, 403 | 404) => Self::Refused(status.message.clone()),
+            Unheard::Failed(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                Self::Refused(status.message.clone())
+            }
             error => Self::Other(error.to_string()),
         }
     }
@@ -86,47 +84,12 @@ impl Peers {
     ///
     /// # Errors
     /// None; it ends when it is stopped.
-    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
-        loop {
-            let started = Instant::now();
-            let ended = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                ended = self.round() => ended,
-            };
-            match ended {
-                Ok(()) if started.elapsed() >= SHORT => continue,
-                Ok(()) => {}
-                Err(trouble) => self.failed(trouble),
-            }
-            // Cancelled or over: the loop's head looks.
-            let _ = timeout(self.backoff.next(), stop.cancelled()).await;
-        }
-    }
-
-    async fn round(&mut self) -> Result<(), Trouble> {
-        let from = match self.from.clone() {
-            Some(from) => from,
-            None => self.list().await?,
-        };
-        let seconds = rand::random_range(WATCH);
-        let params = WatchParams::default().labels(OURS).timeout(seconds);
-        let slices = self.slices.clone();
-        let mut events = pin!(answer(slices.watch(&params, &from)).await?);
-        self.told = false;
-        self.backoff.reset();
-        let patience = Duration::from_secs(u64::from(seconds)) + LATE;
-        loop {
-            match timeout(patience, events.next()).await {
-                Err(_) => return Err(Trouble::Other("the watch fell silent".to_owned())),
-                Ok(None) => return Ok(()),
-                Ok(Some(Err(error))) => return Err(error.into()),
-                Ok(Some(Ok(event))) => self.event(event)?,
-            }
-        }
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
+        rounds::run(self, stop).await
     }
 
     async fn list(&mut self) -> Result<String, Trouble> {
-        let list = answer(self.slices.list(&ListParams::default().labels(OURS))).await?;
+        let list = rounds::answer(ANSWER, self.slices.list(&ListParams::default().labels(OURS))).await?;
         self.known = list.items.iter().map(|slice| (slice.name_any(), addresses(slice))).collect();
         self.publish();
         let from = list.metadata.resource_version.unwrap_or_default();
@@ -168,14 +131,37 @@ impl Peers {
             self.addresses.store(Arc::new(all));
         }
     }
+}
+
+impl Rounds for Peers {
+    type Trouble = Trouble;
+    type Over = Infallible;
+
+    async fn round(&mut self) -> Result<(), Trouble> {
+        let from = match self.from.clone() {
+            Some(from) => from,
+            None => self.list().await?,
+        };
+        let length = Length::within(WATCH);
+        let slices = self.slices.clone();
+        let events = rounds::answer(ANSWER, slices.watch(&length.params().labels(OURS), &from)).await?;
+        self.told = false;
+        self.backoff.reset();
+        let mut events = pin!(length.patient(events));
+        while let Some(event) = events.try_next().await? {
+            self.event(event)?;
+        }
+        Ok(())
+    }
 
     /// What is known stays; the next round lists anew.
-    fn failed(&mut self, trouble: Trouble) {
+    fn failed(&mut self, trouble: Trouble) -> Result<(), Infallible> {
         self.from = None;
         let why = match trouble {
             Trouble::Refused(why) => text::escape(&why, 300),
             Trouble::Other(why) => {
-                return tracing::debug!("the replicas are looked for anew: {}", text::escape(&why, 300));
+                tracing::debug!("the replicas are looked for anew: {}", text::escape(&why, 300));
+                return Ok(());
             }
         };
         if !std::mem::replace(&mut self.told, true) {
@@ -185,6 +171,11 @@ impl Peers {
                 self.namespace
             );
         }
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Duration {
+        self.backoff.next()
     }
 }
 
@@ -192,11 +183,4 @@ impl Peers {
 fn addresses(slice: &EndpointSlice) -> Vec<IpAddr> {
     let all = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
     all.filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).take(MOST + 1).collect()
-}
-
-async fn answer<T>(asked: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
-    match timeout(ANSWER, asked).await {
-        Ok(answer) => answer.map_err(Trouble::from),
-        Err(_) => Err(Trouble::Other("no answer".to_owned())),
-    }
 }

@@ -24,6 +24,7 @@ use super::guard::Guard;
 use super::on_demand::{CheckNow, ProberHandle, Question, Tickets};
 use super::ready::Ready;
 use super::rows::Rows;
+use super::say::FirstVerdicts;
 use super::schedule::Schedule;
 use super::slots::Slots;
 use super::status::ProberStatus;
@@ -110,6 +111,7 @@ pub struct Prober {
     pub(super) guard_at: Option<UnixMs>,
     commands: mpsc::Receiver<CheckNow>,
     questions: mpsc::Receiver<Question>,
+    pub(super) first_verdicts: FirstVerdicts,
     pub(super) tally: Tally,
     pub(super) metrics: Metrics,
     pub(super) status: Arc<ProberStatus>,
@@ -171,6 +173,7 @@ impl Prober {
             tickets: Tickets::default(),
             commands,
             questions,
+            first_verdicts: FirstVerdicts::default(),
             tally: Tally::new(metrics.clone()),
             metrics,
             status,

@@ -11,7 +11,7 @@ use super::guard::{Fall, Observation, Seen};
 use super::track::{Place, Tracked};
 use super::worker::{Done, Ended};
 use crate::model::health::{Event, Step, step};
-use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
+use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
 use crate::model::ports::CheckedNow;
 use crate::model::probe::HealthChange;
 use crate::model::service::InstanceId;
@@ -125,6 +125,10 @@ impl Prober {
     /// Takes over a step's state; what readers notice goes to the store.
     fn apply(&mut self, id: InstanceId, step: Step) {
         let Some(tracked) = self.tracked.get_mut(&id) else { return };
+        if let Some(transition) = &step.transition {
+            self.first_verdicts.say(tracked, transition);
+            self.tally.transition(transition);
+        }
         tracked.state = step.state;
         if !tracked.dirty {
             tracked.dirty = true;
@@ -132,10 +136,6 @@ impl Prober {
         }
         if step.transition.is_none() && !step.reason_changed {
             return;
-        }
-        if let Some(transition) = &step.transition {
-            say(tracked, transition);
-            self.tally.transition(transition);
         }
         tracked.newest_change = self.commits.push(HealthChange {
             instance: id,
@@ -158,11 +158,6 @@ fn fall<'a>(tracked: &'a Tracked, outcome: &Outcome, step: &Step, started: UnixM
         failing_since: step.state.streak_since(),
         started,
     }
-}
-
-fn say(tracked: &Tracked, transition: &Transition) {
-    let Transition { from, to, reason, message, .. } = transition;
-    tracing::info!(service = %tracked.key, instance = %tracked.name, %from, %to, %reason, "{message}");
 }
 
 fn broken(now: Now) -> Outcome {

@@ -19,6 +19,7 @@ pub mod resolve;
 mod role;
 mod rows;
 mod samples;
+mod say;
 mod schedule;
 mod slots;
 mod status;

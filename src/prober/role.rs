@@ -32,6 +32,7 @@ impl Prober {
     /// Lets everything go: what is probed, asked or on its way to the store. Who probes next begins from what readers see.
     pub(super) fn step_down(&mut self) {
         self.probing = false;
+        self.first_verdicts.say_rest();
         self.tickets.fail_all(&CheckNowError::Unavailable);
         // Dropped tasks are cut short; what the store has taken it drops, since it asks for the role too.
         (self.probes, self.writes) = (JoinSet::new(), JoinSet::new());

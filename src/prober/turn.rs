@@ -184,6 +184,7 @@ impl Prober {
     fn tidy(&mut self, now: UnixMs) {
         self.tidy_at = now.plus(TIDY);
         self.tools.budget.sweep(now);
+        self.first_verdicts.say_rest();
         let lag = u64::try_from(self.tally.take_worst_lag().as_millis()).unwrap_or(u64::MAX);
         self.status.worst_lag_ms.store(lag, Ordering::Relaxed);
         let tracked = &self.tracked;

@@ -31,6 +31,20 @@ pub enum Part {
     Mirror,
 }
 
+impl Part {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Store => "store",
+            Self::Prober => "prober",
+            Self::Guard => "guard",
+            Self::Leader => "leader",
+            Self::Mirror => "mirror",
+        }
+    }
+}
+
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServerEvent {

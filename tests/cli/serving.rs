@@ -71,15 +71,18 @@ fn it_says_why_it_listens_on_loopback_alone() {
 fn a_server_that_is_to_stop_is_not_ready_and_answers_while_it_drains() {
     let mut server = Server::start(&[("PORTOLAN_DRAIN_SECONDS", "2")]);
     let ready = server.get("/readyz?verbose");
-    assert!(ready.contains("200 OK") && ready.contains("[+] server: serving\n"), "{ready}");
-    assert!(ready.contains("[+] guard: clear\n") && ready.ends_with("\nready\n"), "{ready}");
+    assert!(ready.contains("200 OK") && ready.contains("[+] server: it started, and serves\n"), "{ready}");
+    assert!(
+        ready.contains("[+] guard: health follows the probes (clear)\n") && ready.ends_with("\nready\n"),
+        "{ready}"
+    );
     server.signal(Signal::TERM);
     let started = Instant::now();
     while server.get("/readyz").contains("200 OK") {
         assert!(started.elapsed() < PATIENCE, "still ready");
     }
     let turned_away = server.get("/readyz");
-    assert!(turned_away.contains("503 ") && turned_away.contains("[-] server: it was told to stop\n"), "{turned_away}");
+    assert!(turned_away.contains("503 ") && turned_away.contains("[-] server: it was told to stop: "), "{turned_away}");
     assert_eq!(
         ended(&server.cli(&["register", "--name", "late", "--base-url", "http://127.0.0.1:9"])).0,
         0,
@@ -98,7 +101,7 @@ fn a_file_that_is_deleted_while_it_runs_is_told_to_who_writes_and_who_looks() {
     assert!(code == 3 && said.contains("deleted, moved or replaced") && said.contains("restart"), "{code} {said}");
     let ready = server.get("/readyz?verbose");
     assert!(
-        ready.contains("200 OK") && ready.contains("the newest write FAILED: the store's file was deleted"),
+        ready.contains("200 OK") && ready.contains("[+] store: writes fail: the store's file was deleted"),
         "{ready}"
     );
     assert!(server.get("/api/v1/services/discover?name=kept").contains("200 OK"), "reads go on");

@@ -86,7 +86,11 @@ async fn does_its_work(plane: &ControlPlane, overlay: &str) {
     let found: Value = serde_json::from_str(&read("/api/v1/services/discover?name=applied").await).expect("JSON");
     assert_eq!((&found["data"]["status"], &found["data"]["base_url"]), (&json!("healthy"), &json!(base_url)), "served");
     let parts = read("/readyz?verbose").await;
-    assert!(parts.contains("[+] leader: this replica") && parts.contains("[+] mirror: complete\n"), "{parts}");
+    assert!(
+        parts.contains("[+] leader: this replica")
+            && parts.contains("[+] mirror: what is served is what the cluster holds\n"),
+        "{parts}"
+    );
 
     let secret = folder.path().join("secret");
     let token = portolan(&["token", "--subject", "test"], &[("JWT_SECRET_FILE", secret.to_str().expect("UTF-8"))]);

@@ -1,7 +1,6 @@
 //! Cluster mode: the Kubernetes API is the record, the store mirrors it, and the elector says who probes and writes.
 
 mod place;
-mod readiness;
 mod waiting;
 mod words;
 
@@ -13,9 +12,9 @@ use kube::Client;
 
 use super::AppError;
 use super::base::{Base, Engine, Plugs};
-use super::readiness::LocalReadiness;
+use super::readiness::PartsReadiness;
 use super::tasks::{Stage, Tasks};
-use super::told::{LocalWords, Teller};
+use super::told::{LocalWords, Teller, Words};
 use crate::config::ClusterSettings;
 use crate::model::ports::Leadership;
 use crate::operator::client::Access;
@@ -32,7 +31,6 @@ use crate::operator::report::Reporter;
 use crate::operator::watch::Watch;
 use crate::telemetry::told::Hearing;
 use place::Place;
-use readiness::ClusterReadiness;
 use waiting::Known;
 use words::ClusterWords;
 
@@ -72,8 +70,9 @@ pub(super) async fn run(
     let engine = base.engine(Some(known.epoch.clone()), place.policy.clone(), Arc::new(elector.clone()))?;
     let operator = operator(&base, told, &place, &engine, client, contact, (elector, electing));
     let age = MirrorAge::new(operator.contact.clone(), operator.intake.clone(), known.age);
-    let teller = Teller::new(words(&base, &engine, &operator, age.clone()), base.shutdown.clone());
-    let plugs = plugs(&base, &place, &engine, &operator, age, teller.hear())?;
+    let words: Arc<dyn Words> = Arc::new(words(&base, &engine, &operator, age.clone()));
+    let teller = Teller::new(Arc::clone(&words), base.shutdown.clone());
+    let plugs = plugs(&base, &place, &operator, age, words, teller.hear())?;
     let api = base.api(&engine, plugs);
     let mut tasks = Tasks::new();
     engine.start(&mut tasks);
@@ -139,8 +138,8 @@ fn words(base: &Base, engine: &Engine, operator: &Operator, age: MirrorAge) -> C
         store: engine.store.clone(),
         elector: operator.elector.clone(),
         intake: operator.intake.clone(),
+        contact: operator.contact.clone(),
         age,
-        led: false,
     }
 }
 
@@ -148,20 +147,17 @@ fn words(base: &Base, engine: &Engine, operator: &Operator, age: MirrorAge) -> C
 fn plugs(
     base: &Base,
     place: &Place,
-    engine: &Engine,
     operator: &Operator,
     age: MirrorAge,
+    words: Arc<dyn Words>,
     told: Hearing,
 ) -> Result<Plugs, AppError> {
-    let local = LocalReadiness::new(engine.store.clone(), engine.probing.clone(), base.shutdown.clone());
-    let readiness =
-        ClusterReadiness::new(local, engine.store.clone(), operator.elector.clone(), operator.contact.clone());
     let elector = operator.elector.clone();
     let leader = move || elector.holder().and_then(|holder| holder.address);
     Ok(Plugs {
         registrar: Arc::new(operator.registrar.clone()),
         addresses: Arc::new(place.policy.clone()),
-        readiness: Arc::new(readiness),
+        readiness: Arc::new(PartsReadiness(words)),
         freshness: Some(Arc::new(age)),
         pass_on: Some(Arc::new(LeaderLine::new(leader, base.metrics.clone())?)),
         told,

@@ -2,57 +2,64 @@
 
 use crate::app::told::{LocalWords, Word, Words};
 use crate::model::ports::{Freshness, Leadership, Role};
+use crate::operator::contact::Contact;
 use crate::operator::intake::Intake;
-use crate::operator::lease::Elector;
+use crate::operator::lease::{Elector, Holder};
 use crate::operator::mirror_age::MirrorAge;
 use crate::store::Store;
 use crate::telemetry::told::Part;
 
-/// Of a replica.
+/// Of a replica. Ready once there is a complete mirror, from the file or from a finished list, however old it is.
 pub(super) struct ClusterWords {
     pub(super) local: LocalWords,
     pub(super) store: Store,
     pub(super) elector: Elector,
     pub(super) intake: Intake,
+    pub(super) contact: Contact,
     pub(super) age: MirrorAge,
-    /// Somebody led already.
-    pub(super) led: bool,
 }
 
 impl ClusterWords {
-    fn leader(&mut self) -> Option<Word> {
-        let word = match (self.elector.role(), self.elector.holder()) {
-            (Role::Leads, _) => Word::good("this replica leads: it probes, and writes status for all"),
+    fn leader(&self) -> Word {
+        let me = || self.elector.identity().to_owned();
+        match (self.elector.role(), self.elector.holder()) {
+            (Role::Leads, _) => Word::good("this replica leads: it probes, and writes status for all").with(me()),
             (Role::Alone, _) => Word::bad(
                 "the Lease could not be renewed: this replica writes nothing until it holds it again, and probes for its own readers",
-            ),
-            // Who that is comes from the Lease, and `/readyz?verbose` says it.
-            (Role::Follows, Some(holder)) => Word::good("another replica leads: it probes").of(&holder.identity),
-            (Role::Follows, None) if self.led => Word::bad("no replica leads that this one knows of"),
-            (Role::Follows, None) => return None,
-        };
-        self.led = true;
-        Some(word)
+            )
+            .with(me()),
+            // Who that is comes from the Lease, so no event names them.
+            (Role::Follows, Some(holder)) => {
+                Word::good("another replica leads: it probes").of(&holder.identity).with(place(&holder))
+            }
+            (Role::Follows, None) => Word::bad("no replica leads that this one knows of").usual(),
+        }
     }
 
-    fn mirror(&self) -> Option<Word> {
+    fn mirror(&self) -> Word {
         let word = match (self.intake.is_complete(), self.age.stale_for()) {
-            (false, _) if !self.store.is_complete() => return None,
+            (false, _) if !self.store.is_complete() => Word::not_ready("no list of the services has ended yet").usual(),
             (false, _) => {
                 Word::bad("what is served comes from an earlier run's file until the cluster has told all anew")
             }
             (true, Some(_)) => Word::bad("changes in the cluster are not heard of: what is served may be old"),
-            (true, None) => Word::good("what is served is what the cluster holds"),
+            (true, None) => return Word::good("what is served is what the cluster holds"),
         };
-        Some(word)
+        word.with(self.contact.trouble().map(|why| why.to_string()))
+    }
+}
+
+fn place(holder: &Holder) -> String {
+    match holder.address {
+        Some(address) => format!("{} at {address}", holder.identity),
+        None => format!("{}, which does not say where it is", holder.identity),
     }
 }
 
 impl Words for ClusterWords {
-    fn words(&mut self) -> Vec<(Part, Word)> {
+    fn words(&self) -> Vec<(Part, Word)> {
         let mut words = self.local.words();
-        words.extend(self.leader().map(|word| (Part::Leader, word)));
-        words.extend(self.mirror().map(|word| (Part::Mirror, word)));
+        words.extend([(Part::Leader, self.leader()), (Part::Mirror, self.mirror())]);
         words
     }
 }

@@ -1,12 +1,14 @@
-//! What the server tells of itself, to who watches: the same that `/readyz?verbose` says, as events, whenever it changes.
+//! What the server tells of itself: to who asks `/readyz`, and to who watches, as events, whenever it changes.
 //!
 //! The parts know nothing of this. How they stand is read off their handles a few times a second, and is an event when it is not what was
 //! told last. None is logged here: the parts log their own changes, and how late probes start is a metric.
 
 mod rounds;
+mod word;
 mod words;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
@@ -16,20 +18,21 @@ use crate::model::time::UnixMs;
 use crate::telemetry::told::{Hearing, Part, Telling};
 use rounds::Rounds;
 
-pub(super) use words::{LocalWords, Word};
+pub(super) use word::Word;
+pub(super) use words::LocalWords;
 
 /// How often is looked: how late an event may be.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How the parts stand, in words.
-pub(super) trait Words: Send + 'static {
-    /// Of each part that is known to stand somehow.
-    fn words(&mut self) -> Vec<(Part, Word)>;
+pub(super) trait Words: Send + Sync + 'static {
+    /// Of each part.
+    fn words(&self) -> Vec<(Part, Word)>;
 }
 
 /// The part that looks and tells.
 pub(super) struct Teller {
-    words: Box<dyn Words>,
+    words: Arc<dyn Words>,
     rounds: Rounds,
     telling: Telling,
     told_to_stop: CancellationToken,
@@ -37,8 +40,8 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Of those `words`; `told_to_stop` is looked at without delay.
-    pub(super) fn new(words: impl Words, told_to_stop: CancellationToken) -> Self {
-        Self { words: Box::new(words), rounds: Rounds::default(), telling: Telling::default(), told_to_stop }
+    pub(super) fn new(words: Arc<dyn Words>, told_to_stop: CancellationToken) -> Self {
+        Self { words, rounds: Rounds::default(), telling: Telling::default(), told_to_stop }
     }
 
     /// One who hears.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::words::Word;
+use super::word::Word;
 use crate::model::time::UnixMs;
 use crate::telemetry::told::{Part, ServerEvent};
 

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Words;
+use super::{Word, Words};
 use crate::model::ports::WriteError;
-use crate::prober::ProberStatus;
+use crate::prober::{ProberReport, ProberStatus};
 use crate::store::Store;
 use crate::telemetry::told::Part;
 
@@ -16,88 +17,63 @@ const LATE: u64 = 5000;
 /// Until none starts later than this.
 const ON_TIME: u64 = 1000;
 
-/// How a part stands.
-#[derive(Debug, Clone)]
-pub(in crate::app) struct Word {
-    /// Whether that is as it should be.
-    pub(super) good: bool,
-    /// One sentence of ours.
-    pub(super) message: Cow<'static, str>,
-    /// Nobody need be told when the part stands so from the start.
-    pub(super) usual: bool,
-    /// Whom the sentence means, without naming them.
-    of: Option<String>,
-}
-
-impl Word {
-    pub(in crate::app) fn good(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { good: true, message: message.into(), usual: false, of: None }
-    }
-
-    pub(in crate::app) fn bad(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { good: false, ..Self::good(message) }
-    }
-
-    pub(in crate::app) fn usual(self) -> Self {
-        Self { usual: true, ..self }
-    }
-
-    pub(in crate::app) fn of(self, whom: &str) -> Self {
-        Self { of: Some(whom.to_owned()), ..self }
-    }
-}
-
-impl PartialEq for Word {
-    fn eq(&self, other: &Self) -> bool {
-        (self.good, &self.message, &self.of) == (other.good, &other.message, &other.of)
-    }
-}
-
-/// Of the parts that every server has.
+/// Of the parts that every server has. Ready until it is told to stop: a full disk or a holding guard is told, and is no reason to take the
+/// server out of service, since reads go on.
 pub(in crate::app) struct LocalWords {
     store: Store,
     prober: Arc<ProberStatus>,
     stop: CancellationToken,
-    late: bool,
+    late: AtomicBool,
 }
 
 impl LocalWords {
     pub(in crate::app) fn new(store: Store, prober: Arc<ProberStatus>, stop: CancellationToken) -> Self {
-        Self { store, prober, stop, late: false }
+        Self { store, prober, stop, late: AtomicBool::new(false) }
     }
 
     fn server(&self) -> Word {
         if self.stop.is_cancelled() {
-            Word::bad("it was told to stop: it is not ready any more, and answers until it has ended")
+            Word::not_ready("it was told to stop: it is not ready any more, and answers until it has ended")
         } else {
             Word::good("it started, and serves")
         }
     }
 
     fn store(&self) -> Word {
-        match self.store.failure().as_deref() {
-            None => Word::good("writes succeed again").usual(),
+        let word = match self.store.failure().as_deref() {
+            _ if self.store.is_closed() => Word::not_ready("it has ended, the log says why"),
+            None => Word::good("writes succeed").usual(),
             Some(error) => Word::bad(failed(error)),
-        }
+        };
+        let snapshot = self.store.catalog().read();
+        let counts = snapshot.total();
+        let (services, instances, revision) = (counts.total(), counts.instances, snapshot.revision());
+        word.with(format!("{services} services, {instances} instances, revision {revision}"))
     }
 
-    fn prober(&mut self) -> Word {
-        let lag = self.prober.read().worst_lag_ms;
-        self.late = lag >= if self.late { ON_TIME } else { LATE };
-        if self.late {
+    fn prober(&self, report: &ProberReport) -> Word {
+        let lag = report.worst_lag_ms;
+        let late = lag >= if self.late.load(Ordering::Relaxed) { ON_TIME } else { LATE };
+        self.late.store(late, Ordering::Relaxed);
+        let word = if late {
             Word::bad("probes start more than 5 s late: more are due than its slots or their addresses' budgets allow")
         } else {
-            Word::good("probes start on time again").usual()
-        }
+            Word::good("probes start on time").usual()
+        };
+        word.with(format!(
+            "{} probed, {} of {} slots used, {} waiting, {} delayed by an address's budget, worst start lag {lag} ms",
+            report.tracked, report.in_flight, report.slots, report.queued, report.delayed
+        ))
     }
+}
 
-    fn guard(&self) -> Word {
-        if self.prober.read().guard_holding {
-            Word::bad("most of what is probed seems lost at once: changes to unhealthy are held")
-        } else {
-            Word::good("the mass-failure guard holds nothing any more").usual()
-        }
-    }
+fn guard(report: &ProberReport) -> Word {
+    let word = if report.guard_holding {
+        Word::bad("most of what is probed seems lost at once: changes to unhealthy are held")
+    } else {
+        Word::good("health follows the probes").usual()
+    };
+    word.with(report.guard.to_string())
 }
 
 /// What SQLite says may hold paths, so only what is our own sentence is passed on.
@@ -109,12 +85,13 @@ fn failed(error: &WriteError) -> Cow<'static, str> {
 }
 
 impl Words for LocalWords {
-    fn words(&mut self) -> Vec<(Part, Word)> {
+    fn words(&self) -> Vec<(Part, Word)> {
+        let report = self.prober.read();
         vec![
             (Part::Server, self.server()),
             (Part::Store, self.store()),
-            (Part::Prober, self.prober()),
-            (Part::Guard, self.guard()),
+            (Part::Prober, self.prober(&report)),
+            (Part::Guard, guard(&report)),
         ]
     }
 }

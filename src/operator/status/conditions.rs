@@ -4,7 +4,8 @@
 //! |---|---|---|---|---|
 //! | some pass, none is down | True `Accepted` | True `Healthy` | False `NoInstanceDown` | False `NothingToMend` |
 //! | some can be used, some are down | | True `Healthy` | True `SomeInstancesDown` | |
-//! | some are down, none can be used | | False `AllInstancesDown` | True `AllInstancesDown` | |
+//! | all are down | | False `AllInstancesDown` | True `AllInstancesDown` | |
+//! | some are down, no other is proved | | False `SomeInstancesDown` | True `SomeInstancesDown` | |
 //! | not proved yet, or no longer | | Unknown `Probing`, `Unproven` | Unknown, as Ready | |
 //! | no check | | True `NotChecked` | False `NoInstanceDown` | |
 //! | some cannot be used | False `PartiallyInvalid` | by the others | True | True `PartiallyInvalid` |
@@ -89,7 +90,7 @@ fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) 
         State::NotChecked => {
             ("True", "NotChecked", "no instance is probed (check.none), so all are offered".to_owned())
         }
-        State::Down => ("False", "AllInstancesDown", health(summary, instances)),
+        State::Down => ("False", down(summary), health(summary, instances)),
         State::Unknown => ("Unknown", unproved(instances), health(summary, instances)),
         State::Healthy | State::Degraded if summary.healthy == 0 => {
             ("True", "NotChecked", format!("instances that are not probed are offered; {}", health(summary, instances)))
@@ -100,18 +101,22 @@ fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) 
 }
 
 fn degraded(summary: &Summary, instances: &[InstanceStatus]) -> Finding {
-    let down = || {
+    let each = || {
         let of: Vec<&InstanceStatus> = instances.iter().filter(|instance| Part::of(instance) == Part::Down).collect();
         listed(&of, |i| format!("{} is down ({}): {}", i.name, i.reason, i.message), "; ")
     };
     let (status, reason, message) = match summary.state() {
         State::Invalid => ("Unknown", "Invalid", "nothing of the spec can be used".to_owned()),
-        State::Down => ("True", "AllInstancesDown", down()),
-        State::Degraded => ("True", "SomeInstancesDown", down()),
+        State::Down | State::Degraded => ("True", down(summary), each()),
         State::Unknown => ("Unknown", unproved(instances), health(summary, instances)),
         State::Healthy | State::NotChecked => ("False", "NoInstanceDown", "no instance is down".to_owned()),
     };
     Finding { kind: "Degraded", status, reason, message }
+}
+
+/// What is not proved is not down.
+fn down(summary: &Summary) -> &'static str {
+    if summary.down == summary.total { "AllInstancesDown" } else { "SomeInstancesDown" }
 }
 
 /// `Unproven` when a proof was lost, `Probing` while the first one is awaited.

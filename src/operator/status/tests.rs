@@ -130,7 +130,13 @@ fn conditions_follow_from_verdicts() {
         (
             &[DOWN, NEW],
             format!(
-                "Down 0/2 [ConnectRefused] Accepted=True/Accepted Ready=False/AllInstancesDown Degraded=True/AllInstancesDown {valid}"
+                "Down 0/2 [ConnectRefused] Accepted=True/Accepted Ready=False/SomeInstancesDown Degraded=True/SomeInstancesDown {valid}"
+            ),
+        ),
+        (
+            &[DOWN, LOST],
+            format!(
+                "Down 0/2 [ConnectRefused] Accepted=True/Accepted Ready=False/SomeInstancesDown Degraded=True/SomeInstancesDown {valid}"
             ),
         ),
         (

@@ -1,13 +1,13 @@
 //! One scope: list, watch, and what to do when either fails.
 
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::time::Duration;
 
-use futures::StreamExt;
+use futures::TryStreamExt;
 use kube::Client;
-use kube::api::{ListParams, Request, Resource, WatchEvent, WatchParams};
+use kube::api::{ListParams, Request, Resource, WatchEvent};
 use kube::core::metadata::ListMeta;
 use serde::Deserialize;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::trouble::Trouble;
@@ -16,6 +16,7 @@ use crate::operator::contact::Contact;
 use crate::operator::crd::ServiceResource;
 use crate::operator::intake::{Intake, IntakeError, Message, Scope};
 use crate::operator::read::Place;
+use crate::operator::rounds::{self, Length, Rounds, Unheard};
 use crate::operator::seen::Seen;
 use crate::telemetry::metrics::Metrics;
 
@@ -23,12 +24,8 @@ use crate::telemetry::metrics::Metrics;
 const PAGE: u32 = 500;
 /// Time for a page, and for a watch to open.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a watch is asked for, in seconds; chosen anew for each, so that replicas do not come back in step.
+/// How long a watch is asked for, in seconds.
 const WATCH: std::ops::RangeInclusive<u32> = 60..=90;
-/// What a watch's end may be late before its connection is taken for dead.
-const LATE: Duration = Duration::from_secs(5);
-/// A watch that ends sooner than this is not taken up at once.
-const SHORT: Duration = Duration::from_secs(1);
 /// Pauses after trouble.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
@@ -48,7 +45,7 @@ pub(super) struct Follower {
 }
 
 /// Why a round ended.
-enum End {
+pub(super) enum End {
     Trouble(Trouble),
     Closed(IntakeError),
 }
@@ -61,6 +58,12 @@ impl From<IntakeError> for End {
 
 impl From<kube::Error> for End {
     fn from(error: kube::Error) -> Self {
+        Self::Trouble(error.into())
+    }
+}
+
+impl From<Unheard> for End {
+    fn from(error: Unheard) -> Self {
         Self::Trouble(error.into())
     }
 }
@@ -83,34 +86,8 @@ impl Follower {
         Self { client, scope, intake, contact, metrics, from: None, backoff: PAUSES, told: None, open: false }
     }
 
-    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), IntakeError> {
-        loop {
-            let started = Instant::now();
-            self.open = false;
-            let ended = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                ended = self.round() => ended,
-            };
-            match ended {
-                Ok(()) if started.elapsed() >= SHORT => continue,
-                Ok(()) => {}
-                Err(End::Trouble(trouble)) => self.note(trouble),
-                Err(End::Closed(_)) if stop.is_cancelled() => return Ok(()),
-                Err(End::Closed(error)) => return Err(error),
-            }
-            self.metrics.cluster.watch_restarts.inc();
-            // Cancelled or over: the loop's head looks.
-            let _ = timeout(self.backoff.next(), stop.cancelled()).await;
-        }
-    }
-
-    async fn round(&mut self) -> Result<(), End> {
-        let from = match self.from {
-            Some(from) => from,
-            None => self.list().await?,
-        };
-        self.from = Some(from);
-        self.watch(from).await
+    pub(super) async fn run(self, stop: CancellationToken) -> Result<(), IntakeError> {
+        rounds::run(self, stop).await
     }
 
     async fn list(&mut self) -> Result<u64, End> {
@@ -118,8 +95,8 @@ impl Follower {
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let request = self.request().list(&params).map_err(kube::Error::BuildRequest)?;
-            let page = timeout(ANSWER, self.client.request::<Page>(request));
-            let Page { metadata, items } = page.await.map_err(|_| Trouble::no_answer(ANSWER))??;
+            let page = rounds::answer(ANSWER, self.client.request::<Page>(request));
+            let Page { metadata, items } = page.await?;
             self.contact.touch();
             self.intake.ask(|reply| Message::Page(self.scope.clone(), items, reply)).await?;
             params.continue_token = metadata.continue_.filter(|token| !token.is_empty());
@@ -132,21 +109,16 @@ impl Follower {
     }
 
     async fn watch(&mut self, from: u64) -> Result<(), End> {
-        let seconds = rand::random_range(WATCH);
-        let params = WatchParams::default().timeout(seconds);
-        let request = self.request().watch(&params, &from.to_string()).map_err(kube::Error::BuildRequest)?;
-        let opened = timeout(ANSWER, self.client.request_events::<Seen>(request)).await;
-        let events = opened.map_err(|_| Trouble::no_answer(ANSWER))??;
+        let length = Length::within(WATCH);
+        let request = self.request().watch(&length.params(), &from.to_string());
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        let events = rounds::answer(ANSWER, self.client.request_events::<Seen>(request)).await?;
         self.recovered();
-        let mut events = std::pin::pin!(events);
-        let patience = Duration::from_secs(u64::from(seconds)) + LATE;
-        loop {
-            match timeout(patience, events.next()).await {
-                Err(_) => return Err(Trouble::no_answer(patience).into()),
-                Ok(None) => return Ok(()),
-                Ok(Some(event)) => self.event(event?).await?,
-            }
+        let mut events = pin!(length.patient(events));
+        while let Some(event) = events.try_next().await? {
+            self.event(event).await?;
         }
+        Ok(())
     }
 
     async fn event(&mut self, event: WatchEvent<Seen>) -> Result<(), End> {
@@ -209,6 +181,34 @@ impl Follower {
             self.contact.watch_mended();
             tracing::info!("services.portolan.dev are watched again");
         }
+    }
+}
+
+impl Rounds for Follower {
+    type Trouble = End;
+    type Over = IntakeError;
+
+    async fn round(&mut self) -> Result<(), End> {
+        self.open = false;
+        let from = match self.from {
+            Some(from) => from,
+            None => self.list().await?,
+        };
+        self.from = Some(from);
+        self.watch(from).await
+    }
+
+    fn failed(&mut self, end: End) -> Result<(), IntakeError> {
+        match end {
+            End::Trouble(trouble) => self.note(trouble),
+            End::Closed(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Duration {
+        self.metrics.cluster.watch_restarts.inc();
+        self.backoff.next()
     }
 }
 

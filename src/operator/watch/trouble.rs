@@ -1,12 +1,12 @@
 //! What can be wrong between the watch and the Kubernetes API, said so that a person knows what to do.
 
 use std::fmt;
-use std::time::Duration;
 
 use kube::core::Status;
 
 use crate::model::text;
 use crate::operator::intake::Scope;
+use crate::operator::rounds::Unheard;
 
 /// Longest foreign text in a log line, in characters.
 const MAX_TEXT: usize = 300;
@@ -44,10 +44,6 @@ impl Trouble {
     /// Whether both are of one kind, so that one line is enough.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
-    }
-
-    pub(super) fn no_answer(within: Duration) -> Self {
-        Self::Away(format!("no answer within {} s", within.as_secs()))
     }
 
     /// The line for the log.
@@ -111,6 +107,17 @@ impl From<kube::Error> for Trouble {
             kube::Error::Api(status) => Self::from(&*status),
             kube::Error::SerdeError(error) => Self::Odd(text::escape(&error.to_string(), MAX_TEXT)),
             error => Self::Away(text::escape(&chain(&error), MAX_TEXT)),
+        }
+    }
+}
+
+impl From<Unheard> for Trouble {
+    fn from(unheard: Unheard) -> Self {
+        match unheard {
+            Unheard::NoAnswer(within) | Unheard::Silent(within) => {
+                Self::Away(format!("no answer within {} s", within.as_secs()))
+            }
+            Unheard::Failed(error) => error.into(),
         }
     }
 }
