@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,6 +32,11 @@ code=$?
 kill "$guard" 2>/dev/null
 exit "$code"
 "#;
+
+/// Time in which the guard kills the program, once its pipe is closed.
+const GUARD: Duration = Duration::from_secs(5);
+/// Time between two looks at whether it did.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A running program that ends when this is dropped, and when this process ends, however that happens.
 #[derive(Debug)]
@@ -138,7 +144,11 @@ impl Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         drop(self.alive.take());
-        // What cannot be waited for is gone.
-        drop(self.wrapper.wait());
+        let until = Instant::now() + GUARD;
+        while !self.has_ended() && Instant::now() < until {
+            std::thread::sleep(LOOK);
+        }
+        // Its guard may have been ended by somebody's mistake. What cannot be waited for is gone.
+        drop(self.kill());
     }
 }
