@@ -23,7 +23,7 @@ use super::pending::Pending;
 use super::place::Place;
 use super::state::Limits;
 use super::trim::Bounds;
-use super::writer::{self, Engine, Kept, Pace};
+use super::writer::{self, Engine, Kept};
 use super::{Inner, Opened, Store, StoreSettings, open};
 
 /// Time between two looks for history that grew too old, and for the file itself.
@@ -78,7 +78,6 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
         failure: Arc::clone(&failure),
         complete: Arc::clone(&complete),
         unproved: false,
-        pace: Pace::default(),
     };
     let reader = Reader { db: reader_db, questions: question_queue };
     let inner = Inner {
