@@ -1,9 +1,12 @@
 //! Columns that leave by priority where the terminal is narrow.
 
+use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::Scene;
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +79,40 @@ pub(super) fn cut(text: &str, room: usize) -> String {
         out.push('…');
     }
     out
+}
+
+/// The rows of a table.
+pub(super) struct Rows<I, C, P> {
+    /// Those from the topmost in sight on.
+    pub(super) from_top: I,
+    /// Text and style of a row's column.
+    pub(super) cell: C,
+    /// Whether a row is the chosen one.
+    pub(super) is_chosen: P,
+}
+
+/// Draws a table: its head, and of its rows those in sight.
+pub(super) fn draw<T, I, C, P>(
+    frame: &mut Frame<'_>,
+    area: Rect,
+    scene: &Scene<'_>,
+    table: (&Fitted, Line<'_>),
+    rows: Rows<I, C, P>,
+) where
+    I: Iterator<Item = T>,
+    C: Fn(&T, usize) -> (String, Style),
+    P: Fn(&T) -> bool,
+{
+    let (fitted, head) = table;
+    frame.render_widget(head, Rect { height: area.height.min(1), ..area });
+    let body = below(area, 1);
+    for (y, row) in (body.y..body.bottom()).zip(rows.from_top) {
+        let line = Rect { y, height: 1, ..body };
+        frame.render_widget(fitted.line(|n| (rows.cell)(&row, n)), line);
+        if (rows.is_chosen)(&row) {
+            frame.buffer_mut().set_style(line, scene.theme.chosen());
+        }
+    }
 }
 
 impl Column {

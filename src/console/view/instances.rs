@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use uuid::Uuid;
 
-use super::columns::{Column, below, fit};
+use super::columns::{self, Column, Rows, fit};
 use super::services::short;
 use super::{Scene, spark, text};
 use crate::console::app::screen::Chosen;
@@ -33,26 +33,19 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uui
         text::message(frame, area, scene, "the service is gone: deregistered since. Esc goes back.");
         return;
     };
-    let fitted = fit(&COLUMNS, area.width);
-    frame.render_widget(
-        fitted.head(&COLUMNS, scene.theme.of(Meaning::Strong)),
-        Rect { height: area.height.min(1), ..area },
-    );
-    let rows = below(area, 1);
     let known = state.probing.get(&id);
-    let shown = service.instances.iter().enumerate().skip(state.screen().top).take(usize::from(rows.height));
-    for (y, (place, instance)) in (rows.y..).zip(shown) {
-        let of = known.and_then(|known| known.probing.instances.iter().find(|of| of.instance == instance.name));
-        let line = Rect { y, height: 1, ..rows };
-        frame.render_widget(fitted.line(|n| cell(scene, instance, of, n)), line);
-        let chosen = match &state.screen().chosen {
+    let of = |instance: &Instance| known?.probing.instances.iter().find(|of| of.instance == instance.name);
+    let fitted = fit(&COLUMNS, area.width);
+    let head = fitted.head(&COLUMNS, scene.theme.of(Meaning::Strong));
+    let rows = Rows {
+        from_top: service.instances.iter().enumerate().skip(state.screen().top),
+        cell: |(_, instance): &(usize, &Instance), n| cell(scene, instance, of(instance), n),
+        is_chosen: |(place, instance): &(usize, &Instance)| match &state.screen().chosen {
             Chosen::Instance(name) => *name == instance.name,
-            _ => place == state.screen().place,
-        };
-        if chosen {
-            frame.buffer_mut().set_style(line, scene.theme.chosen());
-        }
-    }
+            _ => *place == state.screen().place,
+        },
+    };
+    columns::draw(frame, area, scene, (&fitted, head), rows);
 }
 
 fn cell(scene: &Scene<'_>, instance: &Instance, of: Option<&ProbingOf>, n: usize) -> (String, Style) {

@@ -1,12 +1,13 @@
 //! The table of services: only the rows in sight are made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 
-use super::columns::{Column, Fitted, below, fit};
+use super::columns::{self, Column, Fitted, Rows, fit};
 use super::{Scene, spark, text};
 use crate::console::app::screen::{Chosen, View};
 use crate::console::data::{ProbingOf, Service};
@@ -65,18 +66,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     }
     let fitted = fitted(scene, area.width);
     let head = fitted.line(|n| (title(scene, n), scene.theme.of(Meaning::Strong)));
-    frame.render_widget(head, Rect { height: area.height.min(1), ..area });
-    let rows = below(area, 1);
     let chosen = chosen(scene);
-    let shown = index.shown().iter().skip(state.screen().top).take(usize::from(rows.height));
-    for (y, id) in (rows.y..).zip(shown) {
-        let Some(service) = index.get(id) else { continue };
-        let line = Rect { y, height: 1, ..rows };
-        frame.render_widget(fitted.line(|n| cell(scene, service, n)), line);
-        if chosen == Some(*id) {
-            frame.buffer_mut().set_style(line, scene.theme.chosen());
-        }
-    }
+    let rows = Rows {
+        from_top: index.shown().iter().skip(state.screen().top).filter_map(|id| index.get(id)),
+        cell: |service: &&Arc<Service>, n| cell(scene, service, n),
+        is_chosen: |service: &&Arc<Service>| chosen == Some(service.id),
+    };
+    columns::draw(frame, area, scene, (&fitted, head), rows);
 }
 
 /// The service whose row is chosen: the first where none is yet.

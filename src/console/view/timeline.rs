@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use uuid::Uuid;
 
-use super::columns::{Column, below, fit};
+use super::columns::{self, Column, Rows, fit};
 use super::{Scene, text};
 use crate::console::app::screen::Chosen;
 use crate::console::data::Past;
@@ -31,23 +31,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uui
         return;
     }
     let fitted = fit(&COLUMNS, area.width);
-    frame.render_widget(
-        fitted.head(&COLUMNS, scene.theme.of(Meaning::Strong)),
-        Rect { height: area.height.min(1), ..area },
-    );
-    let rows = below(area, 1);
-    let shown = known.entries.iter().enumerate().skip(state.screen().top).take(usize::from(rows.height));
-    for (y, (place, past)) in (rows.y..).zip(shown) {
-        let line = Rect { y, height: 1, ..rows };
-        frame.render_widget(fitted.line(|n| cell(scene, past, n)), line);
-        let chosen = match state.screen().chosen {
+    let head = fitted.head(&COLUMNS, scene.theme.of(Meaning::Strong));
+    let rows = Rows {
+        from_top: known.entries.iter().enumerate().skip(state.screen().top),
+        cell: |(_, past): &(usize, &Past), n| cell(scene, past, n),
+        is_chosen: |(place, past): &(usize, &Past)| match state.screen().chosen {
             Chosen::Past(number) => number == past.id,
-            _ => place == state.screen().place,
-        };
-        if chosen {
-            frame.buffer_mut().set_style(line, scene.theme.chosen());
-        }
-    }
+            _ => *place == state.screen().place,
+        },
+    };
+    columns::draw(frame, area, scene, (&fitted, head), rows);
 }
 
 fn cell(scene: &Scene<'_>, past: &Past, n: usize) -> (String, Style) {
