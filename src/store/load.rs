@@ -17,6 +17,7 @@ use crate::model::url::EndpointUrl;
 
 use super::codec::{Cells, Count, Id, Json, Parsed, damaged, time, unpack};
 use super::damage::is_content;
+use super::joined;
 use super::mirror::Mirror;
 use super::state::{Index, State};
 
@@ -102,20 +103,15 @@ pub(super) struct Registered {
 /// Everything that was registered, and what probing left behind.
 pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Registered> {
     let (mut probes, mut checked) = probes(db)?;
-    let mut instances = instances(db)?;
-    probes.retain(|id, row| instances.generations.get(id) == Some(&row.generation));
     let mut state = nothing(meta);
     if state.mirror.is_some() {
         // Only who leads knows of probes, and begins anew.
         (probes, checked) = Probes::default();
     }
     let mut index = Index::default();
-    let mut statement = db.prepare(SERVICES)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let number: i64 = row.get(0)?;
-        let members =
-            instances.of.remove(&number).ok_or_else(|| damaged(format!("service row {number} has no instance")))?;
+    let mut generations = HashMap::new();
+    joined::each(db, |row, number, members| {
+        generations.extend(members.iter().map(|instance| (instance.id, instance.generation)));
         let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
         let mut service = service(row, members)?;
         if let Some(mirror) = &state.mirror {
@@ -124,7 +120,9 @@ pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Regis
         }
         index.add(&service, number);
         state.adopt(service, LastCheck::starting(last));
-    }
+        Ok(())
+    })?;
+    probes.retain(|id, row| generations.get(id) == Some(&row.generation));
     Ok(Registered { state, index, probes })
 }
 
@@ -171,27 +169,6 @@ impl FromSql for StoredSource {
             other => Err(damaged(format!("source {other:?}"))),
         }
     }
-}
-
-/// The instances of all services.
-#[derive(Default)]
-struct Instances {
-    /// By service row, in order of name.
-    of: HashMap<i64, Vec<Instance>>,
-    generations: HashMap<InstanceId, u64>,
-}
-
-/// Every instance.
-fn instances(db: &Connection) -> rusqlite::Result<Instances> {
-    let mut all = Instances::default();
-    let mut statement = db.prepare(&format!("{INSTANCES} ORDER BY service, name"))?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let instance = instance(row)?;
-        all.generations.insert(instance.id, instance.generation);
-        all.of.entry(row.get(0)?).or_default().push(instance);
-    }
-    Ok(all)
 }
 
 /// The instances of one service row, in order of name.

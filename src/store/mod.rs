@@ -19,6 +19,7 @@ mod error;
 mod gone;
 mod history;
 mod job;
+mod joined;
 mod load;
 mod lock;
 mod mirror;

@@ -2,72 +2,28 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Rows};
+use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use super::Probed;
 use crate::catalog::{Entry, LastCheck};
 use crate::model::check::Check;
-use crate::model::service::{Instance, InstanceId};
+use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
-use crate::store::codec::{Json, Parsed, damaged};
+use crate::store::codec::{Json, Parsed};
 use crate::store::damage::is_content;
-use crate::store::load;
+use crate::store::{joined, load};
 
 /// Every service.
 pub(super) fn all<T>(db: &Connection, each: impl Fn(&Entry) -> T) -> rusqlite::Result<Vec<T>> {
     let checked = checked(db)?;
-    let mut members = db.prepare_cached(&format!("{} ORDER BY service, name", load::INSTANCES))?;
-    let mut members = Members::new(members.query([])?)?;
-    let mut statement = db.prepare_cached(&format!("{} ORDER BY row", load::SERVICES))?;
-    let mut rows = statement.query([])?;
     let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
-        let number: i64 = row.get(0)?;
-        let members = members.of(number)?;
+    joined::each(db, |row, _, members| {
         let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
         all.push(each(&Entry::new(load::service(row, members)?, LastCheck::starting(last))));
-    }
-    Ok(all)
-}
-
-/// Every instance, read along with the services, in the same order.
-struct Members<'s> {
-    rows: Rows<'s>,
-    /// The next one, and the row of its service.
-    next: Option<(i64, Instance)>,
-}
-
-impl<'s> Members<'s> {
-    fn new(rows: Rows<'s>) -> rusqlite::Result<Self> {
-        let mut members = Self { rows, next: None };
-        members.step()?;
-        Ok(members)
-    }
-
-    /// Those of the service in that row.
-    fn of(&mut self, service: i64) -> rusqlite::Result<Vec<Instance>> {
-        let mut all = Vec::with_capacity(1);
-        // An earlier one would be of no service, which the schema forbids.
-        while let Some((of, instance)) = self.next.take_if(|(of, _)| *of <= service) {
-            if of == service {
-                all.push(instance);
-            }
-            self.step()?;
-        }
-        if all.is_empty() {
-            return Err(damaged(format!("service row {service} has no instance")).into());
-        }
-        Ok(all)
-    }
-
-    fn step(&mut self) -> rusqlite::Result<()> {
-        self.next = match self.rows.next()? {
-            Some(row) => Some((row.get(0)?, load::instance(row)?)),
-            None => None,
-        };
         Ok(())
-    }
+    })?;
+    Ok(all)
 }
 
 /// When each instance was probed last.
