@@ -11,7 +11,7 @@ use super::envelope::{ApiError, Code};
 use super::openapi::{params, schemas};
 use super::query::bad_parameter;
 use super::scope::{Reach, other_places};
-use super::{reply, select};
+use super::{etag, reply, select};
 use crate::catalog::{Entry, Snapshot, render};
 use crate::model::name::Namespace;
 use crate::model::outcome::Health;
@@ -40,11 +40,11 @@ struct Wanted {
         ("namespace" = Option<String>, Query, description = "Its namespace; the default one when absent"),
         params::Selection,
         ("healthy" = Option<bool>, Query, description = "Only healthy instances that are not drained; 503 when there is none"),
-        ("pick" = inline(Option<params::Pick>), Query, description = "`weighted`: `base_url` is that of one healthy instance, drawn by weight"),
+        ("pick" = inline(Option<params::Pick>), Query, description = "`weighted`: the answer holds one healthy instance, drawn by weight; `picked` names it"),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer"),
     ),
     responses(
-        (status = 200, description = "The service", body = schemas::OneService, headers(("ETag", description = "Moves with every change of the service; not sent with a selection"))),
+        (status = 200, description = "The service", body = schemas::OneService, headers(("ETag", description = "Moves with every change of the service; not sent with `pick`"))),
         (status = 304, description = "Nothing changed"),
         (status = 400, description = "`name_required` or `invalid_parameter`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
@@ -58,7 +58,7 @@ pub(super) fn discover(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     if wanted.selection.is_empty() && !wanted.healthy && !wanted.pick {
         return Ok(reply::found(&snapshot, entry, &call.head.headers));
     }
-    selected(entry, &wanted)
+    if wanted.pick { picked(entry, &wanted) } else { selected(call, &snapshot, entry, &wanted) }
 }
 
 fn read(call: &Call<'_>) -> Result<Wanted, ApiError> {
@@ -89,26 +89,40 @@ fn find<'a>(call: &Call<'_>, snapshot: &'a Snapshot, wanted: &Wanted) -> Result<
     })
 }
 
-/// The service as if it had only the instances that were asked for.
-fn selected(entry: &Entry, wanted: &Wanted) -> Result<Response<Body>, ApiError> {
-    let service = entry.service();
-    let matching: Vec<&Instance> = service.instances.iter().filter(|i| wanted.selection.matches_instance(i)).collect();
+/// The service as if it had only the instances that were asked for. Whatever moves these moves the service's tag too.
+fn selected(call: &Call<'_>, snapshot: &Snapshot, entry: &Entry, wanted: &Wanted) -> Result<Response<Body>, ApiError> {
+    let shown = matching(entry, wanted)?;
+    let Some(front) = front_of(shown.iter().copied()) else { return Err(none_healthy(&wanted.name)) };
+    let tag = entry.tag(snapshot.epoch());
+    if let Some(unchanged) = etag::not_modified(&tag, &call.head.headers) {
+        return Ok(unchanged);
+    }
+    let mut response = reply::rendered(FOUND, &render::view(entry.service(), &shown, Some(front)), entry);
+    etag::put(&tag, &mut response);
+    Ok(response)
+}
+
+/// The service as if it had only the instance that is drawn now. Each answer may name another, so none is kept.
+fn picked(entry: &Entry, wanted: &Wanted) -> Result<Response<Body>, ApiError> {
+    let candidates = matching(entry, wanted)?;
+    let drawn = pick_weighted(&candidates, rand::random()).ok_or_else(|| none_healthy(&wanted.name))?;
+    let mut response = reply::rendered(FOUND, &render::picked(entry.service(), drawn), entry);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// The instances that were asked for; with `healthy=true` possibly none.
+fn matching<'a>(entry: &'a Entry, wanted: &Wanted) -> Result<Vec<&'a Instance>, ApiError> {
+    let instances = entry.service().instances.iter();
+    let mut matching: Vec<&Instance> = instances.filter(|i| wanted.selection.matches_instance(i)).collect();
     if matching.is_empty() {
         let hint = format!("{} is there, but this selects none of its instances", wanted.name);
         return Err(not_found().hint(hint));
     }
-    let shown: Vec<&Instance> =
-        if wanted.healthy { matching.into_iter().filter(|i| usable(i)).collect() } else { matching };
-    let front = if wanted.pick { pick_weighted(&shown, rand::random()) } else { front_of(shown.iter().copied()) };
-    if front.is_none() {
-        return Err(none_healthy(&wanted.name));
+    if wanted.healthy {
+        matching.retain(|instance| usable(instance));
     }
-    let mut response = reply::rendered(FOUND, &render::view(service, &shown, front), entry);
-    if wanted.pick {
-        // Each answer may name another instance.
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    }
-    Ok(response)
+    Ok(matching)
 }
 
 /// Healthy, and not drained.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
 
 use super::Body;
@@ -10,11 +10,14 @@ use super::call::Call;
 use super::envelope::{ApiError, Code};
 use super::freshness;
 use crate::model::text;
+use crate::telemetry::text_format;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// [OpenMetrics 1.0](https://prometheus.io/docs/specs/om/open_metrics_spec/#content-type).
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+/// [Text format 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format).
+const TEXT_METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
 /// Longest account of a part, in characters.
 const MAX_TEXT: usize = 400;
@@ -96,25 +99,53 @@ pub(super) fn told(parts: &[Part], verbose: bool) -> Response<Body> {
     plain(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, TEXT, out)
 }
 
-/// Gives every metric as OpenMetrics text.
+/// Gives every metric as OpenMetrics, or in Prometheus's text format 0.0.4 when `Accept` prefers `text/plain`.
 #[utoipa::path(
     get,
     operation_id = "metrics",
     tag = "operations",
     path = "/metrics",
     security((), ("token" = [])),
-    responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text"))
+    responses((status = 200, description = "All metrics", content(
+        (String = "application/openmetrics-text"),
+        (String = "text/plain"),
+    )))
 )]
 pub(super) async fn metrics(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let metrics = call.api.metrics.clone();
+    let as_text = prefers_text(&call.head.headers);
     // Thousands of series take milliseconds, which other requests of this thread should not wait for.
-    let rendered = tokio::task::spawn_blocking(move || metrics.render()).await.map_err(|error| error.to_string());
+    let render = move || {
+        let open = metrics.render()?;
+        Ok::<_, std::fmt::Error>(if as_text { text_format::from_open_metrics(&open) } else { open })
+    };
+    let rendered = tokio::task::spawn_blocking(render).await.map_err(|error| error.to_string());
     let rendered = rendered.and_then(|rendered| rendered.map_err(|error| error.to_string()));
     let rendered = rendered.map_err(|error| {
         tracing::error!(error, "the metrics could not be written");
         ApiError::new(Code::Internal, "the metrics could not be written; the server's log says why")
     })?;
-    Ok(plain(StatusCode::OK, OPEN_METRICS, rendered))
+    let mut response = plain(StatusCode::OK, if as_text { TEXT_METRICS } else { OPEN_METRICS }, rendered);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
+}
+
+/// Whether `Accept` ([RFC 9110 §12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)) ranks `text/plain` above OpenMetrics.
+fn prefers_text(headers: &HeaderMap) -> bool {
+    let fields: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok()).collect();
+    let ranges = || fields.iter().flat_map(|field| field.split(','));
+    let best = |wanted: &str| ranges().filter_map(|range| quality(range, wanted)).max_by(f32::total_cmp);
+    let weight =
+        |family: &str, exact: &str| best(exact).or_else(|| best(family)).or_else(|| best("*/*")).unwrap_or(0.0);
+    weight("text/*", "text/plain") > weight("application/*", "application/openmetrics-text")
+}
+
+/// The weight of a range such as `text/plain;version=0.0.4;q=0.5`, when it is the `wanted` one.
+fn quality(range: &str, wanted: &str) -> Option<f32> {
+    let mut parts = range.split(';').map(str::trim);
+    parts.next().filter(|kind| kind.eq_ignore_ascii_case(wanted))?;
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    Some(weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
 }
 
 fn plain(status: StatusCode, kind: HeaderValue, body: String) -> Response<Body> {

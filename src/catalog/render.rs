@@ -82,6 +82,8 @@ struct Tail<'a> {
     source: Source,
     revision: u64,
     reason: Reason,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picked: Option<&'a InstanceName>,
     instances: Vec<InstanceJson<'a>>,
 }
 
@@ -141,6 +143,15 @@ pub fn whole(service: &Service) -> Rendered {
 
 /// The service as if it had only `shown`, speaking with the addresses of `front`.
 pub fn view(service: &Service, shown: &[&Instance], front: Option<&Instance>) -> Rendered {
+    render(service, shown, front, None)
+}
+
+/// The service as if it had only the instance that was picked, which it names.
+pub fn picked(service: &Service, picked: &Instance) -> Rendered {
+    render(service, &[picked], Some(picked), Some(&picked.name))
+}
+
+fn render(service: &Service, shown: &[&Instance], front: Option<&Instance>, picked: Option<&InstanceName>) -> Rendered {
     static NONE: BTreeMap<String, String> = BTreeMap::new();
     let newest = service::newest_of(shown.iter().copied());
     let mut ordered = shown.to_vec();
@@ -162,6 +173,7 @@ pub fn view(service: &Service, shown: &[&Instance], front: Option<&Instance>) ->
         source: service.source,
         revision: service.revision,
         reason: front.map_or(Reason::Probing, |i| i.reason),
+        picked,
         instances: ordered.into_iter().map(InstanceJson::from).collect(),
     };
     between(&head, &tail)

@@ -19,7 +19,7 @@ enum Shown {
     Wide,
     /// The server's data as it came.
     Json,
-    /// The base URL alone.
+    /// The base URL of a healthy instance and nothing else.
     Url,
 }
 
@@ -49,10 +49,13 @@ pub(super) struct DiscoverArgs {
     /// Only healthy instances; exit code 1 when there is none
     #[arg(long)]
     healthy: bool,
+    /// With -o url, also the URL of an instance that is not healthy when none is
+    #[arg(long, conflicts_with = "healthy")]
+    any: bool,
     /// Let the server choose one instance: weighted, at random in proportion to the weights
     #[arg(long, value_enum, value_name = "HOW", hide_possible_values = true)]
     pick: Option<Pick>,
-    /// How to show the answer: table, wide, json, or url for the base URL alone
+    /// How to show the answer: table, wide, json, or url for a healthy instance's base URL alone; exit code 1 when none is healthy
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
     output: Shown,
     #[command(flatten)]
@@ -60,13 +63,18 @@ pub(super) struct DiscoverArgs {
 }
 
 impl DiscoverArgs {
+    /// A script that calls what `-o url` prints must not be sent to a dead instance.
+    fn only_healthy(&self) -> bool {
+        self.healthy || (self.output == Shown::Url && !self.any)
+    }
+
     fn query(&self) -> Vec<(String, String)> {
         let given = [
             ("name", Some(self.name.clone())),
             ("namespace", self.namespace.namespace.clone()),
             ("version", self.version.clone()),
             ("zone", self.zone.clone()),
-            ("healthy", self.healthy.then(|| "true".to_owned())),
+            ("healthy", self.only_healthy().then(|| "true".to_owned())),
             ("pick", self.pick.map(|Pick::Weighted| "weighted".to_owned())),
         ];
         let mut query: Vec<_> = given.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
@@ -83,7 +91,10 @@ pub(super) async fn run(args: DiscoverArgs, streams: &mut Streams) -> Result<Exi
     let client = Client::new(&args.server).await?;
     let query = args.query();
     let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let reply = client.get(&["services", "discover"], &pairs).await?;
+    let reply = client.get(&["services", "discover"], &pairs).await.map_err(|failure| {
+        let may_take_any = args.only_healthy() && !args.healthy && failure.exit == Exit::Unmet;
+        if may_take_any { failure.hint("--any prints the URL of one that is not healthy") } else { failure }
+    })?;
     if args.output == Shown::Json {
         streams.json(reply.raw())?;
         return Ok(Exit::Ok);

@@ -116,7 +116,7 @@ pub(super) const DISCOVER: &str = "\
 Examples:
   curl $(portolan discover user-service -o url)/v1/users
   portolan discover user-service --version ^1.4 --zone eu-1a
-  portolan discover user-service --healthy --pick weighted -o url || echo nobody is well";
+  portolan discover user-service --pick weighted -o url || echo none is healthy";
 
 pub(super) const CHECK: &str = "\
 The outcome counts at once, whatever the thresholds say; a flap hold stays.

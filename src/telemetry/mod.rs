@@ -8,4 +8,5 @@ pub mod logs;
 pub mod metrics;
 pub mod service_metrics;
 pub mod staleness;
+pub mod text_format;
 pub mod told;

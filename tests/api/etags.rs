@@ -31,6 +31,18 @@ async fn nothing_is_sent_twice() {
 }
 
 #[tokio::test]
+async fn a_selection_has_the_tag_of_its_service() {
+    let app = TestApp::start().await;
+    app.add("a").await;
+    app.turn("default/a", "default", Health::Healthy).await;
+    let target = "/api/v1/services/discover?name=a&healthy=true";
+    let tag = app.get(target).await.header("etag").to_owned();
+    assert_eq!(get_if(&app, target, &tag).await.status, 304);
+    app.turn("default/a", "default", Health::Unhealthy).await;
+    assert_eq!(get_if(&app, target, &tag).await.refusal(503), "no_healthy_instance");
+}
+
+#[tokio::test]
 async fn a_change_of_health_moves_the_tag_and_another_services_does_not() {
     let app = TestApp::start().await;
     app.add("a").await;

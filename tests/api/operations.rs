@@ -102,6 +102,25 @@ async fn metrics_count_requests_by_route_and_instances_by_service() {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     assert!(text.ends_with("# EOF\n"));
+    for (accept, kind) in [
+        ("text/plain", "text/plain; version=0.0.4; charset=utf-8"),
+        ("text/plain;version=0.0.4;q=1, */*;q=0.1", "text/plain; version=0.0.4; charset=utf-8"),
+        (
+            "application/openmetrics-text;q=0.6, text/plain;q=0.4",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
+        ("*/*", "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+    ] {
+        let answer = app.send(app.request(Method::GET, "/metrics").header("accept", accept)).await;
+        assert_eq!(answer.header("content-type"), kind, "{accept}");
+        let text = answer.text();
+        assert_eq!(
+            text.contains("# TYPE portolan_http_requests_total counter"),
+            kind.starts_with("text/plain"),
+            "{accept}"
+        );
+        assert!(text.contains("portolan_http_requests_total{"), "{accept}");
+    }
     let quiet = TestApp::with(Wish { service_metrics: false, ..Wish::default() }).await;
     quiet.add("a").await;
     assert!(!quiet.get("/metrics").await.text().contains("portolan_service_instances"));

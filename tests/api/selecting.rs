@@ -109,7 +109,12 @@ async fn a_weighted_pick_follows_the_weights_and_is_not_kept() {
         assert_eq!(answer.header("cache-control"), "no-store");
         assert_eq!(answer.header("etag"), "");
         let data = answer.ok()["data"].take();
-        assert_eq!(data["instances"].as_array().map(Vec::len), Some(4), "the others are still shown");
+        let instances = data["instances"].as_array().expect("instances");
+        assert_eq!(instances.len(), 1, "the one that was drawn");
+        for field in ["base_url", "version", "status"] {
+            assert_eq!(data[field], instances[0][field], "{field}");
+        }
+        assert_eq!(data["picked"], instances[0]["name"]);
         *drawn.entry(data["base_url"].as_str().expect("a URL").to_owned()).or_default() += 1;
     }
     assert_eq!(drawn.keys().map(String::as_str).collect::<Vec<_>>(), ["http://127.0.0.1/a", "http://127.0.0.1/b"]);

@@ -182,6 +182,11 @@ fn discover_finds_what_is_healthy() {
     let server = furnished();
     server.cli(&["check", "user-service"]);
     assert_eq!(ok(&server, &["discover", "user-service", "-o", "url"]), format!("{}\n", server.url));
+    let unproved = server.cli(&["discover", "mail-service", "-o", "url"]);
+    let (exit, said) = ended(&unproved);
+    assert_eq!((exit, stdout(&unproved).as_str()), (1, ""), "{said}");
+    assert!(said.contains("--any"), "{said}");
+    assert_eq!(ok(&server, &["discover", "mail-service", "--any", "-o", "url"]), "http://127.0.0.1:9\n");
     let picked = ok(&server, &["discover", "user-service", "--healthy", "--pick", "weighted", "-o", "url"]);
     assert_eq!(picked, format!("{}\n", server.url));
     let newer = json(&server.cli(&["discover", "user-service", "--version", "^1.5", "-o", "json"]));

@@ -188,6 +188,8 @@ pub struct Service {
     /// Why it has its status.
     #[schema(schema_with = reason)]
     pub reason: String,
+    /// With `pick=weighted`, the instance that was drawn: the answer holds no other.
+    pub picked: Option<String>,
     /// Healthy ones first.
     pub instances: Vec<Instance>,
 }

@@ -51,10 +51,9 @@ pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
 
 /// An answer came that no Portolan gives.
 pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
-    let exit = if status.is_server_error() { Exit::Unreachable } else { by_status(status) };
-    let exit = if exit == Exit::Ok { Exit::Unreachable } else { exit };
+    // Whatever its status means elsewhere, it says nothing about what was asked: a 404 of another program finds no service missing.
     let said = format!("{} answered {} in a form that is not Portolan's", server.at(), status.as_u16());
-    Failure::new(exit, said).hint(if server.is_in_a_cluster() {
+    Failure::new(Exit::Unreachable, said).hint(if server.is_in_a_cluster() {
         "is the port that Portolan's pods name http, or their first one, its own?"
     } else {
         "is --server or PORTOLAN_SERVER the registry's own address?"
