@@ -27,7 +27,7 @@
 //! - [`api`]: access, the REST routes, connections.
 //! - [`operator`]: cluster mode, where the Kubernetes API holds the services.
 //! - [`console`]: the terminal console: sources, state, views.
-//! - [`telemetry`]: logs and metrics. [`config`]: settings. [`cli`]: the subcommands.
+//! - [`telemetry`]: logs and metrics. [`crypto`]: what TLS and tokens are verified with. [`config`]: settings. [`cli`]: the subcommands.
 //! - [`app`]: wires all of them, line by line in the order of the picture.
 
 pub mod api;
@@ -36,6 +36,7 @@ pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod crypto;
 pub mod model;
 pub mod operator;
 pub mod prober;

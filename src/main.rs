@@ -6,7 +6,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // One TLS provider for the whole process. An error says that one is installed already, which serves as well.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // One provider of TLS for the whole process, from the first.
+    let _installed = portolan::crypto::provider();
     portolan::cli::main()
 }

@@ -36,7 +36,6 @@ pub(crate) async fn time_of_list(account: &Kubeconfig, count: usize) -> Result<D
 /// That process.
 #[expect(clippy::print_stdout, reason = "its caller reads it")]
 pub(crate) async fn list(args: &[String]) -> Result<()> {
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let parsed = Parsed::read_from(args.first().context("a kubeconfig")?)?;
     let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await?;
     let api: Api<ServiceResource> = Api::namespaced(kube::Client::try_from(config)?, NAMESPACE);

@@ -57,7 +57,7 @@ impl Setup<'_> {
             let text = std::fs::read_to_string(&log)?;
             let url = text.split("listening on ").nth(1).and_then(|rest| Some(rest.split_once(char::is_whitespace)?.0));
             if let Some(url) = url {
-                let client = Client::builder().no_proxy().build()?;
+                let client = portolan::crypto::http_client().no_proxy().build()?;
                 return Ok(Replica { name: self.name.to_owned(), url: url.to_owned(), client, process });
             }
             ensure!(!process.has_ended() && started.elapsed() < PATIENCE, "{} does not start: {text}", self.name);

@@ -145,7 +145,7 @@ impl Changes {
         let known = runtime.block_on(known(server))?;
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
-                let client = reqwest::Client::new();
+                let client = portolan::crypto::http_client().build().expect("a client");
                 // One that comes late is made up for.
                 let every = tokio::time::interval(Duration::from_micros(1_000_000 / CHANGES));
                 let ticks = futures::stream::unfold((0_usize, every), |(n, mut every)| async move {

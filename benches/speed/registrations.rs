@@ -15,7 +15,7 @@ const CONNECTIONS: usize = 64;
 
 /// Registers `count` services called `service-00000` and so on, probed at `targets` where that is given.
 pub(crate) async fn fill(server: &str, count: usize, targets: Option<&str>) -> Result<()> {
-    let client = reqwest::Client::new();
+    let client = portolan::crypto::http_client().build().expect("a client");
     let calls = futures::stream::iter(0..count).map(|i| {
         let mut body = serde_json::json!({
             "name": format!("service-{i:05}"),

@@ -17,6 +17,7 @@ use tower::Service;
 use tower::layer::layer_fn;
 
 use super::contact::Contact;
+use crate::crypto::provider;
 use crate::model::name::{NameError, Namespace};
 use crate::telemetry::metrics::{KubeRequestLabels, Metrics, method_label};
 
@@ -122,6 +123,7 @@ impl Access {
     /// # Errors
     /// [`ClientError::Build`].
     pub fn client(mut self, contact: &Contact, metrics: &Metrics) -> Result<Client, ClientError> {
+        let _installed = provider();
         self.config.connect_timeout = Some(CONNECT);
         self.config.default_retry = false;
         self.config.headers.push((http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT)));

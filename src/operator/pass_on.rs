@@ -60,7 +60,7 @@ impl LeaderLine {
         leader: impl Fn() -> Option<SocketAddr> + Send + Sync + 'static,
         metrics: Metrics,
     ) -> Result<Self, LeaderLineError> {
-        let http = reqwest::Client::builder()
+        let http = crate::crypto::http_client()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)

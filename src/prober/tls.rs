@@ -71,7 +71,7 @@ type Stamp = (Option<SystemTime>, u64);
 
 impl Tls {
     pub(super) fn new(ca_dir: Option<PathBuf>, metrics: Metrics) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = crate::crypto::provider();
         Self { ca_dir, provider, system: OnceCell::new(), ready: Mutex::default(), metrics }
     }
 

@@ -200,7 +200,7 @@ impl TestApp {
             let settings = ConnSettings { per_client: 400, ..ConnSettings::default() };
             conn::serve(listener, settings, api, metrics, for_serving).await.expect("serving ends well");
         });
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
         Self { address, store, catalog, client, stop, _tasks: tasks, _folder: folder }
     }
 

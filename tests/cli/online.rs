@@ -103,7 +103,7 @@ fn list_selects_and_looks_everywhere() {
 #[test]
 fn a_list_of_several_pages_is_one_list() {
     let server = Server::start(&[("MAX_SERVICES", "0")]);
-    let client = reqwest::Client::new();
+    let client = portolan::crypto::http_client().build().expect("a client");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         for n in 0..520 {

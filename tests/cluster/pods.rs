@@ -79,7 +79,7 @@ async fn does_its_work(plane: &ControlPlane, overlay: &str) {
     };
     is_ready("applied").await;
     let read = async |target: &str| {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
         let answer = client.get(format!("{url}{target}")).send().await.expect("an answer");
         answer.text().await.expect("a body")
     };

@@ -1,5 +1,6 @@
 //! Probes against real servers on loopback, the friendly and the hostile ones.
 
+mod curves;
 mod dns;
 mod full;
 mod grpc;

@@ -49,9 +49,9 @@ fn params(names: &[&str]) -> CertificateParams {
 
 /// A server's side of TLS with that certificate; `alpn` is what it offers inside.
 pub(crate) fn acceptor((certificate, key): (Certificate, KeyPair), alpn: &[u8]) -> TlsAcceptor {
-    let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&private(&key)).expect("a usable key");
+    let key = rustls::crypto::ring::sign::any_supported_type(&private(&key)).expect("a usable key");
     let shown = CertifiedKey::new(vec![certificate.der().clone()], key);
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions =
         ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
     // this resolver does not compare key and certificate, which lets a test show what it has no key for
@@ -64,7 +64,7 @@ fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(key.serialize_der().into())
 }
 
-async fn serving(acceptor: TlsAcceptor) -> Server {
+pub(crate) async fn serving(acceptor: TlsAcceptor) -> Server {
     Server::start(move |stream| {
         let acceptor = acceptor.clone();
         async move {

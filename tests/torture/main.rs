@@ -30,7 +30,7 @@ fn what_was_acknowledged_survives_kill_9() {
     let backend = runtime.block_on(backend::Backend::start());
     let mut writers: Vec<Writer> = (0..WRITERS).map(|n| Writer::new(n, seed, &backend.url)).collect();
     // Made once: reading the system's certificates takes longer than most rounds.
-    let client = reqwest::Client::new();
+    let client = portolan::crypto::http_client().build().expect("a client");
     let (mut acknowledged, mut unanswered) = (0, 0);
     for round in 0..rounds {
         let server = server::Server::start(&db);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::principal::{Namespaces, Scopes};
 use super::secrets::Keys;
+use crate::crypto::ready_for_tokens;
 use crate::model::name::Namespace;
 use crate::model::text;
 use crate::model::time::UnixMs;
@@ -109,6 +110,7 @@ impl TokenRules {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::Malformed);
         }
+        ready_for_tokens();
         let mut refusal = TokenError::Signature;
         for key in &keys.verify {
             match jsonwebtoken::decode::<Claims>(token, key, &SIGNED) {
@@ -271,5 +273,6 @@ pub fn mint(secret: &SecretString, what: &Mint, now: UnixMs) -> Result<String, M
         scope: what.scopes.map(Scopes::claim),
     };
     let key = EncodingKey::from_secret(secret.expose_secret().as_bytes());
+    ready_for_tokens();
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(|e| MintError::Sign(e.to_string()))
 }

@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use super::args::ServerArgs;
 use super::exit::{Exit, Failure};
 use super::tunnel::Tunnel;
+use crate::crypto::http_client;
 use crate::model::text::escape;
 use error::ErrorBody;
 use server::Server;
@@ -126,8 +127,8 @@ impl Client {
 
     fn of(server: Server, timeout: Duration, tunnel: Option<Arc<Tunnel>>) -> Result<Self, Failure> {
         let builder = match &tunnel {
-            Some(tunnel) => reqwest::Client::builder().unix_socket(tunnel.path()).pool_idle_timeout(IDLE),
-            None => reqwest::Client::builder(),
+            Some(tunnel) => http_client().unix_socket(tunnel.path()).pool_idle_timeout(IDLE),
+            None => http_client(),
         };
         let http = builder
             .user_agent(concat!("portolan/", env!("CARGO_PKG_VERSION")))

@@ -35,7 +35,7 @@ impl Reads {
 }
 
 async fn read(url: String, good: fn(&Value) -> bool, stop: CancellationToken) -> Vec<String> {
-    let client = reqwest::Client::builder().no_proxy().timeout(LONGEST).build().expect("a client");
+    let client = portolan::crypto::http_client().no_proxy().timeout(LONGEST).build().expect("a client");
     let (started, mut wrong) = (Instant::now(), Vec::new());
     while !stop.is_cancelled() {
         match ask(&client, &url).await {

@@ -59,7 +59,8 @@ impl Setup<'_> {
             url.is_some()
         })
         .await;
-        let client = Client::builder().no_proxy().timeout(Duration::from_secs(15)).build().expect("a client");
+        let client =
+            portolan::crypto::http_client().no_proxy().timeout(Duration::from_secs(15)).build().expect("a client");
         Replica {
             name: self.name.to_owned(),
             url: url.expect("found"),

@@ -155,7 +155,7 @@ impl Setup<'_> {
         });
         let heard = contact.clone();
         parts.spawn(async move { listen(&writes, &heard, &listening).await });
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
         until("the first list is finished", async || intake.is_complete()).await;
         Server { url, catalog, contact, client, stop, parts, _folder: folder }
     }

@@ -57,7 +57,7 @@ async fn a_large_answer_comes_whole() {
     let place = Place::new().await;
     let server = Server::start(&[("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("MAX_SERVICES", "1000")]).await;
     place.pod("a", server.port()).await;
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
     let url = format!("http://127.0.0.1:{}/api/v1/services/register", server.port());
     let long = "x".repeat(400);
     for n in 0..300 {

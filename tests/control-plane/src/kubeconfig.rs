@@ -68,8 +68,6 @@ impl Kubeconfig {
     /// # Errors
     /// When the file is not understood.
     pub async fn client(&self) -> Result<kube::Client> {
-        // Already chosen is as good.
-        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let parsed = Parsed::read_from(&self.path)?;
         let config = kube::Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await?;
         Ok(kube::Client::try_from(config)?)
