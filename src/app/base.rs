@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::descriptors::Descriptors;
+use super::probing::ProbingRuntime;
 use super::tasks::{Stage, Tasks};
 use super::{AppError, Surroundings, parts};
 use crate::api::access::{Access, Secrets};
@@ -34,6 +35,7 @@ pub(super) struct Base {
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     pub(super) descriptors: Descriptors,
+    pub(super) probing: ProbingRuntime,
     secrets: Option<Secrets>,
     access_log: AccessLog,
     access_lines: Option<AccessLogWriter>,
@@ -82,6 +84,7 @@ impl Base {
             clock,
             metrics,
             descriptors,
+            probing: ProbingRuntime::start()?,
             secrets,
             access_log,
             access_lines,
@@ -189,11 +192,11 @@ impl Base {
 }
 
 impl Engine {
-    /// Starts both.
-    pub(super) fn start(self, tasks: &mut Tasks) {
+    /// Starts both, the prober on the runtime of probing.
+    pub(super) fn start(self, tasks: &mut Tasks, probing: &ProbingRuntime) {
         let (writer, prober) = (self.writer, self.prober);
         tasks.start(Stage::Storing, "the store's writer", |stop| writer.run(stop));
-        tasks.start(Stage::Probing, "the prober", |stop| prober.run(stop));
+        tasks.start_on(probing.handle(), Stage::Probing, "the prober", |stop| prober.run(stop));
     }
 }
 

@@ -4,6 +4,7 @@ mod base;
 mod cluster;
 mod descriptors;
 mod parts;
+mod probing;
 mod readiness;
 mod tasks;
 mod told;
@@ -41,6 +42,11 @@ pub enum AppError {
         /// What helps.
         hint: &'static str,
     },
+    /// The system gives no more threads.
+    #[error(
+        "cannot start the threads that probe: {0}; raise the limit of processes (ulimit -u, or the pod's pids limit)"
+    )]
+    Threads(std::io::Error),
     /// The listening socket broke.
     #[error(transparent)]
     Connections(#[from] ConnError),
@@ -104,7 +110,7 @@ async fn standalone(mut base: Base, ready: impl FnOnce(SocketAddr)) -> Result<()
     };
     let api = base.api(&engine, plugs);
     let mut tasks = Tasks::new();
-    engine.start(&mut tasks);
+    engine.start(&mut tasks, &base.probing);
     tasks.start(Stage::Serving, "the teller", |stop| teller.run(stop));
     base.announce();
     base.serve(api, tasks, ready).await

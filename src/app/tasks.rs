@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::runtime::Handle;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -73,16 +74,37 @@ impl Tasks {
         Self { set: JoinSet::new(), running: HashMap::new(), stops: HashMap::new() }
     }
 
-    /// Starts a part; `make` gets the token that asks it to stop.
+    /// Starts a part on the runtime of the caller; `make` gets the token that asks it to stop.
     pub(super) fn start<F, E>(&mut self, stage: Stage, name: &'static str, make: impl FnOnce(CancellationToken) -> F)
     where
         F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display,
+        E: Display + 'static,
     {
         let stop = CancellationToken::new();
-        let part = make(stop.clone());
-        let handle = self.set.spawn(async move { part.await.map_err(|error| error.to_string()) });
-        self.running.insert(handle.id(), (stage, name));
+        let part = to_the_end(make(stop.clone()));
+        let task = self.set.spawn(part);
+        self.note(&task, stage, name, stop);
+    }
+
+    /// Starts a part on another runtime, which must outlive the set. What the part spawns runs there too.
+    pub(super) fn start_on<F, E>(
+        &mut self,
+        runtime: &Handle,
+        stage: Stage,
+        name: &'static str,
+        make: impl FnOnce(CancellationToken) -> F,
+    ) where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display + 'static,
+    {
+        let stop = CancellationToken::new();
+        let part = to_the_end(make(stop.clone()));
+        let task = self.set.spawn_on(part, runtime);
+        self.note(&task, stage, name, stop);
+    }
+
+    fn note(&mut self, task: &AbortHandle, stage: Stage, name: &'static str, stop: CancellationToken) {
+        self.running.insert(task.id(), (stage, name));
         self.stops.insert(name, (stage, stop));
     }
 
@@ -130,6 +152,10 @@ impl Tasks {
         };
         Some((name, result))
     }
+}
+
+async fn to_the_end<E: Display>(part: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+    part.await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

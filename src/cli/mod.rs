@@ -147,9 +147,13 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
     }
 }
 
-/// The runtime of a server.
+/// The runtime of a server; probing has one of its own, which the server starts.
 fn many_threads() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| no_runtime(&error))
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name("serving")
+        .enable_all()
+        .build()
+        .map_err(|error| no_runtime(&error))
 }
 
 /// The runtime of a command that asks a server.

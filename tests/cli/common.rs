@@ -97,6 +97,10 @@ impl Server {
         rustix::process::kill_process(pid, signal).expect("it is running");
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn wait(&mut self) -> Option<i32> {
         self.child.wait().expect("it ends").code()
     }

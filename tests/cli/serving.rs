@@ -108,3 +108,27 @@ fn a_file_that_is_deleted_while_it_runs_is_told_to_who_writes_and_who_looks() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait(), Some(0), "the end is in order though what probing knows has no place");
 }
+
+/// The threads of a process: each one's name and nice value ([proc(5)](https://man7.org/linux/man-pages/man5/proc.5.html)).
+#[cfg(target_os = "linux")]
+fn threads(pid: u32) -> Vec<(String, i64)> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+    let parsed = stats.filter_map(|stat| {
+        let (head, rest) = stat.rsplit_once(") ")?;
+        // The nineteenth field; `rest` begins with the third.
+        Some((head.split_once('(')?.1.to_owned(), rest.split_whitespace().nth(16)?.parse().ok()?))
+    });
+    parsed.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn probing_has_threads_of_its_own_that_yield_to_those_that_serve() {
+    let server = Server::start(&[]);
+    let (probing, others): (Vec<_>, Vec<_>) =
+        threads(server.pid()).into_iter().partition(|(name, _)| name == "probing");
+    let nice: Vec<i64> = others.iter().map(|(_, nice)| *nice).collect();
+    assert!(others.iter().any(|(name, _)| name == "serving") && nice.iter().all(|n| *n == nice[0]), "{others:?}");
+    assert!(!probing.is_empty() && probing.iter().all(|(_, n)| *n == (nice[0] + 10).min(19)), "{probing:?}");
+}

@@ -75,7 +75,7 @@ pub(super) async fn run(
     let plugs = plugs(&base, &place, &operator, age, words, teller.hear())?;
     let api = base.api(&engine, plugs);
     let mut tasks = Tasks::new();
-    engine.start(&mut tasks);
+    engine.start(&mut tasks, &base.probing);
     operator.start(&mut tasks);
     tasks.start(Stage::Serving, "the teller", |stop| teller.run(stop));
     if let Known { epoch, unconfirmed: true, .. } = known {

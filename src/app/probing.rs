@@ -1,0 +1,136 @@
+//! The second runtime: probes have threads of their own, which yield to all others, so that no answer waits for a probe.
+//!
+//! Between the two runtimes there are only the catalog's feed, bounded channels and atomics. Whatever the prober starts (probes, lookups,
+//! reading CA files, waiting for the store) runs here too, because it starts from a task that does.
+
+use std::thread::available_parallelism;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::AppError;
+
+/// How much nicer its threads are than the others. On a full machine a thread at 10 gets a tenth of what one at 0 gets
+/// ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html)), and all that the others leave.
+const NICER: i32 = 10;
+/// Most threads that read files, which is rare.
+const READERS: usize = 4;
+
+/// The runtime of the prober and the resolver. Dropping it ends its tasks without waiting for them.
+#[derive(Debug)]
+pub(super) struct ProbingRuntime {
+    handle: Handle,
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl ProbingRuntime {
+    /// Starts a thread a core.
+    ///
+    /// # Errors
+    /// [`AppError::Threads`].
+    pub(super) fn start() -> Result<Self, AppError> {
+        let cores = available_parallelism().map_or(1, std::num::NonZero::get);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(cores)
+            .max_blocking_threads(READERS)
+            .thread_name("probing")
+            .on_thread_start(yield_to_others)
+            .enable_all()
+            .build()
+            .map_err(AppError::Threads)?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    /// Where its tasks are spawned.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for ProbingRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting is not allowed within another runtime, and not wanted: the prober has stopped, or was late.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Makes the calling thread nicer. Elsewhere than on Linux this would slow the whole process.
+fn yield_to_others() {
+    // A sandbox may forbid it: the threads then share the machine as equals.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(NICER);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, RwLock};
+    use std::time::{Duration, Instant};
+
+    use tokio::sync::oneshot;
+    use tokio_util::sync::CancellationToken;
+
+    use crate::app::base::Base;
+    use crate::app::{AppError, Surroundings, TaskError, standalone};
+    use crate::config::{ServeArgs, Settings};
+
+    const AMPLE: Duration = Duration::from_secs(60);
+
+    fn settings(folder: &tempfile::TempDir) -> Settings {
+        let database = folder.path().join("services.db").into_os_string();
+        let env = |name: &str| match name {
+            "SERVER_PORT" => Some("0".into()),
+            "DB_PATH" => Some(database.clone()),
+            "PORTOLAN_SHUTDOWN_SECONDS" => Some("1".into()),
+            _ => None,
+        };
+        Settings::load(&ServeArgs::default(), env).expect("settings")
+    }
+
+    #[tokio::test]
+    async fn all_is_answered_while_every_probing_thread_is_busy_and_the_end_does_not_wait_for_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shutdown = CancellationToken::new();
+        let around = Surroundings { shutdown: shutdown.clone(), access_log: None };
+        let base = Base::new(settings(&folder), around).expect("a base");
+        let probing = base.probing.handle().clone();
+        let (tell, told) = oneshot::channel();
+        let server = tokio::spawn(standalone(base, |address| tell.send(address).expect("somebody waits")));
+        let url = format!("http://{}", told.await.expect("it listens"));
+
+        let (gate, busy) = (Arc::new(RwLock::new(())), Arc::new(AtomicUsize::new(0)));
+        let closed = gate.write().expect("not poisoned");
+        let threads = probing.metrics().num_workers();
+        for _ in 0..threads {
+            let (gate, busy) = (Arc::clone(&gate), Arc::clone(&busy));
+            probing.spawn(async move {
+                busy.fetch_add(1, Ordering::SeqCst);
+                drop(gate.read());
+            });
+        }
+        let started = Instant::now();
+        while busy.load(Ordering::SeqCst) < threads {
+            assert!(started.elapsed() < AMPLE, "the threads were not all kept busy");
+            tokio::task::yield_now().await;
+        }
+
+        let client = reqwest::Client::new();
+        let service =
+            r#"{"name": "user-service", "base_url": "http://127.0.0.1:9", "health_url": "http://127.0.0.1:9/"}"#;
+        let register = client.post(format!("{url}/api/v1/services/register"));
+        let register = register.header("content-type", "application/json").body(service).send();
+        let registered = tokio::time::timeout(AMPLE, register).await.expect("in time").expect("an answer");
+        assert_eq!(registered.status(), 201);
+        let found = client.get(format!("{url}/api/v1/services/discover?name=user-service")).send();
+        let found = tokio::time::timeout(AMPLE, found).await.expect("in time").expect("an answer");
+        assert_eq!(found.status(), 200);
+
+        shutdown.cancel();
+        let ended = tokio::time::timeout(AMPLE, server).await.expect("in time").expect("no panic");
+        drop(closed);
+        let late = |names: &[&str]| names.contains(&"the prober");
+        assert!(matches!(&ended, Err(AppError::Task(TaskError::Late { names, .. })) if late(names)), "{ended:?}");
+    }
+}
