@@ -162,7 +162,7 @@ pub(crate) async fn prober(targets: &str, services: usize) -> Result<()> {
     settings.rate_limit_per_minute = None;
     let shutdown = CancellationToken::new();
     let (ready, address) = tokio::sync::oneshot::channel();
-    let around = Surroundings { shutdown: shutdown.clone(), access_log: None };
+    let around = Surroundings::without_log(shutdown.clone());
     let server = app::run(settings, around, |address| {
         // Nobody waits only when the process ends anyway.
         let _ = ready.send(address);

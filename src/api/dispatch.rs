@@ -12,7 +12,7 @@ use http::{Request, Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::access::{Access, Admitted, RouteClass, classify};
+use super::access::{Access, Admitted, RouteClass, SecretsKeeper, classify};
 use super::call::Call;
 use super::conn::{Handler, RequestBody};
 use super::envelope::{ApiError, Code};
@@ -96,7 +96,7 @@ pub(super) struct Shared {
     pub(super) told: Hearing,
     pub(super) settings: ApiSettings,
     pub(super) watchers: Arc<Seats>,
-    access: Access,
+    pub(super) access: Access,
     access_log: AccessLog,
     hot: HotMetrics,
 }
@@ -151,6 +151,11 @@ impl Api {
             access_log: parts.access_log,
         }))
     }
+
+    /// The part that notices changed secrets when no request does; none where they cannot change.
+    pub fn secrets_keeper(&self) -> Option<SecretsKeeper> {
+        self.0.access.secrets_keeper()
+    }
 }
 
 impl Handler for Api {
@@ -198,7 +203,7 @@ impl Shared {
         peer: SocketAddr,
     ) -> Response<Body> {
         if admitted.class == RouteClass::Preflight {
-            return Access::preflight();
+            return self.access.preflight();
         }
         let renewals_only = admitted.rate.is_some_and(|rate| rate.spent.is_some());
         let client = self.access.client_address(&head.headers, peer);

@@ -19,7 +19,7 @@ pub(super) type Source = Option<Arc<dyn Freshness>>;
 
 /// Says on a read's answer how old it may be, when that is more than a moment.
 pub(super) fn mark(source: &Source, class: RouteClass, response: &mut Response<Body>) {
-    let read = matches!(class, RouteClass::OpenRead | RouteClass::TokenRead);
+    let read = matches!(class, RouteClass::OpenRead | RouteClass::TokenRead | RouteClass::ServiceRead);
     let age = source.as_ref().filter(|_| read).and_then(|source| source.stale_for());
     if let Some(age) = age {
         response.headers_mut().insert(STALE_SECONDS, seconds(age).into());

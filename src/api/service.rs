@@ -27,7 +27,7 @@ use crate::model::ports::{Removal, ServiceRef};
 pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {
     call.query()?.end(&[])?;
     let snapshot = call.api.catalog.snapshot();
-    let entry = call.by_id(&snapshot, id)?;
+    let entry = call.shown_by_id(&snapshot, id)?;
     Ok(reply::found(&snapshot, &entry, &call.head.headers))
 }
 

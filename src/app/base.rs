@@ -63,7 +63,7 @@ pub(super) struct Plugs {
 
 impl Base {
     pub(super) fn new(settings: Settings, around: Surroundings) -> Result<Self, AppError> {
-        let (clock, metrics) = (Clock::system(), Metrics::default());
+        let (clock, metrics) = (Clock::system(), Metrics::counting(around.log_dropped));
         let descriptors = Descriptors::raise();
         let listener = parts::listen(&settings)?;
         let address = listener.local_addr().map_err(|why| parts::cannot_listen(&settings, why))?;
@@ -150,6 +150,9 @@ impl Base {
     ) -> Result<(), AppError> {
         if let Some(lines) = self.access_lines {
             tasks.start(Stage::Storing, "the access log", |stop| lines.run(stop));
+        }
+        if let Some(keeper) = api.secrets_keeper() {
+            tasks.start(Stage::Serving, "the secrets", |stop| keeper.run(stop));
         }
         let doors = parts::conn_settings(&self.settings, self.descriptors);
         let (listener, metrics) = (self.listener, self.metrics);

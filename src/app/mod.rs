@@ -12,6 +12,7 @@ mod told;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::access::SecretsError;
@@ -79,6 +80,15 @@ pub struct Surroundings {
     pub shutdown: CancellationToken,
     /// Where access lines go.
     pub access_log: Option<Box<dyn std::io::Write + Send>>,
+    /// Counts the lines that the process's log drops.
+    pub log_dropped: Counter,
+}
+
+impl Surroundings {
+    /// Of a server inside another program, which keeps no log of it.
+    pub fn without_log(shutdown: CancellationToken) -> Self {
+        Self { shutdown, access_log: None, log_dropped: Counter::default() }
+    }
 }
 
 /// Starts everything, calls `ready` with the address that is listened on, and runs until `shutdown`, then stops in order.
@@ -94,7 +104,7 @@ pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(So
 
 /// The store is the record, and this process does everything.
 async fn standalone(mut base: Base, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
-    let policy = parts::policy(&base.settings);
+    let policy = parts::policy(&base.settings, base.address);
     let engine = base.engine(None, policy.clone(), Arc::new(AlwaysLeads))?;
     let words = LocalWords::new(engine.store.clone(), Arc::clone(engine.probing.status()), base.shutdown.clone());
     let words: Arc<dyn Words> = Arc::new(words);

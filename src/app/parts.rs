@@ -1,5 +1,6 @@
 //! What each part is set to.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -14,6 +15,7 @@ use crate::config::{self, Settings};
 use crate::model::name::Namespace;
 use crate::prober::ProberSettings;
 use crate::prober::dial::DialSettings;
+use crate::prober::own::OwnListener;
 use crate::prober::policy::AddressPolicy;
 use crate::prober::resolve::ResolverSettings;
 use crate::store::StoreSettings;
@@ -50,7 +52,7 @@ pub(super) fn store_settings(settings: &Settings, epoch: Option<Epoch>) -> Store
     }
 }
 
-pub(super) fn policy(settings: &Settings) -> AddressPolicy {
+pub(super) fn policy(settings: &Settings, address: SocketAddr) -> AddressPolicy {
     AddressPolicy {
         allow: settings.probe_allow.clone(),
         deny: settings.probe_deny.clone(),
@@ -58,6 +60,7 @@ pub(super) fn policy(settings: &Settings) -> AddressPolicy {
         denied_ports: Vec::new(),
         denied_by_default: Vec::new(),
         denied_for_now: Arc::default(),
+        own: Some(OwnListener::at(address)),
     }
 }
 

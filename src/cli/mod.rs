@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::config::ServeArgs;
+use crate::telemetry::logs;
 use exit::{Exit, Failure};
 use output::Streams;
 
@@ -114,15 +115,17 @@ pub fn main() -> ExitCode {
     };
     let mut streams = Streams::process();
     let ended = run(cli.command, &mut streams).and_then(|exit| streams.flush().map(|()| exit));
-    match ended {
+    let code = match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            if !failure.closed_pipe {
+            if !failure.closed_pipe && !logs::last_words(&failure.to_lines()) {
                 streams.failure(&failure);
             }
             failure.exit.into()
         }
-    }
+    };
+    logs::finish();
+    code
 }
 
 fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {

@@ -15,17 +15,16 @@ use crate::telemetry::logs::{self, LogSettings};
 pub(super) async fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let settings = Settings::from_process(&args).map_err(|error| Failure::usage(error.to_string()))?;
     let log = LogSettings { directives: settings.log_level.clone(), json: settings.log_format == LogFormat::Json };
-    logs::start(&log).map_err(|error| Failure::usage(error.to_string()))?;
+    let log = logs::start(&log).map_err(|error| Failure::usage(error.to_string()))?;
     warn_of_unknown_variables();
     let shutdown = CancellationToken::new();
-    let around = Surroundings { shutdown: shutdown.clone(), access_log: access_log() };
+    let around = Surroundings {
+        shutdown: shutdown.clone(),
+        access_log: logs::access_lines(&log),
+        log_dropped: log.dropped(),
+    };
     signals::until_told(app::run(settings, around, |_| {}), &shutdown).await.map_err(|error| failure(&error))?;
     Ok(Exit::Ok)
-}
-
-/// Access lines go where the rest of the log goes, unless its level hides them.
-fn access_log() -> Option<Box<dyn std::io::Write + Send>> {
-    logs::shows_access().then(|| Box::new(std::io::stderr()) as Box<dyn std::io::Write + Send>)
 }
 
 fn warn_of_unknown_variables() {

@@ -98,7 +98,7 @@ settings! {
     allowed_hosts "PORTOLAN_ALLOWED_HOSTS" "HOSTS" "none"
         "Host names besides loopback's under which a server bound to loopback may be asked, separated by commas" []
     cors_origins "PORTOLAN_CORS_ORIGINS" "ORIGINS" "none"
-        "Origins besides loopback's whose web pages may write while auth is off, separated by commas" []
+        "Origins besides loopback's whose web pages may write while auth is off, and read a server on loopback, separated by commas" []
     probe_allow "PORTOLAN_PROBE_ALLOW" "CIDRS" "none"
         "Networks that may be probed although the default policy forbids them, separated by commas" []
     probe_deny "PORTOLAN_PROBE_DENY" "CIDRS" "none"

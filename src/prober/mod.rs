@@ -2,6 +2,7 @@
 
 mod ask;
 mod budget;
+mod carried;
 mod commits;
 pub mod dial;
 mod engine;
@@ -13,6 +14,7 @@ mod http;
 mod judge;
 mod lookup;
 mod on_demand;
+pub mod own;
 pub mod policy;
 mod ready;
 pub mod resolve;

@@ -1,7 +1,7 @@
 //! The address policy: where a probe may go, so that nobody can point the prober at what only this machine reaches.
 //!
-//! Order: hard deny, `PORTOLAN_PROBE_DENY`, `PORTOLAN_PROBE_ALLOW`, defaults. An IPv6 address that carries an IPv4 one is judged by the
-//! address that it carries.
+//! Order: hard deny, this server's own listener, `PORTOLAN_PROBE_DENY`, `PORTOLAN_PROBE_ALLOW`, defaults. An IPv6 address that carries an
+//! IPv4 one is judged by the address that it carries.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,6 +10,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::carried::Carried;
+use super::own::OwnListener;
 use crate::model::ports::AddressGate;
 use crate::model::url::{EndpointUrl, Host};
 
@@ -28,6 +30,8 @@ pub struct AddressPolicy {
     pub denied_by_default: Vec<IpNet>,
     /// Addresses denied by default that come and go: in a cluster our other pods. Few; clones share them.
     pub denied_for_now: Arc<ArcSwap<Vec<IpAddr>>>,
+    /// Where this server listens: it never probes itself.
+    pub own: Option<OwnListener>,
 }
 
 /// Why an address is denied.
@@ -35,6 +39,8 @@ pub struct AddressPolicy {
 pub enum Rule {
     /// Never probed, whatever the settings: what it is, and its range.
     Hard(&'static str, &'static str),
+    /// This server's own listener, whatever the settings: its port.
+    Own(u16),
     /// An entry of `PORTOLAN_PROBE_DENY`.
     DenyList(IpNet),
     /// Loopback, while the server serves other machines.
@@ -65,6 +71,10 @@ impl fmt::Display for Denied {
         let net = single(self.judged);
         match self.rule {
             Rule::Hard(what, range) => write!(f, " is {what} ({range}), which is never probed; no setting allows it"),
+            Rule::Own(port) => write!(
+                f,
+                ": port {port} there is this server's own, which it never probes; no setting allows it, and /healthz tells others how it is"
+            ),
             Rule::DenyList(net) => {
                 write!(f, " is in {net} of PORTOLAN_PROBE_DENY; take that entry out to allow it")
             }
@@ -115,6 +125,9 @@ impl AddressPolicy {
         if let Some(rule) = self.never(address) {
             return deny(address, rule);
         }
+        if let Some(judged) = self.own_address(address, port) {
+            return deny(judged, Rule::Own(port));
+        }
         let carried = Carried::of(address);
         if let Some((judged, rule)) = carried.iter().find_map(|ip| self.never(ip).map(|rule| (ip, rule))) {
             return deny(judged, rule);
@@ -123,6 +136,12 @@ impl AddressPolicy {
             Some((judged, rule)) => deny(judged, rule),
             None => Ok(()),
         }
+    }
+
+    /// The address of this server's listener, where a connection would reach that.
+    fn own_address(&self, address: IpAddr, port: u16) -> Option<IpAddr> {
+        let own = self.own.as_ref().filter(|own| own.port() == port)?;
+        Carried::of(address).iter().chain([address]).find(|ip| own.is_reached_by(*ip))
     }
 
     /// Hard rules and the deny list.
@@ -151,7 +170,9 @@ impl AddressPolicy {
     fn admit_name(&self, name: &str, port: u16) -> Result<(), String> {
         let name = name.trim_end_matches('.');
         if name == "localhost" || name.ends_with(".localhost") {
-            let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let (four, six) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
+            // Whether it has the second address too is known once it is resolved.
+            let local = if self.own_address(six, port).is_some() { six } else { four };
             return self.check(local, port).map_err(|denied| format!("{name} is {denied}"));
         }
         if self.allow.is_empty() && self.denied_ports.contains(&port) {
@@ -197,50 +218,7 @@ fn single(ip: IpAddr) -> IpNet {
     IpNet::from(ip)
 }
 
-/// The addresses that an address stands for: the IPv4 ones that it carries, else itself.
-struct Carried([Option<IpAddr>; 4]);
-
-impl Carried {
-    fn of(ip: IpAddr) -> Self {
-        match ip {
-            IpAddr::V6(v6) if !v6.is_loopback() => Self::of_v6(v6),
-            _ => Self::one(ip),
-        }
-    }
-
-    fn one(ip: IpAddr) -> Self {
-        Self([Some(ip), None, None, None])
-    }
-
-    fn of_v6(ip: Ipv6Addr) -> Self {
-        let o = ip.octets();
-        let at = |a: usize, b: usize, c: usize, d: usize| Ipv4Addr::new(o[a], o[b], o[c], o[d]);
-        let last = at(12, 13, 14, 15);
-        match ip.segments() {
-            // ::/96 compatible, ::ffff/96 mapped, 64:ff9b::/96 NAT64 (RFC 4291, 6052)
-            [0, 0, 0, 0, 0, 0 | 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => Self::one(last.into()),
-            // local-use NAT64 (RFC 8215), where the operator chose the prefix length: every place of RFC 6052 §2.2
-            [0x64, 0xff9b, 1, ..] => Self::nat64([at(6, 7, 9, 10), at(7, 9, 10, 11), at(9, 10, 11, 12), last]),
-            // 6to4 (RFC 3056)
-            [0x2002, ..] => Self::one(at(2, 3, 4, 5).into()),
-            // Teredo (RFC 4380): the client's address, inverted
-            [0x2001, 0, ..] => Self::one(Ipv4Addr::from_bits(!last.to_bits()).into()),
-            _ => Self::one(ip.into()),
-        }
-    }
-
-    /// All places count, but those left empty, which read as 0.x, only where all are.
-    fn nat64(places: [Ipv4Addr; 4]) -> Self {
-        let filled = places.map(|ip| (ip.octets()[0] != 0).then_some(IpAddr::V4(ip)));
-        if filled.iter().all(Option::is_none) { Self::one(places[3].into()) } else { Self(filled) }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = IpAddr> {
-        self.0.iter().copied().flatten()
-    }
-}
-
 /// The address that budgets are kept by: spellings of one IPv4 address count as one.
 pub fn budget_key(ip: IpAddr) -> IpAddr {
-    Carried::of(ip).iter().next().unwrap_or(ip)
+    Carried::of(ip).first()
 }

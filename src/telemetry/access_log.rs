@@ -1,7 +1,8 @@
 //! One line for each answered request, written off the request's path.
 //!
 //! A request pays for a copy into a bounded page. A thread of its own takes the page every few milliseconds, leaves an empty one,
-//! and formats and writes what it took in batches. When it cannot keep up, lines are dropped and counted, and the log says so.
+//! and formats what it took in batches, which in a server go to the log's queue. When it cannot keep up, lines are dropped and counted,
+//! and the log says so.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -71,6 +72,7 @@ struct Shared {
     thread: OnceLock<Thread>,
     dropped: AtomicU64,
     rejected: Counter,
+    log_dropped: Counter,
 }
 
 impl AccessLog {
@@ -83,6 +85,7 @@ impl AccessLog {
             thread: OnceLock::new(),
             dropped: AtomicU64::new(0),
             rejected: metrics.rejected.get_or_create(&ReasonLabel { reason: "access_log_full" }).clone(),
+            log_dropped: metrics.log_dropped.clone(),
         });
         (Self(Some(Arc::clone(&shared))), AccessLogWriter { shared, json, out, page: Page::default() })
     }
@@ -97,6 +100,7 @@ impl AccessLog {
         let Some(shared) = &self.0 else { return };
         if !shared.push(record) {
             shared.rejected.inc();
+            shared.log_dropped.inc();
             shared.dropped.fetch_add(1, Relaxed);
         }
         // A wake-up that this races past costs at most IDLE, so no fence is paid for here.
@@ -145,7 +149,7 @@ impl AccessLogWriter {
     pub async fn run(self, shutdown: CancellationToken) -> std::io::Result<()> {
         let stopper = Stopper(Arc::clone(&self.shared));
         let (ended, end) = tokio::sync::oneshot::channel();
-        // Not a runtime thread: one stuck on a full pipe must not keep the process from ending.
+        // Not a runtime thread: formatting a batch takes milliseconds, which requests of that thread would wait for.
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             self.write_all();
             // The other side is gone when nobody waits for the end.
@@ -209,7 +213,7 @@ impl Shared {
     fn report(&self) {
         let dropped = self.dropped.swap(0, Relaxed);
         if dropped > 0 {
-            tracing::warn!(target: ACCESS_TARGET, dropped, "access lines were dropped: the log's reader is too slow");
+            tracing::warn!(target: ACCESS_TARGET, dropped, "access lines were dropped: requests came faster than lines could be formatted");
         }
     }
 }
@@ -296,5 +300,6 @@ mod tests {
         }
         let text = metrics.render().expect("renders");
         assert!(text.contains("portolan_rejected_total{reason=\"access_log_full\"} 3"), "{text}");
+        assert!(text.contains("portolan_log_dropped_total 3"), "{text}");
     }
 }

@@ -1,10 +1,17 @@
-//! The log: `tracing` to standard error, as text for people or as JSON for machines.
+//! The log: `tracing` to standard error, as text for people or as JSON for machines, through a [`LogQueue`].
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, fmt};
+
+use super::log_queue::LogQueue;
+use super::panics;
 
 /// The target of access lines, for directives: `LOG_LEVEL=info,portolan::access=off` leaves them out.
 pub const ACCESS_TARGET: &str = "portolan::access";
@@ -27,19 +34,51 @@ pub enum LogError {
     /// The process has a log already.
     #[error("the log was started twice: {0}")]
     Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
+    /// Standard error cannot be used, or there is no thread for it.
+    #[error("the log cannot start: {0}")]
+    System(#[from] io::Error),
 }
 
-/// Starts the process's log, once.
+/// Longest wait, at the process's end, for a reader to take what is queued.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+/// The process's log, once it runs.
+static RUNNING: OnceLock<LogQueue> = OnceLock::new();
+
+/// Starts the process's log, once: events, panics, and what else is pushed to the queue.
 ///
 /// # Errors
-/// [`LogError`] when the directives are wrong or a log is running.
-pub fn start(settings: &LogSettings) -> Result<(), LogError> {
-    let subscriber = subscriber(settings, std::io::stderr, wants_colour())?;
-    Ok(tracing::subscriber::set_global_default(subscriber)?)
+/// [`LogError`] when the directives are wrong, a log is running, or the system refuses.
+pub fn start(settings: &LogSettings) -> Result<LogQueue, LogError> {
+    // A descriptor of our own: the lock of `std::io::stderr` would be held for as long as a write is stuck.
+    let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    let queue = LogQueue::start(Box::new(out), settings.json)?;
+    let subscriber = subscriber(settings, queue.clone(), wants_colour())?;
+    tracing::subscriber::set_global_default(subscriber)?;
+    panics::go_to(queue.clone());
+    Ok(RUNNING.get_or_init(|| queue).clone())
+}
+
+/// Hands a failure's words to the running log; false where none runs, and the caller may write them itself.
+pub fn last_words(text: &str) -> bool {
+    let Some(queue) = RUNNING.get() else { return false };
+    queue.push(text.as_bytes().to_vec(), true);
+    true
+}
+
+/// Waits at the process's end until the running log is written, a second at most: its reader may have stopped for good.
+pub fn finish() {
+    if let Some(queue) = RUNNING.get() {
+        queue.flush(LAST_WAIT);
+    }
+}
+
+/// Where access lines go: to `log`, unless its level hides them.
+pub fn access_lines(log: &LogQueue) -> Option<Box<dyn Write + Send>> {
+    shows_access().then(|| Box::new(log.clone()) as Box<dyn Write + Send>)
 }
 
 /// Whether the running log shows access lines: they count as `info` of [`ACCESS_TARGET`].
-pub fn shows_access() -> bool {
+fn shows_access() -> bool {
     tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO)
 }
 
@@ -47,7 +86,7 @@ pub fn shows_access() -> bool {
 fn wants_colour() -> bool {
     let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    !declined && !dumb && std::io::stderr().is_terminal()
+    !declined && !dumb && io::stderr().is_terminal()
 }
 
 fn subscriber<W>(settings: &LogSettings, writer: W, colour: bool) -> Result<Box<dyn Subscriber + Send + Sync>, LogError>
@@ -87,12 +126,12 @@ mod tests {
 
     struct Sink(Arc<Mutex<Vec<u8>>>);
 
-    impl std::io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().expect("not poisoned").extend_from_slice(bytes);
             Ok(bytes.len())
         }
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }
@@ -120,7 +159,7 @@ mod tests {
     fn access_lines_follow_the_level_and_their_own_directive() {
         for (directives, shown) in [("info", true), ("warn", false), ("info,portolan::access=off", false)] {
             let settings = LogSettings { directives: directives.to_owned(), json: false };
-            let subscriber = subscriber(&settings, std::io::sink, false).expect("the directives are fine");
+            let subscriber = subscriber(&settings, io::sink, false).expect("the directives are fine");
             assert_eq!(tracing::subscriber::with_default(subscriber, shows_access), shown, "{directives}");
         }
     }

@@ -93,6 +93,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Work refused, by reason (`rate_limit`, `connection_limit`, `access_log_full`, `queue_full`, …).
     pub rejected: Family<ReasonLabel, Counter>,
+    /// Log lines dropped because the log's reader was too slow or gone.
+    pub log_dropped: Counter,
     /// Probes ended.
     pub probes: Family<ProbeLabels, Counter>,
     /// Duration of conclusive probes.
@@ -156,19 +158,25 @@ const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512
 
 impl Default for Metrics {
     fn default() -> Self {
-        let metrics = Self::unregistered();
-        metrics.register();
-        metrics
+        Self::counting(Counter::default())
     }
 }
 
 impl Metrics {
+    /// Metrics that show the process log's own count of dropped lines.
+    pub fn counting(log_dropped: Counter) -> Self {
+        let metrics = Self { log_dropped, ..Self::unregistered() };
+        metrics.register();
+        metrics
+    }
+
     fn unregistered() -> Self {
         Self {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor((|| seconds(FINE)) as fn() -> Histogram),
             connections: Gauge::default(),
             rejected: Family::default(),
+            log_dropped: Counter::default(),
             probes: Family::default(),
             probe_seconds: seconds(COARSE),
             probe_lag_seconds: seconds(COARSE),
@@ -200,6 +208,7 @@ impl Metrics {
         r.register_with_unit("http_request_duration", "Request head to answer head", Unit::Seconds, latency);
         r.register("http_connections", "Open client connections", self.connections.clone());
         r.register("rejected", "Work refused, by reason", self.rejected.clone());
+        r.register("log_dropped", "Log lines dropped for a reader that was too slow or gone", self.log_dropped.clone());
         r.register("probes", "Probes ended", self.probes.clone());
         r.register_with_unit("probe_duration", "Conclusive probes", Unit::Seconds, self.probe_seconds.clone());
         let lag = self.probe_lag_seconds.clone();

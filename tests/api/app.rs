@@ -35,6 +35,8 @@ const SECRET: &str = "a secret of the tests, long enough to sign with";
 pub(crate) struct Wish {
     pub(crate) auth: bool,
     pub(crate) read_auth: bool,
+    /// Where the secrets are, instead of the tests' one.
+    pub(crate) secrets: Option<std::path::PathBuf>,
     pub(crate) rate: Option<u32>,
     pub(crate) max_services: usize,
     pub(crate) max_instances: usize,
@@ -59,6 +61,7 @@ impl Default for Wish {
         Self {
             auth: false,
             read_auth: false,
+            secrets: None,
             rate: None,
             max_services: 0,
             max_instances: 25_600,
@@ -195,6 +198,10 @@ impl TestApp {
             let for_prober = stop.clone();
             tasks.spawn(async move { prober.run(for_prober).await.expect("the prober ends well") });
         }
+        if let Some(keeper) = api.secrets_keeper() {
+            let for_secrets = stop.clone();
+            tasks.spawn(async move { keeper.run(for_secrets).await.expect("it never fails") });
+        }
         tasks.spawn(async move { writer.run(for_writer).await.expect("the writer ends well") });
         tasks.spawn(async move {
             let settings = ConnSettings { per_client: 400, ..ConnSettings::default() };
@@ -314,12 +321,20 @@ fn access(wish: &Wish, clock: Clock, metrics: &Metrics) -> Access {
         allowed_hosts: Vec::new(),
         bound_to_loopback: true,
     };
-    let secrets = wish.auth.then(|| Secrets::inline(&SecretString::from(SECRET)).expect("long enough"));
+    let secrets = wish.auth.then(|| match &wish.secrets {
+        Some(file) => Secrets::file(file).expect("readable"),
+        None => Secrets::inline(&SecretString::from(SECRET)).expect("long enough"),
+    });
     Access::new(settings, secrets, metrics.clone(), clock)
 }
 
 /// A token of the server's own secret.
 pub(crate) fn token(subject: &str, namespaces: Option<&[&str]>, scopes: Option<Scopes>) -> String {
+    token_of(SECRET, subject, namespaces, scopes)
+}
+
+/// A token of that secret.
+pub(crate) fn token_of(secret: &str, subject: &str, namespaces: Option<&[&str]>, scopes: Option<Scopes>) -> String {
     let what = Mint {
         subject: subject.to_owned(),
         issuer: None,
@@ -327,5 +342,13 @@ pub(crate) fn token(subject: &str, namespaces: Option<&[&str]>, scopes: Option<S
         scopes,
         lasts: Duration::from_hours(1),
     };
-    mint(&SecretString::from(SECRET), &what, UnixMs::wall()).expect("a token")
+    mint(&SecretString::from(secret), &what, UnixMs::wall()).expect("a token")
+}
+
+/// A token that expires `lasts` from now, the leeway included.
+pub(crate) fn token_for(lasts: Duration, subject: &str) -> String {
+    let what = Mint { subject: subject.to_owned(), issuer: None, namespaces: None, scopes: None, lasts };
+    // Made half a minute ago: that long is added for clocks that differ.
+    let made = UnixMs(UnixMs::wall().0 - 30_000);
+    mint(&SecretString::from(SECRET), &what, made).expect("a token")
 }

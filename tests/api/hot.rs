@@ -16,7 +16,7 @@ struct Asked {
     swapped: bool,
     method: &'static str,
     tag: Tag,
-    origin: bool,
+    origin: Option<&'static str>,
 }
 
 #[derive(Debug, Clone)]
@@ -44,7 +44,8 @@ fn asked() -> impl Strategy<Value = Asked> {
         1 => "[ -~]{0,40}".prop_map(Tag::Garbage),
     ];
     let method = prop_oneof![4 => Just("GET"), 1 => Just("HEAD"), 1 => Just("POST")];
-    (name, namespace, any::<bool>(), method, tag, any::<bool>()).prop_map(
+    let origin = prop_oneof![Just(None), Just(Some("https://a.example")), Just(Some("http://localhost:3000"))];
+    (name, namespace, any::<bool>(), method, tag, origin).prop_map(
         |(name, namespace, swapped, method, tag, origin)| Asked { name, namespace, swapped, method, tag, origin },
     )
 }
@@ -73,8 +74,8 @@ impl Asked {
         if let Some(tag) = tag {
             request = request.header("if-none-match", tag);
         }
-        if self.origin {
-            request = request.header("origin", "https://a.example");
+        if let Some(origin) = self.origin {
+            request = request.header("origin", origin);
         }
         app.send(request).await
     }

@@ -198,3 +198,41 @@ async fn the_rate_limit_is_told_and_kept() {
         assert_eq!(answer.header("ratelimit"), "", "{free}");
     }
 }
+
+#[tokio::test]
+async fn the_scope_register_covers_its_own_by_id_and_nothing_else() {
+    let only_register = Some(Scopes { read: false, register: true, admin: false });
+    for read_auth in [false, true] {
+        let app = TestApp::with(Wish { auth: true, read_auth, ..Wish::default() }).await;
+        let (agent, other) = (token("agent", None, only_register), token("other", None, None));
+        let added = |answer: Answer| answer.ok()["data"]["id"].as_str().expect("an id").to_owned();
+        let own = added(register(&app, &agent, &service("http://127.0.0.1:1")).await);
+        let foreign = json!({"name": "foreign", "base_url": "http://127.0.0.1:2"});
+        let foreign = added(register(&app, &other, &foreign).await);
+        let at = |id: &str, rest: &str| format!("/api/v1/services/{id}{rest}");
+        let unknown = "0198c0de-0000-7000-8000-000000000000";
+
+        let shown = call(&app, Method::GET, &at(&own, ""), &agent, None).await.ok();
+        assert_eq!(shown["data"]["name"], "pay");
+        for id in [foreign.as_str(), unknown, "x"] {
+            let refused = call(&app, Method::GET, &at(id, ""), &agent, None).await;
+            assert_eq!(refused.refusal(403), "insufficient_scope", "{id}, whether or not it is there");
+        }
+        assert_eq!(call(&app, Method::GET, &at(&own, "/history"), &agent, None).await.refusal(403), "insufficient_scope");
+        // No prober runs here: that is told to the owner alone.
+        assert_eq!(call(&app, Method::POST, &at(&own, "/health-check"), &agent, None).await.refusal(503), "unavailable");
+        assert_eq!(call(&app, Method::POST, &at(&foreign, "/health-check"), &agent, None).await.refusal(403), "not_owner");
+        for rest in ["", "/instances/default"] {
+            assert_eq!(call(&app, Method::DELETE, &at(&foreign, rest), &agent, None).await.refusal(403), "not_owner");
+            assert_eq!(call(&app, Method::DELETE, &at(unknown, rest), &agent, None).await.refusal(404), "service_not_found");
+        }
+        call(&app, Method::DELETE, &at(&own, "/instances/default"), &agent, None).await.ok();
+        let again = added(register(&app, &agent, &service("http://127.0.0.1:1")).await);
+        call(&app, Method::DELETE, &at(&again, ""), &agent, None).await.ok();
+
+        let elsewhere = token("agent", Some(&["shop"]), only_register);
+        let own = added(register(&app, &agent, &service("http://127.0.0.1:1")).await);
+        let refused = call(&app, Method::GET, &at(&own, ""), &elsewhere, None).await;
+        assert_eq!(refused.refusal(403), "insufficient_scope", "a namespace that the token does not cover");
+    }
+}

@@ -1,6 +1,7 @@
 //! `GET /api/v1/watch`: everything or what was missed, then each commit, for those who may see it.
 
 use portolan::api::WatchLimits;
+use portolan::api::access::Scopes;
 use portolan::model::outcome::Health;
 use portolan::model::time::UnixMs;
 use portolan::telemetry::told::{Part, ServerEvent, Telling};
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
 
-use crate::app::{TestApp, Wish, token};
+use crate::app::{TestApp, Wish, token, token_for, token_of};
 
 /// An open watch.
 struct Watch {
@@ -265,4 +266,70 @@ async fn a_reader_that_lags_gets_everything_anew() {
         }
     }
     assert!(anew, "it did not lag");
+}
+
+async fn closed(app: &TestApp, token: &str) -> Watch {
+    let mut watch = Watch::of(app.request(Method::GET, "/api/v1/watch").bearer_auth(token)).await;
+    watch.snapshot().await;
+    watch
+}
+
+/// The last event, which nothing follows.
+async fn end(watch: &mut Watch) -> Value {
+    let event = watch.event().await;
+    assert_eq!((event.name.as_str(), event.id), ("end", None));
+    assert_eq!(watch.block().await, None, "nothing follows");
+    event.data
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_token() {
+    let app = TestApp::with(Wish { auth: true, read_auth: true, ..Wish::default() }).await;
+    let short = token_for(Duration::from_secs(3), "short");
+    let mut watch = closed(&app, &short).await;
+    let mut other = closed(&app, &token("long", None, None)).await;
+    assert_eq!(end(&mut watch).await["code"], "token_expired");
+    let again = app.send(app.request(Method::GET, "/api/v1/watch").bearer_auth(&short)).await;
+    assert_eq!(again.refusal(401), "token_expired");
+    let body = json!({"name": "a", "base_url": "http://127.0.0.1:9"});
+    let register = app.request(Method::POST, "/api/v1/services/register").bearer_auth(token("me", None, None));
+    app.send(register.json(&body)).await.ok();
+    assert_eq!(names(&other.event().await.data["upserts"]), ["a"], "another token's watch goes on");
+}
+
+#[tokio::test]
+async fn a_watch_ends_with_its_secret_while_nobody_asks_for_anything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secrets");
+    let [old, new] = ["the first secret of the tests, long enough", "the second secret of the tests, long enough"];
+    let write = |text: &str| {
+        let file = tempfile::NamedTempFile::new_in(folder.path()).expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        file.persist(&path).expect("renamed");
+    };
+    write(&format!("{old}\n{new}\n"));
+    let app = TestApp::with(Wish { auth: true, read_auth: true, secrets: Some(path.clone()), ..Wish::default() }).await;
+    let mut revoked = closed(&app, &token_of(old, "a", None, None)).await;
+    let mut kept = closed(&app, &token_of(new, "b", None, None)).await;
+    write(&format!("{new}\n"));
+    let last = end(&mut revoked).await;
+    assert_eq!(last["code"], "token_invalid");
+    assert!(last["error"].as_str().is_some_and(|why| why.contains("no longer in force")), "{last}");
+    let body = json!({"name": "a", "base_url": "http://127.0.0.1:9"});
+    let register = app.request(Method::POST, "/api/v1/services/register").bearer_auth(token_of(new, "me", None, None));
+    app.send(register.json(&body)).await.ok();
+    assert_eq!(names(&kept.event().await.data["upserts"]), ["a"], "a secret that stays keeps its watches");
+}
+
+#[tokio::test]
+async fn a_watch_needs_the_scope_of_other_reads() {
+    let scopes = Some(Scopes { read: false, register: true, admin: false });
+    let closed = TestApp::with(Wish { auth: true, read_auth: true, ..Wish::default() }).await;
+    for target in ["/api/v1/watch?namespace=*", "/api/v1/services", "/api/v1/probes", "/metrics"] {
+        let answer = closed.send(closed.request(Method::GET, target).bearer_auth(token("a", None, scopes))).await;
+        assert_eq!(answer.refusal(403), "insufficient_scope", "{target}");
+    }
+    let open = TestApp::with(Wish { auth: true, ..Wish::default() }).await;
+    let mut watch = Watch::of(open.request(Method::GET, "/api/v1/watch").bearer_auth(token("a", None, scopes))).await;
+    watch.snapshot().await;
 }

@@ -1,10 +1,11 @@
 //! `portolan serve` as a process: starts, refusals, its end.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Stdio};
 use std::time::Instant;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::{PATIENCE, Server, ended, portolan, process};
 
@@ -131,4 +132,110 @@ fn probing_has_threads_of_its_own_that_yield_to_those_that_serve() {
     let nice: Vec<i64> = others.iter().map(|(_, nice)| *nice).collect();
     assert!(others.iter().any(|(name, _)| name == "serving") && nice.iter().all(|n| *n == nice[0]), "{others:?}");
     assert!(!probing.is_empty() && probing.iter().all(|(_, n)| *n == (nice[0] + 10).min(19)), "{probing:?}");
+}
+
+/// A server whose log is read up to the line that names its address, and no further.
+struct Unread {
+    child: Child,
+    log: Option<BufReader<ChildStderr>>,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Unread {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut command = process();
+        command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", folder.path().join("services.db"));
+        let mut child = command.env("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0").stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut log = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains("listening on http://") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).expect("UTF-8"), 0, "it ended");
+        }
+        let address = line.split_once("http://").and_then(|(_, rest)| rest.split_whitespace().next()).expect("an address").to_owned();
+        Self { child, log: Some(log), address, _folder: folder }
+    }
+
+    /// Sends that many requests, each of which leaves a long line, and reads their answers.
+    fn ask(&self, times: usize) {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let request = format!("GET /healthz?{} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {}\r\n\r\n", "x".repeat(200), "y".repeat(60));
+        let mut answers = BufReader::new(stream.try_clone().expect("a second handle"));
+        for _ in 0..times / 50 {
+            stream.write_all(request.repeat(50).as_bytes()).expect("it reads");
+            let mut answered = 0;
+            let mut line = String::new();
+            while answered < 50 {
+                line.clear();
+                assert_ne!(answers.read_line(&mut line).expect("it answers"), 0, "it closed");
+                answered += usize::from(line == "ok\n");
+            }
+        }
+    }
+
+    fn dropped(&self) -> u64 {
+        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("it reads");
+        let mut metrics = String::new();
+        stream.read_to_string(&mut metrics).expect("it answers");
+        let line = metrics.lines().find_map(|line| line.strip_prefix("portolan_log_dropped_total "));
+        line.expect("the metric").parse().expect("a number")
+    }
+
+    fn end(&mut self) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is running");
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing_and_lines_are_counted() {
+    let mut server = Unread::start();
+    while server.dropped() == 0 {
+        server.ask(1000);
+    }
+    let started = Instant::now();
+    assert_eq!(server.end(), Some(0), "it ends though its last words find no reader");
+    assert!(started.elapsed() < PATIENCE);
+}
+
+#[test]
+fn a_log_that_flows_again_says_how_much_is_missing() {
+    let mut server = Unread::start();
+    while server.dropped() == 0 {
+        server.ask(1000);
+    }
+    let mut log = server.log.take().expect("not read yet");
+    let mut line = String::new();
+    while !line.contains("lines were dropped") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).expect("UTF-8"), 0, "it ended");
+    }
+    assert!(line.contains(" WARN portolan::log: "), "{line}");
+    let reader = std::thread::spawn(move || {
+        let mut rest = String::new();
+        log.read_to_string(&mut rest).map(|_| rest)
+    });
+    assert_eq!(server.end(), Some(0));
+    let rest = reader.join().expect("no panic").expect("UTF-8");
+    assert!(rest.lines().last().is_some_and(|last| last.contains("stopped")), "{rest}");
+}
+
+#[test]
+fn a_log_whose_reader_is_gone_stops_nothing() {
+    let mut server = Unread::start();
+    server.log = None;
+    server.ask(500);
+    assert!(server.dropped() > 0);
+    assert_eq!(server.end(), Some(0));
 }

@@ -2,7 +2,9 @@
 
 use portolan::model::ports::AddressGate as _;
 use portolan::model::url::EndpointUrl;
+use portolan::prober::own::OwnListener;
 use portolan::prober::policy::{AddressPolicy, Rule, budget_key};
+use proptest::prelude::*;
 
 const PORT: u16 = 8080;
 
@@ -59,6 +61,19 @@ const NEVER: &[&str] = &[
     "[2002:a9fe:a9fe:1::5]",
     // Teredo carries the inverted address
     "[2001:0:4136:e378:8000:63bf:5601:5601]",
+    // and its server's as it is
+    "[2001:0:a9fe:a9fe:8000:63bf:f5ff:fffa]",
+    // IPv4-translated
+    "[::ffff:0:169.254.169.254]",
+    "[::ffff:0:a9fe:a9fe]",
+    "[::ffff:0:0:0]",
+    // ISATAP, under any prefix
+    "[2001:db8::5efe:169.254.169.254]",
+    "[2001:db8:1:2:200:5efe:a9fe:a9fe]",
+    "[fd00:1::100:5efe:a9fe:a9fe]",
+    "[fe80::5efe:10.0.0.5]",
+    "[2002:a00:5::5efe:a9fe:a9fe]",
+    "[2002:a9fe:a9fe::5efe:a00:5]",
     "[fe80::1]",
     "[febf:ffff::1]",
     "[fec0::1]",
@@ -101,6 +116,10 @@ const LOOPBACK: &[&str] = &[
     "[64:ff9b:1::127.0.0.1]",
     "[2002:7f00:1::]",
     "[2001:0:4136:e378:8000:63bf:80ff:fffe]",
+    "[2001:0:7f00:1:8000:63bf:f5ff:fffa]",
+    "[::ffff:0:127.0.0.1]",
+    "[2001:db8::5efe:127.0.0.1]",
+    "[2001:db8::200:5efe:7f00:1]",
     "localhost",
     "localhost.",
     "LOCALHOST",
@@ -131,6 +150,10 @@ const ALLOWED: &[&str] = &[
     "[::ffff:10.0.0.5]",
     "[2002:a00:5::1]",
     "[2001:0:4136:e378:8000:63bf:f5ff:fffa]",
+    "[::ffff:0:10.0.0.5]",
+    "[2001:db8::5efe:10.0.0.5]",
+    "[2001:db8::5eff:a9fe:a9fe]",
+    "[2001:db8::400:5efe:a9fe:a9fe]",
     "db.corp",
     "localhost.corp",
 ];
@@ -235,9 +258,86 @@ fn a_refusal_names_the_address_the_rule_and_the_way_out() {
 #[test]
 fn spellings_of_one_address_share_one_budget() {
     let plain: std::net::IpAddr = "10.0.0.5".parse().expect("an address");
-    for spelling in ["10.0.0.5", "::ffff:10.0.0.5", "::10.0.0.5", "64:ff9b::a00:5", "2002:a00:5::1"] {
+    for spelling in ["10.0.0.5", "::ffff:10.0.0.5", "::10.0.0.5", "64:ff9b::a00:5", "2002:a00:5::1", "::ffff:0:10.0.0.5", "2001:db8::5efe:10.0.0.5"] {
         assert_eq!(budget_key(spelling.parse().expect(spelling)), plain, "{spelling}");
     }
     let six: std::net::IpAddr = "2001:db8::1".parse().expect("an address");
     assert_eq!(budget_key(six), six);
+}
+
+/// Every IPv6 address that carries `ip`, by the standards; what they leave open is taken from `rest`.
+fn spellings(ip: std::net::Ipv4Addr, rest: u128) -> Vec<(&'static str, u128)> {
+    let four = u128::from(ip.to_bits());
+    let low = |bits: u32| rest & ((1 << bits) - 1);
+    let nat64 = 0x0064_ff9b_0001_u128 << 80;
+    let isatap = |kind: u128| (rest >> 64) << 64 | kind << 48 | 0x5efe << 32 | four;
+    vec![
+        ("mapped", 0xffff << 32 | four),
+        ("translated", 0xffff << 48 | four),
+        ("NAT64", 0x0064_ff9b << 96 | four),
+        ("local NAT64 /48", nat64 | (four >> 16) << 64 | (four & 0xffff) << 40 | low(40)),
+        ("local NAT64 /56", nat64 | (rest >> 72 & 0xff) << 72 | (four >> 24) << 64 | (four & 0xff_ffff) << 32 | low(32)),
+        ("local NAT64 /64", nat64 | (rest >> 64 & 0xffff) << 64 | four << 24 | low(24)),
+        ("local NAT64 /96", nat64 | (rest >> 32 & 0xffff_ffff_ffff) << 32 | four),
+        ("6to4", 0x2002 << 112 | four << 80 | low(80)),
+        ("Teredo client", 0x2001 << 112 | (rest >> 32 & 0xffff_ffff_ffff_ffff) << 32 | (four ^ 0xffff_ffff)),
+        ("Teredo server", 0x2001 << 112 | four << 64 | low(64)),
+        ("ISATAP", isatap(0)),
+        ("ISATAP, global", isatap(0x0200)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_denied_is_denied_in_every_spelling_that_carries_it(bits in any::<u32>(), hostile in any::<bool>(), rest in any::<u128>(), deny in any::<bool>()) {
+        // Half of them are of a range that is denied whatever the settings.
+        let ip = std::net::Ipv4Addr::from_bits(if hostile { 0xa9fe_0000 | bits & 0xffff } else { bits });
+        let deny = if deny { vec![ipnet::IpNet::from(std::net::IpAddr::from(ip))] } else { Vec::new() };
+        let policy = AddressPolicy { deny, ..served() };
+        let plain = policy.check(ip.into(), PORT);
+        prop_assert!(!hostile || plain.is_err());
+        // At a place of NAT64 that begins with 0 nothing can be told from what is left empty.
+        let empty = ip.octets()[0] == 0;
+        for (name, bits) in spellings(ip, rest).into_iter().filter(|(name, _)| !(empty && name.starts_with("local NAT64"))) {
+            let spelling = std::net::Ipv6Addr::from_bits(bits);
+            if plain.is_err() {
+                prop_assert!(policy.check(spelling.into(), PORT).is_err(), "{name} {spelling} carries {ip}");
+            }
+        }
+        let compatible = std::net::Ipv6Addr::from_bits(u128::from(ip.to_bits()));
+        if plain.is_err() && !compatible.is_loopback() {
+            prop_assert!(policy.check(compatible.into(), PORT).is_err());
+        }
+    }
+}
+
+#[test]
+fn a_server_does_not_probe_itself() {
+    let at = |address: &str| OwnListener::at(address.parse().expect("an address"));
+    let open = nets(&["0.0.0.0/0", "::/0"]);
+    let url = |text: &str| EndpointUrl::base(text).expect(text);
+    let one = AddressPolicy { own: Some(at("127.0.0.1:8080")), allow: open.clone(), ..embedded() };
+    for text in [
+        "http://127.0.0.1:8080/metrics",
+        "http://localhost:8080/metrics",
+        "http://a.localhost:8080/",
+        "http://[::ffff:127.0.0.1]:8080/",
+        "http://[::ffff:0:127.0.0.1]:8080/",
+        "http://[64:ff9b::7f00:1]:8080/",
+        "http://2130706433:8080/",
+        "tcp://127.0.0.1:8080",
+    ] {
+        let refusal = one.admit(&url(text)).expect_err(text);
+        assert!(refusal.contains("port 8080 there is this server's own"), "{text}: {refusal}");
+    }
+    for text in ["http://127.0.0.1:8081/", "http://127.0.0.2:8080/", "http://10.0.0.5:8080/", "http://name.corp:8080/"] {
+        assert_eq!(one.admit(&url(text)), Ok(()), "{text}");
+    }
+    let all = AddressPolicy { own: Some(at("[::]:8080")), allow: open, ..embedded() };
+    for text in ["http://127.0.0.1:8080/", "http://127.9.9.9:8080/", "http://[::1]:8080/", "http://localhost:8080/"] {
+        assert!(all.admit(&url(text)).is_err(), "{text}");
+    }
+    assert_eq!(all.admit(&url("http://192.0.2.1:8080/")), Ok(()), "another machine's");
+    let six = AddressPolicy { own: Some(at("[::1]:8080")), ..embedded() };
+    assert!(six.admit(&url("http://localhost:8080/")).is_err(), "the name has both addresses");
 }

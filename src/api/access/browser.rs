@@ -5,9 +5,10 @@
 
 use std::net::IpAddr;
 
+use http::Uri;
 use http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
-use http::{Uri, Version};
 
+use super::headers::Cors;
 use crate::api::envelope::{ApiError, Code};
 
 /// Hosts and origins that are taken besides loopback's.
@@ -15,6 +16,8 @@ use crate::api::envelope::{ApiError, Code};
 pub(super) struct BrowserRules {
     /// Whether only this machine can connect; `Host` is then checked.
     pub(super) bound_to_loopback: bool,
+    /// Whether auth is on: a token then proves more than a page's origin.
+    pub(super) guarded: bool,
     /// Host names, lower case, without port; IPv6 in brackets.
     pub(super) allowed_hosts: Vec<String>,
     /// Origins as browsers write them, lower case: `https://ops.example.com`.
@@ -22,22 +25,12 @@ pub(super) struct BrowserRules {
 }
 
 impl BrowserRules {
-    /// Refuses a request that was sent to a name that is not ours, and one that names two
-    /// ([RFC 9112 §3.2](https://www.rfc-editor.org/rfc/rfc9112#section-3.2)).
-    pub(super) fn host(&self, version: Version, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
-        let mut hosts = headers.get_all(HOST).iter();
-        let (first, second) = (hosts.next(), hosts.next());
-        if second.is_some() {
-            return Err(ApiError::new(Code::BadRequest, "the request has several Host headers; send one"));
-        }
+    /// Refuses a request that was sent to a name that is not ours. That HTTP/1.1 names one host, and how, the connection has seen to.
+    pub(super) fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         if !self.bound_to_loopback {
             return Ok(());
         }
-        let named = match first {
-            Some(host) => host.to_str().is_ok_and(|host| self.ours(host)),
-            None if version < Version::HTTP_11 || uri.authority().is_some() => true,
-            None => return Err(ApiError::new(Code::BadRequest, "the request has no Host header; HTTP/1.1 needs one")),
-        };
+        let named = headers.get_all(HOST).iter().all(|host| host.to_str().is_ok_and(|host| self.ours(host)));
         // The target's own authority wins over Host (RFC 9112 §3.2.2), so both must be ours.
         if named && uri.authority().is_none_or(|authority| self.ours(authority.as_str())) {
             return Ok(());
@@ -70,6 +63,23 @@ impl BrowserRules {
             Code::CrossOrigin,
             "a web page of another site asked for this change; list its origin in PORTOLAN_CORS_ORIGINS, or turn auth on",
         ))
+    }
+
+    /// Which pages may read the answer. Without auth, a server that only this machine reaches is read by pages of this machine and by
+    /// listed ones: any other page would show its owner what the visitor's machine holds.
+    pub(super) fn cors(&self, headers: &HeaderMap) -> Cors {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => Cors::Absent,
+            (Some(_), _) if self.any_page_reads() => Cors::Any,
+            (Some(origin), None) if self.trusts(origin) => Cors::One(origin.clone()),
+            _ => Cors::Refused,
+        }
+    }
+
+    /// Whether every page may read what needs no token.
+    pub(super) fn any_page_reads(&self) -> bool {
+        self.guarded || !self.bound_to_loopback
     }
 
     fn trusts(&self, origin: &HeaderValue) -> bool {

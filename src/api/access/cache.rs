@@ -34,7 +34,7 @@ impl TokenCache {
     pub(super) fn get(&self, token: &str, generation: u64, now: UnixMs) -> Option<Bearer> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let found = known.get(token)?;
-        (found.generation == generation && now < found.bearer.ends).then(|| found.bearer.clone())
+        (found.generation == generation && now < found.bearer.credential.ends).then(|| found.bearer.clone())
     }
 
     /// Remembers a token that was just verified. When there is no room, what has ended goes, else everything does.
@@ -44,7 +44,7 @@ impl TokenCache {
         }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_TOKENS {
-            known.retain(|_, one| one.generation == generation && now < one.bearer.ends);
+            known.retain(|_, one| one.generation == generation && now < one.bearer.credential.ends);
         }
         if known.len() >= MAX_TOKENS {
             known.clear();
@@ -56,7 +56,8 @@ impl TokenCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::access::{Namespaces, Scopes};
+    use crate::api::access::secrets::Key;
+    use crate::api::access::{Credential, Namespaces, Scopes};
 
     #[test]
     fn it_is_bounded_and_forgets_with_time_and_secrets() {
@@ -66,7 +67,7 @@ mod tests {
             subject: "ci".into(),
             scopes: Scopes::default(),
             namespaces: Namespaces::All,
-            ends: UnixMs(ends),
+            credential: Credential { ends: UnixMs(ends), key: Key::of("any").id },
         };
         for n in 0..3 * MAX_TOKENS {
             cache.put(&n.to_string(), &bearer(1000), 1, UnixMs(0));

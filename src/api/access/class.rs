@@ -19,6 +19,8 @@ pub enum RouteClass {
     Watch,
     /// A read that needs a token whenever auth is on.
     TokenRead,
+    /// The same of one service by its id: a token that may register sees what is its own.
+    ServiceRead,
     /// What the prober knows now: needs a token like [`Self::TokenRead`], and counts in the larger quota of what changes nothing.
     Probing,
     /// Adds or changes an instance.
@@ -44,7 +46,7 @@ impl RouteClass {
     pub fn is_free_when_nothing_changes(self, names_state: bool) -> bool {
         match self {
             Self::Register | Self::Probing => true,
-            Self::OpenRead | Self::TokenRead => names_state,
+            Self::OpenRead | Self::TokenRead | Self::ServiceRead => names_state,
             _ => false,
         }
     }
@@ -54,7 +56,12 @@ impl RouteClass {
         match self {
             Self::Preflight | Self::Operations | Self::Public => false,
             Self::Metrics | Self::OpenRead | Self::Watch => read_auth,
-            Self::TokenRead | Self::Probing | Self::Register | Self::Deregister | Self::Check => true,
+            Self::TokenRead
+            | Self::ServiceRead
+            | Self::Probing
+            | Self::Register
+            | Self::Deregister
+            | Self::Check => true,
         }
     }
 }
@@ -82,6 +89,7 @@ pub fn classify(method: &Method, path: &str) -> RouteClass {
 fn service_route(method: &Method, read: bool, rest: &str) -> RouteClass {
     match rest {
         "/discover" | "/stats" if read => RouteClass::OpenRead,
+        _ if read && !rest[1..].contains('/') => RouteClass::ServiceRead,
         _ if read => RouteClass::TokenRead,
         _ if method == Method::DELETE => RouteClass::Deregister,
         _ if method == Method::POST && rest.ends_with("/health-check") => RouteClass::Check,
@@ -108,7 +116,7 @@ mod tests {
             ("GET", "/api/v1/services", RouteClass::OpenRead),
             ("HEAD", "/api/v1/services/discover", RouteClass::OpenRead),
             ("GET", "/api/v1/services/stats", RouteClass::OpenRead),
-            ("GET", "/api/v1/services/0198", RouteClass::TokenRead),
+            ("GET", "/api/v1/services/0198", RouteClass::ServiceRead),
             ("GET", "/api/v1/services/0198/history", RouteClass::TokenRead),
             ("POST", "/api/v1/services/register", RouteClass::Register),
             ("DELETE", "/api/v1/services/0198", RouteClass::Deregister),
@@ -133,7 +141,7 @@ mod tests {
             ("BREW", "/api/v1/services//"),
         ] {
             let class = classify(&method.parse().expect("a method"), path);
-            assert!(class.is_change() || class == RouteClass::TokenRead, "{method} {path} is {class:?}");
+            assert!(class.needs_token(false), "{method} {path} is {class:?}");
         }
     }
 }

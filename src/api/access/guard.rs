@@ -1,5 +1,7 @@
 //! From an `Authorization` header to what its token says.
 
+use std::sync::Arc;
+
 use http::header::{AUTHORIZATION, HeaderMap};
 
 use super::cache::TokenCache;
@@ -10,14 +12,14 @@ use crate::model::time::Now;
 /// Auth, where it is on.
 #[derive(Debug)]
 pub(super) struct Guard {
-    secrets: Secrets,
+    pub(super) secrets: Arc<Secrets>,
     rules: TokenRules,
     known: TokenCache,
 }
 
 impl Guard {
     pub(super) fn new(secrets: Secrets, rules: TokenRules) -> Self {
-        Self { secrets, rules, known: TokenCache::default() }
+        Self { secrets: Arc::new(secrets), rules, known: TokenCache::default() }
     }
 
     /// What the request's token says; `Err(None)` when there is none.

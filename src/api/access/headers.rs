@@ -2,7 +2,7 @@
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderMap, HeaderName,
-    HeaderValue,
+    HeaderValue, ORIGIN, VARY,
 };
 
 use crate::model::text::Short;
@@ -15,9 +15,39 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// Quotas up to this one have all their values ready.
 const READY: u32 = 4096;
 
-/// The seed's CORS headers, sent when `Origin` is.
-pub(super) fn allow_any_origin(headers: &mut HeaderMap) {
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+/// Which pages may read an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// No page asked.
+    Absent,
+    /// Every page, as in the seed.
+    Any,
+    /// The one that asked.
+    One(HeaderValue),
+    /// Not the one that asked.
+    Refused,
+}
+
+impl Cors {
+    /// Adds the headers that say so. Where they depend on the page, caches are told.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Absent => {}
+            Self::Any => allow(headers, HeaderValue::from_static("*")),
+            Self::One(origin) => {
+                allow(headers, origin.clone());
+                headers.append(VARY, ORIGIN.into());
+            }
+            Self::Refused => {
+                headers.append(VARY, ORIGIN.into());
+            }
+        }
+    }
+}
+
+/// The seed's CORS headers.
+fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type, Authorization"));
 }

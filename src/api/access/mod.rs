@@ -14,21 +14,25 @@ mod principal;
 mod rates;
 mod refusal;
 mod secrets;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod token;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderMap, IF_NONE_MATCH, ORIGIN};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::header::{HeaderMap, IF_NONE_MATCH};
+use http::{Request, Response, StatusCode, Uri};
 use ipnet::IpNet;
 
 pub use class::{RouteClass, classify};
+pub use headers::Cors;
 pub use principal::{ClientKey, Namespaces, Principal, Scopes};
-pub use secrets::{MAX_SECRETS, Secrets, SecretsError};
+pub use secrets::{KeyId, MAX_SECRETS, Secrets, SecretsError};
+pub use standing::{Credential, Ended, SecretsKeeper, Standing};
 pub use token::{AUDIENCE, Mint, MintError, TokenError, mint};
 
 use super::Body;
@@ -81,8 +85,8 @@ pub struct Admitted {
     pub class: RouteClass,
     /// Where the client stands; `None` where nothing is limited.
     pub rate: Option<RateSnapshot>,
-    /// Whether the answer carries CORS headers: an `Origin` came.
-    pub cors: bool,
+    /// Which pages may read the answer.
+    pub cors: Cors,
 }
 
 /// The one judge of requests. Shared by reference.
@@ -99,7 +103,6 @@ pub struct Access {
 
 /// A request's head, as far as access looks at it.
 struct Head<'a> {
-    version: Version,
     uri: &'a Uri,
     headers: &'a HeaderMap,
 }
@@ -110,12 +113,13 @@ impl Access {
         let rules = TokenRules { longest: settings.token_max, default_namespace: settings.default_namespace };
         Self {
             read_auth: settings.read_auth && secrets.is_some(),
-            guard: secrets.map(|secrets| Guard::new(secrets, rules)),
             browsers: BrowserRules {
                 bound_to_loopback: settings.bound_to_loopback,
+                guarded: secrets.is_some(),
                 allowed_hosts: settings.allowed_hosts,
                 cors_origins: settings.cors_origins,
             },
+            guard: secrets.map(|secrets| Guard::new(secrets, rules)),
             trusted_proxies: settings.trusted_proxies,
             rates: settings.rate_per_minute.map(|quota| Rates::new(quota, metrics, clock.clone())),
             subjects: RandomState::new(),
@@ -129,18 +133,24 @@ impl Access {
     /// 400 `bad_request`, 421 `misdirected_request`, 403 `cross_origin`, 401 `token_required`, `token_invalid` or `token_expired`, 403
     /// `insufficient_scope`, 429 `rate_limited`; complete with their headers.
     pub fn admit<B>(&self, request: &Request<B>, peer: SocketAddr, class: RouteClass) -> Result<Admitted, ApiError> {
-        let head = Head { version: request.version(), uri: request.uri(), headers: request.headers() };
-        let cors = head.headers.contains_key(ORIGIN);
-        self.judge(&head, peer, class, cors).map_err(|mut error| {
-            if cors {
-                headers::allow_any_origin(error.headers_mut());
+        let head = Head { uri: request.uri(), headers: request.headers() };
+        let cors = self.browsers.cors(head.headers);
+        match self.judge(&head, peer, class) {
+            Ok((principal, rate)) => Ok(Admitted { principal, class, rate, cors }),
+            Err(mut error) => {
+                cors.write(error.headers_mut());
+                Err(error)
             }
-            error
-        })
+        }
     }
 
-    fn judge(&self, head: &Head<'_>, peer: SocketAddr, class: RouteClass, cors: bool) -> Result<Admitted, ApiError> {
-        self.browsers.host(head.version, head.uri, head.headers)?;
+    fn judge(
+        &self,
+        head: &Head<'_>,
+        peer: SocketAddr,
+        class: RouteClass,
+    ) -> Result<(Principal, Option<RateSnapshot>), ApiError> {
+        self.browsers.host(head.uri, head.headers)?;
         if class.is_change() && self.guard.is_none() {
             self.browsers.origin(head.headers)?;
         }
@@ -150,7 +160,7 @@ impl Access {
         let may_be_free = class.is_free_when_nothing_changes(head.headers.contains_key(IF_NONE_MATCH));
         let rate = rates.map(|rates| rates.spend(principal.client, may_be_free)).transpose()?;
         refusal::require_scope(&principal, class, self.read_auth)?;
-        Ok(Admitted { principal, class, rate, cors })
+        Ok((principal, rate))
     }
 
     fn authenticate(&self, headers: &HeaderMap, address: IpAddr, class: RouteClass) -> Result<Principal, ApiError> {
@@ -174,6 +184,7 @@ impl Access {
             namespaces: Namespaces::All,
             client: address.into(),
             authenticated: false,
+            credential: None,
             open_reads: !self.read_auth,
             guarded: self.guard.is_some(),
         }
@@ -187,6 +198,7 @@ impl Access {
             namespaces: bearer.namespaces,
             client,
             authenticated: true,
+            credential: Some(bearer.credential),
             open_reads: !self.read_auth,
             guarded: true,
         }
@@ -222,16 +234,33 @@ impl Access {
         if let (Some(rates), Some(rate)) = (&self.rates, admitted.rate) {
             rates.write(headers, rate);
         }
-        if admitted.cors {
-            headers::allow_any_origin(headers);
-        }
+        admitted.cors.write(headers);
     }
 
-    /// The answer to [`RouteClass::Preflight`]: the seed's, 204 without a body.
-    pub fn preflight() -> Response<Body> {
+    /// The answer to [`RouteClass::Preflight`]: the seed's, 204 without a body. [`Self::finish`] adds what the page that asks may do.
+    pub fn preflight(&self) -> Response<Body> {
         let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
-        headers::allow_any_origin(response.headers_mut());
+        if self.browsers.any_page_reads() {
+            Cors::Any.write(response.headers_mut());
+        }
         response
+    }
+
+    /// What an answer that goes on looks at to end with its token; none for one that needs no token.
+    pub fn standing(&self, principal: &Principal) -> Option<Standing> {
+        let (guard, credential) = (self.guard.as_ref()?, principal.credential?);
+        Some(Standing::new(credential, Arc::clone(&guard.secrets), self.clock.clone()))
+    }
+
+    /// The part that notices changed secrets when no request does; none where they cannot change.
+    pub fn secrets_keeper(&self) -> Option<SecretsKeeper> {
+        let secrets = self.guard.as_ref().map(|guard| Arc::clone(&guard.secrets)).filter(|secrets| secrets.may_change())?;
+        Some(SecretsKeeper { secrets, clock: self.clock.clone() })
+    }
+
+    /// The refusal of a service that is not the caller's own, to a token that may only register.
+    pub fn only_own() -> ApiError {
+        refusal::insufficient_scope(RouteClass::ServiceRead, "read")
     }
 }

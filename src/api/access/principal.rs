@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use super::standing::Credential;
 use crate::api::envelope::{ApiError, Code};
 use crate::model::ports::Caller;
 use crate::model::service::Owner;
@@ -84,6 +85,8 @@ pub struct Principal {
     pub client: ClientKey,
     /// Whether a valid token came.
     pub authenticated: bool,
+    /// What that token's validity goes on depending on.
+    pub credential: Option<Credential>,
     /// Whether the catalog is open to all (`PORTOLAN_READ_AUTH` is off).
     pub open_reads: bool,
     /// Whether auth is on: evidence then needs a token.
@@ -99,6 +102,16 @@ impl Principal {
     /// Whether every namespace may be seen, so that nothing needs to be filtered.
     pub fn reads_all(&self) -> bool {
         self.open_reads || (self.scopes.read && self.namespaces == Namespaces::All)
+    }
+
+    /// Whether a service of `namespace` may be spoken of by its id: to read it, or to change what is the caller's own there.
+    pub fn may_name(&self, namespace: &str) -> bool {
+        self.may_read(namespace) || self.may_write(namespace)
+    }
+
+    /// Whether services that are not the caller's own may be shown by id, which needs a token whenever auth is on.
+    pub fn reads_others(&self) -> bool {
+        !self.authenticated || self.scopes.read
     }
 
     /// Whether something may be registered, checked or removed in `namespace`, as far as owners allow.

@@ -12,16 +12,21 @@ pub(super) fn require_scope(principal: &Principal, class: RouteClass, read_auth:
     if !principal.authenticated {
         return Ok(());
     }
+    let scopes = principal.scopes;
     let (granted, scope) = match class {
-        RouteClass::Register | RouteClass::Deregister | RouteClass::Check => (principal.scopes.register, "register"),
-        RouteClass::TokenRead => (principal.scopes.read, "read"),
-        RouteClass::OpenRead if read_auth => (principal.scopes.read, "read"),
+        RouteClass::Preflight | RouteClass::Operations | RouteClass::Public => return Ok(()),
+        RouteClass::OpenRead | RouteClass::Watch if !read_auth => return Ok(()),
+        RouteClass::Register | RouteClass::Deregister | RouteClass::Check => (scopes.register, "register"),
+        RouteClass::OpenRead | RouteClass::Watch | RouteClass::TokenRead | RouteClass::Probing => (scopes.read, "read"),
+        // What is not its own is refused where the service is known, in the same words.
+        RouteClass::ServiceRead => (scopes.read || scopes.register, "read"),
         RouteClass::Metrics => (principal.reads_all(), "read"),
-        _ => (true, ""),
     };
-    if granted {
-        return Ok(());
-    }
+    if granted { Ok(()) } else { Err(insufficient_scope(class, scope)) }
+}
+
+/// 403: the token's scope does not have `scope`.
+pub(super) fn insufficient_scope(class: RouteClass, scope: &str) -> ApiError {
     let message = if class == RouteClass::Metrics {
         "metrics name every service: ask with a token whose scope has read and whose namespaces are [\"*\"]".to_owned()
     } else {
@@ -29,7 +34,7 @@ pub(super) fn require_scope(principal: &Principal, class: RouteClass, read_auth:
     };
     let challenge = format!("Bearer realm=\"portolan\", error=\"insufficient_scope\", scope=\"{scope}\"");
     let challenge = HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"));
-    Err(ApiError::new(Code::InsufficientScope, message).header(WWW_AUTHENTICATE, challenge))
+    ApiError::new(Code::InsufficientScope, message).header(WWW_AUTHENTICATE, challenge)
 }
 
 /// The seed's words for a token that is missing or not good.

@@ -1,15 +1,17 @@
 //! The secrets that sign and verify tokens: given once, or a file that is read again when it changes.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::DecodingKey;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
 
 use crate::model::secret::{WeakSecret, strong};
 use crate::model::time::UnixMs;
@@ -51,12 +53,30 @@ pub enum SecretsError {
     },
 }
 
+/// Tells secrets apart without telling what they are: a hash with a key of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyId(u64);
+
+static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// One secret that verifies.
+pub(super) struct Key {
+    pub(super) id: KeyId,
+    pub(super) decoding: DecodingKey,
+}
+
+impl Key {
+    pub(super) fn of(secret: &str) -> Self {
+        Self { id: KeyId(KEYED.hash_one(secret)), decoding: DecodingKey::from_secret(secret.as_bytes()) }
+    }
+}
+
 /// One reading of the secrets.
 pub(super) struct Keys {
     /// Differs between two readings.
     pub(super) generation: u64,
     first: SecretString,
-    pub(super) verify: Vec<DecodingKey>,
+    pub(super) verify: Vec<Key>,
 }
 
 impl Keys {
@@ -72,7 +92,7 @@ impl Keys {
         let strong = |(n, text)| strong(text).map_err(|why| SecretsError::Weak { line: n + 1, why });
         let secrets = secrets.iter().copied().enumerate().map(strong).collect::<Result<Vec<_>, _>>()?;
         let first = SecretString::from(*secrets.first().ok_or(SecretsError::None)?);
-        let verify = secrets.iter().map(|secret| DecodingKey::from_secret(secret.as_bytes())).collect();
+        let verify = secrets.iter().map(|secret| Key::of(secret)).collect();
         Ok(Self { generation: 0, first, verify })
     }
 }
@@ -112,6 +132,8 @@ struct Watched {
 pub struct Secrets {
     keys: ArcSwap<Keys>,
     file: Option<Watched>,
+    /// The generation of `keys`, for those who wait for the next.
+    changes: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Secrets {
@@ -128,7 +150,7 @@ impl Secrets {
     /// [`SecretsError`] when it is short or well known.
     pub fn inline(secret: &SecretString) -> Result<Self, SecretsError> {
         let keys = Keys::of(&[secret.expose_secret()])?;
-        Ok(Self { keys: ArcSwap::from_pointee(keys), file: None })
+        Ok(Self::new(keys, None))
     }
 
     /// The secrets of `JWT_SECRET_FILE`, one a line: the first signs, all verify. Blank lines and the space around a secret do not count.
@@ -141,7 +163,26 @@ impl Secrets {
         let keys = read(&path)?;
         let looked = AtomicI64::new(i64::MIN);
         let file = seen.map(|seen| Watched { path, seen: Mutex::new(Some(seen)), looked });
-        Ok(Self { keys: ArcSwap::from_pointee(keys), file })
+        Ok(Self::new(keys, file))
+    }
+
+    fn new(keys: Keys, file: Option<Watched>) -> Self {
+        Self { changes: watch::Sender::new(keys.generation), keys: ArcSwap::from_pointee(keys), file }
+    }
+
+    /// Whether they may change.
+    pub(super) fn may_change(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Whether that secret is in force.
+    pub(super) fn holds(&self, id: KeyId) -> bool {
+        self.keys.load().verify.iter().any(|key| key.id == id)
+    }
+
+    /// Tells of each change from now on.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// The secret that signs.
@@ -175,9 +216,11 @@ impl Secrets {
         }
         match read(&file.path) {
             Ok(mut keys) => {
-                keys.generation = self.keys.load().generation + 1;
+                let generation = self.keys.load().generation + 1;
+                keys.generation = generation;
                 tracing::info!(%path, secrets = keys.verify.len(), "read the changed secrets");
                 self.keys.store(Arc::new(keys));
+                self.changes.send_replace(generation);
             }
             Err(error) => {
                 tracing::error!(%path, %error, "the changed secrets cannot be used; the old ones stay in force");

@@ -9,7 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::principal::{Namespaces, Scopes};
-use super::secrets::Keys;
+use super::secrets::{KeyId, Keys};
+use super::standing::Credential;
 use crate::crypto::ready_for_tokens;
 use crate::model::name::Namespace;
 use crate::model::text;
@@ -81,8 +82,8 @@ pub(super) struct Bearer {
     pub(super) subject: Arc<str>,
     pub(super) scopes: Scopes,
     pub(super) namespaces: Namespaces,
-    /// From then on it is expired, the leeway included.
-    pub(super) ends: UnixMs,
+    /// What it goes on depending on.
+    pub(super) credential: Credential,
 }
 
 /// What verification depends on besides the secrets.
@@ -113,9 +114,9 @@ impl TokenRules {
         ready_for_tokens();
         let mut refusal = TokenError::Signature;
         for key in &keys.verify {
-            match jsonwebtoken::decode::<Claims>(token, key, &SIGNED) {
+            match jsonwebtoken::decode::<Claims>(token, &key.decoding, &SIGNED) {
                 Ok(data) if data.header.crit.is_some() => return Err(TokenError::Extension),
-                Ok(data) => return self.judge(data.claims, now),
+                Ok(data) => return self.judge(data.claims, key.id, now),
                 Err(error) => refusal = why(error.kind(), token),
             }
             if refusal != TokenError::Signature {
@@ -125,7 +126,7 @@ impl TokenRules {
         Err(refusal)
     }
 
-    fn judge(&self, claims: Claims, now: UnixMs) -> Result<Bearer, TokenError> {
+    fn judge(&self, claims: Claims, key: KeyId, now: UnixMs) -> Result<Bearer, TokenError> {
         let ends = self.timely(&claims, now)?;
         let meant = match &claims.aud {
             None => true,
@@ -145,7 +146,7 @@ impl TokenRules {
             subject: claims.sub.into(),
             scopes: claims.scope.as_deref().map_or_else(default_scopes, scopes),
             namespaces: self.namespaces(claims.namespaces),
-            ends,
+            credential: Credential { ends, key },
         })
     }
 

@@ -1,8 +1,7 @@
 //! Answers that no handler gives: to what never became a request.
 
 use bytes::Bytes;
-use http::header::TRANSFER_ENCODING;
-use http::{Request, StatusCode};
+use http::StatusCode;
 use http_body_util::BodyExt;
 
 use crate::api::envelope::{ApiError, Code};
@@ -51,18 +50,6 @@ pub(super) fn no_http() -> ApiError {
     ApiError::new(Code::BadRequest, "this is no HTTP/1.1 request; TLS and HTTP/2 are not spoken here")
 }
 
-/// To a request whose body is coded in ways that are not read
-/// ([RFC 9112 §6.1](https://www.rfc-editor.org/rfc/rfc9112#section-6.1)).
-pub(super) fn unreadable<B: hyper::body::Body>(request: &Request<B>) -> Option<ApiError> {
-    if request.body().is_end_stream() {
-        return None;
-    }
-    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
-    let read = codings.all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"));
-    let message = "a body is read plain or chunked; send it without any other Transfer-Encoding";
-    (!read).then(|| ApiError::new(Code::TransferCoding, message))
-}
-
 /// To a head that did not come in time.
 pub(super) fn too_slow() -> ApiError {
     ApiError::new(Code::RequestTimeout, "the request's head did not arrive in time")
@@ -77,6 +64,12 @@ pub(super) fn client_share(most: usize) -> ApiError {
 /// To anyone while all connections are taken.
 pub(super) fn server_full() -> ApiError {
     ApiError::new(Code::Busy, "this server holds as many connections as it may; try again").retry_after(1)
+}
+
+/// To a request that was not whole when its place was needed.
+pub(super) fn unfinished() -> ApiError {
+    let message = "this server holds as many connections as it may, and this request was not whole; send it in one go";
+    ApiError::new(Code::Busy, message).retry_after(1)
 }
 
 /// In place of a handler that panicked.

@@ -79,6 +79,9 @@ impl RequestBody {
 impl Wire {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx).map_err(BodyError::Broken);
+        if let Some(watch) = &self.watch {
+            watch.awaits_body(polled.is_pending());
+        }
         match &polled {
             Poll::Pending => {
                 let (started, limit) = (self.started, self.limit);
@@ -100,6 +103,7 @@ impl Wire {
 impl Drop for Wire {
     fn drop(&mut self) {
         if let Some(watch) = &self.watch {
+            watch.awaits_body(false);
             watch.body_left();
         }
     }

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer;
 use super::body::RequestBody;
+use super::framing;
 use super::watch::{Beat, Finding, Phase, Watch, Watchdog};
 use super::wire::Wire;
 use super::{ConnSettings, Handler};
@@ -80,7 +81,8 @@ pub(super) async fn hold<H: Handler>(
     let over = over.await;
     let wire = conn.into_parts().io.into_inner();
     match over {
-        Ok(phase) => give_up(&wire, phase, &shared.metrics),
+        Ok(Finish::Late(phase)) => give_up(&wire, phase, &shared.metrics),
+        Ok(Finish::MadeRoom(phase)) => make_room(&wire, phase),
         // hyper has no word for a client that speaks HTTP/2 right away.
         Err(Err(error)) if error.is_parse() => wire.refuse_unless_refused(),
         Err(_) => {}
@@ -90,6 +92,14 @@ pub(super) async fn hold<H: Handler>(
 struct Waits<'a, D> {
     timer: Pin<&'a mut Sleep>,
     drained: Pin<&'a mut D>,
+}
+
+/// How a connection ends that hyper did not end.
+enum Finish {
+    /// The phase took too long, or the server drains.
+    Late(Phase),
+    /// Its place was needed.
+    MadeRoom(Phase),
 }
 
 /// Watches over a connection between its polls.
@@ -105,16 +115,25 @@ struct Keeper<'a> {
 impl Keeper<'_> {
     /// Whether draining starts with this poll.
     fn should_drain(&mut self) -> bool {
-        let told = self.shared.draining.load(Ordering::Acquire) || self.watch.is_evicted();
+        // One that waits for the rest of a request is polled once more: it may be there by now.
+        let evicted = self.watch.is_evicted() && !self.watch.is_unfinished();
+        let told = self.shared.draining.load(Ordering::Acquire) || evicted;
         let starts = !self.draining && told;
         self.draining |= starts;
         starts
     }
 
     /// Ready when the connection is to be given up. On the hot path this loads a few flags and polls nothing.
-    fn poll<D: Future>(&mut self, waits: &mut Waits<'_, D>, cx: &mut Context<'_>) -> Poll<Phase> {
+    fn poll<D: Future>(&mut self, waits: &mut Waits<'_, D>, cx: &mut Context<'_>) -> Poll<Finish> {
         if self.draining && self.watch.quiet() {
-            return Poll::Ready(Phase::Idle);
+            return Poll::Ready(Finish::Late(Phase::Idle));
+        }
+        if self.watch.is_evicted() && !self.draining {
+            if self.watch.is_unfinished() {
+                return Poll::Ready(Finish::MadeRoom(self.watch.phase()));
+            }
+            // Its request came after all: it ends once that is answered.
+            cx.waker().wake_by_ref();
         }
         let urgent = self.dog.urgent(&self.watch, Instant::now);
         if let Some(at) = urgent {
@@ -131,7 +150,7 @@ impl Keeper<'_> {
         while waits.timer.as_mut().poll(cx).is_ready() {
             match self.dog.look(&self.watch, Instant::now()) {
                 Finding::Look(at) => waits.timer.as_mut().reset(at),
-                Finding::Over(phase) => return Poll::Ready(phase),
+                Finding::Over(phase) => return Poll::Ready(Finish::Late(phase)),
             }
         }
         Poll::Pending
@@ -152,6 +171,15 @@ fn give_up(wire: &Wire, phase: Phase, metrics: &Metrics) {
         }
         Phase::Fresh => metrics.reject("silent_connection"),
         Phase::Idle | Phase::Flight | Phase::Closing => {}
+    }
+}
+
+/// Ends a connection whose place was needed before its request was whole, or its answer taken.
+fn make_room(wire: &Wire, phase: Phase) {
+    match phase {
+        Phase::Blocked => wire.forget_unsent(),
+        Phase::Fresh => {}
+        _ => wire.try_say(answer::unfinished()),
     }
 }
 
@@ -205,7 +233,7 @@ fn go_on<H>(body: Body, line: &Line<H>) -> Body {
 }
 
 async fn answer<H: Handler>(line: &Line<H>, request: Request<Incoming>) -> Response<Body> {
-    if let Some(error) = answer::unreadable(&request) {
+    if let Some(error) = framing::refusal(&request) {
         line.watch.body_left();
         return error.into_reply();
     }

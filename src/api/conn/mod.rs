@@ -2,6 +2,8 @@
 
 mod answer;
 mod body;
+mod crowd;
+mod framing;
 mod hold;
 mod share;
 #[cfg(test)]
@@ -210,8 +212,8 @@ impl<H: Handler> Server<H> {
         let watch = Arc::new(Watch::new(&self.shared.beat));
         let refusal = match self.seats.take(peer, &watch, self.shared.beat.load(Ordering::Relaxed)) {
             Ok(taken) => {
-                if taken.evicted {
-                    metrics.reject("idle_connection");
+                if let Some(reason) = taken.evicted {
+                    metrics.reject(reason);
                 }
                 let seat = taken.seat;
                 let held = hold::hold(stream, peer, self.handler.clone(), watch, Arc::clone(&self.shared));

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::ConnSettings;
-use super::watch::Watch;
+use super::crowd::{self, Group, Waiting};
+use super::watch::{Wait, Watch};
 use crate::api::access::ClientKey;
 
 /// Why there is no seat.
@@ -34,13 +35,22 @@ pub(super) struct Seats {
 struct Taken {
     total: usize,
     by_client: HashMap<ClientKey, usize>,
-    held: HashMap<u64, Arc<Watch>>,
+    held: HashMap<u64, Held>,
     newest: u64,
     /// Of all, those that were told to make room and are not gone yet.
     leaving: usize,
-    /// Idle connections and since when, the longest idle one last, as they were found at the beat `looked`.
-    idle: Vec<(u64, u32)>,
+    /// Those that may make room, whose turn is first at the end, as they were found at the beat `looked`.
+    in_turn: Vec<Waiting>,
     looked: Option<u32>,
+    /// Connections that asked for room since.
+    asked: usize,
+}
+
+#[derive(Debug)]
+struct Held {
+    watch: Arc<Watch>,
+    client: Option<ClientKey>,
+    group: Option<Group>,
 }
 
 /// One connection's place, given back when dropped.
@@ -55,16 +65,14 @@ pub(super) struct Seat {
 #[derive(Debug)]
 pub(super) struct Seated {
     pub(super) seat: Seat,
-    /// Whether an idle connection had to make room.
-    pub(super) evicted: bool,
+    /// Why another connection had to make room, in the words of `portolan_rejected_total`.
+    pub(super) evicted: Option<&'static str>,
 }
 
-/// Beats after which an idle connection may be closed for another: one that is used all the time is idle between any two requests.
-const REST: u32 = 2;
-/// Idle connections that are found in one look, one look a beat.
-const FOUND: usize = 1024;
 /// Connections that were told to go and are not gone yet, at most: those have a descriptor still.
 const LEAVING: usize = 64;
+/// Connections that are looked at for each one that asks for room: a look at all is paid for by as many as that is worth.
+const LOOKED_AT: usize = 64;
 
 impl Seats {
     pub(super) fn new(settings: &ConnSettings, gauge: Gauge) -> Arc<Self> {
@@ -77,18 +85,25 @@ impl Seats {
         })
     }
 
-    /// A seat for `peer`, if there is one, or if a connection that idles longest can make room.
+    /// A seat for `peer`, if there is one, or if another connection can make room: its own client's at its share, else any.
     pub(super) fn take(self: &Arc<Self>, peer: SocketAddr, watch: &Arc<Watch>, beat: u32) -> Result<Seated, Full> {
-        let client = self.shares(peer.ip().to_canonical()).then(|| ClientKey::from(peer.ip()));
+        let ip = peer.ip().to_canonical();
+        let shares = self.shares(ip);
+        let (client, group) = (shares.then(|| ClientKey::from(ip)), shares.then(|| Group::from(ip)));
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut evicted = None;
         if let Some(client) = &client
             && taken.by_client.get(client).is_some_and(|held| *held >= self.per_client)
         {
-            return Err(Full::Client);
+            evicted = Some(taken.make_room_of(*client, beat).ok_or(Full::Client)?);
         }
-        let evicted = taken.total - taken.leaving >= self.total;
-        if evicted && !taken.make_room(beat) {
-            return Err(Full::Server);
+        let used = taken.total - taken.leaving;
+        if used >= self.total {
+            evicted = Some(taken.make_room(beat, |_| true).ok_or(Full::Server)?);
+        } else if used >= self.total / 4 * 3 {
+            // Before it is full: no group keeps more unfinished requests than an eighth.
+            let share = (self.total / 8).max(1);
+            evicted = evicted.or_else(|| taken.make_room(beat, |one| one.is_over(share)));
         }
         if let Some(client) = client {
             *taken.by_client.entry(client).or_insert(0) += 1;
@@ -96,7 +111,7 @@ impl Seats {
         taken.total += 1;
         taken.newest += 1;
         let number = taken.newest;
-        taken.held.insert(number, Arc::clone(watch));
+        taken.held.insert(number, Held { watch: Arc::clone(watch), client, group });
         self.gauge.inc();
         Ok(Seated { seat: Seat { seats: Arc::clone(self), client, number }, evicted })
     }
@@ -108,36 +123,64 @@ impl Seats {
 }
 
 impl Taken {
-    /// Tells the connection that is idle longest to go.
-    fn make_room(&mut self, beat: u32) -> bool {
-        if self.leaving >= LEAVING {
-            return false;
-        }
-        if self.idle.is_empty() && self.looked != Some(beat) {
-            self.look(beat);
-        }
-        while let Some((number, since)) = self.idle.pop() {
-            if let Some(watch) = self.held.get(&number)
-                && watch.idle_since() == Some(since)
-            {
-                watch.evict();
-                self.leaving += 1;
-                return true;
+    /// Tells the connection whose turn it is to go, if `fits` says so; the reason.
+    fn make_room(&mut self, beat: u32, fits: impl Fn(&Waiting) -> bool) -> Option<&'static str> {
+        self.look(beat);
+        while let Some(one) = self.in_turn.pop() {
+            if !self.still_waits(&one) {
+                continue;
             }
+            if self.leaving >= LEAVING || !fits(&one) {
+                self.in_turn.push(one);
+                return None;
+            }
+            return Some(self.tell_to_go(&one));
         }
-        false
+        None
     }
 
-    fn look(&mut self, beat: u32) {
-        self.looked = Some(beat);
-        let age = |since: u32| beat.wrapping_sub(since);
-        let idle = self.held.iter().filter_map(|(number, watch)| Some((*number, watch.idle_since()?)));
-        self.idle = idle.filter(|(_, since)| age(*since) >= REST).collect();
-        if self.idle.len() > FOUND {
-            self.idle.select_nth_unstable_by_key(FOUND, |(_, since)| std::cmp::Reverse(age(*since)));
-            self.idle.truncate(FOUND);
+    /// The same among the unfinished requests of one client: one that stalls gives way to its neighbour behind the same address.
+    fn make_room_of(&mut self, client: ClientKey, beat: u32) -> Option<&'static str> {
+        self.look(beat);
+        if self.leaving >= LEAVING {
+            return None;
         }
-        self.idle.sort_unstable_by_key(|(_, since)| age(*since));
+        let own = |held: &Held| held.client == Some(client);
+        let found = self.in_turn.iter().rposition(|one| {
+            one.wait == Wait::Request && self.held.get(&one.number).is_some_and(own) && self.still_waits(one)
+        });
+        let one = self.in_turn.remove(found?);
+        Some(self.tell_to_go(&one))
+    }
+
+    fn still_waits(&self, one: &Waiting) -> bool {
+        self.held.get(&one.number).is_some_and(|held| held.watch.waits() == Some((one.wait, one.since)))
+    }
+
+    fn tell_to_go(&mut self, one: &Waiting) -> &'static str {
+        if let Some(held) = self.held.get(&one.number) {
+            held.watch.evict();
+            self.leaving += 1;
+        }
+        match one.wait {
+            Wait::Request => "unfinished_request",
+            Wait::Idle => "idle_connection",
+            Wait::Reader => "stalled_write",
+        }
+    }
+
+    /// Looks at all connections: once a beat, and when enough have asked for room to be worth it.
+    fn look(&mut self, beat: u32) {
+        self.asked += 1;
+        if self.looked == Some(beat) && self.asked * LOOKED_AT < self.held.len() {
+            return;
+        }
+        (self.looked, self.asked) = (Some(beat), 0);
+        let waiting = self.held.iter().filter_map(|(number, held)| {
+            let (wait, since) = held.watch.waits()?;
+            Some(Waiting { number: *number, group: held.group, wait, since, newer: 0 })
+        });
+        self.in_turn = crowd::in_turn(waiting.collect(), beat);
     }
 }
 
@@ -145,7 +188,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.total = taken.total.saturating_sub(1);
-        if taken.held.remove(&self.number).is_some_and(|watch| watch.is_evicted()) {
+        if taken.held.remove(&self.number).is_some_and(|held| held.watch.is_evicted()) {
             taken.leaving = taken.leaving.saturating_sub(1);
         }
         self.seats.gauge.dec();

@@ -276,7 +276,7 @@ async fn a_head_over_its_limits_is_431_in_the_envelope() {
         let _ = tokio::time::timeout(HANG, stream.read_to_end(&mut bytes)).await.expect("closed");
         assert_envelope(&String::from_utf8_lossy(&bytes), "431", "head_too_large");
     }
-    let most = format!("GET / HTTP/1.1\r\nconnection: close\r\n{}\r\n", "a: b\r\n".repeat(99));
+    let most = format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\n", "a: b\r\n".repeat(98));
     assert!(rest(&mut server.send(most).await).await.contains("hello"));
     server.stop().await;
 }
@@ -310,14 +310,74 @@ async fn a_handler_may_outlast_every_limit() {
     server.stop().await;
 }
 
+/// What becomes of a head that another request follows: the answers up to the close.
+async fn before_another(server: &Running, head: &str) -> String {
+    let mut stream = server.send(format!("{head}\r\n\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\nhost: x\r\n\r\n")).await;
+    let answer = rest(&mut stream).await;
+    assert!(!answer.contains("hello"), "what follows is not read as a request: {answer}");
+    answer
+}
+
 #[tokio::test]
-async fn a_body_in_a_coding_that_is_not_read_is_refused() {
+async fn a_body_that_could_be_read_in_two_ways_is_refused_and_nothing_after_it_is_read() {
     let server = start(quick());
-    for coding in ["gzip, chunked", "gzip, chunked, chunked", "x\r\ntransfer-encoding: chunked"] {
-        let head =
-            format!("POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: {coding}\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
-        let mut stream = server.send(head).await;
-        assert_envelope(&one(&mut stream).await, "501", "transfer_coding");
+    for coding in ["gzip, chunked", "gzip, chunked, chunked", "x\r\ntransfer-encoding: chunked", "identity\r\nTransfer-Encoding: chunked", ", chunked"] {
+        for start in ["POST /body", "PUT /", "GET /"] {
+            let head = format!("{start} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: {coding}");
+            assert_envelope(&before_another(&server, &head).await, "501", "transfer_coding");
+        }
+    }
+    for fields in [
+        "transfer-encoding: chunked, chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 3",
+        "content-length: 3\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked, gzip",
+        "transfer-encoding: chunked;a=b",
+        "transfer-encoding : chunked",
+        "transfer-encoding:\u{b}chunked",
+        "content-length: 3\r\ncontent-length: 4",
+        "content-length: 3, 3",
+        "content-length: +3",
+        "content-length: 0x3",
+        "content-length: 3\r\n chunked",
+    ] {
+        let head = format!("POST /body HTTP/1.1\r\nhost: x\r\n{fields}");
+        assert_envelope(&before_another(&server, &head).await, "400", "bad_request");
+    }
+    let old = "POST /body HTTP/1.0\r\nconnection: keep-alive\r\ntransfer-encoding: chunked";
+    assert_envelope(&before_another(&server, old).await, "400", "bad_request");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_names_its_host_once_and_well() {
+    let server = start(quick());
+    for head in [
+        "GET / HTTP/1.1",
+        "GET / HTTP/1.1\r\nhost: a\r\nhost: a",
+        "GET / HTTP/1.0\r\nhost: a\r\nhost: b",
+        "GET / HTTP/1.1\r\nhost:",
+        "GET / HTTP/1.1\r\nhost: a b",
+        "GET / HTTP/1.1\r\nhost: user@a",
+        "GET / HTTP/1.1\r\nhost: a:x",
+        "GET / HTTP/1.1\r\nhost: a/",
+        "OPTIONS * HTTP/1.1",
+        "GET http://a/ HTTP/1.1",
+        "GET http://user@a/ HTTP/1.1\r\nhost: a",
+        "GET ftp://a/ HTTP/1.1\r\nhost: a",
+    ] {
+        assert_envelope(&before_another(&server, head).await, "400", "bad_request");
+    }
+    for head in [
+        "GET / HTTP/1.1\r\nhost: a.example:8080",
+        "GET / HTTP/1.1\r\nHost: [::1]:80",
+        "GET http://b.example/ HTTP/1.1\r\nhost: a",
+        "GET / HTTP/1.0",
+        "GET / HTTP/1.0\r\nhost: a",
+    ] {
+        let mut stream = server.send(format!("{head}\r\nconnection: close\r\n\r\n")).await;
+        assert!(rest(&mut stream).await.contains("hello"), "{head}");
     }
     server.stop().await;
 }

@@ -31,6 +31,17 @@ pub(super) enum Phase {
     Closing,
 }
 
+/// Whom a connection waits for that may be closed to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The peer, for the rest of a request: nothing was done for it yet.
+    Request,
+    /// The peer, for another request.
+    Idle,
+    /// The peer, to take an answer.
+    Reader,
+}
+
 /// Seconds since the server started, counted by its accepting task: reading it costs nothing.
 pub(super) type Beat = Arc<AtomicU32>;
 
@@ -45,11 +56,15 @@ pub(super) struct Watch {
     beat: Beat,
     /// The beat of the last answer, or of the opening.
     used: AtomicU32,
+    /// The beat of the first byte of the head that was read last.
+    began: AtomicU32,
     evicted: AtomicBool,
     waker: AtomicWaker,
     touched: AtomicBool,
     reading: AtomicBool,
     flight: AtomicBool,
+    /// The handler waits for the rest of the body.
+    bodiless: AtomicBool,
     blocked: AtomicBool,
     owed: AtomicBool,
     /// The answer's body is not yet wholly in hyper's hands.
@@ -66,12 +81,31 @@ impl Watch {
         Self { beat: Arc::clone(beat), used: AtomicU32::new(beat.load(Relaxed)), ..Self::default() }
     }
 
-    /// Where it is between two requests and was not told to go: the beat of the last answer.
-    pub(super) fn idle_since(&self) -> Option<u32> {
-        (self.phase() == Phase::Idle && !self.is_evicted()).then(|| self.used.load(Relaxed))
+    /// Whom it waits for and since which beat, where it may make room and was not told to yet.
+    pub(super) fn waits(&self) -> Option<(Wait, u32)> {
+        if self.is_evicted() {
+            return None;
+        }
+        match self.phase() {
+            Phase::Fresh => Some((Wait::Request, self.used.load(Relaxed))),
+            Phase::Head => Some((Wait::Request, self.began.load(Relaxed))),
+            Phase::Flight if self.bodiless.load(Relaxed) => Some((Wait::Request, self.began.load(Relaxed))),
+            Phase::Idle => Some((Wait::Idle, self.used.load(Relaxed))),
+            Phase::Blocked => Some((Wait::Reader, self.used.load(Relaxed))),
+            Phase::Flight | Phase::Closing => None,
+        }
     }
 
-    /// Tells the connection to end after the request that it may have got meanwhile. From any task.
+    /// Whether closing at once does no harm that the peer did not choose: it has not sent its request whole, or takes no answer.
+    pub(super) fn is_unfinished(&self) -> bool {
+        match self.phase() {
+            Phase::Fresh | Phase::Head | Phase::Blocked => true,
+            Phase::Flight => self.bodiless.load(Relaxed),
+            Phase::Idle | Phase::Closing => false,
+        }
+    }
+
+    /// Tells the connection to end, after the request that it may have got meanwhile. From any task.
     pub(super) fn evict(&self) {
         self.evicted.store(true, Relaxed);
         self.waker.wake();
@@ -90,7 +124,10 @@ impl Watch {
     /// Bytes came.
     pub(super) fn read(&self) {
         self.touched.store(true, Relaxed);
-        self.reading.store(true, Relaxed);
+        if !self.reading.load(Relaxed) {
+            self.reading.store(true, Relaxed);
+            self.began.store(self.beat.load(Relaxed), Relaxed);
+        }
     }
 
     /// A head is whole and its handler starts.
@@ -98,6 +135,11 @@ impl Watch {
         self.requests.store(self.requests.load(Relaxed).wrapping_add(1), Relaxed);
         self.reading.store(false, Relaxed);
         self.flight.store(true, Relaxed);
+    }
+
+    /// Whether the handler waits for more of the body.
+    pub(super) fn awaits_body(&self, waits: bool) {
+        self.bodiless.store(waits, Relaxed);
     }
 
     /// The body is whole: what is read next belongs to another request.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::api::access::Ended;
 use crate::catalog::{Entry, Snapshot};
 use crate::model::name::ServiceKey;
 use crate::telemetry::told::Told;
@@ -60,6 +61,21 @@ pub(super) fn told(told: &Told) -> Bytes {
         out.into()
     };
     told.rendered.get_or_init(render).clone()
+}
+
+#[derive(Serialize)]
+struct End {
+    code: &'static str,
+    error: String,
+}
+
+/// The last event of a watch whose token counts no more: what a request with it would be refused with.
+pub(super) fn ended(why: Ended) -> Bytes {
+    let mut out = b"event: end\ndata: ".to_vec();
+    // Our own types always serialise, and writing to a Vec cannot fail.
+    let _ = serde_json::to_writer(&mut out, &End { code: why.code().as_str(), error: why.to_string() });
+    out.extend_from_slice(b"\n\n");
+    out.into()
 }
 
 /// The cursor that a snapshot's events carry.

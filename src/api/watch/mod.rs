@@ -34,7 +34,8 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Streams changes. Events: `snapshot` (`{"services":[…],"first":…,"last":…}`), `change` (`{"upserts":[…],"removed":[…]}`), and `server`
 /// (`[{"at":…,"part":…,"good":…,"message":…}]`), which is all that this server lately told of itself, oldest first, each time that it grows;
 /// its parts are `server`, `store`, `prober`, `guard`, `leader` and `mirror`. The id of `change` and of the last `snapshot` is the cursor to
-/// go on from. A comment line comes after 15 s of silence.
+/// go on from. A comment line comes after 15 s of silence. Where a token opened the watch, `end` (`{"code":…,"error":…}`) is its last event
+/// once the token has expired or its secret is no longer in force.
 #[utoipa::path(
     get,
     operation_id = "watch",
@@ -67,7 +68,8 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         Some(cursor) => missed(call, &snapshot, cursor).await,
     };
     let told = call.api.told.from_the_start();
-    let watcher = Watcher::new(snapshot, feed, told, Arc::clone(&call.api.catalog), (*call.who).clone(), reach, seat);
+    let who = ((*call.who).clone(), call.api.access.standing(call.who));
+    let watcher = Watcher::new(snapshot, feed, told, Arc::clone(&call.api.catalog), who, reach, seat);
     let mut response = Response::new(Body::Stream(watcher.stream(missed)));
     response.headers_mut().insert(CONTENT_TYPE, EVENT_STREAM);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);

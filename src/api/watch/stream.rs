@@ -6,17 +6,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{BoxStream, unfold};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::events;
 use super::seats::Seat;
-use crate::api::access::Principal;
+use crate::api::access::{Principal, Standing};
 use crate::api::scope::Reach;
 use crate::catalog::snapshot::Order;
 use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError, Snapshot};
 use crate::model::name::ServiceKey;
-use crate::telemetry::told::Hearing;
+use crate::telemetry::told::{Hearing, Told};
 
 /// Longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -37,6 +37,23 @@ enum Stage {
     /// What was missed comes next.
     Missed(u64, Vec<(ServiceKey, Uuid)>),
     Live,
+    /// The last event was sent.
+    Over,
+}
+
+/// What ends a watcher's silence.
+enum Next {
+    Secrets,
+    Told(Arc<Told>),
+    Batch(Result<Arc<Batch>, FeedError>),
+}
+
+/// Resolves when the secrets have changed; never where no token was needed.
+async fn changed(standing: &mut Option<Standing>) {
+    match standing {
+        Some(standing) => standing.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 pub(super) struct Watcher {
@@ -45,6 +62,8 @@ pub(super) struct Watcher {
     told: Hearing,
     catalog: Arc<Catalog>,
     who: Principal,
+    /// The token that opened it, where one was needed.
+    standing: Option<Standing>,
     reach: Reach,
     /// Whether the watcher sees all there is, so that batches need not be looked through.
     sees_all: bool,
@@ -57,12 +76,12 @@ impl Watcher {
         feed: Feed,
         told: Hearing,
         catalog: Arc<Catalog>,
-        who: Principal,
+        (who, standing): (Principal, Option<Standing>),
         reach: Reach,
         seat: Seat,
     ) -> Self {
         let sees_all = reach == Reach::All && who.reads_all();
-        Self { snapshot, feed, told, catalog, who, reach, sees_all, _seat: seat }
+        Self { snapshot, feed, told, catalog, who, standing, reach, sees_all, _seat: seat }
     }
 
     /// The events, until the process stops or the client goes.
@@ -80,7 +99,14 @@ impl Watcher {
     }
 
     async fn next(&mut self, stage: Stage) -> Option<(Bytes, Stage)> {
+        if let Stage::Over = stage {
+            return None;
+        }
+        if let Some(end) = self.end() {
+            return Some(end);
+        }
         match stage {
+            Stage::Over => None,
             Stage::Snapshot(after, first) => Some(self.chunk(after, first)),
             Stage::Missed(revision, removed) => Some((self.missed(revision, &removed), Stage::Live)),
             Stage::Live => self.live().await,
@@ -107,20 +133,34 @@ impl Watcher {
         events::change(&upserts, &removed, &events::cursor(&self.snapshot))
     }
 
+    /// The last event, once the token that opened the watch counts no more.
+    fn end(&mut self) -> Option<(Bytes, Stage)> {
+        let why = self.standing.as_mut()?.ended()?;
+        Some((events::ended(why), Stage::Over))
+    }
+
     async fn live(&mut self) -> Option<(Bytes, Stage)> {
+        let silent = Instant::now() + HEARTBEAT;
         loop {
+            let expires = self.standing.as_ref().map(|token| Instant::now() + token.remaining());
             let next = async {
                 tokio::select! {
-                    // First, so that it follows what there was at once. It is rare, so the feed waits for it seldom.
+                    // Rare things first, so that the feed waits for them seldom.
                     biased;
-                    told = self.told.next() => Err(told),
-                    batch = self.feed.next() => Ok(batch),
+                    () = changed(&mut self.standing) => Next::Secrets,
+                    told = self.told.next() => Next::Told(told),
+                    batch = self.feed.next() => Next::Batch(batch),
                 }
             };
-            let batch = match timeout(HEARTBEAT, next).await {
-                Err(_) => return Some((events::HEARTBEAT, Stage::Live)),
-                Ok(Err(told)) => return Some((events::told(&told), Stage::Live)),
-                Ok(Ok(batch)) => batch,
+            let next = timeout_at(expires.map_or(silent, |at| at.min(silent)), next).await;
+            if let Some(end) = self.end() {
+                return Some(end);
+            }
+            let batch = match next {
+                Err(_) if Instant::now() >= silent => return Some((events::HEARTBEAT, Stage::Live)),
+                Err(_) | Ok(Next::Secrets) => continue,
+                Ok(Next::Told(told)) => return Some((events::told(&told), Stage::Live)),
+                Ok(Next::Batch(batch)) => batch,
             };
             match batch {
                 Ok(batch) => {

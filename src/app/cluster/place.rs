@@ -62,7 +62,7 @@ fn policy(base: &Base, denied: Vec<IpAddr>) -> AddressPolicy {
         allow_loopback: false,
         denied_ports: KUBELET.to_vec(),
         denied_by_default: denied.into_iter().map(IpNet::from).collect(),
-        ..parts::policy(&base.settings)
+        ..parts::policy(&base.settings, base.address)
     }
 }
 

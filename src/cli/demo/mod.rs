@@ -63,7 +63,7 @@ pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result
         // Nobody waits for it any more: the demo is ending.
         let _ = ready.send(at);
     };
-    let around = Surroundings { shutdown: shutdown.clone(), access_log: None };
+    let around = Surroundings::without_log(shutdown.clone());
     let registry = app::run(settings(&args, folder.path())?, around, on_ready);
     let show = async {
         let shown = match address.await {

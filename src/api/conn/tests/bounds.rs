@@ -143,6 +143,56 @@ async fn the_connection_that_idles_longest_makes_room() {
     server.stop().await;
 }
 
+/// A client at another address of this machine.
+async fn from(server: &Running, ip: [u8; 4]) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((ip, 0))).expect("an address of this machine");
+    socket.connect(server.address).await.expect("connects")
+}
+
+/// Requests that never end, in each way.
+const UNFINISHED: [&str; 4] = ["", "GET / HTTP/1.1\r\nhost: x", "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf", "POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nha"];
+
+#[tokio::test]
+async fn unfinished_requests_make_room_for_whole_ones() {
+    let patient = ConnSettings { head: HANG * 3, body: HANG * 3, ..ConnSettings::default() };
+    for unfinished in UNFINISHED {
+        let server = start(ConnSettings { total: 32, per_client: 16, ..patient.clone() });
+        let mut held = Vec::new();
+        for n in 0..96 {
+            let mut stream = from(&server, [127, 0, 0, 31 + n % 6]).await;
+            stream.write_all(unfinished.as_bytes()).await.expect("sent");
+            held.push(stream);
+        }
+        // One of their neighbours, and one from elsewhere.
+        for ip in [[127, 0, 0, 99], [127, 9, 9, 9]] {
+            for _ in 0..20 {
+                let mut stream = from(&server, ip).await;
+                stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("sent");
+                assert!(one(&mut stream).await.contains("hello"), "beside {unfinished:?}");
+            }
+        }
+        assert!(server.rejected("unfinished_request") && !server.rejected("connection_limit"), "{unfinished:?}");
+        drop(held);
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_clients_own_unfinished_request_makes_room_at_its_share() {
+    let server = start(ConnSettings { per_client: 2, head: HANG * 3, ..ConnSettings::default() });
+    let mut half = server.send("GET / HTTP/1.1\r\nhost: x").await;
+    let mut used = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    one(&mut used).await;
+    server.until(|s| s.metrics.connections.get() == 2).await;
+    let mut third = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(one(&mut third).await.contains("hello"));
+    assert_envelope(&rest(&mut half).await, "503", "busy");
+    used.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+    assert!(one(&mut used).await.contains("hello"), "the one in use stays");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_burst_of_connections_waits_in_the_queue_and_is_not_dropped() {
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn")

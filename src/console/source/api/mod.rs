@@ -143,6 +143,12 @@ struct Change {
     removed: Vec<Gone>,
 }
 
+/// Why a watch ended before the server did.
+#[derive(Deserialize)]
+struct Last {
+    error: String,
+}
+
 #[derive(Deserialize)]
 struct Gone {
     id: Uuid,
@@ -263,6 +269,10 @@ impl Watch {
             "change" => {
                 let change: Change = serde_json::from_str(&event.data).map_err(strange)?;
                 News::Changes(change.upserts, change.removed.into_iter().map(|gone| gone.id).collect())
+            }
+            "end" => {
+                let last: Last = serde_json::from_str(&event.data).map_err(strange)?;
+                return Err(End::Lost(format!("the server ended the watch: {}", escape(&last.error, 300))));
             }
             "server" => News::Server(serde_json::from_str::<Vec<ServerEvent>>(&event.data).map_err(strange)?),
             _ => return Ok(()),
