@@ -37,7 +37,8 @@ pub(super) const MESSAGE: &str = "Service deregistered successfully";
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
         (status = 409, description = "`has_instances` or `manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
         (status = 412, description = "`stale_generation`: it was registered again since", body = schemas::Refusal),
-        (status = 503, description = "`busy`, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
+        (status = 503, description = "`busy`, `read_only`: the store's file cannot be written now, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
+        (status = 507, description = "`disk_full`", body = schemas::Refusal),
     )
 )]
 pub(super) async fn by_name(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
@@ -79,7 +80,8 @@ const INSTANCE_MESSAGE: &str = "Instance deregistered successfully";
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
         (status = 409, description = "`manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
         (status = 412, description = "`stale_generation`: it was registered again since", body = schemas::Refusal),
-        (status = 503, description = "`busy`, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
+        (status = 503, description = "`busy`, `read_only`: the store's file cannot be written now, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
+        (status = 507, description = "`disk_full`", body = schemas::Refusal),
     )
 )]
 pub(super) async fn instance(call: &Call<'_>, id: &str, name: &str) -> Result<Response<Body>, ApiError> {

@@ -111,7 +111,9 @@ codes! {
     TransferCoding "transfer_coding" NOT_IMPLEMENTED,
     /// `healthy=true` was asked and no instance is.
     NoHealthyInstance "no_healthy_instance" SERVICE_UNAVAILABLE,
-    /// A queue is full; `Retry-After` says when to ask again.
+    /// The store's file cannot be written now; reads go on.
+    ReadOnly "read_only" SERVICE_UNAVAILABLE,
+    /// A queue is full, or another program has the store's file locked; `Retry-After` says when to ask again.
     Busy "busy" SERVICE_UNAVAILABLE,
     /// The server is stopping.
     ShuttingDown "shutting_down" SERVICE_UNAVAILABLE,

@@ -28,6 +28,8 @@ pub(super) fn refused(error: &WriteError) -> ApiError {
         WriteError::StaleGeneration { .. } => Code::StaleGeneration,
         WriteError::FileLost => Code::StoreFailed,
         WriteError::DiskFull => Code::DiskFull,
+        WriteError::ReadOnly => return again(Code::ReadOnly, error, SLOW_RETRY_SECONDS),
+        WriteError::Locked => return again(Code::Busy, error, RETRY_SECONDS),
         WriteError::Busy => return again(Code::Busy, error, RETRY_SECONDS),
         WriteError::Closed => return again(Code::ShuttingDown, error, RETRY_SECONDS),
         WriteError::Store(detail) => {
@@ -92,6 +94,8 @@ mod tests {
             (WriteError::StaleGeneration { current: 7 }, 412, "stale_generation"),
             (WriteError::FileLost, 500, "store_failed"),
             (WriteError::DiskFull, 507, "disk_full"),
+            (WriteError::ReadOnly, 503, "read_only"),
+            (WriteError::Locked, 503, "busy"),
             (WriteError::Busy, 503, "busy"),
             (WriteError::Closed, 503, "shutting_down"),
             (WriteError::Store("/secret/path: malformed".to_owned()), 500, "store_failed"),

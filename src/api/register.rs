@@ -32,7 +32,7 @@ const MESSAGE: &str = "Service registered successfully";
         (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
         (status = 415, description = "Not declared as JSON", body = schemas::Refusal),
         (status = 422, description = "`too_many_services`, `too_many_instances` or `service_full`", body = schemas::Refusal),
-        (status = 503, description = "`busy`, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
+        (status = 503, description = "`busy`, `read_only`: the store's file cannot be written now, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
         (status = 507, description = "`disk_full`", body = schemas::Refusal),
     )
 )]

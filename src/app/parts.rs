@@ -18,7 +18,7 @@ use crate::prober::dial::DialSettings;
 use crate::prober::own::OwnListener;
 use crate::prober::policy::AddressPolicy;
 use crate::prober::resolve::ResolverSettings;
-use crate::store::StoreSettings;
+use crate::store::{Consent, StoreSettings};
 use crate::telemetry::metrics::Metrics;
 
 /// Most entries of history; at 200 to 500 bytes each about 100 MB.
@@ -50,6 +50,11 @@ pub(super) fn store_settings(settings: &Settings, epoch: Option<Epoch>) -> Store
         durable: epoch.is_none(),
         epoch,
     }
+}
+
+/// What may be lost at this start.
+pub(super) fn consent(settings: &Settings) -> Consent {
+    Consent { start_empty: settings.start_empty, accept_loss: settings.accept_loss }
 }
 
 pub(super) fn policy(settings: &Settings, address: SocketAddr) -> AddressPolicy {

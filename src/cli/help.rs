@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// Which command is shown where.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Run", &["serve", "demo", "token"]),
+    ("Run", &["serve", "demo", "token", "quarantine"]),
     ("Register", &["register", "deregister"]),
     ("Ask", &["console", "list", "get", "discover", "check", "history", "watch"]),
     ("Set up", &["crd", "completions", "openapi", "help"]),
@@ -28,7 +28,15 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
         "Access",
         &["enable_auth", "jwt_secret_file", "read_auth", "token_max_days", "cors_origins", "rate_limit_per_minute"],
     ),
-    ("Store", &["db_path", "max_services", "max_instances", "default_namespace", "history_days"]),
+    ("Store", &[
+            "db_path",
+            "max_services",
+            "max_instances",
+            "default_namespace",
+            "history_days",
+            "start_empty",
+            "accept_loss",
+        ]),
     (
         "Probes",
         &["health_check_interval", "probe_allow", "probe_deny", "probe_concurrency", "probe_per_address", "ca_dir"],
@@ -68,6 +76,14 @@ Examples:
   portolan serve                                    on loopback, data in ./services.db
   portolan serve --db-path /var/lib/portolan/services.db --health-check-interval 10
   ENABLE_AUTH=true JWT_SECRET_FILE=/etc/portolan/secret portolan serve";
+
+pub(super) const QUARANTINE: &str = "\
+One JSON object a line, oldest first: when, table, row, name, reason, and the columns in content. Bytes that are no text are
+{\"hex\": …}. The server that found a row took it out of its table and serves the rest; register again what it held.
+
+Examples:
+  portolan quarantine --file /var/lib/portolan/services.db
+  portolan quarantine | jq -r 'select(.table == \"instance\") | .name, .content.base_url'";
 
 pub(super) const DEMO: &str = "\
 Needs nothing and leaves nothing: its file is in a private temporary folder, its backends on loopback.

@@ -18,6 +18,7 @@ mod history;
 mod list;
 mod lookup;
 mod output;
+mod quarantine;
 mod reference;
 mod register;
 mod serve;
@@ -30,7 +31,6 @@ use std::process::ExitCode;
 
 use clap::{FromArgMatches, Parser, Subcommand};
 
-use crate::config::ServeArgs;
 use crate::telemetry::logs;
 use exit::{Exit, Failure};
 use output::Streams;
@@ -47,7 +47,7 @@ struct Cli {
 enum Command {
     /// Run the registry
     #[command(after_help = help::SERVE)]
-    Serve(Box<ServeArgs>),
+    Serve(Box<serve::ServeCommand>),
     /// Watch a registry with sample services that fail and recover
     #[command(after_help = help::DEMO)]
     Demo(demo::DemoArgs),
@@ -81,6 +81,9 @@ enum Command {
     /// Show what is down, since when, and why, on this terminal
     #[command(after_help = help::CONSOLE)]
     Console(Box<console::ConsoleArgs>),
+    /// Print the rows of the store's file that could not be read
+    #[command(after_help = help::QUARANTINE)]
+    Quarantine(quarantine::QuarantineArgs),
     /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions(reference::CompletionsArgs),
@@ -142,6 +145,7 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
         Command::History(args) => one_thread()?.block_on(history::run(args, streams)),
         Command::Watch(args) => one_thread()?.block_on(watch::run(args, streams)),
         Command::Console(args) => one_thread()?.block_on(console::run(*args, streams)),
+        Command::Quarantine(args) => quarantine::run(&args, streams),
         Command::Completions(args) => reference::completions(&args, command_line(), streams),
         Command::Openapi => reference::openapi(streams),
         Command::Crd => crd::run(streams),

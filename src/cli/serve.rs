@@ -1,5 +1,6 @@
 //! `portolan serve`: the registry itself.
 
+use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
@@ -8,12 +9,26 @@ use crate::app::{self, AppError, Surroundings};
 use crate::config::{LogFormat, ServeArgs, Settings};
 use crate::telemetry::logs::{self, LogSettings};
 
+/// Flags of `serve`: the settings, and what is said for one start.
+#[derive(Debug, Args)]
+pub(super) struct ServeCommand {
+    #[command(flatten)]
+    settings: ServeArgs,
+    /// If the store's file is damaged as a whole or gone, set aside what is there under a dated name and begin without services
+    #[arg(long)]
+    start_empty: bool,
+    /// Go on although the store's file has lost what was written last, as after restoring an older copy of it
+    #[arg(long)]
+    accept_loss: bool,
+}
+
 /// Runs it until a signal or a fault ends it.
 ///
 /// # Errors
 /// Bad settings are usage; whatever else keeps it from running is exit code 1.
-pub(super) async fn run(args: ServeArgs) -> Result<Exit, Failure> {
-    let settings = Settings::from_process(&args).map_err(|error| Failure::usage(error.to_string()))?;
+pub(super) async fn run(args: ServeCommand) -> Result<Exit, Failure> {
+    let mut settings = Settings::from_process(&args.settings).map_err(|error| Failure::usage(error.to_string()))?;
+    (settings.start_empty, settings.accept_loss) = (args.start_empty, args.accept_loss);
     let log = LogSettings { directives: settings.log_level.clone(), json: settings.log_format == LogFormat::Json };
     let log = logs::start(&log).map_err(|error| Failure::usage(error.to_string()))?;
     warn_of_unknown_variables();

@@ -197,6 +197,8 @@ impl<E: Fn(&str) -> Option<OsString>> Reader<'_, E> {
             bind_address: bind.unwrap_or(IpAddr::V4(open)),
             bind_address_given: bind.is_some(),
             db_path: self.path("db_path", parse::database).unwrap_or_else(|| PathBuf::from(file)),
+            start_empty: false,
+            accept_loss: false,
             auth,
             read_auth: self.read_auth(),
             token_max: DAY * self.number("token_max_days", 30, 1..=3650, "days"),

@@ -53,6 +53,10 @@ pub struct Settings {
     pub server_port: u16,
     /// Address to listen on.
     pub bind_address: IpAddr,
+    /// Whether a store that is damaged as a whole, or gone, is set aside for an empty one; said at a start, never by a variable.
+    pub start_empty: bool,
+    /// Whether the store may have lost its last commits; likewise.
+    pub accept_loss: bool,
     /// Whether a person chose [`Self::bind_address`]; else it follows from [`Self::auth`].
     pub bind_address_given: bool,
     /// The SQLite file.

@@ -63,6 +63,12 @@ pub enum WriteError {
     /// No space left.
     #[error("the disk of the store is full; nothing was changed; reads go on")]
     DiskFull,
+    /// The file, its folder or its file system cannot be written.
+    #[error("the store's file or its file system is read-only; nothing was changed; reads go on; make it writable, no restart is needed")]
+    ReadOnly,
+    /// Another program holds SQLite's lock.
+    #[error("another program has the store's file locked; nothing was changed; reads go on; try again")]
+    Locked,
     /// The writer's queue is full.
     #[error("too many writes are waiting; try again")]
     Busy,

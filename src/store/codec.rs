@@ -11,6 +11,9 @@ use crate::model::time::UnixMs;
 /// Bytes of one packed sample, little-endian: time, whether timed, duration, whether coded, code.
 const SAMPLE: usize = 8 + 1 + 4 + 1 + 2;
 
+/// Highest value of a counter.
+const MOST: u64 = 1 << 62;
+
 /// A column that does not hold what it should.
 pub(super) fn damaged(what: impl std::fmt::Display) -> FromSqlError {
     FromSqlError::Other(what.to_string().into())
@@ -54,13 +57,14 @@ impl FromSql for Id {
     }
 }
 
-/// A column that counts.
+/// A column that counts. Counters start at 0 and never come near the bound: what is beyond is damaged, and the next number after it could
+/// not be given.
 pub(super) struct Count(pub(super) u64);
 
 impl FromSql for Count {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let n = value.as_i64()?;
-        u64::try_from(n).map(Self).map_err(|_| FromSqlError::OutOfRange(n))
+        u64::try_from(n).ok().filter(|n| *n <= MOST).map(Self).ok_or(FromSqlError::OutOfRange(n))
     }
 }
 

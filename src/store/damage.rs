@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
+use rustix::fs::StatVfsMountFlags;
 
 use super::error::OpenError;
 use super::lock::suffixed;
@@ -12,6 +13,8 @@ use crate::model::ports::WriteError;
 pub(super) enum Fault {
     /// Its content is not what Portolan wrote.
     Damaged(String),
+    /// It may be read where nothing has to be written for that.
+    Hindered(WriteError, OpenError),
     /// Anything else: the file may be fine.
     Other(OpenError),
 }
@@ -20,7 +23,7 @@ impl Fault {
     /// As an error, for a file that was made a moment ago.
     pub(super) fn in_new_file(self, path: &Path) -> OpenError {
         match self {
-            Self::Other(error) => error,
+            Self::Other(error) | Self::Hindered(_, error) => error,
             Self::Damaged(detail) => OpenError::BadDisk { path: path.to_owned(), detail },
         }
     }
@@ -28,48 +31,76 @@ impl Fault {
 
 /// Sorts SQLite's errors at load.
 pub(super) fn fault(path: &Path, error: rusqlite::Error) -> Fault {
+    if is_damage(&error) {
+        return Fault::Damaged(error.to_string());
+    }
+    let path = path.to_owned();
+    match hindrance(&path, &error) {
+        Some(WriteError::DiskFull) => Fault::Hindered(WriteError::DiskFull, OpenError::DiskFull(path)),
+        Some(WriteError::Locked) => Fault::Hindered(WriteError::Locked, OpenError::Locked(path)),
+        Some(why) => Fault::Hindered(why, OpenError::Unreadable { path, source: std::io::Error::other(error) }),
+        None => Fault::Other(OpenError::Sqlite { path, source: error }),
+    }
+}
+
+/// Whether the file, or a row of it, is not as Portolan wrote it.
+fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
-    let damaged = match &error {
+    match error {
         E::SqliteFailure(e, _) => {
             matches!(e.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown)
         }
         E::SqlInputError { .. } | E::InvalidColumnName(_) | E::QueryReturnedNoRows => true,
         error => is_content(error),
-    };
-    match error {
-        error if damaged => Fault::Damaged(error.to_string()),
-        error if is_disk_full(&error) => Fault::Other(OpenError::DiskFull(path.to_owned())),
-        error if is_forbidden(&error) => {
-            let source = std::io::Error::other(error);
-            Fault::Other(OpenError::Unreadable { path: path.to_owned(), source })
-        }
-        source => Fault::Other(OpenError::Sqlite { path: path.to_owned(), source }),
     }
 }
 
 /// Whether it is about what one column of one row holds.
 pub(super) fn is_content(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
-    matches!(error, E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::IntegralValueOutOfRange(..))
+    matches!(
+        error,
+        E::FromSqlConversionFailure(..)
+            | E::InvalidColumnType(..)
+            | E::IntegralValueOutOfRange(..)
+            | E::Utf8Error(..)
+    )
 }
 
-/// Whether permissions are in the way: of the file, or of its folder, where the write-ahead log has to be made.
-fn is_forbidden(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    matches!(code, Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied))
-}
-
-/// Whether the disk is full. The index of the write-ahead log, a mapped file, says it in its own way
-/// ([`SQLITE_IOERR_SHMSIZE`](https://www.sqlite.org/rescode.html#ioerr_shmsize)).
-fn is_disk_full(error: &rusqlite::Error) -> bool {
+/// What keeps a sound file from being written, where that is known.
+fn hindrance(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
+    /// The index of the write-ahead log, a mapped file, says in its own way that the disk is full
+    /// ([`SQLITE_IOERR_SHMSIZE`](https://www.sqlite.org/rescode.html#ioerr_shmsize)).
     const SHM_SIZE: i32 = 0x130a;
-    let error = error.sqlite_error();
-    error.is_some_and(|e| e.code == ErrorCode::DiskFull || e.extended_code == SHM_SIZE)
+    let error = error.sqlite_error()?;
+    match error.code {
+        ErrorCode::DiskFull => Some(WriteError::DiskFull),
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
+            Some(WriteError::Locked)
+        }
+        _ if error.extended_code == SHM_SIZE => Some(WriteError::DiskFull),
+        // A companion that cannot be made: whether for want of space or of permission, only the file system tells.
+        ErrorCode::CannotOpen => Some(of_disk(path).unwrap_or(WriteError::ReadOnly)),
+        ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Some(WriteError::ReadOnly),
+        ErrorCode::SystemIoFailure => of_disk(path),
+        _ => None,
+    }
+}
+
+/// What the file system says of itself.
+fn of_disk(path: &Path) -> Option<WriteError> {
+    let about = rustix::fs::statvfs(path).ok()?;
+    if about.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Some(WriteError::ReadOnly);
+    }
+    // A file system without inodes of its own counts none at all.
+    let full = about.f_bavail == 0 || about.f_favail == 0 && about.f_files > 0;
+    full.then_some(WriteError::DiskFull)
 }
 
 /// What the waiters of a failed batch hear.
-pub(super) fn write_error(error: &rusqlite::Error) -> WriteError {
-    if is_disk_full(error) { WriteError::DiskFull } else { WriteError::Store(error.to_string()) }
+pub(super) fn write_error(path: &Path, error: &rusqlite::Error) -> WriteError {
+    hindrance(path, error).unwrap_or_else(|| WriteError::Store(error.to_string()))
 }
 
 /// What SQLite keeps beside a file.
@@ -77,12 +108,21 @@ pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Renames the file and its companions to `<db>.corrupt-<time>…`, so that SQLite's own tools can still open them together.
 pub(super) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+    move_away(path, &["-wal", "-shm", "-journal", ""], detail)
+}
+
+/// Renames the companions alone.
+pub(super) fn set_log_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+    move_away(path, &COMPANIONS, detail)
+}
+
+fn move_away(path: &Path, suffixes: &[&str], detail: &str) -> Result<PathBuf, OpenError> {
     let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     let plain = suffixed(path, &format!(".corrupt-{stamp}"));
     let numbered = (2_u32..).map(|n| suffixed(path, &format!(".corrupt-{stamp}-{n}")));
     let is_free = |aside: &PathBuf| ["", "-wal"].iter().all(|suffix| !suffixed(aside, suffix).exists());
     let aside = std::iter::once(plain.clone()).chain(numbered).find(is_free).unwrap_or(plain);
-    for suffix in COMPANIONS.iter().chain(&[""]) {
+    for suffix in suffixes {
         match std::fs::rename(suffixed(path, suffix), suffixed(&aside, suffix)) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(OpenError::SetAside { path: path.to_owned(), detail: detail.to_owned(), source });

@@ -36,6 +36,19 @@ pub enum OpenError {
         /// The holder's process id, where the lock file tells it.
         pid: Option<u32>,
     },
+    /// A symbolic link that leads nowhere.
+    #[error(
+        "{} is a symbolic link to {}, which is not there; mount what it leads to, or remove the link", .path.display(), .target.display()
+    )]
+    DanglingLink {
+        /// The link.
+        path: PathBuf,
+        /// What it names.
+        target: PathBuf,
+    },
+    /// A symbolic or hard link, or no plain file, where the store keeps one of its own.
+    #[error("{} is not a plain file of one name, so it is neither followed nor written; see who put it there, and remove it", .0.display())]
+    PlantedLink(PathBuf),
     /// The file has other names, which the lock would not cover.
     #[error(
         "{path} has more than one name (hard links), and a server on another of them would not be noticed; remove the others \
@@ -79,6 +92,44 @@ pub enum OpenError {
          another DB_PATH", .0.display()
     )]
     Record(PathBuf),
+    /// The file, or what it was, cannot be used.
+    #[error(
+        "{path} is damaged ({detail}); nothing was changed. Restore a backup of it, or recover what can be read with `sqlite3 {path} \
+         .recover`; `portolan serve --start-empty` sets it aside under a dated name and begins without services", path = .path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// There is no file, or an empty one, where one with content was.
+    #[error(
+        "{path} is {}, but {evidence}; put the file back or mount its volume, or restore a backup; `portolan serve --start-empty` begins \
+         without services, keeping what is there under a dated name", if *.empty { "empty" } else { "not there" }, path = .path.display()
+    )]
+    Emptied {
+        /// The file.
+        path: PathBuf,
+        /// Whether an empty file is there.
+        empty: bool,
+        /// What proves that there was content.
+        evidence: String,
+    },
+    /// Commits are missing at the file's end: its log was removed, cut or belongs to another file.
+    #[error(
+        "{path} has lost what was written last: {detail}; nothing was changed. Put {path}-wal back if it was moved away, or restore a backup; \
+         `portolan serve --accept-loss` goes on with what is left, as after restoring an older copy", path = .path.display()
+    )]
+    LogLost {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        detail: String,
+    },
+    /// Another program has it locked, also for readers.
+    #[error("{} is locked by another program; close that one (`fuser -v {}` lists it) and start again", .0.display(), .0.display())]
+    Locked(PathBuf),
     /// No space for the write-ahead log or a new file.
     #[error("the disk that holds {} is full; free some space and start again", .0.display())]
     DiskFull(PathBuf),

@@ -1,5 +1,8 @@
 //! History: a reader thread of its own, so that no question about the past delays a write.
 
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -11,7 +14,13 @@ use crate::model::ports::ServiceRef;
 use crate::model::time::UnixMs;
 
 use super::codec::{Count, Id, Json, Parsed, damaged, int, time};
+use super::damage::is_content;
 use super::error::StoreError;
+use super::job::Job;
+use super::load::told;
+use super::open::{connect_aside, connect_reader};
+use super::quarantine::{BadRow, Table};
+use super::settle::Gate;
 
 /// Questions that may wait.
 pub(super) const QUEUE: usize = 64;
@@ -97,35 +106,71 @@ pub(super) enum Question {
 
 /// What the reader's thread owns.
 pub(super) struct Reader {
-    pub(super) db: Connection,
+    pub(super) file: Reading,
     pub(super) questions: mpsc::Receiver<Question>,
+    /// Where the writer is told of rows that cannot be read.
+    pub(super) jobs: mpsc::Sender<Job>,
+}
+
+/// How the reader reaches the file.
+pub(super) enum Reading {
+    /// Beside the writer.
+    Open(Connection),
+    /// While nothing can be written: opened for each question, until the gate says that the writer has begun.
+    Aside(PathBuf, Gate),
+}
+
+impl Reading {
+    fn ask<T>(&mut self, question: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let Self::Aside(path, gate) = self else {
+            let Self::Open(db) = self else { return Err(StoreError::Closed) };
+            return question(db);
+        };
+        let gate = Arc::clone(gate);
+        let settled = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*settled {
+            return question(&connect_aside(path)?);
+        }
+        let db = connect_reader(path)?;
+        let answer = question(&db);
+        *self = Self::Open(db);
+        answer
+    }
 }
 
 impl Reader {
     /// Answers until it is told to stop or nobody can ask any more.
     pub(super) fn serve(mut self) {
         while let Some(question) = self.questions.blocking_recv() {
+            let mut bad = Vec::new();
             match question {
                 Question::Stop => self.questions.close(),
                 // A waiter that went away needs no answer.
                 Question::Removed(since, reply) => {
-                    drop(reply.send(removed_since(&self.db, since).map_err(StoreError::from)));
+                    drop(reply.send(self.file.ask(|db| Ok(removed_since(db, since, &mut bad)?))));
                 }
-                Question::Page(query, known, reply) => drop(reply.send(page(&self.db, &query, known))),
+                Question::Page(query, known, reply) => {
+                    drop(reply.send(self.file.ask(|db| page(db, &query, known, &mut bad))));
+                }
+            }
+            if !bad.is_empty() {
+                // Where the queue is full the next reader of these rows says it again.
+                drop(self.jobs.try_send(Job::Quarantine(bad)));
             }
         }
     }
 }
 
-/// A page; `known` is the service where it is registered now.
+/// A page; `known` is the service where it is registered now. Rows that cannot be read are left out and added to `bad`.
 pub(super) fn page(
     db: &Connection,
     query: &HistoryQuery,
     known: Option<(Uuid, ServiceKey)>,
+    bad: &mut Vec<BadRow>,
 ) -> Result<HistoryPage, StoreError> {
     let (service, key) = match known {
         Some(known) => known,
-        None => removed(db, &query.service)?.ok_or(StoreError::ServiceNotFound)?,
+        None => removed(db, &query.service, bad)?.ok_or(StoreError::ServiceNotFound)?,
     };
     let limit = query.limit.clamp(1, MAX_PAGE);
     let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
@@ -135,42 +180,73 @@ pub(super) fn page(
     )?;
     let before = query.before.unwrap_or(i64::MAX);
     let instance = query.instance.as_ref().map(InstanceName::as_str);
-    let rows = statement.query_map(params![service.as_bytes().as_slice(), before, instance, one_more], entry)?;
-    let mut entries = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let next = entries.last().filter(|_| more).map(|e| e.id);
-    Ok(HistoryPage { service, key, entries, next })
+    let mut rows = statement.query(params![service.as_bytes().as_slice(), before, instance, one_more])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name = || format!("{} {}", key.as_str(), row.get::<_, String>("instance").unwrap_or_default());
+        found.push((row.get(0)?, readable(row, entry(row), Table::Transition, name, bad)?));
+    }
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| more).map(|(id, _)| *id);
+    Ok(HistoryPage { service, key, entries: found.into_iter().filter_map(|(_, entry)| entry).collect(), next })
 }
 
-fn removed_since(db: &Connection, since: u64) -> rusqlite::Result<Option<Removals>> {
+/// What was read of a row, whose first column is its number; none where it cannot be read.
+fn readable<T>(
+    row: &Row<'_>,
+    read: rusqlite::Result<T>,
+    table: Table,
+    name: impl FnOnce() -> String,
+    bad: &mut Vec<BadRow>,
+) -> rusqlite::Result<Option<T>> {
+    match read {
+        Err(error) if is_content(&error) => {
+            bad.push(BadRow { name: name(), ..BadRow::new(table, row.get(0)?, told(row, &error)) });
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
+fn removed_since(db: &Connection, since: u64, bad: &mut Vec<BadRow>) -> rusqlite::Result<Option<Removals>> {
     let floor = db.prepare_cached("SELECT floor FROM meta")?.query_row([], |row| row.get::<_, Count>(0))?.0;
     if since < floor {
         return Ok(None);
     }
     let mut statement =
-        db.prepare_cached("SELECT service, key FROM change WHERE revision > ?1 AND deleted = 1 LIMIT ?2")?;
+        db.prepare_cached("SELECT revision, service, key FROM change WHERE revision > ?1 AND deleted <> 0 LIMIT ?2")?;
     let most = i64::try_from(MAX_REMOVALS + 1).unwrap_or(i64::MAX);
-    let rows = statement
-        .query_map(params![int(since), most], |row| Ok((key(&row.get::<_, String>(1)?)?, row.get::<_, Id>(0)?.0)))?;
-    let removed = rows.collect::<rusqlite::Result<Removals>>()?;
-    Ok((removed.len() <= MAX_REMOVALS).then_some(removed))
+    let mut rows = statement.query(params![int(since), most])?;
+    let mut removed = Removals::new();
+    while let Some(row) = rows.next()? {
+        let read = row.get::<_, String>(2).and_then(|text| Ok((key(&text)?, row.get::<_, Id>(1)?.0)));
+        removed.extend(readable(row, read, Table::Change, String::new, bad)?);
+    }
+    Ok((bad.is_empty() && removed.len() <= MAX_REMOVALS).then_some(removed))
 }
 
 /// The removed service that is meant.
-fn removed(db: &Connection, service: &ServiceRef) -> rusqlite::Result<Option<(Uuid, ServiceKey)>> {
-    let found = |row: &Row<'_>| Ok((row.get::<_, Id>(0)?.0, key(&row.get::<_, String>(1)?)?));
-    match service {
+fn removed(
+    db: &Connection,
+    service: &ServiceRef,
+    bad: &mut Vec<BadRow>,
+) -> rusqlite::Result<Option<(Uuid, ServiceKey)>> {
+    let mut found = |row: &Row<'_>| {
+        let read = row.get::<_, String>(2).and_then(|text| Ok((row.get::<_, Id>(1)?.0, key(&text)?)));
+        readable(row, read, Table::Transition, String::new, bad)
+    };
+    let found = match service {
         ServiceRef::Id(id) => db
-            .prepare_cached("SELECT service, key FROM transition WHERE service = ?1 LIMIT 1")?
-            .query_row([id.as_bytes().as_slice()], found),
+            .prepare_cached("SELECT id, service, key FROM transition WHERE service = ?1 LIMIT 1")?
+            .query_row([id.as_bytes().as_slice()], &mut found),
         ServiceRef::Key(key) => db
             .prepare_cached(
-                "SELECT service, key FROM transition WHERE key = ?1 AND to_health IS NULL ORDER BY id DESC LIMIT 1",
+                "SELECT id, service, key FROM transition WHERE key = ?1 AND to_health IS NULL ORDER BY id DESC LIMIT 1",
             )?
-            .query_row([key.as_str()], found),
-    }
-    .optional()
+            .query_row([key.as_str()], &mut found),
+    };
+    Ok(found.optional()?.flatten())
 }
 
 fn key(text: &str) -> rusqlite::Result<ServiceKey> {

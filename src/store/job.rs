@@ -16,6 +16,7 @@ use crate::model::time::UnixMs;
 use super::codec;
 use super::mirror::List;
 use super::pending::Ticket;
+use super::quarantine::BadRow;
 
 /// Where a waiter hears the end of its change.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
@@ -34,8 +35,12 @@ pub(super) enum Job {
     MirrorAll(Box<List>, Reply<()>),
     /// What probing left behind.
     Probes(Vec<EncodedProbe>, Reply<()>),
+    /// Rows that a reader of history could not read.
+    Quarantine(Vec<BadRow>),
     /// Time to look for what grew old.
     Trim,
+    /// Time for what is to be done when there is nothing else to do.
+    Rest,
     /// The server stops: no more jobs after those that are queued.
     Stop,
 }

@@ -1,25 +1,57 @@
 //! Every service with its instances, in one pass over both tables: the start of a server and a reader of its file take them so.
+//!
+//! A row that cannot be read is left out and named; whoever reads goes on with the rest.
 
 use rusqlite::{Connection, Row, Rows};
 
-use super::codec::damaged;
+use super::damage::is_content;
 use super::load::{self, INSTANCES, SERVICES};
-use crate::model::service::Instance;
+use super::quarantine::{BadRow, Table};
+use crate::model::service::{Instance, Service};
 
-/// Calls `take` with each row of [`SERVICES`], its number, and its instances in order of name.
+/// Calls `take` with each service and its row of [`SERVICES`], the instances in order of name; `bad` takes the rows that cannot be read.
+///
+/// Both tables are sorted by what their rows say, not by an index, which might say something else.
 pub(super) fn each(
     db: &Connection,
-    mut take: impl FnMut(&Row<'_>, i64, Vec<Instance>) -> rusqlite::Result<()>,
+    bad: &mut Vec<BadRow>,
+    mut take: impl FnMut(&Row<'_>, i64, Service) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let mut members = db.prepare(&format!("{INSTANCES} ORDER BY service, name"))?;
-    let mut members = Members::new(members.query([])?)?;
+    let mut members = db.prepare(&format!("{INSTANCES} ORDER BY +service, +name"))?;
+    let mut members = Members::new(members.query([])?, bad)?;
     let mut services = db.prepare(&format!("{SERVICES} ORDER BY row"))?;
     let mut rows = services.query([])?;
     while let Some(row) = rows.next()? {
         let number = row.get(0)?;
-        take(row, number, members.of(number)?)?;
+        let instances = members.of(number, bad)?;
+        if let Some(service) = with_instances(row, number, instances, bad)? {
+            take(row, number, service)?;
+        }
     }
-    Ok(())
+    members.rest(bad)
+}
+
+/// The service; none where it cannot be read, or where none of its instances can.
+fn with_instances(
+    row: &Row<'_>,
+    number: i64,
+    instances: Vec<Instance>,
+    bad: &mut Vec<BadRow>,
+) -> rusqlite::Result<Option<Service>> {
+    let orphans: Vec<_> = instances.iter().map(|instance| instance.id.0).collect();
+    let reason = match load::service(row, instances) {
+        Ok(service) if !orphans.is_empty() => return Ok(Some(service)),
+        Ok(_) => "it has no instance that can be read".to_owned(),
+        Err(error) if is_content(&error) => load::told(row, &error),
+        Err(error) => return Err(error),
+    };
+    let name = load::name(row, 2, 3);
+    for id in orphans {
+        let reason = format!("its service, row {number}, cannot be read");
+        bad.push(BadRow { name: name.clone(), ..BadRow::new(Table::Instance, id, reason) });
+    }
+    bad.push(BadRow { name, ..BadRow::new(Table::Service, number, reason) });
+    Ok(None)
 }
 
 /// Every instance, read along with the services, in the same order.
@@ -30,33 +62,59 @@ struct Members<'s> {
 }
 
 impl<'s> Members<'s> {
-    fn new(rows: Rows<'s>) -> rusqlite::Result<Self> {
+    fn new(rows: Rows<'s>, bad: &mut Vec<BadRow>) -> rusqlite::Result<Self> {
         let mut members = Self { rows, next: None };
-        members.step()?;
+        members.step(bad)?;
         Ok(members)
     }
 
     /// Those of the service in that row.
-    fn of(&mut self, service: i64) -> rusqlite::Result<Vec<Instance>> {
+    fn of(&mut self, service: i64, bad: &mut Vec<BadRow>) -> rusqlite::Result<Vec<Instance>> {
         let mut all = Vec::with_capacity(1);
-        // An earlier one would be of no service, which the schema forbids.
         while let Some((of, instance)) = self.next.take_if(|(of, _)| *of <= service) {
             if of == service {
                 all.push(instance);
+            } else {
+                bad.push(orphan(of, &instance));
             }
-            self.step()?;
-        }
-        if all.is_empty() {
-            return Err(damaged(format!("service row {service} has no instance")).into());
+            self.step(bad)?;
         }
         Ok(all)
     }
 
-    fn step(&mut self) -> rusqlite::Result<()> {
-        self.next = match self.rows.next()? {
-            Some(row) => Some((row.get(0)?, load::instance(row)?)),
-            None => None,
-        };
+    /// Those that are left are of no service.
+    fn rest(&mut self, bad: &mut Vec<BadRow>) -> rusqlite::Result<()> {
+        while let Some((of, instance)) = self.next.take() {
+            bad.push(orphan(of, &instance));
+            self.step(bad)?;
+        }
         Ok(())
     }
+
+    /// On to the next one that can be read.
+    fn step(&mut self, bad: &mut Vec<BadRow>) -> rusqlite::Result<()> {
+        while let Some(row) = self.rows.next()? {
+            let read = row.get(0).and_then(|service| Ok((service, load::instance(row)?)));
+            match read {
+                Ok(next) => {
+                    self.next = Some(next);
+                    return Ok(());
+                }
+                Err(error) if is_content(&error) => {
+                    let name = load::name(row, 0, 2);
+                    let reason = load::told(row, &error);
+                    bad.push(BadRow { name, ..BadRow::new(Table::Instance, row.get(1)?, reason) });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.next = None;
+        Ok(())
+    }
+}
+
+/// The schema forbids it.
+fn orphan(service: i64, instance: &Instance) -> BadRow {
+    let reason = format!("its service, row {service}, is not there");
+    BadRow { name: instance.name.to_string(), ..BadRow::new(Table::Instance, instance.id.0, reason) }
 }

@@ -15,10 +15,11 @@ use crate::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service, 
 use crate::model::time::UnixMs;
 use crate::model::url::EndpointUrl;
 
-use super::codec::{Cells, Count, Id, Json, Parsed, damaged, time, unpack};
+use super::codec::{Cells, Count, Id, Json, Parsed, damaged, int, time, unpack};
 use super::damage::is_content;
 use super::joined;
 use super::mirror::Mirror;
+use super::quarantine::{BadRow, Table};
 use super::state::{Index, State};
 
 /// Every service's row.
@@ -31,6 +32,7 @@ pub(super) const INSTANCES: &str =
     check_json, version, description, metadata, weight, zone FROM instance";
 
 /// The one row of `meta`.
+#[derive(Debug, Clone)]
 pub(super) struct Meta {
     pub(super) epoch: Epoch,
     pub(super) run: String,
@@ -40,6 +42,24 @@ pub(super) struct Meta {
     pub(super) kind: Kind,
     /// When the file was made.
     pub(super) began: UnixMs,
+}
+
+/// What `meta` has to say at least, from the other tables: after its row was lost, or a number in it.
+pub(super) fn least(db: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let sql = "SELECT max(coalesce((SELECT max(revision) FROM service), 0), coalesce((SELECT max(revision) FROM change), 0)),
+        max(coalesce((SELECT max(row) FROM service), 0), coalesce((SELECT max(id) FROM instance), 0),
+        coalesce((SELECT max(generation) FROM instance), 0))";
+    db.query_row(sql, [], |row| {
+        let number = |at| row.get::<_, i64>(at).map(|n| u64::try_from(n).unwrap_or(0));
+        Ok((number(0)?, number(1)?))
+    })
+}
+
+/// Whether there is anything in the file, and whether it looks like a mirror's.
+pub(super) fn traces(db: &Connection) -> rusqlite::Result<(bool, bool)> {
+    let sql = "SELECT exists (SELECT 1 FROM service) OR exists (SELECT 1 FROM instance),
+        exists (SELECT 1 FROM instance WHERE fence IS NOT NULL)";
+    db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 /// What a file is.
@@ -98,32 +118,89 @@ pub(super) struct Registered {
     pub(super) index: Index,
     /// What probing left behind, of each instance's current generation.
     pub(super) probes: HashMap<InstanceId, ProbeRow>,
+    /// Rows that could not be read, those of an instance before that of its service.
+    pub(super) bad: Vec<BadRow>,
+    /// Whether this is not what readers saw at the last revision.
+    pub(super) differs: bool,
 }
 
 /// Everything that was registered, and what probing left behind.
 pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Registered> {
-    let (mut probes, mut checked) = probes(db)?;
     let mut state = nothing(meta);
-    if state.mirror.is_some() {
-        // Only who leads knows of probes, and begins anew.
-        (probes, checked) = Probes::default();
-    }
+    let mut bad = Vec::new();
+    let (mut probes, checked) = match &state.mirror {
+        // Only the leader knows about probes, and a new one starts without.
+        Some(_) => Probes::default(),
+        None => probes(db, &mut bad)?,
+    };
     let mut index = Index::default();
     let mut generations = HashMap::new();
-    joined::each(db, |row, number, members| {
-        generations.extend(members.iter().map(|instance| (instance.id, instance.generation)));
-        let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
-        let mut service = service(row, members)?;
+    let mut twins = Vec::new();
+    let (mut ahead, mut serial) = (false, state.serial);
+    joined::each(db, &mut bad, |row, number_of_row, mut service| {
+        if state.snapshot.get(service.key.as_str()).is_some() {
+            twins.push((number_of_row, service));
+            return Ok(());
+        }
+        generations.extend(service.instances.iter().map(|instance| (instance.id, instance.generation)));
+        // A number in one of the two rows is damaged: what is given next must be new all the same.
+        serial = service.instances.iter().map(number).fold(serial, u64::max).max(count(number_of_row));
+        if state.mirror.is_none() && service.revision > meta.revision {
+            (service.revision, service.sequence, ahead) = (meta.revision, meta.revision, true);
+        }
+        let last = service.instances.iter().filter_map(|i| checked.get(&i.id)).max().copied();
         if let Some(mirror) = &state.mirror {
             service.sequence = 0;
             service.unreported = row.get::<_, bool>("unreported")?.then_some(mirror.replica);
         }
-        index.add(&service, number);
+        index.add(&service, number_of_row);
         state.adopt(service, LastCheck::starting(last));
         Ok(())
     })?;
+    for (number, service) in twins {
+        let row = |table, row| {
+            let name = service.key.as_str().to_owned();
+            BadRow { name, ..BadRow::new(table, row, "another row has the service's name") }
+        };
+        bad.extend(service.instances.iter().map(|instance| row(Table::Instance, instance.id.0)));
+        bad.push(row(Table::Service, number));
+    }
+    state.serial = serial;
     probes.retain(|id, row| generations.get(id) == Some(&row.generation));
-    Ok(Registered { state, index, probes })
+    let differs = ahead || bad.iter().any(BadRow::is_registered);
+    Ok(Registered { state, index, probes, bad, differs })
+}
+
+/// The highest number that an instance was given.
+fn number(instance: &Instance) -> u64 {
+    instance.generation.max(count(instance.id.0))
+}
+
+fn count(n: i64) -> u64 {
+    u64::try_from(n).unwrap_or(0)
+}
+
+/// What a row's names say it belongs to: of the columns at these places, as far as they are text.
+pub(super) fn name(row: &Row<'_>, first: usize, second: usize) -> String {
+    let part = |at| match row.get_ref(at) {
+        Ok(ValueRef::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
+        Ok(ValueRef::Integer(n)) => format!("service row {n}"),
+        _ => "?".to_owned(),
+    };
+    format!("{}/{}", part(first), part(second))
+}
+
+/// The error, with the column's name instead of its place.
+pub(super) fn told(row: &Row<'_>, error: &rusqlite::Error) -> String {
+    use rusqlite::Error as E;
+    let column = |at: usize| row.as_ref().column_name(at).unwrap_or("?").to_owned();
+    match error {
+        E::FromSqlConversionFailure(at, _, why) => format!("{}: {why}", column(*at)),
+        E::InvalidColumnType(at, _, found) => format!("{}: it holds a value of type {found}", column(*at)),
+        E::IntegralValueOutOfRange(at, n) => format!("{}: {n} is out of range", column(*at)),
+        E::Utf8Error(at, why) => format!("{}: {why}", column(*at)),
+        error => error.to_string(),
+    }
 }
 
 fn nothing(meta: &Meta) -> State {
@@ -171,10 +248,19 @@ impl FromSql for StoredSource {
     }
 }
 
-/// The instances of one service row, in order of name.
+/// The instances of one service row that can be read, in order of name.
 pub(super) fn members(db: &Connection, service: i64) -> rusqlite::Result<Vec<Instance>> {
     let mut statement = db.prepare_cached(&format!("{INSTANCES} WHERE service = ?1 ORDER BY name"))?;
-    statement.query_map([service], instance)?.collect()
+    let mut rows = statement.query([service])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        match instance(row) {
+            Ok(instance) => all.push(instance),
+            Err(error) if is_content(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 /// A row of [`INSTANCES`].
@@ -182,7 +268,7 @@ pub(super) fn instance(row: &Row<'_>) -> rusqlite::Result<Instance> {
     let mut cells = Cells::of(row);
     let _service: i64 = cells.next()?;
     Ok(Instance {
-        id: InstanceId(cells.next()?),
+        id: InstanceId(int(cells.next::<Count>()?.0)),
         name: cells.next::<Parsed<InstanceName>>()?.0,
         owner: Owner::from_stored(&cells.next::<String>()?).ok_or_else(|| damaged("an owner"))?,
         generation: cells.next::<Count>()?.0,
@@ -212,21 +298,19 @@ fn spec(cells: &mut Cells<'_, '_>) -> rusqlite::Result<InstanceSpec> {
 
 type Probes = (HashMap<InstanceId, ProbeRow>, HashMap<InstanceId, UnixMs>);
 
-/// The rows, and when each instance was last probed, also as an older generation. They are a cache: one that cannot be read is left
-/// out, and its instance is probed as if it were new.
-fn probes(db: &Connection) -> rusqlite::Result<Probes> {
+/// The rows, and when each instance was last probed, also as an older generation. An instance whose row cannot be read is probed as if
+/// it were new.
+fn probes(db: &Connection, bad: &mut Vec<BadRow>) -> rusqlite::Result<Probes> {
     let (mut all, mut checked) = (HashMap::new(), HashMap::new());
     let mut statement = db.prepare("SELECT * FROM probe")?;
     let mut rows = statement.query([])?;
-    let mut unreadable = 0_u32;
     while let Some(row) = rows.next()? {
         let probe = match probe(row) {
             Ok(probe) => probe,
             Err(error) if is_content(&error) => {
-                if unreadable == 0 {
-                    tracing::warn!("what was known of a probe could not be read and is dropped: {error}");
-                }
-                unreadable += 1;
+                let instance: i64 = row.get("instance")?;
+                let name = format!("instance row {instance}");
+                bad.push(BadRow { name, ..BadRow::new(Table::Probe, instance, told(row, &error)) });
                 continue;
             }
             Err(error) => return Err(error),
@@ -235,9 +319,6 @@ fn probes(db: &Connection) -> rusqlite::Result<Probes> {
             checked.insert(probe.instance, last.at);
         }
         all.insert(probe.instance, probe);
-    }
-    if unreadable > 1 {
-        tracing::warn!("{unreadable} such rows were dropped");
     }
     Ok((all, checked))
 }

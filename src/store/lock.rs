@@ -1,60 +1,206 @@
-//! One server a file: a lock on `<db>.lock`, which also proves the last revision.
+//! One server per file: a lock on the database's own inode, and a file `<db>.lock` beside it that proves the last revision.
 //!
-//! The lock file tells a person who holds it, and repeats the newest committed revision. At the next start the file's
-//! line of revisions goes on only if both files name the same run and the database is not behind: a restored backup,
-//! a copy without its lock file or a database made anew fails that, and gets a new epoch. A power cut, or a write that
-//! fails with a warning, may leave the lock file behind the database, never ahead of it: a sound database passes all the
-//! same, but one set back to a revision in between would pass too.
+//! The lock is `flock` on the database itself, so it holds for every name of the file: links, bind mounts, a second
+//! container. On Linux it is independent of the POSIX locks by which SQLite coordinates connections. Closing *any* descriptor of a
+//! file drops this process's POSIX locks on it, so the locked descriptor stays open until SQLite's connections are closed. On a network
+//! file system (NFS, SMB) Linux turns `flock` into a byte-range lock over the whole file, which would shut SQLite out; other systems do
+//! so on every file system. There the lock file alone is locked, as all earlier versions did, and an alias is not noticed.
+//!
+//! The lock file is locked as well, so that older versions are kept out. It names the holder and repeats the newest committed revision.
+//! The next start continues the line of revisions only if both files name the same run and the database is not behind: a copy without its lock
+//! file or a restored backup gets a new epoch; a database that is behind its own run has lost commits. A power cut, or a write that fails
+//! with a warning, may leave the lock file behind the database, never ahead of it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
+
 use super::error::OpenError;
 
-/// What the lock file says of the database beside it.
+/// What the lock file says about the database beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Proof {
     /// The random word of the server run that wrote it.
     pub(super) run: String,
     /// The newest revision committed then.
     pub(super) revision: u64,
+    /// The run that the database file itself names, without its write-ahead log; none by an older version.
+    pub(super) base: Option<String>,
 }
 
 /// The lock, held until dropped.
 #[derive(Debug)]
-pub(super) struct FileLock(File);
+pub(super) struct FileLock {
+    /// Of the database's inode; none where that cannot be locked beside SQLite.
+    database: Option<File>,
+    beside: Beside,
+    path: PathBuf,
+}
+
+/// The lock file.
+#[derive(Debug)]
+enum Beside {
+    Writable(File),
+    ReadOnly(File),
+    /// Neither there nor to be made: a full or read-only disk.
+    Absent,
+}
 
 impl FileLock {
-    /// Takes the lock of `db`, and returns what the lock file said. A file of several names would have a lock for each.
+    /// Takes the lock of `db`, and returns what the lock file says. Where there is a database to serve, a lock file that cannot be
+    /// made or written is no obstacle.
     pub(super) fn acquire(db: &Path) -> Result<(Self, Option<Proof>), OpenError> {
-        // One that cannot be looked at is one that cannot be opened.
-        if std::fs::metadata(db).is_ok_and(|about| about.nlink() > 1) {
+        let path = suffixed(db, ".lock");
+        let about = std::fs::metadata(db).ok();
+        // The write-ahead log lies beside the name: what one name's server left in it would be missing under the other.
+        if about.as_ref().is_some_and(|about| about.nlink() > 1) {
             return Err(OpenError::HardLinked(db.to_owned()));
         }
-        let path = suffixed(db, ".lock");
-        let mut open = OpenOptions::new();
-        let file = open.read(true).write(true).create(true).truncate(false).mode(0o640).open(&path);
-        let mut file = file.map_err(|source| cannot_create(path, source))?;
-        match patiently(&file) {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::InUse { path: db.to_owned(), pid: field(&text(&mut file), "pid") });
+        let database = if about.is_some() { lock_inode(db, &path)? } else { None };
+        let beside = match beside(&path) {
+            Err(error) if is_link(&path, &error) => return Err(OpenError::PlantedLink(path)),
+            Err(error) if about.is_none() => return Err(cannot_create(path, error)),
+            Err(error) => {
+                tracing::warn!("{} cannot be made: {error}", path.display());
+                Beside::Absent
             }
-            Err(TryLockError::Error(source)) => return Err(OpenError::Unreadable { path: db.to_owned(), source }),
+            Ok(beside) => beside,
+        };
+        let mut said = String::new();
+        if let Beside::Writable(file) | Beside::ReadOnly(file) = &beside {
+            said = text(file);
+            take(file, db, &said)?;
         }
-        let text = text(&mut file);
-        let proof = field(&text, "run").zip(field(&text, "revision")).map(|(run, revision)| Proof { run, revision });
-        Ok((Self(file), proof))
+        Ok((Self { database, beside, path }, Proof::read(&said)))
+    }
+
+    /// Takes over the lock of a database that was just made, in place of the one that was there.
+    pub(super) fn adopt(&mut self, database: Option<File>) {
+        self.database = database;
     }
 
     /// Writes `proof` in place: always the same length, so a full disk does not matter.
-    pub(super) fn record(&self, proof: &Proof) -> io::Result<()> {
-        let Proof { run, revision } = proof;
-        let text = format!("pid {:>10}\nrun {run:>16}\nrevision {revision:>20}\n", std::process::id());
-        self.0.write_all_at(text.as_bytes(), 0)
+    pub(super) fn record(&mut self, proof: &Proof) -> io::Result<()> {
+        let Proof { run, revision, base } = proof;
+        let base = base.as_deref().unwrap_or_default();
+        let pid = std::process::id();
+        let text = format!("pid {pid:>10}\nrun {run:>16}\nrevision {revision:>20}\nfile {base:>16}\n");
+        self.writable()?.write_all_at(text.as_bytes(), 0)
+    }
+
+    /// The lock file; opened again where it could not be written at the start.
+    fn writable(&mut self) -> io::Result<&File> {
+        if !matches!(self.beside, Beside::Writable(_)) {
+            self.beside = Beside::Absent;
+            self.beside = beside(&self.path)?;
+            if let Beside::Writable(file) | Beside::ReadOnly(file) = &self.beside {
+                file.try_lock()?;
+            }
+        }
+        match &self.beside {
+            Beside::Writable(file) => Ok(file),
+            _ => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+}
+
+impl Proof {
+    fn read(text: &str) -> Option<Self> {
+        let (run, revision) = field(text, "run").zip(field(text, "revision"))?;
+        Some(Self { run, revision, base: field(text, "file").filter(|base: &String| !base.is_empty()) })
+    }
+
+    /// What the lock file of `db` says, without its lock.
+    pub(super) fn peek(db: &Path) -> Option<Self> {
+        let file = OpenOptions::new().read(true).custom_flags(no_follow()).open(suffixed(db, ".lock")).ok()?;
+        Self::read(&text(&file))
+    }
+}
+
+/// Locks the database itself.
+fn lock_inode(db: &Path, beside: &Path) -> Result<Option<File>, OpenError> {
+    let unreadable = |source| OpenError::Unreadable { path: db.to_owned(), source };
+    let file = File::open(db).map_err(unreadable)?;
+    if !is_lockable(&file) {
+        return Ok(None);
+    }
+    let holder = OpenOptions::new().read(true).custom_flags(no_follow()).open(beside);
+    // Beside an alias lies another lock file, or none: only one that is locked names the holder.
+    let said = holder.ok().filter(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    let said = said.map(|file| text(&file)).unwrap_or_default();
+    take(&file, db, &said)?;
+    let (opened, named) = (file.metadata().map_err(unreadable)?, std::fs::metadata(db).map_err(unreadable)?);
+    if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) {
+        return Ok(Some(file));
+    }
+    Err(unreadable(io::Error::other("it was replaced while it was being opened; start again")))
+}
+
+/// Locks a database that only this process knows yet.
+pub(super) fn lock_new(file: File) -> io::Result<Option<File>> {
+    if is_lockable(&file) {
+        file.try_lock()?;
+        return Ok(Some(file));
+    }
+    Ok(None)
+}
+
+/// Whether `flock` and SQLite's locks keep apart on this file.
+#[cfg(target_os = "linux")]
+fn is_lockable(file: &File) -> bool {
+    /// `statfs` numbers of NFS, SMB, CIFS, SMB2 and Lustre ([statfs(2)](https://man7.org/linux/man-pages/man2/statfs.2.html)).
+    const REMOTE: [i128; 5] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42, 0x0bd0_0bd0];
+    rustix::fs::fstatfs(file).is_ok_and(|about| !REMOTE.contains(&(i128::from(about.f_type) & 0xffff_ffff)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_lockable(_: &File) -> bool {
+    false
+}
+
+/// Opens the lock file, or makes it. A link in its place is not followed, and only a plain file of one name is written.
+fn beside(path: &Path) -> io::Result<Beside> {
+    let open = |write: bool| {
+        let mut open = OpenOptions::new();
+        open.read(true).write(write).create(write).truncate(false).mode(0o640).custom_flags(no_follow()).open(path)
+    };
+    let is_new = std::fs::symlink_metadata(path).is_err();
+    let (file, writable) = match open(true) {
+        Ok(file) => (file, true),
+        Err(error) => (open(false).map_err(|_| error)?, false),
+    };
+    let about = file.metadata()?;
+    if !about.is_file() || about.nlink() > 1 {
+        return Err(io::Error::other("it is no plain file of one name"));
+    }
+    if is_new {
+        // Whatever the umask: the group reads who holds the lock.
+        file.set_permissions(Permissions::from_mode(0o640))?;
+    }
+    Ok(if writable { Beside::Writable(file) } else { Beside::ReadOnly(file) })
+}
+
+/// Not through a link, and without waiting for the other end of a pipe.
+fn no_follow() -> i32 {
+    (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
+}
+
+/// Whether a link or the like was put in the lock file's place.
+fn is_link(path: &Path, error: &io::Error) -> bool {
+    let plain = |about: std::fs::Metadata| about.is_file() && about.nlink() == 1;
+    error.kind() != io::ErrorKind::NotFound && std::fs::symlink_metadata(path).is_ok_and(|about| !plain(about))
+}
+
+/// Locks `file` for the server of `db`.
+fn take(file: &File, db: &Path, said: &str) -> Result<(), OpenError> {
+    match patiently(file) {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: db.to_owned(), pid: field(said, "pid") }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Unreadable { path: db.to_owned(), source }),
     }
 }
 
@@ -69,9 +215,10 @@ fn patiently(file: &File) -> Result<(), TryLockError> {
     file.try_lock()
 }
 
-/// Whether a server holds the lock of `db`; one whose lock file cannot be opened is taken to be there.
+/// Whether a server holds the lock of `db`; one whose lock file cannot be opened is taken to be there. The database itself is not
+/// opened for this: closing it would drop the locks of a reader in this process.
 pub(super) fn is_held(db: &Path) -> bool {
-    match File::open(suffixed(db, ".lock")) {
+    match OpenOptions::new().read(true).custom_flags(no_follow()).open(suffixed(db, ".lock")) {
         Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
@@ -93,7 +240,7 @@ pub(super) fn cannot_create(path: PathBuf, source: io::Error) -> OpenError {
 }
 
 /// The file's text; an unreadable one proves nothing, as does an empty one.
-fn text(file: &mut File) -> String {
+fn text(file: &File) -> String {
     let mut text = String::new();
     match file.take(4096).read_to_string(&mut text) {
         Ok(_) => text,

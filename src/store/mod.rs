@@ -13,9 +13,12 @@
 //! [`Store::mirror_all`], no registration does, and a file that cannot be used is set aside and made anew.
 
 mod age;
+mod begin;
 mod codec;
+mod create;
 mod damage;
 mod error;
+mod found;
 mod gone;
 mod history;
 mod job;
@@ -28,11 +31,14 @@ mod peek;
 mod pending;
 mod persist;
 mod place;
+mod quarantine;
 pub mod reader;
 mod register;
 mod remove;
 mod run;
 mod schema;
+mod settle;
+mod soundness;
 mod state;
 mod trim;
 mod verdict;
@@ -67,6 +73,7 @@ use history::Question;
 use job::{EncodedProbe, Job, Register, Remove, Reply, SpecColumns, Verdict};
 use mirror::List;
 use pending::{Pending, Ticket};
+use quarantine::Quarantine;
 
 /// Probe rows that one transaction takes at most, so that registrations come in between.
 const PROBE_ROWS: usize = 256;
@@ -90,6 +97,16 @@ pub struct StoreSettings {
     pub epoch: Option<Epoch>,
     /// Whether a commit outlasts a power cut; a mirror's need not.
     pub durable: bool,
+}
+
+/// What may be lost at this start, because whoever starts the server said so. Neither is needed with a sound file, and then neither
+/// does anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// A file that is damaged as a whole, or gone, is set aside, and the registry begins without services.
+    pub start_empty: bool,
+    /// What was committed last may be missing, as when an older copy of the file was put in its place.
+    pub accept_loss: bool,
 }
 
 /// An open store.
@@ -117,6 +134,7 @@ struct Inner {
     failure: Arc<ArcSwapOption<WriteError>>,
     complete: Arc<AtomicBool>,
     began: Option<UnixMs>,
+    quarantine: Arc<Quarantine>,
     metrics: Metrics,
 }
 
@@ -124,9 +142,28 @@ impl Store {
     /// Opens the file, or makes it. Blocks; called once, at the start.
     ///
     /// # Errors
-    /// [`OpenError`] naming the file and the way out. A damaged file is no error: it is set aside, and the log says where.
+    /// [`OpenError`] naming the file and the way out. A mirror that cannot be used is no error: it is set aside, and the log says where.
+    /// Nor is a full or read-only disk where there is a file to read: then [`Store::failure`] says why nothing is written.
     pub fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
-        run::open(settings, clock, metrics)
+        Self::open_with(settings, Consent::default(), clock, metrics)
+    }
+
+    /// As [`Store::open`], with what may be lost.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_with(
+        settings: StoreSettings,
+        consent: Consent,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Result<Opened, OpenError> {
+        run::open(settings, consent, clock, metrics)
+    }
+
+    /// How many rows of the file could not be read and are kept aside, and a few of the newest in words, which may hold names.
+    pub fn quarantined(&self) -> (u64, Vec<String>) {
+        self.0.quarantine.read()
     }
 
     /// Why the newest transaction failed, for example on a full disk: reads go on, writes are refused until one succeeds. None while

@@ -1,26 +1,32 @@
-//! Opening: nothing that is not Portolan's own is changed, and nothing is ever deleted.
+//! Opening: nothing that is not Portolan's own is changed, nothing is ever deleted, and a registry with content never starts empty by
+//! itself.
+//!
+//! Everything is read before anything is written. Where nothing can be written, on a full or read-only disk or beside another
+//! program's lock, what was read is served all the same, and the writer begins its run once that is possible.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::begin::{self, Begin};
 use super::codec::{Count, Parsed};
-use super::damage::{COMPANIONS, Fault, fault, set_aside};
+use super::create::create;
+use super::damage::{Fault, fault, is_content, set_aside, set_log_aside};
 use super::error::OpenError;
+use super::found::{self, Found, inspect, locate};
 use super::load::{self, Kind, Meta, Registered};
-use super::lock::{FileLock, Proof, cannot_create, suffixed};
-use super::schema;
+use super::lock::{FileLock, Proof, suffixed};
+use super::quarantine::{self, BadRow, Table};
+use super::{Consent, schema, soundness};
 use crate::catalog::Epoch;
+use crate::model::ports::WriteError;
 use crate::model::text;
 use crate::model::time::UnixMs;
 
-/// How long a statement waits for another process that reads the file.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a write waits for another program's lock; its waiters hear of it then.
+const BUSY: Duration = Duration::from_secs(1);
 
 /// What is to be opened.
 pub(super) struct Wanted {
@@ -30,6 +36,8 @@ pub(super) struct Wanted {
     pub(super) durable: bool,
     /// This moment, wall clock.
     pub(super) now: UnixMs,
+    /// What may be lost.
+    pub(super) consent: Consent,
 }
 
 /// An open file and what was in it.
@@ -39,128 +47,71 @@ pub(super) struct Loaded {
     pub(super) contents: Contents,
 }
 
-/// A connection, and what it found.
+/// What was found in a file.
 pub(super) struct Contents {
-    pub(super) db: Connection,
     pub(super) meta: Meta,
     pub(super) registered: Registered,
     /// Rows of history.
     pub(super) remembered: u64,
+    pub(super) quarantined: quarantine::Kept,
+    pub(super) writing: Writing,
 }
 
-/// What there is at the path.
-pub(super) enum Found {
-    Nothing,
-    Ours,
+/// Whether the run has begun.
+pub(super) enum Writing {
+    /// The connection, and whether the file itself holds all by now.
+    Begun(Connection, bool),
+    /// Not yet.
+    Waiting(Waiting),
+}
+
+/// A run that cannot begin yet.
+pub(super) struct Waiting {
+    pub(super) begin: Begin,
+    pub(super) why: WriteError,
+    /// Whether not even reading is possible in the usual way.
+    pub(super) aside: bool,
 }
 
 /// Locks, creates or checks, and loads.
 pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
     let path = locate(path)?;
+    found::no_planted_links(&path)?;
     // Looked at before the lock too: beside another program's file not even a lock file is left.
-    inspect(&path)?;
-    let (lock, proof) = FileLock::acquire(&path)?;
-    if matches!(inspect(&path)?, Found::Nothing) {
-        create(&path)?;
-    }
-    let contents = match load(&path, wanted, proof) {
-        Ok(loaded) => loaded,
-        Err(Fault::Other(error)) => return Err(error),
-        Err(Fault::Damaged(detail)) => start_over(&path, wanted, &detail)?,
+    let strange = match inspect(&path) {
+        // Its first bytes are lost, and only the lock file knows that it is ours.
+        Err(OpenError::NotSqlite(_)) if Proof::peek(&path).is_some() => true,
+        looked => looked.map(|_| false)?,
     };
-    let proof = Proof { run: contents.meta.run.clone(), revision: contents.meta.revision };
-    lock.record(&proof).map_err(|source| OpenError::Unreadable { path: suffixed(&path, ".lock"), source })?;
+    let (mut lock, proof) = FileLock::acquire(&path)?;
+    let loaded = if strange {
+        Err(Fault::Damaged("its first bytes are not those of an SQLite file".to_owned()))
+    } else {
+        if let Found::Nothing { empty } = inspect(&path)? {
+            if wanted.epoch.is_none() && !wanted.consent.start_empty {
+                found::was_never_used(&path, empty, proof.as_ref())?;
+            }
+            lock.adopt(create(&path)?);
+        }
+        load(&path, wanted, proof)
+    };
+    let contents = match loaded {
+        Ok(contents) => contents,
+        Err(Fault::Damaged(detail)) => start_over(&path, wanted, &detail, &mut lock)?,
+        Err(Fault::Other(error) | Fault::Hindered(_, error)) => return Err(error),
+    };
+    if let Writing::Begun(_, settled) = contents.writing {
+        record(&mut lock, &path, &contents.meta, settled);
+    }
     Ok(Loaded { path, lock, contents })
 }
 
-/// The whole path with links followed, in a folder that is there.
-fn locate(path: &Path) -> Result<PathBuf, OpenError> {
-    let name = path.file_name().ok_or_else(|| OpenError::NotAFile(path.to_owned()))?;
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let missing = || OpenError::FolderMissing(folder.to_owned());
-    let whole = std::fs::canonicalize(folder).ok().filter(|folder| folder.is_dir()).ok_or_else(missing)?.join(name);
-    Ok(std::fs::canonicalize(&whole).unwrap_or(whole))
-}
-
-/// Tells whose file it is by its first bytes, without opening it as a database.
-pub(super) fn inspect(path: &Path) -> Result<Found, OpenError> {
-    let about = match std::fs::metadata(path) {
-        Ok(about) => about,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(source) => return Err(OpenError::Unreadable { path: path.to_owned(), source }),
-    };
-    if !about.is_file() {
-        return Err(OpenError::NotAFile(path.to_owned()));
+/// Writes down whose run it is. Where that cannot be done the server goes on: the next start proves nothing, and readers start afresh.
+fn record(lock: &mut FileLock, path: &Path, meta: &Meta, settled: bool) {
+    let base = settled.then(|| meta.run.clone());
+    if let Err(error) = lock.record(&Proof { run: meta.run.clone(), revision: meta.revision, base }) {
+        tracing::warn!("{} cannot be written: {error}", suffixed(path, ".lock").display());
     }
-    let mut head = Vec::with_capacity(100);
-    let file = OpenOptions::new().read(true).write(true).open(path);
-    let read = file.and_then(|file| file.take(100).read_to_end(&mut head));
-    read.map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })?;
-    match application(&head) {
-        _ if head.is_empty() => Ok(Found::Nothing),
-        None => Err(OpenError::NotSqlite(path.to_owned())),
-        Some(schema::APPLICATION_ID) => Ok(Found::Ours),
-        Some(_) if is_seed(path) => Err(OpenError::Seed(path.to_owned())),
-        Some(_) => Err(OpenError::Foreign(path.to_owned())),
-    }
-}
-
-/// The `application_id` at offset 68 of an SQLite file's header
-/// ([file format](https://www.sqlite.org/fileformat2.html#the_database_header)).
-fn application(head: &[u8]) -> Option<u32> {
-    let id = head.strip_prefix(b"SQLite format 3\0").and(head.get(68..72))?;
-    id.try_into().ok().map(u32::from_be_bytes)
-}
-
-/// Whether it is the Go gateway's: read as immutable, so that nothing is created beside it.
-fn is_seed(path: &Path) -> bool {
-    let Ok(url) = url::Url::from_file_path(path) else { return false };
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'service_infos'";
-    Connection::open_with_flags(format!("{url}?immutable=1"), flags)
-        .and_then(|db| db.query_row(sql, [], |_| Ok(())))
-        .is_ok()
-}
-
-/// Makes the file aside and renames it, so that a crash leaves either none or a whole one.
-fn create(path: &Path) -> Result<(), OpenError> {
-    if COMPANIONS.iter().any(|suffix| suffixed(path, suffix).exists()) {
-        // The write-ahead log of a file that was taken away would be played into the new one.
-        let aside = set_aside(path, "its file is gone")?;
-        tracing::warn!("what was left beside {} was set aside as {}-*", path.display(), aside.display());
-    }
-    let fresh = suffixed(path, ".new");
-    remove(&fresh);
-    make(&fresh, path).inspect_err(|_| remove(&fresh))
-}
-
-/// Removes what a crash or an error left of a file in the making; nobody has ever used it.
-fn remove(fresh: &Path) {
-    for suffix in COMPANIONS.iter().chain(&[""]) {
-        // It is mostly not there; what cannot be removed is found again when the file is made.
-        drop(std::fs::remove_file(suffixed(fresh, suffix)));
-    }
-}
-
-fn make(fresh: &Path, path: &Path) -> Result<(), OpenError> {
-    let io_error = |source| cannot_create(path.to_owned(), source);
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(fresh).map_err(io_error)?;
-    // Whatever the umask: a group may read it, from another process too.
-    file.set_permissions(std::fs::Permissions::from_mode(0o640)).map_err(io_error)?;
-    fill(fresh).map_err(|error| fault(path, error).in_new_file(path))?;
-    file.sync_all().map_err(io_error)?;
-    std::fs::rename(fresh, path).map_err(io_error)?;
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error)
-}
-
-fn fill(path: &Path) -> rusqlite::Result<()> {
-    let mut db = connect(path)?;
-    schema::migrate(&mut db)?;
-    db.pragma_update(None, "journal_mode", "wal")
 }
 
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -171,29 +122,108 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// A second connection, for history.
-pub(super) fn connect_reader(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || -> rusqlite::Result<Connection> {
-        let db = Connection::open_with_flags(path, flags)?;
-        db.busy_timeout(BUSY)?;
-        Ok(db)
-    };
-    open().map_err(|error| fault(path, error).in_new_file(path))
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY)?;
+    Ok(db)
+}
+
+/// A connection for which nothing is written, made or locked: the index of the write-ahead log is kept in memory. It sees what was
+/// there when it was opened, so it is for a file that nobody writes.
+pub(super) fn connect_aside(path: &Path) -> rusqlite::Result<Connection> {
+    if !found::has_content(path, "-wal") {
+        return found::alone(path);
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags_and_vfs(path, flags, "unix-none")?;
+    db.pragma_update(None, "locking_mode", "exclusive")?;
+    Ok(db)
 }
 
 fn load(path: &Path, wanted: &Wanted, proof: Option<Proof>) -> Result<Contents, Fault> {
-    read(path, wanted, proof).map_err(|error| match error {
-        ReadError::Newer(found) if wanted.epoch.is_some() => {
-            Fault::Damaged(format!("its schema is {found}, this version knows {}", schema::NEWEST))
+    // Looked at before anything opens the file, since SQLite makes it.
+    let has_log = suffixed(path, "-wal").exists();
+    if wanted.epoch.is_none() && log_is_foreign(path, proof.as_ref()) {
+        let detail = "the write-ahead log beside it belongs to another state of the file";
+        if !wanted.consent.accept_loss {
+            return Err(Fault::Other(OpenError::LogLost { path: path.to_owned(), detail: detail.to_owned() }));
         }
-        ReadError::Newer(found) => {
-            Fault::Other(OpenError::NewerSchema { path: path.to_owned(), found, known: schema::NEWEST })
+        let aside = set_log_aside(path, detail).map_err(Fault::Other)?;
+        tracing::warn!("{}: {detail}; it was set aside as {}-wal", path.display(), aside.display());
+    }
+    let ask = Ask { wanted, proof, has_log };
+    match usual(path, &ask) {
+        // What another program may be writing just now can only be read by SQLite's rules.
+        Err(Fault::Hindered(WriteError::Locked, error)) => Err(Fault::Other(error)),
+        Err(Fault::Hindered(why, error)) => match aside(path, &ask, why) {
+            // Damage is found in either way; what else fails here failed for the first reason.
+            Err(Fault::Hindered(..)) => Err(Fault::Other(error)),
+            read => read,
+        },
+        read => read,
+    }
+}
+
+/// Whether the log beside the file was written on another state of it: an older copy was put in its place, or it was served under
+/// another name meanwhile. Played into this one, it would damage it.
+///
+/// A run writes its word into the file itself before it writes anything else, so the two agree, or the lock file knows why not.
+fn log_is_foreign(path: &Path, proof: Option<&Proof>) -> bool {
+    let run = |db: &Connection| db.query_row("SELECT run FROM meta", [], |row| row.get::<_, String>(0));
+    let alone = found::alone(path).and_then(|db| Ok((schema::version(&db)?, run(&db)?)));
+    let joined = connect_aside(path).and_then(|db| run(&db));
+    let (Ok((version, base)), Ok(run)) = (alone, joined) else { return false };
+    let known = proof.is_some_and(|proof| {
+        // Killed before the lock file said so, or the file could not be settled while it was served.
+        proof.run == base || proof.run == run && proof.base.as_ref().is_none_or(|known| *known == base)
+    });
+    version >= 3 && base != run && !known
+}
+
+/// What is asked of a file.
+struct Ask<'a> {
+    wanted: &'a Wanted,
+    proof: Option<Proof>,
+    /// Whether there was a write-ahead log.
+    has_log: bool,
+}
+
+/// What was read.
+struct Read {
+    registered: Registered,
+    remembered: u64,
+    quarantined: quarantine::Kept,
+    begin: Begin,
+}
+
+/// Reads the file as its one writer will, and begins.
+fn usual(path: &Path, ask: &Ask<'_>) -> Result<Contents, Fault> {
+    let failed = |error| fault(path, error);
+    let mut db = connect(path).map_err(failed)?;
+    // Until it is known to be sound, closing it must not move its write-ahead log into it.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
+    let Read { registered, remembered, quarantined, begin } = read(&db, ask).map_err(|error| error.of(path, ask.wanted))?;
+    let meta = begin.meta.clone();
+    let writing = match begin.write(&mut db).map_err(failed) {
+        Ok(()) => {
+            db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
+            // Where it cannot be moved now, it is once the server is idle.
+            let settled = begin::checkpoint(&db).unwrap_or(false);
+            Writing::Begun(db, settled)
         }
-        ReadError::Mirror => Fault::Other(OpenError::Mirror(path.to_owned())),
-        ReadError::Record => Fault::Other(OpenError::Record(path.to_owned())),
-        ReadError::Unsound(detail) => Fault::Damaged(detail),
-        ReadError::Sqlite(error) => fault(path, error),
-    })
+        Err(Fault::Hindered(why, _)) => Writing::Waiting(Waiting { begin, why, aside: false }),
+        Err(fault) => return Err(fault),
+    };
+    Ok(Contents { meta, registered, remembered, quarantined, writing })
+}
+
+/// Reads a file for which nothing can be written.
+fn aside(path: &Path, ask: &Ask<'_>, why: WriteError) -> Result<Contents, Fault> {
+    let db = connect_aside(path).map_err(|error| fault(path, error))?;
+    let Read { registered, remembered, quarantined, begin } = read(&db, ask).map_err(|error| error.of(path, ask.wanted))?;
+    let meta = begin.meta.clone();
+    Ok(Contents { meta, registered, remembered, quarantined, writing: Writing::Waiting(Waiting { begin, why, aside: true }) })
 }
 
 enum ReadError {
@@ -201,6 +231,7 @@ enum ReadError {
     Mirror,
     Record,
     Unsound(String),
+    Lost(String),
     Sqlite(rusqlite::Error),
 }
 
@@ -210,40 +241,73 @@ impl From<rusqlite::Error> for ReadError {
     }
 }
 
-fn read(path: &Path, wanted: &Wanted, proof: Option<Proof>) -> Result<Contents, ReadError> {
-    let mut db = connect(path)?;
-    // Until it is known to be sound, closing it must not move its write-ahead log into it.
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let found = schema::version(&db)?;
+impl ReadError {
+    fn of(self, path: &Path, wanted: &Wanted) -> Fault {
+        let path = path.to_owned();
+        Fault::Other(match self {
+            Self::Newer(found) if wanted.epoch.is_some() => {
+                return Fault::Damaged(format!("its schema is {found}, this version knows {}", schema::NEWEST));
+            }
+            Self::Newer(found) => OpenError::NewerSchema { path, found, known: schema::NEWEST },
+            Self::Mirror => OpenError::Mirror(path),
+            Self::Record => OpenError::Record(path),
+            Self::Unsound(detail) => return Fault::Damaged(detail),
+            Self::Lost(detail) => OpenError::LogLost { path, detail },
+            Self::Sqlite(error) => return fault(&path, error),
+        })
+    }
+}
+
+/// Reads everything; writes nothing.
+fn read(db: &Connection, ask: &Ask<'_>) -> Result<Read, ReadError> {
+    let wanted = ask.wanted;
+    let found = schema::version(db)?;
     if found > schema::NEWEST {
         return Err(ReadError::Newer(found));
     }
-    let check: String = db.pragma_query_value(None, "quick_check", |row| row.get(0))?;
-    if check != "ok" {
-        return Err(ReadError::Unsound(check));
-    }
-    suits(&db, found, wanted)?;
-    tune(&db, wanted)?;
-    schema::migrate(&mut db)?;
-    let last = load::meta(&db)?;
-    let meta = match &wanted.epoch {
-        None => next_run(last, proof, wanted.now),
+    let reindex = soundness::check(db)?.map_err(ReadError::Unsound)?;
+    schema::read_as_newest(db)?;
+    suits(db, wanted)?;
+    let (last, mut bad) = meta(db, wanted)?;
+    let mut meta = match &wanted.epoch {
+        None => next_run(last, ask, is_served(db, found)?)?,
         Some(epoch) => next_run_of_mirror(last, epoch, wanted.now),
     };
-    let registered = load::everything(&db, &meta)?;
+    let registered = registered(db, &mut meta)?;
+    if wanted.epoch.is_some() && !registered.bad.is_empty() {
+        return Err(ReadError::Unsound(registered.bad.iter().take(1).map(BadRow::to_string).collect()));
+    }
+    bad.extend(registered.bad.iter().cloned());
     let remembered = db.query_row("SELECT count(*) FROM transition", [], |row| row.get::<_, Count>(0))?.0;
-    // Nothing is written before all was read: a file that is set aside is as it was found.
-    begin(&db, &meta)?;
-    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    Ok(Contents { db, meta, registered, remembered })
+    let quarantined = quarantine::Kept::of(db)?;
+    let begin = Begin { meta, bad, reindex, durable: wanted.durable, now: wanted.now };
+    Ok(Read { registered, remembered, quarantined, begin })
+}
+
+/// What was registered. Where a part of it cannot be read the catalog is another than the last revision's, so a new line of revisions
+/// begins.
+fn registered(db: &Connection, meta: &mut Meta) -> Result<Registered, ReadError> {
+    let mut registered = load::everything(db, meta)?;
+    if registered.differs && meta.kind == Kind::Record {
+        renew(meta);
+        registered = load::everything(db, meta)?;
+    }
+    meta.serial = meta.serial.max(registered.state.serial);
+    let lost = registered.bad.iter().filter(|bad| bad.table == Table::Service).count();
+    if lost > 1 && registered.state.snapshot.total().total() == 0 {
+        return Err(ReadError::Unsound(format!("none of its {lost} services can be read")));
+    }
+    Ok(registered)
 }
 
 /// Whether the file is of the kind that is wanted.
-fn suits(db: &Connection, schema: u32, wanted: &Wanted) -> Result<(), ReadError> {
-    // The first schema knew no mirrors.
-    let sql = if schema < 2 { "SELECT epoch, 0 FROM meta" } else { "SELECT epoch, mirror FROM meta" };
+fn suits(db: &Connection, wanted: &Wanted) -> Result<(), ReadError> {
     let found = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Parsed<Epoch>>(0)?.0, row.get::<_, Kind>(1)?));
-    let found = db.prepare(sql)?.query_row([], found).optional()?;
+    let found = match db.prepare("SELECT epoch, mirror FROM meta")?.query_row([], found).optional() {
+        // What else the file holds says what it is.
+        Err(error) if is_content(&error) => None,
+        found => found?,
+    };
     match (found, &wanted.epoch) {
         (Some((_, Kind::Record)), Some(_)) => Err(ReadError::Record),
         (Some((_, Kind::Mirror { .. })), None) => Err(ReadError::Mirror),
@@ -254,28 +318,73 @@ fn suits(db: &Connection, schema: u32, wanted: &Wanted) -> Result<(), ReadError>
     }
 }
 
-fn tune(db: &Connection, wanted: &Wanted) -> rusqlite::Result<()> {
-    db.set_prepared_statement_cache_capacity(64);
-    db.pragma_update(None, "journal_mode", "wal")?;
-    db.pragma_update(None, "synchronous", if wanted.durable { "full" } else { "off" })?;
-    db.pragma_update(None, "foreign_keys", true)?;
-    db.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    db.pragma_update(None, "cache_size", -8_192)
+/// What the file says of itself; none in a new one. Where that cannot be read, it is what the rest of the file says at least.
+fn meta(db: &Connection, wanted: &Wanted) -> Result<(Option<Meta>, Vec<BadRow>), ReadError> {
+    let bad = match load::meta(db) {
+        Ok(Some(meta)) => return Ok((Some(meta), Vec::new())),
+        Ok(None) => None,
+        Err(error) if is_content(&error) => Some(BadRow::new(Table::Meta, 1, error)),
+        Err(error) => return Err(error.into()),
+    };
+    let (has_content, is_mirror) = load::traces(db)?;
+    if bad.is_none() && !has_content {
+        return Ok((None, Vec::new()));
+    }
+    match &wanted.epoch {
+        Some(_) if !is_mirror && has_content => return Err(ReadError::Record),
+        Some(_) => return Err(ReadError::Unsound("what it says of itself cannot be read".to_owned())),
+        None if is_mirror => return Err(ReadError::Mirror),
+        None => tracing::error!("what the store says of itself cannot be read; it is made again from what it holds"),
+    }
+    let (revision, serial) = load::least(db)?;
+    let run = Epoch::random().to_string();
+    let meta = Meta { revision, serial, floor: revision, ..first_run(Epoch::random(), run, Kind::Record, wanted.now) };
+    Ok((Some(meta), bad.into_iter().collect()))
+}
+
+/// Whether its last server did not end in order.
+fn is_served(db: &Connection, schema: u32) -> rusqlite::Result<bool> {
+    if schema < 3 {
+        return Ok(false);
+    }
+    let served = db.query_row("SELECT served FROM meta", [], |row| row.get_ref(0)?.as_i64().map_err(Into::into));
+    match served.optional() {
+        Err(error) if is_content(&error) => Ok(true),
+        served => Ok(served? == Some(1)),
+    }
 }
 
 /// The next run: the line of revisions goes on only if the lock file proves the last one.
-fn next_run(last: Option<Meta>, proof: Option<Proof>, now: UnixMs) -> Meta {
+///
+/// # Errors
+/// [`ReadError::Lost`] when it proves that commits are missing, and nobody agreed to that.
+fn next_run(last: Option<Meta>, ask: &Ask<'_>, served: bool) -> Result<Meta, ReadError> {
     let run = Epoch::random().to_string();
-    match last {
-        None => first_run(Epoch::random(), run, Kind::Record, now),
-        Some(last) if proof.is_some_and(|p| p.run == last.run && p.revision <= last.revision) => Meta { run, ..last },
-        Some(last) => {
-            tracing::warn!(
-                "the store's last revision cannot be proved (a restored or copied file?); readers start afresh"
-            );
-            Meta { epoch: Epoch::random(), run, floor: last.revision, ..last }
+    let Some(last) = last else { return Ok(first_run(Epoch::random(), run, Kind::Record, ask.wanted.now)) };
+    let proof = ask.proof.as_ref().filter(|proof| proof.run == last.run);
+    let mut meta = Meta { run, ..last };
+    match proof {
+        Some(proof) if proof.revision <= meta.revision => return Ok(meta),
+        Some(proof) if !ask.wanted.consent.accept_loss => {
+            let missing = if ask.has_log { "" } else { ", and its write-ahead log is not beside it" };
+            let (found, known) = (meta.revision, proof.revision);
+            return Err(ReadError::Lost(format!("it ends at revision {found}, and {known} was committed{missing}")));
         }
+        Some(_) => tracing::warn!("the store goes on without what was committed after revision {}", meta.revision),
+        None if served && !ask.has_log => tracing::warn!(
+            "the store was not closed in order and its write-ahead log (-wal) is not beside it (a copy of a running server's file \
+             alone?): what was written last may be missing; readers start afresh"
+        ),
+        None => tracing::warn!("the store's last revision cannot be proved (a restored or copied file?); readers start afresh"),
     }
+    renew(&mut meta);
+    Ok(meta)
+}
+
+/// Begins a new line of revisions: no reader's cursor goes on.
+fn renew(meta: &mut Meta) {
+    meta.epoch = Epoch::random();
+    meta.floor = meta.revision;
 }
 
 /// The next run of a mirror: its line of revisions is another's, and needs no proof here.
@@ -291,27 +400,22 @@ fn first_run(epoch: Epoch, run: String, kind: Kind, began: UnixMs) -> Meta {
     Meta { epoch, run, revision: 0, serial: 0, floor: 0, kind, began }
 }
 
-/// Writes down that the run began. Revisions up to the floor belong to another line, or are forgotten.
-fn begin(db: &Connection, meta: &Meta) -> rusqlite::Result<()> {
-    let [revision, serial, floor] = [meta.revision, meta.serial, meta.floor].map(super::codec::int);
-    db.execute("DELETE FROM change WHERE revision <= ?1", [floor])?;
-    let sql = "REPLACE INTO meta (one, epoch, run, revision, serial, floor, mirror, began)
-        VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let (kind, began) = (meta.kind.number(), meta.began.0);
-    db.execute(sql, rusqlite::params![meta.epoch.as_str(), meta.run, revision, serial, floor, kind, began]).map(drop)
-}
-
-fn start_over(path: &Path, wanted: &Wanted, detail: &str) -> Result<Contents, OpenError> {
+/// Sets a damaged file aside and makes a new one: of a mirror, which is rebuilt, or where that was agreed to.
+fn start_over(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -> Result<Contents, OpenError> {
+    let shown = text::escape(detail, 300);
+    if wanted.epoch.is_none() && !wanted.consent.start_empty {
+        return Err(OpenError::Damaged { path: path.to_owned(), detail: shown });
+    }
     let aside = set_aside(path, detail)?;
-    let (shown, detail, aside) = (path.display(), text::escape(detail, 300), aside.display());
+    let (path_shown, aside) = (path.display(), aside.display());
     if wanted.epoch.is_some() {
-        tracing::warn!("the mirror {shown} cannot be used ({detail}); it was set aside as {aside} and is made anew");
+        tracing::warn!("the mirror {path_shown} cannot be used ({shown}); it was set aside as {aside} and is made anew");
     } else {
         tracing::error!(
-            "the store {shown} is damaged ({detail}); it was set aside as {aside}; starting empty: what was registered \
-             must register again"
+            "the store {path_shown} is damaged ({shown}); as --start-empty says it was set aside as {aside}; starting empty: what was \
+             registered must register again"
         );
     }
-    create(path)?;
+    lock.adopt(create(path)?);
     load(path, wanted, None).map_err(|fault| fault.in_new_file(path))
 }

@@ -7,7 +7,8 @@ use rusqlite::config::DbConfig;
 
 use super::load::{self, Kind};
 use super::lock::suffixed;
-use super::open::{Found, connect, inspect};
+use super::found::{Found, inspect};
+use super::open::connect;
 use crate::catalog::Epoch;
 
 /// A file that holds a complete mirror.

@@ -10,6 +10,7 @@ use crate::model::url::EndpointUrl;
 
 use super::codec::int;
 use super::job::{EncodedProbe, Past, SpecColumns};
+use super::quarantine;
 use super::state::Write;
 
 const ADD_SERVICE: &str = "INSERT INTO service (row, id, namespace, name, source, registered_at, updated_at, revision)
@@ -64,6 +65,7 @@ pub(super) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
         Write::Remember(past) => remember(db, past),
         Write::Change(revision, id, key, deleted) => change(db, *revision, id.as_bytes(), key, *deleted),
         Write::Complete => run(db, COMPLETE, []),
+        Write::Quarantine(bad, now) => quarantine::put_away(db, bad, *now),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::ports::WriteError;
 /// between is unknown, so only a start that reads the file again can go on.
 #[derive(Debug)]
 pub(super) struct Place {
-    files: [(PathBuf, Option<Id>); 2],
+    files: Vec<(PathBuf, Option<Id>)>,
     lost: bool,
 }
 
@@ -25,8 +25,30 @@ struct Id {
 impl Place {
     /// Of a database that was opened a moment ago.
     pub(super) fn of(db: &Path) -> io::Result<Self> {
-        let file = |path: PathBuf| id(&path).map(|id| (path, id));
-        Ok(Self { files: [file(db.to_owned())?, file(suffixed(db, "-wal"))?], lost: false })
+        Self::at([db.to_owned(), suffixed(db, "-wal")])
+    }
+
+    /// Of a database that cannot be written yet: its log may still be made.
+    pub(super) fn without_log(db: &Path) -> io::Result<Self> {
+        Self::at([db.to_owned()])
+    }
+
+    fn at(files: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
+        let files = files.into_iter().map(|path| id(&path).map(|id| (path, id)));
+        Ok(Self { files: files.collect::<io::Result<_>>()?, lost: false })
+    }
+
+    /// Takes in the log that was made since.
+    ///
+    /// # Errors
+    /// [`WriteError::FileLost`] when the database is another one.
+    pub(super) fn extend(&mut self, db: &Path) -> Result<(), WriteError> {
+        self.check()?;
+        match Self::of(db) {
+            Ok(place) => *self = place,
+            Err(_) => self.lost = true,
+        }
+        self.check()
     }
 
     /// Looks (three microseconds).

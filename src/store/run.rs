@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use rusqlite::Connection;
@@ -11,23 +11,30 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
+use crate::model::ports::WriteError;
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
 use super::age::WallClock;
+use super::damage::fault;
 use super::error::{OpenError, StoreError};
-use super::history::{self, Question, Reader};
+use super::history::{self, Question, Reader, Reading};
 use super::job::Job;
-use super::open::Wanted;
+use super::open::{Wanted, Writing};
 use super::pending::Pending;
 use super::place::Place;
+use super::quarantine::Quarantine;
+use super::settle::{Gate, Postponed};
 use super::state::Limits;
 use super::trim::Bounds;
 use super::writer::{self, Engine, Kept};
-use super::{Inner, Opened, Store, StoreSettings, open};
+use super::{Consent, Inner, Opened, Store, StoreSettings, open};
 
 /// Time between two looks for history that grew too old, and for the file itself.
 pub(super) const TRIM: Duration = Duration::from_secs(10);
+
+/// Time between two looks for what is to be done in quiet times.
+const REST: Duration = Duration::from_secs(1);
 
 /// The store's work: a thread that writes and one that reads history, from [`Writer::run`] on.
 pub struct Writer {
@@ -38,21 +45,28 @@ pub struct Writer {
 }
 
 /// Opens the file and lays out the parts.
-pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
+pub(super) fn open(
+    settings: StoreSettings,
+    consent: Consent,
+    clock: Clock,
+    metrics: Metrics,
+) -> Result<Opened, OpenError> {
     let now = clock.now();
-    let wanted = Wanted { epoch: settings.epoch, durable: settings.durable, now: now.wall };
+    let wanted = Wanted { epoch: settings.epoch, durable: settings.durable, now: now.wall, consent };
     let open::Loaded { path, lock, contents } = open::open(&settings.path, &wanted)?;
-    let open::Contents { db, meta, registered, remembered } = contents;
-    let reader_db = reader(&path)?;
-    let place = Place::of(&path).map_err(|source| OpenError::Unreadable { path: path.clone(), source })?;
+    let open::Contents { meta, registered, remembered, quarantined, writing } = contents;
+    let Threads { db, based, postponed, reading, place, why } = threads(&path, writing)?;
+    let bad = postponed.as_ref().map_or(&registered.bad, |postponed| &postponed.waiting.begin.bad);
+    let quarantine = Arc::new(Quarantine::new(quarantined, bad, metrics.clone()));
     let catalog = Arc::new(Catalog::new(registered.state.snapshot.clone()));
     metrics.revision.set(super::codec::int(meta.revision));
     let (jobs, job_queue) = mpsc::channel(writer::QUEUE);
     let (questions, question_queue) = mpsc::channel(history::QUEUE);
-    let failure = Arc::new(ArcSwapOption::empty());
+    let failure = Arc::new(ArcSwapOption::from(why.map(Arc::new)));
     let complete = Arc::new(AtomicBool::new(registered.state.is_complete()));
     let engine = Engine {
         db,
+        postponed,
         lock,
         path,
         place,
@@ -78,12 +92,17 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
         failure: Arc::clone(&failure),
         complete: Arc::clone(&complete),
         unproved: false,
+        based,
+        unsettled: !based,
+        written: Instant::now(),
+        quarantine: Arc::clone(&quarantine),
     };
-    let reader = Reader { db: reader_db, questions: question_queue };
+    let reader = Reader { file: reading, questions: question_queue, jobs: jobs.clone() };
     let inner = Inner {
         failure,
         complete,
         began: wanted.epoch.map(|_| meta.began),
+        quarantine,
         jobs: jobs.clone(),
         questions: questions.clone(),
         catalog: Arc::clone(&catalog),
@@ -94,12 +113,48 @@ pub(super) fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> R
     Ok(Opened { store: Store(Arc::new(inner)), writer, catalog, probes: registered.probes })
 }
 
+/// How the two threads reach the file.
+struct Threads {
+    db: Option<Connection>,
+    based: bool,
+    postponed: Option<Postponed>,
+    reading: Reading,
+    place: Place,
+    /// Why nothing is written yet.
+    why: Option<WriteError>,
+}
+
+fn threads(path: &Path, writing: Writing) -> Result<Threads, OpenError> {
+    let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
+    let waiting = match writing {
+        Writing::Begun(db, based) => {
+            let reading = Reading::Open(reader(path)?);
+            let place = Place::of(path).map_err(unreadable)?;
+            return Ok(Threads { db: Some(db), based, postponed: None, reading, place, why: None });
+        }
+        Writing::Waiting(waiting) => waiting,
+    };
+    let why = waiting.why.clone();
+    tracing::error!("{}: {why}", path.display());
+    let gate: Gate = Arc::default();
+    let reading = if waiting.aside {
+        Reading::Aside(path.to_owned(), Arc::clone(&gate))
+    } else {
+        Reading::Open(reader(path)?)
+    };
+    let place = Place::without_log(path).map_err(unreadable)?;
+    let postponed = Some(Postponed { waiting, gate, tried: Instant::now() });
+    Ok(Threads { db: None, based: false, postponed, reading, place, why: Some(why) })
+}
+
 /// SQLite opens the write-ahead log at the first read: it is made now, so that history can be told though the file be taken away.
 fn reader(path: &Path) -> Result<Connection, OpenError> {
-    let db = open::connect_reader(path)?;
-    let read = db.query_row("SELECT count(*) FROM meta", [], |_| Ok(()));
-    read.map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })?;
-    Ok(db)
+    let open = || {
+        let db = open::connect_reader(path)?;
+        db.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?;
+        Ok(db)
+    };
+    open().map_err(|error| fault(path, error).in_new_file(path))
 }
 
 impl Writer {
@@ -112,12 +167,13 @@ impl Writer {
         let Self { engine, reader, jobs, questions } = self;
         let mut writing = spawn("writer", move || engine.serve())?;
         let mut reading = spawn("reader", move || reader.serve())?;
-        let mut trim = tokio::time::interval(TRIM);
+        let (mut trim, mut rest) = (tokio::time::interval(TRIM), tokio::time::interval(REST));
         let died = loop {
             tokio::select! {
                 () = shutdown.cancelled() => break None,
                 // A full queue is no harm: the next tick comes.
                 _ = trim.tick() => drop(jobs.try_send(Job::Trim)),
+                _ = rest.tick() => drop(jobs.try_send(Job::Rest)),
                 _ = &mut writing => break Some("writer"),
                 _ = &mut reading => break Some("reader"),
             }

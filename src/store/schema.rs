@@ -6,10 +6,11 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: u32 = 0x5072_746c;
 
 /// Every step from an empty file to the newest schema. A step is never edited once released.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
 
 /// The newest schema known here.
-pub(super) const NEWEST: u32 = 2;
+pub(super) const NEWEST: u32 = 3;
 const _: () = assert!(MIGRATIONS.len() == NEWEST as usize);
 
 /// The file's schema, 0 for an empty file.
@@ -25,6 +26,24 @@ pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
         step.execute_batch(sql)?;
         step.pragma_update(None, "user_version", number)?;
         step.commit()?;
+    }
+    Ok(())
+}
+
+/// Ends [`read_as_newest`].
+pub(super) fn read_as_it_is(db: &Connection) -> rusqlite::Result<()> {
+    db.execute_batch("DROP VIEW IF EXISTS temp.meta; DROP VIEW IF EXISTS temp.service; DROP VIEW IF EXISTS temp.instance")
+}
+
+/// Lets a file that cannot be migrated now, on a full or read-only disk, be read as the newest schema.
+pub(super) fn read_as_newest(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "temp_store", "memory")?;
+    if version(db)? < 2 {
+        db.execute_batch(
+            "CREATE TEMP VIEW meta AS SELECT *, 0 AS mirror, 0 AS began FROM main.meta;
+             CREATE TEMP VIEW service AS SELECT *, 0 AS unreported FROM main.service;
+             CREATE TEMP VIEW instance AS SELECT *, NULL AS fence FROM main.instance;",
+        )?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::model::time::UnixMs;
 
 use super::job::{EncodedProbe, Past, SpecColumns};
 use super::mirror::Mirror;
+use super::quarantine::{BadRow, Table};
 
 /// The bounds that a registration meets.
 #[derive(Debug, Clone, Copy)]
@@ -113,12 +114,22 @@ pub(super) enum Write {
     Change(u64, Uuid, ServiceKey, bool),
     /// The mirror holds all.
     Complete,
+    /// A row cannot be read.
+    Quarantine(BadRow, UnixMs),
 }
 
 impl Write {
     /// Whether it adds a row of history.
     pub(super) fn is_history(&self) -> bool {
         matches!(self, Self::Remember(_))
+    }
+
+    /// The revision up to which `change` tells no more: it has a gap there.
+    pub(super) fn forgets(&self) -> Option<u64> {
+        match self {
+            Self::Quarantine(bad, _) if bad.table == Table::Change => u64::try_from(bad.row).ok(),
+            _ => None,
+        }
     }
 }
 

@@ -26,8 +26,13 @@ impl Bounds {
     }
 }
 
-/// Forgets the oldest revisions beyond [`CHANGES`], a bite at a time; returns the new floor.
-pub(super) fn changes(db: &Connection, revision: u64, floor: u64) -> rusqlite::Result<u64> {
+/// Forgets the oldest revisions beyond [`CHANGES`], a bite at a time, and those up to `gap`; returns the new floor.
+pub(super) fn changes(db: &Connection, revision: u64, floor: u64, gap: u64) -> rusqlite::Result<u64> {
+    if gap > floor {
+        let floor = gap.min(revision);
+        db.prepare_cached("DELETE FROM change WHERE revision <= ?1")?.execute([int(floor)])?;
+        return Ok(floor);
+    }
     let excess = (revision - floor.min(revision)).saturating_sub(CHANGES);
     if excess < BITE {
         return Ok(floor);

@@ -21,12 +21,14 @@ use super::age::WallClock;
 use super::codec::int;
 use super::damage::write_error;
 use super::job::{Job, Reply};
-use super::lock::{FileLock, Proof};
+use super::lock::FileLock;
 use super::pending::Ticket;
 use super::persist;
 use super::place::Place;
+use super::quarantine::{BadRow, Quarantine};
 use super::run::TRIM;
-use super::state::{Draft, Index, Limits, State, Work};
+use super::settle::Postponed;
+use super::state::{Draft, Index, Limits, State, Work, Write};
 use super::trim::{self, Bounds};
 
 /// Jobs that may wait.
@@ -39,7 +41,10 @@ type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
 
 /// What the writer's thread owns.
 pub(super) struct Engine {
-    pub(super) db: Connection,
+    /// None before the run has begun.
+    pub(super) db: Option<Connection>,
+    /// The run's beginning, where that is still to be done.
+    pub(super) postponed: Option<Postponed>,
     pub(super) lock: FileLock,
     pub(super) path: PathBuf,
     pub(super) place: Place,
@@ -62,6 +67,13 @@ pub(super) struct Engine {
     pub(super) complete: Arc<AtomicBool>,
     /// Whether the lock file is behind, likewise.
     pub(super) unproved: bool,
+    /// Whether the file itself names this run, and not only its write-ahead log.
+    pub(super) based: bool,
+    /// Whether the write-ahead log holds what the file does not.
+    pub(super) unsettled: bool,
+    /// The last commit.
+    pub(super) written: Instant,
+    pub(super) quarantine: Arc<Quarantine>,
 }
 
 /// What there is to forget besides what a transaction forgets anyway.
@@ -93,8 +105,15 @@ impl Engine {
             depth.set(i64::try_from(self.jobs.len()).unwrap_or(i64::MAX));
             self.batch(&mut jobs);
         }
+        self.close();
+    }
+
+    /// Leaves the file in order.
+    fn close(&self) {
+        let Some(db) = &self.db else { return };
+        let ended = db.execute("UPDATE meta SET served = 0", []);
         // What it cannot move stays in the log beside the file, durable; the next start reads it there.
-        if let Err(error) = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        if let Err(error) = ended.and_then(|_| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))) {
             tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display());
         }
     }
@@ -102,22 +121,32 @@ impl Engine {
     fn batch(&mut self, jobs: &mut Vec<Job>) {
         let now = self.clock.now();
         let due = self.due(now);
+        let (mut rest, mut bad) = (false, Vec::new());
         let mut answers = Vec::with_capacity(jobs.len());
         let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
         for job in jobs.drain(..) {
             match job {
                 Job::Trim => {}
+                Job::Rest => rest = true,
+                Job::Quarantine(rows) => bad.extend(rows),
                 Job::Stop => self.jobs.close(),
                 job => answers.extend(work.apply(job)),
             }
         }
+        work.put_away(&bad);
         let draft = work.finish();
         let failure = self.commit(&draft, due).err();
         if failure.is_none() {
             self.publish(draft);
         }
+        if failure.is_none() && !bad.is_empty() {
+            self.quarantine.note(&bad);
+        }
         for answer in answers {
             answer(failure.as_ref());
+        }
+        if rest {
+            self.rest();
         }
     }
 
@@ -131,8 +160,9 @@ impl Engine {
             self.failed(&error);
             return Due::Nothing;
         }
+        let Some(db) = &self.db else { return Due::Nothing };
         // What cannot be read now is tried again at the next tick.
-        if self.wall.is_sound(now) && trim::is_aged(&self.db, now.wall, &self.bounds).unwrap_or(false) {
+        if self.wall.is_sound(now) && trim::is_aged(db, now.wall, &self.bounds).unwrap_or(false) {
             return Due::Aged;
         }
         if self.kept.remembered > self.bounds.rows { Due::Surplus } else { Due::Nothing }
@@ -153,6 +183,7 @@ impl Engine {
             }
         }
         self.kept = done?;
+        (self.unsettled, self.written) = (true, Instant::now());
         self.metrics.commits.inc();
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a count of queued jobs")]
@@ -162,20 +193,23 @@ impl Engine {
 
     /// A transaction whose file is still there once it is durable.
     fn keep(&mut self, draft: &Draft, due: Due) -> Result<Kept, WriteError> {
+        self.settle()?;
         self.place.check()?;
-        let kept = self.transact(draft, due).map_err(|error| write_error(&error))?;
+        let kept = self.transact(draft, due).map_err(|error| write_error(&self.path, &error))?;
         self.place.check()?;
         Ok(kept)
     }
 
     fn transact(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<Kept> {
-        let tx = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let db = self.db.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for write in &draft.writes {
             persist::write(&tx, write)?;
         }
         let revision = draft.state.snapshot.revision();
         let record = draft.state.mirror.is_none();
-        let floor = if record { trim::changes(&tx, revision, self.kept.floor)? } else { self.kept.floor };
+        let gap = draft.writes.iter().filter_map(Write::forgets).max().unwrap_or(0);
+        let floor = if record { trim::changes(&tx, revision, self.kept.floor, gap)? } else { self.kept.floor };
         let mut remembered = self.kept.remembered + draft.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
         remembered -= trim::surplus(&tx, remembered, &self.bounds)?.min(remembered);
         if due == Due::Aged {
@@ -208,8 +242,9 @@ impl Engine {
 
     /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. Where that fails the
     /// server goes on with a warning: until a later commit repairs it, the proof is behind.
-    fn prove(&mut self, revision: u64) {
-        let proof = self.lock.record(&Proof { run: self.run.clone(), revision });
+    pub(super) fn prove(&mut self, revision: u64) {
+        let proof = self.proof(revision);
+        let proof = self.lock.record(&proof);
         if let Err(error) = &proof
             && !self.unproved
         {
@@ -246,7 +281,7 @@ impl Engine {
         Batch { sequence: snapshot.sequence(), revision: snapshot.revision(), ..Batch::default() }
     }
 
-    fn failed(&self, error: &WriteError) {
+    pub(super) fn failed(&self, error: &WriteError) {
         let before = self.failure.load();
         if before.is_none() || before.as_deref() != Some(error) && *error == WriteError::FileLost {
             tracing::error!("{}: {error}", self.path.display());
@@ -254,7 +289,7 @@ impl Engine {
         self.failure.store(Some(Arc::new(error.clone())));
     }
 
-    fn succeeded(&self) {
+    pub(super) fn succeeded(&self) {
         if self.failure.load().is_some() {
             self.failure.store(None);
             tracing::info!("{}: writes succeed again", self.path.display());
@@ -263,6 +298,11 @@ impl Engine {
 }
 
 impl Work<'_> {
+    fn put_away(&mut self, bad: &[BadRow]) {
+        let now = self.now;
+        self.writes.extend(bad.iter().map(|row| Write::Quarantine(row.clone(), now)));
+    }
+
     fn apply(&mut self, job: Job) -> Option<Answer> {
         Some(match job {
             Job::Register(call, ticket, reply) => later(reply, self.register(*call), Some(ticket)),
@@ -278,7 +318,7 @@ impl Work<'_> {
                 self.keep_probes(rows);
                 later(reply, Ok(()), None)
             }
-            Job::Trim | Job::Stop => return None,
+            Job::Quarantine(_) | Job::Trim | Job::Rest | Job::Stop => return None,
         })
     }
 }

@@ -119,6 +119,8 @@ pub struct Metrics {
     pub commit_changes: Histogram,
     /// Transactions that failed.
     pub commit_errors: Counter,
+    /// Rows of the store that could not be read and are kept aside.
+    pub quarantined_rows: Gauge,
     /// Entries waiting in a queue.
     pub queue_depth: Family<QueueLabel, Gauge>,
     /// The catalog's revision.
@@ -189,6 +191,7 @@ impl Metrics {
             commit_seconds: seconds(FINE),
             commit_changes: seconds(COUNTS),
             commit_errors: Counter::default(),
+            quarantined_rows: Gauge::default(),
             queue_depth: Family::default(),
             revision: Gauge::default(),
             kube_requests: Family::default(),
@@ -222,6 +225,8 @@ impl Metrics {
         r.register_with_unit("store_commit_duration", "Transactions", Unit::Seconds, self.commit_seconds.clone());
         r.register("store_commit_changes", "Changes in a transaction", self.commit_changes.clone());
         r.register("store_commit_errors", "Transactions that failed", self.commit_errors.clone());
+        let quarantined = self.quarantined_rows.clone();
+        r.register("quarantined_rows", "Rows of the store that could not be read and are kept aside", quarantined);
         r.register("queue_depth", "Entries waiting in a queue", self.queue_depth.clone());
         r.register("catalog_revision", "The catalog's revision", self.revision.clone());
         self.cluster.register(r);

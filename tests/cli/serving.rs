@@ -239,3 +239,70 @@ fn a_log_whose_reader_is_gone_stops_nothing() {
     assert!(server.dropped() > 0);
     assert_eq!(server.end(), Some(0));
 }
+
+/// A store of two services, of which one cannot be read, and the path of its file.
+fn with_a_bad_row() -> (tempfile::TempDir, std::path::PathBuf) {
+    let mut server = Server::start(&[]);
+    for name in ["users", "orders"] {
+        let output = server.cli(&["register", "--name", name, "--base-url", "http://127.0.0.1:9"]);
+        assert_eq!(ended(&output).0, 0, "{}", ended(&output).1);
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("services.db");
+    std::fs::copy(server.folder.path().join("services.db"), &path).expect("copies");
+    let sql = "UPDATE instance SET base_url = 'nowhere' WHERE service = (SELECT row FROM service WHERE name = 'users')";
+    rusqlite::Connection::open(&path).expect("opens").execute_batch(sql).expect("writes");
+    (folder, path)
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_named_counted_and_printed() {
+    let (_folder, path) = with_a_bad_row();
+    let path = path.to_str().expect("a plain path");
+    let server = Server::start(&[("DB_PATH", path)]);
+    let ready = server.get("/readyz?verbose");
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    assert!(ready.contains("2 rows in quarantine") && ready.contains("default/users"), "{ready}");
+    assert!(ready.contains("`portolan quarantine`"), "{ready}");
+    assert!(server.get("/metrics").contains("portolan_quarantined_rows 2"));
+    let listed = server.cli(&["list", "-o", "json"]);
+    assert!(crate::common::stdout(&listed).contains("orders"), "{listed:?}");
+    let output = portolan().args(["quarantine", "--file", path]).output().expect("it runs");
+    assert_eq!(ended(&output).0, 0, "{}", ended(&output).1);
+    let rows: Vec<serde_json::Value> =
+        crate::common::stdout(&output).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(rows.len(), 2);
+    assert_eq!((&rows[0]["table"], &rows[0]["content"]["base_url"]), (&"instance".into(), &"nowhere".into()));
+}
+
+#[test]
+fn no_store_to_print_from_is_not_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = portolan().args(["quarantine", "--file"]).arg(folder.path().join("none.db")).output().expect("it runs");
+    assert_eq!(ended(&output).0, 4, "{}", ended(&output).1);
+}
+
+#[test]
+fn a_damaged_store_is_refused_until_an_empty_one_is_asked_for() {
+    let (_folder, path) = with_a_bad_row();
+    let bytes = std::fs::read(&path).expect("reads");
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("cuts");
+    let mut command = portolan();
+    command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", &path);
+    let (code, said) = ended(&command.output().expect("it runs"));
+    assert!(code == 1 && said.contains("is damaged") && said.contains("--start-empty"), "{code} {said}");
+    let mut child = process()
+        .args(["serve", "--start-empty"])
+        .env("SERVER_PORT", "0")
+        .env("DB_PATH", &path)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut log = BufReader::new(child.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let started = log.by_ref().any(|line| line.contains("listening on"));
+    child.kill().expect("ends it");
+    child.wait().expect("it ends");
+    assert!(started);
+}

@@ -14,7 +14,7 @@ use portolan::model::probe::ProbeRow;
 use portolan::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service};
 use portolan::model::time::{Clock, Now, UnixMs};
 use portolan::model::url::EndpointUrl;
-use portolan::store::{HistoryEntry, HistoryQuery, OpenError, Opened, Store, StoreError, StoreSettings};
+use portolan::store::{Consent, HistoryEntry, HistoryQuery, OpenError, Opened, Store, StoreError, StoreSettings};
 use portolan::telemetry::metrics::Metrics;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -58,8 +58,23 @@ impl Running {
     }
 
     pub(crate) fn open_at(settings: StoreSettings, now: Now) -> Result<Self, OpenError> {
+        Self::open_as(settings, Consent::default(), now)
+    }
+
+    /// Whoever starts it agrees that what was registered may be lost.
+    pub(crate) fn start_empty(path: &Path) -> Result<Self, OpenError> {
+        Self::open_as(settings(path), Consent { start_empty: true, ..Consent::default() }, at(0))
+    }
+
+    /// Whoever starts it agrees that the last commits may be lost.
+    pub(crate) fn accept_loss(path: &Path) -> Result<Self, OpenError> {
+        Self::open_as(settings(path), Consent { accept_loss: true, ..Consent::default() }, at(0))
+    }
+
+    fn open_as(settings: StoreSettings, consent: Consent, now: Now) -> Result<Self, OpenError> {
         let (metrics, clock) = (Metrics::default(), Clock::manual(now));
-        let Opened { store, writer, probes, .. } = Store::open(settings, clock.clone(), metrics.clone())?;
+        let Opened { store, writer, probes, .. } =
+            Store::open_with(settings, consent, clock.clone(), metrics.clone())?;
         let shutdown = CancellationToken::new();
         let writer = tokio::spawn(writer.run(shutdown.clone()));
         Ok(Self { store, clock, metrics, probes, shutdown, writer })
@@ -132,6 +147,33 @@ pub(crate) fn files(folder: &TempDir) -> Vec<String> {
         entries.map(|e| e.expect("an entry").file_name().into_string().expect("a plain name")).collect();
     names.sort();
     names
+}
+
+/// Waits until it holds; the test hangs, and is ended, where it never does.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        while !holds().await {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(2), waited).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// The refusal, which must leave the file as it was.
+pub(crate) fn refusal(path: &Path) -> OpenError {
+    let before = std::fs::read(path).ok();
+    let error = Running::open(settings(path)).err().expect("refused");
+    assert!(std::fs::read(path).ok() == before, "nothing was changed: {error}");
+    error
+}
+
+/// Every word is in what a person reads.
+pub(crate) fn says(error: &OpenError, words: &[&str]) {
+    let text = error.to_string();
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
 }
 
 pub(crate) fn anyone() -> Caller {

@@ -4,7 +4,7 @@ use portolan::model::ports::{Registrar, WriteError};
 use portolan::store::OpenError;
 
 use crate::child::on_a_small_disk;
-use crate::common::{Running, anyone, registration, settings, spec};
+use crate::common::{Running, anyone, registration, settings, spec, until};
 
 fn fill(folder: &std::path::Path) -> std::path::PathBuf {
     let ballast = folder.join("ballast");
@@ -56,15 +56,87 @@ async fn a_start_on_a_full_disk_says_so() {
     assert!(matches!(error, OpenError::DiskFull(_)), "{error:?}");
     assert!(error.to_string().contains("free some space"), "{error}");
     std::fs::remove_file(&ballast).expect("removes");
+}
 
+/// Services that were there before the disk was full.
+const SERVICES: usize = 5;
+
+/// As a killed server leaves it: with its log, of which the file holds nothing yet, and with or without that log's index.
+async fn killed(folder: &std::path::Path, index: bool) -> std::path::PathBuf {
+    let before = tempfile::tempdir().expect("a folder elsewhere");
+    let s = Running::open(settings(&before.path().join("p.db"))).expect("opens");
+    for n in 0..SERVICES {
+        s.register(registration(&format!("s{n}"), "a", spec(1))).await.expect("registers");
+    }
+    let suffixes = ["", "-wal", ".lock", "-shm"];
+    for suffix in suffixes.iter().take(3 + usize::from(index)) {
+        let name = format!("p.db{suffix}");
+        std::fs::copy(before.path().join(&name), folder.join(&name)).expect("copies");
+    }
+    s.stop().await;
+    folder.join("p.db")
+}
+
+/// Starts on the full disk: what was registered is read, nothing is written; with room it writes again.
+async fn serves_and_recovers(path: &std::path::Path, ballast: &std::path::Path, services: usize) {
+    let s = Running::open(settings(path)).expect("starts");
+    assert_eq!((s.all().len(), s.revision()), (services, services as u64));
+    assert_eq!(s.store.failure().as_deref(), Some(&WriteError::DiskFull));
+    assert!(s.history("s1").await.is_empty(), "history is told");
+    for name in ["late", "later"] {
+        let refused = s.register(registration(name, "a", spec(1))).await.expect_err("no room");
+        assert_eq!(refused, WriteError::DiskFull);
+    }
+    assert_eq!(s.all().len(), services);
+    std::fs::remove_file(ballast).expect("removes");
+    until("writes succeed again", async || s.store.failure().is_none()).await;
+    s.register(registration("after", "a", spec(1))).await.expect("registers");
+    s.remove(crate::common::removal("after", None)).await.expect("removes");
+    assert_eq!(s.history("after").await.len(), 1, "history goes on");
+    s.stop().await;
+    let s = Running::open(settings(path)).expect("opens");
+    assert_eq!(s.all().len(), services);
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_serves_what_there_is() {
+    let Some(folder) = on_a_small_disk("disk_full::a_start_on_a_full_disk_serves_what_there_is") else { return };
+    let path = killed(&folder, true).await;
+    let ballast = fill(&folder);
+    serves_and_recovers(&path, &ballast, SERVICES).await;
+}
+
+#[tokio::test]
+async fn no_room_for_the_logs_index_is_no_obstacle_either() {
+    let Some(folder) = on_a_small_disk("disk_full::no_room_for_the_logs_index_is_no_obstacle_either") else { return };
+    let path = killed(&folder, false).await;
+    let ballast = fill(&folder);
+    serves_and_recovers(&path, &ballast, SERVICES).await;
+}
+
+#[tokio::test]
+async fn a_file_closed_in_order_is_served_on_a_full_disk() {
+    let Some(folder) = on_a_small_disk("disk_full::a_file_closed_in_order_is_served_on_a_full_disk") else { return };
+    let path = folder.join("p.db");
     let s = Running::open(settings(&path)).expect("opens");
-    s.store.register(registration("users", "a", spec(1)), anyone()).await.expect("registers");
+    s.store.register(registration("s1", "a", spec(1)), anyone()).await.expect("registers");
     s.stop().await;
     let ballast = fill(&folder);
-    let error = Running::open(settings(&path)).err().expect("no room for the log");
-    assert!(matches!(error, OpenError::DiskFull(_)), "{error:?}");
-    std::fs::remove_file(&ballast).expect("removes");
-    let s = Running::open(settings(&path)).expect("opens");
-    assert_eq!(s.all().len(), 1, "nothing was set aside");
+    serves_and_recovers(&path, &ballast, 1).await;
+}
+
+#[tokio::test]
+async fn an_older_schema_is_served_on_a_full_disk() {
+    let Some(folder) = on_a_small_disk("disk_full::an_older_schema_is_served_on_a_full_disk") else { return };
+    let path = folder.join("p.db");
+    crate::mirror_files::of_the_first_schema(&path);
+    let ballast = fill(&folder);
+    let s = Running::open(settings(&path)).expect("starts");
+    assert_eq!((s.all().len(), s.revision()), (1, 7));
+    assert_eq!(s.store.failure().as_deref(), Some(&WriteError::DiskFull));
+    std::fs::remove_file(ballast).expect("removes");
+    until("it is brought up to date", async || s.store.failure().is_none()).await;
+    s.register(registration("late", "a", spec(1))).await.expect("registers");
     s.stop().await;
 }

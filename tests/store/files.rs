@@ -4,26 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use portolan::model::ports::WriteError;
 use portolan::store::OpenError;
 use rusqlite::Connection;
 
 use crate::child::bound_by_permissions;
-use crate::common::{Running, files, folder, fresh, registration, settings, spec};
-
-/// The refusal, which must leave the folder as it was.
-fn refusal(path: &Path) -> OpenError {
-    let before = fs::read(path).ok();
-    let error = Running::open(settings(path)).err().expect("refused");
-    assert_eq!(fs::read(path).ok(), before, "{error}");
-    error
-}
-
-fn says(error: &OpenError, words: &[&str]) {
-    let text = error.to_string();
-    for word in words {
-        assert!(text.contains(word), "{word:?} is not in: {text}");
-    }
-}
+use crate::common::{Running, files, folder, fresh, refusal, registration, removal, says, settings, spec, until};
 
 #[tokio::test]
 async fn files_can_be_read_by_the_group_alone() {
@@ -103,16 +89,46 @@ async fn permissions_are_named() {
     let s = Running::open(settings(&path)).expect("opens");
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     s.stop().await;
-    {
-        let _read_only = Mode::set(&folder, 0o555);
-        says(&refusal(&path), &["p.db cannot be read and written", "the file and its folder", "DB_PATH"]);
-    }
-    {
-        let _read_only = Mode::set(&path, 0o400);
-        says(&refusal(&path), &["p.db cannot be read and written", "ermission denied", "DB_PATH"]);
+    let _unreadable = Mode::set(&path, 0o200);
+    says(&refusal(&path), &["p.db cannot be read and written", "ermission denied", "DB_PATH"]);
+}
+
+/// Serves what it holds, and says why it writes nothing.
+async fn serves_reads(path: &Path) -> Running {
+    let s = Running::open(settings(path)).expect("starts");
+    assert_eq!(s.store.failure().as_deref(), Some(&WriteError::ReadOnly));
+    assert_eq!((s.all().len(), s.history("gone").await.len()), (1, 1));
+    let refused = s.register(registration("late", "a", spec(1))).await.expect_err("it would be lost");
+    assert_eq!(refused, WriteError::ReadOnly);
+    assert!(s.register(registration("users", "a", spec(1))).await.expect("a repeat writes nothing").renewed);
+    s
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_served_and_written_once_it_can_be() {
+    let name = "files::what_cannot_be_written_is_served_and_written_once_it_can_be";
+    let Some(folder) = bound_by_permissions(name) else { return };
+    let path = folder.join("p.db");
+    let s = Running::open(settings(&path)).expect("opens");
+    s.register(registration("users", "a", spec(1))).await.expect("registers");
+    s.register(registration("gone", "a", spec(1))).await.expect("registers");
+    s.remove(removal("gone", None)).await.expect("removes");
+    let line = s.catalog().read().epoch().clone();
+    s.stop().await;
+    for (what, mode) in [(&folder, 0o555), (&path, 0o440)] {
+        let read_only = Mode::set(what, mode);
+        let s = serves_reads(&path).await;
+        assert_eq!(s.catalog().read().epoch(), &line, "nothing was lost");
+        drop(read_only);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("changes the mode");
+        until("writes succeed again", async || s.store.failure().is_none()).await;
+        s.register(registration("late", "a", spec(1))).await.expect("registers");
+        assert_eq!(s.history("gone").await.len(), 1, "history is told on");
+        s.remove(removal("late", None)).await.expect("removes");
+        s.stop().await;
     }
     let s = Running::open(settings(&path)).expect("opens");
-    assert_eq!(s.all().len(), 1, "nothing was lost or set aside");
+    assert_eq!((s.all().len(), s.catalog().read().epoch()), (1, &line));
     s.stop().await;
 }
 
@@ -156,7 +172,7 @@ async fn a_newer_schema_is_refused_with_both_numbers() {
     let db = Connection::open(&path).expect("opens");
     db.pragma_update(None, "user_version", 9).expect("writes");
     drop(db);
-    says(&refusal(&path), &["newer Portolan", "schema is 9", "knows 2", "nothing was changed"]);
+    says(&refusal(&path), &["newer Portolan", "schema is 9", "knows 3", "nothing was changed"]);
 }
 
 #[tokio::test]
@@ -168,19 +184,21 @@ async fn an_empty_file_is_as_good_as_none() {
     s.stop().await;
 }
 
-/// Opens the damaged file: it must start empty, with the old file kept whole beside it.
+/// The damaged file is refused with the way out; by consent it is set aside whole, and the registry starts empty.
 async fn set_aside(folder: &tempfile::TempDir) {
     let path = folder.path().join("p.db");
     let damaged = fs::read(&path).expect("reads");
-    let s = Running::open(settings(&path)).expect("starts empty");
+    says(&refusal(&path), &["p.db is damaged (", "nothing was changed", "backup", "`portolan serve --start-empty`"]);
+    assert!(!files(folder).iter().any(|name| name.contains(".corrupt-")), "nothing is set aside unasked");
+    let s = Running::start_empty(&path).expect("starts empty");
     assert_eq!((s.all().len(), s.revision()), (0, 0));
     let main = |name: &String| name.contains(".corrupt-") && name.ends_with('Z');
     let kept: Vec<_> = files(folder).into_iter().filter(main).collect();
     let [kept] = kept.as_slice() else { panic!("one file set aside: {kept:?}") };
-    assert_eq!(fs::read(folder.path().join(kept)).expect("reads"), damaged);
+    assert!(fs::read(folder.path().join(kept)).expect("reads") == damaged);
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     s.stop().await;
-    let s = Running::open(settings(&path)).expect("opens");
+    let s = Running::start_empty(&path).expect("a sound file is opened whatever may be lost");
     assert_eq!(s.all().len(), 1);
     s.stop().await;
 }
@@ -195,7 +213,7 @@ async fn closed_with_services() -> tempfile::TempDir {
 }
 
 #[tokio::test]
-async fn a_damaged_page_sets_the_file_aside() {
+async fn a_damaged_page_is_damage_of_the_whole() {
     let folder = closed_with_services().await;
     let path = folder.path().join("p.db");
     let mut bytes = fs::read(&path).expect("reads");
@@ -205,7 +223,7 @@ async fn a_damaged_page_sets_the_file_aside() {
 }
 
 #[tokio::test]
-async fn a_cut_file_is_set_aside() {
+async fn a_cut_file_is_damage_of_the_whole() {
     let folder = closed_with_services().await;
     let path = folder.path().join("p.db");
     let bytes = fs::read(&path).expect("reads");
@@ -214,16 +232,17 @@ async fn a_cut_file_is_set_aside() {
 }
 
 #[tokio::test]
-async fn a_row_that_portolan_never_wrote_sets_the_file_aside() {
+async fn a_lost_head_is_damage_of_the_whole() {
     let folder = closed_with_services().await;
-    let db = Connection::open(folder.path().join("p.db")).expect("opens");
-    db.execute("UPDATE instance SET base_url = 'no address' WHERE id = 2", []).expect("writes");
-    drop(db);
+    let path = folder.path().join("p.db");
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes[..100].fill(0);
+    fs::write(&path, bytes).expect("writes");
     set_aside(&folder).await;
 }
 
 #[tokio::test]
-async fn a_lost_table_sets_the_file_aside() {
+async fn a_lost_table_is_damage_of_the_whole() {
     let folder = closed_with_services().await;
     let db = Connection::open(folder.path().join("p.db")).expect("opens");
     db.execute_batch("DROP TABLE transition").expect("writes");
@@ -253,7 +272,16 @@ async fn the_log_of_a_lost_file_is_not_played_into_a_new_one() {
     let path = folder.path().join("p.db");
     fs::remove_file(&path).expect("removes");
     fs::write(&log, &left).expect("writes");
-    let s = Running::open(settings(&path)).expect("starts empty");
+    let lock = folder.path().join("p.db.lock");
+    says(&refusal(&path), &["p.db is not there", "p.db.lock says that its revision 20 was committed", "--start-empty"]);
+    fs::remove_file(&lock).expect("removes");
+    for empty in [false, true] {
+        if empty {
+            fs::write(&path, "").expect("writes");
+        }
+        says(&refusal(&path), &["p.db-wal holds what was written last", "put the file back", "--start-empty"]);
+    }
+    let s = Running::start_empty(&path).expect("starts empty");
     assert_eq!(s.all().len(), 0);
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     s.stop().await;

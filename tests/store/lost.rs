@@ -7,7 +7,7 @@ use portolan::model::ports::WriteError;
 use portolan::store::OpenError;
 use rusqlite::Connection;
 
-use crate::common::{Running, anyone, at, files, folder, fresh, registration, settings, spec, token};
+use crate::common::{Running, anyone, at, files, folder, fresh, refusal, registration, says, settings, spec, token};
 
 /// A store that holds `users`, and its path.
 async fn with_users() -> (tempfile::TempDir, Running, PathBuf) {
@@ -41,7 +41,8 @@ async fn nothing_is_acknowledged_into_a_deleted_file() {
     fs::remove_file(&path).expect("deletes");
     refuses_writes_and_reads_on(&s).await;
     s.stop().await;
-    let s = Running::open(settings(&path)).expect("starts anew");
+    says(&refusal(&path), &["p.db is not there", "p.db.lock", "revision 1 was committed", "--start-empty"]);
+    let s = Running::start_empty(&path).expect("starts anew");
     assert!(s.all().is_empty());
     s.stop().await;
 }

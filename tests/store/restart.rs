@@ -5,7 +5,7 @@ use std::path::Path;
 use portolan::model::check::{Check, CheckKind};
 use portolan::model::url::EndpointUrl;
 
-use crate::common::{Running, folder, joining, key, registration, removal, settings, spec};
+use crate::common::{Running, folder, joining, key, refusal, registration, removal, says, settings, spec};
 use crate::health::make_healthy;
 use portolan::model::ports::{Registrar, WriteError};
 
@@ -107,8 +107,13 @@ async fn a_backup_made_in_the_running_run_is_told_apart() {
     let line = epoch(&s);
     s.stop().await;
     std::fs::copy(&backup, &path).expect("copies");
-    let s = Running::open(settings(&path)).expect("opens");
+    // It cannot be told from a file that lost its log.
+    says(&refusal(&path), &["p.db has lost what was written last", "revision 1, and 2 was", "`portolan serve --accept-loss`"]);
+    let s = Running::accept_loss(&path).expect("opens");
     assert_ne!(epoch(&s), line);
+    assert_eq!(s.find("late"), None);
+    s.stop().await;
+    let s = Running::open(settings(&path)).expect("and that one goes on");
     s.stop().await;
 }
 

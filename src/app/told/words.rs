@@ -40,15 +40,21 @@ impl LocalWords {
     }
 
     fn store(&self) -> Word {
+        let (rows, newest) = self.store.quarantined();
         let word = match self.store.failure().as_deref() {
             _ if self.store.is_closed() => Word::not_ready("it has ended, the log says why"),
-            None => Word::good("writes succeed").usual(),
+            None if rows == 0 => Word::good("writes succeed").usual(),
+            None => Word::bad("writes succeed; rows that could not be read are in quarantine, `portolan quarantine` prints them"),
             Some(error) => Word::bad(failed(error)),
         };
         let snapshot = self.store.catalog().read();
         let counts = snapshot.total();
         let (services, instances, revision) = (counts.total(), counts.instances, snapshot.revision());
-        word.with(format!("{services} services, {instances} instances, revision {revision}"))
+        let mut detail = format!("{services} services, {instances} instances, revision {revision}");
+        if rows > 0 {
+            detail = format!("{detail}; {rows} rows in quarantine, the newest: {}", newest.join("; "));
+        }
+        word.with(detail)
     }
 
     fn prober(&self, report: &ProberReport) -> Word {
@@ -79,7 +85,7 @@ fn guard(report: &ProberReport) -> Word {
 /// What SQLite says may hold paths, so only what is our own sentence is passed on.
 fn failed(error: &WriteError) -> Cow<'static, str> {
     match error {
-        WriteError::FileLost | WriteError::DiskFull => format!("writes fail: {error}").into(),
+        WriteError::FileLost | WriteError::DiskFull | WriteError::ReadOnly | WriteError::Locked => format!("writes fail: {error}").into(),
         _ => "writes fail, the log says why; reads go on".into(),
     }
 }

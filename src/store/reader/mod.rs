@@ -12,9 +12,11 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::codec::{Id, int};
+use super::damage::is_content;
 use super::error::StoreError;
 use super::history::{self, HistoryPage, HistoryQuery};
 use super::load::{self, Kind, Meta};
+use super::quarantine;
 use crate::catalog::{Entry, Epoch};
 use crate::model::check::Check;
 use crate::model::name::InstanceName;
@@ -127,12 +129,21 @@ impl FileReader {
     /// [`ReaderError`].
     pub fn history(&self, id: Uuid, before: Option<i64>, limit: usize) -> Result<Option<HistoryPage>, ReaderError> {
         let query = HistoryQuery { service: ServiceRef::Id(id), instance: None, before, limit };
-        match history::page(&self.db, &query, None) {
+        // What cannot be read is left out; the server that has the file keeps and names it.
+        match history::page(&self.db, &query, None, &mut Vec::new()) {
             Ok(page) => Ok(Some(page)),
             Err(StoreError::Sqlite(error)) => Err(ReaderError::of(&self.path, error)),
             // Nothing was ever noted of it.
             Err(_) => Ok(None),
         }
+    }
+
+    /// Every row in quarantine as a JSON object with `id`, `at`, `table`, `row`, `name`, `reason` and `content`, oldest first. Blocks.
+    ///
+    /// # Errors
+    /// [`ReaderError`].
+    pub fn quarantine(&self) -> Result<Vec<serde_json::Value>, ReaderError> {
+        quarantine::all(&self.db).map_err(|error| ReaderError::of(&self.path, error))
     }
 
     /// Whether a server has the file open.
@@ -152,7 +163,10 @@ fn changed(db: &Connection, meta: &Meta, known: Option<&Known>) -> rusqlite::Res
     let most = int(ONE_BY_ONE as u64 + 1);
     let mut statement = db.prepare_cached("SELECT DISTINCT service FROM change WHERE revision > ?1 LIMIT ?2")?;
     let ids = statement.query_map([int(known.revision), most], |row| row.get::<_, Id>(0).map(|id| id.0))?;
-    let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
+    let ids = match ids.collect::<rusqlite::Result<Vec<_>>>() {
+        Err(error) if is_content(&error) => return Ok(None),
+        ids => ids?,
+    };
     Ok((ids.len() <= ONE_BY_ONE).then_some(ids))
 }
 

@@ -18,9 +18,10 @@ use crate::store::{joined, load};
 pub(super) fn all<T>(db: &Connection, each: impl Fn(&Entry) -> T) -> rusqlite::Result<Vec<T>> {
     let checked = checked(db)?;
     let mut all = Vec::new();
-    joined::each(db, |row, _, members| {
-        let last = members.iter().filter_map(|i| checked.get(&i.id)).max().copied();
-        all.push(each(&Entry::new(load::service(row, members)?, LastCheck::starting(last))));
+    // Rows that cannot be read are left out; the server's start keeps and names them.
+    joined::each(db, &mut Vec::new(), |_, _, service| {
+        let last = service.instances.iter().filter_map(|i| checked.get(&i.id)).max().copied();
+        all.push(each(&Entry::new(service, LastCheck::starting(last))));
         Ok(())
     })?;
     Ok(all)
@@ -43,7 +44,12 @@ pub(super) fn one(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Entry>> 
     let number: i64 = row.get(0)?;
     let members = load::members(db, number)?;
     let last = last(db, number)?;
-    Ok(Some(Entry::new(load::service(row, members)?, LastCheck::starting(last))))
+    match load::service(row, members) {
+        Ok(service) if !service.instances.is_empty() => Ok(Some(Entry::new(service, LastCheck::starting(last)))),
+        Ok(_) => Ok(None),
+        Err(error) if is_content(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn last(db: &Connection, service: i64) -> rusqlite::Result<Option<UnixMs>> {

@@ -1,0 +1,101 @@
+//! Beginning a run that could not begin at the start, and moving what was written into the file once the server is idle.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::begin;
+use super::damage::write_error;
+use super::lock::Proof;
+use super::open::{Waiting, connect};
+use super::writer::Engine;
+use crate::model::ports::WriteError;
+
+/// Time between two attempts to begin.
+const RETRY: Duration = Duration::from_millis(250);
+/// Time without writes after which the file itself is brought up to date.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Whether the reader's thread may open the file in the usual way by now. Held while either thread opens or closes a connection that
+/// takes no part in SQLite's locks: closing one drops those of the others.
+pub(super) type Gate = Arc<Mutex<bool>>;
+
+/// A run that waits for its beginning.
+pub(super) struct Postponed {
+    pub(super) waiting: Waiting,
+    pub(super) gate: Gate,
+    /// The last attempt.
+    pub(super) tried: Instant,
+}
+
+impl Engine {
+    /// Begins the run where that is still to be done: before anything else is written.
+    ///
+    /// # Errors
+    /// [`WriteError`] while it cannot.
+    pub(super) fn settle(&mut self) -> Result<(), WriteError> {
+        let Some(postponed) = &mut self.postponed else { return Ok(()) };
+        if postponed.tried.elapsed() < RETRY {
+            return Err(postponed.waiting.why.clone());
+        }
+        self.place.check()?;
+        let begun = postponed.attempt(&self.path);
+        postponed.tried = Instant::now();
+        match begun {
+            Ok(db) => {
+                self.db = Some(db);
+                self.postponed = None;
+                self.place.extend(&self.path)?;
+                self.prove(self.state.snapshot.revision());
+                Ok(())
+            }
+            Err(why) => {
+                postponed.waiting.why = why.clone();
+                Err(why)
+            }
+        }
+    }
+
+    /// Now and then, when there is nothing else to do.
+    pub(super) fn rest(&mut self) {
+        if self.postponed.is_some() {
+            match self.settle() {
+                Ok(()) => self.succeeded(),
+                Err(error) => self.failed(&error),
+            }
+        }
+        if self.unsettled && self.written.elapsed() >= QUIET && self.state.mirror.is_none() {
+            self.bring_up_to_date();
+        }
+    }
+
+    /// Moves the write-ahead log into the file, so that a copy of the file alone is whole. What cannot be moved now is tried again.
+    fn bring_up_to_date(&mut self) {
+        let Some(db) = &self.db else { return };
+        match begin::checkpoint(db) {
+            Ok(true) => {
+                self.unsettled = false;
+                if !self.based {
+                    self.based = true;
+                    self.prove(self.state.snapshot.revision());
+                }
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!("{}: a checkpoint failed: {error}", self.path.display()),
+        }
+    }
+
+    /// What the lock file is to say.
+    pub(super) fn proof(&self, revision: u64) -> Proof {
+        Proof { run: self.run.clone(), revision, base: self.based.then(|| self.run.clone()) }
+    }
+}
+
+impl Postponed {
+    fn attempt(&self, path: &std::path::Path) -> Result<rusqlite::Connection, WriteError> {
+        let mut settled = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = connect(path).and_then(|mut db| self.waiting.begin.write(&mut db).map(|()| db));
+        let db = begun.map_err(|error| write_error(path, &error))?;
+        *settled = true;
+        Ok(db)
+    }
+}
