@@ -1,20 +1,29 @@
 //! Proof: how one instance is probed, and when.
 
+mod answer;
 mod ask;
 mod budget;
+mod certificate;
+mod client_cert;
+mod closing;
 mod commits;
+mod connect;
 pub mod dial;
+mod dns;
 mod engine;
 pub mod evidence;
 mod follow;
 mod grpc;
 pub mod guard;
+mod hosts;
 mod http;
 mod judge;
 mod lookup;
 mod on_demand;
+mod pem;
 pub mod policy;
 mod ready;
+mod resolv_conf;
 pub mod resolve;
 mod role;
 mod rows;
@@ -23,6 +32,7 @@ mod say;
 mod schedule;
 mod slots;
 mod status;
+mod sysfile;
 mod tally;
 mod tcp;
 mod tell;

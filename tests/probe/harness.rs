@@ -140,7 +140,7 @@ pub(crate) fn settings() -> DialSettings {
 }
 
 pub(crate) fn dialer() -> Dialer {
-    Dialer::new(settings()).expect("a dialer")
+    Dialer::new(settings())
 }
 
 /// Pins and probes, and asserts that the verdict came by the deadline, give or take a busy machine.

@@ -17,7 +17,7 @@ use super::harness::*;
 
 fn using(dns: &Dns) -> Dialer {
     let resolver = ResolverSettings::Servers(vec![dns.address]);
-    Dialer::new(DialSettings { resolver, ..settings() }).expect("a dialer")
+    Dialer::new(DialSettings { resolver, ..settings() })
 }
 
 fn named(name: &str, port: u16) -> Target {
@@ -79,7 +79,7 @@ async fn a_silent_resolver_is_our_own_fault() {
 async fn a_resolver_that_is_not_there_is_our_own_fault() {
     let address = Dns::start(|_, _, _| Reply::Silence).await.address;
     let resolver = ResolverSettings::Servers(vec![address]);
-    let dialer = Dialer::new(DialSettings { resolver, ..settings() }).expect("a dialer");
+    let dialer = Dialer::new(DialSettings { resolver, ..settings() });
     assert_inconclusive(&probe_with(&dialer, &named("db.test", 9), SHORT).await, Reason::ResolverDown);
 }
 
@@ -208,7 +208,7 @@ async fn a_name_that_turns_to_a_denied_address_is_denied_and_never_dialled() {
         Dns::start(|_, _, asked| Reply::addresses(&[if asked == 0 { "127.0.0.1" } else { "127.0.0.2" }], 0)).await;
     let mut with = DialSettings { resolver: ResolverSettings::Servers(vec![dns.address]), ..settings() };
     with.policy.deny = vec!["127.0.0.2/32".parse().expect("a network")];
-    let dialer = Dialer::new(with).expect("a dialer");
+    let dialer = Dialer::new(with);
     let target = named("rebind.test", allowed.port());
 
     // resolved once: the probe dials what was tested, whatever the name says by then

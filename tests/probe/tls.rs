@@ -99,7 +99,7 @@ impl House {
         ca.write(&folder, "corp.pem");
         ca.write(outside.path(), "outside.pem");
         let dialer = Dialer::new(DialSettings { ca_dir: Some(folder), metrics, ..settings() });
-        Self { ca, outside, dialer: dialer.expect("a dialer") }
+        Self { ca, outside, dialer }
     }
 
     /// A server with a certificate of the CA.
