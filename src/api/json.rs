@@ -90,6 +90,8 @@ impl<'a> Fields<'a> {
             let expected = format!("a JSON object; {}", sentence(&expected));
             invalid([Detail { field: "body".to_owned(), expected }])
         };
+        // a parser may pass over a byte order mark (RFC 8259 §8.1), and the tools of some systems write one
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if bytes.trim_ascii().is_empty() {
             return Err(wrong("the body is empty".to_owned()));
         }
@@ -243,7 +245,10 @@ mod tests {
             "a JSON object; invalid type: sequence, expected a JSON object at line 1 column 0"
         );
         assert_eq!(first_problem(b"{} x"), "a JSON object; trailing characters at line 1 column 4");
-        assert!(first_problem(b"\xef\xbb\xbf{}").starts_with("a JSON object; expected value"));
+        assert_eq!(first_problem(b"\xef\xbb\xbf"), "a JSON object; the body is empty");
+        assert!(first_problem(b"\xef\xbb\xbf\xef\xbb\xbf{}").starts_with("a JSON object; expected value"));
+        assert!(Fields::read(b"\xef\xbb\xbf{\"a\":1}").is_ok());
+        assert!(first_problem(b"\xff\xfe{\0}\0").starts_with("a JSON object; expected value"));
         assert!(first_problem(b"{\"a\":\"\xff\"}").starts_with("a JSON object; invalid unicode"));
         assert!(first_problem(b"{\"a\":NaN}").starts_with("a JSON object; expected value"));
     }

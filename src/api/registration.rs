@@ -19,6 +19,7 @@ use crate::model::service::{
 };
 use crate::model::text;
 use crate::model::url::EndpointUrl;
+use crate::model::whole::Whole;
 
 /// Every field of the body.
 const FIELDS: &[&str] = &[
@@ -139,7 +140,7 @@ fn spec(fields: &mut Fields<'_>, interval: Duration) -> Option<InstanceSpec> {
 fn weight(fields: &mut Fields<'_>) -> u16 {
     let given: Option<serde_json::Number> = fields.take("weight");
     let Some(given) = given else { return DEFAULT_WEIGHT };
-    let weight = given.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n <= MAX_WEIGHT);
+    let weight = Whole::deserialize(given).ok().and_then(|Whole(n)| u16::try_from(n).ok()).filter(|n| *n <= MAX_WEIGHT);
     let weight = weight.ok_or_else(|| format!("a whole number from 0 to {MAX_WEIGHT}; 0 drains the instance"));
     fields.check("weight", weight).unwrap_or(DEFAULT_WEIGHT)
 }
@@ -250,7 +251,7 @@ mod tests {
     fn missing_and_nested_fields_are_named() {
         insta::assert_debug_snapshot!(problems(r#"{"name":"","check":{"http":{"pathh":"/"}}}"#));
         insta::assert_debug_snapshot!(problems(
-            r#"{"name":"a","base_url":"postgres://h:5","check":{"http":{}},"metadata":{"k":"1","k":"2"},"weight":1e3}"#
+            r#"{"name":"a","base_url":"postgres://h:5","check":{"http":{}},"metadata":{"k":"1","k":"2"},"weight":1e4}"#
         ));
     }
 

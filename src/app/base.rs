@@ -101,7 +101,7 @@ impl Base {
         let settings = parts::store_settings(&self.settings, epoch);
         let Opened { store, writer, catalog, probes } =
             Store::open_with(settings, parts::consent(&self.settings), self.clock.clone(), self.metrics.clone())?;
-        let dialer = Dialer::new(parts::dial_settings(&self.settings, policy, self.descriptors, &self.metrics))?;
+        let dialer = Dialer::new(parts::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
         let (prober, probing) = Prober::new(
             parts::prober_settings(&self.settings, self.descriptors),
             dialer,

@@ -21,7 +21,6 @@ use crate::config::{Mode, NotWatched, Settings};
 use crate::model::ports::AlwaysLeads;
 use crate::operator::client::ClientError;
 use crate::operator::pass_on::LeaderLineError;
-use crate::prober::dial::DialError;
 use crate::store::OpenError;
 use base::{Base, Plugs};
 use readiness::PartsReadiness;
@@ -57,9 +56,6 @@ pub enum AppError {
     /// The secrets cannot be used.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    /// The prober cannot start.
-    #[error(transparent)]
-    Dial(#[from] DialError),
     /// There is no Kubernetes API to ask.
     #[error(transparent)]
     Client(#[from] ClientError),

@@ -95,6 +95,9 @@ struct CheckArgs {
     /// File in the server's PORTOLAN_CA_DIR to trust
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     check_tls_ca: Option<String>,
+    /// Pair in the server's PORTOLAN_CA_DIR to show to a server that wants a client certificate
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    check_tls_client_cert: Option<String>,
     /// Take any certificate
     #[arg(long, conflicts_with = "file")]
     check_tls_no_verify: bool,
@@ -166,6 +169,7 @@ impl CheckArgs {
         put(&mut tls, "verify", self.check_tls_no_verify.then_some(false));
         put(&mut tls, "server_name", self.check_tls_server_name.as_ref());
         put(&mut tls, "ca", self.check_tls_ca.as_ref());
+        put(&mut tls, "client_cert", self.check_tls_client_cert.as_ref());
         (!tls.is_empty()).then_some(Value::Object(tls))
     }
 }
@@ -222,12 +226,18 @@ fn from_file(path: &Path, namespace: Option<&str>) -> Result<String, Failure> {
     }
 }
 
+/// What some editors begin a text with.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 fn read(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     if path == Path::new("-") {
         std::io::stdin().lock().take(MAX_BODY + 1).read_to_string(&mut text)?;
     } else {
         std::fs::File::open(path)?.take(MAX_BODY + 1).read_to_string(&mut text)?;
+    }
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.drain(..BYTE_ORDER_MARK.len_utf8());
     }
     Ok(text)
 }

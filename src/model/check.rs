@@ -71,11 +71,14 @@ pub struct TlsCheck {
     pub server_name: Option<String>,
     /// A file name in the operator's `PORTOLAN_CA_DIR` to trust instead of the system's roots; never a path.
     pub ca: Option<String>,
+    /// What is shown to a server that asks who its client is: a pair of `PORTOLAN_CA_DIR`, `NAME.crt` with `NAME.key`, or one PEM file
+    /// of that name with both; never a path.
+    pub client_cert: Option<String>,
 }
 
 impl Default for TlsCheck {
     fn default() -> Self {
-        Self { verify: true, server_name: None, ca: None }
+        Self { verify: true, server_name: None, ca: None, client_cert: None }
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Check, CheckKind, GrpcCheck, HttpCheck, TlsCheck};
 use super::manner::{Manner, Method};
+use super::whole;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -19,15 +20,15 @@ pub(super) struct CheckJson {
     grpc: Option<GrpcJson>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     none: Option<Empty>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
     interval_seconds: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
     timeout_seconds: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
     retry_interval_seconds: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
     unhealthy_threshold: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
     healthy_threshold: Option<u32>,
 }
 
@@ -46,7 +47,7 @@ struct HttpJson {
     host: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "whole::list", skip_serializing_if = "Vec::is_empty")]
     expected_statuses: Vec<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsJson>,
@@ -70,6 +71,8 @@ struct TlsJson {
     server_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ca: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_cert: Option<String>,
 }
 
 impl TryFrom<CheckJson> for Check {
@@ -116,6 +119,7 @@ impl From<Option<TlsJson>> for TlsCheck {
             verify: json.verify.unwrap_or(true),
             server_name: json.server_name,
             ca: json.ca,
+            client_cert: json.client_cert,
         })
     }
 }
@@ -126,6 +130,7 @@ impl From<TlsCheck> for Option<TlsJson> {
             verify: (!tls.verify).then_some(false),
             server_name: tls.server_name,
             ca: tls.ca,
+            client_cert: tls.client_cert,
         })
     }
 }
@@ -180,7 +185,7 @@ mod tests {
             r#"{"http":{"path":"/healthz","expected_statuses":[204]},"interval_seconds":10}"#,
             r#"{"http":{"method":"HEAD","host":"a.example","headers":{"x-probe":"1"},"tls":{"server_name":"a"}}}"#,
             r#"{"tcp":{}}"#,
-            r#"{"grpc":{"service":"a.B","tls":{"verify":false,"ca":"corp.pem"}},"unhealthy_threshold":2}"#,
+            r#"{"grpc":{"service":"a.B","tls":{"verify":false,"ca":"corp.pem","client_cert":"probe"}},"unhealthy_threshold":2}"#,
             r#"{"none":{}}"#,
             "{}",
         ] {
@@ -190,12 +195,22 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_may_be_written_as_floats() {
+        let text = r#"{"http":{"expected_statuses":[200.0,2.04e2]},"interval_seconds":10.0,"timeout_seconds":2e0}"#;
+        let check: Check = serde_json::from_str(text).expect("a check");
+        assert_eq!((check.interval_seconds, check.timeout_seconds), (Some(10), Some(2)));
+        let written = serde_json::to_string(&check).expect("serializes");
+        assert_eq!(written, r#"{"http":{"expected_statuses":[200,204]},"interval_seconds":10,"timeout_seconds":2}"#);
+    }
+
+    #[test]
     fn refusals_name_the_field() {
         for (text, word) in [
             (r#"{"http":{},"tcp":{}}"#, "one of"),
             (r#"{"interval_seconds":0}"#, "interval_seconds"),
             (r#"{"http":{"path":"healthz"}}"#, "http.path"),
             (r#"{"http":{"tls":{"ca":"../secret"}}}"#, "tls.ca"),
+            (r#"{"http":{"tls":{"client_cert":"../secret"}}}"#, "tls.client_cert"),
             (r#"{"http":{"headers":{"cookie":"a"}}}"#, "cookie"),
             (r#"{"http":{"method":"POST"}}"#, "POST"),
             (r#"{"htpp":{}}"#, "htpp"),

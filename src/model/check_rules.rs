@@ -15,6 +15,8 @@ pub const MAX_GRPC_SERVICE: usize = 255;
 pub const MAX_SERVER_NAME: usize = 253;
 /// Longest `tls.ca`, in bytes.
 pub const MAX_CA: usize = 255;
+/// Longest `tls.client_cert`, in bytes: what follows it makes a file name.
+pub const MAX_CLIENT_CERT: usize = 251;
 /// Seconds between probes.
 pub const INTERVAL: RangeInclusive<u32> = 1..=86_400;
 /// Seconds that one probe may take.
@@ -83,9 +85,14 @@ impl TlsCheck {
             return Err("tls.server_name is a DNS name or an address".to_owned());
         }
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-        let fits = |ca: &String| (1..=MAX_CA).contains(&ca.len()) && ca.bytes().all(plain) && !ca.starts_with('.');
-        if !self.ca.as_ref().is_none_or(fits) {
+        let fits = |name: &String, most: usize| {
+            (1..=most).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.')
+        };
+        if !self.ca.as_ref().is_none_or(|ca| fits(ca, MAX_CA)) {
             return Err("tls.ca is the name of a file in PORTOLAN_CA_DIR, never a path".to_owned());
+        }
+        if !self.client_cert.as_ref().is_none_or(|name| fits(name, MAX_CLIENT_CERT)) {
+            return Err("tls.client_cert is the name of a pair of files in PORTOLAN_CA_DIR, never a path".to_owned());
         }
         Ok(())
     }

@@ -19,4 +19,5 @@ pub mod text;
 pub mod time;
 pub mod url;
 pub mod version;
+pub mod whole;
 mod write_error;

@@ -1,11 +1,17 @@
 //! Foreign text: what may be stored, and how it is shown harmless.
 
-/// Whether `c` can move a cursor, hide text or break a line: controls, bidirectional overrides, separators, invisible joiners.
+/// Whether `c` can move a cursor, hide text or break a line: controls, bidirectional overrides, separators, invisible marks.
 pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{061c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{061c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Whether `c` is a zero width (non-)joiner. Words of Persian, Kurdish and several scripts of India are spelt with them, and joined emoji
+/// hold them, so text may; a name or an address may not.
+pub fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// Why a registered string is refused.
@@ -39,15 +45,19 @@ pub fn accept(text: &str, max: usize) -> Result<(), TextError> {
     }
 }
 
-/// `text` with every hostile character written as `\u{…}` and cut to `max` characters, for terminals, logs and events.
+/// `text` with every hostile character written as `\u{…}` and cut to `max` characters, for terminals, logs and events. A joiner after
+/// anything but a letter or sign beyond ASCII joins nothing, and is written so too.
 pub fn escape(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max.saturating_mul(4)));
+    let mut before = ' ';
     for (n, c) in text.chars().enumerate() {
         if n == max {
             out.push('…');
             break;
         }
-        if is_hostile(c) {
+        let stray = is_joiner(c) && (before.is_ascii() || is_joiner(before));
+        before = c;
+        if is_hostile(c) || stray {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
@@ -94,5 +104,16 @@ mod tests {
         assert!(accept("plain – text", 20).is_ok());
         assert!(accept("line\nbreak", 20).is_err());
         assert!(accept("sep\u{2028}", 20).is_err());
+    }
+
+    #[test]
+    fn joiners_belong_to_words_and_nothing_else_invisible_does() {
+        for text in ["\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}", "on call \u{1f469}\u{200d}\u{1f4bb}", "\u{d30}\u{d4d}\u{200d}"] {
+            assert_eq!((accept(text, 40), escape(text, 40).as_str()), (Ok(()), text));
+        }
+        for c in ['\u{200b}', '\u{200e}', '\u{200f}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{feff}', '\u{61c}', '\u{e0041}'] {
+            assert_eq!(accept(&format!("a{c}"), 9), Err(TextError::Hostile(c as u32)));
+        }
+        assert_eq!(escape("admin\u{200d}\u{200d}", 40), "admin\\u{200d}\\u{200d}");
     }
 }

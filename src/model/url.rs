@@ -130,7 +130,7 @@ impl EndpointUrl {
         if text.len() > MAX_URL {
             return Err(UrlError::TooLong);
         }
-        if text.chars().any(|c| c.is_whitespace() || super::text::is_hostile(c)) {
+        if text.chars().any(|c| c.is_whitespace() || super::text::is_hostile(c) || super::text::is_joiner(c)) {
             return Err(UrlError::Hostile);
         }
         let url = url::Url::parse(text).map_err(|_| UrlError::Malformed)?;

@@ -1,24 +1,26 @@
 //! One probe, from the name to the verdict: resolve, test every address, dial the pinned one, speak.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::client::TlsStream;
 
+use super::client_cert::Client;
+use super::closing::Closing;
+use super::connect::{self, Way};
 use super::evidence::{Ending, Trace};
+use super::hosts::is_localhost;
 use super::policy::{AddressPolicy, Denied, budget_key};
 use super::resolve::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved};
-use super::tcp::{self, Stream};
+use super::tcp::{Stream, farewell};
 use super::tls::{Inside, Tls};
 use super::{grpc, http};
 use crate::model::check::{Target, TlsCheck};
-use crate::model::outcome::{Outcome, Reason, Stage, Verdict};
+use crate::model::outcome::{Outcome, Reason, Stage};
 use crate::model::url::Host;
 use crate::telemetry::metrics::Metrics;
-
-/// Most addresses that one probe tries.
-const MAX_TRIED: usize = 3;
 
 /// What probing needs to know.
 #[derive(Debug, Clone)]
@@ -47,14 +49,6 @@ impl Default for DialSettings {
     }
 }
 
-/// Why probing cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum DialError {
-    /// The resolver.
-    #[error("cannot set up the name resolver: {0}")]
-    Resolver(#[from] hickory_resolver::net::NetError),
-}
-
 /// Does the I/O of probes; cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Dialer(Arc<Shared>);
@@ -64,58 +58,73 @@ struct Shared {
     policy: AddressPolicy,
     names: Names,
     tls: Tls,
+    closing: Arc<Closing>,
 }
 
+/// Whether an address, given as its budget key, may be dialled now.
+pub type May<'a> = &'a (dyn Fn(IpAddr) -> bool + Sync);
+
 /// Addresses that passed the policy, for one probe. Resolve anew for the next: names move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pinned {
-    addresses: [IpAddr; MAX_TRIED],
-    count: usize,
+    addresses: Addresses,
     resolve_us: Option<u32>,
+}
+
+/// Nearly every target has one, which costs no allocation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Addresses {
+    One([IpAddr; 1]),
+    Many(Box<[IpAddr]>),
 }
 
 impl Pinned {
     fn new(found: &[IpAddr]) -> Option<Self> {
-        let mut addresses = [*found.first()?; MAX_TRIED];
-        for (place, address) in addresses.iter_mut().zip(found) {
-            *place = address.to_canonical();
-        }
-        Some(Self { addresses, count: found.len().min(MAX_TRIED), resolve_us: None })
+        let addresses = match found {
+            [] => return None,
+            [only] => Addresses::One([only.to_canonical()]),
+            many => Addresses::Many(interleaved(many.iter().map(IpAddr::to_canonical))),
+        };
+        Some(Self { addresses, resolve_us: None })
     }
 
-    /// The addresses to try, in order, at least one.
+    /// The addresses to try, in order, at least one: families take turns
+    /// ([RFC 8305 §4](https://www.rfc-editor.org/rfc/rfc8305#section-4)).
     pub fn addresses(&self) -> &[IpAddr] {
-        self.addresses.get(..self.count).unwrap_or(&self.addresses)
+        match &self.addresses {
+            Addresses::One(only) => only,
+            Addresses::Many(many) => many,
+        }
     }
 
     /// The address whose budget the probe spends: the first one, spellings of one IPv4 address alike.
     pub fn key(&self) -> IpAddr {
-        budget_key(self.addresses[0])
+        let first = self.addresses().first();
+        budget_key(first.copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
+}
 
-    /// Keeps of the further addresses, which are tried only when those before do not connect, the ones whose budget allows it, so
-    /// that a name whose first address never answers is no way around the second one's budget.
-    pub fn keep_further(&mut self, mut may: impl FnMut(IpAddr) -> bool) {
-        let mut kept = 1;
-        for place in 1..self.count {
-            if may(budget_key(self.addresses[place])) {
-                self.addresses[kept] = self.addresses[place];
-                kept += 1;
-            }
-        }
-        self.count = kept;
+/// Families in turn, each in the order that it has, the first one's first.
+fn interleaved(addresses: impl Iterator<Item = IpAddr>) -> Box<[IpAddr]> {
+    let (mut v4, mut v6): (Vec<_>, Vec<_>) = addresses.partition(IpAddr::is_ipv4);
+    v4.reverse();
+    v6.reverse();
+    let mut turns = Vec::with_capacity(v4.len() + v6.len());
+    while let Some(next) = v4.pop() {
+        turns.push(next);
+        turns.extend(v6.pop());
     }
+    turns.extend(v6.into_iter().rev());
+    turns.into()
 }
 
 impl Dialer {
     /// Reads the system's resolver settings.
-    ///
-    /// # Errors
-    /// [`DialError`].
-    pub fn new(settings: DialSettings) -> Result<Self, DialError> {
+    pub fn new(settings: DialSettings) -> Self {
         let DialSettings { policy, ca_dir, resolver, lookups, metrics } = settings;
-        let names = Names::new(resolver, lookups, metrics.clone())?;
-        Ok(Self(Arc::new(Shared { policy, names, tls: Tls::new(ca_dir, metrics) })))
+        let names = Names::new(resolver, lookups, metrics.clone());
+        let (tls, closing) = (Tls::new(ca_dir, metrics), Arc::new(Closing::new()));
+        Self(Arc::new(Shared { policy, names, tls, closing }))
     }
 
     /// Finds the target's addresses and tests every one against the policy: one denied address denies the name, since a name that mixes
@@ -134,13 +143,19 @@ impl Dialer {
 
     /// Probes the pinned addresses. Ends by the deadline.
     pub async fn probe(&self, target: &Target, pinned: &Pinned, deadline: Instant) -> Outcome {
+        self.probe_if(target, pinned, deadline, &|_| true).await
+    }
+
+    /// The same, where each address beyond the first is dialled only if `may` allows it at that moment: it gets the address's budget key,
+    /// so that a name whose first address never answers is no way around the second one's budget.
+    pub async fn probe_if(&self, target: &Target, pinned: &Pinned, deadline: Instant, may: May<'_>) -> Outcome {
         let mut trace = Trace::begin(Stage::Connect);
         trace.resolved_in(pinned.resolve_us);
         if deadline <= Instant::now() {
             return trace.end(no_time());
         }
         // a judgement made in time stands even where draining the body was cut off
-        drop(timeout_at(deadline, self.run(target, pinned, deadline, &mut trace)).await);
+        drop(timeout_at(deadline, self.run(target, pinned, deadline, may, &mut trace)).await);
         trace.end_judged(late)
     }
 
@@ -154,8 +169,14 @@ impl Dialer {
         };
         let found = timeout_at(deadline, self.0.names.resolve(name)).await.unwrap_or(Err(Unresolved::Down));
         let found = found.map_err(|error| unresolved(target, error))?;
+        let admitted = |address: &IpAddr| self.admit(*address, target.port());
+        if is_localhost(name) && found.iter().any(|address| admitted(address).is_ok()) {
+            // the one machine that it always means may be allowed in one family alone
+            let allowed: Vec<_> = found.iter().copied().filter(|address| admitted(address).is_ok()).collect();
+            return Ok(Pinned::new(&allowed));
+        }
         for address in found.iter() {
-            self.admit(*address, target.port())
+            admitted(address)
                 .map_err(|denied| denied_as(format!("{name} resolves to an address that is denied: {denied}")))?;
         }
         Ok(Pinned::new(&found))
@@ -165,13 +186,18 @@ impl Dialer {
         self.0.policy.check(address, port)
     }
 
-    async fn run(&self, target: &Target, pinned: &Pinned, deadline: Instant, trace: &mut Trace) {
-        let stream = match connect(target.port(), pinned, deadline, trace).await {
+    async fn run(&self, target: &Target, pinned: &Pinned, deadline: Instant, may: May<'_>, trace: &mut Trace) {
+        let may = |ip| may(budget_key(ip));
+        let way = Way { port: target.port(), deadline, closing: &self.0.closing, may: &may };
+        let mut stream = match connect::first(pinned.addresses(), &way, trace).await {
             Ok(stream) => stream,
             Err(ending) => return trace.judge(ending),
         };
         match target {
-            Target::Tcp { .. } => trace.judge(Ending::pass(None, "the connection opened")),
+            Target::Tcp { .. } => {
+                trace.judge(Ending::pass(None, "the connection opened"));
+                farewell(stream).await;
+            }
             Target::Http { host, port, target, manner, tls, expected } => {
                 let question = http::Question {
                     host,
@@ -182,7 +208,10 @@ impl Dialer {
                     expected,
                 };
                 match tls {
-                    None => http::ask(stream, &question, trace).await,
+                    None => {
+                        http::ask(&mut stream, &question, trace).await;
+                        farewell(stream).await;
+                    }
                     Some(check) => Box::pin(self.https(stream, check, &question, trace)).await,
                 }
             }
@@ -194,53 +223,41 @@ impl Dialer {
     }
 
     async fn https(&self, stream: Stream, check: &TlsCheck, question: &http::Question<'_>, trace: &mut Trace) {
-        trace.enter(Stage::Tls);
-        match self.0.tls.handshake(stream.unbuffered(), check, question.host, Inside::Http1).await {
-            Ok(stream) => http::ask(stream, question, trace).await,
-            Err(ending) => trace.judge(ending),
-        }
+        let Some((mut stream, client)) = self.secure(stream, check, question.host, Inside::Http1, trace).await else {
+            return;
+        };
+        http::ask(&mut stream, question, trace).await;
+        trace.amend(|ending| client.explain(ending));
+        farewell(stream).await;
     }
 
     async fn grpc(&self, stream: Stream, check: Option<&TlsCheck>, question: &grpc::Question<'_>, trace: &mut Trace) {
         let Some(check) = check else { return grpc::ask(stream.unbuffered(), question, trace).await };
+        let secure = self.secure(stream, check, question.host, Inside::Http2, trace).await;
+        let Some((stream, client)) = secure else { return };
+        grpc::ask(stream, question, trace).await;
+        trace.amend(|ending| client.explain(ending));
+    }
+
+    /// Shakes hands; where that fails, it is judged and the connection ended.
+    async fn secure(
+        &self,
+        stream: Stream,
+        check: &TlsCheck,
+        host: &Host,
+        inside: Inside,
+        trace: &mut Trace,
+    ) -> Option<(TlsStream<Stream>, Arc<Client>)> {
         trace.enter(Stage::Tls);
-        match self.0.tls.handshake(stream.unbuffered(), check, question.host, Inside::Http2).await {
-            Ok(stream) => grpc::ask(stream, question, trace).await,
-            Err(ending) => trace.judge(ending),
+        match self.0.tls.handshake(stream.unbuffered(), check, host, inside).await {
+            Ok(opened) => Some(opened),
+            Err((ending, stream)) => {
+                trace.judge(ending);
+                farewell(stream).await;
+                None
+            }
         }
     }
-}
-
-/// Tries the addresses in turn, each with an equal share of the time that is left, the last with all of it.
-async fn connect(port: u16, pinned: &Pinned, deadline: Instant, trace: &mut Trace) -> Result<Stream, Ending> {
-    let mut failure = None;
-    for (tried, ip) in pinned.addresses().iter().enumerate() {
-        let address = SocketAddr::new(*ip, port);
-        trace.dialling(address);
-        let ending = match pinned.count - tried {
-            0 | 1 => tcp::connect(address).await.map_err(|error| tcp::judge(&error, address)),
-            left => connect_within(address, deadline, left).await,
-        };
-        match ending {
-            Ok(stream) => return Ok(stream),
-            Err(ending) if ending.reason == Reason::NoDescriptors => return Err(ending),
-            Err(ending) => failure = Some(worse(failure, ending)),
-        }
-    }
-    Err(failure.unwrap_or_else(no_time))
-}
-
-async fn connect_within(address: SocketAddr, deadline: Instant, left: usize) -> Result<Stream, Ending> {
-    let share = deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
-    match timeout_at(Instant::now() + share, tcp::connect(address)).await {
-        Ok(done) => done.map_err(|error| tcp::judge(&error, address)),
-        Err(_) => Err(Ending::fail(Reason::ConnectTimeout, format!("{address} does not answer"))),
-    }
-}
-
-/// The first conclusive failure: an address family that this machine lacks says nothing about the target.
-fn worse(before: Option<Ending>, now: Ending) -> Ending {
-    before.filter(|before| before.verdict == Verdict::Fail).unwrap_or(now)
 }
 
 fn no_time() -> Ending {

@@ -103,6 +103,11 @@ impl Trace {
         self.judged = Some(ending);
     }
 
+    /// Says more about a failure that was judged.
+    pub fn amend(&mut self, more: impl FnOnce(Ending) -> Ending) {
+        self.judged = self.judged.take().map(|ending| if ending.verdict == Verdict::Fail { more(ending) } else { ending });
+    }
+
     /// The outcome that was judged, else that of a probe that ran out of time where it is.
     pub fn end_judged(mut self, late: impl FnOnce(Stage) -> Ending) -> Outcome {
         let ending = self.judged.take().unwrap_or_else(|| late(self.stage));

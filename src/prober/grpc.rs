@@ -16,9 +16,12 @@ use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::evidence::{Ending, Trace};
 use super::http::AGENT;
+use super::tcp::FAREWELL;
 use super::wire::{Wheel, broken, drive};
 use crate::model::outcome::{Reason, Stage};
 use crate::model::text;
@@ -80,33 +83,44 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     trace.enter(Stage::Request);
-    let ending = match exchange(stream, question, trace).await {
-        Ok(ending) | Err(ending) => ending,
+    let Some(request) = question.request() else {
+        let message = "the host cannot be written into an HTTP/2 request";
+        return trace.judge(Ending::fail(Reason::ProtocolError, message));
     };
-    trace.judge(ending);
-}
-
-async fn exchange<S>(stream: S, question: &Question<'_>, trace: &mut Trace) -> Result<Ending, Ending>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let broken = |error: hyper::Error| broken(&error, "gRPC over HTTP/2");
-    let request = question
-        .request()
-        .ok_or_else(|| Ending::fail(Reason::ProtocolError, "the host cannot be written into an HTTP/2 request"))?;
     let mut tasks = Tasks::default();
     let mut builder = http2::Builder::new(tasks.inbox.clone());
     builder.max_header_list_size(MAX_HEAD).initial_stream_window_size(16 * 1024).max_concurrent_streams(0);
     let opening = builder.handshake(TokioIo::new(stream));
-    let (mut sender, connection) = drive(&mut tasks, opening).await.map_err(broken)?;
-    tasks.add(async {
+    let (mut sender, connection) = match drive(&mut tasks, opening).await {
+        Ok(opened) => opened,
+        Err(error) => return trace.judge(broken(&error)),
+    };
+    let (ending, ended) = oneshot::channel::<()>();
+    tasks.add(async move {
         // its reason to end reaches the exchange
         drop(connection.await);
+        drop(ending);
     });
-    let response = drive(&mut tasks, sender.send_request(request)).await.map_err(broken)?;
+    let judged = match exchange(&mut tasks, sender.send_request(request), question, trace).await {
+        Ok(ending) | Err(ending) => ending,
+    };
+    trace.judge(judged);
+    // nobody asks any more, so the connection says goodbye
+    drop(sender);
+    drop(timeout(FAREWELL, drive(&mut tasks, ended)).await);
+}
+
+async fn exchange(
+    tasks: &mut Tasks,
+    answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
+    question: &Question<'_>,
+    trace: &mut Trace,
+) -> Result<Ending, Ending> {
+    let broken = |error: hyper::Error| broken(&error);
+    let response = drive(tasks, answer).await.map_err(broken)?;
     trace.enter(Stage::Status);
     head(&response, question)?;
-    let (message, status) = drive(&mut tasks, body(response.into_body())).await.map_err(broken)??;
+    let (message, status) = drive(tasks, body(response.into_body())).await.map_err(broken)??;
     match status {
         Some(0) => question.judge(&message),
         Some(code) => Err(question.refused(code)),
@@ -155,7 +169,7 @@ impl Question<'_> {
         let mut headers = HeaderMap::with_capacity(3);
         headers.insert(CONTENT_TYPE, GRPC);
         headers.insert(TE, TRAILERS);
-        headers.insert(USER_AGENT, AGENT);
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let mut request = Request::new(Full::new(self.message()?));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;

@@ -1,8 +1,6 @@
 //! Names to addresses: `/etc/hosts`, then DNS, with answers kept for their TTL.
 //!
-//! Hickory speaks DNS and shares concurrent questions for one name; its cache is off, because keeping the finished answers here costs a
-//! tenth, and shows which answers were truly given just now. Answers that a name does not exist are not kept, so that each
-//! confirming probe asks anew.
+//! Answers that a name does not exist are not kept, so that each confirming probe asks again.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use hickory_resolver::net::NetError;
 use tokio::sync::Semaphore;
 
 use super::lookup::Loaded;
@@ -97,14 +94,12 @@ impl Proof {
 }
 
 impl Names {
-    /// Reads the system's files where the settings say so. At most `lookups` names are asked for at once, but three are.
-    ///
-    /// # Errors
-    /// When the resolver cannot be built; a missing or unreadable file counts as empty, and then a resolver on this machine is asked.
-    pub fn new(settings: ResolverSettings, lookups: usize, metrics: Metrics) -> Result<Self, NetError> {
-        let loaded = ArcSwap::from_pointee(Loaded::new(&settings)?);
+    /// Reads the system's files where the settings say so. At most `lookups` names are asked for at once, but three are. A missing or
+    /// unreadable file counts as empty, and then a resolver on this machine is asked.
+    pub fn new(settings: ResolverSettings, lookups: usize, metrics: Metrics) -> Self {
+        let loaded = ArcSwap::from_pointee(Loaded::new(&settings));
         let fifths = |n: usize| Semaphore::new((lookups.min(MAX_LOOKUPS) * n / 5).max(1));
-        Ok(Self {
+        Self {
             settings,
             loaded,
             answers: Mutex::default(),
@@ -114,7 +109,7 @@ impl Names {
             hesitant: Mutex::default(),
             proof: Mutex::default(),
             metrics,
-        })
+        }
     }
 
     /// Every address of the name, IPv4 first, at most 256 of them. Takes as long as the resolver does: put a deadline around it.
@@ -217,16 +212,9 @@ impl Names {
         if !matches!(self.settings, ResolverSettings::System) || !loaded.changed() {
             return;
         }
-        match Loaded::new(&self.settings) {
-            Ok(fresh) => {
-                self.loaded.store(Arc::new(fresh));
-                self.answers().clear();
-                tracing::info!("read /etc/resolv.conf and /etc/hosts again, because they changed");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot use the changed /etc/resolv.conf, so the old one stays in use");
-            }
-        }
+        self.loaded.store(Arc::new(Loaded::new(&self.settings)));
+        self.answers().clear();
+        tracing::info!("read /etc/resolv.conf and /etc/hosts again, because they changed");
     }
 }
 

@@ -3,11 +3,15 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
 
+use super::closing::Closing;
 use super::evidence::Ending;
 use crate::model::outcome::Reason;
 
@@ -15,13 +19,22 @@ use crate::model::outcome::Reason;
 const FIRST_EPHEMERAL: u16 = 1024;
 
 /// Most bytes that a probe reads from one peer: a TLS handshake with a long chain, a head, and what is drained of a body.
-const MAX_READ: usize = 128 * 1024;
+const MAX_READ: usize = 1024 * 1024;
+/// Longest time that the peer's own end is waited for once ours is sent.
+pub(super) const FAREWELL: Duration = Duration::from_millis(20);
 
 /// A connection that stops reading at a bound, so that no peer keeps a probe busy until its deadline.
+///
+/// Shut down, it ends with a FIN, so that nothing looks broken to the peer. Dropped without that, as when time ran out, it is reset.
 #[derive(Debug)]
 pub(super) struct Stream {
     inner: TcpStream,
     left: usize,
+    closing: Arc<Closing>,
+    /// The peer has sent all that it will.
+    peer_ended: bool,
+    /// Our FIN is sent.
+    ended: bool,
 }
 
 /// The bound was reached.
@@ -38,11 +51,35 @@ impl Stream {
     }
 }
 
+/// Ends a connection after its verdict: says so to the peer and takes what it still sends, for a moment. Bytes that arrive at a closed
+/// socket would reset it.
+pub(super) async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let end = async {
+        stream.shutdown().await?;
+        let mut rest = [0; 512];
+        while stream.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // the verdict stands, however this ends
+    drop(timeout(FAREWELL, end).await);
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.ended {
+            // a socket that cannot be told is closed in the ordinary way
+            drop(self.inner.set_zero_linger());
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        match self.left.checked_sub(buf.filled().len() - before) {
+        let read = buf.filled().len() - before;
+        self.peer_ended |= read == 0 && buf.remaining() > 0;
+        match self.left.checked_sub(read) {
             Some(left) => self.left = left,
             None => return Poll::Ready(Err(io::Error::other(TooMuch))),
         }
@@ -72,38 +109,46 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        if !self.peer_ended && !self.closing.may_be_first() {
+            // too many sockets wait already; nothing more is read, so that the drop resets it now
+            return Poll::Ready(Err(io::ErrorKind::AddrInUse.into()));
+        }
+        self.ended = true;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 
-/// Opens a connection that, once dropped, leaves no TIME_WAIT behind on this machine.
+/// Opens a connection.
 ///
 /// # Errors
 /// The system's; also `ConnectionRefused` when the system connected the socket to itself, which happens when a closed local port is drawn
 /// as the connection's own.
-pub(super) async fn connect(address: SocketAddr) -> io::Result<Stream> {
+pub(super) async fn connect(address: SocketAddr, closing: Arc<Closing>) -> io::Result<Stream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_zero_linger()?;
     let inner = socket.connect(address).await?;
-    if address.port() >= FIRST_EPHEMERAL && inner.local_addr()? == address {
+    let stream = Stream { inner, left: MAX_READ, closing, peer_ended: false, ended: false };
+    if address.port() >= FIRST_EPHEMERAL && stream.inner.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    Ok(Stream { inner, left: MAX_READ })
+    Ok(stream)
 }
 
 /// What a failed connection says about the target, or about this machine.
 pub(super) fn judge(error: &io::Error, address: SocketAddr) -> Ending {
     use rustix::io::Errno;
     match Errno::from_io_error(error) {
+        // a family that is switched off has no address of its own to dial from
+        Some(Errno::ADDRNOTAVAIL) if no_route(address) => without_route(address),
         Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN) => {
             Ending::inconclusive(
                 Reason::NoDescriptors,
                 "this machine has no file descriptor, port or buffer left for a connection",
             )
         }
-        Some(Errno::NETUNREACH | Errno::NETDOWN | Errno::AFNOSUPPORT) if no_route(address) => {
-            Ending::inconclusive(Reason::NoRoute, format!("this machine has no route to {}", address.ip()))
-        }
+        Some(Errno::NETUNREACH | Errno::NETDOWN | Errno::AFNOSUPPORT) if no_route(address) => without_route(address),
         Some(Errno::TIMEDOUT) => Ending::fail(Reason::ConnectTimeout, format!("{address} does not answer")),
         Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => {
             Ending::fail(Reason::ConnectionReset, format!("{address} reset the connection as it opened"))
@@ -113,6 +158,10 @@ pub(super) fn judge(error: &io::Error, address: SocketAddr) -> Ending {
         }
         _ => Ending::fail(Reason::Unreachable, format!("the network says that {address} cannot be reached")),
     }
+}
+
+fn without_route(address: SocketAddr) -> Ending {
+    Ending::inconclusive(Reason::NoRoute, format!("this machine has no route to {}", address.ip()))
 }
 
 /// Whether the routing table itself has no way there. Connecting a UDP socket asks it without sending anything, which tells a missing

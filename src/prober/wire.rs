@@ -1,9 +1,9 @@
-//! What the HTTP/1.1 and HTTP/2 probes share: driving a connection inside the probe's own future, and reading its errors.
+//! What the probes share: driving a connection inside the probe's own future, and reading its errors.
 
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll};
 
 use super::evidence::Ending;
@@ -16,26 +16,6 @@ use crate::model::outcome::Reason;
 pub(super) trait Wheel {
     /// Moves the connection on. An end is remembered by the wheel itself; its reason reaches the work through the exchange.
     fn turn(&mut self, cx: &mut Context<'_>);
-}
-
-/// A connection that is one future.
-pub(super) struct Single<C> {
-    connection: Pin<Box<C>>,
-    ended: bool,
-}
-
-impl<C: Future> Single<C> {
-    pub(super) fn new(connection: C) -> Self {
-        Self { connection: Box::pin(connection), ended: false }
-    }
-}
-
-impl<C: Future> Wheel for Single<C> {
-    fn turn(&mut self, cx: &mut Context<'_>) {
-        if !self.ended {
-            self.ended = self.connection.as_mut().poll(cx).is_ready();
-        }
-    }
 }
 
 /// Runs `work` to its end while `wheel` turns.
@@ -52,33 +32,28 @@ pub(super) async fn drive<W: Wheel, F: Future>(wheel: &mut W, work: F) -> F::Out
     .await
 }
 
-/// What the end of an exchange says about the peer; `protocol` names what was expected.
-pub(super) fn broken(error: &hyper::Error, protocol: &str) -> Ending {
+/// What the end of an exchange over HTTP/2 says about the peer.
+pub(super) fn broken(error: &hyper::Error) -> Ending {
     if let Some(error) = source::<io::Error>(error) {
         return broken_io(error);
     }
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         return closed();
     }
-    let message = if error.is_parse_too_large() {
-        format!("the head of the answer is over the bounds of {protocol} probes (16 KiB, 100 headers)")
-    } else if error.is_parse_version_h2() {
-        "the peer speaks HTTP/2 where HTTP/1.1 was expected; use a grpc check, or its HTTP/1.1 port".to_owned()
-    } else {
-        format!("the answer is not {protocol}; does something else listen on this port, or does it want TLS?")
-    };
+    let message = "the answer is not gRPC over HTTP/2; does the server speak HTTP/1.1 on this port, or does it want TLS?";
     Ending::fail(Reason::ProtocolError, message)
 }
 
 /// What a failed read or write says about the peer.
 pub(super) fn broken_io(error: &io::Error) -> Ending {
     if error.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>()).is_some() {
-        return Ending::fail(Reason::ProtocolError, "the peer sent more than 128 KiB without an answer in it");
+        return Ending::fail(Reason::ProtocolError, "the peer sent more than 1 MiB without an answer in it");
     }
     tls::alert(error).unwrap_or_else(closed)
 }
 
-fn closed() -> Ending {
+/// The peer is gone without an answer.
+pub(super) fn closed() -> Ending {
     Ending::fail(Reason::ConnectionReset, "the peer closed the connection before it answered")
 }
 

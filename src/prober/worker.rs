@@ -1,7 +1,7 @@
 //! One probe as a task of its own: pin, spend the address's budget, probe.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -72,7 +72,7 @@ impl Job {
     }
 
     async fn attempt(&self, tools: &Tools, deadline: Instant) -> Ended {
-        let mut pinned = match tools.dialer.pin(&self.target, deadline).await {
+        let pinned = match tools.dialer.pin(&self.target, deadline).await {
             Ok(pinned) => pinned,
             Err(outcome) => return Ended::Probed(outcome),
         };
@@ -81,12 +81,14 @@ impl Job {
             Ok(permit) => permit,
             Err(delay) => return Ended::Delayed(delay),
         };
-        let (mut further, mut over) = (Vec::new(), None);
-        pinned.keep_further(|key| {
-            let spent = tools.budget.spend(key, self.waited, now);
-            spent.map(|permit| further.push(permit)).map_err(|delay| over = Some(delay)).is_ok()
-        });
-        let outcome = tools.dialer.probe(&self.target, &pinned, deadline).await;
+        let further = Mutex::new((Vec::new(), None));
+        let may = |key| {
+            let spent = tools.budget.spend(key, self.waited, tools.clock.now().steady);
+            let mut further = further.lock().unwrap_or_else(PoisonError::into_inner);
+            spent.map(|permit| further.0.push(permit)).map_err(|delay| further.1 = Some(delay)).is_ok()
+        };
+        let outcome = tools.dialer.probe_if(&self.target, &pinned, deadline, &may).await;
+        let (_permits, over) = further.into_inner().unwrap_or_else(PoisonError::into_inner);
         match over {
             // an address that was left out for its budget might have answered
             Some(delay) if outcome.verdict == Verdict::Fail && outcome.stage == Stage::Connect => Ended::Delayed(delay),

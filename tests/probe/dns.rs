@@ -4,8 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::{RData, Record, RecordType};
-use tokio::net::UdpSocket;
+use hickory_proto::rr::rdata::CNAME;
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
 /// What the server does with a question.
@@ -13,8 +15,16 @@ use tokio::task::JoinSet;
 pub(crate) enum Reply {
     /// These addresses of the type asked for, with this TTL in seconds.
     Addresses(Vec<IpAddr>, u32),
+    /// The name is another one's alias, which has these addresses.
+    Alias(String, Vec<IpAddr>),
     /// An error.
     Code(ResponseCode),
+    /// Nothing is known, and nobody is asked.
+    Lame,
+    /// Bytes that are no answer.
+    Garbage,
+    /// There is more over TCP.
+    Truncated,
     /// Nothing.
     Silence,
 }
@@ -37,17 +47,30 @@ pub(crate) struct Dns {
 impl Dns {
     /// Answers by `decide`, which gets the name without its last dot, the type, and how often that was asked before.
     pub(crate) async fn start(decide: impl Fn(&str, RecordType, usize) -> Reply + Send + 'static) -> Self {
-        let socket = UdpSocket::bind(("127.0.0.1", 0)).await.expect("a port");
+        let (socket, listener) = both().await;
         let address = socket.local_addr().expect("an address");
         let questions = Questions::default();
         let asked = questions.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut buffer = [0; 4096];
-            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-                let question = Message::from_vec(&buffer[..length]).expect("a DNS message");
-                if let Some(answer) = answer(question, &decide, &asked) {
-                    drop(socket.send_to(&answer, from).await);
+            loop {
+                tokio::select! {
+                    received = socket.recv_from(&mut buffer) => {
+                        let Ok((length, from)) = received else { return };
+                        if let Some(answer) = answer(&buffer[..length], &decide, &asked) {
+                            drop(socket.send_to(&answer, from).await);
+                        }
+                    }
+                    accepted = listener.accept() => {
+                        let Ok((mut stream, _)) = accepted else { return };
+                        while let Ok(length) = stream.read_u16().await {
+                            stream.read_exact(&mut buffer[..length.into()]).await.expect("a message");
+                            let Some(answer) = answer(&buffer[..length.into()], &decide, &asked) else { continue };
+                            stream.write_u16(answer.len().try_into().expect("short")).await.expect("is read");
+                            stream.write_all(&answer).await.expect("is read");
+                        }
+                    }
                 }
             }
         });
@@ -70,24 +93,46 @@ fn count(questions: &[(String, RecordType)], name: &str, kind: RecordType) -> us
     questions.iter().filter(|(asked, of)| asked == name && *of == kind).count()
 }
 
-fn answer(question: Message, decide: &impl Fn(&str, RecordType, usize) -> Reply, asked: &Questions) -> Option<Vec<u8>> {
+/// One port for UDP and TCP.
+async fn both() -> (UdpSocket, TcpListener) {
+    loop {
+        let socket = UdpSocket::bind(("127.0.0.1", 0)).await.expect("a port");
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().expect("an address")).await {
+            return (socket, listener);
+        }
+    }
+}
+
+fn answer(question: &[u8], decide: &impl Fn(&str, RecordType, usize) -> Reply, asked: &Questions) -> Option<Vec<u8>> {
+    let question = Message::from_vec(question).expect("a DNS message");
     let query = question.queries.first().expect("a query").clone();
     let (name, kind) = (query.name().to_ascii().trim_end_matches('.').to_owned(), query.query_type());
     let mut asked = asked.lock().expect("not poisoned");
     let reply = decide(&name, kind, count(&asked, &name, kind));
     asked.push((name, kind));
     let mut message = question.into_response();
-    message.metadata.recursion_available = true;
+    message.metadata.recursion_available = !matches!(reply, Reply::Lame);
+    let mut add = |name: &Name, ttl, addresses: Vec<IpAddr>| {
+        for data in addresses.into_iter().map(RData::from).filter(|data| data.record_type() == kind) {
+            message.answers.push(Record::from_rdata(name.clone(), ttl, data));
+        }
+    };
     match reply {
         Reply::Silence => return None,
+        Reply::Garbage => {
+            let mut bytes = message.to_vec().expect("encodes");
+            bytes.truncate(9);
+            return Some(bytes);
+        }
         Reply::Code(code) => message.metadata.response_code = code,
-        Reply::Addresses(addresses, ttl) => {
-            for address in addresses {
-                let data = RData::from(address);
-                if data.record_type() == kind {
-                    message.add_answer(Record::from_rdata(query.name().clone(), ttl, data));
-                }
-            }
+        Reply::Lame => {}
+        Reply::Truncated => message.metadata.truncation = true,
+        Reply::Addresses(addresses, ttl) => add(query.name(), ttl, addresses),
+        Reply::Alias(real, addresses) => {
+            let real = Name::from_ascii(real + ".").expect("a name");
+            add(&real, 60, addresses);
+            let alias = RData::CNAME(CNAME(real));
+            message.answers.push(Record::from_rdata(query.name().clone(), 60, alias));
         }
     }
     Some(message.to_vec().expect("encodes"))

@@ -19,7 +19,7 @@ fn rejected(metrics: &Metrics, reason: &str) -> usize {
 #[tokio::test]
 async fn names_beyond_those_that_are_kept_resolve_and_are_counted() {
     let metrics = Metrics::default();
-    let dialer = Dialer::new(DialSettings { metrics: metrics.clone(), ..settings() }).expect("a dialer");
+    let dialer = Dialer::new(DialSettings { metrics: metrics.clone(), ..settings() });
     let pin = async |n: usize| {
         let target = Target::Tcp { host: Host::Name(format!("n{n}.localhost")), port: 9 };
         dialer.pin(&target, Instant::now() + AMPLE).await.expect("this machine");

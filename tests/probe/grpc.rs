@@ -117,7 +117,7 @@ async fn tls_works_alike() {
         }
     })
     .await;
-    let dialer = Dialer::new(DialSettings { ca_dir: Some(folder.path().to_owned()), ..settings() }).expect("a dialer");
+    let dialer = Dialer::new(DialSettings { ca_dir: Some(folder.path().to_owned()), ..settings() });
     let corp = TlsCheck { ca: Some("corp.pem".to_owned()), ..TlsCheck::default() };
     let outcome = probe_with(&dialer, &asking(server.port(), "shop.Orders", Some(corp)), AMPLE).await;
     assert_pass(&outcome);

@@ -101,6 +101,32 @@ impl Server {
     }
 }
 
+/// A listener that never accepts, and whose queue is full: who dials it hears nothing.
+pub(crate) struct Silent {
+    listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl Silent {
+    pub(crate) async fn at(ip: &str, port: u16) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(ip.parse().expect("an address"), port)).expect("a port");
+        let listener = socket.listen(1).expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let mut queue = Vec::new();
+        // the system drops further handshakes once it is full
+        while let Ok(Ok(stream)) = tokio::time::timeout(SHORT, TcpStream::connect(address)).await {
+            queue.push(stream);
+            assert!(queue.len() < 10_000, "the queue has no end");
+        }
+        Self { listener, _queue: queue }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.listener.local_addr().expect("an address").port()
+    }
+}
+
 pub(crate) fn loopback() -> Host {
     Host::Ip("127.0.0.1".parse().expect("an address"))
 }
@@ -140,7 +166,7 @@ pub(crate) fn settings() -> DialSettings {
 }
 
 pub(crate) fn dialer() -> Dialer {
-    Dialer::new(settings()).expect("a dialer")
+    Dialer::new(settings())
 }
 
 /// Pins and probes, and asserts that the verdict came by the deadline, give or take a busy machine.

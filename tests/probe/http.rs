@@ -6,7 +6,7 @@ use std::time::Duration;
 use portolan::model::check::Target;
 use portolan::model::manner::{Manner, Method};
 use portolan::model::outcome::{Reason, Stage};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 
 use super::harness::*;
@@ -66,7 +66,7 @@ async fn the_request_is_plain_and_complete() {
     assert!(head.starts_with("get /healthz?key=secret&a={b} http/1.1\r\n"), "{head}");
     assert!(head.contains(&format!("\r\nhost: 127.0.0.1:{}\r\n", server.port())), "{head}");
     assert!(head.contains(concat!("\r\nuser-agent: portolan/", env!("CARGO_PKG_VERSION"), "\r\n")), "{head}");
-    assert!(head.contains("\r\naccept: */*\r\n") && !head.contains("connection:"), "{head}");
+    assert!(head.contains("\r\naccept: */*\r\n") && head.contains("\r\nconnection: close\r\n"), "{head}");
 }
 
 #[tokio::test]
@@ -214,11 +214,141 @@ async fn endless_streams_end_at_their_bounds() {
 
 #[tokio::test]
 async fn a_head_has_its_bound() {
-    for (length, reason) in [(8 * 1024, Reason::Passed), (20 * 1024, Reason::ProtocolError)] {
+    for (length, reason) in [(100 * 1024, Reason::Passed), (200 * 1024, Reason::ProtocolError)] {
         let head = format!("HTTP/1.1 200 OK\r\nx-long: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(length));
         let outcome = probe(&Server::answering(head).await.http("/")).await;
         assert_eq!(outcome.reason, reason, "{outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn the_status_decides_and_not_the_shape_of_other_lines() {
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x-many: yes\r\n".repeat(1_000)).into_bytes();
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nX-Folded: one\r\n\ttwo\r\nContent-Length: 2\r\n\r\nok"[..],
+        b"HTTP/1.1 200 OK\nX-Bare: line feeds\nContent-Length: 2\n\nok",
+        b"HTTP/1.1 200 Tr\xe8s bien\r\nX-Odd: \xff\x00\x01\r\nno colon\r\nspace : x\r\n\r\n",
+        b"HTTP/1.1 200\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\nTransfer-Encoding: what\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        b"\r\nHTTP/1.1 200 OK\r\n\r\n",
+        &many,
+    ] {
+        let outcome = probe(&Server::answering(answer).await.http("/")).await;
+        assert_eq!(outcome.reason, Reason::Passed, "{}: {outcome:?}", String::from_utf8_lossy(answer));
+        assert_eq!(outcome.code, Some(200));
+    }
+    // whole status lines, after which the peer ends
+    for answer in ["HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nContent-Le"] {
+        let server = Server::start(move |mut stream| async move {
+            read_head(&mut stream).await;
+            drop(stream.write_all(answer.as_bytes()).await);
+            drop(stream.shutdown().await);
+            until_closed(&mut stream).await;
+        })
+        .await;
+        assert_pass(&probe(&server.http("/")).await);
+    }
+}
+
+#[tokio::test]
+async fn no_verdict_depends_on_who_is_first() {
+    // each answers before it has read a byte
+    let waiting = Server::start(|mut stream| async move {
+        drop(stream.write_all(OK.as_bytes()).await);
+        drop(stream.shutdown().await);
+        until_closed(&mut stream).await;
+    })
+    .await;
+    // what it did not read resets the connection, once the answer is sent
+    let gone = Server::start(|mut stream| async move {
+        drop(stream.write_all(OK.as_bytes()).await);
+        stream.set_zero_linger().expect("can be set");
+    })
+    .await;
+    let deaf = Server::start(|mut stream| async move {
+        stream.readable().await.expect("the request comes");
+        drop(stream.write_all(OK.as_bytes()).await);
+    })
+    .await;
+    for server in [&waiting, &gone, &deaf] {
+        for _ in 0..100 {
+            assert_pass(&probe(&server.http("/")).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_status_says_what_helps() {
+    for (status, word) in [
+        (301, "redirects are not followed"),
+        (308, "redirects are not followed"),
+        (304, "not modified"),
+        (401, "login"),
+        (404, "no such page"),
+        (429, "probe less often"),
+        (101, "changed the protocol"),
+    ] {
+        let outcome = probe(&Server::answering(answer(status)).await.http("/")).await;
+        assert_fail(&outcome, Reason::UnexpectedStatus);
+        assert_eq!(outcome.code, Some(status));
+        assert!(outcome.message.contains(word), "{}", outcome.message);
+        assert_eq!(outcome.message.contains("redirect"), word.contains("redirect"), "{}", outcome.message);
+    }
+}
+
+/// What the server sees after its answer: the end, or an error.
+async fn end_seen(answer: Vec<u8>, asks: usize) -> Vec<Result<usize, std::io::ErrorKind>> {
+    let (seen, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream| {
+        let (seen, answer) = (seen.clone(), answer.clone());
+        async move {
+            read_head(&mut stream).await;
+            let wrote = stream.write_all(&answer).await;
+            let mut buffer = [0; 8];
+            let end = match wrote {
+                Ok(()) => stream.read(&mut buffer).await,
+                Err(error) => Err(error),
+            };
+            drop(seen.send(end.map_err(|error| error.kind())));
+        }
+    })
+    .await;
+    let mut all = Vec::new();
+    for _ in 0..asks {
+        assert_pass(&probe(&server.http("/")).await);
+        all.extend(ends.recv().await);
+    }
+    server.quiet().await;
+    all
+}
+
+#[tokio::test]
+async fn the_peer_sees_a_connection_that_ends_in_order() {
+    let length = 256 * 1024;
+    let long = [format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").into_bytes(), vec![b'x'; length]].concat();
+    let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    for answer in [OK.as_bytes(), chunked, b"HTTP/1.1 204 No Content\r\n\r\n", &long] {
+        assert_eq!(end_seen(answer.to_vec(), 10).await, vec![Ok(0); 10]);
+    }
+}
+
+#[tokio::test]
+async fn time_that_runs_out_cuts_the_connection_off() {
+    let (seen, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream| {
+        let seen = seen.clone();
+        async move {
+            read_head(&mut stream).await;
+            let mut buffer = [0; 8];
+            drop(seen.send(stream.read(&mut buffer).await.map_err(|error| error.kind())));
+        }
+    })
+    .await;
+    assert_fail(&probe_briefly(&server.http("/")).await, Reason::Timeout);
+    assert_eq!(ends.recv().await, Some(Err(std::io::ErrorKind::ConnectionReset)));
 }
 
 async fn flooding(first: &'static str, more: &'static str) -> Server {
@@ -288,11 +418,18 @@ async fn answers_that_are_not_http_are_a_protocol_error() {
 }
 
 #[tokio::test]
-async fn plain_http_to_a_tls_like_or_http2_server_says_so() {
-    let http2 = Server::answering("HTTP/2.0 200 OK\r\n\r\n").await;
-    assert_fail(&probe(&http2.http("/")).await, Reason::ProtocolError);
-    let frames = Server::answering(vec![0, 0, 0, 4, 0, 0, 0, 0, 0]).await;
-    assert_fail(&probe(&frames.http("/")).await, Reason::ProtocolError);
+async fn plain_http_to_a_tls_or_http2_server_says_so() {
+    for (greeting, word) in [
+        (&b"HTTP/2.0 200 OK\r\n\r\n"[..], "HTTP/2"),
+        (&[0, 0, 0, 4, 0, 0, 0, 0, 0], "grpc check"),
+        (&[0, 0, 24, 4, 0, 0, 0, 0, 0, 0, 4], "grpc check"),
+        (&[0, 0, 8, 7, 0, 0, 0, 0, 0], "grpc check"),
+        (&[0x15, 3, 1, 0, 2, 2, 70], "https"),
+    ] {
+        let outcome = probe(&Server::answering(greeting).await.http("/")).await;
+        assert_fail(&outcome, Reason::ProtocolError);
+        assert!(outcome.message.contains(word), "{outcome:?}");
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use super::harness::*;
 
 fn using(dns: &Dns) -> Dialer {
     let resolver = ResolverSettings::Servers(vec![dns.address]);
-    Dialer::new(DialSettings { resolver, ..settings() }).expect("a dialer")
+    Dialer::new(DialSettings { resolver, ..settings() })
 }
 
 fn named(name: &str, port: u16) -> Target {
@@ -79,7 +79,7 @@ async fn a_silent_resolver_is_our_own_fault() {
 async fn a_resolver_that_is_not_there_is_our_own_fault() {
     let address = Dns::start(|_, _, _| Reply::Silence).await.address;
     let resolver = ResolverSettings::Servers(vec![address]);
-    let dialer = Dialer::new(DialSettings { resolver, ..settings() }).expect("a dialer");
+    let dialer = Dialer::new(DialSettings { resolver, ..settings() });
     assert_inconclusive(&probe_with(&dialer, &named("db.test", 9), SHORT).await, Reason::ResolverDown);
 }
 
@@ -208,7 +208,7 @@ async fn a_name_that_turns_to_a_denied_address_is_denied_and_never_dialled() {
         Dns::start(|_, _, asked| Reply::addresses(&[if asked == 0 { "127.0.0.1" } else { "127.0.0.2" }], 0)).await;
     let mut with = DialSettings { resolver: ResolverSettings::Servers(vec![dns.address]), ..settings() };
     with.policy.deny = vec!["127.0.0.2/32".parse().expect("a network")];
-    let dialer = Dialer::new(with).expect("a dialer");
+    let dialer = Dialer::new(with);
     let target = named("rebind.test", allowed.port());
 
     // resolved once: the probe dials what was tested, whatever the name says by then
@@ -255,7 +255,7 @@ async fn one_denied_address_denies_the_name() {
 }
 
 #[tokio::test]
-async fn the_next_address_is_tried_when_one_does_not_connect() {
+async fn families_take_turns_and_the_next_address_is_tried_when_one_does_not_connect() {
     let (up, down) = same_port().await;
     drop(down);
     let server = Server::on(up, |mut stream| async move { until_closed(&mut stream).await });
@@ -263,19 +263,46 @@ async fn the_next_address_is_tried_when_one_does_not_connect() {
     let dialer = using(&dns);
     let target = named("two.test", server.port());
     let pinned = dialer.pin(&target, Instant::now() + AMPLE).await.expect("allowed");
-    assert!(pinned.addresses().iter().take(2).all(std::net::IpAddr::is_ipv4), "IPv4 first: {pinned:?}");
-    assert!(pinned.addresses().contains(&pinned.key()));
+    let order: Vec<_> = pinned.addresses().iter().map(ToString::to_string).collect();
+    assert_eq!(order, ["127.0.0.2", "::1", "127.0.0.1"]);
+    assert_eq!(pinned.key(), pinned.addresses()[0]);
     let outcome = probe_with(&dialer, &target, AMPLE).await;
     assert_pass(&outcome);
     assert_eq!(outcome.address, Some(server.address));
 }
 
+const MANY: [&str; 8] =
+    ["127.0.0.9", "127.0.0.8", "127.0.0.7", "127.0.0.6", "127.0.0.5", "127.0.0.4", "127.0.0.3", "127.0.0.1"];
+
 #[tokio::test]
-async fn at_most_three_addresses_are_tried() {
-    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"], 60)).await;
-    let target = named("many.test", 9);
-    let pinned = using(&dns).pin(&target, Instant::now() + AMPLE).await.expect("allowed");
-    assert_eq!(pinned.addresses().len(), 3);
+async fn every_address_of_a_name_is_tried() {
+    let server = accepting().await;
+    let dns = Dns::start(|_, _, _| Reply::addresses(&MANY, 60)).await;
+    let outcome = probe_with(&using(&dns), &named("many.test", server.port()), AMPLE).await;
+    assert_pass(&outcome);
+    assert_eq!(outcome.address, Some(server.address));
+
+    let closed = accepting().await.port();
+    let outcome = probe_with(&using(&dns), &named("many.test", closed), AMPLE).await;
+    assert_fail(&outcome, Reason::ConnectRefused);
+    assert!(outcome.message.contains("127.0.0.9") && outcome.message.contains("7 other addresses"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn silent_addresses_do_not_hold_up_the_one_that_answers() {
+    let (up, down) = same_port().await;
+    drop(down);
+    let server = Server::on(up, |mut stream| async move { until_closed(&mut stream).await });
+    let silent = ["127.0.0.2", "127.0.0.3"].map(|ip| Silent::at(ip, server.port()));
+    let silent = futures::future::join_all(silent).await;
+    let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.2", "127.0.0.3", "127.0.0.1"], 60)).await;
+    let dialer = using(&dns);
+    assert_pass(&probe_with(&dialer, &named("late.test", server.port()), AMPLE).await);
+    // with little time each has its share of it
+    let outcome = probe_with(&dialer, &named("late.test", server.port()), Duration::from_secs(2)).await;
+    assert_pass(&outcome);
+    assert_eq!(outcome.address, Some(server.address));
+    drop(silent);
 }
 
 #[tokio::test]
@@ -286,12 +313,72 @@ async fn an_address_over_its_budget_is_not_tried() {
     let dns = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.2", "127.0.0.1", "127.0.0.3"], 60)).await;
     let (dialer, target) = (using(&dns), named("flood.test", server.port()));
     let end = Instant::now() + AMPLE;
-    let mut pinned = dialer.pin(&target, end).await.expect("allowed");
-    let spent = server.address.ip();
-    pinned.keep_further(|key| key != spent);
-    assert_eq!((pinned.addresses().len(), pinned.addresses().contains(&spent)), (2, false));
-    assert_fail(&dialer.probe(&target, &pinned, end).await, Reason::ConnectRefused);
+    let pinned = dialer.pin(&target, end).await.expect("allowed");
+    let (spent, asked) = (server.address.ip(), std::sync::Mutex::new(Vec::new()));
+    let may = |key| {
+        asked.lock().expect("not poisoned").push(key);
+        key != spent
+    };
+    assert_fail(&dialer.probe_if(&target, &pinned, end, &may).await, Reason::ConnectRefused);
     assert_eq!(server.connections(), 0);
+    assert_eq!(*asked.lock().expect("not poisoned"), &pinned.addresses()[1..], "each once, when its turn comes");
+}
+
+#[tokio::test]
+async fn the_next_server_is_asked_where_one_gives_no_answer() {
+    let server = accepting().await;
+    let good = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.1"], 0)).await;
+    for reply in [
+        Reply::Code(ResponseCode::ServFail),
+        Reply::Code(ResponseCode::Refused),
+        Reply::Code(ResponseCode::NotImp),
+        Reply::Code(ResponseCode::FormErr),
+        Reply::Code(ResponseCode::NotAuth),
+        Reply::Lame,
+        Reply::Garbage,
+        Reply::Silence,
+    ] {
+        let said = format!("{reply:?}");
+        let bad = Dns::start(move |_, _, _| reply.clone()).await;
+        let resolver = ResolverSettings::Servers(vec![bad.address, good.address]);
+        let dialer = Dialer::new(DialSettings { resolver, ..settings() });
+        for n in 0..3 {
+            let outcome = probe_with(&dialer, &named(&format!("n{n}.test"), server.port()), AMPLE).await;
+            assert_eq!(outcome.reason, Reason::Passed, "{said}: {outcome:?}");
+        }
+        assert!(bad.names() > 0, "{said}: the first server is asked first");
+    }
+    let closed = Dns::start(|_, _, _| Reply::Silence).await.address;
+    let resolver = ResolverSettings::Servers(vec![closed, good.address]);
+    let dialer = Dialer::new(DialSettings { resolver, ..settings() });
+    assert_pass(&probe_with(&dialer, &named("n.test", server.port()), AMPLE).await);
+}
+
+#[tokio::test]
+async fn the_first_servers_word_on_a_name_holds() {
+    let other = Dns::start(|_, _, _| Reply::addresses(&["127.0.0.1"], 60)).await;
+    for reply in [Reply::Code(ResponseCode::NXDomain), Reply::Addresses(Vec::new(), 60)] {
+        let first = Dns::start(move |_, _, _| reply.clone()).await;
+        let resolver = ResolverSettings::Servers(vec![first.address, other.address]);
+        let dialer = Dialer::new(DialSettings { resolver, ..settings() });
+        assert_fail(&ask(&dialer, "gone.test").await, Reason::NameNotFound);
+    }
+    assert_eq!(other.names(), 0);
+}
+
+#[tokio::test]
+async fn an_alias_is_followed_and_a_long_answer_comes_over_tcp() {
+    let server = accepting().await;
+    let dns = Dns::start(|name, _, asked| match name {
+        "alias.test" => Reply::Alias("real.test".to_owned(), vec!["127.0.0.1".parse().expect("an address")]),
+        _ if asked == 0 => Reply::Truncated,
+        _ => Reply::addresses(&["127.0.0.1"], 60),
+    })
+    .await;
+    let dialer = using(&dns);
+    assert_pass(&probe_with(&dialer, &named("alias.test", server.port()), AMPLE).await);
+    assert_pass(&probe_with(&dialer, &named("long.test", server.port()), AMPLE).await);
+    assert_eq!(dns.asked("long.test", RecordType::A), 2);
 }
 
 #[tokio::test]
@@ -300,4 +387,20 @@ async fn localhost_and_the_hosts_file_need_no_dns() {
     for name in ["localhost", "localhost.", "db.localhost"] {
         assert_pass(&probe(&named(name, server.port())).await);
     }
+    let Ok(listener) = TcpListener::bind(("::1", 0)).await else { return };
+    let six = Server::on(listener, |mut stream| async move { until_closed(&mut stream).await });
+    let outcome = probe(&named("localhost", six.port())).await;
+    assert_pass(&outcome);
+    assert_eq!(outcome.address, Some(six.address));
+}
+
+#[tokio::test]
+async fn this_machine_may_be_allowed_in_one_family_alone() {
+    let server = accepting().await;
+    let mut with = settings();
+    with.policy.allow_loopback = false;
+    with.policy.allow = vec!["127.0.0.0/8".parse().expect("a network")];
+    assert_pass(&probe_with(&Dialer::new(with.clone()), &named("localhost", server.port()), AMPLE).await);
+    with.policy.allow.clear();
+    assert_fail(&probe_with(&Dialer::new(with), &named("localhost", server.port()), AMPLE).await, Reason::AddressDenied);
 }

@@ -3,6 +3,7 @@
 use portolan::model::check::Target;
 use portolan::model::outcome::{Reason, Stage};
 use portolan::model::url::Host;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::harness::*;
@@ -38,24 +39,10 @@ async fn a_closed_port_is_refused_for_every_kind() {
 
 #[tokio::test]
 async fn a_full_backlog_is_a_connect_timeout() {
-    let listener = socket2_backlog();
-    let address = listener.local_addr().expect("an address");
-    // fill the queue until the system drops further handshakes
-    let mut held = Vec::new();
-    while let Ok(Ok(stream)) = tokio::time::timeout(SHORT, tokio::net::TcpStream::connect(address)).await {
-        held.push(stream);
-        assert!(held.len() < 10_000, "the backlog has no end");
-    }
-    let outcome = probe_briefly(&tcp(loopback(), address.port())).await;
+    let silent = Silent::at("127.0.0.1", 0).await;
+    let outcome = probe_briefly(&tcp(loopback(), silent.port())).await;
     assert_fail(&outcome, Reason::ConnectTimeout);
     assert_eq!(outcome.stage, Stage::Connect);
-}
-
-/// A listener that accepts nothing, with the smallest backlog.
-fn socket2_backlog() -> TcpListener {
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
-    socket.listen(1).expect("listens")
 }
 
 #[tokio::test]
@@ -72,17 +59,21 @@ async fn ipv6_works_alike() {
 }
 
 #[tokio::test]
-async fn no_time_wait_stays_on_our_side() {
-    let server = Server::start(|mut stream| async move { until_closed(&mut stream).await }).await;
+async fn the_peer_sees_a_connection_that_ends_in_order() {
+    let (seen, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::start(move |mut stream| {
+        let seen = seen.clone();
+        async move {
+            // some greet first, and then wait to be spoken to
+            drop(stream.write_all(b"220 ready\r\n").await);
+            let mut buffer = [0; 8];
+            drop(seen.send(stream.read(&mut buffer).await.map_err(|error| error.kind())));
+        }
+    })
+    .await;
     for _ in 0..20 {
         assert_pass(&probe(&tcp(loopback(), server.port())).await);
+        assert_eq!(ends.recv().await, Some(Ok(0)));
     }
     server.quiet().await;
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-    let peer = format!("0100007F:{:04X}", server.port());
-    let waiting = table.lines().filter(|line| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        fields.get(2) == Some(&peer.as_str()) && fields.get(3) == Some(&"06")
-    });
-    assert_eq!(waiting.count(), 0);
 }

@@ -10,9 +10,11 @@ use portolan::prober::dial::{DialSettings, Dialer};
 use portolan::telemetry::metrics::Metrics;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
@@ -32,6 +34,10 @@ impl Ca {
         std::fs::write(folder.join(file), self.0.pem()).expect("can be written");
     }
 
+    fn certificate(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
     /// A certificate for `names` and its key.
     pub(crate) fn issue(&self, names: &[&str]) -> (Certificate, KeyPair) {
         self.issue_with(&params(names))
@@ -47,15 +53,22 @@ fn params(names: &[&str]) -> CertificateParams {
     CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).expect("names")
 }
 
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
 /// A server's side of TLS with that certificate; `alpn` is what it offers inside.
 pub(crate) fn acceptor((certificate, key): (Certificate, KeyPair), alpn: &[u8]) -> TlsAcceptor {
-    let key = rustls::crypto::ring::sign::any_supported_type(&private(&key)).expect("a usable key");
-    let shown = CertifiedKey::new(vec![certificate.der().clone()], key);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    showing(vec![certificate.der().clone()], private(&key), alpn)
+}
+
+fn showing(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>, alpn: &[u8]) -> TlsAcceptor {
+    let key = provider().key_provider.load_private_key(key).expect("a usable key");
     let versions =
-        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().expect("versions");
     // this resolver does not compare key and certificate, which lets a test show what it has no key for
-    let mut config = versions.with_no_client_auth().with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+    let shown = Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key)));
+    let mut config = versions.with_no_client_auth().with_cert_resolver(shown);
     config.alpn_protocols = vec![alpn.to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }
@@ -64,7 +77,7 @@ fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(key.serialize_der().into())
 }
 
-pub(crate) async fn serving(acceptor: TlsAcceptor) -> Server {
+async fn serving(acceptor: TlsAcceptor) -> Server {
     Server::start(move |stream| {
         let acceptor = acceptor.clone();
         async move {
@@ -99,7 +112,7 @@ impl House {
         ca.write(&folder, "corp.pem");
         ca.write(outside.path(), "outside.pem");
         let dialer = Dialer::new(DialSettings { ca_dir: Some(folder), metrics, ..settings() });
-        Self { ca, outside, dialer: dialer.expect("a dialer") }
+        Self { ca, outside, dialer }
     }
 
     /// A server with a certificate of the CA.
@@ -179,7 +192,7 @@ async fn a_certificate_has_its_time() {
     (old.not_before, old.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
     let mut early = params(&["127.0.0.1"]);
     (early.not_before, early.not_after) = (date_time_ymd(2999, 1, 1), date_time_ymd(3000, 1, 1));
-    for (params, word) in [(old, "expired"), (early, "not valid yet")] {
+    for (params, word) in [(old, "expired on 2002-01-01"), (early, "from 2999-01-01")] {
         let server = serving(acceptor(house.ca.issue_with(&params), HTTP1)).await;
         let outcome = house.probe(&server, corp()).await;
         assert_fail(&outcome, Reason::CertificateInvalid);
@@ -199,16 +212,177 @@ async fn an_unknown_issuer_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn verification_can_be_turned_off_but_the_key_must_still_sign() {
+async fn verification_can_be_turned_off_for_any_certificate() {
     let house = House::new();
     let key = KeyPair::generate().expect("a key");
     let own = params(&["elsewhere.corp"]).self_signed(&key).expect("a certificate");
-    let stolen = own.clone();
-    let server = serving(acceptor((own, key), HTTP1)).await;
+    let server = serving(acceptor((own.clone(), key), HTTP1)).await;
     assert_pass(&house.probe(&server, unverified()).await);
     assert_fail(&house.probe(&server, corp()).await, Reason::CertificateInvalid);
-    let thief = serving(acceptor((stolen, KeyPair::generate().expect("a key")), HTTP1)).await;
-    assert_eq!(house.probe(&thief, unverified()).await.verdict, Verdict::Fail);
+    // verified, the key that signs must be the certificate's
+    let thief = serving(acceptor((own.clone(), KeyPair::generate().expect("a key")), HTTP1)).await;
+    std::fs::write(house.folder().join("own.pem"), own.pem()).expect("can be written");
+    let named = TlsCheck { server_name: Some("elsewhere.corp".to_owned()), ..trusting("own.pem") };
+    assert_pass(&house.probe(&server, named.clone()).await);
+    assert_fail(&house.probe(&thief, named).await, Reason::CertificateInvalid);
+}
+
+fn trusting(file: &str) -> TlsCheck {
+    TlsCheck { ca: Some(file.to_owned()), ..TlsCheck::default() }
+}
+
+#[tokio::test]
+async fn an_old_certificate_passes_unverified_and_else_says_its_version() {
+    let house = House::new();
+    let [certificate, key] = ["v1.pem", "v1.key"].map(|file| {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe/fixtures").join(file)).expect("a fixture")
+    });
+    std::fs::write(house.folder().join("v1.pem"), &certificate).expect("can be written");
+    let shown = CertificateDer::from_pem_slice(&certificate).expect("PEM");
+    let server = serving(showing(vec![shown], PrivateKeyDer::from_pem_slice(&key).expect("PEM"), HTTP1)).await;
+    assert_pass(&house.probe(&server, unverified()).await);
+    for check in [corp(), trusting("v1.pem")] {
+        let outcome = house.probe(&server, check).await;
+        assert_fail(&outcome, Reason::CertificateInvalid);
+        assert!(outcome.message.contains("version 1"), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_ca_file_trusts_what_it_names_be_it_a_servers_own() {
+    let house = House::new();
+    let key = || KeyPair::generate().expect("a key");
+    let ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let expect = [
+        // as `openssl req -x509` makes it, and without CA:TRUE
+        (CertificateParams { is_ca: ca.clone(), ..params(&["127.0.0.1"]) }, None),
+        (params(&["127.0.0.1"]), None),
+        (CertificateParams { is_ca: ca.clone(), ..params(&["other.corp"]) }, Some("another name")),
+        (CertificateParams { is_ca: ca.clone(), ..params(&[]) }, Some("no subjectAltName")),
+        (CertificateParams { is_ca: ca, not_after: date_time_ymd(2002, 3, 4), not_before: date_time_ymd(2001, 1, 1), ..params(&["127.0.0.1"]) }, Some("expired on 2002-03-04")),
+    ];
+    for (n, (params, word)) in expect.into_iter().enumerate() {
+        let signer = key();
+        let own = params.self_signed(&signer).expect("a certificate");
+        let file = format!("own{n}.pem");
+        std::fs::write(house.folder().join(&file), own.pem()).expect("can be written");
+        let server = serving(acceptor((own, signer), HTTP1)).await;
+        let outcome = house.probe(&server, trusting(&file)).await;
+        match word {
+            None => assert_pass(&outcome),
+            Some(word) => {
+                assert_fail(&outcome, Reason::CertificateInvalid);
+                assert!(outcome.message.contains(word), "{outcome:?}");
+            }
+        }
+        assert_fail(&house.probe(&server, corp()).await, Reason::CertificateInvalid);
+    }
+    // one that an unknown CA issued, and one with CA:TRUE that a known one did
+    let (issued, signer) = Ca::new().issue(&["127.0.0.1"]);
+    std::fs::write(house.folder().join("issued.pem"), issued.pem()).expect("can be written");
+    let server = serving(acceptor((issued, signer), HTTP1)).await;
+    assert_pass(&house.probe(&server, trusting("issued.pem")).await);
+    let careless = CertificateParams { is_ca: IsCa::Ca(BasicConstraints::Unconstrained), ..params(&["127.0.0.1"]) };
+    let server = serving(acceptor(house.ca.issue_with(&careless), HTTP1)).await;
+    assert_pass(&house.probe(&server, corp()).await);
+    let server = serving(acceptor(Ca::new().issue_with(&careless), HTTP1)).await;
+    assert_fail(&house.probe(&server, corp()).await, Reason::CertificateInvalid);
+}
+
+#[tokio::test]
+async fn a_certificate_without_names_says_so() {
+    let house = House::new();
+    let server = serving(acceptor(house.ca.issue(&[]), HTTP1)).await;
+    let outcome = house.probe(&server, corp()).await;
+    assert_fail(&outcome, Reason::CertificateInvalid);
+    assert!(outcome.message.contains("no subjectAltName"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_bad_part_of_a_ca_file_costs_nothing_else() {
+    let house = House::new();
+    let server = house.serving().await;
+    let good = std::fs::read_to_string(house.folder().join("corp.pem")).expect("readable");
+    let cut = good.lines().take(3).collect::<Vec<_>>().join("\n");
+    let garbled = good.replace("MII", "!!!");
+    let foreign = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (n, file) in [
+        format!("\u{feff}{good}"),
+        format!("Bag Attributes\n{cut}\n{good}"),
+        format!("{garbled}{foreign}{good}"),
+        format!("{good}{foreign}{garbled}{cut}"),
+        good.replace('\n', "\r\n"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("ca{n}.pem");
+        std::fs::write(house.folder().join(&name), file).expect("can be written");
+        let outcome = house.probe(&server, trusting(&name)).await;
+        assert_eq!(outcome.reason, Reason::Passed, "{n}: {outcome:?}");
+    }
+    std::fs::write(house.folder().join("none.pem"), format!("{garbled}{cut}")).expect("can be written");
+    let outcome = house.probe(&server, trusting("none.pem")).await;
+    assert_inconclusive(&outcome, Reason::CaUnavailable);
+    assert!(outcome.message.contains("can be read"), "{outcome:?}");
+}
+
+/// A server that takes clients of the CA alone, in one version of TLS.
+async fn wanting_a_client(house: &House, version: &'static rustls::SupportedProtocolVersion) -> Server {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(house.ca.certificate()).expect("a root");
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider());
+    let (certificate, key) = house.ca.issue(&["127.0.0.1"]);
+    let config = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).expect("a version");
+    let config = config.with_client_cert_verifier(verifier.build().expect("a verifier"));
+    let config = config.with_single_cert(vec![certificate.der().clone()], private(&key)).expect("a pair");
+    serving(TlsAcceptor::from(Arc::new(config))).await
+}
+
+#[tokio::test]
+async fn a_server_may_want_to_know_its_client() {
+    let house = House::new();
+    let write = |file: &str, text: &str| std::fs::write(house.folder().join(file), text).expect("can be written");
+    let (certificate, key) = house.ca.issue(&["prober.corp"]);
+    write("probe.crt", &certificate.pem());
+    write("probe.key", &key.serialize_pem());
+    write("both.pem", &(key.serialize_pem() + &certificate.pem()));
+    let (stranger, its_key) = Ca::new().issue(&["prober.corp"]);
+    write("stranger.pem", &(stranger.pem() + &its_key.serialize_pem()));
+    write("mixed.pem", &(certificate.pem() + &its_key.serialize_pem()));
+    let showing = |name: &str| TlsCheck { client_cert: Some(name.to_owned()), ..corp() };
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let server = wanting_a_client(&house, version).await;
+        for _ in 0..5 {
+            let outcome = house.probe(&server, corp()).await;
+            assert_fail(&outcome, Reason::TlsFailed);
+            assert!(outcome.message.contains("wants a client certificate"), "{version:?}: {outcome:?}");
+            let outcome = house.probe(&server, showing("stranger.pem")).await;
+            assert_fail(&outcome, outcome.reason);
+            assert!(outcome.message.contains("may not accept"), "{version:?}: {outcome:?}");
+        }
+        assert_pass(&house.probe(&server, showing("probe")).await);
+        assert_pass(&house.probe(&server, showing("both.pem")).await);
+        assert_pass(&house.probe(&server, TlsCheck { verify: false, ca: None, ..showing("probe") }).await);
+        for unusable in ["missing", "mixed.pem", "corp.pem", "../probe"] {
+            assert_inconclusive(&house.probe(&server, showing(unusable)).await, Reason::CaUnavailable);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_old_version_of_tls_is_named() {
+    let house = House::new();
+    // a server's alert protocol_version, as one answers that knows TLS 1.0 alone
+    let old = Server::start(|mut stream| async move {
+        drop(stream.read_u8().await);
+        drop(stream.write_all(&[0x15, 3, 1, 0, 2, 2, 70]).await);
+        until_closed(&mut stream).await;
+    })
+    .await;
+    let outcome = house.probe(&old, corp()).await;
+    assert_fail(&outcome, Reason::TlsFailed);
+    assert!(outcome.message.contains("TLS 1.2"), "{outcome:?}");
 }
 
 #[tokio::test]

@@ -130,8 +130,7 @@ impl Rig {
         let opened = Store::open(store_settings, setup.clock.clone(), metrics.clone()).expect("opens");
         let restored = opened.probes.len();
         let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
-        let dialer = Dialer::new(DialSettings { policy, resolver: setup.resolver.clone(), ..DialSettings::default() })
-            .expect("a dialer");
+        let dialer = Dialer::new(DialSettings { policy, resolver: setup.resolver.clone(), ..DialSettings::default() });
         let (prober, handle) = Prober::new(
             setup.settings.clone(),
             dialer,

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::DecodingKey;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::watch;
 
 use crate::model::secret::{WeakSecret, strong};
@@ -80,8 +80,19 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    fn lines(text: &str) -> Result<Self, SecretsError> {
-        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    /// Of the lines of a file, which may begin with a byte order mark. A line that is not text is skipped and logged, by its number.
+    fn lines(bytes: &[u8], path: &Path) -> Result<Self, SecretsError> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let mut lines = Vec::new();
+        for (n, line) in bytes.split(|b| *b == b'\n').enumerate() {
+            match std::str::from_utf8(line) {
+                Ok(text) if text.trim().is_empty() => {}
+                Ok(text) => lines.push(text),
+                Err(_) => {
+                    tracing::error!(path = %path.display(), line = n + 1, "a line of the secret file is not UTF-8 text, and is skipped");
+                }
+            }
+        }
         Self::of(&lines)
     }
 
@@ -231,12 +242,12 @@ impl Secrets {
 
 fn read(path: &Path) -> Result<Keys, SecretsError> {
     let unreadable = |source| SecretsError::Unreadable { path: path.to_owned(), source };
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(unreadable)?;
-    let text = SecretString::from(text);
-    if text.expose_secret().len() as u64 > MAX_FILE {
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let bytes = SecretSlice::from(bytes);
+    if bytes.expose_secret().len() as u64 > MAX_FILE {
         return Err(SecretsError::TooLarge);
     }
-    Keys::lines(text.expose_secret())
+    Keys::lines(bytes.expose_secret(), path)
 }

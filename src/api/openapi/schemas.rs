@@ -146,6 +146,8 @@ pub struct TlsCheck {
     pub server_name: Option<String>,
     /// A file name in the operator's `PORTOLAN_CA_DIR`, trusted instead of the system's roots.
     pub ca: Option<String>,
+    /// The name of a pair in the operator's `PORTOLAN_CA_DIR`, shown to a server that wants a client certificate.
+    pub client_cert: Option<String>,
 }
 
 /// A named thing in a namespace, with its instances. `base_url` and `health_url` are those of its first healthy instance;

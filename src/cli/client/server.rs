@@ -177,7 +177,8 @@ fn read_small(path: &PathBuf) -> std::io::Result<String> {
 
 /// The token without surrounding white space; what no header can hold is refused without being shown.
 fn clean(origin: &str, text: &str) -> Result<SecretString, Failure> {
-    let token = text.trim();
+    // a file may begin with a byte order mark
+    let token = text.trim_start_matches('\u{feff}').trim();
     if token.is_empty() || token.bytes().any(|b| !b.is_ascii_graphic()) {
         return Err(Failure::usage(format!("{origin} holds no token"))
             .hint("a token is one line, as portolan token --subject NAME prints it"));

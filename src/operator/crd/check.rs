@@ -134,4 +134,9 @@ pub struct TlsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
     pub ca: Option<String>,
+    /// The name of a pair in PORTOLAN_CA_DIR to show to a server that asks for a client certificate: NAME.crt with NAME.key, or one
+    /// PEM file of that name with both; never a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 251), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$"))]
+    pub client_cert: Option<String>,
 }

@@ -12,10 +12,10 @@ use crate::model::service::{MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE};
 
 /// Text without the characters that `model::text` calls hostile.
 pub(super) const PLAIN: &str = concat!(
-    r"^[^\x00-\x1f\x7f-\x9f\x{61c}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{206f}",
-    r"\x{feff}\x{fff9}-\x{fffb}\x{e0000}-\x{e007f}]*$"
+    r"^[^\x00-\x1f\x7f-\x9f\x{61c}\x{200b}\x{200e}\x{200f}\x{2028}-\x{202e}",
+    r"\x{2060}-\x{206f}\x{feff}\x{fff9}-\x{fffb}\x{e0000}-\x{e007f}]*$"
 );
-/// [`PLAIN`], without white space and backslashes.
+/// [`PLAIN`], without white space, joiners and backslashes.
 pub(super) const URL: &str = concat!(
     r"^[^\s\\\x00-\x1f\x7f-\x9f\x{a0}\x{1680}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}-\x{206f}\x{3000}",
     r"\x{61c}\x{feff}\x{fff9}-\x{fffb}\x{e0000}-\x{e007f}]+$"

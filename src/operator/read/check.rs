@@ -66,6 +66,7 @@ fn read_tls(spec: Option<&TlsSpec>) -> TlsCheck {
         verify: tls.verify.unwrap_or(true),
         server_name: tls.server_name.clone(),
         ca: tls.ca.clone(),
+        client_cert: tls.client_cert.clone(),
     })
 }
 
@@ -118,5 +119,6 @@ fn tls_spec(tls: &TlsCheck) -> Option<TlsSpec> {
         verify: (!tls.verify).then_some(false),
         server_name: tls.server_name.clone(),
         ca: tls.ca.clone(),
+        client_cert: tls.client_cert.clone(),
     })
 }

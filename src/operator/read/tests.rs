@@ -235,8 +235,9 @@ mod round_trip {
     }
 
     fn tls() -> impl Strategy<Value = TlsCheck> {
-        (any::<bool>(), proptest::option::of("[a-z.]{1,9}"), proptest::option::of("[a-z]{1,9}"))
-            .prop_map(|(verify, server_name, ca)| TlsCheck { verify, server_name, ca })
+        let file = || proptest::option::of("[a-z]{1,9}");
+        (any::<bool>(), proptest::option::of("[a-z.]{1,9}"), file(), file())
+            .prop_map(|(verify, server_name, ca, client_cert)| TlsCheck { verify, server_name, ca, client_cert })
     }
 
     fn kind() -> impl Strategy<Value = Option<CheckKind>> {

@@ -101,8 +101,7 @@ impl Setup {
             resolver: ResolverSettings::System,
             metrics: metrics.clone(),
             ..DialSettings::default()
-        })
-        .expect("a dialer");
+        });
         let settings = ProberSettings { default_interval: self.interval, ..ProberSettings::default() };
         let (prober, _) =
             Prober::new(settings, dialer, store.clone(), probes, leadership.clone(), clock, metrics.clone());
