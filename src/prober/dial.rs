@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::evidence::{Ending, Trace};
+use super::network::Network;
 use super::policy::{AddressPolicy, Denied, budget_key};
 use super::resolve::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved};
 use super::tcp::{self, Stream};
@@ -64,6 +65,8 @@ struct Shared {
     policy: AddressPolicy,
     names: Names,
     tls: Tls,
+    /// Stands in for sockets and resolver in a simulation.
+    network: Option<Arc<dyn Network>>,
 }
 
 /// Addresses that passed the policy, for one probe. Resolve anew for the next: names move.
@@ -113,9 +116,22 @@ impl Dialer {
     /// # Errors
     /// [`DialError`].
     pub fn new(settings: DialSettings) -> Result<Self, DialError> {
+        Self::over(settings, None)
+    }
+
+    /// A dialer whose names and connections `network` makes up.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    #[doc(hidden)]
+    pub fn simulated(settings: DialSettings, network: Arc<dyn Network>) -> Result<Self, DialError> {
+        Self::over(settings, Some(network))
+    }
+
+    fn over(settings: DialSettings, network: Option<Arc<dyn Network>>) -> Result<Self, DialError> {
         let DialSettings { policy, ca_dir, resolver, lookups, metrics } = settings;
         let names = Names::new(resolver, lookups, metrics.clone())?;
-        Ok(Self(Arc::new(Shared { policy, names, tls: Tls::new(ca_dir, metrics) })))
+        Ok(Self(Arc::new(Shared { policy, names, tls: Tls::new(ca_dir, metrics), network })))
     }
 
     /// Finds the target's addresses and tests every one against the policy: one denied address denies the name, since a name that mixes
@@ -139,6 +155,9 @@ impl Dialer {
         if deadline <= Instant::now() {
             return trace.end(no_time());
         }
+        if let Some(network) = &self.0.network {
+            return network.probe(target, pinned.addresses(), deadline).await;
+        }
         // a judgement made in time stands even where draining the body was cut off
         drop(timeout_at(deadline, self.run(target, pinned, deadline, &mut trace)).await);
         trace.end_judged(late)
@@ -152,13 +171,20 @@ impl Dialer {
             }
             Host::Name(name) => name,
         };
-        let found = timeout_at(deadline, self.0.names.resolve(name)).await.unwrap_or(Err(Unresolved::Down));
+        let found = timeout_at(deadline, self.resolve(name)).await.unwrap_or(Err(Unresolved::Down));
         let found = found.map_err(|error| unresolved(target, error))?;
         for address in found.iter() {
             self.admit(*address, target.port())
                 .map_err(|denied| denied_as(format!("{name} resolves to an address that is denied: {denied}")))?;
         }
         Ok(Pinned::new(&found))
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, Unresolved> {
+        match &self.0.network {
+            None => self.0.names.resolve(name).await,
+            Some(network) => network.resolve(name).await,
+        }
     }
 
     fn admit(&self, address: IpAddr, port: u16) -> Result<(), Denied> {

@@ -12,6 +12,8 @@ pub mod guard;
 mod http;
 mod judge;
 mod lookup;
+#[doc(hidden)]
+pub mod network;
 mod on_demand;
 pub mod policy;
 mod ready;

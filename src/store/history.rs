@@ -105,14 +105,18 @@ impl Reader {
     /// Answers until it is told to stop or nobody can ask any more.
     pub(super) fn serve(mut self) {
         while let Some(question) = self.questions.blocking_recv() {
-            match question {
-                Question::Stop => self.questions.close(),
-                // A waiter that went away needs no answer.
-                Question::Removed(since, reply) => {
-                    drop(reply.send(removed_since(&self.db, since).map_err(StoreError::from)));
-                }
-                Question::Page(query, known, reply) => drop(reply.send(page(&self.db, &query, known))),
+            self.answer(question);
+        }
+    }
+
+    pub(super) fn answer(&mut self, question: Question) {
+        match question {
+            Question::Stop => self.questions.close(),
+            // A waiter that went away needs no answer.
+            Question::Removed(since, reply) => {
+                drop(reply.send(removed_since(&self.db, since).map_err(StoreError::from)));
             }
+            Question::Page(query, known, reply) => drop(reply.send(page(&self.db, &query, known))),
         }
     }
 }

@@ -18,6 +18,7 @@ mod damage;
 mod error;
 mod gone;
 mod history;
+mod inline;
 mod job;
 mod joined;
 mod load;

@@ -32,7 +32,7 @@ use super::trim::{self, Bounds};
 /// Jobs that may wait.
 pub(super) const QUEUE: usize = 4096;
 /// Jobs that one transaction takes at most.
-const BATCH: usize = 1024;
+pub(super) const BATCH: usize = 1024;
 
 /// Tells a waiter its result, or the failure of the whole batch.
 type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
@@ -93,13 +93,18 @@ impl Engine {
             depth.set(i64::try_from(self.jobs.len()).unwrap_or(i64::MAX));
             self.batch(&mut jobs);
         }
+        self.close();
+    }
+
+    /// Leaves the file in order.
+    pub(super) fn close(self) {
         // What it cannot move stays in the log beside the file, durable; the next start reads it there.
         if let Err(error) = self.db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
             tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display());
         }
     }
 
-    fn batch(&mut self, jobs: &mut Vec<Job>) {
+    pub(super) fn batch(&mut self, jobs: &mut Vec<Job>) {
         let now = self.clock.now();
         let due = self.due(now);
         let mut answers = Vec::with_capacity(jobs.len());
