@@ -15,6 +15,7 @@ pub mod probe;
 pub mod secret;
 pub mod selection;
 pub mod service;
+pub(crate) mod sync;
 pub mod text;
 pub mod time;
 pub mod url;

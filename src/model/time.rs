@@ -119,6 +119,16 @@ pub struct Clock(Source);
 enum Source {
     System { anchor: UnixMs, started: Instant },
     Manual(Arc<std::sync::Mutex<Now>>),
+    Simulated(Simulated),
+}
+
+#[derive(Clone)]
+struct Simulated(Arc<dyn Fn() -> Now + Send + Sync>);
+
+impl fmt::Debug for Simulated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Simulated")
+    }
 }
 
 impl Default for Clock {
@@ -138,6 +148,12 @@ impl Clock {
         Self(Source::Manual(Arc::new(std::sync::Mutex::new(now))))
     }
 
+    /// A clock that reads what `now` returns, for a simulation whose time runs by itself.
+    #[doc(hidden)]
+    pub fn simulated(now: impl Fn() -> Now + Send + Sync + 'static) -> Self {
+        Self(Source::Simulated(Simulated(Arc::new(now))))
+    }
+
     /// Moves a manual clock; the machine's clock ignores it.
     pub fn set(&self, now: Now) {
         if let Source::Manual(cell) = &self.0 {
@@ -149,7 +165,7 @@ impl Clock {
     pub fn steady(&self) -> UnixMs {
         match &self.0 {
             Source::System { anchor, started } => anchor.plus(started.elapsed()),
-            Source::Manual(_) => self.now().steady,
+            Source::Manual(_) | Source::Simulated(_) => self.now().steady,
         }
     }
 
@@ -158,6 +174,7 @@ impl Clock {
         match &self.0 {
             Source::System { anchor, started } => Now { steady: anchor.plus(started.elapsed()), wall: UnixMs::wall() },
             Source::Manual(cell) => *cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
+            Source::Simulated(Simulated(now)) => now(),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::closing::Closing;
 use super::connect::{self, Way};
 use super::evidence::{Ending, Trace};
 use super::hosts::is_localhost;
+use super::network::Network;
 use super::policy::{AddressPolicy, Denied, budget_key};
 use super::resolve::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved};
 use super::tcp::{Stream, farewell};
@@ -59,6 +60,8 @@ struct Shared {
     names: Names,
     tls: Tls,
     closing: Arc<Closing>,
+    /// Stands in for sockets and resolver in a simulation.
+    network: Option<Arc<dyn Network>>,
 }
 
 /// Whether an address, given as its budget key, may be dialled now.
@@ -121,10 +124,20 @@ fn interleaved(addresses: impl Iterator<Item = IpAddr>) -> Box<[IpAddr]> {
 impl Dialer {
     /// Reads the system's resolver settings.
     pub fn new(settings: DialSettings) -> Self {
+        Self::over(settings, None)
+    }
+
+    /// A dialer whose names and connections `network` makes up.
+    #[doc(hidden)]
+    pub fn simulated(settings: DialSettings, network: Arc<dyn Network>) -> Self {
+        Self::over(settings, Some(network))
+    }
+
+    fn over(settings: DialSettings, network: Option<Arc<dyn Network>>) -> Self {
         let DialSettings { policy, ca_dir, resolver, lookups, metrics } = settings;
         let names = Names::new(resolver, lookups, metrics.clone());
         let (tls, closing) = (Tls::new(ca_dir, metrics), Arc::new(Closing::new()));
-        Self(Arc::new(Shared { policy, names, tls, closing }))
+        Self(Arc::new(Shared { policy, names, tls, closing, network }))
     }
 
     /// Finds the target's addresses and tests every one against the policy: one denied address denies the name, since a name that mixes
@@ -154,6 +167,9 @@ impl Dialer {
         if deadline <= Instant::now() {
             return trace.end(no_time());
         }
+        if let Some(network) = &self.0.network {
+            return network.probe(target, pinned.addresses(), deadline).await;
+        }
         // a judgement made in time stands even where draining the body was cut off
         drop(timeout_at(deadline, self.run(target, pinned, deadline, may, &mut trace)).await);
         trace.end_judged(late)
@@ -167,7 +183,7 @@ impl Dialer {
             }
             Host::Name(name) => name,
         };
-        let found = timeout_at(deadline, self.0.names.resolve(name)).await.unwrap_or(Err(Unresolved::Down));
+        let found = timeout_at(deadline, self.resolve(name)).await.unwrap_or(Err(Unresolved::Down));
         let found = found.map_err(|error| unresolved(target, error))?;
         let admitted = |address: &IpAddr| self.admit(*address, target.port());
         if is_localhost(name) && found.iter().any(|address| admitted(address).is_ok()) {
@@ -180,6 +196,13 @@ impl Dialer {
                 .map_err(|denied| denied_as(format!("{name} resolves to an address that is denied: {denied}")))?;
         }
         Ok(Pinned::new(&found))
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, Unresolved> {
+        match &self.0.network {
+            None => self.0.names.resolve(name).await,
+            Some(network) => network.resolve(name).await,
+        }
     }
 
     fn admit(&self, address: IpAddr, port: u16) -> Result<(), Denied> {

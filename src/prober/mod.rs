@@ -20,6 +20,8 @@ mod hosts;
 mod http;
 mod judge;
 mod lookup;
+#[doc(hidden)]
+pub mod network;
 mod on_demand;
 pub mod own;
 mod pem;

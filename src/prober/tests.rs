@@ -34,7 +34,7 @@ fn prober(folder: &tempfile::TempDir) -> Prober {
         durable: true,
     };
     let opened = Store::open(settings, clock.clone(), metrics.clone()).expect("opens");
-    let dialer = Dialer::new(DialSettings::default()).expect("a dialer");
+    let dialer = Dialer::new(DialSettings::default());
     let (leads, store) = (Arc::new(AlwaysLeads), opened.store);
     let settings = ProberSettings::default();
     let mut prober = Prober::new(settings, dialer, store, HashMap::new(), leads, clock, metrics).0;

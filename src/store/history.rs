@@ -142,21 +142,25 @@ impl Reader {
     /// Answers until it is told to stop or nobody can ask any more.
     pub(super) fn serve(mut self) {
         while let Some(question) = self.questions.blocking_recv() {
-            let mut bad = Vec::new();
-            match question {
-                Question::Stop => self.questions.close(),
-                // A waiter that went away needs no answer.
-                Question::Removed(since, reply) => {
-                    drop(reply.send(self.file.ask(|db| Ok(removed_since(db, since, &mut bad)?))));
-                }
-                Question::Page(query, known, reply) => {
-                    drop(reply.send(self.file.ask(|db| page(db, &query, known, &mut bad))));
-                }
+            self.answer(question);
+        }
+    }
+
+    pub(super) fn answer(&mut self, question: Question) {
+        let mut bad = Vec::new();
+        match question {
+            Question::Stop => self.questions.close(),
+            // A waiter that went away needs no answer.
+            Question::Removed(since, reply) => {
+                drop(reply.send(self.file.ask(|db| Ok(removed_since(db, since, &mut bad)?))));
             }
-            if !bad.is_empty() {
-                // Where the queue is full the next reader of these rows says it again.
-                drop(self.jobs.try_send(Job::Quarantine(bad)));
+            Question::Page(query, known, reply) => {
+                drop(reply.send(self.file.ask(|db| page(db, &query, known, &mut bad))));
             }
+        }
+        if !bad.is_empty() {
+            // Where the queue is full the next reader of these rows says it again.
+            drop(self.jobs.try_send(Job::Quarantine(bad)));
         }
     }
 }

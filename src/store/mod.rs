@@ -21,6 +21,7 @@ mod error;
 mod found;
 mod gone;
 mod history;
+mod inline;
 mod job;
 mod joined;
 mod load;

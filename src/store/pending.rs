@@ -1,10 +1,10 @@
 //! Which services have a change on its way through the writer's queue, so that no answer overtakes it.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::model::name::ServiceKey;
+use crate::model::sync::Arc;
+use crate::model::sync::atomic::{AtomicU32, Ordering};
 
 /// Services share this many counts. Sharing one costs a renewal no more than the way through the queue.
 const COUNTS: usize = 1024;

@@ -38,10 +38,10 @@ const REST: Duration = Duration::from_secs(1);
 
 /// The store's work: a thread that writes and one that reads history, from [`Writer::run`] on.
 pub struct Writer {
-    engine: Engine,
-    reader: Reader,
-    jobs: mpsc::Sender<Job>,
-    questions: mpsc::Sender<Question>,
+    pub(super) engine: Engine,
+    pub(super) reader: Reader,
+    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) questions: mpsc::Sender<Question>,
 }
 
 /// Opens the file and lays out the parts.

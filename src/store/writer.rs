@@ -34,7 +34,7 @@ use super::trim::{self, Bounds};
 /// Jobs that may wait.
 pub(super) const QUEUE: usize = 4096;
 /// Jobs that one transaction takes at most.
-const BATCH: usize = 1024;
+pub(super) const BATCH: usize = 1024;
 
 /// Tells a waiter its result, or the failure of the whole batch.
 type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
@@ -109,7 +109,7 @@ impl Engine {
     }
 
     /// Leaves the file in order.
-    fn close(&self) {
+    pub(super) fn close(&self) {
         let Some(db) = &self.db else { return };
         let ended = db.execute("UPDATE meta SET served = 0", []);
         // What it cannot move stays in the log beside the file, durable; the next start reads it there.
@@ -118,7 +118,7 @@ impl Engine {
         }
     }
 
-    fn batch(&mut self, jobs: &mut Vec<Job>) {
+    pub(super) fn batch(&mut self, jobs: &mut Vec<Job>) {
         let now = self.clock.now();
         let due = self.due(now);
         let (mut rest, mut bad) = (false, Vec::new());

@@ -293,7 +293,7 @@ fn prober(
     metrics: &Metrics,
 ) -> (Prober, ProberHandle) {
     let settings = wish.prober.clone().unwrap_or_default();
-    let dialer = Dialer::new(DialSettings { policy: policy(), ..DialSettings::default() }).expect("a dialer");
+    let dialer = Dialer::new(DialSettings { policy: policy(), ..DialSettings::default() });
     Prober::new(settings, dialer, store.clone(), probes, Arc::new(AlwaysLeads), clock.clone(), metrics.clone())
 }
 

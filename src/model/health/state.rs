@@ -94,12 +94,17 @@ impl CheckState {
 
     /// The state after a restart. Health, reason, streak and hold stay. `Unproven` gets a fresh allowance, since nobody could have
     /// probed. Times that lie in the future (the clock was moved back meanwhile) become now. The time away does not count as time of
-    /// steady passing: a pause within the allowance is cut out of the streak, a longer one starts its span again.
+    /// steady passing: a pause within the allowance is cut out of the streak, a longer one starts its span again, and with it the passes
+    /// that end a hold.
     #[must_use]
     pub fn resume(mut self, timing: &Timing, now: Now) -> Self {
         let span = self.proven.since(self.began);
         let paused = now.steady.since(self.proven) < allowance(timing);
         self.began = if paused { minus(now.steady, span) } else { now.steady };
+        if self.shown.held && !paused {
+            // The time until the next pass proves nothing either.
+            self.streak = Streak::None;
+        }
         self.proven = now.steady;
         self.shown.since = self.shown.since.min(now.wall);
         let surplus = self.shown.flaps.len().saturating_sub(MAX_FLAPS);

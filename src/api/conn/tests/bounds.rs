@@ -145,7 +145,7 @@ async fn the_connection_that_idles_longest_makes_room() {
 
 /// A client at another address of this machine.
 async fn from(server: &Running, ip: [u8; 4]) -> TcpStream {
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from((ip, 0))).expect("an address of this machine");
     socket.connect(server.address).await.expect("connects")
 }

@@ -1,0 +1,119 @@
+//! A database of which one row is not as it was written: the store opens or says why not, and never panics.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use portolan::model::ports::{Caller, Registrar as _, Registration};
+use portolan::model::service::{InstanceSpec, Owner};
+use portolan::model::time::Clock;
+use portolan::model::url::EndpointUrl;
+use portolan::store::{Store, StoreSettings};
+use portolan::telemetry::metrics::Metrics;
+use rusqlite::types::Value;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::runtime;
+
+/// Services in the file.
+const SERVICES: usize = 4;
+
+fn settings(path: PathBuf) -> StoreSettings {
+    StoreSettings {
+        path,
+        max_services: 0,
+        max_instances: 1000,
+        history_days: 30,
+        history_rows: 1000,
+        default_interval: Duration::from_secs(30),
+        epoch: None,
+        durable: false,
+    }
+}
+
+fn registration(number: usize) -> Registration {
+    let url = format!("http://127.0.0.1:{}/health", 9000 + number);
+    Registration {
+        namespace: "default".parse().expect("a label"),
+        service: format!("s{number}").parse().expect("a label"),
+        instance: "default".parse().expect("a label"),
+        spec: InstanceSpec {
+            base_url: EndpointUrl::base(&url).expect("a URL"),
+            health_url: Some(EndpointUrl::health(&url).expect("a URL")),
+            check: serde_json::from_value(serde_json::json!({"interval_seconds": 7})).expect("a check"),
+            version: "1.2.3".to_owned(),
+            description: "one of a few".to_owned(),
+            metadata: [("team".to_owned(), "a".to_owned())].into(),
+            weight: 100,
+            zone: "z".to_owned(),
+        },
+    }
+}
+
+/// A whole file, to copy.
+fn whole() -> &'static Path {
+    static WHOLE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = WHOLE.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("services.db");
+        let opened = Store::open(settings(path.clone()), Clock::system(), Metrics::default()).expect("a new file");
+        runtime().block_on(async {
+            let stop = CancellationToken::new();
+            let writer = tokio::spawn(opened.writer.run(stop.clone()));
+            for number in 0..SERVICES {
+                let caller = Caller { owner: Owner::Anonymous, admin: false };
+                opened.store.register(registration(number), caller).await.expect("registers");
+            }
+            stop.cancel();
+            writer.await.expect("no panic").expect("ends well");
+        });
+        (folder, path)
+    });
+    path
+}
+
+/// A value of the kind that the byte says, made of the data.
+fn value(kind: u8, data: &[u8]) -> Value {
+    match kind % 6 {
+        0 => Value::Null,
+        1 => Value::Integer(data.iter().take(8).fold(0, |all, byte| all << 8 | i64::from(*byte))),
+        2 => Value::Real(f64::from_bits(data.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte)))),
+        3 => Value::Blob(data.to_vec()),
+        _ => Value::Text(String::from_utf8_lossy(data).into_owned()),
+    }
+}
+
+fn columns(db: &rusqlite::Connection) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for table in ["service", "instance", "probe", "transition", "change"] {
+        let mut statement = db.prepare(&format!("SELECT name FROM pragma_table_info('{table}')")).expect("a table");
+        let names = statement.query_map([], |row| row.get::<_, String>(0)).expect("columns");
+        found.extend(names.map(|name| (table.to_owned(), name.expect("a name"))));
+    }
+    found
+}
+
+/// The first byte says which column, the second what kind of value; the rest is the value. It goes into one row of the table.
+pub(crate) fn row(data: &[u8]) {
+    let [column, kind, rest @ ..] = data else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("services.db");
+    std::fs::copy(whole(), &path).expect("copied");
+    let db = rusqlite::Connection::open(&path).expect("opens");
+    let columns = columns(&db);
+    let (table, name) = &columns[usize::from(*column) % columns.len()];
+    db.pragma_update(None, "ignore_check_constraints", true).expect("set");
+    let change = format!("UPDATE OR IGNORE {table} SET {name} = ?1 WHERE rowid = (SELECT min(rowid) FROM {table})");
+    // A constraint may keep the value out: then the file is whole.
+    let changed = db.execute(&change, [value(*kind, rest)]).unwrap_or_default();
+    drop(db);
+    let what = || format!("{table}.{name} = {:?}", value(*kind, rest));
+    match Store::open(settings(path), Clock::system(), Metrics::default()) {
+        Ok(opened) => {
+            let left = opened.catalog.snapshot().total().total();
+            assert!(left + changed >= SERVICES, "{left} services are left of {SERVICES}: {}", what());
+        }
+        Err(error) => panic!("one row keeps the store from opening: {error}: {}", what()),
+    }
+}

@@ -1,0 +1,68 @@
+//! What a hostile server sends to the console as a watch: the console says what is wrong, and neither panics nor hangs.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use portolan::console::source::api::{ApiSource, Requests};
+use portolan::console::source::{Link, NEWS, News, Source as _};
+use reqwest::{Method, RequestBuilder};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::http::show;
+use super::{AMPLE, runtime};
+
+struct To(SocketAddr, reqwest::Client);
+
+impl Requests for To {
+    fn place(&self) -> String {
+        format!("server http://{}", self.0)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, String> {
+        Ok(self.1.request(method, format!("http://{}/api/v1/{}", self.0, path.join("/"))).query(query))
+    }
+}
+
+/// The bytes are an event stream, which ends with its connection.
+pub(crate) fn stream(data: &[u8]) {
+    runtime().block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let to = Arc::new(To(listener.local_addr().expect("an address"), client));
+        let ((news, mut heard), (_asks, asked)) = (mpsc::channel(NEWS), mpsc::channel(1));
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            drop(stream.read(&mut [0; 4096]).await);
+            let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+            drop(stream.write_all(&[head, data].concat()).await);
+            drop(stream.shutdown().await);
+            // A reset would overtake what is not read yet.
+            while stream.read(&mut [0; 4096]).await.is_ok_and(|read| read > 0) {}
+        };
+        let source = Box::new(ApiSource::new(to)).run(news, asked, CancellationToken::new());
+        let listen = async {
+            while let Some(news) = heard.recv().await {
+                if let News::Link(Link::Lost { why, .. }) = news {
+                    assert!(!why.is_empty() && !why.contains(char::is_control), "{why:?}");
+                    return;
+                }
+            }
+        };
+        let all = async {
+            tokio::select! {
+                () = listen => {}
+                () = source => panic!("a source does not end by itself"),
+                () = async { server.await; std::future::pending().await } => {}
+            }
+        };
+        timeout(AMPLE, all).await.unwrap_or_else(|_| panic!("the console hangs on {}", show(data)));
+    });
+}
