@@ -3,10 +3,16 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Sockets in TIME_WAIT on this machine.
-pub(crate) fn time_wait() -> usize {
+/// Sockets in TIME_WAIT on the side of a server's clients: those that the clients ended first.
+pub(crate) fn time_wait(url: &str) -> usize {
+    let port: u16 = url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
+    let remote = format!(":{port:04X}");
     let tcp = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
-    tcp.lines().filter(|l| l.split_whitespace().nth(3) == Some("06")).count()
+    let waits = |line: &&str| {
+        let mut fields = line.split_whitespace().skip(2);
+        fields.next().is_some_and(|address| address.ends_with(&remote)) && fields.next() == Some("06")
+    };
+    tcp.lines().filter(waits).count()
 }
 
 /// Fetches a path from a server with curl; headers and body.

@@ -91,15 +91,15 @@ fn calm(plan: Plan) -> Result<()> {
     let probed = Probed::start(plan.services)?;
     let server = &probed.server;
     std::thread::sleep(Duration::from_secs(10));
-    let (before, waiting, resident) = (lag(server)?, outside::time_wait(), server.resident_mb()?);
+    let (before, waiting, resident) = (lag(server)?, outside::time_wait(&probed.targets.url), server.resident_mb()?);
     let rate = measure(server, plan.watch_seconds)?;
     let after = lag(server)?;
-    let grown = outside::time_wait().saturating_sub(waiting);
+    let grown = outside::time_wait(&probed.targets.url).saturating_sub(waiting);
     let rows = [
         vec!["probes/s".to_owned(), format!("{:.0}", rate.per_second), String::new()],
         vec!["start lag p99".to_owned(), percentile(&before, &after, 0.99)?, "≤ 50 ms".to_owned()],
         vec!["CPU µs/probe".to_owned(), format!("{:.1}", rate.cpu_us), String::new()],
-        vec!["sockets in TIME_WAIT, growth".to_owned(), grown.to_string(), "none".to_owned()],
+        vec!["own sockets in TIME_WAIT, growth".to_owned(), grown.to_string(), "none".to_owned()],
         vec![
             "resident memory, start and end".to_owned(),
             format!("{resident:.1} → {:.1} MB", server.resident_mb()?),

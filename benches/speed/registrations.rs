@@ -47,8 +47,9 @@ pub(crate) struct Probed {
     pub(crate) server: Server,
     /// Its file.
     pub(crate) db: PathBuf,
-    // Held so that they stay.
-    _targets: Server,
+    /// What it probes.
+    pub(crate) targets: Server,
+    // Held so that it stays.
     _folder: TempDir,
 }
 
@@ -64,7 +65,7 @@ impl Probed {
         let targets = Server::role(&["targets"])?;
         let server = Server::portolan(&db, &Self::SETTINGS)?;
         fill_now(&server, count, Some(&targets))?;
-        Ok(Self { server, db, _targets: targets, _folder: folder })
+        Ok(Self { server, db, targets, _folder: folder })
     }
 }
 

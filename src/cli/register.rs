@@ -306,13 +306,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_begin_with_a_byte_order_mark() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "\u{feff}{\"name\":\"x\"}").expect("can be written");
+        assert_eq!(body(&["-f", &file.path().to_string_lossy()]), Ok(json!({"name": "x"})));
+    }
+
+    #[test]
     fn checks_are_spelled_as_the_api_reads_them() {
         let check = |flags: &str| {
             let all = format!("--name x --base-url http://h:1 {flags}");
             body(&all.split_whitespace().collect::<Vec<_>>()).map(|body| body["check"].clone())
         };
-        let https = "--check-http /live --check-statuses 200,204 --check-tls-ca corp.pem --check-tls-no-verify";
-        let tls = json!({"verify": false, "ca": "corp.pem"});
+        let https = "--check-http /live --check-statuses 200,204 --check-tls-ca corp.pem --check-tls-client-cert probe --check-tls-no-verify";
+        let tls = json!({"verify": false, "ca": "corp.pem", "client_cert": "probe"});
         assert_eq!(check(https), Ok(json!({"http": {"path": "/live", "expected_statuses": [200, 204], "tls": tls}})));
         assert_eq!(check("--check-tcp"), Ok(json!({"tcp": {}})));
         assert_eq!(check("--check-grpc"), Ok(json!({"grpc": {}})));

@@ -108,7 +108,7 @@ settings! {
     probe_per_address "PORTOLAN_PROBE_PER_ADDRESS" "COUNT" "20"
         "Most probes a second to one address, loopback exempt; the rest is delayed" []
     ca_dir "PORTOLAN_CA_DIR" "FOLDER" "none"
-        "Folder of the CA files that a check's tls.ca may name" []
+        "Folder of the files that a check's tls.ca and tls.client_cert may name" []
     service_metrics "PORTOLAN_SERVICE_METRICS" "BOOL" "true"
         "Show portolan_service_instances, a series per service and health, in /metrics" [num_args = 0..=1, default_missing_value = "true"]
     history_days "PORTOLAN_HISTORY_DAYS" "DAYS" "30"

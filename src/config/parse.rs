@@ -144,7 +144,9 @@ pub(super) fn namespaces(text: &str) -> Result<Vec<Namespace>, String> {
 
 /// The name of something of Kubernetes' own.
 pub(super) fn word(text: &str) -> Result<String, String> {
-    let usable = !text.is_empty() && text.len() <= 253 && !text.chars().any(|c| is_hostile(c) || is_joiner(c) || c.is_whitespace());
+    let usable = !text.is_empty()
+        && text.len() <= 253
+        && !text.chars().any(|c| is_hostile(c) || is_joiner(c) || c.is_whitespace());
     usable.then(|| text.to_owned()).ok_or_else(|| "a name of 1 to 253 characters without spaces".to_owned())
 }
 

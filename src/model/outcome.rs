@@ -145,7 +145,7 @@ pub struct Timings {
     /// From the request's first byte to the answer's head.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request_us: Option<u32>,
-    /// Draining at most 4 KiB of the body and judging.
+    /// Judging, and taking the body until the peer ends, for at most 0.3 s.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status_us: Option<u32>,
 }

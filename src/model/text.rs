@@ -108,10 +108,16 @@ mod tests {
 
     #[test]
     fn joiners_belong_to_words_and_nothing_else_invisible_does() {
-        for text in ["\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}", "on call \u{1f469}\u{200d}\u{1f4bb}", "\u{d30}\u{d4d}\u{200d}"] {
+        for text in [
+            "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}",
+            "on call \u{1f469}\u{200d}\u{1f4bb}",
+            "\u{d30}\u{d4d}\u{200d}",
+        ] {
             assert_eq!((accept(text, 40), escape(text, 40).as_str()), (Ok(()), text));
         }
-        for c in ['\u{200b}', '\u{200e}', '\u{200f}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{feff}', '\u{61c}', '\u{e0041}'] {
+        for c in
+            ['\u{200b}', '\u{200e}', '\u{200f}', '\u{202e}', '\u{2060}', '\u{2066}', '\u{feff}', '\u{61c}', '\u{e0041}']
+        {
             assert_eq!(accept(&format!("a{c}"), 9), Err(TextError::Hostile(c as u32)));
         }
         assert_eq!(escape("admin\u{200d}\u{200d}", 40), "admin\\u{200d}\\u{200d}");

@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn a_number_is_whole_however_it_is_written() {
-        for (text, read) in [("50", 50), ("50.0", 50), ("5e1", 50), ("0.0", 0), ("-0.0", 0), ("18446744073709551615", u64::MAX)] {
+        for (text, read) in
+            [("50", 50), ("50.0", 50), ("5e1", 50), ("0.0", 0), ("-0.0", 0), ("18446744073709551615", u64::MAX)]
+        {
             assert_eq!(serde_json::from_str::<Whole>(text).ok(), Some(Whole(read)), "{text}");
         }
         for text in ["50.5", "-1", "-1.0", "1e20", "18446744073709551616", "1e400", "\"50\"", "true", "[50]"] {

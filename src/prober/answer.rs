@@ -149,7 +149,8 @@ fn status(line: &[u8]) -> Option<u16> {
     let (version, rest) = line.strip_prefix(b"HTTP/1.")?.split_first()?;
     let rest = rest.strip_prefix(b" ").filter(|_| version.is_ascii_digit())?.trim_ascii_start();
     let (digits, after) = rest.split_at_checked(3)?;
-    let status: u16 = std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit))?.parse().ok()?;
+    let status: u16 =
+        std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit))?.parse().ok()?;
     (status >= 100 && !after.first().is_some_and(u8::is_ascii_digit)).then_some(status)
 }
 
@@ -160,7 +161,8 @@ fn framing(line: &[u8]) -> (Option<u64>, bool) {
     if name.eq_ignore_ascii_case(b"content-length") {
         (std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()), false)
     } else {
-        let chunked = name.eq_ignore_ascii_case(b"transfer-encoding") && value.to_ascii_lowercase().ends_with(b"chunked");
+        let chunked =
+            name.eq_ignore_ascii_case(b"transfer-encoding") && value.to_ascii_lowercase().ends_with(b"chunked");
         (None, chunked)
     }
 }

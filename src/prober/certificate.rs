@@ -222,7 +222,10 @@ mod tests {
         });
         let read = Certificate::read(&der).expect("a certificate");
         assert_eq!((day(read.not_before).as_str(), day(read.not_after).as_str()), ("1999-12-31", "2061-02-03"));
-        assert_eq!((read.version, read.names, read.ca, read.for_servers, read.rsa_bits()), (3, true, false, true, None));
+        assert_eq!(
+            (read.version, read.names, read.ca, read.for_servers, read.rsa_bits()),
+            (3, true, false, true, None)
+        );
         assert_eq!(read.issuer, read.subject);
     }
 

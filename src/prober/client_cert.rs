@@ -30,10 +30,13 @@ impl Client {
         let shown = self.pair.is_some();
         match ending.reason {
             Reason::TlsFailed | Reason::ConnectionReset if shown => {
-                ending.message.push_str("; it asked for a client certificate, and may not accept that of tls.client_cert");
+                ending
+                    .message
+                    .push_str("; it asked for a client certificate, and may not accept that of tls.client_cert");
             }
             Reason::TlsFailed | Reason::ConnectionReset => {
-                let message = "the server wants a client certificate; name a pair of PORTOLAN_CA_DIR with tls.client_cert";
+                let message =
+                    "the server wants a client certificate; name a pair of PORTOLAN_CA_DIR with tls.client_cert";
                 return Ending::fail(Reason::TlsFailed, message);
             }
             // 495 and 496 are nginx's own

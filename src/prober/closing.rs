@@ -80,7 +80,9 @@ mod tests {
     fn connections_are_ended_first_until_too_many_wait() {
         let start = Instant::now();
         let mut count = Count { asked: None, waiting: 0, since: 0 };
-        count.refresh(start, || time_wait("sockets: used 9\nTCP: inuse 5 orphan 0 tw 4094 alloc 9 mem 2\nUDP: inuse 1\n"));
+        count.refresh(start, || {
+            time_wait("sockets: used 9\nTCP: inuse 5 orphan 0 tw 4094 alloc 9 mem 2\nUDP: inuse 1\n")
+        });
         assert_eq!([count.take(), count.take(), count.take()], [true, true, false]);
         count.refresh(start, || Some(0));
         assert!(!count.take(), "not asked again so soon");

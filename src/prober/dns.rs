@@ -66,6 +66,14 @@ impl Question {
         matches!(self.said, Some(Said::Addresses(..) | Said::NoName))
     }
 
+    /// Whether it makes the other family not worth another server: that had its time.
+    fn enough(&self) -> bool {
+        match &self.said {
+            Some(Said::Addresses(found, _)) => !found.is_empty(),
+            said => *said == Some(Said::NoName),
+        }
+    }
+
     fn message(&self, name: &Name) -> io::Result<Vec<u8>> {
         let mut message = Message::query();
         message.metadata.id = self.id;
@@ -99,7 +107,7 @@ impl Client {
         for (n, server) in order.iter().cycle().take(tries).enumerate() {
             let wait = if n + 1 < tries { self.config.timeout.min(PATIENCE) } else { self.config.timeout };
             self.ask(*server, name, &mut questions, Instant::now() + wait).await;
-            if questions.iter().all(Question::conclusive) || enough(&questions) {
+            if questions.iter().all(Question::conclusive) || questions.iter().any(Question::enough) {
                 break;
             }
         }
@@ -135,15 +143,9 @@ impl Client {
         }
         let heard = open.iter().any(|question| question.said.is_some());
         if let Some(silent) = self.silent.lock().unwrap_or_else(PoisonError::into_inner).get_mut(server) {
-            *silent = (!heard).then(|| silent.unwrap_or_else(Instant::now)).filter(|since| since.elapsed() < LAST_FOR);
+            *silent = (!heard).then(Instant::now);
         }
     }
-}
-
-/// Whether a family in hand makes a silent other one not worth another server: it had its time.
-fn enough(questions: &[Question]) -> bool {
-    let found = questions.iter().any(|q| matches!(&q.said, Some(Said::Addresses(found, _)) if !found.is_empty()));
-    found && questions.iter().any(|question| question.said.is_none())
 }
 
 fn sum_up(questions: Vec<Question>) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
@@ -183,7 +185,7 @@ async fn over_udp(server: SocketAddr, name: &Name, questions: &mut [&mut Questio
         let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await else { return Ok(()) };
         let length = received?;
         take(buffer.get(..length).unwrap_or_default(), name, questions);
-        if questions.iter().any(|q| matches!(&q.said, Some(Said::Addresses(found, _)) if !found.is_empty())) {
+        if questions.iter().any(|question| question.enough()) {
             until = until.min(Instant::now() + OTHER_FAMILY);
         }
     }

@@ -105,7 +105,8 @@ impl Trace {
 
     /// Says more about a failure that was judged.
     pub fn amend(&mut self, more: impl FnOnce(Ending) -> Ending) {
-        self.judged = self.judged.take().map(|ending| if ending.verdict == Verdict::Fail { more(ending) } else { ending });
+        self.judged =
+            self.judged.take().map(|ending| if ending.verdict == Verdict::Fail { more(ending) } else { ending });
     }
 
     /// The outcome that was judged, else that of a probe that ran out of time where it is.

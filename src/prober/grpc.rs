@@ -105,6 +105,14 @@ where
         Ok(ending) | Err(ending) => ending,
     };
     trace.judge(judged);
+    if !question.secure {
+        trace.amend(|mut ending| {
+            if ending.reason == Reason::ConnectionReset {
+                ending.message.push_str("; does it want TLS (grpcs), or speak another protocol?");
+            }
+            ending
+        });
+    }
     // nobody asks any more, so the connection says goodbye
     drop(sender);
     drop(timeout(FAREWELL, drive(&mut tasks, ended)).await);

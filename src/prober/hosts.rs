@@ -39,7 +39,8 @@ impl Hosts {
 
     fn add(&mut self, name: &[u8], address: IpAddr) -> bool {
         let plain = name.strip_suffix(b".").unwrap_or(name);
-        let Some(name) = std::str::from_utf8(plain).ok().filter(|name| name.is_ascii() && name.len() <= MAX_NAME) else {
+        let Some(name) = std::str::from_utf8(plain).ok().filter(|name| name.is_ascii() && name.len() <= MAX_NAME)
+        else {
             return false;
         };
         let addresses = self.0.entry(name.to_ascii_lowercase().into()).or_default();
@@ -94,12 +95,9 @@ mod tests {
     #[test]
     fn names_are_found_in_any_case_and_with_a_last_dot() {
         let file = b"10.0.0.9 DB db.corp # a comment\r\nfd00::9\tdb\n\n 10.0.0.8\x0bdb.corp. # db\n10.0.0.9 db";
-        for (name, addresses) in [
-            ("db", "10.0.0.9 fd00::9"),
-            ("db.", "10.0.0.9 fd00::9"),
-            ("Db.Corp", "10.0.0.9 10.0.0.8"),
-            ("corp", ""),
-        ] {
+        for (name, addresses) in
+            [("db", "10.0.0.9 fd00::9"), ("db.", "10.0.0.9 fd00::9"), ("Db.Corp", "10.0.0.9 10.0.0.8"), ("corp", "")]
+        {
             assert_eq!(found(file, name), addresses, "{name}");
         }
     }
@@ -109,7 +107,10 @@ mod tests {
         let file = b"10.0.0.1 b\xfcro one.test # B\xfcro\n999.0.0.1 two.test\n10.0.0.3 three.test\n\x00\xff\n# B\xfcro\nfe80::1%eth0 four.test";
         let mut faults = Faults::default();
         let hosts = Hosts::parse(file, &mut faults);
-        assert_eq!(["one.test", "two.test", "three.test", "four.test"].map(|name| hosts.find(name).is_some()), [true, false, true, true]);
+        assert_eq!(
+            ["one.test", "two.test", "three.test", "four.test"].map(|name| hosts.find(name).is_some()),
+            [true, false, true, true]
+        );
         let named = faults.named().join("; ");
         assert_eq!(faults.named().len(), 3, "{named}");
         for word in ["line 1", "line 2: 999.0.0.1 is skipped: not an IP address", "line 4"] {

@@ -162,7 +162,7 @@ impl Body {
 fn no_answer(why: NoAnswer) -> Ending {
     let message = match why {
         NoAnswer::Http2 => {
-            "the server speaks HTTP/2 without TLS on this port, as gRPC servers do; use a grpc check, or its HTTP/1.1 port"
+            "the server speaks HTTP/2 on this port, as gRPC servers do; use a grpc check, or its HTTP/1.1 port"
         }
         NoAnswer::Tls => "the server wants TLS on this port; use https",
         NoAnswer::Other => "the answer is not HTTP/1.1; does something else listen on this port?",

@@ -66,7 +66,9 @@ fn certificates(bytes: &[u8]) -> Vec<Option<CertificateDer<'static>>> {
     if bytes.first() == Some(&0x30) {
         return vec![Some(CertificateDer::from(bytes.to_vec()))];
     }
-    let is_one = |section: &&[u8]| section.split(|b| *b == b'\n').next().is_some_and(|line| memchr::memmem::find(line, b"CERTIFICATE-").is_some());
+    let is_one = |section: &&[u8]| {
+        section.split(|b| *b == b'\n').next().is_some_and(|line| memchr::memmem::find(line, b"CERTIFICATE-").is_some())
+    };
     sections(bytes).filter(is_one).map(|section| CertificateDer::from_pem_slice(section).ok()).collect()
 }
 

@@ -83,10 +83,13 @@ impl Config {
     }
 
     fn server(&mut self, word: Option<&[u8]>, line: &Line<'_>, faults: &mut Faults) {
-        let word = word.map(|word| word.split(|b| matches!(b, b'#' | b';')).next().unwrap_or_default()).unwrap_or_default();
+        let word =
+            word.map(|word| word.split(|b| matches!(b, b'#' | b';')).next().unwrap_or_default()).unwrap_or_default();
         match std::str::from_utf8(word).ok().and_then(server) {
             None => faults.add(line.number, word, "not the address of a name server"),
-            Some(_) if self.servers.len() == MAX_SERVERS => faults.add(line.number, word, "only three name servers are used"),
+            Some(_) if self.servers.len() == MAX_SERVERS => {
+                faults.add(line.number, word, "only three name servers are used")
+            }
             Some(server) => self.servers.push(server),
         }
     }

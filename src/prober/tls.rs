@@ -226,7 +226,7 @@ fn make(
         return Ok(Ready { looked: Instant::now(), ..known });
     }
     let verifier: Arc<dyn ServerCertVerifier> = match &wanted.trust {
-        Trust::Anyone => Arc::new(Anyone),
+        Trust::Anyone => Arc::new(Anyone::new(provider.clone())),
         Trust::System => verifier(roots.unwrap_or_else(|| Arc::new(RootCertStore::empty())), Vec::new(), provider)?,
         Trust::File(name) => {
             let unusable = |error: io::Error| format!("the CA file {name} in PORTOLAN_CA_DIR cannot be used: {error}");
@@ -234,8 +234,11 @@ fn make(
             verifier(Arc::new(roots), named, provider)?
         }
     };
-    let unusable = |name: &String, error: io::Error| format!("the client certificate {name} in PORTOLAN_CA_DIR cannot be used: {error}");
-    let pair = wanted.pair.as_ref().map(|name| pem::pair(folder, name, provider).map_err(|error| unusable(name, error)));
+    let unusable = |name: &String, error: io::Error| {
+        format!("the client certificate {name} in PORTOLAN_CA_DIR cannot be used: {error}")
+    };
+    let pair =
+        wanted.pair.as_ref().map(|name| pem::pair(folder, name, provider).map_err(|error| unusable(name, error)));
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(|_| NO_TLS.to_owned())?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
@@ -294,7 +297,7 @@ const NO_PROTOCOL: &str =
     "the server refuses the protocol of this check over TLS: http checks speak HTTP/1.1, grpc checks HTTP/2";
 const OLD_VERSION: &str = "the server offers no version of TLS that is spoken here; enable TLS 1.2 or 1.3 there";
 const NOTHING_IN_COMMON: &str = "the server has no cipher suite or kind of key in common with this one; enable ECDHE with AES-GCM or \
-                                 ChaCha20 there, and a key of RSA with 2048 bits or more, P-256, P-384 or Ed25519";
+                                 ChaCha20 there, and a key of RSA with 2048 bits or more, P-256, P-384, P-521 or Ed25519";
 
 /// What the server said as it ended the handshake.
 fn alerted(alert: rustls::AlertDescription) -> String {
@@ -305,7 +308,9 @@ fn alerted(alert: rustls::AlertDescription) -> String {
         A::HandshakeFailure | A::InsufficientSecurity => {
             format!("the server ended the TLS handshake with the alert {alert:?}: {NOTHING_IN_COMMON}")
         }
-        A::UnrecognisedName => "the server does not know the name that it was asked for; set tls.server_name".to_owned(),
+        A::UnrecognisedName => {
+            "the server does not know the name that it was asked for; set tls.server_name".to_owned()
+        }
         A::CertificateRequired => "the server wants a client certificate (alert CertificateRequired)".to_owned(),
         _ => format!("the server ended the TLS handshake with the alert {alert:?}"),
     }

@@ -16,13 +16,17 @@ use super::certificate::{Certificate, day};
 
 /// Shortest RSA key that is verified, in bits.
 const MIN_RSA: usize = 2048;
+/// Longest one.
+const MAX_RSA: usize = 8192;
 /// Most CAs between a server's certificate and a trusted one.
 const MAX_DEPTH: u64 = 6;
 
 /// What is wrong with a certificate, beyond what rustls can say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("the server's certificate has no subjectAltName; its common name does not count, so issue one with the name as subjectAltName")]
+    #[error(
+        "the server's certificate has no subjectAltName; its common name does not count, so issue one with the name as subjectAltName"
+    )]
     NoNames,
     #[error("the server's certificate is X.509 version {0}; issue one of version 3 with a subjectAltName")]
     OldVersion(u8),
@@ -34,7 +38,9 @@ pub(super) enum Fault {
     CaExpired(String),
     #[error("the server's certificate is valid from {0} only; is a clock wrong?")]
     NotYet(String),
-    #[error("the server shows a CA's own certificate (CA:TRUE); issue one for the server, or name this one with tls.ca")]
+    #[error(
+        "the server shows a CA's own certificate (CA:TRUE); issue one for the server, or name this one with tls.ca"
+    )]
     CaAsServer,
 }
 
@@ -69,7 +75,13 @@ impl Verifier {
     }
 
     /// A certificate that rustls does not take as a server's, trusted as such or signed by a CA of the file.
-    fn by_file(&self, shown: &CertificateDer<'_>, above: &[CertificateDer<'_>], name: &ServerName<'_>, now: i64) -> Result<(), Error> {
+    fn by_file(
+        &self,
+        shown: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: i64,
+    ) -> Result<(), Error> {
         let leaf = Certificate::read(shown).ok_or(CertificateError::BadEncoding)?;
         in_time(&leaf, now)?;
         if !self.named.contains(shown) {
@@ -129,12 +141,12 @@ impl Verifier {
     fn short_key(&self, why: Error, shown: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Error {
         let short = |der: &[u8]| Certificate::read(der).and_then(|read| read.rsa_bits()).filter(|bits| *bits < MIN_RSA);
         let cas = || above.iter().chain(&self.named).find_map(|der| short(der));
-        match (short(shown), &why) {
-            (Some(bits), _) => Fault::ShortKey("the server's certificate", bits).into(),
-            (None, Error::InvalidCertificate(CertificateError::BadSignature)) => {
-                cas().map_or(why, |bits| Fault::ShortKey("a CA certificate above the server's", bits).into())
-            }
-            _ => why,
+        if why != CertificateError::BadSignature.into() {
+            return why;
+        }
+        match short(shown) {
+            Some(bits) => Fault::ShortKey("the server's certificate", bits).into(),
+            None => cas().map_or(why, |bits| Fault::ShortKey("a CA certificate above the server's", bits).into()),
         }
     }
 }
@@ -218,10 +230,32 @@ fn explained(why: &Error, leaf: &Certificate<'_>) -> Error {
     }
 }
 
-/// `tls: {"verify": false}`: any certificate is taken. Who may be anyone need not prove it either, and keys and certificates that could
-/// not be verified, such as those of old appliances, are what this is for.
+/// `tls: {"verify": false}`: any certificate is taken. Its key must still sign the handshake where that can be verified; old versions,
+/// short keys and rare curves, which cannot, are what this is for.
 #[derive(Debug)]
-pub(super) struct Anyone;
+pub(super) struct Anyone {
+    provider: Arc<CryptoProvider>,
+}
+
+impl Anyone {
+    pub(super) fn new(provider: Arc<CryptoProvider>) -> Self {
+        Self { provider }
+    }
+
+    fn signed(&self, message: &[u8], shown: &CertificateDer<'_>, signed: &DigitallySignedStruct) -> Result<(), Error> {
+        let Some(leaf) = Certificate::read(shown) else { return Ok(()) };
+        if leaf.rsa_bits().is_some_and(|bits| !(MIN_RSA..=MAX_RSA).contains(&bits)) {
+            return Ok(());
+        }
+        let mut known = self.provider.signature_verification_algorithms.mapping.iter();
+        let known = known.find(|(scheme, _)| *scheme == signed.scheme).map_or(&[][..], |(_, algorithms)| algorithms);
+        let mut fitting =
+            known.iter().filter(|known| known.public_key_alg_id().as_ref() == leaf.key_algorithm).peekable();
+        let unknown = fitting.peek().is_none();
+        let honest = fitting.any(|known| known.verify_signature(leaf.key, message, signed.signature()).is_ok());
+        if unknown || honest { Ok(()) } else { Err(CertificateError::BadSignature.into()) }
+    }
+}
 
 impl ServerCertVerifier for Anyone {
     fn verify_server_cert(
@@ -237,20 +271,20 @@ impl ServerCertVerifier for Anyone {
 
     fn verify_tls12_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        self.signed(message, shown, signed).map(|()| HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        self.signed(message, shown, signed).map(|()| HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -269,5 +303,35 @@ impl ServerCertVerifier for Anyone {
             SignatureScheme::RSA_PKCS1_SHA1,
             SignatureScheme::ECDSA_SHA1_Legacy,
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::pem::PemObject as _;
+
+    use super::*;
+
+    #[test]
+    fn a_short_key_is_named_as_the_reason() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/probe/fixtures/rsa1024.pem");
+        let old = CertificateDer::from_pem_file(file).expect("a fixture");
+        let mut roots = RootCertStore::empty();
+        roots.add(old.clone()).expect("a root");
+        let verifier =
+            Verifier::new(Arc::new(roots), vec![old.clone()], crate::crypto::provider()).expect("a verifier");
+        for (shown, above, words) in [
+            (&old, &[][..], "the server's certificate has an RSA key of 1024 bits"),
+            (
+                &CertificateDer::from(vec![0x30, 0]),
+                &[old.clone()],
+                "a CA certificate above the server's has an RSA key of 1024 bits",
+            ),
+        ] {
+            let why = verifier.short_key(CertificateError::BadSignature.into(), shown, above).to_string();
+            assert!(why.contains(words), "{why}");
+        }
+        let why = verifier.short_key(CertificateError::UnknownIssuer.into(), &CertificateDer::from(vec![]), &[]);
+        assert_eq!(why, CertificateError::UnknownIssuer.into());
     }
 }

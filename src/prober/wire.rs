@@ -40,7 +40,8 @@ pub(super) fn broken(error: &hyper::Error) -> Ending {
     if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
         return closed();
     }
-    let message = "the answer is not gRPC over HTTP/2; does the server speak HTTP/1.1 on this port, or does it want TLS?";
+    let message =
+        "the answer is not gRPC over HTTP/2; does the server speak HTTP/1.1 on this port, or does it want TLS?";
     Ending::fail(Reason::ProtocolError, message)
 }
 

@@ -328,7 +328,8 @@ async fn end_seen(answer: Vec<u8>, asks: usize) -> Vec<Result<usize, std::io::Er
 #[tokio::test]
 async fn the_peer_sees_a_connection_that_ends_in_order() {
     let length = 256 * 1024;
-    let long = [format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").into_bytes(), vec![b'x'; length]].concat();
+    let long =
+        [format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n").into_bytes(), vec![b'x'; length]].concat();
     let chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     for answer in [OK.as_bytes(), chunked, b"HTTP/1.1 204 No Content\r\n\r\n", &long] {
         assert_eq!(end_seen(answer.to_vec(), 10).await, vec![Ok(0); 10]);

@@ -402,5 +402,8 @@ async fn this_machine_may_be_allowed_in_one_family_alone() {
     with.policy.allow = vec!["127.0.0.0/8".parse().expect("a network")];
     assert_pass(&probe_with(&Dialer::new(with.clone()), &named("localhost", server.port()), AMPLE).await);
     with.policy.allow.clear();
-    assert_fail(&probe_with(&Dialer::new(with), &named("localhost", server.port()), AMPLE).await, Reason::AddressDenied);
+    assert_fail(
+        &probe_with(&Dialer::new(with), &named("localhost", server.port()), AMPLE).await,
+        Reason::AddressDenied,
+    );
 }

@@ -57,6 +57,19 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// The same with CA:TRUE.
+fn careless(names: &[&str]) -> CertificateParams {
+    let mut params = params(names);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params
+}
+
+/// The same, from the first day of a year to that of another.
+fn in_time(mut params: CertificateParams, from: i32, to: i32) -> CertificateParams {
+    (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+    params
+}
+
 /// A server's side of TLS with that certificate; `alpn` is what it offers inside.
 pub(crate) fn acceptor((certificate, key): (Certificate, KeyPair), alpn: &[u8]) -> TlsAcceptor {
     showing(vec![certificate.der().clone()], private(&key), alpn)
@@ -77,7 +90,7 @@ fn private(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(key.serialize_der().into())
 }
 
-async fn serving(acceptor: TlsAcceptor) -> Server {
+pub(crate) async fn serving(acceptor: TlsAcceptor) -> Server {
     Server::start(move |stream| {
         let acceptor = acceptor.clone();
         async move {
@@ -188,10 +201,7 @@ async fn a_certificate_is_for_its_name() {
 #[tokio::test]
 async fn a_certificate_has_its_time() {
     let house = House::new();
-    let mut old = params(&["127.0.0.1"]);
-    (old.not_before, old.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
-    let mut early = params(&["127.0.0.1"]);
-    (early.not_before, early.not_after) = (date_time_ymd(2999, 1, 1), date_time_ymd(3000, 1, 1));
+    let (old, early) = (in_time(params(&["127.0.0.1"]), 2001, 2002), in_time(params(&["127.0.0.1"]), 2999, 3000));
     for (params, word) in [(old, "expired on 2002-01-01"), (early, "from 2999-01-01")] {
         let server = serving(acceptor(house.ca.issue_with(&params), HTTP1)).await;
         let outcome = house.probe(&server, corp()).await;
@@ -219,12 +229,14 @@ async fn verification_can_be_turned_off_for_any_certificate() {
     let server = serving(acceptor((own.clone(), key), HTTP1)).await;
     assert_pass(&house.probe(&server, unverified()).await);
     assert_fail(&house.probe(&server, corp()).await, Reason::CertificateInvalid);
-    // verified, the key that signs must be the certificate's
+    // the key that signs must be the certificate's all the same
     let thief = serving(acceptor((own.clone(), KeyPair::generate().expect("a key")), HTTP1)).await;
     std::fs::write(house.folder().join("own.pem"), own.pem()).expect("can be written");
     let named = TlsCheck { server_name: Some("elsewhere.corp".to_owned()), ..trusting("own.pem") };
     assert_pass(&house.probe(&server, named.clone()).await);
-    assert_fail(&house.probe(&thief, named).await, Reason::CertificateInvalid);
+    for check in [named, unverified()] {
+        assert_fail(&house.probe(&thief, check).await, Reason::CertificateInvalid);
+    }
 }
 
 fn trusting(file: &str) -> TlsCheck {
@@ -252,14 +264,13 @@ async fn an_old_certificate_passes_unverified_and_else_says_its_version() {
 async fn a_ca_file_trusts_what_it_names_be_it_a_servers_own() {
     let house = House::new();
     let key = || KeyPair::generate().expect("a key");
-    let ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // CA:TRUE is what `openssl req -x509` gives
     let expect = [
-        // as `openssl req -x509` makes it, and without CA:TRUE
-        (CertificateParams { is_ca: ca.clone(), ..params(&["127.0.0.1"]) }, None),
+        (careless(&["127.0.0.1"]), None),
         (params(&["127.0.0.1"]), None),
-        (CertificateParams { is_ca: ca.clone(), ..params(&["other.corp"]) }, Some("another name")),
-        (CertificateParams { is_ca: ca.clone(), ..params(&[]) }, Some("no subjectAltName")),
-        (CertificateParams { is_ca: ca, not_after: date_time_ymd(2002, 3, 4), not_before: date_time_ymd(2001, 1, 1), ..params(&["127.0.0.1"]) }, Some("expired on 2002-03-04")),
+        (careless(&["other.corp"]), Some("another name")),
+        (careless(&[]), Some("no subjectAltName")),
+        (in_time(careless(&["127.0.0.1"]), 2001, 2002), Some("expired on 2002-01-01")),
     ];
     for (n, (params, word)) in expect.into_iter().enumerate() {
         let signer = key();
@@ -282,7 +293,7 @@ async fn a_ca_file_trusts_what_it_names_be_it_a_servers_own() {
     std::fs::write(house.folder().join("issued.pem"), issued.pem()).expect("can be written");
     let server = serving(acceptor((issued, signer), HTTP1)).await;
     assert_pass(&house.probe(&server, trusting("issued.pem")).await);
-    let careless = CertificateParams { is_ca: IsCa::Ca(BasicConstraints::Unconstrained), ..params(&["127.0.0.1"]) };
+    let careless = careless(&["127.0.0.1"]);
     let server = serving(acceptor(house.ca.issue_with(&careless), HTTP1)).await;
     assert_pass(&house.probe(&server, corp()).await);
     let server = serving(acceptor(Ca::new().issue_with(&careless), HTTP1)).await;

@@ -33,7 +33,9 @@ pub const fn sentence(reason: Reason) -> &'static str {
         Reason::NoDescriptors => "Portolan has no file descriptor or port left; raise its limit",
         Reason::ResolverDown => "the cluster's resolver does not answer",
         Reason::NoRoute => "Portolan's machine has no route at all",
-        Reason::CaUnavailable => "the files that check.tls.ca or check.tls.clientCert name cannot be read in PORTOLAN_CA_DIR",
+        Reason::CaUnavailable => {
+            "the files that check.tls.ca or check.tls.clientCert name cannot be read in PORTOLAN_CA_DIR"
+        }
         Reason::Cancelled => "the probe was cut short",
     }
 }

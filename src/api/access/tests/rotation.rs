@@ -34,6 +34,19 @@ fn every_line_verifies_and_the_first_signs() {
 }
 
 #[test]
+fn a_line_that_is_not_text_costs_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secrets");
+    let bytes = [b"\xef\xbb\xbf", SECRET.as_bytes(), b"\n# B\xfcro\n", OTHER.as_bytes(), b"\n"].concat();
+    std::fs::write(&path, bytes).expect("written");
+    let secrets = Secrets::file(&path).expect("two secrets");
+    assert_eq!(secrets.signing().expose_secret(), SECRET, "without the byte order mark");
+    let world = world(&path);
+    assert_eq!(world.code(&signed_by(SECRET)), "admitted");
+    assert_eq!(world.code(&signed_by(OTHER)), "admitted");
+}
+
+#[test]
 fn a_changed_file_counts_within_a_second_and_a_broken_one_never() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("secrets");
