@@ -1,6 +1,7 @@
 //! Proof: how one instance is probed, and when.
 
 mod ask;
+mod black_hole;
 mod budget;
 mod commits;
 pub mod dial;
@@ -13,7 +14,9 @@ mod http;
 mod judge;
 mod lookup;
 mod on_demand;
+mod pace;
 pub mod policy;
+mod pressure;
 mod ready;
 pub mod resolve;
 mod role;
