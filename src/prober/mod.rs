@@ -2,6 +2,7 @@
 
 mod answer;
 mod ask;
+mod black_hole;
 mod budget;
 mod carried;
 mod certificate;
@@ -25,7 +26,9 @@ pub mod network;
 mod on_demand;
 pub mod own;
 mod pem;
+mod pace;
 pub mod policy;
+mod pressure;
 mod ready;
 mod resolv_conf;
 pub mod resolve;
