@@ -15,7 +15,7 @@ use crate::process::Server;
 use crate::pty::Pty;
 use crate::registrations::Probed;
 
-const SIZE: (u16, u16) = (120, 40);
+pub(crate) const SIZE: (u16, u16) = (120, 40);
 /// Changes a second that a reader sees while keys are pressed.
 const CHANGES: u64 = 500;
 /// Time between two keys: about what a held key repeats with, and no multiple of a frame.
@@ -38,13 +38,13 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     Ok(())
 }
 
-fn console(arguments: &[String]) -> Command {
+pub(crate) fn console(arguments: &[String]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
     command.arg("console").args(arguments);
     command
 }
 
-fn has_rows(screen: &vt100::Screen) -> bool {
+pub(crate) fn has_rows(screen: &vt100::Screen) -> bool {
     screen.contents().contains("service-0")
 }
 
@@ -97,7 +97,7 @@ fn keys(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 
 }
 
 /// The place of the row that is reversed.
-fn chosen(screen: &vt100::Screen) -> Option<u16> {
+pub(crate) fn chosen(screen: &vt100::Screen) -> Option<u16> {
     (0..SIZE.1).find(|row| screen.cell(*row, 20).is_some_and(vt100::Cell::inverse))
 }
 
@@ -184,7 +184,8 @@ impl Changes {
 
 /// What is registered, as it would be registered again.
 async fn known(server: &str) -> Result<Vec<serde_json::Value>> {
-    let list: serde_json::Value = reqwest::get(format!("{server}/api/v1/services")).await?.json().await?;
+    let list: serde_json::Value =
+        portolan::crypto::http_client().build()?.get(format!("{server}/api/v1/services")).send().await?.json().await?;
     let all = list["data"].as_array().context("a list")?;
     let again = |service: &serde_json::Value| {
         let field = |name: &str| service[name].clone();

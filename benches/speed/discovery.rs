@@ -14,7 +14,7 @@ use crate::{Plan, registrations};
 const CONNECTIONS: usize = 64;
 
 /// Asks for one of the registered names after the other, in an order that no cache would like.
-fn script(folder: &Path, services: usize) -> Result<std::path::PathBuf> {
+pub(crate) fn script(folder: &Path, services: usize) -> Result<std::path::PathBuf> {
     let path = folder.join("discover.lua");
     let text = format!(
         r#"

@@ -56,10 +56,15 @@ impl Server {
         measure::resident_mb(self.child.id())
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)?;
+        Ok(())
+    }
+
     /// Ends it as an operator would, and waits.
     pub(crate) fn stop(&mut self) -> Result<()> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        self.signal(rustix::process::Signal::TERM)?;
         self.child.wait()?;
         Ok(())
     }

@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
+use futures::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
@@ -15,7 +16,12 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::without_store;
 
 /// Loopback addresses that the targets listen on.
-const TARGET_HOSTS: usize = 16;
+pub(crate) const TARGET_HOSTS: usize = 16;
+
+/// What the targets do with a probe.
+const OK: u8 = 0;
+const FAILING: u8 = 1;
+const HANGING: u8 = 2;
 
 /// Runs the role named first until a signal ends it.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -93,6 +99,7 @@ async fn hyper_constant(head: &str, body: &str) -> Result<()> {
 }
 
 /// The same port on several loopback addresses, so that no accept queue overflows; ten thousand targets are as many paths.
+/// What all of them do is turned by a request for `/mode/` and `ok`, `failing` or `hanging`.
 async fn targets() -> Result<()> {
     let first = listen().await?;
     let port = first.local_addr()?.port();
@@ -100,9 +107,29 @@ async fn targets() -> Result<()> {
     for host in 2..=TARGET_HOSTS {
         listeners.push(TcpListener::bind(format!("127.0.0.{host}:{port}")).await?);
     }
-    let answer = |_| std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))));
-    let mut serving: tokio::task::JoinSet<_> = listeners.into_iter().map(|l| serve_on(l, answer)).collect();
+    let mode = Arc::new(AtomicU8::new(OK));
+    let answer = move |request: Request<Incoming>| {
+        match request.uri().path() {
+            "/mode/ok" => mode.store(OK, Ordering::Relaxed),
+            "/mode/failing" => mode.store(FAILING, Ordering::Relaxed),
+            "/mode/hanging" => mode.store(HANGING, Ordering::Relaxed),
+            _ => return health(mode.load(Ordering::Relaxed)).boxed(),
+        }
+        health(OK).boxed()
+    };
+    let mut serving: tokio::task::JoinSet<_> = listeners.into_iter().map(|l| serve_on(l, answer.clone())).collect();
     serving.join_next().await.context("a listener")??
+}
+
+async fn health(mode: u8) -> Result<Response<Full<Bytes>>, Infallible> {
+    let mut response = Response::new(Full::new(Bytes::from_static(b"ok")));
+    if mode == HANGING {
+        std::future::pending::<()>().await;
+    }
+    if mode == FAILING {
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    Ok(response)
 }
 
 /// Where the `n`th target of a `targets` process at `url` is.

@@ -234,7 +234,7 @@ mod tests {
             "INFO portolan::access: 192.0.2.7 GET /api/v1/services/discover?name=a 404 183B 52us \"curl/8\"\n"
         );
         let at: UnixMs = at.parse().expect("RFC 3339");
-        assert!(UnixMs::wall().since(at) < Duration::from_secs(5));
+        assert!(UnixMs::wall().since(at) < Duration::from_mins(2));
     }
 
     #[test]

@@ -286,7 +286,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), seen).await.expect("the line appears");
+        tokio::time::timeout(Duration::from_mins(2), seen).await.expect("the line appears");
         shutdown.cancel();
         run.await.expect("no panic").expect("a thread starts");
     }

@@ -45,14 +45,14 @@ impl Watch {
                 let rest = self.buffer.split_off(end + 2);
                 return Some(std::mem::replace(&mut self.buffer, rest));
             }
-            let piece = timeout(Duration::from_secs(20), self.response.chunk()).await.expect("in time").ok()??;
+            let piece = timeout(Duration::from_mins(2), self.response.chunk()).await.expect("in time").ok()??;
             self.buffer.push_str(std::str::from_utf8(&piece).expect("UTF-8"));
         }
     }
 
     /// The next event; comments, which come without end, do not count.
     async fn event(&mut self) -> Event {
-        timeout(Duration::from_secs(20), self.first_event()).await.expect("an event in time")
+        timeout(Duration::from_mins(2), self.first_event()).await.expect("an event in time")
     }
 
     async fn first_event(&mut self) -> Event {
@@ -224,7 +224,7 @@ async fn watches_are_bounded_and_a_seat_comes_back() {
     assert_eq!(full.refusal(429), "too_many_watches");
     assert!(!full.header("retry-after").is_empty());
     drop(first);
-    timeout(Duration::from_secs(10), async {
+    timeout(Duration::from_mins(2), async {
         while app.get("/api/v1/health").await.status != 200
             || app.request(Method::GET, "/api/v1/watch").send().await.expect("an answer").status() != 200
         {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef-for-tests";
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// `portolan` with nothing inherited that could steer it.
 pub(crate) fn portolan() -> assert_cmd::Command {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::common::{Server, ended, process, stderr};
+use crate::common::{PATIENCE, Server, ended, process, stderr};
 
 /// A command whose lines come as they are printed.
 struct Printing {
@@ -29,11 +29,11 @@ impl Printing {
     }
 
     fn line(&self) -> String {
-        self.lines.recv_timeout(Duration::from_secs(20)).expect("a line")
+        self.lines.recv_timeout(PATIENCE).expect("a line")
     }
 
     fn note(&self) -> String {
-        self.notes.recv_timeout(Duration::from_secs(20)).expect("a line on stderr")
+        self.notes.recv_timeout(PATIENCE).expect("a line on stderr")
     }
 }
 

@@ -272,7 +272,7 @@ async fn every_field_is_explained() {
             }
         }
     };
-    let served = tokio::time::timeout(Duration::from_secs(20), served).await.expect("published");
+    let served = tokio::time::timeout(Duration::from_mins(3), served).await.expect("published");
     let schema = &served["components"]["schemas"]["dev.portolan.v1alpha1.Service"];
     let (mut found, mut seen) = (Vec::new(), 0);
     for part in ["spec", "status"] {

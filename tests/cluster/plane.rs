@@ -13,8 +13,8 @@ use crate::common::shared;
 
 /// Set in the child of `everything_ends_with_a_process_that_is_killed`.
 const CHILD: &str = "PORTOLAN_TEST_CHILD";
-const SOON: Duration = Duration::from_secs(2);
-const PATIENCE: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn config_map(name: &str) -> ConfigMap {
     serde_json::from_value(serde_json::json!({ "metadata": { "name": name }, "data": { "a": "b" } })).expect("a map")

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::common::{Installed, install, shared};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// What the kubelet would set, by the Deployment's own words.
 async fn environment(plane: &ControlPlane, namespace: &str) -> Vec<(String, String)> {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::store::{Running, at, files, folder, fresh, leads, registration, removal, settings, spec};
 
 /// Longest wait for anything.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_mins(2);
 
 /// A source at work, and everything that it told.
 struct Watching {

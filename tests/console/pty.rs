@@ -108,7 +108,7 @@ fn a_terminal_that_hangs_up_ends_it() {
     let mut child = t.hang_up();
     let began = std::time::Instant::now();
     while child.try_wait().expect("it is ours").is_none() {
-        assert!(began.elapsed() < Duration::from_secs(20), "it goes on without a terminal");
+        assert!(began.elapsed() < Duration::from_mins(2), "it goes on without a terminal");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -13,7 +13,7 @@ use portable_pty::{CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_sy
 use tempfile::TempDir;
 
 /// Longest wait for anything.
-const LONG: Duration = Duration::from_secs(30);
+const LONG: Duration = Duration::from_mins(2);
 
 /// The terminal.
 pub(crate) struct Terminal {

@@ -1,6 +1,7 @@
 //! The house's own rules: what may use what, and that checked-in generated text is what the code generates.
 
 mod generated;
+mod hosts;
 mod layers;
 mod metrics;
 

@@ -16,11 +16,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Ample for a loopback exchange on a busy machine; no test waits for it to pass.
-pub(crate) const AMPLE: Duration = Duration::from_secs(20);
+pub(crate) const AMPLE: Duration = Duration::from_mins(2);
 /// For targets that must run into the deadline.
 pub(crate) const SHORT: Duration = Duration::from_millis(400);
 /// By how much a verdict may be late on a busy machine.
-pub(crate) const MARGIN: Duration = Duration::from_secs(4);
+pub(crate) const MARGIN: Duration = Duration::from_secs(30);
 
 /// A server on loopback; it ends with the value.
 pub(crate) struct Server {

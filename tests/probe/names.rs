@@ -145,7 +145,7 @@ async fn one_silent_family_does_not_hold_up_the_other() {
     .await;
     let begin = Instant::now();
     assert_pass(&probe_with(&using(&dns), &named("half.test", server.port()), AMPLE).await);
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < AMPLE / 2, "it was waited for: {:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn names_that_hang_hold_up_no_name_that_works() {
     }
     let begin = Instant::now();
     assert_pass(&probe_with(&dialer, &good, AMPLE).await);
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < AMPLE / 2, "it was waited for: {:?}", begin.elapsed());
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn names_that_have_hung_hold_up_no_new_name() {
     }
     let begin = Instant::now();
     assert_pass(&probe_with(&dialer, &named("new.test", server.port()), AMPLE).await);
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < AMPLE / 2, "it was waited for: {:?}", begin.elapsed());
 }
 
 #[tokio::test]

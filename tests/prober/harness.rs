@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// For what must happen sooner or later.
-pub(crate) const AMPLE: Duration = Duration::from_secs(30);
+pub(crate) const AMPLE: Duration = Duration::from_mins(2);
 
 /// Waits until `holds`, or fails with what it waited for.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -323,6 +323,9 @@ fn split(place: &str) -> (String, String, String) {
 pub(crate) fn every_second() -> Check {
     Check { interval_seconds: Some(1), timeout_seconds: Some(1), ..Check::default() }
 }
+
+/// Less than the time that a probe of [`seldom`] has, so that whoever waits for one is found out.
+pub(crate) const UNHURRIED: Duration = Duration::from_secs(30);
 
 /// Probed so seldom that a test sees only what it asks for.
 pub(crate) fn seldom() -> Check {

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::replica::Replica;
 
-/// What a read may take on a machine that is busy with other tests; none waits for the Kubernetes API.
-const LONGEST: Duration = Duration::from_secs(3);
+/// Less than the Kubernetes API is away in any test, so that a read which waits for it is found out.
+const LONGEST: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Reads one service of a replica until [`Reads::end`].

@@ -60,7 +60,7 @@ impl Setup<'_> {
         })
         .await;
         let client =
-            portolan::crypto::http_client().no_proxy().timeout(Duration::from_secs(15)).build().expect("a client");
+            portolan::crypto::http_client().no_proxy().timeout(Duration::from_mins(2)).build().expect("a client");
         Replica {
             name: self.name.to_owned(),
             url: url.expect("found"),

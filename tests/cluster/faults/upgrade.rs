@@ -1,15 +1,12 @@
 //! Replicas are replaced one by one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Place;
 use super::reads::Reads;
 use super::said::Said;
 use crate::sync::backend::Backend;
 use crate::sync::replica::until;
-
-/// A leader that leaves in order gives the Lease back.
-const HANDOVER: Duration = Duration::from_secs(6);
 
 #[tokio::test]
 async fn a_rolling_upgrade_keeps_every_state_and_leads_on() {
@@ -26,10 +23,9 @@ async fn a_rolling_upgrade_keeps_every_state_and_leads_on() {
     until("the new one knows it", async || three.service("cart").await["status"] == "healthy").await;
     let reads = Reads::of(&three, "cart", |service| service["status"] == "healthy");
 
-    let left = Instant::now();
     one.stop().await;
+    assert_ne!(place.leader().await, "one", "a leader that leaves in order gives the Lease back");
     until("another leads", async || ["two", "three"].contains(&&*place.leader().await)).await;
-    assert!(left.elapsed() < HANDOVER, "{:?}", left.elapsed());
     let four = place.start("four").await;
     four.until_ready().await;
     two.stop().await;

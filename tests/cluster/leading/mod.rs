@@ -9,7 +9,7 @@ mod starting;
 use std::time::{Duration, Instant};
 
 /// For what must happen sooner or later.
-const AMPLE: Duration = Duration::from_secs(40);
+const AMPLE: Duration = Duration::from_mins(3);
 
 /// Waits until `holds`, and says how long that took; fails with what it waited for.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> Duration {

@@ -57,7 +57,7 @@ impl Pod {
         command.env("KUBECONFIG", kubeconfig.path()).env("DB_PATH", folder.join(format!("{name}.db")));
         let process = Guarded::start(&command, &log).expect("it starts");
         let client =
-            portolan::crypto::http_client().no_proxy().timeout(Duration::from_secs(20)).build().expect("a client");
+            portolan::crypto::http_client().no_proxy().timeout(Duration::from_mins(2)).build().expect("a client");
         let mut pod = Self { name: name.to_owned(), process, url: String::new(), log, client };
         pod.url = pod.listens().await;
         pod

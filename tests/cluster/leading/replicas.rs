@@ -80,38 +80,35 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
 
     // The leader stands still; the other takes over what was proved, and goes on.
     leader.process.pause().expect("SIGSTOP");
-    let frozen = Instant::now();
     until("the other leads", async || {
         assert_eq!(follower.health("users").await, "healthy", "nothing is forgotten");
         follower.leads().await
     })
     .await;
-    assert!(frozen.elapsed() < Duration::from_secs(20), "{:?}", frozen.elapsed());
     assert_eq!(told(&api).await["since"], since, "a takeover changes nothing");
     until("it tells so", async || follower.told_of_leader().await.starts_with("this replica leads")).await;
     drop(backend);
     until("the other writes", async || told(&api).await["health"] == "Unhealthy").await;
 
     leader.process.resume().expect("SIGCONT");
-    let woken = Instant::now();
-    while woken.elapsed() < Duration::from_secs(5) {
-        let health = told(&api).await["health"].clone();
-        assert!(woken.elapsed() < Duration::from_secs(2) || health == "Unhealthy", "a stale status survives");
+    until("the woken one follows", async || leader.leader().await.contains(&follower.name)).await;
+    // What it had on its way when it froze may have arrived by then, and is put right.
+    until("no stale status survives", async || told(&api).await["health"] == "Unhealthy").await;
+    let followed = Instant::now();
+    while followed.elapsed() < Duration::from_secs(3) {
+        assert_eq!(told(&api).await["health"], "Unhealthy", "a stale status comes back");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    until("the woken one follows", async || leader.leader().await.contains(&follower.name)).await;
     assert_eq!(leader.health("users").await, "unhealthy");
     until("it tells so", async || leader.told_of_leader().await.starts_with("another replica leads")).await;
 
     // Now the other dies.
     follower.process.kill().expect("SIGKILL");
-    let killed = Instant::now();
     until("the first leads again", async || {
         assert_eq!(leader.health("users").await, "unhealthy", "nothing is forgotten");
         leader.leads().await
     })
     .await;
-    assert!(killed.elapsed() < Duration::from_secs(20), "{:?}", killed.elapsed());
 
     // One that is told to stop gives the Lease back.
     leader.process.terminate().expect("SIGTERM");

@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// For what must happen sooner or later.
-pub(crate) const AMPLE: Duration = Duration::from_secs(40);
+pub(crate) const AMPLE: Duration = Duration::from_mins(3);
 
 /// Waits until `holds`, or fails with what it waited for.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {

@@ -13,7 +13,7 @@ use crate::sync::replica::until;
 
 pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef-for-tests";
 /// For what must happen sooner or later.
-const AMPLE: Duration = Duration::from_secs(30);
+const AMPLE: Duration = Duration::from_mins(3);
 
 /// A `portolan serve` of its own record; killed when it is dropped.
 pub(super) struct Server {

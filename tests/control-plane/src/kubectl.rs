@@ -12,7 +12,7 @@ use tokio::process::{Child, Command};
 use crate::Kubeconfig;
 
 /// Longer than the longest thing that a test asks for.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// kubectl under one kubeconfig, with nothing of the person's own home.
 #[derive(Debug, Clone)]

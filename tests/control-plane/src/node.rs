@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{Assets, ControlPlane, Guarded};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// Serves pods/portforward for the pods that are bound to it, whose ports are those of this machine; it runs nothing. Dropping it is the
 /// node's death: its object stays.

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::guarded::Guarded;
 
 /// The API server needs 2 to 3 s on a quiet machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(4);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Asks until `is_ready` says so.
