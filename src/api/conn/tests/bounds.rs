@@ -145,13 +145,18 @@ async fn the_connection_that_idles_longest_makes_room() {
 
 /// A client at another address of this machine.
 async fn from(server: &Running, ip: [u8; 4]) -> TcpStream {
-    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from((ip, 0))).expect("an address of this machine");
     socket.connect(server.address).await.expect("connects")
 }
 
 /// Requests that never end, in each way.
-const UNFINISHED: [&str; 4] = ["", "GET / HTTP/1.1\r\nhost: x", "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf", "POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nha"];
+const UNFINISHED: [&str; 4] = [
+    "",
+    "GET / HTTP/1.1\r\nhost: x",
+    "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf",
+    "POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nha",
+];
 
 #[tokio::test]
 async fn unfinished_requests_make_room_for_whole_ones() {
