@@ -33,11 +33,8 @@ pub(super) async fn run(args: ServeCommand) -> Result<Exit, Failure> {
     let log = logs::start(&log).map_err(|error| Failure::usage(error.to_string()))?;
     warn_of_unknown_variables();
     let shutdown = CancellationToken::new();
-    let around = Surroundings {
-        shutdown: shutdown.clone(),
-        access_log: logs::access_lines(&log),
-        log_dropped: log.dropped(),
-    };
+    let around =
+        Surroundings { shutdown: shutdown.clone(), access_log: logs::access_lines(&log), log_dropped: log.dropped() };
     signals::until_told(app::run(settings, around, |_| {}), &shutdown).await.map_err(|error| failure(&error))?;
     Ok(Exit::Ok)
 }

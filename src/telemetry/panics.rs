@@ -71,8 +71,12 @@ mod tests {
         panic::set_hook(before);
         assert!(ended.is_err());
         let text = String::from_utf8(kept.0.lock().expect("sound").clone()).expect("UTF-8");
-        let line = text.lines().find(|line| line.contains("as asked")).expect("it was written before the thread went on");
-        assert!(line.contains(" ERROR portolan::panic: thread ") && line.contains("src/telemetry/panics.rs:"), "{line}");
+        let line =
+            text.lines().find(|line| line.contains("as asked")).expect("it was written before the thread went on");
+        assert!(
+            line.contains(" ERROR portolan::panic: thread ") && line.contains("src/telemetry/panics.rs:"),
+            "{line}"
+        );
         assert!(line.contains("as asked\\u{a}ERROR forged"), "{line}");
     }
 }

@@ -45,9 +45,9 @@ fn asked() -> impl Strategy<Value = Asked> {
     ];
     let method = prop_oneof![4 => Just("GET"), 1 => Just("HEAD"), 1 => Just("POST")];
     let origin = prop_oneof![Just(None), Just(Some("https://a.example")), Just(Some("http://localhost:3000"))];
-    (name, namespace, any::<bool>(), method, tag, origin).prop_map(
-        |(name, namespace, swapped, method, tag, origin)| Asked { name, namespace, swapped, method, tag, origin },
-    )
+    (name, namespace, any::<bool>(), method, tag, origin).prop_map(|(name, namespace, swapped, method, tag, origin)| {
+        Asked { name, namespace, swapped, method, tag, origin }
+    })
 }
 
 impl Asked {

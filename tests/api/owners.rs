@@ -218,13 +218,25 @@ async fn the_scope_register_covers_its_own_by_id_and_nothing_else() {
             let refused = call(&app, Method::GET, &at(id, ""), &agent, None).await;
             assert_eq!(refused.refusal(403), "insufficient_scope", "{id}, whether or not it is there");
         }
-        assert_eq!(call(&app, Method::GET, &at(&own, "/history"), &agent, None).await.refusal(403), "insufficient_scope");
+        assert_eq!(
+            call(&app, Method::GET, &at(&own, "/history"), &agent, None).await.refusal(403),
+            "insufficient_scope"
+        );
         // No prober runs here: that is told to the owner alone.
-        assert_eq!(call(&app, Method::POST, &at(&own, "/health-check"), &agent, None).await.refusal(503), "unavailable");
-        assert_eq!(call(&app, Method::POST, &at(&foreign, "/health-check"), &agent, None).await.refusal(403), "not_owner");
+        assert_eq!(
+            call(&app, Method::POST, &at(&own, "/health-check"), &agent, None).await.refusal(503),
+            "unavailable"
+        );
+        assert_eq!(
+            call(&app, Method::POST, &at(&foreign, "/health-check"), &agent, None).await.refusal(403),
+            "not_owner"
+        );
         for rest in ["", "/instances/default"] {
             assert_eq!(call(&app, Method::DELETE, &at(&foreign, rest), &agent, None).await.refusal(403), "not_owner");
-            assert_eq!(call(&app, Method::DELETE, &at(unknown, rest), &agent, None).await.refusal(404), "service_not_found");
+            assert_eq!(
+                call(&app, Method::DELETE, &at(unknown, rest), &agent, None).await.refusal(404),
+                "service_not_found"
+            );
         }
         call(&app, Method::DELETE, &at(&own, "/instances/default"), &agent, None).await.ok();
         let again = added(register(&app, &agent, &service("http://127.0.0.1:1")).await);

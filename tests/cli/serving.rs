@@ -147,14 +147,19 @@ impl Unread {
         let folder = tempfile::tempdir().expect("a folder");
         let mut command = process();
         command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", folder.path().join("services.db"));
-        let mut child = command.env("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0").stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child =
+            command.env("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0").stderr(Stdio::piped()).spawn().expect("it starts");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
         let mut line = String::new();
         while !line.contains("listening on http://") {
             line.clear();
             assert_ne!(log.read_line(&mut line).expect("UTF-8"), 0, "it ended");
         }
-        let address = line.split_once("http://").and_then(|(_, rest)| rest.split_whitespace().next()).expect("an address").to_owned();
+        let address = line
+            .split_once("http://")
+            .and_then(|(_, rest)| rest.split_whitespace().next())
+            .expect("an address")
+            .to_owned();
         Self { child, log: Some(log), address, _folder: folder }
     }
 
@@ -162,7 +167,11 @@ impl Unread {
     fn ask(&self, times: usize) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        let request = format!("GET /healthz?{} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {}\r\n\r\n", "x".repeat(200), "y".repeat(60));
+        let request = format!(
+            "GET /healthz?{} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: {}\r\n\r\n",
+            "x".repeat(200),
+            "y".repeat(60)
+        );
         let mut answers = BufReader::new(stream.try_clone().expect("a second handle"));
         for _ in 0..times / 50 {
             stream.write_all(request.repeat(50).as_bytes()).expect("it reads");

@@ -258,7 +258,15 @@ fn a_refusal_names_the_address_the_rule_and_the_way_out() {
 #[test]
 fn spellings_of_one_address_share_one_budget() {
     let plain: std::net::IpAddr = "10.0.0.5".parse().expect("an address");
-    for spelling in ["10.0.0.5", "::ffff:10.0.0.5", "::10.0.0.5", "64:ff9b::a00:5", "2002:a00:5::1", "::ffff:0:10.0.0.5", "2001:db8::5efe:10.0.0.5"] {
+    for spelling in [
+        "10.0.0.5",
+        "::ffff:10.0.0.5",
+        "::10.0.0.5",
+        "64:ff9b::a00:5",
+        "2002:a00:5::1",
+        "::ffff:0:10.0.0.5",
+        "2001:db8::5efe:10.0.0.5",
+    ] {
         assert_eq!(budget_key(spelling.parse().expect(spelling)), plain, "{spelling}");
     }
     let six: std::net::IpAddr = "2001:db8::1".parse().expect("an address");
@@ -276,7 +284,10 @@ fn spellings(ip: std::net::Ipv4Addr, rest: u128) -> Vec<(&'static str, u128)> {
         ("translated", 0xffff << 48 | four),
         ("NAT64", 0x0064_ff9b << 96 | four),
         ("local NAT64 /48", nat64 | (four >> 16) << 64 | (four & 0xffff) << 40 | low(40)),
-        ("local NAT64 /56", nat64 | (rest >> 72 & 0xff) << 72 | (four >> 24) << 64 | (four & 0xff_ffff) << 32 | low(32)),
+        (
+            "local NAT64 /56",
+            nat64 | (rest >> 72 & 0xff) << 72 | (four >> 24) << 64 | (four & 0xff_ffff) << 32 | low(32),
+        ),
         ("local NAT64 /64", nat64 | (rest >> 64 & 0xffff) << 64 | four << 24 | low(24)),
         ("local NAT64 /96", nat64 | (rest >> 32 & 0xffff_ffff_ffff) << 32 | four),
         ("6to4", 0x2002 << 112 | four << 80 | low(80)),
@@ -330,7 +341,8 @@ fn a_server_does_not_probe_itself() {
         let refusal = one.admit(&url(text)).expect_err(text);
         assert!(refusal.contains("port 8080 there is this server's own"), "{text}: {refusal}");
     }
-    for text in ["http://127.0.0.1:8081/", "http://127.0.0.2:8080/", "http://10.0.0.5:8080/", "http://name.corp:8080/"] {
+    for text in ["http://127.0.0.1:8081/", "http://127.0.0.2:8080/", "http://10.0.0.5:8080/", "http://name.corp:8080/"]
+    {
         assert_eq!(one.admit(&url(text)), Ok(()), "{text}");
     }
     let all = AddressPolicy { own: Some(at("[::]:8080")), allow: open, ..embedded() };

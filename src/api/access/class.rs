@@ -56,12 +56,9 @@ impl RouteClass {
         match self {
             Self::Preflight | Self::Operations | Self::Public => false,
             Self::Metrics | Self::OpenRead | Self::Watch => read_auth,
-            Self::TokenRead
-            | Self::ServiceRead
-            | Self::Probing
-            | Self::Register
-            | Self::Deregister
-            | Self::Check => true,
+            Self::TokenRead | Self::ServiceRead | Self::Probing | Self::Register | Self::Deregister | Self::Check => {
+                true
+            }
         }
     }
 }

@@ -255,7 +255,8 @@ impl Access {
 
     /// The part that notices changed secrets when no request does; none where they cannot change.
     pub fn secrets_keeper(&self) -> Option<SecretsKeeper> {
-        let secrets = self.guard.as_ref().map(|guard| Arc::clone(&guard.secrets)).filter(|secrets| secrets.may_change())?;
+        let secrets =
+            self.guard.as_ref().map(|guard| Arc::clone(&guard.secrets)).filter(|secrets| secrets.may_change())?;
         Some(SecretsKeeper { secrets, clock: self.clock.clone() })
     }
 

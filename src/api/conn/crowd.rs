@@ -55,6 +55,7 @@ impl Waiting {
             Wait::Idle if age >= REST => Some((2, 0, age)),
             Wait::Reader if crowded && age >= REST => Some((1, self.newer, age)),
             Wait::Request => Some((0, self.newer, age)),
+            Wait::Idle | Wait::Reader if crowded => Some((0, self.newer, age)),
             Wait::Idle | Wait::Reader => None,
         }
     }
@@ -82,10 +83,10 @@ pub(super) fn in_turn(mut waiting: Vec<Waiting>, beat: u32) -> Vec<Waiting> {
 
 fn count_newer(waiting: &mut [Waiting]) {
     waiting.sort_unstable_by_key(|one| std::cmp::Reverse((one.since, one.number)));
-    let mut seen: HashMap<(Group, bool), usize> = HashMap::new();
-    for one in waiting.iter_mut().filter(|one| one.wait != Wait::Idle) {
+    let mut seen: HashMap<(Group, Wait), usize> = HashMap::new();
+    for one in waiting {
         let Some(group) = one.group else { continue };
-        let count = seen.entry((group, one.wait == Wait::Request)).or_insert(0);
+        let count = seen.entry((group, one.wait)).or_insert(0);
         one.newer = *count;
         *count += 1;
     }
@@ -149,6 +150,12 @@ mod tests {
         let mut all: Vec<_> = (0..10).map(|n| waiting(n, "192.0.2.1", Wait::Reader, 0)).collect();
         all.push(waiting(50, "192.0.2.9", Wait::Idle, 0));
         assert_eq!(order(all, 5), [50, 0, 1]);
+    }
+
+    #[test]
+    fn a_crowd_of_idle_connections_makes_room_before_it_has_rested_when_nothing_else_does() {
+        let all: Vec<_> = (0..10).map(|n| waiting(n, "192.0.2.1", Wait::Idle, 5)).collect();
+        assert_eq!(order(all, 5), [0, 1]);
     }
 
     #[test]

@@ -16,7 +16,9 @@ pub(super) fn refusal<B: hyper::body::Body>(request: &Request<B>) -> Option<ApiE
     let checked = host(request.version(), request.headers())
         .and_then(|()| target(request.uri()))
         // hyper takes a request with a coding that it reads for one with a body.
-        .and_then(|()| if request.body().is_end_stream() { Ok(()) } else { coding(request.version(), request.headers()) });
+        .and_then(
+            |()| if request.body().is_end_stream() { Ok(()) } else { coding(request.version(), request.headers()) },
+        );
     checked.err().map(|error| error.header(CONNECTION, HeaderValue::from_static("close")))
 }
 
@@ -108,7 +110,8 @@ fn is_name(text: &[u8]) -> bool {
     let mut escapes = text.split(|byte| *byte == b'%');
     let first = escapes.next().unwrap_or_default();
     first.iter().all(plain)
-        && escapes.all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit) && rest[2..].iter().all(plain))
+        && escapes
+            .all(|rest| rest.len() >= 2 && rest[..2].iter().all(u8::is_ascii_hexdigit) && rest[2..].iter().all(plain))
 }
 
 #[cfg(test)]
@@ -118,13 +121,47 @@ mod tests {
     #[test]
     fn hosts_are_told_from_what_is_none() {
         for host in [
-            "a", "a:", "a:0", "a:65535", "A.example.", "127.0.0.1:80", "[::1]", "[::1]:8080", "[::ffff:1.2.3.4]", "x_y", "%41b", "a%2fb", "a,b",
+            "a",
+            "a:",
+            "a:0",
+            "a:65535",
+            "A.example.",
+            "127.0.0.1:80",
+            "[::1]",
+            "[::1]:8080",
+            "[::ffff:1.2.3.4]",
+            "x_y",
+            "%41b",
+            "a%2fb",
+            "a,b",
         ] {
             assert!(is_host(host.as_bytes()), "{host}");
         }
         for host in [
-            "", ":80", "a:65536", "a:99999999999", "a:x", "a:1:2", "::1", "[::1", "[]", "[a]", "[::1]x", "[v1.a]", "[fe80::1%lo]", "u@a", "a/b",
-            "a b", "a\tb", "%4", "%zz", "\u{e4}", "a?b", "a#b", "a\\b", "\"a\"",
+            "",
+            ":80",
+            "a:65536",
+            "a:99999999999",
+            "a:x",
+            "a:1:2",
+            "::1",
+            "[::1",
+            "[]",
+            "[a]",
+            "[::1]x",
+            "[v1.a]",
+            "[fe80::1%lo]",
+            "u@a",
+            "a/b",
+            "a b",
+            "a\tb",
+            "%4",
+            "%zz",
+            "\u{e4}",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "\"a\"",
         ] {
             assert!(!is_host(host.as_bytes()), "{host}");
         }

@@ -178,7 +178,7 @@ fn give_up(wire: &Wire, phase: Phase, metrics: &Metrics) {
 fn make_room(wire: &Wire, phase: Phase) {
     match phase {
         Phase::Blocked => wire.forget_unsent(),
-        Phase::Fresh => {}
+        Phase::Fresh | Phase::Closing => {}
         _ => wire.try_say(answer::unfinished()),
     }
 }

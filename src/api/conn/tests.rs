@@ -321,7 +321,13 @@ async fn before_another(server: &Running, head: &str) -> String {
 #[tokio::test]
 async fn a_body_that_could_be_read_in_two_ways_is_refused_and_nothing_after_it_is_read() {
     let server = start(quick());
-    for coding in ["gzip, chunked", "gzip, chunked, chunked", "x\r\ntransfer-encoding: chunked", "identity\r\nTransfer-Encoding: chunked", ", chunked"] {
+    for coding in [
+        "gzip, chunked",
+        "gzip, chunked, chunked",
+        "x\r\ntransfer-encoding: chunked",
+        "identity\r\nTransfer-Encoding: chunked",
+        ", chunked",
+    ] {
         for start in ["POST /body", "PUT /", "GET /"] {
             let head = format!("{start} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: {coding}");
             assert_envelope(&before_another(&server, &head).await, "501", "transfer_coding");

@@ -32,9 +32,9 @@ pub(super) enum Phase {
 }
 
 /// Whom a connection waits for that may be closed to make room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Wait {
-    /// The peer, for the rest of a request: nothing was done for it yet.
+    /// The peer, for the rest of a request: nothing was done for it yet, or it was answered without.
     Request,
     /// The peer, for another request.
     Idle,
@@ -92,16 +92,17 @@ impl Watch {
             Phase::Flight if self.bodiless.load(Relaxed) => Some((Wait::Request, self.began.load(Relaxed))),
             Phase::Idle => Some((Wait::Idle, self.used.load(Relaxed))),
             Phase::Blocked => Some((Wait::Reader, self.used.load(Relaxed))),
-            Phase::Flight | Phase::Closing => None,
+            Phase::Closing => Some((Wait::Request, self.used.load(Relaxed))),
+            Phase::Flight => None,
         }
     }
 
-    /// Whether closing at once does no harm that the peer did not choose: it has not sent its request whole, or takes no answer.
+    /// Whether closing at once does no harm that the peer did not choose: it has not sent its request whole, or does not take the answer.
     pub(super) fn is_unfinished(&self) -> bool {
         match self.phase() {
-            Phase::Fresh | Phase::Head | Phase::Blocked => true,
+            Phase::Fresh | Phase::Head | Phase::Blocked | Phase::Closing => true,
             Phase::Flight => self.bodiless.load(Relaxed),
-            Phase::Idle | Phase::Closing => false,
+            Phase::Idle => false,
         }
     }
 

@@ -137,7 +137,16 @@ fn readable(world: &World, target: &str, origins: &[&'static str]) -> (Option<St
 
 #[test]
 fn without_auth_a_loopback_server_is_read_by_pages_of_loopback_and_listed_ones_alone() {
-    let targets = ["/api/v1/services", "/api/v1/services/x", "/api/v1/watch", "/api/v1/probes?id=x", "/metrics", "/readyz", "/", "/nothing"];
+    let targets = [
+        "/api/v1/services",
+        "/api/v1/services/x",
+        "/api/v1/watch",
+        "/api/v1/probes?id=x",
+        "/metrics",
+        "/readyz",
+        "/",
+        "/nothing",
+    ];
     for target in targets {
         for origin in ["https://evil.example", "null", "", "http://localhost.evil.example", "file://"] {
             assert_eq!(readable(&local(), target, &[origin]), (None, true), "{target} from {origin}");

@@ -151,7 +151,12 @@ async fn from(server: &Running, ip: [u8; 4]) -> TcpStream {
 }
 
 /// Requests that never end, in each way.
-const UNFINISHED: [&str; 4] = ["", "GET / HTTP/1.1\r\nhost: x", "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf", "POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nha"];
+const UNFINISHED: [&str; 4] = [
+    "",
+    "GET / HTTP/1.1\r\nhost: x",
+    "POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhalf",
+    "POST /body HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nha",
+];
 
 #[tokio::test]
 async fn unfinished_requests_make_room_for_whole_ones() {
