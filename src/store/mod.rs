@@ -37,6 +37,7 @@ pub mod reader;
 mod register;
 mod remove;
 mod run;
+mod salvage;
 mod schema;
 mod settle;
 mod soundness;
