@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{Access, StatVfsMountFlags};
 
 use super::error::OpenError;
 use super::lock::suffixed;
@@ -85,6 +85,11 @@ fn hindrance(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
         ErrorCode::SystemIoFailure => of_disk(path),
         _ => None,
     }
+}
+
+/// Whether this process may write the file.
+pub(super) fn is_writable(path: &Path) -> bool {
+    rustix::fs::access(path, Access::WRITE_OK).is_ok()
 }
 
 /// What the file system says of itself.

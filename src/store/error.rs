@@ -56,7 +56,10 @@ pub enum OpenError {
     )]
     HardLinked(PathBuf),
     /// Some other kind of file.
-    #[error("{} is not an SQLite file; nothing was changed; give another DB_PATH", .0.display())]
+    #[error(
+        "{} is not an SQLite file; nothing was changed; give another DB_PATH, or if it was a store, restore a backup (`portolan serve \
+         --start-empty` sets it aside and begins without services)", .0.display()
+    )]
     NotSqlite(PathBuf),
     /// Some other program's SQLite file.
     #[error("{} is an SQLite file of another program; nothing was changed; give another DB_PATH", .0.display())]

@@ -45,7 +45,7 @@ fn with_instances(
         Err(error) if is_content(&error) => load::told(row, &error),
         Err(error) => return Err(error),
     };
-    let name = load::name(row, 2, 3);
+    let name = load::name(row, &[2, 3]);
     for id in orphans {
         let reason = format!("its service, row {number}, cannot be read");
         bad.push(BadRow { name: name.clone(), ..BadRow::new(Table::Instance, id, reason) });
@@ -101,9 +101,9 @@ impl<'s> Members<'s> {
                     return Ok(());
                 }
                 Err(error) if is_content(&error) => {
-                    let name = load::name(row, 0, 2);
+                    let (name, service) = (load::name(row, &[2]), row.get(0).ok());
                     let reason = load::told(row, &error);
-                    bad.push(BadRow { name, ..BadRow::new(Table::Instance, row.get(1)?, reason) });
+                    bad.push(BadRow { name, service, ..BadRow::new(Table::Instance, row.get(1)?, reason) });
                 }
                 Err(error) => return Err(error),
             }

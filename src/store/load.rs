@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::catalog::{Epoch, LastCheck, Snapshot};
 use crate::model::check::Check;
@@ -166,6 +166,7 @@ pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Regis
         bad.push(row(Table::Service, number));
     }
     state.serial = serial;
+    place(db, &mut bad)?;
     probes.retain(|id, row| generations.get(id) == Some(&row.generation));
     let differs = ahead || bad.iter().any(BadRow::is_registered);
     Ok(Registered { state, index, probes, bad, differs })
@@ -181,24 +182,35 @@ fn count(n: i64) -> u64 {
 }
 
 /// What a row's names say it belongs to: of the columns at these places, as far as they are text.
-pub(super) fn name(row: &Row<'_>, first: usize, second: usize) -> String {
-    let part = |at| match row.get_ref(at) {
+pub(super) fn name(row: &Row<'_>, at: &[usize]) -> String {
+    let part = |at: &usize| match row.get_ref(*at) {
         Ok(ValueRef::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
-        Ok(ValueRef::Integer(n)) => format!("service row {n}"),
         _ => "?".to_owned(),
     };
-    format!("{}/{}", part(first), part(second))
+    at.iter().map(part).collect::<Vec<_>>().join("/")
+}
+
+/// Puts the names of their services before those of instances.
+fn place(db: &Connection, bad: &mut [BadRow]) -> rusqlite::Result<()> {
+    let mut names = db.prepare("SELECT namespace, name FROM service WHERE row = ?1")?;
+    for row in bad {
+        let Some(service) = row.service else { continue };
+        let of = names.query_row([service], |of| Ok(name(of, &[0, 1]))).optional()?;
+        row.name = format!("{}/{}", of.unwrap_or_else(|| format!("service row {service}")), row.name);
+    }
+    Ok(())
 }
 
 /// The error, with the column's name instead of its place.
 pub(super) fn told(row: &Row<'_>, error: &rusqlite::Error) -> String {
     use rusqlite::Error as E;
-    let column = |at: usize| row.as_ref().column_name(at).unwrap_or("?").to_owned();
+    // Where it is not known which column it was, the reason says it.
+    let of = |at: &usize| row.as_ref().column_name(*at).map(|name| format!("{name}: ")).unwrap_or_default();
     match error {
-        E::FromSqlConversionFailure(at, _, why) => format!("{}: {why}", column(*at)),
-        E::InvalidColumnType(at, _, found) => format!("{}: it holds a value of type {found}", column(*at)),
-        E::IntegralValueOutOfRange(at, n) => format!("{}: {n} is out of range", column(*at)),
-        E::Utf8Error(at, why) => format!("{}: {why}", column(*at)),
+        E::FromSqlConversionFailure(at, _, why) => format!("{}{why}", of(at)),
+        E::InvalidColumnType(at, _, found) => format!("{}a value of type {found}", of(at)),
+        E::IntegralValueOutOfRange(at, n) => format!("{}{n} is out of range", of(at)),
+        E::Utf8Error(at, why) => format!("{}{why}", of(at)),
         error => error.to_string(),
     }
 }

@@ -36,6 +36,7 @@ pub mod reader;
 mod register;
 mod remove;
 mod run;
+mod salvage;
 mod schema;
 mod settle;
 mod soundness;

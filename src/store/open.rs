@@ -12,8 +12,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::begin::{self, Begin};
 use super::codec::{Count, Parsed};
-use super::create::create;
-use super::damage::{Fault, fault, is_content, set_aside, set_log_aside};
+use super::create::{Rebuilt, create, rebuild};
+use super::damage::{self, Fault, fault, is_content, set_aside, set_log_aside};
 use super::error::OpenError;
 use super::found::{self, Found, inspect, locate};
 use super::load::{self, Kind, Meta, Registered};
@@ -79,8 +79,8 @@ pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
     found::no_planted_links(&path)?;
     // Looked at before the lock too: beside another program's file not even a lock file is left.
     let strange = match inspect(&path) {
-        // Its first bytes are lost, and only the lock file knows that it is ours.
-        Err(OpenError::NotSqlite(_)) if Proof::peek(&path).is_some() => true,
+        // Its first bytes are lost, and only the lock file knows that it is ours, or whoever starts the server.
+        Err(OpenError::NotSqlite(_)) if wanted.consent.start_empty || Proof::peek(&path).is_some() => true,
         looked => looked.map(|_| false)?,
     };
     let (mut lock, proof) = FileLock::acquire(&path)?;
@@ -93,25 +93,26 @@ pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
             }
             lock.adopt(create(&path)?);
         }
-        load(&path, wanted, proof)
+        load(&path, wanted, proof.clone())
     };
     let contents = match loaded {
         Ok(contents) => contents,
         Err(Fault::Damaged(detail)) => start_over(&path, wanted, &detail, &mut lock)?,
         Err(Fault::Other(error) | Fault::Hindered(_, error)) => return Err(error),
     };
-    if let Writing::Begun(_, settled) = contents.writing {
-        record(&mut lock, &path, &contents.meta, settled);
+    let base = |settled: bool| settled.then(|| contents.meta.run.clone());
+    let proof = match contents.writing {
+        Writing::Begun(_, settled) => {
+            Some(Proof { run: contents.meta.run.clone(), revision: contents.meta.revision, base: base(settled) })
+        }
+        // Still the last run's: only the holder is another.
+        Writing::Waiting(_) => proof,
+    };
+    if let Some(Err(error)) = proof.map(|proof| lock.record(&proof)) {
+        // The next start proves nothing, and readers start afresh.
+        tracing::warn!("{} cannot be written: {error}", suffixed(&path, ".lock").display());
     }
     Ok(Loaded { path, lock, contents })
-}
-
-/// Writes down whose run it is. Where that cannot be done the server goes on: the next start proves nothing, and readers start afresh.
-fn record(lock: &mut FileLock, path: &Path, meta: &Meta, settled: bool) {
-    let base = settled.then(|| meta.run.clone());
-    if let Err(error) = lock.record(&Proof { run: meta.run.clone(), revision: meta.revision, base }) {
-        tracing::warn!("{} cannot be written: {error}", suffixed(path, ".lock").display());
-    }
 }
 
 pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -137,6 +138,8 @@ pub(super) fn connect_aside(path: &Path) -> rusqlite::Result<Connection> {
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags_and_vfs(path, flags, "unix-none")?;
+    // It believes itself alone with the log, and must not put that in order.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     db.pragma_update(None, "locking_mode", "exclusive")?;
     Ok(db)
 }
@@ -153,6 +156,10 @@ fn load(path: &Path, wanted: &Wanted, proof: Option<Proof>) -> Result<Contents, 
         tracing::warn!("{}: {detail}; it was set aside as {}-wal", path.display(), aside.display());
     }
     let ask = Ask { wanted, proof, has_log };
+    if !damage::is_writable(path) {
+        // Not even to be tried: SQLite would give its own files the modes of this one, and not be able to write them later.
+        return aside(path, &ask, WriteError::ReadOnly);
+    }
     match usual(path, &ask) {
         // What another program may be writing just now can only be read by SQLite's rules.
         Err(Fault::Hindered(WriteError::Locked, error)) => Err(Fault::Other(error)),
@@ -279,7 +286,8 @@ fn read(db: &Connection, ask: &Ask<'_>) -> Result<Read, ReadError> {
     }
     bad.extend(registered.bad.iter().cloned());
     let remembered = db.query_row("SELECT count(*) FROM transition", [], |row| row.get::<_, Count>(0))?.0;
-    let quarantined = quarantine::Kept::of(db)?;
+    quarantine::log(&bad);
+    let quarantined = quarantine::Kept::of(db)?.and(&bad);
     let begin = Begin { meta, bad, reindex, durable: wanted.durable, now: wanted.now };
     Ok(Read { registered, remembered, quarantined, begin })
 }
@@ -400,11 +408,29 @@ fn first_run(epoch: Epoch, run: String, kind: Kind, began: UnixMs) -> Meta {
     Meta { epoch, run, revision: 0, serial: 0, floor: 0, kind, began }
 }
 
+/// Goes on with what could be read of a damaged file.
+fn go_on(path: &Path, wanted: &Wanted, detail: &str, rebuilt: Rebuilt, lock: &mut FileLock) -> Result<Contents, OpenError> {
+    let Rebuilt { locked, missing, aside } = rebuilt;
+    tracing::error!(
+        "the store {} was damaged ({detail}) and is rebuilt from what can be read: {missing} rows of what was registered are missing, and \
+         named in quarantine; the damaged file is kept as {}", path.display(), aside.display()
+    );
+    lock.adopt(locked);
+    load(path, wanted, None).map_err(|fault| fault.in_new_file(path))
+}
+
 /// Sets a damaged file aside and makes a new one: of a mirror, which is rebuilt, or where that was agreed to.
 fn start_over(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -> Result<Contents, OpenError> {
     let shown = text::escape(detail, 300);
-    if wanted.epoch.is_none() && !wanted.consent.start_empty {
-        return Err(OpenError::Damaged { path: path.to_owned(), detail: shown });
+    if wanted.epoch.is_none() {
+        match rebuild(path, detail, wanted.now) {
+            Ok(rebuilt) => return go_on(path, wanted, &shown, rebuilt, lock),
+            Err(_) if wanted.consent.start_empty => {}
+            Err(why) => tracing::error!("{} cannot be rebuilt: {}", path.display(), text::escape(&why, 300)),
+        }
+        if !wanted.consent.start_empty {
+            return Err(OpenError::Damaged { path: path.to_owned(), detail: shown });
+        }
     }
     let aside = set_aside(path, detail)?;
     let (path_shown, aside) = (path.display(), aside.display());

@@ -49,12 +49,14 @@ pub(super) struct BadRow {
     pub(super) row: i64,
     /// What it belongs to, as far as that can be read.
     pub(super) name: String,
+    /// Of an instance, the row of its service.
+    pub(super) service: Option<i64>,
     pub(super) reason: String,
 }
 
 impl BadRow {
     pub(super) fn new(table: Table, row: i64, reason: impl ToString) -> Self {
-        Self { table, row, name: String::new(), reason: text::escape(&reason.to_string(), 300) }
+        Self { table, row, name: String::new(), service: None, reason: text::escape(&reason.to_string(), 300) }
     }
 
     /// Whether readers of the catalog miss something.
@@ -79,33 +81,33 @@ pub(super) struct Quarantine {
 }
 
 impl Quarantine {
-    /// Of a file that was just opened: what it keeps, and what is about to be taken out.
-    pub(super) fn new(kept: Kept, bad: &[BadRow], metrics: Metrics) -> Self {
-        let quarantine = Self { rows: AtomicU64::new(kept.rows), newest: Mutex::new(kept.newest), metrics };
-        quarantine.note(bad);
+    pub(super) fn new(kept: Kept, metrics: Metrics) -> Self {
+        let quarantine = Self { rows: AtomicU64::default(), newest: Mutex::default(), metrics };
+        quarantine.set(kept);
         quarantine
     }
 
-    /// Counts rows, and logs them.
-    pub(super) fn note(&self, bad: &[BadRow]) {
-        for row in bad.iter().take(NAMED) {
-            tracing::error!("a row of the store cannot be read and goes into quarantine: {row}");
-        }
-        if bad.len() > NAMED {
-            tracing::error!("{} more rows go there; `portolan quarantine` prints them all", bad.len() - NAMED);
-        }
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.splice(0..0, bad.iter().rev().take(NAMED).map(BadRow::to_string));
-        newest.truncate(NAMED);
-        let added = u64::try_from(bad.len()).unwrap_or(u64::MAX);
-        let rows = self.rows.fetch_add(added, Ordering::Relaxed) + added;
-        self.metrics.quarantined_rows.set(int(rows));
+    /// Takes what the file keeps by now.
+    pub(super) fn set(&self, kept: Kept) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = kept.newest;
+        self.rows.store(kept.rows, Ordering::Relaxed);
+        self.metrics.quarantined_rows.set(int(kept.rows));
     }
 
     /// How many rows there are, and the newest few.
     pub(super) fn read(&self) -> (u64, Vec<String>) {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (self.rows.load(Ordering::Relaxed), newest)
+    }
+}
+
+/// Names rows in the log.
+pub(super) fn log(bad: &[BadRow]) {
+    for row in bad.iter().take(NAMED) {
+        tracing::error!("a row of the store cannot be read and goes into quarantine: {row}");
+    }
+    if bad.len() > NAMED {
+        tracing::error!("{} more rows go there; `portolan quarantine` prints them all", bad.len() - NAMED);
     }
 }
 
@@ -130,6 +132,14 @@ impl Kept {
             Ok(format!("{source} row {} ({name}): {reason}", text(1)?))
         })?;
         Ok(Self { rows: rows.into(), newest: newest.collect::<rusqlite::Result<_>>()? })
+    }
+
+    /// With rows that it does not keep yet.
+    pub(super) fn and(mut self, bad: &[BadRow]) -> Self {
+        self.newest.splice(0..0, bad.iter().rev().take(NAMED).map(BadRow::to_string));
+        self.newest.truncate(NAMED);
+        self.rows += u64::try_from(bad.len()).unwrap_or(u64::MAX);
+        self
     }
 }
 
@@ -174,7 +184,7 @@ pub(super) fn trim(db: &Connection) -> rusqlite::Result<()> {
 }
 
 /// A row's columns as JSON.
-fn columns(row: &Row<'_>) -> Value {
+pub(super) fn columns(row: &Row<'_>) -> Value {
     let names = row.as_ref().column_names();
     let all = names.into_iter().enumerate().map(|(at, name)| {
         let value = row.get_ref(at).map_or(Value::Null, value);

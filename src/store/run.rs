@@ -56,8 +56,7 @@ pub(super) fn open(
     let open::Loaded { path, lock, contents } = open::open(&settings.path, &wanted)?;
     let open::Contents { meta, registered, remembered, quarantined, writing } = contents;
     let Threads { db, based, postponed, reading, place, why } = threads(&path, writing)?;
-    let bad = postponed.as_ref().map_or(&registered.bad, |postponed| &postponed.waiting.begin.bad);
-    let quarantine = Arc::new(Quarantine::new(quarantined, bad, metrics.clone()));
+    let quarantine = Arc::new(Quarantine::new(quarantined, metrics.clone()));
     let catalog = Arc::new(Catalog::new(registered.state.snapshot.clone()));
     metrics.revision.set(super::codec::int(meta.revision));
     let (jobs, job_queue) = mpsc::channel(writer::QUEUE);
@@ -137,11 +136,8 @@ fn threads(path: &Path, writing: Writing) -> Result<Threads, OpenError> {
     let why = waiting.why.clone();
     tracing::error!("{}: {why}", path.display());
     let gate: Gate = Arc::default();
-    let reading = if waiting.aside {
-        Reading::Aside(path.to_owned(), Arc::clone(&gate))
-    } else {
-        Reading::Open(reader(path)?)
-    };
+    let usual = if waiting.aside { None } else { reader(path).ok() };
+    let reading = usual.map_or_else(|| Reading::Aside(path.to_owned(), Arc::clone(&gate)), Reading::Open);
     let place = Place::without_log(path).map_err(unreadable)?;
     let postponed = Some(Postponed { waiting, gate, tried: Instant::now() });
     Ok(Threads { db: None, based: false, postponed, reading, place, why: Some(why) })

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::begin;
-use super::damage::write_error;
+use super::damage::{is_writable, write_error};
 use super::lock::Proof;
 use super::open::{Waiting, connect};
+use super::quarantine::Kept;
 use super::writer::Engine;
 use crate::model::ports::WriteError;
 
@@ -46,6 +47,7 @@ impl Engine {
                 self.postponed = None;
                 self.place.extend(&self.path)?;
                 self.prove(self.state.snapshot.revision());
+                self.count_quarantine();
                 Ok(())
             }
             Err(why) => {
@@ -84,6 +86,14 @@ impl Engine {
         }
     }
 
+    /// Counts what the file keeps by now.
+    pub(super) fn count_quarantine(&self) {
+        // What cannot be counted now is at the next start.
+        if let Some(Ok(kept)) = self.db.as_ref().map(Kept::of) {
+            self.quarantine.set(kept);
+        }
+    }
+
     /// What the lock file is to say.
     pub(super) fn proof(&self, revision: u64) -> Proof {
         Proof { run: self.run.clone(), revision, base: self.based.then(|| self.run.clone()) }
@@ -92,6 +102,9 @@ impl Engine {
 
 impl Postponed {
     fn attempt(&self, path: &std::path::Path) -> Result<rusqlite::Connection, WriteError> {
+        if !is_writable(path) {
+            return Err(WriteError::ReadOnly);
+        }
         let mut settled = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = connect(path).and_then(|mut db| self.waiting.begin.write(&mut db).map(|()| db));
         let db = begun.map_err(|error| write_error(path, &error))?;

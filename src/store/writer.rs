@@ -25,7 +25,7 @@ use super::lock::FileLock;
 use super::pending::Ticket;
 use super::persist;
 use super::place::Place;
-use super::quarantine::{BadRow, Quarantine};
+use super::quarantine::{self, BadRow, Quarantine};
 use super::run::TRIM;
 use super::settle::Postponed;
 use super::state::{Draft, Index, Limits, State, Work, Write};
@@ -133,20 +133,30 @@ impl Engine {
                 job => answers.extend(work.apply(job)),
             }
         }
-        work.put_away(&bad);
         let draft = work.finish();
         let failure = self.commit(&draft, due).err();
         if failure.is_none() {
             self.publish(draft);
         }
-        if failure.is_none() && !bad.is_empty() {
-            self.quarantine.note(&bad);
-        }
         for answer in answers {
             answer(failure.as_ref());
         }
+        if !bad.is_empty() {
+            self.put_away(&bad, now);
+        }
         if rest {
             self.rest();
+        }
+    }
+
+    /// Moves rows into quarantine, in a transaction of their own: what cannot be moved is nobody else's harm.
+    fn put_away(&mut self, bad: &[BadRow], now: Now) {
+        let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
+        work.writes.extend(bad.iter().map(|row| Write::Quarantine(row.clone(), now.wall)));
+        let draft = work.finish();
+        if self.commit(&draft, Due::Nothing).is_ok() {
+            quarantine::log(bad);
+            self.count_quarantine();
         }
     }
 
@@ -298,11 +308,6 @@ impl Engine {
 }
 
 impl Work<'_> {
-    fn put_away(&mut self, bad: &[BadRow]) {
-        let now = self.now;
-        self.writes.extend(bad.iter().map(|row| Write::Quarantine(row.clone(), now)));
-    }
-
     fn apply(&mut self, job: Job) -> Option<Answer> {
         Some(match job {
             Job::Register(call, ticket, reply) => later(reply, self.register(*call), Some(ticket)),

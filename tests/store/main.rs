@@ -20,4 +20,5 @@ mod queue;
 mod register;
 mod remove;
 mod restart;
+mod salvage;
 mod sequences;
