@@ -73,8 +73,9 @@ bench: tools ## measure speed against the least that could do the same work; BEN
 bench-cluster: tools go ## measure the operator against a bare client of the same API server; BENCH="apply --quick" chooses
 	$(CARGO) bench --locked --bench cluster -- $(BENCH)
 
-torture: tools ## kill -9 the server under load, ROUNDS times (1000), and look for lost writes
-	PORTOLAN_TORTURE_ROUNDS=$(or $(ROUNDS),1000) $(CARGO) test --locked --test torture -- --nocapture
+torture: tools go ## kill the server ROUNDS times (1000), cut its power, fail each call on its file, and look for what was lost
+	PORTOLAN_TORTURE_ROUNDS=$(or $(ROUNDS),1000) $(CARGO) test --locked --test torture -- --nocapture --test-threads=1
+	PORTOLAN_TORTURE_ROUNDS=$(or $(ROUNDS),1000) $(CARGO) test --locked --test cluster faults::history:: -- --nocapture
 
 deny: tools ## check licences, banned crates, sources and known vulnerabilities
 	$(call need,cargo-deny,cargo install --locked cargo-deny)

@@ -1,12 +1,16 @@
-//! The real binary, started on a free port and killed without warning.
+//! The real binary, started on a free port, and its end.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
+
+use crate::shim::Shim;
 
 /// A service as the list shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -14,59 +18,131 @@ pub(crate) struct Found {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) status: String,
+    pub(crate) revision: u64,
 }
 
 pub(crate) struct Server {
     child: Child,
     pub(crate) url: String,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+/// It ended before it listened.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) said: String,
+}
+
+impl Ended {
+    /// By SIGKILL, rather than by itself.
+    pub(crate) fn was_killed(&self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        self.status.signal() == Some(Signal::KILL.as_raw())
+    }
 }
 
 impl Server {
     pub(crate) fn start(db: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portolan"))
-            .arg("serve")
-            .env("SERVER_PORT", "0")
-            .env("DB_PATH", db)
-            .env("MAX_SERVICES", "0")
-            .env("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0")
-            .env("HEALTH_CHECK_INTERVAL", "1")
-            .env("LOG_LEVEL", "info")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
-        let stderr = child.stderr.take().expect("its stderr");
-        let mut server = Self { child, url: String::new() };
-        let mut lines = BufReader::new(stderr).lines();
-        let mut seen = Vec::new();
-        for line in lines.by_ref().map_while(Result::ok) {
-            if let Some(url) = line.find("http://127.0.0.1:").map(|at| line[at..].to_owned()) {
-                url.split_whitespace().next().expect("a word").clone_into(&mut server.url);
-                std::thread::spawn(move || lines.for_each(drop));
-                return server;
+        Self::run(command(db)).unwrap_or_else(|ended| panic!("it ended before it listened: {ended:?}"))
+    }
+
+    /// With the library under it that may fail it or end it.
+    pub(crate) fn over(shim: &Shim) -> Result<Self, Ended> {
+        let mut command = command(&shim.db());
+        shim.under(&mut command);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Result<Self, Ended> {
+        let mut child = command.spawn().expect("the server starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines().map_while(Result::ok);
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let mut server = Self { child, url: String::new(), said: Arc::clone(&said) };
+        let keep = move |line: String| said.lock().expect("no panic").push(line);
+        for line in lines.by_ref() {
+            let url = line.find("http://127.0.0.1:").and_then(|at| line[at..].split_whitespace().next());
+            let url = url.filter(|_| line.contains("listening on")).map(str::to_owned);
+            keep(line);
+            if let Some(url) = url {
+                server.url = url;
+                std::thread::spawn(move || lines.for_each(keep));
+                return Ok(server);
             }
-            seen.push(line);
         }
-        panic!("the server ended before it listened:\n{}", seen.join("\n"));
+        let status = server.child.wait().expect("it is gone");
+        Err(Ended { status, said: server.said() })
+    }
+
+    /// What it wrote to its log until now.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().expect("no panic").join("\n")
     }
 
     /// Every service by name.
-    pub(crate) async fn services(&self, client: &reqwest::Client) -> BTreeMap<String, Found> {
+    pub(crate) async fn services(&self, client: &reqwest::Client) -> reqwest::Result<BTreeMap<String, Found>> {
         #[derive(Deserialize)]
         struct List {
             data: Vec<Found>,
         }
-        let reply = client.get(format!("{}/api/v1/services", self.url)).send().await.expect("the list is answered");
-        let list: List = reply.json().await.expect("the list is JSON");
-        list.data.into_iter().map(|found| (found.name.clone(), found)).collect()
+        let list: List = client.get(format!("{}/api/v1/services", self.url)).send().await?.json().await?;
+        Ok(list.data.into_iter().map(|found| (found.name.clone(), found)).collect())
     }
 
-    /// Lets it run for `time`, then ends it as a power cut would.
+    /// Every service's description by name.
+    pub(crate) async fn descriptions(&self, client: &reqwest::Client) -> reqwest::Result<BTreeMap<String, String>> {
+        let list: serde_json::Value = client.get(format!("{}/api/v1/services", self.url)).send().await?.json().await?;
+        let text = |service: &serde_json::Value, field: &str| service[field].as_str().expect("a text").to_owned();
+        let all = list["data"].as_array().expect("a list");
+        Ok(all.iter().map(|service| (text(service, "name"), text(service, "description"))).collect())
+    }
+
+    /// Lets it run for `time`, then ends it as `kill -9` does.
     pub(crate) async fn kill_9_after(mut self, time: Duration) {
         tokio::time::sleep(time).await;
+        self.kill_9();
+    }
+
+    pub(crate) fn kill_9(&mut self) {
         self.child.kill().expect("SIGKILL is sent");
         self.child.wait().expect("it is gone");
     }
+
+    /// Waits for its end, which something else brings.
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        self.child.wait().expect("it is gone")
+    }
+
+    /// SIGTERM, and waits until it is gone.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.end()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("the signal is sent");
+    }
+
+    /// Whether it runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("an answer").is_none()
+    }
+}
+
+fn command(db: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    command
+        .arg("serve")
+        .env("SERVER_PORT", "0")
+        .env("DB_PATH", db)
+        .env("MAX_SERVICES", "0")
+        .env("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0")
+        .env("HEALTH_CHECK_INTERVAL", "1")
+        .env("LOG_LEVEL", "info")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
 }
 
 impl Drop for Server {
@@ -74,5 +150,8 @@ impl Drop for Server {
         // A failed test must not leave it behind; already gone is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server said:\n{}", self.said());
+        }
     }
 }

@@ -118,6 +118,20 @@ impl Writer {
     }
 }
 
+/// Every writer writes that often.
+pub(crate) async fn write_some(writers: Vec<Writer>, client: reqwest::Client, url: String, times: u64) -> Vec<Writer> {
+    let write = |mut writer: Writer| {
+        let (client, url) = (client.clone(), url.clone());
+        async move {
+            for _ in 0..times {
+                writer.write_one(&client, &url).await.expect("an answer");
+            }
+            writer
+        }
+    };
+    futures::future::join_all(writers.into_iter().map(write)).await
+}
+
 /// Every writer writes until its connection breaks.
 pub(crate) async fn write_until_cut(writers: Vec<Writer>, client: reqwest::Client, url: String) -> Vec<Writer> {
     let mut tasks = tokio::task::JoinSet::new();

@@ -3,6 +3,7 @@
 
 mod anew;
 mod away;
+mod history;
 mod leader;
 mod life;
 mod reads;

@@ -1,0 +1,142 @@
+//! One who watches, and goes on from its cursor when the server was gone.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Client, Response};
+use serde_json::Value;
+
+use super::check::Written;
+
+/// What a name showed: at which revision, and what; none once it is gone.
+type Shown = Option<(u64, String)>;
+
+/// What one event made of it.
+struct Seen {
+    cursor: u64,
+    changed: BTreeMap<String, Shown>,
+    /// It told all there is.
+    is_everything: bool,
+}
+
+/// A client that keeps what it was told.
+#[derive(Default)]
+pub(crate) struct Watcher {
+    cursor: Option<(String, u64)>,
+    log: Vec<Seen>,
+    shown: BTreeMap<String, Shown>,
+    /// Parts of a snapshot that is not whole yet.
+    coming: BTreeMap<String, Shown>,
+}
+
+impl Watcher {
+    /// Watches until the connection ends, or until it has seen `until`.
+    pub(crate) async fn watch(&mut self, client: &Client, url: &str, until: impl Fn(&Self) -> bool) {
+        let cursor = self.cursor.as_ref().map(|(epoch, revision)| format!("?cursor={epoch}.{revision}"));
+        let sent = client.get(format!("{url}/api/v1/watch{}", cursor.unwrap_or_default())).send();
+        let Ok(mut stream) = sent.await else { return };
+        assert_eq!(stream.status(), 200);
+        let mut text = String::new();
+        while !until(self) {
+            let Some(block) = block(&mut stream, &mut text).await else { return };
+            self.take(&block);
+        }
+    }
+
+    /// The newest revision that it knows all of.
+    pub(crate) fn revision(&self) -> u64 {
+        self.cursor.as_ref().map_or(0, |(_, revision)| *revision)
+    }
+
+    fn take(&mut self, block: &str) {
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+        let (Some(event), Some(data)) = (field("event: "), field("data: ")) else { return };
+        let data: Value = serde_json::from_str(data).expect("JSON");
+        let id = field("id: ").map(|id| id.split_once('.').expect("two parts"));
+        let id = id.map(|(epoch, revision)| (epoch.to_owned(), revision.parse::<u64>().expect("a number")));
+        match event {
+            "snapshot" => {
+                if data["first"] == true {
+                    self.coming.clear();
+                }
+                self.coming.extend(services(&data["services"]));
+                if let Some(id) = id {
+                    let changed = std::mem::take(&mut self.coming);
+                    self.see(id, changed, true);
+                }
+            }
+            "change" => {
+                let mut changed = services(&data["upserts"]);
+                let removed = data["removed"].as_array().expect("a list").iter();
+                for name in removed.map(|gone| gone["name"].as_str().expect("a name")) {
+                    // Removed and registered again since: both are told.
+                    changed.entry(name.to_owned()).or_insert(None);
+                }
+                self.see(id.expect("a cursor"), changed, false);
+            }
+            _ => {}
+        }
+    }
+
+    fn see(&mut self, cursor: (String, u64), changed: BTreeMap<String, Shown>, is_everything: bool) {
+        if let Some((epoch, revision)) = &self.cursor {
+            assert_eq!(&cursor.0, epoch, "the line of revisions broke");
+            assert!(cursor.1 >= *revision, "the watch went back from {revision} to {}", cursor.1);
+        }
+        if is_everything {
+            self.shown.retain(|name, _| changed.contains_key(name));
+        }
+        for (name, now) in &changed {
+            let (before, now) = (self.shown.get(name).cloned().flatten(), now.clone());
+            if let (Some((before, _)), Some((now, _))) = (&before, &now) {
+                assert!(now >= before, "{name} went back from {before} to {now}");
+            }
+            self.shown.insert(name.clone(), now);
+        }
+        self.log.push(Seen { cursor: cursor.1, changed, is_everything });
+        self.cursor = Some(cursor);
+    }
+
+    /// What is there, as it was told.
+    pub(crate) fn there(&self) -> BTreeMap<String, String> {
+        let there = |(name, shown): (&String, &Shown)| Some((name.clone(), shown.as_ref()?.1.clone()));
+        self.shown.iter().filter_map(there).collect()
+    }
+
+    /// Checks that by each cursor it had been told of every registration up to there, or of what came after it. How many events it saw.
+    pub(crate) fn missed_nothing(&self, written: &[Written]) -> usize {
+        let mut shown: BTreeMap<&str, &Shown> = BTreeMap::new();
+        let mut ahead = written.iter().peekable();
+        for seen in &self.log {
+            if seen.is_everything {
+                shown.clear();
+            }
+            shown.extend(seen.changed.iter().map(|(name, shown)| (name.as_str(), shown)));
+            while let Some(written) = ahead.next_if(|written| written.revision <= seen.cursor) {
+                // Gone by then is an answer too: that it came to be so is for the other clients to judge.
+                if let Some((revision, value)) = shown.get(written.name.as_str()).copied().and_then(Option::as_ref) {
+                    let same = *revision > written.revision || *value == written.value;
+                    assert!(*revision >= written.revision && same, "by {} it had missed {written:?}", seen.cursor);
+                }
+            }
+        }
+        self.log.len()
+    }
+}
+
+fn services(list: &Value) -> BTreeMap<String, Shown> {
+    let text = |service: &Value, field: &str| service[field].as_str().expect("a text").to_owned();
+    let shown =
+        |service: &Value| Some((service["revision"].as_u64().expect("a revision"), text(service, "description")));
+    list.as_array().expect("a list").iter().map(|service| (text(service, "name"), shown(service))).collect()
+}
+
+/// The next block of the stream; none once it is over.
+async fn block(stream: &mut Response, text: &mut String) -> Option<String> {
+    loop {
+        if let Some(end) = text.find("\n\n") {
+            let rest = text.split_off(end + 2);
+            return Some(std::mem::replace(text, rest));
+        }
+        text.push_str(std::str::from_utf8(&stream.chunk().await.ok()??).expect("UTF-8"));
+    }
+}
