@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
@@ -10,11 +11,15 @@ use super::call::Call;
 use super::envelope::{ApiError, Code};
 use super::freshness;
 use crate::model::text;
+use crate::telemetry::service_metrics::ServiceInstances;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// [OpenMetrics 1.0](https://prometheus.io/docs/specs/om/open_metrics_spec/#content-type).
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// The last line of the text.
+const END: &str = "# EOF\n";
 
 /// Longest account of a part, in characters.
 const MAX_TEXT: usize = 400;
@@ -58,7 +63,7 @@ pub trait Readiness: Send + Sync + 'static {
     responses((status = 200, description = "The process answers", body = String, content_type = "text/plain"))
 )]
 pub(super) fn healthz() -> Response<Body> {
-    plain(StatusCode::OK, TEXT, "ok\n".to_owned())
+    plain(StatusCode::OK, TEXT, "ok\n")
 }
 
 /// Says whether every part is ready, and of each that is not, why.
@@ -114,10 +119,21 @@ pub(super) async fn metrics(call: &Call<'_>) -> Result<Response<Body>, ApiError>
         tracing::error!(error, "the metrics could not be written");
         ApiError::new(Code::Internal, "the metrics could not be written; the server's log says why")
     })?;
-    Ok(plain(StatusCode::OK, OPEN_METRICS, rendered))
+    if !call.api.settings.service_metrics {
+        return Ok(plain(StatusCode::OK, OPEN_METRICS, rendered));
+    }
+    // Before the end, which says that all of it came.
+    let (before, end) = rendered.split_at(rendered.len() - if rendered.ends_with(END) { END.len() } else { 0 });
+    let pin = call.api.catalog.pin();
+    let series = ServiceInstances::of(call.api.catalog.snapshot());
+    let len = rendered.len() + series.len();
+    let (before, end) = (Bytes::copy_from_slice(before.as_bytes()), Bytes::copy_from_slice(end.as_bytes()));
+    let kept = before.len();
+    let body = Body::made(len, kept, std::iter::once(before).chain(series).chain(std::iter::once(end)), pin);
+    Ok(plain(StatusCode::OK, OPEN_METRICS, body))
 }
 
-fn plain(status: StatusCode, kind: HeaderValue, body: String) -> Response<Body> {
+fn plain(status: StatusCode, kind: HeaderValue, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, kind);

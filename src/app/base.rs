@@ -11,7 +11,7 @@ use super::descriptors::Descriptors;
 use super::tasks::{Stage, Tasks};
 use super::{AppError, Surroundings, parts};
 use crate::api::access::{Access, Secrets};
-use crate::api::{Api, ApiParts, ApiSettings, Readiness, WatchLimits, conn};
+use crate::api::{Api, ApiParts, ApiSettings, FlightLimits, Readiness, WatchLimits, conn};
 use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::name::Namespace;
@@ -134,6 +134,7 @@ impl Base {
                 default_interval: self.settings.health_check_interval,
                 service_metrics: self.settings.service_metrics,
                 watches: WatchLimits::of(doors.total, doors.per_client),
+                answers: FlightLimits::default(),
             },
         })
     }

@@ -26,7 +26,15 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
     ),
     (
         "Access",
-        &["enable_auth", "jwt_secret_file", "read_auth", "token_max_days", "cors_origins", "rate_limit_per_minute"],
+        &[
+            "enable_auth",
+            "jwt_secret_file",
+            "read_auth",
+            "token_max_days",
+            "cors_origins",
+            "rate_limit_per_minute",
+            "read_rate_limit_per_minute",
+        ],
     ),
     ("Store", &["db_path", "max_services", "max_instances", "default_namespace", "history_days"]),
     (

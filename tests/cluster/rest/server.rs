@@ -199,6 +199,7 @@ fn access(default_namespace: &str, clock: Clock, metrics: &Metrics) -> Access {
         token_max: Duration::from_hours(24 * 30),
         default_namespace: default_namespace.parse().expect("a label"),
         rate_per_minute: None,
+        read_rate_per_minute: None,
         trusted_proxies: Vec::new(),
         cors_origins: Vec::new(),
         allowed_hosts: Vec::new(),
