@@ -116,6 +116,7 @@ pub(crate) async fn serve() -> Result<()> {
         token_max: Duration::from_hours(24),
         default_namespace: Namespace::default(),
         rate_per_minute: None,
+        read_rate_per_minute: None,
         trusted_proxies: Vec::new(),
         cors_origins: Vec::new(),
         allowed_hosts: Vec::new(),

@@ -8,29 +8,119 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
+use super::flight::Permit;
+use crate::catalog;
+
 /// Bytes handed to a connection at once. It copies them behind the head, so that most answers leave in one piece, and keeps the room.
-const PIECE: usize = 32 * 1024;
+pub(super) const PIECE: usize = 32 * 1024;
+
+/// What a body of pieces takes at most while it is sent, in bytes, here and in its connection: a piece that is made, one that is written.
+const STREAMED: usize = 2 * PIECE;
 
 /// A response body.
 pub enum Body {
     /// Ready bytes.
     Ready(Bytes),
+    /// Ready bytes, or what they are made from, that more than one piece is needed for.
+    Large(Box<Large>),
     /// Piece by piece, until the stream ends or the client goes.
     Stream(BoxStream<'static, Bytes>),
 }
 
+/// A body of known length that is sent in pieces.
+pub struct Large {
+    pieces: Pieces,
+    /// Bytes to come.
+    left: usize,
+    /// Its share of what may be under way.
+    permit: Option<Permit>,
+}
+
+enum Pieces {
+    Ready(Bytes),
+    /// Made as they are sent, from what there was at the moment of the pin.
+    Made {
+        pieces: Box<dyn Iterator<Item = Bytes> + Send>,
+        kept: usize,
+        pin: catalog::Pin,
+    },
+}
+
 impl Body {
+    /// A body of `len` bytes that `pieces` makes while they are sent, of what `pin` holds on to; it breaks off when that must go. `kept` is
+    /// what the maker itself takes, in bytes.
+    pub(super) fn made(
+        len: usize,
+        kept: usize,
+        pieces: impl Iterator<Item = Bytes> + Send + 'static,
+        pin: catalog::Pin,
+    ) -> Self {
+        let pieces = Pieces::Made { pieces: Box::new(pieces), kept, pin };
+        Self::Large(Box::new(Large { pieces, left: len, permit: None }))
+    }
+
     /// Bytes that are left to send, as far as they are known.
     pub fn len(&self) -> usize {
         match self {
             Self::Ready(bytes) => bytes.len(),
+            Self::Large(large) => large.left,
             Self::Stream(_) => 0,
         }
     }
 
     /// Whether nothing is left to send.
     pub fn is_empty(&self) -> bool {
-        matches!(self, Self::Ready(bytes) if bytes.is_empty())
+        match self {
+            Self::Ready(_) | Self::Large(_) => self.len() == 0,
+            Self::Stream(_) => false,
+        }
+    }
+
+    /// Memory that it takes while it is sent, in bytes; none where one piece is all of it.
+    pub(super) fn weight(&self) -> Option<usize> {
+        match self {
+            Self::Ready(bytes) => (bytes.len() > PIECE).then(|| bytes.len()),
+            Self::Large(large) => Some(match &large.pieces {
+                Pieces::Ready(bytes) => bytes.len(),
+                Pieces::Made { kept, .. } => STREAMED + kept,
+            }),
+            Self::Stream(_) => None,
+        }
+    }
+
+    /// The same body, which gives `permit` back at its end.
+    pub(super) fn permitted(self, permit: Permit) -> Self {
+        match self {
+            Self::Ready(bytes) => {
+                let left = bytes.len();
+                Self::Large(Box::new(Large { pieces: Pieces::Ready(bytes), left, permit: Some(permit) }))
+            }
+            Self::Large(mut large) => {
+                large.permit = Some(permit);
+                Self::Large(large)
+            }
+            stream @ Self::Stream(_) => stream,
+        }
+    }
+}
+
+impl Large {
+    fn next(&mut self) -> Option<Bytes> {
+        let piece = match &mut self.pieces {
+            Pieces::Ready(rest) => piece_of(rest),
+            Pieces::Made { pin, .. } if pin.is_over() => None,
+            Pieces::Made { pieces, .. } => pieces.next(),
+        };
+        self.left = self.left.saturating_sub(piece.as_ref().map_or(0, Bytes::len));
+        piece
+    }
+}
+
+fn piece_of(rest: &mut Bytes) -> Option<Bytes> {
+    match rest.len() {
+        0 => None,
+        len if len <= PIECE => Some(std::mem::take(rest)),
+        _ => Some(rest.split_to(PIECE)),
     }
 }
 
@@ -44,6 +134,7 @@ impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ready(bytes) => f.debug_tuple("Ready").field(bytes).finish(),
+            Self::Large(large) => f.debug_tuple("Large").field(&large.left).finish(),
             Self::Stream(_) => f.write_str("Stream"),
         }
     }
@@ -60,16 +151,14 @@ impl HttpBody for Body {
     type Error = Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Ready(rest) if rest.is_empty() => Poll::Ready(None),
-            Self::Ready(rest) => {
-                let piece = if rest.len() <= PIECE { std::mem::take(rest) } else { rest.split_to(PIECE) };
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
+        let piece = match self.get_mut() {
+            Self::Ready(rest) => piece_of(rest),
+            Self::Large(large) => large.next(),
             Self::Stream(stream) => {
-                stream.as_mut().poll_next(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
+                return stream.as_mut().poll_next(cx).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))));
             }
-        }
+        };
+        Poll::Ready(piece.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -78,7 +167,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Ready(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Ready(_) | Self::Large(_) => SizeHint::with_exact(self.len() as u64),
             Self::Stream(_) => SizeHint::default(),
         }
     }

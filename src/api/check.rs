@@ -74,7 +74,7 @@ pub(super) async fn check(call: &Call<'_>, id: &str, body: RequestBody) -> Resul
     let checks: Vec<CheckJson> = checked.into_iter().map(|one| shown(one, evidence)).collect();
     let snapshot = call.api.catalog.snapshot();
     let entry = call.by_id(&snapshot, id)?;
-    Ok(reply::entry_with(MESSAGE, &entry, Some(("checks", checks))))
+    Ok(reply::entry_with(&call.api.catalog, MESSAGE, &entry, Some(("checks", checks))))
 }
 
 /// A check may change the health of every instance, so each must be the caller's.

@@ -56,7 +56,7 @@ pub(super) fn discover(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let snapshot = call.api.catalog.snapshot();
     let entry = find(call, &snapshot, &wanted)?;
     if wanted.selection.is_empty() && !wanted.healthy && !wanted.pick {
-        return Ok(reply::found(&snapshot, entry, &call.head.headers));
+        return Ok(reply::found(&call.api.catalog, &snapshot, entry, &call.head.headers));
     }
     if wanted.pick { picked(entry, &wanted) } else { selected(call, &snapshot, entry, &wanted) }
 }

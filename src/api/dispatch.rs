@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use http::header::USER_AGENT;
 use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
@@ -16,6 +16,7 @@ use super::access::{Access, Admitted, RouteClass, SecretsKeeper, classify};
 use super::call::Call;
 use super::conn::{Handler, RequestBody};
 use super::envelope::{ApiError, Code};
+use super::flight::{self, Flight, FlightLimits};
 use super::operations::Readiness;
 use super::router::{Route, Verb, unknown_route};
 use super::watch::{Seats, WatchLimits};
@@ -29,7 +30,6 @@ use crate::model::ports::{AddressGate, Freshness, OnDemand, PassOn, Probing, Reg
 use crate::store::Store;
 use crate::telemetry::access_log::{AccessLog, Record};
 use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
-use crate::telemetry::service_metrics::ServiceInstances;
 use crate::telemetry::staleness::Staleness;
 use crate::telemetry::told::Hearing;
 
@@ -44,6 +44,8 @@ pub struct ApiSettings {
     pub service_metrics: bool,
     /// How many watches there may be.
     pub watches: WatchLimits,
+    /// How much memory answers may take while they are sent.
+    pub answers: FlightLimits,
 }
 
 /// Everything that the API stands on.
@@ -96,6 +98,7 @@ pub(super) struct Shared {
     pub(super) told: Hearing,
     pub(super) settings: ApiSettings,
     pub(super) watchers: Arc<Seats>,
+    pub(super) flight: Arc<Flight>,
     pub(super) access: Access,
     access_log: AccessLog,
     hot: HotMetrics,
@@ -104,6 +107,10 @@ pub(super) struct Shared {
 /// In an answer's extensions: the rate limit does not count this request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NotCounted;
+
+/// In an answer's extensions: bytes that it sends at once, where its length does not say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sends(pub(super) usize);
 
 /// The hot route's series, looked up once: finding one takes a lock.
 struct HotMetrics {
@@ -125,10 +132,6 @@ impl HotMetrics {
 impl Api {
     /// The API over `parts`.
     pub fn new(parts: ApiParts) -> Self {
-        if parts.settings.service_metrics {
-            let collector = ServiceInstances::new(Arc::clone(&parts.catalog));
-            parts.metrics.collect_with(Box::new(collector));
-        }
         if let Some(freshness) = &parts.freshness {
             parts.metrics.collect_with(Box::new(Staleness::new(Arc::clone(freshness))));
         }
@@ -146,6 +149,7 @@ impl Api {
             pass_on: parts.pass_on,
             told: parts.told,
             watchers: Seats::new(parts.settings.watches),
+            flight: Flight::new(parts.settings.answers),
             settings: parts.settings,
             access: parts.access,
             access_log: parts.access_log,
@@ -177,7 +181,7 @@ impl Handler for Api {
                     None => Box::pin(self.0.cold(route, &head, body, &admitted, peer)).await,
                 };
                 freshness::mark(&self.0.freshness, class, &mut response);
-                self.0.admitted(&mut admitted, &mut response);
+                self.0.admitted(&head, &mut admitted, &mut response);
                 // One that the spent quota took back belongs to no series of the hot route.
                 hot &= response.status() != StatusCode::TOO_MANY_REQUESTS;
                 response
@@ -208,6 +212,12 @@ impl Shared {
         let renewals_only = admitted.rate.is_some_and(|rate| rate.spent.is_some());
         let client = self.access.client_address(&head.headers, peer);
         let call = Call { api: self, head, who: &admitted.principal, client, renewals_only };
+        // Held until it is answered: what was read may wait in a queue.
+        let _received = match body.weight().map(|bytes| self.flight.take(admitted.principal.client, bytes)) {
+            Some(Err(full)) => return self.refuse_full(full),
+            Some(Ok(permit)) => Some(permit),
+            None => None,
+        };
         let answer = AssertUnwindSafe(answer(&call, route, body)).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_| {
             tracing::error!(route = route.map_or("unmatched", Route::pattern), "a request's handler panicked");
@@ -216,8 +226,8 @@ impl Shared {
         answer.unwrap_or_else(ApiError::into_reply)
     }
 
-    /// What the rate limit and CORS add.
-    fn admitted(&self, admitted: &mut Admitted, response: &mut Response<Body>) {
+    /// What the rate limit and CORS add, and what is taken for the answer's size.
+    fn admitted(&self, head: &Parts, admitted: &mut Admitted, response: &mut Response<Body>) {
         let uncounted =
             response.status() == StatusCode::NOT_MODIFIED || response.extensions().get::<NotCounted>().is_some();
         if uncounted {
@@ -225,7 +235,28 @@ impl Shared {
         } else if let Some(refusal) = self.access.over_quota(admitted) {
             *response = refusal.into_reply();
         }
+        // Only the head of an answer to HEAD is sent.
+        if head.method != Method::HEAD {
+            if let Some(weight) = response.body().weight() {
+                self.send_large(admitted, weight, response);
+            }
+            let sends = response.extensions().get::<Sends>().map_or(response.body().len(), |sends| sends.0);
+            self.access.charge(admitted, sends, uncounted);
+        }
         self.access.finish(admitted, response.headers_mut());
+    }
+
+    /// An answer of more than one piece is sent where there is memory for it.
+    fn send_large(&self, admitted: &Admitted, weight: usize, response: &mut Response<Body>) {
+        match self.flight.take(admitted.principal.client, weight) {
+            Ok(permit) => *response.body_mut() = std::mem::take(response.body_mut()).permitted(permit),
+            Err(full) => *response = self.refuse_full(full),
+        }
+    }
+
+    fn refuse_full(&self, full: flight::Full) -> Response<Body> {
+        self.metrics.reject(full.reason());
+        ApiError::from(full).into_reply()
     }
 
     /// Metrics and the access log.

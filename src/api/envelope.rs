@@ -99,6 +99,8 @@ codes! {
     ProbeBudget "probe_budget" TOO_MANY_REQUESTS,
     /// The server or the client holds as many watches as it may.
     TooManyWatches "too_many_watches" TOO_MANY_REQUESTS,
+    /// The client does not read the large answers that it asked for.
+    TooManyAnswers "too_many_answers" TOO_MANY_REQUESTS,
     /// The client holds as many connections as it may.
     TooManyConnections "too_many_connections" TOO_MANY_REQUESTS,
     /// The request's head is over its limit.

@@ -27,7 +27,7 @@ pub(super) fn answer(
     }
     let snapshot = catalog.read();
     let entry = snapshot.find(namespace, name)?;
-    Some(reply::found(&snapshot, entry, &request.headers))
+    Some(reply::found(catalog, &snapshot, entry, &request.headers))
 }
 
 /// `name`, and `namespace` when it is there, from a query that holds nothing else and no escape.

@@ -48,6 +48,7 @@ struct Wanted {
 )]
 pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let wanted = read(call)?;
+    let pin = call.api.catalog.pin();
     let snapshot = call.api.catalog.snapshot();
     // A list that leaves out what this caller may not see has no tag: it would be another caller's too.
     let tag = call.who.reads_all().then(|| snapshot.tag());
@@ -60,7 +61,7 @@ pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     } else {
         None
     };
-    let mut response = reply::list(MESSAGE, &page, next, hint);
+    let mut response = reply::list(MESSAGE, page, pin, next, hint);
     if let Some(tag) = tag {
         etag::put(&tag, &mut response);
     }
@@ -85,13 +86,13 @@ fn selects(selection: &Selection, entry: &Entry) -> bool {
 }
 
 /// The services of this page, and the cursor of the next one when there is one.
-fn page<'a>(call: &Call<'_>, snapshot: &'a Snapshot, wanted: &Wanted) -> (Vec<&'a Arc<Entry>>, Option<String>) {
+fn page(call: &Call<'_>, snapshot: &Snapshot, wanted: &Wanted) -> (Vec<Arc<Entry>>, Option<String>) {
     let mut found = snapshot.newest_first(wanted.after).filter(|entry| {
         wanted.reach.covers(call.who, entry.service().key.namespace()) && selects(&wanted.selection, entry)
     });
-    let Some(limit) = wanted.limit else { return (found.collect(), None) };
-    let page: Vec<_> = found.by_ref().take(limit).collect();
-    let last = page.last().map(|entry| entry.service());
+    let Some(limit) = wanted.limit else { return (found.cloned().collect(), None) };
+    let page: Vec<_> = found.by_ref().take(limit).cloned().collect();
+    let last = page.last().map(|entry| (entry.service().registered_at, entry.service().id));
     let next = last.filter(|_| found.next().is_some());
-    (page, next.map(|service| PageCursor((service.registered_at, service.id)).to_string()))
+    (page, next.map(|last| PageCursor(last).to_string()))
 }

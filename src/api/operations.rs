@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
 
@@ -10,6 +11,7 @@ use super::call::Call;
 use super::envelope::{ApiError, Code};
 use super::freshness;
 use crate::model::text;
+use crate::telemetry::service_metrics::ServiceInstances;
 use crate::telemetry::text_format;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -18,6 +20,9 @@ const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 /// [Text format 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format).
 const TEXT_METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// The last line of the text.
+const END: &str = "# EOF\n";
 
 /// Longest account of a part, in characters.
 const MAX_TEXT: usize = 400;
@@ -61,7 +66,7 @@ pub trait Readiness: Send + Sync + 'static {
     responses((status = 200, description = "The process answers", body = String, content_type = "text/plain"))
 )]
 pub(super) fn healthz() -> Response<Body> {
-    plain(StatusCode::OK, TEXT, "ok\n".to_owned())
+    plain(StatusCode::OK, TEXT, "ok\n")
 }
 
 /// Says whether every part is ready, and of each that is not, why.
@@ -125,9 +130,23 @@ pub(super) async fn metrics(call: &Call<'_>) -> Result<Response<Body>, ApiError>
         tracing::error!(error, "the metrics could not be written");
         ApiError::new(Code::Internal, "the metrics could not be written; the server's log says why")
     })?;
-    let mut response = plain(StatusCode::OK, if as_text { TEXT_METRICS } else { OPEN_METRICS }, rendered);
+    let kind = if as_text { TEXT_METRICS } else { OPEN_METRICS };
+    let body = if call.api.settings.service_metrics { with_services(call, &rendered) } else { rendered.into() };
+    let mut response = plain(StatusCode::OK, kind, body);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     Ok(response)
+}
+
+/// The text with the series of each service, which are made while they are sent.
+fn with_services(call: &Call<'_>, rendered: &str) -> Body {
+    // Before the end, which says that all of it came.
+    let (before, end) = rendered.split_at(rendered.len() - if rendered.ends_with(END) { END.len() } else { 0 });
+    let pin = call.api.catalog.pin();
+    let series = ServiceInstances::of(call.api.catalog.snapshot());
+    let len = rendered.len() + series.len();
+    let (before, end) = (Bytes::copy_from_slice(before.as_bytes()), Bytes::copy_from_slice(end.as_bytes()));
+    let kept = before.len();
+    Body::made(len, kept, std::iter::once(before).chain(series).chain(std::iter::once(end)), pin)
 }
 
 /// Whether `Accept` ([RFC 9110 §12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)) ranks `text/plain` above OpenMetrics.
@@ -148,7 +167,7 @@ fn quality(range: &str, wanted: &str) -> Option<f32> {
     Some(weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
 }
 
-fn plain(status: StatusCode, kind: HeaderValue, body: String) -> Response<Body> {
+fn plain(status: StatusCode, kind: HeaderValue, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -1,5 +1,7 @@
 //! `POST /api/v1/services/register`.
 
+use std::sync::Arc;
+
 use http::Response;
 
 use super::call::Call;
@@ -68,8 +70,7 @@ pub(super) async fn register(call: &Call<'_>, body: RequestBody) -> Result<Respo
 fn answer(call: &Call<'_>, done: &Registered, warning: Option<String>) -> Response<Body> {
     let extra = warning.map(|warning| ("warnings", [warning]));
     let snapshot = call.api.catalog.read();
-    match snapshot.by_id(&done.service.id) {
-        Some(entry) => reply::entry_with(MESSAGE, entry, extra),
-        None => reply::entry_with(MESSAGE, &Entry::new((*done.service).clone(), LastCheck::default()), extra),
-    }
+    let gone = || Arc::new(Entry::new((*done.service).clone(), LastCheck::default()));
+    let entry = snapshot.by_id(&done.service.id).cloned().unwrap_or_else(gone);
+    reply::entry_with(&call.api.catalog, MESSAGE, &entry, extra)
 }

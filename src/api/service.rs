@@ -28,7 +28,7 @@ pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError>
     call.query()?.end(&[])?;
     let snapshot = call.api.catalog.snapshot();
     let entry = call.shown_by_id(&snapshot, id)?;
-    Ok(reply::found(&snapshot, &entry, &call.head.headers))
+    Ok(reply::found(&call.api.catalog, &snapshot, &entry, &call.head.headers))
 }
 
 /// Deregisters a service by id.

@@ -12,7 +12,7 @@ use super::probing::ProbingRuntime;
 use super::tasks::{Stage, Tasks};
 use super::{AppError, Surroundings, parts};
 use crate::api::access::{Access, Secrets};
-use crate::api::{Api, ApiParts, ApiSettings, Readiness, WatchLimits, conn};
+use crate::api::{Api, ApiParts, ApiSettings, FlightLimits, Readiness, WatchLimits, conn};
 use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::name::Namespace;
@@ -137,6 +137,7 @@ impl Base {
                 default_interval: self.settings.health_check_interval,
                 service_metrics: self.settings.service_metrics,
                 watches: WatchLimits::of(doors.total, doors.per_client),
+                answers: FlightLimits::default(),
             },
         })
     }

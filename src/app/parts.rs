@@ -117,6 +117,7 @@ pub(super) fn access_settings(settings: &Settings, default_namespace: Namespace)
         token_max: settings.token_max,
         default_namespace,
         rate_per_minute: settings.rate_limit_per_minute,
+        read_rate_per_minute: settings.read_rate_limit_per_minute,
         trusted_proxies: settings.trusted_proxies.clone(),
         cors_origins: settings.cors_origins.clone(),
         allowed_hosts: settings.allowed_hosts.clone(),

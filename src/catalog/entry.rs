@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::render::{self, Rendered};
+use super::render::{self, Rendered, Stamp};
 use super::snapshot::Epoch;
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::{Replica, Service};
+use crate::model::service::{Instance, Replica, Service};
 use crate::model::text::Short;
 use crate::model::time::UnixMs;
 
@@ -39,6 +39,11 @@ impl LastCheck {
     }
 }
 
+/// What an instance takes besides its texts, in bytes, and names of its JSON's fields.
+const PER_INSTANCE: usize = 400;
+/// What a label takes besides its texts, in bytes.
+const PER_LABEL: usize = 48;
+
 /// A service as readers get it. Of ten thousand services none is in a cache, so that each place that discovery looks at costs a wait:
 /// it needs this one and the rendered text, not the service.
 #[derive(Debug)]
@@ -47,6 +52,8 @@ pub struct Entry {
     revision: u64,
     mark: Option<Mark>,
     health: Health,
+    /// Memory that it takes, in bytes.
+    weight: u32,
     last_check: LastCheck,
     rendered: OnceLock<Rendered>,
 }
@@ -91,7 +98,8 @@ impl Entry {
     pub fn new(service: Service, last_check: LastCheck) -> Self {
         let (health, revision) = (service.health(), service.revision);
         let mark = service.unreported.map(|replica| Mark { replica, sequence: service.sequence });
-        Self { service: Arc::new(service), revision, mark, health, last_check, rendered: OnceLock::new() }
+        let weight = u32::try_from(weight(&service)).unwrap_or(u32::MAX);
+        Self { service: Arc::new(service), revision, mark, health, weight, last_check, rendered: OnceLock::new() }
     }
 
     /// The service.
@@ -112,6 +120,21 @@ impl Entry {
     /// The moment of its newest probe.
     pub fn last_check(&self) -> &LastCheck {
         &self.last_check
+    }
+
+    /// About how much memory it takes once it is rendered, in bytes.
+    pub fn weight(&self) -> usize {
+        usize::try_from(self.weight).unwrap_or(usize::MAX)
+    }
+
+    /// The service's JSON.
+    pub fn text(&self) -> &Rendered {
+        self.rendered()
+    }
+
+    /// The newest probe, as its JSON shows it.
+    pub fn stamp(&self) -> Stamp {
+        Stamp::of(self.last_check.get())
     }
 
     /// Appends the service's JSON object, with the newest `last_health_check`.
@@ -137,4 +160,15 @@ impl Entry {
     fn rendered(&self) -> &Rendered {
         self.rendered.get_or_init(|| render::whole(&self.service))
     }
+}
+
+/// Memory of a service and of its JSON, in bytes: a little more than both take, as instances and their texts are in both.
+fn weight(service: &Service) -> usize {
+    let one = |instance: &Instance| {
+        let spec = &instance.spec;
+        let labels: usize = spec.metadata.iter().map(|(key, value)| key.len() + value.len() + PER_LABEL).sum();
+        let urls = spec.base_url.as_str().len() + spec.health_url.as_ref().map_or(0, |url| url.as_str().len());
+        labels + urls + spec.version.len() + spec.description.len() + spec.zone.len() + PER_INSTANCE
+    };
+    size_of::<Entry>() + 2 * service.instances.iter().map(one).sum::<usize>()
 }

@@ -1,6 +1,7 @@
 //! The feed: what changed, batch by batch, in order of sequence.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
@@ -21,8 +22,45 @@ pub struct Batch {
     pub upserts: Vec<Arc<Entry>>,
     /// Services that are gone.
     pub removed: Vec<(ServiceKey, Uuid)>,
-    /// The whole as its readers send it on, made by the first of them.
+    /// The whole as its readers send it on, made by the first of them where it is small.
     pub rendered: OnceLock<Bytes>,
+}
+
+impl Batch {
+    /// About how much memory it holds on to, in bytes.
+    pub fn weight(&self) -> usize {
+        let upserts: usize = self.upserts.iter().map(|entry| entry.weight()).sum();
+        size_of::<Self>() + upserts + self.removed.len() * size_of::<(ServiceKey, Uuid)>()
+    }
+}
+
+/// A batch on its way: its readers get it for as long as it is kept.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    sequence: u64,
+    batch: Weak<Batch>,
+}
+
+/// The newest batches, as many as the feed may hold on to. A reader that is further behind takes a snapshot again.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    batches: VecDeque<(Arc<Batch>, usize)>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Keeps one more; the newest is kept whatever it weighs.
+    pub(super) fn keep(&mut self, batch: Batch, most: usize, most_bytes: usize) -> Sent {
+        let (weight, batch) = (batch.weight(), Arc::new(batch));
+        let sent = Sent { sequence: batch.sequence, batch: Arc::downgrade(&batch) };
+        self.bytes += weight;
+        self.batches.push_back((batch, weight));
+        while self.batches.len() > 1 && (self.batches.len() > most || self.bytes > most_bytes) {
+            let Some((_, weight)) = self.batches.pop_front() else { break };
+            self.bytes -= weight;
+        }
+        sent
+    }
 }
 
 /// Why a feed stopped being continuous.
@@ -39,12 +77,12 @@ pub enum FeedError {
 /// One reader's place on the feed.
 #[derive(Debug)]
 pub struct Feed {
-    receiver: broadcast::Receiver<Arc<Batch>>,
+    receiver: broadcast::Receiver<Sent>,
     seen: u64,
 }
 
 impl Feed {
-    pub(super) fn new(receiver: broadcast::Receiver<Arc<Batch>>, seen: u64) -> Self {
+    pub(super) fn new(receiver: broadcast::Receiver<Sent>, seen: u64) -> Self {
         Self { receiver, seen }
     }
 
@@ -55,10 +93,10 @@ impl Feed {
     pub async fn next(&mut self) -> Result<Arc<Batch>, FeedError> {
         loop {
             match self.receiver.recv().await {
-                Ok(batch) if batch.sequence <= self.seen => {}
-                Ok(batch) => {
-                    self.seen = batch.sequence;
-                    return Ok(batch);
+                Ok(sent) if sent.sequence <= self.seen => {}
+                Ok(sent) => {
+                    self.seen = sent.sequence;
+                    return sent.batch.upgrade().ok_or(FeedError::Lagged);
                 }
                 Err(RecvError::Lagged(_)) => return Err(FeedError::Lagged),
                 Err(RecvError::Closed) => return Err(FeedError::Ended),

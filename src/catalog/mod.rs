@@ -2,36 +2,51 @@
 //!
 //! A [`Snapshot`] never changes; the store's writer makes the next one from it, publishes it in the [`Catalog`] with one
 //! atomic swap, and then sends the [`Batch`] of what differs on the feed. Reads never touch SQLite.
+//!
+//! Old states live for as long as a reader holds them, so both are bounded in bytes: the feed keeps few megabytes of batches, and a
+//! [`Pin`] tells a slow reader when it has to let go.
 
 pub mod entry;
 pub mod feed;
+pub mod pin;
 mod place;
 pub mod render;
 pub mod snapshot;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 pub use entry::{Entry, LastCheck, Mark, WeakTag};
 pub use feed::{Batch, Feed, FeedError};
+pub use pin::Pin;
 pub use snapshot::{Counts, Epoch, Snapshot};
 
 /// Batches that a slow reader of the feed may lag behind before it is told to take a snapshot again.
 const FEED_CAPACITY: usize = 1024;
+/// Bytes that those batches may hold on to; the newest one comes on top.
+const FEED_BYTES: usize = 8 << 20;
 
 /// The current snapshot and the feed of what changes it.
 #[derive(Debug)]
 pub struct Catalog {
     current: ArcSwap<Snapshot>,
-    feed: tokio::sync::broadcast::Sender<Arc<Batch>>,
+    feed: tokio::sync::broadcast::Sender<feed::Sent>,
+    /// Only the writer touches it.
+    kept: Mutex<feed::Kept>,
+    superseded: pin::Superseded,
 }
 
 impl Catalog {
     /// A catalog that starts with what the store loaded.
     pub fn new(first: Snapshot) -> Self {
         let (feed, _) = tokio::sync::broadcast::channel(FEED_CAPACITY);
-        Self { current: ArcSwap::from_pointee(first), feed }
+        Self {
+            current: ArcSwap::from_pointee(first),
+            feed,
+            kept: Mutex::default(),
+            superseded: pin::Superseded::default(),
+        }
     }
 
     /// The snapshot of this moment, for a short read.
@@ -53,10 +68,17 @@ impl Catalog {
         (snapshot, feed)
     }
 
+    /// For a reader that holds on to what there is at this moment.
+    pub fn pin(&self) -> Pin {
+        self.superseded.pin()
+    }
+
     /// Makes `next` what readers see, then tells the feed. Only the store's writer calls this, after its commit.
     pub fn publish(&self, next: Snapshot, batch: Batch) {
-        self.current.store(Arc::new(next));
+        let before = self.current.swap(Arc::new(next));
+        self.superseded.add(&before, &batch);
+        let sent = self.kept.lock().unwrap_or_else(PoisonError::into_inner).keep(batch, FEED_CAPACITY, FEED_BYTES);
         // No receiver is fine: nobody is listening yet.
-        let _ = self.feed.send(Arc::new(batch));
+        let _ = self.feed.send(sent);
     }
 }

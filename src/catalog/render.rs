@@ -2,10 +2,8 @@
 //!
 //! It is kept as head and tail around `last_health_check`, which every probe moves.
 
-use std::collections::BTreeMap;
-use std::io::Write;
-
 use serde::Serialize;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::model::check::Check;
@@ -17,6 +15,46 @@ use crate::model::url::EndpointUrl;
 
 /// Length of `"2026-01-02T03:04:05.678Z"` with its quotes.
 const TIME_LEN: usize = 26;
+const NULL: &[u8] = b"null";
+
+/// The value of `last_health_check`, as text.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp {
+    text: [u8; TIME_LEN],
+    len: u8,
+}
+
+impl Stamp {
+    /// `null`.
+    pub const fn null() -> Self {
+        let mut text = [b' '; TIME_LEN];
+        let mut at = 0;
+        while at < NULL.len() {
+            text[at] = NULL[at];
+            at += 1;
+        }
+        Self { text, len: 4 }
+    }
+
+    /// A moment, or `null` before the first probe.
+    pub fn of(at: Option<UnixMs>) -> Self {
+        let Some(time) = at.and_then(UnixMs::text) else { return Self::null() };
+        let mut text = [b'"'; TIME_LEN];
+        if let Some(inside) = text.get_mut(1..=time.len()) {
+            inside.copy_from_slice(&time);
+        }
+        Self { text, len: 26 }
+    }
+
+    /// The same in as many bytes as a moment takes: spaces follow a `null`. For text whose length was announced.
+    pub fn wide(at: Option<UnixMs>) -> Self {
+        Self { len: 26, ..Self::of(at) }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.text.get(..usize::from(self.len)).unwrap_or(NULL)
+    }
+}
 
 /// Head and tail around `last_health_check`, in one piece of memory.
 #[derive(Debug, Clone)]
@@ -28,29 +66,41 @@ pub struct Rendered {
 impl Rendered {
     /// Appends the whole object.
     pub fn write(&self, last_check: Option<UnixMs>, out: &mut Vec<u8>) {
+        self.write_stamped(&Stamp::of(last_check), out);
+    }
+
+    /// Appends the whole object, with that value of `last_health_check`.
+    pub fn write_stamped(&self, stamp: &Stamp, out: &mut Vec<u8>) {
         let (head, tail) = self.text.split_at(self.head);
         out.extend_from_slice(head);
-        match last_check.map(|at| at.text().ok_or(at)) {
-            None => out.extend_from_slice(b"null"),
-            Some(text) => {
-                out.push(b'"');
-                match text {
-                    Ok(text) => out.extend_from_slice(&text),
-                    // Writing to a Vec cannot fail.
-                    Err(odd) => drop(write!(out, "{odd}")),
-                }
-                out.push(b'"');
-            }
-        }
+        out.extend_from_slice(stamp.as_bytes());
         out.extend_from_slice(tail);
+    }
+
+    /// Appends a part of the whole object, from byte `from` on, `most` bytes at most.
+    pub fn write_part(&self, stamp: &Stamp, from: usize, most: usize, out: &mut Vec<u8>) {
+        let (head, tail) = self.text.split_at(self.head);
+        let (mut skip, mut room) = (from, most);
+        for text in [head, stamp.as_bytes(), tail] {
+            let part = text.get(skip..).unwrap_or_default();
+            let part = part.get(..room).unwrap_or(part);
+            out.extend_from_slice(part);
+            skip = skip.saturating_sub(text.len());
+            room -= part.len();
+        }
+    }
+
+    /// Bytes of the whole, with that value of `last_health_check`.
+    pub fn len_stamped(&self, stamp: &Stamp) -> usize {
+        self.text.len() + usize::from(stamp.len)
     }
 
     /// `before`, the whole object and `after`, in one allocation of just their size.
     pub fn between(&self, before: &[u8], last_check: Option<UnixMs>, after: &[u8]) -> Vec<u8> {
-        let time = if last_check.is_some() { TIME_LEN } else { b"null".len() };
-        let mut out = Vec::with_capacity(before.len() + self.text.len() + time + after.len());
+        let stamp = Stamp::of(last_check);
+        let mut out = Vec::with_capacity(before.len() + self.len_stamped(&stamp) + after.len());
         out.extend_from_slice(before);
-        self.write(last_check, &mut out);
+        self.write_stamped(&stamp, &mut out);
         out.extend_from_slice(after);
         out
     }

@@ -18,6 +18,10 @@ use crate::model::time::UnixMs;
 const PAGE: &str = "500";
 /// Most pages that are asked for: no server has more, so a server that goes on is not one.
 const MAX_PAGES: usize = 2000;
+/// Bytes of all pages together that are held.
+const MAX_BYTES: usize = 64 << 20;
+/// Objects in all pages together: 25,600 instances have half as many.
+const MAX_OBJECTS: usize = 400_000;
 
 /// Flags of `list`.
 #[derive(Debug, Args)]
@@ -160,10 +164,16 @@ fn removed(service: &Service) -> Result<ServiceView, Failure> {
 async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<Reply>, Failure> {
     let mut pages = Vec::new();
     let mut seen = HashSet::new();
+    let (mut bytes, mut objects) = (0, 0);
     while pages.len() < MAX_PAGES {
         let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         let page = client.get(&["services"], &pairs).await?;
         let next = page.next_cursor.clone();
+        bytes += page.raw().len();
+        objects += memchr::memchr_iter(b'{', page.raw().as_bytes()).count();
+        if bytes > MAX_BYTES || objects > MAX_OBJECTS {
+            return Err(too_much());
+        }
         pages.push(page);
         let Some(next) = next else { return Ok(pages) };
         if !seen.insert(next.clone()) {
@@ -173,6 +183,11 @@ async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<
         query.push(("cursor".to_owned(), next));
     }
     Err(endless("it has more pages than any server's"))
+}
+
+fn too_much() -> Failure {
+    Failure::new(Exit::Unreachable, "the server's list is larger than what is held here: 64 MiB, or 400,000 parts")
+        .hint("-n NAME lists one namespace; --status, --version, --zone and --meta list fewer services")
 }
 
 fn endless(why: &str) -> Failure {

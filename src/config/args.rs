@@ -92,7 +92,9 @@ settings! {
     default_namespace "PORTOLAN_DEFAULT_NAMESPACE" "NAME" "default" / "the first of PORTOLAN_REST_NAMESPACES"
         "Namespace of a request that names none" []
     rate_limit_per_minute "PORTOLAN_RATE_LIMIT_PER_MINUTE" "COUNT" "60" / "0"
-        "Requests a minute that each client may make; 0 is no limit" []
+        "Writes and checks a minute that each client may ask for; 0 is no limit" []
+    read_rate_limit_per_minute "PORTOLAN_READ_RATE_LIMIT_PER_MINUTE" "COUNT" "100 times PORTOLAN_RATE_LIMIT_PER_MINUTE"
+        "Reads a minute that each client may make, each 32 KiB of an answer counting as one; 0 is no limit" []
     trusted_proxies "PORTOLAN_TRUSTED_PROXIES" "CIDRS" "none"
         "Networks of the proxies whose X-Forwarded-For is believed, separated by commas" []
     allowed_hosts "PORTOLAN_ALLOWED_HOSTS" "HOSTS" "none"

@@ -15,6 +15,8 @@ use super::{ClusterSettings, LogFormat, Mode, Secrets, ServeArgs, Settings, pars
 use crate::model::secret::{MIN_SECRET_BYTES, strong};
 use crate::model::text::escape;
 
+/// Reads that a client may make for each write, unless their own limit is given.
+const READS_FOR_A_WRITE: u32 = 100;
 const DAY: Duration = Duration::from_hours(24);
 
 /// One setting that cannot be used.
@@ -181,6 +183,10 @@ impl<E: Fn(&str) -> Option<OsString>> Reader<'_, E> {
         }
     }
 
+    fn rate(&self, field: &str, default: u32) -> u32 {
+        self.number(field, default, 0..=1_000_000_000, "a count, 0 for no limit")
+    }
+
     fn settings(&self) -> Settings {
         let auth = self.auth();
         let mode = self.mode();
@@ -192,6 +198,8 @@ impl<E: Fn(&str) -> Option<OsString>> Reader<'_, E> {
         let names = |field, parse: fn(&str) -> Result<Vec<String>, String>| self.text(field, parse).unwrap_or_default();
         let seconds = |n: u32| Duration::from_secs(n.into());
         let shutdown = seconds(self.number("shutdown_seconds", 10, 1..=600, "seconds"));
+        let writes = self.rate("rate_limit_per_minute", by_mode(60, 0));
+        let reads = writes.saturating_mul(READS_FOR_A_WRITE);
         Settings {
             server_port: self.text("server_port", parse::port).unwrap_or(8080),
             bind_address: bind.unwrap_or(IpAddr::V4(open)),
@@ -211,13 +219,8 @@ impl<E: Fn(&str) -> Option<OsString>> Reader<'_, E> {
             default_namespace: self.text("default_namespace", parse::namespace),
             allowed_hosts: names("allowed_hosts", parse::hosts),
             cors_origins: names("cors_origins", parse::origins),
-            rate_limit_per_minute: Some(self.number(
-                "rate_limit_per_minute",
-                by_mode(60, 0),
-                0..=1_000_000_000,
-                "a count, 0 for no limit",
-            ))
-            .filter(|n| *n > 0),
+            rate_limit_per_minute: Some(writes).filter(|n| *n > 0),
+            read_rate_limit_per_minute: Some(self.rate("read_rate_limit_per_minute", reads)).filter(|n| *n > 0),
             trusted_proxies: list("trusted_proxies", parse::networks),
             probe_allow: list("probe_allow", parse::networks),
             probe_deny: list("probe_deny", parse::networks),

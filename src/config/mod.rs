@@ -84,8 +84,10 @@ pub struct Settings {
     pub allowed_hosts: Vec<String>,
     /// Origins (`https://ops.example.com`) whose pages may write while auth is off.
     pub cors_origins: Vec<String>,
-    /// Requests per client and minute; `None` is no limit.
+    /// Writes and checks per client and minute; `None` is no limit.
     pub rate_limit_per_minute: Option<u32>,
+    /// Reads per client and minute, a large answer counting as several; `None` is no limit.
+    pub read_rate_limit_per_minute: Option<u32>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Networks that may be probed although the defaults forbid them.

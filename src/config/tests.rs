@@ -62,6 +62,7 @@ fn cluster_mode_has_defaults_of_its_own() {
     );
     assert_eq!(settings.db_path, PathBuf::from("./mirror.db"));
     assert_eq!((settings.max_services, settings.rate_limit_per_minute), (None, None));
+    assert_eq!(settings.read_rate_limit_per_minute, None);
     assert_eq!(cluster(&settings), &ClusterSettings::default());
 
     let given = [mode, ("DB_PATH", "/data/x.db"), ("MAX_SERVICES", "7"), ("PORTOLAN_RATE_LIMIT_PER_MINUTE", "9")];
@@ -125,6 +126,20 @@ fn the_seeds_defaults_hold() {
     assert_eq!(settings.max_services, Some(100));
     assert_eq!(settings.health_check_interval, Duration::from_secs(30));
     assert_eq!(settings.rate_limit_per_minute, Some(60));
+}
+
+#[test]
+fn reads_have_a_limit_of_their_own_that_follows_the_one_of_writes() {
+    let limits = |env: &[(&str, &str)]| {
+        let settings = load(&[], env).expect("loads");
+        (settings.rate_limit_per_minute, settings.read_rate_limit_per_minute)
+    };
+    let (writes, reads) = ("PORTOLAN_RATE_LIMIT_PER_MINUTE", "PORTOLAN_READ_RATE_LIMIT_PER_MINUTE");
+    assert_eq!(limits(&[]), (Some(60), Some(6000)));
+    assert_eq!(limits(&[(writes, "0")]), (None, None));
+    assert_eq!(limits(&[(writes, "7")]), (Some(7), Some(700)));
+    assert_eq!(limits(&[(reads, "0")]), (Some(60), None));
+    assert_eq!(limits(&[(writes, "0"), (reads, "9")]), (None, Some(9)));
 }
 
 #[test]

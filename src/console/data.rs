@@ -52,9 +52,13 @@ pub struct Service {
     pub instances: Vec<Instance>,
 }
 
+/// Most instances of a service that are read: four times what one may have.
+const MOST_INSTANCES: usize = 1024;
+
 /// A list without the room to grow that reading leaves behind: most have one member, and there are ten thousand of them.
 fn just_enough<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let mut all = Vec::deserialize(deserializer)?;
+    all.truncate(MOST_INSTANCES);
     all.shrink_to_fit();
     Ok(all)
 }
@@ -93,6 +97,13 @@ pub struct Instance {
 }
 
 impl Service {
+    /// About how much memory it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let texts = [&self.namespace, &self.name, &self.version, &self.description, &self.reason, &self.source];
+        let texts: usize = texts.iter().map(|text| text.len()).sum();
+        size_of::<Self>() + texts + self.metadata.weight() + self.instances.iter().map(Instance::weight).sum::<usize>()
+    }
+
     /// Instances that are healthy.
     pub fn healthy(&self) -> usize {
         self.instances.iter().filter(|i| i.health == Health::Healthy).count()
@@ -116,6 +127,13 @@ impl Service {
     }
 }
 
+impl Instance {
+    fn weight(&self) -> usize {
+        let texts = [&self.name, &self.base_url, &self.health_url, &self.reason, &self.zone, &self.version];
+        size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>()
+    }
+}
+
 /// What is known of the probing of a service's instances.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 pub struct Probing {
@@ -124,6 +142,19 @@ pub struct Probing {
     /// Whether it is live from the prober; else from the store, at most 2 s old.
     #[serde(default)]
     pub live: bool,
+}
+
+impl Probing {
+    /// About how much memory it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let one = |of: &ProbingOf| {
+            let outcomes = [&of.last, &of.last_pass, &of.last_fail];
+            let messages: usize = outcomes.iter().map(|outcome| outcome.as_ref().map_or(0, |o| o.message.len())).sum();
+            let texts = of.instance.len() + of.held.as_ref().map_or(0, |held| held.len());
+            size_of::<ProbingOf>() + messages + texts + of.samples.capacity() * size_of::<Sample>()
+        };
+        size_of::<Self>() + self.instances.iter().map(one).sum::<usize>()
+    }
 }
 
 /// What is known of the probing of one instance.

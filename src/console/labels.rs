@@ -9,7 +9,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Labels(Box<[(Box<str>, Box<str>)]>);
 
+/// Most labels that are read: several times what a service may have.
+const MOST: usize = 256;
+
 impl Labels {
+    /// About how much memory they take, in bytes.
+    pub fn weight(&self) -> usize {
+        self.0.iter().map(|(key, value)| size_of::<(Box<str>, Box<str>)>() + key.len() + value.len()).sum()
+    }
+
     /// A key's value.
     pub fn get(&self, key: &str) -> Option<&str> {
         let at = self.0.binary_search_by(|(known, _)| (**known).cmp(key)).ok()?;
@@ -51,7 +59,12 @@ impl<'de> Deserialize<'de> for Labels {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Labels, M::Error> {
-                std::iter::from_fn(|| map.next_entry::<Box<str>, Box<str>>().transpose()).collect()
+                let labels = std::iter::from_fn(|| map.next_entry::<Box<str>, Box<str>>().transpose());
+                let labels: Vec<_> = labels.take(MOST + 1).collect::<Result<_, _>>()?;
+                if labels.len() > MOST {
+                    return Err(serde::de::Error::custom("a service with more labels than one may have"));
+                }
+                Ok(labels.into_iter().collect())
             }
         }
         deserializer.deserialize_map(Object)
@@ -68,5 +81,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&labels).expect("JSON"), r#"{"app":"x","tier":"2"}"#);
         assert_eq!((labels.get("tier"), labels.get("none")), (Some("2"), None));
         assert!(serde_json::from_str::<Labels>(r#"{"app":1}"#).is_err());
+        let many: Vec<String> = (0..=MOST).map(|n| format!("\"{n}\":\"\"")).collect();
+        assert!(serde_json::from_str::<Labels>(&format!("{{{}}}", many.join(","))).is_err(), "too many");
     }
 }

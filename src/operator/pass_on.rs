@@ -22,8 +22,10 @@ const PLACES: usize = 64;
 const CONNECT: Duration = Duration::from_secs(2);
 /// Time for an answer: the longest probe and what comes around it.
 const ANSWER: Duration = Duration::from_secs(65);
-/// Largest answer: a service with all its instances is far below.
-const MOST: usize = 8 << 20;
+/// Largest answer, in bytes: a service of 256 instances with all that they may carry.
+const MOST: usize = 24 << 20;
+/// What all answers under way may take together, in KiB.
+const ALL: usize = 48 << 10;
 /// What goes with the request. `X-Forwarded-For` counts only where the leader trusts this replica as a proxy.
 const REQUEST_HEADERS: [HeaderName; 7] = [
     AUTHORIZATION,
@@ -48,6 +50,8 @@ pub struct LeaderLine {
     leader: Arc<dyn Fn() -> Option<SocketAddr> + Send + Sync>,
     http: reqwest::Client,
     places: Arc<Semaphore>,
+    /// In KiB.
+    memory: Arc<Semaphore>,
     metrics: Metrics,
 }
 
@@ -66,7 +70,8 @@ impl LeaderLine {
             .connect_timeout(CONNECT)
             .timeout(ANSWER)
             .build()?;
-        Ok(Self { leader: Arc::new(leader), http, places: Arc::new(Semaphore::new(PLACES)), metrics })
+        let (places, memory) = (Arc::new(Semaphore::new(PLACES)), Arc::new(Semaphore::new(ALL)));
+        Ok(Self { leader: Arc::new(leader), http, places, memory, metrics })
     }
 
     async fn ask(self, request: Request<Bytes>) -> Result<Response<Bytes>, PassOnError> {
@@ -83,20 +88,30 @@ impl LeaderLine {
         let mut headers = picked(&head.headers, &REQUEST_HEADERS);
         headers.insert(PASSED_ON, http::HeaderValue::from_static("1"));
         let asked = self.http.request(head.method, format!("http://{leader}{target}")).headers(headers).body(body);
-        let answer = async { read(asked.send().await?).await };
-        answer.await.map_err(|error: reqwest::Error| {
+        let answer = async { read(asked.send().await?, &self.memory).await };
+        let answer = answer.await.map_err(|error: reqwest::Error| {
             tracing::debug!(%leader, "the leader gave no answer: {error}");
             PassOnError::NoLeader
-        })?
+        })?;
+        if matches!(answer, Err(PassOnError::Busy)) {
+            self.metrics.reject("pass_on_memory");
+        }
+        answer
     }
 }
 
-async fn read(mut answer: reqwest::Response) -> Result<Result<Response<Bytes>, PassOnError>, reqwest::Error> {
-    let mut body = BytesMut::new();
+async fn read(
+    mut answer: reqwest::Response,
+    memory: &Semaphore,
+) -> Result<Result<Response<Bytes>, PassOnError>, reqwest::Error> {
+    let (mut body, mut held) = (BytesMut::new(), Vec::new());
     while let Some(chunk) = answer.chunk().await? {
         if body.len() + chunk.len() > MOST {
             return Ok(Err(PassOnError::NoLeader));
         }
+        let taken = u32::try_from(chunk.len().div_ceil(1024)).unwrap_or(u32::MAX);
+        let Ok(taken) = memory.try_acquire_many(taken) else { return Ok(Err(PassOnError::Busy)) };
+        held.push(taken);
         body.extend_from_slice(&chunk);
     }
     let mut response = Response::new(body.freeze());

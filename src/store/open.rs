@@ -210,7 +210,8 @@ fn usual(path: &Path, ask: &Ask<'_>) -> Result<Contents, Fault> {
     let mut db = connect(path).map_err(failed)?;
     // Until it is known to be sound, closing it must not move its write-ahead log into it.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
-    let Read { registered, remembered, quarantined, begin } = read(&db, ask).map_err(|error| error.of(path, ask.wanted))?;
+    let Read { registered, remembered, quarantined, begin } =
+        read(&db, ask).map_err(|error| error.of(path, ask.wanted))?;
     let meta = begin.meta.clone();
     let writing = match begin.write(&mut db).map_err(failed) {
         Ok(()) => {
@@ -228,9 +229,16 @@ fn usual(path: &Path, ask: &Ask<'_>) -> Result<Contents, Fault> {
 /// Reads a file for which nothing can be written.
 fn aside(path: &Path, ask: &Ask<'_>, why: WriteError) -> Result<Contents, Fault> {
     let db = connect_aside(path).map_err(|error| fault(path, error))?;
-    let Read { registered, remembered, quarantined, begin } = read(&db, ask).map_err(|error| error.of(path, ask.wanted))?;
+    let Read { registered, remembered, quarantined, begin } =
+        read(&db, ask).map_err(|error| error.of(path, ask.wanted))?;
     let meta = begin.meta.clone();
-    Ok(Contents { meta, registered, remembered, quarantined, writing: Writing::Waiting(Waiting { begin, why, aside: true }) })
+    Ok(Contents {
+        meta,
+        registered,
+        remembered,
+        quarantined,
+        writing: Writing::Waiting(Waiting { begin, why, aside: true }),
+    })
 }
 
 enum ReadError {
@@ -383,7 +391,9 @@ fn next_run(last: Option<Meta>, ask: &Ask<'_>, served: bool) -> Result<Meta, Rea
             "the store was not closed in order and its write-ahead log (-wal) is not beside it (a copy of a running server's file \
              alone?): what was written last may be missing; readers start afresh"
         ),
-        None => tracing::warn!("the store's last revision cannot be proved (a restored or copied file?); readers start afresh"),
+        None => tracing::warn!(
+            "the store's last revision cannot be proved (a restored or copied file?); readers start afresh"
+        ),
     }
     renew(&mut meta);
     Ok(meta)
@@ -409,11 +419,19 @@ fn first_run(epoch: Epoch, run: String, kind: Kind, began: UnixMs) -> Meta {
 }
 
 /// Goes on with what could be read of a damaged file.
-fn go_on(path: &Path, wanted: &Wanted, detail: &str, rebuilt: Rebuilt, lock: &mut FileLock) -> Result<Contents, OpenError> {
+fn go_on(
+    path: &Path,
+    wanted: &Wanted,
+    detail: &str,
+    rebuilt: Rebuilt,
+    lock: &mut FileLock,
+) -> Result<Contents, OpenError> {
     let Rebuilt { locked, missing, aside } = rebuilt;
     tracing::error!(
         "the store {} was damaged ({detail}) and is rebuilt from what can be read: {missing} rows of what was registered are missing, and \
-         named in quarantine; the damaged file is kept as {}", path.display(), aside.display()
+         named in quarantine; the damaged file is kept as {}",
+        path.display(),
+        aside.display()
     );
     lock.adopt(locked);
     load(path, wanted, None).map_err(|fault| fault.in_new_file(path))
@@ -435,7 +453,9 @@ fn start_over(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -
     let aside = set_aside(path, detail)?;
     let (path_shown, aside) = (path.display(), aside.display());
     if wanted.epoch.is_some() {
-        tracing::warn!("the mirror {path_shown} cannot be used ({shown}); it was set aside as {aside} and is made anew");
+        tracing::warn!(
+            "the mirror {path_shown} cannot be used ({shown}); it was set aside as {aside} and is made anew"
+        );
     } else {
         tracing::error!(
             "the store {path_shown} is damaged ({shown}); as --start-empty says it was set aside as {aside}; starting empty: what was \

@@ -1,47 +1,84 @@
 //! `portolan_service_instances{namespace,service,health}`: read from the catalog at each scrape, so it is never behind and
-//! holds no more series than three a service.
+//! holds no more series than three a service. It is made while it is sent: of ten thousand services it is megabytes.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::gauge::ConstGauge;
+use bytes::Bytes;
 
-use crate::catalog::Catalog;
+use crate::catalog::Snapshot;
+use crate::catalog::snapshot::Order;
 use crate::model::outcome::Health;
+use crate::model::service::Service;
 
-/// The collector of every service's instances by health.
+/// Bytes made at once.
+const PIECE: usize = 32 * 1024;
+
+/// The series of a snapshot, piece by piece.
 #[derive(Debug)]
 pub struct ServiceInstances {
-    catalog: Arc<Catalog>,
+    snapshot: Arc<Snapshot>,
+    after: Option<Order>,
+    /// What comes before the first series.
+    head: Option<String>,
 }
 
 impl ServiceInstances {
-    /// Reads from `catalog`.
-    pub fn new(catalog: Arc<Catalog>) -> Self {
-        Self { catalog }
+    /// The series of `snapshot`.
+    pub fn of(snapshot: Arc<Snapshot>) -> Self {
+        let head = encode_descriptor("service_instances", "Instances of each service, by health.");
+        Self { snapshot, after: None, head: Some(head) }
+    }
+
+    /// Bytes of them all.
+    pub fn len(&self) -> usize {
+        let mut line = String::new();
+        let series = self.snapshot.newest_first(self.after).map(|entry| {
+            line.clear();
+            write(entry.service(), &mut line);
+            line.len()
+        });
+        self.head.as_ref().map_or(0, String::len) + series.sum::<usize>()
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
-impl Collector for ServiceInstances {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let help = "Instances of each service, by health";
-        let mut family = encoder.encode_descriptor("service_instances", help, None, MetricType::Gauge)?;
-        let snapshot = self.catalog.snapshot();
-        for entry in snapshot.newest_first(None) {
+impl Iterator for ServiceInstances {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut out = self.head.take().unwrap_or_default();
+        for entry in self.snapshot.newest_first(self.after) {
             let service = entry.service();
-            for health in Health::ALL {
-                let count = service.instances.iter().filter(|i| i.health == *health).count();
-                let labels = [
-                    ("namespace", service.key.namespace()),
-                    ("service", service.key.name()),
-                    ("health", health.as_str()),
-                ];
-                let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
-                gauge.encode(family.encode_family(&labels)?)?;
+            write(service, &mut out);
+            self.after = Some((service.registered_at, service.id));
+            if out.len() >= PIECE {
+                break;
             }
         }
-        Ok(())
+        (!out.is_empty()).then(|| out.into())
+    }
+}
+
+/// [OpenMetrics 1.0](https://prometheus.io/docs/specs/om/open_metrics_spec/#metricfamily).
+fn encode_descriptor(name: &str, help: &str) -> String {
+    format!("# HELP portolan_{name} {help}\n# TYPE portolan_{name} gauge\n")
+}
+
+/// Names are labels, which need no escaping.
+fn write(service: &Service, out: &mut String) {
+    let (namespace, name) = (service.key.namespace(), service.key.name());
+    for health in Health::ALL {
+        let count = service.instances.iter().filter(|i| i.health == *health).count();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "portolan_service_instances{{namespace=\"{namespace}\",service=\"{name}\",health=\"{}\"}} {count}",
+            health.as_str()
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, Part, PartState, Readiness, WatchLimits};
+use portolan::api::{Api, ApiParts, ApiSettings, FlightLimits, Part, PartState, Readiness, WatchLimits};
 use portolan::catalog::{Catalog, Epoch};
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
@@ -38,10 +38,13 @@ pub(crate) struct Wish {
     /// Where the secrets are, instead of the tests' one.
     pub(crate) secrets: Option<std::path::PathBuf>,
     pub(crate) rate: Option<u32>,
+    /// The limit of reads, where it is not the same.
+    pub(crate) reads: Option<u32>,
     pub(crate) max_services: usize,
     pub(crate) max_instances: usize,
     pub(crate) service_metrics: bool,
     pub(crate) watches: WatchLimits,
+    pub(crate) answers: FlightLimits,
     /// Where access lines go.
     pub(crate) log: Option<Box<dyn std::io::Write + Send>>,
     /// Runs a prober; without one its place is empty, as on a machine where it has ended.
@@ -63,10 +66,12 @@ impl Default for Wish {
             read_auth: false,
             secrets: None,
             rate: None,
+            reads: None,
             max_services: 0,
             max_instances: 25_600,
             service_metrics: true,
             watches: WatchLimits::default(),
+            answers: FlightLimits::default(),
             log: None,
             prober: None,
             freshness: None,
@@ -183,6 +188,7 @@ impl TestApp {
                 default_interval: Duration::from_secs(30),
                 service_metrics: wish.service_metrics,
                 watches: wish.watches,
+                answers: wish.answers,
             },
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -244,40 +250,47 @@ impl TestApp {
 
     /// Commits a change of health, as the prober does.
     pub(crate) async fn turn(&self, key: &str, instance: &str, health: Health) {
-        let change = {
-            let snapshot = self.catalog.read();
-            let service = snapshot.get(key).expect("registered").service();
-            let instance = service.instance(instance).expect("an instance");
-            let now = UnixMs::wall();
-            let (verdict, reason) = match health {
-                Health::Healthy => (Verdict::Pass, Reason::Passed),
-                _ => (Verdict::Fail, Reason::ConnectRefused),
-            };
-            let evidence = Outcome {
-                verdict,
-                reason,
-                stage: Stage::Status,
-                at: now,
-                address: Some("127.0.0.1:9".parse().expect("an address")),
-                code: None,
-                message: "as the test says".to_owned(),
-                timings: Timings { connect_us: Some(120), ..Timings::default() },
-            };
-            let message = "as the test says".to_owned();
-            let transition =
-                Transition { at: now, from: instance.health, to: health, reason, message, evidence: Some(evidence) };
-            HealthChange {
-                instance: instance.id,
-                generation: instance.generation,
-                health,
-                reason,
-                since: now,
-                transition: Some(transition),
-                state: CheckState::new(Now { steady: now, wall: now }),
-            }
+        self.turn_all(&[key], instance, health).await;
+    }
+
+    /// The same of many services, in one commit.
+    pub(crate) async fn turn_all(&self, keys: &[&str], instance: &str, health: Health) {
+        let changes: Vec<HealthChange> = keys.iter().map(|key| self.change(key, instance, health)).collect();
+        let applied = self.store.commit_health(changes, Arc::new(AlwaysLeads)).await.expect("committed");
+        assert_eq!(applied, vec![true; keys.len()]);
+    }
+
+    fn change(&self, key: &str, instance: &str, health: Health) -> HealthChange {
+        let snapshot = self.catalog.read();
+        let service = snapshot.get(key).expect("registered").service();
+        let instance = service.instance(instance).expect("an instance");
+        let now = UnixMs::wall();
+        let (verdict, reason) = match health {
+            Health::Healthy => (Verdict::Pass, Reason::Passed),
+            _ => (Verdict::Fail, Reason::ConnectRefused),
         };
-        let applied = self.store.commit_health(vec![change], Arc::new(AlwaysLeads)).await.expect("committed");
-        assert_eq!(applied, [true]);
+        let evidence = Outcome {
+            verdict,
+            reason,
+            stage: Stage::Status,
+            at: now,
+            address: Some("127.0.0.1:9".parse().expect("an address")),
+            code: None,
+            message: "as the test says".to_owned(),
+            timings: Timings { connect_us: Some(120), ..Timings::default() },
+        };
+        let message = "as the test says".to_owned();
+        let transition =
+            Transition { at: now, from: instance.health, to: health, reason, message, evidence: Some(evidence) };
+        HealthChange {
+            instance: instance.id,
+            generation: instance.generation,
+            health,
+            reason,
+            since: now,
+            transition: Some(transition),
+            state: CheckState::new(Now { steady: now, wall: now }),
+        }
     }
 }
 
@@ -316,6 +329,7 @@ fn access(wish: &Wish, clock: Clock, metrics: &Metrics) -> Access {
         token_max: Duration::from_hours(24 * 30),
         default_namespace: "default".parse().expect("a label"),
         rate_per_minute: wish.rate,
+        read_rate_per_minute: wish.reads.or(wish.rate),
         trusted_proxies: Vec::new(),
         cors_origins: Vec::new(),
         allowed_hosts: Vec::new(),

@@ -6,6 +6,7 @@ mod etags;
 mod fuzz;
 mod golden;
 mod hot;
+mod large;
 mod mirror;
 mod operations;
 mod owners;

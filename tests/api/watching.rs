@@ -333,3 +333,59 @@ async fn a_watch_needs_the_scope_of_other_reads() {
     let mut watch = Watch::of(open.request(Method::GET, "/api/v1/watch").bearer_auth(token("a", None, scopes))).await;
     watch.snapshot().await;
 }
+
+#[tokio::test]
+async fn a_large_commit_comes_in_small_events_of_which_the_last_has_the_cursor() {
+    let app = TestApp::start().await;
+    let long = "x".repeat(900);
+    let keys: Vec<String> = (0..100).map(|n| format!("default/s{n:02}")).collect();
+    for key in &keys {
+        let name = key.strip_prefix("default/").expect("of the default namespace");
+        app.register(&json!({"name": name, "base_url": "http://127.0.0.1:9", "description": long})).await.ok();
+    }
+    // One sees all and shares what is rendered, the other sees one namespace.
+    let mut watches = [Watch::open(&app, "?namespace=*").await, Watch::open(&app, "").await];
+    for watch in &mut watches {
+        assert_eq!(watch.snapshot().await.0.len(), 100);
+    }
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    app.turn_all(&keys, "default", Health::Healthy).await;
+    for watch in &mut watches {
+        let (mut seen, mut events) = (Vec::new(), 0);
+        let cursor = loop {
+            let event = watch.event().await;
+            assert_eq!(event.name, "change");
+            assert!(event.data.to_string().len() < 64 * 1024, "small events");
+            seen.extend(names(&event.data["upserts"]));
+            events += 1;
+            if let Some(cursor) = event.id {
+                break cursor;
+            }
+        };
+        seen.sort();
+        assert!(events > 1 && seen.len() == 100 && seen[99] == "s99", "{events} events, {seen:?}");
+        let nothing = Watch::open(&app, &format!("?namespace=*&cursor={cursor}")).await.event().await;
+        assert_eq!(nothing.data, json!({"upserts": [], "removed": []}), "the cursor is the end of the commit");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_counts_like_a_list_of_what_it_sends() {
+    let app = TestApp::with(Wish { reads: Some(20), ..Wish::default() }).await;
+    let long: serde_json::Map<_, _> = (0..60).map(|n| (format!("key-{n}"), "x".repeat(1000).into())).collect();
+    for n in 0..8 {
+        app.register(&json!({"name": format!("s{n}"), "base_url": "http://127.0.0.1:9", "metadata": long})).await.ok();
+    }
+    // About 1 MB, each 32 KiB of which counts: more than the quota.
+    let cursor = Watch::open(&app, "").await.snapshot().await.1;
+    for target in ["/api/v1/watch", "/api/v1/services", "/api/v1/watch?cursor=0123456789abcdef.1"] {
+        let refused = app.get(target).await;
+        let hint = refused.json()["hint"].as_str().expect("a hint").to_owned();
+        assert!(hint.contains("127.0.0.1 may make 20 reads a minute"), "{hint}");
+        assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 1));
+        assert_eq!(refused.refusal(429), "rate_limited", "{target}");
+    }
+    let mut goes_on = Watch::open(&app, &format!("?cursor={cursor}")).await;
+    assert_eq!(goes_on.event().await.data, json!({"upserts": [], "removed": []}), "what is known costs nothing");
+    app.add("writes-have-their-own").await;
+}

@@ -168,3 +168,21 @@ pub(crate) fn canned(status: &str, body: &str) -> (String, JoinHandle<String>) {
     });
     (url, asked)
 }
+
+/// Answers each request with a head and then the same piece over and over, for as long as it is read.
+pub(crate) fn endless(head: &'static str, first: &'static str, piece: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let piece = piece.clone();
+            std::thread::spawn(move || {
+                // A request of the client's arrives in one piece on loopback.
+                let _ = stream.read(&mut [0; 4096]);
+                let begun = stream.write_all(format!("{head}\r\n\r\n{first}").as_bytes());
+                while begun.is_ok() && stream.write_all(piece.as_bytes()).is_ok() {}
+            });
+        }
+    });
+    url
+}

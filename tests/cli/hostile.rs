@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::process::Stdio;
 
-use crate::common::{canned, canned_forever, ended, portolan, process, stderr, stdout};
+use crate::common::{canned, canned_forever, ended, endless, portolan, process, stderr, stdout};
 
 /// A service whose every text tries to move the cursor.
 const EVIL: &str = r#"{"id":"0198c0de-0000-7000-8000-000000000000","name":"\u001b[2Jx","namespace":"\u009b5n","version":"\u202e1.0",
@@ -129,4 +129,54 @@ fn a_list_without_end_is_given_up() {
     let output = portolan().args(["list", "--server", &url]).output().expect("it runs");
     let (code, said) = ended(&output);
     assert!(code == 3 && said.contains("next_cursor repeats"), "{code} {said}");
+}
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream";
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json";
+
+/// A service with a long description.
+fn service(n: usize) -> String {
+    let description = "d".repeat(4000);
+    format!(
+        r#"{{"id":"0198c0de-0000-7000-8000-{n:012}","namespace":"n","name":"s","status":"healthy","description":"{description}"}}"#
+    )
+}
+
+#[test]
+fn a_watch_without_end_is_an_error_and_not_all_memory() {
+    let services: Vec<String> = (0..100).map(service).collect();
+    let part =
+        format!("event: snapshot\ndata: {{\"services\":[{}],\"first\":false,\"last\":false}}\n\n", services.join(","));
+    let line = format!("data: {}\n", "a".repeat(1 << 20));
+    let cases = [
+        ("event: change\n", line, "an event of over 24 MiB"),
+        ("event: change\ndata: ", "a".repeat(1 << 20), "an event of over 24 MiB"),
+        ("", part, "more than 128 MiB of services"),
+    ];
+    for (first, piece, words) in cases {
+        let url = endless(STREAM, first, piece);
+        for command in [&["watch"][..], &["list", "--watch"], &["console", "--once"]] {
+            let output = portolan().args(command).args(["--server", &url]).output().expect("it runs");
+            let (code, said) = ended(&output);
+            assert!(code == 3 && said.contains(words), "{command:?} {code} {said}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_without_end_is_an_error_too() {
+    let begin = r#"{"success":true,"message":"","data":["#;
+    for (piece, words) in [(" ".repeat(1 << 20), "over 24 MiB"), ("{},".repeat(1 << 18), "24 MiB")] {
+        let url = endless(ANSWER, begin, piece);
+        for command in [&["list"][..], &["get", "x"], &["discover", "x"], &["check", "x"]] {
+            let output = portolan().args(command).args(["--server", &url]).output().expect("it runs");
+            let (code, said) = ended(&output);
+            assert!(code == 3 && said.contains("too large to be Portolan's") && said.contains(words), "{code} {said}");
+        }
+    }
+    let objects = format!("{begin}{}{{}}]}}", "{},".repeat(1 << 20));
+    let (url, _asked) = canned("200 OK", &objects);
+    let output = portolan().args(["list", "--server", &url]).output().expect("it runs");
+    let (code, said) = ended(&output);
+    assert!(code == 3 && said.contains("more parts than any service"), "{code} {said}");
 }

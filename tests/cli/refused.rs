@@ -49,7 +49,7 @@ fn scope_namespace_and_age_are_told_apart() {
 
 #[test]
 fn who_asks_too_often_learns_when_to_ask_again() {
-    let server = Server::start(&[("PORTOLAN_RATE_LIMIT_PER_MINUTE", "1")]);
+    let server = Server::start(&[("PORTOLAN_READ_RATE_LIMIT_PER_MINUTE", "1")]);
     let said: Vec<(i32, String)> = (0..3).map(|_| ended(&server.cli(&["list"]))).collect();
     let refused = said.iter().find(|(code, _)| *code != 0).expect("the limit is one a minute");
     assert!(refused.0 == 5 && refused.1.contains("try again in"), "{refused:?}");

@@ -14,15 +14,15 @@ enum Damage {
 }
 
 fn damage(words: &[&'static [u8]]) -> impl Strategy<Value = Damage> + use<> {
-    let at = any::<Index>();
+    let at = any::<Index>;
     let words: Vec<Vec<u8>> = words.iter().map(|word| word.to_vec()).collect();
     prop_oneof![
-        3 => (at, any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
-        1 => at.prop_map(Damage::Cut),
-        2 => (at, any::<Index>()).prop_map(|(from, to)| Damage::Drop(from, to)),
-        1 => (at, any::<Index>()).prop_map(|(from, to)| Damage::Double(from, to)),
-        3 => (at, select(words)).prop_map(|(at, word)| Damage::Put(at, word)),
-        1 => (at, vec(any::<u8>(), 1..20)).prop_map(|(at, bytes)| Damage::Put(at, bytes)),
+        3 => (at(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
+        1 => at().prop_map(Damage::Cut),
+        2 => (at(), any::<Index>()).prop_map(|(from, to)| Damage::Drop(from, to)),
+        1 => (at(), any::<Index>()).prop_map(|(from, to)| Damage::Double(from, to)),
+        3 => (at(), select(words)).prop_map(|(at, word)| Damage::Put(at, word)),
+        1 => (at(), vec(any::<u8>(), 1..20)).prop_map(|(at, bytes)| Damage::Put(at, bytes)),
     ]
 }
 
@@ -91,10 +91,38 @@ pub(crate) fn requests() -> impl Strategy<Value = Vec<u8>> {
         &chunked,
     ];
     let words: &[&[u8]] = &[
-        b"\r\n", b"\r\n\r\n", b"\n", b"\r", b"\0", b" ", b"Content-Length: 5\r\n", b"Content-Length: -1\r\n", b"Content-Length: 99999999999999999999\r\n",
-        b"Transfer-Encoding: chunked\r\n", b"Transfer-Encoding: gzip, chunked\r\n", b"transfer-encoding:\tchunked\r\n", b"Expect: 100-continue\r\n",
-        b"Host: a\r\n", b"Host: \r\n", b"Connection: close\r\n", b"Upgrade: h2c\r\n", b"HTTP/1.1", b"HTTP/9.9", b"%", b"%00", b"?", b"#", b"//", b"/../",
-        b"0\r\n\r\n", b"ffffffffffffffff\r\n", b"1;ext=1\r\n", b"Authorization: Bearer x\r\n", b"X-Forwarded-For: 1.1.1.1\r\n", b"\xff\xfe", b"*",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b" ",
+        b"Content-Length: 5\r\n",
+        b"Content-Length: -1\r\n",
+        b"Content-Length: 99999999999999999999\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: gzip, chunked\r\n",
+        b"transfer-encoding:\tchunked\r\n",
+        b"Expect: 100-continue\r\n",
+        b"Host: a\r\n",
+        b"Host: \r\n",
+        b"Connection: close\r\n",
+        b"Upgrade: h2c\r\n",
+        b"HTTP/1.1",
+        b"HTTP/9.9",
+        b"%",
+        b"%00",
+        b"?",
+        b"#",
+        b"//",
+        b"/../",
+        b"0\r\n\r\n",
+        b"ffffffffffffffff\r\n",
+        b"1;ext=1\r\n",
+        b"Authorization: Bearer x\r\n",
+        b"X-Forwarded-For: 1.1.1.1\r\n",
+        b"\xff\xfe",
+        b"*",
     ];
     led(1, near(texts(&whole), words))
 }
@@ -108,15 +136,43 @@ pub(crate) fn registrations() -> impl Strategy<Value = Vec<u8>> {
         r#"{"name":"f","base_url":"postgres://127.0.0.1:5432","check":{"none":{}}}"#,
     ];
     let words: &[&[u8]] = &[
-        b"null", b"true", b"-1", b"1e999", b"18446744073709551616", b"\"\\u0000\"", b"\"\\ud800\"", b"[[[[[[[[", b"{}", b"[]", b"\"", b"\\", b",", b":", b"}",
-        b"\"name\":\"x\",", b"\"check\":{\"tcp\":{}},", b"http://user:pass@", b"http://169.254.169.254", b"http://0x7f.1", b"\xe2\x80\xae", b"\x1b[2J", b"\xff",
+        b"null",
+        b"true",
+        b"-1",
+        b"1e999",
+        b"18446744073709551616",
+        b"\"\\u0000\"",
+        b"\"\\ud800\"",
+        b"[[[[[[[[",
+        b"{}",
+        b"[]",
+        b"\"",
+        b"\\",
+        b",",
+        b":",
+        b"}",
+        b"\"name\":\"x\",",
+        b"\"check\":{\"tcp\":{}},",
+        b"http://user:pass@",
+        b"http://169.254.169.254",
+        b"http://0x7f.1",
+        b"\xe2\x80\xae",
+        b"\x1b[2J",
+        b"\xff",
     ];
     near(texts(&whole), words)
 }
 
 pub(crate) fn tokens() -> impl Strategy<Value = Vec<u8>> {
     let whole = [
-        "", ".", "..", "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJIUzI1NiJ9.e30.AAAA", "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9", "=", "A",
+        "",
+        ".",
+        "..",
+        "eyJhbGciOiJub25lIn0.e30.",
+        "eyJhbGciOiJIUzI1NiJ9.e30.AAAA",
+        "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9",
+        "=",
+        "A",
         "eyJhbGciOiJIUzI1NiIsImNyaXQiOlsiYiJdfQ.eyJzdWIiOiJhIiwiZXhwIjo5OTk5OTk5OTk5fQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     ];
     let words: &[&[u8]] = &[b".", b"..", b"=", b"-", b"_", b"A", b"AAAA", b",", b"Bearer", b"+", b"/"];
@@ -132,18 +188,45 @@ pub(crate) fn queries() -> impl Strategy<Value = Vec<u8>> {
         "version=%3E%3D1.0.0%20%3C2.0.0-rc.1%2Bbuild",
     ];
     let words: &[&[u8]] = &[
-        b"&", b"=", b"%", b"%00", b"%ff", b"%F0%9F%98%80", b"+", b"name=", b"limit=0", b"limit=-1", b"limit=99999999999999999999", b"meta.=x", b"meta.%00=", b"status=",
-        b"version=*", b"version=%5E", b"version=999999999999999999999.0.0", b"healthy=1", b"pick=", b"namespace=%2A", b"?", b"#", b";",
+        b"&",
+        b"=",
+        b"%",
+        b"%00",
+        b"%ff",
+        b"%F0%9F%98%80",
+        b"+",
+        b"name=",
+        b"limit=0",
+        b"limit=-1",
+        b"limit=99999999999999999999",
+        b"meta.=x",
+        b"meta.%00=",
+        b"status=",
+        b"version=*",
+        b"version=%5E",
+        b"version=999999999999999999999.0.0",
+        b"healthy=1",
+        b"pick=",
+        b"namespace=%2A",
+        b"?",
+        b"#",
+        b";",
     ];
     led(1, near(texts(&whole), words))
 }
 
 pub(crate) fn cursors() -> impl Strategy<Value = Vec<u8>> {
     let whole = [
-        "0000018bcfe568000190a5dac96774bbcceb302099a80570", "0123456789abcdef.1", "0123456789abcdef.18446744073709551615", "0123456789abcdef.0+12345678.9",
-        "ffffffffffffffffffffffffffffffffffffffffffffffff", "0.0", "",
+        "0000018bcfe568000190a5dac96774bbcceb302099a80570",
+        "0123456789abcdef.1",
+        "0123456789abcdef.18446744073709551615",
+        "0123456789abcdef.0+12345678.9",
+        "ffffffffffffffffffffffffffffffffffffffffffffffff",
+        "0.0",
+        "",
     ];
-    let words: &[&[u8]] = &[b".", b"+", b"-", b"0", b"ffff", b"%30", b"99999999999999999999", b"&limit=2", b"%", b"\xff"];
+    let words: &[&[u8]] =
+        &[b".", b"+", b"-", b"0", b"ffff", b"%30", b"99999999999999999999", b"&limit=2", b"%", b"\xff"];
     led(1, near(texts(&whole), words))
 }
 
@@ -156,8 +239,26 @@ pub(crate) fn streams() -> impl Strategy<Value = Vec<u8>> {
         "event: server\ndata: [{\"at\":\"2026-01-02T03:04:05.678Z\",\"part\":\"store\",\"good\":false,\"message\":\"x\"}]\n\n".to_owned(),
     ];
     let words: &[&[u8]] = &[
-        b"\n", b"\n\n", b"\r", b"\0", b"data:", b"data: {}\n\n", b"event: reset\n", b"event: snapshot\n", b"id:\n", b":", b"\xff", b"\xef\xbb\xbf", b"null", b"[", b"{", b"\x1b[2J",
-        b"\"first\":true,", b"retry: 0\n", b"9999-12-31T23:59:59.999Z", b"-0001-01-01T00:00:00Z",
+        b"\n",
+        b"\n\n",
+        b"\r",
+        b"\0",
+        b"data:",
+        b"data: {}\n\n",
+        b"event: reset\n",
+        b"event: snapshot\n",
+        b"id:\n",
+        b":",
+        b"\xff",
+        b"\xef\xbb\xbf",
+        b"null",
+        b"[",
+        b"{",
+        b"\x1b[2J",
+        b"\"first\":true,",
+        b"retry: 0\n",
+        b"9999-12-31T23:59:59.999Z",
+        b"-0001-01-01T00:00:00Z",
     ];
     near(whole.into_iter().map(String::into_bytes).collect(), words)
 }
@@ -177,8 +278,19 @@ pub(crate) fn answers() -> impl Strategy<Value = Vec<u8>> {
         b"\x15\x03\x03\0\x02\x02\x28".to_vec(),
     ];
     let words: &[&[u8]] = &[
-        b"\r\n", b"\r\n\r\n", b"\0", b"HTTP/1.1 200 OK\r\n", b"Content-Length: 99999999999\r\n", b"Location: http://169.254.169.254/\r\n", b"\xff", b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\0",
-        b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0", b"\0\0\0\x04\0\0\0\0\0", b"\x16\x03\x03\xff\xff", b"HTTP/2 200\r\n", b"\x1b[2J",
+        b"\r\n",
+        b"\r\n\r\n",
+        b"\0",
+        b"HTTP/1.1 200 OK\r\n",
+        b"Content-Length: 99999999999\r\n",
+        b"Location: http://169.254.169.254/\r\n",
+        b"\xff",
+        b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\0",
+        b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        b"\0\0\0\x04\0\0\0\0\0",
+        b"\x16\x03\x03\xff\xff",
+        b"HTTP/2 200\r\n",
+        b"\x1b[2J",
     ];
     // Nine of ten answers are given to whom they are meant for.
     let lead = prop_oneof![9 => select(vec![[0_u8, 3], [1, 2], [2, 3], [3, 2], [6, 3]]).prop_map(|lead| lead.to_vec()), 1 => vec(any::<u8>(), 2)];
@@ -187,9 +299,22 @@ pub(crate) fn answers() -> impl Strategy<Value = Vec<u8>> {
 
 pub(crate) fn rows() -> impl Strategy<Value = Vec<u8>> {
     let whole = [
-        "healthy", "default/s1", "rest", "anonymous", "token:a\nb", "{\"interval_seconds\":7}", "{\"interval_seconds\":7,\"new_in_a_later_version\":1}", "http://127.0.0.1:9/", "ftp://x", "", "s0",
-        "{\"h\":\"healthy\",\"r\":\"Passed\",\"s\":1,\"n\":1,\"b\":1,\"p\":1}", "\0\0\0\0\0\0\0\x01", "7fffffffffffffff",
+        "healthy",
+        "default/s1",
+        "rest",
+        "anonymous",
+        "token:a\nb",
+        "{\"interval_seconds\":7}",
+        "{\"interval_seconds\":7,\"new_in_a_later_version\":1}",
+        "http://127.0.0.1:9/",
+        "ftp://x",
+        "",
+        "s0",
+        "{\"h\":\"healthy\",\"r\":\"Passed\",\"s\":1,\"n\":1,\"b\":1,\"p\":1}",
+        "\0\0\0\0\0\0\0\x01",
+        "7fffffffffffffff",
     ];
-    let words: &[&[u8]] = &[b"\xff", b"\0", b"{", b"}", b"\"", b"9", b"/", b"\n", b"\x1b", b"\x7f\xff\xff\xff\xff\xff\xff\xff"];
+    let words: &[&[u8]] =
+        &[b"\xff", b"\0", b"{", b"}", b"\"", b"9", b"/", b"\n", b"\x1b", b"\x7f\xff\xff\xff\xff\xff\xff\xff"];
     led(2, near(texts(&whole), words))
 }

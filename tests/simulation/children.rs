@@ -53,7 +53,12 @@ fn read(output: &Output, seed: u64, what: &str) -> Report {
     let hours = text.split_once(" hours").and_then(|(hours, _)| hours.parse().ok()).unwrap_or_default();
     let failed = !output.status.success();
     let errors = String::from_utf8_lossy(&output.stderr);
-    Report { failed, hours, lives: 1, text: if failed { format!("seed {seed} {what}: {}\n{text}{errors}", output.status) } else { text } }
+    Report {
+        failed,
+        hours,
+        lives: 1,
+        text: if failed { format!("seed {seed} {what}: {}\n{text}{errors}", output.status) } else { text },
+    }
 }
 
 /// Known faults, one life twice, and fresh seeds: for so many hours of simulated time, or else for a while.
@@ -78,7 +83,11 @@ pub(crate) fn all(hours: Option<u32>) -> ExitCode {
     }
     let (hours, lives) = (reports.iter().map(|r| r.hours).sum::<f64>(), reports.iter().map(|r| r.lives).sum::<u32>());
     println!("simulated {hours:.0} hours in {lives} lives");
-    println!("test result: {}. {} passed; {failed} failed", if failed == 0 { "ok" } else { "FAILED" }, reports.len() - failed);
+    println!(
+        "test result: {}. {} passed; {failed} failed",
+        if failed == 0 { "ok" } else { "FAILED" },
+        reports.len() - failed
+    );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -274,8 +274,12 @@ impl Life {
     async fn deregister(&mut self, place: String) {
         let Some(entry) = self.entry(&place) else { return };
         let name = place.split_once('#').map(|(_, name)| name.parse().expect("a name"));
-        let removal =
-            Removal { service: ServiceRef::Key(entry.service().key.clone()), instance: name, all: false, if_generation: None };
+        let removal = Removal {
+            service: ServiceRef::Key(entry.service().key.clone()),
+            instance: name,
+            all: false,
+            if_generation: None,
+        };
         self.world.tell(format!("deregister {place}"));
         match self.server().store.deregister(removal, caller()).await {
             Ok(()) => drop(self.members.remove(&place)),

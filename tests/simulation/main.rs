@@ -27,7 +27,8 @@ fn folder() -> tempfile::TempDir {
 
 /// Lives one life in this process and tells its end in one line.
 fn one(seed: u64, hours: u32, aloud: bool) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     let length = Duration::from_secs(3600) * hours;
     let life = runtime.block_on(life::live(seed, length, aloud));
     println!(

@@ -132,9 +132,7 @@ impl Observer {
     fn take_in(&mut self, entry: &Entry, at: At) {
         let service = entry.service();
         let prefix = format!("{}#", service.key);
-        self.views.retain(|place, _| {
-            place.strip_prefix(&prefix).is_none_or(|name| service.instance(name).is_some())
-        });
+        self.views.retain(|place, _| place.strip_prefix(&prefix).is_none_or(|name| service.instance(name).is_some()));
         for instance in &service.instances {
             let place = format!("{prefix}{}", instance.name);
             let Some(aim) = aim_of(instance) else { continue };
@@ -198,8 +196,9 @@ impl Observer {
         let service = entry.service();
         service.instances.iter().any(|instance| {
             let was = before.get(&format!("{}#{}", service.key, instance.name));
-            was.is_some_and(|was| was.generation == instance.generation && (was.health, was.reason) != (instance.health, instance.reason))
-                || was.is_none_or(|was| was.generation != instance.generation) && instance.health != Health::Unknown
+            was.is_some_and(|was| {
+                was.generation == instance.generation && (was.health, was.reason) != (instance.health, instance.reason)
+            }) || was.is_none_or(|was| was.generation != instance.generation) && instance.health != Health::Unknown
         })
     }
 
@@ -234,9 +233,11 @@ impl Observer {
             self.ask_history(readers, view.service).await;
             let (_, name) = place.split_once('#').expect("an instance");
             let last = self.past.last(&view.service, name);
-            let told = last.map_or(Health::Unknown, |(health, aim)| if aim == Some(view.aim) { health } else { Health::Unknown });
+            let told = last
+                .map_or(Health::Unknown, |(health, aim)| if aim == Some(view.aim) { health } else { Health::Unknown });
             if told != view.health {
-                self.world.broken("history ends where health is", format!("{place}: {told}, but it reads {}", view.health));
+                self.world
+                    .broken("history ends where health is", format!("{place}: {told}, but it reads {}", view.health));
             }
         }
     }

@@ -83,7 +83,10 @@ impl Past {
         };
         let on_demand = entry.message.starts_with("checked on request");
         if let Err(what) = rests(world, entry, (to, reason), found, view, on_demand) {
-            world.broken("a transition rests on its outcomes", format!("{instance}: {} to {to}, {reason}: {what}", entry.from));
+            world.broken(
+                "a transition rests on its outcomes",
+                format!("{instance}: {} to {to}, {reason}: {what}", entry.from),
+            );
         }
         let counts = reason != Reason::Flapping && entry.from != Health::Unknown && to != Health::Unknown;
         if counts && !entry.message.starts_with("stopped flapping") {
@@ -137,10 +140,18 @@ fn rests(
             if entry.message.starts_with("stopped flapping") {
                 let (least, time) = (STEADY_PASSES.max(timing.healthy_threshold), STEADY_SPAN.as_millis());
                 let held = count >= least && span(&streak) >= i64::try_from(time).expect("a minute");
-                return if held { Ok(()) } else { Err(format!("{count} passes over {} ms end no hold", span(&streak))) };
+                return if held {
+                    Ok(())
+                } else {
+                    Err(format!("{count} passes over {} ms end no hold", span(&streak)))
+                };
             }
             let first = entry.from == Health::Unknown;
-            if first || on_demand || count >= timing.healthy_threshold { Ok(()) } else { Err(format!("{count} passes")) }
+            if first || on_demand || count >= timing.healthy_threshold {
+                Ok(())
+            } else {
+                Err(format!("{count} passes"))
+            }
         }
         (Health::Unhealthy, Verdict::Fail) | (Health::Unhealthy, Verdict::Pass)
             if reason == Reason::Flapping || seen.verdict == Verdict::Fail =>

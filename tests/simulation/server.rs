@@ -87,8 +87,7 @@ impl Server {
         }
         let dialer = Dialer::simulated(DialSettings::default(), Arc::clone(network) as _);
         let leads = Arc::new(AlwaysLeads);
-        let (prober, handle) =
-            Prober::new(settings.clone(), dialer, store.clone(), probes, leads, clock, metrics);
+        let (prober, handle) = Prober::new(settings.clone(), dialer, store.clone(), probes, leads, clock, metrics);
         {
             let mut truth = world.truth();
             truth.run += 1;

@@ -103,8 +103,7 @@ impl Member {
     pub(crate) fn registration(&self, place: &str) -> Registration {
         let (key, instance) = place.split_once('#').expect("a place");
         let (namespace, service) = key.split_once('/').expect("a key");
-        let host =
-            if self.by_name { format!("host-{}.sim", self.host) } else { format!("10.0.0.{}", self.host) };
+        let host = if self.by_name { format!("host-{}.sim", self.host) } else { format!("10.0.0.{}", self.host) };
         let url = format!("http://{host}:{}/health", self.aim.port);
         let http = HttpCheck { expected_statuses: vec![200, self.aim.mark], ..HttpCheck::default() };
         let check = Check {

@@ -64,7 +64,9 @@ async fn costs_one_row(path: &Path, what: &str, table: &str, left: usize) {
     assert!(!row["reason"].as_str().expect("words").is_empty() && row["content"].is_object(), "{what}: {row}");
     // What it held can be registered again, and everything else goes on.
     for n in 0..SERVICES {
-        s.register(registration(&format!("s{n}"), "a", spec(3))).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        s.register(registration(&format!("s{n}"), "a", spec(3)))
+            .await
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
     }
     s.stop().await;
     let s = Running::open(settings(path)).expect("opens");
@@ -173,7 +175,8 @@ async fn readers_start_afresh_where_something_is_missing() {
 
 #[tokio::test]
 async fn what_is_known_of_a_probe_costs_that() {
-    for set in ["state = '{}'", "last = 'now'", "samples = x'01'", "generation = -1", "last_pass = CAST(x'ff' AS TEXT)"] {
+    for set in ["state = '{}'", "last = 'now'", "samples = x'01'", "generation = -1", "last_pass = CAST(x'ff' AS TEXT)"]
+    {
         let folder = closed().await;
         let path = folder.path().join("p.db");
         run(&path, &format!("UPDATE probe SET {set}"));
@@ -183,7 +186,8 @@ async fn what_is_known_of_a_probe_costs_that() {
 
 #[tokio::test]
 async fn an_entry_of_history_costs_that() {
-    for set in ["from_health = 'x'", "reason = 'x'", "instance = ''", "evidence = '{'", "message = CAST(x'ff' AS TEXT)"] {
+    for set in ["from_health = 'x'", "reason = 'x'", "instance = ''", "evidence = '{'", "message = CAST(x'ff' AS TEXT)"]
+    {
         let folder = closed().await;
         let path = folder.path().join("p.db");
         run(&path, &format!("UPDATE transition SET {set} WHERE id = (SELECT min(id) FROM transition)"));

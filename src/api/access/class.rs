@@ -15,7 +15,7 @@ pub enum RouteClass {
     Public,
     /// A read that is open unless `PORTOLAN_READ_AUTH` closes it.
     OpenRead,
-    /// Changes as they happen: open like reads are, bounded by its own seats instead of the rate limit.
+    /// Changes as they happen: open like reads are. Where everything is sent first, that counts like a list of it.
     Watch,
     /// A read that needs a token whenever auth is on.
     TokenRead,
@@ -31,23 +31,76 @@ pub enum RouteClass {
     Check,
 }
 
+/// A limit on how often one client may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Of what changes something, or makes Portolan connect somewhere.
+    Writes,
+    /// Of the rest; a large answer counts as several.
+    Reads,
+}
+
+impl Limit {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Writes => "writes",
+            Self::Reads => "reads",
+        }
+    }
+
+    /// The setting that it follows.
+    pub const fn setting(self) -> &'static str {
+        match self {
+            Self::Writes => "PORTOLAN_RATE_LIMIT_PER_MINUTE",
+            Self::Reads => "PORTOLAN_READ_RATE_LIMIT_PER_MINUTE",
+        }
+    }
+
+    /// The word under which its refusals are counted.
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::Writes => "rate_limit",
+            Self::Reads => "read_rate_limit",
+        }
+    }
+}
+
+/// How a limit counts a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// Always.
+    Yes,
+    /// Not when it turns out to change nothing, or to send nothing new.
+    MayBeFree,
+    /// Apart, so that no other request of its client is in its way.
+    Apart,
+}
+
 impl RouteClass {
     /// Whether it changes something or makes Portolan connect somewhere.
     pub fn is_change(self) -> bool {
         matches!(self, Self::Register | Self::Deregister | Self::Check)
     }
 
-    /// Whether the rate limit counts it.
-    pub fn is_limited(self) -> bool {
-        !matches!(self, Self::Preflight | Self::Operations | Self::Metrics | Self::Watch)
+    /// The limit that counts it.
+    pub fn limit(self) -> Option<Limit> {
+        match self {
+            Self::Preflight | Self::Operations | Self::Metrics => None,
+            Self::Public | Self::OpenRead | Self::TokenRead | Self::ServiceRead | Self::Probing | Self::Watch => {
+                Some(Limit::Reads)
+            }
+            Self::Register | Self::Deregister | Self::Check => Some(Limit::Writes),
+        }
     }
 
-    /// Whether it may turn out not to count: a register call that only renews, a read that names the state it knows.
-    pub fn is_free_when_nothing_changes(self, names_state: bool) -> bool {
+    /// How that counts it. A register call may only renew; a read may name the state that it knows, a watch where it goes on.
+    pub(super) fn counted(self, names_state: bool) -> Counted {
         match self {
-            Self::Register | Self::Probing => true,
-            Self::OpenRead | Self::TokenRead | Self::ServiceRead => names_state,
-            _ => false,
+            Self::Deregister => Counted::Apart,
+            Self::Register | Self::Probing => Counted::MayBeFree,
+            Self::OpenRead | Self::TokenRead | Self::ServiceRead | Self::Watch if names_state => Counted::MayBeFree,
+            _ => Counted::Yes,
         }
     }
 

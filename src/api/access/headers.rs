@@ -8,12 +8,12 @@ use http::header::{
 use crate::model::text::Short;
 
 /// How much is left: [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/),
-/// `"default";r=<requests left>;t=<seconds to a full quota>`.
+/// `"<limit>";r=<requests left>;t=<seconds to a full quota>`.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// The quota, of the same draft: `"default";q=<requests>;w=<seconds>`.
+/// The quota, of the same draft: `"<limit>";q=<requests>;w=<seconds>`.
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// Quotas up to this one have all their values ready.
-const READY: u32 = 4096;
+const READY: u32 = 8192;
 
 /// Which pages may read an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,30 +55,32 @@ fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
 /// The values of both rate limit headers. How long a quota takes to fill follows from what is left, so one number gives the value.
 #[derive(Debug)]
 pub(super) struct RateHeaders {
+    limit: &'static str,
     quota: u32,
     policy: HeaderValue,
     ready: Vec<HeaderValue>,
 }
 
 impl RateHeaders {
-    pub(super) fn new(quota: u32) -> Self {
-        let policy = value(format!("\"default\";q={quota};w=60").as_bytes());
-        let ready = if quota <= READY { (0..=quota).map(|left| left_of(quota, left)).collect() } else { Vec::new() };
-        Self { quota, policy, ready }
+    pub(super) fn new(limit: &'static str, quota: u32) -> Self {
+        let policy = value(format!("\"{limit}\";q={quota};w=60").as_bytes());
+        let ready =
+            if quota <= READY { (0..=quota).map(|left| left_of(limit, quota, left)).collect() } else { Vec::new() };
+        Self { limit, quota, policy, ready }
     }
 
     pub(super) fn write(&self, headers: &mut HeaderMap, left: u32) {
         let ready = usize::try_from(left).ok().and_then(|left| self.ready.get(left)).cloned();
-        headers.insert(RATE_LIMIT, ready.unwrap_or_else(|| left_of(self.quota, left)));
+        headers.insert(RATE_LIMIT, ready.unwrap_or_else(|| left_of(self.limit, self.quota, left)));
         headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
     }
 }
 
-fn left_of(quota: u32, left: u32) -> HeaderValue {
+fn left_of(limit: &str, quota: u32, left: u32) -> HeaderValue {
     let spent = u64::from(quota.saturating_sub(left));
     let seconds = (spent * 60).div_ceil(u64::from(quota.max(1)));
     let (mut left_digits, mut seconds_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let parts = ["\"default\";r=", left_digits.format(left), ";t=", seconds_digits.format(seconds)];
+    let parts = ["\"", limit, "\";r=", left_digits.format(left), ";t=", seconds_digits.format(seconds)];
     value(Short::<48>::of(parts).as_bytes())
 }
 
@@ -94,11 +96,11 @@ mod tests {
     #[test]
     fn small_and_large_quotas_say_the_same() {
         for quota in [60, 1_000_000] {
-            let rates = RateHeaders::new(quota);
+            let rates = RateHeaders::new("reads", quota);
             let mut headers = HeaderMap::new();
             rates.write(&mut headers, quota / 2);
-            assert_eq!(headers["ratelimit"], format!("\"default\";r={};t=30", quota / 2));
-            assert_eq!(headers["ratelimit-policy"], format!("\"default\";q={quota};w=60"));
+            assert_eq!(headers["ratelimit"], format!("\"reads\";r={};t=30", quota / 2));
+            assert_eq!(headers["ratelimit-policy"], format!("\"reads\";q={quota};w=60"));
         }
     }
 }

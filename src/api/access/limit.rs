@@ -140,6 +140,31 @@ impl Limiter {
         taken
     }
 
+    /// Takes `more` requests of a client that has just spent one, whether they are there or not: it waits the longer for its next. It owes
+    /// a window's at most.
+    pub(super) fn charge(&self, client: ClientKey, now: UnixMs, more: u32) {
+        let now = nanos(now);
+        let owe = |full_at: &mut u64| {
+            let next = (*full_at).max(now).saturating_add(self.share_ns.saturating_mul(u64::from(more)));
+            *full_at = next.min((now + 2 * WINDOW_NS).max(*full_at));
+        };
+        let mut shard = lock(self.shard(client));
+        if let Some(full_at) = shard.full_at.get_mut(&client) {
+            owe(full_at);
+        } else {
+            drop(shard);
+            owe(&mut lock(&self.overflow));
+        }
+    }
+
+    /// How many requests of `client` are left at `now`.
+    pub(super) fn left(&self, client: ClientKey, now: UnixMs) -> u32 {
+        let now = nanos(now);
+        let full_at = lock(self.shard(client)).full_at.get(&client).copied().unwrap_or(now);
+        let room = WINDOW_NS.saturating_sub(full_at.saturating_sub(now));
+        u32::try_from(room / self.share_ns).unwrap_or(u32::MAX)
+    }
+
     /// Gives one request back.
     pub(super) fn refund(&self, client: ClientKey) {
         let mut shard = lock(self.shard(client));
@@ -240,6 +265,19 @@ mod tests {
             let _ = limiter.spend(client(n), START);
         }
         assert_eq!(limiter.spend(client(1), START), Ok(58));
+    }
+
+    #[test]
+    fn what_is_charged_afterwards_is_waited_for() {
+        let limiter = Limiter::new(60, 1000);
+        assert_eq!(limiter.left(client(1), START), 60, "a client that never asked");
+        assert_eq!(limiter.spend(client(1), START), Ok(59));
+        limiter.charge(client(1), START, 20);
+        assert_eq!(limiter.left(client(1), START), 39);
+        limiter.charge(client(1), START, 1000);
+        let refused = Err(Refused { wait: Duration::from_secs(61) });
+        assert_eq!(limiter.spend(client(1), START), refused, "a minute's quota is owed at most");
+        assert_eq!(limiter.spend(client(1), START.plus(Duration::from_secs(61))), Ok(0));
     }
 
     proptest::proptest! {

@@ -24,11 +24,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderMap, IF_NONE_MATCH};
+use http::header::{HeaderMap, HeaderName, IF_NONE_MATCH};
 use http::{Request, Response, StatusCode, Uri};
 use ipnet::IpNet;
 
-pub use class::{RouteClass, classify};
+pub use class::{Limit, RouteClass, classify};
 pub use headers::Cors;
 pub use principal::{ClientKey, Namespaces, Principal, Scopes};
 pub use secrets::{KeyId, MAX_SECRETS, Secrets, SecretsError};
@@ -55,8 +55,10 @@ pub struct AccessSettings {
     pub token_max: Duration,
     /// The namespace of a token that names none (`PORTOLAN_DEFAULT_NAMESPACE`).
     pub default_namespace: Namespace,
-    /// Requests a minute and client; `None` is no limit.
+    /// Writes a minute and client; `None` is no limit.
     pub rate_per_minute: Option<u32>,
+    /// Reads a minute and client; `None` is no limit.
+    pub read_rate_per_minute: Option<u32>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Origins besides loopback's whose pages may change things while auth is off.
@@ -70,6 +72,8 @@ pub struct AccessSettings {
 /// Where a client stands with the rate limit after this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateSnapshot {
+    /// Which limit counts the request.
+    pub limit: Limit,
     /// Requests left right now.
     pub remaining: u32,
     /// The quota is spent, and the request may go on only to renew or to be answered 304: the time until it may do more.
@@ -101,10 +105,23 @@ pub struct Access {
     clock: Clock,
 }
 
+/// Where a watch goes on.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// A request's head, as far as access looks at it.
 struct Head<'a> {
     uri: &'a Uri,
     headers: &'a HeaderMap,
+}
+
+/// Whether the request names the state that its sender knows already.
+fn names_state(head: &Head<'_>, class: RouteClass) -> bool {
+    if class == RouteClass::Watch {
+        let by_query =
+            || head.uri.query().is_some_and(|query| query.split('&').any(|part| part.starts_with("cursor=")));
+        return head.headers.contains_key(LAST_EVENT_ID) || by_query();
+    }
+    head.headers.contains_key(IF_NONE_MATCH)
 }
 
 impl Access {
@@ -121,7 +138,7 @@ impl Access {
             },
             guard: secrets.map(|secrets| Guard::new(secrets, rules)),
             trusted_proxies: settings.trusted_proxies,
-            rates: settings.rate_per_minute.map(|quota| Rates::new(quota, metrics, clock.clone())),
+            rates: Rates::new(settings.rate_per_minute, settings.read_rate_per_minute, metrics, clock.clone()),
             subjects: RandomState::new(),
             clock,
         }
@@ -156,9 +173,12 @@ impl Access {
         }
         let address = client::address(head.headers, peer, &self.trusted_proxies);
         let principal = self.authenticate(head.headers, address, class)?;
-        let rates = self.rates.as_ref().filter(|_| class.is_limited());
-        let may_be_free = class.is_free_when_nothing_changes(head.headers.contains_key(IF_NONE_MATCH));
-        let rate = rates.map(|rates| rates.spend(principal.client, may_be_free)).transpose()?;
+        let rate = match (&self.rates, class.limit()) {
+            (Some(rates), Some(limit)) => {
+                rates.spend(principal.client, limit, class.counted(names_state(head, class)))?
+            }
+            _ => None,
+        };
         refusal::require_scope(&principal, class, self.read_auth)?;
         Ok((principal, rate))
     }
@@ -225,8 +245,17 @@ impl Access {
 
     /// The refusal of a request that went on over its quota and turned out to be neither a renewal nor answered 304.
     pub fn over_quota(&self, admitted: &Admitted) -> Option<ApiError> {
-        let wait = admitted.rate?.spent?;
-        self.rates.as_ref().map(|rates| rates.refuse(wait))
+        let rate = admitted.rate?;
+        let wait = rate.spent?;
+        self.rates.as_ref().map(|rates| rates.refuse(admitted.principal.client, rate.limit, wait))
+    }
+
+    /// Counts the size of an answer: each 32 KiB of it is one request more, also where they are not there, and waited for. One that is
+    /// `uncounted` itself spends from the larger quota.
+    pub fn charge(&self, admitted: &mut Admitted, bytes: usize, uncounted: bool) {
+        if let (Some(rates), Some(rate)) = (&self.rates, &mut admitted.rate) {
+            rates.charge(admitted.principal.client, rate, bytes, uncounted);
+        }
     }
 
     /// Adds what an admitted request's answer carries: the rate limit's headers, and CORS when `Origin` came.

@@ -1,10 +1,12 @@
-//! The quotas of every client: what counts, what does not, and failed attempts.
+//! The quotas of every client: of writes and of reads, what counts against neither, and failed attempts.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::header::HeaderMap;
 
 use super::RateSnapshot;
+use super::class::{Counted, Limit};
 use super::headers::RateHeaders;
 use super::limit::{Limiter, Refused};
 use super::principal::ClientKey;
@@ -12,80 +14,167 @@ use crate::api::envelope::ApiError;
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
-/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each of the three limits.
+/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each of the five limits.
 const MAX_CLIENTS: usize = 65_536;
 /// What is not counted is bounded by this many times the quota.
 const UNCOUNTED: u32 = 20;
+/// Failed attempts a minute where writes are not limited.
+const FAILED: u32 = 60;
+/// Bytes of an answer that count as one more read.
+const BYTES_OF_A_READ: usize = 32 * 1024;
+
+/// The quota of one limit.
+#[derive(Debug)]
+struct Quota {
+    per_minute: u32,
+    counted: Limiter,
+    uncounted: Limiter,
+    headers: RateHeaders,
+}
+
+impl Quota {
+    fn new(limit: Limit, per_minute: u32) -> Self {
+        Self {
+            per_minute,
+            counted: Limiter::new(per_minute, MAX_CLIENTS),
+            uncounted: Limiter::new(per_minute.saturating_mul(UNCOUNTED), MAX_CLIENTS),
+            headers: RateHeaders::new(limit.as_str(), per_minute),
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Rates {
-    counted: Limiter,
-    uncounted: Limiter,
+    writes: Option<Quota>,
+    reads: Option<Quota>,
     failed: Limiter,
-    headers: RateHeaders,
     metrics: Metrics,
     clock: Clock,
 }
 
 impl Rates {
-    /// `quota` requests a minute for each client.
-    pub(super) fn new(quota: u32, metrics: Metrics, clock: Clock) -> Self {
-        Self {
-            counted: Limiter::new(quota, MAX_CLIENTS),
-            uncounted: Limiter::new(quota.saturating_mul(UNCOUNTED), MAX_CLIENTS),
-            failed: Limiter::new(quota, MAX_CLIENTS),
-            headers: RateHeaders::new(quota),
+    /// So many writes and reads a minute for each client; none where both are without a limit.
+    pub(super) fn new(writes: Option<u32>, reads: Option<u32>, metrics: Metrics, clock: Clock) -> Option<Self> {
+        writes.or(reads)?;
+        Some(Self {
+            writes: writes.map(|quota| Quota::new(Limit::Writes, quota)),
+            reads: reads.map(|quota| Quota::new(Limit::Reads, quota)),
+            failed: Limiter::new(writes.unwrap_or(FAILED), MAX_CLIENTS),
             metrics,
             clock,
-        }
+        })
     }
 
     fn now(&self) -> UnixMs {
         self.clock.steady()
     }
 
-    /// Takes one request; one that `may_be_free` from the larger quota when this one is spent.
-    pub(super) fn spend(&self, client: ClientKey, may_be_free: bool) -> Result<RateSnapshot, ApiError> {
+    fn quota(&self, limit: Limit) -> Option<&Quota> {
+        match limit {
+            Limit::Writes => self.writes.as_ref(),
+            Limit::Reads => self.reads.as_ref(),
+        }
+    }
+
+    /// Takes one request; one that may be free from the larger quota when this one is spent, one that is free from that alone. None where
+    /// there is no limit.
+    pub(super) fn spend(
+        &self,
+        client: ClientKey,
+        limit: Limit,
+        counted: Counted,
+    ) -> Result<Option<RateSnapshot>, ApiError> {
+        let Some(quota) = self.quota(limit) else { return Ok(None) };
         let now = self.now();
-        match self.counted.spend(client, now) {
-            Ok(remaining) => Ok(RateSnapshot { remaining, spent: None }),
-            Err(refused) if may_be_free && self.uncounted.spend(client, now).is_ok() => {
-                Ok(RateSnapshot { remaining: 0, spent: Some(refused.wait) })
+        if counted == Counted::Apart {
+            let taken = quota.uncounted.spend(client, now);
+            taken.map_err(|refused| self.too_often(client, limit, refused))?;
+            return Ok(Some(RateSnapshot { limit, remaining: quota.counted.left(client, now), spent: None }));
+        }
+        match quota.counted.spend(client, now) {
+            Ok(remaining) => Ok(Some(RateSnapshot { limit, remaining, spent: None })),
+            Err(refused) if counted == Counted::MayBeFree && quota.uncounted.spend(client, now).is_ok() => {
+                Ok(Some(RateSnapshot { limit, remaining: 0, spent: Some(refused.wait) }))
             }
-            Err(refused) => Err(self.too_often(refused, "rate_limit")),
+            Err(refused) => Err(self.too_often(client, limit, refused)),
         }
     }
 
     /// Takes one failed attempt to show a token.
     pub(super) fn fail(&self, client: ClientKey) -> Result<(), ApiError> {
-        match self.failed.spend(client, self.now()) {
-            Ok(_) => Ok(()),
-            Err(refused) => Err(self.too_often(refused, "failed_auth_limit")),
-        }
+        self.failed.spend(client, self.now()).map(drop).map_err(|refused| {
+            self.metrics.reject("failed_auth_limit");
+            let hint = format!("{} showed too many tokens that are not valid", Named(client));
+            rate_limited(refused.wait).hint(hint)
+        })
     }
 
     /// Gives a request back and takes it from the larger quota instead, while that lasts.
     pub(super) fn give_back(&self, client: ClientKey, rate: &mut RateSnapshot) {
-        if rate.spent.is_none() && self.uncounted.spend(client, self.now()).is_ok() {
-            self.counted.refund(client);
+        if let Some(quota) = self.quota(rate.limit)
+            && rate.spent.is_none()
+            && quota.uncounted.spend(client, self.now()).is_ok()
+        {
+            quota.counted.refund(client);
             rate.remaining += 1;
         }
     }
 
+    /// Takes what an answer's size counts as, always in reads; from their larger quota where the request itself is in that.
+    pub(super) fn charge(&self, client: ClientKey, rate: &mut RateSnapshot, bytes: usize, uncounted: bool) {
+        let more = u32::try_from(bytes / BYTES_OF_A_READ).unwrap_or(u32::MAX);
+        let Some(quota) = self.reads.as_ref().filter(|_| more > 0) else { return };
+        let limiter = if uncounted { &quota.uncounted } else { &quota.counted };
+        limiter.charge(client, self.now(), more);
+        if rate.limit == Limit::Reads && !uncounted {
+            rate.remaining = rate.remaining.saturating_sub(more);
+        }
+    }
+
     /// The refusal of a request that was to be free and is not.
-    pub(super) fn refuse(&self, wait: Duration) -> ApiError {
-        self.too_often(Refused { wait }, "rate_limit")
+    pub(super) fn refuse(&self, client: ClientKey, limit: Limit, wait: Duration) -> ApiError {
+        self.too_often(client, limit, Refused { wait })
     }
 
     pub(super) fn write(&self, headers: &mut HeaderMap, rate: RateSnapshot) {
-        self.headers.write(headers, rate.remaining);
+        if let Some(quota) = self.quota(rate.limit) {
+            quota.headers.write(headers, rate.remaining);
+        }
     }
 
-    fn too_often(&self, refused: Refused, reason: &'static str) -> ApiError {
-        self.metrics.reject(reason);
-        let seconds = u64::try_from(refused.wait.as_millis().div_ceil(1000)).unwrap_or(60).max(1);
-        let mut error = ApiError::rate_limited().retry_after(seconds);
-        self.headers.write(error.headers_mut(), 0);
-        error
+    fn too_often(&self, client: ClientKey, limit: Limit, refused: Refused) -> ApiError {
+        self.metrics.reject(limit.reason());
+        let mut error = rate_limited(refused.wait);
+        let Some(quota) = self.quota(limit) else { return error };
+        quota.headers.write(error.headers_mut(), 0);
+        let size = if limit == Limit::Reads { ", each 32 KiB of an answer counting as one" } else { "" };
+        error.hint(format!(
+            "{} may make {} {} a minute{size}; {} sets the limit",
+            Named(client),
+            quota.per_minute,
+            limit.as_str(),
+            limit.setting()
+        ))
+    }
+}
+
+fn rate_limited(wait: Duration) -> ApiError {
+    let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(60).max(1);
+    ApiError::rate_limited().retry_after(seconds)
+}
+
+/// A client, for the sentence that refuses it.
+struct Named(ClientKey);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ClientKey::Subject(_) => f.write_str("this token's subject"),
+            ClientKey::V4(ip) => ip.fmt(f),
+            ClientKey::V6(prefix) => {
+                let ip = std::net::Ipv6Addr::from(u128::from(prefix) << 64);
+                write!(f, "{ip}/64")
+            }
+        }
     }
 }

@@ -13,6 +13,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::watch::Watch;
 use crate::api::envelope::{ApiError, Code};
+use crate::api::json::MAX_BODY;
+
+/// A body of this many bytes counts as a connection.
+const SMALL: usize = 8 * 1024;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,15 @@ impl RequestBody {
     /// No bytes.
     pub fn empty() -> Self {
         Self(Source::Ready(Full::default()))
+    }
+
+    /// Memory that it takes at most once it is read, in bytes; none where that is little.
+    pub(in crate::api) fn weight(&self) -> Option<usize> {
+        if self.is_end_stream() {
+            return None;
+        }
+        let most = self.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MAX_BODY);
+        (most > SMALL).then(|| most.min(MAX_BODY))
     }
 
     /// The whole body.

@@ -7,7 +7,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::api::access::Ended;
-use crate::catalog::{Entry, Snapshot};
+use crate::api::parts::Parts;
+use crate::catalog::{Entry, Epoch};
 use crate::model::name::ServiceKey;
 use crate::telemetry::told::Told;
 
@@ -24,31 +25,32 @@ struct Removed<'a> {
 }
 
 /// A part of everything; the last carries the cursor.
-pub(super) fn snapshot(entries: &[&Arc<Entry>], first: bool, cursor: Option<&str>) -> Bytes {
-    let mut out = open("snapshot", cursor, b"{\"services\":[", entries);
-    list(&mut out, entries);
-    out.extend_from_slice(b"],\"first\":");
-    out.extend_from_slice(if first { b"true" } else { b"false" });
-    out.extend_from_slice(b",\"last\":");
-    out.extend_from_slice(if cursor.is_some() { b"true" } else { b"false" });
-    close(out)
+pub(super) fn snapshot(entries: &[Arc<Entry>], first: bool, cursor: Option<&str>) -> Parts {
+    let mut parts = open("snapshot", cursor, b"{\"services\":[", entries);
+    list(&mut parts, entries);
+    parts.text(b"],\"first\":");
+    parts.text(if first { b"true" } else { b"false" });
+    parts.text(b",\"last\":");
+    parts.text(if cursor.is_some() { b"true" } else { b"false" });
+    parts.text(b"}\n\n");
+    parts
 }
 
-/// What changed.
-pub(super) fn change(upserts: &[&Arc<Entry>], removed: &[&(ServiceKey, Uuid)], cursor: &str) -> Bytes {
-    let mut out = open("change", Some(cursor), b"{\"upserts\":[", upserts);
-    list(&mut out, upserts);
-    out.extend_from_slice(b"],\"removed\":[");
+/// What changed, or a part of it; the last carries the cursor.
+pub(super) fn change(upserts: &[Arc<Entry>], removed: &[(ServiceKey, Uuid)], cursor: Option<&str>) -> Parts {
+    let mut parts = open("change", cursor, b"{\"upserts\":[", upserts);
+    list(&mut parts, upserts);
+    parts.text(b"],\"removed\":[");
     for (n, (key, id)) in removed.iter().enumerate() {
         if n > 0 {
-            out.push(b',');
+            parts.text(b",");
         }
         let gone = Removed { id: *id, namespace: key.namespace(), name: key.name() };
-        // Our own types always serialise, and writing to a Vec cannot fail.
-        let _ = serde_json::to_writer(&mut out, &gone);
+        // Our own types always serialise.
+        parts.text(&serde_json::to_vec(&gone).unwrap_or_default());
     }
-    out.push(b']');
-    close(out)
+    parts.text(b"]}\n\n");
+    parts
 }
 
 /// What the server tells of itself: all that is kept. It has no cursor, for where to go on does not depend on it.
@@ -78,37 +80,30 @@ pub(super) fn ended(why: Ended) -> Bytes {
     out.into()
 }
 
-/// The cursor that a snapshot's events carry.
-pub(super) fn cursor(snapshot: &Snapshot) -> String {
-    format!("{}.{}", snapshot.epoch(), snapshot.revision())
+/// The cursor of everything up to `revision`.
+pub(super) fn cursor(epoch: &Epoch, revision: u64) -> String {
+    format!("{epoch}.{revision}")
 }
 
-fn open(event: &str, cursor: Option<&str>, data: &[u8], entries: &[&Arc<Entry>]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128 + entries.iter().map(|entry| entry.json_len() + 1).sum::<usize>());
+fn open(event: &str, cursor: Option<&str>, data: &[u8], entries: &[Arc<Entry>]) -> Parts {
+    let room: usize = entries.iter().map(|entry| entry.json_len() + 1).sum();
+    let mut parts = Parts::with_room(128 + room.min(super::stream::EVENT));
     for (field, value) in [("event", Some(event)), ("id", cursor)] {
         if let Some(value) = value {
-            out.extend_from_slice(field.as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.push(b'\n');
+            parts.text(&[field.as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
         }
     }
-    out.extend_from_slice(b"data: ");
-    out.extend_from_slice(data);
-    out
+    parts.text(b"data: ");
+    parts.text(data);
+    parts
 }
 
 /// JSON holds no line break outside of strings, and in them only escaped: one data line is enough.
-fn list(out: &mut Vec<u8>, entries: &[&Arc<Entry>]) {
+fn list(parts: &mut Parts, entries: &[Arc<Entry>]) {
     for (n, entry) in entries.iter().enumerate() {
         if n > 0 {
-            out.push(b',');
+            parts.text(b",");
         }
-        entry.write_json(out);
+        parts.entry(entry, &entry.stamp());
     }
-}
-
-fn close(mut out: Vec<u8>) -> Bytes {
-    out.extend_from_slice(b"}\n\n");
-    out.into()
 }

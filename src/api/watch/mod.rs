@@ -2,7 +2,7 @@
 //! ([HTML §9.2](https://html.spec.whatwg.org/multipage/server-sent-events.html)).
 //!
 //! A client that gives the cursor of the last event that it saw gets what it missed; without one, or with one that cannot be continued
-//! from, it gets everything first, in `snapshot` events. Then each commit is one `change` event.
+//! from, it gets everything first, in `snapshot` events. Then each commit is one `change` event, or several where it is large.
 
 mod cursor;
 mod events;
@@ -12,30 +12,38 @@ mod stream;
 use std::sync::Arc;
 
 use http::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::Body;
 use super::call::Call;
+use super::dispatch::{NotCounted, Sends};
 use super::envelope::{ApiError, Code};
 use super::openapi::schemas;
 use super::query::bad_parameter;
 use super::scope::Reach;
 use crate::catalog::Snapshot;
 use cursor::WatchCursor;
-use stream::{Missed, Watcher};
+use stream::{Missed, Watched};
 
 pub(super) use seats::Seats;
 pub use seats::WatchLimits;
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
-/// A proxy that keeps pieces back would make a watch late.
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// A proxy that keeps pieces back, or packs them, would make a watch late.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store, no-transform");
+/// The same for nginx, which knows no other way
+/// ([X-Accel-Buffering](https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering)).
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Bytes that a watch which goes on may be sent without counting.
+const LITTLE: usize = 32 * 1024;
 
 /// Streams changes. Events: `snapshot` (`{"services":[…],"first":…,"last":…}`), `change` (`{"upserts":[…],"removed":[…]}`), and `server`
 /// (`[{"at":…,"part":…,"good":…,"message":…}]`), which is all that this server lately told of itself, oldest first, each time that it grows;
-/// its parts are `server`, `store`, `prober`, `guard`, `leader` and `mirror`. The id of `change` and of the last `snapshot` is the cursor to
-/// go on from. A comment line comes after 15 s of silence. Where a token opened the watch, `end` (`{"code":…,"error":…}`) is its last event
-/// once the token has expired or its secret is no longer in force.
+/// its parts are `server`, `store`, `prober`, `guard`, `leader` and `mirror`. The id of an event is the cursor to go on from; of several
+/// `snapshot` events, and of several `change` events of one commit, only the last has one. A comment line comes after 15 s of silence.
+/// Where a token opened the watch, `end` (`{"code":…,"error":…}`) is its last event once the token has expired or its secret is no longer in
+/// force. What is sent at the start counts like a list of it; a watch that goes on from a cursor and missed little does not count.
 #[utoipa::path(
     get,
     operation_id = "watch",
@@ -49,7 +57,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
     responses(
         (status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
-        (status = 429, description = "`too_many_watches`: the server or this client holds as many as it may", body = schemas::Refusal),
+        (status = 429, description = "`too_many_watches`: the server or this client holds as many as it may; `rate_limited`", body = schemas::Refusal),
     )
 )]
 pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
@@ -62,17 +70,36 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         Some(text) => Some(text.parse::<WatchCursor>().map_err(|expected| bad_parameter("cursor", expected))?),
     };
     let seat = call.api.watchers.take(call.client).map_err(|full| refused(call, full))?;
+    let pin = call.api.catalog.pin();
     let (snapshot, feed) = call.api.catalog.subscribe();
     let missed = match &cursor {
         None => Missed::Everything,
         Some(cursor) => missed(call, &snapshot, cursor).await,
     };
-    let told = call.api.told.from_the_start();
-    let who = ((*call.who).clone(), call.api.access.standing(call.who));
-    let watcher = Watcher::new(snapshot, feed, told, Arc::clone(&call.api.catalog), who, reach, seat);
-    let mut response = Response::new(Body::Stream(watcher.stream(missed)));
+    let since = if let Missed::Since(revision, _) = &missed { Some(*revision) } else { None };
+    let sends = stream::size(&snapshot, call.who, &reach, since);
+    let goes_on = since.is_some() && sends <= LITTLE;
+    if call.renewals_only && !goes_on {
+        return Err(ApiError::rate_limited());
+    }
+    let watched = Watched {
+        catalog: Arc::clone(&call.api.catalog),
+        flight: Arc::clone(&call.api.flight),
+        feed,
+        told: call.api.told.from_the_start(),
+        epoch: snapshot.epoch().clone(),
+        who: (*call.who).clone(),
+        standing: call.api.access.standing(call.who),
+        reach,
+    };
+    let mut response = Response::new(Body::Stream(stream::stream(watched, seat, snapshot, pin, missed)));
+    response.extensions_mut().insert(Sends(sends));
+    if goes_on {
+        response.extensions_mut().insert(NotCounted);
+    }
     response.headers_mut().insert(CONTENT_TYPE, EVENT_STREAM);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response.headers_mut().insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     Ok(response)
 }
 

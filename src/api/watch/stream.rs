@@ -1,4 +1,7 @@
 //! One watcher: everything or what it missed, then each batch of the feed.
+//!
+//! A watcher keeps places and references, and the text of one small event. Whatever is larger is made while it is sent, one event of a few
+//! services after the other; only the last of them carries a cursor. One that falls too far behind begins again with everything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,22 +9,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{BoxStream, unfold};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::events;
 use super::seats::Seat;
 use crate::api::access::{Principal, Standing};
+use crate::api::flight::{Flight, Permit};
+use crate::api::parts::Parts;
 use crate::api::scope::Reach;
 use crate::catalog::snapshot::Order;
-use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError, Snapshot};
+use crate::catalog::{Batch, Catalog, Entry, Epoch, Feed, FeedError, Pin, Snapshot};
 use crate::model::name::ServiceKey;
 use crate::telemetry::told::{Hearing, Told};
 
 /// Longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Services of one `snapshot` event.
-const CHUNK: usize = 256;
+/// Services fill an event up to this many bytes; one alone may have more.
+pub(super) const EVENT: usize = 16 * 1024;
+/// Removals of one event.
+const REMOVALS: usize = 128;
+/// Bytes handed to the connection at once. With the frame around it that fits into the room that a connection has from the start, and
+/// keeps: there may be ten thousand watchers.
+const PIECE: usize = 8 * 1024 - 64;
+/// What a watcher takes while it is sent more than one event at once, in bytes.
+const UNDER_WAY: usize = 48 * 1024;
 
 /// What a client does not know yet.
 pub(super) enum Missed {
@@ -30,13 +43,14 @@ pub(super) enum Missed {
     Since(u64, Vec<(ServiceKey, Uuid)>),
 }
 
-/// Where it stands.
+/// What is being sent, event by event.
 enum Stage {
-    /// Everything is being sent: the place in it, and whether nothing was sent yet.
-    Snapshot(Option<Order>, bool),
-    /// What was missed comes next.
-    Missed(u64, Vec<(ServiceKey, Uuid)>),
+    /// What was sent is all there is.
     Live,
+    /// Everything, or what was missed.
+    Snapshot(Box<Walk>),
+    /// One commit.
+    Batch(Box<Rest>),
     /// The last event was sent.
     Over,
 }
@@ -56,100 +70,231 @@ async fn changed(standing: &mut Option<Standing>) {
     }
 }
 
-pub(super) struct Watcher {
+/// A way through a snapshot.
+struct Walk {
     snapshot: Arc<Snapshot>,
-    feed: Feed,
-    told: Hearing,
-    catalog: Arc<Catalog>,
-    who: Principal,
+    pin: Pin,
+    after: Option<Order>,
+    first: bool,
+    /// Only what is newer than that revision; else everything.
+    since: Option<u64>,
+    /// What was removed since.
+    removed: std::vec::IntoIter<(ServiceKey, Uuid)>,
+    permit: Option<Permit>,
+}
+
+/// A way through a commit.
+struct Rest {
+    batch: Arc<Batch>,
+    pin: Pin,
+    /// Places in its two lists.
+    removed: usize,
+    upserts: usize,
+    permit: Option<Permit>,
+}
+
+/// What a watcher is made of.
+pub(super) struct Watched {
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) flight: Arc<Flight>,
+    pub(super) feed: Feed,
+    pub(super) told: Hearing,
+    pub(super) epoch: Epoch,
+    pub(super) who: Principal,
     /// The token that opened it, where one was needed.
-    standing: Option<Standing>,
-    reach: Reach,
+    pub(super) standing: Option<Standing>,
+    pub(super) reach: Reach,
+}
+
+struct Watcher {
+    of: Watched,
+    _seat: Seat,
     /// Whether the watcher sees all there is, so that batches need not be looked through.
     sees_all: bool,
-    _seat: Seat,
+    /// What is left of the event under way.
+    event: Parts,
+    stage: Stage,
+}
+
+/// The events, until the process stops or the client goes.
+pub(super) fn stream(
+    of: Watched,
+    seat: Seat,
+    snapshot: Arc<Snapshot>,
+    pin: Pin,
+    missed: Missed,
+) -> BoxStream<'static, Bytes> {
+    let sees_all = sees_all(&of.who, &of.reach);
+    let mut watcher = Watcher { of, _seat: seat, sees_all, event: Parts::default(), stage: Stage::Live };
+    let (since, removed) = match missed {
+        Missed::Everything => (None, Vec::new()),
+        Missed::Since(revision, mut removed) => {
+            removed.retain(|(key, id)| watcher.sees(key) && snapshot.by_id(id).is_none());
+            (Some(revision), removed)
+        }
+    };
+    let walk = Walk { snapshot, pin, after: None, first: true, since, removed: removed.into_iter(), permit: None };
+    watcher.stage = Stage::Snapshot(Box::new(walk));
+    let first = futures::stream::once(async { events::RETRY });
+    let rest = unfold(watcher, |mut watcher| async move {
+        let bytes = watcher.next().await?;
+        Some((bytes, watcher))
+    });
+    first.chain(rest).boxed()
+}
+
+/// Bytes of everything that `who` sees in `reach`, or of what is newer than a revision.
+pub(super) fn size(snapshot: &Snapshot, who: &Principal, reach: &Reach, since: Option<u64>) -> usize {
+    let all = sees_all(who, reach);
+    let seen = newer(snapshot, None, since);
+    seen.filter(|entry| all || reach.covers(who, entry.service().key.namespace())).map(|entry| entry.json_len()).sum()
+}
+
+fn sees_all(who: &Principal, reach: &Reach) -> bool {
+    *reach == Reach::All && who.reads_all()
+}
+
+/// What is newer than a revision, or everything.
+fn newer(snapshot: &Snapshot, after: Option<Order>, since: Option<u64>) -> impl Iterator<Item = &Arc<Entry>> {
+    // Who comes back at once has missed nothing: then there is nothing to look through.
+    let any = since.is_none_or(|since| since < snapshot.revision());
+    let all = any.then(|| snapshot.newest_first(after)).into_iter().flatten();
+    all.filter(move |entry| since.is_none_or(|since| entry.service().revision > since))
 }
 
 impl Watcher {
-    pub(super) fn new(
-        snapshot: Arc<Snapshot>,
-        feed: Feed,
-        told: Hearing,
-        catalog: Arc<Catalog>,
-        (who, standing): (Principal, Option<Standing>),
-        reach: Reach,
-        seat: Seat,
-    ) -> Self {
-        let sees_all = reach == Reach::All && who.reads_all();
-        Self { snapshot, feed, told, catalog, who, standing, reach, sees_all, _seat: seat }
-    }
-
-    /// The events, until the process stops or the client goes.
-    pub(super) fn stream(self, missed: Missed) -> BoxStream<'static, Bytes> {
-        let stage = match missed {
-            Missed::Everything => Stage::Snapshot(None, true),
-            Missed::Since(revision, removed) => Stage::Missed(revision, removed),
-        };
-        let first = futures::stream::once(async { events::RETRY });
-        let rest = unfold((self, stage), |(mut watcher, stage)| async move {
-            let (bytes, stage) = watcher.next(stage).await?;
-            Some((bytes, (watcher, stage)))
-        });
-        first.chain(rest).boxed()
-    }
-
-    async fn next(&mut self, stage: Stage) -> Option<(Bytes, Stage)> {
-        if let Stage::Over = stage {
-            return None;
+    /// The next piece.
+    async fn next(&mut self) -> Option<Bytes> {
+        if !self.event.is_empty() || !matches!(self.stage, Stage::Live) {
+            // What was handed on before is written first, so that a connection never holds several pieces.
+            yield_now().await;
         }
-        if let Some(end) = self.end() {
-            return Some(end);
+        loop {
+            if let Some(piece) = self.event.pull(PIECE) {
+                return Some(piece);
+            }
+            if let Some(end) = self.end() {
+                self.event = end;
+                continue;
+            }
+            self.event = match std::mem::replace(&mut self.stage, Stage::Live) {
+                Stage::Over => return None,
+                Stage::Live => self.live().await?,
+                Stage::Snapshot(walk) => self.walk(walk).await?,
+                Stage::Batch(rest) => self.rest(rest).await?,
+            };
         }
-        match stage {
-            Stage::Over => None,
-            Stage::Snapshot(after, first) => Some(self.chunk(after, first)),
-            Stage::Missed(revision, removed) => Some((self.missed(revision, &removed), Stage::Live)),
-            Stage::Live => self.live().await,
-        }
-    }
-
-    fn chunk(&self, after: Option<Order>, first: bool) -> (Bytes, Stage) {
-        let mut seen = self.snapshot.newest_first(after).filter(|entry| self.sees(&entry.service().key));
-        let entries: Vec<&Arc<Entry>> = seen.by_ref().take(CHUNK).collect();
-        let more = seen.next().is_some();
-        let place = entries.last().map(|entry| (entry.service().registered_at, entry.service().id));
-        if more {
-            return (events::snapshot(&entries, first, None), Stage::Snapshot(place, false));
-        }
-        let cursor = events::cursor(&self.snapshot);
-        (events::snapshot(&entries, first, Some(&cursor)), Stage::Live)
-    }
-
-    fn missed(&self, since: u64, removed: &[(ServiceKey, Uuid)]) -> Bytes {
-        let newer = |entry: &&Arc<Entry>| entry.service().revision > since && self.sees(&entry.service().key);
-        let upserts: Vec<&Arc<Entry>> = self.snapshot.newest_first(None).filter(newer).collect();
-        let gone = |(key, id): &&(ServiceKey, Uuid)| self.sees(key) && self.snapshot.by_id(id).is_none();
-        let removed: Vec<_> = removed.iter().filter(gone).collect();
-        events::change(&upserts, &removed, &events::cursor(&self.snapshot))
     }
 
     /// The last event, once the token that opened the watch counts no more.
-    fn end(&mut self) -> Option<(Bytes, Stage)> {
-        let why = self.standing.as_mut()?.ended()?;
-        Some((events::ended(why), Stage::Over))
+    fn end(&mut self) -> Option<Parts> {
+        if matches!(self.stage, Stage::Over) {
+            return None;
+        }
+        let why = self.of.standing.as_mut()?.ended()?;
+        self.stage = Stage::Over;
+        Some(Parts::of(events::ended(why)))
     }
 
-    async fn live(&mut self) -> Option<(Bytes, Stage)> {
+    /// The next event of a snapshot.
+    async fn walk(&mut self, mut walk: Box<Walk>) -> Option<Parts> {
+        if walk.pin.is_over() {
+            self.begin_again();
+            return Some(Parts::default());
+        }
+        let removed: Vec<_> = walk.removed.by_ref().take(REMOVALS).collect();
+        let (entries, more) = match walk.removed.len() {
+            0 => self.some_of(&walk),
+            _ => (Vec::new(), true),
+        };
+        walk.after = entries.last().map(|entry| (entry.service().registered_at, entry.service().id)).or(walk.after);
+        let cursor = (!more).then(|| events::cursor(&self.of.epoch, walk.snapshot.revision()));
+        let event = match walk.since {
+            None => events::snapshot(&entries, walk.first, cursor.as_deref()),
+            Some(_) => events::change(&entries, &removed, cursor.as_deref()),
+        };
+        walk.first = false;
+        if more {
+            self.permit(&mut walk.permit).await?;
+            self.stage = Stage::Snapshot(walk);
+        }
+        Some(event)
+    }
+
+    /// The services of a snapshot's next event, and whether more follow.
+    fn some_of(&self, walk: &Walk) -> (Vec<Arc<Entry>>, bool) {
+        let seen = newer(&walk.snapshot, walk.after, walk.since).filter(|entry| self.sees(&entry.service().key));
+        let mut seen = seen.peekable();
+        let mut bytes = 0;
+        let mut entries = Vec::new();
+        while let Some(entry) = seen.next_if(|_| bytes < EVENT) {
+            bytes += entry.json_len();
+            entries.push(Arc::clone(entry));
+        }
+        (entries, seen.peek().is_some())
+    }
+
+    /// The next event of a commit, as far as the watcher sees it.
+    async fn rest(&mut self, mut rest: Box<Rest>) -> Option<Parts> {
+        if rest.pin.is_over() {
+            self.begin_again();
+            return Some(Parts::default());
+        }
+        let (removed, entries, more) = self.some_of_batch(&mut rest);
+        let cursor = (!more).then(|| events::cursor(&self.of.epoch, rest.batch.revision));
+        let event = events::change(&entries, &removed, cursor.as_deref());
+        if more {
+            self.permit(&mut rest.permit).await?;
+            self.stage = Stage::Batch(rest);
+        }
+        Some(event)
+    }
+
+    /// Removals and services of a commit's next event, and whether more follow.
+    fn some_of_batch(&self, rest: &mut Rest) -> (Vec<(ServiceKey, Uuid)>, Vec<Arc<Entry>>, bool) {
+        let (mut removed, mut entries) = (Vec::new(), Vec::new());
+        let gone = rest.batch.removed.iter().enumerate().skip(rest.removed);
+        let mut gone = gone.filter(|(_, (key, _))| self.sees(key)).peekable();
+        while let Some((place, gone)) = gone.next_if(|_| removed.len() < REMOVALS) {
+            removed.push(gone.clone());
+            rest.removed = place + 1;
+        }
+        if gone.peek().is_some() {
+            return (removed, entries, true);
+        }
+        let seen = rest.batch.upserts.iter().enumerate().skip(rest.upserts);
+        let mut seen = seen.filter(|(_, entry)| self.sees(&entry.service().key)).peekable();
+        let mut bytes = 0;
+        while let Some((place, entry)) = seen.next_if(|_| bytes < EVENT) {
+            bytes += entry.json_len();
+            entries.push(Arc::clone(entry));
+            rest.upserts = place + 1;
+        }
+        let more = seen.peek().is_some();
+        (removed, entries, more)
+    }
+
+    /// Waits for the memory that more than one event takes.
+    async fn permit(&self, permit: &mut Option<Permit>) -> Option<()> {
+        if permit.is_none() {
+            *permit = Some(self.of.flight.wait(self.of.who.client, UNDER_WAY).await?);
+        }
+        Some(())
+    }
+
+    /// What happens next; no part of it where more than one event is to be sent.
+    async fn live(&mut self) -> Option<Parts> {
         let silent = Instant::now() + HEARTBEAT;
         loop {
-            let expires = self.standing.as_ref().map(|token| Instant::now() + token.remaining());
+            let expires = self.of.standing.as_ref().map(|token| Instant::now() + token.remaining());
+            let (standing, told, feed) = (&mut self.of.standing, &mut self.of.told, &mut self.of.feed);
             let next = async {
                 tokio::select! {
                     // Rare things first, so that the feed waits for them seldom.
                     biased;
-                    () = changed(&mut self.standing) => Next::Secrets,
-                    told = self.told.next() => Next::Told(told),
-                    batch = self.feed.next() => Next::Batch(batch),
+                    () = changed(standing) => Next::Secrets,
+                    told = told.next() => Next::Told(told),
+                    batch = feed.next() => Next::Batch(batch),
                 }
             };
             let next = timeout_at(expires.map_or(silent, |at| at.min(silent)), next).await;
@@ -157,44 +302,59 @@ impl Watcher {
                 return Some(end);
             }
             let batch = match next {
-                Err(_) if Instant::now() >= silent => return Some((events::HEARTBEAT, Stage::Live)),
+                Err(_) if Instant::now() >= silent => return Some(Parts::of(events::HEARTBEAT)),
                 Err(_) | Ok(Next::Secrets) => continue,
-                Ok(Next::Told(told)) => return Some((events::told(&told), Stage::Live)),
+                Ok(Next::Told(told)) => return Some(Parts::of(events::told(&told))),
                 Ok(Next::Batch(batch)) => batch,
             };
             match batch {
                 Ok(batch) => {
-                    if let Some(bytes) = self.batch(&batch) {
-                        return Some((bytes, Stage::Live));
+                    if let Some(event) = self.begin(batch) {
+                        return Some(event);
                     }
                 }
                 Err(FeedError::Lagged) => {
-                    (self.snapshot, self.feed) = self.catalog.subscribe();
-                    return Some(self.chunk(None, true));
+                    self.begin_again();
+                    return Some(Parts::default());
                 }
                 Err(FeedError::Ended) => return None,
             }
         }
     }
 
-    /// The batch as far as the watcher sees it. Those who see all share one rendering.
-    fn batch(&self, batch: &Batch) -> Option<Bytes> {
-        let cursor = || format!("{}.{}", self.snapshot.epoch(), batch.revision);
-        if self.sees_all {
-            let render = || {
-                let (upserts, removed): (Vec<_>, Vec<_>) =
-                    (batch.upserts.iter().collect(), batch.removed.iter().collect());
-                events::change(&upserts, &removed, &cursor())
-            };
-            return Some(batch.rendered.get_or_init(render).clone());
+    /// The event of a small commit, which those who see all share; of another nothing yet, or none where nothing of it is seen.
+    fn begin(&mut self, batch: Arc<Batch>) -> Option<Parts> {
+        if self.sees_all && is_small(&batch) {
+            let cursor = || events::cursor(&self.of.epoch, batch.revision);
+            let render = || events::change(&batch.upserts, &batch.removed, Some(&cursor())).into_bytes();
+            return Some(Parts::of(batch.rendered.get_or_init(render).clone()));
         }
-        let upserts: Vec<_> = batch.upserts.iter().filter(|entry| self.sees(&entry.service().key)).collect();
-        let removed: Vec<_> = batch.removed.iter().filter(|(key, _)| self.sees(key)).collect();
-        let any = !upserts.is_empty() || !removed.is_empty();
-        any.then(|| events::change(&upserts, &removed, &cursor()))
+        let sees_any = batch.upserts.iter().any(|entry| self.sees(&entry.service().key))
+            || batch.removed.iter().any(|(key, _)| self.sees(key));
+        sees_any.then(|| {
+            let pin = self.of.catalog.pin();
+            self.stage = Stage::Batch(Box::new(Rest { batch, pin, removed: 0, upserts: 0, permit: None }));
+            Parts::default()
+        })
+    }
+
+    /// Takes everything again: too much happened since.
+    fn begin_again(&mut self) {
+        let pin = self.of.catalog.pin();
+        let (snapshot, feed) = self.of.catalog.subscribe();
+        self.of.feed = feed;
+        let removed = Vec::new().into_iter();
+        let walk = Walk { snapshot, pin, after: None, first: true, since: None, removed, permit: None };
+        self.stage = Stage::Snapshot(Box::new(walk));
     }
 
     fn sees(&self, key: &ServiceKey) -> bool {
-        self.sees_all || self.reach.covers(&self.who, key.namespace())
+        self.sees_all || self.of.reach.covers(&self.of.who, key.namespace())
     }
+}
+
+/// Whether one event holds it all.
+fn is_small(batch: &Batch) -> bool {
+    let bytes: usize = batch.upserts.iter().take(EVENT / 256).map(|entry| entry.json_len()).sum();
+    bytes <= EVENT && batch.upserts.len() <= EVENT / 256 && batch.removed.len() <= REMOVALS
 }

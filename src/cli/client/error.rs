@@ -60,6 +60,12 @@ pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
     })
 }
 
+/// An answer came that is larger than any of Portolan's.
+pub(super) fn too_large(server: &Server, why: &str) -> Failure {
+    Failure::new(Exit::Unreachable, format!("the answer of {} is too large to be Portolan's: {why}", server.at()))
+        .hint("is --server or PORTOLAN_SERVER the registry's own address?")
+}
+
 /// The server said no.
 pub(super) fn refused(server: &Server, status: StatusCode, body: &ErrorBody, retry_after: Option<u64>) -> Failure {
     let exit = if body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(status) };

@@ -7,7 +7,6 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
@@ -17,6 +16,7 @@ use serde_json::value::RawValue;
 use super::args::ServerArgs;
 use super::exit::{Exit, Failure};
 use super::tunnel::Tunnel;
+use crate::console::source::api::read::{ReadError, size, whole};
 use crate::crypto::http_client;
 use crate::model::text::escape;
 use error::ErrorBody;
@@ -24,8 +24,10 @@ use server::Server;
 
 pub(in crate::cli) use view::{CheckView, InstanceView, OutcomeView, ServiceView, TransitionView};
 
-/// Largest answer that is read, in bytes: a page of the list with long descriptions stays well below.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// Largest answer that is read, in bytes: one service of 256 instances with all that they may carry stays below.
+const MAX_ANSWER: usize = 24 << 20;
+/// Most objects of an answer: each takes a hundred times its text, if that is short enough.
+const MAX_OBJECTS: usize = 200_000;
 
 /// How long a connection through a tunnel is kept without use. The server closes its own after 75 s, which the tunnel cannot tell from a pod's
 /// death.
@@ -214,15 +216,15 @@ impl Client {
             let known = if error.is_timeout() { None } else { self.trouble() };
             known.unwrap_or_else(|| error::unreachable(&self.server, &error))
         };
-        let mut response = request.send().await.map_err(unreachable)?;
+        let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(error::foreign(&self.server, status));
-            }
-            body.extend_from_slice(&chunk);
+        let body = whole(response, MAX_ANSWER).await.map_err(|error| match error {
+            ReadError::Broken(error) => unreachable(error),
+            ReadError::TooLarge(most) => error::too_large(&self.server, &format!("it is over {}", size(most))),
+        })?;
+        if memchr::memchr_iter(b'{', &body).nth(MAX_OBJECTS).is_some() {
+            return Err(error::too_large(&self.server, "it has more parts than any service"));
         }
         self.judge(status, retry_after, &body)
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::state::{KEPT_HISTORIES, KEPT_PASTS, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone};
+use super::state::{
+    KEPT_HISTORIES, KEPT_PASTS, KEPT_PROBING_BYTES, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone,
+};
 use crate::console::data::{Past, Probing};
 use crate::console::source::{Link, News, Refusal};
 use crate::model::time::UnixMs;
@@ -67,6 +69,19 @@ fn probing_came(state: &mut State, id: Uuid, probing: Option<Box<Probing>>) {
     if state.probing.len() >= KEPT_PROBINGS && !state.probing.contains_key(&id) {
         drop_oldest(&mut state.probing, |known| known.at);
     }
+    let mut kept = probing.weight();
+    if kept > KEPT_PROBING_BYTES {
+        return;
+    }
+    if kept > KEPT_PROBING_BYTES / KEPT_PROBINGS {
+        // Only then may all of them together be too much.
+        state.probing.remove(&id);
+        kept += state.probing.values().map(|known| known.probing.weight()).sum::<usize>();
+        while kept > KEPT_PROBING_BYTES {
+            let Some(oldest) = drop_oldest(&mut state.probing, |known| known.at) else { break };
+            kept -= oldest.probing.weight();
+        }
+    }
     state.probing.insert(id, KnownProbing { probing: *probing, at: state.now });
 }
 
@@ -111,10 +126,9 @@ fn done(state: &mut State, number: u64, result: Result<Box<str>, Refusal>) {
     state.ask_anew();
 }
 
-fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) {
-    if let Some(oldest) = map.iter().min_by_key(|(_, value)| at(value)).map(|(id, _)| *id) {
-        map.remove(&oldest);
-    }
+fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) -> Option<T> {
+    let oldest = map.iter().min_by_key(|(_, value)| at(value)).map(|(id, _)| *id)?;
+    map.remove(&oldest)
 }
 
 /// A percentile of the passing probes of every instance together; none without one.

@@ -14,6 +14,8 @@ use crate::model::time::UnixMs;
 
 /// Services whose probing is kept; the one asked for longest ago goes first.
 pub const KEPT_PROBINGS: usize = 512;
+/// Memory that their probing may take, in bytes.
+pub const KEPT_PROBING_BYTES: usize = 32 << 20;
 /// Services whose history is kept.
 pub const KEPT_HISTORIES: usize = 16;
 /// Entries of one history that are kept.

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, Part, Readiness, WatchLimits};
+use portolan::api::{Api, ApiParts, ApiSettings, FlightLimits, Part, Readiness, WatchLimits};
 use portolan::catalog::{Catalog, Epoch};
 use portolan::model::ports::{CheckNowError, CheckedNow, Freshness, Leadership, OnDemand, Probing, ProbingOfAll, Role};
 use portolan::model::time::{Clock, UnixMs};
@@ -139,6 +139,7 @@ impl Setup<'_> {
                 default_interval: Duration::from_secs(30),
                 service_metrics: false,
                 watches: WatchLimits::default(),
+                answers: FlightLimits::default(),
             },
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -199,6 +200,7 @@ fn access(default_namespace: &str, clock: Clock, metrics: &Metrics) -> Access {
         token_max: Duration::from_hours(24 * 30),
         default_namespace: default_namespace.parse().expect("a label"),
         rate_per_minute: None,
+        read_rate_per_minute: None,
         trusted_proxies: Vec::new(),
         cors_origins: Vec::new(),
         allowed_hosts: Vec::new(),

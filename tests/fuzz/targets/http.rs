@@ -30,7 +30,8 @@ pub(crate) fn answers(mut bytes: &[u8], head: impl Fn(usize) -> bool) -> Vec<Ans
 }
 
 fn one(bytes: &[u8], head: bool) -> (Answer, &[u8]) {
-    let end = bytes.windows(4).position(|at| at == b"\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {}", show(bytes)));
+    let end =
+        bytes.windows(4).position(|at| at == b"\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {}", show(bytes)));
     let text = std::str::from_utf8(&bytes[..end]).unwrap_or_else(|_| panic!("a head of text: {}", show(bytes)));
     let mut lines = text.split("\r\n");
     let line = lines.next().unwrap_or_default();

@@ -17,7 +17,7 @@ fn server(auth: bool) -> &'static TestApp {
     static CLOSED: OnceLock<TestApp> = OnceLock::new();
     let start = || {
         runtime().block_on(async {
-            let wish = Wish { auth, rate: Some(0), quick: true, ..Wish::default() };
+            let wish = Wish { auth, rate: Some(0), ..Wish::default() };
             let app = TestApp::with(wish).await;
             if !auth {
                 app.add("a").await;
@@ -65,7 +65,8 @@ fn well(answer: &Answer, what: &[u8]) {
     }
     let value: Value = serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {text}"));
     let enveloped = value["success"].as_bool() == Some(answer.status < 400);
-    let bare = answer.status == 200 && (value["message"].is_string() || value["status"].is_string() || value["openapi"].is_string());
+    let bare = answer.status == 200
+        && (value["message"].is_string() || value["status"].is_string() || value["openapi"].is_string());
     assert!(enveloped || bare, "{} {text} to {}", answer.status, show(what));
     if answer.status >= 400 {
         assert!(value["error"].is_string() && value["code"].is_string(), "{text}");
@@ -129,7 +130,13 @@ pub(crate) fn bearer(data: &[u8]) {
 /// A query, to each route that takes one.
 pub(crate) fn query(data: &[u8]) {
     let (route, rest) = data.split_first().map_or((0, data), |(first, rest)| (usize::from(*first), rest));
-    let routes = ["services", "services/discover", "services/stats", "probes", "services/01890a5d-ac96-774b-bcce-b302099a8057/history"];
+    let routes = [
+        "services",
+        "services/discover",
+        "services/stats",
+        "probes",
+        "services/01890a5d-ac96-774b-bcce-b302099a8057/history",
+    ];
     let route = routes[route % routes.len()];
     let target = [format!("GET /api/v1/{route}?").as_bytes(), &legal(rest)].concat();
     one(false, &[&target, b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".as_slice()].concat());
@@ -140,9 +147,11 @@ pub(crate) fn cursor(data: &[u8]) {
     let (way, rest) = data.split_first().map_or((0, data), |(first, rest)| (first % 3, rest));
     let cursor = legal(rest);
     let request = match way {
-        0 => [b"GET /api/v1/services?limit=1&cursor=".as_slice(), &cursor, b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"].concat(),
+        0 => [b"GET /api/v1/services?limit=1&cursor=".as_slice(), &cursor, b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"]
+            .concat(),
         1 => [b"GET /api/v1/watch?cursor=".as_slice(), &cursor, b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"].concat(),
-        _ => [b"GET /api/v1/watch HTTP/1.1\r\nHost: 127.0.0.1\r\nLast-Event-ID: ".as_slice(), &cursor, b"\r\n\r\n"].concat(),
+        _ => [b"GET /api/v1/watch HTTP/1.1\r\nHost: 127.0.0.1\r\nLast-Event-ID: ".as_slice(), &cursor, b"\r\n\r\n"]
+            .concat(),
     };
     if way == 0 {
         one(false, &request);

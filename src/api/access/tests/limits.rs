@@ -13,15 +13,15 @@ fn the_61st_request_of_a_minute_waits() {
     let admitted = world.ask(&ask).expect("the first");
     let mut headers = HeaderMap::new();
     world.access.finish(&admitted, &mut headers);
-    assert_eq!(headers["ratelimit"], "\"default\";r=59;t=1");
-    assert_eq!(headers["ratelimit-policy"], "\"default\";q=60;w=60");
+    assert_eq!(headers["ratelimit"], "\"reads\";r=59;t=1");
+    assert_eq!(headers["ratelimit-policy"], "\"reads\";q=60;w=60");
     assert_eq!(spend_all(&world, &ask), 59);
     let error = world.ask(&ask).expect_err("one too many");
     assert_eq!((error.code, &*error.message), (Code::RateLimited, "Rate limit exceeded"));
     let reply = error.into_reply();
     assert_eq!(reply.status(), 429);
     assert_eq!(reply.headers()["retry-after"], "1");
-    assert_eq!(reply.headers()["ratelimit"], "\"default\";r=0;t=60");
+    assert_eq!(reply.headers()["ratelimit"], "\"reads\";r=0;t=60");
     world.pass(Duration::from_secs(1));
     assert_eq!(spend_all(&world, &ask), 1);
 }
@@ -34,7 +34,8 @@ fn operations_and_preflights_are_never_limited() {
         assert_eq!(spend_all(&world, &ask), 1000);
     }
     assert_eq!(world.code(&Ask::new("GET", "/nothing")), "rate_limited");
-    let unlimited = World::with(AccessSettings { rate_per_minute: None, ..settings() }, None);
+    let unlimited =
+        World::with(AccessSettings { rate_per_minute: None, read_rate_per_minute: None, ..settings() }, None);
     assert_eq!(spend_all(&unlimited, &Ask::discover()), 1000);
 }
 
@@ -99,4 +100,41 @@ fn what_is_not_counted_is_bounded_apart() {
     }
     let passed = (0..1000).take_while(|_| renew().is_ok()).count();
     assert_eq!(passed, 60, "beyond 20 quotas they count after all");
+}
+
+#[test]
+fn reads_and_writes_have_limits_of_their_own() {
+    let world = World::open();
+    assert_eq!(spend_all(&world, &Ask::discover()), 60);
+    let refused = world.ask(&Ask::discover()).expect_err("reads are spent").into_reply();
+    let said = futures::FutureExt::now_or_never(http_body_util::BodyExt::collect(refused.into_body()));
+    let said = said.and_then(Result::ok).expect("it is ready").to_bytes();
+    let said: Value = serde_json::from_slice(&said).expect("JSON");
+    let hint = said["hint"].as_str().expect("a hint");
+    assert!(hint.contains("203.0.113.9 may make 60 reads a minute"), "{hint}");
+    assert!(hint.contains("PORTOLAN_READ_RATE_LIMIT_PER_MINUTE"), "{hint}");
+    assert_eq!(spend_all(&world, &Ask::new("POST", "/api/v1/services/x/health-check")), 60, "writes are not");
+    assert_eq!(world.code(&Ask::new("DELETE", "/api/v1/services/x")), "admitted", "a program that ends may say so");
+    let rejected = world.metrics.render().expect("renders");
+    assert!(rejected.contains("portolan_rejected_total{reason=\"read_rate_limit\"}"), "{rejected}");
+}
+
+#[test]
+fn a_large_answer_counts_as_several_reads() {
+    let world = World::open();
+    let mut admitted = world.ask(&Ask::discover()).expect("the first");
+    world.access.charge(&mut admitted, 32 * 1024 - 1, false);
+    assert_eq!(admitted.rate.expect("limited").remaining, 59);
+    world.access.charge(&mut admitted, 10 * 32 * 1024, false);
+    assert_eq!(admitted.rate.expect("limited").remaining, 49);
+    assert_eq!(spend_all(&world, &Ask::discover()), 49);
+    // One that is there whatever the limit says is waited for afterwards.
+    world.pass(Duration::from_secs(1));
+    let mut admitted = world.ask(&Ask::new("GET", "/api/v1/watch")).expect("one came back");
+    world.access.charge(&mut admitted, 20 * 32 * 1024, false);
+    world.pass(Duration::from_secs(20));
+    assert_eq!(world.code(&Ask::new("GET", "/api/v1/watch")), "rate_limited");
+    assert_eq!(world.code(&Ask::new("GET", "/api/v1/watch?cursor=x.1")), "rate_limited");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.code(&Ask::new("GET", "/api/v1/watch")), "admitted");
 }

@@ -28,6 +28,7 @@ fn settings() -> AccessSettings {
         token_max: Duration::from_hours(30 * 24),
         default_namespace: Namespace::default(),
         rate_per_minute: Some(60),
+        read_rate_per_minute: Some(60),
         trusted_proxies: Vec::new(),
         cors_origins: vec!["https://ops.example.com".into()],
         allowed_hosts: vec!["registry.example.com".into()],

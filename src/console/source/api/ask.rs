@@ -4,22 +4,35 @@ use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Requests;
+use super::read::{self, ReadError};
 use crate::console::data::{Past, Probing};
 use crate::console::source::{Act, Ask, News, Refusal};
 use crate::model::text::escape;
 
 /// Longest sentence of a server that is passed on.
 const LONGEST: usize = 600;
+/// Largest answer about probing, in bytes: 4,096 instances with all their samples.
+const MAX_PROBING: usize = 16 << 20;
+/// Largest page of a history, in bytes: 100 entries.
+const MAX_HISTORY: usize = 512 << 10;
+/// Largest answer to an action, in bytes: a service of 256 instances with all that they may carry.
+const MAX_ACTION: usize = 24 << 20;
+/// Largest field of an instance that is repeated, in bytes: no registration has more in all.
+const MAX_FIELD: usize = 128 << 10;
+/// Largest refusal that is read, in bytes.
+const MAX_REFUSAL: usize = 64 << 10;
 
 #[derive(Deserialize)]
 struct Envelope<T> {
-    data: T,
+    /// A removal's answer has none.
+    data: Option<T>,
     #[serde(default)]
     next_cursor: Option<String>,
     #[serde(default)]
@@ -43,6 +56,26 @@ struct CheckOutcome {
     reason: String,
     #[serde(default)]
     message: String,
+}
+
+/// A service as far as a registration of one of its instances repeats it, each field as it came.
+#[derive(Deserialize)]
+struct Registered {
+    name: Box<RawValue>,
+    namespace: Box<RawValue>,
+    instances: Vec<RegisteredInstance>,
+}
+
+#[derive(Deserialize)]
+struct RegisteredInstance {
+    name: Box<str>,
+    base_url: Option<Box<RawValue>>,
+    health_url: Option<Box<RawValue>>,
+    version: Option<Box<RawValue>>,
+    description: Option<Box<RawValue>>,
+    metadata: Option<Box<RawValue>>,
+    zone: Option<Box<RawValue>>,
+    check: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -82,11 +115,14 @@ async fn probing(requests: &dyn Requests, mut ids: Vec<Uuid>, news: &mpsc::Sende
         let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
         let query: Vec<(&str, &str)> = texts.iter().map(|id| ("id", id.as_str())).collect();
         let request = requests.request(Method::GET, &["probes"], &query);
-        let Ok(answer) = send::<Vec<ProbingOfService>>(requests, request).await else { return };
+        let Ok(answer) = send::<Vec<ProbingOfService>>(requests, request, MAX_PROBING).await else { return };
+        let asked = ids.clone();
         ids.retain(|id| !answer.left_out.contains(id));
-        let missing = ids.iter().filter(|id| !answer.data.iter().any(|of| of.id == **id));
+        let data = answer.data.unwrap_or_default();
+        let missing = ids.iter().filter(|id| !data.iter().any(|of| of.id == **id));
         let mut told: Vec<News> = missing.map(|id| News::Probing(*id, None)).collect();
-        told.extend(answer.data.into_iter().map(|of| News::Probing(of.id, Some(Box::new(of.probing)))));
+        let answered = data.into_iter().filter(|of| asked.contains(&of.id)).take(asked.len());
+        told.extend(answered.map(|of| News::Probing(of.id, Some(Box::new(of.probing)))));
         for told in told {
             if news.send(told).await.is_err() {
                 return;
@@ -102,32 +138,33 @@ async fn history(requests: &dyn Requests, id: Uuid, before: Option<i64>) -> Resu
     let mut query = vec![("limit", "100")];
     query.extend(before.as_deref().map(|before| ("cursor", before)));
     let request = requests.request(Method::GET, &["services", &id_text, "history"], &query);
-    let answer = send::<Vec<Past>>(requests, request).await?;
+    let answer = send::<Vec<Past>>(requests, request, MAX_HISTORY).await?;
     let more = answer.next_cursor.and_then(|next| next.parse().ok());
-    Ok(News::History(id, answer.data, more))
+    Ok(News::History(id, answer.data.unwrap_or_default(), more))
 }
 
 async fn act(requests: &dyn Requests, act: &Act) -> Result<Box<str>, Refusal> {
     match act {
         Act::Check(id) => {
             let request = requests.request(Method::POST, &["services", &id.to_string(), "health-check"], &[]);
-            let answer = send::<Value>(requests, request).await?;
+            let answer = send::<IgnoredAny>(requests, request, MAX_ACTION).await?;
             let results = answer.checks.iter().map(result);
             Ok(results.collect::<Vec<_>>().join("; ").into())
         }
         Act::Weight { service, instance, weight } => {
             let id = service.to_string();
-            let known = send::<Value>(requests, requests.request(Method::GET, &["services", &id], &[])).await?.data;
-            let body = registration(&known, instance, *weight).ok_or_else(|| gone(instance))?;
+            let request = requests.request(Method::GET, &["services", &id], &[]);
+            let known = send::<Registered>(requests, request, MAX_ACTION).await?.data;
+            let body = known.and_then(|known| registration(&known, instance, *weight)).ok_or_else(|| gone(instance))?;
             let request = requests.request(Method::POST, &["services", "register"], &[]);
-            send::<Value>(requests, request.map(|request| request.json(&body))).await?;
+            send::<IgnoredAny>(requests, request.map(|request| request.json(&body)), MAX_ACTION).await?;
             Ok(format!("weight {weight}").into())
         }
         Act::Deregister { service, instance, generation } => {
             let path = ["services", &service.to_string(), "instances", instance];
             let request = requests.request(Method::DELETE, &path, &[]);
-            send::<Option<Value>>(requests, request.map(|request| request.header("if-match", generation.to_string())))
-                .await?;
+            let request = request.map(|request| request.header("if-match", generation.to_string()));
+            send::<IgnoredAny>(requests, request, MAX_ACTION).await?;
             Ok("gone".into())
         }
     }
@@ -141,18 +178,28 @@ fn result(check: &Check) -> String {
 }
 
 /// The instance as it is registered, with another weight: what is not named would be reset.
-fn registration(service: &Value, instance: &str, weight: u16) -> Option<Value> {
-    let of = service["instances"].as_array()?.iter().find(|i| i["name"] == instance)?;
+fn registration(service: &Registered, instance: &str, weight: u16) -> Option<Value> {
+    let of = service.instances.iter().find(|known| &*known.name == instance)?;
+    let read = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
     let mut body = json!({
-        "name": service["name"],
-        "namespace": service["namespace"],
+        "name": read(&service.name),
+        "namespace": read(&service.namespace),
         "instance": instance,
         "weight": weight,
     });
-    for field in ["base_url", "health_url", "version", "description", "metadata", "zone", "check"] {
-        let value = &of[field];
+    let fields = [
+        ("base_url", &of.base_url),
+        ("health_url", &of.health_url),
+        ("version", &of.version),
+        ("description", &of.description),
+        ("metadata", &of.metadata),
+        ("zone", &of.zone),
+        ("check", &of.check),
+    ];
+    for (field, raw) in fields {
+        let value = raw.as_deref().filter(|raw| raw.get().len() <= MAX_FIELD).map(read).unwrap_or_default();
         if !value.is_null() && value != "" {
-            body[field] = value.clone();
+            body[field] = value;
         }
     }
     Some(body)
@@ -165,26 +212,25 @@ fn gone(instance: &str) -> Refusal {
 async fn send<T: DeserializeOwned>(
     requests: &dyn Requests,
     request: Result<RequestBuilder, String>,
+    most: usize,
 ) -> Result<Envelope<T>, Refusal> {
     let plain = |message: String| Refusal { code: Box::default(), message: message.into() };
     let response = request.map_err(plain)?.send().await.map_err(|error| plain(said(requests, &error)))?;
     if !response.status().is_success() {
         return Err(refusal(response).await);
     }
-    let bytes = response.bytes().await.map_err(|error| plain(said(requests, &error)))?;
-    let data = |error: serde_json::Error| plain(format!("an answer of another version: {error}"));
-    // A removal's answer has no data.
-    let mut value: Value = serde_json::from_slice(&bytes).map_err(data)?;
-    if let Some(map) = value.as_object_mut() {
-        map.entry("data").or_insert(Value::Null);
-    }
-    serde_json::from_value(value).map_err(data)
+    let bytes = read::whole(response, most).await.map_err(|error| match error {
+        ReadError::Broken(error) => plain(said(requests, &error)),
+        too_large @ ReadError::TooLarge(_) => plain(too_large.to_string()),
+    })?;
+    let strange = |error: serde_json::Error| escape(&error.to_string(), 200);
+    serde_json::from_slice(&bytes).map_err(|error| plain(format!("an answer of another version: {}", strange(error))))
 }
 
 /// What a refusal says, in the server's words.
 pub(super) async fn refusal(response: Response) -> Refusal {
     let status = response.status();
-    let said: Said = match response.bytes().await {
+    let said: Said = match read::whole(response, MAX_REFUSAL).await {
         Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
         Err(_) => Said::default(),
     };

@@ -1,6 +1,8 @@
 //! A server's API: the watch brings changes, questions and actions are single requests.
 
 mod ask;
+mod held;
+pub mod read;
 mod sse;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use super::{Abilities, Ask, Backoff, Link, News, Source};
 use crate::console::data::{ServerEvent, Service};
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
+use held::{Gathered, Held, TooMuch};
 use sse::{Event, Parser};
 
 /// Longest silence of a watch: the server sends a comment every 15 s.
@@ -28,6 +31,14 @@ const SILENCE: Duration = Duration::from_secs(40);
 const OPENING: Duration = Duration::from_secs(10);
 /// Questions and actions under way at once.
 const AT_ONCE: usize = 16;
+/// Longest cursor that is kept, in bytes.
+const MAX_CURSOR: usize = 256;
+/// News of a larger event, in bytes, wait until all before them were taken.
+const LIGHT: usize = 256 * 1024;
+/// Events of a server of itself that are kept; it keeps ten of each part.
+const SERVER_EVENTS: usize = 128;
+/// Longest sentence of them, in characters.
+const SENTENCE: usize = 600;
 
 /// Makes requests to one server, with its token.
 pub trait Requests: Send + Sync + 'static {
@@ -96,6 +107,7 @@ impl Source for ApiSource {
                 news: news.clone(),
                 cursor: None,
                 gathered: None,
+                held: Held::default(),
             };
             let answers = answer(self.requests, asks, news, Arc::clone(&self.retry));
             tokio::select! {
@@ -162,6 +174,8 @@ enum End {
     Lost(String),
     /// The cursor means nothing to the server.
     Strange,
+    /// More is shown than is held here.
+    TooMuch(TooMuch),
 }
 
 struct Watch {
@@ -171,7 +185,29 @@ struct Watch {
     /// Where to go on.
     cursor: Option<String>,
     /// The parts of a snapshot that is under way.
-    gathered: Option<Vec<Service>>,
+    gathered: Option<Gathered>,
+    /// What was handed on.
+    held: Held,
+}
+
+impl From<TooMuch> for End {
+    fn from(why: TooMuch) -> Self {
+        Self::TooMuch(why)
+    }
+}
+
+/// What a server says of itself, as far as it is kept.
+fn kept(mut events: Vec<ServerEvent>) -> Vec<ServerEvent> {
+    events.drain(..events.len().saturating_sub(SERVER_EVENTS));
+    for event in &mut events {
+        for (text, most) in [(&mut event.part, 64), (&mut event.message, SENTENCE)] {
+            if let Some((end, _)) = text.char_indices().nth(most) {
+                *text = text.get(..end).unwrap_or_default().into();
+            }
+        }
+    }
+    events.shrink_to_fit();
+    events
 }
 
 impl Watch {
@@ -186,6 +222,11 @@ impl Watch {
                     continue;
                 }
                 End::Lost(why) => why,
+                End::TooMuch(why) => {
+                    // What was held back is not known here: begin with everything.
+                    self.cursor = None;
+                    why.to_string()
+                }
             };
             self.gathered = None;
             let wait = backoff.wait();
@@ -259,30 +300,45 @@ impl Watch {
             "snapshot" => {
                 let part: SnapshotPart = serde_json::from_str(&event.data).map_err(strange)?;
                 let mut gathered = self.gathered.take().filter(|_| !part.first).unwrap_or_default();
-                gathered.extend(part.services);
+                gathered.add(part.services)?;
                 if !part.last {
                     self.gathered = Some(gathered);
                     return Ok(());
                 }
-                News::Snapshot(gathered)
+                let (services, held) = gathered.finish()?;
+                self.held = held;
+                News::Snapshot(services)
             }
             "change" => {
                 let change: Change = serde_json::from_str(&event.data).map_err(strange)?;
-                News::Changes(change.upserts, change.removed.into_iter().map(|gone| gone.id).collect())
+                let gone: Vec<Uuid> = change.removed.into_iter().map(|gone| gone.id).collect();
+                self.held.remove(&gone);
+                self.held.add(&change.upserts)?;
+                News::Changes(change.upserts, gone)
             }
             "end" => {
                 let last: Last = serde_json::from_str(&event.data).map_err(strange)?;
                 return Err(End::Lost(format!("the server ended the watch: {}", escape(&last.error, 300))));
             }
-            "server" => News::Server(serde_json::from_str::<Vec<ServerEvent>>(&event.data).map_err(strange)?),
+            "server" => News::Server(kept(serde_json::from_str(&event.data).map_err(strange)?)),
             _ => return Ok(()),
         };
-        if event.id.is_some() {
+        if event.id.as_ref().is_some_and(|id| id.len() <= MAX_CURSOR) {
             self.cursor = event.id;
         }
         backoff.reset();
-        for news in [News::Link(Link::Live), news] {
-            self.news.send(news).await.map_err(|_| End::Unheard)?;
+        self.news.send(News::Link(Link::Live)).await.map_err(|_| End::Unheard)?;
+        self.tell(news, event.data.len()).await
+    }
+
+    /// Tells what an event of that size brought. What waits to be taken is little, or one large thing.
+    async fn tell(&self, news: News, size: usize) -> Result<(), End> {
+        if size <= LIGHT {
+            return self.news.send(news).await.map_err(|_| End::Unheard);
+        }
+        let mut all = self.news.reserve_many(self.news.max_capacity()).await.map_err(|_| End::Unheard)?;
+        if let Some(place) = all.next() {
+            place.send(news);
         }
         Ok(())
     }

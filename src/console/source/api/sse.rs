@@ -1,8 +1,8 @@
 //! Server-sent events, as far as a watch uses them
 //! ([HTML §9.2.6](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation)).
 
-/// Longest line: a commit of a thousand services with long descriptions stays below.
-const MAX_LINE: usize = 64 * 1024 * 1024;
+/// Largest event, in bytes: one service of 256 instances with all that they may carry stays below.
+pub(super) const MAX_EVENT: usize = 24 << 20;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,15 +23,15 @@ impl Parser {
     /// Takes a piece in; the events that are whole now.
     ///
     /// # Errors
-    /// What is no event stream: a line without end, or not UTF-8.
+    /// What is no event stream of Portolan's: an event without end, or not UTF-8.
     pub(super) fn feed(&mut self, piece: &[u8]) -> Result<Vec<Event>, &'static str> {
         let mut events = Vec::new();
         let mut rest = piece;
         while !rest.is_empty() {
             let (part, after) = rest.split_at(memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1));
             rest = after;
-            if self.line.len() + part.len() > MAX_LINE {
-                return Err("the server sent a line without end; is it Portolan?");
+            if self.line.len() + part.len() + self.event.data.len() > MAX_EVENT {
+                return Err("the server sent an event of over 24 MiB; is it Portolan?");
             }
             self.line.extend_from_slice(part);
             if part.ends_with(b"\n") {
@@ -80,6 +80,16 @@ mod tests {
             let change = Event { name: "change".into(), id: Some("a.1".into()), data: "{\"x\":1}".into() };
             let odd = Event { name: "odd".into(), id: None, data: "a\nb".into() };
             assert_eq!(events, [change, odd], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn an_event_without_end_is_refused() {
+        let line = [b"data: ".as_slice(), &vec![b'a'; 1 << 20], b"\n"].concat();
+        for endless in [line.as_slice(), &line[..1 << 20]] {
+            let mut parser = Parser::default();
+            let fed = (0..100).find(|_| parser.feed(endless).is_err());
+            assert!(fed.is_some_and(|n| n <= MAX_EVENT >> 20), "after {fed:?} MiB");
         }
     }
 

@@ -1,0 +1,74 @@
+//! How much a client holds of what a server shows.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::read::size;
+use crate::console::data::Service;
+
+/// Memory that the services of one server may take, in bytes. 25,600 instances with their texts are a third of it.
+const MOST: usize = 128 << 20;
+
+/// Memory of the services that were handed on, by id.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    each: HashMap<Uuid, usize>,
+    bytes: usize,
+}
+
+/// One sentence: the server shows too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this server shows more than {} of services, which is as much as is held here; portolan list -n NAME shows one namespace",
+    size(MOST)
+)]
+pub(super) struct TooMuch;
+
+impl Held {
+    /// Counts `services` in place of what was known of them.
+    pub(super) fn add(&mut self, services: &[Service]) -> Result<(), TooMuch> {
+        for service in services {
+            let weight = service.weight();
+            self.bytes += weight;
+            self.bytes -= self.each.insert(service.id, weight).unwrap_or_default();
+            if self.bytes > MOST {
+                return Err(TooMuch);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets services that are gone.
+    pub(super) fn remove(&mut self, gone: &[Uuid]) {
+        for id in gone {
+            self.bytes -= self.each.remove(id).unwrap_or_default();
+        }
+    }
+}
+
+/// A snapshot whose parts are coming in.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    services: Vec<Service>,
+    bytes: usize,
+}
+
+impl Gathered {
+    /// Adds a part. A service that comes twice counts twice: it is held twice.
+    pub(super) fn add(&mut self, part: Vec<Service>) -> Result<(), TooMuch> {
+        self.bytes += part.iter().map(Service::weight).sum::<usize>();
+        if self.bytes > MOST {
+            return Err(TooMuch);
+        }
+        self.services.extend(part);
+        Ok(())
+    }
+
+    /// All of it, and what it takes.
+    pub(super) fn finish(self) -> Result<(Vec<Service>, Held), TooMuch> {
+        let mut held = Held::default();
+        held.add(&self.services)?;
+        Ok((self.services, held))
+    }
+}

@@ -1,0 +1,55 @@
+//! Reading a server's answers: bounded, so that one without an end is an error and not all memory.
+
+use bytes::{Bytes, BytesMut};
+use reqwest::Response;
+use tokio::sync::Semaphore;
+
+/// Answers above this size, in bytes, are read one at a time in this process.
+const LARGE: usize = 1 << 20;
+static ONE_LARGE: Semaphore = Semaphore::const_new(1);
+
+/// Why there is no whole answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// More came than any answer of Portolan's has.
+    #[error("the server's answer is over {}; is it Portolan?", size(*.0))]
+    TooLarge(usize),
+    /// The connection broke, or it took too long.
+    #[error(transparent)]
+    Broken(#[from] reqwest::Error),
+}
+
+/// The body of `response`, of `most` bytes at most.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn whole(mut response: Response, most: usize) -> Result<Bytes, ReadError> {
+    let mut body = BytesMut::new();
+    let mut large = None;
+    while let Some(piece) = response.chunk().await? {
+        if body.len() + piece.len() > most {
+            return Err(ReadError::TooLarge(most));
+        }
+        if large.is_none() && body.len() + piece.len() > LARGE {
+            // The semaphore is never closed.
+            large = ONE_LARGE.acquire().await.ok();
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+/// A size for people: `24 MiB`, `64 KiB`.
+pub fn size(bytes: usize) -> String {
+    if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        assert_eq!((size(24 << 20), size(64 << 10)), ("24 MiB".to_owned(), "64 KiB".to_owned()));
+    }
+}

@@ -1,0 +1,189 @@
+//! Large answers: made while they are sent, bounded in memory, and whole all the same.
+
+use std::time::Duration;
+
+use portolan::api::FlightLimits;
+use portolan::model::outcome::Health;
+use portolan::model::time::UnixMs;
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use crate::app::{TestApp, Wish};
+
+const LIST: &str = "/api/v1/services";
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Labels of `bytes` bytes together.
+fn labels(bytes: usize) -> Map<String, Value> {
+    (0..bytes / 1000).map(|n| (format!("key-{n}"), "x".repeat(1000).into())).collect()
+}
+
+/// A server with so many services, of so many bytes each.
+async fn serving(count: usize, bytes: usize, wish: Wish) -> TestApp {
+    let app = TestApp::with(wish).await;
+    for n in 0..count {
+        let service = json!({"name": format!("s{n}"), "base_url": "http://127.0.0.1:9", "metadata": labels(bytes)});
+        app.register(&service).await.ok();
+    }
+    app
+}
+
+/// A mirror's commits do not wait for the disk.
+fn quick() -> Wish {
+    Wish { mirror: Some(uuid::Uuid::nil()), ..Wish::default() }
+}
+
+/// A reader that takes nothing but what it asks for.
+struct Slow(TcpStream);
+
+impl Slow {
+    async fn ask(app: &TestApp, head: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let mut stream = socket.connect(app.address).await.expect("it listens");
+        stream.write_all(format!("{head}\r\nHost: localhost\r\n\r\n").as_bytes()).await.expect("it reads");
+        Self(stream)
+    }
+
+    /// The answer's head.
+    async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(timeout(PATIENCE, self.0.read_u8()).await.expect("in time").expect("a head"));
+        }
+        String::from_utf8(head).expect("text").to_ascii_lowercase()
+    }
+
+    /// All that comes until the server closes, or breaks off.
+    async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let _ = timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("it ends");
+        rest
+    }
+}
+
+fn length(head: &str) -> usize {
+    let line = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+    line.parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_large_list_is_whole_for_every_kind_of_reader() {
+    let app = serving(50, 6000, Wish::default()).await;
+    let answer = app.get(LIST).await;
+    assert_eq!(answer.header("content-length"), answer.bytes.len().to_string());
+    let (tag, len) = (answer.header("etag").to_owned(), answer.bytes.len());
+    let all = answer.ok()["data"].take();
+    assert_eq!(all.as_array().map(Vec::len), Some(50));
+    let mut paged = Vec::new();
+    let mut next = Some(String::new());
+    while let Some(cursor) = next {
+        let mut page = app.get(&format!("{LIST}?limit=7{cursor}")).await.ok();
+        paged.append(page["data"].as_array_mut().expect("a list"));
+        next = page["next_cursor"].as_str().map(|cursor| format!("&cursor={cursor}"));
+    }
+    assert_eq!(Value::from(paged), all);
+
+    let head = app.send(app.request(Method::HEAD, LIST)).await;
+    assert_eq!((head.header("content-length"), head.bytes.len()), (&*len.to_string(), 0));
+    let known = app.send(app.request(Method::GET, LIST).header("if-none-match", &tag)).await;
+    assert_eq!((known.status.as_u16(), known.bytes.len()), (304, 0));
+    let mut old = Slow::ask(&app, &format!("GET {LIST} HTTP/1.0")).await;
+    let head = old.head().await;
+    assert!(head.starts_with("http/1.0 200") && !head.contains("chunked"), "{head}");
+    let old: Value = serde_json::from_slice(&old.rest().await).expect("JSON");
+    assert_eq!(old["data"], all);
+}
+
+#[tokio::test]
+async fn one_large_service_reads_as_a_small_one_does() {
+    let app = TestApp::start().await;
+    for n in 0..8 {
+        let instance = json!({"name": "a", "instance": format!("i{n}"), "base_url": "http://127.0.0.1:9", "metadata": labels(20_000)});
+        app.register(&instance).await.ok();
+    }
+    let found = app.get("/api/v1/services/discover?name=a").await;
+    assert_eq!(found.header("content-length"), found.bytes.len().to_string());
+    assert!(found.bytes.len() > 160_000 && !found.header("etag").is_empty());
+    let found = found.ok()["data"].take();
+    assert_eq!(found["instances"].as_array().map(Vec::len), Some(8));
+    assert_eq!(app.get(LIST).await.ok()["data"], json!([found]));
+    let selected = app.get("/api/v1/services/discover?name=a&status=unknown").await.ok();
+    assert_eq!(selected["data"], found);
+}
+
+#[tokio::test]
+async fn a_probe_while_a_list_is_sent_changes_no_length() {
+    let app = serving(200, 6000, Wish::default()).await;
+    let noted = |at: Option<UnixMs>| {
+        let snapshot = app.catalog.snapshot();
+        for entry in snapshot.newest_first(None) {
+            at.map_or_else(|| entry.last_check().clear(), |at| entry.last_check().note(at));
+        }
+    };
+    for (before, after) in [(None, Some(UnixMs::wall())), (Some(UnixMs::wall()), None)] {
+        noted(before);
+        let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1\r\nConnection: close")).await;
+        let len = length(&reader.head().await);
+        noted(after);
+        let body = reader.rest().await;
+        assert_eq!(body.len(), len);
+        let body: Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["data"].as_array().map(Vec::len), Some(200));
+    }
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_have_a_bound_and_give_it_back() {
+    let answers = FlightLimits { total: 200 * 1024, per_client: 140 * 1024 };
+    let app = serving(200, 6000, Wish { answers, ..Wish::default() }).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1")).await;
+        assert!(reader.head().await.starts_with("http/1.1 200"));
+        held.push(reader);
+    }
+    let refused = app.get(LIST).await;
+    assert!(!refused.header("retry-after").is_empty());
+    assert_eq!(refused.refusal(429), "too_many_answers");
+    assert_eq!(app.get(&format!("{LIST}?limit=2")).await.status, 200, "a small answer needs none");
+    drop(held);
+    timeout(PATIENCE, async {
+        while app.get(LIST).await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it comes back");
+    let counted = "portolan_rejected_total{reason=\"client_answers_in_flight\"}";
+    assert!(app.get("/metrics").await.text().contains(counted));
+}
+
+#[tokio::test]
+async fn a_reader_that_keeps_too_much_alive_is_cut_off() {
+    let app = serving(100, 60_000, quick()).await;
+    let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1")).await;
+    let len = length(&reader.head().await);
+    // Each change replaces a service of 120 KB, with its text.
+    for n in 0..700_u32 {
+        let health = if n % 2 == 0 { Health::Healthy } else { Health::Unhealthy };
+        app.turn("default/s1", "default", health).await;
+    }
+    let got = reader.rest().await.len();
+    assert!(got < len, "{got} of {len} bytes came: nothing was cut off");
+    assert_eq!(app.get(LIST).await.ok()["data"].as_array().map(Vec::len), Some(100), "who asks again gets it all");
+}
+
+#[tokio::test]
+async fn the_series_of_every_service_end_as_metrics_do() {
+    let app = serving(300, 0, quick()).await;
+    let metrics = app.get("/metrics").await;
+    assert_eq!(metrics.header("content-length"), metrics.bytes.len().to_string());
+    let text = metrics.text();
+    assert_eq!(text.matches("portolan_service_instances{namespace=\"default\"").count(), 900);
+    assert_eq!(text.matches("# EOF\n").count(), 1);
+    assert!(text.ends_with("# EOF\n"));
+}
