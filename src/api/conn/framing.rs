@@ -5,7 +5,7 @@
 
 use std::net::Ipv6Addr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Scheme;
 use http::{Request, Uri, Version};
 
@@ -51,7 +51,7 @@ fn target(uri: &Uri) -> Result<(), ApiError> {
     }
 }
 
-/// A body is plain or chunked, and says so once (§6.1, §6.3).
+/// A body is plain or chunked, and says so once (§6.1, §6.3). One with a length beside its coding hyper reads by the coding, and closes.
 fn coding(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     if !headers.contains_key(TRANSFER_ENCODING) {
         return Ok(());
@@ -67,9 +67,6 @@ fn coding(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     }
     if codings().nth(1).is_some() {
         return Err(bad("the body is chunked more than once; send Transfer-Encoding: chunked once"));
-    }
-    if headers.contains_key(CONTENT_LENGTH) {
-        return Err(bad("the request has both Transfer-Encoding and Content-Length; send one of them"));
     }
     Ok(())
 }

@@ -139,7 +139,8 @@ impl Taken {
         None
     }
 
-    /// The same among the unfinished requests of one client: one that stalls gives way to its neighbour behind the same address.
+    /// The same among one client's requests that have been unfinished for a while: one that stalls gives way to its neighbour behind the
+    /// same address.
     fn make_room_of(&mut self, client: ClientKey, beat: u32) -> Option<&'static str> {
         self.look(beat);
         if self.leaving >= LEAVING {
@@ -147,7 +148,8 @@ impl Taken {
         }
         let own = |held: &Held| held.client == Some(client);
         let found = self.in_turn.iter().rposition(|one| {
-            one.wait == Wait::Request && self.held.get(&one.number).is_some_and(own) && self.still_waits(one)
+            let unfinished = one.wait == Wait::Request && one.is_long(beat);
+            unfinished && self.held.get(&one.number).is_some_and(own) && self.still_waits(one)
         });
         let one = self.in_turn.remove(found?);
         Some(self.tell_to_go(&one))

@@ -187,7 +187,10 @@ fn a_token_covers_its_namespaces_and_scopes() {
     let code = |scope: &str, ask: Ask| world.code(&ask.bearer(&token_of(&claims_with(&json!({"scope": scope})))));
     assert_eq!(code("read", Ask::register()), "insufficient_scope");
     assert_eq!(code("register", Ask::register()), "admitted");
-    assert_eq!(code("register", Ask::new("GET", "/api/v1/services/x")), "insufficient_scope");
+    assert_eq!(code("register", Ask::new("GET", "/api/v1/services/x")), "admitted", "it may be its own");
+    assert_eq!(code("", Ask::new("GET", "/api/v1/services/x")), "insufficient_scope");
+    assert_eq!(code("register", Ask::new("GET", "/api/v1/services/x/history")), "insufficient_scope");
+    assert_eq!(code("register", Ask::new("GET", "/api/v1/probes?id=x")), "insufficient_scope");
     assert_eq!(code("", Ask::register()), "insufficient_scope");
     assert_eq!(code("openid profile", Ask::register()), "insufficient_scope");
     for namespaces in [json!("shop"), json!([7]), json!({})] {
