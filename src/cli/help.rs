@@ -28,7 +28,9 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
         "Access",
         &["enable_auth", "jwt_secret_file", "read_auth", "token_max_days", "cors_origins", "rate_limit_per_minute"],
     ),
-    ("Store", &[
+    (
+        "Store",
+        &[
             "db_path",
             "max_services",
             "max_instances",
@@ -36,7 +38,8 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "history_days",
             "start_empty",
             "accept_loss",
-        ]),
+        ],
+    ),
     (
         "Probes",
         &["health_check_interval", "probe_allow", "probe_deny", "probe_concurrency", "probe_per_address", "ca_dir"],

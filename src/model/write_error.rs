@@ -64,7 +64,9 @@ pub enum WriteError {
     #[error("the disk of the store is full; nothing was changed; reads go on")]
     DiskFull,
     /// The file, its folder or its file system cannot be written.
-    #[error("the store's file or its file system is read-only; nothing was changed; reads go on; make it writable, no restart is needed")]
+    #[error(
+        "the store's file or its file system is read-only; nothing was changed; reads go on; make it writable, no restart is needed"
+    )]
     ReadOnly,
     /// Another program holds SQLite's lock.
     #[error("another program has the store's file locked; nothing was changed; reads go on; try again")]

@@ -79,7 +79,8 @@ pub(super) fn rebuild(path: &Path, detail: &str, now: UnixMs) -> Result<Rebuilt,
     remove(&fresh);
     let copied = copy(path, &fresh, now).inspect_err(|_| remove(&fresh))?;
     let aside = set_aside(path, detail).map_err(|error| error.to_string())?;
-    let locked = put(copied.0, &fresh, path).map_err(|error| format!("{} could not be renamed: {error}", fresh.display()))?;
+    let locked =
+        put(copied.0, &fresh, path).map_err(|error| format!("{} could not be renamed: {error}", fresh.display()))?;
     Ok(Rebuilt { locked, missing: copied.1, aside })
 }
 

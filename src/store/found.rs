@@ -85,7 +85,8 @@ pub(super) fn alone(path: &Path) -> rusqlite::Result<Connection> {
 /// Refuses what SQLite would refuse too, in words: a link where it keeps its log.
 pub(super) fn no_planted_links(path: &Path) -> Result<(), OpenError> {
     let companions = COMPANIONS.iter().map(|suffix| suffixed(path, suffix));
-    let planted = companions.into_iter().find(|path| std::fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()));
+    let planted =
+        companions.into_iter().find(|path| std::fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()));
     planted.map_or(Ok(()), |path| Err(OpenError::PlantedLink(path)))
 }
 

@@ -46,7 +46,8 @@ pub(super) struct Meta {
 
 /// What `meta` has to say at least, from the other tables: after its row was lost, or a number in it.
 pub(super) fn least(db: &Connection) -> rusqlite::Result<(u64, u64)> {
-    let sql = "SELECT max(coalesce((SELECT max(revision) FROM service), 0), coalesce((SELECT max(revision) FROM change), 0)),
+    let sql =
+        "SELECT max(coalesce((SELECT max(revision) FROM service), 0), coalesce((SELECT max(revision) FROM change), 0)),
         max(coalesce((SELECT max(row) FROM service), 0), coalesce((SELECT max(id) FROM instance), 0),
         coalesce((SELECT max(generation) FROM instance), 0))";
     db.query_row(sql, [], |row| {

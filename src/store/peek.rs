@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::config::DbConfig;
 
+use super::found::{Found, inspect};
 use super::load::{self, Kind};
 use super::lock::suffixed;
-use super::found::{Found, inspect};
 use super::open::connect;
 use crate::catalog::Epoch;
 

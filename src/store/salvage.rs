@@ -19,7 +19,10 @@ const TABLES: &[&str] = &["meta", "service", "instance", "probe", "transition", 
 /// Indexes that hold every row of what is registered: what is left of a row there names it.
 const NAMES: &[(&str, &str)] = &[
     ("service", "SELECT rowid, 'id ' || lower(hex(id)) FROM service INDEXED BY sqlite_autoindex_service_1"),
-    ("instance", "SELECT rowid, 'service row ' || service || '/' || name FROM instance INDEXED BY sqlite_autoindex_instance_1"),
+    (
+        "instance",
+        "SELECT rowid, 'service row ' || service || '/' || name FROM instance INDEXED BY sqlite_autoindex_instance_1",
+    ),
 ];
 
 /// Copies everything that can be read into a new file of the newest schema; how many registered rows are missing.
@@ -105,7 +108,8 @@ fn take(table: &Table<'_>, row: &Row<'_>, width: usize, now: UnixMs) -> rusqlite
     if table.seen.contains(&number) {
         return Ok(number);
     }
-    let values = (0..width).map(|at| row.get_ref(at).map(ToSqlOutput::Borrowed)).collect::<rusqlite::Result<Vec<_>>>()?;
+    let values =
+        (0..width).map(|at| row.get_ref(at).map(ToSqlOutput::Borrowed)).collect::<rusqlite::Result<Vec<_>>>()?;
     match table.to.prepare_cached(&table.insert)?.execute(params_from_iter(values)) {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
             let (reason, content) = (error.to_string(), columns(row).to_string());
@@ -134,7 +138,15 @@ fn name_missing(
     while let Some(row) = rows.next()? {
         let (number, name): (i64, String) = (row.get(0)?, row.get(1)?);
         if !is_there.exists([number])? {
-            put(to, table, number, &name, "its page is damaged; the file that was set aside has what is left", &json!({}).to_string(), now)?;
+            put(
+                to,
+                table,
+                number,
+                &name,
+                "its page is damaged; the file that was set aside has what is left",
+                &json!({}).to_string(),
+                now,
+            )?;
             missing += 1;
         }
     }

@@ -32,7 +32,9 @@ pub(super) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
 
 /// Ends [`read_as_newest`].
 pub(super) fn read_as_it_is(db: &Connection) -> rusqlite::Result<()> {
-    db.execute_batch("DROP VIEW IF EXISTS temp.meta; DROP VIEW IF EXISTS temp.service; DROP VIEW IF EXISTS temp.instance")
+    db.execute_batch(
+        "DROP VIEW IF EXISTS temp.meta; DROP VIEW IF EXISTS temp.service; DROP VIEW IF EXISTS temp.instance",
+    )
 }
 
 /// Lets a file that cannot be migrated now, on a full or read-only disk, be read as the newest schema.

@@ -5,7 +5,8 @@ use rusqlite::Connection;
 /// Messages of SQLite's checks that are about one row's content, about an index that can be made again, or about unused space
 /// ([`integrity_check`](https://www.sqlite.org/pragma.html#pragma_integrity_check)); of the rest a table or the file is broken.
 const OF_ROWS: &[&str] = &["NULL value in ", " value in ", "CHECK constraint failed"];
-const OF_INDEXES: &[&str] = &["missing from index", "differ from index", "entries in index", "entry in index", " of index "];
+const OF_INDEXES: &[&str] =
+    &["missing from index", "differ from index", "entries in index", "entry in index", " of index "];
 const HARMLESS: &[&str] = &["never used"];
 /// The tables whose indexes are checked too: what is registered. Those of history take longer, and an error there shows later.
 const INDEXED: &[&str] = &["service", "instance"];

@@ -149,7 +149,8 @@ fn a_row_that_cannot_be_read_is_named_counted_and_printed() {
 #[test]
 fn no_store_to_print_from_is_not_found() {
     let folder = tempfile::tempdir().expect("a folder");
-    let output = portolan().args(["quarantine", "--file"]).arg(folder.path().join("none.db")).output().expect("it runs");
+    let output =
+        portolan().args(["quarantine", "--file"]).arg(folder.path().join("none.db")).output().expect("it runs");
     assert_eq!(ended(&output).0, 4, "{}", ended(&output).1);
 }
 

@@ -73,8 +73,7 @@ impl Running {
 
     fn open_as(settings: StoreSettings, consent: Consent, now: Now) -> Result<Self, OpenError> {
         let (metrics, clock) = (Metrics::default(), Clock::manual(now));
-        let Opened { store, writer, probes, .. } =
-            Store::open_with(settings, consent, clock.clone(), metrics.clone())?;
+        let Opened { store, writer, probes, .. } = Store::open_with(settings, consent, clock.clone(), metrics.clone())?;
         let shutdown = CancellationToken::new();
         let writer = tokio::spawn(writer.run(shutdown.clone()));
         Ok(Self { store, clock, metrics, probes, shutdown, writer })

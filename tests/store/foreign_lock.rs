@@ -52,7 +52,9 @@ async fn a_file_locked_for_readers_too_is_named() {
     let path = folder.path().join("p.db");
     s.stop().await;
     let other = Connection::open(&path).expect("opens beside");
-    other.execute_batch("PRAGMA locking_mode = exclusive; BEGIN IMMEDIATE; UPDATE meta SET floor = 0; COMMIT").expect("locks");
+    other
+        .execute_batch("PRAGMA locking_mode = exclusive; BEGIN IMMEDIATE; UPDATE meta SET floor = 0; COMMIT")
+        .expect("locks");
     let error = Running::open(settings(&path)).err().expect("refused");
     assert!(matches!(error, OpenError::Locked(_)), "{error:?}");
     assert!(error.to_string().contains("locked by another program"), "{error}");

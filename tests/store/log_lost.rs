@@ -57,7 +57,13 @@ async fn a_removed_log_is_an_error() {
     fs::remove_file(&log).expect("removes");
     says(
         &refusal(&killed.path),
-        &["p.db has lost what was written last", "revision 0, and 3 was committed", "log is not beside it", "Put", "--accept-loss"],
+        &[
+            "p.db has lost what was written last",
+            "revision 0, and 3 was committed",
+            "log is not beside it",
+            "Put",
+            "--accept-loss",
+        ],
     );
     assert!(!log.exists() || fs::metadata(&log).expect("a file").len() == 0, "nothing was written");
     fs::write(&log, kept).expect("puts it back");

@@ -35,16 +35,18 @@ fn run(path: &Path, sql: &str) {
 
 /// Writes what the table's types forbid.
 fn loosely(path: &Path, table: &str, sql: &str) {
-    let strict = |from: &str, to: &str| {
-        format!(
-            "PRAGMA writable_schema = 1;
-             UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') WHERE name = '{table}';
-             PRAGMA writable_schema = 0"
-        )
-    };
-    run(path, &strict(") STRICT", ") "));
+    let declared: String = Connection::open(path)
+        .and_then(|db| db.query_row("SELECT sql FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0)))
+        .expect("reads");
+    declare(path, table, declared.strip_suffix(" STRICT").expect("a strict table"));
     run(path, sql);
-    run(path, &strict(") ", ") STRICT"));
+    declare(path, table, &declared);
+}
+
+fn declare(path: &Path, table: &str, sql: &str) {
+    let db = Connection::open(path).expect("opens");
+    db.pragma_update(None, "writable_schema", true).expect("allows it");
+    db.execute("UPDATE sqlite_schema SET sql = ?2 WHERE name = ?1", [table, sql]).expect("writes");
 }
 
 fn kept(path: &Path) -> Vec<Value> {
@@ -64,7 +66,9 @@ async fn costs_one_row(path: &Path, what: &str, table: &str, left: usize) {
     assert!(!row["reason"].as_str().expect("words").is_empty() && row["content"].is_object(), "{what}: {row}");
     // What it held can be registered again, and everything else goes on.
     for n in 0..SERVICES {
-        s.register(registration(&format!("s{n}"), "a", spec(3))).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+        s.register(registration(&format!("s{n}"), "a", spec(3)))
+            .await
+            .unwrap_or_else(|error| panic!("{what}: {error}"));
     }
     s.stop().await;
     let s = Running::open(settings(path)).expect("opens");
@@ -127,7 +131,7 @@ async fn a_value_of_another_type_is_such_a_row() {
         ("instance", "since = 'yesterday'"),
         ("instance", "base_url = x'00'"),
         ("service", "registered_at = 'once'"),
-        ("service", "name = 7"),
+        ("service", "name = x'07'"),
     ] {
         let folder = closed().await;
         let path = folder.path().join("p.db");
@@ -173,7 +177,8 @@ async fn readers_start_afresh_where_something_is_missing() {
 
 #[tokio::test]
 async fn what_is_known_of_a_probe_costs_that() {
-    for set in ["state = '{}'", "last = 'now'", "samples = x'01'", "generation = -1", "last_pass = CAST(x'ff' AS TEXT)"] {
+    for set in ["state = '{}'", "last = 'now'", "samples = x'01'", "generation = -1", "last_pass = CAST(x'ff' AS TEXT)"]
+    {
         let folder = closed().await;
         let path = folder.path().join("p.db");
         run(&path, &format!("UPDATE probe SET {set}"));
@@ -183,7 +188,8 @@ async fn what_is_known_of_a_probe_costs_that() {
 
 #[tokio::test]
 async fn an_entry_of_history_costs_that() {
-    for set in ["from_health = 'x'", "reason = 'x'", "instance = ''", "evidence = '{'", "message = CAST(x'ff' AS TEXT)"] {
+    for set in ["from_health = 'x'", "reason = 'x'", "instance = ''", "evidence = '{'", "message = CAST(x'ff' AS TEXT)"]
+    {
         let folder = closed().await;
         let path = folder.path().join("p.db");
         run(&path, &format!("UPDATE transition SET {set} WHERE id = (SELECT min(id) FROM transition)"));

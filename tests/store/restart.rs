@@ -108,7 +108,10 @@ async fn a_backup_made_in_the_running_run_is_told_apart() {
     s.stop().await;
     std::fs::copy(&backup, &path).expect("copies");
     // It cannot be told from a file that lost its log.
-    says(&refusal(&path), &["p.db has lost what was written last", "revision 1, and 2 was", "`portolan serve --accept-loss`"]);
+    says(
+        &refusal(&path),
+        &["p.db has lost what was written last", "revision 1, and 2 was", "`portolan serve --accept-loss`"],
+    );
     let s = Running::accept_loss(&path).expect("opens");
     assert_ne!(epoch(&s), line);
     assert_eq!(s.find("late"), None);

@@ -44,7 +44,9 @@ impl LocalWords {
         let word = match self.store.failure().as_deref() {
             _ if self.store.is_closed() => Word::not_ready("it has ended, the log says why"),
             None if rows == 0 => Word::good("writes succeed").usual(),
-            None => Word::bad("writes succeed; rows that could not be read are in quarantine, `portolan quarantine` prints them"),
+            None => Word::bad(
+                "writes succeed; rows that could not be read are in quarantine, `portolan quarantine` prints them",
+            ),
             Some(error) => Word::bad(failed(error)),
         };
         let snapshot = self.store.catalog().read();
@@ -85,7 +87,9 @@ fn guard(report: &ProberReport) -> Word {
 /// What SQLite says may hold paths, so only what is our own sentence is passed on.
 fn failed(error: &WriteError) -> Cow<'static, str> {
     match error {
-        WriteError::FileLost | WriteError::DiskFull | WriteError::ReadOnly | WriteError::Locked => format!("writes fail: {error}").into(),
+        WriteError::FileLost | WriteError::DiskFull | WriteError::ReadOnly | WriteError::Locked => {
+            format!("writes fail: {error}").into()
+        }
         _ => "writes fail, the log says why; reads go on".into(),
     }
 }
