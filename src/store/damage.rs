@@ -13,6 +13,8 @@ use crate::model::ports::WriteError;
 pub(super) enum Fault {
     /// Its content is not what Portolan wrote.
     Damaged(String),
+    /// Its pages are not what SQLite wrote: some may be readable.
+    Broken(String),
     /// It may be read where nothing has to be written for that.
     Hindered(WriteError, OpenError),
     /// Anything else: the file may be fine.
@@ -24,13 +26,16 @@ impl Fault {
     pub(super) fn in_new_file(self, path: &Path) -> OpenError {
         match self {
             Self::Other(error) | Self::Hindered(_, error) => error,
-            Self::Damaged(detail) => OpenError::BadDisk { path: path.to_owned(), detail },
+            Self::Damaged(detail) | Self::Broken(detail) => OpenError::BadDisk { path: path.to_owned(), detail },
         }
     }
 }
 
 /// Sorts SQLite's errors at load.
 pub(super) fn fault(path: &Path, error: rusqlite::Error) -> Fault {
+    if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) {
+        return Fault::Broken(error.to_string());
+    }
     if is_damage(&error) {
         return Fault::Damaged(error.to_string());
     }

@@ -97,7 +97,8 @@ pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
     };
     let contents = match loaded {
         Ok(contents) => contents,
-        Err(Fault::Damaged(detail)) => start_over(&path, wanted, &detail, &mut lock)?,
+        Err(Fault::Broken(detail)) if wanted.epoch.is_none() => mend(&path, wanted, &detail, &mut lock)?,
+        Err(Fault::Damaged(detail) | Fault::Broken(detail)) => start_over(&path, wanted, &detail, &mut lock)?,
         Err(Fault::Other(error) | Fault::Hindered(_, error)) => return Err(error),
     };
     let base = |settled: bool| settled.then(|| contents.meta.run.clone());
@@ -246,6 +247,7 @@ enum ReadError {
     Mirror,
     Record,
     Unsound(String),
+    Broken(String),
     Lost(String),
     Sqlite(rusqlite::Error),
 }
@@ -267,6 +269,7 @@ impl ReadError {
             Self::Mirror => OpenError::Mirror(path),
             Self::Record => OpenError::Record(path),
             Self::Unsound(detail) => return Fault::Damaged(detail),
+            Self::Broken(detail) => return Fault::Broken(detail),
             Self::Lost(detail) => OpenError::LogLost { path, detail },
             Self::Sqlite(error) => return fault(&path, error),
         })
@@ -280,7 +283,7 @@ fn read(db: &Connection, ask: &Ask<'_>) -> Result<Read, ReadError> {
     if found > schema::NEWEST {
         return Err(ReadError::Newer(found));
     }
-    let reindex = soundness::check(db)?.map_err(ReadError::Unsound)?;
+    let reindex = soundness::check(db)?.map_err(ReadError::Broken)?;
     schema::read_as_newest(db)?;
     suits(db, wanted)?;
     let (last, mut bad) = meta(db, wanted)?;
@@ -418,15 +421,16 @@ fn first_run(epoch: Epoch, run: String, kind: Kind, began: UnixMs) -> Meta {
     Meta { epoch, run, revision: 0, serial: 0, floor: 0, kind, began }
 }
 
-/// Goes on with what could be read of a damaged file.
-fn go_on(
-    path: &Path,
-    wanted: &Wanted,
-    detail: &str,
-    rebuilt: Rebuilt,
-    lock: &mut FileLock,
-) -> Result<Contents, OpenError> {
-    let Rebuilt { locked, missing, aside } = rebuilt;
+/// Goes on with what can be read of a file with broken pages, where that is most of it.
+fn mend(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -> Result<Contents, OpenError> {
+    let Rebuilt { locked, missing, aside } = match rebuild(path, detail, wanted.now) {
+        Ok(rebuilt) => rebuilt,
+        Err(why) => {
+            tracing::error!("{} cannot be rebuilt: {}", path.display(), text::escape(&why, 300));
+            return start_over(path, wanted, detail, lock);
+        }
+    };
+    let detail = text::escape(detail, 300);
     tracing::error!(
         "the store {} was damaged ({detail}) and is rebuilt from what can be read: {missing} rows of what was registered are missing, and \
          named in quarantine; the damaged file is kept as {}",
@@ -440,15 +444,8 @@ fn go_on(
 /// Sets a damaged file aside and makes a new one: of a mirror, which is rebuilt, or where that was agreed to.
 fn start_over(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -> Result<Contents, OpenError> {
     let shown = text::escape(detail, 300);
-    if wanted.epoch.is_none() {
-        match rebuild(path, detail, wanted.now) {
-            Ok(rebuilt) => return go_on(path, wanted, &shown, rebuilt, lock),
-            Err(_) if wanted.consent.start_empty => {}
-            Err(why) => tracing::error!("{} cannot be rebuilt: {}", path.display(), text::escape(&why, 300)),
-        }
-        if !wanted.consent.start_empty {
-            return Err(OpenError::Damaged { path: path.to_owned(), detail: shown });
-        }
+    if wanted.epoch.is_none() && !wanted.consent.start_empty {
+        return Err(OpenError::Damaged { path: path.to_owned(), detail: shown });
     }
     let aside = set_aside(path, detail)?;
     let (path_shown, aside) = (path.display(), aside.display());
