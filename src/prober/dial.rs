@@ -310,7 +310,10 @@ fn unresolved(target: &Target, error: Unresolved) -> Ending {
 fn late(stage: Stage) -> Ending {
     match stage {
         Stage::Resolve | Stage::Connect => Ending::fail(Reason::ConnectTimeout, "the connection did not open in time"),
-        Stage::Tls => Ending::fail(Reason::Timeout, "connected, but the TLS handshake did not end in time"),
+        Stage::Tls => Ending::fail(
+            Reason::Timeout,
+            "connected, but the TLS handshake did not end in time; is TLS spoken on that port?",
+        ),
         Stage::Request | Stage::Status => Ending::fail(Reason::Timeout, "connected, but no full answer came in time"),
     }
 }

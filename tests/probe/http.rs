@@ -385,7 +385,9 @@ async fn a_deadline_that_has_passed_says_nothing_about_the_target() {
 #[tokio::test]
 async fn closing_and_resetting_before_an_answer_is_told_apart_from_silence() {
     let closing = Server::start(|mut stream| async move { drop(read_head(&mut stream).await) }).await;
-    assert_fail(&probe(&closing.http("/")).await, Reason::ConnectionReset);
+    let outcome = probe(&closing.http("/")).await;
+    assert_fail(&outcome, Reason::ConnectionReset);
+    assert!(outcome.message.contains("does it want https?"), "{outcome:?}");
     let resetting = Server::start(|mut stream| async move {
         read_head(&mut stream).await;
         stream.set_zero_linger().expect("can be set");
