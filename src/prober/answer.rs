@@ -135,9 +135,8 @@ fn begins(line: &[u8]) -> Result<(), NoAnswer> {
     }
     match line {
         // the type of a frame follows the three bytes of its length: SETTINGS, or GOAWAY
-        [0] | [0, _] | [0, _, _] => Ok(()),
+        [0 | 0x15] | [0, _] | [0, _, _] => Ok(()),
         [0, _, _, 4 | 7, ..] => Err(NoAnswer::Http2),
-        [0x15] => Ok(()),
         [0x15, 3, ..] => Err(NoAnswer::Tls),
         _ if line.starts_with(b"HTTP/2") => Err(NoAnswer::Http2),
         _ => Err(NoAnswer::Other),

@@ -25,6 +25,7 @@ const EXTENSIONS: u8 = 0xa3;
 
 /// The parts of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "what a certificate says or does not say")]
 pub(super) struct Certificate<'a> {
     /// What is signed.
     pub(super) signed: &'a [u8],

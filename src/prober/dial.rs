@@ -13,7 +13,7 @@ use super::connect::{self, Way};
 use super::evidence::{Ending, Trace};
 use super::hosts::is_localhost;
 use super::network::Network;
-use super::policy::{AddressPolicy, Denied, budget_key};
+use super::policy::{AddressPolicy, Denied, Rule, budget_key};
 use super::resolve::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved};
 use super::tcp::{Stream, farewell};
 use super::tls::{Inside, Tls};
@@ -184,12 +184,14 @@ impl Dialer {
             Host::Name(name) => name,
         };
         let found = timeout_at(deadline, self.resolve(name)).await.unwrap_or(Err(Unresolved::Down));
-        let found = found.map_err(|error| unresolved(target, error))?;
+        let mut found = found.map_err(|error| unresolved(target, error))?;
         let admitted = |address: &IpAddr| self.admit(*address, target.port());
-        if is_localhost(name) && found.iter().any(|address| admitted(address).is_ok()) {
+        if is_localhost(name) {
             // the one machine that it always means may be allowed in one family alone
-            let allowed: Vec<_> = found.iter().copied().filter(|address| admitted(address).is_ok()).collect();
-            return Ok(Pinned::new(&allowed));
+            let family = |denied: &Denied| matches!(denied.rule, Rule::Loopback | Rule::DenyList(_));
+            let allowed: Vec<_> =
+                found.iter().copied().filter(|ip| admitted(ip).err().is_none_or(|d| !family(&d))).collect();
+            found = if allowed.is_empty() { found } else { allowed.into() };
         }
         for address in found.iter() {
             admitted(address)
@@ -310,7 +312,10 @@ fn unresolved(target: &Target, error: Unresolved) -> Ending {
 fn late(stage: Stage) -> Ending {
     match stage {
         Stage::Resolve | Stage::Connect => Ending::fail(Reason::ConnectTimeout, "the connection did not open in time"),
-        Stage::Tls => Ending::fail(Reason::Timeout, "connected, but the TLS handshake did not end in time"),
+        Stage::Tls => Ending::fail(
+            Reason::Timeout,
+            "connected, but the TLS handshake did not end in time; is TLS spoken on that port?",
+        ),
         Stage::Request | Stage::Status => Ending::fail(Reason::Timeout, "connected, but no full answer came in time"),
     }
 }

@@ -108,7 +108,7 @@ where
     if !question.secure {
         trace.amend(|mut ending| {
             if ending.reason == Reason::ConnectionReset {
-                ending.message.push_str("; does it want TLS (grpcs), or speak another protocol?");
+                ending.message.push_str("; does it want TLS (grpcs)?");
             }
             ending
         });

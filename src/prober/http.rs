@@ -61,7 +61,13 @@ where
             // the verdict stands, however this ends
             drop(timeout(DRAIN, exchange.drain(left)).await);
         }
-        Err(ending) => trace.judge(ending),
+        Err(mut ending) => {
+            if !question.secure && ending.reason == Reason::ConnectionReset {
+                // what many servers with TLS do to a plain request
+                ending.message.push_str("; does it want https?");
+            }
+            trace.judge(ending);
+        }
     }
 }
 

@@ -19,6 +19,7 @@ const DNS: u16 = 53;
 
 /// Whom to ask, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the file's options are switches, each for itself")]
 pub(super) struct Config {
     /// In order, at least one.
     pub(super) servers: Vec<SocketAddr>,

@@ -312,7 +312,7 @@ async fn end_seen(answer: Vec<u8>, asks: usize) -> Vec<Result<usize, std::io::Er
                 Ok(()) => stream.read(&mut buffer).await,
                 Err(error) => Err(error),
             };
-            drop(seen.send(end.map_err(|error| error.kind())));
+            seen.send(end.map_err(|error| error.kind())).expect("the test listens");
         }
     })
     .await;
@@ -344,7 +344,7 @@ async fn time_that_runs_out_cuts_the_connection_off() {
         async move {
             read_head(&mut stream).await;
             let mut buffer = [0; 8];
-            drop(seen.send(stream.read(&mut buffer).await.map_err(|error| error.kind())));
+            seen.send(stream.read(&mut buffer).await.map_err(|error| error.kind())).expect("the test listens");
         }
     })
     .await;
@@ -385,7 +385,9 @@ async fn a_deadline_that_has_passed_says_nothing_about_the_target() {
 #[tokio::test]
 async fn closing_and_resetting_before_an_answer_is_told_apart_from_silence() {
     let closing = Server::start(|mut stream| async move { drop(read_head(&mut stream).await) }).await;
-    assert_fail(&probe(&closing.http("/")).await, Reason::ConnectionReset);
+    let outcome = probe(&closing.http("/")).await;
+    assert_fail(&outcome, Reason::ConnectionReset);
+    assert!(outcome.message.contains("does it want https?"), "{outcome:?}");
     let resetting = Server::start(|mut stream| async move {
         read_head(&mut stream).await;
         stream.set_zero_linger().expect("can be set");

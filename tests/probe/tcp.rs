@@ -67,7 +67,7 @@ async fn the_peer_sees_a_connection_that_ends_in_order() {
             // some greet first, and then wait to be spoken to
             drop(stream.write_all(b"220 ready\r\n").await);
             let mut buffer = [0; 8];
-            drop(seen.send(stream.read(&mut buffer).await.map_err(|error| error.kind())));
+            seen.send(stream.read(&mut buffer).await.map_err(|error| error.kind())).expect("the test listens");
         }
     })
     .await;
