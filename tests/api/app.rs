@@ -55,6 +55,8 @@ pub(crate) struct Wish {
     pub(crate) pass_on: Option<Arc<dyn PassOn>>,
     /// What the server tells of itself.
     pub(crate) told: Option<Hearing>,
+    /// Waits a moment and no longer for what a client does not send.
+    pub(crate) quick: bool,
     /// Mirrors a cluster whose definition has this id.
     pub(crate) mirror: Option<Uuid>,
 }
@@ -77,6 +79,7 @@ impl Default for Wish {
             freshness: None,
             pass_on: None,
             told: None,
+            quick: false,
             mirror: None,
         }
     }
@@ -210,7 +213,7 @@ impl TestApp {
         }
         tasks.spawn(async move { writer.run(for_writer).await.expect("the writer ends well") });
         tasks.spawn(async move {
-            let settings = ConnSettings { per_client: 400, ..ConnSettings::default() };
+            let settings = ConnSettings { per_client: 400, ..times(wish.quick) };
             conn::serve(listener, settings, api, metrics, for_serving).await.expect("serving ends well");
         });
         let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
@@ -292,6 +295,12 @@ impl TestApp {
             state: CheckState::new(Now { steady: now, wall: now }),
         }
     }
+}
+
+fn times(quick: bool) -> ConnSettings {
+    let usual = ConnSettings::default();
+    let moment = Duration::from_millis(200);
+    if quick { ConnSettings { head: moment, body: moment, idle: moment, ..usual } } else { usual }
 }
 
 fn policy() -> AddressPolicy {

@@ -376,7 +376,8 @@ impl Life {
         let away = if self.dice.random_range(0..2) == 0 { 0 } else { self.dice.random_range(0..240_000) };
         sleep(Duration::from_millis(away)).await;
         if std::mem::take(&mut self.clock_was_set) {
-            observer.past.forget_flaps();
+            let next = self.world.truth().run + 1;
+            observer.past.forget_flaps(next);
         }
         self.world.tell("the server starts");
         self.server = Some(Server::start(&self.world, &self.disk, &self.network, &self.settings, observer));

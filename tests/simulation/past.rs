@@ -23,6 +23,8 @@ struct Thread {
 pub(crate) struct Past {
     newest: BTreeMap<Uuid, i64>,
     threads: BTreeMap<(Uuid, String), Thread>,
+    /// The first run whose flaps count.
+    counts_from: u32,
 }
 
 /// The number and the aim in the message of an outcome.
@@ -48,7 +50,8 @@ impl Past {
     }
 
     /// The steady clock of a server that started after the wall clock was set is another one: flaps are counted afresh.
-    pub(crate) fn forget_flaps(&mut self) {
+    pub(crate) fn forget_flaps(&mut self, next_run: u32) {
+        self.counts_from = next_run;
         self.threads.values_mut().for_each(|thread| thread.flaps.clear());
     }
 
@@ -89,18 +92,16 @@ impl Past {
             );
         }
         let counts = reason != Reason::Flapping && entry.from != Health::Unknown && to != Health::Unknown;
-        if counts && !entry.message.starts_with("stopped flapping") {
-            let number = found.map(|(number, _)| number);
-            flap(world, thread, view.aim, number, &instance);
+        let number = found.map(|(number, _)| number);
+        let seen = world.truth().logs.get(&view.aim).and_then(|log| log.find(number?)).copied();
+        let seen = seen.filter(|seen| seen.run >= self.counts_from);
+        if let Some(seen) = seen.filter(|_| counts && !entry.message.starts_with("stopped flapping")) {
+            flap(world, thread, seen.at, &instance);
         }
     }
 }
 
-fn flap(world: &World, thread: &mut Thread, aim: Aim, number: Option<u64>, instance: &str) {
-    let truth = world.truth();
-    let seen = truth.logs.get(&aim).and_then(|log| log.seen.iter().find(|seen| Some(seen.number) == number));
-    let at = seen.map_or(truth.now(), |seen| seen.at);
-    drop(truth);
+fn flap(world: &World, thread: &mut Thread, at: At, instance: &str) {
     // What the guard kept back counts when it is let go, which may be a minute and more after its outcome.
     let window = i64::try_from(FLAP_WINDOW.as_millis()).expect("minutes") - 90_000;
     while thread.flaps.front().is_some_and(|before| at - before >= window) {
@@ -128,7 +129,7 @@ fn rests(
         let unknown = matches!(reason, Reason::Unproven | Reason::Probing) && to == Health::Unknown;
         return if unknown { Ok(()) } else { Err("it has no evidence".to_owned()) };
     };
-    let Some(seen) = log.seen.iter().find(|seen| seen.number == number) else {
+    let Some(seen) = log.find(number) else {
         return Err(format!("outcome {number} was never given"));
     };
     let timing = view.timing;

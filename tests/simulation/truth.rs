@@ -48,6 +48,11 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// The outcome of that number.
+    pub(crate) fn find(&self, number: u64) -> Option<&Seen> {
+        self.seen.iter().find(|seen| seen.number == number)
+    }
+
     /// Conclusive outcomes, newest first.
     pub(crate) fn conclusive(&self) -> impl Iterator<Item = &Seen> {
         self.seen.iter().rev().filter(|seen| seen.verdict != Verdict::Inconclusive)

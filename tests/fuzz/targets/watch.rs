@@ -35,7 +35,7 @@ impl Requests for To {
 pub(crate) fn stream(data: &[u8]) {
     runtime().block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
         let to = Arc::new(To(listener.local_addr().expect("an address"), client));
         let ((news, mut heard), (_asks, asked)) = (mpsc::channel(NEWS), mpsc::channel(1));
         let server = async {
