@@ -49,7 +49,7 @@ impl Prober {
     fn room_at(&self, tracked: &Tracked, now: UnixMs) -> UnixMs {
         match (&tracked.place, &tracked.last) {
             (Place::Running(..), _) => now,
-            (Place::Delayed(key), _) => self.tools.budget.room_at(*key, now),
+            (Place::Delayed(key, _), _) => self.tools.budget.room_at(*key, now),
             (_, Some(last)) => last.address.map_or(now, |at| self.tools.budget.room_at(budget_key(at.ip()), now)),
             (_, None) => now,
         }
@@ -74,11 +74,12 @@ impl Prober {
     fn hasten(&mut self, id: InstanceId, was_urgent: bool) {
         let behind = |t: &Tracked| match t.place {
             Place::Idle => true,
-            Place::Queued => !was_urgent,
-            Place::Running(..) | Place::Delayed(_) => false,
+            Place::Queued(_) => !was_urgent,
+            Place::Running(..) | Place::Delayed(..) => false,
         };
         if self.tracked.get(&id).is_some_and(|t| behind(t)) {
-            self.queue(id);
+            let now = self.clock.now().steady;
+            self.queue(id, now);
         }
     }
 
@@ -97,6 +98,9 @@ impl Prober {
                 match release {
                     Release::Commit(id) => self.release(id, now),
                     Release::Probe(id) => self.ask(id),
+                    // What waits for a slot would wait too long for one more probe.
+                    Release::Confirm(id) if self.slots_are_short() => self.release(id, now),
+                    Release::Confirm(id) => self.ask(id),
                 }
             }
             self.say_guard(before, state);

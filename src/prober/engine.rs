@@ -5,14 +5,16 @@
 //! so that every core serves them; nothing else but this task touches the state.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -22,16 +24,19 @@ use super::dial::Dialer;
 use super::follow::Followed;
 use super::guard::Guard;
 use super::on_demand::{CheckNow, ProberHandle, Question, Tickets};
+use super::pace::Pace;
+use super::pressure::Pressure;
 use super::ready::Ready;
 use super::rows::Rows;
 use super::say::FirstVerdicts;
 use super::schedule::Schedule;
-use super::slots::Slots;
+use super::slots::{Demand, Hold, Slots};
 use super::status::ProberStatus;
 use super::tally::Tally;
 use super::track::Tracked;
+use super::turn::TICK;
 use super::worker::{Done, Tools};
-use crate::catalog::{Batch, Catalog, FeedError};
+use crate::catalog::{Batch, Catalog, Feed, FeedError};
 use crate::model::ports::{Leadership, WriteError};
 use crate::model::probe::ProbeRow;
 use crate::model::service::InstanceId;
@@ -42,7 +47,7 @@ use crate::telemetry::metrics::Metrics;
 /// Longest sleep: a clock that is moved by hand is noticed within it.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 /// Ended probes taken in before the next turn.
-const DRAIN: usize = 512;
+const DRAIN: usize = 128;
 
 /// How the prober works.
 #[derive(Debug, Clone)]
@@ -89,6 +94,12 @@ pub struct Prober {
     pub(super) clock: Clock,
     pub(super) tools: Arc<Tools>,
     pub(super) slots: Arc<Slots>,
+    pub(super) demand: Demand,
+    pub(super) pace: Pace,
+    /// Probes of targets that answered last time, to be counted among those that hang if they do.
+    pub(super) aging: VecDeque<(Instant, Arc<Hold>)>,
+    /// How far behind those that answer and those that hang are.
+    pub(super) pressure: [Pressure; 2],
     pub(super) restored: HashMap<InstanceId, ProbeRow>,
     pub(super) tracked: HashMap<InstanceId, Box<Tracked>>,
     pub(super) services: HashMap<Uuid, Followed>,
@@ -100,6 +111,8 @@ pub struct Prober {
     pub(super) addresses: BinaryHeap<Reverse<(UnixMs, IpAddr)>>,
     pub(super) waking: HashSet<IpAddr>,
     pub(super) probes: JoinSet<Done>,
+    /// A probe ended, and the others that do are taken in with it at the next tick.
+    gathering: bool,
     pub(super) writes: JoinSet<Stored>,
     pub(super) commits: Commits,
     pub(super) rows: Rows,
@@ -107,6 +120,8 @@ pub struct Prober {
     pub(super) guard: Guard,
     /// When to tidy up next, steady clock.
     pub(super) tidy_at: UnixMs,
+    /// For how many instances it was computed how long a black hole takes.
+    pub(super) known_for: usize,
     /// When the guard is to be driven again, steady clock.
     pub(super) guard_at: Option<UnixMs>,
     commands: mpsc::Receiver<CheckNow>,
@@ -121,8 +136,8 @@ pub struct Prober {
 enum Woken {
     Stop,
     Feed(Result<Arc<Batch>, FeedError>),
-    Probe(Result<Done, tokio::task::JoinError>),
-    Stored(Result<Stored, tokio::task::JoinError>),
+    Probe(Result<Done, JoinError>),
+    Stored(Result<Stored, JoinError>),
     Asked(CheckNow),
     Wondered(Question),
     Time,
@@ -140,6 +155,7 @@ impl Prober {
         metrics: Metrics,
     ) -> (Self, ProberHandle) {
         let slots = Slots::new(settings.concurrency);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let limits = Limits { per_second: settings.per_address, loopback_exempt: settings.loopback_exempt };
         let tools = Tools { dialer, budget: Budget::new(limits), clock: clock.clone() };
         let status = Arc::new(ProberStatus::default());
@@ -152,7 +168,12 @@ impl Prober {
             leadership,
             probing: false,
             tools: Arc::new(tools),
+            guard: Guard::within(slots.all()),
             slots,
+            demand: Demand::default(),
+            pace: Pace::new(cores),
+            aging: VecDeque::new(),
+            pressure: Default::default(),
             restored,
             tracked: HashMap::new(),
             services: HashMap::new(),
@@ -164,11 +185,12 @@ impl Prober {
             addresses: BinaryHeap::new(),
             waking: HashSet::new(),
             probes: JoinSet::new(),
+            gathering: false,
             writes: JoinSet::new(),
             commits: Commits::default(),
             rows: Rows::default(),
-            guard: Guard::default(),
             guard_at: None,
+            known_for: 0,
             tidy_at: UnixMs(i64::MIN),
             tickets: Tickets::default(),
             commands,
@@ -198,50 +220,77 @@ impl Prober {
             if let Some(again) = self.heed_role() {
                 feed = again;
             }
-            self.turn();
+            self.turn(sleep.deadline());
             sleep.as_mut().reset(self.wake_at());
-            let woken = tokio::select! {
-                () = shutdown.cancelled() => Woken::Stop,
-                batch = feed.next() => Woken::Feed(batch),
-                Some(done) = self.probes.join_next() => Woken::Probe(done),
-                Some(stored) = self.writes.join_next() => Woken::Stored(stored),
-                Some(command) = self.commands.recv() => Woken::Asked(command),
-                Some(question) = self.questions.recv() => Woken::Wondered(question),
-                () = &mut sleep => Woken::Time,
+            let woken = loop {
+                let woken = self.wait(&mut feed, sleep.as_mut(), &shutdown).await;
+                match woken {
+                    Woken::Probe(done) if !self.heeds_ends() => self.gather(done, sleep.as_mut()),
+                    woken => break woken,
+                }
             };
             match woken {
                 Woken::Stop => break,
                 Woken::Feed(Ok(batch)) => self.follow_batch(&batch),
                 Woken::Feed(Err(FeedError::Lagged)) => feed = self.resubscribe(),
                 Woken::Feed(Err(FeedError::Ended)) => return Err(ProberError::FeedEnded),
-                Woken::Probe(done) => self.take_ended(done),
+                Woken::Probe(done) => self.ended(done, self.clock.now()),
                 Woken::Stored(stored) => self.take_stored(stored),
                 Woken::Asked(command) => self.check_now(command),
                 Woken::Wondered(question) => self.tell_probing(question),
                 Woken::Time => {}
             }
+            self.take_ended();
         }
         self.stop().await;
         Ok(())
     }
 
-    /// Takes in one probe that ended, and those that ended with it.
-    fn take_ended(&mut self, first: Result<Done, tokio::task::JoinError>) {
+    async fn wait(&mut self, feed: &mut Feed, sleep: Pin<&mut Sleep>, shutdown: &CancellationToken) -> Woken {
+        let listens = !self.gathering || self.heeds_ends();
+        tokio::select! {
+            () = shutdown.cancelled() => Woken::Stop,
+            batch = feed.next() => Woken::Feed(batch),
+            Some(done) = self.probes.join_next(), if listens => Woken::Probe(done),
+            Some(stored) = self.writes.join_next() => Woken::Stored(stored),
+            Some(command) = self.commands.recv() => Woken::Asked(command),
+            Some(question) = self.questions.recv() => Woken::Wondered(question),
+            () = sleep => Woken::Time,
+        }
+    }
+
+    /// Whether a probe's end matters at once: others wait for its slot, or somebody for its outcome.
+    fn heeds_ends(&self) -> bool {
+        self.queued > 0 || self.tickets.len() > 0
+    }
+
+    /// Takes in the first of the probes that end before the next tick; the others follow then, which saves waking up for each.
+    fn gather(&mut self, done: Result<Done, JoinError>, sleep: Pin<&mut Sleep>) {
+        self.ended(done, self.clock.now());
+        self.gathering = true;
+        let tick = Instant::now() + TICK;
+        if sleep.deadline() > tick {
+            sleep.reset(tick);
+        }
+    }
+
+    /// Takes in probes that ended meanwhile.
+    fn take_ended(&mut self) {
+        self.gathering = false;
         let now = self.clock.now();
-        self.ended(first, now);
-        for _ in 1..DRAIN {
+        for _ in 0..DRAIN {
             let Some(next) = self.probes.try_join_next() else { return };
             self.ended(next, now);
         }
     }
 
     /// When there is something to do although nothing happened.
-    fn wake_at(&self) -> tokio::time::Instant {
+    fn wake_at(&self) -> Instant {
         let now = self.clock.now().steady;
         let address = self.addresses.peek().map(|Reverse((at, _))| *at);
         let commit = self.commits.next();
-        let next = [self.next_start(), self.silence.next(), address, commit, self.guard_at, self.rows.next()];
+        let next = [self.next_start(now), self.silence.next(), address, commit, self.guard_at, self.rows.next()];
         let wait = next.into_iter().flatten().min().map_or(LONGEST_SLEEP, |at| at.since(now).min(LONGEST_SLEEP));
-        tokio::time::Instant::now() + wait
+        Instant::now() + wait
     }
 }

@@ -104,6 +104,8 @@ impl Prober {
         tracked.waiters = waiters;
         let due = tracked.due;
         self.forget(instance.id);
+        tracked.counted = tracked.need();
+        self.demand.replace(None, tracked.counted);
         self.tracked.insert(instance.id, tracked);
         self.watch_silence(instance.id);
         if due > now.steady {
@@ -124,11 +126,12 @@ impl Prober {
     pub(super) fn forget(&mut self, id: InstanceId) {
         let Some(tracked) = self.tracked.remove(&id) else { return };
         self.guard.forget(id, tracked.key.namespace());
+        self.demand.replace(tracked.counted, None);
         match tracked.place {
             Place::Idle => {}
-            Place::Queued => self.queued -= 1,
-            Place::Delayed(_) => self.delayed -= 1,
-            Place::Running(task, _) => task.abort(),
+            Place::Queued(_) => self.queued -= 1,
+            Place::Delayed(..) => self.delayed -= 1,
+            Place::Running(run) => run.task.abort(),
         }
         for waiter in tracked.waiters {
             self.tickets.fill(waiter, None, 0);
@@ -150,7 +153,7 @@ impl Prober {
     /// Looks at an instance again when it could have been silent for too long.
     pub(super) fn watch_silence(&mut self, id: InstanceId) {
         let Some(tracked) = self.tracked.get_mut(&id).filter(|tracked| tracked.watched.is_none()) else { return };
-        let at = tracked.state.unproven_at(&tracked.timing);
+        let at = tracked.unproven_at(self.clock.now().steady);
         if at < UnixMs(i64::MAX) {
             tracked.watched = Some(at);
             self.silence.push(at, id);

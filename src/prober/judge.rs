@@ -32,20 +32,22 @@ impl Prober {
         if tracked.generation != done.generation || !matches!(tracked.place, Place::Running(..)) {
             return;
         }
-        let Place::Running(_, started) = std::mem::replace(&mut tracked.place, Place::Idle) else { return };
+        let Place::Running(run) = std::mem::replace(&mut tracked.place, Place::Idle) else { return };
+        self.pace.ended(run.at);
         match done.ended {
-            Ended::Probed(outcome) => self.judge(done.instance, outcome, started, now),
-            Ended::Delayed(delay) => self.delay(done.instance, delay, done.waited),
+            Ended::Probed(outcome) => self.judge(done.instance, outcome, run.started, now),
+            Ended::Delayed(delay) => self.delay(done.instance, delay, done.waited, now.steady),
         }
     }
 
     /// A bug of ours must not end the prober, nor make a target look down.
     fn panicked(&mut self, error: &JoinError, now: Now) {
         let ours = |t: &Tracked| match &t.place {
-            Place::Running(task, started) if task.id() == error.id() => Some((t.id, *started)),
+            Place::Running(run) if run.task.id() == error.id() => Some((t.id, run.started, run.at)),
             _ => None,
         };
-        let Some((id, started)) = self.tracked.values().find_map(|t| ours(t)) else { return };
+        let Some((id, started, at)) = self.tracked.values().find_map(|t| ours(t)) else { return };
+        self.pace.ended(at);
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracing::error!(service = %tracked.key, instance = %tracked.name, "a probe broke inside Portolan: {error}");
             tracked.place = Place::Idle;
@@ -54,9 +56,9 @@ impl Prober {
     }
 
     /// The address's budget is spent: the instance waits in its queue, without a slot.
-    fn delay(&mut self, id: InstanceId, delay: Delay, waited: Option<IpAddr>) {
+    fn delay(&mut self, id: InstanceId, delay: Delay, waited: Option<IpAddr>, now: UnixMs) {
         let Some(tracked) = self.tracked.get_mut(&id) else { return };
-        tracked.place = Place::Delayed(delay.key);
+        tracked.place = Place::Delayed(delay.key, now);
         self.delayed += 1;
         if waited.is_none() {
             self.tally.delayed();
@@ -73,6 +75,8 @@ impl Prober {
         tracked.asked = false;
         let was_healthy = tracked.state.health() == Health::Healthy;
         let outcome = tracked.note(outcome);
+        let need = tracked.need();
+        self.demand.replace(std::mem::replace(&mut tracked.counted, need), need);
         self.guard.observe(&Observation {
             instance: id,
             namespace: tracked.key.namespace(),

@@ -2,6 +2,7 @@
 
 mod answer;
 mod ask;
+mod black_hole;
 mod budget;
 mod carried;
 mod certificate;
@@ -24,8 +25,10 @@ mod lookup;
 pub mod network;
 mod on_demand;
 pub mod own;
+mod pace;
 mod pem;
 pub mod policy;
+mod pressure;
 mod ready;
 mod resolv_conf;
 pub mod resolve;

@@ -8,6 +8,7 @@ use super::guard::Guard;
 use super::ready::Ready;
 use super::rows::Rows;
 use super::schedule::Schedule;
+use super::slots::Demand;
 use crate::catalog::Feed;
 use crate::model::ports::CheckNowError;
 
@@ -37,7 +38,7 @@ impl Prober {
         // Dropped tasks are cut short; what the store has taken it drops, since it asks for the role too.
         (self.probes, self.writes) = (JoinSet::new(), JoinSet::new());
         (self.commits, self.rows) = (Commits::default(), Rows::default());
-        let before = std::mem::take(&mut self.guard).state();
+        let before = std::mem::replace(&mut self.guard, Guard::within(self.slots.all())).state();
         self.guard_at = None;
         self.say_guard(before, Guard::default().state());
         self.tracked.clear();
@@ -45,6 +46,7 @@ impl Prober {
         self.restored.clear();
         (self.schedule, self.silence, self.ready) = (Schedule::default(), Schedule::default(), Ready::default());
         (self.queued, self.delayed) = (0, 0);
+        (self.demand, self.pressure) = (Demand::default(), Default::default());
         for entry in self.catalog.snapshot().newest_first(None) {
             entry.last_check().clear();
         }

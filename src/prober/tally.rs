@@ -6,8 +6,9 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::pressure::{Reading, UNSTRETCHED};
 use crate::model::outcome::{Outcome, Reason, Transition, Verdict};
-use crate::telemetry::metrics::{Metrics, ProbeLabels, QueueLabel, TransitionLabels};
+use crate::telemetry::metrics::{Metrics, ProbeLabels, QueueLabel, TargetsLabel, TransitionLabels};
 
 /// Handles that were looked up once; the sets of labels are closed.
 #[derive(Debug)]
@@ -16,7 +17,6 @@ pub(super) struct Tally {
     probes: HashMap<(&'static str, Verdict, Reason), Counter>,
     queue: Gauge,
     commands: Gauge,
-    worst_lag: Duration,
 }
 
 impl Tally {
@@ -24,7 +24,7 @@ impl Tally {
     pub(super) fn new(metrics: Metrics) -> Self {
         let queue = metrics.queue_depth.get_or_create(&QueueLabel { queue: "probes" }).clone();
         let commands = metrics.queue_depth.get_or_create(&QueueLabel { queue: "checks" }).clone();
-        Self { metrics, probes: HashMap::new(), queue, commands, worst_lag: Duration::ZERO }
+        Self { metrics, probes: HashMap::new(), queue, commands }
     }
 
     /// A probe that ended.
@@ -42,14 +42,23 @@ impl Tally {
     }
 
     /// A probe that starts so long after its due moment.
-    pub(super) fn lag(&mut self, lag: Duration) {
-        self.worst_lag = self.worst_lag.max(lag);
+    pub(super) fn lag(&self, lag: Duration) {
         self.metrics.probe_lag_seconds.observe(lag.as_secs_f64());
     }
 
-    /// The longest lag since this was last asked.
-    pub(super) fn take_worst_lag(&mut self) -> Duration {
-        std::mem::take(&mut self.worst_lag)
+    /// How far behind probing is.
+    pub(super) fn pressure(&self, answering: Reading, hanging: Reading) {
+        for (targets, reading) in [("answering", answering), ("hanging", hanging)] {
+            let label = TargetsLabel { targets };
+            self.metrics.probe_queue_lag.get_or_create(&label).set(reading.lag.as_secs_f64());
+            #[expect(clippy::cast_precision_loss, reason = "thousandths of a small factor")]
+            self.metrics.probe_stretch.get_or_create(&label).set(reading.stretch as f64 / UNSTRETCHED as f64);
+        }
+    }
+
+    /// How long it would take at most to call everything unhealthy.
+    pub(super) fn all_known(&self, within: Duration) {
+        self.metrics.probe_all_known.set(within.as_secs_f64());
     }
 
     /// A change of health.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::dial::{DialSettings, Dialer};
-use super::track::Place;
+use tokio::time::Instant;
+
+use super::track::{Place, Run};
 use super::{Prober, ProberSettings};
 use crate::catalog::{Entry, LastCheck};
 use crate::model::check::Check;
@@ -138,7 +140,8 @@ async fn a_probe_that_breaks_counts_for_nothing_and_the_next_one_comes() {
     prober.follow(&[entry()]);
     let now = prober.clock.now().steady;
     let task = prober.probes.spawn(async { panic!("a bug") });
-    prober.tracked.get_mut(&InstanceId(1)).expect("tracked").place = Place::Running(task, now);
+    prober.tracked.get_mut(&InstanceId(1)).expect("tracked").place =
+        Place::Running(Run { task, started: now, at: Instant::now() });
 
     let broken = prober.probes.join_next().await.expect("it ended");
     prober.ended(broken, prober.clock.now());

@@ -3,32 +3,48 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::ready::{Class, Kind};
 use super::samples::Samples;
 use super::schedule;
 use crate::catalog::LastCheck;
 use crate::model::check::{Target, Timing};
-use crate::model::health::{CheckState, Next};
+use crate::model::health::{CheckState, Next, Streak};
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::{Health, Outcome, Reason, Verdict};
 use crate::model::probe::{ProbeRow, Sample};
 use crate::model::service::{Instance, InstanceId, Service};
 use crate::model::time::{Now, UnixMs};
 
+/// Least time that silence is excused for while an instance waits for us: ten times the least allowance.
+const LONGEST_EXCUSE: Duration = Duration::from_mins(10);
+
 /// Where an instance is on its way to the next outcome.
 #[derive(Debug)]
 pub(super) enum Place {
     /// Waits for its due moment.
     Idle,
-    /// Due, waits for a slot.
-    Queued,
-    /// Probed since then, steady clock.
-    Running(AbortHandle, UnixMs),
-    /// Waits in the queue of an address whose budget is spent.
-    Delayed(IpAddr),
+    /// Due, waits for a slot since then, steady clock.
+    Queued(UnixMs),
+    /// Probed.
+    Running(Run),
+    /// Waits in the queue of an address whose budget is spent, since then, steady clock.
+    Delayed(IpAddr, UnixMs),
+}
+
+/// A probe under way.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// Its task.
+    pub(super) task: AbortHandle,
+    /// When it started, steady clock.
+    pub(super) started: UnixMs,
+    /// The same for [`Pace`](super::pace::Pace).
+    pub(super) at: Instant,
 }
 
 /// One instance that is probed.
@@ -78,6 +94,10 @@ pub(super) struct Tracked {
     pub(super) asked: bool,
     /// Whether the next probe is to confirm something.
     pub(super) confirming: bool,
+    /// What of it the [`Demand`](super::slots::Demand) counts.
+    pub(super) counted: Option<u32>,
+    /// Time since the last conclusive outcome in which it waited for us.
+    excused: Duration,
     kind: Kind,
     samples: Samples,
 }
@@ -118,6 +138,8 @@ impl Tracked {
             watched: None,
             asked: false,
             confirming: false,
+            counted: None,
+            excused: Duration::ZERO,
             kind: Kind::New,
             samples: Samples::default(),
         };
@@ -147,12 +169,48 @@ impl Tracked {
 
     /// Its place in the queue for a slot.
     pub(super) fn class(&self) -> Class {
-        Class { urgent: self.asked || !self.waiters.is_empty(), kind: self.kind }
+        let decided = || matches!(self.state.streak(), Streak::Fail(n) if n >= self.timing.unhealthy_threshold);
+        let kind = if self.kind == Kind::Slow && decided() { Kind::Hung } else { self.kind };
+        Class { urgent: self.asked || !self.waiters.is_empty(), kind }
     }
 
     /// Whether it may hold its slot for long.
     pub(super) fn slow(&self) -> bool {
         self.kind.slow()
+    }
+
+    /// The time that it asks for between two probes: what its place in a queue goes by.
+    pub(super) fn gap(&self) -> Duration {
+        if self.confirming { confirming_gap(&self.timing) } else { self.timing.interval }
+    }
+
+    /// What it takes of a slot on average, in millionths; none where it may hang.
+    pub(super) fn need(&self) -> Option<u32> {
+        let took = self.last.as_ref().filter(|_| !self.slow())?.timings.total_us();
+        let part = u128::from(took) * 1000 / self.timing.interval.as_millis().max(1);
+        Some(u32::try_from(part).unwrap_or(u32::MAX))
+    }
+
+    /// Takes back from its silence a time in which it waited for us: for a slot, or for its address's budget.
+    pub(super) fn excuse(&mut self, waited: Duration) {
+        let by = waited.min(self.most_excused().saturating_sub(self.excused));
+        self.excused += by;
+        self.state.excuse(by);
+    }
+
+    /// When it will have been silent for too long, steady clock, as far as is known now.
+    pub(super) fn unproven_at(&self, now: UnixMs) -> UnixMs {
+        let waits = match self.place {
+            Place::Queued(since) | Place::Delayed(_, since) => now.since(since),
+            Place::Idle | Place::Running(_) => Duration::ZERO,
+        };
+        let excused = waits.min(self.most_excused().saturating_sub(self.excused));
+        self.state.unproven_at(&self.timing).plus(excused)
+    }
+
+    /// Nothing stays green for ever because we do not get to it.
+    fn most_excused(&self) -> Duration {
+        self.timing.interval.max(self.timing.timeout).saturating_mul(27).max(LONGEST_EXCUSE)
     }
 
     /// Notes an outcome, apart from what it means for the health.
@@ -161,6 +219,7 @@ impl Tracked {
         let passed = outcome.verdict == Verdict::Pass;
         if outcome.verdict != Verdict::Inconclusive {
             self.last_check.note(outcome.at);
+            self.excused = Duration::ZERO;
         }
         let total = u32::try_from(outcome.timings.total_us()).unwrap_or(u32::MAX);
         self.samples.push(Sample { at: outcome.at, total_us: passed.then_some(total), code: outcome.code });
@@ -203,12 +262,14 @@ impl Tracked {
     }
 }
 
+/// The gap that a confirming probe asks for where there is a queue: at least half of the interval, so that targets which all fail at once
+/// ask for twice as much as before at most, whatever their retry interval and thresholds.
+pub(super) fn confirming_gap(timing: &Timing) -> Duration {
+    timing.retry_interval.max(timing.interval / 2)
+}
+
 fn kind_of(outcome: &Outcome, timing: &Timing) -> Kind {
     let took_long = u128::from(outcome.timings.total_us()) * 2 >= timing.timeout.as_micros();
     let waited = matches!(outcome.reason, Reason::Timeout | Reason::ConnectTimeout | Reason::ResolverDown);
-    match outcome.verdict {
-        _ if took_long || waited => Kind::Slow,
-        Verdict::Pass => Kind::Quick,
-        Verdict::Fail | Verdict::Inconclusive => Kind::Failing,
-    }
+    if took_long || waited { Kind::Slow } else { Kind::Quick }
 }

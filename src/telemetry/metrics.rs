@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -60,6 +60,13 @@ pub struct QueueLabel {
     pub queue: &'static str,
 }
 
+/// A `targets` label.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TargetsLabel {
+    /// `answering`, or `hanging` for those that hang or are new.
+    pub targets: &'static str,
+}
+
 /// A health label on transitions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct TransitionLabels {
@@ -80,6 +87,8 @@ pub struct KubeRequestLabels {
     pub host: Arc<str>,
 }
 
+/// A gauge of something that is not counted.
+pub type Fraction = Gauge<f64, AtomicU64>;
 type LatencyFamily = Family<RouteLabel, Histogram, fn() -> Histogram>;
 
 /// Handles to every metric; cloning shares them.
@@ -101,6 +110,12 @@ pub struct Metrics {
     pub probe_seconds: Histogram,
     /// Time between a probe's due moment and its start.
     pub probe_lag_seconds: Histogram,
+    /// Longest time that a due probe has waited in the last seconds, in seconds.
+    pub probe_queue_lag: Family<TargetsLabel, Fraction>,
+    /// What intervals are to what was asked for, ≥ 1.
+    pub probe_stretch: Family<TargetsLabel, Fraction>,
+    /// Time in which the last of all targets would be called unhealthy if all hung, in seconds.
+    pub probe_all_known: Fraction,
     /// Probes delayed by the budget of their address.
     pub probes_delayed: Counter,
     /// Probes under way.
@@ -182,6 +197,9 @@ impl Metrics {
             probes: Family::default(),
             probe_seconds: seconds(COARSE),
             probe_lag_seconds: seconds(COARSE),
+            probe_queue_lag: Family::default(),
+            probe_stretch: Family::default(),
+            probe_all_known: Fraction::default(),
             probes_delayed: Counter::default(),
             probes_in_flight: Gauge::default(),
             probe_targets: Gauge::default(),
@@ -216,6 +234,12 @@ impl Metrics {
         r.register_with_unit("probe_duration", "Conclusive probes", Unit::Seconds, self.probe_seconds.clone());
         let lag = self.probe_lag_seconds.clone();
         r.register_with_unit("probe_schedule_lag", "Due moment to start of a probe", Unit::Seconds, lag);
+        let waited = self.probe_queue_lag.clone();
+        r.register_with_unit("probe_queue_lag", "Longest wait of a due probe, started or not", Unit::Seconds, waited);
+        let stretch = self.probe_stretch.clone();
+        r.register("probe_stretch_ratio", "What intervals are to what was asked for", stretch);
+        let known = self.probe_all_known.clone();
+        r.register_with_unit("probe_all_known", "Until all are unhealthy if all hang", Unit::Seconds, known);
         r.register("probes_delayed", "Probes delayed by their address's budget", self.probes_delayed.clone());
         r.register("probes_in_flight", "Probes under way", self.probes_in_flight.clone());
         r.register("probe_targets", "Instances that are probed", self.probe_targets.clone());

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
@@ -12,10 +12,19 @@ use crate::prober::{ProberReport, ProberStatus};
 use crate::store::Store;
 use crate::telemetry::told::Part;
 
-/// Probes start late from here on, in milliseconds.
+/// Probes are late once one has waited this long, in milliseconds.
 const LATE: u64 = 5000;
-/// Until none starts later than this.
+/// Or once one has waited this long and intervals are stretched by this factor, in thousandths.
+const LATE_WHERE_STRETCHED: u64 = 1000;
+const STRETCHED: u64 = 1500;
+/// Until none waits longer than this, and intervals are stretched less.
 const ON_TIME: u64 = 1000;
+const UNSTRETCHED: u64 = 1200;
+
+/// Whose probes are late.
+const NOBODYS: u8 = 0;
+const HANGING: u8 = 1;
+const ALL: u8 = 2;
 
 /// Of the parts that every server has. Ready until it is told to stop: a full disk or a holding guard is told, and is no reason to take the
 /// server out of service, since reads go on.
@@ -23,12 +32,13 @@ pub(in crate::app) struct LocalWords {
     store: Store,
     prober: Arc<ProberStatus>,
     stop: CancellationToken,
-    late: AtomicBool,
+    /// As last told.
+    late: AtomicU8,
 }
 
 impl LocalWords {
     pub(in crate::app) fn new(store: Store, prober: Arc<ProberStatus>, stop: CancellationToken) -> Self {
-        Self { store, prober, stop, late: AtomicBool::new(false) }
+        Self { store, prober, stop, late: AtomicU8::new(NOBODYS) }
     }
 
     fn server(&self) -> Word {
@@ -58,19 +68,44 @@ impl LocalWords {
     }
 
     fn prober(&self, report: &ProberReport) -> Word {
-        let lag = report.worst_lag_ms;
-        let late = lag >= if self.late.load(Ordering::Relaxed) { ON_TIME } else { LATE };
+        let late = whose(report, self.late.load(Ordering::Relaxed));
         self.late.store(late, Ordering::Relaxed);
-        let word = if late {
-            Word::bad("probes start more than 5 s late: more are due than its slots or their addresses' budgets allow")
-        } else {
-            Word::good("probes start on time").usual()
+        let word = match late {
+            ALL => Word::bad("probing cannot keep up: all intervals are stretched alike until it can"),
+            HANGING => Word::bad(
+                "targets that hang wait for slots: their intervals are stretched, the others are probed as often as asked",
+            ),
+            _ => Word::good("probes start on time").usual(),
         };
+        let ProberReport { tracked, in_flight, slots, queued, delayed, all_known_s, .. } = report;
+        let lag = report.worst_lag_ms.max(report.hanging_lag_ms);
         word.with(format!(
-            "{} probed, {} of {} slots used, {} waiting, {} delayed by an address's budget, worst start lag {lag} ms",
-            report.tracked, report.in_flight, report.slots, report.queued, report.delayed
+            "{tracked} probed, {in_flight} of {slots} slots used, {queued} waiting for up to {lag} ms, {delayed} delayed by an address's budget, \
+             intervals stretched by {} and of targets that hang by {}, all known to be down {all_known_s} s after all hang",
+            factor(report.stretch),
+            factor(report.hanging_stretch)
         ))
     }
+}
+
+/// Whose probes are late; what was told last is told until it is over.
+fn whose(report: &ProberReport, before: u8) -> u8 {
+    let late = |lag: u64, stretch: u64, was: bool| {
+        let late = lag >= LATE || (lag >= LATE_WHERE_STRETCHED && stretch >= STRETCHED);
+        late || (was && (lag >= ON_TIME || stretch >= UNSTRETCHED))
+    };
+    if late(report.worst_lag_ms, report.stretch, before == ALL) {
+        ALL
+    } else if late(report.hanging_lag_ms, report.hanging_stretch, before != NOBODYS) {
+        HANGING
+    } else {
+        NOBODYS
+    }
+}
+
+/// `2.4` of thousandths.
+fn factor(thousandths: u64) -> String {
+    format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
 }
 
 fn guard(report: &ProberReport) -> Word {
@@ -99,5 +134,26 @@ impl Words for LocalWords {
             (Part::Prober, self.prober(&report)),
             (Part::Guard, guard(&report)),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(lags: [u64; 2], stretches: [u64; 2]) -> ProberReport {
+        let ([worst_lag_ms, hanging_lag_ms], [stretch, hanging_stretch]) = (lags, stretches);
+        ProberReport { worst_lag_ms, hanging_lag_ms, stretch, hanging_stretch, ..ProberStatus::default().read() }
+    }
+
+    #[test]
+    fn who_is_late_is_told_apart_and_told_until_it_is_over() {
+        assert_eq!(whose(&report([900, 900], [4000, 4000]), NOBODYS), NOBODYS, "a wait of less than a second is none");
+        assert_eq!(whose(&report([1500, 0], [1600, 1000]), NOBODYS), ALL, "an interval of a second is stretched");
+        assert_eq!(whose(&report([5000, 0], [1010, 1000]), NOBODYS), ALL);
+        assert_eq!(whose(&report([10, 60_000], [1000, 12_000]), NOBODYS), HANGING);
+        assert_eq!(whose(&report([10, 60_000], [1300, 12_000]), ALL), ALL, "it is not over");
+        assert_eq!(whose(&report([10, 60_000], [1000, 12_000]), ALL), HANGING);
+        assert_eq!(whose(&report([10, 10], [1000, 1100]), HANGING), NOBODYS);
     }
 }

@@ -196,6 +196,11 @@ impl State {
         self.frozen.as_mut().map_or(&mut self.index, |frozen| &mut frozen.1)
     }
 
+    /// Whether the server's last word on its prober is that it cannot keep up: what is shown may be older than intervals say.
+    pub fn probes_are_late(&self) -> bool {
+        self.server.iter().rev().find(|event| &*event.part == "prober").is_some_and(|event| !event.good)
+    }
+
     /// Rows of the overview's strip of what changed lately: none where there is little room.
     pub fn strip_height(&self) -> usize {
         match self.size.1 {

@@ -67,13 +67,14 @@ fn title(scene: &Scene<'_>) -> String {
     format!("Portolan  {view}")
 }
 
-/// `LIVE`, `CONNECTING`, `STALE 14 s, retry in 3 s`.
+/// `LIVE`, `LIVE, PROBES LATE`, `CONNECTING`, `STALE 14 s, retry in 3 s`.
 fn link(scene: &Scene<'_>) -> (String, Meaning) {
     let state = scene.state;
     if let Some(frozen) = &state.frozen {
         return (format!("FROZEN {}, f thaws", page::duration(state.now.since(frozen.0))), Meaning::Warn);
     }
     match &state.link {
+        Link::Live if state.probes_are_late() => ("LIVE, PROBES LATE".to_owned(), Meaning::Warn),
         Link::Live if state.abilities.live_probing => ("LIVE".to_owned(), Meaning::Good),
         Link::Live => ("FILE, probes up to 2 s old".to_owned(), Meaning::Good),
         Link::Connecting => ("CONNECTING".to_owned(), Meaning::Warn),

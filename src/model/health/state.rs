@@ -155,6 +155,12 @@ impl CheckState {
         self.proven.plus(allowance(timing))
     }
 
+    /// Takes back from the silence a time in which nobody could have probed it: the instance was due, and waited for the prober. The time
+    /// is at most that since the last conclusive outcome.
+    pub fn excuse(&mut self, waited: Duration) {
+        self.proven = self.proven.plus(waited);
+    }
+
     pub(super) fn showing_as(self, before: &Self) -> Self {
         Self { shown: before.shown.clone(), ..self }
     }

@@ -17,7 +17,8 @@
 //! - Are most canaries lost, falls are *held*, for at most [`MAX_HOLD`]. Canaries are asked again every [`RECHECK`]; the hold also ends as
 //!   soon as the sample of the last [`WINDOW`] recovers. Whatever was held is then probed afresh, in batches, and falls if it fails again;
 //!   a probe that began before the recovery proves nothing. A hold that runs to its end is not repeated for [`BLIND`]: the outage is real
-//!   enough to be shown.
+//!   enough to be shown, also by fails that there is no slot to repeat.
+//! - Canaries take at most an eighth of the slots for probes ([`Guard::within`]): where everything hangs, each holds one for its timeout.
 //! - Where four namespaces or more are seen, each counts for at most a quarter, in the sample and among the canaries, so nobody stages a
 //!   mass failure alone. With fewer namespaces the plain majority decides.
 //!
@@ -34,6 +35,8 @@
 //! Memory: at most 2 × 256 observations (64 B) of each of 64 namespaces, 64 canaries, and 100,000 held instances (40 B); beyond that, falls
 //! are not held.
 
+#[cfg(test)]
+mod capacity;
 mod round;
 mod sample;
 #[cfg(test)]
@@ -167,4 +170,6 @@ pub enum Release {
     Commit(InstanceId),
     /// They are old news: probe it at once.
     Probe(InstanceId),
+    /// The hold ran to its end while others were still lost: probe it at once where that is possible, else its fails stand.
+    Confirm(InstanceId),
 }

@@ -32,10 +32,10 @@ impl Round {
 }
 
 /// A few that were reached among many that are lost prove little (they may be next door): lost ones are asked too, until there are
-/// [`FEW_CANARIES`].
-pub(super) fn fill(canaries: &mut Vec<Entry>, lost: Vec<Entry>) {
+/// [`FEW_CANARIES`], or `most`.
+pub(super) fn fill(canaries: &mut Vec<Entry>, lost: Vec<Entry>, most: usize) {
     for entry in lost {
-        if canaries.len() < FEW_CANARIES && canaries.iter().all(|c| c.place != entry.place) {
+        if canaries.len() < FEW_CANARIES.min(most) && canaries.iter().all(|c| c.place != entry.place) {
             canaries.push(entry);
         }
     }

@@ -1,15 +1,21 @@
-//! The guard, the state machine and a fixed-rate scheduler against a made-up network, event by event.
+//! The guard, the state machine, a fixed-rate scheduler and, where asked for, slots and the queue for them, against a made-up network, event
+//! by event.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::model::check::Timing;
-use crate::model::health::{CheckState, Event, Next, step};
+use crate::model::health::{CheckState, Event, Next, Streak, step};
 use crate::model::outcome::{Health, Stage, Timings};
 use crate::model::time::Now;
+use crate::prober::black_hole::until_all_are_known;
+use crate::prober::ready::{Class, Kind, Ready};
+use crate::prober::slots::{Demand, Slot, Slots};
+use crate::prober::track::confirming_gap;
 
 /// Failures begin here, in seconds; everything is healthy before.
 const START: i64 = 60;
@@ -35,6 +41,11 @@ pub(super) fn timing(interval: u64, threshold: u32) -> Timing {
         unhealthy_threshold: threshold,
         healthy_threshold: 1,
     }
+}
+
+/// The same with another timeout, in seconds.
+pub(super) fn impatient(interval: u64, timeout: u64, threshold: u32) -> Timing {
+    Timing { timeout: Duration::from_secs(timeout), ..timing(interval, threshold) }
 }
 
 pub(super) fn target(namespace: &'static str, host: u32, timing: Timing) -> Target {
@@ -88,10 +99,57 @@ struct Sim<'a> {
     network: &'a dyn Fn(usize, i64) -> Answer,
     states: Vec<CheckState>,
     running: Vec<Option<(Outcome, bool, i64)>>,
+    line: Option<Line>,
     last: Vec<Option<Outcome>>,
     events: BinaryHeap<Reverse<(i64, What, usize)>>,
     guard: Option<Guard>,
     result: Outcomes,
+}
+
+/// A bounded number of slots, and who waits for one.
+struct Line {
+    slots: Arc<Slots>,
+    ready: Ready,
+    demand: Demand,
+    /// Since when each waits, and whether for a scheduled probe.
+    waits: Vec<Option<(i64, bool)>>,
+    holds: Vec<Option<Slot>>,
+    kinds: Vec<(Kind, Option<u32>)>,
+}
+
+impl Line {
+    fn new(slots: usize, targets: usize) -> Self {
+        Self {
+            slots: Slots::new(slots),
+            ready: Ready::default(),
+            demand: Demand::default(),
+            waits: vec![None; targets],
+            holds: (0..targets).map(|_| None).collect(),
+            kinds: vec![(Kind::New, None); targets],
+        }
+    }
+
+    /// Those that may start now.
+    fn next(&mut self) -> Option<(usize, i64, bool)> {
+        while self.slots.free() {
+            let slow = self.slots.free_for_slow(self.demand.reserve(self.slots.all()));
+            let i = index(self.ready.pop(slow)?);
+            if let Some((since, scheduled)) = self.waits[i].take() {
+                self.holds[i] = Some(self.slots.take(self.kinds[i].0.slow()));
+                return Some((i, since, scheduled));
+            }
+        }
+        None
+    }
+
+    fn ended(&mut self, i: usize, timing: &Timing, took: i64) {
+        self.holds[i] = None;
+        let kind = if took * 2 >= millis(timing.timeout) { Kind::Slow } else { Kind::Quick };
+        let part = u32::try_from(took * 1_000_000 / millis(timing.interval)).expect("a part");
+        let need = (kind == Kind::Quick).then_some(part);
+        self.demand.replace(self.kinds[i].1, need);
+        self.kinds[i] = (kind, need);
+    }
 }
 
 /// What came of it.
@@ -104,6 +162,10 @@ struct Outcomes {
     most_held: usize,
     /// Milliseconds spent holding.
     holding: i64,
+    /// How often somebody became unproven.
+    unproven: usize,
+    /// Probes of each since the failures began.
+    probes: Vec<usize>,
 }
 
 impl<'a> Sim<'a> {
@@ -111,6 +173,7 @@ impl<'a> Sim<'a> {
         targets: &'a [Target],
         network: &'a dyn Fn(usize, i64) -> Answer,
         guard: bool,
+        slots: Option<usize>,
         seconds: i64,
     ) -> (Outcomes, Vec<CheckState>) {
         let start = Now { steady: UnixMs(0), wall: UnixMs(0) };
@@ -119,10 +182,11 @@ impl<'a> Sim<'a> {
             network,
             states: targets.iter().map(|_| CheckState::new(start)).collect(),
             running: targets.iter().map(|_| None).collect(),
+            line: slots.map(|slots| Line::new(slots, targets.len())),
             last: targets.iter().map(|_| None).collect(),
             events: BinaryHeap::new(),
-            guard: guard.then(Guard::default),
-            result: Outcomes::default(),
+            guard: guard.then(|| slots.map_or_else(Guard::default, Guard::within)),
+            result: Outcomes { probes: vec![0; targets.len()], ..Outcomes::default() },
         };
         for i in 0..targets.len() {
             sim.events.push(Reverse((sim.phase(i), What::Due, i)));
@@ -147,19 +211,58 @@ impl<'a> Sim<'a> {
         match what {
             What::Due => {
                 self.events.push(Reverse((now + millis(self.targets[i].timing.interval), What::Due, i)));
-                self.start(now, i, true);
+                self.due(now, i, true, false);
             }
-            What::Extra => self.start(now, i, false),
+            What::Extra => self.due(now, i, false, false),
             What::Ended => self.ended(now, i),
             What::Tick => {
                 self.events.push(Reverse((now + 100, What::Tick, 0)));
                 self.tick(now);
+                if now % 1000 == 0 {
+                    self.silence(now);
+                }
+            }
+        }
+    }
+
+    /// A probe is due, or asked for at once.
+    fn due(&mut self, now: i64, i: usize, scheduled: bool, urgent: bool) {
+        let Some(line) = &mut self.line else { return self.start(now, i, scheduled) };
+        if self.running[i].is_some() || (line.waits[i].is_some() && !urgent) {
+            return;
+        }
+        line.waits[i].get_or_insert((now, scheduled && !urgent));
+        let Target { namespace, timing, .. } = &self.targets[i];
+        let gap = if scheduled { timing.interval } else { confirming_gap(timing) };
+        let decided = matches!(self.states[i].streak(), Streak::Fail(n) if n >= timing.unhealthy_threshold);
+        let kind = if line.kinds[i].0 == Kind::Slow && decided { Kind::Hung } else { line.kinds[i].0 };
+        line.ready.push(Class { urgent, kind }, namespace.as_bytes()[0].into(), gap, id(i));
+        self.fill(now);
+    }
+
+    /// Starts what the slots allow.
+    fn fill(&mut self, now: i64) {
+        while let Some((i, since, scheduled)) = self.line.as_mut().and_then(Line::next) {
+            let waited = u64::try_from(now - since).expect("it waited");
+            self.states[i].excuse(Duration::from_millis(waited));
+            self.start(now, i, scheduled);
+        }
+    }
+
+    /// Whoever waits for us is not silent.
+    fn silence(&mut self, now: i64) {
+        for i in 0..self.targets.len() {
+            let waits = self.line.as_ref().is_some_and(|line| line.waits[i].is_some());
+            if !waits && self.states[i].unproven_at(&self.targets[i].timing) <= UnixMs(now) {
+                self.result.unproven += 1;
+                self.step(now, i, Event::Silence, now);
             }
         }
     }
 
     fn start(&mut self, now: i64, i: usize, scheduled: bool) {
         if self.running[i].is_none() {
+            self.result.probes[i] += usize::from(now >= START * 1000);
             let (after, outcome) = (self.network)(i, now).outcome(&self.targets[i].timing);
             self.running[i] = Some((outcome, scheduled, now));
             self.events.push(Reverse((now + after, What::Ended, i)));
@@ -168,6 +271,9 @@ impl<'a> Sim<'a> {
 
     fn ended(&mut self, now: i64, i: usize) {
         let (outcome, scheduled, started) = self.running[i].take().expect("it ran");
+        if let Some(line) = &mut self.line {
+            line.ended(i, &self.targets[i].timing, now - started);
+        }
         let before = self.states[i].clone();
         if let Some(guard) = &mut self.guard {
             guard.observe(&Observation {
@@ -182,6 +288,7 @@ impl<'a> Sim<'a> {
         }
         self.last[i] = Some(outcome.clone());
         self.step(now, i, Event::Probe(&outcome), started);
+        self.fill(now);
     }
 
     fn step(&mut self, now: i64, i: usize, event: Event<'_>, started: i64) {
@@ -216,7 +323,7 @@ impl<'a> Sim<'a> {
         self.result.rounds += usize::from(!asked.is_empty());
         self.result.canaries += asked.len();
         for canary in asked {
-            self.start(now, index(canary), false);
+            self.due(now, index(canary), false, true);
         }
     }
 
@@ -232,12 +339,14 @@ impl<'a> Sim<'a> {
         let released = guard.release_batch(UnixMs(now));
         self.canaries(now);
         for release in released {
+            let short = self.line.as_ref().is_some_and(|line| line.waits.iter().any(Option::is_some));
             match release {
-                Release::Commit(one) => {
+                Release::Probe(one) => self.due(now, index(one), false, true),
+                Release::Confirm(one) if !short => self.due(now, index(one), false, true),
+                Release::Commit(one) | Release::Confirm(one) => {
                     let last = self.last[index(one)].clone().expect("it was probed");
                     self.step(now, index(one), Event::Release(&last), now);
                 }
-                Release::Probe(one) => self.start(now, index(one), false),
             }
         }
     }
@@ -268,14 +377,31 @@ pub(super) struct Report {
     pub(super) holding: f64,
     /// Healthy at the end.
     pub(super) healthy: usize,
+    /// How often somebody became unproven, with the guard.
+    pub(super) unproven: usize,
+    /// Probes of each since the failures began, with the guard.
+    pub(super) probes: Vec<usize>,
+    /// What the last first fall is promised to come within, where slots are bounded.
+    pub(super) promised: f64,
 }
 
 /// Plays `network` (target and milliseconds since the failures began, to what a probe started then shows) for so many seconds, with and
 /// without the guard, and prints a line of the table.
 pub(super) fn simulate(name: &str, targets: &[Target], seconds: i64, network: impl Fn(usize, i64) -> Answer) -> Report {
+    simulate_within(None, name, targets, seconds, network)
+}
+
+/// The same with so many slots.
+pub(super) fn simulate_within(
+    slots: Option<usize>,
+    name: &str,
+    targets: &[Target],
+    seconds: i64,
+    network: impl Fn(usize, i64) -> Answer,
+) -> Report {
     let network = |i: usize, now: i64| if now < START * 1000 { Answer::Pass } else { network(i, now - START * 1000) };
-    let (with, states) = Sim::run(targets, &network, true, seconds);
-    let (without, _) = Sim::run(targets, &network, false, seconds);
+    let (with, states) = Sim::run(targets, &network, true, slots, seconds);
+    let (without, _) = Sim::run(targets, &network, false, slots, seconds);
     let (guarded, plain) = (first_falls(&with, targets.len()), first_falls(&without, targets.len()));
     let later = guarded.iter().zip(&plain).filter_map(|(g, p)| Some(g.as_ref()? - p.as_ref()?)).collect();
     let (p50, last) = middle_and_last(guarded.iter().flatten().copied().collect());
@@ -288,6 +414,9 @@ pub(super) fn simulate(name: &str, targets: &[Target], seconds: i64, network: im
         rounds: with.rounds,
         most_held: with.most_held,
         holding: to_seconds(with.holding),
+        unproven: with.unproven,
+        probes: with.probes,
+        promised: slots.map_or(0.0, |slots| promised(targets, slots)),
         healthy: states.iter().filter(|s| s.health() == Health::Healthy).count(),
     };
     println!(
@@ -301,6 +430,11 @@ pub(super) fn simulate(name: &str, targets: &[Target], seconds: i64, network: im
         report.holding,
     );
     report
+}
+
+fn promised(targets: &[Target], slots: usize) -> f64 {
+    let all = targets.iter().map(|t| (t.namespace.as_bytes()[0].into(), &t.timing));
+    until_all_are_known(all, slots).expect("some").as_secs_f64()
 }
 
 pub(super) fn head() {

@@ -19,6 +19,7 @@ use crate::model::time::UnixMs;
 enum How {
     Commit,
     Probe,
+    Confirm,
 }
 
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Guard {
     recovered: UnixMs,
     blind_until: UnixMs,
     next_batch: UnixMs,
+    /// Most canaries asked at once.
+    most_canaries: usize,
 }
 
 impl Default for Guard {
@@ -56,11 +59,17 @@ impl Default for Guard {
             recovered: UnixMs(i64::MIN),
             blind_until: UnixMs(i64::MIN),
             next_batch: UnixMs(i64::MIN),
+            most_canaries: MAX_CANARIES,
         }
     }
 }
 
 impl Guard {
+    /// For a prober of so many slots, an eighth of which its canaries may take.
+    pub fn within(slots: usize) -> Self {
+        Self { most_canaries: (slots / 8).clamp(MIN_CANARIES + 1, MAX_CANARIES), ..Self::default() }
+    }
+
     /// Takes in a probe that ended.
     pub fn observe(&mut self, seen: &Observation<'_>) {
         let ns = self.hasher.hash_one(seen.namespace);
@@ -110,7 +119,7 @@ impl Guard {
             },
             Phase::Holding { since, .. } if now.since(*since) >= MAX_HOLD => {
                 self.blind_until = now.plus(BLIND);
-                self.let_go(How::Probe);
+                self.let_go(How::Confirm);
             }
             Phase::Holding { convicted, round, .. } => {
                 let from = (*convicted).max(before(now, WINDOW));
@@ -152,6 +161,7 @@ impl Guard {
             .map(|(instance, how)| match how {
                 How::Commit => Release::Commit(instance),
                 How::Probe => Release::Probe(instance),
+                How::Confirm => Release::Confirm(instance),
             })
             .collect()
     }
@@ -200,13 +210,13 @@ impl Guard {
         if sample.is_enough() && !lost {
             return false;
         }
-        let most = if sample.is_enough() { MAX_CANARIES } else { FEW_CANARIES };
+        let most = if sample.is_enough() { MAX_CANARIES } else { FEW_CANARIES }.min(self.most_canaries);
         let own = self.place(self.hasher.hash_one(fall.namespace), fall.instance, fall.address);
         let losses = self.sample.lost(fall.failing_since, own);
         let mut shunned: HashSet<Place> = losses.iter().map(|e| e.place).collect();
         shunned.insert(own);
         let mut canaries = self.sample.reached(UnixMs(i64::MIN), &shunned, most);
-        fill(&mut canaries, losses);
+        fill(&mut canaries, losses, self.most_canaries);
         if canaries.len() < MIN_CANARIES {
             return false;
         }
@@ -242,8 +252,8 @@ impl Guard {
     fn ask_again(&mut self, now: UnixMs) {
         let Phase::Holding { since, convicted, ref round } = self.phase else { return };
         let before = round.canaries.iter().map(|(entry, _)| *entry).collect();
-        let mut canaries = self.sample.reached(convicted, &HashSet::new(), MAX_CANARIES);
-        fill(&mut canaries, before);
+        let mut canaries = self.sample.reached(convicted, &HashSet::new(), self.most_canaries);
+        fill(&mut canaries, before, self.most_canaries);
         let round = self.round(canaries, now);
         self.phase = Phase::Holding { since, convicted, round };
     }

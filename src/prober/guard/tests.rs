@@ -140,7 +140,7 @@ fn a_hold_ends_after_a_minute_and_is_not_repeated_for_five() {
         released.extend(batch);
     }
     assert_eq!(released.len(), 601);
-    assert!(released.iter().all(|r| matches!(r, Release::Probe(_))), "old news");
+    assert!(released.iter().all(|r| matches!(r, Release::Confirm(_))), "nobody was reached since");
     assert_eq!((guard.held(), guard.due(at(63_000))), (0, None));
     for n in 0..30 {
         guard.observe(&observation(n, Seen::Lost, 361_000));
