@@ -11,7 +11,7 @@ use measure::{cpu, median, percentile, resident_mb};
 
 use crate::Plan;
 use crate::probing::{metrics, sum};
-use crate::process::Server;
+use crate::process::{Server, program};
 use crate::pty::Pty;
 use crate::registrations::Probed;
 
@@ -39,7 +39,7 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
 }
 
 pub(crate) fn console(arguments: &[String]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+    let mut command = Command::new(program());
     command.arg("console").args(arguments);
     command
 }

@@ -1,10 +1,17 @@
 //! A server under measurement: started, found by the address that it prints, read from /proc, ended by its id.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+
+/// The program that is measured: the one that was built with this bench, or another, say of an older version, that
+/// `PORTOLAN_BENCH_PROGRAM` names.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("PORTOLAN_BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_portolan").into())
+}
 
 /// A running server.
 pub(crate) struct Server {
@@ -33,7 +40,7 @@ impl Server {
 
     /// `portolan serve` on a free port with the given database and settings.
     pub(crate) fn portolan(db: &std::path::Path, settings: &[(&str, &str)]) -> Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
+        let mut command = Command::new(program());
         command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", db).env("MAX_SERVICES", "0");
         command.envs(settings.iter().copied());
         Self::start(command)

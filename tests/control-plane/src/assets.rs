@@ -17,7 +17,7 @@ pub struct Assets {
 
 impl Assets {
     /// The folder that `KUBEBUILDER_ASSETS` names, or else the cache of this version of the programs, built when they are missing:
-    /// about 4 minutes on two cores, said on stderr. Processes that ask at the same time build once.
+    /// some minutes on two cores, said on stderr. Processes that ask at the same time build once.
     ///
     /// # Errors
     /// When the folder that was named lacks a program, or one cannot be built, as without `go`.
@@ -26,7 +26,12 @@ impl Assets {
             Some(folder) => Self { folder: folder.into(), given: true },
             None => Self { folder: cache_folder()?, given: false },
         };
-        assets.provide(&[Program::Etcd, Program::Kubectl, Program::ApiServer])?;
+        let mut programs = vec![Program::Etcd, Program::Kubectl, Program::ApiServer];
+        if !assets.given {
+            // Not all need a node, and beside the others it costs nothing.
+            programs.push(Program::Node);
+        }
+        assets.provide(&programs)?;
         Ok(assets)
     }
 
