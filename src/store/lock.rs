@@ -39,6 +39,8 @@ pub(super) struct FileLock {
     database: Option<File>,
     beside: Beside,
     path: PathBuf,
+    /// [`Proof::base`] as it was read or written last.
+    base: Option<String>,
 }
 
 /// The lock file.
@@ -75,21 +77,37 @@ impl FileLock {
             said = text(file);
             take(file, db, &said)?;
         }
-        Ok((Self { database, beside, path }, Proof::read(&said)))
+        let proof = Proof::read(&said);
+        let base = proof.as_ref().and_then(|proof| proof.base.clone());
+        Ok((Self { database, beside, path, base }, proof))
     }
 
     /// Takes over the lock of a database that was just made, in place of the one that was there.
     pub(super) fn adopt(&mut self, database: Option<File>) {
         self.database = database;
+        self.base = None;
     }
 
-    /// Writes `proof` in place: always the same length, so a full disk does not matter.
+    /// Writes `proof` in place: always the same length, so a full disk does not matter. Where the run has not reached the file itself,
+    /// the file still names the run that it named before.
     pub(super) fn record(&mut self, proof: &Proof) -> io::Result<()> {
         let Proof { run, revision, base } = proof;
-        let base = base.as_deref().unwrap_or_default();
+        if base.is_some() {
+            self.base.clone_from(base);
+        }
+        let base = self.base.clone().unwrap_or_default();
         let pid = std::process::id();
         let text = format!("pid {pid:>10}\nrun {run:>16}\nrevision {revision:>20}\nfile {base:>16}\n");
         self.writable()?.write_all_at(text.as_bytes(), 0)
+    }
+
+    /// Makes what was recorded outlast a power cut. The run has to: if the next start is cut off after its first commit, the lock file is
+    /// what tells that the write-ahead log and the file belong together.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match &self.beside {
+            Beside::Writable(file) => file.sync_data(),
+            Beside::ReadOnly(_) | Beside::Absent => Ok(()),
+        }
     }
 
     /// The lock file; opened again where it could not be written at the start.

@@ -109,7 +109,7 @@ pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
         // Still the last run's: only the holder is another.
         Writing::Waiting(_) => proof,
     };
-    if let Some(Err(error)) = proof.map(|proof| lock.record(&proof)) {
+    if let Some(Err(error)) = proof.map(|proof| lock.record(&proof).and_then(|()| lock.sync())) {
         // The next start proves nothing, and readers start afresh.
         tracing::warn!("{} cannot be written: {error}", suffixed(&path, ".lock").display());
     }
@@ -183,8 +183,8 @@ fn log_is_foreign(path: &Path, proof: Option<&Proof>) -> bool {
     let joined = connect_aside(path).and_then(|db| run(&db));
     let (Ok((version, base)), Ok(run)) = (alone, joined) else { return false };
     let known = proof.is_some_and(|proof| {
-        // Killed before the lock file said so, or the file could not be settled while it was served.
-        proof.run == base || proof.run == run && proof.base.as_ref().is_none_or(|known| *known == base)
+        // Ended before the lock file said so, or the file could not be settled while it was served, or both.
+        proof.run == base || proof.base.as_ref() == Some(&base) || proof.run == run && proof.base.is_none()
     });
     version >= 3 && base != run && !known
 }

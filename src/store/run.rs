@@ -136,7 +136,10 @@ fn threads(path: &Path, writing: Writing) -> Result<Threads, OpenError> {
     let why = waiting.why.clone();
     tracing::error!("{}: {why}", path.display());
     let gate: Gate = Arc::default();
-    let usual = if waiting.aside { None } else { reader(path).ok() };
+    // A connection that stays open shares its index of the log with those that come later: one that may only be read would keep the writer
+    // from writing for good.
+    let stays = !waiting.aside && waiting.why != WriteError::ReadOnly;
+    let usual = if stays { reader(path).ok() } else { None };
     let reading = usual.map_or_else(|| Reading::Aside(path.to_owned(), Arc::clone(&gate)), Reading::Open);
     let place = Place::without_log(path).map_err(unreadable)?;
     let postponed = Some(Postponed { waiting, gate, tried: Instant::now() });

@@ -119,7 +119,7 @@ impl Run {
 
 #[test]
 fn what_was_acknowledged_survives_power_cuts() {
-    let (rounds, seed) = (rounds(60, 1), seed());
+    let (rounds, seed) = (rounds(120, 1), seed());
     let mut run = Run::new(seed);
     for round in 0..rounds {
         run.round(round);

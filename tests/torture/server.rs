@@ -140,6 +140,9 @@ fn command(db: &Path) -> Command {
         .env("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0")
         .env("HEALTH_CHECK_INTERVAL", "1")
         .env("LOG_LEVEL", "info")
+        .env_remove("PORTOLAN_TORTURE_SEED")
+        .env_remove("PORTOLAN_TORTURE_ROUNDS")
+        .env_remove("PORTOLAN_TORTURE_CASE")
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     command
