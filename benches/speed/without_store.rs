@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use portolan::api::access::{Access, AccessSettings};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, Part, Readiness};
+use portolan::api::{Api, ApiParts, ApiSettings, FlightLimits, Part, Readiness};
 use portolan::app::{self, Surroundings};
 use portolan::config::{ServeArgs, Settings};
 use portolan::model::name::Namespace;
@@ -142,6 +142,7 @@ pub(crate) async fn serve() -> Result<()> {
             default_interval: interval,
             service_metrics: true,
             watches: portolan::api::WatchLimits::default(),
+            answers: FlightLimits::default(),
         },
     });
     let listener = crate::roles::listen().await?;
