@@ -8,7 +8,7 @@ VERSION = $(shell sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.
 # $(call need,tool,what to do about it): one line for a missing tool instead of a page of errors.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
-.PHONY: help build image demo demo-cluster test lint fmt generate picture check-generated check-monitoring bench bench-cluster torture deny ci tools go
+.PHONY: help build image demo demo-cluster test test-busy lint fmt generate picture check-generated check-monitoring bench bench-cluster torture deny ci tools go
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,10 +36,13 @@ demo-cluster: tools go ## the operator in a real control plane on this machine; 
 	$(CARGO) build --locked --bin portolan --example demo-cluster
 	$(CARGO) run --locked --quiet --example demo-cluster -- $(DEMO_FLAGS)
 
-test: tools go ## run every test, those in the documentation included; the first run builds a control plane (4 minutes, cached)
+test: tools go ## run every test, those in the documentation included; the first run builds a control plane (8 minutes on two slow cores, cached)
 	$(call need,curl,install it (Debian: apt install curl))
 	$(call need,go,install Go 1.21 or newer; the node of the tests is built with it (https://go.dev/dl))
 	$(CARGO) test --locked --no-fail-fast
+
+test-busy: tools go ## run every test three times in a row beside four busy loops; RUNS and LOOPS change that
+	.ci/busy $(or $(RUNS),3) $(or $(LOOPS),4)
 
 lint: tools ## clippy, with every warning an error
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings

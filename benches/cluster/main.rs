@@ -1,6 +1,6 @@
 //! How fast Portolan is as a Kubernetes operator, side by side with the least that a client of the same API server could do.
 //!
-//! `cargo bench --bench cluster -- [apply|death|objects|takeover]… [--quick]`; without a name all four run. Each has a real etcd and
+//! `cargo bench --bench cluster -- [apply|death|objects|takeover|overload]… [--quick]`; without a name all five run. Each has a real etcd and
 //! kube-apiserver to itself, without an audit log; Portolan runs as the pods do, a process of its own with the rights of its ServiceAccount.
 //! The figures are goals, never a test: nothing here fails for being slow.
 
@@ -10,6 +10,7 @@ mod bare;
 mod death;
 mod found;
 mod objects;
+mod overload;
 mod place;
 mod replica;
 mod takeover;
@@ -70,13 +71,14 @@ fn main() -> Result<()> {
     }
     let plan = if args.iter().any(|arg| arg == "--quick") { QUICK } else { WHOLE };
     args.retain(|arg| arg != "--quick");
-    let all = ["apply", "death", "objects", "takeover"].map(str::to_owned);
+    let all = ["apply", "death", "objects", "takeover", "overload"].map(str::to_owned);
     for name in if args.is_empty() { &all[..] } else { &args[..] } {
         match name.as_str() {
             "apply" => runtime.block_on(apply::run(plan))?,
             "death" => runtime.block_on(death::run(plan))?,
             "objects" => runtime.block_on(objects::run(plan))?,
             "takeover" => runtime.block_on(takeover::run(plan))?,
+            "overload" => runtime.block_on(overload::run(plan))?,
             other => bail!("no benchmark is called {other}; there are {}", all.join(", ")),
         }
     }

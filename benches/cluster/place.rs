@@ -95,6 +95,14 @@ impl Place {
         Ok(holder.rsplit_once('_').map(|(name, _)| name.to_owned()))
     }
 
+    /// Who holds the Lease, and how long ago it was renewed.
+    pub(crate) async fn lease(&self) -> Result<(Option<String>, Duration)> {
+        let spec = self.leases.get("portolan").await?.spec.context("a spec")?;
+        let renewed = spec.renew_time.context("a time")?.0;
+        let age = jiff::Timestamp::now().duration_since(renewed);
+        Ok((spec.holder_identity, age.try_into().unwrap_or_default()))
+    }
+
     /// Waits until another than `old` holds the Lease, and says who.
     pub(crate) async fn next_leader(&self, old: Option<&str>) -> Result<String> {
         let next = async {

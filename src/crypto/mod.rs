@@ -6,12 +6,16 @@ use rustls::crypto::CryptoProvider;
 
 mod curves;
 mod hs256;
+mod keys;
+
+static KEYS: LazyLock<keys::Keys> = LazyLock::new(|| keys::Keys(rustls::crypto::ring::default_provider().key_provider));
 
 /// What TLS goes by here: ring's, with the curves and hashes of certificates that ring leaves out.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     let ring = rustls::crypto::ring::default_provider();
     let verified = curves::added_to(ring.signature_verification_algorithms);
-    let provider = CryptoProvider { signature_verification_algorithms: verified, ..ring };
+    let key_provider = LazyLock::force(&KEYS);
+    let provider = CryptoProvider { signature_verification_algorithms: verified, key_provider, ..ring };
     // An error says that another part of the program has installed one, which serves as well.
     let _ = provider.clone().install_default();
     Arc::new(provider)
