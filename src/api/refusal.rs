@@ -29,8 +29,7 @@ pub(super) fn refused(error: &WriteError) -> ApiError {
         WriteError::FileLost => Code::StoreFailed,
         WriteError::DiskFull => Code::DiskFull,
         WriteError::ReadOnly => return again(Code::ReadOnly, error, SLOW_RETRY_SECONDS),
-        WriteError::Locked => return again(Code::Busy, error, RETRY_SECONDS),
-        WriteError::Busy => return again(Code::Busy, error, RETRY_SECONDS),
+        WriteError::Locked | WriteError::Busy => return again(Code::Busy, error, RETRY_SECONDS),
         WriteError::Closed => return again(Code::ShuttingDown, error, RETRY_SECONDS),
         WriteError::Store(detail) => {
             tracing::error!(detail, "a write failed in the store");

@@ -77,7 +77,7 @@ mod tests {
     use crate::app::{AppError, Surroundings, TaskError, standalone};
     use crate::config::{ServeArgs, Settings};
 
-    const AMPLE: Duration = Duration::from_secs(60);
+    const AMPLE: Duration = Duration::from_mins(1);
 
     fn settings(folder: &tempfile::TempDir) -> Settings {
         let database = folder.path().join("services.db").into_os_string();
@@ -90,6 +90,7 @@ mod tests {
         Settings::load(&ServeArgs::default(), env).expect("settings")
     }
 
+    #[expect(clippy::await_holding_lock, reason = "the lock is what keeps the probing threads busy meanwhile")]
     #[tokio::test]
     async fn all_is_answered_while_every_probing_thread_is_busy_and_the_end_does_not_wait_for_them() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -117,7 +118,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
 
-        let client = reqwest::Client::new();
+        let client = crate::crypto::http_client().build().expect("a client");
         let service =
             r#"{"name": "user-service", "base_url": "http://127.0.0.1:9", "health_url": "http://127.0.0.1:9/"}"#;
         let register = client.post(format!("{url}/api/v1/services/register"));

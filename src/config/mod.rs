@@ -47,6 +47,7 @@ pub enum Secrets {
 }
 
 /// Everything that `portolan serve` can be told, checked. The fields are named after the settings.
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// TCP port; 0 lets the system choose.

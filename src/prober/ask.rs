@@ -97,10 +97,9 @@ impl Prober {
             for release in self.guard.release_batch(now.steady) {
                 match release {
                     Release::Commit(id) => self.release(id, now),
-                    Release::Probe(id) => self.ask(id),
                     // What waits for a slot would wait too long for one more probe.
                     Release::Confirm(id) if self.slots_are_short() => self.release(id, now),
-                    Release::Confirm(id) => self.ask(id),
+                    Release::Probe(id) | Release::Confirm(id) => self.ask(id),
                 }
             }
             self.say_guard(before, state);

@@ -74,9 +74,8 @@ async fn race(addresses: &[IpAddr], way: &Way<'_>, trace: &mut Trace) -> Result<
             }
             Ok(Some((_, Err(ending)))) if ending.reason == Reason::NoDescriptors => return Err(ending),
             Ok(Some((address, Err(ending)))) => failures.add(address, ending),
-            Ok(None) => {}
             Err(_) if left.len() == 0 => return Err(failures.silent(addresses.len())),
-            Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
     }
 }
@@ -106,7 +105,7 @@ impl Failures {
         match self.more - 1 {
             0 => {}
             1 => ending.message.push_str("; the name's other address fails too"),
-            more => ending.message.push_str(&format!("; the name's {more} other addresses fail too")),
+            more => ending.message = format!("{}; the name's {more} other addresses fail too", ending.message),
         }
         ending
     }

@@ -132,7 +132,9 @@ impl Client {
         let mut open: Vec<_> = questions.iter_mut().filter(|question| !question.conclusive()).collect();
         let size = if self.config.single { 1 } else { open.len().max(1) };
         for questions in open.chunks_mut(size) {
-            questions.iter_mut().for_each(|question| question.said = None);
+            for question in questions.iter_mut() {
+                question.said = None;
+            }
             if !self.config.tcp {
                 // what failed is open, and the next server is asked
                 drop(over_udp(*address, name, questions, until).await);
@@ -212,8 +214,8 @@ async fn over_tcp(server: SocketAddr, name: &Name, questions: &mut [&mut Questio
 /// Gives an answer to the question that it fits; anything else is passed over.
 fn take(bytes: &[u8], name: &Name, questions: &mut [&mut Question]) {
     let Some(id) = bytes.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
-    let fits = |question: &&mut &mut Question| question.id == id && question.said.is_none();
-    let Some(question) = questions.iter_mut().find(fits) else { return };
+    let mut open = questions.iter_mut().filter(|question| question.said.is_none());
+    let Some(question) = open.find(|question| question.id == id) else { return };
     let Ok(message) = Message::from_vec(bytes) else {
         question.said = Some(Said::Error);
         return;

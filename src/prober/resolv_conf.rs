@@ -89,7 +89,7 @@ impl Config {
         match std::str::from_utf8(word).ok().and_then(server) {
             None => faults.add(line.number, word, "not the address of a name server"),
             Some(_) if self.servers.len() == MAX_SERVERS => {
-                faults.add(line.number, word, "only three name servers are used")
+                faults.add(line.number, word, "only three name servers are used");
             }
             Some(server) => self.servers.push(server),
         }
@@ -230,7 +230,8 @@ mod tests {
         let long = format!("search {}.test corp.test", "a".repeat(64));
         assert_eq!(search(&long), ["corp.test."]);
         assert_eq!(read(&long).1.len(), 1);
-        assert_eq!(search("search ".to_owned() + &(0..40).map(|n| format!("d{n} ")).collect::<String>()).len(), 32);
+        let many: Vec<String> = (0..40).map(|n| format!("d{n}")).collect();
+        assert_eq!(search(format!("search {}", many.join(" "))).len(), 32);
     }
 
     #[test]

@@ -141,14 +141,15 @@ pub(super) fn judge(error: &io::Error, address: SocketAddr) -> Ending {
     use rustix::io::Errno;
     match Errno::from_io_error(error) {
         // a family that is switched off has no address of its own to dial from
-        Some(Errno::ADDRNOTAVAIL) if no_route(address) => without_route(address),
+        Some(Errno::ADDRNOTAVAIL | Errno::NETUNREACH | Errno::NETDOWN | Errno::AFNOSUPPORT) if no_route(address) => {
+            without_route(address)
+        }
         Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL | Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN) => {
             Ending::inconclusive(
                 Reason::NoDescriptors,
                 "this machine has no file descriptor, port or buffer left for a connection",
             )
         }
-        Some(Errno::NETUNREACH | Errno::NETDOWN | Errno::AFNOSUPPORT) if no_route(address) => without_route(address),
         Some(Errno::TIMEDOUT) => Ending::fail(Reason::ConnectTimeout, format!("{address} does not answer")),
         Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => {
             Ending::fail(Reason::ConnectionReset, format!("{address} reset the connection as it opened"))

@@ -324,7 +324,7 @@ mod tests {
             (&old, &[][..], "the server's certificate has an RSA key of 1024 bits"),
             (
                 &CertificateDer::from(vec![0x30, 0]),
-                &[old.clone()],
+                std::slice::from_ref(&old),
                 "a CA certificate above the server's has an RSA key of 1024 bits",
             ),
         ] {

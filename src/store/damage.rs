@@ -16,7 +16,7 @@ pub(super) enum Fault {
     /// Its pages are not what SQLite wrote: some may be readable.
     Broken(String),
     /// It may be read where nothing has to be written for that.
-    Hindered(WriteError, OpenError),
+    Hindered(WriteError, Box<OpenError>),
     /// Anything else: the file may be fine.
     Other(OpenError),
 }
@@ -25,7 +25,8 @@ impl Fault {
     /// As an error, for a file that was made a moment ago.
     pub(super) fn in_new_file(self, path: &Path) -> OpenError {
         match self {
-            Self::Other(error) | Self::Hindered(_, error) => error,
+            Self::Other(error) => error,
+            Self::Hindered(_, error) => *error,
             Self::Damaged(detail) | Self::Broken(detail) => OpenError::BadDisk { path: path.to_owned(), detail },
         }
     }
@@ -41,9 +42,11 @@ pub(super) fn fault(path: &Path, error: rusqlite::Error) -> Fault {
     }
     let path = path.to_owned();
     match hindrance(&path, &error) {
-        Some(WriteError::DiskFull) => Fault::Hindered(WriteError::DiskFull, OpenError::DiskFull(path)),
-        Some(WriteError::Locked) => Fault::Hindered(WriteError::Locked, OpenError::Locked(path)),
-        Some(why) => Fault::Hindered(why, OpenError::Unreadable { path, source: std::io::Error::other(error) }),
+        Some(WriteError::DiskFull) => Fault::Hindered(WriteError::DiskFull, Box::new(OpenError::DiskFull(path))),
+        Some(WriteError::Locked) => Fault::Hindered(WriteError::Locked, Box::new(OpenError::Locked(path))),
+        Some(why) => {
+            Fault::Hindered(why, Box::new(OpenError::Unreadable { path, source: std::io::Error::other(error) }))
+        }
         None => Fault::Other(OpenError::Sqlite { path, source: error }),
     }
 }

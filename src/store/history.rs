@@ -206,7 +206,7 @@ fn readable<T>(
 ) -> rusqlite::Result<Option<T>> {
     match read {
         Err(error) if is_content(&error) => {
-            bad.push(BadRow { name: name(), ..BadRow::new(table, row.get(0)?, told(row, &error)) });
+            bad.push(BadRow { name: name(), ..BadRow::new(table, row.get(0)?, &told(row, &error)) });
             Ok(None)
         }
         read => read.map(Some),

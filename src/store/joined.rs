@@ -48,9 +48,9 @@ fn with_instances(
     let name = load::name(row, &[2, 3]);
     for id in orphans {
         let reason = format!("its service, row {number}, cannot be read");
-        bad.push(BadRow { name: name.clone(), ..BadRow::new(Table::Instance, id, reason) });
+        bad.push(BadRow { name: name.clone(), ..BadRow::new(Table::Instance, id, &reason) });
     }
-    bad.push(BadRow { name, ..BadRow::new(Table::Service, number, reason) });
+    bad.push(BadRow { name, ..BadRow::new(Table::Service, number, &reason) });
     Ok(None)
 }
 
@@ -103,7 +103,7 @@ impl<'s> Members<'s> {
                 Err(error) if is_content(&error) => {
                     let (name, service) = (load::name(row, &[2]), row.get(0).ok());
                     let reason = load::told(row, &error);
-                    bad.push(BadRow { name, service, ..BadRow::new(Table::Instance, row.get(1)?, reason) });
+                    bad.push(BadRow { name, service, ..BadRow::new(Table::Instance, row.get(1)?, &reason) });
                 }
                 Err(error) => return Err(error),
             }
@@ -116,5 +116,5 @@ impl<'s> Members<'s> {
 /// The schema forbids it.
 fn orphan(service: i64, instance: &Instance) -> BadRow {
     let reason = format!("its service, row {service}, is not there");
-    BadRow { name: instance.name.to_string(), ..BadRow::new(Table::Instance, instance.id.0, reason) }
+    BadRow { name: instance.name.to_string(), ..BadRow::new(Table::Instance, instance.id.0, &reason) }
 }

@@ -161,7 +161,7 @@ pub(super) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Regis
     for (number, service) in twins {
         let row = |table, row| {
             let name = service.key.as_str().to_owned();
-            BadRow { name, ..BadRow::new(table, row, "another row has the service's name") }
+            BadRow { name, ..BadRow::new(table, row, &"another row has the service's name") }
         };
         bad.extend(service.instances.iter().map(|instance| row(Table::Instance, instance.id.0)));
         bad.push(row(Table::Service, number));
@@ -323,7 +323,7 @@ fn probes(db: &Connection, bad: &mut Vec<BadRow>) -> rusqlite::Result<Probes> {
             Err(error) if is_content(&error) => {
                 let instance: i64 = row.get("instance")?;
                 let name = format!("instance row {instance}");
-                bad.push(BadRow { name, ..BadRow::new(Table::Probe, instance, told(row, &error)) });
+                bad.push(BadRow { name, ..BadRow::new(Table::Probe, instance, &told(row, &error)) });
                 continue;
             }
             Err(error) => return Err(error),

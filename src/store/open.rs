@@ -99,7 +99,8 @@ pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
         Ok(contents) => contents,
         Err(Fault::Broken(detail)) if wanted.epoch.is_none() => mend(&path, wanted, &detail, &mut lock)?,
         Err(Fault::Damaged(detail) | Fault::Broken(detail)) => start_over(&path, wanted, &detail, &mut lock)?,
-        Err(Fault::Other(error) | Fault::Hindered(_, error)) => return Err(error),
+        Err(Fault::Other(error)) => return Err(error),
+        Err(Fault::Hindered(_, error)) => return Err(*error),
     };
     let base = |settled: bool| settled.then(|| contents.meta.run.clone());
     let proof = match contents.writing {
@@ -163,10 +164,10 @@ fn load(path: &Path, wanted: &Wanted, proof: Option<Proof>) -> Result<Contents, 
     }
     match usual(path, &ask) {
         // What another program may be writing just now can only be read by SQLite's rules.
-        Err(Fault::Hindered(WriteError::Locked, error)) => Err(Fault::Other(error)),
+        Err(Fault::Hindered(WriteError::Locked, error)) => Err(Fault::Other(*error)),
         Err(Fault::Hindered(why, error)) => match aside(path, &ask, why) {
             // Damage is found in either way; what else fails here failed for the first reason.
-            Err(Fault::Hindered(..)) => Err(Fault::Other(error)),
+            Err(Fault::Hindered(..)) => Err(Fault::Other(*error)),
             read => read,
         },
         read => read,
@@ -342,7 +343,7 @@ fn meta(db: &Connection, wanted: &Wanted) -> Result<(Option<Meta>, Vec<BadRow>),
     let bad = match load::meta(db) {
         Ok(Some(meta)) => return Ok((Some(meta), Vec::new())),
         Ok(None) => None,
-        Err(error) if is_content(&error) => Some(BadRow::new(Table::Meta, 1, error)),
+        Err(error) if is_content(&error) => Some(BadRow::new(Table::Meta, 1, &error)),
         Err(error) => return Err(error.into()),
     };
     let (has_content, is_mirror) = load::traces(db)?;

@@ -55,7 +55,7 @@ pub(super) struct BadRow {
 }
 
 impl BadRow {
-    pub(super) fn new(table: Table, row: i64, reason: impl ToString) -> Self {
+    pub(super) fn new(table: Table, row: i64, reason: &impl ToString) -> Self {
         Self { table, row, name: String::new(), service: None, reason: text::escape(&reason.to_string(), 300) }
     }
 

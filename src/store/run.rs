@@ -125,24 +125,24 @@ struct Threads {
 
 fn threads(path: &Path, writing: Writing) -> Result<Threads, OpenError> {
     let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
-    let waiting = match writing {
+    let later = match writing {
         Writing::Begun(db, based) => {
             let reading = Reading::Open(reader(path)?);
             let place = Place::of(path).map_err(unreadable)?;
             return Ok(Threads { db: Some(db), based, postponed: None, reading, place, why: None });
         }
-        Writing::Waiting(waiting) => waiting,
+        Writing::Waiting(later) => later,
     };
-    let why = waiting.why.clone();
+    let why = later.why.clone();
     tracing::error!("{}: {why}", path.display());
     let gate: Gate = Arc::default();
     // A connection that stays open shares its index of the log with those that come later: one that may only be read would keep the writer
     // from writing for good.
-    let stays = !waiting.aside && waiting.why != WriteError::ReadOnly;
+    let stays = !later.aside && later.why != WriteError::ReadOnly;
     let usual = if stays { reader(path).ok() } else { None };
     let reading = usual.map_or_else(|| Reading::Aside(path.to_owned(), Arc::clone(&gate)), Reading::Open);
     let place = Place::without_log(path).map_err(unreadable)?;
-    let postponed = Some(Postponed { waiting, gate, tried: Instant::now() });
+    let postponed = Some(Postponed { waiting: later, gate, tried: Instant::now() });
     Ok(Threads { db: None, based: false, postponed, reading, place, why: Some(why) })
 }
 

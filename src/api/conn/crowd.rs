@@ -101,12 +101,12 @@ fn count_newer(waiting: &mut [Waiting]) {
 mod tests {
     use super::*;
 
-    fn group(ip: &str) -> Option<Group> {
-        Some(Group::from(ip.parse::<IpAddr>().expect("an address")))
+    fn group(ip: &str) -> Group {
+        Group::from(ip.parse::<IpAddr>().expect("an address"))
     }
 
     fn waiting(number: u64, ip: &str, wait: Wait, since: u32) -> Waiting {
-        Waiting { number, group: group(ip), wait, since, newer: 0 }
+        Waiting { number, group: Some(group(ip)), wait, since, newer: 0 }
     }
 
     /// The numbers in the order in which they go.

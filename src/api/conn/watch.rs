@@ -87,12 +87,11 @@ impl Watch {
             return None;
         }
         match self.phase() {
-            Phase::Fresh => Some((Wait::Request, self.used.load(Relaxed))),
+            Phase::Fresh | Phase::Closing => Some((Wait::Request, self.used.load(Relaxed))),
             Phase::Head => Some((Wait::Request, self.began.load(Relaxed))),
             Phase::Flight if self.bodiless.load(Relaxed) => Some((Wait::Request, self.began.load(Relaxed))),
             Phase::Idle => Some((Wait::Idle, self.used.load(Relaxed))),
             Phase::Blocked => Some((Wait::Reader, self.used.load(Relaxed))),
-            Phase::Closing => Some((Wait::Request, self.used.load(Relaxed))),
             Phase::Flight => None,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use super::*;
 
 /// Long enough for the slowest machine; reached only when a test fails.
-const HANG: Duration = Duration::from_secs(60);
+const HANG: Duration = Duration::from_mins(1);
 
 /// What the reader does with the next write: takes at most so many bytes, or fails.
 type Grant = io::Result<usize>;

@@ -169,7 +169,7 @@ fn without_auth_a_loopback_server_is_read_by_pages_of_loopback_and_listed_ones_a
 fn with_auth_or_beyond_loopback_every_page_reads_what_needs_no_token() {
     let secrets = || Secrets::inline(&SecretString::from(SECRET)).expect("a strong secret");
     let guarded = World::with(AccessSettings { bound_to_loopback: true, ..settings() }, Some(secrets()));
-    for world in [guarded, World::open()] {
-        assert_eq!(readable(&world, "/api/v1/services", &["https://any.example"]), (Some("*".to_owned()), false));
+    for world in [&guarded, &World::open()] {
+        assert_eq!(readable(world, "/api/v1/services", &["https://any.example"]), (Some("*".to_owned()), false));
     }
 }
