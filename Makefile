@@ -8,7 +8,7 @@ VERSION = $(shell sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.
 # $(call need,tool,what to do about it): one line for a missing tool instead of a page of errors.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
-.PHONY: help build image demo demo-cluster test test-busy lint fmt generate picture check-generated check-monitoring bench bench-cluster torture deny ci tools go
+.PHONY: help build image demo demo-cluster test test-busy lint fmt generate picture check-generated check-monitoring bench bench-cluster torture fuzz simulate soak deny ci tools go
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,7 @@ test: tools go ## run every test, those in the documentation included; the first
 	$(call need,curl,install it (Debian: apt install curl))
 	$(call need,go,install Go 1.21 or newer; the node of the tests is built with it (https://go.dev/dl))
 	$(CARGO) test --locked --no-fail-fast
+	$(CARGO) run --locked --quiet --example interleavings
 
 test-busy: tools go ## run every test three times in a row beside four busy loops; RUNS and LOOPS change that
 	.ci/busy $(or $(RUNS),3) $(or $(LOOPS),4)
@@ -79,6 +80,24 @@ bench-cluster: tools go ## measure the operator against a bare client of the sam
 torture: tools go ## kill the server ROUNDS times (1000), cut its power, fail each call on its file, and look for what was lost
 	PORTOLAN_TORTURE_ROUNDS=$(or $(ROUNDS),1000) $(CARGO) test --locked --test torture -- --nocapture --test-threads=1
 	PORTOLAN_TORTURE_ROUNDS=$(or $(ROUNDS),1000) $(CARGO) test --locked --test cluster faults::history:: -- --nocapture
+
+simulate: tools ## live through HOURS (1000) of simulated probing under faults, from fresh seeds; SEED=7 HOURS=2 tells one life
+	SIMULATION_HOURS=$(or $(HOURS),1000) $(if $(SEED),SIMULATION_SEED=$(SEED) SIMULATION_ALOUD=1) $(CARGO) test --locked --test simulation
+
+fuzz: tools ## throw foreign bytes at what reads them, SECONDS_EACH=60 for each target; by coverage where nightly Rust and cargo-fuzz are
+	@if cargo fuzz --version >/dev/null 2>&1 && cargo +nightly --version >/dev/null 2>&1; then \
+		for target in request registration token query cursor watch probe row; do \
+			mkdir -p fuzz/corpus/$$target tests/fuzz/seeds/$$target; \
+			cargo +nightly fuzz run $$target fuzz/corpus/$$target tests/fuzz/seeds/$$target -- -max_total_time=$(or $(SECONDS_EACH),60); \
+		done; \
+	else \
+		echo "without nightly Rust and cargo-fuzz: by chance instead of by coverage" >&2; \
+		FUZZ_SECONDS=$(or $(SECONDS_EACH),60) $(CARGO) test --locked --test fuzz -- --nocapture; \
+	fi
+
+soak: tools ## run a server under churn and faults for MINUTES (10), and judge whether memory or descriptors grow and anything is lost
+	$(CARGO) build --locked --release --bin portolan --example soak
+	target/release/examples/soak $(or $(MINUTES),10)
 
 deny: tools ## check licences, banned crates, sources and known vulnerabilities
 	$(call need,cargo-deny,cargo install --locked cargo-deny)

@@ -4,10 +4,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::model::service::InstanceId;
+use crate::model::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::model::time::UnixMs;
 
 /// Most probes of one address under way at once.

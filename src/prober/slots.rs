@@ -4,8 +4,8 @@
 //! waiting for a whole timeout: as many slots as they need on average ([`Demand`]), twice over and one more, at most half. Where nothing
 //! answers there is no reserve, and the hung ones have all.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering};
+use crate::model::sync::Arc;
+use crate::model::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering};
 
 /// Local ports that probes may hold at most; Linux hands out about 28,000
 /// ([ip_local_port_range](https://docs.kernel.org/networking/ip-sysctl.html)).

@@ -11,7 +11,7 @@ use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
 /// Time for one target, in seconds; `FUZZ_SECONDS` sets another.
-const SECONDS: u64 = 4;
+const SECONDS: u64 = 3;
 
 /// Tries the seeds, then what the strategy makes, until the time is over. A failing input is made small before it is shown.
 fn fuzz(name: &str, inputs: &impl Strategy<Value = Vec<u8>>, target: fn(&[u8])) {

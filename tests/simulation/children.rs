@@ -13,7 +13,7 @@ const AT_ONCE: usize = 2;
 /// Hours of one life.
 const HOURS: u32 = 2;
 /// Time for fresh seeds where no hours are asked for.
-const TIME: Duration = Duration::from_secs(20);
+const TIME: Duration = Duration::from_secs(15);
 /// A life that takes this long hangs.
 const DEADLINE: Duration = Duration::from_secs(300);
 

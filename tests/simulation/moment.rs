@@ -44,7 +44,9 @@ impl Observer {
         let began = view.from.max(truth.run_began);
         let store_follows = now >= truth.disk_trouble + SLACK;
         if store_follows {
-            proved(log, view, began, now)?;
+            // While probes wait for slots or budgets, silence is stretched as the intervals are.
+            let stretch = if self.strict.capacity { 1 } else { 20 };
+            proved(log, view, began, now, stretch)?;
             follows(truth, log, view, now)?;
         }
         // A name that is not resolved is not probed either.
@@ -54,10 +56,10 @@ impl Observer {
 }
 
 /// Nothing is healthy without a conclusive outcome in max(3 intervals, 3 timeouts, 60 s).
-fn proved(log: &Log, view: &View, began: At, now: At) -> Result<(), (&'static str, String)> {
+fn proved(log: &Log, view: &View, began: At, now: At, stretch: At) -> Result<(), (&'static str, String)> {
     let allowance = millis(view.timing.interval.max(view.timing.timeout).saturating_mul(3).max(MIN_ALLOWANCE));
     let last = log.conclusive().next().map_or(began, |seen| seen.at.max(began));
-    if view.health == Health::Healthy && now - last > allowance + SLACK {
+    if view.health == Health::Healthy && now - last > stretch * allowance + SLACK {
         return Err(("nothing is healthy unproved", format!("for {} of {allowance} ms", now - last)));
     }
     Ok(())

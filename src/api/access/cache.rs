@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
 
 use super::token::Bearer;
+use crate::model::sync::{PoisonError, RwLock};
 use crate::model::time::UnixMs;
 
 /// Most tokens remembered. Only valid ones are, so only who holds many can fill it.

@@ -5,8 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::LazyLock;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::DecodingKey;
@@ -14,6 +13,8 @@ use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::watch;
 
 use crate::model::secret::{WeakSecret, strong};
+use crate::model::sync::atomic::{AtomicI64, Ordering};
+use crate::model::sync::{Arc, Mutex};
 use crate::model::time::UnixMs;
 
 /// Most secrets in a file: each one is tried on a token that the first does not verify.

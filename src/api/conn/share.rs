@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
 use prometheus_client::metrics::gauge::Gauge;
@@ -11,6 +10,7 @@ use super::ConnSettings;
 use super::crowd::{self, Group, Waiting};
 use super::watch::{Wait, Watch};
 use crate::api::access::ClientKey;
+use crate::model::sync::{Arc, Mutex, PoisonError};
 
 /// Why there is no seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

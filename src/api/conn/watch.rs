@@ -4,8 +4,6 @@
 //! connection looks at the flags; only a head that is incomplete or a write that is blocked arms it precisely.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -13,6 +11,8 @@ use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
 use super::ConnSettings;
+use crate::model::sync::Arc;
+use crate::model::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// Where a connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

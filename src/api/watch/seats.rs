@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::api::access::ClientKey;
+use crate::model::sync::{Arc, Mutex, PoisonError};
 
 /// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,81 @@
+//! What is made by hand of locks and atomics, under many orders in which threads may take turns: the sources themselves, compiled with the
+//! primitives of [shuttle](https://docs.rs/shuttle), which decides at each of them who goes on. Every access counts as sequentially consistent: what a weaker
+//! ordering allows is not tried here.
+//!
+//! `cargo run --example interleavings` tries all; `make test` does so too.
+#![expect(dead_code, reason = "of each source only what is checked here is used")]
+#![expect(unreachable_pub, reason = "the sources are parts of a library")]
+#![expect(clippy::print_stdout, reason = "a program that says what it tries")]
+
+mod model {
+    pub(crate) use portolan::model::{name, secret, service, time};
+
+    /// In the place of the library's own.
+    pub(crate) mod sync {
+        pub(crate) use std::sync::PoisonError;
+
+        pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, RwLock};
+
+        pub(crate) mod atomic {
+            pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+        }
+    }
+}
+
+mod api {
+    pub(crate) mod access {
+        pub(crate) use portolan::api::access::ClientKey;
+    }
+}
+
+/// As much of a verified token as the cache looks at.
+mod token {
+    use crate::model::time::UnixMs;
+
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Bearer {
+        pub(crate) credential: Credential,
+    }
+
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct Credential {
+        pub(crate) ends: UnixMs,
+        pub(crate) of: u64,
+    }
+}
+
+use portolan::api::conn::ConnSettings;
+
+#[path = "../../src/prober/budget.rs"]
+mod budget;
+#[path = "../../src/api/access/cache.rs"]
+mod cache;
+#[path = "../../src/api/conn/crowd.rs"]
+mod crowd;
+#[path = "../../src/store/pending.rs"]
+mod pending;
+#[path = "../../src/api/watch/seats.rs"]
+mod seats;
+#[path = "../../src/api/access/secrets.rs"]
+mod secrets;
+#[path = "../../src/api/conn/share.rs"]
+mod share;
+#[path = "../../src/prober/slots.rs"]
+mod slots;
+#[path = "../../src/api/conn/watch.rs"]
+mod watch;
+
+mod checks;
+
+/// Orders tried of each.
+const ORDERS: usize = 3_000;
+
+fn main() {
+    for (name, check) in checks::ALL {
+        println!("{name}");
+        // At random, and with few changes of turn at the worst places.
+        shuttle::check_random(check, ORDERS);
+        shuttle::check_pct(check, ORDERS, 3);
+    }
+    println!("{} passed, 0 failed", checks::ALL.len());
+}
