@@ -3,6 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use portolan::console::app::screen::{Chosen, View};
 use portolan::console::app::{Effect, Msg, State, update};
+use portolan::console::data::ServerEvent;
 use portolan::console::source::{Abilities, Act, Ask, Link, News, Refusal};
 use portolan::model::outcome::Health;
 use portolan::model::time::UnixMs;
@@ -361,4 +362,16 @@ fn a_service_that_goes_away_says_so() {
     desk.keys("\np");
     desk.press(KeyCode::Esc);
     assert_eq!(desk.state.screen().view, View::Overview);
+}
+
+#[test]
+fn a_prober_that_cannot_keep_up_is_in_the_header_until_it_can() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.tell(News::Link(Link::Live));
+    let said = |good| ServerEvent { at: ago(5), part: "prober".into(), good, message: "as it stands".into() };
+    assert!(!desk.text().contains("PROBES LATE"));
+    desk.tell(News::Server(vec![said(true), said(false)]));
+    assert!(desk.text().contains("LIVE, PROBES LATE"), "{}", desk.text());
+    desk.tell(News::Server(vec![said(false), said(true)]));
+    assert!(desk.text().contains("LIVE") && !desk.text().contains("PROBES LATE"));
 }
