@@ -88,6 +88,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             match self.read().await {
                 Ok(0) => return reader.end().map(|head| (head, 0)).ok_or_else(closed),
                 Ok(_) => {}
+                // TLS that ends without saying so
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.piece.clear();
+                    return reader.end().map(|head| (head, 0)).ok_or_else(closed);
+                }
                 Err(error) => return Err(broken_io(&error)),
             }
             if let Some(found) = reader.take(&self.piece).map_err(no_answer)? {
