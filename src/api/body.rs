@@ -108,7 +108,12 @@ impl Large {
     fn next(&mut self) -> Option<Bytes> {
         let piece = match &mut self.pieces {
             Pieces::Ready(rest) => piece_of(rest),
-            Pieces::Made { pin, .. } if pin.is_over() => None,
+            Pieces::Made { pin, .. } if pin.is_over() => {
+                if let Some(permit) = &self.permit {
+                    permit.broke_off();
+                }
+                None
+            }
             Pieces::Made { pieces, .. } => pieces.next(),
         };
         self.left = self.left.saturating_sub(piece.as_ref().map_or(0, Bytes::len));

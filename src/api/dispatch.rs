@@ -137,6 +137,7 @@ impl Api {
         }
         Self(Arc::new(Shared {
             hot: HotMetrics::new(&parts.metrics),
+            flight: Flight::new(parts.settings.answers, parts.metrics.clone()),
             catalog: parts.catalog,
             registrar: parts.registrar,
             on_demand: parts.on_demand,
@@ -149,7 +150,6 @@ impl Api {
             pass_on: parts.pass_on,
             told: parts.told,
             watchers: Seats::new(parts.settings.watches),
-            flight: Flight::new(parts.settings.answers),
             settings: parts.settings,
             access: parts.access,
             access_log: parts.access_log,

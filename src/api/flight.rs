@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::access::ClientKey;
 use super::envelope::{ApiError, Code};
+use crate::telemetry::metrics::Metrics;
 
 /// What a permit is counted in, in bytes.
 const UNIT: usize = 1024;
@@ -63,6 +64,7 @@ impl From<Full> for ApiError {
 pub(super) struct Flight {
     total: Arc<Semaphore>,
     per_client: u32,
+    metrics: Metrics,
     clients: Mutex<HashMap<ClientKey, Share>>,
 }
 
@@ -79,7 +81,7 @@ pub(super) struct Permit {
     _units: OwnedSemaphorePermit,
     _share: OwnedSemaphorePermit,
     // Last: the client is forgotten once its units are back.
-    _user: User,
+    user: User,
 }
 
 /// A client that is remembered for as long as it has something under way.
@@ -90,10 +92,11 @@ struct User {
 }
 
 impl Flight {
-    pub(super) fn new(limits: FlightLimits) -> Arc<Self> {
+    pub(super) fn new(limits: FlightLimits, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             total: Arc::new(Semaphore::new(limits.total / UNIT)),
             per_client: units(limits.per_client, u32::MAX),
+            metrics,
             clients: Mutex::default(),
         })
     }
@@ -104,7 +107,7 @@ impl Flight {
         let (share, user) = self.user(client);
         let share = share.try_acquire_many_owned(units).map_err(|_| Full::Client)?;
         let units = Arc::clone(&self.total).try_acquire_many_owned(units).map_err(|_| Full::Server)?;
-        Ok(Permit { _units: units, _share: share, _user: user })
+        Ok(Permit { _units: units, _share: share, user })
     }
 
     /// The same, once there is one; who came first gets it first. None when nothing is given out any more.
@@ -113,7 +116,12 @@ impl Flight {
         let (share, user) = self.user(client);
         let share = share.acquire_many_owned(units).await.ok()?;
         let units = Arc::clone(&self.total).acquire_many_owned(units).await.ok()?;
-        Some(Permit { _units: units, _share: share, _user: user })
+        Some(Permit { _units: units, _share: share, user })
+    }
+
+    /// Counts a reader that kept too much alive.
+    pub(super) fn gave_up(&self, reason: &'static str) {
+        self.metrics.reject(reason);
     }
 
     fn user(self: &Arc<Self>, client: ClientKey) -> (Arc<Semaphore>, User) {
@@ -126,6 +134,13 @@ impl Flight {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, Share>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// Counts an answer that broke off, since its reader kept too much alive.
+    pub(super) fn broke_off(&self) {
+        self.user.flight.gave_up("outdated_answer");
     }
 }
 
@@ -159,7 +174,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_bounded_in_all_and_for_each_client_and_comes_back() {
-        let flight = Flight::new(FlightLimits { total: 3 * UNIT, per_client: 2 * UNIT });
+        let flight = Flight::new(FlightLimits { total: 3 * UNIT, per_client: 2 * UNIT }, Metrics::default());
         let first = flight.take(client(1), 1).expect("free");
         let second = flight.take(client(1), UNIT).expect("free");
         assert_eq!(flight.take(client(1), 1).expect_err("its share"), Full::Client);
@@ -174,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_answer_larger_than_the_share_is_sent_alone() {
-        let flight = Flight::new(FlightLimits { total: 3 * UNIT, per_client: 2 * UNIT });
+        let flight = Flight::new(FlightLimits { total: 3 * UNIT, per_client: 2 * UNIT }, Metrics::default());
         let large = flight.take(client(1), 100 * UNIT).expect("alone");
         assert_eq!(flight.take(client(1), 1).expect_err("it takes all"), Full::Client);
         drop(large);

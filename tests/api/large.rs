@@ -174,6 +174,7 @@ async fn a_reader_that_keeps_too_much_alive_is_cut_off() {
     }
     let got = reader.rest().await.len();
     assert!(got < len, "{got} of {len} bytes came: nothing was cut off");
+    assert!(app.get("/metrics").await.text().contains("portolan_rejected_total{reason=\"outdated_answer\"} 1"));
     assert_eq!(app.get(LIST).await.ok()["data"].as_array().map(Vec::len), Some(100), "who asks again gets it all");
 }
 

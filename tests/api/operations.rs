@@ -207,7 +207,7 @@ impl Write for Sink {
 #[tokio::test]
 async fn every_answer_leaves_one_line() {
     let sink = Sink::default();
-    let app = TestApp::with(Wish { rate: Some(4), log: Some(Box::new(sink.clone())), ..Wish::default() }).await;
+    let app = TestApp::with(Wish { rate: Some(3), log: Some(Box::new(sink.clone())), ..Wish::default() }).await;
     app.add("a").await;
     let hot = app.get("/api/v1/services/discover?name=a").await;
     let tag = hot.header("etag").to_owned();

@@ -340,6 +340,7 @@ impl Watcher {
 
     /// Takes everything again: too much happened since.
     fn begin_again(&mut self) {
+        self.of.flight.gave_up("watch_behind");
         let pin = self.of.catalog.pin();
         let (snapshot, feed) = self.of.catalog.subscribe();
         self.of.feed = feed;
