@@ -156,6 +156,7 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
 
 /// The runtime of a server; probing has one of its own, which the server starts.
 fn many_threads() -> Result<tokio::runtime::Runtime, Failure> {
+    small_pages();
     tokio::runtime::Builder::new_multi_thread()
         .thread_name("serving")
         .enable_all()
@@ -169,7 +170,8 @@ fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| no_runtime(&error))
 }
 
-/// Takes memory in the smallest pages: a client reaches into few places of many huge ones, and each would be resident whole.
+/// Takes memory in the smallest pages. A client reaches into few places of many huge ones, and each would be resident whole; a server's
+/// connections fill half of their buffers, so that each takes 16 KB instead of 25, and discovery costs the same.
 fn small_pages() {
     // Where the kernel does not know the wish it costs memory, nothing else.
     #[cfg(target_os = "linux")]
