@@ -34,6 +34,7 @@ fn what_was_acknowledged_survives_kill_9() {
         runtime.block_on(server.kill_9_after(until_kill));
         writers = runtime.block_on(load).expect("the writers end");
         acknowledged += writers.iter_mut().map(Writer::take_acknowledged).sum::<u64>();
+        assert_eq!(writers.iter_mut().map(Writer::take_failed).sum::<u64>(), 0, "round {round}: a write failed");
         unanswered += writers.iter().map(Writer::unanswered).sum::<usize>();
     }
     let healthy: u64 = writers.iter().map(Writer::kept_healthy).sum();

@@ -3,11 +3,12 @@
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rustix::io::Errno;
 
 use crate::backend::Backend;
 use crate::server::Server;
 use crate::shim::disk::Disk;
-use crate::shim::{Shim, Where, kind};
+use crate::shim::{Failing, Shim, Where, kind};
 use crate::writer::{self, Writer};
 use crate::{client, rounds, seed};
 
@@ -47,6 +48,7 @@ struct Run {
     _backend: Backend,
     in_a_start: u64,
     verified: u64,
+    failed: u64,
 }
 
 impl Run {
@@ -57,7 +59,7 @@ impl Run {
         let disk = Disk::of(&shim);
         let writers = (0..WRITERS).map(|n| Writer::new(n, seed, &backend.url)).collect();
         let (random, client) = (StdRng::seed_from_u64(seed), client());
-        Self { shim, disk, random, writers, client, runtime, _backend: backend, in_a_start: 0, verified: 0 }
+        Self { shim, disk, random, writers, client, runtime, _backend: backend, in_a_start: 0, verified: 0, failed: 0 }
     }
 
     /// Starts it, checks what is there, writes, and ends it.
@@ -65,7 +67,7 @@ impl Run {
         let end = choose(&mut self.random);
         let place = [Where::Before, Where::After, Where::Amid][self.random.random_range(0..3)];
         // Half of the time it may not get as far as to listen.
-        let early = end != End::StopAndCut && self.random.random_bool(0.4);
+        let early = end != End::StopAndCut && self.random.random_bool(0.5);
         if early {
             self.shim.end_after(any_of(60, &mut self.random), place);
         }
@@ -87,6 +89,7 @@ impl Run {
             }
         }
         self.shim.end_never();
+        self.shim.fail_never();
         self.disk.follow();
         let lost = if end == End::Kill { String::new() } else { self.disk.cut(&mut self.random) };
         println!("round {round}: {end:?}, call {}; {lost}", self.shim.calls());
@@ -107,6 +110,12 @@ impl Run {
             let most = if self.random.random_bool(0.2) { 4000 } else { 300 };
             self.shim.end_after(any_of(most, &mut self.random), place);
         }
+        // What a failed sync should have written may be lost, although a later one succeeds.
+        let fails = end != End::StopAndCut && self.random.random_bool(0.3);
+        if fails {
+            let failing = Failing { kinds: kind::SYNC, errno: Errno::IO, times: self.random.random_range(1..8) };
+            self.shim.fail_after(any_of(100, &mut self.random), failing);
+        }
         let writers = std::mem::take(&mut self.writers);
         let (client, url) = (self.client.clone(), server.url.clone());
         self.writers = if end == End::StopAndCut {
@@ -114,20 +123,23 @@ impl Run {
         } else {
             self.runtime.block_on(writer::write_until_cut(writers, client, url))
         };
+        let failed: u64 = self.writers.iter_mut().map(Writer::take_failed).sum();
+        assert!(fails || failed == 0, "a write failed, and no sync did: {}", server.said());
+        self.failed += failed;
     }
 }
 
 #[test]
 fn what_was_acknowledged_survives_power_cuts() {
-    let (rounds, seed) = (rounds(120, 1), seed());
+    let (rounds, seed) = (rounds(150, 1), seed());
     let mut run = Run::new(seed);
     for round in 0..rounds {
         run.round(round);
     }
     let acknowledged: u64 = run.writers.iter_mut().map(Writer::take_acknowledged).sum();
     println!(
-        "{rounds} ends, {} while it started, {} times looked, {acknowledged} acknowledged",
-        run.in_a_start, run.verified
+        "{rounds} ends, {} while it started, {} times looked, {acknowledged} acknowledged, {} failed",
+        run.in_a_start, run.verified, run.failed
     );
     assert!(run.in_a_start > 0 && run.verified > rounds / 3, "the ends were not where they should be");
     assert!(acknowledged > rounds, "the writers hardly wrote ({acknowledged}), so nothing was proved");

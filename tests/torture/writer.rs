@@ -24,8 +24,8 @@ enum There {
 struct Promise {
     /// As acknowledged.
     kept: There,
-    /// What a write that was cut off would have made of it: its effect may or may not be there.
-    in_flight: Option<There>,
+    /// What writes that were cut off or failed since would have made of it: the effect of one may be there.
+    in_flight: Vec<There>,
     /// Whether somebody has read that it is healthy: its target stays up, so it must stay so until it is removed.
     healthy: bool,
 }
@@ -39,13 +39,24 @@ pub(crate) struct Writer {
     acknowledged: u64,
     newest_revision: u64,
     kept_healthy: u64,
+    failed: u64,
 }
 
 impl Writer {
     pub(crate) fn new(number: u64, seed: u64, backend: &str) -> Self {
         let random = rand::rngs::StdRng::seed_from_u64(seed ^ (number + 1));
         let (backend, promises) = (backend.to_owned(), BTreeMap::new());
-        Self { number, backend, random, next: 0, promises, acknowledged: 0, newest_revision: 0, kept_healthy: 0 }
+        Self {
+            number,
+            backend,
+            random,
+            next: 0,
+            promises,
+            acknowledged: 0,
+            newest_revision: 0,
+            kept_healthy: 0,
+            failed: 0,
+        }
     }
 
     pub(crate) fn take_acknowledged(&mut self) -> u64 {
@@ -58,7 +69,12 @@ impl Writer {
     }
 
     pub(crate) fn unanswered(&self) -> usize {
-        self.promises.values().filter(|promise| promise.in_flight.is_some()).count()
+        self.promises.values().filter(|promise| !promise.in_flight.is_empty()).count()
+    }
+
+    /// How many writes the server said had failed.
+    pub(crate) fn take_failed(&mut self) -> u64 {
+        std::mem::take(&mut self.failed)
     }
 
     /// Compares what is there with what was promised, and returns how many of its services there are.
@@ -67,7 +83,7 @@ impl Writer {
         for (name, promise) in &mut self.promises {
             let now = found.get(name).map_or(There::No, |f| There::Version(f.version.clone()));
             there += usize::from(now != There::No);
-            let cut_off_took_effect = promise.in_flight.as_ref() == Some(&now);
+            let cut_off_took_effect = promise.in_flight.contains(&now);
             assert!(
                 now == promise.kept || cut_off_took_effect,
                 "round {round}: {name} is {now:?}, promised {promise:?}"
@@ -78,7 +94,7 @@ impl Writer {
                 assert_eq!(status, Some("healthy"), "round {round}: {name} was");
                 self.kept_healthy += 1;
             }
-            *promise = Promise { kept: now, in_flight: None, healthy: status == Some("healthy") };
+            *promise = Promise { kept: now, in_flight: Vec::new(), healthy: status == Some("healthy") };
         }
         there
     }
@@ -89,7 +105,7 @@ impl Writer {
         let remove = self.random.random_bool(0.3);
         self.next += 1;
         let wanted = if remove { There::No } else { There::Version(format!("1.0.{}", self.next)) };
-        self.promises.entry(name.clone()).or_default().in_flight = Some(wanted.clone());
+        self.promises.entry(name.clone()).or_default().in_flight.push(wanted.clone());
         let request = match &wanted {
             There::Version(version) => {
                 let mut body = serde_json::json!({"name": name, "version": version});
@@ -106,13 +122,17 @@ impl Writer {
         let reply = request.send().await?;
         let status = reply.status().as_u16();
         let body: serde_json::Value = reply.json().await?;
+        if status >= 500 {
+            self.failed += 1;
+            return Ok(());
+        }
         assert!(status == 200 || (remove && status == 404), "{status}: {body}");
         if let Some(revision) = body["data"]["revision"].as_u64() {
             assert!(revision > self.newest_revision, "revision {revision} after {}", self.newest_revision);
             self.newest_revision = revision;
         }
         let healthy = body["data"]["status"] == "healthy";
-        self.promises.insert(name, Promise { kept: wanted, in_flight: None, healthy });
+        self.promises.insert(name, Promise { kept: wanted, in_flight: Vec::new(), healthy });
         self.acknowledged += 1;
         Ok(())
     }

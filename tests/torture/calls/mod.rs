@@ -21,7 +21,7 @@ use start::Begins;
 /// Sessions at once: each mostly waits for its server.
 const AT_ONCE: usize = 3;
 /// Calls of a kind of fault that are tried, without more being asked for.
-const SAMPLE: usize = 6;
+const SAMPLE: usize = 4;
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy)]
