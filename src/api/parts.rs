@@ -59,11 +59,6 @@ impl Parts {
         self.left
     }
 
-    /// Whether nothing is left.
-    pub(super) fn is_empty(&self) -> bool {
-        self.left == 0
-    }
-
     /// Adds text.
     pub(super) fn text(&mut self, text: &[u8]) {
         self.left += text.len();
