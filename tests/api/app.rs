@@ -194,7 +194,7 @@ impl TestApp {
                 answers: wish.answers,
             },
         });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = conn::listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
