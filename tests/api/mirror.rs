@@ -98,3 +98,21 @@ async fn history_says_since_when_this_replica_has_seen_it() {
     assert!(since <= UnixMs::wall() && since > UnixMs(0));
     Schemas::load().check("GET", &path, 200, &told);
 }
+
+#[tokio::test]
+async fn a_watch_that_was_further_at_another_replica_is_not_taken_back() {
+    let app = replica().await;
+    put(&app, 900, None).await;
+    let asked = app.request(Method::GET, "/api/v1/watch?cursor=0000000000000abc.905").send();
+    let mut asked = std::pin::pin!(asked);
+    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await;
+    assert!(early.is_err(), "what it has is older than what the client saw");
+    put(&app, 905, None).await;
+    put(&app, 910, None).await;
+    let mut answer = asked.await.expect("an answer");
+    let mut text = String::new();
+    while !text.contains("\ndata: ") {
+        text += std::str::from_utf8(&answer.chunk().await.expect("goes on").expect("not over")).expect("UTF-8");
+    }
+    assert!(text.contains("event: change") && !text.contains("snapshot"), "{text}");
+}

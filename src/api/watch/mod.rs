@@ -4,6 +4,7 @@
 //! A client that gives the cursor of the last event that it saw gets what it missed; without one, or with one that cannot be continued
 //! from, it gets everything first, in `snapshot` events. Then each commit is one `change` event, or several where it is large.
 
+mod ahead;
 mod cursor;
 mod events;
 mod seats;
@@ -70,6 +71,9 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         Some(text) => Some(text.parse::<WatchCursor>().map_err(|expected| bad_parameter("cursor", expected))?),
     };
     let seat = call.api.watchers.take(call.client).map_err(|full| refused(call, full))?;
+    if let Some(cursor) = &cursor {
+        ahead::caught_up(&call.api.catalog, cursor).await;
+    }
     let pin = call.api.catalog.pin();
     let (snapshot, feed) = call.api.catalog.subscribe();
     let missed = match &cursor {

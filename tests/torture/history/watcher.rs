@@ -24,7 +24,9 @@ pub(crate) struct Watcher {
     cursor: Option<(String, u64)>,
     log: Vec<Seen>,
     shown: BTreeMap<String, Shown>,
-    /// Parts of a snapshot that is not whole yet.
+    /// The newest revision at which each name was shown.
+    newest: BTreeMap<String, u64>,
+    /// Parts of what is not whole yet.
     coming: BTreeMap<String, Shown>,
 }
 
@@ -65,13 +67,16 @@ impl Watcher {
                 }
             }
             "change" => {
-                let mut changed = services(&data["upserts"]);
+                self.coming.extend(services(&data["upserts"]));
                 let removed = data["removed"].as_array().expect("a list").iter();
                 for name in removed.map(|gone| gone["name"].as_str().expect("a name")) {
                     // Removed and registered again since: both are told.
-                    changed.entry(name.to_owned()).or_insert(None);
+                    self.coming.entry(name.to_owned()).or_insert(None);
                 }
-                self.see(id.expect("a cursor"), changed, false);
+                if let Some(id) = id {
+                    let changed = std::mem::take(&mut self.coming);
+                    self.see(id, changed, false);
+                }
             }
             _ => {}
         }
@@ -80,17 +85,24 @@ impl Watcher {
     fn see(&mut self, cursor: (String, u64), changed: BTreeMap<String, Shown>, is_everything: bool) {
         if let Some((epoch, revision)) = &self.cursor {
             assert_eq!(&cursor.0, epoch, "the line of revisions broke");
-            assert!(cursor.1 >= *revision, "the watch went back from {revision} to {}", cursor.1);
+            // A replica that heard of nothing newer may not know that this is so: then it shows everything once more, under a lower number.
+            assert!(is_everything || cursor.1 >= *revision, "the watch went back from {revision} to {}", cursor.1);
         }
         if is_everything {
-            self.shown.retain(|name, _| changed.contains_key(name));
+            self.shown.retain(|name, shown| {
+                let (stays, at) = (changed.contains_key(name), shown.as_ref().map_or(0, |(revision, _)| *revision));
+                assert!(stays || at <= cursor.1, "{name} was there at {at}, and is not at {}", cursor.1);
+                stays
+            });
         }
         for (name, now) in &changed {
-            let (before, now) = (self.shown.get(name).cloned().flatten(), now.clone());
-            if let (Some((before, _)), Some((now, _))) = (&before, &now) {
+            let is_back = self.shown.get(name).is_none_or(Option::is_none);
+            if let (Some(before), Some((now, _))) = (self.newest.get(name), now) {
                 assert!(now >= before, "{name} went back from {before} to {now}");
+                assert!(!is_back || now > before, "{name} is back from the dead, as it was at {before}");
             }
-            self.shown.insert(name.clone(), now);
+            self.newest.extend(now.as_ref().map(|(revision, _)| (name.clone(), *revision)));
+            self.shown.insert(name.clone(), now.clone());
         }
         self.log.push(Seen { cursor: cursor.1, changed, is_everything });
         self.cursor = Some(cursor);
