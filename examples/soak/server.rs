@@ -86,7 +86,8 @@ impl Server {
 
     fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid() {
-            drop(kill_process(pid, signal));
+            // It may have ended by itself.
+            let _ = kill_process(pid, signal);
         }
     }
 

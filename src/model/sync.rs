@@ -1,4 +1,4 @@
-//! Locks and atomics under one name, so that `tests/interleavings` can compile the same sources with ones that try the orders in which
+//! Locks and atomics under one name, so that `examples/interleavings` can compile the same sources with ones that try the orders in which
 //! threads may take turns. What is made by hand from them takes them from here.
 
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
