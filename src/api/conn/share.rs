@@ -214,7 +214,11 @@ mod tests {
         let gauge = Gauge::default();
         let seats = Seats::new(&settings, gauge.clone());
         let take = |ip: &str| {
-            let taken = seats.take(SocketAddr::new(ip.parse().expect("an address"), 1), &Arc::default(), 0);
+            // One that answers makes room for nobody.
+            let watch = Arc::new(Watch::default());
+            watch.read();
+            watch.request();
+            let taken = seats.take(SocketAddr::new(ip.parse().expect("an address"), 1), &watch, 0);
             taken.map(|taken| taken.seat)
         };
         let held = [take("2001:db8::1").expect("free"), take("2001:db8::2").expect("free")];
