@@ -77,7 +77,9 @@ fn calls_settle() {
             })
         })
         .collect();
-    callers.into_iter().for_each(|caller| caller.join().expect("no panic"));
+    for caller in callers {
+        caller.join().expect("no panic");
+    }
     assert!(pending.is_settled(&key()));
 }
 
@@ -148,7 +150,9 @@ fn connections_come_back() {
             })
         })
         .into();
-    clients.into_iter().for_each(|client| client.join().expect("no panic"));
+    for client in clients {
+        client.join().expect("no panic");
+    }
     let all = [1, 2].map(|host| connection(&seats, host, &Arc::default(), 0));
     assert!(all.iter().all(Option::is_some), "every place is free again");
 }
@@ -197,7 +201,9 @@ fn watches_are_bounded() {
             })
         })
         .into();
-    watchers.into_iter().for_each(|watcher| watcher.join().expect("no panic"));
+    for watcher in watchers {
+        watcher.join().expect("no panic");
+    }
     let all = [1, 2].map(|host| seats.take(IpAddr::from([192, 0, 2, host])));
     assert!(all.iter().all(Result::is_ok), "every seat is free again");
 }
@@ -210,7 +216,7 @@ fn tokens_follow_secrets() {
     write("the first secret, which is long enough to sign\n");
     let secrets = Arc::new(Secrets::file(&path).expect("secrets"));
     let cache = Arc::new(TokenCache::default());
-    let later = UnixMs(i64::try_from(Duration::from_secs(60).as_millis()).expect("short"));
+    let later = UnixMs(i64::try_from(Duration::from_mins(1).as_millis()).expect("short"));
     write("the second secret, which is long enough to sign too\n");
     let newest = Arc::new(AtomicU64::new(0));
     let callers: Vec<_> = (0..2)
@@ -233,6 +239,8 @@ fn tokens_follow_secrets() {
             })
         })
         .collect();
-    callers.into_iter().for_each(|caller| caller.join().expect("no panic"));
+    for caller in callers {
+        caller.join().expect("no panic");
+    }
     assert_eq!(secrets.current(UnixMs(later.0 + 60_000)).generation, 1, "the change was read once");
 }

@@ -52,6 +52,7 @@ mod budget;
 mod cache;
 #[path = "../../src/api/conn/crowd.rs"]
 mod crowd;
+#[expect(clippy::large_stack_arrays, reason = "these counters are larger than the real ones")]
 #[path = "../../src/store/pending.rs"]
 mod pending;
 #[path = "../../src/api/watch/seats.rs"]

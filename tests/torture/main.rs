@@ -3,6 +3,7 @@
 //!
 //! `PORTOLAN_TORTURE_ROUNDS` asks for more rounds (`make torture`), `PORTOLAN_TORTURE_SEED` repeats a run: each prints its own.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the test runner shows it where a test fails")]
 #![cfg(target_os = "linux")]
 
 mod backend;

@@ -35,7 +35,9 @@ fn choose(random: &mut StdRng) -> End {
 
 /// One of `most`, the small ones as likely as the great ones.
 fn any_of(most: u32, random: &mut StdRng) -> u64 {
-    1 + (f64::from(most).powf(random.random::<f64>()) as u64)
+    let digits = most.ilog2();
+    let at_most = 1 << random.random_range(0..=digits);
+    random.random_range(1..=at_most)
 }
 
 struct Run {

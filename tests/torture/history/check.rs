@@ -63,20 +63,17 @@ pub(crate) fn linearize(first: &There, ops: &[Op]) -> Result<Vec<usize>, Vec<usi
         if search.is_complete() {
             return Ok(path.iter().map(|(at, _)| ops[*at].0).collect());
         }
-        match search.next(&there, from) {
-            Some((at, after)) => {
-                search.done[at] = true;
-                path.push((at, std::mem::replace(&mut there, after)));
-                from = 0;
-                search.reached(&path);
-            }
-            None => {
-                let Some((at, before)) = path.pop() else {
-                    return Err(search.longest.iter().map(|at| ops[*at].0).collect());
-                };
-                search.done[at] = false;
-                (there, from) = (before, at + 1);
-            }
+        if let Some((at, after)) = search.next(&there, from) {
+            search.done[at] = true;
+            path.push((at, std::mem::replace(&mut there, after)));
+            from = 0;
+            search.reached(&path);
+        } else {
+            let Some((at, before)) = path.pop() else {
+                return Err(search.longest.iter().map(|at| ops[*at].0).collect());
+            };
+            search.done[at] = false;
+            (there, from) = (before, at + 1);
         }
     }
     panic!("the history is too tangled to be checked: {ops:?}");

@@ -157,7 +157,7 @@ impl Disk {
                 bytes = vec![0; 32 << 10];
                 random.fill_bytes(&mut bytes);
             } else if bytes != file.now {
-                told += &format!(", {name} changed");
+                told.extend([", ", name.as_str(), " changed"]);
             }
             let path = self.folder.join(name);
             fs::write(&path, bytes).expect("writes");
