@@ -227,8 +227,10 @@ async fn answer_one<H: Handler>(
 
 /// A stream counts as a request under way, and ends when the server drains.
 fn go_on<H>(body: Body, line: &Line<H>) -> Body {
-    let Body::Stream(stream) = body else { return body };
+    let Body::Stream(mut stream) = body else { return body };
     line.watch.streams();
+    let watch = Arc::clone(&line.watch);
+    let stream = futures::stream::poll_fn(move |cx| watch.one_at_a_time(cx, |cx| stream.poll_next_unpin(cx)));
     Body::Stream(stream.take_until(line.drain.clone().cancelled_owned()).boxed())
 }
 

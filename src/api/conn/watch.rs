@@ -6,9 +6,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 use tokio::time::Instant;
 
@@ -71,6 +72,10 @@ pub(super) struct Watch {
     handing: AtomicBool,
     /// That body goes on, however long it is silent in between.
     streaming: AtomicBool,
+    /// A piece of it has not left yet.
+    unwritten: AtomicBool,
+    /// Who waits for that.
+    writer: AtomicWaker,
     closing: AtomicBool,
     unread: AtomicBool,
 }
@@ -175,11 +180,29 @@ impl Watch {
     pub(super) fn flushed(&self) {
         match (self.streaming.load(Relaxed), self.handing.load(Relaxed)) {
             // All that the stream had to say so far.
-            (true, _) => {}
+            (true, _) => {
+                self.unwritten.store(false, Relaxed);
+                self.writer.wake();
+            }
             (false, true) => return,
             (false, false) => self.owed.store(false, Relaxed),
         }
         self.flushes.store(self.flushes.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// A stream's next piece, once the one before has left: a connection keeps the room of what it ever held at once.
+    pub(super) fn one_at_a_time(
+        &self,
+        cx: &mut Context<'_>,
+        next: impl FnOnce(&mut Context<'_>) -> Poll<Option<Bytes>>,
+    ) -> Poll<Option<Bytes>> {
+        if self.unwritten.load(Relaxed) {
+            self.writer.register(cx.waker());
+            return Poll::Pending;
+        }
+        let piece = next(cx);
+        self.unwritten.store(matches!(piece, Poll::Ready(Some(_))), Relaxed);
+        piece
     }
 
     /// Whether what is written now belongs to an answer of ours. Else it is hyper's own refusal of a head.

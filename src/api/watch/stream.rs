@@ -9,7 +9,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{BoxStream, unfold};
-use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -165,10 +164,6 @@ fn newer(snapshot: &Snapshot, after: Option<Order>, since: Option<u64>) -> impl 
 impl Watcher {
     /// The next piece.
     async fn next(&mut self) -> Option<Bytes> {
-        if !self.event.is_empty() || !matches!(self.stage, Stage::Live) {
-            // What was handed on before is written first, so that a connection never holds several pieces.
-            yield_now().await;
-        }
         loop {
             if let Some(piece) = self.event.pull(PIECE) {
                 return Some(piece);
