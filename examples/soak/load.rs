@@ -210,12 +210,12 @@ fn repeat<F: Future<Output = ()> + Send + 'static>(
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
     pause: u64,
-    step: impl Fn(Arc<Load>) -> F + Send + 'static,
+    once: impl Fn(Arc<Load>) -> F + Send + 'static,
 ) {
     let (load, stop) = (Arc::clone(load), stop.clone());
     tasks.spawn(async move {
         while !stop.is_cancelled() {
-            step(Arc::clone(&load)).await;
+            once(Arc::clone(&load)).await;
             sleep(Duration::from_millis(rand::random_range(0..2 * pause))).await;
         }
     });

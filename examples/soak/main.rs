@@ -31,7 +31,7 @@ async fn main() -> Result<()> {
     let load = Arc::new(Load::new(Arc::clone(&server), Arc::clone(&backends))?);
     let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
     load::start(&load, &mut tasks, &stop);
-    let length = Duration::from_secs(60) * minutes;
+    let length = Duration::from_mins(1) * minutes;
     // Restarts in the first half alone, so that the last run is long enough to be judged by.
     tasks.spawn(faults::cause(Arc::clone(&server), Arc::clone(&backends), length / 2, stop.clone()));
     let samples = watch(&server, &load, length).await?;
@@ -97,8 +97,8 @@ fn judge(samples: &[Sample]) -> Vec<String> {
         let most = (mean(of) * share).max(least);
         println!("{what}: {:.0} {unit} on average, {an_hour:+.0} ± {error:.0} an hour", mean(of));
         // Sure beyond twice its error, and more than noise: over the time that was looked at, too.
-        let hours =
-            warm.last().zip(warm.first()).map_or(0.0, |(last, first)| (last.at - first.at).as_secs_f64() / 3600.0);
+        let span = warm.last().zip(warm.first()).map(|(last, first)| last.at.saturating_sub(first.at));
+        let hours = span.unwrap_or_default().as_secs_f64() / 3600.0;
         if an_hour - 2.0 * error > most && (an_hour - 2.0 * error) * hours > least / 2.0 {
             faults.push(format!("{what} grow by {an_hour:.0} {unit} an hour"));
         }

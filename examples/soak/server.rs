@@ -67,7 +67,7 @@ impl Server {
         self.runs.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-            if began.elapsed() > Duration::from_secs(60) {
+            if began.elapsed() > Duration::from_mins(1) {
                 bail!("the server does not listen: {}", std::fs::read_to_string(self.log()).unwrap_or_default());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -104,7 +104,7 @@ impl Server {
 
     /// Ends it, in good order or not, and starts it again.
     pub(crate) async fn restart(&self, kill: bool) -> Result<()> {
-        self.expect_trouble(Duration::from_secs(120));
+        self.expect_trouble(Duration::from_mins(2));
         self.signal(if kill { Signal::KILL } else { Signal::TERM });
         let child = self.child().take();
         if let Some(mut child) = child {

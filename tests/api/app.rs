@@ -32,6 +32,7 @@ use uuid::Uuid;
 const SECRET: &str = "a secret of the tests, long enough to sign with";
 
 /// What a test may ask of its server.
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(crate) struct Wish {
     pub(crate) auth: bool,
     pub(crate) read_auth: bool,
@@ -158,6 +159,7 @@ impl TestApp {
         Self::with(Wish::default()).await
     }
 
+    #[expect(clippy::unused_async, reason = "it needs a runtime, as its callers do")]
     pub(crate) async fn with(mut wish: Wish) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (clock, metrics) = (Clock::system(), Metrics::default());

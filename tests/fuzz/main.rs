@@ -1,6 +1,8 @@
 //! Foreign bytes: what a client, a backend, a server or a file may send is thrown at the code that reads it, near what is valid and far from it.
 //! Inputs that broke something once are in `seeds/` and are tried first. `make fuzz` goes on by coverage for as long as it may.
 
+#![expect(clippy::print_stdout, reason = "the test runner shows it where a test fails")]
+
 mod near;
 mod targets;
 

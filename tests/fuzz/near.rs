@@ -55,7 +55,9 @@ fn apply(bytes: &mut Vec<u8>, damage: Damage) {
 /// One of the whole inputs with a few changes, or anything at all.
 fn near(whole: Vec<Vec<u8>>, words: &[&'static [u8]]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let near = (select(whole), vec(damage(words), 0..5)).prop_map(|(mut bytes, damages)| {
-        damages.into_iter().for_each(|damage| apply(&mut bytes, damage));
+        for damage in damages {
+            apply(&mut bytes, damage);
+        }
         bytes
     });
     prop_oneof![12 => near, 1 => vec(any::<u8>(), 0..300)]

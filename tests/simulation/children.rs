@@ -15,7 +15,7 @@ const HOURS: u32 = 2;
 /// Time for fresh seeds where no hours are asked for.
 const TIME: Duration = Duration::from_secs(15);
 /// A life that takes this long hangs.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// The library that answers for the system; none where it cannot be made, and then a seed decides all but the order of what happens
 /// at one moment.

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::network::{Bounds, FakeNetwork, Mood, Weather};
 use crate::observer::{Observer, Strict, aim_of};
 use crate::server::{Disk, Server};
-use crate::spec::{Member, Places};
+use crate::spec::{self, Member, Places};
 use crate::truth::{At, World};
 
 /// How old what is not stored yet may be: rows go every two seconds.
@@ -200,7 +200,7 @@ impl Life {
         let now = self.world.now();
         let lasts = self.dice.random_range(2_000..200_000);
         if self.dice.random_range(0..3) == 0 {
-            let host = self.places.any_host(&mut self.dice);
+            let host = spec::any_host(&mut self.dice);
             self.network.kill_host(host.into(), now + lasts);
             self.world.tell(format!("{host} is dead for {lasts} ms"));
             return;
@@ -237,7 +237,7 @@ impl Life {
                 self.register(place, member).await;
             }
             5 | 6 => {
-                self.places.check_otherwise(&mut member, &mut self.dice);
+                spec::check_otherwise(&mut member, &mut self.dice);
                 self.register(place, member).await;
             }
             7 => {
@@ -302,7 +302,7 @@ impl Life {
         let (id, handle) = (entry.service().id, self.server().handle.clone());
         let catalog = Arc::clone(self.server().store.catalog());
         self.waiting.spawn(async move {
-            let answer = timeout(Duration::from_secs(600), handle.check_now(id)).await;
+            let answer = timeout(Duration::from_mins(10), handle.check_now(id)).await;
             let mut truth = world.truth();
             let steady = truth.run == run && truth.now() > truth.disk_trouble;
             match answer {
@@ -407,9 +407,7 @@ impl Life {
         self.world.tell("all is mended");
         self.network.heal();
         self.mend_disk();
-        let mut truth = self.world.truth();
-        truth.our_trouble = truth.now();
-        drop(truth);
+        self.world.trouble_ends();
         sleep(Duration::from_secs(400)).await;
         self.acknowledged_is_there();
         for place in self.members.keys() {

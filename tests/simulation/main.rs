@@ -3,6 +3,8 @@
 //!
 //! `make simulate HOURS=1000` looks for more, `make simulate SEED=7 HOURS=4` shows one.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program of its own says how its lives went")]
+
 mod children;
 mod life;
 mod moment;
@@ -29,7 +31,7 @@ fn folder() -> tempfile::TempDir {
 fn one(seed: u64, hours: u32, aloud: bool) -> ExitCode {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-    let length = Duration::from_secs(3600) * hours;
+    let length = Duration::from_hours(hours.into());
     let life = runtime.block_on(life::live(seed, length, aloud));
     println!(
         "{:.1} hours, {} probes, {} transitions, {} runs, digest {:016x}",

@@ -136,7 +136,7 @@ impl FakeNetwork {
     /// What a probe will come to, and when.
     fn decide(&self, aim: Aim, address: IpAddr) -> (Verdict, Reason, Stage, Duration) {
         use Verdict::{Fail, Inconclusive, Pass};
-        const NEVER: Duration = Duration::from_secs(3600);
+        const NEVER: Duration = Duration::from_hours(1);
         let now = self.world.now();
         let mut sky = self.sky();
         let quick = Duration::from_millis(sky.dice.random_range(1..40));

@@ -172,7 +172,7 @@ impl Observer {
             self.check_entry(entry, single);
             let before: BTreeMap<String, View> = self.views.clone();
             self.take_in(entry, at);
-            if self.verdict_changed(entry, &before) {
+            if verdict_changed(entry, &before) {
                 self.ask_history(readers, entry.service().id).await;
             }
         }
@@ -190,16 +190,6 @@ impl Observer {
             self.world.broken("a revision grows only on what readers notice", format!("{key} is as it was"));
         }
         self.services.insert(key, new);
-    }
-
-    fn verdict_changed(&self, entry: &Entry, before: &BTreeMap<String, View>) -> bool {
-        let service = entry.service();
-        service.instances.iter().any(|instance| {
-            let was = before.get(&format!("{}#{}", service.key, instance.name));
-            was.is_some_and(|was| {
-                was.generation == instance.generation && (was.health, was.reason) != (instance.health, instance.reason)
-            }) || was.is_none_or(|was| was.generation != instance.generation) && instance.health != Health::Unknown
-        })
     }
 
     /// Takes in what history tells of a service since it was last asked.
@@ -250,4 +240,14 @@ async fn next(feed: &mut Feed) -> Arc<Batch> {
         // The store is gone: whoever ends the run says stop.
         Err(_) => std::future::pending().await,
     }
+}
+
+fn verdict_changed(entry: &Entry, before: &BTreeMap<String, View>) -> bool {
+    let service = entry.service();
+    service.instances.iter().any(|instance| {
+        let was = before.get(&format!("{}#{}", service.key, instance.name));
+        was.is_some_and(|was| {
+            was.generation == instance.generation && (was.health, was.reason) != (instance.health, instance.reason)
+        }) || was.is_none_or(|was| was.generation != instance.generation) && instance.health != Health::Unknown
+    })
 }

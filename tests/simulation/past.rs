@@ -154,7 +154,7 @@ fn rests(
                 Err(format!("{count} passes"))
             }
         }
-        (Health::Unhealthy, Verdict::Fail) | (Health::Unhealthy, Verdict::Pass)
+        (Health::Unhealthy, Verdict::Fail | Verdict::Pass)
             if reason == Reason::Flapping || seen.verdict == Verdict::Fail =>
         {
             let count = u32::try_from(log.streak_to(number, seen.verdict).len()).unwrap_or(u32::MAX);

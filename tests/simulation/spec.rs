@@ -55,10 +55,6 @@ impl Places {
         dice.random_range(21..=250)
     }
 
-    pub(crate) fn any_host(&self, dice: &mut StdRng) -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, 0, dice.random_range(1..=20))
-    }
-
     pub(crate) fn new_member(&mut self, dice: &mut StdRng) -> (String, Member) {
         self.members += 1;
         let namespace = ["shop", "bank", "mail"][dice.random_range(0..3)];
@@ -83,12 +79,6 @@ impl Places {
     pub(crate) fn move_away(&mut self, member: &mut Member, dice: &mut StdRng) {
         member.aim = Aim { port: self.port(), mark: 201 };
         member.host = self.host(dice);
-    }
-
-    /// Another check of the same URL.
-    pub(crate) fn check_otherwise(&mut self, member: &mut Member, dice: &mut StdRng) {
-        member.aim.mark = if member.aim.mark >= 290 { 201 } else { member.aim.mark + 1 };
-        draw_timing(member, dice);
     }
 }
 
@@ -131,4 +121,14 @@ impl Member {
             spec,
         }
     }
+}
+
+pub(crate) fn any_host(dice: &mut StdRng) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, dice.random_range(1..=20))
+}
+
+/// Another check of the same URL.
+pub(crate) fn check_otherwise(member: &mut Member, dice: &mut StdRng) {
+    member.aim.mark = if member.aim.mark >= 290 { 201 } else { member.aim.mark + 1 };
+    draw_timing(member, dice);
 }

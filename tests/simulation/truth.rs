@@ -130,6 +130,12 @@ impl World {
         self.truth().now()
     }
 
+    /// What is ours fails no probe from now on.
+    pub(crate) fn trouble_ends(&self) {
+        let mut truth = self.truth();
+        truth.our_trouble = truth.now();
+    }
+
     /// Tells what happens.
     pub(crate) fn tell(&self, line: impl AsRef<str>) {
         self.truth().tell(line.as_ref());

@@ -94,8 +94,8 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
     until("the woken one follows", async || leader.leader().await.contains(&follower.name)).await;
     // What it had on its way when it froze may have arrived by then, and is put right.
     until("no stale status survives", async || told(&api).await["health"] == "Unhealthy").await;
-    let followed = Instant::now();
-    while followed.elapsed() < Duration::from_secs(3) {
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(3) {
         assert_eq!(told(&api).await["health"], "Unhealthy", "a stale status comes back");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

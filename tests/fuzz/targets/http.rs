@@ -63,8 +63,7 @@ fn one(bytes: &[u8], head: bool) -> (Answer, &[u8]) {
 }
 
 fn chunks<'a>(mut bytes: &'a [u8], answer: &mut Answer) -> &'a [u8] {
-    loop {
-        let Some(end) = bytes.windows(2).position(|at| at == b"\r\n") else { break };
+    while let Some(end) = bytes.windows(2).position(|at| at == b"\r\n") {
         let size = std::str::from_utf8(&bytes[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
         let size = size.unwrap_or_else(|| panic!("the size of a chunk: {}", show(bytes)));
         let Some(chunk) = bytes.get(end + 2..end + 2 + size + 2) else { break };

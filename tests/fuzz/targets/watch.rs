@@ -37,7 +37,7 @@ pub(crate) fn stream(data: &[u8]) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
         let to = Arc::new(To(listener.local_addr().expect("an address"), client));
-        let ((news, mut heard), (_asks, asked)) = (mpsc::channel(NEWS), mpsc::channel(1));
+        let ((news, mut receiver), (_asks, asked)) = (mpsc::channel(NEWS), mpsc::channel(1));
         let server = async {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             drop(stream.read(&mut [0; 4096]).await);
@@ -49,7 +49,7 @@ pub(crate) fn stream(data: &[u8]) {
         };
         let source = Box::new(ApiSource::new(to)).run(news, asked, CancellationToken::new());
         let listen = async {
-            while let Some(news) = heard.recv().await {
+            while let Some(news) = receiver.recv().await {
                 if let News::Link(Link::Lost { why, .. }) = news {
                     assert!(!why.is_empty() && !why.contains(char::is_control), "{why:?}");
                     return;

@@ -17,7 +17,7 @@ use super::watcher::Watcher;
 /// The names that all of them play with.
 pub(crate) const NAMES: [&str; 3] = ["h0", "h1", "h2"];
 /// For what has to happen sooner or later.
-pub(crate) const AMPLE: Duration = Duration::from_secs(60);
+pub(crate) const AMPLE: Duration = Duration::from_mins(1);
 /// How long an answer is waited for that must not come.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 /// How long a watch stays at one replica.

@@ -70,9 +70,9 @@ impl Run {
             reading.spawn(visitor.clone().read(end.clone()));
             reading.spawn(visitor.keep_listing(end.clone()));
         }
-        let (mut watcher, watched, over) = (std::mem::take(&mut self.watcher), urls.clone(), end.clone());
+        let (mut watcher, replicas, over) = (std::mem::take(&mut self.watcher), urls.clone(), end.clone());
         let watching = tokio::spawn(async move {
-            clients::watch_in_turn(&mut watcher, &watched, &over).await;
+            clients::watch_in_turn(&mut watcher, &replicas, &over).await;
             watcher
         });
         let after = self.random.random_range(4..40);
