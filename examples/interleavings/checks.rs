@@ -126,6 +126,14 @@ fn connection(seats: &Arc<share::Seats>, host: u8, watch: &Arc<Watch>, beat: u32
     seats.take(SocketAddr::new(IpAddr::from([192, 0, 2, host]), 1), watch, beat).ok()
 }
 
+/// One that answers: it makes room for nobody.
+fn answering(beat: &Beat) -> Arc<Watch> {
+    let watch = Arc::new(Watch::new(beat));
+    watch.read();
+    watch.request();
+    watch
+}
+
 fn connections_come_back() {
     let settings = ConnSettings { total: 2, per_client: 1, ..ConnSettings::default() };
     let (seats, held) = (share::Seats::new(&settings, Gauge::default()), Arc::new(Mutex::new((0, [0; 4]))));
@@ -133,8 +141,7 @@ fn connections_come_back() {
         .map(|host: u8| {
             let (seats, held) = (Arc::clone(&seats), held.clone());
             spawn(move || {
-                let beat = Beat::default();
-                let Some(seated) = connection(&seats, host, &Arc::new(Watch::new(&beat)), 0) else { return };
+                let Some(seated) = connection(&seats, host, &answering(&Beat::default()), 0) else { return };
                 {
                     let mut held = held.lock().expect("sound");
                     held.0 += 1;
@@ -183,8 +190,8 @@ fn leaving_is_counted() {
     going.join().expect("no panic");
     assert!(second.is_some(), "there was room, or one made room");
     drop(second);
-    let last = connection(&seats, 3, &Arc::default(), 0);
-    assert!(last.is_some() && connection(&seats, 4, &Arc::default(), 0).is_none(), "one place, neither more nor less");
+    let last = connection(&seats, 3, &answering(&beat), 0);
+    assert!(last.is_some() && connection(&seats, 4, &answering(&beat), 0).is_none(), "one place, neither more nor less");
 }
 
 fn watches_are_bounded() {

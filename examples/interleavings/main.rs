@@ -45,6 +45,8 @@ mod token {
 }
 
 use portolan::api::conn::ConnSettings;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner};
 
 #[path = "../../src/prober/budget.rs"]
 mod budget;
@@ -70,13 +72,21 @@ mod checks;
 
 /// Orders tried of each.
 const ORDERS: usize = 3_000;
+/// Bytes of each thread's stack: counters of shuttle's take more room than the real ones.
+const STACK: usize = 1 << 20;
 
 fn main() {
     for (name, check) in checks::ALL {
         println!("{name}");
         // At random, and with few changes of turn at the worst places.
-        shuttle::check_random(check, ORDERS);
-        shuttle::check_pct(check, ORDERS, 3);
+        Runner::new(RandomScheduler::new(ORDERS), config()).run(check);
+        Runner::new(PctScheduler::new(3, ORDERS), config()).run(check);
     }
     println!("{} passed, 0 failed", checks::ALL.len());
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config.stack_size = STACK;
+    config
 }

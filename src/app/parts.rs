@@ -81,6 +81,7 @@ pub(super) fn dial_settings(
         resolver: ResolverSettings::System,
         lookups: descriptors.lookups(),
         metrics: metrics.clone(),
+        ..DialSettings::default()
     }
 }
 

@@ -202,6 +202,9 @@ mod tests {
             assert!(group_of_flag(&id).is_some(), "{flag} belongs into SERVE_GROUPS");
         }
         let listed: usize = SERVE_GROUPS.iter().map(|(_, ids)| ids.len()).sum();
-        assert_eq!(listed, crate::config::SETTINGS.len());
+        // Consents are given for one start and are no settings.
+        let consents = ["start_empty", "accept_loss"];
+        assert!(consents.iter().all(|id| group_of_flag(id) == Some("Store")));
+        assert_eq!(listed, crate::config::SETTINGS.len() + consents.len());
     }
 }

@@ -107,7 +107,8 @@ mod tests {
             let refused = encode(&Header::new(other), &json!({"sub": "a"}), &key).expect_err("another algorithm");
             assert!(matches!(refused.kind(), ErrorKind::InvalidAlgorithm), "{refused:?}");
         }
-        let token = encode(&Header::new(Algorithm::HS256), &json!({"sub": "a"}), &key).expect("a token");
+        let claims = json!({"sub": "a", "exp": 4_102_444_800_u32});
+        let token = encode(&Header::new(Algorithm::HS256), &claims, &key).expect("a token");
         let key = DecodingKey::from_secret(&[7; 64]);
         assert!(decode::<Value>(&token, &key, &validation(Algorithm::HS512)).is_err());
         assert!(decode::<Value>(&token, &key, &validation(Algorithm::HS256)).is_ok());

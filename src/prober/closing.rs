@@ -6,8 +6,6 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most sockets of this machine in TIME_WAIT while more may be added.
-const MOST: u32 = 4096;
 /// How often the system is asked how many there are.
 const ASKED_EVERY: Duration = Duration::from_millis(500);
 /// How long a socket waits (Linux: `TCP_TIMEWAIT_LEN`).
@@ -16,7 +14,11 @@ const COUNTERS: &str = "/proc/net/sockstat";
 
 /// Counts the sockets that wait, as the kernel says, or by our own where it does not.
 #[derive(Debug)]
-pub(super) struct Closing(Mutex<Count>);
+pub(super) struct Closing {
+    /// Most sockets of this machine in TIME_WAIT while more may be added.
+    most: u32,
+    count: Mutex<Count>,
+}
 
 #[derive(Debug)]
 struct Count {
@@ -27,15 +29,15 @@ struct Count {
 }
 
 impl Closing {
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(Count { asked: None, waiting: 0, since: 0 }))
+    pub(super) fn new(most: u32) -> Self {
+        Self { most, count: Mutex::new(Count { asked: None, waiting: 0, since: 0 }) }
     }
 
     /// Whether one more connection may be ended with a FIN before the peer's; counts it if so.
     pub(super) fn may_be_first(&self) -> bool {
-        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         count.refresh(Instant::now(), || std::fs::read_to_string(COUNTERS).ok().as_deref().and_then(time_wait));
-        count.take()
+        count.take(self.most)
     }
 }
 
@@ -58,8 +60,8 @@ impl Count {
         all.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX))
     }
 
-    fn take(&mut self) -> bool {
-        let room = self.waiting.saturating_add(self.since) < MOST;
+    fn take(&mut self, most: u32) -> bool {
+        let room = self.waiting.saturating_add(self.since) < most;
         self.since += u32::from(room);
         room
     }
@@ -76,6 +78,8 @@ fn time_wait(text: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
+    const MOST: u32 = 4096;
+
     #[test]
     fn connections_are_ended_first_until_too_many_wait() {
         let start = Instant::now();
@@ -83,11 +87,11 @@ mod tests {
         count.refresh(start, || {
             time_wait("sockets: used 9\nTCP: inuse 5 orphan 0 tw 4094 alloc 9 mem 2\nUDP: inuse 1\n")
         });
-        assert_eq!([count.take(), count.take(), count.take()], [true, true, false]);
+        assert_eq!([count.take(MOST), count.take(MOST), count.take(MOST)], [true, true, false]);
         count.refresh(start, || Some(0));
-        assert!(!count.take(), "not asked again so soon");
+        assert!(!count.take(MOST), "not asked again so soon");
         count.refresh(start + ASKED_EVERY, || Some(0));
-        assert!(count.take());
+        assert!(count.take(MOST));
     }
 
     #[test]
@@ -95,7 +99,7 @@ mod tests {
         let start = Instant::now();
         let mut count = Count { asked: None, waiting: 0, since: 0 };
         count.refresh(start, || None);
-        while count.take() {}
+        while count.take(MOST) {}
         count.refresh(start + WAIT / 2, || None);
         assert_eq!(count.waiting, MOST / 2);
         count.refresh(start + WAIT * 2, || None);

@@ -172,7 +172,8 @@ impl Observer {
             self.check_entry(entry, single);
             let before: BTreeMap<String, View> = self.views.clone();
             self.take_in(entry, at);
-            if verdict_changed(entry, &before) {
+            // What was undone within a batch is in history alone.
+            if !single || verdict_changed(entry, &before) {
                 self.ask_history(readers, entry.service().id).await;
             }
         }

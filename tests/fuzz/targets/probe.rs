@@ -22,7 +22,9 @@ fn dialer() -> &'static Dialer {
     static DIALER: OnceLock<Dialer> = OnceLock::new();
     DIALER.get_or_init(|| {
         let policy = AddressPolicy { allow_loopback: true, ..AddressPolicy::default() };
-        runtime().block_on(async { Dialer::new(DialSettings { policy, ..DialSettings::default() }) })
+        // It may need a runtime, and those who ask for it may be in one.
+        let _inside = runtime().enter();
+        Dialer::new(DialSettings { policy, ..DialSettings::default() })
     })
 }
 

@@ -17,8 +17,8 @@ fn server(auth: bool) -> &'static TestApp {
     static CLOSED: OnceLock<TestApp> = OnceLock::new();
     let start = || {
         runtime().block_on(async {
-            let wish = Wish { auth, rate: Some(0), ..Wish::default() };
-            let app = TestApp::with(wish).await;
+            // Without limits of rate: every answer is about the request.
+            let app = TestApp::with(Wish { auth, ..Wish::default() }).await;
             if !auth {
                 app.add("a").await;
             }
