@@ -18,18 +18,6 @@ struct Seen {
     is_everything: bool,
 }
 
-/// Where it watches.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// At a server that is the record itself: a cursor's number says what was told.
-    #[default]
-    Record,
-    /// At one replica, where the answers to its own writes come ahead of what others wrote before: its cursor is a place in its own order.
-    Replica,
-    /// Now at one and now at the other. Each tells it everything; what the last one removed a moment ago may be there once more.
-    Both,
-}
-
 /// Where to go on.
 struct Cursor {
     text: String,
@@ -40,7 +28,11 @@ struct Cursor {
 /// A client that keeps what it was told.
 #[derive(Default)]
 pub(crate) struct Watcher {
-    place: Place,
+    /// It watches at replicas, where the answers to a replica's own writes come ahead of what others wrote before: a cursor is a place in
+    /// that order, and its number does not say what was told.
+    pub(crate) is_at_replicas: bool,
+    /// Now at one of them and now at another. Each tells it everything; what the last one removed a moment ago may be there once more.
+    pub(crate) moves: bool,
     cursor: Option<Cursor>,
     log: Vec<Seen>,
     shown: BTreeMap<String, Shown>,
@@ -51,10 +43,6 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    pub(crate) fn at(place: Place) -> Self {
-        Self { place, ..Self::default() }
-    }
-
     /// Watches until the connection ends, or until it has seen `until`.
     pub(crate) async fn watch(&mut self, client: &Client, url: &str, until: impl Fn(&Self) -> bool) {
         let cursor = self.cursor.as_ref().map(|cursor| format!("?cursor={}", cursor.text));
@@ -123,7 +111,7 @@ impl Watcher {
             });
         }
         for (name, now) in &changed {
-            let may_be_back = is_everything && self.place == Place::Both;
+            let may_be_back = is_everything && self.moves;
             let is_back = !may_be_back && self.shown.get(name).is_none_or(Option::is_none);
             if let (Some(before), Some((now, _))) = (self.newest.get(name), now) {
                 assert!(now >= before, "{name} went back from {before} to {now}");
@@ -152,7 +140,7 @@ impl Watcher {
                 shown.clear();
             }
             shown.extend(seen.changed.iter().map(|(name, shown)| (name.as_str(), shown)));
-            if self.place != Place::Record && n + 1 < self.log.len() {
+            if self.is_at_replicas && n + 1 < self.log.len() {
                 continue;
             }
             while let Some(written) = ahead.next_if(|written| written.revision <= seen.cursor) {

@@ -21,7 +21,6 @@ use super::replica::Replica;
 use crate::sync::replica::until;
 use clients::Visitor;
 use sessions::Sessions;
-use watcher::Place as At;
 use watcher::Watcher;
 
 /// Writers at each replica.
@@ -148,6 +147,12 @@ async fn done(tasks: &mut JoinSet<()>) {
     }
 }
 
+fn watcher(places: &[usize]) -> Watcher {
+    let mut watcher = Watcher::default();
+    (watcher.is_at_replicas, watcher.moves) = (true, places.len() > 1);
+    watcher
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_through_two_replicas_make_sense() {
     let seed = from_env("PORTOLAN_TORTURE_SEED").unwrap_or_else(rand::random);
@@ -159,11 +164,7 @@ async fn histories_through_two_replicas_make_sense() {
         place,
         replicas: [Some(one), Some(two)],
         sessions: Arc::new(Sessions::default()),
-        watchers: vec![
-            (&[0], Watcher::at(At::Replica)),
-            (&[1], Watcher::at(At::Replica)),
-            (&[0, 1], Watcher::at(At::Both)),
-        ],
+        watchers: [&[0][..], &[1], &[0, 1]].map(|places| (places, watcher(places))).into(),
         random: StdRng::seed_from_u64(seed),
     };
     for round in 0..usize::try_from(rounds).expect("it fits") {
