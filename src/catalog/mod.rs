@@ -8,6 +8,7 @@
 
 pub mod entry;
 pub mod feed;
+mod gone;
 pub mod pin;
 mod place;
 pub mod render;
@@ -35,6 +36,8 @@ pub struct Catalog {
     /// Only the writer touches it.
     kept: Mutex<feed::Kept>,
     superseded: pin::Superseded,
+    /// In cluster mode: the newest revision of the Kubernetes API's watch that is in the current snapshot.
+    heard: tokio::sync::watch::Sender<u64>,
 }
 
 impl Catalog {
@@ -46,6 +49,7 @@ impl Catalog {
             feed,
             kept: Mutex::default(),
             superseded: pin::Superseded::default(),
+            heard: tokio::sync::watch::Sender::default(),
         }
     }
 
@@ -71,6 +75,17 @@ impl Catalog {
     /// For a reader that holds on to what there is at this moment.
     pub fn pin(&self) -> Pin {
         self.superseded.pin()
+    }
+
+    /// How far the Kubernetes API was heard, in cluster mode: everything up to that revision is in the current snapshot, unless more
+    /// than one namespace is watched; then everything of one of them.
+    pub fn heard(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.heard.subscribe()
+    }
+
+    /// Says that the Kubernetes API was heard up to `revision`, and that it is shown.
+    pub fn hear(&self, revision: u64) {
+        self.heard.send_if_modified(|heard| std::mem::replace(heard, revision) != revision);
     }
 
     /// Makes `next` what readers see, then tells the feed. Only the store's writer calls this, after its commit.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::entry::{Entry, Mark, WeakTag};
+use super::gone::Gone;
 use super::place::Place;
 use crate::model::name::ServiceKey;
 use crate::model::outcome::Health;
@@ -117,6 +118,8 @@ pub struct Snapshot {
     by_order: imbl::OrdMap<Order, Place>,
     counts: imbl::OrdMap<String, Counts>,
     total: Counts,
+    /// In a mirror; the record itself keeps them in its file.
+    gone: Gone,
 }
 
 impl Snapshot {
@@ -132,6 +135,7 @@ impl Snapshot {
             by_order: imbl::OrdMap::new(),
             counts: imbl::OrdMap::new(),
             total: Counts::default(),
+            gone: Gone::default(),
         }
     }
 
@@ -163,7 +167,22 @@ impl Snapshot {
     /// The [weak entity tag](WeakTag) of a list of it. A replica's own, since changes of different objects may come to it in another
     /// order: at one revision two replicas need not hold the same.
     pub fn tag(&self) -> WeakTag {
-        WeakTag::new(&self.epoch, self.revision, self.replica.map(|replica| Mark { replica, sequence: self.sequence }))
+        WeakTag::new(&self.epoch, self.revision, self.mark())
+    }
+
+    /// What tells a mirror's states apart: at one revision it may be in several. None where this is no mirror.
+    pub fn mark(&self) -> Option<Mark> {
+        self.replica.map(|replica| Mark { replica, sequence: self.sequence })
+    }
+
+    /// Notes in a mirror what was removed, at a sequence.
+    pub fn note_gone(&mut self, sequence: u64, key: ServiceKey, id: Uuid) {
+        self.gone.note(sequence, key, id);
+    }
+
+    /// What was removed from a mirror after a sequence; none where that is no longer known.
+    pub fn gone_since(&self, sequence: u64) -> Option<Vec<(ServiceKey, Uuid)>> {
+        self.gone.since(sequence)
     }
 
     /// By `namespace/name`.

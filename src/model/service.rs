@@ -161,6 +161,12 @@ impl Replica {
     pub fn random() -> Self {
         Self(rand::random())
     }
+
+    /// The one of that text, as it is shown: 8 hex digits.
+    pub fn read(text: &str) -> Option<Self> {
+        let plain = text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        plain.then(|| u32::from_str_radix(text, 16).ok().map(Self)).flatten()
+    }
 }
 
 impl std::fmt::Display for Replica {

@@ -209,6 +209,9 @@ impl<'a> Work<'a> {
         self.touched.push(key.clone());
         if self.state.mirror.is_some() {
             snapshot.advance(snapshot.revision(), sequence);
+            if deleted {
+                snapshot.note_gone(sequence, key, id);
+            }
         } else {
             snapshot.advance(sequence, sequence);
             self.writes.push(Write::Change(sequence, id, key, deleted));

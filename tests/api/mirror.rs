@@ -26,6 +26,14 @@ async fn replica() -> TestApp {
 
 /// The object of `a` at a revision, with what its status says.
 async fn put(app: &TestApp, revision: u64, told: Option<Told>) {
+    mirror(app, "a", ID, revision, told).await;
+}
+
+async fn named(app: &TestApp, name: &str, id: Uuid, revision: u64) {
+    mirror(app, name, id, revision, None).await;
+}
+
+async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, told: Option<Told>) {
     let spec = InstanceSpec {
         base_url: EndpointUrl::base("http://127.0.0.1:9").expect("a url"),
         health_url: Some(EndpointUrl::health("http://127.0.0.1:9/live").expect("a url")),
@@ -44,8 +52,8 @@ async fn put(app: &TestApp, revision: u64, told: Option<Told>) {
         told,
     };
     let object = Mirrored {
-        key: ServiceKey::new(&Namespace::default(), &"a".parse().expect("a name")),
-        id: ID,
+        key: ServiceKey::new(&Namespace::default(), &name.parse().expect("a name")),
+        id,
         source: Source::Rest,
         registered_at: UnixMs(1_000),
         updated_at: UnixMs(2_000),
@@ -107,12 +115,63 @@ async fn a_watch_that_was_further_at_another_replica_is_not_taken_back() {
     let mut asked = std::pin::pin!(asked);
     let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await;
     assert!(early.is_err(), "what it has is older than what the client saw");
-    put(&app, 905, None).await;
+    // The answer to a write of its own is no news of what others wrote before.
     put(&app, 910, None).await;
-    let mut answer = asked.await.expect("an answer");
+    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await;
+    assert!(early.is_err(), "what others wrote before has not come yet");
+    app.store.catalog().hear(905);
+    let (text, _) = first_of(asked.await.expect("an answer")).await;
+    assert!(text.contains("event: snapshot") && text.contains("\"revision\":910"), "{text}");
+}
+
+/// A watch's first event of services, and its cursor.
+async fn first_of(mut answer: reqwest::Response) -> (String, String) {
+    assert_eq!(answer.status(), 200);
     let mut text = String::new();
-    while !text.contains("\ndata: ") {
+    while !text.contains("\nid: ") || !text.ends_with("\n\n") {
         text += std::str::from_utf8(&answer.chunk().await.expect("goes on").expect("not over")).expect("UTF-8");
     }
-    assert!(text.contains("event: change") && !text.contains("snapshot"), "{text}");
+    let cursor = text.lines().find_map(|line| line.strip_prefix("id: ")).expect("a cursor").to_owned();
+    (text, cursor)
+}
+
+async fn watched(app: &TestApp, cursor: &str) -> (String, String) {
+    let path = if cursor.is_empty() { "/api/v1/watch".to_owned() } else { format!("/api/v1/watch?cursor={cursor}") };
+    first_of(app.request(Method::GET, &path).send().await.expect("an answer")).await
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_by_the_order_of_its_replica_whatever_the_revisions_are() {
+    let app = replica().await;
+    named(&app, "a", ID, 900).await;
+    let (text, cursor) = watched(&app, "").await;
+    assert!(text.contains("event: snapshot"), "{text}");
+    // The answer to a write of its own, then what another had written before.
+    named(&app, "b", Uuid::from_u128(2), 910).await;
+    let (text, ahead) = watched(&app, &cursor).await;
+    assert!(text.contains("event: change") && text.contains("\"revision\":910"), "{text}");
+    assert!(!text.contains("\"revision\":900"), "it has that: {text}");
+    named(&app, "c", Uuid::from_u128(3), 905).await;
+    let (text, cursor) = watched(&app, &ahead).await;
+    assert!(text.contains("event: change") && text.contains("\"revision\":905"), "it came later: {text}");
+
+    // A verdict has no revision of its own before a status carries it.
+    app.turn("default/a", "default", Health::Healthy).await;
+    let (text, cursor) = watched(&app, &cursor).await;
+    assert!(text.contains("event: change") && text.contains("\"status\":\"healthy\""), "{text}");
+
+    let key = ServiceKey::new(&Namespace::default(), &"a".parse().expect("a name"));
+    let gone = MirrorChange::Remove { key, id: ID, revision: 906 };
+    app.store.mirror(vec![gone], VerdictsFrom::Here).await.expect("mirrors");
+    let (text, cursor) = watched(&app, &cursor).await;
+    let removed = format!("\"removed\":[{{\"id\":\"{ID}\"");
+    assert!(text.contains("event: change") && text.contains(&removed), "{text}");
+    let (text, _) = watched(&app, &cursor).await;
+    assert!(text.contains("{\"upserts\":[],\"removed\":[]}"), "nothing was missed: {text}");
+
+    // Another replica's order says nothing here.
+    let (before, _) = cursor.split_once('~').expect("the replica's own part");
+    app.store.catalog().hear(910);
+    let (text, _) = watched(&app, &format!("{before}~00000000.1")).await;
+    assert!(text.contains("event: snapshot") && text.contains("\"revision\":905"), "{text}");
 }

@@ -2,13 +2,32 @@
 
 use std::str::FromStr;
 
-use crate::catalog::Epoch;
+use crate::catalog::{Epoch, Mark};
+use crate::model::service::Replica;
 
 /// A cursor as a client gives it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WatchCursor {
     pub(super) epoch: Epoch,
     pub(super) revision: u64,
+    /// The state of the replica that wrote it.
+    pub(super) mark: Option<Mark>,
+}
+
+impl WatchCursor {
+    /// As the id of an event.
+    pub(super) fn text(epoch: &Epoch, revision: u64, mark: Option<Mark>) -> String {
+        match mark {
+            None => format!("{epoch}.{revision}"),
+            Some(Mark { replica, sequence }) => format!("{epoch}.{revision}~{replica}.{sequence}"),
+        }
+    }
+}
+
+/// A mark; one of another version counts as none.
+fn mark(text: &str) -> Option<Mark> {
+    let (replica, sequence) = text.split_once('.')?;
+    Some(Mark { replica: Replica::read(replica)?, sequence: sequence.parse().ok()? })
 }
 
 impl FromStr for WatchCursor {
@@ -20,7 +39,8 @@ impl FromStr for WatchCursor {
         let digits = rest.split(['~', '+']).next().unwrap_or(rest);
         let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         let revision = plain.then(|| digits.parse().ok()).flatten().ok_or(WRONG)?;
-        Ok(Self { epoch: epoch.parse().map_err(|_| WRONG)?, revision })
+        let mark = rest.split_once('~').and_then(|(_, own)| mark(own));
+        Ok(Self { epoch: epoch.parse().map_err(|_| WRONG)?, revision, mark })
     }
 }
 
@@ -32,6 +52,15 @@ mod tests {
     fn a_replicas_own_part_is_passed_over() {
         for text in ["0123456789abcdef.42", "0123456789abcdef.42+9f00aa11.3", "0123456789abcdef.42~x"] {
             assert_eq!(text.parse::<WatchCursor>().map(|c| c.revision), Ok(42), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_replica_reads_what_it_wrote() {
+        let epoch: Epoch = "0123456789abcdef".parse().expect("an epoch");
+        for mark in [None, Some(Mark { replica: Replica::random(), sequence: 7 })] {
+            let text = WatchCursor::text(&epoch, 42, mark);
+            assert_eq!(text.parse(), Ok(WatchCursor { epoch: epoch.clone(), revision: 42, mark }), "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::api::access::Ended;
 use crate::api::parts::Parts;
-use crate::catalog::{Entry, Epoch};
+use crate::catalog::Entry;
 use crate::model::name::ServiceKey;
 use crate::telemetry::told::Told;
 
@@ -78,11 +78,6 @@ pub(super) fn ended(why: Ended) -> Bytes {
     let _ = serde_json::to_writer(&mut out, &End { code: why.code().as_str(), error: why.to_string() });
     out.extend_from_slice(b"\n\n");
     out.into()
-}
-
-/// The cursor of everything up to `revision`.
-pub(super) fn cursor(epoch: &Epoch, revision: u64) -> String {
-    format!("{epoch}.{revision}")
 }
 
 fn open(event: &str, cursor: Option<&str>, data: &[u8], entries: &[Arc<Entry>]) -> Parts {

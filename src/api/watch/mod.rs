@@ -22,9 +22,9 @@ use super::envelope::{ApiError, Code};
 use super::openapi::schemas;
 use super::query::bad_parameter;
 use super::scope::Reach;
-use crate::catalog::Snapshot;
+use crate::catalog::{Mark, Snapshot};
 use cursor::WatchCursor;
-use stream::{Missed, Watched};
+use stream::{Missed, Seen, Watched};
 
 pub(super) use seats::Seats;
 pub use seats::WatchLimits;
@@ -80,7 +80,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         None => Missed::Everything,
         Some(cursor) => missed(call, &snapshot, cursor).await,
     };
-    let since = if let Missed::Since(revision, _) = &missed { Some(*revision) } else { None };
+    let since = if let Missed::Since(seen, _) = &missed { Some(*seen) } else { None };
     let sends = stream::size(&snapshot, call.who, &reach, since);
     let goes_on = since.is_some() && sends <= LITTLE;
     if call.renewals_only && !goes_on {
@@ -92,6 +92,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         feed,
         told: call.api.told.from_the_start(),
         epoch: snapshot.epoch().clone(),
+        replica: snapshot.mark().map(|mark| mark.replica),
         who: (*call.who).clone(),
         standing: call.api.access.standing(call.who),
         reach,
@@ -114,14 +115,28 @@ fn last_event<'a>(call: &Call<'a>) -> Option<&'a str> {
 
 /// What happened since the cursor; everything where that cannot be told.
 async fn missed(call: &Call<'_>, snapshot: &Snapshot, cursor: &WatchCursor) -> Missed {
-    if cursor.epoch != *snapshot.epoch() || cursor.revision > snapshot.revision() {
+    if cursor.epoch != *snapshot.epoch() {
+        return Missed::Everything;
+    }
+    if let Some(mine) = snapshot.mark() {
+        return missed_here(snapshot, cursor.mark, mine);
+    }
+    if cursor.revision > snapshot.revision() {
         return Missed::Everything;
     }
     match call.api.history.removed_since(cursor.revision).await {
-        Ok(Some(removed)) => Missed::Since(cursor.revision, removed),
+        Ok(Some(removed)) => Missed::Since(Seen::Revision(cursor.revision), removed),
         // Too long ago, or the reader is busy: everything is the same with more bytes.
         Ok(None) | Err(_) => Missed::Everything,
     }
+}
+
+/// The same of a mirror. News of different objects come to each replica in another order, the answers to its own writes ahead of the rest,
+/// and a verdict may come without a revision: what was missed is told by the replica's own order, and a cursor of another tells nothing.
+fn missed_here(snapshot: &Snapshot, theirs: Option<Mark>, mine: Mark) -> Missed {
+    let own = theirs.filter(|theirs| theirs.replica == mine.replica && theirs.sequence <= mine.sequence);
+    let since = own.and_then(|own| Some((own.sequence, snapshot.gone_since(own.sequence)?)));
+    since.map_or(Missed::Everything, |(sequence, removed)| Missed::Since(Seen::Sequence(sequence), removed))
 }
 
 fn refused(call: &Call<'_>, full: seats::Full) -> ApiError {

@@ -12,6 +12,7 @@ use futures::stream::{BoxStream, unfold};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::cursor::WatchCursor;
 use super::events;
 use super::seats::Seat;
 use crate::api::access::{Principal, Standing};
@@ -19,8 +20,9 @@ use crate::api::flight::{Flight, Permit};
 use crate::api::parts::Parts;
 use crate::api::scope::Reach;
 use crate::catalog::snapshot::Order;
-use crate::catalog::{Batch, Catalog, Entry, Epoch, Feed, FeedError, Pin, Snapshot};
+use crate::catalog::{Batch, Catalog, Entry, Epoch, Feed, FeedError, Mark, Pin, Snapshot};
 use crate::model::name::ServiceKey;
+use crate::model::service::{Replica, Service};
 use crate::telemetry::told::{Hearing, Told};
 
 /// Longest silence.
@@ -38,8 +40,33 @@ const UNDER_WAY: usize = 48 * 1024;
 /// What a client does not know yet.
 pub(super) enum Missed {
     Everything,
-    /// Changes after that revision, and what was removed since.
-    Since(u64, Vec<(ServiceKey, Uuid)>),
+    /// Changes after what it has seen, and what was removed since.
+    Since(Seen, Vec<(ServiceKey, Uuid)>),
+}
+
+/// Up to where a client has seen everything.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Seen {
+    /// A revision of the record itself.
+    Revision(u64),
+    /// A place in this mirror's own order.
+    Sequence(u64),
+}
+
+impl Seen {
+    fn is_all_of(self, snapshot: &Snapshot) -> bool {
+        match self {
+            Self::Revision(seen) => seen >= snapshot.revision(),
+            Self::Sequence(seen) => seen >= snapshot.sequence(),
+        }
+    }
+
+    fn holds(self, service: &Service) -> bool {
+        match self {
+            Self::Revision(seen) => seen >= service.revision,
+            Self::Sequence(seen) => seen >= service.sequence,
+        }
+    }
 }
 
 /// What is being sent, event by event.
@@ -75,8 +102,8 @@ struct Walk {
     pin: Pin,
     after: Option<Order>,
     first: bool,
-    /// Only what is newer than that revision; else everything.
-    since: Option<u64>,
+    /// Only what is newer than that; else everything.
+    since: Option<Seen>,
     /// What was removed since.
     removed: std::vec::IntoIter<(ServiceKey, Uuid)>,
     permit: Option<Permit>,
@@ -99,6 +126,8 @@ pub(super) struct Watched {
     pub(super) feed: Feed,
     pub(super) told: Hearing,
     pub(super) epoch: Epoch,
+    /// Whose order of changes it is, in a mirror.
+    pub(super) replica: Option<Replica>,
     pub(super) who: Principal,
     /// The token that opened it, where one was needed.
     pub(super) standing: Option<Standing>,
@@ -127,9 +156,9 @@ pub(super) fn stream(
     let mut watcher = Watcher { of, _seat: seat, sees_all, event: Parts::default(), stage: Stage::Live };
     let (since, removed) = match missed {
         Missed::Everything => (None, Vec::new()),
-        Missed::Since(revision, mut removed) => {
+        Missed::Since(seen, mut removed) => {
             removed.retain(|(key, id)| watcher.sees(key) && snapshot.by_id(id).is_none());
-            (Some(revision), removed)
+            (Some(seen), removed)
         }
     };
     let walk = Walk { snapshot, pin, after: None, first: true, since, removed: removed.into_iter(), permit: None };
@@ -142,8 +171,8 @@ pub(super) fn stream(
     first.chain(rest).boxed()
 }
 
-/// Bytes of everything that `who` sees in `reach`, or of what is newer than a revision.
-pub(super) fn size(snapshot: &Snapshot, who: &Principal, reach: &Reach, since: Option<u64>) -> usize {
+/// Bytes of everything that `who` sees in `reach`, or of what is newer than that.
+pub(super) fn size(snapshot: &Snapshot, who: &Principal, reach: &Reach, since: Option<Seen>) -> usize {
     let all = sees_all(who, reach);
     let seen = newer(snapshot, None, since);
     seen.filter(|entry| all || reach.covers(who, entry.service().key.namespace())).map(|entry| entry.json_len()).sum()
@@ -153,12 +182,12 @@ fn sees_all(who: &Principal, reach: &Reach) -> bool {
     *reach == Reach::All && who.reads_all()
 }
 
-/// What is newer than a revision, or everything.
-fn newer(snapshot: &Snapshot, after: Option<Order>, since: Option<u64>) -> impl Iterator<Item = &Arc<Entry>> {
+/// What is newer than that, or everything.
+fn newer(snapshot: &Snapshot, after: Option<Order>, since: Option<Seen>) -> impl Iterator<Item = &Arc<Entry>> {
     // Who comes back at once has missed nothing: then there is nothing to look through.
-    let any = since.is_none_or(|since| since < snapshot.revision());
+    let any = since.is_none_or(|since| !since.is_all_of(snapshot));
     let all = any.then(|| snapshot.newest_first(after)).into_iter().flatten();
-    all.filter(move |entry| since.is_none_or(|since| entry.service().revision > since))
+    all.filter(move |entry| since.is_none_or(|since| !since.holds(entry.service())))
 }
 
 impl Watcher {
@@ -203,7 +232,7 @@ impl Watcher {
             _ => (Vec::new(), true),
         };
         walk.after = entries.last().map(|entry| (entry.service().registered_at, entry.service().id)).or(walk.after);
-        let cursor = (!more).then(|| events::cursor(&self.of.epoch, walk.snapshot.revision()));
+        let cursor = (!more).then(|| self.cursor(walk.snapshot.revision(), walk.snapshot.sequence()));
         let event = match walk.since {
             None => events::snapshot(&entries, walk.first, cursor.as_deref()),
             Some(_) => events::change(&entries, &removed, cursor.as_deref()),
@@ -236,7 +265,7 @@ impl Watcher {
             return Some(Parts::default());
         }
         let (removed, entries, more) = self.some_of_batch(&mut rest);
-        let cursor = (!more).then(|| events::cursor(&self.of.epoch, rest.batch.revision));
+        let cursor = (!more).then(|| self.cursor(rest.batch.revision, rest.batch.sequence));
         let event = events::change(&entries, &removed, cursor.as_deref());
         if more {
             self.permit(&mut rest.permit).await?;
@@ -320,7 +349,7 @@ impl Watcher {
     /// The event of a small commit, which those who see all share; of another nothing yet, or none where nothing of it is seen.
     fn begin(&mut self, batch: Arc<Batch>) -> Option<Parts> {
         if self.sees_all && is_small(&batch) {
-            let cursor = || events::cursor(&self.of.epoch, batch.revision);
+            let cursor = || self.cursor(batch.revision, batch.sequence);
             let render = || events::change(&batch.upserts, &batch.removed, Some(&cursor())).into_bytes();
             return Some(Parts::of(batch.rendered.get_or_init(render).clone()));
         }
@@ -342,6 +371,12 @@ impl Watcher {
         let removed = Vec::new().into_iter();
         let walk = Walk { snapshot, pin, after: None, first: true, since: None, removed, permit: None };
         self.stage = Stage::Snapshot(Box::new(walk));
+    }
+
+    /// Where a watch goes on.
+    fn cursor(&self, revision: u64, sequence: u64) -> String {
+        let mark = self.of.replica.map(|replica| Mark { replica, sequence });
+        WatchCursor::text(&self.of.epoch, revision, mark)
     }
 
     fn sees(&self, key: &ServiceKey) -> bool {

@@ -64,6 +64,8 @@ pub(super) enum Message {
     /// With who waits until it is taken in.
     Page(Scope, Vec<Seen>, Reply),
     End(Scope, u64),
+    /// The watch told everything up to that revision.
+    Heard(u64),
 }
 
 /// The handle on the task; cloning shares it.

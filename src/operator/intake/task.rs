@@ -37,6 +37,8 @@ pub struct IntakeTask {
     addresses: Arc<dyn AddressGate>,
     metrics: Metrics,
     probed: bool,
+    /// The newest revision that lists and watches told: the answers to our own writes may be ahead of it.
+    heard: u64,
     /// When the whole mirror is to be written anew.
     anew: Option<Instant>,
 }
@@ -62,7 +64,18 @@ impl IntakeTask {
         metrics: Metrics,
     ) -> Self {
         let probed = leadership.probes();
-        Self { queue, shared, index: Index::new(scopes), store, leadership, addresses, metrics, probed, anew: None }
+        Self {
+            queue,
+            shared,
+            index: Index::new(scopes),
+            store,
+            leadership,
+            addresses,
+            metrics,
+            probed,
+            heard: 0,
+            anew: None,
+        }
     }
 
     /// Works until `stop`.
@@ -102,7 +115,11 @@ impl IntakeTask {
     fn take(&mut self, message: Message, batch: &mut Batch) {
         match message {
             Message::Put(seen, reply) => self.put(*seen, reply, batch),
+            Message::Heard(revision) => self.heard = self.heard.max(revision),
             Message::Gone { key, id, revision, reply } => {
+                if reply.is_none() {
+                    self.heard = self.heard.max(revision);
+                }
                 let change = self.index.remove(&key, id, revision);
                 self.note(change, key, "removed", batch);
                 batch.waiting.extend(reply);
@@ -117,6 +134,8 @@ impl IntakeTask {
             }
             Message::End(scope, revision) => {
                 self.index.end(&scope, revision);
+                // Less than before where the Kubernetes API's history went back.
+                self.heard = self.heard.min(self.index.highest()).max(revision);
                 batch.whole = true;
             }
         }
@@ -125,6 +144,9 @@ impl IntakeTask {
     fn put(&mut self, seen: Seen, reply: Option<Reply>, batch: &mut Batch) {
         match self.understand(seen) {
             Ok(known) => {
+                if reply.is_none() {
+                    self.heard = self.heard.max(known.revision());
+                }
                 let (key, result) = (known.key().clone(), result_of(&known));
                 let change = self.index.put(Arc::new(known));
                 self.note(change, key, result, batch);
@@ -179,16 +201,27 @@ impl IntakeTask {
         let whole = (batch.whole || due) && self.index.is_complete();
         if !whole && batch.changes.is_empty() {
             batch.waiting.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
+            self.say_how_far();
             return Ok(());
         }
         let verdicts = if self.leadership.probes() { VerdictsFrom::Here } else { VerdictsFrom::Status };
         let written =
             if whole { self.write_all(verdicts).await } else { self.store.mirror(batch.changes, verdicts).await };
         self.settle(whole, &written);
+        if written.is_ok() {
+            self.say_how_far();
+        }
         self.publish(whole, batch.touched);
         let answer = written.clone().map_err(IntakeError::Store);
         batch.waiting.into_iter().for_each(|reply| drop(reply.send(answer.clone())));
         written
+    }
+
+    /// All that was heard is shown. Of what a write failed to take in, only a whole mirror is.
+    fn say_how_far(&self) {
+        if self.index.is_complete() && self.anew.is_none() {
+            self.store.catalog().hear(self.heard);
+        }
     }
 
     /// The whole mirror: first what is there, in pieces, so that no transaction of the store is large; then, with the last, what is gone.

@@ -126,7 +126,9 @@ impl Follower {
             WatchEvent::Added(seen) | WatchEvent::Modified(seen) => (seen, true),
             WatchEvent::Deleted(seen) => (seen, false),
             WatchEvent::Bookmark(mark) => {
-                self.passed(revision(Some(&mark.metadata.resource_version))?);
+                let revision = revision(Some(&mark.metadata.resource_version))?;
+                self.intake.tell(Message::Heard(revision)).await?;
+                self.passed(revision);
                 return Ok(());
             }
             WatchEvent::Error(status) => return Err(Trouble::from(&*status).into()),

@@ -163,3 +163,26 @@ async fn several_namespaces_are_watched_apart() {
     assert!(replica.entry(&elsewhere, "cart").is_none());
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn the_answer_to_a_write_of_its_own_does_not_say_that_others_were_heard() {
+    let (plane, namespace) = shared("heard").await;
+    let elsewhere = plane.namespace("unheard").await.expect("a namespace");
+    let replica = Setup::of(&namespace).follows().start(plane.admin()).await;
+    replica.until_complete().await;
+    let heard = || *replica.catalog.heard().borrow();
+    until("the list was heard", async || heard() > 0).await;
+
+    // Its watch does not bring this one, so that the answer stays ahead.
+    apply(plane, &manifest(&elsewhere, "cart", &["http://10.0.0.5:80".to_owned()])).await;
+    let answer = objects(plane, &elsewhere).await.get("cart").await.expect("it is there");
+    let answer = serde_json::from_value(serde_json::to_value(answer).expect("JSON")).expect("a service");
+    replica.intake.put(answer).await.expect("taken in");
+    let ahead = replica.entry(&elsewhere, "cart").expect("it is shown").service().revision;
+    assert!(heard() < ahead, "what others wrote before was not heard");
+
+    apply(plane, &manifest(&namespace, "cart", &["http://10.0.0.5:80".to_owned()])).await;
+    until("the watch was heard", async || heard() > ahead).await;
+    assert!(replica.entry(&namespace, "cart").is_some(), "what was heard is shown");
+    replica.stop().await;
+}

@@ -18,10 +18,22 @@ struct Seen {
     is_everything: bool,
 }
 
+/// Where to go on.
+struct Cursor {
+    text: String,
+    epoch: String,
+    revision: u64,
+}
+
 /// A client that keeps what it was told.
 #[derive(Default)]
 pub(crate) struct Watcher {
-    cursor: Option<(String, u64)>,
+    /// It watches at replicas, where the answers to a replica's own writes come ahead of what others wrote before: a cursor is a place in
+    /// that order, and its number does not say what was told.
+    pub(crate) is_at_replicas: bool,
+    /// Now at one of them and now at another. Each tells it everything; what the last one removed a moment ago may be there once more.
+    pub(crate) moves: bool,
+    cursor: Option<Cursor>,
     log: Vec<Seen>,
     shown: BTreeMap<String, Shown>,
     /// The newest revision at which each name was shown.
@@ -33,7 +45,7 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// Watches until the connection ends, or until it has seen `until`.
     pub(crate) async fn watch(&mut self, client: &Client, url: &str, until: impl Fn(&Self) -> bool) {
-        let cursor = self.cursor.as_ref().map(|(epoch, revision)| format!("?cursor={epoch}.{revision}"));
+        let cursor = self.cursor.as_ref().map(|cursor| format!("?cursor={}", cursor.text));
         let sent = client.get(format!("{url}/api/v1/watch{}", cursor.unwrap_or_default())).send();
         let Ok(mut stream) = sent.await else { return };
         assert_eq!(stream.status(), 200);
@@ -44,17 +56,16 @@ impl Watcher {
         }
     }
 
-    /// The newest revision that it knows all of.
+    /// The newest revision that it was told of.
     pub(crate) fn revision(&self) -> u64 {
-        self.cursor.as_ref().map_or(0, |(_, revision)| *revision)
+        self.cursor.as_ref().map_or(0, |cursor| cursor.revision)
     }
 
     fn take(&mut self, block: &str) {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
         let (Some(event), Some(data)) = (field("event: "), field("data: ")) else { return };
         let data: Value = serde_json::from_str(data).expect("JSON");
-        let id = field("id: ").map(|id| id.split_once('.').expect("two parts"));
-        let id = id.map(|(epoch, revision)| (epoch.to_owned(), revision.parse::<u64>().expect("a number")));
+        let id = field("id: ").map(cursor);
         match event {
             "snapshot" => {
                 if data["first"] == true {
@@ -82,21 +93,26 @@ impl Watcher {
         }
     }
 
-    fn see(&mut self, cursor: (String, u64), changed: BTreeMap<String, Shown>, is_everything: bool) {
-        if let Some((epoch, revision)) = &self.cursor {
-            assert_eq!(&cursor.0, epoch, "the line of revisions broke");
+    fn see(&mut self, cursor: Cursor, changed: BTreeMap<String, Shown>, is_everything: bool) {
+        if let Some(Cursor { epoch, revision, .. }) = &self.cursor {
+            assert_eq!(&cursor.epoch, epoch, "the line of revisions broke");
             // A replica that heard of nothing newer may not know that this is so: then it shows everything once more, under a lower number.
-            assert!(is_everything || cursor.1 >= *revision, "the watch went back from {revision} to {}", cursor.1);
+            assert!(
+                is_everything || cursor.revision >= *revision,
+                "the watch went back from {revision} to {}",
+                cursor.revision
+            );
         }
         if is_everything {
             self.shown.retain(|name, shown| {
                 let (stays, at) = (changed.contains_key(name), shown.as_ref().map_or(0, |(revision, _)| *revision));
-                assert!(stays || at <= cursor.1, "{name} was there at {at}, and is not at {}", cursor.1);
+                assert!(stays || at <= cursor.revision, "{name} was there at {at}, and is not at {}", cursor.revision);
                 stays
             });
         }
         for (name, now) in &changed {
-            let is_back = self.shown.get(name).is_none_or(Option::is_none);
+            let may_be_back = is_everything && self.moves;
+            let is_back = !may_be_back && self.shown.get(name).is_none_or(Option::is_none);
             if let (Some(before), Some((now, _))) = (self.newest.get(name), now) {
                 assert!(now >= before, "{name} went back from {before} to {now}");
                 assert!(!is_back || now > before, "{name} is back from the dead, as it was at {before}");
@@ -104,7 +120,7 @@ impl Watcher {
             self.newest.extend(now.as_ref().map(|(revision, _)| (name.clone(), *revision)));
             self.shown.insert(name.clone(), now.clone());
         }
-        self.log.push(Seen { cursor: cursor.1, changed, is_everything });
+        self.log.push(Seen { cursor: cursor.revision, changed, is_everything });
         self.cursor = Some(cursor);
     }
 
@@ -114,15 +130,19 @@ impl Watcher {
         self.shown.iter().filter_map(there).collect()
     }
 
-    /// Checks that by each cursor it had been told of every registration up to there, or of what came after it. How many events it saw.
+    /// Checks that by each cursor, or at a replica in the end, it had been told of every registration up to there, or of what came after
+    /// it. How many events it saw.
     pub(crate) fn missed_nothing(&self, written: &[Written]) -> usize {
         let mut shown: BTreeMap<&str, &Shown> = BTreeMap::new();
         let mut ahead = written.iter().peekable();
-        for seen in &self.log {
+        for (n, seen) in self.log.iter().enumerate() {
             if seen.is_everything {
                 shown.clear();
             }
             shown.extend(seen.changed.iter().map(|(name, shown)| (name.as_str(), shown)));
+            if self.is_at_replicas && n + 1 < self.log.len() {
+                continue;
+            }
             while let Some(written) = ahead.next_if(|written| written.revision <= seen.cursor) {
                 // Gone by then is an answer too: that it came to be so is for the other clients to judge.
                 if let Some((revision, value)) = shown.get(written.name.as_str()).copied().and_then(Option::as_ref) {
@@ -133,6 +153,13 @@ impl Watcher {
         }
         self.log.len()
     }
+}
+
+fn cursor(id: &str) -> Cursor {
+    let (epoch, rest) = id.split_once('.').expect("two parts");
+    // Behind the `~` is what only its replica reads.
+    let revision = rest.split('~').next().expect("a part").parse().expect("a number");
+    Cursor { text: id.to_owned(), epoch: epoch.to_owned(), revision }
 }
 
 fn services(list: &Value) -> BTreeMap<String, Shown> {

@@ -123,11 +123,15 @@ impl Visitor {
     }
 }
 
-/// Watches at one replica for a while, then goes on at the other with its cursor.
+/// Watches at one replica for a while, then goes on with its cursor at the next, or there again where it is the only one.
 pub(crate) async fn watch_in_turn(watcher: &mut Watcher, urls: &[String], end: &CancellationToken) {
     let client = client();
     for url in urls.iter().cycle() {
-        let watch = watcher.watch(&client, url, |_| false);
+        let watch = async {
+            watcher.watch(&client, url, |_| false).await;
+            // The replica is gone: another try comes no sooner.
+            std::future::pending::<()>().await;
+        };
         let stay = tokio::time::timeout(STAY, watch);
         if end.run_until_cancelled(stay).await.is_none() {
             return;

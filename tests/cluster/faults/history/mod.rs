@@ -1,6 +1,6 @@
 //! Histories of clients that write, read and watch the same few names through two replicas, while these are paused, killed and started
 //! again. Writes make sense whichever replica took them; at each replica a read shows what was answered there before, and nothing goes back;
-//! a watch that goes on at the other replica goes back as little.
+//! a watch that goes on at its replica misses nothing, and one that goes on at the other goes back as little.
 
 #[path = "../../../torture/history/check.rs"]
 mod check;
@@ -46,7 +46,8 @@ struct Run {
     place: Place<'static>,
     replicas: [Option<Replica>; 2],
     sessions: Arc<Sessions>,
-    watcher: Watcher,
+    /// Each with the replicas at which it watches in turn.
+    watchers: Vec<(&'static [usize], Watcher)>,
     random: StdRng,
 }
 
@@ -70,11 +71,14 @@ impl Run {
             reading.spawn(visitor.clone().read(end.clone()));
             reading.spawn(visitor.keep_listing(end.clone()));
         }
-        let (mut watcher, replicas, over) = (std::mem::take(&mut self.watcher), urls.clone(), end.clone());
-        let watching = tokio::spawn(async move {
-            clients::watch_in_turn(&mut watcher, &replicas, &over).await;
-            watcher
+        let watching = self.watchers.drain(..).map(|(places, mut watcher)| {
+            let (replicas, over) = (places.iter().map(|at| urls[*at].clone()).collect::<Vec<_>>(), end.clone());
+            tokio::spawn(async move {
+                clients::watch_in_turn(&mut watcher, &replicas, &over).await;
+                (places, watcher)
+            })
         });
+        let watching: Vec<_> = watching.collect();
         let after = self.random.random_range(4..40);
         tokio::select! {
             () = done(&mut writing) => {}
@@ -84,7 +88,9 @@ impl Run {
         done(&mut writing).await;
         end.cancel();
         done(&mut reading).await;
-        self.watcher = watching.await.expect("a watcher that is satisfied");
+        for watching in watching {
+            self.watchers.push(watching.await.expect("a watcher that is satisfied"));
+        }
         if self.replicas[victim].is_none() {
             self.replicas[victim] = Some(self.place.start(REPLICAS[victim]).await);
         }
@@ -120,12 +126,15 @@ impl Run {
             here == there
         })
         .await;
-        let (revision, shown) = visitors[0].list().await.expect("a list");
-        for url in &urls {
-            let client = clients::client();
-            let caught_up = |watcher: &Watcher| watcher.revision() >= revision && watcher.there() == shown;
-            let watch = self.watcher.watch(&client, url, caught_up);
-            tokio::time::timeout(clients::AMPLE, watch).await.expect("the watch catches up");
+        let (_, shown) = visitors[0].list().await.expect("a list");
+        for (places, watcher) in &mut self.watchers {
+            for at in *places {
+                let (revision, _) = visitors[*at].list().await.expect("a list");
+                let caught_up = |watcher: &Watcher| watcher.revision() >= revision && watcher.there() == shown;
+                let client = clients::client();
+                let watch = watcher.watch(&client, &urls[*at], caught_up);
+                tokio::time::timeout(clients::AMPLE, watch).await.expect("the watch catches up");
+            }
         }
         self.sessions.settle(&shown);
     }
@@ -136,6 +145,12 @@ async fn done(tasks: &mut JoinSet<()>) {
     while let Some(task) = tasks.join_next().await {
         task.expect("a client that is satisfied");
     }
+}
+
+fn watcher(places: &[usize]) -> Watcher {
+    let mut watcher = Watcher::default();
+    (watcher.is_at_replicas, watcher.moves) = (true, places.len() > 1);
+    watcher
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,14 +164,14 @@ async fn histories_through_two_replicas_make_sense() {
         place,
         replicas: [Some(one), Some(two)],
         sessions: Arc::new(Sessions::default()),
-        watcher: Watcher::default(),
+        watchers: [&[0][..], &[1], &[0, 1]].map(|places| (places, watcher(places))).into(),
         random: StdRng::seed_from_u64(seed),
     };
     for round in 0..usize::try_from(rounds).expect("it fits") {
         run.round(round).await;
     }
     let written = run.sessions.all_written();
-    let events = run.watcher.missed_nothing(&written);
+    let events: usize = run.watchers.iter().map(|(_, watcher)| watcher.missed_nothing(&written)).sum();
     let operations = run.sessions.judge();
     println!("{rounds} rounds, {operations} operations, {} sights, {events} events", written.len());
     assert!(operations > 200 && events > 20, "hardly anything was done, so nothing was proved");

@@ -187,11 +187,18 @@ fn never_back(replica: usize, sights: &[&Sight]) {
     }
 }
 
-/// Whether some call, at whichever replica, explains that it was not there.
+/// Whether some call, at whichever replica, explains that it was not there: one that was not over before what was there last was written. It
+/// may have been over when that was seen here, since one replica hears later than the other what it did.
 fn what_removed_it(sight: &Sight, newest: &Sight, sights: &[&Sight]) -> bool {
+    let value = |sight: &Sight| match &sight.what {
+        What::Put(value) | What::Saw(Some(value)) => Some(value.clone()),
+        _ => None,
+    };
+    let there = value(newest);
+    let written = sights.iter().filter(|sight| value(sight) == there).map(|sight| sight.called).min();
     sights.iter().any(|removal| {
         removal.what == What::Removed
             && Some(removal.called) <= sight.answered
-            && removal.answered.is_none_or(|answered| answered > newest.called)
+            && removal.answered.is_none_or(|answered| Some(answered) > written)
     })
 }
