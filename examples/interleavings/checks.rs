@@ -191,7 +191,10 @@ fn leaving_is_counted() {
     assert!(second.is_some(), "there was room, or one made room");
     drop(second);
     let last = connection(&seats, 3, &answering(&beat), 0);
-    assert!(last.is_some() && connection(&seats, 4, &answering(&beat), 0).is_none(), "one place, neither more nor less");
+    assert!(
+        last.is_some() && connection(&seats, 4, &answering(&beat), 0).is_none(),
+        "one place, neither more nor less"
+    );
 }
 
 fn watches_are_bounded() {

@@ -73,6 +73,12 @@ fn whole() -> &'static Path {
     path
 }
 
+/// In memory where the machine has such a place: no power is cut here, and a disk would be what most of the time goes to.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder")
+}
+
 /// A value of the kind that the byte says, made of the data.
 fn value(kind: u8, data: &[u8]) -> Value {
     match kind % 6 {
@@ -97,7 +103,7 @@ fn columns(db: &rusqlite::Connection) -> Vec<(String, String)> {
 /// The first byte says which column, the second what kind of value; the rest is the value. It goes into one row of the table.
 pub(crate) fn row(data: &[u8]) {
     let [column, kind, rest @ ..] = data else { return };
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder();
     let path = folder.path().join("services.db");
     std::fs::copy(whole(), &path).expect("copied");
     let db = rusqlite::Connection::open(&path).expect("opens");

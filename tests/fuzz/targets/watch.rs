@@ -1,7 +1,7 @@
 //! What a hostile server sends to the console as a watch: the console says what is wrong, and neither panics nor hangs.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use portolan::console::source::api::{ApiSource, Requests};
 use portolan::console::source::{Link, NEWS, News, Source as _};
@@ -31,12 +31,17 @@ impl Requests for To {
     }
 }
 
+/// One for all inputs: reading the system's certificates takes longer than an input.
+fn client() -> reqwest::Client {
+    static CLIENT: OnceLock<reqwest::Client> = OnceLock::new();
+    CLIENT.get_or_init(|| portolan::crypto::http_client().no_proxy().build().expect("a client")).clone()
+}
+
 /// The bytes are an event stream, which ends with its connection.
 pub(crate) fn stream(data: &[u8]) {
     runtime().block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
-        let to = Arc::new(To(listener.local_addr().expect("an address"), client));
+        let to = Arc::new(To(listener.local_addr().expect("an address"), client()));
         let ((news, mut receiver), (_asks, asked)) = (mpsc::channel(NEWS), mpsc::channel(1));
         let server = async {
             let (mut stream, _) = listener.accept().await.expect("a connection");
