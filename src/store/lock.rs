@@ -9,7 +9,8 @@
 //! The lock file is locked as well, so that older versions are kept out. It names the holder and repeats the newest committed revision.
 //! The next start continues the line of revisions only if both files name the same run and the database is not behind: a copy without its lock
 //! file or a restored backup gets a new epoch; a database that is behind its own run has lost commits. A power cut, or a write that fails
-//! with a warning, may leave the lock file behind the database, never ahead of it.
+//! with a warning, may leave the lock file behind the database, never ahead of it. Before a run's first commit the lock file names that
+//! run as well, so that it knows every run that the database can name, wherever the start is cut off.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
@@ -28,8 +29,10 @@ pub(super) struct Proof {
     pub(super) run: String,
     /// The newest revision committed then.
     pub(super) revision: u64,
-    /// The run that the database file itself names, without its write-ahead log; none by an older version.
+    /// The run that the database file itself names, without its write-ahead log; none if that is not certain.
     pub(super) base: Option<String>,
+    /// The run that was about to begin; none once it has begun.
+    pub(super) next: Option<String>,
 }
 
 /// The lock, held until dropped.
@@ -39,8 +42,8 @@ pub(super) struct FileLock {
     database: Option<File>,
     beside: Beside,
     path: PathBuf,
-    /// [`Proof::base`] as it was read or written last.
-    base: Option<String>,
+    /// As it was read or written last.
+    proof: Option<Proof>,
 }
 
 /// The lock file.
@@ -78,31 +81,48 @@ impl FileLock {
             take(file, db, &said)?;
         }
         let proof = Proof::read(&said);
-        let base = proof.as_ref().and_then(|proof| proof.base.clone());
-        Ok((Self { database, beside, path, base }, proof))
+        Ok((Self { database, beside, path, proof: proof.clone() }, proof))
     }
 
     /// Takes over the lock of a database that was just made, in place of the one that was there.
     pub(super) fn adopt(&mut self, database: Option<File>) {
         self.database = database;
-        self.base = None;
+        if let Some(proof) = &mut self.proof {
+            (proof.base, proof.next) = (None, None);
+        }
     }
 
-    /// Writes `proof` in place: always the same length, so a full disk does not matter. Where the run has not reached the file itself,
-    /// the file still names the run that it named before.
-    pub(super) fn record(&mut self, proof: &Proof) -> io::Result<()> {
-        let Proof { run, revision, base } = proof;
-        if base.is_some() {
-            self.base.clone_from(base);
-        }
-        let base = self.base.clone().unwrap_or_default();
-        let pid = std::process::id();
-        let text = format!("pid {pid:>10}\nrun {run:>16}\nrevision {revision:>20}\nfile {base:>16}\n");
+    /// Announces the run `next` before its first commit, durably. `base` is what the file itself names, if that outlasts a power cut.
+    /// What was proved stays.
+    pub(super) fn announce(&mut self, next: &str, base: Option<&str>) -> io::Result<()> {
+        let (run, revision) = self.proof.take().map(|proof| (proof.run, proof.revision)).unwrap_or_default();
+        let (base, next) = (base.map(str::to_owned), Some(next.to_owned()));
+        self.proof = Some(Proof { run, revision, base, next });
+        self.hold()
+    }
+
+    /// Records a commit of `run`, which has begun. Where it has not reached the file itself, the file still names the run that it named
+    /// before.
+    pub(super) fn record(&mut self, run: &str, revision: u64, in_file: bool) -> io::Result<()> {
+        let base = if in_file { Some(run.to_owned()) } else { self.proof.take().and_then(|proof| proof.base) };
+        self.proof = Some(Proof { run: run.to_owned(), revision, base, next: None });
+        self.write()
+    }
+
+    /// Names this process as the holder, durably, and proves what was proved before.
+    pub(super) fn hold(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.sync()
+    }
+
+    /// Writes in place: always the same length, so a full disk does not matter.
+    fn write(&mut self) -> io::Result<()> {
+        let Some(proof) = &self.proof else { return Ok(()) };
+        let text = proof.text();
         self.writable()?.write_all_at(text.as_bytes(), 0)
     }
 
-    /// Makes what was recorded outlast a power cut. The run has to: if the next start is cut off after its first commit, the lock file is
-    /// what tells that the write-ahead log and the file belong together.
+    /// Makes what was recorded outlast a power cut.
     pub(super) fn sync(&self) -> io::Result<()> {
         match &self.beside {
             Beside::Writable(file) => file.sync_data(),
@@ -129,7 +149,21 @@ impl FileLock {
 impl Proof {
     fn read(text: &str) -> Option<Self> {
         let (run, revision) = field(text, "run").zip(field(text, "revision"))?;
-        Some(Self { run, revision, base: field(text, "file").filter(|base: &String| !base.is_empty()) })
+        let other = |name| field(text, name).filter(|run: &String| !run.is_empty());
+        Some(Self { run, revision, base: other("file"), next: other("next") })
+    }
+
+    /// Fits one sector of a disk, so that a power cut leaves all of it or nothing.
+    fn text(&self) -> String {
+        let Self { run, revision, base, next } = self;
+        let (base, next) = (base.as_deref().unwrap_or_default(), next.as_deref().unwrap_or_default());
+        let pid = std::process::id();
+        format!("pid {pid:>10}\nrun {run:>16}\nrevision {revision:>20}\nfile {base:>16}\nnext {next:>16}\n")
+    }
+
+    /// Whether it names that run: the last one proved, the file's own, or the one that was about to begin.
+    pub(super) fn names(&self, run: &str) -> bool {
+        self.run == run || [&self.base, &self.next].into_iter().any(|named| named.as_deref() == Some(run))
     }
 
     /// What the lock file of `db` says, without its lock.

@@ -13,6 +13,7 @@
 //! [`Store::mirror_all`], no registration does, and a file that cannot be used is set aside and made anew.
 
 mod age;
+mod base;
 mod begin;
 mod codec;
 mod create;

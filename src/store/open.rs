@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::base::Base;
 use super::begin::{self, Begin};
 use super::codec::{Count, Parsed};
 use super::create::{Rebuilt, create, rebuild};
@@ -68,6 +69,7 @@ pub(super) enum Writing {
 /// A run that cannot begin yet.
 pub(super) struct Waiting {
     pub(super) begin: Begin,
+    pub(super) base: Base,
     pub(super) why: WriteError,
     /// Whether not even reading is possible in the usual way.
     pub(super) aside: bool,
@@ -93,7 +95,7 @@ pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
             }
             lock.adopt(create(&path)?);
         }
-        load(&path, wanted, proof.clone())
+        load(&path, wanted, proof, &mut lock)
     };
     let contents = match loaded {
         Ok(contents) => contents,
@@ -102,15 +104,13 @@ pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
         Err(Fault::Other(error)) => return Err(error),
         Err(Fault::Hindered(_, error)) => return Err(*error),
     };
-    let base = |settled: bool| settled.then(|| contents.meta.run.clone());
-    let proof = match contents.writing {
-        Writing::Begun(_, settled) => {
-            Some(Proof { run: contents.meta.run.clone(), revision: contents.meta.revision, base: base(settled) })
-        }
+    let meta = &contents.meta;
+    let proved = match contents.writing {
+        Writing::Begun(_, settled) => lock.record(&meta.run, meta.revision, settled).and_then(|()| lock.sync()),
         // Still the last run's: only the holder is another.
-        Writing::Waiting(_) => proof,
+        Writing::Waiting(_) => lock.hold(),
     };
-    if let Some(Err(error)) = proof.map(|proof| lock.record(&proof).and_then(|()| lock.sync())) {
+    if let Err(error) = proved {
         // The next start proves nothing, and readers start afresh.
         tracing::warn!("{} cannot be written: {error}", suffixed(&path, ".lock").display());
     }
@@ -146,10 +146,11 @@ pub(super) fn connect_aside(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-fn load(path: &Path, wanted: &Wanted, proof: Option<Proof>) -> Result<Contents, Fault> {
+fn load(path: &Path, wanted: &Wanted, proof: Option<Proof>, lock: &mut FileLock) -> Result<Contents, Fault> {
     // Looked at before anything opens the file, since SQLite makes it.
     let has_log = suffixed(path, "-wal").exists();
-    if wanted.epoch.is_none() && log_is_foreign(path, proof.as_ref()) {
+    let base = if wanted.epoch.is_none() { Base::of(path) } else { Base::default() };
+    if base.has_foreign_log(path, proof.as_ref()) {
         let detail = "the write-ahead log beside it belongs to another state of the file";
         if !wanted.consent.accept_loss {
             return Err(Fault::Other(OpenError::LogLost { path: path.to_owned(), detail: detail.to_owned() }));
@@ -157,12 +158,12 @@ fn load(path: &Path, wanted: &Wanted, proof: Option<Proof>) -> Result<Contents, 
         let aside = set_log_aside(path, detail).map_err(Fault::Other)?;
         tracing::warn!("{}: {detail}; it was set aside as {}-wal", path.display(), aside.display());
     }
-    let ask = Ask { wanted, proof, has_log };
+    let ask = Ask { wanted, proof, has_log, base };
     if !damage::is_writable(path) {
         // Not even to be tried: SQLite would give its own files the modes of this one, and not be able to write them later.
         return aside(path, &ask, WriteError::ReadOnly);
     }
-    match usual(path, &ask) {
+    match usual(path, &ask, lock) {
         // What another program may be writing just now can only be read by SQLite's rules.
         Err(Fault::Hindered(WriteError::Locked, error)) => Err(Fault::Other(*error)),
         Err(Fault::Hindered(why, error)) => match aside(path, &ask, why) {
@@ -174,28 +175,13 @@ fn load(path: &Path, wanted: &Wanted, proof: Option<Proof>) -> Result<Contents, 
     }
 }
 
-/// Whether the log beside the file was written on another state of it: an older copy was put in its place, or it was served under
-/// another name meanwhile. Played into this one, it would damage it.
-///
-/// A run writes its word into the file itself before it writes anything else, so the two agree, or the lock file knows why not.
-fn log_is_foreign(path: &Path, proof: Option<&Proof>) -> bool {
-    let run = |db: &Connection| db.query_row("SELECT run FROM meta", [], |row| row.get::<_, String>(0));
-    let alone = found::alone(path).and_then(|db| Ok((schema::version(&db)?, run(&db)?)));
-    let joined = connect_aside(path).and_then(|db| run(&db));
-    let (Ok((version, base)), Ok(run)) = (alone, joined) else { return false };
-    let known = proof.is_some_and(|proof| {
-        // Ended before the lock file said so, or the file could not be settled while it was served, or both.
-        proof.run == base || proof.base.as_ref() == Some(&base) || proof.run == run && proof.base.is_none()
-    });
-    version >= 3 && base != run && !known
-}
-
 /// What is asked of a file.
 struct Ask<'a> {
     wanted: &'a Wanted,
     proof: Option<Proof>,
     /// Whether there was a write-ahead log.
     has_log: bool,
+    base: Base,
 }
 
 /// What was read.
@@ -207,7 +193,7 @@ struct Read {
 }
 
 /// Reads the file as its one writer will, and begins.
-fn usual(path: &Path, ask: &Ask<'_>) -> Result<Contents, Fault> {
+fn usual(path: &Path, ask: &Ask<'_>, lock: &mut FileLock) -> Result<Contents, Fault> {
     let failed = |error| fault(path, error);
     let mut db = connect(path).map_err(failed)?;
     // Until it is known to be sound, closing it must not move its write-ahead log into it.
@@ -215,6 +201,7 @@ fn usual(path: &Path, ask: &Ask<'_>) -> Result<Contents, Fault> {
     let Read { registered, remembered, quarantined, begin } =
         read(&db, ask).map_err(|error| error.of(path, ask.wanted))?;
     let meta = begin.meta.clone();
+    ask.base.announce(&meta, lock, path);
     let writing = match begin.write(&mut db).map_err(failed) {
         Ok(()) => {
             db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
@@ -222,7 +209,7 @@ fn usual(path: &Path, ask: &Ask<'_>) -> Result<Contents, Fault> {
             let settled = begin::checkpoint(&db).unwrap_or(false);
             Writing::Begun(db, settled)
         }
-        Err(Fault::Hindered(why, _)) => Writing::Waiting(Waiting { begin, why, aside: false }),
+        Err(Fault::Hindered(why, _)) => Writing::Waiting(Waiting { begin, base: ask.base.clone(), why, aside: false }),
         Err(fault) => return Err(fault),
     };
     Ok(Contents { meta, registered, remembered, quarantined, writing })
@@ -239,7 +226,7 @@ fn aside(path: &Path, ask: &Ask<'_>, why: WriteError) -> Result<Contents, Fault>
         registered,
         remembered,
         quarantined,
-        writing: Writing::Waiting(Waiting { begin, why, aside: true }),
+        writing: Writing::Waiting(Waiting { begin, base: ask.base.clone(), why, aside: true }),
     })
 }
 
@@ -381,7 +368,9 @@ fn is_served(db: &Connection, schema: u32) -> rusqlite::Result<bool> {
 fn next_run(last: Option<Meta>, ask: &Ask<'_>, served: bool) -> Result<Meta, ReadError> {
     let run = Epoch::random().to_string();
     let Some(last) = last else { return Ok(first_run(Epoch::random(), run, Kind::Record, ask.wanted.now)) };
-    let proof = ask.proof.as_ref().filter(|proof| proof.run == last.run);
+    // A run that was announced and has begun goes on where the one before it ended, though its own record never reached the lock file.
+    let began = |proof: &Proof| proof.next.as_ref() == Some(&last.run) && proof.revision <= last.revision;
+    let proof = ask.proof.as_ref().filter(|proof| proof.run == last.run || began(proof));
     let mut meta = Meta { run, ..last };
     match proof {
         Some(proof) if proof.revision <= meta.revision => return Ok(meta),
@@ -439,7 +428,7 @@ fn mend(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -> Resu
         aside.display()
     );
     lock.adopt(locked);
-    load(path, wanted, None).map_err(|fault| fault.in_new_file(path))
+    load(path, wanted, None, lock).map_err(|fault| fault.in_new_file(path))
 }
 
 /// Sets a damaged file aside and makes a new one: of a mirror, which is rebuilt, or where that was agreed to.
@@ -461,5 +450,5 @@ fn start_over(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -
         );
     }
     lock.adopt(create(path)?);
-    load(path, wanted, None).map_err(|fault| fault.in_new_file(path))
+    load(path, wanted, None, lock).map_err(|fault| fault.in_new_file(path))
 }

@@ -1,11 +1,15 @@
 //! Beginning a run that could not begin at the start, and moving what was written into the file once the server is idle.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
 use super::begin;
 use super::damage::{is_writable, write_error};
-use super::lock::Proof;
+use super::lock::FileLock;
 use super::open::{Waiting, connect};
 use super::quarantine::Kept;
 use super::writer::Engine;
@@ -39,7 +43,7 @@ impl Engine {
             return Err(postponed.waiting.why.clone());
         }
         self.place.check()?;
-        let begun = postponed.attempt(&self.path);
+        let begun = postponed.attempt(&self.path, &mut self.lock);
         postponed.tried = Instant::now();
         match begun {
             Ok(db) => {
@@ -93,22 +97,26 @@ impl Engine {
             self.quarantine.set(kept);
         }
     }
-
-    /// What the lock file is to say.
-    pub(super) fn proof(&self, revision: u64) -> Proof {
-        Proof { run: self.run.clone(), revision, base: self.based.then(|| self.run.clone()) }
-    }
 }
 
 impl Postponed {
-    fn attempt(&self, path: &std::path::Path) -> Result<rusqlite::Connection, WriteError> {
+    fn attempt(&self, path: &Path, lock: &mut FileLock) -> Result<Connection, WriteError> {
         if !is_writable(path) {
             return Err(WriteError::ReadOnly);
         }
         let mut settled = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = connect(path).and_then(|mut db| self.waiting.begin.write(&mut db).map(|()| db));
+        let begun = connect(path).and_then(|db| begin_on(db, path, &self.waiting, lock));
         let db = begun.map_err(|error| write_error(path, &error))?;
         *settled = true;
         Ok(db)
     }
+}
+
+fn begin_on(mut db: Connection, path: &Path, waiting: &Waiting, lock: &mut FileLock) -> rusqlite::Result<Connection> {
+    waiting.base.announce(&waiting.begin.meta, lock, path);
+    // Until it has begun, the file goes on to name the run that was announced as its own.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    waiting.begin.write(&mut db)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(db)
 }

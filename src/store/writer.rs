@@ -253,8 +253,7 @@ impl Engine {
     /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. Where that fails the
     /// server goes on with a warning: until a later commit repairs it, the proof is behind.
     pub(super) fn prove(&mut self, revision: u64) {
-        let proof = self.proof(revision);
-        let proof = self.lock.record(&proof);
+        let proof = self.lock.record(&self.run, revision, self.based);
         if let Err(error) = &proof
             && !self.unproved
         {

@@ -13,6 +13,7 @@ mod kill;
 mod power;
 mod server;
 mod shim;
+mod starts;
 mod writer;
 
 fn from_env(name: &str) -> Option<u64> {

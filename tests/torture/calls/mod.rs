@@ -3,7 +3,7 @@
 //! what there was; and it goes on when the fault ends.
 
 mod session;
-mod start;
+pub(crate) mod start;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
