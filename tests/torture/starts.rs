@@ -37,7 +37,8 @@ fn put(folder: &Path, files: &Files) {
 fn without_pid(files: &Files) -> Files {
     let after =
         |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n').map_or(Vec::new(), |at| bytes[at..].to_vec());
-    files.iter().map(|(n, b)| (n.clone(), if n.ends_with(".lock") { after(b) } else { b.clone() })).collect()
+    let is_lock = |name: &str| Path::new(name).extension().is_some_and(|extension| extension == "lock");
+    files.iter().map(|(n, b)| (n.clone(), if is_lock(n) { after(b) } else { b.clone() })).collect()
 }
 
 /// What a start leaves that ends before its `at`th call; none if it listened before.
