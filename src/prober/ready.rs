@@ -241,11 +241,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
+        #![proptest_config(ProptestConfig::with_cases(10))]
 
-        /// Whatever is asked for, and however little of it can be had, each gets the same part of it, as far as a few dozen can tell.
+        /// Whatever is asked for, and however little of it can be had, each gets the same part of it, as far as a few hundred can tell.
         #[test]
-        fn all_intervals_stretch_alike(seconds in proptest::collection::vec(1_u64..=60, 40..100), short in 2_u64..12) {
+        fn all_intervals_stretch_alike(seconds in proptest::collection::vec(1_u64..=60, 300..400), short in 2_u64..12) {
             let gaps: Vec<u64> = seconds.iter().map(|s| s * 1000).collect();
             // Probes asked for in a second, in thousandths; `short` times as many as can be made.
             let asked: u64 = gaps.iter().map(|gap| 1_000_000 / gap).sum();
@@ -257,7 +257,7 @@ mod tests {
                 // Each time it is due between two starts, and taken at a later one.
                 let least = span / (gap * short + 2 * pace);
                 prop_assert!(
-                    (least - least / 3..=wanted + wanted / 3 + 2).contains(&(count + 2)),
+                    (least - least / 4..=wanted + wanted / 4 + 2).contains(&(count + 2)),
                     "every {gap} ms: {count} times, {wanted} are its part of {short} times too many"
                 );
             }
