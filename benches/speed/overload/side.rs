@@ -54,9 +54,9 @@ impl Side {
         self.server.signal(Signal::CONT)
     }
 
-    /// A field of `/api/v1/stats`.
+    /// A field of `/api/v1/services/stats`.
     pub(super) fn counted(&self, field: &str) -> Result<f64> {
-        let stats = outside::fetch(&format!("{}/api/v1/stats", self.server.url))?.1;
+        let stats = outside::fetch(&format!("{}/api/v1/services/stats", self.server.url))?.1;
         let stats: serde_json::Value = serde_json::from_slice(&stats)?;
         stats["data"][field].as_f64().with_context(|| format!("no {field}: {stats}"))
     }
