@@ -103,14 +103,7 @@ async fn a_record_is_no_mirror_and_a_mirror_is_no_record() {
 pub(crate) fn of_the_first_schema(path: &Path) {
     let db = Connection::open(path).expect("opens");
     db.execute_batch(include_str!("../../src/store/migrations/0001.sql")).expect("makes");
-    db.execute_batch(
-        "INSERT INTO meta VALUES (1, '0123456789abcdef', 'run', 7, 9, 0);
-         INSERT INTO service VALUES (1, x'0198c0ffee007000800000000000abcd', 'default', 'users', 'rest', 5, 6, 7);
-         INSERT INTO instance VALUES (2, 1, 'a', 'anonymous', 3, 5, 'http://10.0.0.5:1', NULL, NULL, '1.0', '', NULL,
-           100, '', 'unknown', 'NotChecked', 5);
-         PRAGMA user_version = 1; PRAGMA journal_mode = wal;",
-    )
-    .expect("fills");
+    db.execute_batch(include_str!("first_schema.sql")).expect("fills");
 }
 
 fn schema(path: &Path) -> Vec<(String, String)> {

@@ -55,12 +55,5 @@ fn killed(db: &Path) -> Vec<(String, String)> {
 fn of_the_first_schema(db: &Path) {
     let db = Connection::open(db).expect("opens");
     db.execute_batch(include_str!("../../../src/store/migrations/0001.sql")).expect("makes");
-    db.execute_batch(
-        "INSERT INTO meta VALUES (1, '0123456789abcdef', 'run', 7, 9, 0);
-         INSERT INTO service VALUES (1, x'0198c0ffee007000800000000000abcd', 'default', 'users', 'rest', 5, 6, 7);
-         INSERT INTO instance VALUES (2, 1, 'a', 'anonymous', 3, 5, 'http://10.0.0.5:1', NULL, NULL, '1.0', '', NULL,
-           100, '', 'unknown', 'NotChecked', 5);
-         PRAGMA user_version = 1; PRAGMA journal_mode = wal;",
-    )
-    .expect("fills");
+    db.execute_batch(include_str!("../../store/first_schema.sql")).expect("fills");
 }
