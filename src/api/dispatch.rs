@@ -307,6 +307,7 @@ async fn answer(call: &Call<'_>, route: Option<Route<'_>>, body: RequestBody) ->
         Route::Service { id } if verb == Verb::Delete => service::delete(call, id).await,
         Route::Service { id } => service::get(call, id),
         Route::HealthCheck { id } => check::check(call, id, body).await,
+        Route::HistoryByName => history::by_name(call).await,
         Route::History { id } => history::history(call, id).await,
         Route::Instance { id, name } => deregister::instance(call, id, name).await,
         Route::Healthz => Ok(operations::healthz()),

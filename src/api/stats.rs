@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Body;
 use super::call::Call;
 use super::envelope::{ApiError, ok};
-use super::openapi::schemas;
+use super::openapi::{labels, schemas};
 use super::scope::Reach;
 use crate::catalog::Counts;
 
@@ -39,7 +39,7 @@ impl From<Counts> for Stats {
     path = "/api/v1/services/stats",
     security((), ("token" = [])),
     params(
-        ("namespace" = Option<String>, Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
+        ("namespace" = inline(Option<labels::Namespaces>), Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
     ),
     responses(
         (status = 200, description = "The counts", body = schemas::Counted),

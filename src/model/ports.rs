@@ -12,7 +12,7 @@ use super::probe::Sample;
 use super::service::{InstanceSpec, Owner, Service};
 use super::time::UnixMs;
 use super::url::EndpointUrl;
-pub use super::write_error::{ClusterError, WriteError};
+pub use super::write_error::{ClusterError, FullService, WriteError};
 
 /// Who asks, as far as ownership goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +59,34 @@ pub struct Registered {
     pub generation: u64,
     /// Whether it only repeated what was known (not counted by the rate limit).
     pub renewed: bool,
-    /// Whether it changed the URL of an instance that was healthy.
-    pub replaced_healthy: bool,
+    /// The URLs of the instance that it put others in place of.
+    pub replaced: Vec<ReplacedUrl>,
+}
+
+/// A URL of an instance in whose place a registration put another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplacedUrl {
+    /// `base_url` or `health_url`.
+    pub field: &'static str,
+    /// The one that the instance had.
+    pub old: EndpointUrl,
+    /// The one that it has now; none where it has no health URL any more.
+    pub new: Option<EndpointUrl>,
+    /// Whether the instance was healthy until then.
+    pub was_healthy: bool,
+}
+
+impl ReplacedUrl {
+    /// Those of `old` that `new` replaces.
+    pub fn between(old: &InstanceSpec, new: &InstanceSpec, was_healthy: bool) -> Vec<Self> {
+        let urls = [
+            ("base_url", Some(&old.base_url), Some(&new.base_url)),
+            ("health_url", old.health_url.as_ref(), new.health_url.as_ref()),
+        ];
+        let replaced = urls.into_iter().filter(|(_, old, new)| old.is_some() && old != new);
+        let replaced = replaced.filter_map(|(field, old, new)| Some((field, old?.clone(), new.cloned())));
+        replaced.map(|(field, old, new)| Self { field, old, new, was_healthy }).collect()
+    }
 }
 
 /// Which service a removal means.

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::crd::{ServiceResource, ServiceStatus};
 use super::read::Lenient;
+use crate::model::wrong::json_sentence;
 
 /// What `kubectl apply` keeps of the last manifest: as large as the object itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -34,7 +35,7 @@ impl Seen {
     fn read(text: &str) -> Result<Self, serde_json::Error> {
         let error = match serde_json::from_str::<ServiceResource>(text) {
             Ok(object) => return Ok(object.into()),
-            Err(error) => error.to_string(),
+            Err(error) => json_sentence(&error),
         };
         let Envelope { mut metadata, status } = serde_json::from_str(text)?;
         slim(&mut metadata);

@@ -53,6 +53,20 @@ pub(crate) fn row(instance: &Instance, millis: i64) -> ProbeRow {
     }
 }
 
+/// Its health falls at the clock's moment.
+pub(crate) async fn make_unhealthy(s: &Running, service: &str, instance: &str) {
+    let since = s.clock.now().wall;
+    let instance = s.instance(service, instance);
+    let change = HealthChange {
+        health: Health::Unhealthy,
+        reason: Reason::Timeout,
+        since,
+        transition: None,
+        ..healthy(&instance, 1)
+    };
+    assert_eq!(s.store.commit_health(vec![change], leads()).await, Ok(vec![true]));
+}
+
 pub(crate) async fn make_healthy(s: &Running, service: &str, instance: &str) {
     let change = healthy(&s.instance(service, instance), 1);
     assert_eq!(s.store.commit_health(vec![change], leads()).await, Ok(vec![true]));

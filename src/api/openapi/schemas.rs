@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
 use uuid::Uuid;
 
 use crate::api::envelope::Code;
+use crate::model::check_rules::MAX_PATH;
 use crate::model::outcome;
 
 fn words(words: impl Iterator<Item = &'static str>, description: &str) -> Schema {
@@ -31,6 +32,14 @@ fn reason() -> Schema {
     words(outcome::Reason::ALL.iter().map(|r| r.as_str()), "Why: one of a closed set of words.")
 }
 
+fn http_check() -> Schema {
+    let path = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^/"));
+    let path = path.max_length(Some(MAX_PATH)).description(Some("Sent in a registration: its path alone."));
+    let check = OneOfBuilder::new().item(utoipa::openapi::Ref::from_schema_name("HttpCheck")).item(path);
+    let check = check.item(ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)));
+    Schema::OneOf(check.description(Some("A GET whose status decides.")).build())
+}
+
 fn code() -> Schema {
     words(Code::ALL.iter().map(|c| c.as_str()), "A stable word for programs; each belongs to one status.")
 }
@@ -40,7 +49,7 @@ fn code() -> Schema {
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     /// The service's name, an RFC 1123 label.
-    #[schema(example = "user-service", max_length = 63, pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    #[schema(example = "user-service")]
     pub name: String,
     /// Where it is reached. Any scheme; an explicit port unless it is http or https.
     #[schema(example = "http://localhost:8081", max_length = 512)]
@@ -57,10 +66,8 @@ pub struct Registration {
     /// At most 64 entries, for selection by `meta.KEY=value`.
     pub metadata: Option<BTreeMap<String, String>>,
     /// The namespace; the server's default one when absent.
-    #[schema(max_length = 63)]
     pub namespace: Option<String>,
     /// The instance's name; `default` when absent, so that a service has one address unless you name several.
-    #[schema(max_length = 63)]
     pub instance: Option<String>,
     /// Its share under `pick=weighted`; 100 when absent. 0 drains: probed and shown, never selected.
     #[schema(minimum = 0, maximum = 1000)]
@@ -77,6 +84,7 @@ pub struct Registration {
 #[serde(deny_unknown_fields)]
 pub struct Check {
     /// A GET whose status decides.
+    #[schema(schema_with = http_check, required = false)]
     pub http: Option<HttpCheck>,
     /// A TCP connection that opens.
     pub tcp: Option<Nothing>,
@@ -322,6 +330,10 @@ pub struct History {
     pub message: String,
     /// The entries, newest first.
     pub data: Vec<HistoryEntry>,
+    /// The service's id: a name that was given again belongs to another service.
+    pub id: Uuid,
+    /// Whether the service is still registered.
+    pub registered: bool,
     /// For `cursor`, when there is another page.
     pub next_cursor: Option<String>,
     /// In cluster mode, where each replica tells what it saw: since when.
@@ -334,8 +346,10 @@ pub struct History {
 pub struct Detail {
     /// The field's path, or the parameter's or header's name.
     pub field: String,
-    /// What was expected there.
-    pub expected: String,
+    /// One sentence of what is wrong with it.
+    pub problem: String,
+    /// What may stand there, where that is a kind of value, a range or a choice.
+    pub expected: Option<String>,
 }
 
 /// The envelope of every refusal.

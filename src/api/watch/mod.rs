@@ -19,7 +19,7 @@ use super::Body;
 use super::call::Call;
 use super::dispatch::{NotCounted, Sends};
 use super::envelope::{ApiError, Code};
-use super::openapi::schemas;
+use super::openapi::{labels, schemas};
 use super::query::bad_parameter;
 use super::scope::Reach;
 use crate::catalog::{Mark, Snapshot};
@@ -51,7 +51,7 @@ const LITTLE: usize = 32 * 1024;
     tag = "discovery",
     path = "/api/v1/watch",
     params(
-        ("namespace" = Option<String>, Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
+        ("namespace" = inline(Option<labels::Namespaces>), Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
         ("cursor" = Option<String>, Query, description = "The id of the last event seen; the header `Last-Event-ID` says the same"),
     ),
     security((), ("token" = [])),

@@ -21,7 +21,17 @@ pub(super) struct ErrorBody {
 #[serde(default)]
 struct Detail {
     field: String,
+    problem: String,
+    /// Of a server that knows no `problem`, what was expected.
     expected: String,
+}
+
+impl Detail {
+    /// One line of it.
+    fn line(&self) -> String {
+        let wrong = if self.problem.is_empty() { &self.expected } else { &self.problem };
+        format!("{}: {}", escape(&self.field, 100), escape(wrong, 300))
+    }
 }
 
 impl ErrorBody {
@@ -71,7 +81,7 @@ pub(super) fn refused(server: &Server, status: StatusCode, body: &ErrorBody, ret
     let exit = if body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(status) };
     let mut failure = Failure::new(exit, escape(&spoken(&body.error), 600));
     for detail in &body.details {
-        failure = failure.hint(format!("{}: {}", escape(&detail.field, 100), escape(&detail.expected, 300)));
+        failure = failure.hint(detail.line());
     }
     if !body.hint.is_empty() {
         failure = failure.hint(escape(&spoken(&body.hint), 600));

@@ -19,6 +19,7 @@ use super::tunnel::Tunnel;
 use crate::console::source::api::read::{ReadError, size, whole};
 use crate::crypto::http_client;
 use crate::model::text::escape;
+use crate::model::wrong::json_sentence;
 use error::ErrorBody;
 use server::Server;
 
@@ -42,6 +43,9 @@ pub(in crate::cli) struct Reply {
     /// What the caller should know though it worked.
     #[serde(default)]
     pub(in crate::cli) warnings: Vec<String>,
+    /// Of a history: whether its service is still registered.
+    #[serde(default)]
+    pub(in crate::cli) registered: Option<bool>,
     /// Where the next page begins.
     #[serde(default)]
     pub(in crate::cli) next_cursor: Option<String>,
@@ -90,7 +94,7 @@ pub(in crate::cli) fn read<T: DeserializeOwned>(json: &str) -> Result<T, Failure
     serde_json::from_str(json).map_err(|error| {
         Failure::new(
             Exit::Unreachable,
-            format!("the server's answer could not be understood: {}", escape(&error.to_string(), 300)),
+            format!("the server's answer could not be understood ({})", escape(&json_sentence(&error), 300)),
         )
         .hint("is the server of another version? -o json shows the answer as it is")
     })

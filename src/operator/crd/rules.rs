@@ -21,7 +21,7 @@ pub(super) const URL: &str = concat!(
     r"\x{61c}\x{feff}\x{fff9}-\x{fffb}\x{e0000}-\x{e007f}]+$"
 );
 /// An RFC 1123 label.
-pub(super) const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+pub(super) const LABEL: &str = crate::model::name::LABEL_PATTERN;
 
 fn rule(rule: &str, message: &str) -> Value {
     json!({ "rule": rule, "message": message })

@@ -15,6 +15,7 @@ use super::read::{self, ReadError};
 use crate::console::data::{Past, Probing};
 use crate::console::source::{Act, Ask, News, Refusal};
 use crate::model::text::escape;
+use crate::model::wrong::json_sentence;
 
 /// Longest sentence of a server that is passed on.
 const LONGEST: usize = 600;
@@ -223,8 +224,8 @@ async fn send<T: DeserializeOwned>(
         ReadError::Broken(error) => plain(said(requests, &error)),
         too_large @ ReadError::TooLarge(_) => plain(too_large.to_string()),
     })?;
-    let strange = |error: serde_json::Error| escape(&error.to_string(), 200);
-    serde_json::from_slice(&bytes).map_err(|error| plain(format!("an answer of another version: {}", strange(error))))
+    let strange = |error: &serde_json::Error| escape(&json_sentence(error), 200);
+    serde_json::from_slice(&bytes).map_err(|error| plain(format!("an answer of another version ({})", strange(&error))))
 }
 
 /// What a refusal says, in the server's words.

@@ -22,6 +22,7 @@ use super::{Abilities, Ask, Backoff, Link, News, Source};
 use crate::console::data::{ServerEvent, Service};
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
+use crate::model::wrong::json_sentence;
 use held::{Gathered, Held, TooMuch};
 use sse::{Event, Parser};
 
@@ -294,7 +295,7 @@ impl Watch {
 
     async fn take(&mut self, event: Event, backoff: &mut Backoff) -> Result<(), End> {
         let strange = |error: serde_json::Error| {
-            End::Lost(format!("an event of another version: {}", escape(&error.to_string(), 200)))
+            End::Lost(format!("an event of another version ({})", escape(&json_sentence(&error), 200)))
         };
         let news = match event.name.as_str() {
             "snapshot" => {
