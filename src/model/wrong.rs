@@ -81,8 +81,8 @@ fn of_data(said: &str) -> Wrong {
     if let Some((name, _)) = named(said, "duplicate field ") {
         return Wrong::new(format!("{name} is given twice"));
     }
-    if let Some(wanted) = said.strip_prefix("invalid length ").and_then(|rest| rest.split_once(", expected ")) {
-        return Wrong::new(format!("has {} parts, and not as many as are read here", wanted.0));
+    if let Some((count, _)) = said.strip_prefix("invalid length ").and_then(|rest| rest.split_once(", expected ")) {
+        return Wrong::new(format!("has the wrong number of parts: {count}"));
     }
     // What a type of ours says itself.
     Wrong::new(said)
@@ -91,10 +91,8 @@ fn of_data(said: &str) -> Wrong {
 /// The name in back quotes after `what`, and the rest.
 fn named<'a>(said: &'a str, what: &str) -> Option<(&'a str, &'a str)> {
     let rest = said.strip_prefix(what)?.strip_prefix('`')?;
-    // The name is the client's own text, and may hold back quotes; what follows it never holds this.
-    let end = rest.rfind("`, ").filter(|_| !rest.ends_with("`, "));
     let listed = rest.find("`, expected ").or_else(|| rest.find("`, there are no "));
-    let at = listed.or(end).or_else(|| rest.rfind('`'))?;
+    let at = listed.or_else(|| rest.rfind('`'))?;
     Some((&rest[..at], &rest[at + 1..]))
 }
 
@@ -216,7 +214,7 @@ mod tests {
             (r#"{"map":[1]}"#, "is a list, not an object", Some("an object")),
             (r#"{"word":"Sideways"}"#, "is not Up or Down", Some("Up or Down")),
             (r#"{"word":{"Up":[1]}}"#, "is a list, not null", Some("null")),
-            (r#"{"pair":[1]}"#, "has 1 parts, and not as many as are read here", None),
+            (r#"{"pair":[1]}"#, "has the wrong number of parts: 1", None),
             (r#"{"letter":"ab"}"#, r#"is the string "ab", not a character"#, Some("a character")),
             (r#"{"count":1,"count":2}"#, "count is given twice", None),
             (r#"{"cuont":1}"#, "unknown; did you mean count?", Some("count")),
