@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use uuid::Uuid;
 
 use crate::api::envelope::Code;
@@ -35,7 +35,9 @@ fn reason() -> Schema {
 fn http_check() -> Schema {
     let path = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^/"));
     let path = path.max_length(Some(MAX_PATH)).description(Some("Sent in a registration: its path alone."));
-    let check = OneOfBuilder::new().item(utoipa::openapi::Ref::from_schema_name("HttpCheck")).item(path);
+    // What the derives write out in full is not imported beside them.
+    let object = utoipa::openapi::Ref::from_schema_name("HttpCheck");
+    let check = utoipa::openapi::schema::OneOfBuilder::new().item(object).item(path);
     let check = check.item(ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)));
     Schema::OneOf(check.description(Some("A GET whose status decides.")).build())
 }
