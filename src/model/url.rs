@@ -27,7 +27,7 @@ pub enum UrlError {
     #[error(transparent)]
     Unescaped(#[from] Unescaped),
     /// A character that no host has.
-    #[error("has '{0}' in its host, which no name or address holds; write scheme://host[:port][/path]")]
+    #[error("has {} in its host, which no name or address holds; write scheme://host[:port][/path]", named(*.0))]
     NotInHost(char),
     /// Credentials in a URL would be stored and shown.
     #[error("user names and passwords in URLs are refused; give the address alone")]
@@ -56,13 +56,17 @@ pub struct Unescaped {
 impl fmt::Display for Unescaped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { character, at } = *self;
-        match character {
-            ' ' => f.write_str("holds an unescaped space")?,
-            c if c.is_control() || c.is_whitespace() => write!(f, "holds an unescaped U+{:04X}", u32::from(c))?,
-            c => write!(f, "holds an unescaped {c}")?,
-        }
-        write!(f, " (character {at}); write it as ")?;
+        write!(f, "holds {} unescaped (character {at}); write it as ", named(character))?;
         character.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(f, "%{byte:02X}"))
+    }
+}
+
+/// A character as a sentence names it.
+fn named(character: char) -> String {
+    match character {
+        ' ' => "a space".to_owned(),
+        c if c.is_control() || c.is_whitespace() => format!("U+{:04X}", u32::from(c)),
+        c => format!("'{c}'"),
     }
 }
 
@@ -233,8 +237,12 @@ fn readable(text: &str) -> Result<(), UrlError> {
     if let Some(c) = text.chars().find(|c| super::text::is_hostile(*c) || super::text::is_joiner(*c)) {
         return Err(UrlError::Hostile(c.into()));
     }
-    let space = text.chars().zip(1..).find(|(c, _)| c.is_whitespace());
-    space.map_or(Ok(()), |(character, at)| Err(Unescaped { character, at }.into()))
+    let Some((character, at)) = text.chars().zip(1..).find(|(c, _)| c.is_whitespace()) else { return Ok(()) };
+    match authority(text) {
+        "" => Err(UrlError::Malformed),
+        host if host.contains(character) => Err(UrlError::NotInHost(character)),
+        _ => Err(Unescaped { character, at }.into()),
+    }
 }
 
 /// Why a text is no URL: the character that spoils its host, where that is one which people write for a purpose.
@@ -340,9 +348,14 @@ mod tests {
     #[test]
     fn a_character_that_does_not_belong_is_named() {
         for (text, said) in [
-            ("http://h/a b", "holds an unescaped space (character 11); write it as %20"),
+            ("http://h/a b", "holds a space unescaped (character 11); write it as %20"),
             ("http://h/\u{e4}\u{a0}", "begins or ends with white space; leave it out"),
-            ("http://h/\u{e4}\u{a0}b", "holds an unescaped U+00A0 (character 11); write it as %C2%A0"),
+            ("http://h/\u{e4}\u{a0}b", "holds U+00A0 unescaped (character 11); write it as %C2%A0"),
+            (
+                "http://h :80/",
+                "has a space in its host, which no name or address holds; write scheme://host[:port][/path]",
+            ),
+            ("h 80", "is no URL with a host; write scheme://host[:port][/path], such as http://10.0.0.5:8080"),
             (" http://h", "begins or ends with white space; leave it out"),
             ("http://h/a\nb", "holds U+000A; control, bidirectional and invisible characters are refused"),
             (
