@@ -86,7 +86,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// 400 `invalid_payload` when the bytes are no JSON object, or give a field twice.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, ApiError> {
-        let wrong = |problem: &str| invalid([detail("body", Wrong::new(problem).expecting("a JSON object"))]);
+        let wrong = |problem: &str| invalid([detail("body", &Wrong::new(problem).expecting("a JSON object"))]);
         // a parser may pass over a byte order mark (RFC 8259 §8.1), and the tools of some systems write one
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if bytes.trim_ascii().is_empty() {
@@ -140,7 +140,7 @@ impl<'a> Fields<'a> {
 
     /// Notes that a field is wrong.
     pub(super) fn problem(&mut self, field: &str, wrong: impl Into<Wrong>) {
-        self.problems.push(detail(field, wrong.into()));
+        self.problems.push(detail(field, &wrong.into()));
     }
 
     /// `value` when it is right; else notes what is wrong and gives nothing.
@@ -168,7 +168,7 @@ impl<'a> Fields<'a> {
 }
 
 /// What is wrong with a field, in sentences of bounded length without hostile characters: they may repeat what came.
-fn detail(field: &str, wrong: Wrong) -> Detail {
+fn detail(field: &str, wrong: &Wrong) -> Detail {
     let sentence = |said: &str| text::escape(said, MAX_SENTENCE);
     let expected = wrong.expected.as_deref().map(sentence);
     Detail { field: field.to_owned(), problem: sentence(&wrong.problem), expected }
