@@ -49,7 +49,7 @@ struct Wanted {
         (status = 304, description = "Nothing changed"),
         (status = 400, description = "`name_required` or `invalid_parameter`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
-        (status = 503, description = "`no_healthy_instance`", body = schemas::Refusal),
+        (status = 503, description = "`no_healthy_instance`, or `unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) fn discover(call: &Call<'_>) -> Result<Response<Body>, ApiError> {

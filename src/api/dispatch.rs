@@ -33,6 +33,9 @@ use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label
 use crate::telemetry::staleness::Staleness;
 use crate::telemetry::told::Hearing;
 
+/// When to ask a replica again that does not know every service yet.
+const INCOMPLETE_RETRY_SECONDS: u64 = 2;
+
 /// What the API follows.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
@@ -293,9 +296,26 @@ impl Shared {
     }
 }
 
+/// A replica that has not heard of every service yet cannot tell that there is none of a name, nor how many there are.
 async fn answer(call: &Call<'_>, route: Option<Route<'_>>, body: RequestBody) -> Result<Response<Body>, ApiError> {
     let route = route.ok_or_else(|| unknown_route(call.head.uri.path()))?;
     let verb = route.verb(&call.head.method)?;
+    if matches!(route, Route::List | Route::Stats) && !call.api.history.is_complete() {
+        return Err(incomplete());
+    }
+    let answer = routed(call, route, verb, body).await;
+    answer.map_err(|error| {
+        let missing = error.code() == Code::ServiceNotFound && !call.api.history.is_complete();
+        if missing { incomplete() } else { error }
+    })
+}
+
+fn incomplete() -> ApiError {
+    let message = "this replica has not heard of every service yet; ask again, or ask another one";
+    ApiError::new(Code::Unavailable, message).retry_after(INCOMPLETE_RETRY_SECONDS)
+}
+
+async fn routed(call: &Call<'_>, route: Route<'_>, verb: Verb, body: RequestBody) -> Result<Response<Body>, ApiError> {
     match route {
         Route::Root => Ok(root::root()),
         Route::Health => Ok(root::health()),

@@ -229,6 +229,11 @@ impl ApiError {
         self.header(RETRY_AFTER, seconds.into())
     }
 
+    /// Which refusal it is.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
     /// The answer's status.
     pub fn status(&self) -> StatusCode {
         self.code.status()

@@ -48,6 +48,7 @@ struct Beside {
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) async fn history(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {

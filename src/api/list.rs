@@ -44,6 +44,7 @@ struct Wanted {
         (status = 200, description = "The services", body = schemas::ManyServices, headers(("ETag", description = "Moves with every change of the catalog"))),
         (status = 304, description = "Nothing changed"),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {

@@ -22,6 +22,7 @@ use crate::model::ports::{Removal, ServiceRef};
         (status = 200, description = "The service", body = schemas::OneService),
         (status = 304, description = "Nothing changed since the `ETag` of `If-None-Match`"),
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {

@@ -18,6 +18,7 @@ pub(super) struct Stats {
     healthy_services: usize,
     unhealthy_services: usize,
     unknown_services: usize,
+    not_checked_services: usize,
 }
 
 impl From<Counts> for Stats {
@@ -27,6 +28,7 @@ impl From<Counts> for Stats {
             healthy_services: counts.healthy,
             unhealthy_services: counts.unhealthy,
             unknown_services: counts.unknown,
+            not_checked_services: counts.not_checked,
         }
     }
 }
@@ -44,6 +46,7 @@ impl From<Counts> for Stats {
     responses(
         (status = 200, description = "The counts", body = schemas::Counted),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) fn stats(call: &Call<'_>) -> Result<Response<Body>, ApiError> {

@@ -65,12 +65,21 @@ pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit
         return Ok(Exit::Ok);
     }
     let changes: Vec<TransitionView> = reply.read()?;
-    if changes.is_empty() {
-        streams.note("nothing has changed since it was registered");
+    let since = reply.history_since;
+    match since {
+        None if changes.is_empty() => streams.note("nothing has changed since it was registered"),
+        Some(since) if changes.is_empty() => {
+            streams.note(&format!("nothing has changed since {since}, when this replica's own history begins"));
+        }
+        _ => {}
     }
     streams.table(&table(&changes, args.output.output == Format::Wide, UnixMs::wall()))?;
     if reply.next_cursor.is_some() {
         streams.note("there are older ones: give a higher --limit");
+    } else if let Some(since) = since.filter(|_| !changes.is_empty()) {
+        streams.note(&format!(
+            "what came before {since} is not here: each replica has a history of its own, and this one's begins then"
+        ));
     }
     Ok(Exit::Ok)
 }

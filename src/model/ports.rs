@@ -266,6 +266,9 @@ pub enum PassOnError {
 /// The header of a request that another replica passed on. It says nothing about who asks, and only keeps it from going on further.
 pub const PASSED_ON: http::HeaderName = http::HeaderName::from_static("portolan-passed-on");
 
+/// The header of an answer whose replica does not probe: it knows every verdict, and not when each service was last checked.
+pub const PROBED_ELSEWHERE: http::HeaderName = http::HeaderName::from_static("portolan-probed-elsewhere");
+
 /// Takes a request that only the leader can answer to it, as it came, with the caller's own token, which the leader verifies itself.
 pub trait PassOn: Send + Sync + 'static {
     /// The leader's answer.
@@ -279,4 +282,9 @@ pub trait PassOn: Send + Sync + 'static {
 pub trait Freshness: Send + Sync + 'static {
     /// Time since the mirror was last known to be current, when that is more than a moment ago. Asked for every answer: an atomic read.
     fn stale_for(&self) -> Option<std::time::Duration>;
+
+    /// Whether this replica probes, and so knows when each service was last checked.
+    fn probes_here(&self) -> bool {
+        true
+    }
 }

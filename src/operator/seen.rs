@@ -39,7 +39,8 @@ impl Seen {
         };
         let Envelope { mut metadata, status } = serde_json::from_str(text)?;
         slim(&mut metadata);
-        let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
+        let status =
+            status.and_then(|status| serde_json::from_str(status.get()).ok()).filter(ServiceStatus::is_written);
         Ok(Self { object: DeserializeGuard(Err(InvalidObject { error, metadata })), status })
     }
 
@@ -60,6 +61,7 @@ impl Seen {
 impl From<ServiceResource> for Seen {
     fn from(mut object: ServiceResource) -> Self {
         slim(&mut object.metadata);
+        object.status = object.status.filter(ServiceStatus::is_written);
         Self { object: DeserializeGuard(Ok(object)), status: None }
     }
 }

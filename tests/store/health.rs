@@ -28,6 +28,7 @@ pub(crate) fn healthy(instance: &Instance, millis: i64) -> HealthChange {
         health: Health::Healthy,
         reason: Reason::Passed,
         since: at(millis).wall,
+        message: Some(format!("passed at {millis}")),
         transition: Some(Transition {
             at: at(millis).wall,
             from: instance.health,

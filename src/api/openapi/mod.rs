@@ -21,7 +21,7 @@ use super::{check, deregister, discover, history, list, operations, probes, regi
 #[openapi(
     info(
         title = "Portolan",
-        description = "A service registry that proves what it lists. Unknown fields and parameters are refused. In a cluster, while the Kubernetes API is silent, a read's answer carries `Portolan-Stale-Seconds`: the age of what it shows.",
+        description = "A service registry that proves what it lists. Unknown fields and parameters are refused. In a cluster, while the Kubernetes API is silent, a read's answer carries `Portolan-Stale-Seconds`: the age of what it shows. In a cluster one replica probes; an answer of another one carries `Portolan-Probed-Elsewhere: true`, and `last_health_check` is null in it: `GET /api/v1/probes` asks the one that probes.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     servers((url = "http://localhost:8080", description = "Where `portolan serve` listens by default")),

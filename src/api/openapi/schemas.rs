@@ -181,7 +181,7 @@ pub struct Service {
     pub status: String,
     /// Its newest instance's metadata.
     pub metadata: BTreeMap<String, String>,
-    /// The newest probe; null before the first.
+    /// The newest probe; null before the first, and in a cluster on every replica but the one that leads (see `Portolan-Probed-Elsewhere`).
     #[schema(required, format = DateTime)]
     pub last_health_check: Option<String>,
     /// First registered.
@@ -418,8 +418,10 @@ pub struct Stats {
     pub healthy_services: usize,
     /// With none, and one that is unhealthy.
     pub unhealthy_services: usize,
-    /// The rest.
+    /// The rest: not proved yet, or no longer.
     pub unknown_services: usize,
+    /// Those none of whose instances has a check: their health is unknown, and nobody asked.
+    pub not_checked_services: usize,
 }
 
 /// The envelope of the counts.

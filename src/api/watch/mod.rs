@@ -41,7 +41,7 @@ const LITTLE: usize = 32 * 1024;
 
 /// Streams changes. Events: `snapshot` (`{"services":[…],"first":…,"last":…}`), `change` (`{"upserts":[…],"removed":[…]}`), and `server`
 /// (`[{"at":…,"part":…,"good":…,"message":…}]`), which is all that this server lately told of itself, oldest first, each time that it grows;
-/// its parts are `server`, `store`, `prober`, `guard`, `leader` and `mirror`. The id of an event is the cursor to go on from; of several
+/// its parts are `server`, `store`, `prober`, `guard`, `leader`, `mirror` and `installs`. The id of an event is the cursor to go on from; of several
 /// `snapshot` events, and of several `change` events of one commit, only the last has one. A comment line comes after 15 s of silence.
 /// Where a token opened the watch, `end` (`{"code":…,"error":…}`) is its last event once the token has expired or its secret is no longer in
 /// force. What is sent at the start counts like a list of it; a watch that goes on from a cursor and missed little does not count.

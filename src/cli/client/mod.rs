@@ -18,7 +18,9 @@ use super::exit::{Exit, Failure};
 use super::tunnel::Tunnel;
 use crate::console::source::api::read::{ReadError, size, whole};
 use crate::crypto::http_client;
+use crate::model::ports::PROBED_ELSEWHERE;
 use crate::model::text::escape;
+use crate::model::time::UnixMs;
 use crate::model::wrong::json_sentence;
 use error::ErrorBody;
 use server::Server;
@@ -49,6 +51,12 @@ pub(in crate::cli) struct Reply {
     /// Where the next page begins.
     #[serde(default)]
     pub(in crate::cli) next_cursor: Option<String>,
+    /// In a cluster, since when the replica that answers has kept this history.
+    #[serde(default)]
+    pub(in crate::cli) history_since: Option<UnixMs>,
+    /// Whether the replica that answers does not probe, and so does not know when a service was last checked.
+    #[serde(skip)]
+    pub(in crate::cli) probed_elsewhere: bool,
     /// Where else to look.
     #[serde(default)]
     hint: Option<String>,
@@ -222,6 +230,7 @@ impl Client {
         };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
+        let probed_elsewhere = response.headers().contains_key(&PROBED_ELSEWHERE);
         let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
         let body = whole(response, MAX_ANSWER).await.map_err(|error| match error {
             ReadError::Broken(error) => unreachable(error),
@@ -230,7 +239,8 @@ impl Client {
         if memchr::memchr_iter(b'{', &body).nth(MAX_OBJECTS).is_some() {
             return Err(error::too_large(&self.server, "it has more parts than any service"));
         }
-        self.judge(status, retry_after, &body)
+        let reply = self.judge(status, retry_after, &body)?;
+        Ok(Reply { probed_elsewhere, ..reply })
     }
 
     fn judge(&self, status: StatusCode, retry_after: Option<u64>, body: &[u8]) -> Result<Reply, Failure> {

@@ -250,6 +250,7 @@ impl World {
             health: Health::Healthy,
             reason: Reason::Passed,
             since: now.wall,
+            message: None,
             transition: None,
             state: CheckState::new(now),
         };
