@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::access::{Access, Admitted, RouteClass, SecretsKeeper, classify};
+use super::access::{Access, Admitted, Reread, RouteClass, SecretsKeeper, classify};
 use super::call::Call;
 use super::conn::{Handler, RequestBody};
 use super::envelope::{ApiError, Code};
@@ -159,6 +159,11 @@ impl Api {
     /// The part that notices changed secrets when no request does; none where they cannot change.
     pub fn secrets_keeper(&self) -> Option<SecretsKeeper> {
         self.0.access.secrets_keeper()
+    }
+
+    /// Reads the secrets again at once; none where auth is off.
+    pub fn read_secrets_again(&self) -> Option<Reread> {
+        self.0.access.read_secrets_again()
     }
 }
 

@@ -31,7 +31,7 @@ use ipnet::IpNet;
 pub use class::{Limit, RouteClass, classify};
 pub use headers::Cors;
 pub use principal::{ClientKey, Namespaces, Principal, Scopes};
-pub use secrets::{KeyId, MAX_SECRETS, Secrets, SecretsError};
+pub use secrets::{KeyId, MAX_SECRETS, Reread, Secrets, SecretsError};
 pub use standing::{Credential, Ended, SecretsKeeper, Standing};
 pub use token::{AUDIENCE, Mint, MintError, TokenError, mint};
 
@@ -287,6 +287,11 @@ impl Access {
         let secrets =
             self.guard.as_ref().map(|guard| Arc::clone(&guard.secrets)).filter(|secrets| secrets.may_change())?;
         Some(SecretsKeeper { secrets, clock: self.clock.clone() })
+    }
+
+    /// Reads the secrets again at once; none where auth is off.
+    pub fn read_secrets_again(&self) -> Option<Reread> {
+        self.guard.as_ref().map(|guard| guard.secrets.read_again())
     }
 
     /// The refusal of a service that is not the caller's own, to a token that may only register.
