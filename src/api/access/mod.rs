@@ -33,7 +33,7 @@ pub use headers::Cors;
 pub use principal::{ClientKey, Namespaces, Principal, Scopes};
 pub use secrets::{KeyId, MAX_SECRETS, Reread, Secrets, SecretsError};
 pub use standing::{Credential, Ended, SecretsKeeper, Standing};
-pub use token::{AUDIENCE, Mint, MintError, TokenError, mint};
+pub use token::{AUDIENCE, Mint, MintError, TokenError, USUAL_LIFE, mint};
 
 use super::Body;
 use super::envelope::ApiError;
@@ -193,7 +193,7 @@ impl Access {
             Ok(bearer) => Ok(self.holder(bearer)),
             // As in the seed, an open read does not ask who asks: a client whose token ran out still finds its services.
             Err(_) if !needed => Ok(self.anonymous(address)),
-            Err(refusal) => Err(self.unauthorized(refusal, address)),
+            Err(refusal) => Err(self.unauthorized(refusal, address, class)),
         }
     }
 
@@ -225,9 +225,9 @@ impl Access {
     }
 
     /// Counts a failed attempt against its address alone, so that guessing is bounded and no good token pays for it.
-    fn unauthorized(&self, refusal: Option<TokenError>, address: IpAddr) -> ApiError {
+    fn unauthorized(&self, refusal: Option<TokenError>, address: IpAddr, class: RouteClass) -> ApiError {
         let counted = self.rates.as_ref().map_or(Ok(()), |rates| rates.fail(address.into()));
-        counted.err().unwrap_or_else(|| refusal::unauthorized(refusal))
+        counted.err().unwrap_or_else(|| refusal::unauthorized(refusal, class))
     }
 
     /// The client's address for the log, past trusted proxies.
