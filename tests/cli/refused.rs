@@ -103,6 +103,10 @@ fn who_only_reads_is_offered_no_more_than_that() {
         let again = followed(&server, &command, args);
         assert!(matches!(ended(&again).0, 0 | 4), "{}", stderr(&again));
     }
+    for args in [&["watch", "-n", "shop"][..], &["list", "--watch"]] {
+        let command = printed(&server.cli(args));
+        assert!(command.contains("--scope read"), "a watch says it like any other: {command}");
+    }
 }
 
 #[test]

@@ -31,6 +31,9 @@ const MAX_ANSWER: usize = 24 << 20;
 /// Most objects of an answer: each takes a hundred times its text, if that is short enough.
 const MAX_OBJECTS: usize = 200_000;
 
+/// Longest wait for a refusal that was seen once already.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
+
 /// How long a connection through a tunnel is kept without use. The server closes its own after 75 s, which the tunnel cannot tell from a pod's
 /// death.
 const IDLE: Duration = Duration::from_mins(1);
@@ -151,6 +154,17 @@ impl Client {
     /// See [`Failure`].
     pub(in crate::cli) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
         self.send(self.request(Method::GET, path, query)?, asked_namespace(query)).await
+    }
+
+    /// What the server says to a GET that it refuses; none where it grants it, or does not answer.
+    pub(in crate::cli) async fn refusal(&self, path: &[&str], query: &[(&str, &str)]) -> Option<Failure> {
+        let request = self.request(Method::GET, path, query).ok()?.timeout(SECOND_LOOK);
+        let response = request.send().await.ok()?;
+        let head = head(&response, asked_namespace(query));
+        if head.status.is_success() {
+            return None;
+        }
+        self.judge(&head, &whole(response, MAX_ANSWER).await.ok()?).err()
     }
 
     /// POST `api/v1/` + `path`.
