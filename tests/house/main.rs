@@ -2,6 +2,7 @@
 
 mod generated;
 mod hosts;
+mod images;
 mod layers;
 mod metrics;
 
