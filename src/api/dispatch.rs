@@ -179,7 +179,7 @@ impl Handler for Api {
         let mut hot = false;
         let response = match admitted {
             Err(refusal) => {
-                self.0.note_refusal(&refusal, self.0.access.client_address(&head.headers, peer), &Owner::Anonymous);
+                note_refusal(&refusal, self.0.access.client_address(&head.headers, peer), &Owner::Anonymous);
                 refusal.into_reply()
             }
             Ok(mut admitted) => {
@@ -234,20 +234,9 @@ impl Shared {
             Err(ApiError::new(Code::Internal, "a fault of Portolan's own; the server's log says more"))
         });
         answer.unwrap_or_else(|refusal| {
-            self.note_refusal(&refusal, client, &call.who.owner);
+            note_refusal(&refusal, client, &call.who.owner);
             refusal.into_reply()
         })
-    }
-
-    /// Says why somebody was turned away, which the line of the request does not.
-    fn note_refusal(&self, refusal: &ApiError, client: IpAddr, who: &Owner) {
-        if !matches!(refusal.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return;
-        }
-        let (why, code) = (&refusal.message, refusal.code.as_str());
-        let more = refusal.hinted().map(|hint| format!(": {hint}")).unwrap_or_default();
-        let subject = if let Owner::Token { subject, .. } = who { Some(&**subject) } else { None };
-        tracing::info!(target: ACCESS_TARGET, %client, subject, code, "refused: {why}{more}");
     }
 
     /// What the rate limit and CORS add, and what is taken for the answer's size.
@@ -315,6 +304,17 @@ impl Shared {
             user_agent: head.headers.get(USER_AGENT).map(http::HeaderValue::as_bytes),
         });
     }
+}
+
+/// Says why somebody was turned away, which the line of the request does not.
+fn note_refusal(refusal: &ApiError, client: IpAddr, who: &Owner) {
+    if !matches!(refusal.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return;
+    }
+    let (why, code) = (&refusal.message, refusal.code.as_str());
+    let more = refusal.hinted().map(|hint| format!(": {hint}")).unwrap_or_default();
+    let subject = if let Owner::Token { subject, .. } = who { Some(&**subject) } else { None };
+    tracing::info!(target: ACCESS_TARGET, %client, subject, code, "refused: {why}{more}");
 }
 
 async fn answer(call: &Call<'_>, route: Option<Route<'_>>, body: RequestBody) -> Result<Response<Body>, ApiError> {

@@ -77,7 +77,7 @@ impl Server {
         };
         let url = parse_url(origin, given.as_deref().unwrap_or(DEFAULT_SERVER))?;
         let named = given.is_some();
-        let (minting, token) = (Minting::new(args, &env), token_source(args, env)?);
+        let (minting, token) = (Minting::new(args, env), token_source(args, env)?);
         let server = Self { url, context: args.context.clone(), named, token, minting };
         server.refuse_clear_text(args.insecure)?;
         Ok(server)
