@@ -105,7 +105,9 @@ fn signals_end_it_and_leave_the_terminal_clean() {
 fn a_terminal_that_hangs_up_ends_it() {
     let server = server();
     let consoles: Vec<_> = (0..16).map(|_| console(&server)).collect();
-    consoles.iter().for_each(|t| t.wait_for("LIVE"));
+    for t in &consoles {
+        t.wait_for("LIVE");
+    }
     let leaving: Vec<_> = consoles.into_iter().map(|t| std::thread::spawn(|| t.hang_up())).collect();
     let mut left: Vec<_> = leaving.into_iter().map(|leaves| leaves.join().expect("it hangs up")).collect();
     let began = std::time::Instant::now();

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kube::api::ObjectMeta;
-
 use super::merge::{Held, Slot};
 use crate::catalog::Snapshot;
 use crate::model::mirror::MirroredInstance;
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::Health;
 use crate::model::service::Owner;
-use crate::operator::crd::{InstanceEntry, ServiceResource, ServiceSpec, SourceWord};
+use crate::operator::crd::{InstanceEntry, ServiceResource};
 use crate::operator::intake::Known;
 use crate::operator::object;
 
@@ -46,14 +44,7 @@ fn owner(entry: &InstanceEntry) -> Owner {
 
 /// A new object with these instances.
 pub(super) fn created(key: &ServiceKey, slots: &[Slot]) -> ServiceResource {
-    let metadata = ObjectMeta {
-        name: Some(key.name().to_owned()),
-        namespace: Some(key.namespace().to_owned()),
-        ..ObjectMeta::default()
-    };
-    let instances = slots.iter().filter_map(entry).collect();
-    let spec = ServiceSpec { source: SourceWord::Rest, version: version(slots), instances, ..ServiceSpec::default() };
-    ServiceResource { metadata, spec, status: None }
+    object::resource(key, version(slots), slots.iter().filter_map(entry).collect())
 }
 
 /// That of the newest instance, as the catalog shows it; kept at the service so that `kubectl get` has it in a column.
