@@ -11,8 +11,8 @@ use crate::model::text;
 
 /// Longest file name, context or user that is repeated in a command, in characters.
 const LONGEST: usize = 256;
-/// What signs in a cluster, as `deploy/` names it.
-const SECRET: &str = "portolan-jwt";
+/// Where the secret is in a cluster, as `deploy/` names it.
+const DEPLOYMENT: &str = "deployment/portolan";
 
 /// What a refused request needs of a token, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ fn with(user: &str, like: Option<Mint>, lack: &Lack) -> Mint {
     mint
 }
 
-/// `portolan token …` for that token, over the secret's place where that is a cluster.
+/// `portolan token …` for that token, in a pod of the server where that is in a cluster.
 fn place(server: &Server, mint: &Mint) -> String {
     let mut command = format!("portolan token {}", flag("--subject", &mint.subject));
     let namespaces = mint.namespaces.as_ref().map(|names| names.join(","));
@@ -131,14 +131,8 @@ fn place(server: &Server, mint: &Mint) -> String {
         }
     }
     let Some(context) = server.context() else { return command };
-    let minting = server.minting();
-    let (context, pods) = (flag("--context", &text::escape(context, LONGEST)), &minting.pods);
-    // An empty variable counts as unset, and only one of the two may be set.
-    let unset = if minting.secret { "JWT_SECRET= " } else { "" };
-    format!(
-        "kubectl {context} -n {pods} get secret {SECRET} -o jsonpath='{{.data.secret}}' | base64 -d | \
-         {unset}JWT_SECRET_FILE=/dev/stdin {command}"
-    )
+    let context = flag("--context", &text::escape(context, LONGEST));
+    format!("kubectl {context} -n {} exec {DEPLOYMENT} -- {command}", server.minting().pods)
 }
 
 fn user(server: &Server) -> String {
@@ -209,13 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn in_a_cluster_the_secret_is_where_the_manifests_put_it() {
+    fn in_a_cluster_a_pod_of_the_server_makes_the_token() {
         let flags = ["--context", "prod eu", "--context-namespace", "registry"];
-        let command = "export PORTOLAN_TOKEN=$(kubectl --context 'prod eu' -n registry get secret portolan-jwt -o \
-                       jsonpath='{.data.secret}' | base64 -d | JWT_SECRET_FILE=/dev/stdin portolan token --subject me)";
-        assert_eq!(hint(&flags, &[], &Lack::default()), command);
-        let both = hint(&flags, &[("JWT_SECRET", "x")], &Lack::default());
-        assert!(both.contains(" JWT_SECRET= JWT_SECRET_FILE=/dev/stdin portolan"), "{both}");
+        let command = "export PORTOLAN_TOKEN=$(kubectl --context 'prod eu' -n registry exec deployment/portolan -- \
+                       portolan token --subject me)";
+        assert_eq!(hint(&flags, &[("JWT_SECRET", "of another server")], &Lack::default()), command);
     }
 
     #[test]

@@ -45,8 +45,6 @@ pub(super) struct Server {
 /// What this environment has for making a token.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Minting {
-    /// Whether `JWT_SECRET` is set.
-    pub(super) secret: bool,
     /// Who works here.
     pub(super) user: Option<String>,
     /// The namespace of Portolan's pods, where the server is in a cluster.
@@ -56,7 +54,6 @@ pub(super) struct Minting {
 impl Minting {
     fn new(args: &ServerArgs, env: impl Fn(&str) -> Option<OsString>) -> Self {
         Self {
-            secret: env("JWT_SECRET").is_some(),
             user: env("USER").or_else(|| env("LOGNAME")).and_then(|name| name.into_string().ok()),
             pods: args.context_namespace.to_string(),
         }
