@@ -244,6 +244,11 @@ impl ApiError {
         self.more.as_ref().map_or(&[], |more| &more.details)
     }
 
+    /// What was said besides the message.
+    pub fn hinted(&self) -> Option<&str> {
+        self.more.as_ref().and_then(|more| more.hint.as_deref())
+    }
+
     /// The headers of the answer besides `Content-Type`.
     pub fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.more().headers
@@ -259,7 +264,7 @@ impl ApiError {
             success: false,
             error: &self.message,
             code: self.code.as_str(),
-            hint: self.more.as_ref().and_then(|more| more.hint.as_deref()),
+            hint: self.hinted(),
             details: self.details(),
         };
         let mut response = json_reply(self.status(), to_bytes(&json));

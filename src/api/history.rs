@@ -145,8 +145,7 @@ fn judge(call: &Call<'_>, page: &HistoryPage) -> Result<(), ApiError> {
         return Err(not_found());
     }
     if !call.who.sees_evidence(namespace) {
-        let message = format!("this token does not cover namespace {namespace}; ask for one whose namespaces name it");
-        return Err(ApiError::new(Code::NamespaceForbidden, message));
+        return Err(call.who.outside(namespace));
     }
     Ok(())
 }

@@ -364,7 +364,7 @@ pub struct Refusal {
     /// A stable word for programs.
     #[schema(schema_with = code)]
     pub code: String,
-    /// Where else to look.
+    /// Where else to look, or why a token does not do.
     pub hint: Option<String>,
     /// Everything that is wrong, as far as it has a name.
     pub details: Option<Vec<Detail>>,

@@ -91,6 +91,7 @@ struct ProbingOfService {
 struct Said {
     error: String,
     code: String,
+    hint: String,
 }
 
 /// Answers one question. What cannot be told now is asked again by the console; only an action's end must be told.
@@ -239,7 +240,13 @@ pub(super) async fn refusal(response: Response) -> Refusal {
         let message = format!("the server answered {} in a form that is not Portolan's", status.as_u16());
         return Refusal { code: Box::default(), message: message.into() };
     }
-    Refusal { code: escape(&said.code, 64).into(), message: escape(&said.error, LONGEST).into() }
+    // The words for a token that does not do are the same for all; why is beside them.
+    let message = if said.code.starts_with("token_") && !said.hint.is_empty() {
+        format!("{}: {}", said.error, said.hint)
+    } else {
+        said.error
+    };
+    Refusal { code: escape(&said.code, 64).into(), message: escape(&message, LONGEST).into() }
 }
 
 /// An error of the way there: what is known of it, else its innermost cause, which says the most.
