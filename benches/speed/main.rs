@@ -1,6 +1,6 @@
 //! How fast Portolan is, as ratios against the least that could do the same work, side by side in one run.
 //!
-//! `cargo bench --bench speed -- [discovery|probing|registrations|footprint|console|overload]… [--quick]`; without a name all six run.
+//! `cargo bench --bench speed -- [discovery|probing|registrations|footprint|console|watchers|overload]… [--quick]`; without a name all seven run.
 //! Every server is a process of its own (this binary again, with `--role`), so that its CPU time is its alone; the load
 //! comes from `wrk`, also outside. The figures are goals, never a test: nothing here fails for being slow.
 
@@ -16,6 +16,7 @@ mod process;
 mod pty;
 mod registrations;
 mod roles;
+mod watchers;
 mod without_store;
 mod wrk;
 
@@ -49,7 +50,8 @@ fn main() -> Result<()> {
     } else {
         Plan { rounds: 7, seconds: 4, services: 10_000, watch_seconds: 120 }
     };
-    let all = ["discovery", "probing", "registrations", "footprint", "console", "overload"].map(str::to_owned);
+    let all =
+        ["discovery", "probing", "registrations", "footprint", "console", "watchers", "overload"].map(str::to_owned);
     for name in if args.is_empty() { &all[..] } else { &args[..] } {
         match name.as_str() {
             "discovery" => discovery::run(plan)?,
@@ -57,6 +59,7 @@ fn main() -> Result<()> {
             "registrations" => registrations::run(plan)?,
             "footprint" => footprint::run(plan)?,
             "console" => console::run(plan)?,
+            "watchers" => watchers::run(plan)?,
             "overload" => overload::run(plan)?,
             other => bail!("no benchmark is called {other}; there are {}", all.join(", ")),
         }

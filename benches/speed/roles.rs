@@ -50,6 +50,7 @@ async fn role(args: &[&str]) -> Result<()> {
         ["axum-constant", head, body] => axum_constant(head, body).await,
         ["hyper-constant", head, body] => hyper_constant(head, body).await,
         ["targets"] => targets().await,
+        ["broadcast"] => crate::watchers::broadcast(listen().await?).await,
         ["bare-prober", url, _] => bare_prober(url).await,
         ["register-without-store"] => without_store::serve().await,
         other => bail!("no such role: {other:?}"),

@@ -21,6 +21,7 @@ const ADDRESSES: &[&str] = &[
     "10.20.0.11:5432",
     "10.20.0.12:5432",
     "broker.corp.example:5672",
+    "kube-dns.kube-system.svc:53",
     "search.shop.svc:9200",
 ];
 const GRPC: &[&str] = &["10.0.1.10:50051", "10.0.1.11:50051"];

@@ -24,6 +24,7 @@ use crate::prober::{Prober, ProberHandle};
 use crate::store::{Opened, Store, Writer};
 use crate::telemetry::access_log::{AccessLog, AccessLogWriter};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::process_metrics::ProcessMetrics;
 use crate::telemetry::told::Hearing;
 
 /// What there is before anything runs.
@@ -64,6 +65,7 @@ pub(super) struct Plugs {
 impl Base {
     pub(super) fn new(settings: Settings, around: Surroundings) -> Result<Self, AppError> {
         let (clock, metrics) = (Clock::system(), Metrics::counting(around.log_dropped));
+        metrics.collect_common_with(Box::new(ProcessMetrics::starting()));
         let descriptors = Descriptors::raise();
         let listener = parts::listen(&settings)?;
         let address = listener.local_addr().map_err(|why| parts::cannot_listen(&settings, why))?;

@@ -73,6 +73,7 @@ impl Start {
 /// [`ConsoleError`]. The terminal is given back in any case.
 pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleError> {
     let mut tty = Tty::take()?;
+    let _watched = terminal::watch()?;
     let mut state = start.state(tty.size());
     tty.draw(&state)?;
     let (news_in, mut news) = mpsc::channel(NEWS);
@@ -80,7 +81,6 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(start.source.run(news_in, asked, stop.clone()));
-    tasks.spawn(leave_a_dead_terminal());
     let mut inputs = Inputs::new()?;
     let mut drawn = Instant::now();
     let mut due: Option<Instant> = None;
@@ -153,17 +153,6 @@ fn frame_after(message: &Msg, state: &State) -> Option<Duration> {
 fn shows(state: &State, now: UnixMs) -> bool {
     let counts_down = matches!(state.screen().view, View::Instance(..) | View::Explain(..));
     counts_down || now.0.div_euclid(1000) != state.now.0.div_euclid(1000)
-}
-
-/// Ends the process when its terminal hung up and the loop did not: crossterm can spin inside one read of a dead terminal
-/// ([crossterm#793](https://github.com/crossterm-rs/crossterm/issues/793)), which nothing but the process's end stops.
-async fn leave_a_dead_terminal() {
-    let mut looks = interval(TICK);
-    while !terminal::hung_up() {
-        looks.tick().await;
-    }
-    tokio::time::sleep(LAST).await;
-    std::process::exit(0);
 }
 
 struct Inputs {

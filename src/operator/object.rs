@@ -1,22 +1,28 @@
 //! From a registration to the object that records it: the inverse of [`super::read`] for what comes over REST.
 
+use std::collections::BTreeMap;
+
 use kube::api::ObjectMeta;
 
 use super::crd::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceWord};
 use super::read::check_spec;
-use crate::model::name::InstanceName;
-use crate::model::ports::Registration;
+use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::service::{InstanceSpec, Owner};
 
-/// A new object with the one instance that `registration` names, as it is created in the API.
-pub fn resource(registration: &Registration, owner: &Owner, generation: u64) -> ServiceResource {
+/// By which people and tools tell what Portolan keeps itself from what they keep
+/// ([recommended labels](https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/)).
+const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "portolan");
+
+/// A new object with these instances, as it is created in the API. `version` is what `kubectl get` shows of the service.
+pub fn resource(key: &ServiceKey, version: Option<String>, instances: Vec<InstanceEntry>) -> ServiceResource {
+    let (label, value) = MANAGED_BY;
     let metadata = ObjectMeta {
-        name: Some(registration.service.to_string()),
-        namespace: Some(registration.namespace.to_string()),
+        name: Some(key.name().to_owned()),
+        namespace: Some(key.namespace().to_owned()),
+        labels: Some(BTreeMap::from([(label.to_owned(), value.to_owned())])),
         ..ObjectMeta::default()
     };
-    let instance = entry(&registration.instance, &registration.spec, owner, generation);
-    let spec = ServiceSpec { source: SourceWord::Rest, instances: vec![instance], ..ServiceSpec::default() };
+    let spec = ServiceSpec { source: SourceWord::Rest, version, instances, ..ServiceSpec::default() };
     ServiceResource { metadata, spec, status: None }
 }
 

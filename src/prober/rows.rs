@@ -10,14 +10,17 @@ use crate::model::time::UnixMs;
 const ROUND: Duration = Duration::from_secs(2);
 /// Rows of one round at most; the rest waits for the next one, those that have waited longest go first.
 const PER_ROUND: usize = 4096;
-/// Rows handed over at once, so that registrations find their place in between.
-const CHUNK: usize = 256;
+/// Rows handed over at once: a registration that comes meanwhile waits for as many.
+const CHUNK: usize = 64;
+/// Time between two chunks, so that those of a full round come spread over it.
+const GAP: Duration = Duration::from_millis(2000 * CHUNK as u64 / PER_ROUND as u64);
 
 /// Instances whose stored row is older than what is known. Each is in here at most once, which its owner sees to.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     dirty: VecDeque<InstanceId>,
     next_round: UnixMs,
+    next_chunk: UnixMs,
     left: usize,
     under_way: bool,
     failing: bool,
@@ -33,14 +36,14 @@ impl Rows {
     pub(super) fn next(&self) -> Option<UnixMs> {
         match (self.under_way, self.left) {
             (true, _) => None,
-            (false, 0) => (!self.dirty.is_empty()).then_some(self.next_round),
-            (false, _) => Some(UnixMs(i64::MIN)),
+            (false, 0) => (!self.dirty.is_empty()).then_some(self.next_round.max(self.next_chunk)),
+            (false, _) => Some(self.next_chunk),
         }
     }
 
     /// Those to store now, of those that may go; the others wait for the next round. They are under way until [`Rows::done`].
     pub(super) fn take(&mut self, now: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> Vec<InstanceId> {
-        if self.under_way {
+        if self.under_way || now < self.next_chunk {
             return Vec::new();
         }
         if self.left == 0 && now >= self.next_round {
@@ -57,6 +60,9 @@ impl Rows {
             }
         }
         self.under_way = !ids.is_empty();
+        if self.under_way {
+            self.next_chunk = now.plus(GAP);
+        }
         ids
     }
 
@@ -75,6 +81,7 @@ impl Rows {
     /// Lets everything go at once, for the end.
     pub(super) fn hurry(&mut self) {
         self.left = self.dirty.len();
+        self.next_chunk = UnixMs(i64::MIN);
     }
 }
 
@@ -82,20 +89,51 @@ impl Rows {
 mod tests {
     use super::*;
 
-    #[test]
-    fn rounds_are_bounded_and_the_oldest_go_first() {
-        let mut rows = Rows::default();
-        (0..5000).for_each(|n| rows.push(InstanceId(n)));
-        let mut taken = Vec::new();
-        while rows.next().is_some_and(|at| at <= UnixMs(0)) {
-            let chunk = rows.take(UnixMs(0), |_| true);
-            assert!(chunk.len() <= CHUNK && rows.take(UnixMs(0), |_| true).is_empty(), "one chunk at a time");
+    /// Stores all of a round that begins at `from`; what was stored, and when its last chunk went.
+    fn round(rows: &mut Rows, from: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> (Vec<InstanceId>, UnixMs) {
+        let (mut taken, mut last) = (Vec::new(), from);
+        while let Some(at) = rows.next().filter(|at| *at < from.plus(ROUND)) {
+            let now = at.max(last);
+            let chunk = rows.take(now, &may_go);
+            assert!(chunk.len() <= CHUNK && rows.take(now, &may_go).is_empty(), "one chunk at a time");
             taken.extend(chunk);
             rows.done(true);
+            last = now;
         }
+        (taken, last)
+    }
+
+    #[test]
+    fn rounds_are_bounded_and_spread_and_the_oldest_go_first() {
+        let mut rows = Rows::default();
+        (0..5000).for_each(|n| rows.push(InstanceId(n)));
+        let (taken, last) = round(&mut rows, UnixMs(0), |_| true);
         assert_eq!(taken, (0..4096).map(InstanceId).collect::<Vec<_>>());
+        assert!(last >= UnixMs(1900), "the last chunk went at {last:?}");
         assert_eq!(rows.next(), Some(UnixMs(2000)));
-        assert_eq!(rows.take(UnixMs(2000), |_| true).len(), 256);
+        assert_eq!(rows.take(UnixMs(2000), |_| true).len(), CHUNK);
+    }
+
+    #[test]
+    fn few_go_at_once() {
+        let mut rows = Rows::default();
+        (0..).take(CHUNK).for_each(|n| rows.push(InstanceId(n)));
+        assert_eq!(rows.take(UnixMs(0), |_| true).len(), CHUNK);
+    }
+
+    #[test]
+    fn at_the_end_nothing_waits_for_its_turn() {
+        let mut rows = Rows::default();
+        (0..200).for_each(|n| rows.push(InstanceId(n)));
+        rows.hurry();
+        let mut taken = rows.take(UnixMs(0), |_| true).len();
+        while taken < 200 {
+            rows.done(true);
+            rows.hurry();
+            let more = rows.take(UnixMs(0), |_| true).len();
+            assert_ne!(more, 0, "after {taken}");
+            taken += more;
+        }
     }
 
     #[test]
@@ -114,9 +152,10 @@ mod tests {
     fn one_that_must_wait_holds_up_no_other() {
         let mut rows = Rows::default();
         (0..1000).for_each(|n| rows.push(InstanceId(n)));
-        assert_eq!(rows.take(UnixMs(0), |id| id == InstanceId(999)), [InstanceId(999)]);
-        rows.done(true);
+        let (taken, _) = round(&mut rows, UnixMs(0), |id| id == InstanceId(999));
+        assert_eq!(taken, [InstanceId(999)]);
         assert_eq!(rows.next(), Some(UnixMs(2000)), "the others are looked at in the next round");
-        assert_eq!(rows.take(UnixMs(2000), |_| true).len(), 256);
+        let (taken, _) = round(&mut rows, UnixMs(2000), |_| true);
+        assert_eq!(taken.len(), 999);
     }
 }

@@ -9,6 +9,7 @@ pub mod log_queue;
 pub mod logs;
 pub mod metrics;
 mod panics;
+pub mod process_metrics;
 pub mod service_metrics;
 pub mod staleness;
 pub mod text_format;

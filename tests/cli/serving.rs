@@ -134,6 +134,44 @@ fn probing_has_threads_of_its_own_that_yield_to_those_that_serve() {
     assert!(!probing.is_empty() && probing.iter().all(|(_, n)| *n == (nice[0] + 10).min(19)), "{probing:?}");
 }
 
+/// The value of a metric without labels.
+#[cfg(target_os = "linux")]
+fn metric(answer: &str, name: &str) -> f64 {
+    let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {answer}")).parse().expect("a number")
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_metrics_of_the_process_are_those_that_the_system_has_of_it() {
+    let before = std::time::SystemTime::now();
+    let server = Server::start(&[]);
+    // Connections that stay open for as long as they are counted.
+    let address = server.url.strip_prefix("http://").expect("plain http");
+    let held: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+    let started = Instant::now();
+    let answer = loop {
+        let answer = server.get("/metrics");
+        if metric(&answer, "portolan_http_connections") > f64::from(20) {
+            break answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "it does not accept: {answer}");
+    };
+    let (open, most) = (metric(&answer, "process_open_fds"), metric(&answer, "process_max_fds"));
+    assert!(open > f64::from(20) && open < most, "{open} of {most}");
+    let entries = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("it runs").count();
+    assert!(u32::try_from(entries).is_ok_and(|entries| (open - f64::from(entries)).abs() < 10.0), "{open} {entries}");
+    drop(held);
+
+    let resident = metric(&answer, "process_resident_memory_bytes");
+    assert!(resident > 1e6 && resident < metric(&answer, "process_virtual_memory_bytes"), "{resident}");
+    assert!(metric(&answer, "process_cpu_seconds_total") > 0.0);
+    let epoch = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).expect("later").as_secs_f64();
+    let began = metric(&answer, "process_start_time_seconds");
+    // Its clock counts whole milliseconds.
+    assert!(began > epoch(before) - 0.002 && began < epoch(std::time::SystemTime::now()), "{began}");
+}
+
 /// A server whose log is read up to the line that names its address, and no further.
 struct Unread {
     child: Child,

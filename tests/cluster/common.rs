@@ -36,27 +36,26 @@ pub(crate) async fn define(plane: &ControlPlane) {
 pub(crate) async fn install(plane: &ControlPlane, overlay: &str) -> Installed {
     define(plane).await;
     let namespace = plane.namespace("portolan").await.expect("a namespace");
-    let folder = plane.folder().join(format!("install-{namespace}"));
-    std::fs::create_dir(&folder).expect("a folder");
-    let text = kustomization(&folder, &repository().join("deploy/overlays").join(overlay), &namespace);
-    std::fs::write(folder.join("kustomization.yaml"), text).expect("written");
-    let objects =
-        plane.kubectl().run(&["kustomize", folder.to_str().expect("UTF-8")]).await.expect("kustomize builds it");
+    let objects = objects(plane, overlay, &namespace, "").await;
     // It is there already, without the labels that the overlay gives it.
     plane.kubectl().run_with(&["apply", "--server-side", "-f", "-"], &objects).await.expect("the API server takes it");
     let account = plane.service_account(&namespace, "portolan").await.expect("a token");
     Installed { namespace, account }
 }
 
+/// What kustomize makes of an overlay of `deploy/overlays` in another namespace, with `changes`: further lines of a kustomization.
+pub(crate) async fn objects(plane: &ControlPlane, overlay: &str, namespace: &str, changes: &str) -> String {
+    let folder = tempfile::tempdir_in(plane.folder()).expect("a folder");
+    let overlay = repository().join("deploy/overlays").join(overlay);
+    let text = kustomization(folder.path(), &overlay, namespace) + changes;
+    std::fs::write(folder.path().join("kustomization.yaml"), text).expect("written");
+    let folder = folder.path().to_str().expect("UTF-8");
+    plane.kubectl().run(&["kustomize", folder]).await.expect("kustomize builds it")
+}
+
 /// The overlay in another namespace, with its cluster-wide objects named after that and its admission policy in force there alone.
 fn kustomization(folder: &Path, overlay: &Path, namespace: &str) -> String {
     let mut text = format!("namespace: {namespace}\nresources:\n- {}\n", relative(folder, overlay));
-    // What others do in other namespaces is none of its business here.
-    writeln!(text, "patches:\n- target: {{kind: ValidatingAdmissionPolicyBinding}}\n  patch: |-")
-        .expect("a string grows");
-    let own = format!("{{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}");
-    writeln!(text, "    - {{op: replace, path: /spec/matchResources/namespaceSelector, value: {own}}}")
-        .expect("a string grows");
     text.push_str(
         "transformers:\n- |-\n  apiVersion: builtin\n  kind: PrefixSuffixTransformer\n  metadata: {name: apart}\n",
     );
@@ -64,6 +63,11 @@ fn kustomization(folder: &Path, overlay: &Path, namespace: &str) -> String {
     for kind in ["ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
         writeln!(text, "  - {{path: metadata/name, kind: {kind}}}").expect("a string grows");
     }
+    text.push_str("- |-\n  apiVersion: builtin\n  kind: PatchTransformer\n  metadata: {name: here}\n");
+    text.push_str("  target: {kind: ValidatingAdmissionPolicyBinding}\n  patch: |-\n");
+    let here = format!("{{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}");
+    writeln!(text, "    - {{op: replace, path: /spec/matchResources/namespaceSelector, value: {here}}}")
+        .expect("a string grows");
     text
 }
 

@@ -3,7 +3,7 @@
 use control_plane::{Assets, ControlPlane, Kubectl, Options, Refused};
 use serde_json::{Value, json};
 
-use crate::common::{Installed, install, relative, repository, shared};
+use crate::common::{Installed, install, objects, relative, repository, shared};
 use crate::sync::replica::until;
 
 const SERVICES: &str = "services.portolan.dev";
@@ -241,11 +241,28 @@ async fn standalone_needs_no_kubernetes_api_and_keeps_its_file_on_a_volume() {
 }
 
 #[tokio::test]
-async fn the_image_is_that_of_this_version() {
+async fn everything_has_the_recommended_labels_and_names_this_version() {
     let plane = shared().await;
-    let Installed { namespace, .. } = install(plane, "cluster").await;
-    let image = &deployment(plane, &namespace).await["spec"]["template"]["spec"]["containers"][0]["image"];
-    assert_eq!(image, &json!(format!("portolan:{}", env!("CARGO_PKG_VERSION"))));
+    let version = env!("CARGO_PKG_VERSION");
+    for overlay in ["cluster", "namespaced", "standalone"] {
+        let text = objects(plane, overlay, "portolan", "").await;
+        let all: Vec<Value> = serde_saphyr::from_multiple(&text).expect("objects");
+        assert!(all.len() > 5, "{text}");
+        for object in &all {
+            let labels = &object["metadata"]["labels"];
+            let wanted = ["name", "instance", "version", "component", "part-of", "managed-by"];
+            let lacking: Vec<_> =
+                wanted.iter().filter(|word| !labels[format!("app.kubernetes.io/{word}")].is_string()).collect();
+            assert!(lacking.is_empty(), "{overlay}: {} {} lacks {lacking:?}", object["kind"], object["metadata"]);
+            assert_eq!(labels["app.kubernetes.io/version"], version);
+        }
+        let deployment = all.iter().find(|object| object["kind"] == "Deployment").expect("a Deployment");
+        let pod = &deployment["spec"]["template"];
+        assert_eq!(pod["spec"]["containers"][0]["image"], format!("portolan:{version}"));
+        assert_eq!(pod["metadata"]["labels"]["app.kubernetes.io/version"], version);
+        // It cannot be changed later, as the version will be.
+        assert_eq!(deployment["spec"]["selector"]["matchLabels"], json!({ "app.kubernetes.io/name": "portolan" }));
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,8 @@ async fn environment(plane: &ControlPlane, namespace: &str) -> Vec<(String, Stri
     let deployment: Value = serde_json::from_str(&text).expect("JSON");
     let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().expect("a list").clone();
     let value = |entry: &Value| match entry["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-        None => entry["value"].as_str().expect("a value").to_owned(),
+        // A variable that was set before it stands in brackets.
+        None => entry["value"].as_str().expect("a value").replace("$(POD_NAMESPACE)", namespace),
         Some("metadata.namespace") => namespace.to_owned(),
         Some("metadata.name") => "portolan-0".to_owned(),
         Some("status.podIP") => "127.0.0.1".to_owned(),

@@ -100,15 +100,20 @@ fn signals_end_it_and_leave_the_terminal_clean() {
     }
 }
 
+/// Several at once: which thread then reads the dead terminal, and may spin there, is chance.
 #[test]
 fn a_terminal_that_hangs_up_ends_it() {
     let server = server();
-    let t = console(&server);
-    t.wait_for("LIVE");
-    let mut child = t.hang_up();
+    let consoles: Vec<_> = (0..16).map(|_| console(&server)).collect();
+    for t in &consoles {
+        t.wait_for("LIVE");
+    }
+    let leaving: Vec<_> = consoles.into_iter().map(|t| std::thread::spawn(|| t.hang_up())).collect();
+    let mut left: Vec<_> = leaving.into_iter().map(|leaves| leaves.join().expect("it hangs up")).collect();
     let began = std::time::Instant::now();
-    while child.try_wait().expect("it is ours").is_none() {
-        assert!(began.elapsed() < Duration::from_mins(2), "it goes on without a terminal");
+    while !left.is_empty() {
+        assert!(began.elapsed() < Duration::from_mins(2), "{} go on without a terminal", left.len());
+        left.retain_mut(|child| child.try_wait().expect("it is ours").is_none());
         std::thread::sleep(Duration::from_millis(20));
     }
 }

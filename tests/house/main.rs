@@ -1,5 +1,6 @@
 //! The house's own rules: what may use what, and that checked-in generated text is what the code generates.
 
+mod alerts;
 mod generated;
 mod hosts;
 mod layers;

@@ -144,6 +144,10 @@ impl Keeper<'_> {
             let _ = waits.drained.as_mut().poll(cx);
             self.watch.register(cx.waker());
             self.registered = Some(cx.waker().clone());
+            if self.watch.is_evicted() && !self.draining {
+                // Told between the look above and the registration: nobody else wakes this task.
+                cx.waker().wake_by_ref();
+            }
         } else if urgent.is_none() && !waits.timer.is_elapsed() {
             return Poll::Pending;
         }

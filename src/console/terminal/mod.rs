@@ -1,5 +1,6 @@
 //! The tty: taken, drawn on only when a cell changed, and given back whatever happens.
 
+mod dead;
 mod quiet;
 
 use std::io::{self, Write, stdout};
@@ -12,10 +13,10 @@ use crossterm::event::{DisableBracketedPaste, DisableMouseCapture, EnableBracket
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute};
 use ratatui::Terminal;
-use rustix::event::{PollFd, PollFlags, poll};
 
 use super::app::State;
 use super::view;
+pub(super) use dead::{hung_up, watch};
 use quiet::Quiet;
 
 /// Whether the terminal is ours at the moment.
@@ -98,13 +99,4 @@ fn give_back() {
 pub(super) fn copy(text: &str) -> io::Result<()> {
     execute!(stdout(), CopyToClipboard::to_clipboard_from(text))?;
     stdout().flush()
-}
-
-/// Whether the terminal hung up: crossterm alone would not notice, and spin
-/// ([crossterm#793](https://github.com/crossterm-rs/crossterm/issues/793)).
-pub(super) fn hung_up() -> bool {
-    let stdin = io::stdin();
-    let mut fds = [PollFd::new(&stdin, PollFlags::empty())];
-    let polled = poll(&mut fds, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }));
-    polled.is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
 }

@@ -142,9 +142,10 @@ pub struct InstanceEntry {
         extend("x-kubernetes-validations" = rules::health_url())
     )]
     pub health_url: Option<String>,
-    /// Its share when a client asks for one instance by weight, 0 to 1000. 0 drains it: it is probed and shown, and never selected.
+    /// Its share when a client asks for one instance by weight, 0 to 1000. Left out, 100. 0 drains it: it is probed and shown, and never
+    /// selected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 1000), extend("default" = 100))]
+    #[schemars(range(min = 0, max = 1000))]
     pub weight: Option<i32>,
     /// Its failure domain, by which clients select, such as eu-1a.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -297,7 +297,8 @@ mod round_trip {
                 namespace: "shop".parse().expect("a label"), service: "a".parse().expect("a label"),
                 instance: "i-1".parse().expect("a label"), spec,
             };
-            let mut object = object::resource(&registration, &owner, generation);
+            let entry = object::entry(&registration.instance, &registration.spec, &owner, generation);
+            let mut object = object::resource(&registration.key(), None, vec![entry]);
             object.metadata.uid = Some("01900000-0000-7000-8000-000000000001".to_owned());
             object.metadata.resource_version = Some("1".to_owned());
             let stored = serde_json::to_string(&object).expect("JSON");

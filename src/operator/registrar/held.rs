@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use kube::api::ObjectMeta;
-
 use super::merge::{Held, Slot};
 use crate::catalog::Snapshot;
 use crate::model::mirror::MirroredInstance;
@@ -49,14 +47,7 @@ fn owner(entry: &InstanceEntry) -> Owner {
 
 /// A new object with these instances.
 pub(super) fn created(key: &ServiceKey, slots: &[Slot]) -> ServiceResource {
-    let metadata = ObjectMeta {
-        name: Some(key.name().to_owned()),
-        namespace: Some(key.namespace().to_owned()),
-        ..ObjectMeta::default()
-    };
-    let instances = slots.iter().filter_map(entry).collect();
-    let spec = ServiceSpec { source: SourceWord::Rest, version: version(slots), instances, ..ServiceSpec::default() };
-    ServiceResource { metadata, spec, status: None }
+    object::resource(key, version(slots), slots.iter().filter_map(entry).collect())
 }
 
 /// That of the newest instance, as the catalog shows it; kept at the service so that `kubectl get` has it in a column.

@@ -27,6 +27,7 @@ async fn a_registration_is_read_here_at_once_and_there_soon() {
     assert_eq!(object.metadata.uid.as_deref(), read["id"].as_str());
     assert_eq!(object.metadata.resource_version, Some(read["revision"].to_string()));
     assert_eq!(object.spec.source, SourceWord::Rest);
+    assert_eq!(object.metadata.labels.expect("labels")["app.kubernetes.io/managed-by"], "portolan");
     let managers = object.metadata.managed_fields.expect("managers");
     assert!(managers.iter().all(|one| one.manager.as_deref() == Some("portolan-rest")), "{managers:?}");
     let entry = &object.spec.instances[0];
