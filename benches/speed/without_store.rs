@@ -57,8 +57,7 @@ impl Registrar for Nowhere {
             unreported: None,
             instances: vec![instance],
         };
-        let registered =
-            Registered { service: Arc::new(service), generation: 1, renewed: false, replaced_healthy: false };
+        let registered = Registered { service: Arc::new(service), generation: 1, renewed: false, replaced: Vec::new() };
         futures::future::ready(Ok(registered)).boxed()
     }
 

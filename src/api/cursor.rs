@@ -8,6 +8,9 @@ use uuid::Uuid;
 use crate::catalog::snapshot::Order;
 use crate::model::time::UnixMs;
 
+/// What is wrong with a text that is none.
+pub(super) const NOT_A_CURSOR: &str = "is not the next_cursor of an earlier answer, as it came";
+
 /// Opaque to clients: 48 hex digits of (registered_at, id).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageCursor(pub(super) Order);
@@ -23,13 +26,12 @@ impl FromStr for PageCursor {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WRONG: &str = "expected next_cursor of an earlier answer, as it came";
         if text.len() != 48 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(WRONG);
+            return Err(NOT_A_CURSOR);
         }
         let (at, id) = text.split_at(16);
-        let at = u64::from_str_radix(at, 16).map_err(|_| WRONG)?.cast_signed();
-        let id = u128::from_str_radix(id, 16).map_err(|_| WRONG)?;
+        let at = u64::from_str_radix(at, 16).map_err(|_| NOT_A_CURSOR)?.cast_signed();
+        let id = u128::from_str_radix(id, 16).map_err(|_| NOT_A_CURSOR)?;
         Ok(Self((UnixMs(at), Uuid::from_u128(id))))
     }
 }

@@ -6,12 +6,13 @@ use uuid::Uuid;
 
 use super::Body;
 use super::call::{Call, not_found};
-use super::envelope::{ApiError, Code, ok_message};
+use super::envelope::{ApiError, Code, Detail, ok_message};
 use super::openapi::schemas;
 use super::refusal::refused;
 use super::scope::Reach;
 use crate::model::name::{InstanceName, ServiceKey, ServiceName};
 use crate::model::ports::{Removal, ServiceRef};
+use crate::model::wrong::Wrong;
 
 /// The seed's message.
 pub(super) const MESSAGE: &str = "Service deregistered successfully";
@@ -36,7 +37,7 @@ pub(super) const MESSAGE: &str = "Service deregistered successfully";
         (status = 403, description = "`not_owner` or `namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
         (status = 409, description = "`has_instances` or `manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
-        (status = 412, description = "`stale_generation`: it was registered again since", body = schemas::Refusal),
+        (status = 412, description = "`stale_generation`: the instance has another generation than `If-Match` asks for; `error` names both", body = schemas::Refusal),
         (status = 503, description = "`busy`, `read_only`: the store's file cannot be written now, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
         (status = 507, description = "`disk_full`", body = schemas::Refusal),
     )
@@ -79,7 +80,7 @@ const INSTANCE_MESSAGE: &str = "Instance deregistered successfully";
         (status = 403, description = "`not_owner` or `namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found` or `instance_not_found`", body = schemas::Refusal),
         (status = 409, description = "`manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
-        (status = 412, description = "`stale_generation`: it was registered again since", body = schemas::Refusal),
+        (status = 412, description = "`stale_generation`: the instance has another generation than `If-Match` asks for; `error` names both", body = schemas::Refusal),
         (status = 503, description = "`busy`, `read_only`: the store's file cannot be written now, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
         (status = 507, description = "`disk_full`", body = schemas::Refusal),
     )
@@ -110,9 +111,8 @@ pub(super) async fn remove(call: &Call<'_>, removal: Removal) -> Result<(), ApiE
 /// The generation of `If-Match`, with or without quotes; `*` means any.
 fn if_match(headers: &HeaderMap, one_instance: bool) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
-    let wrong = |expected| ApiError::new(Code::InvalidParameter, "Invalid header").detail("If-Match", expected);
     if !one_instance {
-        return Err(wrong("only with one instance named"));
+        return Err(bad_if_match("is about one instance, and the request names none: add instance=NAME"));
     }
     let text = value.to_str().unwrap_or_default().trim();
     if text == "*" {
@@ -121,7 +121,13 @@ fn if_match(headers: &HeaderMap, one_instance: bool) -> Result<Option<u64>, ApiE
     let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
     let digits = bare.bytes().all(|b| b.is_ascii_digit()) && headers.get_all(IF_MATCH).iter().count() == 1;
     let generation = digits.then(|| bare.parse().ok()).flatten();
-    generation.map(Some).ok_or_else(|| wrong("the instance's generation, a whole number as register returned it"))
+    let wanted = "the instance's generation, a whole number as register returned it";
+    generation.map(Some).ok_or_else(|| bad_if_match(Wrong::is_not(wanted)))
+}
+
+/// 400: `If-Match` cannot be followed.
+pub(super) fn bad_if_match(wrong: impl Into<Wrong>) -> ApiError {
+    ApiError::new(Code::InvalidParameter, "Invalid header").detail(Detail::new("If-Match", wrong))
 }
 
 #[cfg(test)]

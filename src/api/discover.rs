@@ -17,6 +17,7 @@ use crate::model::name::Namespace;
 use crate::model::outcome::Health;
 use crate::model::selection::{Selection, pick_weighted};
 use crate::model::service::{Instance, front_of};
+use crate::model::wrong::Wrong;
 
 const FOUND: &str = "Service found";
 
@@ -48,7 +49,7 @@ struct Wanted {
         (status = 304, description = "Nothing changed"),
         (status = 400, description = "`name_required` or `invalid_parameter`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
-        (status = 503, description = "`no_healthy_instance`", body = schemas::Refusal),
+        (status = 503, description = "`no_healthy_instance`, or `unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) fn discover(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
@@ -70,7 +71,7 @@ fn read(call: &Call<'_>) -> Result<Wanted, ApiError> {
     let pick = match query.take("pick").as_deref() {
         None => false,
         Some("weighted") => true,
-        Some(_) => return Err(bad_parameter("pick", "expected weighted")),
+        Some(_) => return Err(bad_parameter("pick", Wrong::is_not("weighted"))),
     };
     let [status, version, zone, meta] = select::PARAMETERS;
     query.end(&["name", "namespace", status, version, zone, meta, "healthy", "pick"])?;

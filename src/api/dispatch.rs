@@ -1,6 +1,6 @@
 //! The API as the connections see it: admit, the hot route, else the router, and what every answer gets at its end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::access::{Access, Admitted, RouteClass, SecretsKeeper, classify};
+use super::access::{Access, Admitted, Reread, RouteClass, SecretsKeeper, classify};
 use super::call::Call;
 use super::conn::{Handler, RequestBody};
 use super::envelope::{ApiError, Code};
@@ -27,11 +27,16 @@ use super::{
 use crate::catalog::Catalog;
 use crate::model::name::Namespace;
 use crate::model::ports::{AddressGate, Freshness, OnDemand, PassOn, Probing, Registrar};
+use crate::model::service::Owner;
 use crate::store::Store;
 use crate::telemetry::access_log::{AccessLog, Record};
+use crate::telemetry::logs::ACCESS_TARGET;
 use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
 use crate::telemetry::staleness::Staleness;
 use crate::telemetry::told::Hearing;
+
+/// When to ask a replica again that does not know every service yet.
+const INCOMPLETE_RETRY_SECONDS: u64 = 2;
 
 /// What the API follows.
 #[derive(Debug, Clone)]
@@ -160,6 +165,11 @@ impl Api {
     pub fn secrets_keeper(&self) -> Option<SecretsKeeper> {
         self.0.access.secrets_keeper()
     }
+
+    /// Reads the secrets again at once; none where auth is off.
+    pub fn read_secrets_again(&self) -> Option<Reread> {
+        self.0.access.read_secrets_again()
+    }
 }
 
 impl Handler for Api {
@@ -171,7 +181,10 @@ impl Handler for Api {
         let route = Route::of(head.uri.path());
         let mut hot = false;
         let response = match admitted {
-            Err(refusal) => refusal.into_reply(),
+            Err(refusal) => {
+                note_refusal(&refusal, self.0.access.client_address(&head.headers, peer), &Owner::Anonymous);
+                refusal.into_reply()
+            }
             Ok(mut admitted) => {
                 let answer = (route == Some(Route::Discover)).then(|| self.0.hot(&head, &admitted)).flatten();
                 hot = answer.is_some();
@@ -223,7 +236,10 @@ impl Shared {
             tracing::error!(route = route.map_or("unmatched", Route::pattern), "a request's handler panicked");
             Err(ApiError::new(Code::Internal, "a fault of Portolan's own; the server's log says more"))
         });
-        answer.unwrap_or_else(ApiError::into_reply)
+        answer.unwrap_or_else(|refusal| {
+            note_refusal(&refusal, client, &call.who.owner);
+            refusal.into_reply()
+        })
     }
 
     /// What the rate limit and CORS add, and what is taken for the answer's size.
@@ -293,9 +309,37 @@ impl Shared {
     }
 }
 
+/// Says why somebody was turned away, which the line of the request does not.
+fn note_refusal(refusal: &ApiError, client: IpAddr, who: &Owner) {
+    if !matches!(refusal.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return;
+    }
+    let (why, code) = (&refusal.message, refusal.code.as_str());
+    let more = refusal.hinted().map(|hint| format!(": {hint}")).unwrap_or_default();
+    let subject = if let Owner::Token { subject, .. } = who { Some(&**subject) } else { None };
+    tracing::info!(target: ACCESS_TARGET, %client, subject, code, "refused: {why}{more}");
+}
+
+/// A replica that has not heard of every service yet cannot tell that there is none of a name, nor how many there are.
 async fn answer(call: &Call<'_>, route: Option<Route<'_>>, body: RequestBody) -> Result<Response<Body>, ApiError> {
     let route = route.ok_or_else(|| unknown_route(call.head.uri.path()))?;
     let verb = route.verb(&call.head.method)?;
+    if matches!(route, Route::List | Route::Stats) && !call.api.history.is_complete() {
+        return Err(incomplete());
+    }
+    let answer = routed(call, route, verb, body).await;
+    answer.map_err(|error| {
+        let missing = error.code() == Code::ServiceNotFound && !call.api.history.is_complete();
+        if missing { incomplete() } else { error }
+    })
+}
+
+fn incomplete() -> ApiError {
+    let message = "this replica has not heard of every service yet; ask again, or ask another one";
+    ApiError::new(Code::Unavailable, message).retry_after(INCOMPLETE_RETRY_SECONDS)
+}
+
+async fn routed(call: &Call<'_>, route: Route<'_>, verb: Verb, body: RequestBody) -> Result<Response<Body>, ApiError> {
     match route {
         Route::Root => Ok(root::root()),
         Route::Health => Ok(root::health()),
@@ -307,6 +351,7 @@ async fn answer(call: &Call<'_>, route: Option<Route<'_>>, body: RequestBody) ->
         Route::Service { id } if verb == Verb::Delete => service::delete(call, id).await,
         Route::Service { id } => service::get(call, id),
         Route::HealthCheck { id } => check::check(call, id, body).await,
+        Route::HistoryByName => history::by_name(call).await,
         Route::History { id } => history::history(call, id).await,
         Route::Instance { id, name } => deregister::instance(call, id, name).await,
         Route::Healthz => Ok(operations::healthz()),

@@ -7,6 +7,7 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::Body;
+use crate::model::wrong::Wrong;
 
 /// The content type of every JSON answer, spelled as the seed's framework does.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -130,8 +131,19 @@ codes! {
 pub struct Detail {
     /// The field, as a path (`check.http.path`), or the parameter's name.
     pub field: String,
-    /// What was expected there.
-    pub expected: String,
+    /// One sentence of what is wrong with it; its subject, the field, may be left out.
+    pub problem: String,
+    /// What may stand there, where that is a kind of value, a range or a choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+}
+
+impl Detail {
+    /// What is wrong with `field`.
+    pub fn new(field: impl Into<String>, wrong: impl Into<Wrong>) -> Self {
+        let Wrong { problem, expected } = wrong.into();
+        Self { field: field.into(), problem, expected }
+    }
 }
 
 /// A refusal: one answer in the envelope.
@@ -190,12 +202,10 @@ impl ApiError {
         Self { code, message: message.into(), more: None }
     }
 
-    /// Adds one thing that is wrong. `expected` goes without the word "expected", which the field's name says.
+    /// Adds one thing that is wrong.
     #[must_use]
-    pub fn detail(mut self, field: impl Into<String>, expected: impl Into<String>) -> Self {
-        let expected = expected.into();
-        let expected = expected.strip_prefix("expected ").map_or(expected.clone(), str::to_owned);
-        self.more().details.push(Detail { field: field.into(), expected });
+    pub fn detail(mut self, detail: Detail) -> Self {
+        self.more().details.push(detail);
         self
     }
 
@@ -219,6 +229,11 @@ impl ApiError {
         self.header(RETRY_AFTER, seconds.into())
     }
 
+    /// Which refusal it is.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
     /// The answer's status.
     pub fn status(&self) -> StatusCode {
         self.code.status()
@@ -227,6 +242,11 @@ impl ApiError {
     /// The things that are wrong, as far as they were named.
     pub fn details(&self) -> &[Detail] {
         self.more.as_ref().map_or(&[], |more| &more.details)
+    }
+
+    /// What was said besides the message.
+    pub fn hinted(&self) -> Option<&str> {
+        self.more.as_ref().and_then(|more| more.hint.as_deref())
     }
 
     /// The headers of the answer besides `Content-Type`.
@@ -244,7 +264,7 @@ impl ApiError {
             success: false,
             error: &self.message,
             code: self.code.as_str(),
-            hint: self.more.as_ref().and_then(|more| more.hint.as_deref()),
+            hint: self.hinted(),
             details: self.details(),
         };
         let mut response = json_reply(self.status(), to_bytes(&json));
@@ -300,7 +320,8 @@ mod tests {
     #[tokio::test]
     async fn an_error_is_an_envelope_with_its_headers() {
         let error = ApiError::new(Code::InvalidPayload, "Invalid request payload")
-            .detail("base_url", "a URL")
+            .detail(Detail::new("base_url", "is missing"))
+            .detail(Detail::new("limit", Wrong::is_not("a number")))
             .header(http::header::ALLOW, HeaderValue::from_static("GET"))
             .retry_after(7);
         let reply = error.into_reply();
@@ -308,7 +329,7 @@ mod tests {
         assert_eq!(reply.headers()["content-type"], "application/json; charset=utf-8");
         assert_eq!(reply.headers()["allow"], "GET");
         assert_eq!(reply.headers()["retry-after"], "7");
-        let expected = r#"{"success":false,"error":"Invalid request payload","code":"invalid_payload","details":[{"field":"base_url","expected":"a URL"}]}"#;
+        let expected = r#"{"success":false,"error":"Invalid request payload","code":"invalid_payload","details":[{"field":"base_url","problem":"is missing"},{"field":"limit","problem":"is not a number","expected":"a number"}]}"#;
         assert_eq!(text(reply).await, expected);
     }
 

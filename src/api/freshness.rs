@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
-use http::header::HeaderName;
+use http::header::{HeaderName, HeaderValue};
 
 use super::Body;
 use super::access::RouteClass;
 use super::operations::{Part, PartState};
-use crate::model::ports::Freshness;
+use crate::model::ports::{Freshness, PROBED_ELSEWHERE};
 
 /// Whole seconds since the mirror was last known to be current; absent while it is.
 const STALE_SECONDS: HeaderName = HeaderName::from_static("portolan-stale-seconds");
@@ -17,12 +17,15 @@ const STALE_SECONDS: HeaderName = HeaderName::from_static("portolan-stale-second
 /// None where nothing is mirrored: what is read is then what there is.
 pub(super) type Source = Option<Arc<dyn Freshness>>;
 
-/// Says on a read's answer how old it may be, when that is more than a moment.
+/// Says on a read's answer how old it may be, when that is more than a moment, and whether another replica probes.
 pub(super) fn mark(source: &Source, class: RouteClass, response: &mut Response<Body>) {
     let read = matches!(class, RouteClass::OpenRead | RouteClass::TokenRead | RouteClass::ServiceRead);
-    let age = source.as_ref().filter(|_| read).and_then(|source| source.stale_for());
-    if let Some(age) = age {
+    let Some(source) = source.as_ref().filter(|_| read) else { return };
+    if let Some(age) = source.stale_for() {
         response.headers_mut().insert(STALE_SECONDS, seconds(age).into());
+    }
+    if !source.probes_here() {
+        response.headers_mut().insert(PROBED_ELSEWHERE, HeaderValue::from_static("true"));
     }
 }
 

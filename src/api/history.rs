@@ -1,14 +1,17 @@
-//! `GET /api/v1/services/{id}/history`: what became of a service, also of one that was removed.
+//! `GET /api/v1/services/{id}/history`, and the same by name: what became of a service, also of one that was removed.
 
 use http::Response;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::Body;
 use super::call::{Call, not_found, read_id};
+use super::cursor::NOT_A_CURSOR;
 use super::envelope::{ApiError, Code, ok_beside};
 use super::openapi::schemas;
-use super::query::bad_parameter;
-use crate::model::name::InstanceName;
+use super::query::{Query, bad_parameter};
+use super::scope::{Reach, other_places};
+use crate::model::name::{InstanceName, ServiceKey, ServiceName};
 use crate::model::ports::ServiceRef;
 use crate::model::time::UnixMs;
 use crate::store::{HistoryPage, HistoryQuery, MAX_PAGE, StoreError};
@@ -19,6 +22,8 @@ const DEFAULT_LIMIT: usize = 100;
 /// What stands beside the entries.
 #[derive(Serialize)]
 struct Beside {
+    id: Uuid,
+    registered: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,27 +48,95 @@ struct Beside {
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) async fn history(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {
     let mut query = call.query()?;
-    let instance = query.parse::<InstanceName>("instance")?;
-    let limit = query.limit(MAX_PAGE)?.unwrap_or(DEFAULT_LIMIT);
-    let before = query.take("cursor").map(|text| cursor(&text)).transpose()?;
-    query.end(&["instance", "limit", "cursor"])?;
+    let wanted = Wanted::take(&mut query)?;
+    query.end(&PARAMETERS)?;
     let service = ServiceRef::Id(read_id(id).ok_or_else(not_found)?);
+    page(call, service, wanted).await
+}
+
+/// Shows the history of the service that has a name now, or else of the one that had it last.
+#[utoipa::path(
+    get,
+    operation_id = "history_by_name",
+    tag = "discovery",
+    path = "/api/v1/services/history",
+    params(
+        ("name" = String, Query, description = "The service's name, also of one that was removed"),
+        ("namespace" = Option<String>, Query, description = "Its namespace; the default one when absent"),
+        ("instance" = Option<String>, Query, description = "Only this instance"),
+        ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Most entries of this page; 100 when absent"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "The entries", body = schemas::History),
+        (status = 400, description = "`name_required` or `invalid_parameter`; `details` name it", body = schemas::Refusal),
+        (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
+        (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
+    )
+)]
+pub(super) async fn by_name(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
+    let mut query = call.query()?;
+    let name = query.take("name").unwrap_or_default();
+    let namespace = Reach::take_one(&mut query, &call.api.settings.default_namespace)?;
+    let wanted = Wanted::take(&mut query)?;
+    let [instance, limit, cursor] = PARAMETERS;
+    query.end(&["name", "namespace", instance, limit, cursor])?;
+    if name.is_empty() {
+        return Err(ApiError::new(Code::NameRequired, "Service name is required"));
+    }
+    let elsewhere = || match other_places(&call.api.catalog.read(), call.who, namespace.as_str(), &name) {
+        Some(hint) => not_found().hint(hint),
+        None => not_found(),
+    };
+    let service: ServiceName = name.parse().map_err(|_| elsewhere())?;
+    let page = page(call, ServiceRef::Key(ServiceKey::new(&namespace, &service)), wanted).await;
+    page.map_err(|error| if error.code == Code::ServiceNotFound { elsewhere() } else { error })
+}
+
+/// The parameters that [`Wanted`] reads.
+const PARAMETERS: [&str; 3] = ["instance", "limit", "cursor"];
+
+/// Which entries are wanted.
+struct Wanted {
+    instance: Option<InstanceName>,
+    limit: usize,
+    before: Option<i64>,
+}
+
+impl Wanted {
+    fn take(query: &mut Query<'_>) -> Result<Self, ApiError> {
+        Ok(Self {
+            instance: query.parse("instance")?,
+            limit: query.limit(MAX_PAGE)?.unwrap_or(DEFAULT_LIMIT),
+            before: query.take("cursor").map(|text| cursor(&text)).transpose()?,
+        })
+    }
+}
+
+async fn page(call: &Call<'_>, service: ServiceRef, wanted: Wanted) -> Result<Response<Body>, ApiError> {
+    let Wanted { instance, limit, before } = wanted;
     let page = call.api.history.history(HistoryQuery { service, instance, before, limit }).await;
     let page = page.map_err(|error| refused(&error))?;
     judge(call, &page)?;
-    let next_cursor = page.next.map(|next| next.to_string());
-    let beside = Beside { next_cursor, history_since: call.api.history.history_since() };
+    let beside = Beside {
+        id: page.service,
+        registered: call.api.catalog.read().by_id(&page.service).is_some(),
+        next_cursor: page.next.map(|next| next.to_string()),
+        history_since: call.api.history.history_since(),
+    };
     Ok(ok_beside("History retrieved successfully", &page.entries, &beside))
 }
 
 fn cursor(text: &str) -> Result<i64, ApiError> {
     let plain = text.bytes().all(|b| b.is_ascii_digit());
     let id = plain.then(|| text.parse().ok()).flatten();
-    id.ok_or_else(|| bad_parameter("cursor", "expected next_cursor of an earlier answer, as it came"))
+    id.ok_or_else(|| bad_parameter("cursor", NOT_A_CURSOR))
 }
 
 fn judge(call: &Call<'_>, page: &HistoryPage) -> Result<(), ApiError> {
@@ -72,8 +145,7 @@ fn judge(call: &Call<'_>, page: &HistoryPage) -> Result<(), ApiError> {
         return Err(not_found());
     }
     if !call.who.sees_evidence(namespace) {
-        let message = format!("this token does not cover namespace {namespace}; ask for one whose namespaces name it");
-        return Err(ApiError::new(Code::NamespaceForbidden, message));
+        return Err(call.who.outside(namespace));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! JSON bodies, read so that one answer names everything that is wrong with them.
+//! JSON bodies, read so that one answer names everything that is wrong with them, and no type of ours.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use super::conn::RequestBody;
 use super::envelope::{ApiError, Code, Detail};
-use super::near;
-use crate::model::text;
+use crate::model::wrong::{Wrong, json_sentence};
+use crate::model::{near, text};
 
 /// Most bytes of a request's body.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -70,7 +70,7 @@ fn is_json(content_type: &[u8]) -> bool {
 /// The refusal of a body, with the seed's message.
 pub(super) fn invalid(problems: impl IntoIterator<Item = Detail>) -> ApiError {
     let error = ApiError::new(Code::InvalidPayload, "Invalid request payload");
-    problems.into_iter().take(MAX_PROBLEMS).fold(error, |error, p| error.detail(p.field, p.expected))
+    problems.into_iter().take(MAX_PROBLEMS).fold(error, ApiError::detail)
 }
 
 /// The fields of one JSON object that are not yet taken, and what was wrong with those that are.
@@ -86,22 +86,19 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// 400 `invalid_payload` when the bytes are no JSON object, or give a field twice.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, ApiError> {
-        let wrong = |expected: String| {
-            let expected = format!("a JSON object; {}", sentence(&expected));
-            invalid([Detail { field: "body".to_owned(), expected }])
-        };
+        let wrong = |problem: &str| invalid([detail("body", &Wrong::new(problem).expecting("a JSON object"))]);
         // a parser may pass over a byte order mark (RFC 8259 §8.1), and the tools of some systems write one
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if bytes.trim_ascii().is_empty() {
-            return Err(wrong("the body is empty".to_owned()));
+            return Err(wrong("is empty"));
         }
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let read = ObjectSeed.deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
-        let all = read.map_err(|error| wrong(error.to_string()))?;
+        let all = read.map_err(|error| wrong(&json_sentence(&error)))?;
         let mut fields = Self { left: Vec::with_capacity(all.len()), problems: Vec::new() };
         for (name, value) in all {
             if fields.left.iter().any(|(known, _)| *known == name) {
-                fields.problem(&name, "to be given once");
+                fields.problem(&name, "is given twice");
             } else {
                 fields.left.push((name, value));
             }
@@ -137,26 +134,25 @@ impl<'a> Fields<'a> {
         if let Err(error) = serde_path_to_error::deserialize::<_, T>(json) {
             let inside = error.path().to_string();
             let field = if inside == "." { name.to_owned() } else { format!("{name}.{inside}") };
-            let said = error.inner().to_string();
-            self.problem(&text::escape(&field, 200), said.rsplit_once(" at line ").map_or(&*said, |(what, _)| what));
+            self.problem(&text::escape(&field, 200), Wrong::of_json(error.inner()));
         }
     }
 
     /// Notes that a field is wrong.
-    pub(super) fn problem(&mut self, field: &str, expected: impl fmt::Display) {
-        self.problems.push(Detail { field: field.to_owned(), expected: sentence(&expected.to_string()) });
+    pub(super) fn problem(&mut self, field: &str, wrong: impl Into<Wrong>) {
+        self.problems.push(detail(field, &wrong.into()));
     }
 
     /// `value` when it is right; else notes what is wrong and gives nothing.
-    pub(super) fn check<T, E: fmt::Display>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
+    pub(super) fn check<T, E: Into<Wrong>>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
         value.map_err(|error| self.problem(field, error)).ok()
     }
 
     /// Notes every field that nobody took, unless `special` has its own word for it.
     pub(super) fn end(&mut self, known: &[&str], special: impl Fn(&str) -> Option<&'static str>) {
         for (name, _) in std::mem::take(&mut self.left).into_iter().take(MAX_PROBLEMS) {
-            let expected = special(&name).map_or_else(|| near::unknown(&name, known), str::to_owned);
-            self.problem(&text::escape(&name, 100), expected);
+            let wrong = special(&name).map_or_else(|| near::unknown(&name, known), Wrong::from);
+            self.problem(&text::escape(&name, 100), wrong);
         }
     }
 
@@ -171,8 +167,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn sentence(said: &str) -> String {
-    text::escape(said, MAX_SENTENCE)
+/// What is wrong with a field, in sentences of bounded length without hostile characters: they may repeat what came.
+fn detail(field: &str, wrong: &Wrong) -> Detail {
+    let sentence = |said: &str| text::escape(said, MAX_SENTENCE);
+    let expected = wrong.expected.as_deref().map(sentence);
+    Detail { field: field.to_owned(), problem: sentence(&wrong.problem), expected }
 }
 
 struct ObjectSeed;
@@ -211,7 +210,7 @@ mod tests {
     fn first_problem(json: &[u8]) -> String {
         let error = Fields::read(json).expect_err("refused");
         assert_eq!(error.message, "Invalid request payload");
-        error.details()[0].expected.clone()
+        error.details()[0].problem.clone()
     }
 
     #[test]
@@ -239,18 +238,15 @@ mod tests {
 
     #[test]
     fn what_is_no_object_is_refused_with_its_place() {
-        assert_eq!(first_problem(b" "), "a JSON object; the body is empty");
-        assert_eq!(
-            first_problem(b"[]"),
-            "a JSON object; invalid type: sequence, expected a JSON object at line 1 column 0"
-        );
-        assert_eq!(first_problem(b"{} x"), "a JSON object; trailing characters at line 1 column 4");
-        assert_eq!(first_problem(b"\xef\xbb\xbf"), "a JSON object; the body is empty");
-        assert!(first_problem(b"\xef\xbb\xbf\xef\xbb\xbf{}").starts_with("a JSON object; expected value"));
+        assert_eq!(first_problem(b" "), "is empty");
+        assert_eq!(first_problem(b"[]"), "is a list, not a JSON object");
+        assert_eq!(first_problem(b"{} x"), "is not JSON: trailing characters, at line 1, column 4");
+        assert_eq!(first_problem(b"\xef\xbb\xbf"), "is empty");
+        assert!(first_problem(b"\xef\xbb\xbf\xef\xbb\xbf{}").starts_with("is not JSON: expected a value"));
         assert!(Fields::read(b"\xef\xbb\xbf{\"a\":1}").is_ok());
-        assert!(first_problem(b"\xff\xfe{\0}\0").starts_with("a JSON object; expected value"));
-        assert!(first_problem(b"{\"a\":\"\xff\"}").starts_with("a JSON object; invalid unicode"));
-        assert!(first_problem(b"{\"a\":NaN}").starts_with("a JSON object; expected value"));
+        assert!(first_problem(b"\xff\xfe{\0}\0").starts_with("is not JSON: expected a value"));
+        assert!(first_problem(b"{\"a\":\"\xff\"}").starts_with("is not JSON: invalid unicode"));
+        assert!(first_problem(b"{\"a\":NaN}").starts_with("is not JSON: expected a value"));
     }
 
     #[test]
@@ -261,13 +257,13 @@ mod tests {
         assert_eq!(fields.take::<Vec<bool>>("b"), None);
         assert_eq!(fields.take::<u8>("c"), None);
         fields.end(&["a", "b", "c"], |_| None);
-        let problems: Vec<_> = fields.problems().into_iter().map(|p| format!("{}: {}", p.field, p.expected)).collect();
+        let problems: Vec<_> = fields.problems().into_iter().map(|p| format!("{}: {}", p.field, p.problem)).collect();
         assert_eq!(
             problems,
             [
-                "a: to be given once",
-                "a: invalid type: integer `1`, expected a string",
-                "b.[1]: invalid type: string \"x\", expected a boolean",
+                "a: is given twice",
+                "a: is the number 1, not a string",
+                "b.[1]: is the string \"x\", not true or false",
                 "ab: unknown; did you mean a?",
             ]
         );
@@ -278,6 +274,6 @@ mod tests {
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(30_000), "]".repeat(30_000));
         let mut fields = Fields::read(deep.as_bytes()).expect("an object");
         assert_eq!(fields.take::<String>("a"), None);
-        assert_eq!(fields.problems()[0].expected, "invalid type: sequence, expected a string");
+        assert_eq!(fields.problems()[0].problem, "is a list, not a string");
     }
 }

@@ -8,7 +8,7 @@ use super::Body;
 use super::call::Call;
 use super::cursor::PageCursor;
 use super::envelope::ApiError;
-use super::openapi::{params, schemas};
+use super::openapi::{labels, params, schemas};
 use super::scope::{Reach, elsewhere};
 use super::{etag, reply, select};
 use crate::catalog::snapshot::Order;
@@ -34,7 +34,7 @@ struct Wanted {
     path = "/api/v1/services",
     security((), ("token" = [])),
     params(
-        ("namespace" = Option<String>, Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
+        ("namespace" = inline(Option<labels::Namespaces>), Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
         params::Selection,
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Most services of this page; all when absent"),
         ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
@@ -44,6 +44,7 @@ struct Wanted {
         (status = 200, description = "The services", body = schemas::ManyServices, headers(("ETag", description = "Moves with every change of the catalog"))),
         (status = 304, description = "Nothing changed"),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) fn list(call: &Call<'_>) -> Result<Response<Body>, ApiError> {

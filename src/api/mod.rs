@@ -20,7 +20,6 @@ mod history;
 mod hot;
 mod json;
 mod list;
-mod near;
 pub mod openapi;
 mod operations;
 mod parts;

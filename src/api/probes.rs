@@ -12,6 +12,7 @@ use super::openapi::{probing, schemas};
 use super::query::{Query, bad_parameter};
 use super::{Body, pass_on};
 use crate::model::ports::{CheckNowError, ProbingOf};
+use crate::model::wrong::Wrong;
 
 /// Services of one request.
 const MOST: usize = 256;
@@ -52,7 +53,8 @@ struct Beside {
 pub(super) async fn probes(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let (query, values) = Query::read_many(call.head.uri.query(), "id", MOST)?;
     query.end(&["id"])?;
-    let ids = values.iter().map(|text| read_id(text).ok_or_else(|| bad_parameter("id", "a service's id")));
+    let ids =
+        values.iter().map(|text| read_id(text).ok_or_else(|| bad_parameter("id", Wrong::is_not("a service's id"))));
     let wanted = wanted(call, ids.collect::<Result<_, _>>()?);
     let mut data = Vec::new();
     for part in wanted.parts {

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::envelope::{ApiError, Code};
-use super::near;
+use super::envelope::{ApiError, Code, Detail};
+use crate::model::near;
+use crate::model::wrong::Wrong;
 
 /// Most parameters of one request.
 const MAX_PARAMETERS: usize = 80;
@@ -17,9 +18,9 @@ pub(super) struct Query<'a> {
     left: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
-/// A refusal that names the parameter and what was expected.
-pub(super) fn bad_parameter(name: &str, expected: impl Into<String>) -> ApiError {
-    ApiError::new(Code::InvalidParameter, "Invalid query parameter").detail(name, expected)
+/// A refusal that names the parameter and what is wrong with it.
+pub(super) fn bad_parameter(name: &str, wrong: impl Into<Wrong>) -> ApiError {
+    ApiError::new(Code::InvalidParameter, "Invalid query parameter").detail(Detail::new(name, wrong))
 }
 
 impl<'a> Query<'a> {
@@ -31,13 +32,16 @@ impl<'a> Query<'a> {
         let mut left: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for part in raw.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            let name = decode(name).ok_or_else(|| bad_parameter("", "percent-encoded UTF-8"))?;
-            let value = decode(value).ok_or_else(|| bad_parameter(&name, "percent-encoded UTF-8"))?;
+            let name = decode(name).ok_or_else(|| bad_parameter("", "a parameter's name is not UTF-8"))?;
+            let value = decode(value).ok_or_else(|| bad_parameter(&name, "is not UTF-8"))?;
             if left.iter().any(|(known, _)| *known == name) {
-                return Err(bad_parameter(&name, "to be given once"));
+                return Err(bad_parameter(&name, "is given twice"));
             }
             if left.len() == MAX_PARAMETERS {
-                return Err(bad_parameter(&name, format!("at most {MAX_PARAMETERS} parameters")));
+                return Err(bad_parameter(
+                    &name,
+                    format!("is one too many: a request has at most {MAX_PARAMETERS} parameters"),
+                ));
             }
             left.push((name, value));
         }
@@ -57,7 +61,9 @@ impl<'a> Query<'a> {
         for part in raw.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
             let mut one = Self::read(Some(part))?;
             match one.take(name) {
-                Some(_) if values.len() == most => return Err(bad_parameter(name, format!("at most {most} of them"))),
+                Some(_) if values.len() == most => {
+                    return Err(bad_parameter(name, format!("is given more than {most} times")));
+                }
                 Some(value) => values.push(value),
                 None => left.left.append(&mut one.left),
             }
@@ -74,12 +80,12 @@ impl<'a> Query<'a> {
     /// The parameter's value, read by `FromStr`.
     ///
     /// # Errors
-    /// 400 with what `T` says of the value.
+    /// 400 with what is wrong with the value, in `T`'s words.
     pub(super) fn parse<T>(&mut self, name: &str) -> Result<Option<T>, ApiError>
     where
-        T: std::str::FromStr<Err: std::fmt::Display>,
+        T: std::str::FromStr<Err: Into<Wrong>>,
     {
-        let value = self.take(name).map(|text| text.parse().map_err(|e: T::Err| bad_parameter(name, e.to_string())));
+        let value = self.take(name).map(|text| text.parse().map_err(|e: T::Err| bad_parameter(name, e)));
         value.transpose()
     }
 
@@ -91,7 +97,7 @@ impl<'a> Query<'a> {
         match self.take(name).as_deref() {
             None | Some("false" | "0") => Ok(false),
             Some("" | "true" | "1") => Ok(true),
-            Some(_) => Err(bad_parameter(name, "expected true or false")),
+            Some(_) => Err(bad_parameter(name, Wrong::is_not("true or false"))),
         }
     }
 
@@ -103,7 +109,7 @@ impl<'a> Query<'a> {
         let Some(text) = self.take("limit") else { return Ok(None) };
         match text.parse() {
             Ok(n) if (1..=max).contains(&n) => Ok(Some(n)),
-            _ => Err(bad_parameter("limit", format!("expected a whole number from 1 to {max}"))),
+            _ => Err(bad_parameter("limit", Wrong::is_not(format!("a whole number from 1 to {max}")))),
         }
     }
 
@@ -129,7 +135,8 @@ impl<'a> Query<'a> {
             return Ok(());
         }
         let error = ApiError::new(Code::InvalidParameter, "Invalid query parameter");
-        Err(self.left.iter().fold(error, |error, (name, _)| error.detail(name.as_ref(), near::unknown(name, known))))
+        let unknown = |name: &str| Detail::new(name, near::unknown(name, known));
+        Err(self.left.iter().fold(error, |error, (name, _)| error.detail(unknown(name))))
     }
 }
 
@@ -163,7 +170,7 @@ mod tests {
         let query = Query::read(Some("naem=x")).expect("reads");
         let error = query.end(&["name", "namespace"]).expect_err("unknown");
         assert_eq!(error.details()[0].field, "naem");
-        assert_eq!(error.details()[0].expected, "unknown; did you mean name?");
+        assert_eq!(error.details()[0].problem, "unknown; did you mean name?");
         assert!(Query::read(Some("a=1&a=2")).is_err());
         assert!(Query::read(Some("a=%ff")).is_err());
         assert!(Query::read(Some("limit=0")).expect("reads").limit(10).is_err());

@@ -73,11 +73,13 @@ mod tests {
 
     use super::*;
     use crate::model::name::{Namespace, ServiceKey};
+    use crate::model::ports::FullService;
 
     #[test]
     fn each_refusal_is_one_answer() {
         let key = || ServiceKey::new(&Namespace::default(), &"users".parse().expect("a name"));
         let closed = WriteError::NamespaceClosed { namespace: Namespace::default(), open: Arc::new([]) };
+        let full = WriteError::ServiceFull(FullService { instances: 256, unhealthy: 0, longest: None });
         let namespace = Namespace::default;
         for (error, status, code) in [
             (WriteError::ServiceNotFound, 404, "service_not_found"),
@@ -88,9 +90,9 @@ mod tests {
             (closed, 403, "namespace_forbidden"),
             (WriteError::TooManyServices(1), 422, "too_many_services"),
             (WriteError::TooManyInstances(1), 422, "too_many_instances"),
-            (WriteError::ServiceFull(256), 422, "service_full"),
+            (full, 422, "service_full"),
             (WriteError::HasInstances(2), 409, "has_instances"),
-            (WriteError::StaleGeneration { current: 7 }, 412, "stale_generation"),
+            (WriteError::StaleGeneration { asked: 6, current: 7 }, 412, "stale_generation"),
             (WriteError::FileLost, 500, "store_failed"),
             (WriteError::DiskFull, 507, "disk_full"),
             (WriteError::ReadOnly, 503, "read_only"),

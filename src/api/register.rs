@@ -13,7 +13,8 @@ use super::refusal::refused;
 use super::registration::{self, Rules};
 use super::{Body, json, reply};
 use crate::catalog::{Entry, LastCheck};
-use crate::model::ports::Registered;
+use crate::model::name::InstanceName;
+use crate::model::ports::{Registered, ReplacedUrl};
 
 const MESSAGE: &str = "Service registered successfully";
 
@@ -56,19 +57,26 @@ pub(super) async fn register(call: &Call<'_>, body: RequestBody) -> Result<Respo
     } else {
         registrar.register(registration, caller).await.map_err(|error| refused(&error))?
     };
-    let warning = done.replaced_healthy.then(|| {
-        format!("this replaced the URL of instance {instance} while it was healthy; give `instance` to keep both")
-    });
-    let mut response = answer(call, &done, warning);
+    let warnings = done.replaced.iter().map(|url| replaced(&instance, url)).collect();
+    let mut response = answer(call, &done, warnings);
     if done.renewed {
         response.extensions_mut().insert(NotCounted);
     }
     Ok(response)
 }
 
+/// Two programs that register as the same instance take its place in turns, so whoever registers hears of each.
+fn replaced(instance: &InstanceName, url: &ReplacedUrl) -> String {
+    let ReplacedUrl { field, old, new, was_healthy } = url;
+    let state = if *was_healthy { ", which was healthy" } else { "" };
+    let new = new.as_ref().map_or_else(|| "none".to_owned(), |new| new.redacted().to_string());
+    let both = if *field == "base_url" { "; give `instance` to keep both" } else { "" };
+    format!("this replaced the {field} of instance {instance}{state}: {} is now {new}{both}", old.redacted())
+}
+
 /// The catalog's entry, which shows the newest probe; rendered here only if the service went away in between.
-fn answer(call: &Call<'_>, done: &Registered, warning: Option<String>) -> Response<Body> {
-    let extra = warning.map(|warning| ("warnings", [warning]));
+fn answer(call: &Call<'_>, done: &Registered, warnings: Vec<String>) -> Response<Body> {
+    let extra = (!warnings.is_empty()).then_some(("warnings", warnings));
     let snapshot = call.api.catalog.read();
     let gone = || Arc::new(Entry::new((*done.service).clone(), LastCheck::default()));
     let entry = snapshot.by_id(&done.service.id).cloned().unwrap_or_else(gone);

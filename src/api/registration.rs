@@ -20,6 +20,7 @@ use crate::model::service::{
 use crate::model::text;
 use crate::model::url::EndpointUrl;
 use crate::model::whole::Whole;
+use crate::model::wrong::Wrong;
 
 /// Every field of the body.
 const FIELDS: &[&str] = &[
@@ -84,10 +85,10 @@ pub(super) fn read(bytes: &[u8], rules: Rules<'_>) -> Result<Registration, ApiEr
 
 fn reserved(field: &str) -> Option<&'static str> {
     matches!(field, "ttl_seconds" | "deregister_after_seconds")
-        .then_some("not supported by this version; a registration stays until it is deregistered")
+        .then_some("is not supported by this version; a registration stays until it is deregistered")
 }
 
-fn label<T: std::str::FromStr<Err: fmt::Display>>(fields: &mut Fields<'_>, field: &str) -> Option<T> {
+fn label<T: std::str::FromStr<Err: Into<Wrong>>>(fields: &mut Fields<'_>, field: &str) -> Option<T> {
     let text: String = fields.take(field)?;
     fields.check(field, text.parse())
 }
@@ -100,7 +101,7 @@ fn required(fields: &mut Fields<'_>, field: &str, what: &str) -> Option<String> 
         Some(text) if !text.is_empty() => Some(text),
         None if fields.wrong() > wrong_before => None,
         _ => {
-            fields.problem(field, format!("required: {what}"));
+            fields.problem(field, format!("is missing; give {what}"));
             None
         }
     }
@@ -115,7 +116,8 @@ fn bounded(fields: &mut Fields<'_>, field: &str, max: usize) -> String {
 
 /// `None` where a part that the rest stands on is wrong; the problem is then noted.
 fn spec(fields: &mut Fields<'_>, interval: Duration) -> Option<InstanceSpec> {
-    let base_url = required(fields, "base_url", "where the service is reached, for example http://10.0.0.5:8080");
+    let base_url =
+        required(fields, "base_url", "the address where the service is reached, such as http://10.0.0.5:8080");
     let base_url = base_url.and_then(|text| fields.check("base_url", EndpointUrl::base(&text)));
     let health_url: String = fields.take("health_url").unwrap_or_default();
     let health_url = (!health_url.is_empty()).then(|| fields.check("health_url", EndpointUrl::health(&health_url)));
@@ -140,8 +142,11 @@ fn spec(fields: &mut Fields<'_>, interval: Duration) -> Option<InstanceSpec> {
 fn weight(fields: &mut Fields<'_>) -> u16 {
     let given: Option<serde_json::Number> = fields.take("weight");
     let Some(given) = given else { return DEFAULT_WEIGHT };
-    let weight = Whole::deserialize(given).ok().and_then(|Whole(n)| u16::try_from(n).ok()).filter(|n| *n <= MAX_WEIGHT);
-    let weight = weight.ok_or_else(|| format!("a whole number from 0 to {MAX_WEIGHT}; 0 drains the instance"));
+    let weight = Whole::deserialize(&given).ok().and_then(|Whole(n)| u16::try_from(n).ok());
+    let weight = weight.filter(|n| *n <= MAX_WEIGHT).ok_or_else(|| {
+        let expected = format!("a whole number from 0 to {MAX_WEIGHT}");
+        Wrong::new(format!("is {given}, not {expected}; 0 drains the instance")).expecting(expected)
+    });
     fields.check("weight", weight).unwrap_or(DEFAULT_WEIGHT)
 }
 
@@ -159,7 +164,7 @@ fn check_plan(fields: &mut Fields<'_>, check: &Check, spec: &InstanceSpec, inter
 
 fn check_metadata(fields: &mut Fields<'_>, metadata: &BTreeMap<String, String>) {
     if metadata.len() > MAX_METADATA {
-        fields.problem("metadata", format!("at most {MAX_METADATA} entries"));
+        fields.problem("metadata", format!("has {} entries, more than {MAX_METADATA}", metadata.len()));
     }
     for (key, value) in metadata {
         let at = format!("metadata.{}", text::escape(key, MAX_METADATA_KEY));
@@ -174,7 +179,7 @@ fn check_metadata(fields: &mut Fields<'_>, metadata: &BTreeMap<String, String>) 
 fn denied(spec: &InstanceSpec, addresses: &dyn AddressGate) -> Vec<Detail> {
     let urls = [("base_url", Some(&spec.base_url)), ("health_url", spec.health_url.as_ref())];
     let judged = urls.into_iter().filter_map(|(field, url)| Some((field, addresses.admit(url?).err()?)));
-    judged.map(|(field, expected)| Detail { field: field.to_owned(), expected }).collect()
+    judged.map(|(field, why)| Detail::new(field, why)).collect()
 }
 
 /// An object of strings without a key twice.
@@ -226,7 +231,7 @@ mod tests {
 
     fn problems(json: &str) -> Vec<String> {
         let error = read_it(json).expect_err("refused");
-        error.details().iter().map(|d| format!("{}: {}", d.field, d.expected)).collect()
+        error.details().iter().map(|d| format!("{}: {}", d.field, d.problem)).collect()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::access::Principal;
 use super::envelope::ApiError;
 use super::query::{Query, bad_parameter};
 use crate::catalog::{Entry, Snapshot};
-use crate::model::name::{Namespace, suggest};
+use crate::model::name::{NameError, Namespace, suggest};
 
 /// Most namespaces that a hint names.
 const MAX_NAMED: usize = 5;
@@ -50,7 +50,7 @@ impl Reach {
 }
 
 fn named(text: &str) -> Result<Namespace, ApiError> {
-    text.parse().map_err(|error| bad_parameter("namespace", format!("{error}")))
+    text.parse().map_err(|error: NameError| bad_parameter("namespace", error))
 }
 
 /// Where else a service of that name is, as far as the caller may know.

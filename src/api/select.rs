@@ -2,8 +2,10 @@
 
 use super::envelope::ApiError;
 use super::query::{Query, bad_parameter};
+use crate::model::outcome::Health;
 use crate::model::selection::{MAX_META_TERMS, Selection};
-use crate::model::version::VersionRange;
+use crate::model::version::{VersionRange, VersionRangeError};
+use crate::model::wrong::Wrong;
 
 /// The parameters that [`take`] reads, for the message about an unknown one.
 pub(super) const PARAMETERS: [&str; 4] = ["status", "version", "zone", "meta.KEY"];
@@ -13,14 +15,21 @@ pub(super) const PARAMETERS: [&str; 4] = ["status", "version", "zone", "meta.KEY
 /// # Errors
 /// 400 naming the parameter that is wrong.
 pub(super) fn take(query: &mut Query<'_>) -> Result<Selection, ApiError> {
-    let status = query.parse("status")?;
-    let version = query
-        .take("version")
-        .map(|text| VersionRange::parse(&text).map_err(|error| bad_parameter("version", error.to_string())));
+    let status = query.take("status").map(|text| text.parse::<Health>().map_err(|_| no_health()));
+    let version = query.take("version").map(|text| VersionRange::parse(&text).map_err(|error| no_range(&error)));
     let zone = query.take("zone").map(std::borrow::Cow::into_owned);
     let meta = query.take_prefixed("meta.");
     if meta.len() > MAX_META_TERMS {
-        return Err(bad_parameter("meta.KEY", format!("expected at most {MAX_META_TERMS} of them")));
+        return Err(bad_parameter("meta.KEY", format!("is given more than {MAX_META_TERMS} times")));
     }
-    Ok(Selection { status, version: version.transpose()?, zone, meta })
+    Ok(Selection { status: status.transpose()?, version: version.transpose()?, zone, meta })
+}
+
+fn no_health() -> ApiError {
+    let words: Vec<_> = Health::ALL.iter().map(|health| health.as_str()).collect();
+    bad_parameter("status", Wrong::is_not(format!("one of {}", words.join(", "))))
+}
+
+fn no_range(error: &VersionRangeError) -> ApiError {
+    bad_parameter("version", Wrong::from(error).expecting("a version range"))
 }

@@ -5,7 +5,7 @@ use http::header::IF_MATCH;
 
 use super::Body;
 use super::call::Call;
-use super::envelope::{ApiError, Code, ok_message};
+use super::envelope::{ApiError, ok_message};
 use super::openapi::schemas;
 use super::{deregister, reply};
 use crate::model::ports::{Removal, ServiceRef};
@@ -22,6 +22,7 @@ use crate::model::ports::{Removal, ServiceRef};
         (status = 200, description = "The service", body = schemas::OneService),
         (status = 304, description = "Nothing changed since the `ETag` of `If-None-Match`"),
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) fn get(call: &Call<'_>, id: &str) -> Result<Response<Body>, ApiError> {
@@ -55,8 +56,9 @@ pub(super) async fn delete(call: &Call<'_>, id: &str) -> Result<Response<Body>, 
     let all = query.flag("all")?;
     query.end(&["all"])?;
     if call.head.headers.contains_key(IF_MATCH) {
-        let error = ApiError::new(Code::InvalidParameter, "Invalid header");
-        return Err(error.detail("If-Match", "only with one instance: DELETE /api/v1/services/{id}/instances/{name}"));
+        let instead =
+            "is about one instance, and this removes the service: DELETE /api/v1/services/{id}/instances/{name}";
+        return Err(deregister::bad_if_match(instead));
     }
     let id = deregister::writable(call, id)?;
     let removal = Removal { service: ServiceRef::Id(id), instance: None, all, if_generation: None };

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::Body;
 use super::call::Call;
 use super::envelope::{ApiError, ok};
-use super::openapi::schemas;
+use super::openapi::{labels, schemas};
 use super::scope::Reach;
 use crate::catalog::Counts;
 
@@ -18,6 +18,7 @@ pub(super) struct Stats {
     healthy_services: usize,
     unhealthy_services: usize,
     unknown_services: usize,
+    not_checked_services: usize,
 }
 
 impl From<Counts> for Stats {
@@ -27,6 +28,7 @@ impl From<Counts> for Stats {
             healthy_services: counts.healthy,
             unhealthy_services: counts.unhealthy,
             unknown_services: counts.unknown,
+            not_checked_services: counts.not_checked,
         }
     }
 }
@@ -39,11 +41,12 @@ impl From<Counts> for Stats {
     path = "/api/v1/services/stats",
     security((), ("token" = [])),
     params(
-        ("namespace" = Option<String>, Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
+        ("namespace" = inline(Option<labels::Namespaces>), Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
     ),
     responses(
         (status = 200, description = "The counts", body = schemas::Counted),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) fn stats(call: &Call<'_>) -> Result<Response<Body>, ApiError> {

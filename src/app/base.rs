@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::descriptors::Descriptors;
 use super::probing::ProbingRuntime;
 use super::tasks::{Stage, Tasks};
-use super::{AppError, Surroundings, parts};
+use super::{AppError, Surroundings, parts, reload};
 use crate::api::access::{Access, Secrets};
 use crate::api::{Api, ApiParts, ApiSettings, FlightLimits, Readiness, WatchLimits, conn};
 use crate::catalog::{Catalog, Epoch};
@@ -38,6 +39,7 @@ pub(super) struct Base {
     pub(super) descriptors: Descriptors,
     pub(super) probing: ProbingRuntime,
     secrets: Option<Secrets>,
+    reload: BoxStream<'static, ()>,
     access_log: AccessLog,
     access_lines: Option<AccessLogWriter>,
 }
@@ -88,6 +90,7 @@ impl Base {
             descriptors,
             probing: ProbingRuntime::start()?,
             secrets,
+            reload: around.reload,
             access_log,
             access_lines,
         })
@@ -157,6 +160,8 @@ impl Base {
         if let Some(keeper) = api.secrets_keeper() {
             tasks.start(Stage::Serving, "the secrets", |stop| keeper.run(stop));
         }
+        let (asked, reloaded) = (self.reload, api.clone());
+        tasks.start(Stage::Serving, "the reloading", |stop| reload::run(asked, reloaded, stop));
         let doors = parts::conn_settings(&self.settings, self.descriptors);
         let (listener, metrics) = (self.listener, self.metrics);
         tasks.start(Stage::Serving, "the api", |stop| conn::serve(listener, doors, api, metrics, stop));

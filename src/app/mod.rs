@@ -6,12 +6,15 @@ mod descriptors;
 mod parts;
 mod probing;
 mod readiness;
+mod reload;
 mod tasks;
 mod told;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::stream::{BoxStream, pending};
 use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +77,8 @@ pub enum AppError {
 pub struct Surroundings {
     /// Cancelled when the server is to stop.
     pub shutdown: CancellationToken,
+    /// Each item asks the server to read its secrets again at once.
+    pub reload: BoxStream<'static, ()>,
     /// Where access lines go.
     pub access_log: Option<Box<dyn std::io::Write + Send>>,
     /// Counts the lines that the process's log drops.
@@ -83,7 +88,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// Of a server inside another program, which keeps no log of it.
     pub fn without_log(shutdown: CancellationToken) -> Self {
-        Self { shutdown, access_log: None, log_dropped: Counter::default() }
+        Self { shutdown, reload: pending().boxed(), access_log: None, log_dropped: Counter::default() }
     }
 }
 

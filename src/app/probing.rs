@@ -69,7 +69,6 @@ mod tests {
     use std::sync::{Arc, RwLock};
     use std::time::{Duration, Instant};
 
-    use prometheus_client::metrics::counter::Counter;
     use tokio::sync::oneshot;
     use tokio_util::sync::CancellationToken;
 
@@ -95,7 +94,7 @@ mod tests {
     async fn all_is_answered_while_every_probing_thread_is_busy_and_the_end_does_not_wait_for_them() {
         let folder = tempfile::tempdir().expect("a folder");
         let shutdown = CancellationToken::new();
-        let around = Surroundings { shutdown: shutdown.clone(), access_log: None, log_dropped: Counter::default() };
+        let around = Surroundings::without_log(shutdown.clone());
         let base = Base::new(settings(&folder), around).expect("a base");
         let probing = base.probing.handle().clone();
         let (tell, told) = oneshot::channel();

@@ -57,7 +57,9 @@ pub struct Counts {
     pub healthy: usize,
     /// Services with none, and one that is unhealthy.
     pub unhealthy: usize,
-    /// The rest.
+    /// Services none of whose instances is checked, on purpose.
+    pub not_checked: usize,
+    /// The rest: not proved yet, or no longer.
     pub unknown: usize,
     /// Instances of all of them.
     pub instances: usize,
@@ -66,7 +68,7 @@ pub struct Counts {
 impl Counts {
     /// All services.
     pub fn total(&self) -> usize {
-        self.healthy + self.unhealthy + self.unknown
+        self.healthy + self.unhealthy + self.not_checked + self.unknown
     }
 
     /// Both together.
@@ -75,26 +77,28 @@ impl Counts {
         Self {
             healthy: self.healthy + other.healthy,
             unhealthy: self.unhealthy + other.unhealthy,
+            not_checked: self.not_checked + other.not_checked,
             unknown: self.unknown + other.unknown,
             instances: self.instances + other.instances,
         }
     }
 
-    fn slot(&mut self, health: Health) -> &mut usize {
-        match health {
+    fn slot(&mut self, entry: &Entry) -> &mut usize {
+        match entry.health() {
             Health::Healthy => &mut self.healthy,
             Health::Unhealthy => &mut self.unhealthy,
+            Health::Unknown if entry.service().is_unchecked() => &mut self.not_checked,
             Health::Unknown => &mut self.unknown,
         }
     }
 
     fn add(&mut self, entry: &Entry) {
-        *self.slot(entry.health()) += 1;
+        *self.slot(entry) += 1;
         self.instances += entry.service().instances.len();
     }
 
     fn take(&mut self, entry: &Entry) {
-        *self.slot(entry.health()) -= 1;
+        *self.slot(entry) -= 1;
         self.instances -= entry.service().instances.len();
     }
 }

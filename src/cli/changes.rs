@@ -36,22 +36,23 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Follows from now on; [`Self::known`] is what there is.
+    /// Follows what is in `reach`, or there the services of one `name`, from now on; [`Self::known`] is what there is.
     ///
     /// # Errors
-    /// The server does not answer.
-    pub(super) async fn follow(client: Client, reach: Reach) -> Result<Self, Failure> {
+    /// The server does not answer, or refuses.
+    pub(super) async fn follow(client: Client, reach: Reach, name: Option<&str>) -> Result<Self, Failure> {
         let (tell, news) = mpsc::channel(NEWS);
         let (asks, asked) = mpsc::channel(ASKS);
         let mut source = JoinSet::new();
         let client = Arc::new(client);
-        let api = Box::new(ApiSource::new(Arc::<Client>::clone(&client)).within(reach));
+        let api = ApiSource::new(Arc::<Client>::clone(&client)).within(reach.clone()).named(name.map(Into::into));
+        let api = Box::new(api);
         source.spawn(api.run(tell, asked, CancellationToken::new()));
         let mut changes = Self { known: HashMap::new(), told: None, news, _asks: asks, _source: source };
         loop {
             match changes.news.recv().await {
                 Some(News::Link(Link::Lost { why, .. })) => {
-                    return Err(client.trouble().unwrap_or_else(|| Failure::new(Exit::Unreachable, why)));
+                    return Err(refused_or_lost(&client, &reach, name, why).await);
                 }
                 Some(News::Snapshot(services)) => {
                     changes.replace(services);
@@ -127,6 +128,16 @@ impl Changes {
             self.known.keys().filter(|id| !services.iter().any(|service| service.id == **id)).copied().collect();
         self.apply(services, &gone)
     }
+}
+
+/// Why a watch could not begin: a refusal in full, with what to do about it, else what is known of the way there.
+async fn refused_or_lost(client: &Client, reach: &Reach, name: Option<&str>, why: Box<str>) -> Failure {
+    if let Some(trouble) = client.trouble() {
+        return trouble;
+    }
+    let query = [("namespace", reach.namespace()), ("name", name)];
+    let query: Vec<(&str, &str)> = query.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+    client.refusal(&["watch"], &query).await.unwrap_or_else(|| Failure::new(Exit::Unreachable, why))
 }
 
 fn ended() -> Failure {

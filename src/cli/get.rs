@@ -32,14 +32,14 @@ pub(super) async fn run(args: GetArgs, streams: &mut Streams) -> Result<Exit, Fa
     let (found, reply) = lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?;
     match args.output.output {
         Format::Json => streams.json(reply.raw())?,
-        format => show(&found, format == Format::Wide, streams)?,
+        format => show(&found, reply.probed_elsewhere, format == Format::Wide, streams)?,
     }
     Ok(Exit::Ok)
 }
 
-fn show(found: &ServiceView, wide: bool, streams: &mut Streams) -> Result<(), Failure> {
+fn show(found: &ServiceView, probed_elsewhere: bool, wide: bool, streams: &mut Streams) -> Result<(), Failure> {
     let now = UnixMs::wall();
-    for (name, value) in service::facts(found, now) {
+    for (name, value) in service::facts(found, probed_elsewhere, now) {
         let line = format!("{name:<12} {}", value.render(streams.paint()));
         streams.line(line.trim_end())?;
     }

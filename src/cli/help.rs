@@ -160,6 +160,7 @@ What the server tells of itself, such as writes that fail, goes to stderr: stdou
 
 Examples:
   portolan watch
+  portolan watch user-service -n shop
   portolan watch -o json | jq -c 'select(.to == \"unhealthy\")'";
 
 pub(super) const CONSOLE: &str = "\

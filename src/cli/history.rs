@@ -6,17 +6,17 @@ use uuid::Uuid;
 use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
 use super::client::{Client, TransitionView};
 use super::exit::{Exit, Failure};
-use super::lookup;
 use super::output::Streams;
 use super::output::paint::{Cell, Tone};
 use super::output::table::{Table, foreign};
 use super::output::time::since;
+use crate::model::text::escape;
 use crate::model::time::UnixMs;
 
 /// Flags of `history`.
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
-    /// The service's name or id
+    /// The service's name or id, also of one that was removed
     #[arg(value_name = "NAME|ID")]
     service: String,
     #[command(flatten)]
@@ -47,27 +47,39 @@ pub(super) async fn transitions(client: &Client, id: &str) -> Result<Vec<Transit
 /// See [`Failure`].
 pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
-    // By its id a service is remembered also after its end.
-    let id = if args.service.parse::<Uuid>().is_ok() {
-        args.service.clone()
-    } else {
-        lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?.0.id
-    };
     let limit = args.limit.to_string();
     let mut query = vec![("limit", limit.as_str())];
     query.extend(args.instance.as_deref().map(|i| ("instance", i)));
-    let reply = client.get(&["services", &id, "history"], &query).await?;
+    let reply = if args.service.parse::<Uuid>().is_ok() {
+        client.get(&["services", &args.service, "history"], &query).await?
+    } else {
+        query.push(("name", args.service.as_str()));
+        query.extend(args.namespace.namespace.as_deref().map(|ns| ("namespace", ns)));
+        client.get(&["services", "history"], &query).await?
+    };
+    if reply.registered == Some(false) {
+        streams.note(&format!("{} is gone: it is not registered any more", escape(&args.service, 100)));
+    }
     if args.output.output == Format::Json {
         streams.json(reply.raw())?;
         return Ok(Exit::Ok);
     }
     let changes: Vec<TransitionView> = reply.read()?;
-    if changes.is_empty() {
-        streams.note("nothing has changed since it was registered");
+    let since = reply.history_since;
+    match since {
+        None if changes.is_empty() => streams.note("nothing has changed since it was registered"),
+        Some(since) if changes.is_empty() => {
+            streams.note(&format!("nothing has changed since {since}, when this replica's own history begins"));
+        }
+        _ => {}
     }
     streams.table(&table(&changes, args.output.output == Format::Wide, UnixMs::wall()))?;
     if reply.next_cursor.is_some() {
         streams.note("there are older ones: give a higher --limit");
+    } else if let Some(since) = since.filter(|_| !changes.is_empty()) {
+        streams.note(&format!(
+            "what came before {since} is not here: each replica has a history of its own, and this one's begins then"
+        ));
     }
     Ok(Exit::Ok)
 }

@@ -120,7 +120,7 @@ async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Resul
     let wanted = |service: &Service| args.select.status.is_none_or(|status| service.health == status);
     let wide = args.output.output == Format::Wide;
     let table = |services: &[ServiceView]| service::services(services, args.all_namespaces, wide, UnixMs::wall());
-    let mut changes = Changes::follow(client, reach).await?;
+    let mut changes = Changes::follow(client, reach, None).await?;
     let mut services: Vec<ServiceView> = changes.known().filter(|s| wanted(s)).map(view).collect::<Result<_, _>>()?;
     services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     let first = table(&services);

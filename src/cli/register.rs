@@ -12,6 +12,7 @@ use super::client::{Client, ServiceView};
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use crate::model::text::escape;
+use crate::model::wrong::json_sentence;
 
 /// Most bytes that a server takes as a request.
 const MAX_BODY: u64 = 64 * 1024;
@@ -127,7 +128,7 @@ fn whole_seconds(text: &str) -> Result<u64, String> {
 }
 
 fn parse_json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    serde_json::from_str(text).map_err(|error| json_sentence(&error))
 }
 
 impl CheckArgs {
@@ -211,7 +212,7 @@ fn from_file(path: &Path, namespace: Option<&str>) -> Result<String, Failure> {
         return Err(Failure::usage(format!("{name} is longer than {MAX_BODY} bytes, the most that a server takes")));
     }
     let mut body: Map<String, Value> = serde_json::from_str(&text).map_err(|error| {
-        Failure::usage(format!("{name} is no JSON object: {error}"))
+        Failure::usage(format!("{name} {}", escape(&json_sentence(&error), 300)))
             .hint(r#"it holds one registration, such as {"name":"user-service","base_url":"http://10.0.0.5:8080"}"#)
     })?;
     let Some(wanted) = namespace else { return Ok(text) };

@@ -27,14 +27,20 @@ pub(super) struct ServeCommand {
 /// # Errors
 /// Bad settings are usage; whatever else keeps it from running is exit code 1.
 pub(super) async fn run(args: ServeCommand) -> Result<Exit, Failure> {
+    // Before anything else: a shell that goes away must not end what it started.
+    let reload = signals::hangups();
     let mut settings = Settings::from_process(&args.settings).map_err(|error| Failure::usage(error.to_string()))?;
     (settings.start_empty, settings.accept_loss) = (args.start_empty, args.accept_loss);
     let log = LogSettings { directives: settings.log_level.clone(), json: settings.log_format == LogFormat::Json };
     let log = logs::start(&log).map_err(|error| Failure::usage(error.to_string()))?;
     warn_of_unknown_variables();
     let shutdown = CancellationToken::new();
-    let around =
-        Surroundings { shutdown: shutdown.clone(), access_log: logs::access_lines(&log), log_dropped: log.dropped() };
+    let around = Surroundings {
+        shutdown: shutdown.clone(),
+        reload,
+        access_log: logs::access_lines(&log),
+        log_dropped: log.dropped(),
+    };
     signals::until_told(app::run(settings, around, |_| {}), &shutdown).await.map_err(|error| failure(&error))?;
     Ok(Exit::Ok)
 }

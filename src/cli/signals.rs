@@ -1,5 +1,7 @@
-//! SIGINT and SIGTERM ask a long-running command to stop.
+//! SIGINT and SIGTERM ask a long-running command to stop, SIGHUP to read again what may have changed.
 
+use futures::StreamExt;
+use futures::stream::{BoxStream, pending, unfold};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +26,18 @@ pub(super) fn told() -> impl Future<Output = ()> {
             () = first(interrupt) => {}
             () = first(terminate) => {}
         }
+    }
+}
+
+/// Takes SIGHUP over at once and for good, so that it never ends the process; each one is an item.
+pub(super) fn hangups() -> BoxStream<'static, ()> {
+    match signal(SignalKind::hangup()) {
+        Ok(hangup) => unfold(hangup, |mut hangup| async move {
+            hangup.recv().await?;
+            Some(((), hangup))
+        })
+        .boxed(),
+        Err(_) => pending().boxed(),
     }
 }
 

@@ -18,9 +18,14 @@ use crate::model::time::UnixMs;
 /// Flags of `watch`.
 #[derive(Debug, Args)]
 pub(super) struct WatchArgs {
-    /// Only this namespace; all that you may see unless given
-    #[arg(short, long, value_name = "NAME")]
+    /// Only the service of this name; all unless given
+    name: Option<String>,
+    /// Only this namespace; unless given, all that you may see, or with a NAME the server's default one
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
     namespace: Option<String>,
+    /// Every namespace that you may see, also with a NAME
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
     /// How to show a change: text or json
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
     output: Form,
@@ -52,13 +57,40 @@ struct Line<'a> {
     revision: u64,
 }
 
+impl WatchArgs {
+    fn reach(&self) -> Reach {
+        match &self.namespace {
+            Some(namespace) => Reach::One(namespace.as_str().into()),
+            None if self.name.is_some() && !self.all_namespaces => Reach::Default,
+            None => Reach::All,
+        }
+    }
+}
+
+/// Says that the service is not there yet, since a mistyped name would be waited for in silence, and where else it is.
+async fn note_absence(client: &Client, reach: &Reach, name: &str, streams: &mut Streams) {
+    streams.note(&format!("no service is called {} yet; waiting for one", escape(name, 100)));
+    if *reach == Reach::All {
+        return;
+    }
+    let mut query = vec![("name", name)];
+    query.extend(reach.namespace().map(|namespace| ("namespace", namespace)));
+    let absent = client.refusal(&["services", "discover"], &query).await;
+    for hint in absent.filter(|why| why.exit == Exit::NotFound).map(|why| why.hints).unwrap_or_default() {
+        streams.note(&hint);
+    }
+}
+
 /// Runs it until it is told to stop.
 ///
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn run(args: WatchArgs, streams: &mut Streams) -> Result<Exit, Failure> {
-    let reach = args.namespace.as_deref().map_or(Reach::All, |name| Reach::One(name.into()));
-    let mut changes = Changes::follow(Client::new(&args.server).await?, reach).await?;
+    let (client, reach) = (Client::new(&args.server).await?, args.reach());
+    let mut changes = Changes::follow(client.clone(), reach.clone(), args.name.as_deref()).await?;
+    if let Some(name) = args.name.as_deref().filter(|_| changes.known().next().is_none()) {
+        note_absence(&client, &reach, name, streams).await;
+    }
     loop {
         for change in changes.next(streams).await? {
             if let Some(line) = line(&change, args.output) {

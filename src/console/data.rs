@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 pub use super::labels::Labels;
-use crate::model::outcome::{Health, Outcome, Transition};
+use crate::model::outcome::{Health, Outcome, Reason, Transition};
 use crate::model::probe::Sample;
 use crate::model::time::UnixMs;
 
@@ -119,6 +119,12 @@ impl Service {
     pub fn why(&self) -> &str {
         let faulty = self.instances.iter().find(|i| i.health == Health::Unhealthy);
         faulty.map_or(&self.reason, |i| &i.reason)
+    }
+
+    /// Whether none of its instances is checked, on purpose.
+    pub fn is_unchecked(&self) -> bool {
+        let unchecked = |i: &Instance| i.health == Health::Unknown && &*i.reason == Reason::NotChecked.as_str();
+        !self.instances.is_empty() && self.instances.iter().all(unchecked)
     }
 
     /// Whether something is wrong with it: it is unhealthy, or a part of it is.
@@ -240,7 +246,7 @@ impl From<(i64, Box<str>, Transition)> for Past {
 pub struct ServerEvent {
     /// When.
     pub at: UnixMs,
-    /// Which part: `store`, `prober`, `guard`, `leader`, `mirror`, …
+    /// Which part: `store`, `prober`, `guard`, `leader`, `mirror`, `installs`, …
     pub part: Box<str>,
     /// Whether the part is as it should be again.
     #[serde(default)]

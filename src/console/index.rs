@@ -96,6 +96,8 @@ pub struct Totals {
     pub unhealthy: usize,
     /// Not proved.
     pub unknown: usize,
+    /// Not checked, on purpose.
+    pub not_checked: usize,
     /// Instances of all.
     pub instances: usize,
 }
@@ -103,7 +105,7 @@ pub struct Totals {
 impl Totals {
     /// All services.
     pub fn services(&self) -> usize {
-        self.healthy + self.degraded + self.unhealthy + self.unknown
+        self.healthy + self.degraded + self.unhealthy + self.unknown + self.not_checked
     }
 
     fn slot(&mut self, grade: Grade) -> &mut usize {
@@ -111,6 +113,7 @@ impl Totals {
             Grade::Down => &mut self.unhealthy,
             Grade::Degraded => &mut self.degraded,
             Grade::Unknown => &mut self.unknown,
+            Grade::NotChecked => &mut self.not_checked,
             Grade::Healthy => &mut self.healthy,
         }
     }
@@ -125,6 +128,8 @@ pub enum Grade {
     Degraded,
     /// Not proved.
     Unknown,
+    /// Not checked, on purpose.
+    NotChecked,
     /// Healthy.
     Healthy,
 }
@@ -135,6 +140,7 @@ impl Grade {
         match service.health {
             Health::Unhealthy => Self::Down,
             _ if service.is_faulty() => Self::Degraded,
+            Health::Unknown if service.is_unchecked() => Self::NotChecked,
             Health::Unknown => Self::Unknown,
             Health::Healthy => Self::Healthy,
         }

@@ -2,7 +2,10 @@
 //! `{"http":{"path":"/healthz"},"interval_seconds":10}`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, CheckKind, GrpcCheck, HttpCheck, TlsCheck};
@@ -12,7 +15,7 @@ use super::whole;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CheckJson {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "http", skip_serializing_if = "Option::is_none")]
     http: Option<HttpJson>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tcp: Option<Empty>,
@@ -36,7 +39,7 @@ pub(super) struct CheckJson {
 #[serde(deny_unknown_fields)]
 struct Empty {}
 
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HttpJson {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +76,33 @@ struct TlsJson {
     ca: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_cert: Option<String>,
+}
+
+/// An http check's settings, or its path alone.
+fn http<'de, D: Deserializer<'de>>(json: D) -> Result<Option<HttpJson>, D::Error> {
+    struct Http;
+
+    impl<'de> Visitor<'de> for Http {
+        type Value = Option<HttpJson>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object or a path")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_str<E>(self, path: &str) -> Result<Self::Value, E> {
+            Ok(Some(HttpJson { path: Some(path.to_owned()), ..HttpJson::default() }))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            HttpJson::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    json.deserialize_any(Http)
 }
 
 impl TryFrom<CheckJson> for Check {
@@ -204,11 +234,29 @@ mod tests {
     }
 
     #[test]
+    fn an_http_check_may_be_its_path_alone() {
+        let read = |text: &str| serde_json::from_str::<Check>(text).expect(text);
+        let check = read(r#"{"http":"/healthz?deep=1","interval_seconds":5}"#);
+        assert_eq!(check, read(r#"{"http":{"path":"/healthz?deep=1"},"interval_seconds":5}"#));
+        assert_eq!(
+            serde_json::to_string(&check).expect("serializes"),
+            r#"{"http":{"path":"/healthz?deep=1"},"interval_seconds":5}"#
+        );
+        assert_eq!(read(r#"{"http":null}"#), Check::default());
+        for wrong in [r#"{"http":"healthz"}"#, r#"{"http":""}"#, r#"{"http":7}"#, r#"{"http":["/"]}"#, r#"{"tcp":"/"}"#]
+        {
+            assert!(serde_json::from_str::<Check>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn refusals_name_the_field() {
         for (text, word) in [
             (r#"{"http":{},"tcp":{}}"#, "one of"),
             (r#"{"interval_seconds":0}"#, "interval_seconds"),
             (r#"{"http":{"path":"healthz"}}"#, "http.path"),
+            (r#"{"http":"/a b"}"#, "http.path holds a space unescaped (character 3); write it as %20"),
+            (r#"{"http":"/\u00e4"}"#, "write it as %C3%A4"),
             (r#"{"http":{"tls":{"ca":"../secret"}}}"#, "tls.ca"),
             (r#"{"http":{"tls":{"client_cert":"../secret"}}}"#, "tls.client_cert"),
             (r#"{"http":{"headers":{"cookie":"a"}}}"#, "cookie"),

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::check::{Check, CheckKind, GrpcCheck, HttpCheck, TlsCheck};
 use super::text;
+use super::url::Unescaped;
 
 /// Longest `http.path`, in bytes.
 pub const MAX_PATH: usize = 512;
@@ -52,10 +53,19 @@ impl Check {
     }
 }
 
+/// What a path holds that it has in its escaped form alone.
+fn unescaped(path: &str) -> Option<Unescaped> {
+    let wrong = path.chars().zip(1..).find(|(c, _)| !c.is_ascii_graphic());
+    wrong.map(|(character, at)| Unescaped { character, at })
+}
+
 impl HttpCheck {
     fn accept(&self) -> Result<(), String> {
         let visible = |b: u8| b.is_ascii_graphic() && b != b'#';
         let fits = |path: &String| path.starts_with('/') && path.len() <= MAX_PATH && path.bytes().all(visible);
+        if let Some(unescaped) = self.path.as_deref().and_then(unescaped) {
+            return Err(format!("http.path {unescaped}"));
+        }
         if !self.path.as_ref().is_none_or(fits) {
             return Err(format!(
                 "http.path starts with '/', and is at most {MAX_PATH} visible ASCII characters without '#'"

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longest label, in bytes ([RFC 1123 §2.1](https://www.rfc-editor.org/rfc/rfc1123#section-2.1)).
 pub const MAX_LABEL: usize = 63;
+/// The form of a label, as JSON Schema writes it.
+pub const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// Why a text is no name, with a valid one close to it where there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

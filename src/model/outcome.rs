@@ -105,6 +105,11 @@ words! {
 }
 
 impl Reason {
+    /// Whether the check cannot run as it is set up on this server, so that a person has to mend something before anything is proved.
+    pub fn bars_check(self) -> bool {
+        matches!(self, Self::CaUnavailable)
+    }
+
     /// Whether a failure for this reason could be this machine's own: what the mass-failure guard counts.
     pub fn could_be_ours(self) -> bool {
         matches!(

@@ -12,7 +12,7 @@ use super::probe::Sample;
 use super::service::{InstanceSpec, Owner, Service};
 use super::time::UnixMs;
 use super::url::EndpointUrl;
-pub use super::write_error::{ClusterError, WriteError};
+pub use super::write_error::{ClusterError, FullService, WriteError};
 
 /// Who asks, as far as ownership goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,8 +59,34 @@ pub struct Registered {
     pub generation: u64,
     /// Whether it only repeated what was known (not counted by the rate limit).
     pub renewed: bool,
-    /// Whether it changed the URL of an instance that was healthy.
-    pub replaced_healthy: bool,
+    /// The URLs of the instance that it put others in place of.
+    pub replaced: Vec<ReplacedUrl>,
+}
+
+/// A URL of an instance in whose place a registration put another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplacedUrl {
+    /// `base_url` or `health_url`.
+    pub field: &'static str,
+    /// The one that the instance had.
+    pub old: EndpointUrl,
+    /// The one that it has now; none where it has no health URL any more.
+    pub new: Option<EndpointUrl>,
+    /// Whether the instance was healthy until then.
+    pub was_healthy: bool,
+}
+
+impl ReplacedUrl {
+    /// Those of `old` that `new` replaces.
+    pub fn between(old: &InstanceSpec, new: &InstanceSpec, was_healthy: bool) -> Vec<Self> {
+        let urls = [
+            ("base_url", Some(&old.base_url), Some(&new.base_url)),
+            ("health_url", old.health_url.as_ref(), new.health_url.as_ref()),
+        ];
+        let replaced = urls.into_iter().filter(|(_, old, new)| old.is_some() && old != new);
+        let replaced = replaced.filter_map(|(field, old, new)| Some((field, old?.clone(), new.cloned())));
+        replaced.map(|(field, old, new)| Self { field, old, new, was_healthy }).collect()
+    }
 }
 
 /// Which service a removal means.
@@ -240,6 +266,9 @@ pub enum PassOnError {
 /// The header of a request that another replica passed on. It says nothing about who asks, and only keeps it from going on further.
 pub const PASSED_ON: http::HeaderName = http::HeaderName::from_static("portolan-passed-on");
 
+/// The header of an answer whose replica does not probe: it knows every verdict, and not when each service was last checked.
+pub const PROBED_ELSEWHERE: http::HeaderName = http::HeaderName::from_static("portolan-probed-elsewhere");
+
 /// Takes a request that only the leader can answer to it, as it came, with the caller's own token, which the leader verifies itself.
 pub trait PassOn: Send + Sync + 'static {
     /// The leader's answer.
@@ -253,4 +282,9 @@ pub trait PassOn: Send + Sync + 'static {
 pub trait Freshness: Send + Sync + 'static {
     /// Time since the mirror was last known to be current, when that is more than a moment ago. Asked for every answer: an atomic read.
     fn stale_for(&self) -> Option<std::time::Duration>;
+
+    /// Whether this replica probes, and so knows when each service was last checked.
+    fn probes_here(&self) -> bool {
+        true
+    }
 }

@@ -34,7 +34,9 @@ pub struct HealthChange {
     pub reason: Reason,
     /// Since when, wall clock.
     pub since: UnixMs,
-    /// Kept as history; none where only the reason changed.
+    /// Why, in the words of the probe that decided it, for status; none where there was none.
+    pub message: Option<String>,
+    /// Kept as history; none where only the reason or the words changed.
     pub transition: Option<Transition>,
     /// Stored in the same transaction, so that a crash cannot part health and streak.
     pub state: CheckState,

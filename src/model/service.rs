@@ -146,6 +146,11 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// Whether nobody asked for a check, so that its health is unknown on purpose.
+    pub fn is_unchecked(&self) -> bool {
+        self.health == Health::Unknown && self.reason == Reason::NotChecked
+    }
+
     /// The generation that readers see and `If-Match` names.
     pub fn shown_generation(&self) -> u64 {
         self.fence.unwrap_or(self.generation)
@@ -206,6 +211,11 @@ impl Service {
     /// The health of all its instances together.
     pub fn health(&self) -> Health {
         health_of(self.instances.iter())
+    }
+
+    /// Whether none of its instances is checked, on purpose.
+    pub fn is_unchecked(&self) -> bool {
+        !self.instances.is_empty() && self.instances.iter().all(Instance::is_unchecked)
     }
 
     /// The instance that speaks for the service's addresses.

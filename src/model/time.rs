@@ -81,6 +81,20 @@ impl fmt::Display for UnixMs {
     }
 }
 
+/// `4s`, `3m12s`, `2h5m`, `3d4h`: the two largest units.
+pub fn age(of: Duration) -> String {
+    let s = of.as_secs();
+    let two = |big: u64, b: &str, small: u64, l: &str| {
+        if small == 0 { format!("{big}{b}") } else { format!("{big}{b}{small}{l}") }
+    };
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => two(s / 60, "m", s % 60, "s"),
+        3600..86_400 => two(s / 3600, "h", s % 3600 / 60, "m"),
+        _ => two(s / 86_400, "d", s % 86_400 / 3600, "h"),
+    }
+}
+
 impl std::str::FromStr for UnixMs {
     type Err = jiff::Error;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
@@ -204,5 +218,11 @@ mod tests {
             let at: UnixMs = text.parse().expect("a time");
             assert_eq!(at.to_string(), text);
         }
+    }
+
+    #[test]
+    fn ages_keep_their_two_largest_units() {
+        let shown = [0, 59, 60, 192, 3600, 7500, 86_400, 273_600].map(|s| age(Duration::from_secs(s)));
+        assert_eq!(shown, ["0s", "59s", "1m", "3m12s", "1h", "2h5m", "1d", "3d4h"]);
     }
 }

@@ -12,14 +12,23 @@ pub const MAX_URL: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Not a URL with a host.
-    #[error("expected scheme://host[:port][/path], for example http://10.0.0.5:8080")]
+    #[error("is no URL with a host; write scheme://host[:port][/path], such as http://10.0.0.5:8080")]
     Malformed,
     /// Longer than [`MAX_URL`].
-    #[error("at most {MAX_URL} bytes")]
+    #[error("is longer than {MAX_URL} bytes")]
     TooLong,
-    /// Holds white space or a control character.
-    #[error("white space, control and bidirectional characters are refused")]
-    Hostile,
+    /// Holds a character that moves a cursor or hides text.
+    #[error("holds U+{0:04X}; control, bidirectional and invisible characters are refused")]
+    Hostile(u32),
+    /// White space before or behind it.
+    #[error("begins or ends with white space; leave it out")]
+    Padded,
+    /// A character that a URL has in its escaped form alone.
+    #[error(transparent)]
+    Unescaped(#[from] Unescaped),
+    /// A character that no host has.
+    #[error("has {} in its host, which no name or address holds; write scheme://host[:port][/path]", named(*.0))]
+    NotInHost(char),
     /// Credentials in a URL would be stored and shown.
     #[error("user names and passwords in URLs are refused; give the address alone")]
     UserInfo,
@@ -32,6 +41,33 @@ pub enum UrlError {
     /// A fragment never reaches a server.
     #[error("a fragment (#…) never reaches the server; leave it out")]
     Fragment,
+}
+
+/// A character that stands unescaped where a URL has it in its escaped form alone
+/// ([RFC 3986 §2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub struct Unescaped {
+    /// Which.
+    pub character: char,
+    /// Where: the first character is 1.
+    pub at: usize,
+}
+
+impl fmt::Display for Unescaped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { character, at } = *self;
+        write!(f, "holds {} unescaped (character {at}); write it as ", named(character))?;
+        character.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(f, "%{byte:02X}"))
+    }
+}
+
+/// A character as a sentence names it.
+fn named(character: char) -> String {
+    match character {
+        ' ' => "a space".to_owned(),
+        c if c.is_control() || c.is_whitespace() => format!("U+{:04X}", u32::from(c)),
+        c => format!("'{c}'"),
+    }
 }
 
 /// What is spoken at an endpoint.
@@ -130,12 +166,10 @@ impl EndpointUrl {
         if text.len() > MAX_URL {
             return Err(UrlError::TooLong);
         }
-        if text.chars().any(|c| c.is_whitespace() || super::text::is_hostile(c) || super::text::is_joiner(c)) {
-            return Err(UrlError::Hostile);
-        }
-        let url = url::Url::parse(text).map_err(|_| UrlError::Malformed)?;
+        readable(text)?;
+        let url = url::Url::parse(text).map_err(|_| malformed(text))?;
         if !is_plain(text) {
-            return Err(UrlError::Malformed);
+            return Err(malformed(text));
         }
         if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
             return Err(UrlError::UserInfo);
@@ -143,7 +177,7 @@ impl EndpointUrl {
         if url.fragment().is_some() {
             return Err(UrlError::Fragment);
         }
-        let host = parse_host(url.host_str().ok_or(UrlError::Malformed)?)?;
+        let host = url.host_str().and_then(parse_host).ok_or_else(|| malformed(text))?;
         let scheme = Scheme::parse(url.scheme());
         let port = url.port().or_else(|| written_port(text)).or(scheme.default_port()).filter(|port| *port > 0);
         let port = port.ok_or_else(|| UrlError::NoPort(scheme.as_str().to_owned()))?;
@@ -179,6 +213,11 @@ impl EndpointUrl {
         &self.host
     }
 
+    /// The text without its query, which may hold a key, for messages.
+    pub fn redacted(&self) -> Redacted<'_> {
+        Redacted(&self.text)
+    }
+
     /// The port, 1 to 65535.
     pub fn port(&self) -> u16 {
         self.port
@@ -188,6 +227,28 @@ impl EndpointUrl {
     pub fn target(&self) -> &str {
         &self.target
     }
+}
+
+/// Refuses what no URL holds as it is.
+fn readable(text: &str) -> Result<(), UrlError> {
+    if text.trim() != text {
+        return Err(UrlError::Padded);
+    }
+    if let Some(c) = text.chars().find(|c| super::text::is_hostile(*c) || super::text::is_joiner(*c)) {
+        return Err(UrlError::Hostile(c.into()));
+    }
+    let Some((character, at)) = text.chars().zip(1..).find(|(c, _)| c.is_whitespace()) else { return Ok(()) };
+    match authority(text) {
+        "" => Err(UrlError::Malformed),
+        host if host.contains(character) => Err(UrlError::NotInHost(character)),
+        _ => Err(Unescaped { character, at }.into()),
+    }
+}
+
+/// Why a text is no URL: the character that spoils its host, where that is one which people write for a purpose.
+fn malformed(text: &str) -> UrlError {
+    let spoils = authority(text).chars().find(|c| "<>\"`^{|}".contains(*c));
+    spoils.map_or(UrlError::Malformed, UrlError::NotInHost)
 }
 
 /// Whether every parser of URLs finds the same host in it. The WHATWG parser behind [`url::Url`] forgives backslashes, missing
@@ -221,12 +282,24 @@ fn written_port(text: &str) -> Option<u16> {
 
 /// `Url` leaves hosts of non-special schemes alone, so every host goes through the WHATWG host parser, which decodes all
 /// spellings of IPv4.
-fn parse_host(text: &str) -> Result<Host, UrlError> {
-    match url::Host::parse(text).map_err(|_| UrlError::Malformed)? {
-        url::Host::Domain(name) if is_hostname(&name) => Ok(Host::Name(name)),
-        url::Host::Domain(_) => Err(UrlError::Malformed),
-        url::Host::Ipv4(ip) => Ok(Host::Ip(ip.into())),
-        url::Host::Ipv6(ip) => Ok(Host::Ip(ip.into())),
+fn parse_host(text: &str) -> Option<Host> {
+    match url::Host::parse(text).ok()? {
+        url::Host::Domain(name) => is_hostname(&name).then_some(Host::Name(name)),
+        url::Host::Ipv4(ip) => Some(Host::Ip(ip.into())),
+        url::Host::Ipv6(ip) => Some(Host::Ip(ip.into())),
+    }
+}
+
+/// A URL or a request target without its query, which may hold a key.
+#[derive(Debug, Clone, Copy)]
+pub struct Redacted<'a>(pub &'a str);
+
+impl fmt::Display for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.split_once('?') {
+            Some((before, _)) => write!(f, "{before}?…"),
+            None => f.write_str(self.0),
+        }
     }
 }
 
@@ -268,8 +341,38 @@ mod tests {
         assert_eq!(EndpointUrl::base("http://@h/"), Err(UrlError::UserInfo));
         assert_eq!(EndpointUrl::base("postgres://db.corp"), Err(UrlError::NoPort("postgres".into())));
         assert_eq!(EndpointUrl::health("postgres://db.corp:5432"), Err(UrlError::NotProbeable("postgres".into())));
-        assert_eq!(EndpointUrl::base("http://h/\u{202e}"), Err(UrlError::Hostile));
+        assert_eq!(EndpointUrl::base("http://h/\u{202e}"), Err(UrlError::Hostile(0x202e)));
         assert_eq!(EndpointUrl::base("file:///etc/passwd"), Err(UrlError::Malformed));
+    }
+
+    #[test]
+    fn a_character_that_does_not_belong_is_named() {
+        for (text, said) in [
+            ("http://h/a b", "holds a space unescaped (character 11); write it as %20"),
+            ("http://h/\u{e4}\u{a0}", "begins or ends with white space; leave it out"),
+            ("http://h/\u{e4}\u{a0}b", "holds U+00A0 unescaped (character 11); write it as %C2%A0"),
+            (
+                "http://h :80/",
+                "has a space in its host, which no name or address holds; write scheme://host[:port][/path]",
+            ),
+            ("h 80", "is no URL with a host; write scheme://host[:port][/path], such as http://10.0.0.5:8080"),
+            (" http://h", "begins or ends with white space; leave it out"),
+            ("http://h/a\nb", "holds U+000A; control, bidirectional and invisible characters are refused"),
+            (
+                "http://<host>:80/",
+                "has '<' in its host, which no name or address holds; write scheme://host[:port][/path]",
+            ),
+            (
+                "http://{host}/",
+                "has '{' in its host, which no name or address holds; write scheme://host[:port][/path]",
+            ),
+            (
+                "http://\"h\"/",
+                "has '\"' in its host, which no name or address holds; write scheme://host[:port][/path]",
+            ),
+        ] {
+            assert_eq!(EndpointUrl::base(text).expect_err(text).to_string(), said, "{text}");
+        }
     }
 
     #[test]

@@ -20,11 +20,11 @@ pub const MAX_RANGE: usize = 128;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VersionRangeError {
     /// Longer than [`MAX_RANGE`].
-    #[error("a version range has at most {MAX_RANGE} bytes")]
+    #[error("is longer than {MAX_RANGE} bytes, the most that a version range has")]
     TooLong,
     /// Not a range. What could not be read is escaped and short.
     #[error(
-        "expected a version range such as ^1.2, ~1.2.3, \">=1.2 <2\", \"1.2 - 2.0\", 1.x or 1.4.2; cannot read \"{0}\""
+        "is no version range: cannot read \"{0}\"; write one such as ^1.2, ~1.2.3, \">=1.2 <2\", \"1.2 - 2.0\", 1.x or 1.4.2"
     )]
     Malformed(String),
 }
@@ -61,7 +61,7 @@ impl VersionRange {
     /// Reads a range. A single word that is no version (`blue`, `1.2.3.4`) is accepted too: it matches itself alone.
     ///
     /// # Errors
-    /// [`VersionRangeError`] with what is expected.
+    /// [`VersionRangeError`] with what to write instead.
     pub fn parse(text: &str) -> Result<Self, VersionRangeError> {
         if text.len() > MAX_RANGE {
             return Err(VersionRangeError::TooLong);

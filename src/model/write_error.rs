@@ -1,8 +1,10 @@
 //! Why a write was refused.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::name::{Namespace, ServiceKey};
+use super::name::{InstanceName, Namespace, ServiceKey};
+use super::time::UnixMs;
 
 /// Most namespaces that a refusal names.
 const MAX_NAMED: usize = 5;
@@ -42,15 +44,17 @@ pub enum WriteError {
     /// `MAX_INSTANCES`.
     #[error("{0} instances are registered, the most that PORTOLAN_MAX_INSTANCES allows; deregister one or raise it")]
     TooManyInstances(usize),
-    /// 256.
-    #[error("a service has at most {0} instances; deregister one")]
-    ServiceFull(usize),
+    /// 256 instances, the most of a service.
+    #[error("{0}")]
+    ServiceFull(FullService),
     /// Several instances, none named, no `all`.
     #[error("the service has {0} instances; name one, or add ?all=true to remove them all")]
     HasInstances(usize),
     /// `If-Match` names an older generation.
-    #[error("the instance was registered again since (generation {current}); nothing was removed")]
+    #[error("If-Match asks for generation {asked}, and the instance has generation {current} now; nothing was removed")]
     StaleGeneration {
+        /// The generation that `If-Match` names.
+        asked: u64,
         /// The generation now.
         current: u64,
     },
@@ -92,6 +96,48 @@ fn open_ones(open: &[Namespace]) -> String {
         [] => "no namespace does".to_owned(),
         [one] => format!("{one} does"),
         all => format!("{}{more} do", all.join(", ")),
+    }
+}
+
+/// A service that takes no further instance, and which of those that it has may be gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FullService {
+    /// Instances that it has, which is as many as it may.
+    pub instances: usize,
+    /// How many of them are unhealthy.
+    pub unhealthy: usize,
+    /// The one that has been for longest, and since when.
+    pub longest: Option<(InstanceName, UnixMs)>,
+}
+
+impl FullService {
+    /// One of `instances`, of which those with a time are unhealthy since then.
+    pub fn of<'a>(instances: impl Iterator<Item = (&'a InstanceName, Option<UnixMs>)>) -> Self {
+        let mut full = Self { instances: 0, unhealthy: 0, longest: None };
+        for (name, since) in instances {
+            full.instances += 1;
+            let Some(since) = since else { continue };
+            full.unhealthy += 1;
+            if full.longest.as_ref().is_none_or(|(_, longest)| since < *longest) {
+                full.longest = Some((name.clone(), since));
+            }
+        }
+        full
+    }
+}
+
+impl fmt::Display for FullService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { instances, unhealthy, longest } = self;
+        write!(f, "the service has {instances} instances, the most that one may have; ")?;
+        match longest {
+            None => f.write_str("none of them is unhealthy; deregister one that is not needed"),
+            Some((name, since)) => write!(
+                f,
+                "{unhealthy} of them {are} unhealthy, {name} for the longest, since {since}; deregister what is gone",
+                are = if *unhealthy == 1 { "is" } else { "are" },
+            ),
+        }
     }
 }
 
@@ -151,4 +197,22 @@ pub enum ClusterError {
     /// Anything else; the detail is in the log.
     #[error("the Kubernetes API could not do it; the server's log says why")]
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_service_names_what_may_be_gone() {
+        let names: Vec<InstanceName> = ["a", "b", "c"].iter().map(|name| name.parse().expect("a name")).collect();
+        let said =
+            |since: [Option<i64>; 3]| FullService::of(names.iter().zip(since.map(|at| at.map(UnixMs)))).to_string();
+        let most = "the service has 3 instances, the most that one may have; ";
+        let none = "none of them is unhealthy; deregister one that is not needed";
+        assert_eq!(said([None; 3]), format!("{most}{none}"));
+        let two = "2 of them are unhealthy, c for the longest, since 1970-01-01T00:00:01.000Z; deregister what is gone";
+        assert_eq!(said([Some(2000), None, Some(1000)]), format!("{most}{two}"));
+        assert!(said([None, Some(1000), None]).contains("1 of them is unhealthy, b for the longest"));
+    }
 }

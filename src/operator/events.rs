@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -34,10 +35,18 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Longest note that the Kubernetes API takes, in bytes.
 const MAX_NOTE: usize = 1024;
 
+/// What happened to which object, and when: it may wait for its turn.
+#[derive(Debug)]
+struct Told {
+    regarding: ObjectReference,
+    notice: Notice,
+    at: Timestamp,
+}
+
 /// The handle; cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Events {
-    queue: mpsc::Sender<(ObjectReference, Notice)>,
+    queue: mpsc::Sender<Told>,
     metrics: Metrics,
 }
 
@@ -57,7 +66,7 @@ pub struct EventWriter {
     settings: EventSettings,
     leadership: Arc<dyn Leadership>,
     metrics: Metrics,
-    queue: mpsc::Receiver<(ObjectReference, Notice)>,
+    queue: mpsc::Receiver<Told>,
     bucket: Bucket,
     guard_held: bool,
     told: bool,
@@ -88,11 +97,16 @@ impl Events {
     /// Tells of what the status of `known` becomes.
     pub(crate) fn transitions(&self, known: &Known, now: &ServiceStatus) {
         for notice in status::notices(known.status(), now) {
-            let mut object = known.reference();
-            object.field_path = notice.instance.as_ref().map(|name| format!("spec.instances{{{name}}}"));
-            if self.queue.try_send((object, notice)).is_err() {
-                self.metrics.cluster.event("dropped");
-            }
+            self.tell(known, notice);
+        }
+    }
+
+    /// Tells something of `known`.
+    pub(crate) fn tell(&self, known: &Known, notice: Notice) {
+        let mut object = known.reference();
+        object.field_path = notice.instance.as_ref().map(|name| format!("spec.instances{{{name}}}"));
+        if self.queue.try_send(Told { regarding: object, notice, at: Timestamp::now() }).is_err() {
+            self.metrics.cluster.event("dropped");
         }
     }
 }
@@ -111,30 +125,31 @@ impl EventWriter {
                 Some(told) = self.queue.recv() => Some(told),
                 _ = look.tick() => self.guard(),
             };
-            let Some((regarding, notice)) = told else { continue };
+            let Some(told) = told else { continue };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = self.write(regarding, notice) => {}
+                () = self.write(told) => {}
             }
         }
     }
 
-    fn guard(&mut self) -> Option<(ObjectReference, Notice)> {
+    fn guard(&mut self) -> Option<Told> {
         let holds = (self.settings.guard_holds)();
         let was = std::mem::replace(&mut self.guard_held, holds);
-        (holds != was).then(|| (self.settings.whole.clone(), status::guard_notice(holds)))
+        let (regarding, notice) = (self.settings.whole.clone(), status::guard_notice(holds));
+        (holds != was).then(|| Told { regarding, notice, at: Timestamp::now() })
     }
 
-    async fn write(&mut self, regarding: ObjectReference, notice: Notice) {
+    async fn write(&mut self, told: Told) {
         if !self.leadership.leads() {
             return;
         }
         if !self.bucket.take(Instant::now()) {
             return self.metrics.cluster.event("dropped");
         }
-        let namespace = regarding.namespace.clone().unwrap_or_default();
+        let namespace = told.regarding.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        let event = self.event(regarding, notice);
+        let event = self.event(told);
         match timeout(ANSWER, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => {
                 self.told = false;
@@ -155,8 +170,7 @@ impl EventWriter {
         }
     }
 
-    fn event(&self, regarding: ObjectReference, notice: Notice) -> Event {
-        let now = jiff::Timestamp::now();
+    fn event(&self, Told { regarding, notice, at }: Told) -> Event {
         let name = regarding.name.clone().unwrap_or_default();
         Event {
             metadata: ObjectMeta {
@@ -164,7 +178,7 @@ impl EventWriter {
                 name: Some(format!("{name}.{:016x}", rand::random::<u64>())),
                 ..ObjectMeta::default()
             },
-            event_time: Some(MicroTime(now)),
+            event_time: Some(MicroTime(at)),
             reporting_controller: Some(CONTROLLER.to_owned()),
             reporting_instance: Some(self.settings.instance.clone()),
             action: Some(notice.action.to_owned()),

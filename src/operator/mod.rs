@@ -11,6 +11,7 @@
 //! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object.
 //! - [`status`]: from verdicts to a status, and the events that its change deserves. These without I/O.
 //! - [`watch`]: follows the objects. [`intake`]: takes them in. [`report`]: writes status. [`events`]: tells what happened.
+//! - [`installs`]: which install writes an object's status.
 //! - [`registrar`]: writes what is registered over REST.
 //! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads. [`pass_on`]:
 //!   the line to that one. [`peers`]: where the others are.
@@ -22,6 +23,7 @@ pub mod contact;
 pub mod crd;
 pub mod epoch;
 pub mod events;
+pub mod installs;
 pub mod intake;
 pub mod lease;
 pub mod mirror_age;

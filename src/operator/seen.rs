@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::crd::{ServiceResource, ServiceStatus};
 use super::read::Lenient;
+use crate::model::wrong::json_sentence;
 
 /// What `kubectl apply` keeps of the last manifest: as large as the object itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -34,11 +35,12 @@ impl Seen {
     fn read(text: &str) -> Result<Self, serde_json::Error> {
         let error = match serde_json::from_str::<ServiceResource>(text) {
             Ok(object) => return Ok(object.into()),
-            Err(error) => error.to_string(),
+            Err(error) => json_sentence(&error),
         };
         let Envelope { mut metadata, status } = serde_json::from_str(text)?;
         slim(&mut metadata);
-        let status = status.and_then(|status| serde_json::from_str(status.get()).ok());
+        let status =
+            status.and_then(|status| serde_json::from_str(status.get()).ok()).filter(ServiceStatus::is_written);
         Ok(Self { object: DeserializeGuard(Err(InvalidObject { error, metadata })), status })
     }
 
@@ -59,6 +61,7 @@ impl Seen {
 impl From<ServiceResource> for Seen {
     fn from(mut object: ServiceResource) -> Self {
         slim(&mut object.metadata);
+        object.status = object.status.filter(ServiceStatus::is_written);
         Self { object: DeserializeGuard(Ok(object)), status: None }
     }
 }

@@ -182,6 +182,7 @@ mod tests {
             health: to,
             reason: Reason::Passed,
             since: at,
+            message: None,
             transition: Some(transition),
             state: CheckState::new(Now { steady: at, wall: at }),
         }

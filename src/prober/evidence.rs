@@ -2,7 +2,6 @@
 //!
 //! Messages are built here and by the callers from what Portolan knows; no text of a peer enters one.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use tokio::time::Instant;
@@ -146,16 +145,4 @@ impl Trace {
 
 fn micros(from: Instant, to: Instant) -> u32 {
     u32::try_from(to.saturating_duration_since(from).as_micros()).unwrap_or(u32::MAX)
-}
-
-/// A request target without its query, which may hold a key.
-pub struct Redacted<'a>(pub &'a str);
-
-impl fmt::Display for Redacted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.split_once('?') {
-            Some((path, _)) => write!(f, "{path}?…"),
-            None => f.write_str(self.0),
-        }
-    }
 }

@@ -14,11 +14,11 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 use super::answer::{Framing, Head, NoAnswer, Reader};
-use super::evidence::{Ending, Redacted, Trace};
+use super::evidence::{Ending, Trace};
 use super::wire::{broken_io, closed};
 use crate::model::manner::{Manner, Method};
 use crate::model::outcome::{Reason, Stage};
-use crate::model::url::Host;
+use crate::model::url::{Host, Redacted};
 
 /// Who asks.
 pub(super) const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));

@@ -74,6 +74,7 @@ impl Prober {
         let waiters = std::mem::take(&mut tracked.waiters);
         tracked.asked = false;
         let was_healthy = tracked.state.health() == Health::Healthy;
+        let before = tracked.last.clone();
         let outcome = tracked.note(outcome);
         let need = tracked.need();
         self.demand.replace(std::mem::replace(&mut tracked.counted, need), need);
@@ -95,9 +96,12 @@ impl Prober {
         {
             step = step.withheld(&tracked.state);
         }
+        // Who mends a check reads what is wrong with it now.
+        let reworded = outcome.reason.bars_check() && before.is_some_and(|before| before.message != outcome.message);
+        step.reason_changed |= reworded && step.transition.is_none() && step.state.reason() == outcome.reason;
         tracked.plan(step.next, started, now.steady);
         self.schedule.push(tracked.due, id);
-        self.apply(id, step);
+        self.apply(id, step, Some(&outcome.message));
         self.watch_silence(id);
         self.fill(id, &waiters, &outcome);
     }
@@ -115,7 +119,7 @@ impl Prober {
     pub(super) fn silent(&mut self, id: InstanceId, now: Now) {
         let Some(tracked) = self.tracked.get(&id) else { return };
         let step = step(&tracked.state, &tracked.timing, Event::Silence, now);
-        self.apply(id, step);
+        self.apply(id, step, None);
     }
 
     /// A fall that the guard kept back may happen.
@@ -123,15 +127,17 @@ impl Prober {
         let Some(tracked) = self.tracked.get(&id) else { return };
         let Some(fail) = tracked.last_fail.clone() else { return };
         let step = step(&tracked.state, &tracked.timing, Event::Release(&fail), now);
-        self.apply(id, step);
+        self.apply(id, step, None);
     }
 
-    /// Takes over a step's state; what readers notice goes to the store.
-    fn apply(&mut self, id: InstanceId, step: Step) {
+    /// Takes over a step's state; what readers notice goes to the store, with what the probe says where it is no transition.
+    fn apply(&mut self, id: InstanceId, step: Step, said: Option<&str>) {
         let Some(tracked) = self.tracked.get_mut(&id) else { return };
         if let Some(transition) = &step.transition {
             self.first_verdicts.say(tracked, transition);
             self.tally.transition(transition);
+        } else if step.reason_changed && step.state.reason().bars_check() {
+            self.first_verdicts.say_barred(tracked, step.state.reason(), said.unwrap_or_default());
         }
         tracked.state = step.state;
         if !tracked.dirty {
@@ -147,6 +153,7 @@ impl Prober {
             health: tracked.state.health(),
             reason: tracked.state.reason(),
             since: tracked.state.since(),
+            message: step.transition.as_ref().map(|t| t.message.as_str()).or(said).map(str::to_owned),
             transition: step.transition,
             state: tracked.state.clone(),
         });

@@ -31,6 +31,16 @@ impl FirstVerdicts {
         }
     }
 
+    /// Says what keeps a check from running: it is to be mended here, not at what is checked.
+    pub(super) fn say_barred(&mut self, tracked: &Tracked, reason: Reason, message: &str) {
+        let (service, instance) = (&tracked.key, &tracked.name);
+        if tracked.state.reason() == Reason::Probing && !self.has_own_line(Health::Unknown) {
+            tracing::debug!(%service, %instance, %reason, "its check cannot run: {message}");
+        } else {
+            tracing::warn!(%service, %instance, %reason, "its check cannot run: {message}");
+        }
+    }
+
     /// Says how many had no line of their own.
     pub(super) fn say_rest(&mut self) {
         if let Some((healthy, unhealthy)) = self.rest() {

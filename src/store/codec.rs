@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::model::probe::{MAX_SAMPLES, Sample};
 use crate::model::time::UnixMs;
+use crate::model::wrong::json_sentence;
 
 /// Bytes of one packed sample, little-endian: time, whether timed, duration, whether coded, code.
 const SAMPLE: usize = 8 + 1 + 4 + 1 + 2;
@@ -35,7 +36,7 @@ pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned> FromSql for Json<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        serde_json::from_str(value.as_str()?).map(Self).map_err(damaged)
+        serde_json::from_str(value.as_str()?).map(Self).map_err(|error| damaged(json_sentence(&error)))
     }
 }
 

@@ -15,10 +15,34 @@ pub(super) enum Fault {
     Damaged(String),
     /// Its pages are not what SQLite wrote: some may be readable.
     Broken(String),
+    /// A mirror that is sound, and of no use here.
+    Unfit(Aside, String),
     /// It may be read where nothing has to be written for that.
     Hindered(WriteError, Box<OpenError>),
     /// Anything else: the file may be fine.
     Other(OpenError),
+}
+
+/// As what a file is set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// Damaged, or not what it should be.
+    Corrupt,
+    /// A sound mirror of another line of revisions.
+    OtherCluster,
+    /// A sound mirror of a newer version of Portolan.
+    Newer,
+}
+
+impl Aside {
+    /// The word in its new name.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Corrupt => "corrupt",
+            Self::OtherCluster => "other-cluster",
+            Self::Newer => "newer",
+        }
+    }
 }
 
 impl Fault {
@@ -27,7 +51,9 @@ impl Fault {
         match self {
             Self::Other(error) => error,
             Self::Hindered(_, error) => *error,
-            Self::Damaged(detail) | Self::Broken(detail) => OpenError::BadDisk { path: path.to_owned(), detail },
+            Self::Damaged(detail) | Self::Broken(detail) | Self::Unfit(_, detail) => {
+                OpenError::BadDisk { path: path.to_owned(), detail }
+            }
         }
     }
 }
@@ -118,18 +144,23 @@ pub(super) const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Renames the file and its companions to `<db>.corrupt-<time>…`, so that SQLite's own tools can still open them together.
 pub(super) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
-    move_away(path, &["-wal", "-shm", "-journal", ""], detail)
+    set_aside_as(Aside::Corrupt, path, detail)
+}
+
+/// The same under another word than `corrupt`.
+pub(super) fn set_aside_as(what: Aside, path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+    move_away(what, path, &["-wal", "-shm", "-journal", ""], detail)
 }
 
 /// Renames the companions alone.
 pub(super) fn set_log_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
-    move_away(path, &COMPANIONS, detail)
+    move_away(Aside::Corrupt, path, &COMPANIONS, detail)
 }
 
-fn move_away(path: &Path, suffixes: &[&str], detail: &str) -> Result<PathBuf, OpenError> {
-    let stamp = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    let plain = suffixed(path, &format!(".corrupt-{stamp}"));
-    let numbered = (2_u32..).map(|n| suffixed(path, &format!(".corrupt-{stamp}-{n}")));
+fn move_away(what: Aside, path: &Path, suffixes: &[&str], detail: &str) -> Result<PathBuf, OpenError> {
+    let (word, stamp) = (what.word(), jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+    let plain = suffixed(path, &format!(".{word}-{stamp}"));
+    let numbered = (2_u32..).map(|n| suffixed(path, &format!(".{word}-{stamp}-{n}")));
     let is_free = |aside: &PathBuf| ["", "-wal"].iter().all(|suffix| !suffixed(aside, suffix).exists());
     let aside = std::iter::once(plain.clone()).chain(numbered).find(is_free).unwrap_or(plain);
     for suffix in suffixes {

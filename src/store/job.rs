@@ -82,6 +82,7 @@ pub(super) struct Verdict {
     pub(super) health: Health,
     pub(super) reason: Reason,
     pub(super) since: UnixMs,
+    pub(super) message: Option<String>,
     pub(super) transition: Option<Transition>,
     pub(super) evidence: Option<String>,
     pub(super) state: String,
@@ -91,8 +92,8 @@ impl From<HealthChange> for Verdict {
     fn from(change: HealthChange) -> Self {
         let evidence = change.transition.as_ref().and_then(|t| t.evidence.as_ref()).map(codec::json);
         let state = codec::json(&change.state);
-        let HealthChange { instance, generation, health, reason, since, transition, .. } = change;
-        Self { instance, generation, health, reason, since, transition, evidence, state }
+        let HealthChange { instance, generation, health, reason, since, message, transition, .. } = change;
+        Self { instance, generation, health, reason, since, message, transition, evidence, state }
     }
 }
 

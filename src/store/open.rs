@@ -14,7 +14,7 @@ use super::base::Base;
 use super::begin::{self, Begin};
 use super::codec::{Count, Parsed};
 use super::create::{Rebuilt, create, rebuild};
-use super::damage::{self, Fault, fault, is_content, set_aside, set_log_aside};
+use super::damage::{self, Aside, Fault, fault, is_content, set_aside_as, set_log_aside};
 use super::error::OpenError;
 use super::found::{self, Found, inspect, locate};
 use super::load::{self, Kind, Meta, Registered};
@@ -100,7 +100,10 @@ pub(super) fn open(path: &Path, wanted: &Wanted) -> Result<Loaded, OpenError> {
     let contents = match loaded {
         Ok(contents) => contents,
         Err(Fault::Broken(detail)) if wanted.epoch.is_none() => mend(&path, wanted, &detail, &mut lock)?,
-        Err(Fault::Damaged(detail) | Fault::Broken(detail)) => start_over(&path, wanted, &detail, &mut lock)?,
+        Err(Fault::Damaged(detail) | Fault::Broken(detail)) => {
+            start_over(&path, wanted, (Aside::Corrupt, &detail), &mut lock)?
+        }
+        Err(Fault::Unfit(what, detail)) => start_over(&path, wanted, (what, &detail), &mut lock)?,
         Err(Fault::Other(error)) => return Err(error),
         Err(Fault::Hindered(_, error)) => return Err(*error),
     };
@@ -230,11 +233,17 @@ fn aside(path: &Path, ask: &Ask<'_>, why: WriteError) -> Result<Contents, Fault>
     })
 }
 
+/// The epoch of a mirror is that of the definition of our kind.
+const OTHER_CLUSTER: &str =
+    "it mirrors another cluster, or this one before services.portolan.dev was deleted and installed again";
+
 enum ReadError {
     Newer(u32),
     Mirror,
     Record,
     Unsound(String),
+    /// It is of another line of revisions.
+    OtherCluster,
     Broken(String),
     Lost(String),
     Sqlite(rusqlite::Error),
@@ -251,12 +260,14 @@ impl ReadError {
         let path = path.to_owned();
         Fault::Other(match self {
             Self::Newer(found) if wanted.epoch.is_some() => {
-                return Fault::Damaged(format!("its schema is {found}, this version knows {}", schema::NEWEST));
+                let detail = format!("its schema is {found}, this version knows {}", schema::NEWEST);
+                return Fault::Unfit(Aside::Newer, detail);
             }
             Self::Newer(found) => OpenError::NewerSchema { path, found, known: schema::NEWEST },
             Self::Mirror => OpenError::Mirror(path),
             Self::Record => OpenError::Record(path),
             Self::Unsound(detail) => return Fault::Damaged(detail),
+            Self::OtherCluster => return Fault::Unfit(Aside::OtherCluster, OTHER_CLUSTER.to_owned()),
             Self::Broken(detail) => return Fault::Broken(detail),
             Self::Lost(detail) => OpenError::LogLost { path, detail },
             Self::Sqlite(error) => return fault(&path, error),
@@ -318,9 +329,7 @@ fn suits(db: &Connection, wanted: &Wanted) -> Result<(), ReadError> {
     match (found, &wanted.epoch) {
         (Some((_, Kind::Record)), Some(_)) => Err(ReadError::Record),
         (Some((_, Kind::Mirror { .. })), None) => Err(ReadError::Mirror),
-        (Some((found, _)), Some(wanted)) if found != *wanted => {
-            Err(ReadError::Unsound("it mirrors another cluster".to_owned()))
-        }
+        (Some((found, _)), Some(wanted)) if found != *wanted => Err(ReadError::OtherCluster),
         _ => Ok(()),
     }
 }
@@ -417,7 +426,7 @@ fn mend(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -> Resu
         Ok(rebuilt) => rebuilt,
         Err(why) => {
             tracing::error!("{} cannot be rebuilt: {}", path.display(), text::escape(&why, 300));
-            return start_over(path, wanted, detail, lock);
+            return start_over(path, wanted, (Aside::Corrupt, detail), lock);
         }
     };
     let detail = text::escape(detail, 300);
@@ -431,13 +440,18 @@ fn mend(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -> Resu
     load(path, wanted, None, lock).map_err(|fault| fault.in_new_file(path))
 }
 
-/// Sets a damaged file aside and makes a new one: of a mirror, which is rebuilt, or where that was agreed to.
-fn start_over(path: &Path, wanted: &Wanted, detail: &str, lock: &mut FileLock) -> Result<Contents, OpenError> {
+/// Sets a file aside that is of no use and makes a new one: of a mirror, which is rebuilt, or where that was agreed to.
+fn start_over(
+    path: &Path,
+    wanted: &Wanted,
+    (what, detail): (Aside, &str),
+    lock: &mut FileLock,
+) -> Result<Contents, OpenError> {
     let shown = text::escape(detail, 300);
     if wanted.epoch.is_none() && !wanted.consent.start_empty {
         return Err(OpenError::Damaged { path: path.to_owned(), detail: shown });
     }
-    let aside = set_aside(path, detail)?;
+    let aside = set_aside_as(what, path, detail)?;
     let (path_shown, aside) = (path.display(), aside.display());
     if wanted.epoch.is_some() {
         tracing::warn!(

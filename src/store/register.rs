@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::catalog::{Entry, LastCheck, Snapshot};
 use crate::model::check::Plan;
 use crate::model::outcome::{Health, Reason};
-use crate::model::ports::{Caller, Registered, Registration, WriteError};
+use crate::model::ports::{Caller, FullService, Registered, Registration, ReplacedUrl, WriteError};
 use crate::model::service::{Instance, InstanceId, InstanceSpec, MAX_INSTANCES_PER_SERVICE, Owner, Service, Source};
 
 use super::job::{Past, Register, SpecColumns};
@@ -24,8 +24,13 @@ pub(super) fn renewal(snapshot: &Snapshot, registration: &Registration, caller: 
         service: Arc::clone(entry.service()),
         generation: instance.generation,
         renewed: true,
-        replaced_healthy: false,
+        replaced: Vec::new(),
     })
+}
+
+fn full(service: &Service) -> FullService {
+    let unhealthy = |i: &Instance| (i.health == Health::Unhealthy).then_some(i.since);
+    FullService::of(service.instances.iter().map(|i| (&i.name, unhealthy(i))))
 }
 
 impl Work<'_> {
@@ -80,7 +85,7 @@ impl Work<'_> {
             return Err(WriteError::NotOwner);
         }
         if entry.service().instances.len() >= MAX_INSTANCES_PER_SERVICE {
-            return Err(WriteError::ServiceFull(MAX_INSTANCES_PER_SERVICE));
+            return Err(WriteError::ServiceFull(full(entry.service())));
         }
         self.room_for_instance()?;
         let row = self.row(entry.service())?;
@@ -100,8 +105,8 @@ impl Work<'_> {
             return Err(WriteError::NotOwner);
         }
         let old = std::mem::replace(&mut instance.spec, Arc::new(call.registration.spec));
-        let replaced_healthy = instance.health == Health::Healthy && instance.spec.base_url != old.base_url;
         let before = instance.health;
+        let replaced = ReplacedUrl::between(&old, &instance.spec, before == Health::Healthy);
         if instance.spec.probes_differ(&old) {
             self.start_over(instance);
         }
@@ -120,7 +125,7 @@ impl Work<'_> {
         self.writes.push(Write::Touch(row, Arc::clone(&service)));
         self.writes.push(Write::PutInstance(Arc::clone(&service), id, call.columns));
         self.writes.extend(past.map(Write::Remember));
-        Ok(Registered { service, generation, renewed: false, replaced_healthy })
+        Ok(Registered { service, generation, renewed: false, replaced })
     }
 
     fn room_for_instance(&self) -> Result<(), WriteError> {
@@ -168,6 +173,6 @@ impl Work<'_> {
     fn added(&mut self, row: i64, service: Arc<Service>, at: usize, columns: SpecColumns) -> Registered {
         let (id, generation) = service.instances.get(at).map_or((InstanceId(0), 0), |i| (i.id, i.generation));
         self.writes.push(Write::AddInstance(row, Arc::clone(&service), id, columns));
-        Registered { service, generation, renewed: false, replaced_healthy: false }
+        Registered { service, generation, renewed: false, replaced: Vec::new() }
     }
 }

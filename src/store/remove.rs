@@ -62,9 +62,9 @@ fn leaving<'a>(service: &'a Service, removal: &Removal, caller: &Caller) -> Resu
     if several {
         return Err(WriteError::HasInstances(gone.len()));
     }
-    let stale = gone.iter().find(|i| removal.if_generation.is_some_and(|wanted| wanted != i.generation));
-    match stale {
-        Some(instance) => Err(WriteError::StaleGeneration { current: instance.generation }),
+    let Some(asked) = removal.if_generation else { return Ok(gone) };
+    match gone.iter().find(|i| i.generation != asked) {
+        Some(instance) => Err(WriteError::StaleGeneration { asked, current: instance.generation }),
         None => Ok(gone),
     }
 }

@@ -18,7 +18,10 @@ impl Work<'_> {
         let at = position(entry.service(), verdict.instance, verdict.generation)?;
         let row = self.row(entry.service()).ok()?;
         let old = entry.service().instances.get(at)?;
-        if (old.health, old.reason, old.since) == (verdict.health, verdict.reason, verdict.since) {
+        // Only a mirror keeps words: for status.
+        let message = verdict.message.as_deref().filter(|_| self.state.mirror.is_some());
+        let says_more = message.is_some_and(|message| old.message.as_deref() != Some(message));
+        if (old.health, old.reason, old.since) == (verdict.health, verdict.reason, verdict.since) && !says_more {
             // Nothing that a reader could notice.
             self.writes.push(Write::PutState(verdict.instance, verdict.generation, verdict.state));
             return Some(());
@@ -28,7 +31,7 @@ impl Work<'_> {
         (instance.health, instance.reason, instance.since) = (verdict.health, verdict.reason, verdict.since);
         let name = instance.name.clone();
         if let Some(mirror) = &self.state.mirror {
-            instance.message = verdict.transition.as_ref().map(|transition| transition.message.as_str().into());
+            instance.message = verdict.message.map(Into::into);
             service.unreported = Some(mirror.replica);
             service.updated_at = service.updated_at.max(verdict.since);
         }

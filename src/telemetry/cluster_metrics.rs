@@ -22,6 +22,8 @@ pub struct ClusterMetrics {
     pub reconcile_errors: Counter,
     /// Objects that are known.
     pub mirror_objects: Gauge,
+    /// Objects whose status another install writes.
+    pub objects_of_others: Gauge,
     /// Watches of the Kubernetes API that broke.
     pub watch_restarts: Counter,
     /// Status writes (`written`, `conflict`, `gone`, `forbidden`, `refused`, `away`).
@@ -41,6 +43,8 @@ impl ClusterMetrics {
             self.reconcile_errors.clone(),
         );
         r.register("mirror_objects", "Objects that are known", self.mirror_objects.clone());
+        let others = self.objects_of_others.clone();
+        r.register("objects_of_other_installs", "Objects whose status another install writes", others);
         r.register("watch_restarts", "Watches of the Kubernetes API that broke", self.watch_restarts.clone());
         r.register("status_writes", "Status writes", self.status_writes.clone());
         r.register("status_queue_depth", "Objects whose status waits to be written", self.status_queue_depth.clone());

@@ -1,5 +1,5 @@
 //! `portolan_service_instances{namespace,service,health}`: read from the catalog at each scrape, so it is never behind and
-//! holds no more series than three a service. It is made while it is sent: of ten thousand services it is megabytes.
+//! holds no more series than four a service. It is made while it is sent: of ten thousand services it is megabytes.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -9,8 +9,10 @@ use bytes::Bytes;
 use crate::catalog::Snapshot;
 use crate::catalog::snapshot::Order;
 use crate::model::outcome::Health;
-use crate::model::service::Service;
+use crate::model::service::{Instance, Service};
 
+/// The `health` label of instances whose health is unknown on purpose.
+const NOT_CHECKED: &str = "not_checked";
 /// Bytes made at once.
 const PIECE: usize = 32 * 1024;
 
@@ -72,13 +74,16 @@ fn encode_descriptor(name: &str, help: &str) -> String {
 /// Names are labels, which need no escaping.
 fn write(service: &Service, out: &mut String) {
     let (namespace, name) = (service.key.namespace(), service.key.name());
-    for health in Health::ALL {
-        let count = service.instances.iter().filter(|i| i.health == *health).count();
+    let mut line = |health: &str, count: usize| {
         // Writing to a String cannot fail.
         let _ = writeln!(
             out,
-            "portolan_service_instances{{namespace=\"{namespace}\",service=\"{name}\",health=\"{}\"}} {count}",
-            health.as_str()
+            "portolan_service_instances{{namespace=\"{namespace}\",service=\"{name}\",health=\"{health}\"}} {count}"
         );
+    };
+    for health in Health::ALL {
+        let of_it = |i: &&Instance| i.health == *health && !i.is_unchecked();
+        line(health.as_str(), service.instances.iter().filter(of_it).count());
     }
+    line(NOT_CHECKED, service.instances.iter().filter(|i| i.is_unchecked()).count());
 }

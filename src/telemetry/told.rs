@@ -29,6 +29,8 @@ pub enum Part {
     Leader,
     /// What is known of the cluster's services.
     Mirror,
+    /// Which install writes the status of what is watched.
+    Installs,
 }
 
 impl Part {
@@ -41,6 +43,7 @@ impl Part {
             Self::Guard => "guard",
             Self::Leader => "leader",
             Self::Mirror => "mirror",
+            Self::Installs => "installs",
         }
     }
 }

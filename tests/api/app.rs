@@ -293,6 +293,7 @@ impl TestApp {
             health,
             reason,
             since: now,
+            message: Some(transition.message.clone()),
             transition: Some(transition),
             state: CheckState::new(Now { steady: now, wall: now }),
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use portolan::api::FlightLimits;
+use portolan::model::mirror::VerdictsFrom;
 use portolan::model::outcome::Health;
 use portolan::model::time::UnixMs;
 use reqwest::Method;
@@ -23,7 +24,12 @@ fn labels(bytes: usize) -> Map<String, Value> {
 
 /// A server with so many services, of so many bytes each.
 async fn serving(count: usize, bytes: usize, wish: Wish) -> TestApp {
+    let mirrors = wish.mirror.is_some();
     let app = TestApp::with(wish).await;
+    if mirrors {
+        // Before its first list it would answer none.
+        app.store.mirror_all(Vec::new(), 0, VerdictsFrom::Here).await.expect("mirrors");
+    }
     for n in 0..count {
         let service = json!({"name": format!("s{n}"), "base_url": "http://127.0.0.1:9", "metadata": labels(bytes)});
         app.register(&service).await.ok();
@@ -184,7 +190,7 @@ async fn the_series_of_every_service_end_as_metrics_do() {
     let metrics = app.get("/metrics").await;
     assert_eq!(metrics.header("content-length"), metrics.bytes.len().to_string());
     let text = metrics.text();
-    assert_eq!(text.matches("portolan_service_instances{namespace=\"default\"").count(), 900);
+    assert_eq!(text.matches("portolan_service_instances{namespace=\"default\"").count(), 1200);
     assert_eq!(text.matches("# EOF\n").count(), 1);
     assert!(text.ends_with("# EOF\n"));
 }

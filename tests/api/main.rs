@@ -19,3 +19,4 @@ mod schema;
 mod seed;
 mod selecting;
 mod watching;
+mod wording;

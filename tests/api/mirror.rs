@@ -95,6 +95,33 @@ async fn a_verdict_that_no_status_carries_has_a_tag_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_replica_that_does_not_know_every_service_yet_does_not_say_that_there_is_none() {
+    let app = replica().await;
+    named(&app, "a", ID, 900).await;
+    assert_eq!(app.get(DISCOVER).await.status, 200, "what it knows it tells");
+    let missing = [
+        "/api/v1/services/discover?name=nobody",
+        "/api/v1/services/discover?name=%6eobody",
+        "/api/v1/services/0198c0ff-ee00-7000-8000-000000000001",
+        "/api/v1/services/0198c0ff-ee00-7000-8000-000000000001/history",
+    ];
+    let counted = ["/api/v1/services", "/api/v1/services/stats"];
+    for target in missing.iter().chain(&counted) {
+        let answer = app.get(target).await;
+        assert_eq!(answer.header("retry-after"), "2", "{target}");
+        assert_eq!(answer.refusal(503), "unavailable", "{target}");
+    }
+    // A finished list, older than what is known of `a`.
+    app.store.mirror_all(Vec::new(), 899, VerdictsFrom::Here).await.expect("mirrors");
+    for target in missing {
+        assert_eq!(app.get(target).await.refusal(404), "service_not_found", "{target}");
+    }
+    for target in counted {
+        assert_eq!(app.get(target).await.status, 200, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn history_says_since_when_this_replica_has_seen_it() {
     let app = replica().await;
     put(&app, 900, None).await;

@@ -26,12 +26,16 @@ async fn alive_and_ready_are_two_things() {
     assert!(verbose.header("content-type").starts_with("text/plain"));
 }
 
-/// A mirror of any age.
+/// A mirror of any age, of a replica that does not probe.
 struct Mirror(AtomicU64);
 
 impl Freshness for Mirror {
     fn stale_for(&self) -> Option<Duration> {
         Some(self.0.load(Ordering::Relaxed)).filter(|millis| *millis > 0).map(Duration::from_millis)
+    }
+
+    fn probes_here(&self) -> bool {
+        false
     }
 }
 
@@ -58,12 +62,14 @@ async fn reads_say_how_old_a_mirror_is() {
         for target in reads {
             let answer = app.get(target).await;
             assert_eq!(answer.header("portolan-stale-seconds"), header, "{target} {millis}");
+            assert_eq!(answer.header("portolan-probed-elsewhere"), "true", "{target}");
         }
         let etag = app.get(reads[0]).await.header("etag").to_owned();
         let unchanged = app.send(app.request(Method::GET, reads[0]).header("if-none-match", etag)).await;
         assert_eq!((unchanged.status.as_u16(), unchanged.header("portolan-stale-seconds")), (304, header));
         for target in ["/api/v1/health", "/healthz", "/metrics"] {
             assert_eq!(app.get(target).await.header("portolan-stale-seconds"), "", "{target}");
+            assert_eq!(app.get(target).await.header("portolan-probed-elsewhere"), "", "{target}");
         }
         let verbose = app.get("/readyz?verbose").await.text();
         assert!(verbose.contains(line), "{verbose}");
@@ -96,7 +102,8 @@ async fn metrics_count_requests_by_route_and_instances_by_service() {
         "portolan_http_requests_total{route=\"unmatched\",method=\"GET\",status=\"404\"} 1",
         "portolan_http_requests_total{route=\"/\",method=\"other\",status=\"405\"} 1",
         "portolan_http_request_duration_seconds_count{route=\"/api/v1/services/discover\"} 5",
-        "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"unknown\"} 1",
+        "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"unknown\"} 0",
+        "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"not_checked\"} 1",
         "portolan_service_instances{namespace=\"default\",service=\"a\",health=\"healthy\"} 0",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

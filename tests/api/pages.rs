@@ -96,7 +96,41 @@ async fn history_pages_add_up_and_outlive_the_service() {
         }
     }
     assert_eq!((seen.len(), pages), (8, 3));
+    let by_name = app.get("/api/v1/services/history?name=a&limit=3").await.ok();
+    assert_eq!((by_name["id"].as_str(), by_name["registered"].as_bool()), (Some(&*id), Some(false)));
+    assert_eq!(by_name["data"], app.get(&format!("/api/v1/services/{id}/history?limit=3")).await.ok()["data"]);
     let other = app.get(&format!("/api/v1/services/{id}/history?instance=other")).await.ok();
     assert_eq!(other["data"], serde_json::json!([]));
     assert_eq!(app.get(&format!("/api/v1/services/{id}/history?cursor=-1")).await.refusal(400), "invalid_parameter");
+}
+
+#[tokio::test]
+async fn a_name_leads_to_the_history_of_whoever_has_it() {
+    let app = TestApp::start().await;
+    let old = app.add("a").await["id"].take();
+    app.delete("/api/v1/services/deregister?name=a").await.ok();
+    let gone = app.get("/api/v1/services/history?name=a").await.ok();
+    assert_eq!(
+        (&gone["id"], gone["registered"].as_bool(), &gone["data"][0]["event"]),
+        (&old, Some(false), &"removed".into())
+    );
+    let new = app.add("a").await["id"].take();
+    app.turn("default/a", "default", Health::Healthy).await;
+    let here = app.get("/api/v1/services/history?name=a&namespace=default&instance=default").await.ok();
+    assert_eq!(
+        (&here["id"], here["registered"].as_bool(), &here["data"][0]["to"]),
+        (&new, Some(true), &"healthy".into())
+    );
+    for (query, status, code) in [
+        ("", 400, "name_required"),
+        ("?name=nobody", 404, "service_not_found"),
+        ("?name=A_B", 404, "service_not_found"),
+        ("?name=a&namespace=other", 404, "service_not_found"),
+        ("?name=a&limit=0", 400, "invalid_parameter"),
+        ("?name=a&all=true", 400, "invalid_parameter"),
+    ] {
+        assert_eq!(app.get(&format!("/api/v1/services/history{query}")).await.refusal(status), code, "{query}");
+    }
+    let elsewhere = app.get("/api/v1/services/history?name=a&namespace=other").await.json();
+    assert_eq!(elsewhere["hint"], "none in namespace other, but in default: add namespace=default");
 }

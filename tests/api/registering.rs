@@ -42,9 +42,42 @@ async fn another_url_resets_health_and_says_what_it_replaced() {
     assert_eq!(answer["data"]["id"], first["data"]["id"]);
     assert_eq!(answer["data"]["status"], "unknown");
     assert_ne!(answer["data"]["instances"][0]["generation"], first["data"]["instances"][0]["generation"]);
-    assert!(answer["warnings"][0].as_str().expect("a warning").contains("give `instance` to keep both"));
-    moved["base_url"] = "http://127.0.0.1:11".into();
-    assert!(app.register(&moved).await.ok().get("warnings").is_none(), "it was not healthy any more");
+    let was = "this replaced the base_url of instance default, which was healthy: http://127.0.0.1:9 is now http://127.0.0.1:10";
+    assert_eq!(answer["warnings"], json!([format!("{was}; give `instance` to keep both")]));
+}
+
+#[tokio::test]
+async fn a_replaced_url_is_told_whatever_else_changes() {
+    let app = TestApp::start().await;
+    app.register(&body()).await.ok();
+    let mut moved = body();
+    moved["base_url"] = "http://127.0.0.1:10/?key=secret".into();
+    moved["health_url"] = "http://127.0.0.1:10/live?key=secret".into();
+    (moved["version"], moved["weight"], moved["check"]) = ("2.0.0".into(), 7.into(), json!({"interval_seconds": 5}));
+    let warnings = app.register(&moved).await.ok()["warnings"].take();
+    let was = "this replaced the base_url of instance default: http://127.0.0.1:9 is now http://127.0.0.1:10/?…";
+    assert_eq!(warnings, json!([format!("{was}; give `instance` to keep both")]), "not healthy, and without its query");
+    let warnings = app.register(&body()).await.ok()["warnings"].take();
+    let was = "this replaced the base_url of instance default: http://127.0.0.1:10/?… is now http://127.0.0.1:9";
+    let gone = "this replaced the health_url of instance default: http://127.0.0.1:10/live?… is now none";
+    assert_eq!(warnings, json!([format!("{was}; give `instance` to keep both"), gone]));
+    let mut relabelled = body();
+    relabelled["version"] = "3.0.0".into();
+    assert!(app.register(&relabelled).await.ok().get("warnings").is_none());
+}
+
+#[tokio::test]
+async fn an_http_check_may_be_its_path_alone() {
+    let app = TestApp::start().await;
+    let mut short = body();
+    short["check"] = json!({"http": "/healthz", "interval_seconds": 5});
+    let answer = app.register(&short).await.ok();
+    let long = json!({"http": {"path": "/healthz"}, "interval_seconds": 5});
+    assert_eq!(answer["data"]["instances"][0]["check"], long);
+    let mut the_same = body();
+    the_same["check"] = long;
+    let again = app.register(&the_same).await.ok();
+    assert_eq!(again["data"]["instances"][0]["generation"], answer["data"]["instances"][0]["generation"]);
 }
 
 #[tokio::test]
@@ -149,7 +182,7 @@ async fn malformed_json_is_a_400_that_says_where() {
         assert_eq!(json["error"], "Invalid request payload");
         let details = json["details"].as_array().expect("details");
         assert!(details.iter().any(|d| d["field"] == field), "{shown}: {details:?}");
-        assert!(details.iter().all(|d| d["expected"].as_str().is_some_and(|e| !e.is_empty())), "{shown}: {details:?}");
+        assert!(details.iter().all(|d| d["problem"].as_str().is_some_and(|p| !p.is_empty())), "{shown}: {details:?}");
     }
 }
 
@@ -223,6 +256,15 @@ async fn limits_are_422_and_count_what_is_there() {
     }
     let full = json!({"name": "c", "instance": "one-more", "base_url": "http://127.0.0.1:9"});
     assert_eq!(app.register(&full).await.refusal(422), "service_full");
+    for name in ["i7", "i9"] {
+        app.turn("default/c", name, Health::Unhealthy).await;
+    }
+    let said = app.register(&full).await.json()["error"].as_str().expect("a sentence").to_owned();
+    let service = app.get("/api/v1/services/discover?name=c").await.ok();
+    let instances = service["data"]["instances"].as_array().expect("a list");
+    let since = &instances.iter().find(|i| i["name"] == "i7").expect("there")["since"];
+    let named = format!("2 of them are unhealthy, i7 for the longest, since {}", since.as_str().expect("a time"));
+    assert!(said.starts_with("the service has 256 instances") && said.contains(&named), "{said}");
 }
 
 #[tokio::test]

@@ -40,9 +40,16 @@ async fn a_late_shutdown_cannot_remove_its_successor() {
     let (id, generations) = two_instances(&app).await;
     let target = format!("/api/v1/services/{id}/instances/a");
     let successor = json!({"name": "s", "instance": "a", "base_url": "http://127.0.0.1:10"});
-    app.register(&successor).await.ok();
+    let current = app.register(&successor).await.ok();
     let stale = generations[0].to_string();
-    assert_eq!(delete_if(&app, &target, &stale).await.refusal(412), "stale_generation");
+    let refused = delete_if(&app, &target, &stale).await;
+    assert_eq!(refused.refusal(412), "stale_generation");
+    let now =
+        current["data"]["instances"].as_array().expect("a list").iter().find(|i| i["name"] == "a").expect("there");
+    let both =
+        format!("If-Match asks for generation {stale}, and the instance has generation {} now", now["generation"]);
+    let said = refused.json()["error"].take();
+    assert!(said.as_str().is_some_and(|said| said.starts_with(&both)), "{said}");
     let by_name = "/api/v1/services/deregister?name=s&instance=a";
     assert_eq!(delete_if(&app, by_name, &format!("\"{stale}\"")).await.refusal(412), "stale_generation");
     let whole = format!("/api/v1/services/{id}");

@@ -169,7 +169,8 @@ async fn namespaces_are_apart_and_hints_say_where() {
     let stats = app.get("/api/v1/services/stats").await.ok();
     assert_eq!(stats["data"]["total_services"], 1);
     let stats = app.get("/api/v1/services/stats?namespace=*").await.ok();
-    assert_eq!((&stats["data"]["total_services"], &stats["data"]["unknown_services"]), (&json!(5), &json!(5)));
+    assert_eq!((&stats["data"]["total_services"], &stats["data"]["not_checked_services"]), (&json!(5), &json!(5)));
+    assert_eq!(stats["data"]["unknown_services"], 0, "nobody asked for a check");
     let missing = app.get("/api/v1/services/discover?name=b").await;
     assert_eq!(missing.refusal(404), "service_not_found");
     assert_eq!(missing.json()["error"], "Service not found");

@@ -186,6 +186,77 @@ async fn one_namespace_is_watched_alone() {
     assert_eq!(names(&watch.event().await.data["upserts"]), ["here"]);
 }
 
+#[tokio::test]
+async fn one_name_is_watched_alone_and_waited_for() {
+    let app = TestApp::start().await;
+    let add = async |namespace: &str, name: &str| {
+        let body = json!({"name": name, "namespace": namespace, "base_url": "http://127.0.0.1:9"});
+        app.register(&body).await.ok();
+    };
+    let mut here = Watch::open(&app, "?name=pay").await;
+    assert!(here.snapshot().await.0.is_empty(), "it is not there yet");
+    for (namespace, name) in [("default", "payments"), ("shop", "pay"), ("default", "pay"), ("bank", "pay")] {
+        add(namespace, name).await;
+    }
+    let event = here.event().await;
+    let service = &event.data["upserts"][0];
+    assert_eq!((names(&event.data["upserts"]), &service["namespace"]), (vec!["pay".to_owned()], &json!("default")));
+    let cursor = event.id.expect("a cursor");
+
+    let mut everywhere = Watch::open(&app, "?name=pay&namespace=*").await;
+    let all = everywhere.event().await.data;
+    let namespaces: Vec<&str> =
+        all["services"].as_array().expect("a list").iter().filter_map(|s| s["namespace"].as_str()).collect();
+    assert_eq!((namespaces, &all["last"]), (vec!["bank", "default", "shop"], &json!(true)), "newest first");
+    let mut shop = Watch::open(&app, "?name=pay&namespace=shop").await;
+    assert_eq!(shop.snapshot().await.0, ["pay"]);
+
+    app.turn("default/payments", "default", Health::Healthy).await;
+    app.turn("shop/pay", "default", Health::Healthy).await;
+    app.delete("/api/v1/services/deregister?name=payments").await.ok();
+    app.delete("/api/v1/services/deregister?name=pay").await.ok();
+    for watch in [&mut everywhere, &mut shop] {
+        assert_eq!(watch.event().await.data["upserts"][0]["namespace"], "shop");
+    }
+    for watch in [&mut here, &mut everywhere] {
+        let gone = watch.event().await.data["removed"].clone();
+        assert_eq!((gone[0]["namespace"].as_str(), gone[0]["name"].as_str()), (Some("default"), Some("pay")));
+    }
+
+    let missed = Watch::open(&app, &format!("?name=pay&cursor={cursor}")).await.event().await;
+    assert_eq!((missed.name.as_str(), &missed.data["upserts"]), ("change", &json!([])));
+    assert_eq!(missed.data["removed"].as_array().map(Vec::len), Some(1), "payments is not told of: {missed:?}");
+    let missed = Watch::open(&app, &format!("?name=pay&namespace=*&cursor={cursor}")).await.event().await;
+    let upserts = missed.data["upserts"].as_array().expect("a list");
+    assert!(upserts.iter().all(|s| s["name"] == "pay" && s["namespace"] != "default"), "{missed:?}");
+    assert_eq!(upserts.len(), 2, "bank came and shop changed");
+    assert_eq!(app.get("/api/v1/watch?name=Not%20a%20name").await.refusal(400), "invalid_parameter");
+}
+
+#[tokio::test]
+async fn many_services_of_one_name_come_in_parts() {
+    let app = TestApp::start().await;
+    let long = "x".repeat(900);
+    for n in 0..60 {
+        let body = json!({"name": "pay", "namespace": format!("n{n:02}"), "base_url": "http://127.0.0.1:9", "description": long});
+        app.register(&body).await.ok();
+    }
+    app.add("other").await;
+    let mut watch = Watch::open(&app, "?name=pay&namespace=*").await;
+    let (mut seen, mut events) = (Vec::new(), 0);
+    loop {
+        let data = watch.event().await.data;
+        let services = data["services"].as_array().expect("a list");
+        seen.extend(services.iter().map(|s| s["namespace"].as_str().expect("a name").to_owned()));
+        events += 1;
+        if data["last"] == true {
+            break;
+        }
+    }
+    let newest_first: Vec<String> = (0..60).rev().map(|n| format!("n{n:02}")).collect();
+    assert!(events > 1 && seen == newest_first, "{events} events: {seen:?}");
+}
+
 fn says(part: Part, good: bool, message: &'static str) -> Vec<ServerEvent> {
     vec![ServerEvent { at: UnixMs(0), part, good, message: message.into() }]
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -107,6 +108,56 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A server whose log is read line by line.
+pub(crate) struct Logged {
+    child: Child,
+    log: BufReader<ChildStderr>,
+}
+
+impl Logged {
+    pub(crate) fn start(folder: &Path, env: &[(&str, &str)]) -> Self {
+        let mut command = process();
+        command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", folder.join("services.db"));
+        command.env("PORTOLAN_BIND_ADDRESS", "127.0.0.1").envs(env.iter().copied());
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        let log = BufReader::new(child.stderr.take().expect("piped"));
+        Self { child, log }
+    }
+
+    /// The next line that holds `wanted`.
+    pub(crate) fn until(&mut self, wanted: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.log.read_line(&mut line).expect("UTF-8"), 0, "it ended before {wanted:?}");
+            if line.contains(wanted) {
+                return line;
+            }
+        }
+    }
+
+    /// Where it listens, as the log says once.
+    pub(crate) fn url(&mut self) -> String {
+        let line = self.until("listening on ");
+        let (_, rest) = line.split_once("listening on ").expect("an address");
+        rest.split_whitespace().next().expect("an address").to_owned()
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).expect("it is running");
+    }
+
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Logged {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

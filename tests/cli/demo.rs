@@ -60,6 +60,7 @@ fn something_dies_and_comes_back_and_nothing_is_left() {
     let mode = std::fs::metadata(&private[0]).expect("there").permissions().mode();
     assert_eq!((private.len(), mode & 0o777), (1, 0o700), "one private folder");
 
+    kill_process(Pid::from_child(&demo.child), Signal::HUP).expect("it is running");
     demo.until(&["order-service/b  healthy -> unhealthy", "ConnectRefused"]);
     demo.until(&["order-service/b  unhealthy -> healthy", "Passed"]);
     kill_process(Pid::from_child(&demo.child), Signal::TERM).expect("it is running");

@@ -37,7 +37,7 @@ fn foreign_text_cannot_move_the_cursor() {
 #[test]
 fn foreign_errors_cannot_either() {
     let body = r#"{"success":false,"error":"\u001b[2Jgone","code":"service_not_found","hint":"\u009b1A",
-        "details":[{"field":"\u202e","expected":"\u0007"}]}"#;
+        "details":[{"field":"\u202e","expected":"\u0007"},{"field":"a","problem":"\u001b[2J"}]}"#;
     let (url, _asked) = canned("404 Not Found", body);
     let output = portolan().args(["get", "x", "--server", &url]).output().expect("it runs");
     let (code, said) = ended(&output);

@@ -2,6 +2,7 @@
 
 mod common;
 mod demo;
+mod hangup;
 mod hostile;
 mod offline;
 mod online;

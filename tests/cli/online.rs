@@ -223,7 +223,12 @@ fn history_tells_the_newest_first_and_why() {
 
     let id = json(&server.cli(&["get", "user-service", "-o", "json"]))["id"].as_str().expect("an id").to_owned();
     ok(&server, &["deregister", "user-service", "--all"]);
-    assert!(ok(&server, &["history", &id]).contains("removed"), "a service is remembered by its id");
+    for removed in [id.as_str(), "user-service"] {
+        let output = server.cli(&["history", removed]);
+        let (exit, said) = ended(&output);
+        assert_eq!((exit, said), (0, format!("{removed} is gone: it is not registered any more\n")));
+        assert!(stdout(&output).contains("removed"), "a service is remembered by its id and its name");
+    }
 }
 
 #[test]

@@ -1,19 +1,69 @@
 //! A server with auth on, and one with a rate limit: exit code 5, and what to do.
 
-use crate::common::{SECRET, Server, ended, stderr};
+use std::process::Output;
+use std::time::Duration;
+
+use portolan::api::access::{Mint, mint};
+use portolan::model::time::UnixMs;
+use secrecy::SecretString;
+
+use crate::common::{Logged, SECRET, Server, ended, portolan, stderr, stdout};
 
 const MAIL: [&str; 5] = ["register", "--name", "mail-service", "--base-url", "http://127.0.0.1:9"];
+const IN_SHOP: [&str; 7] =
+    ["register", "--name", "mail-service", "--base-url", "http://127.0.0.1:9", "--namespace", "shop"];
+
+const OTHER: [&str; 5] = ["register", "--name", "other", "--base-url", "http://127.0.0.1:9"];
 
 fn guarded() -> Server {
     Server::start(&[("ENABLE_AUTH", "true"), ("JWT_SECRET", SECRET), ("PORTOLAN_BIND_ADDRESS", "127.0.0.1")])
 }
 
-#[test]
-fn without_a_token_it_says_how_to_mint_one() {
-    let server = guarded();
-    let (code, said) = ended(&server.cli(&MAIL));
+fn closed() -> Server {
+    Server::start(&[
+        ("ENABLE_AUTH", "true"),
+        ("JWT_SECRET", SECRET),
+        ("PORTOLAN_BIND_ADDRESS", "127.0.0.1"),
+        ("PORTOLAN_READ_AUTH", "true"),
+    ])
+}
+
+fn minted(more: &[&str]) -> String {
+    let output = portolan().env("JWT_SECRET", SECRET).args(["token", "--subject", "ci"]).args(more).output();
+    stdout(&output.expect("it runs")).trim().to_owned()
+}
+
+/// A token of `ci` that expired so long ago.
+fn expired(ago: Duration, namespaces: Option<Vec<String>>) -> String {
+    let what = Mint { subject: "ci".into(), issuer: None, namespaces, scopes: None, lasts: Duration::from_secs(1) };
+    let then = UnixMs(UnixMs::wall().0 - i64::try_from(ago.as_millis()).expect("a time"));
+    mint(&SecretString::from(SECRET), &what, then).expect("minted")
+}
+
+fn with(server: &Server, token: &str, args: &[&str]) -> Output {
+    server.command(args).env("PORTOLAN_TOKEN", token).output().expect("it runs")
+}
+
+/// The command that a refusal printed: its last line.
+fn printed(refused: &Output) -> String {
+    let (code, said) = ended(refused);
     assert_eq!(code, 5, "{said}");
-    assert!(said.contains("portolan token"), "{said}");
+    let command = said.lines().last().expect("a line").trim().to_owned();
+    assert!(command.contains("portolan token --subject "), "{said}");
+    command
+}
+
+/// Runs what was printed as it was printed, where the server's secret is, and then `args` with the token that it made.
+fn followed(server: &Server, command: &str, args: &[&str]) -> Output {
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_portolan")).parent().expect("a folder");
+    let path = format!("{}:/usr/bin:/bin", programs.display());
+    let mut shell = assert_cmd::Command::new("sh");
+    shell.env_clear().env("PATH", path).env("JWT_SECRET", SECRET).env("PORTOLAN_SERVER", &server.url);
+    shell.args(["-ec", &format!("{command}\nexec portolan \"$@\""), "sh"]).args(args).output().expect("it runs")
+}
+
+fn done(output: &Output) {
+    assert_eq!(ended(output).0, 0, "{}", stderr(output));
 }
 
 #[test]
@@ -31,20 +81,129 @@ fn a_token_opens_and_its_owner_keeps() {
 }
 
 #[test]
-fn scope_namespace_and_age_are_told_apart() {
+fn without_a_token_the_printed_command_makes_one() {
     let server = guarded();
-    let reader = server.as_subject("reader", &["--scope", "read"], &MAIL);
-    let (code, said) = ended(&reader);
-    assert!(code == 5 && said.contains("--scope"), "{said}");
+    let refused = server.command(&MAIL).env("USER", "o'neil").output().expect("it runs");
+    let command = printed(&refused);
+    assert_eq!(command, r"export PORTOLAN_TOKEN=$(portolan token --subject 'o'\''neil')");
+    done(&followed(&server, &command, &MAIL));
+    let command = printed(&server.cli(&IN_SHOP));
+    assert_eq!(command, "export PORTOLAN_TOKEN=$(portolan token --subject me --namespaces shop)");
+    done(&followed(&server, &command, &IN_SHOP));
+}
 
-    let elsewhere = server.as_subject("ci", &["--namespaces", "shop"], &MAIL);
-    let (code, said) = ended(&elsewhere);
-    assert!(code == 5 && said.contains("namespace"), "{said}");
-    let everywhere = server.as_subject("ci", &["--namespaces", "*"], &MAIL);
-    assert_eq!(ended(&everywhere).0, 0);
+#[test]
+fn who_only_reads_is_offered_no_more_than_that() {
+    let server = closed();
+    for args in [&["list"][..], &["get", "mail-service", "-n", "shop"], &["list", "-A", "-o", "json"]] {
+        let refused = server.cli(args);
+        let command = printed(&refused);
+        assert!(command.ends_with("--scope read)"), "{command}");
+        assert!(stderr(&refused).contains("Authorization header required"), "{}", stderr(&refused));
+        let again = followed(&server, &command, args);
+        assert!(matches!(ended(&again).0, 0 | 4), "{}", stderr(&again));
+    }
+    for args in [&["watch", "-n", "shop"][..], &["list", "--watch"]] {
+        let command = printed(&server.cli(args));
+        assert!(command.contains("--scope read"), "a watch says it like any other: {command}");
+    }
+}
 
-    let forever = server.as_subject("ci", &["--ttl", "900d"], &MAIL);
-    assert_eq!(ended(&forever).0, 5, "{}", stderr(&forever));
+#[test]
+fn a_token_that_does_not_do_says_why_and_the_printed_command_makes_one_like_it() {
+    let server = guarded();
+    let old = expired(Duration::from_mins(205), Some(vec!["shop".into(), "bank".into()]));
+    let other = portolan()
+        .env("JWT_SECRET", "another secret that is long enough to sign with")
+        .args(["token", "--subject", "ci"])
+        .output();
+    let other = stdout(&other.expect("it runs")).trim().to_owned();
+    let like = "export PORTOLAN_TOKEN=$(portolan token --subject ci)";
+    for (token, args, why, command) in [
+        (&old, &IN_SHOP[..], ", 3h2", "export PORTOLAN_TOKEN=$(portolan token --subject ci --namespaces shop,bank)"),
+        (&minted(&["--ttl", "900d"]), &MAIL, "PORTOLAN_TOKEN_MAX_DAYS allows 30d here", like),
+        (&other, &MAIL, "not signed with any of this server's secrets", like),
+        (&"x.y".to_owned(), &OTHER, "not a JSON Web Token", "export PORTOLAN_TOKEN=$(portolan token --subject me)"),
+    ] {
+        let refused = with(&server, token, args);
+        let said = stderr(&refused);
+        assert!(said.starts_with("error: Invalid token\n") && said.contains(why), "{said}");
+        assert_eq!(printed(&refused), command);
+        done(&followed(&server, command, args));
+    }
+}
+
+#[test]
+fn what_a_token_lacks_is_named_and_nothing_more_is_offered() {
+    let server = guarded();
+    let plain = with(&server, &minted(&[]), &MAIL);
+    assert_eq!(ended(&plain).0, 0, "{}", stderr(&plain));
+
+    let refused = with(&server, &minted(&["--scope", "read"]), &MAIL);
+    assert!(stderr(&refused).contains("scope lacks register"), "{}", stderr(&refused));
+    let command = printed(&refused);
+    assert_eq!(command, "export PORTOLAN_TOKEN=$(portolan token --subject ci)", "read and register are the usual ones");
+    done(&followed(&server, &command, &MAIL));
+
+    let history = ["history", "mail-service"];
+    let refused = with(&server, &minted(&["--scope", "register", "--namespaces", "default"]), &history);
+    assert!(stderr(&refused).contains("scope lacks read"), "{}", stderr(&refused));
+    let command = printed(&refused);
+    assert_eq!(command, "export PORTOLAN_TOKEN=$(portolan token --subject ci --namespaces default)");
+    done(&followed(&server, &command, &history));
+
+    let refused = with(&server, &minted(&[]), &IN_SHOP);
+    assert!(stderr(&refused).contains("does not cover the namespace shop"), "{}", stderr(&refused));
+    let command = printed(&refused);
+    assert_eq!(command, "export PORTOLAN_TOKEN=$(portolan token --subject ci --namespaces default,shop)");
+    done(&followed(&server, &command, &IN_SHOP));
+    done(&followed(&server, &command, &MAIL));
+}
+
+#[test]
+fn a_token_in_a_file_is_written_there() {
+    let server = guarded();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("the token");
+    let shown = file.to_str().expect("UTF-8");
+    let args = [&MAIL[..], &["--token-file", shown]].concat();
+    let missing = server.cli(&args);
+    let (code, said) = ended(&missing);
+    assert!(code == 2 && said.contains("cannot be read"), "{said}");
+    let command = said.lines().last().expect("a line").trim();
+    assert_eq!(command, format!("portolan token --subject me > '{shown}'"));
+    done(&followed(&server, command, &args));
+
+    std::fs::write(&file, expired(Duration::from_mins(5), None)).expect("written");
+    let command = printed(&server.cli(&args));
+    assert_eq!(command, format!("portolan token --subject ci > '{shown}'"));
+    std::fs::remove_file(&file).expect("removed");
+    let other = [&OTHER[..], &["--token-file", shown]].concat();
+    done(&followed(&server, &command, &other));
+}
+
+#[test]
+fn the_log_says_why_somebody_was_turned_away() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Logged::start(folder.path(), &[("ENABLE_AUTH", "true"), ("JWT_SECRET", SECRET)]);
+    let url = server.url();
+    let ask = |token: &str, args: &[&str]| {
+        let mut command = portolan();
+        let output =
+            command.args(args).args(["--server", &url]).env("PORTOLAN_TOKEN", token).output().expect("it runs");
+        assert_eq!(ended(&output).0, 5, "{}", stderr(&output));
+    };
+    ask(&expired(Duration::from_mins(5), None), &MAIL);
+    let said = server.until("refused");
+    assert!(said.contains("portolan::access: refused: Invalid token: the token expired at "), "{said}");
+    assert!(said.contains("client=127.0.0.1") && said.contains("code=\"token_expired\""), "{said}");
+    ask(&minted(&[]), &IN_SHOP);
+    let said = server.until("refused");
+    assert!(said.contains("the namespace shop") && said.contains("subject=\"ci\""), "{said}");
+    let forged = minted(&[]).rsplit_once('.').map(|(claims, _)| format!("{claims}.AAAA")).expect("a signature");
+    ask(&forged, &MAIL);
+    let said = server.until("refused");
+    assert!(said.contains("not signed with any") && !said.contains("subject"), "{said}");
 }
 
 #[test]

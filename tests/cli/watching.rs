@@ -83,6 +83,33 @@ fn a_watch_prints_a_line_for_each_change() {
 }
 
 #[test]
+fn a_watch_of_one_name_prints_that_service_alone() {
+    let server = Server::start(&[]);
+    let watch = Printing::start(&server, &["watch", "mail"]);
+    assert!(watch.note().contains("no service is called mail yet"));
+    let elsewhere = Printing::start(&server, &["watch", "mail", "-n", "shop", "-o", "json"]);
+    assert!(elsewhere.note().contains("no service is called mail yet"));
+    assert!(elsewhere.note().contains("portolan list -A"));
+    register(&server, "maildrop");
+    register(&server, "mail");
+    let line = watch.line();
+    assert!(line.contains("  default/mail  new -> unknown"), "{line}");
+    let beside = Printing::start(&server, &["watch", "mail", "-n", "bank"]);
+    assert!(beside.note().contains("no service is called mail yet"));
+    assert!(beside.note().contains("but in default: add -n default"), "where it is");
+    let shop = ["register", "--name", "mail", "-n", "shop", "--base-url", "http://127.0.0.1:9"];
+    assert_eq!(ended(&server.cli(&shop)).0, 0);
+    assert_eq!(ended(&server.cli(&["deregister", "maildrop"])).0, 0);
+    assert_eq!(ended(&server.cli(&["deregister", "mail"])).0, 0);
+    let line = watch.line();
+    assert!(line.contains("  default/mail  ") && line.contains(" -> removed"), "{line}");
+    let line: Value = serde_json::from_str(&elsewhere.line()).expect("JSON");
+    assert_eq!((&line["namespace"], &line["name"]), (&"shop".into(), &"mail".into()));
+    let refused = server.cli(&["watch", "Mail"]);
+    assert!(ended(&refused).0 == 2 && stderr(&refused).contains("name: "), "{}", stderr(&refused));
+}
+
+#[test]
 fn what_the_server_tells_of_itself_is_said_beside_the_changes() {
     let mut server = Server::start(&[("PORTOLAN_DRAIN_SECONDS", "3")]);
     let watch = Printing::start(&server, &["watch", "-o", "json"]);

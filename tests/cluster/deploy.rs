@@ -77,6 +77,7 @@ async fn the_operator_may_what_it_needs_and_nothing_else() {
         ("get", "customresourcedefinitions/services.portolan.dev", ""),
         ("create", "leases", own),
         ("update", "leases/portolan", own),
+        ("get", "leases/portolan", other),
         ("list", SLICES, own),
         ("watch", SLICES, own),
         ("create", SERVICES, own),
@@ -101,6 +102,8 @@ async fn the_operator_may_what_it_needs_and_nothing_else() {
         ("create", SLICES, own),
         ("update", "leases/other", own),
         ("update", "leases/portolan", other),
+        ("get", "leases/other", other),
+        ("list", "leases", other),
         ("create", "leases", other),
         ("get", "customresourcedefinitions", ""),
         ("update", "customresourcedefinitions/services.portolan.dev", ""),
@@ -132,6 +135,7 @@ async fn with_a_role_alone_nothing_outside_the_namespace_is_seen() {
         ("list", SERVICES, other),
         ("create", "events.events.k8s.io", other),
         ("patch", "events.events.k8s.io", own),
+        ("get", "leases/portolan", other),
     ];
     assert_eq!(differing(&kubectl, false, &refused).await, Vec::<String>::new(), "allowed");
     let env = &deployment(plane, own).await["spec"]["template"]["spec"]["containers"][0]["env"];

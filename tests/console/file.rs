@@ -113,6 +113,7 @@ fn falls(instance: &Instance, millis: i64) -> HealthChange {
         health: Health::Unhealthy,
         reason: Reason::ConnectRefused,
         since: at(millis).wall,
+        message: None,
         transition: Some(Transition {
             at: at(millis).wall,
             from: instance.health,

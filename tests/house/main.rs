@@ -3,6 +3,7 @@
 mod alerts;
 mod generated;
 mod hosts;
+mod images;
 mod layers;
 mod metrics;
 

@@ -28,6 +28,7 @@ pub(crate) fn healthy(instance: &Instance, millis: i64) -> HealthChange {
         health: Health::Healthy,
         reason: Reason::Passed,
         since: at(millis).wall,
+        message: Some(format!("passed at {millis}")),
         transition: Some(Transition {
             at: at(millis).wall,
             from: instance.health,
@@ -51,6 +52,20 @@ pub(crate) fn row(instance: &Instance, millis: i64) -> ProbeRow {
         last_pass: Some(outcome(millis)),
         samples: (0..3).map(sample).collect(),
     }
+}
+
+/// Its health falls at the clock's moment.
+pub(crate) async fn make_unhealthy(s: &Running, service: &str, instance: &str) {
+    let since = s.clock.now().wall;
+    let instance = s.instance(service, instance);
+    let change = HealthChange {
+        health: Health::Unhealthy,
+        reason: Reason::Timeout,
+        since,
+        transition: None,
+        ..healthy(&instance, 1)
+    };
+    assert_eq!(s.store.commit_health(vec![change], leads()).await, Ok(vec![true]));
 }
 
 pub(crate) async fn make_healthy(s: &Running, service: &str, instance: &str) {

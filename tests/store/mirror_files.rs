@@ -26,12 +26,16 @@ async fn closed() -> TempDir {
     folder
 }
 
-async fn is_made_anew(folder: &TempDir, settings: StoreSettings) {
+/// The old file is set aside as `what`.
+async fn is_made_anew(folder: &TempDir, settings: StoreSettings, what: &str) {
     let s = Running::open_at(settings, at(99)).expect("opens");
     assert_eq!((s.all().len(), s.revision(), s.store.is_complete()), (0, 0, false));
     assert_eq!(s.store.history_since(), Some(at(99).wall));
     s.stop().await;
-    assert!(files(folder).iter().any(|name| name.contains(".corrupt-")), "nothing is deleted");
+    assert!(
+        files(folder).iter().any(|name| name.contains(&format!(".{what}-"))),
+        "nothing is deleted, and each is called what it is"
+    );
 }
 
 #[tokio::test]
@@ -57,7 +61,7 @@ async fn a_mirror_goes_on_where_it_was() {
 async fn another_clusters_mirror_is_made_anew() {
     let folder = closed().await;
     let other = StoreSettings { epoch: Some(Epoch::random()), ..mirror_settings(&folder.path().join("p.db")) };
-    is_made_anew(&folder, other).await;
+    is_made_anew(&folder, other, "other-cluster").await;
 }
 
 #[tokio::test]
@@ -65,7 +69,7 @@ async fn a_newer_versions_mirror_is_made_anew() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
     Connection::open(&path).expect("opens").pragma_update(None, "user_version", 9).expect("writes");
-    is_made_anew(&folder, mirror_settings(&path)).await;
+    is_made_anew(&folder, mirror_settings(&path), "newer").await;
 }
 
 #[tokio::test]
@@ -74,7 +78,7 @@ async fn a_damaged_mirror_is_made_anew() {
     let path = folder.path().join("p.db");
     let bytes = fs::read(&path).expect("reads");
     fs::write(&path, &bytes[..bytes.len() / 2]).expect("writes");
-    is_made_anew(&folder, mirror_settings(&path)).await;
+    is_made_anew(&folder, mirror_settings(&path), "corrupt").await;
 }
 
 fn refused(settings: StoreSettings) -> OpenError {

@@ -2,17 +2,17 @@
 
 use portolan::catalog::Batch;
 use portolan::model::outcome::{Health, Reason};
-use portolan::model::ports::{Registrar, WriteError};
+use portolan::model::ports::{FullService, Registrar, WriteError};
 use portolan::model::service::{InstanceSpec, MAX_INSTANCES_PER_SERVICE, Owner};
 
 use crate::common::{Running, admin, at, folder, fresh, joining, registration, removal, settings, spec, token};
-use crate::health::make_healthy;
+use crate::health::{make_healthy, make_unhealthy};
 
 #[tokio::test]
 async fn a_registration_is_visible_when_it_is_answered() {
     let (_folder, s) = fresh();
     let registered = s.register(registration("users", "a", spec(1))).await.expect("registers");
-    assert!(!registered.renewed && !registered.replaced_healthy);
+    assert!(!registered.renewed && registered.replaced.is_empty());
     let service = s.service("users");
     assert_eq!(*registered.service, service);
     let [instance] = service.instances.as_slice() else { panic!("one instance") };
@@ -48,7 +48,7 @@ async fn changed_labels_keep_health_and_generation() {
     s.clock.set(at(9_000));
     let second = s.register(registration("users", "a", relabelled.clone())).await.expect("changes");
     let instance = s.instance("users", "a");
-    assert_eq!((second.generation, second.renewed, second.replaced_healthy), (first.generation, false, false));
+    assert_eq!((second.generation, second.renewed, second.replaced), (first.generation, false, vec![]));
     assert_eq!((instance.health, *instance.spec == relabelled), (Health::Healthy, true));
     let service = s.service("users");
     assert_eq!((service.updated_at, service.registered_at, service.revision), (at(9_000).wall, at(0).wall, 3));
@@ -61,7 +61,9 @@ async fn another_address_or_check_starts_a_new_generation() {
     let mut generations = vec![s.register(registration("users", "a", spec(1))).await.expect("registers").generation];
     make_healthy(&s, "users", "a").await;
     let moved = s.register(registration("users", "a", spec(2))).await.expect("changes");
-    assert!(moved.replaced_healthy, "the address of a healthy instance changed");
+    let told: Vec<_> = moved.replaced.iter().map(|url| (url.field, url.was_healthy)).collect();
+    assert_eq!(told, [("base_url", true), ("health_url", true)]);
+    assert_eq!((&moved.replaced[0].old, moved.replaced[0].new.as_ref()), (&spec(1).base_url, Some(&spec(2).base_url)));
     let instance = s.instance("users", "a");
     assert_eq!((instance.health, instance.reason), (Health::Unknown, Reason::Probing));
     generations.push(moved.generation);
@@ -70,7 +72,7 @@ async fn another_address_or_check_starts_a_new_generation() {
     let mut slower = spec(2);
     slower.check.interval_seconds = Some(60);
     let checked = s.register(registration("users", "a", slower)).await.expect("changes");
-    assert!(!checked.replaced_healthy, "the address is the same");
+    assert!(checked.replaced.is_empty(), "the address is the same");
     generations.push(checked.generation);
 
     let unchecked = InstanceSpec { health_url: None, ..spec(2) };
@@ -148,7 +150,15 @@ async fn a_service_has_at_most_256_instances() {
         registered.expect("registers");
     }
     let refused = s.register(registration("users", "one-more", spec(1))).await.expect_err("full");
-    assert_eq!(refused, WriteError::ServiceFull(MAX_INSTANCES_PER_SERVICE));
+    let full = |unhealthy, longest| {
+        WriteError::ServiceFull(FullService { instances: MAX_INSTANCES_PER_SERVICE, unhealthy, longest })
+    };
+    assert_eq!(refused, full(0, None));
+    make_unhealthy(&s, "users", "i9").await;
+    s.clock.set(at(5_000));
+    make_unhealthy(&s, "users", "i8").await;
+    let refused = s.register(registration("users", "one-more", spec(1))).await.expect_err("full");
+    assert_eq!(refused, full(2, Some(("i9".parse().expect("a name"), at(0).wall))));
     let service = s.service("users");
     assert!(service.instances.is_sorted_by(|a, b| a.name < b.name), "in order of name");
     s.stop().await;

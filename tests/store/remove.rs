@@ -72,7 +72,7 @@ async fn a_late_shutdown_does_not_remove_its_successor() {
     let old = s.register(registration("users", "a", spec(1))).await.expect("registers").generation;
     let new = s.register(registration("users", "a", spec(2))).await.expect("registers").generation;
     let of = |generation| Removal { if_generation: Some(generation), ..removal("users", Some("a")) };
-    assert_eq!(s.remove(of(old)).await, Err(WriteError::StaleGeneration { current: new }));
+    assert_eq!(s.remove(of(old)).await, Err(WriteError::StaleGeneration { asked: old, current: new }));
     s.remove(of(new)).await.expect("removes");
     assert_eq!(s.find("users"), None);
     s.stop().await;

@@ -139,6 +139,7 @@ pub fn classify(method: &Method, path: &str) -> RouteClass {
 fn service_route(method: &Method, read: bool, rest: &str) -> RouteClass {
     match rest {
         "/discover" | "/stats" if read => RouteClass::OpenRead,
+        "/history" if read => RouteClass::TokenRead,
         _ if read && !rest[1..].contains('/') => RouteClass::ServiceRead,
         _ if read => RouteClass::TokenRead,
         _ if method == Method::DELETE => RouteClass::Deregister,
@@ -168,6 +169,7 @@ mod tests {
             ("GET", "/api/v1/services/stats", RouteClass::OpenRead),
             ("GET", "/api/v1/services/0198", RouteClass::ServiceRead),
             ("GET", "/api/v1/services/0198/history", RouteClass::TokenRead),
+            ("GET", "/api/v1/services/history", RouteClass::TokenRead),
             ("POST", "/api/v1/services/register", RouteClass::Register),
             ("DELETE", "/api/v1/services/0198", RouteClass::Deregister),
             ("DELETE", "/api/v1/services/0198/instances/a", RouteClass::Deregister),

@@ -40,7 +40,7 @@ fn token_of(headers: &HeaderMap) -> Result<&str, Option<TokenError>> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().filter(|value| !value.is_empty()).ok_or(None)?;
     if values.next().is_some() {
-        return Err(Some(TokenError::Malformed));
+        return Err(Some(TokenError::Several));
     }
     let text = value.to_str().map_err(|_| Some(TokenError::Malformed))?;
     Ok(match text.split_once(' ') {

@@ -31,9 +31,9 @@ use ipnet::IpNet;
 pub use class::{Limit, RouteClass, classify};
 pub use headers::Cors;
 pub use principal::{ClientKey, Namespaces, Principal, Scopes};
-pub use secrets::{KeyId, MAX_SECRETS, Secrets, SecretsError};
+pub use secrets::{KeyId, MAX_SECRETS, Reread, Secrets, SecretsError};
 pub use standing::{Credential, Ended, SecretsKeeper, Standing};
-pub use token::{AUDIENCE, Mint, MintError, TokenError, mint};
+pub use token::{AUDIENCE, Mint, MintError, TokenError, USUAL_LIFE, mint};
 
 use super::Body;
 use super::envelope::ApiError;
@@ -193,7 +193,7 @@ impl Access {
             Ok(bearer) => Ok(self.holder(bearer)),
             // As in the seed, an open read does not ask who asks: a client whose token ran out still finds its services.
             Err(_) if !needed => Ok(self.anonymous(address)),
-            Err(refusal) => Err(self.unauthorized(refusal, address)),
+            Err(refusal) => Err(self.unauthorized(refusal, address, class)),
         }
     }
 
@@ -225,9 +225,9 @@ impl Access {
     }
 
     /// Counts a failed attempt against its address alone, so that guessing is bounded and no good token pays for it.
-    fn unauthorized(&self, refusal: Option<TokenError>, address: IpAddr) -> ApiError {
+    fn unauthorized(&self, refusal: Option<TokenError>, address: IpAddr, class: RouteClass) -> ApiError {
         let counted = self.rates.as_ref().map_or(Ok(()), |rates| rates.fail(address.into()));
-        counted.err().unwrap_or_else(|| refusal::unauthorized(refusal))
+        counted.err().unwrap_or_else(|| refusal::unauthorized(refusal, class))
     }
 
     /// The client's address for the log, past trusted proxies.
@@ -287,6 +287,11 @@ impl Access {
         let secrets =
             self.guard.as_ref().map(|guard| Arc::clone(&guard.secrets)).filter(|secrets| secrets.may_change())?;
         Some(SecretsKeeper { secrets, clock: self.clock.clone() })
+    }
+
+    /// Reads the secrets again at once; none where auth is off.
+    pub fn read_secrets_again(&self) -> Option<Reread> {
+        self.guard.as_ref().map(|guard| guard.secrets.read_again())
     }
 
     /// The refusal of a service that is not the caller's own, to a token that may only register.

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use super::refusal;
 use super::standing::Credential;
-use crate::api::envelope::{ApiError, Code};
+use crate::api::envelope::ApiError;
 use crate::model::ports::Caller;
 use crate::model::service::Owner;
 
@@ -124,11 +125,12 @@ impl Principal {
     /// # Errors
     /// 403 `namespace_forbidden`.
     pub fn require_write(&self, namespace: &str) -> Result<(), ApiError> {
-        if self.may_write(namespace) {
-            return Ok(());
-        }
-        let message = format!("this token does not cover namespace {namespace}; ask for one whose namespaces name it");
-        Err(ApiError::new(Code::NamespaceForbidden, message))
+        if self.may_write(namespace) { Ok(()) } else { Err(self.outside(namespace)) }
+    }
+
+    /// The refusal of what is in a namespace that the token does not cover: 403 `namespace_forbidden`.
+    pub fn outside(&self, namespace: &str) -> ApiError {
+        refusal::outside(&self.namespaces, namespace)
     }
 
     /// Whether addresses, timings and history of `namespace` may be seen.

@@ -3,9 +3,13 @@
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::class::RouteClass;
-use super::principal::Principal;
+use super::principal::{Namespaces, Principal};
 use super::token::TokenError;
 use crate::api::envelope::{ApiError, Code};
+use crate::model::name::Namespace;
+
+/// Longest list of namespaces in a challenge, in bytes.
+const MAX_NAMED: usize = 1024;
 
 /// Whether the token's scope covers what is asked.
 pub(super) fn require_scope(principal: &Principal, class: RouteClass, read_auth: bool) -> Result<(), ApiError> {
@@ -30,28 +34,41 @@ pub(super) fn insufficient_scope(class: RouteClass, scope: &str) -> ApiError {
     let message = if class == RouteClass::Metrics {
         "metrics name every service: ask with a token whose scope has read and whose namespaces are [\"*\"]".to_owned()
     } else {
-        format!("this needs the scope {scope}; ask for a token whose scope has it")
+        format!("this token's scope lacks {scope}, which this needs")
     };
-    let challenge = format!("Bearer realm=\"portolan\", error=\"insufficient_scope\", scope=\"{scope}\"");
-    let challenge = HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"));
+    let namespaces = if class == RouteClass::Metrics { ", namespaces=\"*\"" } else { "" };
+    let challenge = challenge(&format!("error=\"insufficient_scope\", scope=\"{scope}\"{namespaces}"));
     ApiError::new(Code::InsufficientScope, message).header(WWW_AUTHENTICATE, challenge)
 }
 
-/// The seed's words for a token that is missing or not good.
-pub(super) fn unauthorized(refusal: Option<TokenError>) -> ApiError {
-    let (code, message) = match refusal {
-        None => (Code::TokenRequired, "Authorization header required"),
-        Some(TokenError::Expired) => (Code::TokenExpired, "Invalid token"),
-        Some(_) => (Code::TokenInvalid, "Invalid token"),
-    };
-    ApiError::new(code, message).header(WWW_AUTHENTICATE, challenge(refusal))
+/// 403: none of the token's namespaces is `namespace`. The challenge names those of a token that would do, the present ones with it.
+pub(super) fn outside(covered: &Namespaces, namespace: &str) -> ApiError {
+    let message = format!("this token does not cover the namespace {namespace}; its namespaces must name it");
+    let covered = if let Namespaces::Only(list) = covered { &**list } else { &[] };
+    let named = covered.iter().map(|name| &**name).filter(|name| name.parse::<Namespace>().is_ok());
+    let mut wanted = named.chain([namespace]).collect::<Vec<_>>().join(" ");
+    if wanted.len() > MAX_NAMED {
+        namespace.clone_into(&mut wanted);
+    }
+    let challenge = challenge(&format!("error=\"insufficient_scope\", namespaces=\"{wanted}\""));
+    ApiError::new(Code::NamespaceForbidden, message).header(WWW_AUTHENTICATE, challenge)
 }
 
-/// [RFC 6750 §3](https://www.rfc-editor.org/rfc/rfc6750#section-3): no error word where no token came.
-fn challenge(refusal: Option<TokenError>) -> HeaderValue {
-    let text = match refusal {
-        None => "Bearer realm=\"portolan\"".to_owned(),
-        Some(why) => format!("Bearer realm=\"portolan\", error=\"invalid_token\", error_description=\"{why}\""),
+/// The seed's words for a token that is missing or not good, and why in a hint.
+pub(super) fn unauthorized(refusal: Option<TokenError>, class: RouteClass) -> ApiError {
+    let scope = if class.is_change() { "register" } else { "read" };
+    // RFC 6750 §3: no error word where no token came.
+    let Some(why) = refusal else {
+        let hint = format!("send a token whose scope has {scope}, as Authorization: Bearer TOKEN");
+        let error = ApiError::new(Code::TokenRequired, "Authorization header required").hint(hint);
+        return error.header(WWW_AUTHENTICATE, challenge(&format!("scope=\"{scope}\"")));
     };
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("Bearer"))
+    let more = format!("error=\"invalid_token\", error_description=\"{why}\", scope=\"{scope}\"");
+    let error = ApiError::new(why.code(), "Invalid token").hint(why.to_string());
+    error.header(WWW_AUTHENTICATE, challenge(&more))
+}
+
+/// [RFC 6750 §3](https://www.rfc-editor.org/rfc/rfc6750#section-3), with `namespaces` beside its `scope`.
+fn challenge(more: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("Bearer realm=\"portolan\", {more}")).unwrap_or(HeaderValue::from_static("Bearer"))
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::model::secret::{WeakSecret, strong};
 use crate::model::sync::atomic::{AtomicI64, Ordering};
-use crate::model::sync::{Arc, Mutex};
+use crate::model::sync::{Arc, Mutex, PoisonError};
 use crate::model::time::UnixMs;
 
 /// Most secrets in a file: each one is tried on a token that the first does not verify.
@@ -52,6 +52,42 @@ pub enum SecretsError {
         /// What is wrong with it.
         why: WeakSecret,
     },
+}
+
+/// What came of reading the secrets again because somebody asked for it.
+#[derive(Debug)]
+pub enum Reread {
+    /// They were given once: `JWT_SECRET`, or a pipe.
+    Fixed,
+    /// As many as before, and the same.
+    Same(usize),
+    /// So many now.
+    Changed(usize),
+    /// The file is not there.
+    Gone,
+    /// The file cannot be used.
+    Unusable(SecretsError),
+}
+
+impl Reread {
+    /// Whether what was found is in force.
+    pub fn is_usable(&self) -> bool {
+        !matches!(self, Self::Gone | Self::Unusable(_))
+    }
+}
+
+impl fmt::Display for Reread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed => f.write_str("the secret was given at the start, and only a restart changes it"),
+            Self::Same(count) => write!(f, "read the secrets again, {count} in force as before"),
+            Self::Changed(count) => write!(f, "read the changed secrets, {count} in force now"),
+            Self::Gone => f.write_str("the secret file is gone; its secrets stay in force"),
+            Self::Unusable(why) => {
+                write!(f, "the secrets stay as they were, for what is there now cannot be used: {why}")
+            }
+        }
+    }
 }
 
 /// Tells secrets apart without telling what they are: a hash with a key of this process.
@@ -213,6 +249,17 @@ impl Secrets {
         self.keys.load()
     }
 
+    /// Reads the file again now, whether or not it looks changed. What cannot be used leaves the old secrets in force.
+    pub(super) fn read_again(&self) -> Reread {
+        let Some(file) = &self.file else { return Reread::Fixed };
+        let mut seen = file.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = Stamp::of(&file.path);
+        if seen.is_none() {
+            return Reread::Gone;
+        }
+        read(&file.path).map_or_else(Reread::Unusable, |keys| self.replace(keys))
+    }
+
     /// A file that cannot be used leaves the old secrets in force and is reported once.
     fn look(&self, file: &Watched) {
         let Ok(mut seen) = file.seen.try_lock() else { return };
@@ -227,17 +274,28 @@ impl Secrets {
             return;
         }
         match read(&file.path) {
-            Ok(mut keys) => {
-                let generation = self.keys.load().generation + 1;
-                keys.generation = generation;
-                tracing::info!(%path, secrets = keys.verify.len(), "read the changed secrets");
-                self.keys.store(Arc::new(keys));
-                self.changes.send_replace(generation);
+            Ok(keys) => {
+                let secrets = keys.verify.len();
+                self.replace(keys);
+                tracing::info!(%path, secrets, "read the changed secrets");
             }
             Err(error) => {
                 tracing::error!(%path, %error, "the changed secrets cannot be used; the old ones stay in force");
             }
         }
+    }
+
+    /// Puts `keys` into force, unless they are those that are. Callers hold the lock of the file.
+    fn replace(&self, mut keys: Keys) -> Reread {
+        let (count, before) = (keys.verify.len(), self.keys.load());
+        if before.verify.iter().map(|key| key.id).eq(keys.verify.iter().map(|key| key.id)) {
+            return Reread::Same(count);
+        }
+        keys.generation = before.generation + 1;
+        let generation = keys.generation;
+        self.keys.store(Arc::new(keys));
+        self.changes.send_replace(generation);
+        Reread::Changed(count)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use jsonwebtoken::dangerous::insecure_decode_claims;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::principal::{Namespaces, Scopes};
 use super::secrets::{KeyId, Keys};
 use super::standing::Credential;
+use crate::api::envelope::Code;
 use crate::crypto::ready_for_tokens;
 use crate::model::name::Namespace;
 use crate::model::text;
-use crate::model::time::UnixMs;
+use crate::model::time::{UnixMs, age};
 
 /// The only audience that Portolan answers to.
 pub const AUDIENCE: &str = "portolan";
@@ -25,12 +27,20 @@ const MAX_TOKEN: usize = 8 * 1024;
 /// Longest `iss` and `sub`, in characters.
 const MAX_NAME: usize = 256;
 
-/// Why a token does not count. The sentence goes into `WWW-Authenticate`, where it helps whoever makes the tokens.
+/// Milliseconds taken for seconds begin here: the year 5138.
+const TOO_MANY_SECONDS: f64 = 1e11;
+
+/// Why a token does not count: for whoever sent or makes it. What the token says is repeated only where one of the secrets signed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not three parts of base64url JSON, or over 8 KiB.
-    #[error("the token is no JWT")]
+    #[error(
+        "this is not a JSON Web Token: it has three parts of base64url text with dots between them, in at most 8 KiB"
+    )]
     Malformed,
+    /// Two headers, of which neither is better.
+    #[error("there are several Authorization headers; send one")]
+    Several,
     /// `alg` is not HS256, or the header is no JSON at all.
     #[error("the token's header must be JSON that names the algorithm HS256, the only one accepted")]
     Algorithm,
@@ -38,23 +48,55 @@ pub enum TokenError {
     #[error("the token's header asks for an extension (crit); none is known here")]
     Extension,
     /// No secret verifies it.
-    #[error("the signature does not verify")]
+    #[error("the token is not signed with any of this server's secrets")]
     Signature,
     /// A claim is missing or of the wrong type.
-    #[error("sub must be text and exp a number; namespaces is a list of names and scope is text")]
+    #[error(
+        "the token's claims are not what is needed: sub must be text and exp a number; namespaces is a list of names, iss and \
+         scope are text"
+    )]
     Claims,
     /// `aud` names others.
-    #[error("aud must be portolan or absent")]
+    #[error("the token is for another audience: its aud must name portolan, or be absent")]
     Audience,
     /// `nbf` lies ahead.
-    #[error("the token is not valid yet")]
-    NotYet,
+    #[error("the token is not valid yet: its nbf lies {} ahead", age(*.ahead))]
+    NotYet {
+        /// Time until then.
+        ahead: Duration,
+    },
     /// `exp` lies too far ahead.
-    #[error("exp lies further ahead than PORTOLAN_TOKEN_MAX_DAYS allows")]
-    TooLong,
+    #[error(
+        "the token expires too late: its exp lies {} ahead, and PORTOLAN_TOKEN_MAX_DAYS allows {} here",
+        age(*.ahead), age(*.longest)
+    )]
+    TooLong {
+        /// Time until then.
+        ahead: Duration,
+        /// The most allowed.
+        longest: Duration,
+    },
+    /// `exp` is a time in milliseconds.
+    #[error("the token's exp is far too large: it counts seconds since 1970, not milliseconds")]
+    Milliseconds,
     /// `exp` has passed.
-    #[error("the token has expired")]
-    Expired,
+    #[error("the token expired at {at}, {} ago", age(*.ago))]
+    Expired {
+        /// Its `exp`.
+        at: UnixMs,
+        /// Time since then.
+        ago: Duration,
+    },
+}
+
+impl TokenError {
+    /// The stable word.
+    pub fn code(self) -> Code {
+        match self {
+            Self::Expired { .. } => Code::TokenExpired,
+            _ => Code::TokenInvalid,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -137,7 +179,6 @@ impl TokenRules {
             return Err(TokenError::Audience);
         }
         let issuer = claims.iss.unwrap_or_default();
-        let sound = |name: &str| text::accept(name, MAX_NAME).is_ok();
         if claims.sub.is_empty() || !sound(&claims.sub) || !sound(&issuer) {
             return Err(TokenError::Claims);
         }
@@ -157,16 +198,24 @@ impl TokenRules {
         reason = "a double holds 285,000 years of ms"
     )]
     fn timely(&self, claims: &Claims, now: UnixMs) -> Result<UnixMs, TokenError> {
+        let (at, exp) = (now, claims.exp);
         let now = now.0 as f64 / 1000.0;
-        if now >= claims.exp + LEEWAY_SECONDS {
-            return Err(TokenError::Expired);
+        let longest = self.longest;
+        if now >= exp + LEEWAY_SECONDS {
+            let expired = UnixMs((exp * 1000.0) as i64);
+            return Err(TokenError::Expired { at: expired, ago: at.since(expired) });
         }
-        if claims.exp > now + self.longest.as_secs_f64() + LEEWAY_SECONDS {
-            return Err(TokenError::TooLong);
+        if exp > now + longest.as_secs_f64() + LEEWAY_SECONDS {
+            let ahead = seconds(exp - now);
+            return Err(if exp < TOO_MANY_SECONDS {
+                TokenError::TooLong { ahead, longest }
+            } else {
+                TokenError::Milliseconds
+            });
         }
         match claims.nbf {
-            Some(nbf) if nbf > now + LEEWAY_SECONDS => Err(TokenError::NotYet),
-            _ => Ok(UnixMs(((claims.exp + LEEWAY_SECONDS) * 1000.0) as i64)),
+            Some(nbf) if nbf > now + LEEWAY_SECONDS => Err(TokenError::NotYet { ahead: seconds(nbf - now) }),
+            _ => Ok(UnixMs(((exp + LEEWAY_SECONDS) * 1000.0) as i64)),
         }
     }
 
@@ -177,6 +226,10 @@ impl TokenRules {
             Some(list) => Namespaces::Only(list.into()),
         }
     }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 fn default_scopes() -> Scopes {
@@ -214,6 +267,33 @@ pub struct Mint {
     pub scopes: Option<Scopes>,
     /// How long it lasts; a server takes at most `PORTOLAN_TOKEN_MAX_DAYS`.
     pub lasts: Duration,
+}
+
+impl Mint {
+    /// What makes another token like this one, as far as it can be read; nothing of it is verified. For those who hold it.
+    pub fn like(token: &str) -> Option<Self> {
+        let claims: serde_json::Value = insecure_decode_claims(token).ok()?;
+        let text = |name: &str| claims[name].as_str().filter(|text| !text.is_empty() && sound(text)).map(str::to_owned);
+        let known = |name: &&str| *name == "*" || name.parse::<Namespace>().is_ok();
+        let namespaces = claims["namespaces"]
+            .as_array()
+            .map(|list| list.iter().filter_map(serde_json::Value::as_str).filter(known).map(str::to_owned).collect());
+        Some(Self {
+            subject: text("sub")?,
+            issuer: text("iss"),
+            namespaces,
+            scopes: claims["scope"].as_str().map(scopes),
+            lasts: USUAL_LIFE,
+        })
+    }
+}
+
+/// How long a token lasts where nobody says.
+pub const USUAL_LIFE: Duration = Duration::from_hours(24);
+
+/// Whether a subject or an issuer is text that a log and a terminal may show.
+fn sound(name: &str) -> bool {
+    text::accept(name, MAX_NAME).is_ok()
 }
 
 /// A token that could not be made.
@@ -257,7 +337,6 @@ impl Scopes {
 /// # Errors
 /// [`MintError`] when no server would take it.
 pub fn mint(secret: &SecretString, what: &Mint, now: UnixMs) -> Result<String, MintError> {
-    let sound = |name: &str| text::accept(name, MAX_NAME).is_ok();
     if what.subject.is_empty() || !sound(&what.subject) || !what.issuer.as_deref().is_none_or(sound) {
         return Err(MintError::Subject);
     }

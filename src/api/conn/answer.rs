@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use http::StatusCode;
+use http::uri::PathAndQuery;
 use http_body_util::BodyExt;
 
 use crate::api::envelope::{ApiError, Code};
+use crate::model::url::Unescaped;
 
 /// The whole bytes of an answer after which the connection closes.
 pub(super) fn last_words(error: ApiError) -> Bytes {
@@ -29,20 +31,36 @@ pub(super) fn last_words(error: ApiError) -> Bytes {
     out.into()
 }
 
-/// What replaces hyper's own empty refusal of a head; `None` for bytes that are none.
-pub(super) fn for_refusal(head: &[u8]) -> Option<ApiError> {
+/// What replaces hyper's own empty refusal of a head; `None` for bytes that are none. `request` is how the refused request began.
+pub(super) fn for_refusal(head: &[u8], request: &[u8]) -> Option<ApiError> {
     let status = head.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
     let error = match StatusCode::from_bytes(status).ok()? {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
             ApiError::new(Code::HeadTooLarge, "the request's head is over 100 headers or 16 KiB; send less of it")
         }
         StatusCode::URI_TOO_LONG => ApiError::new(Code::TargetTooLong, "the request's target is too long"),
-        StatusCode::BAD_REQUEST => {
-            ApiError::new(Code::BadRequest, "this is no HTTP/1.1 request; TLS and HTTP/2 are not spoken here")
-        }
+        StatusCode::BAD_REQUEST => spoilt(request).map_or_else(no_http, bad_target),
         _ => return None,
     };
     Some(error)
+}
+
+/// The character for which the target of a request cannot be read, as far as its first line tells.
+fn spoilt(request: &[u8]) -> Option<Unescaped> {
+    let line = std::str::from_utf8(request.split(|byte| *byte == b'\n').next()?).ok()?;
+    let (method, rest) = line.split_once(' ')?;
+    let target = rest.rsplit_once(" HTTP/").map_or(rest, |(target, _)| target);
+    let reads = |end: usize| target.get(..end).is_some_and(|start| start.parse::<PathAndQuery>().is_ok());
+    let mut characters = target.char_indices().zip(1..);
+    let ((_, character), at) = characters.find(|((start, c), _)| !reads(start + c.len_utf8()))?;
+    let http = method.bytes().all(|byte| byte.is_ascii_uppercase()) && target.starts_with('/');
+    (http && !character.is_control()).then_some(Unescaped { character, at })
+}
+
+fn bad_target(unescaped: Unescaped) -> ApiError {
+    let message = format!("the request's /path?query {unescaped}");
+    ApiError::new(Code::BadRequest, message)
+        .hint("curl -G --data-urlencode 'PARAMETER=VALUE' escapes a value by itself")
 }
 
 /// To what cannot be read.
@@ -75,4 +93,30 @@ pub(super) fn unfinished() -> ApiError {
 /// In place of a handler that panicked.
 pub(super) fn panicked() -> ApiError {
     ApiError::new(Code::Internal, "Portolan failed to answer this; its log says why")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_spoils_a_target_is_named() {
+        for (request, said) in [
+            ("GET /a?version=>=1.4 HTTP/1.1\r\n", Some(("holds '>' unescaped (character 12)", "%3E"))),
+            ("GET /a?version=^1&x=\"y\" HTTP/1.1\r\n", Some(("holds '\"' unescaped (character 17)", "%22"))),
+            ("GET /a?name=b c HTTP/1.1\r\n", Some(("holds a space unescaped (character 10)", "%20"))),
+            ("GET /a<b", Some(("holds '<' unescaped (character 3)", "%3C"))),
+            ("GET /a?b HTTP/1.1\r\n", None),
+            ("GET * HTTP/1.1\r\n", None),
+            ("GET http://a/b>c HTTP/1.1\r\n", None),
+            ("\u{16}\u{3}\u{1} /a<b", None),
+            ("PRI * HTTP/2.0\r\n", None),
+            ("", None),
+        ] {
+            let found = spoilt(request.as_bytes()).map(|unescaped| unescaped.to_string());
+            let wanted = said.map(|(said, escape)| format!("{said}; write it as {escape}"));
+            assert_eq!(found, wanted, "{request}");
+        }
+        assert_eq!(spoilt(b"GET /\xff>"), None);
+    }
 }

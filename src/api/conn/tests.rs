@@ -282,6 +282,23 @@ async fn a_head_over_its_limits_is_431_in_the_envelope() {
 }
 
 #[tokio::test]
+async fn a_character_that_spoils_a_target_is_named() {
+    let server = start(quick());
+    for (target, said) in [
+        ("/api/v1/services?version=>=1.4", "'>' unescaped (character 26); write it as %3E"),
+        ("/api/v1/services?version=<2", "'<' unescaped (character 26); write it as %3C"),
+        ("/api/v1/services?version=^1 <2", "a space unescaped (character 28); write it as %20"),
+        ("/x?a=\"b\"", "'\\\"' unescaped (character 6); write it as %22"),
+    ] {
+        let mut stream = server.send(&format!("GET {target} HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+        let answer = rest(&mut stream).await;
+        assert_envelope(&answer, "400", "bad_request");
+        assert!(answer.contains(said) && answer.contains("data-urlencode"), "{target}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_no_http_gets_a_400_in_the_envelope() {
     let server = start(quick());
     for garbage in [

@@ -13,6 +13,9 @@ use super::answer;
 use super::watch::Watch;
 use crate::api::envelope::ApiError;
 
+/// Bytes that are kept of what was read last, for the words about a request that cannot be read.
+const NEWEST: usize = 256;
+
 /// The most that is read and dropped after the last answer.
 const DISCARD: usize = 1024 * 1024;
 
@@ -24,6 +27,9 @@ pub(super) struct Wire {
     /// Our answer in place of hyper's, as far as it is not written yet.
     instead: Option<Bytes>,
     end: End,
+    /// How the newest bytes began: the head of the request that hyper refuses, unless it came in pieces or behind another.
+    newest: [u8; NEWEST],
+    len: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +41,14 @@ enum End {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
-        Self { stream, watch, instead: None, end: End::Open }
+        Self { stream, watch, instead: None, end: End::Open, newest: [0; NEWEST], len: 0 }
+    }
+
+    fn keep(&mut self, read: &[u8]) {
+        self.len = read.len().min(NEWEST);
+        for (kept, byte) in self.newest.iter_mut().zip(read) {
+            *kept = *byte;
+        }
     }
 
     /// One attempt to send an answer of ours.
@@ -76,7 +89,7 @@ impl Wire {
     #[cold]
     fn refuses(&mut self, head: &[u8]) -> bool {
         if self.instead.is_none()
-            && let Some(error) = answer::for_refusal(head)
+            && let Some(error) = answer::for_refusal(head, self.newest.get(..self.len).unwrap_or_default())
         {
             self.instead = Some(answer::last_words(error));
             self.watch.body_left();
@@ -90,7 +103,9 @@ impl AsyncRead for Wire {
         let this = self.get_mut();
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
+        let read = buf.filled().get(before..).unwrap_or_default();
+        if !read.is_empty() {
+            this.keep(read);
             this.watch.read();
         }
         polled

@@ -8,6 +8,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use uuid::Uuid;
 
 use crate::api::envelope::Code;
+use crate::model::check_rules::MAX_PATH;
 use crate::model::outcome;
 
 fn words(words: impl Iterator<Item = &'static str>, description: &str) -> Schema {
@@ -31,6 +32,16 @@ fn reason() -> Schema {
     words(outcome::Reason::ALL.iter().map(|r| r.as_str()), "Why: one of a closed set of words.")
 }
 
+fn http_check() -> Schema {
+    let path = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^/"));
+    let path = path.max_length(Some(MAX_PATH)).description(Some("Sent in a registration: its path alone."));
+    // What the derives write out in full is not imported beside them.
+    let object = utoipa::openapi::Ref::from_schema_name("HttpCheck");
+    let check = utoipa::openapi::schema::OneOfBuilder::new().item(object).item(path);
+    let check = check.item(ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)));
+    Schema::OneOf(check.description(Some("A GET whose status decides.")).build())
+}
+
 fn code() -> Schema {
     words(Code::ALL.iter().map(|c| c.as_str()), "A stable word for programs; each belongs to one status.")
 }
@@ -40,7 +51,7 @@ fn code() -> Schema {
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     /// The service's name, an RFC 1123 label.
-    #[schema(example = "user-service", max_length = 63, pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    #[schema(example = "user-service")]
     pub name: String,
     /// Where it is reached. Any scheme; an explicit port unless it is http or https.
     #[schema(example = "http://localhost:8081", max_length = 512)]
@@ -57,10 +68,8 @@ pub struct Registration {
     /// At most 64 entries, for selection by `meta.KEY=value`.
     pub metadata: Option<BTreeMap<String, String>>,
     /// The namespace; the server's default one when absent.
-    #[schema(max_length = 63)]
     pub namespace: Option<String>,
     /// The instance's name; `default` when absent, so that a service has one address unless you name several.
-    #[schema(max_length = 63)]
     pub instance: Option<String>,
     /// Its share under `pick=weighted`; 100 when absent. 0 drains: probed and shown, never selected.
     #[schema(minimum = 0, maximum = 1000)]
@@ -77,6 +86,7 @@ pub struct Registration {
 #[serde(deny_unknown_fields)]
 pub struct Check {
     /// A GET whose status decides.
+    #[schema(schema_with = http_check, required = false)]
     pub http: Option<HttpCheck>,
     /// A TCP connection that opens.
     pub tcp: Option<Nothing>,
@@ -171,7 +181,7 @@ pub struct Service {
     pub status: String,
     /// Its newest instance's metadata.
     pub metadata: BTreeMap<String, String>,
-    /// The newest probe; null before the first.
+    /// The newest probe; null before the first, and in a cluster on every replica but the one that leads (see `Portolan-Probed-Elsewhere`).
     #[schema(required, format = DateTime)]
     pub last_health_check: Option<String>,
     /// First registered.
@@ -322,6 +332,10 @@ pub struct History {
     pub message: String,
     /// The entries, newest first.
     pub data: Vec<HistoryEntry>,
+    /// The service's id: a name that was given again belongs to another service.
+    pub id: Uuid,
+    /// Whether the service is still registered.
+    pub registered: bool,
     /// For `cursor`, when there is another page.
     pub next_cursor: Option<String>,
     /// In cluster mode, where each replica tells what it saw: since when.
@@ -334,8 +348,10 @@ pub struct History {
 pub struct Detail {
     /// The field's path, or the parameter's or header's name.
     pub field: String,
-    /// What was expected there.
-    pub expected: String,
+    /// One sentence of what is wrong with it.
+    pub problem: String,
+    /// What may stand there, where that is a kind of value, a range or a choice.
+    pub expected: Option<String>,
 }
 
 /// The envelope of every refusal.
@@ -348,7 +364,7 @@ pub struct Refusal {
     /// A stable word for programs.
     #[schema(schema_with = code)]
     pub code: String,
-    /// Where else to look.
+    /// Where else to look, or why a token does not do.
     pub hint: Option<String>,
     /// Everything that is wrong, as far as it has a name.
     pub details: Option<Vec<Detail>>,
@@ -402,8 +418,10 @@ pub struct Stats {
     pub healthy_services: usize,
     /// With none, and one that is unhealthy.
     pub unhealthy_services: usize,
-    /// The rest.
+    /// The rest: not proved yet, or no longer.
     pub unknown_services: usize,
+    /// Those none of whose instances has a check: their health is unknown, and nobody asked.
+    pub not_checked_services: usize,
 }
 
 /// The envelope of the counts.

@@ -9,6 +9,7 @@ mod cursor;
 mod events;
 mod seats;
 mod stream;
+mod wanted;
 
 use std::sync::Arc;
 
@@ -19,12 +20,13 @@ use super::Body;
 use super::call::Call;
 use super::dispatch::{NotCounted, Sends};
 use super::envelope::{ApiError, Code};
-use super::openapi::schemas;
+use super::openapi::{labels, schemas};
 use super::query::bad_parameter;
 use super::scope::Reach;
 use crate::catalog::{Mark, Snapshot};
 use cursor::WatchCursor;
 use stream::{Missed, Seen, Watched};
+use wanted::Wanted;
 
 pub(super) use seats::Seats;
 pub use seats::WatchLimits;
@@ -41,17 +43,18 @@ const LITTLE: usize = 32 * 1024;
 
 /// Streams changes. Events: `snapshot` (`{"services":[…],"first":…,"last":…}`), `change` (`{"upserts":[…],"removed":[…]}`), and `server`
 /// (`[{"at":…,"part":…,"good":…,"message":…}]`), which is all that this server lately told of itself, oldest first, each time that it grows;
-/// its parts are `server`, `store`, `prober`, `guard`, `leader` and `mirror`. The id of an event is the cursor to go on from; of several
+/// its parts are `server`, `store`, `prober`, `guard`, `leader`, `mirror` and `installs`. The id of an event is the cursor to go on from; of several
 /// `snapshot` events, and of several `change` events of one commit, only the last has one. A comment line comes after 15 s of silence.
 /// Where a token opened the watch, `end` (`{"code":…,"error":…}`) is its last event once the token has expired or its secret is no longer in
-/// force. What is sent at the start counts like a list of it; a watch that goes on from a cursor and missed little does not count.
+/// force. With `name`, `snapshot` and `change` hold services of that name alone. What is sent at the start counts like a list of it; a watch that goes on from a cursor and missed little does not count.
 #[utoipa::path(
     get,
     operation_id = "watch",
     tag = "discovery",
     path = "/api/v1/watch",
     params(
-        ("namespace" = Option<String>, Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
+        ("namespace" = inline(Option<labels::Namespaces>), Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
+        ("name" = Option<String>, Query, description = "Only services of this name; one that is not there yet is waited for"),
         ("cursor" = Option<String>, Query, description = "The id of the last event seen; the header `Last-Event-ID` says the same"),
     ),
     security((), ("token" = [])),
@@ -64,8 +67,9 @@ const LITTLE: usize = 32 * 1024;
 pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let mut query = call.query()?;
     let reach = Reach::take(&mut query, &call.api.settings.default_namespace)?;
+    let wanted = Wanted { reach, name: query.parse("name")? };
     let asked = query.take("cursor").map(std::borrow::Cow::into_owned);
-    query.end(&["namespace", "cursor"])?;
+    query.end(&["namespace", "name", "cursor"])?;
     let cursor = match asked.as_deref().or_else(|| last_event(call)) {
         None => None,
         Some(text) => Some(text.parse::<WatchCursor>().map_err(|expected| bad_parameter("cursor", expected))?),
@@ -81,7 +85,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         Some(cursor) => missed(call, &snapshot, cursor).await,
     };
     let since = if let Missed::Since(seen, _) = &missed { Some(*seen) } else { None };
-    let sends = stream::size(&snapshot, call.who, &reach, since);
+    let sends = stream::size(&snapshot, call.who, &wanted, since);
     let goes_on = since.is_some() && sends <= LITTLE;
     if call.renewals_only && !goes_on {
         return Err(ApiError::rate_limited());
@@ -95,7 +99,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
         replica: snapshot.mark().map(|mark| mark.replica),
         who: (*call.who).clone(),
         standing: call.api.access.standing(call.who),
-        reach,
+        wanted,
     };
     let mut response = Response::new(Body::Stream(stream::stream(watched, seat, snapshot, pin, missed)));
     response.extensions_mut().insert(Sends(sends));

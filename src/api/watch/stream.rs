@@ -15,10 +15,10 @@ use uuid::Uuid;
 use super::cursor::WatchCursor;
 use super::events;
 use super::seats::Seat;
+use super::wanted::Wanted;
 use crate::api::access::{Principal, Standing};
 use crate::api::flight::{Flight, Permit};
 use crate::api::parts::Parts;
-use crate::api::scope::Reach;
 use crate::catalog::snapshot::Order;
 use crate::catalog::{Batch, Catalog, Entry, Epoch, Feed, FeedError, Mark, Pin, Snapshot};
 use crate::model::name::ServiceKey;
@@ -131,7 +131,7 @@ pub(super) struct Watched {
     pub(super) who: Principal,
     /// The token that opened it, where one was needed.
     pub(super) standing: Option<Standing>,
-    pub(super) reach: Reach,
+    pub(super) wanted: Wanted,
 }
 
 struct Watcher {
@@ -152,7 +152,7 @@ pub(super) fn stream(
     pin: Pin,
     missed: Missed,
 ) -> BoxStream<'static, Bytes> {
-    let sees_all = sees_all(&of.who, &of.reach);
+    let sees_all = of.wanted.is_everything(&of.who);
     let mut watcher = Watcher { of, _seat: seat, sees_all, event: Parts::default(), stage: Stage::Live };
     let (since, removed) = match missed {
         Missed::Everything => (None, Vec::new()),
@@ -171,22 +171,23 @@ pub(super) fn stream(
     first.chain(rest).boxed()
 }
 
-/// Bytes of everything that `who` sees in `reach`, or of what is newer than that.
-pub(super) fn size(snapshot: &Snapshot, who: &Principal, reach: &Reach, since: Option<Seen>) -> usize {
-    let all = sees_all(who, reach);
-    let seen = newer(snapshot, None, since);
-    seen.filter(|entry| all || reach.covers(who, entry.service().key.namespace())).map(|entry| entry.json_len()).sum()
+/// Bytes of all that is `wanted` and `who` sees, or of what is newer than that.
+pub(super) fn size(snapshot: &Snapshot, who: &Principal, wanted: &Wanted, since: Option<Seen>) -> usize {
+    let all = wanted.is_everything(who);
+    let seen = newer(snapshot, wanted, None, since);
+    seen.filter(|entry| all || wanted.covers(who, &entry.service().key)).map(|entry| entry.json_len()).sum()
 }
 
-fn sees_all(who: &Principal, reach: &Reach) -> bool {
-    *reach == Reach::All && who.reads_all()
-}
-
-/// What is newer than that, or everything.
-fn newer(snapshot: &Snapshot, after: Option<Order>, since: Option<Seen>) -> impl Iterator<Item = &Arc<Entry>> {
+/// What may be wanted and is newer than that, or everything that may be wanted.
+fn newer<'a>(
+    snapshot: &'a Snapshot,
+    wanted: &'a Wanted,
+    after: Option<Order>,
+    since: Option<Seen>,
+) -> impl Iterator<Item = &'a Arc<Entry>> {
     // Who comes back at once has missed nothing: then there is nothing to look through.
     let any = since.is_none_or(|since| !since.is_all_of(snapshot));
-    let all = any.then(|| snapshot.newest_first(after)).into_iter().flatten();
+    let all = any.then(|| wanted.among(snapshot, after)).into_iter().flatten();
     all.filter(move |entry| since.is_none_or(|since| !since.holds(entry.service())))
 }
 
@@ -247,7 +248,8 @@ impl Watcher {
 
     /// The services of a snapshot's next event, and whether more follow.
     fn some_of(&self, walk: &Walk) -> (Vec<Arc<Entry>>, bool) {
-        let seen = newer(&walk.snapshot, walk.after, walk.since).filter(|entry| self.sees(&entry.service().key));
+        let seen = newer(&walk.snapshot, &self.of.wanted, walk.after, walk.since)
+            .filter(|entry| self.sees(&entry.service().key));
         let mut seen = seen.peekable();
         let mut bytes = 0;
         let mut entries = Vec::new();
@@ -380,7 +382,7 @@ impl Watcher {
     }
 
     fn sees(&self, key: &ServiceKey) -> bool {
-        self.sees_all || self.of.reach.covers(&self.of.who, key.namespace())
+        self.sees_all || self.of.wanted.covers(&self.of.who, key)
     }
 }
 

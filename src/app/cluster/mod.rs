@@ -6,6 +6,7 @@ mod words;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -21,6 +22,7 @@ use crate::operator::client::Access;
 use crate::operator::contact::Contact;
 use crate::operator::epoch::Registry;
 use crate::operator::events::{EventSettings, EventWriter, Events};
+use crate::operator::installs::{Installs, InstallsTask};
 use crate::operator::intake::{Intake, IntakeTask};
 use crate::operator::lease::{self, Elector, ElectorTask};
 use crate::operator::mirror_age::MirrorAge;
@@ -47,6 +49,8 @@ struct Operator {
     reporter: Reporter,
     telling: EventWriter,
     peers: Peers,
+    installs: Installs,
+    guarding: InstallsTask,
 }
 
 /// Serves until the word to stop; before it is known which cluster this is, only that it waits.
@@ -69,7 +73,7 @@ pub(super) async fn run(
         Elector::new(client.clone(), &place.namespace, &place.replica, place.address, &base.metrics);
     let engine = base.engine(Some(known.epoch.clone()), place.policy.clone(), Arc::new(elector.clone()))?;
     let operator = operator(&base, told, &place, &engine, client, contact, (elector, electing));
-    let age = MirrorAge::new(operator.contact.clone(), operator.intake.clone(), known.age);
+    let age = mirror_age(&operator, known.age);
     let words: Arc<dyn Words> = Arc::new(words(&base, &engine, &operator, age.clone()));
     let teller = Teller::new(Arc::clone(&words), base.shutdown.clone());
     let plugs = plugs(&base, &place, &operator, age, words, teller.hear())?;
@@ -110,8 +114,36 @@ fn operator(
     let settings = event_settings(place, engine);
     let (events, telling) = Events::new(client.clone(), settings, Arc::clone(&leadership), metrics.clone());
     let peers = Peers::new(client.clone(), &place.namespace, Arc::clone(&place.policy.denied_for_now));
-    let reporter = Reporter::new(client, intake.clone(), catalog(), leadership, events, metrics.clone());
-    Operator { contact, elector, intake, registrar, electing, taking_in, watch, registering, reporter, telling, peers }
+    let installs = Installs::new(&place.namespace);
+    let guarding = InstallsTask::new(
+        installs.clone(),
+        client.clone(),
+        intake.clone(),
+        Arc::clone(&leadership),
+        events.clone(),
+        metrics.clone(),
+    );
+    let reporter =
+        Reporter::new(client, intake.clone(), catalog(), installs.clone(), leadership, events, metrics.clone());
+    Operator {
+        contact,
+        elector,
+        intake,
+        registrar,
+        electing,
+        taking_in,
+        watch,
+        registering,
+        reporter,
+        telling,
+        peers,
+        installs,
+        guarding,
+    }
+}
+
+fn mirror_age(operator: &Operator, file: Duration) -> MirrorAge {
+    MirrorAge::new(operator.contact.clone(), operator.intake.clone(), Arc::new(operator.elector.clone()), file)
 }
 
 /// What concerns the process as a whole is told of its Lease.
@@ -139,6 +171,7 @@ fn words(base: &Base, engine: &Engine, operator: &Operator, age: MirrorAge) -> C
         elector: operator.elector.clone(),
         intake: operator.intake.clone(),
         contact: operator.contact.clone(),
+        installs: operator.installs.clone(),
         age,
     }
 }
@@ -167,13 +200,14 @@ fn plugs(
 
 impl Operator {
     fn start(self, tasks: &mut Tasks) {
-        let Self { electing, taking_in, watch, registering, reporter, telling, peers, .. } = self;
+        let Self { electing, taking_in, watch, registering, reporter, telling, peers, guarding, .. } = self;
         tasks.start(Stage::Leading, "the elector", |stop| electing.run(stop));
         tasks.start(Stage::Leading, "the intake", |stop| taking_in.run(stop));
         tasks.start(Stage::Reporting, "the watch", |stop| watch.run(stop));
         tasks.start(Stage::Reporting, "the registrar", |stop| registering.run(stop));
         tasks.start(Stage::Reporting, "the status writer", |stop| reporter.run(stop));
         tasks.start(Stage::Reporting, "the events", |stop| telling.run(stop));
+        tasks.start(Stage::Reporting, "the watch of installs", |stop| guarding.run(stop));
         tasks.start(Stage::Reporting, "the watch of replicas", |stop| peers.run(stop));
     }
 }

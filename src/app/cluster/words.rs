@@ -3,6 +3,7 @@
 use crate::app::told::{LocalWords, Word, Words};
 use crate::model::ports::{Freshness, Leadership, Role};
 use crate::operator::contact::Contact;
+use crate::operator::installs::Installs;
 use crate::operator::intake::Intake;
 use crate::operator::lease::{Elector, Holder};
 use crate::operator::mirror_age::MirrorAge;
@@ -16,6 +17,7 @@ pub(super) struct ClusterWords {
     pub(super) elector: Elector,
     pub(super) intake: Intake,
     pub(super) contact: Contact,
+    pub(super) installs: Installs,
     pub(super) age: MirrorAge,
 }
 
@@ -47,6 +49,18 @@ impl ClusterWords {
         };
         word.with(self.contact.trouble().map(|why| why.to_string()))
     }
+
+    fn installs(&self) -> Word {
+        let elsewhere = self.installs.elsewhere();
+        if elsewhere.objects == 0 {
+            return Word::good("no other install writes what this one watches")
+                .usual()
+                .with(self.installs.own().to_owned());
+        }
+        Word::bad("another install writes the status of some services: the namespaces that the two watch overlap").with(
+            format!("{} of {}; this one is {}", elsewhere.objects, elsewhere.installs.join(", "), self.installs.own()),
+        )
+    }
 }
 
 fn place(holder: &Holder) -> String {
@@ -59,7 +73,7 @@ fn place(holder: &Holder) -> String {
 impl Words for ClusterWords {
     fn words(&self) -> Vec<(Part, Word)> {
         let mut words = self.local.words();
-        words.extend([(Part::Leader, self.leader()), (Part::Mirror, self.mirror())]);
+        words.extend([(Part::Leader, self.leader()), (Part::Mirror, self.mirror()), (Part::Installs, self.installs())]);
         words
     }
 }

@@ -3,6 +3,7 @@
 use reqwest::StatusCode;
 use serde::Deserialize;
 
+use super::mint::{self, Lack};
 use super::server::Server;
 use crate::cli::exit::{Exit, Failure};
 use crate::model::text::escape;
@@ -21,7 +22,17 @@ pub(super) struct ErrorBody {
 #[serde(default)]
 struct Detail {
     field: String,
+    problem: String,
+    /// Of a server that knows no `problem`, what was expected.
     expected: String,
+}
+
+impl Detail {
+    /// One line of it.
+    fn line(&self) -> String {
+        let wrong = if self.problem.is_empty() { &self.expected } else { &self.problem };
+        format!("{}: {}", escape(&self.field, 100), escape(wrong, 300))
+    }
 }
 
 impl ErrorBody {
@@ -66,19 +77,32 @@ pub(super) fn too_large(server: &Server, why: &str) -> Failure {
         .hint("is --server or PORTOLAN_SERVER the registry's own address?")
 }
 
+/// What a refusal's head says.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) status: StatusCode,
+    /// Seconds.
+    pub(super) retry_after: Option<u64>,
+    /// What a token lacks.
+    pub(super) lack: Lack,
+}
+
 /// The server said no.
-pub(super) fn refused(server: &Server, status: StatusCode, body: &ErrorBody, retry_after: Option<u64>) -> Failure {
-    let exit = if body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(status) };
+pub(super) fn refused(server: &Server, head: &Head, body: &ErrorBody) -> Failure {
+    let exit = if body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(head.status) };
     let mut failure = Failure::new(exit, escape(&spoken(&body.error), 600));
     for detail in &body.details {
-        failure = failure.hint(format!("{}: {}", escape(&detail.field, 100), escape(&detail.expected, 300)));
+        failure = failure.hint(detail.line());
     }
     if !body.hint.is_empty() {
         failure = failure.hint(escape(&spoken(&body.hint), 600));
-    } else if let Some(hint) = advice(server, status, &body.code) {
+    }
+    if needs_token(&body.code, &head.lack) {
+        failure.hints.extend(mint::hints(server, &head.lack));
+    } else if let Some(hint) = advice(head.status, &body.code).filter(|_| body.hint.is_empty()) {
         failure = failure.hint(hint);
     }
-    match retry_after {
+    match head.retry_after {
         Some(seconds) => failure.hint(format!("try again in {seconds} s")),
         None => failure,
     }
@@ -100,19 +124,18 @@ fn by_status(status: StatusCode) -> Exit {
     }
 }
 
-fn advice(server: &Server, status: StatusCode, code: &str) -> Option<&'static str> {
+/// Whether another token would do.
+fn needs_token(code: &str, lack: &Lack) -> bool {
+    match code {
+        "token_required" | "token_invalid" | "token_expired" | "insufficient_scope" => true,
+        // A namespace that takes no registrations is refused with the same code, and no token changes that.
+        "namespace_forbidden" => lack.is_named(),
+        _ => false,
+    }
+}
+
+fn advice(status: StatusCode, code: &str) -> Option<&'static str> {
     match (status.as_u16(), code) {
-        (401, _) if server.holds_token_back() => {
-            Some("a token is set, but it is sent only to a server that you name: set PORTOLAN_SERVER or give --server")
-        }
-        (401, "token_expired") => Some("mint a new one: export PORTOLAN_TOKEN=$(portolan token --subject NAME)"),
-        (401, _) => Some(
-            "mint one where JWT_SECRET or JWT_SECRET_FILE is set: export PORTOLAN_TOKEN=$(portolan token --subject NAME)",
-        ),
-        (403, "insufficient_scope") => {
-            Some("mint one with the scope it needs: portolan token --scope \"read register admin\"")
-        }
-        (403, "namespace_forbidden") => Some("mint one with the namespace: portolan token --namespaces NAME"),
         (409, "has_instances") => Some("--instance NAME removes one of them"),
         (421, _) => Some("the server does not know itself by this name; its PORTOLAN_ALLOWED_HOSTS can add it"),
         (404, "service_not_found") => Some("portolan list -A shows what there is"),

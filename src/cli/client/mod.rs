@@ -1,13 +1,14 @@
 //! A client of the REST API: one call, one envelope.
 
 mod error;
+mod mint;
 mod server;
 mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,8 +19,12 @@ use super::exit::{Exit, Failure};
 use super::tunnel::Tunnel;
 use crate::console::source::api::read::{ReadError, size, whole};
 use crate::crypto::http_client;
+use crate::model::ports::PROBED_ELSEWHERE;
 use crate::model::text::escape;
-use error::ErrorBody;
+use crate::model::time::UnixMs;
+use crate::model::wrong::json_sentence;
+use error::{ErrorBody, Head};
+use mint::Lack;
 use server::Server;
 
 pub(in crate::cli) use view::{CheckView, InstanceView, OutcomeView, ServiceView, TransitionView};
@@ -28,6 +33,9 @@ pub(in crate::cli) use view::{CheckView, InstanceView, OutcomeView, ServiceView,
 const MAX_ANSWER: usize = 24 << 20;
 /// Most objects of an answer: each takes a hundred times its text, if that is short enough.
 const MAX_OBJECTS: usize = 200_000;
+
+/// Longest wait for a refusal that was seen once already.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// How long a connection through a tunnel is kept without use. The server closes its own after 75 s, which the tunnel cannot tell from a pod's
 /// death.
@@ -42,9 +50,18 @@ pub(in crate::cli) struct Reply {
     /// What the caller should know though it worked.
     #[serde(default)]
     pub(in crate::cli) warnings: Vec<String>,
+    /// Of a history: whether its service is still registered.
+    #[serde(default)]
+    pub(in crate::cli) registered: Option<bool>,
     /// Where the next page begins.
     #[serde(default)]
     pub(in crate::cli) next_cursor: Option<String>,
+    /// In a cluster, since when the replica that answers has kept this history.
+    #[serde(default)]
+    pub(in crate::cli) history_since: Option<UnixMs>,
+    /// Whether the replica that answers does not probe, and so does not know when a service was last checked.
+    #[serde(skip)]
+    pub(in crate::cli) probed_elsewhere: bool,
     /// Where else to look.
     #[serde(default)]
     hint: Option<String>,
@@ -90,7 +107,7 @@ pub(in crate::cli) fn read<T: DeserializeOwned>(json: &str) -> Result<T, Failure
     serde_json::from_str(json).map_err(|error| {
         Failure::new(
             Exit::Unreachable,
-            format!("the server's answer could not be understood: {}", escape(&error.to_string(), 300)),
+            format!("the server's answer could not be understood ({})", escape(&json_sentence(&error), 300)),
         )
         .hint("is the server of another version? -o json shows the answer as it is")
     })
@@ -148,7 +165,18 @@ impl Client {
     /// # Errors
     /// See [`Failure`].
     pub(in crate::cli) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
-        self.send(self.request(Method::GET, path, query)?).await
+        self.send(self.request(Method::GET, path, query)?, asked_namespace(query)).await
+    }
+
+    /// What the server says to a GET that it refuses; none where it grants it, or does not answer.
+    pub(in crate::cli) async fn refusal(&self, path: &[&str], query: &[(&str, &str)]) -> Option<Failure> {
+        let request = self.request(Method::GET, path, query).ok()?.timeout(SECOND_LOOK);
+        let response = request.send().await.ok()?;
+        let head = head(&response, asked_namespace(query));
+        if head.status.is_success() {
+            return None;
+        }
+        self.judge(&head, &whole(response, MAX_ANSWER).await.ok()?).err()
     }
 
     /// POST `api/v1/` + `path`.
@@ -157,11 +185,12 @@ impl Client {
     /// See [`Failure`].
     pub(in crate::cli) async fn post(&self, path: &[&str], body: Option<String>) -> Result<Reply, Failure> {
         let request = self.request(Method::POST, path, &[])?;
+        let namespace = body.as_deref().and_then(named_namespace);
         let request = match body {
             Some(json) => request.header(reqwest::header::CONTENT_TYPE, "application/json").body(json),
             None => request,
         };
-        self.send(request).await
+        self.send(request, namespace).await
     }
 
     /// DELETE `api/v1/` + `path`.
@@ -169,7 +198,7 @@ impl Client {
     /// # Errors
     /// See [`Failure`].
     pub(in crate::cli) async fn delete(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
-        self.send(self.request(Method::DELETE, path, query)?).await
+        self.send(self.request(Method::DELETE, path, query)?, asked_namespace(query)).await
     }
 
     /// Whether a person named the server, by flag or environment.
@@ -211,14 +240,15 @@ impl Client {
         })
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Reply, Failure> {
+    /// `namespace` is the one that is asked about, where one is named.
+    async fn send(&self, request: RequestBuilder, namespace: Option<String>) -> Result<Reply, Failure> {
         let unreachable = |error: reqwest::Error| {
             let known = if error.is_timeout() { None } else { self.trouble() };
             known.unwrap_or_else(|| error::unreachable(&self.server, &error))
         };
         let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
+        let probed_elsewhere = response.headers().contains_key(&PROBED_ELSEWHERE);
+        let head = head(&response, namespace);
         let body = whole(response, MAX_ANSWER).await.map_err(|error| match error {
             ReadError::Broken(error) => unreachable(error),
             ReadError::TooLarge(most) => error::too_large(&self.server, &format!("it is over {}", size(most))),
@@ -226,10 +256,12 @@ impl Client {
         if memchr::memchr_iter(b'{', &body).nth(MAX_OBJECTS).is_some() {
             return Err(error::too_large(&self.server, "it has more parts than any service"));
         }
-        self.judge(status, retry_after, &body)
+        let reply = self.judge(&head, &body)?;
+        Ok(Reply { probed_elsewhere, ..reply })
     }
 
-    fn judge(&self, status: StatusCode, retry_after: Option<u64>, body: &[u8]) -> Result<Reply, Failure> {
+    fn judge(&self, head: &Head, body: &[u8]) -> Result<Reply, Failure> {
+        let status = head.status;
         if status.is_success() {
             // An array would pass for the fields in their order.
             let envelope = body.trim_ascii_start().starts_with(b"{");
@@ -237,8 +269,29 @@ impl Client {
             return reply.ok_or_else(|| error::foreign(&self.server, status));
         }
         match serde_json::from_slice::<ErrorBody>(body) {
-            Ok(said) if said.is_portolans() => Err(error::refused(&self.server, status, &said, retry_after)),
+            Ok(said) if said.is_portolans() => Err(error::refused(&self.server, head, &said)),
             _ => Err(error::foreign(&self.server, status)),
         }
     }
+}
+
+fn head(response: &reqwest::Response, namespace: Option<String>) -> Head {
+    let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let retry_after = text("retry-after").and_then(|seconds| seconds.parse().ok());
+    Head { status: response.status(), retry_after, lack: Lack::of(text("www-authenticate"), namespace) }
+}
+
+/// The namespace that a query names, unless it means all of them.
+fn asked_namespace(query: &[(&str, &str)]) -> Option<String> {
+    let (_, namespace) = query.iter().find(|(name, value)| *name == "namespace" && *value != "*")?;
+    Some((*namespace).to_owned())
+}
+
+/// The namespace that a registration names.
+fn named_namespace(json: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        namespace: Option<String>,
+    }
+    serde_json::from_str::<Named>(json).ok()?.namespace
 }

@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
+use super::mint;
 use crate::cli::args::{DEFAULT_SERVER, ServerArgs};
 use crate::cli::exit::Failure;
 use crate::model::text::escape;
@@ -38,6 +39,25 @@ pub(super) struct Server {
     /// Whether a person named it; the token goes to no other.
     pub(super) named: bool,
     token: TokenSource,
+    minting: Minting,
+}
+
+/// What this environment has for making a token.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Minting {
+    /// Who works here.
+    pub(super) user: Option<String>,
+    /// The namespace of Portolan's pods, where the server is in a cluster.
+    pub(super) pods: String,
+}
+
+impl Minting {
+    fn new(args: &ServerArgs, env: impl Fn(&str) -> Option<OsString>) -> Self {
+        Self {
+            user: env("USER").or_else(|| env("LOGNAME")).and_then(|name| name.into_string().ok()),
+            pods: args.context_namespace.to_string(),
+        }
+    }
 }
 
 impl Server {
@@ -54,7 +74,8 @@ impl Server {
         };
         let url = parse_url(origin, given.as_deref().unwrap_or(DEFAULT_SERVER))?;
         let named = given.is_some();
-        let server = Self { url, context: args.context.clone(), named, token: token_source(args, env)? };
+        let (minting, token) = (Minting::new(args, env), token_source(args, env)?);
+        let server = Self { url, context: args.context.clone(), named, token, minting };
         server.refuse_clear_text(args.insecure)?;
         Ok(server)
     }
@@ -64,12 +85,33 @@ impl Server {
     /// # Errors
     /// A [`Failure`] of usage: a bad URL.
     pub(super) fn plain(url: &str) -> Result<Self, Failure> {
-        Ok(Self { url: parse_url("the address", url)?, context: None, named: true, token: TokenSource::None })
+        Ok(Self {
+            url: parse_url("the address", url)?,
+            context: None,
+            named: true,
+            token: TokenSource::None,
+            minting: Minting::default(),
+        })
     }
 
     /// Where it answers, for a sentence.
     pub(super) fn at(&self) -> String {
         if self.is_in_a_cluster() { self.place() } else { self.url.to_string() }
+    }
+
+    /// The kubeconfig context behind which it is.
+    pub(super) fn context(&self) -> Option<&str> {
+        self.context.as_deref()
+    }
+
+    /// The file that holds the token, where one was named.
+    pub(super) fn token_file(&self) -> Option<&Path> {
+        if let TokenSource::File(path) = &self.token { Some(path) } else { None }
+    }
+
+    /// What this environment has for making a token.
+    pub(super) fn minting(&self) -> &Minting {
+        &self.minting
     }
 
     /// Whether it is behind a tunnel.
@@ -100,7 +142,8 @@ impl Server {
                 let name = escape(&path.to_string_lossy(), 300);
                 let text = read_small(path).map_err(|error| {
                     Failure::usage(format!("the token file {name} cannot be read: {error}"))
-                        .hint("portolan token --subject NAME > FILE writes one")
+                        .hint("this writes one, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:")
+                        .hint(mint::written(self, path))
                 })?;
                 clean(&name, &text).map(Some)
             }
@@ -181,7 +224,7 @@ fn clean(origin: &str, text: &str) -> Result<SecretString, Failure> {
     let token = text.trim_start_matches('\u{feff}').trim();
     if token.is_empty() || token.bytes().any(|b| !b.is_ascii_graphic()) {
         return Err(Failure::usage(format!("{origin} holds no token"))
-            .hint("a token is one line, as portolan token --subject NAME prints it"));
+            .hint("a token is one line without spaces, as `portolan token` prints it"));
     }
     Ok(token.to_owned().into())
 }

@@ -51,7 +51,7 @@ pub(in crate::cli) struct DemoArgs {
 /// The registry or a backend could not start.
 pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     // Before the folder is there, so that Ctrl-C at any moment removes it.
-    let told = signals::told();
+    let (told, reload) = (signals::told(), signals::hangups());
     let folder = tempfile::Builder::new()
         .prefix("portolan-demo-")
         .permissions(Permissions::from_mode(0o700))
@@ -63,7 +63,7 @@ pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result
         // Nobody waits for it any more: the demo is ending.
         let _ = ready.send(at);
     };
-    let around = Surroundings::without_log(shutdown.clone());
+    let around = Surroundings { reload, ..Surroundings::without_log(shutdown.clone()) };
     let registry = app::run(settings(&args, folder.path())?, around, on_ready);
     let show = async {
         let shown = match address.await {

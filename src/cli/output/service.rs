@@ -69,11 +69,15 @@ pub(in crate::cli) fn pairs<'a>(entries: impl Iterator<Item = (&'a String, &'a S
     entries.map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(", ")
 }
 
-/// `name  value` lines about one service.
-pub(in crate::cli) fn facts(s: &ServiceView, now: UnixMs) -> Vec<(&'static str, Cell)> {
+/// `name  value` lines about one service, as a replica knows it that probes or that does not.
+pub(in crate::cli) fn facts(s: &ServiceView, probed_elsewhere: bool, now: UnixMs) -> Vec<(&'static str, Cell)> {
     let time = |at: Option<UnixMs>| match at {
         Some(moment) => Cell::from(format!("{moment} ({} ago)", since(at, now))),
         None => Cell::new("never", Tone::Faint),
+    };
+    let last_check = match s.last_health_check {
+        None if probed_elsewhere => Cell::new("known to the replica that leads", Tone::Faint),
+        known => time(known),
     };
     vec![
         ("Name", foreign(&s.name)),
@@ -86,7 +90,7 @@ pub(in crate::cli) fn facts(s: &ServiceView, now: UnixMs) -> Vec<(&'static str, 
         ("Metadata", foreign(&pairs(s.metadata.iter()))),
         ("Registered", time(s.registered_at)),
         ("Updated", time(s.updated_at)),
-        ("Last check", time(s.last_health_check)),
+        ("Last check", last_check),
         ("Source", foreign(&s.source)),
         ("ID", foreign(&s.id)),
     ]

@@ -103,6 +103,7 @@ pub fn grade(grade: Grade, ascii: bool) -> Word {
         Grade::Down => word(if ascii { "x down" } else { "✖ down" }, Meaning::Bad),
         Grade::Degraded => word(if ascii { "! degraded" } else { "▲ degraded" }, Meaning::Warn),
         Grade::Unknown => word(if ascii { "? unknown" } else { "○ unknown" }, Meaning::Faint),
+        Grade::NotChecked => word(if ascii { "- no check" } else { "– no check" }, Meaning::Faint),
         Grade::Healthy => word(if ascii { "+ healthy" } else { "● healthy" }, Meaning::Good),
     }
 }

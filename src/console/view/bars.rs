@@ -97,8 +97,10 @@ fn totals(scene: &Scene<'_>, room: usize) -> Line<'static> {
         (Grade::Degraded, totals.degraded),
         (Grade::Unknown, totals.unknown),
         (Grade::Healthy, totals.healthy),
+        (Grade::NotChecked, totals.not_checked),
     ];
-    for (grade, count) in grades {
+    // Few are not checked on purpose, and the line is short.
+    for (grade, count) in grades.into_iter().filter(|(grade, count)| *grade != Grade::NotChecked || *count > 0) {
         let word = page::grade(grade, scene.ascii());
         let style = if count == 0 { scene.theme.of(Meaning::Faint) } else { scene.theme.of(word.meaning) };
         spans.push(Span::styled(format!("{} {count}  ", word.text), style));

@@ -34,7 +34,7 @@ impl Theme {
         self.of(match grade {
             Grade::Down => Meaning::Bad,
             Grade::Degraded => Meaning::Warn,
-            Grade::Unknown => Meaning::Faint,
+            Grade::Unknown | Grade::NotChecked => Meaning::Faint,
             Grade::Healthy => Meaning::Good,
         })
     }

@@ -11,6 +11,8 @@
 //! - *Inconclusive* outcomes never count. Without a conclusive one for [`CheckState::unproven_at`] the instance becomes unknown, `Unproven`,
 //!   and its next outcome counts like a first one. A hold outlasts silence: it is not green, and silence proves no stability; the passes
 //!   that end it have to follow each other without such a gap. Flaps are remembered through `Unproven`.
+//! - A check that *cannot run* as it is set up ([`Reason::bars_check`](super::outcome::Reason::bars_check)) is inconclusive too, and says so:
+//!   an unknown instance has that reason at once, and one that becomes unknown has it in the place of `Unproven`.
 //! - *On demand*, one outcome overrides the thresholds, but never a hold.
 //! - While unhealthy, another reason is shown once it was seen `unhealthy_threshold` times in a row: [`Step::reason_changed`], no transition.
 //! - The mass-failure guard may keep a flip back ([`Step::withheld`]) and let it happen later ([`Event::Release`]).

@@ -147,9 +147,10 @@ impl CheckState {
 
     /// When [`super::Event::Silence`] would make it unknown, steady clock: max(3 intervals, 3 timeouts, 60 s) after the last conclusive
     /// outcome (a timeout longer than the interval stretches the time between outcomes). The end of time when silence changes nothing:
-    /// it is unproven already, or held.
+    /// it is unproven already, its check cannot run, or it is held.
     pub fn unproven_at(&self, timing: &Timing) -> UnixMs {
-        if self.shown.held || self.shown.reason == Reason::Unproven {
+        let barred = self.shown.health == Health::Unknown && self.shown.reason.bars_check();
+        if self.shown.held || self.shown.reason == Reason::Unproven || barred {
             return UnixMs(i64::MAX);
         }
         self.proven.plus(allowance(timing))

@@ -96,17 +96,38 @@ fn leave_hold(mut state: CheckState, count: u32, outcome: &Outcome, now: Now) ->
 
 /// Nothing conclusive: nothing counts, but it may have been so for too long.
 fn silence(before: &CheckState, timing: &Timing, outcome: Option<&Outcome>, now: Now) -> Step {
+    let came = outcome.map(|outcome| outcome.reason);
+    if before.health() == Health::Unknown {
+        return unknown(before, timing, came, now);
+    }
     if now.steady < before.unproven_at(timing) {
         return stay(before.clone(), pending(before, timing));
     }
-    let mut state = before.clone();
-    (state.streak, state.same, state.began) = (Streak::None, None, now.steady);
-    if before.health() == Health::Unknown {
-        state.shown.reason = Reason::Unproven;
-        return Step { reason_changed: true, ..stay(state, Next::Scheduled) };
-    }
+    let reason = came.filter(|reason| reason.bars_check()).unwrap_or(Reason::Unproven);
     let message = message::unproven(now.steady.since(before.proven).max(allowance(timing)), outcome);
-    show(state, Health::Unknown, Reason::Unproven, message, outcome, now)
+    show(forgetting(before, now), Health::Unknown, reason, message, outcome, now)
+}
+
+/// Of an unknown instance only the reason can change: what bars its check is shown at once, and it is unproven after a while.
+fn unknown(before: &CheckState, timing: &Timing, came: Option<Reason>, now: Now) -> Step {
+    let long = before.is_stale(timing, now);
+    let reason = match came {
+        Some(bar) if bar.bars_check() => bar,
+        None if before.reason().bars_check() => before.reason(),
+        _ if long => Reason::Unproven,
+        _ => before.reason(),
+    };
+    if reason == before.reason() {
+        return stay(before.clone(), pending(before, timing));
+    }
+    let mut state = if long { forgetting(before, now) } else { before.clone() };
+    state.shown.reason = reason;
+    Step { reason_changed: true, ..stay(state, Next::Scheduled) }
+}
+
+/// Without its streak: the next outcome follows nothing.
+fn forgetting(before: &CheckState, now: Now) -> CheckState {
+    CheckState { streak: Streak::None, same: None, began: now.steady, ..before.clone() }
 }
 
 /// Whether a confirmation is still under way.

@@ -175,6 +175,28 @@ fn silence_proves_nothing() {
 }
 
 #[test]
+fn a_check_that_cannot_run_says_so_at_once_and_goes_on_by_itself() {
+    let barred = outcome(Verdict::Inconclusive, Reason::CaUnavailable);
+    let mut run = Run::new(TIMING);
+    assert!(run.probe(0, &barred).reason_changed);
+    assert_eq!((run.state.health(), run.state.reason()), (Health::Unknown, Reason::CaUnavailable));
+    assert!(!run.probe(10, &barred).reason_changed, "once");
+    assert!(!run.event(600, Event::Silence).reason_changed, "silence knows no better why");
+    let other = outcome(Verdict::Inconclusive, Reason::ResolverDown);
+    assert!(run.probe(610, &other).reason_changed, "that is no longer what keeps it from being proved");
+    assert_eq!(run.state.reason(), Reason::Unproven);
+    run.probe(620, &barred);
+    let first = run.probe(630, &passed()).transition.expect("as a first outcome");
+    assert_eq!((first.from, first.to), (Health::Unknown, Health::Healthy));
+
+    // One that was proved stays so for its allowance.
+    assert_eq!(run.probe(689, &barred).transition, None);
+    let lost = run.probe(690, &barred).transition.expect("nothing stays green unproved");
+    assert_eq!((lost.to, lost.reason), (Health::Unknown, Reason::CaUnavailable));
+    assert_eq!(lost.message, "no conclusive probe for 60 s: CaUnavailable at 10.0.0.5:8080");
+}
+
+#[test]
 fn the_allowance_follows_interval_and_timeout() {
     let long = Timing { interval: Duration::from_secs(30), ..TIMING };
     assert_eq!(CheckState::new(at(0)).unproven_at(&long), at(90).steady);
@@ -286,6 +308,7 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
         3 => Just(refused()),
         1 => Just(outcome(Verdict::Fail, Reason::ConnectTimeout)),
         1 => Just(outcome(Verdict::Inconclusive, Reason::NoDescriptors)),
+        1 => Just(outcome(Verdict::Inconclusive, Reason::CaUnavailable)),
     ]
 }
 
@@ -392,7 +415,7 @@ proptest! {
     fn the_inconclusive_never_counts(timing in timing(), events in events()) {
         play(&timing, events, |before, kind, after, _| {
             let silent = verdict(kind) == Some(Verdict::Inconclusive) || matches!(kind, Kind::Silence);
-            if silent && after.state.reason() != Reason::Unproven {
+            if silent && !matches!(after.state.reason(), Reason::Unproven | Reason::CaUnavailable) {
                 assert_eq!(&after.state, before);
             }
         });

@@ -2,8 +2,9 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::status::UNWRITTEN;
 use super::{ServiceResource, rules};
 
 /// Says in the checked-in file where it comes from.
@@ -25,7 +26,7 @@ pub enum DefinitionError {
 /// # Errors
 /// [`DefinitionError`] when the types and Kubernetes' idea of a schema have come apart.
 pub fn definition() -> Result<CustomResourceDefinition, DefinitionError> {
-    Ok(serde_json::from_value(json()?)?)
+    Ok(serde_json::from_value(as_json()?)?)
 }
 
 /// The definition as a manifest.
@@ -33,15 +34,19 @@ pub fn definition() -> Result<CustomResourceDefinition, DefinitionError> {
 /// # Errors
 /// As [`definition`].
 pub fn yaml() -> Result<String, DefinitionError> {
-    Ok(format!("{HEAD}{}", serde_saphyr::to_string(&json()?)?))
+    Ok(format!("{HEAD}{}", serde_saphyr::to_string(&as_json()?)?))
 }
 
-fn json() -> Result<Value, DefinitionError> {
+fn as_json() -> Result<Value, DefinitionError> {
     let mut json = serde_json::to_value(ServiceResource::crd())?;
     let schema = json.pointer_mut("/spec/versions/0/schema/openAPIV3Schema");
     if let Some(Value::Object(schema)) = schema {
         schema.insert("x-kubernetes-validations".to_owned(), rules::root());
         schema.values_mut().for_each(tidy);
+        // Until the first status is written no tool that compares generations takes the object for ready.
+        if let Some(status) = schema.get_mut("properties").and_then(|properties| properties.get_mut("status")) {
+            status["default"] = json!({ "observedGeneration": UNWRITTEN });
+        }
     }
     Ok(json)
 }
@@ -108,7 +113,7 @@ mod tests {
 
     #[test]
     fn everything_has_its_bound() {
-        let json = json().expect("a definition");
+        let json = as_json().expect("a definition");
         let schema = &json["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         let mut found = Vec::new();
         unbounded(&schema["properties"]["spec"], "spec", &mut found);

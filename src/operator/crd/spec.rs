@@ -39,7 +39,7 @@ use super::status::ServiceStatus;
         name = "Status",
         type_ = "string",
         json_path = ".status.state",
-        description = "Healthy, Degraded, Down, Unknown, NotChecked or Invalid"
+        description = "Healthy, Degraded, Down, Unknown, NotChecked, Invalid or Terminating"
     ),
     printcolumn(
         name = "Since",

@@ -5,24 +5,30 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::rules;
-use crate::model::outcome::Health;
+use crate::model::outcome::{Health, Reason};
 use crate::model::time::UnixMs;
 
 /// What Portolan found. Written by the replica that leads, only when something changed.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceStatus {
-    /// The metadata.generation that this status speaks of; an older one than the object's means that the change is not taken in yet.
+    /// The metadata.generation that this status speaks of; an older one than the object's means that the change is not taken in yet, and
+    /// -1 that nothing was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = -1))]
     pub observed_generation: Option<i64>,
+    /// The install that writes this status: namespace/name of its leader's Lease. Another one leaves the object alone until that Lease is
+    /// gone or abandoned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317), regex(pattern = rules::INSTALL))]
+    pub install: Option<String>,
     /// Healthy instances of all, as in 1/2.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 16))]
     pub ready: String,
     /// All instances together: Healthy when one or more pass their check and none is down, Degraded when some are down and others can be
     /// used, Down when some are down and no other can be used, Unknown when nothing is proved yet or any longer, NotChecked when nothing
-    /// is probed on purpose, Invalid when the spec cannot be used.
+    /// is probed on purpose, Invalid when the spec cannot be used, Terminating when the object is being deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::state")]
     pub state: Option<State>,
@@ -57,6 +63,16 @@ pub struct ServiceStatus {
     pub instances: Vec<InstanceStatus>,
 }
 
+/// What [`ServiceStatus::observed_generation`] is by the schema's default, in an object whose status nobody wrote yet.
+pub(super) const UNWRITTEN: i64 = -1;
+
+impl ServiceStatus {
+    /// Whether somebody wrote it.
+    pub fn is_written(&self) -> bool {
+        *self != Self { observed_generation: Some(UNWRITTEN), ..Self::default() }
+    }
+}
+
 /// All instances together.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -72,12 +88,14 @@ pub enum State {
     NotChecked,
     /// The spec cannot be used.
     Invalid,
+    /// The object is being deleted, and finalizers hold it.
+    Terminating,
 }
 
 impl State {
     /// Every value.
-    pub const ALL: [Self; 6] =
-        [Self::Healthy, Self::Degraded, Self::Down, Self::Unknown, Self::NotChecked, Self::Invalid];
+    pub const ALL: [Self; 7] =
+        [Self::Healthy, Self::Degraded, Self::Down, Self::Unknown, Self::NotChecked, Self::Invalid, Self::Terminating];
 
     /// The word in status.
     pub const fn as_str(self) -> &'static str {
@@ -88,6 +106,7 @@ impl State {
             Self::Unknown => "Unknown",
             Self::NotChecked => "NotChecked",
             Self::Invalid => "Invalid",
+            Self::Terminating => "Terminating",
         }
     }
 }
@@ -117,6 +136,13 @@ pub struct InstanceStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 16))]
     pub probe_hash: String,
+}
+
+impl InstanceStatus {
+    /// Whether its check cannot run as it is set up on the server.
+    pub fn is_barred(&self) -> bool {
+        self.reason.parse().is_ok_and(Reason::bars_check)
+    }
 }
 
 /// What the probes of an instance add up to.

@@ -6,6 +6,7 @@
 mod changed;
 mod index;
 mod known;
+mod rejected;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -94,6 +95,7 @@ impl Intake {
     ) -> (Self, IntakeTask) {
         let (messages, queue) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
+        metrics.collect_with(Box::new(rejected::Rejected(Arc::clone(&shared))));
         let task = IntakeTask::new(queue, shared.clone(), scopes(namespaces), store, leadership, addresses, metrics);
         (Self { messages, shared }, task)
     }

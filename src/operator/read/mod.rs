@@ -11,6 +11,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
 
 pub use check::{check_spec, read_check};
@@ -40,8 +41,17 @@ pub struct Understood {
     pub instances: Vec<Listed>,
     /// Whether it is being deleted (`deletionTimestamp`).
     pub deleting: bool,
+    /// What holds it then.
+    pub finalizers: Vec<String>,
     /// Who keeps it.
     pub source: Source,
+}
+
+impl Understood {
+    /// Whether something of it cannot be used as written: its status says `Accepted=False`.
+    pub fn is_rejected(&self) -> bool {
+        !self.deleting && (self.mirrored.is_none() || !self.problems.is_empty())
+    }
 }
 
 /// One instance of the object.
@@ -132,7 +142,8 @@ pub fn understand(resource: &ServiceResource, addresses: &dyn AddressGate) -> Un
     let mirrored = place
         .filter(|_| !deleting && (1..=MAX_INSTANCES_PER_SERVICE).contains(&read.usable.len()))
         .map(|place| mirror(place, source, read.usable));
-    Understood { mirrored, problems, instances: read.listed, deleting, source }
+    let finalizers = finalizers(&resource.metadata);
+    Understood { mirrored, problems, instances: read.listed, deleting, finalizers, source }
 }
 
 fn mirror(place: Place, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
@@ -147,6 +158,14 @@ fn mirror(place: Place, source: Source, instances: Vec<MirroredInstance>) -> Mir
     }
 }
 
+/// The finalizers of an object that is being deleted; nobody asks for others.
+fn finalizers(metadata: &ObjectMeta) -> Vec<String> {
+    if metadata.deletion_timestamp.is_none() {
+        return Vec::new();
+    }
+    metadata.finalizers.clone().unwrap_or_default()
+}
+
 /// An object that does not fit the types: stored under another schema, or by a newer version.
 fn unreadable(invalid: &InvalidObject) -> Understood {
     let sentence = format!("the object cannot be read: {}; apply it again with a valid spec", invalid.error);
@@ -155,6 +174,7 @@ fn unreadable(invalid: &InvalidObject) -> Understood {
         problems: vec![Problem::of_all(&sentence)],
         instances: Vec::new(),
         deleting: invalid.metadata.deletion_timestamp.is_some(),
+        finalizers: finalizers(&invalid.metadata),
         source: Source::Manifest,
     }
 }

@@ -22,15 +22,15 @@ pub(super) fn held(known: &Known, catalog: &Snapshot) -> Held {
     let read: HashMap<&str, &MirroredInstance> =
         mirrored.iter().flat_map(|mirrored| &mirrored.instances).map(|of| (of.name.as_str(), of)).collect();
     let shown = catalog.get(known.key().as_str());
-    let healthy = |name: &InstanceName| {
-        let instance = shown.and_then(|entry| entry.service().instance(name.as_str()));
-        instance.is_some_and(|instance| instance.health == Health::Healthy)
-    };
+    let shown = |name: &InstanceName| shown.and_then(|entry| entry.service().instance(name.as_str()));
     let slot = |entry: &InstanceEntry| {
         let name = entry.name.parse().ok()?;
         let spec = read.get(entry.name.as_str()).map(|of| Arc::clone(&of.spec));
         let generation = entry.generation.and_then(|n| u64::try_from(n).ok());
-        Some(Slot { healthy: healthy(&name), owner: owner(entry), generation, spec, changed: false, name })
+        let shown = shown(&name);
+        let healthy = shown.is_some_and(|instance| instance.health == Health::Healthy);
+        let unhealthy_since = shown.filter(|instance| instance.health == Health::Unhealthy).map(|i| i.since);
+        Some(Slot { healthy, unhealthy_since, owner: owner(entry), generation, spec, changed: false, name })
     };
     let entries = known.object.iter();
     let mut slots: Vec<Slot> = entries.flat_map(|object| &object.spec.instances).filter_map(slot).collect();

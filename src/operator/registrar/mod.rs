@@ -203,7 +203,7 @@ impl Registrar for RestRegistrar {
             service.source == Source::Rest && caller.may_change(&instance.owner) && *instance.spec == registration.spec;
         // An entry that was written by hand has none yet.
         let generation = Some(instance.shown_generation()).filter(|generation| same && *generation > 0)?;
-        Some(Registered { service: Arc::clone(service), generation, renewed: true, replaced_healthy: false })
+        Some(Registered { service: Arc::clone(service), generation, renewed: true, replaced: Vec::new() })
     }
 
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {

@@ -188,9 +188,9 @@ impl Round {
         let Some(Waiting { reply, ticket, .. }) = self.waiting.pop_front() else { return };
         let answer = answer.and_then(|done| match done {
             Done::Removed => Ok(None),
-            Done::Registered { generation, renewed, replaced_healthy } => {
+            Done::Registered { generation, renewed, replaced } => {
                 let service = self.shared.shown(&self.key)?;
-                Ok(Some(Registered { service, generation, renewed, replaced_healthy }))
+                Ok(Some(Registered { service, generation, renewed, replaced }))
             }
         });
         drop(ticket);

@@ -24,6 +24,7 @@ pub use write::FIELD_MANAGER;
 use super::backoff::Backoff;
 use super::bucket::Bucket;
 use super::events::Events;
+use super::installs::Installs;
 use super::intake::Intake;
 use crate::catalog::{Batch, Catalog, Feed, FeedError};
 use crate::model::name::ServiceKey;
@@ -70,17 +71,18 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A writer that takes from `intake` and `catalog`.
+    /// A writer that takes from `intake` and `catalog`, and leaves alone what `installs` says is another's.
     pub fn new(
         client: Client,
         intake: Intake,
         catalog: Arc<Catalog>,
+        installs: Installs,
         leadership: Arc<dyn Leadership>,
         events: Events,
         metrics: Metrics,
     ) -> Self {
         Self {
-            pen: Pen { client, intake, catalog, leadership },
+            pen: Pen { client, intake, catalog, installs, leadership },
             events,
             metrics,
             dirty: HashSet::new(),
@@ -164,7 +166,7 @@ impl Reporter {
             if self.busy.contains(&key) {
                 continue;
             }
-            match plan::plan(&key, &self.pen.intake, &self.pen.catalog) {
+            match self.pen.plan(&key) {
                 Some(plan) => self.enqueue(&key, &plan, now),
                 None => drop(self.queue.remove(&key)),
             }

@@ -8,6 +8,7 @@ use crate::model::name::ServiceKey;
 use crate::model::outcome::Reason;
 use crate::model::time::UnixMs;
 use crate::operator::crd::{HealthWord, ServiceStatus};
+use crate::operator::installs::Installs;
 use crate::operator::intake::{Intake, Known};
 use crate::operator::status::{self, Findings};
 
@@ -24,10 +25,11 @@ pub(super) struct Plan {
     pub(super) is_provisional: bool,
 }
 
-/// What is to be written of `key` now; none when its status says it already, or when the catalog is about to change for it.
-pub(super) fn plan(key: &ServiceKey, intake: &Intake, catalog: &Catalog) -> Option<Plan> {
+/// What is to be written of `key` now; none when its status says it already, when another install
+/// writes it, or when the catalog is about to change for it.
+pub(super) fn plan(key: &ServiceKey, intake: &Intake, catalog: &Catalog, installs: &Installs) -> Option<Plan> {
     let known = intake.known(key)?;
-    if known.understood.deleting {
+    if !installs.may_write(known.status()) {
         return None;
     }
     let entry = catalog.read().get(key.as_str()).cloned();
@@ -41,6 +43,7 @@ pub(super) fn plan(key: &ServiceKey, intake: &Intake, catalog: &Catalog) -> Opti
     };
     let wanted = status::of(&Findings {
         before: known.status(),
+        install: installs.own(),
         generation: known.generation(),
         understood: &known.understood,
         service: service.map(|service| &**service),

@@ -14,6 +14,7 @@ use crate::model::name::ServiceKey;
 use crate::model::ports::Leadership;
 use crate::model::text;
 use crate::operator::crd::{ServiceResource, ServiceStatus};
+use crate::operator::installs::Installs;
 use crate::operator::intake::{Intake, IntakeError, Known};
 use crate::operator::seen::Seen;
 use crate::operator::status;
@@ -38,6 +39,7 @@ pub(super) struct Pen {
     pub(super) client: Client,
     pub(super) intake: Intake,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) installs: Installs,
     pub(super) leadership: Arc<dyn Leadership>,
 }
 
@@ -85,6 +87,11 @@ impl Done {
 }
 
 impl Pen {
+    /// What is to be written of `key` now.
+    pub(super) fn plan(&self, key: &ServiceKey) -> Option<Plan> {
+        plan::plan(key, &self.intake, &self.catalog, &self.installs)
+    }
+
     /// Writes what is to be said of `key` now.
     pub(super) async fn write(self, key: ServiceKey) -> (ServiceKey, Done) {
         let done = self.try_write(&key).await.unwrap_or_else(|done| done);
@@ -92,7 +99,7 @@ impl Pen {
     }
 
     async fn try_write(&self, key: &ServiceKey) -> Result<Done, Done> {
-        let Some(Plan { known, status, .. }) = plan::plan(key, &self.intake, &self.catalog) else {
+        let Some(Plan { known, status, .. }) = self.plan(key) else {
             return Ok(Done::Needless);
         };
         let request = request(&known, &status)?;

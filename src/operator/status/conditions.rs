@@ -7,7 +7,9 @@
 //! | all are down | | False `AllInstancesDown` | True `AllInstancesDown` | |
 //! | some are down, no other is proved | | False `SomeInstancesDown` | True `SomeInstancesDown` | |
 //! | not proved yet, or no longer | | Unknown `Probing`, `Unproven` | Unknown, as Ready | |
+//! | a check cannot run on this server | | Unknown `CheckCannotRun` | Unknown, as Ready | |
 //! | no check | | True `NotChecked` | False `NoInstanceDown` | |
+//! | it is being deleted | False `Terminating` | False `Terminating` | Unknown `Terminating` | False `Terminating` |
 //! | some cannot be used | False `PartiallyInvalid` | by the others | True | True `PartiallyInvalid` |
 //! | none can be used | False `Invalid` | False `Invalid` | Unknown `Invalid` | True `Invalid` |
 //! | the address policy denies all | False `AddressDenied` | False `AddressDenied` | Unknown `AddressDenied` | True `AddressDenied` |
@@ -23,6 +25,8 @@ use crate::operator::read::{Problem, ProblemKind};
 
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 1024;
+/// Why `Ready` is unknown where a check cannot run as it is set up on this server.
+pub(super) const CANNOT_RUN: &str = "CheckCannotRun";
 /// Problems or instances that a message names.
 const NAMED: usize = 3;
 
@@ -35,6 +39,11 @@ pub(super) struct Finding {
 }
 
 impl Finding {
+    /// One without times.
+    pub(super) fn new(kind: &'static str, status: &'static str, reason: &'static str, message: String) -> Self {
+        Self { kind, status, reason, message }
+    }
+
     /// As it is written: with the time of its last change, from the status before where it stays.
     pub(super) fn written(self, before: Option<&ServiceStatus>, generation: Option<i64>, now: UnixMs) -> Condition {
         let before = before.and_then(|before| before.conditions.iter().find(|c| c.type_ == self.kind));
@@ -101,14 +110,15 @@ fn wrong(summary: &Summary, problems: &[Problem]) -> Option<&'static str> {
 
 fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> Finding {
     let (status, reason, message) = match summary.state() {
-        State::Invalid => {
+        // One that is being deleted has conditions of its own.
+        State::Invalid | State::Terminating => {
             ("False", unusable(summary, problems), format!("no instance can be used: {}", told(problems)))
         }
         State::NotChecked => {
             ("True", "NotChecked", "no instance has a check, so clients may use all of them".to_owned())
         }
         State::Down => ("False", down(summary), health(summary, instances)),
-        State::Unknown => ("Unknown", unproved(instances), health(summary, instances)),
+        State::Unknown => unknown(summary, instances),
         State::Healthy | State::Degraded if summary.healthy == 0 => {
             let message = format!("clients may use the instances without a check; {}", health(summary, instances));
             ("True", "NotChecked", message)
@@ -128,9 +138,11 @@ fn degraded(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus
         listed(&of, |i| format!("{} is down ({}): {}", i.name, i.reason, i.message), "; ")
     };
     let (status, reason, message) = match summary.state() {
-        State::Invalid => ("Unknown", unusable(summary, problems), "no instance can be used".to_owned()),
+        State::Invalid | State::Terminating => {
+            ("Unknown", unusable(summary, problems), "no instance can be used".to_owned())
+        }
         State::Down | State::Degraded => ("True", down(summary), each()),
-        State::Unknown => ("Unknown", unproved(instances), health(summary, instances)),
+        State::Unknown => unknown(summary, instances),
         State::Healthy | State::NotChecked => ("False", "NoInstanceDown", "no instance is down".to_owned()),
     };
     Finding { kind: "Degraded", status, reason, message }
@@ -141,10 +153,16 @@ fn down(summary: &Summary) -> &'static str {
     if summary.down == summary.total { "AllInstancesDown" } else { "SomeInstancesDown" }
 }
 
-/// `Unproven` when a proof was lost, `Probing` while the first one is awaited.
-fn unproved(instances: &[InstanceStatus]) -> &'static str {
-    let lost = instances.iter().any(|i| Part::of(i) == Part::Unproved && i.reason != Reason::Probing.as_str());
-    if lost { "Unproven" } else { "Probing" }
+/// What a person has to mend goes first; else `Unproven` when a proof was lost, `Probing` while the first one is awaited.
+fn unknown(summary: &Summary, instances: &[InstanceStatus]) -> (&'static str, &'static str, String) {
+    let unproved: Vec<&InstanceStatus> = instances.iter().filter(|i| Part::of(i) == Part::Unproved).collect();
+    let barred: Vec<&InstanceStatus> = unproved.iter().copied().filter(|i| i.is_barred()).collect();
+    if !barred.is_empty() {
+        let message = listed(&barred, |i| format!("{} cannot be checked ({}): {}", i.name, i.reason, i.message), "; ");
+        return ("Unknown", CANNOT_RUN, message);
+    }
+    let lost = unproved.iter().any(|i| i.reason != Reason::Probing.as_str());
+    ("Unknown", if lost { "Unproven" } else { "Probing" }, health(summary, instances))
 }
 
 fn health(summary: &Summary, instances: &[InstanceStatus]) -> String {
@@ -172,7 +190,7 @@ fn told(problems: &[Problem]) -> String {
 }
 
 /// The first of them, and how many more there are.
-fn listed<T>(all: &[T], say: impl Fn(&T) -> String, between: &str) -> String {
+pub(super) fn listed<T>(all: &[T], say: impl Fn(&T) -> String, between: &str) -> String {
     let mut said: Vec<String> = all.iter().take(NAMED).map(say).collect();
     if all.len() > NAMED {
         said.push(format!("and {} more", all.len() - NAMED));

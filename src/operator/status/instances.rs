@@ -39,10 +39,13 @@ fn verdict(
 ) -> InstanceStatus {
     let health = HealthWord::from(instance.health);
     let reason = instance.reason.as_str();
+    let said = instance.reason.bars_check().then(|| (findings.say)(instance)).flatten();
     let stays = before.filter(|before| {
         (before.health, before.since) == (health, Some(instance.since))
             && before.reason == reason
             && !before.message.is_empty()
+            // Who mends a check reads what is wrong with it now.
+            && said.is_none()
     });
     let message = match (problem, stays) {
         (Some(problem), _) if instance.reason == Reason::AddressDenied => problem.sentence.clone(),

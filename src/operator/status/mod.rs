@@ -8,6 +8,7 @@ mod instances;
 mod notices;
 mod sentence;
 mod summary;
+mod terminating;
 #[cfg(test)]
 mod tests;
 
@@ -15,13 +16,14 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-pub use notices::{Notice, guard_notice, notices};
+pub use notices::{Notice, elsewhere_notice, guard_notice, notices};
 pub use sentence::sentence;
 
 use super::crd::{InstanceStatus, ServiceStatus, State};
 use super::read::{Problem, Understood};
 use crate::model::service::{Instance, Service};
 use crate::model::time::UnixMs;
+use conditions::Finding;
 use summary::{Part, Summary};
 
 /// The types of condition that Portolan keeps, in the order in which it writes them.
@@ -32,6 +34,8 @@ const TYPES: [&str; 4] = ["Accepted", "Ready", "Degraded", "Stalled"];
 pub struct Findings<'a> {
     /// The status that the object has.
     pub before: Option<&'a ServiceStatus>,
+    /// The install that writes it.
+    pub install: &'a str,
     /// The object's `metadata.generation`.
     pub generation: Option<i64>,
     /// What the object means.
@@ -44,26 +48,46 @@ pub struct Findings<'a> {
     pub now: UnixMs,
 }
 
+/// What a status says of the object as a whole, and of its instances.
+struct Parts {
+    state: State,
+    reason: String,
+    healthy: usize,
+    conditions: [Finding; 4],
+    instances: Vec<InstanceStatus>,
+}
+
 /// The status that the object should have.
 pub fn of(findings: &Findings<'_>) -> ServiceStatus {
-    let before = findings.before;
-    let instances = instances::all(findings);
-    let summary = Summary::of(&instances, &findings.understood.problems, findings.understood.mirrored.is_some());
-    let state = summary.state();
-    let generation = findings.generation;
-    let conditions = conditions::all(&summary, &findings.understood.problems, &instances);
+    let parts = if findings.understood.deleting { terminating::parts(findings) } else { parts(findings) };
+    let Parts { state, reason, healthy, conditions, instances } = parts;
+    let (before, generation, total) = (findings.before, findings.generation, instances.len());
     ServiceStatus {
         observed_generation: generation,
-        ready: format!("{}/{}", summary.healthy, summary.total),
+        install: Some(findings.install.to_owned()),
+        ready: format!("{healthy}/{total}"),
         state: Some(state),
         since: Some(since(before, state, &instances, findings.now)),
-        reason: summary.reason(&instances, &findings.understood.problems),
-        healthy: count(summary.healthy),
-        total: count(summary.total),
+        reason,
+        healthy: count(healthy),
+        total: count(total),
         conditions: conditions
             .into_iter()
             .map(|condition| condition.written(before, generation, findings.now))
             .collect(),
+        instances,
+    }
+}
+
+fn parts(findings: &Findings<'_>) -> Parts {
+    let problems = &findings.understood.problems;
+    let instances = instances::all(findings);
+    let summary = Summary::of(&instances, problems, findings.understood.mirrored.is_some());
+    Parts {
+        state: summary.state(),
+        reason: summary.reason(&instances, problems),
+        healthy: summary.healthy,
+        conditions: conditions::all(&summary, problems, &instances),
         instances,
     }
 }
@@ -84,6 +108,7 @@ fn since(before: Option<&ServiceStatus>, state: State, instances: &[InstanceStat
     let parts: &[Part] = match state {
         State::Unknown => &[Part::Unproved],
         State::NotChecked => &[Part::NotChecked],
+        State::Terminating => &[],
         State::Healthy | State::Degraded | State::Down | State::Invalid => &[Part::Healthy, Part::Down],
     };
     let newest = instances.iter().filter(|instance| parts.contains(&Part::of(instance))).filter_map(|i| i.since).max();

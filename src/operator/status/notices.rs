@@ -1,6 +1,9 @@
 //! Which events a change of status deserves: transitions alone, and few of them.
 
-use super::conditions::instances_of;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::conditions::{CANNOT_RUN, instances_of};
+use super::terminating::TERMINATING;
 use crate::model::outcome::Reason;
 use crate::operator::crd::{HealthWord, InstanceStatus, ServiceStatus, State};
 
@@ -43,8 +46,17 @@ pub fn guard_notice(holds: bool) -> Notice {
     Notice { action: "Guard", reason, note: note.to_owned(), is_warning: holds, instance: None }
 }
 
+/// What is worth telling of an object whose status the install of that Lease writes.
+pub fn elsewhere_notice(install: &str) -> Notice {
+    let note = format!(
+        "another install of Portolan, whose leader holds the Lease {install}, writes its status; the namespaces that the two watch overlap: \
+         let only one of them watch this one"
+    );
+    Notice { action: "Accept", reason: "OtherInstall", note, is_warning: true, instance: None }
+}
+
 fn accepted(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Option<Notice> {
-    let find = |status: &ServiceStatus| status.conditions.iter().find(|c| c.type_ == "Accepted").cloned();
+    let find = |status: &ServiceStatus| condition(status, "Accepted").cloned();
     let (was, is) = (before.and_then(find), find(now)?);
     let notice = |reason, note, is_warning| Some(Notice { action: "Accept", reason, note, is_warning, instance: None });
     match (was, is.status == "True") {
@@ -53,6 +65,10 @@ fn accepted(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Option<Notic
             notice("Accepted", format!("Portolan accepts the service again, with {}", instances_of(total)), false)
         }
         (Some(was), false) if was.status == "False" && was.message == is.message => None,
+        (was, false) if is.reason == TERMINATING => {
+            let is_news = was.is_none_or(|was| was.reason != TERMINATING);
+            is_news.then(|| notice(TERMINATING, is.message, false)).flatten()
+        }
         (_, false) => notice(refused(&is.reason), is.message, true),
         (_, true) => None,
     }
@@ -68,22 +84,33 @@ fn refused(reason: &str) -> &'static str {
 
 fn state(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Option<Notice> {
     let (was, is) = (before.and_then(|before| before.state), now.state?);
+    let ready = condition(now, "Ready")?;
+    let why = |status: &ServiceStatus| condition(status, "Ready").map(|ready| ready.reason.clone());
+    if is == State::Unknown && ready.reason == CANNOT_RUN {
+        let is_news = before.and_then(why).as_deref() != Some(CANNOT_RUN);
+        let notice = |note| Notice { action: "Probe", reason: CANNOT_RUN, note, is_warning: true, instance: None };
+        return is_news.then(|| notice(ready.message.clone()));
+    }
     if was == Some(is) {
         return None;
     }
     let is_warning = match is {
         State::Down | State::Degraded => true,
-        State::Unknown if matches!(was, Some(State::Healthy | State::Degraded)) => true,
+        // An edit makes it unknown too, until the next probe.
+        State::Unknown if ready.reason == "Unproven" && matches!(was, Some(State::Healthy | State::Degraded)) => true,
         State::Healthy => false,
-        // Nobody waits for these, and what is invalid is told already.
-        State::Unknown | State::NotChecked | State::Invalid => return None,
+        // Nobody waits for these, and what is invalid or being deleted is told already.
+        State::Unknown | State::NotChecked | State::Invalid | State::Terminating => return None,
     };
-    let ready = now.conditions.iter().find(|condition| condition.type_ == "Ready");
-    let mut note = ready.map(|ready| ready.message.clone()).unwrap_or_default();
+    let mut note = ready.message.clone();
     if let [only] = &now.instances[..] {
         note = format!("{note}: {}", only.message);
     }
     Some(Notice { action: "Probe", reason: is.as_str(), note, is_warning, instance: None })
+}
+
+fn condition<'a>(status: &'a ServiceStatus, kind: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == kind)
 }
 
 /// Those that fell, and those that came back. A single one's change is the service's, and told as such.

@@ -79,8 +79,11 @@ impl Summary {
         let reason = match self.state() {
             State::Invalid => problems.iter().map(|problem| problem.kind).min().map(|kind| kind.as_str().to_owned()),
             State::Degraded | State::Down => first(Part::Down),
-            State::Unknown => first(Part::Unproved),
-            State::Healthy | State::NotChecked => None,
+            State::Unknown => {
+                let barred = instances.iter().find(|i| Part::of(i) == Part::Unproved && i.is_barred());
+                barred.map(|i| i.reason.clone()).or_else(|| first(Part::Unproved))
+            }
+            State::Healthy | State::NotChecked | State::Terminating => None,
         };
         reason.unwrap_or_default()
     }

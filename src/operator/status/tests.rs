@@ -11,7 +11,7 @@ use crate::model::outcome::{Health, Reason};
 use crate::model::ports::AddressGate;
 use crate::model::service::InstanceId;
 use crate::model::url::EndpointUrl;
-use crate::operator::crd::{ServiceResource, State};
+use crate::operator::crd::{HealthWord, ServiceResource, State};
 use crate::operator::read;
 
 struct NoTens;
@@ -79,7 +79,15 @@ fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> Ser
             .then(|| "3 fails in a row: connection refused: 127.0.0.1:1".to_owned())
     };
     let (before, generation) = (object.status.as_ref(), object.metadata.generation);
-    of(&Findings { before, generation, understood: &understood, service: service.as_ref(), say: &say, now })
+    of(&Findings {
+        before,
+        install: "portolan/portolan",
+        generation,
+        understood: &understood,
+        service: service.as_ref(),
+        say: &say,
+        now,
+    })
 }
 
 const UP: Verdict = (Health::Healthy, Reason::Passed, -60_000);
@@ -87,6 +95,7 @@ const DOWN: Verdict = (Health::Unhealthy, Reason::ConnectRefused, -2_000);
 const DENIED: Verdict = (Health::Unhealthy, Reason::AddressDenied, -2_000);
 const NEW: Verdict = (Health::Unknown, Reason::Probing, -500);
 const LOST: Verdict = (Health::Unknown, Reason::Unproven, -500);
+const BARRED: Verdict = (Health::Unknown, Reason::CaUnavailable, -500);
 const OPEN: Verdict = (Health::Unknown, Reason::NotChecked, -500);
 
 /// State, READY, REASON, and each condition.
@@ -150,6 +159,16 @@ fn conditions_follow_from_verdicts() {
             format!(
                 "Unknown 0/2 [Unproven] Accepted=True/Accepted Ready=Unknown/Unproven Degraded=Unknown/Unproven {valid}"
             ),
+        ),
+        (
+            &[NEW, BARRED],
+            format!(
+                "Unknown 0/2 [CaUnavailable] Accepted=True/Accepted Ready=Unknown/CheckCannotRun Degraded=Unknown/CheckCannotRun {valid}"
+            ),
+        ),
+        (
+            &[UP, BARRED],
+            format!("Healthy 1/2 [] Accepted=True/Accepted Ready=True/Healthy Degraded=False/NoInstanceDown {valid}"),
         ),
         (
             &[OPEN, OPEN],
@@ -258,6 +277,29 @@ fn times_and_sentences_stay_with_what_stays() {
 }
 
 #[test]
+fn what_is_being_deleted_says_so_and_what_holds_it() {
+    let mut object = object(&plain(&["a", "b"]));
+    let before = status_of(&object, &[UP, DOWN], NOW);
+    object.status = Some(before.clone());
+    object.metadata.deletion_timestamp = serde_json::from_value(json!("2026-11-23T20:00:00Z")).expect("a time");
+    object.metadata.finalizers = Some(vec!["example.com/backup".to_owned()]);
+    let going = status_of(&object, &[], NOW);
+    assert_eq!(
+        brief(&going),
+        "Terminating 0/2 [Terminating] Accepted=False/Terminating Ready=False/Terminating Degraded=Unknown/Terminating \
+         Stalled=False/Terminating"
+    );
+    assert!(going.conditions[1].message.ends_with("its finalizers hold it: example.com/backup"), "{going:?}");
+    assert!(going.instances.iter().all(|i| i.health == HealthWord::Unknown && i.reason == "Terminating"));
+    let told = notices(Some(&before), &going);
+    assert_eq!(told.iter().map(|n| (n.reason, n.is_warning)).collect::<Vec<_>>(), [("Terminating", false)]);
+
+    object.status = Some(going.clone());
+    let later = status_of(&object, &[], UnixMs(NOW.0 + 60_000));
+    assert!(same(&going, &later), "{later:?}");
+}
+
+#[test]
 fn a_condition_of_somebody_elses_changes_nothing() {
     let status = status_of(&object(&plain(&["a"])), &[UP], NOW);
     let mut found = status.clone();
@@ -281,8 +323,8 @@ fn events_tell_transitions_once() {
             .collect()
     };
     let two = object(&["a", "b"]);
-    let [new, up, half, down, lost] =
-        [[NEW, NEW], [UP, UP], [UP, DOWN], [DOWN, DOWN], [LOST, LOST]].map(|v| status_of(&two, &v, NOW));
+    let [new, up, half, down, lost, barred] =
+        [[NEW, NEW], [UP, UP], [UP, DOWN], [DOWN, DOWN], [LOST, LOST], [BARRED, NEW]].map(|v| status_of(&two, &v, NOW));
     let one = object(&["a"]);
     let [one_up, one_down] = [[UP], [DOWN]].map(|v| status_of(&one, &v, NOW));
     let names: Vec<String> = (0..9).map(|n| format!("i{n}")).collect();
@@ -297,6 +339,11 @@ fn events_tell_transitions_once() {
         ("both are down", told(Some(&half), &down)),
         ("one is back", told(Some(&down), &half)),
         ("nobody knows", told(Some(&up), &lost)),
+        ("they are proved again", told(Some(&lost), &up)),
+        ("an edit is not proved yet", told(Some(&up), &new)),
+        ("a check cannot run", told(Some(&new), &barred)),
+        ("it still cannot", told(Some(&barred), &barred)),
+        ("it runs", told(Some(&barred), &up)),
         ("a single one falls", told(Some(&one_up), &one_down)),
         ("many fall", told(Some(&many_up), &many_down)),
         ("an edit breaks it", told(Some(&one_up), &bad)),
@@ -306,7 +353,7 @@ fn events_tell_transitions_once() {
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
-    prop_oneof![Just(UP), Just(DOWN), Just(NEW), Just(LOST), Just(OPEN), Just(DENIED)]
+    prop_oneof![Just(UP), Just(DOWN), Just(NEW), Just(LOST), Just(BARRED), Just(OPEN), Just(DENIED)]
 }
 
 /// Good, unreadable, denied and hidden instances.
@@ -364,6 +411,7 @@ proptest! {
             State::Unknown => any(&[Part::Unproved]) && !any(&[Part::Healthy, Part::Down]),
             State::NotChecked => parts.iter().all(|part| *part == Part::NotChecked),
             State::Invalid => !usable,
+            State::Terminating => false,
         }, "{:?}", status);
         // Stalled is the opposite of Accepted; what is healthy is ready; invalid is never ready.
         prop_assert_eq!(condition("Accepted").status == "True", condition("Stalled").status == "False");

@@ -208,3 +208,27 @@ async fn the_columns_show_what_is_down_since_when_and_why() {
         assert_eq!(none.expect("an answer"), "");
     }
 }
+
+#[tokio::test]
+async fn before_its_first_status_an_object_is_not_taken_for_ready() {
+    let plane = installed().await;
+    let namespace = plane.namespace("fresh").await.expect("a namespace");
+    let api = services(plane, &namespace).await;
+    let fresh = json!({ "observedGeneration": -1, "healthy": 0, "total": 0 });
+    let created = api.create(&PostParams::default(), &named("cart", &url("http://h"))).await.expect("created");
+    assert_eq!(created.data["status"], fresh, "in the answer");
+    assert_eq!(api.get("cart").await.expect("found").data["status"], fresh, "and to every reader");
+    let mut changed = created;
+    changed.data["spec"]["description"] = json!("Carts");
+    let changed = api.replace("cart", &PostParams::default(), &changed).await.expect("changed");
+    assert_eq!((changed.metadata.generation, &changed.data["status"]), (Some(2), &fresh));
+
+    // A manifest that is applied again changes nothing because of it.
+    let manifest = format!(
+        "{{apiVersion: portolan.dev/v1alpha1, kind: Service, metadata: {{name: shop, namespace: {namespace}}}, \
+         spec: {{instances: [{{name: a, baseUrl: 'http://h'}}]}}}}"
+    );
+    plane.kubectl().apply(&manifest).await.expect("applied");
+    let again = plane.kubectl().apply(&manifest).await.expect("applied");
+    assert_eq!(again, "service.portolan.dev/shop unchanged\n");
+}

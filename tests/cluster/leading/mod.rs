@@ -1,6 +1,7 @@
 //! Who leads, and what becomes of a replica that stands still, dies, or starts where nothing answers.
 
 mod electors;
+mod installs;
 mod peers;
 mod pod;
 mod replicas;

@@ -38,6 +38,17 @@ impl Answer {
 impl Pod {
     /// Starts it in `namespace`, with its file and log in `folder`, and waits until it listens.
     pub(crate) async fn start(folder: &Path, kubeconfig: &Kubeconfig, namespace: &str, name: &str) -> Self {
+        Self::start_with(folder, kubeconfig, namespace, name, &[]).await
+    }
+
+    /// The same with these settings besides, or in the place of others.
+    pub(crate) async fn start_with(
+        folder: &Path,
+        kubeconfig: &Kubeconfig,
+        namespace: &str,
+        name: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let log = folder.join(format!("{name}.log"));
         // A log of an earlier one would be taken for its own.
         drop(std::fs::remove_file(&log));
@@ -54,6 +65,7 @@ impl Pod {
         ] {
             command.env(variable, value);
         }
+        command.envs(settings.iter().copied());
         command.env("KUBECONFIG", kubeconfig.path()).env("DB_PATH", folder.join(format!("{name}.db")));
         let process = Guarded::start(&command, &log).expect("it starts");
         let client =

@@ -1,7 +1,9 @@
 //! From the Kubernetes API to the catalog and back.
 
 pub(crate) mod backend;
+mod barred;
 mod faults;
+mod installs;
 pub(crate) mod replica;
 mod reporting;
 mod watching;

@@ -1,5 +1,6 @@
 //! One replica of the operator in this process: store, prober, intake, watch, status writer and events, without an API or a Lease.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use portolan::model::ports::{Leadership, Role};
 use portolan::model::time::Clock;
 use portolan::operator::contact::Contact;
 use portolan::operator::events::{EventSettings, Events};
+use portolan::operator::installs::{Installs, InstallsTask};
 use portolan::operator::intake::Intake;
 use portolan::operator::report::Reporter;
 use portolan::operator::watch::Watch;
@@ -64,6 +66,10 @@ pub(crate) struct Setup {
     pub(crate) role: Role,
     pub(crate) folder: TempDir,
     pub(crate) interval: Duration,
+    /// Where its install's Lease is.
+    pub(crate) install: Namespace,
+    /// Its folder of CA files.
+    pub(crate) ca_dir: Option<PathBuf>,
 }
 
 impl Setup {
@@ -76,7 +82,14 @@ impl Setup {
     /// A leader that watches all namespaces.
     pub(crate) fn of_all() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self { namespaces: Vec::new(), role: Role::Leads, folder, interval: Duration::from_secs(1) }
+        let install = "portolan".parse().expect("a namespace");
+        let interval = Duration::from_secs(1);
+        Self { namespaces: Vec::new(), role: Role::Leads, folder, interval, install, ca_dir: None }
+    }
+
+    /// Of the install whose Lease is in `namespace`.
+    pub(crate) fn installed_in(self, namespace: &str) -> Self {
+        Self { install: namespace.parse().expect("a namespace"), ..self }
     }
 
     pub(crate) fn follows(self) -> Self {
@@ -97,7 +110,7 @@ impl Setup {
             Store::open(self.store(), clock.clone(), metrics.clone()).expect("a store");
         let dialer = Dialer::new(DialSettings {
             policy: policy(),
-            ca_dir: None,
+            ca_dir: self.ca_dir.clone(),
             resolver: ResolverSettings::System,
             metrics: metrics.clone(),
             ..DialSettings::default()
@@ -112,7 +125,24 @@ impl Setup {
         let whole = ObjectReference { kind: Some("Lease".into()), ..ObjectReference::default() };
         let settings = EventSettings { instance: "replica-0".into(), whole, guard_holds: Box::new(|| false) };
         let (events, telling) = Events::new(client.clone(), settings, leadership.clone(), metrics.clone());
-        let reporter = Reporter::new(client, intake.clone(), catalog.clone(), leadership, events, metrics.clone());
+        let installs = Installs::new(&self.install);
+        let guarding = InstallsTask::new(
+            installs.clone(),
+            client.clone(),
+            intake.clone(),
+            leadership.clone(),
+            events.clone(),
+            metrics.clone(),
+        );
+        let reporter = Reporter::new(
+            client,
+            intake.clone(),
+            catalog.clone(),
+            installs.clone(),
+            leadership,
+            events,
+            metrics.clone(),
+        );
 
         let (first, stop, mut parts) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
         let token = || first.clone();
@@ -123,6 +153,10 @@ impl Setup {
         parts.spawn({
             let stop = token();
             async move { reporter.run(stop).await.expect("the reporter") }
+        });
+        parts.spawn({
+            let stop = token();
+            async move { guarding.run(stop).await.expect("the watch of installs") }
         });
         parts.spawn({
             let stop = token();

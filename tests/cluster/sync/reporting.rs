@@ -146,3 +146,29 @@ async fn transitions_are_events() {
     assert_eq!(events.list(&ListParams::default()).await.expect("a list").items.len(), before, "no repeats");
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_finalizer_holds_shows_that_it_is_going() {
+    let (plane, namespace) = shared("going").await;
+    let replica = Setup::of(&namespace).start(plane.admin()).await;
+    let backend = Backend::start().await;
+    let mut cart = manifest(&namespace, "cart", &[backend.url()]);
+    cart["metadata"]["finalizers"] = json!(["example.com/backup"]);
+    apply(plane, &cart).await;
+    let api = objects(plane, &namespace).await;
+    until_condition(&api, "cart", "Ready", "True").await;
+    plane.kubectl().run(&["delete", "psvc/cart", "-n", &namespace, "--wait=false"]).await.expect("deleted");
+    until_condition(&api, "cart", "Ready", "False").await;
+    replica.until_gone(&namespace, "cart").await;
+    let shown = plane.kubectl().run(&["get", "psvc", "-n", &namespace]).await.expect("a table");
+    assert!(shown.contains("Terminating"), "{shown}");
+    let said = status(&api, "cart").await;
+    let message = said["conditions"][1]["message"].as_str().expect("words");
+    assert!(message.ends_with("its finalizers hold it: example.com/backup"), "{said}");
+
+    let free = json!([{ "op": "remove", "path": "/metadata/finalizers" }]).to_string();
+    let patch = ["patch", "psvc/cart", "-n", &namespace, "--type=json", "-p", &free];
+    plane.kubectl().run(&patch).await.expect("patched");
+    until("it is gone", async || api.get_opt("cart").await.expect("an answer").is_none()).await;
+    replica.stop().await;
+}

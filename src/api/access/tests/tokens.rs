@@ -42,7 +42,8 @@ fn the_seeds_messages_are_kept() {
     let world = World::guarded();
     let error = world.ask(&Ask::register()).expect_err("no token");
     assert_eq!((error.code, &*error.message), (Code::TokenRequired, "Authorization header required"));
-    assert_eq!(error.into_reply().headers()["www-authenticate"], "Bearer realm=\"portolan\"");
+    assert!(error.hinted().is_some_and(|hint| hint.contains("scope has register")), "{error:?}");
+    assert_eq!(error.into_reply().headers()["www-authenticate"], "Bearer realm=\"portolan\", scope=\"register\"");
     let error = world.ask(&Ask::register().header("authorization", "")).expect_err("an empty one");
     assert_eq!(error.code, Code::TokenRequired);
     let error = world.ask(&Ask::register().bearer("x.y.z")).expect_err("garbage");
@@ -139,6 +140,79 @@ fn a_token_lives_as_long_as_it_says_and_no_longer_than_allowed() {
     assert_eq!(nbf(json!(START_S + 29)), "admitted");
     assert_eq!(nbf(json!(START_S + 31)), "token_invalid");
     assert_eq!(nbf(json!("soon")), "token_invalid");
+}
+
+#[test]
+fn a_token_that_does_not_do_says_why_and_what_it_says_only_when_it_is_signed() {
+    let world = World::guarded();
+    let day = 24 * 3600;
+    let why = |token: &str| {
+        let error = world.ask(&Ask::register().bearer(token)).expect_err("refused");
+        assert_eq!(&*error.message, "Invalid token");
+        let hint = error.hinted().expect("a reason").to_owned();
+        let challenge = error.into_reply().headers()["www-authenticate"].to_str().expect("text").to_owned();
+        assert!(challenge.contains(&format!("error_description=\"{hint}\"")), "{challenge}");
+        hint
+    };
+    let says = |changes: Value| why(&token_of(&claims_with(&changes)));
+    let expired = says(json!({"exp": START_S - 3 * 3600}));
+    let at = UnixMs((START_S - 3 * 3600) * 1000);
+    assert_eq!(expired, format!("the token expired at {at}, 3h ago"));
+    let late = says(json!({"exp": START_S + 45 * day}));
+    assert!(late.contains("lies 45d ahead, and PORTOLAN_TOKEN_MAX_DAYS allows 30d here"), "{late}");
+    assert!(says(json!({"exp": START_S * 1000})).contains("seconds since 1970, not milliseconds"));
+    assert!(says(json!({"nbf": START_S + 600})).contains("its nbf lies 10m ahead"));
+    assert!(says(json!({"aud": "billing"})).contains("its aud must name portolan"));
+    assert!(says(json!({"sub": null})).contains("sub must be text"));
+    assert!(why("x.y").contains("not a JSON Web Token"));
+    let header = json!({"alg": "HS256"});
+    let expired_and_forged = claims_with(&json!({"exp": START_S - day, "sub": "mallory", "aud": "billing"}));
+    let forged = forge::<Hmac<Sha256>>(&header, &expired_and_forged, b"another secret, long enough to sign with");
+    assert_eq!(why(&forged), "the token is not signed with any of this server's secrets");
+    let two = Ask::register().bearer(&token_of(&claims())).bearer("x");
+    let error = world.ask(&two).expect_err("refused");
+    assert!(error.hinted().is_some_and(|hint| hint.contains("several Authorization headers")), "{error:?}");
+}
+
+#[test]
+fn a_token_that_lacks_something_says_what_and_names_no_more() {
+    let world = World::guarded();
+    let challenge = |error: ApiError| {
+        let (message, reply) = (error.message.to_string(), error.into_reply());
+        (message, reply.headers()["www-authenticate"].to_str().expect("text").to_owned())
+    };
+    let reader = token_of(&claims_with(&json!({"scope": "read"})));
+    let (said, header) = challenge(world.ask(&Ask::register().bearer(&reader)).expect_err("refused"));
+    assert!(said.contains("scope lacks register") && header.ends_with("scope=\"register\""), "{said} {header}");
+    let namespaces = |claim: Value| {
+        let token = token_of(&claims_with(&json!({"namespaces": claim})));
+        let principal = world.ask(&Ask::register().bearer(&token)).expect("admitted").principal;
+        let (said, header) = challenge(principal.require_write("shop").expect_err("refused"));
+        assert!(said.contains("does not cover the namespace shop"), "{said}");
+        header.rsplit_once("namespaces=").expect("named").1.to_owned()
+    };
+    assert_eq!(namespaces(json!(null)), "\"default shop\"");
+    assert_eq!(namespaces(json!(["bank", "no name\"", "x\ny"])), "\"bank shop\"");
+    let many: Vec<String> = (0..500).map(|n| format!("n{n}")).collect();
+    assert_eq!(namespaces(json!(many)), "\"shop\"", "the header stays small");
+}
+
+#[test]
+fn a_token_like_another_repeats_what_a_command_can_say() {
+    let like = |claims: &Value| Mint::like(&forge::<Hmac<Sha256>>(&json!({"alg": "HS256"}), claims, b"whoever signed"));
+    let mint =
+        like(&json!({"sub": "ci", "iss": "idp", "namespaces": ["a", "*", "B!", 7], "scope": "read x"})).expect("one");
+    assert_eq!((mint.subject.as_str(), mint.issuer.as_deref()), ("ci", Some("idp")));
+    assert_eq!(mint.namespaces, Some(vec!["a".to_owned(), "*".to_owned()]));
+    assert_eq!(mint.scopes, Some(Scopes { read: true, register: false, admin: false }));
+    assert_eq!(
+        like(&json!({"sub": "ci", "exp": "soon"})).map(|mint| (mint.scopes, mint.namespaces)),
+        Some((None, None))
+    );
+    for strange in [json!({"sub": "a\nb"}), json!({"sub": ""}), json!({}), json!([])] {
+        assert_eq!(like(&strange), None, "{strange}");
+    }
+    assert_eq!(Mint::like("x.y.z"), None);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::read::{self, ReadError};
 use crate::console::data::{Past, Probing};
 use crate::console::source::{Act, Ask, News, Refusal};
 use crate::model::text::escape;
+use crate::model::wrong::json_sentence;
 
 /// Longest sentence of a server that is passed on.
 const LONGEST: usize = 600;
@@ -90,6 +91,7 @@ struct ProbingOfService {
 struct Said {
     error: String,
     code: String,
+    hint: String,
 }
 
 /// Answers one question. What cannot be told now is asked again by the console; only an action's end must be told.
@@ -223,8 +225,8 @@ async fn send<T: DeserializeOwned>(
         ReadError::Broken(error) => plain(said(requests, &error)),
         too_large @ ReadError::TooLarge(_) => plain(too_large.to_string()),
     })?;
-    let strange = |error: serde_json::Error| escape(&error.to_string(), 200);
-    serde_json::from_slice(&bytes).map_err(|error| plain(format!("an answer of another version: {}", strange(error))))
+    let strange = |error: &serde_json::Error| escape(&json_sentence(error), 200);
+    serde_json::from_slice(&bytes).map_err(|error| plain(format!("an answer of another version ({})", strange(&error))))
 }
 
 /// What a refusal says, in the server's words.
@@ -238,7 +240,13 @@ pub(super) async fn refusal(response: Response) -> Refusal {
         let message = format!("the server answered {} in a form that is not Portolan's", status.as_u16());
         return Refusal { code: Box::default(), message: message.into() };
     }
-    Refusal { code: escape(&said.code, 64).into(), message: escape(&said.error, LONGEST).into() }
+    // The words for a token that does not do are the same for all; why is beside them.
+    let message = if said.code.starts_with("token_") && !said.hint.is_empty() {
+        format!("{}: {}", said.error, said.hint)
+    } else {
+        said.error
+    };
+    Refusal { code: escape(&said.code, 64).into(), message: escape(&message, LONGEST).into() }
 }
 
 /// An error of the way there: what is known of it, else its innermost cause, which says the most.

@@ -22,6 +22,7 @@ use super::{Abilities, Ask, Backoff, Link, News, Source};
 use crate::console::data::{ServerEvent, Service};
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
+use crate::model::wrong::json_sentence;
 use held::{Gathered, Held, TooMuch};
 use sse::{Event, Parser};
 
@@ -65,23 +66,41 @@ pub enum Reach {
     One(Box<str>),
 }
 
+impl Reach {
+    /// The parameter `namespace` that says so; none for the default one.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::All => Some("*"),
+            Self::Default => None,
+            Self::One(name) => Some(name),
+        }
+    }
+}
+
 /// The source.
 pub struct ApiSource {
     requests: Arc<dyn Requests>,
     reach: Reach,
+    name: Option<Box<str>>,
     retry: Arc<Notify>,
 }
 
 impl ApiSource {
     /// Over the server that `requests` reaches.
     pub fn new(requests: Arc<dyn Requests>) -> Self {
-        Self { requests, reach: Reach::All, retry: Arc::new(Notify::new()) }
+        Self { requests, reach: Reach::All, name: None, retry: Arc::new(Notify::new()) }
     }
 
     /// The same, of fewer namespaces.
     #[must_use]
     pub fn within(self, reach: Reach) -> Self {
         Self { reach, ..self }
+    }
+
+    /// The same, of the services of one name alone.
+    #[must_use]
+    pub fn named(self, name: Option<Box<str>>) -> Self {
+        Self { name, ..self }
     }
 }
 
@@ -104,6 +123,7 @@ impl Source for ApiSource {
             let watch = Watch {
                 requests: Arc::clone(&self.requests),
                 reach: self.reach,
+                name: self.name,
                 news: news.clone(),
                 cursor: None,
                 gathered: None,
@@ -181,6 +201,7 @@ enum End {
 struct Watch {
     requests: Arc<dyn Requests>,
     reach: Reach,
+    name: Option<Box<str>>,
     news: mpsc::Sender<News>,
     /// Where to go on.
     cursor: Option<String>,
@@ -267,12 +288,8 @@ impl Watch {
     }
 
     async fn open(&self) -> Result<Response, End> {
-        let namespace = match &self.reach {
-            Reach::All => Some("*"),
-            Reach::Default => None,
-            Reach::One(name) => Some(&**name),
-        };
-        let mut query: Vec<(&str, &str)> = namespace.map(|name| ("namespace", name)).into_iter().collect();
+        let mut query: Vec<(&str, &str)> = self.reach.namespace().map(|name| ("namespace", name)).into_iter().collect();
+        query.extend(self.name.as_deref().map(|name| ("name", name)));
         query.extend(self.cursor.as_deref().map(|cursor| ("cursor", cursor)));
         let request = self.requests.request(Method::GET, &["watch"], &query).map_err(End::Lost)?;
         // The whole of a watch has no end; each silence of it does.
@@ -294,7 +311,7 @@ impl Watch {
 
     async fn take(&mut self, event: Event, backoff: &mut Backoff) -> Result<(), End> {
         let strange = |error: serde_json::Error| {
-            End::Lost(format!("an event of another version: {}", escape(&error.to_string(), 200)))
+            End::Lost(format!("an event of another version ({})", escape(&json_sentence(&error), 200)))
         };
         let news = match event.name.as_str() {
             "snapshot" => {

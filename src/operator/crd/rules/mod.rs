@@ -26,8 +26,10 @@ pub(super) const URL: &str = concat!(
     r"^[^\s\\\x00-\x1f\x7f-\x9f\x{a0}\x{1680}\x{2000}-\x{200f}\x{2028}-\x{202f}\x{205f}-\x{206f}\x{3000}",
     r"\x{61c}\x{feff}\x{fff9}-\x{fffb}\x{e0000}-\x{e007f}]+$"
 );
+/// Namespace and name of a Lease.
+pub(super) const INSTALL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 /// An RFC 1123 label.
-pub(super) const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
+pub(super) const LABEL: &str = crate::model::name::LABEL_PATTERN;
 
 fn rule(rule: &str, message: &str) -> Value {
     json!({ "rule": rule, "message": message })

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::model::name::{InstanceName, ServiceKey};
-use crate::model::ports::{Caller, Registration, Removal, ServiceRef, WriteError};
+use crate::model::ports::{Caller, FullService, Registration, Removal, ReplacedUrl, ServiceRef, WriteError};
 use crate::model::service::{InstanceSpec, MAX_INSTANCES_PER_SERVICE, Owner, Source};
+use crate::model::time::UnixMs;
 
 /// What a call wants.
 #[derive(Debug, Clone)]
@@ -55,6 +56,8 @@ pub(super) struct Slot {
     pub(super) spec: Option<Arc<InstanceSpec>>,
     /// Whether the catalog shows it as healthy.
     pub(super) healthy: bool,
+    /// Since when the catalog shows it as unhealthy, where it does.
+    pub(super) unhealthy_since: Option<UnixMs>,
     /// Whether its entry is to be written anew.
     pub(super) changed: bool,
 }
@@ -84,7 +87,7 @@ impl Stamp {
 }
 
 /// What was done for a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
     /// The instance is as it was asked for.
     Registered {
@@ -92,8 +95,8 @@ pub(super) enum Done {
         generation: u64,
         /// Nothing differed.
         renewed: bool,
-        /// A healthy instance has another URL now.
-        replaced_healthy: bool,
+        /// URLs of the instance that are others now.
+        replaced: Vec<ReplacedUrl>,
     },
     /// It is gone.
     Removed,
@@ -198,18 +201,18 @@ impl Work<'_> {
         }
         let same = slot.spec.as_deref().filter(|spec| **spec == registration.spec).and(slot.generation);
         if let Some(generation) = same {
-            return Ok(Done::Registered { generation, renewed: true, replaced_healthy: false });
+            return Ok(Done::Registered { generation, renewed: true, replaced: Vec::new() });
         }
         let old = slot.spec.replace(Arc::new(registration.spec.clone()));
-        let moved = old.as_ref().is_none_or(|old| old.base_url != registration.spec.base_url);
-        let replaced_healthy = slot.healthy && moved;
+        let replaced = old.as_ref().map(|old| ReplacedUrl::between(old, &registration.spec, slot.healthy));
         let kept = slot.generation.filter(|_| old.is_some_and(|old| !registration.spec.probes_differ(&old)));
         let generation = kept.unwrap_or_else(|| self.stamp.next());
         slot.healthy &= kept.is_some();
+        slot.unhealthy_since = slot.unhealthy_since.filter(|_| kept.is_some());
         slot.generation = Some(generation);
         slot.changed = true;
         (self.changed, self.registered) = (true, true);
-        Ok(Done::Registered { generation, renewed: false, replaced_healthy })
+        Ok(Done::Registered { generation, renewed: false, replaced: replaced.unwrap_or_default() })
     }
 
     /// A further instance takes an owner of one that is there; the first makes the service.
@@ -220,7 +223,8 @@ impl Work<'_> {
             return Err(WriteError::NotOwner);
         }
         if self.slots.len() >= MAX_INSTANCES_PER_SERVICE {
-            return Err(WriteError::ServiceFull(MAX_INSTANCES_PER_SERVICE));
+            let instances = self.slots.iter().map(|slot| (&slot.name, slot.unhealthy_since));
+            return Err(WriteError::ServiceFull(FullService::of(instances)));
         }
         if self.room.instances + self.slots.len() >= self.room.most_instances {
             return Err(WriteError::TooManyInstances(self.room.most_instances));
@@ -232,11 +236,12 @@ impl Work<'_> {
             generation: Some(generation),
             spec: Some(Arc::new(registration.spec.clone())),
             healthy: false,
+            unhealthy_since: None,
             changed: true,
         };
         self.slots.insert(at, slot);
         (self.changed, self.registered) = (true, true);
-        Ok(Done::Registered { generation, renewed: false, replaced_healthy: false })
+        Ok(Done::Registered { generation, renewed: false, replaced: Vec::new() })
     }
 
     fn room_for_service(&self) -> Result<(), WriteError> {
@@ -283,9 +288,10 @@ fn leaving(slots: &[Slot], removal: &Removal, caller: &Caller) -> Result<Vec<Ins
     if several {
         return Err(WriteError::HasInstances(gone.len()));
     }
-    let stale = gone.iter().find(|slot| removal.if_generation.is_some_and(|wanted| Some(wanted) != slot.generation));
-    match stale {
-        Some(slot) => Err(WriteError::StaleGeneration { current: slot.generation.unwrap_or(0) }),
-        None => Ok(gone.iter().map(|slot| slot.name.clone()).collect()),
+    let names = || gone.iter().map(|slot| slot.name.clone()).collect();
+    let Some(asked) = removal.if_generation else { return Ok(names()) };
+    match gone.iter().find(|slot| slot.generation != Some(asked)) {
+        Some(slot) => Err(WriteError::StaleGeneration { asked, current: slot.generation.unwrap_or(0) }),
+        None => Ok(names()),
     }
 }

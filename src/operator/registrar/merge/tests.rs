@@ -162,8 +162,8 @@ impl World {
         match call.wish {
             Wish::Register(registration) => {
                 let done = self.store.register(*registration, call.caller).await?;
-                let (generation, renewed, replaced_healthy) = (done.generation, done.renewed, done.replaced_healthy);
-                Ok(Done::Registered { generation, renewed, replaced_healthy })
+                let (generation, renewed, replaced) = (done.generation, done.renewed, done.replaced);
+                Ok(Done::Registered { generation, renewed, replaced })
             }
             Wish::Remove(removal) => self.store.deregister(removal, call.caller).await.map(|()| Done::Removed),
         }
@@ -212,8 +212,8 @@ impl World {
     ) {
         match (expected, found) {
             (
-                Ok(Done::Registered { generation: store, renewed: a, replaced_healthy: b }),
-                Ok(Done::Registered { generation: merge, renewed: c, replaced_healthy: d }),
+                Ok(Done::Registered { generation: store, renewed: a, replaced: b }),
+                Ok(Done::Registered { generation: merge, renewed: c, replaced: d }),
             ) => {
                 assert_eq!((a, b), (c, d), "{call:?}");
                 let Wish::Register(registration) = &call.wish else { panic!("{call:?}") };
@@ -250,6 +250,7 @@ impl World {
             health: Health::Healthy,
             reason: Reason::Passed,
             since: now.wall,
+            message: None,
             transition: None,
             state: CheckState::new(now),
         };

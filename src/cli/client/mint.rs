@@ -1,0 +1,220 @@
+//! The command that makes a token which does: one like the token that was sent, with what that lacks and nothing more.
+
+use std::path::Path;
+
+use secrecy::ExposeSecret;
+
+use super::server::Server;
+use crate::api::access::{Mint, Scopes, USUAL_LIFE};
+use crate::model::name::Namespace;
+use crate::model::text;
+
+/// Longest file name, context or user that is repeated in a command, in characters.
+const LONGEST: usize = 256;
+/// Where the secret is in a cluster, as `deploy/` names it.
+const DEPLOYMENT: &str = "deployment/portolan";
+
+/// What a refused request needs of a token, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Lack {
+    /// `read`, `register` or none.
+    scope: Scopes,
+    /// Namespaces that it has to cover.
+    namespaces: Vec<String>,
+    /// Whether the server named them.
+    named: bool,
+}
+
+impl Lack {
+    /// By the answer's `WWW-Authenticate`, and the namespace that the request named.
+    pub(super) fn of(challenge: Option<&str>, asked: Option<String>) -> Self {
+        let mut lack = Self::default();
+        for (name, value) in challenge.into_iter().flat_map(parameters) {
+            match name {
+                "scope" => {
+                    lack.scope.read = value == "read";
+                    lack.scope.register = value == "register";
+                }
+                "namespaces" => lack.namespaces = value.split(' ').map(str::to_owned).collect(),
+                _ => {}
+            }
+        }
+        lack.named = !lack.namespaces.is_empty();
+        if !lack.named {
+            lack.namespaces.extend(asked);
+        }
+        lack.namespaces.retain(|name| name == "*" || name.parse::<Namespace>().is_ok());
+        lack
+    }
+
+    /// Whether the server named the namespaces of a token that would do.
+    pub(super) fn is_named(&self) -> bool {
+        self.named
+    }
+}
+
+/// `name="value"`, one after the other, behind the scheme. Portolan's values hold no quotes.
+fn parameters(challenge: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = challenge.split_once(' ').map_or("", |(_, rest)| rest);
+    std::iter::from_fn(move || {
+        let (name, after) = rest.split_once("=\"")?;
+        let (value, next) = after.split_once('"')?;
+        rest = next;
+        Some((name.trim_start_matches([',', ' ']), value))
+    })
+}
+
+/// What to do about a token that is missing or does not do; the last line is a command.
+pub(super) fn hints(server: &Server, lack: &Lack) -> Vec<String> {
+    if server.holds_token_back() {
+        let said = "a token is set, but it is sent only to a server that is named; this names it:";
+        return vec![said.to_owned(), format!("export PORTOLAN_SERVER={}", named(server))];
+    }
+    let sent = server.token().ok().flatten();
+    let like = sent.as_ref().and_then(|token| Mint::like(token.expose_secret()));
+    let command = place(server, &with(&user(server), like, lack));
+    let said = if server.is_in_a_cluster() {
+        "this makes a token that does:"
+    } else {
+        "this makes a token that does, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:"
+    };
+    let command = match server.token_file() {
+        Some(path) => format!("{command} > {}", shown(path)),
+        // Without its name the server would not get the token.
+        None if !server.named => {
+            format!("export PORTOLAN_SERVER={} PORTOLAN_TOKEN=$({command})", named(server))
+        }
+        None => format!("export PORTOLAN_TOKEN=$({command})"),
+    };
+    vec![said.to_owned(), command]
+}
+
+/// The command that writes a token into the file at `path`.
+pub(super) fn written(server: &Server, path: &Path) -> String {
+    format!("{} > {}", place(server, &with(&user(server), None, &Lack::default())), shown(path))
+}
+
+/// A token like the one that was sent, with what it lacks.
+fn with(user: &str, like: Option<Mint>, lack: &Lack) -> Mint {
+    let had_one = like.is_some();
+    let mut mint = like.unwrap_or_else(|| Mint {
+        subject: user.to_owned(),
+        issuer: None,
+        namespaces: None,
+        scopes: None,
+        lasts: USUAL_LIFE,
+    });
+    let mut namespaces = mint.namespaces.take().unwrap_or_default();
+    if !namespaces.iter().any(|name| name == "*") {
+        let known = namespaces.clone();
+        namespaces.extend(lack.namespaces.iter().filter(|name| !known.contains(name)).cloned());
+    }
+    mint.namespaces = (!namespaces.is_empty()).then_some(namespaces);
+    // A token that says nothing of it has the usual scopes; who has none and is only to read needs no more than that.
+    let usual = Scopes { read: true, register: true, admin: false };
+    let has = if had_one || lack.scope.register { mint.scopes.unwrap_or(usual) } else { Scopes::default() };
+    let scopes =
+        Scopes { read: has.read || lack.scope.read, register: has.register || lack.scope.register, admin: has.admin };
+    mint.scopes = (scopes != usual && scopes != Scopes::default()).then_some(scopes);
+    mint
+}
+
+/// `portolan token …` for that token, in a pod of the server where that is in a cluster.
+fn place(server: &Server, mint: &Mint) -> String {
+    let mut command = format!("portolan token {}", flag("--subject", &mint.subject));
+    let namespaces = mint.namespaces.as_ref().map(|names| names.join(","));
+    let scope = mint.scopes.map(Scopes::claim);
+    let more = [("--issuer", &mint.issuer), ("--namespaces", &namespaces), ("--scope", &scope)];
+    for (name, value) in more {
+        if let Some(value) = value {
+            command = format!("{command} {}", flag(name, value));
+        }
+    }
+    let Some(context) = server.context() else { return command };
+    let context = flag("--context", &text::escape(context, LONGEST));
+    format!("kubectl {context} -n {} exec {DEPLOYMENT} -- {command}", server.minting().pods)
+}
+
+fn user(server: &Server) -> String {
+    let user = server.minting().user.as_deref();
+    user.filter(|user| !user.is_empty() && text::accept(user, LONGEST).is_ok()).unwrap_or("me").to_owned()
+}
+
+fn named(server: &Server) -> String {
+    quoted(server.url.as_str().trim_end_matches('/'))
+}
+
+fn shown(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    if text::accept(&path, LONGEST).is_ok() { quoted(&path) } else { "FILE".to_owned() }
+}
+
+fn flag(name: &str, value: &str) -> String {
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    format!("{name}{between}{}", quoted(value))
+}
+
+/// As one word of a shell.
+fn quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_names_what_is_lacking() {
+        let challenge =
+            r#"Bearer realm="portolan", error="insufficient_scope", scope="read", namespaces="default shop""#;
+        let lack = Lack::of(Some(challenge), Some("bank".to_owned()));
+        assert_eq!((lack.scope.read, lack.scope.register, lack.is_named()), (true, false, true));
+        assert_eq!(lack.namespaces, ["default", "shop"], "the server knows better than the request");
+        let asked = Lack::of(Some("Bearer realm=\"portolan\""), Some("bank".to_owned()));
+        assert_eq!((asked.namespaces.as_slice(), asked.is_named()), (&["bank".to_owned()][..], false));
+        let strange = Lack::of(Some(r#"Bearer namespaces="$(rm) ' a", scope="admin""#), None);
+        assert_eq!((strange.namespaces.as_slice(), strange.scope), (&["a".to_owned()][..], Scopes::default()));
+        for broken in ["", "Bearer", "Bearer scope", "Bearer scope=\"read", "Basic realm=x"] {
+            assert_eq!(Lack::of(Some(broken), None), Lack::default(), "{broken}");
+        }
+    }
+
+    fn hint(flags: &[&str], env: &[(&str, &str)], lack: &Lack) -> String {
+        #[derive(clap::Parser)]
+        struct Flags {
+            #[command(flatten)]
+            server: crate::cli::args::ServerArgs,
+        }
+        let flags = <Flags as clap::Parser>::parse_from(["x"].iter().chain(flags));
+        let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        hints(&Server::new(&flags.server, env).expect("a server"), lack).pop().expect("a command")
+    }
+
+    #[test]
+    fn a_server_that_nobody_named_is_named_so_that_it_gets_the_token() {
+        let token = "export PORTOLAN_SERVER=http://127.0.0.1:8080 PORTOLAN_TOKEN=$(portolan token --subject ann)";
+        assert_eq!(hint(&[], &[("USER", "ann")], &Lack::default()), token);
+        let held = hint(&[], &[("PORTOLAN_TOKEN", "x.y.z")], &Lack::default());
+        assert_eq!(held, "export PORTOLAN_SERVER=http://127.0.0.1:8080");
+    }
+
+    #[test]
+    fn in_a_cluster_a_pod_of_the_server_makes_the_token() {
+        let flags = ["--context", "prod eu", "--context-namespace", "registry"];
+        let command = "export PORTOLAN_TOKEN=$(kubectl --context 'prod eu' -n registry exec deployment/portolan -- \
+                       portolan token --subject me)";
+        assert_eq!(hint(&flags, &[("JWT_SECRET", "of another server")], &Lack::default()), command);
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        for (text, word) in [("ci", "ci"), ("*", "'*'"), ("a b", "'a b'"), ("it's $x", r"'it'\''s $x'"), ("", "''")] {
+            assert_eq!(quoted(text), word);
+        }
+        assert_eq!(flag("--subject", "-x"), "--subject=-x");
+    }
+}
