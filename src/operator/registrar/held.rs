@@ -99,6 +99,7 @@ mod tests {
             generation: None,
             spec: None,
             healthy: false,
+            unhealthy_since: None,
             changed: false,
         };
         let replaced = replaced(&object, &[slot("a"), slot("b")]);
