@@ -53,21 +53,26 @@ pub(crate) async fn objects(plane: &ControlPlane, overlay: &str, namespace: &str
     plane.kubectl().run(&["kustomize", folder]).await.expect("kustomize builds it")
 }
 
-/// The overlay in another namespace, with its cluster-wide objects named after that.
+/// The overlay in another namespace, with its cluster-wide objects named after that and its admission policy in force there alone.
 fn kustomization(folder: &Path, overlay: &Path, namespace: &str) -> String {
     let mut text = format!("namespace: {namespace}\nresources:\n- {}\n", relative(folder, overlay));
     text.push_str(
         "transformers:\n- |-\n  apiVersion: builtin\n  kind: PrefixSuffixTransformer\n  metadata: {name: apart}\n",
     );
     writeln!(text, "  suffix: -{namespace}\n  fieldSpecs:").expect("a string grows");
-    for kind in ["ClusterRole", "ClusterRoleBinding"] {
+    for kind in ["ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
         writeln!(text, "  - {{path: metadata/name, kind: {kind}}}").expect("a string grows");
     }
+    text.push_str("- |-\n  apiVersion: builtin\n  kind: PatchTransformer\n  metadata: {name: here}\n");
+    text.push_str("  target: {kind: ValidatingAdmissionPolicyBinding}\n  patch: |-\n");
+    let here = format!("{{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}");
+    writeln!(text, "    - {{op: replace, path: /spec/matchResources/namespaceSelector, value: {here}}}")
+        .expect("a string grows");
     text
 }
 
 /// kustomize takes no absolute paths.
-fn relative(from: &Path, to: &Path) -> String {
+pub(crate) fn relative(from: &Path, to: &Path) -> String {
     let up = "../".repeat(from.components().count() - 1);
     format!("{up}{}", to.strip_prefix("/").expect("an absolute path").display())
 }

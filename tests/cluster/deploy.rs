@@ -1,9 +1,10 @@
 //! What `deploy/` holds is taken by a real API server, and gives Portolan what it needs and nothing else.
 
-use control_plane::{ControlPlane, Kubectl, Refused};
+use control_plane::{Assets, ControlPlane, Kubectl, Options, Refused};
 use serde_json::{Value, json};
 
-use crate::common::{Installed, install, objects, repository, shared};
+use crate::common::{Installed, install, objects, relative, repository, shared};
+use crate::sync::replica::until;
 
 const SERVICES: &str = "services.portolan.dev";
 const SLICES: &str = "endpointslices.discovery.k8s.io";
@@ -47,6 +48,11 @@ async fn pods_of_every_overlay_are_restricted_ones() {
     let plane = shared().await;
     for overlay in ["cluster", "namespaced", "standalone"] {
         let Installed { namespace, .. } = install(plane, overlay).await;
+        if overlay == "namespaced" {
+            // It leaves the namespace to whoever made it.
+            let label = ["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"];
+            plane.kubectl().run(&label).await.expect("labelled");
+        }
         let spec = &deployment(plane, &namespace).await["spec"]["template"]["spec"];
         admitted(plane, &namespace, spec).await.expect(overlay);
 
@@ -135,6 +141,79 @@ async fn with_a_role_alone_nothing_outside_the_namespace_is_seen() {
     let env = &deployment(plane, own).await["spec"]["template"]["spec"]["containers"][0]["env"];
     let watched = env.as_array().expect("a list").iter().any(|entry| entry["name"] == "PORTOLAN_WATCH_NAMESPACES");
     assert!(watched, "{env}");
+}
+
+/// Who may do what with `resource` in `namespace`, by verb.
+async fn may(kubectl: &Kubectl, user: &str, resource: &str, namespace: &str) -> Vec<&'static str> {
+    let who = format!("--as={user}");
+    let mut allowed = Vec::new();
+    for verb in ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] {
+        if kubectl.can_i(&[verb, resource, "-n", namespace, &who]).await.expect("an answer") {
+            allowed.push(verb);
+        }
+    }
+    allowed
+}
+
+#[tokio::test]
+async fn reading_comes_with_view_and_a_namespaces_administrator_installs_the_rest() {
+    let mut plane = ControlPlane::start_with(Options::default().without_audit()).await.expect("a control plane");
+    plane.run_controllers(&["clusterrole-aggregation-controller"]).await.expect("controllers");
+    let kubectl = plane.kubectl();
+    let crds = repository().join("crds");
+    kubectl.run(&["apply", "--server-side", "-k", crds.to_str().expect("UTF-8")]).await.expect("applied");
+    let wait = ["wait", "--for=condition=Established", "crd/services.portolan.dev", "--timeout=30s"];
+    kubectl.run(&wait).await.expect("established");
+    kubectl.run(&["create", "namespace", "shop"]).await.expect("created");
+    let bind = async |role: &str, user: &str| {
+        let args = [format!("--clusterrole={role}"), format!("--user={user}")];
+        let name = format!("{role}-{user}");
+        kubectl.run(&["create", "rolebinding", &name, "-n", "shop", &args[0], &args[1]]).await.expect("bound");
+    };
+    for role in ["view", "edit", "admin", "portolan-writer"] {
+        bind(role, role).await;
+    }
+    let reads = ["get", "list", "watch"];
+    for role in ["view", "edit", "admin"] {
+        until("the roles are aggregated", async || !may(&kubectl, role, SERVICES, "shop").await.is_empty()).await;
+        assert_eq!(may(&kubectl, role, SERVICES, "shop").await, reads, "{role}");
+    }
+    let writes = ["get", "list", "watch", "create", "update", "patch", "delete"];
+    assert_eq!(may(&kubectl, "portolan-writer", SERVICES, "shop").await, writes);
+    assert_eq!(may(&kubectl, "portolan-writer", SERVICES, "default").await, [""; 0]);
+    let status = ["patch", SERVICES, "--subresource=status", "-n", "shop", "--as=portolan-writer"];
+    assert!(!kubectl.can_i(&status).await.expect("an answer"), "what is proved is Portolan's to say");
+
+    let folder = plane.folder().join("shop");
+    std::fs::create_dir(&folder).expect("a folder");
+    let overlay = relative(&folder, &repository().join("deploy/overlays/namespaced"));
+    let text = format!("namespace: shop\nresources:\n- {overlay}\n");
+    std::fs::write(folder.join("kustomization.yaml"), text).expect("written");
+    let apply = ["apply", "--server-side", "-k", folder.to_str().expect("UTF-8"), "--as=admin"];
+    let refused = kubectl.run(&apply).await.expect_err("nobody gives out rights that they lack").to_string();
+    assert!(refused.contains("attempting to grant RBAC permissions not currently held"), "{refused}");
+    bind("portolan-installer", "admin").await;
+    kubectl.run(&apply).await.expect("installed");
+}
+
+#[test]
+fn the_policy_follows_the_service_account_into_any_namespace_and_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let overlay = relative(folder.path(), &repository().join("deploy/overlays/cluster"));
+    let text = format!("namespace: registry\nnamePrefix: eu-\nnameSuffix: -b\nresources:\n- {overlay}\n");
+    std::fs::write(folder.path().join("kustomization.yaml"), text).expect("written");
+    let kubectl = Assets::find_or_build().expect("kubectl").kubectl();
+    let built = std::process::Command::new(kubectl).arg("kustomize").arg(folder.path()).output().expect("kubectl runs");
+    let built = String::from_utf8(built.stdout).expect("UTF-8");
+    let of = |kind: &str| {
+        let line = format!("\nkind: {kind}\n");
+        built.split("---\n").find(|object| object.contains(&line)).expect("there")
+    };
+    let (account, binding) = (of("ServiceAccount"), of("ValidatingAdmissionPolicyBinding"));
+    assert!(account.contains("  name: eu-portolan-b\n  namespace: registry\n"), "{account}");
+    assert!(binding.contains("  paramRef:\n    name: eu-portolan-b\n    namespace: registry\n"), "{binding}");
+    assert!(binding.contains("  policyName: eu-portolan-rest-b\n"), "{binding}");
+    assert!(of("ValidatingAdmissionPolicy").contains("  name: eu-portolan-rest-b\n"), "{built}");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use control_plane::{ControlPlane, Kubectl, Options};
 
 use crate::common::repository;
 
-const KINDS: &str = "namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,leases,events.events.k8s.io";
+const KINDS: &str = "namespaces,customresourcedefinitions,clusterroles,clusterrolebindings,validatingadmissionpolicies,\
+     validatingadmissionpolicybindings,leases,events.events.k8s.io";
 
 /// The names of everything that an installation could leave behind, wherever it lies.
 async fn inventory(kubectl: &Kubectl) -> BTreeSet<String> {

@@ -71,7 +71,11 @@ pub struct HttpSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
-        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+        extend(
+            "x-kubernetes-list-type" = "map",
+            "x-kubernetes-list-map-keys" = ["name"],
+            "x-kubernetes-validations" = rules::headers()
+        )
     )]
     pub headers: Vec<HeaderSpec>,
     /// The statuses that pass, at most 16 from 100 to 599. Left out, 200 to 299. Redirects are not followed: name the page itself, or

@@ -77,7 +77,7 @@ use super::status::ServiceStatus;
 #[schemars(extend("x-kubernetes-validations" = rules::spec()))]
 pub struct ServiceSpec {
     /// Who keeps this object: Manifest for one that a person or a GitOps tool applies, Rest for one that Portolan writes for clients
-    /// that register over HTTP. It cannot be changed, and leaving it out means Manifest.
+    /// that register over HTTP. It cannot be changed. Leave it out of a manifest.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = rules::source()))]
     pub source: SourceWord,
@@ -166,11 +166,11 @@ pub struct InstanceEntry {
     /// How it is probed, instead of the service's check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckSpec>,
-    /// Who registered it over HTTP, written by Portolan; in a manifest it means nothing. Without it, authentication was off.
+    /// Who registered it over HTTP, written by Portolan and refused in a manifest. Without it, authentication was off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<OwnerEntry>,
     /// The number of its registration, written by Portolan: a removal that names an older one is refused, so that a late shutdown
-    /// cannot remove its successor. In a manifest it means nothing.
+    /// cannot remove its successor. Refused in a manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub generation: Option<i64>,

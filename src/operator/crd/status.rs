@@ -49,8 +49,8 @@ pub struct ServiceStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub total: i32,
-    /// Accepted: the spec is valid and taken in. Ready: clients may use the service. Degraded: some instances are down. Stalled: only an
-    /// edit of the spec helps.
+    /// Accepted: the spec is valid and taken in. Ready: clients may use the service. Degraded: some instances are down. Stalled: it
+    /// stays as it is until somebody corrects the spec or changes Portolan's settings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "rules::conditions")]
     pub conditions: Vec<Condition>,

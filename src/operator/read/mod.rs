@@ -132,6 +132,12 @@ pub fn understand(resource: &ServiceResource, addresses: &dyn AddressGate) -> Un
     if resource.spec.instances.is_empty() {
         problems.push(Problem::of_all("spec.instances is empty; name at least one"));
     }
+    let many = resource.spec.instances.len();
+    if many > MAX_INSTANCES_PER_SERVICE {
+        let sentence =
+            format!("spec.instances holds {many}; at most {MAX_INSTANCES_PER_SERVICE} fit in a service, so make two");
+        problems.push(Problem::of_all(&sentence));
+    }
     let deleting = resource.metadata.deletion_timestamp.is_some();
     let mirrored = place
         .filter(|_| !deleting && (1..=MAX_INSTANCES_PER_SERVICE).contains(&read.usable.len()))

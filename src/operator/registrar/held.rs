@@ -9,9 +9,12 @@ use crate::model::mirror::MirroredInstance;
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::Health;
 use crate::model::service::Owner;
-use crate::operator::crd::{InstanceEntry, ServiceResource};
+use crate::operator::crd::{InstanceEntry, ServiceResource, ServiceSpec, SourceWord};
 use crate::operator::intake::Known;
 use crate::operator::object;
+
+/// The generation of an entry that had none, below all that are given.
+const FIRST: i64 = 1;
 
 /// What the rules see of an object; health is the catalog's.
 pub(super) fn held(known: &Known, catalog: &Snapshot) -> Held {
@@ -53,18 +56,58 @@ fn version(slots: &[Slot]) -> Option<String> {
     newest.spec.as_ref().map(|spec| spec.version.clone()).filter(|version| !version.is_empty())
 }
 
-/// The object with these instances instead: the entries of those that did not change stay as they are.
+/// The object with these instances instead: the entries of those that did not change stay as they are. It takes the form of a
+/// registration again, should a manifest have been applied over it before the definition refused that: without what a manifest says
+/// for all instances, and with a generation for each.
 pub(super) fn replaced(object: &ServiceResource, slots: &[Slot]) -> ServiceResource {
     let mut object = object.clone();
     let old = std::mem::take(&mut object.spec.instances);
     let mut old: HashMap<String, InstanceEntry> = old.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
-    let pick = |slot: &Slot| if slot.changed { entry(slot) } else { old.remove(slot.name.as_str()) };
-    object.spec.instances = slots.iter().filter_map(pick).collect();
-    object.spec.version = version(slots);
+    let kept = |entry: InstanceEntry| InstanceEntry { generation: entry.generation.or(Some(FIRST)), ..entry };
+    let pick = |slot: &Slot| if slot.changed { entry(slot) } else { old.remove(slot.name.as_str()).map(kept) };
+    let instances = slots.iter().filter_map(pick).collect();
+    object.spec =
+        ServiceSpec { source: SourceWord::Rest, version: version(slots), instances, ..ServiceSpec::default() };
     object
 }
 
 /// A changed instance's; it has both.
 fn entry(slot: &Slot) -> Option<InstanceEntry> {
     Some(object::entry(&slot.name, slot.spec.as_ref()?, &slot.owner, slot.generation?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_that_a_manifest_changed_takes_its_form_again() {
+        let object = json!({
+            "apiVersion": "portolan.dev/v1alpha1", "kind": "Service",
+            "metadata": {"name": "users", "namespace": "shop", "labels": {"tier": "gold"}},
+            "spec": {
+                "source": "Rest", "description": "ours", "metadata": {"a": "b"}, "check": {"tcp": {}},
+                "instances": [{"name": "a", "baseUrl": "http://h:1"}, {"name": "b", "baseUrl": "http://h:2", "generation": 7}],
+            },
+        });
+        let object: ServiceResource = serde_json::from_value(object).expect("an object");
+        let slot = |name: &str| Slot {
+            name: name.parse().expect("a label"),
+            owner: Owner::Anonymous,
+            generation: None,
+            spec: None,
+            healthy: false,
+            unhealthy_since: None,
+            changed: false,
+        };
+        let replaced = replaced(&object, &[slot("a"), slot("b")]);
+        let spec = serde_json::to_value(&replaced.spec).expect("JSON");
+        let instances = json!([
+            {"name": "a", "baseUrl": "http://h:1", "generation": 1}, {"name": "b", "baseUrl": "http://h:2", "generation": 7},
+        ]);
+        assert_eq!(spec, json!({"source": "Rest", "instances": instances}));
+        assert_eq!(replaced.metadata, object.metadata);
+    }
 }

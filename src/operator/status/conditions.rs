@@ -2,7 +2,7 @@
 //!
 //! | | Accepted | Ready | Degraded | Stalled |
 //! |---|---|---|---|---|
-//! | some pass, none is down | True `Accepted` | True `Healthy` | False `NoInstanceDown` | False `NothingToMend` |
+//! | some pass, none is down | True `Accepted` | True `Healthy` | False `NoInstanceDown` | False `NotBlocked` |
 //! | some can be used, some are down | | True `Healthy` | True `SomeInstancesDown` | |
 //! | all are down | | False `AllInstancesDown` | True `AllInstancesDown` | |
 //! | some are down, no other is proved | | False `SomeInstancesDown` | True `SomeInstancesDown` | |
@@ -12,6 +12,7 @@
 //! | it is being deleted | False `Terminating` | False `Terminating` | Unknown `Terminating` | False `Terminating` |
 //! | some cannot be used | False `PartiallyInvalid` | by the others | True | True `PartiallyInvalid` |
 //! | none can be used | False `Invalid` | False `Invalid` | Unknown `Invalid` | True `Invalid` |
+//! | the address policy denies all | False `AddressDenied` | False `AddressDenied` | Unknown `AddressDenied` | True `AddressDenied` |
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -20,7 +21,7 @@ use crate::model::outcome::Reason;
 use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::operator::crd::{InstanceStatus, ServiceStatus, State};
-use crate::operator::read::Problem;
+use crate::operator::read::{Problem, ProblemKind};
 
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 1024;
@@ -64,14 +65,16 @@ pub(super) fn all(summary: &Summary, problems: &[Problem], instances: &[Instance
     [
         accepted(summary, problems),
         ready(summary, problems, instances),
-        degraded(summary, instances),
+        degraded(summary, problems, instances),
         stalled(summary, problems),
     ]
 }
 
 fn accepted(summary: &Summary, problems: &[Problem]) -> Finding {
     let (status, reason, message) = match wrong(summary, problems) {
-        None => ("True", "Accepted", format!("taken in, with {}", plural(summary.total, "instance"))),
+        None => {
+            ("True", "Accepted", format!("Portolan has accepted the service, with {}", instances_of(summary.total)))
+        }
         Some(reason) => ("False", reason, told(problems)),
     };
     Finding { kind: "Accepted", status, reason, message }
@@ -79,14 +82,26 @@ fn accepted(summary: &Summary, problems: &[Problem]) -> Finding {
 
 fn stalled(summary: &Summary, problems: &[Problem]) -> Finding {
     let (status, reason, message) = match wrong(summary, problems) {
-        None => ("False", "NothingToMend", "the spec needs no edit".to_owned()),
-        Some(reason) => ("True", reason, format!("only an edit of the spec helps: {}", told(problems))),
+        None => ("False", "NotBlocked", "nothing blocks it".to_owned()),
+        Some(reason) => ("True", reason, format!("it stays so until {}: {}", remedy(problems), told(problems))),
     };
     Finding { kind: "Stalled", status, reason, message }
 }
 
+/// What has to change: an address may be denied by Portolan's settings, which are not the spec's fault.
+fn remedy(problems: &[Problem]) -> &'static str {
+    let has = |kind| problems.iter().any(|problem| problem.kind == kind);
+    match (has(ProblemKind::Invalid), has(ProblemKind::AddressDenied)) {
+        (false, true) => "the address or Portolan's settings change",
+        (true, true) => "the spec is corrected, and the denied address or Portolan's settings change",
+        _ => "the spec is corrected",
+    }
+}
+
 fn wrong(summary: &Summary, problems: &[Problem]) -> Option<&'static str> {
+    let denied = !problems.is_empty() && problems.iter().all(|problem| problem.kind == ProblemKind::AddressDenied);
     match () {
+        () if summary.invalid && denied => Some(ProblemKind::AddressDenied.as_str()),
         () if summary.invalid => Some("Invalid"),
         () if !problems.is_empty() => Some("PartiallyInvalid"),
         () => None,
@@ -97,28 +112,35 @@ fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) 
     let (status, reason, message) = match summary.state() {
         // One that is being deleted has conditions of its own.
         State::Invalid | State::Terminating => {
-            ("False", "Invalid", format!("nothing of it can be used: {}", told(problems)))
+            ("False", unusable(summary, problems), format!("no instance can be used: {}", told(problems)))
         }
         State::NotChecked => {
-            ("True", "NotChecked", "no instance is probed (check.none), so all are offered".to_owned())
+            ("True", "NotChecked", "no instance has a check, so clients may use all of them".to_owned())
         }
         State::Down => ("False", down(summary), health(summary, instances)),
         State::Unknown => unknown(summary, instances),
         State::Healthy | State::Degraded if summary.healthy == 0 => {
-            ("True", "NotChecked", format!("instances that are not probed are offered; {}", health(summary, instances)))
+            let message = format!("clients may use the instances without a check; {}", health(summary, instances));
+            ("True", "NotChecked", message)
         }
         State::Healthy | State::Degraded => ("True", "Healthy", health(summary, instances)),
     };
     Finding { kind: "Ready", status, reason, message }
 }
 
-fn degraded(summary: &Summary, instances: &[InstanceStatus]) -> Finding {
+fn unusable(summary: &Summary, problems: &[Problem]) -> &'static str {
+    wrong(summary, problems).unwrap_or("Invalid")
+}
+
+fn degraded(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> Finding {
     let each = || {
         let of: Vec<&InstanceStatus> = instances.iter().filter(|instance| Part::of(instance) == Part::Down).collect();
         listed(&of, |i| format!("{} is down ({}): {}", i.name, i.reason, i.message), "; ")
     };
     let (status, reason, message) = match summary.state() {
-        State::Invalid | State::Terminating => ("Unknown", "Invalid", "nothing of the spec can be used".to_owned()),
+        State::Invalid | State::Terminating => {
+            ("Unknown", unusable(summary, problems), "no instance can be used".to_owned())
+        }
         State::Down | State::Degraded => ("True", down(summary), each()),
         State::Unknown => unknown(summary, instances),
         State::Healthy | State::NotChecked => ("False", "NoInstanceDown", "no instance is down".to_owned()),
@@ -144,7 +166,7 @@ fn unknown(summary: &Summary, instances: &[InstanceStatus]) -> (&'static str, &'
 }
 
 fn health(summary: &Summary, instances: &[InstanceStatus]) -> String {
-    let mut message = format!("{} of {} healthy", summary.healthy, plural(summary.total, "instance"));
+    let mut message = how_many(summary.healthy, summary.total);
     for (part, what) in [(Part::Down, "down"), (Part::Unproved, "not proved")] {
         let names = named(instances, part);
         if !names.is_empty() {
@@ -176,6 +198,16 @@ pub(super) fn listed<T>(all: &[T], say: impl Fn(&T) -> String, between: &str) ->
     said.join(between)
 }
 
-fn plural(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+fn how_many(healthy: usize, total: usize) -> String {
+    match (healthy, total) {
+        (1, 1) => "the instance is healthy".to_owned(),
+        (0, 1) => "the instance is not healthy".to_owned(),
+        (0, _) => format!("none of {total} instances is healthy"),
+        (1, _) => format!("1 of {total} instances is healthy"),
+        _ => format!("{healthy} of {total} instances are healthy"),
+    }
+}
+
+pub(super) fn instances_of(n: usize) -> String {
+    if n == 1 { "1 instance".to_owned() } else { format!("{n} instances") }
 }

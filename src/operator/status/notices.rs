@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::conditions::CANNOT_RUN;
+use super::conditions::{CANNOT_RUN, instances_of};
 use super::terminating::TERMINATING;
 use crate::model::outcome::Reason;
 use crate::operator::crd::{HealthWord, InstanceStatus, ServiceStatus, State};
@@ -37,11 +37,11 @@ pub fn guard_notice(holds: bool) -> Notice {
     let (reason, note) = if holds {
         (
             "GuardHolding",
-            "more than half of what was probed fails at once, in ways that could be Portolan's own: health is held while others are \
-             asked; look at this pod's network and DNS",
+            "more than half of the probes fail at once, perhaps because of Portolan's own network: their verdicts wait while it probes \
+             other targets; check this pod's network and DNS",
         )
     } else {
-        ("GuardReleased", "the mass failure is judged, and health follows the probes again")
+        ("GuardReleased", "the guard has judged the mass failure, and health follows the probes again")
     };
     Notice { action: "Guard", reason, note: note.to_owned(), is_warning: holds, instance: None }
 }
@@ -61,15 +61,24 @@ fn accepted(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Option<Notic
     let notice = |reason, note, is_warning| Some(Notice { action: "Accept", reason, note, is_warning, instance: None });
     match (was, is.status == "True") {
         (Some(was), true) if was.status == "False" => {
-            notice("Accepted", format!("the spec is valid again: {}", is.message), false)
+            let total = usize::try_from(now.total).unwrap_or(0);
+            notice("Accepted", format!("Portolan accepts the service again, with {}", instances_of(total)), false)
         }
         (Some(was), false) if was.status == "False" && was.message == is.message => None,
         (was, false) if is.reason == TERMINATING => {
             let is_news = was.is_none_or(|was| was.reason != TERMINATING);
             is_news.then(|| notice(TERMINATING, is.message, false)).flatten()
         }
-        (_, false) => notice(if is.reason == "Invalid" { "Invalid" } else { "PartiallyInvalid" }, is.message, true),
+        (_, false) => notice(refused(&is.reason), is.message, true),
         (_, true) => None,
+    }
+}
+
+fn refused(reason: &str) -> &'static str {
+    match reason {
+        "Invalid" => "Invalid",
+        "AddressDenied" => "AddressDenied",
+        _ => "PartiallyInvalid",
     }
 }
 

@@ -7,35 +7,41 @@ pub const fn sentence(reason: Reason) -> &'static str {
     match reason {
         Reason::Passed => "the check passes",
         Reason::Probing => "not probed yet",
-        Reason::NotChecked => "no check is asked for (check.none)",
+        Reason::NotChecked => "it has no check, so Portolan never probes it",
         Reason::Unproven => {
-            "no conclusive probe for longer than three intervals; see Portolan's log for what keeps it from probing"
+            "no probe has given a clear answer for more than three intervals; Portolan's log says what keeps it from probing"
         }
         Reason::Flapping => {
-            "it changed more than 4 times in 10 minutes, and is held unhealthy until it passes for a minute"
+            "it changed more than 4 times in 10 minutes; it counts as unhealthy until it passes for a minute"
         }
         Reason::NameNotFound => "the name does not exist; correct the URL or its DNS record",
-        Reason::ResolveFailed => "the name's DNS servers answer with an error",
-        Reason::AddressDenied => "the address may not be probed; use another, or allow it by PORTOLAN_PROBE_ALLOW",
-        Reason::ConnectRefused => "nothing listens on the port",
+        Reason::ResolveFailed => "the DNS servers of the name answer with an error; check its zone",
+        Reason::AddressDenied => {
+            "Portolan's settings do not let it probe this address; use another, or change PORTOLAN_PROBE_ALLOW or PORTOLAN_PROBE_DENY"
+        }
+        Reason::ConnectRefused => "nothing listens on the port; start the server, or correct the port",
         Reason::ConnectTimeout => "no connection within the timeout; look for a firewall or a NetworkPolicy on the way",
-        Reason::Unreachable => "the network has no way there",
-        Reason::ConnectionReset => "the connection was closed before an answer came",
-        Reason::TlsFailed => "the TLS handshake failed; is the port one that speaks TLS?",
+        Reason::Unreachable => "the network has no route to the address; check the address and the routes",
+        Reason::ConnectionReset => "the server closed the connection before it answered; its log may say why",
+        Reason::TlsFailed => "the TLS handshake failed; check that the port speaks TLS",
         Reason::CertificateInvalid => {
-            "the certificate is not trusted, not valid now or for another name; set check.tls.ca or check.tls.serverName if it is meant so"
+            "the certificate is not trusted, not valid now, or for another name; replace it, or set the check's tls.ca or tls.serverName"
         }
-        Reason::Timeout => "connected, but no full answer within the timeout",
-        Reason::UnexpectedStatus => "the status of the answer is none that passes",
-        Reason::ProtocolError => "what answers does not speak the check's protocol",
+        Reason::Timeout => {
+            "connected, but no full answer within the timeout; give the check more time if that is normal"
+        }
+        Reason::UnexpectedStatus => "the server answered with a status that does not pass; its log may say why",
+        Reason::ProtocolError => {
+            "the server does not speak the check's protocol; correct the port or the kind of check"
+        }
         Reason::NotServing => "the gRPC health service does not answer SERVING",
-        Reason::GrpcError => "the gRPC health call ended with an error",
+        Reason::GrpcError => "the gRPC health call failed; check that the server offers grpc.health.v1.Health",
         Reason::NoDescriptors => "Portolan has no file descriptor or port left; raise its limit",
-        Reason::ResolverDown => "the cluster's resolver does not answer",
-        Reason::NoRoute => "Portolan's machine has no route at all",
+        Reason::ResolverDown => "Portolan's DNS resolver does not answer; check the cluster's DNS",
+        Reason::NoRoute => "Portolan's machine has no network route; check its node",
         Reason::CaUnavailable => {
-            "the files that check.tls.ca or check.tls.clientCert name cannot be read in PORTOLAN_CA_DIR"
+            "Portolan cannot read a file that the check's tls.ca or tls.clientCert names; put it into PORTOLAN_CA_DIR, or correct the name"
         }
-        Reason::Cancelled => "the probe was cut short",
+        Reason::Cancelled => "the probe was cut short; the next one decides",
     }
 }

@@ -108,7 +108,7 @@ fn brief(status: &ServiceStatus) -> String {
 
 #[test]
 fn conditions_follow_from_verdicts() {
-    let valid = "Stalled=False/NothingToMend";
+    let valid = "Stalled=False/NotBlocked";
     for (verdicts, wanted) in [
         (
             &[UP, UP][..],
@@ -218,7 +218,13 @@ fn what_is_invalid_is_said_and_the_rest_is_served() {
                 "Degraded 1/2 [AddressDenied] Accepted=False/PartiallyInvalid Ready=True/Healthy Degraded=True/SomeInstancesDown {partly}"
             ),
         ),
-        (json!([denied("a"), denied("b")]), &[NEW, DENIED], format!("Invalid 0/2 [AddressDenied] {all}")),
+        // Settings may deny an address, and then the spec is not what is wrong.
+        (
+            json!([denied("a"), denied("b")]),
+            &[NEW, DENIED],
+            format!("Invalid 0/2 [AddressDenied] {}", all.replace("/Invalid", "/AddressDenied")),
+        ),
+        (json!([denied("a"), bad]), &[DENIED], format!("Invalid 0/2 [Invalid] {all}")),
         (json!([bad]), &[], format!("Invalid 0/1 [Invalid] {all}")),
         (json!([]), &[], format!("Invalid 0/0 [Invalid] {all}")),
     ] {
@@ -234,6 +240,8 @@ fn a_status_reads_as_a_person_needs_it() {
         {"name": "c", "baseUrl": "http://h", "check": {"none": {}}},
     ]);
     insta::assert_yaml_snapshot!("partially_invalid", status_of(&object(&instances), &[DENIED, OPEN], NOW));
+    let denied = json!([{"name": "a", "baseUrl": "http://10.0.0.1"}]);
+    insta::assert_yaml_snapshot!("address_denied", status_of(&object(&denied), &[DENIED], NOW));
     insta::assert_yaml_snapshot!(
         "invalid",
         status_of(&object(&json!([{"name": "a", "baseUrl": "nowhere"}])), &[], NOW)
@@ -408,7 +416,7 @@ proptest! {
         // Stalled is the opposite of Accepted; what is healthy is ready; invalid is never ready.
         prop_assert_eq!(condition("Accepted").status == "True", condition("Stalled").status == "False");
         prop_assert!(status.healthy == 0 || condition("Ready").status == "True");
-        prop_assert!(condition("Accepted").reason != "Invalid" || condition("Ready").status == "False");
+        prop_assert!(!["Invalid", "AddressDenied"].contains(&&*condition("Accepted").reason) || condition("Ready").status == "False");
         prop_assert!(condition("Degraded").status != "True" || status.healthy < status.total);
     }
 }

@@ -45,12 +45,8 @@ async fn status_is_exact_after_each_change_and_every_replica_says_the_same() {
 
     place.apply("cart", &[backend.url(), second.url()]).await;
     let said = settled(&place, "cart", "Healthy").await;
-    let healthy = [
-        "Accepted=True Accepted",
-        "Ready=True Healthy",
-        "Degraded=False NoInstanceDown",
-        "Stalled=False NothingToMend",
-    ];
+    let healthy =
+        ["Accepted=True Accepted", "Ready=True Healthy", "Degraded=False NoInstanceDown", "Stalled=False NotBlocked"];
     assert_eq!(conditions(&said), healthy);
     assert_eq!(instances(&said), ["a Healthy Passed", "b Healthy Passed"]);
     assert_eq!((&said["ready"], &said["observedGeneration"]), (&json!("2/2"), &json!(1)));

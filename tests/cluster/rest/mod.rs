@@ -3,6 +3,7 @@
 mod away;
 mod objects;
 mod server;
+mod takeover;
 mod together;
 
 use control_plane::{ControlPlane, Kubeconfig};

@@ -2,6 +2,12 @@
 //!
 //! Nothing here is stricter than the REST API: what a client registers there becomes an object too.
 
+mod source;
+mod url;
+
+pub(super) use source::{root, source};
+pub(super) use url::{base_url, health_url};
+
 use schemars::{Schema, json_schema};
 use serde_json::{Value, json};
 
@@ -29,94 +35,47 @@ fn rule(rule: &str, message: &str) -> Value {
     json!({ "rule": rule, "message": message })
 }
 
-/// On the whole object.
-pub(super) fn root() -> Value {
-    json!([rule(
-        &format!("size(self.metadata.name) <= 63 && self.metadata.name.matches('{LABEL}')"),
-        "a service's name is 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit"
-    )])
+/// A rule whose message names a field below the one that it stands on.
+fn at(field: &str, rule: &str, message: &str) -> Value {
+    json!({ "rule": rule, "message": message, "fieldPath": field })
 }
 
-/// On `spec.source`.
-pub(super) fn source() -> Value {
-    json!([rule("self == oldSelf", "source cannot be changed; delete the object and create it anew")])
+const HTTP: &str = "https?";
+const GRPC: &str = "grpcs?|https?";
+
+/// Whether a check's pauses are in order.
+fn in_order(check: &str) -> String {
+    format!(
+        "(!has({check}) || !has({check}.retryIntervalSeconds) || !has({check}.intervalSeconds) || \
+         {check}.retryIntervalSeconds <= {check}.intervalSeconds)"
+    )
 }
 
 /// On `spec`: what the service says for all its instances.
 pub(super) fn spec() -> Value {
     let inherited = |kind: &str, schemes: &str| {
         format!(
-            "self.source == 'Rest' || !has(self.check) || !has(self.check.{kind}) || self.instances.all(i, has(i.check) || \
+            "!has(self.check) || !has(self.check.{kind}) || self.instances.all(i, has(i.check) || \
              (has(i.healthUrl) ? i.healthUrl : i.baseUrl).matches('(?i)^({schemes})://'))"
         )
     };
-    let in_order = |check: &str| {
-        format!(
-            "!has({check}) || !has({check}.retryIntervalSeconds) || !has({check}.intervalSeconds) || \
-             {check}.retryIntervalSeconds <= {check}.intervalSeconds"
-        )
-    };
     json!([
-        rule(
+        at(
+            ".check.http",
             &inherited("http", HTTP),
             "check.http is for http and https; give each instance of another scheme a check of its own (tcp, grpc or none) or a healthUrl"
         ),
-        rule(
+        at(
+            ".check.grpc",
             &inherited("grpc", GRPC),
             "check.grpc is for grpc, grpcs, http and https; give each instance of another scheme a check of its own (tcp or none) or a healthUrl"
         ),
-        rule(
-            &format!("self.source == 'Rest' || ({})", in_order("self.check")),
-            "check.retryIntervalSeconds is longer than check.intervalSeconds; make it at most as long"
-        ),
-        rule(
-            &format!("self.source == 'Rest' || self.instances.all(i, {})", in_order("i.check")),
-            "an instance's check.retryIntervalSeconds is longer than its check.intervalSeconds; make it at most as long"
-        ),
+        at(".check.retryIntervalSeconds", &in_order("self.check"), RETRY),
+        source::manifest(),
     ])
 }
 
-const HTTP: &str = "https?";
-const GRPC: &str = "grpcs?|https?";
-/// A URL's scheme and what may stand in its authority before the last colon.
-const AUTHORITY: &str = "^[^/?#]*//[^/?#]*";
-const PORT: &str = "0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
-
-/// On an instance's `baseUrl`.
-pub(super) fn base_url() -> Value {
-    json!([
-        rule(
-            "self.matches('^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]')",
-            "write scheme://host[:port][/path], for example http://10.0.0.5:8080"
-        ),
-        rule(
-            &format!("!self.matches('{AUTHORITY}@')"),
-            "user names and passwords in URLs are refused, since everyone could read them; give the address alone"
-        ),
-        rule("!self.contains('#')", "a fragment (#...) never reaches the server; leave it out"),
-        rule(
-            &format!("self.matches('(?i)^https?://') || self.matches('{AUTHORITY}:[0-9]+([/?#]|$)')"),
-            "every scheme but http and https needs an explicit port, for example postgres://db.corp:5432"
-        ),
-        rule(
-            &format!("!self.matches('{AUTHORITY}:[0-9]+([/?#]|$)') || self.matches('{AUTHORITY}:{PORT}([/?#]|$)')"),
-            "a port goes from 1 to 65535"
-        ),
-    ])
-}
-
-/// On an instance's `healthUrl`.
-pub(super) fn health_url() -> Value {
-    let mut rules = base_url();
-    let scheme = rule(
-        "!self.contains('://') || self.matches('(?i)^(https?|tcp|grpcs?)://')",
-        "a healthUrl is http, https, tcp, grpc or grpcs, since a probe has to speak it; for another scheme leave it out and use check.tcp",
-    );
-    if let Some(rules) = rules.as_array_mut() {
-        rules.push(scheme);
-    }
-    rules
-}
+const RETRY: &str = "retryIntervalSeconds is longer than intervalSeconds; make it at most as long";
 
 /// On an instance: whether its own check fits its URLs.
 pub(super) fn instance() -> Value {
@@ -127,18 +86,24 @@ pub(super) fn instance() -> Value {
         )
     };
     json!([
-        rule(
+        at(
+            ".check.http",
             &own("http", HTTP),
             "check.http is for http and https; use check.tcp, or give a healthUrl that speaks http"
         ),
-        rule(
+        at(
+            ".check.grpc",
             &own("grpc", GRPC),
             "check.grpc is for grpc, grpcs, http and https; use check.tcp, or give a healthUrl that speaks grpc"
         ),
-        rule(
+        at(
+            ".healthUrl",
             "!has(self.healthUrl) || !has(self.check) || !has(self.check.http) || !has(self.check.http.path)",
             "give either healthUrl or check.http.path, not both"
         ),
+        // What is registered over REST, and so has a generation, is bounded by its interval there.
+        at(".check.retryIntervalSeconds", &format!("has(self.generation) || {}", in_order("self.check")), RETRY),
+        source::kept(),
     ])
 }
 
@@ -150,15 +115,25 @@ pub(super) fn check() -> Value {
     )])
 }
 
+/// On the headers of an http check, whose names are compared without regard to case.
+pub(super) fn headers() -> Value {
+    json!([rule(
+        "self.all(h, self.exists_one(other, other.name.lowerAscii() == h.name.lowerAscii()))",
+        "a header is given twice, since upper and lower case make no difference in its name; keep one"
+    )])
+}
+
 /// On one header of an http check.
 pub(super) fn header() -> Value {
     let framing = FRAMING.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
     json!([
-        rule(
+        at(
+            ".name",
             &format!("!self.name.lowerAscii().matches('{}')", FORBIDDEN_PARTS.join("|")),
             "a header that carries credentials, or by which a metadata service knows its clients, is refused; probe a path that needs none"
         ),
-        rule(
+        at(
+            ".name",
             &format!("!(self.name.lowerAscii() in [{framing}])"),
             "this header belongs to the request itself; for another Host header set http.host"
         ),
@@ -171,10 +146,16 @@ pub(super) fn metadata(_: &mut schemars::SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": MAX_METADATA,
         "additionalProperties": { "type": "string", "maxLength": MAX_METADATA_VALUE, "pattern": PLAIN },
-        "x-kubernetes-validations": [rule(
-            &format!("self.all(key, size(key) >= 1 && size(key) <= {MAX_METADATA_KEY})"),
-            &format!("a key of metadata has 1 to {MAX_METADATA_KEY} characters")
-        )],
+        "x-kubernetes-validations": [
+            rule(
+                &format!("self.all(key, size(key) >= 1 && size(key) <= {MAX_METADATA_KEY})"),
+                &format!("a key of metadata has 1 to {MAX_METADATA_KEY} characters")
+            ),
+            rule(
+                &format!("self.all(key, size(key) > {MAX_METADATA_KEY} || key.matches(r'{PLAIN}'))"),
+                "keys of metadata must not hold control, bidirectional or line-separator characters"
+            ),
+        ],
     })
 }
 

@@ -1,0 +1,96 @@
+//! Whose an object is. A manifest that is applied over a registration would be taken in without its check, so it is refused, as far as
+//! the content tells: what only the registrar writes is the `generation` of each instance. What the content cannot tell is for the
+//! admission policy in `deploy/`.
+
+use serde_json::{Value, json};
+
+use super::{LABEL, rule};
+
+/// What to do about a registration in a manifest's way; CEL, with the object's name at hand.
+const IN_THE_WAY: &str = "self.metadata.name + ' was registered over REST, and a manifest cannot change it: deregister it first \
+     (kubectl delete psvc ' + self.metadata.name + '), or give the manifest another name'";
+
+/// Where it is said.
+const SOURCE: &str = ".spec.source";
+
+/// Whether this `spec` has the form that the registrar gives it.
+fn is_registration(spec: &str) -> String {
+    format!(
+        "(!has({spec}.check) && !has({spec}.metadata) && !has({spec}.description) && \
+         {spec}.instances.all(i, has(i.generation)))"
+    )
+}
+
+/// On the whole object.
+pub(in crate::operator::crd) fn root() -> Value {
+    let registration = is_registration("self.spec");
+    let mut taken_over = refusal(
+        // One that a manifest changed before there was this rule may go on, and its next registration puts it right.
+        &format!(
+            "oldSelf.spec.source != 'Rest' || self.spec.source != 'Rest' || !{} || {registration}",
+            is_registration("oldSelf.spec")
+        ),
+        "it was registered over REST, and a manifest cannot change it: deregister it first, or give the manifest another name",
+    );
+    taken_over["fieldPath"] = SOURCE.into();
+    taken_over["messageExpression"] = IN_THE_WAY.into();
+    let mut made_up = refusal(
+        &format!("oldSelf.hasValue() || self.spec.source != 'Rest' || {registration}"),
+        "Rest is for services that clients register over HTTP; leave source out of a manifest",
+    );
+    made_up["fieldPath"] = SOURCE.into();
+    made_up["optionalOldSelf"] = true.into();
+    json!([
+        rule(
+            &format!("size(self.metadata.name) <= 63 && self.metadata.name.matches('{LABEL}')"),
+            "a service's name is 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit"
+        ),
+        taken_over,
+        made_up,
+    ])
+}
+
+/// A rule whose message stands alone, without the value.
+fn refusal(text: &str, message: &str) -> Value {
+    let mut rule = rule(text, message);
+    rule["reason"] = "FieldValueForbidden".into();
+    rule
+}
+
+/// On `spec.source`.
+pub(in crate::operator::crd) fn source() -> Value {
+    json!([
+        refusal(
+            "oldSelf == 'Manifest' || self == oldSelf",
+            "the service was registered over REST, and a manifest cannot take it over: deregister it first (kubectl delete psvc NAME), or \
+             give the manifest another name"
+        ),
+        refusal(
+            "oldSelf == 'Rest' || self == oldSelf",
+            "source cannot be changed; delete the object, then create it again"
+        ),
+    ])
+}
+
+/// On `spec`: that a manifest writes nothing that is Portolan's.
+pub(super) fn manifest() -> Value {
+    let mut rule = refusal(
+        "self.source == 'Rest' || self.instances.all(i, !has(i.owner) && !has(i.generation))",
+        "owner and generation are written by Portolan for what is registered over REST; leave them out of a manifest",
+    );
+    rule["fieldPath"] = ".instances".into();
+    rule
+}
+
+/// On an instance: within one generation it stays where it is, and generations only grow.
+pub(super) fn kept() -> Value {
+    let same = "(has(self.healthUrl) ? self.healthUrl : '') == (has(oldSelf.healthUrl) ? oldSelf.healthUrl : '')";
+    refusal(
+        &format!(
+            "!has(oldSelf.generation) || !has(self.generation) || self.generation > oldSelf.generation || \
+             (self.generation == oldSelf.generation && self.baseUrl == oldSelf.baseUrl && {same})"
+        ),
+        "this instance was registered over REST, and only a registration changes its URLs: register it again, or deregister it before a \
+         manifest takes its place",
+    )
+}
