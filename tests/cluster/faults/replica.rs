@@ -79,7 +79,8 @@ impl Replica {
 
     /// Status, `Portolan-Stale-Seconds`, and the answer.
     pub(crate) async fn get(&self, target: &str) -> (StatusCode, Option<u64>, Value) {
-        let answer = self.request(Method::GET, target).send().await.expect("an answer");
+        let sent = self.request(Method::GET, target).send().await;
+        let answer = sent.unwrap_or_else(|error| panic!("no answer: {error}; its log:\n{}", self.log()));
         let stale = answer.headers().get("portolan-stale-seconds").map(|value| value.to_str().expect("ASCII"));
         let stale = stale.map(|text| text.parse().expect("seconds"));
         let (status, text) = (answer.status(), answer.text().await.expect("a whole answer"));
