@@ -36,7 +36,7 @@ demo-cluster: tools go ## the operator in a real control plane on this machine; 
 	$(CARGO) build --locked --bin portolan --example demo-cluster
 	$(CARGO) run --locked --quiet --example demo-cluster -- $(DEMO_FLAGS)
 
-test: tools go ## run every test, those in the documentation included; the first run builds a control plane (8 minutes on two slow cores, cached)
+test: tools go ## run every test, those in the documentation included; the first run builds a control plane (10 minutes on two slow cores, cached)
 	$(call need,curl,install it (Debian: apt install curl))
 	$(call need,go,install Go 1.21 or newer; the node of the tests is built with it (https://go.dev/dl))
 	$(CARGO) test --locked --no-fail-fast

@@ -173,7 +173,7 @@ impl AddressPolicy {
             let (four, six) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
             // Whether it has the second address too is known once it is resolved.
             let local = if self.own_address(six, port).is_some() { six } else { four };
-            return self.check(local, port).map_err(|denied| format!("{name} is {denied}"));
+            return self.check(local, port).map_err(|denied| format!("{name} means {denied}"));
         }
         if self.allow.is_empty() && self.denied_ports.contains(&port) {
             return Err(format!(

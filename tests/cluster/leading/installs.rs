@@ -32,9 +32,10 @@ async fn of_two_installs_over_one_namespace_one_writes_and_the_other_takes_over_
     let folder = tempfile::tempdir().expect("a folder");
     let watching = |own: &str| format!("{own},{watched}");
     let (of_first, of_second) = (watching(&first.namespace), watching(&second.namespace));
-    let watches = |namespaces| ("PORTOLAN_WATCH_NAMESPACES", namespaces);
+    let namespaces = |all| ("PORTOLAN_WATCH_NAMESPACES", all);
     let mut one =
-        Pod::start_with(folder.path(), &first.account, &first.namespace, "one-0", &[watches(of_first.as_str())]).await;
+        Pod::start_with(folder.path(), &first.account, &first.namespace, "one-0", &[namespaces(of_first.as_str())])
+            .await;
     until("the first leads", async || one.leads().await).await;
     let backend = Backend::start().await;
     for name in ["cart", "mail", "shop"] {
@@ -55,7 +56,7 @@ async fn of_two_installs_over_one_namespace_one_writes_and_the_other_takes_over_
         &second.account,
         &second.namespace,
         "two-0",
-        &[watches(of_second.as_str()), deny],
+        &[namespaces(of_second.as_str()), deny],
     )
     .await;
     until("the second leads", async || two.leads().await).await;
