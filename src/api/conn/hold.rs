@@ -70,10 +70,13 @@ pub(super) async fn hold<H: Handler>(
     let drained = pin!(shared.drain.cancelled());
     let mut waits = Waits { timer, drained };
     let over = poll_fn(|cx| {
-        if keeper.should_drain() {
+        let mut polled = Pin::new(&mut conn).poll(cx);
+        // After that: a request that came before the server began to drain is read, and answered.
+        if polled.is_pending() && keeper.should_drain() {
             Pin::new(&mut conn).graceful_shutdown();
+            polled = Pin::new(&mut conn).poll(cx);
         }
-        match Pin::new(&mut conn).poll(cx) {
+        match polled {
             Poll::Ready(ended) => Poll::Ready(Err(ended)),
             Poll::Pending => keeper.poll(&mut waits, cx).map(Ok),
         }
