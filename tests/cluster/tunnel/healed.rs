@@ -58,7 +58,7 @@ async fn the_console_goes_on_with_another_pod() {
     let mut terminal = Terminal::start(command, (100, 30));
     terminal.wait("it is live", |text| ["cluster test", "LIVE", "at-a"].iter().all(|word| text.contains(word)));
     a.kill();
-    terminal.wait("the other pod's are shown", |text| text.contains("unknown  at-b") && text.contains("LIVE"));
+    terminal.wait("the other pod's are shown", |text| text.contains("no check at-b") && text.contains("LIVE"));
     b.register("afterwards").await;
     terminal.wait_for("afterwards");
     terminal.keys("q");
