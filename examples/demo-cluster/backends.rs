@@ -59,7 +59,10 @@ impl Backends {
             text = text.replace(backend.sample, &backend.address.to_string());
         }
         let quick = |line: &str| match line.split_once("intervalSeconds: ") {
-            Some((indent, _)) => format!("{indent}intervalSeconds: 2"),
+            Some((before, seconds)) => {
+                let after = seconds.trim_start_matches(|c: char| c.is_ascii_digit());
+                format!("{before}intervalSeconds: 2{after}")
+            }
             None => line.to_owned(),
         };
         text.lines().map(quick).collect::<Vec<_>>().join("\n")
@@ -116,5 +119,23 @@ async fn grpc(listener: TcpListener) {
         let connection = http2::Builder::new(TokioExecutor::new())
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
         tokio::spawn(connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sample_stays_yaml_wherever_its_interval_stands() {
+        let backends = Backends::start().await.expect("they start");
+        let dns = backends.address("kube-dns.kube-system.svc:53").expect("a backend");
+        let sample =
+            "check: {tcp: {}, intervalSeconds: 10}\n  intervalSeconds: 30\nbaseUrl: tcp://kube-dns.kube-system.svc:53";
+        let here = backends.localised(sample);
+        assert_eq!(
+            here,
+            format!("check: {{tcp: {{}}, intervalSeconds: 2}}\n  intervalSeconds: 2\nbaseUrl: tcp://{dns}")
+        );
     }
 }
