@@ -8,7 +8,7 @@ use super::Body;
 use super::call::{Call, not_found, read_id};
 use super::cursor::NOT_A_CURSOR;
 use super::envelope::{ApiError, Code, ok_beside};
-use super::openapi::schemas;
+use super::openapi::{params, schemas};
 use super::query::{Query, bad_parameter};
 use super::scope::{Reach, other_places};
 use crate::model::name::{InstanceName, ServiceKey, ServiceName};
@@ -38,9 +38,7 @@ struct Beside {
     path = "/api/v1/services/{id}/history",
     params(
         ("id" = uuid::Uuid, Path, description = "The service's id, also of one that was removed"),
-        ("instance" = Option<String>, Query, description = "Only this instance"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Most entries of this page; 100 when absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        params::Entries,
     ),
     security(("token" = [])),
     responses(
@@ -68,9 +66,7 @@ pub(super) async fn history(call: &Call<'_>, id: &str) -> Result<Response<Body>,
     params(
         ("name" = String, Query, description = "The service's name, also of one that was removed"),
         ("namespace" = Option<String>, Query, description = "Its namespace; the default one when absent"),
-        ("instance" = Option<String>, Query, description = "Only this instance"),
-        ("limit" = Option<u16>, Query, minimum = 1, maximum = 500, description = "Most entries of this page; 100 when absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        params::Entries,
     ),
     security(("token" = [])),
     responses(
@@ -78,6 +74,7 @@ pub(super) async fn history(call: &Call<'_>, id: &str) -> Result<Response<Body>,
         (status = 400, description = "`name_required` or `invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) async fn by_name(call: &Call<'_>) -> Result<Response<Body>, ApiError> {

@@ -13,7 +13,7 @@ const PER_ROUND: usize = 4096;
 /// Rows handed over at once: a registration that comes meanwhile waits for as many.
 const CHUNK: usize = 64;
 /// Time between two chunks, so that those of a full round come spread over it.
-const GAP: Duration = Duration::from_millis(2000 * CHUNK as u64 / PER_ROUND as u64);
+const GAP: Duration = Duration::from_millis(ROUND.as_secs() * 1000 * CHUNK as u64 / PER_ROUND as u64);
 
 /// Instances whose stored row is older than what is known. Each is in here at most once, which its owner sees to.
 #[derive(Debug, Default)]

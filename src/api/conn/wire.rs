@@ -46,9 +46,7 @@ impl Wire {
 
     fn keep(&mut self, read: &[u8]) {
         self.len = read.len().min(NEWEST);
-        for (kept, byte) in self.newest.iter_mut().zip(read) {
-            *kept = *byte;
-        }
+        self.newest[..self.len].copy_from_slice(&read[..self.len]);
     }
 
     /// One attempt to send an answer of ours.

@@ -26,3 +26,16 @@ pub enum Pick {
     /// In proportion to `weight`.
     Weighted,
 }
+
+/// Which entries of a history are shown.
+#[derive(Debug, Serialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Entries {
+    /// Only this instance
+    pub instance: Option<String>,
+    /// Most entries of this page; 100 when absent
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<u16>,
+    /// `next_cursor` of the page before
+    pub cursor: Option<String>,
+}
