@@ -144,11 +144,11 @@ impl Keeper<'_> {
         }
         let known = self.registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
-            let _ = waits.drained.as_mut().poll(cx);
+            let drains = waits.drained.as_mut().poll(cx).is_ready();
             self.watch.register(cx.waker());
             self.registered = Some(cx.waker().clone());
-            if self.watch.is_evicted() && !self.draining {
-                // Told between the look above and the registration: nobody else wakes this task.
+            if (drains || self.watch.is_evicted()) && !self.draining {
+                // Told between the looks above and this: nobody else wakes this task.
                 cx.waker().wake_by_ref();
             }
         } else if urgent.is_none() && !waits.timer.is_elapsed() {
