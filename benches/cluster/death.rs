@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use measure::percentile;
-use portolan::operator::crd::HealthWord;
+use portolan::operator::crd::HealthValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -54,7 +54,7 @@ fn name(n: usize) -> String {
 async fn unhealthy(watch: &mut Watch, name: &str) -> Result<Instant> {
     let is_down = |event: &crate::bare::Event| {
         let instances = event.status.iter().flat_map(|status| &status.instances);
-        event.name == name && instances.into_iter().any(|instance| instance.health == HealthWord::Unhealthy)
+        event.name == name && instances.into_iter().any(|instance| instance.health == HealthValue::Unhealthy)
     };
     Ok(watch.find(is_down).await?.at)
 }

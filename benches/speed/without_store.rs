@@ -14,7 +14,7 @@ use portolan::config::{ServeArgs, Settings};
 use portolan::model::name::Namespace;
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{
-    AddressGate, Caller, CheckNowError, CheckedNow, OnDemand, Probing, ProbingOfAll, Registered, Registrar,
+    AddressGate, Caller, OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService, Registered, Registrar,
     Registration, Removal, WriteError,
 };
 use portolan::model::service::{Instance, InstanceId, Service, Source};
@@ -71,14 +71,14 @@ impl Registrar for Nowhere {
 }
 
 impl OnDemand for Nowhere {
-    fn check_now(&self, _: Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>> {
-        futures::future::ready(Err(CheckNowError::Unavailable)).boxed()
+    fn check_now(&self, _: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
+        futures::future::ready(Err(OnDemandError::Unavailable)).boxed()
     }
 }
 
 impl Probing for Nowhere {
-    fn probing(&self, _: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingOfAll, CheckNowError>> {
-        futures::future::ready(Err(CheckNowError::Unavailable)).boxed()
+    fn probing(&self, _: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingByService, OnDemandError>> {
+        futures::future::ready(Err(OnDemandError::Unavailable)).boxed()
     }
 }
 
@@ -135,7 +135,7 @@ pub(crate) async fn serve() -> Result<()> {
         readiness: Arc::new(Nowhere),
         freshness: None,
         pass_on: None,
-        told: portolan::telemetry::told::Hearing::nothing(),
+        told: portolan::telemetry::server_events::EventReceiver::nothing(),
         settings: ApiSettings {
             default_namespace: Namespace::default(),
             default_interval: interval,

@@ -10,7 +10,7 @@ use super::openapi::schemas;
 use super::{Body, json, pass_on, reply};
 use crate::model::name::InstanceName;
 use crate::model::outcome::Outcome;
-use crate::model::ports::{CheckNowError, CheckedNow, WriteError};
+use crate::model::ports::{OnDemandError, OnDemandResult, WriteError};
 use crate::model::service::Service;
 
 const MESSAGE: &str = "Health check completed";
@@ -66,7 +66,7 @@ pub(super) async fn check(call: &Call<'_>, id: &str, body: RequestBody) -> Resul
     let checked = match call.api.on_demand.check_now(service.id).await {
         Ok(checked) => checked,
         Err(error) => {
-            let passed_on = if error == CheckNowError::Unavailable { pass_on::to_leader(call).await } else { None };
+            let passed_on = if error == OnDemandError::Unavailable { pass_on::to_leader(call).await } else { None };
             return passed_on.unwrap_or_else(|| Err(refused(&error)));
         }
     };
@@ -86,7 +86,7 @@ fn require_owner(call: &Call<'_>, service: &Service) -> Result<(), ApiError> {
     Err(super::refusal::refused(&WriteError::NotOwner))
 }
 
-fn shown(checked: CheckedNow, evidence: bool) -> CheckJson {
+fn shown(checked: OnDemandResult, evidence: bool) -> CheckJson {
     let outcome = checked.outcome.map(|outcome| {
         if evidence {
             OutcomeJson::Full(outcome)
@@ -97,12 +97,12 @@ fn shown(checked: CheckedNow, evidence: bool) -> CheckJson {
     CheckJson { instance: checked.instance, outcome, held: checked.held }
 }
 
-pub(super) fn refused(error: &CheckNowError) -> ApiError {
+pub(super) fn refused(error: &OnDemandError) -> ApiError {
     match error {
-        CheckNowError::NotFound => not_found(),
-        CheckNowError::OverBudget { retry_after_seconds } => {
+        OnDemandError::NotFound => not_found(),
+        OnDemandError::OverBudget { retry_after_seconds } => {
             ApiError::new(Code::ProbeBudget, error.to_string()).retry_after(*retry_after_seconds)
         }
-        CheckNowError::Unavailable => ApiError::new(Code::Unavailable, error.to_string()).retry_after(1),
+        OnDemandError::Unavailable => ApiError::new(Code::Unavailable, error.to_string()).retry_after(1),
     }
 }

@@ -12,7 +12,7 @@ use super::refusal::refused;
 use super::scope::Reach;
 use crate::model::name::{InstanceName, ServiceKey, ServiceName};
 use crate::model::ports::{Removal, ServiceRef};
-use crate::model::wrong::Wrong;
+use crate::model::value_error::ValueError;
 
 /// The seed's message.
 pub(super) const MESSAGE: &str = "Service deregistered successfully";
@@ -122,11 +122,11 @@ fn if_match(headers: &HeaderMap, one_instance: bool) -> Result<Option<u64>, ApiE
     let digits = bare.bytes().all(|b| b.is_ascii_digit()) && headers.get_all(IF_MATCH).iter().count() == 1;
     let generation = digits.then(|| bare.parse().ok()).flatten();
     let wanted = "the instance's generation, a whole number as register returned it";
-    generation.map(Some).ok_or_else(|| bad_if_match(Wrong::is_not(wanted)))
+    generation.map(Some).ok_or_else(|| bad_if_match(ValueError::is_not(wanted)))
 }
 
 /// 400: `If-Match` cannot be followed.
-pub(super) fn bad_if_match(wrong: impl Into<Wrong>) -> ApiError {
+pub(super) fn bad_if_match(wrong: impl Into<ValueError>) -> ApiError {
     ApiError::new(Code::InvalidParameter, "Invalid header").detail(Detail::new("If-Match", wrong))
 }
 

@@ -17,7 +17,7 @@ use crate::model::name::Namespace;
 use crate::model::outcome::Health;
 use crate::model::selection::{Selection, pick_weighted};
 use crate::model::service::{Instance, front_of};
-use crate::model::wrong::Wrong;
+use crate::model::value_error::ValueError;
 
 const FOUND: &str = "Service found";
 
@@ -71,7 +71,7 @@ fn read(call: &Call<'_>) -> Result<Wanted, ApiError> {
     let pick = match query.take("pick").as_deref() {
         None => false,
         Some("weighted") => true,
-        Some(_) => return Err(bad_parameter("pick", Wrong::is_not("weighted"))),
+        Some(_) => return Err(bad_parameter("pick", ValueError::is_not("weighted"))),
     };
     let [status, version, zone, meta] = select::PARAMETERS;
     query.end(&["name", "namespace", status, version, zone, meta, "healthy", "pick"])?;

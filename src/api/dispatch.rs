@@ -32,8 +32,8 @@ use crate::store::Store;
 use crate::telemetry::access_log::{AccessLog, Record};
 use crate::telemetry::logs::ACCESS_TARGET;
 use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
+use crate::telemetry::server_events::EventReceiver;
 use crate::telemetry::staleness::Staleness;
-use crate::telemetry::told::Hearing;
 
 /// When to ask a replica again that does not know every service yet.
 const INCOMPLETE_RETRY_SECONDS: u64 = 2;
@@ -80,7 +80,7 @@ pub struct ApiParts {
     /// The way to the replica that leads, where there are others.
     pub pass_on: Option<Arc<dyn PassOn>>,
     /// What the server tells of itself to who watches.
-    pub told: Hearing,
+    pub told: EventReceiver,
     /// The rest.
     pub settings: ApiSettings,
 }
@@ -100,7 +100,7 @@ pub(super) struct Shared {
     pub(super) readiness: Arc<dyn Readiness>,
     pub(super) freshness: freshness::Source,
     pub(super) pass_on: Option<Arc<dyn PassOn>>,
-    pub(super) told: Hearing,
+    pub(super) told: EventReceiver,
     pub(super) settings: ApiSettings,
     pub(super) watchers: Arc<Seats>,
     pub(super) flight: Arc<Flight>,

@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::Body;
-use crate::model::wrong::Wrong;
+use crate::model::value_error::ValueError;
 
 /// The content type of every JSON answer, spelled as the seed's framework does.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -140,8 +140,8 @@ pub struct Detail {
 
 impl Detail {
     /// What is wrong with `field`.
-    pub fn new(field: impl Into<String>, wrong: impl Into<Wrong>) -> Self {
-        let Wrong { problem, expected } = wrong.into();
+    pub fn new(field: impl Into<String>, wrong: impl Into<ValueError>) -> Self {
+        let ValueError { problem, expected } = wrong.into();
         Self { field: field.into(), problem, expected }
     }
 }
@@ -321,7 +321,7 @@ mod tests {
     async fn an_error_is_an_envelope_with_its_headers() {
         let error = ApiError::new(Code::InvalidPayload, "Invalid request payload")
             .detail(Detail::new("base_url", "is missing"))
-            .detail(Detail::new("limit", Wrong::is_not("a number")))
+            .detail(Detail::new("limit", ValueError::is_not("a number")))
             .header(http::header::ALLOW, HeaderValue::from_static("GET"))
             .retry_after(7);
         let reply = error.into_reply();

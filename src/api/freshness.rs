@@ -11,7 +11,7 @@ use super::access::RouteClass;
 use super::operations::{Part, PartState};
 use crate::model::ports::{Freshness, PROBED_ELSEWHERE};
 
-/// Whole seconds since the mirror was last known to be current; absent while it is.
+/// WholeNumber seconds since the mirror was last known to be current; absent while it is.
 const STALE_SECONDS: HeaderName = HeaderName::from_static("portolan-stale-seconds");
 
 /// None where nothing is mirrored: what is read is then what there is.

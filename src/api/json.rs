@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use super::conn::RequestBody;
 use super::envelope::{ApiError, Code, Detail};
-use crate::model::wrong::{Wrong, json_sentence};
-use crate::model::{near, text};
+use crate::model::value_error::{ValueError, json_sentence};
+use crate::model::{did_you_mean, text};
 
 /// Most bytes of a request's body.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -86,7 +86,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// 400 `invalid_payload` when the bytes are no JSON object, or give a field twice.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, ApiError> {
-        let wrong = |problem: &str| invalid([detail("body", &Wrong::new(problem).expecting("a JSON object"))]);
+        let wrong = |problem: &str| invalid([detail("body", &ValueError::new(problem).expecting("a JSON object"))]);
         // a parser may pass over a byte order mark (RFC 8259 §8.1), and the tools of some systems write one
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         if bytes.trim_ascii().is_empty() {
@@ -134,24 +134,24 @@ impl<'a> Fields<'a> {
         if let Err(error) = serde_path_to_error::deserialize::<_, T>(json) {
             let inside = error.path().to_string();
             let field = if inside == "." { name.to_owned() } else { format!("{name}.{inside}") };
-            self.problem(&text::escape(&field, 200), Wrong::of_json(error.inner()));
+            self.problem(&text::escape(&field, 200), ValueError::of_json(error.inner()));
         }
     }
 
     /// Notes that a field is wrong.
-    pub(super) fn problem(&mut self, field: &str, wrong: impl Into<Wrong>) {
+    pub(super) fn problem(&mut self, field: &str, wrong: impl Into<ValueError>) {
         self.problems.push(detail(field, &wrong.into()));
     }
 
     /// `value` when it is right; else notes what is wrong and gives nothing.
-    pub(super) fn check<T, E: Into<Wrong>>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
+    pub(super) fn check<T, E: Into<ValueError>>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
         value.map_err(|error| self.problem(field, error)).ok()
     }
 
     /// Notes every field that nobody took, unless `special` has its own word for it.
     pub(super) fn end(&mut self, known: &[&str], special: impl Fn(&str) -> Option<&'static str>) {
         for (name, _) in std::mem::take(&mut self.left).into_iter().take(MAX_PROBLEMS) {
-            let wrong = special(&name).map_or_else(|| near::unknown(&name, known), Wrong::from);
+            let wrong = special(&name).map_or_else(|| did_you_mean::unknown(&name, known), ValueError::from);
             self.problem(&text::escape(&name, 100), wrong);
         }
     }
@@ -168,7 +168,7 @@ impl<'a> Fields<'a> {
 }
 
 /// What is wrong with a field, in sentences of bounded length without hostile characters: they may repeat what came.
-fn detail(field: &str, wrong: &Wrong) -> Detail {
+fn detail(field: &str, wrong: &ValueError) -> Detail {
     let sentence = |said: &str| text::escape(said, MAX_SENTENCE);
     let expected = wrong.expected.as_deref().map(sentence);
     Detail { field: field.to_owned(), problem: sentence(&wrong.problem), expected }

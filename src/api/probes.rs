@@ -11,8 +11,8 @@ use super::envelope::{ApiError, ok_beside};
 use super::openapi::{probing, schemas};
 use super::query::{Query, bad_parameter};
 use super::{Body, pass_on};
-use crate::model::ports::{CheckNowError, ProbingOf};
-use crate::model::wrong::Wrong;
+use crate::model::ports::{InstanceProbing, OnDemandError};
+use crate::model::value_error::ValueError;
 
 /// Services of one request.
 const MOST: usize = 256;
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 256;
 struct OfService {
     id: Uuid,
     live: bool,
-    instances: Vec<ProbingOf>,
+    instances: Vec<InstanceProbing>,
 }
 
 #[derive(Serialize)]
@@ -53,8 +53,9 @@ struct Beside {
 pub(super) async fn probes(call: &Call<'_>) -> Result<Response<Body>, ApiError> {
     let (query, values) = Query::read_many(call.head.uri.query(), "id", MOST)?;
     query.end(&["id"])?;
-    let ids =
-        values.iter().map(|text| read_id(text).ok_or_else(|| bad_parameter("id", Wrong::is_not("a service's id"))));
+    let ids = values
+        .iter()
+        .map(|text| read_id(text).ok_or_else(|| bad_parameter("id", ValueError::is_not("a service's id"))));
     let wanted = wanted(call, ids.collect::<Result<_, _>>()?);
     let mut data = Vec::new();
     for part in wanted.parts {
@@ -63,7 +64,7 @@ pub(super) async fn probes(call: &Call<'_>) -> Result<Response<Body>, ApiError> 
                 data.extend(known.into_iter().map(|(id, instances)| OfService { id, live: true, instances }));
             }
             Err(error) => {
-                let passed_on = if error == CheckNowError::Unavailable { pass_on::to_leader(call).await } else { None };
+                let passed_on = if error == OnDemandError::Unavailable { pass_on::to_leader(call).await } else { None };
                 return passed_on.unwrap_or_else(|| Err(check::refused(&error))).map(uncounted);
             }
         }

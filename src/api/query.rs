@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::envelope::{ApiError, Code, Detail};
-use crate::model::near;
-use crate::model::wrong::Wrong;
+use crate::model::did_you_mean;
+use crate::model::value_error::ValueError;
 
 /// Most parameters of one request.
 const MAX_PARAMETERS: usize = 80;
@@ -19,7 +19,7 @@ pub(super) struct Query<'a> {
 }
 
 /// A refusal that names the parameter and what is wrong with it.
-pub(super) fn bad_parameter(name: &str, wrong: impl Into<Wrong>) -> ApiError {
+pub(super) fn bad_parameter(name: &str, wrong: impl Into<ValueError>) -> ApiError {
     ApiError::new(Code::InvalidParameter, "Invalid query parameter").detail(Detail::new(name, wrong))
 }
 
@@ -83,7 +83,7 @@ impl<'a> Query<'a> {
     /// 400 with what is wrong with the value, in `T`'s words.
     pub(super) fn parse<T>(&mut self, name: &str) -> Result<Option<T>, ApiError>
     where
-        T: std::str::FromStr<Err: Into<Wrong>>,
+        T: std::str::FromStr<Err: Into<ValueError>>,
     {
         let value = self.take(name).map(|text| text.parse().map_err(|e: T::Err| bad_parameter(name, e)));
         value.transpose()
@@ -97,7 +97,7 @@ impl<'a> Query<'a> {
         match self.take(name).as_deref() {
             None | Some("false" | "0") => Ok(false),
             Some("" | "true" | "1") => Ok(true),
-            Some(_) => Err(bad_parameter(name, Wrong::is_not("true or false"))),
+            Some(_) => Err(bad_parameter(name, ValueError::is_not("true or false"))),
         }
     }
 
@@ -109,7 +109,7 @@ impl<'a> Query<'a> {
         let Some(text) = self.take("limit") else { return Ok(None) };
         match text.parse() {
             Ok(n) if (1..=max).contains(&n) => Ok(Some(n)),
-            _ => Err(bad_parameter("limit", Wrong::is_not(format!("a whole number from 1 to {max}")))),
+            _ => Err(bad_parameter("limit", ValueError::is_not(format!("a whole number from 1 to {max}")))),
         }
     }
 
@@ -135,7 +135,7 @@ impl<'a> Query<'a> {
             return Ok(());
         }
         let error = ApiError::new(Code::InvalidParameter, "Invalid query parameter");
-        let unknown = |name: &str| Detail::new(name, near::unknown(name, known));
+        let unknown = |name: &str| Detail::new(name, did_you_mean::unknown(name, known));
         Err(self.left.iter().fold(error, |error, (name, _)| error.detail(unknown(name))))
     }
 }

@@ -19,8 +19,8 @@ use crate::model::service::{
 };
 use crate::model::text;
 use crate::model::url::EndpointUrl;
-use crate::model::whole::Whole;
-use crate::model::wrong::Wrong;
+use crate::model::value_error::ValueError;
+use crate::model::whole_number::WholeNumber;
 
 /// Every field of the body.
 const FIELDS: &[&str] = &[
@@ -88,7 +88,7 @@ fn reserved(field: &str) -> Option<&'static str> {
         .then_some("is not supported by this version; a registration stays until it is deregistered")
 }
 
-fn label<T: std::str::FromStr<Err: Into<Wrong>>>(fields: &mut Fields<'_>, field: &str) -> Option<T> {
+fn label<T: std::str::FromStr<Err: Into<ValueError>>>(fields: &mut Fields<'_>, field: &str) -> Option<T> {
     let text: String = fields.take(field)?;
     fields.check(field, text.parse())
 }
@@ -142,17 +142,17 @@ fn spec(fields: &mut Fields<'_>, interval: Duration) -> Option<InstanceSpec> {
 fn weight(fields: &mut Fields<'_>) -> u16 {
     let given: Option<serde_json::Number> = fields.take("weight");
     let Some(given) = given else { return DEFAULT_WEIGHT };
-    let weight = Whole::deserialize(&given).ok().and_then(|Whole(n)| u16::try_from(n).ok());
+    let weight = WholeNumber::deserialize(&given).ok().and_then(|WholeNumber(n)| u16::try_from(n).ok());
     let weight = weight.filter(|n| *n <= MAX_WEIGHT).ok_or_else(|| {
         let expected = format!("a whole number from 0 to {MAX_WEIGHT}");
-        Wrong::new(format!("is {given}, not {expected}; 0 drains the instance")).expecting(expected)
+        ValueError::new(format!("is {given}, not {expected}; 0 drains the instance")).expecting(expected)
     });
     fields.check("weight", weight).unwrap_or(DEFAULT_WEIGHT)
 }
 
 /// A registration's writer is not always a cluster's: it sends our own plain request alone.
 fn refuse_manner(fields: &mut Fields<'_>, check: &Check) {
-    if matches!(&check.kind, Some(CheckKind::Http(http)) if !http.manner.is_plain()) {
+    if matches!(&check.kind, Some(CheckKind::Http(http)) if !http.request_options.is_plain()) {
         fields.problem("check.http", "method, host and headers can be set in a manifest only; leave them out");
     }
 }

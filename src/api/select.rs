@@ -4,8 +4,8 @@ use super::envelope::ApiError;
 use super::query::{Query, bad_parameter};
 use crate::model::outcome::Health;
 use crate::model::selection::{MAX_META_TERMS, Selection};
+use crate::model::value_error::ValueError;
 use crate::model::version::{VersionRange, VersionRangeError};
-use crate::model::wrong::Wrong;
 
 /// The parameters that [`take`] reads, for the message about an unknown one.
 pub(super) const PARAMETERS: [&str; 4] = ["status", "version", "zone", "meta.KEY"];
@@ -27,9 +27,9 @@ pub(super) fn take(query: &mut Query<'_>) -> Result<Selection, ApiError> {
 
 fn no_health() -> ApiError {
     let words: Vec<_> = Health::ALL.iter().map(|health| health.as_str()).collect();
-    bad_parameter("status", Wrong::is_not(format!("one of {}", words.join(", "))))
+    bad_parameter("status", ValueError::is_not(format!("one of {}", words.join(", "))))
 }
 
 fn no_range(error: &VersionRangeError) -> ApiError {
-    bad_parameter("version", Wrong::from(error).expecting("a version range"))
+    bad_parameter("version", ValueError::from(error).expecting("a version range"))
 }

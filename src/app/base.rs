@@ -26,7 +26,7 @@ use crate::store::{Opened, Store, Writer};
 use crate::telemetry::access_log::{AccessLog, AccessLogWriter};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::process_metrics::ProcessMetrics;
-use crate::telemetry::told::Hearing;
+use crate::telemetry::server_events::EventReceiver;
 
 /// What there is before anything runs.
 pub(super) struct Base {
@@ -60,7 +60,7 @@ pub(super) struct Plugs {
     pub(super) readiness: Arc<dyn Readiness>,
     pub(super) freshness: Option<Arc<dyn Freshness>>,
     pub(super) pass_on: Option<Arc<dyn PassOn>>,
-    pub(super) told: Hearing,
+    pub(super) told: EventReceiver,
     pub(super) default_namespace: Namespace,
 }
 

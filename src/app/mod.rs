@@ -2,13 +2,13 @@
 
 mod base;
 mod cluster;
+mod component_status;
 mod descriptors;
 mod parts;
 mod probing;
 mod readiness;
 mod reload;
 mod tasks;
-mod told;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ use crate::operator::client::ClientError;
 use crate::operator::pass_on::LeaderLineError;
 use crate::store::OpenError;
 use base::{Base, Plugs};
+use component_status::{EventReporter, LocalWords, Words};
 use readiness::PartsReadiness;
 use tasks::{Stage, Tasks};
-use told::{LocalWords, Teller, Words};
 
 pub use tasks::TaskError;
 
@@ -109,7 +109,7 @@ async fn standalone(mut base: Base, ready: impl FnOnce(SocketAddr)) -> Result<()
     let engine = base.engine(None, policy.clone(), Arc::new(AlwaysLeads))?;
     let words = LocalWords::new(engine.store.clone(), Arc::clone(engine.probing.status()), base.shutdown.clone());
     let words: Arc<dyn Words> = Arc::new(words);
-    let teller = Teller::new(Arc::clone(&words), base.shutdown.clone());
+    let teller = EventReporter::new(Arc::clone(&words), base.shutdown.clone());
     let plugs = Plugs {
         registrar: Arc::new(engine.store.clone()),
         addresses: Arc::new(policy),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::told::{Word, Words};
+use super::component_status::{Word, Words};
 use crate::api::{Part, PartState, Readiness};
 
 /// Of all parts.

@@ -12,7 +12,7 @@ use super::client::{Client, ServiceView};
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use crate::model::text::escape;
-use crate::model::wrong::json_sentence;
+use crate::model::value_error::json_sentence;
 
 /// Most bytes that a server takes as a request.
 const MAX_BODY: u64 = 64 * 1024;

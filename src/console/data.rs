@@ -144,7 +144,7 @@ impl Instance {
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
 pub struct Probing {
     /// One for each instance that is probed.
-    pub instances: Vec<ProbingOf>,
+    pub instances: Vec<InstanceProbing>,
     /// Whether it is live from the prober; else from the store, at most 2 s old.
     #[serde(default)]
     pub live: bool,
@@ -153,11 +153,11 @@ pub struct Probing {
 impl Probing {
     /// About how much memory it takes, in bytes.
     pub fn weight(&self) -> usize {
-        let one = |of: &ProbingOf| {
+        let one = |of: &InstanceProbing| {
             let outcomes = [&of.last, &of.last_pass, &of.last_fail];
             let messages: usize = outcomes.iter().map(|outcome| outcome.as_ref().map_or(0, |o| o.message.len())).sum();
             let texts = of.instance.len() + of.held.as_ref().map_or(0, |held| held.len());
-            size_of::<ProbingOf>() + messages + texts + of.samples.capacity() * size_of::<Sample>()
+            size_of::<InstanceProbing>() + messages + texts + of.samples.capacity() * size_of::<Sample>()
         };
         size_of::<Self>() + self.instances.iter().map(one).sum::<usize>()
     }
@@ -165,7 +165,7 @@ impl Probing {
 
 /// What is known of the probing of one instance.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct ProbingOf {
+pub struct InstanceProbing {
     /// Which.
     pub instance: Box<str>,
     /// Consecutive outcomes of one kind, the newest ones.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::check_json::CheckJson;
-use super::manner::Manner;
+use super::request_options::RequestOptions;
 use super::url::{EndpointUrl, Host, Scheme};
 
 /// A check as a registration gives it. Absent parts take the defaults named here.
@@ -45,7 +45,7 @@ pub struct HttpCheck {
     /// Request target on the origin of the base URL, used where no health URL is given; default `/`.
     pub path: Option<String>,
     /// The request beyond a plain GET; only a manifest sets it.
-    pub manner: Manner,
+    pub request_options: RequestOptions,
     /// Statuses that pass; empty means 200 to 299.
     pub expected_statuses: Vec<u16>,
     /// TLS, for https.
@@ -109,7 +109,7 @@ pub enum Target {
         /// Path and query, starting with `/`.
         target: String,
         /// The request beyond a plain GET; none for that.
-        manner: Option<Box<Manner>>,
+        request_options: Option<Box<RequestOptions>>,
         /// TLS, for https.
         tls: Option<TlsCheck>,
         /// Statuses that pass; empty means 200 to 299.
@@ -233,7 +233,7 @@ fn by_scheme(url: &EndpointUrl) -> Target {
             host: url.host().clone(),
             port: url.port(),
             target: url.target().to_owned(),
-            manner: None,
+            request_options: None,
             tls: tls(*url.scheme() == Scheme::Https),
             expected: Vec::new(),
         },
@@ -266,7 +266,7 @@ fn http_target(http: &HttpCheck, base: &EndpointUrl, health: Option<&EndpointUrl
         host: url.host().clone(),
         port: url.port(),
         target,
-        manner: (!http.manner.is_plain()).then(|| Box::new(http.manner.clone())),
+        request_options: (!http.request_options.is_plain()).then(|| Box::new(http.request_options.clone())),
         tls: secure.then(|| http.tls.clone()),
         expected: http.expected_statuses.clone(),
     })

@@ -9,8 +9,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::check::{Check, CheckKind, GrpcCheck, HttpCheck, TlsCheck};
-use super::manner::{Manner, Method};
-use super::whole;
+use super::request_options::{Method, RequestOptions};
+use super::whole_number;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,15 +23,15 @@ pub(super) struct CheckJson {
     grpc: Option<GrpcJson>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     none: Option<Empty>,
-    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
     interval_seconds: Option<u32>,
-    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
     timeout_seconds: Option<u32>,
-    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
     retry_interval_seconds: Option<u32>,
-    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
     unhealthy_threshold: Option<u32>,
-    #[serde(default, deserialize_with = "whole::option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
     healthy_threshold: Option<u32>,
 }
 
@@ -50,7 +50,7 @@ struct HttpJson {
     host: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
-    #[serde(default, deserialize_with = "whole::list", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "whole_number::list", skip_serializing_if = "Vec::is_empty")]
     expected_statuses: Vec<u16>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsJson>,
@@ -132,8 +132,9 @@ impl TryFrom<CheckJson> for Check {
 
 impl From<HttpJson> for HttpCheck {
     fn from(json: HttpJson) -> Self {
-        let manner = Manner { method: json.method.unwrap_or_default(), host: json.host, headers: json.headers };
-        Self { path: json.path, manner, expected_statuses: json.expected_statuses, tls: json.tls.into() }
+        let request_options =
+            RequestOptions { method: json.method.unwrap_or_default(), host: json.host, headers: json.headers };
+        Self { path: json.path, request_options, expected_statuses: json.expected_statuses, tls: json.tls.into() }
     }
 }
 
@@ -167,7 +168,7 @@ impl From<TlsCheck> for Option<TlsJson> {
 
 impl From<HttpCheck> for HttpJson {
     fn from(http: HttpCheck) -> Self {
-        let Manner { method, host, headers } = http.manner;
+        let RequestOptions { method, host, headers } = http.request_options;
         Self {
             path: http.path,
             method: (method != Method::default()).then_some(method),

@@ -75,7 +75,7 @@ impl HttpCheck {
         if statuses.len() > MAX_STATUSES || statuses.iter().any(|s| !(100..=599).contains(s)) {
             return Err(format!("http.expected_statuses holds at most {MAX_STATUSES} statuses from 100 to 599"));
         }
-        self.manner.accept()?;
+        self.request_options.accept()?;
         self.tls.accept()
     }
 }

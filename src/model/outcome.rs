@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::time::UnixMs;
 
-macro_rules! words {
+macro_rules! string_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ macro_rules! words {
     };
 }
 
-words! {
+string_enum! {
     /// What the outcomes of an instance's check add up to.
     Health {
         /// Not yet proved, no longer proved, or not checked.
@@ -50,7 +50,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// Why an instance has its health, or a probe its outcome: a closed set, safe as a metric label.
     Reason {
         /// The check passed.
@@ -119,7 +119,7 @@ impl Reason {
     }
 }
 
-words! {
+string_enum! {
     /// How far a probe came.
     Stage {
         /// Name to addresses.
@@ -166,7 +166,7 @@ impl Timings {
     }
 }
 
-words! {
+string_enum! {
     /// How a probe counts.
     Verdict {
         /// Up.

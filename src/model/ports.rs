@@ -127,7 +127,7 @@ pub trait Registrar: Send + Sync + 'static {
 
 /// Why no on-demand check was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CheckNowError {
+pub enum OnDemandError {
     /// Gone meanwhile.
     #[error("Service not found")]
     NotFound,
@@ -146,7 +146,7 @@ pub enum CheckNowError {
 
 /// One instance's on-demand result.
 #[derive(Debug, Clone)]
-pub struct CheckedNow {
+pub struct OnDemandResult {
     /// The instance.
     pub instance: InstanceName,
     /// The probe; none where the instance has no check.
@@ -158,12 +158,12 @@ pub struct CheckedNow {
 /// A check made now, on request: it overrides thresholds, never a flap hold. Resolves once its effect is visible to the next read.
 pub trait OnDemand: Send + Sync + 'static {
     /// Probes every instance of the service, joining probes in flight.
-    fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>>;
+    fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;
 }
 
 /// Outcomes of one kind in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct StreakNow {
+pub struct StreakProgress {
     /// Whether they passed.
     pub passing: bool,
     /// How many.
@@ -174,11 +174,11 @@ pub struct StreakNow {
 
 /// What the prober knows of one instance.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ProbingOf {
+pub struct InstanceProbing {
     /// Which.
     pub instance: InstanceName,
     /// The newest conclusive outcomes of one kind.
-    pub streak: StreakNow,
+    pub streak: StreakProgress,
     /// When the next probe is due, wall clock.
     pub next_due: UnixMs,
     /// Why the health does not follow the outcomes now, one sentence; none when it does.
@@ -194,13 +194,13 @@ pub struct ProbingOf {
 }
 
 /// What is known of services and their instances that are probed.
-pub type ProbingOfAll = Vec<(Uuid, Vec<ProbingOf>)>;
+pub type ProbingByService = Vec<(Uuid, Vec<InstanceProbing>)>;
 
 /// Tells what the prober knows now, without probing anything.
 pub trait Probing: Send + Sync + 'static {
     /// For each of the services that is there, its instances that are probed. Keep a call to a few hundred instances: the prober does
     /// nothing else meanwhile.
-    fn probing(&self, services: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingOfAll, CheckNowError>>;
+    fn probing(&self, services: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingByService, OnDemandError>>;
 }
 
 /// The address policy as far as it can be told without DNS.

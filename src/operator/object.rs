@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::api::ObjectMeta;
 
-use super::crd::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceWord};
+use super::crd::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue};
 use super::read::check_spec;
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::service::{InstanceSpec, Owner};
@@ -22,7 +22,7 @@ pub fn resource(key: &ServiceKey, version: Option<String>, instances: Vec<Instan
         labels: Some(BTreeMap::from([(label.to_owned(), value.to_owned())])),
         ..ObjectMeta::default()
     };
-    let spec = ServiceSpec { source: SourceWord::Rest, version, instances, ..ServiceSpec::default() };
+    let spec = ServiceSpec { source: SourceValue::Rest, version, instances, ..ServiceSpec::default() };
     ServiceResource { metadata, spec, status: None }
 }
 

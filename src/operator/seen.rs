@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::crd::{ServiceResource, ServiceStatus};
 use super::read::Lenient;
-use crate::model::wrong::json_sentence;
+use crate::model::value_error::json_sentence;
 
 /// What `kubectl apply` keeps of the last manifest: as large as the object itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";

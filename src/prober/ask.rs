@@ -9,7 +9,7 @@ use super::policy::budget_key;
 use super::status::GUARD_CLEAR;
 use super::track::{Place, Tracked};
 use crate::catalog::Entry;
-use crate::model::ports::CheckNowError;
+use crate::model::ports::OnDemandError;
 use crate::model::service::InstanceId;
 use crate::model::time::{Now, UnixMs};
 
@@ -18,8 +18,8 @@ impl Prober {
     pub(super) fn check_now(&mut self, command: CheckNow) {
         let found = self.catalog.read().by_id(&command.service).cloned();
         let result = match found {
-            None => Err(CheckNowError::NotFound),
-            Some(_) if !self.probing || !self.leadership.probes() => Err(CheckNowError::Unavailable),
+            None => Err(OnDemandError::NotFound),
+            Some(_) if !self.probing || !self.leadership.probes() => Err(OnDemandError::Unavailable),
             Some(_) if !self.tickets.room() => Err(refuse(&self.metrics)),
             Some(entry) => {
                 // The feed may be a moment behind what the caller has seen.
@@ -34,7 +34,7 @@ impl Prober {
         }
     }
 
-    fn within_budget(&self, entry: &Entry) -> Result<(), CheckNowError> {
+    fn within_budget(&self, entry: &Entry) -> Result<(), OnDemandError> {
         let now = self.clock.now().steady;
         let tracked = entry.service().instances.iter().filter_map(|i| self.tracked.get(&i.id));
         let room = tracked.map(|t| self.room_at(t, now)).max().unwrap_or(now);
@@ -42,7 +42,7 @@ impl Prober {
             return Ok(());
         }
         let retry_after_seconds = u64::try_from(room.since(now).as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
-        Err(CheckNowError::OverBudget { retry_after_seconds })
+        Err(OnDemandError::OverBudget { retry_after_seconds })
     }
 
     /// When the instance's address could be probed, as far as it is known.

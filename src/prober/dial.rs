@@ -227,12 +227,12 @@ impl Dialer {
                 trace.judge(Ending::pass(None, "the connection opened"));
                 farewell(stream).await;
             }
-            Target::Http { host, port, target, manner, tls, expected } => {
+            Target::Http { host, port, target, request_options, tls, expected } => {
                 let question = http::Question {
                     host,
                     port: *port,
                     target,
-                    manner: manner.as_deref(),
+                    request_options: request_options.as_deref(),
                     secure: tls.is_some(),
                     expected,
                 };

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use super::answer::{Framing, Head, NoAnswer, Reader};
 use super::evidence::{Ending, Trace};
 use super::wire::{broken_io, closed};
-use crate::model::manner::{Manner, Method};
 use crate::model::outcome::{Reason, Stage};
+use crate::model::request_options::{Method, RequestOptions};
 use crate::model::url::{Host, Redacted};
 
 /// Who asks.
@@ -36,7 +36,7 @@ pub(super) struct Question<'a> {
     pub(super) host: &'a Host,
     pub(super) port: u16,
     pub(super) target: &'a str,
-    pub(super) manner: Option<&'a Manner>,
+    pub(super) request_options: Option<&'a RequestOptions>,
     pub(super) secure: bool,
     pub(super) expected: &'a [u16],
 }
@@ -188,7 +188,7 @@ impl Question<'_> {
             return None;
         }
         let mut text = String::with_capacity(256);
-        let headers = self.manner.map(|manner| &manner.headers);
+        let headers = self.request_options.map(|request_options| &request_options.headers);
         let given = |name: &str| headers.is_some_and(|headers| headers.contains_key(name));
         for part in [self.method().as_str(), " ", self.target, " HTTP/1.1\r\nhost: "] {
             text.push_str(part);
@@ -207,12 +207,12 @@ impl Question<'_> {
     }
 
     fn method(&self) -> Method {
-        self.manner.map_or_else(Method::default, |manner| manner.method)
+        self.request_options.map_or_else(Method::default, |request_options| request_options.method)
     }
 
     /// The Host header: the manifest's, else the URL's host, with the port only where it is not the scheme's own.
     fn authority(&self, text: &mut String) {
-        if let Some(host) = self.manner.and_then(|manner| manner.host.as_ref()) {
+        if let Some(host) = self.request_options.and_then(|request_options| request_options.host.as_ref()) {
             return text.push_str(host);
         }
         let usual = if self.secure { 443 } else { 80 };

@@ -12,7 +12,7 @@ use super::track::{Place, Tracked};
 use super::worker::{Done, Ended};
 use crate::model::health::{Event, Step, step};
 use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
-use crate::model::ports::CheckedNow;
+use crate::model::ports::OnDemandResult;
 use crate::model::probe::HealthChange;
 use crate::model::service::InstanceId;
 use crate::model::time::{Now, UnixMs};
@@ -109,7 +109,7 @@ impl Prober {
     fn fill(&mut self, id: InstanceId, waiters: &[(u64, usize)], outcome: &Arc<Outcome>) {
         let Some(tracked) = self.tracked.get(&id).filter(|_| !waiters.is_empty()) else { return };
         let held = tracked.state.held() && outcome.verdict == Verdict::Pass;
-        let part = CheckedNow { instance: tracked.name.clone(), outcome: Some(Outcome::clone(outcome)), held };
+        let part = OnDemandResult { instance: tracked.name.clone(), outcome: Some(Outcome::clone(outcome)), held };
         for waiter in waiters {
             self.tickets.fill(*waiter, Some(part.clone()), tracked.newest_change);
         }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::status::ProberStatus;
 use crate::model::name::InstanceName;
-use crate::model::ports::{CheckNowError, CheckedNow, OnDemand, Probing, ProbingOfAll};
+use crate::model::ports::{OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService};
 use crate::telemetry::metrics::Metrics;
 
 /// Requests that may wait for the prober to take them.
@@ -20,7 +20,7 @@ const QUESTIONS: usize = 64;
 /// Requests whose probes may be under way.
 pub(super) const OPEN: usize = 1024;
 
-pub(super) type Reply = oneshot::Sender<Result<Vec<CheckedNow>, CheckNowError>>;
+pub(super) type Reply = oneshot::Sender<Result<Vec<OnDemandResult>, OnDemandError>>;
 
 /// A request to probe a service now.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct CheckNow {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) services: Vec<Uuid>,
-    pub(super) reply: oneshot::Sender<Result<ProbingOfAll, CheckNowError>>,
+    pub(super) reply: oneshot::Sender<Result<ProbingByService, OnDemandError>>,
 }
 
 /// What the rest of the program holds of the prober.
@@ -62,49 +62,49 @@ impl ProberHandle {
 }
 
 impl OnDemand for ProberHandle {
-    fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>> {
+    fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
         let (reply, answer) = oneshot::channel();
         let sent = self.commands.try_send(CheckNow { service, reply });
         let metrics = self.metrics.clone();
         Box::pin(async move {
             match sent {
                 // The prober drops the reply when it stops.
-                Ok(()) => answer.await.unwrap_or(Err(CheckNowError::Unavailable)),
+                Ok(()) => answer.await.unwrap_or(Err(OnDemandError::Unavailable)),
                 Err(TrySendError::Full(_)) => Err(refuse(&metrics)),
-                Err(TrySendError::Closed(_)) => Err(CheckNowError::Unavailable),
+                Err(TrySendError::Closed(_)) => Err(OnDemandError::Unavailable),
             }
         })
     }
 }
 
 impl Probing for ProberHandle {
-    fn probing(&self, services: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingOfAll, CheckNowError>> {
+    fn probing(&self, services: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingByService, OnDemandError>> {
         let (reply, answer) = oneshot::channel();
         let sent = self.questions.try_send(Question { services, reply });
         let metrics = self.metrics.clone();
         Box::pin(async move {
             match sent {
-                Ok(()) => answer.await.unwrap_or(Err(CheckNowError::Unavailable)),
+                Ok(()) => answer.await.unwrap_or(Err(OnDemandError::Unavailable)),
                 Err(TrySendError::Full(_)) => {
                     metrics.reject("probing_queue_full");
-                    Err(CheckNowError::OverBudget { retry_after_seconds: 1 })
+                    Err(OnDemandError::OverBudget { retry_after_seconds: 1 })
                 }
-                Err(TrySendError::Closed(_)) => Err(CheckNowError::Unavailable),
+                Err(TrySendError::Closed(_)) => Err(OnDemandError::Unavailable),
             }
         })
     }
 }
 
 /// Too many requests at once.
-pub(super) fn refuse(metrics: &Metrics) -> CheckNowError {
+pub(super) fn refuse(metrics: &Metrics) -> OnDemandError {
     metrics.reject("check_queue_full");
-    CheckNowError::OverBudget { retry_after_seconds: 1 }
+    OnDemandError::OverBudget { retry_after_seconds: 1 }
 }
 
 #[derive(Debug)]
 struct Ticket {
     reply: Reply,
-    parts: Vec<Option<CheckedNow>>,
+    parts: Vec<Option<OnDemandResult>>,
     open: usize,
     /// The newest change that its probes brought about.
     change: u64,
@@ -138,7 +138,7 @@ impl Tickets {
     }
 
     /// Fills one part, which `change` has to be committed for; none where its instance is gone.
-    pub(super) fn fill(&mut self, (id, place): (u64, usize), part: Option<CheckedNow>, change: u64) {
+    pub(super) fn fill(&mut self, (id, place): (u64, usize), part: Option<OnDemandResult>, change: u64) {
         let Some(ticket) = self.open.get_mut(&id) else { return };
         if let Some(slot) = ticket.parts.get_mut(place) {
             *slot = part;
@@ -151,7 +151,7 @@ impl Tickets {
     }
 
     /// Ends a ticket with an error.
-    pub(super) fn fail(&mut self, id: u64, error: CheckNowError) {
+    pub(super) fn fail(&mut self, id: u64, error: OnDemandError) {
         if let Some(ticket) = self.open.remove(&id) {
             // Whoever asked may have gone.
             let _ = ticket.reply.send(Err(error));
@@ -159,7 +159,7 @@ impl Tickets {
     }
 
     /// Ends all with an error.
-    pub(super) fn fail_all(&mut self, error: &CheckNowError) {
+    pub(super) fn fail_all(&mut self, error: &OnDemandError) {
         self.complete.clear();
         for (_, ticket) in self.open.drain() {
             // Whoever asked may have gone.
@@ -174,7 +174,7 @@ impl Tickets {
             let ready = open.get(id).is_none_or(|ticket| ticket.change <= committed);
             if let Some(ticket) = ready.then(|| open.remove(id)).flatten() {
                 let parts: Vec<_> = ticket.parts.into_iter().flatten().collect();
-                let answer = if parts.is_empty() { Err(CheckNowError::NotFound) } else { Ok(parts) };
+                let answer = if parts.is_empty() { Err(OnDemandError::NotFound) } else { Ok(parts) };
                 let _ = ticket.reply.send(answer);
             }
             !ready
@@ -185,12 +185,12 @@ impl Tickets {
     pub(super) fn give_up(&mut self, committed: u64) {
         self.answer(committed);
         for id in std::mem::take(&mut self.complete) {
-            self.fail(id, CheckNowError::Unavailable);
+            self.fail(id, OnDemandError::Unavailable);
         }
     }
 }
 
 /// What a part of a ticket says of an instance that has no check.
-pub(super) fn unchecked(instance: &InstanceName) -> CheckedNow {
-    CheckedNow { instance: instance.clone(), outcome: None, held: false }
+pub(super) fn unchecked(instance: &InstanceName) -> OnDemandResult {
+    OnDemandResult { instance: instance.clone(), outcome: None, held: false }
 }

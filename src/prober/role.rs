@@ -10,7 +10,7 @@ use super::rows::Rows;
 use super::schedule::Schedule;
 use super::slots::Demand;
 use crate::catalog::Feed;
-use crate::model::ports::CheckNowError;
+use crate::model::ports::OnDemandError;
 
 impl Prober {
     /// Looks whether this process still probes, or does so from now on. The feed to go on with, where that changes.
@@ -34,7 +34,7 @@ impl Prober {
     pub(super) fn step_down(&mut self) {
         self.probing = false;
         self.first_verdicts.say_rest();
-        self.tickets.fail_all(&CheckNowError::Unavailable);
+        self.tickets.fail_all(&OnDemandError::Unavailable);
         // Dropped tasks are cut short; what the store has taken it drops, since it asks for the role too.
         (self.probes, self.writes) = (JoinSet::new(), JoinSet::new());
         (self.commits, self.rows) = (Commits::default(), Rows::default());

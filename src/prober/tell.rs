@@ -5,7 +5,7 @@ use super::on_demand::Question;
 use super::track::Tracked;
 use crate::model::health::{STEADY_PASSES, Streak};
 use crate::model::outcome::Health;
-use crate::model::ports::{CheckNowError, ProbingOf, StreakNow};
+use crate::model::ports::{InstanceProbing, OnDemandError, StreakProgress};
 use crate::model::time::{Now, UnixMs};
 
 const FLAPPING: &str = "it flaps: it stays unhealthy until it has passed for 60 s without a fail";
@@ -17,23 +17,23 @@ impl Prober {
         let answer = if self.probing {
             Ok(question.services.iter().filter_map(|id| Some((*id, self.probing_of(id)?))).collect())
         } else {
-            Err(CheckNowError::Unavailable)
+            Err(OnDemandError::Unavailable)
         };
         // Whoever asked may have gone.
         drop(question.reply.send(answer));
     }
 
-    fn probing_of(&self, service: &uuid::Uuid) -> Option<Vec<ProbingOf>> {
+    fn probing_of(&self, service: &uuid::Uuid) -> Option<Vec<InstanceProbing>> {
         let entry = self.catalog.read().by_id(service).cloned()?;
         let now = self.clock.now();
         let tracked = entry.service().instances.iter().filter_map(|i| self.tracked.get(&i.id));
         Some(tracked.map(|tracked| self.known(tracked, now)).collect())
     }
 
-    fn known(&self, tracked: &Tracked, now: Now) -> ProbingOf {
+    fn known(&self, tracked: &Tracked, now: Now) -> InstanceProbing {
         let held =
             if tracked.state.held() { Some(FLAPPING) } else { self.guard.keeps_back(tracked.id).then_some(GUARDED) };
-        ProbingOf {
+        InstanceProbing {
             instance: tracked.name.clone(),
             streak: streak(tracked),
             next_due: UnixMs(tracked.due.0.saturating_sub(now.steady.0).saturating_add(now.wall.0)),
@@ -46,7 +46,7 @@ impl Prober {
     }
 }
 
-fn streak(tracked: &Tracked) -> StreakNow {
+fn streak(tracked: &Tracked) -> StreakProgress {
     let passes = match (tracked.state.health(), tracked.state.held()) {
         // The first pass of all is enough.
         (Health::Unknown, _) => 1,
@@ -54,8 +54,8 @@ fn streak(tracked: &Tracked) -> StreakNow {
         (_, false) => tracked.timing.healthy_threshold,
     };
     match tracked.state.streak() {
-        Streak::None => StreakNow { passing: tracked.state.health() != Health::Unhealthy, count: 0, of: passes },
-        Streak::Pass(count) => StreakNow { passing: true, count, of: passes },
-        Streak::Fail(count) => StreakNow { passing: false, count, of: tracked.timing.unhealthy_threshold },
+        Streak::None => StreakProgress { passing: tracked.state.health() != Health::Unhealthy, count: 0, of: passes },
+        Streak::Pass(count) => StreakProgress { passing: true, count, of: passes },
+        Streak::Fail(count) => StreakProgress { passing: false, count, of: tracked.timing.unhealthy_threshold },
     }
 }

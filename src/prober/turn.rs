@@ -12,7 +12,7 @@ use super::engine::Prober;
 use super::pace::hangs_at;
 use super::track::{Place, Run, Tracked};
 use super::worker::Job;
-use crate::model::ports::CheckNowError;
+use crate::model::ports::OnDemandError;
 use crate::model::service::InstanceId;
 use crate::model::time::{Now, UnixMs};
 
@@ -126,7 +126,7 @@ impl Prober {
             self.schedule.push(tracked.due, id);
             let waiters = std::mem::take(&mut tracked.waiters);
             for (ticket, _) in waiters {
-                self.tickets.fail(ticket, CheckNowError::Unavailable);
+                self.tickets.fail(ticket, OnDemandError::Unavailable);
             }
             return;
         }

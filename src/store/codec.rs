@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::model::probe::{MAX_SAMPLES, Sample};
 use crate::model::time::UnixMs;
-use crate::model::wrong::json_sentence;
+use crate::model::value_error::json_sentence;
 
 /// Bytes of one packed sample, little-endian: time, whether timed, duration, whether coded, code.
 const SAMPLE: usize = 8 + 1 + 4 + 1 + 2;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::catalog::{Entry, LastCheck};
-use crate::model::mirror::{MirrorChange, Mirrored, MirroredInstance, Told, VerdictsFrom};
+use crate::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::{Health, Reason};
 use crate::model::ports::WriteError;
@@ -44,7 +44,7 @@ struct Merged {
     before: Option<Instance>,
     after: Instance,
     /// What the object's status says of it.
-    told: Option<Told>,
+    told: Option<ReportedHealth>,
 }
 
 impl Work<'_> {
@@ -264,7 +264,7 @@ impl Work<'_> {
     }
 
     /// Notes a change of health as this replica saw it.
-    fn remember(&mut self, service: &Service, before: &Instance, after: &Instance, told: Option<&Told>) {
+    fn remember(&mut self, service: &Service, before: &Instance, after: &Instance, told: Option<&ReportedHealth>) {
         let held = after.reason == Reason::Flapping && before.reason != Reason::Flapping;
         if before.health == after.health && !held {
             return;

@@ -59,7 +59,7 @@ struct State {
     closed: bool,
 }
 
-/// Whole lines that belong together.
+/// WholeNumber lines that belong together.
 #[derive(Debug)]
 struct Entry {
     text: Vec<u8>,

@@ -10,7 +10,7 @@ pub mod logs;
 pub mod metrics;
 mod panics;
 pub mod process_metrics;
+pub mod server_events;
 pub mod service_metrics;
 pub mod staleness;
 pub mod text_format;
-pub mod told;

@@ -21,7 +21,7 @@ use portolan::prober::{Prober, ProberHandle, ProberSettings};
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;
-use portolan::telemetry::told::Hearing;
+use portolan::telemetry::server_events::EventReceiver;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ pub(crate) struct Wish {
     /// The way to another server, for what this one cannot do.
     pub(crate) pass_on: Option<Arc<dyn PassOn>>,
     /// What the server tells of itself.
-    pub(crate) told: Option<Hearing>,
+    pub(crate) told: Option<EventReceiver>,
     /// Waits a moment and no longer for what a client does not send.
     pub(crate) quick: bool,
     /// Mirrors a cluster whose definition has this id.
@@ -187,7 +187,7 @@ impl TestApp {
             readiness: Arc::new(StoreReady),
             freshness: wish.freshness.take(),
             pass_on: wish.pass_on.take(),
-            told: wish.told.take().unwrap_or_else(Hearing::nothing),
+            told: wish.told.take().unwrap_or_else(EventReceiver::nothing),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
                 default_interval: Duration::from_secs(30),

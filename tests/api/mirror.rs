@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use portolan::model::check::Check;
-use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, Told, VerdictsFrom};
+use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
 use portolan::model::name::{InstanceName, Namespace, ServiceKey};
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::service::{InstanceSpec, Owner, Source};
@@ -25,7 +25,7 @@ async fn replica() -> TestApp {
 }
 
 /// The object of `a` at a revision, with what its status says.
-async fn put(app: &TestApp, revision: u64, told: Option<Told>) {
+async fn put(app: &TestApp, revision: u64, told: Option<ReportedHealth>) {
     mirror(app, "a", ID, revision, told).await;
 }
 
@@ -33,7 +33,7 @@ async fn named(app: &TestApp, name: &str, id: Uuid, revision: u64) {
     mirror(app, name, id, revision, None).await;
 }
 
-async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, told: Option<Told>) {
+async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, told: Option<ReportedHealth>) {
     let spec = InstanceSpec {
         base_url: EndpointUrl::base("http://127.0.0.1:9").expect("a url"),
         health_url: Some(EndpointUrl::health("http://127.0.0.1:9/live").expect("a url")),
@@ -89,7 +89,7 @@ async fn a_verdict_that_no_status_carries_has_a_tag_of_its_own() {
     assert_eq!(known.status, 304);
 
     let since = service["instances"][0]["since"].as_str().expect("a time").parse().expect("a time");
-    let told = Told { health: Health::Healthy, reason: Reason::Passed, since, message: String::new() };
+    let told = ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since, message: String::new() };
     put(&app, 901, Some(told)).await;
     assert_eq!(shown(&app).await.1, "W/\"0000000000000abc.901\"");
 }

@@ -4,7 +4,7 @@ use portolan::api::WatchLimits;
 use portolan::api::access::Scopes;
 use portolan::model::outcome::Health;
 use portolan::model::time::UnixMs;
-use portolan::telemetry::told::{Part, ServerEvent, Telling};
+use portolan::telemetry::server_events::{EventSender, Part, ServerEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -263,7 +263,7 @@ fn says(part: Part, good: bool, message: &'static str) -> Vec<ServerEvent> {
 
 #[tokio::test]
 async fn what_the_server_tells_of_itself_follows_what_there_is_and_comes_again_when_it_grows() {
-    let mut telling = Telling::default();
+    let mut telling = EventSender::default();
     telling.tell(says(Part::Server, true, "it started"));
     let app = TestApp::with(Wish { told: Some(telling.hear()), ..Wish::default() }).await;
     app.add("a").await;

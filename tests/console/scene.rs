@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use portolan::console::app::{Effect, Msg, Options, State, ThemeName, settle, update};
-use portolan::console::data::{Instance, Past, Probing, ProbingOf, ServerEvent, Service, Streak};
+use portolan::console::data::{Instance, InstanceProbing, Past, Probing, ServerEvent, Service, Streak};
 use portolan::console::source::{Abilities, Link, News};
 use portolan::console::view;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
@@ -230,7 +230,7 @@ pub(crate) fn probing() -> Probing {
         total_us: (n % 7 != 3).then(|| u32::try_from(900 + 137 * (n % 11)).expect("small")),
         code: Some(200),
     };
-    let of = |name: &str, passing, count, of| ProbingOf {
+    let of = |name: &str, passing, count, of| InstanceProbing {
         instance: name.into(),
         streak: Streak { passing, count, of },
         next_due: Some(NOON.plus(Duration::from_millis(400))),

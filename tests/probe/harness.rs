@@ -132,11 +132,18 @@ pub(crate) fn loopback() -> Host {
 }
 
 pub(crate) fn http(port: u16, target: &str) -> Target {
-    Target::Http { host: loopback(), port, target: target.to_owned(), manner: None, tls: None, expected: Vec::new() }
+    Target::Http {
+        host: loopback(),
+        port,
+        target: target.to_owned(),
+        request_options: None,
+        tls: None,
+        expected: Vec::new(),
+    }
 }
 
 pub(crate) fn https(host: Host, port: u16, tls: TlsCheck) -> Target {
-    Target::Http { host, port, target: "/".to_owned(), manner: None, tls: Some(tls), expected: Vec::new() }
+    Target::Http { host, port, target: "/".to_owned(), request_options: None, tls: Some(tls), expected: Vec::new() }
 }
 
 /// Reads up to the empty line that ends a request, and returns it.

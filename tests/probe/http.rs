@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portolan::model::check::Target;
-use portolan::model::manner::{Manner, Method};
 use portolan::model::outcome::{Reason, Stage};
+use portolan::model::request_options::{Method, RequestOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 
@@ -19,17 +19,17 @@ fn answer(status: u16) -> String {
 
 fn expecting(server: &Server, expected: &[u16]) -> Target {
     match server.http("/") {
-        Target::Http { host, port, target, manner, tls, .. } => {
-            Target::Http { host, port, target, manner, tls, expected: expected.to_vec() }
+        Target::Http { host, port, target, request_options, tls, .. } => {
+            Target::Http { host, port, target, request_options, tls, expected: expected.to_vec() }
         }
         other => other,
     }
 }
 
-fn asking(server: &Server, manner: Manner) -> Target {
+fn asking(server: &Server, request_options: RequestOptions) -> Target {
     match server.http("/") {
         Target::Http { host, port, target, tls, expected, .. } => {
-            Target::Http { host, port, target, manner: Some(Box::new(manner)), tls, expected }
+            Target::Http { host, port, target, request_options: Some(Box::new(request_options)), tls, expected }
         }
         other => other,
     }
@@ -83,14 +83,14 @@ async fn a_manifest_may_set_method_host_and_headers() {
         }
     })
     .await;
-    let manner = Manner {
+    let request_options = RequestOptions {
         method: Method::Head,
         host: Some("shop.example".to_owned()),
         headers: [("x-forwarded-proto", "https"), ("user-agent", "kube-probe/1")]
             .map(|(k, v)| (k.into(), v.into()))
             .into(),
     };
-    assert_pass(&probe(&asking(&server, manner.clone())).await);
+    assert_pass(&probe(&asking(&server, request_options.clone())).await);
     let head = seen.lock().expect("not poisoned").clone();
     assert!(head.starts_with("HEAD / HTTP/1.1\r\n"), "{head}");
     for line in ["host: shop.example", "x-forwarded-proto: https", "user-agent: kube-probe/1", "accept: */*"] {
@@ -99,7 +99,7 @@ async fn a_manifest_may_set_method_host_and_headers() {
     assert_eq!(head.matches("\r\nhost:").count() + head.matches("\r\nuser-agent:").count(), 2, "{head}");
 
     let down = Server::answering(answer(503)).await;
-    let outcome = probe(&asking(&down, manner)).await;
+    let outcome = probe(&asking(&down, request_options)).await;
     assert_fail(&outcome, Reason::UnexpectedStatus);
     assert!(outcome.message.contains("HEAD http://127.0.0.1"), "{}", outcome.message);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portolan::model::outcome::Health;
-use portolan::model::ports::CheckNowError;
+use portolan::model::ports::OnDemandError;
 use portolan::prober::resolve::ResolverSettings;
 
 use crate::dns::{Dns, Reply};
@@ -52,7 +52,7 @@ async fn a_check_on_request_over_the_budget_is_told_when_to_come_back() {
     for _ in 0..3 {
         refused = rig.check_now("user").await.err().or(refused);
     }
-    assert_eq!(refused, Some(CheckNowError::OverBudget { retry_after_seconds: 1 }));
+    assert_eq!(refused, Some(OnDemandError::OverBudget { retry_after_seconds: 1 }));
     until("there is room again", || target.times().last().is_some_and(|at| at.elapsed() > Duration::from_secs(1)))
         .await;
     rig.check_now("user").await.expect("within the budget again");

@@ -12,7 +12,8 @@ use portolan::model::check::Check;
 use portolan::model::name::ServiceKey;
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{
-    AlwaysLeads, Caller, CheckNowError, CheckedNow, Leadership, OnDemand, Registrar, Registration, Removal, ServiceRef,
+    AlwaysLeads, Caller, Leadership, OnDemand, OnDemandError, OnDemandResult, Registrar, Registration, Removal,
+    ServiceRef,
 };
 use portolan::model::service::{Instance, InstanceSpec, Owner};
 use portolan::model::time::Clock;
@@ -205,7 +206,7 @@ impl Rig {
         rig
     }
 
-    pub(crate) async fn check_now(&self, service: &str) -> Result<Vec<CheckedNow>, CheckNowError> {
+    pub(crate) async fn check_now(&self, service: &str) -> Result<Vec<OnDemandResult>, OnDemandError> {
         self.handle.check_now(self.entry(service).service().id).await
     }
 

@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use portolan::model::check::{Check, CheckKind};
 use portolan::model::outcome::{Health, Reason, Verdict};
-use portolan::model::ports::{CheckNowError, OnDemand};
+use portolan::model::ports::{OnDemand, OnDemandError};
 
 use crate::harness::{Mode, Rig, Target, UNHURRIED, seldom, until};
 
@@ -64,16 +64,16 @@ async fn whoever_asks_for_what_is_gone_or_too_late_hears_it() {
     };
     let id = rig.entry("user").service().id;
     let (answer, ()) = tokio::join!(rig.handle.check_now(id), remove);
-    assert_eq!(answer.expect_err("it is gone"), CheckNowError::NotFound);
-    assert_eq!(rig.handle.check_now(id).await.expect_err("it is gone"), CheckNowError::NotFound);
+    assert_eq!(answer.expect_err("it is gone"), OnDemandError::NotFound);
+    assert_eq!(rig.handle.check_now(id).await.expect_err("it is gone"), OnDemandError::NotFound);
 
     rig.register("other", &target.url(), seldom()).await;
     let id = rig.entry("other").service().id;
     let handle = rig.handle.clone();
     let (answer, took) = tokio::join!(handle.check_now(id), rig.stop());
-    assert_eq!(answer.expect_err("the prober stopped"), CheckNowError::Unavailable);
+    assert_eq!(answer.expect_err("the prober stopped"), OnDemandError::Unavailable);
     assert!(took < UNHURRIED, "{took:?}");
-    assert_eq!(handle.check_now(id).await.expect_err("the prober is gone"), CheckNowError::Unavailable);
+    assert_eq!(handle.check_now(id).await.expect_err("the prober is gone"), OnDemandError::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread")]

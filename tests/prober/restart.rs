@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Reason};
-use portolan::model::ports::CheckNowError;
+use portolan::model::ports::OnDemandError;
 use portolan::model::probe::ProbeRow;
 use portolan::model::time::Clock;
 
@@ -74,7 +74,7 @@ async fn a_store_that_refuses_stops_no_probe_and_nothing_is_forgotten() {
     target.turn(Mode::Broken);
     until("a change waits", || rig.report().uncommitted == 1).await;
     target.until_hit(target.hits() + 3).await;
-    assert_eq!(rig.check_now("user").await.expect_err("its effect cannot be seen"), CheckNowError::Unavailable);
+    assert_eq!(rig.check_now("user").await.expect_err("its effect cannot be seen"), OnDemandError::Unavailable);
     let took = rig.stop().await;
     assert!(took < UNHURRIED, "{took:?}");
 }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use portolan::model::check::Check;
-use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, Told, VerdictsFrom};
+use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
 use portolan::model::name::{InstanceName, Namespace, ServiceKey};
 use portolan::model::outcome::{Health, Reason};
-use portolan::model::ports::{CheckNowError, Leadership, Role};
+use portolan::model::ports::{Leadership, OnDemandError, Role};
 use portolan::model::service::{Owner, Source};
 use portolan::model::time::UnixMs;
 use uuid::Uuid;
@@ -37,13 +37,13 @@ fn replica(probes: bool) -> (Arc<Switch>, Rig) {
     (switch, rig)
 }
 
-fn told(health: Health, reason: Reason) -> Told {
-    Told { health, reason, since: UnixMs::wall(), message: String::new() }
+fn told(health: Health, reason: Reason) -> ReportedHealth {
+    ReportedHealth { health, reason, since: UnixMs::wall(), message: String::new() }
 }
 
 impl Rig {
     /// An object of one instance, as the watch brings it.
-    async fn put(&self, name: &str, url: &str, check: Check, told: Option<Told>) {
+    async fn put(&self, name: &str, url: &str, check: Check, told: Option<ReportedHealth>) {
         let revision = self.catalog.read().revision() + 1;
         let instance = MirroredInstance {
             name: InstanceName::default(),
@@ -128,7 +128,7 @@ async fn who_steps_down_lets_everything_go() {
         tokio::task::yield_now().await;
         switch.turn(false);
     });
-    assert_eq!(asked.expect_err("nobody probes here"), CheckNowError::Unavailable);
+    assert_eq!(asked.expect_err("nobody probes here"), OnDemandError::Unavailable);
     until("the probe under way is cut short", || hung.open() == 0).await;
     until("only who probes knows of probes", || rig.last_check("up").is_none()).await;
     assert_eq!(rig.report().tracked, 0);
@@ -139,7 +139,7 @@ async fn who_steps_down_lets_everything_go() {
     let turned = Instant::now();
     until("two slots went by", || turned.elapsed() > Duration::from_millis(2500)).await;
     assert_eq!((rig.sequence(), up.hits()), (before + 2, hits), "what came by the watch is all that came");
-    assert_eq!(rig.check_now("up").await.expect_err("nobody probes here"), CheckNowError::Unavailable);
+    assert_eq!(rig.check_now("up").await.expect_err("nobody probes here"), OnDemandError::Unavailable);
 
     switch.turn(true);
     rig.until_health("up", Health::Unhealthy).await;

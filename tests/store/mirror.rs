@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portolan::catalog::{Epoch, WeakTag};
-use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, Told, VerdictsFrom};
+use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{Leadership, Role, ServiceRef, WriteError};
 use portolan::model::probe::HealthChange;
@@ -45,7 +45,7 @@ pub(crate) fn object(name: &str, id: u128, revision: u64, instances: Vec<Mirrore
     }
 }
 
-pub(crate) fn instance(name: &str, spec: InstanceSpec, told: Option<Told>) -> MirroredInstance {
+pub(crate) fn instance(name: &str, spec: InstanceSpec, told: Option<ReportedHealth>) -> MirroredInstance {
     let name = name.parse().expect("a name");
     MirroredInstance { name, spec: Arc::new(spec), owner: Owner::Anonymous, generation: None, told }
 }
@@ -58,17 +58,17 @@ pub(crate) fn remove(name: &str, id: u128, revision: u64) -> Vec<MirrorChange> {
     vec![MirrorChange::Remove { key: key(name), id: Uuid::from_u128(id), revision }]
 }
 
-fn up(millis: i64) -> Told {
-    Told { health: Health::Healthy, reason: Reason::Passed, since: at(millis).wall, message: String::new() }
+fn up(millis: i64) -> ReportedHealth {
+    ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since: at(millis).wall, message: String::new() }
 }
 
-fn down(millis: i64) -> Told {
+fn down(millis: i64) -> ReportedHealth {
     let message = "10.0.0.5:1 refused the connection".to_owned();
-    Told { health: Health::Unhealthy, reason: Reason::ConnectRefused, since: at(millis).wall, message }
+    ReportedHealth { health: Health::Unhealthy, reason: Reason::ConnectRefused, since: at(millis).wall, message }
 }
 
 /// `users` with the one instance `a` at port 1.
-fn users(revision: u64, told: Option<Told>) -> Mirrored {
+fn users(revision: u64, told: Option<ReportedHealth>) -> Mirrored {
     object("users", 1, revision, vec![instance("a", spec(1), told)])
 }
 

@@ -10,7 +10,7 @@ use crate::api::access::Ended;
 use crate::api::parts::Parts;
 use crate::catalog::Entry;
 use crate::model::name::ServiceKey;
-use crate::telemetry::told::Told;
+use crate::telemetry::server_events::ServerEvents;
 
 /// Sent when nothing else was for a while: a comment, which clients pass over.
 pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
@@ -54,7 +54,7 @@ pub(super) fn change(upserts: &[Arc<Entry>], removed: &[(ServiceKey, Uuid)], cur
 }
 
 /// What the server tells of itself: all that is kept. It has no cursor, for where to go on does not depend on it.
-pub(super) fn told(told: &Told) -> Bytes {
+pub(super) fn told(told: &ServerEvents) -> Bytes {
     let render = || {
         let mut out = b"event: server\ndata: ".to_vec();
         // Our own types always serialise, and writing to a Vec cannot fail.

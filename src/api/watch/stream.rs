@@ -23,7 +23,7 @@ use crate::catalog::snapshot::Order;
 use crate::catalog::{Batch, Catalog, Entry, Epoch, Feed, FeedError, Mark, Pin, Snapshot};
 use crate::model::name::ServiceKey;
 use crate::model::service::{Replica, Service};
-use crate::telemetry::told::{Hearing, Told};
+use crate::telemetry::server_events::{EventReceiver, ServerEvents};
 
 /// Longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -84,7 +84,7 @@ enum Stage {
 /// What ends a watcher's silence.
 enum Next {
     Secrets,
-    Told(Arc<Told>),
+    ServerEvents(Arc<ServerEvents>),
     Batch(Result<Arc<Batch>, FeedError>),
 }
 
@@ -124,7 +124,7 @@ pub(super) struct Watched {
     pub(super) catalog: Arc<Catalog>,
     pub(super) flight: Arc<Flight>,
     pub(super) feed: Feed,
-    pub(super) told: Hearing,
+    pub(super) told: EventReceiver,
     pub(super) epoch: Epoch,
     /// Whose order of changes it is, in a mirror.
     pub(super) replica: Option<Replica>,
@@ -319,7 +319,7 @@ impl Watcher {
                     // Rare things first, so that the feed waits for them seldom.
                     biased;
                     () = changed(standing) => Next::Secrets,
-                    told = told.next() => Next::Told(told),
+                    told = told.next() => Next::ServerEvents(told),
                     batch = feed.next() => Next::Batch(batch),
                 }
             };
@@ -330,7 +330,7 @@ impl Watcher {
             let batch = match next {
                 Err(_) if Instant::now() >= silent => return Some(Parts::of(events::HEARTBEAT)),
                 Err(_) | Ok(Next::Secrets) => continue,
-                Ok(Next::Told(told)) => return Some(Parts::of(events::told(&told))),
+                Ok(Next::ServerEvents(told)) => return Some(Parts::of(events::told(&told))),
                 Ok(Next::Batch(batch)) => batch,
             };
             match batch {

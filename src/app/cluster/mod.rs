@@ -13,9 +13,9 @@ use kube::Client;
 
 use super::AppError;
 use super::base::{Base, Engine, Plugs};
+use super::component_status::{EventReporter, LocalWords, Words};
 use super::readiness::PartsReadiness;
 use super::tasks::{Stage, Tasks};
-use super::told::{LocalWords, Teller, Words};
 use crate::config::ClusterSettings;
 use crate::model::ports::Leadership;
 use crate::operator::client::Access;
@@ -31,7 +31,7 @@ use crate::operator::peers::Peers;
 use crate::operator::registrar::{RegistrarSettings, RestRegistrar, RestRegistrarTask};
 use crate::operator::report::Reporter;
 use crate::operator::watch::Watch;
-use crate::telemetry::told::Hearing;
+use crate::telemetry::server_events::EventReceiver;
 use place::Place;
 use waiting::Known;
 use words::ClusterWords;
@@ -75,7 +75,7 @@ pub(super) async fn run(
     let operator = operator(&base, told, &place, &engine, client, contact, (elector, electing));
     let age = mirror_age(&operator, known.age);
     let words: Arc<dyn Words> = Arc::new(words(&base, &engine, &operator, age.clone()));
-    let teller = Teller::new(Arc::clone(&words), base.shutdown.clone());
+    let teller = EventReporter::new(Arc::clone(&words), base.shutdown.clone());
     let plugs = plugs(&base, &place, &operator, age, words, teller.hear())?;
     let api = base.api(&engine, plugs);
     let mut tasks = Tasks::new();
@@ -183,7 +183,7 @@ fn plugs(
     operator: &Operator,
     age: MirrorAge,
     words: Arc<dyn Words>,
-    told: Hearing,
+    told: EventReceiver,
 ) -> Result<Plugs, AppError> {
     let elector = operator.elector.clone();
     let leader = move || elector.holder().and_then(|holder| holder.address);

@@ -1,6 +1,6 @@
 //! How what a replica has besides stands, in words.
 
-use crate::app::told::{LocalWords, Word, Words};
+use crate::app::component_status::{LocalWords, Word, Words};
 use crate::model::ports::{Freshness, Leadership, Role};
 use crate::operator::contact::Contact;
 use crate::operator::installs::Installs;
@@ -8,7 +8,7 @@ use crate::operator::intake::Intake;
 use crate::operator::lease::{Elector, Holder};
 use crate::operator::mirror_age::MirrorAge;
 use crate::store::Store;
-use crate::telemetry::told::Part;
+use crate::telemetry::server_events::Part;
 
 /// Of a replica. Ready once there is a complete mirror, from the file or from a finished list, however old it is.
 pub(super) struct ClusterWords {

@@ -22,7 +22,7 @@ use crate::crypto::http_client;
 use crate::model::ports::PROBED_ELSEWHERE;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
-use crate::model::wrong::json_sentence;
+use crate::model::value_error::json_sentence;
 use error::{ErrorBody, Head};
 use mint::Lack;
 use server::Server;

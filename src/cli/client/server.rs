@@ -29,7 +29,7 @@ pub(super) enum TokenSource {
     File(PathBuf),
 }
 
-/// A server and the manner of asking it.
+/// A server and how to reach it.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
     /// Its address, with a path that ends in `/`; behind a tunnel a name that it takes for its own.

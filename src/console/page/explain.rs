@@ -4,14 +4,14 @@ use uuid::Uuid;
 
 use super::{Line, Meaning, Word, clock, duration, foreign, gone, heading, health, millis, plain, since, word};
 use crate::console::app::State;
-use crate::console::data::{Instance, ProbingOf};
+use crate::console::data::{Instance, InstanceProbing};
 use crate::model::outcome::{Health, Outcome, Stage, Timings, Verdict};
 
 /// Width of the column of each probe.
 const COLUMN: usize = 26;
 
 /// What is known of an instance's probing.
-pub(super) fn probing<'a>(state: &'a State, id: Uuid, name: &str) -> Option<&'a ProbingOf> {
+pub(super) fn probing<'a>(state: &'a State, id: Uuid, name: &str) -> Option<&'a InstanceProbing> {
     state.probing.get(&id)?.probing.instances.iter().find(|of| *of.instance == *name)
 }
 
@@ -47,7 +47,7 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
 }
 
 /// The first failure after the last good: what history says made it fall, else the newest failure.
-fn first_bad<'a>(state: &'a State, id: Uuid, instance: &Instance, of: &'a ProbingOf) -> Option<&'a Outcome> {
+fn first_bad<'a>(state: &'a State, id: Uuid, instance: &Instance, of: &'a InstanceProbing) -> Option<&'a Outcome> {
     let fell = || {
         let known = state.history.get(&id)?;
         let fall = known.entries.iter().find(|e| e.instance == instance.name && e.to.is_some())?;
@@ -151,7 +151,7 @@ pub(super) fn waiting(state: &State, id: Uuid, instance: &Instance) -> Vec<Line>
     lines
 }
 
-fn next_probe(state: &State, id: Uuid, of: &ProbingOf) -> Word {
+fn next_probe(state: &State, id: Uuid, of: &InstanceProbing) -> Word {
     let live = state.probing.get(&id).is_some_and(|known| known.probing.live);
     match of.next_due {
         Some(due) if live && due >= state.now => plain(format!("  next probe in {}", duration(due.since(state.now)))),

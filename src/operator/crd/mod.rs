@@ -10,5 +10,5 @@ mod status;
 
 pub use check::{CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HttpSpec, Method, TlsSpec};
 pub use definition::{definition, yaml};
-pub use spec::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceWord};
-pub use status::{HealthWord, InstanceStatus, ServiceStatus, State};
+pub use spec::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue};
+pub use status::{HealthValue, InstanceStatus, ServiceStatus, State};

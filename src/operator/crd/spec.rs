@@ -80,7 +80,7 @@ pub struct ServiceSpec {
     /// that register over HTTP. It cannot be changed. Leave it out of a manifest.
     #[serde(default)]
     #[schemars(extend("x-kubernetes-validations" = rules::source()))]
-    pub source: SourceWord,
+    pub source: SourceValue,
     /// The version of the instances that name none of their own: any text, matched as a semantic version where it is one, as 1.4.2 is.
     /// In an object of source Rest it only shows that of the newest instance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,7 +109,7 @@ pub struct ServiceSpec {
 
 /// Who keeps an object.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default, JsonSchema)]
-pub enum SourceWord {
+pub enum SourceValue {
     /// A person or a GitOps tool, by a manifest.
     #[default]
     Manifest,

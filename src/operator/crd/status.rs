@@ -119,7 +119,7 @@ pub struct InstanceStatus {
     #[schemars(length(max = 640))]
     pub name: String,
     /// What its probes add up to: Healthy, Unhealthy, or Unknown when that is not proved yet, no longer proved, or not asked for.
-    pub health: HealthWord,
+    pub health: HealthValue,
     /// Since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules::moment")]
@@ -147,7 +147,7 @@ impl InstanceStatus {
 
 /// What the probes of an instance add up to.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
-pub enum HealthWord {
+pub enum HealthValue {
     /// Not proved yet, no longer proved, or not probed.
     Unknown,
     /// Passing.
@@ -156,7 +156,7 @@ pub enum HealthWord {
     Unhealthy,
 }
 
-impl From<Health> for HealthWord {
+impl From<Health> for HealthValue {
     fn from(health: Health) -> Self {
         match health {
             Health::Unknown => Self::Unknown,
@@ -166,12 +166,12 @@ impl From<Health> for HealthWord {
     }
 }
 
-impl From<HealthWord> for Health {
-    fn from(word: HealthWord) -> Self {
+impl From<HealthValue> for Health {
+    fn from(word: HealthValue) -> Self {
         match word {
-            HealthWord::Unknown => Self::Unknown,
-            HealthWord::Healthy => Self::Healthy,
-            HealthWord::Unhealthy => Self::Unhealthy,
+            HealthValue::Unknown => Self::Unknown,
+            HealthValue::Healthy => Self::Healthy,
+            HealthValue::Unhealthy => Self::Unhealthy,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::check::{Check, CheckKind, GrpcCheck, HttpCheck, TlsCheck};
-use crate::model::manner::{self, Manner};
+use crate::model::request_options::{self, RequestOptions};
 use crate::operator::crd::{CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HttpSpec, Method, TlsSpec};
 
 /// Reads a check.
@@ -46,12 +46,12 @@ fn read_http(spec: &HttpSpec) -> Result<HttpCheck, String> {
         }
     }
     let method = match spec.method {
-        None | Some(Method::Get) => manner::Method::Get,
-        Some(Method::Head) => manner::Method::Head,
+        None | Some(Method::Get) => request_options::Method::Get,
+        Some(Method::Head) => request_options::Method::Head,
     };
     Ok(HttpCheck {
         path: spec.path.clone(),
-        manner: Manner { method, host: spec.host.clone(), headers },
+        request_options: RequestOptions { method, host: spec.host.clone(), headers },
         expected_statuses: statuses.filter_map(Result::transpose).collect::<Result<_, _>>()?,
         tls: read_tls(spec.tls.as_ref()),
     })
@@ -99,10 +99,10 @@ fn number(value: Option<u32>) -> Option<i32> {
 }
 
 fn http_spec(http: &HttpCheck) -> HttpSpec {
-    let Manner { method, host, headers } = &http.manner;
+    let RequestOptions { method, host, headers } = &http.request_options;
     HttpSpec {
         path: http.path.clone(),
-        method: (*method == manner::Method::Head).then_some(Method::Head),
+        method: (*method == request_options::Method::Head).then_some(Method::Head),
         host: host.clone(),
         headers: headers.iter().map(|(name, value)| HeaderSpec { name: name.clone(), value: value.clone() }).collect(),
         expected_statuses: http.expected_statuses.iter().copied().map(i32::from).collect(),

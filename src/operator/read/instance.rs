@@ -8,7 +8,7 @@ use super::check::read_check;
 use super::hash::probe_hash;
 use super::{Listed, Problem, ProblemKind};
 use crate::model::check::{Check, CheckKind, Plan};
-use crate::model::mirror::{MirroredInstance, Told};
+use crate::model::mirror::{MirroredInstance, ReportedHealth};
 use crate::model::name::InstanceName;
 use crate::model::outcome::{Health, Reason};
 use crate::model::ports::AddressGate;
@@ -192,10 +192,10 @@ fn accept_metadata(metadata: &BTreeMap<String, String>) -> Result<(), String> {
 }
 
 /// A word that a newer version gave keeps its health; the sentence says the rest.
-fn read_told(status: &InstanceStatus) -> Told {
+fn read_told(status: &InstanceStatus) -> ReportedHealth {
     let health = Health::from(status.health);
     let unknown = if health == Health::Healthy { Reason::Passed } else { Reason::Unproven };
-    Told {
+    ReportedHealth {
         health,
         reason: status.reason.parse().unwrap_or(unknown),
         since: status.since.unwrap_or(UnixMs(0)),

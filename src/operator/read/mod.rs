@@ -18,7 +18,7 @@ pub use check::{check_spec, read_check};
 pub use hash::probe_hash;
 pub use place::Place;
 
-use super::crd::{ServiceResource, SourceWord};
+use super::crd::{ServiceResource, SourceValue};
 use crate::model::mirror::{Mirrored, MirroredInstance};
 use crate::model::ports::AddressGate;
 use crate::model::service::{MAX_INSTANCES_PER_SERVICE, Source};
@@ -123,8 +123,8 @@ pub fn understand_any(object: &Lenient, addresses: &dyn AddressGate) -> Understo
 /// Reads an object. `addresses` judges base and health URLs.
 pub fn understand(resource: &ServiceResource, addresses: &dyn AddressGate) -> Understood {
     let source = match resource.spec.source {
-        SourceWord::Manifest => Source::Manifest,
-        SourceWord::Rest => Source::Rest,
+        SourceValue::Manifest => Source::Manifest,
+        SourceValue::Rest => Source::Rest,
     };
     let read = instance::read_all(resource, source, addresses);
     let mut problems = read.problems;

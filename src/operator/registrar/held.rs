@@ -9,7 +9,7 @@ use crate::model::mirror::MirroredInstance;
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::Health;
 use crate::model::service::Owner;
-use crate::operator::crd::{InstanceEntry, ServiceResource, ServiceSpec, SourceWord};
+use crate::operator::crd::{InstanceEntry, ServiceResource, ServiceSpec, SourceValue};
 use crate::operator::intake::Known;
 use crate::operator::object;
 
@@ -67,7 +67,7 @@ pub(super) fn replaced(object: &ServiceResource, slots: &[Slot]) -> ServiceResou
     let pick = |slot: &Slot| if slot.changed { entry(slot) } else { old.remove(slot.name.as_str()).map(kept) };
     let instances = slots.iter().filter_map(pick).collect();
     object.spec =
-        ServiceSpec { source: SourceWord::Rest, version: version(slots), instances, ..ServiceSpec::default() };
+        ServiceSpec { source: SourceValue::Rest, version: version(slots), instances, ..ServiceSpec::default() };
     object
 }
 

@@ -7,7 +7,7 @@ use crate::catalog::Catalog;
 use crate::model::name::ServiceKey;
 use crate::model::outcome::Reason;
 use crate::model::time::UnixMs;
-use crate::operator::crd::{HealthWord, ServiceStatus};
+use crate::operator::crd::{HealthValue, ServiceStatus};
 use crate::operator::installs::Installs;
 use crate::operator::intake::{Intake, Known};
 use crate::operator::status::{self, Findings};
@@ -63,8 +63,8 @@ fn urgency(said: Option<&ServiceStatus>, wanted: &ServiceStatus) -> Urgency {
     let before = |name: &str| said.and_then(|said| said.instances.iter().find(|i| i.name == name)).map(|i| i.health);
     let became = |health| wanted.instances.iter().any(|i| i.health == health && before(&i.name) != Some(health));
     match () {
-        () if became(HealthWord::Unhealthy) => Urgency::Fall,
-        () if became(HealthWord::Healthy) => Urgency::Recovery,
+        () if became(HealthValue::Unhealthy) => Urgency::Fall,
+        () if became(HealthValue::Healthy) => Urgency::Recovery,
         () => Urgency::Rest,
     }
 }

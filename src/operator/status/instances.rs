@@ -5,7 +5,7 @@ use super::{Findings, problem_of};
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::Instance;
 use crate::model::text;
-use crate::operator::crd::{HealthWord, InstanceStatus};
+use crate::operator::crd::{HealthValue, InstanceStatus};
 use crate::operator::read::{Listed, Problem, ProblemKind};
 
 /// Longest message, in characters.
@@ -37,7 +37,7 @@ fn verdict(
     before: Option<&InstanceStatus>,
     hash: String,
 ) -> InstanceStatus {
-    let health = HealthWord::from(instance.health);
+    let health = HealthValue::from(instance.health);
     let reason = instance.reason.as_str();
     let said = instance.reason.bars_check().then(|| (findings.say)(instance)).flatten();
     let stays = before.filter(|before| {
@@ -90,7 +90,7 @@ fn unusable(
 fn waiting(findings: &Findings<'_>, listed: &Listed, before: Option<&InstanceStatus>, hash: String) -> InstanceStatus {
     let unknown = || InstanceStatus {
         name: listed.name.clone(),
-        health: HealthWord::Unknown,
+        health: HealthValue::Unknown,
         since: Some(findings.now),
         reason: Reason::Probing.as_str().to_owned(),
         message: sentence(Reason::Probing).to_owned(),

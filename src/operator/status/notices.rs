@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::conditions::{CANNOT_RUN, instances_of};
 use super::terminating::TERMINATING;
 use crate::model::outcome::Reason;
-use crate::operator::crd::{HealthWord, InstanceStatus, ServiceStatus, State};
+use crate::operator::crd::{HealthValue, InstanceStatus, ServiceStatus, State};
 
 /// Instances that get an event of their own; the others of one change share one.
 const EACH: usize = 4;
@@ -122,8 +122,8 @@ fn instances(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice>
     let (mut fell, mut rose) = (Vec::new(), Vec::new());
     for instance in probed {
         match (was(&instance.name), instance.health) {
-            (Some(HealthWord::Unhealthy), HealthWord::Healthy) => rose.push(instance),
-            (was, HealthWord::Unhealthy) if was != Some(HealthWord::Unhealthy) => fell.push(instance),
+            (Some(HealthValue::Unhealthy), HealthValue::Healthy) => rose.push(instance),
+            (was, HealthValue::Unhealthy) if was != Some(HealthValue::Unhealthy) => fell.push(instance),
             _ => {}
         }
     }

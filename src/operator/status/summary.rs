@@ -1,7 +1,7 @@
 //! All instances together.
 
 use crate::model::outcome::Reason;
-use crate::operator::crd::{HealthWord, InstanceStatus, State};
+use crate::operator::crd::{HealthValue, InstanceStatus, State};
 use crate::operator::read::{Problem, ProblemKind};
 
 /// How an instance counts.
@@ -18,11 +18,11 @@ pub(super) enum Part {
 impl Part {
     pub(super) fn of(instance: &InstanceStatus) -> Self {
         match instance.health {
-            HealthWord::Healthy => Self::Healthy,
-            HealthWord::Unhealthy => Self::Down,
-            HealthWord::Unknown if instance.reason == Reason::NotChecked.as_str() => Self::NotChecked,
-            HealthWord::Unknown if instance.reason == ProblemKind::Invalid.as_str() => Self::Down,
-            HealthWord::Unknown => Self::Unproved,
+            HealthValue::Healthy => Self::Healthy,
+            HealthValue::Unhealthy => Self::Down,
+            HealthValue::Unknown if instance.reason == Reason::NotChecked.as_str() => Self::NotChecked,
+            HealthValue::Unknown if instance.reason == ProblemKind::Invalid.as_str() => Self::Down,
+            HealthValue::Unknown => Self::Unproved,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::conditions::{Finding, listed};
 use super::{Findings, Parts};
 use crate::model::text;
-use crate::operator::crd::{HealthWord, InstanceStatus, State};
+use crate::operator::crd::{HealthValue, InstanceStatus, State};
 use crate::operator::read::Listed;
 
 /// Why, in the status of the object, of each condition and of each instance.
@@ -45,7 +45,7 @@ fn instance(findings: &Findings<'_>, listed: &Listed) -> InstanceStatus {
     let since = before.filter(|before| before.reason == TERMINATING).and_then(|before| before.since);
     InstanceStatus {
         name: listed.name.clone(),
-        health: HealthWord::Unknown,
+        health: HealthValue::Unknown,
         since: Some(since.unwrap_or(findings.now)),
         reason: TERMINATING.to_owned(),
         message: "no longer probed: its object is being deleted".to_owned(),

@@ -11,7 +11,7 @@ use crate::model::outcome::{Health, Reason};
 use crate::model::ports::AddressGate;
 use crate::model::service::InstanceId;
 use crate::model::url::EndpointUrl;
-use crate::operator::crd::{HealthWord, ServiceResource, State};
+use crate::operator::crd::{HealthValue, ServiceResource, State};
 use crate::operator::read;
 
 struct NoTens;
@@ -290,7 +290,7 @@ fn what_is_being_deleted_says_so_and_what_holds_it() {
          Stalled=False/Terminating"
     );
     assert!(going.conditions[1].message.ends_with("its finalizers hold it: example.com/backup"), "{going:?}");
-    assert!(going.instances.iter().all(|i| i.health == HealthWord::Unknown && i.reason == "Terminating"));
+    assert!(going.instances.iter().all(|i| i.health == HealthValue::Unknown && i.reason == "Terminating"));
     let told = notices(Some(&before), &going);
     assert_eq!(told.iter().map(|n| (n.reason, n.is_warning)).collect::<Vec<_>>(), [("Terminating", false)]);
 

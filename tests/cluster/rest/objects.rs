@@ -1,7 +1,7 @@
 //! What becomes of objects, and who may change them.
 
 use kube::api::{ListParams, Patch, PatchParams};
-use portolan::operator::crd::SourceWord;
+use portolan::operator::crd::SourceValue;
 use reqwest::Method;
 use serde_json::json;
 
@@ -26,7 +26,7 @@ async fn a_registration_is_read_here_at_once_and_there_soon() {
     let object = api.get("users").await.expect("an object");
     assert_eq!(object.metadata.uid.as_deref(), read["id"].as_str());
     assert_eq!(object.metadata.resource_version, Some(read["revision"].to_string()));
-    assert_eq!(object.spec.source, SourceWord::Rest);
+    assert_eq!(object.spec.source, SourceValue::Rest);
     assert_eq!(object.metadata.labels.expect("labels")["app.kubernetes.io/managed-by"], "portolan");
     let managers = object.metadata.managed_fields.expect("managers");
     assert!(managers.iter().all(|one| one.manager.as_deref() == Some("portolan-rest")), "{managers:?}");

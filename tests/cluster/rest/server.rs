@@ -11,7 +11,9 @@ use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint}
 use portolan::api::conn::{self, ConnSettings};
 use portolan::api::{Api, ApiParts, ApiSettings, FlightLimits, Part, Readiness, WatchLimits};
 use portolan::catalog::{Catalog, Epoch};
-use portolan::model::ports::{CheckNowError, CheckedNow, Freshness, Leadership, OnDemand, Probing, ProbingOfAll, Role};
+use portolan::model::ports::{
+    Freshness, Leadership, OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService, Role,
+};
 use portolan::model::time::{Clock, UnixMs};
 use portolan::operator::contact::Contact;
 use portolan::operator::intake::Intake;
@@ -21,7 +23,7 @@ use portolan::prober::policy::AddressPolicy;
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;
-use portolan::telemetry::told::Hearing;
+use portolan::telemetry::server_events::EventReceiver;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -55,14 +57,14 @@ pub(crate) struct Setup<'a> {
 struct Nobody;
 
 impl OnDemand for Nobody {
-    fn check_now(&self, _: uuid::Uuid) -> BoxFuture<'static, Result<Vec<CheckedNow>, CheckNowError>> {
-        std::future::ready(Err(CheckNowError::Unavailable)).boxed()
+    fn check_now(&self, _: uuid::Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
+        std::future::ready(Err(OnDemandError::Unavailable)).boxed()
     }
 }
 
 impl Probing for Nobody {
-    fn probing(&self, _: Vec<uuid::Uuid>) -> BoxFuture<'static, Result<ProbingOfAll, CheckNowError>> {
-        std::future::ready(Err(CheckNowError::Unavailable)).boxed()
+    fn probing(&self, _: Vec<uuid::Uuid>) -> BoxFuture<'static, Result<ProbingByService, OnDemandError>> {
+        std::future::ready(Err(OnDemandError::Unavailable)).boxed()
     }
 }
 
@@ -133,7 +135,7 @@ impl Setup<'_> {
             readiness: Arc::new(Nobody),
             freshness: Some(Arc::new(contact.clone())),
             pass_on: None,
-            told: Hearing::nothing(),
+            told: EventReceiver::nothing(),
             settings: ApiSettings {
                 default_namespace: names[0].clone(),
                 default_interval: Duration::from_secs(30),

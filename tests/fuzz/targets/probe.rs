@@ -32,7 +32,7 @@ fn target(kind: u8, port: u16) -> Target {
     let host = Host::Ip("127.0.0.1".parse().expect("an address"));
     let tls = (kind & 2 != 0).then(|| TlsCheck { verify: kind & 4 == 0, ..TlsCheck::default() });
     if kind & 1 == 0 {
-        Target::Http { host, port, target: "/health".to_owned(), manner: None, tls, expected: Vec::new() }
+        Target::Http { host, port, target: "/health".to_owned(), request_options: None, tls, expected: Vec::new() }
     } else {
         Target::Grpc { host, port, service: String::new(), tls }
     }
@@ -40,17 +40,17 @@ fn target(kind: u8, port: u16) -> Target {
 
 /// The first byte says what is asked, the second whether the peer waits for the question and whether it closes; the rest is the answer.
 pub(crate) fn answer(data: &[u8]) {
-    let [kind, manner, answer @ ..] = data else { return };
+    let [kind, request_options, answer @ ..] = data else { return };
     runtime().block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let target = target(*kind, listener.local_addr().expect("an address").port());
         let backend = async {
             let (mut stream, _) = listener.accept().await.expect("a connection");
-            if manner & 1 != 0 {
+            if request_options & 1 != 0 {
                 drop(stream.read(&mut [0; 1024]).await);
             }
             drop(stream.write_all(answer).await);
-            if manner & 2 != 0 {
+            if request_options & 2 != 0 {
                 drop(stream.shutdown().await);
             }
             // Until the probe closes.

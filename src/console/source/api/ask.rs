@@ -15,7 +15,7 @@ use super::read::{self, ReadError};
 use crate::console::data::{Past, Probing};
 use crate::console::source::{Act, Ask, News, Refusal};
 use crate::model::text::escape;
-use crate::model::wrong::json_sentence;
+use crate::model::value_error::json_sentence;
 
 /// Longest sentence of a server that is passed on.
 const LONGEST: usize = 600;

@@ -22,7 +22,7 @@ use super::{Abilities, Ask, Backoff, Link, News, Source};
 use crate::console::data::{ServerEvent, Service};
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
-use crate::model::wrong::json_sentence;
+use crate::model::value_error::json_sentence;
 use held::{Gathered, Held, TooMuch};
 use sse::{Event, Parser};
 

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use crate::catalog::Entry;
-use crate::console::data::{Instance, Past, Probing, ProbingOf, Service, Streak};
+use crate::console::data::{Instance, InstanceProbing, Past, Probing, Service, Streak};
 use crate::model::health;
 use crate::model::outcome::{Health, Verdict};
 use crate::model::service::{self, newest_of};
@@ -56,7 +56,7 @@ pub(super) fn probing(known: Vec<Probed>) -> Probing {
     Probing { instances: known.into_iter().map(of).collect(), live: false }
 }
 
-fn of(Probed { instance, check, row }: Probed) -> ProbingOf {
+fn of(Probed { instance, check, row }: Probed) -> InstanceProbing {
     // The interval does not matter for the thresholds.
     let timing = check.timing(Duration::from_secs(1));
     let streak = match row.state.streak() {
@@ -65,7 +65,7 @@ fn of(Probed { instance, check, row }: Probed) -> ProbingOf {
         health::Streak::Fail(count) => Streak { passing: false, count, of: timing.unhealthy_threshold },
     };
     let held = row.state.held().then(|| "it flaps: held until it passes steadily for 60 s".into());
-    ProbingOf {
+    InstanceProbing {
         instance: instance.as_str().into(),
         streak,
         next_due: Some(row.next_due),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::check::Method;
 use super::status::State;
-use crate::model::manner::{FORBIDDEN_PARTS, FRAMING};
+use crate::model::request_options::{FORBIDDEN_PARTS, FRAMING};
 use crate::model::service::{MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE};
 
 /// Text without the characters that `model::text` calls hostile.

@@ -10,7 +10,7 @@ use super::{Word, Words};
 use crate::model::ports::WriteError;
 use crate::prober::{ProberReport, ProberStatus};
 use crate::store::Store;
-use crate::telemetry::told::Part;
+use crate::telemetry::server_events::Part;
 
 /// Probes are late once one has waited this long, in milliseconds.
 const LATE: u64 = 5000;

@@ -1,20 +1,20 @@
 //! What somebody probably meant by a name that is not known.
 
-use super::wrong::Wrong;
+use super::value_error::ValueError;
 
 /// What is wrong with `name`, which none of `known` is: the closest of them is suggested, or all are listed.
-pub fn unknown<S: AsRef<str>>(name: &str, known: &[S]) -> Wrong {
+pub fn unknown<S: AsRef<str>>(name: &str, known: &[S]) -> ValueError {
     let typed = fold(name);
     let near = known.iter().map(|k| (strsim::osa_distance(&typed, &fold(k.as_ref())), k.as_ref())).min();
     match near {
         Some((distance, near)) if distance <= 1 + near.len() / 4 => {
-            Wrong::new(format!("unknown; did you mean {near}?")).expecting(near)
+            ValueError::new(format!("unknown; did you mean {near}?")).expecting(near)
         }
         Some(_) => {
             let all = known.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-            Wrong::new(format!("unknown; known are {all}")).expecting(format!("one of {all}"))
+            ValueError::new(format!("unknown; known are {all}")).expecting(format!("one of {all}"))
         }
-        None => Wrong::new("unknown; nothing is read here, leave it out"),
+        None => ValueError::new("unknown; nothing is read here, leave it out"),
     }
 }
 

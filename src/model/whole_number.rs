@@ -1,4 +1,4 @@
-//! Whole numbers in JSON, however they are written: to JSON, and to JSON Schema, `50`, `50.0` and `5e1` are one number
+//! WholeNumber numbers in JSON, however they are written: to JSON, and to JSON Schema, `50`, `50.0` and `5e1` are one number
 //! ([JSON Schema §4.2.3](https://json-schema.org/draft/2020-12/json-schema-core#section-4.2.3)), and some libraries write every number so.
 
 use std::fmt;
@@ -11,31 +11,31 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A number that is whole and not negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Whole(pub u64);
+pub struct WholeNumber(pub u64);
 
-impl<'de> Deserialize<'de> for Whole {
+impl<'de> Deserialize<'de> for WholeNumber {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
         struct Number;
 
         impl Visitor<'_> for Number {
-            type Value = Whole;
+            type Value = WholeNumber;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a whole number")
             }
 
-            fn visit_u64<E>(self, n: u64) -> Result<Whole, E> {
-                Ok(Whole(n))
+            fn visit_u64<E>(self, n: u64) -> Result<WholeNumber, E> {
+                Ok(WholeNumber(n))
             }
 
-            fn visit_i64<E: Error>(self, n: i64) -> Result<Whole, E> {
-                u64::try_from(n).map(Whole).map_err(|_| E::invalid_value(Unexpected::Signed(n), &self))
+            fn visit_i64<E: Error>(self, n: i64) -> Result<WholeNumber, E> {
+                u64::try_from(n).map(WholeNumber).map_err(|_| E::invalid_value(Unexpected::Signed(n), &self))
             }
 
-            fn visit_f64<E: Error>(self, n: f64) -> Result<Whole, E> {
+            fn visit_f64<E: Error>(self, n: f64) -> Result<WholeNumber, E> {
                 let whole = n.fract() == 0.0 && (0.0..=EXACT).contains(&n);
                 let number = whole.then(|| format!("{n:.0}").trim_start_matches('-').parse().ok()).flatten();
-                number.map(Whole).ok_or_else(|| E::invalid_value(Unexpected::Float(n), &self))
+                number.map(WholeNumber).ok_or_else(|| E::invalid_value(Unexpected::Float(n), &self))
             }
         }
 
@@ -43,7 +43,7 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-fn narrow<T: TryFrom<u64>, E: Error>(Whole(n): Whole) -> Result<T, E> {
+fn narrow<T: TryFrom<u64>, E: Error>(WholeNumber(n): WholeNumber) -> Result<T, E> {
     T::try_from(n).map_err(|_| E::custom(format!("{n} is far too large")))
 }
 
@@ -52,7 +52,7 @@ fn narrow<T: TryFrom<u64>, E: Error>(Whole(n): Whole) -> Result<T, E> {
 /// # Errors
 /// When it is not one, or does not fit.
 pub fn option<'de, T: TryFrom<u64>, D: Deserializer<'de>>(json: D) -> Result<Option<T>, D::Error> {
-    Option::<Whole>::deserialize(json)?.map(narrow).transpose()
+    Option::<WholeNumber>::deserialize(json)?.map(narrow).transpose()
 }
 
 /// Reads a list of them.
@@ -90,10 +90,10 @@ mod tests {
         for (text, read) in
             [("50", 50), ("50.0", 50), ("5e1", 50), ("0.0", 0), ("-0.0", 0), ("18446744073709551615", u64::MAX)]
         {
-            assert_eq!(serde_json::from_str::<Whole>(text).ok(), Some(Whole(read)), "{text}");
+            assert_eq!(serde_json::from_str::<WholeNumber>(text).ok(), Some(WholeNumber(read)), "{text}");
         }
         for text in ["50.5", "-1", "-1.0", "1e20", "18446744073709551616", "1e400", "\"50\"", "true", "[50]"] {
-            let error = serde_json::from_str::<Whole>(text).expect_err(text).to_string();
+            let error = serde_json::from_str::<WholeNumber>(text).expect_err(text).to_string();
             assert!(error.contains("a whole number") || error.contains("number out of range"), "{text}: {error}");
         }
     }

@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::time::UnixMs;
-use crate::telemetry::told::{Hearing, Part, Telling};
+use crate::telemetry::server_events::{EventReceiver, EventSender, Part};
 use rounds::Rounds;
 
 pub(super) use word::Word;
@@ -31,21 +31,21 @@ pub(super) trait Words: Send + Sync + 'static {
 }
 
 /// The part that looks and tells.
-pub(super) struct Teller {
+pub(super) struct EventReporter {
     words: Arc<dyn Words>,
     rounds: Rounds,
-    telling: Telling,
+    telling: EventSender,
     told_to_stop: CancellationToken,
 }
 
-impl Teller {
+impl EventReporter {
     /// Of those `words`; `told_to_stop` is looked at without delay.
     pub(super) fn new(words: Arc<dyn Words>, told_to_stop: CancellationToken) -> Self {
-        Self { words, rounds: Rounds::default(), telling: Telling::default(), told_to_stop }
+        Self { words, rounds: Rounds::default(), telling: EventSender::default(), told_to_stop }
     }
 
     /// One who hears.
-    pub(super) fn hear(&self) -> Hearing {
+    pub(super) fn hear(&self) -> EventReceiver {
         self.telling.hear()
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::word::Word;
 use crate::model::time::UnixMs;
-use crate::telemetry::told::{Part, ServerEvent};
+use crate::telemetry::server_events::{Part, ServerEvent};
 
 /// A part tells at most so often in [`WINDOW`]; later what is true then, if that is news.
 const MOST: usize = 6;

@@ -63,7 +63,7 @@ pub struct ServerEvent {
 
 /// All that is kept, oldest first.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct ServerEvents {
     /// The events: at most [`KEPT_OF_PART`] of each part.
     pub events: Vec<ServerEvent>,
     /// The whole as its readers send it on, made by the first of them.
@@ -72,18 +72,18 @@ pub struct Told {
 
 /// The side that tells.
 #[derive(Debug)]
-pub struct Telling {
+pub struct EventSender {
     events: VecDeque<ServerEvent>,
-    told: watch::Sender<Arc<Told>>,
+    told: watch::Sender<Arc<ServerEvents>>,
 }
 
-impl Default for Telling {
+impl Default for EventSender {
     fn default() -> Self {
         Self { events: VecDeque::new(), told: watch::Sender::new(Arc::default()) }
     }
 }
 
-impl Telling {
+impl EventSender {
     /// Adds events; the oldest of a part that has told much are forgotten.
     pub fn tell(&mut self, events: Vec<ServerEvent>) {
         if events.is_empty() {
@@ -99,23 +99,23 @@ impl Telling {
             }
         }
         let events = self.events.iter().cloned().collect();
-        self.told.send_replace(Arc::new(Told { events, rendered: OnceLock::new() }));
+        self.told.send_replace(Arc::new(ServerEvents { events, rendered: OnceLock::new() }));
     }
 
     /// One who hears.
-    pub fn hear(&self) -> Hearing {
-        Hearing(self.told.subscribe())
+    pub fn hear(&self) -> EventReceiver {
+        EventReceiver(self.told.subscribe())
     }
 }
 
 /// The side that hears; a clone hears what the one that it was made from has not heard yet.
 #[derive(Debug, Clone)]
-pub struct Hearing(watch::Receiver<Arc<Told>>);
+pub struct EventReceiver(watch::Receiver<Arc<ServerEvents>>);
 
-impl Hearing {
+impl EventReceiver {
     /// Of nobody.
     pub fn nothing() -> Self {
-        Telling::default().hear()
+        EventSender::default().hear()
     }
 
     /// One who has heard nothing of what is kept.
@@ -130,7 +130,7 @@ impl Hearing {
     }
 
     /// All that is kept, as soon as there is something in it that was not heard. Cancel safe. Never resolves once nobody tells any more.
-    pub async fn next(&mut self) -> Arc<Told> {
+    pub async fn next(&mut self) -> Arc<ServerEvents> {
         match self.0.changed().await {
             Ok(()) => Arc::clone(&self.0.borrow_and_update()),
             Err(_) => std::future::pending().await,
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_part_that_tells_much_pushes_out_only_its_own() {
-        let mut telling = Telling::default();
+        let mut telling = EventSender::default();
         let mut hearing = telling.hear().from_the_start();
         assert!(hearing.next().now_or_never().is_none(), "nothing was told");
         telling.tell(vec![event(Part::Server, 0)]);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn who_comes_late_hears_all_that_is_kept_and_who_stays_hears_no_end() {
-        let mut telling = Telling::default();
+        let mut telling = EventSender::default();
         let first = telling.hear();
         telling.tell(vec![event(Part::Store, 1)]);
         let mut late = first.from_the_start();

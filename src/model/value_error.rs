@@ -4,18 +4,18 @@ use std::fmt;
 
 use serde_json::error::Category;
 
-use super::near;
+use super::did_you_mean;
 
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wrong {
+pub struct ValueError {
     /// One sentence; its subject, the value, may be left out: `is a list, not a string`.
     pub problem: String,
     /// What may stand there instead, where that is a kind of value, a range or a choice: `a string`, `true or false`.
     pub expected: Option<String>,
 }
 
-impl Wrong {
+impl ValueError {
     /// A problem that says itself what to do.
     pub fn new(problem: impl Into<String>) -> Self {
         Self { problem: problem.into(), expected: None }
@@ -45,47 +45,47 @@ impl Wrong {
     }
 }
 
-impl<T: fmt::Display> From<T> for Wrong {
+impl<T: fmt::Display> From<T> for ValueError {
     fn from(problem: T) -> Self {
         Self::new(problem.to_string())
     }
 }
 
-/// [`Wrong::of_json`] as one sentence about a whole text, with line and column of what is not JSON.
+/// [`ValueError::of_json`] as one sentence about a whole text, with line and column of what is not JSON.
 pub fn json_sentence(error: &serde_json::Error) -> String {
-    let problem = Wrong::of_json(error).problem;
+    let problem = ValueError::of_json(error).problem;
     if error.is_data() {
         return problem;
     }
     format!("{problem}, at line {}, column {}", error.line(), error.column())
 }
 
-fn of_data(said: &str) -> Wrong {
+fn of_data(said: &str) -> ValueError {
     let unread = said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: "));
     if let Some((found, wanted)) = unread.and_then(|rest| rest.rsplit_once(", expected ")) {
         let found = kind_found(found);
         return match kind_wanted(wanted) {
-            Some(wanted) => Wrong::new(format!("is {found}, not {wanted}")).expecting(wanted),
-            None => Wrong::new(format!("is {found}, which is not read here")),
+            Some(wanted) => ValueError::new(format!("is {found}, not {wanted}")).expecting(wanted),
+            None => ValueError::new(format!("is {found}, which is not read here")),
         };
     }
     if let Some((name, known)) = named(said, "unknown field ") {
-        return near::unknown(name, &quoted(known));
+        return did_you_mean::unknown(name, &quoted(known));
     }
     if let Some((_, known)) = named(said, "unknown variant ") {
-        return Wrong::is_not(quoted(known).join(" or "));
+        return ValueError::is_not(quoted(known).join(" or "));
     }
     if let Some((name, _)) = named(said, "missing field ") {
-        return Wrong::new(format!("{name} is missing"));
+        return ValueError::new(format!("{name} is missing"));
     }
     if let Some((name, _)) = named(said, "duplicate field ") {
-        return Wrong::new(format!("{name} is given twice"));
+        return ValueError::new(format!("{name} is given twice"));
     }
     if let Some((count, _)) = said.strip_prefix("invalid length ").and_then(|rest| rest.split_once(", expected ")) {
-        return Wrong::new(format!("has the wrong number of parts: {count}"));
+        return ValueError::new(format!("has the wrong number of parts: {count}"));
     }
     // What a type of ours says itself.
-    Wrong::new(said)
+    ValueError::new(said)
 }
 
 /// The name in back quotes after `what`, and the rest.
@@ -194,8 +194,8 @@ mod tests {
         Down,
     }
 
-    fn wrong(json: &str) -> Wrong {
-        Wrong::of_json(&serde_json::from_str::<Outer>(json).expect_err(json))
+    fn wrong(json: &str) -> ValueError {
+        ValueError::of_json(&serde_json::from_str::<Outer>(json).expect_err(json))
     }
 
     #[test]

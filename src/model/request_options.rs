@@ -58,7 +58,7 @@ impl Method {
 
 /// What a manifest may set of the request; a REST registration sets none of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Manner {
+pub struct RequestOptions {
     /// The method.
     pub method: Method,
     /// The Host header, instead of the URL's host and port.
@@ -67,7 +67,7 @@ pub struct Manner {
     pub headers: BTreeMap<String, String>,
 }
 
-impl Manner {
+impl RequestOptions {
     /// Whether it asks as every check does.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
@@ -117,8 +117,8 @@ fn accept_header(name: &str, value: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn with(name: &str, value: &str) -> Manner {
-        Manner { headers: [(name.to_owned(), value.to_owned())].into(), ..Manner::default() }
+    fn with(name: &str, value: &str) -> RequestOptions {
+        RequestOptions { headers: [(name.to_owned(), value.to_owned())].into(), ..RequestOptions::default() }
     }
 
     #[test]
@@ -149,8 +149,8 @@ mod tests {
     #[test]
     fn a_host_is_a_name_with_or_without_port() {
         for (host, fits) in [("a.example", true), ("[::1]:8080", true), ("", false), ("a b", false), ("a\r\n", false)] {
-            let manner = Manner { host: Some(host.to_owned()), ..Manner::default() };
-            assert_eq!(manner.accept().is_ok(), fits, "{host:?}");
+            let request_options = RequestOptions { host: Some(host.to_owned()), ..RequestOptions::default() };
+            assert_eq!(request_options.accept().is_ok(), fits, "{host:?}");
         }
     }
 }
