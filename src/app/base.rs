@@ -13,11 +13,11 @@ use super::probing::ProbingRuntime;
 use super::tasks::{Stage, Tasks};
 use super::{AppError, Surroundings, parts, reload};
 use crate::api::access::{Access, Secrets};
-use crate::api::{Api, ApiParts, ApiSettings, FlightLimits, Readiness, WatchLimits, conn};
+use crate::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Readiness, WatchLimiter, WatchLimits, conn};
 use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Freshness, Leadership, PassOn, Registrar};
+use crate::model::ports::{AddressGate, Leadership, Registrar};
 use crate::model::time::Clock;
 use crate::prober::dial::Dialer;
 use crate::prober::policy::AddressPolicy;
@@ -51,17 +51,6 @@ pub(super) struct Engine {
     pub(super) probing: ProberHandle,
     writer: Writer,
     prober: Prober,
-}
-
-/// What differs between the modes, as far as the API sees it.
-pub(super) struct Plugs {
-    pub(super) registrar: Arc<dyn Registrar>,
-    pub(super) addresses: Arc<dyn AddressGate>,
-    pub(super) readiness: Arc<dyn Readiness>,
-    pub(super) freshness: Option<Arc<dyn Freshness>>,
-    pub(super) pass_on: Option<Arc<dyn PassOn>>,
-    pub(super) told: EventReceiver,
-    pub(super) default_namespace: Namespace,
 }
 
 impl Base {
@@ -119,32 +108,40 @@ impl Base {
         Ok(Engine { store, catalog, probing, writer, prober })
     }
 
-    pub(super) fn api(&mut self, engine: &Engine, plugs: Plugs) -> Api {
-        let doors = parts::conn_settings(&self.settings, self.descriptors);
-        let settings = parts::access_settings(&self.settings, plugs.default_namespace.clone());
-        let access = Access::new(settings, self.secrets.take(), self.metrics.clone(), self.clock.clone());
-        Api::new(ApiParts {
+    /// What the API stands on, as in standalone mode: nothing is mirrored and there is no other replica.
+    pub(super) fn api_state(
+        &mut self,
+        engine: &Engine,
+        registrar: Arc<dyn Registrar>,
+        addresses: Arc<dyn AddressGate>,
+        readiness: Arc<dyn Readiness>,
+        server_events: EventReceiver,
+        default_namespace: Namespace,
+    ) -> ApiState {
+        let connections = parts::conn_settings(&self.settings, self.descriptors);
+        let access = parts::access_settings(&self.settings, default_namespace.clone());
+        ApiState {
             catalog: Arc::clone(&engine.catalog),
-            registrar: plugs.registrar,
+            registrar,
             on_demand: Arc::new(engine.probing.clone()),
             probing: Arc::new(engine.probing.clone()),
-            addresses: plugs.addresses,
+            addresses,
             history: engine.store.clone(),
-            access,
+            access: Access::new(access, self.secrets.take(), self.metrics.clone(), self.clock.clone()),
             access_log: self.access_log.clone(),
             metrics: self.metrics.clone(),
-            readiness: plugs.readiness,
-            freshness: plugs.freshness,
-            pass_on: plugs.pass_on,
-            told: plugs.told,
+            readiness,
+            freshness: None,
+            pass_on: None,
+            server_events,
+            watches: WatchLimiter::new(WatchLimits::of(connections.total, connections.per_client)),
+            in_flight: InFlight::new(InFlightLimits::default(), self.metrics.clone()),
             settings: ApiSettings {
-                default_namespace: plugs.default_namespace,
+                default_namespace,
                 default_interval: self.settings.health_check_interval,
                 service_metrics: self.settings.service_metrics,
-                watches: WatchLimits::of(doors.total, doors.per_client),
-                answers: FlightLimits::default(),
             },
-        })
+        }
     }
 
     /// Serves until the word to stop or a part's end, then stops all parts in order.
@@ -157,14 +154,14 @@ impl Base {
         if let Some(lines) = self.access_lines {
             tasks.start(Stage::Storing, "the access log", |stop| lines.run(stop));
         }
-        if let Some(keeper) = api.secrets_keeper() {
-            tasks.start(Stage::Serving, "the secrets", |stop| keeper.run(stop));
+        if let Some(refresher) = api.secrets_refresher() {
+            tasks.start(Stage::Serving, "the secrets", |stop| refresher.run(stop));
         }
         let (asked, reloaded) = (self.reload, api.clone());
         tasks.start(Stage::Serving, "the reloading", |stop| reload::run(asked, reloaded, stop));
-        let doors = parts::conn_settings(&self.settings, self.descriptors);
+        let connections = parts::conn_settings(&self.settings, self.descriptors);
         let (listener, metrics) = (self.listener, self.metrics);
-        tasks.start(Stage::Serving, "the api", |stop| conn::serve(listener, doors, api, metrics, stop));
+        tasks.start(Stage::Serving, "the api", |stop| conn::serve(listener, connections, api, metrics, stop));
         ready(self.address);
 
         let ended = tokio::select! {

@@ -18,6 +18,7 @@ use futures::stream::{BoxStream, pending};
 use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Api;
 use crate::api::access::SecretsError;
 use crate::api::conn::ConnError;
 use crate::config::{Mode, NotWatched, Settings};
@@ -25,7 +26,7 @@ use crate::model::ports::AlwaysLeads;
 use crate::operator::client::ClientError;
 use crate::operator::pass_on::LeaderLineError;
 use crate::store::OpenError;
-use base::{Base, Plugs};
+use base::Base;
 use component_status::{EventReporter, LocalWords, Words};
 use readiness::PartsReadiness;
 use tasks::{Stage, Tasks};
@@ -110,16 +111,15 @@ async fn standalone(mut base: Base, ready: impl FnOnce(SocketAddr)) -> Result<()
     let words = LocalWords::new(engine.store.clone(), Arc::clone(engine.probing.status()), base.shutdown.clone());
     let words: Arc<dyn Words> = Arc::new(words);
     let teller = EventReporter::new(Arc::clone(&words), base.shutdown.clone());
-    let plugs = Plugs {
-        registrar: Arc::new(engine.store.clone()),
-        addresses: Arc::new(policy),
-        readiness: Arc::new(PartsReadiness(words)),
-        freshness: None,
-        pass_on: None,
-        told: teller.hear(),
-        default_namespace: base.settings.default_namespace.clone().unwrap_or_default(),
-    };
-    let api = base.api(&engine, plugs);
+    let state = base.api_state(
+        &engine,
+        Arc::new(engine.store.clone()),
+        Arc::new(policy),
+        Arc::new(PartsReadiness(words)),
+        teller.hear(),
+        base.settings.default_namespace.clone().unwrap_or_default(),
+    );
+    let api = Api::new(state);
     let mut tasks = Tasks::new();
     engine.start(&mut tasks, &base.probing);
     tasks.start(Stage::Serving, "the teller", |stop| teller.run(stop));

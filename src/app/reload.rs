@@ -23,7 +23,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            Some(()) = asked.next() => match api.read_secrets_again() {
+            Some(()) = asked.next() => match api.reload_secrets() {
                 None => tracing::info!("SIGHUP: auth is off, so there are no secrets to read again; {LOG}"),
                 Some(came) if came.is_usable() => tracing::info!("SIGHUP: {came}; {LOG}"),
                 Some(came) => tracing::error!("SIGHUP: {came}; {LOG}"),

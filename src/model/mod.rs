@@ -12,6 +12,7 @@ pub mod name;
 pub mod outcome;
 pub mod ports;
 pub mod probe;
+pub mod rate;
 pub mod request_options;
 pub mod secret;
 pub mod selection;

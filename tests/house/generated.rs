@@ -42,7 +42,7 @@ fn the_readme_shows_the_keys_as_the_console_has_them() {
 
 #[test]
 fn the_checked_in_description_of_the_api_is_the_served_one() {
-    hold("openapi.json", &portolan::api::openapi::json());
+    hold("openapi.json", &portolan::api::openapi_json());
 }
 
 #[test]

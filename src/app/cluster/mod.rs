@@ -12,10 +12,11 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 
 use super::AppError;
-use super::base::{Base, Engine, Plugs};
+use super::base::{Base, Engine};
 use super::component_status::{EventReporter, LocalWords, Words};
 use super::readiness::PartsReadiness;
 use super::tasks::{Stage, Tasks};
+use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
 use crate::model::ports::Leadership;
 use crate::operator::client::Access;
@@ -76,8 +77,8 @@ pub(super) async fn run(
     let age = mirror_age(&operator, known.age);
     let words: Arc<dyn Words> = Arc::new(words(&base, &engine, &operator, age.clone()));
     let teller = EventReporter::new(Arc::clone(&words), base.shutdown.clone());
-    let plugs = plugs(&base, &place, &operator, age, words, teller.hear())?;
-    let api = base.api(&engine, plugs);
+    let state = api_state(&mut base, &place, &engine, &operator, age, words, teller.hear())?;
+    let api = Api::new(state);
     let mut tasks = Tasks::new();
     engine.start(&mut tasks, &base.probing);
     operator.start(&mut tasks);
@@ -176,26 +177,29 @@ fn words(base: &Base, engine: &Engine, operator: &Operator, age: MirrorAge) -> C
     }
 }
 
-/// What the API is given in this mode.
-fn plugs(
-    base: &Base,
+/// The API over the mirror, with a line to the leader.
+fn api_state(
+    base: &mut Base,
     place: &Place,
+    engine: &Engine,
     operator: &Operator,
     age: MirrorAge,
     words: Arc<dyn Words>,
-    told: EventReceiver,
-) -> Result<Plugs, AppError> {
+    server_events: EventReceiver,
+) -> Result<ApiState, AppError> {
     let elector = operator.elector.clone();
     let leader = move || elector.holder().and_then(|holder| holder.address);
-    Ok(Plugs {
-        registrar: Arc::new(operator.registrar.clone()),
-        addresses: Arc::new(place.policy.clone()),
-        readiness: Arc::new(PartsReadiness(words)),
-        freshness: Some(Arc::new(age)),
-        pass_on: Some(Arc::new(LeaderLine::new(leader, base.metrics.clone())?)),
-        told,
-        default_namespace: place.default_namespace.clone(),
-    })
+    let mut state = base.api_state(
+        engine,
+        Arc::new(operator.registrar.clone()),
+        Arc::new(place.policy.clone()),
+        Arc::new(PartsReadiness(words)),
+        server_events,
+        place.default_namespace.clone(),
+    );
+    state.freshness = Some(Arc::new(age));
+    state.pass_on = Some(Arc::new(LeaderLine::new(leader, base.metrics.clone())?));
+    Ok(state)
 }
 
 impl Operator {

@@ -46,9 +46,9 @@ async fn wait(base: &Base, registry: &Registry, first: &EpochError) -> Result<Op
     tracing::warn!("not ready: {first}; this is tried again");
     let room = WaitingRoom::new(&first.to_string());
     let leave = CancellationToken::new();
-    let doors = parts::conn_settings(&base.settings, base.descriptors);
+    let connections = parts::conn_settings(&base.settings, base.descriptors);
     let listener = second(base)?;
-    let mut serving = pin!(conn::serve(listener, doors, room.clone(), base.metrics.clone(), leave.clone()));
+    let mut serving = pin!(conn::serve(listener, connections, room.clone(), base.metrics.clone(), leave.clone()));
     let found = tokio::select! {
         epoch = registry.wait(|error| hear(&room, error)) => Some(epoch),
         () = base.shutdown.cancelled() => None,
@@ -60,7 +60,7 @@ async fn wait(base: &Base, registry: &Registry, first: &EpochError) -> Result<Op
 }
 
 fn hear(room: &WaitingRoom, error: &EpochError) {
-    if room.because(error.to_string()) {
+    if room.set_reason(error.to_string()) {
         tracing::warn!("not ready: {error}; this is tried again");
     }
 }
