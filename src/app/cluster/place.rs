@@ -9,7 +9,7 @@ use crate::app::base::Base;
 use crate::app::parts;
 use crate::config::ClusterSettings;
 use crate::model::name::Namespace;
-use crate::operator::client::Access;
+use crate::operator::kubernetes::client::Access;
 use crate::prober::policy::AddressPolicy;
 
 /// The kubelet's ports: whoever asks them from inside a node may run things on it.

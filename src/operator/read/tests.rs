@@ -27,7 +27,7 @@ fn object(spec: &Value, status: &Value) -> ServiceResource {
     serde_json::from_value(object).expect("an object")
 }
 
-fn read(spec: &Value) -> Understood {
+fn read(spec: &Value) -> ParsedService {
     understand(&object(spec, &Value::Null), &NoTens)
 }
 
@@ -198,7 +198,7 @@ fn an_object_that_does_not_fit_is_recorded_with_its_place() {
         "spec": {"instances": "none\u{1b}[2J"},
     }))
     .expect("any object with metadata");
-    let understood = understand_any(&lenient, &NoTens);
+    let understood = parse_any(&lenient, &NoTens);
     assert_eq!(understood.mirrored, None);
     let problem = understood.problems[0].to_string();
     assert!(problem.contains("cannot be read") && !problem.contains('\u{1b}'), "{problem}");
@@ -227,7 +227,7 @@ mod round_trip {
     use crate::model::check::{GrpcCheck, HttpCheck, TlsCheck};
     use crate::model::ports::Registration;
     use crate::model::service::InstanceSpec;
-    use crate::operator::object;
+    use crate::operator::registrar::object;
 
     fn text(max: usize) -> impl Strategy<Value = String> {
         proptest::collection::vec(any::<char>().prop_filter("plain", |c| !text::is_hostile(*c)), 0..max)
