@@ -72,7 +72,7 @@ fn service(understood: &ParsedService, verdicts: &[Verdict]) -> Option<Service> 
 }
 
 fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> ServiceStatus {
-    let understood = read::understand(object, &NoTens);
+    let understood = read::parse(object, &NoTens);
     let service = service(&understood, verdicts);
     let say = |instance: &Instance| {
         (instance.reason == Reason::ConnectRefused)
