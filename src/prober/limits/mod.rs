@@ -1,0 +1,5 @@
+//! How much is probed at once.
+
+pub(crate) mod address_budget;
+pub(crate) mod pace;
+pub(crate) mod slots;

@@ -1,0 +1,11 @@
+//! Names to addresses.
+
+mod dns;
+pub(crate) mod hosts;
+mod lookup;
+mod resolv_conf;
+mod resolver;
+mod system_file;
+
+pub(crate) use resolver::{MAX_LOOKUPS, Names};
+pub use resolver::{ResolverSettings, Unresolved};

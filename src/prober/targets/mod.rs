@@ -1,0 +1,4 @@
+//! What is probed.
+
+mod samples;
+pub(crate) mod tracked;
