@@ -20,4 +20,4 @@ pub use dialer::{DialSettings, Dialer, Pinned};
 pub use engine::{Prober, ProberError, ProberSettings};
 pub use names::{ResolverSettings, Unresolved};
 pub use on_demand::ProberHandle;
-pub use report::status::{ProberReport, ProberStatus};
+pub use report::{ProberReport, ProberStatus};

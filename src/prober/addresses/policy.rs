@@ -10,10 +10,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
+use super::OwnListener;
+use super::embedded::Carried;
 use crate::model::ports::AddressGate;
 use crate::model::url::{EndpointUrl, Host};
-use crate::prober::addresses::OwnListener;
-use crate::prober::addresses::embedded::Carried;
 
 /// Where probes may go.
 #[derive(Debug, Clone, Default)]

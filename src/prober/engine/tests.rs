@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::prober::dialer::{DialSettings, Dialer};
-use tokio::time::Instant;
-
+use super::Prober;
 use crate::catalog::{Entry, LastCheck};
 use crate::model::check::Check;
 use crate::model::health::{Event, step};
@@ -18,8 +17,8 @@ use crate::model::ports::AlwaysLeads;
 use crate::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service, Source};
 use crate::model::time::{Clock, UnixMs};
 use crate::model::url::EndpointUrl;
-use crate::prober::targets::tracked::{Place, Run};
-use crate::prober::{Prober, ProberSettings};
+use crate::prober::targets::{ProbePhase, Run};
+use crate::prober::{DialSettings, Dialer, ProberSettings};
 use crate::store::{Store, StoreSettings};
 use crate::telemetry::metrics::Metrics;
 
@@ -103,13 +102,13 @@ async fn a_batch_from_before_a_request_takes_nothing_away() {
     let entry = |revision, instances: &[&str]| Arc::new(Entry::new(service(revision, instances), LastCheck::default()));
     prober.follow(&[entry(2, &["a", "b"])]);
     prober.follow(&[entry(1, &["a"])]);
-    assert!(prober.tracked.contains_key(&InstanceId(2)), "b is newer than the batch");
+    assert!(prober.targets.get(InstanceId(2)).is_some(), "b is newer than the batch");
     prober.follow(&[entry(3, &["a"])]);
-    assert!(!prober.tracked.contains_key(&InstanceId(2)), "b is gone");
+    assert!(!prober.targets.get(InstanceId(2)).is_some(), "b is gone");
 }
 
 #[tokio::test]
-async fn a_fall_that_was_kept_back_tells_what_failed() {
+async fn a_fall_that_was_withheld_names_what_failed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut prober = prober(&folder);
     prober.follow(&[entry()]);
@@ -123,33 +122,33 @@ async fn a_fall_that_was_kept_back_tells_what_failed() {
     judge(&mut prober, Verdict::Fail, Reason::ConnectRefused);
     // The fail that confirms it, as the guard leaves it: counted, not shown.
     let refused = outcome(Verdict::Fail, Reason::ConnectRefused);
-    let tracked = prober.tracked.get_mut(&id).expect("tracked");
+    let tracked = prober.targets.get_mut(id).expect("tracked");
     let confirmed = step(&tracked.state, &tracked.timing, Event::Probe(&refused), prober.clock.now());
     assert!(confirmed.is_fall());
     tracked.state = confirmed.withheld(&tracked.state).state;
     judge(&mut prober, Verdict::Inconclusive, Reason::ResolverDown);
     prober.release(id, prober.clock.now());
-    let state = &prober.tracked[&id].state;
+    let state = &prober.targets.get(id).expect("tracked").state;
     assert_eq!((state.health(), state.reason()), (Health::Unhealthy, Reason::ConnectRefused));
 }
 
 #[tokio::test]
-async fn a_probe_that_breaks_counts_for_nothing_and_the_next_one_comes() {
+async fn a_probe_that_panics_counts_for_nothing_and_the_next_one_comes() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut prober = prober(&folder);
     prober.follow(&[entry()]);
     let now = prober.clock.now().steady;
-    let task = prober.probes.spawn(async { panic!("a bug") });
-    prober.tracked.get_mut(&InstanceId(1)).expect("tracked").place =
-        Place::Running(Run { task, started: now, at: Instant::now() });
+    let task = prober.probes.start_broken();
+    prober.targets.get_mut(InstanceId(1)).expect("tracked").phase =
+        ProbePhase::Running(Run { task, started: now, at: Instant::now() });
 
     let broken = prober.probes.join_next().await.expect("it ended");
     prober.ended(broken, prober.clock.now());
 
-    let tracked = &prober.tracked[&InstanceId(1)];
+    let tracked = prober.targets.get(InstanceId(1)).expect("tracked");
     let last = tracked.last.as_ref().expect("an outcome");
     assert_eq!((last.verdict, last.reason), (Verdict::Inconclusive, Reason::Cancelled));
     assert_eq!((tracked.state.health(), tracked.state.reason()), (Health::Unknown, Reason::Probing));
-    assert!(matches!(tracked.place, Place::Idle) && tracked.due > now, "its next probe is due");
-    assert!(prober.commits.is_empty(), "readers notice nothing");
+    assert!(tracked.is_idle() && tracked.due > now, "its next probe is due");
+    assert!(prober.persistence.uncommitted() == 0, "readers notice nothing");
 }

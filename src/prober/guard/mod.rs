@@ -37,6 +37,7 @@
 
 #[cfg(test)]
 mod capacity;
+mod driver;
 mod round;
 mod sample;
 #[cfg(test)]
@@ -50,6 +51,7 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
+pub(crate) use self::driver::GuardDriver;
 pub(crate) use self::state::Guard;
 use crate::model::outcome::{Outcome, Reason, Verdict};
 use crate::model::service::InstanceId;
@@ -88,7 +90,7 @@ const MAX_HELD: usize = 100_000;
 
 /// What a probe shows of the way to its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub(crate) enum Reach {
     /// The peer was reached, whatever it said.
     Reached,
     /// It was not, and that could be our fault.
@@ -97,7 +99,7 @@ pub(crate) enum Seen {
     Nothing,
 }
 
-impl From<&Outcome> for Seen {
+impl From<&Outcome> for Reach {
     fn from(outcome: &Outcome) -> Self {
         match outcome.verdict {
             Verdict::Pass => Self::Reached,
@@ -122,7 +124,7 @@ pub(crate) struct Observation<'a> {
     /// Whether it came at the instance's fixed-rate phase: not to confirm, on request, or for the guard.
     pub(crate) scheduled: bool,
     /// What it shows.
-    pub(crate) seen: Seen,
+    pub(crate) reach: Reach,
     /// When it ended, steady clock.
     pub(crate) at: UnixMs,
 }

@@ -9,7 +9,7 @@ use super::round::{Round, fill};
 use super::sample::{Entry, Place, Sample};
 use super::{
     ACQUITTAL, BATCH, BATCH_PAUSE, BLIND, FEW_CANARIES, Fall, GuardState, MAX_CANARIES, MAX_HELD, MAX_HOLD,
-    MIN_CANARIES, Observation, RECHECK, Release, Seen, WINDOW,
+    MIN_CANARIES, Observation, RECHECK, Reach, Release, WINDOW,
 };
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
@@ -71,24 +71,24 @@ impl Guard {
     }
 
     /// Takes in a probe that ended.
-    pub(crate) fn observe(&mut self, seen: &Observation<'_>) {
-        let ns = self.hasher.hash_one(seen.namespace);
+    pub(crate) fn observe(&mut self, observation: &Observation<'_>) {
+        let ns = self.hasher.hash_one(observation.namespace);
         let entry = Entry {
-            instance: seen.instance,
+            instance: observation.instance,
             ns,
-            place: self.place(ns, seen.instance, seen.address),
-            lost: seen.seen == Seen::Lost,
-            at: seen.at,
+            place: self.place(ns, observation.instance, observation.address),
+            lost: observation.reach == Reach::Lost,
+            at: observation.at,
         };
         if let Phase::Asking { round, .. } | Phase::Holding { round, .. } = &mut self.phase {
-            round.answer(seen.instance, seen.seen == Seen::Reached);
+            round.answer(observation.instance, observation.reach == Reach::Reached);
         }
-        match seen.seen {
-            Seen::Nothing => return,
-            Seen::Reached => drop(self.held.remove(&seen.instance)),
-            Seen::Lost => {}
+        match observation.reach {
+            Reach::Nothing => return,
+            Reach::Reached => drop(self.held.remove(&observation.instance)),
+            Reach::Lost => {}
         }
-        self.sample.note(entry, seen.scheduled && seen.was_healthy);
+        self.sample.note(entry, observation.scheduled && observation.was_healthy);
     }
 
     /// Whether this fall has to wait. May begin a canary round: see [`Guard::canaries`] afterwards. A held fall comes back from

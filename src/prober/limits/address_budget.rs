@@ -78,7 +78,7 @@ impl Budget {
         usize::try_from(self.limits.per_second.max(1)).unwrap_or(usize::MAX)
     }
 
-    /// Spends one probe of `key`. `waited` names the address whose queue let the probe out: others queue behind those who wait.
+    /// Spends one probe of `key`. `waited` names the address whose queue released the probe: others queue behind those who wait.
     ///
     /// # Errors
     /// [`Delay`]: it may not start yet; [`Budget::wait`] for it.
@@ -137,7 +137,7 @@ impl Budget {
     }
 
     /// Lets the first one out that waits for `key`, if the address can take it, and says when to call again; none when nobody waits.
-    pub(crate) fn let_out(&self, key: IpAddr, now: UnixMs) -> (Option<InstanceId>, Option<UnixMs>) {
+    pub(crate) fn release(&self, key: IpAddr, now: UnixMs) -> (Option<InstanceId>, Option<UnixMs>) {
         let mut addresses = self.lock();
         let Some(address) = addresses.get_mut(&key) else { return (None, None) };
         address.forget(now);
@@ -200,7 +200,7 @@ mod tests {
             under_way = still;
             let mut tries: Vec<_> = idle.drain(..).map(|id| (id, None)).collect();
             if wake.is_some_and(|at| at <= now) {
-                let (out, again) = budget.let_out(IP, now);
+                let (out, again) = budget.release(IP, now);
                 tries.extend(out.map(|id| (id.0, Some(IP))));
                 wake = again;
             }

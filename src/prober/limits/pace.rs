@@ -47,8 +47,8 @@ impl Pace {
         Self { young: VecDeque::new(), open: 0, may: most / 4, fewest, most }
     }
 
-    /// A new turn at `now`, `late` after the moment at which it was to be.
-    pub(crate) fn turn(&mut self, now: Instant, late: Duration) {
+    /// A tick at `now`, `late` after it was planned.
+    pub(crate) fn tick(&mut self, now: Instant, late: Duration) {
         let full = self.room() == 0;
         let young = if late >= LATE { OLD } else { YOUNG };
         while self.young.front().is_some_and(|started| now.duration_since(started.at) >= young) {
@@ -107,10 +107,10 @@ mod tests {
         pace.ended(first);
         assert_eq!(pace.room(), 1);
         now += YOUNG;
-        pace.turn(now, LATE);
+        pace.tick(now, LATE);
         assert!(pace.room() <= 1, "late as we are, they may wait for us");
         now += YOUNG;
-        pace.turn(now, Duration::ZERO);
+        pace.tick(now, Duration::ZERO);
         let at_first = pace.room();
         assert!(at_first >= FEWEST, "the others wait for their peers");
         pace.ended(first);
@@ -123,20 +123,20 @@ mod tests {
         let mut now = Instant::now();
         for _ in 0..20 {
             now += TICK;
-            pace.turn(now, LATE);
+            pace.tick(now, LATE);
         }
         assert_eq!(pace.room(), 2 * FEWEST);
         for _ in 0..60 {
             now += TICK;
             (0..pace.room()).for_each(|_| pace.started(now));
-            pace.turn(now, Duration::ZERO);
+            pace.tick(now, Duration::ZERO);
         }
         now += YOUNG;
-        pace.turn(now, Duration::ZERO);
+        pace.tick(now, Duration::ZERO);
         assert_eq!(pace.room(), 2 * MOST);
         for _ in 0..60 {
             now += YOUNG;
-            pace.turn(now, Duration::ZERO);
+            pace.tick(now, Duration::ZERO);
         }
         assert_eq!(pace.room(), 2 * MOST, "what is not used is not taken away");
     }

@@ -15,8 +15,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-use crate::prober::names::Unresolved;
-use crate::prober::names::resolv_conf::Config;
+use super::Unresolved;
+use super::resolv_conf::Config;
 
 /// How long a server is waited for while there is another try.
 const PATIENCE: Duration = Duration::from_millis(1500);

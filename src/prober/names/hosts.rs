@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::prober::names::system_file::Faults;
+use super::system_file::Faults;
 
 /// Most names that are kept.
 const MAX_NAMES: usize = 1_000_000;

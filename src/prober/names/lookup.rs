@@ -10,11 +10,11 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use hickory_proto::rr::Name;
 
-use crate::prober::names::dns::Client;
-use crate::prober::names::hosts::Hosts;
-use crate::prober::names::resolv_conf::Config;
-use crate::prober::names::system_file::{self, Faults};
-use crate::prober::names::{ResolverSettings, Unresolved};
+use super::dns::Client;
+use super::hosts::Hosts;
+use super::resolv_conf::Config;
+use super::system_file::{self, Faults};
+use super::{ResolverSettings, Unresolved};
 
 /// How often the system's files are looked at for changes.
 const FILES_CHECKED_EVERY: Duration = Duration::from_secs(5);
@@ -117,7 +117,7 @@ fn candidates(name: &str, config: &Config) -> Vec<Name> {
 
 fn system() -> (Config, Hosts) {
     let read = |path: &str| {
-        sysfile::read(Path::new(path)).unwrap_or_else(|error| {
+        system_file::read(Path::new(path)).unwrap_or_else(|error| {
             tracing::warn!("{path} cannot be read, and counts as empty: {error}");
             Vec::new()
         })

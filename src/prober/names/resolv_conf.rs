@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hickory_proto::rr::Name;
 
-use crate::prober::names::system_file::Faults;
+use super::system_file::Faults;
 
 /// Name servers that are used (`MAXNS`).
 const MAX_SERVERS: usize = 3;

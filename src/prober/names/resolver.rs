@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
-use crate::prober::names::lookup::Loaded;
+use super::lookup::Loaded;
 use crate::telemetry::metrics::Metrics;
 
 /// Longest time that an answer is kept, whatever its TTL: a name that moves is noticed soon.

@@ -18,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The queue. Each change has a number; numbers grow by one and are finished in order.
 #[derive(Debug)]
-pub(crate) struct Commits {
+pub(crate) struct ChangeQueue {
     waiting: Vec<(u64, HealthChange)>,
     newest: u64,
     finished: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Commits {
     merge_at: usize,
 }
 
-impl Default for Commits {
+impl Default for ChangeQueue {
     fn default() -> Self {
         Self {
             waiting: Vec::new(),
@@ -42,7 +42,7 @@ impl Default for Commits {
     }
 }
 
-impl Commits {
+impl ChangeQueue {
     /// Adds a change and returns its number.
     pub(crate) fn push(&mut self, change: HealthChange) -> u64 {
         self.newest += 1;
@@ -88,7 +88,7 @@ impl Commits {
         self.retry_at = UnixMs(i64::MIN);
     }
 
-    /// The next batch, if one may go now. It counts as under way until [`Commits::done`] or [`Commits::failed`].
+    /// The next batch, if one may go now. It counts as under way until [`ChangeQueue::done`] or [`ChangeQueue::failed`].
     pub(crate) fn take(&mut self, now: UnixMs) -> Option<Vec<HealthChange>> {
         if self.next()? > now {
             return None;
@@ -190,40 +190,40 @@ mod tests {
 
     #[test]
     fn a_failed_batch_goes_again_first_and_in_order() {
-        let mut commits = Commits::default();
-        commits.push(change(1, Health::Unknown, Health::Healthy));
-        let batch = commits.take(UnixMs(0)).expect("one waits");
+        let mut queue = ChangeQueue::default();
+        queue.push(change(1, Health::Unknown, Health::Healthy));
+        let batch = queue.take(UnixMs(0)).expect("one waits");
         assert_eq!(batch.len(), 1);
-        commits.push(change(1, Health::Healthy, Health::Unhealthy));
-        assert!(commits.take(UnixMs(0)).is_none(), "one at a time");
-        assert!(commits.failed(UnixMs(0)));
-        assert!(commits.take(UnixMs(249)).is_none(), "not at once");
-        let batch = commits.take(UnixMs(250)).expect("due again");
+        queue.push(change(1, Health::Healthy, Health::Unhealthy));
+        assert!(queue.take(UnixMs(0)).is_none(), "one at a time");
+        assert!(queue.failed(UnixMs(0)));
+        assert!(queue.take(UnixMs(249)).is_none(), "not at once");
+        let batch = queue.take(UnixMs(250)).expect("due again");
         assert_eq!(batch.iter().map(|c| c.health).collect::<Vec<_>>(), [Health::Healthy, Health::Unhealthy]);
-        assert!(!commits.failed(UnixMs(250)), "said once");
-        commits.take(UnixMs(10_000)).expect("again");
-        commits.done();
-        assert_eq!((commits.finished(), commits.len(), commits.failing()), (2, 0, false));
+        assert!(!queue.failed(UnixMs(250)), "said once");
+        queue.take(UnixMs(10_000)).expect("again");
+        queue.done();
+        assert_eq!((queue.finished(), queue.len(), queue.failing()), (2, 0, false));
     }
 
     #[test]
     fn a_long_outage_of_the_store_keeps_one_change_an_instance() {
-        let mut commits = Commits::default();
+        let mut queue = ChangeQueue::default();
         for n in 0..100_000_i64 {
             let (from, to) = if n / 10 % 2 == 0 {
                 (Health::Unhealthy, Health::Healthy)
             } else {
                 (Health::Healthy, Health::Unhealthy)
             };
-            commits.push(change(n % 10, from, to));
+            queue.push(change(n % 10, from, to));
         }
-        assert!(commits.len() < GATHERED);
+        assert!(queue.len() < GATHERED);
         let mut seen = 0;
-        while let Some(batch) = commits.take(UnixMs(0)) {
+        while let Some(batch) = queue.take(UnixMs(0)) {
             seen += batch.len();
-            commits.done();
+            queue.done();
         }
         assert!(seen >= 10);
-        assert_eq!(commits.finished(), 100_000);
+        assert_eq!(queue.finished(), 100_000);
     }
 }

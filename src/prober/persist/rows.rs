@@ -17,7 +17,7 @@ const GAP: Duration = Duration::from_millis(ROUND.as_secs() * 1000 * CHUNK as u6
 
 /// Instances whose stored row is older than what is known. Each is in here at most once, which its owner sees to.
 #[derive(Debug, Default)]
-pub(crate) struct Rows {
+pub(crate) struct RowQueue {
     dirty: VecDeque<InstanceId>,
     next_round: UnixMs,
     next_chunk: UnixMs,
@@ -26,13 +26,13 @@ pub(crate) struct Rows {
     failing: bool,
 }
 
-impl Rows {
+impl RowQueue {
     /// Adds one.
     pub(crate) fn push(&mut self, instance: InstanceId) {
         self.dirty.push_back(instance);
     }
 
-    /// When [`Rows::take`] may have some; none while some are under way or none wait.
+    /// When [`RowQueue::take`] may have some; none while some are under way or none wait.
     pub(crate) fn next(&self) -> Option<UnixMs> {
         match (self.under_way, self.left) {
             (true, _) => None,
@@ -41,7 +41,7 @@ impl Rows {
         }
     }
 
-    /// Those to store now, of those that may go; the others wait for the next round. They are under way until [`Rows::done`].
+    /// Those to store now, of those that may go; the others wait for the next round. They are under way until [`RowQueue::done`].
     pub(crate) fn take(&mut self, now: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> Vec<InstanceId> {
         if self.under_way || now < self.next_chunk {
             return Vec::new();
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     /// Stores all of a round that begins at `from`; what was stored, and when its last chunk went.
-    fn round(rows: &mut Rows, from: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> (Vec<InstanceId>, UnixMs) {
+    fn round(rows: &mut RowQueue, from: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> (Vec<InstanceId>, UnixMs) {
         let (mut taken, mut last) = (Vec::new(), from);
         while let Some(at) = rows.next().filter(|at| *at < from.plus(ROUND)) {
             let now = at.max(last);
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn rounds_are_bounded_and_spread_and_the_oldest_go_first() {
-        let mut rows = Rows::default();
+        let mut rows = RowQueue::default();
         (0..5000).for_each(|n| rows.push(InstanceId(n)));
         let (taken, last) = round(&mut rows, UnixMs(0), |_| true);
         assert_eq!(taken, (0..4096).map(InstanceId).collect::<Vec<_>>());
@@ -116,14 +116,14 @@ mod tests {
 
     #[test]
     fn few_go_at_once() {
-        let mut rows = Rows::default();
+        let mut rows = RowQueue::default();
         (0..).take(CHUNK).for_each(|n| rows.push(InstanceId(n)));
         assert_eq!(rows.take(UnixMs(0), |_| true).len(), CHUNK);
     }
 
     #[test]
     fn at_the_end_nothing_waits_for_its_turn() {
-        let mut rows = Rows::default();
+        let mut rows = RowQueue::default();
         (0..200).for_each(|n| rows.push(InstanceId(n)));
         rows.hurry();
         let mut taken = rows.take(UnixMs(0), |_| true).len();
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_failure_waits_for_the_next_round() {
-        let mut rows = Rows::default();
+        let mut rows = RowQueue::default();
         rows.push(InstanceId(1));
         assert_eq!(rows.take(UnixMs(0), |_| true).len(), 1);
         assert!(rows.done(false), "said once");
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn one_that_must_wait_holds_up_no_other() {
-        let mut rows = Rows::default();
+        let mut rows = RowQueue::default();
         (0..1000).for_each(|n| rows.push(InstanceId(n)));
         let (taken, _) = round(&mut rows, UnixMs(0), |id| id == InstanceId(999));
         assert_eq!(taken, [InstanceId(999)]);

@@ -10,31 +10,32 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout_at};
 
+use super::tcp::{self, Stream};
+use super::time_wait::TimeWait;
+use super::trace::{Ending, Trace};
 use crate::model::outcome::{Reason, Verdict};
-use crate::prober::protocols::tcp::{self, Stream};
-use crate::prober::protocols::time_wait::Closing;
-use crate::prober::protocols::trace::{Ending, Trace};
 
-/// How long one address is waited for before the next one is tried beside it, where the time allows.
+/// How long one address may stay silent before the next one is tried alongside it, where the time allows.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// What a connection needs beside its addresses.
-pub(crate) struct Way<'a> {
+/// Where a probe connects to.
+pub(crate) struct Route<'a> {
+    /// The addresses to try, in order, at least one.
+    pub(crate) addresses: &'a [IpAddr],
     pub(crate) port: u16,
     pub(crate) deadline: Instant,
-    pub(crate) closing: &'a Arc<Closing>,
     /// Whether an address beyond the first may be dialled now.
-    pub(crate) may: &'a (dyn Fn(IpAddr) -> bool + Sync),
+    pub(crate) may_dial: &'a (dyn Fn(IpAddr) -> bool + Sync),
 }
 
-impl Way<'_> {
-    async fn dial(&self, ip: IpAddr) -> (SocketAddr, Result<Stream, Ending>) {
+impl Route<'_> {
+    async fn dial(&self, ip: IpAddr, time_wait: &Arc<TimeWait>) -> (SocketAddr, Result<Stream, Ending>) {
         let address = SocketAddr::new(ip, self.port);
-        let opened = tcp::connect(address, self.closing.clone()).await;
+        let opened = tcp::connect(address, Arc::clone(time_wait)).await;
         (address, opened.map_err(|error| tcp::judge(&error, address)))
     }
 
-    /// When the next address is tried beside one that is silent, if `left` remain: early enough for all of them.
+    /// When the next address is tried alongside a silent one, if `left` remain: early enough for all of them.
     fn next_at(&self, left: usize) -> Instant {
         let now = Instant::now();
         let share = self.deadline.saturating_duration_since(now) / u32::try_from(left + 1).unwrap_or(u32::MAX);
@@ -46,27 +47,27 @@ impl Way<'_> {
 ///
 /// # Errors
 /// What the failures add up to.
-pub(crate) async fn first(addresses: &[IpAddr], way: &Way<'_>, trace: &mut Trace) -> Result<Stream, Ending> {
-    let [only] = addresses else { return Box::pin(race(addresses, way, trace)).await };
-    trace.dialling(SocketAddr::new(*only, way.port));
-    way.dial(*only).await.1
+pub(crate) async fn first(route: &Route<'_>, time_wait: &Arc<TimeWait>, trace: &mut Trace) -> Result<Stream, Ending> {
+    let [only] = route.addresses else { return Box::pin(race(route, time_wait, trace)).await };
+    trace.dialling(SocketAddr::new(*only, route.port));
+    route.dial(*only, time_wait).await.1
 }
 
-async fn race(addresses: &[IpAddr], way: &Way<'_>, trace: &mut Trace) -> Result<Stream, Ending> {
-    let mut left = addresses.iter().enumerate();
+async fn race(route: &Route<'_>, time_wait: &Arc<TimeWait>, trace: &mut Trace) -> Result<Stream, Ending> {
+    let mut left = route.addresses.iter().enumerate();
     let mut running = FuturesUnordered::new();
     let mut failures = Failures::default();
     loop {
-        match left.by_ref().find(|(n, ip)| *n == 0 || (way.may)(**ip)) {
+        match left.by_ref().find(|(n, ip)| *n == 0 || (route.may_dial)(**ip)) {
             Some((_, ip)) => {
-                trace.dialling(SocketAddr::new(*ip, way.port));
-                running.push(way.dial(*ip));
+                trace.dialling(SocketAddr::new(*ip, route.port));
+                running.push(route.dial(*ip, time_wait));
             }
             None if running.is_empty() => return Err(failures.all(trace)),
             None => {}
         }
         // the last ones have all the time that there is
-        let until = if left.len() > 0 { way.next_at(left.len()) } else { way.deadline };
+        let until = if left.len() > 0 { route.next_at(left.len()) } else { route.deadline };
         match timeout_at(until, running.next()).await {
             Ok(Some((address, Ok(stream)))) => {
                 trace.dialling(address);
@@ -74,7 +75,7 @@ async fn race(addresses: &[IpAddr], way: &Way<'_>, trace: &mut Trace) -> Result<
             }
             Ok(Some((_, Err(ending)))) if ending.reason == Reason::NoDescriptors => return Err(ending),
             Ok(Some((address, Err(ending)))) => failures.add(address, ending),
-            Err(_) if left.len() == 0 => return Err(failures.silent(addresses.len())),
+            Err(_) if left.len() == 0 => return Err(failures.silent(route.addresses.len())),
             Ok(None) | Err(_) => {}
         }
     }

@@ -1,7 +1,8 @@
 //! The grpc check: [`grpc.health.v1.Health/Check`](https://github.com/grpc/grpc/blob/master/doc/health-checking.md) over a connection of its
 //! own; SERVING passes.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -19,13 +20,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::errors::broken;
+use super::http::AGENT;
+use super::tcp::FAREWELL;
+use super::trace::{Ending, Trace};
 use crate::model::outcome::{Reason, Stage};
 use crate::model::text;
 use crate::model::url::Host;
-use crate::prober::protocols::errors::{Wheel, broken, drive};
-use crate::prober::protocols::http::AGENT;
-use crate::prober::protocols::tcp::FAREWELL;
-use crate::prober::protocols::trace::{Ending, Trace};
 
 const PATH: &str = "/grpc.health.v1.Health/Check";
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -70,7 +71,7 @@ struct HealthCheckResponse {
 }
 
 /// What is asked.
-pub(crate) struct Question<'a> {
+pub(crate) struct Check<'a> {
     pub(crate) host: &'a Host,
     pub(crate) port: u16,
     pub(crate) service: &'a str,
@@ -78,12 +79,12 @@ pub(crate) struct Question<'a> {
 }
 
 /// Asks on an open connection and leaves the judgement in the trace.
-pub(crate) async fn ask<S>(stream: S, question: &Question<'_>, trace: &mut Trace)
+pub(crate) async fn probe<S>(stream: S, check: &Check<'_>, trace: &mut Trace)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     trace.enter(Stage::Request);
-    let Some(request) = question.request() else {
+    let Some(request) = check.request() else {
         let message = "the host cannot be written into an HTTP/2 request";
         return trace.judge(Ending::fail(Reason::ProtocolError, message));
     };
@@ -101,11 +102,11 @@ where
         drop(connection.await);
         drop(ending);
     });
-    let judged = match exchange(&mut tasks, sender.send_request(request), question, trace).await {
+    let judged = match exchange(&mut tasks, sender.send_request(request), check, trace).await {
         Ok(ending) | Err(ending) => ending,
     };
     trace.judge(judged);
-    if !question.secure {
+    if !check.secure {
         trace.amend(|mut ending| {
             if ending.reason == Reason::ConnectionReset {
                 ending.message.push_str("; does it want TLS (grpcs)?");
@@ -121,23 +122,23 @@ where
 async fn exchange(
     tasks: &mut Tasks,
     answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
-    question: &Question<'_>,
+    check: &Check<'_>,
     trace: &mut Trace,
 ) -> Result<Ending, Ending> {
     let broken = |error: hyper::Error| broken(&error);
     let response = drive(tasks, answer).await.map_err(broken)?;
     trace.enter(Stage::Status);
-    head(&response, question)?;
+    head(&response, check)?;
     let (message, status) = drive(tasks, body(response.into_body())).await.map_err(broken)??;
     match status {
-        Some(0) => question.judge(&message),
-        Some(code) => Err(question.refused(code)),
+        Some(0) => check.judge(&message),
+        Some(code) => Err(check.refused(code)),
         None => Err(Ending::fail(Reason::ProtocolError, "the answer ends without a grpc-status")),
     }
 }
 
 /// Judges the head: it must be gRPC's, and may already carry the final status.
-fn head(response: &Response<Incoming>, question: &Question<'_>) -> Result<(), Ending> {
+fn head(response: &Response<Incoming>, check: &Check<'_>) -> Result<(), Ending> {
     let status = response.status();
     let grpc = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GRPC.as_bytes()));
     if status != StatusCode::OK || !grpc {
@@ -145,7 +146,7 @@ fn head(response: &Response<Incoming>, question: &Question<'_>) -> Result<(), En
         return Err(Ending::fail(Reason::ProtocolError, message).with_code(status.as_u16()));
     }
     match grpc_status(response.headers()) {
-        Some(code) if code != 0 => Err(question.refused(code)),
+        Some(code) if code != 0 => Err(check.refused(code)),
         _ => Ok(()),
     }
 }
@@ -170,7 +171,7 @@ fn grpc_status(headers: &HeaderMap) -> Option<u16> {
     headers.get(GRPC_STATUS)?.to_str().ok()?.parse().ok()
 }
 
-impl Question<'_> {
+impl Check<'_> {
     fn request(&self) -> Option<Request<Full<Bytes>>> {
         let scheme = if self.secure { "https" } else { "http" };
         let uri = format!("{scheme}://{}:{}{PATH}", self.host, self.port).parse::<Uri>().ok()?;
@@ -227,6 +228,20 @@ impl Question<'_> {
     }
 }
 
+/// Runs `work` to its end while the connection's futures run next to it, so no task is spawned and nothing outlives the probe.
+async fn drive<F: Future>(tasks: &mut Tasks, work: F) -> F::Output {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        tasks.poll(cx);
+        // what this brought is handled now, which saves a wake-up
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Where hyper leaves the futures that it wants run.
@@ -261,8 +276,9 @@ impl Tasks {
     }
 }
 
-impl Wheel for Tasks {
-    fn turn(&mut self, cx: &mut Context<'_>) {
+impl Tasks {
+    /// Moves the connection on. Why it ended reaches the work through the exchange.
+    fn poll(&mut self, cx: &mut Context<'_>) {
         loop {
             self.running.extend(self.inbox.take());
             while let Poll::Ready(Some(())) = self.running.poll_next_unpin(cx) {}

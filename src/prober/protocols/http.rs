@@ -13,12 +13,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+use super::errors::{broken_io, closed};
+use super::http_response::{Framing, Head, NoAnswer, Reader};
+use super::trace::{Ending, Trace};
 use crate::model::outcome::{Reason, Stage};
 use crate::model::request_options::{Method, RequestOptions};
 use crate::model::url::{Host, Redacted};
-use crate::prober::protocols::errors::{broken_io, closed};
-use crate::prober::protocols::http_response::{Framing, Head, NoAnswer, Reader};
-use crate::prober::protocols::trace::{Ending, Trace};
 
 /// Who asks.
 pub(crate) const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
@@ -32,7 +32,7 @@ const DRAIN: Duration = Duration::from_millis(250);
 const LAST: Duration = Duration::from_millis(20);
 
 /// What is asked, and what passes.
-pub(crate) struct Question<'a> {
+pub(crate) struct Check<'a> {
     pub(crate) host: &'a Host,
     pub(crate) port: u16,
     pub(crate) target: &'a str,
@@ -42,12 +42,12 @@ pub(crate) struct Question<'a> {
 }
 
 /// Asks on an open connection and leaves the judgement in the trace.
-pub(crate) async fn ask<S>(stream: &mut S, question: &Question<'_>, trace: &mut Trace)
+pub(crate) async fn probe<S>(stream: &mut S, check: &Check<'_>, trace: &mut Trace)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     trace.enter(Stage::Request);
-    let Some(request) = question.request() else {
+    let Some(request) = check.request() else {
         let message = "the health URL's path cannot be written into an HTTP request; percent-encode it";
         return trace.judge(Ending::fail(Reason::ProtocolError, message));
     };
@@ -55,14 +55,14 @@ where
     match exchange.head().await {
         Ok((head, rest)) => {
             trace.enter(Stage::Status);
-            trace.judge(question.judge(head.status));
-            let mut left = question.body(&head);
+            trace.judge(check.judge(head.status));
+            let mut left = check.body(&head);
             left.took(&exchange.piece[rest..]);
             // the verdict stands, however this ends
             drop(timeout(DRAIN, exchange.drain(left)).await);
         }
         Err(mut ending) => {
-            if !question.secure && ending.reason == Reason::ConnectionReset {
+            if !check.secure && ending.reason == Reason::ConnectionReset {
                 // what many servers with TLS do to a plain request
                 ending.message.push_str("; does it want https?");
             }
@@ -182,13 +182,13 @@ fn no_answer(why: NoAnswer) -> Ending {
     Ending::fail(Reason::ProtocolError, message)
 }
 
-impl Question<'_> {
+impl Check<'_> {
     fn request(&self) -> Option<Vec<u8>> {
         if !self.target.bytes().all(|b| b > b' ' && b != 0x7f) {
             return None;
         }
         let mut text = String::with_capacity(256);
-        let headers = self.request_options.map(|request_options| &request_options.headers);
+        let headers = self.request_options.map(|options| &options.headers);
         let given = |name: &str| headers.is_some_and(|headers| headers.contains_key(name));
         for part in [self.method().as_str(), " ", self.target, " HTTP/1.1\r\nhost: "] {
             text.push_str(part);
@@ -207,12 +207,12 @@ impl Question<'_> {
     }
 
     fn method(&self) -> Method {
-        self.request_options.map_or_else(Method::default, |request_options| request_options.method)
+        self.request_options.map_or_else(Method::default, |options| options.method)
     }
 
     /// The Host header: the manifest's, else the URL's host, with the port only where it is not the scheme's own.
     fn authority(&self, text: &mut String) {
-        if let Some(host) = self.request_options.and_then(|request_options| request_options.host.as_ref()) {
+        if let Some(host) = self.request_options.and_then(|options| options.host.as_ref()) {
             return text.push_str(host);
         }
         let usual = if self.secure { 443 } else { 80 };
@@ -265,7 +265,7 @@ fn hint(code: u16) -> &'static str {
     }
 }
 
-impl std::fmt::Display for Question<'_> {
+impl std::fmt::Display for Check<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let scheme = if self.secure { "https" } else { "http" };
         let method = self.method().as_str();

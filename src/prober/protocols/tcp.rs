@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use super::time_wait::TimeWait;
+use super::trace::Ending;
 use crate::model::outcome::Reason;
-use crate::prober::protocols::time_wait::Closing;
-use crate::prober::protocols::trace::Ending;
 
 /// First port that a machine may hand out for outgoing connections (Linux never goes below 1024).
 const FIRST_EPHEMERAL: u16 = 1024;
@@ -30,7 +30,7 @@ pub(crate) const FAREWELL: Duration = Duration::from_millis(20);
 pub(crate) struct Stream {
     inner: TcpStream,
     left: usize,
-    closing: Arc<Closing>,
+    closing: Arc<TimeWait>,
     /// The peer has sent all that it will.
     peer_ended: bool,
     /// Our FIN is sent.
@@ -126,7 +126,7 @@ impl AsyncWrite for Stream {
 /// # Errors
 /// The system's; also `ConnectionRefused` when the system connected the socket to itself, which happens when a closed local port is drawn
 /// as the connection's own.
-pub(crate) async fn connect(address: SocketAddr, closing: Arc<Closing>) -> io::Result<Stream> {
+pub(crate) async fn connect(address: SocketAddr, closing: Arc<TimeWait>) -> io::Result<Stream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     let inner = socket.connect(address).await?;
     let stream = Stream { inner, left: MAX_READ, closing, peer_ended: false, ended: false };

@@ -14,7 +14,7 @@ const COUNTERS: &str = "/proc/net/sockstat";
 
 /// Counts the sockets that wait, as the kernel says, or by our own where it does not.
 #[derive(Debug)]
-pub(crate) struct Closing {
+pub(crate) struct TimeWait {
     /// Most sockets of this machine in TIME_WAIT while more may be added.
     most: u32,
     count: Mutex<Count>,
@@ -28,7 +28,7 @@ struct Count {
     since: u32,
 }
 
-impl Closing {
+impl TimeWait {
     pub(crate) fn new(most: u32) -> Self {
         Self { most, count: Mutex::new(Count { asked: None, waiting: 0, since: 0 }) }
     }

@@ -1,4 +1,4 @@
-//! Counting, cheap enough for every probe.
+//! The prober's metrics, cheap enough for every probe.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,25 +6,25 @@ use std::time::Duration;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 
+use super::Sizes;
 use crate::model::outcome::{Outcome, Reason, Transition, Verdict};
-use crate::prober::schedule::lag::{Reading, UNSTRETCHED};
+use crate::prober::schedule::{Reading, UNSTRETCHED};
 use crate::telemetry::metrics::{Metrics, ProbeLabels, QueueLabel, TargetsLabel, TransitionLabels};
 
-/// Handles that were looked up once; the sets of labels are closed.
+/// Handles that are looked up once: the sets of labels are closed.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Counters {
     metrics: Metrics,
     probes: HashMap<(&'static str, Verdict, Reason), Counter>,
     queue: Gauge,
-    commands: Gauge,
+    checks: Gauge,
 }
 
-impl Tally {
-    /// Counts into `metrics`.
+impl Counters {
     pub(crate) fn new(metrics: Metrics) -> Self {
         let queue = metrics.queue_depth.get_or_create(&QueueLabel { queue: "probes" }).clone();
-        let commands = metrics.queue_depth.get_or_create(&QueueLabel { queue: "checks" }).clone();
-        Self { metrics, probes: HashMap::new(), queue, commands }
+        let checks = metrics.queue_depth.get_or_create(&QueueLabel { queue: "checks" }).clone();
+        Self { metrics, probes: HashMap::new(), queue, checks }
     }
 
     /// A probe that ended.
@@ -47,7 +47,7 @@ impl Tally {
     }
 
     /// How far behind probing is.
-    pub(crate) fn pressure(&self, answering: Reading, hanging: Reading) {
+    pub(crate) fn lags(&self, answering: Reading, hanging: Reading) {
         for (targets, reading) in [("answering", answering), ("hanging", hanging)] {
             let label = TargetsLabel { targets };
             self.metrics.probe_queue_lag.get_or_create(&label).set(reading.lag.as_secs_f64());
@@ -56,8 +56,8 @@ impl Tally {
         }
     }
 
-    /// How long it would take at most to call everything unhealthy.
-    pub(crate) fn all_known(&self, within: Duration) {
+    /// The time within which a total outage would be known.
+    pub(crate) fn detection_time(&self, within: Duration) {
         self.metrics.probe_all_known.set(within.as_secs_f64());
     }
 
@@ -72,13 +72,13 @@ impl Tally {
         self.metrics.probes_delayed.inc();
     }
 
-    /// The sizes of what there is.
-    pub(crate) fn sizes(&self, tracked: usize, in_flight: usize, queued: usize, commands: usize) {
+    /// The sizes after a tick.
+    pub(crate) fn sizes(&self, sizes: Sizes) {
         let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.metrics.probe_targets.set(whole(tracked));
-        self.metrics.probes_in_flight.set(whole(in_flight));
-        self.queue.set(whole(queued));
-        self.commands.set(whole(commands));
+        self.metrics.probe_targets.set(whole(sizes.tracked));
+        self.metrics.probes_in_flight.set(whole(sizes.in_flight));
+        self.queue.set(whole(sizes.queued));
+        self.checks.set(whole(sizes.checks));
     }
 
     /// Whether the guard holds.

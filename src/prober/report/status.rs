@@ -1,4 +1,4 @@
-//! What the prober tells about itself, read without disturbing it.
+//! The prober's figures about itself, read without disturbing it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -6,40 +6,42 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::prober::schedule::lag::{Reading, UNSTRETCHED};
+use super::Sizes;
+use crate::prober::guard::GuardState;
+use crate::prober::schedule::{Reading, UNSTRETCHED};
 
-/// What the guard does while it has nothing to do.
-pub(crate) const GUARD_CLEAR: &str = "clear";
+const GUARD_CLEAR: &str = "clear";
 
-/// The prober has a turn at least this often while it has a processor.
+/// The engine ticks at least this often while it gets the processor.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Written by the prober, read by whoever asks.
+/// Figures that the engine writes and anyone may read.
 #[derive(Debug)]
 pub struct ProberStatus {
-    pub(crate) tracked: AtomicUsize,
-    pub(crate) slots: AtomicUsize,
-    pub(crate) in_flight: AtomicUsize,
-    pub(crate) queued: AtomicUsize,
-    pub(crate) delayed: AtomicUsize,
-    pub(crate) uncommitted: AtomicUsize,
+    tracked: AtomicUsize,
+    slots: usize,
+    in_flight: AtomicUsize,
+    queued: AtomicUsize,
+    delayed: AtomicUsize,
+    uncommitted: AtomicUsize,
     worst_lag_ms: AtomicU64,
     hanging_lag_ms: AtomicU64,
     stretch: AtomicU64,
     hanging_stretch: AtomicU64,
     all_known_s: AtomicU64,
     began: Instant,
-    /// The newest turn, in milliseconds since it began, 0 before the first.
-    turned_ms: AtomicU64,
-    pub(crate) guard_holding: AtomicBool,
-    pub(crate) guard: ArcSwap<String>,
+    /// The newest tick, in milliseconds since it began, 0 before the first.
+    ticked_ms: AtomicU64,
+    guard_holding: AtomicBool,
+    guard: ArcSwap<String>,
 }
 
-impl Default for ProberStatus {
-    fn default() -> Self {
+impl ProberStatus {
+    /// Of an engine with so many slots, before its first tick.
+    pub(crate) fn new(slots: usize) -> Self {
         Self {
             tracked: AtomicUsize::default(),
-            slots: AtomicUsize::default(),
+            slots,
             in_flight: AtomicUsize::default(),
             queued: AtomicUsize::default(),
             delayed: AtomicUsize::default(),
@@ -50,10 +52,16 @@ impl Default for ProberStatus {
             hanging_stretch: AtomicU64::new(UNSTRETCHED),
             all_known_s: AtomicU64::default(),
             began: Instant::now(),
-            turned_ms: AtomicU64::default(),
+            ticked_ms: AtomicU64::default(),
             guard_holding: AtomicBool::default(),
             guard: ArcSwap::from_pointee(GUARD_CLEAR.to_owned()),
         }
+    }
+}
+
+impl Default for ProberStatus {
+    fn default() -> Self {
+        Self::new(0)
     }
 }
 
@@ -90,34 +98,55 @@ pub struct ProberReport {
 }
 
 impl ProberStatus {
-    pub(crate) fn pressure(&self, answering: Reading, hanging: Reading) {
+    pub(crate) fn lags(&self, answering: Reading, hanging: Reading) {
         self.worst_lag_ms.store(millis(answering.lag), Ordering::Relaxed);
         self.hanging_lag_ms.store(millis(hanging.lag), Ordering::Relaxed);
         self.stretch.store(answering.stretch, Ordering::Relaxed);
         self.hanging_stretch.store(hanging.stretch, Ordering::Relaxed);
     }
 
-    pub(crate) fn all_known(&self, within: Duration) {
+    pub(crate) fn detection_time(&self, within: Duration) {
         self.all_known_s.store(within.as_secs(), Ordering::Relaxed);
     }
 
-    /// The prober has a turn.
-    pub(crate) fn turned(&self) {
-        self.turned_ms.store(millis(self.began.elapsed()).max(1), Ordering::Relaxed);
+    /// Notes a tick, and the sizes after it.
+    pub(crate) fn tick(&self, sizes: Sizes) {
+        self.ticked_ms.store(millis(self.began.elapsed()).max(1), Ordering::Relaxed);
+        self.tracked.store(sizes.tracked, Ordering::Relaxed);
+        self.in_flight.store(sizes.in_flight, Ordering::Relaxed);
+        self.queued.store(sizes.queued, Ordering::Relaxed);
+        self.delayed.store(sizes.delayed, Ordering::Relaxed);
+        self.uncommitted.store(sizes.uncommitted, Ordering::Relaxed);
     }
 
-    /// How long the prober has had no turn though one was due: its threads get no processor, and it cannot say so itself.
+    /// Notes what the guard does, with so many falls held or waiting to be released.
+    pub(crate) fn guard(&self, state: GuardState, held: usize) {
+        let text = match state {
+            GuardState::Clear if held == 0 => GUARD_CLEAR.to_owned(),
+            GuardState::Clear => format!("letting {held} held changes go"),
+            GuardState::Asking { .. } => "asking others whether the network is at fault".to_owned(),
+            GuardState::Holding { until, .. } => {
+                format!("holds {held} changes to unhealthy until {until} at the latest")
+            }
+        };
+        if **self.guard.load() != text {
+            self.guard.store(Arc::new(text));
+        }
+        self.guard_holding.store(matches!(state, GuardState::Holding { .. }), Ordering::Relaxed);
+    }
+
+    /// How long the engine has had no tick although one was due: its threads get no processor, and it cannot report that itself.
     fn silent_ms(&self) -> u64 {
-        let turned = self.turned_ms.load(Ordering::Relaxed);
-        let since = millis(self.began.elapsed()).saturating_sub(turned);
-        if turned == 0 || since < millis(EVERY) { 0 } else { since }
+        let ticked = self.ticked_ms.load(Ordering::Relaxed);
+        let since = millis(self.began.elapsed()).saturating_sub(ticked);
+        if ticked == 0 || since < millis(EVERY) { 0 } else { since }
     }
 
     /// This moment's reading.
     pub fn read(&self) -> ProberReport {
         ProberReport {
             tracked: self.tracked.load(Ordering::Relaxed),
-            slots: self.slots.load(Ordering::Relaxed),
+            slots: self.slots,
             in_flight: self.in_flight.load(Ordering::Relaxed),
             queued: self.queued.load(Ordering::Relaxed),
             delayed: self.delayed.load(Ordering::Relaxed),
@@ -141,12 +170,14 @@ fn millis(span: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    const SIZES: Sizes = Sizes { tracked: 0, in_flight: 0, queued: 0, delayed: 0, uncommitted: 0, checks: 0 };
+
     #[test]
-    fn a_prober_without_a_processor_is_late_though_it_cannot_say_so() {
-        let mut status = ProberStatus::default();
+    fn an_engine_without_a_processor_counts_as_late() {
+        let mut status = ProberStatus::new(1);
         status.began -= Duration::from_secs(10);
         assert_eq!(status.read().worst_lag_ms, 0, "it has not begun");
-        status.turned();
+        status.tick(SIZES);
         assert_eq!(status.read().worst_lag_ms, 0);
         status.began -= Duration::from_secs(7);
         assert!((7000..60_000).contains(&status.read().worst_lag_ms));

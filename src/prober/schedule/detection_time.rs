@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use crate::model::check::Timing;
 use crate::prober::guard::{MAX_HOLD, ROUND};
-use crate::prober::targets::tracked::confirming_gap;
+use crate::prober::targets::confirming_gap;
 
 /// Of the slots that many parts in eight remain while the guard asks its canaries.
 const LEFT_BY_CANARIES: f64 = 7.0 / 8.0;
 
 /// The longest time from the moment at which everything hangs until the last of these instances, each with its namespace, is called
 /// unhealthy; none where there are none.
-pub(crate) fn until_all_are_known<'a>(
+pub(crate) fn detection_time<'a>(
     instances: impl Iterator<Item = (u64, &'a Timing)> + Clone,
     slots: usize,
 ) -> Option<Duration> {
@@ -76,13 +76,13 @@ mod tests {
 
     fn seconds(namespaces: &[(u64, usize, Timing)], slots: usize) -> u64 {
         let all = namespaces.iter().flat_map(|(namespace, count, timing)| vec![(*namespace, timing); *count]);
-        until_all_are_known(all, slots).expect("some").as_secs()
+        detection_time(all, slots).expect("some").as_secs()
     }
 
     #[test]
     fn with_slots_for_all_it_is_the_interval_the_confirmations_and_the_hold() {
         assert_eq!(seconds(&[(1, 10, timing(10, 5, 3))], 1024), 10 + 5 + 3 * 5 + 66);
-        assert_eq!(until_all_are_known([].into_iter(), 10), None);
+        assert_eq!(detection_time([].into_iter(), 10), None);
     }
 
     #[test]

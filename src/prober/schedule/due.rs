@@ -1,57 +1,33 @@
-//! When probes are due: a fixed rate, each instance at its own phase, on the steady clock.
+//! Due moments, earliest first, and how a storm of them is spread.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use uuid::Uuid;
-
-use crate::model::name::InstanceName;
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
 
 /// A storm of new or overdue instances is probed within this time.
-pub(crate) const STORM_SPAN: Duration = Duration::from_secs(1);
-/// Smallest rate at which a storm is worked off, per millisecond; so that a few do not wait at all.
+const STORM_SPAN: Duration = Duration::from_secs(1);
+/// Lowest rate at which a storm is probed, per millisecond, so that a few instances do not wait at all.
 const STORM_PER_MS: u64 = 2;
 /// Entries that may be outdated before the heap is cleaned.
 const SLACK: usize = 1024;
 
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX).max(1)
+/// How long the instance at this position among `count` that are due at once waits.
+pub(crate) fn spread(position: usize, count: usize) -> Duration {
+    let (position, count) = (position as u64, count.max(1) as u64);
+    let span = u64::try_from(STORM_SPAN.as_millis()).unwrap_or(u64::MAX).min(count / STORM_PER_MS);
+    Duration::from_millis(position * span / count)
 }
 
-/// An instance's place within its interval, in milliseconds; the same after a restart, since it hangs on what it is called.
-pub(crate) fn phase(service: &Uuid, instance: &InstanceName, interval: Duration) -> i64 {
-    let mut hasher = DefaultHasher::new();
-    (service, instance).hash(&mut hasher);
-    let within = hasher.finish() % millis(interval).unsigned_abs();
-    i64::try_from(within).unwrap_or(0)
-}
-
-/// The first moment of the fixed rate that is later than `after`: what was missed stays missed.
-pub(crate) fn next_slot(phase: i64, interval: Duration, after: UnixMs) -> UnixMs {
-    let interval = millis(interval);
-    let since_last = after.0.wrapping_sub(phase).rem_euclid(interval);
-    UnixMs(after.0.saturating_add(interval - since_last))
-}
-
-/// How long the one at `place` of `count` that are due at once waits.
-pub(crate) fn spread(place: usize, count: usize) -> Duration {
-    let (place, count) = (place as u64, count.max(1) as u64);
-    let span = millis(STORM_SPAN).unsigned_abs().min(count / STORM_PER_MS);
-    Duration::from_millis(place * span / count)
-}
-
-/// Due moments, earliest first. An entry stays until it is popped; who pops it asks the owner whether it still stands.
+/// Due moments, earliest first. An entry stays until it is popped, and may be outdated by then: the caller compares it with the instance.
 #[derive(Debug, Default)]
-pub(crate) struct Schedule {
+pub(crate) struct DueQueue {
     heap: BinaryHeap<Reverse<(UnixMs, InstanceId)>>,
 }
 
-impl Schedule {
-    /// Adds a moment.
+impl DueQueue {
     pub(crate) fn push(&mut self, due: UnixMs, instance: InstanceId) {
         self.heap.push(Reverse((due, instance)));
     }
@@ -87,28 +63,6 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    const TEN: Duration = Duration::from_secs(10);
-
-    #[test]
-    fn slots_keep_their_rate_and_skip_what_was_missed() {
-        let first = next_slot(1234, TEN, UnixMs(1_000_000));
-        assert_eq!(first, UnixMs(1_001_234));
-        assert_eq!(next_slot(1234, TEN, first), UnixMs(1_011_234));
-        assert_eq!(next_slot(1234, TEN, UnixMs(1_058_000)), UnixMs(1_061_234), "no burst for five missed ones");
-        assert_eq!(next_slot(0, TEN, UnixMs(-1)), UnixMs(0));
-    }
-
-    #[test]
-    fn phases_spread_over_the_interval() {
-        let name = InstanceName::default();
-        let mut buckets = [0_u32; 10];
-        for n in 0..10_000_u128 {
-            let phase = phase(&Uuid::from_u128(n), &name, TEN);
-            buckets[usize::try_from(phase / 1000).expect("in range")] += 1;
-        }
-        assert!(buckets.iter().all(|n| (850..1150).contains(n)), "{buckets:?}");
-    }
-
     #[test]
     fn a_storm_takes_a_second_and_a_few_take_none() {
         assert_eq!(spread(0, 1), Duration::ZERO);
@@ -119,12 +73,12 @@ mod tests {
 
     #[test]
     fn outdated_entries_do_not_pile_up() {
-        let mut schedule = Schedule::default();
+        let mut queue = DueQueue::default();
         for n in 0..5_000 {
-            schedule.push(UnixMs(n), InstanceId(1));
-            schedule.tidy(1, |due, _| due == UnixMs(n));
+            queue.push(UnixMs(n), InstanceId(1));
+            queue.tidy(1, |due, _| due == UnixMs(n));
         }
-        let entries: Vec<_> = std::iter::from_fn(|| schedule.pop_due(UnixMs(4_999))).collect();
+        let entries: Vec<_> = std::iter::from_fn(|| queue.pop_due(UnixMs(4_999))).collect();
         assert!(entries.len() <= SLACK + 3, "{}", entries.len());
         assert!(entries.is_sorted() && entries.last() == Some(&(UnixMs(4_999), InstanceId(1))));
     }

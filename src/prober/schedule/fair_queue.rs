@@ -11,38 +11,10 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::service::InstanceId;
+use crate::prober::targets::{Lane, Priority};
 
 /// Longer gaps count as this one, so that nothing which is probed seldom waits for hours because all wait a little.
 const LONGEST_GAP: Duration = Duration::from_hours(1);
-
-/// How an instance's last probe went, as far as the next one's place in the queue goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Kind {
-    /// Answered in good time, whatever it said.
-    Quick,
-    /// Never probed: wanted soon, but may hold its slot for long.
-    New,
-    /// Took half of its timeout or more: may hold its slot for long.
-    Slow,
-    /// The same, and that it is down is confirmed: nothing more is to be learnt but that it is up again.
-    Hung,
-}
-
-impl Kind {
-    /// Whether it may hang, and so takes only the slots for such.
-    pub(crate) fn slow(self) -> bool {
-        !matches!(self, Self::Quick)
-    }
-}
-
-/// A place in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Class {
-    /// Asked for by a person or by the guard.
-    pub(crate) urgent: bool,
-    /// What the last probe was like.
-    pub(crate) kind: Kind,
-}
 
 /// One namespace's instances that wait, by their keys.
 #[derive(Debug, Default)]
@@ -98,32 +70,32 @@ impl Fair {
 
 /// Everything that is due and waits for a slot. Entries of instances that are gone stay until they are popped.
 #[derive(Debug, Default)]
-pub(crate) struct Ready {
+pub(crate) struct FairQueue {
     urgent: [Fair; 4],
     usual: [Fair; 4],
     turn: u8,
 }
 
-impl Ready {
+impl FairQueue {
     /// Adds an instance of a namespace, named by a number, that asks for `gap` between two probes. Among urgent and new ones whoever came
     /// first is first.
-    pub(crate) fn push(&mut self, class: Class, namespace: u64, gap: Duration, instance: InstanceId) {
-        let row = if class.urgent { &mut self.urgent } else { &mut self.usual };
-        let in_order = class.urgent || class.kind == Kind::New;
+    pub(crate) fn push(&mut self, priority: Priority, namespace: u64, gap: Duration, instance: InstanceId) {
+        let row = if priority.urgent { &mut self.urgent } else { &mut self.usual };
+        let in_order = priority.urgent || priority.lane == Lane::New;
         let gap = if in_order { 0 } else { u64::try_from(gap.min(LONGEST_GAP).as_millis()).unwrap_or(0).max(1) };
-        row[class.kind as usize].push(namespace, gap, instance);
+        row[priority.lane as usize].push(namespace, gap, instance);
     }
 
     /// Whether one waits that does not hang.
     pub(crate) fn has_quick(&self) -> bool {
-        [&self.urgent, &self.usual].iter().any(|row| !row[Kind::Quick as usize].turns.is_empty())
+        [&self.urgent, &self.usual].iter().any(|row| !row[Lane::Quick as usize].turns.is_empty())
     }
 
     /// Takes the next one. Urgent ones come first, then new ones, then those that answer, then those whose state is open; but of sixteen turns
     /// two belong to those that answer and one each to the slow and the hung, so that nobody waits for ever. Without `slow`, those that may
     /// hang stay.
     pub(crate) fn pop(&mut self, slow: bool) -> Option<InstanceId> {
-        use Kind::{Hung, New, Quick, Slow};
+        use Lane::{Hung, New, Quick, Slow};
         let (order, urgent_first) = match self.turn {
             3 | 11 => ([Quick, New, Slow, Hung], false),
             7 => ([Slow, Hung, Quick, New], false),
@@ -140,8 +112,8 @@ impl Ready {
     }
 }
 
-fn take(row: &mut [Fair; 4], order: [Kind; 4], slow: bool) -> Option<InstanceId> {
-    order.into_iter().filter(|kind| slow || !kind.slow()).find_map(|kind| row[kind as usize].pop())
+fn take(row: &mut [Fair; 4], order: [Lane; 4], slow: bool) -> Option<InstanceId> {
+    order.into_iter().filter(|lane| slow || !lane.slow()).find_map(|lane| row[lane as usize].pop())
 }
 
 #[cfg(test)]
@@ -150,75 +122,75 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn usual(kind: Kind) -> Class {
-        Class { urgent: false, kind }
+    fn usual(lane: Lane) -> Priority {
+        Priority { urgent: false, lane }
     }
 
-    fn first(ready: &mut Ready, count: usize) -> Vec<i64> {
-        std::iter::from_fn(|| ready.pop(true)).take(count).map(|id| id.0).collect()
+    fn first(queue: &mut FairQueue, count: usize) -> Vec<i64> {
+        std::iter::from_fn(|| queue.pop(true)).take(count).map(|id| id.0).collect()
     }
 
     #[test]
     fn namespaces_take_turns() {
-        let mut ready = Ready::default();
+        let mut queue = FairQueue::default();
         for n in 0..1000 {
-            ready.push(usual(Kind::Quick), 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Quick), 1, SECOND, InstanceId(n));
         }
-        ready.push(usual(Kind::Quick), 2, SECOND, InstanceId(5000));
-        ready.push(usual(Kind::Quick), 2, SECOND, InstanceId(5001));
-        assert_eq!(first(&mut ready, 4), [0, 5000, 1, 5001]);
+        queue.push(usual(Lane::Quick), 2, SECOND, InstanceId(5000));
+        queue.push(usual(Lane::Quick), 2, SECOND, InstanceId(5001));
+        assert_eq!(first(&mut queue, 4), [0, 5000, 1, 5001]);
     }
 
     #[test]
     fn slow_ones_wait_while_they_may_not_and_are_not_forgotten() {
-        let mut ready = Ready::default();
-        ready.push(usual(Kind::Slow), 1, SECOND, InstanceId(1));
-        assert_eq!(ready.pop(false), None);
+        let mut queue = FairQueue::default();
+        queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(1));
+        assert_eq!(queue.pop(false), None);
         for n in 10..30 {
-            ready.push(usual(Kind::Quick), 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Quick), 1, SECOND, InstanceId(n));
         }
-        let first = first(&mut ready, 8);
+        let first = first(&mut queue, 8);
         assert!(first.contains(&1), "{first:?}");
         assert_ne!(first[0], 1);
     }
 
     #[test]
     fn those_that_are_known_to_be_down_yield_to_those_that_are_not_yet() {
-        let mut ready = Ready::default();
+        let mut queue = FairQueue::default();
         for n in 0..100 {
-            ready.push(usual(Kind::Hung), 1, SECOND, InstanceId(n));
-            ready.push(usual(Kind::Slow), 1, SECOND, InstanceId(1000 + n));
+            queue.push(usual(Lane::Hung), 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(1000 + n));
         }
-        let first = first(&mut ready, 96);
+        let first = first(&mut queue, 96);
         assert_eq!(first.iter().filter(|id| **id < 1000).count(), 6, "one in sixteen: {first:?}");
     }
 
     #[test]
     fn new_ones_do_not_wait_behind_those_that_hang() {
-        let mut ready = Ready::default();
+        let mut queue = FairQueue::default();
         for n in 0..1000 {
-            ready.push(usual(Kind::Slow), 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(n));
         }
-        ready.push(usual(Kind::New), 1, SECOND, InstanceId(5000));
-        assert_eq!(ready.pop(false), None, "it may hang as well");
-        assert_eq!(ready.pop(true), Some(InstanceId(5000)));
+        queue.push(usual(Lane::New), 1, SECOND, InstanceId(5000));
+        assert_eq!(queue.pop(false), None, "it may hang as well");
+        assert_eq!(queue.pop(true), Some(InstanceId(5000)));
     }
 
     #[test]
     fn urgent_ones_come_first_but_do_not_starve_the_rest() {
-        let mut ready = Ready::default();
+        let mut queue = FairQueue::default();
         for n in 0..100 {
-            ready.push(Class { urgent: true, kind: Kind::Quick }, 1, SECOND, InstanceId(n));
-            ready.push(usual(Kind::Quick), 1, SECOND, InstanceId(1000 + n));
+            queue.push(Priority { urgent: true, lane: Lane::Quick }, 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Quick), 1, SECOND, InstanceId(1000 + n));
         }
-        let first = first(&mut ready, 8);
+        let first = first(&mut queue, 8);
         assert_eq!(first.iter().filter(|id| **id < 1000).count(), 6, "{first:?}");
     }
 
     /// Plays instances that ask for these gaps, in ms, against a prober that starts one probe every `pace` ms, for `for_ms`; how often each
     /// was probed.
     fn play(gaps: &[u64], pace: u64, for_ms: u64) -> Vec<u64> {
-        let mut ready = Ready::default();
+        let mut queue = FairQueue::default();
         // Phases apart, as the prober spreads them.
         let phase = |n: usize, gap: u64| gap * (u64::try_from(n).expect("few") * 619 % 1000) / 1000;
         let mut due: Vec<Option<u64>> = gaps.iter().enumerate().map(|(n, gap)| Some(phase(n, *gap))).collect();
@@ -228,10 +200,10 @@ mod tests {
                 if at.is_some_and(|at| at <= now) {
                     *at = None;
                     let id = InstanceId(i64::try_from(n).expect("few"));
-                    ready.push(usual(Kind::Quick), 1, Duration::from_millis(gaps[n]), id);
+                    queue.push(usual(Lane::Quick), 1, Duration::from_millis(gaps[n]), id);
                 }
             }
-            if let Some(id) = ready.pop(true) {
+            if let Some(id) = queue.pop(true) {
                 let n = usize::try_from(id.0).expect("made from one");
                 probed[n] += 1;
                 due[n] = Some(now + gaps[n]);

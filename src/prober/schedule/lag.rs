@@ -6,18 +6,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::detection_time;
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
-use crate::prober::engine::Prober;
-use crate::prober::targets::tracked::{Place, Tracked};
 
 /// A factor of 1.
 pub(crate) const UNSTRETCHED: u64 = 1000;
 
-/// One lane's pressure.
+/// One lane's meter.
 #[derive(Debug, Default)]
-pub(crate) struct Pressure {
+pub(crate) struct LagMeter {
     /// Since when who waits, roughly in that order. Entries of those that no longer do stay until they come to the front.
     waiting: VecDeque<(UnixMs, InstanceId)>,
     /// Of the probes that started since the last reading: what their gaps were to be, and what they became.
@@ -38,7 +35,7 @@ pub(crate) struct Reading {
     pub(crate) stretch: u64,
 }
 
-impl Pressure {
+impl LagMeter {
     /// An instance waits since then.
     pub(crate) fn waits(&mut self, since: UnixMs, instance: InstanceId) {
         self.waiting.push_back((since, instance));
@@ -86,34 +83,6 @@ impl Pressure {
     }
 }
 
-impl Prober {
-    /// Notes how far behind probing is, for those who look.
-    pub(crate) fn read_pressure(&mut self, now: UnixMs) {
-        let tracked = &self.tracked;
-        let waits = |t: &Tracked, since| matches!(t.place, Place::Queued(at) if at == since);
-        let readings = self.pressure.each_mut().map(|lane| {
-            let stands = |since, id| tracked.get(&id).is_some_and(|t| waits(t, since));
-            lane.tidy(tracked.len(), stands);
-            let head = lane.head(stands);
-            let head = head.and_then(|(since, id)| Some((tracked.get(&id)?.timing.interval, now.since(since))));
-            lane.read(head)
-        });
-        // What is due and not even in line.
-        let unqueued = self.schedule.next().map_or(Duration::ZERO, |due| now.since(due));
-        let [answering, hanging] = readings;
-        let answering = Reading { lag: answering.lag.max(unqueued), ..answering };
-        self.tally.pressure(answering, hanging);
-        self.status.pressure(answering, hanging);
-        if self.known_for != self.tracked.len() {
-            self.known_for = self.tracked.len();
-            let all = self.tracked.values().map(|t| (t.namespace, &t.timing));
-            let known = detection_time::until_all_are_known(all, self.slots.all()).unwrap_or_default();
-            self.tally.all_known(known);
-            self.status.all_known(known);
-        }
-    }
-}
-
 fn factor(asked: Duration, became: Duration) -> u64 {
     let thousandths = (became.as_millis() * u128::from(UNSTRETCHED)).checked_div(asked.as_millis());
     thousandths.map_or(UNSTRETCHED, |factor| u64::try_from(factor).unwrap_or(u64::MAX)).max(UNSTRETCHED)
@@ -127,40 +96,40 @@ mod tests {
 
     #[test]
     fn the_one_that_waits_longest_tells_the_lag_though_nothing_starts() {
-        let mut pressure = Pressure::default();
-        pressure.waits(UnixMs(0), InstanceId(1));
-        pressure.waits(UnixMs(500), InstanceId(2));
-        assert_eq!(pressure.head(|_, _| true), Some((UnixMs(0), InstanceId(1))));
-        assert_eq!(pressure.head(|_, id| id.0 != 1), Some((UnixMs(500), InstanceId(2))), "the first is gone");
-        let reading = pressure.read(Some((SECOND, 9 * SECOND)));
+        let mut meter = LagMeter::default();
+        meter.waits(UnixMs(0), InstanceId(1));
+        meter.waits(UnixMs(500), InstanceId(2));
+        assert_eq!(meter.head(|_, _| true), Some((UnixMs(0), InstanceId(1))));
+        assert_eq!(meter.head(|_, id| id.0 != 1), Some((UnixMs(500), InstanceId(2))), "the first is gone");
+        let reading = meter.read(Some((SECOND, 9 * SECOND)));
         assert_eq!(reading, Reading { lag: 9 * SECOND, stretch: 5_500 }, "half of ten and of what was before");
-        assert_eq!(pressure.head(|_, _| false), None);
-        assert_eq!(pressure.read(None).lag, Duration::ZERO);
+        assert_eq!(meter.head(|_, _| false), None);
+        assert_eq!(meter.read(None).lag, Duration::ZERO);
     }
 
     #[test]
     fn the_factor_is_that_of_all_that_started() {
-        let mut pressure = Pressure::default();
+        let mut meter = LagMeter::default();
         for _ in 0..20 {
-            pressure.started(SECOND, 3 * SECOND);
-            pressure.started(30 * SECOND, 90 * SECOND);
-            pressure.read(Some((SECOND, SECOND)));
+            meter.started(SECOND, 3 * SECOND);
+            meter.started(30 * SECOND, 90 * SECOND);
+            meter.read(Some((SECOND, SECOND)));
         }
-        pressure.started(SECOND, 3 * SECOND);
-        assert_eq!(pressure.read(None).stretch / 10, 399, "four times as long as asked");
+        meter.started(SECOND, 3 * SECOND);
+        assert_eq!(meter.read(None).stretch / 10, 399, "four times as long as asked");
         for _ in 0..20 {
-            pressure.read(None);
+            meter.read(None);
         }
-        assert_eq!(pressure.read(None).stretch, UNSTRETCHED);
+        assert_eq!(meter.read(None).stretch, UNSTRETCHED);
     }
 
     #[test]
     fn entries_that_no_longer_stand_do_not_pile_up() {
-        let mut pressure = Pressure::default();
+        let mut meter = LagMeter::default();
         for n in 0..10_000 {
-            pressure.waits(UnixMs(n), InstanceId(1));
-            pressure.tidy(1, |since, _| since == UnixMs(n));
+            meter.waits(UnixMs(n), InstanceId(1));
+            meter.tidy(1, |since, _| since == UnixMs(n));
         }
-        assert!(pressure.waiting.len() <= 1026, "{}", pressure.waiting.len());
+        assert!(meter.waiting.len() <= 1026, "{}", meter.waiting.len());
     }
 }

@@ -8,6 +8,9 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::interval;
+use super::lane::{Lane, Priority};
+use super::samples::Samples;
 use crate::catalog::LastCheck;
 use crate::model::check::{Target, Timing};
 use crate::model::health::{CheckState, Next, Streak};
@@ -16,95 +19,88 @@ use crate::model::outcome::{Health, Outcome, Reason, Verdict};
 use crate::model::probe::{ProbeRow, Sample};
 use crate::model::service::{Instance, InstanceId, Service};
 use crate::model::time::{Now, UnixMs};
-use crate::prober::schedule::due as schedule;
-use crate::prober::schedule::fair_queue::{Class, Kind};
-use crate::prober::targets::samples::Samples;
 
-/// Least time that silence is excused for while an instance waits for us: ten times the least allowance.
+/// The least bound on the excuse of a waiting instance: ten times the least allowance.
 const LONGEST_EXCUSE: Duration = Duration::from_mins(10);
 
-/// Where an instance is on its way to the next outcome.
+/// How far an instance is on its way to the next outcome.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum ProbePhase {
     /// Waits for its due moment.
     Idle,
     /// Due, waits for a slot since then, steady clock.
     Queued(UnixMs),
-    /// Probed.
+    /// Its probe runs.
     Running(Run),
     /// Waits in the queue of an address whose budget is spent, since then, steady clock.
     Delayed(IpAddr, UnixMs),
 }
 
-/// A probe under way.
+/// A running probe.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Its task.
     pub(crate) task: AbortHandle,
     /// When it started, steady clock.
     pub(crate) started: UnixMs,
-    /// The same for [`Pace`](crate::prober::limits::pace::Pace).
+    /// The same instant for [`Pace`](crate::prober::limits::pace::Pace).
     pub(crate) at: Instant,
 }
+
+/// An on-demand check that waits for an outcome: its ticket, and the instance's position in it.
+pub(crate) type Waiter = (u64, usize);
 
 /// One instance that is probed.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     /// The store's row.
     pub(crate) id: InstanceId,
-    /// Its service's place.
     pub(crate) key: ServiceKey,
-    /// Its name.
     pub(crate) name: InstanceName,
-    /// Its namespace as a number, for taking turns; two that share one by chance share turns.
+    /// The namespace's hash, by which namespaces take turns; two that collide share their turns.
     pub(crate) namespace: u64,
     /// The generation that is probed.
     pub(crate) generation: u64,
-    /// What a probe does.
     pub(crate) target: Arc<Target>,
-    /// The check's numbers.
     pub(crate) timing: Timing,
-    /// Place within the interval, milliseconds.
-    pub(crate) phase: i64,
+    /// Its offset within the interval.
+    offset_ms: i64,
     /// What the outcomes add up to.
     pub(crate) state: CheckState,
     /// The next probe, steady clock.
     pub(crate) due: UnixMs,
-    /// On the way to it.
-    pub(crate) place: Place,
-    /// Let out of the queue of this address.
-    pub(crate) let_out: Option<IpAddr>,
+    pub(crate) phase: ProbePhase,
+    /// The address whose queue released it.
+    pub(crate) released_by: Option<IpAddr>,
     /// The newest outcome.
     pub(crate) last: Option<Arc<Outcome>>,
     /// The newest passing one.
     pub(crate) last_pass: Option<Arc<Outcome>>,
-    /// The newest failing one since this process began, which a fall that was kept back rests on.
+    /// The newest failing one since this process began, which a withheld fall rests on.
     pub(crate) last_fail: Option<Arc<Outcome>>,
     /// Shared with the catalog.
     pub(crate) last_check: LastCheck,
-    /// On-demand checks that wait for the outcome: which, and their place in it.
-    pub(crate) waiters: Vec<(u64, usize)>,
+    pub(crate) waiters: Vec<Waiter>,
     /// The number of its newest change on the way to the store, 0 before the first.
     pub(crate) newest_change: u64,
-    /// Whether the stored row is older than this.
+    /// Whether the stored row is outdated.
     pub(crate) dirty: bool,
-    /// When silence is looked at next, steady clock.
-    pub(crate) watched: Option<UnixMs>,
+    /// When its silence is judged next, steady clock.
+    pub(crate) silence_at: Option<UnixMs>,
     /// Whether the guard asked for the next outcome.
-    pub(crate) asked: bool,
+    pub(crate) guard_asked: bool,
     /// Whether the next probe is to confirm something.
     pub(crate) confirming: bool,
-    /// What of it the [`Demand`](crate::prober::limits::slots::Demand) counts.
-    pub(crate) counted: Option<u32>,
+    /// Its part of [`Demand`](crate::prober::limits::slots::Demand).
+    pub(crate) counted_need: Option<u32>,
     /// Time since the last conclusive outcome in which it waited for us.
     excused: Duration,
-    kind: Kind,
+    lane: Lane,
     samples: Samples,
 }
 
 impl Tracked {
-    /// A new or changed instance, one that is known from `row`, or one whose health others found: that stands, and its next probe comes
-    /// when one is due.
+    /// A new or changed instance. With a `row` it resumes from there; without one, a health found by another replica stands, and the
+    /// next probe comes at its regular time.
     pub(crate) fn new(
         service: &Service,
         instance: &Instance,
@@ -123,11 +119,11 @@ impl Tracked {
             generation: instance.generation,
             target: Arc::new(target),
             timing,
-            phase: schedule::phase(&service.id, &instance.name, timing.interval),
+            offset_ms: interval::offset_ms(&service.id, &instance.name, timing.interval),
             state: CheckState::shown_as(instance.health, instance.reason, instance.since, now),
             due: now.steady,
-            place: Place::Idle,
-            let_out: None,
+            phase: ProbePhase::Idle,
+            released_by: None,
             last: None,
             last_pass: None,
             last_fail: None,
@@ -135,63 +131,67 @@ impl Tracked {
             waiters: Vec::new(),
             newest_change: 0,
             dirty: false,
-            watched: None,
-            asked: false,
+            silence_at: None,
+            guard_asked: false,
             confirming: false,
-            counted: None,
+            counted_need: None,
             excused: Duration::ZERO,
-            kind: Kind::New,
+            lane: Lane::New,
             samples: Samples::default(),
         };
         if let Some(row) = row {
             tracked.restore(row, instance, now);
         } else if instance.health != Health::Unknown {
-            tracked.due = schedule::next_slot(tracked.phase, timing.interval, now.steady);
+            tracked.due = interval::next_due(tracked.offset_ms, timing.interval, now.steady);
         }
         tracked
     }
 
     fn restore(&mut self, row: ProbeRow, instance: &Instance, now: Now) {
         let agrees = (row.state.health(), row.state.reason()) == (instance.health, instance.reason);
-        // A clock that was moved back while we were away must not silence an instance for longer than its interval.
+        // A clock that was set back while we were away must not silence an instance for longer than its interval.
         let due = row.next_due.min(now.steady.plus(self.timing.interval));
         (self.state, self.due) = if agrees {
             (row.state.resume(&self.timing, now), due)
         } else {
-            // A crash parted the two. What readers see stands, and is proved anew at once.
+            // A crash separated the two. What readers see stands, and is proved again at once.
             (CheckState::shown_as(instance.health, instance.reason, instance.since, now), now.steady)
         };
         self.last = row.last.map(Arc::new);
         self.last_pass = row.last_pass.map(Arc::new);
         row.samples.into_iter().for_each(|sample| self.samples.push(sample));
-        self.kind = self.last.as_ref().map_or(Kind::New, |last| kind_of(last, &self.timing));
+        self.lane = self.last.as_ref().map_or(Lane::New, |last| lane_of(last, &self.timing));
     }
 
-    /// Its place in the queue for a slot.
-    pub(crate) fn class(&self) -> Class {
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.phase, ProbePhase::Idle)
+    }
+
+    /// Its priority in the queue for a slot.
+    pub(crate) fn priority(&self) -> Priority {
         let decided = || matches!(self.state.streak(), Streak::Fail(n) if n >= self.timing.unhealthy_threshold);
-        let kind = if self.kind == Kind::Slow && decided() { Kind::Hung } else { self.kind };
-        Class { urgent: self.asked || !self.waiters.is_empty(), kind }
+        let lane = if self.lane == Lane::Slow && decided() { Lane::Hung } else { self.lane };
+        Priority { urgent: self.guard_asked || !self.waiters.is_empty(), lane }
     }
 
     /// Whether it may hold its slot for long.
     pub(crate) fn slow(&self) -> bool {
-        self.kind.slow()
+        self.lane.slow()
     }
 
-    /// The time that it asks for between two probes: what its place in a queue goes by.
+    /// The time between two probes that it asks for, which orders the queue.
     pub(crate) fn gap(&self) -> Duration {
         if self.confirming { confirming_gap(&self.timing) } else { self.timing.interval }
     }
 
-    /// What it takes of a slot on average, in millionths; none where it may hang.
+    /// The part of a slot that it uses on average, in millionths; none where it may hang.
     pub(crate) fn need(&self) -> Option<u32> {
         let took = self.last.as_ref().filter(|_| !self.slow())?.timings.total_us();
         let part = u128::from(took) * 1000 / self.timing.interval.as_millis().max(1);
         Some(u32::try_from(part).unwrap_or(u32::MAX))
     }
 
-    /// Takes back from its silence a time in which it waited for us: for a slot, or for its address's budget.
+    /// Subtracts from its silence a time in which it waited for us: for a slot, or for its address's budget.
     pub(crate) fn excuse(&mut self, waited: Duration) {
         let by = waited.min(self.most_excused().saturating_sub(self.excused));
         self.excused += by;
@@ -200,15 +200,15 @@ impl Tracked {
 
     /// When it will have been silent for too long, steady clock, as far as is known now.
     pub(crate) fn unproven_at(&self, now: UnixMs) -> UnixMs {
-        let waits = match self.place {
-            Place::Queued(since) | Place::Delayed(_, since) => now.since(since),
-            Place::Idle | Place::Running(_) => Duration::ZERO,
+        let waits = match self.phase {
+            ProbePhase::Queued(since) | ProbePhase::Delayed(_, since) => now.since(since),
+            ProbePhase::Idle | ProbePhase::Running(_) => Duration::ZERO,
         };
         let excused = waits.min(self.most_excused().saturating_sub(self.excused));
         self.state.unproven_at(&self.timing).plus(excused)
     }
 
-    /// Nothing stays green for ever because we do not get to it.
+    /// Bounds the excuse: nothing stays healthy for ever because we do not get to it.
     fn most_excused(&self) -> Duration {
         self.timing.interval.max(self.timing.timeout).saturating_mul(27).max(LONGEST_EXCUSE)
     }
@@ -223,7 +223,7 @@ impl Tracked {
         }
         let total = u32::try_from(outcome.timings.total_us()).unwrap_or(u32::MAX);
         self.samples.push(Sample { at: outcome.at, total_us: passed.then_some(total), code: outcome.code });
-        self.kind = kind_of(&outcome, &self.timing);
+        self.lane = lane_of(&outcome, &self.timing);
         self.last = Some(Arc::clone(&outcome));
         match outcome.verdict {
             Verdict::Pass => self.last_pass = Some(Arc::clone(&outcome)),
@@ -239,7 +239,7 @@ impl Tracked {
         self.confirming = next == Next::Confirm;
         self.due = match next {
             Next::Confirm => started.plus(self.timing.retry_interval).max(now),
-            Next::Scheduled => schedule::next_slot(self.phase, self.timing.interval, now),
+            Next::Scheduled => interval::next_due(self.offset_ms, self.timing.interval, now),
         };
     }
 
@@ -262,14 +262,14 @@ impl Tracked {
     }
 }
 
-/// The gap that a confirming probe asks for where there is a queue: at least half of the interval, so that targets which all fail at once
-/// ask for twice as much as before at most, whatever their retry interval and thresholds.
+/// The gap that a confirming probe asks for while there is a queue: at least half of the interval, so that targets which all fail at once
+/// ask for at most twice as much as before, whatever their retry interval and thresholds.
 pub(crate) fn confirming_gap(timing: &Timing) -> Duration {
     timing.retry_interval.max(timing.interval / 2)
 }
 
-fn kind_of(outcome: &Outcome, timing: &Timing) -> Kind {
+fn lane_of(outcome: &Outcome, timing: &Timing) -> Lane {
     let took_long = u128::from(outcome.timings.total_us()) * 2 >= timing.timeout.as_micros();
     let waited = matches!(outcome.reason, Reason::Timeout | Reason::ConnectTimeout | Reason::ResolverDown);
-    if took_long || waited { Kind::Slow } else { Kind::Quick }
+    if took_long || waited { Lane::Slow } else { Lane::Quick }
 }

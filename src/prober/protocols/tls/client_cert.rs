@@ -7,17 +7,17 @@ use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 
+use super::super::trace::Ending;
 use crate::model::outcome::Reason;
-use crate::prober::protocols::trace::Ending;
 
 /// Answers a server that asks for a certificate, for one connection.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct ClientAuth {
     pair: Option<Arc<CertifiedKey>>,
     asked: AtomicBool,
 }
 
-impl Client {
+impl ClientAuth {
     pub(crate) fn new(pair: Option<Arc<CertifiedKey>>) -> Arc<Self> {
         Arc::new(Self { pair, asked: AtomicBool::new(false) })
     }
@@ -49,7 +49,7 @@ impl Client {
     }
 }
 
-impl ResolvesClientCert for Client {
+impl ResolvesClientCert for ClientAuth {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.asked.store(true, Ordering::Relaxed);
         self.pair.clone()

@@ -2,8 +2,9 @@
 //!
 //! Sessions are never resumed: a resumed handshake shows no certificate, and an expired one would go unnoticed.
 
+mod alert;
 mod certificate;
-pub(crate) mod client_cert;
+mod client_cert;
 mod pem;
 mod verifier;
 
@@ -18,20 +19,21 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, PeerIncompatible, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+pub(crate) use self::alert::alert;
+pub(crate) use self::client_cert::ClientAuth;
+use self::pem::Stamp;
+use self::verifier::{Anyone, Verifier};
+use super::errors::broken_io;
+use super::trace::Ending;
 use crate::model::check::TlsCheck;
 use crate::model::outcome::Reason;
 use crate::model::url::Host;
-use crate::prober::protocols::errors::broken_io;
-use crate::prober::protocols::tls::client_cert::Client;
-use crate::prober::protocols::tls::pem::{self, Stamp};
-use crate::prober::protocols::tls::verifier::{Anyone, Fault, Verifier};
-use crate::prober::protocols::trace::Ending;
 use crate::telemetry::metrics::Metrics;
 
 /// Most settings kept ready.
@@ -41,7 +43,7 @@ const FILES_CHECKED_EVERY: Duration = Duration::from_secs(1);
 
 /// What is spoken inside, as offered by ALPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Inside {
+pub(crate) enum Alpn {
     Http1,
     Http2,
 }
@@ -61,7 +63,7 @@ pub(crate) struct Tls {
 struct Wanted {
     trust: Trust,
     pair: Option<String>,
-    inside: Inside,
+    alpn: Alpn,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,13 +77,13 @@ enum Trust {
 }
 
 impl Wanted {
-    fn of(check: &TlsCheck, inside: Inside) -> Self {
+    fn of(check: &TlsCheck, alpn: Alpn) -> Self {
         let trust = match check {
             TlsCheck { verify: false, .. } => Trust::Anyone,
             TlsCheck { ca: Some(file), .. } => Trust::File(file.clone()),
             _ => Trust::System,
         };
-        Self { trust, pair: check.client_cert.clone(), inside }
+        Self { trust, pair: check.client_cert.clone(), alpn }
     }
 
     /// The files that it is made from.
@@ -126,8 +128,8 @@ impl Tls {
         stream: S,
         check: &TlsCheck,
         host: &Host,
-        inside: Inside,
-    ) -> Result<(TlsStream<S>, Arc<Client>), (Ending, S)>
+        alpn: Alpn,
+    ) -> Result<(TlsStream<S>, Arc<ClientAuth>), (Ending, S)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -135,11 +137,11 @@ impl Tls {
             Ok(name) => name,
             Err(ending) => return Err((ending, stream)),
         };
-        let ready = match self.ready(Wanted::of(check, inside)).await {
+        let ready = match self.ready(Wanted::of(check, alpn)).await {
             Ok(ready) => ready,
             Err(ending) => return Err((ending, stream)),
         };
-        let client = Client::new(ready.pair);
+        let client = ClientAuth::new(ready.pair);
         let mut config = ClientConfig::clone(&ready.config);
         config.client_auth_cert_resolver = client.clone();
         match TlsConnector::from(Arc::new(config)).connect(name, stream).into_fallible().await {
@@ -248,9 +250,9 @@ fn make(
     let builder = builder.with_safe_default_protocol_versions().map_err(|_| NO_TLS.to_owned())?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
     config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![match wanted.inside {
-        Inside::Http1 => b"http/1.1".to_vec(),
-        Inside::Http2 => b"h2".to_vec(),
+    config.alpn_protocols = vec![match wanted.alpn {
+        Alpn::Http1 => b"http/1.1".to_vec(),
+        Alpn::Http2 => b"h2".to_vec(),
     }];
     Ok(Ready { config: Arc::new(config), pair: pair.transpose()?, files, looked: Instant::now() })
 }
@@ -274,80 +276,4 @@ fn server_name(check: &TlsCheck, host: &Host) -> Result<ServerName<'static>, End
     ServerName::try_from(plain.to_owned()).map_err(|_| {
         Ending::fail(Reason::TlsFailed, format!("{name} cannot be a TLS server name; set tls.server_name"))
     })
-}
-
-/// What a TLS error inside an I/O error says about the peer; none where there is no TLS in it.
-pub(crate) fn alert(error: &io::Error) -> Option<Ending> {
-    use rustls::Error;
-    let message = match error.get_ref()?.downcast_ref::<Error>()? {
-        Error::InvalidCertificate(why) => return Some(Ending::fail(Reason::CertificateInvalid, certificate(why))),
-        Error::NoCertificatesPresented => {
-            return Some(Ending::fail(Reason::CertificateInvalid, "the server shows no certificate"));
-        }
-        Error::NoApplicationProtocol => NO_PROTOCOL.to_owned(),
-        Error::AlertReceived(alert) => alerted(*alert),
-        Error::InvalidMessage(_) => {
-            "the server does not speak TLS on this port; is it plain http, or another port?".to_owned()
-        }
-        Error::PeerIncompatible(
-            PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
-        ) => OLD_VERSION.to_owned(),
-        Error::PeerIncompatible(_) => NOTHING_IN_COMMON.to_owned(),
-        _ => "the TLS handshake failed".to_owned(),
-    };
-    Some(Ending::fail(Reason::TlsFailed, message))
-}
-
-const NO_PROTOCOL: &str =
-    "the server refuses the protocol of this check over TLS: http checks speak HTTP/1.1, grpc checks HTTP/2";
-const OLD_VERSION: &str = "the server offers no version of TLS that is spoken here; enable TLS 1.2 or 1.3 there";
-const NOTHING_IN_COMMON: &str = "the server has no cipher suite or kind of key in common with this one; enable ECDHE with AES-GCM or \
-                                 ChaCha20 there, and a key of RSA with 2048 bits or more, P-256, P-384, P-521 or Ed25519";
-
-/// What the server said as it ended the handshake.
-fn alerted(alert: rustls::AlertDescription) -> String {
-    use rustls::AlertDescription as A;
-    match alert {
-        A::NoApplicationProtocol => NO_PROTOCOL.to_owned(),
-        A::ProtocolVersion => OLD_VERSION.to_owned(),
-        A::HandshakeFailure | A::InsufficientSecurity => {
-            format!("the server ended the TLS handshake with the alert {alert:?}: {NOTHING_IN_COMMON}")
-        }
-        A::UnrecognisedName => {
-            "the server does not know the name that it was asked for; set tls.server_name".to_owned()
-        }
-        A::CertificateRequired => "the server wants a client certificate (alert CertificateRequired)".to_owned(),
-        _ => format!("the server ended the TLS handshake with the alert {alert:?}"),
-    }
-}
-
-fn certificate(why: &CertificateError) -> String {
-    use CertificateError as E;
-    if let E::Other(other) = why
-        && let Some(fault) = other.0.downcast_ref::<Fault>()
-    {
-        return fault.to_string();
-    }
-    let message = match why {
-        E::Expired | E::ExpiredContext { .. } => "the server's certificate has expired",
-        E::NotValidYet | E::NotValidYetContext { .. } => "the server's certificate is not valid yet",
-        E::Revoked => "the server's certificate is revoked",
-        E::UnknownIssuer => {
-            "the server's certificate is not signed by a trusted CA; name one with tls.ca, or send the whole chain"
-        }
-        E::NotValidForName | E::NotValidForNameContext { .. } => {
-            "the server's certificate is for another name; set tls.server_name if that is right"
-        }
-        E::BadSignature => "the server's certificate carries a wrong signature",
-        E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
-            "the server's certificate is not made for servers; its extended key usage lacks serverAuth"
-        }
-        E::UnsupportedSignatureAlgorithmContext { .. } | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "the server's certificate is signed in a way that is not verified here (SHA-1, or a rare curve); issue another"
-        }
-        E::UnhandledCriticalExtension => "the server's certificate has a critical extension that is not understood",
-        E::BadEncoding => "the server's certificate cannot be read",
-        _ => "the server's certificate is not acceptable",
-    };
-    message.to_owned()
 }

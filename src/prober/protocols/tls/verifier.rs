@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
 
-use crate::prober::protocols::tls::certificate::{Certificate, day};
+use super::certificate::{Certificate, day};
 
 /// Shortest RSA key that is verified, in bits.
 const MIN_RSA: usize = 2048;
