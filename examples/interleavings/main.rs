@@ -48,7 +48,7 @@ use shuttle::{Config, Runner};
 
 #[path = "../../src/api/conn/activity.rs"]
 mod activity;
-#[path = "../../src/prober/budget.rs"]
+#[path = "../../src/prober/limits/address_budget.rs"]
 mod budget;
 #[path = "../../src/api/clients.rs"]
 mod clients;
@@ -57,11 +57,11 @@ mod eviction;
 #[path = "../../src/api/conn/limiter.rs"]
 mod limiter;
 #[expect(clippy::large_stack_arrays, reason = "these counters are larger than the real ones")]
-#[path = "../../src/store/pending.rs"]
+#[path = "../../src/store/queue/pending.rs"]
 mod pending;
 #[path = "../../src/api/access/secrets.rs"]
 mod secrets;
-#[path = "../../src/prober/slots.rs"]
+#[path = "../../src/prober/limits/slots.rs"]
 mod slots;
 #[path = "../../src/api/access/token_cache.rs"]
 mod token_cache;

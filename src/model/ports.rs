@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use super::health::StreakProgress;
 use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
 use super::outcome::Outcome;
 use super::probe::Sample;
@@ -159,17 +160,6 @@ pub struct OnDemandResult {
 pub trait OnDemand: Send + Sync + 'static {
     /// Probes every instance of the service, joining probes in flight.
     fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;
-}
-
-/// Outcomes of one kind in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct StreakProgress {
-    /// Whether they passed.
-    pub passing: bool,
-    /// How many.
-    pub count: u32,
-    /// How many change the health.
-    pub of: u32,
 }
 
 /// What the prober knows of one instance.
