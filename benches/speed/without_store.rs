@@ -135,7 +135,7 @@ pub(crate) async fn serve() -> Result<()> {
         readiness: Arc::new(Nowhere),
         freshness: None,
         pass_on: None,
-        told: portolan::telemetry::server_events::EventReceiver::nothing(),
+        told: portolan::telemetry::server_events::EventReceiver::closed(),
         settings: ApiSettings {
             default_namespace: Namespace::default(),
             default_interval: interval,

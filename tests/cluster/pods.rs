@@ -89,7 +89,7 @@ async fn does_its_work(plane: &ControlPlane, overlay: &str) {
     let parts = read("/readyz?verbose").await;
     assert!(
         parts.contains("[+] leader: this replica")
-            && parts.contains("[+] mirror: what is served is what the cluster holds\n"),
+            && parts.contains("[+] mirror: up to date with the cluster\n"),
         "{parts}"
     );
 

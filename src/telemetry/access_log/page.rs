@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::access_log::Record;
+use super::Record;
 
 /// Bytes that are kept of a target.
 const TARGET: usize = 160;

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
-use super::access_line::Lines;
-use super::access_page::Page;
-use super::logs::ACCESS_TARGET;
+use line::Lines;
+use page::Page;
+use super::log::ACCESS_TARGET;
 use super::metrics::{Metrics, ReasonLabel};
 
 /// Lines that may wait: 160 ms at 100,000 requests/s, in at most 5 MB.

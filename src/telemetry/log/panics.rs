@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use super::log_line;
-use super::log_queue::LogQueue;
+use super::line;
+use super::queue::LogQueue;
 use crate::model::text::escape;
 
 /// The target of a panic's line.
@@ -22,7 +22,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Has panics say so in `queue` from now on.
 pub(super) fn go_to(queue: LogQueue) {
     panic::set_hook(Box::new(move |info| {
-        queue.push(log_line::render(queue.json(), Level::ERROR, TARGET, &sentence(info)), true);
+        queue.push(line::render(queue.json(), Level::ERROR, TARGET, &sentence(info)), true);
         if !queue.is_stuck() {
             queue.flush(WAIT);
         }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::access_page::{Entry, Text};
-use super::logs::ACCESS_TARGET;
+use super::page::{Entry, Text};
+use crate::telemetry::log::ACCESS_TARGET;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 
@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::telemetry::access_log::Record;
-    use crate::telemetry::access_page::Page;
+    use crate::telemetry::access_log::page::Page;
 
     fn line(json: bool, target: &str, user_agent: &[u8]) -> String {
         let mut page = Page::default();

@@ -12,7 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::log_line;
+use super::line;
 
 /// Most bytes that wait, the cost of keeping them included.
 pub const ROOM: usize = 1024 * 1024;
@@ -178,7 +178,7 @@ impl State {
 
     fn report(&mut self, json: bool) {
         let text = format!("{} lines were dropped: the log's reader had stopped or its disk was full", self.lost);
-        let entry = Entry { text: log_line::render(json, Level::WARN, TARGET, &text), urgent: true };
+        let entry = Entry { text: line::render(json, Level::WARN, TARGET, &text), urgent: true };
         self.lost = 0;
         self.bytes += entry.cost();
         self.entries.push_back(entry);

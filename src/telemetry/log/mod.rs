@@ -10,8 +10,8 @@ use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use super::log_queue::LogQueue;
-use super::panics;
+use queue::LogQueue;
+
 
 /// The target of access lines, for directives: `LOG_LEVEL=info,portolan::access=off` leaves them out.
 pub const ACCESS_TARGET: &str = "portolan::access";
