@@ -6,14 +6,14 @@
 //! `tasks` (the set of long-running tasks, and how they stop), `component_settings` (what each component is set to), `probing` (the
 //! second runtime), `component_status` and `readiness` (what `/readyz` and server events report), `descriptors`, `reload`.
 
-mod startup;
 mod cluster;
+mod component_settings;
 mod component_status;
 mod descriptors;
-mod component_settings;
 mod probing;
 mod readiness;
 mod reload;
+mod startup;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -31,9 +31,9 @@ use crate::model::ports::AlwaysLeads;
 use crate::operator::client::ClientError;
 use crate::operator::pass_on::LeaderLineError;
 use crate::store::OpenError;
-use startup::{Startup, ModePorts};
 use component_status::{EventReporter, LocalStatus, StatusSource};
 use readiness::StatusReadiness;
+use startup::{ModePorts, Startup};
 use tasks::{ShutdownStage, Tasks};
 
 pub use tasks::TaskError;

@@ -104,9 +104,14 @@ impl Startup {
         leadership: Arc<dyn Leadership>,
     ) -> Result<Core, AppError> {
         let settings = component_settings::store_settings(&self.settings, epoch);
-        let Opened { store, writer, catalog, probes } =
-            Store::open_with(settings, component_settings::consent(&self.settings), self.clock.clone(), self.metrics.clone())?;
-        let dialer = Dialer::new(component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
+        let Opened { store, writer, catalog, probes } = Store::open_with(
+            settings,
+            component_settings::consent(&self.settings),
+            self.clock.clone(),
+            self.metrics.clone(),
+        )?;
+        let dialer =
+            Dialer::new(component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
         let (prober, probing) = Prober::new(
             component_settings::prober_settings(&self.settings, self.descriptors),
             dialer,

@@ -74,8 +74,12 @@ impl Tasks {
     }
 
     /// Starts a task on the caller's runtime. `make` gets the token that tells it to stop.
-    pub(super) fn start<F, E>(&mut self, stage: ShutdownStage, name: &'static str, make: impl FnOnce(CancellationToken) -> F)
-    where
+    pub(super) fn start<F, E>(
+        &mut self,
+        stage: ShutdownStage,
+        name: &'static str,
+        make: impl FnOnce(CancellationToken) -> F,
+    ) where
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display + 'static,
     {

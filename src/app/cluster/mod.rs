@@ -200,8 +200,9 @@ fn ports(
 
 impl Operator {
     fn start(self, tasks: &mut Tasks) {
-        let Self { elector_task, intake_task, watch, registrar_task, reporter, event_writer, peers, installs_task, .. } =
-            self;
+        let Self {
+            elector_task, intake_task, watch, registrar_task, reporter, event_writer, peers, installs_task, ..
+        } = self;
         tasks.start(ShutdownStage::Leading, "the elector", |stop| elector_task.run(stop));
         tasks.start(ShutdownStage::Leading, "the ingest of objects", |stop| intake_task.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of objects", |stop| watch.run(stop));

@@ -72,9 +72,7 @@ impl LocalStatus {
         let late = which_late(report, self.late.load(Ordering::Relaxed));
         self.late.store(late, Ordering::Relaxed);
         let status = match late {
-            ALL_LATE => {
-                ComponentStatus::bad("probing cannot keep up: all intervals are stretched by the same factor")
-            }
+            ALL_LATE => ComponentStatus::bad("probing cannot keep up: all intervals are stretched by the same factor"),
             HANGING_LATE => ComponentStatus::bad(
                 "targets that hang wait for probe slots: their intervals are stretched, all others are probed on schedule",
             ),

@@ -19,14 +19,7 @@ pub(in crate::app) struct ComponentStatus {
 
 impl ComponentStatus {
     pub(in crate::app) fn good(message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            good: true,
-            message: message.into(),
-            usual: false,
-            subject: None,
-            detail: None,
-            out_of_service: false,
-        }
+        Self { good: true, message: message.into(), usual: false, subject: None, detail: None, out_of_service: false }
     }
 
     pub(in crate::app) fn bad(message: impl Into<Cow<'static, str>>) -> Self {
