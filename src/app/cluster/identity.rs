@@ -10,7 +10,7 @@ use crate::app::startup::Startup;
 use crate::config::ClusterSettings;
 use crate::model::name::Namespace;
 use crate::operator::client::Access;
-use crate::prober::policy::AddressPolicy;
+use crate::prober::AddressPolicy;
 
 /// The kubelet's ports: from inside a node, they give control over its pods.
 const KUBELET_PORTS: [u16; 2] = [10250, 10255];

@@ -19,7 +19,7 @@ use portolan::operator::contact::Contact;
 use portolan::operator::intake::Intake;
 use portolan::operator::registrar::{RegistrarSettings, RestRegistrar};
 use portolan::operator::watch::Watch;
-use portolan::prober::policy::AddressPolicy;
+use portolan::prober::AddressPolicy;
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;
