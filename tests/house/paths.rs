@@ -7,7 +7,8 @@ use crate::root;
 /// The documents that tell a contributor where things are.
 const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
 /// What a path may start with; other words in backticks are no paths.
-const TOP: &[&str] = &["src/", "tests/", "benches/", "examples/", "deploy/", "docs/", "crds/", "fuzz/", ".ci/", ".github/"];
+const TOP: &[&str] =
+    &["src/", "tests/", "benches/", "examples/", "deploy/", "docs/", "crds/", "fuzz/", ".ci/", ".github/"];
 
 /// The words in backticks, and the targets of links.
 fn words(text: &str) -> impl Iterator<Item = &str> {
