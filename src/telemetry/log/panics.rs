@@ -74,7 +74,7 @@ mod tests {
         let line =
             text.lines().find(|line| line.contains("as asked")).expect("it was written before the thread went on");
         assert!(
-            line.contains(" ERROR portolan::panic: thread ") && line.contains("src/telemetry/panics.rs:"),
+            line.contains(" ERROR portolan::panic: thread ") && line.contains("src/telemetry/log/panics.rs:"),
             "{line}"
         );
         assert!(line.contains("as asked\\u{a}ERROR forged"), "{line}");
