@@ -24,6 +24,7 @@ fn every_line_has_a_promised_target() {
     register.args(["register", "--name", "mail", "--base-url", "http://127.0.0.1:9", "--check-http", "/"]);
     assert_eq!(ended(&register.args(["--server", &url]).output().expect("it runs")).0, 0);
     let down = server.until("ConnectRefused");
+    assert_eq!(ended(&portolan().args(["list", "--server", &url]).output().expect("it runs")).0, 0);
     server.signal(Signal::HUP);
     server.signal(Signal::TERM);
     let mut lines = server.rest();
