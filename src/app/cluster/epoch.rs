@@ -11,7 +11,7 @@ use crate::api::{WaitingRoom, conn};
 use crate::app::startup::Startup;
 use crate::app::{AppError, component_settings};
 use crate::catalog::Epoch;
-use crate::operator::epoch::{EpochError, Registry};
+use crate::operator::kubernetes::epoch::{EpochError, Registry};
 use crate::store::MirrorFile;
 
 pub(super) struct KnownEpoch {

@@ -9,7 +9,7 @@ use crate::app::component_settings;
 use crate::app::startup::Startup;
 use crate::config::ClusterSettings;
 use crate::model::name::Namespace;
-use crate::operator::client::Access;
+use crate::operator::kubernetes::client::Access;
 use crate::prober::AddressPolicy;
 
 /// The kubelet's ports: from inside a node, they give control over its pods.

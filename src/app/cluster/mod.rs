@@ -21,16 +21,16 @@ use super::startup::{Core, ModePorts, Startup};
 use super::tasks::{ShutdownStage, Tasks};
 use crate::config::ClusterSettings;
 use crate::model::ports::Leadership;
-use crate::operator::client::Access;
-use crate::operator::contact::Contact;
-use crate::operator::epoch::Registry;
+use crate::operator::kubernetes::client::Access;
+use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::kubernetes::epoch::Registry;
 use crate::operator::events::{EventSettings, EventWriter, Events};
-use crate::operator::installs::{Installs, InstallsTask};
-use crate::operator::intake::{Intake, IntakeTask};
-use crate::operator::lease::{self, Elector, ElectorTask};
-use crate::operator::mirror_age::MirrorAge;
-use crate::operator::pass_on::LeaderLine;
-use crate::operator::peers::Peers;
+use crate::operator::replicas::installs::{Installs, InstallsTask};
+use crate::operator::ingest::{Ingest, IngestTask};
+use crate::operator::replicas::lease::{self, Elector, ElectorTask};
+use crate::operator::ingest::mirror_age::MirrorAge;
+use crate::operator::replicas::pass_on::LeaderLine;
+use crate::operator::replicas::peers::Peers;
 use crate::operator::registrar::{RegistrarSettings, RestRegistrar, RestRegistrarTask};
 use crate::operator::report::Reporter;
 use crate::operator::watch::Watch;
@@ -41,11 +41,11 @@ use status::ClusterStatus;
 
 /// The operator's handles and tasks.
 struct Operator {
-    contact: Contact,
+    api_health: ApiHealth,
     elector: Elector,
     elector_task: ElectorTask,
-    intake: Intake,
-    intake_task: IntakeTask,
+    ingest: Ingest,
+    ingest_task: IngestTask,
     watch: Watch,
     registrar: RestRegistrar,
     registrar_task: RestRegistrarTask,
@@ -64,8 +64,8 @@ pub(super) async fn run(
 ) -> Result<(), AppError> {
     let access = Access::find(cluster.context.as_deref()).await?;
     let identity = ReplicaIdentity::new(&startup, cluster, &access).await?;
-    let contact = Contact::default();
-    let client = access.client(&contact, &startup.metrics)?;
+    let api_health = ApiHealth::default();
+    let client = access.client(&api_health, &startup.metrics)?;
     startup.announce();
     let registry = Registry::new(&client, &identity.namespace);
     let Some(known) = epoch::find(&startup, &registry).await? else {
@@ -74,7 +74,7 @@ pub(super) async fn run(
     };
     let elector = Elector::new(client.clone(), &identity.namespace, &identity.name, identity.address, &startup.metrics);
     let core = startup.core(Some(known.epoch.clone()), identity.policy.clone(), Arc::new(elector.0.clone()))?;
-    let operator = operator(&startup, cluster, &identity, &core, client, contact, elector);
+    let operator = operator(&startup, cluster, &identity, &core, client, api_health, elector);
     let age = mirror_age(&operator, known.file_age);
     let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
@@ -96,15 +96,15 @@ fn operator(
     identity: &ReplicaIdentity,
     core: &Core,
     client: Client,
-    contact: Contact,
+    api_health: ApiHealth,
     (elector, elector_task): (Elector, ElectorTask),
 ) -> Operator {
     let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
     let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
     let addresses = Arc::new(identity.policy.clone());
-    let (intake, intake_task) =
-        Intake::new(namespaces, core.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
-    let watch = Watch::new(&client, namespaces, &intake, &contact, metrics);
+    let (ingest, ingest_task) =
+        Ingest::new(namespaces, core.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
+    let watch = Watch::new(&client, namespaces, &ingest, &api_health, metrics);
     let settings = RegistrarSettings {
         namespaces: identity.rest_namespaces.clone().into(),
         max_services: startup.settings.max_services.map_or(0, |n| n as usize),
@@ -112,7 +112,7 @@ fn operator(
     };
     let catalog = || Arc::clone(&core.catalog);
     let (registrar, registrar_task) =
-        RestRegistrar::new(settings, client.clone(), intake.clone(), catalog(), contact.clone(), metrics.clone());
+        RestRegistrar::new(settings, client.clone(), ingest.clone(), catalog(), api_health.clone(), metrics.clone());
     let settings = event_settings(identity, core);
     let (events, event_writer) = Events::new(client.clone(), settings, Arc::clone(&leadership), metrics.clone());
     let peers = Peers::new(client.clone(), &identity.namespace, Arc::clone(&identity.policy.denied_for_now));
@@ -120,19 +120,19 @@ fn operator(
     let installs_task = InstallsTask::new(
         installs.clone(),
         client.clone(),
-        intake.clone(),
+        ingest.clone(),
         Arc::clone(&leadership),
         events.clone(),
         metrics.clone(),
     );
     let reporter =
-        Reporter::new(client, intake.clone(), catalog(), installs.clone(), leadership, events, metrics.clone());
+        Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone());
     Operator {
-        contact,
+        api_health,
         elector,
         elector_task,
-        intake,
-        intake_task,
+        ingest,
+        ingest_task,
         watch,
         registrar,
         registrar_task,
@@ -145,7 +145,7 @@ fn operator(
 }
 
 fn mirror_age(operator: &Operator, file_age: Duration) -> MirrorAge {
-    MirrorAge::new(operator.contact.clone(), operator.intake.clone(), Arc::new(operator.elector.clone()), file_age)
+    MirrorAge::new(operator.api_health.clone(), operator.ingest.clone(), Arc::new(operator.elector.clone()), file_age)
 }
 
 /// Events about the process as a whole refer to its Lease.
@@ -170,8 +170,8 @@ fn cluster_status(startup: &Startup, core: &Core, operator: &Operator, age: Mirr
         local: LocalStatus::new(core.store.clone(), prober, startup.shutdown.clone()),
         store: core.store.clone(),
         elector: operator.elector.clone(),
-        intake: operator.intake.clone(),
-        contact: operator.contact.clone(),
+        ingest: operator.ingest.clone(),
+        api_health: operator.api_health.clone(),
         installs: operator.installs.clone(),
         age,
     }
@@ -201,10 +201,10 @@ fn ports(
 impl Operator {
     fn start(self, tasks: &mut Tasks) {
         let Self {
-            elector_task, intake_task, watch, registrar_task, reporter, event_writer, peers, installs_task, ..
+            elector_task, ingest_task, watch, registrar_task, reporter, event_writer, peers, installs_task, ..
         } = self;
         tasks.start(ShutdownStage::Leading, "the elector", |stop| elector_task.run(stop));
-        tasks.start(ShutdownStage::Leading, "the ingest of objects", |stop| intake_task.run(stop));
+        tasks.start(ShutdownStage::Leading, "the ingest of objects", |stop| ingest_task.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of objects", |stop| watch.run(stop));
         tasks.start(ShutdownStage::Reporting, "the registrar", |stop| registrar_task.run(stop));
         tasks.start(ShutdownStage::Reporting, "the status writer", |stop| reporter.run(stop));

@@ -2,11 +2,11 @@
 
 use crate::app::component_status::{ComponentStatus, LocalStatus, StatusSource};
 use crate::model::ports::{Freshness, Leadership, Role};
-use crate::operator::contact::Contact;
-use crate::operator::installs::Installs;
-use crate::operator::intake::Intake;
-use crate::operator::lease::{Elector, Holder};
-use crate::operator::mirror_age::MirrorAge;
+use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::replicas::installs::Installs;
+use crate::operator::ingest::Ingest;
+use crate::operator::replicas::lease::{Elector, Holder};
+use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::store::Store;
 use crate::telemetry::server_events::Component;
 
@@ -15,8 +15,8 @@ pub(super) struct ClusterStatus {
     pub(super) local: LocalStatus,
     pub(super) store: Store,
     pub(super) elector: Elector,
-    pub(super) intake: Intake,
-    pub(super) contact: Contact,
+    pub(super) ingest: Ingest,
+    pub(super) api_health: ApiHealth,
     pub(super) installs: Installs,
     pub(super) age: MirrorAge,
 }
@@ -41,7 +41,7 @@ impl ClusterStatus {
     }
 
     fn mirror(&self) -> ComponentStatus {
-        let status = match (self.intake.is_complete(), self.age.stale_for()) {
+        let status = match (self.ingest.is_complete(), self.age.stale_for()) {
             (false, _) if !self.store.is_complete() => {
                 ComponentStatus::not_ready("the first list of services is not complete yet").usual()
             }
@@ -53,7 +53,7 @@ impl ClusterStatus {
             }
             (true, None) => return ComponentStatus::good("up to date with the cluster"),
         };
-        status.with(self.contact.trouble().map(|why| why.to_string()))
+        status.with(self.api_health.watch_error().map(|why| why.to_string()))
     }
 
     fn installs(&self) -> ComponentStatus {
