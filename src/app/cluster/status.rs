@@ -2,11 +2,11 @@
 
 use crate::app::component_status::{ComponentStatus, LocalStatus, StatusSource};
 use crate::model::ports::{Freshness, Leadership, Role};
+use crate::operator::ingest::Ingest;
+use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::operator::kubernetes::health::ApiHealth;
 use crate::operator::replicas::installs::Installs;
-use crate::operator::ingest::Ingest;
 use crate::operator::replicas::lease::{Elector, Holder};
-use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::store::Store;
 use crate::telemetry::server_events::Component;
 
