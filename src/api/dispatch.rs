@@ -23,9 +23,9 @@ use super::state::ApiState;
 use super::{fast_path, freshness};
 use crate::model::service::Owner;
 use crate::telemetry::access_log::Record;
-use crate::telemetry::logs::ACCESS_TARGET;
+use crate::telemetry::log::ACCESS_TARGET;
+use crate::telemetry::metrics::staleness::Staleness;
 use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
-use crate::telemetry::staleness::Staleness;
 
 /// The API. Cloning shares it.
 #[derive(Clone)]

@@ -10,8 +10,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::cluster::{Mode, ModeName};
-use super::settings::{ClusterSettings, SETTINGS, ServeArgs, Settings};
 use super::parse;
+use super::settings::{ClusterSettings, SETTINGS, ServeArgs, Settings};
 use crate::model::secret::{MIN_SECRET_BYTES, strong};
 use crate::model::text::escape;
 

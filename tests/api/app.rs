@@ -189,7 +189,7 @@ impl TestApp {
             readiness: Arc::new(StoreReady),
             freshness: wish.freshness.take(),
             pass_on: wish.pass_on.take(),
-            server_events: wish.told.take().unwrap_or_else(EventReceiver::nothing),
+            server_events: wish.told.take().unwrap_or_else(EventReceiver::closed),
             watches: WatchLimiter::new(wish.watches),
             in_flight: InFlight::new(wish.answers, metrics.clone()),
             settings: ApiSettings {

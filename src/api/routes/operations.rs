@@ -13,8 +13,8 @@ use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::api::state::{Part, PartState};
 use crate::model::text;
-use crate::telemetry::service_metrics::ServiceInstances;
-use crate::telemetry::text_format;
+use crate::telemetry::metrics::services::ServiceInstances;
+use crate::telemetry::metrics::text_format;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// [OpenMetrics 1.0](https://prometheus.io/docs/specs/om/open_metrics_spec/#content-type).

@@ -135,7 +135,7 @@ impl Setup<'_> {
             readiness: Arc::new(Nobody),
             freshness: Some(Arc::new(api_health.clone())),
             pass_on: None,
-            server_events: EventReceiver::nothing(),
+            server_events: EventReceiver::closed(),
             watches: WatchLimiter::new(WatchLimits::default()),
             in_flight: InFlight::new(InFlightLimits::default(), metrics.clone()),
             settings: ApiSettings {

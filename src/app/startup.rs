@@ -1,4 +1,4 @@
-//! What is wired alike in both modes.
+//! What both modes wire in the same way: [`Startup`] before anything runs, [`Core`] with store and prober, and the API on top.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::descriptors::Descriptors;
 use super::probing::ProbingRuntime;
-use super::tasks::{Stage, Tasks};
-use super::{AppError, Surroundings, parts, reload};
+use super::tasks::{ShutdownStage, Tasks};
+use super::{AppError, RunOptions, component_settings, reload};
 use crate::api::access::{Access, Secrets};
 use crate::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Readiness, WatchLimiter, WatchLimits, conn};
 use crate::catalog::{Catalog, Epoch};
@@ -25,11 +25,11 @@ use crate::prober::{Prober, ProberHandle};
 use crate::store::{Opened, Store, Writer};
 use crate::telemetry::access_log::{AccessLog, AccessLogWriter};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::process_metrics::ProcessMetrics;
+use crate::telemetry::metrics::process::ProcessMetrics;
 use crate::telemetry::server_events::EventReceiver;
 
-/// What there is before anything runs.
-pub(super) struct Base {
+/// Everything that exists before the first component runs.
+pub(super) struct Startup {
     pub(super) settings: Settings,
     pub(super) shutdown: CancellationToken,
     pub(super) address: SocketAddr,
@@ -41,11 +41,11 @@ pub(super) struct Base {
     secrets: Option<Secrets>,
     reload: BoxStream<'static, ()>,
     access_log: AccessLog,
-    access_lines: Option<AccessLogWriter>,
+    access_log_writer: Option<AccessLogWriter>,
 }
 
 /// The store and the prober.
-pub(super) struct Engine {
+pub(super) struct Core {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
     pub(super) probing: ProberHandle,
@@ -53,22 +53,22 @@ pub(super) struct Engine {
     prober: Prober,
 }
 
-impl Base {
-    pub(super) fn new(settings: Settings, around: Surroundings) -> Result<Self, AppError> {
-        let (clock, metrics) = (Clock::system(), Metrics::counting(around.log_dropped));
+impl Startup {
+    pub(super) fn new(settings: Settings, options: RunOptions) -> Result<Self, AppError> {
+        let (clock, metrics) = (Clock::system(), Metrics::counting(options.log_dropped));
         metrics.collect_common_with(Box::new(ProcessMetrics::starting()));
         let descriptors = Descriptors::raise();
-        let listener = parts::listen(&settings)?;
-        let address = listener.local_addr().map_err(|why| parts::cannot_listen(&settings, why))?;
-        let secrets = parts::secrets(&settings)?;
-        let (access_log, access_lines) = match around.access_log {
+        let listener = component_settings::listen(&settings)?;
+        let address = listener.local_addr().map_err(|why| component_settings::cannot_listen(&settings, why))?;
+        let secrets = component_settings::secrets(&settings)?;
+        let (access_log, access_log_writer) = match options.access_log {
             Some(out) => {
-                let (log, lines) = AccessLog::new(settings.log_format == LogFormat::Json, out, &metrics);
-                (log, Some(lines))
+                let (log, writer) = AccessLog::new(settings.log_format == LogFormat::Json, out, &metrics);
+                (log, Some(writer))
             }
             None => (AccessLog::off(), None),
         };
-        let shutdown = around.shutdown;
+        let shutdown = options.shutdown;
         Ok(Self {
             settings,
             shutdown,
@@ -79,25 +79,30 @@ impl Base {
             descriptors,
             probing: ProbingRuntime::start()?,
             secrets,
-            reload: around.reload,
+            reload: options.reload,
             access_log,
-            access_lines,
+            access_log_writer,
         })
     }
 
-    /// Opens the store, as a mirror when there is an `epoch`, and sets up the prober.
-    pub(super) fn engine(
+    /// Opens the store (with an `epoch`, as a mirror) and sets up the prober.
+    pub(super) fn core(
         &self,
         epoch: Option<Epoch>,
         policy: AddressPolicy,
         leadership: Arc<dyn Leadership>,
-    ) -> Result<Engine, AppError> {
-        let settings = parts::store_settings(&self.settings, epoch);
-        let Opened { store, writer, catalog, probes } =
-            Store::open_with(settings, parts::consent(&self.settings), self.clock.clone(), self.metrics.clone())?;
-        let dialer = Dialer::new(parts::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
+    ) -> Result<Core, AppError> {
+        let settings = component_settings::store_settings(&self.settings, epoch);
+        let Opened { store, writer, catalog, probes } = Store::open_with(
+            settings,
+            component_settings::consent(&self.settings),
+            self.clock.clone(),
+            self.metrics.clone(),
+        )?;
+        let dialer =
+            Dialer::new(component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
         let (prober, probing) = Prober::new(
-            parts::prober_settings(&self.settings, self.descriptors),
+            component_settings::prober_settings(&self.settings, self.descriptors),
             dialer,
             store.clone(),
             probes,
@@ -105,28 +110,28 @@ impl Base {
             self.clock.clone(),
             self.metrics.clone(),
         );
-        Ok(Engine { store, catalog, probing, writer, prober })
+        Ok(Core { store, catalog, probing, writer, prober })
     }
 
     /// What the API stands on, as in standalone mode: nothing is mirrored and there is no other replica.
     pub(super) fn api_state(
         &mut self,
-        engine: &Engine,
+        core: &Core,
         registrar: Arc<dyn Registrar>,
         addresses: Arc<dyn AddressGate>,
         readiness: Arc<dyn Readiness>,
         server_events: EventReceiver,
         default_namespace: Namespace,
     ) -> ApiState {
-        let connections = parts::conn_settings(&self.settings, self.descriptors);
-        let access = parts::access_settings(&self.settings, default_namespace.clone());
+        let connections = component_settings::conn_settings(&self.settings, self.descriptors);
+        let access = component_settings::access_settings(&self.settings, default_namespace.clone());
         ApiState {
-            catalog: Arc::clone(&engine.catalog),
+            catalog: Arc::clone(&core.catalog),
             registrar,
-            on_demand: Arc::new(engine.probing.clone()),
-            probing: Arc::new(engine.probing.clone()),
+            on_demand: Arc::new(core.probing.clone()),
+            probing: Arc::new(core.probing.clone()),
             addresses,
-            history: engine.store.clone(),
+            history: core.store.clone(),
             access: Access::new(access, self.secrets.take(), self.metrics.clone(), self.clock.clone()),
             access_log: self.access_log.clone(),
             metrics: self.metrics.clone(),
@@ -144,28 +149,28 @@ impl Base {
         }
     }
 
-    /// Serves until the word to stop or a part's end, then stops all parts in order.
+    /// Serves until shutdown or the unexpected end of a component, then stops all components in order.
     pub(super) async fn serve(
         self,
         api: Api,
         mut tasks: Tasks,
         ready: impl FnOnce(SocketAddr),
     ) -> Result<(), AppError> {
-        if let Some(lines) = self.access_lines {
-            tasks.start(Stage::Storing, "the access log", |stop| lines.run(stop));
+        if let Some(writer) = self.access_log_writer {
+            tasks.start(ShutdownStage::Storing, "the access log", |stop| writer.run(stop));
         }
-        if let Some(refresher) = api.secrets_refresher() {
-            tasks.start(Stage::Serving, "the secrets", |stop| refresher.run(stop));
+        if let Some(keeper) = api.secrets_refresher() {
+            tasks.start(ShutdownStage::Serving, "the secrets", |stop| keeper.run(stop));
         }
-        let (asked, reloaded) = (self.reload, api.clone());
-        tasks.start(Stage::Serving, "the reloading", |stop| reload::run(asked, reloaded, stop));
-        let connections = parts::conn_settings(&self.settings, self.descriptors);
+        let (requests, reloaded) = (self.reload, api.clone());
+        tasks.start(ShutdownStage::Serving, "the reload of secrets", |stop| reload::run(requests, reloaded, stop));
+        let connections = component_settings::conn_settings(&self.settings, self.descriptors);
         let (listener, metrics) = (self.listener, self.metrics);
-        tasks.start(Stage::Serving, "the api", |stop| conn::serve(listener, connections, api, metrics, stop));
+        tasks.start(ShutdownStage::Serving, "the api", |stop| conn::serve(listener, connections, api, metrics, stop));
         ready(self.address);
 
         let ended = tokio::select! {
-            () = told_and_drained(&self.shutdown, self.settings.drain) => Ok(()),
+            () = shutdown_and_drain(&self.shutdown, self.settings.drain) => Ok(()),
             error = tasks.unexpected_end() => Err(error),
         };
         tracing::info!("stopping");
@@ -175,7 +180,7 @@ impl Base {
         Ok(())
     }
 
-    /// Says where it listens, and what follows from that.
+    /// Logs the address, and what follows from it for access.
     pub(super) fn announce(&self) {
         let (settings, address) = (&self.settings, self.address);
         tracing::info!(
@@ -188,31 +193,31 @@ impl Base {
         }
         if !settings.bind_address_given {
             tracing::info!(
-                "it listens on loopback only, because auth is off: set ENABLE_AUTH=true and JWT_SECRET to listen on every \
-                 address with tokens, or PORTOLAN_BIND_ADDRESS=0.0.0.0 to let everyone who reaches this machine write"
+                "listening on loopback only, because auth is off: set ENABLE_AUTH=true and JWT_SECRET to listen on all addresses \
+                 with tokens, or PORTOLAN_BIND_ADDRESS=0.0.0.0 to let everyone who can reach this machine write"
             );
         } else if !address.ip().is_loopback() {
             tracing::warn!(
-                "auth is off and {address} is not loopback: everyone who reaches it may register and deregister"
+                "auth is off and {address} is not loopback: everyone who can reach it may register and deregister"
             );
         }
     }
 }
 
-impl Engine {
-    /// Starts both, the prober on the runtime of probing.
+impl Core {
+    /// Starts both, the prober on the probing runtime.
     pub(super) fn start(self, tasks: &mut Tasks, probing: &ProbingRuntime) {
         let (writer, prober) = (self.writer, self.prober);
-        tasks.start(Stage::Storing, "the store's writer", |stop| writer.run(stop));
-        tasks.start_on(probing.handle(), Stage::Probing, "the prober", |stop| prober.run(stop));
+        tasks.start(ShutdownStage::Storing, "the store's writer", |stop| writer.run(stop));
+        tasks.start_on(probing.handle(), ShutdownStage::Probing, "the prober", |stop| prober.run(stop));
     }
 }
 
-/// Resolves when serving is to end: from the word to stop on `/readyz` says so, and who looks there has `drain` to turn away.
-async fn told_and_drained(shutdown: &CancellationToken, drain: Duration) {
+/// Resolves when serving should end: after `shutdown`, `/readyz` fails, and load balancers have the time `drain` to notice.
+async fn shutdown_and_drain(shutdown: &CancellationToken, drain: Duration) {
     shutdown.cancelled().await;
     if !drain.is_zero() {
-        tracing::info!(seconds = drain.as_secs(), "told to stop: not ready any more, still answering");
+        tracing::info!(seconds = drain.as_secs(), "shutting down: /readyz fails, requests are still served");
         tokio::time::sleep(drain).await;
     }
 }
