@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::api::ObjectMeta;
 
-use super::crd::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue};
-use super::read::check_spec;
+use super::crd::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue, check_spec};
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::service::{InstanceSpec, Owner};
 
