@@ -55,7 +55,7 @@ mod cache;
 #[path = "../../src/api/conn/crowd.rs"]
 mod crowd;
 #[expect(clippy::large_stack_arrays, reason = "these counters are larger than the real ones")]
-#[path = "../../src/store/pending.rs"]
+#[path = "../../src/store/queue/pending.rs"]
 mod pending;
 #[path = "../../src/api/watch/seats.rs"]
 mod seats;
