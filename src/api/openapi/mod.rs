@@ -25,7 +25,7 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, ResponseBuilder, content::ContentBuil
         (name = "registration", description = "What there is to discover"),
         (name = "operations", description = "For those who run Portolan")
     ),
-    components(schemas(schemas::HttpCheck))
+    components(schemas(crate::model::check::HttpSchema))
 )]
 pub struct Document;
 
