@@ -15,8 +15,8 @@ use portolan::model::ports::{AlwaysLeads, Freshness, PassOn};
 use portolan::model::probe::{HealthChange, ProbeRow};
 use portolan::model::service::InstanceId;
 use portolan::model::time::{Clock, Now, UnixMs};
-use portolan::prober::{DialSettings, Dialer};
 use portolan::prober::AddressPolicy;
+use portolan::prober::{DialSettings, Dialer};
 use portolan::prober::{Prober, ProberHandle, ProberSettings};
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
@@ -190,7 +190,7 @@ impl TestApp {
             readiness: Arc::new(StoreReady),
             freshness: wish.freshness.take(),
             pass_on: wish.pass_on.take(),
-            told: wish.told.take().unwrap_or_else(EventReceiver::nothing),
+            told: wish.told.take().unwrap_or_else(EventReceiver::closed),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
                 default_interval: Duration::from_secs(30),

@@ -1,0 +1,127 @@
+//! The settings of each component, derived from the program's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::AppError;
+use super::descriptors::Descriptors;
+use super::tasks;
+use crate::api::access::{AccessSettings, Secrets, SecretsError};
+use crate::api::conn::{self, ConnSettings};
+use crate::catalog::Epoch;
+use crate::config::{self, Settings};
+use crate::model::name::Namespace;
+use crate::prober::AddressPolicy;
+use crate::prober::DialSettings;
+use crate::prober::OwnListener;
+use crate::prober::ProberSettings;
+use crate::prober::ResolverSettings;
+use crate::store::{Consent, StoreSettings};
+use crate::telemetry::metrics::Metrics;
+
+/// Most entries of history: about 100 MB at 200 to 500 bytes each.
+const HISTORY_ROWS: usize = 250_000;
+
+pub(super) fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
+    conn::listen(settings.listen()).map_err(|why| cannot_listen(settings, why))
+}
+
+pub(super) fn cannot_listen(settings: &Settings, why: std::io::Error) -> AppError {
+    let hint = match why.kind() {
+        std::io::ErrorKind::AddrInUse => "another program uses this port: stop it, or set another SERVER_PORT",
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: set another SERVER_PORT",
+        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: set another PORTOLAN_BIND_ADDRESS",
+        _ => "check SERVER_PORT and PORTOLAN_BIND_ADDRESS",
+    };
+    AppError::Listen { address: settings.listen(), why, hint }
+}
+
+/// With an `epoch` the file is a mirror, so it need not be durable.
+pub(super) fn store_settings(settings: &Settings, epoch: Option<Epoch>) -> StoreSettings {
+    StoreSettings {
+        path: settings.db_path.clone(),
+        max_services: settings.max_services.map_or(0, |n| n as usize),
+        max_instances: settings.max_instances as usize,
+        default_interval: settings.health_check_interval,
+        history_days: u32::try_from(settings.history.as_secs() / 86_400).unwrap_or(u32::MAX),
+        history_rows: HISTORY_ROWS,
+        durable: epoch.is_none(),
+        epoch,
+    }
+}
+
+/// Which losses the user has accepted for this start.
+pub(super) fn consent(settings: &Settings) -> Consent {
+    Consent { start_empty: settings.start_empty, accept_loss: settings.accept_loss }
+}
+
+pub(super) fn policy(settings: &Settings, address: SocketAddr) -> AddressPolicy {
+    AddressPolicy {
+        allow: settings.probe_allow.clone(),
+        deny: settings.probe_deny.clone(),
+        allow_loopback: settings.bind_address.is_loopback(),
+        denied_ports: Vec::new(),
+        denied_by_default: Vec::new(),
+        denied_for_now: Arc::default(),
+        own: Some(OwnListener::at(address)),
+    }
+}
+
+pub(super) fn dial_settings(
+    settings: &Settings,
+    policy: AddressPolicy,
+    descriptors: Descriptors,
+    metrics: &Metrics,
+) -> DialSettings {
+    DialSettings {
+        policy,
+        ca_dir: settings.ca_dir.clone(),
+        resolver: ResolverSettings::System,
+        lookups: descriptors.lookups(),
+        metrics: metrics.clone(),
+        ..DialSettings::default()
+    }
+}
+
+pub(super) fn prober_settings(settings: &Settings, descriptors: Descriptors) -> ProberSettings {
+    ProberSettings {
+        default_interval: settings.health_check_interval,
+        concurrency: settings.probe_concurrency.min(descriptors.probes()),
+        per_address: settings.probe_per_address,
+        ..ProberSettings::default()
+    }
+}
+
+pub(super) fn conn_settings(settings: &Settings, descriptors: Descriptors) -> ConnSettings {
+    let defaults = ConnSettings::default();
+    ConnSettings {
+        unshared: settings.trusted_proxies.clone(),
+        grace: tasks::grace(settings.shutdown.saturating_sub(settings.drain)),
+        ..defaults
+    }
+    .holding(descriptors.connections())
+}
+
+pub(super) fn secrets(settings: &Settings) -> Result<Option<Secrets>, SecretsError> {
+    match &settings.auth {
+        None => Ok(None),
+        Some(config::Secrets::Inline(secret)) => Secrets::inline(secret).map(Some),
+        Some(config::Secrets::File(path)) => Secrets::file(path.clone()).map(Some),
+    }
+}
+
+pub(super) fn access_settings(settings: &Settings, default_namespace: Namespace) -> AccessSettings {
+    AccessSettings {
+        read_auth: settings.read_auth,
+        token_max: settings.token_max,
+        default_namespace,
+        rate_per_minute: settings.rate_limit_per_minute,
+        read_rate_per_minute: settings.read_rate_limit_per_minute,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        cors_origins: settings.cors_origins.clone(),
+        allowed_hosts: settings.allowed_hosts.clone(),
+        bound_to_loopback: settings.bind_address.is_loopback(),
+    }
+}
