@@ -25,7 +25,7 @@ async fn fleet() -> TestApp {
     for (name, health) in
         [("a", Health::Healthy), ("b", Health::Healthy), ("c", Health::Healthy), ("d", Health::Unhealthy)]
     {
-        app.turn("default/s", name, health).await;
+        app.set_health("default/s", name, health).await;
     }
     app
 }
