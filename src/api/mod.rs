@@ -1,7 +1,7 @@
 //! The REST API.
 //!
-//! In: connections. Out: answers, read from the catalog and the store, and changes for the registrar. A request takes this way, and the
-//! modules are best read in this order:
+//! In: connections. Out: answers, read from the catalog and the store, and changes for the registrar. A request passes these modules in
+//! this order, which is also the best one to read them in:
 //!
 //! 1. [`conn`] holds the connection, bounds it in number, time and size, and parses the request.
 //! 2. [`dispatch`] is called with each request. It looks up the route, has the request admitted, and finishes every answer: quota, CORS,

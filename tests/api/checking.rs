@@ -129,7 +129,7 @@ async fn a_check_takes_no_body_but_an_empty_one() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_checked_is_said() {
+async fn what_cannot_be_checked_is_refused() {
     let app = probing().await;
     let nobody = "/api/v1/services/01890a5d-ac96-774b-bcce-b302099a8057/health-check";
     assert_eq!(app.send(app.request(Method::POST, nobody)).await.refusal(404), "service_not_found");

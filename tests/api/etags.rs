@@ -58,7 +58,7 @@ async fn a_change_of_health_moves_the_tag_and_another_services_does_not() {
 }
 
 #[tokio::test]
-async fn a_removed_service_is_gone_whatever_the_client_holds() {
+async fn a_removed_service_is_not_found_whatever_tag_the_client_sends() {
     let app = TestApp::start().await;
     app.add("a").await;
     let target = "/api/v1/services/discover?name=a";

@@ -316,7 +316,7 @@ async fn a_watch_ends_when_the_server_drains() {
 }
 
 #[tokio::test]
-async fn a_reader_that_lags_gets_everything_anew() {
+async fn a_reader_that_lags_gets_everything_again() {
     // A mirror's commits do not wait for the disk.
     let app = TestApp::with(Options { mirror: Some(uuid::Uuid::nil()), patient: true, ..Options::default() }).await;
     let long: serde_json::Map<_, _> = (0..10).map(|n| (format!("key-{n}"), "x".repeat(1000).into())).collect();

@@ -196,7 +196,7 @@ async fn no_wrong_parameter_is_answered_with_a_type_of_rust() {
 }
 
 #[tokio::test]
-async fn each_problem_is_a_sentence_beside_what_may_stand_there() {
+async fn each_problem_is_a_sentence_with_the_expected_values() {
     let app = TestApp::start().await;
     for (pointer, value, problem, expected) in [
         ("/version", json!(5), "is the number 5, not a string", Some("a string")),

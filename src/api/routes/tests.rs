@@ -15,7 +15,7 @@ fn matched(path: &str) -> Option<(&'static str, &str, &str)> {
 }
 
 #[test]
-fn paths_are_told_apart() {
+fn each_path_has_its_route() {
     let services = "/api/v1/services";
     for (path, pattern, id, name) in [
         ("", "", "", ""),
