@@ -49,7 +49,7 @@ async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, health: Opti
         spec: Arc::new(spec),
         owner: Owner::Anonymous,
         generation: Some(41),
-        health,
+        told: health,
     };
     let object = Mirrored {
         key: ServiceKey::new(&Namespace::default(), &name.parse().expect("a name")),
@@ -89,7 +89,7 @@ async fn a_verdict_that_no_status_carries_has_a_tag_of_its_own() {
     assert_eq!(known.status, 304);
 
     let since = service["instances"][0]["since"].as_str().expect("a time").parse().expect("a time");
-    let page = ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since, message: String::new() };
+    let health = ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since, message: String::new() };
     put(&app, 901, Some(health)).await;
     assert_eq!(shown(&app).await.1, "W/\"0000000000000abc.901\"");
 }
@@ -131,7 +131,7 @@ async fn history_says_since_when_this_replica_has_seen_it() {
     assert_eq!(page["data"].as_array().expect("a list").len(), 1);
     let since: UnixMs = page["history_since"].as_str().expect("a time").parse().expect("a time");
     assert!(since <= UnixMs::wall() && since > UnixMs(0));
-    Schemas::load().check("GET", &path, 200, &health);
+    Schemas::load().check("GET", &path, 200, &page);
 }
 
 #[tokio::test]

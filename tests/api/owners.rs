@@ -56,7 +56,7 @@ async fn a_name_cannot_be_hijacked() {
     // A second instance would attract the name's traffic too: only an admin may let another owner in.
     let second = json!({"name": "pay", "instance": "b", "base_url": "http://127.0.0.1:6"});
     assert_eq!(register(&app, &thief, &second).await.refusal(403), "not_owner");
-    register(&app, &admin, &beside).await.ok();
+    register(&app, &admin, &second).await.ok();
     let whole = format!("/api/v1/services/{id}?all=true");
     assert_eq!(call(&app, Method::DELETE, &whole, &thief, None).await.refusal(403), "not_owner");
     assert_eq!(call(&app, Method::DELETE, &whole, &owner, None).await.refusal(403), "not_owner");
