@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::app::{TestApp, Wish, token};
+use super::app::{Options, TestApp, token};
 use super::http::{Answer, answers, show};
 use super::{AMPLE, runtime};
 
@@ -18,7 +18,7 @@ fn server(auth: bool) -> &'static TestApp {
     let start = || {
         runtime().block_on(async {
             // Without limits of rate: every answer is about the request.
-            let app = TestApp::with(Wish { auth, ..Wish::default() }).await;
+            let app = TestApp::with(Options { auth, ..Options::default() }).await;
             if !auth {
                 app.add("a").await;
             }
