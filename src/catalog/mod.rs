@@ -8,9 +8,8 @@
 
 pub mod entry;
 pub mod feed;
-mod gone;
+mod inline_key;
 pub mod pin;
-mod place;
 pub mod render;
 pub mod snapshot;
 

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::entry::{Entry, Mark, WeakTag};
-use super::gone::Gone;
-use super::place::Place;
+use super::inline_key::InlineKey;
 use crate::model::name::ServiceKey;
 use crate::model::outcome::Health;
 use crate::model::service::Replica;
 use crate::model::time::UnixMs;
+use crate::model::tombstones::Tombstones;
 
 /// Which line of revisions this is: 16 hex digits, renewed whenever the last revision cannot be proved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -103,7 +103,10 @@ impl Counts {
     }
 }
 
-/// Place in the order of registration.
+/// Removals that a mirror keeps. A watch that was away for more begins with everything.
+const REMOVALS: usize = 8192;
+
+/// Position in the order of registration.
 pub type Order = (UnixMs, Uuid);
 
 /// A map whose hash is quick, and keyed at random, so that no client can choose names that collide.
@@ -116,14 +119,14 @@ pub struct Snapshot {
     revision: u64,
     sequence: u64,
     replica: Option<Replica>,
-    by_key: Map<Place, Arc<Entry>>,
+    by_key: Map<InlineKey, Arc<Entry>>,
     // These two never change while a service lives: a change of it is one path in one map.
-    by_id: Map<Uuid, Place>,
-    by_order: imbl::OrdMap<Order, Place>,
+    by_id: Map<Uuid, InlineKey>,
+    by_order: imbl::OrdMap<Order, InlineKey>,
     counts: imbl::OrdMap<String, Counts>,
     total: Counts,
-    /// In a mirror; the record itself keeps them in its file.
-    gone: Gone,
+    /// What was removed from a mirror, by sequence; the record itself keeps this in its file.
+    removed: Tombstones<(ServiceKey, Uuid)>,
 }
 
 impl Snapshot {
@@ -139,7 +142,7 @@ impl Snapshot {
             by_order: imbl::OrdMap::new(),
             counts: imbl::OrdMap::new(),
             total: Counts::default(),
-            gone: Gone::default(),
+            removed: Tombstones::new(REMOVALS),
         }
     }
 
@@ -179,14 +182,14 @@ impl Snapshot {
         self.replica.map(|replica| Mark { replica, sequence: self.sequence })
     }
 
-    /// Notes in a mirror what was removed, at a sequence.
-    pub fn note_gone(&mut self, sequence: u64, key: ServiceKey, id: Uuid) {
-        self.gone.note(sequence, key, id);
+    /// Notes that a service was removed from a mirror, at a sequence.
+    pub fn note_removal(&mut self, sequence: u64, key: ServiceKey, id: Uuid) {
+        self.removed.note((key, id), sequence);
     }
 
-    /// What was removed from a mirror after a sequence; none where that is no longer known.
-    pub fn gone_since(&self, sequence: u64) -> Option<Vec<(ServiceKey, Uuid)>> {
-        self.gone.since(sequence)
+    /// What was removed from a mirror after a sequence; none where some of it is forgotten.
+    pub fn removed_since(&self, sequence: u64) -> Option<Vec<(ServiceKey, Uuid)>> {
+        self.removed.since(sequence)
     }
 
     /// By `namespace/name`.
@@ -238,7 +241,7 @@ impl Snapshot {
     /// Adds or replaces a service.
     pub fn put(&mut self, entry: Arc<Entry>) {
         let (key, id, order) = (entry.service().key.clone(), entry.service().id, order(&entry));
-        let place = Place::from(&key);
+        let place = InlineKey::from(&key);
         self.count(key.namespace(), |counts| counts.add(&entry));
         match self.by_key.insert(place.clone(), entry) {
             Some(old) if old.service().id == id => self.count(key.namespace(), |counts| counts.take(&old)),

@@ -112,6 +112,14 @@ impl InstanceSpec {
         self.check.plan(&self.base_url, self.health_url.as_ref(), default_interval).unwrap_or(Plan::Unchecked)
     }
 
+    /// Health and reason before any proof counts.
+    pub fn unproved(&self, default_interval: Duration) -> (Health, Reason) {
+        match self.plan(default_interval) {
+            Plan::Probe(..) => (Health::Unknown, Reason::Probing),
+            Plan::Unchecked => (Health::Unknown, Reason::NotChecked),
+        }
+    }
+
     /// Whether the change from `old` asks for a new generation: another URL or another check.
     pub fn probes_differ(&self, old: &Self) -> bool {
         self.base_url != old.base_url || self.health_url != old.health_url || self.check != old.check

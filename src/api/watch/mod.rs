@@ -139,7 +139,7 @@ async fn missed(call: &Call<'_>, snapshot: &Snapshot, cursor: &WatchCursor) -> M
 /// and a verdict may come without a revision: what was missed is told by the replica's own order, and a cursor of another tells nothing.
 fn missed_here(snapshot: &Snapshot, theirs: Option<Mark>, mine: Mark) -> Missed {
     let own = theirs.filter(|theirs| theirs.replica == mine.replica && theirs.sequence <= mine.sequence);
-    let since = own.and_then(|own| Some((own.sequence, snapshot.gone_since(own.sequence)?)));
+    let since = own.and_then(|own| Some((own.sequence, snapshot.removed_since(own.sequence)?)));
     since.map_or(Missed::Everything, |(sequence, removed)| Missed::Since(Seen::Sequence(sequence), removed))
 }
 

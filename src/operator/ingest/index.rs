@@ -1,9 +1,13 @@
-//! Every object that is known, and the rules by which news of them count. Pure.
+//! Every object that is known, and the rules by which news of it counts. Pure.
 //!
-//! News come from the watch, from lists and from the answers to our own writes, in any order; resourceVersions grow over the whole cluster,
-//! so the greatest one wins, and a uid that is gone never returns.
+//! News comes from the watch, from lists and from the answers to our own writes, in any order. resourceVersions grow over the whole
+//! cluster, so the greatest one wins, and a uid that was removed never returns.
+//!
+//! The store judges the same news again (`store/rules/mirror.rs`), because the two know different things. This index is empty at the
+//! start, identifies objects by uid, and also keeps those that are not valid services, whose status is written. The store starts from
+//! an earlier run's file, identifies services by name, and also refuses what would undo a verdict of this replica.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -11,19 +15,20 @@ use uuid::Uuid;
 use super::observed::ObservedObject;
 use crate::model::mirror::{MirrorChange, Mirrored};
 use crate::model::name::{Namespace, ServiceKey};
+use crate::model::tombstones::Tombstones;
 use crate::operator::read::ObjectId;
 
 /// What one watch covers: a namespace, or all.
 pub(crate) type Scope = Option<Namespace>;
 
-/// Uids that are remembered as gone: as many as can be under way between a removal's answer and its echo in the watch.
-const GONE: usize = 16 * 1024;
+/// Uids that are remembered as removed: as many as can be on their way between a removal's answer and its echo in the watch.
+const TOMBSTONES: usize = 16 * 1024;
 
 /// The objects.
 #[derive(Debug)]
 pub(super) struct Index {
     known: imbl::HashMap<ServiceKey, Arc<ObservedObject>>,
-    gone: Gone,
+    removed: Tombstones<Uuid>,
     highest: u64,
     listings: HashMap<Scope, Listing>,
     unlisted: HashSet<Scope>,
@@ -45,7 +50,7 @@ impl Index {
     pub(super) fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self {
             known: imbl::HashMap::new(),
-            gone: Gone::default(),
+            removed: Tombstones::new(TOMBSTONES),
             highest: 0,
             listings: HashMap::new(),
             unlisted: scopes.into_iter().collect(),
@@ -75,7 +80,7 @@ impl Index {
     /// An object is there. None when that is no news.
     pub(super) fn put(&mut self, known: Arc<ObservedObject>) -> Option<MirrorChange> {
         let newer = self.known.get(known.key()).is_none_or(|old| old.revision() < known.revision());
-        (newer && !self.gone.holds(known.id())).then(|| self.insert(known))
+        (newer && self.removed.order(&known.id()).is_none()).then(|| self.insert(known))
     }
 
     fn insert(&mut self, known: Arc<ObservedObject>) -> MirrorChange {
@@ -90,10 +95,10 @@ impl Index {
 
     /// An object is gone. None when that is no news.
     pub(super) fn remove(&mut self, key: &ServiceKey, id: Uuid, revision: u64) -> Option<MirrorChange> {
-        if self.gone.holds(id) {
+        if self.removed.order(&id).is_some() {
             return None;
         }
-        self.gone.add(id);
+        self.removed.note(id, revision);
         self.highest = self.highest.max(revision);
         if self.known.get(key).is_some_and(|known| known.id() != id) {
             return None;
@@ -141,7 +146,7 @@ impl Index {
                 known = listing.began_at,
                 "the Kubernetes API's history went back, as after a restore: delete Portolan's pods, so that their mirrors begin anew"
             );
-            self.gone = Gone::default();
+            self.removed = Tombstones::new(TOMBSTONES);
             self.highest = 0;
             listing.fresh.into_iter().for_each(|known| drop(self.insert(known)));
         } else {
@@ -154,27 +159,4 @@ impl Index {
 
 fn removal(known: &ObservedObject, revision: u64) -> MirrorChange {
     MirrorChange::Remove { key: known.key().clone(), id: known.id(), revision }
-}
-
-/// The latest uids that are gone.
-#[derive(Debug, Default)]
-struct Gone {
-    ids: HashSet<Uuid>,
-    order: VecDeque<Uuid>,
-}
-
-impl Gone {
-    fn holds(&self, id: Uuid) -> bool {
-        self.ids.contains(&id)
-    }
-
-    fn add(&mut self, id: Uuid) {
-        if self.order.len() == GONE
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-        self.ids.insert(id);
-        self.order.push_back(id);
-    }
 }

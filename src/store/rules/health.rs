@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::model::service::{InstanceId, Service};
 
 use super::state::Work;
-use crate::store::schema::write::{EncodedProbe, Past, Verdict, Write};
+use crate::store::schema::write::{EncodedProbe, HistoryRow, Verdict, Write};
 
 impl Work<'_> {
     /// Applies each change whose generation is current; tells which were.
@@ -37,7 +37,7 @@ impl Work<'_> {
         }
         let service = self.put(service, entry.last_check().clone());
         self.writes.push(Write::Touch(row, Arc::clone(&service)));
-        let past = verdict.transition.map(|t| Past {
+        let past = verdict.transition.map(|t| HistoryRow {
             service: service.id,
             key: service.key.clone(),
             instance: name,

@@ -1,4 +1,7 @@
 //! The rules of mirroring: what the Kubernetes API says replaces what was known, by revision.
+//!
+//! The operator's index of objects judges news too, before it comes here. Only this place knows what an earlier run's file holds, and
+//! which verdicts of this replica no status has carried yet.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,7 +17,7 @@ use crate::model::time::UnixMs;
 use super::state::Work;
 use crate::store::queue::job::List;
 use crate::store::schema::codec::int;
-use crate::store::schema::write::{Past, SpecColumns, Write};
+use crate::store::schema::write::{HistoryRow, SpecColumns, Write};
 
 /// What an instance was and what it is now.
 struct Merged {
@@ -41,7 +44,7 @@ impl Work<'_> {
                     if let Some(known) = known {
                         self.let_go(&known, "removed: its object was deleted, or is no longer valid");
                     }
-                    self.note_gone(key, revision);
+                    self.note_removal(key, revision);
                     self.saw(revision);
                 }
             }
@@ -61,7 +64,7 @@ impl Work<'_> {
         let absent: Vec<_> = self.state.snapshot.newest_first(None).filter(lacks).cloned().collect();
         for entry in absent {
             self.let_go(&entry, "removed: its object was found to be gone");
-            self.note_gone(entry.service().key.clone(), revision);
+            self.note_removal(entry.service().key.clone(), revision);
         }
         for object in all {
             self.take_in(object, verdicts);
@@ -103,14 +106,14 @@ impl Work<'_> {
                 known.revision < object.revision || known.revision == object.revision && known.unreported.is_some()
             }
             known => {
-                let gone = self.state.mirror.as_ref().and_then(|mirror| mirror.gone.revision(&object.key));
+                let gone = self.state.mirror.as_ref().and_then(|mirror| mirror.tombstones.order(&object.key));
                 known.map(|known| known.revision).max(gone).is_none_or(|newest| newest < object.revision)
             }
         }
     }
 
     fn adopt(&mut self, object: Mirrored) {
-        let row = int(self.number());
+        let row = int(self.next_number());
         let Mirrored { key, id, source, registered_at, updated_at, revision, instances } = object;
         let merged = instances.into_iter().map(|told| self.fresh(told, registered_at, updated_at)).collect::<Vec<_>>();
         let service = Service {
@@ -125,7 +128,7 @@ impl Work<'_> {
             instances: merged.into_iter().map(|merged| merged.after).collect(),
         };
         if let Some(mirror) = &mut self.state.mirror {
-            mirror.gone.forget(&service.key);
+            mirror.tombstones.forget(&service.key);
         }
         self.added.insert(id, row);
         self.state.rest += usize::from(source == Source::Rest);
@@ -189,9 +192,9 @@ impl Work<'_> {
 
     /// An instance that was not known: status is all that there is to go by.
     fn fresh(&mut self, object: MirroredInstance, registered_at: UnixMs, updated_at: UnixMs) -> Merged {
-        let number = self.number();
+        let number = self.next_number();
         let MirroredInstance { name, spec, owner, generation, told } = object;
-        let (health, reason) = self.unproved(&spec);
+        let (health, reason) = spec.unproved(self.limits.interval);
         let mut after = Instance {
             id: InstanceId(int(number)),
             name,
@@ -222,10 +225,10 @@ impl Work<'_> {
         let changed = spec.probes_differ(&known.spec);
         let mut after = Instance { spec, owner, fence: Some(generation.unwrap_or(0)), ..known.clone() };
         if changed {
-            after.generation = self.number();
+            after.generation = self.next_number();
         }
         if changed || verdicts == VerdictsFrom::Status {
-            let unproved = self.unproved(&after.spec);
+            let unproved = after.spec.unproved(self.limits.interval);
             after.message = None;
             (after.health, after.reason, after.since) = match &told {
                 Some(told) => (told.health, told.reason, told.since),
@@ -240,7 +243,7 @@ impl Work<'_> {
     fn is_told(&self, Merged { after, told, .. }: &Merged) -> bool {
         match told {
             Some(told) => (told.health, told.reason, told.since) == (after.health, after.reason, after.since),
-            None => (after.health, after.reason) == self.unproved(&after.spec),
+            None => (after.health, after.reason) == after.spec.unproved(self.limits.interval),
         }
     }
 
@@ -275,9 +278,9 @@ impl Work<'_> {
         self.writes.push(Write::Remember(past));
     }
 
-    fn note_gone(&mut self, key: ServiceKey, revision: u64) {
+    fn note_removal(&mut self, key: ServiceKey, revision: u64) {
         if let Some(mirror) = &mut self.state.mirror {
-            mirror.gone.note(key, revision);
+            mirror.tombstones.note(key, revision);
         }
     }
 
@@ -302,7 +305,7 @@ fn past(
     from: Health,
     to: Option<(Health, Reason)>,
     message: String,
-) -> Past {
+) -> HistoryRow {
     let (id, key, instance) = (service.id, service.key.clone(), instance.clone());
-    Past { service: id, key, instance, at, from, to, message, evidence: None }
+    HistoryRow { service: id, key, instance, at, from, to, message, evidence: None }
 }

@@ -9,7 +9,6 @@
 //! 4. [`mirror`]: objects of the Kubernetes API.
 
 mod deregister;
-mod gone;
 mod health;
 mod mirror;
 pub(in crate::store) mod register;

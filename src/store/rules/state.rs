@@ -13,11 +13,14 @@ use crate::model::name::ServiceKey;
 use crate::model::ports::WriteError;
 use crate::model::service::{InstanceId, Replica, Service, Source};
 use crate::model::time::UnixMs;
+use crate::model::tombstones::Tombstones;
 
-use super::gone::Gone;
 use crate::store::schema::write::Write;
 
-/// The bounds that a registration meets.
+/// Removals that a mirror remembers. Late news is late by moments, so more of them never matter.
+const TOMBSTONES: usize = 16_384;
+
+/// The bounds on registrations.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct Limits {
     /// Most services registered over REST.
@@ -67,12 +70,12 @@ pub(in crate::store) struct Mirror {
     /// Whether a finished list was ever taken in.
     pub(in crate::store) complete: bool,
     /// What was removed, so that older news of it brings nothing back.
-    pub(in crate::store) gone: Gone,
+    pub(in crate::store) tombstones: Tombstones<ServiceKey>,
 }
 
 impl Mirror {
     pub(in crate::store) fn new(complete: bool) -> Self {
-        Self { replica: Replica::random(), complete, gone: Gone::default() }
+        Self { replica: Replica::random(), complete, tombstones: Tombstones::new(TOMBSTONES) }
     }
 }
 
@@ -145,7 +148,7 @@ impl<'a> Work<'a> {
     }
 
     /// The next number.
-    pub(in crate::store) fn number(&mut self) -> u64 {
+    pub(in crate::store) fn next_number(&mut self) -> u64 {
         self.state.serial += 1;
         self.state.serial
     }
@@ -181,7 +184,7 @@ impl<'a> Work<'a> {
         if self.state.mirror.is_some() {
             snapshot.advance(snapshot.revision(), sequence);
             if deleted {
-                snapshot.note_gone(sequence, key, id);
+                snapshot.note_removal(sequence, key, id);
             }
         } else {
             snapshot.advance(sequence, sequence);

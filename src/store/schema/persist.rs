@@ -10,7 +10,7 @@ use crate::model::url::EndpointUrl;
 
 use super::codec::int;
 use super::quarantine;
-use super::write::{EncodedProbe, Past, SpecColumns, Write};
+use super::write::{EncodedProbe, HistoryRow, SpecColumns, Write};
 
 const ADD_SERVICE: &str = "INSERT INTO service (row, id, namespace, name, source, registered_at, updated_at, revision)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
@@ -136,7 +136,7 @@ fn put_probe(db: &Connection, p: &EncodedProbe) -> rusqlite::Result<()> {
     run(db, PUT_PROBE, params![p.instance.0, generation, p.state, p.next_due.0, p.last, p.last_pass, p.samples])
 }
 
-fn remember(db: &Connection, past: &Past) -> rusqlite::Result<()> {
+fn remember(db: &Connection, past: &HistoryRow) -> rusqlite::Result<()> {
     run(
         db,
         REMEMBER,

@@ -33,7 +33,7 @@ pub(in crate::store) enum Write {
     /// A service is gone, with its instances.
     DropService(i64),
     /// History.
-    Remember(Past),
+    Remember(HistoryRow),
     /// A revision.
     Change(u64, Uuid, ServiceKey, bool),
     /// The mirror holds all.
@@ -123,7 +123,7 @@ impl From<&ProbeRow> for EncodedProbe {
 }
 
 /// A row of history before it has a number.
-pub(in crate::store) struct Past {
+pub(in crate::store) struct HistoryRow {
     pub(in crate::store) service: Uuid,
     pub(in crate::store) key: ServiceKey,
     pub(in crate::store) instance: InstanceName,

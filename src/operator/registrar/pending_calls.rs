@@ -1,11 +1,11 @@
-//! Calls that wait for their answer, counted so that no answer overtakes one and their number has a bound.
+//! Calls that wait for their answer, counter so that no answer overtakes one and their number has a bound.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::merge::Asked;
+use super::merge::Request;
 use crate::model::name::ServiceKey;
 use crate::model::ports::{Registered, WriteError};
 use crate::telemetry::metrics::{Metrics, QueueLabel};
@@ -20,18 +20,18 @@ pub(super) type Answer = Result<Option<Registered>, WriteError>;
 
 /// A call on its way.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    /// What is asked.
-    pub(super) asked: Asked,
+pub(super) struct PendingCall {
+    /// What is request.
+    pub(super) request: Request,
     /// Who is told.
     pub(super) reply: oneshot::Sender<Answer>,
-    /// Its place among the counted.
+    /// Its place among the counter.
     pub(super) ticket: Ticket,
 }
 
 /// The count of calls on their way, by object. Cloning shares it.
 #[derive(Debug, Clone)]
-pub(super) struct Counted(Arc<Inner>);
+pub(super) struct CallCounter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -45,12 +45,12 @@ struct Calls {
     all: usize,
 }
 
-impl Counted {
+impl CallCounter {
     pub(super) fn new(metrics: Metrics) -> Self {
         Self(Arc::new(Inner { calls: Mutex::default(), metrics }))
     }
 
-    /// Whether no call about `key` is on its way. What is answered from is to be read after this was asked.
+    /// Whether no call about `key` is on its way. What is answered from is to be read after this was request.
     pub(super) fn is_settled(&self, key: &ServiceKey) -> bool {
         self.change(|calls| !calls.by_object.contains_key(key))
     }
@@ -70,7 +70,7 @@ impl Counted {
             true
         });
         if entered {
-            return Ok(Ticket { counted: self.clone(), key: key.clone() });
+            return Ok(Ticket { counter: self.clone(), key: key.clone() });
         }
         self.0.metrics.reject("registrar_full");
         Err(WriteError::Busy)
@@ -100,10 +100,10 @@ impl Counted {
     }
 }
 
-/// One counted call.
+/// One counter call.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    counted: Counted,
+    counter: CallCounter,
     key: ServiceKey,
 }
 
@@ -116,7 +116,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.counted.leave(&self.key);
+        self.counter.leave(&self.key);
     }
 }
 
@@ -132,18 +132,18 @@ mod tests {
     #[test]
     fn calls_and_objects_are_bounded_and_leave_no_trace() {
         let metrics = Metrics::default();
-        let counted = Counted::new(metrics.clone());
-        let many: Vec<_> = (0..MOST_OBJECTS).map(|n| counted.enter(&key(n)).expect("room")).collect();
-        assert_eq!(counted.enter(&key(MOST_OBJECTS)).err(), Some(WriteError::Busy));
+        let counter = CallCounter::new(metrics.clone());
+        let many: Vec<_> = (0..MOST_OBJECTS).map(|n| counter.enter(&key(n)).expect("room")).collect();
+        assert_eq!(counter.enter(&key(MOST_OBJECTS)).err(), Some(WriteError::Busy));
         let more: Vec<_> =
-            (MOST_OBJECTS..MOST_CALLS).map(|_| counted.enter(&key(0)).expect("a known object")).collect();
-        assert_eq!(counted.enter(&key(0)).err(), Some(WriteError::Busy));
-        assert!(!counted.is_settled(&key(0)));
+            (MOST_OBJECTS..MOST_CALLS).map(|_| counter.enter(&key(0)).expect("a known object")).collect();
+        assert_eq!(counter.enter(&key(0)).err(), Some(WriteError::Busy));
+        assert!(!counter.is_settled(&key(0)));
         let text = metrics.render().expect("metrics");
         assert!(text.contains("portolan_rejected_total{reason=\"registrar_full\"} 2"), "{text}");
         assert!(text.contains("portolan_queue_depth{queue=\"registrar\"} 4096"), "{text}");
         drop((many, more));
-        assert!(counted.is_settled(&key(0)));
-        assert_eq!(counted.0.calls.lock().expect("no panic").all, 0);
+        assert!(counter.is_settled(&key(0)));
+        assert_eq!(counter.0.calls.lock().expect("no panic").all, 0);
     }
 }
