@@ -8,7 +8,6 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::Body;
 use super::access::RouteClass;
-use super::operations::{Part, PartState};
 use crate::model::ports::{Freshness, PROBED_ELSEWHERE};
 
 /// WholeNumber seconds since the mirror was last known to be current; absent while it is.
@@ -27,15 +26,6 @@ pub(super) fn mark(source: &Source, class: RouteClass, response: &mut Response<B
     if !source.probes_here() {
         response.headers_mut().insert(PROBED_ELSEWHERE, HeaderValue::from_static("true"));
     }
-}
-
-/// The line in `/readyz?verbose`. An old mirror is no reason to take the server out of service: reads go on.
-pub(super) fn part(source: &Source) -> Option<Part> {
-    let how = match source.as_ref()?.stale_for() {
-        None => "in touch".to_owned(),
-        Some(age) => format!("silent for {} s; reads go on from the mirror, writes are refused", seconds(age)),
-    };
-    Some(Part { name: "kubernetes", state: PartState::Ready(how) })
 }
 
 /// Never 0: that would read as current.

@@ -9,7 +9,6 @@ use http::{Response, StatusCode};
 use super::Body;
 use super::call::Call;
 use super::envelope::{ApiError, Code};
-use super::freshness;
 use crate::model::text;
 use crate::telemetry::service_metrics::ServiceInstances;
 use crate::telemetry::text_format;
@@ -82,8 +81,7 @@ pub(super) fn healthz() -> Response<Body> {
     )
 )]
 pub(super) fn readyz(call: &Call<'_>) -> Response<Body> {
-    let mut parts = call.api.readiness.parts();
-    parts.extend(freshness::part(&call.api.freshness));
+    let parts = call.api.readiness.parts();
     let asked = call.head.uri.query().unwrap_or_default();
     told(&parts, asked.split('&').any(|part| part.split('=').next() == Some("verbose")))
 }

@@ -1,5 +1,7 @@
 //! How what a replica has besides stands, in words.
 
+use std::time::Duration;
+
 use crate::app::component_status::{LocalWords, Word, Words};
 use crate::model::ports::{Freshness, Leadership, Role};
 use crate::operator::ingest::Ingest;
@@ -39,15 +41,8 @@ impl ClusterWords {
     }
 
     fn mirror(&self) -> Word {
-        let word = match (self.ingest.is_complete(), self.age.stale_for()) {
-            (false, _) if !self.store.is_complete() => Word::not_ready("no list of the services has ended yet").usual(),
-            (false, _) => {
-                Word::bad("what is served comes from an earlier run's file until the cluster has told all anew")
-            }
-            (true, Some(_)) => Word::bad("changes in the cluster are not heard of: what is served may be old"),
-            (true, None) => return Word::good("what is served is what the cluster holds"),
-        };
-        word.with(self.api_health.watch_error().map(|why| why.to_string()))
+        let listed = self.ingest.is_complete();
+        mirror(listed, self.store.is_complete(), self.age.stale_for(), self.api_health.watch_error().as_deref())
     }
 
     fn installs(&self) -> Word {
@@ -63,6 +58,19 @@ impl ClusterWords {
     }
 }
 
+/// `listed`: every list of this run has ended. `complete`: the store holds all services, also from an earlier run.
+fn mirror(listed: bool, complete: bool, stale_for: Option<Duration>, watch_error: Option<&String>) -> Word {
+    let word = match (listed, stale_for) {
+        (false, _) if !complete => Word::not_ready("no list of the services has ended yet").usual(),
+        (false, _) => Word::bad("what is served comes from an earlier run's file until the services are listed again"),
+        (true, Some(_)) => Word::bad("changes in the cluster do not arrive: what is served may be old"),
+        (true, None) => return Word::good("what is served is what the cluster holds"),
+    };
+    let age = stale_for.map(|age| format!("silent for {} s; reads go on, writes are refused", age.as_secs().max(1)));
+    let detail: Vec<String> = age.into_iter().chain(watch_error.cloned()).collect();
+    word.with(Some(detail.join("; ")).filter(|detail| !detail.is_empty()))
+}
+
 fn place(holder: &Holder) -> String {
     match holder.address {
         Some(address) => format!("{} at {address}", holder.identity),
@@ -75,5 +83,24 @@ impl Words for ClusterWords {
         let mut words = self.local.words();
         words.extend([(Part::Leader, self.leader()), (Part::Mirror, self.mirror()), (Part::Installs, self.installs())]);
         words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_says_how_old_it_may_be() {
+        let said = |millis| mirror(true, true, millis, None).in_full();
+        assert_eq!(said(None), "what is served is what the cluster holds");
+        for (millis, line) in [(300, "silent for 1 s"), (31_999, "silent for 31 s")] {
+            let said = said(Some(Duration::from_millis(millis)));
+            assert!(said.contains(line), "{said}");
+        }
+        let why = "forbidden".to_owned();
+        let said = mirror(true, true, Some(Duration::from_secs(7)), Some(&why)).in_full();
+        assert!(said.ends_with("(silent for 7 s; reads go on, writes are refused; forbidden)"), "{said}");
+        assert!(mirror(false, true, None, None).is_ready() && !mirror(false, false, None, None).is_ready());
     }
 }

@@ -13,7 +13,7 @@ use crate::store::schema::codec::is_content;
 use crate::store::schema::joined;
 use crate::store::schema::meta::{Kind, Meta};
 use crate::store::schema::quarantine::{BadRow, Table};
-use crate::store::schema::rows::{name, probe, told};
+use crate::store::schema::rows::{describe, name, probe};
 
 /// What was registered when the file was last written.
 pub(in crate::store) struct Registered {
@@ -120,7 +120,7 @@ fn probes(db: &Connection, bad: &mut Vec<BadRow>) -> rusqlite::Result<Probes> {
             Err(error) if is_content(&error) => {
                 let instance: i64 = row.get("instance")?;
                 let name = format!("instance row {instance}");
-                bad.push(BadRow { name, ..BadRow::new(Table::Probe, instance, &told(row, &error)) });
+                bad.push(BadRow { name, ..BadRow::new(Table::Probe, instance, &describe(row, &error)) });
                 continue;
             }
             Err(error) => return Err(error),

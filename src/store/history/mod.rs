@@ -19,7 +19,7 @@ use crate::model::time::UnixMs;
 use crate::store::error::StoreError;
 use crate::store::schema::codec::{Count, Id, Json, Parsed, damaged, int, is_content, time};
 use crate::store::schema::quarantine::{BadRow, Table};
-use crate::store::schema::rows::told;
+use crate::store::schema::rows::describe;
 
 /// Most entries of one page.
 pub const MAX_PAGE: usize = 500;
@@ -132,7 +132,7 @@ fn readable<T>(
 ) -> rusqlite::Result<Option<T>> {
     match read {
         Err(error) if is_content(&error) => {
-            bad.push(BadRow { name: name(), ..BadRow::new(table, row.get(0)?, &told(row, &error)) });
+            bad.push(BadRow { name: name(), ..BadRow::new(table, row.get(0)?, &describe(row, &error)) });
             Ok(None)
         }
         read => read.map(Some),

@@ -5,8 +5,9 @@
 use rusqlite::{Connection, Row, Rows};
 
 use super::codec::is_content;
+use super::instance;
 use super::quarantine::{BadRow, Table};
-use super::rows::{self, INSTANCES, SERVICES};
+use super::rows::{self, SERVICES};
 use crate::model::service::{Instance, Service};
 
 /// Calls `take` with each service and its row of [`SERVICES`], the instances in order of name; `bad` takes the rows that cannot be read.
@@ -17,7 +18,7 @@ pub(in crate::store) fn each(
     bad: &mut Vec<BadRow>,
     mut take: impl FnMut(&Row<'_>, i64, Service) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let mut members = db.prepare(&format!("{INSTANCES} ORDER BY +service, +name"))?;
+    let mut members = db.prepare(&format!("{} ORDER BY +service, +name", *instance::SELECT))?;
     let mut members = Members::new(members.query([])?, bad)?;
     let mut services = db.prepare(&format!("{SERVICES} ORDER BY row"))?;
     let mut rows = services.query([])?;
@@ -42,7 +43,7 @@ fn with_instances(
     let reason = match rows::service(row, instances) {
         Ok(service) if !orphans.is_empty() => return Ok(Some(service)),
         Ok(_) => "it has no instance that can be read".to_owned(),
-        Err(error) if is_content(&error) => rows::told(row, &error),
+        Err(error) if is_content(&error) => rows::describe(row, &error),
         Err(error) => return Err(error),
     };
     let name = rows::name(row, &[2, 3]);
@@ -94,7 +95,7 @@ impl<'s> Members<'s> {
     /// On to the next one that can be read.
     fn step(&mut self, bad: &mut Vec<BadRow>) -> rusqlite::Result<()> {
         while let Some(row) = self.rows.next()? {
-            let read = row.get(0).and_then(|service| Ok((service, rows::instance(row)?)));
+            let read = row.get(0).and_then(|service| Ok((service, instance::read(row)?)));
             match read {
                 Ok(next) => {
                     self.next = Some(next);
@@ -102,7 +103,7 @@ impl<'s> Members<'s> {
                 }
                 Err(error) if is_content(&error) => {
                     let (name, service) = (rows::name(row, &[2]), row.get(0).ok());
-                    let reason = rows::told(row, &error);
+                    let reason = rows::describe(row, &error);
                     bad.push(BadRow { name, service, ..BadRow::new(Table::Instance, row.get(1)?, &reason) });
                 }
                 Err(error) => return Err(error),

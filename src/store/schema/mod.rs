@@ -2,12 +2,14 @@
 //!
 //! In: rows. Out: the model's types, and back.
 //!
-//! 1. [`codec`]: columns. [`rows`]: a row as a type of the model. [`joined`]: every service with its instances.
+//! 1. [`codec`]: columns. [`instance`]: rows of instances. [`rows`]: rows of services and probes. [`joined`]: every service with its
+//!    instances.
 //! 2. [`meta`]: what a file says of itself.
 //! 3. [`write`]: what is to be written. [`persist`]: the SQL for it.
 //! 4. [`quarantine`]: rows that cannot be read.
 
 pub(in crate::store) mod codec;
+mod instance;
 pub(in crate::store) mod joined;
 pub(in crate::store) mod meta;
 pub(in crate::store) mod persist;
