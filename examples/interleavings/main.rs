@@ -48,7 +48,7 @@ use portolan::api::conn::ConnSettings;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
-#[path = "../../src/prober/budget.rs"]
+#[path = "../../src/prober/limits/address_budget.rs"]
 mod budget;
 #[path = "../../src/api/access/cache.rs"]
 mod cache;
@@ -63,7 +63,7 @@ mod seats;
 mod secrets;
 #[path = "../../src/api/conn/share.rs"]
 mod share;
-#[path = "../../src/prober/slots.rs"]
+#[path = "../../src/prober/limits/slots.rs"]
 mod slots;
 #[path = "../../src/api/conn/watch.rs"]
 mod watch;

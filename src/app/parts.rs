@@ -14,10 +14,10 @@ use crate::catalog::Epoch;
 use crate::config::{self, Settings};
 use crate::model::name::Namespace;
 use crate::prober::ProberSettings;
-use crate::prober::dial::DialSettings;
-use crate::prober::own::OwnListener;
-use crate::prober::policy::AddressPolicy;
-use crate::prober::resolve::ResolverSettings;
+use crate::prober::DialSettings;
+use crate::prober::OwnListener;
+use crate::prober::AddressPolicy;
+use crate::prober::ResolverSettings;
 use crate::store::{Consent, StoreSettings};
 use crate::telemetry::metrics::Metrics;
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
+pub use super::health::StreakProgress;
 use super::outcome::Outcome;
 use super::probe::Sample;
 use super::service::{InstanceSpec, Owner, Service};
@@ -159,17 +160,6 @@ pub struct OnDemandResult {
 pub trait OnDemand: Send + Sync + 'static {
     /// Probes every instance of the service, joining probes in flight.
     fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;
-}
-
-/// Outcomes of one kind in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct StreakProgress {
-    /// Whether they passed.
-    pub passing: bool,
-    /// How many.
-    pub count: u32,
-    /// How many change the health.
-    pub of: u32,
 }
 
 /// What the prober knows of one instance.

@@ -10,7 +10,7 @@ use crate::app::parts;
 use crate::config::ClusterSettings;
 use crate::model::name::Namespace;
 use crate::operator::kubernetes::client::Access;
-use crate::prober::policy::AddressPolicy;
+use crate::prober::AddressPolicy;
 
 /// The kubelet's ports: whoever asks them from inside a node may run things on it.
 const KUBELET: [u16; 2] = [10250, 10255];

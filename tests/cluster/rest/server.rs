@@ -19,7 +19,7 @@ use portolan::operator::ingest::Ingest;
 use portolan::operator::kubernetes::health::ApiHealth;
 use portolan::operator::registrar::{RegistrarSettings, RestRegistrar};
 use portolan::operator::watch::Watch;
-use portolan::prober::policy::AddressPolicy;
+use portolan::prober::AddressPolicy;
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::catalog::Entry;
 use crate::console::data::{Instance, InstanceProbing, Past, Probing, Service, Streak};
-use crate::model::health;
+use crate::model::health::{FLAP_HOLD, StreakProgress};
 use crate::model::outcome::{Health, Verdict};
 use crate::model::service::{self, newest_of};
 use crate::store::HistoryEntry;
@@ -59,12 +59,9 @@ pub(super) fn probing(known: Vec<Probed>) -> Probing {
 fn of(Probed { instance, check, row }: Probed) -> InstanceProbing {
     // The interval does not matter for the thresholds.
     let timing = check.timing(Duration::from_secs(1));
-    let streak = match row.state.streak() {
-        health::Streak::None => Streak { passing: false, count: 0, of: timing.unhealthy_threshold },
-        health::Streak::Pass(count) => Streak { passing: true, count, of: timing.healthy_threshold },
-        health::Streak::Fail(count) => Streak { passing: false, count, of: timing.unhealthy_threshold },
-    };
-    let held = row.state.held().then(|| "it flaps: held until it passes steadily for 60 s".into());
+    let StreakProgress { passing, count, of } = row.state.progress(&timing);
+    let streak = Streak { passing, count, of };
+    let held = row.state.held().then(|| FLAP_HOLD.into());
     InstanceProbing {
         instance: instance.as_str().into(),
         streak,
