@@ -6,8 +6,8 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
 pub use super::health::StreakProgress;
+use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
 use super::outcome::Outcome;
 use super::probe::Sample;
 use super::service::{InstanceSpec, Owner, Service};

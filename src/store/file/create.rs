@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::connect::{connect, connect_aside};
-use super::damage::{fault, set_aside};
+use super::damage::{load_error, set_aside};
 use super::lock::lock_new;
 use super::paths::{COMPANIONS, suffixed};
 use super::salvage;
@@ -40,7 +40,7 @@ fn make(fresh: &Path, path: &Path) -> Result<Option<File>, OpenError> {
         schema::migrate(&mut db)?;
         db.pragma_update(None, "journal_mode", "wal")
     });
-    filled.map_err(|error| fault(path, error).in_new_file(path))?;
+    filled.map_err(|error| load_error(path, error).in_new_file(path))?;
     put(file, fresh, path).map_err(|source| OpenError::cannot_create(path.to_owned(), source))
 }
 

@@ -11,22 +11,22 @@ use crate::store::error::OpenError;
 use crate::store::schema::codec::is_content;
 
 /// Why a file could not be loaded.
-pub(in crate::store) enum Fault {
+pub(in crate::store) enum LoadError {
     /// Its content is not what Portolan wrote.
     Damaged(String),
     /// Its pages are not what SQLite wrote: some may be readable.
     Broken(String),
     /// A mirror that is sound, and of no use here.
-    Unfit(Aside, String),
+    Unfit(AsideReason, String),
     /// It may be read where nothing has to be written for that.
-    Hindered(WriteError, Box<OpenError>),
+    NotWritable(WriteError, Box<OpenError>),
     /// Anything else: the file may be fine.
     Other(OpenError),
 }
 
 /// As what a file is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Aside {
+pub(in crate::store) enum AsideReason {
     /// Damaged, or not what it should be.
     Corrupt,
     /// A sound mirror of another line of revisions.
@@ -35,9 +35,9 @@ pub(in crate::store) enum Aside {
     Newer,
 }
 
-impl Aside {
-    /// The word in its new name.
-    fn word(self) -> &'static str {
+impl AsideReason {
+    /// The label in its new name.
+    fn label(self) -> &'static str {
         match self {
             Self::Corrupt => "corrupt",
             Self::OtherCluster => "other-cluster",
@@ -46,12 +46,12 @@ impl Aside {
     }
 }
 
-impl Fault {
+impl LoadError {
     /// As an error, for a file that was made a moment ago.
     pub(in crate::store) fn in_new_file(self, path: &Path) -> OpenError {
         match self {
             Self::Other(error) => error,
-            Self::Hindered(_, error) => *error,
+            Self::NotWritable(_, error) => *error,
             Self::Damaged(detail) | Self::Broken(detail) | Self::Unfit(_, detail) => {
                 OpenError::BadDisk { path: path.to_owned(), detail }
             }
@@ -60,21 +60,21 @@ impl Fault {
 }
 
 /// Sorts SQLite's errors at load.
-pub(in crate::store) fn fault(path: &Path, error: rusqlite::Error) -> Fault {
+pub(in crate::store) fn load_error(path: &Path, error: rusqlite::Error) -> LoadError {
     if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) {
-        return Fault::Broken(error.to_string());
+        return LoadError::Broken(error.to_string());
     }
     if is_damage(&error) {
-        return Fault::Damaged(error.to_string());
+        return LoadError::Damaged(error.to_string());
     }
     let path = path.to_owned();
-    match hindrance(&path, &error) {
-        Some(WriteError::DiskFull) => Fault::Hindered(WriteError::DiskFull, Box::new(OpenError::DiskFull(path))),
-        Some(WriteError::Locked) => Fault::Hindered(WriteError::Locked, Box::new(OpenError::Locked(path))),
+    match write_obstacle(&path, &error) {
+        Some(WriteError::DiskFull) => LoadError::NotWritable(WriteError::DiskFull, Box::new(OpenError::DiskFull(path))),
+        Some(WriteError::Locked) => LoadError::NotWritable(WriteError::Locked, Box::new(OpenError::Locked(path))),
         Some(why) => {
-            Fault::Hindered(why, Box::new(OpenError::Unreadable { path, source: std::io::Error::other(error) }))
+            LoadError::NotWritable(why, Box::new(OpenError::Unreadable { path, source: std::io::Error::other(error) }))
         }
-        None => Fault::Other(OpenError::Sqlite { path, source: error }),
+        None => LoadError::Other(OpenError::Sqlite { path, source: error }),
     }
 }
 
@@ -91,7 +91,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 /// What keeps a sound file from being written, where that is known.
-fn hindrance(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
+fn write_obstacle(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
     /// The index of the write-ahead log, a mapped file, says in its own way that the disk is full
     /// ([`SQLITE_IOERR_SHMSIZE`](https://www.sqlite.org/rescode.html#ioerr_shmsize)).
     const SHM_SIZE: i32 = 0x130a;
@@ -103,9 +103,9 @@ fn hindrance(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
         }
         _ if error.extended_code == SHM_SIZE => Some(WriteError::DiskFull),
         // A companion that cannot be made: whether for want of space or of permission, only the file system tells.
-        ErrorCode::CannotOpen => Some(of_disk(path).unwrap_or(WriteError::ReadOnly)),
+        ErrorCode::CannotOpen => Some(disk_state(path).unwrap_or(WriteError::ReadOnly)),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Some(WriteError::ReadOnly),
-        ErrorCode::SystemIoFailure => of_disk(path),
+        ErrorCode::SystemIoFailure => disk_state(path),
         _ => None,
     }
 }
@@ -116,7 +116,7 @@ pub(in crate::store) fn is_writable(path: &Path) -> bool {
 }
 
 /// What the file system says of itself.
-fn of_disk(path: &Path) -> Option<WriteError> {
+fn disk_state(path: &Path) -> Option<WriteError> {
     let about = rustix::fs::statvfs(path).ok()?;
     if about.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Some(WriteError::ReadOnly);
@@ -128,28 +128,28 @@ fn of_disk(path: &Path) -> Option<WriteError> {
 
 /// What the waiters of a failed batch hear.
 pub(in crate::store) fn write_error(path: &Path, error: &rusqlite::Error) -> WriteError {
-    hindrance(path, error).unwrap_or_else(|| WriteError::Store(error.to_string()))
+    write_obstacle(path, error).unwrap_or_else(|| WriteError::Store(error.to_string()))
 }
 
 /// Renames the file and its companions to `<db>.corrupt-<time>…`, so that SQLite's own tools can still open them together.
 pub(in crate::store) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
-    set_aside_as(Aside::Corrupt, path, detail)
+    set_aside_as(AsideReason::Corrupt, path, detail)
 }
 
-/// The same under another word than `corrupt`.
-pub(in crate::store) fn set_aside_as(what: Aside, path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+/// The same under another label than `corrupt`.
+pub(in crate::store) fn set_aside_as(what: AsideReason, path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
     move_away(what, path, &["-wal", "-shm", "-journal", ""], detail)
 }
 
 /// Renames the companions alone.
 pub(in crate::store) fn set_log_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
-    move_away(Aside::Corrupt, path, &COMPANIONS, detail)
+    move_away(AsideReason::Corrupt, path, &COMPANIONS, detail)
 }
 
-fn move_away(what: Aside, path: &Path, suffixes: &[&str], detail: &str) -> Result<PathBuf, OpenError> {
-    let (word, stamp) = (what.word(), jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
-    let plain = suffixed(path, &format!(".{word}-{stamp}"));
-    let numbered = (2_u32..).map(|n| suffixed(path, &format!(".{word}-{stamp}-{n}")));
+fn move_away(what: AsideReason, path: &Path, suffixes: &[&str], detail: &str) -> Result<PathBuf, OpenError> {
+    let (label, stamp) = (what.label(), jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+    let plain = suffixed(path, &format!(".{label}-{stamp}"));
+    let numbered = (2_u32..).map(|n| suffixed(path, &format!(".{label}-{stamp}-{n}")));
     let is_free = |aside: &PathBuf| ["", "-wal"].iter().all(|suffix| !suffixed(aside, suffix).exists());
     let aside = std::iter::once(plain.clone()).chain(numbered).find(is_free).unwrap_or(plain);
     for suffix in suffixes {

@@ -7,22 +7,22 @@ use std::path::{Path, PathBuf};
 use super::paths::suffixed;
 use crate::model::ports::WriteError;
 
-/// The database and its write-ahead log, as they were found at the start. Once one is lost the place stays lost: what was committed in
+/// The database and its write-ahead log, as they were found at the start. Once one is lost the identity stays lost: what was committed in
 /// between is unknown, so only a start that reads the file again can go on.
 #[derive(Debug)]
-pub(in crate::store) struct Place {
-    files: Vec<(PathBuf, Option<Id>)>,
+pub(in crate::store) struct FileIdentity {
+    files: Vec<(PathBuf, Option<Inode>)>,
     lost: bool,
 }
 
 /// A file, whatever it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Id {
+struct Inode {
     device: u64,
     inode: u64,
 }
 
-impl Place {
+impl FileIdentity {
     /// Of a database that was opened a moment ago.
     pub(in crate::store) fn of(db: &Path) -> io::Result<Self> {
         Self::at([db.to_owned(), suffixed(db, "-wal")])
@@ -34,7 +34,7 @@ impl Place {
     }
 
     fn at(files: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
-        let files = files.into_iter().map(|path| id(&path).map(|id| (path, id)));
+        let files = files.into_iter().map(|path| inode(&path).map(|id| (path, id)));
         Ok(Self { files: files.collect::<io::Result<_>>()?, lost: false })
     }
 
@@ -45,7 +45,7 @@ impl Place {
     pub(in crate::store) fn extend(&mut self, db: &Path) -> Result<(), WriteError> {
         self.check()?;
         match Self::of(db) {
-            Ok(place) => *self = place,
+            Ok(identity) => *self = identity,
             Err(_) => self.lost = true,
         }
         self.check()
@@ -57,15 +57,15 @@ impl Place {
     /// [`WriteError::FileLost`], from the first time on.
     pub(in crate::store) fn check(&mut self) -> Result<(), WriteError> {
         // A path that cannot be looked at now proves nothing.
-        self.lost = self.lost || self.files.iter().any(|(path, was)| id(path).is_ok_and(|is| is != *was));
+        self.lost = self.lost || self.files.iter().any(|(path, was)| inode(path).is_ok_and(|is| is != *was));
         if self.lost { Err(WriteError::FileLost) } else { Ok(()) }
     }
 }
 
 /// None where nothing is.
-fn id(path: &Path) -> io::Result<Option<Id>> {
+fn inode(path: &Path) -> io::Result<Option<Inode>> {
     match std::fs::metadata(path) {
-        Ok(about) => Ok(Some(Id { device: about.dev(), inode: about.ino() })),
+        Ok(about) => Ok(Some(Inode { device: about.dev(), inode: about.ino() })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

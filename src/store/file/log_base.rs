@@ -14,14 +14,14 @@ use crate::store::schema::meta::{Kind, Meta};
 
 /// What the file names, without its log.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct Base {
+pub(in crate::store) struct LogBase {
     /// None in a new file, in one of an older schema, and where it cannot be read.
     run: Option<String>,
     /// Whether a power cut leaves it so.
     durable: bool,
 }
 
-impl Base {
+impl LogBase {
     /// Reads it, after a sync: a server that was killed may have left what no disk holds yet. To be asked before this process has a
     /// connection, whose locks it would drop.
     pub(in crate::store) fn of(path: &Path) -> Self {

@@ -32,7 +32,7 @@ pub(in crate::store) enum Job {
     /// Time to look for what grew old.
     Trim,
     /// Time for what is to be done when there is nothing else to do.
-    Rest,
+    Idle,
     /// The server stops: no more jobs after those that are queued.
     Stop,
 }

@@ -37,10 +37,10 @@ pub struct FileReader {
     path: PathBuf,
     access: FileAccess,
     /// What was read last; none before.
-    known: Option<Known>,
+    last: Option<LastRead>,
 }
 
-struct Known {
+struct LastRead {
     epoch: Epoch,
     revision: u64,
     /// SQLite's word for "somebody committed": it says that, and not what.
@@ -50,10 +50,10 @@ struct Known {
 
 /// What is new in the file, each service as a `T`.
 #[derive(Debug)]
-pub enum Seen<T> {
+pub enum FileChanges<T> {
     /// Nothing.
-    Same,
-    /// All of it, in place of what was known.
+    None,
+    /// All of it, in place of what was last.
     All(Vec<T>),
     /// New and changed services, and ids of those that are gone.
     Some(Vec<T>, Vec<Uuid>),
@@ -66,7 +66,7 @@ pub struct Probed {
     pub instance: InstanceName,
     /// How it is probed.
     pub check: Check,
-    /// What is known, at most 2 s old while a server runs.
+    /// What is last, at most 2 s old while a server runs.
     pub row: ProbeRow,
 }
 
@@ -78,7 +78,7 @@ impl FileReader {
     pub fn open(path: &Path) -> Result<Self, ReaderError> {
         let whole = file_access::whole(path)?;
         let (db, access) = FileAccess::open(&whole)?;
-        Ok(Self { db, named: path.to_owned(), path: whole, access, known: None })
+        Ok(Self { db, named: path.to_owned(), path: whole, access, last: None })
     }
 
     /// What is new since the last call; everything at the first. Blocks, for microseconds where nothing is new. Each service becomes what
@@ -86,7 +86,7 @@ impl FileReader {
     ///
     /// # Errors
     /// [`ReaderError::Replaced`] when the path names another file by now, or the file is open in another way: open it again.
-    pub fn poll<T>(&mut self, each: impl Fn(&Entry) -> T) -> Result<Seen<T>, ReaderError> {
+    pub fn poll<T>(&mut self, each: impl Fn(&Entry) -> T) -> Result<FileChanges<T>, ReaderError> {
         if !file_access::whole(&self.named).is_ok_and(|whole| whole == self.path) || !self.access.is_current(&self.path)
         {
             return Err(ReaderError::Replaced);
@@ -94,28 +94,28 @@ impl FileReader {
         self.news(each).map_err(|error| ReaderError::of(&self.path, error))
     }
 
-    fn news<T>(&mut self, each: impl Fn(&Entry) -> T) -> rusqlite::Result<Seen<T>> {
+    fn news<T>(&mut self, each: impl Fn(&Entry) -> T) -> rusqlite::Result<FileChanges<T>> {
         let version = self.db.pragma_query_value(None, "data_version", |row| row.get(0))?;
-        if self.known.as_ref().is_some_and(|known| known.version == version) {
-            return Ok(Seen::Same);
+        if self.last.as_ref().is_some_and(|last| last.version == version) {
+            return Ok(FileChanges::None);
         }
         // One transaction, so that all of it is of one moment.
         let moment = self.db.unchecked_transaction()?;
-        let Some(meta) = meta::read(&moment)? else { return Ok(Seen::Same) };
-        if meta.kind != Kind::Record && self.known.as_ref().is_some_and(|known| known.read.elapsed() < MIRROR) {
-            return Ok(Seen::Same);
+        let Some(meta) = meta::read(&moment)? else { return Ok(FileChanges::None) };
+        if meta.kind != Kind::Record && self.last.as_ref().is_some_and(|last| last.read.elapsed() < MIRROR) {
+            return Ok(FileChanges::None);
         }
-        let seen = match changed(&moment, &meta, self.known.as_ref())? {
-            Some(ids) if ids.is_empty() => Seen::Same,
+        let seen = match changed(&moment, &meta, self.last.as_ref())? {
+            Some(ids) if ids.is_empty() => FileChanges::None,
             Some(ids) => some(&moment, &ids, each)?,
-            None => Seen::All(rows::all(&moment, each)?),
+            None => FileChanges::All(rows::all(&moment, each)?),
         };
         drop(moment);
-        self.known = Some(Known { epoch: meta.epoch, revision: meta.revision, version, read: Instant::now() });
+        self.last = Some(LastRead { epoch: meta.epoch, revision: meta.revision, version, read: Instant::now() });
         Ok(seen)
     }
 
-    /// What is known of the probing of a service's instances, in order of name; none when the service is not there. Blocks.
+    /// What is last of the probing of a service's instances, in order of name; none when the service is not there. Blocks.
     ///
     /// # Errors
     /// [`ReaderError`].
@@ -152,17 +152,17 @@ impl FileReader {
     }
 }
 
-/// Services that changed since what is known; none where that cannot be told.
-fn changed(db: &Connection, meta: &Meta, known: Option<&Known>) -> rusqlite::Result<Option<Vec<Uuid>>> {
-    let Some(known) = known.filter(|known| known.epoch == meta.epoch && meta.kind == Kind::Record) else {
+/// Services that changed since what is last; none where that cannot be told.
+fn changed(db: &Connection, meta: &Meta, last: Option<&LastRead>) -> rusqlite::Result<Option<Vec<Uuid>>> {
+    let Some(last) = last.filter(|last| last.epoch == meta.epoch && meta.kind == Kind::Record) else {
         return Ok(None);
     };
-    if known.revision < meta.floor || known.revision > meta.revision {
+    if last.revision < meta.floor || last.revision > meta.revision {
         return Ok(None);
     }
     let most = int(ONE_BY_ONE as u64 + 1);
     let mut statement = db.prepare_cached("SELECT DISTINCT service FROM change WHERE revision > ?1 LIMIT ?2")?;
-    let ids = statement.query_map([int(known.revision), most], |row| row.get::<_, Id>(0).map(|id| id.0))?;
+    let ids = statement.query_map([int(last.revision), most], |row| row.get::<_, Id>(0).map(|id| id.0))?;
     let ids = match ids.collect::<rusqlite::Result<Vec<_>>>() {
         Err(error) if is_content(&error) => return Ok(None),
         ids => ids?,
@@ -170,7 +170,7 @@ fn changed(db: &Connection, meta: &Meta, known: Option<&Known>) -> rusqlite::Res
     Ok((ids.len() <= ONE_BY_ONE).then_some(ids))
 }
 
-fn some<T>(db: &Connection, ids: &[Uuid], each: impl Fn(&Entry) -> T) -> rusqlite::Result<Seen<T>> {
+fn some<T>(db: &Connection, ids: &[Uuid], each: impl Fn(&Entry) -> T) -> rusqlite::Result<FileChanges<T>> {
     let (mut changed, mut gone) = (Vec::new(), Vec::new());
     for id in ids {
         match rows::one(db, *id)? {
@@ -178,5 +178,5 @@ fn some<T>(db: &Connection, ids: &[Uuid], each: impl Fn(&Entry) -> T) -> rusqlit
             None => gone.push(*id),
         }
     }
-    Ok(Seen::Some(changed, gone))
+    Ok(FileChanges::Some(changed, gone))
 }

@@ -9,11 +9,11 @@ use crate::store::schema::write::{EncodedProbe, HistoryRow, Verdict, Write};
 
 impl Work<'_> {
     /// Applies each change whose generation is current; tells which were.
-    pub(in crate::store) fn judge(&mut self, verdicts: Vec<Verdict>) -> Vec<bool> {
-        verdicts.into_iter().map(|verdict| self.judge_one(verdict).is_some()).collect()
+    pub(in crate::store) fn apply_verdicts(&mut self, verdicts: Vec<Verdict>) -> Vec<bool> {
+        verdicts.into_iter().map(|verdict| self.apply_verdict(verdict).is_some()).collect()
     }
 
-    fn judge_one(&mut self, verdict: Verdict) -> Option<()> {
+    fn apply_verdict(&mut self, verdict: Verdict) -> Option<()> {
         let entry = Arc::clone(self.state.snapshot.get(self.index.place(verdict.instance)?.as_str())?);
         let at = position(entry.service(), verdict.instance, verdict.generation)?;
         let row = self.row(entry.service()).ok()?;
@@ -53,7 +53,7 @@ impl Work<'_> {
     }
 
     /// Keeps the rows whose generation is current. A mirror keeps none: who leads next begins from what readers see.
-    pub(in crate::store) fn keep_probes(&mut self, rows: Vec<EncodedProbe>) {
+    pub(in crate::store) fn put_probes(&mut self, rows: Vec<EncodedProbe>) {
         if self.state.mirror.is_some() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Rows that cannot be read: kept aside and named, so that one of them costs what it holds and nothing else.
+//! Rows that cannot be read: summary aside and named, so that one of them costs what it holds and nothing else.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::telemetry::metrics::Metrics;
 
-/// Rows that are kept, the newest.
+/// Rows that are summary, the newest.
 const MOST: u64 = 10_000;
 /// Rows that the log and `/readyz?verbose` name one by one.
 pub(in crate::store) const NAMED: usize = 5;
@@ -81,17 +81,17 @@ pub(in crate::store) struct Quarantine {
 }
 
 impl Quarantine {
-    pub(in crate::store) fn new(kept: Kept, metrics: Metrics) -> Self {
+    pub(in crate::store) fn new(summary: QuarantineSummary, metrics: Metrics) -> Self {
         let quarantine = Self { rows: AtomicU64::default(), newest: Mutex::default(), metrics };
-        quarantine.set(kept);
+        quarantine.set(summary);
         quarantine
     }
 
     /// Takes what the file keeps by now.
-    pub(in crate::store) fn set(&self, kept: Kept) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = kept.newest;
-        self.rows.store(kept.rows, Ordering::Relaxed);
-        self.metrics.quarantined_rows.set(int(kept.rows));
+    pub(in crate::store) fn set(&self, summary: QuarantineSummary) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = summary.newest;
+        self.rows.store(summary.rows, Ordering::Relaxed);
+        self.metrics.quarantined_rows.set(int(summary.rows));
     }
 
     /// How many rows there are, and the newest few.
@@ -113,12 +113,12 @@ pub(in crate::store) fn log(bad: &[BadRow]) {
 
 /// What a file keeps.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Kept {
+pub(in crate::store) struct QuarantineSummary {
     rows: u64,
     newest: Vec<String>,
 }
 
-impl Kept {
+impl QuarantineSummary {
     /// Reads it; nothing in a file of an older schema.
     pub(in crate::store) fn of(db: &Connection) -> rusqlite::Result<Self> {
         if !is_there(db)? {

@@ -31,7 +31,7 @@ use crate::model::time::{Clock, Now, UnixMs};
 use crate::telemetry::metrics::{Metrics, QueueLabel};
 
 use crate::store::file::damage::write_error;
-use crate::store::file::identity::Place;
+use crate::store::file::identity::FileIdentity;
 use crate::store::file::lock::FileLock;
 use crate::store::queue::job::{Job, Reply};
 use crate::store::queue::pending::Ticket;
@@ -41,7 +41,7 @@ use crate::store::schema::persist;
 use crate::store::schema::quarantine::{self, BadRow, Quarantine};
 use crate::store::schema::write::Write;
 use trim::Bounds;
-use upkeep::Postponed;
+use upkeep::StartRetry;
 use wall_clock::WallClock;
 
 /// Jobs that may wait.
@@ -59,16 +59,16 @@ pub(in crate::store) struct Engine {
     /// None before the run has begun.
     pub(in crate::store) db: Option<Connection>,
     /// The run's beginning, where that is still to be done.
-    pub(in crate::store) postponed: Option<Postponed>,
+    pub(in crate::store) start_retry: Option<StartRetry>,
     pub(in crate::store) lock: FileLock,
     pub(in crate::store) path: PathBuf,
-    pub(in crate::store) place: Place,
+    pub(in crate::store) files: FileIdentity,
     pub(in crate::store) run: String,
     pub(in crate::store) state: State,
     pub(in crate::store) index: Index,
     pub(in crate::store) limits: Limits,
     pub(in crate::store) bounds: Bounds,
-    pub(in crate::store) kept: Kept,
+    pub(in crate::store) retained: Retained,
     pub(in crate::store) wall: WallClock,
     /// When it was last looked for what to trim, steady clock.
     pub(in crate::store) trimmed: UnixMs,
@@ -83,9 +83,9 @@ pub(in crate::store) struct Engine {
     /// Whether the lock file is behind, likewise.
     pub(in crate::store) unproved: bool,
     /// Whether the file itself names this run, and not only its write-ahead log.
-    pub(in crate::store) based: bool,
+    pub(in crate::store) in_main_file: bool,
     /// Whether the write-ahead log holds what the file does not.
-    pub(in crate::store) unsettled: bool,
+    pub(in crate::store) log_pending: bool,
     /// The last commit.
     pub(in crate::store) written: Instant,
     pub(in crate::store) quarantine: Arc<Quarantine>,
@@ -103,7 +103,7 @@ enum Due {
 
 /// What bounds the tables that are trimmed.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct Kept {
+pub(in crate::store) struct Retained {
     /// The newest revision that `change` no longer holds.
     pub(in crate::store) floor: u64,
     /// Rows of history.
@@ -136,13 +136,13 @@ impl Engine {
     pub(in crate::store) fn batch(&mut self, jobs: &mut Vec<Job>) {
         let now = self.clock.now();
         let due = self.due(now);
-        let (mut rest, mut bad) = (false, Vec::new());
+        let (mut idle, mut bad) = (false, Vec::new());
         let mut answers = Vec::with_capacity(jobs.len());
         let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
         for job in jobs.drain(..) {
             match job {
                 Job::Trim => {}
-                Job::Rest => rest = true,
+                Job::Idle => idle = true,
                 Job::Quarantine(rows) => bad.extend(rows),
                 Job::Stop => self.jobs.close(),
                 job => answers.extend(work.apply(job)),
@@ -157,15 +157,15 @@ impl Engine {
             answer(failure.as_ref());
         }
         if !bad.is_empty() {
-            self.put_away(&bad, now);
+            self.quarantine_rows(&bad, now);
         }
-        if rest {
-            self.rest();
+        if idle {
+            self.idle();
         }
     }
 
     /// Moves rows into quarantine, in a transaction of their own: what cannot be moved is nobody else's harm.
-    fn put_away(&mut self, bad: &[BadRow], now: Now) {
+    fn quarantine_rows(&mut self, bad: &[BadRow], now: Now) {
         let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
         work.writes.extend(bad.iter().map(|row| Write::Quarantine(row.clone(), now.wall)));
         let draft = work.finish();
@@ -181,7 +181,7 @@ impl Engine {
             return Due::Nothing;
         }
         self.trimmed = now.steady;
-        if let Err(error) = self.place.check() {
+        if let Err(error) = self.files.check() {
             self.failed(&error);
             return Due::Nothing;
         }
@@ -190,7 +190,7 @@ impl Engine {
         if self.wall.is_sound(now) && trim::is_aged(db, now.wall, &self.bounds).unwrap_or(false) {
             return Due::Aged;
         }
-        if self.kept.remembered > self.bounds.rows { Due::Surplus } else { Due::Nothing }
+        if self.retained.remembered > self.bounds.rows { Due::Surplus } else { Due::Nothing }
     }
 
     fn commit(&mut self, draft: &Draft, due: Due) -> Result<(), WriteError> {
@@ -199,7 +199,7 @@ impl Engine {
             return Ok(());
         }
         let started = Instant::now();
-        let done = self.keep(draft, due);
+        let done = self.write_durably(draft, due);
         match &done {
             Ok(_) => self.succeeded(),
             Err(error) => {
@@ -207,8 +207,8 @@ impl Engine {
                 self.failed(error);
             }
         }
-        self.kept = done?;
-        (self.unsettled, self.written) = (true, Instant::now());
+        self.retained = done?;
+        (self.log_pending, self.written) = (true, Instant::now());
         self.metrics.commits.inc();
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a count of queued jobs")]
@@ -217,15 +217,15 @@ impl Engine {
     }
 
     /// A transaction whose file is still there once it is durable.
-    fn keep(&mut self, draft: &Draft, due: Due) -> Result<Kept, WriteError> {
-        self.settle()?;
-        self.place.check()?;
-        let kept = self.transact(draft, due).map_err(|error| write_error(&self.path, &error))?;
-        self.place.check()?;
-        Ok(kept)
+    fn write_durably(&mut self, draft: &Draft, due: Due) -> Result<Retained, WriteError> {
+        self.start_run()?;
+        self.files.check()?;
+        let retained = self.transact(draft, due).map_err(|error| write_error(&self.path, &error))?;
+        self.files.check()?;
+        Ok(retained)
     }
 
-    fn transact(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<Kept> {
+    fn transact(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<Retained> {
         let db = self.db.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for write in &draft.writes {
@@ -234,8 +234,9 @@ impl Engine {
         let revision = draft.state.snapshot.revision();
         let record = draft.state.mirror.is_none();
         let gap = draft.writes.iter().filter_map(Write::forgets).max().unwrap_or(0);
-        let floor = if record { trim::changes(&tx, revision, self.kept.floor, gap)? } else { self.kept.floor };
-        let mut remembered = self.kept.remembered + draft.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
+        let floor = if record { trim::changes(&tx, revision, self.retained.floor, gap)? } else { self.retained.floor };
+        let mut remembered =
+            self.retained.remembered + draft.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
         remembered -= trim::surplus(&tx, remembered, &self.bounds)?.min(remembered);
         if due == Due::Aged {
             remembered -= trim::aged(&tx, draft.now, &self.bounds)?.min(remembered);
@@ -246,7 +247,7 @@ impl Engine {
             int(floor)
         ])?;
         tx.commit()?;
-        Ok(Kept { floor, remembered })
+        Ok(Retained { floor, remembered })
     }
 
     /// Makes the committed state what readers see, then tells the feed.
@@ -261,14 +262,14 @@ impl Engine {
             self.prove(revision);
         }
         self.metrics.revision.set(int(revision));
-        let batch = self.follow(&before.snapshot, draft.touched, &draft.added);
+        let batch = self.collect_batch(&before.snapshot, draft.touched, &draft.added);
         self.catalog.publish(self.state.snapshot.clone(), batch);
     }
 
     /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. Where that fails the
-    /// server goes on with a warning: until a later commit repairs it, the proof is behind.
+    /// server goes on with a warning: until a answer_later commit repairs it, the proof is behind.
     pub(in crate::store) fn prove(&mut self, revision: u64) {
-        let proof = self.lock.record(&self.run, revision, self.based);
+        let proof = self.lock.record(&self.run, revision, self.in_main_file);
         if let Err(error) = &proof
             && !self.unproved
         {
@@ -278,7 +279,7 @@ impl Engine {
     }
 
     /// What the batch changed, each service once, in order of sequence; the index moves along.
-    fn follow(&mut self, before: &Snapshot, mut touched: Vec<ServiceKey>, added: &HashMap<Uuid, i64>) -> Batch {
+    fn collect_batch(&mut self, before: &Snapshot, mut touched: Vec<ServiceKey>, added: &HashMap<Uuid, i64>) -> Batch {
         touched.sort_unstable();
         touched.dedup();
         let mut batch = self.empty_batch();
@@ -324,25 +325,26 @@ impl Engine {
 impl Work<'_> {
     fn apply(&mut self, job: Job) -> Option<Answer> {
         Some(match job {
-            Job::Register(call, ticket, reply) => later(reply, self.register(*call), Some(ticket)),
-            Job::Remove(call, ticket, reply) => later(reply, self.deregister(&call), ticket),
+            Job::Register(call, ticket, reply) => answer_later(reply, self.register(*call), Some(ticket)),
+            Job::Remove(call, ticket, reply) => answer_later(reply, self.deregister(&call), ticket),
             Job::Health(verdicts, leadership, reply) => {
-                // Asked here: once another replica probes and its verdicts were asked for, none of ours may follow.
-                let result = if leadership.probes() { Ok(self.judge(verdicts)) } else { Err(WriteError::Busy) };
-                later(reply, result, None)
+                // Asked here: once another replica probes and its verdicts were asked for, none of ours may collect_batch.
+                let result =
+                    if leadership.probes() { Ok(self.apply_verdicts(verdicts)) } else { Err(WriteError::Busy) };
+                answer_later(reply, result, None)
             }
-            Job::Mirror(changes, verdicts, reply) => later(reply, self.mirror(changes, verdicts), None),
-            Job::MirrorAll(list, reply) => later(reply, self.mirror_all(*list), None),
+            Job::Mirror(changes, verdicts, reply) => answer_later(reply, self.mirror(changes, verdicts), None),
+            Job::MirrorAll(list, reply) => answer_later(reply, self.mirror_all(*list), None),
             Job::Probes(rows, reply) => {
-                self.keep_probes(rows);
-                later(reply, Ok(()), None)
+                self.put_probes(rows);
+                answer_later(reply, Ok(()), None)
             }
-            Job::Quarantine(_) | Job::Trim | Job::Rest | Job::Stop => return None,
+            Job::Quarantine(_) | Job::Trim | Job::Idle | Job::Stop => return None,
         })
     }
 }
 
-fn later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>, ticket: Option<Ticket>) -> Answer {
+fn answer_later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>, ticket: Option<Ticket>) -> Answer {
     Box::new(move |failure| {
         // Before the answer: whoever has it and renews is past the queue again.
         drop(ticket);

@@ -9,7 +9,7 @@ use crate::store::schema::meta::Meta;
 use crate::store::schema::quarantine::{self, BadRow};
 
 /// What a start writes before anything else is written.
-pub(in crate::store) struct Begin {
+pub(in crate::store) struct FirstWrite {
     pub(in crate::store) meta: Meta,
     /// Rows to take out, those of an instance before that of its service.
     pub(in crate::store) bad: Vec<BadRow>,
@@ -21,7 +21,7 @@ pub(in crate::store) struct Begin {
     pub(in crate::store) now: UnixMs,
 }
 
-impl Begin {
+impl FirstWrite {
     /// Sets the connection up, brings the file to the newest schema, and begins.
     pub(in crate::store) fn write(&self, db: &mut Connection) -> rusqlite::Result<()> {
         tune(db, self.durable)?;
