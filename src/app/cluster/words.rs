@@ -46,7 +46,7 @@ impl ClusterWords {
     }
 
     fn installs(&self) -> Word {
-        let elsewhere = self.installs.elsewhere();
+        let elsewhere = self.installs.other_installs();
         if elsewhere.objects == 0 {
             return Word::good("no other install writes what this one watches")
                 .usual()

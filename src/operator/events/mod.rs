@@ -33,13 +33,13 @@ const RATE: (u32, u32) = (5, 50);
 /// Time for an answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often the guard is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+const GUARD_POLL: Duration = Duration::from_millis(500);
 /// Longest note that the Kubernetes API takes, in bytes.
 const MAX_NOTE: usize = 1024;
 
 /// What happened to which object, and when: it may wait for its turn.
 #[derive(Debug)]
-struct Told {
+struct QueuedEvent {
     regarding: ObjectReference,
     notice: Notice,
     at: Timestamp,
@@ -48,11 +48,11 @@ struct Told {
 /// The handle; cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Events {
-    queue: mpsc::Sender<Told>,
+    queue: mpsc::Sender<QueuedEvent>,
     metrics: Metrics,
 }
 
-/// Who writes events, and of what it may tell besides services.
+/// Who writes events, and of what it may send besides services.
 pub struct EventSettings {
     /// The pod's name, or the host's.
     pub instance: String,
@@ -68,10 +68,10 @@ pub struct EventWriter {
     settings: EventSettings,
     leadership: Arc<dyn Leadership>,
     metrics: Metrics,
-    queue: mpsc::Receiver<Told>,
+    queue: mpsc::Receiver<QueuedEvent>,
     bucket: Bucket,
     guard_held: bool,
-    told: bool,
+    warned: bool,
 }
 
 impl Events {
@@ -91,7 +91,7 @@ impl Events {
             queue,
             bucket: Bucket::new(RATE.0, RATE.1),
             guard_held: false,
-            told: false,
+            warned: false,
         };
         (Self { queue: sender, metrics }, writer)
     }
@@ -99,15 +99,15 @@ impl Events {
     /// Tells of what the status of `known` becomes.
     pub(crate) fn transitions(&self, known: &ObservedObject, now: &ServiceStatus) {
         for notice in status::notices(known.status(), now) {
-            self.tell(known, notice);
+            self.send(known, notice);
         }
     }
 
     /// Tells something of `known`.
-    pub(crate) fn tell(&self, known: &ObservedObject, notice: Notice) {
+    pub(crate) fn send(&self, known: &ObservedObject, notice: Notice) {
         let mut object = known.reference();
         object.field_path = notice.instance.as_ref().map(|name| format!("spec.instances{{{name}}}"));
-        if self.queue.try_send(Told { regarding: object, notice, at: Timestamp::now() }).is_err() {
+        if self.queue.try_send(QueuedEvent { regarding: object, notice, at: Timestamp::now() }).is_err() {
             self.metrics.cluster.event("dropped");
         }
     }
@@ -119,42 +119,42 @@ impl EventWriter {
     /// # Errors
     /// None; it ends when it is stopped.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut guard_poll = tokio::time::interval(GUARD_POLL);
+        guard_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let told = tokio::select! {
+            let queued = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(told) = self.queue.recv() => Some(told),
-                _ = look.tick() => self.guard(),
+                Some(queued) = self.queue.recv() => Some(queued),
+                _ = guard_poll.tick() => self.guard(),
             };
-            let Some(told) = told else { continue };
+            let Some(queued) = queued else { continue };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = self.write(told) => {}
+                () = self.write(queued) => {}
             }
         }
     }
 
-    fn guard(&mut self) -> Option<Told> {
+    fn guard(&mut self) -> Option<QueuedEvent> {
         let holds = (self.settings.guard_holds)();
         let was = std::mem::replace(&mut self.guard_held, holds);
         let (regarding, notice) = (self.settings.whole.clone(), status::guard_notice(holds));
-        (holds != was).then(|| Told { regarding, notice, at: Timestamp::now() })
+        (holds != was).then(|| QueuedEvent { regarding, notice, at: Timestamp::now() })
     }
 
-    async fn write(&mut self, told: Told) {
+    async fn write(&mut self, queued: QueuedEvent) {
         if !self.leadership.leads() {
             return;
         }
         if !self.bucket.take(Instant::now()) {
             return self.metrics.cluster.event("dropped");
         }
-        let namespace = told.regarding.namespace.clone().unwrap_or_default();
+        let namespace = queued.regarding.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        let event = self.event(told);
+        let event = self.event(queued);
         match timeout(ANSWER, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => {
-                self.told = false;
+                self.warned = false;
                 self.metrics.cluster.event("written");
             }
             Ok(Err(error)) => self.failed(&error.to_string()),
@@ -164,7 +164,7 @@ impl EventWriter {
 
     fn failed(&mut self, why: &str) {
         self.metrics.cluster.event("failed");
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.warned, true) {
             let why = text::escape(why, 300);
             tracing::warn!(
                 "events cannot be written; this ServiceAccount needs the verb create on events.events.k8s.io: {why}"
@@ -172,7 +172,7 @@ impl EventWriter {
         }
     }
 
-    fn event(&self, Told { regarding, notice, at }: Told) -> Event {
+    fn event(&self, QueuedEvent { regarding, notice, at }: QueuedEvent) -> Event {
         let name = regarding.name.clone().unwrap_or_default();
         Event {
             metadata: ObjectMeta {

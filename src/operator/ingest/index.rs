@@ -74,7 +74,7 @@ impl Index {
 
     /// Every service that may be found.
     pub(super) fn mirrored(&self) -> Vec<Mirrored> {
-        self.known.values().filter_map(|known| known.understood.mirrored.clone()).collect()
+        self.known.values().filter_map(|known| known.parsed.mirrored.clone()).collect()
     }
 
     /// An object is there. None when that is no news.
@@ -85,7 +85,7 @@ impl Index {
 
     fn insert(&mut self, known: Arc<ObservedObject>) -> MirrorChange {
         self.highest = self.highest.max(known.revision());
-        let change = match &known.understood.mirrored {
+        let change = match &known.parsed.mirrored {
             Some(mirrored) => MirrorChange::Put(mirrored.clone()),
             None => removal(&known, known.revision()),
         };

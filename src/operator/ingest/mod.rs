@@ -57,7 +57,7 @@ pub(super) type Reply = oneshot::Sender<Result<(), IngestError>>;
 /// One piece of news.
 pub(super) enum Message {
     Put(Box<RawObject>, Option<Reply>),
-    Gone {
+    Removed {
         key: ServiceKey,
         id: Uuid,
         revision: u64,
@@ -68,7 +68,7 @@ pub(super) enum Message {
     Page(Scope, Vec<RawObject>, Reply),
     End(Scope, u64),
     /// The watch told everything up to that revision.
-    Heard(u64),
+    Progress(u64),
 }
 
 /// The handle on the task; cloning shares it.
@@ -110,16 +110,16 @@ impl Ingest {
         self.put_raw(object.into()).await
     }
 
-    pub(crate) async fn put_raw(&self, seen: RawObject) -> Result<(), IngestError> {
-        self.ask(|reply| Message::Put(Box::new(seen), Some(reply))).await
+    pub(crate) async fn put_raw(&self, raw: RawObject) -> Result<(), IngestError> {
+        self.ask(|reply| Message::Put(Box::new(raw), Some(reply))).await
     }
 
     /// Takes in that the object of this uid was removed, at `revision` or a little later. Resolves when no read here shows it.
     ///
     /// # Errors
     /// [`IngestError`].
-    pub async fn gone(&self, key: ServiceKey, id: Uuid, revision: u64) -> Result<(), IngestError> {
-        self.ask(|reply| Message::Gone { key, id, revision, reply: Some(reply) }).await
+    pub async fn remove(&self, key: ServiceKey, id: Uuid, revision: u64) -> Result<(), IngestError> {
+        self.ask(|reply| Message::Removed { key, id, revision, reply: Some(reply) }).await
     }
 
     /// The object of that name, as the last news were.
@@ -143,14 +143,14 @@ impl Ingest {
     }
 
     /// News of the watch, in order; waits while too much is queued.
-    pub(super) async fn tell(&self, message: Message) -> Result<(), IngestError> {
+    pub(super) async fn send(&self, message: Message) -> Result<(), IngestError> {
         self.messages.send(message).await.map_err(|_| IngestError::Closed)
     }
 
-    /// As [`Ingest::tell`], and waits until it is done.
+    /// As [`Ingest::send`], and waits until it is done.
     pub(super) async fn ask(&self, message: impl FnOnce(Reply) -> Message) -> Result<(), IngestError> {
         let (reply, answer) = oneshot::channel();
-        self.tell(message(reply)).await?;
+        self.send(message(reply)).await?;
         answer.await.map_err(|_| IngestError::Closed)?
     }
 }

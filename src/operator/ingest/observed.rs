@@ -17,7 +17,7 @@ use crate::operator::read::{self, ObjectId, ParsedService};
 #[derive(Debug, Clone)]
 pub struct ObservedObject {
     /// What it means.
-    pub understood: ParsedService,
+    pub parsed: ParsedService,
     /// What the registrar writes anew, as the Kubernetes API gave it, without `managedFields` and status. None of a manifest's, which it
     /// never writes.
     pub object: Option<Arc<ServiceResource>>,
@@ -30,8 +30,8 @@ impl ObservedObject {
     /// The error says what every object has and this one lacks.
     pub(crate) fn new(seen: RawObject, addresses: &dyn AddressGate) -> Result<Self, String> {
         let id = ObjectId::of(seen.metadata())?;
-        let mut understood = read::parse_any(&seen.object, addresses);
-        if let Some(mirrored) = &mut understood.mirrored {
+        let mut parsed = read::parse_any(&seen.object, addresses);
+        if let Some(mirrored) = &mut parsed.mirrored {
             mirrored.key = id.key.clone();
         }
         let generation = seen.metadata().generation;
@@ -39,11 +39,11 @@ impl ObservedObject {
             Ok(mut object) => {
                 let status = object.status.take();
                 object.metadata.managed_fields = None;
-                ((understood.source == Source::Rest).then(|| Arc::new(object)), status)
+                ((parsed.source == Source::Rest).then(|| Arc::new(object)), status)
             }
             Err(_) => (None, seen.status),
         };
-        Ok(Self { understood, object, id, generation, status })
+        Ok(Self { parsed, object, id, generation, status })
     }
 
     /// Holds what the catalog shows of it, where that is the same, together with the catalog instead of once more.
@@ -52,7 +52,7 @@ impl ObservedObject {
             return;
         }
         self.id.key = shown.key.clone();
-        let Some(mirrored) = &mut self.understood.mirrored else { return };
+        let Some(mirrored) = &mut self.parsed.mirrored else { return };
         mirrored.key = shown.key.clone();
         for instance in &mut mirrored.instances {
             if let Some(same) = shown.instance(instance.name.as_str()) {

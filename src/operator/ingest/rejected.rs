@@ -19,7 +19,7 @@ impl Collector for Rejected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let objects = self.0.objects.load();
         let mut namespaces: BTreeMap<&str, i64> = BTreeMap::new();
-        for known in objects.values().filter(|known| known.understood.is_rejected()) {
+        for known in objects.values().filter(|known| known.parsed.is_rejected()) {
             *namespaces.entry(known.key().namespace()).or_default() += 1;
         }
         let help = "Objects that cannot be used as written, wholly or in part";

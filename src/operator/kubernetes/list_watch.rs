@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// After a round that ends sooner than this, the next does not begin at once.
-const SHORT: Duration = Duration::from_secs(1);
+const MIN_ROUND: Duration = Duration::from_secs(1);
 /// What a watch's end may be late before its connection is taken for dead.
-const LATE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why nothing is heard.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +39,7 @@ pub(in crate::operator) trait ListWatch {
     fn round(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Takes note of what ended a round early.
-    fn failed(&mut self, trouble: Self::Error) -> Result<(), Self::Fatal>;
+    fn failed(&mut self, error: Self::Error) -> Result<(), Self::Fatal>;
 
     /// The pause that the next round deserves.
     fn pause(&mut self) -> Duration;
@@ -54,8 +54,8 @@ pub(in crate::operator) async fn run<R: ListWatch>(mut rounds: R, stop: Cancella
             () = stop.cancelled() => return Ok(()),
             ended = rounds.round() => ended,
         };
-        match ended.map_err(|trouble| rounds.failed(trouble)) {
-            Ok(()) if started.elapsed() >= SHORT => continue,
+        match ended.map_err(|error| rounds.failed(error)) {
+            Ok(()) if started.elapsed() >= MIN_ROUND => continue,
             Err(Err(_)) if stop.is_cancelled() => return Ok(()),
             Err(Err(over)) => return Err(over),
             Ok(()) | Err(Ok(())) => {}
@@ -68,32 +68,32 @@ pub(in crate::operator) async fn run<R: ListWatch>(mut rounds: R, stop: Cancella
 /// The answer, when it comes in time.
 pub(in crate::operator) async fn answer<T>(
     within: Duration,
-    asked: impl Future<Output = kube::Result<T>>,
+    request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiError> {
-    timeout(within, asked).await.map_err(|_| ApiError::NoAnswer(within))?.map_err(ApiError::from)
+    timeout(within, request).await.map_err(|_| ApiError::NoAnswer(within))?.map_err(ApiError::from)
 }
 
-/// How many seconds a watch is asked for.
+/// How many seconds a watch is request for.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::operator) struct Length(u32);
+pub(in crate::operator) struct WatchLength(u32);
 
-impl Length {
+impl WatchLength {
     /// Chosen anew for each watch, so that replicas do not come back in step.
     pub(in crate::operator) fn within(seconds: RangeInclusive<u32>) -> Self {
         Self(rand::random_range(seconds))
     }
 
-    /// What the API server is asked for.
+    /// What the API server is request for.
     pub(in crate::operator) fn params(self) -> WatchParams {
         WatchParams::default().timeout(self.0)
     }
 
-    /// The events of the watch that was asked for so.
-    pub(in crate::operator) fn patient<T>(
+    /// The events of the watch that was request for so.
+    pub(in crate::operator) fn with_timeout<T>(
         self,
         events: impl Stream<Item = kube::Result<T>>,
     ) -> impl Stream<Item = Result<T, ApiError>> {
-        let patience = Duration::from_secs(u64::from(self.0)) + LATE;
+        let patience = Duration::from_secs(u64::from(self.0)) + GRACE;
         stream::try_unfold(Box::pin(events), move |mut events| async move {
             let event = timeout(patience, events.next()).await.map_err(|_| ApiError::Silent(patience))?;
             Ok(event.transpose()?.map(|event| (event, events)))
@@ -124,8 +124,8 @@ mod tests {
             end
         }
 
-        fn failed(&mut self, trouble: &'static str) -> Result<(), &'static str> {
-            if trouble == "closed" { Err(trouble) } else { Ok(()) }
+        fn failed(&mut self, error: &'static str) -> Result<(), &'static str> {
+            if error == "closed" { Err(error) } else { Ok(()) }
         }
 
         fn pause(&mut self) -> Duration {

@@ -67,7 +67,7 @@ impl From<ServiceResource> for RawObject {
 }
 
 /// Drops at once what nobody reads and what is most of an object: what kubectl keeps of the last manifest, and who owns which field. Of the
-/// latter the times stay, until the object is understood.
+/// latter the times stay, until the object is parsed.
 fn slim(metadata: &mut ObjectMeta) {
     for entry in metadata.managed_fields.iter_mut().flatten() {
         *entry = ManagedFieldsEntry { time: entry.time.take(), ..ManagedFieldsEntry::default() };

@@ -18,7 +18,7 @@ const FIRST: i64 = 1;
 
 /// What the rules see of an object; health is the catalog's.
 pub(super) fn current(known: &ObservedObject, catalog: &Snapshot) -> CurrentObject {
-    let mirrored = known.understood.mirrored.as_ref();
+    let mirrored = known.parsed.mirrored.as_ref();
     let read: HashMap<&str, &MirroredInstance> =
         mirrored.iter().flat_map(|mirrored| &mirrored.instances).map(|of| (of.name.as_str(), of)).collect();
     let shown = catalog.get(known.key().as_str());
@@ -36,7 +36,7 @@ pub(super) fn current(known: &ObservedObject, catalog: &Snapshot) -> CurrentObje
     let mut instances: Vec<ObjectInstance> =
         entries.flat_map(|object| &object.spec.instances).filter_map(instance).collect();
     instances.sort_by(|a, b| a.name.cmp(&b.name));
-    CurrentObject { id: known.id(), source: known.understood.source, deleting: known.understood.deleting, instances }
+    CurrentObject { id: known.id(), source: known.parsed.source, deleting: known.parsed.deleting, instances }
 }
 
 fn owner(entry: &InstanceEntry) -> Owner {

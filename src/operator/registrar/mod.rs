@@ -174,7 +174,7 @@ impl Shared {
             return Ok(Arc::clone(entry.service()));
         }
         let known = self.ingest.known(key);
-        if known.as_ref().is_none_or(|known| known.understood.deleting) {
+        if known.as_ref().is_none_or(|known| known.parsed.deleting) {
             return Err(WriteError::Terminating(key.clone()));
         }
         tracing::error!(service = %key, "it was written, and its object cannot be used; `kubectl describe` says why");

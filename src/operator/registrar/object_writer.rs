@@ -30,18 +30,18 @@ const PAUSES: Backoff = Backoff::full_jitter(Duration::from_millis(10), Duration
 pub(super) struct ObjectWriter {
     shared: Arc<Shared>,
     key: ServiceKey,
-    waiting: VecDeque<PendingCall>,
+    calls: VecDeque<PendingCall>,
     stop: CancellationToken,
     since: Instant,
     backoff: Backoff,
     /// The API server itself was request what there is.
     fresh: bool,
     /// Calls that are merged at once: fewer after one of them spoilt a write.
-    most: usize,
+    batch_size: usize,
 }
 
 /// Why calls are not answered with what was merged.
-enum Halt {
+enum Interruption {
     /// To be tried again.
     Again,
     /// Every call that was to change something hears this.
@@ -49,19 +49,14 @@ enum Halt {
 }
 
 impl ObjectWriter {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        waiting: Vec<PendingCall>,
-        key: ServiceKey,
-        stop: CancellationToken,
-    ) -> Self {
-        let waiting = VecDeque::from(waiting);
-        Self { shared, key, waiting, stop, since: Instant::now(), backoff: PAUSES, fresh: false, most: usize::MAX }
+    pub(super) fn new(shared: Arc<Shared>, calls: Vec<PendingCall>, key: ServiceKey, stop: CancellationToken) -> Self {
+        let calls = VecDeque::from(calls);
+        Self { shared, key, calls, stop, since: Instant::now(), backoff: PAUSES, fresh: false, batch_size: usize::MAX }
     }
 
     /// Answers every call, or lets go of those that are left when the server stops.
     pub(super) async fn run(mut self) {
-        while !self.waiting.is_empty() && !self.stop.is_cancelled() {
+        while !self.calls.is_empty() && !self.stop.is_cancelled() {
             let known = self.shared.ingest.known(&self.key);
             let merged = self.merge(known.as_deref());
             let answers = merged.answers.clone();
@@ -70,11 +65,11 @@ impl ObjectWriter {
                     for answer in answers {
                         self.answer_next(answer);
                     }
-                    self.most = self.most.saturating_mul(2);
+                    self.batch_size = self.batch_size.saturating_mul(2);
                     self.start_over();
                 }
-                Err(Halt::Again) => {}
-                Err(Halt::Failed(error)) => {
+                Err(Interruption::Again) => {}
+                Err(Interruption::Failed(error)) => {
                     for answer in answers {
                         self.answer_next(if is_final(&answer) { answer } else { Err(error.clone()) });
                     }
@@ -92,14 +87,14 @@ impl ObjectWriter {
     fn merge(&self, known: Option<&ObservedObject>) -> Merged {
         let snapshot = self.shared.catalog.snapshot();
         let object = known.map(|known| current::current(known, &snapshot));
-        let calls: Vec<Request> = self.waiting.iter().take(self.most).map(|waiting| waiting.request.clone()).collect();
+        let calls: Vec<Request> = self.calls.iter().take(self.batch_size).map(|call| call.request.clone()).collect();
         let mut generations = Generations(self.shared.generation_floor(UnixMs::wall()));
         let merged = merge::merge(&self.key, object.as_ref(), &calls, self.shared.limits(&snapshot), &mut generations);
         self.shared.note_generation(generations.0);
         merged
     }
 
-    async fn carry_out(&mut self, known: Option<&ObservedObject>, merged: Merged) -> Result<(), Halt> {
+    async fn carry_out(&mut self, known: Option<&ObservedObject>, merged: Merged) -> Result<(), Interruption> {
         let calls = merged.answers.len();
         let written = match (&merged.change, known) {
             (ObjectChange::Nothing, _)
@@ -118,41 +113,41 @@ impl ObjectWriter {
             (ObjectChange::Delete, None) => return Ok(()),
         };
         match written {
-            Ok(seen) => self.take_in(known, seen).await,
-            Err(trouble) => self.recover(trouble, calls).await,
+            Ok(raw) => self.ingest(known, raw).await,
+            Err(error) => self.recover(error, calls).await,
         }
     }
 
     /// Makes what was written, or that it is gone, what the next read here shows.
-    async fn take_in(&self, known: Option<&ObservedObject>, seen: Option<RawObject>) -> Result<(), Halt> {
-        let taken = match (seen, known) {
-            (Some(seen), _) => self.shared.ingest.put_raw(seen).await,
-            (None, Some(known)) => self.shared.ingest.gone(self.key.clone(), known.id(), known.revision() + 1).await,
+    async fn ingest(&self, known: Option<&ObservedObject>, raw: Option<RawObject>) -> Result<(), Interruption> {
+        let taken = match (raw, known) {
+            (Some(raw), _) => self.shared.ingest.put_raw(raw).await,
+            (None, Some(known)) => self.shared.ingest.remove(self.key.clone(), known.id(), known.revision() + 1).await,
             (None, None) => Ok(()),
         };
-        taken.map_err(|error| Halt::Failed(ingest_failure(error)))
+        taken.map_err(|error| Interruption::Failed(ingest_failure(error)))
     }
 
     /// Asks the API server itself: another replica's change may not have come here yet.
-    async fn read_again(&mut self) -> Result<(), Halt> {
+    async fn read_again(&mut self) -> Result<(), Interruption> {
         match self.shared.requests.get(&self.key).await {
-            Ok(seen) => {
+            Ok(raw) => {
                 let known = self.shared.ingest.known(&self.key);
-                self.take_in(known.as_deref(), seen).await?;
+                self.ingest(known.as_deref(), raw).await?;
                 self.fresh = true;
-                Err(Halt::Again)
+                Err(Interruption::Again)
             }
-            Err(trouble) => Box::pin(self.recover(trouble, 1)).await,
+            Err(error) => Box::pin(self.recover(error, 1)).await,
         }
     }
 
-    async fn recover(&mut self, trouble: RequestError, calls: usize) -> Result<(), Halt> {
-        match trouble {
+    async fn recover(&mut self, error: RequestError, calls: usize) -> Result<(), Interruption> {
+        match error {
             RequestError::Content(_) if calls > 1 => {
-                self.most = calls / 2;
-                Err(Halt::Again)
+                self.batch_size = calls / 2;
+                Err(Interruption::Again)
             }
-            RequestError::Content(error) | RequestError::Refused(error) => Err(Halt::Failed(error.into())),
+            RequestError::Content(error) | RequestError::Refused(error) => Err(Interruption::Failed(error.into())),
             RequestError::Moved => {
                 let pause = self.backoff.next();
                 self.pause(CONTENTION, pause, ClusterError::Contended(self.key.clone())).await?;
@@ -161,9 +156,9 @@ impl ObjectWriter {
             RequestError::Overloaded(pause) => {
                 let retry_after = pause.as_secs().max(1);
                 self.pause(SILENCE, pause, ClusterError::Overloaded { retry_after }).await?;
-                Err(Halt::Again)
+                Err(Interruption::Again)
             }
-            RequestError::Unheard(error) => {
+            RequestError::NoAnswer(error) => {
                 let (error, pause) = (self.shared.away().unwrap_or(error), self.backoff.next());
                 self.pause(SILENCE, pause, error).await?;
                 // It may have been done, or another server may have taken over.
@@ -173,19 +168,19 @@ impl ObjectWriter {
     }
 
     /// Waits, unless that would be later than `limit` after the first try.
-    async fn pause(&mut self, limit: Duration, pause: Duration, otherwise: ClusterError) -> Result<(), Halt> {
+    async fn pause(&mut self, limit: Duration, pause: Duration, otherwise: ClusterError) -> Result<(), Interruption> {
         let away = matches!(otherwise, ClusterError::Away { .. });
         if away || self.since.elapsed() + pause > limit {
-            return Err(Halt::Failed(otherwise.into()));
+            return Err(Interruption::Failed(otherwise.into()));
         }
         tokio::select! {
-            () = self.stop.cancelled() => Err(Halt::Failed(WriteError::Closed)),
+            () = self.stop.cancelled() => Err(Interruption::Failed(WriteError::Closed)),
             () = tokio::time::sleep(pause) => Ok(()),
         }
     }
 
     fn answer_next(&mut self, answer: Result<Done, WriteError>) {
-        let Some(PendingCall { reply, ticket, .. }) = self.waiting.pop_front() else { return };
+        let Some(PendingCall { reply, ticket, .. }) = self.calls.pop_front() else { return };
         let answer = answer.and_then(|done| match done {
             Done::Removed => Ok(None),
             Done::Registered { generation, renewed, replaced } => {
@@ -194,7 +189,7 @@ impl ObjectWriter {
             }
         });
         drop(ticket);
-        // Who gave up waiting needs no answer.
+        // Who gave up calls needs no answer.
         drop(reply.send(answer));
     }
 }

@@ -15,7 +15,7 @@ use crate::operator::ingest::ObservedObject;
 use crate::operator::read::raw::RawObject;
 
 /// Time for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(5);
 /// The field manager of every registration.
 pub(super) const MANAGER: &str = "portolan-rest";
 
@@ -33,8 +33,8 @@ impl Requests {
         let request = requests(key).get(key.name(), &GetParams::default());
         match self.ask(Verb::Get, key, request).await {
             Err(RequestError::Moved) => Ok(None),
-            Err(trouble) => Err(trouble),
-            Ok(seen) => Ok(Some(seen)),
+            Err(error) => Err(error),
+            Ok(raw) => Ok(Some(raw)),
         }
     }
 
@@ -63,7 +63,7 @@ impl Requests {
         let request = built(Verb::Delete, key, requests(key).delete(key.name(), &params))?;
         let answer = timed(self.0.request_status::<RawObject>(request)).await?;
         let answer = answer.map_err(|error| error::of(&error, Verb::Delete, key))?;
-        Ok(answer.left().filter(|seen| seen.metadata().deletion_timestamp.is_some()))
+        Ok(answer.left().filter(|raw| raw.metadata().deletion_timestamp.is_some()))
     }
 
     async fn ask(
@@ -99,6 +99,6 @@ fn built(
 }
 
 async fn timed<T>(answer: impl Future<Output = T>) -> Result<T, RequestError> {
-    let answer = tokio::time::timeout(PATIENCE, answer).await;
-    answer.map_err(|_| RequestError::Unheard(ClusterError::Unanswered))
+    let answer = tokio::time::timeout(ANSWER, answer).await;
+    answer.map_err(|_| RequestError::NoAnswer(ClusterError::Unanswered))
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::backoff::Backoff;
 use crate::model::name::Namespace;
 use crate::model::text;
-use crate::operator::kubernetes::list_watch::{self, ApiError, Length, ListWatch};
+use crate::operator::kubernetes::list_watch::{self, ApiError, ListWatch, WatchLength};
 
 /// The slices of the Service that `deploy/` makes.
 const OURS: &str = "kubernetes.io/service-name=portolan";
@@ -30,7 +30,7 @@ const MOST: usize = 256;
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a watch is asked for, in seconds.
 const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
-/// Pauses after trouble.
+/// Pauses after error.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
 /// Why a round ended early.
@@ -61,7 +61,7 @@ pub struct Peers {
     /// Where to go on; none before a list.
     from: Option<String>,
     backoff: Backoff,
-    told: bool,
+    warned: bool,
     full: bool,
 }
 
@@ -75,7 +75,7 @@ impl Peers {
             known: HashMap::new(),
             from: None,
             backoff: PAUSES,
-            told: false,
+            warned: false,
             full: false,
         }
     }
@@ -142,12 +142,12 @@ impl ListWatch for Peers {
             Some(from) => from,
             None => self.list().await?,
         };
-        let length = Length::within(WATCH);
+        let length = WatchLength::within(WATCH);
         let slices = self.slices.clone();
         let events = list_watch::answer(ANSWER, slices.watch(&length.params().labels(OURS), &from)).await?;
-        self.told = false;
+        self.warned = false;
         self.backoff.reset();
-        let mut events = pin!(length.patient(events));
+        let mut events = pin!(length.with_timeout(events));
         while let Some(event) = events.try_next().await? {
             self.event(event)?;
         }
@@ -155,16 +155,16 @@ impl ListWatch for Peers {
     }
 
     /// What is known stays; the next round lists anew.
-    fn failed(&mut self, trouble: PeersError) -> Result<(), Infallible> {
+    fn failed(&mut self, error: PeersError) -> Result<(), Infallible> {
         self.from = None;
-        let why = match trouble {
+        let why = match error {
             PeersError::Refused(why) => text::escape(&why, 300),
             PeersError::Other(why) => {
                 tracing::debug!("the replicas are looked for anew: {}", text::escape(&why, 300));
                 return Ok(());
             }
         };
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
                 "it is not known where the other replicas are, so that a Service may have them probed: this ServiceAccount needs the \
                  verbs list and watch on endpointslices.discovery.k8s.io in namespace {} (the Role in deploy/); this is tried again: {why}",

@@ -1,4 +1,4 @@
-//! What an object's status should say now, and how urgent that is.
+//! What an object's status should message now, and how urgent that is.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, install
         return None;
     }
     let entry = catalog.read().get(key.as_str()).cloned();
-    let service = match (&known.understood.mirrored, &entry) {
+    let service = match (&known.parsed.mirrored, &entry) {
         (None, _) => None,
         // A verdict on another state of the object: both are about to meet, and the key is marked again then.
         (Some(_), Some(entry)) if entry.service().id == known.id() && entry.service().revision == known.revision() => {
@@ -45,26 +45,27 @@ pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, install
         before: known.status(),
         install: installs.own(),
         generation: known.generation(),
-        understood: &known.understood,
+        parsed: &known.parsed,
         service: service.map(|service| &**service),
-        say: &|instance| instance.message.as_deref().map(str::to_owned),
+        message: &|instance| instance.message.as_deref().map(str::to_owned),
         now: UnixMs::wall(),
     });
-    let said = known.status();
-    if said.is_some_and(|said| status::same(said, &wanted)) {
+    let current = known.status();
+    if current.is_some_and(|current| status::same(current, &wanted)) {
         return None;
     }
-    let urgency = urgency(said, &wanted);
+    let urgency = urgency(current, &wanted);
     let is_provisional = wanted.instances.iter().any(|i| i.reason == Reason::Probing.as_str());
     Some(Plan { known, status: wanted, urgency, is_provisional })
 }
 
-fn urgency(said: Option<&ServiceStatus>, wanted: &ServiceStatus) -> Urgency {
-    let before = |name: &str| said.and_then(|said| said.instances.iter().find(|i| i.name == name)).map(|i| i.health);
+fn urgency(current: Option<&ServiceStatus>, wanted: &ServiceStatus) -> Urgency {
+    let before =
+        |name: &str| current.and_then(|current| current.instances.iter().find(|i| i.name == name)).map(|i| i.health);
     let became = |health| wanted.instances.iter().any(|i| i.health == health && before(&i.name) != Some(health));
     match () {
         () if became(HealthValue::Unhealthy) => Urgency::Fall,
         () if became(HealthValue::Healthy) => Urgency::Recovery,
-        () => Urgency::Rest,
+        () => Urgency::Other,
     }
 }

@@ -13,19 +13,19 @@ pub(super) enum Urgency {
     /// Something came back.
     Recovery,
     /// All else.
-    Rest,
+    Other,
 }
 
-/// Place among what may be written: by urgency, then first come, first served.
-type Place = (Urgency, u64);
+/// QueuePosition among what may be written: by urgency, then first come, first served.
+type QueuePosition = (Urgency, u64);
 
 /// Holds each object at most once, so it is bounded by their number.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    ready: BTreeMap<Place, ServiceKey>,
+    ready: BTreeMap<QueuePosition, ServiceKey>,
     /// What must wait, by when it may go.
-    later: BTreeSet<(Instant, Place, ServiceKey)>,
-    places: HashMap<ServiceKey, (Place, Option<Instant>)>,
+    later: BTreeSet<(Instant, QueuePosition, ServiceKey)>,
+    positions: HashMap<ServiceKey, (QueuePosition, Option<Instant>)>,
     next: u64,
 }
 
@@ -33,42 +33,42 @@ impl Queue {
     /// Takes an object in, not to go before `from`. What is there already keeps its turn and becomes at most worse and earlier.
     pub(super) fn push(&mut self, key: &ServiceKey, urgency: Urgency, from: Instant, now: Instant) {
         let wait = (from > now).then_some(from);
-        let (place, wait) = match self.remove(key) {
+        let (position, wait) = match self.remove(key) {
             Some(((was, turn), waited)) => ((was.min(urgency), turn), waited.and_then(|w| Some(w.min(wait?)))),
             None => ((urgency, self.next), wait),
         };
         self.next += 1;
         match wait {
-            None => drop(self.ready.insert(place, key.clone())),
-            Some(at) => drop(self.later.insert((at, place, key.clone()))),
+            None => drop(self.ready.insert(position, key.clone())),
+            Some(at) => drop(self.later.insert((at, position, key.clone()))),
         }
-        self.places.insert(key.clone(), (place, wait));
+        self.positions.insert(key.clone(), (position, wait));
     }
 
     /// Takes an object out.
-    pub(super) fn remove(&mut self, key: &ServiceKey) -> Option<(Place, Option<Instant>)> {
-        let (place, wait) = self.places.remove(key)?;
+    pub(super) fn remove(&mut self, key: &ServiceKey) -> Option<(QueuePosition, Option<Instant>)> {
+        let (position, wait) = self.positions.remove(key)?;
         match wait {
-            None => drop(self.ready.remove(&place)),
-            Some(at) => drop(self.later.remove(&(at, place, key.clone()))),
+            None => drop(self.ready.remove(&position)),
+            Some(at) => drop(self.later.remove(&(at, position, key.clone()))),
         }
-        Some((place, wait))
+        Some((position, wait))
     }
 
     /// The next one that may go.
     pub(super) fn pop(&mut self, now: Instant) -> Option<ServiceKey> {
         self.ripen(now);
         let (_, key) = self.ready.pop_first()?;
-        self.places.remove(&key);
+        self.positions.remove(&key);
         Some(key)
     }
 
     /// Moves what has waited long enough.
     fn ripen(&mut self, now: Instant) {
         while self.later.first().is_some_and(|(at, ..)| *at <= now) {
-            let Some((_, place, key)) = self.later.pop_first() else { return };
-            self.places.insert(key.clone(), (place, None));
-            self.ready.insert(place, key);
+            let Some((_, position, key)) = self.later.pop_first() else { return };
+            self.positions.insert(key.clone(), (position, None));
+            self.ready.insert(position, key);
         }
     }
 
@@ -84,13 +84,13 @@ impl Queue {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.positions.len()
     }
 
     pub(super) fn clear(&mut self) {
         self.ready.clear();
         self.later.clear();
-        self.places.clear();
+        self.positions.clear();
     }
 }
 
@@ -112,13 +112,13 @@ mod tests {
     fn the_worst_goes_first_and_each_once() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for (name, urgency) in [
-            ("a", Urgency::Rest),
+            ("a", Urgency::Other),
             ("b", Urgency::Recovery),
             ("c", Urgency::Fall),
-            ("d", Urgency::Rest),
+            ("d", Urgency::Other),
             ("a", Urgency::Recovery),
             ("d", Urgency::Fall),
-            ("c", Urgency::Rest),
+            ("c", Urgency::Other),
         ] {
             queue.push(&key(name), urgency, now, now);
         }
@@ -131,16 +131,16 @@ mod tests {
     fn what_must_wait_waits_unless_worse_news_comes() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         let soon = now + Duration::from_millis(200);
-        queue.push(&key("a"), Urgency::Rest, soon, now);
-        queue.push(&key("b"), Urgency::Rest, soon, now);
+        queue.push(&key("a"), Urgency::Other, soon, now);
+        queue.push(&key("b"), Urgency::Other, soon, now);
         queue.push(&key("b"), Urgency::Fall, now, now);
         assert_eq!(drain(&mut queue, now), ["b"]);
         assert_eq!(queue.next_due(), Some(soon));
-        queue.push(&key("a"), Urgency::Rest, soon + Duration::from_secs(1), now);
+        queue.push(&key("a"), Urgency::Other, soon + Duration::from_secs(1), now);
         assert_eq!(queue.next_due(), Some(soon), "more of the same does not delay it");
         assert!(queue.is_ready(soon));
         assert_eq!(drain(&mut queue, soon), ["a"]);
-        queue.push(&key("a"), Urgency::Rest, soon, now);
+        queue.push(&key("a"), Urgency::Other, soon, now);
         assert!(queue.remove(&key("a")).is_some());
         assert_eq!((queue.len(), queue.next_due()), (0, None));
     }

@@ -75,7 +75,7 @@ fn accepted(summary: &Summary, problems: &[Problem]) -> Finding {
         None => {
             ("True", "Accepted", format!("Portolan has accepted the service, with {}", instances_of(summary.total)))
         }
-        Some(reason) => ("False", reason, told(problems)),
+        Some(reason) => ("False", reason, problem_texts(problems)),
     };
     Finding { kind: "Accepted", status, reason, message }
 }
@@ -83,7 +83,9 @@ fn accepted(summary: &Summary, problems: &[Problem]) -> Finding {
 fn stalled(summary: &Summary, problems: &[Problem]) -> Finding {
     let (status, reason, message) = match wrong(summary, problems) {
         None => ("False", "NotBlocked", "nothing blocks it".to_owned()),
-        Some(reason) => ("True", reason, format!("it stays so until {}: {}", remedy(problems), told(problems))),
+        Some(reason) => {
+            ("True", reason, format!("it stays so until {}: {}", remedy(problems), problem_texts(problems)))
+        }
     };
     Finding { kind: "Stalled", status, reason, message }
 }
@@ -112,7 +114,7 @@ fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) 
     let (status, reason, message) = match summary.state() {
         // One that is being deleted has conditions of its own.
         State::Invalid | State::Terminating => {
-            ("False", unusable(summary, problems), format!("no instance can be used: {}", told(problems)))
+            ("False", unusable(summary, problems), format!("no instance can be used: {}", problem_texts(problems)))
         }
         State::NotChecked => {
             ("True", "NotChecked", "no instance has a check, so clients may use all of them".to_owned())
@@ -156,9 +158,9 @@ fn down(summary: &Summary) -> &'static str {
 /// What a person has to mend goes first; else `Unproven` when a proof was lost, `Probing` while the first one is awaited.
 fn unknown(summary: &Summary, instances: &[InstanceStatus]) -> (&'static str, &'static str, String) {
     let unproved: Vec<&InstanceStatus> = instances.iter().filter(|i| Part::of(i) == Part::Unproved).collect();
-    let barred: Vec<&InstanceStatus> = unproved.iter().copied().filter(|i| i.is_barred()).collect();
-    if !barred.is_empty() {
-        let message = listed(&barred, |i| format!("{} cannot be checked ({}): {}", i.name, i.reason, i.message), "; ");
+    let blocked: Vec<&InstanceStatus> = unproved.iter().copied().filter(|i| i.is_barred()).collect();
+    if !blocked.is_empty() {
+        let message = listed(&blocked, |i| format!("{} cannot be checked ({}): {}", i.name, i.reason, i.message), "; ");
         return ("Unknown", CANNOT_RUN, message);
     }
     let lost = unproved.iter().any(|i| i.reason != Reason::Probing.as_str());
@@ -166,7 +168,7 @@ fn unknown(summary: &Summary, instances: &[InstanceStatus]) -> (&'static str, &'
 }
 
 fn health(summary: &Summary, instances: &[InstanceStatus]) -> String {
-    let mut message = how_many(summary.healthy, summary.total);
+    let mut message = healthy_count(summary.healthy, summary.total);
     for (part, what) in [(Part::Down, "down"), (Part::Unproved, "not proved")] {
         let names = named(instances, part);
         if !names.is_empty() {
@@ -185,20 +187,20 @@ fn named(instances: &[InstanceStatus], part: Part) -> String {
     listed(&of, |i| format!("{} ({})", i.name, i.reason), ", ")
 }
 
-fn told(problems: &[Problem]) -> String {
+fn problem_texts(problems: &[Problem]) -> String {
     listed(problems, ToString::to_string, "; ")
 }
 
 /// The first of them, and how many more there are.
-pub(super) fn listed<T>(all: &[T], say: impl Fn(&T) -> String, between: &str) -> String {
-    let mut said: Vec<String> = all.iter().take(NAMED).map(say).collect();
+pub(super) fn listed<T>(all: &[T], text_of: impl Fn(&T) -> String, between: &str) -> String {
+    let mut texts: Vec<String> = all.iter().take(NAMED).map(text_of).collect();
     if all.len() > NAMED {
-        said.push(format!("and {} more", all.len() - NAMED));
+        texts.push(format!("and {} more", all.len() - NAMED));
     }
-    said.join(between)
+    texts.join(between)
 }
 
-fn how_many(healthy: usize, total: usize) -> String {
+fn healthy_count(healthy: usize, total: usize) -> String {
     match (healthy, total) {
         (1, 1) => "the instance is healthy".to_owned(),
         (0, 1) => "the instance is not healthy".to_owned(),

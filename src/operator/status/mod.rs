@@ -31,7 +31,7 @@ const TYPES: [&str; 4] = ["Accepted", "Ready", "Degraded", "Stalled"];
 
 /// What a status is made of.
 #[derive(Clone, Copy)]
-pub struct Findings<'a> {
+pub struct StatusInput<'a> {
     /// The status that the object has.
     pub before: Option<&'a ServiceStatus>,
     /// The install that writes it.
@@ -39,11 +39,11 @@ pub struct Findings<'a> {
     /// The object's `metadata.generation`.
     pub generation: Option<i64>,
     /// What the object means.
-    pub understood: &'a ParsedService,
+    pub parsed: &'a ParsedService,
     /// The service as the catalog has it; none while it is not taken in.
     pub service: Option<&'a Service>,
     /// The prober's sentence on an instance whose verdict is new; without one the reason speaks for itself.
-    pub say: &'a dyn Fn(&Instance) -> Option<String>,
+    pub message: &'a dyn Fn(&Instance) -> Option<String>,
     /// The wall clock.
     pub now: UnixMs,
 }
@@ -58,31 +58,28 @@ struct Parts {
 }
 
 /// The status that the object should have.
-pub fn of(findings: &Findings<'_>) -> ServiceStatus {
-    let parts = if findings.understood.deleting { terminating::parts(findings) } else { parts(findings) };
+pub fn of(input: &StatusInput<'_>) -> ServiceStatus {
+    let parts = if input.parsed.deleting { terminating::parts(input) } else { parts(input) };
     let Parts { state, reason, healthy, conditions, instances } = parts;
-    let (before, generation, total) = (findings.before, findings.generation, instances.len());
+    let (before, generation, total) = (input.before, input.generation, instances.len());
     ServiceStatus {
         observed_generation: generation,
-        install: Some(findings.install.to_owned()),
+        install: Some(input.install.to_owned()),
         ready: format!("{healthy}/{total}"),
         state: Some(state),
-        since: Some(since(before, state, &instances, findings.now)),
+        since: Some(since(before, state, &instances, input.now)),
         reason,
         healthy: count(healthy),
         total: count(total),
-        conditions: conditions
-            .into_iter()
-            .map(|condition| condition.written(before, generation, findings.now))
-            .collect(),
+        conditions: conditions.into_iter().map(|condition| condition.written(before, generation, input.now)).collect(),
         instances,
     }
 }
 
-fn parts(findings: &Findings<'_>) -> Parts {
-    let problems = &findings.understood.problems;
-    let instances = instances::all(findings);
-    let summary = Summary::of(&instances, problems, findings.understood.mirrored.is_some());
+fn parts(input: &StatusInput<'_>) -> Parts {
+    let problems = &input.parsed.problems;
+    let instances = instances::all(input);
+    let summary = Summary::of(&instances, problems, input.parsed.mirrored.is_some());
     Parts {
         state: summary.state(),
         reason: summary.reason(&instances, problems),

@@ -42,8 +42,8 @@ fn plain(names: &[&str]) -> Value {
 type Verdict = (Health, Reason, i64);
 
 /// The catalog's service, each instance with its verdict, given in order of name.
-fn service(understood: &ParsedService, verdicts: &[Verdict]) -> Option<Service> {
-    let mirrored = understood.mirrored.as_ref()?;
+fn service(parsed: &ParsedService, verdicts: &[Verdict]) -> Option<Service> {
+    let mirrored = parsed.mirrored.as_ref()?;
     let instance =
         |(id, (i, (health, reason, since))): (i64, (&crate::model::mirror::MirroredInstance, &Verdict))| Instance {
             id: InstanceId(id),
@@ -72,20 +72,20 @@ fn service(understood: &ParsedService, verdicts: &[Verdict]) -> Option<Service> 
 }
 
 fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> ServiceStatus {
-    let understood = read::parse(object, &NoTens);
-    let service = service(&understood, verdicts);
+    let parsed = read::parse(object, &NoTens);
+    let service = service(&parsed, verdicts);
     let say = |instance: &Instance| {
         (instance.reason == Reason::ConnectRefused)
             .then(|| "3 fails in a row: connection refused: 127.0.0.1:1".to_owned())
     };
     let (before, generation) = (object.status.as_ref(), object.metadata.generation);
-    of(&Findings {
+    of(&StatusInput {
         before,
         install: "portolan/portolan",
         generation,
-        understood: &understood,
+        parsed: &parsed,
         service: service.as_ref(),
-        say: &say,
+        message: &say,
         now,
     })
 }

@@ -123,7 +123,7 @@ async fn a_crd_that_comes_later_is_found_and_a_malformed_object_stops_nothing() 
     replica.until_health("default", "cart", Health::Healthy).await;
     assert!(replica.entry("default", "odd").is_none());
     let known = replica.ingest.known(&super::replica::key("default", "odd")).expect("it is known");
-    assert!(known.understood.mirrored.is_none());
+    assert!(known.parsed.mirrored.is_none());
     let api = objects(&plane, "default").await;
     super::until_condition(&api, "odd", "Stalled", "True").await;
     super::until_condition(&api, "cart", "Ready", "True").await;

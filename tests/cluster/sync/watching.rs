@@ -46,7 +46,7 @@ async fn an_object_that_waits_for_its_finalizers_is_gone_from_discovery() {
     let delete = ["delete", "services.portolan.dev", "cart", "-n", &namespace, "--wait=false"];
     plane.kubectl().run(&delete).await.expect("deletion begins");
     replica.until_gone(&namespace, "cart").await;
-    let going = || replica.ingest.known(&key(&namespace, "cart")).expect("the object is there yet").understood.deleting;
+    let going = || replica.ingest.known(&key(&namespace, "cart")).expect("the object is there yet").parsed.deleting;
     until("it is known to go", async || going()).await;
 
     cart["metadata"]["finalizers"] = json!([]);
@@ -117,7 +117,7 @@ async fn deletes_missed_while_down_are_found_at_the_next_start() {
 fn is_held_once(replica: &Replica, namespace: &str, name: &str) -> bool {
     let (entry, known) = (replica.entry(namespace, name), replica.ingest.known(&key(namespace, name)));
     let shown = &entry.as_ref().expect("it is shown").service().instances[0].spec;
-    let mirrored = known.as_ref().expect("it is known").understood.mirrored.as_ref().expect("it is valid");
+    let mirrored = known.as_ref().expect("it is known").parsed.mirrored.as_ref().expect("it is valid");
     Arc::ptr_eq(&mirrored.instances[0].spec, shown)
 }
 

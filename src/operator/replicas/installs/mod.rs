@@ -5,7 +5,7 @@
 //! writes where that is absent, its own, or that of an install which is over: its Lease is gone, or nobody has renewed it for a minute.
 //! Every other object it leaves alone, and says so.
 
-mod sightings;
+mod observations;
 mod task;
 
 use std::collections::HashSet;
@@ -30,12 +30,12 @@ struct Shared {
     own: String,
     /// Installs that are over, whose objects are free.
     over: ArcSwap<HashSet<String>>,
-    elsewhere: ArcSwap<Elsewhere>,
+    other_installs: ArcSwap<OtherInstalls>,
 }
 
 /// What belongs to other installs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Elsewhere {
+pub struct OtherInstalls {
     /// Objects that this install watches and another one writes.
     pub objects: usize,
     /// The first of these installs, each as `namespace/name` of its Lease.
@@ -46,7 +46,7 @@ impl Installs {
     /// Of the install whose Lease lies in `namespace`.
     pub fn new(namespace: &Namespace) -> Self {
         let own = format!("{namespace}/{}", crate::operator::replicas::lease::NAME);
-        Self(Arc::new(Shared { own, over: ArcSwap::default(), elsewhere: ArcSwap::default() }))
+        Self(Arc::new(Shared { own, over: ArcSwap::default(), other_installs: ArcSwap::default() }))
     }
 
     /// This install, as it stands in the status of each of its objects.
@@ -60,8 +60,8 @@ impl Installs {
     }
 
     /// What belongs to other installs, as it was last counted.
-    pub fn elsewhere(&self) -> Arc<Elsewhere> {
-        self.0.elsewhere.load_full()
+    pub fn other_installs(&self) -> Arc<OtherInstalls> {
+        self.0.other_installs.load_full()
     }
 
     /// The other install whose status it is.

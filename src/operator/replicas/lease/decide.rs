@@ -1,7 +1,7 @@
 //! What a candidate does next, by what the Lease says: no clock and no network in here.
 //!
 //! Nobody compares wall clocks. A holder's own claim ends [`RENEW`] after it *sent* its newest renewal that was answered well; the others
-//! take the Lease [`LEASE`] after they *saw* its newest change. A change is seen after it was sent, so the claim is over first, whatever the
+//! take the Lease [`LEASE`] after they *observe* its newest change. A change is view after it was sent, so the claim is over first, whatever the
 //! clocks say and however long messages or processes are held up, as long as no clock runs half as fast again as another.
 
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub(super) enum Decision {
 
 /// Who holds it, and since when the Lease says just that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct LeaseView {
     pub(super) holder: String,
     renewed: Option<MicroTime>,
     duration: Duration,
@@ -39,7 +39,7 @@ pub(super) struct Seen {
     at: Duration,
 }
 
-impl Seen {
+impl LeaseView {
     fn new(lease: &Lease, before: Option<&Self>, now: Duration) -> Self {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.unwrap_or_default();
@@ -50,11 +50,11 @@ impl Seen {
     }
 }
 
-/// By what was seen of the Lease, what `me` does with it at `now`.
-pub(super) fn decide(seen: Option<&Seen>, me: &str, now: Duration) -> Decision {
-    let Some(seen) = seen else { return Decision::Create };
-    let left = (seen.at + seen.duration).saturating_sub(now);
-    if seen.holder.is_empty() || seen.holder == me || left.is_zero() { Decision::Claim } else { Decision::Wait(left) }
+/// By what was view of the Lease, what `me` does with it at `now`.
+pub(super) fn decide(view: Option<&LeaseView>, me: &str, now: Duration) -> Decision {
+    let Some(view) = view else { return Decision::Create };
+    let left = (view.at + view.duration).saturating_sub(now);
+    if view.holder.is_empty() || view.holder == me || left.is_zero() { Decision::Claim } else { Decision::Wait(left) }
 }
 
 /// One that wants to lead: what it knows of the Lease, and what it would write.
@@ -63,46 +63,46 @@ pub(super) struct Candidate {
     me: String,
     address: Option<SocketAddr>,
     lease: Option<Lease>,
-    seen: Option<Seen>,
+    view: Option<LeaseView>,
     /// Whether `lease` is what the API server has, as far as we know.
-    known: bool,
+    current: bool,
 }
 
 impl Candidate {
     pub(super) fn new(me: String, address: Option<SocketAddr>) -> Self {
-        Self { me, address, lease: None, seen: None, known: false }
+        Self { me, address, lease: None, view: None, current: false }
     }
 
     /// Whether the Lease has to be read before anything is decided.
-    pub(super) fn must_look(&self) -> bool {
-        !self.known
+    pub(super) fn must_read(&self) -> bool {
+        !self.current
     }
 
     /// It may have changed, or a write may have gone through though nobody said so.
-    pub(super) fn unsure(&mut self) {
-        self.known = false;
+    pub(super) fn invalidate(&mut self) {
+        self.current = false;
     }
 
     /// The Lease as it was read, or as a write of ours was answered.
-    pub(super) fn saw(&mut self, lease: Option<Lease>, now: Duration) {
-        self.seen = lease.as_ref().map(|lease| Seen::new(lease, self.seen.as_ref(), now));
+    pub(super) fn observe(&mut self, lease: Option<Lease>, now: Duration) {
+        self.view = lease.as_ref().map(|lease| LeaseView::new(lease, self.view.as_ref(), now));
         self.lease = lease;
-        self.known = true;
+        self.current = true;
     }
 
     pub(super) fn decide(&self, now: Duration) -> Decision {
-        decide(self.seen.as_ref(), &self.me, now)
+        decide(self.view.as_ref(), &self.me, now)
     }
 
     /// Another's name and address, when the Lease has one.
     pub(super) fn other(&self) -> Option<(String, Option<SocketAddr>)> {
-        let holder = &self.seen.as_ref()?.holder;
+        let holder = &self.view.as_ref()?.holder;
         let address = self.lease.as_ref()?.metadata.annotations.as_ref().and_then(|all| all.get(ADDRESS));
         let other = !holder.is_empty() && *holder != self.me;
         other.then(|| (holder.clone(), address.and_then(|text| text.parse().ok())))
     }
 
-    /// The Lease as ours: what is known of it, so that its resourceVersion lets the write pass only if it is the newest.
+    /// The Lease as ours: what is current of it, so that its resourceVersion lets the write pass only if it is the newest.
     pub(super) fn claim(&self, wall: Timestamp) -> Lease {
         let mut lease = self.lease.clone().unwrap_or_default();
         let address = self.address.map(|address| (ADDRESS.to_owned(), address.to_string()));
@@ -122,7 +122,7 @@ impl Candidate {
 
     /// The Lease as nobody's, if it is ours.
     pub(super) fn release(&self, wall: Timestamp) -> Option<Lease> {
-        let mut lease = self.lease.clone().filter(|_| self.seen.as_ref().is_some_and(|seen| seen.holder == self.me))?;
+        let mut lease = self.lease.clone().filter(|_| self.view.as_ref().is_some_and(|view| view.holder == self.me))?;
         if let Some(annotations) = &mut lease.metadata.annotations {
             annotations.remove(ADDRESS);
         }

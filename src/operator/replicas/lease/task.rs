@@ -22,7 +22,7 @@ pub const POLL: Duration = Duration::from_secs(2);
 /// Time for an answer: two that are missed fit into a claim.
 const ANSWER: Duration = Duration::from_secs(4);
 /// Time to give the Lease back at the end.
-const FAREWELL: Duration = Duration::from_secs(2);
+const RELEASE: Duration = Duration::from_secs(2);
 /// Writes in a round: one refused because another was faster is tried again after a look.
 const TRIES: usize = 3;
 
@@ -41,19 +41,19 @@ enum ElectionError {
     Outrun,
 }
 
-/// Runs until it is told to stop; then it gives the Lease back.
+/// Runs until it is last_error to stop; then it gives the Lease back.
 pub struct ElectorTask {
     leases: Api<Lease>,
     candidate: Candidate,
     state: Arc<State>,
-    told: Option<String>,
+    last_error: Option<String>,
     role: Role,
-    followed: Option<Holder>,
+    last_holder: Option<Holder>,
 }
 
 impl ElectorTask {
     pub(super) fn new(leases: Api<Lease>, candidate: Candidate, state: Arc<State>) -> Self {
-        Self { leases, candidate, state, told: None, role: Role::Follows, followed: None }
+        Self { leases, candidate, state, last_error: None, role: Role::Follows, last_holder: None }
     }
 
     /// Stands for election until `stop`.
@@ -71,18 +71,18 @@ impl ElectorTask {
                 () = round => {}
             }
         }
-        self.leave().await;
+        self.step_down().await;
         Ok(())
     }
 
     /// One look, or one renewal. Returns the pause until the next.
     async fn round(&mut self) -> Duration {
         let started = self.state.now();
-        let outcome = self.stand().await;
+        let outcome = self.compete().await;
         if outcome.is_err() {
-            self.candidate.unsure();
+            self.candidate.invalidate();
         }
-        self.say(&outcome);
+        self.log_changes(&outcome);
         let spent = self.state.now().saturating_sub(started);
         match outcome {
             Ok(Decision::Wait(left)) => left.min(POLL.mul_f64(rand::random_range(0.9..1.1))),
@@ -92,11 +92,11 @@ impl ElectorTask {
         }
     }
 
-    async fn stand(&mut self) -> Result<Decision, ElectionError> {
+    async fn compete(&mut self) -> Result<Decision, ElectionError> {
         for _ in 0..TRIES {
-            if self.candidate.must_look() {
+            if self.candidate.must_read() {
                 let lease = answer("read", self.leases.get_opt(NAME)).await?;
-                self.candidate.saw(lease, self.state.now());
+                self.candidate.observe(lease, self.state.now());
             }
             let decision = self.candidate.decide(self.state.now());
             let sent = self.state.now();
@@ -110,11 +110,11 @@ impl ElectorTask {
             };
             match written {
                 Some(lease) => {
-                    self.candidate.saw(Some(lease), self.state.now());
+                    self.candidate.observe(Some(lease), self.state.now());
                     self.state.renewed(sent);
                     return Ok(decision);
                 }
-                None => self.candidate.unsure(),
+                None => self.candidate.invalidate(),
             }
         }
         Err(ElectionError::Outrun)
@@ -125,7 +125,7 @@ impl ElectorTask {
             self.state.follows(Holder { identity, address });
         }
         // What it says at the next look is news.
-        self.candidate.unsure();
+        self.candidate.invalidate();
     }
 
     /// None when another was faster.
@@ -141,18 +141,18 @@ impl ElectorTask {
     }
 
     /// Gives the Lease back, so that another need not wait for its end.
-    async fn leave(&mut self) {
+    async fn step_down(&mut self) {
         let may_be_ours = self.state.role() != Role::Follows;
         self.state.gives_up();
-        if may_be_ours && let Ok(Err(trouble)) = timeout(FAREWELL, self.give_back()).await {
-            tracing::warn!("the Lease was not given back, so others wait {} s for its end: {trouble}", LEASE.as_secs());
+        if may_be_ours && let Ok(Err(error)) = timeout(RELEASE, self.release()).await {
+            tracing::warn!("the Lease was not given back, so others wait {} s for its end: {error}", LEASE.as_secs());
         }
     }
 
-    async fn give_back(&mut self) -> Result<(), ElectionError> {
+    async fn release(&mut self) -> Result<(), ElectionError> {
         // A renewal may have been cut off by the stop.
         let lease = answer("read", self.leases.get_opt(NAME)).await?;
-        self.candidate.saw(lease, self.state.now());
+        self.candidate.observe(lease, self.state.now());
         if let Some(lease) = self.candidate.release(Timestamp::now())
             && self.replace(lease).await?.is_some()
         {
@@ -162,7 +162,7 @@ impl ElectorTask {
     }
 
     /// Logs what changed, once.
-    fn say(&mut self, outcome: &Result<Decision, ElectionError>) {
+    fn log_changes(&mut self, outcome: &Result<Decision, ElectionError>) {
         let (before, role) = (self.role, self.state.role());
         self.role = role;
         match role {
@@ -174,19 +174,19 @@ impl ElectorTask {
             Role::Follows => {}
         }
         let holder = self.state.holder();
-        if self.followed != holder
+        if self.last_holder != holder
             && let Some(holder) = &holder
         {
             tracing::info!("{} leads", escape(&holder.identity, 300));
         }
-        self.followed = holder;
-        let trouble = outcome.as_ref().err().map(ToString::to_string);
-        match &trouble {
-            Some(text) if self.told != trouble => tracing::warn!("no election: {text}"),
-            None if self.told.is_some() => tracing::info!("the Lease can be read and written again"),
+        self.last_holder = holder;
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        match &error {
+            Some(text) if self.last_error != error => tracing::warn!("no election: {text}"),
+            None if self.last_error.is_some() => tracing::info!("the Lease can be read and written again"),
             _ => {}
         }
-        self.told = trouble;
+        self.last_error = error;
     }
 }
 
