@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 /// The newest removals, each with its place in some order: a revision or a sequence. Cloning is cheap.
 #[derive(Debug, Clone)]
-pub struct Tombstones<K> {
+pub struct Tombstones<K: Clone + Ord + Hash> {
     orders: imbl::HashMap<K, u64>,
     oldest_first: imbl::OrdSet<(u64, K)>,
     most: usize,

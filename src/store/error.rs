@@ -166,7 +166,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// For a file that could not be created.
-    pub(in crate::store) fn cannot_create(path: PathBuf, source: io::Error) -> Self {
+    pub(crate) fn cannot_create(path: PathBuf, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull(path),
             _ => Self::FolderReadOnly { path, source },

@@ -37,6 +37,7 @@ use crate::catalog::{Catalog, Epoch};
 use crate::model::mirror::{MirrorChange, Mirrored, VerdictsFrom};
 use crate::model::ports::{Caller, Leadership, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
 use crate::model::probe::{HealthChange, ProbeRow};
+use crate::model::registration;
 use crate::model::service::InstanceId;
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
@@ -316,7 +317,12 @@ impl Registrar for Store {
 
     fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered> {
         let settled = self.0.pending.is_settled(&registration.key());
-        settled.then(|| rules::register::renewal(&self.0.catalog.read(), registration, caller)).flatten()
+        if !settled {
+            return None;
+        }
+        let snapshot = self.0.catalog.read();
+        let entry = snapshot.find(registration.namespace.as_str(), registration.service.as_str())?;
+        registration::renewal(entry.service(), registration, caller)
     }
 
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {

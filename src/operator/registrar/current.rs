@@ -68,9 +68,13 @@ pub(super) fn replaced(object: &ServiceResource, instances: &[ObjectInstance]) -
     let pick = |instance: &ObjectInstance| {
         if instance.changed { entry(instance) } else { old.remove(instance.name.as_str()).map(kept) }
     };
-    let instances = instances.iter().filter_map(pick).collect();
-    object.spec =
-        ServiceSpec { source: SourceValue::Rest, version: version(instances), instances, ..ServiceSpec::default() };
+    let entries = instances.iter().filter_map(pick).collect();
+    object.spec = ServiceSpec {
+        source: SourceValue::Rest,
+        version: version(instances),
+        instances: entries,
+        ..ServiceSpec::default()
+    };
     object
 }
 

@@ -15,7 +15,7 @@ use crate::store::error::OpenError;
 use crate::store::schema;
 
 /// Makes the file; returns it locked.
-pub(in crate::store) fn create(path: &Path) -> Result<Option<File>, OpenError> {
+pub(crate) fn create(path: &Path) -> Result<Option<File>, OpenError> {
     if COMPANIONS.iter().any(|suffix| suffixed(path, suffix).exists()) {
         // The write-ahead log of a file that was taken away would be played into the new one.
         let aside = set_aside(path, "its file is gone")?;
@@ -64,19 +64,19 @@ fn put(file: File, fresh: &Path, path: &Path) -> io::Result<Option<File>> {
 }
 
 /// A file that was copied as far as it can be read.
-pub(in crate::store) struct Rebuilt {
-    pub(in crate::store) locked: Option<File>,
+pub(crate) struct Rebuilt {
+    pub(crate) locked: Option<File>,
     /// Rows that are missing of what was registered.
-    pub(in crate::store) missing: u64,
+    pub(crate) missing: u64,
     /// Where the damaged file is now.
-    pub(in crate::store) aside: PathBuf,
+    pub(crate) aside: PathBuf,
 }
 
 /// Copies what can be read of a damaged file into a new one in its place, and keeps the damaged one aside.
 ///
 /// # Errors
 /// Words about why it cannot be done; then nothing was changed.
-pub(in crate::store) fn rebuild(path: &Path, detail: &str, now: UnixMs) -> Result<Rebuilt, String> {
+pub(crate) fn rebuild(path: &Path, detail: &str, now: UnixMs) -> Result<Rebuilt, String> {
     let fresh = suffixed(path, ".new");
     remove(&fresh);
     let copied = copy(path, &fresh, now).inspect_err(|_| remove(&fresh))?;

@@ -11,7 +11,7 @@ use crate::store::error::OpenError;
 use crate::store::schema::codec::is_content;
 
 /// Why a file could not be loaded.
-pub(in crate::store) enum LoadError {
+pub(crate) enum LoadError {
     /// Its content is not what Portolan wrote.
     Damaged(String),
     /// Its pages are not what SQLite wrote: some may be readable.
@@ -26,7 +26,7 @@ pub(in crate::store) enum LoadError {
 
 /// As what a file is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum AsideReason {
+pub(crate) enum AsideReason {
     /// Damaged, or not what it should be.
     Corrupt,
     /// A sound mirror of another line of revisions.
@@ -48,7 +48,7 @@ impl AsideReason {
 
 impl LoadError {
     /// As an error, for a file that was made a moment ago.
-    pub(in crate::store) fn in_new_file(self, path: &Path) -> OpenError {
+    pub(crate) fn in_new_file(self, path: &Path) -> OpenError {
         match self {
             Self::Other(error) => error,
             Self::NotWritable(_, error) => *error,
@@ -60,7 +60,7 @@ impl LoadError {
 }
 
 /// Sorts SQLite's errors at load.
-pub(in crate::store) fn load_error(path: &Path, error: rusqlite::Error) -> LoadError {
+pub(crate) fn load_error(path: &Path, error: rusqlite::Error) -> LoadError {
     if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) {
         return LoadError::Broken(error.to_string());
     }
@@ -111,7 +111,7 @@ fn write_obstacle(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
 }
 
 /// Whether this process may write the file.
-pub(in crate::store) fn is_writable(path: &Path) -> bool {
+pub(crate) fn is_writable(path: &Path) -> bool {
     rustix::fs::access(path, Access::WRITE_OK).is_ok()
 }
 
@@ -127,22 +127,22 @@ fn disk_state(path: &Path) -> Option<WriteError> {
 }
 
 /// What the waiters of a failed batch hear.
-pub(in crate::store) fn write_error(path: &Path, error: &rusqlite::Error) -> WriteError {
+pub(crate) fn write_error(path: &Path, error: &rusqlite::Error) -> WriteError {
     write_obstacle(path, error).unwrap_or_else(|| WriteError::Store(error.to_string()))
 }
 
 /// Renames the file and its companions to `<db>.corrupt-<time>…`, so that SQLite's own tools can still open them together.
-pub(in crate::store) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+pub(crate) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
     set_aside_as(AsideReason::Corrupt, path, detail)
 }
 
 /// The same under another label than `corrupt`.
-pub(in crate::store) fn set_aside_as(what: AsideReason, path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+pub(crate) fn set_aside_as(what: AsideReason, path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
     move_away(what, path, &["-wal", "-shm", "-journal", ""], detail)
 }
 
 /// Renames the companions alone.
-pub(in crate::store) fn set_log_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+pub(crate) fn set_log_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
     move_away(AsideReason::Corrupt, path, &COMPANIONS, detail)
 }
 

@@ -9,21 +9,21 @@ use crate::store::schema::meta::Meta;
 use crate::store::schema::quarantine::{self, BadRow};
 
 /// What a start writes before anything else is written.
-pub(in crate::store) struct FirstWrite {
-    pub(in crate::store) meta: Meta,
+pub(crate) struct FirstWrite {
+    pub(crate) meta: Meta,
     /// Rows to take out, those of an instance before that of its service.
-    pub(in crate::store) bad: Vec<BadRow>,
+    pub(crate) bad: Vec<BadRow>,
     /// Whether an index no longer goes with its table.
-    pub(in crate::store) reindex: bool,
+    pub(crate) reindex: bool,
     /// Whether a commit outlasts a power cut.
-    pub(in crate::store) durable: bool,
+    pub(crate) durable: bool,
     /// The start, wall clock.
-    pub(in crate::store) now: UnixMs,
+    pub(crate) now: UnixMs,
 }
 
 impl FirstWrite {
     /// Sets the connection up, brings the file to the newest schema, and begins.
-    pub(in crate::store) fn write(&self, db: &mut Connection) -> rusqlite::Result<()> {
+    pub(crate) fn write(&self, db: &mut Connection) -> rusqlite::Result<()> {
         tune(db, self.durable)?;
         schema::read_as_it_is(db)?;
         schema::migrate(db)?;
@@ -62,7 +62,7 @@ fn tune(db: &Connection, durable: bool) -> rusqlite::Result<()> {
 }
 
 /// Moves what the write-ahead log holds into the file, as far as no reader is in the way; whether that was all. Waits for nobody.
-pub(in crate::store) fn checkpoint(db: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn checkpoint(db: &Connection) -> rusqlite::Result<bool> {
     db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         let (log, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
         Ok(log == moved)

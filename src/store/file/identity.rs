@@ -10,7 +10,7 @@ use crate::model::ports::WriteError;
 /// The database and its write-ahead log, as they were found at the start. Once one is lost the identity stays lost: what was committed in
 /// between is unknown, so only a start that reads the file again can go on.
 #[derive(Debug)]
-pub(in crate::store) struct FileIdentity {
+pub(crate) struct FileIdentity {
     files: Vec<(PathBuf, Option<Inode>)>,
     lost: bool,
 }
@@ -24,12 +24,12 @@ struct Inode {
 
 impl FileIdentity {
     /// Of a database that was opened a moment ago.
-    pub(in crate::store) fn of(db: &Path) -> io::Result<Self> {
+    pub(crate) fn of(db: &Path) -> io::Result<Self> {
         Self::at([db.to_owned(), suffixed(db, "-wal")])
     }
 
     /// Of a database that cannot be written yet: its log may still be made.
-    pub(in crate::store) fn without_log(db: &Path) -> io::Result<Self> {
+    pub(crate) fn without_log(db: &Path) -> io::Result<Self> {
         Self::at([db.to_owned()])
     }
 
@@ -42,7 +42,7 @@ impl FileIdentity {
     ///
     /// # Errors
     /// [`WriteError::FileLost`] when the database is another one.
-    pub(in crate::store) fn extend(&mut self, db: &Path) -> Result<(), WriteError> {
+    pub(crate) fn extend(&mut self, db: &Path) -> Result<(), WriteError> {
         self.check()?;
         match Self::of(db) {
             Ok(identity) => *self = identity,
@@ -55,7 +55,7 @@ impl FileIdentity {
     ///
     /// # Errors
     /// [`WriteError::FileLost`], from the first time on.
-    pub(in crate::store) fn check(&mut self) -> Result<(), WriteError> {
+    pub(crate) fn check(&mut self) -> Result<(), WriteError> {
         // A path that cannot be looked at now proves nothing.
         self.lost = self.lost || self.files.iter().any(|(path, was)| inode(path).is_ok_and(|is| is != *was));
         if self.lost { Err(WriteError::FileLost) } else { Ok(()) }

@@ -11,7 +11,7 @@ use crate::store::error::OpenError;
 use crate::store::schema;
 
 /// What there is at the path.
-pub(in crate::store) enum Found {
+pub(crate) enum Found {
     /// No file, or an empty one.
     Nothing {
         /// Whether an empty one is there.
@@ -21,7 +21,7 @@ pub(in crate::store) enum Found {
 }
 
 /// The whole path with links followed, in a folder that is there.
-pub(in crate::store) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
+pub(crate) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
     let name = path.file_name().ok_or_else(|| OpenError::NotAFile(path.to_owned()))?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -40,7 +40,7 @@ pub(in crate::store) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
 }
 
 /// Tells whose file it is by its first bytes, without opening it as a database.
-pub(in crate::store) fn inspect(path: &Path) -> Result<Found, OpenError> {
+pub(crate) fn inspect(path: &Path) -> Result<Found, OpenError> {
     let about = match std::fs::metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing { empty: false }),
@@ -75,7 +75,7 @@ fn is_seed(path: &Path) -> bool {
 }
 
 /// Refuses what SQLite would refuse too, in words: a link where it keeps its log.
-pub(in crate::store) fn no_planted_links(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn no_planted_links(path: &Path) -> Result<(), OpenError> {
     let companions = COMPANIONS.iter().map(|suffix| suffixed(path, suffix));
     let planted =
         companions.into_iter().find(|path| std::fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()));
@@ -83,7 +83,7 @@ pub(in crate::store) fn no_planted_links(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Refuses to take an empty place for a new registry where one with content was.
-pub(in crate::store) fn was_never_used(path: &Path, empty: bool, proof: Option<&Proof>) -> Result<(), OpenError> {
+pub(crate) fn was_never_used(path: &Path, empty: bool, proof: Option<&Proof>) -> Result<(), OpenError> {
     let log = ["-wal", "-journal"].into_iter().find(|suffix| has_content(path, suffix));
     let evidence = match (proof.filter(|proof| proof.revision > 0), log) {
         (Some(proof), _) => {

@@ -12,7 +12,7 @@ const HARMLESS: &[&str] = &["never used"];
 const INDEXED: &[&str] = &["service", "instance"];
 
 /// Checks the file: whether an index has to be made again, or else what is wrong with it.
-pub(in crate::store) fn check(db: &Connection) -> rusqlite::Result<Result<bool, String>> {
+pub(crate) fn check(db: &Connection) -> rusqlite::Result<Result<bool, String>> {
     let mut said = messages(db, "PRAGMA quick_check")?;
     for table in INDEXED {
         if is_table(db, table)? {

@@ -16,19 +16,19 @@ use crate::store::schema::quarantine::{BadRow, Table};
 use crate::store::schema::rows::{describe, name, probe};
 
 /// What was registered when the file was last written.
-pub(in crate::store) struct Registered {
-    pub(in crate::store) state: State,
-    pub(in crate::store) index: Index,
+pub(crate) struct Registered {
+    pub(crate) state: State,
+    pub(crate) index: Index,
     /// What probing left behind, of each instance's current generation.
-    pub(in crate::store) probes: HashMap<InstanceId, ProbeRow>,
+    pub(crate) probes: HashMap<InstanceId, ProbeRow>,
     /// Rows that could not be read, those of an instance before that of its service.
-    pub(in crate::store) bad: Vec<BadRow>,
+    pub(crate) bad: Vec<BadRow>,
     /// Whether this is not what readers saw at the last revision.
-    pub(in crate::store) differs: bool,
+    pub(crate) differs: bool,
 }
 
 /// Everything that was registered, and what probing left behind.
-pub(in crate::store) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Registered> {
+pub(crate) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Registered> {
     let mut state = nothing(meta);
     let mut bad = Vec::new();
     let (mut probes, checked) = match &state.mirror {

@@ -25,20 +25,20 @@ use crate::store::error::OpenError;
 
 /// What the lock file says about the database beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct Proof {
+pub(crate) struct Proof {
     /// The random word of the server run that wrote it.
-    pub(in crate::store) run: String,
+    pub(crate) run: String,
     /// The newest revision committed then.
-    pub(in crate::store) revision: u64,
+    pub(crate) revision: u64,
     /// The run that the database file itself names, without its write-ahead log; none if that is not certain.
-    pub(in crate::store) base: Option<String>,
+    pub(crate) base: Option<String>,
     /// The run that was about to begin; none once it has begun.
-    pub(in crate::store) next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// The lock, held until dropped.
 #[derive(Debug)]
-pub(in crate::store) struct FileLock {
+pub(crate) struct FileLock {
     /// Of the database's inode; none where that cannot be locked beside SQLite.
     database: Option<File>,
     beside: Beside,
@@ -59,7 +59,7 @@ enum Beside {
 impl FileLock {
     /// Takes the lock of `db`, and returns what the lock file says. Where there is a database to serve, a lock file that cannot be
     /// made or written is no obstacle.
-    pub(in crate::store) fn acquire(db: &Path) -> Result<(Self, Option<Proof>), OpenError> {
+    pub(crate) fn acquire(db: &Path) -> Result<(Self, Option<Proof>), OpenError> {
         let path = suffixed(db, ".lock");
         let about = std::fs::metadata(db).ok();
         // The write-ahead log lies beside the name: what one name's server left in it would be missing under the other.
@@ -86,7 +86,7 @@ impl FileLock {
     }
 
     /// Takes over the lock of a database that was just made, in place of the one that was there.
-    pub(in crate::store) fn adopt(&mut self, database: Option<File>) {
+    pub(crate) fn adopt(&mut self, database: Option<File>) {
         self.database = database;
         if let Some(proof) = &mut self.proof {
             (proof.base, proof.next) = (None, None);
@@ -95,7 +95,7 @@ impl FileLock {
 
     /// Announces the run `next` before its first commit, durably. `base` is what the file itself names, if that outlasts a power cut.
     /// What was proved stays.
-    pub(in crate::store) fn announce(&mut self, next: &str, base: Option<&str>) -> io::Result<()> {
+    pub(crate) fn announce(&mut self, next: &str, base: Option<&str>) -> io::Result<()> {
         let (run, revision) = self.proof.take().map(|proof| (proof.run, proof.revision)).unwrap_or_default();
         let (base, next) = (base.map(str::to_owned), Some(next.to_owned()));
         self.proof = Some(Proof { run, revision, base, next });
@@ -104,14 +104,14 @@ impl FileLock {
 
     /// Records a commit of `run`, which has begun. Where it has not reached the file itself, the file still names the run that it named
     /// before.
-    pub(in crate::store) fn record(&mut self, run: &str, revision: u64, in_file: bool) -> io::Result<()> {
+    pub(crate) fn record(&mut self, run: &str, revision: u64, in_file: bool) -> io::Result<()> {
         let base = if in_file { Some(run.to_owned()) } else { self.proof.take().and_then(|proof| proof.base) };
         self.proof = Some(Proof { run: run.to_owned(), revision, base, next: None });
         self.write()
     }
 
     /// Names this process as the holder, durably, and proves what was proved before.
-    pub(in crate::store) fn hold(&mut self) -> io::Result<()> {
+    pub(crate) fn hold(&mut self) -> io::Result<()> {
         self.write()?;
         self.sync()
     }
@@ -124,7 +124,7 @@ impl FileLock {
     }
 
     /// Makes what was recorded outlast a power cut.
-    pub(in crate::store) fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         match &self.beside {
             Beside::Writable(file) => file.sync_data(),
             Beside::ReadOnly(_) | Beside::Absent => Ok(()),
@@ -163,12 +163,12 @@ impl Proof {
     }
 
     /// Whether it names that run: the last one proved, the file's own, or the one that was about to begin.
-    pub(in crate::store) fn names(&self, run: &str) -> bool {
+    pub(crate) fn names(&self, run: &str) -> bool {
         self.run == run || [&self.base, &self.next].into_iter().any(|named| named.as_deref() == Some(run))
     }
 
     /// What the lock file of `db` says, without its lock.
-    pub(in crate::store) fn peek(db: &Path) -> Option<Self> {
+    pub(crate) fn peek(db: &Path) -> Option<Self> {
         let file = OpenOptions::new().read(true).custom_flags(no_follow()).open(suffixed(db, ".lock")).ok()?;
         Self::read(&text(&file))
     }
@@ -194,7 +194,7 @@ fn lock_inode(db: &Path, beside: &Path) -> Result<Option<File>, OpenError> {
 }
 
 /// Locks a database that only this process knows yet.
-pub(in crate::store) fn lock_new(file: File) -> io::Result<Option<File>> {
+pub(crate) fn lock_new(file: File) -> io::Result<Option<File>> {
     if is_lockable(&file) {
         file.try_lock()?;
         return Ok(Some(file));
@@ -270,7 +270,7 @@ fn patiently(file: &File) -> Result<(), TryLockError> {
 
 /// Whether a server holds the lock of `db`; one whose lock file cannot be opened is taken to be there. The database itself is not
 /// opened for this: closing it would drop the locks of a reader in this process.
-pub(in crate::store) fn is_held(db: &Path) -> bool {
+pub(crate) fn is_held(db: &Path) -> bool {
     match OpenOptions::new().read(true).custom_flags(no_follow()).open(suffixed(db, ".lock")) {
         Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
         Err(error) => error.kind() != io::ErrorKind::NotFound,

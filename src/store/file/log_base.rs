@@ -14,7 +14,7 @@ use crate::store::schema::meta::{Kind, Meta};
 
 /// What the file names, without its log.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct LogBase {
+pub(crate) struct LogBase {
     /// None in a new file, in one of an older schema, and where it cannot be read.
     run: Option<String>,
     /// Whether a power cut leaves it so.
@@ -24,7 +24,7 @@ pub(in crate::store) struct LogBase {
 impl LogBase {
     /// Reads it, after a sync: a server that was killed may have left what no disk holds yet. To be asked before this process has a
     /// connection, whose locks it would drop.
-    pub(in crate::store) fn of(path: &Path) -> Self {
+    pub(crate) fn of(path: &Path) -> Self {
         let durable = File::open(path).and_then(|file| file.sync_all()).is_ok();
         let read = alone(path).and_then(|db| Ok((schema::version(&db)?, run(&db)?)));
         // A page that was cut off half way may hold anything.
@@ -37,7 +37,7 @@ impl LogBase {
     ///
     /// A run writes its word into the file itself before it writes anything else, so the two agree, or the start was cut off, and then the
     /// lock file, written and synced before the run's first commit, names what the file can name.
-    pub(in crate::store) fn has_foreign_log(&self, path: &Path, proof: Option<&Proof>) -> bool {
+    pub(crate) fn has_foreign_log(&self, path: &Path, proof: Option<&Proof>) -> bool {
         let Some(base) = &self.run else { return false };
         let Ok(run) = connect_aside(path).and_then(|db| run(&db)) else { return false };
         let known = proof.is_some_and(|proof| proof.names(base) || proof.base.is_none() && proof.names(&run));
@@ -45,7 +45,7 @@ impl LogBase {
     }
 
     /// Announces the run that is about to begin on it. Without that, a start that is cut off may be refused as one with a foreign log.
-    pub(in crate::store) fn announce(&self, next: &Meta, lock: &mut FileLock, path: &Path) {
+    pub(crate) fn announce(&self, next: &Meta, lock: &mut FileLock, path: &Path) {
         if next.kind != Kind::Record {
             return;
         }

@@ -30,36 +30,36 @@ use crate::store::schema::quarantine::{self, BadRow, Table};
 use crate::store::{Consent, schema};
 
 /// What is to be opened.
-pub(in crate::store) struct OpenRequest {
+pub(crate) struct OpenRequest {
     /// The line of revisions that is mirrored; none where the file is the record itself.
-    pub(in crate::store) epoch: Option<Epoch>,
+    pub(crate) epoch: Option<Epoch>,
     /// Whether a commit outlasts a power cut.
-    pub(in crate::store) durable: bool,
+    pub(crate) durable: bool,
     /// This moment, wall clock.
-    pub(in crate::store) now: UnixMs,
+    pub(crate) now: UnixMs,
     /// What may be lost.
-    pub(in crate::store) consent: Consent,
+    pub(crate) consent: Consent,
 }
 
 /// An open file and what was in it.
-pub(in crate::store) struct Loaded {
-    pub(in crate::store) path: PathBuf,
-    pub(in crate::store) lock: FileLock,
-    pub(in crate::store) contents: Contents,
+pub(crate) struct Loaded {
+    pub(crate) path: PathBuf,
+    pub(crate) lock: FileLock,
+    pub(crate) contents: Contents,
 }
 
 /// What was found in a file.
-pub(in crate::store) struct Contents {
-    pub(in crate::store) meta: Meta,
-    pub(in crate::store) registered: Registered,
+pub(crate) struct Contents {
+    pub(crate) meta: Meta,
+    pub(crate) registered: Registered,
     /// Rows of history.
-    pub(in crate::store) remembered: u64,
-    pub(in crate::store) quarantined: quarantine::QuarantineSummary,
-    pub(in crate::store) start: RunStart,
+    pub(crate) remembered: u64,
+    pub(crate) quarantined: quarantine::QuarantineSummary,
+    pub(crate) start: RunStart,
 }
 
 /// Whether the run has begun.
-pub(in crate::store) enum RunStart {
+pub(crate) enum RunStart {
     /// The connection, and whether the file itself holds all by now.
     Begun(Connection, bool),
     /// Not yet.
@@ -67,16 +67,16 @@ pub(in crate::store) enum RunStart {
 }
 
 /// A run that cannot first_write yet.
-pub(in crate::store) struct PostponedStart {
-    pub(in crate::store) first_write: FirstWrite,
-    pub(in crate::store) base: LogBase,
-    pub(in crate::store) why: WriteError,
+pub(crate) struct PostponedStart {
+    pub(crate) first_write: FirstWrite,
+    pub(crate) base: LogBase,
+    pub(crate) why: WriteError,
     /// Whether not even reading is possible in the read_writable way.
-    pub(in crate::store) read_only: bool,
+    pub(crate) read_only: bool,
 }
 
 /// Locks, creates or checks, and loads.
-pub(in crate::store) fn open(path: &Path, request: &OpenRequest) -> Result<Loaded, OpenError> {
+pub(crate) fn open(path: &Path, request: &OpenRequest) -> Result<Loaded, OpenError> {
     let path = locate(path)?;
     inspect::no_planted_links(&path)?;
     // Looked at before the lock too: beside another program's file not even a lock file is left.

@@ -29,7 +29,7 @@ const NAMES: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// Words about what is missing, where that is too much.
-pub(in crate::store) fn copy(from: &Connection, to: &Connection, now: UnixMs) -> Result<u64, String> {
+pub(crate) fn copy(from: &Connection, to: &Connection, now: UnixMs) -> Result<u64, String> {
     let mut missing = 0;
     for table in TABLES {
         let copied = Table::of(from, to, table).and_then(|copy| copy.map_or(Ok(true), |mut copy| copy.run(now)));

@@ -5,7 +5,7 @@
 //! 1. This file: the queries.
 //! 2. [`thread`]: the thread that answers them.
 
-pub(in crate::store) mod thread;
+pub(crate) mod thread;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
@@ -92,7 +92,7 @@ pub type Removals = Vec<(ServiceKey, Uuid)>;
 const MAX_REMOVALS: usize = 10_000;
 
 /// A page; `known` is the service where it is registered now. Rows that cannot be read are left out and added to `bad`.
-pub(in crate::store) fn page(
+pub(crate) fn page(
     db: &Connection,
     query: &HistoryQuery,
     known: Option<(Uuid, ServiceKey)>,

@@ -14,9 +14,9 @@ use crate::store::file::connect::{Gate, connect_aside, connect_reader};
 use crate::store::queue::job::Job;
 
 /// Questions that may wait.
-pub(in crate::store) const QUEUE: usize = 64;
+pub(crate) const QUEUE: usize = 64;
 /// A question on its way to the reader.
-pub(in crate::store) enum Question {
+pub(crate) enum Question {
     /// Answer this. The key is known where the service is registered now.
     Page(HistoryQuery, Option<(Uuid, ServiceKey)>, oneshot::Sender<Result<HistoryPage, StoreError>>),
     /// What was removed after that revision; none where that is no longer known.
@@ -26,15 +26,15 @@ pub(in crate::store) enum Question {
 }
 
 /// What the reader's thread owns.
-pub(in crate::store) struct Reader {
-    pub(in crate::store) file: Reading,
-    pub(in crate::store) questions: mpsc::Receiver<Question>,
+pub(crate) struct Reader {
+    pub(crate) file: Reading,
+    pub(crate) questions: mpsc::Receiver<Question>,
     /// Where the writer is told of rows that cannot be read.
-    pub(in crate::store) jobs: mpsc::Sender<Job>,
+    pub(crate) jobs: mpsc::Sender<Job>,
 }
 
 /// How the reader reaches the file.
-pub(in crate::store) enum Reading {
+pub(crate) enum Reading {
     /// Beside the writer.
     Open(Connection),
     /// While nothing can be written: opened for each question, until the gate says that the writer has begun.
@@ -61,13 +61,13 @@ impl Reading {
 
 impl Reader {
     /// Answers until it is told to stop or nobody can ask any more.
-    pub(in crate::store) fn serve(mut self) {
+    pub(crate) fn serve(mut self) {
         while let Some(question) = self.questions.blocking_recv() {
             self.answer(question);
         }
     }
 
-    pub(in crate::store) fn answer(&mut self, question: Question) {
+    pub(crate) fn answer(&mut self, question: Question) {
         let mut bad = Vec::new();
         match question {
             Question::Stop => self.questions.close(),

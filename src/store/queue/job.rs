@@ -11,10 +11,10 @@ use crate::store::schema::quarantine::BadRow;
 use crate::store::schema::write::{EncodedProbe, SpecColumns, Verdict};
 
 /// Where a waiter hears the end of its change.
-pub(in crate::store) type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
 
 /// One entry of the writer's queue.
-pub(in crate::store) enum Job {
+pub(crate) enum Job {
     /// A register call.
     Register(Box<Register>, Ticket, Reply<Registered>),
     /// A deregister call.
@@ -38,21 +38,21 @@ pub(in crate::store) enum Job {
 }
 
 /// A register call with its columns encoded by the caller's task, off the writer.
-pub(in crate::store) struct Register {
-    pub(in crate::store) registration: Registration,
-    pub(in crate::store) caller: Caller,
-    pub(in crate::store) columns: SpecColumns,
+pub(crate) struct Register {
+    pub(crate) registration: Registration,
+    pub(crate) caller: Caller,
+    pub(crate) columns: SpecColumns,
 }
 
 /// A deregister call.
-pub(in crate::store) struct Remove {
-    pub(in crate::store) removal: Removal,
-    pub(in crate::store) caller: Caller,
+pub(crate) struct Remove {
+    pub(crate) removal: Removal,
+    pub(crate) caller: Caller,
 }
 
 /// A finished list.
-pub(in crate::store) struct List {
-    pub(in crate::store) all: Vec<Mirrored>,
-    pub(in crate::store) revision: u64,
-    pub(in crate::store) verdicts: VerdictsFrom,
+pub(crate) struct List {
+    pub(crate) all: Vec<Mirrored>,
+    pub(crate) revision: u64,
+    pub(crate) verdicts: VerdictsFrom,
 }

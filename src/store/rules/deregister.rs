@@ -14,7 +14,7 @@ use crate::store::schema::write::{HistoryRow, Write};
 
 impl Work<'_> {
     /// Removes an instance or a service.
-    pub(in crate::store) fn deregister(&mut self, call: &Remove) -> Result<(), WriteError> {
+    pub(crate) fn deregister(&mut self, call: &Remove) -> Result<(), WriteError> {
         let entry = self.find(&call.removal.service).ok_or(WriteError::ServiceNotFound)?;
         let service = Arc::clone(entry.service());
         let removed =

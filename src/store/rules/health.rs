@@ -9,7 +9,7 @@ use crate::store::schema::write::{EncodedProbe, HistoryRow, Verdict, Write};
 
 impl Work<'_> {
     /// Applies each change whose generation is current; tells which were.
-    pub(in crate::store) fn apply_verdicts(&mut self, verdicts: Vec<Verdict>) -> Vec<bool> {
+    pub(crate) fn apply_verdicts(&mut self, verdicts: Vec<Verdict>) -> Vec<bool> {
         verdicts.into_iter().map(|verdict| self.apply_verdict(verdict).is_some()).collect()
     }
 
@@ -53,7 +53,7 @@ impl Work<'_> {
     }
 
     /// Keeps the rows whose generation is current. A mirror keeps none: who leads next begins from what readers see.
-    pub(in crate::store) fn put_probes(&mut self, rows: Vec<EncodedProbe>) {
+    pub(crate) fn put_probes(&mut self, rows: Vec<EncodedProbe>) {
         if self.state.mirror.is_some() {
             return;
         }

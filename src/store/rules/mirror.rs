@@ -29,11 +29,7 @@ struct Merged {
 
 impl Work<'_> {
     /// Takes in what the watch or a write's answer says.
-    pub(in crate::store) fn mirror(
-        &mut self,
-        changes: Vec<MirrorChange>,
-        verdicts: VerdictsFrom,
-    ) -> Result<(), WriteError> {
+    pub(crate) fn mirror(&mut self, changes: Vec<MirrorChange>, verdicts: VerdictsFrom) -> Result<(), WriteError> {
         self.is_mirror()?;
         for change in changes {
             match change {
@@ -53,7 +49,7 @@ impl Work<'_> {
     }
 
     /// Takes in a finished list: what it lacks is gone, unless it is newer than the list.
-    pub(in crate::store) fn mirror_all(&mut self, list: List) -> Result<(), WriteError> {
+    pub(crate) fn mirror_all(&mut self, list: List) -> Result<(), WriteError> {
         self.is_mirror()?;
         let List { all, revision, verdicts } = list;
         let listed: HashSet<&ServiceKey> = all.iter().map(|object| &object.key).collect();

@@ -11,5 +11,5 @@
 mod deregister;
 mod health;
 mod mirror;
-pub(in crate::store) mod register;
-pub(in crate::store) mod state;
+mod register;
+pub(crate) mod state;

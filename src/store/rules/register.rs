@@ -15,7 +15,7 @@ use crate::store::schema::write::{HistoryRow, SpecColumns, Write};
 
 impl Work<'_> {
     /// Adds, changes or renews an instance.
-    pub(in crate::store) fn register(&mut self, call: Register) -> Result<Registered, WriteError> {
+    pub(crate) fn register(&mut self, call: Register) -> Result<Registered, WriteError> {
         let entry = self.state.snapshot.get(call.registration.key().as_str()).cloned();
         let current = entry.as_ref().map(|entry| Current::from(&**entry.service()));
         let change = registration::register(current, &call.registration, &call.caller, self.limits_now())?;

@@ -34,7 +34,7 @@ const CONTENT: &[&str] = &[
 ];
 
 /// Every instance, for [`read`].
-pub(in crate::store) static SELECT: LazyLock<String> =
+pub(crate) static SELECT: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {FIXED}, {} FROM instance", CONTENT.join(", ")));
 
 static INSERT: LazyLock<String> = LazyLock::new(|| {
@@ -77,7 +77,7 @@ macro_rules! content {
 }
 
 /// Reads a row of [`SELECT`].
-pub(in crate::store) fn read(row: &Row<'_>) -> rusqlite::Result<Instance> {
+pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Instance> {
     let mut cells = Cells::of(row);
     let _service: i64 = cells.next()?;
     Ok(Instance {

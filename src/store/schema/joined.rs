@@ -13,7 +13,7 @@ use crate::model::service::{Instance, Service};
 /// Calls `take` with each service and its row of [`SERVICES`], the instances in order of name; `bad` takes the rows that cannot be read.
 ///
 /// Both tables are sorted by what their rows say, not by an index, which might say something else.
-pub(in crate::store) fn each(
+pub(crate) fn each(
     db: &Connection,
     bad: &mut Vec<BadRow>,
     mut take: impl FnMut(&Row<'_>, i64, Service) -> rusqlite::Result<()>,

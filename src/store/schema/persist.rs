@@ -31,7 +31,7 @@ const COMPLETE: &str = "UPDATE meta SET mirror = 2";
 const CHANGE: &str = "INSERT INTO change (revision, service, key, deleted) VALUES (?1, ?2, ?3, ?4)";
 
 /// Writes one thing, inside the batch's transaction.
-pub(in crate::store) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
+pub(crate) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::AddService(row, service) => add_service(db, *row, service),
         Write::Touch(row, s) => run(db, TOUCH, params![row, s.updated_at.0, int(s.revision), s.unreported.is_some()]),

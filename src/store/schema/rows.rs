@@ -11,11 +11,11 @@ use crate::model::probe::ProbeRow;
 use crate::model::service::{Instance, InstanceId, Service, Source};
 
 /// Every service's row.
-pub(in crate::store) const SERVICES: &str =
+pub(crate) const SERVICES: &str =
     "SELECT row, id, namespace, name, source, registered_at, updated_at, revision, unreported FROM service";
 
 /// What a row's names say it belongs to: of the columns at these places, as far as they are text.
-pub(in crate::store) fn name(row: &Row<'_>, at: &[usize]) -> String {
+pub(crate) fn name(row: &Row<'_>, at: &[usize]) -> String {
     let part = |at: &usize| match row.get_ref(*at) {
         Ok(ValueRef::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
         _ => "?".to_owned(),
@@ -24,7 +24,7 @@ pub(in crate::store) fn name(row: &Row<'_>, at: &[usize]) -> String {
 }
 
 /// The error in words, with the column's name instead of its number.
-pub(in crate::store) fn describe(row: &Row<'_>, error: &rusqlite::Error) -> String {
+pub(crate) fn describe(row: &Row<'_>, error: &rusqlite::Error) -> String {
     use rusqlite::Error as E;
     // Where it is not known which column it was, the reason says it.
     let of = |at: &usize| row.as_ref().column_name(*at).map(|name| format!("{name}: ")).unwrap_or_default();
@@ -38,7 +38,7 @@ pub(in crate::store) fn describe(row: &Row<'_>, error: &rusqlite::Error) -> Stri
 }
 
 /// A row of [`SERVICES`], with what [`members`] read.
-pub(in crate::store) fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service> {
+pub(crate) fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service> {
     let mut cells = Cells::of(row);
     let _number: i64 = cells.next()?;
     let id = cells.next::<Id>()?.0;
@@ -72,7 +72,7 @@ impl FromSql for StoredSource {
 }
 
 /// The instances of one service row that can be read, in order of name.
-pub(in crate::store) fn members(db: &Connection, service: i64) -> rusqlite::Result<Vec<Instance>> {
+pub(crate) fn members(db: &Connection, service: i64) -> rusqlite::Result<Vec<Instance>> {
     let mut statement = db.prepare_cached(&format!("{} WHERE service = ?1 ORDER BY name", *instance::SELECT))?;
     let mut rows = statement.query([service])?;
     let mut all = Vec::new();
@@ -87,7 +87,7 @@ pub(in crate::store) fn members(db: &Connection, service: i64) -> rusqlite::Resu
 }
 
 /// A row of `probe`.
-pub(in crate::store) fn probe(row: &Row<'_>) -> rusqlite::Result<ProbeRow> {
+pub(crate) fn probe(row: &Row<'_>) -> rusqlite::Result<ProbeRow> {
     let outcome = |column: &str| row.get::<_, Option<Json<Outcome>>>(column).map(|o| o.map(|o| o.0));
     let samples = row.get_ref("samples")?.as_blob().and_then(unpack)?;
     Ok(ProbeRow {

@@ -8,7 +8,7 @@
 //! 4. [`trim`]: what is forgotten. [`wall_clock`]: whether its age can be believed.
 
 mod inline;
-pub(in crate::store) mod run;
+pub(crate) mod run;
 mod trim;
 mod upkeep;
 mod wall_clock;
@@ -45,50 +45,50 @@ use upkeep::StartRetry;
 use wall_clock::WallClock;
 
 /// Jobs that may wait.
-pub(in crate::store) const QUEUE: usize = 4096;
+pub(crate) const QUEUE: usize = 4096;
 /// Time between two looks for history that grew too old, and for the file itself.
 const TRIM: Duration = Duration::from_secs(10);
 /// Jobs that one transaction takes at most.
-pub(in crate::store) const BATCH: usize = 1024;
+pub(crate) const BATCH: usize = 1024;
 
 /// Tells a waiter its result, or the failure of the whole batch.
 type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
 
 /// What the writer's thread owns.
-pub(in crate::store) struct Engine {
+pub(crate) struct Engine {
     /// None before the run has begun.
-    pub(in crate::store) db: Option<Connection>,
+    pub(crate) db: Option<Connection>,
     /// The run's beginning, where that is still to be done.
-    pub(in crate::store) start_retry: Option<StartRetry>,
-    pub(in crate::store) lock: FileLock,
-    pub(in crate::store) path: PathBuf,
-    pub(in crate::store) files: FileIdentity,
-    pub(in crate::store) run: String,
-    pub(in crate::store) state: State,
-    pub(in crate::store) index: Index,
-    pub(in crate::store) limits: Limits,
-    pub(in crate::store) bounds: Bounds,
-    pub(in crate::store) retained: Retained,
-    pub(in crate::store) wall: WallClock,
+    pub(crate) start_retry: Option<StartRetry>,
+    pub(crate) lock: FileLock,
+    pub(crate) path: PathBuf,
+    pub(crate) files: FileIdentity,
+    pub(crate) run: String,
+    pub(crate) state: State,
+    pub(crate) index: Index,
+    pub(crate) limits: Limits,
+    pub(crate) bounds: Bounds,
+    pub(crate) retained: Retained,
+    pub(crate) wall: WallClock,
     /// When it was last looked for what to trim, steady clock.
-    pub(in crate::store) trimmed: UnixMs,
-    pub(in crate::store) clock: Clock,
-    pub(in crate::store) catalog: Arc<Catalog>,
-    pub(in crate::store) metrics: Metrics,
-    pub(in crate::store) jobs: mpsc::Receiver<Job>,
+    pub(crate) trimmed: UnixMs,
+    pub(crate) clock: Clock,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) metrics: Metrics,
+    pub(crate) jobs: mpsc::Receiver<Job>,
     /// Why the last transaction failed: shown in readiness, and logged once and not per batch.
-    pub(in crate::store) failure: Arc<ArcSwapOption<WriteError>>,
+    pub(crate) failure: Arc<ArcSwapOption<WriteError>>,
     /// [`State::is_complete`], for whoever asks.
-    pub(in crate::store) complete: Arc<AtomicBool>,
+    pub(crate) complete: Arc<AtomicBool>,
     /// Whether the lock file is behind, likewise.
-    pub(in crate::store) unproved: bool,
+    pub(crate) unproved: bool,
     /// Whether the file itself names this run, and not only its write-ahead log.
-    pub(in crate::store) in_main_file: bool,
+    pub(crate) in_main_file: bool,
     /// Whether the write-ahead log holds what the file does not.
-    pub(in crate::store) log_pending: bool,
+    pub(crate) log_pending: bool,
     /// The last commit.
-    pub(in crate::store) written: Instant,
-    pub(in crate::store) quarantine: Arc<Quarantine>,
+    pub(crate) written: Instant,
+    pub(crate) quarantine: Arc<Quarantine>,
 }
 
 /// What there is to forget besides what a transaction forgets anyway.
@@ -103,17 +103,17 @@ enum Due {
 
 /// What bounds the tables that are trimmed.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct Retained {
+pub(crate) struct Retained {
     /// The newest revision that `change` no longer holds.
-    pub(in crate::store) floor: u64,
+    pub(crate) floor: u64,
     /// Rows of history.
-    pub(in crate::store) remembered: u64,
+    pub(crate) remembered: u64,
 }
 
 impl Engine {
     /// Works until it is told to stop or nobody can ask any more; then leaves the file in order. A transaction takes what came during the
     /// one before, without a pause for more: waiting cost a fifth of the registrations, and gained none at any time that a flush may take.
-    pub(in crate::store) fn serve(mut self) {
+    pub(crate) fn serve(mut self) {
         let mut jobs = Vec::with_capacity(BATCH);
         let depth = self.metrics.queue_depth.get_or_create_owned(&QueueLabel { queue: "store" });
         while self.jobs.blocking_recv_many(&mut jobs, BATCH) > 0 {
@@ -124,7 +124,7 @@ impl Engine {
     }
 
     /// Leaves the file in order.
-    pub(in crate::store) fn close(&self) {
+    pub(crate) fn close(&self) {
         let Some(db) = &self.db else { return };
         let ended = db.execute("UPDATE meta SET served = 0", []);
         // What it cannot move stays in the log beside the file, durable; the next start reads it there.
@@ -133,7 +133,7 @@ impl Engine {
         }
     }
 
-    pub(in crate::store) fn batch(&mut self, jobs: &mut Vec<Job>) {
+    pub(crate) fn batch(&mut self, jobs: &mut Vec<Job>) {
         let now = self.clock.now();
         let due = self.due(now);
         let (mut idle, mut bad) = (false, Vec::new());
@@ -268,7 +268,7 @@ impl Engine {
 
     /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. Where that fails the
     /// server goes on with a warning: until a answer_later commit repairs it, the proof is behind.
-    pub(in crate::store) fn prove(&mut self, revision: u64) {
+    pub(crate) fn prove(&mut self, revision: u64) {
         let proof = self.lock.record(&self.run, revision, self.in_main_file);
         if let Err(error) = &proof
             && !self.unproved
@@ -306,7 +306,7 @@ impl Engine {
         Batch { sequence: snapshot.sequence(), revision: snapshot.revision(), ..Batch::default() }
     }
 
-    pub(in crate::store) fn failed(&self, error: &WriteError) {
+    pub(crate) fn failed(&self, error: &WriteError) {
         let before = self.failure.load();
         if before.is_none() || before.as_deref() != Some(error) && *error == WriteError::FileLost {
             tracing::error!("{}: {error}", self.path.display());
@@ -314,7 +314,7 @@ impl Engine {
         self.failure.store(Some(Arc::new(error.clone())));
     }
 
-    pub(in crate::store) fn succeeded(&self) {
+    pub(crate) fn succeeded(&self) {
         if self.failure.load().is_some() {
             self.failure.store(None);
             tracing::info!("{}: writes succeed again", self.path.display());

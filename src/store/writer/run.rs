@@ -38,14 +38,14 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// The store's work: a thread that writes and one that reads history, from [`Writer::run`] on.
 pub struct Writer {
-    pub(in crate::store) engine: Engine,
-    pub(in crate::store) reader: Reader,
-    pub(in crate::store) jobs: mpsc::Sender<Job>,
-    pub(in crate::store) questions: mpsc::Sender<Question>,
+    pub(crate) engine: Engine,
+    pub(crate) reader: Reader,
+    pub(crate) jobs: mpsc::Sender<Job>,
+    pub(crate) questions: mpsc::Sender<Question>,
 }
 
 /// Opens the file and lays out the parts.
-pub(in crate::store) fn open(
+pub(crate) fn open(
     settings: StoreSettings,
     consent: Consent,
     clock: Clock,

@@ -22,11 +22,11 @@ const RETRY: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(1);
 
 /// A run that waits for its beginning.
-pub(in crate::store) struct StartRetry {
-    pub(in crate::store) start: PostponedStart,
-    pub(in crate::store) gate: Gate,
+pub(crate) struct StartRetry {
+    pub(crate) start: PostponedStart,
+    pub(crate) gate: Gate,
     /// The last attempt.
-    pub(in crate::store) tried: Instant,
+    pub(crate) tried: Instant,
 }
 
 impl Engine {
@@ -34,7 +34,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`WriteError`] while it cannot.
-    pub(in crate::store) fn start_run(&mut self) -> Result<(), WriteError> {
+    pub(crate) fn start_run(&mut self) -> Result<(), WriteError> {
         let Some(start_retry) = &mut self.start_retry else { return Ok(()) };
         if start_retry.tried.elapsed() < RETRY {
             return Err(start_retry.start.why.clone());
@@ -59,7 +59,7 @@ impl Engine {
     }
 
     /// Now and then, when there is nothing else to do.
-    pub(in crate::store) fn idle(&mut self) {
+    pub(crate) fn idle(&mut self) {
         if self.start_retry.is_some() {
             match self.start_run() {
                 Ok(()) => self.succeeded(),
@@ -88,7 +88,7 @@ impl Engine {
     }
 
     /// Counts what the file keeps by now.
-    pub(in crate::store) fn count_quarantine(&self) {
+    pub(crate) fn count_quarantine(&self) {
         // What cannot be counted now is at the next start.
         if let Some(Ok(kept)) = self.db.as_ref().map(QuarantineSummary::of) {
             self.quarantine.set(kept);
@@ -102,8 +102,8 @@ impl StartRetry {
             return Err(WriteError::ReadOnly);
         }
         let mut begun = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = connect(path).and_then(|db| begin_with(db, path, &self.start, lock));
-        let db = begun.map_err(|error| write_error(path, &error))?;
+        let db = connect(path).and_then(|db| begin_with(db, path, &self.start, lock));
+        let db = db.map_err(|error| write_error(path, &error))?;
         *begun = true;
         Ok(db)
     }

@@ -11,18 +11,18 @@ const APART: u64 = 60_000;
 
 /// The wall clock held against the steady one, from the start or the last jump on.
 #[derive(Debug)]
-pub(in crate::store) struct WallClock {
+pub(crate) struct WallClock {
     since: UnixMs,
     ahead: i64,
 }
 
 impl WallClock {
-    pub(in crate::store) fn new(now: Now) -> Self {
+    pub(crate) fn new(now: Now) -> Self {
         Self { since: now.steady, ahead: ahead(now) }
     }
 
     /// Looks, and says whether the wall clock can be believed.
-    pub(in crate::store) fn is_sound(&mut self, now: Now) -> bool {
+    pub(crate) fn is_sound(&mut self, now: Now) -> bool {
         let jump = ahead(now).saturating_sub(self.ahead);
         if jump.unsigned_abs() > APART {
             *self = Self::new(now);

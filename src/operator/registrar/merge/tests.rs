@@ -11,7 +11,7 @@ use crate::model::check::Check;
 use crate::model::health::CheckState;
 use crate::model::name::Namespace;
 use crate::model::outcome::{Health, Reason};
-use crate::model::ports::{AlwaysLeads, Registrar};
+use crate::model::ports::{AlwaysLeads, Registrar, ServiceRef};
 use crate::model::probe::HealthChange;
 use crate::model::time::Clock;
 use crate::model::url::EndpointUrl;
@@ -258,10 +258,7 @@ impl World {
         };
         assert_eq!(self.store.commit_health(vec![change], Arc::new(AlwaysLeads)).await, Ok(vec![true]));
         let instances = &mut self.objects.get_mut(&service).expect("both sides have it").instances;
-        instances
-            .iter_mut()
-            .filter(|instance| instance.name.as_str() == instance)
-            .for_each(|instance| instance.healthy = true);
+        instances.iter_mut().filter(|one| one.name.as_str() == instance).for_each(|one| one.healthy = true);
     }
 }
 
