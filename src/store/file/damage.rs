@@ -1,4 +1,4 @@
-//! Telling a damaged file from a failing system, and setting it aside.
+//! Distinguishes a damaged file from a failing system, and sets it aside.
 
 use std::path::{Path, PathBuf};
 
@@ -14,29 +14,29 @@ use crate::store::schema::codec::is_content;
 pub(crate) enum LoadError {
     /// Its content is not what Portolan wrote.
     Damaged(String),
-    /// Its pages are not what SQLite wrote: some may be readable.
+    /// Its pages are not what SQLite wrote; some may be readable.
     Broken(String),
-    /// A mirror that is sound, and of no use here.
+    /// A sound mirror that cannot be used here.
     Unfit(AsideReason, String),
-    /// It may be read where nothing has to be written for that.
+    /// It cannot be written, but perhaps read without writing anything.
     NotWritable(WriteError, Box<OpenError>),
     /// Anything else: the file may be fine.
     Other(OpenError),
 }
 
-/// As what a file is set aside.
+/// Why a file is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AsideReason {
-    /// Damaged, or not what it should be.
+    /// It is damaged.
     Corrupt,
-    /// A sound mirror of another line of revisions.
+    /// It is a sound mirror of another line of revisions.
     OtherCluster,
-    /// A sound mirror of a newer version of Portolan.
+    /// It is a sound mirror of a newer version of Portolan.
     Newer,
 }
 
 impl AsideReason {
-    /// The label in its new name.
+    /// Its part of the new file name.
     fn label(self) -> &'static str {
         match self {
             Self::Corrupt => "corrupt",
@@ -47,7 +47,7 @@ impl AsideReason {
 }
 
 impl LoadError {
-    /// As an error, for a file that was made a moment ago.
+    /// The error for a file that was created a moment ago.
     pub(crate) fn in_new_file(self, path: &Path) -> OpenError {
         match self {
             Self::Other(error) => error,
@@ -59,7 +59,7 @@ impl LoadError {
     }
 }
 
-/// Sorts SQLite's errors at load.
+/// Classifies an error of SQLite at load.
 pub(crate) fn load_error(path: &Path, error: rusqlite::Error) -> LoadError {
     if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) {
         return LoadError::Broken(error.to_string());
@@ -90,9 +90,9 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// What keeps a sound file from being written, where that is known.
+/// What keeps a sound file from being written, if that is known.
 fn write_obstacle(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
-    /// The index of the write-ahead log, a mapped file, says in its own way that the disk is full
+    /// How SQLite reports a full disk for the index of the write-ahead log, which is a mapped file
     /// ([`SQLITE_IOERR_SHMSIZE`](https://www.sqlite.org/rescode.html#ioerr_shmsize)).
     const SHM_SIZE: i32 = 0x130a;
     let error = error.sqlite_error()?;
@@ -102,7 +102,7 @@ fn write_obstacle(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
             Some(WriteError::Locked)
         }
         _ if error.extended_code == SHM_SIZE => Some(WriteError::DiskFull),
-        // A companion that cannot be made: whether for want of space or of permission, only the file system tells.
+        // A companion file cannot be created; only the file system knows whether space or permission is missing.
         ErrorCode::CannotOpen => Some(disk_state(path).unwrap_or(WriteError::ReadOnly)),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Some(WriteError::ReadOnly),
         ErrorCode::SystemIoFailure => disk_state(path),
@@ -115,18 +115,18 @@ pub(crate) fn is_writable(path: &Path) -> bool {
     rustix::fs::access(path, Access::WRITE_OK).is_ok()
 }
 
-/// What the file system says of itself.
+/// What the file system reports.
 fn disk_state(path: &Path) -> Option<WriteError> {
     let about = rustix::fs::statvfs(path).ok()?;
     if about.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Some(WriteError::ReadOnly);
     }
-    // A file system without inodes of its own counts none at all.
+    // A file system without inodes reports 0 of 0.
     let full = about.f_bavail == 0 || about.f_favail == 0 && about.f_files > 0;
     full.then_some(WriteError::DiskFull)
 }
 
-/// What the waiters of a failed batch hear.
+/// The answer to the callers of a failed batch.
 pub(crate) fn write_error(path: &Path, error: &rusqlite::Error) -> WriteError {
     write_obstacle(path, error).unwrap_or_else(|| WriteError::Store(error.to_string()))
 }
@@ -136,12 +136,12 @@ pub(crate) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError>
     set_aside_as(AsideReason::Corrupt, path, detail)
 }
 
-/// The same under another label than `corrupt`.
+/// The same with another label than `corrupt`.
 pub(crate) fn set_aside_as(what: AsideReason, path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
     move_away(what, path, &["-wal", "-shm", "-journal", ""], detail)
 }
 
-/// Renames the companions alone.
+/// Renames only the companions.
 pub(crate) fn set_log_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
     move_away(AsideReason::Corrupt, path, &COMPANIONS, detail)
 }

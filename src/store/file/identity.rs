@@ -1,4 +1,4 @@
-//! Whether the open files are still those at their paths: what is written into a deleted file is durable for nobody.
+//! Whether the open files are still those at their paths: nobody could read again what is written into a deleted file.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -7,15 +7,15 @@ use std::path::{Path, PathBuf};
 use super::paths::suffixed;
 use crate::model::ports::WriteError;
 
-/// The database and its write-ahead log, as they were found at the start. Once one is lost the identity stays lost: what was committed in
-/// between is unknown, so only a start that reads the file again can go on.
+/// The database and its write-ahead log, as found at the start. Once one of them is lost, it stays lost: what was committed meanwhile
+/// is unknown, so the server must start again and read the file.
 #[derive(Debug)]
 pub(crate) struct FileIdentity {
     files: Vec<(PathBuf, Option<Inode>)>,
     lost: bool,
 }
 
-/// A file, whatever it is called.
+/// Identifies a file whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Inode {
     device: u64,
@@ -23,12 +23,12 @@ struct Inode {
 }
 
 impl FileIdentity {
-    /// Of a database that was opened a moment ago.
+    /// For a database that was opened a moment ago.
     pub(crate) fn of(db: &Path) -> io::Result<Self> {
         Self::at([db.to_owned(), suffixed(db, "-wal")])
     }
 
-    /// Of a database that cannot be written yet: its log may still be made.
+    /// For a database that cannot be written yet: its log may still be created.
     pub(crate) fn without_log(db: &Path) -> io::Result<Self> {
         Self::at([db.to_owned()])
     }
@@ -38,7 +38,7 @@ impl FileIdentity {
         Ok(Self { files: files.collect::<io::Result<_>>()?, lost: false })
     }
 
-    /// Takes in the log that was made since.
+    /// Adds the log that was created since.
     ///
     /// # Errors
     /// [`WriteError::FileLost`] when the database is another one.
@@ -51,18 +51,18 @@ impl FileIdentity {
         self.check()
     }
 
-    /// Looks (three microseconds).
+    /// Compares the files (3 µs).
     ///
     /// # Errors
-    /// [`WriteError::FileLost`], from the first time on.
+    /// [`WriteError::FileLost`], also for every later call.
     pub(crate) fn check(&mut self) -> Result<(), WriteError> {
-        // A path that cannot be looked at now proves nothing.
+        // A path that cannot be read now proves nothing.
         self.lost = self.lost || self.files.iter().any(|(path, was)| inode(path).is_ok_and(|is| is != *was));
         if self.lost { Err(WriteError::FileLost) } else { Ok(()) }
     }
 }
 
-/// None where nothing is.
+/// None if there is no file.
 fn inode(path: &Path) -> io::Result<Option<Inode>> {
     match std::fs::metadata(path) {
         Ok(about) => Ok(Some(Inode { device: about.dev(), inode: about.ino() })),

@@ -1,8 +1,8 @@
-//! Opening: nothing that is not Portolan's own is changed, nothing is ever deleted, and a registry with content never starts empty by
-//! itself.
+//! Opening: only Portolan's own files are changed, nothing is ever deleted, and a registry with content never starts empty unless
+//! the operator asks for that.
 //!
-//! Everything is read before anything is written. Where nothing can be written, on a full or read-only disk or beside another
-//! program's lock, what was read is served all the same, and the writer begins its run once that is possible.
+//! Everything is read before anything is written. If nothing can be written (a full or read-only disk, another program's lock), the
+//! server serves what it read, and the writer begins its run as soon as it can.
 
 use std::path::{Path, PathBuf};
 
@@ -29,26 +29,26 @@ use crate::store::schema::meta::{self, Kind, Meta};
 use crate::store::schema::quarantine::{self, BadRow, Table};
 use crate::store::{Consent, schema};
 
-/// What is to be opened.
+/// How to open the file.
 pub(crate) struct OpenRequest {
-    /// The line of revisions that is mirrored; none where the file is the record itself.
+    /// The line of revisions that the file mirrors; none if the file is the record itself.
     pub(crate) epoch: Option<Epoch>,
     /// Whether a commit outlasts a power cut.
     pub(crate) durable: bool,
-    /// This moment, wall clock.
+    /// The wall clock at the start.
     pub(crate) now: UnixMs,
     /// What may be lost.
     pub(crate) consent: Consent,
 }
 
-/// An open file and what was in it.
+/// An open file with its contents.
 pub(crate) struct Loaded {
     pub(crate) path: PathBuf,
     pub(crate) lock: FileLock,
     pub(crate) contents: Contents,
 }
 
-/// What was found in a file.
+/// What was read from a file.
 pub(crate) struct Contents {
     pub(crate) meta: Meta,
     pub(crate) registered: Registered,
@@ -60,28 +60,28 @@ pub(crate) struct Contents {
 
 /// Whether the run has begun.
 pub(crate) enum RunStart {
-    /// The connection, and whether the file itself holds all by now.
+    /// The connection, and whether the database file itself holds everything, so that its write-ahead log holds nothing more.
     Begun(Connection, bool),
-    /// Not yet.
+    /// Nothing can be written yet.
     Postponed(PostponedStart),
 }
 
-/// A run that cannot first_write yet.
+/// A run that cannot begin yet.
 pub(crate) struct PostponedStart {
     pub(crate) first_write: FirstWrite,
     pub(crate) base: LogBase,
     pub(crate) why: WriteError,
-    /// Whether not even reading is possible in the read_writable way.
+    /// Whether even reading needs a connection that locks and writes nothing.
     pub(crate) read_only: bool,
 }
 
-/// Locks, creates or checks, and loads.
+/// Locks the file, creates or checks it, and loads it.
 pub(crate) fn open(path: &Path, request: &OpenRequest) -> Result<Loaded, OpenError> {
     let path = locate(path)?;
     inspect::no_planted_links(&path)?;
-    // Looked at before the lock too: beside another program's file not even a lock file is left.
+    // Checked before locking too: not even a lock file may be left beside another program's file.
     let unrecognized = match inspect(&path) {
-        // Its first bytes are lost, and only the lock file knows that it is ours, or whoever starts the server.
+        // Its first bytes are lost: that it is ours is known only from the lock file or from `--start-empty`.
         Err(OpenError::NotSqlite(_)) if request.consent.start_empty || Proof::peek(&path).is_some() => true,
         looked => looked.map(|_| false)?,
     };
@@ -112,18 +112,18 @@ pub(crate) fn open(path: &Path, request: &OpenRequest) -> Result<Loaded, OpenErr
     let meta = &contents.meta;
     let proved = match contents.start {
         RunStart::Begun(_, settled) => lock.record(&meta.run, meta.revision, settled).and_then(|()| lock.sync()),
-        // Still the last run's: only the holder is another.
+        // The file still belongs to the last run; only the holder of the lock is new.
         RunStart::Postponed(_) => lock.hold(),
     };
     if let Err(error) = proved {
-        // The next start proves nothing, and readers start afresh.
+        // The next start cannot prove the last revision, so readers start over.
         tracing::warn!("{} cannot be written: {error}", suffixed(&path, ".lock").display());
     }
     Ok(Loaded { path, lock, contents })
 }
 
 fn load(path: &Path, request: &OpenRequest, proof: Option<Proof>, lock: &mut FileLock) -> Result<Contents, LoadError> {
-    // Looked at before anything opens the file, since SQLite makes it.
+    // Checked before anything opens the file, because SQLite creates the log.
     let has_log = suffixed(path, "-wal").exists();
     let base = if request.epoch.is_none() { LogBase::of(path) } else { LogBase::default() };
     if base.has_foreign_log(path, proof.as_ref()) {
@@ -136,14 +136,14 @@ fn load(path: &Path, request: &OpenRequest, proof: Option<Proof>, lock: &mut Fil
     }
     let input = Input { request, proof, has_log, base };
     if !damage::is_writable(path) {
-        // Not even to be tried: SQLite would give its own files the modes of this one, and not be able to write them later.
+        // Not even tried: SQLite would create its own files with the modes of this one, and could not write them later.
         return read_only(path, &input, WriteError::ReadOnly);
     }
     match read_writable(path, &input, lock) {
-        // What another program may be start just now can only be read by SQLite's rules.
+        // What another program may be writing at this moment can only be read by SQLite's rules.
         Err(LoadError::NotWritable(WriteError::Locked, error)) => Err(LoadError::Other(*error)),
         Err(LoadError::NotWritable(why, error)) => match read_only(path, &input, why) {
-            // Damage is found in either way; what else fails here failed for the first reason.
+            // Both ways of reading find damage; anything else that fails here has the first attempt's cause.
             Err(LoadError::NotWritable(..)) => Err(LoadError::Other(*error)),
             read => read,
         },
@@ -151,7 +151,7 @@ fn load(path: &Path, request: &OpenRequest, proof: Option<Proof>, lock: &mut Fil
     }
 }
 
-/// What is asked of a file.
+/// What reading a file needs.
 struct Input<'a> {
     request: &'a OpenRequest,
     proof: Option<Proof>,
@@ -160,7 +160,7 @@ struct Input<'a> {
     base: LogBase,
 }
 
-/// What was read.
+/// What was read from it.
 struct Read {
     registered: Registered,
     remembered: u64,
@@ -168,7 +168,7 @@ struct Read {
     first_write: FirstWrite,
 }
 
-/// Reads the file as its one writer will, and begins.
+/// Reads the file through the writer's own connection, and begins the run.
 fn read_writable(path: &Path, input: &Input<'_>, lock: &mut FileLock) -> Result<Contents, LoadError> {
     let failed = |error| load_error(path, error);
     let mut db = connect(path).map_err(failed)?;
@@ -181,7 +181,7 @@ fn read_writable(path: &Path, input: &Input<'_>, lock: &mut FileLock) -> Result<
     let start = match first_write.write(&mut db).map_err(failed) {
         Ok(()) => {
             db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
-            // Where it cannot be moved now, it is once the server is idle.
+            // If it cannot be moved now, it will be once the server is idle.
             let settled = first_write::checkpoint(&db).unwrap_or(false);
             RunStart::Begun(db, settled)
         }
@@ -193,7 +193,7 @@ fn read_writable(path: &Path, input: &Input<'_>, lock: &mut FileLock) -> Result<
     Ok(Contents { meta, registered, remembered, quarantined, start })
 }
 
-/// Reads a file for which nothing can be written.
+/// Reads a file without writing anything.
 fn read_only(path: &Path, input: &Input<'_>, why: WriteError) -> Result<Contents, LoadError> {
     let db = connect_aside(path).map_err(|error| load_error(path, error))?;
     let Read { registered, remembered, quarantined, first_write } =
@@ -208,7 +208,7 @@ fn read_only(path: &Path, input: &Input<'_>, why: WriteError) -> Result<Contents
     })
 }
 
-/// The epoch of a mirror is that of the definition of our kind.
+/// A mirror's epoch is the uid of the CustomResourceDefinition.
 const OTHER_CLUSTER: &str =
     "it mirrors another cluster, or this one before services.portolan.dev was deleted and installed again";
 
@@ -217,7 +217,7 @@ enum ReadError {
     Mirror,
     Record,
     Unsound(String),
-    /// It is of another line of revisions.
+    /// It holds another line of revisions.
     OtherCluster,
     Broken(String),
     Lost(String),
@@ -277,7 +277,7 @@ fn read(db: &Connection, input: &Input<'_>) -> Result<Read, ReadError> {
     Ok(Read { registered, remembered, quarantined, first_write })
 }
 
-/// What was registered. Where a part of it cannot be read the catalog is another than the last revision's, so a new line of revisions
+/// What was registered. If part of it cannot be read, the catalog differs from that of the last revision, so a new line of revisions
 /// begins.
 fn registered(db: &Connection, meta: &mut Meta) -> Result<Registered, ReadError> {
     let mut registered = load::everything(db, meta)?;
@@ -293,11 +293,11 @@ fn registered(db: &Connection, meta: &mut Meta) -> Result<Registered, ReadError>
     Ok(registered)
 }
 
-/// Whether the file is of the kind that is request.
+/// Refuses a file of another kind than the requested one.
 fn check_kind(db: &Connection, request: &OpenRequest) -> Result<(), ReadError> {
     let found = |row: &rusqlite::Row<'_>| Ok((row.get::<_, Parsed<Epoch>>(0)?.0, row.get::<_, Kind>(1)?));
     let found = match db.prepare("SELECT epoch, mirror FROM meta")?.query_row([], found).optional() {
-        // What else the file holds says what it is.
+        // The other tables say what it is.
         Err(error) if is_content(&error) => None,
         found => found?,
     };
@@ -309,7 +309,7 @@ fn check_kind(db: &Connection, request: &OpenRequest) -> Result<(), ReadError> {
     }
 }
 
-/// What the file says of itself; none in a new one. Where that cannot be read, it is what the rest of the file says at least.
+/// The meta row; none in a new file. If it cannot be read, it is derived from the other tables.
 fn last_run(db: &Connection, request: &OpenRequest) -> Result<(Option<Meta>, Vec<BadRow>), ReadError> {
     let bad = match meta::read(db) {
         Ok(Some(meta)) => return Ok((Some(meta), Vec::new())),
@@ -325,7 +325,7 @@ fn last_run(db: &Connection, request: &OpenRequest) -> Result<(Option<Meta>, Vec
         Some(_) if !is_mirror && has_content => return Err(ReadError::Record),
         Some(_) => return Err(ReadError::Unsound("what it says of itself cannot be read".to_owned())),
         None if is_mirror => return Err(ReadError::Mirror),
-        None => tracing::error!("what the store says of itself cannot be read; it is made again from what it holds"),
+        None => tracing::error!("the store's meta row cannot be read; it is derived again from the other tables"),
     }
     let (revision, serial) = meta::least(db)?;
     let run = Epoch::random().to_string();
@@ -333,7 +333,7 @@ fn last_run(db: &Connection, request: &OpenRequest) -> Result<(Option<Meta>, Vec
     Ok((Some(meta), bad.into_iter().collect()))
 }
 
-/// Whether its last server did not end in order.
+/// Whether its last server ended without closing it.
 fn is_served(db: &Connection, schema: u32) -> rusqlite::Result<bool> {
     if schema < 3 {
         return Ok(false);
@@ -348,11 +348,11 @@ fn is_served(db: &Connection, schema: u32) -> rusqlite::Result<bool> {
 /// The next run: the line of revisions goes on only if the lock file proves the last one.
 ///
 /// # Errors
-/// [`ReadError::Lost`] when it proves that commits are missing, and nobody agreed to that.
+/// [`ReadError::Lost`] when it proves that commits are missing, without `--accept-loss`.
 fn next_run(last: Option<Meta>, input: &Input<'_>, served: bool) -> Result<Meta, ReadError> {
     let run = Epoch::random().to_string();
     let Some(last) = last else { return Ok(first_run(Epoch::random(), run, Kind::Record, input.request.now)) };
-    // A run that was announced and has begun goes on where the one before it ended, though its own record never reached the lock file.
+    // A run that was announced and has begun continues the one before it, even if its own record never reached the lock file.
     let began = |proof: &Proof| proof.next.as_ref() == Some(&last.run) && proof.revision <= last.revision;
     let proof = input.proof.as_ref().filter(|proof| proof.run == last.run || began(proof));
     let mut meta = Meta { run, ..last };
@@ -376,13 +376,13 @@ fn next_run(last: Option<Meta>, input: &Input<'_>, served: bool) -> Result<Meta,
     Ok(meta)
 }
 
-/// Begins a new line of revisions: no reader's cursor goes on.
+/// Begins a new line of revisions: every reader's cursor becomes invalid.
 fn renew(meta: &mut Meta) {
     meta.epoch = Epoch::random();
     meta.floor = meta.revision;
 }
 
-/// The next run of a mirror: its line of revisions is another's, and needs no proof here.
+/// The next run of a mirror. Its line of revisions comes from the cluster and needs no proof here.
 fn next_run_of_mirror(last: Option<Meta>, epoch: &Epoch, now: UnixMs) -> Meta {
     let run = Epoch::random().to_string();
     match last {
@@ -395,7 +395,7 @@ fn first_run(epoch: Epoch, run: String, kind: Kind, began: UnixMs) -> Meta {
     Meta { epoch, run, revision: 0, serial: 0, floor: 0, kind, began }
 }
 
-/// Goes on with what can be read of a file with broken pages, where that is most of it.
+/// Rebuilds a file with broken pages from what can be read, if that is most of it.
 fn rebuild_damaged(
     path: &Path,
     request: &OpenRequest,
@@ -420,7 +420,7 @@ fn rebuild_damaged(
     load(path, request, None, lock).map_err(|load_error| load_error.in_new_file(path))
 }
 
-/// Sets a file aside that is of no use and makes a new one: of a mirror, which is rebuilt, or where that was agreed to.
+/// Sets an unusable file aside and creates a new one: a mirror is filled again by the cluster, a record needs `--start-empty`.
 fn start_over(
     path: &Path,
     request: &OpenRequest,

@@ -1,4 +1,4 @@
-//! What the prober found out: changes of health, and probe rows.
+//! What the prober found: changes of health, and probe rows.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::state::Work;
 use crate::store::schema::write::{EncodedProbe, HistoryRow, Verdict, Write};
 
 impl Work<'_> {
-    /// Applies each change whose generation is current; tells which were.
+    /// Applies each change whose generation is current; returns for each whether it was.
     pub(crate) fn apply_verdicts(&mut self, verdicts: Vec<Verdict>) -> Vec<bool> {
         verdicts.into_iter().map(|verdict| self.apply_verdict(verdict).is_some()).collect()
     }
@@ -18,11 +18,11 @@ impl Work<'_> {
         let at = position(entry.service(), verdict.instance, verdict.generation)?;
         let row = self.row(entry.service()).ok()?;
         let old = entry.service().instances.get(at)?;
-        // Only a mirror keeps words: for status.
+        // Only a mirror keeps the message, for status.
         let message = verdict.message.as_deref().filter(|_| self.state.mirror.is_some());
         let says_more = message.is_some_and(|message| old.message.as_deref() != Some(message));
         if (old.health, old.reason, old.since) == (verdict.health, verdict.reason, verdict.since) && !says_more {
-            // Nothing that a reader could notice.
+            // No reader could notice it.
             self.writes.push(Write::PutState(verdict.instance, verdict.generation, verdict.state));
             return Some(());
         }
@@ -52,7 +52,7 @@ impl Work<'_> {
         Some(())
     }
 
-    /// Keeps the rows whose generation is current. A mirror keeps none: who leads next begins from what readers see.
+    /// Keeps the rows whose generation is current. A mirror keeps none: a new leader starts from the published health.
     pub(crate) fn put_probes(&mut self, rows: Vec<EncodedProbe>) {
         if self.state.mirror.is_some() {
             return;

@@ -1,7 +1,7 @@
 //! The rules of mirroring: what the Kubernetes API says replaces what was known, by revision.
 //!
-//! The operator's index of objects judges news too, before it comes here. Only this place knows what an earlier run's file holds, and
-//! which verdicts of this replica no status has carried yet.
+//! The operator's index of objects judges news before it comes here. Only the store knows what an earlier run's file holds, and which
+//! of this replica's verdicts no status carries yet.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::store::queue::job::List;
 use crate::store::schema::codec::int;
 use crate::store::schema::write::{HistoryRow, SpecColumns, Write};
 
-/// What an instance was and what it is now.
+/// An instance before and after.
 struct Merged {
     before: Option<Instance>,
     after: Instance,
@@ -28,7 +28,7 @@ struct Merged {
 }
 
 impl Work<'_> {
-    /// Takes in what the watch or a write's answer says.
+    /// Applies news from the watch or from a write's answer.
     pub(crate) fn mirror(&mut self, changes: Vec<MirrorChange>, verdicts: VerdictsFrom) -> Result<(), WriteError> {
         self.is_mirror()?;
         for change in changes {
@@ -48,7 +48,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Takes in a finished list: what it lacks is gone, unless it is newer than the list.
+    /// Applies a finished list: what it lacks is removed, unless it is newer than the list.
     pub(crate) fn mirror_all(&mut self, list: List) -> Result<(), WriteError> {
         self.is_mirror()?;
         let List { all, revision, verdicts } = list;
@@ -95,7 +95,7 @@ impl Work<'_> {
         self.saw(revision);
     }
 
-    /// Whether it is newer than what is known. At the revision that is known it may still take back a verdict of our own.
+    /// Whether it is newer than what is known. At the same revision it may still replace a verdict of our own.
     fn is_news(&self, object: &Mirrored, known: Option<&Entry>) -> bool {
         match known.map(Entry::service) {
             Some(known) if known.id == object.id => {
@@ -186,7 +186,7 @@ impl Work<'_> {
         self.writes.push(Write::AddInstance(row, Arc::clone(service), instance.id, columns));
     }
 
-    /// An instance that was not known: status is all that there is to go by.
+    /// A new instance: only status says anything about its health.
     fn fresh(&mut self, object: MirroredInstance, registered_at: UnixMs, updated_at: UnixMs) -> Merged {
         let number = self.next_number();
         let MirroredInstance { name, spec, owner, generation, told } = object;
@@ -235,7 +235,7 @@ impl Work<'_> {
         Merged { before: Some(known.clone()), after, told }
     }
 
-    /// Whether readers of other replicas see the same.
+    /// Whether readers of other replicas see the same health.
     fn is_told(&self, Merged { after, told, .. }: &Merged) -> bool {
         match told {
             Some(told) => (told.health, told.reason, told.since) == (after.health, after.reason, after.since),
@@ -243,7 +243,7 @@ impl Work<'_> {
         }
     }
 
-    /// Notes a change of health as this replica saw it.
+    /// Records a change of health as this replica saw it.
     fn remember(&mut self, service: &Service, before: &Instance, after: &Instance, told: Option<&ReportedHealth>) {
         let held = after.reason == Reason::Flapping && before.reason != Reason::Flapping;
         if before.health == after.health && !held {
@@ -259,7 +259,7 @@ impl Work<'_> {
         self.writes.push(Write::Remember(past(service, &after.name, at, before.health, to, message)));
     }
 
-    /// Removes a service, and says so in its history.
+    /// Removes a service, with a row of history for each instance.
     fn let_go(&mut self, entry: &Entry, why: &str) {
         let service = entry.service();
         let Ok(row) = self.row(service) else { return };
@@ -280,7 +280,7 @@ impl Work<'_> {
         }
     }
 
-    /// The public revision is the highest that was seen, also where it changed nothing here.
+    /// Advances the public revision to the highest one seen, even if nothing changed here.
     fn saw(&mut self, revision: u64) {
         let snapshot = &mut self.state.snapshot;
         if revision > snapshot.revision() {
@@ -289,7 +289,7 @@ impl Work<'_> {
     }
 }
 
-/// When a reader could last notice a change: the object's last write, or a verdict that came later.
+/// When a reader could last notice a change: the object's last write, or a later verdict.
 fn newest(updated_at: UnixMs, merged: &[Merged]) -> UnixMs {
     merged.iter().map(|merged| merged.after.since).fold(updated_at, UnixMs::max)
 }

@@ -1,6 +1,6 @@
-//! What the writer knows beyond the catalog, and the rules by which a change turns one state into the next.
+//! What the writer knows beyond the catalog, and the batch that turns one state into the next.
 //!
-//! Pure: no I/O. A batch works on a clone, which is cheap, and throws it away when the commit fails.
+//! Pure: no I/O. A batch works on a clone, which is cheap and is thrown away if the commit fails.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,35 +27,35 @@ pub(crate) struct Limits {
     pub(crate) services: usize,
     /// Most instances.
     pub(crate) instances: usize,
-    /// Interval of a check that names none.
+    /// Interval of a check without one.
     pub(crate) interval: Duration,
 }
 
-/// The state that a batch works on a copy of.
+/// The state; each batch works on a copy.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
-    /// What readers will see.
+    /// What readers will see after the commit.
     pub(crate) snapshot: Snapshot,
     /// The last number given to a row, an instance or a generation.
     pub(crate) serial: u64,
     /// Services registered over REST.
     pub(crate) rest: usize,
-    /// In cluster mode; none where the file is the record itself.
+    /// In cluster mode; none if the file is the record itself.
     pub(crate) mirror: Option<Mirror>,
 }
 
 impl State {
-    /// Nothing registered yet.
+    /// Without services.
     pub(crate) fn empty(snapshot: Snapshot, serial: u64, mirror: Option<Mirror>) -> Self {
         Self { snapshot, serial, rest: 0, mirror }
     }
 
-    /// Whether it is the record itself, or has once mirrored all of it.
+    /// Whether it is the record itself, or a mirror that has ever held everything.
     pub(crate) fn is_complete(&self) -> bool {
         self.mirror.as_ref().is_none_or(|mirror| mirror.complete)
     }
 
-    /// Adds a service that the file holds.
+    /// Adds a service from the file.
     pub(crate) fn adopt(&mut self, service: Service, last_check: LastCheck) {
         self.rest += usize::from(service.source == Source::Rest);
         self.snapshot.put(Arc::new(Entry::new(service, last_check)));
@@ -67,9 +67,9 @@ impl State {
 pub(crate) struct Mirror {
     /// This process.
     pub(crate) replica: Replica,
-    /// Whether a finished list was ever taken in.
+    /// Whether a finished list was ever applied.
     pub(crate) complete: bool,
-    /// What was removed, so that older news of it brings nothing back.
+    /// Removals, so that older news brings nothing back.
     pub(crate) tombstones: Tombstones<ServiceKey>,
 }
 
@@ -79,7 +79,7 @@ impl Mirror {
     }
 }
 
-/// The store's own keys of what is committed. Not copied for a batch: it follows each commit.
+/// The store's own keys of what is committed. Not copied for a batch: it is updated after each commit.
 #[derive(Default)]
 pub(crate) struct Index {
     places: HashMap<InstanceId, ServiceKey>,
@@ -87,18 +87,18 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Where the instance is, or was when the batch began.
+    /// The service of an instance, as of the last commit.
     pub(crate) fn place(&self, instance: InstanceId) -> Option<&ServiceKey> {
         self.places.get(&instance)
     }
 
-    /// Takes a service in.
+    /// Adds a service.
     pub(crate) fn add(&mut self, service: &Service, row: i64) {
         self.rows.insert(service.id, row);
         self.places.extend(service.instances.iter().map(|instance| (instance.id, service.key.clone())));
     }
 
-    /// Lets a service go.
+    /// Removes a service, and returns its row.
     pub(crate) fn drop(&mut self, service: &Service) -> Option<i64> {
         for instance in &service.instances {
             self.places.remove(&instance.id);
@@ -107,16 +107,16 @@ impl Index {
     }
 }
 
-/// A batch under way.
+/// A batch in progress.
 pub(crate) struct Work<'a> {
     pub(crate) state: State,
     pub(crate) writes: Vec<Write>,
-    /// Services touched, in order.
+    /// Services that changed, in order.
     pub(crate) touched: Vec<ServiceKey>,
     pub(crate) now: UnixMs,
     pub(crate) limits: &'a Limits,
     pub(crate) index: &'a Index,
-    /// Rows of services that the batch adds.
+    /// Rows of services that the batch created.
     pub(crate) added: HashMap<Uuid, i64>,
 }
 
@@ -130,18 +130,18 @@ pub(crate) struct Draft {
 }
 
 impl<'a> Work<'a> {
-    /// Starts from what is committed.
+    /// Starts from the committed state.
     pub(crate) fn new(state: State, now: UnixMs, limits: &'a Limits, index: &'a Index) -> Self {
         Self { state, writes: Vec::new(), touched: Vec::new(), now, limits, index, added: HashMap::new() }
     }
 
-    /// The service's row: every service of the snapshot has one.
+    /// The service's row; every service of the snapshot has one.
     pub(crate) fn row(&self, service: &Service) -> Result<i64, WriteError> {
         let row = self.index.rows.get(&service.id).or_else(|| self.added.get(&service.id));
         row.copied().ok_or(WriteError::ServiceNotFound)
     }
 
-    /// Every change is in; what it stood on is free again.
+    /// Ends the batch and gives up its borrows.
     pub(crate) fn finish(self) -> Draft {
         let Self { state, writes, touched, now, added, .. } = self;
         Draft { state, writes, touched, now, added }
@@ -153,7 +153,7 @@ impl<'a> Work<'a> {
         self.state.serial
     }
 
-    /// Makes `service` the current one and returns it: at a revision of its own, or at that of its object.
+    /// Makes `service` the current one, at a new revision, or in a mirror at its object's, and returns it.
     pub(crate) fn put(&mut self, mut service: Service, last_check: LastCheck) -> Arc<Service> {
         service.sequence = self.state.snapshot.sequence() + 1;
         if self.state.mirror.is_none() {
@@ -167,7 +167,7 @@ impl<'a> Work<'a> {
         service
     }
 
-    /// Removes the service.
+    /// Removes a service.
     pub(crate) fn remove(&mut self, row: i64, service: &Service) {
         self.state.snapshot.remove(&service.key);
         self.state.rest -= usize::from(service.source == Source::Rest);
@@ -175,8 +175,7 @@ impl<'a> Work<'a> {
         self.moved(service.id, service.key.clone(), true);
     }
 
-    /// Each change has a sequence of its own. Where the file is the record that is its revision too; a mirror's revisions are given
-    /// by the objects.
+    /// Gives each change a sequence of its own. In the record that is its revision too; a mirror's revisions come from the objects.
     fn moved(&mut self, id: Uuid, key: ServiceKey, deleted: bool) {
         let snapshot = &mut self.state.snapshot;
         let sequence = snapshot.sequence() + 1;

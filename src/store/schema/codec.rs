@@ -1,4 +1,4 @@
-//! Between the model's types and columns.
+//! Columns, from and to the model's types.
 
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -12,15 +12,15 @@ use crate::model::value_error::json_sentence;
 /// Bytes of one packed sample, little-endian: time, whether timed, duration, whether coded, code.
 const SAMPLE: usize = 8 + 1 + 4 + 1 + 2;
 
-/// Highest value of a counter.
+/// Greatest value of a counter.
 const MOST: u64 = 1 << 62;
 
-/// A column that does not hold what it should.
+/// The error for a column whose value is wrong.
 pub(crate) fn damaged(what: impl std::fmt::Display) -> FromSqlError {
     FromSqlError::Other(what.to_string().into())
 }
 
-/// Whether it is about what one column of one row holds.
+/// Whether the error is about the content of one column of one row.
 pub(crate) fn is_content(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(
@@ -67,8 +67,7 @@ impl FromSql for Id {
     }
 }
 
-/// A column that counts. Counters start at 0 and never come near the bound: what is beyond is damaged, and the next number after it could
-/// not be given.
+/// A counter. It starts at 0 and never comes near the bound, so a value beyond it is damaged, and no next number could follow it.
 pub(crate) struct Count(pub(in crate::store) u64);
 
 impl FromSql for Count {
@@ -78,26 +77,26 @@ impl FromSql for Count {
     }
 }
 
-/// A row's columns one after the other. By name, each would be looked for among the names of all before it, in each of ten thousand rows.
+/// A row's columns in order. Looking each up by name would search all names before it, in each of ten thousand rows.
 pub(crate) struct Cells<'r, 's> {
     row: &'r Row<'s>,
     next: usize,
 }
 
 impl<'r, 's> Cells<'r, 's> {
-    /// From the first column on.
+    /// Starts with the first column.
     pub(crate) fn of(row: &'r Row<'s>) -> Self {
         Self { row, next: 0 }
     }
 
-    /// The next one.
+    /// The next column.
     pub(crate) fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
         let at = self.next;
         self.next += 1;
         self.row.get(at)
     }
 
-    /// The next one, a point in time.
+    /// The next column, a point in time.
     pub(crate) fn time(&mut self) -> rusqlite::Result<UnixMs> {
         self.next().map(UnixMs)
     }

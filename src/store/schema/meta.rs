@@ -16,11 +16,11 @@ pub(crate) struct Meta {
     pub(crate) serial: u64,
     pub(crate) floor: u64,
     pub(crate) kind: Kind,
-    /// When the file was made.
+    /// When the file was created.
     pub(crate) began: UnixMs,
 }
 
-/// What `meta` has to say at least, from the other tables: after its row was lost, or a number in it.
+/// Lower bounds for the numbers of a `meta` row that is lost or damaged, from the other tables: revision and serial.
 pub(crate) fn least(db: &Connection) -> rusqlite::Result<(u64, u64)> {
     let sql =
         "SELECT max(coalesce((SELECT max(revision) FROM service), 0), coalesce((SELECT max(revision) FROM change), 0)),
@@ -32,7 +32,7 @@ pub(crate) fn least(db: &Connection) -> rusqlite::Result<(u64, u64)> {
     })
 }
 
-/// Whether there is anything in the file, and whether it looks like a mirror's.
+/// Whether the file holds anything, and whether it looks like a mirror.
 pub(crate) fn traces(db: &Connection) -> rusqlite::Result<(bool, bool)> {
     let sql = "SELECT exists (SELECT 1 FROM service) OR exists (SELECT 1 FROM instance),
         exists (SELECT 1 FROM instance WHERE fence IS NOT NULL)";
@@ -42,17 +42,17 @@ pub(crate) fn traces(db: &Connection) -> rusqlite::Result<(bool, bool)> {
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The record itself.
+    /// The record.
     Record,
-    /// A mirror of another record.
+    /// A mirror of a cluster.
     Mirror {
-        /// Whether it has once held all.
+        /// Whether it has ever held everything.
         complete: bool,
     },
 }
 
 impl Kind {
-    /// Its number in the file.
+    /// Its number in the database.
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::Record => 0,
@@ -72,7 +72,7 @@ impl FromSql for Kind {
     }
 }
 
-/// Reads it; none in a new file.
+/// Reads the row; none in a new file.
 pub(crate) fn read(db: &Connection) -> rusqlite::Result<Option<Meta>> {
     let mut statement = db.prepare("SELECT epoch, run, revision, serial, floor, mirror, began FROM meta")?;
     let mut rows = statement.query_map([], |row| {

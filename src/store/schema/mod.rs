@@ -1,4 +1,4 @@
-//! The file's schema: numbered `.sql` files, applied in order, counted by `user_version`; and what stands in its rows.
+//! The file's schema: numbered `.sql` files, applied in order and counted by `user_version`; and the types in its rows.
 //!
 //! In: rows. Out: the model's types, and back.
 //!
@@ -22,11 +22,11 @@ use rusqlite::{Connection, TransactionBehavior};
 /// `application_id` of a Portolan store: "Prtl" ([SQLite's file format](https://www.sqlite.org/fileformat2.html#application_id)).
 pub(crate) const APPLICATION_ID: u32 = 0x5072_746c;
 
-/// Every step from an empty file to the newest schema. A step is never edited once released.
+/// Every step from an empty file to the newest schema. Never edit a step that was released.
 const MIGRATIONS: &[&str] =
     &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
 
-/// The newest schema known here.
+/// The newest schema that this version knows.
 pub(crate) const NEWEST: u32 = 3;
 const _: () = assert!(MIGRATIONS.len() == NEWEST as usize);
 
@@ -35,7 +35,7 @@ pub(crate) fn version(db: &Connection) -> rusqlite::Result<u32> {
     db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Brings the file to the newest schema, one transaction a step.
+/// Migrates the file to the newest schema, one transaction for each step.
 pub(crate) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     let from = version(db)?;
     for (number, sql) in (1_u32..).zip(MIGRATIONS).filter(|(number, _)| *number > from) {
@@ -54,7 +54,7 @@ pub(crate) fn read_as_it_is(db: &Connection) -> rusqlite::Result<()> {
     )
 }
 
-/// Lets a file that cannot be migrated now, on a full or read-only disk, be read as the newest schema.
+/// Lets a file that cannot be migrated now, on a full or read-only disk, be read as if it had the newest schema.
 pub(crate) fn read_as_newest(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "temp_store", "memory")?;
     if version(db)? < 2 {

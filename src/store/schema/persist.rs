@@ -1,4 +1,4 @@
-//! From a [`Write`] to SQL. Statements are prepared once and kept by the connection.
+//! Executes a [`Write`]. The connection caches the prepared statements.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ const ADD_SERVICE: &str = "INSERT INTO service (row, id, namespace, name, source
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const TOUCH: &str = "UPDATE service SET updated_at = ?2, revision = ?3, unreported = ?4 WHERE row = ?1";
 const PUT_HEALTH: &str = "UPDATE instance SET health = ?2, reason = ?3, since = ?4 WHERE id = ?1";
-/// What an older generation's probes left is not evidence for this one.
+/// The probes of an older generation are no evidence for this one.
 const PUT_STATE: &str = "INSERT INTO probe (instance, generation, state, next_due, samples) VALUES (?1, ?2, ?3, 0, x'')
     ON CONFLICT (instance) DO UPDATE SET state = ?3, generation = ?2,
     next_due = iif(generation = ?2, next_due, 0), last = iif(generation = ?2, last, NULL),
@@ -30,7 +30,7 @@ const REMEMBER: &str =
 const COMPLETE: &str = "UPDATE meta SET mirror = 2";
 const CHANGE: &str = "INSERT INTO change (revision, service, key, deleted) VALUES (?1, ?2, ?3, ?4)";
 
-/// Writes one thing, inside the batch's transaction.
+/// Executes one write inside the batch's transaction.
 pub(crate) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::AddService(row, service) => add_service(db, *row, service),

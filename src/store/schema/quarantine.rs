@@ -1,4 +1,4 @@
-//! Rows that cannot be read: summary aside and named, so that one of them costs what it holds and nothing else.
+//! Rows that cannot be read are kept aside and named, so that a damaged row costs only its own content.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,12 +12,12 @@ use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::telemetry::metrics::Metrics;
 
-/// Rows that are summary, the newest.
+/// Most rows that are kept, the newest.
 const MOST: u64 = 10_000;
-/// Rows that the log and `/readyz?verbose` name one by one.
+/// Rows that the log and `/readyz?verbose` name individually.
 pub(crate) const NAMED: usize = 5;
 
-/// A table that rows are taken out of.
+/// A table with rows that may be moved into quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Table {
     Meta,
@@ -47,9 +47,9 @@ pub(crate) struct BadRow {
     pub(crate) table: Table,
     /// Its rowid.
     pub(crate) row: i64,
-    /// What it belongs to, as far as that can be read.
+    /// What it belongs to, as far as that is readable.
     pub(crate) name: String,
-    /// Of an instance, the row of its service.
+    /// The row of the service, for an instance.
     pub(crate) service: Option<i64>,
     pub(crate) reason: String,
 }
@@ -59,7 +59,7 @@ impl BadRow {
         Self { table, row, name: String::new(), service: None, reason: text::escape(&reason.to_string(), 300) }
     }
 
-    /// Whether readers of the catalog miss something.
+    /// Whether readers of the catalog miss something because of it.
     pub(crate) fn is_registered(&self) -> bool {
         matches!(self.table, Table::Service | Table::Instance)
     }
@@ -72,7 +72,7 @@ impl std::fmt::Display for BadRow {
     }
 }
 
-/// What there is in quarantine, for whoever asks.
+/// What is in quarantine, shared with readers.
 #[derive(Debug)]
 pub(crate) struct Quarantine {
     rows: AtomicU64,
@@ -87,21 +87,21 @@ impl Quarantine {
         quarantine
     }
 
-    /// Takes what the file keeps by now.
+    /// Updates it to what the file holds.
     pub(crate) fn set(&self, summary: QuarantineSummary) {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = summary.newest;
         self.rows.store(summary.rows, Ordering::Relaxed);
         self.metrics.quarantined_rows.set(int(summary.rows));
     }
 
-    /// How many rows there are, and the newest few.
+    /// How many rows there are, with the newest few.
     pub(crate) fn read(&self) -> (u64, Vec<String>) {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (self.rows.load(Ordering::Relaxed), newest)
     }
 }
 
-/// Names rows in the log.
+/// Logs rows.
 pub(crate) fn log(bad: &[BadRow]) {
     for row in bad.iter().take(NAMED) {
         tracing::error!("a row of the store cannot be read and goes into quarantine: {row}");
@@ -111,7 +111,7 @@ pub(crate) fn log(bad: &[BadRow]) {
     }
 }
 
-/// What a file keeps.
+/// What a file holds in quarantine.
 #[derive(Debug, Default)]
 pub(crate) struct QuarantineSummary {
     rows: u64,
@@ -119,7 +119,7 @@ pub(crate) struct QuarantineSummary {
 }
 
 impl QuarantineSummary {
-    /// Reads it; nothing in a file of an older schema.
+    /// Reads it; empty for a file of an older schema.
     pub(crate) fn of(db: &Connection) -> rusqlite::Result<Self> {
         if !is_there(db)? {
             return Ok(Self::default());
@@ -134,7 +134,7 @@ impl QuarantineSummary {
         Ok(Self { rows: rows.into(), newest: newest.collect::<rusqlite::Result<_>>()? })
     }
 
-    /// With rows that it does not keep yet.
+    /// Adds rows that are not in quarantine yet.
     pub(crate) fn and(mut self, bad: &[BadRow]) -> Self {
         self.newest.splice(0..0, bad.iter().rev().take(NAMED).map(BadRow::to_string));
         self.newest.truncate(NAMED);
@@ -156,7 +156,7 @@ fn shown(value: ValueRef<'_>) -> String {
     }
 }
 
-/// Moves a row into quarantine, inside the caller's transaction. One that is gone by now is none any more.
+/// Moves a row into quarantine, inside the caller's transaction. A row that no longer exists is skipped.
 pub(crate) fn put_away(db: &Connection, bad: &BadRow, now: UnixMs) -> rusqlite::Result<()> {
     let table = bad.table.name();
     let content = db
@@ -168,7 +168,7 @@ pub(crate) fn put_away(db: &Connection, bad: &BadRow, now: UnixMs) -> rusqlite::
     db.prepare_cached(sql)?.execute(params![now.0, table, bad.row, bad.name, bad.reason, content.to_string()])?;
     let delete = || db.prepare_cached(&format!("DELETE FROM {table} WHERE rowid = ?1"))?.execute([bad.row]);
     match delete() {
-        // An index that no longer goes with the row.
+        // An index that does not match the row.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
             db.execute_batch(&format!("REINDEX {table}"))?;
             delete().map(drop)

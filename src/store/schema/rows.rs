@@ -10,11 +10,11 @@ use crate::model::outcome::Outcome;
 use crate::model::probe::ProbeRow;
 use crate::model::service::{Instance, InstanceId, Service, Source};
 
-/// Every service's row.
+/// Every service.
 pub(crate) const SERVICES: &str =
     "SELECT row, id, namespace, name, source, registered_at, updated_at, revision, unreported FROM service";
 
-/// What a row's names say it belongs to: of the columns at these places, as far as they are text.
+/// What a row belongs to: the texts in the columns at these positions, joined by a slash.
 pub(crate) fn name(row: &Row<'_>, at: &[usize]) -> String {
     let part = |at: &usize| match row.get_ref(*at) {
         Ok(ValueRef::Text(bytes)) => String::from_utf8_lossy(bytes).into_owned(),
@@ -26,7 +26,7 @@ pub(crate) fn name(row: &Row<'_>, at: &[usize]) -> String {
 /// The error in words, with the column's name instead of its number.
 pub(crate) fn describe(row: &Row<'_>, error: &rusqlite::Error) -> String {
     use rusqlite::Error as E;
-    // Where it is not known which column it was, the reason says it.
+    // If the column is unknown, the message itself names the cause.
     let of = |at: &usize| row.as_ref().column_name(*at).map(|name| format!("{name}: ")).unwrap_or_default();
     match error {
         E::FromSqlConversionFailure(at, _, why) => format!("{}{why}", of(at)),
@@ -37,7 +37,7 @@ pub(crate) fn describe(row: &Row<'_>, error: &rusqlite::Error) -> String {
     }
 }
 
-/// A row of [`SERVICES`], with what [`members`] read.
+/// Reads a row of [`SERVICES`], with its [`members`].
 pub(crate) fn service(row: &Row<'_>, instances: Vec<Instance>) -> rusqlite::Result<Service> {
     let mut cells = Cells::of(row);
     let _number: i64 = cells.next()?;
@@ -71,7 +71,7 @@ impl FromSql for StoredSource {
     }
 }
 
-/// The instances of one service row that can be read, in order of name.
+/// The readable instances of the service in that row, in order of name.
 pub(crate) fn members(db: &Connection, service: i64) -> rusqlite::Result<Vec<Instance>> {
     let mut statement = db.prepare_cached(&format!("{} WHERE service = ?1 ORDER BY name", *instance::SELECT))?;
     let mut rows = statement.query([service])?;
@@ -86,7 +86,7 @@ pub(crate) fn members(db: &Connection, service: i64) -> rusqlite::Result<Vec<Ins
     Ok(all)
 }
 
-/// A row of `probe`.
+/// Reads a row of `probe`.
 pub(crate) fn probe(row: &Row<'_>) -> rusqlite::Result<ProbeRow> {
     let outcome = |column: &str| row.get::<_, Option<Json<Outcome>>>(column).map(|o| o.map(|o| o.0));
     let samples = row.get_ref("samples")?.as_blob().and_then(unpack)?;

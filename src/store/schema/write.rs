@@ -1,4 +1,4 @@
-//! What is to be written, its columns encoded by the caller's task so that the writer's thread need not.
+//! What the writer writes. The caller's task encodes the columns, so that the writer's thread need not.
 
 use std::sync::Arc;
 
@@ -16,29 +16,29 @@ use crate::model::time::UnixMs;
 pub(crate) enum Write {
     /// A new service.
     AddService(i64, Arc<Service>),
-    /// A service's revision and time moved.
+    /// A service's revision and time.
     Touch(i64, Arc<Service>),
-    /// A new instance, the one of that id.
+    /// A new instance, the one with that id.
     AddInstance(i64, Arc<Service>, InstanceId, SpecColumns),
     /// An instance's content changed.
     PutInstance(Arc<Service>, InstanceId, SpecColumns),
-    /// An instance's health changed, with its check's state.
+    /// An instance's health, with its check's state.
     PutHealth(Arc<Service>, InstanceId, String),
-    /// The check's state alone.
+    /// Only the check's state.
     PutState(InstanceId, u64, String),
-    /// What probing left behind.
+    /// A probe row.
     PutProbe(EncodedProbe),
-    /// An instance is gone.
+    /// Deletes an instance.
     DropInstance(InstanceId),
-    /// A service is gone, with its instances.
+    /// Deletes a service with its instances.
     DropService(i64),
-    /// History.
+    /// A row of history.
     Remember(HistoryRow),
-    /// A revision.
+    /// A revision, with the service that it changed and whether it deleted it.
     Change(u64, Uuid, ServiceKey, bool),
-    /// The mirror holds all.
+    /// Marks the mirror as complete.
     Complete,
-    /// A row cannot be read.
+    /// Moves a row into quarantine.
     Quarantine(BadRow, UnixMs),
 }
 
@@ -48,7 +48,7 @@ impl Write {
         matches!(self, Self::Remember(_))
     }
 
-    /// The revision up to which `change` tells no more: it has a gap there.
+    /// The revision up to which the table `change` is no longer complete because of it.
     pub(crate) fn forgets(&self) -> Option<u64> {
         match self {
             Self::Quarantine(bad, _) if bad.table == Table::Change => u64::try_from(bad.row).ok(),
@@ -57,12 +57,12 @@ impl Write {
     }
 }
 
-/// The columns of a spec that are JSON.
+/// The JSON columns of a spec.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SpecColumns {
-    /// The check; none where it is the default.
+    /// The check; none if it is the default.
     pub(crate) check: Option<String>,
-    /// The metadata; none where there is none.
+    /// The metadata; none if it is empty.
     pub(crate) metadata: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl SpecColumns {
     }
 }
 
-/// A change of health with its columns encoded.
+/// A change of health, encoded.
 pub(crate) struct Verdict {
     pub(crate) instance: InstanceId,
     pub(crate) generation: u64,
@@ -96,7 +96,7 @@ impl From<HealthChange> for Verdict {
     }
 }
 
-/// A probe row with its columns encoded.
+/// A probe row, encoded.
 pub(crate) struct EncodedProbe {
     pub(crate) instance: InstanceId,
     pub(crate) generation: u64,
@@ -122,14 +122,14 @@ impl From<&ProbeRow> for EncodedProbe {
     }
 }
 
-/// A row of history before it has a number.
+/// A row of history without its number.
 pub(crate) struct HistoryRow {
     pub(crate) service: Uuid,
     pub(crate) key: ServiceKey,
     pub(crate) instance: InstanceName,
     pub(crate) at: UnixMs,
     pub(crate) from: Health,
-    /// Health after and why; none when it was removed.
+    /// The new health and its reason; none if the instance was removed.
     pub(crate) to: Option<(Health, Reason)>,
     pub(crate) message: String,
     pub(crate) evidence: Option<String>,

@@ -46,19 +46,19 @@ use wall_clock::WallClock;
 
 /// Jobs that may wait.
 pub(crate) const QUEUE: usize = 4096;
-/// Time between two looks for history that grew too old, and for the file itself.
+/// Time between two checks for history that is too old, and for the file itself.
 const TRIM: Duration = Duration::from_secs(10);
 /// Jobs that one transaction takes at most.
 pub(crate) const BATCH: usize = 1024;
 
-/// Tells a waiter its result, or the failure of the whole batch.
+/// Gives a caller its result, or the failure of the whole batch.
 type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
 
 /// What the writer's thread owns.
 pub(crate) struct Engine {
     /// None before the run has begun.
     pub(crate) db: Option<Connection>,
-    /// The run's beginning, where that is still to be done.
+    /// The beginning of the run, if it could not begin yet.
     pub(crate) start_retry: Option<StartRetry>,
     pub(crate) lock: FileLock,
     pub(crate) path: PathBuf,
@@ -70,38 +70,38 @@ pub(crate) struct Engine {
     pub(crate) bounds: Bounds,
     pub(crate) retained: Retained,
     pub(crate) wall: WallClock,
-    /// When it was last looked for what to trim, steady clock.
+    /// The last check for what to trim, steady clock.
     pub(crate) trimmed: UnixMs,
     pub(crate) clock: Clock,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) metrics: Metrics,
     pub(crate) jobs: mpsc::Receiver<Job>,
-    /// Why the last transaction failed: shown in readiness, and logged once and not per batch.
+    /// Why the last transaction failed: shown in readiness, and logged only when it changes.
     pub(crate) failure: Arc<ArcSwapOption<WriteError>>,
-    /// [`State::is_complete`], for whoever asks.
+    /// [`State::is_complete`], shared with readers.
     pub(crate) complete: Arc<AtomicBool>,
-    /// Whether the lock file is behind, likewise.
+    /// Whether writing the lock file failed last, so that this is logged once.
     pub(crate) unproved: bool,
-    /// Whether the file itself names this run, and not only its write-ahead log.
+    /// Whether the database file itself names this run, and not only its write-ahead log.
     pub(crate) in_main_file: bool,
-    /// Whether the write-ahead log holds what the file does not.
+    /// Whether the write-ahead log holds more than the database file.
     pub(crate) log_pending: bool,
     /// The last commit.
     pub(crate) written: Instant,
     pub(crate) quarantine: Arc<Quarantine>,
 }
 
-/// What there is to forget besides what a transaction forgets anyway.
+/// What a transaction forgets besides its own surplus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     Nothing,
-    /// More rows than may be.
+    /// History beyond its bound.
     Surplus,
-    /// Rows that are too old.
+    /// History that is too old.
     Aged,
 }
 
-/// What bounds the tables that are trimmed.
+/// How much the trimmed tables hold.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retained {
     /// The newest revision that `change` no longer holds.
@@ -111,8 +111,8 @@ pub(crate) struct Retained {
 }
 
 impl Engine {
-    /// Works until it is told to stop or nobody can ask any more; then leaves the file in order. A transaction takes what came during the
-    /// one before, without a pause for more: waiting cost a fifth of the registrations, and gained none at any time that a flush may take.
+    /// Works until it is stopped or no caller is left, then closes the file. A transaction takes what came during the one before. Waiting for
+    /// more cost a fifth of the registrations, and gained none whatever a flush takes.
     pub(crate) fn serve(mut self) {
         let mut jobs = Vec::with_capacity(BATCH);
         let depth = self.metrics.queue_depth.get_or_create_owned(&QueueLabel { queue: "store" });
@@ -123,11 +123,11 @@ impl Engine {
         self.close();
     }
 
-    /// Leaves the file in order.
+    /// Closes the file, so that the next start finds it in order.
     pub(crate) fn close(&self) {
         let Some(db) = &self.db else { return };
         let ended = db.execute("UPDATE meta SET served = 0", []);
-        // What it cannot move stays in the log beside the file, durable; the next start reads it there.
+        // What it cannot move stays in the log, durable; the next start reads it there.
         if let Err(error) = ended.and_then(|_| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))) {
             tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display());
         }
@@ -164,7 +164,7 @@ impl Engine {
         }
     }
 
-    /// Moves rows into quarantine, in a transaction of their own: what cannot be moved is nobody else's harm.
+    /// Moves rows into quarantine, in a transaction of their own: if that fails, it fails for nobody else.
     fn quarantine_rows(&mut self, bad: &[BadRow], now: Now) {
         let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
         work.writes.extend(bad.iter().map(|row| Write::Quarantine(row.clone(), now.wall)));
@@ -175,7 +175,7 @@ impl Engine {
         }
     }
 
-    /// Now and then, whether there is anything to forget: an idle store writes nothing. Looks after the file, too.
+    /// Whether there is anything to forget, checked at intervals: an idle store writes nothing. Checks the file, too.
     fn due(&mut self, now: Now) -> Due {
         if now.steady.since(self.trimmed) < TRIM {
             return Due::Nothing;
@@ -186,7 +186,7 @@ impl Engine {
             return Due::Nothing;
         }
         let Some(db) = &self.db else { return Due::Nothing };
-        // What cannot be read now is tried again at the next tick.
+        // What cannot be read now is read at the next tick.
         if self.wall.is_sound(now) && trim::is_aged(db, now.wall, &self.bounds).unwrap_or(false) {
             return Due::Aged;
         }
@@ -216,7 +216,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A transaction whose file is still there once it is durable.
+    /// A transaction whose file is still at its path once it is durable.
     fn write_durably(&mut self, draft: &Draft, due: Due) -> Result<Retained, WriteError> {
         self.start_run()?;
         self.files.check()?;
@@ -250,7 +250,7 @@ impl Engine {
         Ok(Retained { floor, remembered })
     }
 
-    /// Makes the committed state what readers see, then tells the feed.
+    /// Makes the committed state visible to readers, then sends the feed.
     fn publish(&mut self, draft: Draft) {
         let revision = draft.state.snapshot.revision();
         let before = std::mem::replace(&mut self.state, draft.state);
@@ -266,8 +266,8 @@ impl Engine {
         self.catalog.publish(self.state.snapshot.clone(), batch);
     }
 
-    /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. Where that fails the
-    /// server goes on with a warning: until a answer_later commit repairs it, the proof is behind.
+    /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. If that fails, the server
+    /// goes on with a warning; the proof is behind until a later commit repairs it.
     pub(crate) fn prove(&mut self, revision: u64) {
         let proof = self.lock.record(&self.run, revision, self.in_main_file);
         if let Err(error) = &proof
@@ -278,7 +278,7 @@ impl Engine {
         self.unproved = proof.is_err();
     }
 
-    /// What the batch changed, each service once, in order of sequence; the index moves along.
+    /// What the batch changed, each service once, in order of sequence. Updates the index.
     fn collect_batch(&mut self, before: &Snapshot, mut touched: Vec<ServiceKey>, added: &HashMap<Uuid, i64>) -> Batch {
         touched.sort_unstable();
         touched.dedup();
@@ -328,7 +328,7 @@ impl Work<'_> {
             Job::Register(call, ticket, reply) => answer_later(reply, self.register(*call), Some(ticket)),
             Job::Remove(call, ticket, reply) => answer_later(reply, self.deregister(&call), ticket),
             Job::Health(verdicts, leadership, reply) => {
-                // Asked here: once another replica probes and its verdicts were asked for, none of ours may collect_batch.
+                // Asked here: once another replica probes and its verdicts were requested, none of ours may follow.
                 let result =
                     if leadership.probes() { Ok(self.apply_verdicts(verdicts)) } else { Err(WriteError::Busy) };
                 answer_later(reply, result, None)
@@ -346,10 +346,10 @@ impl Work<'_> {
 
 fn answer_later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>, ticket: Option<Ticket>) -> Answer {
     Box::new(move |failure| {
-        // Before the answer: whoever has it and renews is past the queue again.
+        // Before the answer, so that a caller that has it and renews bypasses the queue again.
         drop(ticket);
         let result = failure.map_or(result, |error| Err(error.clone()));
-        // A waiter that went away needs no answer.
+        // A caller that went away needs no answer.
         drop(reply.send(result));
     })
 }

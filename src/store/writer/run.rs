@@ -1,4 +1,4 @@
-//! The two threads' lives: opened, run, stopped in order.
+//! Opens the store, and runs its two threads until they are stopped in order.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::store::schema::codec::int;
 use crate::store::schema::quarantine::Quarantine;
 use crate::store::{Consent, Inner, Opened, Store, StoreSettings};
 
-/// Time between two looks for what is to be done in quiet times.
+/// Time between two idle jobs.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// The store's work: a thread that writes and one that reads history, from [`Writer::run`] on.
@@ -44,7 +44,7 @@ pub struct Writer {
     pub(crate) questions: mpsc::Sender<Question>,
 }
 
-/// Opens the file and lays out the parts.
+/// Opens the file and builds the parts.
 pub(crate) fn open(
     settings: StoreSettings,
     consent: Consent,
@@ -136,8 +136,7 @@ fn threads(path: &Path, start: RunStart) -> Result<Threads, OpenError> {
     let why = later.why.clone();
     tracing::error!("{}: {why}", path.display());
     let gate: Gate = Arc::default();
-    // A connection that stays open shares its index of the log with those that come later: one that may only be read would keep the writer
-    // from writing for good.
+    // An open connection shares its index of the log with later ones, so a read-only one would keep the writer from writing for good.
     let stays = !later.read_only && later.why != WriteError::ReadOnly;
     let usual = if stays { reader(path).ok() } else { None };
     let reading = usual.map_or_else(|| Reading::Aside(path.to_owned(), Arc::clone(&gate)), Reading::Open);
@@ -146,7 +145,7 @@ fn threads(path: &Path, start: RunStart) -> Result<Threads, OpenError> {
     Ok(Threads { db: None, in_main_file: false, start_retry, reading, files, why: Some(why) })
 }
 
-/// SQLite opens the write-ahead log at the first read: it is made now, so that history can be told though the file be taken away.
+/// SQLite opens the write-ahead log at the first read. That happens here, so that history stays readable even if the file is removed.
 fn reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
         let db = connect_reader(path)?;
@@ -157,11 +156,11 @@ fn reader(path: &Path) -> Result<Connection, OpenError> {
 }
 
 impl Writer {
-    /// Works until `shutdown`; then answers what is queued, moves the write-ahead log into the file and lets go of the
-    /// lock. Requests that come later hear that the server stops.
+    /// Works until `shutdown`; then answers what is queued, checkpoints the write-ahead log and releases the lock. Later calls get
+    /// [`WriteError::Closed`].
     ///
     /// # Errors
-    /// [`StoreError`] when a thread cannot start or ends by itself.
+    /// [`StoreError`] when a thread cannot start or ends unexpectedly.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let Self { engine, reader, jobs, questions } = self;
         let mut writing = spawn("writer", move || engine.serve())?;
@@ -170,14 +169,14 @@ impl Writer {
         let died = loop {
             tokio::select! {
                 () = shutdown.cancelled() => break None,
-                // A full queue is no harm: the next tick comes.
+                // A full queue does no harm: the next tick comes.
                 _ = trim.tick() => drop(jobs.try_send(Job::Trim)),
                 _ = idle.tick() => drop(jobs.try_send(Job::Idle)),
                 _ = &mut writing => break Some("writer"),
                 _ = &mut reading => break Some("reader"),
             }
         };
-        // The reader goes first, so that the writer closes the last connection. A closed queue means that the thread is gone.
+        // The reader stops first, so that the writer closes the last connection. A closed queue means that its thread has ended.
         drop(questions.send(Question::Stop).await);
         let reader_died = died == Some("reader") || reading.await.is_err();
         drop(jobs.send(Job::Stop).await);
@@ -193,7 +192,7 @@ impl Writer {
 /// A thread whose end can be awaited. A panic in it drops the sender.
 fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<oneshot::Receiver<()>, StoreError> {
     let (done, ended) = oneshot::channel();
-    // Nobody listens any more only when the process is on its way out.
+    // Nobody listens only if the process is on its way out.
     let thread = move || {
         work();
         let _ = done.send(());

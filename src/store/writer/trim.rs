@@ -1,4 +1,4 @@
-//! Forgetting, in small bites, inside the writer's transactions.
+//! Deletes old rows in small batches, inside the writer's transactions.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -7,7 +7,7 @@ use crate::store::schema::codec::int;
 
 /// Revisions that `change` keeps.
 const CHANGES: u64 = 65_536;
-/// Rows that one bite takes at most.
+/// Most rows that one batch deletes.
 const BITE: u64 = 1024;
 
 /// How much history is kept.
@@ -26,7 +26,7 @@ impl Bounds {
     }
 }
 
-/// Forgets the oldest revisions beyond [`CHANGES`], a bite at a time, and those up to `gap`; returns the new floor.
+/// Deletes the oldest revisions beyond [`CHANGES`], one batch, and all up to `gap`. Returns the new floor.
 pub(crate) fn changes(db: &Connection, revision: u64, floor: u64, gap: u64) -> rusqlite::Result<u64> {
     if gap > floor {
         let floor = gap.min(revision);
@@ -42,7 +42,7 @@ pub(crate) fn changes(db: &Connection, revision: u64, floor: u64, gap: u64) -> r
     Ok(floor)
 }
 
-/// Forgets the oldest history beyond the bound; returns how many rows went.
+/// Deletes the oldest history beyond the bound. Returns how many rows it deleted.
 pub(crate) fn surplus(db: &Connection, remembered: u64, bounds: &Bounds) -> rusqlite::Result<u64> {
     let excess = remembered.saturating_sub(bounds.rows).min(BITE);
     if excess == 0 {
@@ -59,7 +59,7 @@ pub(crate) fn is_aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite
     Ok(at.is_some_and(|at| at < bounds.oldest(now)))
 }
 
-/// Forgets the oldest history that is too old, one bite; returns how many rows went.
+/// Deletes the oldest history that is too old, one batch. Returns how many rows it deleted.
 pub(crate) fn aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<u64> {
     let sql = "DELETE FROM transition WHERE id <=
         (SELECT max(id) FROM (SELECT id, at FROM transition ORDER BY id LIMIT ?1) WHERE at < ?2)";

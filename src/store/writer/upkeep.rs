@@ -1,4 +1,4 @@
-//! Beginning a run that could not begin at the start, and moving what was written into the file once the server is idle.
+//! Begins a run that could not begin at the start, and checkpoints the write-ahead log while the server is idle.
 
 use std::path::Path;
 use std::sync::PoisonError;
@@ -18,10 +18,10 @@ use crate::store::schema::quarantine::QuarantineSummary;
 
 /// Time between two attempts to begin.
 const RETRY: Duration = Duration::from_millis(250);
-/// Time without writes after which the file itself is brought up to date.
+/// Time without writes after which the log is checkpointed.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A run that waits for its beginning.
+/// A run that has not begun.
 pub(crate) struct StartRetry {
     pub(crate) start: PostponedStart,
     pub(crate) gate: Gate,
@@ -30,10 +30,10 @@ pub(crate) struct StartRetry {
 }
 
 impl Engine {
-    /// Begins the run where that is still to be done: before anything else is written.
+    /// Begins the run if it has not begun, before anything else is written.
     ///
     /// # Errors
-    /// [`WriteError`] while it cannot.
+    /// [`WriteError`] while it cannot begin.
     pub(crate) fn start_run(&mut self) -> Result<(), WriteError> {
         let Some(start_retry) = &mut self.start_retry else { return Ok(()) };
         if start_retry.tried.elapsed() < RETRY {
@@ -58,7 +58,7 @@ impl Engine {
         }
     }
 
-    /// Now and then, when there is nothing else to do.
+    /// Runs at intervals, when nothing else is to be done.
     pub(crate) fn idle(&mut self) {
         if self.start_retry.is_some() {
             match self.start_run() {
@@ -71,7 +71,7 @@ impl Engine {
         }
     }
 
-    /// Moves the write-ahead log into the file, so that a copy of the file alone is whole. What cannot be moved now is tried again.
+    /// Moves the write-ahead log into the file, so that a copy of the file alone is complete. Tried again if it fails.
     fn checkpoint(&mut self) {
         let Some(db) = &self.db else { return };
         match first_write::checkpoint(db) {
@@ -87,9 +87,9 @@ impl Engine {
         }
     }
 
-    /// Counts what the file keeps by now.
+    /// Counts the rows in quarantine.
     pub(crate) fn count_quarantine(&self) {
-        // What cannot be counted now is at the next start.
+        // If they cannot be counted now, the next start counts them.
         if let Some(Ok(kept)) = self.db.as_ref().map(QuarantineSummary::of) {
             self.quarantine.set(kept);
         }
@@ -116,7 +116,7 @@ fn begin_with(
     lock: &mut FileLock,
 ) -> rusqlite::Result<Connection> {
     start.base.announce(&start.first_write.meta, lock, path);
-    // Until it has begun, the file goes on to name the run that was announced as its own.
+    // Until the run has begun, the file must keep naming the run that was announced as its own.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     start.first_write.write(&mut db)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
