@@ -34,19 +34,19 @@ pub(super) struct Index {
     unlisted: HashSet<Scope>,
 }
 
-/// A list under way.
+/// A list in progress.
 #[derive(Debug)]
 struct Listing {
-    /// The highest revision that was known when it began; a list that ends below it tells of another history.
+    /// The highest revision when it began; a list that ends below it belongs to another history.
     began_at: u64,
     /// Every object in it.
     keys: HashSet<ServiceKey>,
-    /// Those that differ from what is known.
+    /// Those that differ from what was known.
     fresh: Vec<Arc<ObservedObject>>,
 }
 
 impl Index {
-    /// Empty, complete once every scope was listed.
+    /// Empty; complete once every scope was listed.
     pub(super) fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self {
             known: imbl::HashMap::new(),
@@ -67,17 +67,17 @@ impl Index {
         self.highest
     }
 
-    /// Whether every scope was listed once.
+    /// Whether every scope was listed.
     pub(super) fn is_complete(&self) -> bool {
         self.unlisted.is_empty()
     }
 
-    /// Every service that may be found.
+    /// Every service that discovery may return.
     pub(super) fn mirrored(&self) -> Vec<Mirrored> {
         self.known.values().filter_map(|known| known.parsed.mirrored.clone()).collect()
     }
 
-    /// An object is there. None when that is no news.
+    /// Adds an object. None if it is not news.
     pub(super) fn put(&mut self, known: Arc<ObservedObject>) -> Option<MirrorChange> {
         let newer = self.known.get(known.key()).is_none_or(|old| old.revision() < known.revision());
         (newer && self.removed.order(&known.id()).is_none()).then(|| self.insert(known))
@@ -93,7 +93,7 @@ impl Index {
         change
     }
 
-    /// An object is gone. None when that is no news.
+    /// Removes an object. None if that is not news.
     pub(super) fn remove(&mut self, key: &ServiceKey, id: Uuid, revision: u64) -> Option<MirrorChange> {
         if self.removed.order(&id).is_some() {
             return None;
@@ -104,17 +104,17 @@ impl Index {
             return None;
         }
         self.known.remove(key);
-        // Also of one that was not known: the mirror's file may hold it.
+        // Even if it was unknown: the mirror's file may hold it.
         Some(MirrorChange::Remove { key: key.clone(), id, revision })
     }
 
-    /// A list of `scope` begins; an unfinished one is forgotten.
+    /// Begins a list of `scope`; an unfinished one is dropped.
     pub(super) fn begin(&mut self, scope: Scope) {
         let listing = Listing { began_at: self.highest, keys: HashSet::new(), fresh: Vec::new() };
         self.listings.insert(scope, listing);
     }
 
-    /// Whether a listed object is known as it is; if so it is noted as there.
+    /// Whether the index already has a listed object in that version; if so, the list keeps it.
     pub(super) fn is_listed_as_known(&mut self, scope: &Scope, place: &ObjectId) -> bool {
         let is_same = |known: &Arc<ObservedObject>| (known.id(), known.revision()) == (place.id, place.revision);
         let same = self.known.get(&place.key).is_some_and(is_same);
@@ -124,7 +124,7 @@ impl Index {
         same
     }
 
-    /// One object of a list.
+    /// Adds an object of a list.
     pub(super) fn listed(&mut self, scope: &Scope, known: Arc<ObservedObject>) {
         if let Some(listing) = self.listings.get_mut(scope) {
             listing.keys.insert(known.key().clone());
@@ -132,7 +132,7 @@ impl Index {
         }
     }
 
-    /// A list at `revision` is complete: what it lacks is gone, unless that came later.
+    /// Ends a list at `revision`: what it lacks was removed, unless it is newer.
     pub(super) fn end(&mut self, scope: &Scope, revision: u64) {
         let Some(listing) = self.listings.remove(scope) else { return };
         let rewound = revision < listing.began_at;

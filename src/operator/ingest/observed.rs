@@ -1,4 +1,4 @@
-//! One object as it is known here.
+//! An object as it is kept here.
 
 use std::sync::Arc;
 
@@ -13,13 +13,12 @@ use crate::operator::crd::{ServiceResource, ServiceStatus};
 use crate::operator::read::raw::RawObject;
 use crate::operator::read::{self, ObjectId, ParsedService};
 
-/// What an object means, and of the rest what somebody reads: 10,000 whole objects weigh more than all else.
+/// An object in the model's terms, with the parts of it that somebody reads: 10,000 whole objects would take more memory than all the rest.
 #[derive(Debug, Clone)]
 pub struct ObservedObject {
-    /// What it means.
+    /// The object in the model's terms.
     pub parsed: ParsedService,
-    /// What the registrar writes anew, as the Kubernetes API gave it, without `managedFields` and status. None of a manifest's, which it
-    /// never writes.
+    /// The object that the registrar would write again, without `managedFields` and status. None for a manifest's, which it never writes.
     pub object: Option<Arc<ServiceResource>>,
     id: ObjectId,
     generation: Option<i64>,
@@ -27,7 +26,7 @@ pub struct ObservedObject {
 }
 
 impl ObservedObject {
-    /// The error says what every object has and this one lacks.
+    /// The error says what the object lacks that every object has.
     pub(crate) fn new(seen: RawObject, addresses: &dyn AddressGate) -> Result<Self, String> {
         let id = ObjectId::of(seen.metadata())?;
         let mut parsed = read::parse_any(&seen.object, addresses);
@@ -46,7 +45,7 @@ impl ObservedObject {
         Ok(Self { parsed, object, id, generation, status })
     }
 
-    /// Holds what the catalog shows of it, where that is the same, together with the catalog instead of once more.
+    /// Shares names and specs with the catalog where they are equal, to hold them only once.
     pub(crate) fn share(&mut self, shown: &Service) {
         if shown.key != self.id.key {
             return;
@@ -89,7 +88,7 @@ impl ObservedObject {
         self.status.as_ref()
     }
 
-    /// What an event about it names.
+    /// The reference for an event about it.
     pub fn reference(&self) -> ObjectReference {
         ObjectReference {
             api_version: Some(ServiceResource::api_version(&()).into_owned()),

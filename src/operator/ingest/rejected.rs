@@ -1,5 +1,4 @@
-//! `portolan_objects_rejected{namespace}`: counted over the objects at each scrape, so it is never behind and holds no series of a namespace
-//! that has none.
+//! `portolan_objects_rejected{namespace}`, counted at each scrape, so it is never behind and has no series for a namespace without any.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -22,9 +22,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// Messages that one batch takes at most.
 const BATCH: usize = 256;
-/// How often the role is looked at, and a failed write tried again.
+/// Time between two checks of the role, and two attempts after a failed write.
 const TICK: Duration = Duration::from_millis(200);
-/// Pause before the mirror is written rewrite_at after it failed.
+/// Pause before the whole mirror is written again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What does the work of [`Ingest`](super::Ingest).
@@ -37,19 +37,19 @@ pub struct IngestTask {
     addresses: Arc<dyn AddressGate>,
     metrics: Metrics,
     was_probing: bool,
-    /// The newest revision that lists and watches told: the answers to our own writes may be ahead of it.
+    /// The newest revision from lists and watches; the answers to our own writes may be ahead of it.
     progress: u64,
-    /// When the whole mirror is to be written rewrite_at.
+    /// When to write the whole mirror again.
     rewrite_at: Option<Instant>,
 }
 
-/// What a batch came to.
+/// What a batch of messages changed.
 #[derive(Default)]
 struct Batch {
     changes: Vec<MirrorChange>,
     touched: Vec<ServiceKey>,
     waiting: Vec<Reply>,
-    /// A list ended: the whole mirror is handed over.
+    /// A list ended: the whole mirror is written.
     whole: bool,
 }
 
@@ -103,7 +103,7 @@ impl IngestTask {
         }
     }
 
-    /// Who stops probing takes the leader's word from now on, also where nothing changes any more.
+    /// When this replica stops probing, status counts from now on, even for objects that do not change any more.
     fn tick(&mut self) {
         let probes = self.leadership.probes();
         if self.was_probing && !probes {
@@ -129,12 +129,12 @@ impl IngestTask {
                 for raw in page {
                     self.listed(&scope, raw);
                 }
-                // Who stopped waiting was stopped.
+                // Nobody waits any more only if the process is stopping.
                 let _ = reply.send(Ok(()));
             }
             Message::End(scope, revision) => {
                 self.index.end(&scope, revision);
-                // Less than before where the Kubernetes API's history went back.
+                // Lower than before if the Kubernetes API's history was set back.
                 self.progress = self.progress.min(self.index.highest()).max(revision);
                 batch.whole = true;
             }
@@ -154,7 +154,7 @@ impl IngestTask {
             }
             Err(error) => {
                 let answer = Err(IngestError::Nameless(error));
-                // Who gave up waiting needs no answer.
+                // A caller that gave up needs no answer.
                 drop(reply.map(|reply| reply.send(answer)));
             }
         }
@@ -217,14 +217,14 @@ impl IngestTask {
         written
     }
 
-    /// All that was progress is shown. Of what a write failed to take in, only a whole mirror is.
+    /// Announces how far the catalog has come. After a failed write, only the whole mirror counts.
     fn publish_progress(&self) {
         if self.index.is_complete() && self.rewrite_at.is_none() {
             self.store.catalog().hear(self.progress);
         }
     }
 
-    /// The whole mirror: first what is there, in pieces, so that no transaction of the store is large; then, with the last, what is gone.
+    /// Writes the whole mirror: first what exists, in chunks, so that no transaction of the store is large; then, with the last, what was removed.
     async fn write_all(&self, verdicts: VerdictsFrom) -> Result<(), WriteError> {
         let all = self.index.mirrored();
         for piece in all.chunks(BATCH) {
@@ -233,7 +233,7 @@ impl IngestTask {
         self.store.mirror_all(all, self.index.highest(), verdicts).await
     }
 
-    /// What was not written is written with the next whole.
+    /// What could not be written is written with the next whole mirror.
     fn note_result(&mut self, whole: bool, written: &Result<(), WriteError>) {
         match written {
             Ok(()) if whole => self.rewrite_at = None,

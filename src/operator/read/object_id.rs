@@ -1,4 +1,4 @@
-//! Where an object is and which one it is, from its metadata.
+//! Which object it is, and which version of it, from its metadata.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use uuid::Uuid;
@@ -15,9 +15,9 @@ pub struct ObjectId {
     pub id: Uuid,
     /// The resourceVersion.
     pub revision: u64,
-    /// The creation.
+    /// Its creation.
     pub created_at: UnixMs,
-    /// The last write that `managedFields` knows, else the creation.
+    /// The last write in `managedFields`, else the creation.
     pub updated_at: UnixMs,
 }
 
@@ -25,7 +25,7 @@ impl ObjectId {
     /// Reads an object's metadata.
     ///
     /// # Errors
-    /// A sentence on what is no service's: a name that is no label, a uid or resourceVersion of another form.
+    /// A sentence on what does not fit: a name that is not a label, or a uid or resourceVersion of another form.
     pub fn of(metadata: &ObjectMeta) -> Result<Self, String> {
         let name = metadata.name.as_deref().unwrap_or_default();
         let name: ServiceName = name.parse().map_err(|error| format!("metadata.name: {error}"))?;

@@ -10,7 +10,7 @@ use crate::model::time::UnixMs;
 use crate::operator::crd::{HealthValue, ServiceStatus};
 use crate::operator::ingest::{Ingest, ObservedObject};
 use crate::operator::replicas::installs::Installs;
-use crate::operator::status::{self, Findings};
+use crate::operator::status::{self, StatusInput};
 
 /// A write that is to be made.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, install
         }
         (Some(_), _) => return None,
     };
-    let wanted = status::of(&Findings {
+    let wanted = status::of(&StatusInput {
         before: known.status(),
         install: installs.own(),
         generation: known.generation(),

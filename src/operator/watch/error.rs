@@ -1,4 +1,4 @@
-//! What can be wrong between the watch and the Kubernetes API, text so that a person knows what to do.
+//! What can go wrong between the watch and the Kubernetes API, in words that tell a person what to do.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ const MAX_TEXT: usize = 300;
 /// Why a list or a watch ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WatchError {
-    /// The revision to go on from is too old, or is of another history: list anew.
+    /// The revision to resume from is too old, or belongs to another history: list again.
     Expired,
     /// No such resource.
     NotInstalled,
@@ -26,22 +26,22 @@ pub(super) enum WatchError {
     Busy(String),
     /// No connection, or no answer.
     Unreachable(String),
-    /// The answer is not what it should be.
+    /// An answer that cannot be understood.
     Malformed(String),
 }
 
 impl WatchError {
-    /// Whether what was known of the revision is of no use any more.
+    /// Whether the revision to resume from has become useless.
     pub(super) fn needs_list(&self) -> bool {
         matches!(self, Self::Expired | Self::NotInstalled | Self::Malformed(_))
     }
 
-    /// Whether it is in the order of things and worth no line.
+    /// Whether it is normal and not worth a log line.
     pub(super) fn is_expected(&self) -> bool {
         matches!(self, Self::Expired)
     }
 
-    /// Whether both are of one kind, so that one line is enough.
+    /// Whether both are of the same kind, so that one log line is enough.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
@@ -95,7 +95,7 @@ impl From<&Status> for WatchError {
     }
 }
 
-/// Asked to go on from a revision that the API server never had: its data was restored from before.
+/// The API server never had the requested revision: its data was restored from an earlier state.
 fn is_too_large(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "ResourceVersionTooLarge")
@@ -122,7 +122,7 @@ impl From<ApiError> for WatchError {
     }
 }
 
-/// The error with its causes: the outer ones alone say little.
+/// The error with its causes; the outer ones alone say little.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let mut texts: Vec<String> = causes.map(ToString::to_string).collect();

@@ -1,4 +1,4 @@
-//! One scope: list, watch, and what to do when either fails.
+//! Follows one scope: a namespace, or all.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -24,9 +24,9 @@ use crate::telemetry::metrics::Metrics;
 const PAGE: u32 = 500;
 /// Time for a page, and for a watch to open.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a watch is asked for, in seconds.
+/// How long a watch lasts, in seconds.
 const WATCH: std::ops::RangeInclusive<u32> = 60..=90;
-/// Pauses after error.
+/// Pauses after an error.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// Follows one scope.
@@ -36,15 +36,15 @@ pub(super) struct Follower {
     ingest: Ingest,
     api_health: ApiHealth,
     metrics: Metrics,
-    /// Where to go on; none before a list.
+    /// The revision to resume from; none before a list.
     from: Option<u64>,
     backoff: Backoff,
     last_error: Option<WatchError>,
-    /// Whether the watch of this round was open.
+    /// Whether this round's watch was open.
     open: bool,
 }
 
-/// Why a round ended.
+/// Why a round ended early.
 pub(super) enum RoundEnd {
     WatchError(WatchError),
     Closed(IngestError),
@@ -74,7 +74,7 @@ impl From<WatchError> for RoundEnd {
     }
 }
 
-/// A page of a list. Not kube's own: that one reads every item twice.
+/// A page of a list. kube's own type would parse every item twice.
 #[derive(Deserialize)]
 struct Page {
     metadata: ListMeta,
@@ -137,7 +137,7 @@ impl Follower {
         let message = match ObjectId::of(raw.metadata()) {
             _ if is_there => Some(Message::Put(Box::new(raw), None)),
             Ok(ObjectId { key, id, revision, .. }) => Some(Message::Removed { key, id, revision, reply: None }),
-            // It was passed over when it came, too.
+            // It was skipped when it was added, too.
             Err(_) => None,
         };
         if let Some(message) = message {
@@ -147,7 +147,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Everything up to `revision` was last_error.
+    /// Everything up to `revision` was sent.
     fn passed(&mut self, revision: u64) {
         self.api_health.touch();
         self.from = Some(revision);
@@ -163,7 +163,7 @@ impl Follower {
         if error.needs_list() {
             self.from = None;
         }
-        // A watch that breaks is taken up again at once; when that fails, it is worth a word.
+        // A watch that breaks is resumed at once; only if that fails is it worth a warning.
         if self.open || error.is_expected() {
             tracing::debug!("{}", error.explain(&self.scope));
         } else if !self.last_error.as_ref().is_some_and(|last_error| last_error.is_like(&error)) {
