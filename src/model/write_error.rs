@@ -31,7 +31,7 @@ pub enum WriteError {
     #[error("{0} is being deleted in the cluster; register again once it is gone")]
     Terminating(ServiceKey),
     /// None of `PORTOLAN_REST_NAMESPACES`.
-    #[error("namespace {namespace} takes no registrations here; {} (PORTOLAN_REST_NAMESPACES lists them)", open_ones(.open))]
+    #[error("namespace {namespace} accepts no registrations here; {} (PORTOLAN_REST_NAMESPACES lists them)", open_ones(.open))]
     NamespaceClosed {
         /// The one that was meant.
         namespace: Namespace,
@@ -157,7 +157,7 @@ pub enum ClusterError {
     )]
     Unanswered,
     /// It asks for patience.
-    #[error("the Kubernetes API has too much to do; nothing was changed; try again")]
+    #[error("the Kubernetes API is overloaded; nothing was changed; try again")]
     Overloaded {
         /// Seconds, ≥ 1.
         retry_after: u64,
@@ -172,7 +172,7 @@ pub enum ClusterError {
     )]
     NotAllowed(Namespace),
     /// No such namespace in the cluster.
-    #[error("namespace {0} does not exist in the cluster; `kubectl create namespace {0}` makes it")]
+    #[error("namespace {0} does not exist in the cluster; `kubectl create namespace {0}` creates it")]
     NamespaceMissing(Namespace),
     /// The namespace has a `deletionTimestamp`.
     #[error("namespace {0} is being deleted in the cluster")]
@@ -195,7 +195,7 @@ pub enum ClusterError {
     #[error("the cluster's etcd is full; nothing was changed; reads go on")]
     Full,
     /// Anything else; the detail is in the log.
-    #[error("the Kubernetes API could not do it; the server's log says why")]
+    #[error("the Kubernetes API failed; the server's log says why")]
     Failed,
 }
 

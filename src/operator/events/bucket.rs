@@ -1,15 +1,15 @@
-//! A token bucket: bounds what is written to the Kubernetes API. Pure, told the time.
+//! A token bucket that bounds writes to the Kubernetes API. Pure; the caller passes the time.
 
 use std::time::{Duration, Instant};
 
 /// Full at the start; fills steadily.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
-    /// Time in which one token comes.
+    /// Time until one more token.
     interval: Duration,
     /// Most tokens at once.
     burst: u32,
-    /// When it is full again: each token taken moves it by `interval`.
+    /// When it is full again; each token taken delays that by `interval`.
     full_at: Option<Instant>,
 }
 

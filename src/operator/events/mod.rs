@@ -1,5 +1,9 @@
-//! Events in the Kubernetes API: what happened to an object, for `kubectl describe`. The leader writes them, few of them, and nothing waits
-//! for them.
+//! Events in the Kubernetes API: what happened to an object, for `kubectl describe`.
+//!
+//! In: notices about objects and the state of the mass-failure guard. Out: a few events, written by the leader; nothing waits for them.
+//!
+//! 1. This file: the queue and its writer.
+//! 2. [`bucket`]: the bound on their rate.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,20 +28,20 @@ use crate::operator::status::{self, Notice};
 use crate::telemetry::metrics::Metrics;
 use bucket::Bucket;
 
-/// Who reports.
+/// The reporting controller.
 const CONTROLLER: &str = "portolan.dev/portolan";
-/// Events that wait at most.
+/// Most events that wait.
 const QUEUE: usize = 256;
-/// Events a second, and at once; the surplus is dropped and counted: status says the same.
+/// Events per second, and at once. More are dropped and counted; status says the same.
 const RATE: (u32, u32) = (5, 50);
 /// Time for an answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often the guard is looked at.
+/// Time between two checks of the guard.
 const GUARD_POLL: Duration = Duration::from_millis(500);
 /// Longest note that the Kubernetes API takes, in bytes.
 const MAX_NOTE: usize = 1024;
 
-/// What happened to which object, and when: it may wait for its turn.
+/// An event that waits to be written.
 #[derive(Debug)]
 struct QueuedEvent {
     regarding: ObjectReference,
@@ -52,17 +56,17 @@ pub struct Events {
     metrics: Metrics,
 }
 
-/// Who writes events, and of what it may send besides services.
+/// The reporting instance, and what to report besides services.
 pub struct EventSettings {
     /// The pod's name, or the host's.
     pub instance: String,
-    /// What stands for this process as a whole: its Lease.
+    /// The object that stands for this process: its Lease.
     pub whole: ObjectReference,
     /// Whether the mass-failure guard holds transitions.
     pub guard_holds: Box<dyn Fn() -> bool + Send>,
 }
 
-/// The part that writes them.
+/// The task that writes events.
 pub struct EventWriter {
     client: Client,
     settings: EventSettings,
@@ -75,7 +79,7 @@ pub struct EventWriter {
 }
 
 impl Events {
-    /// The handle, and the part that does the work.
+    /// The handle, and the task that does the work.
     pub fn new(
         client: Client,
         settings: EventSettings,
@@ -96,14 +100,14 @@ impl Events {
         (Self { queue: sender, metrics }, writer)
     }
 
-    /// Tells of what the status of `known` becomes.
+    /// Reports what changes when the status of `known` becomes `now`.
     pub(crate) fn transitions(&self, known: &ObservedObject, now: &ServiceStatus) {
         for notice in status::notices(known.status(), now) {
             self.send(known, notice);
         }
     }
 
-    /// Tells something of `known`.
+    /// Reports something about `known`.
     pub(crate) fn send(&self, known: &ObservedObject, notice: Notice) {
         let mut object = known.reference();
         object.field_path = notice.instance.as_ref().map(|name| format!("spec.instances{{{name}}}"));
@@ -193,7 +197,7 @@ impl EventWriter {
     }
 }
 
-/// At most what the Kubernetes API takes.
+/// Cuts the note to what the Kubernetes API accepts.
 fn cut(mut note: String) -> String {
     note.truncate(note.floor_char_boundary(MAX_NOTE));
     note

@@ -144,7 +144,7 @@ impl Index {
             tracing::warn!(
                 revision,
                 known = listing.began_at,
-                "the Kubernetes API's history went back, as after a restore: delete Portolan's pods, so that their mirrors begin anew"
+                "the Kubernetes API's history went back, as after a restore: delete Portolan's pods, so that they create new mirrors"
             );
             self.removed = Tombstones::new(TOMBSTONES);
             self.highest = 0;

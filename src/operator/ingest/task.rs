@@ -181,7 +181,7 @@ impl IngestTask {
         );
         let mut known = ObservedObject::new(raw, &*self.addresses).inspect_err(|error| {
             self.metrics.cluster.reconcile_errors.inc();
-            tracing::warn!("an object called {} is passed over: {error}", text::escape(&name, 128));
+            tracing::warn!("the object {} is skipped: {error}", text::escape(&name, 128));
         })?;
         if let Some(shown) = self.store.catalog().read().get(known.key().as_str()) {
             known.share(shown.service());
@@ -240,7 +240,7 @@ impl IngestTask {
             Ok(()) => {}
             Err(error) => {
                 self.metrics.cluster.reconcile_errors.inc();
-                tracing::error!("the mirror could not be written, it is tried again: {error}");
+                tracing::error!("the mirror could not be written; this is tried again: {error}");
                 self.rewrite_at = Some(Instant::now() + RETRY);
             }
         }

@@ -57,7 +57,7 @@ pub enum ClientError {
         why: NameError,
     },
     /// Certificates or keys that cannot be used.
-    #[error("the client of the Kubernetes API cannot be made: {}", causes(.0))]
+    #[error("the client of the Kubernetes API cannot be built: {}", causes(.0))]
     Build(#[source] kube::Error),
 }
 

@@ -39,7 +39,7 @@ pub enum EpochError {
 
 /// The mirror's file belongs to another cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is another cluster than the one that was mirrored; the mirror is made anew at the next start")]
+#[error("the mirror belongs to another cluster; the next start creates a new one")]
 pub struct OtherCluster;
 
 /// Reads the epoch from the Kubernetes API: the uid of our CustomResourceDefinition, or, if that may not be read, of our Lease.

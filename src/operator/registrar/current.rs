@@ -1,4 +1,4 @@
-//! Between an object and what the rules see of it.
+//! From an object to what the rules see of it, and back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::operator::crd::{InstanceEntry, ServiceResource, ServiceSpec, SourceVa
 use crate::operator::ingest::ObservedObject;
 use crate::operator::registrar::object;
 
-/// The generation of an entry that had none, below all that are given.
+/// The generation of an entry that had none, smaller than any that is given.
 const FIRST: i64 = 1;
 
-/// What the rules see of an object; health is the catalog's.
+/// The object as the rules see it; health comes from the catalog.
 pub(super) fn current(known: &ObservedObject, catalog: &Snapshot) -> CurrentObject {
     let mirrored = known.parsed.mirrored.as_ref();
     let read: HashMap<&str, &MirroredInstance> =
@@ -51,15 +51,15 @@ pub(super) fn created(key: &ServiceKey, instances: &[ObjectInstance]) -> Service
     object::resource(key, version(instances), instances.iter().filter_map(entry).collect())
 }
 
-/// That of the newest instance, as the catalog shows it; kept at the service so that `kubectl get` has it in a column.
+/// The newest instance's version, as the catalog shows it; kept at the service so that `kubectl get` has it in a column.
 fn version(instances: &[ObjectInstance]) -> Option<String> {
     let newest = instances.iter().max_by_key(|instance| (instance.generation.unwrap_or(0), &instance.name))?;
     newest.spec.as_ref().map(|spec| spec.version.clone()).filter(|version| !version.is_empty())
 }
 
-/// The object with these instances instead: the entries of those that did not change stay as they are. It takes the form of a
-/// registration again, should a manifest have been applied over it before the definition refused that: without what a manifest says
-/// for all instances, and with a generation for each.
+/// The object with these instances instead of its own. Entries that did not change stay as they are. If a manifest was applied over the
+/// object before the definition refused that, it takes the form of a registration again: without what a manifest says for all instances,
+/// and with a generation for each.
 pub(super) fn replaced(object: &ServiceResource, instances: &[ObjectInstance]) -> ServiceResource {
     let mut object = object.clone();
     let old = std::mem::take(&mut object.spec.instances);
@@ -78,7 +78,7 @@ pub(super) fn replaced(object: &ServiceResource, instances: &[ObjectInstance]) -
     object
 }
 
-/// A changed instance's; it has both.
+/// A changed instance's entry; it has a spec and a generation.
 fn entry(instance: &ObjectInstance) -> Option<InstanceEntry> {
     Some(object::entry(&instance.name, instance.spec.as_ref()?, &instance.owner, instance.generation?))
 }

@@ -1,4 +1,4 @@
-//! What the Kubernetes API's refusals and silences mean for a write.
+//! What an error or a silence of the Kubernetes API means for a write.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::ClusterError;
 use crate::model::text;
 
-/// Longest text of the API server's that a client sees, in characters.
+/// Longest text of the API server that a client sees, in characters.
 const MAX_MESSAGE: usize = 400;
-/// Causes of one refusal that are told.
+/// Most causes of a refusal that are reported.
 const MAX_CAUSES: usize = 3;
 
-/// Why a request did not do what it was to do.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RequestError {
-    /// The object is another by now: it has to be read again.
+    /// The object has changed: read it again.
     Moved,
-    /// No answer, or one that says nothing of the request: it may have been done. Holds what a client is told at last.
+    /// No answer, or one that leaves open whether it was done. Holds the error that the client gets in the end.
     NoAnswer(ClusterError),
-    /// To be asked again after that time.
+    /// To be sent again after that time.
     Overloaded(Duration),
-    /// What was to be written; with several calls in it, perhaps because of one of them.
+    /// The content; with several calls in it, perhaps because of one of them.
     Content(ClusterError),
     /// It would be refused again.
     Refused(ClusterError),
 }
 
-/// What was tried.
+/// The kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
@@ -48,12 +48,12 @@ impl Verb {
     }
 }
 
-/// What the error of a request about `key` means.
+/// Classifies the error of a request about `key`.
 pub(super) fn of(error: &kube::Error, verb: Verb, key: &ServiceKey) -> RequestError {
     match error {
         kube::Error::Api(status) => by_status(status, verb, key),
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => {
-            tracing::debug!(service = %key, "{} it got no answer: {error}", verb.word());
+            tracing::debug!(service = %key, "{} it failed without an answer: {error}", verb.word());
             RequestError::NoAnswer(ClusterError::Unanswered)
         }
         other => failed(verb, key, &other.to_string()),
@@ -93,7 +93,7 @@ fn failed(verb: Verb, key: &ServiceKey, message: &str) -> RequestError {
     RequestError::Refused(ClusterError::Failed)
 }
 
-/// A key's namespace is a label: it was made of one.
+/// The namespace of a key, which was made from a label.
 fn namespace(key: &ServiceKey) -> Namespace {
     key.namespace().parse().unwrap_or_default()
 }
@@ -121,7 +121,7 @@ fn forbidden(status: &Status, key: &ServiceKey) -> RequestError {
     RequestError::Content(ClusterError::Invalid(causes(status)))
 }
 
-/// What is wrong, field by field where the API server says it so.
+/// What is wrong, field by field if the API server says so.
 fn causes(status: &Status) -> String {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let named: Vec<String> = causes

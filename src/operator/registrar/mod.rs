@@ -1,4 +1,4 @@
-//! REST in cluster mode: a registration is durable once it stands in an object of the Kubernetes API.
+//! REST in cluster mode: a registration is durable once an object of the Kubernetes API holds it.
 //!
 //! In: register and deregister calls. Out: an object that is created, replaced or deleted, and an answer for each call.
 //!
@@ -46,10 +46,10 @@ use merge::{Op, Request};
 use pending_calls::{Answer, CallCounter, MOST_CALLS, PendingCall};
 use requests::Requests;
 
-/// Seconds after which a client may ask again while the Kubernetes API is away.
+/// Seconds after which a client may try again while the Kubernetes API does not answer.
 const AWAY_RETRY: u64 = 5;
 
-/// What registrations are bound by.
+/// The bounds on registrations.
 #[derive(Debug, Clone)]
 pub struct RegistrarSettings {
     /// Namespaces that take registrations.
@@ -117,7 +117,7 @@ impl RestRegistrar {
         }
     }
 
-    /// Where the service is that a removal means, once it may be removed from there.
+    /// The key of the service that a removal refers to, if it may be removed from its namespace.
     fn place(&self, service: ServiceRef) -> Result<ServiceKey, WriteError> {
         let snapshot = self.shared.catalog.read();
         let entry = match &service {

@@ -1,4 +1,4 @@
-//! The calls about one object, from the first look at it to the last answer.
+//! Answers the calls about one object: merges them, writes the object, and tries again if others were faster.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::model::time::UnixMs;
 use crate::operator::ingest::{IngestError, ObservedObject};
 use crate::operator::read::raw::RawObject;
 
-/// Time in which a write has to win against other writers.
+/// Time in which a write has to succeed against other writers.
 const CONTENTION: Duration = Duration::from_secs(10);
-/// Time in which an API server has to answer again.
+/// Time in which the API server has to answer again.
 const SILENCE: Duration = Duration::from_secs(5);
 /// Pauses after a lost write.
 const PAUSES: Backoff = Backoff::full_jitter(Duration::from_millis(10), Duration::from_millis(500));
@@ -34,17 +34,17 @@ pub(super) struct ObjectWriter {
     stop: CancellationToken,
     since: Instant,
     backoff: Backoff,
-    /// The API server itself was request what there is.
+    /// Whether the object was read from the API server itself.
     fresh: bool,
-    /// Calls that are merged at once: fewer after one of them spoilt a write.
+    /// Most calls that are merged together: fewer after one of them spoilt a write.
     batch_size: usize,
 }
 
-/// Why calls are not answered with what was merged.
+/// Why calls do not get the merged answers.
 enum Interruption {
-    /// To be tried again.
+    /// Try again.
     Again,
-    /// Every call that was to change something hears this.
+    /// Every call that would have changed something gets this error.
     Failed(WriteError),
 }
 
@@ -54,7 +54,7 @@ impl ObjectWriter {
         Self { shared, key, calls, stop, since: Instant::now(), backoff: PAUSES, fresh: false, batch_size: usize::MAX }
     }
 
-    /// Answers every call, or lets go of those that are left when the server stops.
+    /// Answers every call, or drops the remaining ones when the server stops.
     pub(super) async fn run(mut self) {
         while !self.calls.is_empty() && !self.stop.is_cancelled() {
             let known = self.shared.ingest.known(&self.key);
@@ -118,7 +118,7 @@ impl ObjectWriter {
         }
     }
 
-    /// Makes what was written, or that it is gone, what the next read here shows.
+    /// Makes sure that the next read here shows what was written or removed.
     async fn ingest(&self, known: Option<&ObservedObject>, raw: Option<RawObject>) -> Result<(), Interruption> {
         let taken = match (raw, known) {
             (Some(raw), _) => self.shared.ingest.put_raw(raw).await,
@@ -128,7 +128,7 @@ impl ObjectWriter {
         taken.map_err(|error| Interruption::Failed(ingest_failure(error)))
     }
 
-    /// Asks the API server itself: another replica's change may not have come here yet.
+    /// Reads the object from the API server: another replica's change may not have arrived here yet.
     async fn read_again(&mut self) -> Result<(), Interruption> {
         match self.shared.requests.get(&self.key).await {
             Ok(raw) => {
@@ -161,13 +161,13 @@ impl ObjectWriter {
             RequestError::NoAnswer(error) => {
                 let (error, pause) = (self.shared.away().unwrap_or(error), self.backoff.next());
                 self.pause(SILENCE, pause, error).await?;
-                // It may have been done, or another server may have taken over.
+                // It may have been done, or another API server may have taken over.
                 self.read_again().await
             }
         }
     }
 
-    /// Waits, unless that would be later than `limit` after the first try.
+    /// Waits, unless that would end later than `limit` after the first attempt.
     async fn pause(&mut self, limit: Duration, pause: Duration, otherwise: ClusterError) -> Result<(), Interruption> {
         let away = matches!(otherwise, ClusterError::Away { .. });
         if away || self.since.elapsed() + pause > limit {
@@ -189,12 +189,12 @@ impl ObjectWriter {
             }
         });
         drop(ticket);
-        // Who gave up calls needs no answer.
+        // A caller that gave up needs no answer.
         drop(reply.send(answer));
     }
 }
 
-/// Whether it is a refusal that the newest object would hardly change: a manifest's stays one, and an owner its own.
+/// Whether it is a refusal that a newer object would hardly change: a manifest stays one, and an instance keeps its owner.
 fn is_final(answer: &Result<Done, WriteError>) -> bool {
     use WriteError::{ManifestOwned, NotOwner, TooManyInstances, TooManyServices};
     matches!(answer, Err(ManifestOwned(_) | NotOwner | TooManyInstances(_) | TooManyServices(_)))

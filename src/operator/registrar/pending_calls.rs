@@ -1,4 +1,4 @@
-//! Calls that wait for their answer, counter so that no answer overtakes one and their number has a bound.
+//! Calls that wait for their answer, counted so that no answer overtakes one and their number has a bound.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,24 +12,22 @@ use crate::telemetry::metrics::{Metrics, QueueLabel};
 
 /// Most calls that wait.
 pub(super) const MOST_CALLS: usize = 4096;
-/// Most objects that they are about.
+/// Most objects that calls wait for.
 const MOST_OBJECTS: usize = 1024;
 
-/// What a call is told: the instance as it is now, or nothing after a removal.
+/// What a call gets: the instance as it is now, or nothing after a removal.
 pub(super) type Answer = Result<Option<Registered>, WriteError>;
 
 /// A call on its way.
 #[derive(Debug)]
 pub(super) struct PendingCall {
-    /// What is request.
     pub(super) request: Request,
-    /// Who is told.
     pub(super) reply: oneshot::Sender<Answer>,
-    /// Its place among the counter.
+    /// Counts the call.
     pub(super) ticket: Ticket,
 }
 
-/// The count of calls on their way, by object. Cloning shares it.
+/// The number of calls on their way, by object. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(super) struct CallCounter(Arc<Inner>);
 
@@ -50,12 +48,12 @@ impl CallCounter {
         Self(Arc::new(Inner { calls: Mutex::default(), metrics }))
     }
 
-    /// Whether no call about `key` is on its way. What is answered from is to be read after this was request.
+    /// Whether no call about `key` is on its way. Read the catalog only after this.
     pub(super) fn is_settled(&self, key: &ServiceKey) -> bool {
         self.change(|calls| !calls.by_object.contains_key(key))
     }
 
-    /// Counts a call until the ticket is dropped: after what it wrote can be read.
+    /// Counts a call until the ticket is dropped, when the catalog shows what the call wrote.
     ///
     /// # Errors
     /// [`WriteError::Busy`] when too many wait.
@@ -100,7 +98,7 @@ impl CallCounter {
     }
 }
 
-/// One counter call.
+/// One counted call.
 #[derive(Debug)]
 pub(super) struct Ticket {
     counter: CallCounter,
@@ -108,7 +106,7 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// What the call is about.
+    /// The object that the call is about.
     pub(super) fn key(&self) -> &ServiceKey {
         &self.key
     }

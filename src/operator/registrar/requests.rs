@@ -1,4 +1,4 @@
-//! The requests about one object, each with its time.
+//! The requests about one object, each with a timeout.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Requests {
         Self(client)
     }
 
-    /// The object as it is now; none where there is none.
+    /// Reads the object; none if there is none.
     pub(super) async fn get(&self, key: &ServiceKey) -> Result<Option<RawObject>, RequestError> {
         let request = requests(key).get(key.name(), &GetParams::default());
         match self.ask(Verb::Get, key, request).await {
@@ -38,20 +38,20 @@ impl Requests {
         }
     }
 
-    /// Makes the object; [`RequestError::Moved`] when there is one already.
+    /// Creates the object; [`RequestError::Moved`] if there is one already.
     pub(super) async fn create(&self, key: &ServiceKey, object: &ServiceResource) -> Result<RawObject, RequestError> {
         let request = requests(key).create(&by_us(), body(key, Verb::Create, object)?);
         self.ask(Verb::Create, key, request).await
     }
 
-    /// Replaces the object of this resourceVersion; [`RequestError::Moved`] when it has another.
+    /// Replaces the object with this resourceVersion; [`RequestError::Moved`] if it has another.
     pub(super) async fn replace(&self, key: &ServiceKey, object: &ServiceResource) -> Result<RawObject, RequestError> {
         let request = requests(key).replace(key.name(), &by_us(), body(key, Verb::Replace, object)?);
         self.ask(Verb::Replace, key, request).await
     }
 
-    /// Deletes the object of this uid and resourceVersion; [`RequestError::Moved`] when it is another. Some where it stays until its
-    /// finalizers are done.
+    /// Deletes the object with this uid and resourceVersion; [`RequestError::Moved`] if it is another. Returns it if its finalizers still hold
+    /// it.
     pub(super) async fn delete(
         &self,
         key: &ServiceKey,

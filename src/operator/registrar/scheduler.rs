@@ -1,4 +1,4 @@
-//! Who works on what: one task for each busy object, a few at a time, none detached.
+//! One task for each object with calls, a few at a time.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -13,16 +13,16 @@ use super::object_writer::ObjectWriter;
 use super::pending_calls::PendingCall;
 use crate::model::name::ServiceKey;
 
-/// Objects that are written at once: the API server's priority and fairness gives a replica few seats.
+/// Objects that are written concurrently: the API server's priority and fairness gives a replica few seats.
 const AT_ONCE: usize = 16;
 
 /// What does the work of [`RestRegistrar`](super::RestRegistrar).
 pub struct RestRegistrarTask {
     queue: mpsc::Receiver<PendingCall>,
     shared: Arc<Shared>,
-    /// Calls that came while their object is worked on, or before its turn.
+    /// Calls that came while their object is worked on or waits for a slot.
     busy: HashMap<ServiceKey, Vec<PendingCall>>,
-    /// Objects whose turn comes, in order.
+    /// Objects that wait for a slot, in order.
     next: VecDeque<ServiceKey>,
     writers: JoinSet<()>,
     running: HashMap<Id, ServiceKey>,
@@ -34,7 +34,7 @@ impl RestRegistrarTask {
         Self { queue, shared, busy, next: VecDeque::new(), writers: JoinSet::new(), running }
     }
 
-    /// Works until `stop`, or until every handle is gone; what is being written then is finished.
+    /// Works until `stop`, or until every handle is gone; writes in progress are finished.
     ///
     /// # Errors
     /// None.
@@ -44,14 +44,14 @@ impl RestRegistrarTask {
                 () = stop.cancelled() => break,
                 call = self.queue.recv() => match call {
                     Some(call) => self.accept(call),
-                    // Serving stops before this does, and takes its handle along.
+                    // Serving stops before this task, and drops its handle.
                     None => break,
                 },
                 Some(ended) = self.writers.join_next_with_id() => self.ended(ended),
             }
             self.start(&stop);
         }
-        // Those that wait for a turn hear of the end as their reply is dropped.
+        // Dropping their replies tells the waiting calls that the server stops.
         self.queue.close();
         self.busy.clear();
         while let Some(ended) = self.writers.join_next_with_id().await {

@@ -1,4 +1,4 @@
-//! Writes that failed: when each may be tried again, and what the log has to say of them, once.
+//! Failed writes: when each may be tried again, and what to log, once.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use super::write::WriteOutcome;
 use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 
-/// Pauses of one object.
+/// Pauses for one object.
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5));
 
-/// Of objects that are known, so bounded by their number.
+/// Only for known objects, so bounded by their number.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     of: HashMap<ServiceKey, Failure>,
-    /// What was last warned of all of them together.
+    /// What was last logged for all of them together.
     warned: Option<&'static str>,
 }
 
@@ -26,7 +26,7 @@ struct Failure {
 }
 
 impl Failures {
-    /// Until when the object, as it is at `revision`, must wait.
+    /// Until when the object at `revision` must wait.
     pub(super) fn wait(&self, key: &ServiceKey, revision: u64) -> Option<Instant> {
         self.of.get(key).filter(|failure| failure.revision == revision).map(|failure| failure.until)
     }
@@ -39,7 +39,7 @@ impl Failures {
         }
     }
 
-    /// Takes in how a write of an object, now at `revision`, ended.
+    /// Notes the outcome of a write of an object, which is now at `revision`.
     pub(super) fn note(&mut self, key: &ServiceKey, revision: Option<u64>, outcome: &WriteOutcome, now: Instant) {
         let Some(revision) = revision else {
             self.of.remove(key);

@@ -1,7 +1,12 @@
-//! The status writer: what the catalog knows of an object and its status does not say yet is written, by the leader alone.
+//! The status writer: writes the status of objects that differs from what the catalog knows. Only the leader does.
 //!
-//! An object is looked at when the catalog's feed or the ingest names it, and all are when this process begins to lead. Only a difference that
-//! means something is written, once however often it changed meanwhile, the worst news first, and no faster than a token bucket lets it.
+//! In: keys from the catalog's feed and from [`ingest`](super::ingest); all keys when this process begins to lead. Out: status writes. A
+//! difference that means something is written once, however often it changed meanwhile; the worst news first, and no faster than a token
+//! bucket allows.
+//!
+//! 1. This file: the task. [`plan`]: what to write of an object, and how urgent it is.
+//! 2. [`queue`]: which object is next. [`write`]: one write.
+//! 3. [`failures`]: when to try again, and what to log.
 
 mod failures;
 mod plan;
@@ -35,17 +40,17 @@ use plan::Plan;
 use queue::{Queue, Urgency};
 use write::{StatusWriter, WriteOutcome};
 
-/// Status writes a second, and at once.
+/// Status writes per second, and at once.
 const RATE: (u32, u32) = (50, 100);
-/// Status writes under way at most.
+/// Most concurrent status writes.
 const AT_ONCE: usize = 8;
-/// Objects that are looked at before others get a tick.
+/// Objects that one tick looks at.
 const CHUNK: usize = 128;
-/// How often the role is looked at: a write under way ends at most this long after leadership did.
+/// Time between two checks of the role; a write in progress ends at most this long after leadership did.
 const TICK: Duration = Duration::from_millis(100);
-/// Time for a first verdict, so that one write tells it together with the new spec.
+/// Time for a first verdict, so that one write reports it together with the new spec.
 const SETTLE: Duration = Duration::from_millis(250);
-/// Pauses of all writes while the Kubernetes API takes none.
+/// Pauses of all writes while the Kubernetes API accepts none.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// The feed ended: the store is gone.
@@ -53,7 +58,7 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_
 #[error("the catalog's feed has ended")]
 pub struct ReportError;
 
-/// The part that writes status.
+/// The task that writes status.
 pub struct Reporter {
     writer: StatusWriter,
     events: Events,
@@ -62,7 +67,7 @@ pub struct Reporter {
     queue: Queue,
     bucket: Bucket,
     writes: FuturesUnordered<BoxFuture<'static, (ServiceKey, WriteOutcome)>>,
-    /// Whose write is under way; what happens to them meanwhile is looked at afterwards.
+    /// Objects with a write in progress; changes meanwhile are looked at afterwards.
     busy: HashSet<ServiceKey>,
     failures: Failures,
     pauses: Backoff,
@@ -71,7 +76,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A writer that takes from `ingest` and `catalog`, and leaves alone what `installs` says is another's.
+    /// A writer of what `ingest` and `catalog` report, except for objects that `installs` assigns to others.
     pub fn new(
         client: Client,
         ingest: Ingest,
@@ -97,7 +102,7 @@ impl Reporter {
         }
     }
 
-    /// Writes until `stop`; what is under way then is cut off, and written by the next leader where it still differs.
+    /// Writes until `stop`. A write in progress is aborted; the next leader writes what still differs.
     ///
     /// # Errors
     /// [`ReportError`] when the store ends first.
@@ -138,7 +143,7 @@ impl Reporter {
         if leads && !self.leads {
             self.mark_all();
         } else if self.leads && !leads {
-            // Dropping a write cuts its connection.
+            // Dropping a write closes its connection.
             self.writes.clear();
             self.busy.clear();
             self.queue.clear();
@@ -158,7 +163,7 @@ impl Reporter {
         self.dirty.extend(self.writer.ingest.objects().keys().cloned());
     }
 
-    /// Looks at some of what changed.
+    /// Plans writes for some of the objects that changed.
     fn plan_some(&mut self, now: Instant) {
         let some: Vec<ServiceKey> = self.dirty.iter().take(CHUNK).cloned().collect();
         for key in some {
@@ -191,7 +196,7 @@ impl Reporter {
         }
     }
 
-    /// When there is something to do that nothing else announces.
+    /// When there is something to do that no event announces.
     fn due(&mut self, now: Instant) -> Option<Instant> {
         if self.writes.len() >= AT_ONCE {
             return None;
@@ -223,7 +228,7 @@ impl Reporter {
         }
         let revision = self.writer.ingest.known(&key).map(|known| known.revision());
         self.failures.note(&key, revision, outcome, Instant::now());
-        // Whatever came meanwhile, and what did not succeed.
+        // Covers what changed meanwhile, and what failed.
         self.dirty.insert(key);
     }
 }

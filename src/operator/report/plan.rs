@@ -1,4 +1,4 @@
-//! What an object's status should message now, and how urgent that is.
+//! What an object's status should say now, and how urgent that is.
 
 use std::sync::Arc;
 
@@ -12,21 +12,20 @@ use crate::operator::ingest::{Ingest, ObservedObject};
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::{self, StatusInput};
 
-/// A write that is to be made.
+/// A planned write.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    /// The object that it was made from.
+    /// The object that it is based on.
     pub(super) known: Arc<ObservedObject>,
     /// The status to write.
     pub(super) status: ServiceStatus,
     /// How bad the news is.
     pub(super) urgency: Urgency,
-    /// Whether a verdict will follow within moments, so that one write can tell both.
+    /// Whether a verdict will follow within moments, so that one write can report both.
     pub(super) is_provisional: bool,
 }
 
-/// What is to be written of `key` now; none when its status says it already, when another install
-/// writes it, or when the catalog is about to change for it.
+/// The write for `key`; none if its status is up to date, if another install writes it, or if the catalog is about to change for it.
 pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, installs: &Installs) -> Option<Plan> {
     let known = ingest.known(key)?;
     if !installs.may_write(known.status()) {
@@ -35,7 +34,7 @@ pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, install
     let entry = catalog.read().get(key.as_str()).cloned();
     let service = match (&known.parsed.mirrored, &entry) {
         (None, _) => None,
-        // A verdict on another state of the object: both are about to meet, and the key is marked again then.
+        // The verdict is about another version of the object. Both are about to match, and the key is marked again then.
         (Some(_), Some(entry)) if entry.service().id == known.id() && entry.service().revision == known.revision() => {
             Some(entry.service())
         }

@@ -1,4 +1,4 @@
-//! Which object's status is written next: the worst news first, each object once. Pure, told the time.
+//! Which object's status is written next: the worst news first, each object once. Pure; the caller passes the time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -8,29 +8,30 @@ use crate::model::name::ServiceKey;
 /// How bad the news is, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Urgency {
-    /// Something fell.
+    /// An instance became unhealthy.
     Fall,
-    /// Something came back.
+    /// An instance recovered.
     Recovery,
-    /// All else.
+    /// Anything else.
     Other,
 }
 
-/// QueuePosition among what may be written: by urgency, then first come, first served.
+/// By urgency, then first come, first served.
 type QueuePosition = (Urgency, u64);
 
 /// Holds each object at most once, so it is bounded by their number.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     ready: BTreeMap<QueuePosition, ServiceKey>,
-    /// What must wait, by when it may go.
+    /// Objects that must wait, by when they may be written.
     later: BTreeSet<(Instant, QueuePosition, ServiceKey)>,
     positions: HashMap<ServiceKey, (QueuePosition, Option<Instant>)>,
     next: u64,
 }
 
 impl Queue {
-    /// Takes an object in, not to go before `from`. What is there already keeps its turn and becomes at most worse and earlier.
+    /// Adds an object that may be written from `from` on. One that is queued already keeps its position and becomes at most more urgent and
+    /// earlier.
     pub(super) fn push(&mut self, key: &ServiceKey, urgency: Urgency, from: Instant, now: Instant) {
         let wait = (from > now).then_some(from);
         let (position, wait) = match self.remove(key) {
@@ -45,7 +46,7 @@ impl Queue {
         self.positions.insert(key.clone(), (position, wait));
     }
 
-    /// Takes an object out.
+    /// Removes an object.
     pub(super) fn remove(&mut self, key: &ServiceKey) -> Option<(QueuePosition, Option<Instant>)> {
         let (position, wait) = self.positions.remove(key)?;
         match wait {
@@ -55,7 +56,7 @@ impl Queue {
         Some((position, wait))
     }
 
-    /// The next one that may go.
+    /// The next object that may be written.
     pub(super) fn pop(&mut self, now: Instant) -> Option<ServiceKey> {
         self.ripen(now);
         let (_, key) = self.ready.pop_first()?;
@@ -63,7 +64,7 @@ impl Queue {
         Some(key)
     }
 
-    /// Moves what has waited long enough.
+    /// Moves objects that have waited long enough.
     fn ripen(&mut self, now: Instant) {
         while self.later.first().is_some_and(|(at, ..)| *at <= now) {
             let Some((_, position, key)) = self.later.pop_first() else { return };
@@ -72,13 +73,13 @@ impl Queue {
         }
     }
 
-    /// Whether something may go now.
+    /// Whether an object may be written now.
     pub(super) fn is_ready(&mut self, now: Instant) -> bool {
         self.ripen(now);
         !self.ready.is_empty()
     }
 
-    /// When the first of what waits may go.
+    /// When the first waiting object may be written.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.later.first().map(|(at, ..)| *at)
     }

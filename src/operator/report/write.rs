@@ -1,4 +1,4 @@
-//! One status write.
+//! Writes the status of one object.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +19,17 @@ use crate::operator::read::raw::RawObject;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status;
 
-/// Who the status belongs to, for server-side apply.
+/// The field manager, for server-side apply.
 pub const FIELD_MANAGER: &str = "portolan";
 /// Time for an answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Time for the watch to bring what a conflict shows to be there.
+/// Time for the watch to deliver the version that a conflict revealed.
 const PROPAGATION: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
 /// Longest foreign text in a log line, in characters.
 const MAX_TEXT: usize = 500;
 
-/// Writing it again would change nothing, for ever.
+/// Writing it again would change nothing.
 const ALTERED: &str =
     "the Kubernetes API keeps less than what was written: its CRD is of another version than this server";
 
@@ -46,25 +46,25 @@ pub(super) struct StatusWriter {
 /// How a write ended.
 #[derive(Debug)]
 pub(super) enum WriteOutcome {
-    /// Its status said it by now.
+    /// The status was up to date.
     UpToDate,
-    /// This process does not lead any more.
+    /// This process no longer leads.
     NotLeading,
-    /// Written, and known here.
+    /// Written and ingested.
     Written(Box<Written>),
-    /// Somebody wrote the object meanwhile; what they wrote is known here now.
+    /// Somebody else wrote the object; that version is ingested by now.
     Conflict,
-    /// The object is gone.
+    /// The object does not exist any more.
     Gone,
     /// 403.
     Forbidden(String),
-    /// 422 and other answers that another try does not change.
+    /// 422 and other answers that a repetition does not change.
     Refused(String),
-    /// No answer, or one that another try may change.
+    /// No answer, or one that a repetition may change.
     Unavailable(String),
 }
 
-/// Before and after.
+/// The object before, and its new status.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) known: Arc<ObservedObject>,
@@ -87,12 +87,12 @@ impl WriteOutcome {
 }
 
 impl StatusWriter {
-    /// What is to be written of `key` now.
+    /// The write for `key`.
     pub(super) fn plan(&self, key: &ServiceKey) -> Option<Plan> {
         plan::plan(key, &self.ingest, &self.catalog, &self.installs)
     }
 
-    /// Writes what is to be said of `key` now.
+    /// Writes the status of `key`.
     pub(super) async fn write(self, key: ServiceKey) -> (ServiceKey, WriteOutcome) {
         let outcome = self.try_write(&key).await.unwrap_or_else(|outcome| outcome);
         (key, outcome)
@@ -130,13 +130,13 @@ impl StatusWriter {
 
     async fn ingest_answer(&self, raw: RawObject) -> Result<(), WriteOutcome> {
         match self.ingest.put_raw(raw).await {
-            // What the store could not write is its own to try again.
+            // The ingest task retries what the store could not write.
             Ok(()) | Err(IngestError::Store(_)) => Ok(()),
             Err(error) => Err(WriteOutcome::Unavailable(error.to_string())),
         }
     }
 
-    /// Waits for the watch to bring what is newer than `known`, and asks for it when that takes long.
+    /// Waits until the watch delivers a newer version than `known`, and reads it if that takes long.
     async fn refresh(&self, key: &ServiceKey, known: &ObservedObject) -> Result<WriteOutcome, WriteOutcome> {
         let newer = async {
             while self.ingest.known(key).is_some_and(|now| now.revision() == known.revision()) {
@@ -152,7 +152,7 @@ impl StatusWriter {
     }
 }
 
-/// A server-side apply of the status, good only for the very object that it was made from.
+/// A server-side apply of the status, on condition that the object is still the one that it was made from.
 fn request(known: &ObservedObject, status: &ServiceStatus) -> Result<http::Request<Vec<u8>>, WriteOutcome> {
     let body = Patch::Apply(json!({
         "apiVersion": ServiceResource::api_version(&()),

@@ -25,12 +25,12 @@ use crate::operator::read::{Problem, ProblemKind};
 
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 1024;
-/// Why `Ready` is unknown where a check cannot run as it is set up on this server.
+/// Why `Ready` is unknown if a check cannot run on this server.
 pub(super) const CANNOT_RUN: &str = "CheckCannotRun";
 /// Problems or instances that a message names.
 const NAMED: usize = 3;
 
-/// A condition before times are put to it.
+/// A condition without times.
 pub(super) struct Finding {
     kind: &'static str,
     status: &'static str,
@@ -39,16 +39,15 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    /// One without times.
     pub(super) fn new(kind: &'static str, status: &'static str, reason: &'static str, message: String) -> Self {
         Self { kind, status, reason, message }
     }
 
-    /// As it is written: with the time of its last change, from the status before where it stays.
+    /// The condition with the time of its last change, from the old status if it did not change.
     pub(super) fn written(self, before: Option<&ServiceStatus>, generation: Option<i64>, now: UnixMs) -> Condition {
         let before = before.and_then(|before| before.conditions.iter().find(|c| c.type_ == self.kind));
         let kept = before.filter(|before| before.status == self.status);
-        // The API keeps whole seconds.
+        // The API stores whole seconds.
         let seconds = jiff::Timestamp::from_second(now.0.div_euclid(1000)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         Condition {
             type_: self.kind.to_owned(),
@@ -90,7 +89,7 @@ fn stalled(summary: &Summary, problems: &[Problem]) -> Finding {
     Finding { kind: "Stalled", status, reason, message }
 }
 
-/// What has to change: an address may be denied by Portolan's settings, which are not the spec's fault.
+/// What has to change. A denied address may be due to Portolan's settings and not to the spec.
 fn remedy(problems: &[Problem]) -> &'static str {
     let has = |kind| problems.iter().any(|problem| problem.kind == kind);
     match (has(ProblemKind::Invalid), has(ProblemKind::AddressDenied)) {
@@ -112,7 +111,7 @@ fn wrong(summary: &Summary, problems: &[Problem]) -> Option<&'static str> {
 
 fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> Finding {
     let (status, reason, message) = match summary.state() {
-        // One that is being deleted has conditions of its own.
+        // An object that is being deleted has conditions of its own.
         State::Invalid | State::Terminating => {
             ("False", unusable(summary, problems), format!("no instance can be used: {}", problem_texts(problems)))
         }
@@ -150,12 +149,12 @@ fn degraded(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus
     Finding { kind: "Degraded", status, reason, message }
 }
 
-/// What is not proved is not down.
+/// An instance that is not proved is not down.
 fn down(summary: &Summary) -> &'static str {
     if summary.down == summary.total { "AllInstancesDown" } else { "SomeInstancesDown" }
 }
 
-/// What a person has to mend goes first; else `Unproven` when a proof was lost, `Probing` while the first one is awaited.
+/// What a person has to fix comes first; else `Unproven` if a proof was lost, `Probing` while the first one is awaited.
 fn unknown(summary: &Summary, instances: &[InstanceStatus]) -> (&'static str, &'static str, String) {
     let unproved: Vec<&InstanceStatus> = instances.iter().filter(|i| Part::of(i) == Part::Unproved).collect();
     let blocked: Vec<&InstanceStatus> = unproved.iter().copied().filter(|i| i.is_barred()).collect();

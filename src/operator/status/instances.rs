@@ -1,4 +1,4 @@
-//! `status.instances`: every instance of the object by name, those included that cannot be used.
+//! `status.instances`: every instance of the object by name, including those that cannot be used.
 
 use super::reason_text::sentence;
 use super::{StatusInput, problem_of};
@@ -28,7 +28,7 @@ fn one(input: &StatusInput<'_>, listed: &ListedInstance) -> InstanceStatus {
     }
 }
 
-/// What the catalog has.
+/// An instance that is in the catalog.
 fn verdict(
     input: &StatusInput<'_>,
     instance: &Instance,
@@ -43,7 +43,7 @@ fn verdict(
         (before.health, before.since) == (health, Some(instance.since))
             && before.reason == reason
             && !before.message.is_empty()
-            // Who mends a check reads what is wrong with it now.
+            // Whoever fixes a check reads what is wrong with it now.
             && message_now.is_none()
     });
     let message = match (problem, stays) {
@@ -61,7 +61,7 @@ fn verdict(
     }
 }
 
-/// Left out of the catalog: what cannot be read is unknown, what must not be reached counts as down.
+/// An instance that was left out of the catalog: unknown if it cannot be read, down if its address is denied.
 fn unusable(
     input: &StatusInput<'_>,
     listed: &ListedInstance,
@@ -85,7 +85,7 @@ fn unusable(
     }
 }
 
-/// Taken in, and not in the catalog yet.
+/// An instance that is not in the catalog yet.
 fn waiting(
     input: &StatusInput<'_>,
     listed: &ListedInstance,
@@ -104,6 +104,6 @@ fn waiting(
 }
 
 fn cut(message: &str) -> String {
-    // The cut is marked by one character more.
+    // The mark of the cut takes one more character.
     text::escape(message, MAX_MESSAGE - 1).chars().take(MAX_MESSAGE).collect()
 }

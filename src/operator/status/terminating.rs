@@ -1,4 +1,4 @@
-//! The status of an object that is being deleted: finalizers hold it, and nothing of it is served or probed any more.
+//! The status of an object that is being deleted: finalizers hold it, and it is no longer served or probed.
 
 use super::conditions::{Finding, listed};
 use super::{Parts, StatusInput};
@@ -6,7 +6,7 @@ use crate::model::text;
 use crate::operator::crd::{HealthValue, InstanceStatus, State};
 use crate::operator::read::ListedInstance;
 
-/// Why, in the status of the object, of each condition and of each instance.
+/// The reason of the object, of each condition and of each instance.
 pub(super) const TERMINATING: &str = "Terminating";
 /// Longest name of a finalizer that is shown, in characters.
 const MAX_FINALIZER: usize = 128;

@@ -50,7 +50,7 @@ impl WatchError {
     pub(super) fn explain(&self, scope: &Scope) -> String {
         let scope_text = InScope(scope);
         match self {
-            Self::Expired => format!("services.portolan.dev {scope_text} are listed anew"),
+            Self::Expired => format!("services.portolan.dev {scope_text} are listed again"),
             Self::NotInstalled => "the custom resource services.portolan.dev is not installed in this cluster, so there is nothing to \
                                    watch; install it with `portolan crd | kubectl apply --server-side -f -`; this is tried again"
                 .to_owned(),
@@ -64,7 +64,7 @@ impl WatchError {
             ),
             Self::Busy(why) => format!("the Kubernetes API cannot answer now, services {scope_text} are served as last known: {why}"),
             Self::Unreachable(why) => format!("the Kubernetes API does not answer, services {scope_text} are served as last known: {why}"),
-            Self::Malformed(why) => format!("the Kubernetes API's answer is not parsed, services {scope_text} are listed anew: {why}"),
+            Self::Malformed(why) => format!("the Kubernetes API's answer cannot be parsed, services {scope_text} are listed again: {why}"),
         }
     }
 }

@@ -71,7 +71,7 @@ impl FileLock {
             Err(error) if is_link(&path, &error) => return Err(OpenError::PlantedLink(path)),
             Err(error) if about.is_none() => return Err(OpenError::cannot_create(path, error)),
             Err(error) => {
-                tracing::warn!("{} cannot be made: {error}", path.display());
+                tracing::warn!("{} cannot be created: {error}", path.display());
                 Beside::Absent
             }
             Ok(beside) => beside,

@@ -363,13 +363,13 @@ fn next_run(last: Option<Meta>, input: &Input<'_>, served: bool) -> Result<Meta,
             let (found, known) = (meta.revision, proof.revision);
             return Err(ReadError::Lost(format!("it ends at revision {found}, and {known} was committed{missing}")));
         }
-        Some(_) => tracing::warn!("the store goes on without what was committed after revision {}", meta.revision),
+        Some(_) => tracing::warn!("the store continues without the commits after revision {}", meta.revision),
         None if served && !input.has_log => tracing::warn!(
-            "the store was not closed in order and its write-ahead log (-wal) is not beside it (a copy of a running server's file \
-             alone?): what was written last may be missing; readers start afresh"
+            "the store was not closed cleanly and its write-ahead log (-wal) is missing (a copy of only the file of a running server?): \
+             the last writes may be missing; readers start over"
         ),
         None => tracing::warn!(
-            "the store's last revision cannot be proved (a restored or copied file?); readers start afresh"
+            "the store's last revision cannot be proved (a restored or copied file?); readers start over"
         ),
     }
     renew(&mut meta);
@@ -411,8 +411,8 @@ fn rebuild_damaged(
     };
     let detail = text::escape(detail, 300);
     tracing::error!(
-        "the store {} was damaged ({detail}) and is rebuilt from what can be read: {missing} rows of what was registered are missing, and \
-         named in quarantine; the damaged file is kept as {}",
+        "the store {} was damaged ({detail}) and is rebuilt from what can be read: {missing} registered rows are missing and named in \
+         quarantine; the damaged file is kept as {}",
         path.display(),
         aside.display()
     );
@@ -435,12 +435,12 @@ fn start_over(
     let (path_shown, aside) = (path.display(), aside.display());
     if request.epoch.is_some() {
         tracing::warn!(
-            "the mirror {path_shown} cannot be used ({shown}); it was set aside as {aside} and is made anew"
+            "the mirror {path_shown} cannot be used ({shown}); it was set aside as {aside}, and a new one is created"
         );
     } else {
         tracing::error!(
-            "the store {path_shown} is damaged ({shown}); as --start-empty says it was set aside as {aside}; starting empty: what was \
-             registered must register again"
+            "the store {path_shown} is damaged ({shown}); because of --start-empty it was set aside as {aside}, and the registry starts \
+             without services: all have to register again"
         );
     }
     lock.adopt(create(path)?);

@@ -59,7 +59,7 @@ impl Work<'_> {
         };
         let absent: Vec<_> = self.state.snapshot.newest_first(None).filter(lacks).cloned().collect();
         for entry in absent {
-            self.let_go(&entry, "removed: its object was found to be gone");
+            self.let_go(&entry, "removed: its object no longer exists");
             self.note_removal(entry.service().key.clone(), revision);
         }
         for object in all {
@@ -253,7 +253,7 @@ impl Work<'_> {
             Some(told) if told.message.is_empty() => (told.since, format!("{} ({})", told.health, told.reason)),
             Some(told) => (told.since, told.message.clone()),
             None if before.generation != after.generation => (self.now, "its address or check was changed".to_owned()),
-            None => (self.now, "its status was taken back".to_owned()),
+            None => (self.now, "its status was withdrawn".to_owned()),
         };
         let to = Some((after.health, after.reason));
         self.writes.push(Write::Remember(past(service, &after.name, at, before.health, to, message)));

@@ -116,6 +116,6 @@ impl<'s> Members<'s> {
 
 /// An instance without a service, which the schema forbids.
 fn orphan(service: i64, instance: &Instance) -> BadRow {
-    let reason = format!("its service, row {service}, is not there");
+    let reason = format!("its service, row {service}, does not exist");
     BadRow { name: instance.name.to_string(), ..BadRow::new(Table::Instance, instance.id.0, &reason) }
 }

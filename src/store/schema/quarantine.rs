@@ -107,7 +107,7 @@ pub(crate) fn log(bad: &[BadRow]) {
         tracing::error!("a row of the store cannot be read and goes into quarantine: {row}");
     }
     if bad.len() > NAMED {
-        tracing::error!("{} more rows go there; `portolan quarantine` prints them all", bad.len() - NAMED);
+        tracing::error!("{} more rows go into quarantine; `portolan quarantine` prints them all", bad.len() - NAMED);
     }
 }
 

@@ -28,7 +28,7 @@ impl WallClock {
             *self = Self::new(now);
             tracing::warn!(
                 seconds = jump / 1000,
-                "the wall clock was set; no history is forgotten for its age before the clock has run evenly for an hour"
+                "the wall clock was changed; no history is deleted for its age until the clock has run evenly for an hour"
             );
         }
         now.steady.since(self.since) >= AGREED

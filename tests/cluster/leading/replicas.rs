@@ -113,7 +113,7 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
     // One that is told to stop gives the Lease back.
     leader.process.terminate().expect("SIGTERM");
     until("it has ended", async || leader.process.has_ended()).await;
-    assert!(leader.log().contains("gave the Lease back"), "{}", leader.log());
+    assert!(leader.log().contains("released the Lease"), "{}", leader.log());
     let leases: Api<Lease> = Api::namespaced(client, namespace);
     let lease = leases.get("portolan").await.expect("the Lease").spec.expect("a spec");
     assert_eq!(lease.holder_identity.as_deref(), Some(""));

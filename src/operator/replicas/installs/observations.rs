@@ -1,32 +1,32 @@
-//! How other installs stand, by what their Leases say over time. Pure, told the time.
+//! The state of other installs, from their Leases over time. Pure; the caller passes the time.
 //!
-//! Wall clocks are not compared: an install is over when its Lease stayed as it is for long enough on our steady clock.
+//! Wall clocks are not compared: an install is over when its Lease has not changed for long enough on our steady clock.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-/// A Lease that nobody renews for so long is abandoned: four times what its holder's replicas wait before one of them takes it.
+/// A Lease that nobody renews for so long is abandoned: four times what its own replicas wait before one of them takes it.
 pub(super) const SILENT: Duration = Duration::from_mins(1);
-/// One that is gone stays so for as long, or it was deleted under a leader that makes it anew.
+/// A missing Lease must be missing for so long: its leader may create it again.
 pub(super) const GONE: Duration = Duration::from_secs(5);
 
-/// What a view at a Lease found.
+/// What one read of a Lease found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum LeaseView {
     /// There is none.
     Gone,
-    /// Its holder, and when that renewed it.
+    /// Its holder, and when it was renewed.
     Held(Option<String>, Option<MicroTime>),
 }
 
-/// How an install stands.
+/// The state of an install.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InstallState {
     /// Too early to tell.
     Undecided,
-    /// Its Lease was renewed lately.
+    /// Its Lease was renewed recently.
     Alive,
     /// Its Lease is gone.
     Gone,
@@ -37,18 +37,18 @@ pub(super) enum InstallState {
 #[derive(Debug)]
 struct Observation {
     view: LeaseView,
-    /// When it was first seen like this.
+    /// When it was first seen in this state.
     since: Instant,
     /// Whether it was ever seen to change.
     changed: bool,
 }
 
-/// Of the installs that are looked at.
+/// Of the installs that are observed.
 #[derive(Debug, Default)]
 pub(super) struct Observations(HashMap<String, Observation>);
 
 impl Observations {
-    /// Takes in a view at the Lease of `install`.
+    /// Notes what a read of the Lease of `install` found.
     pub(super) fn note(&mut self, install: &str, view: LeaseView, now: Instant) -> InstallState {
         let before = self.0.get(install);
         let (since, changed) = match before {
@@ -66,7 +66,7 @@ impl Observations {
         state
     }
 
-    /// Forgets all but those that are still of interest.
+    /// Forgets all others.
     pub(super) fn keep(&mut self, of_interest: impl Fn(&str) -> bool) {
         self.0.retain(|install, _| of_interest(install));
     }

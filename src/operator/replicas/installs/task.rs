@@ -1,4 +1,4 @@
-//! The task: counts what belongs to other installs, and, while this replica leads, watches whether they are still there.
+//! Counts what belongs to other installs and, while this replica leads, watches whether they still exist.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
@@ -20,17 +20,17 @@ use crate::operator::ingest::Ingest;
 use crate::operator::status;
 use crate::telemetry::metrics::Metrics;
 
-/// Time between two looks.
+/// Time between two polls.
 const POLL: Duration = Duration::from_secs(5);
 /// Time for an answer.
 const ANSWER: Duration = Duration::from_secs(4);
-/// Leases that one look asks for; the objects of further installs are left alone.
+/// Most Leases that one poll reads; the objects of further installs are left alone.
 const MOST: usize = 16;
 
-/// The objects of other installs.
+/// The keys of other installs' objects.
 type Others = BTreeMap<String, Vec<ServiceKey>>;
 
-/// What does the work of [`Installs`].
+/// The task of [`Installs`].
 pub struct InstallsTask {
     installs: Installs,
     client: Client,
@@ -39,9 +39,9 @@ pub struct InstallsTask {
     events: Events,
     metrics: Metrics,
     observations: Observations,
-    /// Objects of which it was reported that they are left alone, each with whose it is.
+    /// Objects that were reported as left alone, with their install.
     reported: HashMap<ServiceKey, String>,
-    /// Installs of which it was reported that their Lease may not be read.
+    /// Installs whose unreadable Lease was reported.
     unreadable: HashSet<String>,
 }
 
@@ -68,10 +68,10 @@ impl InstallsTask {
         }
     }
 
-    /// Looks until `stop`.
+    /// Polls until `stop`.
     ///
     /// # Errors
-    /// None: what fails is tried again at the next look.
+    /// None: failures are retried at the next poll.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,7 +109,7 @@ impl InstallsTask {
         self.take_over(&others, &over);
     }
 
-    /// What others write, of all that is watched. Each install's in order.
+    /// The watched objects that others write, in order for each install.
     fn others(&self) -> Others {
         let mut others = Others::new();
         let objects = self.ingest.objects();
@@ -133,7 +133,7 @@ impl InstallsTask {
         }
     }
 
-    /// How the install stands; none where its Lease cannot be read now.
+    /// The install's state; none if its Lease cannot be read now.
     async fn ask(&mut self, install: &str) -> Option<InstallState> {
         let (namespace, name) = lease_of(install)?;
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), namespace.as_str());
@@ -163,7 +163,7 @@ impl InstallsTask {
         }
     }
 
-    /// Says of each object, once, that another install writes it.
+    /// Reports each object once as written by another install.
     fn report_left_alone(&mut self, install: &str, keys: &[ServiceKey]) {
         for key in keys {
             if self.reported.contains_key(key) {
@@ -177,7 +177,7 @@ impl InstallsTask {
         }
     }
 
-    /// From now on the objects of those that are over may be written.
+    /// From now on this install may write the objects of installs that are over.
     fn take_over(&self, others: &Others, over: &HashSet<(&String, &'static str)>) {
         let before = self.installs.0.over.load_full();
         let now: HashSet<String> = over.iter().map(|(install, _)| (*install).clone()).collect();

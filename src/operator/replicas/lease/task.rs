@@ -1,4 +1,4 @@
-//! The elector's task: reads the Lease, writes it, and says what became of it.
+//! The elector's task: reads and writes the Lease, and logs changes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use super::{LEASE, NAME};
 use crate::model::ports::Role;
 use crate::model::text::escape;
 
-/// Time between two looks at the Lease, and between two renewals.
+/// Time between two reads of the Lease, and between two renewals.
 pub const POLL: Duration = Duration::from_secs(2);
-/// Time for an answer: two that are missed fit into a claim.
+/// Time for an answer: a claim outlasts two missed ones.
 const ANSWER: Duration = Duration::from_secs(4);
-/// Time to give the Lease back at the end.
+/// Time to release the Lease at the end.
 const RELEASE: Duration = Duration::from_secs(2);
-/// Writes in a round: one refused because another was faster is tried again after a look.
+/// Most writes in a round: one that lost against another is tried again after a read.
 const TRIES: usize = 3;
 
-/// Why a round came to nothing.
+/// Why a round failed.
 #[derive(Debug, thiserror::Error)]
 enum ElectionError {
     #[error("the Kubernetes API did not answer within {} s", ANSWER.as_secs())]
@@ -37,11 +37,11 @@ enum ElectionError {
     Forbidden(&'static str, String),
     #[error("the Lease cannot be {0}: {1}")]
     Other(&'static str, String),
-    #[error("others changed it each time, or its namespace is gone")]
+    #[error("others were faster each time, or its namespace is deleted")]
     Outrun,
 }
 
-/// Runs until it is last_error to stop; then it gives the Lease back.
+/// Runs until it is stopped; then it releases the Lease.
 pub struct ElectorTask {
     leases: Api<Lease>,
     candidate: Candidate,
@@ -56,10 +56,10 @@ impl ElectorTask {
         Self { leases, candidate, state, last_error: None, role: Role::Follows, last_holder: None }
     }
 
-    /// Stands for election until `stop`.
+    /// Takes part in the election until `stop`.
     ///
     /// # Errors
-    /// None: whatever fails is tried again.
+    /// None: failures are retried.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
         loop {
             let round = async {
@@ -75,7 +75,7 @@ impl ElectorTask {
         Ok(())
     }
 
-    /// One look, or one renewal. Returns the pause until the next.
+    /// One read or one renewal. Returns the pause until the next.
     async fn round(&mut self) -> Duration {
         let started = self.state.now();
         let outcome = self.compete().await;
@@ -124,44 +124,47 @@ impl ElectorTask {
         if let Some((identity, address)) = self.candidate.other() {
             self.state.follows(Holder { identity, address });
         }
-        // What it says at the next look is news.
+        // The next round has to read it again.
         self.candidate.invalidate();
     }
 
-    /// None when another was faster.
+    /// None if another was faster.
     async fn create(&self) -> Result<Option<Lease>, ElectionError> {
         let mut lease = self.candidate.claim(Timestamp::now());
         lease.metadata.name = Some(NAME.to_owned());
         unless_outrun(answer("created", self.leases.create(&PostParams::default(), &lease)).await)
     }
 
-    /// None when another was faster.
+    /// None if another was faster.
     async fn replace(&self, lease: Lease) -> Result<Option<Lease>, ElectionError> {
         unless_outrun(answer("written", self.leases.replace(NAME, &PostParams::default(), &lease)).await)
     }
 
-    /// Gives the Lease back, so that another need not wait for its end.
+    /// Releases the Lease, so that another need not wait for its end.
     async fn step_down(&mut self) {
         let may_be_ours = self.state.role() != Role::Follows;
         self.state.gives_up();
         if may_be_ours && let Ok(Err(error)) = timeout(RELEASE, self.release()).await {
-            tracing::warn!("the Lease was not given back, so others wait {} s for its end: {error}", LEASE.as_secs());
+            tracing::warn!(
+                "the Lease was not released, so the others wait {} s until it expires: {error}",
+                LEASE.as_secs()
+            );
         }
     }
 
     async fn release(&mut self) -> Result<(), ElectionError> {
-        // A renewal may have been cut off by the stop.
+        // The stop may have interrupted a renewal.
         let lease = answer("read", self.leases.get_opt(NAME)).await?;
         self.candidate.observe(lease, self.state.now());
         if let Some(lease) = self.candidate.release(Timestamp::now())
             && self.replace(lease).await?.is_some()
         {
-            tracing::info!("gave the Lease back");
+            tracing::info!("released the Lease");
         }
         Ok(())
     }
 
-    /// Logs what changed, once.
+    /// Logs each change once.
     fn log_changes(&mut self, outcome: &Result<Decision, ElectionError>) {
         let (before, role) = (self.role, self.state.role());
         self.role = role;
@@ -182,7 +185,7 @@ impl ElectorTask {
         self.last_holder = holder;
         let error = outcome.as_ref().err().map(ToString::to_string);
         match &error {
-            Some(text) if self.last_error != error => tracing::warn!("no election: {text}"),
+            Some(text) if self.last_error != error => tracing::warn!("the election failed: {text}"),
             None if self.last_error.is_some() => tracing::info!("the Lease can be read and written again"),
             _ => {}
         }
@@ -198,7 +201,7 @@ async fn answer<T>(
         Err(_) => Err(ElectionError::NoAnswer),
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(kube::Error::Api(status))) => Err(match status.code {
-            // Written, made or removed by another meanwhile.
+            // Written, created or deleted by another meanwhile.
             404 | 409 => ElectionError::Outrun,
             403 => ElectionError::Forbidden(what, status.message.clone()),
             _ => ElectionError::Other(what, status.message.clone()),
