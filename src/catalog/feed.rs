@@ -43,12 +43,12 @@ pub(super) struct Sent {
 
 /// The newest batches, as many as the feed may hold on to. A reader that is further behind takes a snapshot again.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct RecentBatches {
     batches: VecDeque<(Arc<Batch>, usize)>,
     bytes: usize,
 }
 
-impl Kept {
+impl RecentBatches {
     /// Keeps one more; the newest is kept whatever it weighs.
     pub(super) fn keep(&mut self, batch: Batch, most: usize, most_bytes: usize) -> Sent {
         let (weight, batch) = (batch.weight(), Arc::new(batch));
@@ -78,12 +78,12 @@ pub enum FeedError {
 #[derive(Debug)]
 pub struct Feed {
     receiver: broadcast::Receiver<Sent>,
-    seen: u64,
+    last: u64,
 }
 
 impl Feed {
-    pub(super) fn new(receiver: broadcast::Receiver<Sent>, seen: u64) -> Self {
-        Self { receiver, seen }
+    pub(super) fn new(receiver: broadcast::Receiver<Sent>, last: u64) -> Self {
+        Self { receiver, last }
     }
 
     /// The next batch that the snapshot did not hold. Cancel safe.
@@ -93,9 +93,9 @@ impl Feed {
     pub async fn next(&mut self) -> Result<Arc<Batch>, FeedError> {
         loop {
             match self.receiver.recv().await {
-                Ok(sent) if sent.sequence <= self.seen => {}
+                Ok(sent) if sent.sequence <= self.last => {}
                 Ok(sent) => {
-                    self.seen = sent.sequence;
+                    self.last = sent.sequence;
                     return sent.batch.upgrade().ok_or(FeedError::Lagged);
                 }
                 Err(RecvError::Lagged(_)) => return Err(FeedError::Lagged),

@@ -33,7 +33,7 @@ pub struct Catalog {
     current: ArcSwap<Snapshot>,
     feed: tokio::sync::broadcast::Sender<feed::Sent>,
     /// Only the writer touches it.
-    kept: Mutex<feed::Kept>,
+    recent: Mutex<feed::RecentBatches>,
     superseded: pin::Superseded,
     /// In cluster mode: the newest revision of the Kubernetes API's watch that is in the current snapshot.
     heard: tokio::sync::watch::Sender<u64>,
@@ -46,7 +46,7 @@ impl Catalog {
         Self {
             current: ArcSwap::from_pointee(first),
             feed,
-            kept: Mutex::default(),
+            recent: Mutex::default(),
             superseded: pin::Superseded::default(),
             heard: tokio::sync::watch::Sender::default(),
         }
@@ -91,7 +91,7 @@ impl Catalog {
     pub fn publish(&self, next: Snapshot, batch: Batch) {
         let before = self.current.swap(Arc::new(next));
         self.superseded.add(&before, &batch);
-        let sent = self.kept.lock().unwrap_or_else(PoisonError::into_inner).keep(batch, FEED_CAPACITY, FEED_BYTES);
+        let sent = self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep(batch, FEED_CAPACITY, FEED_BYTES);
         // No receiver is fine: nobody is listening yet.
         let _ = self.feed.send(sent);
     }

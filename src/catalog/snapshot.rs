@@ -257,16 +257,16 @@ impl Snapshot {
 
     /// Removes a service, and returns it.
     pub fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Entry>> {
-        let gone = self.by_key.remove(key.as_str().as_bytes())?;
-        self.forget(&gone);
-        Some(gone)
+        let entry = self.by_key.remove(key.as_str().as_bytes())?;
+        self.forget(&entry);
+        Some(entry)
     }
 
-    fn forget(&mut self, gone: &Entry) {
-        self.by_id.remove(&gone.service().id);
-        self.by_order.remove(&order(gone));
-        let namespace = gone.service().key.namespace();
-        self.count(namespace, |counts| counts.take(gone));
+    fn forget(&mut self, entry: &Entry) {
+        self.by_id.remove(&entry.service().id);
+        self.by_order.remove(&order(entry));
+        let namespace = entry.service().key.namespace();
+        self.count(namespace, |counts| counts.take(entry));
         if self.counts(namespace).total() == 0 {
             self.counts.remove(namespace);
         }

@@ -40,7 +40,7 @@ pub struct MirroredInstance {
     /// What `If-Match` compares on its removal, the same on every replica and greater for what was registered later; none for a manifest's.
     pub generation: Option<u64>,
     /// What the object's status says of it; none where it says nothing, or spoke of another URL or check.
-    pub told: Option<ReportedHealth>,
+    pub reported: Option<ReportedHealth>,
 }
 
 /// The leader's verdict on an instance, as status carries it.

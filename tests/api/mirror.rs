@@ -25,15 +25,15 @@ async fn replica() -> TestApp {
 }
 
 /// The object of `a` at a revision, with what its status says.
-async fn put(app: &TestApp, revision: u64, told: Option<ReportedHealth>) {
-    mirror(app, "a", ID, revision, told).await;
+async fn put(app: &TestApp, revision: u64, reported: Option<ReportedHealth>) {
+    mirror(app, "a", ID, revision, reported).await;
 }
 
 async fn named(app: &TestApp, name: &str, id: Uuid, revision: u64) {
     mirror(app, name, id, revision, None).await;
 }
 
-async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, told: Option<ReportedHealth>) {
+async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, reported: Option<ReportedHealth>) {
     let spec = InstanceSpec {
         base_url: EndpointUrl::base("http://127.0.0.1:9").expect("a url"),
         health_url: Some(EndpointUrl::health("http://127.0.0.1:9/live").expect("a url")),
@@ -49,7 +49,7 @@ async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, told: Option
         spec: Arc::new(spec),
         owner: Owner::Anonymous,
         generation: Some(41),
-        told,
+        reported,
     };
     let object = Mirrored {
         key: ServiceKey::new(&Namespace::default(), &name.parse().expect("a name")),
@@ -89,8 +89,8 @@ async fn a_verdict_that_no_status_carries_has_a_tag_of_its_own() {
     assert_eq!(known.status, 304);
 
     let since = service["instances"][0]["since"].as_str().expect("a time").parse().expect("a time");
-    let told = ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since, message: String::new() };
-    put(&app, 901, Some(told)).await;
+    let reported = ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since, message: String::new() };
+    put(&app, 901, Some(reported)).await;
     assert_eq!(shown(&app).await.1, "W/\"0000000000000abc.901\"");
 }
 
@@ -127,11 +127,11 @@ async fn history_says_since_when_this_replica_has_seen_it() {
     put(&app, 900, None).await;
     app.turn("default/a", "default", Health::Healthy).await;
     let path = format!("/api/v1/services/{ID}/history");
-    let told = app.get(&path).await.ok();
-    assert_eq!(told["data"].as_array().expect("a list").len(), 1);
-    let since: UnixMs = told["history_since"].as_str().expect("a time").parse().expect("a time");
+    let reported = app.get(&path).await.ok();
+    assert_eq!(reported["data"].as_array().expect("a list").len(), 1);
+    let since: UnixMs = reported["history_since"].as_str().expect("a time").parse().expect("a time");
     assert!(since <= UnixMs::wall() && since > UnixMs(0));
-    Schemas::load().check("GET", &path, 200, &told);
+    Schemas::load().check("GET", &path, 200, &reported);
 }
 
 #[tokio::test]

@@ -45,9 +45,9 @@ pub(crate) fn object(name: &str, id: u128, revision: u64, instances: Vec<Mirrore
     }
 }
 
-pub(crate) fn instance(name: &str, spec: InstanceSpec, told: Option<ReportedHealth>) -> MirroredInstance {
+pub(crate) fn instance(name: &str, spec: InstanceSpec, reported: Option<ReportedHealth>) -> MirroredInstance {
     let name = name.parse().expect("a name");
-    MirroredInstance { name, spec: Arc::new(spec), owner: Owner::Anonymous, generation: None, told }
+    MirroredInstance { name, spec: Arc::new(spec), owner: Owner::Anonymous, generation: None, reported }
 }
 
 pub(crate) fn put(object: Mirrored) -> Vec<MirrorChange> {
@@ -68,8 +68,8 @@ fn down(millis: i64) -> ReportedHealth {
 }
 
 /// `users` with the one instance `a` at port 1.
-fn users(revision: u64, told: Option<ReportedHealth>) -> Mirrored {
-    object("users", 1, revision, vec![instance("a", spec(1), told)])
+fn users(revision: u64, reported: Option<ReportedHealth>) -> Mirrored {
+    object("users", 1, revision, vec![instance("a", spec(1), reported)])
 }
 
 struct Follows;
@@ -252,8 +252,8 @@ async fn a_verdict_of_our_own_is_marked_until_status_carries_it() {
     s.lead(put(users(12, Some(up(5))))).await;
     assert_eq!(s.tags("users").0, "W/\"0000000000000abc.12\"");
     assert_eq!(plain, "W/\"0000000000000abc.10\"");
-    let told = s.history("users").await;
-    assert_eq!(told.len(), 1, "our own verdict came back, nothing happened: {told:?}");
+    let reported = s.history("users").await;
+    assert_eq!(reported.len(), 1, "our own verdict came back, nothing happened: {reported:?}");
     s.stop().await;
 }
 

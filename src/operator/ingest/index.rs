@@ -115,11 +115,11 @@ impl Index {
     }
 
     /// Whether the index already has a listed object in that version; if so, the list keeps it.
-    pub(super) fn is_listed_as_known(&mut self, scope: &Scope, place: &ObjectId) -> bool {
-        let is_same = |known: &Arc<ObservedObject>| (known.id(), known.revision()) == (place.id, place.revision);
-        let same = self.known.get(&place.key).is_some_and(is_same);
+    pub(super) fn is_listed_as_known(&mut self, scope: &Scope, id: &ObjectId) -> bool {
+        let is_same = |known: &Arc<ObservedObject>| (known.id(), known.revision()) == (id.id, id.revision);
+        let same = self.known.get(&id.key).is_some_and(is_same);
         if let (true, Some(listing)) = (same, self.listings.get_mut(scope)) {
-            listing.keys.insert(place.key.clone());
+            listing.keys.insert(id.key.clone());
         }
         same
     }

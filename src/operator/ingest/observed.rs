@@ -27,20 +27,20 @@ pub struct ObservedObject {
 
 impl ObservedObject {
     /// The error says what the object lacks that every object has.
-    pub(crate) fn new(seen: RawObject, addresses: &dyn AddressGate) -> Result<Self, String> {
-        let id = ObjectId::of(seen.metadata())?;
-        let mut parsed = read::parse_any(&seen.object, addresses);
+    pub(crate) fn new(raw: RawObject, addresses: &dyn AddressGate) -> Result<Self, String> {
+        let id = ObjectId::of(raw.metadata())?;
+        let mut parsed = read::parse_any(&raw.object, addresses);
         if let Some(mirrored) = &mut parsed.mirrored {
             mirrored.key = id.key.clone();
         }
-        let generation = seen.metadata().generation;
-        let (object, status) = match seen.object.0 {
+        let generation = raw.metadata().generation;
+        let (object, status) = match raw.object.0 {
             Ok(mut object) => {
                 let status = object.status.take();
                 object.metadata.managed_fields = None;
                 ((parsed.source == Source::Rest).then(|| Arc::new(object)), status)
             }
-            Err(_) => (None, seen.status),
+            Err(_) => (None, raw.status),
         };
         Ok(Self { parsed, object, id, generation, status })
     }

@@ -161,8 +161,8 @@ impl IngestTask {
     }
 
     fn listed(&mut self, scope: &Scope, raw: RawObject) {
-        if let Ok(place) = ObjectId::of(raw.metadata())
-            && self.index.is_listed_as_known(scope, &place)
+        if let Ok(id) = ObjectId::of(raw.metadata())
+            && self.index.is_listed_as_known(scope, &id)
         {
             return self.metrics.cluster.reconciled("unchanged");
         }

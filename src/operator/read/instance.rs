@@ -38,7 +38,7 @@ pub(super) struct Read {
 
 /// Reads every instance of `resource`, in order of name.
 pub(super) fn read_all(resource: &ServiceResource, source: Source, addresses: &dyn AddressGate) -> Read {
-    let reader = Reader { spec: &resource.spec, source, addresses, told: told(resource.status.as_ref()) };
+    let reader = Reader { spec: &resource.spec, source, addresses, reported: reported(resource.status.as_ref()) };
     let mut entries: Vec<&InstanceEntry> = resource.spec.instances.iter().collect();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let mut read = Read::default();
@@ -54,7 +54,7 @@ pub(super) fn read_all(resource: &ServiceResource, source: Source, addresses: &d
     read
 }
 
-fn told(status: Option<&ServiceStatus>) -> BTreeMap<&str, &InstanceStatus> {
+fn reported(status: Option<&ServiceStatus>) -> BTreeMap<&str, &InstanceStatus> {
     status.iter().flat_map(|status| &status.instances).map(|of| (of.name.as_str(), of)).collect()
 }
 
@@ -62,7 +62,7 @@ struct Reader<'a> {
     spec: &'a ServiceSpec,
     source: Source,
     addresses: &'a dyn AddressGate,
-    told: BTreeMap<&'a str, &'a InstanceStatus>,
+    reported: BTreeMap<&'a str, &'a InstanceStatus>,
 }
 
 impl Reader<'_> {
@@ -81,8 +81,8 @@ impl Reader<'_> {
             read.problems.push(Problem::of(&shown, ProblemKind::AddressDenied, denied));
         }
         if judged.serve {
-            let told = self.told.get(entry.name.as_str()).filter(|told| told.probe_hash == hash);
-            read.usable.push(MirroredInstance { told: told.map(|told| read_told(told)), ..instance });
+            let reported = self.reported.get(entry.name.as_str()).filter(|reported| reported.probe_hash == hash);
+            read.usable.push(MirroredInstance { reported: reported.map(|reported| read_status(reported)), ..instance });
         }
         read.listed.push(ListedInstance { name: shown, probe_hash: Some(hash) });
     }
@@ -95,7 +95,7 @@ impl Reader<'_> {
             Source::Manifest => (Owner::Anonymous, None),
             Source::Rest => (read_owner(entry.owner.as_ref())?, generation(entry.generation)?),
         };
-        Ok(MirroredInstance { name, spec, owner, generation, told: None })
+        Ok(MirroredInstance { name, spec, owner, generation, reported: None })
     }
 
     fn instance_spec(&self, entry: &InstanceEntry) -> Result<InstanceSpec, String> {
@@ -192,7 +192,7 @@ fn accept_metadata(metadata: &BTreeMap<String, String>) -> Result<(), String> {
 }
 
 /// A reason of a newer version is unknown here, but its health counts; the sentence says the rest.
-fn read_told(status: &InstanceStatus) -> ReportedHealth {
+fn read_status(status: &InstanceStatus) -> ReportedHealth {
     let health = Health::from(status.health);
     let unknown = if health == Health::Healthy { Reason::Passed } else { Reason::Unproven };
     ReportedHealth {

@@ -135,8 +135,7 @@ pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedS
     };
     let read = instance::read_all(resource, source, addresses);
     let mut problems = read.problems;
-    let place =
-        ObjectId::of(&resource.metadata).map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
+    let id = ObjectId::of(&resource.metadata).map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
     if resource.spec.instances.is_empty() {
         problems.push(Problem::of_all("spec.instances is empty; name at least one"));
     }
@@ -147,21 +146,21 @@ pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedS
         problems.push(Problem::of_all(&sentence));
     }
     let deleting = resource.metadata.deletion_timestamp.is_some();
-    let mirrored = place
+    let mirrored = id
         .filter(|_| !deleting && (1..=MAX_INSTANCES_PER_SERVICE).contains(&read.usable.len()))
-        .map(|place| mirror(place, source, read.usable));
+        .map(|id| mirror(id, source, read.usable));
     let finalizers = finalizers(&resource.metadata);
     ParsedService { mirrored, problems, instances: read.listed, deleting, finalizers, source }
 }
 
-fn mirror(place: ObjectId, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
+fn mirror(id: ObjectId, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
     Mirrored {
-        key: place.key,
-        id: place.id,
+        key: id.key,
+        id: id.id,
         source,
-        registered_at: place.created_at,
-        updated_at: place.updated_at,
-        revision: place.revision,
+        registered_at: id.created_at,
+        updated_at: id.updated_at,
+        revision: id.revision,
         instances,
     }
 }

@@ -67,7 +67,7 @@ fn a_manifest_is_taken_in_with_what_the_service_says_for_all() {
     assert_eq!((a.name.as_str(), &*a.spec.version, &*a.spec.description), ("a", "2", "Accounts"));
     assert_eq!((&a.spec.check.kind, a.spec.metadata.len(), a.spec.weight), (&Some(CheckKind::Tcp), 0, 100));
     assert_eq!((b.spec.check.interval_seconds, &*b.spec.metadata["team"], b.spec.weight), (Some(10), "identity", 0));
-    assert_eq!((&b.owner, b.generation, &b.told), (&Owner::Anonymous, None, &None));
+    assert_eq!((&b.owner, b.generation, &b.reported), (&Owner::Anonymous, None, &None));
 }
 
 #[test]
@@ -140,17 +140,18 @@ fn a_verdict_holds_only_for_what_was_probed() {
     let spec = json!({"instances": [{"name": "a", "baseUrl": "http://h:1"}, {"name": "b", "baseUrl": "http://h:2"}]});
     let hash = |n: usize| read(&spec).instances[n].probe_hash.clone().expect("readable");
     assert_ne!(hash(0), hash(1));
-    let told = |name: &str, hash: String, reason: &str| json!({"name": name, "health": "Unhealthy", "reason": reason, "message": "m", "probeHash": hash, "since": "2026-01-02T03:04:05.678Z"});
-    let status = json!({"instances": [told("a", hash(0), "ConnectRefused"), told("b", hash(0), "ConnectRefused")]});
+    let reported = |name: &str, hash: String, reason: &str| json!({"name": name, "health": "Unhealthy", "reason": reason, "message": "m", "probeHash": hash, "since": "2026-01-02T03:04:05.678Z"});
+    let status =
+        json!({"instances": [reported("a", hash(0), "ConnectRefused"), reported("b", hash(0), "ConnectRefused")]});
     let parsed = parse(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
-    let a = parsed.instances[0].told.clone().expect("told");
+    let a = parsed.instances[0].reported.clone().expect("reported");
     assert_eq!((a.health, a.reason, &*a.message), (Health::Unhealthy, Reason::ConnectRefused, "m"));
     assert_eq!(a.since.to_string(), "2026-01-02T03:04:05.678Z");
-    assert_eq!(parsed.instances[1].told, None);
+    assert_eq!(parsed.instances[1].reported, None);
 
-    let status = json!({"instances": [told("a", hash(0), "FromTheFuture")]});
+    let status = json!({"instances": [reported("a", hash(0), "FromTheFuture")]});
     let parsed = parse(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
-    assert_eq!(parsed.instances[0].told.as_ref().map(|t| t.health), Some(Health::Unhealthy));
+    assert_eq!(parsed.instances[0].reported.as_ref().map(|t| t.health), Some(Health::Unhealthy));
 }
 
 #[test]
@@ -202,8 +203,8 @@ fn an_object_that_does_not_fit_is_recorded_with_its_place() {
     assert_eq!(parsed.mirrored, None);
     let problem = parsed.problems[0].to_string();
     assert!(problem.contains("cannot be read") && !problem.contains('\u{1b}'), "{problem}");
-    let place = ObjectId::of(kube::Resource::meta(&lenient)).expect("a place");
-    assert_eq!((place.key.as_str(), place.revision), ("b/a", 7));
+    let id = ObjectId::of(kube::Resource::meta(&lenient)).expect("a id");
+    assert_eq!((id.key.as_str(), id.revision), ("b/a", 7));
 }
 
 #[test]

@@ -118,7 +118,7 @@ impl RestRegistrar {
     }
 
     /// The key of the service that a removal refers to, if it may be removed from its namespace.
-    fn place(&self, service: ServiceRef) -> Result<ServiceKey, WriteError> {
+    fn key_to_remove(&self, service: ServiceRef) -> Result<ServiceKey, WriteError> {
         let snapshot = self.shared.catalog.read();
         let entry = match &service {
             ServiceRef::Id(id) => Some(snapshot.by_id(id).ok_or(WriteError::ServiceNotFound)?),
@@ -212,7 +212,7 @@ impl Registrar for RestRegistrar {
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {
         let registrar = self.clone();
         Box::pin(async move {
-            let key = registrar.place(removal.service.clone())?;
+            let key = registrar.key_to_remove(removal.service.clone())?;
             registrar.ask(key, Request { op: Op::Remove(removal), caller }).await.map(drop)
         })
     }

@@ -108,9 +108,9 @@ impl StatusWriter {
         }
         match self.ask(request).await {
             Ok(raw) => {
-                let kept = raw.status().is_some_and(|kept| status::same(kept, &status));
+                let stored = raw.status().is_some_and(|stored| status::same(stored, &status));
                 self.ingest_answer(raw).await?;
-                Ok(if kept {
+                Ok(if stored {
                     WriteOutcome::Written(Box::new(Written { known, status }))
                 } else {
                     WriteOutcome::Refused(ALTERED.to_owned())

@@ -27,9 +27,9 @@ pub struct Notice {
 
 /// The events for the change from `before` to `now`, the most important first.
 pub fn notices(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice> {
-    let mut told: Vec<Notice> = accepted(before, now).into_iter().chain(state(before, now)).collect();
-    told.extend(instances(before, now));
-    told
+    let mut notices: Vec<Notice> = accepted(before, now).into_iter().chain(state(before, now)).collect();
+    notices.extend(instances(before, now));
+    notices
 }
 
 /// The event about the mass-failure guard.
@@ -127,9 +127,9 @@ fn instances(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice>
             _ => {}
         }
     }
-    let mut told = each(&fell, "InstanceUnhealthy", true);
-    told.extend(each(&rose, "InstanceHealthy", false));
-    told
+    let mut notices = each(&fell, "InstanceUnhealthy", true);
+    notices.extend(each(&rose, "InstanceHealthy", false));
+    notices
 }
 
 fn each(changed: &[&InstanceStatus], reason: &'static str, is_warning: bool) -> Vec<Notice> {
@@ -139,13 +139,13 @@ fn each(changed: &[&InstanceStatus], reason: &'static str, is_warning: bool) -> 
     let one = |i: &&InstanceStatus| {
         notice(format!("instance {} is {word} ({}): {}", i.name, i.reason, i.message), Some(i.name.clone()))
     };
-    let mut told: Vec<Notice> = own.iter().map(one).collect();
+    let mut notices: Vec<Notice> = own.iter().map(one).collect();
     if !rest.is_empty() {
         let count = rest.len();
-        told.push(notice(
+        notices.push(notice(
             format!("{count} more {} {word}", if count == 1 { "instance is" } else { "instances are" }),
             None,
         ));
     }
-    told
+    notices
 }

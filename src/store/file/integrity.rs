@@ -14,21 +14,21 @@ const INDEXED: &[&str] = &["service", "instance"];
 
 /// Checks the file. Returns whether an index has to be rebuilt, or what is wrong with the file.
 pub(crate) fn check(db: &Connection) -> rusqlite::Result<Result<bool, String>> {
-    let mut said = messages(db, "PRAGMA quick_check")?;
+    let mut lines = messages(db, "PRAGMA quick_check")?;
     for table in INDEXED {
         if is_table(db, table)? {
-            said.extend(messages(db, &format!("PRAGMA integrity_check({table})"))?);
+            lines.extend(messages(db, &format!("PRAGMA integrity_check({table})"))?);
         }
     }
-    said.retain(|line| line != "ok");
-    if let Some(error) = said.iter().find_map(|line| failure(line)) {
+    lines.retain(|line| line != "ok");
+    if let Some(error) = lines.iter().find_map(|line| failure(line)) {
         return Err(error);
     }
     let is = |line: &str, kinds: &[&str]| kinds.iter().any(|kind| line.contains(kind));
-    let whole = said.iter().find(|line| [OF_ROWS, OF_INDEXES, HARMLESS].iter().all(|kinds| !is(line, kinds)));
+    let whole = lines.iter().find(|line| [OF_ROWS, OF_INDEXES, HARMLESS].iter().all(|kinds| !is(line, kinds)));
     Ok(match whole {
         Some(broken) => Err(broken.replace('\n', " ")),
-        None => Ok(said.iter().any(|line| is(line, OF_INDEXES))),
+        None => Ok(lines.iter().any(|line| is(line, OF_INDEXES))),
     })
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Regis
         bad.push(row(Table::Service, number));
     }
     state.serial = serial;
-    place(db, &mut bad)?;
+    prefix_names(db, &mut bad)?;
     probes.retain(|id, row| generations.get(id) == Some(&row.generation));
     let differs = ahead || bad.iter().any(BadRow::is_registered);
     Ok(Registered { state, index, probes, bad, differs })
@@ -85,7 +85,7 @@ fn count(n: i64) -> u64 {
 }
 
 /// Prefixes the names of instances with those of their services.
-fn place(db: &Connection, bad: &mut [BadRow]) -> rusqlite::Result<()> {
+fn prefix_names(db: &Connection, bad: &mut [BadRow]) -> rusqlite::Result<()> {
     let mut names = db.prepare("SELECT namespace, name FROM service WHERE row = ?1")?;
     for row in bad {
         let Some(service) = row.service else { continue };

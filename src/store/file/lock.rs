@@ -76,12 +76,12 @@ impl FileLock {
             }
             Ok(beside) => beside,
         };
-        let mut said = String::new();
+        let mut content = String::new();
         if let Beside::Writable(file) | Beside::ReadOnly(file) = &beside {
-            said = text(file);
-            take(file, db, &said)?;
+            content = text(file);
+            take(file, db, &content)?;
         }
-        let proof = Proof::read(&said);
+        let proof = Proof::read(&content);
         Ok((Self { database, beside, path, proof: proof.clone() }, proof))
     }
 
@@ -183,9 +183,9 @@ fn lock_inode(db: &Path, beside: &Path) -> Result<Option<File>, OpenError> {
     }
     let holder = OpenOptions::new().read(true).custom_flags(no_follow()).open(beside);
     // An alias has another lock file or none; only a locked one names the holder.
-    let said = holder.ok().filter(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
-    let said = said.map(|file| text(&file)).unwrap_or_default();
-    take(&file, db, &said)?;
+    let content = holder.ok().filter(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    let content = content.map(|file| text(&file)).unwrap_or_default();
+    take(&file, db, &content)?;
     let (opened, named) = (file.metadata().map_err(unreadable)?, std::fs::metadata(db).map_err(unreadable)?);
     if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) {
         return Ok(Some(file));
@@ -249,10 +249,10 @@ fn is_link(path: &Path, error: &io::Error) -> bool {
 }
 
 /// Locks `file` for the server of `db`.
-fn take(file: &File, db: &Path, said: &str) -> Result<(), OpenError> {
+fn take(file: &File, db: &Path, content: &str) -> Result<(), OpenError> {
     match patiently(file) {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: db.to_owned(), pid: field(said, "pid") }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: db.to_owned(), pid: field(content, "pid") }),
         Err(TryLockError::Error(source)) => Err(OpenError::Unreadable { path: db.to_owned(), source }),
     }
 }

@@ -56,7 +56,7 @@ struct Table<'c> {
     /// The columns that both files have.
     columns: String,
     insert: String,
-    seen: HashSet<i64>,
+    copied: HashSet<i64>,
 }
 
 impl<'c> Table<'c> {
@@ -70,7 +70,7 @@ impl<'c> Table<'c> {
         let marks = vec!["?"; both.len()].join(", ");
         let columns = both.join(", ");
         let insert = format!("INSERT INTO {name} ({columns}) VALUES ({marks})");
-        Ok(Some(Self { from, to, name, columns, insert, seen: HashSet::new() }))
+        Ok(Some(Self { from, to, name, columns, insert, copied: HashSet::new() }))
     }
 
     /// Copies the table from both ends. Returns whether that was all of it.
@@ -95,7 +95,7 @@ impl<'c> Table<'c> {
                 Err(error) if is_break(&error) => return Ok(false),
                 Err(error) => return Err(error),
             };
-            if !self.seen.insert(number) {
+            if !self.copied.insert(number) {
                 return Ok(true);
             }
         }
@@ -105,7 +105,7 @@ impl<'c> Table<'c> {
 /// Copies a row unless it was copied before; one that violates a constraint goes into quarantine. Returns its number.
 fn take(table: &Table<'_>, row: &Row<'_>, width: usize, now: UnixMs) -> rusqlite::Result<i64> {
     let number = row.get(width)?;
-    if table.seen.contains(&number) {
+    if table.copied.contains(&number) {
         return Ok(number);
     }
     let values =

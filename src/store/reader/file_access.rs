@@ -74,7 +74,7 @@ impl ReaderError {
 /// What is compared to notice another file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
-    place: (u64, u64),
+    inode: (u64, u64),
     /// Size and time of change, if nobody has the file open.
     still: Option<(u64, i64, i64)>,
     /// The index of the write-ahead log, which a server that starts may create again.
@@ -134,7 +134,7 @@ fn identify(path: &Path) -> Result<Identity, ReaderError> {
         return Err(ReaderError::Unclean(path.to_owned()));
     }
     let still = index.is_none().then(|| (file.len(), file.mtime(), file.mtime_nsec()));
-    Ok(Identity { place: (file.dev(), file.ino()), still, index: index.as_ref().map(Metadata::ino) })
+    Ok(Identity { inode: (file.dev(), file.ino()), still, index: index.as_ref().map(Metadata::ino) })
 }
 
 fn connect(path: &Path, how: &str) -> rusqlite::Result<Connection> {

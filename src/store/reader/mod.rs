@@ -110,14 +110,14 @@ impl FileReader {
         if meta.kind != Kind::Record && self.last.as_ref().is_some_and(|last| last.read.elapsed() < MIRROR) {
             return Ok(FileChanges::None);
         }
-        let seen = match changed(&moment, &meta, self.last.as_ref())? {
+        let changes = match changed(&moment, &meta, self.last.as_ref())? {
             Some(ids) if ids.is_empty() => FileChanges::None,
             Some(ids) => some(&moment, &ids, each)?,
             None => FileChanges::All(rows::all(&moment, each)?),
         };
         drop(moment);
         self.last = Some(LastRead { epoch: meta.epoch, revision: meta.revision, version, read: Instant::now() });
-        Ok(seen)
+        Ok(changes)
     }
 
     /// The instances of a service with their probe rows, in order of name; none if the service does not exist. Blocks.
@@ -176,12 +176,12 @@ fn changed(db: &Connection, meta: &Meta, last: Option<&LastRead>) -> rusqlite::R
 }
 
 fn some<T>(db: &Connection, ids: &[Uuid], each: impl Fn(&Entry) -> T) -> rusqlite::Result<FileChanges<T>> {
-    let (mut changed, mut gone) = (Vec::new(), Vec::new());
+    let (mut changed, mut removed) = (Vec::new(), Vec::new());
     for id in ids {
         match rows::one(db, *id)? {
             Some(entry) => changed.push(each(&entry)),
-            None => gone.push(*id),
+            None => removed.push(*id),
         }
     }
-    Ok(FileChanges::Some(changed, gone))
+    Ok(FileChanges::Some(changed, removed))
 }

@@ -14,7 +14,7 @@ impl Work<'_> {
     }
 
     fn apply_verdict(&mut self, verdict: Verdict) -> Option<()> {
-        let entry = Arc::clone(self.state.snapshot.get(self.index.place(verdict.instance)?.as_str())?);
+        let entry = Arc::clone(self.state.snapshot.get(self.index.service_of(verdict.instance)?.as_str())?);
         let at = position(entry.service(), verdict.instance, verdict.generation)?;
         let row = self.row(entry.service()).ok()?;
         let old = entry.service().instances.get(at)?;
@@ -60,7 +60,7 @@ impl Work<'_> {
         for row in rows {
             let current = self
                 .index
-                .place(row.instance)
+                .service_of(row.instance)
                 .and_then(|key| self.state.snapshot.get(key.as_str()))
                 .is_some_and(|entry| position(entry.service(), row.instance, row.generation).is_some());
             if current {

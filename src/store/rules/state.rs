@@ -82,26 +82,26 @@ impl Mirror {
 /// The store's own keys of what is committed. Not copied for a batch: it is updated after each commit.
 #[derive(Default)]
 pub(crate) struct Index {
-    places: HashMap<InstanceId, ServiceKey>,
+    services: HashMap<InstanceId, ServiceKey>,
     rows: HashMap<Uuid, i64>,
 }
 
 impl Index {
     /// The service of an instance, as of the last commit.
-    pub(crate) fn place(&self, instance: InstanceId) -> Option<&ServiceKey> {
-        self.places.get(&instance)
+    pub(crate) fn service_of(&self, instance: InstanceId) -> Option<&ServiceKey> {
+        self.services.get(&instance)
     }
 
     /// Adds a service.
     pub(crate) fn add(&mut self, service: &Service, row: i64) {
         self.rows.insert(service.id, row);
-        self.places.extend(service.instances.iter().map(|instance| (instance.id, service.key.clone())));
+        self.services.extend(service.instances.iter().map(|instance| (instance.id, service.key.clone())));
     }
 
     /// Removes a service, and returns its row.
     pub(crate) fn drop(&mut self, service: &Service) -> Option<i64> {
         for instance in &service.instances {
-            self.places.remove(&instance.id);
+            self.services.remove(&instance.id);
         }
         self.rows.remove(&service.id)
     }

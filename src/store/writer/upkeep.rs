@@ -90,8 +90,8 @@ impl Engine {
     /// Counts the rows in quarantine.
     pub(crate) fn count_quarantine(&self) {
         // If they cannot be counted now, the next start counts them.
-        if let Some(Ok(kept)) = self.db.as_ref().map(QuarantineSummary::of) {
-            self.quarantine.set(kept);
+        if let Some(Ok(summary)) = self.db.as_ref().map(QuarantineSummary::of) {
+            self.quarantine.set(summary);
         }
     }
 }

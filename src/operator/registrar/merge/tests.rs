@@ -219,9 +219,9 @@ impl World {
             ) => {
                 assert_eq!((a, b), (c, d), "{call:?}");
                 let Op::Register(registration) = &call.op else { panic!("{call:?}") };
-                let place = (service, registration.instance.clone());
+                let key = (service, registration.instance.clone());
                 let new = Pair { store: *store, merge: *merge };
-                match self.pairs.insert(place, new) {
+                match self.pairs.insert(key, new) {
                     Some(old) if old.store == *store => assert_eq!(old.merge, *merge, "kept there, kept here"),
                     old => assert!(old.is_none_or(|old| old.merge < *merge), "new there, new here: {call:?}"),
                 }
