@@ -1,15 +1,15 @@
-//! A service's key as the map of services holds it.
+//! The key of the map of services.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 
 use crate::model::name::ServiceKey;
 
-/// Longest key that lies in the map itself.
+/// Longest key that is stored inline, in bytes.
 const MAX_INLINE: usize = 30;
 
-/// `namespace/name`, in place where it is short, as most are: a search then looks nowhere else, and copying a part of the map touches
-/// no key.
+/// `namespace/name`, inline if it is short, as most are: a lookup then needs no other memory, and copying a part of the map touches no
+/// reference count.
 #[derive(Debug, Clone)]
 pub(super) enum InlineKey {
     Short { len: u8, text: [u8; MAX_INLINE] },

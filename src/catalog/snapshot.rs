@@ -15,17 +15,17 @@ use crate::model::service::Replica;
 use crate::model::time::UnixMs;
 use crate::model::tombstones::Tombstones;
 
-/// Which line of revisions this is: 16 hex digits, renewed whenever the last revision cannot be proved.
+/// Identifies a line of revisions: 16 hex digits, replaced whenever the last revision cannot be proved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Epoch(Arc<str>);
 
 impl Epoch {
-    /// A new random one.
+    /// A random one.
     pub fn random() -> Self {
         Self(format!("{:016x}", rand::random::<u64>()).into())
     }
 
-    /// The one that is named after `id`: its first 16 digits.
+    /// The one named after `id`: its first 16 digits.
     pub fn of(id: &Uuid) -> Self {
         Self(format!("{:016x}", id.as_u64_pair().0).into())
     }
@@ -50,18 +50,18 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// How many services there are, by health, and how many instances.
+/// Services by health, and instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Services with a healthy instance.
     pub healthy: usize,
-    /// Services with none, and one that is unhealthy.
+    /// Services without a healthy instance and with an unhealthy one.
     pub unhealthy: usize,
-    /// Services none of whose instances is checked, on purpose.
+    /// Services whose instances all have no check, on purpose.
     pub not_checked: usize,
-    /// The rest: not proved yet, or no longer.
+    /// The others: not proved yet, or no longer.
     pub unknown: usize,
-    /// Instances of all of them.
+    /// Instances of all services.
     pub instances: usize,
 }
 
@@ -71,7 +71,7 @@ impl Counts {
         self.healthy + self.unhealthy + self.not_checked + self.unknown
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -103,16 +103,16 @@ impl Counts {
     }
 }
 
-/// Removals that a mirror keeps. A watch that was away for more begins with everything.
+/// Most removals that a mirror remembers. A watch that missed more starts with everything.
 const REMOVALS: usize = 8192;
 
 /// Position in the order of registration.
 pub type Order = (UnixMs, Uuid);
 
-/// A map whose hash is quick, and keyed at random, so that no client can choose names that collide.
+/// A map with a fast hash, keyed at random, so that no client can choose names that collide.
 type Map<K, V> = imbl::GenericHashMap<K, V, foldhash::quality::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
 
-/// Every service at one revision. Cloning is cheap: the maps share what does not differ.
+/// Every service at one revision. Cloning is cheap: clones share what does not differ.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     epoch: Epoch,
@@ -120,7 +120,7 @@ pub struct Snapshot {
     sequence: u64,
     replica: Option<Replica>,
     by_key: Map<InlineKey, Arc<Entry>>,
-    // These two never change while a service lives: a change of it is one path in one map.
+    // These two never change while a service exists, so a change of it changes one path in one map.
     by_id: Map<Uuid, InlineKey>,
     by_order: imbl::OrdMap<Order, InlineKey>,
     counts: imbl::OrdMap<String, Counts>,
@@ -130,7 +130,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// No services yet.
+    /// Without services.
     pub fn empty(epoch: Epoch, revision: u64) -> Self {
         Self {
             epoch,
@@ -146,7 +146,7 @@ impl Snapshot {
         }
     }
 
-    /// No services yet, and they will be those of a cluster, as `replica` sees them.
+    /// Without services, for those of a cluster as `replica` sees them.
     pub fn mirror(epoch: Epoch, revision: u64, replica: Replica) -> Self {
         Self { sequence: 0, replica: Some(replica), ..Self::empty(epoch, revision) }
     }
@@ -161,23 +161,23 @@ impl Snapshot {
         self.revision
     }
 
-    /// Its place in this process's order of snapshots. Standalone it is the revision.
+    /// Its position in this process's order of snapshots. Standalone it equals the revision.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Moves on; the writer calls it before it publishes. The sequence grows with every change, also where the revision stays.
+    /// Advances both; the writer calls it before it publishes. The sequence grows with every change, even if the revision stays.
     pub fn advance(&mut self, revision: u64, sequence: u64) {
         (self.revision, self.sequence) = (revision, sequence);
     }
 
-    /// The [weak entity tag](WeakTag) of a list of it. A replica's own, since changes of different objects may come to it in another
-    /// order: at one revision two replicas need not hold the same.
+    /// The [weak entity tag](WeakTag) of a list. A mirror's is the replica's own: changes of different objects may reach replicas in another
+    /// order, so at one revision two of them need not hold the same.
     pub fn tag(&self) -> WeakTag {
         WeakTag::new(&self.epoch, self.revision, self.mark())
     }
 
-    /// What tells a mirror's states apart: at one revision it may be in several. None where this is no mirror.
+    /// Distinguishes a mirror's states, of which there may be several at one revision. None if this is no mirror.
     pub fn mark(&self) -> Option<Mark> {
         self.replica.map(|replica| Mark { replica, sequence: self.sequence })
     }
@@ -197,7 +197,7 @@ impl Snapshot {
         self.by_key.get(key.as_bytes())
     }
 
-    /// By namespace and name without allocating; labels are at most 63 bytes each, longer texts name nothing.
+    /// By namespace and name without allocating. Labels have at most 63 bytes, so longer texts name nothing.
     pub fn find(&self, namespace: &str, name: &str) -> Option<&Arc<Entry>> {
         let mut key = [0_u8; 127];
         let (at, end) = (namespace.len(), namespace.len() + 1 + name.len());
@@ -212,13 +212,13 @@ impl Snapshot {
         self.by_key.get(self.by_id.get(id)?)
     }
 
-    /// Newest registration first; from just after `before` when that is given.
+    /// Newest registration first; starts after `before` if that is given.
     pub fn newest_first(&self, before: Option<Order>) -> impl Iterator<Item = &Arc<Entry>> {
         let end = before.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_order.range((Bound::Unbounded, end)).rev().filter_map(|(_, place)| self.by_key.get(place))
     }
 
-    /// Counts of all namespaces together.
+    /// Counts over all namespaces.
     pub fn total(&self) -> Counts {
         self.total
     }
@@ -228,12 +228,12 @@ impl Snapshot {
         self.counts.get(namespace).copied().unwrap_or_default()
     }
 
-    /// Every namespace that holds a service, in order, with its counts.
+    /// Every namespace with a service, in order, with its counts.
     pub fn namespaces(&self) -> impl Iterator<Item = (&str, Counts)> {
         self.counts.iter().map(|(name, counts)| (name.as_str(), *counts))
     }
 
-    /// The namespaces that hold a service called `name`, in order.
+    /// The namespaces with a service called `name`, in order.
     pub fn namespaces_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.counts.keys().map(String::as_str).filter(move |ns| self.find(ns, name).is_some())
     }
