@@ -22,7 +22,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// A running one; killed when it is dropped.
+/// A running replica; killed when it is dropped.
 pub(crate) struct Replica {
     pub(crate) name: String,
     /// Where it answers.

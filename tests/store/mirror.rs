@@ -1,4 +1,4 @@
-//! A mirror of what objects say: what counts, what is dropped, and what readers see of it.
+//! A mirror of objects: what counts, what is dropped, and what readers see.
 
 use std::sync::Arc;
 
@@ -193,7 +193,7 @@ fn history_of(id: u128) -> HistoryQuery {
 }
 
 #[tokio::test]
-async fn an_instance_is_the_same_while_its_url_and_check_are() {
+async fn an_instance_stays_the_same_while_its_url_and_check_do() {
     let (_folder, s) = mirror();
     s.hear(put(users(10, Some(up(1))))).await;
     let first = s.instance("users", "a");
@@ -215,7 +215,7 @@ async fn an_instance_is_the_same_while_its_url_and_check_are() {
 }
 
 #[tokio::test]
-async fn a_follower_remembers_what_it_saw() {
+async fn a_follower_records_what_it_saw() {
     let (_folder, s) = mirror();
     s.hear(put(users(10, Some(up(1))))).await;
     s.hear(put(users(11, Some(down(5))))).await;
@@ -258,7 +258,7 @@ async fn a_verdict_of_our_own_is_marked_until_status_carries_it() {
 }
 
 #[tokio::test]
-async fn who_follows_takes_its_verdicts_back() {
+async fn a_follower_withdraws_its_own_verdicts() {
     let (_folder, s) = mirror();
     s.lead(put(users(10, Some(up(1))))).await;
     s.judge(HealthChange {
@@ -276,7 +276,7 @@ async fn who_follows_takes_its_verdicts_back() {
 }
 
 #[tokio::test]
-async fn who_leads_reads_status_only_of_what_is_new_to_it() {
+async fn a_leader_reads_status_only_of_new_instances() {
     let (_folder, s) = mirror();
     s.lead(put(users(10, Some(down(1))))).await;
     assert_eq!(s.health("users").0, Health::Unhealthy, "a restarted leader goes on");
@@ -316,7 +316,7 @@ async fn a_list_replaces_all_but_what_is_newer() {
 }
 
 #[tokio::test]
-async fn bounds_of_registrations_bound_no_objects() {
+async fn limits_on_registrations_do_not_apply_to_objects() {
     let (_folder, path) = folder();
     let bounds = StoreSettings { max_services: 1, max_instances: 1, ..mirror_settings(&path) };
     let s = Running::open(bounds).expect("opens");
@@ -330,7 +330,7 @@ async fn bounds_of_registrations_bound_no_objects() {
 }
 
 #[tokio::test]
-async fn the_record_itself_mirrors_nothing() {
+async fn a_record_accepts_no_objects() {
     let (_folder, s) = fresh();
     assert!(s.store.is_complete());
     let refused = s.store.mirror(put(users(1, None)), VerdictsFrom::Status).await;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Result, bail};
 
-/// Below the ports that the system hands out by itself, so that no connection takes one while its server is down.
+/// Below the ephemeral ports, so that no connection takes one while its server is down.
 const RANGE: std::ops::Range<u16> = 20_000..32_000;
 
 /// Three ports that were free a moment ago.
