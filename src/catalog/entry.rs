@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::epoch::Epoch;
 use super::render::{self, Rendered, Stamp};
-use super::snapshot::Epoch;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::{Instance, Replica, Service};
 use crate::model::text::Short;

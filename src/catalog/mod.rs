@@ -6,11 +6,13 @@
 //! batch on the feed. Reads never touch SQLite. Old states live as long as a reader holds them, so both are bounded in bytes: the feed keeps
 //! a few megabytes of batches, and a [`Pin`] tells a slow reader when to let go.
 //!
-//! 1. [`snapshot`]: one state. [`entry`]: one service in it. [`inline_key`]: a key of its map.
+//! 1. [`snapshot`]: one state. [`entry`]: one service in it. [`inline_key`]: a key of its map. [`epoch`]: its line of
+//!    revisions.
 //! 2. [`render`]: a service as JSON.
 //! 3. [`feed`]: the batches. [`pin`]: how long a reader may hold an old state.
 
 pub mod entry;
+mod epoch;
 pub mod feed;
 mod inline_key;
 pub mod pin;
@@ -22,9 +24,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 pub use entry::{Entry, LastCheck, Mark, WeakTag};
+pub use epoch::Epoch;
 pub use feed::{Batch, Feed, FeedError};
 pub use pin::Pin;
-pub use snapshot::{Counts, Epoch, Snapshot};
+pub use snapshot::{Counts, Snapshot};
 
 /// Batches that a reader of the feed may lag behind before it has to take a snapshot again.
 const FEED_CAPACITY: usize = 1024;

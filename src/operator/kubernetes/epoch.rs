@@ -10,9 +10,9 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::LEASE_NAME;
 use crate::catalog::Epoch;
 use crate::model::name::Namespace;
-use crate::operator::replicas::lease;
 
 /// Our CustomResourceDefinition.
 const CRD: &str = "services.portolan.dev";
@@ -72,10 +72,10 @@ impl Registry {
     }
 
     async fn lease(&self) -> Result<ObjectMeta, EpochError> {
-        if let Some(lease) = answer(self.leases.get_opt(lease::NAME)).await? {
+        if let Some(lease) = answer(self.leases.get_opt(LEASE_NAME)).await? {
             return Ok(lease.metadata);
         }
-        let metadata = ObjectMeta { name: Some(lease::NAME.to_owned()), ..ObjectMeta::default() };
+        let metadata = ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: None };
         // If another replica is faster, the next attempt finds its Lease.
         Ok(answer(self.leases.create(&PostParams::default(), &lease)).await?.metadata)

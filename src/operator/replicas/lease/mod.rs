@@ -26,6 +26,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+pub use crate::operator::kubernetes::LEASE_NAME as NAME;
 pub use decide::{ADDRESS, LEASE, RENEW};
 pub use state::Holder;
 pub use task::{ElectorTask, POLL};
@@ -35,9 +36,6 @@ use crate::model::ports::{Leadership, Role};
 use crate::telemetry::metrics::Metrics;
 use decide::Candidate;
 use state::State;
-
-/// The Lease's name.
-pub const NAME: &str = "portolan";
 
 /// Knows whether this replica leads, and who does; cloning shares it.
 #[derive(Debug, Clone)]
