@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The folder does not exist.
-    #[error("the store's folder {} does not exist or is no folder; create it, or give another DB_PATH", .0.display())]
+    #[error("the store's folder {} does not exist or is not a folder; create it, or give another DB_PATH", .0.display())]
     FolderMissing(PathBuf),
     /// Nothing can be created in the folder.
     #[error("the store cannot create {}: {source}; make its folder writable for this user, or give another DB_PATH", .path.display())]

@@ -50,7 +50,7 @@ async fn the_folder_must_be_there() {
     let error = refusal(&folder.path().join("missing/p.db"));
     says(&error, &["missing", "does not exist", "create it", "DB_PATH"]);
     fs::write(&path, "text").expect("writes");
-    says(&refusal(&path.join("p.db")), &["p.db", "is no folder"]);
+    says(&refusal(&path.join("p.db")), &["p.db", "is not a folder"]);
     let error = refusal(folder.path());
     says(&error, &["is not a file", "DB_PATH names the store's file"]);
 }

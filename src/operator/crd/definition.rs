@@ -62,10 +62,10 @@ fn tidy(value: &mut Value) {
 }
 
 fn tidy_schema(map: &mut Map<String, Value>) {
-    for word in ["nullable", "title"] {
+    for key in ["nullable", "title"] {
         // A property may have such a name; its value is a schema.
-        if map.get(word).is_some_and(|value| !value.is_object()) {
-            map.remove(word);
+        if map.get(key).is_some_and(|value| !value.is_object()) {
+            map.remove(key);
         }
     }
     for bound in ["minimum", "maximum"] {
@@ -91,7 +91,7 @@ mod tests {
 
     /// Schemas below `schema` that an object could fill without end, or that read wrongly.
     fn unbounded(schema: &Value, path: &str, found: &mut Vec<String>) {
-        let has = |word: &str| schema.get(word).is_some();
+        let has = |key: &str| schema.get(key).is_some();
         let bounded = match schema["type"].as_str() {
             Some("string") => has("maxLength") || has("enum") || schema["format"] == "date-time",
             Some("array") => has("maxItems") && has("x-kubernetes-list-type"),
@@ -106,8 +106,8 @@ mod tests {
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             unbounded(property, &format!("{path}.{name}"), found);
         }
-        for word in ["items", "additionalProperties"].into_iter().filter(|word| has(word)) {
-            unbounded(&schema[word], &format!("{path}.{word}"), found);
+        for key in ["items", "additionalProperties"].into_iter().filter(|key| has(key)) {
+            unbounded(&schema[key], &format!("{path}.{key}"), found);
         }
     }
 

@@ -49,7 +49,7 @@ pub enum IngestError {
     #[error("the server is shutting down; try again")]
     Closed,
     /// It lacks what every object has.
-    #[error("the Kubernetes API's answer is no object: {0}")]
+    #[error("the Kubernetes API's answer is not an object: {0}")]
     Nameless(String),
     /// The mirror could not be written; the task tries again.
     #[error(transparent)]

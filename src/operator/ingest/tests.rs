@@ -89,7 +89,7 @@ fn finish(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u12
 
 #[test]
 fn what_nobody_reads_is_not_kept() {
-    assert!(known("cart", 1, 10).object.is_none(), "a manifest is not written anew");
+    assert!(known("cart", 1, 10).object.is_none(), "a manifest is never written");
     let mut registered = json_of("cart", 1, 10);
     registered["spec"]["source"] = json!("Rest");
     registered["status"] = json!({ "ready": "0/1" });

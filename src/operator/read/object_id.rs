@@ -32,9 +32,9 @@ impl ObjectId {
         let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let namespace: Namespace = namespace.parse().map_err(|error| format!("metadata.namespace: {error}"))?;
         let id = metadata.uid.as_deref().unwrap_or_default();
-        let id = id.parse().map_err(|_| "metadata.uid is no UUID; this API server gives other ids".to_owned())?;
+        let id = id.parse().map_err(|_| "metadata.uid is not a UUID; this API server is not supported".to_owned())?;
         let revision = metadata.resource_version.as_deref().and_then(|text| text.parse().ok());
-        let revision = revision.ok_or("metadata.resourceVersion is no number; this API server counts otherwise")?;
+        let revision = revision.ok_or("metadata.resourceVersion is not a number; this API server is not supported")?;
         let created_at = metadata.creation_timestamp.as_ref().map_or(UnixMs(0), moment);
         let writes = metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref().map(moment));
         let updated_at = writes.max().map_or(created_at, |last| last.max(created_at));

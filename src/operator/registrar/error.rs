@@ -38,7 +38,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    fn word(self) -> &'static str {
+    fn gerund(self) -> &'static str {
         match self {
             Self::Get => "reading",
             Self::Create => "creating",
@@ -53,7 +53,7 @@ pub(super) fn of(error: &kube::Error, verb: Verb, key: &ServiceKey) -> RequestEr
     match error {
         kube::Error::Api(status) => by_status(status, verb, key),
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => {
-            tracing::debug!(service = %key, "{} it failed without an answer: {error}", verb.word());
+            tracing::debug!(service = %key, "{} it failed without an answer: {error}", verb.gerund());
             RequestError::NoAnswer(ClusterError::Unanswered)
         }
         other => failed(verb, key, &other.to_string()),
@@ -81,7 +81,7 @@ fn by_status(status: &Status, verb: Verb, key: &ServiceKey) -> RequestError {
         }
         500.. => {
             let message = text::escape(message, MAX_MESSAGE);
-            tracing::warn!(service = %key, code = status.code, "{} it failed: {message}", verb.word());
+            tracing::warn!(service = %key, code = status.code, "{} it failed: {message}", verb.gerund());
             RequestError::NoAnswer(ClusterError::Failed)
         }
         _ => failed(verb, key, &format!("{} {message}", status.code)),
@@ -89,7 +89,7 @@ fn by_status(status: &Status, verb: Verb, key: &ServiceKey) -> RequestError {
 }
 
 fn failed(verb: Verb, key: &ServiceKey, message: &str) -> RequestError {
-    tracing::error!(service = %key, "{} it failed: {}", verb.word(), text::escape(message, MAX_MESSAGE));
+    tracing::error!(service = %key, "{} it failed: {}", verb.gerund(), text::escape(message, MAX_MESSAGE));
     RequestError::Refused(ClusterError::Failed)
 }
 

@@ -216,5 +216,5 @@ impl ListWatch for Follower {
 
 fn revision(text: Option<&str>) -> Result<u64, WatchError> {
     let text = text.unwrap_or_default();
-    text.parse().map_err(|_| WatchError::Malformed("a resourceVersion is no number".to_owned()))
+    text.parse().map_err(|_| WatchError::Malformed("a resourceVersion is not a number".to_owned()))
 }

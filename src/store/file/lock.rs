@@ -228,7 +228,7 @@ fn beside(path: &Path) -> io::Result<Beside> {
     };
     let about = file.metadata()?;
     if !about.is_file() || about.nlink() > 1 {
-        return Err(io::Error::other("it is no plain file of one name"));
+        return Err(io::Error::other("it is not a plain file with a single name"));
     }
     if is_new {
         // Regardless of the umask: the group may read who holds the lock.

@@ -90,14 +90,14 @@ mod tests {
         assert_eq!(at(64, held(3)), InstallState::Alive);
         assert_eq!(at(65, held(3)), InstallState::Silent);
         assert_eq!(at(70, held(4)), InstallState::Alive, "it is back");
-        assert_eq!(at(75, LeaseView::Gone), InstallState::Undecided, "it may be made anew");
+        assert_eq!(at(75, LeaseView::Gone), InstallState::Undecided, "it may be created again");
         assert_eq!(at(76, held(5)), InstallState::Alive);
         assert_eq!(at(77, LeaseView::Gone), InstallState::Undecided);
         assert_eq!(at(82, LeaseView::Gone), InstallState::Gone);
     }
 
     #[test]
-    fn a_lease_that_never_moves_is_silent_and_what_is_forgotten_begins_anew() {
+    fn a_lease_that_never_changes_is_silent_and_a_forgotten_one_starts_over() {
         let (mut observations, start) = (Observations::default(), Instant::now());
         assert_eq!(observations.note("a/b", held(1), start), InstallState::Undecided);
         assert_eq!(observations.note("a/b", held(1), start + SILENT), InstallState::Silent);
