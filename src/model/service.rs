@@ -107,6 +107,20 @@ pub struct InstanceSpec {
 }
 
 impl InstanceSpec {
+    /// An instance at `base_url` with the defaults of everything else: no health URL, the default check and weight, empty texts.
+    pub fn at(base_url: EndpointUrl) -> Self {
+        Self {
+            base_url,
+            health_url: None,
+            check: Check::default(),
+            version: String::new(),
+            description: String::new(),
+            metadata: BTreeMap::new(),
+            weight: DEFAULT_WEIGHT,
+            zone: String::new(),
+        }
+    }
+
     /// What probing it means; [`Plan::Unchecked`] where kind and URLs do not fit (refused at registration).
     pub fn plan(&self, default_interval: Duration) -> Plan {
         self.check.plan(&self.base_url, self.health_url.as_ref(), default_interval).unwrap_or(Plan::Unchecked)

@@ -1,9 +1,7 @@
 //! What clients of a replica see: the cluster's ids, revisions and tags, and what is the replica's own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portolan::model::check::Check;
 use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
 use portolan::model::name::{InstanceName, Namespace, ServiceKey};
 use portolan::model::outcome::{Health, Reason};
@@ -35,14 +33,8 @@ async fn named(app: &TestApp, name: &str, id: Uuid, revision: u64) {
 
 async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, reported: Option<ReportedHealth>) {
     let spec = InstanceSpec {
-        base_url: EndpointUrl::base("http://127.0.0.1:9").expect("a url"),
         health_url: Some(EndpointUrl::health("http://127.0.0.1:9/live").expect("a url")),
-        check: Check::default(),
-        version: String::new(),
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        weight: 100,
-        zone: String::new(),
+        ..InstanceSpec::at(EndpointUrl::base("http://127.0.0.1:9").expect("a url"))
     };
     let instance = MirroredInstance {
         name: InstanceName::default(),

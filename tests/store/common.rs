@@ -201,14 +201,9 @@ pub(crate) fn admin() -> Caller {
 pub(crate) fn spec(port: u16) -> InstanceSpec {
     let base = format!("http://10.0.0.5:{port}");
     InstanceSpec {
-        base_url: EndpointUrl::base(&base).expect("a URL"),
         health_url: Some(EndpointUrl::health(&format!("{base}/live")).expect("a URL")),
-        check: portolan::model::check::Check::default(),
         version: "1.0.0".to_owned(),
-        description: String::new(),
-        metadata: std::collections::BTreeMap::new(),
-        weight: 100,
-        zone: String::new(),
+        ..InstanceSpec::at(EndpointUrl::base(&base).expect("a URL"))
     }
 }
 

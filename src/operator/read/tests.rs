@@ -157,15 +157,13 @@ fn a_verdict_holds_only_for_what_was_probed() {
 #[test]
 fn the_hash_is_the_same_on_every_replica_and_in_every_version() {
     let golden = |base: &str, health: Option<&str>, check: &str| {
-        let spec = crate::model::service::InstanceSpec {
-            base_url: EndpointUrl::base(base).expect(base),
+        let spec = InstanceSpec {
             health_url: health.map(|url| EndpointUrl::health(url).expect(url)),
             check: serde_json::from_str(check).expect(check),
             version: "has no part in it".to_owned(),
-            description: String::new(),
             metadata: [("a".to_owned(), "b".to_owned())].into(),
             weight: 7,
-            zone: String::new(),
+            ..InstanceSpec::at(EndpointUrl::base(base).expect(base))
         };
         probe_hash(&spec)
     };

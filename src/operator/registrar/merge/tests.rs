@@ -1,13 +1,12 @@
 //! The same calls, one by one to a standalone store and merged in batches into objects, get the same answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::model::check::Check;
 use crate::model::health::CheckState;
 use crate::model::name::Namespace;
 use crate::model::outcome::{Health, Reason};
@@ -76,14 +75,9 @@ fn name(service: u8) -> ServiceKey {
 
 fn spec(port: u16, weight: u16) -> InstanceSpec {
     InstanceSpec {
-        base_url: EndpointUrl::base(&format!("http://10.0.0.5:{port}")).expect("a URL"),
         health_url: Some(EndpointUrl::health("http://10.0.0.5/live").expect("a URL")),
-        check: Check::default(),
-        version: String::new(),
-        description: String::new(),
-        metadata: BTreeMap::new(),
         weight,
-        zone: String::new(),
+        ..InstanceSpec::at(EndpointUrl::base(&format!("http://10.0.0.5:{port}")).expect("a URL"))
     }
 }
 
