@@ -6,7 +6,7 @@ use super::*;
 use crate::model::check::{Check, CheckKind, Target};
 use crate::model::name::InstanceName;
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::Owner;
+use crate::model::service::{InstanceSpec, Owner};
 use crate::model::url::EndpointUrl;
 
 struct NoTens;
