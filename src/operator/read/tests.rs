@@ -225,7 +225,6 @@ mod round_trip {
     use super::*;
     use crate::model::check::{GrpcCheck, HttpCheck, TlsCheck};
     use crate::model::ports::Registration;
-    use crate::model::service::InstanceSpec;
     use crate::operator::registrar::object;
 
     fn text(max: usize) -> impl Strategy<Value = String> {
