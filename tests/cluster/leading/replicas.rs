@@ -59,13 +59,13 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
             && follower.leader_event().await.starts_with("another replica leads")
     })
     .await;
-    let current = ("mirror".to_owned(), true, "what is served is what the cluster holds".to_owned());
+    let current = ("mirror".to_owned(), true, "up to date with the cluster".to_owned());
     until("both tell that they are current", async || {
         leader.server_events().await.contains(&current) && follower.server_events().await.contains(&current)
     })
     .await;
     let events = follower.server_events().await;
-    assert!(events.contains(&("server".into(), true, "it started, and serves".into())), "{events:?}");
+    assert!(events.contains(&("server".into(), true, "started; serving requests".into())), "{events:?}");
 
     // The leader makes a check that was requested from the follower.
     let id = follower.service("users").await.expect("found")["id"].as_str().expect("an id").to_owned();
