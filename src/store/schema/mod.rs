@@ -47,22 +47,40 @@ pub(crate) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// A column that a step added: since which schema, and its value in older rows. Those that are read before a file is migrated.
+struct Added {
+    since: u32,
+    table: &'static str,
+    column: &'static str,
+    default: &'static str,
+}
+
+const ADDED: &[Added] = &[
+    Added { since: 2, table: "meta", column: "mirror", default: "0" },
+    Added { since: 2, table: "meta", column: "began", default: "0" },
+    Added { since: 2, table: "service", column: "unreported", default: "0" },
+    Added { since: 2, table: "instance", column: "fence", default: "NULL" },
+];
+
+/// The tables of [`ADDED`].
+const VIEWED: &[&str] = &["meta", "service", "instance"];
+
 /// Ends [`read_as_newest`].
 pub(crate) fn read_as_it_is(db: &Connection) -> rusqlite::Result<()> {
-    db.execute_batch(
-        "DROP VIEW IF EXISTS temp.meta; DROP VIEW IF EXISTS temp.service; DROP VIEW IF EXISTS temp.instance",
-    )
+    VIEWED.iter().try_for_each(|table| db.execute_batch(&format!("DROP VIEW IF EXISTS temp.{table}")))
 }
 
 /// Lets a file that cannot be migrated now, on a full or read-only disk, be read as if it had the newest schema.
 pub(crate) fn read_as_newest(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "temp_store", "memory")?;
-    if version(db)? < 2 {
-        db.execute_batch(
-            "CREATE TEMP VIEW meta AS SELECT *, 0 AS mirror, 0 AS began FROM main.meta;
-             CREATE TEMP VIEW service AS SELECT *, 0 AS unreported FROM main.service;
-             CREATE TEMP VIEW instance AS SELECT *, NULL AS fence FROM main.instance;",
-        )?;
+    let found = version(db)?;
+    for table in VIEWED {
+        let missing = ADDED.iter().filter(|added| added.since > found && added.table == *table);
+        let missing: Vec<String> = missing.map(|added| format!(", {} AS {}", added.default, added.column)).collect();
+        if !missing.is_empty() {
+            let missing = missing.concat();
+            db.execute_batch(&format!("CREATE TEMP VIEW {table} AS SELECT *{missing} FROM main.{table}"))?;
+        }
     }
     Ok(())
 }
