@@ -9,7 +9,7 @@ use control_plane::{Guarded, Kubeconfig};
 use reqwest::Client;
 
 use crate::PATIENCE;
-use crate::place::NAMESPACE;
+use crate::environment::NAMESPACE;
 
 /// Between two looks at what is timed.
 const LOOK: Duration = Duration::from_millis(1);
