@@ -50,7 +50,7 @@ fn entry() -> Arc<Entry> {
 /// A service with these instances, numbered from 1.
 fn service(revision: u64, instances: &[&str]) -> Service {
     let url = EndpointUrl::health("tcp://192.0.2.1:1").expect("a url");
-    let spec = InstanceSpec { health_url: Some(url), ..InstanceSpec::at(url.clone()) };
+    let spec = InstanceSpec { health_url: Some(url.clone()), ..InstanceSpec::at(url) };
     let at = UnixMs::wall();
     let spec = Arc::new(spec);
     let instance = |(number, name): (i64, &&str)| Instance {
