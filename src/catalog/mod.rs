@@ -43,7 +43,7 @@ pub struct Catalog {
     recent: Mutex<feed::RecentBatches>,
     superseded: pin::Superseded,
     /// In cluster mode: the newest revision of the Kubernetes API's watch that the current snapshot includes.
-    heard: tokio::sync::watch::Sender<u64>,
+    watch_revision: tokio::sync::watch::Sender<u64>,
 }
 
 impl Catalog {
@@ -55,7 +55,7 @@ impl Catalog {
             feed,
             recent: Mutex::default(),
             superseded: pin::Superseded::default(),
-            heard: tokio::sync::watch::Sender::default(),
+            watch_revision: tokio::sync::watch::Sender::default(),
         }
     }
 
@@ -85,13 +85,13 @@ impl Catalog {
 
     /// How far the watch has come, in cluster mode: the current snapshot includes everything up to that revision; if several namespaces are
     /// watched, everything of one of them.
-    pub fn heard(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.heard.subscribe()
+    pub fn watch_revision(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.watch_revision.subscribe()
     }
 
     /// Announces that the current snapshot includes what the watch delivered up to `revision`.
-    pub fn hear(&self, revision: u64) {
-        self.heard.send_if_modified(|heard| std::mem::replace(heard, revision) != revision);
+    pub fn advance_watch(&self, revision: u64) {
+        self.watch_revision.send_if_modified(|watch_revision| std::mem::replace(watch_revision, revision) != revision);
     }
 
     /// Publishes `next`, then sends `batch` on the feed. Only the store's writer calls this, after its commit.

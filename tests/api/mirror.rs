@@ -138,7 +138,7 @@ async fn a_watch_that_was_further_at_another_replica_is_not_taken_back() {
     put(&app, 910, None).await;
     let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await;
     assert!(early.is_err(), "what others wrote before has not come yet");
-    app.store.catalog().hear(905);
+    app.store.catalog().advance_watch(905);
     let (text, _) = first_of(asked.await.expect("an answer")).await;
     assert!(text.contains("event: snapshot") && text.contains("\"revision\":910"), "{text}");
 }
@@ -190,7 +190,7 @@ async fn a_watch_goes_on_by_the_order_of_its_replica_whatever_the_revisions_are(
 
     // Another replica's order says nothing here.
     let (before, _) = cursor.split_once('~').expect("the replica's own part");
-    app.store.catalog().hear(910);
+    app.store.catalog().advance_watch(910);
     let (text, _) = watched(&app, &format!("{before}~00000000.1")).await;
     assert!(text.contains("event: snapshot") && text.contains("\"revision\":905"), "{text}");
 }

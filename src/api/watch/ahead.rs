@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// How far this replica is counts by what the Kubernetes API told it: the answers to its own writes may be ahead of that.
 pub(super) async fn caught_up(catalog: &Catalog, cursor: &WatchCursor) {
-    let (mine, mut heard) = (catalog.read().mark(), catalog.heard());
+    let (mine, mut heard) = (catalog.read().mark(), catalog.watch_revision());
     let is_mine = cursor.mark.zip(mine).is_some_and(|(theirs, mine)| theirs.replica == mine.replica);
     if mine.is_none() || is_mine || cursor.epoch != *catalog.read().epoch() {
         return;

@@ -220,7 +220,7 @@ impl IngestTask {
     /// Announces how far the catalog has come. After a failed write, only the whole mirror counts.
     fn publish_progress(&self) {
         if self.index.is_complete() && self.rewrite_at.is_none() {
-            self.store.catalog().hear(self.progress);
+            self.store.catalog().advance_watch(self.progress);
         }
     }
 
