@@ -7,10 +7,9 @@
 //! served; each problem becomes a sentence in the object's status.
 //!
 //! 1. [`raw`]: an object as it arrives. [`object_id`]: its metadata.
-//! 2. This file: an object as a whole. [`instance`]: its instances. [`check`]: a check.
+//! 2. This file: an object as a whole. [`instance`]: its instances. [`read_check`](crate::operator::crd::read_check): a check.
 //! 3. [`hash`]: a hash of what is probed.
 
-mod check;
 mod hash;
 mod instance;
 mod object_id;
@@ -21,7 +20,6 @@ mod tests;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
 
-pub use check::{check_spec, read_check};
 pub use hash::probe_hash;
 pub use object_id::ObjectId;
 
