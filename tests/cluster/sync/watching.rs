@@ -170,7 +170,7 @@ async fn the_answer_to_its_own_write_does_not_advance_the_watch() {
     let elsewhere = plane.namespace("unheard").await.expect("a namespace");
     let replica = Setup::of(&namespace).follows().start(plane.admin()).await;
     replica.until_complete().await;
-    let heard = || *replica.catalog.heard().borrow();
+    let heard = || *replica.catalog.watch_revision().borrow();
     until("the list was heard", async || heard() > 0).await;
 
     // Its watch does not deliver this one, so the answer stays ahead.
