@@ -11,6 +11,7 @@ pub mod name;
 pub mod outcome;
 pub mod ports;
 pub mod probe;
+pub mod rate;
 pub mod registration;
 pub mod request_options;
 pub mod secret;
