@@ -15,8 +15,6 @@
 
 pub mod backoff;
 pub mod check;
-mod check_json;
-pub mod check_rules;
 pub mod did_you_mean;
 pub mod health;
 pub mod mirror;

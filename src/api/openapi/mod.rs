@@ -35,7 +35,7 @@ use super::{check, deregister, discover, history, list, operations, probes, regi
         check::check, history::by_name, history::history, watch::watch, probes::probes, deregister::instance, root::root, root::health, operations::healthz, operations::readyz,
         operations::metrics, document
     ),
-    components(schemas(schemas::HttpCheck)),
+    components(schemas(crate::model::check::HttpSchema)),
     modifiers(&Common)
 )]
 struct Api;

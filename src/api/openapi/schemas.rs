@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use uuid::Uuid;
 
 use crate::api::envelope::Code;
-use crate::model::check_rules::MAX_PATH;
+use crate::model::check::CheckSchema as Check;
 use crate::model::outcome;
 
 fn words(words: impl Iterator<Item = &'static str>, description: &str) -> Schema {
@@ -30,16 +30,6 @@ fn stage() -> Schema {
 
 fn reason() -> Schema {
     words(outcome::Reason::ALL.iter().map(|r| r.as_str()), "Why: one of a closed set of words.")
-}
-
-fn http_check() -> Schema {
-    let path = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^/"));
-    let path = path.max_length(Some(MAX_PATH)).description(Some("Sent in a registration: its path alone."));
-    // What the derives write out in full is not imported beside them.
-    let object = utoipa::openapi::Ref::from_schema_name("HttpCheck");
-    let check = utoipa::openapi::schema::OneOfBuilder::new().item(object).item(path);
-    let check = check.item(ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)));
-    Schema::OneOf(check.description(Some("A GET whose status decides.")).build())
 }
 
 fn code() -> Schema {
@@ -79,85 +69,6 @@ pub struct Registration {
     pub zone: Option<String>,
     /// How it is probed.
     pub check: Option<Check>,
-}
-
-/// How an instance is probed. At most one of `http`, `tcp`, `grpc`, `none`; absent, it follows from the health URL.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Check {
-    /// A GET whose status decides.
-    #[schema(schema_with = http_check, required = false)]
-    pub http: Option<HttpCheck>,
-    /// A TCP connection that opens.
-    pub tcp: Option<Nothing>,
-    /// `grpc.health.v1.Health/Check` answers SERVING.
-    pub grpc: Option<GrpcCheck>,
-    /// Never probed.
-    pub none: Option<Nothing>,
-    /// Time between probes; `HEALTH_CHECK_INTERVAL` when absent.
-    #[schema(minimum = 1, maximum = 86400)]
-    pub interval_seconds: Option<u32>,
-    /// Time that one probe may take; 5 when absent.
-    #[schema(minimum = 1, maximum = 60)]
-    pub timeout_seconds: Option<u32>,
-    /// Time between confirming probes; 1 when absent.
-    #[schema(minimum = 1, maximum = 300)]
-    pub retry_interval_seconds: Option<u32>,
-    /// Consecutive fails that make it unhealthy; 3 when absent.
-    #[schema(minimum = 1, maximum = 10)]
-    pub unhealthy_threshold: Option<u32>,
-    /// Consecutive passes that make it healthy again; 1 when absent.
-    #[schema(minimum = 1, maximum = 10)]
-    pub healthy_threshold: Option<u32>,
-}
-
-/// `{}`.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Nothing {}
-
-/// An http check's own settings.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct HttpCheck {
-    /// On the origin of `base_url`, where there is no `health_url`; `/` when absent.
-    pub path: Option<String>,
-    /// Set in manifests only; GET when absent.
-    #[schema(pattern = "^(GET|HEAD)$")]
-    pub method: Option<String>,
-    /// The Host header. Set in manifests only; that of the URL when absent.
-    pub host: Option<String>,
-    /// More headers, lower case. Set in manifests only.
-    pub headers: Option<BTreeMap<String, String>>,
-    /// Statuses that pass; 200 to 299 when absent. Redirects are not followed.
-    #[schema(max_items = 16)]
-    pub expected_statuses: Option<Vec<u16>>,
-    /// For https.
-    pub tls: Option<TlsCheck>,
-}
-
-/// A grpc check's own settings.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GrpcCheck {
-    /// The service asked for; empty means the whole server.
-    pub service: Option<String>,
-    /// For grpcs and https.
-    pub tls: Option<TlsCheck>,
-}
-
-/// How a server's certificate is judged.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TlsCheck {
-    /// Whether it is verified; true when absent.
-    pub verify: Option<bool>,
-    /// The name expected in it, instead of the URL's host.
-    pub server_name: Option<String>,
-    /// A file name in the operator's `PORTOLAN_CA_DIR`, trusted instead of the system's roots.
-    pub ca: Option<String>,
-    /// The name of a pair in the operator's `PORTOLAN_CA_DIR`, shown to a server that wants a client certificate.
-    pub client_cert: Option<String>,
 }
 
 /// A named thing in a namespace, with its instances. `base_url` and `health_url` are those of its first healthy instance;

@@ -58,7 +58,7 @@ pub(super) fn probing(known: Vec<Probed>) -> Probing {
 
 fn of(Probed { instance, check, row }: Probed) -> InstanceProbing {
     // The interval does not matter for the thresholds.
-    let timing = check.timing(Duration::from_secs(1));
+    let timing = check.timing.resolve(Duration::from_secs(1));
     let StreakProgress { passing, count, of } = row.state.progress(&timing);
     let streak = Streak { passing, count, of };
     let held = row.state.held().then(|| FLAP_HOLD.into());

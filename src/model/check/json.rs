@@ -1,5 +1,5 @@
 //! The JSON form of a check, the same in a registration, an answer and the store:
-//! `{"http":{"path":"/healthz"},"interval_seconds":10}`.
+//! `{"http":{"path":"/healthz"},"interval_seconds":10}`; and its schema, as `/openapi.json` describes it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,75 +7,129 @@ use std::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
-use super::check::{Check, CheckKind, GrpcCheck, HttpCheck, TlsCheck};
-use super::request_options::{Method, RequestOptions};
-use super::whole_number;
+use super::kind::{CheckKind, GrpcCheck, HttpCheck, MAX_PATH, TlsCheck};
+use super::{Check, CheckTiming};
+use crate::model::request_options::{Method, RequestOptions};
+use crate::model::whole_number;
 
-#[derive(Serialize, Deserialize)]
+/// How an instance is probed. At most one of `http`, `tcp`, `grpc`, `none`; absent, it follows from the health URL.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CheckJson {
+#[schema(as = Check)]
+pub struct CheckJson {
+    /// A GET whose status decides.
     #[serde(default, deserialize_with = "http", skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = http_schema, required = false)]
     http: Option<HttpJson>,
+    /// A TCP connection that opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tcp: Option<Empty>,
+    /// `grpc.health.v1.Health/Check` answers SERVING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grpc: Option<GrpcJson>,
+    /// Never probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     none: Option<Empty>,
+    /// Time between probes; `HEALTH_CHECK_INTERVAL` when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86400)]
     interval_seconds: Option<u32>,
+    /// Time that one probe may take; 5 when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 60)]
     timeout_seconds: Option<u32>,
+    /// Time between confirming probes; 1 when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 300)]
     retry_interval_seconds: Option<u32>,
+    /// Consecutive fails that make it unhealthy; 3 when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10)]
     unhealthy_threshold: Option<u32>,
+    /// Consecutive passes that make it healthy again; 1 when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10)]
     healthy_threshold: Option<u32>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// `{}`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Nothing)]
 struct Empty {}
 
-#[derive(Default, Serialize, Deserialize)]
+/// An http check's own settings.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct HttpJson {
+#[schema(as = HttpCheck)]
+pub struct HttpJson {
+    /// On the origin of `base_url`, where there is no `health_url`; `/` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    /// Set in manifests only; GET when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(GET|HEAD)$")]
     method: Option<Method>,
+    /// The Host header. Set in manifests only; that of the URL when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<String>,
+    /// More headers, lower case. Set in manifests only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     headers: BTreeMap<String, String>,
+    /// Statuses that pass; 200 to 299 when absent. Redirects are not followed.
     #[serde(default, deserialize_with = "whole_number::list", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<u16>>, max_items = 16)]
     expected_statuses: Vec<u16>,
+    /// For https.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsJson>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A grpc check's own settings.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = GrpcCheck)]
 struct GrpcJson {
+    /// The service asked for; empty means the whole server.
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(value_type = Option<String>)]
     service: String,
+    /// For grpcs and https.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsJson>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// How a server's certificate is judged.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TlsCheck)]
 struct TlsJson {
+    /// Whether it is verified; true when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     verify: Option<bool>,
+    /// The name expected in it, instead of the URL's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     server_name: Option<String>,
+    /// A file name in the operator's `PORTOLAN_CA_DIR`, trusted instead of the system's roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ca: Option<String>,
+    /// The name of a pair in the operator's `PORTOLAN_CA_DIR`, shown to a server that wants a client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_cert: Option<String>,
+}
+
+fn http_schema() -> Schema {
+    let path = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^/"));
+    let path = path.max_length(Some(MAX_PATH)).description(Some("Sent in a registration: its path alone."));
+    // The derives write these two out in full, and an import beside them would count as unneeded.
+    let object = utoipa::openapi::Ref::from_schema_name("HttpCheck");
+    let check = utoipa::openapi::schema::OneOfBuilder::new().item(object).item(path);
+    let check = check.item(ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)));
+    Schema::OneOf(check.description(Some("A GET whose status decides.")).build())
 }
 
 /// An http check's settings, or its path alone.
@@ -115,15 +169,17 @@ impl TryFrom<CheckJson> for Check {
         let mut kinds = given.into_iter().flatten();
         let kind = kinds.next();
         if kinds.next().is_some() {
-            return Err("give one of http, tcp, grpc, none".to_owned());
+            return Err(format!("give one of {}", CheckKind::NAMES.join(", ")));
         }
         let check = Self {
             kind,
-            interval_seconds: json.interval_seconds,
-            timeout_seconds: json.timeout_seconds,
-            retry_interval_seconds: json.retry_interval_seconds,
-            unhealthy_threshold: json.unhealthy_threshold,
-            healthy_threshold: json.healthy_threshold,
+            timing: CheckTiming {
+                interval_seconds: json.interval_seconds,
+                timeout_seconds: json.timeout_seconds,
+                retry_interval_seconds: json.retry_interval_seconds,
+                unhealthy_threshold: json.unhealthy_threshold,
+                healthy_threshold: json.healthy_threshold,
+            },
         };
         check.accept()?;
         Ok(check)
@@ -197,11 +253,11 @@ impl From<Check> for CheckJson {
             tcp,
             grpc,
             none,
-            interval_seconds: check.interval_seconds,
-            timeout_seconds: check.timeout_seconds,
-            retry_interval_seconds: check.retry_interval_seconds,
-            unhealthy_threshold: check.unhealthy_threshold,
-            healthy_threshold: check.healthy_threshold,
+            interval_seconds: check.timing.interval_seconds,
+            timeout_seconds: check.timing.timeout_seconds,
+            retry_interval_seconds: check.timing.retry_interval_seconds,
+            unhealthy_threshold: check.timing.unhealthy_threshold,
+            healthy_threshold: check.timing.healthy_threshold,
         }
     }
 }
@@ -229,7 +285,7 @@ mod tests {
     fn whole_numbers_may_be_written_as_floats() {
         let text = r#"{"http":{"expected_statuses":[200.0,2.04e2]},"interval_seconds":10.0,"timeout_seconds":2e0}"#;
         let check: Check = serde_json::from_str(text).expect("a check");
-        assert_eq!((check.interval_seconds, check.timeout_seconds), (Some(10), Some(2)));
+        assert_eq!((check.timing.interval_seconds, check.timing.timeout_seconds), (Some(10), Some(2)));
         let written = serde_json::to_string(&check).expect("serializes");
         assert_eq!(written, r#"{"http":{"expected_statuses":[200,204]},"interval_seconds":10,"timeout_seconds":2}"#);
     }
