@@ -6,12 +6,12 @@
 //! Read in this order:
 //!
 //! - What is registered: [`service`] (services and instances), [`name`], [`url`], [`check`] (how an instance is probed) with
-//!   [`check_rules`] and [`request_options`].
+//!   [`request_options`].
 //! - What is proved: [`outcome`], the state machine in [`health`], [`probe`] (what the prober stores), [`mirror`] (what a cluster's objects
 //!   say).
 //! - What readers select: [`selection`], [`version`].
 //! - What connects the other modules: the traits in [`ports`].
-//! - Helpers: [`time`], [`text`], [`secret`], [`value_error`], [`did_you_mean`], [`whole_number`].
+//! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`value_error`], [`did_you_mean`], [`whole_number`].
 
 pub mod backoff;
 pub mod check;
