@@ -58,6 +58,8 @@ pub(crate) struct Wish {
     pub(crate) told: Option<EventReceiver>,
     /// Waits a moment and no longer for what a client does not send.
     pub(crate) quick: bool,
+    /// Bears with a client that takes nothing of its answer.
+    pub(crate) patient: bool,
     /// Mirrors a cluster whose definition has this id.
     pub(crate) mirror: Option<Uuid>,
 }
@@ -81,6 +83,7 @@ impl Default for Wish {
             pass_on: None,
             told: None,
             quick: false,
+            patient: false,
             mirror: None,
         }
     }
@@ -215,7 +218,7 @@ impl TestApp {
         }
         tasks.spawn(async move { writer.run(for_writer).await.expect("the writer ends well") });
         tasks.spawn(async move {
-            let settings = ConnSettings { per_client: 400, ..times(wish.quick) };
+            let settings = ConnSettings { per_client: 400, ..times(wish.quick, wish.patient) };
             conn::serve(listener, settings, api, metrics, for_serving).await.expect("serving ends well");
         });
         let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
@@ -300,8 +303,12 @@ impl TestApp {
     }
 }
 
-fn times(quick: bool) -> ConnSettings {
-    let usual = ConnSettings::default();
+fn times(quick: bool, patient: bool) -> ConnSettings {
+    let mut usual = ConnSettings::default();
+    if patient {
+        usual.write = Duration::from_mins(10);
+        usual.write_rate = 0;
+    }
     let moment = Duration::from_millis(200);
     if quick { ConnSettings { head: moment, body: moment, idle: moment, ..usual } } else { usual }
 }

@@ -170,7 +170,8 @@ async fn answers_that_nobody_reads_have_a_bound_and_give_it_back() {
 
 #[tokio::test]
 async fn a_reader_that_keeps_too_much_alive_is_cut_off() {
-    let app = serving(100, 60_000, quick()).await;
+    // Cut off for what it keeps, never for its pace.
+    let app = serving(100, 60_000, Wish { patient: true, ..quick() }).await;
     let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1")).await;
     let len = length(&reader.head().await);
     // Each change replaces a service of 120 KB, with its text.
