@@ -1,6 +1,6 @@
 //! Takes in what the Kubernetes API says, from the watch, from lists and from the answers to our own writes, and hands the store what is news.
 //!
-//! One task owns the [`Index`]; whatever is queued is taken together, in one batch of the store. Who waits for its own object hears when the
+//! One task owns the [`index::Index`]; whatever is queued is taken together, in one batch of the store. Who waits for its own object hears when the
 //! next read here shows it.
 
 mod changed;

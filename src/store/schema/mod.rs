@@ -4,7 +4,7 @@
 //!
 //! 1. [`codec`]: columns. [`rows`]: a row as a type of the model. [`joined`]: every service with its instances.
 //! 2. [`meta`]: what a file says of itself.
-//! 3. [`write`]: what is to be written. [`persist`]: the SQL for it.
+//! 3. [`mod@write`]: what is to be written. [`persist`]: the SQL for it.
 //! 4. [`quarantine`]: rows that cannot be read.
 
 pub(in crate::store) mod codec;

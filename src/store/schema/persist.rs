@@ -15,7 +15,7 @@ use super::write::{EncodedProbe, Past, SpecColumns, Write};
 const ADD_SERVICE: &str = "INSERT INTO service (row, id, namespace, name, source, registered_at, updated_at, revision)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const TOUCH: &str = "UPDATE service SET updated_at = ?2, revision = ?3, unreported = ?4 WHERE row = ?1";
-/// The columns that a change of an instance writes: parameters 2 to 15, as [`content!`] gives them.
+/// The columns that a change of an instance writes: parameters 2 to 15, as `content!` gives them.
 macro_rules! content_columns {
     () => {
         "generation, base_url, health_url, check_json, version, description, metadata, weight, zone, health, reason, since,
