@@ -18,7 +18,9 @@ fn values<'a>(text: &'a str, key: &'a str) -> Vec<&'a str> {
 fn alerts_link_to_the_runbook_that_the_settings_name() {
     let (rules, settings, runbook) =
         (read("deploy/monitoring/rules.yaml"), read("deploy/monitoring/settings.yaml"), read("docs/runbook.md"));
-    let [base] = values(&settings, "runbook: ")[..] else { panic!("the settings name exactly one runbook: {settings}") };
+    let [base] = values(&settings, "runbook: ")[..] else {
+        panic!("the settings name exactly one runbook: {settings}")
+    };
     assert!(base.starts_with("https://"), "an absolute link: {base}");
     let sections = values(&runbook, "## ");
     let alerts = values(&rules, "alert: ");

@@ -61,9 +61,9 @@ fn every_link_in_a_document_leads_somewhere() {
             let target = if file.is_empty() { document.clone() } else { document.with_file_name(file) };
             let found = target.exists()
                 && (section.is_empty()
-                    || read(&target).lines().any(|line| {
-                        line.starts_with('#') && anchor(line.trim_start_matches('#')) == section
-                    }));
+                    || read(&target)
+                        .lines()
+                        .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == section));
             if !found {
                 broken.push(format!("{}: {link}", document.display()));
             }

@@ -66,7 +66,10 @@ fn a_manifest_is_taken_in_with_what_the_service_says_for_all() {
     let [a, b] = &mirrored.instances[..] else { panic!("two instances") };
     assert_eq!((a.name.as_str(), &*a.spec.version, &*a.spec.description), ("a", "2", "Accounts"));
     assert_eq!((&a.spec.check.kind, a.spec.metadata.len(), a.spec.weight), (&Some(CheckKind::Tcp), 0, 100));
-    assert_eq!((b.spec.check.timing.interval_seconds, &*b.spec.metadata["team"], b.spec.weight), (Some(10), "identity", 0));
+    assert_eq!(
+        (b.spec.check.timing.interval_seconds, &*b.spec.metadata["team"], b.spec.weight),
+        (Some(10), "identity", 0)
+    );
     assert_eq!((&b.owner, b.generation, &b.told), (&Owner::Anonymous, None, &None));
 }
 
