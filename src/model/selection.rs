@@ -88,7 +88,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::check::Check;
     use crate::model::name::{Namespace, ServiceKey};
     use crate::model::service::{InstanceId, InstanceSpec, Owner, Source};
     use crate::model::time::UnixMs;
@@ -96,14 +95,11 @@ mod tests {
 
     fn instance(id: i64, health: Health, weight: u16) -> Instance {
         let spec = InstanceSpec {
-            base_url: EndpointUrl::base("http://10.0.0.5:8080").expect("a URL"),
-            health_url: None,
-            check: Check::default(),
             version: format!("1.{id}.0"),
-            description: String::new(),
             metadata: BTreeMap::from([("team".to_owned(), format!("t{id}"))]),
             weight,
             zone: format!("z{id}"),
+            ..InstanceSpec::at(EndpointUrl::base("http://10.0.0.5:8080").expect("a URL"))
         };
         Instance {
             id: InstanceId(id),

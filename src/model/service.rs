@@ -107,9 +107,31 @@ pub struct InstanceSpec {
 }
 
 impl InstanceSpec {
+    /// An instance at `base_url` with defaults for everything else: no health URL, the default check and weight, empty texts.
+    pub fn at(base_url: EndpointUrl) -> Self {
+        Self {
+            base_url,
+            health_url: None,
+            check: Check::default(),
+            version: String::new(),
+            description: String::new(),
+            metadata: BTreeMap::new(),
+            weight: DEFAULT_WEIGHT,
+            zone: String::new(),
+        }
+    }
+
     /// How to probe it. [`Plan::Unchecked`] if kind and URLs do not fit, which registration refuses.
     pub fn plan(&self, default_interval: Duration) -> Plan {
         self.check.plan(&self.base_url, self.health_url.as_ref(), default_interval).unwrap_or(Plan::Unchecked)
+    }
+
+    /// Health and reason before the first conclusive probe.
+    pub fn unproved(&self, default_interval: Duration) -> (Health, Reason) {
+        match self.plan(default_interval) {
+            Plan::Probe(..) => (Health::Unknown, Reason::Probing),
+            Plan::Unchecked => (Health::Unknown, Reason::NotChecked),
+        }
     }
 
     /// Whether a change from `old` needs a new generation, because a URL or the check differs.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use uuid::Uuid;
 
-use crate::api::envelope::Code;
+use crate::api::http::envelope::Code;
 use crate::model::check::CheckSchema as Check;
 use crate::model::outcome;
 

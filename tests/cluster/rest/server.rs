@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, FlightLimits, Part, Readiness, WatchLimits};
+use portolan::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Part, Readiness, WatchLimiter, WatchLimits};
 use portolan::catalog::{Catalog, Epoch};
 use portolan::model::ports::{
     Freshness, Leadership, OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService, Role,
@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const SECRET: &str = "a secret of the tests, long enough to sign with";
-/// For what must happen sooner or later.
+/// Time for anything that must happen.
 const AMPLE: Duration = Duration::from_mins(3);
 
 /// Waits until `holds`, or fails with what it waited for.
@@ -43,13 +43,13 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// How a replica is made.
+/// How to start a replica.
 pub(crate) struct Setup<'a> {
-    /// Whose rights it writes with.
+    /// The account that it writes with.
     pub(crate) writes_as: &'a Kubeconfig,
-    /// Whose it watches with; the same unless given.
+    /// The account that it watches with; the same unless given.
     pub(crate) watches_as: Option<&'a Kubeconfig>,
-    /// Those that take registrations; the first is the default one.
+    /// Namespaces that accept registrations; the first is the default.
     pub(crate) namespaces: Vec<String>,
     pub(crate) max_services: usize,
 }
@@ -80,7 +80,7 @@ impl Leadership for Nobody {
     }
 }
 
-/// A running one.
+/// A running replica.
 pub(crate) struct Server {
     url: String,
     pub(crate) catalog: Arc<Catalog>,
@@ -122,7 +122,7 @@ impl Setup<'_> {
             api_health.clone(),
             metrics.clone(),
         );
-        let api = Api::new(ApiParts {
+        let api = Api::new(ApiState {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(registrar),
             on_demand: Arc::new(Nobody),
@@ -135,13 +135,13 @@ impl Setup<'_> {
             readiness: Arc::new(Nobody),
             freshness: Some(Arc::new(api_health.clone())),
             pass_on: None,
-            told: EventReceiver::closed(),
+            server_events: EventReceiver::closed(),
+            watches: WatchLimiter::new(WatchLimits::default()),
+            in_flight: InFlight::new(InFlightLimits::default(), metrics.clone()),
             settings: ApiSettings {
                 default_namespace: names[0].clone(),
                 default_interval: Duration::from_secs(30),
                 service_metrics: false,
-                watches: WatchLimits::default(),
-                answers: FlightLimits::default(),
             },
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -238,7 +238,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
 
-    /// The answer, once it is 200.
+    /// The body of a 200.
     pub(crate) fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         serde_json::from_str(&self.text).expect("JSON")
@@ -257,7 +257,7 @@ impl Answer {
         (self.status.as_u16(), text("code"), text("error"))
     }
 
-    /// The refusal's code, once it is of that status.
+    /// The code of a refusal with that status.
     pub(crate) fn refused(&self, status: u16) -> String {
         let (found, code, error) = self.refusal();
         assert_eq!(found, status, "{code}: {error}");
@@ -309,7 +309,7 @@ impl Server {
         found.into_iter().flatten().map(|one| (one.name.to_string(), one.shown_generation())).collect()
     }
 
-    /// Stops it in order.
+    /// Stops it cleanly.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         while let Some(ended) = self.parts.join_next().await {

@@ -1,0 +1,118 @@
+//! A control plane with what `kubectl apply -f deploy/install.yaml` makes in it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use control_plane::{ControlPlane, Kubeconfig, Options};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, ListParams, PostParams};
+use portolan::operator::crd::{ServiceResource, ServiceSpec};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::PATIENCE;
+use crate::replica::{Replica, Setup};
+
+/// Portolan's own, where the objects are, too.
+pub(crate) const NAMESPACE: &str = "portolan";
+const INSTALL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/install.yaml");
+/// Objects that are created at the same time.
+const AT_ONCE: usize = 16;
+const LOOK: Duration = Duration::from_millis(5);
+
+/// A control plane of its own.
+pub(crate) struct Environment {
+    /// All objects, for an admin.
+    pub(crate) objects: Api<ServiceResource>,
+    leases: Api<Lease>,
+    account: Kubeconfig,
+    folder: TempDir,
+    plane: ControlPlane,
+}
+
+impl Environment {
+    pub(crate) async fn start() -> Result<Self> {
+        let plane = ControlPlane::start_with(Options::default().without_audit()).await?;
+        let kubectl = plane.kubectl();
+        kubectl.run(&["apply", "--server-side", "-f", INSTALL]).await?;
+        kubectl.run(&["wait", "--for=condition=Established", "crd/services.portolan.dev"]).await?;
+        let client = plane.client().await?;
+        Ok(Self {
+            objects: Api::namespaced(client.clone(), NAMESPACE),
+            leases: Api::namespaced(client, NAMESPACE),
+            account: plane.service_account(NAMESPACE, NAMESPACE).await?,
+            folder: tempfile::tempdir()?,
+            plane,
+        })
+    }
+
+    /// Starts the replica `name`, on the file that one of its name left.
+    pub(crate) async fn replica(&self, name: &str) -> Result<Replica> {
+        Setup { name, account: &self.account, folder: self.folder.path() }.start().await
+    }
+
+    /// The kubeconfig of somebody who may list the objects.
+    pub(crate) fn admin(&self) -> &Kubeconfig {
+        self.plane.admin()
+    }
+
+    pub(crate) async fn create(&self, name: &str, spec: ServiceSpec) -> Result<()> {
+        self.objects.create(&PostParams::default(), &ServiceResource::new(name, spec)).await?;
+        Ok(())
+    }
+
+    /// Creates `count` of them, called `service-00000` and so on.
+    pub(crate) async fn fill(&self, count: usize, spec: impl Fn() -> Result<ServiceSpec>) -> Result<()> {
+        let calls = futures::stream::iter(0..count).map(|n| {
+            let spec = spec();
+            async move { self.create(&format!("service-{n:05}"), spec?).await }
+        });
+        calls.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Waits until `count` objects have that state in their status, as long as each look finds more of them.
+    pub(crate) async fn until_state(&self, count: usize, state: &str) -> Result<()> {
+        let (mut most, mut since) = (0, Instant::now());
+        loop {
+            let chosen = ListParams::default().fields(&format!("status.state={state}"));
+            let found = self.objects.list_metadata(&chosen).await?.items.len();
+            if found == count {
+                return Ok(());
+            }
+            if found > most {
+                (most, since) = (found, Instant::now());
+            }
+            ensure!(since.elapsed() < PATIENCE, "only {found} of {count} objects become {state}");
+            sleep(Duration::from_secs(2)).await;
+        }
+    }
+
+    /// The replica that holds the Lease.
+    pub(crate) async fn leader(&self) -> Result<Option<String>> {
+        let lease = self.leases.get_opt("portolan").await?;
+        let holder = lease.and_then(|lease| lease.spec?.holder_identity).unwrap_or_default();
+        Ok(holder.rsplit_once('_').map(|(name, _)| name.to_owned()))
+    }
+
+    /// Who holds the Lease, and how long ago it was renewed.
+    pub(crate) async fn lease(&self) -> Result<(Option<String>, Duration)> {
+        let spec = self.leases.get("portolan").await?.spec.context("a spec")?;
+        let renewed = spec.renew_time.context("a time")?.0;
+        let age = jiff::Timestamp::now().duration_since(renewed);
+        Ok((spec.holder_identity, age.try_into().unwrap_or_default()))
+    }
+
+    /// Waits until another than `old` holds the Lease, and says who.
+    pub(crate) async fn next_leader(&self, old: Option<&str>) -> Result<String> {
+        let next = async {
+            loop {
+                match self.leader().await? {
+                    Some(leader) if Some(leader.as_str()) != old => return anyhow::Ok(leader),
+                    _ => sleep(LOOK).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.context("nobody takes the Lease")?
+    }
+}
