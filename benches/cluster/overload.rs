@@ -39,7 +39,7 @@ pub(crate) async fn run(plan: Plan) -> Result<()> {
     let other = environment.replica("two").await?;
     other.until_ready().await?;
     first_probe.recv().await.context("nobody probes")?;
-    // What is first_probe from here on is not looked at.
+    // Later probes do not matter.
     first_probe.close();
     let healthy = watch(plan, &environment, &leader).await?;
     backend.die().await;
