@@ -19,8 +19,8 @@ async fn until_says(replica: &Replica, service: &str, status: &str) {
 
 #[tokio::test]
 async fn replicas_serve_on_while_the_api_server_hangs_and_catch_up_when_it_is_back() {
-    let mut cluster = ControlPlane::start_with(Options::default()).await.expect("a control plane");
-    let cluster = Cluster::of(&cluster).await;
+    let mut plane = ControlPlane::start_with(Options::default()).await.expect("a control plane");
+    let cluster = Cluster::of(&plane).await;
     let (mut first, mut second) = (Backend::start().await, Backend::start().await);
     let (mut one, mut two) = cluster.two().await;
     cluster.apply("cart", &[first.url()]).await;
@@ -32,7 +32,7 @@ async fn replicas_serve_on_while_the_api_server_hangs_and_catch_up_when_it_is_ba
     let proved = |service: &serde_json::Value| service["status"] != "unknown";
     let reads = [Reads::of(&one, "cart", proved), Reads::of(&two, "cart", proved)];
 
-    cluster.pause().expect("stopped");
+    plane.pause().expect("stopped");
     let back = tokio::time::sleep(Duration::from_secs(30));
     first.down().await;
     until_says(&one, "cart", "unhealthy").await;
@@ -43,17 +43,17 @@ async fn replicas_serve_on_while_the_api_server_hangs_and_catch_up_when_it_is_ba
     }
     back.await;
     assert!(one.is_ready().await && two.is_ready().await);
-    cluster.resume().expect("continued");
+    plane.resume().expect("continued");
     cluster.until_state("cart", "Down").await;
     until_says(&two, "cart", "unhealthy").await;
 
     // Another process with the same data.
     let Cluster { namespace, account, folder, objects, .. } = cluster;
-    cluster.kill().expect("killed");
+    plane.kill().expect("killed");
     second.down().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    cluster.restart().await.expect("restarted");
-    let cluster = Cluster { plane: &cluster, namespace, account, folder, objects };
+    plane.restart().await.expect("restarted");
+    let cluster = Cluster { plane: &plane, namespace, account, folder, objects };
     cluster.until_state("shop", "Down").await;
     first.up();
     cluster.until_state("cart", "Healthy").await;
