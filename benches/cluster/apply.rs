@@ -49,10 +49,10 @@ fn report(all: &[Delays]) {
         vec![what.to_owned(), of(50), of(99), goal.to_owned()]
     };
     let rows = [
-        row("a bare watch has the event", |delays| delays.bare, ""),
+        row("a bare watch receives the event", |delays| delays.bare, ""),
         row("discovery at Portolan answers 200", |delays| delays.portolan, ""),
-        row("the second less the first, object by object", |delays| delays.portolan - delays.bare, "p99 ≤ 5"),
+        row("the difference, per object", |delays| delays.portolan - delays.bare, "p99 ≤ 5"),
     ];
-    let title = format!("From the request that creates an object, {} of them one after the other", all.len());
+    let title = format!("From the request that creates an object, {} objects in sequence", all.len());
     measure::print(&title, &["until", "p50 ms", "p99 ms", "goal"], &rows);
 }

@@ -66,9 +66,9 @@ fn report(seconds: &[f64]) -> Option<()> {
     let rows = [
         row("p50", percentile(seconds.iter().copied(), 50), ""),
         row("worst", worst, ""),
-        row("worst less one interval", worst - interval, "≤ 3 s"),
+        row("worst minus an interval", worst - interval, "≤ 3 s"),
     ];
-    let title = format!("From a backend's death to its object's status, {} of them, probed every 5 s", seconds.len());
+    let title = format!("From a backend's death to its object's status, {} backends, probed every 5 s", seconds.len());
     measure::print(&title, &["time", "measured", "goal"], &rows);
     Some(())
 }

@@ -5,7 +5,7 @@
 //! 1. [`codec`]: columns. [`instance`]: rows of instances. [`rows`]: rows of services and probes. [`joined`]: every service with its
 //!    instances.
 //! 2. [`meta`]: what a file says of itself.
-//! 3. [`write`]: what is to be written. [`persist`]: the SQL for it.
+//! 3. [`mod@write`]: what is to be written. [`persist`]: the SQL for it.
 //! 4. [`quarantine`]: rows that cannot be read.
 
 pub(crate) mod codec;
