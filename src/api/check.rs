@@ -1,39 +1,17 @@
 //! `POST /api/v1/services/{id}/health-check`.
 
 use http::Response;
-use serde::Serialize;
 
 use super::call::{Call, not_found};
 use super::conn::RequestBody;
 use super::envelope::{ApiError, Code};
 use super::openapi::schemas;
 use super::{Body, json, pass_on, reply};
-use crate::model::name::InstanceName;
-use crate::model::outcome::Outcome;
-use crate::model::ports::{OnDemandError, OnDemandResult, WriteError};
+use crate::model::ports::{OnDemandError, WriteError};
 use crate::model::service::Service;
+use crate::wire::Checked;
 
 const MESSAGE: &str = "Health check completed";
-
-/// What the check of one instance gave.
-#[derive(Debug, Serialize)]
-struct CheckJson {
-    instance: InstanceName,
-    outcome: Option<OutcomeJson>,
-    held: bool,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum OutcomeJson {
-    Full(Outcome),
-    /// For a caller who may not see addresses and timings.
-    Bare {
-        verdict: crate::model::outcome::Verdict,
-        reason: crate::model::outcome::Reason,
-        at: crate::model::time::UnixMs,
-    },
-}
 
 /// Probes every instance of a service now. The outcome counts at once, whatever the thresholds; only a flap hold is kept.
 #[utoipa::path(
@@ -71,7 +49,7 @@ pub(super) async fn check(call: &Call<'_>, id: &str, body: RequestBody) -> Resul
         }
     };
     let evidence = call.who.sees_evidence(namespace);
-    let checks: Vec<CheckJson> = checked.into_iter().map(|one| shown(one, evidence)).collect();
+    let checks: Vec<Checked> = checked.into_iter().map(|result| Checked::new(result, evidence)).collect();
     let snapshot = call.api.catalog.snapshot();
     let entry = call.by_id(&snapshot, id)?;
     Ok(reply::entry_with(&call.api.catalog, MESSAGE, &entry, Some(("checks", checks))))
@@ -84,17 +62,6 @@ fn require_owner(call: &Call<'_>, service: &Service) -> Result<(), ApiError> {
         return Ok(());
     }
     Err(super::refusal::refused(&WriteError::NotOwner))
-}
-
-fn shown(checked: OnDemandResult, evidence: bool) -> CheckJson {
-    let outcome = checked.outcome.map(|outcome| {
-        if evidence {
-            OutcomeJson::Full(outcome)
-        } else {
-            OutcomeJson::Bare { verdict: outcome.verdict, reason: outcome.reason, at: outcome.at }
-        }
-    });
-    CheckJson { instance: checked.instance, outcome, held: checked.held }
 }
 
 pub(super) fn refused(error: &OnDemandError) -> ApiError {

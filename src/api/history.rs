@@ -1,34 +1,21 @@
 //! `GET /api/v1/services/{id}/history`, and the same by name: what became of a service, also of one that was removed.
 
 use http::Response;
-use serde::Serialize;
-use uuid::Uuid;
 
 use super::Body;
 use super::call::{Call, not_found, read_id};
 use super::cursor::NOT_A_CURSOR;
-use super::envelope::{ApiError, Code, ok_beside};
+use super::envelope::{ApiError, Code, ok};
 use super::openapi::{params, schemas};
 use super::query::{Query, bad_parameter};
 use super::scope::{Reach, other_places};
 use crate::model::name::{InstanceName, ServiceKey, ServiceName};
 use crate::model::ports::ServiceRef;
-use crate::model::time::UnixMs;
 use crate::store::{HistoryPage, HistoryQuery, MAX_PAGE, StoreError};
+use crate::wire::History;
 
 /// Entries of a page where no limit is given.
 const DEFAULT_LIMIT: usize = 100;
-
-/// What stands beside the entries.
-#[derive(Serialize)]
-struct Beside {
-    id: Uuid,
-    registered: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    history_since: Option<UnixMs>,
-}
 
 /// Shows changes of health and removals, newest first, each with the probe that decided it.
 #[utoipa::path(
@@ -42,7 +29,7 @@ struct Beside {
     ),
     security(("token" = [])),
     responses(
-        (status = 200, description = "The entries", body = schemas::History),
+        (status = 200, description = "The entries", body = History),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
@@ -70,7 +57,7 @@ pub(super) async fn history(call: &Call<'_>, id: &str) -> Result<Response<Body>,
     ),
     security(("token" = [])),
     responses(
-        (status = 200, description = "The entries", body = schemas::History),
+        (status = 200, description = "The entries", body = History),
         (status = 400, description = "`name_required` or `invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
@@ -121,13 +108,15 @@ async fn page(call: &Call<'_>, service: ServiceRef, wanted: Wanted) -> Result<Re
     let page = call.api.history.history(HistoryQuery { service, instance, before, limit }).await;
     let page = page.map_err(|error| refused(&error))?;
     judge(call, &page)?;
-    let beside = Beside {
+    Ok(ok(&History {
+        success: true,
+        message: "History retrieved successfully".into(),
+        data: page.entries.into_iter().map(Into::into).collect(),
         id: page.service,
         registered: call.api.catalog.read().by_id(&page.service).is_some(),
         next_cursor: page.next.map(|next| next.to_string()),
         history_since: call.api.history.history_since(),
-    };
-    Ok(ok_beside("History retrieved successfully", &page.entries, &beside))
+    }))
 }
 
 fn cursor(text: &str) -> Result<i64, ApiError> {

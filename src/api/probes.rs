@@ -1,18 +1,18 @@
 //! `GET /api/v1/probes`: what the prober knows now, for those who look at it.
 
 use http::Response;
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::call::{Call, read_id};
 use super::check;
 use super::dispatch::NotCounted;
-use super::envelope::{ApiError, ok_beside};
-use super::openapi::{probing, schemas};
+use super::envelope::{ApiError, ok};
+use super::openapi::schemas;
 use super::query::{Query, bad_parameter};
 use super::{Body, pass_on};
-use crate::model::ports::{InstanceProbing, OnDemandError};
+use crate::model::ports::OnDemandError;
 use crate::model::value_error::ValueError;
+use crate::wire::{Probing, ProbingOfService};
 
 /// Services of one request.
 const MOST: usize = 256;
@@ -20,19 +20,6 @@ const MOST: usize = 256;
 const MOST_INSTANCES: usize = 1024;
 /// Instances that the prober is asked for at once.
 const AT_ONCE: usize = 256;
-
-#[derive(Serialize)]
-struct OfService {
-    id: Uuid,
-    live: bool,
-    instances: Vec<InstanceProbing>,
-}
-
-#[derive(Serialize)]
-struct Beside {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    left_out: Vec<Uuid>,
-}
 
 /// Tells how it stands with the probing of services: streaks, the next probe, the newest outcomes and times. Probes nothing. Services that
 /// are gone, or whose evidence the token does not cover, are missing from the answer.
@@ -44,7 +31,7 @@ struct Beside {
     params(("id" = Vec<Uuid>, Query, explode, max_items = 256, description = "A service's id; may come 256 times")),
     security(("token" = [])),
     responses(
-        (status = 200, description = "What is known", body = probing::Probing),
+        (status = 200, description = "What is known", body = Probing),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 429, description = "`probe_budget`: too many ask at once", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: the prober does not run, or in a cluster no replica leads; `busy`: too many wait for the leader", body = schemas::Refusal),
@@ -61,7 +48,10 @@ pub(super) async fn probes(call: &Call<'_>) -> Result<Response<Body>, ApiError> 
     for part in wanted.parts {
         match call.api.probing.probing(part).await {
             Ok(known) => {
-                data.extend(known.into_iter().map(|(id, instances)| OfService { id, live: true, instances }));
+                data.extend(known.into_iter().map(|(id, instances)| {
+                    let instances = instances.into_iter().map(Into::into).collect();
+                    ProbingOfService { id, live: true, instances }
+                }));
             }
             Err(error) => {
                 let passed_on = if error == OnDemandError::Unavailable { pass_on::to_leader(call).await } else { None };
@@ -69,8 +59,8 @@ pub(super) async fn probes(call: &Call<'_>) -> Result<Response<Body>, ApiError> 
             }
         }
     }
-    let beside = Beside { left_out: wanted.left_out };
-    Ok(uncounted(ok_beside("Probing retrieved successfully", &data, &beside)))
+    let message = "Probing retrieved successfully".into();
+    Ok(uncounted(ok(&Probing { success: true, message, data, left_out: wanted.left_out })))
 }
 
 /// It changes nothing, and who looks asks often: the larger quota counts it.

@@ -7,75 +7,126 @@ use std::fmt;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+// The derives name other types of utoipa in full, so these alone are imported.
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 use super::check::{Check, CheckKind, GrpcCheck, HttpCheck, TlsCheck};
+use super::check_rules::MAX_PATH;
 use super::request_options::{Method, RequestOptions};
 use super::whole_number;
 
-#[derive(Serialize, Deserialize)]
+/// How an instance is probed. At most one of `http`, `tcp`, `grpc`, `none`; absent, it follows from the health URL.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CheckJson {
+#[schema(as = Check)]
+pub struct CheckJson {
+    /// A GET whose status decides.
     #[serde(default, deserialize_with = "http", skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = http_schema, required = false)]
     http: Option<HttpJson>,
+    /// A TCP connection that opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tcp: Option<Empty>,
+    /// `grpc.health.v1.Health/Check` answers SERVING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grpc: Option<GrpcJson>,
+    /// Never probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     none: Option<Empty>,
+    /// Time between probes; `HEALTH_CHECK_INTERVAL` when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86400)]
     interval_seconds: Option<u32>,
+    /// Time that one probe may take; 5 when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 60)]
     timeout_seconds: Option<u32>,
+    /// Time between confirming probes; 1 when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 300)]
     retry_interval_seconds: Option<u32>,
+    /// Consecutive fails that make it unhealthy; 3 when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10)]
     unhealthy_threshold: Option<u32>,
+    /// Consecutive passes that make it healthy again; 1 when absent.
     #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10)]
     healthy_threshold: Option<u32>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// `{}`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Empty {}
+#[schema(as = Nothing)]
+pub struct Empty {}
 
-#[derive(Default, Serialize, Deserialize)]
+/// An http check's own settings.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct HttpJson {
+#[schema(as = HttpCheck)]
+pub struct HttpJson {
+    /// On the origin of `base_url`, where there is no `health_url`; `/` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     path: Option<String>,
+    /// Set in manifests only; GET when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(GET|HEAD)$")]
     method: Option<Method>,
+    /// The Host header. Set in manifests only; that of the URL when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     host: Option<String>,
+    /// More headers, lower case. Set in manifests only.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
+    /// Statuses that pass; 200 to 299 when absent. Redirects are not followed.
     #[serde(default, deserialize_with = "whole_number::list", skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 16)]
     expected_statuses: Vec<u16>,
+    /// For https.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsJson>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A grpc check's own settings.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct GrpcJson {
+#[schema(as = GrpcCheck)]
+pub struct GrpcJson {
+    /// The service asked for; empty means the whole server.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     service: String,
+    /// For grpcs and https.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsJson>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// How a server's certificate is judged.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TlsJson {
+#[schema(as = TlsCheck)]
+pub struct TlsJson {
+    /// Whether it is verified; true when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     verify: Option<bool>,
+    /// The name expected in it, instead of the URL's host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     server_name: Option<String>,
+    /// A file name in the operator's `PORTOLAN_CA_DIR`, trusted instead of the system's roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ca: Option<String>,
+    /// The name of a pair in the operator's `PORTOLAN_CA_DIR`, shown to a server that wants a client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     client_cert: Option<String>,
+}
+
+fn http_schema() -> Schema {
+    let path = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^/"));
+    let path = path.max_length(Some(MAX_PATH)).description(Some("Sent in a registration: its path alone."));
+    let check = utoipa::openapi::schema::OneOfBuilder::new().item(utoipa::openapi::Ref::from_schema_name("HttpCheck")).item(path);
+    let check = check.item(ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)));
+    Schema::OneOf(check.description(Some("A GET whose status decides.")).build())
 }
 
 /// An http check's settings, or its path alone.

@@ -3,10 +3,11 @@
 //! Everything that crosses a boundary between two other modules is spelled here. Depends on nothing else in the crate.
 
 pub mod check;
-mod check_json;
+pub mod check_json;
 pub mod check_rules;
 pub mod did_you_mean;
 pub mod health;
+pub mod history;
 pub mod mirror;
 pub mod name;
 pub mod outcome;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use serde::Serialize;
 use uuid::Uuid;
 
+use super::health::StreakProgress;
 use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
 use super::outcome::Outcome;
 use super::probe::Sample;
@@ -161,19 +161,8 @@ pub trait OnDemand: Send + Sync + 'static {
     fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;
 }
 
-/// Outcomes of one kind in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct StreakProgress {
-    /// Whether they passed.
-    pub passing: bool,
-    /// How many.
-    pub count: u32,
-    /// How many change the health.
-    pub of: u32,
-}
-
 /// What the prober knows of one instance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct InstanceProbing {
     /// Which.
     pub instance: InstanceName,

@@ -3,12 +3,9 @@
 use super::engine::Prober;
 use super::on_demand::Question;
 use super::track::Tracked;
-use crate::model::health::{STEADY_PASSES, Streak};
-use crate::model::outcome::Health;
-use crate::model::ports::{InstanceProbing, OnDemandError, StreakProgress};
+use crate::model::ports::{InstanceProbing, OnDemandError};
 use crate::model::time::{Now, UnixMs};
 
-const FLAPPING: &str = "it flaps: it stays unhealthy until it has passed for 60 s without a fail";
 const GUARDED: &str = "the mass-failure guard keeps its fall back: most of what is probed seems lost at once";
 
 impl Prober {
@@ -31,31 +28,16 @@ impl Prober {
     }
 
     fn known(&self, tracked: &Tracked, now: Now) -> InstanceProbing {
-        let held =
-            if tracked.state.held() { Some(FLAPPING) } else { self.guard.keeps_back(tracked.id).then_some(GUARDED) };
+        let guarded = || self.guard.keeps_back(tracked.id).then_some(GUARDED);
         InstanceProbing {
             instance: tracked.name.clone(),
-            streak: streak(tracked),
+            streak: tracked.state.progress(&tracked.timing),
             next_due: UnixMs(tracked.due.0.saturating_sub(now.steady.0).saturating_add(now.wall.0)),
-            held,
+            held: tracked.state.hold_reason().or_else(guarded),
             last: tracked.last.as_deref().cloned(),
             last_pass: tracked.last_pass.as_deref().cloned(),
             last_fail: tracked.last_fail.as_deref().cloned(),
             samples: tracked.samples(),
         }
-    }
-}
-
-fn streak(tracked: &Tracked) -> StreakProgress {
-    let passes = match (tracked.state.health(), tracked.state.held()) {
-        // The first pass of all is enough.
-        (Health::Unknown, _) => 1,
-        (_, true) => STEADY_PASSES.max(tracked.timing.healthy_threshold),
-        (_, false) => tracked.timing.healthy_threshold,
-    };
-    match tracked.state.streak() {
-        Streak::None => StreakProgress { passing: tracked.state.health() != Health::Unhealthy, count: 0, of: passes },
-        Streak::Pass(count) => StreakProgress { passing: true, count, of: passes },
-        Streak::Fail(count) => StreakProgress { passing: false, count, of: tracked.timing.unhealthy_threshold },
     }
 }

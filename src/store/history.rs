@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+pub use crate::model::history::{HistoryEntry, HistoryEvent};
 use crate::model::name::{InstanceName, ServiceKey};
-use crate::model::outcome::{Health, Outcome, Reason};
+use crate::model::outcome::Health;
 use crate::model::ports::ServiceRef;
-use crate::model::time::UnixMs;
 
 use super::codec::{Count, Id, Json, Parsed, damaged, int, time};
 use super::damage::is_content;
@@ -38,42 +37,6 @@ pub struct HistoryQuery {
     pub before: Option<i64>,
     /// Most entries, 1 to [`MAX_PAGE`]; others are brought into that range.
     pub limit: usize,
-}
-
-/// What an entry tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HistoryEvent {
-    /// Health changed.
-    Health,
-    /// The instance was deregistered.
-    Removed,
-}
-
-/// One entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct HistoryEntry {
-    /// Its number, growing with time: the cursor.
-    pub id: i64,
-    /// What happened.
-    pub event: HistoryEvent,
-    /// To which instance.
-    pub instance: InstanceName,
-    /// When.
-    pub at: UnixMs,
-    /// Health before.
-    pub from: Health,
-    /// Health after; none for [`HistoryEvent::Removed`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<Health>,
-    /// Why; none for [`HistoryEvent::Removed`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// One sentence built by Portolan.
-    pub message: String,
-    /// The probe that decided it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<Outcome>,
 }
 
 /// A page, newest first.

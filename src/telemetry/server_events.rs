@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::model::time::UnixMs;
@@ -14,8 +13,7 @@ use crate::model::time::UnixMs;
 pub const KEPT_OF_PART: usize = 10;
 
 /// Who tells. The words are a closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The process as a whole.
     Server,
@@ -49,7 +47,7 @@ impl Part {
 }
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerEvent {
     /// When, wall clock.
     pub at: UnixMs,

@@ -2,7 +2,6 @@
 
 pub mod labels;
 pub mod params;
-pub mod probing;
 pub mod schemas;
 
 use std::sync::OnceLock;
@@ -35,7 +34,7 @@ use super::{check, deregister, discover, history, list, operations, probes, regi
         check::check, history::by_name, history::history, watch::watch, probes::probes, deregister::instance, root::root, root::health, operations::healthz, operations::readyz,
         operations::metrics, document
     ),
-    components(schemas(schemas::HttpCheck)),
+    components(schemas(schemas::HttpJson)),
     modifiers(&Common)
 )]
 struct Api;

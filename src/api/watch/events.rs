@@ -3,26 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 use uuid::Uuid;
 
 use crate::api::access::Ended;
 use crate::api::parts::Parts;
 use crate::catalog::Entry;
 use crate::model::name::ServiceKey;
-use crate::telemetry::server_events::ServerEvents;
+use crate::telemetry::server_events::{self, ServerEvents};
+use crate::wire::events::{End, Removed, ServerEvent};
 
 /// Sent when nothing else was for a while: a comment, which clients pass over.
 pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 /// Tells a client to come back soon when the stream ends.
 pub(super) const RETRY: Bytes = Bytes::from_static(b"retry: 1000\n\n");
-
-#[derive(Serialize)]
-struct Removed<'a> {
-    id: Uuid,
-    namespace: &'a str,
-    name: &'a str,
-}
 
 /// A part of everything; the last carries the cursor.
 pub(super) fn snapshot(entries: &[Arc<Entry>], first: bool, cursor: Option<&str>) -> Parts {
@@ -45,7 +38,7 @@ pub(super) fn change(upserts: &[Arc<Entry>], removed: &[(ServiceKey, Uuid)], cur
         if n > 0 {
             parts.text(b",");
         }
-        let gone = Removed { id: *id, namespace: key.namespace(), name: key.name() };
+        let gone = Removed { id: *id, namespace: key.namespace().into(), name: key.name().into() };
         // Our own types always serialise.
         parts.text(&serde_json::to_vec(&gone).unwrap_or_default());
     }
@@ -58,24 +51,23 @@ pub(super) fn told(told: &ServerEvents) -> Bytes {
     let render = || {
         let mut out = b"event: server\ndata: ".to_vec();
         // Our own types always serialise, and writing to a Vec cannot fail.
-        let _ = serde_json::to_writer(&mut out, &told.events);
+        let events: Vec<ServerEvent> = told.events.iter().map(event).collect();
+        let _ = serde_json::to_writer(&mut out, &events);
         out.extend_from_slice(b"\n\n");
         out.into()
     };
     told.rendered.get_or_init(render).clone()
 }
 
-#[derive(Serialize)]
-struct End {
-    code: &'static str,
-    error: String,
+fn event(told: &server_events::ServerEvent) -> ServerEvent {
+    ServerEvent { at: told.at, part: told.part.as_str().into(), good: told.good, message: (&*told.message).into() }
 }
 
 /// The last event of a watch whose token counts no more: what a request with it would be refused with.
 pub(super) fn ended(why: Ended) -> Bytes {
     let mut out = b"event: end\ndata: ".to_vec();
     // Our own types always serialise, and writing to a Vec cannot fail.
-    let _ = serde_json::to_writer(&mut out, &End { code: why.code().as_str(), error: why.to_string() });
+    let _ = serde_json::to_writer(&mut out, &End { code: why.code().as_str().into(), error: why.to_string().into() });
     out.extend_from_slice(b"\n\n");
     out.into()
 }

@@ -18,6 +18,7 @@
 //! - The mass-failure guard may keep a flip back ([`Step::withheld`]) and let it happen later ([`Event::Release`]).
 
 mod message;
+mod progress;
 mod state;
 mod step;
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use progress::StreakProgress;
 pub use state::{CheckState, Streak};
 pub use step::step;
 

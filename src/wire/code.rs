@@ -1,0 +1,117 @@
+//! The codes of refusals.
+
+use http::StatusCode;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident $word:literal $status:ident,)+) => {
+        /// The stable words of `code`, each with its one HTTP status.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)+ }
+
+        impl Code {
+            /// Every code, by status.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word in the answer.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The answer's status.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is no JSON, or a field of it is missing, unknown or wrong; `details` name it.
+    InvalidPayload "invalid_payload" BAD_REQUEST,
+    /// A query parameter, header or path part is wrong; `details` name it.
+    InvalidParameter "invalid_parameter" BAD_REQUEST,
+    /// `name` is missing.
+    NameRequired "name_required" BAD_REQUEST,
+    /// The request is no HTTP that Portolan reads.
+    BadRequest "bad_request" BAD_REQUEST,
+    /// The address policy refuses a URL of the registration.
+    AddressDenied "address_denied" BAD_REQUEST,
+    /// No token came where one is needed.
+    TokenRequired "token_required" UNAUTHORIZED,
+    /// The token is forged, malformed or not for Portolan.
+    TokenInvalid "token_invalid" UNAUTHORIZED,
+    /// The token was good until it expired.
+    TokenExpired "token_expired" UNAUTHORIZED,
+    /// The token's `scope` does not cover the request.
+    InsufficientScope "insufficient_scope" FORBIDDEN,
+    /// The token's `namespaces` do not cover the request, or the namespace takes no registrations here.
+    NamespaceForbidden "namespace_forbidden" FORBIDDEN,
+    /// Another owner's instance.
+    NotOwner "not_owner" FORBIDDEN,
+    /// A foreign web page asked for a change.
+    CrossOrigin "cross_origin" FORBIDDEN,
+    /// No service of that id or name.
+    ServiceNotFound "service_not_found" NOT_FOUND,
+    /// The service is there, the instance is not.
+    InstanceNotFound "instance_not_found" NOT_FOUND,
+    /// No such route.
+    UnknownRoute "unknown_route" NOT_FOUND,
+    /// No such namespace in the cluster.
+    NamespaceNotFound "namespace_not_found" NOT_FOUND,
+    /// The route is there, the method is not; `Allow` lists those that are.
+    MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED,
+    /// The request's head or body did not arrive in time.
+    RequestTimeout "request_timeout" REQUEST_TIMEOUT,
+    /// A custom resource's service.
+    ManifestOwned "manifest_owned" CONFLICT,
+    /// The service is being deleted in the cluster; `Retry-After` says when to ask again.
+    Terminating "terminating" CONFLICT,
+    /// Several instances, none named.
+    HasInstances "has_instances" CONFLICT,
+    /// `If-Match` names an older generation.
+    StaleGeneration "stale_generation" PRECONDITION_FAILED,
+    /// The body is over its limit.
+    BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE,
+    /// The request target is over its limit.
+    TargetTooLong "target_too_long" URI_TOO_LONG,
+    /// The body's `Content-Type` is not JSON.
+    NotJson "not_json" UNSUPPORTED_MEDIA_TYPE,
+    /// `Host` is none of this server's names.
+    MisdirectedRequest "misdirected_request" MISDIRECTED_REQUEST,
+    /// `MAX_SERVICES` is reached.
+    TooManyServices "too_many_services" UNPROCESSABLE_ENTITY,
+    /// `MAX_INSTANCES` is reached.
+    TooManyInstances "too_many_instances" UNPROCESSABLE_ENTITY,
+    /// The service has as many instances as one may have.
+    ServiceFull "service_full" UNPROCESSABLE_ENTITY,
+    /// The client asked too often; `Retry-After` says when to ask again.
+    RateLimited "rate_limited" TOO_MANY_REQUESTS,
+    /// The address is probed as often as it may be.
+    ProbeBudget "probe_budget" TOO_MANY_REQUESTS,
+    /// The server or the client holds as many watches as it may.
+    TooManyWatches "too_many_watches" TOO_MANY_REQUESTS,
+    /// The client does not read the large answers that it asked for.
+    TooManyAnswers "too_many_answers" TOO_MANY_REQUESTS,
+    /// The client holds as many connections as it may.
+    TooManyConnections "too_many_connections" TOO_MANY_REQUESTS,
+    /// The request's head is over its limit.
+    HeadTooLarge "head_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE,
+    /// A fault of Portolan's own; the log has the detail.
+    Internal "internal" INTERNAL_SERVER_ERROR,
+    /// The store could not be written or read; the log has the detail.
+    StoreFailed "store_failed" INTERNAL_SERVER_ERROR,
+    /// The body's `Transfer-Encoding` is not chunked alone.
+    TransferCoding "transfer_coding" NOT_IMPLEMENTED,
+    /// `healthy=true` was asked and no instance is.
+    NoHealthyInstance "no_healthy_instance" SERVICE_UNAVAILABLE,
+    /// The store's file cannot be written now; reads go on.
+    ReadOnly "read_only" SERVICE_UNAVAILABLE,
+    /// A queue is full, or another program has the store's file locked; `Retry-After` says when to ask again.
+    Busy "busy" SERVICE_UNAVAILABLE,
+    /// The server is stopping.
+    ShuttingDown "shutting_down" SERVICE_UNAVAILABLE,
+    /// Not ready, or a part of it does not run or answer; in a cluster that may be the Kubernetes API.
+    Unavailable "unavailable" SERVICE_UNAVAILABLE,
+    /// The store's disk is full, or the cluster's etcd.
+    DiskFull "disk_full" INSUFFICIENT_STORAGE,
+}
