@@ -10,8 +10,8 @@ use super::output::Streams;
 use super::output::paint::{Cell, Tone};
 use super::output::table::{Table, foreign};
 use super::output::time::since;
-use crate::model::text::escape;
 use crate::model::outcome::Health;
+use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::wire::HistoryEntry;
 
@@ -94,7 +94,8 @@ fn table(changes: &[HistoryEntry], wide: bool, now: UnixMs) -> Table {
     let mut table = Table::new(&head);
     for change in changes {
         let to = change.to.map_or_else(|| Cell::new("removed", Tone::Faint), |to: Health| Cell::health(to.as_str()));
-        let mut row = vec![since(Some(change.at), now).into(), foreign(&change.instance), Cell::health(change.from.as_str()), to];
+        let mut row =
+            vec![since(Some(change.at), now).into(), foreign(&change.instance), Cell::health(change.from.as_str()), to];
         row.extend([foreign(change.reason.as_deref().unwrap_or("")), foreign(&change.message)]);
         if wide {
             row.insert(0, change.at.to_string().into());

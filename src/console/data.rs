@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use crate::model::outcome::{Health, Reason};
 use crate::model::time::UnixMs;
+use crate::wire;
 pub use crate::wire::events::ServerEvent;
 pub use crate::wire::{HistoryEntry, Labels, Outcome, ProbingOfInstance, ProbingOfService, Sample, Streak};
-use crate::wire;
 
 /// A service. It is read as a [`wire::Service`], one at a time, and shown as YAML or JSON under the same names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]

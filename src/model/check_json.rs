@@ -124,7 +124,9 @@ pub struct TlsJson {
 fn http_schema() -> Schema {
     let path = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^/"));
     let path = path.max_length(Some(MAX_PATH)).description(Some("Sent in a registration: its path alone."));
-    let check = utoipa::openapi::schema::OneOfBuilder::new().item(utoipa::openapi::Ref::from_schema_name("HttpCheck")).item(path);
+    let check = utoipa::openapi::schema::OneOfBuilder::new()
+        .item(utoipa::openapi::Ref::from_schema_name("HttpCheck"))
+        .item(path);
     let check = check.item(ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)));
     Schema::OneOf(check.description(Some("A GET whose status decides.")).build())
 }

@@ -11,37 +11,41 @@ use crate::model::time::UnixMs;
 
 /// What happened to an instance.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct HistoryEntry {
     /// Its number, growing with time.
+    #[serde(default)]
     #[schema(required = true)]
     pub id: i64,
     /// `health`: its health changed; `removed`: it was deregistered.
+    #[serde(default)]
     #[schema(required = true, example = "health")]
     pub event: Box<str>,
     /// To which instance.
+    #[serde(default)]
     #[schema(required = true)]
     pub instance: Box<str>,
     /// When.
+    #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub at: UnixMs,
     /// Health before.
-    #[serde(deserialize_with = "known_or_default")]
+    #[serde(default, deserialize_with = "known_or_default")]
     #[schema(required = true, schema_with = health)]
     pub from: Health,
     /// Health after; absent when it was removed.
-    #[serde(deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     #[schema(required = false, schema_with = health)]
     pub to: Option<Health>,
     /// Why; absent when it was removed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(required = false, schema_with = reason)]
     pub reason: Option<Box<str>>,
     /// One sentence, built by Portolan.
+    #[serde(default)]
     #[schema(required = true)]
     pub message: Box<str>,
     /// The probe that decided it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Outcome>,
 }
 

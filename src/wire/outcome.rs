@@ -12,69 +12,71 @@ use crate::model::time::UnixMs;
 
 /// A probe's result with its evidence; without a token, where auth is on, only `verdict`, `reason` and `at`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct Outcome {
     /// How it counts.
-    #[serde(deserialize_with = "known_or_default")]
+    #[serde(default, deserialize_with = "known_or_default")]
     #[schema(required = true, schema_with = verdict)]
     pub verdict: Verdict,
     /// Why.
+    #[serde(default)]
     #[schema(required = true, schema_with = reason)]
     pub reason: Box<str>,
     /// How far it came.
-    #[serde(deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     #[schema(required = false, schema_with = stage)]
     pub stage: Option<Stage>,
     /// When it started.
+    #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub at: UnixMs,
     /// The address that was dialled.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub address: Option<SocketAddr>,
     /// HTTP or gRPC status.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
     /// One sentence, built by Portolan.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Box<str>>,
     /// Microseconds spent in each stage.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timings: Option<Timings>,
 }
 
 /// Microseconds spent in each stage; absent where it was not entered.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct Timings {
     /// Name to addresses.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolve_us: Option<u32>,
     /// TCP handshake.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect_us: Option<u32>,
     /// TLS handshake.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_us: Option<u32>,
     /// From the request's first byte to the answer's head.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_us: Option<u32>,
     /// Reading and judging the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_us: Option<u32>,
 }
 
 /// What a check on request gave for one instance.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct Checked {
     /// The instance.
+    #[serde(default)]
     #[schema(required = true)]
     pub instance: Box<str>,
     /// Its probe; null when it has no check.
+    #[serde(default)]
     #[schema(required = true)]
     pub outcome: Option<Outcome>,
     /// Whether a flap hold kept a pass from showing.
+    #[serde(default)]
     #[schema(required = true)]
     pub held: bool,
 }
@@ -82,12 +84,7 @@ pub struct Checked {
 impl Outcome {
     /// What a caller sees who may not see addresses and timings.
     pub fn without_evidence(outcome: &outcome::Outcome) -> Self {
-        Self {
-            verdict: outcome.verdict,
-            reason: outcome.reason.as_str().into(),
-            at: outcome.at,
-            ..Self::default()
-        }
+        Self { verdict: outcome.verdict, reason: outcome.reason.as_str().into(), at: outcome.at, ..Self::default() }
     }
 }
 

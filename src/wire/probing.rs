@@ -37,46 +37,55 @@ pub struct Sample {
 
 /// What the prober knows of one instance.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct ProbingOfInstance {
     /// Its name.
+    #[serde(default)]
     #[schema(required = true)]
     pub instance: Box<str>,
     /// The newest conclusive outcomes of one kind.
+    #[serde(default)]
     #[schema(required = true)]
     pub streak: Streak,
     /// When the next probe is due.
+    #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub next_due: Option<UnixMs>,
     /// Why the health does not follow the outcomes now; null when it does.
+    #[serde(default)]
     #[schema(required = true)]
     pub held: Option<Box<str>>,
     /// The newest outcome.
+    #[serde(default)]
     #[schema(required = true)]
     pub last: Option<Outcome>,
     /// The newest passing one.
+    #[serde(default)]
     #[schema(required = true)]
     pub last_pass: Option<Outcome>,
     /// The newest failing one since the server began to probe it.
+    #[serde(default)]
     #[schema(required = true)]
     pub last_fail: Option<Outcome>,
     /// The newest probes, oldest first, at most 60.
+    #[serde(default)]
     #[schema(required = true)]
     pub samples: Vec<Sample>,
 }
 
 /// What the prober knows of one service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct ProbingOfService {
     /// Its id.
+    #[serde(default)]
     #[schema(required = true)]
     pub id: Uuid,
     /// True: it is told by the prober itself.
     // The console uses the type for what it reads from the store's file too, which is up to 2 s old.
+    #[serde(default)]
     #[schema(required = true)]
     pub live: bool,
     /// Its instances that are probed.
+    #[serde(default)]
     #[schema(required = true)]
     pub instances: Vec<ProbingOfInstance>,
 }

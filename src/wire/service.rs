@@ -21,108 +21,132 @@ const MAX_INSTANCES: usize = 1024;
 /// A named thing in a namespace, with its instances. `base_url` and `health_url` are those of its first healthy instance;
 /// `version`, `description` and `metadata` those of its newest one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct Service {
     /// Stable as long as the service is registered.
+    #[serde(default)]
     #[schema(required = true)]
     pub id: Uuid,
     /// Its name, unique in its namespace.
+    #[serde(default)]
     #[schema(required = true)]
     pub name: Box<str>,
     /// Its newest instance's version.
+    #[serde(default)]
     #[schema(required = true)]
     pub version: Box<str>,
     /// Its newest instance's description.
+    #[serde(default)]
     #[schema(required = true)]
     pub description: Box<str>,
     /// Where it is reached.
+    #[serde(default)]
     #[schema(required = true)]
     pub base_url: Box<str>,
     /// Where it is probed; empty when it is not.
+    #[serde(default)]
     #[schema(required = true)]
     pub health_url: Box<str>,
     /// Healthy if any instance is, unhealthy if none is and one is unhealthy, else unknown.
-    #[serde(rename = "status", deserialize_with = "known_or_default")]
+    #[serde(default, rename = "status", deserialize_with = "known_or_default")]
     #[schema(required = true, schema_with = health)]
     pub health: Health,
     /// Its newest instance's metadata.
+    #[serde(default)]
     #[schema(required = true, value_type = std::collections::BTreeMap<String, String>)]
     pub metadata: Labels,
     /// The newest probe; null before the first, and in a cluster on every replica but the one that leads (see `Portolan-Probed-Elsewhere`).
+    #[serde(default)]
     #[schema(required = true, value_type = Option<String>, format = DateTime)]
     pub last_health_check: Option<UnixMs>,
     /// First registered.
+    #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub registered_at: Option<UnixMs>,
     /// Last change that a reader could notice.
+    #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub updated_at: Option<UnixMs>,
     /// The boundary of names and of who may see them.
+    #[serde(default)]
     #[schema(required = true)]
     pub namespace: Box<str>,
     /// `rest` or `manifest`.
+    #[serde(default)]
     #[schema(required = true, example = "rest")]
     pub source: Box<str>,
     /// Grows with each change that a reader could notice.
+    #[serde(default)]
     #[schema(required = true)]
     pub revision: u64,
     /// Why it has its status.
+    #[serde(default)]
     #[schema(required = true, schema_with = reason)]
     pub reason: Box<str>,
     /// With `pick=weighted`, the instance that was drawn: the answer holds no other.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picked: Option<Box<str>>,
     /// Healthy ones first.
-    #[serde(deserialize_with = "bounded")]
+    #[serde(default, deserialize_with = "bounded")]
     #[schema(required = true)]
     pub instances: Vec<Instance>,
 }
 
 /// One address of a service.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
 pub struct Instance {
     /// Its name, unique in its service.
+    #[serde(default)]
     #[schema(required = true)]
     pub name: Box<str>,
     /// Where it is reached.
+    #[serde(default)]
     #[schema(required = true)]
     pub base_url: Box<str>,
     /// Where it is probed; empty when it is not.
+    #[serde(default)]
     #[schema(required = true)]
     pub health_url: Box<str>,
     /// Its health.
-    #[serde(rename = "status", deserialize_with = "known_or_default")]
+    #[serde(default, rename = "status", deserialize_with = "known_or_default")]
     #[schema(required = true, schema_with = health)]
     pub health: Health,
     /// Why.
+    #[serde(default)]
     #[schema(required = true, schema_with = reason)]
     pub reason: Box<str>,
     /// Since when.
+    #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub since: Option<UnixMs>,
     /// Its share under `pick=weighted`; 0 is drained.
+    #[serde(default)]
     #[schema(required = true)]
     pub weight: u16,
     /// Failure domain; empty when unknown.
+    #[serde(default)]
     #[schema(required = true)]
     pub zone: Box<str>,
     /// Its version.
+    #[serde(default)]
     #[schema(required = true)]
     pub version: Box<str>,
     /// A sentence for people.
+    #[serde(default)]
     #[schema(required = true)]
     pub description: Box<str>,
     /// For selection.
+    #[serde(default)]
     #[schema(required = true, value_type = std::collections::BTreeMap<String, String>)]
     pub metadata: Labels,
     /// How it is probed; absent when that follows from its URLs alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
     /// For `If-Match` on its removal: grows when its URL or check changes.
+    #[serde(default)]
     #[schema(required = true)]
     pub generation: u64,
     /// First registered.
+    #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub registered_at: Option<UnixMs>,
 }

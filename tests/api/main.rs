@@ -19,4 +19,5 @@ mod schema;
 mod seed;
 mod selecting;
 mod watching;
+mod wire;
 mod wording;

@@ -76,7 +76,8 @@ fn probing_lines(state: &State, probing: &ProbingOfInstance) -> Vec<Line> {
             Verdict::Fail => Meaning::Bad,
             Verdict::Inconclusive => Meaning::Warn,
         };
-        let mut message = foreign(&format!("{} {} {}", last.verdict, last.reason, last.message.as_deref().unwrap_or_default()));
+        let mut message =
+            foreign(&format!("{} {} {}", last.verdict, last.reason, last.message.as_deref().unwrap_or_default()));
         message.meaning = meaning;
         lines.push(field("last probe", message));
     }
