@@ -118,7 +118,7 @@ fn budget_holds() {
         .collect();
     let went = probes.into_iter().map(|probe| probe.join().expect("no panic")).filter(|went| *went).count();
     assert_eq!(went, 2);
-    let (out, _) = budget.let_out(address, UnixMs(1000));
+    let (out, _) = budget.release(address, UnixMs(1000));
     assert!(out.is_some(), "the third has its turn a second later");
 }
 

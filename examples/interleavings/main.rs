@@ -48,14 +48,14 @@ use portolan::api::conn::ConnSettings;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
-#[path = "../../src/prober/budget.rs"]
+#[path = "../../src/prober/limits/address_budget.rs"]
 mod budget;
 #[path = "../../src/api/access/cache.rs"]
 mod cache;
 #[path = "../../src/api/conn/crowd.rs"]
 mod crowd;
 #[expect(clippy::large_stack_arrays, reason = "these counters are larger than the real ones")]
-#[path = "../../src/store/pending.rs"]
+#[path = "../../src/store/queue/pending.rs"]
 mod pending;
 #[path = "../../src/api/watch/seats.rs"]
 mod seats;
@@ -63,7 +63,7 @@ mod seats;
 mod secrets;
 #[path = "../../src/api/conn/share.rs"]
 mod share;
-#[path = "../../src/prober/slots.rs"]
+#[path = "../../src/prober/limits/slots.rs"]
 mod slots;
 #[path = "../../src/api/conn/watch.rs"]
 mod watch;

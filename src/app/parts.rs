@@ -13,11 +13,11 @@ use crate::api::conn::{self, ConnSettings};
 use crate::catalog::Epoch;
 use crate::config::{self, Settings};
 use crate::model::name::Namespace;
+use crate::prober::AddressPolicy;
+use crate::prober::DialSettings;
+use crate::prober::OwnListener;
 use crate::prober::ProberSettings;
-use crate::prober::dial::DialSettings;
-use crate::prober::own::OwnListener;
-use crate::prober::policy::AddressPolicy;
-use crate::prober::resolve::ResolverSettings;
+use crate::prober::ResolverSettings;
 use crate::store::{Consent, StoreSettings};
 use crate::telemetry::metrics::Metrics;
 

@@ -2,6 +2,7 @@
 //!
 //! Everything that crosses a boundary between two other modules is spelled here. Depends on nothing else in the crate.
 
+pub mod backoff;
 pub mod check;
 pub mod check_json;
 pub mod check_rules;

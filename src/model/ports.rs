@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
-use super::health::StreakProgress;
+pub use super::health::StreakProgress;
 use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
 use super::outcome::Outcome;
 use super::probe::Sample;

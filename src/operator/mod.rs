@@ -1,39 +1,29 @@
 //! Cluster mode: the Kubernetes API holds the services, this process mirrors them, and the leader writes back what it proved.
 //!
 //! ```text
-//!   kubectl apply ─► Kubernetes API ─► watch ─► read::understand ─► intake ─► store.mirror ─► catalog
-//!                        ▲                                                                     │
-//!                        │ status, events (the leader alone)                                   │
-//!                        └────────────────── report ◄── status::of ◄────────── feed ◄──────────┘
+//!   kubectl apply ─► Kubernetes API ─► watch ─► read ─► ingest ─► store.mirror ─► catalog
+//!                      ▲        ▲                                                   │
+//!                      │        └── status, events (the leader only) ◄── report ◄── feed
+//!   REST ─► registrar ─┘
 //! ```
 //!
-//! - [`crd`]: the types of the custom resource and its definition.
-//! - [`read`]: from an object to what the store takes. [`object`]: from a registration to an object.
-//! - [`status`]: from verdicts to a status, and the events that its change deserves. These without I/O.
-//! - [`watch`]: follows the objects. [`intake`]: takes them in. [`report`]: writes status. [`events`]: tells what happened.
-//! - [`installs`]: which install writes an object's status.
-//! - [`registrar`]: writes what is registered over REST.
-//! - [`client`]: finds the Kubernetes API. [`contact`]: when it was last heard. [`lease`]: who leads. [`pass_on`]:
-//!   the line to that one. [`peers`]: where the others are.
+//! In: objects, by watch, list and the answers to our own writes; registrations over REST. Out: changes for the store; status,
+//! events and objects for the Kubernetes API.
+//!
+//! 1. [`kubernetes`]: the client, whether the API answers, and the list/watch loop. [`crd`]: the custom resource and its definition.
+//! 2. The way of a manifest: [`watch`] follows the objects, [`read`] turns each into what the store takes, [`ingest`] keeps the
+//!    newest of each and hands the store what changed.
+//! 3. The way back: [`status`] makes a status from verdicts, [`report`] writes it, [`events`] writes events.
+//! 4. The way of a registration: [`registrar`] merges calls into objects and writes those.
+//! 5. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
 
-mod backoff;
-mod bucket;
-pub mod client;
-pub mod contact;
 pub mod crd;
-pub mod epoch;
 pub mod events;
-pub mod installs;
-pub mod intake;
-pub mod lease;
-pub mod mirror_age;
-pub mod object;
-pub mod pass_on;
-pub mod peers;
+pub mod ingest;
+pub mod kubernetes;
 pub mod read;
 pub mod registrar;
+pub mod replicas;
 pub mod report;
-mod rounds;
-mod seen;
 pub mod status;
 pub mod watch;

@@ -164,6 +164,16 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// For a file that could not be created.
+    pub(in crate::store) fn cannot_create(path: PathBuf, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull(path),
+            _ => Self::FolderReadOnly { path, source },
+        }
+    }
+}
+
 fn pid_text(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }

@@ -12,39 +12,13 @@
 //! In cluster mode the file is a mirror of what the Kubernetes API holds: objects come in by [`Store::mirror`] and
 //! [`Store::mirror_all`], no registration does, and a file that cannot be used is set aside and made anew.
 
-mod age;
-mod base;
-mod begin;
-mod codec;
-mod create;
-mod damage;
 mod error;
-mod found;
-mod gone;
+mod file;
 mod history;
-mod inline;
-mod job;
-mod joined;
-mod load;
-mod lock;
-mod mirror;
-mod open;
-mod peek;
-mod pending;
-mod persist;
-mod place;
-mod quarantine;
+mod queue;
 pub mod reader;
-mod register;
-mod remove;
-mod run;
-mod salvage;
+mod rules;
 mod schema;
-mod settle;
-mod soundness;
-mod state;
-mod trim;
-mod verdict;
 mod writer;
 
 use std::collections::HashMap;
@@ -68,15 +42,15 @@ use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
 pub use error::{OpenError, StoreError};
+pub use file::peek::MirrorFile;
 pub use history::{HistoryEntry, HistoryEvent, HistoryPage, HistoryQuery, MAX_PAGE, Removals};
-pub use peek::MirrorFile;
-pub use run::Writer;
+pub use writer::run::Writer;
 
-use history::Question;
-use job::{EncodedProbe, Job, Register, Remove, Reply, SpecColumns, Verdict};
-use mirror::List;
-use pending::{Pending, Ticket};
-use quarantine::Quarantine;
+use history::thread::Question;
+use queue::job::{Job, List, Register, Remove, Reply};
+use queue::pending::{Pending, Ticket};
+use schema::quarantine::Quarantine;
+use schema::write::{EncodedProbe, SpecColumns, Verdict};
 
 /// Probe rows that one transaction takes at most, so that registrations come in between.
 const PROBE_ROWS: usize = 256;
@@ -161,7 +135,7 @@ impl Store {
         clock: Clock,
         metrics: Metrics,
     ) -> Result<Opened, OpenError> {
-        run::open(settings, consent, clock, metrics)
+        writer::run::open(settings, consent, clock, metrics)
     }
 
     /// How many rows of the file could not be read and are kept aside, and a few of the newest in words, which may hold names.
@@ -342,7 +316,7 @@ impl Registrar for Store {
 
     fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered> {
         let settled = self.0.pending.is_settled(&registration.key());
-        settled.then(|| register::renewal(&self.0.catalog.read(), registration, caller)).flatten()
+        settled.then(|| rules::register::renewal(&self.0.catalog.read(), registration, caller)).flatten()
     }
 
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portolan::operator::pass_on::LeaderLine;
+use portolan::operator::replicas::pass_on::LeaderLine;
 use portolan::telemetry::metrics::Metrics;
 use reqwest::Method;
 use serde_json::{Value, json};

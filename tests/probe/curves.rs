@@ -7,7 +7,7 @@ use std::sync::Arc;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use portolan::model::check::TlsCheck;
 use portolan::model::outcome::Reason;
-use portolan::prober::dial::{DialSettings, Dialer};
+use portolan::prober::{DialSettings, Dialer};
 use ring::digest;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;

@@ -2,7 +2,7 @@
 
 use portolan::model::check::{Target, TlsCheck};
 use portolan::model::url::Host;
-use portolan::prober::dial::{DialSettings, Dialer};
+use portolan::prober::{DialSettings, Dialer};
 use portolan::telemetry::metrics::Metrics;
 use tokio::time::Instant;
 

@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use portolan::model::check::{Target, TlsCheck};
 use portolan::model::outcome::{Outcome, Reason, Stage};
-use portolan::prober::dial::{DialSettings, Dialer};
+use portolan::prober::{DialSettings, Dialer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;

@@ -7,8 +7,8 @@ use hickory_proto::rr::RecordType;
 use portolan::model::check::Target;
 use portolan::model::outcome::{Outcome, Reason, Stage};
 use portolan::model::url::Host;
-use portolan::prober::dial::{DialSettings, Dialer};
-use portolan::prober::resolve::ResolverSettings;
+use portolan::prober::ResolverSettings;
+use portolan::prober::{DialSettings, Dialer};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 

@@ -2,8 +2,8 @@
 
 use portolan::model::ports::AddressGate as _;
 use portolan::model::url::EndpointUrl;
-use portolan::prober::own::OwnListener;
-use portolan::prober::policy::{AddressPolicy, Rule, budget_key};
+use portolan::prober::OwnListener;
+use portolan::prober::{AddressPolicy, Rule, budget_key};
 use proptest::prelude::*;
 
 const PORT: u16 = 8080;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portolan::model::check::TlsCheck;
 use portolan::model::outcome::{Outcome, Reason, Stage, Verdict};
 use portolan::model::url::Host;
-use portolan::prober::dial::{DialSettings, Dialer};
+use portolan::prober::{DialSettings, Dialer};
 use portolan::telemetry::metrics::Metrics;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;

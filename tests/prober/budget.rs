@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portolan::model::outcome::Health;
 use portolan::model::ports::OnDemandError;
-use portolan::prober::resolve::ResolverSettings;
+use portolan::prober::ResolverSettings;
 
 use crate::dns::{Dns, Reply};
 use crate::harness::{Mode, Setup, Target, every_second, seldom, until};

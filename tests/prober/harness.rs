@@ -18,9 +18,9 @@ use portolan::model::ports::{
 use portolan::model::service::{Instance, InstanceSpec, Owner};
 use portolan::model::time::Clock;
 use portolan::model::url::EndpointUrl;
-use portolan::prober::dial::{DialSettings, Dialer};
-use portolan::prober::policy::AddressPolicy;
-use portolan::prober::resolve::ResolverSettings;
+use portolan::prober::AddressPolicy;
+use portolan::prober::ResolverSettings;
+use portolan::prober::{DialSettings, Dialer};
 use portolan::prober::{Prober, ProberHandle, ProberReport, ProberSettings};
 use portolan::store::{HistoryEntry, HistoryQuery, Store, StoreSettings};
 use portolan::telemetry::metrics::Metrics;

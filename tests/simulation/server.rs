@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use portolan::model::ports::AlwaysLeads;
-use portolan::prober::dial::{DialSettings, Dialer};
+use portolan::prober::{DialSettings, Dialer};
 use portolan::prober::{Prober, ProberHandle, ProberSettings};
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::metrics::Metrics;

@@ -106,7 +106,7 @@ async fn a_record_is_no_mirror_and_a_mirror_is_no_record() {
 /// A file as the first schema's servers left it.
 pub(crate) fn of_the_first_schema(path: &Path) {
     let db = Connection::open(path).expect("opens");
-    db.execute_batch(include_str!("../../src/store/migrations/0001.sql")).expect("makes");
+    db.execute_batch(include_str!("../../src/store/schema/migrations/0001.sql")).expect("makes");
     db.execute_batch(include_str!("first_schema.sql")).expect("fills");
 }
 

@@ -18,17 +18,17 @@ use super::readiness::PartsReadiness;
 use super::tasks::{Stage, Tasks};
 use crate::config::ClusterSettings;
 use crate::model::ports::Leadership;
-use crate::operator::client::Access;
-use crate::operator::contact::Contact;
-use crate::operator::epoch::Registry;
 use crate::operator::events::{EventSettings, EventWriter, Events};
-use crate::operator::installs::{Installs, InstallsTask};
-use crate::operator::intake::{Intake, IntakeTask};
-use crate::operator::lease::{self, Elector, ElectorTask};
-use crate::operator::mirror_age::MirrorAge;
-use crate::operator::pass_on::LeaderLine;
-use crate::operator::peers::Peers;
+use crate::operator::ingest::mirror_age::MirrorAge;
+use crate::operator::ingest::{Ingest, IngestTask};
+use crate::operator::kubernetes::client::Access;
+use crate::operator::kubernetes::epoch::Registry;
+use crate::operator::kubernetes::health::ApiHealth;
 use crate::operator::registrar::{RegistrarSettings, RestRegistrar, RestRegistrarTask};
+use crate::operator::replicas::installs::{Installs, InstallsTask};
+use crate::operator::replicas::lease::{self, Elector, ElectorTask};
+use crate::operator::replicas::pass_on::LeaderLine;
+use crate::operator::replicas::peers::Peers;
 use crate::operator::report::Reporter;
 use crate::operator::watch::Watch;
 use crate::telemetry::server_events::EventReceiver;
@@ -38,12 +38,12 @@ use words::ClusterWords;
 
 /// The parts that talk with the Kubernetes API.
 struct Operator {
-    contact: Contact,
+    api_health: ApiHealth,
     elector: Elector,
-    intake: Intake,
+    ingest: Ingest,
     registrar: RestRegistrar,
     electing: ElectorTask,
-    taking_in: IntakeTask,
+    taking_in: IngestTask,
     watch: Watch,
     registering: RestRegistrarTask,
     reporter: Reporter,
@@ -61,8 +61,8 @@ pub(super) async fn run(
 ) -> Result<(), AppError> {
     let access = Access::find(told.context.as_deref()).await?;
     let place = Place::new(&base, told, &access).await?;
-    let contact = Contact::default();
-    let client = access.client(&contact, &base.metrics)?;
+    let api_health = ApiHealth::default();
+    let client = access.client(&api_health, &base.metrics)?;
     base.announce();
     let registry = Registry::new(&client, &place.namespace);
     let Some(known) = waiting::until_known(&base, &registry).await? else {
@@ -72,7 +72,7 @@ pub(super) async fn run(
     let (elector, electing) =
         Elector::new(client.clone(), &place.namespace, &place.replica, place.address, &base.metrics);
     let engine = base.engine(Some(known.epoch.clone()), place.policy.clone(), Arc::new(elector.clone()))?;
-    let operator = operator(&base, told, &place, &engine, client, contact, (elector, electing));
+    let operator = operator(&base, told, &place, &engine, client, api_health, (elector, electing));
     let age = mirror_age(&operator, known.age);
     let words: Arc<dyn Words> = Arc::new(words(&base, &engine, &operator, age.clone()));
     let teller = EventReporter::new(Arc::clone(&words), base.shutdown.clone());
@@ -94,15 +94,15 @@ fn operator(
     place: &Place,
     engine: &Engine,
     client: Client,
-    contact: Contact,
+    api_health: ApiHealth,
     (elector, electing): (Elector, ElectorTask),
 ) -> Operator {
     let (namespaces, metrics) = (&told.watch_namespaces, &base.metrics);
     let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
     let addresses = Arc::new(place.policy.clone());
-    let (intake, taking_in) =
-        Intake::new(namespaces, engine.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
-    let watch = Watch::new(&client, namespaces, &intake, &contact, metrics);
+    let (ingest, taking_in) =
+        Ingest::new(namespaces, engine.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
+    let watch = Watch::new(&client, namespaces, &ingest, &api_health, metrics);
     let settings = RegistrarSettings {
         namespaces: place.rest_namespaces.clone().into(),
         max_services: base.settings.max_services.map_or(0, |n| n as usize),
@@ -110,7 +110,7 @@ fn operator(
     };
     let catalog = || Arc::clone(&engine.catalog);
     let (registrar, registering) =
-        RestRegistrar::new(settings, client.clone(), intake.clone(), catalog(), contact.clone(), metrics.clone());
+        RestRegistrar::new(settings, client.clone(), ingest.clone(), catalog(), api_health.clone(), metrics.clone());
     let settings = event_settings(place, engine);
     let (events, telling) = Events::new(client.clone(), settings, Arc::clone(&leadership), metrics.clone());
     let peers = Peers::new(client.clone(), &place.namespace, Arc::clone(&place.policy.denied_for_now));
@@ -118,17 +118,17 @@ fn operator(
     let guarding = InstallsTask::new(
         installs.clone(),
         client.clone(),
-        intake.clone(),
+        ingest.clone(),
         Arc::clone(&leadership),
         events.clone(),
         metrics.clone(),
     );
     let reporter =
-        Reporter::new(client, intake.clone(), catalog(), installs.clone(), leadership, events, metrics.clone());
+        Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone());
     Operator {
-        contact,
+        api_health,
         elector,
-        intake,
+        ingest,
         registrar,
         electing,
         taking_in,
@@ -143,7 +143,7 @@ fn operator(
 }
 
 fn mirror_age(operator: &Operator, file: Duration) -> MirrorAge {
-    MirrorAge::new(operator.contact.clone(), operator.intake.clone(), Arc::new(operator.elector.clone()), file)
+    MirrorAge::new(operator.api_health.clone(), operator.ingest.clone(), Arc::new(operator.elector.clone()), file)
 }
 
 /// What concerns the process as a whole is told of its Lease.
@@ -169,8 +169,8 @@ fn words(base: &Base, engine: &Engine, operator: &Operator, age: MirrorAge) -> C
         local: LocalWords::new(engine.store.clone(), status, base.shutdown.clone()),
         store: engine.store.clone(),
         elector: operator.elector.clone(),
-        intake: operator.intake.clone(),
-        contact: operator.contact.clone(),
+        ingest: operator.ingest.clone(),
+        api_health: operator.api_health.clone(),
         installs: operator.installs.clone(),
         age,
     }
@@ -202,7 +202,7 @@ impl Operator {
     fn start(self, tasks: &mut Tasks) {
         let Self { electing, taking_in, watch, registering, reporter, telling, peers, guarding, .. } = self;
         tasks.start(Stage::Leading, "the elector", |stop| electing.run(stop));
-        tasks.start(Stage::Leading, "the intake", |stop| taking_in.run(stop));
+        tasks.start(Stage::Leading, "the ingest", |stop| taking_in.run(stop));
         tasks.start(Stage::Reporting, "the watch", |stop| watch.run(stop));
         tasks.start(Stage::Reporting, "the registrar", |stop| registering.run(stop));
         tasks.start(Stage::Reporting, "the status writer", |stop| reporter.run(stop));

@@ -9,8 +9,8 @@ use crate::app::base::Base;
 use crate::app::parts;
 use crate::config::ClusterSettings;
 use crate::model::name::Namespace;
-use crate::operator::client::Access;
-use crate::prober::policy::AddressPolicy;
+use crate::operator::kubernetes::client::Access;
+use crate::prober::AddressPolicy;
 
 /// The kubelet's ports: whoever asks them from inside a node may run things on it.
 const KUBELET: [u16; 2] = [10250, 10255];

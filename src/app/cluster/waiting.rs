@@ -10,7 +10,7 @@ use crate::api::{WaitingRoom, conn};
 use crate::app::base::Base;
 use crate::app::{AppError, parts};
 use crate::catalog::Epoch;
-use crate::operator::epoch::{EpochError, Registry};
+use crate::operator::kubernetes::epoch::{EpochError, Registry};
 use crate::store::MirrorFile;
 
 /// Which cluster it is.

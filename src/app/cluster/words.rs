@@ -2,11 +2,11 @@
 
 use crate::app::component_status::{LocalWords, Word, Words};
 use crate::model::ports::{Freshness, Leadership, Role};
-use crate::operator::contact::Contact;
-use crate::operator::installs::Installs;
-use crate::operator::intake::Intake;
-use crate::operator::lease::{Elector, Holder};
-use crate::operator::mirror_age::MirrorAge;
+use crate::operator::ingest::Ingest;
+use crate::operator::ingest::mirror_age::MirrorAge;
+use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::replicas::installs::Installs;
+use crate::operator::replicas::lease::{Elector, Holder};
 use crate::store::Store;
 use crate::telemetry::server_events::Part;
 
@@ -15,8 +15,8 @@ pub(super) struct ClusterWords {
     pub(super) local: LocalWords,
     pub(super) store: Store,
     pub(super) elector: Elector,
-    pub(super) intake: Intake,
-    pub(super) contact: Contact,
+    pub(super) ingest: Ingest,
+    pub(super) api_health: ApiHealth,
     pub(super) installs: Installs,
     pub(super) age: MirrorAge,
 }
@@ -39,7 +39,7 @@ impl ClusterWords {
     }
 
     fn mirror(&self) -> Word {
-        let word = match (self.intake.is_complete(), self.age.stale_for()) {
+        let word = match (self.ingest.is_complete(), self.age.stale_for()) {
             (false, _) if !self.store.is_complete() => Word::not_ready("no list of the services has ended yet").usual(),
             (false, _) => {
                 Word::bad("what is served comes from an earlier run's file until the cluster has told all anew")
@@ -47,7 +47,7 @@ impl ClusterWords {
             (true, Some(_)) => Word::bad("changes in the cluster are not heard of: what is served may be old"),
             (true, None) => return Word::good("what is served is what the cluster holds"),
         };
-        word.with(self.contact.trouble().map(|why| why.to_string()))
+        word.with(self.api_health.watch_error().map(|why| why.to_string()))
     }
 
     fn installs(&self) -> Word {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cli::exit::{Exit, Failure};
 use crate::model::name::Namespace;
 use crate::model::text::escape;
-use crate::operator::client::{ClientError, causes};
+use crate::operator::kubernetes::client::{ClientError, causes};
 
 use super::pods::{LABEL, Pod};
 

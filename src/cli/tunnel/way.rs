@@ -17,8 +17,8 @@ use super::pods::{self, LABEL, Pod};
 use super::trouble::Trouble;
 use crate::model::name::Namespace;
 use crate::model::text::escape;
-use crate::operator::client::Access;
-use crate::operator::contact::Contact;
+use crate::operator::kubernetes::client::Access;
+use crate::operator::kubernetes::health::ApiHealth;
 use crate::telemetry::metrics::Metrics;
 
 /// Seconds that the Kubernetes API has for one answer.
@@ -83,7 +83,7 @@ impl Way {
     /// [`Trouble::NoAccess`].
     pub(super) async fn find(context: &str, namespace: &Namespace) -> Result<Self, Trouble> {
         let access = Access::find(Some(context)).await.map_err(|error| Trouble::no_access(&error))?;
-        let client = access.client(&Contact::default(), &Metrics::default());
+        let client = access.client(&ApiHealth::default(), &Metrics::default());
         let client = client.map_err(|error| Trouble::no_access(&error))?;
         Ok(Self(Arc::new(Inner {
             api: Api::namespaced(client, namespace.as_str()),

@@ -18,7 +18,6 @@
 //! - The mass-failure guard may keep a flip back ([`Step::withheld`]) and let it happen later ([`Event::Release`]).
 
 mod message;
-mod progress;
 mod state;
 mod step;
 #[cfg(test)]
@@ -26,8 +25,7 @@ mod tests;
 
 use std::time::Duration;
 
-pub use progress::StreakProgress;
-pub use state::{CheckState, Streak};
+pub use state::{CheckState, Streak, StreakProgress};
 pub use step::step;
 
 use super::outcome::{Health, Outcome, Transition};
@@ -42,6 +40,9 @@ pub const STEADY_SPAN: Duration = Duration::from_mins(1);
 pub const STEADY_PASSES: u32 = 2;
 /// Least time without a conclusive outcome that makes an instance unknown.
 pub const MIN_ALLOWANCE: Duration = Duration::from_mins(1);
+
+/// Why an instance that is held for flapping stays unhealthy, as a sentence.
+pub const FLAP_HOLD: &str = "it flaps: it stays unhealthy until it has passed for 60 s without a fail";
 
 /// Something that may move an instance's health.
 #[derive(Debug, Clone, Copy)]

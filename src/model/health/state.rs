@@ -42,6 +42,17 @@ impl From<i64> for Streak {
     }
 }
 
+/// The conclusive outcomes of one kind in a row, and how many of them change the health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreakProgress {
+    /// Whether they passed.
+    pub passing: bool,
+    /// How many there are.
+    pub count: u32,
+    /// How many change the health, ≥ 1.
+    pub of: u32,
+}
+
 /// A check's state: compact JSON, stored with the probe row. Times that drive it are steady ones, but for `since`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckState {
@@ -138,6 +149,21 @@ impl CheckState {
     /// Conclusive outcomes in a row.
     pub fn streak(&self) -> Streak {
         self.streak
+    }
+
+    /// The streak, and how long it has to be to change the health.
+    pub fn progress(&self, timing: &Timing) -> StreakProgress {
+        let passes = match (self.health(), self.held()) {
+            // The very first pass is enough.
+            (Health::Unknown, _) => 1,
+            (_, true) => STEADY_PASSES.max(timing.healthy_threshold),
+            (_, false) => timing.healthy_threshold,
+        };
+        match self.streak {
+            Streak::None => StreakProgress { passing: self.health() != Health::Unhealthy, count: 0, of: passes },
+            Streak::Pass(count) => StreakProgress { passing: true, count, of: passes },
+            Streak::Fail(count) => StreakProgress { passing: false, count, of: timing.unhealthy_threshold },
+        }
     }
 
     /// When the streak began, steady clock; for [`Streak::None`] when the state did or when it became unproven.

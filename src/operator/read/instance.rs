@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::check::read_check;
 use super::hash::probe_hash;
-use super::{Listed, Problem, ProblemKind};
+use super::{ListedInstance, Problem, ProblemKind};
 use crate::model::check::{Check, CheckKind, Plan};
 use crate::model::mirror::{MirroredInstance, ReportedHealth};
 use crate::model::name::InstanceName;
@@ -32,7 +32,7 @@ const ANY_INTERVAL: Duration = Duration::from_secs(30);
 #[derive(Default)]
 pub(super) struct Read {
     pub(super) usable: Vec<MirroredInstance>,
-    pub(super) listed: Vec<Listed>,
+    pub(super) listed: Vec<ListedInstance>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -72,7 +72,7 @@ impl Reader<'_> {
             Ok(instance) => instance,
             Err(sentence) => {
                 read.problems.push(Problem::of(&shown, ProblemKind::Invalid, &in_manifest_words(&sentence)));
-                return read.listed.push(Listed { name: shown, probe_hash: None });
+                return read.listed.push(ListedInstance { name: shown, probe_hash: None });
             }
         };
         let hash = probe_hash(&instance.spec);
@@ -84,7 +84,7 @@ impl Reader<'_> {
             let told = self.told.get(entry.name.as_str()).filter(|told| told.probe_hash == hash);
             read.usable.push(MirroredInstance { told: told.map(|told| read_told(told)), ..instance });
         }
-        read.listed.push(Listed { name: shown, probe_hash: Some(hash) });
+        read.listed.push(ListedInstance { name: shown, probe_hash: Some(hash) });
     }
 
     fn instance(&self, entry: &InstanceEntry) -> Result<MirroredInstance, String> {

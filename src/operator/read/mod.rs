@@ -7,7 +7,8 @@
 mod check;
 mod hash;
 mod instance;
-mod place;
+mod object_id;
+pub(in crate::operator) mod raw;
 #[cfg(test)]
 mod tests;
 
@@ -16,13 +17,13 @@ use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
 
 pub use check::{check_spec, read_check};
 pub use hash::probe_hash;
-pub use place::Place;
+pub use object_id::ObjectId;
 
-use super::crd::{ServiceResource, SourceValue};
 use crate::model::mirror::{Mirrored, MirroredInstance};
 use crate::model::ports::AddressGate;
 use crate::model::service::{MAX_INSTANCES_PER_SERVICE, Source};
 use crate::model::text;
+use crate::operator::crd::{ServiceResource, SourceValue};
 
 /// An object as it comes from a watch or a list: one that does not fit the types keeps its metadata and says why.
 pub type Lenient = DeserializeGuard<ServiceResource>;
@@ -32,13 +33,13 @@ const MAX_PROBLEM: usize = 256;
 
 /// What an object means.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Understood {
+pub struct ParsedService {
     /// What the store takes; none where nothing of it can be used, or where it is being deleted.
     pub mirrored: Option<Mirrored>,
     /// What is wrong, each instance's first problem; empty when all is well.
     pub problems: Vec<Problem>,
     /// Every instance of the object by name, used or not.
-    pub instances: Vec<Listed>,
+    pub instances: Vec<ListedInstance>,
     /// Whether it is being deleted (`deletionTimestamp`).
     pub deleting: bool,
     /// What holds it then.
@@ -47,7 +48,7 @@ pub struct Understood {
     pub source: Source,
 }
 
-impl Understood {
+impl ParsedService {
     /// Whether something of it cannot be used as written: its status says `Accepted=False`.
     pub fn is_rejected(&self) -> bool {
         !self.deleting && (self.mirrored.is_none() || !self.problems.is_empty())
@@ -56,7 +57,7 @@ impl Understood {
 
 /// One instance of the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedInstance {
     /// Its name, escaped where it is no name.
     pub name: String,
     /// The hash of what is probed; none where that cannot be told.
@@ -113,22 +114,23 @@ impl std::fmt::Display for Problem {
 }
 
 /// Reads whatever came.
-pub fn understand_any(object: &Lenient, addresses: &dyn AddressGate) -> Understood {
+pub fn parse_any(object: &Lenient, addresses: &dyn AddressGate) -> ParsedService {
     match &object.0 {
-        Ok(resource) => understand(resource, addresses),
+        Ok(resource) => parse(resource, addresses),
         Err(invalid) => unreadable(invalid),
     }
 }
 
 /// Reads an object. `addresses` judges base and health URLs.
-pub fn understand(resource: &ServiceResource, addresses: &dyn AddressGate) -> Understood {
+pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedService {
     let source = match resource.spec.source {
         SourceValue::Manifest => Source::Manifest,
         SourceValue::Rest => Source::Rest,
     };
     let read = instance::read_all(resource, source, addresses);
     let mut problems = read.problems;
-    let place = Place::of(&resource.metadata).map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
+    let place =
+        ObjectId::of(&resource.metadata).map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
     if resource.spec.instances.is_empty() {
         problems.push(Problem::of_all("spec.instances is empty; name at least one"));
     }
@@ -143,10 +145,10 @@ pub fn understand(resource: &ServiceResource, addresses: &dyn AddressGate) -> Un
         .filter(|_| !deleting && (1..=MAX_INSTANCES_PER_SERVICE).contains(&read.usable.len()))
         .map(|place| mirror(place, source, read.usable));
     let finalizers = finalizers(&resource.metadata);
-    Understood { mirrored, problems, instances: read.listed, deleting, finalizers, source }
+    ParsedService { mirrored, problems, instances: read.listed, deleting, finalizers, source }
 }
 
-fn mirror(place: Place, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
+fn mirror(place: ObjectId, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
     Mirrored {
         key: place.key,
         id: place.id,
@@ -167,9 +169,9 @@ fn finalizers(metadata: &ObjectMeta) -> Vec<String> {
 }
 
 /// An object that does not fit the types: stored under another schema, or by a newer version.
-fn unreadable(invalid: &InvalidObject) -> Understood {
+fn unreadable(invalid: &InvalidObject) -> ParsedService {
     let sentence = format!("the object cannot be read: {}; apply it again with a valid spec", invalid.error);
-    Understood {
+    ParsedService {
         mirrored: None,
         problems: vec![Problem::of_all(&sentence)],
         instances: Vec::new(),

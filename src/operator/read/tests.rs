@@ -27,8 +27,8 @@ fn object(spec: &Value, status: &Value) -> ServiceResource {
     serde_json::from_value(object).expect("an object")
 }
 
-fn read(spec: &Value) -> Understood {
-    understand(&object(spec, &Value::Null), &NoTens)
+fn read(spec: &Value) -> ParsedService {
+    parse(&object(spec, &Value::Null), &NoTens)
 }
 
 /// What the first instance's check does, in short.
@@ -142,14 +142,14 @@ fn a_verdict_holds_only_for_what_was_probed() {
     assert_ne!(hash(0), hash(1));
     let told = |name: &str, hash: String, reason: &str| json!({"name": name, "health": "Unhealthy", "reason": reason, "message": "m", "probeHash": hash, "since": "2026-01-02T03:04:05.678Z"});
     let status = json!({"instances": [told("a", hash(0), "ConnectRefused"), told("b", hash(0), "ConnectRefused")]});
-    let understood = understand(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
+    let understood = parse(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
     let a = understood.instances[0].told.clone().expect("told");
     assert_eq!((a.health, a.reason, &*a.message), (Health::Unhealthy, Reason::ConnectRefused, "m"));
     assert_eq!(a.since.to_string(), "2026-01-02T03:04:05.678Z");
     assert_eq!(understood.instances[1].told, None);
 
     let status = json!({"instances": [told("a", hash(0), "FromTheFuture")]});
-    let understood = understand(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
+    let understood = parse(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
     assert_eq!(understood.instances[0].told.as_ref().map(|t| t.health), Some(Health::Unhealthy));
 }
 
@@ -198,11 +198,11 @@ fn an_object_that_does_not_fit_is_recorded_with_its_place() {
         "spec": {"instances": "none\u{1b}[2J"},
     }))
     .expect("any object with metadata");
-    let understood = understand_any(&lenient, &NoTens);
+    let understood = parse_any(&lenient, &NoTens);
     assert_eq!(understood.mirrored, None);
     let problem = understood.problems[0].to_string();
     assert!(problem.contains("cannot be read") && !problem.contains('\u{1b}'), "{problem}");
-    let place = Place::of(kube::Resource::meta(&lenient)).expect("a place");
+    let place = ObjectId::of(kube::Resource::meta(&lenient)).expect("a place");
     assert_eq!((place.key.as_str(), place.revision), ("b/a", 7));
 }
 
@@ -210,12 +210,12 @@ fn an_object_that_does_not_fit_is_recorded_with_its_place() {
 fn what_is_being_deleted_or_empty_is_not_taken_in() {
     let mut object = object(&json!({"instances": [{"name": "a", "baseUrl": "http://h"}]}), &Value::Null);
     object.metadata.deletion_timestamp = object.metadata.creation_timestamp.clone();
-    let understood = understand(&object, &NoTens);
+    let understood = parse(&object, &NoTens);
     assert_eq!((understood.mirrored, understood.deleting, understood.problems.len()), (None, true, 0));
     assert_eq!(problems(&json!({"instances": []})), ["Invalid spec.instances is empty; name at least one"]);
     object.metadata.deletion_timestamp = None;
     object.metadata.name = Some("a.b".to_owned());
-    let understood = understand(&object, &NoTens);
+    let understood = parse(&object, &NoTens);
     assert_eq!(understood.mirrored, None);
     assert!(understood.problems[0].sentence.contains("try \"a-b\""), "{:?}", understood.problems);
 }
@@ -227,7 +227,7 @@ mod round_trip {
     use crate::model::check::{GrpcCheck, HttpCheck, TlsCheck};
     use crate::model::ports::Registration;
     use crate::model::service::InstanceSpec;
-    use crate::operator::object;
+    use crate::operator::registrar::object;
 
     fn text(max: usize) -> impl Strategy<Value = String> {
         proptest::collection::vec(any::<char>().prop_filter("plain", |c| !text::is_hostile(*c)), 0..max)
@@ -302,7 +302,7 @@ mod round_trip {
             object.metadata.uid = Some("01900000-0000-7000-8000-000000000001".to_owned());
             object.metadata.resource_version = Some("1".to_owned());
             let stored = serde_json::to_string(&object).expect("JSON");
-            let understood = understand(&serde_json::from_str(&stored).expect("an object"), &NoTens);
+            let understood = parse(&serde_json::from_str(&stored).expect("an object"), &NoTens);
             prop_assert_eq!(understood.mirrored.is_some(), fits, "{:?}", understood.problems);
             if let Some(mirrored) = understood.mirrored {
                 prop_assert_eq!(mirrored.key, registration.key());

@@ -2,15 +2,16 @@
 //!
 //! Calls about one object queue up; whatever is queued is merged into the latest object by the standalone store's rules ([`merge`]) and
 //! written as one request that names the resourceVersion it stands on. Where another replica was faster, the object is read
-//! again and the calls are merged anew. What the API server answers goes through the intake, so that the next read here shows it, before
+//! again and the calls are merged anew. What the API server answers goes through the ingest, so that the next read here shows it, before
 //! anybody is told. A call that repeats what the catalog shows is answered at once.
 
-mod desk;
-mod held;
+mod current;
+mod error;
 mod merge;
-mod objects;
-mod round;
-mod trouble;
+pub mod object;
+mod object_writer;
+mod requests;
+mod scheduler;
 mod waiting;
 
 use std::sync::Arc;
@@ -22,19 +23,19 @@ use kube::Client;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::contact::Contact;
-use super::intake::Intake;
 use crate::catalog::{Catalog, Snapshot};
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::{Caller, ClusterError, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
 use crate::model::service::{Service, Source};
 use crate::model::time::UnixMs;
+use crate::operator::ingest::Ingest;
+use crate::operator::kubernetes::health::ApiHealth;
 use crate::telemetry::metrics::Metrics;
 
-pub use desk::RestRegistrarTask;
+pub use scheduler::RestRegistrarTask;
 
 use merge::{Asked, Room, Wish};
-use objects::Objects;
+use requests::Requests;
 use waiting::{Answer, Counted, MOST_CALLS, Waiting};
 
 /// Seconds after which a client may ask again while the Kubernetes API is away.
@@ -61,10 +62,10 @@ pub struct RestRegistrar {
 /// What the handle and the rounds share.
 struct Shared {
     settings: RegistrarSettings,
-    objects: Objects,
-    intake: Intake,
+    requests: Requests,
+    ingest: Ingest,
     catalog: Arc<Catalog>,
-    contact: Contact,
+    api_health: ApiHealth,
     counted: Counted,
     /// The last generation that was given here.
     stamp: AtomicU64,
@@ -75,19 +76,19 @@ impl RestRegistrar {
     pub fn new(
         settings: RegistrarSettings,
         client: Client,
-        intake: Intake,
+        ingest: Ingest,
         catalog: Arc<Catalog>,
-        contact: Contact,
+        api_health: ApiHealth,
         metrics: Metrics,
     ) -> (Self, RestRegistrarTask) {
         // As many as are counted, so that it is never full.
         let (queue, calls) = mpsc::channel(MOST_CALLS);
         let shared = Arc::new(Shared {
             settings,
-            objects: Objects::new(client),
-            intake,
+            requests: Requests::new(client),
+            ingest,
             catalog,
-            contact,
+            api_health,
             counted: Counted::new(metrics),
             stamp: AtomicU64::new(0),
         });
@@ -138,7 +139,7 @@ impl Shared {
     }
 
     fn away(&self) -> Option<ClusterError> {
-        self.contact.away_for().map(|_| ClusterError::Away { retry_after: AWAY_RETRY })
+        self.api_health.silent_for().map(|_| ClusterError::Away { retry_after: AWAY_RETRY })
     }
 
     fn room(&self, snapshot: &Snapshot) -> Room {
@@ -164,7 +165,7 @@ impl Shared {
         if let Some(entry) = self.catalog.read().get(key.as_str()) {
             return Ok(Arc::clone(entry.service()));
         }
-        let known = self.intake.known(key);
+        let known = self.ingest.known(key);
         if known.as_ref().is_none_or(|known| known.understood.deleting) {
             return Err(WriteError::Terminating(key.clone()));
         }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::write::Done;
+use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
-use crate::operator::backoff::Backoff;
 
 /// Pauses of one object.
 const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5));

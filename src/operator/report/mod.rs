@@ -1,6 +1,6 @@
 //! The status writer: what the catalog knows of an object and its status does not say yet is written, by the leader alone.
 //!
-//! An object is looked at when the catalog's feed or the intake names it, and all are when this process begins to lead. Only a difference that
+//! An object is looked at when the catalog's feed or the ingest names it, and all are when this process begins to lead. Only a difference that
 //! means something is written, once however often it changed meanwhile, the worst news first, and no faster than a token bucket lets it.
 
 mod failures;
@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use write::FIELD_MANAGER;
 
-use super::backoff::Backoff;
-use super::bucket::Bucket;
-use super::events::Events;
-use super::installs::Installs;
-use super::intake::Intake;
 use crate::catalog::{Batch, Catalog, Feed, FeedError};
+use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 use crate::model::ports::Leadership;
+use crate::operator::events::Events;
+use crate::operator::events::bucket::Bucket;
+use crate::operator::ingest::Ingest;
+use crate::operator::replicas::installs::Installs;
 use crate::telemetry::metrics::Metrics;
 use failures::Failures;
 use plan::Plan;
@@ -71,10 +71,10 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A writer that takes from `intake` and `catalog`, and leaves alone what `installs` says is another's.
+    /// A writer that takes from `ingest` and `catalog`, and leaves alone what `installs` says is another's.
     pub fn new(
         client: Client,
-        intake: Intake,
+        ingest: Ingest,
         catalog: Arc<Catalog>,
         installs: Installs,
         leadership: Arc<dyn Leadership>,
@@ -82,7 +82,7 @@ impl Reporter {
         metrics: Metrics,
     ) -> Self {
         Self {
-            pen: Pen { client, intake, catalog, installs, leadership },
+            pen: Pen { client, ingest, catalog, installs, leadership },
             events,
             metrics,
             dirty: HashSet::new(),
@@ -102,7 +102,7 @@ impl Reporter {
     /// # Errors
     /// [`ReportError`] when the store ends first.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), ReportError> {
-        let changed = self.pen.intake.changed().clone();
+        let changed = self.pen.ingest.changed().clone();
         let (_, mut feed) = self.pen.catalog.subscribe();
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -155,7 +155,7 @@ impl Reporter {
     }
 
     fn look_at_all(&mut self) {
-        self.dirty.extend(self.pen.intake.objects().keys().cloned());
+        self.dirty.extend(self.pen.ingest.objects().keys().cloned());
     }
 
     /// Looks at some of what changed.
@@ -215,7 +215,7 @@ impl Reporter {
             Done::Forbidden(_) | Done::Away(_) => self.paused_until = Some(Instant::now() + self.pauses.next()),
             Done::Needless | Done::NotLeading | Done::Conflict | Done::Gone | Done::Refused(_) => {}
         }
-        let revision = self.pen.intake.known(&key).map(|known| known.revision());
+        let revision = self.pen.ingest.known(&key).map(|known| known.revision());
         self.failures.note(&key, revision, done, Instant::now());
         // Whatever came meanwhile, and what did not succeed.
         self.dirty.insert(key);

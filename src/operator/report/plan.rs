@@ -8,15 +8,15 @@ use crate::model::name::ServiceKey;
 use crate::model::outcome::Reason;
 use crate::model::time::UnixMs;
 use crate::operator::crd::{HealthValue, ServiceStatus};
-use crate::operator::installs::Installs;
-use crate::operator::intake::{Intake, Known};
+use crate::operator::ingest::{Ingest, ObservedObject};
+use crate::operator::replicas::installs::Installs;
 use crate::operator::status::{self, Findings};
 
 /// A write that is to be made.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     /// The object that it was made from.
-    pub(super) known: Arc<Known>,
+    pub(super) known: Arc<ObservedObject>,
     /// The status to write.
     pub(super) status: ServiceStatus,
     /// How bad the news is.
@@ -27,8 +27,8 @@ pub(super) struct Plan {
 
 /// What is to be written of `key` now; none when its status says it already, when another install
 /// writes it, or when the catalog is about to change for it.
-pub(super) fn plan(key: &ServiceKey, intake: &Intake, catalog: &Catalog, installs: &Installs) -> Option<Plan> {
-    let known = intake.known(key)?;
+pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, installs: &Installs) -> Option<Plan> {
+    let known = ingest.known(key)?;
     if !installs.may_write(known.status()) {
         return None;
     }

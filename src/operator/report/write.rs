@@ -14,9 +14,9 @@ use crate::model::name::ServiceKey;
 use crate::model::ports::Leadership;
 use crate::model::text;
 use crate::operator::crd::{ServiceResource, ServiceStatus};
-use crate::operator::installs::Installs;
-use crate::operator::intake::{Intake, IntakeError, Known};
-use crate::operator::seen::Seen;
+use crate::operator::ingest::{Ingest, IngestError, ObservedObject};
+use crate::operator::read::raw::RawObject;
+use crate::operator::replicas::installs::Installs;
 use crate::operator::status;
 
 /// Who the status belongs to, for server-side apply.
@@ -37,7 +37,7 @@ const ALTERED: &str =
 #[derive(Clone)]
 pub(super) struct Pen {
     pub(super) client: Client,
-    pub(super) intake: Intake,
+    pub(super) ingest: Ingest,
     pub(super) catalog: Arc<Catalog>,
     pub(super) installs: Installs,
     pub(super) leadership: Arc<dyn Leadership>,
@@ -67,7 +67,7 @@ pub(super) enum Done {
 /// Before and after.
 #[derive(Debug)]
 pub(super) struct Written {
-    pub(super) known: Arc<Known>,
+    pub(super) known: Arc<ObservedObject>,
     pub(super) status: ServiceStatus,
 }
 
@@ -89,7 +89,7 @@ impl Done {
 impl Pen {
     /// What is to be written of `key` now.
     pub(super) fn plan(&self, key: &ServiceKey) -> Option<Plan> {
-        plan::plan(key, &self.intake, &self.catalog, &self.installs)
+        plan::plan(key, &self.ingest, &self.catalog, &self.installs)
     }
 
     /// Writes what is to be said of `key` now.
@@ -121,25 +121,25 @@ impl Pen {
         }
     }
 
-    async fn ask(&self, request: http::Request<Vec<u8>>) -> Result<Seen, Done> {
-        match timeout(ANSWER, self.client.request::<Seen>(request)).await {
+    async fn ask(&self, request: http::Request<Vec<u8>>) -> Result<RawObject, Done> {
+        match timeout(ANSWER, self.client.request::<RawObject>(request)).await {
             Ok(answer) => answer.map_err(refusal),
             Err(_) => Err(Done::Away(format!("no answer within {} s", ANSWER.as_secs()))),
         }
     }
 
-    async fn take_in(&self, seen: Seen) -> Result<(), Done> {
-        match self.intake.put_seen(seen).await {
+    async fn take_in(&self, seen: RawObject) -> Result<(), Done> {
+        match self.ingest.put_raw(seen).await {
             // What the store could not write is its own to try again.
-            Ok(()) | Err(IntakeError::Store(_)) => Ok(()),
+            Ok(()) | Err(IngestError::Store(_)) => Ok(()),
             Err(error) => Err(Done::Away(error.to_string())),
         }
     }
 
     /// Waits for the watch to bring what is newer than `known`, and asks for it when that takes long.
-    async fn refresh(&self, key: &ServiceKey, known: &Known) -> Result<Done, Done> {
+    async fn refresh(&self, key: &ServiceKey, known: &ObservedObject) -> Result<Done, Done> {
         let newer = async {
-            while self.intake.known(key).is_some_and(|now| now.revision() == known.revision()) {
+            while self.ingest.known(key).is_some_and(|now| now.revision() == known.revision()) {
                 sleep(LOOK).await;
             }
         };
@@ -153,7 +153,7 @@ impl Pen {
 }
 
 /// A server-side apply of the status, good only for the very object that it was made from.
-fn request(known: &Known, status: &ServiceStatus) -> Result<http::Request<Vec<u8>>, Done> {
+fn request(known: &ObservedObject, status: &ServiceStatus) -> Result<http::Request<Vec<u8>>, Done> {
     let body = Patch::Apply(json!({
         "apiVersion": ServiceResource::api_version(&()),
         "kind": ServiceResource::kind(&()),

@@ -1,12 +1,12 @@
 //! `status.instances`: every instance of the object by name, those included that cannot be used.
 
-use super::sentence::sentence;
+use super::reason_text::sentence;
 use super::{Findings, problem_of};
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::Instance;
 use crate::model::text;
 use crate::operator::crd::{HealthValue, InstanceStatus};
-use crate::operator::read::{Listed, Problem, ProblemKind};
+use crate::operator::read::{ListedInstance, Problem, ProblemKind};
 
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 256;
@@ -15,7 +15,7 @@ pub(super) fn all(findings: &Findings<'_>) -> Vec<InstanceStatus> {
     findings.understood.instances.iter().map(|listed| one(findings, listed)).collect()
 }
 
-fn one(findings: &Findings<'_>, listed: &Listed) -> InstanceStatus {
+fn one(findings: &Findings<'_>, listed: &ListedInstance) -> InstanceStatus {
     let before =
         findings.before.and_then(|status| status.instances.iter().find(|instance| instance.name == listed.name));
     let hash = listed.probe_hash.clone().unwrap_or_default();
@@ -65,7 +65,7 @@ fn verdict(
 /// Left out of the catalog: what cannot be read is unknown, what must not be reached counts as down.
 fn unusable(
     findings: &Findings<'_>,
-    listed: &Listed,
+    listed: &ListedInstance,
     problem: &Problem,
     before: Option<&InstanceStatus>,
     hash: String,
@@ -87,7 +87,12 @@ fn unusable(
 }
 
 /// Taken in, and not in the catalog yet.
-fn waiting(findings: &Findings<'_>, listed: &Listed, before: Option<&InstanceStatus>, hash: String) -> InstanceStatus {
+fn waiting(
+    findings: &Findings<'_>,
+    listed: &ListedInstance,
+    before: Option<&InstanceStatus>,
+    hash: String,
+) -> InstanceStatus {
     let unknown = || InstanceStatus {
         name: listed.name.clone(),
         health: HealthValue::Unknown,

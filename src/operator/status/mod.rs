@@ -6,7 +6,7 @@
 mod conditions;
 mod instances;
 mod notices;
-mod sentence;
+mod reason_text;
 mod summary;
 mod terminating;
 #[cfg(test)]
@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 pub use notices::{Notice, elsewhere_notice, guard_notice, notices};
-pub use sentence::sentence;
+pub use reason_text::sentence;
 
-use super::crd::{InstanceStatus, ServiceStatus, State};
-use super::read::{Problem, Understood};
 use crate::model::service::{Instance, Service};
 use crate::model::time::UnixMs;
+use crate::operator::crd::{InstanceStatus, ServiceStatus, State};
+use crate::operator::read::{ParsedService, Problem};
 use conditions::Finding;
 use summary::{Part, Summary};
 
@@ -39,7 +39,7 @@ pub struct Findings<'a> {
     /// The object's `metadata.generation`.
     pub generation: Option<i64>,
     /// What the object means.
-    pub understood: &'a Understood,
+    pub understood: &'a ParsedService,
     /// The service as the catalog has it; none while it is not taken in.
     pub service: Option<&'a Service>,
     /// The prober's sentence on an instance whose verdict is new; without one the reason speaks for itself.

@@ -4,7 +4,7 @@ use super::conditions::{Finding, listed};
 use super::{Findings, Parts};
 use crate::model::text;
 use crate::operator::crd::{HealthValue, InstanceStatus, State};
-use crate::operator::read::Listed;
+use crate::operator::read::ListedInstance;
 
 /// Why, in the status of the object, of each condition and of each instance.
 pub(super) const TERMINATING: &str = "Terminating";
@@ -40,7 +40,7 @@ fn conditions(finalizers: &[String]) -> [Finding; 4] {
     ]
 }
 
-fn instance(findings: &Findings<'_>, listed: &Listed) -> InstanceStatus {
+fn instance(findings: &Findings<'_>, listed: &ListedInstance) -> InstanceStatus {
     let before = findings.before.and_then(|status| status.instances.iter().find(|of| of.name == listed.name));
     let since = before.filter(|before| before.reason == TERMINATING).and_then(|before| before.since);
     InstanceStatus {

@@ -42,7 +42,7 @@ fn plain(names: &[&str]) -> Value {
 type Verdict = (Health, Reason, i64);
 
 /// The catalog's service, each instance with its verdict, given in order of name.
-fn service(understood: &Understood, verdicts: &[Verdict]) -> Option<Service> {
+fn service(understood: &ParsedService, verdicts: &[Verdict]) -> Option<Service> {
     let mirrored = understood.mirrored.as_ref()?;
     let instance =
         |(id, (i, (health, reason, since))): (i64, (&crate::model::mirror::MirroredInstance, &Verdict))| Instance {
@@ -72,7 +72,7 @@ fn service(understood: &Understood, verdicts: &[Verdict]) -> Option<Service> {
 }
 
 fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> ServiceStatus {
-    let understood = read::understand(object, &NoTens);
+    let understood = read::parse(object, &NoTens);
     let service = service(&understood, verdicts);
     let say = |instance: &Instance| {
         (instance.reason == Reason::ConnectRefused)

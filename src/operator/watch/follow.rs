@@ -10,14 +10,14 @@ use kube::core::metadata::ListMeta;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use super::trouble::Trouble;
-use crate::operator::backoff::Backoff;
-use crate::operator::contact::Contact;
+use super::error::WatchError;
+use crate::model::backoff::Backoff;
 use crate::operator::crd::ServiceResource;
-use crate::operator::intake::{Intake, IntakeError, Message, Scope};
-use crate::operator::read::Place;
-use crate::operator::rounds::{self, Length, Rounds, Unheard};
-use crate::operator::seen::Seen;
+use crate::operator::ingest::{Ingest, IngestError, Message, Scope};
+use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::kubernetes::list_watch::{self, ApiError, Length, ListWatch};
+use crate::operator::read::ObjectId;
+use crate::operator::read::raw::RawObject;
 use crate::telemetry::metrics::Metrics;
 
 /// Objects of one page.
@@ -33,44 +33,44 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_
 pub(super) struct Follower {
     client: Client,
     scope: Scope,
-    intake: Intake,
-    contact: Contact,
+    ingest: Ingest,
+    api_health: ApiHealth,
     metrics: Metrics,
     /// Where to go on; none before a list.
     from: Option<u64>,
     backoff: Backoff,
-    told: Option<Trouble>,
+    told: Option<WatchError>,
     /// Whether the watch of this round was open.
     open: bool,
 }
 
 /// Why a round ended.
-pub(super) enum End {
-    Trouble(Trouble),
-    Closed(IntakeError),
+pub(super) enum RoundEnd {
+    WatchError(WatchError),
+    Closed(IngestError),
 }
 
-impl From<IntakeError> for End {
-    fn from(error: IntakeError) -> Self {
+impl From<IngestError> for RoundEnd {
+    fn from(error: IngestError) -> Self {
         Self::Closed(error)
     }
 }
 
-impl From<kube::Error> for End {
+impl From<kube::Error> for RoundEnd {
     fn from(error: kube::Error) -> Self {
-        Self::Trouble(error.into())
+        Self::WatchError(error.into())
     }
 }
 
-impl From<Unheard> for End {
-    fn from(error: Unheard) -> Self {
-        Self::Trouble(error.into())
+impl From<ApiError> for RoundEnd {
+    fn from(error: ApiError) -> Self {
+        Self::WatchError(error.into())
     }
 }
 
-impl From<Trouble> for End {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble(trouble)
+impl From<WatchError> for RoundEnd {
+    fn from(trouble: WatchError) -> Self {
+        Self::WatchError(trouble)
     }
 }
 
@@ -78,41 +78,41 @@ impl From<Trouble> for End {
 #[derive(Deserialize)]
 struct Page {
     metadata: ListMeta,
-    items: Vec<Seen>,
+    items: Vec<RawObject>,
 }
 
 impl Follower {
-    pub(super) fn new(client: Client, scope: Scope, intake: Intake, contact: Contact, metrics: Metrics) -> Self {
-        Self { client, scope, intake, contact, metrics, from: None, backoff: PAUSES, told: None, open: false }
+    pub(super) fn new(client: Client, scope: Scope, ingest: Ingest, api_health: ApiHealth, metrics: Metrics) -> Self {
+        Self { client, scope, ingest, api_health, metrics, from: None, backoff: PAUSES, told: None, open: false }
     }
 
-    pub(super) async fn run(self, stop: CancellationToken) -> Result<(), IntakeError> {
-        rounds::run(self, stop).await
+    pub(super) async fn run(self, stop: CancellationToken) -> Result<(), IngestError> {
+        list_watch::run(self, stop).await
     }
 
-    async fn list(&mut self) -> Result<u64, End> {
-        self.intake.tell(Message::Begin(self.scope.clone())).await?;
+    async fn list(&mut self) -> Result<u64, RoundEnd> {
+        self.ingest.tell(Message::Begin(self.scope.clone())).await?;
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let request = self.request().list(&params).map_err(kube::Error::BuildRequest)?;
-            let page = rounds::answer(ANSWER, self.client.request::<Page>(request));
+            let page = list_watch::answer(ANSWER, self.client.request::<Page>(request));
             let Page { metadata, items } = page.await?;
-            self.contact.touch();
-            self.intake.ask(|reply| Message::Page(self.scope.clone(), items, reply)).await?;
+            self.api_health.touch();
+            self.ingest.ask(|reply| Message::Page(self.scope.clone(), items, reply)).await?;
             params.continue_token = metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let revision = revision(metadata.resource_version.as_deref())?;
-                self.intake.tell(Message::End(self.scope.clone(), revision)).await?;
+                self.ingest.tell(Message::End(self.scope.clone(), revision)).await?;
                 return Ok(revision);
             }
         }
     }
 
-    async fn watch(&mut self, from: u64) -> Result<(), End> {
+    async fn watch(&mut self, from: u64) -> Result<(), RoundEnd> {
         let length = Length::within(WATCH);
         let request = self.request().watch(&length.params(), &from.to_string());
         let request = request.map_err(kube::Error::BuildRequest)?;
-        let events = rounds::answer(ANSWER, self.client.request_events::<Seen>(request)).await?;
+        let events = list_watch::answer(ANSWER, self.client.request_events::<RawObject>(request)).await?;
         self.recovered();
         let mut events = pin!(length.patient(events));
         while let Some(event) = events.try_next().await? {
@@ -121,27 +121,27 @@ impl Follower {
         Ok(())
     }
 
-    async fn event(&mut self, event: WatchEvent<Seen>) -> Result<(), End> {
+    async fn event(&mut self, event: WatchEvent<RawObject>) -> Result<(), RoundEnd> {
         let (seen, is_there) = match event {
             WatchEvent::Added(seen) | WatchEvent::Modified(seen) => (seen, true),
             WatchEvent::Deleted(seen) => (seen, false),
             WatchEvent::Bookmark(mark) => {
                 let revision = revision(Some(&mark.metadata.resource_version))?;
-                self.intake.tell(Message::Heard(revision)).await?;
+                self.ingest.tell(Message::Heard(revision)).await?;
                 self.passed(revision);
                 return Ok(());
             }
-            WatchEvent::Error(status) => return Err(Trouble::from(&*status).into()),
+            WatchEvent::Error(status) => return Err(WatchError::from(&*status).into()),
         };
         let revision = revision(seen.metadata().resource_version.as_deref())?;
-        let message = match Place::of(seen.metadata()) {
+        let message = match ObjectId::of(seen.metadata()) {
             _ if is_there => Some(Message::Put(Box::new(seen), None)),
-            Ok(Place { key, id, revision, .. }) => Some(Message::Gone { key, id, revision, reply: None }),
+            Ok(ObjectId { key, id, revision, .. }) => Some(Message::Gone { key, id, revision, reply: None }),
             // It was passed over when it came, too.
             Err(_) => None,
         };
         if let Some(message) = message {
-            self.intake.tell(message).await?;
+            self.ingest.tell(message).await?;
         }
         self.passed(revision);
         Ok(())
@@ -149,7 +149,7 @@ impl Follower {
 
     /// Everything up to `revision` was told.
     fn passed(&mut self, revision: u64) {
-        self.contact.touch();
+        self.api_health.touch();
         self.from = Some(revision);
         self.backoff.reset();
     }
@@ -159,7 +159,7 @@ impl Follower {
         Request::new(ServiceResource::url_path(&(), namespace))
     }
 
-    fn note(&mut self, trouble: Trouble) {
+    fn note(&mut self, trouble: WatchError) {
         if trouble.needs_list() {
             self.from = None;
         }
@@ -170,27 +170,27 @@ impl Follower {
             let why = trouble.explain(&self.scope);
             tracing::warn!("{why}");
             if self.told.is_none() {
-                self.contact.watch_broke(why);
+                self.api_health.watch_failed(why);
             }
             self.told = Some(trouble);
         }
     }
 
     fn recovered(&mut self) {
-        self.contact.touch();
+        self.api_health.touch();
         self.open = true;
         if self.told.take().is_some() {
-            self.contact.watch_mended();
+            self.api_health.watch_recovered();
             tracing::info!("services.portolan.dev are watched again");
         }
     }
 }
 
-impl Rounds for Follower {
-    type Trouble = End;
-    type Over = IntakeError;
+impl ListWatch for Follower {
+    type Error = RoundEnd;
+    type Fatal = IngestError;
 
-    async fn round(&mut self) -> Result<(), End> {
+    async fn round(&mut self) -> Result<(), RoundEnd> {
         self.open = false;
         let from = match self.from {
             Some(from) => from,
@@ -200,10 +200,10 @@ impl Rounds for Follower {
         self.watch(from).await
     }
 
-    fn failed(&mut self, end: End) -> Result<(), IntakeError> {
+    fn failed(&mut self, end: RoundEnd) -> Result<(), IngestError> {
         match end {
-            End::Trouble(trouble) => self.note(trouble),
-            End::Closed(error) => return Err(error),
+            RoundEnd::WatchError(trouble) => self.note(trouble),
+            RoundEnd::Closed(error) => return Err(error),
         }
         Ok(())
     }
@@ -214,7 +214,7 @@ impl Rounds for Follower {
     }
 }
 
-fn revision(text: Option<&str>) -> Result<u64, Trouble> {
+fn revision(text: Option<&str>) -> Result<u64, WatchError> {
     let text = text.unwrap_or_default();
-    text.parse().map_err(|_| Trouble::Odd("a resourceVersion is no number".to_owned()))
+    text.parse().map_err(|_| WatchError::Odd("a resourceVersion is no number".to_owned()))
 }

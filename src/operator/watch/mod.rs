@@ -3,16 +3,16 @@
 //! A watch that ends is taken up where it ended. Only when the Kubernetes API no longer knows that place is everything listed anew; what the
 //! list lacks is then gone.
 
+mod error;
 mod follow;
-mod trouble;
 
 use futures::future;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::contact::Contact;
-use super::intake::{self, Intake, IntakeError};
 use crate::model::name::Namespace;
+use crate::operator::ingest::{self, Ingest, IngestError};
+use crate::operator::kubernetes::health::ApiHealth;
 use crate::telemetry::metrics::Metrics;
 use follow::Follower;
 
@@ -26,19 +26,20 @@ impl Watch {
     pub fn new(
         client: &Client,
         namespaces: &[Namespace],
-        intake: &Intake,
-        contact: &Contact,
+        ingest: &Ingest,
+        api_health: &ApiHealth,
         metrics: &Metrics,
     ) -> Self {
-        let follower = |scope| Follower::new(client.clone(), scope, intake.clone(), contact.clone(), metrics.clone());
-        Self { followers: intake::scopes(namespaces).into_iter().map(follower).collect() }
+        let follower =
+            |scope| Follower::new(client.clone(), scope, ingest.clone(), api_health.clone(), metrics.clone());
+        Self { followers: ingest::scopes(namespaces).into_iter().map(follower).collect() }
     }
 
     /// Watches until `stop`, whatever the Kubernetes API does.
     ///
     /// # Errors
-    /// [`IntakeError::Closed`] when the intake ends first.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), IntakeError> {
+    /// [`IngestError::Closed`] when the ingest ends first.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), IngestError> {
         future::try_join_all(self.followers.into_iter().map(|follower| follower.run(stop.clone()))).await.map(drop)
     }
 }

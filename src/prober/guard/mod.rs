@@ -37,6 +37,7 @@
 
 #[cfg(test)]
 mod capacity;
+mod driver;
 mod round;
 mod sample;
 #[cfg(test)]
@@ -50,45 +51,46 @@ mod tests;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub use self::state::Guard;
+pub(crate) use self::driver::GuardDriver;
+pub(crate) use self::state::Guard;
 use crate::model::outcome::{Outcome, Reason, Verdict};
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
 
 /// How far back the sample reaches that ends a hold.
-pub const WINDOW: Duration = Duration::from_secs(3);
+pub(crate) const WINDOW: Duration = Duration::from_secs(3);
 /// Most targets of one namespace in the sample, the latest; fewer where there are more than four namespaces.
-pub const MAX_SAMPLE: usize = 256;
+pub(crate) const MAX_SAMPLE: usize = 256;
 /// Fewest targets that the sample is judged by.
-pub const MIN_TARGETS: usize = 8;
+pub(crate) const MIN_TARGETS: usize = 8;
 /// Fewest addresses that the sample is judged by.
-pub const MIN_PLACES: usize = 4;
+pub(crate) const MIN_PLACES: usize = 4;
 /// Most canaries asked where the sample is mostly lost.
-pub const MAX_CANARIES: usize = 64;
+pub(crate) const MAX_CANARIES: usize = 64;
 /// Most canaries asked where the sample says nothing; fewer are filled up with lost targets.
-pub const FEW_CANARIES: usize = 16;
+pub(crate) const FEW_CANARIES: usize = 16;
 /// Fewest canaries whose word is taken.
-pub const MIN_CANARIES: usize = 3;
+pub(crate) const MIN_CANARIES: usize = 3;
 /// Time that canaries have to answer; no answer is a loss.
-pub const ROUND: Duration = Duration::from_secs(6);
+pub(crate) const ROUND: Duration = Duration::from_secs(6);
 /// Time between canary rounds while falls are held.
-pub const RECHECK: Duration = Duration::from_secs(5);
+pub(crate) const RECHECK: Duration = Duration::from_secs(5);
 /// Longest time that falls are held, canaries' answers included.
-pub const MAX_HOLD: Duration = Duration::from_mins(1);
+pub(crate) const MAX_HOLD: Duration = Duration::from_mins(1);
 /// Time after a hold that ran to its end in which nothing is held.
-pub const BLIND: Duration = Duration::from_mins(5);
+pub(crate) const BLIND: Duration = Duration::from_mins(5);
 /// How long a canary round's good word stands for what began to fail before it.
-pub const ACQUITTAL: Duration = Duration::from_secs(10);
+pub(crate) const ACQUITTAL: Duration = Duration::from_secs(10);
 /// Most releases at a time.
-pub const BATCH: usize = 256;
+pub(crate) const BATCH: usize = 256;
 /// Time between batches.
-pub const BATCH_PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const BATCH_PAUSE: Duration = Duration::from_millis(100);
 /// Most instances held.
 const MAX_HELD: usize = 100_000;
 
 /// What a probe shows of the way to its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Reach {
     /// The peer was reached, whatever it said.
     Reached,
     /// It was not, and that could be our fault.
@@ -97,7 +99,7 @@ pub enum Seen {
     Nothing,
 }
 
-impl From<&Outcome> for Seen {
+impl From<&Outcome> for Reach {
     fn from(outcome: &Outcome) -> Self {
         match outcome.verdict {
             Verdict::Pass => Self::Reached,
@@ -110,43 +112,43 @@ impl From<&Outcome> for Seen {
 
 /// One probe that ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Observation<'a> {
+pub(crate) struct Observation<'a> {
     /// Of what.
-    pub instance: InstanceId,
+    pub(crate) instance: InstanceId,
     /// Its namespace.
-    pub namespace: &'a str,
+    pub(crate) namespace: &'a str,
     /// The address dialled; where no name was resolved, the guard takes the one it knows.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// Whether it was shown healthy before.
-    pub was_healthy: bool,
+    pub(crate) was_healthy: bool,
     /// Whether it came at the instance's fixed-rate phase: not to confirm, on request, or for the guard.
-    pub scheduled: bool,
+    pub(crate) scheduled: bool,
     /// What it shows.
-    pub seen: Seen,
+    pub(crate) reach: Reach,
     /// When it ended, steady clock.
-    pub at: UnixMs,
+    pub(crate) at: UnixMs,
 }
 
 /// One instance about to go from healthy to unhealthy.
 #[derive(Debug, Clone, Copy)]
-pub struct Fall<'a> {
+pub(crate) struct Fall<'a> {
     /// Which.
-    pub instance: InstanceId,
+    pub(crate) instance: InstanceId,
     /// Its namespace.
-    pub namespace: &'a str,
+    pub(crate) namespace: &'a str,
     /// The address dialled, if any.
-    pub address: Option<IpAddr>,
+    pub(crate) address: Option<IpAddr>,
     /// The last fail's reason.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// When its streak of fails began, steady clock (`CheckState::streak_since`).
-    pub failing_since: UnixMs,
+    pub(crate) failing_since: UnixMs,
     /// When its last probe began, steady clock.
-    pub started: UnixMs,
+    pub(crate) started: UnixMs,
 }
 
 /// Whether falls wait. Times are steady.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GuardState {
+pub(crate) enum GuardState {
     /// They do not.
     Clear,
     /// For an answer of canaries, at most [`ROUND`]; nothing to tell anybody.
@@ -165,7 +167,7 @@ pub enum GuardState {
 
 /// What to do with an instance whose fall was held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
+pub(crate) enum Release {
     /// Its fails stand: `health::step` with `Event::Release` and its last outcome, without asking the guard again.
     Commit(InstanceId),
     /// They are old news: probe it at once.

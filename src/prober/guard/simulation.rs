@@ -12,10 +12,10 @@ use crate::model::check::Timing;
 use crate::model::health::{CheckState, Event, Next, Streak, step};
 use crate::model::outcome::{Health, Stage, Timings};
 use crate::model::time::Now;
-use crate::prober::black_hole::until_all_are_known;
-use crate::prober::ready::{Class, Kind, Ready};
-use crate::prober::slots::{Demand, Slot, Slots};
-use crate::prober::track::confirming_gap;
+use crate::prober::limits::slots::{Demand, Slot, Slots};
+use crate::prober::schedule::detection_time::detection_time;
+use crate::prober::schedule::fair_queue::FairQueue;
+use crate::prober::targets::{Lane, Priority, confirming_gap};
 
 /// Failures begin here, in seconds; everything is healthy before.
 const START: i64 = 60;
@@ -109,23 +109,23 @@ struct Sim<'a> {
 /// A bounded number of slots, and who waits for one.
 struct Line {
     slots: Arc<Slots>,
-    ready: Ready,
+    ready: FairQueue,
     demand: Demand,
     /// Since when each waits, and whether for a scheduled probe.
     waits: Vec<Option<(i64, bool)>>,
     holds: Vec<Option<Slot>>,
-    kinds: Vec<(Kind, Option<u32>)>,
+    lanes: Vec<(Lane, Option<u32>)>,
 }
 
 impl Line {
     fn new(slots: usize, targets: usize) -> Self {
         Self {
             slots: Slots::new(slots),
-            ready: Ready::default(),
+            ready: FairQueue::default(),
             demand: Demand::default(),
             waits: vec![None; targets],
             holds: (0..targets).map(|_| None).collect(),
-            kinds: vec![(Kind::New, None); targets],
+            lanes: vec![(Lane::New, None); targets],
         }
     }
 
@@ -135,7 +135,7 @@ impl Line {
             let slow = self.slots.free_for_slow(self.demand.reserve(self.slots.all()));
             let i = index(self.ready.pop(slow)?);
             if let Some((since, scheduled)) = self.waits[i].take() {
-                self.holds[i] = Some(self.slots.take(self.kinds[i].0.slow()));
+                self.holds[i] = Some(self.slots.take(self.lanes[i].0.slow()));
                 return Some((i, since, scheduled));
             }
         }
@@ -144,11 +144,11 @@ impl Line {
 
     fn ended(&mut self, i: usize, timing: &Timing, took: i64) {
         self.holds[i] = None;
-        let kind = if took * 2 >= millis(timing.timeout) { Kind::Slow } else { Kind::Quick };
+        let lane = if took * 2 >= millis(timing.timeout) { Lane::Slow } else { Lane::Quick };
         let part = u32::try_from(took * 1_000_000 / millis(timing.interval)).expect("a part");
-        let need = (kind == Kind::Quick).then_some(part);
-        self.demand.replace(self.kinds[i].1, need);
-        self.kinds[i] = (kind, need);
+        let need = (lane == Lane::Quick).then_some(part);
+        self.demand.replace(self.lanes[i].1, need);
+        self.lanes[i] = (lane, need);
     }
 }
 
@@ -235,8 +235,8 @@ impl<'a> Sim<'a> {
         let Target { namespace, timing, .. } = &self.targets[i];
         let gap = if scheduled { timing.interval } else { confirming_gap(timing) };
         let decided = matches!(self.states[i].streak(), Streak::Fail(n) if n >= timing.unhealthy_threshold);
-        let kind = if line.kinds[i].0 == Kind::Slow && decided { Kind::Hung } else { line.kinds[i].0 };
-        line.ready.push(Class { urgent, kind }, namespace.as_bytes()[0].into(), gap, id(i));
+        let lane = if line.lanes[i].0 == Lane::Slow && decided { Lane::Hung } else { line.lanes[i].0 };
+        line.ready.push(Priority { urgent, lane }, namespace.as_bytes()[0].into(), gap, id(i));
         self.fill(now);
     }
 
@@ -282,7 +282,7 @@ impl<'a> Sim<'a> {
                 address: Some(self.targets[i].address),
                 was_healthy: before.health() == Health::Healthy,
                 scheduled,
-                seen: Seen::from(&outcome),
+                reach: Reach::from(&outcome),
                 at: UnixMs(now),
             });
         }
@@ -434,7 +434,7 @@ pub(super) fn simulate_within(
 
 fn promised(targets: &[Target], slots: usize) -> f64 {
     let all = targets.iter().map(|t| (t.namespace.as_bytes()[0].into(), &t.timing));
-    until_all_are_known(all, slots).expect("some").as_secs_f64()
+    detection_time(all, slots).expect("some").as_secs_f64()
 }
 
 pub(super) fn head() {

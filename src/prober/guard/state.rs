@@ -9,7 +9,7 @@ use super::round::{Round, fill};
 use super::sample::{Entry, Place, Sample};
 use super::{
     ACQUITTAL, BATCH, BATCH_PAUSE, BLIND, FEW_CANARIES, Fall, GuardState, MAX_CANARIES, MAX_HELD, MAX_HOLD,
-    MIN_CANARIES, Observation, RECHECK, Release, Seen, WINDOW,
+    MIN_CANARIES, Observation, RECHECK, Reach, Release, WINDOW,
 };
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
@@ -31,7 +31,7 @@ enum Phase {
 
 /// The guard; see the module's documentation for how it is driven.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     hasher: RandomState,
     pub(super) sample: Sample,
     phase: Phase,
@@ -66,34 +66,34 @@ impl Default for Guard {
 
 impl Guard {
     /// For a prober of so many slots, an eighth of which its canaries may take.
-    pub fn within(slots: usize) -> Self {
+    pub(crate) fn within(slots: usize) -> Self {
         Self { most_canaries: (slots / 8).clamp(MIN_CANARIES + 1, MAX_CANARIES), ..Self::default() }
     }
 
     /// Takes in a probe that ended.
-    pub fn observe(&mut self, seen: &Observation<'_>) {
-        let ns = self.hasher.hash_one(seen.namespace);
+    pub(crate) fn observe(&mut self, observation: &Observation<'_>) {
+        let ns = self.hasher.hash_one(observation.namespace);
         let entry = Entry {
-            instance: seen.instance,
+            instance: observation.instance,
             ns,
-            place: self.place(ns, seen.instance, seen.address),
-            lost: seen.seen == Seen::Lost,
-            at: seen.at,
+            place: self.place(ns, observation.instance, observation.address),
+            lost: observation.reach == Reach::Lost,
+            at: observation.at,
         };
         if let Phase::Asking { round, .. } | Phase::Holding { round, .. } = &mut self.phase {
-            round.answer(seen.instance, seen.seen == Seen::Reached);
+            round.answer(observation.instance, observation.reach == Reach::Reached);
         }
-        match seen.seen {
-            Seen::Nothing => return,
-            Seen::Reached => drop(self.held.remove(&seen.instance)),
-            Seen::Lost => {}
+        match observation.reach {
+            Reach::Nothing => return,
+            Reach::Reached => drop(self.held.remove(&observation.instance)),
+            Reach::Lost => {}
         }
-        self.sample.note(entry, seen.scheduled && seen.was_healthy);
+        self.sample.note(entry, observation.scheduled && observation.was_healthy);
     }
 
     /// Whether this fall has to wait. May begin a canary round: see [`Guard::canaries`] afterwards. A held fall comes back from
     /// [`Guard::release_batch`], unless the instance was reached meanwhile.
-    pub fn holds(&mut self, fall: &Fall<'_>, now: UnixMs) -> bool {
+    pub(crate) fn holds(&mut self, fall: &Fall<'_>, now: UnixMs) -> bool {
         if !fall.reason.could_be_ours() || now < self.blind_until || self.held.len() >= MAX_HELD {
             return false;
         }
@@ -109,7 +109,7 @@ impl Guard {
     }
 
     /// Goes through what time and answers have decided, and says whether falls wait now.
-    pub fn judge(&mut self, now: UnixMs) -> GuardState {
+    pub(crate) fn judge(&mut self, now: UnixMs) -> GuardState {
         match &self.phase {
             Phase::Clear => {}
             Phase::Asking { since, round } => match round.verdict(now) {
@@ -137,7 +137,7 @@ impl Guard {
     }
 
     /// Whether falls wait, as last judged.
-    pub fn state(&self) -> GuardState {
+    pub(crate) fn state(&self) -> GuardState {
         match self.phase {
             Phase::Clear => GuardState::Clear,
             Phase::Asking { since, .. } => GuardState::Asking { since },
@@ -146,12 +146,12 @@ impl Guard {
     }
 
     /// Canaries to probe at once; each is handed out once.
-    pub fn canaries(&mut self) -> Vec<InstanceId> {
+    pub(crate) fn canaries(&mut self) -> Vec<InstanceId> {
         std::mem::take(&mut self.ask)
     }
 
     /// Held falls to let go now, at most [`BATCH`] every [`BATCH_PAUSE`]; empty while falls wait.
-    pub fn release_batch(&mut self, now: UnixMs) -> Vec<Release> {
+    pub(crate) fn release_batch(&mut self, now: UnixMs) -> Vec<Release> {
         if !matches!(self.phase, Phase::Clear) || self.held.is_empty() || now < self.next_batch {
             return Vec::new();
         }
@@ -167,7 +167,7 @@ impl Guard {
     }
 
     /// When [`Guard::judge`] and [`Guard::release_batch`] should be called next, steady clock; none while there is nothing to do.
-    pub fn due(&self, now: UnixMs) -> Option<UnixMs> {
+    pub(crate) fn due(&self, now: UnixMs) -> Option<UnixMs> {
         match self.phase {
             Phase::Clear if self.held.is_empty() => None,
             Phase::Clear => Some(self.next_batch.max(now)),
@@ -176,18 +176,18 @@ impl Guard {
     }
 
     /// How many falls are held or waiting to be let go.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held.len()
     }
 
     /// Whether this instance's fall is held or waits to be let go.
-    pub fn keeps_back(&self, instance: InstanceId) -> bool {
+    pub(crate) fn keeps_back(&self, instance: InstanceId) -> bool {
         self.held.contains_key(&instance)
     }
 
     /// Drops what is known of an instance of a namespace that is gone or has another address now. A canary that goes before it answers is a
     /// lost one.
-    pub fn forget(&mut self, instance: InstanceId, namespace: &str) {
+    pub(crate) fn forget(&mut self, instance: InstanceId, namespace: &str) {
         self.held.remove(&instance);
         self.ask.retain(|asked| *asked != instance);
         self.sample.forget(self.hasher.hash_one(namespace), instance);

@@ -17,14 +17,14 @@ fn namespace(n: u32) -> &'static str {
 }
 
 /// A scheduled probe of healthy instance `n` on an address of its own.
-fn observation(n: u32, seen: Seen, ms: i64) -> Observation<'static> {
+fn observation(n: u32, reach: Reach, ms: i64) -> Observation<'static> {
     Observation {
         instance: InstanceId(n.into()),
         namespace: namespace(n),
         address: Some(address(n)),
         was_healthy: true,
         scheduled: true,
-        seen,
+        reach,
         at: at(ms),
     }
 }
@@ -43,8 +43,8 @@ fn fall(n: u32, failing_since: i64, started: i64) -> Fall<'static> {
 /// `reached` passes within the second before 1,000 ms, then losses of the rest of `all` within the second after.
 fn guard(reached: u32, all: u32) -> Guard {
     let mut guard = Guard::default();
-    (0..reached).for_each(|n| guard.observe(&observation(n, Seen::Reached, 500)));
-    (reached..all).for_each(|n| guard.observe(&observation(n, Seen::Lost, 1500)));
+    (0..reached).for_each(|n| guard.observe(&observation(n, Reach::Reached, 500)));
+    (reached..all).for_each(|n| guard.observe(&observation(n, Reach::Lost, 1500)));
     guard
 }
 
@@ -54,7 +54,7 @@ fn convicted() -> Guard {
     assert!(guard.holds(&fall(50, 1500, 1900), at(2000)));
     for canary in guard.canaries() {
         let n = u32::try_from(canary.0).expect("small");
-        guard.observe(&Observation { scheduled: false, ..observation(n, Seen::Lost, 2100) });
+        guard.observe(&Observation { scheduled: false, ..observation(n, Reach::Lost, 2100) });
     }
     assert_eq!(guard.judge(at(2100)), GuardState::Holding { since: at(2000), until: at(62_000) });
     guard
@@ -64,17 +64,17 @@ fn convicted() -> Guard {
 fn only_what_could_be_ours_is_a_loss() {
     let seen = |verdict, reason: Reason| {
         let (stage, timings, message) = (Stage::Connect, Timings::default(), String::new());
-        Seen::from(&Outcome { verdict, reason, stage, at: at(0), address: None, code: None, message, timings })
+        Reach::from(&Outcome { verdict, reason, stage, at: at(0), address: None, code: None, message, timings })
     };
-    assert_eq!(seen(Verdict::Pass, Reason::Passed), Seen::Reached);
+    assert_eq!(seen(Verdict::Pass, Reason::Passed), Reach::Reached);
     for reason in [Reason::ConnectRefused, Reason::ConnectionReset, Reason::TlsFailed, Reason::UnexpectedStatus] {
-        assert_eq!(seen(Verdict::Fail, reason), Seen::Reached, "{reason}");
+        assert_eq!(seen(Verdict::Fail, reason), Reach::Reached, "{reason}");
     }
     for reason in [Reason::ConnectTimeout, Reason::Timeout, Reason::Unreachable, Reason::NameNotFound] {
-        assert_eq!(seen(Verdict::Fail, reason), Seen::Lost, "{reason}");
+        assert_eq!(seen(Verdict::Fail, reason), Reach::Lost, "{reason}");
     }
-    assert_eq!(seen(Verdict::Fail, Reason::AddressDenied), Seen::Nothing);
-    assert_eq!(seen(Verdict::Inconclusive, Reason::NoRoute), Seen::Nothing);
+    assert_eq!(seen(Verdict::Fail, Reason::AddressDenied), Reach::Nothing);
+    assert_eq!(seen(Verdict::Inconclusive, Reason::NoRoute), Reach::Nothing);
     let refused = Fall { reason: Reason::ConnectRefused, ..fall(50, 1500, 1900) };
     assert!(!guard(40, 60).holds(&refused, at(2000)));
 }
@@ -83,13 +83,13 @@ fn only_what_could_be_ours_is_a_loss() {
 fn canaries_are_spread_over_addresses_and_namespaces() {
     let mut guard = Guard::default();
     for n in 0..40 {
-        guard.observe(&observation(n, Seen::Reached, 100));
+        guard.observe(&observation(n, Reach::Reached, 100));
     }
     for n in 1000..1500 {
-        guard.observe(&Observation { namespace: "loud", ..observation(n, Seen::Reached, 200) });
-        guard.observe(&Observation { address: Some(address(1000)), ..observation(n + 1000, Seen::Reached, 300) });
+        guard.observe(&Observation { namespace: "loud", ..observation(n, Reach::Reached, 200) });
+        guard.observe(&Observation { address: Some(address(1000)), ..observation(n + 1000, Reach::Reached, 300) });
     }
-    (40..60).for_each(|n| guard.observe(&observation(n, Seen::Lost, 1500)));
+    (40..60).for_each(|n| guard.observe(&observation(n, Reach::Lost, 1500)));
     assert!(guard.holds(&fall(50, 1500, 1900), at(2000)));
     let canaries = guard.canaries();
     assert_eq!(canaries.len(), MAX_CANARIES);
@@ -105,11 +105,11 @@ fn half_of_the_canaries_reached_lets_falls_happen() {
     let canaries = guard.canaries();
     assert_eq!(canaries.len(), 20);
     for canary in &canaries[..9] {
-        guard.observe(&observation(u32::try_from(canary.0).expect("small"), Seen::Reached, 2010));
+        guard.observe(&observation(u32::try_from(canary.0).expect("small"), Reach::Reached, 2010));
     }
     assert_eq!(guard.judge(at(2010)), GuardState::Asking { since: at(2000) });
     assert!(guard.release_batch(at(2010)).is_empty());
-    guard.observe(&observation(u32::try_from(canaries[9].0).expect("small"), Seen::Reached, 2020));
+    guard.observe(&observation(u32::try_from(canaries[9].0).expect("small"), Reach::Reached, 2020));
     assert_eq!(guard.judge(at(2020)), GuardState::Clear);
     assert_eq!(guard.release_batch(at(2020)), [Release::Commit(InstanceId(30))]);
     assert!(!guard.holds(&fall(31, 1600, 1900), at(3000)), "that word stands for what failed before it");
@@ -143,7 +143,7 @@ fn a_hold_ends_after_a_minute_and_is_not_repeated_for_five() {
     assert!(released.iter().all(|r| matches!(r, Release::Confirm(_))), "nobody was reached since");
     assert_eq!((guard.held(), guard.due(at(63_000))), (0, None));
     for n in 0..30 {
-        guard.observe(&observation(n, Seen::Lost, 361_000));
+        guard.observe(&observation(n, Reach::Lost, 361_000));
     }
     assert!(!guard.holds(&fall(5, 361_000, 361_000), at(361_999)));
     assert!(guard.holds(&fall(5, 361_000, 362_000), at(362_000)));
@@ -152,7 +152,7 @@ fn a_hold_ends_after_a_minute_and_is_not_repeated_for_five() {
 #[test]
 fn a_recovery_lets_go_and_old_probes_prove_nothing() {
     let mut guard = convicted();
-    (0..12).for_each(|n| guard.observe(&observation(n, Seen::Reached, 20_000)));
+    (0..12).for_each(|n| guard.observe(&observation(n, Reach::Reached, 20_000)));
     assert_eq!(guard.judge(at(20_000)), GuardState::Clear);
     assert_eq!(guard.release_batch(at(20_000)), [Release::Probe(InstanceId(50))]);
     assert!(guard.holds(&fall(51, 1500, 19_000), at(22_000)), "began before the recovery");
@@ -164,7 +164,7 @@ fn a_recovery_lets_go_and_old_probes_prove_nothing() {
 fn what_was_reached_or_removed_is_held_no_more() {
     let mut guard = convicted();
     assert!(guard.holds(&fall(51, 1500, 3000), at(3000)) && guard.holds(&fall(52, 1500, 3000), at(3000)));
-    guard.observe(&observation(51, Seen::Reached, 3100));
+    guard.observe(&observation(51, Reach::Reached, 3100));
     guard.forget(InstanceId(52), namespace(52));
     assert_eq!(guard.held(), 1);
 }
@@ -172,8 +172,8 @@ fn what_was_reached_or_removed_is_held_no_more() {
 #[test]
 fn a_lone_service_has_nobody_to_ask() {
     let mut guard = Guard::default();
-    (0..3).for_each(|n| guard.observe(&observation(n, Seen::Reached, 0)));
-    guard.observe(&observation(0, Seen::Lost, 10_000));
+    (0..3).for_each(|n| guard.observe(&observation(n, Reach::Reached, 0)));
+    guard.observe(&observation(0, Reach::Lost, 10_000));
     assert!(!guard.holds(&fall(0, 10_000, 12_000), at(12_000)), "two others are too few");
     assert_eq!(guard.due(at(12_000)), None);
 }
@@ -183,13 +183,13 @@ fn a_name_that_no_longer_resolves_counts_at_its_last_address() {
     let mut guard = Guard::default();
     for n in 0..12 {
         let place = if n < 4 { address(n) } else { address(99) };
-        guard.observe(&Observation { address: Some(place), ..observation(n, Seen::Reached, 0) });
+        guard.observe(&Observation { address: Some(place), ..observation(n, Reach::Reached, 0) });
     }
     for n in 0..4 {
-        guard.observe(&observation(n, Seen::Reached, 1500));
+        guard.observe(&observation(n, Reach::Reached, 1500));
     }
     for n in 4..12 {
-        guard.observe(&Observation { address: None, ..observation(n, Seen::Lost, 1500) });
+        guard.observe(&Observation { address: None, ..observation(n, Reach::Lost, 1500) });
     }
     let fall = Fall { address: None, reason: Reason::NameNotFound, ..fall(4, 1000, 1500) };
     assert!(!guard.holds(&fall, at(2000)), "eight names, one address: one loss of five");
@@ -234,12 +234,12 @@ proptest! {
         let (mut now, mut held_since) = (0, None);
         for (n, what, wait) in events {
             now += wait;
-            let seen = [Seen::Reached, Seen::Lost, Seen::Lost, Seen::Nothing, Seen::Nothing][what];
+            let seen = [Reach::Reached, Reach::Lost, Reach::Lost, Reach::Nothing, Reach::Nothing][what];
             if what == 4 {
                 guard.forget(InstanceId(n.into()), namespace(n));
             }
             guard.observe(&observation(n, seen, now));
-            if seen == Seen::Lost && guard.holds(&fall(n, now - 1000, now - 5), at(now)) {
+            if seen == Reach::Lost && guard.holds(&fall(n, now - 1000, now - 5), at(now)) {
                 held_since.get_or_insert(now);
             }
             guard.judge(at(now));
@@ -259,7 +259,7 @@ fn memory_is_bounded() {
     let mut guard = Guard::default();
     for n in 0..40_000 {
         let namespace = format!("n{}", n % 100);
-        guard.observe(&Observation { namespace: &namespace, ..observation(n, Seen::Reached, n.into()) });
+        guard.observe(&Observation { namespace: &namespace, ..observation(n, Reach::Reached, n.into()) });
     }
     assert!(guard.sample.kept() <= 2 * 256 * 64);
 }

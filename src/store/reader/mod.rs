@@ -2,8 +2,8 @@
 //!
 //! Nothing is created, locked against the server or written: the file, its folder and its companions stay as they are.
 
+mod file_access;
 mod rows;
-mod way;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,19 +11,18 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::codec::{Id, int};
-use super::damage::is_content;
-use super::error::StoreError;
-use super::history::{self, HistoryPage, HistoryQuery};
-use super::load::{self, Kind, Meta};
-use super::quarantine;
 use crate::catalog::{Entry, Epoch};
 use crate::model::check::Check;
 use crate::model::name::InstanceName;
 use crate::model::ports::ServiceRef;
 use crate::model::probe::ProbeRow;
-pub use way::ReaderError;
-use way::Way;
+use crate::store::error::StoreError;
+use crate::store::history::{self, HistoryPage, HistoryQuery};
+use crate::store::schema::codec::{Id, int, is_content};
+use crate::store::schema::meta::{self, Kind, Meta};
+use crate::store::schema::quarantine;
+use file_access::FileAccess;
+pub use file_access::ReaderError;
 
 /// Changed services that are read one by one; of more the whole file is read.
 const ONE_BY_ONE: usize = 1000;
@@ -36,7 +35,7 @@ pub struct FileReader {
     /// As it was given; it may be a link.
     named: PathBuf,
     path: PathBuf,
-    way: Way,
+    access: FileAccess,
     /// What was read last; none before.
     known: Option<Known>,
 }
@@ -77,9 +76,9 @@ impl FileReader {
     /// # Errors
     /// [`ReaderError`], saying what helps.
     pub fn open(path: &Path) -> Result<Self, ReaderError> {
-        let whole = way::whole(path)?;
-        let (db, way) = Way::open(&whole)?;
-        Ok(Self { db, named: path.to_owned(), path: whole, way, known: None })
+        let whole = file_access::whole(path)?;
+        let (db, access) = FileAccess::open(&whole)?;
+        Ok(Self { db, named: path.to_owned(), path: whole, access, known: None })
     }
 
     /// What is new since the last call; everything at the first. Blocks, for microseconds where nothing is new. Each service becomes what
@@ -88,7 +87,8 @@ impl FileReader {
     /// # Errors
     /// [`ReaderError::Replaced`] when the path names another file by now, or the file is open in another way: open it again.
     pub fn poll<T>(&mut self, each: impl Fn(&Entry) -> T) -> Result<Seen<T>, ReaderError> {
-        if !way::whole(&self.named).is_ok_and(|whole| whole == self.path) || !self.way.is_current(&self.path) {
+        if !file_access::whole(&self.named).is_ok_and(|whole| whole == self.path) || !self.access.is_current(&self.path)
+        {
             return Err(ReaderError::Replaced);
         }
         self.news(each).map_err(|error| ReaderError::of(&self.path, error))
@@ -101,7 +101,7 @@ impl FileReader {
         }
         // One transaction, so that all of it is of one moment.
         let moment = self.db.unchecked_transaction()?;
-        let Some(meta) = load::meta(&moment)? else { return Ok(Seen::Same) };
+        let Some(meta) = meta::read(&moment)? else { return Ok(Seen::Same) };
         if meta.kind != Kind::Record && self.known.as_ref().is_some_and(|known| known.read.elapsed() < MIRROR) {
             return Ok(Seen::Same);
         }
@@ -148,7 +148,7 @@ impl FileReader {
 
     /// Whether a server has the file open.
     pub fn is_served(&self) -> bool {
-        super::lock::is_held(&self.path)
+        crate::store::file::lock::is_held(&self.path)
     }
 }
 

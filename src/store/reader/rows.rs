@@ -10,9 +10,8 @@ use crate::catalog::{Entry, LastCheck};
 use crate::model::check::Check;
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
-use crate::store::codec::{Json, Parsed};
-use crate::store::damage::is_content;
-use crate::store::{joined, load};
+use crate::store::schema::codec::{Json, Parsed, is_content};
+use crate::store::schema::{joined, rows as stored};
 
 /// Every service.
 pub(super) fn all<T>(db: &Connection, each: impl Fn(&Entry) -> T) -> rusqlite::Result<Vec<T>> {
@@ -38,13 +37,13 @@ fn checked(db: &Connection) -> rusqlite::Result<HashMap<InstanceId, UnixMs>> {
 
 /// One service; none when it is not there.
 pub(super) fn one(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Entry>> {
-    let mut statement = db.prepare_cached(&format!("{} WHERE id = ?1", load::SERVICES))?;
+    let mut statement = db.prepare_cached(&format!("{} WHERE id = ?1", stored::SERVICES))?;
     let mut rows = statement.query([id.as_bytes().as_slice()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let number: i64 = row.get(0)?;
-    let members = load::members(db, number)?;
+    let members = stored::members(db, number)?;
     let last = last(db, number)?;
-    match load::service(row, members) {
+    match stored::service(row, members) {
         Ok(service) if !service.instances.is_empty() => Ok(Some(Entry::new(service, LastCheck::starting(last)))),
         Ok(_) => Ok(None),
         Err(error) if is_content(&error) => Ok(None),
@@ -75,7 +74,7 @@ pub(super) fn probing(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Vec<
         Ok(Probed {
             instance: row.get::<_, Parsed<_>>("instance_name")?.0,
             check: row.get::<_, Option<Json<Check>>>("check_json")?.map(|c| c.0).unwrap_or_default(),
-            row: load::probe(row)?,
+            row: stored::probe(row)?,
         })
     })?;
     let mut all = Vec::new();

@@ -5,7 +5,7 @@ use futures::{StreamExt, stream};
 use kube::api::{Api, DynamicObject, PostParams};
 use portolan::model::ports::AddressGate;
 use portolan::model::url::EndpointUrl;
-use portolan::operator::read::{Lenient, understand_any};
+use portolan::operator::read::{Lenient, parse_any};
 use serde_json::{Value, json};
 
 use super::refusals::{self, Program};
@@ -32,7 +32,7 @@ fn problems(spec: &Value) -> Vec<String> {
         },
     });
     let object: Lenient = serde_json::from_value(object).expect("any object with metadata");
-    understand_any(&object, &Anywhere).problems.iter().map(ToString::to_string).collect()
+    parse_any(&object, &Anywhere).problems.iter().map(ToString::to_string).collect()
 }
 
 async fn create(api: &Api<DynamicObject>, spec: &Value) -> Result<(), String> {

@@ -7,7 +7,7 @@ use control_plane::Kubeconfig;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use portolan::model::ports::{Leadership, Role};
-use portolan::operator::lease::{ADDRESS, Elector, NAME};
+use portolan::operator::replicas::lease::{ADDRESS, Elector, NAME};
 use portolan::telemetry::metrics::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -1,4 +1,4 @@
-//! One replica in this process as far as REST goes: watch, intake, store, registrar and API, without a prober or a Lease.
+//! One replica in this process as far as REST goes: watch, ingest, store, registrar and API, without a prober or a Lease.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use portolan::model::ports::{
     Freshness, Leadership, OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService, Role,
 };
 use portolan::model::time::{Clock, UnixMs};
-use portolan::operator::contact::Contact;
-use portolan::operator::intake::Intake;
+use portolan::operator::ingest::Ingest;
+use portolan::operator::kubernetes::health::ApiHealth;
 use portolan::operator::registrar::{RegistrarSettings, RestRegistrar};
 use portolan::operator::watch::Watch;
-use portolan::prober::policy::AddressPolicy;
+use portolan::prober::AddressPolicy;
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;
@@ -84,7 +84,7 @@ impl Leadership for Nobody {
 pub(crate) struct Server {
     url: String,
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) contact: Contact,
+    pub(crate) api_health: ApiHealth,
     client: reqwest::Client,
     stop: CancellationToken,
     parts: JoinSet<()>,
@@ -100,15 +100,15 @@ impl Drop for Server {
 impl Setup<'_> {
     pub(crate) async fn start(self) -> Server {
         let folder = tempfile::tempdir().expect("a folder");
-        let (clock, metrics, contact) = (Clock::system(), Metrics::default(), Contact::default());
+        let (clock, metrics, api_health) = (Clock::system(), Metrics::default(), ApiHealth::default());
         let Opened { store, writer, catalog, .. } =
             Store::open(store_settings(&folder), clock.clone(), metrics.clone()).expect("a store");
         let names: Vec<_> = self.namespaces.iter().map(|name| name.parse().expect("a label")).collect();
         let writes = self.writes_as.client().await.expect("a client");
         let watches = self.watches_as.unwrap_or(self.writes_as).client().await.expect("a client");
         let leadership: Arc<dyn Leadership> = Arc::new(Nobody);
-        let (intake, taking_in) = Intake::new(&names, store.clone(), leadership, Arc::new(policy()), metrics.clone());
-        let watch = Watch::new(&watches, &names, &intake, &contact, &metrics);
+        let (ingest, taking_in) = Ingest::new(&names, store.clone(), leadership, Arc::new(policy()), metrics.clone());
+        let watch = Watch::new(&watches, &names, &ingest, &api_health, &metrics);
         let settings = RegistrarSettings {
             namespaces: names.clone().into(),
             max_services: self.max_services,
@@ -117,9 +117,9 @@ impl Setup<'_> {
         let (registrar, registering) = RestRegistrar::new(
             settings,
             writes.clone(),
-            intake.clone(),
+            ingest.clone(),
             Arc::clone(&catalog),
-            contact.clone(),
+            api_health.clone(),
             metrics.clone(),
         );
         let api = Api::new(ApiParts {
@@ -133,7 +133,7 @@ impl Setup<'_> {
             access_log: AccessLog::off(),
             metrics: metrics.clone(),
             readiness: Arc::new(Nobody),
-            freshness: Some(Arc::new(contact.clone())),
+            freshness: Some(Arc::new(api_health.clone())),
             pass_on: None,
             told: EventReceiver::nothing(),
             settings: ApiSettings {
@@ -149,28 +149,28 @@ impl Setup<'_> {
         let (stop, mut parts) = (CancellationToken::new(), JoinSet::new());
         let [writing, taking, watching, writes_stop, serving, listening] = std::array::from_fn(|_| stop.clone());
         parts.spawn(async move { writer.run(writing).await.expect("the writer") });
-        parts.spawn(async move { taking_in.run(taking).await.expect("the intake") });
+        parts.spawn(async move { taking_in.run(taking).await.expect("the ingest") });
         parts.spawn(async move { watch.run(watching).await.expect("the watch") });
         parts.spawn(async move { registering.run(writes_stop).await.expect("the registrar") });
         parts.spawn(async move {
             let settings = ConnSettings { per_client: 800, ..ConnSettings::default() };
             conn::serve(listener, settings, api, metrics, serving).await.expect("serving ends well");
         });
-        let heard = contact.clone();
+        let heard = api_health.clone();
         parts.spawn(async move { listen(&writes, &heard, &listening).await });
         let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
-        until("the first list is finished", async || intake.is_complete()).await;
-        Server { url, catalog, contact, client, stop, parts, _folder: folder }
+        until("the first list is finished", async || ingest.is_complete()).await;
+        Server { url, catalog, api_health, client, stop, parts, _folder: folder }
     }
 }
 
 /// Notes each answer of the Kubernetes API, as the elector's polls do.
-async fn listen(client: &kube::Client, contact: &Contact, stop: &CancellationToken) {
+async fn listen(client: &kube::Client, api_health: &ApiHealth, stop: &CancellationToken) {
     loop {
         let answer = tokio::time::timeout(Duration::from_secs(10), client.apiserver_version());
         tokio::select! {
             () = stop.cancelled() => return,
-            answer = answer => if matches!(answer, Ok(Ok(_))) { contact.touch() },
+            answer = answer => if matches!(answer, Ok(Ok(_))) { api_health.touch() },
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -319,6 +319,6 @@ impl Server {
 
     /// Time since the mirror was known to be current.
     pub(crate) fn stale_for(&self) -> Option<Duration> {
-        self.contact.stale_for()
+        self.api_health.stale_for()
     }
 }

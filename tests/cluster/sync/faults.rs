@@ -100,7 +100,7 @@ async fn a_crd_that_comes_later_is_found_and_a_malformed_object_stops_nothing() 
     let plane = own(Options::default()).await;
     let replica = Setup::of_all().start(plane.admin()).await;
     until("the watch is known to be broken", async || replica.metric("portolan_watch_restarts_total") >= 2).await;
-    assert!(!replica.intake.is_complete());
+    assert!(!replica.ingest.is_complete());
 
     // A schema that lets everything in, so that something odd is stored.
     let mut lax: serde_json::Value = serde_json::from_str(
@@ -122,7 +122,7 @@ async fn a_crd_that_comes_later_is_found_and_a_malformed_object_stops_nothing() 
     apply(&plane, &manifest("default", "cart", &[backend.url()])).await;
     replica.until_health("default", "cart", Health::Healthy).await;
     assert!(replica.entry("default", "odd").is_none());
-    let known = replica.intake.known(&super::replica::key("default", "odd")).expect("it is known");
+    let known = replica.ingest.known(&super::replica::key("default", "odd")).expect("it is known");
     assert!(known.understood.mirrored.is_none());
     let api = objects(&plane, "default").await;
     super::until_condition(&api, "odd", "Stalled", "True").await;

@@ -1,4 +1,4 @@
-//! One replica of the operator in this process: store, prober, intake, watch, status writer and events, without an API or a Lease.
+//! One replica of the operator in this process: store, prober, ingest, watch, status writer and events, without an API or a Lease.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use portolan::model::name::{Namespace, ServiceKey};
 use portolan::model::outcome::Health;
 use portolan::model::ports::{Leadership, Role};
 use portolan::model::time::Clock;
-use portolan::operator::contact::Contact;
 use portolan::operator::events::{EventSettings, Events};
-use portolan::operator::installs::{Installs, InstallsTask};
-use portolan::operator::intake::Intake;
+use portolan::operator::ingest::Ingest;
+use portolan::operator::kubernetes::health::ApiHealth;
+use portolan::operator::replicas::installs::{Installs, InstallsTask};
 use portolan::operator::report::Reporter;
 use portolan::operator::watch::Watch;
-use portolan::prober::dial::{DialSettings, Dialer};
-use portolan::prober::policy::AddressPolicy;
-use portolan::prober::resolve::ResolverSettings;
+use portolan::prober::AddressPolicy;
+use portolan::prober::ResolverSettings;
+use portolan::prober::{DialSettings, Dialer};
 use portolan::prober::{Prober, ProberSettings};
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::metrics::Metrics;
@@ -103,7 +103,7 @@ impl Setup {
 
     /// Starts it as the user of `kubeconfig`.
     pub(crate) async fn start(self, kubeconfig: &Kubeconfig) -> Replica {
-        let (clock, metrics, contact) = (Clock::system(), Metrics::default(), Contact::default());
+        let (clock, metrics, api_health) = (Clock::system(), Metrics::default(), ApiHealth::default());
         let role = Arc::new(Switch(AtomicU8::new(self.role as u8)));
         let leadership: Arc<dyn Leadership> = role.clone();
         let Opened { store, writer, catalog, probes } =
@@ -119,9 +119,9 @@ impl Setup {
         let (prober, _) =
             Prober::new(settings, dialer, store.clone(), probes, leadership.clone(), clock, metrics.clone());
         let client = kubeconfig.client().await.expect("a client");
-        let (intake, taking_in) =
-            Intake::new(&self.namespaces, store.clone(), leadership.clone(), Arc::new(policy()), metrics.clone());
-        let watch = Watch::new(&client, &self.namespaces, &intake, &contact, &metrics);
+        let (ingest, taking_in) =
+            Ingest::new(&self.namespaces, store.clone(), leadership.clone(), Arc::new(policy()), metrics.clone());
+        let watch = Watch::new(&client, &self.namespaces, &ingest, &api_health, &metrics);
         let whole = ObjectReference { kind: Some("Lease".into()), ..ObjectReference::default() };
         let settings = EventSettings { instance: "replica-0".into(), whole, guard_holds: Box::new(|| false) };
         let (events, telling) = Events::new(client.clone(), settings, leadership.clone(), metrics.clone());
@@ -129,14 +129,14 @@ impl Setup {
         let guarding = InstallsTask::new(
             installs.clone(),
             client.clone(),
-            intake.clone(),
+            ingest.clone(),
             leadership.clone(),
             events.clone(),
             metrics.clone(),
         );
         let reporter = Reporter::new(
             client,
-            intake.clone(),
+            ingest.clone(),
             catalog.clone(),
             installs.clone(),
             leadership,
@@ -168,14 +168,14 @@ impl Setup {
         });
         parts.spawn({
             let stop = token();
-            async move { taking_in.run(stop).await.expect("the intake") }
+            async move { taking_in.run(stop).await.expect("the ingest") }
         });
         let mut storing = JoinSet::new();
         storing.spawn({
             let stop = stop.clone();
             async move { writer.run(stop).await.expect("the writer") }
         });
-        Replica { catalog, intake, metrics, role, first, stop, parts, storing, folder: self.folder }
+        Replica { catalog, ingest, metrics, role, first, stop, parts, storing, folder: self.folder }
     }
 
     fn store(&self) -> StoreSettings {
@@ -199,7 +199,7 @@ fn policy() -> AddressPolicy {
 /// A running one.
 pub(crate) struct Replica {
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) intake: Intake,
+    pub(crate) ingest: Ingest,
     pub(crate) metrics: Metrics,
     pub(crate) role: Arc<Switch>,
     first: CancellationToken,
@@ -225,7 +225,7 @@ impl Replica {
     }
 
     pub(crate) async fn until_complete(&self) {
-        until("a list is finished", async || self.intake.is_complete()).await;
+        until("a list is finished", async || self.ingest.is_complete()).await;
     }
 
     /// The count of that name with its labels, 0 where there is none.

@@ -30,7 +30,7 @@ async fn what_is_applied_changed_and_deleted_is_so_in_the_catalog() {
 
     plane.kubectl().run(&["delete", "services.portolan.dev", "cart", "-n", &namespace]).await.expect("deleted");
     replica.until_gone(&namespace, "cart").await;
-    assert!(replica.intake.known(&key(&namespace, "cart")).is_none());
+    assert!(replica.ingest.known(&key(&namespace, "cart")).is_none());
     replica.stop().await;
 }
 
@@ -46,12 +46,12 @@ async fn an_object_that_waits_for_its_finalizers_is_gone_from_discovery() {
     let delete = ["delete", "services.portolan.dev", "cart", "-n", &namespace, "--wait=false"];
     plane.kubectl().run(&delete).await.expect("deletion begins");
     replica.until_gone(&namespace, "cart").await;
-    let going = || replica.intake.known(&key(&namespace, "cart")).expect("the object is there yet").understood.deleting;
+    let going = || replica.ingest.known(&key(&namespace, "cart")).expect("the object is there yet").understood.deleting;
     until("it is known to go", async || going()).await;
 
     cart["metadata"]["finalizers"] = json!([]);
     apply(plane, &cart).await;
-    until("it is gone", async || replica.intake.known(&key(&namespace, "cart")).is_none()).await;
+    until("it is gone", async || replica.ingest.known(&key(&namespace, "cart")).is_none()).await;
     replica.stop().await;
 }
 
@@ -113,9 +113,9 @@ async fn deletes_missed_while_down_are_found_at_the_next_start() {
     replica.stop().await;
 }
 
-/// Whether the catalog and the intake hold one spec together; equal ones twice are a fifth of what a large cluster weighs.
+/// Whether the catalog and the ingest hold one spec together; equal ones twice are a fifth of what a large cluster weighs.
 fn is_held_once(replica: &Replica, namespace: &str, name: &str) -> bool {
-    let (entry, known) = (replica.entry(namespace, name), replica.intake.known(&key(namespace, name)));
+    let (entry, known) = (replica.entry(namespace, name), replica.ingest.known(&key(namespace, name)));
     let shown = &entry.as_ref().expect("it is shown").service().instances[0].spec;
     let mirrored = known.as_ref().expect("it is known").understood.mirrored.as_ref().expect("it is valid");
     Arc::ptr_eq(&mirrored.instances[0].spec, shown)
@@ -128,7 +128,7 @@ async fn a_spec_is_held_once_also_after_its_status_was_written_and_after_a_start
     let replica = Setup::of(&namespace).start(plane.admin()).await;
     apply(plane, &manifest(&namespace, "cart", &[backend.url()])).await;
     super::until_condition(&objects(plane, &namespace).await, "cart", "Ready", "True").await;
-    let said = || replica.intake.known(&key(&namespace, "cart")).is_some_and(|known| known.status().is_some());
+    let said = || replica.ingest.known(&key(&namespace, "cart")).is_some_and(|known| known.status().is_some());
     until("the status is known", async || said()).await;
     until("it is held once", async || is_held_once(&replica, &namespace, "cart")).await;
     let folder = replica.stop().await;
@@ -177,7 +177,7 @@ async fn the_answer_to_a_write_of_its_own_does_not_say_that_others_were_heard() 
     apply(plane, &manifest(&elsewhere, "cart", &["http://10.0.0.5:80".to_owned()])).await;
     let answer = objects(plane, &elsewhere).await.get("cart").await.expect("it is there");
     let answer = serde_json::from_value(serde_json::to_value(answer).expect("JSON")).expect("a service");
-    replica.intake.put(answer).await.expect("taken in");
+    replica.ingest.put(answer).await.expect("taken in");
     let ahead = replica.entry(&elsewhere, "cart").expect("it is shown").service().revision;
     assert!(heard() < ahead, "what others wrote before was not heard");
 

@@ -54,6 +54,6 @@ fn killed(db: &Path) -> Vec<(String, String)> {
 
 fn of_the_first_schema(db: &Path) {
     let db = Connection::open(db).expect("opens");
-    db.execute_batch(include_str!("../../../src/store/migrations/0001.sql")).expect("makes");
+    db.execute_batch(include_str!("../../../src/store/schema/migrations/0001.sql")).expect("makes");
     db.execute_batch(include_str!("../../store/first_schema.sql")).expect("fills");
 }

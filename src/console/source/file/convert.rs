@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::catalog::Entry;
 use crate::console::data::{ProbingOfInstance, ProbingOfService, Service};
+use crate::model::health::FLAP_HOLD;
 use crate::model::outcome::Verdict;
 use crate::store::reader::Probed;
 use crate::wire;
@@ -25,7 +26,7 @@ fn instance(Probed { instance, check, row }: Probed) -> ProbingOfInstance {
         instance: instance.as_str().into(),
         streak: row.state.progress(&timing).into(),
         next_due: Some(row.next_due),
-        held: row.state.hold_reason().map(Into::into),
+        held: row.state.held().then(|| FLAP_HOLD.into()),
         last_fail: row.last.clone().filter(|last| last.verdict == Verdict::Fail).map(Into::into),
         last: row.last.map(Into::into),
         last_pass: row.last_pass.map(Into::into),

@@ -1,0 +1,32 @@
+//! `portolan_objects_rejected{namespace}`: counted over the objects at each scrape, so it is never behind and holds no series of a namespace
+//! that has none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::Shared;
+
+/// Reads the objects of an ingest.
+#[derive(Debug)]
+pub(super) struct Rejected(pub(super) Arc<Shared>);
+
+impl Collector for Rejected {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let objects = self.0.objects.load();
+        let mut namespaces: BTreeMap<&str, i64> = BTreeMap::new();
+        for known in objects.values().filter(|known| known.understood.is_rejected()) {
+            *namespaces.entry(known.key().namespace()).or_default() += 1;
+        }
+        let help = "Objects that cannot be used as written, wholly or in part";
+        let mut family = encoder.encode_descriptor("objects_rejected", help, None, MetricType::Gauge)?;
+        for (namespace, count) in namespaces {
+            ConstGauge::new(count).encode(family.encode_family(&[("namespace", namespace)])?)?;
+        }
+        Ok(())
+    }
+}

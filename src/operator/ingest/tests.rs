@@ -1,0 +1,224 @@
+//! The index's rules.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::index::{Index, Scope};
+use super::observed::ObservedObject;
+use crate::model::mirror::MirrorChange;
+use crate::model::name::ServiceKey;
+use crate::model::ports::AddressGate;
+use crate::model::url::EndpointUrl;
+use crate::operator::read::ObjectId;
+use crate::operator::read::raw::RawObject;
+
+struct Anywhere;
+
+impl AddressGate for Anywhere {
+    fn admit(&self, _: &EndpointUrl) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn json_of(name: &str, uid: u128, revision: u64) -> Value {
+    json!({
+        "apiVersion": "portolan.dev/v1alpha1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "uid": Uuid::from_u128(uid),
+            "resourceVersion": revision.to_string(),
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+            "generation": 1,
+            "managedFields": [{ "manager": "kubectl", "operation": "Apply", "apiVersion": "portolan.dev/v1alpha1",
+                                "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": {} } }],
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}" },
+        },
+        "spec": { "instances": [{ "name": "a", "baseUrl": "http://10.0.0.5:8080" }] },
+    })
+}
+
+fn known_of(value: &Value) -> Arc<ObservedObject> {
+    let seen: RawObject = serde_json::from_str(&value.to_string()).expect("an object");
+    Arc::new(ObservedObject::new(seen, &Anywhere).expect("a name, a uid and a revision"))
+}
+
+fn known(name: &str, uid: u128, revision: u64) -> Arc<ObservedObject> {
+    known_of(&json_of(name, uid, revision))
+}
+
+fn place(name: &str, uid: u128, revision: u64) -> ObjectId {
+    let object: RawObject = serde_json::from_str(&json_of(name, uid, revision).to_string()).expect("an object");
+    ObjectId::of(object.metadata()).expect("a place")
+}
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey::new(&"shop".parse().expect("a name"), &name.parse().expect("a name"))
+}
+
+fn index() -> Index {
+    Index::new([None])
+}
+
+/// Name to uid and revision of all that is known.
+fn held(index: &Index) -> BTreeMap<String, (u128, u64)> {
+    let of = |known: &Arc<ObservedObject>| (known.key().name().to_owned(), (known.id().as_u128(), known.revision()));
+    index.known().values().map(of).collect()
+}
+
+fn list(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u128, u64)]) {
+    index.begin(scope.clone());
+    finish(index, scope, revision, objects);
+}
+
+fn finish(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u128, u64)]) {
+    for (name, uid, at) in objects {
+        let seen = known(name, *uid, *at);
+        let place = place(name, *uid, *at);
+        if !index.is_listed_as_known(scope, &place) {
+            index.listed(scope, seen);
+        }
+    }
+    index.end(scope, revision);
+}
+
+#[test]
+fn what_nobody_reads_is_not_kept() {
+    assert!(known("cart", 1, 10).object.is_none(), "a manifest is not written anew");
+    let mut registered = json_of("cart", 1, 10);
+    registered["spec"]["source"] = json!("Rest");
+    registered["status"] = json!({ "ready": "0/1" });
+    let known = known_of(&registered);
+    let object = known.object.as_deref().expect("the registrar's");
+    assert_eq!((&object.metadata.managed_fields, &object.metadata.annotations, &object.status), (&None, &None, &None));
+    assert_eq!(known.status().map(|status| status.ready.as_str()), Some("0/1"));
+}
+
+#[test]
+fn the_newest_revision_wins_and_a_uid_that_is_gone_never_returns() {
+    let mut index = index();
+    assert!(matches!(index.put(known("cart", 1, 10)), Some(MirrorChange::Put(_))));
+    assert_eq!(index.put(known("cart", 1, 10)), None, "no news");
+    assert_eq!(index.put(known("cart", 1, 9)), None, "older");
+    assert!(index.put(known("cart", 2, 20)).is_some(), "another object of the name");
+    assert_eq!(index.remove(&key("cart"), Uuid::from_u128(1), 19), None, "the earlier object's removal, late");
+    assert!(matches!(
+        index.remove(&key("cart"), Uuid::from_u128(2), 21),
+        Some(MirrorChange::Remove { revision: 21, .. })
+    ));
+    assert_eq!(index.put(known("cart", 2, 22)), None);
+    assert_eq!((held(&index).len(), index.highest()), (0, 21));
+}
+
+#[test]
+fn what_is_invalid_or_going_stays_known_and_leaves_the_catalog() {
+    let mut index = index();
+    let mut going = json_of("cart", 1, 10);
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:06Z");
+    let mut odd = json_of("odd", 2, 11);
+    odd["spec"]["instances"][0]["baseUrl"] = json!(7);
+    odd["status"] = json!({ "observedGeneration": 1 });
+    for object in [&going, &odd] {
+        let known = known_of(object);
+        let (name, revision) = (known.key().clone(), known.revision());
+        let expected = MirrorChange::Remove { key: name, id: known.id(), revision };
+        assert_eq!(index.put(known), Some(expected));
+    }
+    assert_eq!(held(&index).len(), 2);
+    let odd = &index.known()[&key("odd")];
+    assert_eq!(odd.status().expect("its status is read").observed_generation, Some(1));
+    assert!(index.mirrored().is_empty());
+}
+
+#[test]
+fn a_list_replaces_what_it_covers_but_not_what_came_later() {
+    let shop: Scope = Some("shop".parse().expect("a name"));
+    let bank: Scope = Some("bank".parse().expect("a name"));
+    let mut index = Index::new([shop.clone(), bank.clone()]);
+    for (name, uid, at) in [("stays", 1, 10), ("changed", 2, 11), ("missed", 3, 12), ("removed", 5, 5)] {
+        index.put(known(name, uid, at));
+    }
+    index.begin(shop.clone());
+    index.put(known("later", 4, 31));
+    index.remove(&key("removed"), Uuid::from_u128(5), 32);
+    finish(&mut index, &shop, 30, &[("stays", 1, 10), ("changed", 2, 20), ("new", 6, 25), ("removed", 5, 5)]);
+    let expected = [("changed", (2, 20)), ("later", (4, 31)), ("new", (6, 25)), ("stays", (1, 10))];
+    assert_eq!(held(&index), expected.map(|(name, at)| (name.to_owned(), at)).into());
+    assert!(!index.is_complete(), "bank was not listed");
+    list(&mut index, &bank, 40, &[]);
+    assert_eq!((index.is_complete(), index.highest(), held(&index).len()), (true, 40, 4));
+}
+
+#[test]
+fn a_list_of_an_earlier_history_replaces_everything() {
+    let mut index = index();
+    list(&mut index, &None, 1000, &[("a", 1, 900), ("b", 2, 1000)]);
+    index.remove(&key("c"), Uuid::from_u128(3), 1001);
+    list(&mut index, &None, 50, &[("b", 2, 40), ("c", 3, 30)]);
+    assert_eq!(held(&index), [("b".to_owned(), (2, 40)), ("c".to_owned(), (3, 30))].into());
+    assert_eq!(index.highest(), 50);
+}
+
+/// What one news of the past says.
+#[derive(Debug, Clone)]
+enum News {
+    Put(&'static str, u128, u64),
+    Gone(&'static str, u128, u64),
+}
+
+/// Turns choices into a possible past: of each name at most one object at a time.
+fn past(choices: &[(usize, bool)]) -> (Vec<News>, BTreeMap<String, (u128, u64)>) {
+    let (mut now, mut news, mut uid) = (BTreeMap::new(), Vec::new(), 0);
+    for (n, (name, goes)) in choices.iter().enumerate() {
+        let (name, at) = (["a", "b", "c"][*name], n as u64 + 1);
+        match now.get(name).copied() {
+            Some((id, _)) if *goes => {
+                now.remove(name);
+                news.push(News::Gone(name, id, at));
+            }
+            known => {
+                let id = known.map_or_else(
+                    || {
+                        uid += 1;
+                        uid
+                    },
+                    |(id, _)| id,
+                );
+                now.insert(name.to_owned(), (id, at));
+                news.push(News::Put(name, id, at));
+            }
+        }
+    }
+    (news, now)
+}
+
+fn tell(index: &mut Index, news: &News) {
+    match news {
+        News::Put(name, uid, at) => drop(index.put(known(name, *uid, *at))),
+        News::Gone(name, uid, at) => drop(index.remove(&key(name), Uuid::from_u128(*uid), *at)),
+    }
+}
+
+proptest! {
+    /// The watch tells everything in order; answers to our own writes and reads come any time, before or after.
+    #[test]
+    fn whatever_comes_early_or_late_the_end_is_the_truth(
+        choices in prop::collection::vec((0..3_usize, any::<bool>()), 1..24),
+        extra in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..24),
+    ) {
+        let (news, now) = past(&choices);
+        let mut index = index();
+        for (n, said) in news.iter().enumerate() {
+            tell(&mut index, said);
+            for (_, what) in extra.iter().filter(|(when, _)| when.index(news.len()) == n) {
+                tell(&mut index, what.get(&news));
+            }
+        }
+        prop_assert_eq!(held(&index), now);
+    }
+}

@@ -1,0 +1,12 @@
+//! The Kubernetes API as all parts use it.
+//!
+//! In: a kubeconfig or a ServiceAccount. Out: a client, and whether the API answers.
+//!
+//! 1. [`client`]: finds the API and makes the client. [`health`]: when it last answered.
+//! 2. [`epoch`]: which cluster's registry this is.
+//! 3. [`list_watch`]: the loop of list and watch that services and replicas share.
+
+pub mod client;
+pub mod epoch;
+pub mod health;
+pub(in crate::operator) mod list_watch;

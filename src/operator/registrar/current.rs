@@ -1,0 +1,113 @@
+//! Between an object and what the rules see of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::merge::{Held, Slot};
+use crate::catalog::Snapshot;
+use crate::model::mirror::MirroredInstance;
+use crate::model::name::{InstanceName, ServiceKey};
+use crate::model::outcome::Health;
+use crate::model::service::Owner;
+use crate::operator::crd::{InstanceEntry, ServiceResource, ServiceSpec, SourceValue};
+use crate::operator::ingest::ObservedObject;
+use crate::operator::registrar::object;
+
+/// The generation of an entry that had none, below all that are given.
+const FIRST: i64 = 1;
+
+/// What the rules see of an object; health is the catalog's.
+pub(super) fn current(known: &ObservedObject, catalog: &Snapshot) -> Held {
+    let mirrored = known.understood.mirrored.as_ref();
+    let read: HashMap<&str, &MirroredInstance> =
+        mirrored.iter().flat_map(|mirrored| &mirrored.instances).map(|of| (of.name.as_str(), of)).collect();
+    let shown = catalog.get(known.key().as_str());
+    let shown = |name: &InstanceName| shown.and_then(|entry| entry.service().instance(name.as_str()));
+    let slot = |entry: &InstanceEntry| {
+        let name = entry.name.parse().ok()?;
+        let spec = read.get(entry.name.as_str()).map(|of| Arc::clone(&of.spec));
+        let generation = entry.generation.and_then(|n| u64::try_from(n).ok());
+        let shown = shown(&name);
+        let healthy = shown.is_some_and(|instance| instance.health == Health::Healthy);
+        let unhealthy_since = shown.filter(|instance| instance.health == Health::Unhealthy).map(|i| i.since);
+        Some(Slot { healthy, unhealthy_since, owner: owner(entry), generation, spec, changed: false, name })
+    };
+    let entries = known.object.iter();
+    let mut slots: Vec<Slot> = entries.flat_map(|object| &object.spec.instances).filter_map(slot).collect();
+    slots.sort_by(|a, b| a.name.cmp(&b.name));
+    Held { id: known.id(), source: known.understood.source, deleting: known.understood.deleting, slots }
+}
+
+fn owner(entry: &InstanceEntry) -> Owner {
+    match &entry.owner {
+        None => Owner::Anonymous,
+        Some(owner) => Owner::Token { issuer: owner.issuer.as_str().into(), subject: owner.subject.as_str().into() },
+    }
+}
+
+/// A new object with these instances.
+pub(super) fn created(key: &ServiceKey, slots: &[Slot]) -> ServiceResource {
+    object::resource(key, version(slots), slots.iter().filter_map(entry).collect())
+}
+
+/// That of the newest instance, as the catalog shows it; kept at the service so that `kubectl get` has it in a column.
+fn version(slots: &[Slot]) -> Option<String> {
+    let newest = slots.iter().max_by_key(|slot| (slot.generation.unwrap_or(0), &slot.name))?;
+    newest.spec.as_ref().map(|spec| spec.version.clone()).filter(|version| !version.is_empty())
+}
+
+/// The object with these instances instead: the entries of those that did not change stay as they are. It takes the form of a
+/// registration again, should a manifest have been applied over it before the definition refused that: without what a manifest says
+/// for all instances, and with a generation for each.
+pub(super) fn replaced(object: &ServiceResource, slots: &[Slot]) -> ServiceResource {
+    let mut object = object.clone();
+    let old = std::mem::take(&mut object.spec.instances);
+    let mut old: HashMap<String, InstanceEntry> = old.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
+    let kept = |entry: InstanceEntry| InstanceEntry { generation: entry.generation.or(Some(FIRST)), ..entry };
+    let pick = |slot: &Slot| if slot.changed { entry(slot) } else { old.remove(slot.name.as_str()).map(kept) };
+    let instances = slots.iter().filter_map(pick).collect();
+    object.spec =
+        ServiceSpec { source: SourceValue::Rest, version: version(slots), instances, ..ServiceSpec::default() };
+    object
+}
+
+/// A changed instance's; it has both.
+fn entry(slot: &Slot) -> Option<InstanceEntry> {
+    Some(object::entry(&slot.name, slot.spec.as_ref()?, &slot.owner, slot.generation?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_object_that_a_manifest_changed_takes_its_form_again() {
+        let object = json!({
+            "apiVersion": "portolan.dev/v1alpha1", "kind": "Service",
+            "metadata": {"name": "users", "namespace": "shop", "labels": {"tier": "gold"}},
+            "spec": {
+                "source": "Rest", "description": "ours", "metadata": {"a": "b"}, "check": {"tcp": {}},
+                "instances": [{"name": "a", "baseUrl": "http://h:1"}, {"name": "b", "baseUrl": "http://h:2", "generation": 7}],
+            },
+        });
+        let object: ServiceResource = serde_json::from_value(object).expect("an object");
+        let slot = |name: &str| Slot {
+            name: name.parse().expect("a label"),
+            owner: Owner::Anonymous,
+            generation: None,
+            spec: None,
+            healthy: false,
+            unhealthy_since: None,
+            changed: false,
+        };
+        let replaced = replaced(&object, &[slot("a"), slot("b")]);
+        let spec = serde_json::to_value(&replaced.spec).expect("JSON");
+        let instances = json!([
+            {"name": "a", "baseUrl": "http://h:1", "generation": 1}, {"name": "b", "baseUrl": "http://h:2", "generation": 7},
+        ]);
+        assert_eq!(spec, json!({"source": "Rest", "instances": instances}));
+        assert_eq!(replaced.metadata, object.metadata);
+    }
+}

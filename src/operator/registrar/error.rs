@@ -1,0 +1,222 @@
+//! What the Kubernetes API's refusals and silences mean for a write.
+
+use std::time::Duration;
+
+use kube::core::Status;
+
+use crate::model::name::{Namespace, ServiceKey};
+use crate::model::ports::ClusterError;
+use crate::model::text;
+
+/// Longest text of the API server's that a client sees, in characters.
+const MAX_SAID: usize = 400;
+/// Causes of one refusal that are told.
+const MAX_CAUSES: usize = 3;
+
+/// Why a request did not do what it was to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RequestError {
+    /// The object is another by now: it has to be read again.
+    Moved,
+    /// No answer, or one that says nothing of the request: it may have been done. Holds what a client is told at last.
+    Unheard(ClusterError),
+    /// To be asked again after that time.
+    Overloaded(Duration),
+    /// What was to be written; with several calls in it, perhaps because of one of them.
+    Content(ClusterError),
+    /// It would be refused again.
+    Refused(ClusterError),
+}
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    Get,
+    Create,
+    Replace,
+    Delete,
+}
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Get => "reading",
+            Self::Create => "creating",
+            Self::Replace => "changing",
+            Self::Delete => "deleting",
+        }
+    }
+}
+
+/// What the error of a request about `key` means.
+pub(super) fn of(error: &kube::Error, verb: Verb, key: &ServiceKey) -> RequestError {
+    match error {
+        kube::Error::Api(status) => by_status(status, verb, key),
+        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => {
+            tracing::debug!(service = %key, "{} it got no answer: {error}", verb.word());
+            RequestError::Unheard(ClusterError::Unanswered)
+        }
+        other => failed(verb, key, &other.to_string()),
+    }
+}
+
+fn by_status(status: &Status, verb: Verb, key: &ServiceKey) -> RequestError {
+    let said = status.message.as_str();
+    match status.code {
+        404 if verb == Verb::Create => RequestError::Refused(missing(status, key)),
+        404 | 409 => RequestError::Moved,
+        403 => forbidden(status, key),
+        413 => RequestError::Content(ClusterError::TooLarge),
+        422 => RequestError::Content(ClusterError::Invalid(causes(status))),
+        429 => {
+            let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+            RequestError::Overloaded(Duration::from_secs(asked.clamp(1, 60).into()))
+        }
+        500.. if said.contains("too large") || said.contains("larger than max") => {
+            RequestError::Content(ClusterError::TooLarge)
+        }
+        500.. if said.contains("database space exceeded") => {
+            tracing::error!(service = %key, "etcd is full; nothing can be registered until its operator frees space");
+            RequestError::Refused(ClusterError::Full)
+        }
+        500.. => {
+            let said = text::escape(said, MAX_SAID);
+            tracing::warn!(service = %key, code = status.code, "{} it failed: {said}", verb.word());
+            RequestError::Unheard(ClusterError::Failed)
+        }
+        _ => failed(verb, key, &format!("{} {said}", status.code)),
+    }
+}
+
+fn failed(verb: Verb, key: &ServiceKey, said: &str) -> RequestError {
+    tracing::error!(service = %key, "{} it failed: {}", verb.word(), text::escape(said, MAX_SAID));
+    RequestError::Refused(ClusterError::Failed)
+}
+
+/// A key's namespace is a label: it was made of one.
+fn namespace(key: &ServiceKey) -> Namespace {
+    key.namespace().parse().unwrap_or_default()
+}
+
+fn missing(status: &Status, key: &ServiceKey) -> ClusterError {
+    match &status.details {
+        Some(details) if details.kind == "namespaces" => ClusterError::NamespaceMissing(namespace(key)),
+        _ => ClusterError::KindMissing,
+    }
+}
+
+fn forbidden(status: &Status, key: &ServiceKey) -> RequestError {
+    let ending = |cause: &kube::core::response::StatusCause| cause.reason == "NamespaceTerminating";
+    if status.details.as_ref().is_some_and(|details| details.causes.iter().any(ending)) {
+        return RequestError::Refused(ClusterError::NamespaceTerminating(namespace(key)));
+    }
+    let said = status.message.as_str();
+    if said.contains("exceeded quota") {
+        return RequestError::Refused(ClusterError::Quota(namespace(key)));
+    }
+    if said.contains(" cannot ") {
+        tracing::error!("RBAC: {}", text::escape(said, MAX_SAID));
+        return RequestError::Refused(ClusterError::NotAllowed(namespace(key)));
+    }
+    RequestError::Content(ClusterError::Invalid(causes(status)))
+}
+
+/// What is wrong, field by field where the API server says it so.
+fn causes(status: &Status) -> String {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let named: Vec<String> = causes
+        .filter(|cause| !cause.message.is_empty())
+        .take(MAX_CAUSES)
+        .map(|cause| match cause.field.as_str() {
+            "" | "<nil>" => cause.message.clone(),
+            field => format!("{field}: {}", cause.message),
+        })
+        .collect();
+    let said = if named.is_empty() { status.message.clone() } else { named.join("; ") };
+    text::escape(&said, MAX_SAID)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(verb: Verb, status: &serde_json::Value) -> RequestError {
+        let status: Status = serde_json::from_value(status.clone()).expect("a status");
+        let key = ServiceKey::new(&"shop".parse().expect("a label"), &"users".parse().expect("a label"));
+        of(&kube::Error::Api(Box::new(status)), verb, &key)
+    }
+
+    #[test]
+    fn each_answer_of_the_api_server_has_its_meaning() {
+        let shop = || "shop".parse::<Namespace>().expect("a label");
+        let rbac = "services.portolan.dev is forbidden: User \"system:serviceaccount:portolan:portolan\" cannot create resource \"services\" in API group \"portolan.dev\" in the namespace \"shop\"";
+        let ending = json!({"causes": [{"reason": "NamespaceTerminating", "message": "namespace shop is being terminated", "field": "metadata.namespace"}]});
+        let cel = json!({"causes": [{"reason": "FieldValueInvalid", "message": "Invalid value: \"\u{1b}x\": no", "field": "spec.instances[0].baseUrl"}]});
+        let quota =
+            "services.portolan.dev \"users\" is forbidden: exceeded quota: q, requested: count/services.portolan.dev=1";
+        for (verb, status, meaning) in [
+            (Verb::Replace, json!({"code": 409, "reason": "Conflict"}), RequestError::Moved),
+            (Verb::Create, json!({"code": 409, "reason": "AlreadyExists"}), RequestError::Moved),
+            (Verb::Delete, json!({"code": 404, "reason": "NotFound"}), RequestError::Moved),
+            (
+                Verb::Create,
+                json!({"code": 404, "details": {"kind": "namespaces", "name": "shop"}}),
+                RequestError::Refused(ClusterError::NamespaceMissing(shop())),
+            ),
+            (
+                Verb::Create,
+                json!({"code": 404, "message": "404 page not found"}),
+                RequestError::Refused(ClusterError::KindMissing),
+            ),
+            (
+                Verb::Create,
+                json!({"code": 403, "message": rbac}),
+                RequestError::Refused(ClusterError::NotAllowed(shop())),
+            ),
+            (Verb::Create, json!({"code": 403, "message": quota}), RequestError::Refused(ClusterError::Quota(shop()))),
+            (
+                Verb::Create,
+                json!({"code": 403, "message": "unable", "details": ending}),
+                RequestError::Refused(ClusterError::NamespaceTerminating(shop())),
+            ),
+            (
+                Verb::Create,
+                json!({"code": 403, "message": "denied by policy x"}),
+                RequestError::Content(ClusterError::Invalid("denied by policy x".to_owned())),
+            ),
+            (Verb::Replace, json!({"code": 413}), RequestError::Content(ClusterError::TooLarge)),
+            (
+                Verb::Replace,
+                json!({"code": 500, "message": "etcdserver: request is too large"}),
+                RequestError::Content(ClusterError::TooLarge),
+            ),
+            (
+                Verb::Replace,
+                json!({"code": 500, "message": "etcdserver: mvcc: database space exceeded"}),
+                RequestError::Refused(ClusterError::Full),
+            ),
+            (
+                Verb::Replace,
+                json!({"code": 500, "message": "etcdserver: leader changed"}),
+                RequestError::Unheard(ClusterError::Failed),
+            ),
+            (Verb::Replace, json!({"code": 503}), RequestError::Unheard(ClusterError::Failed)),
+            (
+                Verb::Replace,
+                json!({"code": 429, "details": {"retryAfterSeconds": 7}}),
+                RequestError::Overloaded(Duration::from_secs(7)),
+            ),
+            (Verb::Replace, json!({"code": 401}), RequestError::Refused(ClusterError::Failed)),
+        ] {
+            assert_eq!(judged(verb, &status), meaning, "{status}");
+        }
+        let RequestError::Content(ClusterError::Invalid(said)) =
+            judged(Verb::Replace, &json!({"code": 422, "details": cel}))
+        else {
+            panic!("a rule of the CRD")
+        };
+        assert!(said.starts_with("spec.instances[0].baseUrl: Invalid value: ") && !said.contains('\u{1b}'), "{said}");
+    }
+}

@@ -1,0 +1,108 @@
+//! Which install writes an object's status. Two installs whose namespaces overlap would rewrite each other's status without end, so one
+//! alone writes each object's.
+//!
+//! An install is known by its leader's Lease, `namespace/name`, and its leader puts that into each status (`status.install`). A leader
+//! writes where that is absent, its own, or that of an install which is over: its Lease is gone, or nobody has renewed it for a minute.
+//! Every other object it leaves alone, and says so.
+
+mod sightings;
+mod task;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use task::InstallsTask;
+
+use crate::model::name::Namespace;
+use crate::operator::crd::ServiceStatus;
+
+/// Installs that a report names.
+const NAMED: usize = 3;
+
+/// Tells whose an object's status is; cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Installs(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    own: String,
+    /// Installs that are over, whose objects are free.
+    over: ArcSwap<HashSet<String>>,
+    elsewhere: ArcSwap<Elsewhere>,
+}
+
+/// What belongs to other installs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Elsewhere {
+    /// Objects that this install watches and another one writes.
+    pub objects: usize,
+    /// The first of these installs, each as `namespace/name` of its Lease.
+    pub installs: Vec<String>,
+}
+
+impl Installs {
+    /// Of the install whose Lease lies in `namespace`.
+    pub fn new(namespace: &Namespace) -> Self {
+        let own = format!("{namespace}/{}", crate::operator::replicas::lease::NAME);
+        Self(Arc::new(Shared { own, over: ArcSwap::default(), elsewhere: ArcSwap::default() }))
+    }
+
+    /// This install, as it stands in the status of each of its objects.
+    pub fn own(&self) -> &str {
+        &self.0.own
+    }
+
+    /// Whether this install may write the object that has `status`.
+    pub fn may_write(&self, status: Option<&ServiceStatus>) -> bool {
+        self.other(status).is_none_or(|other| self.0.over.load().contains(other))
+    }
+
+    /// What belongs to other installs, as it was last counted.
+    pub fn elsewhere(&self) -> Arc<Elsewhere> {
+        self.0.elsewhere.load_full()
+    }
+
+    /// The other install whose status it is.
+    fn other<'a>(&self, status: Option<&'a ServiceStatus>) -> Option<&'a str> {
+        let install = status?.install.as_deref()?;
+        (install != self.own() && lease_of(install).is_some()).then_some(install)
+    }
+}
+
+/// Namespace and name of an install's Lease; none where the text is none of ours.
+fn lease_of(install: &str) -> Option<(Namespace, &str)> {
+    let (namespace, name) = install.split_once('/')?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let named = !name.is_empty() && name.len() <= 253 && name.chars().all(plain) && !name.starts_with('.');
+    namespace.parse().ok().filter(|_| named).map(|namespace| (namespace, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(install: Option<&str>) -> ServiceStatus {
+        ServiceStatus { install: install.map(str::to_owned), ..ServiceStatus::default() }
+    }
+
+    #[test]
+    fn an_install_writes_what_is_nobodys_and_its_own() {
+        let installs = Installs::new(&"portolan".parse().expect("a namespace"));
+        let may = |install| installs.may_write(Some(&status(install)));
+        assert!(installs.may_write(None) && may(None) && may(Some("portolan/portolan")));
+        assert!(!may(Some("other/portolan")), "it is another's");
+        installs.0.over.store(Arc::new(HashSet::from(["other/portolan".to_owned()])));
+        assert!(may(Some("other/portolan")), "that one is over");
+        assert!(!may(Some("third/portolan")));
+    }
+
+    #[test]
+    fn a_text_that_names_no_lease_keeps_nobody_out() {
+        let installs = Installs::new(&"portolan".parse().expect("a namespace"));
+        for odd in ["", "portolan", "/portolan", "other/", "other/..", "other/a/b", "Other/portolan", "../x", "a/b?c"] {
+            assert!(installs.may_write(Some(&status(Some(odd)))), "{odd}");
+        }
+    }
+}

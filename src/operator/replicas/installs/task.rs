@@ -1,0 +1,193 @@
+//! The task: counts what belongs to other installs, and, while this replica leads, watches whether they are still there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
+use tokio::time::{MissedTickBehavior, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::sightings::{Look, Sightings, Standing};
+use super::{Elsewhere, Installs, NAMED, lease_of};
+use crate::model::name::ServiceKey;
+use crate::model::ports::Leadership;
+use crate::model::text;
+use crate::operator::events::Events;
+use crate::operator::ingest::Ingest;
+use crate::operator::status;
+use crate::telemetry::metrics::Metrics;
+
+/// Time between two looks.
+const LOOK: Duration = Duration::from_secs(5);
+/// Time for an answer.
+const ANSWER: Duration = Duration::from_secs(4);
+/// Leases that one look asks for; the objects of further installs are left alone.
+const MOST: usize = 16;
+
+/// The objects of other installs.
+type Others = BTreeMap<String, Vec<ServiceKey>>;
+
+/// What does the work of [`Installs`].
+pub struct InstallsTask {
+    installs: Installs,
+    client: Client,
+    ingest: Ingest,
+    leadership: Arc<dyn Leadership>,
+    events: Events,
+    metrics: Metrics,
+    sightings: Sightings,
+    /// Objects of which it was said that they are left alone, each with whose it is.
+    said: HashMap<ServiceKey, String>,
+    /// Installs of which it was said that their Lease may not be read.
+    unreadable: HashSet<String>,
+}
+
+impl InstallsTask {
+    /// The task of `installs`, over the objects of `ingest`.
+    pub fn new(
+        installs: Installs,
+        client: Client,
+        ingest: Ingest,
+        leadership: Arc<dyn Leadership>,
+        events: Events,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            installs,
+            client,
+            ingest,
+            leadership,
+            events,
+            metrics,
+            sightings: Sightings::default(),
+            said: HashMap::new(),
+            unreadable: HashSet::new(),
+        }
+    }
+
+    /// Looks until `stop`.
+    ///
+    /// # Errors
+    /// None: what fails is tried again at the next look.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let round = async {
+                look.tick().await;
+                self.look().await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = round => {}
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let others = self.others();
+        self.count(&others);
+        let leads = self.leadership.leads();
+        self.sightings.keep(|install| leads && others.contains_key(install));
+        self.unreadable.retain(|install| leads && others.contains_key(install));
+        self.said.retain(|key, whose| leads && others.get(whose).is_some_and(|keys| keys.binary_search(key).is_ok()));
+        let mut over = HashSet::new();
+        if leads {
+            for (install, keys) in others.iter().take(MOST) {
+                match self.ask(install).await {
+                    Some(Standing::Gone) => drop(over.insert((install, "is gone"))),
+                    Some(Standing::Silent) => drop(over.insert((install, "has not been renewed for a minute"))),
+                    Some(Standing::Alive) => self.leave(install, keys),
+                    Some(Standing::Undecided) | None => {}
+                }
+            }
+        }
+        self.take_over(&others, &over);
+    }
+
+    /// What others write, of all that is watched. Each install's in order.
+    fn others(&self) -> Others {
+        let mut others = Others::new();
+        let objects = self.ingest.objects();
+        for (key, known) in &*objects {
+            if let Some(install) = self.installs.other(known.status()) {
+                others.entry(install.to_owned()).or_default().push(key.clone());
+            }
+        }
+        for keys in others.values_mut() {
+            keys.sort_unstable();
+        }
+        others
+    }
+
+    fn count(&self, others: &Others) {
+        let objects = others.values().map(Vec::len).sum();
+        self.metrics.cluster.objects_of_others.set(i64::try_from(objects).unwrap_or(i64::MAX));
+        let elsewhere = Elsewhere { objects, installs: others.keys().take(NAMED).cloned().collect() };
+        if *self.installs.elsewhere() != elsewhere {
+            self.installs.0.elsewhere.store(Arc::new(elsewhere));
+        }
+    }
+
+    /// How the install stands; none where its Lease cannot be read now.
+    async fn ask(&mut self, install: &str) -> Option<Standing> {
+        let (namespace, name) = lease_of(install)?;
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), namespace.as_str());
+        let look = match timeout(ANSWER, leases.get_opt(name)).await {
+            Ok(Ok(Some(lease))) => {
+                let spec = lease.spec.unwrap_or_default();
+                Look::Held(spec.holder_identity, spec.renew_time)
+            }
+            Ok(Ok(None)) => Look::Gone,
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                self.may_not_read(install, &status.message);
+                return Some(Standing::Alive);
+            }
+            Ok(Err(_)) | Err(_) => return None,
+        };
+        self.unreadable.remove(install);
+        Some(self.sightings.note(install, look, Instant::now()))
+    }
+
+    fn may_not_read(&mut self, install: &str, why: &str) {
+        if self.unreadable.insert(install.to_owned()) {
+            tracing::warn!(
+                "the Lease {install} may not be read, so this install never takes over the objects of that one: give this ServiceAccount the \
+                 verb get on that Lease, or remove status.install from these objects: {}",
+                text::escape(why, 300)
+            );
+        }
+    }
+
+    /// Says of each object, once, that another install writes it.
+    fn leave(&mut self, install: &str, keys: &[ServiceKey]) {
+        for key in keys {
+            if self.said.contains_key(key) {
+                continue;
+            }
+            let Some(known) = self.ingest.known(key) else { continue };
+            let notice = status::elsewhere_notice(install);
+            tracing::warn!("{key} is left alone: {}", notice.note);
+            self.events.tell(&known, notice);
+            self.said.insert(key.clone(), install.to_owned());
+        }
+    }
+
+    /// From now on the objects of those that are over may be written.
+    fn take_over(&self, others: &Others, over: &HashSet<(&String, &'static str)>) {
+        let before = self.installs.0.over.load_full();
+        let now: HashSet<String> = over.iter().map(|(install, _)| (*install).clone()).collect();
+        if *before == now {
+            return;
+        }
+        self.installs.0.over.store(Arc::new(now));
+        for (install, why) in over.iter().filter(|(install, _)| !before.contains(*install)) {
+            let keys = others.get(*install).map_or(&[][..], Vec::as_slice);
+            tracing::info!(objects = keys.len(), "this install takes over the objects of {install}: its Lease {why}");
+            self.ingest.changed().mark(keys.iter().cloned());
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The elector's task: reads the Lease, writes it, and says what became of it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use kube::api::PostParams;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::decide::{Candidate, Decision};
+use super::state::{Holder, State};
+use super::{LEASE, NAME};
+use crate::model::ports::Role;
+use crate::model::text::escape;
+
+/// Time between two looks at the Lease, and between two renewals.
+pub const POLL: Duration = Duration::from_secs(2);
+/// Time for an answer: two that are missed fit into a claim.
+const ANSWER: Duration = Duration::from_secs(4);
+/// Time to give the Lease back at the end.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Writes in a round: one refused because another was faster is tried again after a look.
+const TRIES: usize = 3;
+
+/// Why a round came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum ElectionError {
+    #[error("the Kubernetes API did not answer within {} s", ANSWER.as_secs())]
+    NoAnswer,
+    #[error(
+        "the Lease may not be {0}: {1}; give this ServiceAccount get, create and update on leases.coordination.k8s.io in its own namespace"
+    )]
+    Forbidden(&'static str, String),
+    #[error("the Lease cannot be {0}: {1}")]
+    Other(&'static str, String),
+    #[error("others changed it each time, or its namespace is gone")]
+    Outrun,
+}
+
+/// Runs until it is told to stop; then it gives the Lease back.
+pub struct ElectorTask {
+    leases: Api<Lease>,
+    candidate: Candidate,
+    state: Arc<State>,
+    told: Option<String>,
+    role: Role,
+    followed: Option<Holder>,
+}
+
+impl ElectorTask {
+    pub(super) fn new(leases: Api<Lease>, candidate: Candidate, state: Arc<State>) -> Self {
+        Self { leases, candidate, state, told: None, role: Role::Follows, followed: None }
+    }
+
+    /// Stands for election until `stop`.
+    ///
+    /// # Errors
+    /// None: whatever fails is tried again.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
+        loop {
+            let round = async {
+                let pause = self.round().await;
+                tokio::time::sleep(pause).await;
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = round => {}
+            }
+        }
+        self.leave().await;
+        Ok(())
+    }
+
+    /// One look, or one renewal. Returns the pause until the next.
+    async fn round(&mut self) -> Duration {
+        let started = self.state.now();
+        let outcome = self.stand().await;
+        if outcome.is_err() {
+            self.candidate.unsure();
+        }
+        self.say(&outcome);
+        let spent = self.state.now().saturating_sub(started);
+        match outcome {
+            Ok(Decision::Wait(left)) => left.min(POLL.mul_f64(rand::random_range(0.9..1.1))),
+            // A renewal is due two seconds after the last was sent.
+            Ok(_) => POLL.saturating_sub(spent),
+            Err(_) => POLL,
+        }
+    }
+
+    async fn stand(&mut self) -> Result<Decision, ElectionError> {
+        for _ in 0..TRIES {
+            if self.candidate.must_look() {
+                let lease = answer("read", self.leases.get_opt(NAME)).await?;
+                self.candidate.saw(lease, self.state.now());
+            }
+            let decision = self.candidate.decide(self.state.now());
+            let sent = self.state.now();
+            let written = match decision {
+                Decision::Wait(_) => {
+                    self.follow();
+                    return Ok(decision);
+                }
+                Decision::Create => self.create().await?,
+                Decision::Claim => self.replace(self.candidate.claim(Timestamp::now())).await?,
+            };
+            match written {
+                Some(lease) => {
+                    self.candidate.saw(Some(lease), self.state.now());
+                    self.state.renewed(sent);
+                    return Ok(decision);
+                }
+                None => self.candidate.unsure(),
+            }
+        }
+        Err(ElectionError::Outrun)
+    }
+
+    fn follow(&mut self) {
+        if let Some((identity, address)) = self.candidate.other() {
+            self.state.follows(Holder { identity, address });
+        }
+        // What it says at the next look is news.
+        self.candidate.unsure();
+    }
+
+    /// None when another was faster.
+    async fn create(&self) -> Result<Option<Lease>, ElectionError> {
+        let mut lease = self.candidate.claim(Timestamp::now());
+        lease.metadata.name = Some(NAME.to_owned());
+        unless_outrun(answer("created", self.leases.create(&PostParams::default(), &lease)).await)
+    }
+
+    /// None when another was faster.
+    async fn replace(&self, lease: Lease) -> Result<Option<Lease>, ElectionError> {
+        unless_outrun(answer("written", self.leases.replace(NAME, &PostParams::default(), &lease)).await)
+    }
+
+    /// Gives the Lease back, so that another need not wait for its end.
+    async fn leave(&mut self) {
+        let may_be_ours = self.state.role() != Role::Follows;
+        self.state.gives_up();
+        if may_be_ours && let Ok(Err(trouble)) = timeout(FAREWELL, self.give_back()).await {
+            tracing::warn!("the Lease was not given back, so others wait {} s for its end: {trouble}", LEASE.as_secs());
+        }
+    }
+
+    async fn give_back(&mut self) -> Result<(), ElectionError> {
+        // A renewal may have been cut off by the stop.
+        let lease = answer("read", self.leases.get_opt(NAME)).await?;
+        self.candidate.saw(lease, self.state.now());
+        if let Some(lease) = self.candidate.release(Timestamp::now())
+            && self.replace(lease).await?.is_some()
+        {
+            tracing::info!("gave the Lease back");
+        }
+        Ok(())
+    }
+
+    /// Logs what changed, once.
+    fn say(&mut self, outcome: &Result<Decision, ElectionError>) {
+        let (before, role) = (self.role, self.state.role());
+        self.role = role;
+        match role {
+            _ if role == before => {}
+            Role::Leads => tracing::info!("this replica leads: it probes, and writes status for all"),
+            Role::Alone => tracing::warn!(
+                "the Lease could not be renewed: this replica writes nothing until it holds it again, and probes for its own readers"
+            ),
+            Role::Follows => {}
+        }
+        let holder = self.state.holder();
+        if self.followed != holder
+            && let Some(holder) = &holder
+        {
+            tracing::info!("{} leads", escape(&holder.identity, 300));
+        }
+        self.followed = holder;
+        let trouble = outcome.as_ref().err().map(ToString::to_string);
+        match &trouble {
+            Some(text) if self.told != trouble => tracing::warn!("no election: {text}"),
+            None if self.told.is_some() => tracing::info!("the Lease can be read and written again"),
+            _ => {}
+        }
+        self.told = trouble;
+    }
+}
+
+async fn answer<T>(
+    what: &'static str,
+    asked: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ElectionError> {
+    match timeout(ANSWER, asked).await {
+        Err(_) => Err(ElectionError::NoAnswer),
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) => Err(match status.code {
+            // Written, made or removed by another meanwhile.
+            404 | 409 => ElectionError::Outrun,
+            403 => ElectionError::Forbidden(what, status.message.clone()),
+            _ => ElectionError::Other(what, status.message.clone()),
+        }),
+        Ok(Err(error)) => Err(ElectionError::Other(what, error.to_string())),
+    }
+}
+
+fn unless_outrun(written: Result<Lease, ElectionError>) -> Result<Option<Lease>, ElectionError> {
+    match written {
+        Err(ElectionError::Outrun) => Ok(None),
+        written => written.map(Some),
+    }
+}

@@ -1,0 +1,12 @@
+//! The other replicas and installs.
+//!
+//! In: Leases and endpoint slices. Out: whether this replica leads, who does, where the others are, and whose status an object has.
+//!
+//! 1. [`lease`]: the election. [`pass_on`]: requests that only the leader can answer.
+//! 2. [`peers`]: the addresses of the other replicas.
+//! 3. [`installs`]: which of several installs writes an object's status.
+
+pub mod installs;
+pub mod lease;
+pub mod pass_on;
+pub mod peers;

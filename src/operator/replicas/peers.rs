@@ -1,0 +1,186 @@
+//! Where the other replicas are, so that nobody points the prober at them: the endpoints of our own core Service, followed by one watch.
+//!
+//! What is probed is judged at each probe, and the status that follows has its object read anew; an instance without a check is judged
+//! whenever its object is read.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::TryStreamExt;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{ListParams, WatchEvent};
+use kube::{Api, Client, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::model::backoff::Backoff;
+use crate::model::name::Namespace;
+use crate::model::text;
+use crate::operator::kubernetes::list_watch::{self, ApiError, Length, ListWatch};
+
+/// The slices of the Service that `deploy/` makes.
+const OURS: &str = "kubernetes.io/service-name=portolan";
+/// Addresses that are taken in at most: far more than there are replicas.
+const MOST: usize = 256;
+/// Time for a list, and for a watch to open.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long a watch is asked for, in seconds.
+const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
+/// Pauses after trouble.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+
+/// Why a round ended early.
+pub(in crate::operator) enum PeersError {
+    /// The Kubernetes API says that this cannot be had.
+    Refused(String),
+    /// Anything else; that the Kubernetes API is away is said by the watch of services.
+    Other(String),
+}
+
+impl From<ApiError> for PeersError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Failed(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                Self::Refused(status.message.clone())
+            }
+            error => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// The part that follows them.
+pub struct Peers {
+    slices: Api<EndpointSlice>,
+    namespace: Namespace,
+    addresses: Arc<ArcSwap<Vec<IpAddr>>>,
+    known: HashMap<String, Vec<IpAddr>>,
+    /// Where to go on; none before a list.
+    from: Option<String>,
+    backoff: Backoff,
+    told: bool,
+    full: bool,
+}
+
+impl Peers {
+    /// Of the replicas in `namespace`; they are kept in `addresses`, as last known while the Kubernetes API is away.
+    pub fn new(client: Client, namespace: &Namespace, addresses: Arc<ArcSwap<Vec<IpAddr>>>) -> Self {
+        Self {
+            slices: Api::namespaced(client, namespace.as_str()),
+            namespace: namespace.clone(),
+            addresses,
+            known: HashMap::new(),
+            from: None,
+            backoff: PAUSES,
+            told: false,
+            full: false,
+        }
+    }
+
+    /// Follows them until `stop`, whatever the Kubernetes API does.
+    ///
+    /// # Errors
+    /// None; it ends when it is stopped.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
+        list_watch::run(self, stop).await
+    }
+
+    async fn list(&mut self) -> Result<String, PeersError> {
+        let list = list_watch::answer(ANSWER, self.slices.list(&ListParams::default().labels(OURS))).await?;
+        self.known = list.items.iter().map(|slice| (slice.name_any(), addresses(slice))).collect();
+        self.publish();
+        let from = list.metadata.resource_version.unwrap_or_default();
+        self.from = Some(from.clone());
+        Ok(from)
+    }
+
+    fn event(&mut self, event: WatchEvent<EndpointSlice>) -> Result<(), PeersError> {
+        self.from = match event {
+            WatchEvent::Added(slice) | WatchEvent::Modified(slice) => {
+                self.known.insert(slice.name_any(), addresses(&slice));
+                slice.resource_version()
+            }
+            WatchEvent::Deleted(slice) => {
+                self.known.remove(&slice.name_any());
+                slice.resource_version()
+            }
+            WatchEvent::Bookmark(mark) => Some(mark.metadata.resource_version),
+            WatchEvent::Error(status) => return Err(PeersError::Other(status.message.clone())),
+        };
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        let mut all: Vec<IpAddr> = self.known.values().flatten().copied().collect();
+        all.sort_unstable();
+        all.dedup();
+        if all.len() > MOST && !std::mem::replace(&mut self.full, true) {
+            tracing::warn!(
+                "the Service portolan in {} has {} endpoints, of which {MOST} are kept from being probed; are they all Portolan's?",
+                self.namespace,
+                all.len()
+            );
+        }
+        all.truncate(MOST);
+        if **self.addresses.load() != all {
+            tracing::debug!(?all, "replicas, which are not probed by default");
+            self.addresses.store(Arc::new(all));
+        }
+    }
+}
+
+impl ListWatch for Peers {
+    type Error = PeersError;
+    type Fatal = Infallible;
+
+    async fn round(&mut self) -> Result<(), PeersError> {
+        let from = match self.from.clone() {
+            Some(from) => from,
+            None => self.list().await?,
+        };
+        let length = Length::within(WATCH);
+        let slices = self.slices.clone();
+        let events = list_watch::answer(ANSWER, slices.watch(&length.params().labels(OURS), &from)).await?;
+        self.told = false;
+        self.backoff.reset();
+        let mut events = pin!(length.patient(events));
+        while let Some(event) = events.try_next().await? {
+            self.event(event)?;
+        }
+        Ok(())
+    }
+
+    /// What is known stays; the next round lists anew.
+    fn failed(&mut self, trouble: PeersError) -> Result<(), Infallible> {
+        self.from = None;
+        let why = match trouble {
+            PeersError::Refused(why) => text::escape(&why, 300),
+            PeersError::Other(why) => {
+                tracing::debug!("the replicas are looked for anew: {}", text::escape(&why, 300));
+                return Ok(());
+            }
+        };
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(
+                "it is not known where the other replicas are, so that a Service may have them probed: this ServiceAccount needs the \
+                 verbs list and watch on endpointslices.discovery.k8s.io in namespace {} (the Role in deploy/); this is tried again: {why}",
+                self.namespace
+            );
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Duration {
+        self.backoff.next()
+    }
+}
+
+/// All of them: one that is not ready, or on its way out, is a replica too.
+fn addresses(slice: &EndpointSlice) -> Vec<IpAddr> {
+    let all = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+    all.filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).take(MOST + 1).collect()
+}

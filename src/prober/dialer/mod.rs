@@ -1,0 +1,188 @@
+//! One probe, from the name to the verdict: resolve, test every address, dial the pinned one, speak.
+
+mod network;
+mod pinned;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+pub use self::network::Network;
+pub use self::pinned::Pinned;
+use crate::model::check::Target;
+use crate::model::outcome::{Outcome, Reason, Stage};
+use crate::model::url::Host;
+use crate::prober::addresses::{AddressPolicy, Denied, Rule, budget_key};
+use crate::prober::names::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved, is_localhost};
+use crate::prober::protocols::{Ending, Protocols, Route, Trace};
+use crate::telemetry::metrics::Metrics;
+
+/// What probing needs to know.
+#[derive(Debug, Clone)]
+pub struct DialSettings {
+    /// Where probes may go.
+    pub policy: AddressPolicy,
+    /// `PORTOLAN_CA_DIR`: where the files named by `tls.ca` are.
+    pub ca_dir: Option<PathBuf>,
+    /// Whom to ask for names.
+    pub resolver: ResolverSettings,
+    /// Most names asked for at once, of 160 that are of use; each may take four sockets.
+    pub lookups: usize,
+    /// Most sockets of this machine in TIME_WAIT while probes still add to them: beyond, a connection that the peer does not close is
+    /// reset. Linux has about 28,000 ports to dial from.
+    pub time_wait: u32,
+    /// Where it is counted that a cache is full.
+    pub metrics: Metrics,
+}
+
+impl Default for DialSettings {
+    fn default() -> Self {
+        Self {
+            policy: AddressPolicy::default(),
+            ca_dir: None,
+            resolver: ResolverSettings::default(),
+            lookups: MAX_LOOKUPS,
+            time_wait: 4096,
+            metrics: Metrics::default(),
+        }
+    }
+}
+
+/// Does the I/O of probes; cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Dialer(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    policy: AddressPolicy,
+    names: Names,
+    protocols: Protocols,
+    /// Stands in for sockets and resolver in a simulation.
+    network: Option<Arc<dyn Network>>,
+}
+
+impl Dialer {
+    /// Reads the system's resolver settings.
+    pub fn new(settings: DialSettings) -> Self {
+        Self::over(settings, None)
+    }
+
+    /// A dialer whose names and connections `network` makes up.
+    #[doc(hidden)]
+    pub fn simulated(settings: DialSettings, network: Arc<dyn Network>) -> Self {
+        Self::over(settings, Some(network))
+    }
+
+    fn over(settings: DialSettings, network: Option<Arc<dyn Network>>) -> Self {
+        let DialSettings { policy, ca_dir, resolver, lookups, time_wait, metrics } = settings;
+        let names = Names::new(resolver, lookups, metrics.clone());
+        let protocols = Protocols::new(ca_dir, time_wait, metrics);
+        Self(Arc::new(Shared { policy, names, protocols, network }))
+    }
+
+    /// Finds the target's addresses and tests every one against the policy: one denied address denies the name, since a name that mixes
+    /// them is an attack.
+    ///
+    /// # Errors
+    /// A finished outcome: fail, or inconclusive where the resolver is at fault.
+    pub async fn pin(&self, target: &Target, deadline: Instant) -> Result<Pinned, Outcome> {
+        let trace = Trace::begin(Stage::Resolve);
+        match self.find(target, deadline).await {
+            Ok(Some(mut pinned)) => {
+                pinned.resolve_us = Some(trace.elapsed_us());
+                Ok(pinned)
+            }
+            Ok(None) => Err(trace.end(unresolved(target, Unresolved::NotFound))),
+            Err(ending) => Err(trace.end(ending)),
+        }
+    }
+
+    /// Probes the pinned addresses. Ends by the deadline.
+    pub async fn probe(&self, target: &Target, pinned: &Pinned, deadline: Instant) -> Outcome {
+        self.probe_if(target, pinned, deadline, &|_| true).await
+    }
+
+    /// The same, where each address beyond the first is dialled only if `may_dial` allows it at that moment: it gets the address's budget key,
+    /// so that a name whose first address never answers is no way around the second one's budget.
+    pub async fn probe_if(
+        &self,
+        target: &Target,
+        pinned: &Pinned,
+        deadline: Instant,
+        may_dial: &(dyn Fn(IpAddr) -> bool + Sync),
+    ) -> Outcome {
+        let mut trace = Trace::begin(Stage::Connect);
+        trace.resolved_in(pinned.resolve_us);
+        if deadline <= Instant::now() {
+            return trace.end(no_time());
+        }
+        if let Some(network) = &self.0.network {
+            return network.probe(target, pinned.addresses(), deadline).await;
+        }
+        let may_dial = |ip| may_dial(budget_key(ip));
+        let route = Route { addresses: pinned.addresses(), port: target.port(), deadline, may_dial: &may_dial };
+        self.0.protocols.probe(target, &route, trace).await
+    }
+
+    async fn find(&self, target: &Target, deadline: Instant) -> Result<Option<Pinned>, Ending> {
+        let name = match target.host() {
+            Host::Ip(ip) => {
+                self.admit(*ip, target.port()).map_err(|denied| denied_as(denied.to_string()))?;
+                return Ok(Pinned::new(&[*ip]));
+            }
+            Host::Name(name) => name,
+        };
+        let found = timeout_at(deadline, self.resolve(name)).await.unwrap_or(Err(Unresolved::Down));
+        let mut found = found.map_err(|error| unresolved(target, error))?;
+        let admitted = |address: &IpAddr| self.admit(*address, target.port());
+        if is_localhost(name) {
+            // the one machine that it always means may be allowed in one family alone
+            let family = |denied: &Denied| matches!(denied.rule, Rule::Loopback | Rule::DenyList(_));
+            let allowed: Vec<_> =
+                found.iter().copied().filter(|ip| admitted(ip).err().is_none_or(|d| !family(&d))).collect();
+            found = if allowed.is_empty() { found } else { allowed.into() };
+        }
+        for address in found.iter() {
+            admitted(address)
+                .map_err(|denied| denied_as(format!("{name} resolves to an address that is denied: {denied}")))?;
+        }
+        Ok(Pinned::new(&found))
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, Unresolved> {
+        match &self.0.network {
+            None => self.0.names.resolve(name).await,
+            Some(network) => network.resolve(name).await,
+        }
+    }
+
+    fn admit(&self, address: IpAddr, port: u16) -> Result<(), Denied> {
+        self.0.policy.check(address, port)
+    }
+}
+
+fn no_time() -> Ending {
+    Ending::inconclusive(Reason::Cancelled, "no time was left to dial")
+}
+
+fn denied_as(message: String) -> Ending {
+    Ending::fail(Reason::AddressDenied, message)
+}
+
+fn unresolved(target: &Target, error: Unresolved) -> Ending {
+    let host = target.host();
+    match error {
+        Unresolved::NotFound => {
+            Ending::fail(Reason::NameNotFound, format!("the name {host} does not exist or has no address"))
+        }
+        Unresolved::TooMany => Ending::fail(Reason::ResolveFailed, format!("{host} has more than 256 addresses")),
+        Unresolved::Failed => {
+            Ending::fail(Reason::ResolveFailed, format!("the name servers of {host} answer with an error"))
+        }
+        Unresolved::Down => {
+            Ending::inconclusive(Reason::ResolverDown, format!("this machine's resolver gives no answer for {host}"))
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! One probe as a task of its own: find the addresses, spend the first one's budget, probe.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::check::Target;
+use crate::model::outcome::{Outcome, Stage, Verdict};
+use crate::model::service::InstanceId;
+use crate::model::time::Clock;
+use crate::prober::dialer::Dialer;
+use crate::prober::limits::{Budget, Delay, Slot};
+
+/// What every probe needs.
+#[derive(Debug)]
+pub(super) struct Tools {
+    /// Does the I/O.
+    pub(super) dialer: Dialer,
+    /// What addresses may be asked for.
+    pub(super) budget: Arc<Budget>,
+    /// The time.
+    pub(super) clock: Clock,
+}
+
+/// One probe to make.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Whose.
+    pub(super) instance: InstanceId,
+    /// Its generation.
+    pub(super) generation: u64,
+    /// What to do.
+    pub(super) target: Arc<Target>,
+    /// How long it may take.
+    pub(super) timeout: Duration,
+    /// The address whose queue let it out, if it released_by.
+    pub(super) released_by: Option<IpAddr>,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// Whose.
+    pub(super) instance: InstanceId,
+    /// The generation that was probed.
+    pub(super) generation: u64,
+    /// As in its job.
+    pub(super) released_by: Option<IpAddr>,
+    /// With what.
+    pub(super) ended: Ended,
+}
+
+/// What a job came to.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The probe was made.
+    Probed(Outcome),
+    /// The address's budget is spent; see [`Budget::spend`].
+    Delayed(Delay),
+}
+
+impl Job {
+    /// Makes the probe. The slot is free again when this ends or is dropped.
+    pub(super) async fn run(self, tools: Arc<Tools>, slot: Slot) -> Done {
+        let deadline = Instant::now() + self.timeout;
+        let ended = self.attempt(&tools, deadline).await;
+        drop(slot);
+        Done { instance: self.instance, generation: self.generation, released_by: self.released_by, ended }
+    }
+
+    async fn attempt(&self, tools: &Tools, deadline: Instant) -> Ended {
+        let pinned = match tools.dialer.pin(&self.target, deadline).await {
+            Ok(pinned) => pinned,
+            Err(outcome) => return Ended::Probed(outcome),
+        };
+        let now = tools.clock.now().steady;
+        let _permit = match tools.budget.spend(pinned.key(), self.released_by, now) {
+            Ok(permit) => permit,
+            Err(delay) => return Ended::Delayed(delay),
+        };
+        let further = Mutex::new((Vec::new(), None));
+        let may_dial = |key| {
+            let spent = tools.budget.spend(key, self.released_by, tools.clock.now().steady);
+            let mut further = further.lock().unwrap_or_else(PoisonError::into_inner);
+            spent.map(|permit| further.0.push(permit)).map_err(|delay| further.1 = Some(delay)).is_ok()
+        };
+        let outcome = tools.dialer.probe_if(&self.target, &pinned, deadline, &may_dial).await;
+        let (_permits, over) = further.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match over {
+            // an address that was left out for its budget might have answered
+            Some(delay) if outcome.verdict == Verdict::Fail && outcome.stage == Stage::Connect => Ended::Delayed(delay),
+            _ => Ended::Probed(outcome),
+        }
+    }
+}

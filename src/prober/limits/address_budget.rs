@@ -1,0 +1,269 @@
+//! What one address is asked for at most, so that nobody turns the prober into a flood: probes a second and probes at once.
+//!
+//! An excess probe waits in its address's queue, without a slot, and is never a fail. Loopback is exempt.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::model::service::InstanceId;
+use crate::model::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::model::time::UnixMs;
+
+/// Most probes of one address under way at once.
+pub(crate) const AT_ONCE: usize = 8;
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// The limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Most starts within any second, ≥ 1.
+    pub(crate) per_second: u32,
+    /// Whether loopback has none. `false` is for tests, which have no other addresses.
+    pub(crate) loopback_exempt: bool,
+}
+
+/// The answer to a probe that may not start yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Delay {
+    /// The address.
+    pub(crate) key: IpAddr,
+    /// When to try to let the next one out, steady clock.
+    pub(crate) until: UnixMs,
+}
+
+#[derive(Debug, Default)]
+struct Address {
+    /// Starts within the last second, oldest first.
+    starts: VecDeque<UnixMs>,
+    under_way: usize,
+    waiting: VecDeque<InstanceId>,
+}
+
+impl Address {
+    fn forget(&mut self, now: UnixMs) {
+        while self.starts.front().is_some_and(|at| now.since(*at) >= WINDOW) {
+            self.starts.pop_front();
+        }
+    }
+
+    fn idle(&self) -> bool {
+        self.starts.is_empty() && self.under_way == 0 && self.waiting.is_empty()
+    }
+}
+
+/// The budgets of all addresses; memory is that of the addresses in use within a second.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    limits: Limits,
+    addresses: Mutex<HashMap<IpAddr, Address>>,
+}
+
+impl Budget {
+    /// Budgets that nothing was spent of.
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, addresses: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Address>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time between two probes of an address at its full rate.
+    fn step(&self) -> Duration {
+        WINDOW / self.limits.per_second.max(1)
+    }
+
+    fn per_second(&self) -> usize {
+        usize::try_from(self.limits.per_second.max(1)).unwrap_or(usize::MAX)
+    }
+
+    /// Spends one probe of `key`. `waited` names the address whose queue released the probe: others queue behind those who wait.
+    ///
+    /// # Errors
+    /// [`Delay`]: it may not start yet; [`Budget::wait`] for it.
+    pub(crate) fn spend(
+        self: &Arc<Self>,
+        key: IpAddr,
+        waited: Option<IpAddr>,
+        now: UnixMs,
+    ) -> Result<Option<Permit>, Delay> {
+        if self.is_exempt(key) {
+            return Ok(None);
+        }
+        let mut addresses = self.lock();
+        let address = addresses.entry(key).or_default();
+        address.forget(now);
+        if let Some(until) = self.full_until(address, now) {
+            return Err(Delay { key, until });
+        }
+        if waited != Some(key) && !address.waiting.is_empty() {
+            return Err(Delay { key, until: now.plus(self.step()) });
+        }
+        address.starts.push_back(now);
+        address.under_way += 1;
+        Ok(Some(Permit { budget: Arc::clone(self), key }))
+    }
+
+    fn is_exempt(&self, key: IpAddr) -> bool {
+        key.is_loopback() && self.limits.loopback_exempt
+    }
+
+    /// Queues an instance for `key`: behind the others, or in front when it has waited before.
+    pub(crate) fn wait(&self, key: IpAddr, instance: InstanceId, in_front: bool) {
+        let mut addresses = self.lock();
+        let waiting = &mut addresses.entry(key).or_default().waiting;
+        if in_front { waiting.push_front(instance) } else { waiting.push_back(instance) }
+    }
+
+    /// When an address could take another probe; none when it can now.
+    fn full_until(&self, address: &Address, now: UnixMs) -> Option<UnixMs> {
+        if address.starts.len() >= self.per_second() {
+            return address.starts.front().map(|at| at.plus(WINDOW));
+        }
+        (address.under_way >= AT_ONCE).then(|| now.plus(self.step()))
+    }
+
+    /// When a probe that comes now would have its turn; not later than `now` when at once.
+    pub(crate) fn room_at(&self, key: IpAddr, now: UnixMs) -> UnixMs {
+        if self.is_exempt(key) {
+            return now;
+        }
+        let mut addresses = self.lock();
+        let Some(address) = addresses.get_mut(&key) else { return now };
+        address.forget(now);
+        let ahead = u32::try_from(address.waiting.len()).unwrap_or(u32::MAX);
+        self.full_until(address, now).unwrap_or(now).plus(self.step().saturating_mul(ahead))
+    }
+
+    /// Lets the first one out that waits for `key`, if the address can take it, and says when to call again; none when nobody waits.
+    pub(crate) fn release(&self, key: IpAddr, now: UnixMs) -> (Option<InstanceId>, Option<UnixMs>) {
+        let mut addresses = self.lock();
+        let Some(address) = addresses.get_mut(&key) else { return (None, None) };
+        address.forget(now);
+        if let Some(until) = self.full_until(address, now) {
+            return (None, (!address.waiting.is_empty()).then_some(until));
+        }
+        let next = address.waiting.pop_front();
+        // A while for the one let out to spend its probe; also when it is the last: it may come back.
+        (next, next.map(|_| now.plus(self.step())))
+    }
+
+    /// Forgets addresses that were not asked for anything within a second.
+    pub(crate) fn sweep(&self, now: UnixMs) {
+        let mut addresses = self.lock();
+        addresses.retain(|_, address| {
+            address.forget(now);
+            !address.idle()
+        });
+        if addresses.capacity() > 4 * addresses.len() + 1024 {
+            addresses.shrink_to_fit();
+        }
+    }
+}
+
+/// One probe of an address under way.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    budget: Arc<Budget>,
+    key: IpAddr,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(address) = self.budget.lock().get_mut(&self.key) {
+            address.under_way = address.under_way.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    fn budget(per_second: u32) -> Arc<Budget> {
+        Budget::new(Limits { per_second, loopback_exempt: true })
+    }
+
+    /// Runs `count` instances that are always due, for `seconds`; returns who started when.
+    fn run(budget: &Arc<Budget>, count: i64, seconds: i64, lasts_ms: i64) -> Vec<(i64, i64)> {
+        let (mut started, mut under_way) = (Vec::new(), Vec::<(i64, i64, Permit)>::new());
+        let mut idle: Vec<i64> = (0..count).collect();
+        let mut wake: Option<UnixMs> = None;
+        for ms in 0..seconds * 1000 {
+            let now = UnixMs(ms);
+            let (over, still): (Vec<_>, Vec<_>) = under_way.drain(..).partition(|(end, ..)| *end <= ms);
+            idle.extend(over.iter().map(|(_, id, _)| *id));
+            drop(over);
+            under_way = still;
+            let mut tries: Vec<_> = idle.drain(..).map(|id| (id, None)).collect();
+            if wake.is_some_and(|at| at <= now) {
+                let (out, again) = budget.release(IP, now);
+                tries.extend(out.map(|id| (id.0, Some(IP))));
+                wake = again;
+            }
+            for (id, waited) in tries {
+                match budget.spend(IP, waited, now) {
+                    Ok(permit) => {
+                        started.push((ms, id));
+                        under_way.push((ms + lasts_ms, id, permit.expect("not loopback")));
+                    }
+                    Err(delay) => {
+                        budget.wait(IP, InstanceId(id), waited.is_some());
+                        wake = wake.or(Some(delay.until));
+                    }
+                }
+            }
+            assert!(under_way.len() <= AT_ONCE);
+        }
+        started
+    }
+
+    #[test]
+    fn no_second_sees_more_starts_and_everybody_has_a_turn() {
+        let started = run(&budget(20), 100, 12, 10);
+        for (at, _) in &started {
+            assert!(started.iter().filter(|(ms, _)| (*at..at + 1000).contains(ms)).count() <= 20);
+        }
+        assert!(started.len() >= 200, "the rate is used: {}", started.len());
+        let mut turns = [0; 100];
+        for (_, id) in &started {
+            turns[usize::try_from(*id).expect("small")] += 1;
+        }
+        assert!(turns.iter().all(|n| (1..=4).contains(n)), "{turns:?}");
+    }
+
+    #[test]
+    fn hung_probes_are_at_most_eight_and_still_take_turns() {
+        let started = run(&budget(20), 32, 60, 5_000);
+        assert!((80..=100).contains(&started.len()), "{}", started.len());
+        let distinct: std::collections::HashSet<_> = started.iter().map(|(_, id)| id).collect();
+        assert_eq!(distinct.len(), 32);
+    }
+
+    #[test]
+    fn a_request_is_told_when_there_is_room() {
+        let budget = budget(2);
+        assert_eq!(budget.room_at(IP, UnixMs(0)), UnixMs(0));
+        let _permits = [budget.spend(IP, None, UnixMs(0)), budget.spend(IP, None, UnixMs(50))];
+        assert_eq!(budget.room_at(IP, UnixMs(100)), UnixMs(1000));
+        budget.wait(IP, InstanceId(1), false);
+        assert_eq!(budget.room_at(IP, UnixMs(100)), UnixMs(1500), "others wait already");
+    }
+
+    #[test]
+    fn idle_addresses_are_forgotten_and_loopback_is_free() {
+        let budget = budget(1);
+        let local = IpAddr::from([127, 0, 0, 1]);
+        for _ in 0..100 {
+            assert!(budget.spend(local, None, UnixMs(0)).expect("free").is_none());
+        }
+        drop(budget.spend(IP, None, UnixMs(0)).expect("first"));
+        budget.sweep(UnixMs(500));
+        assert_eq!(budget.lock().len(), 1);
+        budget.sweep(UnixMs(1000));
+        assert!(budget.lock().is_empty());
+    }
+}

@@ -1,0 +1,143 @@
+//! How many probes may be runnable at once: a few a core, whatever the number of slots.
+//!
+//! A probe that waits for its peer holds a slot and costs nothing; one that has just started or just heard from its peer wants the
+//! processor. Were all slots filled at once, each would wait for all others, and on a full machine would run into its timeout by our own
+//! fault. So those that started a moment ago and have not ended are counted, and more are started as they end or turn out to wait. How many
+//! there may be follows from how late the engine itself wakes up, which is how late everything on these threads is.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A probe that has not ended by then waits for its peer, unless the processor is short.
+const YOUNG: Duration = Duration::from_millis(5);
+/// It does in any case by then.
+const OLD: Duration = Duration::from_millis(100);
+/// Waking up this late means that the processor is short.
+const LATE: Duration = Duration::from_millis(10);
+/// Fewest and most that may be runnable, a core.
+const FEWEST: usize = 8;
+const MOST: usize = 64;
+/// A probe that has not ended by then hangs, or might.
+const HANGS: Duration = Duration::from_millis(250);
+
+/// Probes that started at one moment.
+#[derive(Debug)]
+struct Started {
+    at: Instant,
+    /// Those of them that have not ended.
+    open: usize,
+}
+
+/// Which probes are young, and how many may be.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    young: VecDeque<Started>,
+    open: usize,
+    may: usize,
+    fewest: usize,
+    most: usize,
+}
+
+impl Pace {
+    /// For so many cores.
+    pub(crate) fn new(cores: usize) -> Self {
+        let (fewest, most) = (FEWEST * cores, MOST * cores);
+        Self { young: VecDeque::new(), open: 0, may: most / 4, fewest, most }
+    }
+
+    /// A tick at `now`, `late` after it was planned.
+    pub(crate) fn tick(&mut self, now: Instant, late: Duration) {
+        let full = self.room() == 0;
+        let young = if late >= LATE { OLD } else { YOUNG };
+        while self.young.front().is_some_and(|started| now.duration_since(started.at) >= young) {
+            self.open -= self.young.pop_front().map_or(0, |started| started.open);
+        }
+        if late >= LATE {
+            self.may = (self.may / 2).max(self.fewest);
+        } else if full {
+            self.may = (self.may + self.may / 4).min(self.most);
+        }
+    }
+
+    /// How many more may start.
+    pub(crate) fn room(&self) -> usize {
+        self.may.saturating_sub(self.open)
+    }
+
+    /// One starts.
+    pub(crate) fn started(&mut self, now: Instant) {
+        self.open += 1;
+        match self.young.back_mut() {
+            Some(last) if last.at == now => last.open += 1,
+            _ => self.young.push_back(Started { at: now, open: 1 }),
+        }
+    }
+
+    /// One that started at `at` has ended.
+    pub(crate) fn ended(&mut self, at: Instant) {
+        let place = self.young.partition_point(|started| started.at < at);
+        if let Some(started) = self.young.get_mut(place).filter(|started| started.at == at && started.open > 0) {
+            started.open -= 1;
+            self.open -= 1;
+        }
+    }
+}
+
+/// When a probe that started at `at` is taken for one that hangs.
+pub(crate) fn hangs_at(at: Instant) -> Instant {
+    at + HANGS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(5);
+
+    #[test]
+    fn young_probes_are_bounded_and_those_that_wait_make_room() {
+        let mut pace = Pace::new(1);
+        let mut now = Instant::now();
+        let at_first = pace.room();
+        (0..at_first).for_each(|_| pace.started(now));
+        assert_eq!(pace.room(), 0);
+        let first = now;
+        pace.ended(first);
+        assert_eq!(pace.room(), 1);
+        now += YOUNG;
+        pace.tick(now, LATE);
+        assert!(pace.room() <= 1, "late as we are, they may wait for us");
+        now += YOUNG;
+        pace.tick(now, Duration::ZERO);
+        let at_first = pace.room();
+        assert!(at_first >= FEWEST, "the others wait for their peers");
+        pace.ended(first);
+        assert_eq!(pace.room(), at_first, "one that was let go counts once");
+    }
+
+    #[test]
+    fn a_machine_that_is_late_starts_fewer_and_one_with_room_more() {
+        let mut pace = Pace::new(2);
+        let mut now = Instant::now();
+        for _ in 0..20 {
+            now += TICK;
+            pace.tick(now, LATE);
+        }
+        assert_eq!(pace.room(), 2 * FEWEST);
+        for _ in 0..60 {
+            now += TICK;
+            (0..pace.room()).for_each(|_| pace.started(now));
+            pace.tick(now, Duration::ZERO);
+        }
+        now += YOUNG;
+        pace.tick(now, Duration::ZERO);
+        assert_eq!(pace.room(), 2 * MOST);
+        for _ in 0..60 {
+            now += YOUNG;
+            pace.tick(now, Duration::ZERO);
+        }
+        assert_eq!(pace.room(), 2 * MOST, "what is not used is not taken away");
+    }
+}

@@ -1,0 +1,264 @@
+//! Questions to the name servers, asked as the C library asks them: in order, the next one where a server is silent, refuses, fails or
+//! does not know how ([`res_send`](https://man7.org/linux/man-pages/man3/resolver.3.html)); over UDP, and over TCP where that is too short.
+//!
+//! Two things differ, both for the sake of probes that have seconds: a server that stays silent is left for the next one after 1.5 s, and
+//! comes last for a while.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{Instant, timeout_at};
+
+use super::Unresolved;
+use super::resolv_conf::Config;
+
+/// How long a server is waited for while there is another try.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long the other address family is waited for once one has answered.
+const OTHER_FAMILY: Duration = Duration::from_millis(500);
+/// How long a server that was silent comes last.
+const LAST_FOR: Duration = Duration::from_secs(30);
+/// Longest chain of aliases.
+const MAX_ALIASES: usize = 16;
+/// Most bytes of an answer over UDP; we announce no more than the 512 of old, but some servers send more.
+const MAX_UDP: usize = 4096;
+
+/// Asks the servers of a configuration.
+#[derive(Debug)]
+pub(crate) struct Client {
+    config: Config,
+    /// Since when each server is silent.
+    silent: Mutex<Vec<Option<Instant>>>,
+}
+
+/// What a server said about one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Said {
+    /// These addresses, perhaps none, and for how many seconds.
+    Addresses(Vec<IpAddr>, u32),
+    /// There is no such name in any family.
+    NoName,
+    /// An error, or something that cannot be read.
+    Error,
+    /// There is more, over TCP.
+    Truncated,
+}
+
+/// The question about one family.
+struct Question {
+    kind: RecordType,
+    id: u16,
+    said: Option<Said>,
+}
+
+impl Question {
+    fn new(kind: RecordType) -> Self {
+        Self { kind, id: rand::random(), said: None }
+    }
+
+    fn conclusive(&self) -> bool {
+        matches!(self.said, Some(Said::Addresses(..) | Said::NoName))
+    }
+
+    /// Whether it makes the other family not worth another server: that had its time.
+    fn enough(&self) -> bool {
+        match &self.said {
+            Some(Said::Addresses(found, _)) => !found.is_empty(),
+            said => *said == Some(Said::NoName),
+        }
+    }
+
+    fn message(&self, name: &Name) -> io::Result<Vec<u8>> {
+        let mut message = Message::query();
+        message.metadata.id = self.id;
+        message.metadata.recursion_desired = true;
+        message.add_query(Query::query(name.clone(), self.kind));
+        message.to_vec().map_err(io::Error::other)
+    }
+}
+
+impl Client {
+    pub(crate) fn new(config: Config) -> Self {
+        let silent = Mutex::new(vec![None; config.servers.len()]);
+        Self { config, silent }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The addresses of exactly this name, IPv4 first, and how long they hold.
+    ///
+    /// # Errors
+    /// [`Unresolved`].
+    pub(crate) async fn addresses(&self, name: &Name) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
+        let mut questions = vec![Question::new(RecordType::A)];
+        if !self.config.no_aaaa {
+            questions.push(Question::new(RecordType::AAAA));
+        }
+        let tries = self.config.servers.len() * self.config.attempts.max(1) as usize;
+        let order = self.order();
+        for (n, server) in order.iter().cycle().take(tries).enumerate() {
+            let wait = if n + 1 < tries { self.config.timeout.min(PATIENCE) } else { self.config.timeout };
+            self.ask(*server, name, &mut questions, Instant::now() + wait).await;
+            if questions.iter().all(Question::conclusive) || questions.iter().any(Question::enough) {
+                break;
+            }
+        }
+        sum_up(questions)
+    }
+
+    /// The servers' places: those that were silent lately come last.
+    fn order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.config.servers.len()).collect();
+        if self.config.rotate && !order.is_empty() {
+            let first = rand::random_range(0..order.len());
+            order.rotate_left(first);
+        }
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        order.sort_by_key(|n| silent.get(*n).copied().flatten().is_some_and(|since| since.elapsed() < LAST_FOR));
+        order
+    }
+
+    /// Puts to one server what is still open.
+    async fn ask(&self, server: usize, name: &Name, questions: &mut [Question], until: Instant) {
+        let Some(address) = self.config.servers.get(server) else { return };
+        let mut open: Vec<_> = questions.iter_mut().filter(|question| !question.conclusive()).collect();
+        let size = if self.config.single { 1 } else { open.len().max(1) };
+        for questions in open.chunks_mut(size) {
+            for question in questions.iter_mut() {
+                question.said = None;
+            }
+            if !self.config.tcp {
+                // what failed is open, and the next server is asked
+                drop(over_udp(*address, name, questions, until).await);
+            }
+            if self.config.tcp || questions.iter().any(|question| question.said == Some(Said::Truncated)) {
+                drop(timeout_at(until, over_tcp(*address, name, questions)).await);
+            }
+        }
+        let heard = open.iter().any(|question| question.said.is_some());
+        if let Some(silent) = self.silent.lock().unwrap_or_else(PoisonError::into_inner).get_mut(server) {
+            *silent = (!heard).then(Instant::now);
+        }
+    }
+}
+
+fn sum_up(questions: Vec<Question>) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
+    let (mut found, mut seconds, mut failure) = (Vec::new(), u32::MAX, Unresolved::NotFound);
+    let no_name = questions.iter().any(|question| question.said == Some(Said::NoName));
+    for question in questions {
+        match question.said {
+            Some(Said::Addresses(addresses, ttl)) => {
+                if !addresses.is_empty() {
+                    seconds = seconds.min(ttl);
+                }
+                found.extend(addresses);
+            }
+            Some(Said::NoName) => {}
+            Some(Said::Error | Said::Truncated) => failure = failure.max(Unresolved::Failed),
+            None => failure = failure.max(Unresolved::Down),
+        }
+    }
+    match found.is_empty() {
+        false => Ok((found, Instant::now() + Duration::from_secs(seconds.into()))),
+        true if no_name => Err(Unresolved::NotFound),
+        true => Err(failure),
+    }
+}
+
+/// Sends the questions from a socket, and a port, of their own, and takes the answers that fit them.
+async fn over_udp(server: SocketAddr, name: &Name, questions: &mut [&mut Question], until: Instant) -> io::Result<()> {
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(server).await?;
+    for question in questions.iter() {
+        socket.send(&question.message(name)?).await?;
+    }
+    let mut until = until;
+    let mut buffer = vec![0; MAX_UDP];
+    while questions.iter().any(|question| question.said.is_none()) {
+        let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await else { return Ok(()) };
+        let length = received?;
+        take(buffer.get(..length).unwrap_or_default(), name, questions);
+        if questions.iter().any(|question| question.enough()) {
+            until = until.min(Instant::now() + OTHER_FAMILY);
+        }
+    }
+    Ok(())
+}
+
+async fn over_tcp(server: SocketAddr, name: &Name, questions: &mut [&mut Question]) -> io::Result<()> {
+    let mut stream = TcpStream::connect(server).await?;
+    for question in questions.iter_mut().filter(|question| !question.conclusive()) {
+        let message = question.message(name)?;
+        let length = u16::try_from(message.len()).map_err(io::Error::other)?;
+        stream.write_all(&[&length.to_be_bytes()[..], &message].concat()).await?;
+        question.said = None;
+    }
+    while questions.iter().any(|question| question.said.is_none()) {
+        let length = stream.read_u16().await?;
+        let mut answer = vec![0; length.into()];
+        stream.read_exact(&mut answer).await?;
+        take(&answer, name, questions);
+    }
+    Ok(())
+}
+
+/// Gives an answer to the question that it fits; anything else is passed over.
+fn take(bytes: &[u8], name: &Name, questions: &mut [&mut Question]) {
+    let Some(id) = bytes.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
+    let mut open = questions.iter_mut().filter(|question| question.said.is_none());
+    let Some(question) = open.find(|question| question.id == id) else { return };
+    let Ok(message) = Message::from_vec(bytes) else {
+        question.said = Some(Said::Error);
+        return;
+    };
+    let asked = message.queries.first();
+    let same = asked.is_some_and(|query| query.name() == name && query.query_type() == question.kind);
+    let refused = asked.is_none() && message.metadata.response_code != ResponseCode::NoError;
+    if message.metadata.message_type == MessageType::Response && (same || refused) {
+        question.said = Some(read(&message, name, question.kind));
+    }
+}
+
+fn read(message: &Message, name: &Name, kind: RecordType) -> Said {
+    let head = &message.metadata;
+    // a server that neither recurses nor knows better sends nothing, which says nothing of the name
+    let lame = message.answers.is_empty()
+        && !head.authoritative
+        && !head.recursion_available
+        && message.additionals.is_empty();
+    match head.response_code {
+        ResponseCode::NXDomain => Said::NoName,
+        ResponseCode::NoError if head.truncation => Said::Truncated,
+        ResponseCode::NoError if lame => Said::Error,
+        ResponseCode::NoError => addresses(message, name, kind),
+        _ => Said::Error,
+    }
+}
+
+/// The addresses at the end of the name's aliases.
+fn addresses(message: &Message, name: &Name, kind: RecordType) -> Said {
+    let (mut name, mut ttl) = (name.clone(), u32::MAX);
+    for _ in 0..MAX_ALIASES {
+        let alias = message.answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(alias) if record.name == name => Some((alias.0.clone(), record.ttl)),
+            _ => None,
+        });
+        let Some((alias, seconds)) = alias else { break };
+        (name, ttl) = (alias, ttl.min(seconds));
+    }
+    let mut found = Vec::new();
+    for record in message.answers.iter().filter(|record| record.name == name && record.record_type() == kind) {
+        found.extend(record.data.ip_addr());
+        ttl = ttl.min(record.ttl);
+    }
+    Said::Addresses(found, ttl)
+}

@@ -1,0 +1,162 @@
+//! One lookup: the system's files, then DNS, with the search domains.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared, WeakShared};
+use hickory_proto::rr::Name;
+
+use super::dns::Client;
+use super::hosts::Hosts;
+use super::resolv_conf::Config;
+use super::system_file::{self, Faults};
+use super::{ResolverSettings, Unresolved};
+
+/// How often the system's files are looked at for changes.
+const FILES_CHECKED_EVERY: Duration = Duration::from_secs(5);
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+const HOSTS: &str = "/etc/hosts";
+/// Questions that are remembered as under way, beyond which those that ended are forgotten.
+const MANY: usize = 1024;
+
+type Found = Result<(Vec<IpAddr>, Instant), Unresolved>;
+type Asked = WeakShared<BoxFuture<'static, Found>>;
+
+/// The resolver as the system's files describe it, and when they were last looked at.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    client: Arc<Client>,
+    hosts: Hosts,
+    /// Questions under way by name: those who ask the same meanwhile share the answer.
+    asked: Mutex<HashMap<Box<str>, Asked>>,
+    files: [Option<SystemTime>; 2],
+    checked: Mutex<Instant>,
+}
+
+impl Loaded {
+    /// Reads the system's files where the settings say so. A file that cannot be read counts as empty, and that is logged.
+    pub(crate) fn new(settings: &ResolverSettings) -> Self {
+        let files = modified();
+        let (config, hosts) = match settings {
+            ResolverSettings::System => system(),
+            ResolverSettings::Servers(servers) => (Config::of(servers.clone()), Hosts::default()),
+        };
+        Self::of(config, hosts, files)
+    }
+
+    fn of(config: Config, hosts: Hosts, files: [Option<SystemTime>; 2]) -> Self {
+        let client = Arc::new(Client::new(config));
+        Self { client, hosts, asked: Mutex::default(), files, checked: Mutex::new(Instant::now()) }
+    }
+
+    pub(crate) fn changed(&self) -> bool {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.elapsed() < FILES_CHECKED_EVERY {
+            return false;
+        }
+        *checked = Instant::now();
+        modified() != self.files
+    }
+
+    /// The hosts file, and `localhost`, which never goes to DNS.
+    pub(crate) fn without_dns(&self, name: &str) -> Option<Vec<IpAddr>> {
+        self.hosts.find(name)
+    }
+
+    /// Asks for the name, or waits with those who do.
+    pub(crate) async fn ask(&self, name: &str) -> Found {
+        let shared = {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.len() >= MANY {
+                asked.retain(|_, question| question.upgrade().is_some());
+            }
+            let known = asked.get(name).and_then(WeakShared::upgrade).filter(|question| question.peek().is_none());
+            known.unwrap_or_else(|| {
+                let (client, candidates) = (self.client.clone(), candidates(name, self.client.config()));
+                let question: Shared<_> = async move { first(&client, candidates).await }.boxed().shared();
+                if let Some(weak) = question.downgrade() {
+                    asked.insert(name.into(), weak);
+                }
+                question
+            })
+        };
+        shared.await
+    }
+}
+
+/// The first candidate with an address, else the least conclusive of the failures: one server's silence leaves the whole open.
+async fn first(client: &Client, candidates: Vec<Name>) -> Found {
+    let mut failure = Unresolved::NotFound;
+    for candidate in candidates {
+        match client.addresses(&candidate).await {
+            Ok((found, until)) => return Ok((found, until.into_std())),
+            Err(error) => failure = failure.max(error),
+        }
+    }
+    Err(failure)
+}
+
+/// The full names to ask for, in order: with enough dots the name itself first, else the search domains first.
+fn candidates(name: &str, config: &Config) -> Vec<Name> {
+    let Ok(mut name) = Name::from_ascii(name) else { return Vec::new() };
+    let complete = name.is_fqdn();
+    let dots = usize::from(name.num_labels()).saturating_sub(1);
+    let searched = config.search.iter().filter_map(|domain| name.clone().append_domain(domain).ok());
+    let mut names: Vec<Name> = if complete { Vec::new() } else { searched.collect() };
+    name.set_fqdn(true);
+    let place = if dots >= config.ndots { 0 } else { names.len() };
+    // the root among the domains is the name itself
+    names.retain(|searched| *searched != name);
+    names.insert(place.min(names.len()), name);
+    names
+}
+
+fn system() -> (Config, Hosts) {
+    let read = |path: &str| {
+        system_file::read(Path::new(path)).unwrap_or_else(|error| {
+            tracing::warn!("{path} cannot be read, and counts as empty: {error}");
+            Vec::new()
+        })
+    };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let mut faults = Faults::default();
+    let config = Config::parse(&read(RESOLV_CONF), &host, &mut faults);
+    faults.log(RESOLV_CONF);
+    let mut faults = Faults::default();
+    let hosts = Hosts::parse(&read(HOSTS), &mut faults);
+    faults.log(HOSTS);
+    (config, hosts)
+}
+
+fn modified() -> [Option<SystemTime>; 2] {
+    [RESOLV_CONF, HOSTS].map(|file| std::fs::metadata(file).and_then(|meta| meta.modified()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn search_domains_are_tried_as_the_system_says() {
+        let config = |file: &str| Config::parse(file.as_bytes(), "box", &mut Faults::default());
+        let near = config("search ns.svc.test svc.test\noptions ndots:1");
+        let deep = config("search ns.svc.test\noptions ndots:5");
+        let root = config("search . svc.test");
+        for (config, name, names) in [
+            (&near, "db", &["db.ns.svc.test.", "db.svc.test.", "db."][..]),
+            (&near, "db.corp", &["db.corp.", "db.corp.ns.svc.test.", "db.corp.svc.test."]),
+            (&near, "db.", &["db."]),
+            (&deep, "db.corp.test", &["db.corp.test.ns.svc.test.", "db.corp.test."]),
+            (&root, "db", &["db.svc.test.", "db."]),
+        ] {
+            let asked: Vec<_> = candidates(name, config).iter().map(Name::to_ascii).collect();
+            assert_eq!(asked, names, "{name}");
+        }
+        let long = "a".repeat(64);
+        assert_eq!(candidates(&long, &near), []);
+    }
+}

@@ -1,0 +1,245 @@
+//! Names to addresses: `/etc/hosts`, then DNS, with answers kept for their TTL.
+//!
+//! Answers that a name does not exist are not kept, so that each confirming probe asks again.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
+
+use super::lookup::Loaded;
+use crate::telemetry::metrics::Metrics;
+
+/// Longest time that an answer is kept, whatever its TTL: a name that moves is noticed soon.
+const MAX_TTL: Duration = Duration::from_secs(30);
+/// Most names kept.
+const MAX_NAMES: usize = 16_384;
+/// Most addresses of one name.
+const MAX_ADDRESSES: usize = 256;
+/// Names looked up at once that are of use; each may take four sockets. Two fifths are for those that resolved before, two fifths for
+/// those that are new or failed, and a fifth for those whose last lookup was slow: such names, however many, hold up only each other.
+pub(crate) const MAX_LOOKUPS: usize = 160;
+/// A lookup that takes this long is slow; a silent second address family alone does not make it so.
+const SLOW: Duration = Duration::from_millis(750);
+/// Longest time that one lookup is waited for.
+const LOOKUP: Duration = Duration::from_secs(5);
+/// How recently another name must have resolved for an error to be the name's own.
+const RECENT: Duration = Duration::from_mins(1);
+/// Whom to ask.
+#[derive(Debug, Clone, Default)]
+pub enum ResolverSettings {
+    /// As `/etc/hosts` and `/etc/resolv.conf` say, read again when they change.
+    #[default]
+    System,
+    /// These servers over UDP and TCP, without search domains or a hosts file.
+    Servers(Vec<SocketAddr>),
+}
+
+/// Why a name yields no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unresolved {
+    /// NXDOMAIN, or no address record.
+    NotFound,
+    /// More than 256 addresses.
+    TooMany,
+    /// Its servers answer with an error while other names resolve.
+    Failed,
+    /// Nothing resolves: our resolver is down, or silent.
+    Down,
+}
+
+/// The resolver and its answers.
+#[derive(Debug)]
+pub(crate) struct Names {
+    settings: ResolverSettings,
+    loaded: ArcSwap<Loaded>,
+    answers: Mutex<HashMap<Box<str>, Answer>>,
+    known: Semaphore,
+    others: Semaphore,
+    slow: Semaphore,
+    /// Whose last lookup was slow.
+    hesitant: Mutex<HashSet<Box<str>>>,
+    proof: Mutex<Proof>,
+    metrics: Metrics,
+}
+
+#[derive(Debug)]
+struct Answer {
+    addresses: Arc<[IpAddr]>,
+    until: Instant,
+}
+
+/// The last two names that DNS resolved.
+#[derive(Debug, Default)]
+struct Proof {
+    last: Option<(Box<str>, Instant)>,
+    other: Option<(Box<str>, Instant)>,
+}
+
+impl Proof {
+    fn resolved(&mut self, name: &str, now: Instant) {
+        if self.last.as_ref().is_none_or(|(last, _)| **last != *name) {
+            self.other = self.last.take();
+        }
+        self.last = Some((name.into(), now));
+    }
+
+    fn others_resolve(&self, name: &str, now: Instant) -> bool {
+        let counts = |entry: &(Box<str>, Instant)| *entry.0 != *name && now.duration_since(entry.1) <= RECENT;
+        [&self.last, &self.other].into_iter().flatten().any(counts)
+    }
+}
+
+impl Names {
+    /// Reads the system's files where the settings say so. At most `lookups` names are asked for at once, but three are. A missing or
+    /// unreadable file counts as empty, and then a resolver on this machine is asked.
+    pub(crate) fn new(settings: ResolverSettings, lookups: usize, metrics: Metrics) -> Self {
+        let loaded = ArcSwap::from_pointee(Loaded::new(&settings));
+        let fifths = |n: usize| Semaphore::new((lookups.min(MAX_LOOKUPS) * n / 5).max(1));
+        Self {
+            settings,
+            loaded,
+            answers: Mutex::default(),
+            known: fifths(2),
+            others: fifths(2),
+            slow: fifths(1),
+            hesitant: Mutex::default(),
+            proof: Mutex::default(),
+            metrics,
+        }
+    }
+
+    /// Every address of the name, IPv4 first, at most 256 of them. Takes as long as the resolver does: put a deadline around it.
+    ///
+    /// # Errors
+    /// [`Unresolved`].
+    pub(crate) async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, Unresolved> {
+        self.reload_when_changed();
+        if let Some(known) = self.known(name) {
+            return Ok(known);
+        }
+        let loaded = self.loaded.load_full();
+        let (addresses, until) = match loaded.without_dns(name) {
+            Some(addresses) => (addresses, Instant::now() + MAX_TTL),
+            // rare and large: kept out of every probe's future
+            None => Box::pin(self.ask(&loaded, name)).await?,
+        };
+        if addresses.len() > MAX_ADDRESSES {
+            return Err(Unresolved::TooMany);
+        }
+        let addresses: Arc<[IpAddr]> = addresses.into();
+        self.keep(name, &addresses, until);
+        Ok(addresses)
+    }
+
+    async fn ask(&self, loaded: &Loaded, name: &str) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
+        let mut asking = Asking { names: self, name, since: None, answered: false };
+        let _slot = self.slots(name).acquire().await.map_err(|_| Unresolved::Down)?;
+        asking.since = Some(Instant::now());
+        let found = tokio::time::timeout(LOOKUP, loaded.ask(name)).await.unwrap_or(Err(Unresolved::Down));
+        asking.ended(found.is_ok());
+        let now = Instant::now();
+        let mut proof = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Ok(_) => proof.resolved(name, now),
+            Err(Unresolved::Failed) if !proof.others_resolve(name, now) => return Err(Unresolved::Down),
+            Err(_) => {}
+        }
+        found
+    }
+
+    fn slots(&self, name: &str) -> &Semaphore {
+        if self.hesitant().contains(name) {
+            &self.slow
+        } else if self.answers().contains_key(name) {
+            &self.known
+        } else {
+            &self.others
+        }
+    }
+
+    /// Notes how long a lookup took. While nothing else resolves, that says nothing of the name.
+    fn took(&self, name: &str, since: Instant) {
+        let now = Instant::now();
+        let slow = now.duration_since(since) >= SLOW;
+        let own = slow && self.proof.lock().unwrap_or_else(PoisonError::into_inner).others_resolve(name, now);
+        let mut names = self.hesitant();
+        if !own {
+            names.remove(name);
+            return;
+        }
+        if names.len() >= MAX_NAMES {
+            self.metrics.reject("slow_names_full");
+            names.clear();
+        }
+        names.insert(name.into());
+    }
+
+    fn hesitant(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+        self.hesitant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, name: &str) -> Option<Arc<[IpAddr]>> {
+        let answers = self.answers();
+        let answer = answers.get(name)?;
+        (answer.until > Instant::now()).then(|| answer.addresses.clone())
+    }
+
+    /// Keeps an answer; a full cache first drops what has run out, and keeps nothing more while that does not help.
+    fn keep(&self, name: &str, addresses: &Arc<[IpAddr]>, until: Instant) {
+        let now = Instant::now();
+        let until = until.min(now + MAX_TTL);
+        let mut answers = self.answers();
+        if answers.len() >= MAX_NAMES && !answers.contains_key(name) {
+            answers.retain(|_, answer| answer.until > now);
+        }
+        if answers.len() < MAX_NAMES || answers.contains_key(name) {
+            answers.insert(name.into(), Answer { addresses: addresses.clone(), until });
+        } else {
+            self.metrics.reject("name_cache_full");
+        }
+    }
+
+    fn answers(&self) -> MutexGuard<'_, HashMap<Box<str>, Answer>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reload_when_changed(&self) {
+        let loaded = self.loaded.load();
+        if !matches!(self.settings, ResolverSettings::System) || !loaded.changed() {
+            return;
+        }
+        self.loaded.store(Arc::new(Loaded::new(&self.settings)));
+        self.answers().clear();
+        tracing::info!("read /etc/resolv.conf and /etc/hosts again, because they changed");
+    }
+}
+
+/// A lookup under way. One that fails, or is given up, takes the name off those that resolved before.
+struct Asking<'a> {
+    names: &'a Names,
+    name: &'a str,
+    /// When the question was put; none while it waits for a slot.
+    since: Option<Instant>,
+    answered: bool,
+}
+
+impl Asking<'_> {
+    fn ended(mut self, answered: bool) {
+        self.answered = answered;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(since) = self.since {
+            self.names.took(self.name, since);
+        }
+        if !self.answered {
+            self.names.answers().remove(self.name);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The on-demand checks whose probes run, or whose changes are on their way to the store.
+
+use std::collections::HashMap;
+
+use tokio::sync::oneshot;
+
+use crate::model::name::InstanceName;
+use crate::model::ports::{OnDemandError, OnDemandResult};
+
+/// Checks that may be open at once.
+const MAX_OPEN: usize = 1024;
+
+pub(crate) type Reply = oneshot::Sender<Result<Vec<OnDemandResult>, OnDemandError>>;
+
+#[derive(Debug)]
+struct Ticket {
+    reply: Reply,
+    parts: Vec<Option<OnDemandResult>>,
+    open: usize,
+    /// The newest change that its probes caused.
+    change: u64,
+}
+
+/// The open checks, each with one part per instance.
+#[derive(Debug, Default)]
+pub(crate) struct Tickets {
+    newest: u64,
+    open: HashMap<u64, Ticket>,
+    complete: Vec<u64>,
+}
+
+impl Tickets {
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.open.len() < MAX_OPEN
+    }
+
+    /// Opens a ticket with this many parts.
+    pub(crate) fn open(&mut self, reply: Reply, parts: usize) -> u64 {
+        self.newest += 1;
+        let ticket = Ticket { reply, parts: vec![None; parts], open: parts, change: 0 };
+        self.open.insert(self.newest, ticket);
+        self.newest
+    }
+
+    /// Fills one part, which is answered once `change` is committed; none where its instance is gone.
+    pub(crate) fn fill(&mut self, (id, position): (u64, usize), part: Option<OnDemandResult>, change: u64) {
+        let Some(ticket) = self.open.get_mut(&id) else { return };
+        if let Some(slot) = ticket.parts.get_mut(position) {
+            *slot = part;
+        }
+        ticket.change = ticket.change.max(change);
+        ticket.open = ticket.open.saturating_sub(1);
+        if ticket.open == 0 {
+            self.complete.push(id);
+        }
+    }
+
+    /// Fills the part of an instance that has no check.
+    pub(crate) fn fill_unchecked(&mut self, waiter: (u64, usize), instance: &InstanceName) {
+        self.fill(waiter, Some(OnDemandResult { instance: instance.clone(), outcome: None, held: false }), 0);
+    }
+
+    /// Ends a ticket with an error.
+    pub(crate) fn fail(&mut self, id: u64, error: OnDemandError) {
+        if let Some(ticket) = self.open.remove(&id) {
+            // The caller may be gone.
+            let _ = ticket.reply.send(Err(error));
+        }
+    }
+
+    /// Ends all with an error.
+    pub(crate) fn fail_all(&mut self, error: &OnDemandError) {
+        self.complete.clear();
+        for (_, ticket) in self.open.drain() {
+            // The caller may be gone.
+            let _ = ticket.reply.send(Err(error.clone()));
+        }
+    }
+
+    /// Answers those that are complete and whose changes are committed.
+    pub(crate) fn answer(&mut self, committed: u64) {
+        let open = &mut self.open;
+        self.complete.retain(|id| {
+            let ready = open.get(id).is_none_or(|ticket| ticket.change <= committed);
+            if let Some(ticket) = ready.then(|| open.remove(id)).flatten() {
+                let parts: Vec<_> = ticket.parts.into_iter().flatten().collect();
+                let answer = if parts.is_empty() { Err(OnDemandError::NotFound) } else { Ok(parts) };
+                let _ = ticket.reply.send(answer);
+            }
+            !ready
+        });
+    }
+
+    /// Answers those whose changes are committed, and fails the other complete ones, whose changes the store refuses.
+    pub(crate) fn give_up(&mut self, committed: u64) {
+        self.answer(committed);
+        for id in std::mem::take(&mut self.complete) {
+            self.fail(id, OnDemandError::Unavailable);
+        }
+    }
+}

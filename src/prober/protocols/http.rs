@@ -1,0 +1,274 @@
+//! The http check: one request on a connection of its own; the status decides.
+//!
+//! Nothing depends on who is first: the answer is read while the request is still being written, and a reset that follows a whole head
+//! takes nothing back. The verdict stands once the head is read. The body is then taken for a moment, so that an ordinary server ends its
+//! answer undisturbed; a body that drips or never ends changes nothing.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
+
+use super::errors::{broken_io, closed};
+use super::http_response::{Framing, Head, NoAnswer, Reader};
+use super::trace::{Ending, Trace};
+use crate::model::outcome::{Reason, Stage};
+use crate::model::request_options::{Method, RequestOptions};
+use crate::model::url::{Host, Redacted};
+
+/// Who asks.
+pub(crate) const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
+/// Bytes read at once.
+const PIECE: usize = 4 * 1024;
+/// Most bytes of a body that are taken.
+const MAX_BODY: u64 = 512 * 1024;
+/// Longest time that a body is waited for.
+const DRAIN: Duration = Duration::from_millis(250);
+/// Longest time that the peer's end is waited for after its last byte. It was asked to close, and then no port of ours stays busy.
+const LAST: Duration = Duration::from_millis(20);
+
+/// What is asked, and what passes.
+pub(crate) struct Check<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) port: u16,
+    pub(crate) target: &'a str,
+    pub(crate) request_options: Option<&'a RequestOptions>,
+    pub(crate) secure: bool,
+    pub(crate) expected: &'a [u16],
+}
+
+/// Asks on an open connection and leaves the judgement in the trace.
+pub(crate) async fn probe<S>(stream: &mut S, check: &Check<'_>, trace: &mut Trace)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    trace.enter(Stage::Request);
+    let Some(request) = check.request() else {
+        let message = "the health URL's path cannot be written into an HTTP request; percent-encode it";
+        return trace.judge(Ending::fail(Reason::ProtocolError, message));
+    };
+    let mut exchange = Exchange { stream, request: &request, piece: vec![0; PIECE] };
+    match exchange.head().await {
+        Ok((head, rest)) => {
+            trace.enter(Stage::Status);
+            trace.judge(check.judge(head.status));
+            let mut left = check.body(&head);
+            left.took(&exchange.piece[rest..]);
+            // the verdict stands, however this ends
+            drop(timeout(DRAIN, exchange.drain(left)).await);
+        }
+        Err(mut ending) => {
+            if !check.secure && ending.reason == Reason::ConnectionReset {
+                // what many servers with TLS do to a plain request
+                ending.message.push_str("; does it want https?");
+            }
+            trace.judge(ending);
+        }
+    }
+}
+
+/// One request and its answer.
+struct Exchange<'a, S> {
+    stream: &'a mut S,
+    /// What is not yet written.
+    request: &'a [u8],
+    /// What was read last.
+    piece: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
+    /// Reads up to the end of the final head. What `piece` holds from the returned place on is the body's.
+    async fn head(&mut self) -> Result<(Head, usize), Ending> {
+        let mut reader = Reader::default();
+        loop {
+            match self.read().await {
+                Ok(0) => return reader.end().map(|head| (head, 0)).ok_or_else(closed),
+                Ok(_) => {}
+                // TLS that ends without saying so
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.piece.clear();
+                    return reader.end().map(|head| (head, 0)).ok_or_else(closed);
+                }
+                Err(error) => return Err(broken_io(&error)),
+            }
+            if let Some(found) = reader.take(&self.piece).map_err(no_answer)? {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Reads into `piece` while writing what is left of the request. A write that fails is no verdict: a peer that has answered may
+    /// already be gone.
+    async fn read(&mut self) -> io::Result<usize> {
+        self.piece.resize(PIECE, 0);
+        let read = poll_fn(|cx| {
+            self.write(cx);
+            let mut buffer = ReadBuf::new(&mut self.piece);
+            ready!(Pin::new(&mut *self.stream).poll_read(cx, &mut buffer))?;
+            Poll::Ready(io::Result::Ok(buffer.filled().len()))
+        })
+        .await?;
+        self.piece.truncate(read);
+        Ok(read)
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) {
+        while !self.request.is_empty() {
+            match Pin::new(&mut *self.stream).poll_write(cx, self.request) {
+                Poll::Ready(Ok(written)) if written > 0 => {
+                    self.request = self.request.get(written..).unwrap_or_default();
+                }
+                Poll::Ready(_) => self.request = &[],
+                Poll::Pending => return,
+            }
+        }
+        // under TLS something may wait for this
+        let _ = Pin::new(&mut *self.stream).poll_flush(cx);
+    }
+
+    /// Takes the body, and then waits a moment for the peer to close.
+    async fn drain(&mut self, mut left: Body) -> io::Result<()> {
+        while !left.ended() {
+            self.piece.resize(PIECE * 4, 0);
+            let read = self.stream.read(&mut self.piece).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            left.took(&self.piece[..read]);
+        }
+        // what it still says is of no use
+        drop(timeout(LAST, self.stream.read(&mut self.piece)).await);
+        Ok(())
+    }
+}
+
+/// What is left of a body.
+struct Body {
+    framing: Framing,
+    taken: u64,
+    last_chunk: bool,
+}
+
+impl Body {
+    fn took(&mut self, bytes: &[u8]) {
+        self.taken += bytes.len() as u64;
+        // a piece that happens to look like the last chunk only ends the wait early
+        self.last_chunk |= bytes.ends_with(b"0\r\n\r\n");
+    }
+
+    fn ended(&self) -> bool {
+        let all = match self.framing {
+            Framing::Length(length) => self.taken >= length,
+            Framing::Chunked => self.last_chunk,
+            Framing::Close => false,
+        };
+        all || self.taken >= MAX_BODY
+    }
+}
+
+fn no_answer(why: NoAnswer) -> Ending {
+    let message = match why {
+        NoAnswer::Http2 => {
+            "the server speaks HTTP/2 on this port, as gRPC servers do; use a grpc check, or its HTTP/1.1 port"
+        }
+        NoAnswer::Tls => "the server wants TLS on this port; use https",
+        NoAnswer::Other => "the answer is not HTTP/1.1; does something else listen on this port?",
+        NoAnswer::TooLong => "the head of the answer does not end within 128 KiB",
+    };
+    Ending::fail(Reason::ProtocolError, message)
+}
+
+impl Check<'_> {
+    fn request(&self) -> Option<Vec<u8>> {
+        if !self.target.bytes().all(|b| b > b' ' && b != 0x7f) {
+            return None;
+        }
+        let mut text = String::with_capacity(256);
+        let headers = self.request_options.map(|options| &options.headers);
+        let given = |name: &str| headers.is_some_and(|headers| headers.contains_key(name));
+        for part in [self.method().as_str(), " ", self.target, " HTTP/1.1\r\nhost: "] {
+            text.push_str(part);
+        }
+        self.authority(&mut text);
+        text.push_str("\r\n");
+        let own = [("user-agent", AGENT), ("accept", "*/*")].into_iter().filter(|(name, _)| !given(name));
+        let more = headers.into_iter().flatten().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in own.chain(more) {
+            for part in [name, ": ", value, "\r\n"] {
+                text.push_str(part);
+            }
+        }
+        text.push_str("connection: close\r\n\r\n");
+        Some(text.into_bytes())
+    }
+
+    fn method(&self) -> Method {
+        self.request_options.map_or_else(Method::default, |options| options.method)
+    }
+
+    /// The Host header: the manifest's, else the URL's host, with the port only where it is not the scheme's own.
+    fn authority(&self, text: &mut String) {
+        if let Some(host) = self.request_options.and_then(|options| options.host.as_ref()) {
+            return text.push_str(host);
+        }
+        let usual = if self.secure { 443 } else { 80 };
+        match self.host {
+            Host::Name(name) => text.push_str(name),
+            Host::Ip(_) => text.push_str(&self.host.to_string()),
+        }
+        if self.port != usual {
+            text.push(':');
+            text.push_str(itoa::Buffer::new().format(self.port));
+        }
+    }
+
+    /// The body that follows a head.
+    fn body(&self, head: &Head) -> Body {
+        let none = self.method() == Method::Head || matches!(head.status, 204 | 304);
+        let framing = if none { Framing::Length(0) } else { head.framing };
+        Body { framing, taken: 0, last_chunk: false }
+    }
+
+    fn judge(&self, code: u16) -> Ending {
+        let passes = if self.expected.is_empty() { (200..=299).contains(&code) } else { self.expected.contains(&code) };
+        if passes {
+            return Ending::pass(Some(code), ["status ", itoa::Buffer::new().format(code)].concat());
+        }
+        let wanted = if self.expected.is_empty() {
+            "200 to 299".to_owned()
+        } else {
+            let list: Vec<_> = self.expected.iter().map(u16::to_string).collect();
+            list.join(", ")
+        };
+        let message = format!("status {code}, expected {wanted}{}: {self}", hint(code));
+        Ending::fail(Reason::UnexpectedStatus, message).with_code(code)
+    }
+}
+
+/// What a status means where it is not wanted, and what helps.
+fn hint(code: u16) -> &'static str {
+    match code {
+        // a proxy's or a WebSocket's answer to a plain request
+        101 => " (the server changed the protocol; probe a page of plain HTTP)",
+        300..=303 | 305..=308 => " (redirects are not followed; name the page itself)",
+        304 => " (not modified, though no condition was sent; let 304 pass if that is meant)",
+        401 | 407 => " (it wants a login; probe a page that needs none)",
+        403 => " (access is refused; probe a page that is open to this server)",
+        404 | 410 => " (there is no such page; is the path right?)",
+        405 => " (the method is not allowed there)",
+        429 => " (the server limits how often it is asked; probe less often)",
+        _ => "",
+    }
+}
+
+impl std::fmt::Display for Check<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        let method = self.method().as_str();
+        write!(f, "{method} {scheme}://{}:{}{}", self.host, self.port, Redacted(self.target))
+    }
+}

@@ -1,0 +1,137 @@
+//! What a probe speaks, from the connection to the verdict.
+//!
+//! - In: a target, and the addresses that it may be dialled at.
+//! - Out: an outcome with its evidence: the stage it reached, the time of each stage, a sentence.
+//!
+//! Files: this one (which protocol a target is probed by), `connect` (the first address that answers), `tcp` (the connection),
+//! `time_wait` (who ends it), `tls` (the handshake and the certificate), `http` with `http_response`, `grpc`, and what they share:
+//! `trace` (a probe's stages and its outcome), `errors` (what a broken exchange says about the peer).
+
+mod connect;
+mod errors;
+mod grpc;
+mod http;
+mod http_response;
+mod tcp;
+mod time_wait;
+mod tls;
+mod trace;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::time::timeout_at;
+use tokio_rustls::client::TlsStream;
+
+pub(crate) use self::connect::Route;
+use self::tcp::{Stream, farewell};
+use self::time_wait::TimeWait;
+use self::tls::{Alpn, ClientAuth, Tls};
+pub(crate) use self::trace::{Ending, Trace};
+use crate::model::check::{Target, TlsCheck};
+use crate::model::outcome::{Outcome, Reason, Stage};
+use crate::model::url::Host;
+use crate::telemetry::metrics::Metrics;
+
+/// Every protocol, with what their probes share.
+#[derive(Debug)]
+pub(crate) struct Protocols {
+    tls: Tls,
+    time_wait: Arc<TimeWait>,
+}
+
+impl Protocols {
+    /// `ca_dir` has the files that TLS checks name; at most `time_wait` sockets of this machine may be in TIME_WAIT.
+    pub(crate) fn new(ca_dir: Option<PathBuf>, time_wait: u32, metrics: Metrics) -> Self {
+        Self { tls: Tls::new(ca_dir, metrics), time_wait: Arc::new(TimeWait::new(time_wait)) }
+    }
+
+    /// Probes a target. Ends by the deadline.
+    pub(crate) async fn probe(&self, target: &Target, route: &Route<'_>, mut trace: Trace) -> Outcome {
+        // A judgement made in time stands even where draining the body was cut off.
+        drop(timeout_at(route.deadline, self.run(target, route, &mut trace)).await);
+        trace.end_judged(late)
+    }
+
+    async fn run(&self, target: &Target, route: &Route<'_>, trace: &mut Trace) {
+        let mut stream = match connect::first(route, &self.time_wait, trace).await {
+            Ok(stream) => stream,
+            Err(ending) => return trace.judge(ending),
+        };
+        match target {
+            Target::Tcp { .. } => {
+                trace.judge(Ending::pass(None, "the connection opened"));
+                farewell(stream).await;
+            }
+            Target::Http { host, port, target, request_options, tls, expected } => {
+                let check = http::Check {
+                    host,
+                    port: *port,
+                    target,
+                    request_options: request_options.as_deref(),
+                    secure: tls.is_some(),
+                    expected,
+                };
+                match tls {
+                    None => {
+                        http::probe(&mut stream, &check, trace).await;
+                        farewell(stream).await;
+                    }
+                    Some(tls) => Box::pin(self.https(stream, tls, &check, trace)).await,
+                }
+            }
+            Target::Grpc { host, port, service, tls } => {
+                let check = grpc::Check { host, port: *port, service, secure: tls.is_some() };
+                Box::pin(self.grpc(stream, tls.as_ref(), &check, trace)).await;
+            }
+        }
+    }
+
+    async fn https(&self, stream: Stream, tls: &TlsCheck, check: &http::Check<'_>, trace: &mut Trace) {
+        let Some((mut stream, client)) = self.secure(stream, tls, check.host, Alpn::Http1, trace).await else {
+            return;
+        };
+        http::probe(&mut stream, check, trace).await;
+        trace.amend(|ending| client.explain(ending));
+        farewell(stream).await;
+    }
+
+    async fn grpc(&self, stream: Stream, tls: Option<&TlsCheck>, check: &grpc::Check<'_>, trace: &mut Trace) {
+        let Some(tls) = tls else { return grpc::probe(stream.unbuffered(), check, trace).await };
+        let secure = self.secure(stream, tls, check.host, Alpn::Http2, trace).await;
+        let Some((stream, client)) = secure else { return };
+        grpc::probe(stream, check, trace).await;
+        trace.amend(|ending| client.explain(ending));
+    }
+
+    /// Shakes hands; where that fails, it is judged and the connection ended.
+    async fn secure(
+        &self,
+        stream: Stream,
+        tls: &TlsCheck,
+        host: &Host,
+        alpn: Alpn,
+        trace: &mut Trace,
+    ) -> Option<(TlsStream<Stream>, Arc<ClientAuth>)> {
+        trace.enter(Stage::Tls);
+        match self.tls.handshake(stream.unbuffered(), tls, host, alpn).await {
+            Ok(opened) => Some(opened),
+            Err((ending, stream)) => {
+                trace.judge(ending);
+                farewell(stream).await;
+                None
+            }
+        }
+    }
+}
+
+fn late(stage: Stage) -> Ending {
+    match stage {
+        Stage::Resolve | Stage::Connect => Ending::fail(Reason::ConnectTimeout, "the connection did not open in time"),
+        Stage::Tls => Ending::fail(
+            Reason::Timeout,
+            "connected, but the TLS handshake did not end in time; is TLS spoken on that port?",
+        ),
+        Stage::Request | Stage::Status => Ending::fail(Reason::Timeout, "connected, but no full answer came in time"),
+    }
+}

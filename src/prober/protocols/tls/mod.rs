@@ -1,0 +1,279 @@
+//! TLS for probes.
+//!
+//! Sessions are never resumed: a resumed handshake shows no certificate, and an expired one would go unnoticed.
+
+mod alert;
+mod certificate;
+mod client_cert;
+mod pem;
+mod verifier;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+pub(crate) use self::alert::alert;
+pub(crate) use self::client_cert::ClientAuth;
+use self::pem::Stamp;
+use self::verifier::{Anyone, Verifier};
+use super::errors::broken_io;
+use super::trace::Ending;
+use crate::model::check::TlsCheck;
+use crate::model::outcome::Reason;
+use crate::model::url::Host;
+use crate::telemetry::metrics::Metrics;
+
+/// Most settings kept ready.
+const MAX_CONFIGS: usize = 128;
+/// How often files are looked at for a change.
+const FILES_CHECKED_EVERY: Duration = Duration::from_secs(1);
+
+/// What is spoken inside, as offered by ALPN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Alpn {
+    Http1,
+    Http2,
+}
+
+/// TLS settings, made once and shared by all probes that need the same.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    ca_dir: Option<PathBuf>,
+    provider: Arc<CryptoProvider>,
+    system: OnceCell<Arc<RootCertStore>>,
+    ready: Mutex<HashMap<Wanted, Ready>>,
+    metrics: Metrics,
+}
+
+/// What settings follow from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Wanted {
+    trust: Trust,
+    pair: Option<String>,
+    alpn: Alpn,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Trust {
+    /// The system's roots.
+    System,
+    /// Any certificate.
+    Anyone,
+    /// A file of the CA folder.
+    File(String),
+}
+
+impl Wanted {
+    fn of(check: &TlsCheck, alpn: Alpn) -> Self {
+        let trust = match check {
+            TlsCheck { verify: false, .. } => Trust::Anyone,
+            TlsCheck { ca: Some(file), .. } => Trust::File(file.clone()),
+            _ => Trust::System,
+        };
+        Self { trust, pair: check.client_cert.clone(), alpn }
+    }
+
+    /// The files that it is made from.
+    fn files(&self, folder: &Path) -> Vec<PathBuf> {
+        let ca = if let Trust::File(name) = &self.trust { Some(folder.join(name)) } else { None };
+        let pair = self.pair.iter().flat_map(|name| pem::pair_files(folder, name));
+        ca.into_iter().chain(pair).collect()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Ready {
+    config: Arc<ClientConfig>,
+    pair: Option<Arc<CertifiedKey>>,
+    /// Its files' stamps, and when they were last looked at.
+    files: Vec<(PathBuf, Option<Stamp>)>,
+    looked: Instant,
+}
+
+impl Ready {
+    fn fresh(&self) -> bool {
+        self.files.is_empty() || self.looked.elapsed() < FILES_CHECKED_EVERY
+    }
+
+    fn changed(&self, files: &[(PathBuf, Option<Stamp>)]) -> bool {
+        self.files != files
+    }
+}
+
+impl Tls {
+    pub(crate) fn new(ca_dir: Option<PathBuf>, metrics: Metrics) -> Self {
+        let provider = crate::crypto::provider();
+        Self { ca_dir, provider, system: OnceCell::new(), ready: Mutex::default(), metrics }
+    }
+
+    /// Shakes hands on an open connection. The client's side says afterwards what a failure means.
+    ///
+    /// # Errors
+    /// What it says about the peer, and the connection; inconclusive where this machine lacks what the check names.
+    pub(crate) async fn handshake<S>(
+        &self,
+        stream: S,
+        check: &TlsCheck,
+        host: &Host,
+        alpn: Alpn,
+    ) -> Result<(TlsStream<S>, Arc<ClientAuth>), (Ending, S)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = match server_name(check, host) {
+            Ok(name) => name,
+            Err(ending) => return Err((ending, stream)),
+        };
+        let ready = match self.ready(Wanted::of(check, alpn)).await {
+            Ok(ready) => ready,
+            Err(ending) => return Err((ending, stream)),
+        };
+        let client = ClientAuth::new(ready.pair);
+        let mut config = ClientConfig::clone(&ready.config);
+        config.client_auth_cert_resolver = client.clone();
+        match TlsConnector::from(Arc::new(config)).connect(name, stream).into_fallible().await {
+            Ok(stream) => Ok((stream, client)),
+            Err((error, stream)) => Err((client.explain(broken_io(&error)), stream)),
+        }
+    }
+
+    async fn ready(&self, wanted: Wanted) -> Result<Ready, Ending> {
+        let known = self.kept().get(&wanted).cloned();
+        if let Some(ready) = known.as_ref().filter(|ready| ready.fresh()) {
+            return Ok(ready.clone());
+        }
+        let folder = self.folder(&wanted)?.to_owned();
+        let roots = if wanted.trust == Trust::System { Some(self.system().await?) } else { None };
+        let (provider, making) = (self.provider.clone(), wanted.clone());
+        let made = tokio::task::spawn_blocking(move || make(&making, &folder, roots, &provider, known)).await;
+        let ready = made.unwrap_or_else(|_| Err("reading was cut short".to_owned()));
+        let ready = ready.map_err(|message| Ending::inconclusive(Reason::CaUnavailable, message))?;
+        self.keep(wanted, ready.clone());
+        Ok(ready)
+    }
+
+    fn keep(&self, wanted: Wanted, ready: Ready) {
+        let mut kept = self.kept();
+        if kept.len() >= MAX_CONFIGS && !kept.contains_key(&wanted) {
+            self.metrics.reject("ca_cache_full");
+            kept.clear();
+        }
+        kept.insert(wanted, ready);
+    }
+
+    /// Where the named files are; anywhere if there are none.
+    fn folder(&self, wanted: &Wanted) -> Result<&Path, Ending> {
+        let unavailable = |message: &str| Err(Ending::inconclusive(Reason::CaUnavailable, message));
+        let ca = if let Trust::File(name) = &wanted.trust { Some(("tls.ca", name)) } else { None };
+        let named = ca.into_iter().chain(wanted.pair.iter().map(|name| ("tls.client_cert", name)));
+        for (field, name) in named {
+            if self.ca_dir.is_none() {
+                return unavailable(&format!("{field} needs PORTOLAN_CA_DIR, which is not set on this server"));
+            }
+            if name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+                return unavailable(&format!("{field} is the name of a file, never a path"));
+            }
+        }
+        Ok(self.ca_dir.as_deref().unwrap_or(Path::new("")))
+    }
+
+    /// The system's roots, read at the first use.
+    async fn system(&self) -> Result<Arc<RootCertStore>, Ending> {
+        let read = || async {
+            let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.map_err(|_| ())?;
+            for error in found.errors.iter().take(8) {
+                tracing::warn!(%error, "some of the system's root certificates cannot be read, and are not trusted");
+            }
+            let mut roots = RootCertStore::empty();
+            let (_, skipped) = roots.add_parsable_certificates(found.certs);
+            if skipped > 0 {
+                tracing::warn!(skipped, "some of the system's root certificates are malformed, and are not trusted");
+            }
+            if roots.is_empty() { Err(()) } else { Ok(Arc::new(roots)) }
+        };
+        let missing = |()| {
+            let message = "this machine has no trusted root certificates; install ca-certificates or set SSL_CERT_FILE";
+            Ending::inconclusive(Reason::CaUnavailable, message)
+        };
+        self.system.get_or_try_init(read).await.cloned().map_err(missing)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<Wanted, Ready>> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes settings from the files, unless these are as they were for those that are `known`.
+fn make(
+    wanted: &Wanted,
+    folder: &Path,
+    roots: Option<Arc<RootCertStore>>,
+    provider: &Arc<CryptoProvider>,
+    known: Option<Ready>,
+) -> Result<Ready, String> {
+    let stamped = |path: PathBuf| {
+        let stamp = pem::stamp(&path);
+        (path, stamp)
+    };
+    let files: Vec<_> = wanted.files(folder).into_iter().map(stamped).collect();
+    if let Some(known) = known.filter(|known| !known.changed(&files)) {
+        return Ok(Ready { looked: Instant::now(), ..known });
+    }
+    let verifier: Arc<dyn ServerCertVerifier> = match &wanted.trust {
+        Trust::Anyone => Arc::new(Anyone::new(provider.clone())),
+        Trust::System => verifier(roots.unwrap_or_else(|| Arc::new(RootCertStore::empty())), Vec::new(), provider)?,
+        Trust::File(name) => {
+            let unusable = |error: io::Error| format!("the CA file {name} in PORTOLAN_CA_DIR cannot be used: {error}");
+            let (roots, named) = pem::authorities(&folder.join(name)).map_err(unusable)?;
+            verifier(Arc::new(roots), named, provider)?
+        }
+    };
+    let unusable = |name: &String, error: io::Error| {
+        format!("the client certificate {name} in PORTOLAN_CA_DIR cannot be used: {error}")
+    };
+    let pair =
+        wanted.pair.as_ref().map(|name| pem::pair(folder, name, provider).map_err(|error| unusable(name, error)));
+    let builder = ClientConfig::builder_with_provider(provider.clone());
+    let builder = builder.with_safe_default_protocol_versions().map_err(|_| NO_TLS.to_owned())?;
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![match wanted.alpn {
+        Alpn::Http1 => b"http/1.1".to_vec(),
+        Alpn::Http2 => b"h2".to_vec(),
+    }];
+    Ok(Ready { config: Arc::new(config), pair: pair.transpose()?, files, looked: Instant::now() })
+}
+
+const NO_TLS: &str = "TLS cannot be set up on this machine";
+
+fn verifier(
+    roots: Arc<RootCertStore>,
+    named: Vec<rustls::pki_types::CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<Verifier>, String> {
+    Verifier::new(roots, named, provider.clone()).map(Arc::new).ok_or_else(|| NO_TLS.to_owned())
+}
+
+fn server_name(check: &TlsCheck, host: &Host) -> Result<ServerName<'static>, Ending> {
+    let name = match (&check.server_name, host) {
+        (None, Host::Ip(ip)) => return Ok(ServerName::IpAddress(ip.to_canonical().into())),
+        (None, Host::Name(name)) | (Some(name), _) => name,
+    };
+    let plain = name.strip_suffix('.').unwrap_or(name);
+    ServerName::try_from(plain.to_owned()).map_err(|_| {
+        Ending::fail(Reason::TlsFailed, format!("{name} cannot be a TLS server name; set tls.server_name"))
+    })
+}

@@ -1,0 +1,103 @@
+//! Certificates and keys in files of the operator's `PORTOLAN_CA_DIR`.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+/// Largest file, in bytes.
+const MAX_FILE: u64 = 1024 * 1024;
+
+/// By what a changed file is known.
+pub(crate) type Stamp = (Option<SystemTime>, u64);
+
+/// A file's stamp; none where it is not there.
+pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
+    std::fs::metadata(path).ok().map(|meta| (meta.modified().ok(), meta.len()))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_file() || meta.len() > MAX_FILE {
+        return Err(io::Error::other("it is not a file of at most 1 MiB"));
+    }
+    std::fs::read(path)
+}
+
+/// The sections of a PEM file, each with the line that begins it. One that has no end does not swallow the next.
+fn sections(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let starts: Vec<_> = memchr::memmem::find_iter(bytes, BEGIN).collect();
+    let ends: Vec<_> = starts.iter().skip(1).copied().chain([bytes.len()]).collect();
+    starts.into_iter().zip(ends).filter_map(|(start, end)| bytes.get(start..end))
+}
+
+/// A CA file: the store of roots that it makes, and its certificates as they are. One that cannot be read is skipped and logged.
+///
+/// # Errors
+/// When the file cannot be read, or holds no certificate that can.
+pub(crate) fn authorities(path: &Path) -> io::Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
+    let bytes = read(path)?;
+    let (mut roots, mut named, mut skipped) = (RootCertStore::empty(), Vec::new(), 0);
+    for certificate in certificates(&bytes) {
+        match certificate.and_then(|der| roots.add(der.clone()).ok().map(|()| der)) {
+            Some(der) => named.push(der),
+            None => skipped += 1,
+        }
+    }
+    if skipped > 0 {
+        tracing::warn!(path = %path.display(), skipped, "certificates of a CA file cannot be read, and are not trusted");
+    }
+    if named.is_empty() {
+        let why = if skipped > 0 { "it holds no certificate that can be read" } else { "it holds no certificate" };
+        return Err(io::Error::other(why));
+    }
+    Ok((roots, named))
+}
+
+/// The certificates of a file, none for each that cannot be read: PEM, or a single one in DER.
+fn certificates(bytes: &[u8]) -> Vec<Option<CertificateDer<'static>>> {
+    if bytes.first() == Some(&0x30) {
+        return vec![Some(CertificateDer::from(bytes.to_vec()))];
+    }
+    let is_one = |section: &&[u8]| {
+        section.split(|b| *b == b'\n').next().is_some_and(|line| memchr::memmem::find(line, b"CERTIFICATE-").is_some())
+    };
+    sections(bytes).filter(is_one).map(|section| CertificateDer::from_pem_slice(section).ok()).collect()
+}
+
+/// The files of a client's pair: one with certificate and key, if it is there, else `NAME.crt` and `NAME.key`.
+pub(crate) fn pair_files(folder: &Path, name: &str) -> Vec<PathBuf> {
+    let both = folder.join(name);
+    if both.is_file() { vec![both] } else { ["crt", "key"].map(|end| folder.join(format!("{name}.{end}"))).to_vec() }
+}
+
+/// A client's certificate and its key.
+///
+/// # Errors
+/// When a file cannot be read, lacks its part, or the two do not belong together.
+pub(crate) fn pair(folder: &Path, name: &str, provider: &CryptoProvider) -> io::Result<Arc<CertifiedKey>> {
+    let files = pair_files(folder, name);
+    let mut all = Vec::new();
+    for file in &files {
+        let called = file.file_name().unwrap_or_default().display();
+        all.extend(read(file).map_err(|error| io::Error::other(format!("{called}: {error}")))?);
+        all.push(b'\n');
+    }
+    let chain: Vec<_> = certificates(&all).into_iter().flatten().collect();
+    if chain.is_empty() {
+        return Err(io::Error::other("it holds no certificate"));
+    }
+    let key = sections(&all).find_map(|section| PrivateKeyDer::from_pem_slice(section).ok());
+    let key = key.ok_or_else(|| io::Error::other("it holds no private key without a passphrase"))?;
+    let unusable = |_| io::Error::other("its private key is of a kind that cannot be used");
+    let pair = CertifiedKey::new(chain, provider.key_provider.load_private_key(key).map_err(unusable)?);
+    pair.keys_match().map_err(|_| io::Error::other("its private key is not that of its certificate"))?;
+    Ok(Arc::new(pair))
+}

@@ -1,0 +1,242 @@
+//! Who is probed next when more are due than may start: kinds take turns, within a kind namespaces do, and within a namespace all are
+//! probed at the same fraction of what they ask for.
+//!
+//! The last is weighted fair queueing ([self-clocked](https://doi.org/10.1109/INFCOM.1994.337677)): an entry's key is the queue's own time
+//! plus the entry's *gap*, the time that it asks for between two probes, and the queue's time is the key of the entry that was taken last.
+//! So while there is a queue, one that asks for a probe every second is taken ten times as often as one that asks every ten, and whatever
+//! factor the one is stretched by, the other is too. Without a queue nothing waits, and all keep their intervals.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::model::service::InstanceId;
+use crate::prober::targets::{Lane, Priority};
+
+/// Longer gaps count as this one, so that nothing which is probed seldom waits for hours because all wait a little.
+const LONGEST_GAP: Duration = Duration::from_hours(1);
+
+/// One namespace's instances that wait, by their keys.
+#[derive(Debug, Default)]
+struct Queue {
+    /// The key of the one that was taken last.
+    time: u64,
+    /// How many were pushed: those with the same key come in this order.
+    pushed: u64,
+    entries: BinaryHeap<Reverse<(u64, u64, InstanceId)>>,
+}
+
+impl Queue {
+    fn push(&mut self, gap: u64, instance: InstanceId) {
+        self.pushed += 1;
+        self.entries.push(Reverse((self.time.saturating_add(gap), self.pushed, instance)));
+    }
+
+    fn pop(&mut self) -> Option<InstanceId> {
+        let Reverse((key, _, instance)) = self.entries.pop()?;
+        self.time = key;
+        Some(instance)
+    }
+}
+
+/// One kind's queue, in which namespaces take turns.
+#[derive(Debug, Default)]
+struct Fair {
+    turns: VecDeque<u64>,
+    queues: HashMap<u64, Queue>,
+}
+
+impl Fair {
+    fn push(&mut self, namespace: u64, gap: u64, instance: InstanceId) {
+        let queue = self.queues.entry(namespace).or_default();
+        if queue.entries.is_empty() {
+            self.turns.push_back(namespace);
+        }
+        queue.push(gap, instance);
+    }
+
+    fn pop(&mut self) -> Option<InstanceId> {
+        let namespace = self.turns.pop_front()?;
+        let queue = self.queues.get_mut(&namespace)?;
+        let instance = queue.pop();
+        if queue.entries.is_empty() {
+            self.queues.remove(&namespace);
+        } else {
+            self.turns.push_back(namespace);
+        }
+        instance
+    }
+}
+
+/// Everything that is due and waits for a slot. Entries of instances that are gone stay until they are popped.
+#[derive(Debug, Default)]
+pub(crate) struct FairQueue {
+    urgent: [Fair; 4],
+    usual: [Fair; 4],
+    turn: u8,
+}
+
+impl FairQueue {
+    /// Adds an instance of a namespace, named by a number, that asks for `gap` between two probes. Among urgent and new ones whoever came
+    /// first is first.
+    pub(crate) fn push(&mut self, priority: Priority, namespace: u64, gap: Duration, instance: InstanceId) {
+        let row = if priority.urgent { &mut self.urgent } else { &mut self.usual };
+        let in_order = priority.urgent || priority.lane == Lane::New;
+        let gap = if in_order { 0 } else { u64::try_from(gap.min(LONGEST_GAP).as_millis()).unwrap_or(0).max(1) };
+        row[priority.lane as usize].push(namespace, gap, instance);
+    }
+
+    /// Whether one waits that does not hang.
+    pub(crate) fn has_quick(&self) -> bool {
+        [&self.urgent, &self.usual].iter().any(|row| !row[Lane::Quick as usize].turns.is_empty())
+    }
+
+    /// Takes the next one. Urgent ones come first, then new ones, then those that answer, then those whose state is open; but of sixteen turns
+    /// two belong to those that answer and one each to the slow and the hung, so that nobody waits for ever. Without `slow`, those that may
+    /// hang stay.
+    pub(crate) fn pop(&mut self, slow: bool) -> Option<InstanceId> {
+        use Lane::{Hung, New, Quick, Slow};
+        let (order, urgent_first) = match self.turn {
+            3 | 11 => ([Quick, New, Slow, Hung], false),
+            7 => ([Slow, Hung, Quick, New], false),
+            15 => ([Hung, Slow, Quick, New], false),
+            _ => ([New, Quick, Slow, Hung], true),
+        };
+        let (first, second) =
+            if urgent_first { (&mut self.urgent, &mut self.usual) } else { (&mut self.usual, &mut self.urgent) };
+        let found = take(first, order, slow).or_else(|| take(second, order, slow));
+        if found.is_some() {
+            self.turn = (self.turn + 1) % 16;
+        }
+        found
+    }
+}
+
+fn take(row: &mut [Fair; 4], order: [Lane; 4], slow: bool) -> Option<InstanceId> {
+    order.into_iter().filter(|lane| slow || !lane.slow()).find_map(|lane| row[lane as usize].pop())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn usual(lane: Lane) -> Priority {
+        Priority { urgent: false, lane }
+    }
+
+    fn first(queue: &mut FairQueue, count: usize) -> Vec<i64> {
+        std::iter::from_fn(|| queue.pop(true)).take(count).map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn namespaces_take_turns() {
+        let mut queue = FairQueue::default();
+        for n in 0..1000 {
+            queue.push(usual(Lane::Quick), 1, SECOND, InstanceId(n));
+        }
+        queue.push(usual(Lane::Quick), 2, SECOND, InstanceId(5000));
+        queue.push(usual(Lane::Quick), 2, SECOND, InstanceId(5001));
+        assert_eq!(first(&mut queue, 4), [0, 5000, 1, 5001]);
+    }
+
+    #[test]
+    fn slow_ones_wait_while_they_may_not_and_are_not_forgotten() {
+        let mut queue = FairQueue::default();
+        queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(1));
+        assert_eq!(queue.pop(false), None);
+        for n in 10..30 {
+            queue.push(usual(Lane::Quick), 1, SECOND, InstanceId(n));
+        }
+        let first = first(&mut queue, 8);
+        assert!(first.contains(&1), "{first:?}");
+        assert_ne!(first[0], 1);
+    }
+
+    #[test]
+    fn those_that_are_known_to_be_down_yield_to_those_that_are_not_yet() {
+        let mut queue = FairQueue::default();
+        for n in 0..100 {
+            queue.push(usual(Lane::Hung), 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(1000 + n));
+        }
+        let first = first(&mut queue, 96);
+        assert_eq!(first.iter().filter(|id| **id < 1000).count(), 6, "one in sixteen: {first:?}");
+    }
+
+    #[test]
+    fn new_ones_do_not_wait_behind_those_that_hang() {
+        let mut queue = FairQueue::default();
+        for n in 0..1000 {
+            queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(n));
+        }
+        queue.push(usual(Lane::New), 1, SECOND, InstanceId(5000));
+        assert_eq!(queue.pop(false), None, "it may hang as well");
+        assert_eq!(queue.pop(true), Some(InstanceId(5000)));
+    }
+
+    #[test]
+    fn urgent_ones_come_first_but_do_not_starve_the_rest() {
+        let mut queue = FairQueue::default();
+        for n in 0..100 {
+            queue.push(Priority { urgent: true, lane: Lane::Quick }, 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Quick), 1, SECOND, InstanceId(1000 + n));
+        }
+        let first = first(&mut queue, 8);
+        assert_eq!(first.iter().filter(|id| **id < 1000).count(), 6, "{first:?}");
+    }
+
+    /// Plays instances that ask for these gaps, in ms, against a prober that starts one probe every `pace` ms, for `for_ms`; how often each
+    /// was probed.
+    fn play(gaps: &[u64], pace: u64, for_ms: u64) -> Vec<u64> {
+        let mut queue = FairQueue::default();
+        // Phases apart, as the prober spreads them.
+        let phase = |n: usize, gap: u64| gap * (u64::try_from(n).expect("few") * 619 % 1000) / 1000;
+        let mut due: Vec<Option<u64>> = gaps.iter().enumerate().map(|(n, gap)| Some(phase(n, *gap))).collect();
+        let mut probed = vec![0; gaps.len()];
+        for now in (0..for_ms).step_by(usize::try_from(pace).expect("small")) {
+            for (n, at) in due.iter_mut().enumerate() {
+                if at.is_some_and(|at| at <= now) {
+                    *at = None;
+                    let id = InstanceId(i64::try_from(n).expect("few"));
+                    queue.push(usual(Lane::Quick), 1, Duration::from_millis(gaps[n]), id);
+                }
+            }
+            if let Some(id) = queue.pop(true) {
+                let n = usize::try_from(id.0).expect("made from one");
+                probed[n] += 1;
+                due[n] = Some(now + gaps[n]);
+            }
+        }
+        probed
+    }
+
+    /// However little can be had of what is asked for, each gets about the same part of it.
+    #[test]
+    fn all_intervals_stretch_alike() {
+        let gaps: Vec<u64> = [1000, 2000, 5000, 10_000, 30_000, 60_000].repeat(60);
+        // Probes asked for in a second, in thousandths; `short` times as many as can be made.
+        let asked: u64 = gaps.iter().map(|gap| 1_000_000 / gap).sum();
+        for short in [2, 4, 8] {
+            let span = 60_000 * short * 12;
+            let probed = play(&gaps, 1_000_000 * short / asked, span);
+            for (gap, count) in gaps.iter().zip(&probed) {
+                let wanted = span / (gap * short);
+                assert!(
+                    count.abs_diff(wanted) <= wanted / 4 + 1,
+                    "every {gap} ms: {count} times, {wanted} are its part of {short} times too many"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_waits_while_there_is_room() {
+        let gaps = [1000, 1000, 5000, 60_000];
+        let probed = play(&gaps, 100, 600_000);
+        for (gap, count) in gaps.iter().zip(probed) {
+            assert!(count >= 600_000 / (gap + 200), "every {gap} ms: {count}");
+        }
+    }
+}

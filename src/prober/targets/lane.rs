@@ -1,0 +1,29 @@
+//! The order in which due instances start, as far as one instance decides it.
+
+/// What its last probe says about how long the next one may hold a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Lane {
+    /// It ended in good time, whatever the verdict.
+    Quick,
+    /// Never probed: wanted soon, but may hold its slot for long.
+    New,
+    /// It took half of its timeout or more: may hold its slot for long.
+    Slow,
+    /// Slow, and confirmed to be down: the only news would be that it is up again.
+    Hung,
+}
+
+impl Lane {
+    /// Whether a probe may hang, and so is restricted to the slots for such.
+    pub(crate) fn slow(self) -> bool {
+        !matches!(self, Self::Quick)
+    }
+}
+
+/// An instance's priority in the queue for a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Priority {
+    /// Requested by a person or by the guard.
+    pub(crate) urgent: bool,
+    pub(crate) lane: Lane,
+}

@@ -1,0 +1,70 @@
+//! A run's first write: whose run it is, and what was found that cannot be read.
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use crate::model::time::UnixMs;
+use crate::store::schema;
+use crate::store::schema::codec::int;
+use crate::store::schema::meta::Meta;
+use crate::store::schema::quarantine::{self, BadRow};
+
+/// What a start writes before anything else is written.
+pub(in crate::store) struct Begin {
+    pub(in crate::store) meta: Meta,
+    /// Rows to take out, those of an instance before that of its service.
+    pub(in crate::store) bad: Vec<BadRow>,
+    /// Whether an index no longer goes with its table.
+    pub(in crate::store) reindex: bool,
+    /// Whether a commit outlasts a power cut.
+    pub(in crate::store) durable: bool,
+    /// The start, wall clock.
+    pub(in crate::store) now: UnixMs,
+}
+
+impl Begin {
+    /// Sets the connection up, brings the file to the newest schema, and begins.
+    pub(in crate::store) fn write(&self, db: &mut Connection) -> rusqlite::Result<()> {
+        tune(db, self.durable)?;
+        schema::read_as_it_is(db)?;
+        schema::migrate(db)?;
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for bad in &self.bad {
+            quarantine::put_away(&step, bad, self.now)?;
+        }
+        if self.reindex {
+            step.execute_batch("REINDEX")?;
+        }
+        quarantine::trim(&step)?;
+        self.meta(&step)?;
+        step.commit()
+    }
+
+    /// Revisions up to the floor belong to another line, or are forgotten; there are none beyond the newest.
+    fn meta(&self, db: &Connection) -> rusqlite::Result<()> {
+        let meta = &self.meta;
+        let [revision, serial, floor] = [meta.revision, meta.serial, meta.floor].map(int);
+        db.execute("DELETE FROM change WHERE revision <= ?1 OR revision > ?2", [floor, revision])?;
+        let sql = "REPLACE INTO meta (one, epoch, run, revision, serial, floor, mirror, began, served)
+            VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)";
+        let (kind, began) = (meta.kind.number(), meta.began.0);
+        db.execute(sql, params![meta.epoch.as_str(), meta.run, revision, serial, floor, kind, began]).map(drop)
+    }
+}
+
+/// How the writer works.
+fn tune(db: &Connection, durable: bool) -> rusqlite::Result<()> {
+    db.set_prepared_statement_cache_capacity(64);
+    db.pragma_update(None, "journal_mode", "wal")?;
+    db.pragma_update(None, "synchronous", if durable { "full" } else { "off" })?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    db.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    db.pragma_update(None, "cache_size", -8_192)
+}
+
+/// Moves what the write-ahead log holds into the file, as far as no reader is in the way; whether that was all. Waits for nobody.
+pub(in crate::store) fn checkpoint(db: &Connection) -> rusqlite::Result<bool> {
+    db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+        let (log, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok(log == moved)
+    })
+}

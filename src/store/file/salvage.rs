@@ -1,0 +1,172 @@
+//! What can be read of a file with broken pages, copied into a new one.
+//!
+//! A table is read from both ends up to the break. The indexes, which lie in other pages, say which rows are missing: each of them is named in
+//! quarantine. Where too much is missing, or it is not known what, the file counts as damaged as a whole. The damaged file is kept.
+
+use std::collections::HashSet;
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, ErrorCode, Row, params, params_from_iter};
+use serde_json::json;
+
+use crate::catalog::Epoch;
+use crate::model::time::UnixMs;
+use crate::store::schema::quarantine::columns;
+
+/// Every table, those before which others refer to.
+const TABLES: &[&str] = &["meta", "service", "instance", "probe", "transition", "change", "quarantine"];
+
+/// Indexes that hold every row of what is registered: what is left of a row there names it.
+const NAMES: &[(&str, &str)] = &[
+    ("service", "SELECT rowid, 'id ' || lower(hex(id)) FROM service INDEXED BY sqlite_autoindex_service_1"),
+    (
+        "instance",
+        "SELECT rowid, 'service row ' || service || '/' || name FROM instance INDEXED BY sqlite_autoindex_instance_1",
+    ),
+];
+
+/// Copies everything that can be read into a new file of the newest schema; how many registered rows are missing.
+///
+/// # Errors
+/// Words about what is missing, where that is too much.
+pub(in crate::store) fn copy(from: &Connection, to: &Connection, now: UnixMs) -> Result<u64, String> {
+    let mut missing = 0;
+    for table in TABLES {
+        let copied = Table::of(from, to, table).and_then(|copy| copy.map_or(Ok(true), |mut copy| copy.run(now)));
+        let whole = copied.map_err(|error| format!("{table}: {error}"))?;
+        if let Some((_, names)) = NAMES.iter().find(|(named, _)| named == table).filter(|_| !whole) {
+            missing += name_missing(from, to, table, names, now).map_err(|error| format!("{table}: {error}"))?;
+        }
+    }
+    let left: u32 = to.query_row("SELECT count(*) FROM service", [], |row| row.get(0)).map_err(|e| e.to_string())?;
+    if u64::from(left) <= missing {
+        return Err(format!("{missing} rows of what was registered cannot be read"));
+    }
+    // No lock file proves what was left out.
+    let run = Epoch::random().to_string();
+    to.execute("UPDATE meta SET run = ?1", [run]).map_err(|error| error.to_string())?;
+    Ok(missing)
+}
+
+/// A table on its way.
+struct Table<'c> {
+    from: &'c Connection,
+    to: &'c Connection,
+    name: &'static str,
+    /// Those that both files have.
+    columns: String,
+    insert: String,
+    seen: HashSet<i64>,
+}
+
+impl<'c> Table<'c> {
+    /// None where an older file has no such table.
+    fn of(from: &'c Connection, to: &'c Connection, name: &'static str) -> rusqlite::Result<Option<Self>> {
+        let (theirs, ours) = (column_names(from, name)?, column_names(to, name)?);
+        if theirs.is_empty() && name == "quarantine" {
+            return Ok(None);
+        }
+        let both: Vec<_> = ours.into_iter().filter(|column| theirs.contains(column)).collect();
+        let marks = vec!["?"; both.len()].join(", ");
+        let columns = both.join(", ");
+        let insert = format!("INSERT INTO {name} ({columns}) VALUES ({marks})");
+        Ok(Some(Self { from, to, name, columns, insert, seen: HashSet::new() }))
+    }
+
+    /// Copies it from both ends; whether that was all of it.
+    fn run(&mut self, now: UnixMs) -> rusqlite::Result<bool> {
+        if self.pass("ASC", now)? {
+            return Ok(true);
+        }
+        self.pass("DESC", now)?;
+        Ok(false)
+    }
+
+    /// Copies rows up to a break, or to one that was copied already; whether there was no break.
+    fn pass(&mut self, order: &str, now: UnixMs) -> rusqlite::Result<bool> {
+        let sql = format!("SELECT {}, rowid FROM {} ORDER BY rowid {order}", self.columns, self.name);
+        let mut statement = self.from.prepare(&sql)?;
+        let width = statement.column_count() - 1;
+        let mut rows = statement.query([])?;
+        loop {
+            let number = match rows.next().and_then(|row| row.map(|row| take(self, row, width, now)).transpose()) {
+                Ok(None) => return Ok(true),
+                Ok(Some(number)) => number,
+                Err(error) if is_break(&error) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            if !self.seen.insert(number) {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Copies a row, or what is left of it, unless it was copied before; its number.
+fn take(table: &Table<'_>, row: &Row<'_>, width: usize, now: UnixMs) -> rusqlite::Result<i64> {
+    let number = row.get(width)?;
+    if table.seen.contains(&number) {
+        return Ok(number);
+    }
+    let values =
+        (0..width).map(|at| row.get_ref(at).map(ToSqlOutput::Borrowed)).collect::<rusqlite::Result<Vec<_>>>()?;
+    match table.to.prepare_cached(&table.insert)?.execute(params_from_iter(values)) {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+            let (reason, content) = (error.to_string(), columns(row).to_string());
+            put(table.to, table.name, number, "", &reason, &content, now)?;
+        }
+        done => drop(done?),
+    }
+    Ok(number)
+}
+
+fn is_break(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::TooBig))
+}
+
+/// Names the rows that an index has and the copy lacks; how many there are.
+fn name_missing(
+    from: &Connection,
+    to: &Connection,
+    table: &'static str,
+    names: &str,
+    now: UnixMs,
+) -> rusqlite::Result<u64> {
+    let (mut missing, mut names) = (0, from.prepare(names)?);
+    let mut is_there = to.prepare(&format!("SELECT 1 FROM {table} WHERE rowid = ?1"))?;
+    let mut rows = names.query([])?;
+    while let Some(row) = rows.next()? {
+        let (number, name): (i64, String) = (row.get(0)?, row.get(1)?);
+        if !is_there.exists([number])? {
+            put(
+                to,
+                table,
+                number,
+                &name,
+                "its page is damaged; the file that was set aside has what is left",
+                &json!({}).to_string(),
+                now,
+            )?;
+            missing += 1;
+        }
+    }
+    Ok(missing)
+}
+
+fn put(
+    to: &Connection,
+    table: &str,
+    row: i64,
+    name: &str,
+    reason: &str,
+    content: &str,
+    now: UnixMs,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO quarantine (at, source, row, name, reason, content) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    to.prepare_cached(sql)?.execute(params![now.0, table, row, name, reason, content]).map(drop)
+}
+
+fn column_names(db: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
+    let mut columns = db.prepare("SELECT name FROM pragma_table_info(?1)")?;
+    columns.query_map([table], |row| row.get(0))?.collect()
+}

@@ -1,0 +1,142 @@
+//! Between the model's types and columns.
+
+use rusqlite::Row;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::probe::{MAX_SAMPLES, Sample};
+use crate::model::time::UnixMs;
+use crate::model::value_error::json_sentence;
+
+/// Bytes of one packed sample, little-endian: time, whether timed, duration, whether coded, code.
+const SAMPLE: usize = 8 + 1 + 4 + 1 + 2;
+
+/// Highest value of a counter.
+const MOST: u64 = 1 << 62;
+
+/// A column that does not hold what it should.
+pub(in crate::store) fn damaged(what: impl std::fmt::Display) -> FromSqlError {
+    FromSqlError::Other(what.to_string().into())
+}
+
+/// Whether it is about what one column of one row holds.
+pub(in crate::store) fn is_content(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error as E;
+    matches!(
+        error,
+        E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::IntegralValueOutOfRange(..) | E::Utf8Error(..)
+    )
+}
+
+/// An integer column from a counter; counters stay far below 2^63.
+pub(in crate::store) fn int(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// JSON text.
+pub(in crate::store) fn json(value: &impl Serialize) -> String {
+    // The model's types hold strings, numbers and string-keyed maps: serde_json has no way to fail on these.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A column of JSON.
+pub(in crate::store) struct Json<T>(pub(in crate::store) T);
+
+impl<T: DeserializeOwned> FromSql for Json<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        serde_json::from_str(value.as_str()?).map(Self).map_err(|error| damaged(json_sentence(&error)))
+    }
+}
+
+/// A column of text that is parsed.
+pub(in crate::store) struct Parsed<T>(pub(in crate::store) T);
+
+impl<T: std::str::FromStr<Err: std::fmt::Display>> FromSql for Parsed<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map(Self).map_err(damaged)
+    }
+}
+
+/// A column of 16 bytes.
+pub(in crate::store) struct Id(pub(in crate::store) uuid::Uuid);
+
+impl FromSql for Id {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        uuid::Uuid::from_slice(value.as_blob()?).map(Self).map_err(damaged)
+    }
+}
+
+/// A column that counts. Counters start at 0 and never come near the bound: what is beyond is damaged, and the next number after it could
+/// not be given.
+pub(in crate::store) struct Count(pub(in crate::store) u64);
+
+impl FromSql for Count {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let n = value.as_i64()?;
+        u64::try_from(n).ok().filter(|n| *n <= MOST).map(Self).ok_or(FromSqlError::OutOfRange(n))
+    }
+}
+
+/// A row's columns one after the other. By name, each would be looked for among the names of all before it, in each of ten thousand rows.
+pub(in crate::store) struct Cells<'r, 's> {
+    row: &'r Row<'s>,
+    next: usize,
+}
+
+impl<'r, 's> Cells<'r, 's> {
+    /// From the first column on.
+    pub(in crate::store) fn of(row: &'r Row<'s>) -> Self {
+        Self { row, next: 0 }
+    }
+
+    /// The next one.
+    pub(in crate::store) fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+        let at = self.next;
+        self.next += 1;
+        self.row.get(at)
+    }
+
+    /// The next one, a point in time.
+    pub(in crate::store) fn time(&mut self) -> rusqlite::Result<UnixMs> {
+        self.next().map(UnixMs)
+    }
+}
+
+/// A point in time.
+pub(in crate::store) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<UnixMs> {
+    row.get(column).map(UnixMs)
+}
+
+/// The samples as a small blob.
+pub(in crate::store) fn pack(samples: &[Sample]) -> Vec<u8> {
+    let newest = samples.len().saturating_sub(MAX_SAMPLES);
+    let mut out = Vec::with_capacity((samples.len() - newest) * SAMPLE);
+    for sample in samples.iter().skip(newest) {
+        out.extend_from_slice(&sample.at.0.to_le_bytes());
+        out.push(u8::from(sample.total_us.is_some()));
+        out.extend_from_slice(&sample.total_us.unwrap_or(0).to_le_bytes());
+        out.push(u8::from(sample.code.is_some()));
+        out.extend_from_slice(&sample.code.unwrap_or(0).to_le_bytes());
+    }
+    out
+}
+
+/// Reads what [`pack`] wrote.
+pub(in crate::store) fn unpack(blob: &[u8]) -> FromSqlResult<Vec<Sample>> {
+    let broken = || damaged(format!("{} bytes of samples", blob.len()));
+    blob.chunks(SAMPLE).map(|bytes| sample(bytes).ok_or_else(broken)).collect()
+}
+
+fn sample(bytes: &[u8]) -> Option<Sample> {
+    let (at, bytes) = bytes.split_first_chunk()?;
+    let (timed, bytes) = bytes.split_first()?;
+    let (total, bytes) = bytes.split_first_chunk()?;
+    let (coded, bytes) = bytes.split_first()?;
+    let (code, _) = bytes.split_first_chunk()?;
+    Some(Sample {
+        at: UnixMs(i64::from_le_bytes(*at)),
+        total_us: (*timed != 0).then_some(u32::from_le_bytes(*total)),
+        code: (*coded != 0).then_some(u16::from_le_bytes(*code)),
+    })
+}

@@ -1,0 +1,159 @@
+//! From a [`Write`] to SQL. Statements are prepared once and kept by the connection.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use crate::model::name::ServiceKey;
+use crate::model::service::{Instance, InstanceId, Service};
+use crate::model::url::EndpointUrl;
+
+use super::codec::int;
+use super::quarantine;
+use super::write::{EncodedProbe, Past, SpecColumns, Write};
+
+const ADD_SERVICE: &str = "INSERT INTO service (row, id, namespace, name, source, registered_at, updated_at, revision)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const TOUCH: &str = "UPDATE service SET updated_at = ?2, revision = ?3, unreported = ?4 WHERE row = ?1";
+/// The columns that a change of an instance writes: parameters 2 to 15, as [`content!`] gives them.
+macro_rules! content_columns {
+    () => {
+        "generation, base_url, health_url, check_json, version, description, metadata, weight, zone, health, reason, since,
+        owner, fence"
+    };
+}
+const ADD_INSTANCE: &str = concat!(
+    "INSERT INTO instance (id, ",
+    content_columns!(),
+    ", service, name, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
+);
+const PUT_INSTANCE: &str = concat!(
+    "UPDATE instance SET (",
+    content_columns!(),
+    ") = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) WHERE id = ?1"
+);
+const PUT_HEALTH: &str = "UPDATE instance SET health = ?2, reason = ?3, since = ?4 WHERE id = ?1";
+/// What an older generation's probes left is not evidence for this one.
+const PUT_STATE: &str = "INSERT INTO probe (instance, generation, state, next_due, samples) VALUES (?1, ?2, ?3, 0, x'')
+    ON CONFLICT (instance) DO UPDATE SET state = ?3, generation = ?2,
+    next_due = iif(generation = ?2, next_due, 0), last = iif(generation = ?2, last, NULL),
+    last_pass = iif(generation = ?2, last_pass, NULL), samples = iif(generation = ?2, samples, x'')";
+const PUT_PROBE: &str = "REPLACE INTO probe (instance, generation, state, next_due, last, last_pass, samples)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+const DROP_INSTANCE: &str = "DELETE FROM instance WHERE id = ?1";
+const DROP_SERVICE: &str = "DELETE FROM service WHERE row = ?1";
+const REMEMBER: &str =
+    "INSERT INTO transition (service, key, instance, at, from_health, to_health, reason, message, evidence)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const COMPLETE: &str = "UPDATE meta SET mirror = 2";
+const CHANGE: &str = "INSERT INTO change (revision, service, key, deleted) VALUES (?1, ?2, ?3, ?4)";
+
+/// Writes one thing, inside the batch's transaction.
+pub(in crate::store) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
+    match write {
+        Write::AddService(row, service) => add_service(db, *row, service),
+        Write::Touch(row, s) => run(db, TOUCH, params![row, s.updated_at.0, int(s.revision), s.unreported.is_some()]),
+        Write::AddInstance(row, service, id, columns) => add_instance(db, *row, find(service, *id)?, columns),
+        Write::PutInstance(service, id, columns) => put_instance(db, find(service, *id)?, columns),
+        Write::PutHealth(service, id, state) => put_health(db, find(service, *id)?, state),
+        Write::PutState(id, generation, state) => run(db, PUT_STATE, params![id.0, int(*generation), state]),
+        Write::PutProbe(row) => put_probe(db, row),
+        Write::DropInstance(id) => run(db, DROP_INSTANCE, [id.0]),
+        Write::DropService(row) => run(db, DROP_SERVICE, [row]),
+        Write::Remember(past) => remember(db, past),
+        Write::Change(revision, id, key, deleted) => change(db, *revision, id.as_bytes(), key, *deleted),
+        Write::Complete => run(db, COMPLETE, []),
+        Write::Quarantine(bad, now) => quarantine::put_away(db, bad, *now),
+    }
+}
+
+fn run(db: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
+    db.prepare_cached(sql)?.execute(params).map(drop)
+}
+
+fn find(service: &Arc<Service>, id: InstanceId) -> rusqlite::Result<&Instance> {
+    service.instances.iter().find(|i| i.id == id).ok_or(rusqlite::Error::QueryReturnedNoRows)
+}
+
+fn add_service(db: &Connection, row: i64, s: &Service) -> rusqlite::Result<()> {
+    let (key, source) = (&s.key, s.source.as_str());
+    run(
+        db,
+        ADD_SERVICE,
+        params![
+            row,
+            s.id.as_bytes().as_slice(),
+            key.namespace(),
+            key.name(),
+            source,
+            s.registered_at.0,
+            s.updated_at.0,
+            int(s.revision)
+        ],
+    )
+}
+
+/// An instance's id, its [`content_columns!`], and what more there is to write.
+macro_rules! content {
+    ($instance:expr, $columns:expr $(, $more:expr)*) => {
+        params![
+            $instance.id.0,
+            int($instance.generation),
+            $instance.spec.base_url.as_str(),
+            $instance.spec.health_url.as_ref().map(EndpointUrl::as_str),
+            $columns.check,
+            $instance.spec.version,
+            $instance.spec.description,
+            $columns.metadata,
+            $instance.spec.weight,
+            $instance.spec.zone,
+            $instance.health.as_str(),
+            $instance.reason.as_str(),
+            $instance.since.0,
+            $instance.owner.to_stored(),
+            $instance.fence.map(int)
+            $(, $more)*
+        ]
+    };
+}
+
+fn add_instance(db: &Connection, row: i64, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
+    run(db, ADD_INSTANCE, content!(i, columns, row, i.name.as_str(), i.created_at.0))
+}
+
+fn put_instance(db: &Connection, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
+    run(db, PUT_INSTANCE, content!(i, columns))
+}
+
+fn put_health(db: &Connection, i: &Instance, state: &str) -> rusqlite::Result<()> {
+    run(db, PUT_HEALTH, params![i.id.0, i.health.as_str(), i.reason.as_str(), i.since.0])?;
+    run(db, PUT_STATE, params![i.id.0, int(i.generation), state])
+}
+
+fn put_probe(db: &Connection, p: &EncodedProbe) -> rusqlite::Result<()> {
+    let generation = int(p.generation);
+    run(db, PUT_PROBE, params![p.instance.0, generation, p.state, p.next_due.0, p.last, p.last_pass, p.samples])
+}
+
+fn remember(db: &Connection, past: &Past) -> rusqlite::Result<()> {
+    run(
+        db,
+        REMEMBER,
+        params![
+            past.service.as_bytes().as_slice(),
+            past.key.as_str(),
+            past.instance.as_str(),
+            past.at.0,
+            past.from.as_str(),
+            past.to.map(|(health, _)| health.as_str()),
+            past.to.map(|(_, reason)| reason.as_str()),
+            past.message,
+            past.evidence
+        ],
+    )
+}
+
+fn change(db: &Connection, revision: u64, id: &[u8; 16], key: &ServiceKey, deleted: bool) -> rusqlite::Result<()> {
+    run(db, CHANGE, params![int(revision), id.as_slice(), key.as_str(), deleted])
+}

@@ -1,0 +1,353 @@
+//! The one thread that writes: takes what is queued, one transaction, commit, catalog, feed, answers.
+//!
+//! In: jobs from the queue. Out: a committed transaction, the next snapshot in the catalog, a batch on its feed, and the answers.
+//!
+//! 1. This file: the [`Engine`], from a batch of jobs to their answers.
+//! 2. [`run`]: the lives of the two threads. [`inline`]: the same work without threads, for simulations.
+//! 3. [`upkeep`]: a run that could not begin at the start, and checkpoints while idle.
+//! 4. [`trim`]: what is forgotten. [`wall_clock`]: whether its age can be believed.
+
+mod inline;
+pub(in crate::store) mod run;
+mod trim;
+mod upkeep;
+mod wall_clock;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::catalog::{Batch, Catalog, Entry, Snapshot};
+use crate::model::name::ServiceKey;
+use crate::model::ports::WriteError;
+use crate::model::time::{Clock, Now, UnixMs};
+use crate::telemetry::metrics::{Metrics, QueueLabel};
+
+use crate::store::file::damage::write_error;
+use crate::store::file::identity::Place;
+use crate::store::file::lock::FileLock;
+use crate::store::queue::job::{Job, Reply};
+use crate::store::queue::pending::Ticket;
+use crate::store::rules::state::{Draft, Index, Limits, State, Work};
+use crate::store::schema::codec::int;
+use crate::store::schema::persist;
+use crate::store::schema::quarantine::{self, BadRow, Quarantine};
+use crate::store::schema::write::Write;
+use trim::Bounds;
+use upkeep::Postponed;
+use wall_clock::WallClock;
+
+/// Jobs that may wait.
+pub(in crate::store) const QUEUE: usize = 4096;
+/// Time between two looks for history that grew too old, and for the file itself.
+const TRIM: Duration = Duration::from_secs(10);
+/// Jobs that one transaction takes at most.
+pub(in crate::store) const BATCH: usize = 1024;
+
+/// Tells a waiter its result, or the failure of the whole batch.
+type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
+
+/// What the writer's thread owns.
+pub(in crate::store) struct Engine {
+    /// None before the run has begun.
+    pub(in crate::store) db: Option<Connection>,
+    /// The run's beginning, where that is still to be done.
+    pub(in crate::store) postponed: Option<Postponed>,
+    pub(in crate::store) lock: FileLock,
+    pub(in crate::store) path: PathBuf,
+    pub(in crate::store) place: Place,
+    pub(in crate::store) run: String,
+    pub(in crate::store) state: State,
+    pub(in crate::store) index: Index,
+    pub(in crate::store) limits: Limits,
+    pub(in crate::store) bounds: Bounds,
+    pub(in crate::store) kept: Kept,
+    pub(in crate::store) wall: WallClock,
+    /// When it was last looked for what to trim, steady clock.
+    pub(in crate::store) trimmed: UnixMs,
+    pub(in crate::store) clock: Clock,
+    pub(in crate::store) catalog: Arc<Catalog>,
+    pub(in crate::store) metrics: Metrics,
+    pub(in crate::store) jobs: mpsc::Receiver<Job>,
+    /// Why the last transaction failed: shown in readiness, and logged once and not per batch.
+    pub(in crate::store) failure: Arc<ArcSwapOption<WriteError>>,
+    /// [`State::is_complete`], for whoever asks.
+    pub(in crate::store) complete: Arc<AtomicBool>,
+    /// Whether the lock file is behind, likewise.
+    pub(in crate::store) unproved: bool,
+    /// Whether the file itself names this run, and not only its write-ahead log.
+    pub(in crate::store) based: bool,
+    /// Whether the write-ahead log holds what the file does not.
+    pub(in crate::store) unsettled: bool,
+    /// The last commit.
+    pub(in crate::store) written: Instant,
+    pub(in crate::store) quarantine: Arc<Quarantine>,
+}
+
+/// What there is to forget besides what a transaction forgets anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// More rows than may be.
+    Surplus,
+    /// Rows that are too old.
+    Aged,
+}
+
+/// What bounds the tables that are trimmed.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Kept {
+    /// The newest revision that `change` no longer holds.
+    pub(in crate::store) floor: u64,
+    /// Rows of history.
+    pub(in crate::store) remembered: u64,
+}
+
+impl Engine {
+    /// Works until it is told to stop or nobody can ask any more; then leaves the file in order. A transaction takes what came during the
+    /// one before, without a pause for more: waiting cost a fifth of the registrations, and gained none at any time that a flush may take.
+    pub(in crate::store) fn serve(mut self) {
+        let mut jobs = Vec::with_capacity(BATCH);
+        let depth = self.metrics.queue_depth.get_or_create_owned(&QueueLabel { queue: "store" });
+        while self.jobs.blocking_recv_many(&mut jobs, BATCH) > 0 {
+            depth.set(i64::try_from(self.jobs.len()).unwrap_or(i64::MAX));
+            self.batch(&mut jobs);
+        }
+        self.close();
+    }
+
+    /// Leaves the file in order.
+    pub(in crate::store) fn close(&self) {
+        let Some(db) = &self.db else { return };
+        let ended = db.execute("UPDATE meta SET served = 0", []);
+        // What it cannot move stays in the log beside the file, durable; the next start reads it there.
+        if let Err(error) = ended.and_then(|_| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))) {
+            tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display());
+        }
+    }
+
+    pub(in crate::store) fn batch(&mut self, jobs: &mut Vec<Job>) {
+        let now = self.clock.now();
+        let due = self.due(now);
+        let (mut rest, mut bad) = (false, Vec::new());
+        let mut answers = Vec::with_capacity(jobs.len());
+        let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
+        for job in jobs.drain(..) {
+            match job {
+                Job::Trim => {}
+                Job::Rest => rest = true,
+                Job::Quarantine(rows) => bad.extend(rows),
+                Job::Stop => self.jobs.close(),
+                job => answers.extend(work.apply(job)),
+            }
+        }
+        let draft = work.finish();
+        let failure = self.commit(&draft, due).err();
+        if failure.is_none() {
+            self.publish(draft);
+        }
+        for answer in answers {
+            answer(failure.as_ref());
+        }
+        if !bad.is_empty() {
+            self.put_away(&bad, now);
+        }
+        if rest {
+            self.rest();
+        }
+    }
+
+    /// Moves rows into quarantine, in a transaction of their own: what cannot be moved is nobody else's harm.
+    fn put_away(&mut self, bad: &[BadRow], now: Now) {
+        let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
+        work.writes.extend(bad.iter().map(|row| Write::Quarantine(row.clone(), now.wall)));
+        let draft = work.finish();
+        if self.commit(&draft, Due::Nothing).is_ok() {
+            quarantine::log(bad);
+            self.count_quarantine();
+        }
+    }
+
+    /// Now and then, whether there is anything to forget: an idle store writes nothing. Looks after the file, too.
+    fn due(&mut self, now: Now) -> Due {
+        if now.steady.since(self.trimmed) < TRIM {
+            return Due::Nothing;
+        }
+        self.trimmed = now.steady;
+        if let Err(error) = self.place.check() {
+            self.failed(&error);
+            return Due::Nothing;
+        }
+        let Some(db) = &self.db else { return Due::Nothing };
+        // What cannot be read now is tried again at the next tick.
+        if self.wall.is_sound(now) && trim::is_aged(db, now.wall, &self.bounds).unwrap_or(false) {
+            return Due::Aged;
+        }
+        if self.kept.remembered > self.bounds.rows { Due::Surplus } else { Due::Nothing }
+    }
+
+    fn commit(&mut self, draft: &Draft, due: Due) -> Result<(), WriteError> {
+        let moved = draft.state.snapshot.revision() != self.state.snapshot.revision();
+        if draft.writes.is_empty() && !moved && due == Due::Nothing {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let done = self.keep(draft, due);
+        match &done {
+            Ok(_) => self.succeeded(),
+            Err(error) => {
+                self.metrics.commit_errors.inc();
+                self.failed(error);
+            }
+        }
+        self.kept = done?;
+        (self.unsettled, self.written) = (true, Instant::now());
+        self.metrics.commits.inc();
+        self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a count of queued jobs")]
+        self.metrics.commit_changes.observe(draft.touched.len() as f64);
+        Ok(())
+    }
+
+    /// A transaction whose file is still there once it is durable.
+    fn keep(&mut self, draft: &Draft, due: Due) -> Result<Kept, WriteError> {
+        self.settle()?;
+        self.place.check()?;
+        let kept = self.transact(draft, due).map_err(|error| write_error(&self.path, &error))?;
+        self.place.check()?;
+        Ok(kept)
+    }
+
+    fn transact(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<Kept> {
+        let db = self.db.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for write in &draft.writes {
+            persist::write(&tx, write)?;
+        }
+        let revision = draft.state.snapshot.revision();
+        let record = draft.state.mirror.is_none();
+        let gap = draft.writes.iter().filter_map(Write::forgets).max().unwrap_or(0);
+        let floor = if record { trim::changes(&tx, revision, self.kept.floor, gap)? } else { self.kept.floor };
+        let mut remembered = self.kept.remembered + draft.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
+        remembered -= trim::surplus(&tx, remembered, &self.bounds)?.min(remembered);
+        if due == Due::Aged {
+            remembered -= trim::aged(&tx, draft.now, &self.bounds)?.min(remembered);
+        }
+        tx.prepare_cached("UPDATE meta SET revision = ?1, serial = ?2, floor = ?3")?.execute(params![
+            int(revision),
+            int(draft.state.serial),
+            int(floor)
+        ])?;
+        tx.commit()?;
+        Ok(Kept { floor, remembered })
+    }
+
+    /// Makes the committed state what readers see, then tells the feed.
+    fn publish(&mut self, draft: Draft) {
+        let revision = draft.state.snapshot.revision();
+        let before = std::mem::replace(&mut self.state, draft.state);
+        self.complete.store(self.state.is_complete(), Ordering::Release);
+        if self.state.snapshot.sequence() == before.snapshot.sequence() {
+            return;
+        }
+        if self.state.mirror.is_none() {
+            self.prove(revision);
+        }
+        self.metrics.revision.set(int(revision));
+        let batch = self.follow(&before.snapshot, draft.touched, &draft.added);
+        self.catalog.publish(self.state.snapshot.clone(), batch);
+    }
+
+    /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. Where that fails the
+    /// server goes on with a warning: until a later commit repairs it, the proof is behind.
+    pub(in crate::store) fn prove(&mut self, revision: u64) {
+        let proof = self.lock.record(&self.run, revision, self.based);
+        if let Err(error) = &proof
+            && !self.unproved
+        {
+            tracing::warn!("{}: the lock file beside it cannot be written: {error}", self.path.display());
+        }
+        self.unproved = proof.is_err();
+    }
+
+    /// What the batch changed, each service once, in order of sequence; the index moves along.
+    fn follow(&mut self, before: &Snapshot, mut touched: Vec<ServiceKey>, added: &HashMap<Uuid, i64>) -> Batch {
+        touched.sort_unstable();
+        touched.dedup();
+        let mut batch = self.empty_batch();
+        for key in touched {
+            let (old, new) = (before.get(key.as_str()), self.state.snapshot.get(key.as_str()));
+            let row = old.and_then(|old| self.index.drop(old.service()));
+            if let Some(new) = new {
+                if let Some(row) = added.get(&new.service().id).copied().or(row) {
+                    self.index.add(new.service(), row);
+                }
+                batch.upserts.push(Arc::clone(new));
+            }
+            let same = |old: &&Arc<Entry>| new.is_some_and(|new| new.service().id == old.service().id);
+            if let Some(old) = old.filter(|old| !same(old)) {
+                batch.removed.push((key, old.service().id));
+            }
+        }
+        batch.upserts.sort_unstable_by_key(|entry| entry.service().sequence);
+        batch
+    }
+
+    fn empty_batch(&self) -> Batch {
+        let snapshot = &self.state.snapshot;
+        Batch { sequence: snapshot.sequence(), revision: snapshot.revision(), ..Batch::default() }
+    }
+
+    pub(in crate::store) fn failed(&self, error: &WriteError) {
+        let before = self.failure.load();
+        if before.is_none() || before.as_deref() != Some(error) && *error == WriteError::FileLost {
+            tracing::error!("{}: {error}", self.path.display());
+        }
+        self.failure.store(Some(Arc::new(error.clone())));
+    }
+
+    pub(in crate::store) fn succeeded(&self) {
+        if self.failure.load().is_some() {
+            self.failure.store(None);
+            tracing::info!("{}: writes succeed again", self.path.display());
+        }
+    }
+}
+
+impl Work<'_> {
+    fn apply(&mut self, job: Job) -> Option<Answer> {
+        Some(match job {
+            Job::Register(call, ticket, reply) => later(reply, self.register(*call), Some(ticket)),
+            Job::Remove(call, ticket, reply) => later(reply, self.deregister(&call), ticket),
+            Job::Health(verdicts, leadership, reply) => {
+                // Asked here: once another replica probes and its verdicts were asked for, none of ours may follow.
+                let result = if leadership.probes() { Ok(self.judge(verdicts)) } else { Err(WriteError::Busy) };
+                later(reply, result, None)
+            }
+            Job::Mirror(changes, verdicts, reply) => later(reply, self.mirror(changes, verdicts), None),
+            Job::MirrorAll(list, reply) => later(reply, self.mirror_all(*list), None),
+            Job::Probes(rows, reply) => {
+                self.keep_probes(rows);
+                later(reply, Ok(()), None)
+            }
+            Job::Quarantine(_) | Job::Trim | Job::Rest | Job::Stop => return None,
+        })
+    }
+}
+
+fn later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>, ticket: Option<Ticket>) -> Answer {
+    Box::new(move |failure| {
+        // Before the answer: whoever has it and renews is past the queue again.
+        drop(ticket);
+        let result = failure.map_or(result, |error| Err(error.clone()));
+        // A waiter that went away needs no answer.
+        drop(reply.send(result));
+    })
+}

@@ -1,0 +1,71 @@
+//! Forgetting, in small bites, inside the writer's transactions.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::model::time::UnixMs;
+use crate::store::schema::codec::int;
+
+/// Revisions that `change` keeps.
+const CHANGES: u64 = 65_536;
+/// Rows that one bite takes at most.
+const BITE: u64 = 1024;
+
+/// How much history is kept.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Bounds {
+    /// Most rows.
+    pub(in crate::store) rows: u64,
+    /// Greatest age.
+    pub(in crate::store) age: std::time::Duration,
+}
+
+impl Bounds {
+    /// The time before which history is too old.
+    fn oldest(&self, now: UnixMs) -> i64 {
+        now.0.saturating_sub(i64::try_from(self.age.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Forgets the oldest revisions beyond [`CHANGES`], a bite at a time, and those up to `gap`; returns the new floor.
+pub(in crate::store) fn changes(db: &Connection, revision: u64, floor: u64, gap: u64) -> rusqlite::Result<u64> {
+    if gap > floor {
+        let floor = gap.min(revision);
+        db.prepare_cached("DELETE FROM change WHERE revision <= ?1")?.execute([int(floor)])?;
+        return Ok(floor);
+    }
+    let excess = (revision - floor.min(revision)).saturating_sub(CHANGES);
+    if excess < BITE {
+        return Ok(floor);
+    }
+    let floor = floor + excess.min(4 * BITE);
+    db.prepare_cached("DELETE FROM change WHERE revision <= ?1")?.execute([int(floor)])?;
+    Ok(floor)
+}
+
+/// Forgets the oldest history beyond the bound; returns how many rows went.
+pub(in crate::store) fn surplus(db: &Connection, remembered: u64, bounds: &Bounds) -> rusqlite::Result<u64> {
+    let excess = remembered.saturating_sub(bounds.rows).min(BITE);
+    if excess == 0 {
+        return Ok(0);
+    }
+    let sql = "DELETE FROM transition WHERE id <= (SELECT id FROM transition ORDER BY id LIMIT 1 OFFSET ?1)";
+    db.prepare_cached(sql)?.execute([int(excess - 1)]).map(count)
+}
+
+/// Whether the oldest history is too old.
+pub(in crate::store) fn is_aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<bool> {
+    let mut oldest = db.prepare_cached("SELECT at FROM transition ORDER BY id LIMIT 1")?;
+    let at: Option<i64> = oldest.query_row([], |row| row.get(0)).optional()?;
+    Ok(at.is_some_and(|at| at < bounds.oldest(now)))
+}
+
+/// Forgets the oldest history that is too old, one bite; returns how many rows went.
+pub(in crate::store) fn aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<u64> {
+    let sql = "DELETE FROM transition WHERE id <=
+        (SELECT max(id) FROM (SELECT id, at FROM transition ORDER BY id LIMIT ?1) WHERE at < ?2)";
+    db.prepare_cached(sql)?.execute(params![int(BITE), bounds.oldest(now)]).map(count)
+}
+
+fn count(rows: usize) -> u64 {
+    u64::try_from(rows).unwrap_or(u64::MAX)
+}
