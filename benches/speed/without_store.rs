@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use portolan::api::access::{Access, AccessSettings};
 use portolan::api::conn::{self, ConnSettings};
 use portolan::api::{Api, ApiParts, ApiSettings, FlightLimits, Part, Readiness};
-use portolan::app::{self, Surroundings};
+use portolan::app::{self, RunOptions};
 use portolan::config::{ServeArgs, Settings};
 use portolan::model::name::Namespace;
 use portolan::model::outcome::{Health, Reason};
@@ -135,7 +135,7 @@ pub(crate) async fn serve() -> Result<()> {
         readiness: Arc::new(Nowhere),
         freshness: None,
         pass_on: None,
-        told: portolan::telemetry::server_events::EventReceiver::nothing(),
+        told: portolan::telemetry::server_events::EventReceiver::closed(),
         settings: ApiSettings {
             default_namespace: Namespace::default(),
             default_interval: interval,
@@ -163,8 +163,8 @@ pub(crate) async fn prober(targets: &str, services: usize) -> Result<()> {
     settings.rate_limit_per_minute = None;
     let shutdown = CancellationToken::new();
     let (ready, address) = tokio::sync::oneshot::channel();
-    let around = Surroundings::without_log(shutdown.clone());
-    let server = app::run(settings, around, |address| {
+    let options = RunOptions::without_log(shutdown.clone());
+    let server = app::run(settings, options, |address| {
         // Nobody waits only when the process ends anyway.
         let _ = ready.send(address);
     });

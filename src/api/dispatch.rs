@@ -30,10 +30,10 @@ use crate::model::ports::{AddressGate, Freshness, OnDemand, PassOn, Probing, Reg
 use crate::model::service::Owner;
 use crate::store::Store;
 use crate::telemetry::access_log::{AccessLog, Record};
-use crate::telemetry::logs::ACCESS_TARGET;
+use crate::telemetry::log::ACCESS_TARGET;
+use crate::telemetry::metrics::staleness::Staleness;
 use crate::telemetry::metrics::{Metrics, RequestLabels, RouteLabel, method_label};
 use crate::telemetry::server_events::EventReceiver;
-use crate::telemetry::staleness::Staleness;
 
 /// When to ask a replica again that does not know every service yet.
 const INCOMPLETE_RETRY_SECONDS: u64 = 2;

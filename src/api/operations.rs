@@ -11,8 +11,8 @@ use super::call::Call;
 use super::envelope::{ApiError, Code};
 use super::freshness;
 use crate::model::text;
-use crate::telemetry::service_metrics::ServiceInstances;
-use crate::telemetry::text_format;
+use crate::telemetry::metrics::services::ServiceInstances;
+use crate::telemetry::metrics::text_format;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// [OpenMetrics 1.0](https://prometheus.io/docs/specs/om/open_metrics_spec/#content-type).

@@ -1,13 +1,19 @@
-//! Wires the parts, line by line in the order of the picture in `lib.rs`, and runs them until the process is to end.
+//! Wires the components and runs them until shutdown.
+//!
+//! In: [`Settings`] and [`RunOptions`]. Out: a server that listens, then an orderly end or an [`AppError`].
+//!
+//! Read in this order: this file (standalone mode), `startup` (what both modes wire alike), `cluster` (what a cluster adds),
+//! `tasks` (the set of long-running tasks, and how they stop), `component_settings` (what each component is set to), `probing` (the
+//! second runtime), `component_status` and `readiness` (what `/readyz` and server events report), `descriptors`, `reload`.
 
-mod base;
 mod cluster;
+mod component_settings;
 mod component_status;
 mod descriptors;
-mod parts;
 mod probing;
 mod readiness;
 mod reload;
+mod startup;
 mod tasks;
 
 use std::net::SocketAddr;
@@ -25,30 +31,28 @@ use crate::model::ports::AlwaysLeads;
 use crate::operator::kubernetes::client::ClientError;
 use crate::operator::replicas::pass_on::LeaderLineError;
 use crate::store::OpenError;
-use base::{Base, Plugs};
-use component_status::{EventReporter, LocalWords, Words};
-use readiness::PartsReadiness;
-use tasks::{Stage, Tasks};
+use component_status::{EventReporter, LocalStatus, StatusSource};
+use readiness::StatusReadiness;
+use startup::{ModePorts, Startup};
+use tasks::{ShutdownStage, Tasks};
 
 pub use tasks::TaskError;
 
-/// Why the server did not start, or did not end well. Each says what to do.
+/// Why the server did not start, or did not end well. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {why}; {hint}")]
     Listen {
-        /// As set.
+        /// The configured address.
         address: SocketAddr,
-        /// The system's word.
+        /// The system's error.
         why: std::io::Error,
-        /// What helps.
+        /// What to do.
         hint: &'static str,
     },
     /// The system gives no more threads.
-    #[error(
-        "cannot start the threads that probe: {0}; raise the limit of processes (ulimit -u, or the pod's pids limit)"
-    )]
+    #[error("cannot start the probing threads: {0}; raise the limit of processes (ulimit -u, or the pod's pids limit)")]
     Threads(std::io::Error),
     /// The listening socket broke.
     #[error(transparent)]
@@ -59,25 +63,25 @@ pub enum AppError {
     /// The secrets cannot be used.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
-    /// There is no Kubernetes API to ask.
+    /// No Kubernetes API is configured.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// Registrations would go where nobody looks.
+    /// Registrations would go to a namespace that is not watched.
     #[error(transparent)]
     NotWatched(#[from] NotWatched),
-    /// The leader cannot be asked.
+    /// No HTTP client for requests to the leader.
     #[error(transparent)]
     LeaderLine(#[from] LeaderLineError),
-    /// A part ended.
+    /// A component ended.
     #[error(transparent)]
     Task(#[from] TaskError),
 }
 
-/// What a caller of [`run`] chooses besides the settings.
-pub struct Surroundings {
-    /// Cancelled when the server is to stop.
+/// What the caller of [`run`] provides besides the settings.
+pub struct RunOptions {
+    /// Cancel it to stop the server.
     pub shutdown: CancellationToken,
-    /// Each item asks the server to read its secrets again at once.
+    /// Each item makes the server read its secrets again at once.
     pub reload: BoxStream<'static, ()>,
     /// Where access lines go.
     pub access_log: Option<Box<dyn std::io::Write + Send>>,
@@ -85,44 +89,44 @@ pub struct Surroundings {
     pub log_dropped: Counter,
 }
 
-impl Surroundings {
-    /// Of a server inside another program, which keeps no log of it.
+impl RunOptions {
+    /// For a server inside another program, without an access log.
     pub fn without_log(shutdown: CancellationToken) -> Self {
         Self { shutdown, reload: pending().boxed(), access_log: None, log_dropped: Counter::default() }
     }
 }
 
-/// Starts everything, calls `ready` with the address that is listened on, and runs until `shutdown`, then stops in order.
+/// Starts the server, calls `ready` with the address that it listens on, runs until `options.shutdown`, then stops in order.
 ///
 /// # Errors
-/// [`AppError`] when a part cannot start, ends by itself, or does not stop within `SHUTDOWN_SECONDS`.
-pub async fn run(settings: Settings, around: Surroundings, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
+/// [`AppError`] if a component cannot start, ends unexpectedly, or does not stop within `PORTOLAN_SHUTDOWN_SECONDS`.
+pub async fn run(settings: Settings, options: RunOptions, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
     match settings.mode.clone() {
-        Mode::Standalone => Box::pin(standalone(Base::new(settings, around)?, ready)).await,
-        Mode::Cluster(told) => Box::pin(cluster::run(Base::new(settings, around)?, &told, ready)).await,
+        Mode::Standalone => Box::pin(standalone(Startup::new(settings, options)?, ready)).await,
+        Mode::Cluster(cluster) => Box::pin(cluster::run(Startup::new(settings, options)?, &cluster, ready)).await,
     }
 }
 
 /// The store is the record, and this process does everything.
-async fn standalone(mut base: Base, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
-    let policy = parts::policy(&base.settings, base.address);
-    let engine = base.engine(None, policy.clone(), Arc::new(AlwaysLeads))?;
-    let words = LocalWords::new(engine.store.clone(), Arc::clone(engine.probing.status()), base.shutdown.clone());
-    let words: Arc<dyn Words> = Arc::new(words);
-    let teller = EventReporter::new(Arc::clone(&words), base.shutdown.clone());
-    let plugs = Plugs {
-        registrar: Arc::new(engine.store.clone()),
+async fn standalone(mut startup: Startup, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
+    let policy = component_settings::policy(&startup.settings, startup.address);
+    let core = startup.core(None, policy.clone(), Arc::new(AlwaysLeads))?;
+    let status = LocalStatus::new(core.store.clone(), Arc::clone(core.probing.status()), startup.shutdown.clone());
+    let status: Arc<dyn StatusSource> = Arc::new(status);
+    let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
+    let ports = ModePorts {
+        registrar: Arc::new(core.store.clone()),
         addresses: Arc::new(policy),
-        readiness: Arc::new(PartsReadiness(words)),
+        readiness: Arc::new(StatusReadiness(status)),
         freshness: None,
         pass_on: None,
-        told: teller.hear(),
-        default_namespace: base.settings.default_namespace.clone().unwrap_or_default(),
+        server_events: reporter.subscribe(),
+        default_namespace: startup.settings.default_namespace.clone().unwrap_or_default(),
     };
-    let api = base.api(&engine, plugs);
+    let api = startup.api(&core, ports);
     let mut tasks = Tasks::new();
-    engine.start(&mut tasks, &base.probing);
-    tasks.start(Stage::Serving, "the teller", |stop| teller.run(stop));
-    base.announce();
-    base.serve(api, tasks, ready).await
+    core.start(&mut tasks, &startup.probing);
+    tasks.start(ShutdownStage::Serving, "the reporter", |stop| reporter.run(stop));
+    startup.announce();
+    startup.serve(api, tasks, ready).await
 }

@@ -1,7 +1,7 @@
-//! The second runtime: probes have threads of their own, which yield to all others, so that no answer waits for a probe.
+//! The probing runtime: probes run on threads with a lower priority than all others, so that no answer waits for a probe.
 //!
-//! Between the two runtimes there are only the catalog's feed, bounded channels and atomics. Whatever the prober starts (probes, lookups,
-//! reading CA files, waiting for the store) runs here too, because it starts from a task that does.
+//! The two runtimes share only the catalog's feed, bounded channels and atomics. Whatever the prober starts (probes, lookups, reading CA
+//! files, waiting for the store) runs here too, because a task on this runtime starts it.
 
 use std::thread::available_parallelism;
 
@@ -9,22 +9,22 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::AppError;
 
-/// How much nicer its threads are than the others. On a full machine a thread at 10 gets a tenth of what one at 0 gets
-/// ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html)), and all that the others leave.
-const NICER: i32 = 10;
-/// Most threads that read files, which is rare.
-const READERS: usize = 4;
+/// The nice value of its threads. On a full machine a thread at 10 gets a tenth of the time of one at 0
+/// ([sched(7)](https://man7.org/linux/man-pages/man7/sched.7.html)), plus whatever the others leave.
+const NICE: i32 = 10;
+/// Most threads for reading files, which is rare.
+const BLOCKING_THREADS: usize = 4;
 
 /// The runtime of the prober and the resolver. Dropping it ends its tasks without waiting for them.
 #[derive(Debug)]
 pub(super) struct ProbingRuntime {
     handle: Handle,
-    /// There until it is dropped.
+    /// `Some` until it is dropped.
     runtime: Option<Runtime>,
 }
 
 impl ProbingRuntime {
-    /// Starts a thread a core.
+    /// Starts one thread per core.
     ///
     /// # Errors
     /// [`AppError::Threads`].
@@ -32,16 +32,15 @@ impl ProbingRuntime {
         let cores = available_parallelism().map_or(1, std::num::NonZero::get);
         let runtime = Builder::new_multi_thread()
             .worker_threads(cores)
-            .max_blocking_threads(READERS)
+            .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("probing")
-            .on_thread_start(yield_to_others)
+            .on_thread_start(lower_priority)
             .enable_all()
             .build()
             .map_err(AppError::Threads)?;
         Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
-    /// Where its tasks are spawned.
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -50,17 +49,17 @@ impl ProbingRuntime {
 impl Drop for ProbingRuntime {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Waiting is not allowed within another runtime, and not wanted: the prober has stopped, or was late.
+            // Blocking is not allowed inside another runtime, and pointless: the prober has stopped, or did not stop in time.
             runtime.shutdown_background();
         }
     }
 }
 
-/// Makes the calling thread nicer. Elsewhere than on Linux this would slow the whole process.
-fn yield_to_others() {
-    // A sandbox may forbid it: the threads then share the machine as equals.
+/// Lowers the calling thread's priority. On other systems than Linux this would affect the whole process.
+fn lower_priority() {
+    // A sandbox may forbid it; then all threads are equals.
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(NICER);
+    let _ = rustix::process::nice(NICE);
 }
 
 #[cfg(test)]
@@ -72,8 +71,8 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio_util::sync::CancellationToken;
 
-    use crate::app::base::Base;
-    use crate::app::{AppError, Surroundings, TaskError, standalone};
+    use crate::app::startup::Startup;
+    use crate::app::{AppError, RunOptions, TaskError, standalone};
     use crate::config::{ServeArgs, Settings};
 
     const AMPLE: Duration = Duration::from_mins(1);
@@ -89,17 +88,17 @@ mod tests {
         Settings::load(&ServeArgs::default(), env).expect("settings")
     }
 
-    #[expect(clippy::await_holding_lock, reason = "the lock is what keeps the probing threads busy meanwhile")]
+    #[expect(clippy::await_holding_lock, reason = "the lock keeps the probing threads busy")]
     #[tokio::test]
-    async fn all_is_answered_while_every_probing_thread_is_busy_and_the_end_does_not_wait_for_them() {
+    async fn requests_are_served_while_all_probing_threads_are_busy_and_shutdown_does_not_wait_for_them() {
         let folder = tempfile::tempdir().expect("a folder");
         let shutdown = CancellationToken::new();
-        let around = Surroundings::without_log(shutdown.clone());
-        let base = Base::new(settings(&folder), around).expect("a base");
-        let probing = base.probing.handle().clone();
-        let (tell, told) = oneshot::channel();
-        let server = tokio::spawn(standalone(base, |address| tell.send(address).expect("somebody waits")));
-        let url = format!("http://{}", told.await.expect("it listens"));
+        let options = RunOptions::without_log(shutdown.clone());
+        let startup = Startup::new(settings(&folder), options).expect("a startup");
+        let probing = startup.probing.handle().clone();
+        let (ready, listening) = oneshot::channel();
+        let server = tokio::spawn(standalone(startup, |address| ready.send(address).expect("somebody waits")));
+        let url = format!("http://{}", listening.await.expect("it listens"));
 
         let (gate, busy) = (Arc::new(RwLock::new(())), Arc::new(AtomicUsize::new(0)));
         let closed = gate.write().expect("not poisoned");

@@ -1,20 +1,19 @@
-//! What `/readyz` says: how the parts stand, with what only who asks is told.
+//! What `/readyz` answers: the status of each component, with its detail.
 
 use std::sync::Arc;
 
-use super::component_status::{Word, Words};
+use super::component_status::{ComponentStatus, StatusSource};
 use crate::api::{Part, PartState, Readiness};
 
-/// Of all parts.
-pub(super) struct PartsReadiness(pub(super) Arc<dyn Words>);
+pub(super) struct StatusReadiness(pub(super) Arc<dyn StatusSource>);
 
-impl Readiness for PartsReadiness {
+impl Readiness for StatusReadiness {
     fn parts(&self) -> Vec<Part> {
-        let words = self.0.words().into_iter();
-        words.map(|(part, word)| Part { name: part.as_str(), state: state(word) }).collect()
+        let statuses = self.0.statuses().into_iter();
+        statuses.map(|(component, status)| Part { name: component.as_str(), state: state(status) }).collect()
     }
 }
 
-fn state(word: Word) -> PartState {
-    if word.is_ready() { PartState::Ready(word.in_full()) } else { PartState::NotReady(word.in_full()) }
+fn state(status: ComponentStatus) -> PartState {
+    if status.is_ready() { PartState::Ready(status.in_full()) } else { PartState::NotReady(status.in_full()) }
 }

@@ -1,4 +1,4 @@
-//! Reads the secrets again when SIGHUP asks for it, and says in one line what came of it.
+//! Reads the secrets again on SIGHUP and logs one line about it.
 
 use std::convert::Infallible;
 
@@ -8,25 +8,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
 
-/// What a rotation of logs may count on: no file is held open that could be opened again.
-const LOG: &str = "the log stays on standard error, which a rotation copies and truncates";
+/// SIGHUP usually reopens a log file; this server has none to reopen.
+const LOG: &str = "the log stays on standard error: rotate it by copying and truncating";
 
-/// Reads again each time that `asked` has an item, until `stop`.
+/// Reloads for each item of `requests`, until `stop`.
 ///
 /// # Errors
 /// Never.
 pub(super) async fn run(
-    mut asked: BoxStream<'static, ()>,
+    mut requests: BoxStream<'static, ()>,
     api: Api,
     stop: CancellationToken,
 ) -> Result<(), Infallible> {
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            Some(()) = asked.next() => match api.read_secrets_again() {
-                None => tracing::info!("SIGHUP: auth is off, so there are no secrets to read again; {LOG}"),
-                Some(came) if came.is_usable() => tracing::info!("SIGHUP: {came}; {LOG}"),
-                Some(came) => tracing::error!("SIGHUP: {came}; {LOG}"),
+            Some(()) = requests.next() => match api.read_secrets_again() {
+                None => tracing::info!("SIGHUP: auth is off, so there are no secrets to reload; {LOG}"),
+                Some(reloaded) if reloaded.is_usable() => tracing::info!("SIGHUP: {reloaded}; {LOG}"),
+                Some(reloaded) => tracing::error!("SIGHUP: {reloaded}; {LOG}"),
             },
         }
     }

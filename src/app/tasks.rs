@@ -1,4 +1,4 @@
-//! The process's long-running parts in one set: each has a name, none is detached, and they stop in stages.
+//! The process's long-running tasks in one set: each has a name, none is detached, and they stop in stages.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -9,10 +9,10 @@ use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// Parts stop in this order: first no more requests, then no more probes, then no more writes to the cluster, whose Lease is given back
-/// after them, and last what all write to.
+/// Tasks stop in this order: requests, probes, writes to the cluster, the Lease (released after the last write), and finally the
+/// store that all of them write to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(super) enum ShutdownStage {
     Serving,
     Probing,
     Reporting,
@@ -20,53 +20,52 @@ pub(super) enum Stage {
     Storing,
 }
 
-impl Stage {
+impl ShutdownStage {
     const ALL: [Self; 5] = [Self::Serving, Self::Probing, Self::Reporting, Self::Leading, Self::Storing];
 }
 
-/// What of a shutdown's time the first stage may take: the prober needs up to two seconds after it, and the store the rest.
+/// How much of a shutdown's time the first stage may take. The prober then needs up to two seconds, the store the rest.
 pub(super) fn grace(limit: Duration) -> Duration {
     limit.saturating_sub((limit / 2).min(Duration::from_secs(3)))
 }
 
-/// Why the process ends although nobody asked it to, or not as it should.
+/// Why the process ends unexpectedly, or not in order.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
-    /// A part failed.
+    /// A task failed.
     #[error("{name} failed: {why}")]
     Failed {
-        /// The part.
+        /// The task.
         name: &'static str,
-        /// What it said.
+        /// Its error.
         why: String,
     },
-    /// A part panicked.
-    #[error("{name} panicked; this is a bug in Portolan, the log says where")]
+    /// A task panicked.
+    #[error("{name} panicked; this is a bug in Portolan, see the log for the location")]
     Panicked {
-        /// The part.
+        /// The task.
         name: &'static str,
     },
-    /// A part returned while the process was to go on.
-    #[error("{name} ended by itself")]
+    /// A task returned although the process should go on.
+    #[error("{name} ended unexpectedly")]
     Ended {
-        /// The part.
+        /// The task.
         name: &'static str,
     },
-    /// Parts that did not stop in time.
-    #[error("{} did not stop within {} s; what was acknowledged is safe in the store", .names.join(", "), .limit.as_secs_f32())]
+    /// Tasks that did not stop in time.
+    #[error("{} did not stop within {} s; everything acknowledged is safe in the store", .names.join(", "), .limit.as_secs_f32())]
     Late {
-        /// The parts.
+        /// The tasks.
         names: Vec<&'static str>,
-        /// The time that they had.
+        /// The time they had.
         limit: Duration,
     },
 }
 
-/// The set.
 pub(super) struct Tasks {
     set: JoinSet<Result<(), String>>,
-    running: HashMap<Id, (Stage, &'static str)>,
-    stops: HashMap<&'static str, (Stage, CancellationToken)>,
+    running: HashMap<Id, (ShutdownStage, &'static str)>,
+    stops: HashMap<&'static str, (ShutdownStage, CancellationToken)>,
 }
 
 impl Tasks {
@@ -74,23 +73,10 @@ impl Tasks {
         Self { set: JoinSet::new(), running: HashMap::new(), stops: HashMap::new() }
     }
 
-    /// Starts a part on the runtime of the caller; `make` gets the token that asks it to stop.
-    pub(super) fn start<F, E>(&mut self, stage: Stage, name: &'static str, make: impl FnOnce(CancellationToken) -> F)
-    where
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display + 'static,
-    {
-        let stop = CancellationToken::new();
-        let part = to_the_end(make(stop.clone()));
-        let task = self.set.spawn(part);
-        self.note(&task, stage, name, stop);
-    }
-
-    /// Starts a part on another runtime, which must outlive the set. What the part spawns runs there too.
-    pub(super) fn start_on<F, E>(
+    /// Starts a task on the caller's runtime. `make` gets the token that tells it to stop.
+    pub(super) fn start<F, E>(
         &mut self,
-        runtime: &Handle,
-        stage: Stage,
+        stage: ShutdownStage,
         name: &'static str,
         make: impl FnOnce(CancellationToken) -> F,
     ) where
@@ -98,17 +84,32 @@ impl Tasks {
         E: Display + 'static,
     {
         let stop = CancellationToken::new();
-        let part = to_the_end(make(stop.clone()));
-        let task = self.set.spawn_on(part, runtime);
+        let task = self.set.spawn(with_error_text(make(stop.clone())));
         self.note(&task, stage, name, stop);
     }
 
-    fn note(&mut self, task: &AbortHandle, stage: Stage, name: &'static str, stop: CancellationToken) {
+    /// Starts a task on another runtime, which must outlive the set. Whatever the task spawns runs there too.
+    pub(super) fn start_on<F, E>(
+        &mut self,
+        runtime: &Handle,
+        stage: ShutdownStage,
+        name: &'static str,
+        make: impl FnOnce(CancellationToken) -> F,
+    ) where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display + 'static,
+    {
+        let stop = CancellationToken::new();
+        let task = self.set.spawn_on(with_error_text(make(stop.clone())), runtime);
+        self.note(&task, stage, name, stop);
+    }
+
+    fn note(&mut self, task: &AbortHandle, stage: ShutdownStage, name: &'static str, stop: CancellationToken) {
         self.running.insert(task.id(), (stage, name));
         self.stops.insert(name, (stage, stop));
     }
 
-    /// Waits until a part ends though none was asked to.
+    /// Waits until a task ends that was not told to stop.
     pub(super) async fn unexpected_end(&mut self) -> TaskError {
         match self.next().await {
             Some((name, Ok(()))) => TaskError::Ended { name },
@@ -117,11 +118,11 @@ impl Tasks {
         }
     }
 
-    /// Asks one stage after the other to stop and waits for each, `limit` in all.
+    /// Stops one stage after the other and waits for each, for `limit` in total.
     pub(super) async fn stop(mut self, limit: Duration) -> Result<(), TaskError> {
         let deadline = Instant::now() + limit;
         let mut first_error = None;
-        for stage in Stage::ALL {
+        for stage in ShutdownStage::ALL {
             self.stops.values().filter(|(of, _)| *of == stage).for_each(|(_, stop)| stop.cancel());
             while self.running.values().any(|(of, _)| *of == stage) {
                 match timeout_at(deadline, self.next()).await {
@@ -144,7 +145,7 @@ impl Tasks {
     async fn next(&mut self) -> Option<(&'static str, Result<(), TaskError>)> {
         let ended = self.set.join_next_with_id().await?;
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let name = self.running.remove(&id).map_or("an unknown part", |(_, name)| name);
+        let name = self.running.remove(&id).map_or("an unknown task", |(_, name)| name);
         let result = match ended {
             Ok((_, Ok(()))) => Ok(()),
             Ok((_, Err(why))) => Err(TaskError::Failed { name, why }),
@@ -154,8 +155,8 @@ impl Tasks {
     }
 }
 
-async fn to_the_end<E: Display>(part: impl Future<Output = Result<(), E>>) -> Result<(), String> {
-    part.await.map_err(|error| error.to_string())
+async fn with_error_text<E: Display>(task: impl Future<Output = Result<(), E>>) -> Result<(), String> {
+    task.await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_have_most_of_the_time_and_the_later_stages_some() {
+    fn requests_get_most_of_the_time_and_the_later_stages_the_rest() {
         let grace = |seconds| grace(Duration::from_secs(seconds)).as_millis();
         assert_eq!([grace(1), grace(4), grace(10), grace(600)], [500, 2000, 7000, 597_000]);
     }
@@ -174,13 +175,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unexpected_end_says_who_and_why() {
+    async fn an_unexpected_end_names_the_task_and_the_reason() {
         let mut tasks = Tasks::new();
-        tasks.start(Stage::Storing, "the writer", until_stopped);
-        tasks.start(Stage::Serving, "the api", |_| async { Err::<(), _>("no more sockets") });
+        tasks.start(ShutdownStage::Storing, "the writer", until_stopped);
+        tasks.start(ShutdownStage::Serving, "the api", |_| async { Err::<(), _>("no more sockets") });
         assert_eq!(tasks.unexpected_end().await.to_string(), "the api failed: no more sockets");
-        tasks.start(Stage::Probing, "the prober", |_| async { Ok::<(), String>(()) });
-        assert_eq!(tasks.unexpected_end().await.to_string(), "the prober ended by itself");
+        tasks.start(ShutdownStage::Probing, "the prober", |_| async { Ok::<(), String>(()) });
+        assert_eq!(tasks.unexpected_end().await.to_string(), "the prober ended unexpectedly");
         tasks.stop(Duration::from_secs(5)).await.expect("the rest stops");
     }
 
@@ -188,14 +189,14 @@ mod tests {
     async fn stages_stop_in_order() {
         let (order, mut ended) = tokio::sync::mpsc::unbounded_channel();
         let mut tasks = Tasks::new();
-        let parts = [
-            (Stage::Storing, "store"),
-            (Stage::Leading, "elector"),
-            (Stage::Serving, "api"),
-            (Stage::Reporting, "status"),
-            (Stage::Probing, "prober"),
+        let stages = [
+            (ShutdownStage::Storing, "store"),
+            (ShutdownStage::Leading, "elector"),
+            (ShutdownStage::Serving, "api"),
+            (ShutdownStage::Reporting, "status"),
+            (ShutdownStage::Probing, "prober"),
         ];
-        for (stage, name) in parts {
+        for (stage, name) in stages {
             let order = order.clone();
             tasks.start(stage, name, move |stop| async move {
                 stop.cancelled().await;
@@ -208,9 +209,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_that_does_not_stop_is_named() {
+    async fn a_task_that_does_not_stop_is_named() {
         let mut tasks = Tasks::new();
-        tasks.start(Stage::Serving, "the api", |_| std::future::pending::<Result<(), String>>());
+        tasks.start(ShutdownStage::Serving, "the api", |_| std::future::pending::<Result<(), String>>());
         let error = tasks.stop(Duration::from_millis(50)).await.expect_err("it is late");
         assert!(error.to_string().starts_with("the api did not stop within 0.05 s"), "{error}");
     }

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{FromArgMatches, Parser, Subcommand};
 
-use crate::telemetry::logs;
+use crate::telemetry::log;
 use exit::{Exit, Failure};
 use output::Streams;
 
@@ -121,13 +121,13 @@ pub fn main() -> ExitCode {
     let code = match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            if !failure.closed_pipe && !logs::last_words(&failure.to_lines()) {
+            if !failure.closed_pipe && !log::last_words(&failure.to_lines()) {
                 streams.failure(&failure);
             }
             failure.exit.into()
         }
     };
-    logs::finish();
+    log::finish();
     code
 }
 

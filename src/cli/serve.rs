@@ -5,9 +5,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
 use super::signals;
-use crate::app::{self, AppError, Surroundings};
+use crate::app::{self, AppError, RunOptions};
 use crate::config::{LogFormat, ServeArgs, Settings};
-use crate::telemetry::logs::{self, LogSettings};
+use crate::telemetry::log::{self, LogSettings};
 
 /// Flags of `serve`: the settings, and what is said for one start.
 #[derive(Debug, Args)]
@@ -32,16 +32,16 @@ pub(super) async fn run(args: ServeCommand) -> Result<Exit, Failure> {
     let mut settings = Settings::from_process(&args.settings).map_err(|error| Failure::usage(error.to_string()))?;
     (settings.start_empty, settings.accept_loss) = (args.start_empty, args.accept_loss);
     let log = LogSettings { directives: settings.log_level.clone(), json: settings.log_format == LogFormat::Json };
-    let log = logs::start(&log).map_err(|error| Failure::usage(error.to_string()))?;
+    let log = log::start(&log).map_err(|error| Failure::usage(error.to_string()))?;
     warn_of_unknown_variables();
     let shutdown = CancellationToken::new();
-    let around = Surroundings {
+    let options = RunOptions {
         shutdown: shutdown.clone(),
         reload,
-        access_log: logs::access_lines(&log),
+        access_log: log::access_lines(&log),
         log_dropped: log.dropped(),
     };
-    signals::until_told(app::run(settings, around, |_| {}), &shutdown).await.map_err(|error| failure(&error))?;
+    signals::until_told(app::run(settings, options, |_| {}), &shutdown).await.map_err(|error| failure(&error))?;
     Ok(Exit::Ok)
 }
 

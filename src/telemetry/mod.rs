@@ -1,16 +1,13 @@
-//! Logs, metrics, and what the process tells of itself.
+//! What the process reports about itself: logs, metrics and server events.
+//!
+//! In: calls from every other module. Out: lines on standard error, the text of `/metrics`, and the events of a watch.
+//!
+//! - [`log`]: the process's log. Every line goes through its queue, which never blocks.
+//! - [`access_log`]: one log line per request, formatted off the request's path.
+//! - [`metrics`]: every metric, and the text for scrapers.
+//! - [`server_events`]: the last changes in the status of the server's own components.
 
-mod access_line;
 pub mod access_log;
-mod access_page;
-pub mod cluster_metrics;
-mod log_line;
-pub mod log_queue;
-pub mod logs;
+pub mod log;
 pub mod metrics;
-mod panics;
-pub mod process_metrics;
 pub mod server_events;
-pub mod service_metrics;
-pub mod staleness;
-pub mod text_format;

@@ -1,4 +1,4 @@
-//! What this process tells of itself: few events, kept for who looks later, and handed to who watches.
+//! Server events: what the process reports about its own components. The last few are kept for later readers; watches get all of them.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -9,30 +9,30 @@ use tokio::sync::watch;
 
 use crate::model::time::UnixMs;
 
-/// Events that are kept of one part, so that none pushes out what another told.
-pub const KEPT_OF_PART: usize = 10;
+/// Events kept of each component, so that a busy one cannot push out the events of others.
+pub const KEPT_PER_COMPONENT: usize = 10;
 
-/// Who tells. The words are a closed set.
+/// The component that an event is about. A closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum Component {
     /// The process as a whole.
     Server,
-    /// What keeps services on disk.
+    /// The SQLite store.
     Store,
-    /// What probes.
+    /// The prober.
     Prober,
     /// The mass-failure guard.
     Guard,
-    /// Who probes and writes for all, of several replicas.
+    /// The leader among the replicas.
     Leader,
-    /// What is known of the cluster's services.
+    /// The mirror of the cluster's services.
     Mirror,
-    /// Which install writes the status of what is watched.
+    /// The installs of Portolan that write status in the watched namespaces.
     Installs,
 }
 
-impl Part {
-    /// Its word.
+impl Component {
+    /// Its name in `/readyz?verbose` and in events.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Server => "server",
@@ -46,88 +46,88 @@ impl Part {
     }
 }
 
-/// One event.
+/// A component's change of status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerEvent {
     /// When, wall clock.
     pub at: UnixMs,
-    /// Who tells.
-    pub part: Part,
-    /// Whether the part is as it should be since then.
+    /// Which component.
+    pub component: Component,
+    /// Whether the component works as it should from then on.
     pub good: bool,
-    /// One sentence of ours: no foreign text, no path, no address.
+    /// One sentence of our own: no foreign text, no path, no address.
     pub message: Cow<'static, str>,
 }
 
-/// All that is kept, oldest first.
+/// All kept events, oldest first.
 #[derive(Debug, Default)]
 pub struct ServerEvents {
-    /// The events: at most [`KEPT_OF_PART`] of each part.
+    /// At most [`KEPT_PER_COMPONENT`] of each component.
     pub events: Vec<ServerEvent>,
-    /// The whole as its readers send it on, made by the first of them.
+    /// All of them as watches send them, rendered by the first reader that needs it.
     pub rendered: OnceLock<Bytes>,
 }
 
-/// The side that tells.
+/// The sending side.
 #[derive(Debug)]
 pub struct EventSender {
     events: VecDeque<ServerEvent>,
-    told: watch::Sender<Arc<ServerEvents>>,
+    sender: watch::Sender<Arc<ServerEvents>>,
 }
 
 impl Default for EventSender {
     fn default() -> Self {
-        Self { events: VecDeque::new(), told: watch::Sender::new(Arc::default()) }
+        Self { events: VecDeque::new(), sender: watch::Sender::new(Arc::default()) }
     }
 }
 
 impl EventSender {
-    /// Adds events; the oldest of a part that has told much are forgotten.
-    pub fn tell(&mut self, events: Vec<ServerEvent>) {
+    /// Adds events; beyond [`KEPT_PER_COMPONENT`], a component's oldest are dropped.
+    pub fn send(&mut self, events: Vec<ServerEvent>) {
         if events.is_empty() {
             return;
         }
         for event in events {
-            let part = event.part;
+            let component = event.component;
             self.events.push_back(event);
-            if self.events.iter().filter(|event| event.part == part).count() > KEPT_OF_PART
-                && let Some(oldest) = self.events.iter().position(|event| event.part == part)
+            if self.events.iter().filter(|event| event.component == component).count() > KEPT_PER_COMPONENT
+                && let Some(oldest) = self.events.iter().position(|event| event.component == component)
             {
                 self.events.remove(oldest);
             }
         }
         let events = self.events.iter().cloned().collect();
-        self.told.send_replace(Arc::new(ServerEvents { events, rendered: OnceLock::new() }));
+        self.sender.send_replace(Arc::new(ServerEvents { events, rendered: OnceLock::new() }));
     }
 
-    /// One who hears.
-    pub fn hear(&self) -> EventReceiver {
-        EventReceiver(self.told.subscribe())
+    /// A receiver for events from now on; see [`EventReceiver::from_the_start`].
+    pub fn subscribe(&self) -> EventReceiver {
+        EventReceiver(self.sender.subscribe())
     }
 }
 
-/// The side that hears; a clone hears what the one that it was made from has not heard yet.
+/// The receiving side. A clone has received what its original had.
 #[derive(Debug, Clone)]
 pub struct EventReceiver(watch::Receiver<Arc<ServerEvents>>);
 
 impl EventReceiver {
-    /// Of nobody.
-    pub fn nothing() -> Self {
-        EventSender::default().hear()
+    /// A receiver without a sender.
+    pub fn closed() -> Self {
+        EventSender::default().subscribe()
     }
 
-    /// One who has heard nothing of what is kept.
+    /// A receiver that gets all kept events first.
     #[must_use]
     pub fn from_the_start(&self) -> Self {
-        let mut hearing = self.clone();
-        if hearing.0.borrow_and_update().events.is_empty() {
-            return hearing;
+        let mut receiver = self.clone();
+        if receiver.0.borrow_and_update().events.is_empty() {
+            return receiver;
         }
-        hearing.0.mark_changed();
-        hearing
+        receiver.0.mark_changed();
+        receiver
     }
 
-    /// All that is kept, as soon as there is something in it that was not heard. Cancel safe. Never resolves once nobody tells any more.
+    /// All kept events, as soon as at least one of them is new to this receiver. Cancel safe. Never resolves once the sender is gone.
     pub async fn next(&mut self) -> Arc<ServerEvents> {
         match self.0.changed().await {
             Ok(()) => Arc::clone(&self.0.borrow_and_update()),
@@ -142,35 +142,35 @@ mod tests {
 
     use super::*;
 
-    fn event(part: Part, n: i64) -> ServerEvent {
-        ServerEvent { at: UnixMs(n), part, good: n % 2 == 0, message: Cow::Owned(format!("the event {n}")) }
+    fn event(component: Component, n: i64) -> ServerEvent {
+        ServerEvent { at: UnixMs(n), component, good: n % 2 == 0, message: Cow::Owned(format!("the event {n}")) }
     }
 
     #[test]
-    fn a_part_that_tells_much_pushes_out_only_its_own() {
-        let mut telling = EventSender::default();
-        let mut hearing = telling.hear().from_the_start();
-        assert!(hearing.next().now_or_never().is_none(), "nothing was told");
-        telling.tell(vec![event(Part::Server, 0)]);
+    fn a_busy_component_pushes_out_only_its_own_events() {
+        let mut sender = EventSender::default();
+        let mut receiver = sender.subscribe().from_the_start();
+        assert!(receiver.next().now_or_never().is_none(), "there are no events yet");
+        sender.send(vec![event(Component::Server, 0)]);
         for n in 1..1000 {
-            telling.tell(vec![event(Part::Mirror, n)]);
+            sender.send(vec![event(Component::Mirror, n)]);
         }
-        let told = hearing.next().now_or_never().expect("told");
-        let at: Vec<i64> = told.events.iter().map(|event| event.at.0).collect();
-        assert_eq!((at.len(), at[0], at[1], at[10]), (1 + KEPT_OF_PART, 0, 990, 999));
-        assert!(hearing.next().now_or_never().is_none(), "heard");
+        let received = receiver.next().now_or_never().expect("there are events");
+        let at: Vec<i64> = received.events.iter().map(|event| event.at.0).collect();
+        assert_eq!((at.len(), at[0], at[1], at[10]), (1 + KEPT_PER_COMPONENT, 0, 990, 999));
+        assert!(receiver.next().now_or_never().is_none(), "all of them were received");
     }
 
     #[test]
-    fn who_comes_late_hears_all_that_is_kept_and_who_stays_hears_no_end() {
-        let mut telling = EventSender::default();
-        let first = telling.hear();
-        telling.tell(vec![event(Part::Store, 1)]);
+    fn a_late_receiver_gets_all_kept_events_and_the_end_of_the_sender_is_no_event() {
+        let mut sender = EventSender::default();
+        let first = sender.subscribe();
+        sender.send(vec![event(Component::Store, 1)]);
         let mut late = first.from_the_start();
-        assert_eq!(late.next().now_or_never().expect("told").events.len(), 1);
-        drop(telling);
+        assert_eq!(late.next().now_or_never().expect("there are events").events.len(), 1);
+        drop(sender);
         assert!(late.next().now_or_never().is_none());
         let mut later = first.from_the_start();
-        assert!(later.next().now_or_never().is_none_or(|told| told.events.len() == 1));
+        assert!(later.next().now_or_never().is_none_or(|received| received.events.len() == 1));
     }
 }

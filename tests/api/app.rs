@@ -187,7 +187,7 @@ impl TestApp {
             readiness: Arc::new(StoreReady),
             freshness: wish.freshness.take(),
             pass_on: wish.pass_on.take(),
-            told: wish.told.take().unwrap_or_else(EventReceiver::nothing),
+            told: wish.told.take().unwrap_or_else(EventReceiver::closed),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
                 default_interval: Duration::from_secs(30),

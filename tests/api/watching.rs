@@ -4,7 +4,7 @@ use portolan::api::WatchLimits;
 use portolan::api::access::Scopes;
 use portolan::model::outcome::Health;
 use portolan::model::time::UnixMs;
-use portolan::telemetry::server_events::{EventSender, Part, ServerEvent};
+use portolan::telemetry::server_events::{Component, EventSender, ServerEvent};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -264,15 +264,15 @@ async fn many_services_of_one_name_come_in_parts() {
     assert!(events > 1 && seen == newest_first, "{events} events: {seen:?}");
 }
 
-fn says(part: Part, good: bool, message: &'static str) -> Vec<ServerEvent> {
-    vec![ServerEvent { at: UnixMs(0), part, good, message: message.into() }]
+fn event(component: Component, good: bool, message: &'static str) -> Vec<ServerEvent> {
+    vec![ServerEvent { at: UnixMs(0), component, good, message: message.into() }]
 }
 
 #[tokio::test]
 async fn what_the_server_tells_of_itself_follows_what_there_is_and_comes_again_when_it_grows() {
-    let mut telling = EventSender::default();
-    telling.tell(says(Part::Server, true, "it started"));
-    let app = TestApp::with(Wish { told: Some(telling.hear()), ..Wish::default() }).await;
+    let mut sender = EventSender::default();
+    sender.send(event(Component::Server, true, "it started"));
+    let app = TestApp::with(Wish { told: Some(sender.subscribe()), ..Wish::default() }).await;
     app.add("a").await;
     let mut watch = Watch::open(&app, "?namespace=nothing-there").await;
     let cursor = watch.snapshot().await.1;
@@ -280,7 +280,7 @@ async fn what_the_server_tells_of_itself_follows_what_there_is_and_comes_again_w
     let first = watch.event().await;
     assert_eq!((first.name.as_str(), first.id, first.data), ("server", None, json!([started])));
 
-    telling.tell(says(Part::Store, false, "writes fail"));
+    sender.send(event(Component::Store, false, "writes fail"));
     let failing = json!({"at": "1970-01-01T00:00:00.000Z", "part": "store", "good": false, "message": "writes fail"});
     let grown = watch.event().await;
     assert_eq!((grown.name.as_str(), grown.data), ("server", json!([started, failing])));
@@ -288,7 +288,7 @@ async fn what_the_server_tells_of_itself_follows_what_there_is_and_comes_again_w
     let mut back = Watch::open(&app, &format!("?cursor={cursor}")).await;
     assert_eq!(back.event().await.name, "change");
     assert_eq!(back.event().await.data, json!([started, failing]), "who comes back is told all");
-    drop(telling);
+    drop(sender);
     app.add("b").await;
     assert_eq!(names(&back.event().await.data["upserts"]), ["b"], "changes go on when nobody tells any more");
 }

@@ -141,6 +141,11 @@ impl Logged {
         }
     }
 
+    /// All lines from here on. Only for a server that was told to stop.
+    pub(crate) fn rest(&mut self) -> Vec<String> {
+        self.log.by_ref().lines().map(|line| line.expect("UTF-8")).collect()
+    }
+
     /// Where it listens, as the log says once.
     pub(crate) fn url(&mut self) -> String {
         let line = self.until("listening on ");

@@ -4,6 +4,7 @@ mod common;
 mod demo;
 mod hangup;
 mod hostile;
+mod logging;
 mod offline;
 mod online;
 mod refused;

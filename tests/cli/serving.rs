@@ -72,7 +72,7 @@ fn it_says_why_it_listens_on_loopback_alone() {
 fn a_server_that_is_to_stop_is_not_ready_and_answers_while_it_drains() {
     let mut server = Server::start(&[("PORTOLAN_DRAIN_SECONDS", "2")]);
     let ready = server.get("/readyz?verbose");
-    assert!(ready.contains("200 OK") && ready.contains("[+] server: it started, and serves\n"), "{ready}");
+    assert!(ready.contains("200 OK") && ready.contains("[+] server: started; serving requests\n"), "{ready}");
     assert!(
         ready.contains("[+] guard: health follows the probes (clear)\n") && ready.ends_with("\nready\n"),
         "{ready}"
@@ -83,7 +83,7 @@ fn a_server_that_is_to_stop_is_not_ready_and_answers_while_it_drains() {
         assert!(started.elapsed() < PATIENCE, "still ready");
     }
     let turned_away = server.get("/readyz");
-    assert!(turned_away.contains("503 ") && turned_away.contains("[-] server: it was told to stop: "), "{turned_away}");
+    assert!(turned_away.contains("503 ") && turned_away.contains("[-] server: shutting down; "), "{turned_away}");
     assert_eq!(
         ended(&server.cli(&["register", "--name", "late", "--base-url", "http://127.0.0.1:9"])).0,
         0,

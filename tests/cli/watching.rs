@@ -124,7 +124,7 @@ fn what_the_server_tells_of_itself_is_said_beside_the_changes() {
 
     server.signal(Signal::TERM);
     for said in [watch.note(), late.note()] {
-        assert!(said.contains("server (server): it was told to stop"), "{said}");
+        assert!(said.contains("server (server): shutting down"), "{said}");
     }
     assert_eq!(server.wait(), Some(0));
     assert!(

@@ -80,7 +80,7 @@ fn what_the_server_tells_of_itself() {
     let mut t = console(&server);
     t.wait_for("LIVE");
     t.keys("E");
-    t.wait_for("it started, and serves");
+    t.wait_for("started; serving requests");
     server.lose_file();
     t.wait_for("writes fail: the store's file was deleted");
     t.keys("q");

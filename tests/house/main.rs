@@ -1,11 +1,13 @@
-//! The house's own rules: what may use what, and that checked-in generated text is what the code generates.
+//! The house rules: layering, file sizes, generated text, and documents that are true.
 
 mod alerts;
 mod generated;
 mod hosts;
 mod images;
 mod layers;
+mod logs;
 mod metrics;
+mod paths;
 
 fn root() -> std::path::PathBuf {
     env!("CARGO_MANIFEST_DIR").into()

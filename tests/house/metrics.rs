@@ -1,27 +1,31 @@
-//! Alerts and the dashboard ask for metrics that exist.
+//! Alerts and the dashboard query metrics that exist.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use portolan::telemetry::metrics::Metrics;
+use portolan::telemetry::metrics::cluster::ClusterMetrics;
+
 use crate::layers::rust_files;
 use crate::root;
 
-/// What a sample's name has after its metric's.
+/// The suffixes of a sample's name.
 const SUFFIXES: &[&str] = &["", "_total", "_bucket", "_sum", "_count", "_info"];
 
-/// The names that the code registers. The registry shows those alone that have a value.
+/// The names that the code registers. (The registry itself shows only those that have a value.)
 fn existing() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+    let defined = Metrics::NAMES.iter().chain(ClusterMetrics::NAMES);
+    let mut names: BTreeSet<String> = defined.map(|name| format!("portolan_{name}")).collect();
     for file in rust_files(&root().join("src")) {
         let code = std::fs::read_to_string(file).expect("a readable file");
-        // However the lines are broken.
+        // Without line breaks.
         let code: String = code.split_whitespace().collect();
-        for call in ["register(\"", "register_with_unit(\"", "encode_descriptor(\""] {
+        for call in ["register(\"", "encode_descriptor(\""] {
             for rest in code.split(call).skip(1) {
                 let name = rest.split('"').next().expect("a name");
                 let in_seconds = rest.split(';').next().is_some_and(|call| call.contains("Unit::Seconds"));
                 let unit = if in_seconds { "_seconds" } else { "" };
-                // With our prefix, or a name that others have too.
+                // With our prefix, or a name that other programs use too.
                 names.extend([format!("portolan_{name}{unit}"), format!("{name}{unit}")]);
             }
         }
@@ -29,8 +33,8 @@ fn existing() -> BTreeSet<String> {
     names
 }
 
-/// The words of a query that look like metrics: ours, and those that every operator has.
-fn asked(file: &Path) -> BTreeSet<String> {
+/// The words of a query that look like metrics: ours, and those of every operator.
+fn queried(file: &Path) -> BTreeSet<String> {
     let text = std::fs::read_to_string(file).expect("a readable file");
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let ours = |word: &&str| ["portolan_", "rest_client_", "leader_election_"].iter().any(|p| word.starts_with(p));
@@ -38,15 +42,15 @@ fn asked(file: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn alerts_and_dashboard_ask_for_metrics_that_exist() {
+fn alerts_and_dashboard_query_metrics_that_exist() {
     let existing = existing();
     let monitoring = root().join("deploy/monitoring");
-    let asked: BTreeSet<String> =
-        ["rules.yaml", "dashboard.json"].iter().flat_map(|file| asked(&monitoring.join(file))).collect();
-    assert!(asked.len() > 15, "the queries were not found: {asked:?}");
+    let queried: BTreeSet<String> =
+        ["rules.yaml", "dashboard.json"].iter().flat_map(|file| queried(&monitoring.join(file))).collect();
+    assert!(queried.len() > 15, "the queries were not found: {queried:?}");
     let exists = |word: &String| {
         SUFFIXES.iter().any(|suffix| word.strip_suffix(suffix).is_some_and(|name| existing.contains(name)))
     };
-    let missing: Vec<&String> = asked.iter().filter(|word| !exists(word)).collect();
+    let missing: Vec<&String> = queried.iter().filter(|word| !exists(word)).collect();
     assert!(missing.is_empty(), "no such metrics: {missing:?}");
 }

@@ -60,7 +60,7 @@ pub(super) fn told(told: &ServerEvents) -> Bytes {
 }
 
 fn event(told: &server_events::ServerEvent) -> ServerEvent {
-    ServerEvent { at: told.at, part: told.part.as_str().into(), good: told.good, message: (&*told.message).into() }
+    ServerEvent { at: told.at, part: told.component.as_str().into(), good: told.good, message: (&*told.message).into() }
 }
 
 /// The last event of a watch whose token counts no more: what a request with it would be refused with.

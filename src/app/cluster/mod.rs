@@ -1,8 +1,11 @@
-//! Cluster mode: the Kubernetes API is the record, the store mirrors it, and the elector says who probes and writes.
+//! Cluster mode: the Kubernetes API is the record, the store mirrors it, and the holder of the Lease probes and writes.
+//!
+//! Read in this order: `identity` (who this replica is), `epoch` (which cluster it is in), this file (the operator's tasks), `status` (what
+//! `/readyz` reports about them).
 
-mod place;
-mod waiting;
-mod words;
+mod epoch;
+mod identity;
+mod status;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,10 +15,10 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 
 use super::AppError;
-use super::base::{Base, Engine, Plugs};
-use super::component_status::{EventReporter, LocalWords, Words};
-use super::readiness::PartsReadiness;
-use super::tasks::{Stage, Tasks};
+use super::component_status::{EventReporter, LocalStatus, StatusSource};
+use super::readiness::StatusReadiness;
+use super::startup::{Core, ModePorts, Startup};
+use super::tasks::{ShutdownStage, Tasks};
 use crate::config::ClusterSettings;
 use crate::model::ports::Leadership;
 use crate::operator::events::{EventSettings, EventWriter, Events};
@@ -32,90 +35,89 @@ use crate::operator::replicas::peers::Peers;
 use crate::operator::report::Reporter;
 use crate::operator::watch::Watch;
 use crate::telemetry::server_events::EventReceiver;
-use place::Place;
-use waiting::Known;
-use words::ClusterWords;
+use epoch::KnownEpoch;
+use identity::ReplicaIdentity;
+use status::ClusterStatus;
 
-/// The parts that talk with the Kubernetes API.
+/// The operator's handles and tasks.
 struct Operator {
     api_health: ApiHealth,
     elector: Elector,
+    elector_task: ElectorTask,
     ingest: Ingest,
-    registrar: RestRegistrar,
-    electing: ElectorTask,
-    taking_in: IngestTask,
+    ingest_task: IngestTask,
     watch: Watch,
-    registering: RestRegistrarTask,
+    registrar: RestRegistrar,
+    registrar_task: RestRegistrarTask,
     reporter: Reporter,
-    telling: EventWriter,
+    event_writer: EventWriter,
     peers: Peers,
     installs: Installs,
-    guarding: InstallsTask,
+    installs_task: InstallsTask,
 }
 
-/// Serves until the word to stop; before it is known which cluster this is, only that it waits.
+/// Serves until shutdown. Until the cluster is known, it only answers that it is waiting.
 pub(super) async fn run(
-    mut base: Base,
-    told: &ClusterSettings,
+    mut startup: Startup,
+    cluster: &ClusterSettings,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), AppError> {
-    let access = Access::find(told.context.as_deref()).await?;
-    let place = Place::new(&base, told, &access).await?;
+    let access = Access::find(cluster.context.as_deref()).await?;
+    let identity = ReplicaIdentity::new(&startup, cluster, &access).await?;
     let api_health = ApiHealth::default();
-    let client = access.client(&api_health, &base.metrics)?;
-    base.announce();
-    let registry = Registry::new(&client, &place.namespace);
-    let Some(known) = waiting::until_known(&base, &registry).await? else {
+    let client = access.client(&api_health, &startup.metrics)?;
+    startup.announce();
+    let registry = Registry::new(&client, &identity.namespace);
+    let Some(known) = epoch::find(&startup, &registry).await? else {
         tracing::info!("stopped");
         return Ok(());
     };
-    let (elector, electing) =
-        Elector::new(client.clone(), &place.namespace, &place.replica, place.address, &base.metrics);
-    let engine = base.engine(Some(known.epoch.clone()), place.policy.clone(), Arc::new(elector.clone()))?;
-    let operator = operator(&base, told, &place, &engine, client, api_health, (elector, electing));
-    let age = mirror_age(&operator, known.age);
-    let words: Arc<dyn Words> = Arc::new(words(&base, &engine, &operator, age.clone()));
-    let teller = EventReporter::new(Arc::clone(&words), base.shutdown.clone());
-    let plugs = plugs(&base, &place, &operator, age, words, teller.hear())?;
-    let api = base.api(&engine, plugs);
+    let elector = Elector::new(client.clone(), &identity.namespace, &identity.name, identity.address, &startup.metrics);
+    let core = startup.core(Some(known.epoch.clone()), identity.policy.clone(), Arc::new(elector.0.clone()))?;
+    let operator = operator(&startup, cluster, &identity, &core, client, api_health, elector);
+    let age = mirror_age(&operator, known.file_age);
+    let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));
+    let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
+    let ports = ports(&startup, &identity, &operator, age, status, reporter.subscribe())?;
+    let api = startup.api(&core, ports);
     let mut tasks = Tasks::new();
-    engine.start(&mut tasks, &base.probing);
+    core.start(&mut tasks, &startup.probing);
     operator.start(&mut tasks);
-    tasks.start(Stage::Serving, "the teller", |stop| teller.run(stop));
-    if let Known { epoch, unconfirmed: true, .. } = known {
-        tasks.start(Stage::Reporting, "the mirror", |stop| registry.confirm(epoch, stop));
+    tasks.start(ShutdownStage::Serving, "the event reporter", |stop| reporter.run(stop));
+    if let KnownEpoch { epoch, unconfirmed: true, .. } = known {
+        tasks.start(ShutdownStage::Reporting, "the mirror", |stop| registry.confirm(epoch, stop));
     }
-    base.serve(api, tasks, ready).await
+    startup.serve(api, tasks, ready).await
 }
 
 fn operator(
-    base: &Base,
-    told: &ClusterSettings,
-    place: &Place,
-    engine: &Engine,
+    startup: &Startup,
+    cluster: &ClusterSettings,
+    identity: &ReplicaIdentity,
+    core: &Core,
     client: Client,
     api_health: ApiHealth,
-    (elector, electing): (Elector, ElectorTask),
+    (elector, elector_task): (Elector, ElectorTask),
 ) -> Operator {
-    let (namespaces, metrics) = (&told.watch_namespaces, &base.metrics);
+    let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
     let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
-    let addresses = Arc::new(place.policy.clone());
-    let (ingest, taking_in) =
-        Ingest::new(namespaces, engine.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
+    let addresses = Arc::new(identity.policy.clone());
+    let (ingest, ingest_task) =
+        Ingest::new(namespaces, core.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
     let watch = Watch::new(&client, namespaces, &ingest, &api_health, metrics);
     let settings = RegistrarSettings {
-        namespaces: place.rest_namespaces.clone().into(),
-        max_services: base.settings.max_services.map_or(0, |n| n as usize),
-        max_instances: base.settings.max_instances as usize,
+        namespaces: identity.rest_namespaces.clone().into(),
+        max_services: startup.settings.max_services.map_or(0, |n| n as usize),
+        max_instances: startup.settings.max_instances as usize,
     };
-    let catalog = || Arc::clone(&engine.catalog);
-    let (registrar, registering) =
+    let catalog = || Arc::clone(&core.catalog);
+    let (registrar, registrar_task) =
         RestRegistrar::new(settings, client.clone(), ingest.clone(), catalog(), api_health.clone(), metrics.clone());
-    let settings = event_settings(place, engine);
-    let (events, telling) = Events::new(client.clone(), settings, Arc::clone(&leadership), metrics.clone());
-    let peers = Peers::new(client.clone(), &place.namespace, Arc::clone(&place.policy.denied_for_now));
-    let installs = Installs::new(&place.namespace);
-    let guarding = InstallsTask::new(
+    let settings = event_settings(identity, core);
+    let (events, event_writer) = Events::new(client.clone(), settings, Arc::clone(&leadership), metrics.clone());
+    let peers = Peers::new(client.clone(), &identity.namespace, Arc::clone(&identity.policy.denied_for_now));
+    let installs = Installs::new(&identity.namespace);
+    let installs_task = InstallsTask::new(
         installs.clone(),
         client.clone(),
         ingest.clone(),
@@ -128,46 +130,45 @@ fn operator(
     Operator {
         api_health,
         elector,
+        elector_task,
         ingest,
-        registrar,
-        electing,
-        taking_in,
+        ingest_task,
         watch,
-        registering,
+        registrar,
+        registrar_task,
         reporter,
-        telling,
+        event_writer,
         peers,
         installs,
-        guarding,
+        installs_task,
     }
 }
 
-fn mirror_age(operator: &Operator, file: Duration) -> MirrorAge {
-    MirrorAge::new(operator.api_health.clone(), operator.ingest.clone(), Arc::new(operator.elector.clone()), file)
+fn mirror_age(operator: &Operator, file_age: Duration) -> MirrorAge {
+    MirrorAge::new(operator.api_health.clone(), operator.ingest.clone(), Arc::new(operator.elector.clone()), file_age)
 }
 
-/// What concerns the process as a whole is told of its Lease.
-fn event_settings(place: &Place, engine: &Engine) -> EventSettings {
-    let status = Arc::clone(engine.probing.status());
+/// Events about the process as a whole refer to its Lease.
+fn event_settings(identity: &ReplicaIdentity, core: &Core) -> EventSettings {
+    let status = Arc::clone(core.probing.status());
     EventSettings {
-        instance: place.replica.clone(),
+        instance: identity.name.clone(),
         whole: ObjectReference {
             api_version: Some("coordination.k8s.io/v1".to_owned()),
             kind: Some("Lease".to_owned()),
             name: Some(lease::NAME.to_owned()),
-            namespace: Some(place.namespace.to_string()),
+            namespace: Some(identity.namespace.to_string()),
             ..ObjectReference::default()
         },
         guard_holds: Box::new(move || status.read().guard_holding),
     }
 }
 
-/// How this replica stands.
-fn words(base: &Base, engine: &Engine, operator: &Operator, age: MirrorAge) -> ClusterWords {
-    let status = Arc::clone(engine.probing.status());
-    ClusterWords {
-        local: LocalWords::new(engine.store.clone(), status, base.shutdown.clone()),
-        store: engine.store.clone(),
+fn cluster_status(startup: &Startup, core: &Core, operator: &Operator, age: MirrorAge) -> ClusterStatus {
+    let prober = Arc::clone(core.probing.status());
+    ClusterStatus {
+        local: LocalStatus::new(core.store.clone(), prober, startup.shutdown.clone()),
+        store: core.store.clone(),
         elector: operator.elector.clone(),
         ingest: operator.ingest.clone(),
         api_health: operator.api_health.clone(),
@@ -176,38 +177,39 @@ fn words(base: &Base, engine: &Engine, operator: &Operator, age: MirrorAge) -> C
     }
 }
 
-/// What the API is given in this mode.
-fn plugs(
-    base: &Base,
-    place: &Place,
+fn ports(
+    startup: &Startup,
+    identity: &ReplicaIdentity,
     operator: &Operator,
     age: MirrorAge,
-    words: Arc<dyn Words>,
-    told: EventReceiver,
-) -> Result<Plugs, AppError> {
+    status: Arc<dyn StatusSource>,
+    server_events: EventReceiver,
+) -> Result<ModePorts, AppError> {
     let elector = operator.elector.clone();
     let leader = move || elector.holder().and_then(|holder| holder.address);
-    Ok(Plugs {
+    Ok(ModePorts {
         registrar: Arc::new(operator.registrar.clone()),
-        addresses: Arc::new(place.policy.clone()),
-        readiness: Arc::new(PartsReadiness(words)),
+        addresses: Arc::new(identity.policy.clone()),
+        readiness: Arc::new(StatusReadiness(status)),
         freshness: Some(Arc::new(age)),
-        pass_on: Some(Arc::new(LeaderLine::new(leader, base.metrics.clone())?)),
-        told,
-        default_namespace: place.default_namespace.clone(),
+        pass_on: Some(Arc::new(LeaderLine::new(leader, startup.metrics.clone())?)),
+        server_events,
+        default_namespace: identity.default_namespace.clone(),
     })
 }
 
 impl Operator {
     fn start(self, tasks: &mut Tasks) {
-        let Self { electing, taking_in, watch, registering, reporter, telling, peers, guarding, .. } = self;
-        tasks.start(Stage::Leading, "the elector", |stop| electing.run(stop));
-        tasks.start(Stage::Leading, "the ingest", |stop| taking_in.run(stop));
-        tasks.start(Stage::Reporting, "the watch", |stop| watch.run(stop));
-        tasks.start(Stage::Reporting, "the registrar", |stop| registering.run(stop));
-        tasks.start(Stage::Reporting, "the status writer", |stop| reporter.run(stop));
-        tasks.start(Stage::Reporting, "the events", |stop| telling.run(stop));
-        tasks.start(Stage::Reporting, "the watch of installs", |stop| guarding.run(stop));
-        tasks.start(Stage::Reporting, "the watch of replicas", |stop| peers.run(stop));
+        let Self {
+            elector_task, ingest_task, watch, registrar_task, reporter, event_writer, peers, installs_task, ..
+        } = self;
+        tasks.start(ShutdownStage::Leading, "the elector", |stop| elector_task.run(stop));
+        tasks.start(ShutdownStage::Leading, "the ingest of objects", |stop| ingest_task.run(stop));
+        tasks.start(ShutdownStage::Reporting, "the watch of objects", |stop| watch.run(stop));
+        tasks.start(ShutdownStage::Reporting, "the registrar", |stop| registrar_task.run(stop));
+        tasks.start(ShutdownStage::Reporting, "the status writer", |stop| reporter.run(stop));
+        tasks.start(ShutdownStage::Reporting, "the event writer", |stop| event_writer.run(stop));
+        tasks.start(ShutdownStage::Reporting, "the watch of installs", |stop| installs_task.run(stop));
+        tasks.start(ShutdownStage::Reporting, "the watch of replicas", |stop| peers.run(stop));
     }
 }

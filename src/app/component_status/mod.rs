@@ -1,11 +1,14 @@
-//! What the server tells of itself: to who asks `/readyz`, and to who watches, as events, whenever it changes.
+//! The status of the server's components: for `/readyz?verbose`, and as events for whoever watches.
 //!
-//! The parts know nothing of this. How they stand is read off their handles a few times a second, and is an event when it is not what was
-//! told last. None is logged here: the parts log their own changes, and how late probes start is a metric.
+//! In: the components' handles, read four times a second. Out: one [`ComponentStatus`] per component, and a server event for each change.
+//! The components know nothing of this. Nothing is logged here: each component logs its own changes.
+//!
+//! Read in this order: `status` (the value), `local` (the components of every server; `cluster/status.rs` adds a replica's), `events`
+//! (which changes become events).
 
-mod rounds;
-mod word;
-mod words;
+mod events;
+mod local;
+mod status;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,53 +18,52 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::time::UnixMs;
-use crate::telemetry::server_events::{EventReceiver, EventSender, Part};
-use rounds::Rounds;
+use crate::telemetry::server_events::{Component, EventReceiver, EventSender};
+use events::EventFilter;
 
-pub(super) use word::Word;
-pub(super) use words::LocalWords;
+pub(super) use local::LocalStatus;
+pub(super) use status::ComponentStatus;
 
-/// How often is looked: how late an event may be.
-const LOOK: Duration = Duration::from_millis(250);
+/// Poll interval; bounds the delay of an event.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How the parts stand, in words.
-pub(super) trait Words: Send + Sync + 'static {
-    /// Of each part.
-    fn words(&self) -> Vec<(Part, Word)>;
+/// Where the statuses come from.
+pub(super) trait StatusSource: Send + Sync + 'static {
+    /// The current status of each component.
+    fn statuses(&self) -> Vec<(Component, ComponentStatus)>;
 }
 
-/// The part that looks and tells.
+/// The task that turns changes of status into events.
 pub(super) struct EventReporter {
-    words: Arc<dyn Words>,
-    rounds: Rounds,
-    telling: EventSender,
-    told_to_stop: CancellationToken,
+    source: Arc<dyn StatusSource>,
+    filter: EventFilter,
+    sender: EventSender,
+    shutdown: CancellationToken,
 }
 
 impl EventReporter {
-    /// Of those `words`; `told_to_stop` is looked at without delay.
-    pub(super) fn new(words: Arc<dyn Words>, told_to_stop: CancellationToken) -> Self {
-        Self { words, rounds: Rounds::default(), telling: EventSender::default(), told_to_stop }
+    /// Reads `source`; reports the cancellation of `shutdown` without waiting for the next poll.
+    pub(super) fn new(source: Arc<dyn StatusSource>, shutdown: CancellationToken) -> Self {
+        Self { source, filter: EventFilter::default(), sender: EventSender::default(), shutdown }
     }
 
-    /// One who hears.
-    pub(super) fn hear(&self) -> EventReceiver {
-        self.telling.hear()
+    pub(super) fn subscribe(&self) -> EventReceiver {
+        self.sender.subscribe()
     }
 
-    /// Looks until `end`.
+    /// Runs until `end`, which comes after `shutdown`.
     pub(super) async fn run(mut self, end: CancellationToken) -> Result<(), Infallible> {
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = tokio::time::interval(POLL_INTERVAL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let stopping = self.told_to_stop.is_cancelled();
+            let stopping = self.shutdown.is_cancelled();
             tokio::select! {
                 () = end.cancelled() => return Ok(()),
-                () = self.told_to_stop.cancelled(), if !stopping => {}
-                _ = look.tick() => {}
+                () = self.shutdown.cancelled(), if !stopping => {}
+                _ = poll.tick() => {}
             }
-            let events = self.rounds.look(self.words.words(), UnixMs::wall(), Instant::now());
-            self.telling.tell(events);
+            let events = self.filter.events(self.source.statuses(), UnixMs::wall(), Instant::now());
+            self.sender.send(events);
         }
     }
 }

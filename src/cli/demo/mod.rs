@@ -25,7 +25,7 @@ use super::console;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use super::signals;
-use crate::app::{self, AppError, Surroundings};
+use crate::app::{self, AppError, RunOptions};
 use crate::config::{ServeArgs, Settings};
 use cast::Stage;
 use guide::Guide;
@@ -63,8 +63,8 @@ pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result
         // Nobody waits for it any more: the demo is ending.
         let _ = ready.send(at);
     };
-    let around = Surroundings { reload, ..Surroundings::without_log(shutdown.clone()) };
-    let registry = app::run(settings(&args, folder.path())?, around, on_ready);
+    let options = RunOptions { reload, ..RunOptions::without_log(shutdown.clone()) };
+    let registry = app::run(settings(&args, folder.path())?, options, on_ready);
     let show = async {
         let shown = match address.await {
             Ok(address) => {

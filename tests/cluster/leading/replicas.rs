@@ -59,13 +59,13 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
             && follower.told_of_leader().await.starts_with("another replica leads")
     })
     .await;
-    let current = ("mirror".to_owned(), true, "what is served is what the cluster holds".to_owned());
+    let current = ("mirror".to_owned(), true, "up to date with the cluster".to_owned());
     until("both tell that they are current", async || {
         leader.told().await.contains(&current) && follower.told().await.contains(&current)
     })
     .await;
     let events = follower.told().await;
-    assert!(events.contains(&("server".into(), true, "it started, and serves".into())), "{events:?}");
+    assert!(events.contains(&("server".into(), true, "started; serving requests".into())), "{events:?}");
 
     // A check that reaches the follower is the leader's to make.
     let id = follower.service("users").await.expect("found")["id"].as_str().expect("an id").to_owned();

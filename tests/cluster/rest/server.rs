@@ -135,7 +135,7 @@ impl Setup<'_> {
             readiness: Arc::new(Nobody),
             freshness: Some(Arc::new(api_health.clone())),
             pass_on: None,
-            told: EventReceiver::nothing(),
+            told: EventReceiver::closed(),
             settings: ApiSettings {
                 default_namespace: names[0].clone(),
                 default_interval: Duration::from_secs(30),

@@ -1,7 +1,8 @@
-//! The metrics for scrapers that know only the
+//! Metrics for scrapers that know only the
 //! [text format 0.0.4](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format).
 
-/// OpenMetrics text as text format 0.0.4: counters and infos are described by the name of their samples, and what only OpenMetrics has goes.
+/// Converts OpenMetrics text to text format 0.0.4: counters and infos are described by the name of their samples, and everything specific
+/// to OpenMetrics is dropped.
 pub fn from_open_metrics(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut help = None;

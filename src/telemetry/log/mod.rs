@@ -1,4 +1,15 @@
-//! The log: `tracing` to standard error, as text for people or as JSON for machines, through a [`LogQueue`].
+//! The log: `tracing` events on standard error, as text for people or as JSON for machines.
+//!
+//! In: events, panics and access lines. Out: whole lines, or a count of those that were dropped.
+//!
+//! Read in this order: this file (start and end of the log), `targets` (the promised names), `format` (what a line looks like), `queue`
+//! (which never blocks), `line` (lines that do not come from an event), `panics`.
+
+mod format;
+mod line;
+mod panics;
+pub mod queue;
+pub mod targets;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -10,79 +21,78 @@ use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use super::log_queue::LogQueue;
-use super::panics;
+use queue::LogQueue;
 
-/// The target of access lines, for directives: `LOG_LEVEL=info,portolan::access=off` leaves them out.
+/// The target of access lines: `LOG_LEVEL=info,portolan::access=off` leaves them out.
 pub const ACCESS_TARGET: &str = "portolan::access";
 
-/// What the log shows and how.
+/// What the log shows, and in which form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     /// A level, or directives (`info,portolan::prober=debug`).
     pub directives: String,
-    /// One JSON object a line instead of text.
+    /// One JSON object per line instead of text.
     pub json: bool,
 }
 
 /// Why the log cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// Not a level and no directives.
-    #[error("LOG_LEVEL is no level and no list of directives: {0}")]
+    /// Neither a level nor directives.
+    #[error("LOG_LEVEL is neither a level nor a list of directives: {0}")]
     Directives(#[from] tracing_subscriber::filter::ParseError),
-    /// The process has a log already.
+    /// The process already has a log.
     #[error("the log was started twice: {0}")]
     Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
-    /// Standard error cannot be used, or there is no thread for it.
+    /// Standard error is unusable, or the system refuses a thread.
     #[error("the log cannot start: {0}")]
     System(#[from] io::Error),
 }
 
-/// Longest wait, at the process's end, for a reader to take what is queued.
+/// How long the process waits at its end for the log's reader.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// The process's log, once it runs.
 static RUNNING: OnceLock<LogQueue> = OnceLock::new();
 
-/// Starts the process's log, once: events, panics, and what else is pushed to the queue.
+/// Starts the process's log, once. From then on events and panics go to it.
 ///
 /// # Errors
-/// [`LogError`] when the directives are wrong, a log is running, or the system refuses.
+/// [`LogError`] if the directives are wrong, a log is already running, or the system refuses.
 pub fn start(settings: &LogSettings) -> Result<LogQueue, LogError> {
-    // A descriptor of our own: the lock of `std::io::stderr` would be held for as long as a write is stuck.
+    // A descriptor of our own: a write that blocks would hold the lock of `std::io::stderr`.
     let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let queue = LogQueue::start(Box::new(out), settings.json)?;
     let subscriber = subscriber(settings, queue.clone(), wants_colour())?;
     tracing::subscriber::set_global_default(subscriber)?;
-    panics::go_to(queue.clone());
+    panics::log_to(queue.clone());
     Ok(RUNNING.get_or_init(|| queue).clone())
 }
 
-/// Hands a failure's words to the running log; false where none runs, and the caller may write them itself.
+/// Writes a failure's text to the running log. False if none is running; then the caller may write to standard error itself.
 pub fn last_words(text: &str) -> bool {
     let Some(queue) = RUNNING.get() else { return false };
     queue.push(text.as_bytes().to_vec(), true);
     true
 }
 
-/// Waits at the process's end until the running log is written, a second at most: its reader may have stopped for good.
+/// At the process's end: waits until the log is written, for at most one second, since its reader may have stopped for good.
 pub fn finish() {
     if let Some(queue) = RUNNING.get() {
         queue.flush(LAST_WAIT);
     }
 }
 
-/// Where access lines go: to `log`, unless its level hides them.
+/// The writer for access lines, unless the log's level hides them.
 pub fn access_lines(log: &LogQueue) -> Option<Box<dyn Write + Send>> {
     shows_access().then(|| Box::new(log.clone()) as Box<dyn Write + Send>)
 }
 
-/// Whether the running log shows access lines: they count as `info` of [`ACCESS_TARGET`].
+/// Access lines have the level `info` and [`ACCESS_TARGET`].
 fn shows_access() -> bool {
     tracing::enabled!(target: ACCESS_TARGET, tracing::Level::INFO)
 }
 
-/// Colour only for a person's terminal that did not decline it ([no-color.org](https://no-color.org)).
+/// Colour only on a terminal, and only if the user has not declined it ([no-color.org](https://no-color.org)).
 fn wants_colour() -> bool {
     let declined = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
@@ -94,16 +104,16 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let mut filter = EnvFilter::builder().parse(&settings.directives)?;
-    // The client of the Kubernetes API logs every answer of 500 and more as an error; who asked says what it means, and once.
+    // kube logs every answer of 500 and above as an error. Our callers log what such an answer means, once.
     if !settings.directives.contains("kube") {
         filter = filter.add_directive("kube_client=off".parse()?);
     }
-    // A closed pipe must not become a panic: failed writes are dropped in silence.
+    // A closed pipe must not become a panic: failed writes are dropped silently.
     let builder = fmt().with_env_filter(filter).with_writer(writer).with_ansi(colour).log_internal_errors(false);
     Ok(if settings.json {
-        Box::new(builder.json().flatten_event(true).with_current_span(false).with_span_list(false).finish())
+        Box::new(builder.json().map_event_format(format::Json::of).finish())
     } else {
-        Box::new(builder.finish())
+        Box::new(builder.event_format(format::Text).finish())
     })
 }
 
@@ -149,10 +159,20 @@ mod tests {
     }
 
     #[test]
-    fn text_lines_carry_no_escape_codes_beyond_a_terminal() {
+    fn text_lines_have_no_escape_codes_without_a_terminal() {
         let text = logged("info", false, || tracing::info!(service = "default/a", "up"));
         assert!(text.contains(" INFO ") && text.contains("up service=\"default/a\""), "{text}");
         assert!(!text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_line_names_its_target_and_not_the_file_within() {
+        let emit = || tracing::debug!(target: "portolan::prober::guard::sample", "a \"quoted\" word");
+        let text = logged("portolan::prober=debug", false, emit);
+        assert!(text.ends_with("Z DEBUG portolan::prober: a \"quoted\" word\n"), "{text}");
+        let line: serde_json::Value =
+            serde_json::from_str(&logged("portolan::prober=debug", true, emit)).expect("one JSON object");
+        assert_eq!((&line["target"], &line["message"]), (&"portolan::prober".into(), &"a \"quoted\" word".into()));
     }
 
     #[test]

@@ -1,8 +1,12 @@
-//! One line for each answered request, written off the request's path.
+//! The access log: one line for each answered request, formatted off the request's path.
 //!
-//! A request pays for a copy into a bounded page. A thread of its own takes the page every few milliseconds, leaves an empty one,
-//! and formats what it took in batches, which in a server go to the log's queue. When it cannot keep up, lines are dropped and counted,
-//! and the log says so.
+//! In: a [`Record`] per request. Out: lines, which in a server go to the log's queue.
+//!
+//! A request only copies its record into a bounded page ([`page`]). A thread swaps the page for an empty one every few milliseconds and
+//! formats the records in batches ([`line`]). If it cannot keep up, lines are dropped and counted, and the log says so.
+
+mod line;
+mod page;
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -14,32 +18,32 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
-use super::access_line::Lines;
-use super::access_page::Page;
-use super::logs::ACCESS_TARGET;
+use super::log::ACCESS_TARGET;
 use super::metrics::{Metrics, ReasonLabel};
+use line::Lines;
+use page::Page;
 
-/// Lines that may wait: 160 ms at 100,000 requests/s, in at most 5 MB.
-const QUEUE: usize = 16_384;
-/// How long lines may gather before they are written.
+/// Most records that wait: 160 ms at 100,000 requests/s, in at most 5 MB.
+const CAPACITY: usize = 16_384;
+/// How long records gather before they are formatted.
 const GATHER: Duration = Duration::from_millis(10);
-/// How long an idle thread sleeps at most: bounds the delay of a missed wake-up.
+/// Longest sleep of an idle thread; bounds the delay of a missed wake-up.
 const IDLE: Duration = Duration::from_secs(1);
-/// Bytes that are handed to the system at once.
+/// Most bytes of one write.
 const BATCH: usize = 32 * 1024;
-/// How often dropped lines are reported at most.
-const REPORT: Duration = Duration::from_secs(10);
+/// Shortest time between two reports of dropped lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// One answered request. Borrowed texts are copied, bounded: 160 bytes of target, 48 of user agent.
+/// One answered request. Of borrowed texts a bounded part is copied: 160 bytes of the target, 48 of the user agent.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
-    /// When the request's head was there.
+    /// When the request's head was complete.
     pub started: Instant,
-    /// The client's address: behind a trusted proxy the one that it forwards, else the connection's other end.
+    /// The client's address: the one that a trusted proxy forwards, otherwise the connection's peer.
     pub peer: IpAddr,
     /// The method, from a closed set ([`method_label`](super::metrics::method_label)).
     pub method: &'static str,
-    /// Path and query as they came; values of unknown query fields are left out of the line.
+    /// Path and query as received; the line hides the values of unknown query fields.
     pub target: &'a str,
     /// The answer's status.
     pub status: u16,
@@ -51,16 +55,16 @@ pub struct Record<'a> {
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// The requests' end of the log. Cloning shares it.
+/// The requests' end of the log. Clones share it.
 #[derive(Debug, Clone)]
 pub struct AccessLog(Option<Arc<Shared>>);
 
-/// The thread's end of the log: run it, or the queue fills and stays full.
+/// The thread's end of the log. Run it, or the page fills and stays full.
 pub struct AccessLogWriter {
     shared: Arc<Shared>,
     json: bool,
     out: Box<dyn Write + Send>,
-    /// The page in hand.
+    /// The page that is being formatted.
     page: Page,
 }
 
@@ -90,12 +94,12 @@ impl AccessLog {
         (Self(Some(Arc::clone(&shared))), AccessLogWriter { shared, json, out, page: Page::default() })
     }
 
-    /// A log that keeps nothing.
+    /// A log that discards every record.
     pub fn off() -> Self {
         Self(None)
     }
 
-    /// Queues a line; drops and counts it when the queue is full. Never blocks.
+    /// Queues a record; drops and counts it if the page is full. Never blocks.
     pub fn record(&self, record: &Record<'_>) {
         let Some(shared) = &self.0 else { return };
         if !shared.push(record) {
@@ -103,7 +107,7 @@ impl AccessLog {
             shared.log_dropped.inc();
             shared.dropped.fetch_add(1, Relaxed);
         }
-        // A wake-up that this races past costs at most IDLE, so no fence is paid for here.
+        // A wake-up missed in this race delays lines by at most IDLE, so no fence is needed.
         if shared.asleep.load(Relaxed) && shared.asleep.swap(false, Relaxed) {
             shared.wake();
         }
@@ -119,10 +123,10 @@ impl Shared {
         self.page().len()
     }
 
-    /// Whether there was room.
+    /// False if there was no room.
     fn push(&self, record: &Record<'_>) -> bool {
         let mut page = self.page();
-        let room = page.len() < QUEUE;
+        let room = page.len() < CAPACITY;
         if room {
             page.push(record);
         }
@@ -142,29 +146,29 @@ impl Shared {
 }
 
 impl AccessLogWriter {
-    /// Writes lines until `shutdown`, then what is still queued. Cancel it after the last request has ended.
+    /// Writes lines until `shutdown`, then everything still queued. Cancel it after the last request has ended.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// If the system refuses a thread.
     pub async fn run(self, shutdown: CancellationToken) -> std::io::Result<()> {
         let stopper = Stopper(Arc::clone(&self.shared));
         let (ended, end) = tokio::sync::oneshot::channel();
-        // Not a runtime thread: formatting a batch takes milliseconds, which requests of that thread would wait for.
+        // Not a runtime thread: formatting a batch takes milliseconds, for which that thread's requests would wait.
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             self.write_all();
-            // The other side is gone when nobody waits for the end.
+            // Fails if nobody waits for the end any more.
             let _ = ended.send(());
         })?;
         shutdown.cancelled().await;
         drop(stopper);
-        // An error here means that the thread panicked: it has ended all the same.
+        // An error means that the thread panicked: it has ended all the same.
         let _ = end.await;
         Ok(())
     }
 
     fn write_all(mut self) {
         let shared = Arc::clone(&self.shared);
-        // Set once: the writer is consumed by its only run.
+        // Cannot be set already: the only run consumes the writer.
         let _ = shared.thread.set(std::thread::current());
         let mut lines = Lines::new(self.json);
         let mut reported = Instant::now();
@@ -174,11 +178,11 @@ impl AccessLogWriter {
                 std::thread::park_timeout(IDLE);
             }
             shared.asleep.store(false, Relaxed);
-            if !shared.stop.load(Relaxed) && shared.waiting() < QUEUE / 2 {
+            if !shared.stop.load(Relaxed) && shared.waiting() < CAPACITY / 2 {
                 std::thread::park_timeout(GATHER);
             }
             self.drain(&mut lines);
-            if reported.elapsed() >= REPORT {
+            if reported.elapsed() >= REPORT_INTERVAL {
                 reported = Instant::now();
                 shared.report();
             }
@@ -203,7 +207,7 @@ impl AccessLogWriter {
     }
 
     fn flush(&mut self, lines: &mut Lines) {
-        // A reader that went away is no reason to stop serving.
+        // If the reader is gone, the server goes on.
         let _ = self.out.write_all(lines.bytes()).and_then(|()| self.out.flush());
         lines.clear();
     }
@@ -259,7 +263,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_recorded_is_written_before_the_run_ends() {
+    async fn every_record_is_written_before_the_run_ends() {
         let sink = Sink::default();
         let (log, writer) = AccessLog::new(false, Box::new(sink.clone()), &Metrics::default());
         let shutdown = CancellationToken::new();
@@ -292,10 +296,10 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_and_counts() {
+    fn a_full_page_drops_records_and_counts_them() {
         let metrics = Metrics::default();
         let (log, _writer) = AccessLog::new(false, Box::new(std::io::sink()), &metrics);
-        for _ in 0..QUEUE + 3 {
+        for _ in 0..CAPACITY + 3 {
             log.record(&record("/"));
         }
         let text = metrics.render().expect("renders");

@@ -1,4 +1,4 @@
-//! Panics in the log: the default hook writes to standard error itself, and would wait for a reader that has stopped.
+//! Panics as log lines. The default hook writes to standard error itself, and would block on a reader that has stopped.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use super::log_line;
-use super::log_queue::LogQueue;
+use super::line;
+use super::queue::LogQueue;
 use crate::model::text::escape;
 
 /// The target of a panic's line.
@@ -16,13 +16,13 @@ const TARGET: &str = "portolan::panic";
 const MESSAGE: usize = 2000;
 /// Longest backtrace, in characters.
 const TRACE: usize = 16 * 1024;
-/// How long a panicking thread waits for its line: it may be the last before the process aborts.
+/// How long a panicking thread waits for its line, which may be the last one before the process aborts.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// Has panics say so in `queue` from now on.
-pub(super) fn go_to(queue: LogQueue) {
+/// Sends panics to `queue` from now on.
+pub(super) fn log_to(queue: LogQueue) {
     panic::set_hook(Box::new(move |info| {
-        queue.push(log_line::render(queue.json(), Level::ERROR, TARGET, &sentence(info)), true);
+        queue.push(line::render(queue.json(), Level::ERROR, TARGET, &sentence(info)), true);
         if !queue.is_stuck() {
             queue.flush(WAIT);
         }
@@ -31,9 +31,9 @@ pub(super) fn go_to(queue: LogQueue) {
 
 fn sentence(info: &PanicHookInfo<'_>) -> String {
     let thread = std::thread::current();
-    let place = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let location = info.location().map_or_else(|| "an unknown location".to_owned(), ToString::to_string);
     let message = escape(info.payload_as_str().unwrap_or("no message"), MESSAGE);
-    let mut text = format!("thread {} panicked at {place}: {message}", thread.name().unwrap_or("without a name"));
+    let mut text = format!("thread {} panicked at {location}: {message}", thread.name().unwrap_or("without a name"));
     let trace = Backtrace::capture();
     if trace.status() == BacktraceStatus::Captured {
         text.push_str("; backtrace: ");
@@ -66,7 +66,7 @@ mod tests {
         let kept = Kept::default();
         let queue = LogQueue::start(Box::new(kept.clone()), false).expect("a thread");
         let before = panic::take_hook();
-        go_to(queue);
+        log_to(queue);
         let ended = panic::catch_unwind(|| panic!("as asked\nERROR forged: line"));
         panic::set_hook(before);
         assert!(ended.is_err());
@@ -74,7 +74,7 @@ mod tests {
         let line =
             text.lines().find(|line| line.contains("as asked")).expect("it was written before the thread went on");
         assert!(
-            line.contains(" ERROR portolan::panic: thread ") && line.contains("src/telemetry/panics.rs:"),
+            line.contains(" ERROR portolan::panic: thread ") && line.contains("src/telemetry/log/panics.rs:"),
             "{line}"
         );
         assert!(line.contains("as asked\\u{a}ERROR forged"), "{line}");

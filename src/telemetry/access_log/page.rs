@@ -1,20 +1,20 @@
-//! Access records that wait for the log's thread: packed, so that the same little memory serves request after request.
+//! Access records that wait for the log's thread, packed so that the same small block of memory serves request after request.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::access_log::Record;
+use super::Record;
 
-/// Bytes that are kept of a target.
-const TARGET: usize = 160;
-/// Bytes that are kept of a user agent.
-const USER_AGENT: usize = 48;
-/// Records that an emptied page keeps room for: ten milliseconds at 200,000 requests/s.
-const KEPT: usize = 2048;
-/// Bytes of text of a usual record.
-const USUAL: usize = 96;
+/// Most bytes of a target.
+const MAX_TARGET: usize = 160;
+/// Most bytes of a user agent.
+const MAX_USER_AGENT: usize = 48;
+/// Records that a cleared page still has room for: ten milliseconds at 200,000 requests/s.
+const KEPT_CAPACITY: usize = 2048;
+/// Bytes of text in a typical record.
+const TYPICAL_TEXT: usize = 96;
 
-/// Records in order, their texts one behind the other.
+/// Records in order, with their texts concatenated.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     slots: Vec<Slot>,
@@ -33,21 +33,20 @@ struct Slot {
     user_agent: Length,
 }
 
-/// How much of a text was kept.
 #[derive(Debug, Clone, Copy)]
 struct Length {
     len: u8,
     cut: bool,
 }
 
-/// A text, and whether there was more of it.
+/// A text, and whether it was cut.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) cut: bool,
 }
 
-/// A record as it is read back.
+/// A record as read back.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub(super) started: Instant,
@@ -66,8 +65,8 @@ impl Page {
     }
 
     pub(super) fn push(&mut self, record: &Record<'_>) {
-        let target = self.keep(record.target.as_bytes(), TARGET);
-        let user_agent = self.keep(record.user_agent.unwrap_or_default(), USER_AGENT);
+        let target = self.copy(record.target.as_bytes(), MAX_TARGET);
+        let user_agent = self.copy(record.user_agent.unwrap_or_default(), MAX_USER_AGENT);
         self.slots.push(Slot {
             started: record.started,
             bytes: record.bytes,
@@ -80,13 +79,12 @@ impl Page {
         });
     }
 
-    fn keep(&mut self, text: &[u8], most: usize) -> Length {
-        let kept = text.get(..most).unwrap_or(text);
-        self.texts.extend_from_slice(kept);
-        Length { len: u8::try_from(kept.len()).unwrap_or(u8::MAX), cut: kept.len() < text.len() }
+    fn copy(&mut self, text: &[u8], max: usize) -> Length {
+        let copied = text.get(..max).unwrap_or(text);
+        self.texts.extend_from_slice(copied);
+        Length { len: u8::try_from(copied.len()).unwrap_or(u8::MAX), cut: copied.len() < text.len() }
     }
 
-    /// The records in their order.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         let mut rest = &self.texts[..];
         let mut text = move |length: Length| {
@@ -106,11 +104,11 @@ impl Page {
         })
     }
 
-    /// Forgets the records, and the memory that only a burst needs.
+    /// Drops the records, and the memory that only a burst needs.
     pub(super) fn clear(&mut self) {
         self.slots.clear();
         self.texts.clear();
-        self.slots.shrink_to(KEPT);
-        self.texts.shrink_to(KEPT * USUAL);
+        self.slots.shrink_to(KEPT_CAPACITY);
+        self.texts.shrink_to(KEPT_CAPACITY * TYPICAL_TEXT);
     }
 }

@@ -1,6 +1,6 @@
-//! `process_*`: what
-//! [every client library of Prometheus](https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics) reports of its
-//! process, under the names that dashboards know.
+//! `process_*`: the metrics that
+//! [every Prometheus client library](https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics) reports about its process,
+//! under the names that dashboards know.
 
 use std::fmt::Error;
 
@@ -15,8 +15,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::model::time::UnixMs;
 
-/// The collector of this process. It reads at each scrape, and leaves out what the system does not say: memory and open descriptors
-/// come from Linux's `/proc`.
+/// The collector of this process. It reads at each scrape and omits what the system does not provide: memory and open descriptors come
+/// from Linux's `/proc`.
 #[derive(Debug)]
 pub struct ProcessMetrics {
     /// Milliseconds since 1970.
@@ -24,7 +24,7 @@ pub struct ProcessMetrics {
 }
 
 impl ProcessMetrics {
-    /// Of a process that starts now.
+    /// For a process that starts now.
     pub fn starting() -> Self {
         Self { started: u64::try_from(UnixMs::wall().0).unwrap_or(0) }
     }
@@ -72,7 +72,7 @@ fn bytes_of(status: &str, field: &str) -> Option<f64> {
     Some(float(kilobytes) * 1024.0)
 }
 
-/// From Linux 6.2 on the folder's size says it; before that its entries are counted, without that of the counting.
+/// Since Linux 6.2 the folder's size is the number. On older kernels its entries are counted, minus the one that the counting opens.
 fn open_descriptors() -> Option<f64> {
     const FOLDER: &str = "/proc/self/fd";
     let open = match std::fs::metadata(FOLDER).ok()?.len() {

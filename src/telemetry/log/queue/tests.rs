@@ -1,16 +1,16 @@
-//! Readers that stop, fail and come back.
+//! Readers that stop, fail and recover.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::*;
 
-/// Long enough for the slowest machine; reached only when a test fails.
+/// Long enough for the slowest machine; reached only if a test fails.
 const HANG: Duration = Duration::from_mins(1);
 
-/// What the reader does with the next write: takes at most so many bytes, or fails.
+/// What the reader does with the next write: takes at most this many bytes, or fails.
 type Grant = io::Result<usize>;
 
-/// A reader that takes nothing until it is told to.
+/// A reader that takes only what it is granted.
 struct Reader {
     grants: Receiver<Grant>,
     taken: Sender<Vec<u8>>,
@@ -18,7 +18,7 @@ struct Reader {
 
 impl Write for Reader {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // The test is over: everything is taken.
+        // The test is over: take everything.
         let most = self.grants.recv().unwrap_or(Ok(usize::MAX))?;
         let taken = bytes.len().min(most);
         let _ = self.taken.send(bytes[..taken].to_vec());
@@ -44,7 +44,7 @@ impl Stuck {
         Self { queue, grants: Some(grants), taken }
     }
 
-    fn say(&self, line: &str, urgent: bool) {
+    fn push(&self, line: &str, urgent: bool) {
         self.queue.push(format!("{line}\n").into_bytes(), urgent);
     }
 
@@ -52,7 +52,7 @@ impl Stuck {
         self.grants.as_ref().expect("not over").send(grant).expect("the writer runs");
     }
 
-    /// Takes everything from now on; all that was taken.
+    /// Takes everything from now on and returns all that was taken.
     fn flow(mut self) -> String {
         self.grants = None;
         assert!(self.queue.flush(HANG), "it flows");
@@ -70,11 +70,11 @@ fn lines(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_reader_that_stops_loses_lines_and_learns_how_many() {
+fn a_reader_that_stops_loses_lines_and_is_told_how_many() {
     let stuck = Stuck::new();
     let long = "x".repeat(1000);
     for n in 0..3000 {
-        stuck.say(&format!("{n} {long}"), false);
+        stuck.push(&format!("{n} {long}"), false);
     }
     assert!(stuck.queue.is_stuck());
     assert!(!stuck.queue.flush(Duration::from_millis(10)), "nobody reads");
@@ -93,8 +93,8 @@ fn errors_are_kept_when_the_rest_is_dropped() {
     let stuck = Stuck::new();
     let long = "x".repeat(1000);
     for n in 0..2000 {
-        stuck.say(&long, false);
-        stuck.say(&format!("error {n}"), true);
+        stuck.push(&long, false);
+        stuck.push(&format!("error {n}"), true);
     }
     let text = stuck.flow();
     let errors = text.lines().filter(|line| line.starts_with("error ")).count();
@@ -102,13 +102,13 @@ fn errors_are_kept_when_the_rest_is_dropped() {
 }
 
 #[test]
-fn the_last_words_displace_older_ones() {
+fn the_last_urgent_lines_displace_older_ones() {
     let stuck = Stuck::new();
     let long = "x".repeat(1000);
     for n in 0..3000 {
-        stuck.say(&format!("{n} {long}"), true);
+        stuck.push(&format!("{n} {long}"), true);
     }
-    stuck.say("the last words", true);
+    stuck.push("the last words", true);
     let text = stuck.flow();
     let shown = lines(&text);
     assert!(shown.contains(&"the last words"), "{:?}", shown.last());
@@ -116,36 +116,36 @@ fn the_last_words_displace_older_ones() {
 }
 
 #[test]
-fn memory_stays_within_the_bound() {
+fn memory_stays_within_the_capacity() {
     let stuck = Stuck::new();
     for n in 0..100_000 {
-        stuck.say("short", n % 2 == 0);
-        stuck.say(&"x".repeat(n % 5000), n % 3 == 0);
+        stuck.push("short", n % 2 == 0);
+        stuck.push(&"x".repeat(n % 5000), n % 3 == 0);
         let state = stuck.queue.0.0.lock();
-        assert!(state.bytes <= ROOM);
+        assert!(state.bytes <= CAPACITY);
         if n % 10_000 == 0 {
             assert_eq!(state.bytes, state.entries.iter().map(Entry::cost).sum::<usize>());
         }
     }
-    stuck.say(&"x".repeat(2 * ROOM), true);
+    stuck.push(&"x".repeat(2 * CAPACITY), true);
     stuck.flow();
 }
 
 #[test]
-fn a_full_disk_costs_lines_and_tears_none() {
+fn a_full_disk_loses_lines_and_splices_none() {
     let stuck = Stuck::new();
-    stuck.say("first", false);
+    stuck.push("first", false);
     stuck.grant(Ok(3));
     stuck.grant(Err(ErrorKind::StorageFull.into()));
     while stuck.queue.dropped().get() == 0 {
         std::thread::yield_now();
     }
-    stuck.say("second", false);
+    stuck.push("second", false);
     stuck.grant(Err(ErrorKind::StorageFull.into()));
     while stuck.queue.dropped().get() < 2 {
         std::thread::yield_now();
     }
-    stuck.say("third", false);
+    stuck.push("third", false);
     let text = stuck.flow();
     let shown = lines(&text);
     assert_eq!(shown[..2], ["fir", "third"], "the torn line ends before the next begins");
@@ -153,9 +153,9 @@ fn a_full_disk_costs_lines_and_tears_none() {
 }
 
 #[test]
-fn a_reader_that_refuses_for_a_moment_is_asked_again() {
+fn a_write_that_would_block_is_tried_again() {
     let stuck = Stuck::new();
-    stuck.say("whole", false);
+    stuck.push("whole", false);
     for _ in 0..3 {
         stuck.grant(Err(ErrorKind::WouldBlock.into()));
         stuck.grant(Err(ErrorKind::Interrupted.into()));

@@ -1,44 +1,42 @@
-//! How a part stands.
+//! The status of one component.
 
 use std::borrow::Cow;
 
-/// What is said of a part.
 #[derive(Debug, Clone)]
-pub(in crate::app) struct Word {
-    /// Whether that is as it should be.
+pub(in crate::app) struct ComponentStatus {
     pub(super) good: bool,
-    /// One sentence of ours.
+    /// One sentence, without names, numbers or foreign text: it may go out as an event.
     pub(super) message: Cow<'static, str>,
-    /// Nobody need be told when the part stands so from the start.
+    /// Not worth an event if the component has this status from the start.
     pub(super) usual: bool,
-    /// Whom the sentence means, without naming them.
-    of: Option<String>,
-    /// For who asks, and no news when it changes: numbers, names, what others say.
+    /// What the sentence refers to without naming it; a different subject is a change.
+    subject: Option<String>,
+    /// Numbers and names for `/readyz?verbose`; a different detail is no change.
     detail: Option<String>,
-    /// Why the server is out of service, and not only that something is not as it should be.
-    bars: bool,
+    /// Makes `/readyz` fail.
+    out_of_service: bool,
 }
 
-impl Word {
+impl ComponentStatus {
     pub(in crate::app) fn good(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { good: true, message: message.into(), usual: false, of: None, detail: None, bars: false }
+        Self { good: true, message: message.into(), usual: false, subject: None, detail: None, out_of_service: false }
     }
 
     pub(in crate::app) fn bad(message: impl Into<Cow<'static, str>>) -> Self {
         Self { good: false, ..Self::good(message) }
     }
 
-    /// Bad, and the server takes no part while it is so.
+    /// Bad, and `/readyz` fails.
     pub(in crate::app) fn not_ready(message: impl Into<Cow<'static, str>>) -> Self {
-        Self { bars: true, ..Self::bad(message) }
+        Self { out_of_service: true, ..Self::bad(message) }
     }
 
     pub(in crate::app) fn usual(self) -> Self {
         Self { usual: true, ..self }
     }
 
-    pub(in crate::app) fn of(self, whom: &str) -> Self {
-        Self { of: Some(whom.to_owned()), ..self }
+    pub(in crate::app) fn about(self, subject: &str) -> Self {
+        Self { subject: Some(subject.to_owned()), ..self }
     }
 
     pub(in crate::app) fn with(self, detail: impl Into<Option<String>>) -> Self {
@@ -46,7 +44,7 @@ impl Word {
     }
 
     pub(in crate::app) fn is_ready(&self) -> bool {
-        !self.bars
+        !self.out_of_service
     }
 
     /// The sentence with its detail.
@@ -58,8 +56,9 @@ impl Word {
     }
 }
 
-impl PartialEq for Word {
+/// Equal when no event is due.
+impl PartialEq for ComponentStatus {
     fn eq(&self, other: &Self) -> bool {
-        (self.good, &self.message, &self.of) == (other.good, &other.message, &other.of)
+        (self.good, &self.message, &self.subject) == (other.good, &other.message, &other.subject)
     }
 }

@@ -1,7 +1,7 @@
-//! The queue that every log line takes on its way out: bounded in bytes, emptied by one thread, never waited for.
+//! The queue between the program and the log's reader: bounded in bytes, emptied by one thread. Nobody waits for it.
 //!
-//! A log's reader may stop at any time: a terminal after Ctrl-S, a full pipe, a stuck log driver, a full disk. Serving, probing and storing
-//! must go on. So a line is only copied into this queue, and a line without room is dropped and counted.
+//! The reader may stop at any time: a terminal after Ctrl-S, a full pipe, a stuck log driver, a full disk. Serving, probing and storing
+//! must go on. So a line is only copied into this queue, and if there is no room, it is dropped and counted.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -12,22 +12,22 @@ use prometheus_client::metrics::counter::Counter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::log_line;
+use super::line;
 
-/// Most bytes that wait, the cost of keeping them included.
-pub const ROOM: usize = 1024 * 1024;
-/// What only warnings and errors may fill.
-const RESERVE: usize = ROOM / 4;
-/// What an entry takes besides its text.
-const ENTRY: usize = 64;
-/// Bytes handed to the system at once.
-const PIECE: usize = 64 * 1024;
-/// Pause where the reader's end was set to refuse instead of to block, by another program that shares it.
+/// Capacity in bytes, including the overhead of each entry.
+pub const CAPACITY: usize = 1024 * 1024;
+/// The part of it that is reserved for warnings and errors.
+const RESERVED: usize = CAPACITY / 4;
+/// Overhead of an entry, in bytes.
+const OVERHEAD: usize = 64;
+/// Most bytes of one write.
+const BATCH: usize = 64 * 1024;
+/// Pause before the next try, if another program has made the shared pipe or terminal non-blocking.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The target of the line that counts dropped ones.
 const TARGET: &str = "portolan::log";
 
-/// Where finished log lines go. Cloning shares it; the thread ends with the last clone.
+/// Takes finished log lines. Clones share the queue; its thread ends with the last clone.
 #[derive(Debug, Clone)]
 pub struct LogQueue(Arc<Owner>);
 
@@ -39,7 +39,7 @@ struct Shared {
     state: Mutex<State>,
     /// There is something to write.
     more: Condvar,
-    /// Something was written, or given up.
+    /// Something was written or given up.
     done: Condvar,
     dropped: Counter,
     json: bool,
@@ -48,18 +48,18 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     entries: VecDeque<Entry>,
-    /// Of all entries, with [`ENTRY`] for each.
+    /// Of all entries, with [`OVERHEAD`] for each.
     bytes: usize,
-    /// Lines dropped since that was last reported.
+    /// Lines dropped since the last report.
     lost: u64,
-    /// The writer holds a piece that was taken out.
+    /// The writer holds a batch that it has taken out.
     writing: bool,
-    /// The last piece could not be written.
+    /// The last batch could not be written.
     failing: bool,
     closed: bool,
 }
 
-/// WholeNumber lines that belong together.
+/// Whole lines that belong together.
 #[derive(Debug)]
 struct Entry {
     text: Vec<u8>,
@@ -68,7 +68,7 @@ struct Entry {
 
 impl Entry {
     fn cost(&self) -> usize {
-        self.text.len() + ENTRY
+        self.text.len() + OVERHEAD
     }
 }
 
@@ -76,7 +76,7 @@ impl LogQueue {
     /// Starts the thread that writes to `out`. `json` is the form of the queue's own line about dropped ones.
     ///
     /// # Errors
-    /// When the system refuses a thread.
+    /// If the system refuses a thread.
     pub fn start(out: Box<dyn Write + Send>, json: bool) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -86,7 +86,7 @@ impl LogQueue {
             json,
         });
         let queue = Self(Arc::new(Owner(Arc::clone(&shared))));
-        // Not a runtime thread: one that is stuck in a write must not keep the process from ending.
+        // Not a runtime thread: one that is stuck in a write would keep the process from ending.
         std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_all(out))?;
         Ok(queue)
     }
@@ -96,14 +96,14 @@ impl LogQueue {
         self.0.0.dropped.clone()
     }
 
-    /// Queues whole lines. Urgent ones have room of their own, and displace others when that is full too. Never blocks.
+    /// Queues whole lines. Urgent ones have reserved room, and displace other lines if that is full too. Never blocks.
     pub fn push(&self, text: Vec<u8>, urgent: bool) {
         let shared = &self.0.0;
         shared.lock().push(Entry { text, urgent }, &shared.dropped);
         shared.more.notify_one();
     }
 
-    /// Waits until everything is written, `limit` at most; says whether it is.
+    /// Waits until everything is written, for at most `limit`. False if something is still queued.
     pub fn flush(&self, limit: Duration) -> bool {
         let shared = &self.0.0;
         let waited = shared.done.wait_timeout_while(shared.lock(), limit, |state| state.has_work());
@@ -135,7 +135,7 @@ impl State {
         if entry.urgent {
             self.make_room(cost, dropped);
         }
-        let room = if entry.urgent { ROOM } else { ROOM - RESERVE };
+        let room = if entry.urgent { CAPACITY } else { CAPACITY - RESERVED };
         if self.bytes + cost > room {
             return self.lose(&entry.text, dropped);
         }
@@ -143,9 +143,9 @@ impl State {
         self.entries.push_back(entry);
     }
 
-    /// Ordinary lines make room first, then the oldest urgent ones: the last words before an end say most about it.
+    /// Drops ordinary lines first, then the oldest urgent ones: the last lines before an end say most about it.
     fn make_room(&mut self, cost: usize, dropped: &Counter) {
-        if self.bytes + cost > ROOM {
+        if self.bytes + cost > CAPACITY {
             let (kept, displaced) = std::mem::take(&mut self.entries).into_iter().partition(|entry| entry.urgent);
             self.entries = kept;
             for entry in Vec::from(displaced as VecDeque<Entry>) {
@@ -153,7 +153,7 @@ impl State {
                 self.lose(&entry.text, dropped);
             }
         }
-        while self.bytes + cost > ROOM
+        while self.bytes + cost > CAPACITY
             && let Some(oldest) = self.entries.pop_front()
         {
             self.bytes -= oldest.cost();
@@ -171,25 +171,25 @@ impl State {
         self.writing || !self.entries.is_empty() || self.owes_report()
     }
 
-    /// Whether the flow is back after lines were dropped.
+    /// Whether the log flows again after lines were dropped.
     fn owes_report(&self) -> bool {
-        self.lost > 0 && !self.failing && self.bytes <= ROOM / 2
+        self.lost > 0 && !self.failing && self.bytes <= CAPACITY / 2
     }
 
     fn report(&mut self, json: bool) {
         let text = format!("{} lines were dropped: the log's reader had stopped or its disk was full", self.lost);
-        let entry = Entry { text: log_line::render(json, Level::WARN, TARGET, &text), urgent: true };
+        let entry = Entry { text: line::render(json, Level::WARN, TARGET, &text), urgent: true };
         self.lost = 0;
         self.bytes += entry.cost();
         self.entries.push_back(entry);
     }
 
-    fn take(&mut self, piece: &mut Vec<u8>) {
-        while piece.len() < PIECE
+    fn take(&mut self, batch: &mut Vec<u8>) {
+        while batch.len() < BATCH
             && let Some(entry) = self.entries.pop_front()
         {
             self.bytes -= entry.cost();
-            piece.extend_from_slice(&entry.text);
+            batch.extend_from_slice(&entry.text);
         }
     }
 }
@@ -201,30 +201,30 @@ impl Shared {
 
     fn write_all(&self, out: Box<dyn Write + Send>) {
         let mut sink = Sink { out, torn: false };
-        let mut piece = Vec::new();
-        while self.next(&mut piece) {
-            let lost = sink.write(&piece).err();
+        let mut batch = Vec::new();
+        while self.next(&mut batch) {
+            let lost = sink.write(&batch).err();
             let mut state = self.lock();
             state.writing = false;
             state.failing = lost.is_some();
             if let Some(from) = lost {
-                state.lose(&piece[from..], &self.dropped);
+                state.lose(&batch[from..], &self.dropped);
             }
             drop(state);
             self.done.notify_all();
         }
     }
 
-    /// Waits for lines; false when no more will come.
-    fn next(&self, piece: &mut Vec<u8>) -> bool {
-        piece.clear();
+    /// Waits for lines; false once there will be no more.
+    fn next(&self, batch: &mut Vec<u8>) -> bool {
+        batch.clear();
         let idle = |state: &mut State| state.entries.is_empty() && !state.owes_report() && !state.closed;
         let mut state = self.more.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         if state.owes_report() {
             state.report(self.json);
         }
-        state.take(piece);
-        state.writing = !piece.is_empty();
+        state.take(batch);
+        state.writing = !batch.is_empty();
         state.writing
     }
 }
@@ -232,7 +232,7 @@ impl Shared {
 /// The log's file, terminal or pipe.
 struct Sink {
     out: Box<dyn Write + Send>,
-    /// The last line written has no end.
+    /// The last line was cut off.
     torn: bool,
 }
 
@@ -240,7 +240,7 @@ impl Sink {
     /// Writes whole lines.
     ///
     /// # Errors
-    /// How many bytes were written when the system refused more: the reader is gone, the disk is full.
+    /// The number of bytes written before the system refused more: the reader is gone, or the disk is full.
     fn write(&mut self, lines: &[u8]) -> Result<(), usize> {
         if self.torn {
             self.put(b"\n").map_err(|_| 0_usize)?;
@@ -268,7 +268,7 @@ impl Sink {
     }
 }
 
-/// Takes whole lines of ordinary importance, such as access lines.
+/// For whole lines of ordinary importance, such as access lines.
 impl Write for LogQueue {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.push(lines.to_vec(), false);
@@ -280,7 +280,7 @@ impl Write for LogQueue {
     }
 }
 
-/// One event's line.
+/// Writes one event's line.
 #[derive(Debug)]
 pub struct LineWriter<'a> {
     queue: &'a LogQueue,

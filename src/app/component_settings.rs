@@ -1,4 +1,4 @@
-//! What each part is set to.
+//! The settings of each component, derived from the program's.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::prober::ResolverSettings;
 use crate::store::{Consent, StoreSettings};
 use crate::telemetry::metrics::Metrics;
 
-/// Most entries of history; at 200 to 500 bytes each about 100 MB.
+/// Most entries of history: about 100 MB at 200 to 500 bytes each.
 const HISTORY_ROWS: usize = 250_000;
 
 pub(super) fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
@@ -30,15 +30,15 @@ pub(super) fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
 
 pub(super) fn cannot_listen(settings: &Settings, why: std::io::Error) -> AppError {
     let hint = match why.kind() {
-        std::io::ErrorKind::AddrInUse => "another program has this port: stop it, or give another SERVER_PORT",
-        std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: give another SERVER_PORT",
-        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: give another PORTOLAN_BIND_ADDRESS",
-        _ => "look at SERVER_PORT and PORTOLAN_BIND_ADDRESS",
+        std::io::ErrorKind::AddrInUse => "another program uses this port: stop it, or set another SERVER_PORT",
+        std::io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: set another SERVER_PORT",
+        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: set another PORTOLAN_BIND_ADDRESS",
+        _ => "check SERVER_PORT and PORTOLAN_BIND_ADDRESS",
     };
     AppError::Listen { address: settings.listen(), why, hint }
 }
 
-/// With an `epoch` the file is a mirror, which may be lost.
+/// With an `epoch` the file is a mirror, so it need not be durable.
 pub(super) fn store_settings(settings: &Settings, epoch: Option<Epoch>) -> StoreSettings {
     StoreSettings {
         path: settings.db_path.clone(),
@@ -52,7 +52,7 @@ pub(super) fn store_settings(settings: &Settings, epoch: Option<Epoch>) -> Store
     }
 }
 
-/// What may be lost at this start.
+/// Which losses the user has accepted for this start.
 pub(super) fn consent(settings: &Settings) -> Consent {
     Consent { start_empty: settings.start_empty, accept_loss: settings.accept_loss }
 }

@@ -1,4 +1,4 @@
-//! Log lines that do not come from an event of `tracing`: the queue's own, and panics.
+//! Log lines that do not come from a `tracing` event: the queue's own, and panics.
 
 use serde::Serialize;
 use tracing::Level;
@@ -13,7 +13,7 @@ struct JsonLine<'a> {
     target: &'static str,
 }
 
-/// One line with its end, as the rest of the log has them. `message` is without line breaks.
+/// One line with its line break, in the form of the log's other lines. `message` has no line breaks.
 pub(super) fn render(json: bool, level: Level, target: &'static str, message: &str) -> Vec<u8> {
     let timestamp = UnixMs::wall();
     let mut line = if json {
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_read_like_the_rest_of_the_log() {
+    fn both_forms_look_like_the_rest_of_the_log() {
         let text = String::from_utf8(render(false, Level::WARN, "portolan::log", "3 lines")).expect("UTF-8");
         assert!(text.ends_with("Z  WARN portolan::log: 3 lines\n"), "{text}");
         let line: serde_json::Value =

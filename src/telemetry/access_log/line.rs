@@ -1,15 +1,15 @@
-//! What an access line looks like, and how it is put together cheaply.
+//! Formats access lines.
 
 use std::io::Write;
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::access_page::{Entry, Text};
-use super::logs::ACCESS_TARGET;
+use super::page::{Entry, Text};
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
+use crate::telemetry::log::ACCESS_TARGET;
 
-/// Query fields whose values are shown: names and selectors that the discovery API defines. Any other value could be a secret.
+/// Query fields whose values are shown: the names and selectors of the discovery API. Any other value could be a secret.
 const SHOWN: &[&[u8]] = &[
     b"name",
     b"namespace",
@@ -24,11 +24,11 @@ const SHOWN: &[&[u8]] = &[
     b"verbose",
 ];
 
-/// Lines being put together.
+/// The lines of a batch.
 pub(super) struct Lines {
     json: bool,
     out: Vec<u8>,
-    /// One moment on both clocks, to tell the time of an entry.
+    /// One moment on both clocks, to convert the times of entries.
     steady: Instant,
     wall: UnixMs,
     /// The second that `stamp` shows, up to its decimal point.
@@ -36,7 +36,7 @@ pub(super) struct Lines {
     stamp: Vec<u8>,
     peer: Option<IpAddr>,
     peer_text: Vec<u8>,
-    /// A target whose values are being hidden.
+    /// The target whose values are being hidden.
     scratch: Vec<u8>,
     digits: itoa::Buffer,
 }
@@ -57,7 +57,7 @@ impl Lines {
         }
     }
 
-    /// Reads the clocks anew, so that lines follow the system's clock when it is set.
+    /// Reads the clocks again, so that lines follow the wall clock when it is set.
     pub(super) fn anchor(&mut self) {
         self.steady = Instant::now();
         self.wall = UnixMs::wall();
@@ -169,7 +169,7 @@ impl Lines {
                     self.scratch.extend_from_slice(&field[..=at]);
                     self.scratch.extend_from_slice(b"***");
                 }
-                // A field without a value may be a value that lost its name.
+                // A field without a value may be a secret whose name is missing.
                 None if field.is_empty() || SHOWN.contains(&field) => self.scratch.extend_from_slice(field),
                 None => self.scratch.extend_from_slice(b"***"),
             }
@@ -178,7 +178,7 @@ impl Lines {
     }
 }
 
-/// Plain text as it is, between quotes if wanted; anything else escaped for terminals and as a JSON string.
+/// Writes plain text as it is, between `quote`s; escapes anything else for terminals and writes it as a JSON string.
 fn push_text(out: &mut Vec<u8>, text: &[u8], cut: bool, quote: &[u8]) {
     if !cut && is_plain(text) {
         out.extend_from_slice(quote);
@@ -194,7 +194,7 @@ fn push_text(out: &mut Vec<u8>, text: &[u8], cut: bool, quote: &[u8]) {
     let _ = serde_json::to_writer(out, &shown);
 }
 
-/// Whether nothing in it needs an escape. All bytes are counted, which is done many at a time; stopping at the first is done one by one.
+/// Whether no byte needs an escape. Counting all of them is vectorised; stopping at the first would not be.
 fn is_plain(text: &[u8]) -> bool {
     let is_odd = |b: &&u8| !matches!(b, b' '..=b'~') || matches!(b, b'"' | b'\\');
     text.iter().filter(is_odd).count() == 0
@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
     use crate::telemetry::access_log::Record;
-    use crate::telemetry::access_page::Page;
+    use crate::telemetry::access_log::page::Page;
 
     fn line(json: bool, target: &str, user_agent: &[u8]) -> String {
         let mut page = Page::default();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_line_reads_well() {
+    fn a_text_line_looks_like_the_rest_of_the_log() {
         let text = line(false, "/api/v1/services/discover?name=a", b"curl/8");
         let (at, rest) = text.split_once("  ").expect("two spaces after the time");
         assert_eq!(
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_cut_with_a_sign() {
+    fn long_texts_end_in_an_ellipsis() {
         let text = line(false, &format!("/{}", "a".repeat(500)), &[b'x'; 100]);
         assert!(text.contains("aaa…\"") && text.contains("xxx…\""), "{text}");
     }

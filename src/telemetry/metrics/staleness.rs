@@ -1,4 +1,4 @@
-//! `portolan_mirror_stale_seconds`: read at each scrape, so it grows while nothing else happens.
+//! `portolan_mirror_stale_seconds`: computed at each scrape, so it grows while nothing else happens.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use prometheus_client::registry::Unit;
 
 use crate::model::ports::Freshness;
 
-/// The collector of the mirror's age: 0 while it is current.
+/// The collector of the mirror's staleness: 0 while it is current.
 pub struct Staleness(Arc<dyn Freshness>);
 
 impl Staleness {
-    /// Reads from `freshness`.
+    /// Reads `freshness` at each scrape.
     pub fn new(freshness: Arc<dyn Freshness>) -> Self {
         Self(freshness)
     }

@@ -1,5 +1,5 @@
-//! `portolan_service_instances{namespace,service,health}`: read from the catalog at each scrape, so it is never behind and
-//! holds no more series than four a service. It is made while it is sent: of ten thousand services it is megabytes.
+//! `portolan_service_instances{namespace,service,health}`: read from the catalog at each scrape, so it is always current, with four series
+//! per service. It is rendered while it is sent: for ten thousand services it is megabytes.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use crate::catalog::snapshot::Order;
 use crate::model::outcome::Health;
 use crate::model::service::{Instance, Service};
 
-/// The `health` label of instances whose health is unknown on purpose.
+/// The `health` label of instances that have no check on purpose.
 const NOT_CHECKED: &str = "not_checked";
-/// Bytes made at once.
+/// Bytes rendered at once.
 const PIECE: usize = 32 * 1024;
 
-/// The series of a snapshot, piece by piece.
+/// The series of a snapshot, as an iterator of pieces.
 #[derive(Debug)]
 pub struct ServiceInstances {
     snapshot: Arc<Snapshot>,
     after: Option<Order>,
-    /// What comes before the first series.
+    /// The description before the first series.
     head: Option<String>,
 }
 
@@ -32,7 +32,7 @@ impl ServiceInstances {
         Self { snapshot, after: None, head: Some(head) }
     }
 
-    /// Bytes of them all.
+    /// Bytes of all pieces.
     pub fn len(&self) -> usize {
         let mut line = String::new();
         let series = self.snapshot.newest_first(self.after).map(|entry| {
@@ -43,7 +43,7 @@ impl ServiceInstances {
         self.head.as_ref().map_or(0, String::len) + series.sum::<usize>()
     }
 
-    /// Whether nothing is left.
+    /// Whether no piece is left.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -71,7 +71,7 @@ fn encode_descriptor(name: &str, help: &str) -> String {
     format!("# HELP portolan_{name} {help}\n# TYPE portolan_{name} gauge\n")
 }
 
-/// Names are labels, which need no escaping.
+/// Names are RFC 1123 labels, which need no escaping.
 fn write(service: &Service, out: &mut String) {
     let (namespace, name) = (service.key.namespace(), service.key.name());
     let mut line = |health: &str, count: usize| {

@@ -1,0 +1,167 @@
+//! The components that every server has.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{ComponentStatus, StatusSource};
+use crate::model::ports::WriteError;
+use crate::prober::{ProberReport, ProberStatus};
+use crate::store::Store;
+use crate::telemetry::server_events::Component;
+
+/// Probes are late once one has waited this long, in milliseconds,
+const LATE: u64 = 5000;
+/// or once one has waited this long and intervals are stretched by this factor, in thousandths,
+const LATE_IF_STRETCHED: u64 = 1000;
+const STRETCHED: u64 = 1500;
+/// until none waits longer than this and intervals are stretched by less than this.
+const ON_TIME: u64 = 1000;
+const UNSTRETCHED: u64 = 1200;
+
+/// Which probes are late, as an atomic holds it.
+const NONE_LATE: u8 = 0;
+const HANGING_LATE: u8 = 1;
+const ALL_LATE: u8 = 2;
+
+/// Ready until shutdown. A full disk or a guard that holds is reported, but `/readyz` still succeeds, because reads go on.
+pub(in crate::app) struct LocalStatus {
+    store: Store,
+    prober: Arc<ProberStatus>,
+    shutdown: CancellationToken,
+    /// Which probes were late at the last reading.
+    late: AtomicU8,
+}
+
+impl LocalStatus {
+    pub(in crate::app) fn new(store: Store, prober: Arc<ProberStatus>, shutdown: CancellationToken) -> Self {
+        Self { store, prober, shutdown, late: AtomicU8::new(NONE_LATE) }
+    }
+
+    fn server(&self) -> ComponentStatus {
+        if self.shutdown.is_cancelled() {
+            ComponentStatus::not_ready("shutting down; still serving requests")
+        } else {
+            ComponentStatus::good("started; serving requests")
+        }
+    }
+
+    fn store(&self) -> ComponentStatus {
+        let (rows, newest) = self.store.quarantined();
+        let status = match self.store.failure().as_deref() {
+            _ if self.store.is_closed() => ComponentStatus::not_ready("the store has stopped; see the log"),
+            None if rows == 0 => ComponentStatus::good("writes succeed").usual(),
+            None => ComponentStatus::bad(
+                "writes succeed, but unreadable rows are in quarantine; `portolan quarantine` prints them",
+            ),
+            Some(error) => ComponentStatus::bad(write_failure(error)),
+        };
+        let snapshot = self.store.catalog().read();
+        let counts = snapshot.total();
+        let (services, instances, revision) = (counts.total(), counts.instances, snapshot.revision());
+        let mut detail = format!("{services} services, {instances} instances, revision {revision}");
+        if rows > 0 {
+            detail = format!("{detail}; {rows} rows in quarantine, the newest: {}", newest.join("; "));
+        }
+        status.with(detail)
+    }
+
+    fn prober(&self, report: &ProberReport) -> ComponentStatus {
+        let late = which_late(report, self.late.load(Ordering::Relaxed));
+        self.late.store(late, Ordering::Relaxed);
+        let status = match late {
+            ALL_LATE => ComponentStatus::bad("probing cannot keep up: all intervals are stretched by the same factor"),
+            HANGING_LATE => ComponentStatus::bad(
+                "targets that hang wait for probe slots: their intervals are stretched, all others are probed on schedule",
+            ),
+            _ => ComponentStatus::good("probes start on time").usual(),
+        };
+        let ProberReport { tracked, in_flight, slots, queued, delayed, all_known_s, .. } = report;
+        let lag = report.worst_lag_ms.max(report.hanging_lag_ms);
+        status.with(format!(
+            "{tracked} instances probed, {in_flight} of {slots} slots in use, {queued} probes waiting for up to {lag} ms, \
+             {delayed} delayed by the budget of their address; intervals stretched by {}, those of targets that hang by {}; \
+             if everything hung, all of it would be known to be down within {all_known_s} s",
+            factor(report.stretch),
+            factor(report.hanging_stretch)
+        ))
+    }
+}
+
+/// Which probes are late. With hysteresis: `before` stays until the lag is clearly over.
+fn which_late(report: &ProberReport, before: u8) -> u8 {
+    let late = |lag: u64, stretch: u64, was_late: bool| {
+        let late = lag >= LATE || (lag >= LATE_IF_STRETCHED && stretch >= STRETCHED);
+        late || (was_late && (lag >= ON_TIME || stretch >= UNSTRETCHED))
+    };
+    if late(report.worst_lag_ms, report.stretch, before == ALL_LATE) {
+        ALL_LATE
+    } else if late(report.hanging_lag_ms, report.hanging_stretch, before != NONE_LATE) {
+        HANGING_LATE
+    } else {
+        NONE_LATE
+    }
+}
+
+/// Thousandths as `2.4`.
+fn factor(thousandths: u64) -> String {
+    format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
+}
+
+fn guard(report: &ProberReport) -> ComponentStatus {
+    let status = if report.guard_holding {
+        ComponentStatus::bad("most targets seem to have failed at once: changes to unhealthy are on hold")
+    } else {
+        ComponentStatus::good("health follows the probes").usual()
+    };
+    status.with(report.guard.to_string())
+}
+
+/// SQLite's own messages may contain paths, so only our sentences are passed on.
+fn write_failure(error: &WriteError) -> Cow<'static, str> {
+    match error {
+        WriteError::FileLost | WriteError::DiskFull | WriteError::ReadOnly | WriteError::Locked => {
+            format!("writes fail: {error}").into()
+        }
+        _ => "writes fail, see the log; reads go on".into(),
+    }
+}
+
+impl StatusSource for LocalStatus {
+    fn statuses(&self) -> Vec<(Component, ComponentStatus)> {
+        let report = self.prober.read();
+        vec![
+            (Component::Server, self.server()),
+            (Component::Store, self.store()),
+            (Component::Prober, self.prober(&report)),
+            (Component::Guard, guard(&report)),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(lags: [u64; 2], stretches: [u64; 2]) -> ProberReport {
+        let ([worst_lag_ms, hanging_lag_ms], [stretch, hanging_stretch]) = (lags, stretches);
+        ProberReport { worst_lag_ms, hanging_lag_ms, stretch, hanging_stretch, ..ProberStatus::default().read() }
+    }
+
+    #[test]
+    fn late_targets_that_hang_are_reported_apart_and_until_it_is_over() {
+        assert_eq!(which_late(&report([900, 900], [4000, 4000]), NONE_LATE), NONE_LATE, "under a second is not late");
+        assert_eq!(
+            which_late(&report([1500, 0], [1600, 1000]), NONE_LATE),
+            ALL_LATE,
+            "an interval of a second is stretched"
+        );
+        assert_eq!(which_late(&report([5000, 0], [1010, 1000]), NONE_LATE), ALL_LATE);
+        assert_eq!(which_late(&report([10, 60_000], [1000, 12_000]), NONE_LATE), HANGING_LATE);
+        assert_eq!(which_late(&report([10, 60_000], [1300, 12_000]), ALL_LATE), ALL_LATE, "it is not over");
+        assert_eq!(which_late(&report([10, 60_000], [1000, 12_000]), ALL_LATE), HANGING_LATE);
+        assert_eq!(which_late(&report([10, 10], [1000, 1100]), HANGING_LATE), NONE_LATE);
+    }
+}

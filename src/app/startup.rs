@@ -1,0 +1,226 @@
+//! What both modes wire in the same way: [`Startup`] before anything runs, [`Core`] with store and prober, and the API on top.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::descriptors::Descriptors;
+use super::probing::ProbingRuntime;
+use super::tasks::{ShutdownStage, Tasks};
+use super::{AppError, RunOptions, component_settings, reload};
+use crate::api::access::{Access, Secrets};
+use crate::api::{Api, ApiParts, ApiSettings, FlightLimits, Readiness, WatchLimits, conn};
+use crate::catalog::{Catalog, Epoch};
+use crate::config::{LogFormat, Settings};
+use crate::model::name::Namespace;
+use crate::model::ports::{AddressGate, Freshness, Leadership, PassOn, Registrar};
+use crate::model::time::Clock;
+use crate::prober::AddressPolicy;
+use crate::prober::Dialer;
+use crate::prober::{Prober, ProberHandle};
+use crate::store::{Opened, Store, Writer};
+use crate::telemetry::access_log::{AccessLog, AccessLogWriter};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::process::ProcessMetrics;
+use crate::telemetry::server_events::EventReceiver;
+
+/// Everything that exists before the first component runs.
+pub(super) struct Startup {
+    pub(super) settings: Settings,
+    pub(super) shutdown: CancellationToken,
+    pub(super) address: SocketAddr,
+    pub(super) listener: TcpListener,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+    pub(super) descriptors: Descriptors,
+    pub(super) probing: ProbingRuntime,
+    secrets: Option<Secrets>,
+    reload: BoxStream<'static, ()>,
+    access_log: AccessLog,
+    access_log_writer: Option<AccessLogWriter>,
+}
+
+/// The store and the prober.
+pub(super) struct Core {
+    pub(super) store: Store,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) probing: ProberHandle,
+    writer: Writer,
+    prober: Prober,
+}
+
+/// What the API gets in a different form in each mode.
+pub(super) struct ModePorts {
+    pub(super) registrar: Arc<dyn Registrar>,
+    pub(super) addresses: Arc<dyn AddressGate>,
+    pub(super) readiness: Arc<dyn Readiness>,
+    pub(super) freshness: Option<Arc<dyn Freshness>>,
+    pub(super) pass_on: Option<Arc<dyn PassOn>>,
+    pub(super) server_events: EventReceiver,
+    pub(super) default_namespace: Namespace,
+}
+
+impl Startup {
+    pub(super) fn new(settings: Settings, options: RunOptions) -> Result<Self, AppError> {
+        let (clock, metrics) = (Clock::system(), Metrics::counting(options.log_dropped));
+        metrics.collect_common_with(Box::new(ProcessMetrics::starting()));
+        let descriptors = Descriptors::raise();
+        let listener = component_settings::listen(&settings)?;
+        let address = listener.local_addr().map_err(|why| component_settings::cannot_listen(&settings, why))?;
+        let secrets = component_settings::secrets(&settings)?;
+        let (access_log, access_log_writer) = match options.access_log {
+            Some(out) => {
+                let (log, writer) = AccessLog::new(settings.log_format == LogFormat::Json, out, &metrics);
+                (log, Some(writer))
+            }
+            None => (AccessLog::off(), None),
+        };
+        let shutdown = options.shutdown;
+        Ok(Self {
+            settings,
+            shutdown,
+            address,
+            listener,
+            clock,
+            metrics,
+            descriptors,
+            probing: ProbingRuntime::start()?,
+            secrets,
+            reload: options.reload,
+            access_log,
+            access_log_writer,
+        })
+    }
+
+    /// Opens the store (with an `epoch`, as a mirror) and sets up the prober.
+    pub(super) fn core(
+        &self,
+        epoch: Option<Epoch>,
+        policy: AddressPolicy,
+        leadership: Arc<dyn Leadership>,
+    ) -> Result<Core, AppError> {
+        let settings = component_settings::store_settings(&self.settings, epoch);
+        let Opened { store, writer, catalog, probes } = Store::open_with(
+            settings,
+            component_settings::consent(&self.settings),
+            self.clock.clone(),
+            self.metrics.clone(),
+        )?;
+        let dialer =
+            Dialer::new(component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
+        let (prober, probing) = Prober::new(
+            component_settings::prober_settings(&self.settings, self.descriptors),
+            dialer,
+            store.clone(),
+            probes,
+            leadership,
+            self.clock.clone(),
+            self.metrics.clone(),
+        );
+        Ok(Core { store, catalog, probing, writer, prober })
+    }
+
+    pub(super) fn api(&mut self, core: &Core, ports: ModePorts) -> Api {
+        let connections = component_settings::conn_settings(&self.settings, self.descriptors);
+        let settings = component_settings::access_settings(&self.settings, ports.default_namespace.clone());
+        let access = Access::new(settings, self.secrets.take(), self.metrics.clone(), self.clock.clone());
+        Api::new(ApiParts {
+            catalog: Arc::clone(&core.catalog),
+            registrar: ports.registrar,
+            on_demand: Arc::new(core.probing.clone()),
+            probing: Arc::new(core.probing.clone()),
+            addresses: ports.addresses,
+            history: core.store.clone(),
+            access,
+            access_log: self.access_log.clone(),
+            metrics: self.metrics.clone(),
+            readiness: ports.readiness,
+            freshness: ports.freshness,
+            pass_on: ports.pass_on,
+            told: ports.server_events,
+            settings: ApiSettings {
+                default_namespace: ports.default_namespace,
+                default_interval: self.settings.health_check_interval,
+                service_metrics: self.settings.service_metrics,
+                watches: WatchLimits::of(connections.total, connections.per_client),
+                answers: FlightLimits::default(),
+            },
+        })
+    }
+
+    /// Serves until shutdown or the unexpected end of a component, then stops all components in order.
+    pub(super) async fn serve(
+        self,
+        api: Api,
+        mut tasks: Tasks,
+        ready: impl FnOnce(SocketAddr),
+    ) -> Result<(), AppError> {
+        if let Some(writer) = self.access_log_writer {
+            tasks.start(ShutdownStage::Storing, "the access log", |stop| writer.run(stop));
+        }
+        if let Some(keeper) = api.secrets_keeper() {
+            tasks.start(ShutdownStage::Serving, "the secrets", |stop| keeper.run(stop));
+        }
+        let (requests, reloaded) = (self.reload, api.clone());
+        tasks.start(ShutdownStage::Serving, "the reload of secrets", |stop| reload::run(requests, reloaded, stop));
+        let connections = component_settings::conn_settings(&self.settings, self.descriptors);
+        let (listener, metrics) = (self.listener, self.metrics);
+        tasks.start(ShutdownStage::Serving, "the api", |stop| conn::serve(listener, connections, api, metrics, stop));
+        ready(self.address);
+
+        let ended = tokio::select! {
+            () = shutdown_and_drain(&self.shutdown, self.settings.drain) => Ok(()),
+            error = tasks.unexpected_end() => Err(error),
+        };
+        tracing::info!("stopping");
+        let stopped = tasks.stop(self.settings.shutdown.saturating_sub(self.settings.drain)).await;
+        ended.and(stopped)?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Logs the address, and what follows from it for access.
+    pub(super) fn announce(&self) {
+        let (settings, address) = (&self.settings, self.address);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            database = %settings.db_path.display(),
+            "listening on http://{address}"
+        );
+        if settings.auth.is_some() {
+            return;
+        }
+        if !settings.bind_address_given {
+            tracing::info!(
+                "listening on loopback only, because auth is off: set ENABLE_AUTH=true and JWT_SECRET to listen on all addresses \
+                 with tokens, or PORTOLAN_BIND_ADDRESS=0.0.0.0 to let everyone who can reach this machine write"
+            );
+        } else if !address.ip().is_loopback() {
+            tracing::warn!(
+                "auth is off and {address} is not loopback: everyone who can reach it may register and deregister"
+            );
+        }
+    }
+}
+
+impl Core {
+    /// Starts both, the prober on the probing runtime.
+    pub(super) fn start(self, tasks: &mut Tasks, probing: &ProbingRuntime) {
+        let (writer, prober) = (self.writer, self.prober);
+        tasks.start(ShutdownStage::Storing, "the store's writer", |stop| writer.run(stop));
+        tasks.start_on(probing.handle(), ShutdownStage::Probing, "the prober", |stop| prober.run(stop));
+    }
+}
+
+/// Resolves when serving should end: after `shutdown`, `/readyz` fails, and load balancers have the time `drain` to notice.
+async fn shutdown_and_drain(shutdown: &CancellationToken, drain: Duration) {
+    shutdown.cancelled().await;
+    if !drain.is_zero() {
+        tracing::info!(seconds = drain.as_secs(), "shutting down: /readyz fails, requests are still served");
+        tokio::time::sleep(drain).await;
+    }
+}

@@ -1,0 +1,45 @@
+//! The metrics of cluster mode.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::ResultLabel;
+use super::define::metrics;
+
+metrics! {
+    /// Handles to them; clones share them.
+    pub struct ClusterMetrics {
+        reconciles: Family<ResultLabel, Counter>, "reconcile", "Objects processed: applied, unchanged, invalid, deleting or removed";
+        reconcile_errors: Counter, "reconcile_errors", "Objects skipped, and failed writes of the mirror";
+        mirror_objects: Gauge, "mirror_objects", "Known objects";
+        objects_of_others: Gauge, "objects_of_other_installs", "Objects whose status another install writes";
+        watch_restarts: Counter, "watch_restarts", "Watches of the Kubernetes API that broke";
+        status_writes: Family<ResultLabel, Counter>, "status_writes", "Status writes: written, conflict, gone, forbidden, refused or away";
+        status_queue_depth: Gauge, "status_queue_depth", "Objects whose status waits to be written";
+        events: Family<ResultLabel, Counter>, "events", "Events of the Kubernetes API: written, dropped or failed";
+    }
+}
+
+impl Default for ClusterMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ClusterMetrics {
+    /// Counts a processed object.
+    pub fn reconciled(&self, result: &'static str) {
+        self.reconciles.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts a status write.
+    pub fn status_written(&self, result: &'static str) {
+        self.status_writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts an event.
+    pub fn event(&self, result: &'static str) {
+        self.events.get_or_create(&ResultLabel { result }).inc();
+    }
+}
