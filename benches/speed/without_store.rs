@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use portolan::api::access::{Access, AccessSettings};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, FlightLimits, Part, Readiness};
+use portolan::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Part, Readiness, WatchLimiter, WatchLimits};
 use portolan::app::{self, RunOptions};
 use portolan::config::{ServeArgs, Settings};
 use portolan::model::name::Namespace;
@@ -23,6 +23,7 @@ use portolan::model::url::EndpointUrl;
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;
+use portolan::telemetry::server_events::EventReceiver;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -122,7 +123,7 @@ pub(crate) async fn serve() -> Result<()> {
         bound_to_loopback: true,
     };
     let (access_log, lines) = AccessLog::new(false, Box::new(std::io::sink()), &metrics);
-    let api = Api::new(ApiParts {
+    let api = Api::new(ApiState {
         catalog,
         registrar: Arc::new(Nowhere),
         on_demand: Arc::new(Nowhere),
@@ -135,13 +136,13 @@ pub(crate) async fn serve() -> Result<()> {
         readiness: Arc::new(Nowhere),
         freshness: None,
         pass_on: None,
-        told: portolan::telemetry::server_events::EventReceiver::closed(),
+        server_events: EventReceiver::closed(),
+        watches: WatchLimiter::new(WatchLimits::default()),
+        in_flight: InFlight::new(InFlightLimits::default(), metrics.clone()),
         settings: ApiSettings {
             default_namespace: Namespace::default(),
             default_interval: interval,
             service_metrics: true,
-            watches: portolan::api::WatchLimits::default(),
-            answers: FlightLimits::default(),
         },
     });
     let listener = crate::roles::listen().await?;

@@ -8,18 +8,19 @@ use shuttle::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread::spawn;
 
+use crate::ConnSettings;
+use crate::activity::{Activity, SecondsClock};
 use crate::budget::{Budget, Limits};
-use crate::cache::TokenCache;
+use crate::limiter::{Acquired, ConnectionLimiter};
 use crate::model::name::ServiceKey;
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
 use crate::pending::Pending;
-use crate::seats::WatchLimits;
 use crate::secrets::Secrets;
 use crate::slots::Slots;
 use crate::token::{Bearer, Credential};
-use crate::watch::{Beat, Watch};
-use crate::{ConnSettings, seats, share};
+use crate::token_cache::TokenCache;
+use crate::watch_limiter::{WatchLimiter, WatchLimits};
 
 /// Each check by its sentence.
 pub(crate) const ALL: [(&str, fn()); 8] = [
@@ -122,103 +123,104 @@ fn budget_holds() {
     assert!(out.is_some(), "the third has its turn a second later");
 }
 
-fn connection(seats: &Arc<share::Seats>, host: u8, watch: &Arc<Watch>, beat: u32) -> Option<share::Seated> {
-    seats.take(SocketAddr::new(IpAddr::from([192, 0, 2, host]), 1), watch, beat).ok()
+fn connect(limiter: &Arc<ConnectionLimiter>, host: u8, activity: &Arc<Activity>, now: u32) -> Option<Acquired> {
+    limiter.acquire(SocketAddr::new(IpAddr::from([192, 0, 2, host]), 1), activity, now).ok()
 }
 
-/// One that answers: it makes room for nobody.
-fn answering(beat: &Beat) -> Arc<Watch> {
-    let watch = Arc::new(Watch::new(beat));
-    watch.read();
-    watch.request();
-    watch
+/// A connection that answers a request: it makes room for nobody.
+fn answering(clock: &SecondsClock) -> Arc<Activity> {
+    let activity = Arc::new(Activity::new(clock));
+    activity.read();
+    activity.request();
+    activity
 }
 
 fn connections_come_back() {
     let settings = ConnSettings { total: 2, per_client: 1, ..ConnSettings::default() };
-    let (seats, held) = (share::Seats::new(&settings, Gauge::default()), Arc::new(Mutex::new((0, [0; 4]))));
+    let limiter = ConnectionLimiter::new(&settings, Gauge::default());
+    let open = Arc::new(Mutex::new((0, [0; 4])));
     let clients: Vec<_> = [1, 1, 2, 3]
         .map(|host: u8| {
-            let (seats, held) = (Arc::clone(&seats), held.clone());
+            let (limiter, open) = (Arc::clone(&limiter), open.clone());
             spawn(move || {
-                let Some(seated) = connection(&seats, host, &answering(&Beat::default()), 0) else { return };
+                let Some(acquired) = connect(&limiter, host, &answering(&SecondsClock::default()), 0) else { return };
                 {
-                    let mut held = held.lock().expect("sound");
-                    held.0 += 1;
-                    held.1[usize::from(host)] += 1;
-                    assert!(held.0 <= 2 && held.1[usize::from(host)] <= 1, "{held:?}");
+                    let mut open = open.lock().expect("sound");
+                    open.0 += 1;
+                    open.1[usize::from(host)] += 1;
+                    assert!(open.0 <= 2 && open.1[usize::from(host)] <= 1, "{open:?}");
                 }
                 {
-                    let mut held = held.lock().expect("sound");
-                    held.0 -= 1;
-                    held.1[usize::from(host)] -= 1;
+                    let mut open = open.lock().expect("sound");
+                    open.0 -= 1;
+                    open.1[usize::from(host)] -= 1;
                 }
-                drop(seated);
+                drop(acquired);
             })
         })
         .into();
     for client in clients {
         client.join().expect("no panic");
     }
-    let all = [1, 2].map(|host| connection(&seats, host, &Arc::default(), 0));
+    let all = [1, 2].map(|host| connect(&limiter, host, &Arc::default(), 0));
     assert!(all.iter().all(Option::is_some), "every place is free again");
 }
 
 fn leaving_is_counted() {
     let settings = ConnSettings { total: 1, per_client: 1, ..ConnSettings::default() };
-    let seats = share::Seats::new(&settings, Gauge::default());
-    let beat = Beat::default();
-    let idle = Arc::new(Watch::new(&beat));
-    let first = connection(&seats, 1, &idle, 0).expect("a place");
-    // A request came and was answered: from now on it is idle.
+    let limiter = ConnectionLimiter::new(&settings, Gauge::default());
+    let clock = SecondsClock::default();
+    let idle = Arc::new(Activity::new(&clock));
+    let first = connect(&limiter, 1, &idle, 0).expect("a place");
+    // A request was answered: from now on the connection is idle.
     idle.read();
     idle.request();
     idle.answered();
     idle.handed();
     idle.flushed();
     let second = {
-        let seats = Arc::clone(&seats);
+        let limiter = Arc::clone(&limiter);
         // Long after.
-        spawn(move || connection(&seats, 2, &Arc::default(), 100))
+        spawn(move || connect(&limiter, 2, &Arc::default(), 100))
     };
-    let going = spawn(move || {
-        let told = idle.is_evicted();
+    let leaving = spawn(move || {
+        let evicted = idle.is_evicted();
         drop(first);
-        told
+        evicted
     });
     let second = second.join().expect("no panic");
-    going.join().expect("no panic");
-    assert!(second.is_some(), "there was room, or one made room");
+    leaving.join().expect("no panic");
+    assert!(second.is_some(), "there was room, or the first made room");
     drop(second);
-    let last = connection(&seats, 3, &answering(&beat), 0);
+    let last = connect(&limiter, 3, &answering(&clock), 0);
     assert!(
-        last.is_some() && connection(&seats, 4, &answering(&beat), 0).is_none(),
+        last.is_some() && connect(&limiter, 4, &answering(&clock), 0).is_none(),
         "one place, neither more nor less"
     );
 }
 
 fn watches_are_bounded() {
-    let seats = seats::Seats::new(WatchLimits { total: 2, per_client: 1 });
-    let held = Arc::new(AtomicUsize::new(0));
+    let limiter = WatchLimiter::new(WatchLimits { total: 2, per_client: 1 });
+    let open = Arc::new(AtomicUsize::new(0));
     let watchers: Vec<_> = [1, 1, 2, 3]
         .map(|host: u8| {
-            let (seats, held) = (Arc::clone(&seats), held.clone());
+            let (limiter, open) = (Arc::clone(&limiter), open.clone());
             spawn(move || {
-                let Ok(seat) = seats.take(IpAddr::from([192, 0, 2, host])) else { return };
-                assert!(held.fetch_add(1, Ordering::SeqCst) < 2);
-                held.fetch_sub(1, Ordering::SeqCst);
-                drop(seat);
+                let Ok(permit) = limiter.acquire(IpAddr::from([192, 0, 2, host])) else { return };
+                assert!(open.fetch_add(1, Ordering::SeqCst) < 2);
+                open.fetch_sub(1, Ordering::SeqCst);
+                drop(permit);
             })
         })
         .into();
     for watcher in watchers {
         watcher.join().expect("no panic");
     }
-    let all = [1, 2].map(|host| seats.take(IpAddr::from([192, 0, 2, host])));
-    assert!(all.iter().all(Result::is_ok), "every seat is free again");
+    let all = [1, 2].map(|host| limiter.acquire(IpAddr::from([192, 0, 2, host])));
+    assert!(all.iter().all(Result::is_ok), "every permit is free again");
 }
 
-/// Secrets that are read anew while tokens are verified: what was verified with the old ones counts no more for who has the new ones.
+/// Secrets that are read again while tokens are verified: a token verified with the old ones is not valid for a request with the new ones.
 fn tokens_follow_secrets() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("secrets");

@@ -23,9 +23,7 @@ mod model {
 }
 
 mod api {
-    pub(crate) mod access {
-        pub(crate) use portolan::api::access::ClientKey;
-    }
+    pub(crate) use crate::clients;
 }
 
 /// As much of a verified token as the cache looks at.
@@ -48,25 +46,27 @@ use portolan::api::conn::ConnSettings;
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, Runner};
 
+#[path = "../../src/api/conn/activity.rs"]
+mod activity;
 #[path = "../../src/prober/limits/address_budget.rs"]
 mod budget;
-#[path = "../../src/api/access/cache.rs"]
-mod cache;
-#[path = "../../src/api/conn/crowd.rs"]
-mod crowd;
+#[path = "../../src/api/clients.rs"]
+mod clients;
+#[path = "../../src/api/conn/eviction.rs"]
+mod eviction;
+#[path = "../../src/api/conn/limiter.rs"]
+mod limiter;
 #[expect(clippy::large_stack_arrays, reason = "these counters are larger than the real ones")]
 #[path = "../../src/store/queue/pending.rs"]
 mod pending;
-#[path = "../../src/api/watch/seats.rs"]
-mod seats;
 #[path = "../../src/api/access/secrets.rs"]
 mod secrets;
-#[path = "../../src/api/conn/share.rs"]
-mod share;
 #[path = "../../src/prober/limits/slots.rs"]
 mod slots;
-#[path = "../../src/api/conn/watch.rs"]
-mod watch;
+#[path = "../../src/api/access/token_cache.rs"]
+mod token_cache;
+#[path = "../../src/api/watch/limiter.rs"]
+mod watch_limiter;
 
 mod checks;
 

@@ -1,26 +1,22 @@
-//! What readers are told of the age of what they read: in cluster mode the mirror can be cut off from the Kubernetes API.
+//! The age of what readers get: in cluster mode the mirror can be cut off from the Kubernetes API.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
 use http::header::{HeaderName, HeaderValue};
 
-use super::Body;
 use super::access::RouteClass;
-use super::operations::{Part, PartState};
+use super::http::body::Body;
+use super::state::{Part, PartState};
 use crate::model::ports::{Freshness, PROBED_ELSEWHERE};
 
-/// WholeNumber seconds since the mirror was last known to be current; absent while it is.
+/// Whole seconds since the mirror was last known to be current; absent while it is.
 const STALE_SECONDS: HeaderName = HeaderName::from_static("portolan-stale-seconds");
 
-/// None where nothing is mirrored: what is read is then what there is.
-pub(super) type Source = Option<Arc<dyn Freshness>>;
-
-/// Says on a read's answer how old it may be, when that is more than a moment, and whether another replica probes.
-pub(super) fn mark(source: &Source, class: RouteClass, response: &mut Response<Body>) {
+/// Adds to a read's answer how stale it may be, where it is, and whether another replica probes. Without a `source` nothing is mirrored.
+pub(super) fn mark(source: Option<&dyn Freshness>, class: RouteClass, response: &mut Response<Body>) {
     let read = matches!(class, RouteClass::OpenRead | RouteClass::TokenRead | RouteClass::ServiceRead);
-    let Some(source) = source.as_ref().filter(|_| read) else { return };
+    let Some(source) = source.filter(|_| read) else { return };
     if let Some(age) = source.stale_for() {
         response.headers_mut().insert(STALE_SECONDS, seconds(age).into());
     }
@@ -29,9 +25,9 @@ pub(super) fn mark(source: &Source, class: RouteClass, response: &mut Response<B
     }
 }
 
-/// The line in `/readyz?verbose`. An old mirror is no reason to take the server out of service: reads go on.
-pub(super) fn part(source: &Source) -> Option<Part> {
-    let how = match source.as_ref()?.stale_for() {
+/// The line in `/readyz?verbose`. A stale mirror does not make the server unready: reads go on.
+pub(super) fn part(source: Option<&dyn Freshness>) -> Option<Part> {
+    let how = match source?.stale_for() {
         None => "in touch".to_owned(),
         Some(age) => format!("silent for {} s; reads go on from the mirror, writes are refused", seconds(age)),
     };

@@ -1,48 +1,37 @@
-//! The REST API: who may ask, how connections are held, what is answered.
+//! The REST API.
 //!
-//! A request comes from a connection ([`conn`]) to [`Api`], which has it admitted ([`access`]), answers plain discovery at once
-//! (`hot`), and takes the rest to its route (`router`): one file a resource.
+//! In: connections. Out: answers, read from the catalog and the store, and changes for the registrar. A request takes this way, and the
+//! modules are best read in this order:
+//!
+//! 1. [`conn`] holds the connection, bounds it in number, time and size, and parses the request.
+//! 2. [`dispatch`] is called with each request. It looks up the route, has the request admitted, and finishes every answer: quota, CORS,
+//!    metrics, access log.
+//! 3. [`access`] admits or refuses it: host, origin, token, rate limit, scope.
+//! 4. [`fast_path`] answers plain discovery at once.
+//! 5. [`routes`] has the table of all other routes and a file of handlers per resource. Handlers read from [`state`]; [`watch`] streams
+//!    changes.
+//! 6. [`http`] parses queries and bodies and builds answers, which the connection sends.
+//!
+//! Beside these: [`clients`] (what limits count by), [`freshness`] (the age of a mirror), [`openapi`] (descriptions that several routes
+//! share) and [`waiting_room`] (answers before there is a catalog).
 
 pub mod access;
-mod body;
-mod call;
-mod check;
+mod clients;
 pub mod conn;
-mod cursor;
-mod deregister;
-mod discover;
 mod dispatch;
-pub mod envelope;
-mod etag;
-mod flight;
+mod fast_path;
 mod freshness;
-mod history;
-mod hot;
-mod json;
-mod list;
+mod http;
 pub mod openapi;
-mod operations;
-mod parts;
-mod pass_on;
-mod probes;
-mod query;
-mod refusal;
-mod register;
-mod registration;
-mod reply;
-mod root;
-mod router;
-mod scope;
-mod select;
-mod service;
-mod shape;
-mod stats;
-mod waiting;
+mod routes;
+mod state;
+mod waiting_room;
 mod watch;
 
-pub use body::Body;
-pub use dispatch::{Api, ApiParts, ApiSettings};
-pub use flight::FlightLimits;
-pub use operations::{Part, PartState, Readiness};
-pub use waiting::WaitingRoom;
-pub use watch::WatchLimits;
+pub use self::http::body::Body;
+pub use self::http::in_flight::{InFlight, InFlightLimits};
+pub use dispatch::Api;
+pub use routes::openapi_json;
+pub use state::{ApiSettings, ApiState, Part, PartState, Readiness};
+pub use waiting_room::WaitingRoom;
+pub use watch::{WatchLimiter, WatchLimits};

@@ -101,7 +101,7 @@ pub(super) fn conn_settings(settings: &Settings, descriptors: Descriptors) -> Co
         grace: tasks::grace(settings.shutdown.saturating_sub(settings.drain)),
         ..defaults
     }
-    .holding(descriptors.connections())
+    .with_connections(descriptors.connections())
 }
 
 pub(super) fn secrets(settings: &Settings) -> Result<Option<Secrets>, SecretsError> {

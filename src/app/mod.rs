@@ -24,6 +24,7 @@ use futures::stream::{BoxStream, pending};
 use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::Api;
 use crate::api::access::SecretsError;
 use crate::api::conn::ConnError;
 use crate::config::{Mode, NotWatched, Settings};
@@ -33,7 +34,7 @@ use crate::operator::replicas::pass_on::LeaderLineError;
 use crate::store::OpenError;
 use component_status::{EventReporter, LocalStatus, StatusSource};
 use readiness::StatusReadiness;
-use startup::{ModePorts, Startup};
+use startup::Startup;
 use tasks::{ShutdownStage, Tasks};
 
 pub use tasks::TaskError;
@@ -114,16 +115,15 @@ async fn standalone(mut startup: Startup, ready: impl FnOnce(SocketAddr)) -> Res
     let status = LocalStatus::new(core.store.clone(), Arc::clone(core.probing.status()), startup.shutdown.clone());
     let status: Arc<dyn StatusSource> = Arc::new(status);
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
-    let ports = ModePorts {
-        registrar: Arc::new(core.store.clone()),
-        addresses: Arc::new(policy),
-        readiness: Arc::new(StatusReadiness(status)),
-        freshness: None,
-        pass_on: None,
-        server_events: reporter.subscribe(),
-        default_namespace: startup.settings.default_namespace.clone().unwrap_or_default(),
-    };
-    let api = startup.api(&core, ports);
+    let state = startup.api_state(
+        &core,
+        Arc::new(core.store.clone()),
+        Arc::new(policy),
+        Arc::new(StatusReadiness(status)),
+        reporter.subscribe(),
+        startup.settings.default_namespace.clone().unwrap_or_default(),
+    );
+    let api = Api::new(state);
     let mut tasks = Tasks::new();
     core.start(&mut tasks, &startup.probing);
     tasks.start(ShutdownStage::Serving, "the reporter", |stop| reporter.run(stop));

@@ -23,7 +23,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            Some(()) = requests.next() => match api.read_secrets_again() {
+            Some(()) = requests.next() => match api.reload_secrets() {
                 None => tracing::info!("SIGHUP: auth is off, so there are no secrets to reload; {LOG}"),
                 Some(reloaded) if reloaded.is_usable() => tracing::info!("SIGHUP: {reloaded}; {LOG}"),
                 Some(reloaded) => tracing::error!("SIGHUP: {reloaded}; {LOG}"),

@@ -13,11 +13,11 @@ use super::probing::ProbingRuntime;
 use super::tasks::{ShutdownStage, Tasks};
 use super::{AppError, RunOptions, component_settings, reload};
 use crate::api::access::{Access, Secrets};
-use crate::api::{Api, ApiParts, ApiSettings, FlightLimits, Readiness, WatchLimits, conn};
+use crate::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Readiness, WatchLimiter, WatchLimits, conn};
 use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Freshness, Leadership, PassOn, Registrar};
+use crate::model::ports::{AddressGate, Leadership, Registrar};
 use crate::model::time::Clock;
 use crate::prober::AddressPolicy;
 use crate::prober::Dialer;
@@ -51,17 +51,6 @@ pub(super) struct Core {
     pub(super) probing: ProberHandle,
     writer: Writer,
     prober: Prober,
-}
-
-/// What the API gets in a different form in each mode.
-pub(super) struct ModePorts {
-    pub(super) registrar: Arc<dyn Registrar>,
-    pub(super) addresses: Arc<dyn AddressGate>,
-    pub(super) readiness: Arc<dyn Readiness>,
-    pub(super) freshness: Option<Arc<dyn Freshness>>,
-    pub(super) pass_on: Option<Arc<dyn PassOn>>,
-    pub(super) server_events: EventReceiver,
-    pub(super) default_namespace: Namespace,
 }
 
 impl Startup {
@@ -124,32 +113,40 @@ impl Startup {
         Ok(Core { store, catalog, probing, writer, prober })
     }
 
-    pub(super) fn api(&mut self, core: &Core, ports: ModePorts) -> Api {
+    /// What the API stands on, as in standalone mode: nothing is mirrored and there is no other replica.
+    pub(super) fn api_state(
+        &mut self,
+        core: &Core,
+        registrar: Arc<dyn Registrar>,
+        addresses: Arc<dyn AddressGate>,
+        readiness: Arc<dyn Readiness>,
+        server_events: EventReceiver,
+        default_namespace: Namespace,
+    ) -> ApiState {
         let connections = component_settings::conn_settings(&self.settings, self.descriptors);
-        let settings = component_settings::access_settings(&self.settings, ports.default_namespace.clone());
-        let access = Access::new(settings, self.secrets.take(), self.metrics.clone(), self.clock.clone());
-        Api::new(ApiParts {
+        let access = component_settings::access_settings(&self.settings, default_namespace.clone());
+        ApiState {
             catalog: Arc::clone(&core.catalog),
-            registrar: ports.registrar,
+            registrar,
             on_demand: Arc::new(core.probing.clone()),
             probing: Arc::new(core.probing.clone()),
-            addresses: ports.addresses,
+            addresses,
             history: core.store.clone(),
-            access,
+            access: Access::new(access, self.secrets.take(), self.metrics.clone(), self.clock.clone()),
             access_log: self.access_log.clone(),
             metrics: self.metrics.clone(),
-            readiness: ports.readiness,
-            freshness: ports.freshness,
-            pass_on: ports.pass_on,
-            told: ports.server_events,
+            readiness,
+            freshness: None,
+            pass_on: None,
+            server_events,
+            watches: WatchLimiter::new(WatchLimits::of(connections.total, connections.per_client)),
+            in_flight: InFlight::new(InFlightLimits::default(), self.metrics.clone()),
             settings: ApiSettings {
-                default_namespace: ports.default_namespace,
+                default_namespace,
                 default_interval: self.settings.health_check_interval,
                 service_metrics: self.settings.service_metrics,
-                watches: WatchLimits::of(connections.total, connections.per_client),
-                answers: FlightLimits::default(),
             },
-        })
+        }
     }
 
     /// Serves until shutdown or the unexpected end of a component, then stops all components in order.
@@ -162,7 +159,7 @@ impl Startup {
         if let Some(writer) = self.access_log_writer {
             tasks.start(ShutdownStage::Storing, "the access log", |stop| writer.run(stop));
         }
-        if let Some(keeper) = api.secrets_keeper() {
+        if let Some(keeper) = api.secrets_refresher() {
             tasks.start(ShutdownStage::Serving, "the secrets", |stop| keeper.run(stop));
         }
         let (requests, reloaded) = (self.reload, api.clone());

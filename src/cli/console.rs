@@ -23,8 +23,6 @@ use crate::console::source::Source;
 use crate::console::source::api::{ApiSource, Requests};
 use crate::console::source::file::FileSource;
 
-/// Longest wait for `--once`.
-const ONCE: Duration = Duration::from_secs(10);
 /// Time in which a server that nobody named has to answer.
 const ANSWERS: Duration = Duration::from_millis(300);
 /// Size of a plain frame where no terminal says another.
@@ -129,6 +127,7 @@ pub(super) async fn run(args: ConsoleArgs, streams: &mut Streams) -> Result<Exit
     if let Some(filter) = &args.filter {
         Filter::parse(filter).map_err(|error| Failure::usage(format!("--filter: {error}")))?;
     }
+    let timeout = args.server.timeout;
     let start = Start {
         source: source(&args).await?,
         options: args.options(),
@@ -137,7 +136,7 @@ pub(super) async fn run(args: ConsoleArgs, streams: &mut Streams) -> Result<Exit
     };
     if args.once {
         let size = args.size.or_else(|| crossterm::terminal::size().ok()).unwrap_or(PLAIN);
-        let frame = once::frame(start, size, ONCE).await;
+        let frame = once::frame(start, size, timeout).await;
         let frame = frame.map_err(|error| Failure::new(Exit::Unreachable, error.to_string()))?;
         streams.text(&frame)?;
         return Ok(Exit::Ok);

@@ -37,7 +37,7 @@ pub(super) fn completions(
 /// # Errors
 /// The output stream's.
 pub(super) fn openapi(streams: &mut Streams) -> Result<Exit, Failure> {
-    streams.text(&api::openapi::json())?;
+    streams.text(&api::openapi_json())?;
     Ok(Exit::Ok)
 }
 

@@ -1,12 +1,11 @@
-//! What only cluster mode is told.
+//! The mode, and where cluster mode may write.
 
-use std::net::IpAddr;
-
+use super::settings::ClusterSettings;
 use crate::model::name::Namespace;
 
-/// The word that was given.
+/// A mode's name, as it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum ModeWord {
+pub(super) enum ModeName {
     #[default]
     Standalone,
     Cluster,
@@ -22,24 +21,7 @@ pub enum Mode {
     Cluster(ClusterSettings),
 }
 
-/// What cluster mode is told of its place. What is not given is taken from the pod or the kubeconfig file.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ClusterSettings {
-    /// Namespaces whose services are taken in; empty for all.
-    pub watch_namespaces: Vec<Namespace>,
-    /// Namespaces that registrations may write to; empty for the server's own. [`Self::rest_namespaces`] reads it.
-    pub rest_namespaces: Vec<Namespace>,
-    /// The kubeconfig's context.
-    pub context: Option<String>,
-    /// What this replica calls itself.
-    pub pod_name: Option<String>,
-    /// The server's own namespace.
-    pub pod_namespace: Option<Namespace>,
-    /// Where the other replicas reach this one.
-    pub pod_ip: Option<IpAddr>,
-}
-
-/// Registrations would be written where nobody here would see them.
+/// Registrations would be written where this server does not see them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "registrations would go to the namespace {0}, which is not watched; add it to PORTOLAN_WATCH_NAMESPACES, or name a watched one in PORTOLAN_REST_NAMESPACES"
@@ -50,7 +32,7 @@ impl ClusterSettings {
     /// The namespaces that registrations may write to, at least one; the first is the default one.
     ///
     /// # Errors
-    /// [`NotWatched`] when one of them is not among the watched ones.
+    /// [`NotWatched`] when one of them is not watched.
     pub fn rest_namespaces(&self, own: &Namespace) -> Result<Vec<Namespace>, NotWatched> {
         let names = if self.rest_namespaces.is_empty() { vec![own.clone()] } else { self.rest_namespaces.clone() };
         match names.iter().find(|name| !self.watches(name)) {
@@ -59,7 +41,7 @@ impl ClusterSettings {
         }
     }
 
-    /// Whether services of this namespace are taken in.
+    /// Whether services of this namespace are watched.
     pub fn watches(&self, namespace: &Namespace) -> bool {
         self.watch_namespaces.is_empty() || self.watch_namespaces.contains(namespace)
     }

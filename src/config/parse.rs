@@ -1,4 +1,4 @@
-//! Texts to values. Each parser's error is what was expected, for a sentence that starts with the setting's name.
+//! Parsers of values. Each error is what was expected, for a sentence that starts with the setting's name.
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,12 +8,21 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
-use super::LogFormat;
-use super::cluster::ModeWord;
+use super::cluster::ModeName;
 use crate::model::name::Namespace;
 use crate::model::text::{is_hostile, is_joiner};
 
-/// Go's `strconv.ParseBool` spellings ([reference](https://pkg.go.dev/strconv#ParseBool)), as the seed read them.
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Go's `strconv.ParseBool` spellings ([reference](https://pkg.go.dev/strconv#ParseBool)), as the legacy gateway read them.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
@@ -108,12 +117,12 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
 
 /// The filter's own grammar takes a misspelt level for the name of a module, so levels are checked here.
 pub(super) fn log_level(text: &str) -> Result<String, String> {
-    let level = |word: &str| {
-        ["trace", "debug", "info", "warn", "error", "off"].iter().any(|level| level.eq_ignore_ascii_case(word))
+    let level = |name: &str| {
+        ["trace", "debug", "info", "warn", "error", "off"].iter().any(|level| level.eq_ignore_ascii_case(name))
     };
     let known = !text.is_empty()
         && text.split(',').all(|part| match part.trim().split_once('=') {
-            Some((module, word)) => !module.is_empty() && level(word),
+            Some((module, name)) => !module.is_empty() && level(name),
             None => level(part.trim()),
         });
     let usable = known && EnvFilter::builder().parse(text).is_ok();
@@ -122,10 +131,10 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     })
 }
 
-pub(super) fn mode(text: &str) -> Result<ModeWord, String> {
+pub(super) fn mode(text: &str) -> Result<ModeName, String> {
     match text {
-        "standalone" => Ok(ModeWord::Standalone),
-        "cluster" => Ok(ModeWord::Cluster),
+        "standalone" => Ok(ModeName::Standalone),
+        "cluster" => Ok(ModeName::Cluster),
         _ => Err("standalone or cluster".to_owned()),
     }
 }
@@ -142,8 +151,8 @@ pub(super) fn namespaces(text: &str) -> Result<Vec<Namespace>, String> {
     Ok(names)
 }
 
-/// The name of something of Kubernetes' own.
-pub(super) fn word(text: &str) -> Result<String, String> {
+/// The name of a Kubernetes object or context.
+pub(super) fn kubernetes_name(text: &str) -> Result<String, String> {
     let usable = !text.is_empty()
         && text.len() <= 253
         && !text.chars().any(|c| is_hostile(c) || is_joiner(c) || c.is_whitespace());
@@ -155,8 +164,8 @@ fn is_clean(path: &OsStr) -> bool {
 }
 
 pub(super) fn database(path: &OsStr) -> Result<PathBuf, String> {
-    let elsewhere = path == ":memory:" || path.as_encoded_bytes().starts_with(b"file:");
-    (is_clean(path) && !elsewhere)
+    let not_a_file = path == ":memory:" || path.as_encoded_bytes().starts_with(b"file:");
+    (is_clean(path) && !not_a_file)
         .then(|| path.into())
         .ok_or_else(|| "the path of a file, such as ./services.db (no URI, not in memory)".to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::args::{CLIENT, SECRETS, SETTINGS, Setting};
+use super::settings::{CLIENT, SECRETS, SETTINGS, Setting};
 
 /// Every setting as a Markdown table: first the server's, then the client commands'.
 pub fn markdown_table() -> String {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Parser;
 use secrecy::ExposeSecret;
 
-use super::args::SETTINGS;
 use super::*;
+use crate::model::name::Namespace;
 
 #[derive(Parser)]
 struct Cli {
@@ -72,7 +72,7 @@ fn cluster_mode_has_defaults_of_its_own() {
 }
 
 #[test]
-fn what_cluster_mode_is_told_of_its_place_is_read_and_checked() {
+fn the_settings_of_cluster_mode_are_read_and_checked() {
     let env = [
         ("PORTOLAN_MODE", "cluster"),
         ("PORTOLAN_WATCH_NAMESPACES", "shop, billing,shop"),
@@ -82,11 +82,11 @@ fn what_cluster_mode_is_told_of_its_place_is_read_and_checked() {
         ("POD_IP", "10.1.2.3"),
     ];
     let settings = load(&["--context", "kind-test"], &env).expect("loads");
-    let told = cluster(&settings);
-    assert_eq!(told.watch_namespaces, [namespace("shop"), namespace("billing")]);
-    assert_eq!(told.rest_namespaces(&namespace("portolan")), Ok(vec![namespace("billing")]));
-    assert_eq!(told.context.as_deref(), Some("kind-test"));
-    assert_eq!(told.pod_ip.map(|ip| ip.to_string()).as_deref(), Some("10.1.2.3"));
+    let cluster = cluster(&settings);
+    assert_eq!(cluster.watch_namespaces, [namespace("shop"), namespace("billing")]);
+    assert_eq!(cluster.rest_namespaces(&namespace("portolan")), Ok(vec![namespace("billing")]));
+    assert_eq!(cluster.context.as_deref(), Some("kind-test"));
+    assert_eq!(cluster.pod_ip.map(|ip| ip.to_string()).as_deref(), Some("10.1.2.3"));
     let env = [("PORTOLAN_WATCH_NAMESPACES", "a,Shop One"), ("POD_NAME", "a b"), ("POD_IP", "10.1.2.3:80")];
     let text = problem(&[], &env);
     assert!(text.contains("try \"shop-one\"") && text.contains("POD_NAME is") && text.contains("POD_IP is"), "{text}");
@@ -116,7 +116,7 @@ fn an_open_server_of_cluster_mode_stays_on_loopback() {
 }
 
 #[test]
-fn the_seeds_defaults_hold() {
+fn the_legacy_gateways_defaults_hold() {
     let settings = load(&[], &[]).expect("defaults load");
     assert_eq!(settings.listen().to_string(), "127.0.0.1:8080");
     assert!(!settings.bind_address_given);
@@ -145,10 +145,10 @@ fn reads_have_a_limit_of_their_own_that_follows_the_one_of_writes() {
 #[test]
 fn every_documented_default_is_the_one_that_loads() {
     let plain: Vec<(&str, &str)> = SETTINGS.iter().filter(|s| is_a_value(s)).map(|s| (s.env, s.default)).collect();
-    let told = load(&[], &plain).expect("documented defaults are valid");
-    let mut untold = load(&[], &[]).expect("defaults load");
-    untold.default_namespace = Some(Namespace::default());
-    assert_eq!(format!("{told:?}"), format!("{untold:?}"));
+    let explicit = load(&[], &plain).expect("documented defaults are valid");
+    let mut implicit = load(&[], &[]).expect("defaults load");
+    implicit.default_namespace = Some(Namespace::default());
+    assert_eq!(format!("{explicit:?}"), format!("{implicit:?}"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Variables that look like settings and are none: most likely misspelt.
+//! Variables that look like settings but are not: most likely misspelt.
 
-use super::args::{CLIENT, SECRETS, SETTINGS};
+use super::settings::{CLIENT, SECRETS, SETTINGS};
 
 /// The names among `variables` that start with `PORTOLAN_` and that nothing reads, for a warning at the start.
 /// What Kubernetes sets for a core Service named `portolan…` is left out.

@@ -4,8 +4,6 @@
 
 pub mod backoff;
 pub mod check;
-pub mod check_json;
-pub mod check_rules;
 pub mod did_you_mean;
 pub mod health;
 pub mod history;
@@ -14,6 +12,7 @@ pub mod name;
 pub mod outcome;
 pub mod ports;
 pub mod probe;
+pub mod rate;
 pub mod request_options;
 pub mod secret;
 pub mod selection;

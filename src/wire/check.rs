@@ -1,4 +1,4 @@
-//! How an instance is probed. [`model::check_json`](crate::model::check_json) has the fields, since the store keeps them in the same form.
+//! How an instance is probed. [`model::check`](crate::model::check) has the fields, since the store keeps them in the same form.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,7 @@ use serde_json::value::RawValue;
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::model::check;
-use crate::model::check_json::CheckJson;
+use crate::model::check::{self, CheckSchema};
 
 /// A check as it was written: a client passes on the checks of a newer server, which may be of kinds that it does not know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,7 +36,7 @@ impl From<&check::Check> for Check {
 
 impl PartialSchema for Check {
     fn schema() -> RefOr<Schema> {
-        CheckJson::schema()
+        CheckSchema::schema()
     }
 }
 
@@ -47,6 +46,6 @@ impl ToSchema for Check {
     }
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        CheckJson::schemas(schemas);
+        CheckSchema::schemas(schemas);
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, FlightLimits, Part, PartState, Readiness, WatchLimits};
+use portolan::api::{
+    Api, ApiSettings, ApiState, InFlight, InFlightLimits, Part, PartState, Readiness, WatchLimiter, WatchLimits,
+};
 use portolan::catalog::{Catalog, Epoch};
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
@@ -45,7 +47,7 @@ pub(crate) struct Wish {
     pub(crate) max_instances: usize,
     pub(crate) service_metrics: bool,
     pub(crate) watches: WatchLimits,
-    pub(crate) answers: FlightLimits,
+    pub(crate) answers: InFlightLimits,
     /// Where access lines go.
     pub(crate) log: Option<Box<dyn std::io::Write + Send>>,
     /// Runs a prober; without one its place is empty, as on a machine where it has ended.
@@ -58,6 +60,8 @@ pub(crate) struct Wish {
     pub(crate) told: Option<EventReceiver>,
     /// Waits a moment and no longer for what a client does not send.
     pub(crate) quick: bool,
+    /// Bears with a client that takes nothing of its answer.
+    pub(crate) patient: bool,
     /// Mirrors a cluster whose definition has this id.
     pub(crate) mirror: Option<Uuid>,
 }
@@ -74,13 +78,14 @@ impl Default for Wish {
             max_instances: 25_600,
             service_metrics: true,
             watches: WatchLimits::default(),
-            answers: FlightLimits::default(),
+            answers: InFlightLimits::default(),
             log: None,
             prober: None,
             freshness: None,
             pass_on: None,
             told: None,
             quick: false,
+            patient: false,
             mirror: None,
         }
     }
@@ -174,7 +179,7 @@ impl TestApp {
             }
             None => (AccessLog::off(), None),
         };
-        let api = Api::new(ApiParts {
+        let api = Api::new(ApiState {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(store.clone()),
             on_demand: Arc::new(on_demand.clone()),
@@ -187,13 +192,13 @@ impl TestApp {
             readiness: Arc::new(StoreReady),
             freshness: wish.freshness.take(),
             pass_on: wish.pass_on.take(),
-            told: wish.told.take().unwrap_or_else(EventReceiver::closed),
+            server_events: wish.told.take().unwrap_or_else(EventReceiver::closed),
+            watches: WatchLimiter::new(wish.watches),
+            in_flight: InFlight::new(wish.answers, metrics.clone()),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
                 default_interval: Duration::from_secs(30),
                 service_metrics: wish.service_metrics,
-                watches: wish.watches,
-                answers: wish.answers,
             },
         });
         let listener = conn::listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
@@ -209,13 +214,13 @@ impl TestApp {
             let for_prober = stop.clone();
             tasks.spawn(async move { prober.run(for_prober).await.expect("the prober ends well") });
         }
-        if let Some(keeper) = api.secrets_keeper() {
+        if let Some(refresher) = api.secrets_refresher() {
             let for_secrets = stop.clone();
-            tasks.spawn(async move { keeper.run(for_secrets).await.expect("it never fails") });
+            tasks.spawn(async move { refresher.run(for_secrets).await.expect("it never fails") });
         }
         tasks.spawn(async move { writer.run(for_writer).await.expect("the writer ends well") });
         tasks.spawn(async move {
-            let settings = ConnSettings { per_client: 400, ..times(wish.quick) };
+            let settings = ConnSettings { per_client: 400, ..times(wish.quick, wish.patient) };
             conn::serve(listener, settings, api, metrics, for_serving).await.expect("serving ends well");
         });
         let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
@@ -300,8 +305,12 @@ impl TestApp {
     }
 }
 
-fn times(quick: bool) -> ConnSettings {
-    let usual = ConnSettings::default();
+fn times(quick: bool, patient: bool) -> ConnSettings {
+    let mut usual = ConnSettings::default();
+    if patient {
+        usual.write = Duration::from_mins(10);
+        usual.write_rate = 0;
+    }
     let moment = Duration::from_millis(200);
     if quick { ConnSettings { head: moment, body: moment, idle: moment, ..usual } } else { usual }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portolan::api::FlightLimits;
+use portolan::api::InFlightLimits;
 use portolan::model::mirror::VerdictsFrom;
 use portolan::model::outcome::Health;
 use portolan::model::time::UnixMs;
@@ -144,7 +144,7 @@ async fn a_probe_while_a_list_is_sent_changes_no_length() {
 
 #[tokio::test]
 async fn answers_that_nobody_reads_have_a_bound_and_give_it_back() {
-    let answers = FlightLimits { total: 200 * 1024, per_client: 140 * 1024 };
+    let answers = InFlightLimits { total: 200 * 1024, per_client: 140 * 1024 };
     let app = serving(200, 6000, Wish { answers, ..Wish::default() }).await;
     let mut held = Vec::new();
     for _ in 0..2 {
@@ -170,7 +170,8 @@ async fn answers_that_nobody_reads_have_a_bound_and_give_it_back() {
 
 #[tokio::test]
 async fn a_reader_that_keeps_too_much_alive_is_cut_off() {
-    let app = serving(100, 60_000, quick()).await;
+    // Cut off for what it keeps, never for its pace.
+    let app = serving(100, 60_000, Wish { patient: true, ..quick() }).await;
     let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1")).await;
     let len = length(&reader.head().await);
     // Each change replaces a service of 120 KB, with its text.

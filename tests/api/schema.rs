@@ -6,7 +6,7 @@ pub(crate) struct Schemas(Value);
 
 impl Schemas {
     pub(crate) fn load() -> Self {
-        Self(serde_json::from_str(&portolan::api::openapi::json()).expect("the document is JSON"))
+        Self(serde_json::from_str(&portolan::api::openapi_json()).expect("the document is JSON"))
     }
 
     /// Panics when the answer is not what the document says of this request.

@@ -156,7 +156,8 @@ fn a_watch_without_end_is_an_error_and_not_all_memory() {
     for (first, piece, words) in cases {
         let url = endless(STREAM, first, piece);
         for command in [&["watch"][..], &["list", "--watch"], &["console", "--once"]] {
-            let output = portolan().args(command).args(["--server", &url]).output().expect("it runs");
+            let output =
+                portolan().args(command).args(["--server", &url, "--timeout", "5m"]).output().expect("it runs");
             let (code, said) = ended(&output);
             assert!(code == 3 && said.contains(words), "{command:?} {code} {said}");
         }
@@ -169,7 +170,8 @@ fn an_answer_without_end_is_an_error_too() {
     for (piece, words) in [(" ".repeat(1 << 20), "over 24 MiB"), ("{},".repeat(1 << 18), "24 MiB")] {
         let url = endless(ANSWER, begin, piece);
         for command in [&["list"][..], &["get", "x"], &["discover", "x"], &["check", "x"]] {
-            let output = portolan().args(command).args(["--server", &url]).output().expect("it runs");
+            let output =
+                portolan().args(command).args(["--server", &url, "--timeout", "5m"]).output().expect("it runs");
             let (code, said) = ended(&output);
             assert!(code == 3 && said.contains("too large to be Portolan's") && said.contains(words), "{code} {said}");
         }

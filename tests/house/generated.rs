@@ -40,7 +40,7 @@ fn the_readme_shows_settings_keys_and_log_targets_as_the_code_has_them() {
 
 #[test]
 fn the_checked_in_description_of_the_api_is_the_served_one() {
-    check_or_update("openapi.json", &portolan::api::openapi::json());
+    check_or_update("openapi.json", &portolan::api::openapi_json());
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use portolan::model::check::Check;
 use portolan::model::outcome::Health;
 use portolan::model::time::UnixMs;
 use rand::rngs::StdRng;
@@ -52,7 +51,9 @@ async fn after_any_churn_every_instance_is_probed_on() {
     let places: Vec<_> = (0..SERVICES).map(|n| format!("ns{}/s{n}", n % 3)).collect();
     for (n, place) in places.iter().enumerate() {
         let url = targets[n % targets.len()].url();
-        rig.register(place, &url, Check { unhealthy_threshold: Some(1), ..every_second() }).await;
+        let mut check = every_second();
+        check.timing.unhealthy_threshold = Some(1);
+        rig.register(place, &url, check).await;
     }
     until("all are tracked", || rig.report().tracked == SERVICES).await;
     let now = UnixMs::wall();

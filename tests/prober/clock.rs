@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use portolan::model::check::Check;
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::time::{Clock, Now, UnixMs};
 use tokio::task::JoinSet;
@@ -63,7 +62,8 @@ async fn what_is_not_proved_for_long_is_unknown_until_it_is_again() {
     let driven = Driven::start();
     let rig = Setup::clock(driven.clock.clone()).start();
     let target = Target::start(Mode::Ok).await;
-    let check = Check { timeout_seconds: Some(20), ..every_second() };
+    let mut check = every_second();
+    check.timing.timeout_seconds = Some(20);
     rig.register("user", &target.url(), check).await;
     rig.until_health("user", Health::Healthy).await;
     target.turn(Mode::Held);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use portolan::catalog::{Catalog, Entry, Epoch};
-use portolan::model::check::Check;
+use portolan::model::check::{Check, CheckTiming};
 use portolan::model::name::ServiceKey;
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{
@@ -320,9 +320,15 @@ fn split(place: &str) -> (String, String, String) {
     (namespace.to_owned(), service.to_owned(), instance.to_owned())
 }
 
+fn timed(interval: u32, timeout: u32) -> Check {
+    let timing =
+        CheckTiming { interval_seconds: Some(interval), timeout_seconds: Some(timeout), ..CheckTiming::default() };
+    Check { timing, ..Check::default() }
+}
+
 /// Probed every second, with a timeout of a second.
 pub(crate) fn every_second() -> Check {
-    Check { interval_seconds: Some(1), timeout_seconds: Some(1), ..Check::default() }
+    timed(1, 1)
 }
 
 /// Less than the time that a probe of [`seldom`] has, so that whoever waits for one is found out.
@@ -330,7 +336,7 @@ pub(crate) const UNHURRIED: Duration = Duration::from_secs(30);
 
 /// Probed so seldom that a test sees only what it asks for.
 pub(crate) fn seldom() -> Check {
-    Check { interval_seconds: Some(86_400), timeout_seconds: Some(60), ..Check::default() }
+    timed(86_400, 60)
 }
 
 /// What a target does with a request.

@@ -143,7 +143,7 @@ impl Observer {
                 generation: instance.generation,
                 health: instance.health,
                 reason: instance.reason,
-                timing: instance.spec.check.timing(Duration::from_secs(30)),
+                timing: instance.spec.check.timing.resolve(Duration::from_secs(30)),
                 from: before.map_or(at, |view| view.from),
             };
             self.views.insert(place, view);

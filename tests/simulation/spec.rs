@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use portolan::model::check::{Check, CheckKind, HttpCheck};
+use portolan::model::check::{Check, CheckKind, CheckTiming, HttpCheck};
 use portolan::model::ports::Registration;
 use portolan::model::service::InstanceSpec;
 use portolan::model::url::EndpointUrl;
@@ -98,11 +98,13 @@ impl Member {
         let http = HttpCheck { expected_statuses: vec![200, self.aim.mark], ..HttpCheck::default() };
         let check = Check {
             kind: Some(CheckKind::Http(http)),
-            interval_seconds: Some(self.interval),
-            timeout_seconds: Some(self.timeout),
-            retry_interval_seconds: Some(1),
-            unhealthy_threshold: Some(self.unhealthy),
-            healthy_threshold: Some(self.healthy),
+            timing: CheckTiming {
+                interval_seconds: Some(self.interval),
+                timeout_seconds: Some(self.timeout),
+                retry_interval_seconds: Some(1),
+                unhealthy_threshold: Some(self.unhealthy),
+                healthy_threshold: Some(self.healthy),
+            },
         };
         let spec = InstanceSpec {
             base_url: EndpointUrl::base(&url).expect("a base url"),

@@ -70,7 +70,7 @@ async fn another_address_or_check_starts_a_new_generation() {
 
     make_healthy(&s, "users", "a").await;
     let mut slower = spec(2);
-    slower.check.interval_seconds = Some(60);
+    slower.check.timing.interval_seconds = Some(60);
     let checked = s.register(registration("users", "a", slower)).await.expect("changes");
     assert!(checked.replaced.is_empty(), "the address is the same");
     generations.push(checked.generation);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portolan::model::check::{Check, CheckKind};
+use portolan::model::check::CheckKind;
 use portolan::model::url::EndpointUrl;
 
 use crate::common::{Running, folder, joining, key, refusal, registration, removal, says, settings, spec};
@@ -24,7 +24,8 @@ async fn everything_is_there_again() {
     let s = Running::open(settings(&path)).expect("opens");
     let mut rich = spec(1);
     rich.metadata.insert("team".into(), "identität".into());
-    rich.check = Check { kind: Some(CheckKind::Tcp), interval_seconds: Some(7), ..Check::default() };
+    rich.check.kind = Some(CheckKind::Tcp);
+    rich.check.timing.interval_seconds = Some(7);
     (rich.weight, rich.zone, rich.description) = (0, "eu-1a".into(), "Logins".into());
     rich.base_url = EndpointUrl::base("postgres://db.corp:5432").expect("a URL");
     s.register(registration("users", "a", spec(2))).await.expect("registers");

@@ -1,7 +1,7 @@
-//! What keeps a web page from using a visitor's browser against Portolan.
+//! Keeps web pages from using a visitor's browser against Portolan.
 //!
-//! A browser tells the truth in `Origin`, `Host` and `Sec-Fetch-Site`, and nothing else sends the first and the last. So a page of
-//! another site is told from a program, and a name that was rebound to loopback from loopback itself.
+//! A browser is honest in `Origin`, `Host` and `Sec-Fetch-Site`, and only browsers send the first and the last. That distinguishes a page of
+//! another site from a program, and a name that was rebound to loopback from loopback itself.
 
 use std::net::IpAddr;
 
@@ -9,9 +9,9 @@ use http::Uri;
 use http::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
 
 use super::headers::Cors;
-use crate::api::envelope::{ApiError, Code};
+use crate::api::http::envelope::{ApiError, Code};
 
-/// Hosts and origins that are taken besides loopback's.
+/// Hosts and origins that are accepted besides loopback's.
 #[derive(Debug, Clone, Default)]
 pub(super) struct BrowserRules {
     /// Whether only this machine can connect; `Host` is then checked.
@@ -25,7 +25,7 @@ pub(super) struct BrowserRules {
 }
 
 impl BrowserRules {
-    /// Refuses a request that was sent to a name that is not ours. That HTTP/1.1 names one host, and how, the connection has seen to.
+    /// Refuses a request for a name that is not ours. The connection has checked that there is one well-formed `Host`.
     pub(super) fn host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
         if !self.bound_to_loopback {
             return Ok(());
@@ -47,16 +47,16 @@ impl BrowserRules {
         })
     }
 
-    /// Refuses a change that a foreign web page asked for. `Origin` decides alone where it came; a listed page of another site is
+    /// Refuses a change that a foreign web page requests. `Origin` alone decides where it is sent, because a listed page of another site has
     /// `Sec-Fetch-Site: cross-site` too.
     pub(super) fn origin(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let mut origins = headers.get_all(ORIGIN).iter().peekable();
-        let fine = if origins.peek().is_some() {
+        let accepted = if origins.peek().is_some() {
             origins.all(|origin| self.trusts(origin))
         } else {
             headers.get_all("sec-fetch-site").iter().all(|site| site != "cross-site")
         };
-        if fine {
+        if accepted {
             return Ok(());
         }
         Err(ApiError::new(
@@ -65,8 +65,8 @@ impl BrowserRules {
         ))
     }
 
-    /// Which pages may read the answer. Without auth, a server that only this machine reaches is read by pages of this machine and by
-    /// listed ones: any other page would show its owner what the visitor's machine holds.
+    /// Which pages may read the answer. Without auth, a server that only this machine reaches is readable by pages of this machine and by listed
+    /// ones: any other page could leak to its owner what runs on the visitor's machine.
     pub(super) fn cors(&self, headers: &HeaderMap) -> Cors {
         let mut origins = headers.get_all(ORIGIN).iter();
         match (origins.next(), origins.next()) {
@@ -93,7 +93,7 @@ fn is_loopback_origin(origin: &str) -> bool {
     authority.and_then(host_of).is_some_and(is_loopback)
 }
 
-/// The host of `host[:port]`, without the dot that ends a full name. `None` for what no browser and no client of ours would send.
+/// The host of `host[:port]`, without the dot that ends a full name. `None` for anything that browsers and our own clients never send.
 fn host_of(authority: &str) -> Option<&str> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.find(']')) {
         // The bracket found is one further in the whole text, and belongs to the host.

@@ -1,8 +1,6 @@
-//! What a request asks for, told from its method and path alone.
+//! Classes of requests: who may call a route, and how it counts. The table of routes gives each route its class.
 
-use http::Method;
-
-/// The classes of request that the rules tell apart.
+/// The class of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RouteClass {
     /// `OPTIONS`: answered with 204, neither limited nor closed.
@@ -11,17 +9,17 @@ pub enum RouteClass {
     Operations,
     /// `/metrics`: not limited; closed with the reads, since its series name services.
     Metrics,
-    /// Says nothing about services: limited, never closed.
+    /// Shows nothing about services: limited, never closed.
     Public,
     /// A read that is open unless `PORTOLAN_READ_AUTH` closes it.
     OpenRead,
-    /// Changes as they happen: open like reads are. Where everything is sent first, that counts like a list of it.
+    /// A watch: open like a read. What it sends at first counts like a list of the same size.
     Watch,
     /// A read that needs a token whenever auth is on.
     TokenRead,
-    /// The same of one service by its id: a token that may register sees what is its own.
+    /// The same for one service by its id: a token that may only register sees its own.
     ServiceRead,
-    /// What the prober knows now: needs a token like [`Self::TokenRead`], and counts in the larger quota of what changes nothing.
+    /// The prober's current state: needs a token like [`Self::TokenRead`], and spends from the larger quota.
     Probing,
     /// Adds or changes an instance.
     Register,
@@ -29,19 +27,24 @@ pub enum RouteClass {
     Deregister,
     /// Probes now.
     Check,
+    /// No route has this path and method, so the answer is 404 or 405. `closed` where the routes around it need a token.
+    Unrouted {
+        /// Whether it needs a token whenever auth is on.
+        closed: bool,
+    },
 }
 
-/// A limit on how often one client may ask.
+/// A limit on how often one client may send requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// Of what changes something, or makes Portolan connect somewhere.
+    /// Requests that change something, or make Portolan connect somewhere.
     Writes,
-    /// Of the rest; a large answer counts as several.
+    /// The rest; a large answer counts as several.
     Reads,
 }
 
 impl Limit {
-    /// Its word.
+    /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Writes => "writes",
@@ -49,7 +52,7 @@ impl Limit {
         }
     }
 
-    /// The setting that it follows.
+    /// The setting behind it.
     pub const fn setting(self) -> &'static str {
         match self {
             Self::Writes => "PORTOLAN_RATE_LIMIT_PER_MINUTE",
@@ -57,7 +60,7 @@ impl Limit {
         }
     }
 
-    /// The word under which its refusals are counted.
+    /// The reason under which its refusals are counted.
     pub(super) const fn reason(self) -> &'static str {
         match self {
             Self::Writes => "rate_limit",
@@ -68,13 +71,13 @@ impl Limit {
 
 /// How a limit counts a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counted {
-    /// Always.
-    Yes,
-    /// Not when it turns out to change nothing, or to send nothing new.
-    MayBeFree,
-    /// Apart, so that no other request of its client is in its way.
-    Apart,
+pub(super) enum Counting {
+    /// From the quota.
+    Always,
+    /// From the larger quota when it turns out to change nothing, or to send nothing new.
+    UnlessUnchanged,
+    /// From the larger quota, so that no other request of its client gets in its way.
+    Separate,
 }
 
 impl RouteClass {
@@ -87,20 +90,27 @@ impl RouteClass {
     pub fn limit(self) -> Option<Limit> {
         match self {
             Self::Preflight | Self::Operations | Self::Metrics => None,
-            Self::Public | Self::OpenRead | Self::TokenRead | Self::ServiceRead | Self::Probing | Self::Watch => {
-                Some(Limit::Reads)
-            }
+            Self::Public
+            | Self::OpenRead
+            | Self::TokenRead
+            | Self::ServiceRead
+            | Self::Probing
+            | Self::Watch
+            | Self::Unrouted { .. } => Some(Limit::Reads),
             Self::Register | Self::Deregister | Self::Check => Some(Limit::Writes),
         }
     }
 
-    /// How that counts it. A register call may only renew; a read may name the state that it knows, a watch where it goes on.
-    pub(super) fn counted(self, names_state: bool) -> Counted {
+    /// How that limit counts it. A register call may only renew; `names_state` is set where a read names the state that the client knows, or
+    /// a watch its cursor.
+    pub(super) fn counting(self, names_state: bool) -> Counting {
         match self {
-            Self::Deregister => Counted::Apart,
-            Self::Register | Self::Probing => Counted::MayBeFree,
-            Self::OpenRead | Self::TokenRead | Self::ServiceRead | Self::Watch if names_state => Counted::MayBeFree,
-            _ => Counted::Yes,
+            Self::Deregister => Counting::Separate,
+            Self::Register | Self::Probing => Counting::UnlessUnchanged,
+            Self::OpenRead | Self::TokenRead | Self::ServiceRead | Self::Watch if names_state => {
+                Counting::UnlessUnchanged
+            }
+            _ => Counting::Always,
         }
     }
 
@@ -108,92 +118,11 @@ impl RouteClass {
     pub fn needs_token(self, read_auth: bool) -> bool {
         match self {
             Self::Preflight | Self::Operations | Self::Public => false,
+            Self::Unrouted { closed } => closed,
             Self::Metrics | Self::OpenRead | Self::Watch => read_auth,
             Self::TokenRead | Self::ServiceRead | Self::Probing | Self::Register | Self::Deregister | Self::Check => {
                 true
             }
-        }
-    }
-}
-
-/// The class of a request. A path that no rule knows is closed like the routes around it, so that a route added later is
-/// never open by accident. `path` is as it came: an escaped spelling of a name is an id that does not exist.
-pub fn classify(method: &Method, path: &str) -> RouteClass {
-    if method == Method::OPTIONS {
-        return RouteClass::Preflight;
-    }
-    let read = method == Method::GET || method == Method::HEAD;
-    match path.strip_prefix("/api/v1/services") {
-        Some("") if read => RouteClass::OpenRead,
-        Some(rest) if rest.starts_with('/') => service_route(method, read, rest),
-        _ => match path {
-            "/healthz" | "/readyz" | "/openapi.json" => RouteClass::Operations,
-            "/metrics" => RouteClass::Metrics,
-            "/api/v1/watch" => RouteClass::Watch,
-            "/api/v1/probes" => RouteClass::Probing,
-            _ => RouteClass::Public,
-        },
-    }
-}
-
-fn service_route(method: &Method, read: bool, rest: &str) -> RouteClass {
-    match rest {
-        "/discover" | "/stats" if read => RouteClass::OpenRead,
-        "/history" if read => RouteClass::TokenRead,
-        _ if read && !rest[1..].contains('/') => RouteClass::ServiceRead,
-        _ if read => RouteClass::TokenRead,
-        _ if method == Method::DELETE => RouteClass::Deregister,
-        _ if method == Method::POST && rest.ends_with("/health-check") => RouteClass::Check,
-        _ => RouteClass::Register,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_route_has_its_class() {
-        let cases = [
-            ("GET", "/", RouteClass::Public),
-            ("GET", "/api/v1/health", RouteClass::Public),
-            ("GET", "/nothing", RouteClass::Public),
-            ("GET", "/healthz", RouteClass::Operations),
-            ("GET", "/readyz", RouteClass::Operations),
-            ("GET", "/openapi.json", RouteClass::Operations),
-            ("GET", "/metrics", RouteClass::Metrics),
-            ("GET", "/api/v1/watch", RouteClass::Watch),
-            ("GET", "/api/v1/probes", RouteClass::Probing),
-            ("GET", "/api/v1/services", RouteClass::OpenRead),
-            ("HEAD", "/api/v1/services/discover", RouteClass::OpenRead),
-            ("GET", "/api/v1/services/stats", RouteClass::OpenRead),
-            ("GET", "/api/v1/services/0198", RouteClass::ServiceRead),
-            ("GET", "/api/v1/services/0198/history", RouteClass::TokenRead),
-            ("GET", "/api/v1/services/history", RouteClass::TokenRead),
-            ("POST", "/api/v1/services/register", RouteClass::Register),
-            ("DELETE", "/api/v1/services/0198", RouteClass::Deregister),
-            ("DELETE", "/api/v1/services/0198/instances/a", RouteClass::Deregister),
-            ("DELETE", "/api/v1/services/deregister", RouteClass::Deregister),
-            ("POST", "/api/v1/services/0198/health-check", RouteClass::Check),
-            ("OPTIONS", "/api/v1/services/register", RouteClass::Preflight),
-        ];
-        for (method, path, class) in cases {
-            assert_eq!(classify(&method.parse().expect("a method"), path), class, "{method} {path}");
-        }
-    }
-
-    #[test]
-    fn what_is_unknown_under_services_is_closed() {
-        for (method, path) in [
-            ("PATCH", "/api/v1/services/x"),
-            ("PUT", "/api/v1/services/x/instances/a/heartbeat"),
-            ("GET", "/api/v1/services/x/later"),
-            ("GET", "/api/v1/services/%64iscover"),
-            ("GET", "/api/v1/services/discover/"),
-            ("BREW", "/api/v1/services//"),
-        ] {
-            let class = classify(&method.parse().expect("a method"), path);
-            assert!(class.needs_token(false), "{method} {path} is {class:?}");
         }
     }
 }

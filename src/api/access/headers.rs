@@ -7,29 +7,29 @@ use http::header::{
 
 use crate::model::text::Short;
 
-/// How much is left: [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/),
+/// Requests left: [draft-ietf-httpapi-ratelimit-headers-10](https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/10/),
 /// `"<limit>";r=<requests left>;t=<seconds to a full quota>`.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The quota, of the same draft: `"<limit>";q=<requests>;w=<seconds>`.
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// Quotas up to this one have all their values ready.
-const READY: u32 = 8192;
+/// Quotas up to this one have all their values rendered in advance.
+const MAX_RENDERED: u32 = 8192;
 
 /// Which pages may read an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cors {
-    /// No page asked.
+    /// The request has no `Origin`.
     Absent,
-    /// Every page, as in the seed.
+    /// Every page, as in the legacy gateway.
     Any,
-    /// The one that asked.
+    /// The page that sent the request.
     One(HeaderValue),
-    /// Not the one that asked.
+    /// Not the page that sent the request.
     Refused,
 }
 
 impl Cors {
-    /// Adds the headers that say so. Where they depend on the page, caches are told.
+    /// Adds the headers, with `Vary` where they depend on the page.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         match self {
             Self::Absent => {}
@@ -45,33 +45,36 @@ impl Cors {
     }
 }
 
-/// The seed's CORS headers.
+/// The legacy gateway's CORS headers.
 fn allow(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS"));
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type, Authorization"));
 }
 
-/// The values of both rate limit headers. How long a quota takes to fill follows from what is left, so one number gives the value.
+/// The values of both rate limit headers. The time until a quota is full follows from what is left, so one number gives the value.
 #[derive(Debug)]
 pub(super) struct RateHeaders {
     limit: &'static str,
     quota: u32,
     policy: HeaderValue,
-    ready: Vec<HeaderValue>,
+    rendered: Vec<HeaderValue>,
 }
 
 impl RateHeaders {
     pub(super) fn new(limit: &'static str, quota: u32) -> Self {
         let policy = value(format!("\"{limit}\";q={quota};w=60").as_bytes());
-        let ready =
-            if quota <= READY { (0..=quota).map(|left| left_of(limit, quota, left)).collect() } else { Vec::new() };
-        Self { limit, quota, policy, ready }
+        let rendered = if quota <= MAX_RENDERED {
+            (0..=quota).map(|left| left_of(limit, quota, left)).collect()
+        } else {
+            Vec::new()
+        };
+        Self { limit, quota, policy, rendered }
     }
 
     pub(super) fn write(&self, headers: &mut HeaderMap, left: u32) {
-        let ready = usize::try_from(left).ok().and_then(|left| self.ready.get(left)).cloned();
-        headers.insert(RATE_LIMIT, ready.unwrap_or_else(|| left_of(self.limit, self.quota, left)));
+        let rendered = usize::try_from(left).ok().and_then(|left| self.rendered.get(left)).cloned();
+        headers.insert(RATE_LIMIT, rendered.unwrap_or_else(|| left_of(self.limit, self.quota, left)));
         headers.insert(RATE_LIMIT_POLICY, self.policy.clone());
     }
 }

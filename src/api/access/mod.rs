@@ -1,23 +1,33 @@
-//! Who may ask: one decision before the hot route and before every router.
+//! Access: whether a request is admitted, and as whom.
 //!
-//! In order: the server's name (`Host`), the page that asks (`Origin`), the token, the rate, the token's scope. Namespaces and owners
-//! are judged where the service is known, by [`Principal`] and by the registrar.
+//! In: a request's head and the class of its route. Out: [`Admitted`], or the refusal. [`Access::admit`] checks in this order, and the files
+//! are best read in it too:
+//!
+//! 1. [`class`]: the classes of routes; [`browser`]: the server's name (`Host`) and the page that sends the request (`Origin`).
+//! 2. [`client_address`]: the client behind proxies.
+//! 3. [`authenticator`]: the token, with [`token`], [`token_cache`] and [`secrets`]; [`token_validity`] follows it afterwards.
+//! 4. [`quotas`]: the rate, with [`rate_limiter`].
+//! 5. [`principal`]: the caller; [`challenges`]: refusals of its token; [`namespace_filter`]: the namespaces that a read asks for.
+//!
+//! [`headers`] writes what access adds to an answer. Namespaces and owners are checked where the service is known, by [`Principal`] and by
+//! the registrar.
 
+mod authenticator;
 mod browser;
-mod cache;
+mod challenges;
 mod class;
-mod client;
-mod guard;
+mod client_address;
 mod headers;
-mod limit;
+mod namespace_filter;
 mod principal;
-mod rates;
-mod refusal;
+mod quotas;
+mod rate_limiter;
 mod secrets;
-mod standing;
 #[cfg(test)]
 mod tests;
 mod token;
+mod token_cache;
+mod token_validity;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -25,28 +35,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, IF_NONE_MATCH};
-use http::{Request, Response, StatusCode, Uri};
+use http::request::Parts;
+use http::{Response, StatusCode};
 use ipnet::IpNet;
 
-pub use class::{Limit, RouteClass, classify};
+pub use super::clients::ClientKey;
+pub use class::{Limit, RouteClass};
 pub use headers::Cors;
-pub use principal::{ClientKey, Namespaces, Principal, Scopes};
-pub use secrets::{KeyId, MAX_SECRETS, Reread, Secrets, SecretsError};
-pub use standing::{Credential, Ended, SecretsKeeper, Standing};
+pub(super) use namespace_filter::NamespaceFilter;
+pub use principal::{Namespaces, Principal, Scopes};
+pub use secrets::{KeyId, MAX_SECRETS, Secrets, SecretsError, SecretsReload};
 pub use token::{AUDIENCE, Mint, MintError, TokenError, USUAL_LIFE, mint};
+pub use token_validity::{Credential, SecretsRefresher, TokenEnd, TokenValidity};
 
-use super::Body;
-use super::envelope::ApiError;
+use super::http::body::Body;
+use super::http::envelope::ApiError;
 use crate::model::name::Namespace;
 use crate::model::service::Owner;
 use crate::model::time::Clock;
 use crate::telemetry::metrics::Metrics;
+use authenticator::Authenticator;
 use browser::BrowserRules;
-use guard::Guard;
-use rates::Rates;
+use quotas::Quotas;
 use token::{Bearer, TokenRules};
 
-/// What access follows.
+/// The settings of access.
 #[derive(Debug, Clone)]
 pub struct AccessSettings {
     /// Whether reads need a token too (`PORTOLAN_READ_AUTH`).
@@ -69,53 +82,55 @@ pub struct AccessSettings {
     pub bound_to_loopback: bool,
 }
 
-/// Where a client stands with the rate limit after this request.
+/// A client's quota after this request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateSnapshot {
-    /// Which limit counts the request.
+    /// The limit that counts the request.
     pub limit: Limit,
-    /// Requests left right now.
+    /// Requests left now.
     pub remaining: u32,
-    /// The quota is spent, and the request may go on only to renew or to be answered 304: the time until it may do more.
+    /// The time until the next request. Set where the quota is spent and the request may go on only to renew, or to be answered 304.
     pub spent: Option<Duration>,
 }
 
-/// A request that may go on.
+/// An admitted request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admitted {
-    /// Who asks.
+    /// The caller.
     pub principal: Principal,
-    /// What for.
+    /// The class of its route.
     pub class: RouteClass,
-    /// Where the client stands; `None` where nothing is limited.
+    /// The client's quota; `None` where nothing is limited.
     pub rate: Option<RateSnapshot>,
     /// Which pages may read the answer.
     pub cors: Cors,
 }
 
-/// The one judge of requests. Shared by reference.
+/// In an answer's extensions: it changed nothing or sends nothing new, so the request counts in the larger quota.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NotCounted;
+
+/// In an answer's extensions: bytes that it sends at once, where its length does not say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SentAtOnce(pub(super) usize);
+
+/// Admits or refuses requests. Shared by reference.
 #[derive(Debug)]
 pub struct Access {
-    guard: Option<Guard>,
+    authenticator: Option<Authenticator>,
     read_auth: bool,
     browsers: BrowserRules,
     trusted_proxies: Vec<IpNet>,
-    rates: Option<Rates>,
+    quotas: Option<Quotas>,
     subjects: RandomState,
     clock: Clock,
 }
 
-/// Where a watch goes on.
+/// Where a watch continues.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// A request's head, as far as access looks at it.
-struct Head<'a> {
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-}
-
 /// Whether the request names the state that its sender knows already.
-fn names_state(head: &Head<'_>, class: RouteClass) -> bool {
+fn names_state(head: &Parts, class: RouteClass) -> bool {
     if class == RouteClass::Watch {
         let by_query =
             || head.uri.query().is_some_and(|query| query.split('&').any(|part| part.starts_with("cursor=")));
@@ -136,23 +151,22 @@ impl Access {
                 allowed_hosts: settings.allowed_hosts,
                 cors_origins: settings.cors_origins,
             },
-            guard: secrets.map(|secrets| Guard::new(secrets, rules)),
+            authenticator: secrets.map(|secrets| Authenticator::new(secrets, rules)),
             trusted_proxies: settings.trusted_proxies,
-            rates: Rates::new(settings.rate_per_minute, settings.read_rate_per_minute, metrics, clock.clone()),
+            quotas: Quotas::new(settings.rate_per_minute, settings.read_rate_per_minute, metrics, clock.clone()),
             subjects: RandomState::new(),
             clock,
         }
     }
 
-    /// Judges a request by its head alone. The answer to an admitted one goes through [`Self::finish`].
+    /// Decides by a request's head alone. The answer to an admitted request goes through [`Self::finish`].
     ///
     /// # Errors
     /// 400 `bad_request`, 421 `misdirected_request`, 403 `cross_origin`, 401 `token_required`, `token_invalid` or `token_expired`, 403
     /// `insufficient_scope`, 429 `rate_limited`; complete with their headers.
-    pub fn admit<B>(&self, request: &Request<B>, peer: SocketAddr, class: RouteClass) -> Result<Admitted, ApiError> {
-        let head = Head { uri: request.uri(), headers: request.headers() };
-        let cors = self.browsers.cors(head.headers);
-        match self.judge(&head, peer, class) {
+    pub fn admit(&self, head: &Parts, peer: SocketAddr, class: RouteClass) -> Result<Admitted, ApiError> {
+        let cors = self.browsers.cors(&head.headers);
+        match self.check(head, peer, class) {
             Ok((principal, rate)) => Ok(Admitted { principal, class, rate, cors }),
             Err(mut error) => {
                 cors.write(error.headers_mut());
@@ -161,37 +175,37 @@ impl Access {
         }
     }
 
-    fn judge(
+    fn check(
         &self,
-        head: &Head<'_>,
+        head: &Parts,
         peer: SocketAddr,
         class: RouteClass,
     ) -> Result<(Principal, Option<RateSnapshot>), ApiError> {
-        self.browsers.host(head.uri, head.headers)?;
-        if class.is_change() && self.guard.is_none() {
-            self.browsers.origin(head.headers)?;
+        self.browsers.host(&head.uri, &head.headers)?;
+        if class.is_change() && self.authenticator.is_none() {
+            self.browsers.origin(&head.headers)?;
         }
-        let address = client::address(head.headers, peer, &self.trusted_proxies);
-        let principal = self.authenticate(head.headers, address, class)?;
-        let rate = match (&self.rates, class.limit()) {
-            (Some(rates), Some(limit)) => {
-                rates.spend(principal.client, limit, class.counted(names_state(head, class)))?
+        let address = client_address::client_address(&head.headers, peer, &self.trusted_proxies);
+        let principal = self.authenticate(&head.headers, address, class)?;
+        let rate = match (&self.quotas, class.limit()) {
+            (Some(quotas), Some(limit)) => {
+                quotas.spend(principal.client, limit, class.counting(names_state(head, class)))?
             }
             _ => None,
         };
-        refusal::require_scope(&principal, class, self.read_auth)?;
+        challenges::require_scope(&principal, class, self.read_auth)?;
         Ok((principal, rate))
     }
 
     fn authenticate(&self, headers: &HeaderMap, address: IpAddr, class: RouteClass) -> Result<Principal, ApiError> {
-        let Some(guard) = &self.guard else { return Ok(self.anonymous(address)) };
+        let Some(authenticator) = &self.authenticator else { return Ok(self.anonymous(address)) };
         let needed = class.needs_token(self.read_auth);
         if !needed && class != RouteClass::OpenRead {
             return Ok(self.anonymous(address));
         }
-        match guard.bearer(headers, self.clock.now()) {
+        match authenticator.bearer(headers, self.clock.now()) {
             Ok(bearer) => Ok(self.holder(bearer)),
-            // As in the seed, an open read does not ask who asks: a client whose token ran out still finds its services.
+            // As in the legacy gateway, an open read needs no valid token: a client whose token expired still finds its services.
             Err(_) if !needed => Ok(self.anonymous(address)),
             Err(refusal) => Err(self.unauthorized(refusal, address, class)),
         }
@@ -200,13 +214,13 @@ impl Access {
     fn anonymous(&self, address: IpAddr) -> Principal {
         Principal {
             owner: Owner::Anonymous,
-            scopes: Scopes { read: !self.read_auth, register: self.guard.is_none(), admin: false },
+            scopes: Scopes { read: !self.read_auth, register: self.authenticator.is_none(), admin: false },
             namespaces: Namespaces::All,
             client: address.into(),
             authenticated: false,
             credential: None,
             open_reads: !self.read_auth,
-            guarded: self.guard.is_some(),
+            guarded: self.authenticator.is_some(),
         }
     }
 
@@ -224,49 +238,48 @@ impl Access {
         }
     }
 
-    /// Counts a failed attempt against its address alone, so that guessing is bounded and no good token pays for it.
+    /// Counts a failed attempt against its address alone, so that guessing is bounded and no valid token is affected.
     fn unauthorized(&self, refusal: Option<TokenError>, address: IpAddr, class: RouteClass) -> ApiError {
-        let counted = self.rates.as_ref().map_or(Ok(()), |rates| rates.fail(address.into()));
-        counted.err().unwrap_or_else(|| refusal::unauthorized(refusal, class))
+        let counted = self.quotas.as_ref().map_or(Ok(()), |quotas| quotas.fail(address.into()));
+        counted.err().unwrap_or_else(|| challenges::unauthorized(refusal, class))
     }
 
-    /// The client's address for the log, past trusted proxies.
+    /// The client's address, past trusted proxies.
     pub fn client_address(&self, headers: &HeaderMap, peer: SocketAddr) -> IpAddr {
-        client::address(headers, peer, &self.trusted_proxies)
+        client_address::client_address(headers, peer, &self.trusted_proxies)
     }
 
-    /// Gives the request back to its client's quota: it only renewed what was known, or was answered 304. Such requests have a
-    /// larger quota of their own; over it they count after all.
+    /// Moves the request to the larger quota of its client: it only renewed, or was answered 304. Once that is spent, it counts after all.
     pub fn not_counted(&self, admitted: &mut Admitted) {
-        if let (Some(rates), Some(rate)) = (&self.rates, &mut admitted.rate) {
-            rates.give_back(admitted.principal.client, rate);
+        if let (Some(quotas), Some(rate)) = (&self.quotas, &mut admitted.rate) {
+            quotas.give_back(admitted.principal.client, rate);
         }
     }
 
-    /// The refusal of a request that went on over its quota and turned out to be neither a renewal nor answered 304.
+    /// The refusal of a request over its quota that turned out to be neither a renewal nor answered 304.
     pub fn over_quota(&self, admitted: &Admitted) -> Option<ApiError> {
         let rate = admitted.rate?;
         let wait = rate.spent?;
-        self.rates.as_ref().map(|rates| rates.refuse(admitted.principal.client, rate.limit, wait))
+        self.quotas.as_ref().map(|quotas| quotas.refuse(admitted.principal.client, rate.limit, wait))
     }
 
-    /// Counts the size of an answer: each 32 KiB of it is one request more, also where they are not there, and waited for. One that is
-    /// `uncounted` itself spends from the larger quota.
+    /// Counts the size of an answer: each 32 KiB is one more request, owed where none are left. An `uncounted` request spends them from the
+    /// larger quota.
     pub fn charge(&self, admitted: &mut Admitted, bytes: usize, uncounted: bool) {
-        if let (Some(rates), Some(rate)) = (&self.rates, &mut admitted.rate) {
-            rates.charge(admitted.principal.client, rate, bytes, uncounted);
+        if let (Some(quotas), Some(rate)) = (&self.quotas, &mut admitted.rate) {
+            quotas.charge(admitted.principal.client, rate, bytes, uncounted);
         }
     }
 
-    /// Adds what an admitted request's answer carries: the rate limit's headers, and CORS when `Origin` came.
+    /// Adds the rate limit's headers to the answer, and CORS where the request has an `Origin`.
     pub fn finish(&self, admitted: &Admitted, headers: &mut HeaderMap) {
-        if let (Some(rates), Some(rate)) = (&self.rates, admitted.rate) {
-            rates.write(headers, rate);
+        if let (Some(quotas), Some(rate)) = (&self.quotas, admitted.rate) {
+            quotas.write(headers, rate);
         }
         admitted.cors.write(headers);
     }
 
-    /// The answer to [`RouteClass::Preflight`]: the seed's, 204 without a body. [`Self::finish`] adds what the page that asks may do.
+    /// The answer to [`RouteClass::Preflight`]: 204 without a body, as in the legacy gateway. [`Self::finish`] adds what the page may do.
     pub fn preflight(&self) -> Response<Body> {
         let mut response = Response::new(Body::default());
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -276,26 +289,25 @@ impl Access {
         response
     }
 
-    /// What an answer that goes on looks at to end with its token; none for one that needs no token.
-    pub fn standing(&self, principal: &Principal) -> Option<Standing> {
-        let (guard, credential) = (self.guard.as_ref()?, principal.credential?);
-        Some(Standing::new(credential, Arc::clone(&guard.secrets), self.clock.clone()))
+    /// Follows the validity of the caller's token, for an answer that must end with it; none for a caller without a token.
+    pub fn token_validity(&self, principal: &Principal) -> Option<TokenValidity> {
+        let (authenticator, credential) = (self.authenticator.as_ref()?, principal.credential?);
+        Some(TokenValidity::new(credential, Arc::clone(&authenticator.secrets), self.clock.clone()))
     }
 
-    /// The part that notices changed secrets when no request does; none where they cannot change.
-    pub fn secrets_keeper(&self) -> Option<SecretsKeeper> {
-        let secrets =
-            self.guard.as_ref().map(|guard| Arc::clone(&guard.secrets)).filter(|secrets| secrets.may_change())?;
-        Some(SecretsKeeper { secrets, clock: self.clock.clone() })
+    /// The task that notices changed secrets when no request does; none where they cannot change.
+    pub fn secrets_refresher(&self) -> Option<SecretsRefresher> {
+        let secrets = &self.authenticator.as_ref()?.secrets;
+        secrets.may_change().then(|| SecretsRefresher { secrets: Arc::clone(secrets), clock: self.clock.clone() })
     }
 
     /// Reads the secrets again at once; none where auth is off.
-    pub fn read_secrets_again(&self) -> Option<Reread> {
-        self.guard.as_ref().map(|guard| guard.secrets.read_again())
+    pub fn reload_secrets(&self) -> Option<SecretsReload> {
+        self.authenticator.as_ref().map(|authenticator| authenticator.secrets.reload())
     }
 
-    /// The refusal of a service that is not the caller's own, to a token that may only register.
+    /// The refusal of another owner's service, to a token that may only register.
     pub fn only_own() -> ApiError {
-        refusal::insufficient_scope(RouteClass::ServiceRead, "read")
+        challenges::insufficient_scope(RouteClass::ServiceRead, "read")
     }
 }

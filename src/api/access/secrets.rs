@@ -1,4 +1,4 @@
-//! The secrets that sign and verify tokens: given once, or a file that is read again when it changes.
+//! The secrets that sign and verify tokens: a fixed one, or those of a file that is read again when it changes.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -17,14 +17,14 @@ use crate::model::sync::atomic::{AtomicI64, Ordering};
 use crate::model::sync::{Arc, Mutex, PoisonError};
 use crate::model::time::UnixMs;
 
-/// Most secrets in a file: each one is tried on a token that the first does not verify.
+/// Most secrets in a file: a token that the first does not verify is tried with each.
 pub const MAX_SECRETS: usize = 8;
 /// Largest secret file, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
-/// Time between two looks at the file, in milliseconds.
-const LOOK_EVERY_MS: i64 = 1000;
+/// Time between checks of the file, in milliseconds.
+const CHECK_EVERY_MS: i64 = 1000;
 
-/// Secrets that cannot be used. No message ever holds one.
+/// Why secrets cannot be used. No message contains a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
     /// The file cannot be read.
@@ -35,16 +35,16 @@ pub enum SecretsError {
         /// Why.
         source: std::io::Error,
     },
-    /// No line holds one.
+    /// The file has no secret.
     #[error("there is no secret; make one with: openssl rand -base64 48")]
     None,
-    /// Far too large to be a list of secrets.
+    /// The file is too large to be a list of secrets.
     #[error("the secret file is over {MAX_FILE} bytes; it holds one secret a line and nothing else")]
     TooLarge,
     /// More than [`MAX_SECRETS`].
     #[error("there are {0} secrets, at most {MAX_SECRETS} are tried; remove the oldest from the end of the file")]
     TooMany(usize),
-    /// Guessable or known.
+    /// A secret is guessable or well known.
     #[error("secret {line} {why}; make one with: openssl rand -base64 48")]
     Weak {
         /// Counted from 1, blank lines left out.
@@ -54,43 +54,43 @@ pub enum SecretsError {
     },
 }
 
-/// What came of reading the secrets again because somebody asked for it.
+/// The result of reading the secrets again on request.
 #[derive(Debug)]
-pub enum Reread {
-    /// They were given once: `JWT_SECRET`, or a pipe.
+pub enum SecretsReload {
+    /// They cannot change: `JWT_SECRET`, or a pipe.
     Fixed,
-    /// As many as before, and the same.
+    /// The same as before; how many.
     Same(usize),
-    /// So many now.
+    /// Others than before; how many.
     Changed(usize),
-    /// The file is not there.
-    Gone,
+    /// The file does not exist.
+    Missing,
     /// The file cannot be used.
     Unusable(SecretsError),
 }
 
-impl Reread {
-    /// Whether what was found is in force.
+impl SecretsReload {
+    /// Whether what was read is in force.
     pub fn is_usable(&self) -> bool {
-        !matches!(self, Self::Gone | Self::Unusable(_))
+        !matches!(self, Self::Missing | Self::Unusable(_))
     }
 }
 
-impl fmt::Display for Reread {
+impl fmt::Display for SecretsReload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fixed => f.write_str("the secret was given at the start, and only a restart changes it"),
             Self::Same(count) => write!(f, "read the secrets again, {count} in force as before"),
             Self::Changed(count) => write!(f, "read the changed secrets, {count} in force now"),
-            Self::Gone => f.write_str("the secret file is gone; its secrets stay in force"),
+            Self::Missing => f.write_str("the secret file is gone; its secrets stay in force"),
             Self::Unusable(why) => {
-                write!(f, "the secrets stay as they were, for what is there now cannot be used: {why}")
+                write!(f, "the secrets stay as they were, because the file cannot be used: {why}")
             }
         }
     }
 }
 
-/// Tells secrets apart without telling what they are: a hash with a key of this process.
+/// Identifies a secret without revealing it: a hash with a key of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyId(u64);
 
@@ -108,7 +108,7 @@ impl Key {
     }
 }
 
-/// One reading of the secrets.
+/// The secrets of one reading.
 pub(super) struct Keys {
     /// Differs between two readings.
     pub(super) generation: u64,
@@ -117,7 +117,7 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Of the lines of a file, which may begin with a byte order mark. A line that is not text is skipped and logged, by its number.
+    /// From the lines of a file, which may begin with a byte order mark. A line that is not text is skipped and logged by its number.
     fn lines(bytes: &[u8], path: &Path) -> Result<Self, SecretsError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut lines = Vec::new();
@@ -145,7 +145,7 @@ impl Keys {
     }
 }
 
-/// What tells one content of a file from the next, also where a mounted secret is a link that is swapped.
+/// Identifies a version of the file, also where a mounted secret is a link that is swapped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -156,7 +156,7 @@ struct Stamp {
 }
 
 impl Stamp {
-    /// `None` for what is no regular file: a pipe is read once, at the start, and would block ever after.
+    /// `None` unless it is a regular file: a pipe is read once, at the start, and would block afterwards.
     fn of(path: &Path) -> Option<Self> {
         let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
         Some(Self {
@@ -169,18 +169,18 @@ impl Stamp {
     }
 }
 
-struct Watched {
+struct SecretFile {
     path: PathBuf,
-    /// The content that was read last, good or not; `None` once it is gone.
-    seen: Mutex<Option<Stamp>>,
-    looked: AtomicI64,
+    /// The version that was read last, usable or not; `None` once it is missing.
+    last_read: Mutex<Option<Stamp>>,
+    checked_at: AtomicI64,
 }
 
-/// The secrets, as they are now.
+/// The current secrets.
 pub struct Secrets {
     keys: ArcSwap<Keys>,
-    file: Option<Watched>,
-    /// The generation of `keys`, for those who wait for the next.
+    file: Option<SecretFile>,
+    /// The generation of `keys`, for those that wait for the next one.
     changes: watch::Sender<u64>,
 }
 
@@ -207,14 +207,14 @@ impl Secrets {
     /// [`SecretsError`] when the file cannot be read or a secret in it cannot be used.
     pub fn file(path: impl Into<PathBuf>) -> Result<Self, SecretsError> {
         let path = path.into();
-        let seen = Stamp::of(&path);
+        let version = Stamp::of(&path);
         let keys = read(&path)?;
-        let looked = AtomicI64::new(i64::MIN);
-        let file = seen.map(|seen| Watched { path, seen: Mutex::new(Some(seen)), looked });
+        let checked_at = AtomicI64::new(i64::MIN);
+        let file = version.map(|version| SecretFile { path, last_read: Mutex::new(Some(version)), checked_at });
         Ok(Self::new(keys, file))
     }
 
-    fn new(keys: Keys, file: Option<Watched>) -> Self {
+    fn new(keys: Keys, file: Option<SecretFile>) -> Self {
         Self { changes: watch::Sender::new(keys.generation), keys: ArcSwap::from_pointee(keys), file }
     }
 
@@ -228,7 +228,7 @@ impl Secrets {
         self.keys.load().verify.iter().any(|key| key.id == id)
     }
 
-    /// Tells of each change from now on.
+    /// Receives the generation of each change from now on.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -238,36 +238,36 @@ impl Secrets {
         self.keys.load().first.clone()
     }
 
-    /// The secrets now. Looks at the file at most once a second, on the caller's thread (a few microseconds).
+    /// The current secrets. Checks the file at most once a second, on the caller's thread (a few microseconds).
     pub(super) fn current(&self, now: UnixMs) -> arc_swap::Guard<Arc<Keys>> {
         if let Some(file) = &self.file
-            && now.0.saturating_sub(file.looked.load(Ordering::Relaxed)) >= LOOK_EVERY_MS
+            && now.0.saturating_sub(file.checked_at.load(Ordering::Relaxed)) >= CHECK_EVERY_MS
         {
-            file.looked.store(now.0, Ordering::Relaxed);
-            self.look(file);
+            file.checked_at.store(now.0, Ordering::Relaxed);
+            self.refresh(file);
         }
         self.keys.load()
     }
 
-    /// Reads the file again now, whether or not it looks changed. What cannot be used leaves the old secrets in force.
-    pub(super) fn read_again(&self) -> Reread {
-        let Some(file) = &self.file else { return Reread::Fixed };
-        let mut seen = file.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        *seen = Stamp::of(&file.path);
-        if seen.is_none() {
-            return Reread::Gone;
+    /// Reads the file again now, whether or not it has changed. A file that cannot be used leaves the old secrets in force.
+    pub(super) fn reload(&self) -> SecretsReload {
+        let Some(file) = &self.file else { return SecretsReload::Fixed };
+        let mut last_read = file.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        *last_read = Stamp::of(&file.path);
+        if last_read.is_none() {
+            return SecretsReload::Missing;
         }
-        read(&file.path).map_or_else(Reread::Unusable, |keys| self.replace(keys))
+        read(&file.path).map_or_else(SecretsReload::Unusable, |keys| self.replace(keys))
     }
 
     /// A file that cannot be used leaves the old secrets in force and is reported once.
-    fn look(&self, file: &Watched) {
-        let Ok(mut seen) = file.seen.try_lock() else { return };
+    fn refresh(&self, file: &SecretFile) {
+        let Ok(mut last_read) = file.last_read.try_lock() else { return };
         let now = Stamp::of(&file.path);
-        if *seen == now {
+        if *last_read == now {
             return;
         }
-        *seen = now;
+        *last_read = now;
         let path = file.path.display();
         if now.is_none() {
             tracing::error!(%path, "the secret file is gone; its secrets stay in force");
@@ -285,17 +285,17 @@ impl Secrets {
         }
     }
 
-    /// Puts `keys` into force, unless they are those that are. Callers hold the lock of the file.
-    fn replace(&self, mut keys: Keys) -> Reread {
+    /// Puts `keys` into force, unless they are the same. Callers hold the lock of the file.
+    fn replace(&self, mut keys: Keys) -> SecretsReload {
         let (count, before) = (keys.verify.len(), self.keys.load());
         if before.verify.iter().map(|key| key.id).eq(keys.verify.iter().map(|key| key.id)) {
-            return Reread::Same(count);
+            return SecretsReload::Same(count);
         }
         keys.generation = before.generation + 1;
         let generation = keys.generation;
         self.keys.store(Arc::new(keys));
         self.changes.send_replace(generation);
-        Reread::Changed(count)
+        SecretsReload::Changed(count)
     }
 }
 

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::principal::{Namespaces, Scopes};
 use super::secrets::{KeyId, Keys};
-use super::standing::Credential;
-use crate::api::envelope::Code;
+use super::token_validity::Credential;
+use crate::api::http::envelope::Code;
 use crate::crypto::ready_for_tokens;
 use crate::model::name::Namespace;
 use crate::model::text;

@@ -1,4 +1,4 @@
-//! A request's body that must arrive in time.
+//! A request's body, which must arrive in time.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,17 +11,17 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::watch::Watch;
-use crate::api::envelope::{ApiError, Code};
-use crate::api::json::MAX_BODY;
+use super::activity::Activity;
+use crate::api::http::envelope::{ApiError, Code};
+use crate::api::http::json::MAX_BODY;
 
-/// A body of this many bytes counts as a connection.
+/// A body up to this many bytes is covered by its connection's memory.
 const SMALL: usize = 8 * 1024;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// Not whole in time.
+    /// It did not arrive in time.
     #[error("the request's body did not arrive within {} s", .0.as_secs_f32())]
     Timeout(Duration),
     /// The connection broke, or the framing is wrong.
@@ -29,7 +29,7 @@ pub enum BodyError {
     Broken(#[from] hyper::Error),
 }
 
-/// A request's body. Most requests have none, so what a timed one needs lies apart.
+/// A request's body. Most requests have none, so the state of a timed one is boxed.
 #[derive(Debug)]
 pub struct RequestBody(Source);
 
@@ -39,21 +39,21 @@ enum Source {
     Wire(Box<Wire>),
 }
 
-/// A body that is on its way. Its timer exists only while a part of it is late.
+/// A body that is arriving. Its timer exists only while a part of it is late.
 #[derive(Debug)]
 struct Wire {
     incoming: Incoming,
     limit: Duration,
     started: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Told how the body ends; gone once it has.
-    watch: Option<Arc<Watch>>,
+    /// Records how the body ends; none once it has.
+    activity: Option<Arc<Activity>>,
 }
 
 impl RequestBody {
-    /// A body from a connection, which must be whole `limit` from now.
-    pub(super) fn wire(incoming: Incoming, limit: Duration, watch: Arc<Watch>) -> Self {
-        let wire = Wire { incoming, limit, started: Instant::now(), timer: None, watch: Some(watch) };
+    /// A body from a connection, which must be complete `limit` from now.
+    pub(super) fn wire(incoming: Incoming, limit: Duration, activity: Arc<Activity>) -> Self {
+        let wire = Wire { incoming, limit, started: Instant::now(), timer: None, activity: Some(activity) };
         Self(Source::Wire(Box::new(wire)))
     }
 
@@ -62,7 +62,7 @@ impl RequestBody {
         Self(Source::Ready(Full::default()))
     }
 
-    /// Memory that it takes at most once it is read, in bytes; none where that is little.
+    /// Most memory that it takes once it is read, in bytes; none where that is little.
     pub(in crate::api) fn weight(&self) -> Option<usize> {
         if self.is_end_stream() {
             return None;
@@ -92,8 +92,8 @@ impl RequestBody {
 impl Wire {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.incoming).poll_frame(cx).map_err(BodyError::Broken);
-        if let Some(watch) = &self.watch {
-            watch.awaits_body(polled.is_pending());
+        if let Some(activity) = &self.activity {
+            activity.awaits_body(polled.is_pending());
         }
         match &polled {
             Poll::Pending => {
@@ -104,8 +104,8 @@ impl Wire {
             Poll::Ready(Some(Ok(_))) if !self.incoming.is_end_stream() => {}
             Poll::Ready(Some(Err(_))) => {}
             Poll::Ready(_) => {
-                if let Some(watch) = self.watch.take() {
-                    watch.body_done();
+                if let Some(activity) = self.activity.take() {
+                    activity.body_done();
                 }
             }
         }
@@ -115,9 +115,9 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if let Some(watch) = &self.watch {
-            watch.awaits_body(false);
-            watch.body_left();
+        if let Some(activity) = &self.activity {
+            activity.awaits_body(false);
+            activity.body_left();
         }
     }
 }

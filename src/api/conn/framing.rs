@@ -1,7 +1,7 @@
-//! What a head must say before anyone looks at its request: whom it is for, and where its body ends
+//! What a head must say before its request is handled: its host, and where its body ends
 //! ([RFC 9112](https://www.rfc-editor.org/rfc/rfc9112)).
 //!
-//! Where two readers of one stream could disagree, the request is refused and the connection ends: what follows may be another's words.
+//! Where two parsers of one stream could disagree, the request is refused and the connection ends: what follows may be smuggled.
 
 use std::net::Ipv6Addr;
 
@@ -9,13 +9,13 @@ use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::uri::Scheme;
 use http::{Request, Uri, Version};
 
-use crate::api::envelope::{ApiError, Code};
+use crate::api::http::envelope::{ApiError, Code};
 
-/// The answer to a request that cannot be read in one way alone; the connection closes after it.
+/// The answer to an ambiguous request; the connection closes after it.
 pub(super) fn refusal<B: hyper::body::Body>(request: &Request<B>) -> Option<ApiError> {
     let checked = host(request.version(), request.headers())
         .and_then(|()| target(request.uri()))
-        // hyper takes a request with a coding that it reads for one with a body.
+        // hyper gives a request with a coding that it knows a body.
         .and_then(
             |()| if request.body().is_end_stream() { Ok(()) } else { coding(request.version(), request.headers()) },
         );
@@ -26,7 +26,7 @@ fn bad(message: &'static str) -> ApiError {
     ApiError::new(Code::BadRequest, message)
 }
 
-/// HTTP/1.1 names its host once (§3.2).
+/// An HTTP/1.1 request has one Host header (§3.2).
 fn host(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -38,10 +38,10 @@ fn host(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// A target in absolute form is one of ours (§3.2.2), and names no user.
+/// A target in absolute form is for this server (§3.2.2), and names no user.
 fn target(uri: &Uri) -> Result<(), ApiError> {
     if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
-        return Err(bad("this server is no proxy: a target is a path, or an absolute http URL"));
+        return Err(bad("this server is not a proxy: a target is a path, or an absolute http URL"));
     }
     match uri.authority() {
         Some(authority) if !is_host(authority.as_str().as_bytes()) => {
@@ -51,7 +51,7 @@ fn target(uri: &Uri) -> Result<(), ApiError> {
     }
 }
 
-/// A body is plain or chunked, and says so once (§6.1, §6.3). One with a length beside its coding hyper reads by the coding, and closes.
+/// A body is plain or chunked, and says so once (§6.1, §6.3). If it has both a length and a coding, hyper reads it by the coding and closes.
 fn coding(version: Version, headers: &HeaderMap) -> Result<(), ApiError> {
     if !headers.contains_key(TRANSFER_ENCODING) {
         return Ok(());
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_told_from_what_is_none() {
+    fn only_hosts_are_hosts() {
         for host in [
             "a",
             "a:",

@@ -1,15 +1,25 @@
-//! How connections are held: bounded in number, in time and in what a head may hold.
+//! Connections: bounded in number, in time and in the size of a head.
+//!
+//! In: a listening socket and a [`Handler`]. Out: a call of the handler for each well-formed request, and its answer on the wire. To read in
+//! this order:
+//!
+//! 1. [`serve`] here accepts connections; [`limiter`] counts them, and [`eviction`] chooses those that make room.
+//! 2. [`connection`]: one connection, from its first byte to its last.
+//! 3. [`activity`]: what it is doing, as flags; [`watchdog`]: for how long it may.
+//! 4. [`socket`]: the socket under hyper; [`framing`]: what a head must say; [`body`]: a request's body.
+//! 5. [`refusals`]: answers to anything that never became a request.
 
-mod answer;
+mod activity;
 mod body;
-mod crowd;
+mod connection;
+mod eviction;
 mod framing;
-mod hold;
-mod share;
+mod limiter;
+mod refusals;
+mod socket;
 #[cfg(test)]
 mod tests;
-mod watch;
-mod wire;
+mod watchdog;
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,43 +39,43 @@ use tokio_util::sync::CancellationToken;
 
 pub use body::{BodyError, RequestBody};
 
-use super::Body;
-use super::envelope::ApiError;
+use super::http::body::Body;
+use super::http::envelope::ApiError;
 use crate::telemetry::metrics::Metrics;
-use hold::Shared;
-use share::{Full, Seats};
-use watch::{Beat, Watch};
+use activity::{Activity, SecondsClock};
+use connection::Shared;
+use limiter::{ConnectionLimiter, Full};
 
-/// Longest head, in bytes. With hyper's own 100 headers.
+/// Longest head, in bytes; hyper also limits it to 100 headers.
 pub const MAX_HEAD: usize = 16 * 1024;
-/// Connections that are being refused at once; further ones are closed without a word.
+/// Connections that are being refused at once; further ones are closed without an answer.
 const MAX_REFUSALS: usize = 64;
-/// Connections that wait to be taken; the system may cap it lower (`net.core.somaxconn`).
+/// Connections that wait to be accepted; the system may have a lower limit (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
-/// What the system may hold of an answer, in bytes (Linux doubles it for its own needs). Left to itself it holds up to 4 MiB of what a
-/// slow reader does not take, and asks for more only when a third of that has left: at 100 KB/s that looks like a stall.
+/// Bytes of an answer that the system buffers (Linux doubles the number for its own needs). By default it buffers up to 4 MiB for a slow
+/// reader and asks for more only when a third of that was sent: at 100 KB/s that looks like a stall.
 const SEND_BUFFER: u32 = 64 * 1024;
-/// Pause after an accept that failed for want of descriptors or memory, or for a reason unknown here.
+/// Pause after an accept that failed for lack of descriptors or memory, or for an unknown reason.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What answers the requests of every connection. Cloned once a connection, so a clone should be cheap.
+/// Answers the requests of every connection. Cloned for each connection, so a clone should be cheap.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request of `peer`. It runs inside the connection's own task; a client that goes away drops the future.
     fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// How long and how many.
+/// Limits of time and number.
 #[derive(Debug, Clone)]
 pub struct ConnSettings {
-    /// For a request's head, from its first byte; also for the first byte of a new connection.
+    /// Time for a request's head, from its first byte; also for the first byte of a new connection.
     pub head: Duration,
-    /// For a request's body.
+    /// Time for a request's body.
     pub body: Duration,
-    /// Between two requests; a quarter more at most.
+    /// Time between two requests; enforced up to a quarter late.
     pub idle: Duration,
-    /// For a write that the peer takes nothing of, or too little.
+    /// Time for a write of which the peer accepts nothing, or too little.
     pub write: Duration,
-    /// Bytes a second that a peer must take of an answer, on average over that time. What the system's buffers hold counts as taken.
+    /// Bytes a second of an answer that a peer must accept, on average over that time. What the system buffers counts as accepted.
     pub write_rate: u32,
     /// Connections at once.
     pub total: usize,
@@ -73,7 +83,7 @@ pub struct ConnSettings {
     pub per_client: usize,
     /// Networks without that share: the trusted proxies, which bring many clients.
     pub unshared: Vec<IpNet>,
-    /// For the requests in flight once the server stops.
+    /// Time for the requests in flight once the server stops.
     pub grace: Duration,
 }
 
@@ -95,17 +105,17 @@ impl Default for ConnSettings {
 }
 
 impl ConnSettings {
-    /// Holds `total` connections, at least 16, and a quarter of those for one client.
+    /// Allows `total` connections, at least 16, and a quarter of those for one client.
     #[must_use]
-    pub fn holding(mut self, total: usize) -> Self {
+    pub fn with_connections(mut self, total: usize) -> Self {
         self.total = total.max(16);
         self.per_client = (self.total / 4).max(8);
         self
     }
 }
 
-/// Listens at `address`, with room for a burst of connections: a thousand pods may start at once, and whom the queue has no room for
-/// tries again only after a second.
+/// Listens at `address`, with a backlog for a burst of connections: a thousand pods may start at once, and a client that overflows the
+/// backlog retries only after a second.
 ///
 /// # Errors
 /// As the system reports them: the address is in use, is not this machine's, or needs a privilege.
@@ -123,14 +133,14 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnError {
     /// The listening socket broke.
-    #[error("the server cannot take connections any more: {0}")]
+    #[error("the server can no longer accept connections: {0}")]
     Accept(#[source] io::Error),
 }
 
-/// Serves connections until `shutdown`; then takes no more, lets the requests in flight end within the grace, and cuts off what is left.
+/// Serves connections until `shutdown`; then accepts no more, gives the requests in flight their grace, and closes the rest.
 ///
 /// # Errors
-/// [`ConnError`] when the listening socket itself breaks; what goes wrong with one connection ends that connection alone.
+/// [`ConnError`] when the listening socket itself breaks; an error of one connection ends that connection alone.
 pub async fn serve<H: Handler>(
     listener: TcpListener,
     settings: ConnSettings,
@@ -138,16 +148,17 @@ pub async fn serve<H: Handler>(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> Result<(), ConnError> {
-    let seats = Seats::new(&settings, metrics.connections.clone());
+    let limiter = ConnectionLimiter::new(&settings, metrics.connections.clone());
     let shared = Shared {
         settings,
         metrics,
         http: http(),
-        beat: Beat::default(),
+        clock: SecondsClock::default(),
         draining: AtomicBool::new(false),
         drain: CancellationToken::new(),
     };
-    let mut server = Server { seats, shared: Arc::new(shared), handler, held: JoinSet::new(), refused: JoinSet::new() };
+    let mut server =
+        Server { limiter, shared: Arc::new(shared), handler, open: JoinSet::new(), refused: JoinSet::new() };
     let ended = server.accept(&listener, &shutdown).await;
     drop(listener);
     server.drain().await;
@@ -156,18 +167,18 @@ pub async fn serve<H: Handler>(
 
 fn http() -> Builder {
     let mut http = Builder::new();
-    // The watchdog times heads itself: hyper arms a timer for every request, and would close idle connections by it. Pipelined
-    // requests are answered one by one: aggregated flushes withhold an answer while a part of the next head is there.
-    // One write of one piece: the system takes a head and a small body from two places more slowly than from one.
+    // The watchdog times heads itself: hyper would arm a timer for every request, and close idle connections by it. Pipelined requests are
+    // answered one by one: aggregated flushes withhold an answer while a part of the next head is there. Vectored writes are off: a head and a
+    // small body are written faster from one buffer than from two.
     http.timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEAD).writev(false);
     http
 }
 
 struct Server<H> {
-    seats: Arc<Seats>,
+    limiter: Arc<ConnectionLimiter>,
     shared: Arc<Shared>,
     handler: H,
-    held: JoinSet<()>,
+    open: JoinSet<()>,
     refused: JoinSet<()>,
 }
 
@@ -177,7 +188,7 @@ impl<H: Handler> Server<H> {
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                Some(ended) = self.held.join_next() => {
+                Some(ended) = self.open.join_next() => {
                     report(ended);
                     continue;
                 }
@@ -186,17 +197,17 @@ impl<H: Handler> Server<H> {
                     continue;
                 }
                 _ = second.tick() => {
-                    self.shared.beat.fetch_add(1, Ordering::Relaxed);
+                    self.shared.clock.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.take(stream, peer),
+                Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) => {
                     let Some(pause) = pause_after(&error)? else { continue };
                     self.shared.metrics.reject("accept");
-                    tracing::warn!(%error, "a connection could not be taken");
+                    tracing::warn!(%error, "a connection could not be accepted");
                     tokio::select! {
                         () = shutdown.cancelled() => return Ok(()),
                         () = tokio::time::sleep(pause) => {}
@@ -206,30 +217,31 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         let _ = stream.set_nodelay(true);
         let metrics = &self.shared.metrics;
-        let watch = Arc::new(Watch::new(&self.shared.beat));
-        let refusal = match self.seats.take(peer, &watch, self.shared.beat.load(Ordering::Relaxed)) {
-            Ok(taken) => {
-                if let Some(reason) = taken.evicted {
+        let activity = Arc::new(Activity::new(&self.shared.clock));
+        let refusal = match self.limiter.acquire(peer, &activity, self.shared.clock.load(Ordering::Relaxed)) {
+            Ok(acquired) => {
+                if let Some(reason) = acquired.evicted {
                     metrics.reject(reason);
                 }
-                let seat = taken.seat;
-                let held = hold::hold(stream, peer, self.handler.clone(), watch, Arc::clone(&self.shared));
-                self.held.spawn(async move {
-                    held.await;
-                    drop(seat);
+                let permit = acquired.permit;
+                let connection =
+                    connection::serve(stream, peer, self.handler.clone(), activity, Arc::clone(&self.shared));
+                self.open.spawn(async move {
+                    connection.await;
+                    drop(permit);
                 });
                 return;
             }
             Err(Full::Server) => {
                 metrics.reject("connection_limit");
-                answer::server_full()
+                refusals::server_full()
             }
             Err(Full::Client) => {
                 metrics.reject("client_connections");
-                answer::client_share(self.shared.settings.per_client)
+                refusals::client_share(self.shared.settings.per_client)
             }
         };
         if self.refused.len() < MAX_REFUSALS {
@@ -242,18 +254,18 @@ impl<H: Handler> Server<H> {
         self.shared.draining.store(true, Ordering::Release);
         self.shared.drain.cancel();
         let all = async {
-            while let Some(ended) = self.held.join_next().await {
+            while let Some(ended) = self.open.join_next().await {
                 report(ended);
             }
         };
         if tokio::time::timeout(self.shared.settings.grace, all).await.is_err() {
-            tracing::warn!(connections = self.held.len(), "requests did not end in time and are cut off");
+            tracing::warn!(connections = self.open.len(), "requests did not end in time; their connections are closed");
         }
-        self.held.shutdown().await;
+        self.open.shutdown().await;
     }
 }
 
-/// Handlers' panics are answered, so one that ends a connection's task is a fault of this module.
+/// A handler's panic is answered, so one that ends a connection's task is a bug of this module.
 fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
@@ -262,11 +274,11 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// How long to wait after a failed accept: not at all where it concerns one connection alone, as the network's errors do
-/// ([accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html)); no waiting helps where the socket itself is gone; anything
-/// else, a lack of descriptors above all, may pass.
+/// How long to pause after a failed accept: not at all where the error concerns one connection alone, as network errors do
+/// ([accept(2)](https://man7.org/linux/man-pages/man2/accept.2.html)); an error of the socket itself ends the server; anything else, above all
+/// a lack of descriptors, may pass.
 fn pause_after(error: &io::Error) -> Result<Option<Duration>, ConnError> {
-    let passed = [
+    let of_one_connection = [
         Errno::CONNABORTED,
         Errno::INTR,
         Errno::AGAIN,
@@ -279,17 +291,17 @@ fn pause_after(error: &io::Error) -> Result<Option<Duration>, ConnError> {
         Errno::HOSTDOWN,
         Errno::HOSTUNREACH,
     ];
-    let broken = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::OPNOTSUPP, Errno::FAULT];
+    let of_the_socket = [Errno::BADF, Errno::INVAL, Errno::NOTSOCK, Errno::OPNOTSUPP, Errno::FAULT];
     match Errno::from_io_error(error) {
-        Some(errno) if passed.contains(&errno) => Ok(None),
-        Some(errno) if broken.contains(&errno) => Err(ConnError::Accept(errno.into())),
+        Some(errno) if of_one_connection.contains(&errno) => Ok(None),
+        Some(errno) if of_the_socket.contains(&errno) => Err(ConnError::Accept(errno.into())),
         _ => Ok(Some(PAUSE)),
     }
 }
 
-/// Says why, then reads what the client sent before it could know, so that it gets the answer and not a reset.
+/// Sends the refusal, then reads what the client sent before it could know, so that it gets the answer and not a reset.
 async fn refuse(mut stream: TcpStream, refusal: ApiError) {
-    let answer = answer::last_words(refusal);
+    let answer = refusals::raw_response(refusal);
     let exchange = async {
         tokio::io::AsyncWriteExt::write_all(&mut stream, &answer).await?;
         tokio::io::AsyncWriteExt::shutdown(&mut stream).await?;

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::api::envelope::ok_message;
+use crate::api::http::envelope::ok_message;
 
 /// Long enough for the slowest machine; reached only when a test fails.
 const HANG: Duration = Duration::from_mins(2);

@@ -1,21 +1,21 @@
-//! Where a watch goes on: `<epoch>.<revision>`, and behind a `~` what only the replica that wrote it reads.
+//! Where a watch continues: `<epoch>.<revision>`, and after a `~` what only the replica that wrote it reads.
 
 use std::str::FromStr;
 
 use crate::catalog::{Epoch, Mark};
 use crate::model::service::Replica;
 
-/// A cursor as a client gives it back.
+/// A cursor as a client sends it back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct WatchCursor {
-    pub(super) epoch: Epoch,
-    pub(super) revision: u64,
+pub(in crate::api) struct WatchCursor {
+    pub(in crate::api) epoch: Epoch,
+    pub(in crate::api) revision: u64,
     /// The state of the replica that wrote it.
-    pub(super) mark: Option<Mark>,
+    pub(in crate::api) mark: Option<Mark>,
 }
 
 impl WatchCursor {
-    /// As the id of an event.
+    /// The id of an event.
     pub(super) fn text(epoch: &Epoch, revision: u64, mark: Option<Mark>) -> String {
         match mark {
             None => format!("{epoch}.{revision}"),
@@ -24,7 +24,7 @@ impl WatchCursor {
     }
 }
 
-/// A mark; one of another version counts as none.
+/// A mark; none where another version wrote it.
 fn mark(text: &str) -> Option<Mark> {
     let (replica, sequence) = text.split_once('.')?;
     Some(Mark { replica: Replica::read(replica)?, sequence: sequence.parse().ok()? })

@@ -1,96 +1,99 @@
-//! The events' bytes.
+//! The bytes of events.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::api::access::Ended;
-use crate::api::parts::Parts;
+use crate::api::access::TokenEnd;
+use crate::api::http::segments::Segments;
 use crate::catalog::Entry;
 use crate::model::name::ServiceKey;
 use crate::telemetry::server_events::{self, ServerEvents};
 use crate::wire::events::{End, Removed, ServerEvent};
 
-/// Sent when nothing else was for a while: a comment, which clients pass over.
+/// Sent after a while of silence: a comment, which clients ignore.
 pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
-/// Tells a client to come back soon when the stream ends.
+/// Services fill an event up to this many bytes; a single one may take more.
+pub(super) const MAX_BYTES: usize = 16 * 1024;
+/// Tells a client to reconnect soon when the stream ends.
 pub(super) const RETRY: Bytes = Bytes::from_static(b"retry: 1000\n\n");
 
-/// A part of everything; the last carries the cursor.
-pub(super) fn snapshot(entries: &[Arc<Entry>], first: bool, cursor: Option<&str>) -> Parts {
-    let mut parts = open("snapshot", cursor, b"{\"services\":[", entries);
-    list(&mut parts, entries);
-    parts.text(b"],\"first\":");
-    parts.text(if first { b"true" } else { b"false" });
-    parts.text(b",\"last\":");
-    parts.text(if cursor.is_some() { b"true" } else { b"false" });
-    parts.text(b"}\n\n");
-    parts
+/// Some services of a snapshot; only the last such event has a cursor.
+pub(super) fn snapshot(entries: &[Arc<Entry>], first: bool, cursor: Option<&str>) -> Segments {
+    let mut segments = open("snapshot", cursor, b"{\"services\":[", entries);
+    list(&mut segments, entries);
+    segments.text(b"],\"first\":");
+    segments.text(if first { b"true" } else { b"false" });
+    segments.text(b",\"last\":");
+    segments.text(if cursor.is_some() { b"true" } else { b"false" });
+    segments.text(b"}\n\n");
+    segments
 }
 
-/// What changed, or a part of it; the last carries the cursor.
-pub(super) fn change(upserts: &[Arc<Entry>], removed: &[(ServiceKey, Uuid)], cursor: Option<&str>) -> Parts {
-    let mut parts = open("change", cursor, b"{\"upserts\":[", upserts);
-    list(&mut parts, upserts);
-    parts.text(b"],\"removed\":[");
+/// A commit, or some of it; only the last such event has a cursor.
+pub(super) fn change(upserts: &[Arc<Entry>], removed: &[(ServiceKey, Uuid)], cursor: Option<&str>) -> Segments {
+    let mut segments = open("change", cursor, b"{\"upserts\":[", upserts);
+    list(&mut segments, upserts);
+    segments.text(b"],\"removed\":[");
     for (n, (key, id)) in removed.iter().enumerate() {
         if n > 0 {
-            parts.text(b",");
+            segments.text(b",");
         }
-        let gone = Removed { id: *id, namespace: key.namespace().into(), name: key.name().into() };
+        let removed = Removed { id: *id, namespace: key.namespace().into(), name: key.name().into() };
         // Our own types always serialise.
-        parts.text(&serde_json::to_vec(&gone).unwrap_or_default());
+        segments.text(&serde_json::to_vec(&removed).unwrap_or_default());
     }
-    parts.text(b"]}\n\n");
-    parts
+    segments.text(b"]}\n\n");
+    segments
 }
 
-/// What the server tells of itself: all that is kept. It has no cursor, for where to go on does not depend on it.
-pub(super) fn told(told: &ServerEvents) -> Bytes {
+/// All recent events of the server itself. They have no cursor, since continuing does not depend on them.
+pub(super) fn server(events: &ServerEvents) -> Bytes {
     let render = || {
         let mut out = b"event: server\ndata: ".to_vec();
         // Our own types always serialise, and writing to a Vec cannot fail.
-        let events: Vec<ServerEvent> = told.events.iter().map(event).collect();
+        let events: Vec<ServerEvent> = events.events.iter().map(event).collect();
         let _ = serde_json::to_writer(&mut out, &events);
         out.extend_from_slice(b"\n\n");
         out.into()
     };
-    told.rendered.get_or_init(render).clone()
+    events.rendered.get_or_init(render).clone()
 }
 
-fn event(told: &server_events::ServerEvent) -> ServerEvent {
-    ServerEvent { at: told.at, part: told.component.as_str().into(), good: told.good, message: (&*told.message).into() }
+fn event(event: &server_events::ServerEvent) -> ServerEvent {
+    let message = (&*event.message).into();
+    ServerEvent { at: event.at, part: event.component.as_str().into(), good: event.good, message }
 }
 
-/// The last event of a watch whose token counts no more: what a request with it would be refused with.
-pub(super) fn ended(why: Ended) -> Bytes {
+/// The last event of a watch whose token has become invalid, with the code that would refuse a request with it.
+pub(super) fn token_end(end: TokenEnd) -> Bytes {
     let mut out = b"event: end\ndata: ".to_vec();
     // Our own types always serialise, and writing to a Vec cannot fail.
-    let _ = serde_json::to_writer(&mut out, &End { code: why.code().as_str().into(), error: why.to_string().into() });
+    let _ = serde_json::to_writer(&mut out, &End { code: end.code().as_str().into(), error: end.to_string().into() });
     out.extend_from_slice(b"\n\n");
     out.into()
 }
 
-fn open(event: &str, cursor: Option<&str>, data: &[u8], entries: &[Arc<Entry>]) -> Parts {
-    let room: usize = entries.iter().map(|entry| entry.json_len() + 1).sum();
-    let mut parts = Parts::with_room(128 + room.min(super::stream::EVENT));
+fn open(event: &str, cursor: Option<&str>, data: &[u8], entries: &[Arc<Entry>]) -> Segments {
+    let bytes: usize = entries.iter().map(|entry| entry.json_len() + 1).sum();
+    let mut segments = Segments::with_capacity(128 + bytes.min(MAX_BYTES));
     for (field, value) in [("event", Some(event)), ("id", cursor)] {
         if let Some(value) = value {
-            parts.text(&[field.as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
+            segments.text(&[field.as_bytes(), b": ", value.as_bytes(), b"\n"].concat());
         }
     }
-    parts.text(b"data: ");
-    parts.text(data);
-    parts
+    segments.text(b"data: ");
+    segments.text(data);
+    segments
 }
 
-/// JSON holds no line break outside of strings, and in them only escaped: one data line is enough.
-fn list(parts: &mut Parts, entries: &[Arc<Entry>]) {
+/// One data line is enough: compact JSON holds line breaks only in strings, escaped.
+fn list(segments: &mut Segments, entries: &[Arc<Entry>]) {
     for (n, entry) in entries.iter().enumerate() {
         if n > 0 {
-            parts.text(b",");
+            segments.text(b",");
         }
-        parts.entry(entry, &entry.stamp());
+        segments.entry(entry, &entry.stamp());
     }
 }

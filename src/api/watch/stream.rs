@@ -1,7 +1,7 @@
-//! One watcher: everything or what it missed, then each batch of the feed.
+//! One watcher: its backlog, then each batch of the feed.
 //!
-//! A watcher keeps places and references, and the text of one small event. Whatever is larger is made while it is sent, one event of a few
-//! services after the other; only the last of them carries a cursor. One that falls too far behind begins again with everything.
+//! A watcher keeps positions and references, and the text of one small event. Anything larger is rendered while it is sent, as events of a
+//! few services each; only the last of them has a cursor. A watcher that falls too far behind starts over with everything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::cursor::WatchCursor;
 use super::events;
-use super::seats::Seat;
-use super::wanted::Wanted;
-use crate::api::access::{Principal, Standing};
-use crate::api::flight::{Flight, Permit};
-use crate::api::parts::Parts;
+use super::filter::WatchFilter;
+use super::limiter::WatchPermit;
+use crate::api::access::{Principal, TokenValidity};
+use crate::api::http::in_flight::{InFlight, Permit};
+use crate::api::http::segments::Segments;
 use crate::catalog::snapshot::Order;
 use crate::catalog::{Batch, Catalog, Entry, Epoch, Feed, FeedError, Mark, Pin, Snapshot};
 use crate::model::name::ServiceKey;
@@ -27,171 +27,175 @@ use crate::telemetry::server_events::{EventReceiver, ServerEvents};
 
 /// Longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Services fill an event up to this many bytes; one alone may have more.
-pub(super) const EVENT: usize = 16 * 1024;
-/// Removals of one event.
-const REMOVALS: usize = 128;
-/// Bytes handed to the connection at once. With the frame around it that fits into the room that a connection has from the start, and
+/// Most removals of one event.
+const MAX_REMOVALS: usize = 128;
+/// Bytes handed to the connection at once. With the frame around it a piece fits into the buffer that a connection has from the start and
 /// keeps: there may be ten thousand watchers.
 const PIECE: usize = 8 * 1024 - 64;
-/// What a watcher takes while it is sent more than one event at once, in bytes.
-const UNDER_WAY: usize = 48 * 1024;
+/// Memory of a watcher while more than one event is sent, in bytes.
+const IN_FLIGHT_BYTES: usize = 48 * 1024;
 
 /// What a client does not know yet.
-pub(super) enum Missed {
+pub(in crate::api) enum Backlog {
     Everything,
-    /// Changes after what it has seen, and what was removed since.
-    Since(Seen, Vec<(ServiceKey, Uuid)>),
+    /// Changes after this position, and what was removed since.
+    Since(Position, Vec<(ServiceKey, Uuid)>),
 }
 
-/// Up to where a client has seen everything.
+/// Up to where a client knows everything.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Seen {
+pub(in crate::api) enum Position {
     /// A revision of the record itself.
     Revision(u64),
-    /// A place in this mirror's own order.
+    /// A position in this mirror's own order.
     Sequence(u64),
 }
 
-impl Seen {
-    fn is_all_of(self, snapshot: &Snapshot) -> bool {
+impl Position {
+    fn includes_all_of(self, snapshot: &Snapshot) -> bool {
         match self {
-            Self::Revision(seen) => seen >= snapshot.revision(),
-            Self::Sequence(seen) => seen >= snapshot.sequence(),
+            Self::Revision(position) => position >= snapshot.revision(),
+            Self::Sequence(position) => position >= snapshot.sequence(),
         }
     }
 
-    fn holds(self, service: &Service) -> bool {
+    fn includes(self, service: &Service) -> bool {
         match self {
-            Self::Revision(seen) => seen >= service.revision,
-            Self::Sequence(seen) => seen >= service.sequence,
+            Self::Revision(position) => position >= service.revision,
+            Self::Sequence(position) => position >= service.sequence,
         }
     }
 }
 
 /// What is being sent, event by event.
 enum Stage {
-    /// What was sent is all there is.
+    /// Everything known was sent.
     Live,
-    /// Everything, or what was missed.
-    Snapshot(Box<Walk>),
+    /// The backlog.
+    Snapshot(Box<SnapshotScan>),
     /// One commit.
-    Batch(Box<Rest>),
+    Batch(Box<BatchScan>),
     /// The last event was sent.
     Over,
 }
 
 /// What ends a watcher's silence.
 enum Next {
-    Secrets,
+    SecretsChanged,
     ServerEvents(Arc<ServerEvents>),
     Batch(Result<Arc<Batch>, FeedError>),
 }
 
 /// Resolves when the secrets have changed; never where no token was needed.
-async fn changed(standing: &mut Option<Standing>) {
-    match standing {
-        Some(standing) => standing.changed().await,
+async fn secrets_changed(validity: &mut Option<TokenValidity>) {
+    match validity {
+        Some(validity) => validity.changed().await,
         None => std::future::pending().await,
     }
 }
 
-/// A way through a snapshot.
-struct Walk {
+/// Progress through a snapshot.
+struct SnapshotScan {
     snapshot: Arc<Snapshot>,
     pin: Pin,
     after: Option<Order>,
     first: bool,
     /// Only what is newer than that; else everything.
-    since: Option<Seen>,
+    since: Option<Position>,
     /// What was removed since.
     removed: std::vec::IntoIter<(ServiceKey, Uuid)>,
     permit: Option<Permit>,
 }
 
-/// A way through a commit.
-struct Rest {
+/// Progress through a commit.
+struct BatchScan {
     batch: Arc<Batch>,
     pin: Pin,
-    /// Places in its two lists.
+    /// Positions in its two lists.
     removed: usize,
     upserts: usize,
     permit: Option<Permit>,
 }
 
-/// What a watcher is made of.
-pub(super) struct Watched {
-    pub(super) catalog: Arc<Catalog>,
-    pub(super) flight: Arc<Flight>,
-    pub(super) feed: Feed,
-    pub(super) told: EventReceiver,
-    pub(super) epoch: Epoch,
-    /// Whose order of changes it is, in a mirror.
-    pub(super) replica: Option<Replica>,
-    pub(super) who: Principal,
-    /// The token that opened it, where one was needed.
-    pub(super) standing: Option<Standing>,
-    pub(super) wanted: Wanted,
+/// What a watcher reads from, and what it may show.
+pub(in crate::api) struct Watcher {
+    pub(in crate::api) catalog: Arc<Catalog>,
+    pub(in crate::api) in_flight: Arc<InFlight>,
+    pub(in crate::api) feed: Feed,
+    pub(in crate::api) server_events: EventReceiver,
+    pub(in crate::api) epoch: Epoch,
+    /// Whose sequence cursors carry, in a mirror.
+    pub(in crate::api) replica: Option<Replica>,
+    pub(in crate::api) principal: Principal,
+    /// Of the token that opened it, where one was needed.
+    pub(in crate::api) validity: Option<TokenValidity>,
+    pub(in crate::api) filter: WatchFilter,
 }
 
-struct Watcher {
-    of: Watched,
-    _seat: Seat,
-    /// Whether the watcher sees all there is, so that batches need not be looked through.
+struct Stream {
+    watcher: Watcher,
+    _permit: WatchPermit,
+    /// Whether the watcher sees everything, so that batches need no filter.
     sees_all: bool,
-    /// What is left of the event under way.
-    event: Parts,
+    /// What is left of the current event.
+    event: Segments,
     stage: Stage,
 }
 
-/// The events, until the process stops or the client goes.
-pub(super) fn stream(
-    of: Watched,
-    seat: Seat,
+/// The bytes of events, until the server stops or the client disconnects.
+pub(in crate::api) fn stream(
+    watcher: Watcher,
+    permit: WatchPermit,
     snapshot: Arc<Snapshot>,
     pin: Pin,
-    missed: Missed,
+    backlog: Backlog,
 ) -> BoxStream<'static, Bytes> {
-    let sees_all = of.wanted.is_everything(&of.who);
-    let mut watcher = Watcher { of, _seat: seat, sees_all, event: Parts::default(), stage: Stage::Live };
-    let (since, removed) = match missed {
-        Missed::Everything => (None, Vec::new()),
-        Missed::Since(seen, mut removed) => {
-            removed.retain(|(key, id)| watcher.sees(key) && snapshot.by_id(id).is_none());
-            (Some(seen), removed)
+    let sees_all = watcher.filter.is_everything(&watcher.principal);
+    let mut stream = Stream { watcher, _permit: permit, sees_all, event: Segments::default(), stage: Stage::Live };
+    let (since, removed) = match backlog {
+        Backlog::Everything => (None, Vec::new()),
+        Backlog::Since(position, mut removed) => {
+            removed.retain(|(key, id)| stream.sees(key) && snapshot.by_id(id).is_none());
+            (Some(position), removed)
         }
     };
-    let walk = Walk { snapshot, pin, after: None, first: true, since, removed: removed.into_iter(), permit: None };
-    watcher.stage = Stage::Snapshot(Box::new(walk));
+    let scan =
+        SnapshotScan { snapshot, pin, after: None, first: true, since, removed: removed.into_iter(), permit: None };
+    stream.stage = Stage::Snapshot(Box::new(scan));
     let first = futures::stream::once(async { events::RETRY });
-    let rest = unfold(watcher, |mut watcher| async move {
-        let bytes = watcher.next().await?;
-        Some((bytes, watcher))
+    let rest = unfold(stream, |mut stream| async move {
+        let bytes = stream.next().await?;
+        Some((bytes, stream))
     });
     first.chain(rest).boxed()
 }
 
-/// Bytes of all that is `wanted` and `who` sees, or of what is newer than that.
-pub(super) fn size(snapshot: &Snapshot, who: &Principal, wanted: &Wanted, since: Option<Seen>) -> usize {
-    let all = wanted.is_everything(who);
-    let seen = newer(snapshot, wanted, None, since);
-    seen.filter(|entry| all || wanted.covers(who, &entry.service().key)).map(|entry| entry.json_len()).sum()
+/// The size of the backlog that the caller gets: of everything, or of what is newer than `since`.
+pub(in crate::api) fn backlog_bytes(
+    snapshot: &Snapshot,
+    principal: &Principal,
+    filter: &WatchFilter,
+    since: Option<Position>,
+) -> usize {
+    let all = filter.is_everything(principal);
+    let entries = newer(snapshot, filter, None, since);
+    entries.filter(|entry| all || filter.covers(principal, &entry.service().key)).map(|entry| entry.json_len()).sum()
 }
 
-/// What may be wanted and is newer than that, or everything that may be wanted.
+/// The candidates of the filter that are newer than `since`, or all.
 fn newer<'a>(
     snapshot: &'a Snapshot,
-    wanted: &'a Wanted,
+    filter: &'a WatchFilter,
     after: Option<Order>,
-    since: Option<Seen>,
+    since: Option<Position>,
 ) -> impl Iterator<Item = &'a Arc<Entry>> {
-    // Who comes back at once has missed nothing: then there is nothing to look through.
-    let any = since.is_none_or(|since| !since.is_all_of(snapshot));
-    let all = any.then(|| wanted.among(snapshot, after)).into_iter().flatten();
-    all.filter(move |entry| since.is_none_or(|since| !since.holds(entry.service())))
+    // A client that reconnects at once missed nothing: there is nothing to search.
+    let any = since.is_none_or(|since| !since.includes_all_of(snapshot));
+    let all = any.then(|| filter.candidates(snapshot, after)).into_iter().flatten();
+    all.filter(move |entry| since.is_none_or(|since| !since.includes(entry.service())))
 }
 
-impl Watcher {
+impl Stream {
     /// The next piece.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -205,121 +209,121 @@ impl Watcher {
             self.event = match std::mem::replace(&mut self.stage, Stage::Live) {
                 Stage::Over => return None,
                 Stage::Live => self.live().await?,
-                Stage::Snapshot(walk) => self.walk(walk).await?,
-                Stage::Batch(rest) => self.rest(rest).await?,
+                Stage::Snapshot(scan) => self.scan_snapshot(scan).await?,
+                Stage::Batch(scan) => self.scan_batch(scan).await?,
             };
         }
     }
 
-    /// The last event, once the token that opened the watch counts no more.
-    fn end(&mut self) -> Option<Parts> {
+    /// The last event, once the token that opened the watch has become invalid.
+    fn end(&mut self) -> Option<Segments> {
         if matches!(self.stage, Stage::Over) {
             return None;
         }
-        let why = self.of.standing.as_mut()?.ended()?;
+        let end = self.watcher.validity.as_mut()?.ended()?;
         self.stage = Stage::Over;
-        Some(Parts::of(events::ended(why)))
+        Some(Segments::of(events::token_end(end)))
     }
 
     /// The next event of a snapshot.
-    async fn walk(&mut self, mut walk: Box<Walk>) -> Option<Parts> {
-        if walk.pin.is_over() {
-            self.begin_again();
-            return Some(Parts::default());
+    async fn scan_snapshot(&mut self, mut scan: Box<SnapshotScan>) -> Option<Segments> {
+        if scan.pin.is_over() {
+            self.start_over();
+            return Some(Segments::default());
         }
-        let removed: Vec<_> = walk.removed.by_ref().take(REMOVALS).collect();
-        let (entries, more) = match walk.removed.len() {
-            0 => self.some_of(&walk),
+        let removed: Vec<_> = scan.removed.by_ref().take(MAX_REMOVALS).collect();
+        let (entries, more) = match scan.removed.len() {
+            0 => self.next_entries(&scan),
             _ => (Vec::new(), true),
         };
-        walk.after = entries.last().map(|entry| (entry.service().registered_at, entry.service().id)).or(walk.after);
-        let cursor = (!more).then(|| self.cursor(walk.snapshot.revision(), walk.snapshot.sequence()));
-        let event = match walk.since {
-            None => events::snapshot(&entries, walk.first, cursor.as_deref()),
+        scan.after = entries.last().map(|entry| (entry.service().registered_at, entry.service().id)).or(scan.after);
+        let cursor = (!more).then(|| self.cursor(scan.snapshot.revision(), scan.snapshot.sequence()));
+        let event = match scan.since {
+            None => events::snapshot(&entries, scan.first, cursor.as_deref()),
             Some(_) => events::change(&entries, &removed, cursor.as_deref()),
         };
-        walk.first = false;
+        scan.first = false;
         if more {
-            self.permit(&mut walk.permit).await?;
-            self.stage = Stage::Snapshot(walk);
+            self.permit(&mut scan.permit).await?;
+            self.stage = Stage::Snapshot(scan);
         }
         Some(event)
     }
 
     /// The services of a snapshot's next event, and whether more follow.
-    fn some_of(&self, walk: &Walk) -> (Vec<Arc<Entry>>, bool) {
-        let seen = newer(&walk.snapshot, &self.of.wanted, walk.after, walk.since)
+    fn next_entries(&self, scan: &SnapshotScan) -> (Vec<Arc<Entry>>, bool) {
+        let visible = newer(&scan.snapshot, &self.watcher.filter, scan.after, scan.since)
             .filter(|entry| self.sees(&entry.service().key));
-        let mut seen = seen.peekable();
+        let mut visible = visible.peekable();
         let mut bytes = 0;
         let mut entries = Vec::new();
-        while let Some(entry) = seen.next_if(|_| bytes < EVENT) {
+        while let Some(entry) = visible.next_if(|_| bytes < events::MAX_BYTES) {
             bytes += entry.json_len();
             entries.push(Arc::clone(entry));
         }
-        (entries, seen.peek().is_some())
+        (entries, visible.peek().is_some())
     }
 
-    /// The next event of a commit, as far as the watcher sees it.
-    async fn rest(&mut self, mut rest: Box<Rest>) -> Option<Parts> {
-        if rest.pin.is_over() {
-            self.begin_again();
-            return Some(Parts::default());
+    /// The next event of a commit, with what the watcher sees of it.
+    async fn scan_batch(&mut self, mut scan: Box<BatchScan>) -> Option<Segments> {
+        if scan.pin.is_over() {
+            self.start_over();
+            return Some(Segments::default());
         }
-        let (removed, entries, more) = self.some_of_batch(&mut rest);
-        let cursor = (!more).then(|| self.cursor(rest.batch.revision, rest.batch.sequence));
+        let (removed, entries, more) = self.next_changes(&mut scan);
+        let cursor = (!more).then(|| self.cursor(scan.batch.revision, scan.batch.sequence));
         let event = events::change(&entries, &removed, cursor.as_deref());
         if more {
-            self.permit(&mut rest.permit).await?;
-            self.stage = Stage::Batch(rest);
+            self.permit(&mut scan.permit).await?;
+            self.stage = Stage::Batch(scan);
         }
         Some(event)
     }
 
     /// Removals and services of a commit's next event, and whether more follow.
-    fn some_of_batch(&self, rest: &mut Rest) -> (Vec<(ServiceKey, Uuid)>, Vec<Arc<Entry>>, bool) {
+    fn next_changes(&self, scan: &mut BatchScan) -> (Vec<(ServiceKey, Uuid)>, Vec<Arc<Entry>>, bool) {
         let (mut removed, mut entries) = (Vec::new(), Vec::new());
-        let gone = rest.batch.removed.iter().enumerate().skip(rest.removed);
-        let mut gone = gone.filter(|(_, (key, _))| self.sees(key)).peekable();
-        while let Some((place, gone)) = gone.next_if(|_| removed.len() < REMOVALS) {
-            removed.push(gone.clone());
-            rest.removed = place + 1;
+        let removals = scan.batch.removed.iter().enumerate().skip(scan.removed);
+        let mut removals = removals.filter(|(_, (key, _))| self.sees(key)).peekable();
+        while let Some((position, removal)) = removals.next_if(|_| removed.len() < MAX_REMOVALS) {
+            removed.push(removal.clone());
+            scan.removed = position + 1;
         }
-        if gone.peek().is_some() {
+        if removals.peek().is_some() {
             return (removed, entries, true);
         }
-        let seen = rest.batch.upserts.iter().enumerate().skip(rest.upserts);
-        let mut seen = seen.filter(|(_, entry)| self.sees(&entry.service().key)).peekable();
+        let upserts = scan.batch.upserts.iter().enumerate().skip(scan.upserts);
+        let mut upserts = upserts.filter(|(_, entry)| self.sees(&entry.service().key)).peekable();
         let mut bytes = 0;
-        while let Some((place, entry)) = seen.next_if(|_| bytes < EVENT) {
+        while let Some((position, entry)) = upserts.next_if(|_| bytes < events::MAX_BYTES) {
             bytes += entry.json_len();
             entries.push(Arc::clone(entry));
-            rest.upserts = place + 1;
+            scan.upserts = position + 1;
         }
-        let more = seen.peek().is_some();
+        let more = upserts.peek().is_some();
         (removed, entries, more)
     }
 
     /// Waits for the memory that more than one event takes.
     async fn permit(&self, permit: &mut Option<Permit>) -> Option<()> {
         if permit.is_none() {
-            *permit = Some(self.of.flight.wait(self.of.who.client, UNDER_WAY).await?);
+            *permit = Some(self.watcher.in_flight.wait(self.watcher.principal.client, IN_FLIGHT_BYTES).await?);
         }
         Some(())
     }
 
-    /// What happens next; no part of it where more than one event is to be sent.
-    async fn live(&mut self) -> Option<Parts> {
+    /// The next event of the live feed; empty where a scan sends it as several.
+    async fn live(&mut self) -> Option<Segments> {
         let silent = Instant::now() + HEARTBEAT;
         loop {
-            let expires = self.of.standing.as_ref().map(|token| Instant::now() + token.remaining());
-            let (standing, told, feed) = (&mut self.of.standing, &mut self.of.told, &mut self.of.feed);
+            let expires = self.watcher.validity.as_ref().map(|token| Instant::now() + token.remaining());
+            let Watcher { validity, server_events, feed, .. } = &mut self.watcher;
             let next = async {
                 tokio::select! {
-                    // Rare things first, so that the feed waits for them seldom.
+                    // Rare events first, so that a busy feed does not starve them.
                     biased;
-                    () = changed(standing) => Next::Secrets,
-                    told = told.next() => Next::ServerEvents(told),
+                    () = secrets_changed(validity) => Next::SecretsChanged,
+                    events = server_events.next() => Next::ServerEvents(events),
                     batch = feed.next() => Next::Batch(batch),
                 }
             };
@@ -328,9 +332,9 @@ impl Watcher {
                 return Some(end);
             }
             let batch = match next {
-                Err(_) if Instant::now() >= silent => return Some(Parts::of(events::HEARTBEAT)),
-                Err(_) | Ok(Next::Secrets) => continue,
-                Ok(Next::ServerEvents(told)) => return Some(Parts::of(events::told(&told))),
+                Err(_) if Instant::now() >= silent => return Some(Segments::of(events::HEARTBEAT)),
+                Err(_) | Ok(Next::SecretsChanged) => continue,
+                Ok(Next::ServerEvents(recent)) => return Some(Segments::of(events::server(&recent))),
                 Ok(Next::Batch(batch)) => batch,
             };
             match batch {
@@ -340,54 +344,55 @@ impl Watcher {
                     }
                 }
                 Err(FeedError::Lagged) => {
-                    self.begin_again();
-                    return Some(Parts::default());
+                    self.start_over();
+                    return Some(Segments::default());
                 }
                 Err(FeedError::Ended) => return None,
             }
         }
     }
 
-    /// The event of a small commit, which those who see all share; of another nothing yet, or none where nothing of it is seen.
-    fn begin(&mut self, batch: Arc<Batch>) -> Option<Parts> {
+    /// The event of a small commit, which all watchers that see everything share; an empty one where a scan follows; none where the watcher
+    /// sees nothing of the commit.
+    fn begin(&mut self, batch: Arc<Batch>) -> Option<Segments> {
         if self.sees_all && is_small(&batch) {
             let cursor = || self.cursor(batch.revision, batch.sequence);
             let render = || events::change(&batch.upserts, &batch.removed, Some(&cursor())).into_bytes();
-            return Some(Parts::of(batch.rendered.get_or_init(render).clone()));
+            return Some(Segments::of(batch.rendered.get_or_init(render).clone()));
         }
         let sees_any = batch.upserts.iter().any(|entry| self.sees(&entry.service().key))
             || batch.removed.iter().any(|(key, _)| self.sees(key));
         sees_any.then(|| {
-            let pin = self.of.catalog.pin();
-            self.stage = Stage::Batch(Box::new(Rest { batch, pin, removed: 0, upserts: 0, permit: None }));
-            Parts::default()
+            let pin = self.watcher.catalog.pin();
+            self.stage = Stage::Batch(Box::new(BatchScan { batch, pin, removed: 0, upserts: 0, permit: None }));
+            Segments::default()
         })
     }
 
-    /// Takes everything again: too much happened since.
-    fn begin_again(&mut self) {
-        self.of.flight.gave_up("watch_behind");
-        let pin = self.of.catalog.pin();
-        let (snapshot, feed) = self.of.catalog.subscribe();
-        self.of.feed = feed;
+    /// Starts over with everything: too much changed meanwhile.
+    fn start_over(&mut self) {
+        self.watcher.in_flight.gave_up("watch_behind");
+        let pin = self.watcher.catalog.pin();
+        let (snapshot, feed) = self.watcher.catalog.subscribe();
+        self.watcher.feed = feed;
         let removed = Vec::new().into_iter();
-        let walk = Walk { snapshot, pin, after: None, first: true, since: None, removed, permit: None };
-        self.stage = Stage::Snapshot(Box::new(walk));
+        let scan = SnapshotScan { snapshot, pin, after: None, first: true, since: None, removed, permit: None };
+        self.stage = Stage::Snapshot(Box::new(scan));
     }
 
-    /// Where a watch goes on.
+    /// Where the watch continues.
     fn cursor(&self, revision: u64, sequence: u64) -> String {
-        let mark = self.of.replica.map(|replica| Mark { replica, sequence });
-        WatchCursor::text(&self.of.epoch, revision, mark)
+        let mark = self.watcher.replica.map(|replica| Mark { replica, sequence });
+        WatchCursor::text(&self.watcher.epoch, revision, mark)
     }
 
     fn sees(&self, key: &ServiceKey) -> bool {
-        self.sees_all || self.of.wanted.covers(&self.of.who, key)
+        self.sees_all || self.watcher.filter.covers(&self.watcher.principal, key)
     }
 }
 
-/// Whether one event holds it all.
+/// Whether one event holds all of it.
 fn is_small(batch: &Batch) -> bool {
-    let bytes: usize = batch.upserts.iter().take(EVENT / 256).map(|entry| entry.json_len()).sum();
-    bytes <= EVENT && batch.upserts.len() <= EVENT / 256 && batch.removed.len() <= REMOVALS
+    let bytes: usize = batch.upserts.iter().take(events::MAX_BYTES / 256).map(|entry| entry.json_len()).sum();
+    bytes <= events::MAX_BYTES && batch.upserts.len() <= events::MAX_BYTES / 256 && batch.removed.len() <= MAX_REMOVALS
 }

@@ -62,7 +62,7 @@ async fn wait(startup: &Startup, registry: &Registry, first: &EpochError) -> Res
 }
 
 fn update(room: &WaitingRoom, error: &EpochError) {
-    if room.because(error.to_string()) {
+    if room.set_reason(error.to_string()) {
         tracing::warn!("not ready: {error}; retrying");
     }
 }

@@ -17,8 +17,9 @@ use kube::Client;
 use super::AppError;
 use super::component_status::{EventReporter, LocalStatus, StatusSource};
 use super::readiness::StatusReadiness;
-use super::startup::{Core, ModePorts, Startup};
+use super::startup::{Core, Startup};
 use super::tasks::{ShutdownStage, Tasks};
+use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
 use crate::model::ports::Leadership;
 use crate::operator::events::{EventSettings, EventWriter, Events};
@@ -78,8 +79,8 @@ pub(super) async fn run(
     let age = mirror_age(&operator, known.file_age);
     let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
-    let ports = ports(&startup, &identity, &operator, age, status, reporter.subscribe())?;
-    let api = startup.api(&core, ports);
+    let state = api_state(&mut startup, &identity, &core, &operator, age, status, reporter.subscribe())?;
+    let api = Api::new(state);
     let mut tasks = Tasks::new();
     core.start(&mut tasks, &startup.probing);
     operator.start(&mut tasks);
@@ -177,25 +178,29 @@ fn cluster_status(startup: &Startup, core: &Core, operator: &Operator, age: Mirr
     }
 }
 
-fn ports(
-    startup: &Startup,
+/// The API over the mirror, with a line to the leader.
+fn api_state(
+    startup: &mut Startup,
     identity: &ReplicaIdentity,
+    core: &Core,
     operator: &Operator,
     age: MirrorAge,
     status: Arc<dyn StatusSource>,
     server_events: EventReceiver,
-) -> Result<ModePorts, AppError> {
+) -> Result<ApiState, AppError> {
     let elector = operator.elector.clone();
     let leader = move || elector.holder().and_then(|holder| holder.address);
-    Ok(ModePorts {
-        registrar: Arc::new(operator.registrar.clone()),
-        addresses: Arc::new(identity.policy.clone()),
-        readiness: Arc::new(StatusReadiness(status)),
-        freshness: Some(Arc::new(age)),
-        pass_on: Some(Arc::new(LeaderLine::new(leader, startup.metrics.clone())?)),
+    let mut state = startup.api_state(
+        core,
+        Arc::new(operator.registrar.clone()),
+        Arc::new(identity.policy.clone()),
+        Arc::new(StatusReadiness(status)),
         server_events,
-        default_namespace: identity.default_namespace.clone(),
-    })
+        identity.default_namespace.clone(),
+    );
+    state.freshness = Some(Arc::new(age));
+    state.pass_on = Some(Arc::new(LeaderLine::new(leader, startup.metrics.clone())?));
+    Ok(state)
 }
 
 impl Operator {

@@ -8,7 +8,7 @@ mod rules;
 mod spec;
 mod status;
 
-pub use check::{CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HttpSpec, Method, TlsSpec};
+pub use check::{CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HttpSpec, Method, TlsSpec, check_spec, read_check};
 pub use definition::{definition, yaml};
 pub use spec::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue};
 pub use status::{HealthValue, InstanceStatus, ServiceStatus, State};

@@ -1,38 +1,41 @@
-//! A token bucket: bounds what is written to the Kubernetes API. Pure, told the time.
+//! A token bucket: bounds requests to the Kubernetes API. Pure: callers pass the time.
 
 use std::time::{Duration, Instant};
+
+use crate::model::rate::Rate;
 
 /// Full at the start; fills steadily.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
-    /// Time in which one token comes.
-    interval: Duration,
-    /// Most tokens at once.
-    burst: u32,
-    /// When it is full again: each token taken moves it by `interval`.
+    rate: Rate,
+    /// When it is full again.
     full_at: Option<Instant>,
 }
 
 impl Bucket {
     /// `per_second` and `burst`, both ≥ 1.
     pub(crate) fn new(per_second: u32, burst: u32) -> Self {
-        Self { interval: Duration::from_secs(1) / per_second.max(1), burst: burst.max(1), full_at: None }
+        let interval_ns = 1_000_000_000 / u64::from(per_second.max(1));
+        Self { rate: Rate::new(interval_ns, interval_ns * u64::from(burst.max(1))), full_at: None }
     }
 
     /// Takes a token, if there is one.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
-        if !self.wait(now).is_zero() {
-            return false;
+        let taken = self.rate.take(self.debt_ns(now));
+        if let Ok(debt) = taken {
+            self.full_at = Some(now + Duration::from_nanos(debt));
         }
-        let full_at = self.full_at.map_or(now, |at| at.max(now));
-        self.full_at = Some(full_at + self.interval);
-        true
+        taken.is_ok()
     }
 
     /// Time until there is a token; zero when there is one.
     pub(crate) fn wait(&self, now: Instant) -> Duration {
-        let missing = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
-        (missing + self.interval).saturating_sub(self.interval * self.burst)
+        Duration::from_nanos(self.rate.take(self.debt_ns(now)).err().unwrap_or(0))
+    }
+
+    fn debt_ns(&self, now: Instant) -> u64 {
+        let debt = self.full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
+        u64::try_from(debt.as_nanos()).unwrap_or(u64::MAX)
     }
 }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::check::read_check;
 use super::hash::probe_hash;
 use super::{ListedInstance, Problem, ProblemKind};
 use crate::model::check::{Check, CheckKind, Plan};
@@ -20,7 +19,7 @@ use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::model::url::EndpointUrl;
 use crate::operator::crd::{
-    CheckSpec, InstanceEntry, InstanceStatus, OwnerEntry, ServiceResource, ServiceSpec, ServiceStatus,
+    CheckSpec, InstanceEntry, InstanceStatus, OwnerEntry, ServiceResource, ServiceSpec, ServiceStatus, read_check,
 };
 
 /// Longest issuer or subject of an owner, in characters.

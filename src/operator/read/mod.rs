@@ -4,7 +4,6 @@
 //! addresses may be probed, what a URL's host is. So everything is judged again here. An instance that cannot be used is left out,
 //! and the others are served; each problem becomes a sentence in the object's status.
 
-mod check;
 mod hash;
 mod instance;
 mod object_id;
@@ -15,7 +14,6 @@ mod tests;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
 
-pub use check::{check_spec, read_check};
 pub use hash::probe_hash;
 pub use object_id::ObjectId;
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::check::{Check, CheckKind, Target};
+use crate::model::check::{Check, CheckKind, CheckTiming, Target};
 use crate::model::name::InstanceName;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::Owner;
@@ -66,7 +66,10 @@ fn a_manifest_is_taken_in_with_what_the_service_says_for_all() {
     let [a, b] = &mirrored.instances[..] else { panic!("two instances") };
     assert_eq!((a.name.as_str(), &*a.spec.version, &*a.spec.description), ("a", "2", "Accounts"));
     assert_eq!((&a.spec.check.kind, a.spec.metadata.len(), a.spec.weight), (&Some(CheckKind::Tcp), 0, 100));
-    assert_eq!((b.spec.check.interval_seconds, &*b.spec.metadata["team"], b.spec.weight), (Some(10), "identity", 0));
+    assert_eq!(
+        (b.spec.check.timing.interval_seconds, &*b.spec.metadata["team"], b.spec.weight),
+        (Some(10), "identity", 0)
+    );
     assert_eq!((&b.owner, b.generation, &b.told), (&Owner::Anonymous, None, &None));
 }
 
@@ -258,11 +261,13 @@ mod round_trip {
         let seconds = || proptest::option::of(1u32..=10);
         (kind(), seconds(), seconds(), seconds(), seconds(), seconds()).prop_map(|(kind, a, b, c, d, e)| Check {
             kind,
-            interval_seconds: a,
-            timeout_seconds: b,
-            retry_interval_seconds: c,
-            unhealthy_threshold: d,
-            healthy_threshold: e,
+            timing: CheckTiming {
+                interval_seconds: a,
+                timeout_seconds: b,
+                retry_interval_seconds: c,
+                unhealthy_threshold: d,
+                healthy_threshold: e,
+            },
         })
     }
 

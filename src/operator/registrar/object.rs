@@ -6,8 +6,7 @@ use kube::api::ObjectMeta;
 
 use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::service::{InstanceSpec, Owner};
-use crate::operator::crd::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue};
-use crate::operator::read::check_spec;
+use crate::operator::crd::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue, check_spec};
 
 /// By which people and tools tell what Portolan keeps itself from what they keep
 /// ([recommended labels](https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/)).

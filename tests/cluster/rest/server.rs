@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
-use portolan::api::{Api, ApiParts, ApiSettings, FlightLimits, Part, Readiness, WatchLimits};
+use portolan::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Part, Readiness, WatchLimiter, WatchLimits};
 use portolan::catalog::{Catalog, Epoch};
 use portolan::model::ports::{
     Freshness, Leadership, OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService, Role,
@@ -122,7 +122,7 @@ impl Setup<'_> {
             api_health.clone(),
             metrics.clone(),
         );
-        let api = Api::new(ApiParts {
+        let api = Api::new(ApiState {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(registrar),
             on_demand: Arc::new(Nobody),
@@ -135,13 +135,13 @@ impl Setup<'_> {
             readiness: Arc::new(Nobody),
             freshness: Some(Arc::new(api_health.clone())),
             pass_on: None,
-            told: EventReceiver::closed(),
+            server_events: EventReceiver::closed(),
+            watches: WatchLimiter::new(WatchLimits::default()),
+            in_flight: InFlight::new(InFlightLimits::default(), metrics.clone()),
             settings: ApiSettings {
                 default_namespace: names[0].clone(),
                 default_interval: Duration::from_secs(30),
                 service_metrics: false,
-                watches: WatchLimits::default(),
-                answers: FlightLimits::default(),
             },
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

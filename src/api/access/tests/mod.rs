@@ -11,11 +11,12 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
+use http::Request;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::envelope::Code;
+use crate::api::http::envelope::Code;
 use crate::model::time::{Now, UnixMs};
 
 const SECRET: &str = "a-secret-of-more-than-32-bytes-for-tests";
@@ -65,9 +66,9 @@ impl World {
 
     /// A request that turns out to change or show something.
     fn ask(&self, ask: &Ask) -> Result<Admitted, ApiError> {
-        let request = ask.request();
-        let class = classify(request.method(), request.uri().path());
-        let admitted = self.access.admit(&request, ask.peer, class)?;
+        let (head, ()) = ask.request().into_parts();
+        let class = crate::api::routes::find(&head.method, head.uri.path()).class;
+        let admitted = self.access.admit(&head, ask.peer, class)?;
         self.access.over_quota(&admitted).map_or(Ok(admitted), Err)
     }
 

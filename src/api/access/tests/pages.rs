@@ -98,11 +98,12 @@ fn an_absolute_target_counts_as_well_as_host() {
 }
 
 #[test]
-fn an_old_program_without_host_is_no_browser() {
+fn an_old_program_without_host_is_not_a_browser() {
     let world = local();
     let mut request = Ask::discover().request();
     *request.version_mut() = http::Version::HTTP_10;
-    let admitted = world.access.admit(&request, SocketAddr::from(([127, 0, 0, 1], 9)), RouteClass::OpenRead);
+    let (head, ()) = request.into_parts();
+    let admitted = world.access.admit(&head, SocketAddr::from(([127, 0, 0, 1], 9)), RouteClass::OpenRead);
     assert!(admitted.is_ok());
 }
 

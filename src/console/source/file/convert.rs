@@ -21,7 +21,7 @@ pub(super) fn probing(id: Uuid, known: Vec<Probed>) -> ProbingOfService {
 
 fn instance(Probed { instance, check, row }: Probed) -> ProbingOfInstance {
     // Only the thresholds count here, whatever the interval.
-    let timing = check.timing(Duration::from_secs(1));
+    let timing = check.timing.resolve(Duration::from_secs(1));
     ProbingOfInstance {
         instance: instance.as_str().into(),
         streak: row.state.progress(&timing).into(),

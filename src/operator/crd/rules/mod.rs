@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::check::Method;
 use super::status::State;
+use crate::model::check::CheckKind;
 use crate::model::request_options::{FORBIDDEN_PARTS, FRAMING};
 use crate::model::service::{MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE};
 
@@ -40,8 +41,35 @@ fn at(field: &str, rule: &str, message: &str) -> Value {
     json!({ "rule": rule, "message": message, "fieldPath": field })
 }
 
-const HTTP: &str = "https?";
-const GRPC: &str = "grpcs?|https?";
+/// Names in a sentence: `a, b and c`.
+pub(super) fn listed(names: &[&str], last: &str) -> String {
+    match names {
+        [] => String::new(),
+        [only] => (*only).to_owned(),
+        [others @ .., end] => format!("{} {last} {end}", others.join(", ")),
+    }
+}
+
+/// Whether a URL has one of a kind's schemes.
+fn has_scheme(url: &str, schemes: &[&str]) -> String {
+    // A scheme and its secure twin share a branch: the API server budgets a rule by the length of its pattern.
+    let branch = |scheme: &&str| match schemes.contains(&&*format!("{scheme}s")) {
+        true => Some(format!("{scheme}s?")),
+        false if scheme.strip_suffix('s').is_some_and(|plain| schemes.contains(&plain)) => None,
+        false => Some((*scheme).to_owned()),
+    };
+    let branches: Vec<String> = schemes.iter().filter_map(branch).collect();
+    format!("{url}.matches('(?i)^({})://')", branches.join("|"))
+}
+
+/// The kinds that suit an instance whose scheme is none of these.
+fn alternatives(kind: &str, schemes: &[&str]) -> Vec<&'static str> {
+    let suits = |other: &str| {
+        let needs = CheckKind::SCHEMES.iter().find(|(name, _)| *name == other).map_or(&[][..], |(_, needs)| *needs);
+        needs.is_empty() || needs.iter().any(|scheme| !schemes.contains(scheme))
+    };
+    CheckKind::NAMES.iter().copied().filter(|other| *other != kind && suits(other)).collect()
+}
 
 /// Whether a check's pauses are in order.
 fn in_order(check: &str) -> String {
@@ -53,65 +81,58 @@ fn in_order(check: &str) -> String {
 
 /// On `spec`: what the service says for all its instances.
 pub(super) fn spec() -> Value {
-    let inherited = |kind: &str, schemes: &str| {
-        format!(
-            "!has(self.check) || !has(self.check.{kind}) || self.instances.all(i, has(i.check) || \
-             (has(i.healthUrl) ? i.healthUrl : i.baseUrl).matches('(?i)^({schemes})://'))"
+    let inherited = |(kind, schemes): &(&str, &[&str])| {
+        let fits = has_scheme("(has(i.healthUrl) ? i.healthUrl : i.baseUrl)", schemes);
+        at(
+            &format!(".check.{kind}"),
+            &format!("!has(self.check) || !has(self.check.{kind}) || self.instances.all(i, has(i.check) || {fits})"),
+            &format!(
+                "check.{kind} is for {}; give each instance of another scheme a check of its own ({}) or a healthUrl",
+                listed(schemes, "and"),
+                listed(&alternatives(kind, schemes), "or")
+            ),
         )
     };
-    json!([
-        at(
-            ".check.http",
-            &inherited("http", HTTP),
-            "check.http is for http and https; give each instance of another scheme a check of its own (tcp, grpc or none) or a healthUrl"
-        ),
-        at(
-            ".check.grpc",
-            &inherited("grpc", GRPC),
-            "check.grpc is for grpc, grpcs, http and https; give each instance of another scheme a check of its own (tcp or none) or a healthUrl"
-        ),
-        at(".check.retryIntervalSeconds", &in_order("self.check"), RETRY),
-        source::manifest(),
-    ])
+    let mut rules: Vec<Value> = CheckKind::SCHEMES.iter().map(inherited).collect();
+    rules.extend([at(".check.retryIntervalSeconds", &in_order("self.check"), RETRY), source::manifest()]);
+    rules.into()
 }
 
 const RETRY: &str = "retryIntervalSeconds is longer than intervalSeconds; make it at most as long";
 
 /// On an instance: whether its own check fits its URLs.
 pub(super) fn instance() -> Value {
-    let own = |kind: &str, schemes: &str| {
-        format!(
-            "!has(self.check) || !has(self.check.{kind}) || \
-             (has(self.healthUrl) ? self.healthUrl : self.baseUrl).matches('(?i)^({schemes})://')"
+    let own = |(kind, schemes): &(&str, &[&str])| {
+        let fits = has_scheme("(has(self.healthUrl) ? self.healthUrl : self.baseUrl)", schemes);
+        at(
+            &format!(".check.{kind}"),
+            &format!("!has(self.check) || !has(self.check.{kind}) || {fits}"),
+            &format!(
+                "check.{kind} is for {}; use check.tcp, or give a healthUrl that speaks {kind}",
+                listed(schemes, "and")
+            ),
         )
     };
-    json!([
-        at(
-            ".check.http",
-            &own("http", HTTP),
-            "check.http is for http and https; use check.tcp, or give a healthUrl that speaks http"
-        ),
-        at(
-            ".check.grpc",
-            &own("grpc", GRPC),
-            "check.grpc is for grpc, grpcs, http and https; use check.tcp, or give a healthUrl that speaks grpc"
-        ),
+    let mut rules: Vec<Value> = CheckKind::SCHEMES.iter().map(own).collect();
+    rules.extend([
         at(
             ".healthUrl",
             "!has(self.healthUrl) || !has(self.check) || !has(self.check.http) || !has(self.check.http.path)",
-            "give either healthUrl or check.http.path, not both"
+            "give either healthUrl or check.http.path, not both",
         ),
         // What is registered over REST, and so has a generation, is bounded by its interval there.
         at(".check.retryIntervalSeconds", &format!("has(self.generation) || {}", in_order("self.check")), RETRY),
         source::kept(),
-    ])
+    ]);
+    rules.into()
 }
 
 /// On a check.
 pub(super) fn check() -> Value {
+    let given: Vec<String> = CheckKind::NAMES.iter().map(|kind| format!("has(self.{kind})")).collect();
     json!([rule(
-        "[has(self.http), has(self.tcp), has(self.grpc), has(self.none)].filter(given, given).size() <= 1",
-        "name one kind of check: http, tcp, grpc or none"
+        &format!("[{}].filter(given, given).size() <= 1", given.join(", ")),
+        &format!("name one kind of check: {}", listed(CheckKind::NAMES, "or"))
     )])
 }
 

@@ -1,0 +1,76 @@
+//! Refusals of a token, with the challenge that says which token would be accepted.
+
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+
+use super::class::RouteClass;
+use super::principal::{Namespaces, Principal};
+use super::token::TokenError;
+use crate::api::http::envelope::{ApiError, Code};
+use crate::model::name::Namespace;
+
+/// Longest list of namespaces in a challenge, in bytes.
+const MAX_NAMED: usize = 1024;
+
+/// Whether the token's scope covers the request.
+pub(super) fn require_scope(principal: &Principal, class: RouteClass, read_auth: bool) -> Result<(), ApiError> {
+    if !principal.authenticated {
+        return Ok(());
+    }
+    let scopes = principal.scopes;
+    let (granted, scope) = match class {
+        RouteClass::Preflight | RouteClass::Operations | RouteClass::Public | RouteClass::Unrouted { .. } => {
+            return Ok(());
+        }
+        RouteClass::OpenRead | RouteClass::Watch if !read_auth => return Ok(()),
+        RouteClass::Register | RouteClass::Deregister | RouteClass::Check => (scopes.register, "register"),
+        RouteClass::OpenRead | RouteClass::Watch | RouteClass::TokenRead | RouteClass::Probing => (scopes.read, "read"),
+        // Services of other owners are refused where the service is known, with the same message.
+        RouteClass::ServiceRead => (scopes.read || scopes.register, "read"),
+        RouteClass::Metrics => (principal.reads_all(), "read"),
+    };
+    if granted { Ok(()) } else { Err(insufficient_scope(class, scope)) }
+}
+
+/// 403: the token lacks `scope`.
+pub(super) fn insufficient_scope(class: RouteClass, scope: &str) -> ApiError {
+    let message = if class == RouteClass::Metrics {
+        "metrics name every service: ask with a token whose scope has read and whose namespaces are [\"*\"]".to_owned()
+    } else {
+        format!("this token's scope lacks {scope}, which this needs")
+    };
+    let namespaces = if class == RouteClass::Metrics { ", namespaces=\"*\"" } else { "" };
+    let challenge = challenge(&format!("error=\"insufficient_scope\", scope=\"{scope}\"{namespaces}"));
+    ApiError::new(Code::InsufficientScope, message).header(WWW_AUTHENTICATE, challenge)
+}
+
+/// 403: the token does not cover `namespace`. The challenge names the namespaces of a token that would: the present ones and this one.
+pub(super) fn outside(covered: &Namespaces, namespace: &str) -> ApiError {
+    let message = format!("this token does not cover the namespace {namespace}; its namespaces must name it");
+    let covered = if let Namespaces::Only(list) = covered { &**list } else { &[] };
+    let named = covered.iter().map(|name| &**name).filter(|name| name.parse::<Namespace>().is_ok());
+    let mut needed = named.chain([namespace]).collect::<Vec<_>>().join(" ");
+    if needed.len() > MAX_NAMED {
+        namespace.clone_into(&mut needed);
+    }
+    let challenge = challenge(&format!("error=\"insufficient_scope\", namespaces=\"{needed}\""));
+    ApiError::new(Code::NamespaceForbidden, message).header(WWW_AUTHENTICATE, challenge)
+}
+
+/// 401 with the legacy gateway's message, and the reason in a hint.
+pub(super) fn unauthorized(refusal: Option<TokenError>, class: RouteClass) -> ApiError {
+    let scope = if class.is_change() { "register" } else { "read" };
+    // RFC 6750 §3: no error code where no token was sent.
+    let Some(why) = refusal else {
+        let hint = format!("send a token whose scope has {scope}, as Authorization: Bearer TOKEN");
+        let error = ApiError::new(Code::TokenRequired, "Authorization header required").hint(hint);
+        return error.header(WWW_AUTHENTICATE, challenge(&format!("scope=\"{scope}\"")));
+    };
+    let more = format!("error=\"invalid_token\", error_description=\"{why}\", scope=\"{scope}\"");
+    let error = ApiError::new(why.code(), "Invalid token").hint(why.to_string());
+    error.header(WWW_AUTHENTICATE, challenge(&more))
+}
+
+/// [RFC 6750 §3](https://www.rfc-editor.org/rfc/rfc6750#section-3), with `namespaces` beside its `scope`.
+fn challenge(more: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("Bearer realm=\"portolan\", {more}")).unwrap_or(HeaderValue::from_static("Bearer"))
+}

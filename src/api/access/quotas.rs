@@ -1,0 +1,180 @@
+//! The quotas of every client: writes, reads, the larger quotas of requests that change nothing, and failed attempts.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::header::HeaderMap;
+
+use super::RateSnapshot;
+use super::class::{Counting, Limit};
+use super::headers::RateHeaders;
+use super::rate_limiter::{QuotaSpent, RateLimiter};
+use crate::api::clients::ClientKey;
+use crate::api::http::envelope::ApiError;
+use crate::model::time::{Clock, UnixMs};
+use crate::telemetry::metrics::Metrics;
+
+/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each of the five limits.
+const MAX_CLIENTS: usize = 65_536;
+/// The larger quota, as a multiple of the quota.
+const UNCOUNTED: u32 = 20;
+/// Failed attempts a minute where writes are not limited.
+const FAILED: u32 = 60;
+/// Bytes of an answer that count as one more read.
+const BYTES_OF_A_READ: usize = 32 * 1024;
+
+/// The quota of one limit.
+#[derive(Debug)]
+struct Quota {
+    per_minute: u32,
+    counted: RateLimiter,
+    uncounted: RateLimiter,
+    headers: RateHeaders,
+}
+
+impl Quota {
+    fn new(limit: Limit, per_minute: u32) -> Self {
+        Self {
+            per_minute,
+            counted: RateLimiter::new(per_minute, MAX_CLIENTS),
+            uncounted: RateLimiter::new(per_minute.saturating_mul(UNCOUNTED), MAX_CLIENTS),
+            headers: RateHeaders::new(limit.as_str(), per_minute),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Quotas {
+    writes: Option<Quota>,
+    reads: Option<Quota>,
+    failed: RateLimiter,
+    metrics: Metrics,
+    clock: Clock,
+}
+
+impl Quotas {
+    /// Writes and reads a minute for each client; none where both are unlimited.
+    pub(super) fn new(writes: Option<u32>, reads: Option<u32>, metrics: Metrics, clock: Clock) -> Option<Self> {
+        writes.or(reads)?;
+        Some(Self {
+            writes: writes.map(|quota| Quota::new(Limit::Writes, quota)),
+            reads: reads.map(|quota| Quota::new(Limit::Reads, quota)),
+            failed: RateLimiter::new(writes.unwrap_or(FAILED), MAX_CLIENTS),
+            metrics,
+            clock,
+        })
+    }
+
+    fn now(&self) -> UnixMs {
+        self.clock.steady()
+    }
+
+    fn quota(&self, limit: Limit) -> Option<&Quota> {
+        match limit {
+            Limit::Writes => self.writes.as_ref(),
+            Limit::Reads => self.reads.as_ref(),
+        }
+    }
+
+    /// Takes one request. One that may turn out uncounted takes from the larger quota when this one is spent, a separate one takes from the
+    /// larger quota alone. None where there is no limit.
+    pub(super) fn spend(
+        &self,
+        client: ClientKey,
+        limit: Limit,
+        counting: Counting,
+    ) -> Result<Option<RateSnapshot>, ApiError> {
+        let Some(quota) = self.quota(limit) else { return Ok(None) };
+        let now = self.now();
+        if counting == Counting::Separate {
+            let taken = quota.uncounted.spend(client, now);
+            taken.map_err(|refused| self.too_often(client, limit, refused))?;
+            return Ok(Some(RateSnapshot { limit, remaining: quota.counted.left(client, now), spent: None }));
+        }
+        match quota.counted.spend(client, now) {
+            Ok(remaining) => Ok(Some(RateSnapshot { limit, remaining, spent: None })),
+            Err(refused) if counting == Counting::UnlessUnchanged && quota.uncounted.spend(client, now).is_ok() => {
+                Ok(Some(RateSnapshot { limit, remaining: 0, spent: Some(refused.wait) }))
+            }
+            Err(refused) => Err(self.too_often(client, limit, refused)),
+        }
+    }
+
+    /// Takes one failed attempt to show a token.
+    pub(super) fn fail(&self, client: ClientKey) -> Result<(), ApiError> {
+        self.failed.spend(client, self.now()).map(drop).map_err(|refused| {
+            self.metrics.reject("failed_auth_limit");
+            let hint = format!("{} showed too many tokens that are not valid", Named(client));
+            rate_limited(refused.wait).hint(hint)
+        })
+    }
+
+    /// Moves a request to the larger quota, while that lasts.
+    pub(super) fn give_back(&self, client: ClientKey, rate: &mut RateSnapshot) {
+        if let Some(quota) = self.quota(rate.limit)
+            && rate.spent.is_none()
+            && quota.uncounted.spend(client, self.now()).is_ok()
+        {
+            quota.counted.refund(client);
+            rate.remaining += 1;
+        }
+    }
+
+    /// Takes what an answer's size counts as, always in reads; from their larger quota where the request itself counts there.
+    pub(super) fn charge(&self, client: ClientKey, rate: &mut RateSnapshot, bytes: usize, uncounted: bool) {
+        let more = u32::try_from(bytes / BYTES_OF_A_READ).unwrap_or(u32::MAX);
+        let Some(quota) = self.reads.as_ref().filter(|_| more > 0) else { return };
+        let limiter = if uncounted { &quota.uncounted } else { &quota.counted };
+        limiter.charge(client, self.now(), more);
+        if rate.limit == Limit::Reads && !uncounted {
+            rate.remaining = rate.remaining.saturating_sub(more);
+        }
+    }
+
+    /// The refusal of a request that turned out to count.
+    pub(super) fn refuse(&self, client: ClientKey, limit: Limit, wait: Duration) -> ApiError {
+        self.too_often(client, limit, QuotaSpent { wait })
+    }
+
+    pub(super) fn write(&self, headers: &mut HeaderMap, rate: RateSnapshot) {
+        if let Some(quota) = self.quota(rate.limit) {
+            quota.headers.write(headers, rate.remaining);
+        }
+    }
+
+    fn too_often(&self, client: ClientKey, limit: Limit, refused: QuotaSpent) -> ApiError {
+        self.metrics.reject(limit.reason());
+        let mut error = rate_limited(refused.wait);
+        let Some(quota) = self.quota(limit) else { return error };
+        quota.headers.write(error.headers_mut(), 0);
+        let size = if limit == Limit::Reads { ", each 32 KiB of an answer counting as one" } else { "" };
+        error.hint(format!(
+            "{} may make {} {} a minute{size}; {} sets the limit",
+            Named(client),
+            quota.per_minute,
+            limit.as_str(),
+            limit.setting()
+        ))
+    }
+}
+
+fn rate_limited(wait: Duration) -> ApiError {
+    let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(60).max(1);
+    ApiError::rate_limited().retry_after(seconds)
+}
+
+/// A client, for the sentence that refuses it.
+struct Named(ClientKey);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ClientKey::Subject(_) => f.write_str("this token's subject"),
+            ClientKey::V4(ip) => ip.fmt(f),
+            ClientKey::V6(prefix) => {
+                let ip = std::net::Ipv6Addr::from(u128::from(prefix) << 64);
+                write!(f, "{ip}/64")
+            }
+        }
+    }
+}

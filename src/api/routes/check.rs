@@ -1,0 +1,62 @@
+//! `POST /api/v1/services/{id}/health-check`.
+
+use super::request::RequestContext;
+use super::{Answer, leader};
+use crate::api::conn::RequestBody;
+use crate::api::http::envelope::ApiError;
+use crate::api::http::reply;
+use crate::api::http::write_error::refused;
+use crate::api::openapi::schemas;
+use crate::model::ports::WriteError;
+use crate::model::service::Service;
+use crate::wire::Checked;
+
+const MESSAGE: &str = "Health check completed";
+
+/// Probes every instance of a service now. The outcomes count at once, whatever the thresholds; only a flap hold stays.
+#[utoipa::path(
+    post,
+    operation_id = "check",
+    tag = "registration",
+    path = "/api/v1/services/{id}/health-check",
+    params(("id" = uuid::Uuid, Path, description = "The service's id")),
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "The service with its new health", body = schemas::OneService),
+        (status = 400, description = "`invalid_payload`: the request takes no field", body = schemas::Refusal),
+        (status = 403, description = "`not_owner` (each instance must be yours), `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
+        (status = 404, description = "`service_not_found`", body = schemas::Refusal),
+        (status = 415, description = "A body that is not declared as JSON", body = schemas::Refusal),
+        (status = 429, description = "`probe_budget`: the address's probe budget is spent", body = schemas::Refusal),
+        (status = 503, description = "`unavailable`: the prober does not run, or in a cluster no replica leads; `busy`: too many wait for the leader", body = schemas::Refusal),
+    )
+)]
+pub(super) async fn check(request: &RequestContext<'_>, body: RequestBody) -> Answer {
+    request.query()?.end(&[])?;
+    request.no_fields(body).await?;
+    let service = {
+        let snapshot = request.state.catalog.snapshot();
+        request.service(&snapshot)?.service().clone()
+    };
+    let namespace = service.key.namespace();
+    request.principal.require_write(namespace)?;
+    require_owner(request, &service)?;
+    let checked = match request.state.on_demand.check_now(service.id).await {
+        Ok(checked) => checked,
+        Err(error) => return leader::forward_or_refuse(request, error).await,
+    };
+    let evidence = request.principal.sees_evidence(namespace);
+    let checks: Vec<Checked> = checked.into_iter().map(|result| Checked::new(result, evidence)).collect();
+    let snapshot = request.state.catalog.snapshot();
+    let entry = request.service(&snapshot)?;
+    Ok(reply::entry_with(&request.state.catalog, MESSAGE, &entry, Some(("checks", checks))))
+}
+
+/// A check may change the health of every instance, so the caller must own each.
+fn require_owner(request: &RequestContext<'_>, service: &Service) -> Result<(), ApiError> {
+    let caller = request.principal.caller();
+    if caller.admin || service.instances.iter().all(|i| i.owner == caller.owner) {
+        return Ok(());
+    }
+    Err(refused(&WriteError::NotOwner))
+}

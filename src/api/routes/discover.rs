@@ -1,0 +1,140 @@
+//! `GET /api/v1/services/discover`: finds a service, with all its instances or those that the query selects.
+
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, HeaderValue};
+
+use super::request::RequestContext;
+use super::{Answer, hints};
+use crate::api::access::NamespaceFilter;
+use crate::api::http::envelope::{ApiError, Code};
+use crate::api::http::query::bad_parameter;
+use crate::api::http::{etag, reply, selection};
+use crate::api::openapi::{params, schemas};
+use crate::catalog::{Entry, Snapshot, render};
+use crate::model::name::Namespace;
+use crate::model::outcome::Health;
+use crate::model::selection::{Selection, pick_weighted};
+use crate::model::service::{Instance, front_of};
+use crate::model::value_error::ValueError;
+
+const FOUND: &str = "Service found";
+
+struct DiscoverQuery {
+    name: String,
+    namespace: Namespace,
+    selection: Selection,
+    healthy: bool,
+    pick: bool,
+}
+
+/// Finds a service by name. With a selection it shows only the instances that match.
+#[utoipa::path(
+    get,
+    operation_id = "discover",
+    tag = "discovery",
+    path = "/api/v1/services/discover",
+    security((), ("token" = [])),
+    params(
+        ("name" = String, Query, description = "The service's name"),
+        ("namespace" = Option<String>, Query, description = "Its namespace; the default one when absent"),
+        params::Selection,
+        ("healthy" = Option<bool>, Query, description = "Only healthy instances that are not drained; 503 when there is none"),
+        ("pick" = inline(Option<params::Pick>), Query, description = "`weighted`: the answer holds one healthy instance, drawn by weight; `picked` names it"),
+        ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer"),
+    ),
+    responses(
+        (status = 200, description = "The service", body = schemas::OneService, headers(("ETag", description = "Moves with every change of the service; not sent with `pick`"))),
+        (status = 304, description = "Nothing changed"),
+        (status = 400, description = "`name_required` or `invalid_parameter`", body = schemas::Refusal),
+        (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
+        (status = 503, description = "`no_healthy_instance`, or `unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
+    )
+)]
+pub(super) fn discover(request: &RequestContext<'_>) -> Answer {
+    let query = read(request)?;
+    let snapshot = request.state.catalog.snapshot();
+    let entry = find(request, &snapshot, &query)?;
+    if query.selection.is_empty() && !query.healthy && !query.pick {
+        return Ok(reply::found(&request.state.catalog, &snapshot, entry, &request.head.headers));
+    }
+    if query.pick { picked(entry, &query) } else { selected(request, &snapshot, entry, &query) }
+}
+
+fn read(request: &RequestContext<'_>) -> Result<DiscoverQuery, ApiError> {
+    let mut query = request.query()?;
+    let name = query.take("name").unwrap_or_default().into_owned();
+    let namespace = NamespaceFilter::take_one(&mut query, &request.state.settings.default_namespace)?;
+    let selection = selection::take(&mut query)?;
+    let healthy = query.flag("healthy")?;
+    let pick = match query.take("pick").as_deref() {
+        None => false,
+        Some("weighted") => true,
+        Some(_) => return Err(bad_parameter("pick", ValueError::is_not("weighted"))),
+    };
+    let [status, version, zone, meta] = selection::PARAMETERS;
+    query.end(&["name", "namespace", status, version, zone, meta, "healthy", "pick"])?;
+    if name.is_empty() {
+        return Err(ApiError::new(Code::NameRequired, "Service name is required"));
+    }
+    Ok(DiscoverQuery { name, namespace, selection, healthy, pick })
+}
+
+fn find<'a>(
+    request: &RequestContext<'_>,
+    snapshot: &'a Snapshot,
+    query: &DiscoverQuery,
+) -> Result<&'a Arc<Entry>, ApiError> {
+    let namespace = query.namespace.as_str();
+    let entry = snapshot.find(namespace, &query.name).filter(|_| request.principal.may_read(namespace));
+    entry.ok_or_else(|| match hints::other_namespaces(snapshot, request.principal, namespace, &query.name) {
+        Some(hint) => ApiError::service_not_found().hint(hint),
+        None => ApiError::service_not_found(),
+    })
+}
+
+/// The service as if it had only the selected instances. Every change of these changes the service's tag too.
+fn selected(request: &RequestContext<'_>, snapshot: &Snapshot, entry: &Entry, query: &DiscoverQuery) -> Answer {
+    let shown = matching(entry, query)?;
+    let Some(front) = front_of(shown.iter().copied()) else { return Err(none_healthy(&query.name)) };
+    let tag = entry.tag(snapshot.epoch());
+    if let Some(unchanged) = etag::not_modified(&tag, &request.head.headers) {
+        return Ok(unchanged);
+    }
+    let mut response = reply::rendered(FOUND, &render::view(entry.service(), &shown, Some(front)), entry);
+    etag::put(&tag, &mut response);
+    Ok(response)
+}
+
+/// The service as if it had only the instance that is drawn now. Each answer may name another, so none may be cached.
+fn picked(entry: &Entry, query: &DiscoverQuery) -> Answer {
+    let candidates = matching(entry, query)?;
+    let drawn = pick_weighted(&candidates, rand::random()).ok_or_else(|| none_healthy(&query.name))?;
+    let mut response = reply::rendered(FOUND, &render::picked(entry.service(), drawn), entry);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// The selected instances; with `healthy=true` possibly none.
+fn matching<'a>(entry: &'a Entry, query: &DiscoverQuery) -> Result<Vec<&'a Instance>, ApiError> {
+    let instances = entry.service().instances.iter();
+    let mut matching: Vec<&Instance> = instances.filter(|i| query.selection.matches_instance(i)).collect();
+    if matching.is_empty() {
+        let hint = format!("{} exists, but this selects none of its instances", query.name);
+        return Err(ApiError::service_not_found().hint(hint));
+    }
+    if query.healthy {
+        matching.retain(|instance| usable(instance));
+    }
+    Ok(matching)
+}
+
+/// Healthy, and not drained.
+fn usable(instance: &Instance) -> bool {
+    instance.health == Health::Healthy && instance.spec.weight > 0
+}
+
+fn none_healthy(name: &str) -> ApiError {
+    let message = format!("no selected instance of {name} is healthy; retry, or ask without healthy=true and pick");
+    ApiError::new(Code::NoHealthyInstance, message)
+}

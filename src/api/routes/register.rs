@@ -1,0 +1,86 @@
+//! `POST /api/v1/services/register`.
+
+use std::sync::Arc;
+
+use http::Response;
+
+use super::Answer;
+use super::registration::{self, Rules};
+use super::request::RequestContext;
+use crate::api::access::NotCounted;
+use crate::api::conn::RequestBody;
+use crate::api::http::body::Body;
+use crate::api::http::envelope::ApiError;
+use crate::api::http::reply;
+use crate::api::http::write_error::refused;
+use crate::api::openapi::schemas;
+use crate::catalog::{Entry, LastCheck};
+use crate::model::name::InstanceName;
+use crate::model::ports::{Registered, ReplacedUrl};
+
+const MESSAGE: &str = "Service registered successfully";
+
+/// Registers an instance, changes it, or renews it when nothing differs.
+#[utoipa::path(
+    post,
+    operation_id = "register",
+    tag = "registration",
+    path = "/api/v1/services/register",
+    request_body = schemas::Registration,
+    security(("token" = [])),
+    responses(
+        (status = 200, description = "Registered, and durable", body = schemas::OneService),
+        (status = 400, description = "`invalid_payload` or `address_denied`; `details` name each field", body = schemas::Refusal),
+        (status = 403, description = "`not_owner`, `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
+        (status = 404, description = "`namespace_not_found`, in a cluster", body = schemas::Refusal),
+        (status = 409, description = "`manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
+        (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
+        (status = 415, description = "Not declared as JSON", body = schemas::Refusal),
+        (status = 422, description = "`too_many_services`, `too_many_instances` or `service_full`", body = schemas::Refusal),
+        (status = 503, description = "`busy`, `read_only`: the store's file cannot be written now, or `unavailable`: in a cluster the Kubernetes API does not answer; `Retry-After` says when to ask again", body = schemas::Refusal),
+        (status = 507, description = "`disk_full`", body = schemas::Refusal),
+    )
+)]
+pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) -> Answer {
+    request.query()?.end(&[])?;
+    let bytes = request.json(body).await?;
+    let settings = &request.state.settings;
+    let rules = Rules {
+        namespace: &settings.default_namespace,
+        interval: settings.default_interval,
+        addresses: &*request.state.addresses,
+    };
+    let registration = registration::read(&bytes, rules)?;
+    request.principal.require_write(registration.namespace.as_str())?;
+    let instance = registration.instance.clone();
+    let (registrar, caller) = (&request.state.registrar, request.principal.caller());
+    let done = if request.renewals_only {
+        registrar.renewed(&registration, &caller).ok_or_else(ApiError::rate_limited)?
+    } else {
+        registrar.register(registration, caller).await.map_err(|error| refused(&error))?
+    };
+    let warnings = done.replaced.iter().map(|url| replaced(&instance, url)).collect();
+    let mut response = answer(request, &done, warnings);
+    if done.renewed {
+        response.extensions_mut().insert(NotCounted);
+    }
+    Ok(response)
+}
+
+/// Two programs that register as the same instance replace each other, so each of them gets a warning.
+fn replaced(instance: &InstanceName, url: &ReplacedUrl) -> String {
+    let ReplacedUrl { field, old, new, was_healthy } = url;
+    let state = if *was_healthy { ", which was healthy" } else { "" };
+    let new = new.as_ref().map_or_else(|| "none".to_owned(), |new| new.redacted().to_string());
+    let both = if *field == "base_url" { "; give `instance` to keep both" } else { "" };
+    format!("this replaced the {field} of instance {instance}{state}: {} is now {new}{both}", old.redacted())
+}
+
+/// The catalog's entry, which shows the newest probe; rendered here only if the service was removed meanwhile.
+fn answer(request: &RequestContext<'_>, done: &Registered, warnings: Vec<String>) -> Response<Body> {
+    let extra = (!warnings.is_empty()).then_some(("warnings", warnings));
+    let snapshot = request.state.catalog.read();
+    let removed = || Arc::new(Entry::new((*done.service).clone(), LastCheck::default()));
+    let entry = snapshot.by_id(&done.service.id).cloned().unwrap_or_else(removed);
+    reply::entry_with(&request.state.catalog, MESSAGE, &entry, extra)
+}

@@ -1,0 +1,118 @@
+//! A request as its handler gets it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use uuid::Uuid;
+
+use crate::api::access::{Access, Principal};
+use crate::api::conn::RequestBody;
+use crate::api::http::envelope::{ApiError, Code};
+use crate::api::http::json::{self, MAX_BODY};
+use crate::api::http::query::Query;
+use crate::api::state::ApiState;
+use crate::catalog::{Entry, Snapshot};
+
+/// Seconds after which to ask a replica again that does not know every service yet.
+const INCOMPLETE_RETRY_SECONDS: u64 = 2;
+
+/// The parameters of a path; empty where the route has none of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::api) struct Params<'a> {
+    pub(in crate::api) id: &'a str,
+    pub(in crate::api) name: &'a str,
+}
+
+/// What a handler gets besides a body.
+#[derive(Clone, Copy)]
+pub(in crate::api) struct RequestContext<'a> {
+    pub(in crate::api) state: &'a ApiState,
+    pub(in crate::api) head: &'a Parts,
+    pub(in crate::api) params: Params<'a>,
+    /// The caller.
+    pub(in crate::api) principal: &'a Principal,
+    /// The client's address, past the trusted proxies.
+    pub(in crate::api) client: IpAddr,
+    /// The caller's quota is spent: nothing may change, and only a renewal or a 304 is sent.
+    pub(in crate::api) renewals_only: bool,
+}
+
+impl<'a> RequestContext<'a> {
+    /// The parameters after the `?`.
+    ///
+    /// # Errors
+    /// 400 when they cannot be read.
+    pub(super) fn query(&self) -> Result<Query<'a>, ApiError> {
+        Query::read(self.head.uri.query())
+    }
+
+    /// The bytes of a JSON body.
+    ///
+    /// # Errors
+    /// 415 when it is not declared as plain JSON, 413 over [`MAX_BODY`], 408 or 400 when it breaks off.
+    pub(super) async fn json(&self, body: RequestBody) -> Result<Bytes, ApiError> {
+        json::require_json(&self.head.headers)?;
+        body.read(MAX_BODY).await
+    }
+
+    /// Reads a body that may be absent or an object without fields.
+    ///
+    /// # Errors
+    /// As for [`Self::json`], and 400 `invalid_payload`.
+    pub(super) async fn no_fields(&self, body: RequestBody) -> Result<(), ApiError> {
+        let bytes = body.read(MAX_BODY).await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        json::require_json(&self.head.headers)?;
+        json::require_no_fields(&bytes)
+    }
+
+    /// The service with the id of the path, if the caller may read or write in its namespace. Owners are judged later.
+    ///
+    /// # Errors
+    /// 404 "Service not found", also for a text that is not an id.
+    pub(super) fn service(&self, snapshot: &Snapshot) -> Result<Arc<Entry>, ApiError> {
+        let entry = read_id(self.params.id).and_then(|id| snapshot.by_id(&id));
+        let visible = entry.filter(|entry| self.principal.may_name(entry.service().key.namespace()));
+        visible.cloned().ok_or_else(ApiError::service_not_found)
+    }
+
+    /// The service with the id of the path, to be shown. A token without the scope `read` gets it only with an instance of its own.
+    ///
+    /// # Errors
+    /// 404 "Service not found"; 403 `insufficient_scope`, whether or not it exists.
+    pub(super) fn readable_service(&self, snapshot: &Snapshot) -> Result<Arc<Entry>, ApiError> {
+        let entry = self.service(snapshot);
+        if self.principal.reads_others() {
+            let readable = |entry: &Arc<Entry>| self.principal.may_read(entry.service().key.namespace());
+            return entry
+                .and_then(|entry| if readable(&entry) { Ok(entry) } else { Err(ApiError::service_not_found()) });
+        }
+        let own = |entry: &Arc<Entry>| {
+            let service = entry.service();
+            let owner = &self.principal.owner;
+            self.principal.may_write(service.key.namespace()) && service.instances.iter().any(|i| i.owner == *owner)
+        };
+        entry.ok().filter(own).ok_or_else(Access::only_own)
+    }
+
+    /// Refuses while this replica has not heard of every service yet: it cannot tell that there is none of a name, nor how many there are.
+    ///
+    /// # Errors
+    /// 503 `unavailable`.
+    pub(in crate::api) fn require_complete(&self) -> Result<(), ApiError> {
+        if self.state.history.is_complete() {
+            return Ok(());
+        }
+        let message = "this replica has not heard of every service yet; ask again, or ask another one";
+        Err(ApiError::new(Code::Unavailable, message).retry_after(INCOMPLETE_RETRY_SECONDS))
+    }
+}
+
+/// An id in its usual form of 36 characters; no other spelling is one.
+pub(super) fn read_id(text: &str) -> Option<Uuid> {
+    (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
+}

@@ -1,0 +1,92 @@
+//! What the API stands on: its ports to the other parts of Portolan, and the limits that all requests share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::access::Access;
+use super::http::in_flight::InFlight;
+use super::watch::WatchLimiter;
+use crate::catalog::Catalog;
+use crate::model::name::Namespace;
+use crate::model::ports::{AddressGate, Freshness, OnDemand, PassOn, Probing, Registrar};
+use crate::store::Store;
+use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::server_events::EventReceiver;
+
+/// Settings that handlers read.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// The namespace of a request that names none.
+    pub default_namespace: Namespace,
+    /// Time between probes where a check names none.
+    pub default_interval: Duration,
+    /// Whether `/metrics` includes series per service.
+    pub service_metrics: bool,
+}
+
+/// Everything that requests are answered from. Built once, by `app`; a handler takes the parts that it needs.
+pub struct ApiState {
+    /// The read model.
+    pub catalog: Arc<Catalog>,
+    /// Makes registrations durable.
+    pub registrar: Arc<dyn Registrar>,
+    /// Checks a service now.
+    pub on_demand: Arc<dyn OnDemand>,
+    /// Reports streaks, samples and next probes.
+    pub probing: Arc<dyn Probing>,
+    /// Decides which addresses may be registered.
+    pub addresses: Arc<dyn AddressGate>,
+    /// Reads history.
+    pub history: Store,
+    /// Admits or refuses each request.
+    pub access: Access,
+    /// Gets a line per request.
+    pub access_log: AccessLog,
+    /// The process's metrics.
+    pub metrics: Metrics,
+    /// The components that `/readyz` reports.
+    pub readiness: Arc<dyn Readiness>,
+    /// How old the mirror may be; none where nothing is mirrored.
+    pub freshness: Option<Arc<dyn Freshness>>,
+    /// Forwards to the leader; none where there are no other replicas.
+    pub pass_on: Option<Arc<dyn PassOn>>,
+    /// The server's own events, which watches send.
+    pub server_events: EventReceiver,
+    /// Bounds the number of watches.
+    pub watches: Arc<WatchLimiter>,
+    /// Bounds the memory of answers and request bodies.
+    pub in_flight: Arc<InFlight>,
+    /// Settings that handlers read.
+    pub settings: ApiSettings,
+}
+
+/// One component that must work before Portolan is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its name: `store`, `prober`, …
+    pub name: &'static str,
+    /// Whether it works.
+    pub state: PartState,
+}
+
+/// Whether a component works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PartState {
+    /// It works; the text says how.
+    Ready(String),
+    /// It does not; the text says why.
+    NotReady(String),
+}
+
+impl Part {
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, PartState::Ready(_))
+    }
+}
+
+/// Reports whether Portolan is ready.
+pub trait Readiness: Send + Sync + 'static {
+    /// Every component, ready or not.
+    fn parts(&self) -> Vec<Part>;
+}

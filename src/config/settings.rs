@@ -1,0 +1,303 @@
+//! Every setting, declared once: its variable, flag, default and help, and how it is read.
+//!
+//! To add a setting, add an entry here and use its field. `make generate` updates the README and docs/cli.md.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::cluster::Mode;
+use super::parse::{self, LogFormat};
+use super::reader::{Reader, Secrets};
+use crate::model::name::Namespace;
+
+const DAY: Duration = Duration::from_hours(24);
+/// Reads that a client may make for each write, unless reads have a limit of their own.
+const READS_PER_WRITE: u32 = 100;
+
+/// A setting as it is documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The environment variable.
+    pub env: &'static str,
+    /// The flag's name with `_` for `-`; `None` for a secret, which the command line would show to other users.
+    pub(super) field: Option<&'static str>,
+    /// The default, as a person would write it.
+    pub default: &'static str,
+    /// The default of cluster mode where it differs; else empty.
+    pub in_cluster: &'static str,
+    /// What it does, in a sentence.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// The flag with its dashes.
+    pub fn flag(&self) -> Option<String> {
+        self.field.map(|field| format!("--{}", field.replace('_', "-")))
+    }
+}
+
+/// An entry is `flag "VARIABLE" "VALUE" "default" / "default of cluster mode" "help" [clap] => field: Type = how to read it`. An entry without
+/// a field is read by another one's.
+macro_rules! settings {
+    (
+        |$reader:ident|
+        Settings { $($arg:ident $env:literal $value:literal $default:literal $(/ $cluster:literal)? $help:literal [$($extra:tt)*]
+            $(=> $(#[$doc:meta])* $field:ident: $type:ty = $read:expr)?;)+ }
+        ClusterSettings { $($c_arg:ident $c_env:literal $c_value:literal $c_default:literal $c_help:literal
+            => $(#[$c_doc:meta])* $c_type:ty = $c_read:expr;)+ }
+    ) => {
+        /// The flags of `portolan serve`, unread: [`Settings::load`] joins them with the environment.
+        #[derive(Debug, Clone, Default, clap::Args)]
+        pub struct ServeArgs {
+            $(
+                #[doc = $help]
+                #[arg(
+                    long,
+                    value_name = $value,
+                    help = concat!($help, " [env: ", $env, "] [default: ", $default, "]"),
+                    $($extra)*
+                )]
+                pub $arg: Option<OsString>,
+            )+
+            $(
+                #[doc = $c_help]
+                #[arg(
+                    long,
+                    value_name = $c_value,
+                    help = concat!($c_help, " [env: ", $c_env, "] [default: ", $c_default, "]"),
+                )]
+                pub $c_arg: Option<OsString>,
+            )+
+        }
+
+        impl ServeArgs {
+            /// The value of the flag with this field name.
+            pub(super) fn given(&self, field: &str) -> Option<&OsString> {
+                match field {
+                    $(stringify!($arg) => self.$arg.as_ref(),)+
+                    $(stringify!($c_arg) => self.$c_arg.as_ref(),)+
+                    _ => None,
+                }
+            }
+        }
+
+        /// Every setting that has a flag, in the order of the README's table.
+        pub const SETTINGS: &[Setting] = &[
+            $(Setting {
+                env: $env,
+                field: Some(stringify!($arg)),
+                default: $default,
+                in_cluster: concat!($($cluster)?),
+                help: $help,
+            },)+
+            $(Setting { env: $c_env, field: Some(stringify!($c_arg)), default: $c_default, in_cluster: "", help: $c_help },)+
+        ];
+
+        /// The settings of `portolan serve`, checked.
+        #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
+        #[derive(Debug, Clone)]
+        pub struct Settings {
+            $($(
+                #[doc = $help]
+                $(#[$doc])*
+                pub $field: $type,
+            )?)+
+            /// Whether a person chose [`Self::bind_address`]; else it follows from [`Self::auth`].
+            pub bind_address_given: bool,
+            /// Whether to set a store aside that is damaged as a whole, or missing, and start with an empty one. Given at a start, never by a
+            /// variable.
+            pub start_empty: bool,
+            /// Whether the store may have lost its last commits. Given at a start, never by a variable.
+            pub accept_loss: bool,
+        }
+
+        impl Settings {
+            /// Reads all of them; the reader collects the problems.
+            pub(super) fn read($reader: &Reader<'_>) -> Self {
+                Self {
+                    $($($field: $read,)?)+
+                    bind_address_given: $reader.is_given("bind_address"),
+                    start_empty: false,
+                    accept_loss: false,
+                }
+            }
+        }
+
+        /// The settings of cluster mode. What is absent is taken from the pod or the kubeconfig file.
+        #[derive(Debug, Clone, PartialEq, Eq, Default)]
+        pub struct ClusterSettings {
+            $(
+                #[doc = $c_help]
+                $(#[$c_doc])*
+                pub $c_arg: $c_type,
+            )+
+        }
+
+        impl ClusterSettings {
+            /// Reads all of them; the reader collects the problems.
+            pub(super) fn read($reader: &Reader<'_>) -> Self {
+                Self { $($c_arg: $c_read,)+ }
+            }
+        }
+    };
+}
+
+settings! { |reader|
+Settings {
+    server_port "SERVER_PORT" "PORT" "8080"
+        "TCP port to listen on; 0 takes any free one" []
+        => server_port: u16 = reader.text("server_port", parse::port).unwrap_or(8080);
+    bind_address "PORTOLAN_BIND_ADDRESS" "ADDRESS" "127.0.0.1 with auth off, 0.0.0.0 with auth on"
+        "Address to listen on" []
+        => bind_address: IpAddr = reader.text("bind_address", parse::address).unwrap_or_else(|| {
+            IpAddr::V4(if reader.auth_is_on() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST })
+        });
+    db_path "DB_PATH" "FILE" "./services.db" / "./mirror.db"
+        "The SQLite file that holds everything; created when absent. In cluster mode a mirror, safe to lose: it is rebuilt" []
+        => db_path: PathBuf = reader
+            .path("db_path", parse::database)
+            .unwrap_or_else(|| PathBuf::from(reader.by_mode("./services.db", "./mirror.db")));
+    enable_auth "ENABLE_AUTH" "BOOL" "false"
+        "Require a bearer token on every route that writes" [num_args = 0..=1, default_missing_value = "true"]
+        => /// The secrets; `None` while auth is off.
+        auth: Option<Secrets> = reader.auth();
+    jwt_secret_file "JWT_SECRET_FILE" "FILE" "none"
+        "File with one signing secret a line: the first signs, all verify; read again when it changes" [];
+    read_auth "PORTOLAN_READ_AUTH" "BOOL" "false"
+        "Require a token on reads too, and show only the token's namespaces" [num_args = 0..=1, default_missing_value = "true"]
+        => read_auth: bool = reader.read_auth();
+    token_max_days "PORTOLAN_TOKEN_MAX_DAYS" "DAYS" "30"
+        "Furthest expiry that a token may have, in days" []
+        => token_max: Duration = DAY * reader.number("token_max_days", 30, 1..=3650, "days");
+    log_level "LOG_LEVEL" "LEVEL" "info"
+        "trace, debug, info, warn, error or off; or directives such as info,portolan::prober=debug" []
+        => log_level: String = reader.text("log_level", parse::log_level).unwrap_or_else(|| "info".to_owned());
+    log_format "PORTOLAN_LOG_FORMAT" "FORMAT" "text"
+        "Log lines as text or json" []
+        => log_format: LogFormat = reader.text("log_format", parse::log_format).unwrap_or(LogFormat::Text);
+    max_services "MAX_SERVICES" "COUNT" "100" / "0"
+        "Most services registered over REST; 0 is unlimited" []
+        => max_services: Option<u32> = Some(
+            reader.number("max_services", reader.by_mode(100, 0), 0..=u32::MAX, "a count, 0 for unlimited"),
+        ).filter(|n| *n > 0);
+    max_instances "PORTOLAN_MAX_INSTANCES" "COUNT" "25600"
+        "Most instances over all services" []
+        => max_instances: u32 = reader.number("max_instances", 25_600, 1..=1_000_000, "a count");
+    health_check_interval "HEALTH_CHECK_INTERVAL" "SECONDS" "30"
+        "Seconds between the probes of an instance whose check names no interval" []
+        => health_check_interval: Duration = reader.seconds("health_check_interval", 30, 1..=86_400);
+    default_namespace "PORTOLAN_DEFAULT_NAMESPACE" "NAME" "default" / "the first of PORTOLAN_REST_NAMESPACES"
+        "Namespace of a request that names none" []
+        => /// `None` where it was not given.
+        default_namespace: Option<Namespace> = reader.text("default_namespace", parse::namespace);
+    rate_limit_per_minute "PORTOLAN_RATE_LIMIT_PER_MINUTE" "COUNT" "60" / "0"
+        "Writes and checks a minute that each client may request; 0 is no limit" []
+        => rate_limit_per_minute: Option<u32> = Some(reader.writes_per_minute()).filter(|n| *n > 0);
+    read_rate_limit_per_minute "PORTOLAN_READ_RATE_LIMIT_PER_MINUTE" "COUNT" "100 times PORTOLAN_RATE_LIMIT_PER_MINUTE"
+        "Reads a minute that each client may make, each 32 KiB of an answer counting as one; 0 is no limit" []
+        => read_rate_limit_per_minute: Option<u32> = {
+            let default = reader.writes_per_minute().saturating_mul(READS_PER_WRITE);
+            Some(reader.rate("read_rate_limit_per_minute", default)).filter(|n| *n > 0)
+        };
+    trusted_proxies "PORTOLAN_TRUSTED_PROXIES" "CIDRS" "none"
+        "Networks of the proxies whose X-Forwarded-For is believed, separated by commas" []
+        => trusted_proxies: Vec<IpNet> = reader.text("trusted_proxies", parse::networks).unwrap_or_default();
+    allowed_hosts "PORTOLAN_ALLOWED_HOSTS" "HOSTS" "none"
+        "Host names besides loopback's that a server bound to loopback answers to, separated by commas" []
+        => /// Lower case, without port.
+        allowed_hosts: Vec<String> = reader.text("allowed_hosts", parse::hosts).unwrap_or_default();
+    cors_origins "PORTOLAN_CORS_ORIGINS" "ORIGINS" "none"
+        "Origins besides loopback's whose web pages may write while auth is off, and read a server on loopback, separated by commas" []
+        => cors_origins: Vec<String> = reader.text("cors_origins", parse::origins).unwrap_or_default();
+    probe_allow "PORTOLAN_PROBE_ALLOW" "CIDRS" "none"
+        "Networks that may be probed although the default policy forbids them, separated by commas" []
+        => probe_allow: Vec<IpNet> = reader.text("probe_allow", parse::networks).unwrap_or_default();
+    probe_deny "PORTOLAN_PROBE_DENY" "CIDRS" "none"
+        "Networks that are never probed; wins over the allowed ones" []
+        => probe_deny: Vec<IpNet> = reader.text("probe_deny", parse::networks).unwrap_or_default();
+    probe_concurrency "PORTOLAN_PROBE_CONCURRENCY" "COUNT" "1024"
+        "Most probes in flight at once; fewer when the system gives fewer file descriptors" []
+        => probe_concurrency: usize = reader.number("probe_concurrency", 1024, 1..=60_000, "a count") as usize;
+    probe_per_address "PORTOLAN_PROBE_PER_ADDRESS" "COUNT" "20"
+        "Most probes a second to one address, loopback exempt; the rest is delayed" []
+        => probe_per_address: u32 = reader.number("probe_per_address", 20, 1..=100_000, "probes a second");
+    ca_dir "PORTOLAN_CA_DIR" "FOLDER" "none"
+        "Folder of the files that a check's tls.ca and tls.client_cert may name" []
+        => ca_dir: Option<PathBuf> = reader.path("ca_dir", parse::folder);
+    service_metrics "PORTOLAN_SERVICE_METRICS" "BOOL" "true"
+        "Show portolan_service_instances, a series per service and health, in /metrics" [num_args = 0..=1, default_missing_value = "true"]
+        => service_metrics: bool = reader.flag("service_metrics", true);
+    history_days "PORTOLAN_HISTORY_DAYS" "DAYS" "30"
+        "Days that transitions are kept" []
+        => history: Duration = DAY * reader.number("history_days", 30, 1..=3650, "days");
+    shutdown_seconds "PORTOLAN_SHUTDOWN_SECONDS" "SECONDS" "10"
+        "Seconds that a shutdown may take before the rest is cut off" []
+        => shutdown: Duration = reader.shutdown();
+    drain_seconds "PORTOLAN_DRAIN_SECONDS" "SECONDS" "0"
+        "Seconds of that time in which /readyz fails and requests are still served, so that a load balancer can stop sending any" []
+        => drain: Duration = reader.drain();
+    mode "PORTOLAN_MODE" "MODE" "standalone"
+        "standalone: the SQLite file is the registry. cluster: Kubernetes is, by services.portolan.dev objects" []
+        => mode: Mode = reader.mode();
+}
+ClusterSettings {
+    watch_namespaces "PORTOLAN_WATCH_NAMESPACES" "NAMES" "all"
+        "Cluster mode: namespaces whose services are watched, separated by commas"
+        => /// Empty for all.
+        Vec<Namespace> = reader.text("watch_namespaces", parse::namespaces).unwrap_or_default();
+    rest_namespaces "PORTOLAN_REST_NAMESPACES" "NAMES" "the server's own"
+        "Cluster mode: namespaces that REST registrations may write to, separated by commas"
+        => /// Empty for the server's own: see the method of the same name.
+        Vec<Namespace> = reader.text("rest_namespaces", parse::namespaces).unwrap_or_default();
+    context "PORTOLAN_CONTEXT" "NAME" "the current one"
+        "Cluster mode outside a cluster: the context of the kubeconfig file (KUBECONFIG, else ~/.kube/config)"
+        => Option<String> = reader.text("context", parse::kubernetes_name);
+    pod_name "POD_NAME" "NAME" "the host's name"
+        "Cluster mode: the name of this replica in the Lease and in events"
+        => Option<String> = reader.text("pod_name", parse::kubernetes_name);
+    pod_namespace "POD_NAMESPACE" "NAME" "the ServiceAccount's, else the kubeconfig context's"
+        "Cluster mode: the server's own namespace, where its Lease is"
+        => Option<Namespace> = reader.text("pod_namespace", parse::namespace);
+    pod_ip "POD_IP" "ADDRESS" "PORTOLAN_BIND_ADDRESS"
+        "Cluster mode: the address at which the other replicas reach this one"
+        => Option<IpAddr> = reader.text("pod_ip", parse::address);
+}
+}
+
+/// The variables that have no flag.
+pub(super) const SECRETS: &[Setting] = &[Setting {
+    env: "JWT_SECRET",
+    field: None,
+    default: "none",
+    in_cluster: "",
+    help: "Secret that signs and verifies tokens, at least 32 bytes; needed with auth on unless JWT_SECRET_FILE is set",
+}];
+
+/// The variables that the client commands read.
+pub(super) const CLIENT: &[Setting] = &[
+    Setting {
+        env: "PORTOLAN_SERVER",
+        field: Some("server"),
+        default: "http://127.0.0.1:8080",
+        in_cluster: "",
+        help: "The server that a client command asks",
+    },
+    Setting {
+        env: "PORTOLAN_TOKEN",
+        field: None,
+        default: "none",
+        in_cluster: "",
+        help: "The token that a client command sends",
+    },
+    Setting {
+        env: "PORTOLAN_TOKEN_FILE",
+        field: Some("token_file"),
+        default: "none",
+        in_cluster: "",
+        help: "File with that token, read again for every request",
+    },
+];

@@ -1,0 +1,327 @@
+//! The JSON form of a check, the same in a registration, an answer and the store:
+//! `{"http":{"path":"/healthz"},"interval_seconds":10}`; and its schema, as `/openapi.json` describes it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+
+use super::kind::{CheckKind, GrpcCheck, HttpCheck, MAX_PATH, TlsCheck};
+use super::{Check, CheckTiming};
+use crate::model::request_options::{Method, RequestOptions};
+use crate::model::whole_number;
+
+/// How an instance is probed. At most one of `http`, `tcp`, `grpc`, `none`; absent, it follows from the health URL.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Check)]
+pub struct CheckJson {
+    /// A GET whose status decides.
+    #[serde(default, deserialize_with = "http", skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = http_schema, required = false)]
+    http: Option<HttpJson>,
+    /// A TCP connection that opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tcp: Option<Empty>,
+    /// `grpc.health.v1.Health/Check` answers SERVING.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grpc: Option<GrpcJson>,
+    /// Never probed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    none: Option<Empty>,
+    /// Time between probes; `HEALTH_CHECK_INTERVAL` when absent.
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86400)]
+    interval_seconds: Option<u32>,
+    /// Time that one probe may take; 5 when absent.
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 60)]
+    timeout_seconds: Option<u32>,
+    /// Time between confirming probes; 1 when absent.
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 300)]
+    retry_interval_seconds: Option<u32>,
+    /// Consecutive fails that make it unhealthy; 3 when absent.
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10)]
+    unhealthy_threshold: Option<u32>,
+    /// Consecutive passes that make it healthy again; 1 when absent.
+    #[serde(default, deserialize_with = "whole_number::option", skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10)]
+    healthy_threshold: Option<u32>,
+}
+
+/// `{}`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Nothing)]
+struct Empty {}
+
+/// An http check's own settings.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = HttpCheck)]
+pub struct HttpJson {
+    /// On the origin of `base_url`, where there is no `health_url`; `/` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    /// Set in manifests only; GET when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(GET|HEAD)$")]
+    method: Option<Method>,
+    /// The Host header. Set in manifests only; that of the URL when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    /// More headers, lower case. Set in manifests only.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    headers: BTreeMap<String, String>,
+    /// Statuses that pass; 200 to 299 when absent. Redirects are not followed.
+    #[serde(default, deserialize_with = "whole_number::list", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<u16>>, max_items = 16)]
+    expected_statuses: Vec<u16>,
+    /// For https.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsJson>,
+}
+
+/// A grpc check's own settings.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = GrpcCheck)]
+struct GrpcJson {
+    /// The service asked for; empty means the whole server.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(value_type = Option<String>)]
+    service: String,
+    /// For grpcs and https.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsJson>,
+}
+
+/// How a server's certificate is judged.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TlsCheck)]
+struct TlsJson {
+    /// Whether it is verified; true when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verify: Option<bool>,
+    /// The name expected in it, instead of the URL's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server_name: Option<String>,
+    /// A file name in the operator's `PORTOLAN_CA_DIR`, trusted instead of the system's roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ca: Option<String>,
+    /// The name of a pair in the operator's `PORTOLAN_CA_DIR`, shown to a server that wants a client certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_cert: Option<String>,
+}
+
+fn http_schema() -> Schema {
+    let path = ObjectBuilder::new().schema_type(SchemaType::new(Type::String)).pattern(Some("^/"));
+    let path = path.max_length(Some(MAX_PATH)).description(Some("Sent in a registration: its path alone."));
+    // The derives write these two out in full, and an import beside them would count as unneeded.
+    let object = utoipa::openapi::Ref::from_schema_name("HttpCheck");
+    let check = utoipa::openapi::schema::OneOfBuilder::new().item(object).item(path);
+    let check = check.item(ObjectBuilder::new().schema_type(SchemaType::new(Type::Null)));
+    Schema::OneOf(check.description(Some("A GET whose status decides.")).build())
+}
+
+/// An http check's settings, or its path alone.
+fn http<'de, D: Deserializer<'de>>(json: D) -> Result<Option<HttpJson>, D::Error> {
+    struct Http;
+
+    impl<'de> Visitor<'de> for Http {
+        type Value = Option<HttpJson>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object or a path")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_str<E>(self, path: &str) -> Result<Self::Value, E> {
+            Ok(Some(HttpJson { path: Some(path.to_owned()), ..HttpJson::default() }))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            HttpJson::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    json.deserialize_any(Http)
+}
+
+impl TryFrom<CheckJson> for Check {
+    type Error = String;
+
+    fn try_from(json: CheckJson) -> Result<Self, String> {
+        let http = json.http.map(|json| CheckKind::Http(json.into()));
+        let grpc = json.grpc.map(|json| CheckKind::Grpc(json.into()));
+        let given = [http, json.tcp.map(|_| CheckKind::Tcp), grpc, json.none.map(|_| CheckKind::None)];
+        let mut kinds = given.into_iter().flatten();
+        let kind = kinds.next();
+        if kinds.next().is_some() {
+            return Err(format!("give one of {}", CheckKind::NAMES.join(", ")));
+        }
+        let check = Self {
+            kind,
+            timing: CheckTiming {
+                interval_seconds: json.interval_seconds,
+                timeout_seconds: json.timeout_seconds,
+                retry_interval_seconds: json.retry_interval_seconds,
+                unhealthy_threshold: json.unhealthy_threshold,
+                healthy_threshold: json.healthy_threshold,
+            },
+        };
+        check.accept()?;
+        Ok(check)
+    }
+}
+
+impl From<HttpJson> for HttpCheck {
+    fn from(json: HttpJson) -> Self {
+        let request_options =
+            RequestOptions { method: json.method.unwrap_or_default(), host: json.host, headers: json.headers };
+        Self { path: json.path, request_options, expected_statuses: json.expected_statuses, tls: json.tls.into() }
+    }
+}
+
+impl From<GrpcJson> for GrpcCheck {
+    fn from(json: GrpcJson) -> Self {
+        Self { service: json.service, tls: json.tls.into() }
+    }
+}
+
+impl From<Option<TlsJson>> for TlsCheck {
+    fn from(json: Option<TlsJson>) -> Self {
+        json.map_or_else(Self::default, |json| Self {
+            verify: json.verify.unwrap_or(true),
+            server_name: json.server_name,
+            ca: json.ca,
+            client_cert: json.client_cert,
+        })
+    }
+}
+
+impl From<TlsCheck> for Option<TlsJson> {
+    fn from(tls: TlsCheck) -> Self {
+        (tls != TlsCheck::default()).then(|| TlsJson {
+            verify: (!tls.verify).then_some(false),
+            server_name: tls.server_name,
+            ca: tls.ca,
+            client_cert: tls.client_cert,
+        })
+    }
+}
+
+impl From<HttpCheck> for HttpJson {
+    fn from(http: HttpCheck) -> Self {
+        let RequestOptions { method, host, headers } = http.request_options;
+        Self {
+            path: http.path,
+            method: (method != Method::default()).then_some(method),
+            host,
+            headers,
+            expected_statuses: http.expected_statuses,
+            tls: http.tls.into(),
+        }
+    }
+}
+
+impl From<Check> for CheckJson {
+    fn from(check: Check) -> Self {
+        let (mut http, mut tcp, mut grpc, mut none) = (None, None, None, None);
+        match check.kind {
+            Some(CheckKind::Http(h)) => {
+                http = Some(h.into());
+            }
+            Some(CheckKind::Tcp) => tcp = Some(Empty {}),
+            Some(CheckKind::Grpc(g)) => grpc = Some(GrpcJson { service: g.service, tls: g.tls.into() }),
+            Some(CheckKind::None) => none = Some(Empty {}),
+            None => {}
+        }
+        Self {
+            http,
+            tcp,
+            grpc,
+            none,
+            interval_seconds: check.timing.interval_seconds,
+            timeout_seconds: check.timing.timeout_seconds,
+            retry_interval_seconds: check.timing.retry_interval_seconds,
+            unhealthy_threshold: check.timing.unhealthy_threshold,
+            healthy_threshold: check.timing.healthy_threshold,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::check::Check;
+
+    #[test]
+    fn a_check_survives_its_json() {
+        for text in [
+            r#"{"http":{"path":"/healthz","expected_statuses":[204]},"interval_seconds":10}"#,
+            r#"{"http":{"method":"HEAD","host":"a.example","headers":{"x-probe":"1"},"tls":{"server_name":"a"}}}"#,
+            r#"{"tcp":{}}"#,
+            r#"{"grpc":{"service":"a.B","tls":{"verify":false,"ca":"corp.pem","client_cert":"probe"}},"unhealthy_threshold":2}"#,
+            r#"{"none":{}}"#,
+            "{}",
+        ] {
+            let check: Check = serde_json::from_str(text).expect(text);
+            assert_eq!(serde_json::to_string(&check).expect("serializes"), text);
+        }
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_as_floats() {
+        let text = r#"{"http":{"expected_statuses":[200.0,2.04e2]},"interval_seconds":10.0,"timeout_seconds":2e0}"#;
+        let check: Check = serde_json::from_str(text).expect("a check");
+        assert_eq!((check.timing.interval_seconds, check.timing.timeout_seconds), (Some(10), Some(2)));
+        let written = serde_json::to_string(&check).expect("serializes");
+        assert_eq!(written, r#"{"http":{"expected_statuses":[200,204]},"interval_seconds":10,"timeout_seconds":2}"#);
+    }
+
+    #[test]
+    fn an_http_check_may_be_its_path_alone() {
+        let read = |text: &str| serde_json::from_str::<Check>(text).expect(text);
+        let check = read(r#"{"http":"/healthz?deep=1","interval_seconds":5}"#);
+        assert_eq!(check, read(r#"{"http":{"path":"/healthz?deep=1"},"interval_seconds":5}"#));
+        assert_eq!(
+            serde_json::to_string(&check).expect("serializes"),
+            r#"{"http":{"path":"/healthz?deep=1"},"interval_seconds":5}"#
+        );
+        assert_eq!(read(r#"{"http":null}"#), Check::default());
+        for wrong in [r#"{"http":"healthz"}"#, r#"{"http":""}"#, r#"{"http":7}"#, r#"{"http":["/"]}"#, r#"{"tcp":"/"}"#]
+        {
+            assert!(serde_json::from_str::<Check>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        for (text, word) in [
+            (r#"{"http":{},"tcp":{}}"#, "one of"),
+            (r#"{"interval_seconds":0}"#, "interval_seconds"),
+            (r#"{"http":{"path":"healthz"}}"#, "http.path"),
+            (r#"{"http":"/a b"}"#, "http.path holds a space unescaped (character 3); write it as %20"),
+            (r#"{"http":"/\u00e4"}"#, "write it as %C3%A4"),
+            (r#"{"http":{"tls":{"ca":"../secret"}}}"#, "tls.ca"),
+            (r#"{"http":{"tls":{"client_cert":"../secret"}}}"#, "tls.client_cert"),
+            (r#"{"http":{"headers":{"cookie":"a"}}}"#, "cookie"),
+            (r#"{"http":{"method":"POST"}}"#, "POST"),
+            (r#"{"htpp":{}}"#, "htpp"),
+        ] {
+            let error = serde_json::from_str::<Check>(text).expect_err(text).to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

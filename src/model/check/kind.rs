@@ -1,0 +1,299 @@
+//! The kinds of check: their settings, what these may hold, and the target that follows from them and the instance's URLs.
+
+use super::super::request_options::RequestOptions;
+use super::super::text;
+use super::super::url::{EndpointUrl, Host, Scheme, Unescaped};
+
+/// Longest `http.path`, in bytes.
+pub(super) const MAX_PATH: usize = 512;
+/// Most statuses in `http.expected_statuses`.
+const MAX_STATUSES: usize = 16;
+/// Longest `grpc.service`, in characters.
+const MAX_GRPC_SERVICE: usize = 255;
+/// Longest `tls.server_name`, in bytes.
+const MAX_SERVER_NAME: usize = 253;
+/// Longest `tls.ca`, in bytes.
+const MAX_CA: usize = 255;
+/// Longest `tls.client_cert`, in bytes: what follows it makes a file name.
+const MAX_CLIENT_CERT: usize = 251;
+/// The kinds of check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckKind {
+    /// A request whose status decides.
+    Http(HttpCheck),
+    /// A TCP connection that opens.
+    Tcp,
+    /// `grpc.health.v1.Health/Check` answers SERVING.
+    Grpc(GrpcCheck),
+    /// Never probed; always selectable.
+    None,
+}
+
+impl CheckKind {
+    /// The name of every kind, as in JSON and in manifests.
+    pub const NAMES: &[&str] = &["http", "tcp", "grpc", "none"];
+    /// The schemes that kinds with any need of the URL that is probed, with each kind's name.
+    pub const SCHEMES: &[(&str, &[&str])] =
+        &[("http", &["http", "https"]), ("grpc", &["grpc", "grpcs", "http", "https"])];
+
+    pub(super) fn accept(&self) -> Result<(), String> {
+        match self {
+            Self::Http(http) => http.accept(),
+            Self::Grpc(grpc) => grpc.accept(),
+            Self::Tcp | Self::None => Ok(()),
+        }
+    }
+
+    /// What a probe does, given the instance's URLs; none where it is never probed.
+    pub(super) fn target(
+        &self,
+        base: &EndpointUrl,
+        health: Option<&EndpointUrl>,
+    ) -> Result<Option<Target>, CheckError> {
+        let url = health.unwrap_or(base);
+        match self {
+            Self::Http(http) => http.target(base, health).map(Some),
+            Self::Tcp => Ok(Some(Target::tcp(url))),
+            Self::Grpc(grpc) => grpc.target(url).map(Some),
+            Self::None => Ok(None),
+        }
+    }
+}
+
+/// An http check's own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HttpCheck {
+    /// Request target on the origin of the base URL, used where no health URL is given; default `/`.
+    pub path: Option<String>,
+    /// The request beyond a plain GET; only a manifest sets it.
+    pub request_options: RequestOptions,
+    /// Statuses that pass; empty means 200 to 299.
+    pub expected_statuses: Vec<u16>,
+    /// TLS, for https.
+    pub tls: TlsCheck,
+}
+
+/// A grpc check's own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GrpcCheck {
+    /// The service asked for; empty means the whole server
+    /// ([protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md)).
+    pub service: String,
+    /// TLS, for grpcs.
+    pub tls: TlsCheck,
+}
+
+/// How a server's certificate is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TlsCheck {
+    /// Whether it is verified at all; default true.
+    pub verify: bool,
+    /// The name expected in it, instead of the URL's host.
+    pub server_name: Option<String>,
+    /// A file name in the operator's `PORTOLAN_CA_DIR` to trust instead of the system's roots; never a path.
+    pub ca: Option<String>,
+    /// What is shown to a server that asks who its client is: a pair of `PORTOLAN_CA_DIR`, `NAME.crt` with `NAME.key`, or one PEM file
+    /// of that name with both; never a path.
+    pub client_cert: Option<String>,
+}
+
+impl Default for TlsCheck {
+    fn default() -> Self {
+        Self { verify: true, server_name: None, ca: None, client_cert: None }
+    }
+}
+
+/// What one probe does, fully resolved but for DNS.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Ask `host:port` for `target`.
+    Http {
+        /// Name or address.
+        host: Host,
+        /// Port, 1 to 65535.
+        port: u16,
+        /// Path and query, starting with `/`.
+        target: String,
+        /// The request beyond a plain GET; none for that.
+        request_options: Option<Box<RequestOptions>>,
+        /// TLS, for https.
+        tls: Option<TlsCheck>,
+        /// Statuses that pass; empty means 200 to 299.
+        expected: Vec<u16>,
+    },
+    /// Open a TCP connection.
+    Tcp {
+        /// Name or address.
+        host: Host,
+        /// Port, 1 to 65535.
+        port: u16,
+    },
+    /// Ask the gRPC health service.
+    Grpc {
+        /// Name or address.
+        host: Host,
+        /// Port, 1 to 65535.
+        port: u16,
+        /// Service asked for, empty for the server.
+        service: String,
+        /// TLS, for grpcs.
+        tls: Option<TlsCheck>,
+    },
+}
+
+impl Target {
+    fn tcp(url: &EndpointUrl) -> Self {
+        Self::Tcp { host: url.host().clone(), port: url.port() }
+    }
+
+    /// What the scheme alone says.
+    pub(super) fn by_scheme(url: &EndpointUrl) -> Self {
+        let (host, port) = (url.host().clone(), url.port());
+        let tls = |on: bool| on.then(TlsCheck::default);
+        match url.scheme() {
+            Scheme::Http | Scheme::Https => Self::Http {
+                host,
+                port,
+                target: url.target().to_owned(),
+                request_options: None,
+                tls: tls(*url.scheme() == Scheme::Https),
+                expected: Vec::new(),
+            },
+            Scheme::Grpc | Scheme::Grpcs => {
+                Self::Grpc { host, port, service: String::new(), tls: tls(*url.scheme() == Scheme::Grpcs) }
+            }
+            Scheme::Tcp | Scheme::Other(_) => Self::tcp(url),
+        }
+    }
+
+    /// Name or address that is dialled.
+    pub fn host(&self) -> &Host {
+        match self {
+            Self::Http { host, .. } | Self::Tcp { host, .. } | Self::Grpc { host, .. } => host,
+        }
+    }
+
+    /// Port that is dialled.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Http { port, .. } | Self::Tcp { port, .. } | Self::Grpc { port, .. } => *port,
+        }
+    }
+
+    /// `http`, `tcp` or `grpc`, as in metric labels.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => "http",
+            Self::Tcp { .. } => "tcp",
+            Self::Grpc { .. } => "grpc",
+        }
+    }
+}
+
+/// What a check cannot be, said so that a person can mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// An http check needs an http address.
+    #[error("an http check needs an http or https base_url or health_url, not {0}")]
+    NotHttp(String),
+    /// A grpc check needs an address that speaks it.
+    #[error("a grpc check needs a grpc, grpcs, http or https base_url or health_url, not {0}")]
+    NotGrpc(String),
+    /// An http check on a health URL of another scheme.
+    #[error("give either health_url or check.http.path, not both")]
+    TwoPaths,
+}
+
+impl HttpCheck {
+    fn accept(&self) -> Result<(), String> {
+        let visible = |b: u8| b.is_ascii_graphic() && b != b'#';
+        let fits = |path: &String| path.starts_with('/') && path.len() <= MAX_PATH && path.bytes().all(visible);
+        if let Some(unescaped) = self.path.as_deref().and_then(unescaped) {
+            return Err(format!("http.path {unescaped}"));
+        }
+        if !self.path.as_ref().is_none_or(fits) {
+            return Err(format!(
+                "http.path starts with '/', and is at most {MAX_PATH} visible ASCII characters without '#'"
+            ));
+        }
+        let statuses = &self.expected_statuses;
+        if statuses.len() > MAX_STATUSES || statuses.iter().any(|s| !(100..=599).contains(s)) {
+            return Err(format!("http.expected_statuses holds at most {MAX_STATUSES} statuses from 100 to 599"));
+        }
+        self.request_options.accept()?;
+        self.tls.accept()
+    }
+
+    fn target(&self, base: &EndpointUrl, health: Option<&EndpointUrl>) -> Result<Target, CheckError> {
+        if health.is_some() && self.path.is_some() {
+            return Err(CheckError::TwoPaths);
+        }
+        let url = health.unwrap_or(base);
+        let secure = match url.scheme() {
+            Scheme::Http => false,
+            Scheme::Https => true,
+            other => return Err(CheckError::NotHttp(other.as_str().to_owned())),
+        };
+        let target = match (&self.path, health) {
+            (Some(path), _) => path.clone(),
+            (None, Some(url)) => url.target().to_owned(),
+            (None, None) => "/".to_owned(),
+        };
+        Ok(Target::Http {
+            host: url.host().clone(),
+            port: url.port(),
+            target,
+            request_options: (!self.request_options.is_plain()).then(|| Box::new(self.request_options.clone())),
+            tls: secure.then(|| self.tls.clone()),
+            expected: self.expected_statuses.clone(),
+        })
+    }
+}
+
+impl GrpcCheck {
+    fn accept(&self) -> Result<(), String> {
+        text::accept(&self.service, MAX_GRPC_SERVICE).map_err(|e| format!("grpc.service: {e}"))?;
+        self.tls.accept()
+    }
+
+    fn target(&self, url: &EndpointUrl) -> Result<Target, CheckError> {
+        let secure = match url.scheme() {
+            Scheme::Grpc | Scheme::Http => false,
+            Scheme::Grpcs | Scheme::Https => true,
+            other => return Err(CheckError::NotGrpc(other.as_str().to_owned())),
+        };
+        Ok(Target::Grpc {
+            host: url.host().clone(),
+            port: url.port(),
+            service: self.service.clone(),
+            tls: secure.then(|| self.tls.clone()),
+        })
+    }
+}
+
+impl TlsCheck {
+    fn accept(&self) -> Result<(), String> {
+        let name = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
+        let fits = |n: &String| (1..=MAX_SERVER_NAME).contains(&n.len()) && n.bytes().all(name);
+        if !self.server_name.as_ref().is_none_or(fits) {
+            return Err("tls.server_name is a DNS name or an address".to_owned());
+        }
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        let fits = |name: &String, most: usize| {
+            (1..=most).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.')
+        };
+        if !self.ca.as_ref().is_none_or(|ca| fits(ca, MAX_CA)) {
+            return Err("tls.ca is the name of a file in PORTOLAN_CA_DIR, never a path".to_owned());
+        }
+        if !self.client_cert.as_ref().is_none_or(|name| fits(name, MAX_CLIENT_CERT)) {
+            return Err("tls.client_cert is the name of a pair of files in PORTOLAN_CA_DIR, never a path".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// What a path holds that it has in its escaped form alone.
+fn unescaped(path: &str) -> Option<Unescaped> {
+    let wrong = path.chars().zip(1..).find(|(c, _)| !c.is_ascii_graphic());
+    wrong.map(|(character, at)| Unescaped { character, at })
+}

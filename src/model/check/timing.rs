@@ -1,0 +1,77 @@
+//! The numbers of a check: how often it probes, how long a probe may take, how many outcomes in a row count.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// Seconds between probes.
+pub const INTERVAL: RangeInclusive<u32> = 1..=86_400;
+/// Seconds that one probe may take.
+pub const TIMEOUT: RangeInclusive<u32> = 1..=60;
+/// Seconds between confirming probes.
+pub const RETRY_INTERVAL: RangeInclusive<u32> = 1..=300;
+/// Outcomes in a row.
+pub const THRESHOLD: RangeInclusive<u32> = 1..=10;
+
+/// The numbers as a registration gives them. Absent ones take the defaults named here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CheckTiming {
+    /// Time between probes, 1 to 86,400 s; default `HEALTH_CHECK_INTERVAL`.
+    pub interval_seconds: Option<u32>,
+    /// Time that one probe may take, 1 to 60 s; default 5.
+    pub timeout_seconds: Option<u32>,
+    /// Time between confirming probes after a change, 1 to 300 s and at most the interval; default 1.
+    pub retry_interval_seconds: Option<u32>,
+    /// Consecutive fails that make an instance unhealthy, 1 to 10; default 3.
+    pub unhealthy_threshold: Option<u32>,
+    /// Consecutive passes that make an unhealthy instance healthy again, 1 to 10; default 1.
+    pub healthy_threshold: Option<u32>,
+}
+
+/// The numbers that drive a check, after defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Timing {
+    /// Time between the starts of two probes.
+    pub interval: Duration,
+    /// Time that one probe may take.
+    pub timeout: Duration,
+    /// Time between confirming probes, at most the interval.
+    pub retry_interval: Duration,
+    /// Consecutive fails that flip to unhealthy, ≥ 1.
+    pub unhealthy_threshold: u32,
+    /// Consecutive passes that flip back, ≥ 1.
+    pub healthy_threshold: u32,
+}
+
+impl CheckTiming {
+    /// Checks every number against its bounds.
+    ///
+    /// # Errors
+    /// A sentence that names the first field that is wrong, and its bounds.
+    pub fn accept(&self) -> Result<(), String> {
+        for (field, value, range) in [
+            ("interval_seconds", self.interval_seconds, INTERVAL),
+            ("timeout_seconds", self.timeout_seconds, TIMEOUT),
+            ("retry_interval_seconds", self.retry_interval_seconds, RETRY_INTERVAL),
+            ("unhealthy_threshold", self.unhealthy_threshold, THRESHOLD),
+            ("healthy_threshold", self.healthy_threshold, THRESHOLD),
+        ] {
+            if let Some(value) = value.filter(|value| !range.contains(value)) {
+                return Err(format!("{field} is {value}, expected {} to {}", range.start(), range.end()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The numbers after defaults, with `interval` where none is given.
+    pub fn resolve(&self, interval: Duration) -> Timing {
+        let seconds = |given: Option<u32>, default: Duration| given.map_or(default, |s| Duration::from_secs(s.into()));
+        let interval = seconds(self.interval_seconds, interval);
+        Timing {
+            interval,
+            timeout: seconds(self.timeout_seconds, Duration::from_secs(5)),
+            retry_interval: seconds(self.retry_interval_seconds, Duration::from_secs(1)).min(interval),
+            unhealthy_threshold: self.unhealthy_threshold.unwrap_or(3),
+            healthy_threshold: self.healthy_threshold.unwrap_or(1),
+        }
+    }
+}
