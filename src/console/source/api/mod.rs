@@ -17,8 +17,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Ask, Backoff, Link, News, Source};
+use super::{Abilities, Ask, Link, News, PAUSES, Source};
 use crate::console::data::{ServerEvent, Service};
+use crate::model::backoff::Backoff;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
@@ -210,7 +211,7 @@ fn kept(mut events: Vec<ServerEvent>) -> Vec<ServerEvent> {
 impl Watch {
     /// Watches for as long as somebody listens.
     async fn keep(mut self, retry: &Notify) {
-        let mut backoff = Backoff::default();
+        let mut backoff = PAUSES;
         loop {
             let why = match self.once(&mut backoff).await {
                 End::Unheard => return,
@@ -226,7 +227,7 @@ impl Watch {
                 }
             };
             self.gathered = None;
-            let wait = backoff.wait();
+            let wait = backoff.next();
             let lost = Link::Lost { why: why.into(), retry_at: UnixMs::wall().plus(wait) };
             if self.news.send(News::Link(lost)).await.is_err() {
                 return;

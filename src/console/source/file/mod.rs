@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Ask, Backoff, Link, News, Refusal, Source};
+use super::{Abilities, Ask, Link, News, PAUSES, Refusal, Source};
 use crate::console::data::ServerEvent;
+use crate::model::backoff::Backoff;
 use crate::model::time::UnixMs;
 use crate::store::reader::FileReader;
 use work::{Look, Lost};
@@ -60,7 +61,7 @@ impl Source for FileSource {
             news,
             reader: None,
             link: Link::Connecting,
-            backoff: Backoff::default(),
+            backoff: PAUSES,
             next: now,
             next_server: now,
             served: None,
@@ -165,7 +166,7 @@ impl Follow {
     }
 
     async fn lost(&mut self, Lost(why): Lost) -> Result<(), Closed> {
-        let wait = self.backoff.wait();
+        let wait = self.backoff.next();
         self.next = Instant::now() + wait;
         self.next_server = self.next;
         if !matches!(&self.link, Link::Lost { why: before, .. } if *before == why) {

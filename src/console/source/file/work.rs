@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::convert;
 use crate::console::data::Service;
 use crate::console::source::News;
-use crate::store::reader::{FileReader, ReaderError, Seen};
+use crate::store::reader::{FileChanges, FileReader, ReaderError};
 
 /// Entries of one page of history.
 const PAGE: usize = 100;
@@ -40,18 +40,18 @@ pub(super) fn look(path: &Path, reader: &mut Option<FileReader>, ask_server: boo
         },
         None => open(path)?,
     };
-    let replaced = was_open && matches!(seen, Seen::All(_));
+    let replaced = was_open && matches!(seen, FileChanges::All(_));
     let served = ask_server.then(|| file.is_served());
     *reader = Some(file);
     let news = match seen {
-        Seen::Same => None,
-        Seen::All(services) => Some(News::Snapshot(services)),
-        Seen::Some(changed, gone) => Some(News::Changes(changed, gone)),
+        FileChanges::None => None,
+        FileChanges::All(services) => Some(News::Snapshot(services)),
+        FileChanges::Some(changed, gone) => Some(News::Changes(changed, gone)),
     };
     Ok(Look { news, replaced, served })
 }
 
-fn open(path: &Path) -> Result<(FileReader, Seen<Service>), Lost> {
+fn open(path: &Path) -> Result<(FileReader, FileChanges<Service>), Lost> {
     let mut file = FileReader::open(path)?;
     let seen = file.poll(convert::service)?;
     Ok((file, seen))
