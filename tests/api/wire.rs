@@ -143,7 +143,7 @@ async fn answers_around_services_are_the_wire_types() {
     let body = json!({"name": "a", "base_url": "http://127.0.0.1:9", "metadata": {"team": "\"x\""}});
     let id = app.register(&body).await.ok()["data"]["id"].as_str().expect("an id").to_owned();
     app.register(&json!({"name": "a", "instance": "b", "base_url": "http://127.0.0.1:8"})).await.ok();
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     for target in [&format!("/api/v1/services/{id}"), "/api/v1/services/discover?name=a&pick=weighted"] {
         let text = app.get(target).await.text();
         assert_eq!(rewritten::<wire::OneService>(text.as_bytes()), text, "{target}");
