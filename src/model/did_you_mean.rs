@@ -1,27 +1,17 @@
 //! Suggestions for unknown names.
 
-use super::value_error::ValueError;
-
-/// The error about `name`, which is none of `known`: it suggests the closest one, or lists all of them.
+/// The one of `known` that `name` was probably meant to be, if any is close enough.
 ///
 /// ```
-/// use portolan::model::did_you_mean::unknown;
+/// use portolan::model::did_you_mean::closest;
 ///
-/// assert_eq!(unknown("baseUrl", &["name", "base_url"]).problem, "unknown; did you mean base_url?");
+/// assert_eq!(closest("baseUrl", &["name", "base_url"]), Some("base_url"));
+/// assert_eq!(closest("ttl", &["name", "base_url"]), None);
 /// ```
-pub fn unknown<S: AsRef<str>>(name: &str, known: &[S]) -> ValueError {
+pub fn closest<'a, S: AsRef<str>>(name: &str, known: &'a [S]) -> Option<&'a str> {
     let typed = fold(name);
     let near = known.iter().map(|k| (strsim::osa_distance(&typed, &fold(k.as_ref())), k.as_ref())).min();
-    match near {
-        Some((distance, near)) if distance <= 1 + near.len() / 4 => {
-            ValueError::new(format!("unknown; did you mean {near}?")).expecting(near)
-        }
-        Some(_) => {
-            let all = known.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-            ValueError::new(format!("unknown; expected one of {all}")).expecting(format!("one of {all}"))
-        }
-        None => ValueError::new("unknown; nothing is expected here, leave it out"),
-    }
+    near.and_then(|(distance, near)| (distance <= 1 + near.len() / 4).then_some(near))
 }
 
 /// Removes differences in spelling: `baseURL`, `base-url` and `base_url` become the same.
@@ -45,9 +35,9 @@ mod tests {
             ("verison", "version"),
             ("instances", "instance"),
         ] {
-            assert_eq!(unknown(typed, &known).problem, format!("unknown; did you mean {meant}?"));
+            assert_eq!(closest(typed, &known), Some(meant));
         }
-        assert!(unknown("ttl", &known).problem.starts_with("unknown; expected one of name, version"));
-        assert_eq!(unknown::<&str>("x", &[]).problem, "unknown; nothing is expected here, leave it out");
+        assert_eq!(closest("ttl", &known), None);
+        assert_eq!(closest::<&str>("x", &[]), None);
     }
 }

@@ -27,6 +27,25 @@ impl ValueError {
         Self { problem: format!("is not {expected}"), expected: Some(expected) }
     }
 
+    /// `name` is none of `known`: suggests the closest one, or lists all of them.
+    ///
+    /// ```
+    /// use portolan::model::value_error::ValueError;
+    ///
+    /// assert_eq!(ValueError::unknown("baseUrl", &["name", "base_url"]).problem, "unknown; did you mean base_url?");
+    /// assert_eq!(ValueError::unknown("ttl", &["name", "base_url"]).problem, "unknown; expected one of name, base_url");
+    /// ```
+    pub fn unknown<S: AsRef<str>>(name: &str, known: &[S]) -> Self {
+        if let Some(near) = did_you_mean::closest(name, known) {
+            return Self::new(format!("unknown; did you mean {near}?")).expecting(near);
+        }
+        if known.is_empty() {
+            return Self::new("unknown; nothing is expected here, leave it out");
+        }
+        let all = known.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+        Self::new(format!("unknown; expected one of {all}")).expecting(format!("one of {all}"))
+    }
+
     /// Adds what is allowed instead.
     #[must_use]
     pub fn expecting(self, expected: impl Into<String>) -> Self {
@@ -72,7 +91,7 @@ fn of_data(message: &str) -> ValueError {
         };
     }
     if let Some((name, known)) = named(message, "unknown field ") {
-        return did_you_mean::unknown(name, &quoted(known));
+        return ValueError::unknown(name, &quoted(known));
     }
     if let Some((_, known)) = named(message, "unknown variant ") {
         return ValueError::is_not(quoted(known).join(" or "));

@@ -1,6 +1,7 @@
 //! The house rules: layering, file sizes, generated text, and documents that are true.
 
 mod alerts;
+mod circles;
 mod generated;
 mod hosts;
 mod images;

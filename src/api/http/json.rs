@@ -8,8 +8,8 @@ use serde::de::{DeserializeSeed, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::envelope::{ApiError, Code, Detail};
+use crate::model::text;
 use crate::model::value_error::{ValueError, json_sentence};
-use crate::model::{did_you_mean, text};
 
 /// Most bytes of a request's body.
 pub(in crate::api) const MAX_BODY: usize = 64 * 1024;
@@ -140,7 +140,7 @@ impl<'a> Fields<'a> {
     /// Adds a problem for every field that was not taken; `message` may give its text.
     pub(in crate::api) fn end(&mut self, known: &[&str], message: impl Fn(&str) -> Option<&'static str>) {
         for (name, _) in std::mem::take(&mut self.left).into_iter().take(MAX_PROBLEMS) {
-            let wrong = message(&name).map_or_else(|| did_you_mean::unknown(&name, known), ValueError::from);
+            let wrong = message(&name).map_or_else(|| ValueError::unknown(&name, known), ValueError::from);
             self.problem(&text::escape(&name, 100), wrong);
         }
     }

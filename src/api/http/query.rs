@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::envelope::{ApiError, Code, Detail};
-use crate::model::did_you_mean;
 use crate::model::value_error::ValueError;
 
 /// Most parameters of one request.
@@ -134,7 +133,7 @@ impl<'a> Query<'a> {
             return Ok(());
         }
         let error = ApiError::new(Code::InvalidParameter, "Invalid query parameter");
-        let unknown = |name: &str| Detail::new(name, did_you_mean::unknown(name, known));
+        let unknown = |name: &str| Detail::new(name, ValueError::unknown(name, known));
         Err(self.left.iter().fold(error, |error, (name, _)| error.detail(unknown(name))))
     }
 }
