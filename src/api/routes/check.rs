@@ -67,7 +67,7 @@ pub(super) async fn check(request: &RequestContext<'_>, body: RequestBody) -> An
     require_owner(request, &service)?;
     let checked = match request.state.on_demand.check_now(service.id).await {
         Ok(checked) => checked,
-        Err(error) => return leader::forward_or_refuse(request, error).await,
+        Err(error) => return leader::forward_or_refuse(request, &error).await,
     };
     let evidence = request.principal.sees_evidence(namespace);
     let checks: Vec<CheckJson> = checked.into_iter().map(|one| shown(one, evidence)).collect();

@@ -63,7 +63,7 @@ pub(super) async fn probes(request: &RequestContext<'_>) -> Answer {
             Ok(known) => {
                 data.extend(known.into_iter().map(|(id, instances)| ServiceProbing { id, live: true, instances }));
             }
-            Err(error) => return leader::forward_or_refuse(request, error).await.map(uncounted),
+            Err(error) => return leader::forward_or_refuse(request, &error).await.map(uncounted),
         }
     }
     let extra = Extra { left_out: batches.left_out };
