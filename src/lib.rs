@@ -53,3 +53,4 @@ pub mod operator;
 pub mod prober;
 pub mod store;
 pub mod telemetry;
+pub mod wire;

@@ -3,14 +3,15 @@
 use clap::Args;
 
 use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
-use super::client::{CheckView, Client, OutcomeView, ServiceView, read};
+use super::client::{Client, read};
 use super::exit::{Exit, Failure};
 use super::lookup;
 use super::output::Streams;
 use super::output::paint::{Cell, Tone};
 use super::output::time::millis;
-use crate::model::outcome::Timings;
+use crate::model::outcome::{Health, Stage};
 use crate::model::text::escape;
+use crate::wire::{Checked, Outcome, Service, Timings};
 
 /// Columns of the longest bar.
 const BAR: u64 = 32;
@@ -37,9 +38,9 @@ pub(super) struct CheckArgs {
 pub(super) async fn run(args: CheckArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let (found, _) = lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?;
-    let reply = client.post(&["services", &found.id, "health-check"], None).await?;
-    let checks: Vec<CheckView> = read(reply.raw_checks())?;
-    let service: ServiceView = reply.read()?;
+    let reply = client.post(&["services", &found.id.to_string(), "health-check"], None).await?;
+    let checks: Vec<Checked> = read(reply.raw_checks())?;
+    let service: Service = reply.read()?;
     if args.output.output == Format::Json {
         let raw = format!("{{\"service\":{},\"checks\":{}}}", reply.raw(), reply.raw_checks());
         streams.json(&raw)?;
@@ -50,15 +51,15 @@ pub(super) async fn run(args: CheckArgs, streams: &mut Streams) -> Result<Exit, 
 }
 
 /// Only what is healthy, or was never to be proved, is fine.
-fn verdict(service: &ServiceView, checks: &[CheckView]) -> Exit {
-    let unchecked = service.status == "unknown" && checks.iter().all(|c| c.outcome.is_none());
-    if service.status == "healthy" || unchecked { Exit::Ok } else { Exit::Unmet }
+fn verdict(service: &Service, checks: &[Checked]) -> Exit {
+    let unchecked = service.health == Health::Unknown && checks.iter().all(|c| c.outcome.is_none());
+    if service.health == Health::Healthy || unchecked { Exit::Ok } else { Exit::Unmet }
 }
 
-fn show(service: &ServiceView, checks: &[CheckView], streams: &mut Streams) -> Result<(), Failure> {
+fn show(service: &Service, checks: &[Checked], streams: &mut Streams) -> Result<(), Failure> {
     let paint = streams.paint();
     let name = Cell::new(escape(&service.name, 100), Tone::Strong).render(paint);
-    let health = Cell::health(&service.status).render(paint);
+    let health = Cell::health(service.health.as_str()).render(paint);
     streams.line(&format!("{name}  {health}  {} of {} healthy", healthy(service), service.instances.len()))?;
     for check in checks {
         instance(check, streams)?;
@@ -66,22 +67,22 @@ fn show(service: &ServiceView, checks: &[CheckView], streams: &mut Streams) -> R
     Ok(())
 }
 
-fn healthy(service: &ServiceView) -> usize {
-    service.instances.iter().filter(|i| i.status == "healthy").count()
+fn healthy(service: &Service) -> usize {
+    service.instances.iter().filter(|i| i.health == Health::Healthy).count()
 }
 
-fn instance(check: &CheckView, streams: &mut Streams) -> Result<(), Failure> {
+fn instance(check: &Checked, streams: &mut Streams) -> Result<(), Failure> {
     let paint = streams.paint();
     let name = escape(&check.instance, 100);
     let Some(outcome) = &check.outcome else {
         return streams.line(&format!("\n{name}  not probed: it was registered without a check"));
     };
-    let verdict = Cell::health(&outcome.verdict).render(paint);
+    let verdict = Cell::health(outcome.verdict.as_str()).render(paint);
     let reason = escape(&outcome.reason, 40);
     let address = outcome.address.map(|a| format!("  {a}")).unwrap_or_default();
     streams.line(&format!("\n{name}  {verdict}  {reason}{address}"))?;
-    if !outcome.message.is_empty() {
-        streams.line(&format!("  {}", escape(&outcome.message, 300)))?;
+    if let Some(message) = outcome.message.as_deref().filter(|message| !message.is_empty()) {
+        streams.line(&format!("  {}", escape(message, 300)))?;
     }
     if check.held {
         streams.line("  held: it flapped, and stays unhealthy until it passes steadily")?;
@@ -89,12 +90,12 @@ fn instance(check: &CheckView, streams: &mut Streams) -> Result<(), Failure> {
     bars(outcome, streams)
 }
 
-fn bars(outcome: &OutcomeView, streams: &mut Streams) -> Result<(), Failure> {
+fn bars(outcome: &Outcome, streams: &mut Streams) -> Result<(), Failure> {
     let Some(timings) = &outcome.timings else { return Ok(()) };
     let stages = stages(timings);
     let longest = stages.iter().map(|(_, us)| *us).max().unwrap_or(0).max(1);
     for (name, us) in &stages {
-        let bar = Cell::new(bar(*us, longest), Tone::of_health(&outcome.verdict));
+        let bar = Cell::new(bar(*us, longest), Tone::of_health(outcome.verdict.as_str()));
         let line = format!("  {name:<8} {:>10}  {}", millis(*us), bar.render(streams.paint()));
         streams.line(line.trim_end())?;
     }
@@ -105,14 +106,7 @@ fn bars(outcome: &OutcomeView, streams: &mut Streams) -> Result<(), Failure> {
 }
 
 fn stages(t: &Timings) -> Vec<(&'static str, u64)> {
-    let all = [
-        ("resolve", t.resolve_us),
-        ("connect", t.connect_us),
-        ("tls", t.tls_us),
-        ("request", t.request_us),
-        ("status", t.status_us),
-    ];
-    all.into_iter().filter_map(|(name, us)| Some((name, u64::from(us?)))).collect()
+    Stage::ALL.iter().filter_map(|stage| Some((stage.as_str(), u64::from(t.of(*stage)?)))).collect()
 }
 
 /// A bar in eighths of a column; anything above zero shows.
@@ -138,11 +132,11 @@ mod tests {
 
     #[test]
     fn only_the_proved_and_the_unasked_are_fine() {
-        let service = |status: &str| ServiceView { status: status.to_owned(), ..ServiceView::default() };
-        let probed = [CheckView { outcome: Some(OutcomeView::default()), ..CheckView::default() }];
-        assert_eq!(verdict(&service("healthy"), &probed), Exit::Ok);
-        assert_eq!(verdict(&service("unhealthy"), &probed), Exit::Unmet);
-        assert_eq!(verdict(&service("unknown"), &probed), Exit::Unmet);
-        assert_eq!(verdict(&service("unknown"), &[CheckView::default()]), Exit::Ok);
+        let service = |health| Service { health, ..Service::default() };
+        let probed = [Checked { outcome: Some(Outcome::default()), ..Checked::default() }];
+        assert_eq!(verdict(&service(Health::Healthy), &probed), Exit::Ok);
+        assert_eq!(verdict(&service(Health::Unhealthy), &probed), Exit::Unmet);
+        assert_eq!(verdict(&service(Health::Unknown), &probed), Exit::Unmet);
+        assert_eq!(verdict(&service(Health::Unknown), &[Checked::default()]), Exit::Ok);
     }
 }

@@ -3,11 +3,12 @@
 use clap::{Args, ValueEnum};
 
 use super::args::{NamespaceArg, ServerArgs, parse_pair};
-use super::client::{Client, ServiceView};
+use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Streams, service};
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
+use crate::wire::Service;
 
 /// How the answer is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -99,14 +100,14 @@ pub(super) async fn run(args: DiscoverArgs, streams: &mut Streams) -> Result<Exi
         streams.json(reply.raw())?;
         return Ok(Exit::Ok);
     }
-    let found: ServiceView = reply.read()?;
+    let found: Service = reply.read()?;
     if args.output == Shown::Url {
         streams.line(&escape(&found.base_url, usize::MAX))?;
         return Ok(Exit::Ok);
     }
     let now = UnixMs::wall();
     let wide = args.output == Shown::Wide;
-    streams.table(&service::services(std::slice::from_ref(&found), false, wide, now))?;
+    streams.table(&service::services([(&found).into()], false, wide, now))?;
     streams.line("")?;
     streams.table(&service::instances(&found.instances, wide, now))?;
     Ok(Exit::Ok)

@@ -3,11 +3,12 @@
 use clap::Args;
 
 use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
-use super::client::{Client, ServiceView};
+use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::lookup;
 use super::output::{Streams, service};
 use crate::model::time::UnixMs;
+use crate::wire::Service;
 
 /// Flags of `get`.
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ pub(super) async fn run(args: GetArgs, streams: &mut Streams) -> Result<Exit, Fa
     Ok(Exit::Ok)
 }
 
-fn show(found: &ServiceView, probed_elsewhere: bool, wide: bool, streams: &mut Streams) -> Result<(), Failure> {
+fn show(found: &Service, probed_elsewhere: bool, wide: bool, streams: &mut Streams) -> Result<(), Failure> {
     let now = UnixMs::wall();
     for (name, value) in service::facts(found, probed_elsewhere, now) {
         let line = format!("{name:<12} {}", value.render(streams.paint()));

@@ -4,14 +4,16 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
-use super::client::{Client, TransitionView};
+use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use super::output::paint::{Cell, Tone};
 use super::output::table::{Table, foreign};
 use super::output::time::since;
+use crate::model::outcome::Health;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
+use crate::wire::HistoryEntry;
 
 /// Flags of `history`.
 #[derive(Debug, Args)]
@@ -37,8 +39,8 @@ pub(super) struct HistoryArgs {
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) async fn transitions(client: &Client, id: &str) -> Result<Vec<TransitionView>, Failure> {
-    client.get(&["services", id, "history"], &[("limit", "100")]).await?.read()
+pub(super) async fn transitions(client: &Client, id: Uuid) -> Result<Vec<HistoryEntry>, Failure> {
+    client.get(&["services", &id.to_string(), "history"], &[("limit", "100")]).await?.read()
 }
 
 /// Runs it.
@@ -64,7 +66,7 @@ pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit
         streams.json(reply.raw())?;
         return Ok(Exit::Ok);
     }
-    let changes: Vec<TransitionView> = reply.read()?;
+    let changes: Vec<HistoryEntry> = reply.read()?;
     let since = reply.history_since;
     match since {
         None if changes.is_empty() => streams.note("nothing has changed since it was registered"),
@@ -84,18 +86,19 @@ pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit
     Ok(Exit::Ok)
 }
 
-fn table(changes: &[TransitionView], wide: bool, now: UnixMs) -> Table {
+fn table(changes: &[HistoryEntry], wide: bool, now: UnixMs) -> Table {
     let mut head = vec!["AGE", "INSTANCE", "FROM", "TO", "REASON", "MESSAGE"];
     if wide {
         head.insert(0, "AT");
     }
     let mut table = Table::new(&head);
     for change in changes {
-        let to = change.to.as_deref().map_or_else(|| Cell::new("removed", Tone::Faint), Cell::health);
-        let mut row = vec![since(change.at, now).into(), foreign(&change.instance), Cell::health(&change.from), to];
+        let to = change.to.map_or_else(|| Cell::new("removed", Tone::Faint), |to: Health| Cell::health(to.as_str()));
+        let mut row =
+            vec![since(Some(change.at), now).into(), foreign(&change.instance), Cell::health(change.from.as_str()), to];
         row.extend([foreign(change.reason.as_deref().unwrap_or("")), foreign(&change.message)]);
         if wide {
-            row.insert(0, change.at.map_or_else(String::new, |at| at.to_string()).into());
+            row.insert(0, change.at.to_string().into());
         }
         table.row(row);
     }

@@ -6,13 +6,15 @@ use clap::Args;
 
 use super::args::{Format, OutputArg, ServerArgs, parse_pair};
 use super::changes::{Change, Changes};
-use super::client::{Client, Reply, ServiceView, read};
+use super::client::{Client, Reply, read};
 use super::exit::{Exit, Failure};
+use super::output::service::Row;
 use super::output::{Streams, service};
-use crate::console::data::Service;
+use crate::console::data;
 use crate::console::source::api::Reach;
 use crate::model::outcome::Health;
 use crate::model::time::UnixMs;
+use crate::wire::Service;
 
 /// Services asked for at once; the next page follows by its cursor.
 const PAGE: &str = "500";
@@ -92,16 +94,16 @@ pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, F
         streams.json(&join(&pages))?;
         return Ok(Exit::Ok);
     }
-    let mut services: Vec<ServiceView> = Vec::new();
+    let mut services: Vec<Service> = Vec::new();
     for page in &pages {
-        services.extend(page.read::<Vec<ServiceView>>()?);
+        services.extend(page.read::<Vec<Service>>()?);
     }
     if services.is_empty() {
         let hint = pages.first().and_then(Reply::hint);
         streams.note(hint.as_deref().unwrap_or("no service matches"));
     }
     let wide = args.output.output == Format::Wide;
-    streams.table(&service::services(&services, args.all_namespaces, wide, UnixMs::wall()))?;
+    streams.table(&service::services(services.iter().map(Row::from), args.all_namespaces, wide, UnixMs::wall()))?;
     Ok(Exit::Ok)
 }
 
@@ -117,13 +119,17 @@ async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Resul
         (None, true) => Reach::All,
         (None, false) => Reach::Default,
     };
-    let wanted = |service: &Service| args.select.status.is_none_or(|status| service.health == status);
+    let is_selected = |service: &data::Service| args.select.status.is_none_or(|status| service.health == status);
     let wide = args.output.output == Format::Wide;
-    let table = |services: &[ServiceView]| service::services(services, args.all_namespaces, wide, UnixMs::wall());
+    let table = |rows: &[(Service, bool)]| {
+        let rows = rows.iter().map(|(service, removed)| Row { service, removed: *removed });
+        service::services(rows, args.all_namespaces, wide, UnixMs::wall())
+    };
     let mut changes = Changes::follow(client, reach, None).await?;
-    let mut services: Vec<ServiceView> = changes.known().filter(|s| wanted(s)).map(view).collect::<Result<_, _>>()?;
-    services.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
-    let first = table(&services);
+    let known = changes.known().filter(|service| is_selected(service));
+    let mut rows = known.map(|service| Ok((whole(service)?, false))).collect::<Result<Vec<_>, Failure>>()?;
+    rows.sort_by(|(a, _), (b, _)| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    let first = table(&rows);
     let widths = first.widths(streams.paint());
     streams.table(&first)?;
     streams.flush()?;
@@ -131,9 +137,13 @@ async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Resul
         let mut rows = Vec::new();
         for Change { from, to } in changes.next(streams).await? {
             // One that left the selection is shown once more, as it is now.
-            if to.as_ref().is_some_and(wanted) || from.as_ref().is_some_and(wanted) {
-                rows.extend(to.as_ref().map(view).transpose()?);
-                rows.extend(from.as_ref().filter(|_| to.is_none()).map(removed).transpose()?);
+            if !to.as_ref().is_some_and(is_selected) && !from.as_ref().is_some_and(is_selected) {
+                continue;
+            }
+            match (from, to) {
+                (_, Some(to)) => rows.push((whole(&to)?, false)),
+                (Some(from), None) => rows.push((removed(&from)?, true)),
+                (None, None) => {}
             }
         }
         for line in table(&rows).rows(&widths, streams.paint()) {
@@ -143,22 +153,17 @@ async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Resul
     }
 }
 
-/// A service as tables show it.
-fn view(service: &Service) -> Result<ServiceView, Failure> {
+/// What the tables show of a service, from what the watch keeps of it.
+fn whole(service: &data::Service) -> Result<Service, Failure> {
     let json = serde_json::to_string(service).map_err(|error| Failure::new(Exit::Unreachable, error.to_string()))?;
-    let mut view: ServiceView = read(&json)?;
-    view.base_url = view.instances.first().map(|first| first.base_url.clone()).unwrap_or_default();
-    service.why().clone_into(&mut view.reason);
-    Ok(view)
+    let mut whole: Service = read(&json)?;
+    whole.base_url = whole.instances.first().map(|first| first.base_url.clone()).unwrap_or_default();
+    whole.reason = service.why().into();
+    Ok(whole)
 }
 
-fn removed(service: &Service) -> Result<ServiceView, Failure> {
-    Ok(ServiceView {
-        status: "removed".to_owned(),
-        reason: "Removed".to_owned(),
-        instances: Vec::new(),
-        ..view(service)?
-    })
+fn removed(service: &data::Service) -> Result<Service, Failure> {
+    Ok(Service { reason: "Removed".into(), instances: Vec::new(), ..whole(service)? })
 }
 
 async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<Reply>, Failure> {
@@ -208,7 +213,7 @@ fn join(pages: &[Reply]) -> String {
 ///
 /// # Errors
 /// See [`Failure`].
-pub(super) async fn everything(client: &Client) -> Result<Vec<ServiceView>, Failure> {
+pub(super) async fn everything(client: &Client) -> Result<Vec<Service>, Failure> {
     let query = vec![("namespace".to_owned(), "*".to_owned()), ("limit".to_owned(), PAGE.to_owned())];
     let pages = pages(client, query).await?;
     read(&join(&pages))

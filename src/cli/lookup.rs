@@ -2,8 +2,9 @@
 
 use uuid::Uuid;
 
-use super::client::{Client, Reply, ServiceView};
+use super::client::{Client, Reply};
 use super::exit::Failure;
+use crate::wire::Service;
 
 /// A service by `NAME` (in `namespace`) or by id, with the answer that held it.
 ///
@@ -13,7 +14,7 @@ pub(super) async fn service(
     client: &Client,
     target: &str,
     namespace: Option<&str>,
-) -> Result<(ServiceView, Reply), Failure> {
+) -> Result<(Service, Reply), Failure> {
     let reply = if target.parse::<Uuid>().is_ok() {
         client.get(&["services", target], &[]).await?
     } else {

@@ -8,11 +8,14 @@ use clap::{ArgGroup, Args};
 use serde_json::{Map, Value, json};
 
 use super::args::{Format, OutputArg, ServerArgs, parse_duration, parse_pair};
-use super::client::{Client, ServiceView};
+use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
+use super::output::service::ratio;
+use crate::model::outcome::Reason;
 use crate::model::text::escape;
 use crate::model::value_error::json_sentence;
+use crate::wire::Service;
 
 /// Most bytes that a server takes as a request.
 const MAX_BODY: u64 = 64 * 1024;
@@ -256,20 +259,20 @@ pub(super) async fn run(args: RegisterArgs, streams: &mut Streams) -> Result<Exi
         streams.json(reply.raw())?;
         return Ok(Exit::Ok);
     }
-    let service: ServiceView = reply.read()?;
+    let service: Service = reply.read()?;
     let wanted = args.instance.instance.as_deref().unwrap_or("default");
     let said = format!(
         "registered {}/{}: {} ({}), {} instances healthy",
         service.namespace,
         service.name,
-        service.status,
+        service.health,
         service.reason,
-        service.ratio()
+        ratio(&service)
     );
     streams.line(&escape(&said, 500))?;
     if args.file.is_none()
-        && let Some(instance) = service.instances.iter().find(|i| i.name == wanted)
-        && instance.reason == "NotChecked"
+        && let Some(instance) = service.instances.iter().find(|i| &*i.name == wanted)
+        && &*instance.reason == Reason::NotChecked.as_str()
     {
         streams.note("it is not probed: give --health-url or --check-http, --check-tcp, --check-grpc to prove it");
     }

@@ -1,107 +1,123 @@
-//! What the console knows of services, wherever it came from: the API's JSON and the store's rows both become this.
+//! A service as the console keeps it: what its screens show of [`wire::Service`], so that ten thousand of them take little memory.
+//! Everything else the console keeps as the wire types themselves.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use super::labels::Labels;
-use crate::model::outcome::{Health, Outcome, Reason, Transition};
-use crate::model::probe::Sample;
+use crate::model::outcome::{Health, Reason};
 use crate::model::time::UnixMs;
+use crate::wire;
+pub use crate::wire::events::ServerEvent;
+pub use crate::wire::{HistoryEntry, Labels, Outcome, ProbingOfInstance, ProbingOfService, Sample, Streak};
 
-/// A service. The fields are those of the API's JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+/// A service. It is read as a [`wire::Service`], one at a time, and shown as YAML or JSON under the same names.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(from = "wire::Service")]
 pub struct Service {
-    /// Its id, by which rows, marks and actions mean it.
+    /// Identifies it to rows, marks and operations.
     pub id: Uuid,
     /// Namespace.
     pub namespace: Box<str>,
     /// Name.
     pub name: Box<str>,
     /// Version of its newest instance.
-    #[serde(default)]
     pub version: Box<str>,
     /// A sentence for people, foreign.
-    #[serde(default)]
     pub description: Box<str>,
     /// Health of all its instances together.
     #[serde(rename = "status")]
     pub health: Health,
-    /// Why, a word of the closed set; a newer server may know more words.
-    #[serde(default)]
+    /// Why, usually a [`Reason`]; a newer server may know more.
     pub reason: Box<str>,
     /// `rest` or `manifest`.
-    #[serde(default)]
     pub source: Box<str>,
     /// Revision of its last change.
-    #[serde(default)]
     pub revision: u64,
     /// First registered.
-    #[serde(default)]
     pub registered_at: Option<UnixMs>,
     /// Last change that a reader could notice.
-    #[serde(default)]
     pub updated_at: Option<UnixMs>,
     /// Newest probe of any of its instances.
-    #[serde(default)]
     pub last_health_check: Option<UnixMs>,
-    /// Labels, foreign.
-    #[serde(default)]
+    /// Metadata, foreign.
     pub metadata: Labels,
     /// Its instances, healthy first.
-    #[serde(default, deserialize_with = "just_enough")]
     pub instances: Vec<Instance>,
 }
 
-/// Most instances of a service that are read: four times what one may have.
-const MOST_INSTANCES: usize = 1024;
-
-/// A list without the room to grow that reading leaves behind: most have one member, and there are ten thousand of them.
-fn just_enough<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    let mut all = Vec::deserialize(deserializer)?;
-    all.truncate(MOST_INSTANCES);
-    all.shrink_to_fit();
-    Ok(all)
-}
-
 /// One address of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Instance {
     /// Name within the service.
     pub name: Box<str>,
     /// Where it is reached.
     pub base_url: Box<str>,
     /// Where it is probed; empty when that follows from the check.
-    #[serde(default)]
     pub health_url: Box<str>,
     /// Health.
     #[serde(rename = "status")]
     pub health: Health,
     /// Why.
-    #[serde(default)]
     pub reason: Box<str>,
     /// Since when.
-    #[serde(default)]
     pub since: Option<UnixMs>,
     /// 0 to 1000; 0 = drained.
-    #[serde(default)]
     pub weight: u16,
     /// Failure domain; empty when unknown.
-    #[serde(default)]
     pub zone: Box<str>,
     /// Version.
-    #[serde(default)]
     pub version: Box<str>,
     /// What `If-Match` compares on its removal.
-    #[serde(default)]
     pub generation: u64,
 }
 
+impl From<wire::Service> for Service {
+    fn from(read: wire::Service) -> Self {
+        // Not `collect`, which may reuse the larger allocation of what was read.
+        let mut instances = Vec::with_capacity(read.instances.len());
+        instances.extend(read.instances.into_iter().map(Instance::from));
+        Self {
+            id: read.id,
+            namespace: read.namespace,
+            name: read.name,
+            version: read.version,
+            description: read.description,
+            health: read.health,
+            reason: read.reason,
+            source: read.source,
+            revision: read.revision,
+            registered_at: read.registered_at,
+            updated_at: read.updated_at,
+            last_health_check: read.last_health_check,
+            metadata: read.metadata,
+            instances,
+        }
+    }
+}
+
+impl From<wire::Instance> for Instance {
+    fn from(read: wire::Instance) -> Self {
+        Self {
+            name: read.name,
+            base_url: read.base_url,
+            health_url: read.health_url,
+            health: read.health,
+            reason: read.reason,
+            since: read.since,
+            weight: read.weight,
+            zone: read.zone,
+            version: read.version,
+            generation: read.generation,
+        }
+    }
+}
+
 impl Service {
-    /// About how much memory it takes, in bytes.
-    pub fn weight(&self) -> usize {
+    /// Estimated memory, in bytes.
+    pub fn memory(&self) -> usize {
         let texts = [&self.namespace, &self.name, &self.version, &self.description, &self.reason, &self.source];
         let texts: usize = texts.iter().map(|text| text.len()).sum();
-        size_of::<Self>() + texts + self.metadata.weight() + self.instances.iter().map(Instance::weight).sum::<usize>()
+        size_of::<Self>() + texts + self.metadata.memory() + self.instances.iter().map(Instance::memory).sum::<usize>()
     }
 
     /// Instances that are healthy.
@@ -109,148 +125,97 @@ impl Service {
         self.instances.iter().filter(|i| i.health == Health::Healthy).count()
     }
 
-    /// Since when its health is as it is: of the instances with that health the oldest date when healthy, else the newest.
+    /// When it became what it is.
     pub fn since(&self) -> Option<UnixMs> {
-        let same = self.instances.iter().filter(|i| i.health == self.health).filter_map(|i| i.since);
-        if self.health == Health::Healthy { same.min() } else { same.max() }
+        wire::service::since(self.health, self.instances.iter().map(|i| (i.health, i.since)))
     }
 
-    /// Of a service that has a fault, the faulty instance's reason; else its own.
+    /// The reason of its first faulty instance, else its own.
     pub fn why(&self) -> &str {
         let faulty = self.instances.iter().find(|i| i.health == Health::Unhealthy);
         faulty.map_or(&self.reason, |i| &i.reason)
     }
 
-    /// Whether none of its instances is checked, on purpose.
+    /// Whether none of its instances has a check.
     pub fn is_unchecked(&self) -> bool {
         let unchecked = |i: &Instance| i.health == Health::Unknown && &*i.reason == Reason::NotChecked.as_str();
         !self.instances.is_empty() && self.instances.iter().all(unchecked)
     }
 
-    /// Whether something is wrong with it: it is unhealthy, or a part of it is.
+    /// Whether it or one of its instances is unhealthy.
     pub fn is_faulty(&self) -> bool {
         self.health == Health::Unhealthy || self.instances.iter().any(|i| i.health == Health::Unhealthy)
     }
 }
 
 impl Instance {
-    fn weight(&self) -> usize {
+    fn memory(&self) -> usize {
         let texts = [&self.name, &self.base_url, &self.health_url, &self.reason, &self.zone, &self.version];
         size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>()
     }
 }
 
-/// What is known of the probing of a service's instances.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
-pub struct Probing {
-    /// One for each instance that is probed.
-    pub instances: Vec<InstanceProbing>,
-    /// Whether it is live from the prober; else from the store, at most 2 s old.
-    #[serde(default)]
-    pub live: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Probing {
-    /// About how much memory it takes, in bytes.
-    pub fn weight(&self) -> usize {
-        let one = |of: &InstanceProbing| {
-            let outcomes = [&of.last, &of.last_pass, &of.last_fail];
-            let messages: usize = outcomes.iter().map(|outcome| outcome.as_ref().map_or(0, |o| o.message.len())).sum();
-            let texts = of.instance.len() + of.held.as_ref().map_or(0, |held| held.len());
-            size_of::<InstanceProbing>() + messages + texts + of.samples.capacity() * size_of::<Sample>()
-        };
-        size_of::<Self>() + self.instances.iter().map(one).sum::<usize>()
-    }
-}
-
-/// What is known of the probing of one instance.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct InstanceProbing {
-    /// Which.
-    pub instance: Box<str>,
-    /// Consecutive outcomes of one kind, the newest ones.
-    pub streak: Streak,
-    /// When the next probe is due, wall clock.
-    #[serde(default)]
-    pub next_due: Option<UnixMs>,
-    /// Why its health does not follow the outcomes at the moment (flap hold, guard), when that is so.
-    #[serde(default)]
-    pub held: Option<Box<str>>,
-    /// The newest outcome.
-    #[serde(default)]
-    pub last: Option<Outcome>,
-    /// The newest passing one.
-    #[serde(default)]
-    pub last_pass: Option<Outcome>,
-    /// The newest failing one: the first bad after the last good where that is known.
-    #[serde(default)]
-    pub last_fail: Option<Outcome>,
-    /// The newest samples, oldest first.
-    #[serde(default)]
-    pub samples: Vec<Sample>,
-}
-
-/// Consecutive outcomes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Streak {
-    /// Whether they passed.
-    pub passing: bool,
-    /// How many.
-    pub count: u32,
-    /// How many change the health.
-    pub of: u32,
-}
-
-/// One entry of history.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-pub struct Past {
-    /// Its number: grows with time.
-    pub id: i64,
-    /// To which instance.
-    pub instance: Box<str>,
-    /// When.
-    pub at: UnixMs,
-    /// Health before.
-    pub from: Health,
-    /// Health after; none when it was removed.
-    #[serde(default)]
-    pub to: Option<Health>,
-    /// Why.
-    #[serde(default)]
-    pub reason: Option<Box<str>>,
-    /// One sentence.
-    #[serde(default)]
-    pub message: Box<str>,
-    /// The probe that decided it.
-    #[serde(default)]
-    pub evidence: Option<Outcome>,
-}
-
-impl From<(i64, Box<str>, Transition)> for Past {
-    fn from((id, instance, t): (i64, Box<str>, Transition)) -> Self {
-        Self {
-            id,
-            instance,
-            at: t.at,
-            from: t.from,
-            to: Some(t.to),
-            reason: Some(t.reason.as_str().into()),
-            message: t.message.into(),
-            evidence: t.evidence,
+    /// Every key of `kept` with the value that it has in `read`; of lists each member.
+    fn is_part_of(kept: &serde_json::Value, read: &serde_json::Value) -> bool {
+        use serde_json::Value::{Array, Object};
+        match (kept, read) {
+            (Object(kept), Object(read)) => {
+                kept.iter().all(|(key, value)| read.get(key).is_some_and(|read| is_part_of(value, read)))
+            }
+            (Array(kept), Array(read)) => {
+                kept.len() == read.len() && kept.iter().zip(read).all(|(kept, read)| is_part_of(kept, read))
+            }
+            _ => kept == read,
         }
     }
-}
 
-/// Something that the server says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct ServerEvent {
-    /// When.
-    pub at: UnixMs,
-    /// Which part: `store`, `prober`, `guard`, `leader`, `mirror`, `installs`, …
-    pub part: Box<str>,
-    /// Whether the part is as it should be again.
-    #[serde(default)]
-    pub good: bool,
-    /// One sentence.
-    pub message: Box<str>,
+    #[test]
+    fn what_is_kept_of_a_service_has_the_names_and_values_that_it_was_read_with() {
+        let text = |n: usize| -> Box<str> { format!("text {n}").into() };
+        let labels: Labels = [("a", "1"), ("b", "2")].into_iter().collect();
+        let instance = wire::Instance {
+            name: text(1),
+            base_url: text(2),
+            health_url: text(3),
+            health: Health::Unhealthy,
+            reason: text(4),
+            since: Some(UnixMs(5)),
+            weight: 6,
+            zone: text(7),
+            version: text(8),
+            description: text(9),
+            metadata: labels.clone(),
+            check: Some((&crate::model::check::Check::default()).into()),
+            generation: 10,
+            registered_at: Some(UnixMs(11)),
+        };
+        let service = wire::Service {
+            id: Uuid::from_u128(12),
+            name: text(13),
+            version: text(14),
+            description: text(15),
+            base_url: text(16),
+            health_url: text(17),
+            health: Health::Unhealthy,
+            metadata: labels,
+            last_health_check: Some(UnixMs(18)),
+            registered_at: Some(UnixMs(19)),
+            updated_at: Some(UnixMs(20)),
+            namespace: text(21),
+            source: text(22),
+            revision: 23,
+            reason: text(24),
+            picked: Some(text(25)),
+            instances: vec![instance.clone(), instance],
+        };
+        let read = serde_json::to_string(&service).expect("JSON");
+        let kept: Service = serde_json::from_str(&read).expect("a service");
+        let kept = serde_json::to_value(&kept).expect("JSON");
+        assert!(is_part_of(&kept, &serde_json::from_str(&read).expect("JSON")), "{kept} is not part of {read}");
+        assert_eq!(kept["instances"][1]["reason"], "text 4");
+    }
 }

@@ -15,7 +15,6 @@ pub mod filter;
 mod harmless;
 pub mod index;
 pub mod keys;
-mod labels;
 pub mod once;
 pub mod page;
 pub mod run;

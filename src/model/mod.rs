@@ -17,6 +17,7 @@ pub mod backoff;
 pub mod check;
 pub mod did_you_mean;
 pub mod health;
+pub mod history;
 pub mod mirror;
 pub mod name;
 pub mod outcome;

@@ -104,6 +104,12 @@ string_enum! {
     }
 }
 
+impl Default for Health {
+    fn default() -> Self {
+        Self::Unknown
+    }
+}
+
 impl Reason {
     /// Whether the check cannot run as it is set up on this server, so that a person has to mend something before anything is proved.
     pub fn bars_check(self) -> bool {
@@ -175,6 +181,12 @@ string_enum! {
         Fail => "fail",
         /// Our own fault: never counts.
         Inconclusive => "inconclusive",
+    }
+}
+
+impl Default for Verdict {
+    fn default() -> Self {
+        Self::Inconclusive
     }
 }
 

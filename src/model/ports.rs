@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use serde::Serialize;
 use uuid::Uuid;
 
 pub use super::health::StreakProgress;
@@ -163,7 +162,7 @@ pub trait OnDemand: Send + Sync + 'static {
 }
 
 /// What the prober knows of one instance.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct InstanceProbing {
     /// The instance.
     pub instance: InstanceName,

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::model::time::UnixMs;
@@ -14,8 +13,7 @@ use crate::model::time::UnixMs;
 pub const KEPT_PER_COMPONENT: usize = 10;
 
 /// The component that an event is about. A closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Component {
     /// The process as a whole.
     Server,
@@ -49,12 +47,11 @@ impl Component {
 }
 
 /// A component's change of status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerEvent {
     /// When, wall clock.
     pub at: UnixMs,
     /// Which component.
-    #[serde(rename = "part")]
     pub component: Component,
     /// Whether the component works as it should from then on.
     pub good: bool,

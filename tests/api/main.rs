@@ -19,4 +19,5 @@ mod removing;
 mod schema;
 mod selecting;
 mod watching;
+mod wire;
 mod wording;

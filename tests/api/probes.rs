@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use portolan::api::access::Scopes;
-use portolan::console::data::Probing;
+use portolan::console::data::ProbingOfService;
 use portolan::prober::ProberSettings;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -34,13 +34,13 @@ async fn it_tells_streaks_outcomes_and_the_next_probe_and_probes_nothing() {
     Schemas::load().check("GET", &target, 200, &report);
     let one = &report["data"][0];
     assert_eq!((&one["id"], &one["live"]), (&json!(id), &json!(true)));
-    let known: Probing = serde_json::from_value(one.clone()).expect("what the console reads");
+    let known: ProbingOfService = serde_json::from_value(one.clone()).expect("what the console reads");
     let [of] = known.instances.as_slice() else { panic!("one instance, not {known:?}") };
     assert_eq!((&*of.instance, of.streak.passing, of.streak.of), ("default", false, 3));
     assert!(of.streak.count >= 1 && of.held.is_none() && of.last_pass.is_none(), "{of:?}");
     assert_eq!(of.last, of.last_fail);
     let last = of.last.as_ref().expect("an outcome");
-    assert_eq!(last.reason.as_str(), "ConnectRefused");
+    assert_eq!(&*last.reason, "ConnectRefused");
     assert!(of.next_due.expect("a moment") > last.at);
     let samples = of.samples.len();
     assert!(samples >= 1 && of.samples[0].total_us.is_none());

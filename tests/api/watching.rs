@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::app::{Options, TestApp, token, token_for, token_of};
 
 /// An open watch.
-struct Watch {
+pub(crate) struct Watch {
     response: reqwest::Response,
     buffer: String,
 }
@@ -27,7 +27,7 @@ struct Event {
 }
 
 impl Watch {
-    async fn open(app: &TestApp, query: &str) -> Self {
+    pub(crate) async fn open(app: &TestApp, query: &str) -> Self {
         Self::of(app.request(Method::GET, &format!("/api/v1/watch{query}"))).await
     }
 
@@ -64,6 +64,13 @@ impl Watch {
                 return Event { name, id: field("id: "), data };
             }
         }
+    }
+
+    /// The data of the next event, which has that name.
+    pub(crate) async fn named(&mut self, name: &str) -> Value {
+        let event = self.event().await;
+        assert_eq!(event.name, name);
+        event.data
     }
 
     /// Snapshot events up to the last: the names of all services, and the cursor.

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use portolan::console::app::{Effect, Msg, Options, State, ThemeName, settle, update};
-use portolan::console::data::{Instance, InstanceProbing, Past, Probing, ServerEvent, Service, Streak};
+use portolan::console::data::{
+    HistoryEntry, Instance, ProbingOfInstance, ProbingOfService, Sample, ServerEvent, Service, Streak,
+};
 use portolan::console::source::{Abilities, Link, News};
 use portolan::console::view;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
-use portolan::model::probe::Sample;
 use portolan::model::time::UnixMs;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -224,38 +225,39 @@ pub(crate) fn refused(seconds: i64) -> Outcome {
 }
 
 /// The probing of `checkout`: `a` confirmed down, `b` on its way up.
-pub(crate) fn probing() -> Probing {
+pub(crate) fn probing() -> ProbingOfService {
     let sample = |n: i64| Sample {
         at: ago(200 - n),
         total_us: (n % 7 != 3).then(|| u32::try_from(900 + 137 * (n % 11)).expect("small")),
         code: Some(200),
     };
-    let of = |name: &str, passing, count, of| InstanceProbing {
+    let of = |name: &str, passing, count, of| ProbingOfInstance {
         instance: name.into(),
         streak: Streak { passing, count, of },
         next_due: Some(NOON.plus(Duration::from_millis(400))),
         held: None,
-        last: Some(if passing { passed(1) } else { refused(1) }),
-        last_pass: Some(passed(260)),
-        last_fail: Some(refused(250)),
+        last: Some(if passing { passed(1) } else { refused(1) }.into()),
+        last_pass: Some(passed(260).into()),
+        last_fail: Some(refused(250).into()),
         samples: (0..40).map(sample).collect(),
     };
-    Probing { instances: vec![of("a", false, 12, 3), of("b", true, 2, 3)], live: true }
+    ProbingOfService { id: CHECKOUT, instances: vec![of("a", false, 12, 3), of("b", true, 2, 3)], live: true }
 }
 
 /// A page of twelve entries, newest first, older by pages.
-pub(crate) fn history(page: i64) -> Vec<Past> {
+pub(crate) fn history(page: i64) -> Vec<HistoryEntry> {
     let entry = |n: i64| {
         let down = n % 2 == 0;
-        Past {
+        HistoryEntry {
             id: 1000 - 12 * page - n,
+            event: "health".into(),
             instance: "a".into(),
             at: ago(252 + 600 * (12 * page + n)),
             from: if down { Health::Healthy } else { Health::Unhealthy },
             to: Some(if down { Health::Unhealthy } else { Health::Healthy }),
             reason: Some(if down { "ConnectRefused" } else { "Passed" }.into()),
             message: if down { "3 failures in a row: 10.0.0.5:801 refuses" } else { "passed" }.into(),
-            evidence: down.then(|| refused(252)),
+            evidence: down.then(|| refused(252).into()),
         }
     };
     (0..12).map(entry).collect()

@@ -53,7 +53,7 @@ async fn an_entry_carries_its_evidence() {
     let [entry] = entries.as_slice() else { panic!("one entry") };
     assert_eq!((entry.event, entry.instance.as_str(), entry.at), (HistoryEvent::Health, "a", at(0).wall));
     assert_eq!(entry.evidence, Some(crate::health::outcome(0)));
-    let json = serde_json::to_value(entry).expect("JSON");
+    let json = serde_json::to_value(portolan::wire::HistoryEntry::from(entry.clone())).expect("JSON");
     assert_eq!(json["event"], "health");
     assert_eq!(json["evidence"]["timings"]["connect_us"], 80);
     s.stop().await;

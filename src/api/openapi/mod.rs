@@ -1,11 +1,10 @@
 //! Descriptions for `/openapi.json` that several routes share. A route's own description stands at its handler.
 //!
 //! In: the types of requests and answers. Out: [`Document`], to which the routes' descriptions are added, and `describe_common`, which
-//! completes the whole. To read: [`schemas`] and [`probing`] (types), [`params`] (query parameters), [`labels`] (names).
+//! completes the whole. To read: [`schemas`] (types), [`params`] (query parameters), [`labels`] (names).
 
 pub mod labels;
 pub mod params;
-pub mod probing;
 pub mod schemas;
 
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub struct Selection {
     /// The health of the instance, or in a list of the service.
-    #[param(schema_with = super::schemas::health)]
+    #[param(schema_with = crate::wire::words::health)]
     pub status: Option<String>,
     /// A version range, as Cargo and npm write it: `^1.2`, `>=1.4 <2`, `1.x`.
     pub version: Option<String>,

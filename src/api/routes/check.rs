@@ -1,7 +1,5 @@
 //! `POST /api/v1/services/{id}/health-check`.
 
-use serde::Serialize;
-
 use super::request::RequestContext;
 use super::{Answer, leader};
 use crate::api::conn::RequestBody;
@@ -9,33 +7,11 @@ use crate::api::http::envelope::ApiError;
 use crate::api::http::reply;
 use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
-use crate::model::name::InstanceName;
-use crate::model::outcome::{Outcome, Reason, Verdict};
-use crate::model::ports::{OnDemandResult, WriteError};
+use crate::model::ports::WriteError;
 use crate::model::service::Service;
-use crate::model::time::UnixMs;
+use crate::wire::Checked;
 
 const MESSAGE: &str = "Health check completed";
-
-/// The result of one instance's check.
-#[derive(Debug, Serialize)]
-struct CheckJson {
-    instance: InstanceName,
-    outcome: Option<OutcomeJson>,
-    held: bool,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum OutcomeJson {
-    Full(Outcome),
-    /// For a caller who may not see addresses and timings.
-    Bare {
-        verdict: Verdict,
-        reason: Reason,
-        at: UnixMs,
-    },
-}
 
 /// Probes every instance of a service now. The outcomes count at once, whatever the thresholds; only a flap hold stays.
 #[utoipa::path(
@@ -70,7 +46,7 @@ pub(super) async fn check(request: &RequestContext<'_>, body: RequestBody) -> An
         Err(error) => return leader::forward_or_refuse(request, &error).await,
     };
     let evidence = request.principal.sees_evidence(namespace);
-    let checks: Vec<CheckJson> = checked.into_iter().map(|one| shown(one, evidence)).collect();
+    let checks: Vec<Checked> = checked.into_iter().map(|result| Checked::new(result, evidence)).collect();
     let snapshot = request.state.catalog.snapshot();
     let entry = request.service(&snapshot)?;
     Ok(reply::entry_with(&request.state.catalog, MESSAGE, &entry, Some(("checks", checks))))
@@ -83,15 +59,4 @@ fn require_owner(request: &RequestContext<'_>, service: &Service) -> Result<(), 
         return Ok(());
     }
     Err(refused(&WriteError::NotOwner))
-}
-
-fn shown(checked: OnDemandResult, evidence: bool) -> CheckJson {
-    let outcome = checked.outcome.map(|outcome| {
-        if evidence {
-            OutcomeJson::Full(outcome)
-        } else {
-            OutcomeJson::Bare { verdict: outcome.verdict, reason: outcome.reason, at: outcome.at }
-        }
-    });
-    CheckJson { instance: checked.instance, outcome, held: checked.held }
 }

@@ -1,33 +1,19 @@
 //! `GET /api/v1/services/{id}/history`, and the same by name: the history of a service, also of one that was removed.
 
-use serde::Serialize;
-use uuid::Uuid;
-
 use super::request::{RequestContext, read_id};
 use super::{Answer, hints};
 use crate::api::access::NamespaceFilter;
-use crate::api::http::envelope::{ApiError, Code, ok_with};
+use crate::api::http::envelope::{ApiError, Code, ok};
 use crate::api::http::page_cursor::NOT_A_CURSOR;
 use crate::api::http::query::{Query, bad_parameter};
 use crate::api::openapi::{params, schemas};
 use crate::model::name::{InstanceName, ServiceKey, ServiceName};
 use crate::model::ports::ServiceRef;
-use crate::model::time::UnixMs;
 use crate::store::{HistoryPage, HistoryQuery, MAX_PAGE, StoreError};
+use crate::wire::History;
 
 /// Entries of a page where no limit is given.
 const DEFAULT_LIMIT: usize = 100;
-
-/// Fields beside the entries.
-#[derive(Serialize)]
-struct Extra {
-    id: Uuid,
-    registered: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_cursor: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    history_since: Option<UnixMs>,
-}
 
 /// Shows changes of health and removals, newest first, each with the probe that decided it.
 #[utoipa::path(
@@ -41,7 +27,7 @@ struct Extra {
     ),
     security(("token" = [])),
     responses(
-        (status = 200, description = "The entries", body = schemas::History),
+        (status = 200, description = "The entries", body = History),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`", body = schemas::Refusal),
@@ -69,7 +55,7 @@ pub(super) async fn history(request: &RequestContext<'_>) -> Answer {
     ),
     security(("token" = [])),
     responses(
-        (status = 200, description = "The entries", body = schemas::History),
+        (status = 200, description = "The entries", body = History),
         (status = 400, description = "`name_required` or `invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 403, description = "`namespace_forbidden`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
@@ -121,13 +107,15 @@ async fn read(request: &RequestContext<'_>, service: ServiceRef, page: PageQuery
     let page = request.state.history.history(HistoryQuery { service, instance, before, limit }).await;
     let page = page.map_err(|error| refused(&error))?;
     require_evidence(request, &page)?;
-    let extra = Extra {
+    Ok(ok(&History {
+        success: true,
+        message: "History retrieved successfully".into(),
+        data: page.entries.into_iter().map(Into::into).collect(),
         id: page.service,
         registered: request.state.catalog.read().by_id(&page.service).is_some(),
         next_cursor: page.next.map(|next| next.to_string()),
         history_since: request.state.history.history_since(),
-    };
-    Ok(ok_with("History retrieved successfully", &page.entries, &extra))
+    }))
 }
 
 fn cursor(text: &str) -> Result<i64, ApiError> {

@@ -1,18 +1,17 @@
 //! `GET /api/v1/probes`: the prober's current state of services: streaks, next probes, samples.
 
 use http::Response;
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::request::{RequestContext, read_id};
 use super::{Answer, leader};
 use crate::api::access::NotCounted;
 use crate::api::http::body::Body;
-use crate::api::http::envelope::ok_with;
+use crate::api::http::envelope::ok;
 use crate::api::http::query::{Query, bad_parameter};
-use crate::api::openapi::{probing, schemas};
-use crate::model::ports::InstanceProbing;
+use crate::api::openapi::schemas;
 use crate::model::value_error::ValueError;
+use crate::wire::{Probing, ProbingOfService};
 
 /// Most services of one request.
 const MAX_SERVICES: usize = 256;
@@ -20,19 +19,6 @@ const MAX_SERVICES: usize = 256;
 const MAX_INSTANCES: usize = 1024;
 /// Instances of one question to the prober.
 const BATCH: usize = 256;
-
-#[derive(Serialize)]
-struct ServiceProbing {
-    id: Uuid,
-    live: bool,
-    instances: Vec<InstanceProbing>,
-}
-
-#[derive(Serialize)]
-struct Extra {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    left_out: Vec<Uuid>,
-}
 
 /// Reports the probing of services: streaks, the next probe, the newest outcomes and times. Probes nothing. Services that do not exist, or
 /// whose evidence the token does not cover, are missing from the answer.
@@ -44,7 +30,7 @@ struct Extra {
     params(("id" = Vec<Uuid>, Query, explode, max_items = 256, description = "A service's id; may come 256 times")),
     security(("token" = [])),
     responses(
-        (status = 200, description = "What the prober knows", body = probing::Probing),
+        (status = 200, description = "What the prober knows", body = Probing),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 429, description = "`probe_budget`: too many requests at once", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: the prober does not run, or in a cluster no replica leads; `busy`: too many wait for the leader", body = schemas::Refusal),
@@ -61,13 +47,16 @@ pub(super) async fn probes(request: &RequestContext<'_>) -> Answer {
     for batch in batches.batches {
         match request.state.probing.probing(batch).await {
             Ok(known) => {
-                data.extend(known.into_iter().map(|(id, instances)| ServiceProbing { id, live: true, instances }));
+                data.extend(known.into_iter().map(|(id, instances)| {
+                    let instances = instances.into_iter().map(Into::into).collect();
+                    ProbingOfService { id, live: true, instances }
+                }));
             }
             Err(error) => return leader::forward_or_refuse(request, &error).await.map(uncounted),
         }
     }
-    let extra = Extra { left_out: batches.left_out };
-    Ok(uncounted(ok_with("Probing retrieved successfully", &data, &extra)))
+    let message = "Probing retrieved successfully".into();
+    Ok(uncounted(ok(&Probing { success: true, message, data, left_out: batches.left_out })))
 }
 
 /// It changes nothing, and consoles ask often, so the larger quota counts it.

@@ -1,11 +1,11 @@
 //! The two answers without an envelope, as the legacy gateway gives them.
 
-use http::{Response, StatusCode};
+use http::Response;
 
 use crate::api::http::body::Body;
-use crate::api::http::envelope::json_reply;
-use crate::api::openapi::schemas;
+use crate::api::http::envelope::ok;
 use crate::model::time::UnixMs;
+use crate::wire::{Alive, Root};
 
 /// Names the API.
 #[utoipa::path(
@@ -13,10 +13,10 @@ use crate::model::time::UnixMs;
     operation_id = "root",
     tag = "operations",
     path = "/",
-    responses((status = 200, description = "What answers", body = schemas::Root))
+    responses((status = 200, description = "What answers", body = Root))
 )]
 pub(super) fn root() -> Response<Body> {
-    json_reply(StatusCode::OK, &br#"{"message":"Microservice Gateway API","version":"1.0.0"}"#[..])
+    ok(&Root { message: "Microservice Gateway API".into(), version: "1.0.0".into() })
 }
 
 /// Says that the API answers; `/readyz` says whether it is ready.
@@ -25,9 +25,8 @@ pub(super) fn root() -> Response<Body> {
     operation_id = "health",
     tag = "operations",
     path = "/api/v1/health",
-    responses((status = 200, description = "It answers", body = schemas::Alive))
+    responses((status = 200, description = "It answers", body = Alive))
 )]
 pub(super) fn health() -> Response<Body> {
-    let seconds = UnixMs::wall().0.div_euclid(1000);
-    json_reply(StatusCode::OK, format!("{{\"status\":\"healthy\",\"timestamp\":{seconds}}}"))
+    ok(&Alive { status: "healthy".into(), timestamp: UnixMs::wall().0.div_euclid(1000) })
 }

@@ -1,36 +1,12 @@
 //! `GET /api/v1/services/stats`.
 
-use serde::Serialize;
-
 use super::Answer;
 use super::request::RequestContext;
 use crate::api::access::NamespaceFilter;
 use crate::api::http::envelope::ok;
 use crate::api::openapi::{labels, schemas};
 use crate::catalog::Counts;
-
-/// How many services there are, by health.
-#[derive(Debug, Serialize)]
-#[expect(clippy::struct_field_names, reason = "the legacy gateway's names")]
-pub(super) struct Stats {
-    total_services: usize,
-    healthy_services: usize,
-    unhealthy_services: usize,
-    unknown_services: usize,
-    not_checked_services: usize,
-}
-
-impl From<Counts> for Stats {
-    fn from(counts: Counts) -> Self {
-        Self {
-            total_services: counts.total(),
-            healthy_services: counts.healthy,
-            unhealthy_services: counts.unhealthy,
-            unknown_services: counts.unknown,
-            not_checked_services: counts.not_checked,
-        }
-    }
-}
+use crate::wire::{Counted, Stats};
 
 /// Counts services by health.
 #[utoipa::path(
@@ -43,7 +19,7 @@ impl From<Counts> for Stats {
         ("namespace" = inline(Option<labels::Namespaces>), Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
     ),
     responses(
-        (status = 200, description = "The counts", body = schemas::Counted),
+        (status = 200, description = "The counts", body = Counted),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
@@ -61,5 +37,12 @@ pub(super) fn stats(request: &RequestContext<'_>) -> Answer {
             .filter(|(namespace, _)| namespaces.covers(request.principal, namespace))
             .fold(Counts::default(), |sum, (_, counts)| sum.plus(counts)),
     };
-    Ok(ok("Stats retrieved successfully", &Stats::from(counts)))
+    let data = Stats {
+        total_services: counts.total(),
+        healthy_services: counts.healthy,
+        unhealthy_services: counts.unhealthy,
+        unknown_services: counts.unknown,
+        not_checked_services: counts.not_checked,
+    };
+    Ok(ok(&Counted { success: true, message: "Stats retrieved successfully".into(), data }))
 }

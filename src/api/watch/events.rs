@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
 use uuid::Uuid;
 
 use crate::api::access::TokenEnd;
 use crate::api::http::segments::Segments;
 use crate::catalog::Entry;
 use crate::model::name::ServiceKey;
-use crate::telemetry::server_events::ServerEvents;
+use crate::telemetry::server_events::{self, ServerEvents};
+use crate::wire::events::{End, Removed, ServerEvent};
 
 /// Sent after a while of silence: a comment, which clients ignore.
 pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
@@ -18,13 +18,6 @@ pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
 pub(super) const MAX_BYTES: usize = 16 * 1024;
 /// Tells a client to reconnect soon when the stream ends.
 pub(super) const RETRY: Bytes = Bytes::from_static(b"retry: 1000\n\n");
-
-#[derive(Serialize)]
-struct Removed<'a> {
-    id: Uuid,
-    namespace: &'a str,
-    name: &'a str,
-}
 
 /// Some services of a snapshot; only the last such event has a cursor.
 pub(super) fn snapshot(entries: &[Arc<Entry>], first: bool, cursor: Option<&str>) -> Segments {
@@ -47,7 +40,7 @@ pub(super) fn change(upserts: &[Arc<Entry>], removed: &[(ServiceKey, Uuid)], cur
         if n > 0 {
             segments.text(b",");
         }
-        let removed = Removed { id: *id, namespace: key.namespace(), name: key.name() };
+        let removed = Removed { id: *id, namespace: key.namespace().into(), name: key.name().into() };
         // Our own types always serialise.
         segments.text(&serde_json::to_vec(&removed).unwrap_or_default());
     }
@@ -60,24 +53,24 @@ pub(super) fn server(events: &ServerEvents) -> Bytes {
     let render = || {
         let mut out = b"event: server\ndata: ".to_vec();
         // Our own types always serialise, and writing to a Vec cannot fail.
-        let _ = serde_json::to_writer(&mut out, &events.events);
+        let events: Vec<ServerEvent> = events.events.iter().map(event).collect();
+        let _ = serde_json::to_writer(&mut out, &events);
         out.extend_from_slice(b"\n\n");
         out.into()
     };
     events.rendered.get_or_init(render).clone()
 }
 
-#[derive(Serialize)]
-struct TokenEndJson {
-    code: &'static str,
-    error: String,
+fn event(event: &server_events::ServerEvent) -> ServerEvent {
+    let message = (&*event.message).into();
+    ServerEvent { at: event.at, part: event.component.as_str().into(), good: event.good, message }
 }
 
 /// The last event of a watch whose token has become invalid, with the code that would refuse a request with it.
 pub(super) fn token_end(end: TokenEnd) -> Bytes {
     let mut out = b"event: end\ndata: ".to_vec();
     // Our own types always serialise, and writing to a Vec cannot fail.
-    let _ = serde_json::to_writer(&mut out, &TokenEndJson { code: end.code().as_str(), error: end.to_string() });
+    let _ = serde_json::to_writer(&mut out, &End { code: end.code().as_str().into(), error: end.to_string().into() });
     out.extend_from_slice(b"\n\n");
     out.into()
 }

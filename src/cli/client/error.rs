@@ -1,45 +1,19 @@
 //! What an answer or its absence means for the exit code, and what a person can do about it.
 
 use reqwest::StatusCode;
-use serde::Deserialize;
 
 use super::mint::{self, Lack};
 use super::server::Server;
 use crate::cli::exit::{Exit, Failure};
 use crate::model::text::escape;
+use crate::wire::{Detail, Refusal};
 
-/// The error half of the envelope.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ErrorBody {
-    error: String,
-    code: String,
-    hint: String,
-    details: Vec<Detail>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Detail {
-    field: String,
-    problem: String,
-    /// Of a server that knows no `problem`, what was expected.
-    expected: String,
-}
-
-impl Detail {
-    /// One line of it.
-    fn line(&self) -> String {
-        let wrong = if self.problem.is_empty() { &self.expected } else { &self.problem };
-        format!("{}: {}", escape(&self.field, 100), escape(wrong, 300))
-    }
-}
-
-impl ErrorBody {
-    /// Whether the answer has the envelope's words, as a proxy's would not.
-    pub(super) fn is_portolans(&self) -> bool {
-        !self.error.is_empty() && !self.code.is_empty()
-    }
+/// One line about a field.
+fn line(detail: &Detail) -> String {
+    let Detail { field, problem, expected } = detail;
+    // A server that sends no `problem` says what it expected.
+    let wrong = if problem.is_empty() { expected.as_deref().unwrap_or_default() } else { problem };
+    format!("{}: {}", escape(field, 100), escape(wrong, 300))
 }
 
 /// No answer came.
@@ -88,18 +62,19 @@ pub(super) struct Head {
 }
 
 /// The server said no.
-pub(super) fn refused(server: &Server, head: &Head, body: &ErrorBody) -> Failure {
-    let exit = if body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(head.status) };
+pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
+    let exit = if &*body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(head.status) };
     let mut failure = Failure::new(exit, escape(&spoken(&body.error), 600));
     for detail in &body.details {
-        failure = failure.hint(detail.line());
+        failure = failure.hint(line(detail));
     }
-    if !body.hint.is_empty() {
-        failure = failure.hint(escape(&spoken(&body.hint), 600));
+    let hint = body.hint.as_deref().filter(|hint| !hint.is_empty());
+    if let Some(hint) = hint {
+        failure = failure.hint(escape(&spoken(hint), 600));
     }
     if needs_token(&body.code, &head.lack) {
         failure.hints.extend(mint::hints(server, &head.lack));
-    } else if let Some(hint) = advice(head.status, &body.code).filter(|_| body.hint.is_empty()) {
+    } else if let Some(hint) = advice(head.status, &body.code).filter(|_| hint.is_none()) {
         failure = failure.hint(hint);
     }
     match head.retry_after {

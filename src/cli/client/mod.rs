@@ -3,7 +3,6 @@
 mod error;
 mod mint;
 mod server;
-mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +22,10 @@ use crate::model::ports::PROBED_ELSEWHERE;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
-use error::{ErrorBody, Head};
+use crate::wire::Refusal;
+use error::Head;
 use mint::Lack;
 use server::Server;
-
-pub(in crate::cli) use view::{CheckView, InstanceView, OutcomeView, ServiceView, TransitionView};
 
 /// Largest answer that is read, in bytes: one service of 256 instances with all that they may carry stays below.
 const MAX_ANSWER: usize = 24 << 20;
@@ -268,8 +266,11 @@ impl Client {
             let reply = if envelope { serde_json::from_slice(body).ok() } else { None };
             return reply.ok_or_else(|| error::foreign(&self.server, status));
         }
-        match serde_json::from_slice::<ErrorBody>(body) {
-            Ok(said) if said.is_portolans() => Err(error::refused(&self.server, head, &said)),
+        match serde_json::from_slice::<Refusal>(body) {
+            // A proxy's error has neither.
+            Ok(refusal) if !refusal.error.is_empty() && !refusal.code.is_empty() => {
+                Err(error::refused(&self.server, head, &refusal))
+            }
             _ => Err(error::foreign(&self.server, status)),
         }
     }

@@ -2,23 +2,26 @@
 
 use std::collections::HashMap;
 
-use crate::cli::client::{Client, ServiceView, TransitionView};
+use uuid::Uuid;
+
+use crate::cli::client::Client;
 use crate::cli::exit::Failure;
 use crate::cli::{history, list};
+use crate::wire::{HistoryEntry, Service};
 
 /// A transition with the service that it befell.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) service: String,
-    pub(super) change: TransitionView,
+    pub(super) change: HistoryEntry,
 }
 
 /// Remembers what was seen.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
-    revisions: HashMap<String, u64>,
+    revisions: HashMap<Uuid, u64>,
     /// The newest transition of each service.
-    newest: HashMap<String, i64>,
+    newest: HashMap<Uuid, i64>,
 }
 
 impl Watcher {
@@ -30,8 +33,8 @@ impl Watcher {
         let services = list::everything(client).await?;
         let mut events = Vec::new();
         for service in &services {
-            if self.revisions.insert(service.id.clone(), service.revision) != Some(service.revision) {
-                let page = history::transitions(client, &service.id).await?;
+            if self.revisions.insert(service.id, service.revision) != Some(service.revision) {
+                let page = history::transitions(client, service.id).await?;
                 events.extend(self.news(service, page));
             }
         }
@@ -39,15 +42,15 @@ impl Watcher {
         Ok(events)
     }
 
-    fn news(&mut self, service: &ServiceView, page: Vec<TransitionView>) -> Vec<Event> {
+    fn news(&mut self, service: &Service, page: Vec<HistoryEntry>) -> Vec<Event> {
         let seen = self.newest.get(&service.id).copied().unwrap_or(i64::MIN);
         let fresh: Vec<Event> = page
             .into_iter()
             .filter(|change| change.id > seen)
-            .map(|change| Event { service: service.name.clone(), change })
+            .map(|change| Event { service: service.name.to_string(), change })
             .collect();
         let newest = fresh.iter().map(|event| event.change.id).max().unwrap_or(seen);
-        self.newest.insert(service.id.clone(), newest);
+        self.newest.insert(service.id, newest);
         fresh
     }
 }
@@ -58,8 +61,8 @@ mod tests {
 
     #[test]
     fn a_transition_is_news_once() {
-        let page = |ids: &[i64]| ids.iter().map(|id| TransitionView { id: *id, ..TransitionView::default() }).collect();
-        let service = ServiceView { id: "x".to_owned(), ..ServiceView::default() };
+        let page = |ids: &[i64]| ids.iter().map(|id| HistoryEntry { id: *id, ..HistoryEntry::default() }).collect();
+        let service = Service { id: Uuid::from_u128(1), ..Service::default() };
         let mut watcher = Watcher::default();
         assert_eq!(watcher.news(&service, page(&[2, 1])).len(), 2);
         assert_eq!(watcher.news(&service, page(&[2, 1])).len(), 0);

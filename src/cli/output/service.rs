@@ -3,12 +3,39 @@
 use super::paint::{Cell, Tone};
 use super::table::{Table, foreign};
 use super::time::since;
-use crate::cli::client::{InstanceView, ServiceView};
+use crate::model::outcome::Health;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
+use crate::wire::{Instance, Service};
+
+/// A service as a row shows it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cli) struct Row<'a> {
+    /// The service.
+    pub(in crate::cli) service: &'a Service,
+    /// Whether it is gone; then the row shows it as it was last.
+    pub(in crate::cli) removed: bool,
+}
+
+impl<'a> From<&'a Service> for Row<'a> {
+    fn from(service: &'a Service) -> Self {
+        Self { service, removed: false }
+    }
+}
+
+/// Healthy instances of all: `1/2`.
+pub(in crate::cli) fn ratio(service: &Service) -> String {
+    let healthy = service.instances.iter().filter(|i| i.health == Health::Healthy).count();
+    format!("{healthy}/{}", service.instances.len())
+}
 
 /// One row a service. `namespaces` puts theirs first, `wide` adds what is rarely asked.
-pub(in crate::cli) fn services(services: &[ServiceView], namespaces: bool, wide: bool, now: UnixMs) -> Table {
+pub(in crate::cli) fn services<'a>(
+    rows: impl IntoIterator<Item = Row<'a>>,
+    namespaces: bool,
+    wide: bool,
+    now: UnixMs,
+) -> Table {
     let mut head = vec!["NAME", "VERSION", "STATUS", "INSTANCES", "REASON", "SINCE"];
     if namespaces {
         head.insert(0, "NAMESPACE");
@@ -21,22 +48,23 @@ pub(in crate::cli) fn services(services: &[ServiceView], namespaces: bool, wide:
         head.push("DESCRIPTION");
     }
     let mut table = Table::new(&head);
-    for service in services {
-        table.row(service_row(service, namespaces, wide, now));
+    for row in rows {
+        table.row(cells(row, namespaces, wide, now));
     }
     table
 }
 
-fn service_row(s: &ServiceView, namespaces: bool, wide: bool, now: UnixMs) -> Vec<Cell> {
+fn cells(Row { service: s, removed }: Row<'_>, namespaces: bool, wide: bool, now: UnixMs) -> Vec<Cell> {
     let mut row = Vec::with_capacity(13);
     if namespaces {
         row.push(foreign(&s.namespace));
     }
-    row.extend([foreign(&s.name), foreign(&s.version), Cell::health(&s.status), s.ratio().into()]);
+    let status = if removed { Cell::health("removed") } else { Cell::health(s.health.as_str()) };
+    row.extend([foreign(&s.name), foreign(&s.version), status, ratio(s).into()]);
     row.extend([foreign(&s.reason), since(s.since(), now).into()]);
     if wide {
         row.extend([since(s.last_health_check, now).into(), since(s.registered_at, now).into()]);
-        row.extend([foreign(&s.source), foreign(&s.id)]);
+        row.extend([foreign(&s.source), foreign(&s.id.to_string())]);
     }
     row.push(foreign(&s.base_url));
     if wide {
@@ -46,7 +74,7 @@ fn service_row(s: &ServiceView, namespaces: bool, wide: bool, now: UnixMs) -> Ve
 }
 
 /// One row an instance.
-pub(in crate::cli) fn instances(instances: &[InstanceView], wide: bool, now: UnixMs) -> Table {
+pub(in crate::cli) fn instances(instances: &[Instance], wide: bool, now: UnixMs) -> Table {
     let mut head = vec!["INSTANCE", "VERSION", "STATUS", "REASON", "SINCE", "WEIGHT", "ZONE", "BASE_URL"];
     if wide {
         head.extend(["HEALTH_URL", "GENERATION", "METADATA"]);
@@ -54,7 +82,7 @@ pub(in crate::cli) fn instances(instances: &[InstanceView], wide: bool, now: Uni
     let mut table = Table::new(&head);
     for i in instances {
         let weight = if i.weight == 0 { Cell::new("0 (drained)", Tone::Unsure) } else { i.weight.to_string().into() };
-        let mut row = vec![foreign(&i.name), foreign(&i.version), Cell::health(&i.status), foreign(&i.reason)];
+        let mut row = vec![foreign(&i.name), foreign(&i.version), Cell::health(i.health.as_str()), foreign(&i.reason)];
         row.extend([since(i.since, now).into(), weight, foreign(&i.zone), foreign(&i.base_url)]);
         if wide {
             row.extend([foreign(&i.health_url), i.generation.to_string().into(), foreign(&pairs(i.metadata.iter()))]);
@@ -65,12 +93,12 @@ pub(in crate::cli) fn instances(instances: &[InstanceView], wide: bool, now: Uni
 }
 
 /// `k=v, k=v`, not yet escaped.
-pub(in crate::cli) fn pairs<'a>(entries: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+pub(in crate::cli) fn pairs<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     entries.map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(", ")
 }
 
 /// `name  value` lines about one service, as a replica knows it that probes or that does not.
-pub(in crate::cli) fn facts(s: &ServiceView, probed_elsewhere: bool, now: UnixMs) -> Vec<(&'static str, Cell)> {
+pub(in crate::cli) fn facts(s: &Service, probed_elsewhere: bool, now: UnixMs) -> Vec<(&'static str, Cell)> {
     let time = |at: Option<UnixMs>| match at {
         Some(moment) => Cell::from(format!("{moment} ({} ago)", since(at, now))),
         None => Cell::new("never", Tone::Faint),
@@ -82,7 +110,7 @@ pub(in crate::cli) fn facts(s: &ServiceView, probed_elsewhere: bool, now: UnixMs
     vec![
         ("Name", foreign(&s.name)),
         ("Namespace", foreign(&s.namespace)),
-        ("Status", Cell::health(&s.status)),
+        ("Status", Cell::health(s.health.as_str())),
         ("Reason", foreign(&s.reason)),
         ("Base URL", foreign(&s.base_url)),
         ("Version", foreign(&s.version)),
@@ -92,6 +120,6 @@ pub(in crate::cli) fn facts(s: &ServiceView, probed_elsewhere: bool, now: UnixMs
         ("Updated", time(s.updated_at)),
         ("Last check", last_check),
         ("Source", foreign(&s.source)),
-        ("ID", foreign(&s.id)),
+        ("ID", foreign(&s.id.to_string())),
     ]
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::state::{
     KEPT_HISTORIES, KEPT_PASTS, KEPT_PROBING_BYTES, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone,
 };
-use crate::console::data::{Past, Probing};
+use crate::console::data::{HistoryEntry, ProbingOfService};
 use crate::console::source::{Link, News, Refusal};
 use crate::model::time::UnixMs;
 
@@ -58,7 +58,7 @@ fn forget_gone(state: &mut State) {
     state.asked.retain(|id, _| index.get(id).is_some());
 }
 
-fn probing_came(state: &mut State, id: Uuid, probing: Option<Box<Probing>>) {
+fn probing_came(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfService>>) {
     state.asked.remove(&id);
     // Nothing to tell is kept too, so that it is not asked for at each tick.
     let probing = probing.unwrap_or_default();
@@ -69,23 +69,23 @@ fn probing_came(state: &mut State, id: Uuid, probing: Option<Box<Probing>>) {
     if state.probing.len() >= KEPT_PROBINGS && !state.probing.contains_key(&id) {
         drop_oldest(&mut state.probing, |known| known.at);
     }
-    let mut kept = probing.weight();
+    let mut kept = probing.memory();
     if kept > KEPT_PROBING_BYTES {
         return;
     }
     if kept > KEPT_PROBING_BYTES / KEPT_PROBINGS {
         // Only then may all of them together be too much.
         state.probing.remove(&id);
-        kept += state.probing.values().map(|known| known.probing.weight()).sum::<usize>();
+        kept += state.probing.values().map(|known| known.probing.memory()).sum::<usize>();
         while kept > KEPT_PROBING_BYTES {
             let Some(oldest) = drop_oldest(&mut state.probing, |known| known.at) else { break };
-            kept -= oldest.probing.weight();
+            kept -= oldest.probing.memory();
         }
     }
     state.probing.insert(id, KnownProbing { probing: *probing, at: state.now });
 }
 
-fn history_came(state: &mut State, id: Uuid, entries: Vec<Past>, more: Option<i64>) {
+fn history_came(state: &mut State, id: Uuid, entries: Vec<HistoryEntry>, more: Option<i64>) {
     if state.history.len() >= KEPT_HISTORIES && !state.history.contains_key(&id) {
         drop_oldest(&mut state.history, |known| known.asked);
     }
@@ -105,7 +105,7 @@ fn history_came(state: &mut State, id: Uuid, entries: Vec<Past>, more: Option<i6
 }
 
 /// The first page again: what is new goes in front; when it does not reach what is known, it replaces it.
-fn take_newer(known: &mut KnownHistory, entries: Vec<Past>, newest: Option<i64>, more: Option<i64>) {
+fn take_newer(known: &mut KnownHistory, entries: Vec<HistoryEntry>, newest: Option<i64>, more: Option<i64>) {
     let joins = newest.is_some_and(|newest| entries.iter().any(|e| e.id == newest));
     if joins {
         let fresh = entries.into_iter().take_while(|e| Some(e.id) > newest);
@@ -132,7 +132,7 @@ fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) -> Opti
 }
 
 /// A percentile of the passing probes of every instance together; none without one.
-pub(crate) fn percentile(probing: &Probing, percent: usize) -> Option<Duration> {
+pub(crate) fn percentile(probing: &ProbingOfService, percent: usize) -> Option<Duration> {
     let samples = probing.instances.iter().flat_map(|i| &i.samples);
     let mut times: Vec<u32> = samples.filter_map(|sample| sample.total_us).collect();
     if times.is_empty() {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::modal::Modal;
 use super::screen::{Screen, View};
-use crate::console::data::{Past, Probing, ServerEvent};
+use crate::console::data::{HistoryEntry, ProbingOfService, ServerEvent};
 use crate::console::index::Index;
 use crate::console::page;
 use crate::console::source::{Abilities, Link};
@@ -50,7 +50,7 @@ pub enum ThemeName {
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownProbing {
     /// What was told.
-    pub probing: Probing,
+    pub probing: ProbingOfService,
     /// When.
     pub at: UnixMs,
 }
@@ -59,7 +59,7 @@ pub struct KnownProbing {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct KnownHistory {
     /// Newest first.
-    pub entries: Vec<Past>,
+    pub entries: Vec<HistoryEntry>,
     /// The number to ask on with.
     pub more: Option<i64>,
     /// Whether an answer came at all.

@@ -4,14 +4,14 @@ use uuid::Uuid;
 
 use super::{Line, Meaning, Word, clock, duration, foreign, gone, heading, health, millis, plain, since, word};
 use crate::console::app::State;
-use crate::console::data::{Instance, InstanceProbing};
-use crate::model::outcome::{Health, Outcome, Stage, Timings, Verdict};
+use crate::console::data::{Instance, Outcome, ProbingOfInstance};
+use crate::model::outcome::{Health, Stage, Verdict};
 
 /// Width of the column of each probe.
 const COLUMN: usize = 26;
 
 /// What is known of an instance's probing.
-pub(super) fn probing<'a>(state: &'a State, id: Uuid, name: &str) -> Option<&'a InstanceProbing> {
+pub(super) fn probing<'a>(state: &'a State, id: Uuid, name: &str) -> Option<&'a ProbingOfInstance> {
     state.probing.get(&id)?.probing.instances.iter().find(|of| *of.instance == *name)
 }
 
@@ -47,7 +47,7 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
 }
 
 /// The first failure after the last good: what history says made it fall, else the newest failure.
-fn first_bad<'a>(state: &'a State, id: Uuid, instance: &Instance, of: &'a InstanceProbing) -> Option<&'a Outcome> {
+fn first_bad<'a>(state: &'a State, id: Uuid, instance: &Instance, of: &'a ProbingOfInstance) -> Option<&'a Outcome> {
     let fell = || {
         let known = state.history.get(&id)?;
         let fall = known.entries.iter().find(|e| e.instance == instance.name && e.to.is_some())?;
@@ -88,9 +88,9 @@ fn side_by_side(state: &State, good: Option<&Outcome>, bad: Option<&Outcome>) ->
         lines.push(row(stage.as_str(), stage_word(good, *stage, ascii), stage_word(bad, *stage, ascii)));
     }
     lines.push(both("code", &|o| o.code.map_or_else(|| "-".to_owned(), |c| c.to_string())));
-    lines.push(both("total", &|o| millis(o.timings.total_us())));
+    lines.push(both("total", &|o| o.timings.map_or_else(|| "-".to_owned(), |timings| millis(timings.total_us()))));
     if let Some(bad) = bad {
-        let mut message = foreign(&format!("{}: {}", bad.reason, bad.message));
+        let mut message = foreign(&format!("{}: {}", bad.reason, bad.message.as_deref().unwrap_or_default()));
         message.meaning = Meaning::Bad;
         lines.push(vec![word("  why       ", Meaning::Faint), message]);
     }
@@ -104,23 +104,15 @@ fn cut(text: &str) -> String {
 fn stage_word(outcome: Option<&Outcome>, stage: Stage, ascii: bool) -> Word {
     let Some(outcome) = outcome else { return word("-", Meaning::Faint) };
     let (good, bad) = if ascii { ("+", "x") } else { ("✔", "✖") };
-    let time = taken(&outcome.timings, stage).map_or_else(String::new, |us| millis(u64::from(us)));
-    match stage.cmp(&outcome.stage) {
+    let Some(reached) = outcome.stage else { return word("-", Meaning::Faint) };
+    let taken = outcome.timings.and_then(|timings| timings.of(stage));
+    let time = taken.map_or_else(String::new, |us| millis(u64::from(us)));
+    match stage.cmp(&reached) {
         std::cmp::Ordering::Less if time.is_empty() => word("· not needed", Meaning::Faint),
         std::cmp::Ordering::Less => word(format!("{good} {time}"), Meaning::Good),
         std::cmp::Ordering::Equal if outcome.verdict == Verdict::Pass => word(format!("{good} {time}"), Meaning::Good),
         std::cmp::Ordering::Equal => word(format!("{bad} {} {time}", outcome.reason), Meaning::Bad),
         std::cmp::Ordering::Greater => word("· not reached", Meaning::Faint),
-    }
-}
-
-fn taken(timings: &Timings, stage: Stage) -> Option<u32> {
-    match stage {
-        Stage::Resolve => timings.resolve_us,
-        Stage::Connect => timings.connect_us,
-        Stage::Tls => timings.tls_us,
-        Stage::Request => timings.request_us,
-        Stage::Status => timings.status_us,
     }
 }
 
@@ -151,7 +143,7 @@ pub(super) fn waiting(state: &State, id: Uuid, instance: &Instance) -> Vec<Line>
     lines
 }
 
-fn next_probe(state: &State, id: Uuid, of: &InstanceProbing) -> Word {
+fn next_probe(state: &State, id: Uuid, of: &ProbingOfInstance) -> Word {
     let live = state.probing.get(&id).is_some_and(|known| known.probing.live);
     match of.next_due {
         Some(due) if live && due >= state.now => plain(format!("  next probe in {}", duration(due.since(state.now)))),

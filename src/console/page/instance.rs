@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{Line, Meaning, field, foreign, gone, heading, health, millis, plain, since, word};
 use crate::console::app::State;
-use crate::console::data::{Instance, InstanceProbing, Service};
+use crate::console::data::{Instance, ProbingOfInstance, Service};
 use crate::console::view::spark;
 use crate::model::outcome::Verdict;
 
@@ -54,7 +54,7 @@ fn registration(state: &State, service: &Service, instance: &Instance) -> Vec<Li
     lines
 }
 
-fn probing_lines(state: &State, probing: &InstanceProbing) -> Vec<Line> {
+fn probing_lines(state: &State, probing: &ProbingOfInstance) -> Vec<Line> {
     let ascii = state.options.ascii;
     let (p50, p99) = (spark::percentile(&probing.samples, 50), spark::percentile(&probing.samples, 99));
     let text = |us: Option<u32>| us.map_or_else(|| "-".to_owned(), |us| millis(u64::from(us)));
@@ -76,14 +76,15 @@ fn probing_lines(state: &State, probing: &InstanceProbing) -> Vec<Line> {
             Verdict::Fail => Meaning::Bad,
             Verdict::Inconclusive => Meaning::Warn,
         };
-        let mut message = foreign(&format!("{} {} {}", last.verdict, last.reason, last.message));
+        let mut message =
+            foreign(&format!("{} {} {}", last.verdict, last.reason, last.message.as_deref().unwrap_or_default()));
         message.meaning = meaning;
         lines.push(field("last probe", message));
     }
     lines
 }
 
-fn streak(probing: &InstanceProbing) -> super::Word {
+fn streak(probing: &ProbingOfInstance) -> super::Word {
     let streak = probing.streak;
     let (kind, meaning) = if streak.passing { ("passes", Meaning::Good) } else { ("failures", Meaning::Bad) };
     word(format!("{} {kind}", streak.count), meaning)

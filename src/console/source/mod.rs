@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::data::{Past, Probing, ServerEvent, Service};
+use super::data::{HistoryEntry, ProbingOfService, ServerEvent, Service};
 use crate::model::backoff::Backoff;
 use crate::model::time::UnixMs;
 
@@ -57,9 +57,9 @@ pub enum News {
     /// What changed: new or changed services, and ids of those that are gone.
     Changes(Vec<Service>, Vec<Uuid>),
     /// The answer to [`Ask::Probing`]; none when the service is gone.
-    Probing(Uuid, Option<Box<Probing>>),
+    Probing(Uuid, Option<Box<ProbingOfService>>),
     /// The answer to [`Ask::History`]: newest first; the number to ask on with, when there is more.
-    History(Uuid, Vec<Past>, Option<i64>),
+    History(Uuid, Vec<HistoryEntry>, Option<i64>),
     /// What the server says of itself, newest last, in place of what was known.
     Server(Vec<ServerEvent>),
     /// The answer to [`Ask::Act`] with that number.

@@ -9,7 +9,7 @@ use super::columns::{self, Column, Rows, fit};
 use super::services::short;
 use super::{Scene, spark, text};
 use crate::console::app::screen::Chosen;
-use crate::console::data::{Instance, InstanceProbing};
+use crate::console::data::{Instance, ProbingOfInstance};
 use crate::console::harmless::escape;
 use crate::console::page::{self, Meaning};
 
@@ -48,7 +48,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uui
     columns::draw(frame, area, scene, (&fitted, head), rows);
 }
 
-fn cell(scene: &Scene<'_>, instance: &Instance, of: Option<&InstanceProbing>, n: usize) -> (String, Style) {
+fn cell(scene: &Scene<'_>, instance: &Instance, of: Option<&ProbingOfInstance>, n: usize) -> (String, Style) {
     let (plain, faint) = (Style::new(), scene.theme.of(Meaning::Faint));
     let percentile = |percent| {
         let us = of.and_then(|of| spark::percentile(&of.samples, percent));

@@ -10,7 +10,7 @@ use ratatui::style::Style;
 use super::columns::{self, Column, Fitted, Rows, fit};
 use super::{Scene, spark, text};
 use crate::console::app::screen::{Chosen, View};
-use crate::console::data::{InstanceProbing, Service};
+use crate::console::data::{ProbingOfInstance, Service};
 use crate::console::harmless::escape;
 use crate::console::index::{Grade, SortKey};
 use crate::console::page::{self, Meaning};
@@ -151,18 +151,18 @@ fn cell(scene: &Scene<'_>, service: &Service, n: usize) -> (String, Style) {
 }
 
 /// The probing of the instance that is down, else of the first.
-fn worst_probing<'a>(scene: &Scene<'a>, service: &Service) -> Option<&'a InstanceProbing> {
+fn worst_probing<'a>(scene: &Scene<'a>, service: &Service) -> Option<&'a ProbingOfInstance> {
     let known = scene.state.probing.get(&service.id)?;
     let down = service.instances.iter().find(|i| i.health == Health::Unhealthy);
     let of = &known.probing.instances;
     down.and_then(|down| of.iter().find(|of| of.instance == down.name)).or_else(|| of.first())
 }
 
-fn code(of: &InstanceProbing) -> Option<String> {
+fn code(of: &ProbingOfInstance) -> Option<String> {
     of.last.as_ref().and_then(|last| last.code).map(|code| code.to_string())
 }
 
-fn streak(of: &InstanceProbing) -> String {
+fn streak(of: &ProbingOfInstance) -> String {
     format!("{}{}", if of.streak.passing { '+' } else { '-' }, of.streak.count)
 }
 

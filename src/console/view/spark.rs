@@ -1,6 +1,6 @@
 //! Latency as a line of blocks; what did not pass is a gap.
 
-use crate::model::probe::Sample;
+use crate::console::data::Sample;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const LETTERS: [char; 4] = ['_', '.', '-', '^'];

@@ -1,4 +1,4 @@
-//! Past changes of health, newest first, across restarts.
+//! HistoryEntry changes of health, newest first, across restarts.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::columns::{self, Column, Rows, fit};
 use super::{Scene, text};
 use crate::console::app::screen::Chosen;
-use crate::console::data::Past;
+use crate::console::data::HistoryEntry;
 use crate::console::harmless::escape;
 use crate::console::page::{self, Meaning};
 
@@ -34,8 +34,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uui
     let head = fitted.head(&COLUMNS, scene.theme.of(Meaning::Strong));
     let rows = Rows {
         from_top: known.entries.iter().enumerate().skip(state.screen().top),
-        cell: |(_, past): &(usize, &Past), n| cell(scene, past, n),
-        is_chosen: |(place, past): &(usize, &Past)| match state.screen().chosen {
+        cell: |(_, past): &(usize, &HistoryEntry), n| cell(scene, past, n),
+        is_chosen: |(place, past): &(usize, &HistoryEntry)| match state.screen().chosen {
             Chosen::Past(number) => number == past.id,
             _ => *place == state.screen().place,
         },
@@ -43,7 +43,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uui
     columns::draw(frame, area, scene, (&fitted, head), rows);
 }
 
-fn cell(scene: &Scene<'_>, past: &Past, n: usize) -> (String, Style) {
+fn cell(scene: &Scene<'_>, past: &HistoryEntry, n: usize) -> (String, Style) {
     let plain = Style::new();
     match n {
         0 => (page::clock(past.at, scene.state.now), scene.theme.of(Meaning::Faint)),

@@ -43,7 +43,7 @@ impl From<i64> for Streak {
 }
 
 /// The conclusive outcomes of one kind in a row, and how many of them change the health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreakProgress {
     /// Whether they passed.
     pub passing: bool,

@@ -8,13 +8,12 @@
 pub(crate) mod thread;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
 use uuid::Uuid;
 
+pub use crate::model::history::{HistoryEntry, HistoryEvent};
 use crate::model::name::{InstanceName, ServiceKey};
-use crate::model::outcome::{Health, Outcome, Reason};
+use crate::model::outcome::Health;
 use crate::model::ports::ServiceRef;
-use crate::model::time::UnixMs;
 
 use crate::store::error::StoreError;
 use crate::store::schema::codec::{Count, Id, Json, Parsed, damaged, int, is_content, time};
@@ -35,42 +34,6 @@ pub struct HistoryQuery {
     pub before: Option<i64>,
     /// Most entries, clamped to 1 to [`MAX_PAGE`].
     pub limit: usize,
-}
-
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HistoryEvent {
-    /// Health changed.
-    Health,
-    /// The instance was deregistered.
-    Removed,
-}
-
-/// One entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct HistoryEntry {
-    /// The cursor; grows with time.
-    pub id: i64,
-    /// What happened.
-    pub event: HistoryEvent,
-    /// The instance.
-    pub instance: InstanceName,
-    /// When it happened, wall clock.
-    pub at: UnixMs,
-    /// Health before.
-    pub from: Health,
-    /// Health after; none for [`HistoryEvent::Removed`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub to: Option<Health>,
-    /// Why; none for [`HistoryEvent::Removed`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// A sentence by Portolan.
-    pub message: String,
-    /// The probe that decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub evidence: Option<Outcome>,
 }
 
 /// A page, newest first.

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder, Response};
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Requests;
 use super::read::{self, ReadError};
-use crate::console::data::{Past, Probing};
 use crate::console::source::{Act, Ask, News, Refusal};
 use crate::model::text::escape;
 use crate::model::value_error::json_sentence;
+use crate::wire;
+use crate::wire::{Checked, History, OneService, Registration};
 
 /// Longest sentence of a server that is passed on.
 const LONGEST: usize = 600;
@@ -25,74 +23,8 @@ const MAX_PROBING: usize = 16 << 20;
 const MAX_HISTORY: usize = 512 << 10;
 /// Largest answer to an action, in bytes: a service of 256 instances with all that they may carry.
 const MAX_ACTION: usize = 24 << 20;
-/// Largest field of an instance that is repeated, in bytes: no registration has more in all.
-const MAX_FIELD: usize = 128 << 10;
 /// Largest refusal that is read, in bytes.
 const MAX_REFUSAL: usize = 64 << 10;
-
-#[derive(Deserialize)]
-struct Envelope<T> {
-    /// A removal's answer has none.
-    data: Option<T>,
-    #[serde(default)]
-    next_cursor: Option<String>,
-    #[serde(default)]
-    checks: Vec<Check>,
-    #[serde(default)]
-    left_out: Vec<Uuid>,
-}
-
-#[derive(Deserialize)]
-struct Check {
-    instance: String,
-    #[serde(default)]
-    outcome: Option<CheckOutcome>,
-    #[serde(default)]
-    held: bool,
-}
-
-#[derive(Deserialize)]
-struct CheckOutcome {
-    verdict: String,
-    reason: String,
-    #[serde(default)]
-    message: String,
-}
-
-/// A service as far as a registration of one of its instances repeats it, each field as it came.
-#[derive(Deserialize)]
-struct Registered {
-    name: Box<RawValue>,
-    namespace: Box<RawValue>,
-    instances: Vec<RegisteredInstance>,
-}
-
-#[derive(Deserialize)]
-struct RegisteredInstance {
-    name: Box<str>,
-    base_url: Option<Box<RawValue>>,
-    health_url: Option<Box<RawValue>>,
-    version: Option<Box<RawValue>>,
-    description: Option<Box<RawValue>>,
-    metadata: Option<Box<RawValue>>,
-    zone: Option<Box<RawValue>>,
-    check: Option<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-struct ProbingOfService {
-    id: Uuid,
-    #[serde(flatten)]
-    probing: Probing,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Said {
-    error: String,
-    code: String,
-    hint: String,
-}
 
 /// Answers one question. What cannot be told now is asked again by the console; only an action's end must be told.
 pub(super) async fn answer(requests: Arc<dyn Requests>, ask: Ask, news: mpsc::Sender<News>) {
@@ -117,14 +49,14 @@ async fn probing(requests: &dyn Requests, mut ids: Vec<Uuid>, news: &mpsc::Sende
         let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
         let query: Vec<(&str, &str)> = texts.iter().map(|id| ("id", id.as_str())).collect();
         let request = requests.request(Method::GET, &["probes"], &query);
-        let Ok(answer) = send::<Vec<ProbingOfService>>(requests, request, MAX_PROBING).await else { return };
+        let Ok(answer) = send::<wire::Probing>(requests, request, MAX_PROBING).await else { return };
         let asked = ids.clone();
         ids.retain(|id| !answer.left_out.contains(id));
-        let data = answer.data.unwrap_or_default();
+        let data = answer.data;
         let missing = ids.iter().filter(|id| !data.iter().any(|of| of.id == **id));
         let mut told: Vec<News> = missing.map(|id| News::Probing(*id, None)).collect();
         let answered = data.into_iter().filter(|of| asked.contains(&of.id)).take(asked.len());
-        told.extend(answered.map(|of| News::Probing(of.id, Some(Box::new(of.probing)))));
+        told.extend(answered.map(|of| News::Probing(of.id, Some(Box::new(of)))));
         for told in told {
             if news.send(told).await.is_err() {
                 return;
@@ -140,24 +72,24 @@ async fn history(requests: &dyn Requests, id: Uuid, before: Option<i64>) -> Resu
     let mut query = vec![("limit", "100")];
     query.extend(before.as_deref().map(|before| ("cursor", before)));
     let request = requests.request(Method::GET, &["services", &id_text, "history"], &query);
-    let answer = send::<Vec<Past>>(requests, request, MAX_HISTORY).await?;
+    let answer = send::<History>(requests, request, MAX_HISTORY).await?;
     let more = answer.next_cursor.and_then(|next| next.parse().ok());
-    Ok(News::History(id, answer.data.unwrap_or_default(), more))
+    Ok(News::History(id, answer.data, more))
 }
 
 async fn act(requests: &dyn Requests, act: &Act) -> Result<Box<str>, Refusal> {
     match act {
         Act::Check(id) => {
             let request = requests.request(Method::POST, &["services", &id.to_string(), "health-check"], &[]);
-            let answer = send::<IgnoredAny>(requests, request, MAX_ACTION).await?;
-            let results = answer.checks.iter().map(result);
+            let answer = send::<OneService>(requests, request, MAX_ACTION).await?;
+            let results = answer.checks.iter().flatten().map(result);
             Ok(results.collect::<Vec<_>>().join("; ").into())
         }
         Act::Weight { service, instance, weight } => {
             let id = service.to_string();
             let request = requests.request(Method::GET, &["services", &id], &[]);
-            let known = send::<Registered>(requests, request, MAX_ACTION).await?.data;
-            let body = known.and_then(|known| registration(&known, instance, *weight)).ok_or_else(|| gone(instance))?;
+            let known = send::<OneService>(requests, request, MAX_ACTION).await?.data;
+            let body = registration(known, instance, *weight).ok_or_else(|| gone(instance))?;
             let request = requests.request(Method::POST, &["services", "register"], &[]);
             send::<IgnoredAny>(requests, request.map(|request| request.json(&body)), MAX_ACTION).await?;
             Ok(format!("weight {weight}").into())
@@ -172,39 +104,31 @@ async fn act(requests: &dyn Requests, act: &Act) -> Result<Box<str>, Refusal> {
     }
 }
 
-fn result(check: &Check) -> String {
-    let Some(outcome) = &check.outcome else { return format!("{} has no check", check.instance) };
-    let held = if check.held { ", held for flapping" } else { "" };
-    let message = if outcome.message.is_empty() { String::new() } else { format!(" ({})", outcome.message) };
-    format!("{} {} {}{message}{held}", check.instance, outcome.verdict, outcome.reason)
+fn result(checked: &Checked) -> String {
+    let Some(outcome) = &checked.outcome else { return format!("{} has no check", checked.instance) };
+    let held = if checked.held { ", held for flapping" } else { "" };
+    let message = outcome.message.as_deref().filter(|message| !message.is_empty());
+    let message = message.map_or_else(String::new, |message| format!(" ({message})"));
+    format!("{} {} {}{message}{held}", checked.instance, outcome.verdict, outcome.reason)
 }
 
-/// The instance as it is registered, with another weight: what is not named would be reset.
-fn registration(service: &Registered, instance: &str, weight: u16) -> Option<Value> {
-    let of = service.instances.iter().find(|known| &*known.name == instance)?;
-    let read = |raw: &RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
-    let mut body = json!({
-        "name": read(&service.name),
-        "namespace": read(&service.namespace),
-        "instance": instance,
-        "weight": weight,
-    });
-    let fields = [
-        ("base_url", &of.base_url),
-        ("health_url", &of.health_url),
-        ("version", &of.version),
-        ("description", &of.description),
-        ("metadata", &of.metadata),
-        ("zone", &of.zone),
-        ("check", &of.check),
-    ];
-    for (field, raw) in fields {
-        let value = raw.as_deref().filter(|raw| raw.get().len() <= MAX_FIELD).map(read).unwrap_or_default();
-        if !value.is_null() && value != "" {
-            body[field] = value;
-        }
-    }
-    Some(body)
+/// The instance as it is registered, with another weight: a field that is left out would be reset.
+fn registration(service: wire::Service, instance: &str, weight: u16) -> Option<Registration> {
+    let of = service.instances.into_iter().find(|known| &*known.name == instance)?;
+    let text = |text: Box<str>| Some(String::from(text)).filter(|text| !text.is_empty());
+    Some(Registration {
+        name: service.name.into(),
+        namespace: text(service.namespace),
+        instance: text(of.name),
+        weight: Some(weight),
+        base_url: of.base_url.into(),
+        health_url: text(of.health_url),
+        version: text(of.version),
+        description: text(of.description),
+        metadata: Some(of.metadata.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
+        zone: text(of.zone),
+        check: of.check,
+    })
 }
 
 fn gone(instance: &str) -> Refusal {
@@ -215,7 +139,7 @@ async fn send<T: DeserializeOwned>(
     requests: &dyn Requests,
     request: Result<RequestBuilder, String>,
     most: usize,
-) -> Result<Envelope<T>, Refusal> {
+) -> Result<T, Refusal> {
     let plain = |message: String| Refusal { code: Box::default(), message: message.into() };
     let response = request.map_err(plain)?.send().await.map_err(|error| plain(said(requests, &error)))?;
     if !response.status().is_success() {
@@ -232,19 +156,18 @@ async fn send<T: DeserializeOwned>(
 /// What a refusal says, in the server's words.
 pub(super) async fn refusal(response: Response) -> Refusal {
     let status = response.status();
-    let said: Said = match read::whole(response, MAX_REFUSAL).await {
+    let said: wire::Refusal = match read::whole(response, MAX_REFUSAL).await {
         Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-        Err(_) => Said::default(),
+        Err(_) => wire::Refusal::default(),
     };
     if said.error.is_empty() {
         let message = format!("the server answered {} in a form that is not Portolan's", status.as_u16());
         return Refusal { code: Box::default(), message: message.into() };
     }
     // The words for a token that does not do are the same for all; why is beside them.
-    let message = if said.code.starts_with("token_") && !said.hint.is_empty() {
-        format!("{}: {}", said.error, said.hint)
-    } else {
-        said.error
+    let message = match said.hint.filter(|hint| said.code.starts_with("token_") && !hint.is_empty()) {
+        Some(hint) => format!("{}: {hint}", said.error),
+        None => said.error,
     };
     Refusal { code: escape(&said.code, 64).into(), message: escape(&message, LONGEST).into() }
 }

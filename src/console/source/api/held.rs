@@ -29,7 +29,7 @@ impl Held {
     /// Counts `services` in place of what was known of them.
     pub(super) fn add(&mut self, services: &[Service]) -> Result<(), TooMuch> {
         for service in services {
-            let weight = service.weight();
+            let weight = service.memory();
             self.bytes += weight;
             self.bytes -= self.each.insert(service.id, weight).unwrap_or_default();
             if self.bytes > MOST {
@@ -57,7 +57,7 @@ pub(super) struct Gathered {
 impl Gathered {
     /// Adds a part. A service that comes twice counts twice: it is held twice.
     pub(super) fn add(&mut self, part: Vec<Service>) -> Result<(), TooMuch> {
-        self.bytes += part.iter().map(Service::weight).sum::<usize>();
+        self.bytes += part.iter().map(Service::memory).sum::<usize>();
         if self.bytes > MOST {
             return Err(TooMuch);
         }

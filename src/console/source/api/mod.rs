@@ -11,7 +11,6 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -24,6 +23,7 @@ use crate::model::backoff::Backoff;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
+use crate::wire::events;
 use held::{Gathered, Held, TooMuch};
 use sse::{Event, Parser};
 
@@ -163,30 +163,6 @@ async fn answer(
     }
 }
 
-#[derive(Deserialize)]
-struct SnapshotPart {
-    services: Vec<Service>,
-    first: bool,
-    last: bool,
-}
-
-#[derive(Deserialize)]
-struct Change {
-    upserts: Vec<Service>,
-    removed: Vec<Gone>,
-}
-
-/// Why a watch ended before the server did.
-#[derive(Deserialize)]
-struct Last {
-    error: String,
-}
-
-#[derive(Deserialize)]
-struct Gone {
-    id: Uuid,
-}
-
 /// Why a watch ended.
 enum End {
     /// Nobody listens any more.
@@ -316,7 +292,7 @@ impl Watch {
         };
         let news = match event.name.as_str() {
             "snapshot" => {
-                let part: SnapshotPart = serde_json::from_str(&event.data).map_err(strange)?;
+                let part: events::Snapshot<Service> = serde_json::from_str(&event.data).map_err(strange)?;
                 let mut gathered = self.gathered.take().filter(|_| !part.first).unwrap_or_default();
                 gathered.add(part.services)?;
                 if !part.last {
@@ -328,14 +304,14 @@ impl Watch {
                 News::Snapshot(services)
             }
             "change" => {
-                let change: Change = serde_json::from_str(&event.data).map_err(strange)?;
+                let change: events::Change<Service> = serde_json::from_str(&event.data).map_err(strange)?;
                 let gone: Vec<Uuid> = change.removed.into_iter().map(|gone| gone.id).collect();
                 self.held.remove(&gone);
                 self.held.add(&change.upserts)?;
                 News::Changes(change.upserts, gone)
             }
             "end" => {
-                let last: Last = serde_json::from_str(&event.data).map_err(strange)?;
+                let last: events::End = serde_json::from_str(&event.data).map_err(strange)?;
                 return Err(End::Lost(format!("the server ended the watch: {}", escape(&last.error, 300))));
             }
             "server" => News::Server(kept(serde_json::from_str(&event.data).map_err(strange)?)),

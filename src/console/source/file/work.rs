@@ -62,7 +62,7 @@ pub(super) fn history(reader: Option<&FileReader>, id: Uuid, before: Option<i64>
     let Some(reader) = reader else { return Ok(None) };
     let page = reader.history(id, before, PAGE)?;
     let (entries, next) = page.map_or((Vec::new(), None), |page| (page.entries, page.next));
-    Ok(Some(News::History(id, entries.into_iter().map(convert::past).collect(), next)))
+    Ok(Some(News::History(id, entries.into_iter().map(Into::into).collect(), next)))
 }
 
 /// The probing of services.
@@ -71,7 +71,7 @@ pub(super) fn probing(reader: Option<&FileReader>, ids: &[Uuid]) -> Result<Vec<N
     let mut all = Vec::with_capacity(ids.len());
     for id in ids {
         let known = reader.probing(*id)?;
-        all.push(News::Probing(*id, known.map(|known| Box::new(convert::probing(known)))));
+        all.push(News::Probing(*id, known.map(|known| Box::new(convert::probing(*id, known)))));
     }
     Ok(all)
 }

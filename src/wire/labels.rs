@@ -1,5 +1,6 @@
-//! The labels of a service: few and many times over, so kept in one piece each instead of in a tree.
+//! Metadata: few entries, ten thousand times over, so kept in one allocation instead of a tree.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
@@ -13,8 +14,8 @@ pub struct Labels(Box<[(Box<str>, Box<str>)]>);
 const MOST: usize = 256;
 
 impl Labels {
-    /// About how much memory they take, in bytes.
-    pub fn weight(&self) -> usize {
+    /// Estimated memory, in bytes.
+    pub fn memory(&self) -> usize {
         self.0.iter().map(|(key, value)| size_of::<(Box<str>, Box<str>)>() + key.len() + value.len()).sum()
     }
 
@@ -39,6 +40,12 @@ impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Labels {
         all.sort_by(|(a, _), (b, _)| a.cmp(b));
         all.dedup_by(|(later, _), (kept, _)| later == kept);
         Self(all.into())
+    }
+}
+
+impl From<&BTreeMap<String, String>> for Labels {
+    fn from(labels: &BTreeMap<String, String>) -> Self {
+        Self(labels.iter().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect())
     }
 }
 

@@ -1,0 +1,66 @@
+//! Changes of health and removals.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Outcome;
+use super::words::{health, known, known_or_default, reason};
+use crate::model::history;
+use crate::model::outcome::Health;
+use crate::model::time::UnixMs;
+
+/// What happened to an instance.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+pub struct HistoryEntry {
+    /// Its number, growing with time.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub id: i64,
+    /// `health`: its health changed; `removed`: it was deregistered.
+    #[serde(default)]
+    #[schema(required = true, example = "health")]
+    pub event: Box<str>,
+    /// To which instance.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub instance: Box<str>,
+    /// When.
+    #[serde(default)]
+    #[schema(required = true, value_type = String, format = DateTime)]
+    pub at: UnixMs,
+    /// Health before.
+    #[serde(default, deserialize_with = "known_or_default")]
+    #[schema(required = true, schema_with = health)]
+    pub from: Health,
+    /// Health after; absent when it was removed.
+    #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, schema_with = health)]
+    pub to: Option<Health>,
+    /// Why; absent when it was removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, schema_with = reason)]
+    pub reason: Option<Box<str>>,
+    /// One sentence, built by Portolan.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub message: Box<str>,
+    /// The probe that decided it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Outcome>,
+}
+
+impl From<history::HistoryEntry> for HistoryEntry {
+    fn from(entry: history::HistoryEntry) -> Self {
+        Self {
+            id: entry.id,
+            event: entry.event.as_str().into(),
+            instance: entry.instance.as_str().into(),
+            at: entry.at,
+            from: entry.from,
+            to: entry.to,
+            reason: entry.reason.map(|reason| reason.as_str().into()),
+            message: entry.message.into(),
+            evidence: entry.evidence.map(Into::into),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The JSON of the API. Each type of the contract is here once: what the server writes, what the console and the command line read, and
+//! what `/openapi.json` describes.
+//!
+//! In come values of [`model`](crate::model) or the bytes of a body; out go the same. Read the files in this order:
+//!
+//! - [`words`]: closed sets of strings, their schemas, and how a reader takes a string that it does not know
+//! - [`labels`]: the metadata of a service, in little memory
+//! - [`check`]: how an instance is probed
+//! - [`registration`]: what a client sends to register
+//! - [`service`]: a service and its instances
+//! - [`outcome`], [`probing`], [`history`]: what probes found
+//! - [`code`], [`refusal`]: why a request failed
+//! - [`envelope`]: what surrounds the data of an answer
+//! - [`events`]: the events of a watch
+//!
+//! Readers are lenient, so that a client reads the answers of servers of other versions: a field that is missing has its default, a field
+//! that is unknown is ignored, and an unknown reason is kept as text. The server itself reads requests strictly (`api::registration`).
+//!
+//! Two places write the same JSON without these types, for speed: `catalog::render` (services) and the API's replies and watch (envelopes
+//! and events around services). `tests/api/wire.rs` proves them equal.
+
+pub mod check;
+pub mod code;
+pub mod envelope;
+pub mod events;
+pub mod history;
+pub mod labels;
+pub mod outcome;
+pub mod probing;
+pub mod refusal;
+pub mod registration;
+pub mod service;
+pub mod words;
+
+pub use check::Check;
+pub use code::Code;
+pub use envelope::{Alive, Counted, Done, History, ManyServices, OneService, Probing, Root, Stats};
+pub use history::HistoryEntry;
+pub use labels::Labels;
+pub use outcome::{Checked, Outcome, Timings};
+pub use probing::{ProbingOfInstance, ProbingOfService, Sample, Streak};
+pub use refusal::{Detail, Refusal};
+pub use registration::Registration;
+pub use service::{Instance, Service};
