@@ -4,12 +4,9 @@
 //! environment, and an empty variable counts as unset. To read in this order:
 //!
 //! 1. `settings`: every setting, declared once. The flags, their help and the README's table come from there.
-//! 2. `reader`: reads values and collects problems, with the parsers of `parse`.
-//! 3. `cluster`: the mode; `table`: the README's table; `unknown`: variables that nothing reads.
+//! 2. `settings/reader`: reads values and collects problems, with the parsers of `settings/parse`; `settings/cluster`: the mode.
+//! 3. `table`: the README's table; `unknown`: variables that nothing reads.
 
-mod cluster;
-mod parse;
-mod reader;
 mod settings;
 mod table;
 #[cfg(test)]
@@ -18,10 +15,9 @@ mod unknown;
 
 use std::net::SocketAddr;
 
-pub use cluster::{Mode, NotWatched};
-pub use parse::LogFormat;
-pub use reader::{Problem, Secrets, SettingsError};
-pub use settings::{ClusterSettings, SETTINGS, ServeArgs, Setting, Settings};
+pub use settings::{
+    ClusterSettings, LogFormat, Mode, NotWatched, Problem, SETTINGS, Secrets, ServeArgs, Setting, Settings, SettingsError,
+};
 pub use table::markdown_table;
 pub use unknown::unknown_variables;
 

@@ -11,6 +11,21 @@ use crate::model::name::Namespace;
 /// Longest list of namespaces in a challenge, in bytes.
 const MAX_NAMED: usize = 1024;
 
+impl Principal {
+    /// [`Self::may_write`] as an answer.
+    ///
+    /// # Errors
+    /// 403 `namespace_forbidden`.
+    pub fn require_write(&self, namespace: &str) -> Result<(), ApiError> {
+        if self.may_write(namespace) { Ok(()) } else { Err(self.outside(namespace)) }
+    }
+
+    /// The refusal for a namespace that the token does not cover: 403 `namespace_forbidden`.
+    pub fn outside(&self, namespace: &str) -> ApiError {
+        outside(&self.namespaces, namespace)
+    }
+}
+
 /// Whether the token's scope covers the request.
 pub(super) fn require_scope(principal: &Principal, class: RouteClass, read_auth: bool) -> Result<(), ApiError> {
     if !principal.authenticated {

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use super::challenges;
 use super::token_validity::Credential;
 use crate::api::clients::ClientKey;
-use crate::api::http::envelope::ApiError;
 use crate::model::ports::Caller;
 use crate::model::service::Owner;
 
@@ -87,19 +85,6 @@ impl Principal {
     /// Whether the caller may register, check or remove in `namespace`, as far as owners allow.
     pub fn may_write(&self, namespace: &str) -> bool {
         self.scopes.register && self.namespaces.contains(namespace)
-    }
-
-    /// [`Self::may_write`] as an answer.
-    ///
-    /// # Errors
-    /// 403 `namespace_forbidden`.
-    pub fn require_write(&self, namespace: &str) -> Result<(), ApiError> {
-        if self.may_write(namespace) { Ok(()) } else { Err(self.outside(namespace)) }
-    }
-
-    /// The refusal for a namespace that the token does not cover: 403 `namespace_forbidden`.
-    pub fn outside(&self, namespace: &str) -> ApiError {
-        challenges::outside(&self.namespaces, namespace)
     }
 
     /// Whether the caller may see addresses, timings and history of `namespace`.

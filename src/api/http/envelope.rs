@@ -6,7 +6,8 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::api::http::body::Body;
+use super::body::Body;
+use super::in_flight::Full;
 pub(crate) use crate::wire::{Code, Detail};
 use crate::wire::{Done, Refusal};
 
@@ -138,6 +139,16 @@ fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
         tracing::error!(%error, "an answer could not be written as JSON");
         b"null".to_vec()
     })
+}
+
+impl From<Full> for ApiError {
+    fn from(full: Full) -> Self {
+        let code = match full {
+            Full::Server => Code::Busy,
+            Full::Client => Code::TooManyAnswers,
+        };
+        Self::new(code, full.to_string()).retry_after(1)
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::envelope::{ApiError, Code};
 use crate::api::clients::ClientKey;
 use crate::telemetry::metrics::Metrics;
 
@@ -53,17 +52,7 @@ impl Full {
     }
 }
 
-impl From<Full> for ApiError {
-    fn from(full: Full) -> Self {
-        let code = match full {
-            Full::Server => Code::Busy,
-            Full::Client => Code::TooManyAnswers,
-        };
-        Self::new(code, full.to_string()).retry_after(1)
-    }
-}
-
-/// Counts the bodies in in_flight.
+/// Counts the bodies in flight.
 #[derive(Debug)]
 pub struct InFlight {
     total: Arc<Semaphore>,

@@ -2,7 +2,7 @@
 
 use reqwest::StatusCode;
 
-use super::mint::{self, Lack};
+use super::server::mint::{self, Lack};
 use super::server::Server;
 use crate::cli::exit::{Exit, Failure};
 use crate::model::text::escape;

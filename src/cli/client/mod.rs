@@ -1,7 +1,6 @@
 //! A client of the REST API: one call, one envelope.
 
 mod error;
-mod mint;
 mod server;
 
 use std::sync::Arc;
@@ -24,8 +23,8 @@ use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
 use crate::wire::Refusal;
 use error::Head;
-use mint::Lack;
 use server::Server;
+use server::mint::Lack;
 
 /// Largest answer that is read, in bytes: one service of 256 instances with all that they may carry stays below.
 const MAX_ANSWER: usize = 24 << 20;

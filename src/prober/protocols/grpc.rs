@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::errors::broken;
+use super::tls::errors::broken;
 use super::http::AGENT;
 use super::tcp::FAREWELL;
 use super::trace::{Ending, Trace};

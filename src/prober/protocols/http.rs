@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
-use super::errors::{broken_io, closed};
+use super::tls::errors::{broken_io, closed};
 use super::http_response::{Framing, Head, NoAnswer, Reader};
 use super::trace::{Ending, Trace};
 use crate::model::outcome::{Reason, Stage};

@@ -8,7 +8,6 @@
 //! `trace` (a probe's stages and its outcome), `errors` (what a broken exchange says about the peer).
 
 mod connect;
-mod errors;
 mod grpc;
 mod http;
 mod http_response;

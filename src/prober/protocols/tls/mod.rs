@@ -5,6 +5,7 @@
 mod alert;
 mod certificate;
 mod client_cert;
+pub(super) mod errors;
 mod pem;
 mod verifier;
 
@@ -29,7 +30,6 @@ pub(crate) use self::alert::alert;
 pub(crate) use self::client_cert::ClientAuth;
 use self::pem::Stamp;
 use self::verifier::{Anyone, Verifier};
-use super::errors::broken_io;
 use super::trace::Ending;
 use crate::model::check::TlsCheck;
 use crate::model::outcome::Reason;

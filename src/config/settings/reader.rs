@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::cluster::{Mode, ModeName};
 use super::parse;
-use super::settings::{ClusterSettings, SETTINGS, ServeArgs, Settings};
+use super::{ClusterSettings, SETTINGS, ServeArgs, Settings};
 use crate::model::secret::{MIN_SECRET_BYTES, strong};
 use crate::model::text::escape;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use secrecy::ExposeSecret;
 
-use super::server::Server;
+use super::Server;
 use crate::api::access::{Mint, Scopes, USUAL_LIFE};
 use crate::model::name::Namespace;
 use crate::model::text;
@@ -16,7 +16,7 @@ const DEPLOYMENT: &str = "deployment/portolan";
 
 /// What a refused request needs of a token, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Lack {
+pub(in crate::cli::client) struct Lack {
     /// `read`, `register` or none.
     scope: Scopes,
     /// Namespaces that it has to cover.
@@ -27,7 +27,7 @@ pub(super) struct Lack {
 
 impl Lack {
     /// By the answer's `WWW-Authenticate`, and the namespace that the request named.
-    pub(super) fn of(challenge: Option<&str>, asked: Option<String>) -> Self {
+    pub(in crate::cli::client) fn of(challenge: Option<&str>, asked: Option<String>) -> Self {
         let mut lack = Self::default();
         for (name, value) in challenge.into_iter().flat_map(parameters) {
             match name {
@@ -48,7 +48,7 @@ impl Lack {
     }
 
     /// Whether the server named the namespaces of a token that would do.
-    pub(super) fn is_named(&self) -> bool {
+    pub(in crate::cli::client) fn is_named(&self) -> bool {
         self.named
     }
 }
@@ -65,7 +65,7 @@ fn parameters(challenge: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// What to do about a token that is missing or does not do; the last line is a command.
-pub(super) fn hints(server: &Server, lack: &Lack) -> Vec<String> {
+pub(in crate::cli::client) fn hints(server: &Server, lack: &Lack) -> Vec<String> {
     if server.holds_token_back() {
         let said = "a token is set, but it is sent only to a server that is named; this names it:";
         return vec![said.to_owned(), format!("export PORTOLAN_SERVER={}", named(server))];
@@ -90,7 +90,7 @@ pub(super) fn hints(server: &Server, lack: &Lack) -> Vec<String> {
 }
 
 /// The command that writes a token into the file at `path`.
-pub(super) fn written(server: &Server, path: &Path) -> String {
+pub(in crate::cli::client) fn written(server: &Server, path: &Path) -> String {
     format!("{} > {}", place(server, &with(&user(server), None, &Lack::default())), shown(path))
 }
 

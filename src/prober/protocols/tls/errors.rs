@@ -1,15 +1,15 @@
-//! What a broken exchange says about the peer.
+//! What a broken exchange says about the peer, with TLS or without.
 
 use std::error::Error;
 use std::io;
 
-use super::tcp::TooMuch;
-use super::tls::alert;
-use super::trace::Ending;
+use super::super::tcp::TooMuch;
+use super::super::trace::Ending;
+use super::alert::alert;
 use crate::model::outcome::Reason;
 
 /// What the end of an exchange over HTTP/2 says about the peer.
-pub(crate) fn broken(error: &hyper::Error) -> Ending {
+pub(in crate::prober::protocols) fn broken(error: &hyper::Error) -> Ending {
     if let Some(error) = source::<io::Error>(error) {
         return broken_io(error);
     }
@@ -22,7 +22,7 @@ pub(crate) fn broken(error: &hyper::Error) -> Ending {
 }
 
 /// What a failed read or write says about the peer.
-pub(crate) fn broken_io(error: &io::Error) -> Ending {
+pub(in crate::prober::protocols) fn broken_io(error: &io::Error) -> Ending {
     if error.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>()).is_some() {
         return Ending::fail(Reason::ProtocolError, "the peer sent more than 1 MiB without an answer in it");
     }
@@ -30,7 +30,7 @@ pub(crate) fn broken_io(error: &io::Error) -> Ending {
 }
 
 /// The peer is gone without an answer.
-pub(crate) fn closed() -> Ending {
+pub(in crate::prober::protocols) fn closed() -> Ending {
     Ending::fail(Reason::ConnectionReset, "the peer closed the connection before it answered")
 }
 

@@ -1,5 +1,7 @@
 //! Which server is asked, and whether it gets the token.
 
+pub(super) mod mint;
+
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,6 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use super::mint;
 use crate::cli::args::{DEFAULT_SERVER, ServerArgs};
 use crate::cli::exit::Failure;
 use crate::model::text::escape;

@@ -1,6 +1,6 @@
 //! The mode, and where cluster mode may write.
 
-use super::settings::ClusterSettings;
+use super::ClusterSettings;
 use crate::model::name::Namespace;
 
 /// A mode's name, as it is given.

@@ -2,6 +2,10 @@
 //!
 //! To add a setting, add an entry here and use its field. `make generate` updates the README and docs/cli.md.
 
+mod cluster;
+mod parse;
+mod reader;
+
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -9,10 +13,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::cluster::Mode;
-use super::parse::{self, LogFormat};
-use super::reader::{Reader, Secrets};
 use crate::model::name::Namespace;
+
+pub use cluster::{Mode, NotWatched};
+pub use parse::LogFormat;
+pub use reader::{Problem, Secrets, SettingsError};
+use reader::Reader;
 
 const DAY: Duration = Duration::from_hours(24);
 /// Reads that a client may make for each write, unless reads have a limit of their own.
@@ -116,7 +122,7 @@ macro_rules! settings {
 
         impl Settings {
             /// Reads all of them; the reader collects the problems.
-            pub(super) fn read($reader: &Reader<'_>) -> Self {
+            fn read($reader: &Reader<'_>) -> Self {
                 Self {
                     $($($field: $read,)?)+
                     bind_address_given: $reader.is_given("bind_address"),
@@ -138,7 +144,7 @@ macro_rules! settings {
 
         impl ClusterSettings {
             /// Reads all of them; the reader collects the problems.
-            pub(super) fn read($reader: &Reader<'_>) -> Self {
+            fn read($reader: &Reader<'_>) -> Self {
                 Self { $($c_arg: $c_read,)+ }
             }
         }
