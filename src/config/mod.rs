@@ -16,7 +16,8 @@ mod unknown;
 use std::net::SocketAddr;
 
 pub use settings::{
-    ClusterSettings, LogFormat, Mode, NotWatched, Problem, SETTINGS, Secrets, ServeArgs, Setting, Settings, SettingsError,
+    ClusterSettings, LogFormat, Mode, NotWatched, Problem, SETTINGS, Secrets, ServeArgs, Setting, Settings,
+    SettingsError,
 };
 pub use table::markdown_table;
 pub use unknown::unknown_variables;

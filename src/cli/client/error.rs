@@ -2,8 +2,8 @@
 
 use reqwest::StatusCode;
 
-use super::server::mint::{self, Lack};
 use super::server::Server;
+use super::server::mint::{self, Lack};
 use crate::cli::exit::{Exit, Failure};
 use crate::model::text::escape;
 use crate::wire::{Detail, Refusal};

@@ -17,8 +17,8 @@ use crate::model::name::Namespace;
 
 pub use cluster::{Mode, NotWatched};
 pub use parse::LogFormat;
-pub use reader::{Problem, Secrets, SettingsError};
 use reader::Reader;
+pub use reader::{Problem, Secrets, SettingsError};
 
 const DAY: Duration = Duration::from_hours(24);
 /// Reads that a client may make for each write, unless reads have a limit of their own.

@@ -20,9 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::tls::errors::broken;
 use super::http::AGENT;
 use super::tcp::FAREWELL;
+use super::tls::errors::broken;
 use super::trace::{Ending, Trace};
 use crate::model::outcome::{Reason, Stage};
 use crate::model::text;

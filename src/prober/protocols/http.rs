@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
-use super::tls::errors::{broken_io, closed};
 use super::http_response::{Framing, Head, NoAnswer, Reader};
+use super::tls::errors::{broken_io, closed};
 use super::trace::{Ending, Trace};
 use crate::model::outcome::{Reason, Stage};
 use crate::model::request_options::{Method, RequestOptions};

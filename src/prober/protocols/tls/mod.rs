@@ -26,8 +26,8 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-pub(crate) use self::alert::alert;
 pub(crate) use self::client_cert::ClientAuth;
+use self::errors::broken_io;
 use self::pem::Stamp;
 use self::verifier::{Anyone, Verifier};
 use super::trace::Ending;
