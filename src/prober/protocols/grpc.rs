@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::http::AGENT;
-use super::tcp::FAREWELL;
+use super::tcp::CLOSE_TIMEOUT;
 use super::tls::errors::broken;
 use super::trace::{Ending, Trace};
 use crate::model::outcome::{Reason, Stage};
@@ -116,7 +116,7 @@ where
     }
     // nobody asks any more, so the connection says goodbye
     drop(sender);
-    drop(timeout(FAREWELL, drive(&mut tasks, ended)).await);
+    drop(timeout(CLOSE_TIMEOUT, drive(&mut tasks, ended)).await);
 }
 
 async fn exchange(
