@@ -1,7 +1,6 @@
 //! Inside a folder, files and sub-folders depend on each other in one direction: no circle, but between a parent and its children.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use crate::layers::{module_path, rust_files, without_comments};
 use crate::root;
@@ -14,6 +13,13 @@ type Folders = BTreeMap<Module, BTreeMap<String, BTreeSet<String>>>;
 fn shipped(text: &str) -> String {
     let code = without_comments(text);
     code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned()
+}
+
+/// The files below `module` that only tests are built with.
+fn test_modules(module: &Module, text: &str) -> Vec<Module> {
+    let after = text.split("#[cfg(test)]\nmod ").skip(1);
+    let names = after.filter_map(|rest| rest.split_once(';')).map(|(name, _)| name).filter(|name| !name.contains(' '));
+    names.map(|name| [&module[..], &[name.to_owned()]].concat()).collect()
 }
 
 /// Every path in a `use` tree: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
@@ -141,15 +147,15 @@ fn scan(sources: &[(Module, String)]) -> Folders {
 #[test]
 fn files_of_a_folder_depend_on_each_other_in_one_direction() {
     let src = root().join("src");
-    let tests = |path: &Path| path.iter().any(|part| part == "tests" || part == "tests.rs");
-    let sources: Vec<(Module, String)> = rust_files(&src)
+    let mut sources: Vec<(Module, String)> = rust_files(&src)
         .into_iter()
-        .filter(|file| !tests(file))
         .map(|file| {
             let relative = file.strip_prefix(&src).expect("below src");
             (module_path(relative), std::fs::read_to_string(&file).expect("a readable file"))
         })
         .collect();
+    let of_tests: Vec<Module> = sources.iter().flat_map(|(module, text)| test_modules(module, text)).collect();
+    sources.retain(|(module, _)| !of_tests.iter().any(|test| module.starts_with(test)));
     let folders = scan(&sources);
     assert!(folders.len() > 20, "the sources were not found");
     let found = circles(&folders);
