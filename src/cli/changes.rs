@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::output::Streams;
 use crate::console::data::{ServerEvent, Service};
 use crate::console::source::api::{ApiSource, Reach};
-use crate::console::source::{ASKS, Ask, Link, NEWS, News, Source};
+use crate::console::source::{EVENTS_QUEUE, Link, REQUESTS_QUEUE, Request, Source, SourceEvent};
 
 /// One service's change.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub(super) struct Changes {
     known: HashMap<Uuid, Service>,
     /// What the server tells of itself, as far as it was heard since it was found.
     told: Option<Vec<ServerEvent>>,
-    news: mpsc::Receiver<News>,
+    news: mpsc::Receiver<SourceEvent>,
     /// Nothing is asked, but a source whose questions end would end.
-    _asks: mpsc::Sender<Ask>,
+    _asks: mpsc::Sender<Request>,
     _source: JoinSet<()>,
 }
 
@@ -41,8 +41,8 @@ impl Changes {
     /// # Errors
     /// The server does not answer, or refuses.
     pub(super) async fn follow(client: Client, reach: Reach, name: Option<&str>) -> Result<Self, Failure> {
-        let (tell, news) = mpsc::channel(NEWS);
-        let (asks, asked) = mpsc::channel(ASKS);
+        let (tell, news) = mpsc::channel(EVENTS_QUEUE);
+        let (asks, asked) = mpsc::channel(REQUESTS_QUEUE);
         let mut source = JoinSet::new();
         let client = Arc::new(client);
         let api = ApiSource::new(Arc::<Client>::clone(&client)).within(reach.clone()).named(name.map(Into::into));
@@ -51,10 +51,10 @@ impl Changes {
         let mut changes = Self { known: HashMap::new(), told: None, news, _asks: asks, _source: source };
         loop {
             match changes.news.recv().await {
-                Some(News::Link(Link::Lost { why, .. })) => {
+                Some(SourceEvent::Link(Link::Lost { why, .. })) => {
                     return Err(refused_or_lost(&client, &reach, name, why).await);
                 }
-                Some(News::Snapshot(services)) => {
+                Some(SourceEvent::Snapshot(services)) => {
                     changes.replace(services);
                     return Ok(changes);
                 }
@@ -76,14 +76,14 @@ impl Changes {
     pub(super) async fn next(&mut self, streams: &mut Streams) -> Result<Vec<Change>, Failure> {
         loop {
             let changes = match self.news.recv().await {
-                Some(News::Snapshot(services)) => self.replace(services),
-                Some(News::Changes(upserts, removed)) => self.apply(upserts, &removed),
-                Some(News::Link(Link::Lost { why, .. })) => {
+                Some(SourceEvent::Snapshot(services)) => self.replace(services),
+                Some(SourceEvent::Changes(upserts, removed)) => self.apply(upserts, &removed),
+                Some(SourceEvent::Link(Link::Lost { why, .. })) => {
                     streams.note(&format!("{why}; trying again"));
                     self.told = None;
                     continue;
                 }
-                Some(News::Server(events)) => {
+                Some(SourceEvent::Server(events)) => {
                     self.hear(events, streams);
                     continue;
                 }
@@ -132,7 +132,7 @@ impl Changes {
 
 /// Why a watch could not begin: a refusal in full, with what to do about it, else what is known of the way there.
 async fn refused_or_lost(client: &Client, reach: &Reach, name: Option<&str>, why: Box<str>) -> Failure {
-    if let Some(trouble) = client.trouble() {
+    if let Some(trouble) = client.connection_error() {
         return trouble;
     }
     let query = [("namespace", reach.namespace()), ("name", name)];

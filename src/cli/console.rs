@@ -15,13 +15,13 @@ use super::args::ServerArgs;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
-use crate::console::app::{Options, ThemeName};
 use crate::console::filter::Filter;
 use crate::console::once;
 use crate::console::run::{self, ConsoleError, Start};
 use crate::console::source::Source;
-use crate::console::source::api::{ApiSource, Requests};
+use crate::console::source::api::{ApiSource, ServerClient};
 use crate::console::source::file::FileSource;
+use crate::console::state::{Options, ThemeName};
 
 /// Time in which a server that nobody named has to answer.
 const ANSWERS: Duration = Duration::from_millis(300);
@@ -160,13 +160,13 @@ fn parse_size(text: &str) -> Result<(u16, u16), String> {
         .ok_or_else(|| "expected a size such as 80x24".to_owned())
 }
 
-impl Requests for Client {
-    fn place(&self) -> String {
-        Client::place(self)
+impl ServerClient for Client {
+    fn location(&self) -> String {
+        Client::location(self)
     }
 
-    fn trouble(&self) -> Option<String> {
-        Client::trouble(self).map(|failure| failure.to_string())
+    fn connection_error(&self) -> Option<String> {
+        Client::connection_error(self).map(|failure| failure.to_string())
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, String> {

@@ -66,7 +66,7 @@ enum Command {
     /// Show one service with its instances
     #[command(after_help = help::GET)]
     Get(get::GetArgs),
-    /// Ask where a service is, as a program would
+    /// Request where a service is, as a program would
     #[command(after_help = help::DISCOVER)]
     Discover(discover::DiscoverArgs),
     /// Probe a service now and show where the time went

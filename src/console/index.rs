@@ -3,72 +3,23 @@
 //! Rows are meant by id, never by place. A service that changed moves alone; the list is made anew, at most once a frame, only when
 //! the question changed, when a filter asks for times, or when more changed at once than moving one by one is worth.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::columns::{Column, Row};
 use super::data::Service;
 use super::filter::{Facts, Filter};
-use crate::model::outcome::Health;
+use super::status::Status;
 use crate::model::time::UnixMs;
 
 /// Changes of health that the strip of the overview remembers.
 const RECENT: usize = 64;
 /// Changes told at once that are moved one by one; for more, sorting everything is less work.
 const MOVES: usize = 256;
-
-/// What the list is sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SortKey {
-    /// Unhealthy, degraded, unknown, healthy; the newest trouble first.
-    #[default]
-    Worst,
-    /// Name, then namespace.
-    Name,
-    /// Namespace, then name.
-    Namespace,
-    /// How long its health is as it is, shortest first.
-    Since,
-    /// Version as text.
-    Version,
-    /// Median latency, slowest first; unknown last.
-    Latency,
-    /// Number of instances, most first.
-    Instances,
-    /// `manifest`, `rest`.
-    Source,
-}
-
-impl SortKey {
-    /// Every key, in the order of the picker and of the columns.
-    pub const ALL: &[Self] = &[
-        Self::Worst,
-        Self::Name,
-        Self::Namespace,
-        Self::Since,
-        Self::Version,
-        Self::Latency,
-        Self::Instances,
-        Self::Source,
-    ];
-
-    /// The word in the picker and in the palette.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Worst => "worst first",
-            Self::Name => "name",
-            Self::Namespace => "namespace",
-            Self::Since => "since",
-            Self::Version => "version",
-            Self::Latency => "latency",
-            Self::Instances => "instances",
-            Self::Source => "source",
-        }
-    }
-}
 
 /// What decides which services are listed, and how.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -80,7 +31,7 @@ pub struct Query {
     /// Only those with a fault.
     pub faults_only: bool,
     /// The order.
-    pub sort: SortKey,
+    pub sort: Column,
     /// The other way round.
     pub inverted: bool,
 }
@@ -108,41 +59,13 @@ impl Totals {
         self.healthy + self.degraded + self.unhealthy + self.unknown + self.not_checked
     }
 
-    fn slot(&mut self, grade: Grade) -> &mut usize {
-        match grade {
-            Grade::Down => &mut self.unhealthy,
-            Grade::Degraded => &mut self.degraded,
-            Grade::Unknown => &mut self.unknown,
-            Grade::NotChecked => &mut self.not_checked,
-            Grade::Healthy => &mut self.healthy,
-        }
-    }
-}
-
-/// A service's health with the in-between that people ask for; the worst is the least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Grade {
-    /// No instance is healthy, one is unhealthy.
-    Down,
-    /// Some instance is unhealthy, but not all.
-    Degraded,
-    /// Not proved.
-    Unknown,
-    /// Not checked, on purpose.
-    NotChecked,
-    /// Healthy.
-    Healthy,
-}
-
-impl Grade {
-    /// The grade of a service.
-    pub fn of(service: &Service) -> Self {
-        match service.health {
-            Health::Unhealthy => Self::Down,
-            _ if service.is_faulty() => Self::Degraded,
-            Health::Unknown if service.is_unchecked() => Self::NotChecked,
-            Health::Unknown => Self::Unknown,
-            Health::Healthy => Self::Healthy,
+    fn slot(&mut self, status: Status) -> &mut usize {
+        match status {
+            Status::Down => &mut self.unhealthy,
+            Status::Degraded => &mut self.degraded,
+            Status::Unknown => &mut self.unknown,
+            Status::NotChecked => &mut self.not_checked,
+            Status::Healthy => &mut self.healthy,
         }
     }
 }
@@ -157,24 +80,11 @@ pub struct Change {
     /// `namespace/name`.
     pub key: Box<str>,
     /// Before; none when it is new.
-    pub from: Option<Grade>,
+    pub from: Option<Status>,
     /// After; none when it is gone.
-    pub to: Option<Grade>,
+    pub to: Option<Status>,
     /// The reason after.
     pub reason: Box<str>,
-}
-
-/// A service while the list is sorted, with what its instances add up to.
-struct Row<'a> {
-    grade: Grade,
-    since: Option<UnixMs>,
-    service: &'a Service,
-}
-
-impl<'a> From<&'a Service> for Row<'a> {
-    fn from(service: &'a Service) -> Self {
-        Self { grade: Grade::of(service), since: service.since(), service }
-    }
 }
 
 /// See the module.
@@ -244,7 +154,7 @@ impl Index {
         self.count(&service, true);
         let was_wanted = old.as_ref().is_some_and(|old| self.is_wanted(old, now));
         let is_wanted = self.is_wanted(&service, now);
-        let stays = old.as_ref().is_some_and(|old| self.order(&(&**old).into(), &(&*service).into()).is_eq());
+        let stays = old.as_ref().is_some_and(|old| self.order(&self.row(old), &self.row(&service)).is_eq());
         if was_wanted != is_wanted || !stays {
             if let Some(old) = &old {
                 self.unlist(old);
@@ -272,9 +182,9 @@ impl Index {
 
     /// Where a service is in the list, or would be.
     fn search(&self, service: &Service) -> Result<usize, usize> {
-        let row = service.into();
+        let row = self.row(service);
         self.shown.binary_search_by(|id| match self.services.get(id) {
-            Some(listed) => self.order(&(&**listed).into(), &row),
+            Some(listed) => self.order(&self.row(listed), &row),
             None => Ordering::Less,
         })
     }
@@ -285,7 +195,7 @@ impl Index {
             Some(p50) => self.latency.insert(id, p50) != Some(p50),
             None => self.latency.remove(&id).is_some(),
         };
-        if changed && (self.query.sort == SortKey::Latency || self.query.filter.asks_latency()) {
+        if changed && (self.query.sort == Column::P50 || self.query.filter.asks_latency()) {
             self.stale = true;
         }
     }
@@ -319,7 +229,7 @@ impl Index {
             return;
         }
         let wanted = self.services.values().filter(|s| self.is_wanted(s, now));
-        let mut rows: Vec<Row<'_>> = wanted.map(|s| (&**s).into()).collect();
+        let mut rows: Vec<Row<'_>> = wanted.map(|s| self.row(s)).collect();
         rows.sort_unstable_by(|a, b| self.order(a, b));
         self.shown = rows.into_iter().map(|row| row.service.id).collect();
     }
@@ -331,26 +241,16 @@ impl Index {
             && query.filter.matches(service, Facts { p50: self.latency(&service.id), now })
     }
 
+    fn row<'a>(&'a self, service: &'a Service) -> Row<'a> {
+        Row::new(service, &self.latency)
+    }
+
     /// No two services are equal in it.
     fn order(&self, left: &Row<'_>, right: &Row<'_>) -> Ordering {
-        let order = self.compare(left, right);
+        let order = self.query.sort.order().map_or(Ordering::Equal, |order| (order.compare)(left, right));
         let order = if self.query.inverted { order.reverse() } else { order };
         let (a, b) = (left.service, right.service);
         order.then_with(|| (&a.namespace, &a.name, a.id).cmp(&(&b.namespace, &b.name, b.id)))
-    }
-
-    fn compare(&self, left: &Row<'_>, right: &Row<'_>) -> Ordering {
-        let (a, b) = (left.service, right.service);
-        match self.query.sort {
-            SortKey::Worst => (left.grade, Reverse(left.since)).cmp(&(right.grade, Reverse(right.since))),
-            SortKey::Name => a.name.cmp(&b.name),
-            SortKey::Namespace => a.namespace.cmp(&b.namespace),
-            SortKey::Since => right.since.cmp(&left.since),
-            SortKey::Version => a.version.cmp(&b.version),
-            SortKey::Latency => self.latency(&b.id).cmp(&self.latency(&a.id)),
-            SortKey::Instances => b.instances.len().cmp(&a.instances.len()),
-            SortKey::Source => a.source.cmp(&b.source),
-        }
     }
 
     /// The services that are shown, in order, as of the last [`Index::refresh`].
@@ -402,9 +302,9 @@ impl Index {
     }
 
     fn count(&mut self, service: &Service, more: bool) {
-        let (grade, instances) = (Grade::of(service), service.instances.len());
+        let (status, instances) = (Status::of(service), service.instances.len());
         let add = |totals: &mut Totals| {
-            let slot = totals.slot(grade);
+            let slot = totals.slot(status);
             *slot = if more { *slot + 1 } else { slot.saturating_sub(1) };
             totals.instances =
                 if more { totals.instances + instances } else { totals.instances.saturating_sub(instances) };
@@ -418,7 +318,7 @@ impl Index {
     }
 
     fn remember(&mut self, old: Option<&Service>, new: Option<&Service>, now: UnixMs) {
-        let (from, to) = (old.map(Grade::of), new.map(Grade::of));
+        let (from, to) = (old.map(Status::of), new.map(Status::of));
         let Some(service) = new.or(old).filter(|_| from != to) else { return };
         self.recent.truncate(RECENT - 1);
         self.recent.push_front(Change {

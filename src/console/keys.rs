@@ -73,7 +73,7 @@ pub enum Action {
     Freeze,
     /// More columns.
     Wide,
-    /// Ask the source again.
+    /// Request the source again.
     Refresh,
     /// Choose a namespace.
     Namespace,

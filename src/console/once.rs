@@ -10,8 +10,9 @@ use tokio::time::{sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::app::{Msg, settle};
+use super::layout::list_height;
 use super::run::{Start, step};
-use super::source::{ASKS, Link, NEWS, News};
+use super::source::{EVENTS_QUEUE, Link, REQUESTS_QUEUE, SourceEvent};
 use super::view;
 use crate::model::time::UnixMs;
 
@@ -40,8 +41,8 @@ pub enum OnceError {
 pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<String, OnceError> {
     let source_name = start.source.name();
     let mut state = start.state(size);
-    let (news_in, mut news) = mpsc::channel(NEWS);
-    let (asks, asked) = mpsc::channel(ASKS);
+    let (news_in, mut news) = mpsc::channel(EVENTS_QUEUE);
+    let (asks, asked) = mpsc::channel(REQUESTS_QUEUE);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(start.source.run(news_in, asked, stop.clone()));
@@ -51,10 +52,10 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
             let why = if let Link::Lost { why, .. } = &state.link { why.to_string() } else { "no answer".to_owned() };
             return Err(OnceError::Nothing { source_name, why, limit });
         };
-        step(&mut state, Msg::News(Box::new(told)), &asks);
+        step(&mut state, Msg::Source(Box::new(told)), &asks);
     }
     step(&mut state, Msg::Tick(UnixMs::wall()), &asks);
-    let mut missing = state.listing().shown().len().min(state.list_height());
+    let mut missing = state.listing().shown().len().min(list_height(&state));
     let until = sleep_until(tokio::time::Instant::now() + PROBING);
     tokio::pin!(until);
     while missing > 0 {
@@ -62,8 +63,8 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
             () = &mut until => break,
             told = news.recv() => {
                 let Some(told) = told else { break };
-                missing -= usize::from(matches!(told, News::Probing(..)));
-                step(&mut state, Msg::News(Box::new(told)), &asks);
+                missing -= usize::from(matches!(told, SourceEvent::Probing(..)));
+                step(&mut state, Msg::Source(Box::new(told)), &asks);
             }
         }
     }
@@ -72,7 +73,7 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
     Ok(text(&state, size))
 }
 
-fn text(state: &super::app::State, size: (u16, u16)) -> String {
+fn text(state: &super::state::State, size: (u16, u16)) -> String {
     let Ok(mut terminal) = Terminal::new(TestBackend::new(size.0, size.1));
     let Ok(_) = terminal.draw(|frame| view::draw(frame, state));
     let buffer = terminal.backend().buffer();

@@ -11,9 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::app::screen::View;
-use super::app::{Effect, Msg, Options, State, settle, update};
-use super::source::{ASKS, Ask, NEWS, News, Refusal, Source};
+use super::app::{Effect, Msg, settle, update};
+use super::source::{EVENTS_QUEUE, REQUESTS_QUEUE, Refusal, Request, Source, SourceEvent};
+use super::state::screen::View;
+use super::state::{Options, State};
 use super::terminal::{self, Tty};
 use crate::model::time::UnixMs;
 
@@ -23,7 +24,7 @@ const FRAME: Duration = Duration::from_millis(16);
 const KEY_FRAME: Duration = Duration::from_millis(2);
 /// Time between ticks: what a countdown needs.
 const TICK: Duration = Duration::from_millis(250);
-/// News taken in before the next frame.
+/// SourceEvent taken in before the next frame.
 const DRAIN: usize = 64;
 /// Longest wait for the source's end.
 const LAST: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ pub enum ConsoleError {
 pub struct Start {
     /// Where data comes from.
     pub source: Box<dyn Source>,
-    /// Chosen at the start.
+    /// Selection at the start.
     pub options: Options,
     /// One namespace; none for all.
     pub namespace: Option<Box<str>>,
@@ -76,8 +77,8 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
     let _watched = terminal::watch()?;
     let mut state = start.state(tty.size());
     tty.draw(&state)?;
-    let (news_in, mut news) = mpsc::channel(NEWS);
-    let (asks, asked) = mpsc::channel(ASKS);
+    let (news_in, mut news) = mpsc::channel(EVENTS_QUEUE);
+    let (asks, asked) = mpsc::channel(REQUESTS_QUEUE);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(start.source.run(news_in, asked, stop.clone()));
@@ -104,7 +105,7 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
                 Some(Err(_)) | None => break Ok(()),
             },
             told = news.recv() => match told {
-                Some(told) => Some(Some(Msg::News(Box::new(told)))),
+                Some(told) => Some(Some(Msg::Source(Box::new(told)))),
                 None => break Err(ConsoleError::SourceEnded),
             },
             _ = inputs.ticks.tick() => {
@@ -121,12 +122,12 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
         if matches!(message, Msg::Resize(..)) && tty.clear().is_err() {
             break Ok(());
         }
-        let is_news = matches!(message, Msg::News(_));
+        let is_news = matches!(message, Msg::Source(_));
         step(&mut state, message, &asks);
         if is_news {
             for _ in 1..DRAIN {
                 let Ok(told) = news.try_recv() else { break };
-                step(&mut state, Msg::News(Box::new(told)), &asks);
+                step(&mut state, Msg::Source(Box::new(told)), &asks);
             }
         }
         if state.quit {
@@ -144,7 +145,7 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
 fn frame_after(message: &Msg, state: &State) -> Option<Duration> {
     match message {
         Msg::Tick(now) => shows(state, *now).then_some(FRAME),
-        Msg::News(_) => Some(FRAME),
+        Msg::Source(_) => Some(FRAME),
         Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_) | Msg::Resize(..) => Some(KEY_FRAME),
     }
 }
@@ -198,18 +199,18 @@ fn message(event: Event) -> Option<Msg> {
 }
 
 /// One message, and what follows from it outside.
-pub(super) fn step(state: &mut State, message: Msg, asks: &mpsc::Sender<Ask>) {
+pub(super) fn step(state: &mut State, message: Msg, asks: &mpsc::Sender<Request>) {
     for effect in update(state, message) {
         match effect {
             Effect::Copy(text) => {
                 // A terminal that does not take it shows nothing either.
                 let _ = terminal::copy(&text);
             }
-            Effect::Ask(ask) => {
-                if let Err(mpsc::error::TrySendError::Full(Ask::Act(number, _))) = asks.try_send(ask) {
+            Effect::Request(ask) => {
+                if let Err(mpsc::error::TrySendError::Full(Request::Operate(number, _))) = asks.try_send(ask) {
                     let message = "too much is under way; wait for its end".into();
                     let refusal = Refusal { code: Box::default(), message };
-                    update(state, Msg::News(Box::new(News::Done(number, Err(refusal)))));
+                    update(state, Msg::Source(Box::new(SourceEvent::Done(number, Err(refusal)))));
                 }
             }
         }

@@ -2,8 +2,8 @@
 
 use reqwest::StatusCode;
 
-use super::mint::{self, Lack};
 use super::server::Server;
+use super::token_hint::{self, TokenNeed};
 use crate::cli::exit::{Exit, Failure};
 use crate::model::text::escape;
 use crate::wire::{Detail, Refusal};
@@ -58,7 +58,7 @@ pub(super) struct Head {
     /// Seconds.
     pub(super) retry_after: Option<u64>,
     /// What a token lacks.
-    pub(super) lack: Lack,
+    pub(super) need: TokenNeed,
 }
 
 /// The server said no.
@@ -72,8 +72,8 @@ pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
     if let Some(hint) = hint {
         failure = failure.hint(escape(&spoken(hint), 600));
     }
-    if needs_token(&body.code, &head.lack) {
-        failure.hints.extend(mint::hints(server, &head.lack));
+    if needs_token(&body.code, &head.need) {
+        failure.hints.extend(token_hint::hints(server, &head.need));
     } else if let Some(hint) = advice(head.status, &body.code).filter(|_| hint.is_none()) {
         failure = failure.hint(hint);
     }
@@ -100,11 +100,11 @@ fn by_status(status: StatusCode) -> Exit {
 }
 
 /// Whether another token would do.
-fn needs_token(code: &str, lack: &Lack) -> bool {
+fn needs_token(code: &str, need: &TokenNeed) -> bool {
     match code {
         "token_required" | "token_invalid" | "token_expired" | "insufficient_scope" => true,
         // A namespace that takes no registrations is refused with the same code, and no token changes that.
-        "namespace_forbidden" => lack.is_named(),
+        "namespace_forbidden" => need.is_named(),
         _ => false,
     }
 }

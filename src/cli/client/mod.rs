@@ -1,8 +1,8 @@
 //! A client of the REST API: one call, one envelope.
 
 mod error;
-mod mint;
 mod server;
+mod token_hint;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,8 @@ use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
 use crate::wire::Refusal;
 use error::Head;
-use mint::Lack;
 use server::Server;
+use token_hint::TokenNeed;
 
 /// Largest answer that is read, in bytes: one service of 256 instances with all that they may carry stays below.
 const MAX_ANSWER: usize = 24 << 20;
@@ -205,13 +205,13 @@ impl Client {
     }
 
     /// Where the server is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
-    pub(in crate::cli) fn place(&self) -> String {
-        self.server.place()
+    pub(in crate::cli) fn location(&self) -> String {
+        self.server.location()
     }
 
     /// What a tunnel says of a connection that broke.
-    pub(in crate::cli) fn trouble(&self) -> Option<Failure> {
-        self.tunnel.as_ref()?.trouble()
+    pub(in crate::cli) fn connection_error(&self) -> Option<Failure> {
+        self.tunnel.as_ref()?.error()
     }
 
     /// A request of `api/v1/` + `path` with the token, for those who send it themselves.
@@ -241,7 +241,7 @@ impl Client {
     /// `namespace` is the one that is asked about, where one is named.
     async fn send(&self, request: RequestBuilder, namespace: Option<String>) -> Result<Reply, Failure> {
         let unreachable = |error: reqwest::Error| {
-            let known = if error.is_timeout() { None } else { self.trouble() };
+            let known = if error.is_timeout() { None } else { self.connection_error() };
             known.unwrap_or_else(|| error::unreachable(&self.server, &error))
         };
         let response = request.send().await.map_err(unreachable)?;
@@ -279,7 +279,7 @@ impl Client {
 fn head(response: &reqwest::Response, namespace: Option<String>) -> Head {
     let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let retry_after = text("retry-after").and_then(|seconds| seconds.parse().ok());
-    Head { status: response.status(), retry_after, lack: Lack::of(text("www-authenticate"), namespace) }
+    Head { status: response.status(), retry_after, need: TokenNeed::of(text("www-authenticate"), namespace) }
 }
 
 /// The namespace that a query names, unless it means all of them.

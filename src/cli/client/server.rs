@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
-use super::mint;
+use super::token_hint;
 use crate::cli::args::{DEFAULT_SERVER, ServerArgs};
 use crate::cli::exit::Failure;
 use crate::model::text::escape;
@@ -96,7 +96,7 @@ impl Server {
 
     /// Where it answers, for a sentence.
     pub(super) fn at(&self) -> String {
-        if self.is_in_a_cluster() { self.place() } else { self.url.to_string() }
+        if self.is_in_a_cluster() { self.location() } else { self.url.to_string() }
     }
 
     /// The kubeconfig context behind which it is.
@@ -120,7 +120,7 @@ impl Server {
     }
 
     /// Where it is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn location(&self) -> String {
         match &self.context {
             Some(context) => format!("cluster {}", escape(context, 200)),
             None => format!("server {}", self.url.as_str().trim_end_matches('/')),
@@ -143,7 +143,7 @@ impl Server {
                 let text = read_small(path).map_err(|error| {
                     Failure::usage(format!("the token file {name} cannot be read: {error}"))
                         .hint("this writes one, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:")
-                        .hint(mint::written(self, path))
+                        .hint(token_hint::written(self, path))
                 })?;
                 clean(&name, &text).map(Some)
             }
@@ -264,8 +264,8 @@ mod tests {
         let env = [("PORTOLAN_TOKEN", "secret"), ("PORTOLAN_SERVER", "http://registry.example.com")];
         assert_eq!(sent(&["--context", "prod"], &env).as_deref(), Some("secret"));
         let behind = server(&["--context", "prod\u{1b}"], &env).expect("a server");
-        assert_eq!((behind.url.as_str(), behind.place().as_str()), ("http://localhost/", "cluster prod\\u{1b}"));
-        assert_eq!(server(&[], &[]).expect("a server").place(), "server http://127.0.0.1:8080");
+        assert_eq!((behind.url.as_str(), behind.location().as_str()), ("http://localhost/", "cluster prod\\u{1b}"));
+        assert_eq!(server(&[], &[]).expect("a server").location(), "server http://127.0.0.1:8080");
     }
 
     #[test]

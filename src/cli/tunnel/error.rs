@@ -31,7 +31,7 @@ impl Asked {
 
 /// What went wrong. Foreign text in it is escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum TunnelError {
     #[error("{0}")]
     NoAccess(String),
     #[error("the Kubernetes API refuses the credentials: {0}")]
@@ -54,7 +54,7 @@ pub(super) enum Trouble {
     NoLongerReady(String),
 }
 
-impl Trouble {
+impl TunnelError {
     /// The kubeconfig file is of no use, or the program that it gets credentials from.
     pub(super) fn no_access(error: &ClientError) -> Self {
         let said = escape(&error.to_string(), LONGEST);

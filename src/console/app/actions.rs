@@ -3,13 +3,13 @@
 use tui_input::Input;
 use uuid::Uuid;
 
-use super::modal::{Choice, Means, Modal, Picker};
-use super::screen::{Chosen, View};
-use super::state::{State, Tone};
 use super::{Effect, input, navigate};
 use crate::console::data::Service;
 use crate::console::filter::Filter;
-use crate::console::source::{Act, Ask};
+use crate::console::source::{Operation, Request};
+use crate::console::state::modal::{Choice, ChoiceAction, Modal, Picker};
+use crate::console::state::screen::{Selection, View};
+use crate::console::state::{State, Tone};
 
 /// Checks made without asking first.
 const CHECK_AT_ONCE: usize = 10;
@@ -37,8 +37,8 @@ pub(super) fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>)
         Modal::Filter { error: Some(_), .. } => state.modal = Some(modal),
         Modal::Filter { .. } => {}
         Modal::Pick(picker) => {
-            if let Some(means) = picker.chosen().map(|choice| choice.means.clone()) {
-                input::chosen(state, means, effects);
+            if let Some(action) = picker.chosen().map(|choice| choice.action.clone()) {
+                input::apply_choice(state, action, effects);
             }
         }
         Modal::CheckMany { services } => check(state, &services, effects),
@@ -53,7 +53,7 @@ pub(super) fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>)
 /// Probes the service that is meant.
 pub(super) fn check_one(state: &mut State, effects: &mut Vec<Effect>) {
     match navigate::service(state) {
-        Some(id) => send(state, Act::Check(id), effects),
+        Some(id) => send(state, Operation::Check(id), effects),
         None => state.note(Tone::Plain, "choose a service first"),
     }
 }
@@ -75,12 +75,12 @@ pub(super) fn check_all(state: &mut State, effects: &mut Vec<Effect>) {
 
 fn check(state: &mut State, services: &[Uuid], effects: &mut Vec<Effect>) {
     for id in services {
-        send(state, Act::Check(*id), effects);
+        send(state, Operation::Check(*id), effects);
     }
 }
 
 /// Asks the source to act, unless that is refused here already.
-pub(super) fn send(state: &mut State, act: Act, effects: &mut Vec<Effect>) {
+pub(super) fn send(state: &mut State, act: Operation, effects: &mut Vec<Effect>) {
     if let Some(why) = refusal(state, &act) {
         state.note(Tone::Bad, why);
         return;
@@ -91,28 +91,28 @@ pub(super) fn send(state: &mut State, act: Act, effects: &mut Vec<Effect>) {
     }
     state.acted += 1;
     state.acting.insert(state.acted, words(state, &act));
-    effects.push(Effect::Ask(Ask::Act(state.acted, act)));
+    effects.push(Effect::Request(Request::Operate(state.acted, act)));
 }
 
-fn words(state: &State, act: &Act) -> Box<str> {
+fn words(state: &State, act: &Operation) -> Box<str> {
     let name = |id: &Uuid| state.index.get(id).map_or_else(|| id.to_string(), |s| s.name.to_string());
     match act {
-        Act::Check(id) => format!("probe {}", name(id)),
-        Act::Weight { service, instance, weight: 0 } => format!("drain {}/{instance}", name(service)),
-        Act::Weight { service, instance, .. } => format!("undrain {}/{instance}", name(service)),
-        Act::Deregister { service, instance, .. } => format!("deregister {}/{instance}", name(service)),
+        Operation::Check(id) => format!("probe {}", name(id)),
+        Operation::Weight { service, instance, weight: 0 } => format!("drain {}/{instance}", name(service)),
+        Operation::Weight { service, instance, .. } => format!("undrain {}/{instance}", name(service)),
+        Operation::Deregister { service, instance, .. } => format!("deregister {}/{instance}", name(service)),
     }
     .into()
 }
 
 /// Why it cannot be done, as far as that is known without asking.
-fn refusal(state: &State, act: &Act) -> Option<Box<str>> {
+fn refusal(state: &State, act: &Operation) -> Option<Box<str>> {
     if !state.abilities.acts {
         return Some("this source is a file: give --server to act".into());
     }
     let (id, changes) = match act {
-        Act::Check(id) => (id, false),
-        Act::Weight { service, .. } | Act::Deregister { service, .. } => (service, true),
+        Operation::Check(id) => (id, false),
+        Operation::Weight { service, .. } | Operation::Deregister { service, .. } => (service, true),
     };
     if changes && state.options.read_only {
         return Some("the console was started with --read-only".into());
@@ -130,13 +130,14 @@ fn manifest(service: &Service) -> Box<str> {
 pub(super) fn menu(state: &mut State) {
     let Some(id) = navigate::service(state) else { return };
     let Some(service) = state.listing().get(&id).cloned() else { return };
-    let mut choices = vec![choice("probe now", "every instance, at once", Means::Act(Act::Check(id)))];
+    let mut choices =
+        vec![choice("probe now", "every instance, at once", ChoiceAction::Operation(Operation::Check(id)))];
     let name = navigate::instance(state, id);
     if let Some(instance) = service.instances.iter().find(|i| Some(&i.name) == name.as_ref()) {
-        let weigh = |weight| Act::Weight { service: id, instance: instance.name.clone(), weight };
+        let weigh = |weight| Operation::Weight { service: id, instance: instance.name.clone(), weight };
         let (word, act) = if instance.weight == 0 { ("undrain", weigh(UNDRAINED)) } else { ("drain", weigh(0)) };
         let deregister =
-            Act::Deregister { service: id, instance: instance.name.clone(), generation: instance.generation };
+            Operation::Deregister { service: id, instance: instance.name.clone(), generation: instance.generation };
         for (word, act) in [(word, act), ("deregister", deregister)] {
             choices.push(guarded(state, &service, &instance.name, word, act));
         }
@@ -144,18 +145,18 @@ pub(super) fn menu(state: &mut State) {
     state.modal = Some(Modal::Pick(Picker::new("do", choices)));
 }
 
-fn guarded(state: &State, service: &Service, instance: &str, word: &str, act: Act) -> Choice {
+fn guarded(state: &State, service: &Service, instance: &str, word: &str, act: Operation) -> Choice {
     let label = format!("{word} {}/{instance}", service.name);
     if let Some(why) = refusal(state, &act) {
-        return choice(&label, &why, Means::Refused(why.clone()));
+        return choice(&label, &why, ChoiceAction::Refused(why.clone()));
     }
     let what = format!("{word} instance {instance} of {}/{}", service.namespace, service.name).into();
-    choice(&label, "asks for the name first", Means::Confirm { name: service.name.clone(), what, act })
+    choice(&label, "asks for the name first", ChoiceAction::Confirm { name: service.name.clone(), what, act })
 }
 
 /// One of a picker's.
-pub(super) fn choice(label: &str, help: &str, means: Means) -> Choice {
-    Choice { label: label.into(), help: help.into(), means }
+pub(super) fn choice(label: &str, help: &str, action: ChoiceAction) -> Choice {
+    Choice { label: label.into(), help: help.into(), action }
 }
 
 /// Marks the row, or takes its mark away, and goes down.
@@ -185,8 +186,8 @@ fn row(state: &State) -> Option<Uuid> {
 
 /// Copies the name of what is meant.
 pub(super) fn copy_name(state: &mut State, effects: &mut Vec<Effect>) {
-    let name = match (&state.screen().view, &state.screen().chosen) {
-        (View::Instances(_), Chosen::Instance(name)) | (View::Instance(_, name) | View::Explain(_, name), _) => {
+    let name = match (&state.screen().view, &state.screen().selection) {
+        (View::Instances(_), Selection::Instance(name)) | (View::Instance(_, name) | View::Explain(_, name), _) => {
             Some(name.clone())
         }
         _ => navigate::service(state).and_then(|id| state.listing().get(&id)).map(|s| s.name.clone()),
@@ -213,7 +214,7 @@ pub(super) fn copy_cell(state: &mut State) {
         }
     }
     let choices = cells.into_iter().filter(|(_, text)| !text.is_empty());
-    let choices = choices.map(|(what, text)| choice(&what, &text, Means::Copy(text.clone().into()))).collect();
+    let choices = choices.map(|(what, text)| choice(&what, &text, ChoiceAction::Copy(text.clone().into()))).collect();
     state.modal = Some(Modal::Pick(Picker::new("copy", choices)));
 }
 

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::state::{
+use crate::console::data::{HistoryEntry, ProbingOfService};
+use crate::console::source::{Link, Refusal, SourceEvent};
+use crate::console::state::{
     KEPT_HISTORIES, KEPT_PASTS, KEPT_PROBING_BYTES, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone,
 };
-use crate::console::data::{HistoryEntry, ProbingOfService};
-use crate::console::source::{Link, News, Refusal};
+use crate::console::text::sparkline;
 use crate::model::time::UnixMs;
 
 /// Takes one piece of news in.
-pub(super) fn take(state: &mut State, news: News) {
+pub(super) fn take(state: &mut State, news: SourceEvent) {
     match news {
-        News::Link(link) => {
+        SourceEvent::Link(link) => {
             match (state.link == Link::Live, link == Link::Live) {
                 // What was asked while it was away may have got no answer.
                 (false, true) => state.ask_anew(),
@@ -24,12 +25,12 @@ pub(super) fn take(state: &mut State, news: News) {
             }
             state.link = link;
         }
-        News::Snapshot(services) => {
+        SourceEvent::Snapshot(services) => {
             state.index.replace(services, state.now);
             state.loaded = true;
             forget_gone(state);
         }
-        News::Changes(upserts, removed) => {
+        SourceEvent::Changes(upserts, removed) => {
             for service in &upserts {
                 // What changed has a new entry of history: ask anew where it is looked at.
                 if let Some(known) = state.history.get_mut(&service.id) {
@@ -41,10 +42,10 @@ pub(super) fn take(state: &mut State, news: News) {
                 forget_gone(state);
             }
         }
-        News::Probing(id, probing) => probing_came(state, id, probing),
-        News::History(id, entries, more) => history_came(state, id, entries, more),
-        News::Server(events) => state.server = events,
-        News::Done(number, result) => done(state, number, result),
+        SourceEvent::Probing(id, probing) => probing_came(state, id, probing),
+        SourceEvent::History(id, entries, more) => history_came(state, id, entries, more),
+        SourceEvent::Server(events) => state.server = events,
+        SourceEvent::Done(number, result) => done(state, number, result),
     }
     if state.link == Link::Live {
         state.fresh_at = state.now;
@@ -65,7 +66,7 @@ fn probing_came(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfServic
     if state.index.get(&id).is_none() {
         return;
     }
-    state.index.note_latency(id, percentile(&probing, 50));
+    state.index.note_latency(id, median(&probing));
     if state.probing.len() >= KEPT_PROBINGS && !state.probing.contains_key(&id) {
         drop_oldest(&mut state.probing, |known| known.at);
     }
@@ -131,15 +132,8 @@ fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) -> Opti
     map.remove(&oldest)
 }
 
-/// A percentile of the passing probes of every instance together; none without one.
-pub(crate) fn percentile(probing: &ProbingOfService, percent: usize) -> Option<Duration> {
-    let samples = probing.instances.iter().flat_map(|i| &i.samples);
-    let mut times: Vec<u32> = samples.filter_map(|sample| sample.total_us).collect();
-    if times.is_empty() {
-        return None;
-    }
-    // Nearest rank.
-    let rank = (times.len() * percent).div_ceil(100).clamp(1, times.len()) - 1;
-    let (_, at, _) = times.select_nth_unstable(rank);
-    Some(Duration::from_micros(u64::from(*at)))
+/// The median latency of the passing probes of all instances.
+fn median(probing: &ProbingOfService) -> Option<Duration> {
+    let samples = probing.instances.iter().flat_map(|known| &known.samples);
+    sparkline::percentile(samples, 50).map(|us| Duration::from_micros(us.into()))
 }

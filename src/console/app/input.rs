@@ -4,14 +4,15 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, Mou
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
-use super::modal::{Means, Modal, Picker};
-use super::screen::{Format, View};
-use super::state::{State, Tone};
-use super::{Effect, actions, asks, navigate};
+use super::{Effect, actions, navigate, requests};
 use crate::console::filter::{self, Filter};
-use crate::console::index::{Query, SortKey};
+use crate::console::index::Query;
 use crate::console::keys::{self, Action};
-use crate::console::source::Ask;
+use crate::console::layout::list_height;
+use crate::console::source::Request;
+use crate::console::state::modal::{ChoiceAction, Modal, Picker};
+use crate::console::state::screen::{Format, View};
+use crate::console::state::{State, Tone};
 
 /// Rows that one turn of the mouse's wheel moves.
 const WHEEL: isize = 3;
@@ -61,7 +62,7 @@ pub(super) fn paste(state: &mut State, text: &str) {
 
 /// Does what a key or a command asks for.
 pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
-    let half = isize::try_from(state.list_height() / 2).unwrap_or(1).max(1);
+    let half = isize::try_from(list_height(state) / 2).unwrap_or(1).max(1);
     match action {
         Action::Up => move_by(state, -1, effects),
         Action::Down => move_by(state, 1, effects),
@@ -87,8 +88,8 @@ pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) 
         Action::Menu => actions::menu(state),
         Action::Sort => state.modal = Some(Modal::Pick(Picker::sorts())),
         Action::Invert => change(state, |query| query.inverted = !query.inverted),
-        Action::SortNext => change(state, |query| query.sort = beside(query.sort, 1)),
-        Action::SortPrevious => change(state, |query| query.sort = beside(query.sort, SortKey::ALL.len() - 1)),
+        Action::SortNext => change(state, |query| query.sort = query.sort.sortable_after(1)),
+        Action::SortPrevious => change(state, |query| query.sort = query.sort.sortable_after(-1)),
         Action::Faults => change(state, |query| query.faults_only = !query.faults_only),
         Action::AllNamespaces => change(state, |query| query.namespace = None),
         Action::Namespace => state.modal = Some(Modal::Pick(Picker::namespaces(state.listing()))),
@@ -106,8 +107,8 @@ pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) 
 fn move_by(state: &mut State, by: isize, effects: &mut Vec<Effect>) {
     navigate::step(state, by);
     let left = navigate::rows(state).saturating_sub(navigate::place(state));
-    if left < state.list_height() {
-        asks::older(state, effects);
+    if left < list_height(state) {
+        requests::older(state, effects);
     }
 }
 
@@ -155,11 +156,6 @@ fn pop(state: &mut State) {
     }
 }
 
-fn beside(sort: SortKey, by: usize) -> SortKey {
-    let at = SortKey::ALL.iter().position(|key| *key == sort).unwrap_or(0);
-    SortKey::ALL[(at + by) % SortKey::ALL.len()]
-}
-
 pub(super) fn change(state: &mut State, how: impl Fn(&mut Query)) {
     let mut query = state.listing().query().clone();
     how(&mut query);
@@ -177,8 +173,8 @@ fn freeze(state: &mut State) {
 
 fn refresh(state: &mut State, effects: &mut Vec<Effect>) {
     state.ask_anew();
-    effects.push(Effect::Ask(Ask::Retry));
-    asks::due(state, effects);
+    effects.push(Effect::Request(Request::Retry));
+    requests::due(state, effects);
 }
 
 fn in_modal(state: &mut State, mut modal: Modal, key: KeyEvent, effects: &mut Vec<Effect>) {
@@ -243,17 +239,17 @@ fn follow_typing(state: &mut State, modal: &mut Modal) {
     }
 }
 
-/// Does what a choice means.
-pub(super) fn chosen(state: &mut State, means: Means, effects: &mut Vec<Effect>) {
-    match means {
-        Means::Key(action) => act(state, action, effects),
-        Means::Namespace(namespace) => change(state, |query| query.namespace.clone_from(&namespace)),
-        Means::Sort(sort) => change(state, |query| query.sort = sort),
-        Means::Copy(text) => actions::copy(state, &text, effects),
-        Means::Act(act) => actions::send(state, act, effects),
-        Means::Confirm { name, what, act } => {
+/// Does what a choice stands for.
+pub(super) fn apply_choice(state: &mut State, action: ChoiceAction, effects: &mut Vec<Effect>) {
+    match action {
+        ChoiceAction::Key(action) => act(state, action, effects),
+        ChoiceAction::Namespace(namespace) => change(state, |query| query.namespace.clone_from(&namespace)),
+        ChoiceAction::Sort(sort) => change(state, |query| query.sort = sort),
+        ChoiceAction::Copy(text) => actions::copy(state, &text, effects),
+        ChoiceAction::Operation(act) => actions::send(state, act, effects),
+        ChoiceAction::Confirm { name, what, act } => {
             state.modal = Some(Modal::Confirm { input: Input::default(), name, what, act });
         }
-        Means::Refused(why) => state.note(Tone::Bad, why),
+        ChoiceAction::Refused(why) => state.note(Tone::Bad, why),
     }
 }

@@ -1,19 +1,16 @@
 //! The console's logic: a pure step from state and message to state and effects. No I/O, no clock.
 
 mod actions;
-mod asks;
+mod events;
 mod input;
-pub mod modal;
 mod navigate;
-mod news;
-pub mod screen;
-pub mod state;
+mod requests;
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::source::{Ask, News};
+use super::source::{Request, SourceEvent};
+use super::state::State;
 use crate::model::time::UnixMs;
-pub use state::{Options, State, ThemeName};
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -27,7 +24,7 @@ pub enum Msg {
     /// The terminal has another size.
     Resize(u16, u16),
     /// The source told something.
-    News(Box<News>),
+    SourceEvent(Box<SourceEvent>),
     /// Time went by; the wall clock.
     Tick(UnixMs),
 }
@@ -35,8 +32,8 @@ pub enum Msg {
 /// What is to be done outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Ask the source.
-    Ask(Ask),
+    /// Request the source.
+    Request(Request),
     /// Put a text into the terminal's clipboard (OSC 52); it holds no line break.
     Copy(Box<str>),
 }
@@ -46,8 +43,8 @@ pub fn update(state: &mut State, message: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match message {
         // The list follows with the next frame: there may be hundreds of these before it.
-        Msg::News(news) => {
-            news::take(state, *news);
+        Msg::Source(event) => {
+            events::take(state, *event);
             return effects;
         }
         Msg::Key(key) => input::key(state, key, &mut effects),
@@ -68,7 +65,7 @@ fn tick(state: &mut State, now: UnixMs, effects: &mut Vec<Effect>) {
         state.listing_mut().time_passed();
     }
     settle(state);
-    asks::due(state, effects);
+    requests::due(state, effects);
 }
 
 /// Brings list and choice up to date. To be called before a frame is drawn: what is drawn is what the next key means.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::Effect;
-use super::screen::View;
-use super::state::State;
-use crate::console::index::SortKey;
-use crate::console::source::Ask;
+use crate::console::columns::Column;
+use crate::console::layout::list_height;
+use crate::console::source::Request;
+use crate::console::state::State;
+use crate::console::state::screen::View;
 
 /// Age at which the probing of listed services is asked for again.
 const LISTED: Duration = Duration::from_secs(5);
@@ -40,13 +41,13 @@ pub(super) fn due(state: &mut State, effects: &mut Vec<Effect>) {
     old.truncate(AT_ONCE);
     if !old.is_empty() {
         state.asked.extend(old.iter().map(|id| (*id, now)));
-        effects.push(Effect::Ask(Ask::Probing(old)));
+        effects.push(Effect::Request(Request::Probing(old)));
     }
     if let Some(id) = one.filter(|_| wants_history(&state.screen().view)) {
         let known = state.history.entry(id).or_default();
         if now.since(known.asked) >= HISTORY {
             known.asked = now;
-            effects.push(Effect::Ask(Ask::History(id, None)));
+            effects.push(Effect::Request(Request::History(id, None)));
         }
     }
 }
@@ -59,13 +60,13 @@ fn in_sight(state: &State) -> Vec<Uuid> {
     if !matches!(state.screen().view, View::Overview | View::Services) {
         return Vec::new();
     }
-    state.listing().shown().iter().skip(state.screen().top).take(state.list_height()).copied().collect()
+    state.listing().shown().iter().skip(state.screen().top).take(list_height(state)).copied().collect()
 }
 
 /// A filter or an order by latency needs every service's: a few at each tick, in turn.
 fn for_latency(state: &State) -> Vec<Uuid> {
     let query = state.listing().query();
-    if !query.filter.asks_latency() && query.sort != SortKey::Latency {
+    if !query.filter.asks_latency() && query.sort != Column::P50 {
         return Vec::new();
     }
     let all = state.index.totals().services().max(1);
@@ -81,6 +82,6 @@ pub(super) fn older(state: &mut State, effects: &mut Vec<Effect>) {
         && state.now.since(known.older_asked) >= PATIENCE
     {
         known.older_asked = state.now;
-        effects.push(Effect::Ask(Ask::History(id, Some(more))));
+        effects.push(Effect::Request(Request::History(id, Some(more))));
     }
 }

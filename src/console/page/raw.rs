@@ -3,10 +3,10 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Line, Meaning, foreign, gone, word};
-use crate::console::app::State;
-use crate::console::app::screen::Format;
+use super::{Line, Meaning, foreign, gone, segment};
 use crate::console::data::Service;
+use crate::console::state::State;
+use crate::console::state::screen::Format;
 use crate::model::time::UnixMs;
 
 pub(super) fn lines(state: &State, id: Uuid, format: Format) -> Vec<Line> {
@@ -52,7 +52,7 @@ fn yaml(value: &Value, indent: usize, head: Line, out: &mut Vec<Line>) {
             let mut head = Some(head).filter(|head| !head.is_empty());
             for value in list {
                 let mut line = head.take().unwrap_or_else(|| pad(indent));
-                line.push(word("- ", Meaning::Faint));
+                line.push(segment("- ", Meaning::Faint));
                 yaml(value, indent + 2, line, out);
             }
         }
@@ -72,13 +72,13 @@ fn nested(value: &Value, indent: usize, mut line: Line, out: &mut Vec<Line>) {
         let deeper = if value.is_array() { indent } else { indent + 2 };
         yaml(value, deeper, Line::new(), out);
     } else {
-        line.push(word(" ", Meaning::Plain));
+        line.push(segment(" ", Meaning::Plain));
         yaml(value, indent, line, out);
     }
 }
 
 fn pad(indent: usize) -> Line {
-    vec![word(" ".repeat(indent), Meaning::Plain)]
+    vec![segment(" ".repeat(indent), Meaning::Plain)]
 }
 
 fn scalar_of(value: &Value) -> String {

@@ -1,6 +1,6 @@
 //! Where the console's data comes from: one stream of news and one way to ask, whichever source it is.
 //!
-//! A source is one part with [`Source::run`]: it pushes [`News`] as it happens and answers each [`Ask`]. It never ends because its
+//! A source is one part with [`Source::run`]: it pushes [`SourceEvent`] as it happens and answers each [`Request`]. It never ends because its
 //! origin is away: it says so ([`Link::Lost`]), waits, tries again, and then sends a snapshot or just what was missed.
 
 pub mod api;
@@ -16,10 +16,10 @@ use uuid::Uuid;
 use super::data::{HistoryEntry, ProbingOfService, ServerEvent, Service};
 use crate::model::time::UnixMs;
 
-/// News that may wait for the console to take them; a source that is ahead waits.
-pub const NEWS: usize = 256;
+/// SourceEvent that may wait for the console to take them; a source that is ahead waits.
+pub const EVENTS_QUEUE: usize = 256;
 /// Questions that may wait for the source; the console drops what it cannot place and asks again.
-pub const ASKS: usize = 64;
+pub const REQUESTS_QUEUE: usize = 64;
 
 /// What a source can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,20 +48,20 @@ pub enum Link {
 
 /// What a source tells.
 #[derive(Debug, Clone, PartialEq)]
-pub enum News {
+pub enum SourceEvent {
     /// The link changed.
     Link(Link),
     /// Everything, in place of what was known.
     Snapshot(Vec<Service>),
     /// What changed: new or changed services, and ids of those that are gone.
     Changes(Vec<Service>, Vec<Uuid>),
-    /// The answer to [`Ask::Probing`]; none when the service is gone.
+    /// The answer to [`Request::Probing`]; none when the service is gone.
     Probing(Uuid, Option<Box<ProbingOfService>>),
-    /// The answer to [`Ask::History`]: newest first; the number to ask on with, when there is more.
+    /// The answer to [`Request::History`]: newest first; the number to ask on with, when there is more.
     History(Uuid, Vec<HistoryEntry>, Option<i64>),
     /// What the server says of itself, newest last, in place of what was known.
     Server(Vec<ServerEvent>),
-    /// The answer to [`Ask::Act`] with that number.
+    /// The answer to [`Request::Operation`] with that number.
     Done(u64, Result<Box<str>, Refusal>),
 }
 
@@ -77,20 +77,20 @@ pub struct Refusal {
 
 /// What the console asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
+pub enum Request {
     /// The probing of these services, now; the visible ones, at most 256.
     Probing(Vec<Uuid>),
     /// The history of a service, older than that number when it is given.
     History(Uuid, Option<i64>),
     /// Do something; the number comes back with the answer.
-    Act(u64, Act),
+    Operation(u64, Operation),
     /// Look again at once instead of waiting for the next attempt.
     Retry,
 }
 
 /// An action on one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
+pub enum Operation {
     /// Probe every instance now.
     Check(Uuid),
     /// Set the weight of an instance: 0 drains it.
@@ -122,8 +122,8 @@ pub trait Source: Send + 'static {
     /// Works.
     fn run(
         self: Box<Self>,
-        news: mpsc::Sender<News>,
-        asks: mpsc::Receiver<Ask>,
+        news: mpsc::Sender<SourceEvent>,
+        asks: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()>;
 }

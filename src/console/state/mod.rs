@@ -1,16 +1,18 @@
 //! Everything that a frame is drawn from.
 
+pub mod modal;
+pub mod screen;
+
 use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use super::modal::Modal;
-use super::screen::{Screen, View};
 use crate::console::data::{HistoryEntry, ProbingOfService, ServerEvent};
 use crate::console::index::Index;
-use crate::console::page;
 use crate::console::source::{Abilities, Link};
 use crate::model::time::UnixMs;
+use modal::Modal;
+use screen::Screen;
 
 /// Services whose probing is kept; the one asked for longest ago goes first.
 pub const KEPT_PROBINGS: usize = 512;
@@ -139,7 +141,7 @@ pub struct State {
     pub now: UnixMs,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
-    /// Chosen at the start.
+    /// Selection at the start.
     pub options: Options,
     /// Whether the console is to end.
     pub quit: bool,
@@ -201,27 +203,6 @@ impl State {
     /// Whether the server's last word on its prober is that it cannot keep up: what is shown may be older than intervals say.
     pub fn probes_are_late(&self) -> bool {
         self.server.iter().rev().find(|event| &*event.part == "prober").is_some_and(|event| !event.good)
-    }
-
-    /// Rows of the overview's strip of what changed lately: none where there is little room.
-    pub fn strip_height(&self) -> usize {
-        match self.size.1 {
-            0..=15 => 0,
-            16..=23 => 3,
-            24..=39 => 5,
-            _ => 10,
-        }
-    }
-
-    /// Rows that a list can show: what the terminal has less the header, the table's head, the notes and the hints.
-    pub fn list_height(&self) -> usize {
-        let taken = match self.screen().view {
-            View::Overview => 5 + self.strip_height() + usize::from(self.strip_height() > 0),
-            View::Services | View::Instances(_) => 5,
-            _ => 4,
-        };
-        let more = page::notice(self).len() - 1;
-        usize::from(self.size.1).saturating_sub(taken + more).max(1)
     }
 
     /// What is known of probing and history is old now: it is asked for again where it is looked at.

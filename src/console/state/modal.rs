@@ -6,10 +6,11 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 use tui_input::Input;
 use uuid::Uuid;
 
+use crate::console::columns::Column;
 use crate::console::filter::FilterError;
-use crate::console::index::{Index, SortKey, Totals};
+use crate::console::index::{Index, Totals};
 use crate::console::keys::{Action, KEYMAP};
-use crate::console::source::Act;
+use crate::console::source::Operation;
 
 /// A dialog.
 #[derive(Debug, Clone)]
@@ -39,7 +40,7 @@ pub enum Modal {
         /// In words.
         what: Box<str>,
         /// What is done then; frozen when it was asked.
-        act: Act,
+        act: Operation,
     },
 }
 
@@ -65,31 +66,31 @@ pub struct Choice {
     pub label: Box<str>,
     /// Shown beside it.
     pub help: Box<str>,
-    /// What it means.
-    pub means: Means,
+    /// What it does.
+    pub action: ChoiceAction,
 }
 
 /// What a choice does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Means {
+pub enum ChoiceAction {
     /// What a key would do.
     Key(Action),
     /// Show one namespace; none for all.
     Namespace(Option<Box<str>>),
     /// Sort.
-    Sort(SortKey),
+    Sort(Column),
     /// Copy.
     Copy(Box<str>),
-    /// Act at once.
-    Act(Act),
-    /// Ask for the name first.
+    /// Operation at once.
+    Operation(Operation),
+    /// Request for the name first.
     Confirm {
         /// What has to be typed.
         name: Box<str>,
         /// In words.
         what: Box<str>,
         /// What is done then.
-        act: Act,
+        act: Operation,
     },
     /// It cannot be done, and why.
     Refused(Box<str>),
@@ -107,17 +108,17 @@ impl Picker {
         let choices = KEYMAP.iter().filter(|b| b.action != Action::Palette).map(|b| Choice {
             label: b.help.into(),
             help: b.label.into(),
-            means: Means::Key(b.action),
+            action: ChoiceAction::Key(b.action),
         });
         Self::new("command", choices.collect())
     }
 
     /// Every order.
     pub fn sorts() -> Self {
-        let choices = SortKey::ALL.iter().map(|key| Choice {
-            label: key.word().into(),
+        let choices = Column::sortable().map(|column| Choice {
+            label: column.order().map_or("", |order| order.label).into(),
             help: Box::default(),
-            means: Means::Sort(*key),
+            action: ChoiceAction::Sort(column),
         });
         Self::new("sort by", choices.collect())
     }
@@ -128,11 +129,11 @@ impl Picker {
             let down = if totals.unhealthy > 0 { format!(", {} down", totals.unhealthy) } else { String::new() };
             format!("{} services{down}", totals.services()).into()
         };
-        let all = Choice { label: "all".into(), help: count(index.totals()), means: Means::Namespace(None) };
+        let all = Choice { label: "all".into(), help: count(index.totals()), action: ChoiceAction::Namespace(None) };
         let each = index.namespaces().map(|(name, totals)| Choice {
             label: name.into(),
             help: count(totals),
-            means: Means::Namespace(Some(name.into())),
+            action: ChoiceAction::Namespace(Some(name.into())),
         });
         Self::new("namespace", std::iter::once(all).chain(each).collect())
     }

@@ -36,7 +36,7 @@ pub enum Format {
 
 /// What is chosen in a view.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Chosen {
+pub enum Selection {
     /// Nothing yet: the first row is.
     #[default]
     First,
@@ -56,9 +56,9 @@ pub struct Screen {
     /// The view.
     pub view: View,
     /// What is chosen.
-    pub chosen: Chosen,
+    pub selection: Selection,
     /// Where the chosen row was last: when it goes away, its neighbour is taken.
-    pub place: usize,
+    pub position: usize,
     /// First row that is drawn.
     pub top: usize,
 }
@@ -66,7 +66,7 @@ pub struct Screen {
 impl Screen {
     /// A view from its start.
     pub fn of(view: View) -> Self {
-        Self { view, chosen: Chosen::First, place: 0, top: 0 }
+        Self { view, selection: Selection::First, position: 0, top: 0 }
     }
 
     /// The first view.

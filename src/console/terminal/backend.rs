@@ -12,7 +12,7 @@ const BEGIN: &[u8] = b"\x1b[?2026h";
 const END: &[u8] = b"\x1b[?2026l";
 
 /// Around ratatui's own backend.
-pub(super) struct Quiet {
+pub(super) struct QuietBackend {
     inner: CrosstermBackend<Stdout>,
     /// Whether a synchronized update is open.
     open: bool,
@@ -20,7 +20,7 @@ pub(super) struct Quiet {
     cursor: Option<Position>,
 }
 
-impl Quiet {
+impl QuietBackend {
     pub(super) fn new() -> Self {
         Self { inner: CrosstermBackend::new(stdout()), open: false, cursor: None }
     }
@@ -34,7 +34,7 @@ impl Quiet {
     }
 }
 
-impl Backend for Quiet {
+impl Backend for QuietBackend {
     type Error = io::Error;
 
     fn draw<'a, I: Iterator<Item = (u16, u16, &'a Cell)>>(&mut self, content: I) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! The tty: taken, drawn on only when a cell changed, and given back whatever happens.
 
-mod dead;
-mod quiet;
+mod backend;
+mod hangup;
 
 use std::io::{self, Write, stdout};
 use std::panic;
@@ -14,17 +14,17 @@ use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_ra
 use crossterm::{cursor, execute};
 use ratatui::Terminal;
 
-use super::app::State;
+use super::state::State;
 use super::view;
-pub(super) use dead::{hung_up, watch};
-use quiet::Quiet;
+use backend::QuietBackend;
+pub(super) use hangup::{hung_up, watch};
 
 /// Whether the terminal is ours at the moment.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, from [`Tty::take`] to its drop.
 pub(super) struct Tty {
-    terminal: Terminal<Quiet>,
+    terminal: Terminal<QuietBackend>,
 }
 
 impl Tty {
@@ -44,7 +44,7 @@ impl Tty {
         TAKEN.store(true, Ordering::SeqCst);
         let taken = enable_raw_mode().and_then(|()| {
             execute!(stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste, cursor::Hide)?;
-            Terminal::new(Quiet::new())
+            Terminal::new(QuietBackend::new())
         });
         match taken {
             Ok(terminal) => Ok(Self { terminal }),

@@ -1,13 +1,12 @@
 //! Drawing: from the state to a frame, and nothing else.
 
 mod bars;
-mod columns;
 mod instances;
+mod message;
 mod modal;
 mod overview;
 mod services;
-pub mod spark;
-mod text;
+mod table;
 pub mod theme;
 mod timeline;
 
@@ -15,10 +14,10 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use crate::console::app::State;
-use crate::console::app::screen::View;
 use crate::console::page;
 use crate::console::source::Link;
+use crate::console::state::State;
+use crate::console::state::screen::View;
 use theme::Theme;
 
 /// What every part is drawn with.
@@ -67,7 +66,7 @@ fn ascii(buffer: &mut Buffer) {
 
 fn main(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     if !scene.state.loaded {
-        text::message(frame, area, scene, &waiting(scene.state));
+        message::draw(frame, area, scene, &waiting(scene.state));
         return;
     }
     match &scene.state.screen().view {
@@ -76,7 +75,7 @@ fn main(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
         View::Instances(id) => instances::draw(frame, area, scene, *id),
         View::Timeline(id) => timeline::draw(frame, area, scene, *id),
         View::Instance(..) | View::Explain(..) | View::Raw(..) | View::Events | View::Help => {
-            text::page(frame, area, scene);
+            message::page(frame, area, scene);
         }
     }
 }

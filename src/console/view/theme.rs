@@ -2,9 +2,9 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::console::app::ThemeName;
-use crate::console::index::Grade;
-use crate::console::page::Meaning;
+use crate::console::state::ThemeName;
+use crate::console::status::Status;
+use crate::console::text::Meaning;
 
 /// A set of styles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,17 +30,17 @@ impl Theme {
     }
 
     /// The style of a grade.
-    pub fn grade(self, grade: Grade) -> Style {
+    pub fn grade(self, grade: Status) -> Style {
         self.of(match grade {
-            Grade::Down => Meaning::Bad,
-            Grade::Degraded => Meaning::Warn,
-            Grade::Unknown | Grade::NotChecked => Meaning::Faint,
-            Grade::Healthy => Meaning::Good,
+            Status::Down => Meaning::Bad,
+            Status::Degraded => Meaning::Warn,
+            Status::Unknown | Status::NotChecked => Meaning::Faint,
+            Status::Healthy => Meaning::Good,
         })
     }
 
     /// The chosen row.
-    pub fn chosen(self) -> Style {
+    pub fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 

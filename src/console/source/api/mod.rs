@@ -1,8 +1,8 @@
 //! A server's API: the watch brings changes, questions and actions are single requests.
 
-mod ask;
-mod held;
+mod memory;
 pub mod read;
+mod requests;
 mod sse;
 
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio::trequests::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Ask, Backoff, Link, News, Source};
+use super::{Abilities, Backoff, Link, Request, Source, SourceEvent};
 use crate::console::data::{ServerEvent, Service};
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
 use crate::wire::events;
-use held::{Gathered, Held, TooMuch};
+use memory::{HeldMemory, SnapshotParts, TooLarge};
 use sse::{Event, Parser};
 
 /// Longest silence of a watch: the server sends a comment every 15 s.
@@ -34,7 +34,7 @@ const OPENING: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 16;
 /// Longest cursor that is kept, in bytes.
 const MAX_CURSOR: usize = 256;
-/// News of a larger event, in bytes, wait until all before them were taken.
+/// SourceEvent of a larger event, in bytes, wait until all before them were taken.
 const LIGHT: usize = 256 * 1024;
 /// Events of a server of itself that are kept; it keeps ten of each part.
 const SERVER_EVENTS: usize = 128;
@@ -42,11 +42,11 @@ const SERVER_EVENTS: usize = 128;
 const SENTENCE: usize = 600;
 
 /// Makes requests to one server, with its token.
-pub trait Requests: Send + Sync + 'static {
+pub trait ServerClient: Send + Sync + 'static {
     /// Where the server is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
-    fn place(&self) -> String;
+    fn location(&self) -> String;
     /// One sentence about a connection that broke, when more is known than the connection's own error.
-    fn trouble(&self) -> Option<String>;
+    fn connection_error(&self) -> Option<String>;
     /// A request of `api/v1/` + `path`.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Reach {
 
 /// The source.
 pub struct ApiSource {
-    requests: Arc<dyn Requests>,
+    requests: Arc<dyn ServerClient>,
     reach: Reach,
     name: Option<Box<str>>,
     retry: Arc<Notify>,
@@ -87,7 +87,7 @@ pub struct ApiSource {
 
 impl ApiSource {
     /// Over the server that `requests` reaches.
-    pub fn new(requests: Arc<dyn Requests>) -> Self {
+    pub fn new(requests: Arc<dyn ServerClient>) -> Self {
         Self { requests, reach: Reach::All, name: None, retry: Arc::new(Notify::new()) }
     }
 
@@ -106,7 +106,7 @@ impl ApiSource {
 
 impl Source for ApiSource {
     fn name(&self) -> String {
-        self.requests.place()
+        self.requests.location()
     }
 
     fn abilities(&self) -> Abilities {
@@ -115,8 +115,8 @@ impl Source for ApiSource {
 
     fn run(
         self: Box<Self>,
-        news: mpsc::Sender<News>,
-        asks: mpsc::Receiver<Ask>,
+        news: mpsc::Sender<SourceEvent>,
+        asks: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         async move {
@@ -127,7 +127,7 @@ impl Source for ApiSource {
                 news: news.clone(),
                 cursor: None,
                 gathered: None,
-                held: Held::default(),
+                held: HeldMemory::default(),
             };
             let answers = answer(self.requests, asks, news, Arc::clone(&self.retry));
             tokio::select! {
@@ -142,9 +142,9 @@ impl Source for ApiSource {
 
 /// Answers questions side by side, a bounded number at once.
 async fn answer(
-    requests: Arc<dyn Requests>,
-    mut asks: mpsc::Receiver<Ask>,
-    news: mpsc::Sender<News>,
+    requests: Arc<dyn ServerClient>,
+    mut asks: mpsc::Receiver<Request>,
+    news: mpsc::Sender<SourceEvent>,
     retry: Arc<Notify>,
 ) {
     let mut under_way = JoinSet::new();
@@ -152,9 +152,9 @@ async fn answer(
         tokio::select! {
             Some(_) = under_way.join_next() => {}
             asked = asks.recv(), if under_way.len() < AT_ONCE => match asked {
-                Some(Ask::Retry) => retry.notify_one(),
+                Some(Request::Retry) => retry.notify_one(),
                 Some(asked) => {
-                    under_way.spawn(ask::answer(Arc::clone(&requests), asked, news.clone()));
+                    under_way.spawn(requests::answer(Arc::clone(&requests), asked, news.clone()));
                 }
                 None => return,
             },
@@ -171,25 +171,25 @@ enum End {
     /// The cursor means nothing to the server.
     Strange,
     /// More is shown than is held here.
-    TooMuch(TooMuch),
+    TooLarge(TooLarge),
 }
 
 struct Watch {
-    requests: Arc<dyn Requests>,
+    requests: Arc<dyn ServerClient>,
     reach: Reach,
     name: Option<Box<str>>,
-    news: mpsc::Sender<News>,
+    news: mpsc::Sender<SourceEvent>,
     /// Where to go on.
     cursor: Option<String>,
     /// The parts of a snapshot that is under way.
-    gathered: Option<Gathered>,
+    gathered: Option<SnapshotParts>,
     /// What was handed on.
-    held: Held,
+    held: HeldMemory,
 }
 
-impl From<TooMuch> for End {
-    fn from(why: TooMuch) -> Self {
-        Self::TooMuch(why)
+impl From<TooLarge> for End {
+    fn from(why: TooLarge) -> Self {
+        Self::TooLarge(why)
     }
 }
 
@@ -219,7 +219,7 @@ impl Watch {
                     continue;
                 }
                 End::Lost(why) => why,
-                End::TooMuch(why) => {
+                End::TooLarge(why) => {
                     // What was held back is not known here: begin with everything.
                     self.cursor = None;
                     why.to_string()
@@ -228,7 +228,7 @@ impl Watch {
             self.gathered = None;
             let wait = backoff.wait();
             let lost = Link::Lost { why: why.into(), retry_at: UnixMs::wall().plus(wait) };
-            if self.news.send(News::Link(lost)).await.is_err() {
+            if self.news.send(SourceEvent::Link(lost)).await.is_err() {
                 return;
             }
             tokio::select! {
@@ -248,7 +248,7 @@ impl Watch {
             let piece = match timeout(SILENCE, response.chunk()).await {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) => return End::Lost("the server ended the watch; is it stopping?".to_owned()),
-                Ok(Err(error)) => return End::Lost(ask::said(&*self.requests, &error)),
+                Ok(Err(error)) => return End::Lost(requests::said(&*self.requests, &error)),
                 Err(_) => return End::Lost(format!("the server said nothing for {} s", SILENCE.as_secs())),
             };
             let events = match parser.feed(&piece) {
@@ -272,7 +272,7 @@ impl Watch {
         let sent = request.timeout(Duration::from_secs(u64::from(u32::MAX))).send();
         let response = match timeout(OPENING, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(End::Lost(ask::said(&*self.requests, &error))),
+            Ok(Err(error)) => return Err(End::Lost(requests::said(&*self.requests, &error))),
             Err(_) => return Err(End::Lost(format!("no answer within {} s", OPENING.as_secs()))),
         };
         match response.status() {
@@ -281,7 +281,7 @@ impl Watch {
             StatusCode::NOT_FOUND => {
                 Err(End::Lost("the server knows no watch: it is older than this console, or no Portolan".to_owned()))
             }
-            _ => Err(End::Lost(ask::refusal(response).await.to_string())),
+            _ => Err(End::Lost(requests::refusal(response).await.to_string())),
         }
     }
 
@@ -300,32 +300,32 @@ impl Watch {
                 }
                 let (services, held) = gathered.finish()?;
                 self.held = held;
-                News::Snapshot(services)
+                SourceEvent::Snapshot(services)
             }
             "change" => {
                 let change: events::Change<Service> = serde_json::from_str(&event.data).map_err(strange)?;
                 let gone: Vec<Uuid> = change.removed.into_iter().map(|gone| gone.id).collect();
                 self.held.remove(&gone);
                 self.held.add(&change.upserts)?;
-                News::Changes(change.upserts, gone)
+                SourceEvent::Changes(change.upserts, gone)
             }
             "end" => {
                 let last: events::End = serde_json::from_str(&event.data).map_err(strange)?;
                 return Err(End::Lost(format!("the server ended the watch: {}", escape(&last.error, 300))));
             }
-            "server" => News::Server(kept(serde_json::from_str(&event.data).map_err(strange)?)),
+            "server" => SourceEvent::Server(kept(serde_json::from_str(&event.data).map_err(strange)?)),
             _ => return Ok(()),
         };
         if event.id.as_ref().is_some_and(|id| id.len() <= MAX_CURSOR) {
             self.cursor = event.id;
         }
         backoff.reset();
-        self.news.send(News::Link(Link::Live)).await.map_err(|_| End::Unheard)?;
+        self.news.send(SourceEvent::Link(Link::Live)).await.map_err(|_| End::Unheard)?;
         self.tell(news, event.data.len()).await
     }
 
     /// Tells what an event of that size brought. What waits to be taken is little, or one large thing.
-    async fn tell(&self, news: News, size: usize) -> Result<(), End> {
+    async fn tell(&self, news: SourceEvent, size: usize) -> Result<(), End> {
         if size <= LIGHT {
             return self.news.send(news).await.map_err(|_| End::Unheard);
         }

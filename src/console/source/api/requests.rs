@@ -7,9 +7,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::Requests;
+use super::ServerClient;
 use super::read::{self, ReadError};
-use crate::console::source::{Act, Ask, News, Refusal};
+use crate::console::source::{Operation, Refusal, Request, SourceEvent};
 use crate::model::text::escape;
 use crate::model::value_error::json_sentence;
 use crate::wire;
@@ -27,24 +27,24 @@ const MAX_ACTION: usize = 24 << 20;
 const MAX_REFUSAL: usize = 64 << 10;
 
 /// Answers one question. What cannot be told now is asked again by the console; only an action's end must be told.
-pub(super) async fn answer(requests: Arc<dyn Requests>, ask: Ask, news: mpsc::Sender<News>) {
+pub(super) async fn answer(requests: Arc<dyn ServerClient>, ask: Request, news: mpsc::Sender<SourceEvent>) {
     match ask {
-        Ask::Probing(ids) => probing(&*requests, ids, &news).await,
-        Ask::History(id, before) => {
+        Request::Probing(ids) => probing(&*requests, ids, &news).await,
+        Request::History(id, before) => {
             if let Ok(told) = history(&*requests, id, before).await {
                 let _ = news.send(told).await;
             }
         }
-        Ask::Act(number, act) => {
+        Request::Operate(number, act) => {
             let done = self::act(&*requests, &act).await;
-            let _ = news.send(News::Done(number, done)).await;
+            let _ = news.send(SourceEvent::Done(number, done)).await;
         }
-        Ask::Retry => {}
+        Request::Retry => {}
     }
 }
 
 /// Tells of each, or that there is nothing to tell. What one answer has no room for is asked for again.
-async fn probing(requests: &dyn Requests, mut ids: Vec<Uuid>, news: &mpsc::Sender<News>) {
+async fn probing(requests: &dyn ServerClient, mut ids: Vec<Uuid>, news: &mpsc::Sender<SourceEvent>) {
     while !ids.is_empty() {
         let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
         let query: Vec<(&str, &str)> = texts.iter().map(|id| ("id", id.as_str())).collect();
@@ -54,9 +54,9 @@ async fn probing(requests: &dyn Requests, mut ids: Vec<Uuid>, news: &mpsc::Sende
         ids.retain(|id| !answer.left_out.contains(id));
         let data = answer.data;
         let missing = ids.iter().filter(|id| !data.iter().any(|of| of.id == **id));
-        let mut told: Vec<News> = missing.map(|id| News::Probing(*id, None)).collect();
+        let mut told: Vec<SourceEvent> = missing.map(|id| SourceEvent::Probing(*id, None)).collect();
         let answered = data.into_iter().filter(|of| asked.contains(&of.id)).take(asked.len());
-        told.extend(answered.map(|of| News::Probing(of.id, Some(Box::new(of)))));
+        told.extend(answered.map(|of| SourceEvent::Probing(of.id, Some(Box::new(of)))));
         for told in told {
             if news.send(told).await.is_err() {
                 return;
@@ -67,25 +67,25 @@ async fn probing(requests: &dyn Requests, mut ids: Vec<Uuid>, news: &mpsc::Sende
     }
 }
 
-async fn history(requests: &dyn Requests, id: Uuid, before: Option<i64>) -> Result<News, Refusal> {
+async fn history(requests: &dyn ServerClient, id: Uuid, before: Option<i64>) -> Result<SourceEvent, Refusal> {
     let (id_text, before) = (id.to_string(), before.map(|before| before.to_string()));
     let mut query = vec![("limit", "100")];
     query.extend(before.as_deref().map(|before| ("cursor", before)));
     let request = requests.request(Method::GET, &["services", &id_text, "history"], &query);
     let answer = send::<History>(requests, request, MAX_HISTORY).await?;
     let more = answer.next_cursor.and_then(|next| next.parse().ok());
-    Ok(News::History(id, answer.data, more))
+    Ok(SourceEvent::History(id, answer.data, more))
 }
 
-async fn act(requests: &dyn Requests, act: &Act) -> Result<Box<str>, Refusal> {
+async fn act(requests: &dyn ServerClient, act: &Operation) -> Result<Box<str>, Refusal> {
     match act {
-        Act::Check(id) => {
+        Operation::Check(id) => {
             let request = requests.request(Method::POST, &["services", &id.to_string(), "health-check"], &[]);
             let answer = send::<OneService>(requests, request, MAX_ACTION).await?;
             let results = answer.checks.iter().flatten().map(result);
             Ok(results.collect::<Vec<_>>().join("; ").into())
         }
-        Act::Weight { service, instance, weight } => {
+        Operation::Weight { service, instance, weight } => {
             let id = service.to_string();
             let request = requests.request(Method::GET, &["services", &id], &[]);
             let known = send::<OneService>(requests, request, MAX_ACTION).await?.data;
@@ -94,7 +94,7 @@ async fn act(requests: &dyn Requests, act: &Act) -> Result<Box<str>, Refusal> {
             send::<IgnoredAny>(requests, request.map(|request| request.json(&body)), MAX_ACTION).await?;
             Ok(format!("weight {weight}").into())
         }
-        Act::Deregister { service, instance, generation } => {
+        Operation::Deregister { service, instance, generation } => {
             let path = ["services", &service.to_string(), "instances", instance];
             let request = requests.request(Method::DELETE, &path, &[]);
             let request = request.map(|request| request.header("if-match", generation.to_string()));
@@ -136,7 +136,7 @@ fn gone(instance: &str) -> Refusal {
 }
 
 async fn send<T: DeserializeOwned>(
-    requests: &dyn Requests,
+    requests: &dyn ServerClient,
     request: Result<RequestBuilder, String>,
     most: usize,
 ) -> Result<T, Refusal> {
@@ -173,8 +173,8 @@ pub(super) async fn refusal(response: Response) -> Refusal {
 }
 
 /// An error of the way there: what is known of it, else its innermost cause, which says the most.
-pub(super) fn said(requests: &dyn Requests, error: &reqwest::Error) -> String {
-    if let Some(known) = requests.trouble().filter(|_| !error.is_timeout()) {
+pub(super) fn said(requests: &dyn ServerClient, error: &reqwest::Error) -> String {
+    if let Some(known) = requests.connection_error().filter(|_| !error.is_timeout()) {
         return known;
     }
     let mut cause: &dyn std::error::Error = error;

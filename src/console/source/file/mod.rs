@@ -1,7 +1,7 @@
 //! The store's file on this machine: what the server committed is seen within 300 ms, without the server's help.
 
 mod convert;
-mod work;
+mod poll;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Ask, Backoff, Link, News, Refusal, Source};
+use super::{Abilities, Backoff, Link, Refusal, Request, Source, SourceEvent};
 use crate::console::data::ServerEvent;
 use crate::model::time::UnixMs;
 use crate::store::reader::FileReader;
-use work::{Look, Lost};
+use poll::{Look, Lost};
 
 /// Time between two looks at the file.
 const LOOK: Duration = Duration::from_millis(150);
@@ -50,8 +50,8 @@ impl Source for FileSource {
 
     fn run(
         self: Box<Self>,
-        news: mpsc::Sender<News>,
-        asks: mpsc::Receiver<Ask>,
+        news: mpsc::Sender<SourceEvent>,
+        asks: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         let now = Instant::now();
@@ -81,7 +81,7 @@ struct Closed;
 
 struct Follow {
     path: PathBuf,
-    news: mpsc::Sender<News>,
+    news: mpsc::Sender<SourceEvent>,
     /// The open file; it is lent to a blocking thread for each look, and taken back.
     reader: Option<FileReader>,
     link: Link,
@@ -94,7 +94,7 @@ struct Follow {
 }
 
 impl Follow {
-    async fn run(mut self, mut asks: mpsc::Receiver<Ask>) -> Result<std::convert::Infallible, Closed> {
+    async fn run(mut self, mut asks: mpsc::Receiver<Request>) -> Result<std::convert::Infallible, Closed> {
         loop {
             tokio::select! {
                 biased;
@@ -104,7 +104,7 @@ impl Follow {
         }
     }
 
-    async fn tell(&mut self, news: News) -> Result<(), Closed> {
+    async fn tell(&mut self, news: SourceEvent) -> Result<(), Closed> {
         self.news.send(news).await.map_err(|_| Closed)
     }
 
@@ -126,7 +126,7 @@ impl Follow {
     async fn look(&mut self) -> Result<(), Closed> {
         let now = Instant::now();
         let ask_server = now >= self.next_server;
-        match self.lend(move |path, reader| work::look(path, reader, ask_server)).await {
+        match self.lend(move |path, reader| poll::look(path, reader, ask_server)).await {
             Ok(look) => self.seen(look, now).await,
             Err(lost) => self.lost(lost).await,
         }
@@ -179,7 +179,7 @@ impl Follow {
             return Ok(());
         }
         self.link = link.clone();
-        self.tell(News::Link(link)).await
+        self.tell(SourceEvent::Link(link)).await
     }
 
     async fn event(&mut self, good: bool, message: &str) -> Result<(), Closed> {
@@ -187,24 +187,24 @@ impl Follow {
             self.events.remove(0);
         }
         self.events.push(ServerEvent { at: UnixMs::wall(), part: "file".into(), good, message: message.into() });
-        self.tell(News::Server(self.events.clone())).await
+        self.tell(SourceEvent::Server(self.events.clone())).await
     }
 
-    async fn answer(&mut self, ask: Ask) -> Result<(), Closed> {
+    async fn answer(&mut self, ask: Request) -> Result<(), Closed> {
         match ask {
-            Ask::Probing(ids) => self.probing(ids).await,
-            Ask::History(id, before) => {
-                match self.lend(move |_, reader| work::history(reader.as_ref(), id, before)).await {
+            Request::Probing(ids) => self.probing(ids).await,
+            Request::History(id, before) => {
+                match self.lend(move |_, reader| poll::history(reader.as_ref(), id, before)).await {
                     Ok(Some(news)) => self.tell(news).await,
                     // The next look says why there is no answer.
                     Ok(None) | Err(_) => Ok(()),
                 }
             }
-            Ask::Act(number, _) => {
+            Request::Operate(number, _) => {
                 let message = "a file cannot act: give --server to probe, drain or deregister".into();
-                self.tell(News::Done(number, Err(Refusal { code: Box::default(), message }))).await
+                self.tell(SourceEvent::Done(number, Err(Refusal { code: Box::default(), message }))).await
             }
-            Ask::Retry => {
+            Request::Retry => {
                 self.backoff.reset();
                 (self.next, self.next_server) = (Instant::now(), Instant::now());
                 Ok(())
@@ -213,7 +213,7 @@ impl Follow {
     }
 
     async fn probing(&mut self, ids: Vec<Uuid>) -> Result<(), Closed> {
-        let Ok(known) = self.lend(move |_, reader| work::probing(reader.as_ref(), &ids)).await else { return Ok(()) };
+        let Ok(known) = self.lend(move |_, reader| poll::probing(reader.as_ref(), &ids)).await else { return Ok(()) };
         for news in known {
             self.tell(news).await?;
         }

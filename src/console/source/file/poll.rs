@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::convert;
 use crate::console::data::Service;
-use crate::console::source::News;
+use crate::console::source::SourceEvent;
 use crate::store::reader::{FileReader, ReaderError, Seen};
 
 /// Entries of one page of history.
@@ -23,7 +23,7 @@ impl From<ReaderError> for Lost {
 
 /// What a look at the file showed.
 pub(super) struct Look {
-    pub(super) news: Option<News>,
+    pub(super) news: Option<SourceEvent>,
     /// Whether another file is read from now on.
     pub(super) replaced: bool,
     /// Whether a server has it open, where that was asked.
@@ -45,8 +45,8 @@ pub(super) fn look(path: &Path, reader: &mut Option<FileReader>, ask_server: boo
     *reader = Some(file);
     let news = match seen {
         Seen::Same => None,
-        Seen::All(services) => Some(News::Snapshot(services)),
-        Seen::Some(changed, gone) => Some(News::Changes(changed, gone)),
+        Seen::All(services) => Some(SourceEvent::Snapshot(services)),
+        Seen::Some(changed, gone) => Some(SourceEvent::Changes(changed, gone)),
     };
     Ok(Look { news, replaced, served })
 }
@@ -58,20 +58,20 @@ fn open(path: &Path) -> Result<(FileReader, Seen<Service>), Lost> {
 }
 
 /// A page of a service's history; none while no file is open.
-pub(super) fn history(reader: Option<&FileReader>, id: Uuid, before: Option<i64>) -> Result<Option<News>, Lost> {
+pub(super) fn history(reader: Option<&FileReader>, id: Uuid, before: Option<i64>) -> Result<Option<SourceEvent>, Lost> {
     let Some(reader) = reader else { return Ok(None) };
     let page = reader.history(id, before, PAGE)?;
     let (entries, next) = page.map_or((Vec::new(), None), |page| (page.entries, page.next));
-    Ok(Some(News::History(id, entries.into_iter().map(Into::into).collect(), next)))
+    Ok(Some(SourceEvent::History(id, entries.into_iter().map(Into::into).collect(), next)))
 }
 
 /// The probing of services.
-pub(super) fn probing(reader: Option<&FileReader>, ids: &[Uuid]) -> Result<Vec<News>, Lost> {
+pub(super) fn probing(reader: Option<&FileReader>, ids: &[Uuid]) -> Result<Vec<SourceEvent>, Lost> {
     let Some(reader) = reader else { return Ok(Vec::new()) };
     let mut all = Vec::with_capacity(ids.len());
     for id in ids {
         let known = reader.probing(*id)?;
-        all.push(News::Probing(*id, known.map(|known| Box::new(convert::probing(*id, known)))));
+        all.push(SourceEvent::Probing(*id, known.map(|known| Box::new(convert::probing(*id, known)))));
     }
     Ok(all)
 }
