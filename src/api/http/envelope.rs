@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::api::http::body::Body;
-pub use crate::wire::{Code, Detail};
+pub(crate) use crate::wire::{Code, Detail};
 use crate::wire::{Done, Refusal};
 
 /// The content type of every JSON answer, spelled as the legacy gateway does.
