@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::output::Streams;
 use crate::console::data::{ServerEvent, Service};
 use crate::console::source::api::{ApiSource, Reach};
-use crate::console::source::{EVENTS_QUEUE, Link, REQUESTS_QUEUE, Request, Source, SourceEvent};
+use crate::console::source::{EVENT_QUEUE, Link, REQUEST_QUEUE, Request, Source, SourceEvent};
 
 /// One service's change.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ impl Changes {
     /// # Errors
     /// The server does not answer, or refuses.
     pub(super) async fn follow(client: Client, reach: Reach, name: Option<&str>) -> Result<Self, Failure> {
-        let (tell, news) = mpsc::channel(EVENTS_QUEUE);
-        let (asks, asked) = mpsc::channel(REQUESTS_QUEUE);
+        let (tell, news) = mpsc::channel(EVENT_QUEUE);
+        let (asks, asked) = mpsc::channel(REQUEST_QUEUE);
         let mut source = JoinSet::new();
         let client = Arc::new(client);
         let api = ApiSource::new(Arc::<Client>::clone(&client)).within(reach.clone()).named(name.map(Into::into));

@@ -1,7 +1,7 @@
 //! Every service that the console knows, and the filtered, sorted list of those that are shown.
 //!
-//! Rows are meant by id, never by place. A service that changed moves alone; the list is made anew, at most once a frame, only when
-//! the question changed, when a filter asks for times, or when more changed at once than moving one by one is worth.
+//! A service that changes is moved in the list by itself. The whole list is sorted again, at most once a frame, only when the query changes,
+//! when a filter depends on time, or when many services change at once.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -16,9 +16,9 @@ use super::filter::{Facts, Filter};
 use super::status::Status;
 use crate::model::time::UnixMs;
 
-/// Changes of health that the strip of the overview remembers.
+/// Most changes of health that the overview remembers.
 const RECENT: usize = 64;
-/// Changes told at once that are moved one by one; for more, sorting everything is less work.
+/// Most changes at once that are moved one by one; beyond that, sorting everything is cheaper.
 const MOVES: usize = 256;
 
 /// What decides which services are listed, and how.
@@ -28,26 +28,26 @@ pub struct Query {
     pub namespace: Option<Box<str>>,
     /// The filter.
     pub filter: Filter,
-    /// Only those with a fault.
+    /// Only services with a fault.
     pub faults_only: bool,
     /// The order.
     pub sort: Column,
-    /// The other way round.
+    /// Whether the order is reversed.
     pub inverted: bool,
 }
 
-/// How many services there are, by health.
+/// Number of services by status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Wholly healthy.
     pub healthy: usize,
-    /// Usable, with an instance that is down.
+    /// Usable, but an instance is down.
     pub degraded: usize,
     /// Down.
     pub unhealthy: usize,
     /// Not proved.
     pub unknown: usize,
-    /// Not checked, on purpose.
+    /// Without a check.
     pub not_checked: usize,
     /// Instances of all.
     pub instances: usize,
@@ -70,7 +70,7 @@ impl Totals {
     }
 }
 
-/// A change that the overview's strip shows.
+/// A recent change of the overview.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// When the console heard of it.
@@ -79,15 +79,15 @@ pub struct Change {
     pub id: Uuid,
     /// `namespace/name`.
     pub key: Box<str>,
-    /// Before; none when it is new.
+    /// Before; none when the service is new.
     pub from: Option<Status>,
-    /// After; none when it is gone.
+    /// After; none when the service was removed.
     pub to: Option<Status>,
     /// The reason after.
     pub reason: Box<str>,
 }
 
-/// See the module.
+/// All services and the list of those that are shown.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
     services: HashMap<Uuid, Arc<Service>>,
@@ -102,7 +102,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Takes everything anew.
+    /// Replaces all services.
     pub fn replace(&mut self, services: Vec<Service>, now: UnixMs) {
         let first = self.services.is_empty() && self.version == 0;
         let before = std::mem::take(&mut self.services);
@@ -127,7 +127,7 @@ impl Index {
         self.version += 1;
     }
 
-    /// Takes in what changed.
+    /// Takes in changes.
     pub fn apply(&mut self, upserts: Vec<Service>, removed: &[Uuid], now: UnixMs) {
         self.stale |= upserts.len() + removed.len() > MOVES;
         for id in removed {
@@ -152,14 +152,14 @@ impl Index {
         }
         self.remember(old.as_deref(), Some(&service), now);
         self.count(&service, true);
-        let was_wanted = old.as_ref().is_some_and(|old| self.is_wanted(old, now));
-        let is_wanted = self.is_wanted(&service, now);
+        let matched = old.as_ref().is_some_and(|old| self.matches_query(old, now));
+        let matches_query = self.matches_query(&service, now);
         let stays = old.as_ref().is_some_and(|old| self.order(&self.row(old), &self.row(&service)).is_eq());
-        if was_wanted != is_wanted || !stays {
+        if matched != matches_query || !stays {
             if let Some(old) = &old {
                 self.unlist(old);
             }
-            if is_wanted {
+            if matches_query {
                 self.list(&service);
             }
         }
@@ -195,7 +195,7 @@ impl Index {
             Some(p50) => self.latency.insert(id, p50) != Some(p50),
             None => self.latency.remove(&id).is_some(),
         };
-        if changed && (self.query.sort == Column::P50 || self.query.filter.asks_latency()) {
+        if changed && (self.query.sort == Column::P50 || self.query.filter.uses_latency()) {
             self.stale = true;
         }
     }
@@ -210,7 +210,7 @@ impl Index {
         &self.query
     }
 
-    /// Lists something else.
+    /// Changes what is listed.
     pub fn set_query(&mut self, query: Query) {
         if self.query != query {
             self.query = query;
@@ -218,7 +218,7 @@ impl Index {
         }
     }
 
-    /// The list is made anew at the next refresh, because the filter asks for times.
+    /// Time passed: a filter that depends on time is applied again at the next refresh.
     pub fn time_passed(&mut self) {
         self.stale = true;
     }
@@ -228,13 +228,13 @@ impl Index {
         if !std::mem::take(&mut self.stale) {
             return;
         }
-        let wanted = self.services.values().filter(|s| self.is_wanted(s, now));
+        let wanted = self.services.values().filter(|s| self.matches_query(s, now));
         let mut rows: Vec<Row<'_>> = wanted.map(|s| self.row(s)).collect();
         rows.sort_unstable_by(|a, b| self.order(a, b));
         self.shown = rows.into_iter().map(|row| row.service.id).collect();
     }
 
-    fn is_wanted(&self, service: &Service, now: UnixMs) -> bool {
+    fn matches_query(&self, service: &Service, now: UnixMs) -> bool {
         let query = &self.query;
         query.namespace.as_ref().is_none_or(|namespace| *namespace == service.namespace)
             && (!query.faults_only || service.is_faulty())
@@ -245,7 +245,7 @@ impl Index {
         Row::new(service, &self.latency)
     }
 
-    /// No two services are equal in it.
+    /// A total order: no two services are equal.
     fn order(&self, left: &Row<'_>, right: &Row<'_>) -> Ordering {
         let order = self.query.sort.order().map_or(Ordering::Equal, |order| (order.compare)(left, right));
         let order = if self.query.inverted { order.reverse() } else { order };
@@ -258,8 +258,8 @@ impl Index {
         &self.shown
     }
 
-    /// Place of a service among those shown.
-    pub fn place(&self, id: &Uuid) -> Option<usize> {
+    /// Position of a service in the list.
+    pub fn position(&self, id: &Uuid) -> Option<usize> {
         self.shown.iter().position(|shown| shown == id)
     }
 
@@ -268,7 +268,7 @@ impl Index {
         self.services.get(id)
     }
 
-    /// Up to `count` ids from a place on, in no order that means anything: for looking at all of them little by little.
+    /// Up to `count` ids from `from` on in arbitrary order, to visit all of them step by step.
     pub fn some(&self, from: usize, count: usize) -> Vec<Uuid> {
         self.services.keys().skip(from).take(count).copied().collect()
     }
@@ -291,7 +291,7 @@ impl Index {
         self.namespaces.iter().map(|(name, totals)| (&**name, *totals))
     }
 
-    /// What changed lately, newest first.
+    /// Recent changes, newest first.
     pub fn recent(&self) -> impl Iterator<Item = &Change> {
         self.recent.iter()
     }

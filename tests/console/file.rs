@@ -213,7 +213,8 @@ async fn probing_and_history_come_from_the_rows() {
     w.asks.send(Request::Probing(vec![Uuid::nil()])).await.expect("asks");
     assert_eq!(w.until("the answer", is_probing).await, (Uuid::nil(), None));
     w.asks.send(Request::Operate(7, Operation::Check(id))).await.expect("asks");
-    let is_refusal = |news| if let SourceEvent::Done(7, Err(refusal)) = news { Some(refusal.message) } else { None };
+    let is_refusal =
+        |news| if let SourceEvent::OperationDone(7, Err(refusal)) = news { Some(refusal.message) } else { None };
     assert!(w.until("a refusal", is_refusal).await.contains("--server"));
     w.end().await;
     s.stop().await;

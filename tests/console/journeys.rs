@@ -228,7 +228,7 @@ fn a_dialog_means_what_it_meant_when_it_opened() {
     assert_eq!(acts(&effects), [&wanted]);
     assert!(desk.text().contains("1 under way"));
     let refusal = Refusal { code: "stale".into(), message: "it registered again meanwhile".into() };
-    desk.tell(SourceEvent::Done(1, Err(refusal)));
+    desk.tell(SourceEvent::OperationDone(1, Err(refusal)));
     assert!(desk.text().contains("deregister checkout/a: it registered again meanwhile"));
     desk.tick(14_000);
     assert!(!desk.text().contains("meanwhile"), "a message goes away");
@@ -275,7 +275,7 @@ fn a_probe_shows_its_result() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=cart\n");
     assert_eq!(acts(&desk.keys("p")), [&Operation::Check(CART)]);
-    desk.tell(SourceEvent::Done(1, Ok("1 of 2 healthy".into())));
+    desk.tell(SourceEvent::OperationDone(1, Ok("1 of 2 healthy".into())));
     assert!(desk.text().contains("probe cart: 1 of 2 healthy"));
 }
 

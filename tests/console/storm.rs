@@ -60,7 +60,7 @@ fn news() -> impl Strategy<Value = Msg> {
         Just(SourceEvent::Server(events())),
         (0..9_u64, any::<bool>()).prop_map(|(number, good)| {
             let refusal = Refusal { code: "x".into(), message: hostile().name };
-            SourceEvent::Done(number, if good { Ok("done".into()) } else { Err(refusal) })
+            SourceEvent::OperationDone(number, if good { Ok("done".into()) } else { Err(refusal) })
         }),
     ];
     news.prop_map(|news| Msg::Source(Box::new(news)))

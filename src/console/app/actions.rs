@@ -1,4 +1,4 @@
-//! What can be done: probing now, draining, deregistering, copying, marking; and the dialogs that ask before.
+//! Operations (probe, drain, deregister), copying, marking, and their dialogs.
 
 use tui_input::Input;
 use uuid::Uuid;
@@ -11,13 +11,13 @@ use crate::console::state::modal::{Choice, ChoiceAction, Modal, Picker};
 use crate::console::state::screen::{Selection, View};
 use crate::console::state::{State, Tone};
 
-/// Checks made without asking first.
+/// Most checks without a question first.
 const CHECK_AT_ONCE: usize = 10;
-/// Checks that one command makes at most.
+/// Most checks of one command.
 const CHECK_AT_MOST: usize = 200;
-/// Actions under way at once.
-const ACTING: usize = 256;
-/// Weight that ends a drain: what an instance has unless it is given.
+/// Most operations under way.
+const MAX_OPERATIONS: usize = 256;
+/// The weight after a drain: the default weight.
 const UNDRAINED: u16 = crate::model::service::DEFAULT_WEIGHT;
 
 /// Opens the filter's field.
@@ -33,7 +33,7 @@ pub(super) fn filter(state: &mut State) {
 /// Enter in a dialog.
 pub(super) fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>) {
     match modal {
-        // Not yet a filter: it stays open, with the reason beside it.
+        // An invalid filter keeps the dialog open, with the error beside it.
         Modal::Filter { error: Some(_), .. } => state.modal = Some(modal),
         Modal::Filter { .. } => {}
         Modal::Pick(picker) => {
@@ -46,11 +46,11 @@ pub(super) fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>)
             state.note(Tone::Bad, format!("type {name} to go on, or Esc"));
             state.modal = Some(modal);
         }
-        Modal::Confirm { act, .. } => send(state, act, effects),
+        Modal::Confirm { operation, .. } => send(state, operation, effects),
     }
 }
 
-/// Probes the service that is meant.
+/// Probes the selected service.
 pub(super) fn check_one(state: &mut State, effects: &mut Vec<Effect>) {
     match navigate::service(state) {
         Some(id) => send(state, Operation::Check(id), effects),
@@ -58,7 +58,7 @@ pub(super) fn check_one(state: &mut State, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Probes all that are marked, else all that are listed; asks before more than a few.
+/// Probes the marked services, else the listed ones; asks first when there are many.
 pub(super) fn check_all(state: &mut State, effects: &mut Vec<Effect>) {
     let mut services: Vec<Uuid> =
         if state.marks.is_empty() { state.listing().shown().to_vec() } else { state.marks.iter().copied().collect() };
@@ -79,24 +79,24 @@ fn check(state: &mut State, services: &[Uuid], effects: &mut Vec<Effect>) {
     }
 }
 
-/// Asks the source to act, unless that is refused here already.
-pub(super) fn send(state: &mut State, act: Operation, effects: &mut Vec<Effect>) {
-    if let Some(why) = refusal(state, &act) {
+/// Requests an operation, unless it is refused here already.
+pub(super) fn send(state: &mut State, operation: Operation, effects: &mut Vec<Effect>) {
+    if let Some(why) = refusal(state, &operation) {
         state.note(Tone::Bad, why);
         return;
     }
-    if state.acting.len() >= ACTING {
-        state.note(Tone::Bad, "too much is under way; wait for its end");
+    if state.operations.len() >= MAX_OPERATIONS {
+        state.note(Tone::Bad, "too many operations are under way; wait for one to end");
         return;
     }
-    state.acted += 1;
-    state.acting.insert(state.acted, words(state, &act));
-    effects.push(Effect::Request(Request::Operate(state.acted, act)));
+    state.last_operation += 1;
+    state.operations.insert(state.last_operation, words(state, &operation));
+    effects.push(Effect::Request(Request::Operate(state.last_operation, operation)));
 }
 
-fn words(state: &State, act: &Operation) -> Box<str> {
+fn words(state: &State, operation: &Operation) -> Box<str> {
     let name = |id: &Uuid| state.index.get(id).map_or_else(|| id.to_string(), |s| s.name.to_string());
-    match act {
+    match operation {
         Operation::Check(id) => format!("probe {}", name(id)),
         Operation::Weight { service, instance, weight: 0 } => format!("drain {}/{instance}", name(service)),
         Operation::Weight { service, instance, .. } => format!("undrain {}/{instance}", name(service)),
@@ -105,12 +105,12 @@ fn words(state: &State, act: &Operation) -> Box<str> {
     .into()
 }
 
-/// Why it cannot be done, as far as that is known without asking.
-fn refusal(state: &State, act: &Operation) -> Option<Box<str>> {
+/// Why the operation is refused, as far as that is known here.
+fn refusal(state: &State, operation: &Operation) -> Option<Box<str>> {
     if !state.abilities.acts {
         return Some("this source is a file: give --server to act".into());
     }
-    let (id, changes) = match act {
+    let (id, changes) = match operation {
         Operation::Check(id) => (id, false),
         Operation::Weight { service, .. } | Operation::Deregister { service, .. } => (service, true),
     };
@@ -126,7 +126,7 @@ fn manifest(service: &Service) -> Box<str> {
         .into()
 }
 
-/// Opens the menu of what can be done with the row.
+/// Opens the menu of operations on the row.
 pub(super) fn menu(state: &mut State) {
     let Some(id) = navigate::service(state) else { return };
     let Some(service) = state.listing().get(&id).cloned() else { return };
@@ -135,26 +135,26 @@ pub(super) fn menu(state: &mut State) {
     let name = navigate::instance(state, id);
     if let Some(instance) = service.instances.iter().find(|i| Some(&i.name) == name.as_ref()) {
         let weigh = |weight| Operation::Weight { service: id, instance: instance.name.clone(), weight };
-        let (word, act) = if instance.weight == 0 { ("undrain", weigh(UNDRAINED)) } else { ("drain", weigh(0)) };
+        let (word, operation) = if instance.weight == 0 { ("undrain", weigh(UNDRAINED)) } else { ("drain", weigh(0)) };
         let deregister =
             Operation::Deregister { service: id, instance: instance.name.clone(), generation: instance.generation };
-        for (word, act) in [(word, act), ("deregister", deregister)] {
-            choices.push(guarded(state, &service, &instance.name, word, act));
+        for (word, operation) in [(word, operation), ("deregister", deregister)] {
+            choices.push(guarded(state, &service, &instance.name, word, operation));
         }
     }
     state.modal = Some(Modal::Pick(Picker::new("do", choices)));
 }
 
-fn guarded(state: &State, service: &Service, instance: &str, word: &str, act: Operation) -> Choice {
+fn guarded(state: &State, service: &Service, instance: &str, word: &str, operation: Operation) -> Choice {
     let label = format!("{word} {}/{instance}", service.name);
-    if let Some(why) = refusal(state, &act) {
+    if let Some(why) = refusal(state, &operation) {
         return choice(&label, &why, ChoiceAction::Refused(why.clone()));
     }
     let what = format!("{word} instance {instance} of {}/{}", service.namespace, service.name).into();
-    choice(&label, "asks for the name first", ChoiceAction::Confirm { name: service.name.clone(), what, act })
+    choice(&label, "asks for the name first", ChoiceAction::Confirm { name: service.name.clone(), what, operation })
 }
 
-/// One of a picker's.
+/// A choice of a picker.
 pub(super) fn choice(label: &str, help: &str, action: ChoiceAction) -> Choice {
     Choice { label: label.into(), help: help.into(), action }
 }
@@ -172,7 +172,7 @@ pub(super) fn mark(state: &mut State) {
 /// Marks from the last mark to the row.
 pub(super) fn mark_range(state: &mut State) {
     let Some(id) = row(state) else { return };
-    let from = state.last_mark.and_then(|last| state.listing().place(&last));
+    let from = state.last_mark.and_then(|last| state.listing().position(&last));
     let to = navigate::place(state);
     let (first, last) = from.map_or((to, to), |from| (from.min(to), from.max(to)));
     let range: Vec<Uuid> = state.listing().shown().get(first..=last).unwrap_or_default().to_vec();
@@ -184,7 +184,7 @@ fn row(state: &State) -> Option<Uuid> {
     matches!(state.screen().view, View::Overview | View::Services).then(|| navigate::service(state)).flatten()
 }
 
-/// Copies the name of what is meant.
+/// Copies the name of the selected service or instance.
 pub(super) fn copy_name(state: &mut State, effects: &mut Vec<Effect>) {
     let name = match (&state.screen().view, &state.screen().selection) {
         (View::Instances(_), Selection::Instance(name)) | (View::Instance(_, name) | View::Explain(_, name), _) => {
@@ -197,7 +197,7 @@ pub(super) fn copy_name(state: &mut State, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Lets one of the row's cells be chosen.
+/// Opens a picker of the row's cells.
 pub(super) fn copy_cell(state: &mut State) {
     let Some(service) = navigate::service(state).and_then(|id| state.listing().get(&id)).cloned() else { return };
     let mut cells = vec![
@@ -218,7 +218,7 @@ pub(super) fn copy_cell(state: &mut State) {
     state.modal = Some(Modal::Pick(Picker::new("copy", choices)));
 }
 
-/// Copies a text, without anything that a terminal or a shell would obey.
+/// Copies text without control characters.
 pub(super) fn copy(state: &mut State, text: &str, effects: &mut Vec<Effect>) {
     let clean: Box<str> = text.chars().filter(|c| !crate::model::text::is_hostile(*c)).collect::<String>().into();
     state.note(Tone::Good, format!("copied {clean}"));

@@ -14,7 +14,7 @@ use crate::console::state::modal::{ChoiceAction, Modal, Picker};
 use crate::console::state::screen::{Format, View};
 use crate::console::state::{State, Tone};
 
-/// Rows that one turn of the mouse's wheel moves.
+/// Rows per step of the mouse wheel.
 const WHEEL: isize = 3;
 
 /// A key was pressed.
@@ -49,7 +49,7 @@ pub(super) fn mouse(state: &mut State, mouse: MouseEvent, effects: &mut Vec<Effe
     }
 }
 
-/// A text was pasted: into the dialog's field, else nowhere.
+/// Pasted text goes into the input of the dialog, if one is open.
 pub(super) fn paste(state: &mut State, text: &str) {
     let Some(mut modal) = state.modal.take() else { return };
     for c in text.chars().filter(|c| !c.is_control()).take(filter::MAX_LEN) {
@@ -60,7 +60,7 @@ pub(super) fn paste(state: &mut State, text: &str) {
     state.modal = Some(modal);
 }
 
-/// Does what a key or a command asks for.
+/// Performs the action of a key or command.
 pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
     let half = isize::try_from(list_height(state) / 2).unwrap_or(1).max(1);
     match action {
@@ -125,7 +125,7 @@ fn open(state: &mut State) {
     }
 }
 
-/// Opens a view about the service that is meant.
+/// Opens a view about the selected service.
 fn look(state: &mut State, action: Action) {
     let Some(id) = navigate::service(state).filter(|id| state.listing().get(id).is_some()) else {
         state.note(Tone::Plain, "choose a service first");
@@ -144,7 +144,7 @@ fn look(state: &mut State, action: Action) {
     navigate::open(state, view);
 }
 
-/// Esc: the outermost thing that is open. A dialog was closed before it comes here.
+/// Esc without a dialog: clears the filter, else the marks, else leaves the view.
 fn pop(state: &mut State) {
     if !state.filter.is_empty() && matches!(state.screen().view, View::Overview | View::Services) {
         state.filter = Box::default();
@@ -159,7 +159,7 @@ fn pop(state: &mut State) {
 pub(super) fn change(state: &mut State, how: impl Fn(&mut Query)) {
     let mut query = state.listing().query().clone();
     how(&mut query);
-    // Both, so that nothing jumps back when the screen thaws.
+    // Both, so that the list does not change back when the screen thaws.
     state.index.set_query(query.clone());
     state.listing_mut().set_query(query);
 }
@@ -172,7 +172,7 @@ fn freeze(state: &mut State) {
 }
 
 fn refresh(state: &mut State, effects: &mut Vec<Effect>) {
-    state.ask_anew();
+    state.outdate();
     effects.push(Effect::Request(Request::Retry));
     requests::due(state, effects);
 }
@@ -216,7 +216,7 @@ fn typed(modal: &mut Modal, key: KeyEvent) {
     }
 }
 
-/// A filter counts while it is typed; of one that means nothing yet the words before the fault count. A picker narrows.
+/// A filter applies while it is typed, up to its first error. A picker narrows.
 fn follow_typing(state: &mut State, modal: &mut Modal) {
     match modal {
         Modal::Filter { input, error, .. } => match Filter::parse(input.value()) {
@@ -226,7 +226,7 @@ fn follow_typing(state: &mut State, modal: &mut Modal) {
                 change(state, |query| query.filter = filter.clone());
             }
             Err(wrong) => {
-                // The words before it count.
+                // The terms before it apply.
                 let sound = input.value().get(..wrong.at).unwrap_or_default().trim_end();
                 let filter = Filter::parse(sound).unwrap_or_default();
                 state.filter = sound.into();
@@ -239,15 +239,15 @@ fn follow_typing(state: &mut State, modal: &mut Modal) {
     }
 }
 
-/// Does what a choice stands for.
+/// Performs the action of a choice.
 pub(super) fn apply_choice(state: &mut State, action: ChoiceAction, effects: &mut Vec<Effect>) {
     match action {
         ChoiceAction::Key(action) => act(state, action, effects),
         ChoiceAction::Namespace(namespace) => change(state, |query| query.namespace.clone_from(&namespace)),
         ChoiceAction::Sort(sort) => change(state, |query| query.sort = sort),
         ChoiceAction::Copy(text) => actions::copy(state, &text, effects),
-        ChoiceAction::Operation(act) => actions::send(state, act, effects),
-        ChoiceAction::Confirm { name, what, act } => {
+        ChoiceAction::Operation(operation) => actions::send(state, operation, effects),
+        ChoiceAction::Confirm { name, what, operation } => {
             state.modal = Some(Modal::Confirm { input: Input::default(), name, what, act });
         }
         ChoiceAction::Refused(why) => state.note(Tone::Bad, why),

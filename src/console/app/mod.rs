@@ -1,4 +1,7 @@
-//! The console's logic: a pure step from state and message to state and effects. No I/O, no clock.
+//! The console's logic: a pure step from state and message to state and effects, without I/O or a clock.
+//!
+//! In: a message. Out: the next state, and effects for the loop. In order: this file, `input` (keys and mouse), `navigate` (moving about),
+//! `actions` (operations, marks, copying), `events` (what the source sends), `requests` (what to request from it).
 
 mod actions;
 mod events;
@@ -23,13 +26,13 @@ pub enum Msg {
     Paste(String),
     /// The terminal has another size.
     Resize(u16, u16),
-    /// The source told something.
+    /// The source sent an event.
     SourceEvent(Box<SourceEvent>),
-    /// Time went by; the wall clock.
+    /// Time passed; the wall clock.
     Tick(UnixMs),
 }
 
-/// What is to be done outside.
+/// What the loop has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Request the source.
@@ -38,11 +41,11 @@ pub enum Effect {
     Copy(Box<str>),
 }
 
-/// Takes a message in.
+/// Takes in a message.
 pub fn update(state: &mut State, message: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match message {
-        // The list follows with the next frame: there may be hundreds of these before it.
+        // The list follows with the next frame, since hundreds of events may come before it.
         Msg::Source(event) => {
             events::take(state, *event);
             return effects;
@@ -61,14 +64,14 @@ fn tick(state: &mut State, now: UnixMs, effects: &mut Vec<Effect>) {
     let another_second = now.0.div_euclid(1000) != state.now.0.div_euclid(1000);
     state.now = now;
     state.notes.retain(|note| note.until > now);
-    if another_second && state.listing().query().filter.asks_time() {
+    if another_second && state.listing().query().filter.uses_time() {
         state.listing_mut().time_passed();
     }
     settle(state);
     requests::due(state, effects);
 }
 
-/// Brings list and choice up to date. To be called before a frame is drawn: what is drawn is what the next key means.
+/// Brings list and selection up to date. Call it before drawing, so that the next key means what is drawn.
 pub fn settle(state: &mut State) {
     let now = state.now;
     state.listing_mut().refresh(now);

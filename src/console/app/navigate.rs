@@ -1,4 +1,4 @@
-//! Moving about: rows are meant by identity, so nothing that changes moves the choice to another thing.
+//! Moving about. Rows are selected by identity, so no change moves the selection to something else.
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ use crate::console::page;
 use crate::console::state::State;
 use crate::console::state::screen::{Screen, Selection, View};
 
-/// How many rows the shown view has.
+/// Rows of the visible view.
 pub(super) fn rows(state: &State) -> usize {
     match &state.screen().view {
         View::Overview | View::Services => state.listing().shown().len(),
@@ -19,14 +19,14 @@ pub(super) fn rows(state: &State) -> usize {
     }
 }
 
-/// Place of the chosen row; of its neighbour when it is gone.
+/// Position of the selected row, or of its neighbour when it disappeared.
 pub(super) fn place(state: &State) -> usize {
     let screen = state.screen();
     let found = match (&screen.view, &screen.selection) {
         (View::Overview | View::Services, Selection::Service(id)) => {
             let shown = state.listing().shown();
-            // Most often it is where it was.
-            if shown.get(screen.position) == Some(id) { Some(screen.position) } else { state.listing().place(id) }
+            // It is usually where it was.
+            if shown.get(screen.position) == Some(id) { Some(screen.position) } else { state.listing().position(id) }
         }
         (View::Instances(id), Selection::Instance(name)) => {
             state.listing().get(id).and_then(|s| s.instances.iter().position(|i| i.name == *name))
@@ -41,7 +41,7 @@ pub(super) fn place(state: &State) -> usize {
     found.unwrap_or(screen.position).min(rows(state).saturating_sub(1))
 }
 
-/// Chooses the row at a place.
+/// Selects the row at a position.
 pub(super) fn choose(state: &mut State, place: usize) {
     let place = place.min(rows(state).saturating_sub(1));
     let chosen = match &state.screen().view {
@@ -61,13 +61,13 @@ pub(super) fn choose(state: &mut State, place: usize) {
     screen.position = place;
 }
 
-/// Moves the choice by some rows.
+/// Moves the selection by some rows.
 pub(super) fn step(state: &mut State, by: isize) {
     let at = place(state);
     choose(state, at.saturating_add_signed(by));
 }
 
-/// After every message: the choice stays on its thing, and in sight.
+/// After every message: the selection stays on its row, and visible.
 pub(super) fn keep_in_sight(state: &mut State) {
     let at = place(state);
     let (height, rows) = (list_height(state), rows(state));
@@ -92,7 +92,7 @@ fn is_gone(state: &State) -> bool {
     }
 }
 
-/// The service that the shown view means: its own, or the chosen row's.
+/// The service that the view is about, or that of the selected row.
 pub(super) fn service(state: &State) -> Option<Uuid> {
     state.screen().service().or_else(|| match state.screen().selection {
         Selection::Service(id) => Some(id),
@@ -100,7 +100,7 @@ pub(super) fn service(state: &State) -> Option<Uuid> {
     })
 }
 
-/// The instance that is meant: the view's own, the chosen row's, else the one in the worst health.
+/// The instance that the view is about, that of the selected row, else the one in the worst health.
 pub(super) fn instance(state: &State, id: Uuid) -> Option<Box<str>> {
     match (&state.screen().view, &state.screen().selection) {
         (View::Instance(_, name) | View::Explain(_, name), _) | (View::Instances(_), Selection::Instance(name)) => {
@@ -129,7 +129,7 @@ pub(super) fn open(state: &mut State, view: View) {
         *state.screen_mut() = Screen::of(view);
         return;
     }
-    // Views of one service side by side replace each other beyond this depth.
+    // Beyond this depth a view replaces the last one.
     if state.screens.len() >= 16 {
         state.screens.pop();
     }

@@ -1,11 +1,11 @@
-//! What the server says of itself.
+//! Events of the server itself, newest first.
 
 use super::{Line, Meaning, clock, foreign, segment};
 use crate::console::state::State;
 
 pub(super) fn lines(state: &State) -> Vec<Line> {
     if state.server.is_empty() {
-        return vec![Vec::new(), vec![segment("  the server has told nothing yet", Meaning::Faint)]];
+        return vec![Vec::new(), vec![segment("  no event from the server yet", Meaning::Faint)]];
     }
     let mut lines = Vec::new();
     for event in state.server.iter().rev() {

@@ -1,4 +1,4 @@
-//! Why an instance has its health: each stage of the last good probe beside the first bad one, and what is waited for.
+//! Why an instance has its health: each stage of the last good probe beside the first bad one, and what the next change of health takes.
 
 use uuid::Uuid;
 
@@ -7,7 +7,7 @@ use crate::console::data::{Instance, Outcome, ProbingOfInstance};
 use crate::console::state::State;
 use crate::model::outcome::{Health, Stage, Verdict};
 
-/// Width of the column of each probe.
+/// Width of a probe's column.
 const COLUMN: usize = 26;
 
 /// What is known of an instance's probing.
@@ -34,7 +34,7 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
         let why = if &*instance.reason == "NotChecked" {
             "it is not probed: it has no check"
         } else {
-            "no probe is known yet; the answer is on its way"
+            "no probe is known yet; waiting for the answer"
         };
         lines.push(vec![segment(why, Meaning::Faint)]);
         return lines;
@@ -46,7 +46,7 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     lines
 }
 
-/// The first failure after the last good: what history says made it fall, else the newest failure.
+/// The first failure after the last pass: the one that history gives for the fall, else the newest failure.
 fn first_bad<'a>(state: &'a State, id: Uuid, instance: &Instance, of: &'a ProbingOfInstance) -> Option<&'a Outcome> {
     let fell = || {
         let known = state.history.get(&id)?;
@@ -118,7 +118,7 @@ fn stage_word(outcome: Option<&Outcome>, stage: Stage, ascii: bool) -> Segment {
     }
 }
 
-/// What the state machine waits for.
+/// What the next change of health takes.
 pub(super) fn waiting(state: &State, id: Uuid, instance: &Instance) -> Vec<Line> {
     let Some(of) = probing(state, id, &instance.name) else { return Vec::new() };
     let mut lines: Vec<Line> = heading("waiting for").into();

@@ -20,7 +20,7 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
         Some(probing) => lines.extend(probing_lines(state, probing)),
         None => {
             lines
-                .push(vec![segment("  not known (yet): it has no check, or the answer is on its way", Meaning::Faint)]);
+                .push(vec![segment("  not known yet: it has no check, or the answer has not arrived", Meaning::Faint)]);
         }
     }
     lines.extend(super::explain::waiting(state, id, instance));
@@ -93,7 +93,7 @@ fn streak(probing: &ProbingOfInstance) -> super::Segment {
 
 fn changes(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     let Some(known) = state.history.get(&id).filter(|known| known.loaded) else {
-        return vec![vec![segment("  the answer is on its way", Meaning::Faint)]];
+        return vec![vec![segment("  waiting for the answer", Meaning::Faint)]];
     };
     let mine = known.entries.iter().filter(|e| *e.instance == *name).take(NEWEST);
     let mut lines: Vec<Line> = mine

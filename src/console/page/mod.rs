@@ -28,7 +28,7 @@ pub fn lines(state: &State) -> Vec<Line> {
     lines.into_iter().flat_map(|line| wrap::wrap(line, usize::from(state.size.0))).collect()
 }
 
-/// What is said where the service is gone.
+/// In place of a service or instance that was removed.
 pub(super) fn gone(name: &str) -> Vec<Line> {
     vec![Vec::new(), vec![segment(format!("  {name} is gone: deregistered since. Esc goes back."), Meaning::Warn)]]
 }

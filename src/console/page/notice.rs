@@ -1,4 +1,4 @@
-//! What is said at the bottom: of what was done, of what is under way, of a source that is away.
+//! The message at the bottom: results, operations under way, a source that is unreachable.
 
 use super::{Line, Meaning, segment};
 use crate::console::source::Link;
@@ -9,13 +9,13 @@ use crate::console::text::MAX_FOREIGN;
 use crate::console::text::sanitize::sanitize;
 use crate::console::text::wrap::wrap;
 
-/// The rows of it, at least one: as many as the sentence needs, but no more than an eighth of the terminal; the last holds the rest.
+/// Its rows, at least one: as many as the sentence needs, at most an eighth of the terminal; the last row has the rest.
 pub fn notice(state: &State) -> Vec<Line> {
-    let Some((text, meaning)) = said(state) else { return vec![Line::new()] };
+    let Some((text, meaning)) = message(state) else { return vec![Line::new()] };
     let most = usize::from(state.size.1 / 8).clamp(1, 3);
     let line = vec![segment(" ", meaning), segment(sanitize(&text, MAX_FOREIGN), meaning)];
     let mut rows = wrap(line, usize::from(state.size.0));
-    // Without what moves each row in.
+    // Without the indentation of each row.
     let rest: Line = rows.drain(most.min(rows.len())..).flat_map(|row| row.into_iter().skip(1)).collect();
     if let Some(last) = rows.last_mut() {
         last.extend(rest);
@@ -23,12 +23,12 @@ pub fn notice(state: &State) -> Vec<Line> {
     rows
 }
 
-fn said(state: &State) -> Option<(String, Meaning)> {
+fn message(state: &State) -> Option<(String, Meaning)> {
     if matches!(state.modal, Some(Modal::Filter { .. })) {
-        // The field is there.
+        // The input field is there.
         return None;
     }
-    match (state.notes.last(), state.acting.len(), &state.link) {
+    match (state.notes.last(), state.operations.len(), &state.link) {
         (Some(note), ..) => {
             let meaning = match note.tone {
                 Tone::Good => Meaning::Good,

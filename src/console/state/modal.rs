@@ -15,7 +15,7 @@ use crate::console::source::Operation;
 /// A dialog.
 #[derive(Debug, Clone)]
 pub enum Modal {
-    /// A filter is typed; applied as it is typed, given back to `before` by Esc.
+    /// The filter's input. It applies while it is typed; Esc restores the one before.
     Filter {
         /// What is typed.
         input: Input,
@@ -24,14 +24,14 @@ pub enum Modal {
         /// The filter before.
         before: Box<str>,
     },
-    /// One of several is chosen by typing a part of it: the palette, a namespace, an order, a cell, an action.
+    /// A picker that narrows while typing: commands, namespaces, orders, cells, operations.
     Pick(Picker),
-    /// A yes or no before many are probed.
+    /// Asks before many services are probed.
     CheckMany {
-        /// Which, as they were when it was asked.
+        /// Which, as selected when the dialog opened.
         services: Vec<Uuid>,
     },
-    /// A name is typed in before anything is removed or drained.
+    /// Asks for the name before anything is removed or drained.
     Confirm {
         /// What is typed.
         input: Input,
@@ -39,8 +39,8 @@ pub enum Modal {
         name: Box<str>,
         /// In words.
         what: Box<str>,
-        /// What is done then; frozen when it was asked.
-        act: Operation,
+        /// What is done then, as it was when the dialog opened.
+        operation: Operation,
     },
 }
 
@@ -51,11 +51,11 @@ pub struct Picker {
     pub title: &'static str,
     /// What is typed.
     pub input: Input,
-    /// All there is.
+    /// All choices.
     pub choices: Vec<Choice>,
     /// Those that match what is typed, best first.
     pub matching: Vec<usize>,
-    /// Place among those that match.
+    /// Position of the selected one among the matching ones.
     pub at: usize,
 }
 
@@ -73,7 +73,7 @@ pub struct Choice {
 /// What a choice does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChoiceAction {
-    /// What a key would do.
+    /// What a key does.
     Key(Action),
     /// Show one namespace; none for all.
     Namespace(Option<Box<str>>),
@@ -90,9 +90,9 @@ pub enum ChoiceAction {
         /// In words.
         what: Box<str>,
         /// What is done then.
-        act: Operation,
+        operation: Operation,
     },
-    /// It cannot be done, and why.
+    /// Refused, and why.
     Refused(Box<str>),
 }
 

@@ -1,4 +1,4 @@
-//! The header, the line of messages, the bar of hints.
+//! The header, the messages, the hints.
 
 use std::fmt::Write as _;
 
@@ -41,7 +41,7 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     }
 }
 
-/// Where one is.
+/// The name of the view.
 fn title(scene: &Scene<'_>) -> String {
     let state = scene.state;
     let name = |id| {
@@ -84,7 +84,7 @@ fn link(scene: &Scene<'_>) -> (String, Meaning) {
     }
 }
 
-/// How many of each, of the chosen namespace; the filter and how many match.
+/// Services by status in the selected namespace; the filter and how many match it.
 fn totals(scene: &Scene<'_>, room: usize) -> Line<'static> {
     let state = scene.state;
     let index = state.listing();
@@ -113,14 +113,14 @@ fn totals(scene: &Scene<'_>, room: usize) -> Line<'static> {
     }
     let all = "  all namespaces";
     let used: usize = spans.iter().map(Span::width).sum();
-    // It goes without saying where there is no room.
+    // Left out where there is no room.
     if query.namespace.is_none() && used + all.width() <= room {
         spans.push(Span::styled(all, scene.theme.of(Meaning::Faint)));
     }
     Line::from(spans)
 }
 
-/// What narrows the list, and to how many. Writing to a String cannot fail.
+/// What narrows the list, and to how many rows. Writing to a String cannot fail.
 fn listed(scene: &Scene<'_>, totals: Totals) -> String {
     let state = scene.state;
     let mut text = String::new();
@@ -164,18 +164,18 @@ fn filter(
     error: Option<&crate::console::filter::FilterError>,
 ) {
     let shown = scene.state.listing().shown().len();
-    let (told, meaning) = match error {
+    let (status, meaning) = match error {
         Some(error) => (format!("  {}", sanitize(&error.message, 256)), Meaning::Bad),
         None => (format!("  {shown} match"), Meaning::Faint),
     };
-    // Where both have no room, the end of what is typed and the start of what is told are seen.
-    let room = usize::from(area.width).saturating_sub(told.width().min(usize::from(area.width) / 2) + 2);
+    // Where both do not fit, the end of the input and the start of the status are visible.
+    let room = usize::from(area.width).saturating_sub(status.width().min(usize::from(area.width) / 2) + 2);
     let scroll = input.visual_scroll(room);
     let typed = sanitize(&tail(input.value(), scroll), 256);
     let line = Line::from(vec![
         Span::styled("/", scene.theme.of(Meaning::Strong)),
         Span::raw(typed),
-        Span::styled(told, scene.theme.of(meaning)),
+        Span::styled(status, scene.theme.of(meaning)),
     ]);
     frame.render_widget(line, area);
     let at = u16::try_from(1 + input.visual_cursor() - scroll).unwrap_or(u16::MAX);
@@ -184,7 +184,7 @@ fn filter(
     }
 }
 
-/// What is left of a text without its first columns.
+/// The text without its first columns.
 fn tail(text: &str, columns: usize) -> String {
     let mut left = columns;
     let is_hidden = |c: &char| {

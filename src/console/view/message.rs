@@ -1,4 +1,4 @@
-//! Pages of text, and one sentence in the middle of nothing.
+//! Pages of text, and a single sentence in an empty view.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;

@@ -1,4 +1,4 @@
-//! The overview: totals, the worst first, and what changed lately.
+//! The overview: the services, worst first, and recent changes.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -18,7 +18,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     let [list, title, changes] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(head), Constraint::Length(strip)]).areas(area);
     services::draw(frame, list, scene);
-    frame.render_widget(Line::styled("changed lately", scene.theme.of(Meaning::Strong)), title);
+    frame.render_widget(Line::styled("recent changes", scene.theme.of(Meaning::Strong)), title);
     let recent: Vec<&Change> = scene.state.listing().recent().take(usize::from(changes.height)).collect();
     if recent.is_empty() {
         frame.render_widget(

@@ -1,4 +1,4 @@
-//! How a meaning looks. Never by colour alone: a glyph or a word always stands beside it.
+//! How a meaning looks. Colour never carries it alone: there is always a glyph or a word too.
 
 use ratatui::style::{Color, Modifier, Style};
 
@@ -29,9 +29,9 @@ impl Theme {
         }
     }
 
-    /// The style of a grade.
-    pub fn grade(self, grade: Status) -> Style {
-        self.of(match grade {
+    /// The style of a status.
+    pub fn status(self, status: Status) -> Style {
+        self.of(match status {
             Status::Down => Meaning::Bad,
             Status::Degraded => Meaning::Warn,
             Status::Unknown | Status::NotChecked => Meaning::Faint,
@@ -39,7 +39,7 @@ impl Theme {
         })
     }
 
-    /// The chosen row.
+    /// The selected row.
     pub fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
@@ -52,7 +52,7 @@ impl Theme {
         }
     }
 
-    /// Everything, while the source is away.
+    /// Everything, while the source is unreachable.
     pub fn stale(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }

@@ -23,7 +23,7 @@ const COLUMNS: [TableColumn; 5] = [
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uuid) {
     let state = scene.state;
     let Some(known) = state.history.get(&id).filter(|known| known.loaded) else {
-        message::draw(frame, area, scene, "the history is on its way");
+        message::draw(frame, area, scene, "waiting for the history");
         return;
     };
     if known.entries.is_empty() {

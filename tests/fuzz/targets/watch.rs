@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use portolan::console::source::api::{ApiSource, ServerClient};
-use portolan::console::source::{EVENTS_QUEUE, Link, Source as _, SourceEvent};
+use portolan::console::source::{EVENT_QUEUE, Link, Source as _, SourceEvent};
 use reqwest::{Method, RequestBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -42,7 +42,7 @@ pub(crate) fn stream(data: &[u8]) {
     runtime().block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let to = Arc::new(To(listener.local_addr().expect("an address"), client()));
-        let ((news, mut receiver), (_asks, asked)) = (mpsc::channel(EVENTS_QUEUE), mpsc::channel(1));
+        let ((news, mut receiver), (_asks, asked)) = (mpsc::channel(EVENT_QUEUE), mpsc::channel(1));
         let server = async {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             drop(stream.read(&mut [0; 4096]).await);

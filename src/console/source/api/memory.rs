@@ -12,7 +12,7 @@ const MOST: usize = 128 << 20;
 
 /// Memory of the services that were handed on, by id.
 #[derive(Debug, Default)]
-pub(super) struct HeldMemory {
+pub(super) struct ServiceMemory {
     each: HashMap<Uuid, usize>,
     bytes: usize,
 }
@@ -25,7 +25,7 @@ pub(super) struct HeldMemory {
 )]
 pub(super) struct TooLarge;
 
-impl HeldMemory {
+impl ServiceMemory {
     /// Counts `services` in place of what was known of them.
     pub(super) fn add(&mut self, services: &[Service]) -> Result<(), TooLarge> {
         for service in services {
@@ -66,8 +66,8 @@ impl SnapshotParts {
     }
 
     /// All of it, and what it takes.
-    pub(super) fn finish(self) -> Result<(Vec<Service>, HeldMemory), TooLarge> {
-        let mut held = HeldMemory::default();
+    pub(super) fn finish(self) -> Result<(Vec<Service>, ServiceMemory), TooLarge> {
+        let mut held = ServiceMemory::default();
         held.add(&self.services)?;
         Ok((self.services, held))
     }

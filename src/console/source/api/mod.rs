@@ -1,4 +1,7 @@
-//! A server's API: the watch brings changes, questions and actions are single requests.
+//! A server's API: a watch for changes, and single requests.
+//!
+//! In: requests of the console. Out: events. In order: this file (the watch), `sse` (its events), `requests` (single requests), [`read`] and
+//! `memory` (bounds on what a server may send).
 
 mod memory;
 pub mod read;
@@ -23,29 +26,29 @@ use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
 use crate::wire::events;
-use memory::{HeldMemory, SnapshotParts, TooLarge};
+use memory::{ServiceMemory, SnapshotParts, TooLarge};
 use sse::{Event, Parser};
 
 /// Longest silence of a watch: the server sends a comment every 15 s.
 const SILENCE: Duration = Duration::from_secs(40);
 /// Longest wait for a watch's first byte.
 const OPENING: Duration = Duration::from_secs(10);
-/// Questions and actions under way at once.
+/// Requests under way at once.
 const AT_ONCE: usize = 16;
 /// Longest cursor that is kept, in bytes.
 const MAX_CURSOR: usize = 256;
 /// SourceEvent of a larger event, in bytes, wait until all before them were taken.
 const LIGHT: usize = 256 * 1024;
-/// Events of a server of itself that are kept; it keeps ten of each part.
+/// Most events of the server itself that are kept; it keeps ten of each component.
 const SERVER_EVENTS: usize = 128;
 /// Longest sentence of them, in characters.
 const SENTENCE: usize = 600;
 
 /// Makes requests to one server, with its token.
 pub trait ServerClient: Send + Sync + 'static {
-    /// Where the server is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
+    /// Where the server is: `server http://127.0.0.1:8080`, `cluster prod`.
     fn location(&self) -> String;
-    /// One sentence about a connection that broke, when more is known than the connection's own error.
+    /// One sentence about a broken connection, where more is known than its own error.
     fn connection_error(&self) -> Option<String>;
     /// A request of `api/v1/` + `path`.
     ///
@@ -79,25 +82,25 @@ impl Reach {
 
 /// The source.
 pub struct ApiSource {
-    requests: Arc<dyn ServerClient>,
+    client: Arc<dyn ServerClient>,
     reach: Reach,
     name: Option<Box<str>>,
     retry: Arc<Notify>,
 }
 
 impl ApiSource {
-    /// Over the server that `requests` reaches.
-    pub fn new(requests: Arc<dyn ServerClient>) -> Self {
-        Self { requests, reach: Reach::All, name: None, retry: Arc::new(Notify::new()) }
+    /// Watches the server of `client`.
+    pub fn new(client: Arc<dyn ServerClient>) -> Self {
+        Self { client, reach: Reach::All, name: None, retry: Arc::new(Notify::new()) }
     }
 
-    /// The same, of fewer namespaces.
+    /// The same, restricted to these namespaces.
     #[must_use]
     pub fn within(self, reach: Reach) -> Self {
         Self { reach, ..self }
     }
 
-    /// The same, of the services of one name alone.
+    /// The same, restricted to services of one name.
     #[must_use]
     pub fn named(self, name: Option<Box<str>>) -> Self {
         Self { name, ..self }
@@ -106,7 +109,7 @@ impl ApiSource {
 
 impl Source for ApiSource {
     fn name(&self) -> String {
-        self.requests.location()
+        self.client.location()
     }
 
     fn abilities(&self) -> Abilities {
@@ -115,21 +118,21 @@ impl Source for ApiSource {
 
     fn run(
         self: Box<Self>,
-        news: mpsc::Sender<SourceEvent>,
-        asks: mpsc::Receiver<Request>,
+        events: mpsc::Sender<SourceEvent>,
+        requests: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         async move {
             let watch = Watch {
-                requests: Arc::clone(&self.requests),
+                client: Arc::clone(&self.client),
                 reach: self.reach,
                 name: self.name,
-                news: news.clone(),
+                events: events.clone(),
                 cursor: None,
                 gathered: None,
-                held: HeldMemory::default(),
+                held: ServiceMemory::default(),
             };
-            let answers = answer(self.requests, asks, news, Arc::clone(&self.retry));
+            let answers = answer(self.client, requests, events, Arc::clone(&self.retry));
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = watch.keep(&self.retry) => {}
@@ -140,21 +143,21 @@ impl Source for ApiSource {
     }
 }
 
-/// Answers questions side by side, a bounded number at once.
+/// Answers requests concurrently, a bounded number at once.
 async fn answer(
-    requests: Arc<dyn ServerClient>,
-    mut asks: mpsc::Receiver<Request>,
-    news: mpsc::Sender<SourceEvent>,
+    client: Arc<dyn ServerClient>,
+    mut requests: mpsc::Receiver<Request>,
+    events: mpsc::Sender<SourceEvent>,
     retry: Arc<Notify>,
 ) {
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = under_way.join_next() => {}
-            asked = asks.recv(), if under_way.len() < AT_ONCE => match asked {
+            request = requests.recv(), if under_way.len() < AT_ONCE => match request {
                 Some(Request::Retry) => retry.notify_one(),
-                Some(asked) => {
-                    under_way.spawn(requests::answer(Arc::clone(&requests), asked, news.clone()));
+                Some(request) => {
+                    under_way.spawn(requests::answer(Arc::clone(&client), request, events.clone()));
                 }
                 None => return,
             },
@@ -165,26 +168,26 @@ async fn answer(
 /// Why a watch ended.
 enum End {
     /// Nobody listens any more.
-    Unheard,
+    Closed,
     /// One sentence.
     Lost(String),
-    /// The cursor means nothing to the server.
-    Strange,
-    /// More is shown than is held here.
+    /// The server does not know the cursor.
+    UnknownCursor,
+    /// The server has more than the console keeps.
     TooLarge(TooLarge),
 }
 
 struct Watch {
-    requests: Arc<dyn ServerClient>,
+    client: Arc<dyn ServerClient>,
     reach: Reach,
     name: Option<Box<str>>,
-    news: mpsc::Sender<SourceEvent>,
-    /// Where to go on.
+    events: mpsc::Sender<SourceEvent>,
+    /// Where to continue.
     cursor: Option<String>,
     /// The parts of a snapshot that is under way.
     gathered: Option<SnapshotParts>,
-    /// What was handed on.
-    held: HeldMemory,
+    /// The memory of the services that were passed on.
+    held: ServiceMemory,
 }
 
 impl From<TooLarge> for End {
@@ -193,7 +196,7 @@ impl From<TooLarge> for End {
     }
 }
 
-/// What a server says of itself, as far as it is kept.
+/// The events of the server itself that are kept, with bounded texts.
 fn kept(mut events: Vec<ServerEvent>) -> Vec<ServerEvent> {
     events.drain(..events.len().saturating_sub(SERVER_EVENTS));
     for event in &mut events {
@@ -208,19 +211,19 @@ fn kept(mut events: Vec<ServerEvent>) -> Vec<ServerEvent> {
 }
 
 impl Watch {
-    /// Watches for as long as somebody listens.
+    /// Watches as long as somebody listens.
     async fn keep(mut self, retry: &Notify) {
         let mut backoff = Backoff::default();
         loop {
             let why = match self.once(&mut backoff).await {
-                End::Unheard => return,
-                End::Strange => {
+                End::Closed => return,
+                End::UnknownCursor => {
                     self.cursor = None;
                     continue;
                 }
                 End::Lost(why) => why,
                 End::TooLarge(why) => {
-                    // What was held back is not known here: begin with everything.
+                    // Some services were not passed on, so start with a snapshot.
                     self.cursor = None;
                     why.to_string()
                 }
@@ -228,7 +231,7 @@ impl Watch {
             self.gathered = None;
             let wait = backoff.wait();
             let lost = Link::Lost { why: why.into(), retry_at: UnixMs::wall().plus(wait) };
-            if self.news.send(SourceEvent::Link(lost)).await.is_err() {
+            if self.events.send(SourceEvent::Link(lost)).await.is_err() {
                 return;
             }
             tokio::select! {
@@ -248,7 +251,7 @@ impl Watch {
             let piece = match timeout(SILENCE, response.chunk()).await {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) => return End::Lost("the server ended the watch; is it stopping?".to_owned()),
-                Ok(Err(error)) => return End::Lost(requests::said(&*self.requests, &error)),
+                Ok(Err(error)) => return End::Lost(requests::describe(&*self.client, &error)),
                 Err(_) => return End::Lost(format!("the server said nothing for {} s", SILENCE.as_secs())),
             };
             let events = match parser.feed(&piece) {
@@ -267,19 +270,19 @@ impl Watch {
         let mut query: Vec<(&str, &str)> = self.reach.namespace().map(|name| ("namespace", name)).into_iter().collect();
         query.extend(self.name.as_deref().map(|name| ("name", name)));
         query.extend(self.cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let request = self.requests.request(Method::GET, &["watch"], &query).map_err(End::Lost)?;
-        // The whole of a watch has no end; each silence of it does.
+        let request = self.client.request(Method::GET, &["watch"], &query).map_err(End::Lost)?;
+        // A watch has no end; only its silence is limited.
         let sent = request.timeout(Duration::from_secs(u64::from(u32::MAX))).send();
         let response = match timeout(OPENING, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(End::Lost(requests::said(&*self.requests, &error))),
+            Ok(Err(error)) => return Err(End::Lost(requests::describe(&*self.client, &error))),
             Err(_) => return Err(End::Lost(format!("no answer within {} s", OPENING.as_secs()))),
         };
         match response.status() {
             StatusCode::OK => Ok(response),
-            StatusCode::BAD_REQUEST if self.cursor.is_some() => Err(End::Strange),
+            StatusCode::BAD_REQUEST if self.cursor.is_some() => Err(End::UnknownCursor),
             StatusCode::NOT_FOUND => {
-                Err(End::Lost("the server knows no watch: it is older than this console, or no Portolan".to_owned()))
+                Err(End::Lost("the server has no watch: it is older than this console, or not Portolan".to_owned()))
             }
             _ => Err(End::Lost(requests::refusal(response).await.to_string())),
         }
@@ -289,7 +292,7 @@ impl Watch {
         let strange = |error: serde_json::Error| {
             End::Lost(format!("an event of another version ({})", escape(&json_sentence(&error), 200)))
         };
-        let news = match event.name.as_str() {
+        let source_event = match event.name.as_str() {
             "snapshot" => {
                 let part: events::Snapshot<Service> = serde_json::from_str(&event.data).map_err(strange)?;
                 let mut gathered = self.gathered.take().filter(|_| !part.first).unwrap_or_default();
@@ -320,18 +323,18 @@ impl Watch {
             self.cursor = event.id;
         }
         backoff.reset();
-        self.news.send(SourceEvent::Link(Link::Live)).await.map_err(|_| End::Unheard)?;
-        self.tell(news, event.data.len()).await
+        self.events.send(SourceEvent::Link(Link::Live)).await.map_err(|_| End::Closed)?;
+        self.send(source_event, event.data.len()).await
     }
 
-    /// Tells what an event of that size brought. What waits to be taken is little, or one large thing.
-    async fn tell(&self, news: SourceEvent, size: usize) -> Result<(), End> {
+    /// Sends an event of that size. The queue holds small events, or one large one.
+    async fn send(&self, event: SourceEvent, size: usize) -> Result<(), End> {
         if size <= LIGHT {
-            return self.news.send(news).await.map_err(|_| End::Unheard);
+            return self.events.send(event).await.map_err(|_| End::Closed);
         }
-        let mut all = self.news.reserve_many(self.news.max_capacity()).await.map_err(|_| End::Unheard)?;
-        if let Some(place) = all.next() {
-            place.send(news);
+        let mut all = self.events.reserve_many(self.events.max_capacity()).await.map_err(|_| End::Closed)?;
+        if let Some(slot) = all.next() {
+            slot.send(event);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What is done with the file, on a thread that may block.
+//! Reading the file, on a thread that may block.
 
 use std::path::Path;
 
@@ -21,40 +21,40 @@ impl From<ReaderError> for Lost {
     }
 }
 
-/// What a look at the file showed.
-pub(super) struct Look {
-    pub(super) news: Option<SourceEvent>,
-    /// Whether another file is read from now on.
+/// The result of a poll.
+pub(super) struct Poll {
+    pub(super) event: Option<SourceEvent>,
+    /// Whether this is another file than before.
     pub(super) replaced: bool,
-    /// Whether a server has it open, where that was asked.
+    /// Whether a server has it open, where that was checked.
     pub(super) served: Option<bool>,
 }
 
-/// Looks for news. What fails is tried a second time with the file opened anew.
-pub(super) fn look(path: &Path, reader: &mut Option<FileReader>, ask_server: bool) -> Result<Look, Lost> {
+/// Looks for events. What fails is tried a second time with the file opened anew.
+pub(super) fn poll(path: &Path, reader: &mut Option<FileReader>, ask_server: bool) -> Result<Poll, Lost> {
     let was_open = reader.is_some();
-    let (file, seen) = match reader.take() {
+    let (file, changes) = match reader.take() {
         Some(mut file) => match file.poll(convert::service) {
-            Ok(seen) => (file, seen),
+            Ok(changes) => (file, changes),
             Err(_) => open(path)?,
         },
         None => open(path)?,
     };
-    let replaced = was_open && matches!(seen, Seen::All(_));
+    let replaced = was_open && matches!(changes, Seen::All(_));
     let served = ask_server.then(|| file.is_served());
     *reader = Some(file);
-    let news = match seen {
+    let event = match changes {
         Seen::Same => None,
         Seen::All(services) => Some(SourceEvent::Snapshot(services)),
-        Seen::Some(changed, gone) => Some(SourceEvent::Changes(changed, gone)),
+        Seen::Some(changed, removed) => Some(SourceEvent::Changes(changed, removed)),
     };
-    Ok(Look { news, replaced, served })
+    Ok(Poll { event, replaced, served })
 }
 
 fn open(path: &Path) -> Result<(FileReader, Seen<Service>), Lost> {
     let mut file = FileReader::open(path)?;
-    let seen = file.poll(convert::service)?;
-    Ok((file, seen))
+    let changes = file.poll(convert::service)?;
+    Ok((file, changes))
 }
 
 /// A page of a service's history; none while no file is open.
