@@ -1,4 +1,4 @@
-//! A service registry that proves what it lists.
+//! Portolan: a service registry that proves what it lists.
 //!
 //! ```text
 //!   kubectl apply ──► Kubernetes API ◄── the registrar, in a cluster ──┐
@@ -14,21 +14,32 @@
 //!     └────── feed ───────┘                                 └── api ──┴── REST clients, the console
 //! ```
 //!
-//! One direction: a change enters the [`store`] through its one writer, is committed to SQLite, becomes a new immutable
-//! snapshot of the [`catalog`], and goes out on the feed; everything else reacts to the feed. Discovery reads the catalog
-//! and never waits for the disk. Standalone, the store's file is the record; in a cluster the Kubernetes API is, and the file
-//! mirrors it: what is registered comes back by the watch.
+//! Data flows in one direction. A change enters the [`store`] through its one writer, is committed to SQLite, becomes a new immutable
+//! [snapshot](catalog::Snapshot) of the [`catalog`], and goes out on the [feed](catalog::Feed). Everything else reacts to the feed. Reads use
+//! the catalog and never wait for the disk. Standalone, the store's file is the record. In a cluster, the Kubernetes API is the record, and
+//! the file mirrors it: a registration becomes an object, which comes back through the watch.
 //!
-//! # Layout
-//! - [`model`]: the words as plain types, the health state machine, selection, and the traits between parts (`ports`).
+//! # The flow
+//!
+//! - **A registration**: [`api`] → [`Registrar`](model::ports::Registrar) (standalone the [store](store::Store), in a cluster
+//!   [`operator::registrar`]) → the store's writer → [`catalog`] → feed → the prober starts to probe it.
+//! - **A probe**: the [`prober`]'s engine → names, address policy, protocol → an [`Outcome`](model::outcome::Outcome) →
+//!   [`health::step`](model::health) → perhaps a [`Transition`](model::outcome::Transition) → the store's writer → [`catalog`] → feed.
+//! - **A manifest**: the Kubernetes API → [`operator`] (watch, read, ingest) → the store's writer → [`catalog`] → feed → probes → status.
+//!
+//! ARCHITECTURE.md follows each of these file by file, explains the project's words, and says where to make a change.
+//!
+//! # Modules
+//!
+//! - [`model`]: plain types, the health state machine, selection, and the traits between modules ([`model::ports`]).
 //! - [`catalog`]: the read model, its rendered JSON, the feed.
 //! - [`store`]: the SQLite file, its writer, history.
 //! - [`prober`]: the schedule, name resolution, the address policy, http, tcp and grpc probes, the mass-failure guard.
-//! - [`api`]: access, the REST routes, connections.
-//! - [`operator`]: cluster mode, where the Kubernetes API holds the services.
+//! - [`api`]: access control, the REST routes, connections.
+//! - [`operator`]: cluster mode, in which the Kubernetes API holds the services.
 //! - [`console`]: the terminal console: sources, state, views.
-//! - [`telemetry`]: logs and metrics. [`crypto`]: what TLS and tokens are verified with. [`config`]: settings. [`cli`]: the subcommands.
-//! - [`app`]: wires all of them, line by line in the order of the picture.
+//! - [`telemetry`]: logs, metrics, server events. [`crypto`]: TLS and token signatures. [`config`]: settings. [`cli`]: the subcommands.
+//! - [`app`]: wires all of them together.
 
 pub mod api;
 pub mod app;

@@ -1,4 +1,4 @@
-//! The `portolan` program: everything is in the library, so that tests reach it.
+//! The `portolan` program. Everything is in the library, so that tests can use it.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // One provider of TLS for the whole process, from the first.
+    // Installs the process's TLS provider before anything else asks for one.
     let _installed = portolan::crypto::provider();
     portolan::cli::main()
 }

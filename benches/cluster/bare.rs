@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::PATIENCE;
-use crate::place::{NAMESPACE, Place};
+use crate::environment::{Environment, NAMESPACE};
 
 /// The argument that makes this program list, and say how many there are.
 pub(crate) const ROLE: &str = "--bare-list";
@@ -26,10 +26,10 @@ const WATCH: u32 = 290;
 pub(crate) async fn time_of_list(account: &Kubeconfig, count: usize) -> Result<Duration> {
     let started = Instant::now();
     let process = tokio::process::Command::new(std::env::current_exe()?).arg(ROLE).arg(account.path()).output();
-    let said = process.await?;
+    let output = process.await?;
     let took = started.elapsed();
-    let (listed, trouble) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-    ensure!(listed.trim().parse() == Ok(count), "the bare list found {listed} of {count} objects: {trouble}");
+    let (listed, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(listed.trim().parse() == Ok(count), "the bare list found {listed} of {count} objects: {error}");
     Ok(took)
 }
 
@@ -69,10 +69,10 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// Watches from now on.
-    pub(crate) async fn start(place: &Place) -> Result<Self> {
-        let now = place.objects.list(&ListParams::default().limit(1)).await?.metadata.resource_version;
+    pub(crate) async fn start(environment: &Environment) -> Result<Self> {
+        let now = environment.objects.list(&ListParams::default().limit(1)).await?.metadata.resource_version;
         let (sender, events) = mpsc::unbounded_channel();
-        let (objects, mut task) = (place.objects.clone(), JoinSet::new());
+        let (objects, mut task) = (environment.objects.clone(), JoinSet::new());
         task.spawn(async move {
             let params = WatchParams::default().timeout(WATCH);
             let mut stream = objects.watch(&params, &now.context("a revision")?).await?.boxed();
@@ -87,14 +87,14 @@ impl Watch {
         Ok(Self { events, passed: VecDeque::new(), task })
     }
 
-    /// The first event that is wanted, of those that no call gave yet.
-    pub(crate) async fn find(&mut self, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
-        if let Some(place) = self.passed.iter().position(&wanted) {
-            return self.passed.remove(place).context("it was there");
+    /// The first event that is matches_event, of those that no call gave yet.
+    pub(crate) async fn find(&mut self, matches_event: impl Fn(&Event) -> bool) -> Result<Event> {
+        if let Some(position) = self.passed.iter().position(&matches_event) {
+            return self.passed.remove(position).context("it was there");
         }
         let find = async {
             while let Some(event) = self.events.recv().await {
-                if wanted(&event) {
+                if matches_event(&event) {
                     return Ok(event);
                 }
                 self.passed.push_back(event);
@@ -105,7 +105,7 @@ impl Watch {
         tokio::time::timeout(PATIENCE, find).await.context("an event that is waited for does not come")?
     }
 
-    /// Forgets the events that nobody wanted.
+    /// Forgets the events that nobody matches_event.
     pub(crate) fn forget(&mut self) {
         self.passed.clear();
     }

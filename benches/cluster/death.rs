@@ -11,24 +11,24 @@ use tokio::task::JoinSet;
 use crate::Plan;
 use crate::backend::Backend;
 use crate::bare::Watch;
-use crate::place::Place;
+use crate::environment::Environment;
 
 /// Seconds between probes.
 const INTERVAL: u64 = 5;
 
 /// Runs it.
 pub(crate) async fn run(plan: Plan) -> Result<()> {
-    let place = Place::start().await?;
-    let replica = place.replica("one").await?;
+    let environment = Environment::start().await?;
+    let replica = environment.replica("one").await?;
     let (probes, _probed) = mpsc::unbounded_channel();
     let mut backends = Vec::new();
     for n in 0..plan.deaths {
         let backend = Backend::start(probes.clone()).await?;
-        place.create(&name(n), backend.spec(INTERVAL)?).await?;
+        environment.create(&name(n), backend.spec(INTERVAL)?).await?;
         backends.push(backend);
     }
-    place.until_state(plan.deaths, "Healthy").await?;
-    let mut watch = Watch::start(&place).await?;
+    environment.until_state(plan.deaths, "Healthy").await?;
+    let mut watch = Watch::start(&environment).await?;
     let mut deaths = JoinSet::new();
     for (n, backend) in backends.into_iter().enumerate() {
         // Spread over two intervals, so each meets its prober at another moment.
@@ -66,9 +66,9 @@ fn report(seconds: &[f64]) -> Option<()> {
     let rows = [
         row("p50", percentile(seconds.iter().copied(), 50), ""),
         row("worst", worst, ""),
-        row("worst less one interval", worst - interval, "≤ 3 s"),
+        row("worst minus an interval", worst - interval, "≤ 3 s"),
     ];
-    let title = format!("From a backend's death to its object's status, {} of them, probed every 5 s", seconds.len());
+    let title = format!("From a backend's death to its object's status, {} backends, probed every 5 s", seconds.len());
     measure::print(&title, &["time", "measured", "goal"], &rows);
     Some(())
 }

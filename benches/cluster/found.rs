@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::PATIENCE;
-use crate::place::NAMESPACE;
+use crate::environment::NAMESPACE;
 use crate::replica::Replica;
 
 #[derive(Deserialize)]

@@ -8,10 +8,10 @@ mod apply;
 mod backend;
 mod bare;
 mod death;
+mod environment;
 mod found;
 mod objects;
 mod overload;
-mod place;
 mod replica;
 mod takeover;
 

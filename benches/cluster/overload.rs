@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use crate::Plan;
 use crate::backend::Backend;
-use crate::place::Place;
+use crate::environment::Environment;
 use crate::replica::Replica;
 
 /// Seconds between probes.
@@ -17,9 +17,9 @@ const INTERVAL: u64 = 1;
 const CLIENTS: usize = 8;
 const LOOK: Duration = Duration::from_millis(250);
 
-/// What was seen of the Lease over one stretch.
+/// What was observed of the Lease over one stretch.
 #[derive(Debug, Default)]
-struct Seen {
+struct Observed {
     /// How often another held it than before.
     changes: u32,
     /// The longest that the last renewal was ago, in seconds.
@@ -30,27 +30,27 @@ struct Seen {
 
 /// Runs it.
 pub(crate) async fn run(plan: Plan) -> Result<()> {
-    let place = Place::start().await?;
-    let (probes, mut told) = mpsc::unbounded_channel();
+    let environment = Environment::start().await?;
+    let (probes, mut probed) = mpsc::unbounded_channel();
     let backend = Backend::start(probes).await?;
-    place.fill(plan.objects, || backend.spec(INTERVAL)).await?;
-    let leader = place.replica("one").await?;
-    place.next_leader(None).await?;
-    let other = place.replica("two").await?;
+    environment.fill(plan.objects, || backend.spec(INTERVAL)).await?;
+    let leader = environment.replica("one").await?;
+    environment.next_leader(None).await?;
+    let other = environment.replica("two").await?;
     other.until_ready().await?;
-    told.recv().await.context("nobody probes")?;
-    // What is told from here on is not looked at.
-    told.close();
-    let healthy = watch(plan, &place, &leader).await?;
+    probed.recv().await.context("nobody probes")?;
+    // What is probed from here on is not looked at.
+    probed.close();
+    let healthy = watch(plan, &environment, &leader).await?;
     backend.die().await;
-    let refused = watch(plan, &place, &leader).await?;
+    let refused = watch(plan, &environment, &leader).await?;
     report(plan, &[("all healthy", healthy), ("all refused", refused)]);
     other.stop().await?;
     leader.stop().await
 }
 
 /// Looks at the Lease while clients ask the leader.
-async fn watch(plan: Plan, place: &Place, leader: &Replica) -> Result<Seen> {
+async fn watch(plan: Plan, environment: &Environment, leader: &Replica) -> Result<Observed> {
     let mut clients = JoinSet::new();
     for n in 0..CLIENTS {
         let url = format!("{}/api/v1/services/discover?name=service-{n:05}", leader.url);
@@ -64,27 +64,27 @@ async fn watch(plan: Plan, place: &Place, leader: &Replica) -> Result<Seen> {
             answers
         });
     }
-    let (began, mut seen, mut holder) = (Instant::now(), Seen::default(), place.lease().await?.0);
+    let (began, mut observed, mut holder) = (Instant::now(), Observed::default(), environment.lease().await?.0);
     while began.elapsed() < plan.steady {
-        let (now, age) = place.lease().await?;
-        seen.changes += u32::from(now != holder);
+        let (now, age) = environment.lease().await?;
+        observed.changes += u32::from(now != holder);
         holder = now;
-        seen.oldest = seen.oldest.max(age.as_secs_f64());
+        observed.oldest = observed.oldest.max(age.as_secs_f64());
         tokio::time::sleep(LOOK).await;
     }
-    seen.answers = clients.join_all().await.iter().sum();
-    seen.seconds = began.elapsed().as_secs_f64();
-    Ok(seen)
+    observed.answers = clients.join_all().await.iter().sum();
+    observed.seconds = began.elapsed().as_secs_f64();
+    Ok(observed)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few million")]
-fn report(plan: Plan, all: &[(&str, Seen)]) {
-    let row = |(what, seen): &(&str, Seen)| {
+fn report(plan: Plan, all: &[(&str, Observed)]) {
+    let row = |(what, observed): &(&str, Observed)| {
         vec![
-            format!("{what}, {:.0} s", seen.seconds),
-            format!("{}: {}", seen.changes, if seen.changes == 0 { "met" } else { "missed" }),
-            format!("{:.1} s", seen.oldest),
-            format!("{:.0}", seen.answers as f64 / seen.seconds),
+            format!("{what}, {:.0} s", observed.seconds),
+            format!("{}: {}", observed.changes, if observed.changes == 0 { "met" } else { "missed" }),
+            format!("{:.1} s", observed.oldest),
+            format!("{:.0}", observed.answers as f64 / observed.seconds),
         ]
     };
     let rows: Vec<_> = all.iter().map(row).collect();

@@ -9,7 +9,7 @@ use control_plane::{Guarded, Kubeconfig};
 use reqwest::Client;
 
 use crate::PATIENCE;
-use crate::place::NAMESPACE;
+use crate::environment::NAMESPACE;
 
 /// Between two looks at what is timed.
 const LOOK: Duration = Duration::from_millis(1);
@@ -22,7 +22,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) folder: &'a Path,
 }
 
-/// A running one; killed when it is dropped.
+/// A running replica; killed when it is dropped.
 pub(crate) struct Replica {
     pub(crate) name: String,
     /// Where it answers.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::backend::Backend;
-use crate::place::Place;
+use crate::environment::Environment;
 use crate::replica::Replica;
 use crate::{PATIENCE, Plan};
 
@@ -24,24 +24,24 @@ struct Takeover {
 
 /// Runs it.
 pub(crate) async fn run(plan: Plan) -> Result<()> {
-    let place = Place::start().await?;
+    let environment = Environment::start().await?;
     let (sender, mut probes) = mpsc::unbounded_channel();
     let mut backends = Vec::new();
     for n in 0..SERVICES {
         let backend = Backend::start(sender.clone()).await?;
-        place.create(&format!("service-{n:05}"), backend.spec(INTERVAL)?).await?;
+        environment.create(&format!("service-{n:05}"), backend.spec(INTERVAL)?).await?;
         backends.push(backend);
     }
-    let mut leader = place.replica("one").await?;
-    place.next_leader(None).await?;
-    let mut other = place.replica("two").await?;
-    place.until_state(SERVICES, "Healthy").await?;
+    let mut leader = environment.replica("one").await?;
+    environment.next_leader(None).await?;
+    let mut other = environment.replica("two").await?;
+    environment.until_state(SERVICES, "Healthy").await?;
     let mut all = Vec::new();
     for _ in 0..plan.takeovers {
         other.until_ready().await?;
         let dead = leader.name.clone();
-        all.push(takeover(&place, leader, &other.name, &mut probes).await?);
-        (leader, other) = (other, place.replica(&dead).await?);
+        all.push(takeover(&environment, leader, &other.name, &mut probes).await?);
+        (leader, other) = (other, environment.replica(&dead).await?);
     }
     report(&all);
     other.stop().await?;
@@ -49,7 +49,7 @@ pub(crate) async fn run(plan: Plan) -> Result<()> {
 }
 
 async fn takeover(
-    place: &Place,
+    environment: &Environment,
     leader: Replica,
     other: &str,
     probes: &mut mpsc::UnboundedReceiver<Instant>,
@@ -59,7 +59,7 @@ async fn takeover(
     let dead = leader.name.clone();
     leader.kill()?;
     let killed = Instant::now();
-    let next = place.next_leader(Some(&dead)).await?;
+    let next = environment.next_leader(Some(&dead)).await?;
     let lease = killed.elapsed().as_secs_f64();
     ensure!(next == other, "{next} leads instead of {other}");
     // The dead one's last connections were accepted long before the Lease ended.

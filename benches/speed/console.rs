@@ -1,4 +1,4 @@
-//! The console in a real pseudo-terminal over 10,000 services: its first frames, its keys under change, its weight, its rest.
+//! The console in a real pseudo-terminal with 10,000 services: its first frames, its keys during changes, its memory, its idle cost.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::registrations::Probed;
 pub(crate) const SIZE: (u16, u16) = (120, 40);
 /// Changes a second that a reader sees while keys are pressed.
 const CHANGES: u64 = 500;
-/// Time between two keys: about what a held key repeats with, and no multiple of a frame.
+/// Time between two keys: about the repeat rate of a held key, and not a multiple of the frame time.
 const KEY_EVERY: Duration = Duration::from_millis(37);
 
-/// Runs it.
+/// Runs the benchmark.
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let probed = Probed::start(plan.services)?;
     let server = &probed.server;
-    // Every service was probed once: the list's order stands.
+    // Every service has been probed once, so the order of the list is settled.
     std::thread::sleep(Duration::from_secs(12));
     let api = ["--server".to_owned(), server.url.clone()];
     let file = ["--file".to_owned(), probed.db.to_string_lossy().into_owned()];
@@ -34,7 +34,7 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     rows.extend(starts(plan, &file, "file", 150)?.into_iter().skip(1));
     rows.extend(keys(plan, server, &api)?);
     rows.extend(rest(plan, server, &api)?);
-    measure::print("The console over 10,000 services, 120x40", &["what", "measured", "goal"], &rows);
+    measure::print("The console over 10,000 services, 120x40", &["figure", "measured", "goal"], &rows);
     Ok(())
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn has_rows(screen: &vt100::Screen) -> bool {
     screen.contents().contains("service-0")
 }
 
-/// Until something is painted, and until services are shown.
+/// Time until something is painted, and until services are shown.
 fn starts(plan: Plan, source: &[String], name: &str, goal: u32) -> Result<[Vec<String>; 2]> {
     let (mut paints, mut rows) = (Vec::new(), Vec::new());
     for _ in 0..plan.rounds {
@@ -96,12 +96,12 @@ fn keys(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 
     ])
 }
 
-/// The place of the row that is reversed.
+/// The position of the reversed row.
 pub(crate) fn chosen(screen: &vt100::Screen) -> Option<u16> {
     (0..SIZE.1).find(|row| screen.cell(*row, 20).is_some_and(vt100::Cell::inverse))
 }
 
-/// Nothing changes: what is looked at is probed every 10 s, ages go on, and the help stands still.
+/// Nothing changes: targets are probed every 10 s and ages advance, but the help page stays the same.
 fn rest(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 3]> {
     let mut pty = Pty::start(&console(source), SIZE)?;
     pty.wait("the first rows", has_rows)?;
@@ -119,7 +119,7 @@ fn rest(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 
     let bytes = pty.bytes() - bytes;
     Ok([
         vec![
-            format!("CPU at rest over {} s", span.as_secs()),
+            format!("CPU while idle, over {} s", span.as_secs()),
             format!("{percent:.2} % of a core"),
             "≤ 0.2 %".to_owned(),
         ],
@@ -130,7 +130,7 @@ fn rest(plan: Plan, server: &Server, source: &[String]) -> Result<[Vec<String>; 
 
 const LISTS: &str = "portolan_http_requests_total{route=\"/api/v1/services\"";
 
-/// Registers services with another version again and again, until it is stopped.
+/// Registers services with another version, over and over, until stopped.
 struct Changes {
     made: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,
@@ -146,7 +146,7 @@ impl Changes {
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 let client = portolan::crypto::http_client().build().expect("a client");
-                // One that comes late is made up for.
+                // Catches up after a delay.
                 let every = tokio::time::interval(Duration::from_micros(1_000_000 / CHANGES));
                 let ticks = futures::stream::unfold((0_usize, every), |(n, mut every)| async move {
                     every.tick().await;
@@ -177,12 +177,12 @@ impl Changes {
 
     fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
-        // A thread that panicked made no more changes, which the rate shows.
+        // If a thread panicked, the rate of changes shows it.
         let _ = self.thread.join();
     }
 }
 
-/// What is registered, as it would be registered again.
+/// The registered services, in the form of registrations.
 async fn known(server: &str) -> Result<Vec<serde_json::Value>> {
     let list: serde_json::Value =
         portolan::crypto::http_client().build()?.get(format!("{server}/api/v1/services")).send().await?.json().await?;

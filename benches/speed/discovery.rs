@@ -1,4 +1,4 @@
-//! Discovery by name, keep-alive, against handlers that return the same bytes and headers from a constant.
+//! Discovery by name over keep-alive connections, against handlers that return the same bytes and headers from a constant.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::{Plan, registrations};
 
 const CONNECTIONS: usize = 64;
 
-/// Asks for one of the registered names after the other, in an order that no cache would like.
+/// Requests one registered name after the other, in a cache-unfriendly order.
 pub(crate) fn script(folder: &Path, services: usize) -> Result<std::path::PathBuf> {
     let path = folder.join("discover.lua");
     let text = format!(
@@ -44,10 +44,10 @@ fn capture(folder: &Path, server: &Server) -> Result<(String, String)> {
     Ok((head_path.display().to_string(), body_path.display().to_string()))
 }
 
-/// Runs it.
+/// Runs the benchmark.
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    // The rate limit is on, and its check is made; it only never refuses.
+    // The rate limit is on and checked, but high enough never to refuse.
     let portolan = Server::portolan(&folder.path().join("s.db"), &[("PORTOLAN_RATE_LIMIT_PER_MINUTE", "1000000000")])?;
     registrations::fill_now(&portolan, plan.services, None)?;
     let (head, body) = capture(folder.path(), &portolan)?;
@@ -59,7 +59,7 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
         wrk::load(server, &script, CONNECTIONS, 1)?;
     }
     for n in 0..plan.rounds {
-        // Who goes first changes, so that no server always meets the quieter machine.
+        // The order alternates, so that no server always gets the quieter moments.
         let mut round = [None; 3];
         for k in 0..3 {
             let which = (n + k) % 3;
@@ -85,6 +85,6 @@ fn report(rounds: &[[Round; 3]]) {
     };
     let rows = [row("Portolan: log, limit, metrics on", 0), row("axum, constant", 1), row("bare hyper, constant", 2)];
     let head =
-        ["server", "requests/s", "CPU µs/request", "p99 ms", "Portolan's requests/s to its", "Portolan's CPU to its"];
+        ["server", "requests/s", "CPU µs/request", "p99 ms", "Portolan's requests/s ÷ its", "Portolan's CPU ÷ its"];
     measure::print("Discovery by name, 10,000 services, 64 connections", &head, &rows);
 }

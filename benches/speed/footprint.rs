@@ -1,4 +1,4 @@
-//! What 10,000 services cost: memory under probing, start to ready, list of all.
+//! What 10,000 services cost: memory while probing, start until ready, list of all.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::Plan;
 use crate::process::Server;
 use crate::registrations::Probed;
 
-/// Runs it.
+/// Runs the benchmark.
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let mut probed = Probed::start(plan.services)?;
     std::thread::sleep(Duration::from_secs(plan.seconds * 5));
@@ -17,11 +17,11 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     let list = (0..plan.rounds).map(|_| list_ms(&probed.server)).collect::<Result<Vec<_>>>()?;
     let starts = (0..plan.rounds).map(|_| start_ms(&mut probed)).collect::<Result<Vec<_>>>()?;
     let rows = [
-        vec!["resident memory under probing".into(), format!("{resident:.0} MB"), "≤ 100 MB".into()],
-        vec!["start to ready, median".into(), format!("{:.0} ms", median(starts)), "≤ 1,000 ms".into()],
+        vec!["resident memory while probing".into(), format!("{resident:.0} MB"), "≤ 100 MB".into()],
+        vec!["start until ready, median".into(), format!("{:.0} ms", median(starts)), "≤ 1,000 ms".into()],
         vec!["list of all, median, curl included".into(), format!("{:.0} ms", median(list)), "≤ 50 ms".into()],
     ];
-    measure::print("10,000 services", &["what", "measured", "goal"], &rows);
+    measure::print("10,000 services", &["figure", "measured", "goal"], &rows);
     Ok(())
 }
 
@@ -36,7 +36,7 @@ fn list_ms(server: &Server) -> Result<f64> {
     Ok(time.parse::<f64>()? * 1e3)
 }
 
-/// Ends the server, and starts another on its file.
+/// Ends the server and starts another one on its file.
 fn start_ms(probed: &mut Probed) -> Result<f64> {
     probed.server.stop()?;
     let started = Instant::now();

@@ -1,8 +1,8 @@
-//! How fast Portolan is, as ratios against the least that could do the same work, side by side in one run.
+//! How fast Portolan is, as ratios against minimal programs that do the same work, side by side in one run.
 //!
 //! `cargo bench --bench speed -- [discovery|probing|registrations|footprint|console|watchers|overload]… [--quick]`; without a name all seven run.
-//! Every server is a process of its own (this binary again, with `--role`), so that its CPU time is its alone; the load
-//! comes from `wrk`, also outside. The figures are goals, never a test: nothing here fails for being slow.
+//! Every server is a separate process (this binary again, with `--role`), so its CPU time can be measured; the load also
+//! comes from outside, from `wrk`. The figures are goals, not tests: nothing here fails because it is slow.
 
 #![expect(clippy::print_stderr, reason = "its servers print their address")]
 
@@ -25,16 +25,16 @@ use anyhow::{Result, bail};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long and how often.
+/// How long and how often to measure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     /// Interleaved rounds; the median counts.
     pub(crate) rounds: usize,
-    /// Seconds of load in a round.
+    /// Seconds of load per round.
     pub(crate) seconds: u64,
     /// Services registered.
     pub(crate) services: usize,
-    /// Seconds that the leak watch of the prober lasts.
+    /// Seconds for which the prober is watched for leaks.
     pub(crate) watch_seconds: u64,
 }
 

@@ -1,9 +1,9 @@
-//! What the kernel and curl tell.
+//! Figures from the kernel and from curl.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Sockets in TIME_WAIT on the side of a server's clients: those that the clients ended first.
+/// Sockets in TIME_WAIT on the side of a server's clients: those that the clients closed first.
 pub(crate) fn time_wait(url: &str) -> usize {
     let port: u16 = url.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
     let remote = format!(":{port:04X}");
@@ -15,7 +15,7 @@ pub(crate) fn time_wait(url: &str) -> usize {
     tcp.lines().filter(waits).count()
 }
 
-/// Fetches a path from a server with curl; headers and body.
+/// Fetches a path from a server with curl: headers and body.
 pub(crate) fn fetch(url: &str) -> anyhow::Result<(String, Vec<u8>)> {
     let folder = tempfile::tempdir()?;
     let head: &Path = &folder.path().join("head");

@@ -1,4 +1,4 @@
-//! The prober at saturation against a bare client that dials the same targets, its start lag at a calm rate, and leaks.
+//! The prober at saturation against a bare client with the same targets, its start lag at a moderate rate, and leaks.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::outside;
 use crate::process::Server;
 use crate::registrations::Probed;
 
-/// Probes a second and CPU a probe over one stretch.
+/// Probes a second and CPU per probe over a period.
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     per_second: f64,
@@ -22,7 +22,7 @@ pub(crate) fn metrics(server: &Server) -> Result<String> {
     Ok(String::from_utf8(outside::fetch(&format!("{}/metrics", server.url))?.1)?)
 }
 
-/// A number of `/metrics`, all series of it added up.
+/// The sum of all series of a metric in `/metrics`.
 pub(crate) fn sum(text: &str, series: &str) -> f64 {
     text.lines().filter(|l| l.starts_with(series)).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
@@ -39,14 +39,14 @@ fn measure(server: &Server, seconds: u64) -> Result<Rate> {
     })
 }
 
-/// Runs it.
+/// Runs the benchmark.
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let targets = Server::role(&["targets"])?;
     saturation(plan, &targets)?;
     calm(plan)
 }
 
-/// Both run at once in no round: each has the machine and the targets to itself in its turn.
+/// The two never run at the same time: each has the machine and the targets to itself.
 fn saturation(plan: Plan, targets: &Server) -> Result<()> {
     let services = plan.services.to_string();
     let mut rounds = Vec::new();
@@ -81,8 +81,8 @@ fn saturation(plan: Plan, targets: &Server) -> Result<()> {
             "1.00".to_owned(),
         ],
     ];
-    let head = ["prober", "probes/s", "CPU µs/probe", "CPU to the bare client's"];
-    measure::print("Probing 10,000 targets as fast as it goes, a new connection each", &head, &rows);
+    let head = ["prober", "probes/s", "CPU µs/probe", "CPU ÷ the bare client's"];
+    measure::print("Probing 10,000 targets as fast as possible, with a new connection each", &head, &rows);
     Ok(())
 }
 
@@ -107,7 +107,7 @@ fn calm(plan: Plan) -> Result<()> {
         ],
     ];
     let title = format!("Probing 10,000 targets every 10 s for {} s", plan.watch_seconds);
-    measure::print(&title, &["what", "measured", "goal"], &rows);
+    measure::print(&title, &["figure", "measured", "goal"], &rows);
     Ok(())
 }
 
@@ -122,7 +122,7 @@ fn lag(server: &Server) -> Result<Vec<(f64, f64)>> {
     Ok(text.lines().filter_map(bucket).collect())
 }
 
-/// The bucket that holds the percentile of what was added between two readings.
+/// The bucket that contains the percentile of what was added between two readings.
 fn percentile(before: &[(f64, f64)], after: &[(f64, f64)], p: f64) -> Result<String> {
     let added: Vec<(f64, f64)> = after.iter().zip(before).map(|(a, b)| (a.0, a.1 - b.1)).collect();
     let total = added.last().context("a histogram")?.1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// The program that is measured: the one that was built with this bench, or another, say of an older version, that
+/// The program under measurement: the one built with this bench, or another (for example an older version) that
 /// `PORTOLAN_BENCH_PROGRAM` names.
 pub(crate) fn program() -> OsString {
     std::env::var_os("PORTOLAN_BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_portolan").into())
@@ -21,7 +21,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `command` and waits for the line that names its address.
+    /// Starts `command` and waits for the line with its address.
     pub(crate) fn start(mut command: Command) -> Result<Self> {
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("start the server")?;
         let mut log = BufReader::new(child.stderr.take().context("its stderr")?);
@@ -30,7 +30,7 @@ impl Server {
             let line = seen.lines().last().unwrap_or_default();
             if let Some(at) = line.find("http://127.0.0.1:") {
                 let digits: String = line[at + 17..].chars().take_while(char::is_ascii_digit).collect();
-                // In large pieces: reading a line at a time costs more than the server spends on writing it.
+                // In large pieces: reading line by line costs more than the server spends on writing.
                 std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
                 return Ok(Self { child, url: format!("http://127.0.0.1:{digits}") });
             }
@@ -69,7 +69,7 @@ impl Server {
         Ok(())
     }
 
-    /// Ends it as an operator would, and waits.
+    /// Ends it like an operator would, and waits.
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.signal(rustix::process::Signal::TERM)?;
         self.child.wait()?;
@@ -79,7 +79,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Already ended is fine.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A program in a real pseudo-terminal, watched with the time at which what it wrote had been taken in.
+//! A program in a real pseudo-terminal. Records when each piece of its output was processed.
 
 use std::io::{Read, Write};
 use std::num::NonZeroU16;
@@ -18,14 +18,14 @@ pub(crate) struct Pty {
     keys: Box<dyn Write + Send>,
     shown: Arc<(Mutex<Shown>, Condvar)>,
     started: Instant,
-    // Held so that the program's terminal stays.
+    // Kept so that the program's terminal stays open.
     _master: Box<dyn MasterPty + Send>,
 }
 
 struct Shown {
     parser: vt100::Parser,
     bytes: usize,
-    /// When the newest piece was taken in.
+    /// When the newest output was processed.
     at: Instant,
 }
 
@@ -48,7 +48,7 @@ impl Pty {
         let child = pair.slave.spawn_command(builder)?;
         std::thread::spawn(move || {
             let mut buffer = vec![0; 65_536];
-            // An error is the terminal's end.
+            // An error means the end of the terminal.
             while let Ok(read @ 1..) = written.read(&mut buffer) {
                 let mut shown = lock(&reader.0);
                 shown.parser.process(&buffer[..read]);
@@ -61,17 +61,17 @@ impl Pty {
         Ok(Self { child, keys, shown, started, _master: pair.master })
     }
 
-    /// The program's process.
+    /// The program's process id.
     pub(crate) fn pid(&self) -> Result<u32> {
         self.child.process_id().context("it runs")
     }
 
-    /// Time from the start until the screen was as wanted.
+    /// Time from the start until the screen matched.
     pub(crate) fn since_start(&self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) -> Result<Duration> {
         Ok(self.wait(what, wanted)? - self.started)
     }
 
-    /// Waits until the screen is as wanted; when that was so.
+    /// Waits until the screen matches; returns when it did.
     pub(crate) fn wait(&self, what: &str, wanted: impl Fn(&vt100::Screen) -> bool) -> Result<Instant> {
         let mut shown = lock(&self.shown.0);
         let until = Instant::now() + LONG;
@@ -85,7 +85,7 @@ impl Pty {
         Ok(shown.at)
     }
 
-    /// Something of the screen.
+    /// Reads something from the screen.
     pub(crate) fn look<T>(&self, what: impl Fn(&vt100::Screen) -> T) -> T {
         what(lock(&self.shown.0).parser.screen())
     }
@@ -95,7 +95,7 @@ impl Pty {
         lock(&self.shown.0).bytes
     }
 
-    /// Presses keys; when.
+    /// Presses keys; returns when.
     pub(crate) fn press(&mut self, keys: &str) -> Result<Instant> {
         let at = Instant::now();
         self.keys.write_all(keys.as_bytes())?;
@@ -110,7 +110,7 @@ fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
 
 impl Drop for Pty {
     fn drop(&mut self) {
-        // Already ended is fine.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

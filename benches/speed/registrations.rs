@@ -1,4 +1,4 @@
-//! Registrations: 64 clients, distinct content each, each durable before its reply; against the same API without a store.
+//! Registrations: 64 clients with distinct content, each registration durable before its reply, against the same API without a store.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::wrk::{self, Round};
 
 const CONNECTIONS: usize = 64;
 
-/// Registers `count` services called `service-00000` and so on, probed at `targets` where that is given.
+/// Registers `count` services called `service-00000` and so on, probed at `targets` if given.
 pub(crate) async fn fill(server: &str, count: usize, targets: Option<&str>) -> Result<()> {
     let client = portolan::crypto::http_client().build().expect("a client");
     let calls = futures::stream::iter(0..count).map(|i| {
@@ -42,23 +42,23 @@ pub(crate) fn fill_now(server: &Server, count: usize, targets: Option<&Server>) 
     runtime.block_on(fill(&server.url, count, targets.map(|targets| &*targets.url)))
 }
 
-/// A server of `count` services, each probed every 10 s at a target of its own.
+/// A server with `count` services, each probed every 10 s at its own target.
 pub(crate) struct Probed {
     pub(crate) server: Server,
     /// Its file.
     pub(crate) db: PathBuf,
-    /// What it probes.
+    /// Its targets.
     pub(crate) targets: Server,
-    // Held so that it stays.
+    // Kept so that the folder stays.
     _folder: TempDir,
 }
 
 impl Probed {
-    /// What it is started with.
+    /// Its settings.
     pub(crate) const SETTINGS: [(&str, &str); 2] =
         [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("HEALTH_CHECK_INTERVAL", "10")];
 
-    /// Starts it, and registers them.
+    /// Starts it and registers the services.
     pub(crate) fn start(count: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let db = folder.path().join("s.db");
@@ -69,7 +69,7 @@ impl Probed {
     }
 }
 
-/// Every request of every round registers a name that was never seen.
+/// Every request of every round registers a new name.
 fn script(folder: &Path, round: &str) -> Result<PathBuf> {
     let path = folder.join(format!("register-{round}.lua"));
     let text = format!(
@@ -91,14 +91,14 @@ end
     Ok(path)
 }
 
-/// Runs it.
+/// Runs the benchmark.
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let settings = [("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0"), ("PORTOLAN_MAX_INSTANCES", "1000000")];
     let bare = Server::role(&["register-without-store"])?;
     let mut rounds: Vec<[Round; 2]> = Vec::new();
     for n in 0..plan.rounds {
-        // A fresh file a round: the rate of a new server, not of one that has grown for minutes.
+        // A fresh file for each round: the rate of a new server, not of one that has grown for minutes.
         let mut portolan = Server::portolan(&folder.path().join(format!("{n}.db")), &settings)?;
         let script = script(folder.path(), &format!("r{n}"))?;
         let stored = wrk::load(&portolan, &script, CONNECTIONS, plan.seconds)?;
@@ -116,7 +116,7 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
         ]
     };
     let rows = [row("Portolan, durable before its reply", 0), row("the same API without a store", 1)];
-    let head = ["server", "registrations/s", "CPU µs/registration", "p99 ms", "Portolan's to its"];
+    let head = ["server", "registrations/s", "CPU µs/registration", "p99 ms", "Portolan's ÷ its"];
     measure::print("New registrations, 64 connections", &head, &rows);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The servers and clients that Portolan is measured against, each a process of its own.
+//! The servers and clients that Portolan is measured against, each a separate process.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ const OK: u8 = 0;
 const FAILING: u8 = 1;
 const HANGING: u8 = 2;
 
-/// Runs the role named first until a signal ends it.
+/// Runs the role that is named first until a signal ends it.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     runtime.block_on(async {
         if let ["prober", url, services] = args[..] {
-            // Stops by itself, in order.
+            // Stops in order on its own.
             return without_store::prober(url, services.parse()?).await;
         }
         tokio::select! {
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     })
 }
 
-/// Resolves when the process is asked to end.
+/// Resolves when the process is told to end.
 pub(crate) async fn terminated() -> Result<()> {
     tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?.recv().await;
     Ok(())
@@ -57,14 +57,14 @@ async fn role(args: &[&str]) -> Result<()> {
     }
 }
 
-/// A free port of loopback, told to whoever started this process.
+/// Listens on a free loopback port and prints it for the parent process.
 pub(crate) async fn listen() -> Result<TcpListener> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     eprintln!("listening on http://{}", listener.local_addr()?);
     Ok(listener)
 }
 
-/// Headers and body as Portolan sent them, without those that hyper adds by itself.
+/// Headers and body as Portolan sent them, without the headers that hyper adds.
 fn constant(head: &str, body: &str) -> Result<(HeaderMap, Bytes)> {
     let mut headers = HeaderMap::new();
     for line in std::fs::read_to_string(head)?.lines().skip(1) {
@@ -81,7 +81,7 @@ async fn axum_constant(head: &str, body: &str) -> Result<()> {
     let (headers, body) = constant(head, body)?;
     let handler = move || std::future::ready((headers.clone(), body.clone()));
     let router = axum::Router::new().route("/api/v1/services/discover", axum::routing::get(handler));
-    // axum's own serve wants a feature that Portolan has no use for; this is what it does inside.
+    // axum's own serve needs a feature that Portolan does not use; this is what it does inside.
     serve(move |request| {
         let mut router = router.clone();
         async move { tower::Service::call(&mut router, request).await }
@@ -100,7 +100,7 @@ async fn hyper_constant(head: &str, body: &str) -> Result<()> {
 }
 
 /// The same port on several loopback addresses, so that no accept queue overflows; ten thousand targets are as many paths.
-/// What all of them do is turned by a request for `/mode/` and `ok`, `failing` or `hanging`.
+/// A request for `/mode/` and `ok`, `failing` or `hanging` changes what all of them do.
 async fn targets() -> Result<()> {
     let first = listen().await?;
     let port = first.local_addr()?.port();
@@ -133,7 +133,7 @@ async fn health(mode: u8) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(response)
 }
 
-/// Where the `n`th target of a `targets` process at `url` is.
+/// The URL of the `n`th target of a `targets` process at `url`.
 pub(crate) fn target(url: &str, n: usize) -> String {
     format!("{}/health/{n}", url.replace("127.0.0.1", &format!("127.0.0.{}", n % TARGET_HOSTS + 1)))
 }
@@ -174,7 +174,7 @@ where
     }
 }
 
-/// The least that a probe can be: connect, one GET, drain, close without lingering.
+/// A minimal probe: connect, one GET, drain, close without lingering.
 async fn bare_prober(url: &str) -> Result<()> {
     let probes = Arc::new(AtomicU64::new(0));
     let mut tasks = tokio::task::JoinSet::new();

@@ -1,4 +1,4 @@
-//! Ten thousand watchers: what each costs while nothing happens, and how long a change takes to the last of them.
+//! Ten thousand watchers: the cost of each while nothing happens, and how long a change takes to reach the last of them.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -17,33 +17,33 @@ use crate::Plan;
 use crate::process::Server;
 
 const WATCHERS: usize = 10_000;
-/// Watchers of one address: a client has a share of the connections.
+/// Watchers per address: a client may use a share of the connections.
 const PER_ADDRESS: usize = 100;
 /// Connections opened at once.
 const OPENING: usize = 64;
-/// Descriptors of which a server gives so many connections to watchers.
+/// With this many descriptors a server grants that many connections to watchers.
 const NEEDED: u64 = 40_000;
-/// What is open beside the watchers.
+/// Descriptors for everything but the watchers.
 const BESIDE: u64 = 200;
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Before the number of a change in the text of its event.
+/// The text before the number of a change in its event.
 const MARK: &[u8] = b"\"version\":\"9.9.";
 
-/// When watchers saw which change.
+/// When watchers received which change.
 #[derive(Default)]
 struct Seen {
     change: usize,
     at: Vec<Instant>,
 }
 
-/// What one server came to.
+/// The figures of one server.
 struct Figures {
     kb_each: f64,
     half: f64,
     last: f64,
 }
 
-/// Runs it.
+/// Runs the benchmark.
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let watchers = allowed()?;
     let folder = tempfile::tempdir()?;
@@ -56,20 +56,20 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     let rows = [
         vec!["memory of an idle watcher".into(), kb(ours.kb_each), kb(bare.kb_each), "≤ 20 KB".into()],
         vec!["a change to half of them, median".into(), ms(ours.half), ms(bare.half), String::new()],
-        vec!["a change to the last, median".into(), ms(ours.last), ms(bare.last), "≤ 200 ms".into()],
+        vec!["a change to all of them, median".into(), ms(ours.last), ms(bare.last), "≤ 200 ms".into()],
     ];
     let title = format!("{watchers} watchers");
-    measure::print(&title, &["what", "Portolan", "a bare loop that writes the event to all", "goal"], &rows);
+    measure::print(&title, &["figure", "Portolan", "a bare loop that writes the event to all", "goal"], &rows);
     Ok(())
 }
 
-/// How many watchers this machine's limit of descriptors allows: a server keeps two fifths of it for connections, and three quarters of
-/// those for watchers. Whoever may raise the limit does.
+/// How many watchers this machine's descriptor limit allows: a server uses two fifths of it for connections, and three quarters of
+/// those for watchers. Raises the limit if it may.
 fn allowed() -> Result<usize> {
     let wanted = Rlimit { current: Some(NEEDED), maximum: Some(NEEDED) };
     let had = getrlimit(Resource::Nofile);
     if had.maximum.is_some_and(|most| most < NEEDED) {
-        // Without the right to raise it the bench goes on with fewer.
+        // Without the permission to raise it, the bench continues with fewer watchers.
         let _ = setrlimit(Resource::Nofile, wanted);
     }
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(NEEDED);
@@ -111,7 +111,7 @@ fn count(watchers: usize) -> f64 {
     watchers as f64
 }
 
-/// Registers a service as its `n`th version.
+/// Registers the `n`th version of a service.
 async fn change(url: &str, n: usize) -> Result<()> {
     let body = serde_json::json!({
         "name": "beat", "version": format!("9.9.{n}"), "base_url": "http://127.0.0.1:9",
@@ -122,7 +122,7 @@ async fn change(url: &str, n: usize) -> Result<()> {
     Ok(())
 }
 
-/// Opens the `n`th watch, and reads until it has told what there is.
+/// Opens the `n`th watch and reads the initial state.
 async fn open(url: &str, n: usize) -> Result<TcpStream> {
     let server = url.strip_prefix("http://").context("an address")?;
     let client = n / PER_ADDRESS;
@@ -141,7 +141,7 @@ async fn open(url: &str, n: usize) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Notes when it sees the change that is awaited.
+/// Notes when the awaited change arrives.
 async fn watch(stream: TcpStream, seen: Rc<RefCell<Seen>>) -> Result<()> {
     let mut piece = [0; 16 * 1024];
     loop {
@@ -164,7 +164,7 @@ fn has(text: &[u8], part: &[u8]) -> bool {
     memchr::memmem::find(text, part).is_some()
 }
 
-/// The least that could do the same: keeps whoever asks to watch, and writes each body that is posted to all of them.
+/// The minimal program for the same task: keeps every watcher's connection, and writes each posted body to all of them.
 pub(crate) async fn broadcast(listener: TcpListener) -> Result<()> {
     let (mut watchers, mut newest) = (Vec::new(), Vec::new());
     loop {
@@ -184,7 +184,7 @@ pub(crate) async fn broadcast(listener: TcpListener) -> Result<()> {
     }
 }
 
-/// A request, up to the end of its head or of its JSON.
+/// Reads a request up to the end of its head or of its JSON.
 async fn read_request(stream: &mut TcpStream) -> Result<Vec<u8>> {
     let mut read = Vec::new();
     let mut piece = [0; 4096];

@@ -1,4 +1,4 @@
-//! Portolan's own parts in other company: the API in front of no store, and the prober at a pace that no setting allows.
+//! Parts of Portolan in other surroundings: the API without a store, and the prober at a rate that no setting allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use portolan::telemetry::server_events::EventReceiver;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Answers as the store would, and keeps nothing.
+/// Answers like the store, but keeps nothing.
 struct Nowhere;
 
 impl Registrar for Nowhere {
@@ -95,7 +95,7 @@ impl Readiness for Nowhere {
     }
 }
 
-/// Serves the API over [`Nowhere`]. Its access log, limit and metrics are as on as Portolan's in the same benchmark.
+/// Serves the API over [`Nowhere`], with the same access log, limit and metrics as Portolan in the same benchmark.
 pub(crate) async fn serve() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let (clock, metrics) = (Clock::system(), Metrics::default());
@@ -166,7 +166,7 @@ pub(crate) async fn prober(targets: &str, services: usize) -> Result<()> {
     let (ready, address) = tokio::sync::oneshot::channel();
     let options = RunOptions::without_log(shutdown.clone());
     let server = app::run(settings, options, |address| {
-        // Nobody waits only when the process ends anyway.
+        // Nobody waits if the process is ending anyway.
         let _ = ready.send(address);
     });
     let targets = targets.to_owned();

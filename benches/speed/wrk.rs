@@ -1,4 +1,4 @@
-//! The load generator: `wrk`, one thread, told by a Lua script what to ask for.
+//! The load generator: `wrk` with one thread and a Lua script that selects the requests.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,22 +7,22 @@ use anyhow::{Context, Result, bail};
 
 use crate::process::Server;
 
-/// What one round of load gave.
+/// The result of one round of load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
-    /// Requests answered in a second.
+    /// Requests answered a second.
     pub(crate) per_second: f64,
-    /// Server CPU a request, in microseconds.
+    /// Server CPU per request, in microseconds.
     pub(crate) cpu_us: f64,
-    /// Median of latency, in milliseconds.
+    /// Median latency, in milliseconds.
     pub(crate) p50_ms: f64,
-    /// 99th percentile of latency, in milliseconds.
+    /// 99th percentile of the latency, in milliseconds.
     pub(crate) p99_ms: f64,
     /// Requests that failed.
     pub(crate) errors: f64,
 }
 
-/// Prints its totals in one line that is easy to read back.
+/// Prints its totals in one line that is easy to parse.
 pub(crate) const REPORT: &str = r#"
 function done(summary, latency, requests)
   local e = summary.errors
@@ -31,7 +31,7 @@ function done(summary, latency, requests)
 end
 "#;
 
-/// Loads `server` with `connections` for `seconds`. A failed request spoils the round.
+/// Loads `server` with `connections` for `seconds`. A failed request invalidates the round.
 pub(crate) fn load(server: &Server, script: &Path, connections: usize, seconds: u64) -> Result<Round> {
     let round = attempt(server, script, connections, seconds)?;
     if round.errors > 0.0 {
@@ -40,7 +40,7 @@ pub(crate) fn load(server: &Server, script: &Path, connections: usize, seconds: 
     Ok(round)
 }
 
-/// The same, where failed requests are counted.
+/// The same, but failed requests are counted.
 pub(crate) fn attempt(server: &Server, script: &Path, connections: usize, seconds: u64) -> Result<Round> {
     let before = server.cpu()?;
     let out = Command::new("wrk")

@@ -47,8 +47,8 @@ async fn watch(kubectl: &Kubectl) -> Result<()> {
     while let Some(line) = lines.next_line().await? {
         screen::line(&line)?;
     }
-    let said = process.wait_with_output().await?;
-    anyhow::bail!("kubectl ended: {}", String::from_utf8_lossy(&said.stderr))
+    let output = process.wait_with_output().await?;
+    anyhow::bail!("kubectl ended: {}", String::from_utf8_lossy(&output.stderr))
 }
 
 impl Demo {
@@ -93,8 +93,8 @@ impl Demo {
         }
         manifests.sort();
         let input = manifests.join("\n---\n");
-        let said = self.plane.kubectl().run_with(&["apply", "-n", NAMESPACE, "-f", "-"], &input).await?;
-        screen::line(said.trim_end())?;
+        let output = self.plane.kubectl().run_with(&["apply", "-n", NAMESPACE, "-f", "-"], &input).await?;
+        screen::line(output.trim_end())?;
         Ok(())
     }
 
@@ -143,9 +143,10 @@ impl Demo {
     /// The leader dies. Nothing goes back to unknown.
     async fn takeover(&mut self) -> Result<()> {
         let leader = self.leader().await?;
-        let place = self.replicas.iter().position(|replica| leader.starts_with(&replica.name));
-        let place = place.with_context(|| format!("the Lease is held by {leader}, who is none of the replicas"))?;
-        let mut dead = self.replicas.remove(place);
+        let position = self.replicas.iter().position(|replica| leader.starts_with(&replica.name));
+        let position =
+            position.with_context(|| format!("the Lease is held by {leader}, who is none of the replicas"))?;
+        let mut dead = self.replicas.remove(position);
         screen::tell(&format!("{} leads, and is killed with SIGKILL.", dead.name))?;
         dead.kill()?;
         let started = Instant::now();
@@ -189,7 +190,7 @@ impl Demo {
 }
 
 fn run(command: &mut Command) -> Result<String> {
-    let said = command.output().context("cannot run portolan")?;
-    ensure!(said.status.success(), "portolan: {}", String::from_utf8_lossy(&said.stderr));
-    Ok(String::from_utf8(said.stdout)?.trim_end().to_owned())
+    let output = command.output().context("cannot run portolan")?;
+    ensure!(output.status.success(), "portolan: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }

@@ -1,4 +1,4 @@
-//! What is registered: HTTP servers on loopback that answer, fail, hang or are gone.
+//! The registered services: HTTP servers on loopback that answer, fail, hang or are gone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// How a backend is.
+/// What a backend does.
 pub(crate) const MOODS: u8 = 4;
 const UP: u8 = 0;
 const BROKEN: u8 = 1;
@@ -44,13 +44,13 @@ impl Backends {
         self.all[rand::random_range(0..self.all.len())].0
     }
 
-    /// Makes one behave otherwise; for most of the time most are well.
+    /// Changes what one backend does; most of the time, most are well.
     pub(crate) fn change_one(&self) {
         let mood = if rand::random_range(0..2) == 0 { UP } else { rand::random_range(0..MOODS) };
         self.all[rand::random_range(0..self.all.len())].1.store(mood, Ordering::Relaxed);
     }
 
-    /// Makes all behave so.
+    /// Makes all backends do the same.
     pub(crate) fn change_all(&self, mood: u8) {
         self.all.iter().for_each(|(_, one)| one.store(mood, Ordering::Relaxed));
     }
@@ -65,11 +65,11 @@ async fn answer(mut stream: TcpStream, mood: u8) {
         UP => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
         BROKEN => b"HTTP/1.1 500 Broken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         HUNG => {
-            // Until the prober has had enough.
+            // Until the prober gives up.
             drop(timeout(Duration::from_secs(30), stream.read(&mut head)).await);
             return;
         }
-        // As if it crashed.
+        // As if it had crashed.
         _ => return,
     };
     drop(stream.write_all(answer).await);

@@ -1,4 +1,4 @@
-//! What goes wrong.
+//! The faults.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backends::{Backends, MOODS};
 use crate::server::Server;
 
-/// Something every few seconds; restarts only in the first `restarts`.
+/// A fault every few seconds; restarts only during the first `restarts`.
 pub(crate) async fn cause(server: Arc<Server>, backends: Arc<Backends>, restarts: Duration, stop: CancellationToken) {
     let began = Instant::now();
     loop {

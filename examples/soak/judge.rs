@@ -1,8 +1,8 @@
-//! Whether numbers grow.
+//! Decides whether figures grow.
 
 use std::time::Duration;
 
-/// One look at the server's process.
+/// One reading of the server's process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
     /// Which start of the server.
@@ -22,7 +22,7 @@ impl Sample {
     }
 }
 
-/// The least-squares slope an hour, and its standard error; none of fewer than ten samples.
+/// The least-squares slope per hour and its standard error; `None` for fewer than ten readings.
 pub(crate) fn slope(samples: &[Sample], of: fn(&Sample) -> f64) -> Option<(f64, f64)> {
     if samples.len() < 10 {
         return None;

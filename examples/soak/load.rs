@@ -1,4 +1,4 @@
-//! Clients: some register and deregister, some ask, some watch, and some of those do not read.
+//! Clients: some register and deregister, some query, some watch, and some of the watchers do not read.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ const REGISTERING: u32 = 4;
 const ASKING: u32 = 4;
 const WATCHING: u32 = 20;
 
-/// What is known of a name: acknowledged as this version, or as gone; none where the answer never came.
+/// The known state of a name: acknowledged with this version, or as removed; `None` if an answer never came.
 type Known = Option<Option<String>>;
 
 pub(crate) struct Load {
@@ -71,7 +71,7 @@ impl Load {
         }
     }
 
-    /// Sends it; the status, if an answer came. Notes what should not be.
+    /// Sends a request; the status, if there was an answer. Notes unexpected ones.
     async fn send(&self, request: reqwest::RequestBuilder, what: &str) -> Option<u16> {
         let began = Instant::now();
         self.requests.fetch_add(1, Ordering::Relaxed);
@@ -85,7 +85,7 @@ impl Load {
                 if status >= 400 && status != 404 {
                     self.refused.fetch_add(1, Ordering::Relaxed);
                 }
-                // Nobody healthy is an answer; busy is one while the server was paused or starts.
+                // No healthy instance is a valid answer, and so is busy while the server was paused or starts.
                 let text = String::from_utf8_lossy(&body);
                 let explained = status < 500 || text.contains("no_healthy_instance") || self.server.was_troubled(began);
                 if !explained {
@@ -139,7 +139,7 @@ impl Load {
         self.send(self.client.get(self.server.url(&path)), "a read").await;
     }
 
-    /// Watches for a while; some take nothing of what they are sent.
+    /// Watches for a while; some clients read nothing.
     async fn watch(&self, reads: bool) {
         let address = self.server.url("").trim_start_matches("http://").to_owned();
         let Ok(mut stream) = TcpStream::connect(&address).await else { return };
@@ -156,7 +156,7 @@ impl Load {
         if reads { drop(timeout(lasts, reading).await) } else { sleep(lasts).await }
     }
 
-    /// What is wrong in the end.
+    /// What is wrong at the end.
     pub(crate) async fn verify(&self) -> Result<Vec<String>> {
         let mut faults = self.unexplained.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut found = BTreeMap::new();
@@ -204,7 +204,7 @@ pub(crate) fn start(load: &Arc<Load>, tasks: &mut JoinSet<()>, stop: &Cancellati
     }
 }
 
-/// Does it again and again, with pauses of up to twice so many milliseconds. What began is brought to its end.
+/// Repeats a task, with pauses of up to twice this many milliseconds. A task that has begun is completed.
 fn repeat<F: Future<Output = ()> + Send + 'static>(
     load: &Arc<Load>,
     tasks: &mut JoinSet<()>,

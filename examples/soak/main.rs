@@ -1,5 +1,5 @@
-//! `make soak MINUTES=60`: a real server under churn and faults for as long as you like. Each minute a row of numbers; in the end a verdict on whether
-//! memory and descriptors grow, whether each 5xx has a reason, and whether everything that was acknowledged is there.
+//! `make soak MINUTES=60`: a real server under churn and faults for as long as you like. Prints a row of figures each minute, and finally a verdict:
+//! whether memory and descriptors grow, whether each 5xx has a reason, and whether everything that was acknowledged is there.
 #![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 mod backends;
@@ -19,13 +19,13 @@ use judge::{Sample, slope};
 use load::Load;
 use server::Server;
 
-/// Time between two looks at memory and descriptors.
+/// Time between two readings of memory and descriptors.
 const LOOK: Duration = Duration::from_secs(2);
-/// Caches fill for so long after a start.
+/// After a start, caches fill for this long.
 const WARMING: Duration = Duration::from_mins(2);
-/// Growth is judged over no less.
+/// Shortest period over which growth is judged.
 const LEAST: Duration = Duration::from_secs(150);
-/// What may grow by more of its mean an hour is said to grow.
+/// A value grows if it grows by more than this part of its mean in an hour.
 const SHARE: f64 = 0.2;
 
 #[tokio::main]
@@ -38,7 +38,7 @@ async fn main() -> Result<()> {
     let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
     load::start(&load, &mut tasks, &stop);
     let length = Duration::from_mins(1) * minutes;
-    // Restarts in the first half alone, so that the last run is long enough to be judged by.
+    // Restarts only in the first half, so that the last run is long enough to be judged.
     tasks.spawn(faults::cause(Arc::clone(&server), Arc::clone(&backends), length / 2, stop.clone()));
     let samples = watch(&server, &load, length).await?;
     stop.cancel();
@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
     let mut faults = load.verify().await?;
     faults.extend(judge(&samples));
     if faults.is_empty() {
-        println!("sound: nothing that was acknowledged is lost, no fault is without a reason, and no growth was found");
+        println!("passed: nothing acknowledged was lost, every failure has a reason, and nothing grew");
         return Ok(());
     }
     let log = std::env::temp_dir().join("portolan-soak.log");
@@ -66,7 +66,7 @@ fn minutes() -> Result<u32> {
     Ok(minutes)
 }
 
-/// Looks every two seconds and tells every minute.
+/// Takes a reading every two seconds and prints a row every minute.
 async fn watch(server: &Server, load: &Load, length: Duration) -> Result<Vec<Sample>> {
     let (began, mut samples, mut told) = (Instant::now(), Vec::new(), 0);
     println!("minute  requests  registered  watched  refused  unexplained  restarts  RSS MB  descriptors");
@@ -86,7 +86,7 @@ async fn watch(server: &Server, load: &Load, length: Duration) -> Result<Vec<Sam
     Ok(samples)
 }
 
-/// The slopes of the last run, once it is warm.
+/// The slopes of the last run, after its caches have filled.
 fn judge(samples: &[Sample]) -> Vec<String> {
     let last = samples.last().map_or(0, |sample| sample.run);
     let run: Vec<Sample> = samples.iter().copied().filter(|sample| sample.run == last).collect();
@@ -96,13 +96,13 @@ fn judge(samples: &[Sample]) -> Vec<String> {
     let mut faults = Vec::new();
     let span = warm.last().zip(warm.first()).map_or(Duration::ZERO, |(last, first)| last.at.saturating_sub(first.at));
     if span < LEAST {
-        println!("whether anything grows is not known: the last run was too short, give 10 minutes or more");
+        println!("growth cannot be judged: the last run was too short; use 10 minutes or more");
         return faults;
     }
     let mean = |of: fn(&Sample) -> f64| {
         warm.iter().map(of).sum::<f64>() / f64::from(u32::try_from(warm.len().max(1)).unwrap_or(1))
     };
-    // Within what was looked at, memory may grow by the store's page caches, which fill with its file: 8 MiB, and 1 MiB for each reader.
+    // In the observed period, memory may grow by the store's page caches, which fill with its file: 8 MiB, and 1 MiB for each reader.
     for (what, unit, of, least, noise) in [
         ("memory", "KiB", Sample::memory as fn(&Sample) -> f64, 4096.0, 12.0 * 1024.0),
         ("descriptors", "", Sample::open as fn(&Sample) -> f64, 50.0, 25.0),
@@ -110,10 +110,10 @@ fn judge(samples: &[Sample]) -> Vec<String> {
         let Some((an_hour, error)) = slope(warm, of) else { continue };
         let most = (mean(of) * SHARE).max(least);
         println!("{what}: {:.0} {unit} on average, {an_hour:+.0} ± {error:.0} an hour", mean(of));
-        // Sure beyond twice its error, and more than noise: over the time that was looked at, too.
+        // Significant beyond twice its error, and more than noise over the observed period.
         let hours = span.as_secs_f64() / 3600.0;
         if an_hour - 2.0 * error > most && (an_hour - 2.0 * error) * hours > noise {
-            faults.push(format!("{what} grow by {an_hour:.0} {unit} an hour"));
+            faults.push(format!("{what} grows by {an_hour:.0} {unit} an hour"));
         }
     }
     faults

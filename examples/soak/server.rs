@@ -14,11 +14,11 @@ pub(crate) struct Server {
     runs: AtomicU32,
     port: u16,
     folder: PathBuf,
-    /// Until then a request may fail for what we did to the server.
+    /// Until then a request may fail because of what we did to the server.
     trouble: Mutex<Instant>,
 }
 
-/// The program that `cargo` built beside this example.
+/// The program that `cargo` built next to this example.
 fn program() -> Result<PathBuf> {
     let here = std::env::current_exe().context("where is this program?")?;
     let program = here.parent().and_then(Path::parent).context("no folder above this program")?.join("portolan");
@@ -86,23 +86,23 @@ impl Server {
 
     fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid() {
-            // It may have ended by itself.
+            // It may have ended already.
             let _ = kill_process(pid, signal);
         }
     }
 
-    /// A request that fails from now on, and for so long, fails for that.
+    /// Requests may fail because of us from now on, for this long.
     fn expect_trouble(&self, lasts: Duration) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         *trouble = (*trouble).max(Instant::now() + lasts);
     }
 
-    /// Whether a request that began then may have failed for what we did.
+    /// Whether a request that began at this moment may have failed because of us.
     pub(crate) fn was_troubled(&self, began: Instant) -> bool {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) >= began
     }
 
-    /// Ends it, in good order or not, and starts it again.
+    /// Ends it, in order or not, and starts it again.
     pub(crate) async fn restart(&self, kill: bool) -> Result<()> {
         self.expect_trouble(Duration::from_mins(2));
         self.signal(if kill { Signal::KILL } else { Signal::TERM });
@@ -115,7 +115,7 @@ impl Server {
         Ok(())
     }
 
-    /// Stops its time for a while.
+    /// Pauses it for a while.
     pub(crate) async fn pause(&self, lasts: Duration) {
         self.expect_trouble(lasts + Duration::from_secs(15));
         self.signal(Signal::STOP);

@@ -7,7 +7,6 @@ use http::header::{HeaderName, HeaderValue};
 
 use super::access::RouteClass;
 use super::http::body::Body;
-use super::state::{Part, PartState};
 use crate::model::ports::{Freshness, PROBED_ELSEWHERE};
 
 /// Whole seconds since the mirror was last known to be current; absent while it is.
@@ -23,15 +22,6 @@ pub(super) fn mark(source: Option<&dyn Freshness>, class: RouteClass, response: 
     if !source.probes_here() {
         response.headers_mut().insert(PROBED_ELSEWHERE, HeaderValue::from_static("true"));
     }
-}
-
-/// The line in `/readyz?verbose`. A stale mirror does not make the server unready: reads go on.
-pub(super) fn part(source: Option<&dyn Freshness>) -> Option<Part> {
-    let how = match source?.stale_for() {
-        None => "in touch".to_owned(),
-        Some(age) => format!("silent for {} s; reads go on from the mirror, writes are refused", seconds(age)),
-    };
-    Some(Part { name: "kubernetes", state: PartState::Ready(how) })
 }
 
 /// Never 0: that would read as current.

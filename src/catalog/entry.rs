@@ -1,21 +1,22 @@
-//! One service in the catalog, rendered once per change, by its first reader.
+//! One service in the catalog, rendered at most once for each change, by its first reader.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::epoch::Epoch;
 use super::render::{self, Rendered, Stamp};
-use super::snapshot::Epoch;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::{Instance, Replica, Service};
 use crate::model::text::Short;
 use crate::model::time::UnixMs;
 
-/// The moment of a service's newest probe, shared between the prober that writes it and every reader: no render, no revision.
+/// The time of a service's newest probe, shared between the prober that writes it and every reader. It changes no revision and needs no
+/// rendering.
 #[derive(Debug, Clone, Default)]
 pub struct LastCheck(Arc<AtomicI64>);
 
 impl LastCheck {
-    /// Starts from what the store knew.
+    /// Starts with what the store knew.
     pub fn starting(at: Option<UnixMs>) -> Self {
         Self(Arc::new(AtomicI64::new(at.map_or(0, |t| t.0))))
     }
@@ -25,7 +26,7 @@ impl LastCheck {
         self.0.store(at.0, Ordering::Relaxed);
     }
 
-    /// Forgets what was noted: another replica probes.
+    /// Forgets it: another replica probes.
     pub fn clear(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
@@ -39,41 +40,41 @@ impl LastCheck {
     }
 }
 
-/// What an instance takes besides its texts, in bytes, and names of its JSON's fields.
+/// Bytes for an instance besides its texts, with the field names of its JSON.
 const PER_INSTANCE: usize = 400;
-/// What a label takes besides its texts, in bytes.
+/// Bytes for a label besides its texts.
 const PER_LABEL: usize = 48;
 
-/// A service as readers get it. Of ten thousand services none is in a cache, so that each place that discovery looks at costs a wait:
-/// it needs this one and the rendered text, not the service.
+/// A service for readers. Of ten thousand services none is in a CPU cache, so every further place in memory costs a wait: discovery needs
+/// this one and the rendered text, not the service.
 #[derive(Debug)]
 pub struct Entry {
     service: Arc<Service>,
     revision: u64,
     mark: Option<Mark>,
     health: Health,
-    /// Memory that it takes, in bytes.
+    /// Its memory, in bytes.
     weight: u32,
     last_check: LastCheck,
     rendered: OnceLock<Rendered>,
 }
 
-/// What tells a state that only this replica is in from what every replica shows at that revision.
+/// Distinguishes a state that only this replica is in from what every replica shows at that revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// Who is in it.
+    /// The replica.
     pub replica: Replica,
     /// The replica's sequence.
     pub sequence: u64,
 }
 
-/// A weak entity tag, `W/"<epoch>.<revision>"`, with a mark `W/"<epoch>.<revision>+<replica>.<sequence>"`: equal tags mean that nothing
-/// but `last_health_check` can differ.
+/// A weak entity tag, `W/"<epoch>.<revision>"`, or with a mark `W/"<epoch>.<revision>+<replica>.<sequence>"`. Equal tags mean that only
+/// `last_health_check` can differ.
 #[derive(Debug, Clone, Copy)]
 pub struct WeakTag(Short<71>);
 
 impl WeakTag {
-    /// The tag of what was at `revision`.
+    /// The tag of a state at `revision`.
     pub fn new(epoch: &Epoch, revision: u64, mark: Option<Mark>) -> Self {
         let mut digits = itoa::Buffer::new();
         let (open, end) = (["W/\"", epoch.as_str(), ".", digits.format(revision)], ["\""]);
@@ -93,8 +94,8 @@ impl WeakTag {
 }
 
 impl Entry {
-    /// Takes `service` in. It is rendered when it is first read: the store's writer, which makes every entry, is one thread,
-    /// and of several changes between two reads only the last need be rendered.
+    /// Wraps `service`. It is rendered when it is first read: the store's writer makes every entry in one thread, and of several changes between
+    /// two reads only the last is rendered.
     pub fn new(service: Service, last_check: LastCheck) -> Self {
         let (health, revision) = (service.health(), service.revision);
         let mark = service.unreported.map(|replica| Mark { replica, sequence: service.sequence });
@@ -112,7 +113,7 @@ impl Entry {
         self.health
     }
 
-    /// Why: the reason of the instance that speaks for it.
+    /// The reason of the instance that represents it.
     pub fn reason(&self) -> Reason {
         self.service.front().map_or(Reason::Probing, |i| i.reason)
     }
@@ -122,7 +123,7 @@ impl Entry {
         &self.last_check
     }
 
-    /// About how much memory it takes once it is rendered, in bytes.
+    /// About how much memory it takes once rendered, in bytes.
     pub fn weight(&self) -> usize {
         usize::try_from(self.weight).unwrap_or(usize::MAX)
     }
@@ -132,7 +133,7 @@ impl Entry {
         self.rendered()
     }
 
-    /// The newest probe, as its JSON shows it.
+    /// The newest probe, as the JSON shows it.
     pub fn stamp(&self) -> Stamp {
         Stamp::of(self.last_check.get())
     }
@@ -142,7 +143,7 @@ impl Entry {
         self.rendered().write(self.last_check.get(), out);
     }
 
-    /// The service's JSON object between two texts, in one allocation of just their size.
+    /// The service's JSON object between two texts, in a single allocation.
     pub fn json_between(&self, before: &[u8], after: &[u8]) -> Vec<u8> {
         self.rendered().between(before, self.last_check.get(), after)
     }
@@ -152,7 +153,7 @@ impl Entry {
         WeakTag::new(epoch, self.revision, self.mark)
     }
 
-    /// Bytes that [`Entry::write_json`] appends at most.
+    /// Most bytes that [`Entry::write_json`] appends.
     pub fn json_len(&self) -> usize {
         self.rendered().len()
     }
@@ -162,7 +163,7 @@ impl Entry {
     }
 }
 
-/// Memory of a service and of its JSON, in bytes: a little more than both take, as instances and their texts are in both.
+/// Memory of a service and its JSON, in bytes: a little more than both, as instances and their texts are in both.
 fn weight(service: &Service) -> usize {
     let one = |instance: &Instance| {
         let spec = &instance.spec;

@@ -14,42 +14,42 @@ use crate::model::name::ServiceKey;
 /// What one commit changed. A service that was removed and registered again is in both lists, with two ids: removals come first.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// The catalog's sequence after it: grows from batch to batch.
+    /// The catalog's sequence after it.
     pub sequence: u64,
     /// The catalog's revision after it.
     pub revision: u64,
-    /// Services that are new or differ.
+    /// New and changed services.
     pub upserts: Vec<Arc<Entry>>,
-    /// Services that are gone.
+    /// Removed services.
     pub removed: Vec<(ServiceKey, Uuid)>,
-    /// The whole as its readers send it on, made by the first of them where it is small.
+    /// The whole batch as readers send it on, rendered by the first of them if it is small.
     pub rendered: OnceLock<Bytes>,
 }
 
 impl Batch {
-    /// About how much memory it holds on to, in bytes.
+    /// About how much memory it keeps, in bytes.
     pub fn weight(&self) -> usize {
         let upserts: usize = self.upserts.iter().map(|entry| entry.weight()).sum();
         size_of::<Self>() + upserts + self.removed.len() * size_of::<(ServiceKey, Uuid)>()
     }
 }
 
-/// A batch on its way: its readers get it for as long as it is kept.
+/// A batch on its way; readers get it as long as it is kept.
 #[derive(Debug, Clone)]
 pub(super) struct Sent {
     sequence: u64,
     batch: Weak<Batch>,
 }
 
-/// The newest batches, as many as the feed may hold on to. A reader that is further behind takes a snapshot again.
+/// The newest batches, within the bounds. A reader that is further behind takes a snapshot again.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct RecentBatches {
     batches: VecDeque<(Arc<Batch>, usize)>,
     bytes: usize,
 }
 
-impl Kept {
-    /// Keeps one more; the newest is kept whatever it weighs.
+impl RecentBatches {
+    /// Adds a batch. The newest is kept whatever its size.
     pub(super) fn keep(&mut self, batch: Batch, most: usize, most_bytes: usize) -> Sent {
         let (weight, batch) = (batch.weight(), Arc::new(batch));
         let sent = Sent { sequence: batch.sequence, batch: Arc::downgrade(&batch) };
@@ -74,28 +74,28 @@ pub enum FeedError {
     Ended,
 }
 
-/// One reader's place on the feed.
+/// A reader's position in the feed.
 #[derive(Debug)]
 pub struct Feed {
     receiver: broadcast::Receiver<Sent>,
-    seen: u64,
+    last: u64,
 }
 
 impl Feed {
-    pub(super) fn new(receiver: broadcast::Receiver<Sent>, seen: u64) -> Self {
-        Self { receiver, seen }
+    pub(super) fn new(receiver: broadcast::Receiver<Sent>, last: u64) -> Self {
+        Self { receiver, last }
     }
 
-    /// The next batch that the snapshot did not hold. Cancel safe.
+    /// The next batch after the snapshot. Cancel safe.
     ///
     /// # Errors
     /// [`FeedError::Lagged`]: subscribe again. [`FeedError::Ended`]: the process stops.
     pub async fn next(&mut self) -> Result<Arc<Batch>, FeedError> {
         loop {
             match self.receiver.recv().await {
-                Ok(sent) if sent.sequence <= self.seen => {}
+                Ok(sent) if sent.sequence <= self.last => {}
                 Ok(sent) => {
-                    self.seen = sent.sequence;
+                    self.last = sent.sequence;
                     return sent.batch.upgrade().ok_or(FeedError::Lagged);
                 }
                 Err(RecvError::Lagged(_)) => return Err(FeedError::Lagged),

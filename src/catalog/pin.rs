@@ -1,7 +1,7 @@
 //! How long a slow reader may hold on to an old state.
 //!
-//! A reader that sends a snapshot keeps every service alive that was replaced meanwhile. Whatever all readers keep alive together was
-//! replaced after the oldest of them began; so it is bounded when each lets go once a number of bytes was replaced since it began.
+//! A reader that sends a snapshot keeps every service in memory that is replaced meanwhile. All readers together keep at most what was
+//! replaced since the oldest of them began, so that is bounded if each lets go once enough bytes were replaced since it began.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use super::snapshot::Snapshot;
 
 /// Bytes that may be replaced before a reader must let go.
 pub const MAX_PINNED: u64 = 64 << 20;
-/// What the maps of a snapshot take for a service that changed, in bytes.
+/// Memory that a changed service takes in a snapshot's maps, in bytes.
 const PATHS: usize = 512;
 
-/// All bytes that were ever replaced.
+/// Bytes that were ever replaced.
 #[derive(Debug, Default)]
 pub(super) struct Superseded(Arc<AtomicU64>);
 
@@ -32,7 +32,7 @@ impl Superseded {
     }
 }
 
-/// A reader's hold on the state of a moment.
+/// A reader's hold on an old state.
 #[derive(Debug, Clone)]
 pub struct Pin {
     since: u64,
@@ -40,7 +40,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Whether more than [`MAX_PINNED`] bytes were replaced meanwhile: what is held must go.
+    /// Whether more than [`MAX_PINNED`] bytes were replaced since: the reader must let go.
     pub fn is_over(&self) -> bool {
         self.now.load(Ordering::Relaxed).saturating_sub(self.since) > MAX_PINNED
     }

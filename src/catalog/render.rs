@@ -1,4 +1,4 @@
-//! A service's JSON, as the API answers it: the seed's fields first, then Portolan's own.
+//! A service's JSON, as the API answers it: the legacy gateway's fields first, then Portolan's own.
 //!
 //! It is kept as head and tail around `last_health_check`, which every probe moves.
 

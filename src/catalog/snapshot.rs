@@ -1,67 +1,31 @@
 //! One immutable state of the catalog, and how the next is made from it.
 
-use std::fmt;
 use std::ops::Bound;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::entry::{Entry, Mark, WeakTag};
-use super::gone::Gone;
-use super::place::Place;
+use super::epoch::Epoch;
+use super::inline_key::InlineKey;
 use crate::model::name::ServiceKey;
 use crate::model::outcome::Health;
 use crate::model::service::Replica;
 use crate::model::time::UnixMs;
+use crate::model::tombstones::Tombstones;
 
-/// Which line of revisions this is: 16 hex digits, renewed whenever the last revision cannot be proved.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Epoch(Arc<str>);
-
-impl Epoch {
-    /// A new random one.
-    pub fn random() -> Self {
-        Self(format!("{:016x}", rand::random::<u64>()).into())
-    }
-
-    /// The one that is named after `id`: its first 16 digits.
-    pub fn of(id: &Uuid) -> Self {
-        Self(format!("{:016x}", id.as_u64_pair().0).into())
-    }
-
-    /// The digits.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for Epoch {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let hex = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if hex { Ok(Self(text.into())) } else { Err("an epoch is 16 hex digits") }
-    }
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// How many services there are, by health, and how many instances.
+/// Services by health, and instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Services with a healthy instance.
     pub healthy: usize,
-    /// Services with none, and one that is unhealthy.
+    /// Services without a healthy instance and with an unhealthy one.
     pub unhealthy: usize,
-    /// Services none of whose instances is checked, on purpose.
+    /// Services whose instances all have no check, on purpose.
     pub not_checked: usize,
-    /// The rest: not proved yet, or no longer.
+    /// The others: not proved yet, or no longer.
     pub unknown: usize,
-    /// Instances of all of them.
+    /// Instances of all services.
     pub instances: usize,
 }
 
@@ -71,7 +35,7 @@ impl Counts {
         self.healthy + self.unhealthy + self.not_checked + self.unknown
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self {
@@ -103,31 +67,34 @@ impl Counts {
     }
 }
 
-/// Place in the order of registration.
+/// Most removals that a mirror remembers. A watch that missed more starts with everything.
+const REMOVALS: usize = 8192;
+
+/// Position in the order of registration.
 pub type Order = (UnixMs, Uuid);
 
-/// A map whose hash is quick, and keyed at random, so that no client can choose names that collide.
+/// A map with a fast hash, keyed at random, so that no client can choose names that collide.
 type Map<K, V> = imbl::GenericHashMap<K, V, foldhash::quality::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
 
-/// Every service at one revision. Cloning is cheap: the maps share what does not differ.
+/// Every service at one revision. Cloning is cheap: clones share what does not differ.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     epoch: Epoch,
     revision: u64,
     sequence: u64,
     replica: Option<Replica>,
-    by_key: Map<Place, Arc<Entry>>,
-    // These two never change while a service lives: a change of it is one path in one map.
-    by_id: Map<Uuid, Place>,
-    by_order: imbl::OrdMap<Order, Place>,
+    by_key: Map<InlineKey, Arc<Entry>>,
+    // These two never change while a service exists, so a change of it changes one path in one map.
+    by_id: Map<Uuid, InlineKey>,
+    by_order: imbl::OrdMap<Order, InlineKey>,
     counts: imbl::OrdMap<String, Counts>,
     total: Counts,
-    /// In a mirror; the record itself keeps them in its file.
-    gone: Gone,
+    /// What was removed from a mirror, by sequence; the record itself keeps this in its file.
+    removed: Tombstones<(ServiceKey, Uuid)>,
 }
 
 impl Snapshot {
-    /// No services yet.
+    /// Without services.
     pub fn empty(epoch: Epoch, revision: u64) -> Self {
         Self {
             epoch,
@@ -139,11 +106,11 @@ impl Snapshot {
             by_order: imbl::OrdMap::new(),
             counts: imbl::OrdMap::new(),
             total: Counts::default(),
-            gone: Gone::default(),
+            removed: Tombstones::new(REMOVALS),
         }
     }
 
-    /// No services yet, and they will be those of a cluster, as `replica` sees them.
+    /// Without services, for those of a cluster as `replica` sees them.
     pub fn mirror(epoch: Epoch, revision: u64, replica: Replica) -> Self {
         Self { sequence: 0, replica: Some(replica), ..Self::empty(epoch, revision) }
     }
@@ -158,35 +125,35 @@ impl Snapshot {
         self.revision
     }
 
-    /// Its place in this process's order of snapshots. Standalone it is the revision.
+    /// Its position in this process's order of snapshots. Standalone it equals the revision.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// Moves on; the writer calls it before it publishes. The sequence grows with every change, also where the revision stays.
+    /// Advances both; the writer calls it before it publishes. The sequence grows with every change, even if the revision stays.
     pub fn advance(&mut self, revision: u64, sequence: u64) {
         (self.revision, self.sequence) = (revision, sequence);
     }
 
-    /// The [weak entity tag](WeakTag) of a list of it. A replica's own, since changes of different objects may come to it in another
-    /// order: at one revision two replicas need not hold the same.
+    /// The [weak entity tag](WeakTag) of a list. A mirror's is the replica's own: changes of different objects may reach replicas in another
+    /// order, so at one revision two of them need not hold the same.
     pub fn tag(&self) -> WeakTag {
         WeakTag::new(&self.epoch, self.revision, self.mark())
     }
 
-    /// What tells a mirror's states apart: at one revision it may be in several. None where this is no mirror.
+    /// Distinguishes a mirror's states, of which there may be several at one revision. None if this is no mirror.
     pub fn mark(&self) -> Option<Mark> {
         self.replica.map(|replica| Mark { replica, sequence: self.sequence })
     }
 
-    /// Notes in a mirror what was removed, at a sequence.
-    pub fn note_gone(&mut self, sequence: u64, key: ServiceKey, id: Uuid) {
-        self.gone.note(sequence, key, id);
+    /// Notes that a service was removed from a mirror, at a sequence.
+    pub fn note_removal(&mut self, sequence: u64, key: ServiceKey, id: Uuid) {
+        self.removed.note((key, id), sequence);
     }
 
-    /// What was removed from a mirror after a sequence; none where that is no longer known.
-    pub fn gone_since(&self, sequence: u64) -> Option<Vec<(ServiceKey, Uuid)>> {
-        self.gone.since(sequence)
+    /// What was removed from a mirror after a sequence; none where some of it is forgotten.
+    pub fn removed_since(&self, sequence: u64) -> Option<Vec<(ServiceKey, Uuid)>> {
+        self.removed.since(sequence)
     }
 
     /// By `namespace/name`.
@@ -194,7 +161,7 @@ impl Snapshot {
         self.by_key.get(key.as_bytes())
     }
 
-    /// By namespace and name without allocating; labels are at most 63 bytes each, longer texts name nothing.
+    /// By namespace and name without allocating. Labels have at most 63 bytes, so longer texts name nothing.
     pub fn find(&self, namespace: &str, name: &str) -> Option<&Arc<Entry>> {
         let mut key = [0_u8; 127];
         let (at, end) = (namespace.len(), namespace.len() + 1 + name.len());
@@ -209,13 +176,13 @@ impl Snapshot {
         self.by_key.get(self.by_id.get(id)?)
     }
 
-    /// Newest registration first; from just after `before` when that is given.
+    /// Newest registration first; starts after `before` if that is given.
     pub fn newest_first(&self, before: Option<Order>) -> impl Iterator<Item = &Arc<Entry>> {
         let end = before.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_order.range((Bound::Unbounded, end)).rev().filter_map(|(_, place)| self.by_key.get(place))
     }
 
-    /// Counts of all namespaces together.
+    /// Counts over all namespaces.
     pub fn total(&self) -> Counts {
         self.total
     }
@@ -225,12 +192,12 @@ impl Snapshot {
         self.counts.get(namespace).copied().unwrap_or_default()
     }
 
-    /// Every namespace that holds a service, in order, with its counts.
+    /// Every namespace with a service, in order, with its counts.
     pub fn namespaces(&self) -> impl Iterator<Item = (&str, Counts)> {
         self.counts.iter().map(|(name, counts)| (name.as_str(), *counts))
     }
 
-    /// The namespaces that hold a service called `name`, in order.
+    /// The namespaces with a service called `name`, in order.
     pub fn namespaces_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.counts.keys().map(String::as_str).filter(move |ns| self.find(ns, name).is_some())
     }
@@ -238,7 +205,7 @@ impl Snapshot {
     /// Adds or replaces a service.
     pub fn put(&mut self, entry: Arc<Entry>) {
         let (key, id, order) = (entry.service().key.clone(), entry.service().id, order(&entry));
-        let place = Place::from(&key);
+        let place = InlineKey::from(&key);
         self.count(key.namespace(), |counts| counts.add(&entry));
         match self.by_key.insert(place.clone(), entry) {
             Some(old) if old.service().id == id => self.count(key.namespace(), |counts| counts.take(&old)),
@@ -254,16 +221,16 @@ impl Snapshot {
 
     /// Removes a service, and returns it.
     pub fn remove(&mut self, key: &ServiceKey) -> Option<Arc<Entry>> {
-        let gone = self.by_key.remove(key.as_str().as_bytes())?;
-        self.forget(&gone);
-        Some(gone)
+        let entry = self.by_key.remove(key.as_str().as_bytes())?;
+        self.forget(&entry);
+        Some(entry)
     }
 
-    fn forget(&mut self, gone: &Entry) {
-        self.by_id.remove(&gone.service().id);
-        self.by_order.remove(&order(gone));
-        let namespace = gone.service().key.namespace();
-        self.count(namespace, |counts| counts.take(gone));
+    fn forget(&mut self, entry: &Entry) {
+        self.by_id.remove(&entry.service().id);
+        self.by_order.remove(&order(entry));
+        let namespace = entry.service().key.namespace();
+        self.count(namespace, |counts| counts.take(entry));
         if self.counts(namespace).total() == 0 {
             self.counts.remove(namespace);
         }

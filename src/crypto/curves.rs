@@ -1,5 +1,5 @@
 //! ECDSA signatures of certificates that ring does not verify: everything with P-521, and SHA-512 with P-256 and P-384.
-//! OpenSSL makes such certificates and clients take them, so a check must not call their servers unhealthy.
+//! OpenSSL creates such certificates and clients accept them, so a check must not call their servers unhealthy.
 
 use p521::ecdsa::signature::hazmat::PrehashVerifier;
 use ring::digest;
@@ -37,7 +37,7 @@ const P521_SHA512: Ecdsa = Ecdsa(Curve::P521, Hash::Sha512);
 
 static ADDED: Algorithms = &[&P256_SHA512, &P384_SHA512, &P521_SHA256, &P521_SHA384, &P521_SHA512];
 
-/// What a scheme of TLS 1.2, which leaves the curve open, means besides what ring knows.
+/// TLS 1.2 schemes leave the curve open. These are the algorithms that ring's interpretation of a scheme lacks.
 fn added_for(scheme: SignatureScheme) -> Algorithms {
     match scheme {
         SignatureScheme::ECDSA_NISTP256_SHA256 => &[&P521_SHA256],
@@ -46,13 +46,13 @@ fn added_for(scheme: SignatureScheme) -> Algorithms {
     }
 }
 
-/// `ring`'s algorithms and these. To be called once: what it makes is kept as long as the process.
+/// `ring`'s algorithms and these. Call it once: it leaks what it allocates.
 pub(super) fn added_to(ring: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgorithms {
     let widened = |&(scheme, known): &(SignatureScheme, Algorithms)| -> (SignatureScheme, Algorithms) {
         (scheme, [known, added_for(scheme)].concat().leak())
     };
     let mut mapping: Vec<_> = ring.mapping.iter().map(widened).collect();
-    // The first is the curve that TLS 1.3 means by it.
+    // First the curve that TLS 1.3 means by this scheme.
     mapping.push((SignatureScheme::ECDSA_NISTP521_SHA512, &[&P521_SHA512, &P384_SHA512, &P256_SHA512]));
     WebPkiSupportedAlgorithms { all: [ring.all, ADDED].concat().leak(), mapping: mapping.leak() }
 }
@@ -97,7 +97,7 @@ fn verify(curve: Curve, key: &[u8], hash: &[u8], signature: &[u8]) -> Result<(),
         }
         Curve::P521 => {
             let signature = p521::ecdsa::Signature::from_der(signature)?;
-            // A hash is a number, so zeros before it change nothing; the verifier wants half of the curve's length at least.
+            // A hash is a number, so leading zeros change nothing. The verifier requires at least half of the curve's length.
             let mut number = [0; P521_BYTES];
             number[P521_BYTES - hash.len()..].copy_from_slice(hash);
             p521::ecdsa::VerifyingKey::from_sec1_bytes(key)?.verify_prehash(&number, &signature)

@@ -1,4 +1,4 @@
-//! HMAC with SHA-256 for JSON Web Tokens, and no other algorithm.
+//! HMAC with SHA-256 for JSON Web Tokens; the only supported algorithm.
 
 use std::sync::Once;
 
@@ -11,11 +11,11 @@ use signature::{Error, Signer, Verifier};
 static PROVIDER: CryptoProvider =
     CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
 
-/// Has to be called before a token is signed or verified; all calls but the first cost nothing.
+/// Must be called before signing or verifying a token. Only the first call has an effect.
 pub(crate) fn ready() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // An error says that a provider is installed already, which serves as well.
+        // An error means that a provider is installed already, which is fine too.
         let _ = PROVIDER.install_default();
     });
 }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn verifies_the_token_of_the_standard_and_none_with_a_changed_byte() {
+    fn verifies_the_example_of_the_standard_and_rejects_a_changed_byte() {
         use base64::Engine as _;
         ready();
         let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(KEY).expect("base64");
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_and_verifies_nothing_but_hs256() {
+    fn signs_and_verifies_only_hs256() {
         ready();
         let key = EncodingKey::from_secret(&[7; 64]);
         for other in [Algorithm::HS384, Algorithm::HS512] {

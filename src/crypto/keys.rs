@@ -1,4 +1,4 @@
-//! Private keys that this side shows a certificate for: ring's, and P-521, which ring does not sign with.
+//! Private keys of client certificates: those that ring supports, and P-521, which ring cannot sign with.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::{Signer, SigningKey};
 use rustls::{Error, SignatureAlgorithm, SignatureScheme};
 
-/// Loads what ring loads, and keys of P-521.
+/// Loads keys of P-521, and all others through ring.
 #[derive(Debug)]
 pub(super) struct Keys(pub(super) &'static dyn KeyProvider);
 
@@ -34,7 +34,7 @@ fn p521(key: &PrivateKeyDer<'_>) -> Option<p521::ecdsa::SigningKey> {
 #[derive(Clone)]
 struct P521(Arc<p521::ecdsa::SigningKey>);
 
-/// Never the key.
+/// Does not show the key.
 impl std::fmt::Debug for P521 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("P521")
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_of_p521_signs_what_verifies_with_it_in_both_spellings() {
+    fn signatures_with_a_p521_key_verify_in_both_encodings() {
         let provider = crate::crypto::provider();
         for pem in [include_str!("testdata/p521-sec1.pem"), include_str!("testdata/p521-pkcs8.pem")] {
             let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).expect("a key");

@@ -1,8 +1,14 @@
-//! What somebody probably meant by a name that is not known.
+//! Suggestions for unknown names.
 
 use super::value_error::ValueError;
 
-/// What is wrong with `name`, which none of `known` is: the closest of them is suggested, or all are listed.
+/// The error about `name`, which is none of `known`: it suggests the closest one, or lists all of them.
+///
+/// ```
+/// use portolan::model::did_you_mean::unknown;
+///
+/// assert_eq!(unknown("baseUrl", &["name", "base_url"]).problem, "unknown; did you mean base_url?");
+/// ```
 pub fn unknown<S: AsRef<str>>(name: &str, known: &[S]) -> ValueError {
     let typed = fold(name);
     let near = known.iter().map(|k| (strsim::osa_distance(&typed, &fold(k.as_ref())), k.as_ref())).min();
@@ -12,13 +18,13 @@ pub fn unknown<S: AsRef<str>>(name: &str, known: &[S]) -> ValueError {
         }
         Some(_) => {
             let all = known.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-            ValueError::new(format!("unknown; known are {all}")).expecting(format!("one of {all}"))
+            ValueError::new(format!("unknown; expected one of {all}")).expecting(format!("one of {all}"))
         }
-        None => ValueError::new("unknown; nothing is read here, leave it out"),
+        None => ValueError::new("unknown; nothing is expected here, leave it out"),
     }
 }
 
-/// A name without what only its spelling decides: `baseURL` and `base-url` are `base_url`.
+/// Removes differences in spelling: `baseURL`, `base-url` and `base_url` become the same.
 fn fold(name: &str) -> String {
     name.chars().take(64).filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
@@ -28,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_spellings_of_a_name_lead_to_it() {
+    fn other_spellings_of_a_name_suggest_it() {
         let known = ["name", "version", "base_url", "health_url", "instance"];
         for (typed, meant) in [
             ("Name", "name"),
@@ -41,7 +47,7 @@ mod tests {
         ] {
             assert_eq!(unknown(typed, &known).problem, format!("unknown; did you mean {meant}?"));
         }
-        assert!(unknown("ttl", &known).problem.starts_with("unknown; known are name, version"));
-        assert_eq!(unknown::<&str>("x", &[]).problem, "unknown; nothing is read here, leave it out");
+        assert!(unknown("ttl", &known).problem.starts_with("unknown; expected one of name, version"));
+        assert_eq!(unknown::<&str>("x", &[]).problem, "unknown; nothing is expected here, leave it out");
     }
 }

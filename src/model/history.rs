@@ -26,13 +26,13 @@ impl HistoryEvent {
 /// One entry of a service's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// Its number, growing with time: the cursor.
+    /// The cursor; grows with time.
     pub id: i64,
     /// What happened.
     pub event: HistoryEvent,
-    /// To which instance.
+    /// The instance.
     pub instance: InstanceName,
-    /// When.
+    /// When it happened, wall clock.
     pub at: UnixMs,
     /// Health before.
     pub from: Health,
@@ -42,6 +42,6 @@ pub struct HistoryEntry {
     pub reason: Option<Reason>,
     /// One sentence built by Portolan.
     pub message: String,
-    /// The probe that decided it.
+    /// The probe that decided.
     pub evidence: Option<Outcome>,
 }

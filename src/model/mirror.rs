@@ -9,18 +9,18 @@ use super::outcome::{Health, Reason};
 use super::service::{InstanceSpec, Owner, Source};
 use super::time::UnixMs;
 
-/// A service as its object says.
+/// A service as its object describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirrored {
     /// Namespace and name.
     pub key: ServiceKey,
     /// The object's uid.
     pub id: Uuid,
-    /// Who made the object.
+    /// Who keeps the object.
     pub source: Source,
-    /// The object's creation.
+    /// The object's creation, wall clock.
     pub registered_at: UnixMs,
-    /// The object's last write, by its `managedFields`; its creation where these tell no time. The same on every replica.
+    /// The object's last write, by its `managedFields`; its creation if they have no time. The same on every replica.
     pub updated_at: UnixMs,
     /// The object's resourceVersion.
     pub revision: u64,
@@ -28,7 +28,7 @@ pub struct Mirrored {
     pub instances: Vec<MirroredInstance>,
 }
 
-/// An instance as the object says.
+/// An instance as the object describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MirroredInstance {
     /// Its name.
@@ -37,35 +37,35 @@ pub struct MirroredInstance {
     pub spec: Arc<InstanceSpec>,
     /// Who registered it; `anonymous` for a manifest's.
     pub owner: Owner,
-    /// What `If-Match` compares on its removal, the same on every replica and greater for what was registered later; none for a manifest's.
+    /// What `If-Match` compares on a removal: the same on every replica, and greater for what was registered later. None for a manifest's.
     pub generation: Option<u64>,
-    /// What the object's status says of it; none where it says nothing, or spoke of another URL or check.
-    pub told: Option<ReportedHealth>,
+    /// What the object's status says of it; none if it says nothing, or refers to another URL or check.
+    pub reported: Option<ReportedHealth>,
 }
 
-/// The leader's verdict on an instance, as status carries it.
+/// The leader's verdict on an instance, from the object's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedHealth {
     /// Health.
     pub health: Health,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
     /// Since when, wall clock.
     pub since: UnixMs,
-    /// The leader's sentence on it; empty when there is none.
+    /// The leader's sentence; empty if there is none.
     pub message: String,
 }
 
-/// One thing that the watch, a list or a write's answer says. Older than what is known of the same object, it is dropped.
+/// News from the watch, a list or the answer to a write. It is dropped if it is older than what is known of the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MirrorChange {
-    /// The object is there.
+    /// The object exists.
     Put(Mirrored),
-    /// The object is gone, or about to be (`deletionTimestamp`), or no longer a valid service.
+    /// The object is deleted, is being deleted (`deletionTimestamp`), or is no longer a valid service.
     Remove {
         /// Namespace and name.
         key: ServiceKey,
-        /// The object's uid; another object of the name stays.
+        /// The object's uid; another object with that name stays.
         id: Uuid,
         /// The resourceVersion of the removal.
         revision: u64,
@@ -75,8 +75,8 @@ pub enum MirrorChange {
 /// Whose verdict on health counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerdictsFrom {
-    /// Status: another replica probes.
+    /// The status's: another replica probes.
     Status,
-    /// This process probes; status is read only for instances that it does not know yet.
+    /// This process's, because it probes; status counts only for instances that are new here.
     Here,
 }

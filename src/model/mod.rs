@@ -1,6 +1,17 @@
-//! The words of Portolan as plain types: no I/O, no async runtime, no clock of their own.
+//! Plain types and pure rules, without I/O, an async runtime or a clock of their own. Depends on nothing else in the crate.
 //!
-//! Everything that crosses a boundary between two other modules is spelled here. Depends on nothing else in the crate.
+//! Everything that passes between two other modules is defined here. In: text and values. Out: valid types, or errors that say what to
+//! write instead.
+//!
+//! Read in this order:
+//!
+//! - What is registered: [`service`] (services and instances), [`name`], [`url`], [`check`] (how an instance is probed) with
+//!   [`request_options`].
+//! - What is proved: [`outcome`], the state machine in [`health`], [`probe`] (what the prober stores), [`mirror`] (what a cluster's objects
+//!   say).
+//! - What readers select: [`selection`], [`version`].
+//! - What connects the other modules: the traits in [`ports`].
+//! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`value_error`], [`did_you_mean`], [`whole_number`].
 
 pub mod backoff;
 pub mod check;
@@ -13,6 +24,7 @@ pub mod outcome;
 pub mod ports;
 pub mod probe;
 pub mod rate;
+pub mod registration;
 pub mod request_options;
 pub mod secret;
 pub mod selection;
@@ -20,6 +32,7 @@ pub mod service;
 pub(crate) mod sync;
 pub mod text;
 pub mod time;
+pub mod tombstones;
 pub mod url;
 pub mod value_error;
 pub mod version;

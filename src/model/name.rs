@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// Longest label, in bytes ([RFC 1123 §2.1](https://www.rfc-editor.org/rfc/rfc1123#section-2.1)).
 pub const MAX_LABEL: usize = 63;
-/// The form of a label, as JSON Schema writes it.
+/// The form of a label, as a pattern for JSON Schema.
 pub const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
-/// Why a text is no name, with a valid one close to it where there is one.
+/// Why a text is not a name. The message suggests a similar valid name, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} is 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit{hint}")]
 pub struct NameError {
@@ -29,7 +29,14 @@ fn is_label(text: &str) -> bool {
         && bytes.last().is_some_and(alnum)
 }
 
-/// The label closest to `text`: lower case, other characters as dashes, cut to length. `None` when nothing is left.
+/// The label most similar to `text`: lower case, other characters replaced by dashes, cut to [`MAX_LABEL`]. `None` if nothing is left.
+///
+/// ```
+/// use portolan::model::name::suggest;
+///
+/// assert_eq!(suggest("User_Service!").as_deref(), Some("user-service"));
+/// assert_eq!(suggest("日本"), None);
+/// ```
 pub fn suggest(text: &str) -> Option<String> {
     let mut out = String::new();
     for c in text.chars().flat_map(char::to_lowercase) {
@@ -61,7 +68,7 @@ macro_rules! label {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The text.
+            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -109,17 +116,25 @@ macro_rules! label {
 }
 
 label!(
-    /// A namespace: the boundary of names and of who may see them.
+    /// A namespace: service names are unique in it, and tokens are limited to namespaces. Defaults to `default`.
     Namespace,
     "a namespace"
 );
 label!(
     /// A service's name, unique in its namespace.
+    ///
+    /// ```
+    /// use portolan::model::name::ServiceName;
+    ///
+    /// assert!("user-service".parse::<ServiceName>().is_ok());
+    /// let error = "User Service".parse::<ServiceName>().unwrap_err();
+    /// assert!(error.to_string().ends_with("try \"user-service\""));
+    /// ```
     ServiceName,
     "a service name"
 );
 label!(
-    /// An instance's name, unique in its service.
+    /// An instance's name, unique in its service. Defaults to `default`.
     InstanceName,
     "an instance name"
 );
@@ -136,12 +151,20 @@ impl Default for InstanceName {
     }
 }
 
-/// A service's place: `namespace/name` in one allocation, so that a map keyed by it is asked with a borrowed `str`.
+/// A service's key: `namespace/name` in one allocation, so that a map with such keys can be queried with a `str`.
+///
+/// ```
+/// use portolan::model::name::{Namespace, ServiceKey};
+///
+/// let key = ServiceKey::new(&Namespace::default(), &"mail".parse()?);
+/// assert_eq!((key.as_str(), key.namespace(), key.name()), ("default/mail", "default", "mail"));
+/// # Ok::<(), portolan::model::name::NameError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceKey(Arc<str>);
 
 impl ServiceKey {
-    /// Joins the two; neither can hold the `/`.
+    /// Joins the two; neither can contain a `/`.
     pub fn new(namespace: &Namespace, name: &ServiceName) -> Self {
         Self(format!("{namespace}/{name}").into())
     }

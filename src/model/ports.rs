@@ -1,4 +1,4 @@
-//! The traits between parts that must not know each other; `app.rs` plugs one side into the other.
+//! The traits between parts that must not know each other; `app` connects them.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use super::time::UnixMs;
 use super::url::EndpointUrl;
 pub use super::write_error::{ClusterError, FullService, WriteError};
 
-/// Who asks, as far as ownership goes.
+/// The caller, as far as ownership is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// Becomes the owner of what it registers.
+    /// The owner of what it registers.
     pub owner: Owner,
-    /// May change what others own.
+    /// Whether it may change what others own.
     pub admin: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Registration {
     pub service: ServiceName,
     /// Instance; `default` unless given.
     pub instance: InstanceName,
-    /// Its content.
+    /// What is registered.
     pub spec: InstanceSpec,
 }
 
@@ -57,27 +57,27 @@ pub struct Registered {
     pub service: Arc<Service>,
     /// The instance's generation, for `If-Match` on its removal.
     pub generation: u64,
-    /// Whether it only repeated what was known (not counted by the rate limit).
+    /// Whether it only repeated what was registered; the rate limit does not count it then.
     pub renewed: bool,
-    /// The URLs of the instance that it put others in place of.
+    /// The instance's URLs that it replaced.
     pub replaced: Vec<ReplacedUrl>,
 }
 
-/// A URL of an instance in whose place a registration put another.
+/// A URL that a registration replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplacedUrl {
     /// `base_url` or `health_url`.
     pub field: &'static str,
-    /// The one that the instance had.
+    /// The former URL.
     pub old: EndpointUrl,
-    /// The one that it has now; none where it has no health URL any more.
+    /// The new URL; none if the instance has no health URL any more.
     pub new: Option<EndpointUrl>,
     /// Whether the instance was healthy until then.
     pub was_healthy: bool,
 }
 
 impl ReplacedUrl {
-    /// Those of `old` that `new` replaces.
+    /// The URLs of `old` that differ in `new`.
     pub fn between(old: &InstanceSpec, new: &InstanceSpec, was_healthy: bool) -> Vec<Self> {
         let urls = [
             ("base_url", Some(&old.base_url), Some(&new.base_url)),
@@ -89,12 +89,12 @@ impl ReplacedUrl {
     }
 }
 
-/// Which service a removal means.
+/// Which service a removal refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceRef {
     /// By id.
     Id(Uuid),
-    /// By place.
+    /// By namespace and name.
     Key(ServiceKey),
 }
 
@@ -103,11 +103,11 @@ pub enum ServiceRef {
 pub struct Removal {
     /// The service.
     pub service: ServiceRef,
-    /// One instance of it, or the whole.
+    /// One instance of it; none for the whole service.
     pub instance: Option<InstanceName>,
-    /// Whether the whole may go though it has several instances.
+    /// Whether the whole service may be removed even if it has several instances.
     pub all: bool,
-    /// Only this generation of the instance.
+    /// Removes the instance only at this generation.
     pub if_generation: Option<u64>,
 }
 
@@ -119,7 +119,7 @@ pub trait Registrar: Send + Sync + 'static {
         registration: Registration,
         caller: Caller,
     ) -> BoxFuture<'static, Result<Registered, WriteError>>;
-    /// The answer to a call that only repeats what is known, while nothing about its service is on its way. Changes nothing.
+    /// The answer to a call that only repeats what is registered, while no other call about its service is on its way. Changes nothing.
     fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered>;
     /// Removes an instance or a service. Resolves once that is durable and visible.
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>>;
@@ -128,7 +128,7 @@ pub trait Registrar: Send + Sync + 'static {
 /// Why no on-demand check was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OnDemandError {
-    /// Gone meanwhile.
+    /// The service was removed meanwhile.
     #[error("Service not found")]
     NotFound,
     /// The address's budget or the prober's slots are spent.
@@ -149,28 +149,28 @@ pub enum OnDemandError {
 pub struct OnDemandResult {
     /// The instance.
     pub instance: InstanceName,
-    /// The probe; none where the instance has no check.
+    /// The probe's outcome; none if the instance has no check.
     pub outcome: Option<Outcome>,
-    /// Whether a flap hold kept a pass from showing.
+    /// Whether a flap hold keeps the instance unhealthy although the probe passed.
     pub held: bool,
 }
 
-/// A check made now, on request: it overrides thresholds, never a flap hold. Resolves once its effect is visible to the next read.
+/// Probes on request: the outcome overrides thresholds, but never a flap hold.
 pub trait OnDemand: Send + Sync + 'static {
-    /// Probes every instance of the service, joining probes in flight.
+    /// Probes every instance of the service, joining probes in progress. Resolves once the next read shows the effect.
     fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;
 }
 
 /// What the prober knows of one instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceProbing {
-    /// Which.
+    /// The instance.
     pub instance: InstanceName,
     /// The newest conclusive outcomes of one kind.
     pub streak: StreakProgress,
     /// When the next probe is due, wall clock.
     pub next_due: UnixMs,
-    /// Why the health does not follow the outcomes now, one sentence; none when it does.
+    /// Why the health does not follow the outcomes now, in one sentence; none if it does.
     pub held: Option<&'static str>,
     /// The newest outcome.
     pub last: Option<Outcome>,
@@ -182,33 +182,33 @@ pub struct InstanceProbing {
     pub samples: Vec<Sample>,
 }
 
-/// What is known of services and their instances that are probed.
+/// Services with their probed instances.
 pub type ProbingByService = Vec<(Uuid, Vec<InstanceProbing>)>;
 
-/// Tells what the prober knows now, without probing anything.
+/// Reports what the prober knows, without probing.
 pub trait Probing: Send + Sync + 'static {
-    /// For each of the services that is there, its instances that are probed. Keep a call to a few hundred instances: the prober does
-    /// nothing else meanwhile.
+    /// The probed instances of each of the services that exists. Ask for at most a few hundred instances: the prober does nothing else
+    /// meanwhile.
     fn probing(&self, services: Vec<Uuid>) -> BoxFuture<'static, Result<ProbingByService, OnDemandError>>;
 }
 
-/// The address policy as far as it can be told without DNS.
+/// The address policy, as far as it applies without DNS.
 pub trait AddressGate: Send + Sync + 'static {
     /// Refuses a URL whose host is a denied address or whose port is a denied one.
     ///
     /// # Errors
-    /// A sentence that names the address, the rule, and the setting that would allow it.
+    /// A sentence with the address, the rule, and the setting that would allow it.
     fn admit(&self, url: &EndpointUrl) -> Result<(), String>;
 }
 
 /// What this process may do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It probes, and writes for all.
+    /// It probes, and writes for all replicas.
     Leads,
-    /// It has lost the lease and sees no other holder: it probes for its own readers and writes nothing for others.
+    /// It has lost the Lease and sees no other holder: it probes for its own readers and writes nothing.
     Alone,
-    /// Another replica probes; its verdicts come back by the watch.
+    /// Another replica probes; its verdicts arrive by the watch.
     Follows,
 }
 
@@ -217,7 +217,7 @@ pub trait Leadership: Send + Sync + 'static {
     /// Asked right before each write and each probe.
     fn role(&self) -> Role;
 
-    /// Whether it may write for all.
+    /// Whether it may write for all replicas.
     fn leads(&self) -> bool {
         self.role() == Role::Leads
     }
@@ -228,7 +228,7 @@ pub trait Leadership: Send + Sync + 'static {
     }
 }
 
-/// Standalone: there is nobody else.
+/// The standalone server: there is no other.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AlwaysLeads;
 
@@ -244,21 +244,21 @@ pub enum PassOnError {
     /// No replica leads now, or the leader does not answer.
     #[error("no replica leads at the moment; try again")]
     NoLeader,
-    /// The request came from a replica already: one hop is all.
+    /// The request came from a replica already; it is forwarded only once.
     #[error("the replica that was thought to lead does not; try again")]
     SecondHop,
-    /// As many are under way as may be.
+    /// Too many requests are in progress.
     #[error("too many requests wait for the replica that leads; try again")]
     Busy,
 }
 
-/// The header of a request that another replica passed on. It says nothing about who asks, and only keeps it from going on further.
+/// The header of a request that another replica forwarded. It grants nothing; it only prevents a second hop.
 pub const PASSED_ON: http::HeaderName = http::HeaderName::from_static("portolan-passed-on");
 
-/// The header of an answer whose replica does not probe: it knows every verdict, and not when each service was last checked.
+/// The header of an answer from a replica that does not probe: it knows every verdict, but not when each service was last checked.
 pub const PROBED_ELSEWHERE: http::HeaderName = http::HeaderName::from_static("portolan-probed-elsewhere");
 
-/// Takes a request that only the leader can answer to it, as it came, with the caller's own token, which the leader verifies itself.
+/// Forwards a request that only the leader can answer, unchanged, with the caller's token, which the leader verifies.
 pub trait PassOn: Send + Sync + 'static {
     /// The leader's answer.
     fn pass_on(
@@ -267,12 +267,12 @@ pub trait PassOn: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<http::Response<bytes::Bytes>, PassOnError>>;
 }
 
-/// How old what is read here may be: in cluster mode the mirror can be cut off from the Kubernetes API.
+/// How old reads may be: in cluster mode the mirror can be cut off from the Kubernetes API.
 pub trait Freshness: Send + Sync + 'static {
-    /// Time since the mirror was last known to be current, when that is more than a moment ago. Asked for every answer: an atomic read.
+    /// Time since the mirror was last known to be current, if that is longer than a moment. Called for every answer, so it must be cheap.
     fn stale_for(&self) -> Option<std::time::Duration>;
 
-    /// Whether this replica probes, and so knows when each service was last checked.
+    /// Whether this replica probes and so knows when each service was last checked.
     fn probes_here(&self) -> bool {
         true
     }

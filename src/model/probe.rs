@@ -1,4 +1,4 @@
-//! What the prober hands to the store.
+//! What the prober sends to the store.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,49 +7,49 @@ use super::outcome::{Health, Outcome, Reason, Transition};
 use super::service::InstanceId;
 use super::time::UnixMs;
 
-/// Samples kept of one instance: enough for a sparkline.
+/// Most samples of one instance: enough for a sparkline.
 pub const MAX_SAMPLES: usize = 60;
 
-/// One past probe, as a sparkline needs it.
+/// One past probe, for a sparkline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
     /// Start, wall clock.
     pub at: UnixMs,
-    /// The whole probe, in microseconds; none where it failed or was inconclusive.
+    /// Duration in microseconds; `None` if the probe failed or was inconclusive.
     pub total_us: Option<u32>,
-    /// HTTP or gRPC status, where there was one.
+    /// The HTTP or gRPC status, if there was one.
     pub code: Option<u16>,
 }
 
-/// A change that readers notice: committed at once, with one revision.
+/// A change that readers notice; committed at once, with a new revision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthChange {
     /// Which instance.
     pub instance: InstanceId,
     /// The generation that was probed; the writer drops a stale one.
     pub generation: u64,
-    /// Health from now on.
+    /// The new health.
     pub health: Health,
-    /// Why.
+    /// Its reason.
     pub reason: Reason,
-    /// Since when, wall clock.
+    /// When it started, wall clock.
     pub since: UnixMs,
-    /// Why, in the words of the probe that decided it, for status; none where there was none.
+    /// The reason as a sentence of the deciding probe, for an object's status; `None` if no probe decided it.
     pub message: Option<String>,
-    /// Kept as history; none where only the reason or the words changed.
+    /// Becomes history; `None` if only the reason or the message changed.
     pub transition: Option<Transition>,
-    /// Stored in the same transaction, so that a crash cannot part health and streak.
+    /// Stored in the same transaction, so that a crash cannot separate health and streak.
     pub state: CheckState,
 }
 
-/// What is known of an instance's probing: coalesced, flushed every 2 s, moves no revision.
+/// The state of an instance's probing; coalesced, flushed every 2 s, without a new revision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProbeRow {
     /// Which instance.
     pub instance: InstanceId,
     /// The generation that was probed; the writer drops a stale one.
     pub generation: u64,
-    /// The state machine's state.
+    /// The state of the health state machine.
     pub state: CheckState,
     /// When the next probe is due, on the steady clock.
     pub next_due: UnixMs,

@@ -1,4 +1,4 @@
-//! How an http check asks, where a manifest wants more than a plain GET.
+//! The request of an http check, if a manifest needs more than a plain GET.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ pub const MAX_HEADER_VALUE: usize = 256;
 /// Longest Host header, in bytes.
 pub const MAX_HOST: usize = 255;
 
-/// Parts of a header's name that tell a credential, or a header by which a cloud's metadata service or a secret store knows its own
-/// clients. Whoever may write a manifest makes this program ask; it must not ask with authority.
+/// Parts of a header's name that indicate a credential, or a header by which a cloud's metadata service or a secret store recognises its
+/// clients. A writer of manifests decides what this program requests, so the request must not carry any authority.
 pub const FORBIDDEN_PARTS: &[&str] = &[
     "api-key",
     "apikey",
@@ -31,7 +31,7 @@ pub const FORBIDDEN_PARTS: &[&str] = &[
     "vault",
 ];
 
-/// Headers that frame the request; a check's own would contradict them.
+/// Headers that frame the request; a check must not override them.
 pub const FRAMING: &[&str] =
     &["connection", "content-length", "expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
@@ -39,15 +39,15 @@ pub const FRAMING: &[&str] =
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
-    /// The usual one.
+    /// The default.
     #[default]
     Get,
-    /// The head alone.
+    /// Requests only the head.
     Head,
 }
 
 impl Method {
-    /// As in the request.
+    /// Its name in the request.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -56,19 +56,19 @@ impl Method {
     }
 }
 
-/// What a manifest may set of the request; a REST registration sets none of it.
+/// What a manifest can set in the request. A REST registration cannot set any of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct RequestOptions {
     /// The method.
     pub method: Method,
     /// The Host header, instead of the URL's host and port.
     pub host: Option<String>,
-    /// More headers, lower case, at most [`MAX_HEADERS`].
+    /// Additional headers with lower-case names; at most [`MAX_HEADERS`].
     pub headers: BTreeMap<String, String>,
 }
 
 impl RequestOptions {
-    /// Whether it asks as every check does.
+    /// Whether it is a plain GET without options.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
     }
@@ -76,14 +76,14 @@ impl RequestOptions {
     /// Checks host and headers.
     ///
     /// # Errors
-    /// A sentence that names the field and what it may hold.
+    /// A sentence that names the field and its valid values.
     pub(super) fn accept(&self) -> Result<(), String> {
         let host = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
         if self.host.as_ref().is_some_and(|h| h.is_empty() || h.len() > MAX_HOST || !h.bytes().all(host)) {
-            return Err("http.host is a name or an address, with a port where one is needed".to_owned());
+            return Err("http.host must be a name or an address, with a port if one is needed".to_owned());
         }
         if self.headers.len() > MAX_HEADERS {
-            return Err(format!("http.headers holds at most {MAX_HEADERS} headers"));
+            return Err(format!("http.headers may contain at most {MAX_HEADERS} headers"));
         }
         self.headers.iter().try_for_each(|(name, value)| accept_header(name, value))
     }
@@ -93,21 +93,21 @@ fn accept_header(name: &str, value: &str) -> Result<(), String> {
     let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
     if name.is_empty() || name.len() > MAX_HEADER_NAME || !name.bytes().all(token) {
         return Err(format!(
-            "http.headers: a name is 1 to {MAX_HEADER_NAME} of a-z, 0-9, '-', '_' and '.', not {}",
+            "http.headers: a name consists of 1 to {MAX_HEADER_NAME} of a-z, 0-9, '-', '_' and '.', unlike {}",
             super::text::escape(name, MAX_HEADER_NAME)
         ));
     }
     if FRAMING.contains(&name) {
-        return Err(format!("http.headers: {name} belongs to the request itself; for another Host, set http.host"));
+        return Err(format!("http.headers: {name} belongs to the request itself; to set the Host, use http.host"));
     }
     if let Some(part) = FORBIDDEN_PARTS.iter().find(|part| name.contains(*part)) {
         return Err(format!(
-            "http.headers: {name} is refused, since names with \"{part}\" carry credentials; probe a path that needs none"
+            "http.headers: {name} is refused, because headers with \"{part}\" in their name carry credentials; probe a path that needs none"
         ));
     }
     if value.len() > MAX_HEADER_VALUE || !value.bytes().all(|b| b == b' ' || b.is_ascii_graphic()) {
         return Err(format!(
-            "http.headers: the value of {name} is at most {MAX_HEADER_VALUE} visible ASCII characters"
+            "http.headers: the value of {name} must be at most {MAX_HEADER_VALUE} visible ASCII characters"
         ));
     }
     Ok(())
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_give_authority_or_break_the_request_are_refused() {
+    fn headers_that_carry_authority_or_break_the_request_are_refused() {
         for name in [
             "authorization",
             "proxy-authorization",

@@ -1,4 +1,4 @@
-//! Which services and instances a reader asked for, and which one of them a client should take.
+//! Which services and instances a reader selects, and which instance a client should use.
 
 use super::outcome::{Health, Reason};
 use super::service::{Instance, Service};
@@ -7,21 +7,30 @@ use super::version::VersionRange;
 /// Most `meta.KEY=` terms of one selection.
 pub const MAX_META_TERMS: usize = 16;
 
-/// What must hold; an absent part holds always.
+/// The conditions of a selection; an absent condition always holds.
+///
+/// ```
+/// use portolan::model::selection::Selection;
+/// use portolan::model::version::VersionRange;
+///
+/// assert!(Selection::default().is_empty());
+/// let selection = Selection { version: Some(VersionRange::parse("^1.2").unwrap()), ..Selection::default() };
+/// assert!(!selection.is_empty());
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
-    /// The health: of the instance, or in a list of services, of the service.
+    /// The health of the instance or, in a list of services, of the service.
     pub status: Option<Health>,
-    /// A range that the version lies in.
+    /// A range that contains the version.
     pub version: Option<VersionRange>,
-    /// The zone, to the letter.
+    /// The exact zone.
     pub zone: Option<String>,
-    /// Metadata entries, key and value, to the letter; at most [`MAX_META_TERMS`] (whoever builds it counts).
+    /// Exact metadata entries, key and value; at most [`MAX_META_TERMS`], which the parser enforces.
     pub meta: Vec<(String, String)>,
 }
 
 impl Selection {
-    /// Whether everything is selected.
+    /// Whether everything is selected, because there is no condition.
     pub fn is_empty(&self) -> bool {
         self.status.is_none() && !self.has_labels()
     }
@@ -31,7 +40,7 @@ impl Selection {
         self.status.is_none_or(|health| instance.health == health) && self.labels_match(instance)
     }
 
-    /// Whether a list shows the service: its own health is the one asked for, and one of its instances has all of the rest.
+    /// Whether a list shows the service: its own health must match, and one of its instances must meet all other conditions.
     pub fn matches_service(&self, service: &Service) -> bool {
         self.status.is_none_or(|health| service.health() == health)
             && (!self.has_labels() || service.instances.iter().any(|i| self.labels_match(i)))
@@ -49,8 +58,8 @@ impl Selection {
     }
 }
 
-/// One usable instance, each in proportion to its weight; `draw` is uniform over all of u64. Usable are the healthy ones; where none can be
-/// taken, those that are not checked. Never one of weight 0.
+/// Picks a usable instance with a probability in proportion to its weight, given a `draw` that is uniform over all of u64. Usable are healthy
+/// instances or, if there are none, instances without a check. An instance of weight 0 is never picked.
 pub fn pick_weighted<'a>(instances: &[&'a Instance], draw: u64) -> Option<&'a Instance> {
     draw_among(instances, draw, |i| i.health == Health::Healthy)
         .or_else(|| draw_among(instances, draw, |i| i.reason == Reason::NotChecked))
@@ -79,7 +88,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::check::Check;
     use crate::model::name::{Namespace, ServiceKey};
     use crate::model::service::{InstanceId, InstanceSpec, Owner, Source};
     use crate::model::time::UnixMs;
@@ -87,14 +95,11 @@ mod tests {
 
     fn instance(id: i64, health: Health, weight: u16) -> Instance {
         let spec = InstanceSpec {
-            base_url: EndpointUrl::base("http://10.0.0.5:8080").expect("a URL"),
-            health_url: None,
-            check: Check::default(),
             version: format!("1.{id}.0"),
-            description: String::new(),
             metadata: BTreeMap::from([("team".to_owned(), format!("t{id}"))]),
             weight,
             zone: format!("z{id}"),
+            ..InstanceSpec::at(EndpointUrl::base("http://10.0.0.5:8080").expect("a URL"))
         };
         Instance {
             id: InstanceId(id),
@@ -130,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_listed_for_its_own_health_and_one_instance_with_all_the_rest() {
+    fn a_service_is_listed_if_its_own_health_matches_and_one_instance_meets_the_other_conditions() {
         let service = service(vec![instance(1, Health::Healthy, 1), instance(2, Health::Unhealthy, 1)]);
         let of = |selection: Selection| selection.matches_service(&service);
         assert!(of(Selection::default()) && Selection::default().is_empty());
@@ -146,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn of_an_instance_its_own_health_counts() {
+    fn an_instance_is_selected_by_its_own_health() {
         let selection =
             Selection { status: Some(Health::Unhealthy), version: Some(range("^1")), ..Selection::default() };
         assert!(selection.matches_instance(&instance(2, Health::Unhealthy, 1)));
@@ -154,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unchecked_instance_serves_where_no_healthy_one_can() {
+    fn an_unchecked_instance_is_picked_if_no_healthy_one_can_be() {
         let (unchecked, healthy) = (instance(1, Health::Unknown, 5), instance(2, Health::Healthy, 1));
         let drained = instance(3, Health::Healthy, 0);
         for draw in [0, u64::MAX / 2, u64::MAX] {
@@ -168,7 +173,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_is_taken_in_proportion_to_its_weight(weights in proptest::collection::vec(0u16..=1000, 1..20)) {
+        fn each_is_picked_in_proportion_to_its_weight(weights in proptest::collection::vec(0u16..=1000, 1..20)) {
             let all: Vec<_> = (0..).zip(&weights).map(|(id, w)| instance(id, Health::Healthy, *w)).collect();
             let all: Vec<_> = all.iter().collect();
             let total: u64 = weights.iter().map(|w| u64::from(*w)).sum();
@@ -184,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_taken_can_be_used(
+        fn every_picked_instance_is_usable(
             given in proptest::collection::vec((0usize..3, prop_oneof![Just(0u16), 1u16..1000]), 0..12),
             draw in any::<u64>(),
         ) {

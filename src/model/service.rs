@@ -1,4 +1,4 @@
-//! Services and their instances, as everything after validation sees them.
+//! Services and their instances, after validation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,12 +27,12 @@ pub const MAX_METADATA_KEY: usize = 63;
 pub const MAX_METADATA_VALUE: usize = 1024;
 /// Longest zone, in characters.
 pub const MAX_ZONE: usize = 63;
-/// Largest weight; 0 drains.
+/// Largest weight; 0 drains an instance.
 pub const MAX_WEIGHT: u16 = 1000;
-/// Weight where none is given.
+/// Weight of an instance that gives none.
 pub const DEFAULT_WEIGHT: u16 = 100;
 
-/// Where a service came from.
+/// Where a service comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
@@ -43,7 +43,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// The word in JSON and in the store.
+    /// Its name in JSON and in the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rest => "rest",
@@ -55,7 +55,7 @@ impl Source {
 /// Who registered an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {
-    /// Nobody in particular: auth was off.
+    /// Unknown, because auth was off.
     Anonymous,
     /// A token's issuer (may be empty) and subject.
     Token {
@@ -67,7 +67,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// The stored form: `anonymous`, or `token:<issuer>\n<subject>` (neither can hold a line break).
+    /// The stored form: `anonymous`, or `token:<issuer>\n<subject>` (neither can contain a line break).
     pub fn to_stored(&self) -> String {
         match self {
             Self::Anonymous => "anonymous".to_owned(),
@@ -75,7 +75,7 @@ impl Owner {
         }
     }
 
-    /// Reads the stored form; anything else is `None`.
+    /// Parses the stored form; `None` for anything else.
     pub fn from_stored(text: &str) -> Option<Self> {
         if text == "anonymous" {
             return Some(Self::Anonymous);
@@ -85,34 +85,56 @@ impl Owner {
     }
 }
 
-/// What a registration says of one instance. Equal content means a renewal.
+/// The content of one instance's registration. Registering equal content is a renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceSpec {
-    /// Where it is reached.
+    /// Where clients reach it.
     pub base_url: EndpointUrl,
-    /// Where it is probed.
+    /// Where it is probed, if not at `base_url`.
     pub health_url: Option<EndpointUrl>,
     /// How it is probed.
     pub check: Check,
-    /// Its version; any text, matched as semver where it is one.
+    /// Any text of at most [`MAX_VERSION`] characters, matched as semver if possible; may be empty.
     pub version: String,
-    /// A sentence for people.
+    /// For people; at most [`MAX_DESCRIPTION`] characters, may be empty.
     pub description: String,
-    /// Labels for selection.
+    /// At most [`MAX_METADATA`] labels for selection.
     pub metadata: BTreeMap<String, String>,
-    /// 0 to 1000; 0 = drained.
+    /// 0 to [`MAX_WEIGHT`]; 0 means drained.
     pub weight: u16,
-    /// Failure domain; empty when unknown.
+    /// The failure domain; empty if unknown.
     pub zone: String,
 }
 
 impl InstanceSpec {
-    /// What probing it means; [`Plan::Unchecked`] where kind and URLs do not fit (refused at registration).
+    /// An instance at `base_url` with defaults for everything else: no health URL, the default check and weight, empty texts.
+    pub fn at(base_url: EndpointUrl) -> Self {
+        Self {
+            base_url,
+            health_url: None,
+            check: Check::default(),
+            version: String::new(),
+            description: String::new(),
+            metadata: BTreeMap::new(),
+            weight: DEFAULT_WEIGHT,
+            zone: String::new(),
+        }
+    }
+
+    /// How to probe it. [`Plan::Unchecked`] if kind and URLs do not fit, which registration refuses.
     pub fn plan(&self, default_interval: Duration) -> Plan {
         self.check.plan(&self.base_url, self.health_url.as_ref(), default_interval).unwrap_or(Plan::Unchecked)
     }
 
-    /// Whether the change from `old` asks for a new generation: another URL or another check.
+    /// Health and reason before the first conclusive probe.
+    pub fn unproved(&self, default_interval: Duration) -> (Health, Reason) {
+        match self.plan(default_interval) {
+            Plan::Probe(..) => (Health::Unknown, Reason::Probing),
+            Plan::Unchecked => (Health::Unknown, Reason::NotChecked),
+        }
+    }
+
+    /// Whether a change from `old` needs a new generation, because a URL or the check differs.
     pub fn probes_differ(&self, old: &Self) -> bool {
         self.base_url != old.base_url || self.health_url != old.health_url || self.check != old.check
     }
@@ -121,7 +143,7 @@ impl InstanceSpec {
 /// One address of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    /// The store's row; stable for the instance's life, and greater than every earlier one.
+    /// The store's key: stable as long as the instance exists, and greater than every earlier one.
     pub id: InstanceId,
     /// Its name.
     pub name: InstanceName,
@@ -129,24 +151,24 @@ pub struct Instance {
     pub spec: Arc<InstanceSpec>,
     /// Who registered it.
     pub owner: Owner,
-    /// Grows when its URL or check changes; an outcome of an older one is dropped. Unique over the store's life.
+    /// Grows when its URL or check changes; outcomes of an older generation are dropped. Unique in the store.
     pub generation: u64,
-    /// In cluster mode what readers see for a generation, the same on every replica; 0 for a manifest's.
+    /// In cluster mode, the generation that readers see, the same on every replica; 0 for a manifest's instance.
     pub fence: Option<u64>,
     /// First registered.
     pub created_at: UnixMs,
     /// Its health.
     pub health: Health,
-    /// Why.
+    /// The reason of its health.
     pub reason: Reason,
-    /// Since when, wall clock.
+    /// When it got this health, wall clock.
     pub since: UnixMs,
-    /// Why, in the words of what decided it: for status, so kept in cluster mode alone, by the replica that decided it.
+    /// The reason as a sentence. It is for an object's status, so only the replica that decided the health keeps it.
     pub message: Option<Arc<str>>,
 }
 
 impl Instance {
-    /// Whether nobody asked for a check, so that its health is unknown on purpose.
+    /// Whether it has no check, so that its health is unknown on purpose.
     pub fn is_unchecked(&self) -> bool {
         self.health == Health::Unknown && self.reason == Reason::NotChecked
     }
@@ -157,7 +179,7 @@ impl Instance {
     }
 }
 
-/// One of several servers that mirror the same services: a random number of its process, shown as 8 hex digits.
+/// One of several servers that mirror the same services: a random number per process, displayed as 8 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replica(u32);
 
@@ -167,7 +189,7 @@ impl Replica {
         Self(rand::random())
     }
 
-    /// The one of that text, as it is shown: 8 hex digits.
+    /// Parses the displayed form: 8 hex digits.
     pub fn read(text: &str) -> Option<Self> {
         let plain = text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
         plain.then(|| u32::from_str_radix(text, 16).ok().map(Self)).flatten()
@@ -187,7 +209,7 @@ pub struct InstanceId(pub i64);
 /// A named thing in a namespace, with its instances in order of name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
-    /// UUIDv7, given at the first registration; in cluster mode the object's uid.
+    /// A UUIDv7 from the first registration; in cluster mode, the object's uid.
     pub id: Uuid,
     /// Namespace and name.
     pub key: ServiceKey,
@@ -195,42 +217,42 @@ pub struct Service {
     pub source: Source,
     /// First registered.
     pub registered_at: UnixMs,
-    /// Last change that a reader could notice.
+    /// Last change that readers could notice.
     pub updated_at: UnixMs,
-    /// The revision of that change; in cluster mode the object's.
+    /// The revision of that change; in cluster mode, the object's.
     pub revision: u64,
-    /// The change's place in this store's order of changes. Standalone it is the revision.
+    /// The position of that change in this store's order of changes. Standalone, it equals the revision.
     pub sequence: u64,
-    /// In cluster mode, while its health is this replica's own word, which no status has carried yet: who says it.
+    /// In cluster mode, the replica that decided its health, until a status write has published it.
     pub unreported: Option<Replica>,
-    /// 1 to 256, by name.
+    /// 1 to [`MAX_INSTANCES_PER_SERVICE`], ordered by name.
     pub instances: Vec<Instance>,
 }
 
 impl Service {
-    /// The health of all its instances together.
+    /// The combined health of its instances; see [`health_of`].
     pub fn health(&self) -> Health {
         health_of(self.instances.iter())
     }
 
-    /// Whether none of its instances is checked, on purpose.
+    /// Whether none of its instances has a check.
     pub fn is_unchecked(&self) -> bool {
         !self.instances.is_empty() && self.instances.iter().all(Instance::is_unchecked)
     }
 
-    /// The instance that speaks for the service's addresses.
+    /// The instance whose URLs stand for the service's; see [`front_of`].
     pub fn front(&self) -> Option<&Instance> {
         front_of(self.instances.iter())
     }
 
-    /// The instance of that name.
+    /// The instance with that name.
     pub fn instance(&self, name: &str) -> Option<&Instance> {
         self.instances.iter().find(|i| i.name.as_str() == name)
     }
 }
 
-/// Of several instances the one that speaks for their addresses: the first healthy one by (weight descending, name), else the
-/// first so. A drained one only when there is no other.
+/// The instance whose URLs stand for the service's: the first healthy one, ordered by weight (largest first) and name; if none is healthy, the
+/// first in that order. Drained instances come last.
 pub fn front_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a Instance> {
     let order = |i: &&Instance| {
         (i.health != Health::Healthy || i.spec.weight == 0, std::cmp::Reverse(i.spec.weight), i.name.clone())
@@ -238,13 +260,13 @@ pub fn front_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a
     instances.min_by_key(order)
 }
 
-/// Of several instances the one registered last: its version, description and metadata stand for the service's. Ids grow; the
-/// wall clock may be set back. In cluster mode each replica has ids of its own, and what all of them know decides.
+/// The instance that was registered last; its version, description and metadata stand for the service's. Ids decide, because they only grow,
+/// while the wall clock may be set back. In cluster mode each replica has its own ids, so the fence decides, which all replicas know.
 pub fn newest_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a Instance> {
     instances.max_by_key(|i| (i.fence.map(|fence| (fence, i.name.as_str())), i.id))
 }
 
-/// Healthy if any instance is, unhealthy if none is and one is unhealthy, else unknown.
+/// Healthy if any instance is; unhealthy if none is healthy and one is unhealthy; otherwise unknown.
 pub fn health_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Health {
     let mut health = Health::Unknown;
     for instance in instances {

@@ -1,5 +1,5 @@
-//! Locks and atomics under one name, so that `examples/interleavings` can compile the same sources with ones that try the orders in which
-//! threads may take turns. What is made by hand from them takes them from here.
+//! Locks and atomics under one name. `examples/interleavings` compiles the same sources with primitives that try thread interleavings, so code
+//! that uses locks or atomics directly imports them from here.
 
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 

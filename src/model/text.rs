@@ -1,4 +1,4 @@
-//! Foreign text: what may be stored, and how it is shown harmless.
+//! Foreign text: what may be stored, and how to display it safely.
 
 /// Whether `c` can move a cursor, hide text or break a line: controls, bidirectional overrides, separators, invisible marks.
 pub fn is_hostile(c: char) -> bool {
@@ -8,8 +8,8 @@ pub fn is_hostile(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Whether `c` is a zero width (non-)joiner. Words of Persian, Kurdish and several scripts of India are spelt with them, and joined emoji
-/// hold them, so text may; a name or an address may not.
+/// Whether `c` is a zero width joiner or non-joiner. Persian, Kurdish and several Indian scripts need them, and so do joined emoji. So text
+/// may contain them, but a name or an address may not.
 pub fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
@@ -17,23 +17,23 @@ pub fn is_joiner(c: char) -> bool {
 /// Why a registered string is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// Longer than its bound.
+    /// Too long.
     #[error("at most {max} characters, this has {len}")]
     TooLong {
-        /// Most characters allowed.
+        /// Most characters.
         max: usize,
-        /// Characters found.
+        /// Actual characters.
         len: usize,
     },
-    /// Holds a character that [`is_hostile`].
+    /// Contains a character that [`is_hostile`].
     #[error("control, bidirectional and line-separator characters are refused; found U+{0:04X}")]
     Hostile(u32),
 }
 
-/// Accepts a registered string of at most `max` characters without hostile ones.
+/// Accepts a registered string if it has at most `max` characters and no hostile ones.
 ///
 /// # Errors
-/// [`TextError`] naming the first thing that is wrong.
+/// [`TextError`] about the first problem.
 pub fn accept(text: &str, max: usize) -> Result<(), TextError> {
     let len = text.chars().count();
     if len > max {
@@ -45,8 +45,12 @@ pub fn accept(text: &str, max: usize) -> Result<(), TextError> {
     }
 }
 
-/// `text` with every hostile character written as `\u{…}` and cut to `max` characters, for terminals, logs and events. A joiner after
-/// anything but a letter or sign beyond ASCII joins nothing, and is written so too.
+/// `text` for terminals, logs and events: cut to `max` characters, with every hostile character written as `\u{…}`. A joiner after an ASCII
+/// character or another joiner joins nothing and is escaped too.
+///
+/// ```
+/// assert_eq!(portolan::model::text::escape("a\u{1b}[2Jb", 100), "a\\u{1b}[2Jb");
+/// ```
 pub fn escape(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max.saturating_mul(4)));
     let mut before = ' ';
@@ -66,7 +70,7 @@ pub fn escape(text: &str, max: usize) -> String {
     out
 }
 
-/// A text of at most `N` bytes, without an allocation.
+/// A text of at most `N` bytes that needs no allocation.
 #[derive(Debug, Clone, Copy)]
 pub struct Short<const N: usize> {
     bytes: [u8; N],
@@ -74,7 +78,7 @@ pub struct Short<const N: usize> {
 }
 
 impl<const N: usize> Short<N> {
-    /// The parts joined; one that has no room left is dropped.
+    /// Concatenates the parts; a part that does not fit is dropped.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut text = Self { bytes: [0; N], len: 0 };
         for part in parts {
@@ -98,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_a_terminal_would_obey() {
+    fn escapes_what_a_terminal_would_interpret() {
         assert_eq!(escape("a\u{1b}[2Jb\u{202e}c", 100), "a\\u{1b}[2Jb\\u{202e}c");
         assert_eq!(escape("abcdef", 3), "abc…");
         assert!(accept("plain – text", 20).is_ok());
@@ -107,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn joiners_belong_to_words_and_nothing_else_invisible_does() {
+    fn joiners_are_the_only_invisible_characters_that_may_stay() {
         for text in [
             "\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}",
             "on call \u{1f469}\u{200d}\u{1f4bb}",

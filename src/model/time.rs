@@ -1,4 +1,4 @@
-//! Points in time, in whole milliseconds, and the one clock that hands them out.
+//! Points in time, in whole milliseconds, and the clock that provides them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,22 +6,30 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since the Unix epoch, UTC. Shown as RFC 3339 with three decimals (`2026-01-02T03:04:05.678Z`, always 24 bytes).
+/// Milliseconds since the Unix epoch, UTC. Displayed as RFC 3339 with three decimals (always 24 bytes).
+///
+/// ```
+/// use portolan::model::time::UnixMs;
+///
+/// let at: UnixMs = "2026-01-02T03:04:05.678Z".parse()?;
+/// assert_eq!((at.0, at.to_string().as_str()), (1_767_323_045_678, "2026-01-02T03:04:05.678Z"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixMs(pub i64);
 
 impl UnixMs {
-    /// The system clock's reading. It may jump; intervals come from [`Clock::steady`] instead.
+    /// The system clock's time. It may jump, so use [`Clock::steady`] for intervals.
     pub fn wall() -> Self {
         Self(jiff::Timestamp::now().as_millisecond())
     }
 
-    /// Time from `earlier` to `self`, zero when `earlier` is later.
+    /// Time from `earlier` to `self`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// `self` moved forward, saturating.
+    /// `self` moved forward; saturates.
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
@@ -32,7 +40,7 @@ impl UnixMs {
 const YEAR_10000: u64 = 253_402_300_800_000;
 
 impl UnixMs {
-    /// The text, for who writes it often; `None` outside the years 1970 to 9999.
+    /// The displayed text, without an allocation; `None` outside the years 1970 to 9999.
     pub fn text(self) -> Option<[u8; 24]> {
         let ms = u64::try_from(self.0).ok().filter(|ms| *ms < YEAR_10000)?;
         let (day, ms) = (ms / 86_400_000, ms % 86_400_000);
@@ -48,8 +56,8 @@ impl UnixMs {
     }
 }
 
-/// Year, month and day of a day since 1970-01-01 in the Gregorian calendar: counted in years that start with March, so that
-/// the leap day is the last one.
+/// Converts days since 1970-01-01 to year, month and day in the Gregorian calendar. It counts years that start in March, so that the leap
+/// day is the last one.
 fn date(day: u64) -> (u64, u64, u64) {
     let since_year_0 = day + 719_468;
     let (era, of_era) = (since_year_0 / 146_097, since_year_0 % 146_097);
@@ -81,7 +89,15 @@ impl fmt::Display for UnixMs {
     }
 }
 
-/// `4s`, `3m12s`, `2h5m`, `3d4h`: the two largest units.
+/// A duration for people: its two largest units.
+///
+/// ```
+/// use std::time::Duration;
+/// use portolan::model::time::age;
+///
+/// let shown = [4, 192, 7500, 273_600].map(|s| age(Duration::from_secs(s)));
+/// assert_eq!(shown, ["4s", "3m12s", "2h5m", "3d4h"]);
+/// ```
 pub fn age(of: Duration) -> String {
     let s = of.as_secs();
     let two = |big: u64, b: &str, small: u64, l: &str| {
@@ -115,17 +131,26 @@ impl<'de> Deserialize<'de> for UnixMs {
     }
 }
 
-/// Both readings of one moment: `steady` for intervals and thresholds, `wall` for people.
+/// One moment on both clocks: `steady` for intervals and thresholds, `wall` for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// The wall clock at process start plus the monotonic time since: never jumps while the process lives,
-    /// and is comparable with a stored reading after a restart.
+    /// The wall clock at process start plus the monotonic time since then. It never jumps while the process runs, and can be compared
+    /// with a stored value after a restart.
     pub steady: UnixMs,
     /// The system clock.
     pub wall: UnixMs,
 }
 
-/// The process's clock. Cloning shares the anchor. Tests drive one by hand with [`Clock::manual`].
+/// The process's clock. Clones share its anchor.
+///
+/// ```
+/// use portolan::model::time::{Clock, Now, UnixMs};
+///
+/// // In tests, time stands still until it is set.
+/// let clock = Clock::manual(Now { steady: UnixMs(1000), wall: UnixMs(5000) });
+/// clock.set(Now { steady: UnixMs(2000), wall: UnixMs(0) });
+/// assert_eq!((clock.steady(), clock.now().wall), (UnixMs(2000), UnixMs(0)));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Clock(Source);
 
@@ -157,25 +182,25 @@ impl Clock {
         Self(Source::System { anchor: UnixMs::wall(), started: Instant::now() })
     }
 
-    /// A clock that stands still until [`Clock::set`] moves it.
+    /// A clock for tests, which stands still until [`Clock::set`] moves it.
     pub fn manual(now: Now) -> Self {
         Self(Source::Manual(Arc::new(std::sync::Mutex::new(now))))
     }
 
-    /// A clock that reads what `now` returns, for a simulation whose time runs by itself.
+    /// A clock that reads `now`, for a simulation that controls time.
     #[doc(hidden)]
     pub fn simulated(now: impl Fn() -> Now + Send + Sync + 'static) -> Self {
         Self(Source::Simulated(Simulated(Arc::new(now))))
     }
 
-    /// Moves a manual clock; the machine's clock ignores it.
+    /// Moves a manual clock; has no effect on other clocks.
     pub fn set(&self, now: Now) {
         if let Source::Manual(cell) = &self.0 {
             *cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = now;
         }
     }
 
-    /// The steady reading alone: half the cost of both.
+    /// Only the steady reading: half the cost of both.
     pub fn steady(&self) -> UnixMs {
         match &self.0 {
             Source::System { anchor, started } => anchor.plus(started.elapsed()),
@@ -183,7 +208,7 @@ impl Clock {
         }
     }
 
-    /// This moment.
+    /// The current moment on both clocks.
     pub fn now(&self) -> Now {
         match &self.0 {
             Source::System { anchor, started } => Now { steady: anchor.plus(started.elapsed()), wall: UnixMs::wall() },

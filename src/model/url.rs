@@ -1,4 +1,4 @@
-//! The addresses that a registration may carry.
+//! The URLs of a registration.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,26 +8,26 @@ use serde::Serialize;
 /// Longest URL, in bytes.
 pub const MAX_URL: usize = 512;
 
-/// Why a text is no endpoint URL. Each variant says what to write instead.
+/// Why a text is not an endpoint URL. Each message says what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Not a URL with a host.
-    #[error("is no URL with a host; write scheme://host[:port][/path], such as http://10.0.0.5:8080")]
+    #[error("is not a URL with a host; write scheme://host[:port][/path], such as http://10.0.0.5:8080")]
     Malformed,
     /// Longer than [`MAX_URL`].
     #[error("is longer than {MAX_URL} bytes")]
     TooLong,
-    /// Holds a character that moves a cursor or hides text.
-    #[error("holds U+{0:04X}; control, bidirectional and invisible characters are refused")]
+    /// Contains a character that moves a cursor or hides text.
+    #[error("contains U+{0:04X}; control, bidirectional and invisible characters are refused")]
     Hostile(u32),
-    /// White space before or behind it.
-    #[error("begins or ends with white space; leave it out")]
+    /// Surrounded by white space.
+    #[error("starts or ends with white space; leave it out")]
     Padded,
-    /// A character that a URL has in its escaped form alone.
+    /// A character that a URL contains only in its escaped form.
     #[error(transparent)]
     Unescaped(#[from] Unescaped),
-    /// A character that no host has.
-    #[error("has {} in its host, which no name or address holds; write scheme://host[:port][/path]", named(*.0))]
+    /// A character that no host contains.
+    #[error("has {} in its host, which no name or address contains; write scheme://host[:port][/path]", named(*.0))]
     NotInHost(char),
     /// Credentials in a URL would be stored and shown.
     #[error("user names and passwords in URLs are refused; give the address alone")]
@@ -35,7 +35,7 @@ pub enum UrlError {
     /// A scheme without a well-known port needs one.
     #[error("scheme {0} needs an explicit port from 1 to 65535")]
     NoPort(String),
-    /// Not a scheme that a probe can speak.
+    /// A scheme that a probe cannot speak.
     #[error("a health URL is http, https, tcp, grpc or grpcs, not {0}")]
     NotProbeable(String),
     /// A fragment never reaches a server.
@@ -43,25 +43,25 @@ pub enum UrlError {
     Fragment,
 }
 
-/// A character that stands unescaped where a URL has it in its escaped form alone
+/// An unescaped character that a URL contains only in its escaped form
 /// ([RFC 3986 §2.1](https://www.rfc-editor.org/rfc/rfc3986#section-2.1)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub struct Unescaped {
-    /// Which.
+    /// The character.
     pub character: char,
-    /// Where: the first character is 1.
+    /// Its position in characters; the first is 1.
     pub at: usize,
 }
 
 impl fmt::Display for Unescaped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { character, at } = *self;
-        write!(f, "holds {} unescaped (character {at}); write it as ", named(character))?;
+        write!(f, "contains {} unescaped (character {at}); write it as ", named(character))?;
         character.encode_utf8(&mut [0; 4]).bytes().try_for_each(|byte| write!(f, "%{byte:02X}"))
     }
 }
 
-/// A character as a sentence names it.
+/// The character's name in a sentence.
 fn named(character: char) -> String {
     match character {
         ' ' => "a space".to_owned(),
@@ -70,20 +70,20 @@ fn named(character: char) -> String {
     }
 }
 
-/// What is spoken at an endpoint.
+/// The protocol of an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Plain HTTP/1.1, port 80 unless given.
+    /// Plain HTTP/1.1, by default on port 80.
     Http,
-    /// HTTP/1.1 over TLS, port 443 unless given.
+    /// HTTP/1.1 over TLS, by default on port 443.
     Https,
-    /// A TCP port, nothing said about what it speaks.
+    /// A TCP port with an unknown protocol.
     Tcp,
     /// gRPC over plain HTTP/2.
     Grpc,
     /// gRPC over TLS.
     Grpcs,
-    /// Any other (`postgres`, `amqp`, …): discoverable, and checked by tcp alone.
+    /// Any other (`postgres`, `amqp`, …): discoverable, and checked only by tcp.
     Other(String),
 }
 
@@ -99,7 +99,7 @@ impl Scheme {
         }
     }
 
-    /// The word before `://`.
+    /// The part before `://`.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Http => "http",
@@ -120,7 +120,7 @@ impl Scheme {
     }
 }
 
-/// A host: a name to resolve, or an address. Hex, octal, decimal and short spellings of IPv4 are already decoded to [`Host::Ip`].
+/// A host: a name to resolve, or an address. Hex, octal, decimal and short spellings of IPv4 are decoded to [`Host::Ip`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A DNS name, lower case, IDNA-encoded.
@@ -139,7 +139,23 @@ impl fmt::Display for Host {
     }
 }
 
-/// A checked URL: the text as it was given, and its parts. Two are equal when their texts are.
+/// A valid URL: the original text and its parts. Two are equal if their texts are.
+///
+/// ```
+/// use portolan::model::url::{EndpointUrl, UrlError};
+///
+/// let url = EndpointUrl::health("http://10.0.0.5:8080/healthz?key=x")?;
+/// assert_eq!((url.port(), url.target()), (8080, "/healthz?key=x"));
+/// assert_eq!(url.redacted().to_string(), "http://10.0.0.5:8080/healthz?…");
+///
+/// // Every spelling of an address is decoded.
+/// assert_eq!(EndpointUrl::base("http://0x7f.1/")?.host().to_string(), "127.0.0.1");
+/// // Any scheme can be discovered, but only some can be probed, and others than http and https need a port.
+/// assert!(EndpointUrl::base("postgres://db.corp:5432").is_ok());
+/// assert_eq!(EndpointUrl::base("postgres://db.corp"), Err(UrlError::NoPort("postgres".to_owned())));
+/// assert!(EndpointUrl::health("postgres://db.corp:5432").is_err());
+/// # Ok::<(), UrlError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct EndpointUrl {
     text: String,
@@ -158,10 +174,10 @@ impl PartialEq for EndpointUrl {
 impl Eq for EndpointUrl {}
 
 impl EndpointUrl {
-    /// Reads a base URL: any scheme, with an explicit port where the scheme has no well-known one.
+    /// Parses a base URL: any scheme, with an explicit port unless the scheme is http or https.
     ///
     /// # Errors
-    /// [`UrlError`] saying what to write instead.
+    /// [`UrlError`], which says what to write instead.
     pub fn base(text: &str) -> Result<Self, UrlError> {
         if text.len() > MAX_URL {
             return Err(UrlError::TooLong);
@@ -186,10 +202,10 @@ impl EndpointUrl {
         Ok(Self { text: text.to_owned(), scheme, host, port, target })
     }
 
-    /// Reads a health URL: a scheme that a probe speaks.
+    /// Parses a health URL: its scheme must be one that a probe speaks.
     ///
     /// # Errors
-    /// [`UrlError`] saying what to write instead.
+    /// [`UrlError`], which says what to write instead.
     pub fn health(text: &str) -> Result<Self, UrlError> {
         let url = Self::base(text)?;
         match url.scheme {
@@ -198,22 +214,22 @@ impl EndpointUrl {
         }
     }
 
-    /// The text as it was given.
+    /// The original text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What is spoken there.
+    /// The protocol.
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
     }
 
-    /// Where it is.
+    /// The name or address.
     pub fn host(&self) -> &Host {
         &self.host
     }
 
-    /// The text without its query, which may hold a key, for messages.
+    /// The text for messages: without its query, which may contain a key.
     pub fn redacted(&self) -> Redacted<'_> {
         Redacted(&self.text)
     }
@@ -223,13 +239,13 @@ impl EndpointUrl {
         self.port
     }
 
-    /// The request target: path and query, starting with `/`.
+    /// The request target: path and query, starting with `/`. Fragments are refused, so it is complete.
     pub fn target(&self) -> &str {
         &self.target
     }
 }
 
-/// Refuses what no URL holds as it is.
+/// Refuses characters that no URL contains unescaped.
 fn readable(text: &str) -> Result<(), UrlError> {
     if text.trim() != text {
         return Err(UrlError::Padded);
@@ -245,20 +261,20 @@ fn readable(text: &str) -> Result<(), UrlError> {
     }
 }
 
-/// Why a text is no URL: the character that spoils its host, where that is one which people write for a purpose.
+/// Why a text is not a URL: the offending character of its host, if it is one that people write on purpose, as in `<host>`.
 fn malformed(text: &str) -> UrlError {
     let spoils = authority(text).chars().find(|c| "<>\"`^{|}".contains(*c));
     spoils.map_or(UrlError::Malformed, UrlError::NotInHost)
 }
 
-/// Whether every parser of URLs finds the same host in it. The WHATWG parser behind [`url::Url`] forgives backslashes, missing
-/// slashes and escapes; a reader of the registry may split the text elsewhere, and dial what was never probed.
+/// Whether every URL parser finds the same host in it. The WHATWG parser behind [`url::Url`] forgives backslashes, missing slashes and
+/// escapes. A reader of the registry may split the text differently and connect to a host that was never probed.
 fn is_plain(text: &str) -> bool {
     let authority = authority(text);
     !text.contains('\\') && !authority.is_empty() && !authority.contains('%')
 }
 
-/// A name that DNS can hold: labels of 1 to 63 letters, digits, dashes and underscores, 253 bytes in all, a last dot allowed.
+/// Whether DNS can contain the name: labels of 1 to 63 letters, digits, dashes and underscores, 253 bytes in total, with an optional final dot.
 fn is_hostname(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let label = |label: &str| {
@@ -275,13 +291,13 @@ fn authority(text: &str) -> &str {
     rest.split(['/', '?', '#', '\\']).next().unwrap_or("")
 }
 
-/// The port as it is written: `Url` hides the one that its scheme has anyway, also of schemes that need one here (`ws`, `ftp`).
+/// The port as written. `Url` hides a scheme's default port, even for schemes that need an explicit one here (`ws`, `ftp`).
 fn written_port(text: &str) -> Option<u16> {
     authority(text).rsplit_once(':')?.1.parse().ok()
 }
 
-/// `Url` leaves hosts of non-special schemes alone, so every host goes through the WHATWG host parser, which decodes all
-/// spellings of IPv4.
+/// `Url` does not parse hosts of non-special schemes, so every host goes through the WHATWG host parser, which decodes all spellings of
+/// IPv4.
 fn parse_host(text: &str) -> Option<Host> {
     match url::Host::parse(text).ok()? {
         url::Host::Domain(name) => is_hostname(&name).then_some(Host::Name(name)),
@@ -290,7 +306,7 @@ fn parse_host(text: &str) -> Option<Host> {
     }
 }
 
-/// A URL or a request target without its query, which may hold a key.
+/// A URL or a request target, displayed without its query, which may contain a key.
 #[derive(Debug, Clone, Copy)]
 pub struct Redacted<'a>(pub &'a str);
 
@@ -346,37 +362,37 @@ mod tests {
     }
 
     #[test]
-    fn a_character_that_does_not_belong_is_named() {
-        for (text, said) in [
-            ("http://h/a b", "holds a space unescaped (character 11); write it as %20"),
-            ("http://h/\u{e4}\u{a0}", "begins or ends with white space; leave it out"),
-            ("http://h/\u{e4}\u{a0}b", "holds U+00A0 unescaped (character 11); write it as %C2%A0"),
+    fn an_invalid_character_is_named() {
+        for (text, message) in [
+            ("http://h/a b", "contains a space unescaped (character 11); write it as %20"),
+            ("http://h/\u{e4}\u{a0}", "starts or ends with white space; leave it out"),
+            ("http://h/\u{e4}\u{a0}b", "contains U+00A0 unescaped (character 11); write it as %C2%A0"),
             (
                 "http://h :80/",
-                "has a space in its host, which no name or address holds; write scheme://host[:port][/path]",
+                "has a space in its host, which no name or address contains; write scheme://host[:port][/path]",
             ),
-            ("h 80", "is no URL with a host; write scheme://host[:port][/path], such as http://10.0.0.5:8080"),
-            (" http://h", "begins or ends with white space; leave it out"),
-            ("http://h/a\nb", "holds U+000A; control, bidirectional and invisible characters are refused"),
+            ("h 80", "is not a URL with a host; write scheme://host[:port][/path], such as http://10.0.0.5:8080"),
+            (" http://h", "starts or ends with white space; leave it out"),
+            ("http://h/a\nb", "contains U+000A; control, bidirectional and invisible characters are refused"),
             (
                 "http://<host>:80/",
-                "has '<' in its host, which no name or address holds; write scheme://host[:port][/path]",
+                "has '<' in its host, which no name or address contains; write scheme://host[:port][/path]",
             ),
             (
                 "http://{host}/",
-                "has '{' in its host, which no name or address holds; write scheme://host[:port][/path]",
+                "has '{' in its host, which no name or address contains; write scheme://host[:port][/path]",
             ),
             (
                 "http://\"h\"/",
-                "has '\"' in its host, which no name or address holds; write scheme://host[:port][/path]",
+                "has '\"' in its host, which no name or address contains; write scheme://host[:port][/path]",
             ),
         ] {
-            assert_eq!(EndpointUrl::base(text).expect_err(text).to_string(), said, "{text}");
+            assert_eq!(EndpointUrl::base(text).expect_err(text).to_string(), message, "{text}");
         }
     }
 
     #[test]
-    fn what_parsers_read_differently_is_refused() {
+    fn urls_that_parsers_read_differently_are_refused() {
         for text in [
             "http://localhost:81\\@evil.example:82",
             "http:\\\\localhost/",
@@ -396,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_port_counts_also_where_it_is_the_schemes_own() {
+    fn an_explicit_port_counts_even_if_it_is_the_schemes_default() {
         for (text, port) in [
             ("ws://h:80", 80),
             ("wss://h:443/socket", 443),

@@ -1,4 +1,4 @@
-//! What is wrong with a value that somebody gave, in words that name no type of this program.
+//! Errors about values that users give, in words that mention no type of this program.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::did_you_mean;
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueError {
-    /// One sentence; its subject, the value, may be left out: `is a list, not a string`.
+    /// One sentence; its subject, the value, may be missing: `is a list, not a string`.
     pub problem: String,
-    /// What may stand there instead, where that is a kind of value, a range or a choice: `a string`, `true or false`.
+    /// What is allowed instead, if that is a kind of value, a range or a choice: `a string`, `true or false`.
     pub expected: Option<String>,
 }
 
 impl ValueError {
-    /// A problem that says itself what to do.
+    /// A problem whose sentence already says what to do.
     pub fn new(problem: impl Into<String>) -> Self {
         Self { problem: problem.into(), expected: None }
     }
@@ -27,20 +27,22 @@ impl ValueError {
         Self { problem: format!("is not {expected}"), expected: Some(expected) }
     }
 
-    /// Adds what may stand there.
+    /// Adds what is allowed instead.
     #[must_use]
     pub fn expecting(self, expected: impl Into<String>) -> Self {
         Self { expected: Some(expected.into()), ..self }
     }
 
-    /// What is wrong with a value of JSON, without its place. serde's own words name the types that it reads into.
+    /// Translates an error of `serde_json`, whose own messages mention Rust types. Without the position.
     pub fn of_json(error: &serde_json::Error) -> Self {
-        let said = error.to_string();
-        let placed = said.rsplit_once(" at line ").filter(|_| error.line() > 0);
-        let said = placed.map_or(&*said, |(what, _)| what);
+        let message = error.to_string();
+        let with_position = message.rsplit_once(" at line ").filter(|_| error.line() > 0);
+        let message = with_position.map_or(&*message, |(what, _)| what);
         match error.classify() {
-            Category::Data => of_data(said),
-            Category::Syntax | Category::Eof | Category::Io => Self::new(format!("is not JSON: {}", of_syntax(said))),
+            Category::Data => of_data(message),
+            Category::Syntax | Category::Eof | Category::Io => {
+                Self::new(format!("is not JSON: {}", of_syntax(message)))
+            }
         }
     }
 }
@@ -51,7 +53,7 @@ impl<T: fmt::Display> From<T> for ValueError {
     }
 }
 
-/// [`ValueError::of_json`] as one sentence about a whole text, with line and column of what is not JSON.
+/// [`ValueError::of_json`] as one sentence about a whole text; for syntax errors with line and column.
 pub fn json_sentence(error: &serde_json::Error) -> String {
     let problem = ValueError::of_json(error).problem;
     if error.is_data() {
@@ -60,48 +62,48 @@ pub fn json_sentence(error: &serde_json::Error) -> String {
     format!("{problem}, at line {}, column {}", error.line(), error.column())
 }
 
-fn of_data(said: &str) -> ValueError {
-    let unread = said.strip_prefix("invalid type: ").or_else(|| said.strip_prefix("invalid value: "));
-    if let Some((found, wanted)) = unread.and_then(|rest| rest.rsplit_once(", expected ")) {
+fn of_data(message: &str) -> ValueError {
+    let unread = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    if let Some((found, expected)) = unread.and_then(|rest| rest.rsplit_once(", expected ")) {
         let found = kind_found(found);
-        return match kind_wanted(wanted) {
-            Some(wanted) => ValueError::new(format!("is {found}, not {wanted}")).expecting(wanted),
-            None => ValueError::new(format!("is {found}, which is not read here")),
+        return match kind_expected(expected) {
+            Some(expected) => ValueError::new(format!("is {found}, not {expected}")).expecting(expected),
+            None => ValueError::new(format!("is {found}, which is not expected here")),
         };
     }
-    if let Some((name, known)) = named(said, "unknown field ") {
+    if let Some((name, known)) = named(message, "unknown field ") {
         return did_you_mean::unknown(name, &quoted(known));
     }
-    if let Some((_, known)) = named(said, "unknown variant ") {
+    if let Some((_, known)) = named(message, "unknown variant ") {
         return ValueError::is_not(quoted(known).join(" or "));
     }
-    if let Some((name, _)) = named(said, "missing field ") {
+    if let Some((name, _)) = named(message, "missing field ") {
         return ValueError::new(format!("{name} is missing"));
     }
-    if let Some((name, _)) = named(said, "duplicate field ") {
+    if let Some((name, _)) = named(message, "duplicate field ") {
         return ValueError::new(format!("{name} is given twice"));
     }
-    if let Some((count, _)) = said.strip_prefix("invalid length ").and_then(|rest| rest.split_once(", expected ")) {
+    if let Some((count, _)) = message.strip_prefix("invalid length ").and_then(|rest| rest.split_once(", expected ")) {
         return ValueError::new(format!("has the wrong number of parts: {count}"));
     }
-    // What a type of ours says itself.
-    ValueError::new(said)
+    // A message of one of our own types.
+    ValueError::new(message)
 }
 
 /// The name in back quotes after `what`, and the rest.
-fn named<'a>(said: &'a str, what: &str) -> Option<(&'a str, &'a str)> {
-    let rest = said.strip_prefix(what)?.strip_prefix('`')?;
+fn named<'a>(message: &'a str, what: &str) -> Option<(&'a str, &'a str)> {
+    let rest = message.strip_prefix(what)?.strip_prefix('`')?;
     let listed = rest.find("`, expected ").or_else(|| rest.find("`, there are no "));
     let at = listed.or_else(|| rest.rfind('`'))?;
     Some((&rest[..at], &rest[at + 1..]))
 }
 
-/// Every name in back quotes.
+/// All names in back quotes.
 fn quoted(list: &str) -> Vec<&str> {
     list.split('`').skip(1).step_by(2).collect()
 }
 
-/// What came, as serde names it: `map`, `integer `5``, `string "x"`.
+/// Translates serde's name for the actual value: `map`, ``integer `5` ``, `string "x"`.
 fn kind_found(found: &str) -> String {
     let bare = || found.split_once('`').map_or(found, |(_, value)| value.trim_end_matches('`'));
     match found.split([' ', '`']).next().unwrap_or_default() {
@@ -115,9 +117,9 @@ fn kind_found(found: &str) -> String {
     }
 }
 
-/// What was wanted, as serde names it; none for a name that would say nothing to whoever wrote the JSON.
-fn kind_wanted(wanted: &str) -> Option<&str> {
-    let first = wanted.split(' ').next().unwrap_or_default();
+/// Translates serde's name for the expected value; `None` for a name that means nothing to the author of the JSON.
+fn kind_expected(expected: &str) -> Option<&str> {
+    let first = expected.split(' ').next().unwrap_or_default();
     Some(match first {
         "struct" | "map" => "an object",
         "sequence" | "tuple" => "a list",
@@ -128,7 +130,7 @@ fn kind_wanted(wanted: &str) -> Option<&str> {
         "f32" | "f64" => "a number",
         "unit" | "null" => "null",
         "bool" => "true or false",
-        "a" | "an" => match wanted {
+        "a" | "an" => match expected {
             "a map" => "an object",
             "a sequence" | "a tuple" => "a list",
             "a boolean" => "true or false",
@@ -140,14 +142,14 @@ fn kind_wanted(wanted: &str) -> Option<&str> {
     })
 }
 
-/// A fault of the JSON itself.
-fn of_syntax(said: &str) -> String {
-    match said {
+/// Translates an error in the JSON itself.
+fn of_syntax(message: &str) -> String {
+    match message {
         "expected ident" => "expected true, false or null".to_owned(),
         "expected value" => "expected a value".to_owned(),
-        _ => match said.strip_prefix("EOF while parsing ") {
+        _ => match message.strip_prefix("EOF while parsing ") {
             Some(inside) => format!("it ends in the middle of {inside}"),
-            None => said.to_owned(),
+            None => message.to_owned(),
         },
     }
 }
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn no_type_of_rust_is_named() {
+    fn no_rust_type_is_mentioned() {
         for (json, problem, expected) in [
             (r#"{"inner":"x"}"#, r#"is the string "x", not an object"#, Some("an object")),
             (r#"{"inner":{}}"#, "name is missing", None),
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_json_is_told_as_that() {
+    fn broken_json_is_reported_as_such() {
         for (json, problem) in [
             ("", "is not JSON: it ends in the middle of a value"),
             ("{\"count\":1", "is not JSON: it ends in the middle of an object"),

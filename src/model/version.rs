@@ -1,9 +1,9 @@
-//! Version ranges, as Cargo and npm write them, and how an instance's version is read.
+//! Version ranges as Cargo and npm write them, and how an instance's version is read.
 //!
-//! A range is one or more alternatives joined by `||`; each holds comparators joined by commas (Cargo) or spaces (npm), all of which must
-//! hold, or a hyphen range. Where the two disagree: a bare full version `1.4.2` is exact, as in npm (Cargo means `^1.4.2`), and a bare
-//! partial one `1.4` means `1.4.x`. A prerelease matches only where a comparator of the same alternative names one of the same three
-//! numbers. Semantics: [npm](https://github.com/npm/node-semver#ranges),
+//! A range is one or more alternatives joined by `||`. An alternative is a hyphen range, or comparators joined by commas (Cargo) or spaces
+//! (npm), all of which must match. Where Cargo and npm disagree: a bare full version `1.4.2` is exact, as in npm (Cargo means `^1.4.2`), and a
+//! bare partial version `1.4` means `1.4.x`. A prerelease matches only if a comparator of the same alternative names a prerelease of the same
+//! three numbers. Semantics: [npm](https://github.com/npm/node-semver#ranges),
 //! [Cargo](https://doc.rust-lang.org/cargo/reference/specifying-dependencies.html).
 
 use std::fmt;
@@ -16,20 +16,37 @@ use super::text;
 /// Longest range, in bytes.
 pub const MAX_RANGE: usize = 128;
 
-/// Why a text is no version range.
+/// Why a text is not a version range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VersionRangeError {
     /// Longer than [`MAX_RANGE`].
-    #[error("is longer than {MAX_RANGE} bytes, the most that a version range has")]
+    #[error("is longer than {MAX_RANGE} bytes, the limit for a version range")]
     TooLong,
-    /// Not a range. What could not be read is escaped and short.
+    /// Not a range. Contains the part that could not be read, escaped and cut.
     #[error(
-        "is no version range: cannot read \"{0}\"; write one such as ^1.2, ~1.2.3, \">=1.2 <2\", \"1.2 - 2.0\", 1.x or 1.4.2"
+        "is not a version range: cannot read \"{0}\"; write one such as ^1.2, ~1.2.3, \">=1.2 <2\", \"1.2 - 2.0\", 1.x or 1.4.2"
     )]
     Malformed(String),
 }
 
-/// A set of versions. Two are equal when their texts are.
+/// A set of versions. Two are equal if their texts are.
+///
+/// ```
+/// use portolan::model::version::VersionRange;
+///
+/// for (range, inside, outside) in [
+///     ("^1.2", "1.9.9", "2.0.0"),
+///     (">=1.2 <2", "1.2.0", "2.0.0-rc.1"),
+///     ("1.2 - 2.0", "2.0.9", "2.1.0"),
+///     ("1.4", "1.4.9", "1.5.0"),
+///     ("1.4.2", "v1.4.2", "1.4.3"),
+///     ("blue", "blue", "green"),
+/// ] {
+///     let range = VersionRange::parse(range)?;
+///     assert!(range.matches(inside) && !range.matches(outside), "{range}");
+/// }
+/// # Ok::<(), portolan::model::version::VersionRangeError>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct VersionRange {
     text: String,
@@ -58,10 +75,11 @@ impl FromStr for VersionRange {
 }
 
 impl VersionRange {
-    /// Reads a range. A single word that is no version (`blue`, `1.2.3.4`) is accepted too: it matches itself alone.
+    /// Parses a range of at most [`MAX_RANGE`] bytes. A single word that is not a version (`blue`, `1.2.3.4`) is accepted too; it matches only
+    /// itself.
     ///
     /// # Errors
-    /// [`VersionRangeError`] with what to write instead.
+    /// [`VersionRangeError`], which says what to write instead.
     pub fn parse(text: &str) -> Result<Self, VersionRangeError> {
         if text.len() > MAX_RANGE {
             return Err(VersionRangeError::TooLong);
@@ -74,8 +92,9 @@ impl VersionRange {
         Ok(Self { text: text.to_owned(), any_of })
     }
 
-    /// Whether an instance's version is in the range. It is read leniently: white space around it, a leading `v` and build metadata are
-    /// ignored, missing numbers are 0, leading zeros allowed. One that is no version even so is matched by the same text alone.
+    /// Whether an instance's version is in the range. The version is read leniently: surrounding white space, a leading `v` and build
+    /// metadata are ignored, missing numbers are 0, and leading zeros are allowed. A text that is still not a version matches only a range
+    /// with the same text.
     pub fn matches(&self, version: &str) -> bool {
         match lenient(version) {
             Some(version) => self.any_of.iter().any(|req| req.matches(&version)),
@@ -83,13 +102,13 @@ impl VersionRange {
         }
     }
 
-    /// The text as it was given, without white space around it.
+    /// The original text, without surrounding white space.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// Whether the text holds nothing that only a range would.
+/// Whether the text contains nothing that only a range contains.
 fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text::accept(text, MAX_RANGE).is_ok()
@@ -125,7 +144,7 @@ fn alternative(text: &str) -> Result<VersionReq, VersionRangeError> {
     Ok(VersionReq { comparators })
 }
 
-/// `low - high`: the white space around the dash is what tells it from a prerelease.
+/// `low - high`. The white space around the dash distinguishes it from a prerelease.
 fn hyphen(text: &str) -> Option<(&str, &str)> {
     let (low, high) = text.split_once(" - ")?;
     Some((low.trim(), high.trim()))
@@ -146,7 +165,7 @@ fn operator(text: &str) -> (Option<Op>, &str) {
     found.unwrap_or((None, text))
 }
 
-/// One comparator; none where any version will do.
+/// One comparator; `None` if it matches any version.
 fn comparator(op: Option<Op>, text: &str) -> Result<Option<Comparator>, VersionRangeError> {
     let given = partial(text).ok_or_else(|| malformed(text))?;
     let Some(major) = given.numbers[0] else {
@@ -159,10 +178,10 @@ fn comparator(op: Option<Op>, text: &str) -> Result<Option<Comparator>, VersionR
     Ok(Some(Comparator { op, major, minor: given.numbers[1], patch: given.numbers[2], pre: given.pre }))
 }
 
-/// A version of which parts may be missing or `x`, `X`, `*`.
+/// A version whose parts may be missing or `x`, `X`, `*`.
 struct Partial {
     numbers: [Option<u64>; 3],
-    /// Whether a wildcard was written.
+    /// Whether it contains a wildcard.
     open: bool,
     pre: Prerelease,
 }
@@ -191,7 +210,7 @@ fn partial(text: &str) -> Option<Partial> {
     Some(Partial { numbers, open, pre })
 }
 
-/// An instance's version: `v1.2` is 1.2.0.
+/// Reads an instance's version: `v1.2` is 1.2.0.
 fn lenient(text: &str) -> Option<Version> {
     let Partial { numbers: [major, minor, patch], open: false, pre } = partial(text.trim())? else {
         return None;
@@ -267,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_matches_its_own_text_alone() {
+    fn a_text_that_is_not_a_version_matches_only_itself() {
         for word in ["blue", "1.2.3.4", "2024-01-15", "main_3fa2b1", "1.2.z", "1.2-"] {
             assert!(range(word).matches(word), "{word}");
             assert!(!range(word).matches("1.2.3") && !range("*").matches(word), "{word}");
@@ -308,7 +327,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_it(text in "[0-9xXv.*<>=^~|, +a-]{0,30}|.{0,140}", version in ".{0,70}|[0-9v.+a-]{0,20}") {
+        fn no_text_makes_it_panic(text in "[0-9xXv.*<>=^~|, +a-]{0,30}|.{0,140}", version in ".{0,70}|[0-9v.+a-]{0,20}") {
             if let Ok(range) = VersionRange::parse(&text) {
                 range.matches(&version);
                 prop_assert_eq!(VersionRange::parse(range.as_str()).map(|again| again.matches(&version)), Ok(range.matches(&version)));

@@ -1,15 +1,15 @@
-//! WholeNumber numbers in JSON, however they are written: to JSON, and to JSON Schema, `50`, `50.0` and `5e1` are one number
-//! ([JSON Schema §4.2.3](https://json-schema.org/draft/2020-12/json-schema-core#section-4.2.3)), and some libraries write every number so.
+//! Whole numbers in JSON, in every notation. In JSON and JSON Schema, `50`, `50.0` and `5e1` are the same number
+//! ([JSON Schema §4.2.3](https://json-schema.org/draft/2020-12/json-schema-core#section-4.2.3)), and some libraries write all numbers as floats.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-/// Largest number up to which every whole one has its own float.
+/// Up to this number, every whole number has its own float.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// A number that is whole and not negative.
+/// A whole number that is not negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WholeNumber(pub u64);
 
@@ -47,18 +47,18 @@ fn narrow<T: TryFrom<u64>, E: Error>(WholeNumber(n): WholeNumber) -> Result<T, E
     T::try_from(n).map_err(|_| E::custom(format!("{n} is far too large")))
 }
 
-/// Reads an optional whole number into a narrower type.
+/// Deserializes an optional whole number into a narrower type.
 ///
 /// # Errors
-/// When it is not one, or does not fit.
+/// If it is not a whole number, or does not fit.
 pub fn option<'de, T: TryFrom<u64>, D: Deserializer<'de>>(json: D) -> Result<Option<T>, D::Error> {
     Option::<WholeNumber>::deserialize(json)?.map(narrow).transpose()
 }
 
-/// Reads a list of them.
+/// Deserializes a list of whole numbers.
 ///
 /// # Errors
-/// As [`option`]'s.
+/// Those of [`option`].
 pub fn list<'de, T: TryFrom<u64>, D: Deserializer<'de>>(json: D) -> Result<Vec<T>, D::Error> {
     struct List<T>(PhantomData<T>);
 

@@ -6,36 +6,36 @@ use std::sync::Arc;
 use super::name::{InstanceName, Namespace, ServiceKey};
 use super::time::UnixMs;
 
-/// Most namespaces that a refusal names.
+/// Most namespaces that a refusal lists.
 const MAX_NAMED: usize = 5;
 
-/// Why a write was refused. Each is one HTTP answer.
+/// Why a write was refused. Each has its own HTTP answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WriteError {
-    /// Nothing of that id or name.
+    /// No service with that id or name.
     #[error("Service not found")]
     ServiceNotFound,
-    /// The service is there, the instance is not.
+    /// The service exists, the instance does not.
     #[error("Instance not found")]
     InstanceNotFound,
-    /// Another's: the instance itself, or every instance of the service that a new one was to join.
+    /// Another owner's: the instance, or every instance of the service that it would join.
     #[error("this name belongs to another owner; use its owner's token or one with the admin scope")]
     NotOwner,
-    /// A custom resource's.
+    /// The service comes from a custom resource.
     #[error(
         "{0} comes from a manifest: `kubectl edit services.portolan.dev {name} -n {namespace}` changes it, `kubectl delete \
          services.portolan.dev {name} -n {namespace}` removes it", name = .0.name(), namespace = .0.namespace()
     )]
     ManifestOwned(ServiceKey),
-    /// Its object is there and on its way out.
+    /// Its object is being deleted.
     #[error("{0} is being deleted in the cluster; register again once it is gone")]
     Terminating(ServiceKey),
     /// None of `PORTOLAN_REST_NAMESPACES`.
-    #[error("namespace {namespace} takes no registrations here; {} (PORTOLAN_REST_NAMESPACES lists them)", open_ones(.open))]
+    #[error("namespace {namespace} accepts no registrations here; {} (PORTOLAN_REST_NAMESPACES lists them)", open_ones(.open))]
     NamespaceClosed {
-        /// The one that was meant.
+        /// The requested namespace.
         namespace: Namespace,
-        /// Those that do.
+        /// Those that accept registrations.
         open: Arc<[Namespace]>,
     },
     /// `MAX_SERVICES`.
@@ -44,10 +44,10 @@ pub enum WriteError {
     /// `MAX_INSTANCES`.
     #[error("{0} instances are registered, the most that PORTOLAN_MAX_INSTANCES allows; deregister one or raise it")]
     TooManyInstances(usize),
-    /// 256 instances, the most of a service.
+    /// The service has 256 instances.
     #[error("{0}")]
     ServiceFull(FullService),
-    /// Several instances, none named, no `all`.
+    /// The service has several instances, and the call names none and has no `all`.
     #[error("the service has {0} instances; name one, or add ?all=true to remove them all")]
     HasInstances(usize),
     /// `If-Match` names an older generation.
@@ -58,7 +58,7 @@ pub enum WriteError {
         /// The generation now.
         current: u64,
     },
-    /// The store's file is not at its path any more.
+    /// The store's file is no longer at its path.
     #[error(
         "the store's file was deleted, moved or replaced while the server runs, so nothing is written any more; reads go on; \
          put the file back, if there is one, and restart the server"
@@ -67,7 +67,7 @@ pub enum WriteError {
     /// No space left.
     #[error("the disk of the store is full; nothing was changed; reads go on")]
     DiskFull,
-    /// The file, its folder or its file system cannot be written.
+    /// The file, its folder or its file system is read-only.
     #[error(
         "the store's file or its file system is read-only; nothing was changed; reads go on; make it writable, no restart is needed"
     )]
@@ -84,7 +84,7 @@ pub enum WriteError {
     /// The store failed otherwise; the detail is in the log.
     #[error("the store could not be written: {0}")]
     Store(String),
-    /// The Kubernetes API did not take it.
+    /// The Kubernetes API refused it.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
 }
@@ -99,19 +99,19 @@ fn open_ones(open: &[Namespace]) -> String {
     }
 }
 
-/// A service that takes no further instance, and which of those that it has may be gone.
+/// A service at its bound, and which of its instances may be obsolete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FullService {
-    /// Instances that it has, which is as many as it may.
+    /// Its instances.
     pub instances: usize,
     /// How many of them are unhealthy.
     pub unhealthy: usize,
-    /// The one that has been for longest, and since when.
+    /// The one that has been unhealthy for longest, and since when.
     pub longest: Option<(InstanceName, UnixMs)>,
 }
 
 impl FullService {
-    /// One of `instances`, of which those with a time are unhealthy since then.
+    /// Counts `instances`; those with a time are unhealthy since then.
     pub fn of<'a>(instances: impl Iterator<Item = (&'a InstanceName, Option<UnixMs>)>) -> Self {
         let mut full = Self { instances: 0, unhealthy: 0, longest: None };
         for (name, since) in instances {
@@ -141,28 +141,28 @@ impl fmt::Display for FullService {
     }
 }
 
-/// What the Kubernetes API said to a write, or that it said nothing. Each tells what to do.
+/// A refusal or a silence of the Kubernetes API. Each has a remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClusterError {
-    /// Not asked, because it has not answered for a while.
+    /// Not sent, because the API has not answered for a while.
     #[error("the Kubernetes API does not answer, so nothing was changed; reads go on; try again")]
     Away {
         /// Seconds, ≥ 1.
         retry_after: u64,
     },
-    /// Asked, and no answer came in time.
+    /// Sent, but no answer came in time.
     #[error(
         "the Kubernetes API did not answer in time, so it is not known whether the change was made; the same call again \
          is safe"
     )]
     Unanswered,
-    /// It asks for patience.
-    #[error("the Kubernetes API has too much to do; nothing was changed; try again")]
+    /// 429.
+    #[error("the Kubernetes API is overloaded; nothing was changed; try again")]
     Overloaded {
         /// Seconds, ≥ 1.
         retry_after: u64,
     },
-    /// Others changed the object each time that this replica was about to.
+    /// Others changed the object before each attempt of this replica.
     #[error("too many changes of {0} at once; nothing of this one was made; try again")]
     Contended(ServiceKey),
     /// RBAC.
@@ -171,8 +171,8 @@ pub enum ClusterError {
          deploy/rest-namespace.yaml` lets it"
     )]
     NotAllowed(Namespace),
-    /// No such namespace in the cluster.
-    #[error("namespace {0} does not exist in the cluster; `kubectl create namespace {0}` makes it")]
+    /// The namespace does not exist.
+    #[error("namespace {0} does not exist in the cluster; `kubectl create namespace {0}` creates it")]
     NamespaceMissing(Namespace),
     /// The namespace has a `deletionTimestamp`.
     #[error("namespace {0} is being deleted in the cluster")]
@@ -180,22 +180,22 @@ pub enum ClusterError {
     /// A `ResourceQuota`.
     #[error("the ResourceQuota of namespace {0} allows no more services; raise it or deregister one")]
     Quota(Namespace),
-    /// The CRD is not there.
+    /// The CRD is not installed.
     #[error("the cluster does not know services.portolan.dev; `portolan crd | kubectl apply -f -` installs it")]
     KindMissing,
     /// The CRD's schema or rules, or an admission policy.
     #[error("the cluster refuses this service: {0}")]
     Invalid(String),
-    /// 1.5 MiB.
+    /// The object would exceed 1.5 MiB.
     #[error(
         "with this the service is larger than Kubernetes stores; give its instances less metadata, or use two services"
     )]
     TooLarge,
-    /// etcd's space is spent.
+    /// etcd is full.
     #[error("the cluster's etcd is full; nothing was changed; reads go on")]
     Full,
     /// Anything else; the detail is in the log.
-    #[error("the Kubernetes API could not do it; the server's log says why")]
+    #[error("the Kubernetes API failed; the server's log says why")]
     Failed,
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with the store, each with the way out.
+//! The store's errors, each with its remedy.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,15 +6,15 @@ use std::path::PathBuf;
 /// Why the store was not opened. Nothing was overwritten.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// No folder to put the file in.
-    #[error("the store's folder {} does not exist or is no folder; create it, or give another DB_PATH", .0.display())]
+    /// The folder does not exist.
+    #[error("the store's folder {} does not exist or is not a folder; create it, or give another DB_PATH", .0.display())]
     FolderMissing(PathBuf),
-    /// The folder lets nothing be created.
+    /// Nothing can be created in the folder.
     #[error("the store cannot create {}: {source}; make its folder writable for this user, or give another DB_PATH", .path.display())]
     FolderReadOnly {
-        /// The file that could not be made.
+        /// The file that could not be created.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         source: io::Error,
     },
     /// A folder, socket or device where the file should be.
@@ -25,7 +25,7 @@ pub enum OpenError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// The system's word.
+        /// The system's error.
         source: io::Error,
     },
     /// Another server holds the lock.
@@ -33,7 +33,7 @@ pub enum OpenError {
     InUse {
         /// The file.
         path: PathBuf,
-        /// The holder's process id, where the lock file tells it.
+        /// The holder's process id, if the lock file names it.
         pid: Option<u32>,
     },
     /// A symbolic link that leads nowhere.
@@ -43,10 +43,10 @@ pub enum OpenError {
     DanglingLink {
         /// The link.
         path: PathBuf,
-        /// What it names.
+        /// Its target.
         target: PathBuf,
     },
-    /// A symbolic or hard link, or no plain file, where the store keeps one of its own.
+    /// A link, or something else than a plain file, in the place of one of the store's own files.
     #[error("{} is not a plain file of one name, so it is neither followed nor written; see who put it there, and remove it", .0.display())]
     PlantedLink(PathBuf),
     /// The file has other names, which the lock would not cover.
@@ -64,7 +64,7 @@ pub enum OpenError {
     /// Some other program's SQLite file.
     #[error("{} is an SQLite file of another program; nothing was changed; give another DB_PATH", .0.display())]
     Foreign(PathBuf),
-    /// The Go gateway's file.
+    /// The legacy gateway's file.
     #[error(
         "{} is the database of the Go microservice gateway (table service_infos); nothing was changed; \
          `portolan import` of a coming version will read it, until then give another DB_PATH", .0.display()
@@ -80,22 +80,22 @@ pub enum OpenError {
         path: PathBuf,
         /// Its schema.
         found: u32,
-        /// The newest schema known here.
+        /// The newest schema that this version knows.
         known: u32,
     },
-    /// A mirror, where the record is wanted.
+    /// A mirror, but the record is needed.
     #[error(
         "{} mirrors the services of a cluster; nothing was changed; start with PORTOLAN_MODE=cluster, or give another DB_PATH",
         .0.display()
     )]
     Mirror(PathBuf),
-    /// The record, where a mirror is wanted.
+    /// The record, but a mirror is needed.
     #[error(
         "{} holds the services of a standalone server; nothing was changed; start with PORTOLAN_MODE=standalone, or give \
          another DB_PATH", .0.display()
     )]
     Record(PathBuf),
-    /// The file, or what it was, cannot be used.
+    /// The file is damaged.
     #[error(
         "{path} is damaged ({detail}); nothing was changed. Restore a backup of it, or recover what can be read with `sqlite3 {path} \
          .recover`; `portolan serve --start-empty` sets it aside under a dated name and begins without services", path = .path.display()
@@ -106,7 +106,7 @@ pub enum OpenError {
         /// What is wrong with it.
         detail: String,
     },
-    /// There is no file, or an empty one, where one with content was.
+    /// No file, or an empty one, where there was one with content.
     #[error(
         "{path} is {}, but {evidence}; put the file back or mount its volume, or restore a backup; `portolan serve --start-empty` begins \
          without services, keeping what is there under a dated name", if *.empty { "empty" } else { "not there" }, path = .path.display()
@@ -114,12 +114,12 @@ pub enum OpenError {
     Emptied {
         /// The file.
         path: PathBuf,
-        /// Whether an empty file is there.
+        /// Whether there is an empty file.
         empty: bool,
         /// What proves that there was content.
         evidence: String,
     },
-    /// Commits are missing at the file's end: its log was removed, cut or belongs to another file.
+    /// Commits are missing at the end of the file: its log was removed, cut off, or belongs to another file.
     #[error(
         "{path} has lost what was written last: {detail}; nothing was changed. Put {path}-wal back if it was moved away, or restore a backup; \
          `portolan serve --accept-loss` goes on with what is left, as after restoring an older copy", path = .path.display()
@@ -130,7 +130,7 @@ pub enum OpenError {
         /// What is missing.
         detail: String,
     },
-    /// Another program has it locked, also for readers.
+    /// Another program has locked it, for readers too.
     #[error("{} is locked by another program; close that one (`fuser -v {}` lists it) and start again", .0.display(), .0.display())]
     Locked(PathBuf),
     /// No space for the write-ahead log or a new file.
@@ -146,7 +146,7 @@ pub enum OpenError {
         /// Why it could not be renamed.
         source: io::Error,
     },
-    /// A file that was just made reads back wrong.
+    /// A file that was just created reads back damaged.
     #[error("{} was just made and reads back damaged ({detail}); check the disk", .path.display())]
     BadDisk {
         /// The file.
@@ -159,14 +159,14 @@ pub enum OpenError {
     Sqlite {
         /// The file.
         path: PathBuf,
-        /// SQLite's word.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
 }
 
 impl OpenError {
     /// For a file that could not be created.
-    pub(in crate::store) fn cannot_create(path: PathBuf, source: io::Error) -> Self {
+    pub(crate) fn cannot_create(path: PathBuf, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull(path),
             _ => Self::FolderReadOnly { path, source },
@@ -178,13 +178,13 @@ fn pid_text(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }
 
-/// Why the store stopped, or could not tell its history.
+/// Why the store stopped, or could not answer a query.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Neither alive nor remembered.
+    /// Neither registered nor in history.
     #[error("Service not found")]
     ServiceNotFound,
-    /// Too many questions are waiting.
+    /// The queue is full.
     #[error("too many history queries are waiting; try again")]
     Busy,
     /// The server is stopping.

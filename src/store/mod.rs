@@ -1,16 +1,24 @@
 //! The store: one SQLite file, one thread that writes it, one that reads its history.
 //!
-//! Every change enters as a job on the writer's queue. The writer takes what is queued, applies it to a working copy of
-//! the catalog's snapshot, writes the difference in one transaction, commits, publishes the snapshot, feeds what differs,
-//! and only then answers the waiters: what was acknowledged is durable, and visible to the next read. A refused change
-//! does not hurt its batch; a failed commit throws the working copy away and every waiter hears of it.
+//! In: registrations, changes of health, objects of the Kubernetes API. Out: commits, the next snapshot of the
+//! [`catalog`](crate::catalog), and its feed.
 //!
-//! A register call that repeats what is known is answered from the published snapshot, past the queue: that snapshot is
-//! durable, and nobody who was answered can have seen a newer one. While a call about the same service is on its way it
-//! queues up behind that one: a removal whose client gave up may yet be written.
+//! A registration goes through the folders in this order:
 //!
-//! In cluster mode the file is a mirror of what the Kubernetes API holds: objects come in by [`Store::mirror`] and
-//! [`Store::mirror_all`], no registration does, and a file that cannot be used is set aside and made anew.
+//! 1. [`queue`]: every change enters as a job on the writer's queue.
+//! 2. [`rules`]: the writer applies what is queued to a copy of the state.
+//! 3. [`writer`]: it commits the difference in one transaction, publishes the snapshot in the catalog, sends the feed, and only then
+//!    answers. What was acknowledged is durable and visible to the next read. A refused change does not affect its batch; if the commit
+//!    fails, the copy is thrown away and every caller of the batch gets the error.
+//! 4. [`schema`]: the tables and their rows. [`file`]: opening, locking and checking the file.
+//! 5. [`history`]: queries about the past. [`reader`]: reading the file from another process. [`error`]: what can go wrong.
+//!
+//! A register call that repeats what is registered is answered from the published snapshot, past the queue: that snapshot is durable,
+//! and nobody has been shown a newer one. While another call about the same service is on its way, it queues up behind that one, because
+//! a removal may still be written after its client gave up.
+//!
+//! In cluster mode the file is a mirror of the Kubernetes API: objects come in through [`Store::mirror`] and [`Store::mirror_all`], no
+//! registration does, and a file that cannot be used is set aside and created again.
 
 mod error;
 mod file;
@@ -37,6 +45,7 @@ use crate::catalog::{Catalog, Epoch};
 use crate::model::mirror::{MirrorChange, Mirrored, VerdictsFrom};
 use crate::model::ports::{Caller, Leadership, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
 use crate::model::probe::{HealthChange, ProbeRow};
+use crate::model::registration;
 use crate::model::service::InstanceId;
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
@@ -52,49 +61,48 @@ use queue::pending::{Pending, Ticket};
 use schema::quarantine::Quarantine;
 use schema::write::{EncodedProbe, SpecColumns, Verdict};
 
-/// Probe rows that one transaction takes at most, so that registrations come in between.
+/// Most probe rows of one transaction, so that registrations come in between.
 const PROBE_ROWS: usize = 256;
 
-/// How the store is opened.
+/// How to open the store.
 #[derive(Debug, Clone)]
 pub struct StoreSettings {
-    /// The file; its folder must be there.
+    /// The file; its folder must exist.
     pub path: PathBuf,
-    /// Most services registered over REST; 0 is unlimited.
+    /// Most services registered over REST; 0 means no limit.
     pub max_services: usize,
-    /// Most instances of all services.
+    /// Most instances of all services together.
     pub max_instances: usize,
-    /// Days that history is kept.
+    /// Days for which history is kept.
     pub history_days: u32,
     /// Most entries of history.
     pub history_rows: usize,
-    /// Interval of a check that names none.
+    /// Interval of a check without one.
     pub default_interval: Duration,
-    /// In cluster mode, where the file is a mirror: the line of revisions that it mirrors. A file of another line is made anew.
+    /// In cluster mode: the line of revisions that the file mirrors. A file of another line is created again.
     pub epoch: Option<Epoch>,
-    /// Whether a commit outlasts a power cut; a mirror's need not.
+    /// Whether a commit survives a power cut; a mirror's need not.
     pub durable: bool,
 }
 
-/// What may be lost at this start, because whoever starts the server said so. Neither is needed with a sound file, and then neither
-/// does anything.
+/// Losses that the operator accepts at this start. With a sound file neither is needed, and neither has an effect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// A file that is damaged as a whole, or gone, is set aside, and the registry begins without services.
+    /// A file that is damaged as a whole, or missing, is set aside, and the registry starts without services.
     pub start_empty: bool,
-    /// What was committed last may be missing, as when an older copy of the file was put in its place.
+    /// The last commits may be missing, as after restoring an older copy of the file.
     pub accept_loss: bool,
 }
 
 /// An open store.
 pub struct Opened {
-    /// The handle that everyone uses.
+    /// The handle.
     pub store: Store,
-    /// What does the work; nothing is answered before it runs.
+    /// The work; nothing is answered before it runs.
     pub writer: Writer,
-    /// The read model, at what the file holds.
+    /// The read model, with what the file holds.
     pub catalog: Arc<Catalog>,
-    /// What probing left behind, of each instance's current generation.
+    /// The probe rows of each instance's current generation.
     pub probes: HashMap<InstanceId, ProbeRow>,
 }
 
@@ -116,16 +124,16 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the file, or makes it. Blocks; called once, at the start.
+    /// Opens the file, or creates it. Blocks; call it once, at the start.
     ///
     /// # Errors
-    /// [`OpenError`] naming the file and the way out. A mirror that cannot be used is no error: it is set aside, and the log says where.
-    /// Nor is a full or read-only disk where there is a file to read: then [`Store::failure`] says why nothing is written.
+    /// [`OpenError`], with the file and the remedy. A mirror that cannot be used is no error: it is set aside, and the log says where.
+    /// Neither is a full or read-only disk if there is a file to read; [`Store::failure`] then says why nothing is written.
     pub fn open(settings: StoreSettings, clock: Clock, metrics: Metrics) -> Result<Opened, OpenError> {
         Self::open_with(settings, Consent::default(), clock, metrics)
     }
 
-    /// As [`Store::open`], with what may be lost.
+    /// As [`Store::open`], with accepted losses.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -138,18 +146,18 @@ impl Store {
         writer::run::open(settings, consent, clock, metrics)
     }
 
-    /// How many rows of the file could not be read and are kept aside, and a few of the newest in words, which may hold names.
+    /// How many rows are in quarantine, and a few of the newest in words, which may contain names.
     pub fn quarantined(&self) -> (u64, Vec<String>) {
         self.0.quarantine.read()
     }
 
-    /// Why the newest transaction failed, for example on a full disk: reads go on, writes are refused until one succeeds. None while
-    /// they succeed.
+    /// Why the last transaction failed, for example because the disk is full. Reads go on; writes fail until one succeeds. None while they
+    /// succeed.
     pub fn failure(&self) -> Option<Arc<WriteError>> {
         self.0.failure.load_full()
     }
 
-    /// Whether the writer's or the reader's thread has ended: history cannot be told any more.
+    /// Whether the writer's or the reader's thread has ended.
     pub fn is_closed(&self) -> bool {
         self.0.jobs.is_closed() || self.0.questions.is_closed()
     }
@@ -159,18 +167,18 @@ impl Store {
         &self.0.catalog
     }
 
-    /// Whether it holds all that there is: a mirror does once a finished list was taken in, by this process or an earlier one.
+    /// Whether it holds everything: a mirror does once any run has applied a finished list.
     pub fn is_complete(&self) -> bool {
         self.0.complete.load(Ordering::Acquire)
     }
 
-    /// In cluster mode, where each replica has a history of its own: since when.
+    /// In cluster mode, where each replica has its own history: since when.
     pub fn history_since(&self) -> Option<UnixMs> {
         self.0.began
     }
 
-    /// Takes in what objects say; what is older than what is known of its object is dropped. Waits for a place in the queue, and
-    /// resolves once it is visible to the next read.
+    /// Applies changed objects; what is older than what is known of its object is dropped. Waits for room in the queue, and resolves once the
+    /// next read shows it.
     ///
     /// # Errors
     /// [`WriteError`] when nothing was written.
@@ -182,8 +190,8 @@ impl Store {
         self.wait(|reply| Job::Mirror(changes, verdicts, reply))
     }
 
-    /// Takes in a finished list, at once for readers: what it lacks is gone. `revision` is the list's own resourceVersion, and what is
-    /// known at a later one stays. Otherwise as [`Store::mirror`].
+    /// Applies a finished list, as one change for readers: what it lacks is removed. `revision` is the list's resourceVersion; what is known
+    /// at a later one stays. Otherwise as [`Store::mirror`].
     ///
     /// # Errors
     /// [`WriteError`] when nothing was written.
@@ -197,11 +205,11 @@ impl Store {
         self.wait(|reply| Job::MirrorAll(list, reply))
     }
 
-    /// Commits changes of health together, while this process probes. Resolves once they are durable and visible; tells of each
-    /// whether it applied: false when its generation is stale or its instance gone.
+    /// Commits changes of health together, while this process probes. Resolves once they are durable and visible, and returns for each
+    /// whether it applied: not if its generation is stale or its instance is removed.
     ///
     /// # Errors
-    /// [`WriteError`] when nothing was written; [`WriteError::Busy`] also where another process probes.
+    /// [`WriteError`] when nothing was written; [`WriteError::Busy`] also if another process probes.
     pub async fn commit_health(
         &self,
         changes: Vec<HealthChange>,
@@ -211,7 +219,7 @@ impl Store {
         self.ask(|reply| Job::Health(verdicts, leadership, reply)).await
     }
 
-    /// Keeps what probing left behind; rows of a stale generation are dropped. Moves no revision.
+    /// Writes probe rows; rows of a stale generation are dropped. Changes no revision.
     ///
     /// # Errors
     /// [`WriteError`] when some rows were not written.
@@ -223,7 +231,7 @@ impl Store {
         Ok(())
     }
 
-    /// A page of a service's history, newest first; also of one that was removed.
+    /// A page of a service's history, newest first. The service may have been removed.
     ///
     /// # Errors
     /// [`StoreError::ServiceNotFound`], [`StoreError::Busy`], [`StoreError::Closed`] or SQLite's.
@@ -239,7 +247,7 @@ impl Store {
         self.question(|reply| Question::Page(query, known, reply)).await
     }
 
-    /// The services that were removed after that revision; none where that is no longer known, or too many.
+    /// The services that were removed after a revision; none if some are forgotten, or there are too many.
     ///
     /// # Errors
     /// [`StoreError::Busy`], [`StoreError::Closed`] or SQLite's.
@@ -262,7 +270,7 @@ impl Store {
         }
     }
 
-    /// None where the id is nobody's: an id is known only once its service is published.
+    /// None if no service has the id: an id is known only after its service is published.
     fn ticket(&self, service: &ServiceRef) -> Option<Ticket> {
         match service {
             ServiceRef::Key(key) => Some(self.0.pending.enter(key)),
@@ -273,7 +281,7 @@ impl Store {
         }
     }
 
-    /// As [`Store::ask`], but it waits while the queue is full.
+    /// As [`Store::ask`], but waits while the queue is full.
     fn wait(&self, job: impl FnOnce(Reply<()>) -> Job) -> BoxFuture<'static, Result<(), WriteError>> {
         let (reply, answer) = oneshot::channel();
         let (jobs, job) = (self.0.jobs.clone(), job(reply));
@@ -316,7 +324,12 @@ impl Registrar for Store {
 
     fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered> {
         let settled = self.0.pending.is_settled(&registration.key());
-        settled.then(|| rules::register::renewal(&self.0.catalog.read(), registration, caller)).flatten()
+        if !settled {
+            return None;
+        }
+        let snapshot = self.0.catalog.read();
+        let entry = snapshot.find(registration.namespace.as_str(), registration.service.as_str())?;
+        registration::renewal(entry.service(), registration, caller)
     }
 
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {

@@ -1,9 +1,7 @@
 //! What clients of a replica see: the cluster's ids, revisions and tags, and what is the replica's own.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use portolan::model::check::Check;
 use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
 use portolan::model::name::{InstanceName, Namespace, ServiceKey};
 use portolan::model::outcome::{Health, Reason};
@@ -25,31 +23,25 @@ async fn replica() -> TestApp {
 }
 
 /// The object of `a` at a revision, with what its status says.
-async fn put(app: &TestApp, revision: u64, told: Option<ReportedHealth>) {
-    mirror(app, "a", ID, revision, told).await;
+async fn put(app: &TestApp, revision: u64, reported: Option<ReportedHealth>) {
+    mirror(app, "a", ID, revision, reported).await;
 }
 
 async fn named(app: &TestApp, name: &str, id: Uuid, revision: u64) {
     mirror(app, name, id, revision, None).await;
 }
 
-async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, told: Option<ReportedHealth>) {
+async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, reported: Option<ReportedHealth>) {
     let spec = InstanceSpec {
-        base_url: EndpointUrl::base("http://127.0.0.1:9").expect("a url"),
         health_url: Some(EndpointUrl::health("http://127.0.0.1:9/live").expect("a url")),
-        check: Check::default(),
-        version: String::new(),
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        weight: 100,
-        zone: String::new(),
+        ..InstanceSpec::at(EndpointUrl::base("http://127.0.0.1:9").expect("a url"))
     };
     let instance = MirroredInstance {
         name: InstanceName::default(),
         spec: Arc::new(spec),
         owner: Owner::Anonymous,
         generation: Some(41),
-        told,
+        reported,
     };
     let object = Mirrored {
         key: ServiceKey::new(&Namespace::default(), &name.parse().expect("a name")),
@@ -89,8 +81,8 @@ async fn a_verdict_that_no_status_carries_has_a_tag_of_its_own() {
     assert_eq!(known.status, 304);
 
     let since = service["instances"][0]["since"].as_str().expect("a time").parse().expect("a time");
-    let told = ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since, message: String::new() };
-    put(&app, 901, Some(told)).await;
+    let reported = ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since, message: String::new() };
+    put(&app, 901, Some(reported)).await;
     assert_eq!(shown(&app).await.1, "W/\"0000000000000abc.901\"");
 }
 
@@ -127,11 +119,11 @@ async fn history_says_since_when_this_replica_has_seen_it() {
     put(&app, 900, None).await;
     app.turn("default/a", "default", Health::Healthy).await;
     let path = format!("/api/v1/services/{ID}/history");
-    let told = app.get(&path).await.ok();
-    assert_eq!(told["data"].as_array().expect("a list").len(), 1);
-    let since: UnixMs = told["history_since"].as_str().expect("a time").parse().expect("a time");
+    let reported = app.get(&path).await.ok();
+    assert_eq!(reported["data"].as_array().expect("a list").len(), 1);
+    let since: UnixMs = reported["history_since"].as_str().expect("a time").parse().expect("a time");
     assert!(since <= UnixMs::wall() && since > UnixMs(0));
-    Schemas::load().check("GET", &path, 200, &told);
+    Schemas::load().check("GET", &path, 200, &reported);
 }
 
 #[tokio::test]
@@ -146,7 +138,7 @@ async fn a_watch_that_was_further_at_another_replica_is_not_taken_back() {
     put(&app, 910, None).await;
     let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await;
     assert!(early.is_err(), "what others wrote before has not come yet");
-    app.store.catalog().hear(905);
+    app.store.catalog().advance_watch(905);
     let (text, _) = first_of(asked.await.expect("an answer")).await;
     assert!(text.contains("event: snapshot") && text.contains("\"revision\":910"), "{text}");
 }
@@ -198,7 +190,7 @@ async fn a_watch_goes_on_by_the_order_of_its_replica_whatever_the_revisions_are(
 
     // Another replica's order says nothing here.
     let (before, _) = cursor.split_once('~').expect("the replica's own part");
-    app.store.catalog().hear(910);
+    app.store.catalog().advance_watch(910);
     let (text, _) = watched(&app, &format!("{before}~00000000.1")).await;
     assert!(text.contains("event: snapshot") && text.contains("\"revision\":905"), "{text}");
 }

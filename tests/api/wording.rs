@@ -209,7 +209,7 @@ async fn each_problem_is_a_sentence_beside_what_may_stand_there() {
         ("/check", json!("http"), "is the string \"http\", not an object", Some("an object")),
         ("/check/http", json!(true), "is true, not an object or a path", Some("an object or a path")),
         ("/check/interval_seconds", json!(1.5), "is the number 1.5, not a whole number", Some("a whole number")),
-        ("/base_url", json!("http://h/a b"), "holds a space unescaped (character 11); write it as %20", None),
+        ("/base_url", json!("http://h/a b"), "contains a space unescaped (character 11); write it as %20", None),
         ("/chek", json!({}), "unknown; did you mean check?", Some("check")),
         ("/check/http/pathh", json!("/"), "unknown; did you mean path?", Some("path")),
     ] {

@@ -85,7 +85,7 @@ async fn what_set_env_added_stays_and_blocks_no_apply() {
 }
 
 #[tokio::test]
-async fn what_set_env_changed_is_the_files_again_or_a_conflict_that_says_so() {
+async fn what_set_env_changed_is_reverted_or_reported_as_a_conflict() {
     for (variable, changes) in [(DEFAULT, String::new()), (NEW, overlay(NEW, "a"))] {
         for how in [CLIENT, SERVER] {
             let applied = Applied::new(how).await;
@@ -131,7 +131,7 @@ async fn the_documented_overlay_sets_what_it_says() {
 }
 
 #[tokio::test]
-async fn one_who_changes_sides_is_not_blocked() {
+async fn switching_between_client_and_server_side_apply_is_not_blocked() {
     for (first, then) in [(CLIENT, SERVER), (SERVER, CLIENT)] {
         let applied = Applied::new(first).await;
         applied.apply(first, &overlay(NEW, "a")).await.expect("set");

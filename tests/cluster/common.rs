@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use control_plane::{ControlPlane, Kubeconfig};
 use tokio::sync::OnceCell;
 
-/// Started at the first use. It ends with this process, whose end its guards notice.
+/// Started at the first use; ends with this process.
 pub(crate) async fn shared() -> &'static ControlPlane {
     static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
     PLANE.get_or_init(async || ControlPlane::start().await.expect("a control plane")).await
@@ -16,10 +16,10 @@ pub(crate) fn repository() -> PathBuf {
     env!("CARGO_MANIFEST_DIR").into()
 }
 
-/// What an overlay's objects became in a namespace of their own.
+/// An overlay's objects in their own namespace.
 pub(crate) struct Installed {
     pub(crate) namespace: String,
-    /// A token of Portolan's ServiceAccount, which may exactly what the overlay gives it.
+    /// A token of Portolan's ServiceAccount, with exactly the overlay's rights.
     pub(crate) account: Kubeconfig,
 }
 

@@ -49,7 +49,7 @@ async fn pods_of_every_overlay_are_restricted_ones() {
     for overlay in ["cluster", "namespaced", "standalone"] {
         let Installed { namespace, .. } = install(plane, overlay).await;
         if overlay == "namespaced" {
-            // It leaves the namespace to whoever made it.
+            // It leaves the namespace to its creator.
             let label = ["label", "namespace", &namespace, "pod-security.kubernetes.io/enforce=restricted"];
             plane.kubectl().run(&label).await.expect("labelled");
         }

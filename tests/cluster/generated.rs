@@ -1,4 +1,4 @@
-//! `deploy/install.yaml` is what kustomize makes of the cluster overlay. `make generate` writes it anew.
+//! `deploy/install.yaml` is what kustomize makes of the cluster overlay. `make generate` updates it.
 
 use control_plane::Assets;
 

@@ -43,7 +43,7 @@ async fn objects_are_applied_and_read() {
 }
 
 #[tokio::test]
-async fn a_service_account_may_what_it_was_given_and_the_audit_log_shows_it() {
+async fn a_service_account_has_its_rights_and_the_audit_log_shows_it() {
     let plane = shared().await;
     let namespace = plane.namespace("accounts").await.expect("a namespace");
     let kubectl = plane.kubectl();

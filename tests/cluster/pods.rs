@@ -12,14 +12,14 @@ use crate::common::{Installed, install, shared};
 
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// What the kubelet would set, by the Deployment's own words.
+/// The environment that the kubelet would set from the Deployment.
 async fn environment(plane: &ControlPlane, namespace: &str) -> Vec<(String, String)> {
     let text =
         plane.kubectl().run(&["get", "deployment", "portolan", "-n", namespace, "-o", "json"]).await.expect("found");
     let deployment: Value = serde_json::from_str(&text).expect("JSON");
     let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().expect("a list").clone();
     let value = |entry: &Value| match entry["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-        // A variable that was set before it stands in brackets.
+        // A reference to an earlier variable.
         None => entry["value"].as_str().expect("a value").replace("$(POD_NAMESPACE)", namespace),
         Some("metadata.namespace") => namespace.to_owned(),
         Some("metadata.name") => "portolan-0".to_owned(),
@@ -29,7 +29,7 @@ async fn environment(plane: &ControlPlane, namespace: &str) -> Vec<(String, Stri
     env.iter().map(|entry| (entry["name"].as_str().expect("a name").to_owned(), value(entry))).collect()
 }
 
-/// The pod, and where it answers. Folders and ports are the machine's own; the rest is the Deployment's.
+/// The pod and its address. Folders and ports are the machine's; the rest comes from the Deployment.
 async fn run(plane: &ControlPlane, installed: &Installed, folder: &Path) -> (Guarded, String) {
     let (secret, log) = (folder.join("secret"), folder.join("log"));
     std::fs::write(&secret, "0123456789abcdef0123456789abcdef-for-tests").expect("written");
@@ -114,12 +114,12 @@ async fn does_its_work(plane: &ControlPlane, overlay: &str) {
 
 #[tokio::test]
 async fn a_pod_of_the_cluster_overlay_does_its_work_and_is_refused_nothing() {
-    // It takes up the objects of every namespace, so those of other tests are elsewhere.
+    // It watches every namespace, so other tests use another control plane.
     let plane = ControlPlane::start().await.expect("a control plane");
     does_its_work(&plane, "cluster").await;
 }
 
-/// What it may not read there, the definition, is outside of every namespace; it goes on without.
+/// It may not read the definition, which belongs to no namespace, and works without.
 #[tokio::test]
 async fn a_pod_of_the_namespaced_overlay_does_its_work_and_is_refused_nothing() {
     does_its_work(shared().await, "namespaced").await;

@@ -1,4 +1,4 @@
-//! Portolan goes as it came.
+//! Uninstalling leaves nothing behind.
 
 use std::collections::BTreeSet;
 

@@ -1,10 +1,10 @@
-//! Where packages come from is for the package managers to know: no file here names the host of a registry of packages.
+//! Package managers know where packages come from: no file here names the host of a package registry.
 
 use std::path::{Path, PathBuf};
 
 use crate::root;
 
-/// In two parts, so that this file names none.
+/// Split in two, so that this file names none of them.
 const HOSTS: &[(&str, &str)] = &[
     ("index.crates", "io"),
     ("static.crates", "io"),
@@ -17,12 +17,12 @@ const HOSTS: &[(&str, &str)] = &[
     ("repo1.maven", "org"),
     ("repo.maven.apache", "org"),
 ];
-/// What is built, not written.
-const LEFT_OUT: &[&str] = &["target", ".git"];
+/// Folders that are generated, not written.
+const SKIPPED: &[&str] = &["target", ".git"];
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
-    let kept = entries.filter(|entry| !LEFT_OUT.iter().any(|name| entry.file_name() == *name));
+    let kept = entries.filter(|entry| !SKIPPED.iter().any(|name| entry.file_name() == *name));
     kept.flat_map(|entry| {
         let kind = entry.file_type().expect("a kind");
         if kind.is_dir() { files(&entry.path()) } else { vec![entry.path()] }
@@ -31,7 +31,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn no_file_names_the_host_of_a_registry_of_packages() {
+fn no_file_names_the_host_of_a_package_registry() {
     let found: Vec<String> = files(&root())
         .into_iter()
         .filter_map(|file| Some((std::fs::read_to_string(&file).ok()?, file)))

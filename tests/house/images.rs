@@ -1,4 +1,4 @@
-//! What the images of `deploy/` set: a container is reached from outside, and then only with a token.
+//! The images of `deploy/` listen on all addresses and require a token.
 
 use portolan::config::{ServeArgs, Settings};
 
@@ -12,6 +12,7 @@ fn variables(name: &str) -> Vec<(String, String)> {
     set.map(|text| pair(text).expect("NAME=value")).collect()
 }
 
+/// The settings of a container of `image` that is run with the variables `run`.
 fn started(image: &[(String, String)], run: &[(&str, &str)]) -> Result<Settings, String> {
     let given = |name: &str| run.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
     let set = |name: &str| image.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
@@ -20,18 +21,18 @@ fn started(image: &[(String, String)], run: &[(&str, &str)]) -> Result<Settings,
 }
 
 #[test]
-fn an_image_is_reached_from_outside_and_asks_for_tokens() {
+fn an_image_listens_on_all_addresses_and_requires_tokens() {
     let secret = ("JWT_SECRET", "a secret of the tests, long enough to sign with");
     for name in ["Dockerfile", "Dockerfile.release"] {
         let image = variables(name);
         let settings = started(&image, &[secret]).expect("it starts with a secret");
         assert!(settings.auth.is_some() && settings.bind_address.is_unspecified(), "{name}");
-        let refused = started(&image, &[]).expect_err("nobody writes without a token");
+        let refused = started(&image, &[]).expect_err("it does not start without a secret");
         assert!(refused.contains("JWT_SECRET is not set, and auth is on"), "{name}: {refused}");
-        let open = started(&image, &[("ENABLE_AUTH", "false")]).expect("who says so goes without");
+        let open = started(&image, &[("ENABLE_AUTH", "false")]).expect("auth can be turned off explicitly");
         assert!(open.auth.is_none() && open.bind_address.is_unspecified(), "{name}");
         let cluster =
             started(&image, &[("ENABLE_AUTH", "false"), ("PORTOLAN_MODE", "cluster"), ("POD_NAMESPACE", "p")]);
-        assert!(cluster.expect_err("in a cluster nobody does").contains("auth is off"), "{name}");
+        assert!(cluster.expect_err("but not in a cluster").contains("auth is off"), "{name}");
     }
 }

@@ -1,4 +1,4 @@
-//! The house rules that no compiler checks: which module may use which, how long a file may be, and no `allow`.
+//! The house rules that no compiler checks: which module may use which others, how long a file may be, and no `allow`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use crate::root;
 
 /// Longest file, in lines.
 const MAX_LINES: usize = 500;
-/// Modules that wire the others together.
+/// Modules that may use all others.
 const WIRING: &[&str] = &["lib", "main", "app", "cli"];
 
-/// What a module may use besides itself; `None` for a module without a rule.
+/// What a module may use besides itself; `None` if the module has no rule yet. ARCHITECTURE.md shows the same as a table.
 fn allowed(module: &str, file: &Path) -> Option<&'static [&'static str]> {
     Some(match module {
         "model" | "crypto" => &[],
         "wire" => &["model"],
-        // The one series that is read off the catalog at the scrape.
+        // The one metric that is read from the catalog at the scrape.
         "telemetry" if file.ends_with("metrics/services.rs") => &["model", "catalog"],
         "config" | "catalog" | "telemetry" => &["model"],
         "store" => &["model", "catalog", "telemetry"],
@@ -46,7 +46,7 @@ fn module_path(file: &Path) -> Vec<String> {
     parts
 }
 
-/// The code without its line comments, so that prose may name any module.
+/// The code without its line comments, which may mention any module.
 fn without_comments(text: &str) -> String {
     text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
 }
@@ -55,7 +55,7 @@ fn word(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// The first words of what follows `::`: one, or those of a group at its outer level.
+/// The names that follow `::`: one, or the outer ones of a group.
 fn heads(text: &str) -> Vec<String> {
     let text = text.trim_start();
     let Some(group) = text.strip_prefix('{') else { return vec![word(text)] };
@@ -79,7 +79,7 @@ fn heads(text: &str) -> Vec<String> {
     items.iter().map(|item| word(item.trim())).filter(|item| !item.is_empty()).collect()
 }
 
-/// The top modules that `code`, at `depth` below the crate's root, names by `crate::` or by climbing up with `super::`.
+/// The top-level modules that `code`, `depth` levels below the crate's root, names through `crate::` or a chain of `super::`.
 fn named(code: &str, depth: usize) -> BTreeSet<String> {
     let climb = "super::".repeat(depth);
     let mut found = BTreeSet::new();
@@ -108,7 +108,7 @@ fn modules_use_only_what_lies_below_them() {
             continue;
         }
         let Some(allowed) = allowed(module, relative) else {
-            wrong.push(format!("{}: say in tests/house/layers.rs what `{module}` may use", relative.display()));
+            wrong.push(format!("{}: add what `{module}` may use to tests/house/layers.rs", relative.display()));
             continue;
         };
         let code = without_comments(&std::fs::read_to_string(file).expect("a readable file"));
@@ -122,7 +122,7 @@ fn modules_use_only_what_lies_below_them() {
 }
 
 #[test]
-fn files_are_short_and_allow_nothing() {
+fn files_are_short_and_contain_no_allow() {
     let allow = ["#[allow", "#![allow"].map(|attribute| format!("{attribute}("));
     let mut wrong = Vec::new();
     for file in ["src", "tests", "benches"].iter().flat_map(|folder| rust_files(&root().join(folder))) {
@@ -139,7 +139,7 @@ fn files_are_short_and_allow_nothing() {
 }
 
 #[test]
-fn the_scan_sees_every_way_to_name_a_module() {
+fn the_scan_finds_every_way_to_name_a_module() {
     let found = |code: &str, depth| named(&without_comments(code), depth).into_iter().collect::<Vec<_>>();
     assert_eq!(found("use crate::store::Store;", 1), ["store"]);
     assert_eq!(found("use crate::{model::{a, b}, api, store::*};", 1), ["api", "model", "store"]);

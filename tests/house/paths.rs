@@ -1,35 +1,74 @@
-//! Every path that a document names exists.
+//! Every path and every link in the documents leads somewhere.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::root;
 
 /// The documents that tell a contributor where things are.
-const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
-/// What a path may start with; other words in backticks are no paths.
+const GUIDES: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
+/// What a path in a guide may start with; other words in backticks are not paths.
 const TOP: &[&str] =
     &["src/", "tests/", "benches/", "examples/", "deploy/", "docs/", "crds/", "fuzz/", ".ci/", ".github/"];
 
-/// The words in backticks, and the targets of links.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    let quoted = text.split('`').skip(1).step_by(2);
-    let linked = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
-    quoted.chain(linked)
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The words in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
 }
 
 #[test]
-fn every_path_that_a_document_names_exists() {
+fn every_path_that_a_guide_names_exists() {
     let mut paths = BTreeSet::new();
-    for document in DOCUMENTS {
-        let text = std::fs::read_to_string(root().join(document)).expect("a document");
-        let named = words(&text).filter(|word| TOP.iter().any(|top| word.starts_with(top)) && !word.contains(' '));
-        paths.extend(named.map(|path| (*document, path.trim_end_matches('/').to_owned())));
+    for guide in GUIDES {
+        let text = read(&root().join(guide));
+        let named = quoted(&text).filter(|word| TOP.iter().any(|top| word.starts_with(top)) && !word.contains(' '));
+        paths.extend(named.map(|path| (*guide, path.trim_end_matches('/').to_owned())));
     }
-    assert!(paths.len() > 15, "the paths were not found: {paths:?}");
-    let missing: Vec<String> = paths
-        .iter()
-        .filter(|(_, path)| !root().join(path).exists())
-        .map(|(document, path)| format!("{document}: {path}"))
-        .collect();
+    assert!(paths.len() > 50, "the paths were not found: {paths:?}");
+    let missing = paths.iter().filter(|(_, path)| !root().join(path).exists());
+    let missing: Vec<String> = missing.map(|(guide, path)| format!("{guide}: {path}")).collect();
     assert!(missing.is_empty(), "no such files:\n{}", missing.join("\n"));
+}
+
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+fn documents() -> Vec<PathBuf> {
+    let folders = [root(), root().join("docs")];
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).expect("a folder"));
+    let files = files.map(|entry| entry.expect("an entry").path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect()
+}
+
+#[test]
+fn every_link_in_a_document_leads_somewhere() {
+    let (mut links, mut broken) = (0, Vec::new());
+    for document in documents() {
+        let text = read(&document);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (file, section) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { document.clone() } else { document.with_file_name(file) };
+            let found = target.exists()
+                && (section.is_empty()
+                    || read(&target)
+                        .lines()
+                        .any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == section));
+            if !found {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(links > 30, "the links were not found: {links}");
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }

@@ -1,6 +1,5 @@
 //! A running prober, and targets that do as they are told.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -299,14 +298,9 @@ impl Rig {
 /// An instance that is probed where it is reached.
 pub(crate) fn spec(url: &str, check: Check) -> InstanceSpec {
     InstanceSpec {
-        base_url: EndpointUrl::base(url).expect("a base url"),
         health_url: Some(EndpointUrl::health(url).expect("a health url")),
         check,
-        version: String::new(),
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        weight: 100,
-        zone: String::new(),
+        ..InstanceSpec::at(EndpointUrl::base(url).expect("a base url"))
     }
 }
 

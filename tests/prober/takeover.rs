@@ -37,20 +37,20 @@ fn replica(probes: bool) -> (Arc<Switch>, Rig) {
     (switch, rig)
 }
 
-fn told(health: Health, reason: Reason) -> ReportedHealth {
+fn reported(health: Health, reason: Reason) -> ReportedHealth {
     ReportedHealth { health, reason, since: UnixMs::wall(), message: String::new() }
 }
 
 impl Rig {
     /// An object of one instance, as the watch brings it.
-    async fn put(&self, name: &str, url: &str, check: Check, told: Option<ReportedHealth>) {
+    async fn put(&self, name: &str, url: &str, check: Check, reported: Option<ReportedHealth>) {
         let revision = self.catalog.read().revision() + 1;
         let instance = MirroredInstance {
             name: InstanceName::default(),
             spec: Arc::new(spec(url, check)),
             owner: Owner::Anonymous,
             generation: None,
-            told,
+            reported,
         };
         let object = Mirrored {
             key: ServiceKey::new(&Namespace::default(), &name.parse().expect("a name")),
@@ -79,10 +79,10 @@ async fn a_takeover_changes_nothing_that_stays_as_it_was() {
     let (switch, rig) = replica(false);
     let (up, down, flapping) =
         (Target::start(Mode::Ok).await, Target::start(Mode::Broken).await, Target::start(Mode::Ok).await);
-    let healthy = || Some(told(Health::Healthy, Reason::Passed));
+    let healthy = || Some(reported(Health::Healthy, Reason::Passed));
     rig.put("up", &up.url(), every_second(), healthy()).await;
-    rig.put("down", &down.url(), every_second(), Some(told(Health::Unhealthy, Reason::UnexpectedStatus))).await;
-    rig.put("flapping", &flapping.url(), every_second(), Some(told(Health::Unhealthy, Reason::Flapping))).await;
+    rig.put("down", &down.url(), every_second(), Some(reported(Health::Unhealthy, Reason::UnexpectedStatus))).await;
+    rig.put("flapping", &flapping.url(), every_second(), Some(reported(Health::Unhealthy, Reason::Flapping))).await;
     rig.put("later", &up.url(), seldom(), healthy()).await;
     let before = rig.sequence();
     switch.turn(true);
@@ -106,7 +106,7 @@ async fn what_nobody_proved_is_probed_at_once() {
     let (switch, rig) = replica(false);
     let target = Target::start(Mode::Ok).await;
     rig.put("new", &target.url(), seldom(), None).await;
-    rig.put("unproven", &target.url(), seldom(), Some(told(Health::Unknown, Reason::Unproven))).await;
+    rig.put("unproven", &target.url(), seldom(), Some(reported(Health::Unknown, Reason::Unproven))).await;
     switch.turn(true);
     for name in ["new", "unproven"] {
         rig.until_health(name, Health::Healthy).await;

@@ -107,14 +107,10 @@ impl Member {
             },
         };
         let spec = InstanceSpec {
-            base_url: EndpointUrl::base(&url).expect("a base url"),
             health_url: Some(EndpointUrl::health(&url).expect("a health url")),
             check,
-            version: String::new(),
-            description: String::new(),
-            metadata: BTreeMap::new(),
             weight: self.weight,
-            zone: String::new(),
+            ..InstanceSpec::at(EndpointUrl::base(&url).expect("a base url"))
         };
         Registration {
             namespace: namespace.parse().expect("a namespace"),

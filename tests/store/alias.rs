@@ -1,4 +1,4 @@
-//! One server per file, whatever the file is called, and nothing that was planted beside it is followed.
+//! One server per file, whatever its name, and planted links are not followed.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,7 +8,7 @@ use portolan::store::OpenError;
 use crate::common::{Running, files, folder, fresh, refusal, registration, says, settings, spec};
 
 #[tokio::test]
-async fn a_removed_lock_file_lets_nobody_in() {
+async fn removing_the_lock_file_admits_no_other_server() {
     let (folder, s) = fresh();
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     let path = folder.path().join("p.db");
@@ -21,7 +21,7 @@ async fn a_removed_lock_file_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn another_name_of_the_file_leads_to_the_same_lock() {
+async fn another_name_of_the_file_has_the_same_lock() {
     let (folder, s) = fresh();
     let (path, moved) = (folder.path().join("p.db"), folder.path().join("moved.db"));
     fs::rename(&path, &moved).expect("renames");
@@ -38,7 +38,7 @@ async fn another_name_of_the_file_leads_to_the_same_lock() {
 async fn an_older_version_keeps_its_lock() {
     let (folder, s) = fresh();
     s.stop().await;
-    // Which locks the file beside the database alone.
+    // It locks only the lock file.
     let lock = fs::File::open(folder.path().join("p.db.lock")).expect("opens");
     lock.lock().expect("locks");
     assert!(matches!(Running::open(settings(&folder.path().join("p.db"))).err(), Some(OpenError::InUse { .. })));
@@ -54,7 +54,7 @@ async fn links_in_the_place_of_our_files_are_neither_followed_nor_written() {
         let place = folder.path().join(format!("p.db{suffix}"));
         fs::write(&victim, "theirs").expect("writes");
         for hard in [false, true] {
-            // SQLite's own files are made by SQLite, which minds no further name of theirs.
+            // SQLite creates its own files, and accepts further names of them.
             if hard && suffix != ".lock" {
                 continue;
             }
@@ -85,7 +85,7 @@ async fn a_link_planted_before_the_first_start_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_link_that_leads_nowhere_is_refused() {
+async fn a_dangling_link_is_refused() {
     let (folder, path) = folder();
     let target = folder.path().join("volume/services.db");
     symlink(&target, &path).expect("links");

@@ -1,4 +1,4 @@
-//! Tests that need another world than the test runner's: they run again in a child process.
+//! Tests that need another environment than the test runner's run again in a child process.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! A store that runs on a file of its own.
+//! A store running on its own file.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(crate) fn at(millis: i64) -> Now {
     Now { steady: UnixMs(START + millis), wall: UnixMs(START + millis) }
 }
 
-/// Settings without bounds that a test would meet by accident.
+/// Settings with bounds that no test reaches by accident.
 pub(crate) fn settings(path: &Path) -> StoreSettings {
     StoreSettings {
         path: path.to_owned(),
@@ -61,12 +61,12 @@ impl Running {
         Self::open_as(settings, Consent::default(), now)
     }
 
-    /// Whoever starts it agrees that what was registered may be lost.
+    /// With consent to lose what was registered.
     pub(crate) fn start_empty(path: &Path) -> Result<Self, OpenError> {
         Self::open_as(settings(path), Consent { start_empty: true, ..Consent::default() }, at(0))
     }
 
-    /// Whoever starts it agrees that the last commits may be lost.
+    /// With consent to lose the last commits.
     pub(crate) fn accept_loss(path: &Path) -> Result<Self, OpenError> {
         Self::open_as(settings(path), Consent { accept_loss: true, ..Consent::default() }, at(0))
     }
@@ -79,7 +79,7 @@ impl Running {
         Ok(Self { store, clock, metrics, probes, shutdown, writer })
     }
 
-    /// Stops it in order.
+    /// Stops it cleanly.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.writer.await.expect("the writer ends").expect("in order");
@@ -148,7 +148,7 @@ pub(crate) fn files(folder: &TempDir) -> Vec<String> {
     names
 }
 
-/// Waits until it holds; the test hangs, and is ended, where it never does.
+/// Waits until it holds; fails if it never does.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waited = async {
         let mut tick = tokio::time::interval(Duration::from_millis(20));
@@ -159,7 +159,7 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     tokio::time::timeout(Duration::from_mins(2), waited).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
-/// The refusal, which must leave the file as it was.
+/// The refusal, which must not change the file.
 pub(crate) fn refusal(path: &Path) -> OpenError {
     let before = std::fs::read(path).ok();
     let error = Running::open(settings(path)).err().expect("refused");
@@ -167,7 +167,7 @@ pub(crate) fn refusal(path: &Path) -> OpenError {
     error
 }
 
-/// Every word is in what a person reads.
+/// The message contains every word.
 pub(crate) fn says(error: &OpenError, words: &[&str]) {
     let text = error.to_string();
     for word in words {
@@ -201,14 +201,9 @@ pub(crate) fn admin() -> Caller {
 pub(crate) fn spec(port: u16) -> InstanceSpec {
     let base = format!("http://10.0.0.5:{port}");
     InstanceSpec {
-        base_url: EndpointUrl::base(&base).expect("a URL"),
         health_url: Some(EndpointUrl::health(&format!("{base}/live")).expect("a URL")),
-        check: portolan::model::check::Check::default(),
         version: "1.0.0".to_owned(),
-        description: String::new(),
-        metadata: std::collections::BTreeMap::new(),
-        weight: 100,
-        zone: String::new(),
+        ..InstanceSpec::at(EndpointUrl::base(&base).expect("a URL"))
     }
 }
 

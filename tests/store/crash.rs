@@ -1,4 +1,4 @@
-//! Killed at any moment: what was acknowledged is there, and readers' cursors go on.
+//! Killed at any moment: what was acknowledged is there, and readers' cursors stay valid.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -11,11 +11,11 @@ use crate::common::{Running, folder, registration, removal, settings, spec};
 
 /// Set in the child: the file, and the number of the round.
 const CHILD: &str = "PORTOLAN_TEST_CRASH";
-/// Registrations under way at once.
+/// Concurrent registrations.
 const WRITERS: usize = 8;
 const ROUNDS: usize = 6;
 
-/// The child: registers without end, removes every third again, and prints what was acknowledged.
+/// The child: keeps registering, removes every third service again, and prints what was acknowledged.
 async fn write_until_killed(path: &Path, round: &str) {
     let s = Arc::new(Running::open(settings(path)).expect("opens"));
     let mut writers = tokio::task::JoinSet::new();

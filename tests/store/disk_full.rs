@@ -1,4 +1,4 @@
-//! A disk that is really full: a small file system of the test's own, in a child with its own mount namespace.
+//! A full disk: a small file system of the test's own, in a child with its own mount namespace.
 
 use portolan::model::ports::{Registrar, WriteError};
 use portolan::store::OpenError;
@@ -48,8 +48,8 @@ async fn writes_fail_and_reads_go_on() {
 }
 
 #[tokio::test]
-async fn a_start_on_a_full_disk_says_so() {
-    let Some(folder) = on_a_small_disk("disk_full::a_start_on_a_full_disk_says_so") else { return };
+async fn a_first_start_on_a_full_disk_fails_with_the_reason() {
+    let Some(folder) = on_a_small_disk("disk_full::a_first_start_on_a_full_disk_fails_with_the_reason") else { return };
     let path = folder.join("p.db");
     let ballast = fill(&folder);
     let error = Running::open(settings(&path)).err().expect("no room for the file");
@@ -58,10 +58,10 @@ async fn a_start_on_a_full_disk_says_so() {
     std::fs::remove_file(&ballast).expect("removes");
 }
 
-/// Services that were there before the disk was full.
+/// Services registered before the disk was full.
 const SERVICES: usize = 5;
 
-/// As a killed server leaves it: with its log, of which the file holds nothing yet, and with or without that log's index.
+/// As a killed server leaves it: with a log that is not in the file yet, and with or without that log's index.
 async fn killed(folder: &std::path::Path, index: bool) -> std::path::PathBuf {
     let before = tempfile::tempdir().expect("a folder elsewhere");
     let s = Running::open(settings(&before.path().join("p.db"))).expect("opens");
@@ -77,7 +77,7 @@ async fn killed(folder: &std::path::Path, index: bool) -> std::path::PathBuf {
     folder.join("p.db")
 }
 
-/// Starts on the full disk: what was registered is read, nothing is written; with room it writes again.
+/// Starts on the full disk: it reads what was registered and writes nothing; with free space it writes again.
 async fn serves_and_recovers(path: &std::path::Path, ballast: &std::path::Path, services: usize) {
     let s = Running::open(settings(path)).expect("starts");
     assert_eq!((s.all().len(), s.revision()), (services, services as u64));
@@ -100,24 +100,24 @@ async fn serves_and_recovers(path: &std::path::Path, ballast: &std::path::Path, 
 }
 
 #[tokio::test]
-async fn a_start_on_a_full_disk_serves_what_there_is() {
-    let Some(folder) = on_a_small_disk("disk_full::a_start_on_a_full_disk_serves_what_there_is") else { return };
+async fn a_start_on_a_full_disk_serves_what_was_registered() {
+    let Some(folder) = on_a_small_disk("disk_full::a_start_on_a_full_disk_serves_what_was_registered") else { return };
     let path = killed(&folder, true).await;
     let ballast = fill(&folder);
     serves_and_recovers(&path, &ballast, SERVICES).await;
 }
 
 #[tokio::test]
-async fn no_room_for_the_logs_index_is_no_obstacle_either() {
-    let Some(folder) = on_a_small_disk("disk_full::no_room_for_the_logs_index_is_no_obstacle_either") else { return };
+async fn a_start_without_room_for_the_logs_index_serves_too() {
+    let Some(folder) = on_a_small_disk("disk_full::a_start_without_room_for_the_logs_index_serves_too") else { return };
     let path = killed(&folder, false).await;
     let ballast = fill(&folder);
     serves_and_recovers(&path, &ballast, SERVICES).await;
 }
 
 #[tokio::test]
-async fn a_file_closed_in_order_is_served_on_a_full_disk() {
-    let Some(folder) = on_a_small_disk("disk_full::a_file_closed_in_order_is_served_on_a_full_disk") else { return };
+async fn a_cleanly_closed_file_is_served_on_a_full_disk() {
+    let Some(folder) = on_a_small_disk("disk_full::a_cleanly_closed_file_is_served_on_a_full_disk") else { return };
     let path = folder.join("p.db");
     let s = Running::open(settings(&path)).expect("opens");
     s.store.register(registration("s1", "a", spec(1)), anyone()).await.expect("registers");

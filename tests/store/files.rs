@@ -1,4 +1,4 @@
-//! Files that cannot be opened: what is said, and that nothing is touched.
+//! Files that cannot be opened: the error, and that nothing is changed.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::child::bound_by_permissions;
 use crate::common::{Running, files, folder, fresh, refusal, registration, removal, says, settings, spec, until};
 
 #[tokio::test]
-async fn files_can_be_read_by_the_group_alone() {
+async fn the_group_may_read_the_files_and_others_may_not() {
     let (folder, s) = fresh();
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     let names = files(&folder);
@@ -26,7 +26,7 @@ async fn files_can_be_read_by_the_group_alone() {
 }
 
 #[tokio::test]
-async fn a_second_server_is_told_who_holds_the_file() {
+async fn a_second_server_learns_who_holds_the_file() {
     let (folder, s) = fresh();
     let error = Running::open(settings(&folder.path().join("p.db"))).err().expect("refused");
     let pid = std::process::id().to_string();
@@ -50,14 +50,14 @@ async fn the_folder_must_be_there() {
     let error = refusal(&folder.path().join("missing/p.db"));
     says(&error, &["missing", "does not exist", "create it", "DB_PATH"]);
     fs::write(&path, "text").expect("writes");
-    says(&refusal(&path.join("p.db")), &["p.db", "is no folder"]);
+    says(&refusal(&path.join("p.db")), &["p.db", "is not a folder"]);
     let error = refusal(folder.path());
     says(&error, &["is not a file", "DB_PATH names the store's file"]);
 }
 
 #[tokio::test]
-async fn a_folder_that_takes_no_file_is_named() {
-    // The kernel's own folders take no files, whoever asks.
+async fn a_folder_in_which_no_file_can_be_created_is_named() {
+    // Not even root can create files in the kernel's folders.
     let error = Running::open(settings(Path::new("/proc/p.db"))).err().expect("refused");
     says(&error, &["cannot create /proc/p.db.lock", "writable", "DB_PATH"]);
 }
@@ -93,7 +93,7 @@ async fn permissions_are_named() {
     says(&refusal(&path), &["p.db cannot be read and written", "ermission denied", "DB_PATH"]);
 }
 
-/// Serves what it holds, and says why it writes nothing.
+/// It serves what the file holds, and reports why it writes nothing.
 async fn serves_reads(path: &Path) -> Running {
     let s = Running::open(settings(path)).expect("starts");
     assert_eq!(s.store.failure().as_deref(), Some(&WriteError::ReadOnly));
@@ -105,8 +105,8 @@ async fn serves_reads(path: &Path) -> Running {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_served_and_written_once_it_can_be() {
-    let name = "files::what_cannot_be_written_is_served_and_written_once_it_can_be";
+async fn a_file_that_cannot_be_written_is_served_and_written_later() {
+    let name = "files::a_file_that_cannot_be_written_is_served_and_written_later";
     let Some(folder) = bound_by_permissions(name) else { return };
     let path = folder.join("p.db");
     let s = Running::open(settings(&path)).expect("opens");
@@ -123,7 +123,7 @@ async fn what_cannot_be_written_is_served_and_written_once_it_can_be() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("changes the mode");
         until("writes succeed again", async || s.store.failure().is_none()).await;
         s.register(registration("late", "a", spec(1))).await.expect("registers");
-        assert_eq!(s.history("gone").await.len(), 1, "history is told on");
+        assert_eq!(s.history("gone").await.len(), 1, "history is still readable");
         s.remove(removal("late", None)).await.expect("removes");
         s.stop().await;
     }
@@ -151,7 +151,7 @@ async fn another_programs_database_is_left_alone() {
 }
 
 #[tokio::test]
-async fn the_go_gateways_database_is_recognised() {
+async fn the_legacy_gateways_database_is_recognized() {
     let (folder, path) = folder();
     let db = Connection::open(&path).expect("opens");
     let table = "CREATE TABLE `service_infos` (`id` text,`name` text NOT NULL,`base_url` text NOT NULL,
@@ -176,7 +176,7 @@ async fn a_newer_schema_is_refused_with_both_numbers() {
 }
 
 #[tokio::test]
-async fn an_empty_file_is_as_good_as_none() {
+async fn an_empty_file_counts_as_none() {
     let (_folder, path) = folder();
     fs::write(&path, "").expect("writes");
     let s = Running::open(settings(&path)).expect("opens");
@@ -184,7 +184,7 @@ async fn an_empty_file_is_as_good_as_none() {
     s.stop().await;
 }
 
-/// The damaged file is refused with the way out; by consent it is set aside whole, and the registry starts empty.
+/// The damaged file is refused with the remedy; with consent it is set aside, and the registry starts empty.
 async fn set_aside(folder: &tempfile::TempDir) {
     let path = folder.path().join("p.db");
     let damaged = fs::read(&path).expect("reads");
@@ -213,7 +213,7 @@ async fn closed_with_services() -> tempfile::TempDir {
 }
 
 #[tokio::test]
-async fn a_damaged_page_is_damage_of_the_whole() {
+async fn a_damaged_page_damages_the_whole_file() {
     let folder = closed_with_services().await;
     let path = folder.path().join("p.db");
     let mut bytes = fs::read(&path).expect("reads");
@@ -223,7 +223,7 @@ async fn a_damaged_page_is_damage_of_the_whole() {
 }
 
 #[tokio::test]
-async fn a_cut_file_is_damage_of_the_whole() {
+async fn a_truncated_file_is_damaged_as_a_whole() {
     let folder = closed_with_services().await;
     let path = folder.path().join("p.db");
     let bytes = fs::read(&path).expect("reads");
@@ -232,7 +232,7 @@ async fn a_cut_file_is_damage_of_the_whole() {
 }
 
 #[tokio::test]
-async fn a_lost_head_is_damage_of_the_whole() {
+async fn a_lost_header_damages_the_whole_file() {
     let folder = closed_with_services().await;
     let path = folder.path().join("p.db");
     let mut bytes = fs::read(&path).expect("reads");
@@ -242,7 +242,7 @@ async fn a_lost_head_is_damage_of_the_whole() {
 }
 
 #[tokio::test]
-async fn a_lost_table_is_damage_of_the_whole() {
+async fn a_lost_table_damages_the_whole_file() {
     let folder = closed_with_services().await;
     let db = Connection::open(folder.path().join("p.db")).expect("opens");
     db.execute_batch("DROP TABLE transition").expect("writes");
@@ -251,7 +251,7 @@ async fn a_lost_table_is_damage_of_the_whole() {
 }
 
 #[tokio::test]
-async fn a_crash_while_the_file_was_made_is_harmless() {
+async fn a_crash_while_the_file_is_created_is_harmless() {
     let (folder, path) = folder();
     fs::write(folder.path().join("p.db.new"), "half").expect("writes");
     fs::write(folder.path().join("p.db.new-journal"), "half").expect("writes");
@@ -261,7 +261,7 @@ async fn a_crash_while_the_file_was_made_is_harmless() {
 }
 
 #[tokio::test]
-async fn the_log_of_a_lost_file_is_not_played_into_a_new_one() {
+async fn the_log_of_a_lost_file_is_not_applied_to_a_new_one() {
     let (folder, s) = fresh();
     let log = folder.path().join("p.db-wal");
     for n in 0..20 {
@@ -294,7 +294,7 @@ async fn the_log_of_a_lost_file_is_not_played_into_a_new_one() {
 
 #[tokio::test]
 async fn a_plain_name_means_the_current_folder() {
-    // Opened by its bare name it is the same file as by its whole path: the same lock tells.
+    // Its bare name opens the same file as its whole path, as the lock shows.
     let name = format!("portolan-test-{}.db", std::process::id());
     let s = Running::open(settings(Path::new(&name))).expect("opens");
     let whole = std::env::current_dir().expect("a folder").join(&name);

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::common::{Running, fresh, registration, settings, spec, until};
 
 #[tokio::test]
-async fn a_foreign_lock_refuses_writes_alone() {
+async fn a_foreign_lock_refuses_only_writes() {
     let (folder, s) = fresh();
     let path = folder.path().join("p.db");
     s.register(registration("users", "a", spec(1))).await.expect("registers");
@@ -25,7 +25,7 @@ async fn a_foreign_lock_refuses_writes_alone() {
 }
 
 #[tokio::test]
-async fn a_lock_at_the_start_is_waited_out_while_reads_are_served() {
+async fn a_start_under_a_foreign_lock_serves_reads_and_writes_later() {
     let (folder, s) = fresh();
     let path = folder.path().join("p.db");
     s.register(registration("users", "a", spec(1))).await.expect("registers");

@@ -1,4 +1,4 @@
-//! What the prober reports: applied once, to the generation that it saw.
+//! What the prober reports: applied once, to the generation that it judged.
 
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
@@ -54,7 +54,7 @@ pub(crate) fn row(instance: &Instance, millis: i64) -> ProbeRow {
     }
 }
 
-/// Its health falls at the clock's moment.
+/// Its health falls at the clock's time.
 pub(crate) async fn make_unhealthy(s: &Running, service: &str, instance: &str) {
     let since = s.clock.now().wall;
     let instance = s.instance(service, instance);
@@ -104,7 +104,7 @@ async fn a_verdict_on_an_older_generation_is_dropped() {
 }
 
 #[tokio::test]
-async fn probe_rows_move_no_revision_and_come_back() {
+async fn probe_rows_change_no_revision_and_survive_a_restart() {
     let (_folder, path) = folder();
     let s = Running::open(settings(&path)).expect("opens");
     for n in 0..300 {

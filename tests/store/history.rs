@@ -60,7 +60,7 @@ async fn an_entry_carries_its_evidence() {
 }
 
 #[tokio::test]
-async fn one_instance_can_be_asked_for() {
+async fn a_page_can_be_of_one_instance() {
     let (_folder, s) = fresh();
     for instance in ["a", "b"] {
         s.register(registration("users", instance, spec(1))).await.expect("registers");
@@ -94,7 +94,7 @@ async fn a_removed_service_is_remembered_by_id_and_name() {
 }
 
 #[tokio::test]
-async fn a_changed_address_is_told() {
+async fn a_changed_address_is_recorded() {
     let (_folder, s) = fresh();
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     crate::health::make_healthy(&s, "users", "a").await;
@@ -125,21 +125,21 @@ async fn the_oldest_entries_make_room() {
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-/// What history holds once the writer has looked at it: it does so before each write, when it has not for a while.
+/// What history holds after the writer has trimmed it, which it does before a write, at intervals.
 async fn left_after_a_write(s: &Running) -> Vec<String> {
     s.register(registration(&format!("w{}", s.revision()), "a", spec(1))).await.expect("registers");
     s.history("users").await.into_iter().map(|entry| entry.message).collect()
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_ahead_costs_no_history() {
+async fn a_clock_that_jumps_ahead_deletes_no_history() {
     let (_folder, path) = folder();
     let bounds = StoreSettings { history_days: 1, ..settings(&path) };
     let s = Running::open(bounds.clone()).expect("opens");
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     flip(&s, &s.instance("users", "a"), 3).await;
     let years = |steady: i64| Now { wall: at(1000 * DAY + steady).wall, ..at(steady) };
-    // Every look but the last finds a clock that jumped less than an hour ago, at the start also.
+    // At every check but the last, and at the start, the clock jumped less than an hour ago.
     for now in [years(HOUR), years(2 * HOUR - 20_000), at(2 * HOUR), years(2 * HOUR + 20_000), years(3 * HOUR)] {
         s.clock.set(now);
         assert_eq!(left_after_a_write(&s).await.len(), 3, "{now:?}");
@@ -153,7 +153,7 @@ async fn a_clock_that_jumps_ahead_costs_no_history() {
 }
 
 #[tokio::test]
-async fn old_entries_are_forgotten() {
+async fn old_entries_are_deleted() {
     let (_folder, path) = folder();
     let bounds = StoreSettings { history_days: 1, ..settings(&path) };
     let s = Running::open(bounds.clone()).expect("opens");

@@ -1,4 +1,4 @@
-//! What a server does when nobody writes: its file alone becomes whole.
+//! An idle server moves everything into its database file.
 
 use std::path::Path;
 
@@ -6,17 +6,17 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::common::{Running, fresh, registration, settings, spec, until};
 
-/// Services in the file itself, whatever lies beside it: as a copy of the file alone would have them.
+/// Services in the database file without its companions, as in a copy of only that file.
 fn in_the_file_alone(path: &Path) -> u32 {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let url = format!("file:{}?immutable=1", path.display());
     let db = Connection::open_with_flags(url, flags).expect("opens");
-    // While it is being moved the file may be in between.
+    // During the checkpoint the file may be in between.
     db.query_row("SELECT count(*) FROM service", [], |row| row.get(0)).unwrap_or(0)
 }
 
 #[tokio::test]
-async fn an_idle_servers_file_is_whole() {
+async fn an_idle_servers_file_is_complete() {
     let (folder, s) = fresh();
     let path = folder.path().join("p.db");
     for round in 1..=3_u32 {

@@ -1,4 +1,4 @@
-//! The write-ahead log: removed, cut, or of another state of the file. What was acknowledged never goes missing unsaid.
+//! The write-ahead log removed, truncated, or of another state of the file: a loss is always reported.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use rusqlite::Connection;
 
 use crate::common::{Running, folder, refusal, registration, says, settings, spec};
 
-/// Services of the killed server whose commits are in its log alone.
+/// Services of the killed server whose commits are only in its log.
 const LOGGED: usize = 3;
 
-/// A file whose server was killed, as it lies on the disk.
+/// The file of a killed server, as it lies on disk.
 struct Killed {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -73,7 +73,7 @@ async fn a_removed_log_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_loss_that_is_accepted_begins_a_new_line() {
+async fn an_accepted_loss_begins_a_new_line_of_revisions() {
     let killed = killed().await;
     fs::remove_file(beside(&killed.path, "-wal")).expect("removes");
     let s = Running::accept_loss(&killed.path).expect("opens");
@@ -88,7 +88,7 @@ async fn a_loss_that_is_accepted_begins_a_new_line() {
 }
 
 #[tokio::test]
-async fn a_cut_or_damaged_log_is_an_error() {
+async fn a_truncated_or_damaged_log_is_an_error() {
     let killed = killed().await;
     let log = beside(&killed.path, "-wal");
     let whole = fs::read(&log).expect("reads");
@@ -120,7 +120,7 @@ async fn an_older_copy_is_not_mixed_with_a_newer_log() {
     let log = fs::read(folder.path().join("p.db-wal")).expect("reads");
     drop(reader);
     s.stop().await;
-    // Killed, and the backup was put in place without a look at what lies beside it.
+    // Killed, and then the file was replaced by the backup, but not its log.
     fs::write(&path, &backup).expect("writes");
     fs::write(folder.path().join("p.db-wal"), &log).expect("writes");
     says(&refusal(&path), &["the write-ahead log beside it belongs to another state", "--accept-loss"]);
@@ -134,7 +134,7 @@ async fn an_older_copy_is_not_mixed_with_a_newer_log() {
 }
 
 #[tokio::test]
-async fn a_copy_of_the_file_alone_starts_a_new_line() {
+async fn a_copy_of_only_the_file_starts_a_new_line_of_revisions() {
     let killed = killed().await;
     for suffix in ["-wal", ".lock"] {
         fs::remove_file(beside(&killed.path, suffix)).expect("removes");

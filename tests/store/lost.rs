@@ -1,4 +1,4 @@
-//! The file taken away from under a running store, and files that have several names.
+//! A file removed from under a running store, and files with several names.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ async fn nothing_is_acknowledged_into_a_deleted_file() {
 }
 
 #[tokio::test]
-async fn a_file_put_in_its_place_is_neither_written_nor_harmed() {
+async fn a_file_in_its_place_is_not_written() {
     let (folder, s, path) = with_users().await;
     let (_other_folder, other, other_path) = with_users().await;
     other.register(registration("other", "a", spec(1))).await.expect("registers");
@@ -67,7 +67,7 @@ async fn a_file_put_in_its_place_is_neither_written_nor_harmed() {
 }
 
 #[tokio::test]
-async fn a_file_that_comes_back_is_read_anew() {
+async fn a_file_that_comes_back_is_read_again() {
     let (folder, s, path) = with_users().await;
     let away = folder.path().join("away.db");
     fs::rename(&path, &away).expect("renames");
@@ -82,7 +82,7 @@ async fn a_file_that_comes_back_is_read_anew() {
 }
 
 #[tokio::test]
-async fn a_deleted_log_costs_nothing_that_was_acknowledged() {
+async fn a_deleted_log_loses_nothing_that_was_acknowledged() {
     let (folder, s, path) = with_users().await;
     fs::remove_file(folder.path().join("p.db-wal")).expect("deletes");
     refuses_writes_and_reads_on(&s).await;
@@ -91,7 +91,7 @@ async fn a_deleted_log_costs_nothing_that_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_lost_file_is_noticed_though_nothing_is_written() {
+async fn a_lost_file_is_noticed_without_a_write() {
     let (_folder, s, path) = with_users().await;
     fs::remove_file(&path).expect("deletes");
     s.clock.set(at(20_000));
@@ -103,7 +103,7 @@ async fn a_lost_file_is_noticed_though_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn a_file_of_two_names_is_refused_under_both() {
+async fn a_file_with_two_names_is_refused_under_both() {
     let (folder, s, path) = with_users().await;
     s.stop().await;
     let second = folder.path().join("second.db");
@@ -124,7 +124,7 @@ async fn a_file_of_two_names_is_refused_under_both() {
 }
 
 #[tokio::test]
-async fn a_name_added_to_a_running_file_lets_nobody_else_in() {
+async fn a_name_added_to_a_file_in_use_admits_no_other_server() {
     let (folder, s, path) = with_users().await;
     let second = folder.path().join("second.db");
     fs::hard_link(&path, &second).expect("links");
@@ -133,12 +133,12 @@ async fn a_name_added_to_a_running_file_lets_nobody_else_in() {
     s.stop().await;
 }
 
-/// While this trigger is there every transaction that adds a service fails.
+/// While this trigger exists, every transaction that adds a service fails.
 const BREAK: &str =
     "CREATE TRIGGER broken BEFORE INSERT ON service BEGIN SELECT RAISE(ABORT, 'broken by the test'); END";
 
 #[tokio::test]
-async fn a_write_that_failed_can_be_made_again() {
+async fn a_write_that_failed_can_be_repeated() {
     let (_folder, path) = folder();
     let s = Running::open(settings(&path)).expect("opens");
     let other = Connection::open(&path).expect("opens");

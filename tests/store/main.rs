@@ -1,4 +1,4 @@
-//! The store through its public surface: one real file each, in a folder of its own.
+//! The store through its public API, each test with a real file in its own folder.
 
 mod alias;
 mod child;

@@ -1,4 +1,4 @@
-//! A mirror of what objects say: what counts, what is dropped, and what readers see of it.
+//! A mirror of objects: what counts, what is dropped, and what readers see.
 
 use std::sync::Arc;
 
@@ -45,9 +45,9 @@ pub(crate) fn object(name: &str, id: u128, revision: u64, instances: Vec<Mirrore
     }
 }
 
-pub(crate) fn instance(name: &str, spec: InstanceSpec, told: Option<ReportedHealth>) -> MirroredInstance {
+pub(crate) fn instance(name: &str, spec: InstanceSpec, reported: Option<ReportedHealth>) -> MirroredInstance {
     let name = name.parse().expect("a name");
-    MirroredInstance { name, spec: Arc::new(spec), owner: Owner::Anonymous, generation: None, told }
+    MirroredInstance { name, spec: Arc::new(spec), owner: Owner::Anonymous, generation: None, reported }
 }
 
 pub(crate) fn put(object: Mirrored) -> Vec<MirrorChange> {
@@ -68,8 +68,8 @@ fn down(millis: i64) -> ReportedHealth {
 }
 
 /// `users` with the one instance `a` at port 1.
-fn users(revision: u64, told: Option<ReportedHealth>) -> Mirrored {
-    object("users", 1, revision, vec![instance("a", spec(1), told)])
+fn users(revision: u64, reported: Option<ReportedHealth>) -> Mirrored {
+    object("users", 1, revision, vec![instance("a", spec(1), reported)])
 }
 
 struct Follows;
@@ -193,7 +193,7 @@ fn history_of(id: u128) -> HistoryQuery {
 }
 
 #[tokio::test]
-async fn an_instance_is_the_same_while_its_url_and_check_are() {
+async fn an_instance_stays_the_same_while_its_url_and_check_do() {
     let (_folder, s) = mirror();
     s.hear(put(users(10, Some(up(1))))).await;
     let first = s.instance("users", "a");
@@ -215,7 +215,7 @@ async fn an_instance_is_the_same_while_its_url_and_check_are() {
 }
 
 #[tokio::test]
-async fn a_follower_remembers_what_it_saw() {
+async fn a_follower_records_what_it_saw() {
     let (_folder, s) = mirror();
     s.hear(put(users(10, Some(up(1))))).await;
     s.hear(put(users(11, Some(down(5))))).await;
@@ -252,13 +252,13 @@ async fn a_verdict_of_our_own_is_marked_until_status_carries_it() {
     s.lead(put(users(12, Some(up(5))))).await;
     assert_eq!(s.tags("users").0, "W/\"0000000000000abc.12\"");
     assert_eq!(plain, "W/\"0000000000000abc.10\"");
-    let told = s.history("users").await;
-    assert_eq!(told.len(), 1, "our own verdict came back, nothing happened: {told:?}");
+    let reported = s.history("users").await;
+    assert_eq!(reported.len(), 1, "our own verdict came back, nothing happened: {reported:?}");
     s.stop().await;
 }
 
 #[tokio::test]
-async fn who_follows_takes_its_verdicts_back() {
+async fn a_follower_withdraws_its_own_verdicts() {
     let (_folder, s) = mirror();
     s.lead(put(users(10, Some(up(1))))).await;
     s.judge(HealthChange {
@@ -276,7 +276,7 @@ async fn who_follows_takes_its_verdicts_back() {
 }
 
 #[tokio::test]
-async fn who_leads_reads_status_only_of_what_is_new_to_it() {
+async fn a_leader_reads_status_only_of_new_instances() {
     let (_folder, s) = mirror();
     s.lead(put(users(10, Some(down(1))))).await;
     assert_eq!(s.health("users").0, Health::Unhealthy, "a restarted leader goes on");
@@ -316,7 +316,7 @@ async fn a_list_replaces_all_but_what_is_newer() {
 }
 
 #[tokio::test]
-async fn bounds_of_registrations_bound_no_objects() {
+async fn limits_on_registrations_do_not_apply_to_objects() {
     let (_folder, path) = folder();
     let bounds = StoreSettings { max_services: 1, max_instances: 1, ..mirror_settings(&path) };
     let s = Running::open(bounds).expect("opens");
@@ -330,7 +330,7 @@ async fn bounds_of_registrations_bound_no_objects() {
 }
 
 #[tokio::test]
-async fn the_record_itself_mirrors_nothing() {
+async fn a_record_accepts_no_objects() {
     let (_folder, s) = fresh();
     assert!(s.store.is_complete());
     let refused = s.store.mirror(put(users(1, None)), VerdictsFrom::Status).await;

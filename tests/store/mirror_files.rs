@@ -1,4 +1,4 @@
-//! The file of a mirror: what goes on with it, what is made anew, and that nobody's record is touched.
+//! The file of a mirror: when it is reused, when it is created again, and that no record is touched.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::common::{Running, at, files, folder, fresh, leads, registration, sett
 use crate::health::healthy;
 use crate::mirror::{instance, mirror_settings, object, put};
 
-/// A mirror that has held all, closed.
+/// A complete mirror, closed.
 async fn closed() -> TempDir {
     let (folder, path) = folder();
     let s = Running::open(mirror_settings(&path)).expect("opens");
@@ -27,7 +27,7 @@ async fn closed() -> TempDir {
 }
 
 /// The old file is set aside as `what`.
-async fn is_made_anew(folder: &TempDir, settings: StoreSettings, what: &str) {
+async fn is_created_again(folder: &TempDir, settings: StoreSettings, what: &str) {
     let s = Running::open_at(settings, at(99)).expect("opens");
     assert_eq!((s.all().len(), s.revision(), s.store.is_complete()), (0, 0, false));
     assert_eq!(s.store.history_since(), Some(at(99).wall));
@@ -39,7 +39,7 @@ async fn is_made_anew(folder: &TempDir, settings: StoreSettings, what: &str) {
 }
 
 #[tokio::test]
-async fn a_mirror_goes_on_where_it_was() {
+async fn a_mirror_continues_where_it_was() {
     let folder = closed().await;
     let s = Running::open_at(mirror_settings(&folder.path().join("p.db")), at(99)).expect("opens");
     assert_eq!((s.all().len(), s.revision(), s.store.is_complete()), (1, 20, true));
@@ -58,27 +58,27 @@ async fn a_mirror_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn another_clusters_mirror_is_made_anew() {
+async fn another_clusters_mirror_is_created_again() {
     let folder = closed().await;
     let other = StoreSettings { epoch: Some(Epoch::random()), ..mirror_settings(&folder.path().join("p.db")) };
-    is_made_anew(&folder, other, "other-cluster").await;
+    is_created_again(&folder, other, "other-cluster").await;
 }
 
 #[tokio::test]
-async fn a_newer_versions_mirror_is_made_anew() {
+async fn a_newer_versions_mirror_is_created_again() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
     Connection::open(&path).expect("opens").pragma_update(None, "user_version", 9).expect("writes");
-    is_made_anew(&folder, mirror_settings(&path), "newer").await;
+    is_created_again(&folder, mirror_settings(&path), "newer").await;
 }
 
 #[tokio::test]
-async fn a_damaged_mirror_is_made_anew() {
+async fn a_damaged_mirror_is_created_again() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
     let bytes = fs::read(&path).expect("reads");
     fs::write(&path, &bytes[..bytes.len() / 2]).expect("writes");
-    is_made_anew(&folder, mirror_settings(&path), "corrupt").await;
+    is_created_again(&folder, mirror_settings(&path), "corrupt").await;
 }
 
 fn refused(settings: StoreSettings) -> OpenError {
@@ -103,7 +103,7 @@ async fn a_record_is_no_mirror_and_a_mirror_is_no_record() {
     assert!(matches!(&error, OpenError::Mirror(_)) && error.to_string().contains("PORTOLAN_MODE=cluster"), "{error}");
 }
 
-/// A file as the first schema's servers left it.
+/// A file as servers of the first schema left it.
 pub(crate) fn of_the_first_schema(path: &Path) {
     let db = Connection::open(path).expect("opens");
     db.execute_batch(include_str!("../../src/store/schema/migrations/0001.sql")).expect("makes");
@@ -125,7 +125,7 @@ fn schema(path: &Path) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_file_of_the_first_schema_is_brought_up_to_date() {
+async fn a_file_of_the_first_schema_is_migrated() {
     let (_folder, path) = folder();
     of_the_first_schema(&path);
     let s = Running::open(settings(&path)).expect("opens");

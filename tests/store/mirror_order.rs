@@ -1,4 +1,4 @@
-//! However news of objects overtake each other on their way, the newest decides.
+//! In whatever order news of objects arrives, the newest decides.
 
 use portolan::model::mirror::{MirrorChange, VerdictsFrom};
 use proptest::prelude::*;
@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use crate::common::{Running, folder, spec};
 use crate::mirror::{instance, mirror_settings, object, put, remove};
 
-/// What becomes of one name, in order.
+/// What happens to a name, in order.
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    /// The object is there, or is changed.
+    /// The object is created or changed.
     Put,
     /// It stops being a valid service.
     Invalid,
@@ -17,7 +17,7 @@ enum Event {
     Deleted,
 }
 
-/// The news of each name, and in which order they arrive, each twice.
+/// News of each name, all of it twice, in a random order.
 fn story() -> impl Strategy<Value = Vec<MirrorChange>> {
     let event = prop_oneof![4 => Just(Event::Put), 1 => Just(Event::Invalid), 2 => Just(Event::Deleted)];
     let events = proptest::collection::vec((0..3_u8, event), 1..24);
@@ -42,7 +42,7 @@ fn story() -> impl Strategy<Value = Vec<MirrorChange>> {
     twice.prop_shuffle()
 }
 
-/// The newest word on each name, by revision.
+/// The newest news of a name, by revision.
 fn newest(news: &[MirrorChange], name: &str) -> Option<MirrorChange> {
     let revision = |change: &MirrorChange| match change {
         MirrorChange::Put(object) => object.revision,
@@ -88,7 +88,7 @@ async fn run(news: Vec<MirrorChange>, chunk: usize) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
-    fn the_newest_word_on_a_name_stands(news in story(), chunk in 1..8_usize) {
+    fn the_newest_news_of_a_name_counts(news in story(), chunk in 1..8_usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(run(news, chunk));
     }

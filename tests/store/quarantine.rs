@@ -1,4 +1,4 @@
-//! Rows that cannot be read: kept and named, each at the cost of what it holds alone.
+//! Rows that cannot be read are kept and named, and cost only their own content.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ fn run(path: &Path, sql: &str) {
     Connection::open(path).expect("opens").execute_batch(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
 }
 
-/// Writes what the table's types forbid.
+/// Writes a value that the table's types forbid.
 fn loosely(path: &Path, table: &str, sql: &str) {
     let declared: String = Connection::open(path)
         .and_then(|db| db.query_row("SELECT sql FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0)))
@@ -64,7 +64,7 @@ async fn costs_one_row(path: &Path, what: &str, table: &str, left: usize) {
     assert_eq!(lines.len() as u64, rows, "{what}: {lines:?}");
     let row = lines.iter().find(|row| row["table"] == table).unwrap_or_else(|| panic!("{what}: {lines:?}"));
     assert!(!row["reason"].as_str().expect("words").is_empty() && row["content"].is_object(), "{what}: {row}");
-    // What it held can be registered again, and everything else goes on.
+    // What it held can be registered again, and everything else still works.
     for n in 0..SERVICES {
         s.register(registration(&format!("s{n}"), "a", spec(3)))
             .await
@@ -125,7 +125,7 @@ async fn any_column_of_a_service_costs_that_service() {
 }
 
 #[tokio::test]
-async fn a_value_of_another_type_is_such_a_row() {
+async fn a_value_of_another_type_goes_into_quarantine() {
     for (table, set) in [
         ("instance", "weight = 'heavy'"),
         ("instance", "since = 'yesterday'"),
@@ -155,7 +155,7 @@ async fn the_other_instances_of_its_service_stay() {
 }
 
 #[tokio::test]
-async fn an_instance_of_no_service_is_such_a_row() {
+async fn an_instance_without_a_service_goes_into_quarantine() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
     run(&path, "PRAGMA foreign_keys = 0; DELETE FROM service WHERE name IN ('s5', 's9')");
@@ -163,7 +163,7 @@ async fn an_instance_of_no_service_is_such_a_row() {
 }
 
 #[tokio::test]
-async fn readers_start_afresh_where_something_is_missing() {
+async fn readers_start_over_if_something_is_missing() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
     let s = Running::open(settings(&path)).expect("opens");
@@ -176,7 +176,7 @@ async fn readers_start_afresh_where_something_is_missing() {
 }
 
 #[tokio::test]
-async fn what_is_known_of_a_probe_costs_that() {
+async fn a_damaged_probe_row_costs_only_that_row() {
     for set in ["state = '{}'", "last = 'now'", "samples = x'01'", "generation = -1", "last_pass = CAST(x'ff' AS TEXT)"]
     {
         let folder = closed().await;
@@ -187,7 +187,7 @@ async fn what_is_known_of_a_probe_costs_that() {
 }
 
 #[tokio::test]
-async fn an_entry_of_history_costs_that() {
+async fn a_damaged_entry_of_history_costs_only_that_entry() {
     for set in ["from_health = 'x'", "reason = 'x'", "instance = ''", "evidence = '{'", "message = CAST(x'ff' AS TEXT)"]
     {
         let folder = closed().await;
@@ -226,7 +226,7 @@ async fn a_change_that_cannot_be_read_lets_readers_start_over() {
 }
 
 #[tokio::test]
-async fn what_the_file_says_of_itself_is_made_again() {
+async fn a_damaged_meta_row_is_derived_again() {
     for sql in [
         "UPDATE meta SET epoch = 'no epoch'",
         "UPDATE meta SET run = CAST(x'ff' AS TEXT)",
@@ -240,7 +240,7 @@ async fn what_the_file_says_of_itself_is_made_again() {
     ] {
         let folder = closed().await;
         let path = folder.path().join("p.db");
-        // As if the lock file were gone, too: it would prove that a revision is missing.
+        // Without the lock file, which would prove that a revision is missing.
         std::fs::remove_file(folder.path().join("p.db.lock")).expect("removes");
         run(&path, sql);
         let s = Running::open(settings(&path)).unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -256,7 +256,7 @@ async fn what_the_file_says_of_itself_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_registry_of_which_nothing_can_be_read_does_not_start_empty() {
+async fn a_registry_without_a_readable_service_does_not_start_empty() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
     run(&path, "UPDATE instance SET check_json = '{\"of_a_newer_version\":{}}'");
@@ -264,10 +264,10 @@ async fn a_registry_of_which_nothing_can_be_read_does_not_start_empty() {
 }
 
 #[tokio::test]
-async fn an_index_that_no_longer_goes_with_its_table_is_made_again() {
+async fn an_index_that_does_not_match_its_table_is_rebuilt() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
-    // One byte of an instance's name, in the table alone.
+    // One byte of an instance's name, only in the table.
     let mut bytes = std::fs::read(&path).expect("reads");
     let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"banonymous")).collect();
     assert!(!places.is_empty(), "the row is there");

@@ -1,4 +1,4 @@
-//! The writer's queue: one transaction for many, bounds, order, the end.
+//! The writer's queue: batches, bounds, order, shutdown.
 
 use futures::FutureExt;
 use portolan::model::ports::{Registrar, Removal, ServiceRef, WriteError};
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::common::{anyone, at, folder, fresh, registration, removal, settings, spec, token};
 
 #[tokio::test]
-async fn what_waits_together_is_committed_together() {
+async fn queued_jobs_are_committed_together() {
     let (_folder, path) = folder();
     let metrics = Metrics::default();
     let Opened { store, writer, catalog, .. } =
@@ -94,7 +94,7 @@ async fn what_is_queued_at_shutdown_is_still_written() {
 }
 
 #[tokio::test]
-async fn added_and_removed_in_one_batch_leaves_nothing() {
+async fn a_service_added_and_removed_in_one_batch_leaves_nothing() {
     let (_folder, path) = folder();
     let Opened { store, writer, catalog, .. } =
         Store::open(settings(&path), Clock::manual(at(0)), Metrics::default()).expect("opens");
@@ -114,7 +114,7 @@ async fn added_and_removed_in_one_batch_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_renewal_does_not_overtake_a_removal_that_nobody_waits_for() {
+async fn a_renewal_does_not_overtake_a_removal_whose_client_left() {
     let (folder, s) = fresh();
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     let id = s.service("users").id;

@@ -1,4 +1,4 @@
-//! Registering: who may, what changes, what a repeat does.
+//! Registering: permissions, changes, renewals.
 
 use portolan::catalog::Batch;
 use portolan::model::outcome::{Health, Reason};
@@ -24,7 +24,7 @@ async fn a_registration_is_visible_when_it_is_answered() {
 }
 
 #[tokio::test]
-async fn a_repeat_renews_and_moves_nothing() {
+async fn a_repetition_renews_and_changes_nothing() {
     let (_folder, s) = fresh();
     let first = s.register(registration("users", "a", spec(1))).await.expect("registers");
     let before = s.service("users");
@@ -100,7 +100,7 @@ async fn only_the_owner_or_an_admin_changes_an_instance() {
 }
 
 #[tokio::test]
-async fn nobody_joins_a_service_of_others() {
+async fn only_owners_add_instances() {
     let (_folder, s) = fresh();
     let register = |instance, caller| s.store.register(registration("users", instance, spec(1)), caller);
     register("a", token("alice")).await.expect("registers");
@@ -123,7 +123,7 @@ async fn an_issuer_is_part_of_the_owner() {
 }
 
 #[tokio::test]
-async fn limits_hold_for_what_is_new_alone() {
+async fn limits_apply_only_to_what_is_new() {
     let (_folder, path) = folder();
     let bounds = portolan::store::StoreSettings { max_services: 2, max_instances: 3, ..settings(&path) };
     let s = Running::open(bounds).expect("opens");
@@ -165,7 +165,7 @@ async fn a_service_has_at_most_256_instances() {
 }
 
 #[tokio::test]
-async fn the_feed_tells_what_each_commit_changed() {
+async fn the_feed_has_what_each_commit_changed() {
     let (_folder, s) = fresh();
     let (snapshot, mut feed) = s.catalog().subscribe();
     assert_eq!(snapshot.total().total(), 0);

@@ -1,4 +1,4 @@
-//! Deregistering: who may, which instances, which generation.
+//! Deregistering: permissions, instances, generations.
 
 use portolan::model::ports::{Registrar, Removal, ServiceRef, WriteError};
 
@@ -15,7 +15,7 @@ fn all(name: &str) -> Removal {
 }
 
 #[tokio::test]
-async fn the_last_instance_takes_the_service_with_it() {
+async fn removing_the_last_instance_removes_the_service() {
     let (_folder, s) = fresh();
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     s.register(registration("users", "b", spec(2))).await.expect("registers");
@@ -28,7 +28,7 @@ async fn the_last_instance_takes_the_service_with_it() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_removed() {
+async fn a_missing_service_or_instance_is_not_found() {
     let (_folder, s) = fresh();
     assert_eq!(s.remove(removal("users", None)).await, Err(WriteError::ServiceNotFound));
     let by_id = Removal { service: ServiceRef::Id(uuid::Uuid::now_v7()), ..removal("users", None) };
@@ -41,7 +41,7 @@ async fn what_is_not_there_is_not_removed() {
 }
 
 #[tokio::test]
-async fn several_instances_go_only_when_asked_for_all() {
+async fn several_instances_are_removed_only_with_all() {
     let (_folder, s) = fresh();
     for instance in ["a", "b", "c"] {
         s.register(registration("users", instance, spec(1))).await.expect("registers");
@@ -53,7 +53,7 @@ async fn several_instances_go_only_when_asked_for_all() {
 }
 
 #[tokio::test]
-async fn nobody_removes_what_others_own() {
+async fn only_owners_remove() {
     let (_folder, s) = fresh();
     two_owners(&s).await;
     let remove = |removal, caller| s.store.deregister(removal, caller);

@@ -1,4 +1,4 @@
-//! What a restart finds, and when readers must start afresh.
+//! What a restart finds, and when readers must start over.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ async fn reopened(s: Running, path: &Path) -> Running {
 }
 
 #[tokio::test]
-async fn everything_is_there_again() {
+async fn a_restart_finds_everything() {
     let (_folder, path) = folder();
     let s = Running::open(settings(&path)).expect("opens");
     let mut rich = spec(1);
@@ -96,7 +96,7 @@ async fn without_its_lock_file_nothing_is_proved() {
 }
 
 #[tokio::test]
-async fn a_backup_made_in_the_running_run_is_told_apart() {
+async fn a_backup_made_in_the_running_run_is_recognized() {
     let (folder, path) = folder();
     let s = Running::open(settings(&path)).expect("opens");
     s.register(registration("users", "a", spec(1))).await.expect("registers");
@@ -108,7 +108,7 @@ async fn a_backup_made_in_the_running_run_is_told_apart() {
     let line = epoch(&s);
     s.stop().await;
     std::fs::copy(&backup, &path).expect("copies");
-    // It cannot be told from a file that lost its log.
+    // It looks like a file that lost its log.
     says(
         &refusal(&path),
         &["p.db has lost what was written last", "revision 1, and 2 was", "`portolan serve --accept-loss`"],
@@ -146,7 +146,7 @@ async fn the_oldest_revisions_are_forgotten() {
 }
 
 #[tokio::test]
-async fn a_manifests_service_is_changed_by_its_manifest_alone() {
+async fn only_its_manifest_changes_a_manifests_service() {
     let (_folder, path) = folder();
     let s = Running::open(settings(&path)).expect("opens");
     s.register(registration("users", "a", spec(1))).await.expect("registers");

@@ -12,7 +12,7 @@ use crate::health::healthy;
 const SERVICES: usize = 200;
 const PAGE: usize = 4096;
 
-/// A closed file with enough of everything to fill several pages.
+/// A closed file with several pages of every table.
 async fn closed() -> TempDir {
     let (folder, s) = fresh();
     for n in 0..SERVICES {
@@ -26,13 +26,13 @@ async fn closed() -> TempDir {
     folder
 }
 
-/// Where the one row with these bytes lies.
+/// The offset of the only row with these bytes.
 fn place(bytes: &[u8], row: &[u8]) -> usize {
     let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(row)).collect();
     *places.first().expect("the row is in the file")
 }
 
-/// Lets the page of a table lose the row that lies at `at`: its place becomes one that cannot be.
+/// Makes a table's page lose the row at `at`, by an impossible offset.
 fn lose(bytes: &mut [u8], at: usize) {
     let page = at / PAGE * PAGE;
     assert_eq!(bytes[page], 13, "a leaf of a table");
@@ -53,7 +53,7 @@ fn quarantined(path: &Path) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_row_that_no_page_leads_to_costs_that_row() {
+async fn an_unreachable_row_costs_only_that_row() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
     let mut bytes = fs::read(&path).expect("reads");
@@ -75,7 +75,7 @@ async fn a_row_that_no_page_leads_to_costs_that_row() {
 }
 
 #[tokio::test]
-async fn a_broken_page_of_history_costs_a_part_of_history() {
+async fn a_broken_page_of_history_costs_part_of_history() {
     let folder = closed().await;
     let path = folder.path().join("p.db");
     let mut bytes = fs::read(&path).expect("reads");

@@ -1,4 +1,4 @@
-//! Any sequence of changes: what a reopened store holds is what the catalog held.
+//! After any sequence of changes, a reopened store holds what the catalog held.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn caller(n: u8) -> Caller {
     }
 }
 
-/// Every way to find a service leads to the same one, and the counts are those of what is found.
+/// Every lookup finds the same service, and the counts match.
 fn check_snapshot(s: &Running) {
     let snapshot = s.catalog().snapshot();
     let entries: Vec<_> = snapshot.newest_first(None).collect();
@@ -63,7 +63,7 @@ fn check_snapshot(s: &Running) {
     assert_eq!(namespaces, if entries.is_empty() { vec![] } else { vec![("default", total)] });
 }
 
-/// Does one step; a refusal is as good as any other answer, but must leave no trace.
+/// Does one step. It may be refused, but then it must change nothing.
 async fn take(s: &Running, step: Step, millis: i64) {
     let found = |service: u8, instance: u8| {
         let service = s.find(&format!("s{service}"))?;

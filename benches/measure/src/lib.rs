@@ -1,4 +1,4 @@
-//! What the benches have in common: what a process uses, the middle and the tail of many values, and a table that reads in a terminal and
+//! Shared by the benches: a process's resources, median and tail of many values, and tables that are readable in a terminal and
 //! in Markdown.
 
 mod process;

@@ -1,12 +1,12 @@
 //! Medians, percentiles, tables.
 
-/// The middle value; of an even number of them the upper one.
+/// The median; for an even number of values the upper one.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let sorted = sorted(values);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The smallest value that at least `percent` of 100 of them do not exceed.
+/// The smallest value that at least `percent` of 100 values do not exceed.
 pub fn percentile(values: impl IntoIterator<Item = f64>, percent: usize) -> f64 {
     let sorted = sorted(values);
     let place = (sorted.len() * percent).div_ceil(100).max(1) - 1;

@@ -1,4 +1,4 @@
-//! A service that changes ten times a second, and a watcher who looks how far it is behind.
+//! A service that changes ten times a second, and a watcher that measures its own delay.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -8,22 +8,22 @@ use anyhow::{Context, Result, bail};
 use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_millis(100);
-/// Longest wait for the first change to be seen.
+/// Longest wait for the first change.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Before the number of a change in the text of its event.
+/// The text before the number of a change in its event.
 const MARK: &str = "\"version\":\"9.9.";
 
 #[derive(Debug, Default)]
 struct Log {
-    /// When each change was asked for.
+    /// When each change was requested.
     asked: Vec<Instant>,
-    /// How many of them the watcher has seen, or a later one.
+    /// How many of them the watcher has received, directly or in a later one.
     seen: usize,
-    /// Of those, the delays in milliseconds.
+    /// Their delays in milliseconds.
     delays: Vec<f64>,
 }
 
-/// Runs until it is stopped.
+/// Runs until stopped.
 pub(super) struct Beat {
     log: Arc<Mutex<Log>>,
     stop: CancellationToken,
@@ -31,7 +31,7 @@ pub(super) struct Beat {
 }
 
 impl Beat {
-    /// Watches everything that the server at `url` has, and waits until the first change was seen.
+    /// Watches everything on the server at `url`, and waits for the first change.
     pub(super) fn start(url: &str) -> Result<Self> {
         let (log, stop) = (Arc::<Mutex<Log>>::default(), CancellationToken::new());
         let (url, kept, ended) = (url.to_owned(), log.clone(), stop.clone());
@@ -53,7 +53,7 @@ impl Beat {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        // The first waited for the list of everything.
+        // The first change had to wait for the initial list.
         lock(&beat.log).delays.clear();
         Ok(beat)
     }
@@ -63,7 +63,7 @@ impl Beat {
         lock(&self.log).delays.clone()
     }
 
-    /// All delays; what was not seen yet counts as it stands.
+    /// All delays; a change that has not arrived yet counts with its current delay.
     pub(super) fn stop(self) -> Result<Vec<f64>> {
         let now = Instant::now();
         self.stop.cancel();
@@ -88,7 +88,7 @@ async fn both(url: &str, log: &Mutex<Log>) -> Result<()> {
     let register = format!("{url}/api/v1/services/register");
     let change = async {
         let mut ticks = tokio::time::interval(EVERY);
-        // The numbers go on from those of an earlier turn, which would be no change.
+        // Numbers continue after those of an earlier turn: repeating one would be no change.
         let first = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis() % 1_000_000_000;
         loop {
             ticks.tick().await;
@@ -126,10 +126,10 @@ async fn both(url: &str, log: &Mutex<Log>) -> Result<()> {
     }
 }
 
-/// The `n`th change was seen, and with it all before it.
+/// The `n`th change has arrived, and with it all before it.
 fn note(log: &mut Log, n: usize) {
     let now = Instant::now();
-    // One of an earlier turn is no news.
+    // A change of an earlier turn does not count.
     if n >= log.asked.len() {
         return;
     }

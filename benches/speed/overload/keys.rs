@@ -1,4 +1,4 @@
-//! Keys of a console beside it all.
+//! Keys of a console during all of this.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use crate::console::{SIZE, chosen, console, has_rows};
 use crate::pty::Pty;
 
-/// Time between two keys: about what a held key repeats with, and no multiple of a frame.
+/// Time between two keys: about the repeat rate of a held key, and not a multiple of the frame time.
 const EVERY: Duration = Duration::from_millis(37);
 
-/// Presses so many keys; from each to its frame, in milliseconds.
+/// Presses this many keys; the time from each to its frame, in milliseconds.
 pub(super) fn press(server: &str, keys: u64) -> Result<Vec<f64>> {
     let command: Command = console(&["--server".to_owned(), server.to_owned()]);
     let mut pty = Pty::start(&command, SIZE)?;

@@ -1,7 +1,7 @@
-//! What is left for clients while 10,000 targets are due each second: all healthy, all failing, all hanging.
+//! How fast clients are served while 10,000 targets are due each second: all healthy, all failing, all hanging.
 //!
-//! Two servers with the same services take turns: one that probes each of them every second, and one that has probed them
-//! and rests. While one is measured the other is stopped, so that each has the machine and the load to itself.
+//! Two servers with the same services take turns: one probes each of them every second, the other has probed them once
+//! and rests. While one is measured, the other is stopped, so each has the machine and the load to itself.
 
 mod beat;
 mod figures;
@@ -20,11 +20,11 @@ use crate::process::Server;
 use figures::Figures;
 use side::Side;
 
-/// How long the overloaded server has had its turn before it is measured.
+/// How long the overloaded server runs in its turn before it is measured.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Longest wait for all targets to be called what they are.
+/// Longest wait until all targets have the expected health.
 const CONVERGED: Duration = Duration::from_mins(3);
-/// All but a few: those that are being registered again wait for their turn.
+/// Nearly all: services that are being registered again wait for their next probe.
 const ALMOST_ALL: f64 = 0.999;
 
 /// What all targets do.
@@ -56,14 +56,14 @@ impl Scenario {
     }
 }
 
-/// One round: the resting server, the one under load.
+/// One round: the resting server, the loaded one.
 type Round = [Figures; 2];
 
-/// Runs it.
+/// Runs the benchmark.
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let good = Server::role(&["targets"])?;
-    // A day between probes: after the first ones it rests.
+    // With a day between probes, it rests after the first ones.
     let calm = Side::start(&folder, "calm", plan.services, &good, "86400")?;
     for scenario in Scenario::ALL {
         let targets = Server::role(&["targets"])?;
@@ -73,7 +73,7 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     Ok(())
 }
 
-/// How many services were called what they are, and how long that took; the rounds.
+/// How many services got the expected health and how long that took; and the rounds.
 fn overloaded(
     plan: Plan,
     folder: &TempDir,
@@ -89,7 +89,7 @@ fn overloaded(
     let mut rounds = Vec::new();
     for n in 0..plan.rounds.div_ceil(2) {
         let [mut first, mut second] = [None, None];
-        // Who goes first changes.
+        // The order alternates.
         for side in [n % 2, (n + 1) % 2] {
             if side == 0 {
                 busy.pause()?;
@@ -105,13 +105,13 @@ fn overloaded(
     Ok((converged, rounds))
 }
 
-/// Has all targets do as `scenario` says from now on.
+/// Makes all targets behave as in `scenario` from now on.
 fn turn(targets: &Server, scenario: Scenario) -> Result<()> {
     outside::fetch(&format!("{}/mode/{}", targets.url, scenario.mode()))?;
     Ok(())
 }
 
-/// Waits until all services are what `field` of the statistics counts; how many are, and after what time.
+/// Waits until `field` of the statistics counts all services; how many it counts, and after what time.
 fn converge(side: &Side, field: &str, services: usize) -> Result<(f64, Duration)> {
     let began = Instant::now();
     loop {

@@ -8,14 +8,14 @@ use super::figures::Figures;
 use super::{Round, Scenario};
 use crate::Plan;
 
-/// What a figure has to be.
+/// The goal of a figure.
 enum Goal {
     None,
-    /// The second to the first.
+    /// The ratio of the second to the first.
     RatioAtLeast(f64),
     RatioAtMost(f64),
     AtMostMs(f64),
-    /// Of 10,000 due.
+    /// Out of 10,000 due probes.
     AtLeast(f64),
 }
 
@@ -23,14 +23,14 @@ struct Row {
     what: String,
     calm: f64,
     busy: f64,
-    /// Median of the rounds' own.
+    /// Median of the rounds' ratios.
     ratio: f64,
     digits: usize,
     goal: Goal,
 }
 
 impl Row {
-    /// The middle round of both, and of the ratios.
+    /// The median round of both, and of the ratios.
     fn of(rounds: &[Round], what: &str, digits: usize, goal: Goal, value: impl Fn(&Figures) -> f64) -> Self {
         let middle = |side: usize| median(rounds.iter().map(|round| value(&round[side])));
         let ratio = median(rounds.iter().map(|round| value(&round[1]) / value(&round[0])));
@@ -56,7 +56,7 @@ impl Row {
     }
 }
 
-/// Prints it.
+/// Prints the table.
 pub(super) fn print(plan: Plan, scenario: Scenario, (count, took): (f64, Duration), rounds: &[Round]) {
     let due = probes_due(plan);
     let mut rows = Vec::new();
@@ -68,17 +68,17 @@ pub(super) fn print(plan: Plan, scenario: Scenario, (count, took): (f64, Duratio
         rows.push(Row::of(rounds, &format!("{name}: a second"), 0, rate, |f| f.loads[at].round.per_second));
         rows.push(Row::of(rounds, &format!("{name}: p50 ms"), 2, Goal::None, |f| f.loads[at].round.p50_ms));
         rows.push(Row::of(rounds, &format!("{name}: p99 ms"), 2, tail, |f| f.loads[at].round.p99_ms));
-        rows.push(Row::of(rounds, &format!("{name}: probes/s beside it"), 0, Goal::None, |f| f.loads[at].probes));
+        rows.push(Row::of(rounds, &format!("{name}: probes/s meanwhile"), 0, Goal::None, |f| f.loads[at].probes));
     }
     rows.push(Row::of(rounds, "a change to a watcher, p50 ms", 2, Goal::None, |f| f.change_p50));
-    rows.push(Row::of(rounds, "a change to a watcher, worst ms", 1, Goal::None, |f| f.change_worst));
-    rows.push(Row::of(rounds, "a console's key to its frame, p50 ms", 2, Goal::None, |f| f.key_p50));
-    rows.push(Row::of(rounds, "a console's key to its frame, p99 ms", 1, Goal::None, |f| f.key_p99));
-    // Hanging targets are probed as often as the slots allow, which is no matter of speed.
+    rows.push(Row::of(rounds, "a change to a watcher, slowest ms", 1, Goal::None, |f| f.change_worst));
+    rows.push(Row::of(rounds, "a console's key to frame, p50 ms", 2, Goal::None, |f| f.key_p50));
+    rows.push(Row::of(rounds, "a console's key to frame, p99 ms", 1, Goal::None, |f| f.key_p99));
+    // Hanging targets are probed as often as the slots allow, regardless of speed.
     let alone = if scenario == Scenario::Hanging { Goal::None } else { Goal::AtLeast(due * 0.7) };
     rows.push(Row::of(rounds, "probes/s with no other load", 0, alone, |f| f.probes));
-    let mut behind = Row::of(rounds, "a watcher behind at any time, worst ms", 0, Goal::AtMostMs(1000.0), |f| f.behind);
-    // Of all rounds, not of the middle one.
+    let mut behind = Row::of(rounds, "a watcher's longest delay, ms", 0, Goal::AtMostMs(1000.0), |f| f.behind);
+    // From all rounds, not from the median one.
     [behind.calm, behind.busy] = [0, 1].map(|side| percentile(rounds.iter().map(|round| round[side].behind), 100));
     rows.push(behind);
     let failed: f64 = rounds.iter().flat_map(|round| round[1].loads.iter().map(|load| load.round.errors)).sum();
@@ -96,7 +96,7 @@ pub(super) fn print(plan: Plan, scenario: Scenario, (count, took): (f64, Duratio
         scenario.words(),
         took.as_secs_f64()
     );
-    measure::print(&title, &["what", "without probing", "while probing", "ratio", "goal"], &cells);
+    measure::print(&title, &["figure", "without probing", "while probing", "ratio", "goal"], &cells);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "ten thousand")]

@@ -1,4 +1,4 @@
-//! A server under measurement and what is asked of it.
+//! A server under measurement and its load.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,13 +25,13 @@ pub(super) struct Side {
     server: Server,
     folder: PathBuf,
     services: usize,
-    /// The port of the targets, which registering again has to name.
+    /// The port of the targets, which a repeated registration must name.
     port: String,
     turns: AtomicUsize,
 }
 
 impl Side {
-    /// A server of `services`, each probed at a target of its own every `interval` seconds.
+    /// A server with `services`, each probed at its own target every `interval` seconds.
     pub(super) fn start(
         folder: &TempDir,
         name: &str,
@@ -61,7 +61,7 @@ impl Side {
         stats["data"][field].as_f64().with_context(|| format!("no {field}: {stats}"))
     }
 
-    /// Its turn.
+    /// Runs its turn.
     pub(super) fn measure(&self, plan: Plan) -> Result<Figures> {
         let beat = Beat::start(&self.server.url)?;
         let (alone, probes) = self.probes(|| {
@@ -88,7 +88,7 @@ impl Side {
         })
     }
 
-    /// What `work` gives, and the probes a second meanwhile.
+    /// The result of `work`, and the probes a second meanwhile.
     fn probes<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
         let (before, at) = (sum(&metrics(&self.server)?, PROBES), Instant::now());
         let given = work()?;
@@ -96,7 +96,7 @@ impl Side {
         Ok((given, (sum(&metrics(&self.server)?, PROBES) - before) / took))
     }
 
-    /// Registers known services again, each time with another version: durable, and no new target.
+    /// Registers known services again, each time with another version: a durable write without a new target.
     fn changing(&self) -> Result<PathBuf> {
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.join(format!("change-{}-{turn}.lua", self.port));

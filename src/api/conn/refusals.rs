@@ -102,10 +102,10 @@ mod tests {
     #[test]
     fn the_bad_character_of_a_target_is_named() {
         for (request, expected) in [
-            ("GET /a?version=>=1.4 HTTP/1.1\r\n", Some(("holds '>' unescaped (character 12)", "%3E"))),
-            ("GET /a?version=^1&x=\"y\" HTTP/1.1\r\n", Some(("holds '\"' unescaped (character 17)", "%22"))),
-            ("GET /a?name=b c HTTP/1.1\r\n", Some(("holds a space unescaped (character 10)", "%20"))),
-            ("GET /a<b", Some(("holds '<' unescaped (character 3)", "%3C"))),
+            ("GET /a?version=>=1.4 HTTP/1.1\r\n", Some(("contains '>' unescaped (character 12)", "%3E"))),
+            ("GET /a?version=^1&x=\"y\" HTTP/1.1\r\n", Some(("contains '\"' unescaped (character 17)", "%22"))),
+            ("GET /a?name=b c HTTP/1.1\r\n", Some(("contains a space unescaped (character 10)", "%20"))),
+            ("GET /a<b", Some(("contains '<' unescaped (character 3)", "%3C"))),
             ("GET /a?b HTTP/1.1\r\n", None),
             ("GET * HTTP/1.1\r\n", None),
             ("GET http://a/b>c HTTP/1.1\r\n", None),

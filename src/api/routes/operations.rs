@@ -8,7 +8,6 @@ use http::{Response, StatusCode};
 
 use super::Answer;
 use super::request::RequestContext;
-use crate::api::freshness;
 use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::api::state::{Part, PartState};
@@ -54,8 +53,7 @@ pub(in crate::api) fn healthz() -> Response<Body> {
     )
 )]
 pub(super) fn readyz(request: &RequestContext<'_>) -> Response<Body> {
-    let mut parts = request.state.readiness.parts();
-    parts.extend(freshness::part(request.state.freshness.as_deref()));
+    let parts = request.state.readiness.parts();
     let query = request.head.uri.query().unwrap_or_default();
     readiness(&parts, query.split('&').any(|part| part.split('=').next() == Some("verbose")))
 }

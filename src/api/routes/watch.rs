@@ -129,7 +129,7 @@ async fn backlog(request: &RequestContext<'_>, snapshot: &Snapshot, cursor: &Wat
 /// a revision. So only the replica's own sequence says what was missed, and a cursor of another replica does not.
 fn mirror_backlog(snapshot: &Snapshot, theirs: Option<Mark>, mine: Mark) -> Backlog {
     let own = theirs.filter(|theirs| theirs.replica == mine.replica && theirs.sequence <= mine.sequence);
-    let since = own.and_then(|own| Some((own.sequence, snapshot.gone_since(own.sequence)?)));
+    let since = own.and_then(|own| Some((own.sequence, snapshot.removed_since(own.sequence)?)));
     since.map_or(Backlog::Everything, |(sequence, removed)| Backlog::Since(Position::Sequence(sequence), removed))
 }
 

@@ -1,5 +1,7 @@
 //! The components that a replica in a cluster has besides the local ones.
 
+use std::time::Duration;
+
 use crate::app::component_status::{ComponentStatus, LocalStatus, StatusSource};
 use crate::model::ports::{Freshness, Leadership, Role};
 use crate::operator::ingest::Ingest;
@@ -41,33 +43,37 @@ impl ClusterStatus {
     }
 
     fn mirror(&self) -> ComponentStatus {
-        let status = match (self.ingest.is_complete(), self.age.stale_for()) {
-            (false, _) if !self.store.is_complete() => {
-                ComponentStatus::not_ready("the first list of services is not complete yet").usual()
-            }
-            (false, _) => ComponentStatus::bad(
-                "serving from the file of an earlier run until the cluster's services are listed again",
-            ),
-            (true, Some(_)) => {
-                ComponentStatus::bad("no news from the Kubernetes API: what is served may be out of date")
-            }
-            (true, None) => return ComponentStatus::good("up to date with the cluster"),
-        };
-        status.with(self.api_health.watch_error().map(|why| why.to_string()))
+        let listed = self.ingest.is_complete();
+        mirror(listed, self.store.is_complete(), self.age.stale_for(), self.api_health.watch_error().as_deref())
     }
 
     fn installs(&self) -> ComponentStatus {
-        let elsewhere = self.installs.elsewhere();
-        if elsewhere.objects == 0 {
+        let others = self.installs.other_installs();
+        if others.objects == 0 {
             return ComponentStatus::good("no other install writes the status of these services")
                 .usual()
                 .with(self.installs.own().to_owned());
         }
         let detail =
-            format!("{} of {}; this one is {}", elsewhere.objects, elsewhere.installs.join(", "), self.installs.own());
+            format!("{} of {}; this one is {}", others.objects, others.installs.join(", "), self.installs.own());
         ComponentStatus::bad("another install writes the status of some services: the watched namespaces overlap")
             .with(detail)
     }
+}
+
+/// `listed`: every list of this run is complete. `complete`: the store holds all services, perhaps from an earlier run.
+fn mirror(listed: bool, complete: bool, stale_for: Option<Duration>, watch_error: Option<&String>) -> ComponentStatus {
+    let status = match (listed, stale_for) {
+        (false, _) if !complete => ComponentStatus::not_ready("the first list of services is not complete yet").usual(),
+        (false, _) => ComponentStatus::bad(
+            "serving from the file of an earlier run until the cluster's services are listed again",
+        ),
+        (true, Some(_)) => ComponentStatus::bad("no news from the Kubernetes API: what is served may be out of date"),
+        (true, None) => return ComponentStatus::good("up to date with the cluster"),
+    };
+    let age = stale_for.map(|age| format!("silent for {} s; writes are refused", age.as_secs().max(1)));
+    let detail: Vec<String> = age.into_iter().chain(watch_error.cloned()).collect();
+    status.with(Some(detail.join("; ")).filter(|detail| !detail.is_empty()))
 }
 
 fn identity_and_address(holder: &Holder) -> String {
@@ -86,5 +92,24 @@ impl StatusSource for ClusterStatus {
             (Component::Installs, self.installs()),
         ]);
         statuses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_says_how_old_it_may_be() {
+        let shown = |stale_for| mirror(true, true, stale_for, None).in_full();
+        assert_eq!(shown(None), "up to date with the cluster");
+        for (millis, line) in [(300, "silent for 1 s"), (31_999, "silent for 31 s")] {
+            let shown = shown(Some(Duration::from_millis(millis)));
+            assert!(shown.contains(line), "{shown}");
+        }
+        let error = "forbidden".to_owned();
+        let shown = mirror(true, true, Some(Duration::from_secs(7)), Some(&error)).in_full();
+        assert!(shown.ends_with("(silent for 7 s; writes are refused; forbidden)"), "{shown}");
+        assert!(mirror(false, true, None, None).is_ready() && !mirror(false, false, None, None).is_ready());
     }
 }

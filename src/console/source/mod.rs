@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::data::{HistoryEntry, ProbingOfService, ServerEvent, Service};
+use crate::model::backoff::Backoff;
 use crate::model::time::UnixMs;
 
 /// Events that may wait for the console; a source that is ahead waits.
@@ -128,20 +129,5 @@ pub trait Source: Send + 'static {
     ) -> BoxFuture<'static, ()>;
 }
 
-/// Waits between attempts: 0.5 s, doubled up to 5 s.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Backoff(u32);
-
-impl Backoff {
-    /// The next one.
-    pub fn wait(&mut self) -> Duration {
-        let wait = Duration::from_millis(500 << self.0.min(4)).min(Duration::from_secs(5));
-        self.0 += 1;
-        wait
-    }
-
-    /// Starts from the shortest wait again.
-    pub fn reset(&mut self) {
-        self.0 = 0;
-    }
-}
+/// Pauses between attempts to reach the origin.
+const PAUSES: Backoff = Backoff::exact(Duration::from_millis(500), Duration::from_secs(5));

@@ -312,7 +312,7 @@ mod tests {
             (r#"{"http":{},"tcp":{}}"#, "one of"),
             (r#"{"interval_seconds":0}"#, "interval_seconds"),
             (r#"{"http":{"path":"healthz"}}"#, "http.path"),
-            (r#"{"http":"/a b"}"#, "http.path holds a space unescaped (character 3); write it as %20"),
+            (r#"{"http":"/a b"}"#, "http.path contains a space unescaped (character 3); write it as %20"),
             (r#"{"http":"/\u00e4"}"#, "write it as %C3%A4"),
             (r#"{"http":{"tls":{"ca":"../secret"}}}"#, "tls.ca"),
             (r#"{"http":{"tls":{"client_cert":"../secret"}}}"#, "tls.client_cert"),

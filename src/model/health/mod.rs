@@ -1,6 +1,6 @@
 //! The health state machine: pure, synchronous, told the time.
 //!
-//! [`step`] takes what an instance's check has shown so far and one [`Event`], and says what it adds up to:
+//! [`step()`] takes what an instance's check has shown so far and one [`Event`], and says what it adds up to:
 //!
 //! - *First outcome.* A pass makes an unknown instance healthy at once; a fail has to be confirmed.
 //! - *Fast confirmation.* While outcomes contradict what is shown, the next probe comes after the retry interval, until the threshold of

@@ -125,7 +125,7 @@ pub struct InstanceEntry {
     /// Its name, unique in the service: 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit.
     #[schemars(length(min = 1, max = 63), regex(pattern = rules::LABEL))]
     pub name: String,
-    /// Where clients reach it: scheme://host[:port][/path], at most 512 characters. Any scheme will do; all but http and https need a
+    /// Where clients reach it: `scheme://host[:port][/path]`, at most 512 characters. Any scheme will do; all but http and https need a
     /// port, as in postgres://db.corp:5432, and are probed by tcp unless there is a healthUrl. User names and passwords are refused.
     #[schemars(
         length(min = 1, max = 512),

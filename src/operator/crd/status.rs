@@ -167,8 +167,8 @@ impl From<Health> for HealthValue {
 }
 
 impl From<HealthValue> for Health {
-    fn from(word: HealthValue) -> Self {
-        match word {
+    fn from(value: HealthValue) -> Self {
+        match value {
             HealthValue::Unknown => Self::Unknown,
             HealthValue::Healthy => Self::Healthy,
             HealthValue::Unhealthy => Self::Unhealthy,

@@ -1,5 +1,9 @@
-//! Events in the Kubernetes API: what happened to an object, for `kubectl describe`. The leader writes them, few of them, and nothing waits
-//! for them.
+//! Events in the Kubernetes API: what happened to an object, for `kubectl describe`.
+//!
+//! In: notices about objects and the state of the mass-failure guard. Out: a few events, written by the leader; nothing waits for them.
+//!
+//! 1. This file: the queue and its writer.
+//! 2. [`bucket`]: the bound on their rate.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,22 +28,22 @@ use crate::operator::status::{self, Notice};
 use crate::telemetry::metrics::Metrics;
 use bucket::Bucket;
 
-/// Who reports.
+/// The reporting controller.
 const CONTROLLER: &str = "portolan.dev/portolan";
-/// Events that wait at most.
+/// Most events that wait.
 const QUEUE: usize = 256;
-/// Events a second, and at once; the surplus is dropped and counted: status says the same.
+/// Events per second, and at once. More are dropped and counted; status says the same.
 const RATE: (u32, u32) = (5, 50);
 /// Time for an answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often the guard is looked at.
-const LOOK: Duration = Duration::from_millis(500);
+/// Time between two checks of the guard.
+const GUARD_POLL: Duration = Duration::from_millis(500);
 /// Longest note that the Kubernetes API takes, in bytes.
 const MAX_NOTE: usize = 1024;
 
-/// What happened to which object, and when: it may wait for its turn.
+/// An event that waits to be written.
 #[derive(Debug)]
-struct Told {
+struct QueuedEvent {
     regarding: ObjectReference,
     notice: Notice,
     at: Timestamp,
@@ -48,34 +52,34 @@ struct Told {
 /// The handle; cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Events {
-    queue: mpsc::Sender<Told>,
+    queue: mpsc::Sender<QueuedEvent>,
     metrics: Metrics,
 }
 
-/// Who writes events, and of what it may tell besides services.
+/// The reporting instance, and what to report besides services.
 pub struct EventSettings {
     /// The pod's name, or the host's.
     pub instance: String,
-    /// What stands for this process as a whole: its Lease.
+    /// The object that stands for this process: its Lease.
     pub whole: ObjectReference,
     /// Whether the mass-failure guard holds transitions.
     pub guard_holds: Box<dyn Fn() -> bool + Send>,
 }
 
-/// The part that writes them.
+/// The task that writes events.
 pub struct EventWriter {
     client: Client,
     settings: EventSettings,
     leadership: Arc<dyn Leadership>,
     metrics: Metrics,
-    queue: mpsc::Receiver<Told>,
+    queue: mpsc::Receiver<QueuedEvent>,
     bucket: Bucket,
     guard_held: bool,
-    told: bool,
+    warned: bool,
 }
 
 impl Events {
-    /// The handle, and the part that does the work.
+    /// The handle, and the task that does the work.
     pub fn new(
         client: Client,
         settings: EventSettings,
@@ -91,23 +95,23 @@ impl Events {
             queue,
             bucket: Bucket::new(RATE.0, RATE.1),
             guard_held: false,
-            told: false,
+            warned: false,
         };
         (Self { queue: sender, metrics }, writer)
     }
 
-    /// Tells of what the status of `known` becomes.
+    /// Reports what changes when the status of `known` becomes `now`.
     pub(crate) fn transitions(&self, known: &ObservedObject, now: &ServiceStatus) {
         for notice in status::notices(known.status(), now) {
-            self.tell(known, notice);
+            self.send(known, notice);
         }
     }
 
-    /// Tells something of `known`.
-    pub(crate) fn tell(&self, known: &ObservedObject, notice: Notice) {
+    /// Reports something about `known`.
+    pub(crate) fn send(&self, known: &ObservedObject, notice: Notice) {
         let mut object = known.reference();
         object.field_path = notice.instance.as_ref().map(|name| format!("spec.instances{{{name}}}"));
-        if self.queue.try_send(Told { regarding: object, notice, at: Timestamp::now() }).is_err() {
+        if self.queue.try_send(QueuedEvent { regarding: object, notice, at: Timestamp::now() }).is_err() {
             self.metrics.cluster.event("dropped");
         }
     }
@@ -119,42 +123,42 @@ impl EventWriter {
     /// # Errors
     /// None; it ends when it is stopped.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut guard_poll = tokio::time::interval(GUARD_POLL);
+        guard_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let told = tokio::select! {
+            let queued = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some(told) = self.queue.recv() => Some(told),
-                _ = look.tick() => self.guard(),
+                Some(queued) = self.queue.recv() => Some(queued),
+                _ = guard_poll.tick() => self.guard(),
             };
-            let Some(told) = told else { continue };
+            let Some(queued) = queued else { continue };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = self.write(told) => {}
+                () = self.write(queued) => {}
             }
         }
     }
 
-    fn guard(&mut self) -> Option<Told> {
+    fn guard(&mut self) -> Option<QueuedEvent> {
         let holds = (self.settings.guard_holds)();
         let was = std::mem::replace(&mut self.guard_held, holds);
         let (regarding, notice) = (self.settings.whole.clone(), status::guard_notice(holds));
-        (holds != was).then(|| Told { regarding, notice, at: Timestamp::now() })
+        (holds != was).then(|| QueuedEvent { regarding, notice, at: Timestamp::now() })
     }
 
-    async fn write(&mut self, told: Told) {
+    async fn write(&mut self, queued: QueuedEvent) {
         if !self.leadership.leads() {
             return;
         }
         if !self.bucket.take(Instant::now()) {
             return self.metrics.cluster.event("dropped");
         }
-        let namespace = told.regarding.namespace.clone().unwrap_or_default();
+        let namespace = queued.regarding.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        let event = self.event(told);
+        let event = self.event(queued);
         match timeout(ANSWER, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => {
-                self.told = false;
+                self.warned = false;
                 self.metrics.cluster.event("written");
             }
             Ok(Err(error)) => self.failed(&error.to_string()),
@@ -164,7 +168,7 @@ impl EventWriter {
 
     fn failed(&mut self, why: &str) {
         self.metrics.cluster.event("failed");
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.warned, true) {
             let why = text::escape(why, 300);
             tracing::warn!(
                 "events cannot be written; this ServiceAccount needs the verb create on events.events.k8s.io: {why}"
@@ -172,7 +176,7 @@ impl EventWriter {
         }
     }
 
-    fn event(&self, Told { regarding, notice, at }: Told) -> Event {
+    fn event(&self, QueuedEvent { regarding, notice, at }: QueuedEvent) -> Event {
         let name = regarding.name.clone().unwrap_or_default();
         Event {
             metadata: ObjectMeta {
@@ -193,7 +197,7 @@ impl EventWriter {
     }
 }
 
-/// At most what the Kubernetes API takes.
+/// Cuts the note to what the Kubernetes API accepts.
 fn cut(mut note: String) -> String {
     note.truncate(note.floor_char_boundary(MAX_NOTE));
     note

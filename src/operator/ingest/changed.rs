@@ -1,4 +1,4 @@
-//! Which objects changed since somebody last looked: each once, so it is bounded by their number.
+//! Which objects changed since the last look: each once, so it is bounded by their number.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ struct Inner {
 }
 
 impl Changed {
-    /// Adds keys, and wakes who waits.
+    /// Adds keys, and wakes the waiter.
     pub fn mark(&self, keys: impl IntoIterator<Item = ServiceKey>) {
         let mut marked = self.0.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let before = marked.len();
@@ -28,7 +28,7 @@ impl Changed {
         }
     }
 
-    /// What is marked, which is then forgotten.
+    /// Takes what is marked.
     pub fn take(&self) -> HashSet<ServiceKey> {
         std::mem::take(&mut self.0.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }

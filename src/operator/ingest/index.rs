@@ -1,9 +1,13 @@
-//! Every object that is known, and the rules by which news of them count. Pure.
+//! Every object that is known, and the rules by which news of it counts. Pure.
 //!
-//! News come from the watch, from lists and from the answers to our own writes, in any order; resourceVersions grow over the whole cluster,
-//! so the greatest one wins, and a uid that is gone never returns.
+//! News comes from the watch, from lists and from the answers to our own writes, in any order. resourceVersions grow over the whole
+//! cluster, so the greatest one wins, and a uid that was removed never returns.
+//!
+//! The store judges the same news again (`store/rules/mirror.rs`), because the two know different things. This index is empty at the
+//! start, identifies objects by uid, and also keeps those that are not valid services, whose status is written. The store starts from
+//! an earlier run's file, identifies services by name, and also refuses what would undo a verdict of this replica.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -11,41 +15,42 @@ use uuid::Uuid;
 use super::observed::ObservedObject;
 use crate::model::mirror::{MirrorChange, Mirrored};
 use crate::model::name::{Namespace, ServiceKey};
+use crate::model::tombstones::Tombstones;
 use crate::operator::read::ObjectId;
 
 /// What one watch covers: a namespace, or all.
 pub(crate) type Scope = Option<Namespace>;
 
-/// Uids that are remembered as gone: as many as can be under way between a removal's answer and its echo in the watch.
-const GONE: usize = 16 * 1024;
+/// Uids that are remembered as removed: as many as can be on their way between a removal's answer and its echo in the watch.
+const TOMBSTONES: usize = 16 * 1024;
 
 /// The objects.
 #[derive(Debug)]
 pub(super) struct Index {
     known: imbl::HashMap<ServiceKey, Arc<ObservedObject>>,
-    gone: Gone,
+    removed: Tombstones<Uuid>,
     highest: u64,
     listings: HashMap<Scope, Listing>,
     unlisted: HashSet<Scope>,
 }
 
-/// A list under way.
+/// A list in progress.
 #[derive(Debug)]
 struct Listing {
-    /// The highest revision that was known when it began; a list that ends below it tells of another history.
+    /// The highest revision when it began; a list that ends below it belongs to another history.
     began_at: u64,
     /// Every object in it.
     keys: HashSet<ServiceKey>,
-    /// Those that differ from what is known.
+    /// Those that differ from what was known.
     fresh: Vec<Arc<ObservedObject>>,
 }
 
 impl Index {
-    /// Empty, complete once every scope was listed.
+    /// Empty; complete once every scope was listed.
     pub(super) fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self {
             known: imbl::HashMap::new(),
-            gone: Gone::default(),
+            removed: Tombstones::new(TOMBSTONES),
             highest: 0,
             listings: HashMap::new(),
             unlisted: scopes.into_iter().collect(),
@@ -62,25 +67,25 @@ impl Index {
         self.highest
     }
 
-    /// Whether every scope was listed once.
+    /// Whether every scope was listed.
     pub(super) fn is_complete(&self) -> bool {
         self.unlisted.is_empty()
     }
 
-    /// Every service that may be found.
+    /// Every service that discovery may return.
     pub(super) fn mirrored(&self) -> Vec<Mirrored> {
-        self.known.values().filter_map(|known| known.understood.mirrored.clone()).collect()
+        self.known.values().filter_map(|known| known.parsed.mirrored.clone()).collect()
     }
 
-    /// An object is there. None when that is no news.
+    /// Adds an object. None if it is not news.
     pub(super) fn put(&mut self, known: Arc<ObservedObject>) -> Option<MirrorChange> {
         let newer = self.known.get(known.key()).is_none_or(|old| old.revision() < known.revision());
-        (newer && !self.gone.holds(known.id())).then(|| self.insert(known))
+        (newer && self.removed.order(&known.id()).is_none()).then(|| self.insert(known))
     }
 
     fn insert(&mut self, known: Arc<ObservedObject>) -> MirrorChange {
         self.highest = self.highest.max(known.revision());
-        let change = match &known.understood.mirrored {
+        let change = match &known.parsed.mirrored {
             Some(mirrored) => MirrorChange::Put(mirrored.clone()),
             None => removal(&known, known.revision()),
         };
@@ -88,38 +93,38 @@ impl Index {
         change
     }
 
-    /// An object is gone. None when that is no news.
+    /// Removes an object. None if that is not news.
     pub(super) fn remove(&mut self, key: &ServiceKey, id: Uuid, revision: u64) -> Option<MirrorChange> {
-        if self.gone.holds(id) {
+        if self.removed.order(&id).is_some() {
             return None;
         }
-        self.gone.add(id);
+        self.removed.note(id, revision);
         self.highest = self.highest.max(revision);
         if self.known.get(key).is_some_and(|known| known.id() != id) {
             return None;
         }
         self.known.remove(key);
-        // Also of one that was not known: the mirror's file may hold it.
+        // Even if it was unknown: the mirror's file may hold it.
         Some(MirrorChange::Remove { key: key.clone(), id, revision })
     }
 
-    /// A list of `scope` begins; an unfinished one is forgotten.
+    /// Begins a list of `scope`; an unfinished one is dropped.
     pub(super) fn begin(&mut self, scope: Scope) {
         let listing = Listing { began_at: self.highest, keys: HashSet::new(), fresh: Vec::new() };
         self.listings.insert(scope, listing);
     }
 
-    /// Whether a listed object is known as it is; if so it is noted as there.
-    pub(super) fn is_listed_as_known(&mut self, scope: &Scope, place: &ObjectId) -> bool {
-        let is_same = |known: &Arc<ObservedObject>| (known.id(), known.revision()) == (place.id, place.revision);
-        let same = self.known.get(&place.key).is_some_and(is_same);
+    /// Whether the index already has a listed object in that version; if so, the list keeps it.
+    pub(super) fn is_listed_as_known(&mut self, scope: &Scope, id: &ObjectId) -> bool {
+        let is_same = |known: &Arc<ObservedObject>| (known.id(), known.revision()) == (id.id, id.revision);
+        let same = self.known.get(&id.key).is_some_and(is_same);
         if let (true, Some(listing)) = (same, self.listings.get_mut(scope)) {
-            listing.keys.insert(place.key.clone());
+            listing.keys.insert(id.key.clone());
         }
         same
     }
 
-    /// One object of a list.
+    /// Adds an object of a list.
     pub(super) fn listed(&mut self, scope: &Scope, known: Arc<ObservedObject>) {
         if let Some(listing) = self.listings.get_mut(scope) {
             listing.keys.insert(known.key().clone());
@@ -127,7 +132,7 @@ impl Index {
         }
     }
 
-    /// A list at `revision` is complete: what it lacks is gone, unless that came later.
+    /// Ends a list at `revision`: what it lacks was removed, unless it is newer.
     pub(super) fn end(&mut self, scope: &Scope, revision: u64) {
         let Some(listing) = self.listings.remove(scope) else { return };
         let rewound = revision < listing.began_at;
@@ -139,9 +144,9 @@ impl Index {
             tracing::warn!(
                 revision,
                 known = listing.began_at,
-                "the Kubernetes API's history went back, as after a restore: delete Portolan's pods, so that their mirrors begin anew"
+                "the Kubernetes API's history went back, as after a restore: delete Portolan's pods, so that they create new mirrors"
             );
-            self.gone = Gone::default();
+            self.removed = Tombstones::new(TOMBSTONES);
             self.highest = 0;
             listing.fresh.into_iter().for_each(|known| drop(self.insert(known)));
         } else {
@@ -154,27 +159,4 @@ impl Index {
 
 fn removal(known: &ObservedObject, revision: u64) -> MirrorChange {
     MirrorChange::Remove { key: known.key().clone(), id: known.id(), revision }
-}
-
-/// The latest uids that are gone.
-#[derive(Debug, Default)]
-struct Gone {
-    ids: HashSet<Uuid>,
-    order: VecDeque<Uuid>,
-}
-
-impl Gone {
-    fn holds(&self, id: Uuid) -> bool {
-        self.ids.contains(&id)
-    }
-
-    fn add(&mut self, id: Uuid) {
-        if self.order.len() == GONE
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-        self.ids.insert(id);
-        self.order.push_back(id);
-    }
 }

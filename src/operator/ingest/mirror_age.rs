@@ -1,4 +1,4 @@
-//! How old what is read here may be.
+//! How old the mirror may be.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use crate::model::ports::{Freshness, Leadership};
 use crate::operator::ingest::Ingest;
 use crate::operator::kubernetes::health::ApiHealth;
 
-/// Before the first list has ended, the age of the file; then, the silence of the Kubernetes API.
+/// Before the first list has ended, the age of the file; after that, the silence of the Kubernetes API.
 #[derive(Clone)]
 pub struct MirrorAge {
     api_health: ApiHealth,

@@ -1,7 +1,11 @@
-//! Takes in what the Kubernetes API says, from the watch, from lists and from the answers to our own writes, and hands the store what is news.
+//! Keeps the newest of every object, from the watch, from lists and from the answers to our own writes, and hands changes to the store.
 //!
-//! One task owns the [`Index`]; whatever is queued is taken together, in one batch of the store. Who waits for its own object hears when the
-//! next read here shows it.
+//! In: objects in any order. Out: changes for the store, one batch for whatever is queued, and the objects for the status writer and the
+//! registrar. A caller that waits for its own object is answered when the next read here shows it.
+//!
+//! 1. This file: the [`Ingest`] handle and its messages. [`task`]: the task that owns the [`Index`](index::Index).
+//! 2. [`index`]: which news counts. [`observed`]: what is kept of an object.
+//! 3. [`changed`]: keys for the status writer. [`mirror_age`]: how old the mirror may be. [`rejected`]: a metric.
 
 mod changed;
 mod index;
@@ -32,43 +36,43 @@ use crate::operator::read::raw::RawObject;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
 
-/// Messages that wait at most; the watch then reads no further.
+/// Most messages that wait; the watch then stops reading.
 const QUEUE: usize = 512;
 
 /// Every object by namespace and name.
 pub type Objects = imbl::HashMap<ServiceKey, Arc<ObservedObject>>;
 
-/// Why an object was not taken in.
+/// Why an object was not ingested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IngestError {
     /// The process stops.
     #[error("the server is shutting down; try again")]
     Closed,
-    /// What every object has is missing in it.
-    #[error("the Kubernetes API's answer is no object: {0}")]
+    /// It lacks what every object has.
+    #[error("the Kubernetes API's answer is not an object: {0}")]
     Nameless(String),
-    /// The mirror could not be written; it is tried again by itself.
+    /// The mirror could not be written; the task tries again.
     #[error(transparent)]
     Store(#[from] WriteError),
 }
 
 pub(super) type Reply = oneshot::Sender<Result<(), IngestError>>;
 
-/// One piece of news.
+/// A message to the task.
 pub(super) enum Message {
     Put(Box<RawObject>, Option<Reply>),
-    Gone {
+    Removed {
         key: ServiceKey,
         id: Uuid,
         revision: u64,
         reply: Option<Reply>,
     },
     Begin(Scope),
-    /// With who waits until it is taken in.
+    /// The sender waits until the page is processed.
     Page(Scope, Vec<RawObject>, Reply),
     End(Scope, u64),
-    /// The watch told everything up to that revision.
-    Heard(u64),
+    /// The watch has delivered everything up to that revision.
+    Progress(u64),
 }
 
 /// The handle on the task; cloning shares it.
@@ -78,7 +82,7 @@ pub struct Ingest {
     shared: Arc<Shared>,
 }
 
-/// What others read of the task.
+/// What others read of the task's state.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     objects: ArcSwap<Objects>,
@@ -87,7 +91,7 @@ pub(super) struct Shared {
 }
 
 impl Ingest {
-    /// The handle, and the task that does the work. `namespaces` are those that are watched, none for all.
+    /// The handle, and the task that does the work. `namespaces` are the watched ones, none for all.
     pub fn new(
         namespaces: &[Namespace],
         store: Store,
@@ -102,7 +106,7 @@ impl Ingest {
         (Self { messages, shared }, task)
     }
 
-    /// Takes in an object that a write or a read answered. Resolves when the next read here shows it, or something newer.
+    /// Ingests an object from the answer to a write or a read. Resolves when the next read here shows it, or something newer.
     ///
     /// # Errors
     /// [`IngestError`].
@@ -110,24 +114,24 @@ impl Ingest {
         self.put_raw(object.into()).await
     }
 
-    pub(crate) async fn put_raw(&self, seen: RawObject) -> Result<(), IngestError> {
-        self.ask(|reply| Message::Put(Box::new(seen), Some(reply))).await
+    pub(crate) async fn put_raw(&self, raw: RawObject) -> Result<(), IngestError> {
+        self.ask(|reply| Message::Put(Box::new(raw), Some(reply))).await
     }
 
-    /// Takes in that the object of this uid was removed, at `revision` or a little later. Resolves when no read here shows it.
+    /// Ingests the removal of the object with that uid, at `revision` or soon after. Resolves when no read here shows it.
     ///
     /// # Errors
     /// [`IngestError`].
-    pub async fn gone(&self, key: ServiceKey, id: Uuid, revision: u64) -> Result<(), IngestError> {
-        self.ask(|reply| Message::Gone { key, id, revision, reply: Some(reply) }).await
+    pub async fn remove(&self, key: ServiceKey, id: Uuid, revision: u64) -> Result<(), IngestError> {
+        self.ask(|reply| Message::Removed { key, id, revision, reply: Some(reply) }).await
     }
 
-    /// The object of that name, as the last news were.
+    /// The newest known object with that key.
     pub fn known(&self, key: &ServiceKey) -> Option<Arc<ObservedObject>> {
         self.shared.objects.load().get(key).cloned()
     }
 
-    /// Whether a list of all that is watched was finished: before that, what is read here comes from the mirror's file.
+    /// Whether every watched scope was listed; before that, reads here come from the mirror's file.
     pub fn is_complete(&self) -> bool {
         self.shared.complete.load(Ordering::Acquire)
     }
@@ -137,25 +141,25 @@ impl Ingest {
         self.shared.objects.load_full()
     }
 
-    /// Which objects changed; the status writer takes from it.
+    /// Which objects changed, for the status writer.
     pub fn changed(&self) -> &Changed {
         &self.shared.changed
     }
 
-    /// News of the watch, in order; waits while too much is queued.
-    pub(super) async fn tell(&self, message: Message) -> Result<(), IngestError> {
+    /// Sends a message; waits while the queue is full.
+    pub(super) async fn send(&self, message: Message) -> Result<(), IngestError> {
         self.messages.send(message).await.map_err(|_| IngestError::Closed)
     }
 
-    /// As [`Ingest::tell`], and waits until it is done.
+    /// As [`Ingest::send`], and waits for the result.
     pub(super) async fn ask(&self, message: impl FnOnce(Reply) -> Message) -> Result<(), IngestError> {
         let (reply, answer) = oneshot::channel();
-        self.tell(message(reply)).await?;
+        self.send(message(reply)).await?;
         answer.await.map_err(|_| IngestError::Closed)?
     }
 }
 
-/// One scope a namespace, or one for all.
+/// A scope for each namespace, or one for all.
 pub(super) fn scopes(namespaces: &[Namespace]) -> Vec<Scope> {
     if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() }
 }

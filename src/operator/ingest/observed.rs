@@ -1,4 +1,4 @@
-//! One object as it is known here.
+//! An object as it is kept here.
 
 use std::sync::Arc;
 
@@ -13,13 +13,12 @@ use crate::operator::crd::{ServiceResource, ServiceStatus};
 use crate::operator::read::raw::RawObject;
 use crate::operator::read::{self, ObjectId, ParsedService};
 
-/// What an object means, and of the rest what somebody reads: 10,000 whole objects weigh more than all else.
+/// An object in the model's terms, with the parts of it that somebody reads: 10,000 whole objects would take more memory than all the rest.
 #[derive(Debug, Clone)]
 pub struct ObservedObject {
-    /// What it means.
-    pub understood: ParsedService,
-    /// What the registrar writes anew, as the Kubernetes API gave it, without `managedFields` and status. None of a manifest's, which it
-    /// never writes.
+    /// The object in the model's terms.
+    pub parsed: ParsedService,
+    /// The object that the registrar would write again, without `managedFields` and status. None for a manifest's, which it never writes.
     pub object: Option<Arc<ServiceResource>>,
     id: ObjectId,
     generation: Option<i64>,
@@ -27,32 +26,32 @@ pub struct ObservedObject {
 }
 
 impl ObservedObject {
-    /// The error says what every object has and this one lacks.
-    pub(crate) fn new(seen: RawObject, addresses: &dyn AddressGate) -> Result<Self, String> {
-        let id = ObjectId::of(seen.metadata())?;
-        let mut understood = read::parse_any(&seen.object, addresses);
-        if let Some(mirrored) = &mut understood.mirrored {
+    /// The error says what the object lacks that every object has.
+    pub(crate) fn new(raw: RawObject, addresses: &dyn AddressGate) -> Result<Self, String> {
+        let id = ObjectId::of(raw.metadata())?;
+        let mut parsed = read::parse_any(&raw.object, addresses);
+        if let Some(mirrored) = &mut parsed.mirrored {
             mirrored.key = id.key.clone();
         }
-        let generation = seen.metadata().generation;
-        let (object, status) = match seen.object.0 {
+        let generation = raw.metadata().generation;
+        let (object, status) = match raw.object.0 {
             Ok(mut object) => {
                 let status = object.status.take();
                 object.metadata.managed_fields = None;
-                ((understood.source == Source::Rest).then(|| Arc::new(object)), status)
+                ((parsed.source == Source::Rest).then(|| Arc::new(object)), status)
             }
-            Err(_) => (None, seen.status),
+            Err(_) => (None, raw.status),
         };
-        Ok(Self { understood, object, id, generation, status })
+        Ok(Self { parsed, object, id, generation, status })
     }
 
-    /// Holds what the catalog shows of it, where that is the same, together with the catalog instead of once more.
+    /// Shares names and specs with the catalog where they are equal, to hold them only once.
     pub(crate) fn share(&mut self, shown: &Service) {
         if shown.key != self.id.key {
             return;
         }
         self.id.key = shown.key.clone();
-        let Some(mirrored) = &mut self.understood.mirrored else { return };
+        let Some(mirrored) = &mut self.parsed.mirrored else { return };
         mirrored.key = shown.key.clone();
         for instance in &mut mirrored.instances {
             if let Some(same) = shown.instance(instance.name.as_str()) {
@@ -89,7 +88,7 @@ impl ObservedObject {
         self.status.as_ref()
     }
 
-    /// What an event about it names.
+    /// The reference for an event about it.
     pub fn reference(&self) -> ObjectReference {
         ObjectReference {
             api_version: Some(ServiceResource::api_version(&()).into_owned()),

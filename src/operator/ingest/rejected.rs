@@ -1,5 +1,4 @@
-//! `portolan_objects_rejected{namespace}`: counted over the objects at each scrape, so it is never behind and holds no series of a namespace
-//! that has none.
+//! `portolan_objects_rejected{namespace}`, counted at each scrape, so it is never behind and has no series for a namespace without any.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ impl Collector for Rejected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let objects = self.0.objects.load();
         let mut namespaces: BTreeMap<&str, i64> = BTreeMap::new();
-        for known in objects.values().filter(|known| known.understood.is_rejected()) {
+        for known in objects.values().filter(|known| known.parsed.is_rejected()) {
             *namespaces.entry(known.key().namespace()).or_default() += 1;
         }
         let help = "Objects that cannot be used as written, wholly or in part";

@@ -22,9 +22,9 @@ use crate::telemetry::metrics::Metrics;
 
 /// Messages that one batch takes at most.
 const BATCH: usize = 256;
-/// How often the role is looked at, and a failed write tried again.
-const LOOK: Duration = Duration::from_millis(200);
-/// Pause before the mirror is written anew after it failed.
+/// Time between two checks of the role, and two attempts after a failed write.
+const TICK: Duration = Duration::from_millis(200);
+/// Pause before the whole mirror is written again after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What does the work of [`Ingest`](super::Ingest).
@@ -36,20 +36,20 @@ pub struct IngestTask {
     leadership: Arc<dyn Leadership>,
     addresses: Arc<dyn AddressGate>,
     metrics: Metrics,
-    probed: bool,
-    /// The newest revision that lists and watches told: the answers to our own writes may be ahead of it.
-    heard: u64,
-    /// When the whole mirror is to be written anew.
-    anew: Option<Instant>,
+    was_probing: bool,
+    /// The newest revision from lists and watches; the answers to our own writes may be ahead of it.
+    progress: u64,
+    /// When to write the whole mirror again.
+    rewrite_at: Option<Instant>,
 }
 
-/// What a batch came to.
+/// What a batch of messages changed.
 #[derive(Default)]
 struct Batch {
     changes: Vec<MirrorChange>,
     touched: Vec<ServiceKey>,
     waiting: Vec<Reply>,
-    /// A list ended: the whole mirror is handed over.
+    /// A list ended: the whole mirror is written.
     whole: bool,
 }
 
@@ -63,7 +63,7 @@ impl IngestTask {
         addresses: Arc<dyn AddressGate>,
         metrics: Metrics,
     ) -> Self {
-        let probed = leadership.probes();
+        let was_probing = leadership.probes();
         Self {
             queue,
             shared,
@@ -72,9 +72,9 @@ impl IngestTask {
             leadership,
             addresses,
             metrics,
-            probed,
-            heard: 0,
-            anew: None,
+            was_probing,
+            progress: 0,
+            rewrite_at: None,
         }
     }
 
@@ -83,42 +83,42 @@ impl IngestTask {
     /// # Errors
     /// [`IngestError::Closed`] when the store ends first.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), IngestError> {
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut messages = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = self.queue.recv_many(&mut messages, BATCH) => {}
-                _ = look.tick() => self.look(),
+                _ = ticks.tick() => self.tick(),
             }
             let mut batch = Batch::default();
             for message in messages.drain(..) {
                 self.take(message, &mut batch);
             }
-            let closed = self.hand_over(batch).await == Err(WriteError::Closed);
+            let closed = self.write(batch).await == Err(WriteError::Closed);
             if closed && !stop.is_cancelled() {
                 return Err(IngestError::Closed);
             }
         }
     }
 
-    /// Who stops probing takes the leader's word from now on, also where nothing changes any more.
-    fn look(&mut self) {
+    /// When this replica stops probing, status counts from now on, even for objects that do not change any more.
+    fn tick(&mut self) {
         let probes = self.leadership.probes();
-        if self.probed && !probes {
-            self.anew = Some(Instant::now());
+        if self.was_probing && !probes {
+            self.rewrite_at = Some(Instant::now());
         }
-        self.probed = probes;
+        self.was_probing = probes;
     }
 
     fn take(&mut self, message: Message, batch: &mut Batch) {
         match message {
-            Message::Put(seen, reply) => self.put(*seen, reply, batch),
-            Message::Heard(revision) => self.heard = self.heard.max(revision),
-            Message::Gone { key, id, revision, reply } => {
+            Message::Put(raw, reply) => self.put(*raw, reply, batch),
+            Message::Progress(revision) => self.progress = self.progress.max(revision),
+            Message::Removed { key, id, revision, reply } => {
                 if reply.is_none() {
-                    self.heard = self.heard.max(revision);
+                    self.progress = self.progress.max(revision);
                 }
                 let change = self.index.remove(&key, id, revision);
                 self.note(change, key, "removed", batch);
@@ -126,26 +126,26 @@ impl IngestTask {
             }
             Message::Begin(scope) => self.index.begin(scope),
             Message::Page(scope, page, reply) => {
-                for seen in page {
-                    self.listed(&scope, seen);
+                for raw in page {
+                    self.listed(&scope, raw);
                 }
-                // Who stopped waiting was stopped.
+                // Nobody waits any more only if the process is stopping.
                 let _ = reply.send(Ok(()));
             }
             Message::End(scope, revision) => {
                 self.index.end(&scope, revision);
-                // Less than before where the Kubernetes API's history went back.
-                self.heard = self.heard.min(self.index.highest()).max(revision);
+                // Lower than before if the Kubernetes API's history was set back.
+                self.progress = self.progress.min(self.index.highest()).max(revision);
                 batch.whole = true;
             }
         }
     }
 
-    fn put(&mut self, seen: RawObject, reply: Option<Reply>, batch: &mut Batch) {
-        match self.understand(seen) {
+    fn put(&mut self, raw: RawObject, reply: Option<Reply>, batch: &mut Batch) {
+        match self.observe(raw) {
             Ok(known) => {
                 if reply.is_none() {
-                    self.heard = self.heard.max(known.revision());
+                    self.progress = self.progress.max(known.revision());
                 }
                 let (key, result) = (known.key().clone(), result_of(&known));
                 let change = self.index.put(Arc::new(known));
@@ -154,34 +154,34 @@ impl IngestTask {
             }
             Err(error) => {
                 let answer = Err(IngestError::Nameless(error));
-                // Who gave up waiting needs no answer.
+                // A caller that gave up needs no answer.
                 drop(reply.map(|reply| reply.send(answer)));
             }
         }
     }
 
-    fn listed(&mut self, scope: &Scope, seen: RawObject) {
-        if let Ok(place) = ObjectId::of(seen.metadata())
-            && self.index.is_listed_as_known(scope, &place)
+    fn listed(&mut self, scope: &Scope, raw: RawObject) {
+        if let Ok(id) = ObjectId::of(raw.metadata())
+            && self.index.is_listed_as_known(scope, &id)
         {
             return self.metrics.cluster.reconciled("unchanged");
         }
-        if let Ok(known) = self.understand(seen) {
+        if let Ok(known) = self.observe(raw) {
             self.metrics.cluster.reconciled(result_of(&known));
             self.index.listed(scope, Arc::new(known));
         }
     }
 
-    fn understand(&self, seen: RawObject) -> Result<ObservedObject, String> {
-        let metadata = seen.metadata();
+    fn observe(&self, raw: RawObject) -> Result<ObservedObject, String> {
+        let metadata = raw.metadata();
         let name = format!(
             "{}/{}",
             metadata.namespace.as_deref().unwrap_or_default(),
             metadata.name.as_deref().unwrap_or_default()
         );
-        let mut known = ObservedObject::new(seen, &*self.addresses).inspect_err(|error| {
+        let mut known = ObservedObject::new(raw, &*self.addresses).inspect_err(|error| {
             self.metrics.cluster.reconcile_errors.inc();
-            tracing::warn!("an object called {} is passed over: {error}", text::escape(&name, 128));
+            tracing::warn!("the object {} is skipped: {error}", text::escape(&name, 128));
         })?;
         if let Some(shown) = self.store.catalog().read().get(known.key().as_str()) {
             known.share(shown.service());
@@ -196,20 +196,20 @@ impl IngestTask {
         batch.touched.push(key);
     }
 
-    async fn hand_over(&mut self, batch: Batch) -> Result<(), WriteError> {
-        let due = self.anew.is_some_and(|at| at <= Instant::now());
+    async fn write(&mut self, batch: Batch) -> Result<(), WriteError> {
+        let due = self.rewrite_at.is_some_and(|at| at <= Instant::now());
         let whole = (batch.whole || due) && self.index.is_complete();
         if !whole && batch.changes.is_empty() {
             batch.waiting.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
-            self.say_how_far();
+            self.publish_progress();
             return Ok(());
         }
         let verdicts = if self.leadership.probes() { VerdictsFrom::Here } else { VerdictsFrom::Status };
         let written =
             if whole { self.write_all(verdicts).await } else { self.store.mirror(batch.changes, verdicts).await };
-        self.settle(whole, &written);
+        self.note_result(whole, &written);
         if written.is_ok() {
-            self.say_how_far();
+            self.publish_progress();
         }
         self.publish(whole, batch.touched);
         let answer = written.clone().map_err(IngestError::Store);
@@ -217,14 +217,14 @@ impl IngestTask {
         written
     }
 
-    /// All that was heard is shown. Of what a write failed to take in, only a whole mirror is.
-    fn say_how_far(&self) {
-        if self.index.is_complete() && self.anew.is_none() {
-            self.store.catalog().hear(self.heard);
+    /// Announces how far the catalog has come. After a failed write, only the whole mirror counts.
+    fn publish_progress(&self) {
+        if self.index.is_complete() && self.rewrite_at.is_none() {
+            self.store.catalog().advance_watch(self.progress);
         }
     }
 
-    /// The whole mirror: first what is there, in pieces, so that no transaction of the store is large; then, with the last, what is gone.
+    /// Writes the whole mirror: first what exists, in chunks, so that no transaction of the store is large; then, with the last, what was removed.
     async fn write_all(&self, verdicts: VerdictsFrom) -> Result<(), WriteError> {
         let all = self.index.mirrored();
         for piece in all.chunks(BATCH) {
@@ -233,15 +233,15 @@ impl IngestTask {
         self.store.mirror_all(all, self.index.highest(), verdicts).await
     }
 
-    /// What was not written is written with the next whole.
-    fn settle(&mut self, whole: bool, written: &Result<(), WriteError>) {
+    /// What could not be written is written with the next whole mirror.
+    fn note_result(&mut self, whole: bool, written: &Result<(), WriteError>) {
         match written {
-            Ok(()) if whole => self.anew = None,
+            Ok(()) if whole => self.rewrite_at = None,
             Ok(()) => {}
             Err(error) => {
                 self.metrics.cluster.reconcile_errors.inc();
-                tracing::error!("the mirror could not be written, it is tried again: {error}");
-                self.anew = Some(Instant::now() + RETRY);
+                tracing::error!("the mirror could not be written; this is tried again: {error}");
+                self.rewrite_at = Some(Instant::now() + RETRY);
             }
         }
     }
@@ -257,9 +257,9 @@ impl IngestTask {
 }
 
 fn result_of(known: &ObservedObject) -> &'static str {
-    match &known.understood {
-        understood if understood.deleting => "deleting",
-        understood if understood.mirrored.is_none() => "invalid",
+    match &known.parsed {
+        parsed if parsed.deleting => "deleting",
+        parsed if parsed.mirrored.is_none() => "invalid",
         _ => "applied",
     }
 }

@@ -44,17 +44,17 @@ fn json_of(name: &str, uid: u128, revision: u64) -> Value {
 }
 
 fn known_of(value: &Value) -> Arc<ObservedObject> {
-    let seen: RawObject = serde_json::from_str(&value.to_string()).expect("an object");
-    Arc::new(ObservedObject::new(seen, &Anywhere).expect("a name, a uid and a revision"))
+    let raw: RawObject = serde_json::from_str(&value.to_string()).expect("an object");
+    Arc::new(ObservedObject::new(raw, &Anywhere).expect("a name, a uid and a revision"))
 }
 
 fn known(name: &str, uid: u128, revision: u64) -> Arc<ObservedObject> {
     known_of(&json_of(name, uid, revision))
 }
 
-fn place(name: &str, uid: u128, revision: u64) -> ObjectId {
+fn object_id(name: &str, uid: u128, revision: u64) -> ObjectId {
     let object: RawObject = serde_json::from_str(&json_of(name, uid, revision).to_string()).expect("an object");
-    ObjectId::of(object.metadata()).expect("a place")
+    ObjectId::of(object.metadata()).expect("a object_id")
 }
 
 fn key(name: &str) -> ServiceKey {
@@ -78,10 +78,10 @@ fn list(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u128,
 
 fn finish(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u128, u64)]) {
     for (name, uid, at) in objects {
-        let seen = known(name, *uid, *at);
-        let place = place(name, *uid, *at);
-        if !index.is_listed_as_known(scope, &place) {
-            index.listed(scope, seen);
+        let raw = known(name, *uid, *at);
+        let object_id = object_id(name, *uid, *at);
+        if !index.is_listed_as_known(scope, &object_id) {
+            index.listed(scope, raw);
         }
     }
     index.end(scope, revision);
@@ -89,7 +89,7 @@ fn finish(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u12
 
 #[test]
 fn what_nobody_reads_is_not_kept() {
-    assert!(known("cart", 1, 10).object.is_none(), "a manifest is not written anew");
+    assert!(known("cart", 1, 10).object.is_none(), "a manifest is never written");
     let mut registered = json_of("cart", 1, 10);
     registered["spec"]["source"] = json!("Rest");
     registered["status"] = json!({ "ready": "0/1" });
@@ -197,7 +197,7 @@ fn past(choices: &[(usize, bool)]) -> (Vec<News>, BTreeMap<String, (u128, u64)>)
     (news, now)
 }
 
-fn tell(index: &mut Index, news: &News) {
+fn apply(index: &mut Index, news: &News) {
     match news {
         News::Put(name, uid, at) => drop(index.put(known(name, *uid, *at))),
         News::Gone(name, uid, at) => drop(index.remove(&key(name), Uuid::from_u128(*uid), *at)),
@@ -213,10 +213,10 @@ proptest! {
     ) {
         let (news, now) = past(&choices);
         let mut index = index();
-        for (n, said) in news.iter().enumerate() {
-            tell(&mut index, said);
+        for (n, item) in news.iter().enumerate() {
+            apply(&mut index, item);
             for (_, what) in extra.iter().filter(|(when, _)| when.index(news.len()) == n) {
-                tell(&mut index, what.get(&news));
+                apply(&mut index, what.get(&news));
             }
         }
         prop_assert_eq!(held(&index), now);

@@ -1,6 +1,6 @@
-//! The client of the Kubernetes API: where it is, as whom, and what every request passes.
+//! The client of the Kubernetes API: its address, its credentials, and what counts and observes every request.
 //!
-//! Requests are not repeated here: kube's own retries would hold a renewal of the Lease for minutes. Who asks sets the time that it has.
+//! It never retries: kube's own retries would hold up a renewal of the Lease for minutes. Each caller sets its own timeout.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -21,47 +21,47 @@ use crate::model::name::{NameError, Namespace};
 use crate::operator::kubernetes::health::ApiHealth;
 use crate::telemetry::metrics::{KubeRequestLabels, Metrics, method_label};
 
-/// Time for a connection.
+/// Time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The name that the API server's log shows.
+/// The name in the API server's log.
 const USER_AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Neither a pod nor a kubeconfig file.
+    /// Neither in a pod nor with a kubeconfig file.
     #[error(
         "no Kubernetes API to talk to: {}; outside a cluster set KUBECONFIG to a file that kubectl works with, in a pod mount a ServiceAccount's token",
         causes(.0)
     )]
     Nowhere(#[source] InferConfigError),
-    /// The kubeconfig file has no such context, or is none.
+    /// The kubeconfig file has no such context, or cannot be read.
     #[error(
         "the context {context} of the kubeconfig file cannot be used: {}; `kubectl config get-contexts` lists them",
         causes(.why)
     )]
     Context {
-        /// As set.
+        /// Its name.
         context: String,
         /// What is wrong.
         #[source]
         why: KubeconfigError,
     },
-    /// The namespace is none of ours.
+    /// The namespace is not a valid name.
     #[error("the namespace {name:?} of the kubeconfig's context cannot be used: {why}; set POD_NAMESPACE")]
     Namespace {
-        /// As found.
+        /// Its name.
         name: String,
         /// What is wrong.
         #[source]
         why: NameError,
     },
     /// Certificates or keys that cannot be used.
-    #[error("the client of the Kubernetes API cannot be made: {}", causes(.0))]
+    #[error("the client of the Kubernetes API cannot be built: {}", causes(.0))]
     Build(#[source] kube::Error),
 }
 
-/// An error with what lies beneath it, in one line.
+/// An error with its causes, in one line.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -76,14 +76,15 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Where the Kubernetes API is, and as whom it is asked.
+/// The address and credentials of the Kubernetes API.
 #[derive(Debug, Clone)]
 pub struct Access {
     config: Config,
 }
 
 impl Access {
-    /// As kubectl finds it: `KUBECONFIG` or `~/.kube/config`, there `context` or the current one; else the pod's ServiceAccount.
+    /// Finds the API as kubectl does: by `KUBECONFIG` or `~/.kube/config`, with `context` or the current one; else by the pod's
+    /// ServiceAccount.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -102,13 +103,13 @@ impl Access {
     /// The namespace of the ServiceAccount or of the context.
     ///
     /// # Errors
-    /// [`ClientError::Namespace`] when it is no name.
+    /// [`ClientError::Namespace`] when it is not a valid name.
     pub fn namespace(&self) -> Result<Namespace, ClientError> {
         let name = &self.config.default_namespace;
         name.parse().map_err(|why| ClientError::Namespace { name: name.clone(), why })
     }
 
-    /// Where the API server is, as far as that is known now: an address that is written, or what its name says.
+    /// The API server's addresses as far as they are known now: the one in its URL, or those that its name resolves to.
     pub async fn server_addresses(&self) -> Vec<IpAddr> {
         let host = self.config.cluster_url.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
@@ -118,7 +119,7 @@ impl Access {
         }
     }
 
-    /// The client. Each answer touches `api_health`, and every request is counted.
+    /// The client. Each answer updates `api_health`, and every request is counted.
     ///
     /// # Errors
     /// [`ClientError::Build`].
@@ -134,7 +135,7 @@ impl Access {
     }
 }
 
-/// What becomes of each request.
+/// Observes each request.
 #[derive(Debug, Clone)]
 struct Noted {
     api_health: ApiHealth,
@@ -144,7 +145,7 @@ struct Noted {
 
 impl Noted {
     fn note(&self, method: &'static str, status: Option<StatusCode>) {
-        // What stands in between says 502, 503 or 504 where the API server says nothing.
+        // A proxy in between answers 502, 503 or 504 if the API server does not answer.
         if status.is_some_and(|status| !status.is_server_error()) {
             self.api_health.touch();
         }

@@ -1,4 +1,4 @@
-//! Which cluster's registry this is: every replica names the line of revisions alike, so that any continues another's cursors.
+//! Identifies the cluster: every replica gives the line of revisions the same name, so that each continues the others' cursors.
 
 use std::time::Duration;
 
@@ -10,18 +10,18 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::LEASE_NAME;
 use crate::catalog::Epoch;
 use crate::model::name::Namespace;
-use crate::operator::replicas::lease;
 
-/// Our custom resource's definition.
+/// Our CustomResourceDefinition.
 const CRD: &str = "services.portolan.dev";
 /// Time for an answer.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Time between two attempts.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Why it is not known.
+/// Why the epoch is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EpochError {
     /// The custom resource is unknown to the cluster.
@@ -29,20 +29,20 @@ pub enum EpochError {
         "the custom resource {CRD} is not installed in this cluster; install it with `portolan crd | kubectl apply --server-side -f -`"
     )]
     NotInstalled,
-    /// Nobody answered.
+    /// No answer.
     #[error("the Kubernetes API does not answer")]
     NoAnswer,
-    /// It was refused.
+    /// Refused.
     #[error("the Kubernetes API refused: {0}")]
     Refused(String),
 }
 
-/// The mirror's file is of another cluster.
+/// The mirror's file belongs to another cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is another cluster than the one that was mirrored; the mirror is made anew at the next start")]
+#[error("the mirror belongs to another cluster; the next start creates a new one")]
 pub struct OtherCluster;
 
-/// Asks the Kubernetes API: it is the uid of the custom resource's definition, or, where that may not be read, of our Lease.
+/// Reads the epoch from the Kubernetes API: the uid of our CustomResourceDefinition, or, if that may not be read, of our Lease.
 #[derive(Clone)]
 pub struct Registry {
     definitions: Api<CustomResourceDefinition>,
@@ -50,7 +50,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Of the cluster that `client` asks, with the Lease in `namespace`.
+    /// For the cluster of `client`, with the Lease in `namespace`.
     pub fn new(client: &Client, namespace: &Namespace) -> Self {
         Self { definitions: Api::all(client.clone()), leases: Api::namespaced(client.clone(), namespace.as_str()) }
     }
@@ -63,7 +63,7 @@ impl Registry {
         let metadata = match answer(self.definitions.get_metadata(CRD)).await {
             Ok(found) => found.metadata,
             Err(Answer::Code(404, _)) => return Err(EpochError::NotInstalled),
-            // A Role of one namespace cannot allow it.
+            // A namespaced Role cannot grant it.
             Err(Answer::Code(403, _)) => self.lease().await?,
             Err(other) => return Err(other.into()),
         };
@@ -72,27 +72,27 @@ impl Registry {
     }
 
     async fn lease(&self) -> Result<ObjectMeta, EpochError> {
-        if let Some(lease) = answer(self.leases.get_opt(lease::NAME)).await? {
+        if let Some(lease) = answer(self.leases.get_opt(LEASE_NAME)).await? {
             return Ok(lease.metadata);
         }
-        let metadata = ObjectMeta { name: Some(lease::NAME.to_owned()), ..ObjectMeta::default() };
+        let metadata = ObjectMeta { name: Some(LEASE_NAME.to_owned()), ..ObjectMeta::default() };
         let lease = Lease { metadata, spec: None };
-        // Where another replica is faster, the next attempt finds its Lease.
+        // If another replica is faster, the next attempt finds its Lease.
         Ok(answer(self.leases.create(&PostParams::default(), &lease)).await?.metadata)
     }
 
-    /// Asks until it is told; `heard` gets every word on why not.
-    pub async fn wait(&self, mut heard: impl FnMut(&EpochError)) -> Epoch {
+    /// Asks until it gets an answer; `on_error` gets every error.
+    pub async fn wait(&self, mut on_error: impl FnMut(&EpochError)) -> Epoch {
         loop {
             match self.epoch().await {
                 Ok(epoch) => return epoch,
-                Err(error) => heard(&error),
+                Err(error) => on_error(&error),
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    /// For a start without the Kubernetes API: once that answers, holds what was taken from the file to it.
+    /// After a start without the Kubernetes API: once that answers, compares its epoch with the one taken from the file.
     ///
     /// # Errors
     /// [`OtherCluster`].

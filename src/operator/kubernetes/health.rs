@@ -1,4 +1,4 @@
-//! When the Kubernetes API was last heard, and so how old the mirror may be.
+//! When the Kubernetes API last answered, and so how old the mirror may be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,10 +8,10 @@ use arc_swap::ArcSwapOption;
 
 use crate::model::ports::Freshness;
 
-/// Silence that is no sign of anything: three of the elector's polls.
+/// Silence that means nothing: three of the elector's polls.
 const QUIET: Duration = Duration::from_secs(6);
 
-/// Shared by all who talk with the Kubernetes API; cloning shares it.
+/// Shared by everything that uses the Kubernetes API; cloning shares it.
 #[derive(Debug, Clone)]
 pub struct ApiHealth(Arc<Inner>);
 
@@ -20,11 +20,11 @@ struct Inner {
     started: Instant,
     /// Milliseconds from `started` to the newest answer, 0 before the first.
     heard: AtomicU64,
-    /// Watches that cannot be taken up.
+    /// Watches that failed and have not recovered.
     broken: AtomicUsize,
-    /// Milliseconds from `started` to when the first of them broke.
+    /// Milliseconds from `started` to when the first of them failed.
     broken_at: AtomicU64,
-    /// What the last of them that broke says.
+    /// The last one's error.
     watch_error: ArcSwapOption<String>,
 }
 
@@ -50,17 +50,17 @@ impl ApiHealth {
         u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The Kubernetes API answered, whatever it said.
+    /// Notes an answer of the Kubernetes API, whatever its status.
     pub fn touch(&self) {
         self.0.heard.fetch_max(self.now(), Ordering::Relaxed);
     }
 
-    /// Time since it last answered, when that is more than a moment; before its first answer, since the start.
+    /// Time since the last answer, if that is longer than a moment; before the first answer, since the start.
     pub fn silent_for(&self) -> Option<Duration> {
         self.beyond_quiet(self.0.heard.load(Ordering::Relaxed))
     }
 
-    /// A watch broke and cannot be taken up at once, for this reason. Each is followed by one [`Self::watch_recovered`].
+    /// A watch failed and could not be resumed at once. Call [`Self::watch_recovered`] once for each.
     pub fn watch_failed(&self, why: String) {
         self.0.watch_error.store(Some(Arc::new(why)));
         if self.0.broken.fetch_add(1, Ordering::AcqRel) == 0 {
@@ -68,13 +68,13 @@ impl ApiHealth {
         }
     }
 
-    /// It runs again.
+    /// A watch works again.
     pub fn watch_recovered(&self) {
-        // More mended than broke would be a fault of ours, and must not wrap.
+        // More recoveries than failures would be a bug, and must not wrap around.
         let _ = self.0.broken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
     }
 
-    /// Why what changes is not heard, when that is so.
+    /// Why changes do not arrive; none while they do.
     pub fn watch_error(&self) -> Option<Arc<String>> {
         let broken = self.0.broken.load(Ordering::Acquire) > 0;
         broken.then(|| self.0.watch_error.load_full()).flatten()
@@ -99,7 +99,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_mins(1);
 
-    /// One that was made a minute ago.
+    /// As if started a minute ago.
     fn api_health() -> ApiHealth {
         ApiHealth::since(Instant::now().checked_sub(MINUTE).expect("an uptime of a minute"))
     }

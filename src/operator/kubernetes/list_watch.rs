@@ -9,43 +9,43 @@ use kube::api::WatchParams;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// After a round that ends sooner than this, the next does not begin at once.
-const SHORT: Duration = Duration::from_secs(1);
-/// What a watch's end may be late before its connection is taken for dead.
-const LATE: Duration = Duration::from_secs(5);
+/// After a round shorter than this, the next one waits.
+const MIN_ROUND: Duration = Duration::from_secs(1);
+/// How late a watch's end may be before its connection counts as dead.
+const GRACE: Duration = Duration::from_secs(5);
 
-/// Why nothing is heard.
+/// Why no answer came.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::operator) enum ApiError {
-    /// Nothing came within the time that a request has.
+    /// The request timed out.
     #[error("no answer")]
     NoAnswer(Duration),
-    /// Not even the end of a watch came.
+    /// Not even the end of the watch came.
     #[error("the watch fell silent")]
     Silent(Duration),
-    /// The client's word.
+    /// The client's error.
     #[error(transparent)]
     Failed(#[from] kube::Error),
 }
 
-/// What is followed round by round.
+/// Something that is listed and watched, round after round.
 pub(in crate::operator) trait ListWatch {
-    /// Why a round ended early.
+    /// What may end a round early.
     type Error: Send;
-    /// Why there can be no other.
+    /// What ends the loop.
     type Fatal: Send;
 
-    /// A list where one is needed, then a watch until it ends.
+    /// A list if one is needed, then a watch until it ends.
     fn round(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Takes note of what ended a round early.
-    fn failed(&mut self, trouble: Self::Error) -> Result<(), Self::Fatal>;
+    /// Handles what ended a round early.
+    fn failed(&mut self, error: Self::Error) -> Result<(), Self::Fatal>;
 
-    /// The pause that the next round deserves.
+    /// The pause before the next round.
     fn pause(&mut self) -> Duration;
 }
 
-/// Round after round until `stop`, after which nothing is an error.
+/// Runs rounds until `stop`; after that, nothing is an error.
 pub(in crate::operator) async fn run<R: ListWatch>(mut rounds: R, stop: CancellationToken) -> Result<(), R::Fatal> {
     loop {
         let started = Instant::now();
@@ -54,46 +54,46 @@ pub(in crate::operator) async fn run<R: ListWatch>(mut rounds: R, stop: Cancella
             () = stop.cancelled() => return Ok(()),
             ended = rounds.round() => ended,
         };
-        match ended.map_err(|trouble| rounds.failed(trouble)) {
-            Ok(()) if started.elapsed() >= SHORT => continue,
+        match ended.map_err(|error| rounds.failed(error)) {
+            Ok(()) if started.elapsed() >= MIN_ROUND => continue,
             Err(Err(_)) if stop.is_cancelled() => return Ok(()),
             Err(Err(over)) => return Err(over),
             Ok(()) | Err(Ok(())) => {}
         }
-        // Cancelled or over: the loop's head looks.
+        // Either way, the head of the loop decides.
         let _ = timeout(rounds.pause(), stop.cancelled()).await;
     }
 }
 
-/// The answer, when it comes in time.
+/// The answer, if it comes in time.
 pub(in crate::operator) async fn answer<T>(
     within: Duration,
-    asked: impl Future<Output = kube::Result<T>>,
+    request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiError> {
-    timeout(within, asked).await.map_err(|_| ApiError::NoAnswer(within))?.map_err(ApiError::from)
+    timeout(within, request).await.map_err(|_| ApiError::NoAnswer(within))?.map_err(ApiError::from)
 }
 
-/// How many seconds a watch is asked for.
+/// How long a watch may last, in seconds.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::operator) struct Length(u32);
+pub(in crate::operator) struct WatchLength(u32);
 
-impl Length {
-    /// Chosen anew for each watch, so that replicas do not come back in step.
+impl WatchLength {
+    /// Random for each watch, so that replicas do not come back in step.
     pub(in crate::operator) fn within(seconds: RangeInclusive<u32>) -> Self {
         Self(rand::random_range(seconds))
     }
 
-    /// What the API server is asked for.
+    /// The request's parameters.
     pub(in crate::operator) fn params(self) -> WatchParams {
         WatchParams::default().timeout(self.0)
     }
 
-    /// The events of the watch that was asked for so.
-    pub(in crate::operator) fn patient<T>(
+    /// The events of a watch of this length, with an error if it falls silent.
+    pub(in crate::operator) fn with_timeout<T>(
         self,
         events: impl Stream<Item = kube::Result<T>>,
     ) -> impl Stream<Item = Result<T, ApiError>> {
-        let patience = Duration::from_secs(u64::from(self.0)) + LATE;
+        let patience = Duration::from_secs(u64::from(self.0)) + GRACE;
         stream::try_unfold(Box::pin(events), move |mut events| async move {
             let event = timeout(patience, events.next()).await.map_err(|_| ApiError::Silent(patience))?;
             Ok(event.transpose()?.map(|event| (event, events)))
@@ -105,7 +105,7 @@ impl Length {
 mod tests {
     use super::*;
 
-    /// ListWatch that end like this, one after the other; the last asks to stop.
+    /// Rounds that end like this, one after the other; the last one stops the loop.
     struct Script {
         ends: Vec<Result<(), &'static str>>,
         stop: CancellationToken,
@@ -124,8 +124,8 @@ mod tests {
             end
         }
 
-        fn failed(&mut self, trouble: &'static str) -> Result<(), &'static str> {
-            if trouble == "closed" { Err(trouble) } else { Ok(()) }
+        fn failed(&mut self, error: &'static str) -> Result<(), &'static str> {
+            if error == "closed" { Err(error) } else { Ok(()) }
         }
 
         fn pause(&mut self) -> Duration {

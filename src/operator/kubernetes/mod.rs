@@ -10,3 +10,6 @@ pub mod client;
 pub mod epoch;
 pub mod health;
 pub(in crate::operator) mod list_watch;
+
+/// The name of the Lease by which the replicas elect their leader.
+pub const LEASE_NAME: &str = "portolan";

@@ -1,4 +1,4 @@
-//! What a verdict was about.
+//! A hash of what a verdict was about.
 
 use std::fmt::Write as _;
 
@@ -6,11 +6,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::service::InstanceSpec;
 
-/// 16 hex digits that change with what is probed, and with nothing else: the first 8 bytes of the SHA-256 of the base URL, the
-/// health URL (empty where there is none) and the check in the JSON of the REST API, without its defaults, each ended by a line break.
+/// 16 hex digits that change only with what is probed: the first 8 bytes of the SHA-256 of the base URL, the health URL (empty if there is
+/// none) and the check as JSON of the REST API without its defaults, each followed by a line break.
 ///
-/// Every replica, also one of another version, must come to the same: a test holds known values. The interval that
-/// `HEALTH_CHECK_INTERVAL` gives is a replica's own setting and not part of it.
+/// Every replica of every version must compute the same value; a test holds known ones. The interval from `HEALTH_CHECK_INTERVAL` is a
+/// replica's own setting and not part of it.
 pub fn probe_hash(spec: &InstanceSpec) -> String {
     let mut hasher = Sha256::new();
     hasher.update(spec.base_url.as_str());

@@ -1,4 +1,4 @@
-//! The instances of an object, each read on its own, so that one that is wrong hides no other.
+//! The instances of an object, each parsed on its own, so that a wrong one hides no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::operator::crd::{
 
 /// Longest issuer or subject of an owner, in characters.
 const MAX_OWNER: usize = 256;
-/// Stands in for the default interval, which has no part in whether a check fits.
+/// Stands in for the default interval, which does not matter for whether a check fits.
 const ANY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What was read.
@@ -37,7 +37,7 @@ pub(super) struct Read {
 
 /// Reads every instance of `resource`, in order of name.
 pub(super) fn read_all(resource: &ServiceResource, source: Source, addresses: &dyn AddressGate) -> Read {
-    let reader = Reader { spec: &resource.spec, source, addresses, told: told(resource.status.as_ref()) };
+    let reader = Reader { spec: &resource.spec, source, addresses, reported: reported(resource.status.as_ref()) };
     let mut entries: Vec<&InstanceEntry> = resource.spec.instances.iter().collect();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let mut read = Read::default();
@@ -53,7 +53,7 @@ pub(super) fn read_all(resource: &ServiceResource, source: Source, addresses: &d
     read
 }
 
-fn told(status: Option<&ServiceStatus>) -> BTreeMap<&str, &InstanceStatus> {
+fn reported(status: Option<&ServiceStatus>) -> BTreeMap<&str, &InstanceStatus> {
     status.iter().flat_map(|status| &status.instances).map(|of| (of.name.as_str(), of)).collect()
 }
 
@@ -61,7 +61,7 @@ struct Reader<'a> {
     spec: &'a ServiceSpec,
     source: Source,
     addresses: &'a dyn AddressGate,
-    told: BTreeMap<&'a str, &'a InstanceStatus>,
+    reported: BTreeMap<&'a str, &'a InstanceStatus>,
 }
 
 impl Reader<'_> {
@@ -80,8 +80,8 @@ impl Reader<'_> {
             read.problems.push(Problem::of(&shown, ProblemKind::AddressDenied, denied));
         }
         if judged.serve {
-            let told = self.told.get(entry.name.as_str()).filter(|told| told.probe_hash == hash);
-            read.usable.push(MirroredInstance { told: told.map(|told| read_told(told)), ..instance });
+            let reported = self.reported.get(entry.name.as_str()).filter(|reported| reported.probe_hash == hash);
+            read.usable.push(MirroredInstance { reported: reported.map(|reported| read_status(reported)), ..instance });
         }
         read.listed.push(ListedInstance { name: shown, probe_hash: Some(hash) });
     }
@@ -94,7 +94,7 @@ impl Reader<'_> {
             Source::Manifest => (Owner::Anonymous, None),
             Source::Rest => (read_owner(entry.owner.as_ref())?, generation(entry.generation)?),
         };
-        Ok(MirroredInstance { name, spec, owner, generation, told: None })
+        Ok(MirroredInstance { name, spec, owner, generation, reported: None })
     }
 
     fn instance_spec(&self, entry: &InstanceEntry) -> Result<InstanceSpec, String> {
@@ -118,13 +118,13 @@ impl Reader<'_> {
         Ok(InstanceSpec { base_url, health_url, check, version, description, metadata, weight, zone })
     }
 
-    /// The instance's own, else, in a manifest, the service's.
+    /// The instance's own value, else, in a manifest, the service's.
     fn inherited<T: Clone + Default>(&self, own: Option<&T>, service: Option<&T>) -> T {
         own.or(service.filter(|_| self.source == Source::Manifest)).cloned().unwrap_or_default()
     }
 
-    /// The check that is made. A manifest without a kind asks the health URL, else opens a connection; a registration without one
-    /// asks nothing where it has no health URL.
+    /// The effective check. In a manifest, a check without a kind requests the health URL if there is one and otherwise connects by tcp; in a
+    /// registration, it does nothing without a health URL.
     fn check(&self, entry: &InstanceEntry, has_health_url: bool) -> Result<Check, String> {
         let read = |spec: Option<&CheckSpec>| spec.map(read_check).transpose().map(Option::unwrap_or_default);
         if self.source == Source::Rest {
@@ -133,15 +133,15 @@ impl Reader<'_> {
         let mut check = read(entry.check.as_ref().or(self.spec.check.as_ref()))?;
         match &mut check.kind {
             None if !has_health_url => check.kind = Some(CheckKind::Tcp),
-            // The service's path is for those without an address of their own to be probed at.
+            // The service's path is for instances without a health URL.
             Some(CheckKind::Http(http)) if has_health_url && entry.check.is_none() => http.path = None,
             _ => {}
         }
         Ok(check)
     }
 
-    /// A denied address that is probed stays in: the prober fails it, with its reason. One that no probe would ever touch is left out,
-    /// since nothing else would keep it from being found.
+    /// A denied address that is probed stays in: the prober fails it, with the reason. One that no probe would ever touch is left out, because
+    /// nothing else would keep clients from finding it.
     fn judge(&self, spec: &InstanceSpec) -> Judged {
         let denied =
             |field: &str, url: &EndpointUrl| self.addresses.admit(url).err().map(|why| format!("{field}: {why}"));
@@ -190,8 +190,8 @@ fn accept_metadata(metadata: &BTreeMap<String, String>) -> Result<(), String> {
     Ok(())
 }
 
-/// A word that a newer version gave keeps its health; the sentence says the rest.
-fn read_told(status: &InstanceStatus) -> ReportedHealth {
+/// A reason of a newer version is unknown here, but its health counts; the sentence says the rest.
+fn read_status(status: &InstanceStatus) -> ReportedHealth {
     let health = Health::from(status.health);
     let unknown = if health == Health::Healthy { Reason::Passed } else { Reason::Unproven };
     ReportedHealth {
@@ -202,7 +202,7 @@ fn read_told(status: &InstanceStatus) -> ReportedHealth {
     }
 }
 
-/// The model speaks the words of the REST API: `health_url` is `healthUrl` here. Settings, in capitals, stay.
+/// The model uses the names of the REST API: `health_url` becomes `healthUrl`. Settings, in capitals, stay.
 fn in_manifest_words(sentence: &str) -> String {
     let mut out = String::with_capacity(sentence.len());
     let mut rest = sentence.chars().peekable();

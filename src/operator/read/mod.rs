@@ -1,8 +1,14 @@
 //! From an object to what the store takes, without I/O.
 //!
-//! The API server has checked the object against the schema, but perhaps an older one, and some rules are beyond it: which
-//! addresses may be probed, what a URL's host is. So everything is judged again here. An instance that cannot be used is left out,
-//! and the others are served; each problem becomes a sentence in the object's status.
+//! In: an object, or what could be parsed of a malformed one. Out: a [`ParsedService`].
+//!
+//! The API server has validated the object, but perhaps against an older schema, and some rules are beyond a schema: which addresses may
+//! be probed, what a URL's host is. So everything is validated again here. An instance that cannot be used is left out and the others are
+//! served; each problem becomes a sentence in the object's status.
+//!
+//! 1. [`raw`]: an object as it arrives. [`object_id`]: its metadata.
+//! 2. This file: an object as a whole. [`instance`]: its instances. [`read_check`](crate::operator::crd::read_check): a check.
+//! 3. [`hash`]: a hash of what is probed.
 
 mod hash;
 mod instance;
@@ -23,31 +29,31 @@ use crate::model::service::{MAX_INSTANCES_PER_SERVICE, Source};
 use crate::model::text;
 use crate::operator::crd::{ServiceResource, SourceValue};
 
-/// An object as it comes from a watch or a list: one that does not fit the types keeps its metadata and says why.
+/// An object from a watch or a list. One that does not fit our types keeps its metadata and the error.
 pub type Lenient = DeserializeGuard<ServiceResource>;
 
 /// Longest problem, in characters: one condition's message names several.
 const MAX_PROBLEM: usize = 256;
 
-/// What an object means.
+/// An object in the model's terms.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ParsedService {
-    /// What the store takes; none where nothing of it can be used, or where it is being deleted.
+    /// What the store takes; none if nothing of the object can be used, or if it is being deleted.
     pub mirrored: Option<Mirrored>,
-    /// What is wrong, each instance's first problem; empty when all is well.
+    /// The first problem of each instance, and those of the whole; empty if there is none.
     pub problems: Vec<Problem>,
-    /// Every instance of the object by name, used or not.
+    /// Every instance of the object by name, whether used or not.
     pub instances: Vec<ListedInstance>,
     /// Whether it is being deleted (`deletionTimestamp`).
     pub deleting: bool,
-    /// What holds it then.
+    /// Its finalizers, if it is being deleted.
     pub finalizers: Vec<String>,
     /// Who keeps it.
     pub source: Source,
 }
 
 impl ParsedService {
-    /// Whether something of it cannot be used as written: its status says `Accepted=False`.
+    /// Whether some of it cannot be used as written, so that its status says `Accepted=False`.
     pub fn is_rejected(&self) -> bool {
         !self.deleting && (self.mirrored.is_none() || !self.problems.is_empty())
     }
@@ -56,34 +62,34 @@ impl ParsedService {
 /// One instance of the object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedInstance {
-    /// Its name, escaped where it is no name.
+    /// Its name, escaped if it is not a valid one.
     pub name: String,
-    /// The hash of what is probed; none where that cannot be told.
+    /// The hash of what is probed; none if it cannot be read.
     pub probe_hash: Option<String>,
 }
 
-/// Something wrong with an object.
+/// A problem of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The instance; none where it concerns the whole.
+    /// The instance; none if it concerns the whole.
     pub instance: Option<String>,
-    /// What kind.
+    /// Its kind.
     pub kind: ProblemKind,
-    /// What is wrong and what to do, in one sentence.
+    /// What is wrong and what helps, in one sentence.
     pub sentence: String,
 }
 
-/// What kind of problem.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProblemKind {
-    /// A field holds what it may not.
+    /// A field has an invalid value.
     Invalid,
     /// The address policy forbids the address.
     AddressDenied,
 }
 
 impl ProblemKind {
-    /// The word in status.
+    /// The name in status.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Invalid => "Invalid",
@@ -111,7 +117,7 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// Reads whatever came.
+/// Parses whatever came.
 pub fn parse_any(object: &Lenient, addresses: &dyn AddressGate) -> ParsedService {
     match &object.0 {
         Ok(resource) => parse(resource, addresses),
@@ -119,7 +125,7 @@ pub fn parse_any(object: &Lenient, addresses: &dyn AddressGate) -> ParsedService
     }
 }
 
-/// Reads an object. `addresses` judges base and health URLs.
+/// Parses an object. `addresses` judges base and health URLs.
 pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedService {
     let source = match resource.spec.source {
         SourceValue::Manifest => Source::Manifest,
@@ -127,8 +133,7 @@ pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedS
     };
     let read = instance::read_all(resource, source, addresses);
     let mut problems = read.problems;
-    let place =
-        ObjectId::of(&resource.metadata).map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
+    let id = ObjectId::of(&resource.metadata).map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
     if resource.spec.instances.is_empty() {
         problems.push(Problem::of_all("spec.instances is empty; name at least one"));
     }
@@ -139,26 +144,26 @@ pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedS
         problems.push(Problem::of_all(&sentence));
     }
     let deleting = resource.metadata.deletion_timestamp.is_some();
-    let mirrored = place
+    let mirrored = id
         .filter(|_| !deleting && (1..=MAX_INSTANCES_PER_SERVICE).contains(&read.usable.len()))
-        .map(|place| mirror(place, source, read.usable));
+        .map(|id| mirror(id, source, read.usable));
     let finalizers = finalizers(&resource.metadata);
     ParsedService { mirrored, problems, instances: read.listed, deleting, finalizers, source }
 }
 
-fn mirror(place: ObjectId, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
+fn mirror(id: ObjectId, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
     Mirrored {
-        key: place.key,
-        id: place.id,
+        key: id.key,
+        id: id.id,
         source,
-        registered_at: place.created_at,
-        updated_at: place.updated_at,
-        revision: place.revision,
+        registered_at: id.created_at,
+        updated_at: id.updated_at,
+        revision: id.revision,
         instances,
     }
 }
 
-/// The finalizers of an object that is being deleted; nobody asks for others.
+/// The finalizers of an object that is being deleted; they do not matter otherwise.
 fn finalizers(metadata: &ObjectMeta) -> Vec<String> {
     if metadata.deletion_timestamp.is_none() {
         return Vec::new();
@@ -166,7 +171,7 @@ fn finalizers(metadata: &ObjectMeta) -> Vec<String> {
     metadata.finalizers.clone().unwrap_or_default()
 }
 
-/// An object that does not fit the types: stored under another schema, or by a newer version.
+/// An object that does not fit our types: it was stored under another schema, or by a newer version.
 fn unreadable(invalid: &InvalidObject) -> ParsedService {
     let sentence = format!("the object cannot be read: {}; apply it again with a valid spec", invalid.error);
     ParsedService {

@@ -1,5 +1,5 @@
-//! An object as the Kubernetes API sends it: one that does not fit our types is told from the rest, and never stops them. As kube's own
-//! [`DeserializeGuard`], but each object is read once and not kept twice, and the status of a malformed one is read too.
+//! An object as the Kubernetes API sends it. One that does not fit our types stops none of the others: like kube's [`DeserializeGuard`], but
+//! each object is parsed once and not kept twice, and the status of a malformed one is parsed too.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::Resource;
@@ -12,15 +12,15 @@ use crate::model::value_error::json_sentence;
 use crate::operator::crd::{ServiceResource, ServiceStatus};
 use crate::operator::read::Lenient;
 
-/// What `kubectl apply` keeps of the last manifest: as large as the object itself.
+/// The last manifest that `kubectl apply` keeps: as large as the object itself.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// An object, or what can be told of one that was stored although it does not fit our types, for example before a change of the CRD.
+/// An object, or what is known of one that does not fit our types, for example because it was stored before a change of the CRD.
 #[derive(Debug, Clone)]
 pub(crate) struct RawObject {
-    /// The object, or who it is and what does not fit.
+    /// The object, or its metadata and what does not fit.
     pub(crate) object: Lenient,
-    /// The status of one that does not fit, as far as that can be read.
+    /// The status of a malformed one, as far as it can be parsed.
     pub(crate) status: Option<ServiceStatus>,
 }
 
@@ -66,8 +66,8 @@ impl From<ServiceResource> for RawObject {
     }
 }
 
-/// Drops at once what nobody reads and what is most of an object: what kubectl keeps of the last manifest, and who owns which field. Of the
-/// latter the times stay, until the object is understood.
+/// Drops what nobody reads and what is most of an object: kubectl's copy of the last manifest, and the owners of each field. The times of the
+/// latter stay until the object is parsed.
 fn slim(metadata: &mut ObjectMeta) {
     for entry in metadata.managed_fields.iter_mut().flatten() {
         *entry = ManagedFieldsEntry { time: entry.time.take(), ..ManagedFieldsEntry::default() };

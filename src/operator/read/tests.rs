@@ -6,7 +6,7 @@ use super::*;
 use crate::model::check::{Check, CheckKind, CheckTiming, Target};
 use crate::model::name::InstanceName;
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::Owner;
+use crate::model::service::{InstanceSpec, Owner};
 use crate::model::url::EndpointUrl;
 
 struct NoTens;
@@ -33,8 +33,8 @@ fn read(spec: &Value) -> ParsedService {
 
 /// What the first instance's check does, in short.
 fn probed(spec: &Value) -> String {
-    let understood = read(spec);
-    let mirrored = understood.mirrored.unwrap_or_else(|| panic!("{:?}", understood.problems));
+    let parsed = read(spec);
+    let mirrored = parsed.mirrored.unwrap_or_else(|| panic!("{:?}", parsed.problems));
     match mirrored.instances[0].spec.plan(std::time::Duration::from_secs(30)) {
         crate::model::check::Plan::Unchecked => "nothing".to_owned(),
         crate::model::check::Plan::Probe(target, _) => {
@@ -50,7 +50,7 @@ fn problems(spec: &Value) -> Vec<String> {
 
 #[test]
 fn a_manifest_is_taken_in_with_what_the_service_says_for_all() {
-    let understood = read(&json!({
+    let parsed = read(&json!({
         "version": "1.4.2", "description": "Accounts", "metadata": {"team": "identity"},
         "check": {"http": {"path": "/healthz"}, "intervalSeconds": 10},
         "instances": [
@@ -58,8 +58,8 @@ fn a_manifest_is_taken_in_with_what_the_service_says_for_all() {
             {"name": "a", "baseUrl": "http://h:1", "version": "2", "metadata": {}, "check": {"tcp": {}}},
         ],
     }));
-    assert_eq!((&understood.problems[..], understood.deleting, understood.source), (&[][..], false, Source::Manifest));
-    let mirrored = understood.mirrored.expect("taken in");
+    assert_eq!((&parsed.problems[..], parsed.deleting, parsed.source), (&[][..], false, Source::Manifest));
+    let mirrored = parsed.mirrored.expect("taken in");
     assert_eq!((mirrored.key.as_str(), mirrored.revision), ("shop/user-service", 42));
     assert_eq!(mirrored.registered_at.to_string(), "2026-01-02T03:04:05.000Z");
     assert_eq!(mirrored.updated_at.to_string(), "2026-01-02T03:05:00.000Z");
@@ -70,7 +70,7 @@ fn a_manifest_is_taken_in_with_what_the_service_says_for_all() {
         (b.spec.check.timing.interval_seconds, &*b.spec.metadata["team"], b.spec.weight),
         (Some(10), "identity", 0)
     );
-    assert_eq!((&b.owner, b.generation, &b.told), (&Owner::Anonymous, None, &None));
+    assert_eq!((&b.owner, b.generation, &b.reported), (&Owner::Anonymous, None, &None));
 }
 
 #[test]
@@ -116,10 +116,10 @@ fn one_bad_instance_hides_no_other() {
         {"name": "good", "baseUrl": "http://h:2", "metadata": {}},
     ]});
     insta::assert_debug_snapshot!(problems(&spec));
-    let understood = read(&spec);
-    let served: Vec<_> = understood.mirrored.expect("the good one").instances.into_iter().map(|i| i.name).collect();
+    let parsed = read(&spec);
+    let served: Vec<_> = parsed.mirrored.expect("the good one").instances.into_iter().map(|i| i.name).collect();
     assert_eq!(served.iter().map(InstanceName::as_str).collect::<Vec<_>>(), ["good"]);
-    assert_eq!(understood.instances.len(), 10, "each name once");
+    assert_eq!(parsed.instances.len(), 10, "each name once");
 }
 
 #[test]
@@ -130,11 +130,11 @@ fn a_denied_address_is_served_only_where_a_probe_fails_it() {
         (json!({"name": "a", "baseUrl": "http://10.0.0.1", "healthUrl": "http://h/live"}), false),
         (json!({"name": "a", "baseUrl": "http://10.0.0.1", "check": {"none": {}}}), false),
     ] {
-        let understood = read(&json!({"instances": [instance, {"name": "b", "baseUrl": "http://h"}]}));
-        let [problem] = &understood.problems[..] else { panic!("{understood:?}") };
+        let parsed = read(&json!({"instances": [instance, {"name": "b", "baseUrl": "http://h"}]}));
+        let [problem] = &parsed.problems[..] else { panic!("{parsed:?}") };
         assert_eq!((problem.kind, problem.instance.as_deref()), (ProblemKind::AddressDenied, Some("a")));
         assert!(problem.sentence.contains("Url: 10/8 is not probed"), "{problem}");
-        assert_eq!(understood.mirrored.expect("b").instances.len(), 1 + usize::from(served), "{instance}");
+        assert_eq!(parsed.mirrored.expect("b").instances.len(), 1 + usize::from(served), "{instance}");
     }
 }
 
@@ -143,31 +143,30 @@ fn a_verdict_holds_only_for_what_was_probed() {
     let spec = json!({"instances": [{"name": "a", "baseUrl": "http://h:1"}, {"name": "b", "baseUrl": "http://h:2"}]});
     let hash = |n: usize| read(&spec).instances[n].probe_hash.clone().expect("readable");
     assert_ne!(hash(0), hash(1));
-    let told = |name: &str, hash: String, reason: &str| json!({"name": name, "health": "Unhealthy", "reason": reason, "message": "m", "probeHash": hash, "since": "2026-01-02T03:04:05.678Z"});
-    let status = json!({"instances": [told("a", hash(0), "ConnectRefused"), told("b", hash(0), "ConnectRefused")]});
-    let understood = parse(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
-    let a = understood.instances[0].told.clone().expect("told");
+    let reported = |name: &str, hash: String, reason: &str| json!({"name": name, "health": "Unhealthy", "reason": reason, "message": "m", "probeHash": hash, "since": "2026-01-02T03:04:05.678Z"});
+    let status =
+        json!({"instances": [reported("a", hash(0), "ConnectRefused"), reported("b", hash(0), "ConnectRefused")]});
+    let parsed = parse(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
+    let a = parsed.instances[0].reported.clone().expect("reported");
     assert_eq!((a.health, a.reason, &*a.message), (Health::Unhealthy, Reason::ConnectRefused, "m"));
     assert_eq!(a.since.to_string(), "2026-01-02T03:04:05.678Z");
-    assert_eq!(understood.instances[1].told, None);
+    assert_eq!(parsed.instances[1].reported, None);
 
-    let status = json!({"instances": [told("a", hash(0), "FromTheFuture")]});
-    let understood = parse(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
-    assert_eq!(understood.instances[0].told.as_ref().map(|t| t.health), Some(Health::Unhealthy));
+    let status = json!({"instances": [reported("a", hash(0), "FromTheFuture")]});
+    let parsed = parse(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
+    assert_eq!(parsed.instances[0].reported.as_ref().map(|t| t.health), Some(Health::Unhealthy));
 }
 
 #[test]
 fn the_hash_is_the_same_on_every_replica_and_in_every_version() {
     let golden = |base: &str, health: Option<&str>, check: &str| {
-        let spec = crate::model::service::InstanceSpec {
-            base_url: EndpointUrl::base(base).expect(base),
+        let spec = InstanceSpec {
             health_url: health.map(|url| EndpointUrl::health(url).expect(url)),
             check: serde_json::from_str(check).expect(check),
             version: "has no part in it".to_owned(),
-            description: String::new(),
             metadata: [("a".to_owned(), "b".to_owned())].into(),
             weight: 7,
-            zone: String::new(),
+            ..InstanceSpec::at(EndpointUrl::base(base).expect(base))
         };
         probe_hash(&spec)
     };
@@ -201,26 +200,26 @@ fn an_object_that_does_not_fit_is_recorded_with_its_place() {
         "spec": {"instances": "none\u{1b}[2J"},
     }))
     .expect("any object with metadata");
-    let understood = parse_any(&lenient, &NoTens);
-    assert_eq!(understood.mirrored, None);
-    let problem = understood.problems[0].to_string();
+    let parsed = parse_any(&lenient, &NoTens);
+    assert_eq!(parsed.mirrored, None);
+    let problem = parsed.problems[0].to_string();
     assert!(problem.contains("cannot be read") && !problem.contains('\u{1b}'), "{problem}");
-    let place = ObjectId::of(kube::Resource::meta(&lenient)).expect("a place");
-    assert_eq!((place.key.as_str(), place.revision), ("b/a", 7));
+    let id = ObjectId::of(kube::Resource::meta(&lenient)).expect("a id");
+    assert_eq!((id.key.as_str(), id.revision), ("b/a", 7));
 }
 
 #[test]
 fn what_is_being_deleted_or_empty_is_not_taken_in() {
     let mut object = object(&json!({"instances": [{"name": "a", "baseUrl": "http://h"}]}), &Value::Null);
     object.metadata.deletion_timestamp = object.metadata.creation_timestamp.clone();
-    let understood = parse(&object, &NoTens);
-    assert_eq!((understood.mirrored, understood.deleting, understood.problems.len()), (None, true, 0));
+    let parsed = parse(&object, &NoTens);
+    assert_eq!((parsed.mirrored, parsed.deleting, parsed.problems.len()), (None, true, 0));
     assert_eq!(problems(&json!({"instances": []})), ["Invalid spec.instances is empty; name at least one"]);
     object.metadata.deletion_timestamp = None;
     object.metadata.name = Some("a.b".to_owned());
-    let understood = parse(&object, &NoTens);
-    assert_eq!(understood.mirrored, None);
-    assert!(understood.problems[0].sentence.contains("try \"a-b\""), "{:?}", understood.problems);
+    let parsed = parse(&object, &NoTens);
+    assert_eq!(parsed.mirrored, None);
+    assert!(parsed.problems[0].sentence.contains("try \"a-b\""), "{:?}", parsed.problems);
 }
 
 mod round_trip {
@@ -229,7 +228,6 @@ mod round_trip {
     use super::*;
     use crate::model::check::{GrpcCheck, HttpCheck, TlsCheck};
     use crate::model::ports::Registration;
-    use crate::model::service::InstanceSpec;
     use crate::operator::registrar::object;
 
     fn text(max: usize) -> impl Strategy<Value = String> {
@@ -307,9 +305,9 @@ mod round_trip {
             object.metadata.uid = Some("01900000-0000-7000-8000-000000000001".to_owned());
             object.metadata.resource_version = Some("1".to_owned());
             let stored = serde_json::to_string(&object).expect("JSON");
-            let understood = parse(&serde_json::from_str(&stored).expect("an object"), &NoTens);
-            prop_assert_eq!(understood.mirrored.is_some(), fits, "{:?}", understood.problems);
-            if let Some(mirrored) = understood.mirrored {
+            let parsed = parse(&serde_json::from_str(&stored).expect("an object"), &NoTens);
+            prop_assert_eq!(parsed.mirrored.is_some(), fits, "{:?}", parsed.problems);
+            if let Some(mirrored) = parsed.mirrored {
                 prop_assert_eq!(mirrored.key, registration.key());
                 prop_assert_eq!(mirrored.source, Source::Rest);
                 let [instance] = &mirrored.instances[..] else { return Err(TestCaseError::fail("one instance")) };

@@ -1,9 +1,9 @@
-//! Between an object and what the rules see of it.
+//! From an object to what the rules see of it, and back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::merge::{Held, Slot};
+use super::merge::{CurrentObject, ObjectInstance};
 use crate::catalog::Snapshot;
 use crate::model::mirror::MirroredInstance;
 use crate::model::name::{InstanceName, ServiceKey};
@@ -13,29 +13,30 @@ use crate::operator::crd::{InstanceEntry, ServiceResource, ServiceSpec, SourceVa
 use crate::operator::ingest::ObservedObject;
 use crate::operator::registrar::object;
 
-/// The generation of an entry that had none, below all that are given.
+/// The generation of an entry that had none, smaller than any that is given.
 const FIRST: i64 = 1;
 
-/// What the rules see of an object; health is the catalog's.
-pub(super) fn current(known: &ObservedObject, catalog: &Snapshot) -> Held {
-    let mirrored = known.understood.mirrored.as_ref();
+/// The object as the rules see it; health comes from the catalog.
+pub(super) fn current(known: &ObservedObject, catalog: &Snapshot) -> CurrentObject {
+    let mirrored = known.parsed.mirrored.as_ref();
     let read: HashMap<&str, &MirroredInstance> =
         mirrored.iter().flat_map(|mirrored| &mirrored.instances).map(|of| (of.name.as_str(), of)).collect();
     let shown = catalog.get(known.key().as_str());
     let shown = |name: &InstanceName| shown.and_then(|entry| entry.service().instance(name.as_str()));
-    let slot = |entry: &InstanceEntry| {
+    let instance = |entry: &InstanceEntry| {
         let name = entry.name.parse().ok()?;
         let spec = read.get(entry.name.as_str()).map(|of| Arc::clone(&of.spec));
         let generation = entry.generation.and_then(|n| u64::try_from(n).ok());
         let shown = shown(&name);
         let healthy = shown.is_some_and(|instance| instance.health == Health::Healthy);
         let unhealthy_since = shown.filter(|instance| instance.health == Health::Unhealthy).map(|i| i.since);
-        Some(Slot { healthy, unhealthy_since, owner: owner(entry), generation, spec, changed: false, name })
+        Some(ObjectInstance { healthy, unhealthy_since, owner: owner(entry), generation, spec, changed: false, name })
     };
     let entries = known.object.iter();
-    let mut slots: Vec<Slot> = entries.flat_map(|object| &object.spec.instances).filter_map(slot).collect();
-    slots.sort_by(|a, b| a.name.cmp(&b.name));
-    Held { id: known.id(), source: known.understood.source, deleting: known.understood.deleting, slots }
+    let mut instances: Vec<ObjectInstance> =
+        entries.flat_map(|object| &object.spec.instances).filter_map(instance).collect();
+    instances.sort_by(|a, b| a.name.cmp(&b.name));
+    CurrentObject { id: known.id(), source: known.parsed.source, deleting: known.parsed.deleting, instances }
 }
 
 fn owner(entry: &InstanceEntry) -> Owner {
@@ -46,34 +47,40 @@ fn owner(entry: &InstanceEntry) -> Owner {
 }
 
 /// A new object with these instances.
-pub(super) fn created(key: &ServiceKey, slots: &[Slot]) -> ServiceResource {
-    object::resource(key, version(slots), slots.iter().filter_map(entry).collect())
+pub(super) fn created(key: &ServiceKey, instances: &[ObjectInstance]) -> ServiceResource {
+    object::resource(key, version(instances), instances.iter().filter_map(entry).collect())
 }
 
-/// That of the newest instance, as the catalog shows it; kept at the service so that `kubectl get` has it in a column.
-fn version(slots: &[Slot]) -> Option<String> {
-    let newest = slots.iter().max_by_key(|slot| (slot.generation.unwrap_or(0), &slot.name))?;
+/// The newest instance's version, as the catalog shows it; kept at the service so that `kubectl get` has it in a column.
+fn version(instances: &[ObjectInstance]) -> Option<String> {
+    let newest = instances.iter().max_by_key(|instance| (instance.generation.unwrap_or(0), &instance.name))?;
     newest.spec.as_ref().map(|spec| spec.version.clone()).filter(|version| !version.is_empty())
 }
 
-/// The object with these instances instead: the entries of those that did not change stay as they are. It takes the form of a
-/// registration again, should a manifest have been applied over it before the definition refused that: without what a manifest says
-/// for all instances, and with a generation for each.
-pub(super) fn replaced(object: &ServiceResource, slots: &[Slot]) -> ServiceResource {
+/// The object with these instances instead of its own. Entries that did not change stay as they are. If a manifest was applied over the
+/// object before the definition refused that, it takes the form of a registration again: without what a manifest says for all instances,
+/// and with a generation for each.
+pub(super) fn replaced(object: &ServiceResource, instances: &[ObjectInstance]) -> ServiceResource {
     let mut object = object.clone();
     let old = std::mem::take(&mut object.spec.instances);
     let mut old: HashMap<String, InstanceEntry> = old.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
     let kept = |entry: InstanceEntry| InstanceEntry { generation: entry.generation.or(Some(FIRST)), ..entry };
-    let pick = |slot: &Slot| if slot.changed { entry(slot) } else { old.remove(slot.name.as_str()).map(kept) };
-    let instances = slots.iter().filter_map(pick).collect();
-    object.spec =
-        ServiceSpec { source: SourceValue::Rest, version: version(slots), instances, ..ServiceSpec::default() };
+    let pick = |instance: &ObjectInstance| {
+        if instance.changed { entry(instance) } else { old.remove(instance.name.as_str()).map(kept) }
+    };
+    let entries = instances.iter().filter_map(pick).collect();
+    object.spec = ServiceSpec {
+        source: SourceValue::Rest,
+        version: version(instances),
+        instances: entries,
+        ..ServiceSpec::default()
+    };
     object
 }
 
-/// A changed instance's; it has both.
-fn entry(slot: &Slot) -> Option<InstanceEntry> {
-    Some(object::entry(&slot.name, slot.spec.as_ref()?, &slot.owner, slot.generation?))
+/// A changed instance's entry; it has a spec and a generation.
+fn entry(instance: &ObjectInstance) -> Option<InstanceEntry> {
+    Some(object::entry(&instance.name, instance.spec.as_ref()?, &instance.owner, instance.generation?))
 }
 
 #[cfg(test)]
@@ -93,7 +100,7 @@ mod tests {
             },
         });
         let object: ServiceResource = serde_json::from_value(object).expect("an object");
-        let slot = |name: &str| Slot {
+        let instance = |name: &str| ObjectInstance {
             name: name.parse().expect("a label"),
             owner: Owner::Anonymous,
             generation: None,
@@ -102,7 +109,7 @@ mod tests {
             unhealthy_since: None,
             changed: false,
         };
-        let replaced = replaced(&object, &[slot("a"), slot("b")]);
+        let replaced = replaced(&object, &[instance("a"), instance("b")]);
         let spec = serde_json::to_value(&replaced.spec).expect("JSON");
         let instances = json!([
             {"name": "a", "baseUrl": "http://h:1", "generation": 1}, {"name": "b", "baseUrl": "http://h:2", "generation": 7},

@@ -1,4 +1,4 @@
-//! What the Kubernetes API's refusals and silences mean for a write.
+//! What an error or a silence of the Kubernetes API means for a write.
 
 use std::time::Duration;
 
@@ -8,27 +8,27 @@ use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::ClusterError;
 use crate::model::text;
 
-/// Longest text of the API server's that a client sees, in characters.
-const MAX_SAID: usize = 400;
-/// Causes of one refusal that are told.
+/// Longest text of the API server that a client sees, in characters.
+const MAX_MESSAGE: usize = 400;
+/// Most causes of a refusal that are reported.
 const MAX_CAUSES: usize = 3;
 
-/// Why a request did not do what it was to do.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum RequestError {
-    /// The object is another by now: it has to be read again.
+    /// The object has changed: read it again.
     Moved,
-    /// No answer, or one that says nothing of the request: it may have been done. Holds what a client is told at last.
-    Unheard(ClusterError),
-    /// To be asked again after that time.
+    /// No answer, or one that leaves open whether it was done. Holds the error that the client gets in the end.
+    NoAnswer(ClusterError),
+    /// To be sent again after that time.
     Overloaded(Duration),
-    /// What was to be written; with several calls in it, perhaps because of one of them.
+    /// The content; with several calls in it, perhaps because of one of them.
     Content(ClusterError),
     /// It would be refused again.
     Refused(ClusterError),
 }
 
-/// What was tried.
+/// The kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verb {
     Get,
@@ -38,7 +38,7 @@ pub(super) enum Verb {
 }
 
 impl Verb {
-    fn word(self) -> &'static str {
+    fn gerund(self) -> &'static str {
         match self {
             Self::Get => "reading",
             Self::Create => "creating",
@@ -48,20 +48,20 @@ impl Verb {
     }
 }
 
-/// What the error of a request about `key` means.
+/// Classifies the error of a request about `key`.
 pub(super) fn of(error: &kube::Error, verb: Verb, key: &ServiceKey) -> RequestError {
     match error {
         kube::Error::Api(status) => by_status(status, verb, key),
         kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_) => {
-            tracing::debug!(service = %key, "{} it got no answer: {error}", verb.word());
-            RequestError::Unheard(ClusterError::Unanswered)
+            tracing::debug!(service = %key, "{} it failed without an answer: {error}", verb.gerund());
+            RequestError::NoAnswer(ClusterError::Unanswered)
         }
         other => failed(verb, key, &other.to_string()),
     }
 }
 
 fn by_status(status: &Status, verb: Verb, key: &ServiceKey) -> RequestError {
-    let said = status.message.as_str();
+    let message = status.message.as_str();
     match status.code {
         404 if verb == Verb::Create => RequestError::Refused(missing(status, key)),
         404 | 409 => RequestError::Moved,
@@ -72,28 +72,28 @@ fn by_status(status: &Status, verb: Verb, key: &ServiceKey) -> RequestError {
             let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
             RequestError::Overloaded(Duration::from_secs(asked.clamp(1, 60).into()))
         }
-        500.. if said.contains("too large") || said.contains("larger than max") => {
+        500.. if message.contains("too large") || message.contains("larger than max") => {
             RequestError::Content(ClusterError::TooLarge)
         }
-        500.. if said.contains("database space exceeded") => {
+        500.. if message.contains("database space exceeded") => {
             tracing::error!(service = %key, "etcd is full; nothing can be registered until its operator frees space");
             RequestError::Refused(ClusterError::Full)
         }
         500.. => {
-            let said = text::escape(said, MAX_SAID);
-            tracing::warn!(service = %key, code = status.code, "{} it failed: {said}", verb.word());
-            RequestError::Unheard(ClusterError::Failed)
+            let message = text::escape(message, MAX_MESSAGE);
+            tracing::warn!(service = %key, code = status.code, "{} it failed: {message}", verb.gerund());
+            RequestError::NoAnswer(ClusterError::Failed)
         }
-        _ => failed(verb, key, &format!("{} {said}", status.code)),
+        _ => failed(verb, key, &format!("{} {message}", status.code)),
     }
 }
 
-fn failed(verb: Verb, key: &ServiceKey, said: &str) -> RequestError {
-    tracing::error!(service = %key, "{} it failed: {}", verb.word(), text::escape(said, MAX_SAID));
+fn failed(verb: Verb, key: &ServiceKey, message: &str) -> RequestError {
+    tracing::error!(service = %key, "{} it failed: {}", verb.gerund(), text::escape(message, MAX_MESSAGE));
     RequestError::Refused(ClusterError::Failed)
 }
 
-/// A key's namespace is a label: it was made of one.
+/// The namespace of a key, which was made from a label.
 fn namespace(key: &ServiceKey) -> Namespace {
     key.namespace().parse().unwrap_or_default()
 }
@@ -110,18 +110,18 @@ fn forbidden(status: &Status, key: &ServiceKey) -> RequestError {
     if status.details.as_ref().is_some_and(|details| details.causes.iter().any(ending)) {
         return RequestError::Refused(ClusterError::NamespaceTerminating(namespace(key)));
     }
-    let said = status.message.as_str();
-    if said.contains("exceeded quota") {
+    let message = status.message.as_str();
+    if message.contains("exceeded quota") {
         return RequestError::Refused(ClusterError::Quota(namespace(key)));
     }
-    if said.contains(" cannot ") {
-        tracing::error!("RBAC: {}", text::escape(said, MAX_SAID));
+    if message.contains(" cannot ") {
+        tracing::error!("RBAC: {}", text::escape(message, MAX_MESSAGE));
         return RequestError::Refused(ClusterError::NotAllowed(namespace(key)));
     }
     RequestError::Content(ClusterError::Invalid(causes(status)))
 }
 
-/// What is wrong, field by field where the API server says it so.
+/// What is wrong, field by field if the API server says so.
 fn causes(status: &Status) -> String {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let named: Vec<String> = causes
@@ -132,8 +132,8 @@ fn causes(status: &Status) -> String {
             field => format!("{field}: {}", cause.message),
         })
         .collect();
-    let said = if named.is_empty() { status.message.clone() } else { named.join("; ") };
-    text::escape(&said, MAX_SAID)
+    let message = if named.is_empty() { status.message.clone() } else { named.join("; ") };
+    text::escape(&message, MAX_MESSAGE)
 }
 
 #[cfg(test)]
@@ -142,7 +142,7 @@ mod tests {
 
     use super::*;
 
-    fn judged(verb: Verb, status: &serde_json::Value) -> RequestError {
+    fn classify(verb: Verb, status: &serde_json::Value) -> RequestError {
         let status: Status = serde_json::from_value(status.clone()).expect("a status");
         let key = ServiceKey::new(&"shop".parse().expect("a label"), &"users".parse().expect("a label"));
         of(&kube::Error::Api(Box::new(status)), verb, &key)
@@ -200,9 +200,9 @@ mod tests {
             (
                 Verb::Replace,
                 json!({"code": 500, "message": "etcdserver: leader changed"}),
-                RequestError::Unheard(ClusterError::Failed),
+                RequestError::NoAnswer(ClusterError::Failed),
             ),
-            (Verb::Replace, json!({"code": 503}), RequestError::Unheard(ClusterError::Failed)),
+            (Verb::Replace, json!({"code": 503}), RequestError::NoAnswer(ClusterError::Failed)),
             (
                 Verb::Replace,
                 json!({"code": 429, "details": {"retryAfterSeconds": 7}}),
@@ -210,13 +210,16 @@ mod tests {
             ),
             (Verb::Replace, json!({"code": 401}), RequestError::Refused(ClusterError::Failed)),
         ] {
-            assert_eq!(judged(verb, &status), meaning, "{status}");
+            assert_eq!(classify(verb, &status), meaning, "{status}");
         }
-        let RequestError::Content(ClusterError::Invalid(said)) =
-            judged(Verb::Replace, &json!({"code": 422, "details": cel}))
+        let RequestError::Content(ClusterError::Invalid(message)) =
+            classify(Verb::Replace, &json!({"code": 422, "details": cel}))
         else {
             panic!("a rule of the CRD")
         };
-        assert!(said.starts_with("spec.instances[0].baseUrl: Invalid value: ") && !said.contains('\u{1b}'), "{said}");
+        assert!(
+            message.starts_with("spec.instances[0].baseUrl: Invalid value: ") && !message.contains('\u{1b}'),
+            "{message}"
+        );
     }
 }

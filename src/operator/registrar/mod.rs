@@ -1,18 +1,25 @@
-//! REST in cluster mode: a registration is durable once it stands in an object of the Kubernetes API.
+//! REST in cluster mode: a registration is durable once an object of the Kubernetes API holds it.
 //!
-//! Calls about one object queue up; whatever is queued is merged into the latest object by the standalone store's rules ([`merge`]) and
-//! written as one request that names the resourceVersion it stands on. Where another replica was faster, the object is read
-//! again and the calls are merged anew. What the API server answers goes through the ingest, so that the next read here shows it, before
-//! anybody is told. A call that repeats what the catalog shows is answered at once.
+//! In: register and deregister calls. Out: an object that is created, replaced or deleted, and an answer for each call.
+//!
+//! 1. [`pending_calls`]: the calls that wait, counted and bounded. [`scheduler`]: one task for each object that has calls.
+//! 2. [`object_writer`]: merges whatever waits into the latest object and writes it as one request, on condition that nobody else
+//!    has changed the object since; if somebody has, it reads the object again and starts over.
+//! 3. [`merge`]: the calls one after the other, by the rules of `model::registration`, which the standalone store follows too.
+//! 4. [`current`], [`object`]: between objects and what the rules see of them.
+//! 5. [`requests`], [`error`]: the requests to the Kubernetes API and what their errors mean.
+//!
+//! The API server's answer goes through [`ingest`](super::ingest) before any caller is answered, so that the caller's next read here
+//! shows it. A call that repeats what the catalog shows is answered at once.
 
 mod current;
 mod error;
 mod merge;
 pub mod object;
 mod object_writer;
+mod pending_calls;
 mod requests;
 mod scheduler;
-mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,14 +41,15 @@ use crate::telemetry::metrics::Metrics;
 
 pub use scheduler::RestRegistrarTask;
 
-use merge::{Asked, Room, Wish};
+use crate::model::registration::{self, Limits};
+use merge::{Op, Request};
+use pending_calls::{Answer, CallCounter, MOST_CALLS, PendingCall};
 use requests::Requests;
-use waiting::{Answer, Counted, MOST_CALLS, Waiting};
 
-/// Seconds after which a client may ask again while the Kubernetes API is away.
+/// Seconds after which a client may try again while the Kubernetes API does not answer.
 const AWAY_RETRY: u64 = 5;
 
-/// What registrations are bound by.
+/// The bounds on registrations.
 #[derive(Debug, Clone)]
 pub struct RegistrarSettings {
     /// Namespaces that take registrations.
@@ -55,20 +63,20 @@ pub struct RegistrarSettings {
 /// The handle; cloning shares it.
 #[derive(Clone)]
 pub struct RestRegistrar {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<PendingCall>,
     shared: Arc<Shared>,
 }
 
-/// What the handle and the rounds share.
+/// Shared by the handle and the object writers.
 struct Shared {
     settings: RegistrarSettings,
     requests: Requests,
     ingest: Ingest,
     catalog: Arc<Catalog>,
     api_health: ApiHealth,
-    counted: Counted,
+    counter: CallCounter,
     /// The last generation that was given here.
-    stamp: AtomicU64,
+    last_generation: AtomicU64,
 }
 
 impl RestRegistrar {
@@ -81,7 +89,7 @@ impl RestRegistrar {
         api_health: ApiHealth,
         metrics: Metrics,
     ) -> (Self, RestRegistrarTask) {
-        // As many as are counted, so that it is never full.
+        // Its capacity is the bound on counted calls, so it is never full.
         let (queue, calls) = mpsc::channel(MOST_CALLS);
         let shared = Arc::new(Shared {
             settings,
@@ -89,28 +97,28 @@ impl RestRegistrar {
             ingest,
             catalog,
             api_health,
-            counted: Counted::new(metrics),
-            stamp: AtomicU64::new(0),
+            counter: CallCounter::new(metrics),
+            last_generation: AtomicU64::new(0),
         });
         let task = RestRegistrarTask::new(calls, Arc::clone(&shared));
         (Self { queue, shared }, task)
     }
 
-    async fn ask(self, key: ServiceKey, asked: Asked) -> Answer {
+    async fn ask(self, key: ServiceKey, request: Request) -> Answer {
         if let Some(away) = self.shared.away() {
             return Err(away.into());
         }
         let (reply, answer) = oneshot::channel();
-        let ticket = self.shared.counted.enter(&key)?;
-        match self.queue.try_send(Waiting { asked, reply, ticket }) {
+        let ticket = self.shared.counter.enter(&key)?;
+        match self.queue.try_send(PendingCall { request, reply, ticket }) {
             Ok(()) => answer.await.map_err(|_| WriteError::Closed)?,
             Err(TrySendError::Full(_)) => Err(WriteError::Busy),
             Err(TrySendError::Closed(_)) => Err(WriteError::Closed),
         }
     }
 
-    /// Where the service is that a removal means, once it may be removed from there.
-    fn place(&self, service: ServiceRef) -> Result<ServiceKey, WriteError> {
+    /// The key of the service that a removal refers to, if it may be removed from its namespace.
+    fn key_to_remove(&self, service: ServiceRef) -> Result<ServiceKey, WriteError> {
         let snapshot = self.shared.catalog.read();
         let entry = match &service {
             ServiceRef::Id(id) => Some(snapshot.by_id(id).ok_or(WriteError::ServiceNotFound)?),
@@ -142,22 +150,22 @@ impl Shared {
         self.api_health.silent_for().map(|_| ClusterError::Away { retry_after: AWAY_RETRY })
     }
 
-    fn room(&self, snapshot: &Snapshot) -> Room {
-        let most_services = self.settings.max_services;
+    fn limits(&self, snapshot: &Snapshot) -> Limits {
+        let max_services = self.settings.max_services;
         let is_rest = |service: &Service| service.source == Source::Rest;
         let rest = || snapshot.newest_first(None).filter(|entry| is_rest(entry.service())).count();
-        let services = if most_services == 0 { 0 } else { rest() };
-        let (most_instances, instances) = (self.settings.max_instances, snapshot.total().instances);
-        Room { most_services, services, most_instances, instances }
+        let services = if max_services == 0 { 0 } else { rest() };
+        let (max_instances, instances) = (self.settings.max_instances, snapshot.total().instances);
+        Limits { max_services, services, max_instances, instances }
     }
 
-    /// What the next generation is above.
-    fn last_stamp(&self, now: UnixMs) -> u64 {
-        self.stamp.load(Ordering::Relaxed).max(u64::try_from(now.0).unwrap_or(0))
+    /// The next generation is greater than this.
+    fn generation_floor(&self, now: UnixMs) -> u64 {
+        self.last_generation.load(Ordering::Relaxed).max(u64::try_from(now.0).unwrap_or(0))
     }
 
-    fn stamped(&self, last: u64) {
-        self.stamp.fetch_max(last, Ordering::Relaxed);
+    fn note_generation(&self, last: u64) {
+        self.last_generation.fetch_max(last, Ordering::Relaxed);
     }
 
     /// The service as readers see it, just after it was written.
@@ -166,7 +174,7 @@ impl Shared {
             return Ok(Arc::clone(entry.service()));
         }
         let known = self.ingest.known(key);
-        if known.as_ref().is_none_or(|known| known.understood.deleting) {
+        if known.as_ref().is_none_or(|known| known.parsed.deleting) {
             return Err(WriteError::Terminating(key.clone()));
         }
         tracing::error!(service = %key, "it was written, and its object cannot be used; `kubectl describe` says why");
@@ -187,31 +195,25 @@ impl Registrar for RestRegistrar {
             return ready(Ok(renewed)).boxed();
         }
         let key = registration.key();
-        let answer = self.clone().ask(key, Asked { wish: Wish::Register(Box::new(registration)), caller });
+        let answer = self.clone().ask(key, Request { op: Op::Register(Box::new(registration)), caller });
         Box::pin(async move { answer.await?.ok_or(WriteError::Closed) })
     }
 
-    fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered> {
-        let key = registration.key();
+    fn renewed(&self, call: &Registration, caller: &Caller) -> Option<Registered> {
+        let key = call.key();
         self.shared.open(key.namespace()).ok()?;
-        if !self.shared.counted.is_settled(&key) {
+        if !self.shared.counter.is_settled(&key) {
             return None;
         }
         let snapshot = self.shared.catalog.read();
-        let service = snapshot.get(key.as_str())?.service();
-        let instance = service.instance(registration.instance.as_str())?;
-        let same =
-            service.source == Source::Rest && caller.may_change(&instance.owner) && *instance.spec == registration.spec;
-        // An entry that was written by hand has none yet.
-        let generation = Some(instance.shown_generation()).filter(|generation| same && *generation > 0)?;
-        Some(Registered { service: Arc::clone(service), generation, renewed: true, replaced: Vec::new() })
+        registration::renewal(snapshot.get(key.as_str())?.service(), call, caller)
     }
 
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {
         let registrar = self.clone();
         Box::pin(async move {
-            let key = registrar.place(removal.service.clone())?;
-            registrar.ask(key, Asked { wish: Wish::Remove(removal), caller }).await.map(drop)
+            let key = registrar.key_to_remove(removal.service.clone())?;
+            registrar.ask(key, Request { op: Op::Remove(removal), caller }).await.map(drop)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! From a registration to the object that records it: the inverse of [`crate::operator::read`] for what comes over REST.
+//! From a registration to the object that records it: the inverse of [`crate::operator::read`] for objects of source Rest.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::service::{InstanceSpec, Owner};
 use crate::operator::crd::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue, check_spec};
 
-/// By which people and tools tell what Portolan keeps itself from what they keep
+/// Tells people and tools that Portolan manages the object
 /// ([recommended labels](https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/)).
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "portolan");
 
-/// A new object with these instances, as it is created in the API. `version` is what `kubectl get` shows of the service.
+/// A new object with these instances. `version` is what `kubectl get` shows.
 pub fn resource(key: &ServiceKey, version: Option<String>, instances: Vec<InstanceEntry>) -> ServiceResource {
     let (label, value) = MANAGED_BY;
     let metadata = ObjectMeta {
@@ -25,7 +25,7 @@ pub fn resource(key: &ServiceKey, version: Option<String>, instances: Vec<Instan
     ServiceResource { metadata, spec, status: None }
 }
 
-/// The instance's entry, whole: it replaces an older one of the name. `generation` is at most 2^63 - 1.
+/// The complete entry of an instance. `generation` is at most 2^63 - 1.
 pub fn entry(name: &InstanceName, spec: &InstanceSpec, owner: &Owner, generation: u64) -> InstanceEntry {
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     InstanceEntry {

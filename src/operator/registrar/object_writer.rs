@@ -1,62 +1,62 @@
-//! The calls about one object, from the first look at it to the last answer.
+//! Answers the calls about one object: merges them, writes the object, and tries again if others were faster.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::current;
 use super::error::RequestError;
-use super::merge::{self, Asked, Done, Merged, Stamp, Write};
-use super::waiting::Waiting;
+use super::merge::{self, Done, Generations, Merged, ObjectChange, Request};
+use super::pending_calls::PendingCall;
+use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 use crate::model::ports::{ClusterError, Registered, WriteError};
 use crate::model::time::UnixMs;
 use crate::operator::ingest::{IngestError, ObservedObject};
 use crate::operator::read::raw::RawObject;
 
-/// Time in which a write has to win against other writers.
+/// Time in which a write has to succeed against other writers.
 const CONTENTION: Duration = Duration::from_secs(10);
-/// Time in which an API server has to answer again.
+/// Time in which the API server has to answer again.
 const SILENCE: Duration = Duration::from_secs(5);
-/// The first pause after a lost write, and the longest; a random part of it is waited.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+/// Pauses after a lost write.
+const PAUSES: Backoff = Backoff::full_jitter(Duration::from_millis(10), Duration::from_millis(500));
 
 /// One object's calls.
 pub(super) struct ObjectWriter {
     shared: Arc<Shared>,
     key: ServiceKey,
-    waiting: VecDeque<Waiting>,
+    calls: VecDeque<PendingCall>,
     stop: CancellationToken,
     since: Instant,
-    tries: u32,
-    /// The API server itself was asked what there is.
+    backoff: Backoff,
+    /// Whether the object was read from the API server itself.
     fresh: bool,
-    /// Calls that are merged at once: fewer after one of them spoilt a write.
-    most: usize,
+    /// Most calls that are merged together: fewer after one of them spoilt a write.
+    batch_size: usize,
 }
 
-/// Why calls are not answered with what was merged.
-enum Halt {
-    /// To be tried again.
+/// Why calls do not get the merged answers.
+enum Interruption {
+    /// Try again.
     Again,
-    /// Every call that was to change something hears this.
+    /// Every call that would have changed something gets this error.
     Failed(WriteError),
 }
 
 impl ObjectWriter {
-    pub(super) fn new(shared: Arc<Shared>, waiting: Vec<Waiting>, key: ServiceKey, stop: CancellationToken) -> Self {
-        let waiting = VecDeque::from(waiting);
-        Self { shared, key, waiting, stop, since: Instant::now(), tries: 0, fresh: false, most: usize::MAX }
+    pub(super) fn new(shared: Arc<Shared>, calls: Vec<PendingCall>, key: ServiceKey, stop: CancellationToken) -> Self {
+        let calls = VecDeque::from(calls);
+        Self { shared, key, calls, stop, since: Instant::now(), backoff: PAUSES, fresh: false, batch_size: usize::MAX }
     }
 
-    /// Answers every call, or lets go of those that are left when the server stops.
+    /// Answers every call, or drops the remaining ones when the server stops.
     pub(super) async fn run(mut self) {
-        while !self.waiting.is_empty() && !self.stop.is_cancelled() {
+        while !self.calls.is_empty() && !self.stop.is_cancelled() {
             let known = self.shared.ingest.known(&self.key);
             let merged = self.merge(known.as_deref());
             let answers = merged.answers.clone();
@@ -65,127 +65,122 @@ impl ObjectWriter {
                     for answer in answers {
                         self.answer_next(answer);
                     }
-                    self.most = self.most.saturating_mul(2);
-                    self.begin_anew();
+                    self.batch_size = self.batch_size.saturating_mul(2);
+                    self.start_over();
                 }
-                Err(Halt::Again) => {}
-                Err(Halt::Failed(error)) => {
+                Err(Interruption::Again) => {}
+                Err(Interruption::Failed(error)) => {
                     for answer in answers {
-                        self.answer_next(if may_stand(&answer) { answer } else { Err(error.clone()) });
+                        self.answer_next(if is_final(&answer) { answer } else { Err(error.clone()) });
                     }
-                    self.begin_anew();
+                    self.start_over();
                 }
             }
         }
     }
 
-    fn begin_anew(&mut self) {
-        (self.since, self.tries, self.fresh) = (Instant::now(), 0, false);
+    fn start_over(&mut self) {
+        (self.since, self.fresh) = (Instant::now(), false);
+        self.backoff.reset();
     }
 
     fn merge(&self, known: Option<&ObservedObject>) -> Merged {
         let snapshot = self.shared.catalog.snapshot();
-        let held = known.map(|known| current::current(known, &snapshot));
-        let calls: Vec<Asked> = self.waiting.iter().take(self.most).map(|waiting| waiting.asked.clone()).collect();
-        let mut stamp = Stamp(self.shared.last_stamp(UnixMs::wall()));
-        let merged = merge::merge(&self.key, held.as_ref(), &calls, self.shared.room(&snapshot), &mut stamp);
-        self.shared.stamped(stamp.0);
+        let object = known.map(|known| current::current(known, &snapshot));
+        let calls: Vec<Request> = self.calls.iter().take(self.batch_size).map(|call| call.request.clone()).collect();
+        let mut generations = Generations(self.shared.generation_floor(UnixMs::wall()));
+        let merged = merge::merge(&self.key, object.as_ref(), &calls, self.shared.limits(&snapshot), &mut generations);
+        self.shared.note_generation(generations.0);
         merged
     }
 
-    async fn carry_out(&mut self, known: Option<&ObservedObject>, merged: Merged) -> Result<(), Halt> {
+    async fn carry_out(&mut self, known: Option<&ObservedObject>, merged: Merged) -> Result<(), Interruption> {
         let calls = merged.answers.len();
-        let written = match (&merged.write, known) {
-            (Write::Nothing, _)
-                if self.fresh || merged.answers.iter().all(|answer| answer.is_ok() || may_stand(answer)) =>
+        let written = match (&merged.change, known) {
+            (ObjectChange::Nothing, _)
+                if self.fresh || merged.answers.iter().all(|answer| answer.is_ok() || is_final(answer)) =>
             {
                 return Ok(());
             }
-            (Write::Nothing, _) => return self.look_again().await,
-            (Write::Replace(slots), Some(ObservedObject { object: Some(object), .. })) => {
-                self.shared.requests.replace(&self.key, &current::replaced(object, slots)).await.map(Some)
+            (ObjectChange::Nothing, _) => return self.read_again().await,
+            (ObjectChange::Replace(instances), Some(ObservedObject { object: Some(object), .. })) => {
+                self.shared.requests.replace(&self.key, &current::replaced(object, instances)).await.map(Some)
             }
-            (Write::Create(slots) | Write::Replace(slots), _) => {
-                self.shared.requests.create(&self.key, &current::created(&self.key, slots)).await.map(Some)
+            (ObjectChange::Create(instances) | ObjectChange::Replace(instances), _) => {
+                self.shared.requests.create(&self.key, &current::created(&self.key, instances)).await.map(Some)
             }
-            (Write::Delete, Some(known)) => self.shared.requests.delete(&self.key, known).await,
-            (Write::Delete, None) => return Ok(()),
+            (ObjectChange::Delete, Some(known)) => self.shared.requests.delete(&self.key, known).await,
+            (ObjectChange::Delete, None) => return Ok(()),
         };
         match written {
-            Ok(seen) => self.take_in(known, seen).await,
-            Err(trouble) => self.recover(trouble, calls).await,
+            Ok(raw) => self.ingest(known, raw).await,
+            Err(error) => self.recover(error, calls).await,
         }
     }
 
-    /// Makes what was written, or that it is gone, what the next read here shows.
-    async fn take_in(&self, known: Option<&ObservedObject>, seen: Option<RawObject>) -> Result<(), Halt> {
-        let taken = match (seen, known) {
-            (Some(seen), _) => self.shared.ingest.put_raw(seen).await,
-            (None, Some(known)) => self.shared.ingest.gone(self.key.clone(), known.id(), known.revision() + 1).await,
+    /// Makes sure that the next read here shows what was written or removed.
+    async fn ingest(&self, known: Option<&ObservedObject>, raw: Option<RawObject>) -> Result<(), Interruption> {
+        let taken = match (raw, known) {
+            (Some(raw), _) => self.shared.ingest.put_raw(raw).await,
+            (None, Some(known)) => self.shared.ingest.remove(self.key.clone(), known.id(), known.revision() + 1).await,
             (None, None) => Ok(()),
         };
-        taken.map_err(|error| Halt::Failed(untaken(error)))
+        taken.map_err(|error| Interruption::Failed(ingest_failure(error)))
     }
 
-    /// Asks the API server itself: another replica's change may not have come here yet.
-    async fn look_again(&mut self) -> Result<(), Halt> {
+    /// Reads the object from the API server: another replica's change may not have arrived here yet.
+    async fn read_again(&mut self) -> Result<(), Interruption> {
         match self.shared.requests.get(&self.key).await {
-            Ok(seen) => {
+            Ok(raw) => {
                 let known = self.shared.ingest.known(&self.key);
-                self.take_in(known.as_deref(), seen).await?;
+                self.ingest(known.as_deref(), raw).await?;
                 self.fresh = true;
-                Err(Halt::Again)
+                Err(Interruption::Again)
             }
-            Err(trouble) => Box::pin(self.recover(trouble, 1)).await,
+            Err(error) => Box::pin(self.recover(error, 1)).await,
         }
     }
 
-    async fn recover(&mut self, trouble: RequestError, calls: usize) -> Result<(), Halt> {
-        match trouble {
+    async fn recover(&mut self, error: RequestError, calls: usize) -> Result<(), Interruption> {
+        match error {
             RequestError::Content(_) if calls > 1 => {
-                self.most = calls / 2;
-                Err(Halt::Again)
+                self.batch_size = calls / 2;
+                Err(Interruption::Again)
             }
-            RequestError::Content(error) | RequestError::Refused(error) => Err(Halt::Failed(error.into())),
+            RequestError::Content(error) | RequestError::Refused(error) => Err(Interruption::Failed(error.into())),
             RequestError::Moved => {
-                self.pause(CONTENTION, self.jitter(), ClusterError::Contended(self.key.clone())).await?;
-                self.look_again().await
+                let pause = self.backoff.next();
+                self.pause(CONTENTION, pause, ClusterError::Contended(self.key.clone())).await?;
+                self.read_again().await
             }
             RequestError::Overloaded(pause) => {
                 let retry_after = pause.as_secs().max(1);
                 self.pause(SILENCE, pause, ClusterError::Overloaded { retry_after }).await?;
-                Err(Halt::Again)
+                Err(Interruption::Again)
             }
-            RequestError::Unheard(error) => {
-                let error = self.shared.away().unwrap_or(error);
-                self.pause(SILENCE, self.jitter(), error).await?;
-                // It may have been done, or another server may have taken over.
-                self.look_again().await
+            RequestError::NoAnswer(error) => {
+                let (error, pause) = (self.shared.away().unwrap_or(error), self.backoff.next());
+                self.pause(SILENCE, pause, error).await?;
+                // It may have been done, or another API server may have taken over.
+                self.read_again().await
             }
         }
     }
 
-    /// Waits, unless that would be later than `limit` after the first try.
-    async fn pause(&mut self, limit: Duration, pause: Duration, else_say: ClusterError) -> Result<(), Halt> {
-        self.tries += 1;
-        let away = matches!(else_say, ClusterError::Away { .. });
+    /// Waits, unless that would end later than `limit` after the first attempt.
+    async fn pause(&mut self, limit: Duration, pause: Duration, otherwise: ClusterError) -> Result<(), Interruption> {
+        let away = matches!(otherwise, ClusterError::Away { .. });
         if away || self.since.elapsed() + pause > limit {
-            return Err(Halt::Failed(else_say.into()));
+            return Err(Interruption::Failed(otherwise.into()));
         }
         tokio::select! {
-            () = self.stop.cancelled() => Err(Halt::Failed(WriteError::Closed)),
+            () = self.stop.cancelled() => Err(Interruption::Failed(WriteError::Closed)),
             () = tokio::time::sleep(pause) => Ok(()),
         }
     }
 
-    fn jitter(&self) -> Duration {
-        let (first, longest) = PAUSES;
-        let upper = first.saturating_mul(1 << self.tries.min(10)).min(longest);
-        rand::rng().random_range(Duration::ZERO..=upper)
-    }
-
     fn answer_next(&mut self, answer: Result<Done, WriteError>) {
-        let Some(Waiting { reply, ticket, .. }) = self.waiting.pop_front() else { return };
+        let Some(PendingCall { reply, ticket, .. }) = self.calls.pop_front() else { return };
         let answer = answer.and_then(|done| match done {
             Done::Removed => Ok(None),
             Done::Registered { generation, renewed, replaced } => {
@@ -194,18 +189,18 @@ impl ObjectWriter {
             }
         });
         drop(ticket);
-        // Who gave up waiting needs no answer.
+        // A caller that gave up needs no answer.
         drop(reply.send(answer));
     }
 }
 
-/// Whether it is a refusal that the newest object would hardly change: a manifest's stays one, and an owner its own.
-fn may_stand(answer: &Result<Done, WriteError>) -> bool {
+/// Whether it is a refusal that a newer object would hardly change: a manifest stays one, and an instance keeps its owner.
+fn is_final(answer: &Result<Done, WriteError>) -> bool {
     use WriteError::{ManifestOwned, NotOwner, TooManyInstances, TooManyServices};
     matches!(answer, Err(ManifestOwned(_) | NotOwner | TooManyInstances(_) | TooManyServices(_)))
 }
 
-fn untaken(error: IngestError) -> WriteError {
+fn ingest_failure(error: IngestError) -> WriteError {
     match error {
         IngestError::Closed => WriteError::Closed,
         IngestError::Store(error) => error,

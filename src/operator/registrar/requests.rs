@@ -1,4 +1,4 @@
-//! The requests about one object, each with its time.
+//! The requests about one object, each with a timeout.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::operator::ingest::ObservedObject;
 use crate::operator::read::raw::RawObject;
 
 /// Time for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(5);
 /// The field manager of every registration.
 pub(super) const MANAGER: &str = "portolan-rest";
 
@@ -28,30 +28,30 @@ impl Requests {
         Self(client)
     }
 
-    /// The object as it is now; none where there is none.
+    /// Reads the object; none if there is none.
     pub(super) async fn get(&self, key: &ServiceKey) -> Result<Option<RawObject>, RequestError> {
         let request = requests(key).get(key.name(), &GetParams::default());
         match self.ask(Verb::Get, key, request).await {
             Err(RequestError::Moved) => Ok(None),
-            Err(trouble) => Err(trouble),
-            Ok(seen) => Ok(Some(seen)),
+            Err(error) => Err(error),
+            Ok(raw) => Ok(Some(raw)),
         }
     }
 
-    /// Makes the object; [`RequestError::Moved`] when there is one already.
+    /// Creates the object; [`RequestError::Moved`] if there is one already.
     pub(super) async fn create(&self, key: &ServiceKey, object: &ServiceResource) -> Result<RawObject, RequestError> {
         let request = requests(key).create(&by_us(), body(key, Verb::Create, object)?);
         self.ask(Verb::Create, key, request).await
     }
 
-    /// Replaces the object of this resourceVersion; [`RequestError::Moved`] when it has another.
+    /// Replaces the object with this resourceVersion; [`RequestError::Moved`] if it has another.
     pub(super) async fn replace(&self, key: &ServiceKey, object: &ServiceResource) -> Result<RawObject, RequestError> {
         let request = requests(key).replace(key.name(), &by_us(), body(key, Verb::Replace, object)?);
         self.ask(Verb::Replace, key, request).await
     }
 
-    /// Deletes the object of this uid and resourceVersion; [`RequestError::Moved`] when it is another. Some where it stays until its
-    /// finalizers are done.
+    /// Deletes the object with this uid and resourceVersion; [`RequestError::Moved`] if it is another. Returns it if its finalizers still hold
+    /// it.
     pub(super) async fn delete(
         &self,
         key: &ServiceKey,
@@ -63,7 +63,7 @@ impl Requests {
         let request = built(Verb::Delete, key, requests(key).delete(key.name(), &params))?;
         let answer = timed(self.0.request_status::<RawObject>(request)).await?;
         let answer = answer.map_err(|error| error::of(&error, Verb::Delete, key))?;
-        Ok(answer.left().filter(|seen| seen.metadata().deletion_timestamp.is_some()))
+        Ok(answer.left().filter(|raw| raw.metadata().deletion_timestamp.is_some()))
     }
 
     async fn ask(
@@ -99,6 +99,6 @@ fn built(
 }
 
 async fn timed<T>(answer: impl Future<Output = T>) -> Result<T, RequestError> {
-    let answer = tokio::time::timeout(PATIENCE, answer).await;
-    answer.map_err(|_| RequestError::Unheard(ClusterError::Unanswered))
+    let answer = tokio::time::timeout(ANSWER, answer).await;
+    answer.map_err(|_| RequestError::NoAnswer(ClusterError::Unanswered))
 }

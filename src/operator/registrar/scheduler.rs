@@ -1,4 +1,4 @@
-//! Who works on what: one task for each busy object, a few at a time, none detached.
+//! One task for each object with calls, a few at a time.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -10,31 +10,31 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::object_writer::ObjectWriter;
-use super::waiting::Waiting;
+use super::pending_calls::PendingCall;
 use crate::model::name::ServiceKey;
 
-/// Objects that are written at once: the API server's priority and fairness gives a replica few seats.
+/// Objects that are written concurrently: the API server's priority and fairness gives a replica few seats.
 const AT_ONCE: usize = 16;
 
 /// What does the work of [`RestRegistrar`](super::RestRegistrar).
 pub struct RestRegistrarTask {
-    queue: mpsc::Receiver<Waiting>,
+    queue: mpsc::Receiver<PendingCall>,
     shared: Arc<Shared>,
-    /// Calls that came while their object is worked on, or before its turn.
-    busy: HashMap<ServiceKey, Vec<Waiting>>,
-    /// Objects whose turn comes, in order.
+    /// Calls that came while their object is worked on or waits for a slot.
+    busy: HashMap<ServiceKey, Vec<PendingCall>>,
+    /// Objects that wait for a slot, in order.
     next: VecDeque<ServiceKey>,
-    rounds: JoinSet<()>,
+    writers: JoinSet<()>,
     running: HashMap<Id, ServiceKey>,
 }
 
 impl RestRegistrarTask {
-    pub(super) fn new(queue: mpsc::Receiver<Waiting>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(queue: mpsc::Receiver<PendingCall>, shared: Arc<Shared>) -> Self {
         let (busy, running) = (HashMap::new(), HashMap::new());
-        Self { queue, shared, busy, next: VecDeque::new(), rounds: JoinSet::new(), running }
+        Self { queue, shared, busy, next: VecDeque::new(), writers: JoinSet::new(), running }
     }
 
-    /// Works until `stop`, or until every handle is gone; what is being written then is finished.
+    /// Works until `stop`, or until every handle is gone; writes in progress are finished.
     ///
     /// # Errors
     /// None.
@@ -42,41 +42,41 @@ impl RestRegistrarTask {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                waiting = self.queue.recv() => match waiting {
-                    Some(waiting) => self.accept(waiting),
-                    // Serving stops before this does, and takes its handle along.
+                call = self.queue.recv() => match call {
+                    Some(call) => self.accept(call),
+                    // Serving stops before this task, and drops its handle.
                     None => break,
                 },
-                Some(ended) = self.rounds.join_next_with_id() => self.ended(ended),
+                Some(ended) = self.writers.join_next_with_id() => self.ended(ended),
             }
             self.start(&stop);
         }
-        // Those that wait for a turn hear of the end as their reply is dropped.
+        // Dropping their replies tells the waiting calls that the server stops.
         self.queue.close();
         self.busy.clear();
-        while let Some(ended) = self.rounds.join_next_with_id().await {
+        while let Some(ended) = self.writers.join_next_with_id().await {
             self.ended(ended);
         }
         Ok(())
     }
 
-    fn accept(&mut self, waiting: Waiting) {
-        let key = waiting.ticket.key().clone();
+    fn accept(&mut self, call: PendingCall) {
+        let key = call.ticket.key().clone();
         let next = &mut self.next;
         let calls = self.busy.entry(key.clone()).or_insert_with(|| {
             next.push_back(key);
             Vec::new()
         });
-        calls.push(waiting);
+        calls.push(call);
     }
 
     fn start(&mut self, stop: &CancellationToken) {
-        while self.rounds.len() < AT_ONCE
+        while self.writers.len() < AT_ONCE
             && let Some(key) = self.next.pop_front()
         {
             let calls = self.busy.get_mut(&key).map(std::mem::take).unwrap_or_default();
             let round = ObjectWriter::new(Arc::clone(&self.shared), calls, key.clone(), stop.clone());
-            let handle = self.rounds.spawn(round.run());
+            let handle = self.writers.spawn(round.run());
             self.running.insert(handle.id(), key);
         }
     }

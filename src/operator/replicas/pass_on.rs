@@ -1,7 +1,7 @@
-//! Hands a request that only the leader can answer to the leader.
+//! Forwards a request that only the leader can answer.
 //!
-//! Plain HTTP from pod to pod, as from any client in the cluster to a pod; what the caller may do is judged by the leader, from the caller's
-//! own token. Nothing about who asks is taken from the replica in between.
+//! Plain HTTP from pod to pod, as from any client in the cluster. The leader decides what the caller may do, by the caller's own token; it
+//! believes nothing about the caller from the replica in between.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use tokio::sync::Semaphore;
 use crate::model::ports::{PASSED_ON, PassOn, PassOnError};
 use crate::telemetry::metrics::Metrics;
 
-/// Requests under way to the leader.
+/// Most requests in progress to the leader.
 const PLACES: usize = 64;
-/// Time for a connection: the leader's machine may be gone.
+/// Time to connect: the leader's machine may be gone.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Time for an answer: the longest probe and what comes around it.
+/// Time for an answer: the longest probe with some overhead.
 const ANSWER: Duration = Duration::from_secs(65);
-/// Largest answer, in bytes: a service of 256 instances with all that they may carry.
+/// Largest answer, in bytes: a service with 256 instances of the largest size.
 const MOST: usize = 24 << 20;
-/// What all answers under way may take together, in KiB.
+/// Most memory for all answers in progress, in KiB.
 const ALL: usize = 48 << 10;
-/// What goes with the request. `X-Forwarded-For` counts only where the leader trusts this replica as a proxy.
+/// Headers that are forwarded. `X-Forwarded-For` counts only if the leader trusts this replica as a proxy.
 const REQUEST_HEADERS: [HeaderName; 7] = [
     AUTHORIZATION,
     ACCEPT,
@@ -36,15 +36,15 @@ const REQUEST_HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("sec-fetch-site"),
     HeaderName::from_static("x-forwarded-for"),
 ];
-/// What comes back with the answer.
+/// Headers that come back.
 const ANSWER_HEADERS: [HeaderName; 2] = [CONTENT_TYPE, RETRY_AFTER];
 
-/// Why nothing can be passed on.
+/// Why the line cannot be built.
 #[derive(Debug, thiserror::Error)]
-#[error("the client that asks the leader cannot be made: {0}")]
+#[error("the client for requests to the leader cannot be built: {0}")]
 pub struct LeaderLineError(#[from] reqwest::Error);
 
-/// The line to whoever leads.
+/// The line to the leader.
 #[derive(Clone)]
 pub struct LeaderLine {
     leader: Arc<dyn Fn() -> Option<SocketAddr> + Send + Sync>,
@@ -56,7 +56,7 @@ pub struct LeaderLine {
 }
 
 impl LeaderLine {
-    /// A line to where `leader` says that the leader is.
+    /// A line to the address that `leader` returns.
     ///
     /// # Errors
     /// [`LeaderLineError`].

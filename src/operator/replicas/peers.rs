@@ -1,7 +1,7 @@
-//! Where the other replicas are, so that nobody points the prober at them: the endpoints of our own core Service, followed by one watch.
+//! Watches the endpoints of Portolan's own Service, so that nobody can make the prober probe the other replicas.
 //!
-//! What is probed is judged at each probe, and the status that follows has its object read anew; an instance without a check is judged
-//! whenever its object is read.
+//! The prober checks an address at each probe, and the status that follows makes [`ingest`](crate::operator::ingest) read the object again.
+//! An instance without a check is checked whenever its object is read.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,24 +20,24 @@ use tokio_util::sync::CancellationToken;
 use crate::model::backoff::Backoff;
 use crate::model::name::Namespace;
 use crate::model::text;
-use crate::operator::kubernetes::list_watch::{self, ApiError, Length, ListWatch};
+use crate::operator::kubernetes::list_watch::{self, ApiError, ListWatch, WatchLength};
 
 /// The slices of the Service that `deploy/` makes.
 const OURS: &str = "kubernetes.io/service-name=portolan";
-/// Addresses that are taken in at most: far more than there are replicas.
+/// Most addresses that are kept: far more than there are replicas.
 const MOST: usize = 256;
 /// Time for a list, and for a watch to open.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How long a watch is asked for, in seconds.
+/// How long a watch lasts, in seconds.
 const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
-/// Pauses after trouble.
+/// Pauses after an error.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
 /// Why a round ended early.
 pub(in crate::operator) enum PeersError {
-    /// The Kubernetes API says that this cannot be had.
+    /// Refused by the Kubernetes API.
     Refused(String),
-    /// Anything else; that the Kubernetes API is away is said by the watch of services.
+    /// Anything else; the watch of services reports when the Kubernetes API does not answer.
     Other(String),
 }
 
@@ -52,21 +52,21 @@ impl From<ApiError> for PeersError {
     }
 }
 
-/// The part that follows them.
+/// The task that follows them.
 pub struct Peers {
     slices: Api<EndpointSlice>,
     namespace: Namespace,
     addresses: Arc<ArcSwap<Vec<IpAddr>>>,
     known: HashMap<String, Vec<IpAddr>>,
-    /// Where to go on; none before a list.
+    /// The resourceVersion to resume from; none before a list.
     from: Option<String>,
     backoff: Backoff,
-    told: bool,
+    warned: bool,
     full: bool,
 }
 
 impl Peers {
-    /// Of the replicas in `namespace`; they are kept in `addresses`, as last known while the Kubernetes API is away.
+    /// Follows the replicas in `namespace`, and keeps their addresses in `addresses`, as last known while the Kubernetes API does not answer.
     pub fn new(client: Client, namespace: &Namespace, addresses: Arc<ArcSwap<Vec<IpAddr>>>) -> Self {
         Self {
             slices: Api::namespaced(client, namespace.as_str()),
@@ -75,12 +75,12 @@ impl Peers {
             known: HashMap::new(),
             from: None,
             backoff: PAUSES,
-            told: false,
+            warned: false,
             full: false,
         }
     }
 
-    /// Follows them until `stop`, whatever the Kubernetes API does.
+    /// Follows them until `stop`, whatever happens to the Kubernetes API.
     ///
     /// # Errors
     /// None; it ends when it is stopped.
@@ -142,31 +142,31 @@ impl ListWatch for Peers {
             Some(from) => from,
             None => self.list().await?,
         };
-        let length = Length::within(WATCH);
+        let length = WatchLength::within(WATCH);
         let slices = self.slices.clone();
         let events = list_watch::answer(ANSWER, slices.watch(&length.params().labels(OURS), &from)).await?;
-        self.told = false;
+        self.warned = false;
         self.backoff.reset();
-        let mut events = pin!(length.patient(events));
+        let mut events = pin!(length.with_timeout(events));
         while let Some(event) = events.try_next().await? {
             self.event(event)?;
         }
         Ok(())
     }
 
-    /// What is known stays; the next round lists anew.
-    fn failed(&mut self, trouble: PeersError) -> Result<(), Infallible> {
+    /// Keeps what is known; the next round lists again.
+    fn failed(&mut self, error: PeersError) -> Result<(), Infallible> {
         self.from = None;
-        let why = match trouble {
+        let why = match error {
             PeersError::Refused(why) => text::escape(&why, 300),
             PeersError::Other(why) => {
-                tracing::debug!("the replicas are looked for anew: {}", text::escape(&why, 300));
+                tracing::debug!("the replicas are listed again: {}", text::escape(&why, 300));
                 return Ok(());
             }
         };
-        if !std::mem::replace(&mut self.told, true) {
+        if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
-                "it is not known where the other replicas are, so that a Service may have them probed: this ServiceAccount needs the \
+                "the other replicas' addresses are unknown, so a Service may have them probed: this ServiceAccount needs the \
                  verbs list and watch on endpointslices.discovery.k8s.io in namespace {} (the Role in deploy/); this is tried again: {why}",
                 self.namespace
             );
@@ -179,7 +179,7 @@ impl ListWatch for Peers {
     }
 }
 
-/// All of them: one that is not ready, or on its way out, is a replica too.
+/// All addresses: a replica that is not ready or is terminating counts too.
 fn addresses(slice: &EndpointSlice) -> Vec<IpAddr> {
     let all = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
     all.filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).take(MOST + 1).collect()

@@ -1,7 +1,12 @@
-//! The status writer: what the catalog knows of an object and its status does not say yet is written, by the leader alone.
+//! The status writer: writes the status of objects that differs from what the catalog knows. Only the leader does.
 //!
-//! An object is looked at when the catalog's feed or the ingest names it, and all are when this process begins to lead. Only a difference that
-//! means something is written, once however often it changed meanwhile, the worst news first, and no faster than a token bucket lets it.
+//! In: keys from the catalog's feed and from [`ingest`](super::ingest); all keys when this process begins to lead. Out: status writes. A
+//! difference that means something is written once, however often it changed meanwhile; the worst news first, and no faster than a token
+//! bucket allows.
+//!
+//! 1. This file: the task. [`plan`]: what to write of an object, and how urgent it is.
+//! 2. [`queue`]: which object is next. [`write`]: one write.
+//! 3. [`failures`]: when to try again, and what to log.
 
 mod failures;
 mod plan;
@@ -33,19 +38,19 @@ use crate::telemetry::metrics::Metrics;
 use failures::Failures;
 use plan::Plan;
 use queue::{Queue, Urgency};
-use write::{Done, Pen};
+use write::{StatusWriter, WriteOutcome};
 
-/// Status writes a second, and at once.
+/// Status writes per second, and at once.
 const RATE: (u32, u32) = (50, 100);
-/// Status writes under way at most.
+/// Most concurrent status writes.
 const AT_ONCE: usize = 8;
-/// Objects that are looked at before others get a turn.
+/// Objects that one tick looks at.
 const CHUNK: usize = 128;
-/// How often the role is looked at: a write under way ends at most this long after leadership did.
-const LOOK: Duration = Duration::from_millis(100);
-/// Time for a first verdict, so that one write tells it together with the new spec.
+/// Time between two checks of the role; a write in progress ends at most this long after leadership did.
+const TICK: Duration = Duration::from_millis(100);
+/// Time for a first verdict, so that one write reports it together with the new spec.
 const SETTLE: Duration = Duration::from_millis(250);
-/// Pauses of all writes while the Kubernetes API takes none.
+/// Pauses of all writes while the Kubernetes API accepts none.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// The feed ended: the store is gone.
@@ -53,16 +58,16 @@ const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_
 #[error("the catalog's feed has ended")]
 pub struct ReportError;
 
-/// The part that writes status.
+/// The task that writes status.
 pub struct Reporter {
-    pen: Pen,
+    writer: StatusWriter,
     events: Events,
     metrics: Metrics,
     dirty: HashSet<ServiceKey>,
     queue: Queue,
     bucket: Bucket,
-    writes: FuturesUnordered<BoxFuture<'static, (ServiceKey, Done)>>,
-    /// Whose write is under way; what happens to them meanwhile is looked at afterwards.
+    writes: FuturesUnordered<BoxFuture<'static, (ServiceKey, WriteOutcome)>>,
+    /// Objects with a write in progress; changes meanwhile are looked at afterwards.
     busy: HashSet<ServiceKey>,
     failures: Failures,
     pauses: Backoff,
@@ -71,7 +76,7 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A writer that takes from `ingest` and `catalog`, and leaves alone what `installs` says is another's.
+    /// A writer of what `ingest` and `catalog` report, except for objects that `installs` assigns to others.
     pub fn new(
         client: Client,
         ingest: Ingest,
@@ -82,7 +87,7 @@ impl Reporter {
         metrics: Metrics,
     ) -> Self {
         Self {
-            pen: Pen { client, ingest, catalog, installs, leadership },
+            writer: StatusWriter { client, ingest, catalog, installs, leadership },
             events,
             metrics,
             dirty: HashSet::new(),
@@ -97,48 +102,48 @@ impl Reporter {
         }
     }
 
-    /// Writes until `stop`; what is under way then is cut off, and written by the next leader where it still differs.
+    /// Writes until `stop`. A write in progress is aborted; the next leader writes what still differs.
     ///
     /// # Errors
     /// [`ReportError`] when the store ends first.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), ReportError> {
-        let changed = self.pen.ingest.changed().clone();
-        let (_, mut feed) = self.pen.catalog.subscribe();
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let changed = self.writer.ingest.changed().clone();
+        let (_, mut feed) = self.writer.catalog.subscribe();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.due(Instant::now());
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some((key, done)) = self.writes.next() => self.finish(key, &done),
+                Some((key, outcome)) = self.writes.next() => self.finish(key, &outcome),
                 () = changed.marked() => self.dirty.extend(changed.take()),
-                batch = feed.next() => self.hear(batch, &mut feed)?,
+                batch = feed.next() => self.on_feed(batch, &mut feed)?,
                 () = tokio::task::yield_now(), if !self.dirty.is_empty() => {}
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
-                _ = look.tick() => {}
+                _ = ticks.tick() => {}
             }
-            self.turn();
+            self.tick();
         }
     }
 
-    fn hear(&mut self, batch: Result<Arc<Batch>, FeedError>, feed: &mut Feed) -> Result<(), ReportError> {
+    fn on_feed(&mut self, batch: Result<Arc<Batch>, FeedError>, feed: &mut Feed) -> Result<(), ReportError> {
         match batch {
             Ok(batch) => self.dirty.extend(batch.upserts.iter().map(|entry| entry.service().key.clone())),
             Err(FeedError::Lagged) => {
-                *feed = self.pen.catalog.subscribe().1;
-                self.look_at_all();
+                *feed = self.writer.catalog.subscribe().1;
+                self.mark_all();
             }
             Err(FeedError::Ended) => return Err(ReportError),
         }
         Ok(())
     }
 
-    fn turn(&mut self) {
-        let leads = self.pen.leadership.leads();
+    fn tick(&mut self) {
+        let leads = self.writer.leadership.leads();
         if leads && !self.leads {
-            self.look_at_all();
+            self.mark_all();
         } else if self.leads && !leads {
-            // Dropping a write cuts its connection.
+            // Dropping a write closes its connection.
             self.writes.clear();
             self.busy.clear();
             self.queue.clear();
@@ -146,7 +151,7 @@ impl Reporter {
         }
         self.leads = leads;
         if leads {
-            self.assess(Instant::now());
+            self.plan_some(Instant::now());
             self.start(Instant::now());
         } else {
             self.dirty.clear();
@@ -154,19 +159,19 @@ impl Reporter {
         self.metrics.cluster.status_queue_depth.set(i64::try_from(self.queue.len()).unwrap_or(i64::MAX));
     }
 
-    fn look_at_all(&mut self) {
-        self.dirty.extend(self.pen.ingest.objects().keys().cloned());
+    fn mark_all(&mut self) {
+        self.dirty.extend(self.writer.ingest.objects().keys().cloned());
     }
 
-    /// Looks at some of what changed.
-    fn assess(&mut self, now: Instant) {
+    /// Plans writes for some of the objects that changed.
+    fn plan_some(&mut self, now: Instant) {
         let some: Vec<ServiceKey> = self.dirty.iter().take(CHUNK).cloned().collect();
         for key in some {
             self.dirty.remove(&key);
             if self.busy.contains(&key) {
                 continue;
             }
-            match self.pen.plan(&key) {
+            match self.writer.plan(&key) {
                 Some(plan) => self.enqueue(&key, &plan, now),
                 None => drop(self.queue.remove(&key)),
             }
@@ -174,7 +179,7 @@ impl Reporter {
     }
 
     fn enqueue(&mut self, key: &ServiceKey, plan: &Plan, now: Instant) {
-        let settled = if plan.urgency == Urgency::Rest && plan.is_provisional { now + SETTLE } else { now };
+        let settled = if plan.urgency == Urgency::Other && plan.is_provisional { now + SETTLE } else { now };
         let from = self.failures.wait(key, plan.known.revision()).map_or(settled, |until| until.max(settled));
         self.queue.push(key, plan.urgency, from, now);
     }
@@ -187,11 +192,11 @@ impl Reporter {
         while self.may_write(now) && self.queue.is_ready(now) && self.bucket.take(now) {
             let Some(key) = self.queue.pop(now) else { return };
             self.busy.insert(key.clone());
-            self.writes.push(Box::pin(self.pen.clone().write(key)));
+            self.writes.push(Box::pin(self.writer.clone().write(key)));
         }
     }
 
-    /// When there is something to do that nothing else announces.
+    /// When there is something to do that no event announces.
     fn due(&mut self, now: Instant) -> Option<Instant> {
         if self.writes.len() >= AT_ONCE {
             return None;
@@ -201,23 +206,29 @@ impl Reporter {
         Some(first.max(paused).max(now + self.bucket.wait(now)))
     }
 
-    fn finish(&mut self, key: ServiceKey, done: &Done) {
+    fn finish(&mut self, key: ServiceKey, outcome: &WriteOutcome) {
         self.busy.remove(&key);
-        if let Some(result) = done.label() {
+        if let Some(result) = outcome.label() {
             self.metrics.cluster.status_written(result);
         }
-        match done {
-            Done::Written(written) => {
+        match outcome {
+            WriteOutcome::Written(written) => {
                 self.failures.forget(&key);
                 self.pauses.reset();
                 self.events.transitions(&written.known, &written.status);
             }
-            Done::Forbidden(_) | Done::Away(_) => self.paused_until = Some(Instant::now() + self.pauses.next()),
-            Done::Needless | Done::NotLeading | Done::Conflict | Done::Gone | Done::Refused(_) => {}
+            WriteOutcome::Forbidden(_) | WriteOutcome::Unavailable(_) => {
+                self.paused_until = Some(Instant::now() + self.pauses.next())
+            }
+            WriteOutcome::UpToDate
+            | WriteOutcome::NotLeading
+            | WriteOutcome::Conflict
+            | WriteOutcome::Gone
+            | WriteOutcome::Refused(_) => {}
         }
-        let revision = self.pen.ingest.known(&key).map(|known| known.revision());
-        self.failures.note(&key, revision, done, Instant::now());
-        // Whatever came meanwhile, and what did not succeed.
+        let revision = self.writer.ingest.known(&key).map(|known| known.revision());
+        self.failures.note(&key, revision, outcome, Instant::now());
+        // Covers what changed meanwhile, and what failed.
         self.dirty.insert(key);
     }
 }

@@ -1,4 +1,4 @@
-//! Which object's status is written next: the worst news first, each object once. Pure, told the time.
+//! Which object's status is written next: the worst news first, each object once. Pure; the caller passes the time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
@@ -8,89 +8,90 @@ use crate::model::name::ServiceKey;
 /// How bad the news is, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Urgency {
-    /// Something fell.
+    /// An instance became unhealthy.
     Fall,
-    /// Something came back.
+    /// An instance recovered.
     Recovery,
-    /// All else.
-    Rest,
+    /// Anything else.
+    Other,
 }
 
-/// Place among what may be written: by urgency, then first come, first served.
-type Place = (Urgency, u64);
+/// By urgency, then first come, first served.
+type QueuePosition = (Urgency, u64);
 
 /// Holds each object at most once, so it is bounded by their number.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    ready: BTreeMap<Place, ServiceKey>,
-    /// What must wait, by when it may go.
-    later: BTreeSet<(Instant, Place, ServiceKey)>,
-    places: HashMap<ServiceKey, (Place, Option<Instant>)>,
+    ready: BTreeMap<QueuePosition, ServiceKey>,
+    /// Objects that must wait, by when they may be written.
+    later: BTreeSet<(Instant, QueuePosition, ServiceKey)>,
+    positions: HashMap<ServiceKey, (QueuePosition, Option<Instant>)>,
     next: u64,
 }
 
 impl Queue {
-    /// Takes an object in, not to go before `from`. What is there already keeps its turn and becomes at most worse and earlier.
+    /// Adds an object that may be written from `from` on. One that is queued already keeps its position and becomes at most more urgent and
+    /// earlier.
     pub(super) fn push(&mut self, key: &ServiceKey, urgency: Urgency, from: Instant, now: Instant) {
         let wait = (from > now).then_some(from);
-        let (place, wait) = match self.remove(key) {
+        let (position, wait) = match self.remove(key) {
             Some(((was, turn), waited)) => ((was.min(urgency), turn), waited.and_then(|w| Some(w.min(wait?)))),
             None => ((urgency, self.next), wait),
         };
         self.next += 1;
         match wait {
-            None => drop(self.ready.insert(place, key.clone())),
-            Some(at) => drop(self.later.insert((at, place, key.clone()))),
+            None => drop(self.ready.insert(position, key.clone())),
+            Some(at) => drop(self.later.insert((at, position, key.clone()))),
         }
-        self.places.insert(key.clone(), (place, wait));
+        self.positions.insert(key.clone(), (position, wait));
     }
 
-    /// Takes an object out.
-    pub(super) fn remove(&mut self, key: &ServiceKey) -> Option<(Place, Option<Instant>)> {
-        let (place, wait) = self.places.remove(key)?;
+    /// Removes an object.
+    pub(super) fn remove(&mut self, key: &ServiceKey) -> Option<(QueuePosition, Option<Instant>)> {
+        let (position, wait) = self.positions.remove(key)?;
         match wait {
-            None => drop(self.ready.remove(&place)),
-            Some(at) => drop(self.later.remove(&(at, place, key.clone()))),
+            None => drop(self.ready.remove(&position)),
+            Some(at) => drop(self.later.remove(&(at, position, key.clone()))),
         }
-        Some((place, wait))
+        Some((position, wait))
     }
 
-    /// The next one that may go.
+    /// The next object that may be written.
     pub(super) fn pop(&mut self, now: Instant) -> Option<ServiceKey> {
         self.ripen(now);
         let (_, key) = self.ready.pop_first()?;
-        self.places.remove(&key);
+        self.positions.remove(&key);
         Some(key)
     }
 
-    /// Moves what has waited long enough.
+    /// Moves objects that have waited long enough.
     fn ripen(&mut self, now: Instant) {
         while self.later.first().is_some_and(|(at, ..)| *at <= now) {
-            let Some((_, place, key)) = self.later.pop_first() else { return };
-            self.places.insert(key.clone(), (place, None));
-            self.ready.insert(place, key);
+            let Some((_, position, key)) = self.later.pop_first() else { return };
+            self.positions.insert(key.clone(), (position, None));
+            self.ready.insert(position, key);
         }
     }
 
-    /// Whether something may go now.
+    /// Whether an object may be written now.
     pub(super) fn is_ready(&mut self, now: Instant) -> bool {
         self.ripen(now);
         !self.ready.is_empty()
     }
 
-    /// When the first of what waits may go.
+    /// When the first waiting object may be written.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.later.first().map(|(at, ..)| *at)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.positions.len()
     }
 
     pub(super) fn clear(&mut self) {
         self.ready.clear();
         self.later.clear();
-        self.places.clear();
+        self.positions.clear();
     }
 }
 
@@ -112,13 +113,13 @@ mod tests {
     fn the_worst_goes_first_and_each_once() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for (name, urgency) in [
-            ("a", Urgency::Rest),
+            ("a", Urgency::Other),
             ("b", Urgency::Recovery),
             ("c", Urgency::Fall),
-            ("d", Urgency::Rest),
+            ("d", Urgency::Other),
             ("a", Urgency::Recovery),
             ("d", Urgency::Fall),
-            ("c", Urgency::Rest),
+            ("c", Urgency::Other),
         ] {
             queue.push(&key(name), urgency, now, now);
         }
@@ -131,16 +132,16 @@ mod tests {
     fn what_must_wait_waits_unless_worse_news_comes() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         let soon = now + Duration::from_millis(200);
-        queue.push(&key("a"), Urgency::Rest, soon, now);
-        queue.push(&key("b"), Urgency::Rest, soon, now);
+        queue.push(&key("a"), Urgency::Other, soon, now);
+        queue.push(&key("b"), Urgency::Other, soon, now);
         queue.push(&key("b"), Urgency::Fall, now, now);
         assert_eq!(drain(&mut queue, now), ["b"]);
         assert_eq!(queue.next_due(), Some(soon));
-        queue.push(&key("a"), Urgency::Rest, soon + Duration::from_secs(1), now);
+        queue.push(&key("a"), Urgency::Other, soon + Duration::from_secs(1), now);
         assert_eq!(queue.next_due(), Some(soon), "more of the same does not delay it");
         assert!(queue.is_ready(soon));
         assert_eq!(drain(&mut queue, soon), ["a"]);
-        queue.push(&key("a"), Urgency::Rest, soon, now);
+        queue.push(&key("a"), Urgency::Other, soon, now);
         assert!(queue.remove(&key("a")).is_some());
         assert_eq!((queue.len(), queue.next_due()), (0, None));
     }

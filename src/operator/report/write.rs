@@ -1,4 +1,4 @@
-//! One status write.
+//! Writes the status of one object.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,23 +19,23 @@ use crate::operator::read::raw::RawObject;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status;
 
-/// Who the status belongs to, for server-side apply.
+/// The field manager, for server-side apply.
 pub const FIELD_MANAGER: &str = "portolan";
 /// Time for an answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Time for the watch to bring what a conflict shows to be there.
-const FRESH: Duration = Duration::from_secs(1);
-const LOOK: Duration = Duration::from_millis(20);
+/// Time for the watch to deliver the version that a conflict revealed.
+const PROPAGATION: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(20);
 /// Longest foreign text in a log line, in characters.
 const MAX_TEXT: usize = 500;
 
-/// Writing it again would change nothing, for ever.
+/// Writing it again would change nothing.
 const ALTERED: &str =
     "the Kubernetes API keeps less than what was written: its CRD is of another version than this server";
 
 /// What each write needs.
 #[derive(Clone)]
-pub(super) struct Pen {
+pub(super) struct StatusWriter {
     pub(super) client: Client,
     pub(super) ingest: Ingest,
     pub(super) catalog: Arc<Catalog>,
@@ -45,115 +45,115 @@ pub(super) struct Pen {
 
 /// How a write ended.
 #[derive(Debug)]
-pub(super) enum Done {
-    /// Its status said it by now.
-    Needless,
-    /// This process does not lead any more.
+pub(super) enum WriteOutcome {
+    /// The status was up to date.
+    UpToDate,
+    /// This process no longer leads.
     NotLeading,
-    /// Written, and known here.
+    /// Written and ingested.
     Written(Box<Written>),
-    /// Somebody wrote the object meanwhile; what they wrote is known here now.
+    /// Somebody else wrote the object; that version is ingested by now.
     Conflict,
-    /// The object is gone.
+    /// The object does not exist any more.
     Gone,
     /// 403.
     Forbidden(String),
-    /// 422 and other answers that another try does not change.
+    /// 422 and other answers that a repetition does not change.
     Refused(String),
-    /// No answer, or one that another try may change.
-    Away(String),
+    /// No answer, or one that a repetition may change.
+    Unavailable(String),
 }
 
-/// Before and after.
+/// The object before, and its new status.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) known: Arc<ObservedObject>,
     pub(super) status: ServiceStatus,
 }
 
-impl Done {
+impl WriteOutcome {
     /// The `result` label.
     pub(super) fn label(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Needless | Self::NotLeading => return None,
+            Self::UpToDate | Self::NotLeading => return None,
             Self::Written(_) => "written",
             Self::Conflict => "conflict",
             Self::Gone => "gone",
             Self::Forbidden(_) => "forbidden",
             Self::Refused(_) => "refused",
-            Self::Away(_) => "away",
+            Self::Unavailable(_) => "away",
         })
     }
 }
 
-impl Pen {
-    /// What is to be written of `key` now.
+impl StatusWriter {
+    /// The write for `key`.
     pub(super) fn plan(&self, key: &ServiceKey) -> Option<Plan> {
         plan::plan(key, &self.ingest, &self.catalog, &self.installs)
     }
 
-    /// Writes what is to be said of `key` now.
-    pub(super) async fn write(self, key: ServiceKey) -> (ServiceKey, Done) {
-        let done = self.try_write(&key).await.unwrap_or_else(|done| done);
-        (key, done)
+    /// Writes the status of `key`.
+    pub(super) async fn write(self, key: ServiceKey) -> (ServiceKey, WriteOutcome) {
+        let outcome = self.try_write(&key).await.unwrap_or_else(|outcome| outcome);
+        (key, outcome)
     }
 
-    async fn try_write(&self, key: &ServiceKey) -> Result<Done, Done> {
+    async fn try_write(&self, key: &ServiceKey) -> Result<WriteOutcome, WriteOutcome> {
         let Some(Plan { known, status, .. }) = self.plan(key) else {
-            return Ok(Done::Needless);
+            return Ok(WriteOutcome::UpToDate);
         };
         let request = request(&known, &status)?;
         if !self.leadership.leads() {
-            return Ok(Done::NotLeading);
+            return Ok(WriteOutcome::NotLeading);
         }
         match self.ask(request).await {
-            Ok(seen) => {
-                let kept = seen.status().is_some_and(|kept| status::same(kept, &status));
-                self.take_in(seen).await?;
-                Ok(if kept {
-                    Done::Written(Box::new(Written { known, status }))
+            Ok(raw) => {
+                let stored = raw.status().is_some_and(|stored| status::same(stored, &status));
+                self.ingest_answer(raw).await?;
+                Ok(if stored {
+                    WriteOutcome::Written(Box::new(Written { known, status }))
                 } else {
-                    Done::Refused(ALTERED.to_owned())
+                    WriteOutcome::Refused(ALTERED.to_owned())
                 })
             }
-            Err(Done::Conflict) => self.refresh(key, &known).await,
-            Err(done) => Err(done),
+            Err(WriteOutcome::Conflict) => self.refresh(key, &known).await,
+            Err(outcome) => Err(outcome),
         }
     }
 
-    async fn ask(&self, request: http::Request<Vec<u8>>) -> Result<RawObject, Done> {
+    async fn ask(&self, request: http::Request<Vec<u8>>) -> Result<RawObject, WriteOutcome> {
         match timeout(ANSWER, self.client.request::<RawObject>(request)).await {
-            Ok(answer) => answer.map_err(refusal),
-            Err(_) => Err(Done::Away(format!("no answer within {} s", ANSWER.as_secs()))),
+            Ok(answer) => answer.map_err(outcome_of),
+            Err(_) => Err(WriteOutcome::Unavailable(format!("no answer within {} s", ANSWER.as_secs()))),
         }
     }
 
-    async fn take_in(&self, seen: RawObject) -> Result<(), Done> {
-        match self.ingest.put_raw(seen).await {
-            // What the store could not write is its own to try again.
+    async fn ingest_answer(&self, raw: RawObject) -> Result<(), WriteOutcome> {
+        match self.ingest.put_raw(raw).await {
+            // The ingest task retries what the store could not write.
             Ok(()) | Err(IngestError::Store(_)) => Ok(()),
-            Err(error) => Err(Done::Away(error.to_string())),
+            Err(error) => Err(WriteOutcome::Unavailable(error.to_string())),
         }
     }
 
-    /// Waits for the watch to bring what is newer than `known`, and asks for it when that takes long.
-    async fn refresh(&self, key: &ServiceKey, known: &ObservedObject) -> Result<Done, Done> {
+    /// Waits until the watch delivers a newer version than `known`, and reads it if that takes long.
+    async fn refresh(&self, key: &ServiceKey, known: &ObservedObject) -> Result<WriteOutcome, WriteOutcome> {
         let newer = async {
             while self.ingest.known(key).is_some_and(|now| now.revision() == known.revision()) {
-                sleep(LOOK).await;
+                sleep(POLL).await;
             }
         };
-        if timeout(FRESH, newer).await.is_err() {
+        if timeout(PROPAGATION, newer).await.is_err() {
             let request = Request::new(ServiceResource::url_path(&(), Some(key.namespace())));
             let request = request.get(key.name(), &GetParams::default()).map_err(unbuilt)?;
-            self.take_in(self.ask(request).await?).await?;
+            self.ingest_answer(self.ask(request).await?).await?;
         }
-        Ok(Done::Conflict)
+        Ok(WriteOutcome::Conflict)
     }
 }
 
-/// A server-side apply of the status, good only for the very object that it was made from.
-fn request(known: &ObservedObject, status: &ServiceStatus) -> Result<http::Request<Vec<u8>>, Done> {
+/// A server-side apply of the status, on condition that the object is still the one that it was made from.
+fn request(known: &ObservedObject, status: &ServiceStatus) -> Result<http::Request<Vec<u8>>, WriteOutcome> {
     let body = Patch::Apply(json!({
         "apiVersion": ServiceResource::api_version(&()),
         "kind": ServiceResource::kind(&()),
@@ -171,22 +171,22 @@ fn request(known: &ObservedObject, status: &ServiceStatus) -> Result<http::Reque
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]
-fn unbuilt(error: kube::core::request::Error) -> Done {
-    Done::Refused(error.to_string())
+fn unbuilt(error: kube::core::request::Error) -> WriteOutcome {
+    WriteOutcome::Refused(error.to_string())
 }
 
-fn refusal(error: kube::Error) -> Done {
+fn outcome_of(error: kube::Error) -> WriteOutcome {
     match error {
         kube::Error::Api(status) => {
             let why = text::escape(&status.message, MAX_TEXT);
             match status.code {
-                409 => Done::Conflict,
-                404 => Done::Gone,
-                403 => Done::Forbidden(why),
-                401 | 429 | 500.. => Done::Away(why),
-                _ => Done::Refused(why),
+                409 => WriteOutcome::Conflict,
+                404 => WriteOutcome::Gone,
+                403 => WriteOutcome::Forbidden(why),
+                401 | 429 | 500.. => WriteOutcome::Unavailable(why),
+                _ => WriteOutcome::Refused(why),
             }
         }
-        error => Done::Away(text::escape(&error.to_string(), MAX_TEXT)),
+        error => WriteOutcome::Unavailable(text::escape(&error.to_string(), MAX_TEXT)),
     }
 }

@@ -25,12 +25,12 @@ use crate::operator::read::{Problem, ProblemKind};
 
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 1024;
-/// Why `Ready` is unknown where a check cannot run as it is set up on this server.
+/// Why `Ready` is unknown if a check cannot run on this server.
 pub(super) const CANNOT_RUN: &str = "CheckCannotRun";
 /// Problems or instances that a message names.
 const NAMED: usize = 3;
 
-/// A condition before times are put to it.
+/// A condition without times.
 pub(super) struct Finding {
     kind: &'static str,
     status: &'static str,
@@ -39,16 +39,15 @@ pub(super) struct Finding {
 }
 
 impl Finding {
-    /// One without times.
     pub(super) fn new(kind: &'static str, status: &'static str, reason: &'static str, message: String) -> Self {
         Self { kind, status, reason, message }
     }
 
-    /// As it is written: with the time of its last change, from the status before where it stays.
+    /// The condition with the time of its last change, from the old status if it did not change.
     pub(super) fn written(self, before: Option<&ServiceStatus>, generation: Option<i64>, now: UnixMs) -> Condition {
         let before = before.and_then(|before| before.conditions.iter().find(|c| c.type_ == self.kind));
         let kept = before.filter(|before| before.status == self.status);
-        // The API keeps whole seconds.
+        // The API stores whole seconds.
         let seconds = jiff::Timestamp::from_second(now.0.div_euclid(1000)).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         Condition {
             type_: self.kind.to_owned(),
@@ -75,7 +74,7 @@ fn accepted(summary: &Summary, problems: &[Problem]) -> Finding {
         None => {
             ("True", "Accepted", format!("Portolan has accepted the service, with {}", instances_of(summary.total)))
         }
-        Some(reason) => ("False", reason, told(problems)),
+        Some(reason) => ("False", reason, problem_texts(problems)),
     };
     Finding { kind: "Accepted", status, reason, message }
 }
@@ -83,12 +82,14 @@ fn accepted(summary: &Summary, problems: &[Problem]) -> Finding {
 fn stalled(summary: &Summary, problems: &[Problem]) -> Finding {
     let (status, reason, message) = match wrong(summary, problems) {
         None => ("False", "NotBlocked", "nothing blocks it".to_owned()),
-        Some(reason) => ("True", reason, format!("it stays so until {}: {}", remedy(problems), told(problems))),
+        Some(reason) => {
+            ("True", reason, format!("it stays so until {}: {}", remedy(problems), problem_texts(problems)))
+        }
     };
     Finding { kind: "Stalled", status, reason, message }
 }
 
-/// What has to change: an address may be denied by Portolan's settings, which are not the spec's fault.
+/// What has to change. A denied address may be due to Portolan's settings and not to the spec.
 fn remedy(problems: &[Problem]) -> &'static str {
     let has = |kind| problems.iter().any(|problem| problem.kind == kind);
     match (has(ProblemKind::Invalid), has(ProblemKind::AddressDenied)) {
@@ -110,9 +111,9 @@ fn wrong(summary: &Summary, problems: &[Problem]) -> Option<&'static str> {
 
 fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> Finding {
     let (status, reason, message) = match summary.state() {
-        // One that is being deleted has conditions of its own.
+        // An object that is being deleted has conditions of its own.
         State::Invalid | State::Terminating => {
-            ("False", unusable(summary, problems), format!("no instance can be used: {}", told(problems)))
+            ("False", unusable(summary, problems), format!("no instance can be used: {}", problem_texts(problems)))
         }
         State::NotChecked => {
             ("True", "NotChecked", "no instance has a check, so clients may use all of them".to_owned())
@@ -148,17 +149,17 @@ fn degraded(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus
     Finding { kind: "Degraded", status, reason, message }
 }
 
-/// What is not proved is not down.
+/// An instance that is not proved is not down.
 fn down(summary: &Summary) -> &'static str {
     if summary.down == summary.total { "AllInstancesDown" } else { "SomeInstancesDown" }
 }
 
-/// What a person has to mend goes first; else `Unproven` when a proof was lost, `Probing` while the first one is awaited.
+/// What a person has to fix comes first; else `Unproven` if a proof was lost, `Probing` while the first one is awaited.
 fn unknown(summary: &Summary, instances: &[InstanceStatus]) -> (&'static str, &'static str, String) {
     let unproved: Vec<&InstanceStatus> = instances.iter().filter(|i| Part::of(i) == Part::Unproved).collect();
-    let barred: Vec<&InstanceStatus> = unproved.iter().copied().filter(|i| i.is_barred()).collect();
-    if !barred.is_empty() {
-        let message = listed(&barred, |i| format!("{} cannot be checked ({}): {}", i.name, i.reason, i.message), "; ");
+    let blocked: Vec<&InstanceStatus> = unproved.iter().copied().filter(|i| i.is_barred()).collect();
+    if !blocked.is_empty() {
+        let message = listed(&blocked, |i| format!("{} cannot be checked ({}): {}", i.name, i.reason, i.message), "; ");
         return ("Unknown", CANNOT_RUN, message);
     }
     let lost = unproved.iter().any(|i| i.reason != Reason::Probing.as_str());
@@ -166,7 +167,7 @@ fn unknown(summary: &Summary, instances: &[InstanceStatus]) -> (&'static str, &'
 }
 
 fn health(summary: &Summary, instances: &[InstanceStatus]) -> String {
-    let mut message = how_many(summary.healthy, summary.total);
+    let mut message = healthy_count(summary.healthy, summary.total);
     for (part, what) in [(Part::Down, "down"), (Part::Unproved, "not proved")] {
         let names = named(instances, part);
         if !names.is_empty() {
@@ -185,20 +186,20 @@ fn named(instances: &[InstanceStatus], part: Part) -> String {
     listed(&of, |i| format!("{} ({})", i.name, i.reason), ", ")
 }
 
-fn told(problems: &[Problem]) -> String {
+fn problem_texts(problems: &[Problem]) -> String {
     listed(problems, ToString::to_string, "; ")
 }
 
 /// The first of them, and how many more there are.
-pub(super) fn listed<T>(all: &[T], say: impl Fn(&T) -> String, between: &str) -> String {
-    let mut said: Vec<String> = all.iter().take(NAMED).map(say).collect();
+pub(super) fn listed<T>(all: &[T], text_of: impl Fn(&T) -> String, between: &str) -> String {
+    let mut texts: Vec<String> = all.iter().take(NAMED).map(text_of).collect();
     if all.len() > NAMED {
-        said.push(format!("and {} more", all.len() - NAMED));
+        texts.push(format!("and {} more", all.len() - NAMED));
     }
-    said.join(between)
+    texts.join(between)
 }
 
-fn how_many(healthy: usize, total: usize) -> String {
+fn healthy_count(healthy: usize, total: usize) -> String {
     match (healthy, total) {
         (1, 1) => "the instance is healthy".to_owned(),
         (0, 1) => "the instance is not healthy".to_owned(),

@@ -1,7 +1,7 @@
-//! `status.instances`: every instance of the object by name, those included that cannot be used.
+//! `status.instances`: every instance of the object by name, including those that cannot be used.
 
 use super::reason_text::sentence;
-use super::{Findings, problem_of};
+use super::{StatusInput, problem_of};
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::Instance;
 use crate::model::text;
@@ -11,27 +11,26 @@ use crate::operator::read::{ListedInstance, Problem, ProblemKind};
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 256;
 
-pub(super) fn all(findings: &Findings<'_>) -> Vec<InstanceStatus> {
-    findings.understood.instances.iter().map(|listed| one(findings, listed)).collect()
+pub(super) fn all(input: &StatusInput<'_>) -> Vec<InstanceStatus> {
+    input.parsed.instances.iter().map(|listed| one(input, listed)).collect()
 }
 
-fn one(findings: &Findings<'_>, listed: &ListedInstance) -> InstanceStatus {
-    let before =
-        findings.before.and_then(|status| status.instances.iter().find(|instance| instance.name == listed.name));
+fn one(input: &StatusInput<'_>, listed: &ListedInstance) -> InstanceStatus {
+    let before = input.before.and_then(|status| status.instances.iter().find(|instance| instance.name == listed.name));
     let hash = listed.probe_hash.clone().unwrap_or_default();
     let before = before.filter(|before| before.probe_hash == hash);
-    let probed = findings.service.and_then(|service| service.instance(&listed.name));
-    let problem = problem_of(&findings.understood.problems, &listed.name);
+    let probed = input.service.and_then(|service| service.instance(&listed.name));
+    let problem = problem_of(&input.parsed.problems, &listed.name);
     match (probed, problem) {
-        (Some(instance), _) => verdict(findings, instance, problem, before, hash),
-        (None, Some(problem)) => unusable(findings, listed, problem, before, hash),
-        (None, None) => waiting(findings, listed, before, hash),
+        (Some(instance), _) => verdict(input, instance, problem, before, hash),
+        (None, Some(problem)) => unusable(input, listed, problem, before, hash),
+        (None, None) => waiting(input, listed, before, hash),
     }
 }
 
-/// What the catalog has.
+/// An instance that is in the catalog.
 fn verdict(
-    findings: &Findings<'_>,
+    input: &StatusInput<'_>,
     instance: &Instance,
     problem: Option<&Problem>,
     before: Option<&InstanceStatus>,
@@ -39,18 +38,18 @@ fn verdict(
 ) -> InstanceStatus {
     let health = HealthValue::from(instance.health);
     let reason = instance.reason.as_str();
-    let said = instance.reason.bars_check().then(|| (findings.say)(instance)).flatten();
+    let message_now = instance.reason.bars_check().then(|| (input.message)(instance)).flatten();
     let stays = before.filter(|before| {
         (before.health, before.since) == (health, Some(instance.since))
             && before.reason == reason
             && !before.message.is_empty()
-            // Who mends a check reads what is wrong with it now.
-            && said.is_none()
+            // Whoever fixes a check reads what is wrong with it now.
+            && message_now.is_none()
     });
     let message = match (problem, stays) {
         (Some(problem), _) if instance.reason == Reason::AddressDenied => problem.sentence.clone(),
         (_, Some(before)) => before.message.clone(),
-        (_, None) => (findings.say)(instance).unwrap_or_else(|| sentence(instance.reason).to_owned()),
+        (_, None) => (input.message)(instance).unwrap_or_else(|| sentence(instance.reason).to_owned()),
     };
     InstanceStatus {
         name: instance.name.to_string(),
@@ -62,9 +61,9 @@ fn verdict(
     }
 }
 
-/// Left out of the catalog: what cannot be read is unknown, what must not be reached counts as down.
+/// An instance that was left out of the catalog: unknown if it cannot be read, down if its address is denied.
 fn unusable(
-    findings: &Findings<'_>,
+    input: &StatusInput<'_>,
     listed: &ListedInstance,
     problem: &Problem,
     before: Option<&InstanceStatus>,
@@ -79,16 +78,16 @@ fn unusable(
     InstanceStatus {
         name: listed.name.clone(),
         health: health.into(),
-        since: Some(since.unwrap_or(findings.now)),
+        since: Some(since.unwrap_or(input.now)),
         reason: reason.to_owned(),
         message: cut(&problem.sentence),
         probe_hash: hash,
     }
 }
 
-/// Taken in, and not in the catalog yet.
+/// An instance that is not in the catalog yet.
 fn waiting(
-    findings: &Findings<'_>,
+    input: &StatusInput<'_>,
     listed: &ListedInstance,
     before: Option<&InstanceStatus>,
     hash: String,
@@ -96,7 +95,7 @@ fn waiting(
     let unknown = || InstanceStatus {
         name: listed.name.clone(),
         health: HealthValue::Unknown,
-        since: Some(findings.now),
+        since: Some(input.now),
         reason: Reason::Probing.as_str().to_owned(),
         message: sentence(Reason::Probing).to_owned(),
         probe_hash: hash,
@@ -105,6 +104,6 @@ fn waiting(
 }
 
 fn cut(message: &str) -> String {
-    // The cut is marked by one character more.
+    // The mark of the cut takes one more character.
     text::escape(message, MAX_MESSAGE - 1).chars().take(MAX_MESSAGE).collect()
 }

@@ -1,7 +1,13 @@
 //! From the catalog's verdicts to an object's status, without I/O.
 //!
-//! Nothing volatile is in it: no time of the last probe, no latency. So the status of a service that stays as it is comes out equal, and
-//! is not written. Times and sentences of what did not change are taken from the status before.
+//! In: an object, its service in the catalog, its old status. Out: its new status, and the events that the difference deserves.
+//!
+//! Nothing volatile is in a status: no time of the last probe, no latency. So the status of an unchanged service comes out equal, and is not
+//! written. Times and sentences of what did not change are taken from the old status.
+//!
+//! 1. This file: the status as a whole. [`instances`]: its instances. [`summary`]: their counts and the state.
+//! 2. [`conditions`]: the four conditions. [`terminating`]: an object that is being deleted.
+//! 3. [`reason_text`]: a reason in a sentence. [`notices`]: the events.
 
 mod conditions;
 mod instances;
@@ -26,29 +32,29 @@ use crate::operator::read::{ParsedService, Problem};
 use conditions::Finding;
 use summary::{Part, Summary};
 
-/// The types of condition that Portolan keeps, in the order in which it writes them.
+/// Portolan's types of condition, in the order in which it writes them.
 const TYPES: [&str; 4] = ["Accepted", "Ready", "Degraded", "Stalled"];
 
-/// What a status is made of.
+/// What a status is made from.
 #[derive(Clone, Copy)]
-pub struct Findings<'a> {
-    /// The status that the object has.
+pub struct StatusInput<'a> {
+    /// The old status.
     pub before: Option<&'a ServiceStatus>,
     /// The install that writes it.
     pub install: &'a str,
     /// The object's `metadata.generation`.
     pub generation: Option<i64>,
-    /// What the object means.
-    pub understood: &'a ParsedService,
-    /// The service as the catalog has it; none while it is not taken in.
+    /// The object in the model's terms.
+    pub parsed: &'a ParsedService,
+    /// The service in the catalog; none while it is not there.
     pub service: Option<&'a Service>,
-    /// The prober's sentence on an instance whose verdict is new; without one the reason speaks for itself.
-    pub say: &'a dyn Fn(&Instance) -> Option<String>,
+    /// The prober's sentence on an instance with a new verdict; without it, the reason's sentence is used.
+    pub message: &'a dyn Fn(&Instance) -> Option<String>,
     /// The wall clock.
     pub now: UnixMs,
 }
 
-/// What a status says of the object as a whole, and of its instances.
+/// The status of the whole object, and those of its instances.
 struct Parts {
     state: State,
     reason: String,
@@ -58,31 +64,28 @@ struct Parts {
 }
 
 /// The status that the object should have.
-pub fn of(findings: &Findings<'_>) -> ServiceStatus {
-    let parts = if findings.understood.deleting { terminating::parts(findings) } else { parts(findings) };
+pub fn of(input: &StatusInput<'_>) -> ServiceStatus {
+    let parts = if input.parsed.deleting { terminating::parts(input) } else { parts(input) };
     let Parts { state, reason, healthy, conditions, instances } = parts;
-    let (before, generation, total) = (findings.before, findings.generation, instances.len());
+    let (before, generation, total) = (input.before, input.generation, instances.len());
     ServiceStatus {
         observed_generation: generation,
-        install: Some(findings.install.to_owned()),
+        install: Some(input.install.to_owned()),
         ready: format!("{healthy}/{total}"),
         state: Some(state),
-        since: Some(since(before, state, &instances, findings.now)),
+        since: Some(since(before, state, &instances, input.now)),
         reason,
         healthy: count(healthy),
         total: count(total),
-        conditions: conditions
-            .into_iter()
-            .map(|condition| condition.written(before, generation, findings.now))
-            .collect(),
+        conditions: conditions.into_iter().map(|condition| condition.written(before, generation, input.now)).collect(),
         instances,
     }
 }
 
-fn parts(findings: &Findings<'_>) -> Parts {
-    let problems = &findings.understood.problems;
-    let instances = instances::all(findings);
-    let summary = Summary::of(&instances, problems, findings.understood.mirrored.is_some());
+fn parts(input: &StatusInput<'_>) -> Parts {
+    let problems = &input.parsed.problems;
+    let instances = instances::all(input);
+    let summary = Summary::of(&instances, problems, input.parsed.mirrored.is_some());
     Parts {
         state: summary.state(),
         reason: summary.reason(&instances, problems),
@@ -96,7 +99,7 @@ fn count(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
-/// When the state became what it is: kept while it stays, else the newest verdict where that is newer, else now (an edit did it).
+/// Since when the state is what it is: unchanged if the state is, else the newest verdict if that is newer, else now (an edit changed it).
 fn since(before: Option<&ServiceStatus>, state: State, instances: &[InstanceStatus], now: UnixMs) -> UnixMs {
     let was = before.and_then(|before| before.since);
     if let Some(was) = was
@@ -104,7 +107,7 @@ fn since(before: Option<&ServiceStatus>, state: State, instances: &[InstanceStat
     {
         return was;
     }
-    // Only those that make the state.
+    // Only the instances that make the state.
     let parts: &[Part] = match state {
         State::Unknown => &[Part::Unproved],
         State::NotChecked => &[Part::NotChecked],
@@ -115,8 +118,7 @@ fn since(before: Option<&ServiceStatus>, state: State, instances: &[InstanceStat
     newest.filter(|at| *at <= now && was.is_none_or(|was| *at > was)).unwrap_or(now)
 }
 
-/// Whether `status` says what `wanted` does, so that writing `wanted` would change nothing. Conditions of other types are their
-/// writers' own.
+/// Whether `status` equals `wanted`, so that writing it would change nothing. Conditions of other types belong to other writers.
 pub fn same(status: &ServiceStatus, wanted: &ServiceStatus) -> bool {
     let plain =
         |status: &ServiceStatus| ServiceStatus { conditions: Vec::new(), instances: Vec::new(), ..status.clone() };
@@ -134,7 +136,7 @@ fn by_name(instances: &[InstanceStatus]) -> BTreeMap<&str, &InstanceStatus> {
     instances.iter().map(|instance| (instance.name.as_str(), instance)).collect()
 }
 
-/// The problem of an instance.
+/// The first problem of an instance.
 fn problem_of<'a>(problems: &'a [Problem], instance: &str) -> Option<&'a Problem> {
     problems.iter().find(|problem| problem.instance.as_deref() == Some(instance))
 }

@@ -1,4 +1,4 @@
-//! Which events a change of status deserves: transitions alone, and few of them.
+//! Which events a change of status deserves: only transitions, and few of them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -7,7 +7,7 @@ use super::terminating::TERMINATING;
 use crate::model::outcome::Reason;
 use crate::operator::crd::{HealthValue, InstanceStatus, ServiceStatus, State};
 
-/// Instances that get an event of their own; the others of one change share one.
+/// Instances that get an event each; the others of one change share one.
 const EACH: usize = 4;
 
 /// An event to be written.
@@ -15,24 +15,24 @@ const EACH: usize = 4;
 pub struct Notice {
     /// What Portolan did: `Probe`, `Accept` or `Guard`.
     pub action: &'static str,
-    /// What came of it, in one CamelCase word.
+    /// What resulted, in one CamelCase word.
     pub reason: &'static str,
     /// A sentence for people.
     pub note: String,
-    /// Whether somebody should look.
+    /// Whether somebody should act.
     pub is_warning: bool,
-    /// The instance that it concerns; none for the whole.
+    /// The instance that it concerns; none for the whole object.
     pub instance: Option<String>,
 }
 
-/// What is worth telling of `now` after `before`, the most important first.
+/// The events for the change from `before` to `now`, the most important first.
 pub fn notices(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice> {
-    let mut told: Vec<Notice> = accepted(before, now).into_iter().chain(state(before, now)).collect();
-    told.extend(instances(before, now));
-    told
+    let mut notices: Vec<Notice> = accepted(before, now).into_iter().chain(state(before, now)).collect();
+    notices.extend(instances(before, now));
+    notices
 }
 
-/// What is worth telling of the mass-failure guard.
+/// The event about the mass-failure guard.
 pub fn guard_notice(holds: bool) -> Notice {
     let (reason, note) = if holds {
         (
@@ -46,7 +46,7 @@ pub fn guard_notice(holds: bool) -> Notice {
     Notice { action: "Guard", reason, note: note.to_owned(), is_warning: holds, instance: None }
 }
 
-/// What is worth telling of an object whose status the install of that Lease writes.
+/// The event for an object whose status is written by the install with that Lease.
 pub fn elsewhere_notice(install: &str) -> Notice {
     let note = format!(
         "another install of Portolan, whose leader holds the Lease {install}, writes its status; the namespaces that the two watch overlap: \
@@ -99,7 +99,7 @@ fn state(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Option<Notice> 
         // An edit makes it unknown too, until the next probe.
         State::Unknown if ready.reason == "Unproven" && matches!(was, Some(State::Healthy | State::Degraded)) => true,
         State::Healthy => false,
-        // Nobody waits for these, and what is invalid or being deleted is told already.
+        // Nobody waits for these, and invalid or deleted objects have an event already.
         State::Unknown | State::NotChecked | State::Invalid | State::Terminating => return None,
     };
     let mut note = ready.message.clone();
@@ -113,7 +113,7 @@ fn condition<'a>(status: &'a ServiceStatus, kind: &str) -> Option<&'a Condition>
     status.conditions.iter().find(|condition| condition.type_ == kind)
 }
 
-/// Those that fell, and those that came back. A single one's change is the service's, and told as such.
+/// Instances that became unhealthy, and those that recovered. A single instance's change is the service's.
 fn instances(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice> {
     let Some(before) = before.filter(|_| now.instances.len() > 1) else { return Vec::new() };
     let was =
@@ -127,9 +127,9 @@ fn instances(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice>
             _ => {}
         }
     }
-    let mut told = each(&fell, "InstanceUnhealthy", true);
-    told.extend(each(&rose, "InstanceHealthy", false));
-    told
+    let mut notices = each(&fell, "InstanceUnhealthy", true);
+    notices.extend(each(&rose, "InstanceHealthy", false));
+    notices
 }
 
 fn each(changed: &[&InstanceStatus], reason: &'static str, is_warning: bool) -> Vec<Notice> {
@@ -139,13 +139,13 @@ fn each(changed: &[&InstanceStatus], reason: &'static str, is_warning: bool) -> 
     let one = |i: &&InstanceStatus| {
         notice(format!("instance {} is {word} ({}): {}", i.name, i.reason, i.message), Some(i.name.clone()))
     };
-    let mut told: Vec<Notice> = own.iter().map(one).collect();
+    let mut notices: Vec<Notice> = own.iter().map(one).collect();
     if !rest.is_empty() {
         let count = rest.len();
-        told.push(notice(
+        notices.push(notice(
             format!("{count} more {} {word}", if count == 1 { "instance is" } else { "instances are" }),
             None,
         ));
     }
-    told
+    notices
 }

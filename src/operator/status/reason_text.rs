@@ -1,8 +1,8 @@
-//! What a reason means, for people.
+//! A reason in a sentence for people.
 
 use crate::model::outcome::Reason;
 
-/// The reason in a sentence, where no probe says it better.
+/// The reason's sentence, used if no probe has a better one.
 pub const fn sentence(reason: Reason) -> &'static str {
     match reason {
         Reason::Passed => "the check passes",

@@ -1,4 +1,4 @@
-//! All instances together.
+//! All instances together: counts, state and reason.
 
 use crate::model::outcome::Reason;
 use crate::operator::crd::{HealthValue, InstanceStatus, State};
@@ -11,7 +11,7 @@ pub(super) enum Part {
     NotChecked,
     /// Not proved yet, or no longer.
     Unproved,
-    /// Failing, or not usable at all.
+    /// Failing, or unusable.
     Down,
 }
 
@@ -27,7 +27,7 @@ impl Part {
     }
 }
 
-/// How many there are of each.
+/// How many instances count as each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Summary {
     pub(super) total: usize,
@@ -52,12 +52,12 @@ impl Summary {
         }
         let has_problem = |instance: &InstanceStatus| super::problem_of(problems, &instance.name).is_some();
         let all_wrong = !problems.is_empty() && instances.iter().all(has_problem);
-        // An address that was allowed when it passed is not called invalid before the prober has had its say.
+        // An address that passed while it was allowed is not called invalid before the prober has judged it.
         summary.invalid = !taken_in || (all_wrong && summary.usable() == 0);
         summary
     }
 
-    /// Instances that clients may be given.
+    /// Instances that clients may use.
     pub(super) fn usable(&self) -> usize {
         self.healthy + self.not_checked
     }
@@ -73,7 +73,7 @@ impl Summary {
         }
     }
 
-    /// Why the state is no better: the reason of the first instance that makes it so; empty where there is nothing to say.
+    /// The reason of the first instance that makes the state what it is; empty if there is nothing to say.
     pub(super) fn reason(&self, instances: &[InstanceStatus], problems: &[Problem]) -> String {
         let first = |part: Part| instances.iter().find(|i| Part::of(i) == part).map(|i| i.reason.clone());
         let reason = match self.state() {

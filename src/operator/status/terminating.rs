@@ -1,25 +1,25 @@
-//! The status of an object that is being deleted: finalizers hold it, and nothing of it is served or probed any more.
+//! The status of an object that is being deleted: finalizers hold it, and it is no longer served or probed.
 
 use super::conditions::{Finding, listed};
-use super::{Findings, Parts};
+use super::{Parts, StatusInput};
 use crate::model::text;
 use crate::operator::crd::{HealthValue, InstanceStatus, State};
 use crate::operator::read::ListedInstance;
 
-/// Why, in the status of the object, of each condition and of each instance.
+/// The reason of the object, of each condition and of each instance.
 pub(super) const TERMINATING: &str = "Terminating";
 /// Longest name of a finalizer that is shown, in characters.
 const MAX_FINALIZER: usize = 128;
 
 /// Everything that the state follows from.
-pub(super) fn parts(findings: &Findings<'_>) -> Parts {
-    let listed = &findings.understood.instances;
+pub(super) fn parts(input: &StatusInput<'_>) -> Parts {
+    let listed = &input.parsed.instances;
     Parts {
         state: State::Terminating,
         reason: TERMINATING.to_owned(),
         healthy: 0,
-        conditions: conditions(&findings.understood.finalizers),
-        instances: listed.iter().map(|listed| instance(findings, listed)).collect(),
+        conditions: conditions(&input.parsed.finalizers),
+        instances: listed.iter().map(|listed| instance(input, listed)).collect(),
     }
 }
 
@@ -40,13 +40,13 @@ fn conditions(finalizers: &[String]) -> [Finding; 4] {
     ]
 }
 
-fn instance(findings: &Findings<'_>, listed: &ListedInstance) -> InstanceStatus {
-    let before = findings.before.and_then(|status| status.instances.iter().find(|of| of.name == listed.name));
+fn instance(input: &StatusInput<'_>, listed: &ListedInstance) -> InstanceStatus {
+    let before = input.before.and_then(|status| status.instances.iter().find(|of| of.name == listed.name));
     let since = before.filter(|before| before.reason == TERMINATING).and_then(|before| before.since);
     InstanceStatus {
         name: listed.name.clone(),
         health: HealthValue::Unknown,
-        since: Some(since.unwrap_or(findings.now)),
+        since: Some(since.unwrap_or(input.now)),
         reason: TERMINATING.to_owned(),
         message: "no longer probed: its object is being deleted".to_owned(),
         probe_hash: listed.probe_hash.clone().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! What a status says, and what it does not say again.
+//! What a status says, and what it does not message again.
 
 use std::sync::Arc;
 
@@ -42,8 +42,8 @@ fn plain(names: &[&str]) -> Value {
 type Verdict = (Health, Reason, i64);
 
 /// The catalog's service, each instance with its verdict, given in order of name.
-fn service(understood: &ParsedService, verdicts: &[Verdict]) -> Option<Service> {
-    let mirrored = understood.mirrored.as_ref()?;
+fn service(parsed: &ParsedService, verdicts: &[Verdict]) -> Option<Service> {
+    let mirrored = parsed.mirrored.as_ref()?;
     let instance =
         |(id, (i, (health, reason, since))): (i64, (&crate::model::mirror::MirroredInstance, &Verdict))| Instance {
             id: InstanceId(id),
@@ -72,20 +72,20 @@ fn service(understood: &ParsedService, verdicts: &[Verdict]) -> Option<Service> 
 }
 
 fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> ServiceStatus {
-    let understood = read::parse(object, &NoTens);
-    let service = service(&understood, verdicts);
-    let say = |instance: &Instance| {
+    let parsed = read::parse(object, &NoTens);
+    let service = service(&parsed, verdicts);
+    let message = |instance: &Instance| {
         (instance.reason == Reason::ConnectRefused)
             .then(|| "3 fails in a row: connection refused: 127.0.0.1:1".to_owned())
     };
     let (before, generation) = (object.status.as_ref(), object.metadata.generation);
-    of(&Findings {
+    of(&StatusInput {
         before,
         install: "portolan/portolan",
         generation,
-        understood: &understood,
+        parsed: &parsed,
         service: service.as_ref(),
-        say: &say,
+        message: &message,
         now,
     })
 }
@@ -291,8 +291,8 @@ fn what_is_being_deleted_says_so_and_what_holds_it() {
     );
     assert!(going.conditions[1].message.ends_with("its finalizers hold it: example.com/backup"), "{going:?}");
     assert!(going.instances.iter().all(|i| i.health == HealthValue::Unknown && i.reason == "Terminating"));
-    let told = notices(Some(&before), &going);
-    assert_eq!(told.iter().map(|n| (n.reason, n.is_warning)).collect::<Vec<_>>(), [("Terminating", false)]);
+    let events = notices(Some(&before), &going);
+    assert_eq!(events.iter().map(|n| (n.reason, n.is_warning)).collect::<Vec<_>>(), [("Terminating", false)]);
 
     object.status = Some(going.clone());
     let later = status_of(&object, &[], UnixMs(NOW.0 + 60_000));
@@ -315,7 +315,7 @@ fn a_condition_of_somebody_elses_changes_nothing() {
 #[test]
 fn events_tell_transitions_once() {
     let object = |names: &[&str]| object(&plain(names));
-    let told = |before: Option<&ServiceStatus>, now: &ServiceStatus| -> Vec<String> {
+    let events = |before: Option<&ServiceStatus>, now: &ServiceStatus| -> Vec<String> {
         let kind = |warning| if warning { "Warning" } else { "Normal" };
         notices(before, now)
             .iter()
@@ -332,23 +332,23 @@ fn events_tell_transitions_once() {
     let [many_up, many_down] = [[UP; 9], [DOWN; 9]].map(|v| status_of(&many, &v, NOW));
     let bad = status_of(&self::object(&json!([{"name": "a", "baseUrl": "nowhere"}])), &[], NOW);
     insta::assert_debug_snapshot!([
-        ("new", told(None, &new)),
-        ("first proof", told(Some(&new), &up)),
-        ("nothing", told(Some(&up), &up)),
-        ("one falls", told(Some(&up), &half)),
-        ("both are down", told(Some(&half), &down)),
-        ("one is back", told(Some(&down), &half)),
-        ("nobody knows", told(Some(&up), &lost)),
-        ("they are proved again", told(Some(&lost), &up)),
-        ("an edit is not proved yet", told(Some(&up), &new)),
-        ("a check cannot run", told(Some(&new), &barred)),
-        ("it still cannot", told(Some(&barred), &barred)),
-        ("it runs", told(Some(&barred), &up)),
-        ("a single one falls", told(Some(&one_up), &one_down)),
-        ("many fall", told(Some(&many_up), &many_down)),
-        ("an edit breaks it", told(Some(&one_up), &bad)),
-        ("it stays broken", told(Some(&bad), &bad)),
-        ("an edit mends it", told(Some(&bad), &one_up)),
+        ("new", events(None, &new)),
+        ("first proof", events(Some(&new), &up)),
+        ("nothing", events(Some(&up), &up)),
+        ("one falls", events(Some(&up), &half)),
+        ("both are down", events(Some(&half), &down)),
+        ("one is back", events(Some(&down), &half)),
+        ("nobody knows", events(Some(&up), &lost)),
+        ("they are proved again", events(Some(&lost), &up)),
+        ("an edit is not proved yet", events(Some(&up), &new)),
+        ("a check cannot run", events(Some(&new), &barred)),
+        ("it still cannot", events(Some(&barred), &barred)),
+        ("it runs", events(Some(&barred), &up)),
+        ("a single one falls", events(Some(&one_up), &one_down)),
+        ("many fall", events(Some(&many_up), &many_down)),
+        ("an edit breaks it", events(Some(&one_up), &bad)),
+        ("it stays broken", events(Some(&bad), &bad)),
+        ("an edit mends it", events(Some(&bad), &one_up)),
     ]);
 }
 

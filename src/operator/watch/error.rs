@@ -1,4 +1,4 @@
-//! What can be wrong between the watch and the Kubernetes API, said so that a person knows what to do.
+//! What can go wrong between the watch and the Kubernetes API, in words that tell a person what to do.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ const MAX_TEXT: usize = 300;
 /// Why a list or a watch ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WatchError {
-    /// The revision to go on from is too old, or is of another history: list anew.
+    /// The revision to resume from is too old, or belongs to another history: list again.
     Expired,
     /// No such resource.
     NotInstalled,
@@ -25,53 +25,53 @@ pub(super) enum WatchError {
     /// 429 or 5xx.
     Busy(String),
     /// No connection, or no answer.
-    Away(String),
-    /// The answer is not what it should be.
-    Odd(String),
+    Unreachable(String),
+    /// An answer that cannot be understood.
+    Malformed(String),
 }
 
 impl WatchError {
-    /// Whether what was known of the revision is of no use any more.
+    /// Whether the revision to resume from has become useless.
     pub(super) fn needs_list(&self) -> bool {
-        matches!(self, Self::Expired | Self::NotInstalled | Self::Odd(_))
+        matches!(self, Self::Expired | Self::NotInstalled | Self::Malformed(_))
     }
 
-    /// Whether it is in the order of things and worth no line.
-    pub(super) fn is_usual(&self) -> bool {
+    /// Whether it is normal and not worth a log line.
+    pub(super) fn is_expected(&self) -> bool {
         matches!(self, Self::Expired)
     }
 
-    /// Whether both are of one kind, so that one line is enough.
+    /// Whether both are of the same kind, so that one log line is enough.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
     /// The line for the log.
     pub(super) fn explain(&self, scope: &Scope) -> String {
-        let place = Place(scope);
+        let scope_text = InScope(scope);
         match self {
-            Self::Expired => format!("services.portolan.dev {place} are listed anew"),
+            Self::Expired => format!("services.portolan.dev {scope_text} are listed again"),
             Self::NotInstalled => "the custom resource services.portolan.dev is not installed in this cluster, so there is nothing to \
                                    watch; install it with `portolan crd | kubectl apply --server-side -f -`; this is tried again"
                 .to_owned(),
             Self::Forbidden(why) => format!(
-                "this ServiceAccount may not list and watch services.portolan.dev {place}: give it the verbs list and watch there (the \
+                "this ServiceAccount may not list and watch services.portolan.dev {scope_text}: give it the verbs list and watch there (the \
                  role in deploy/), or name the namespaces that it may see in PORTOLAN_WATCH_NAMESPACES; this is tried again: {why}"
             ),
             Self::Unauthorized(why) => format!(
                 "the Kubernetes API does not accept this process's credentials; look at its ServiceAccount's token or KUBECONFIG; this \
                  is tried again: {why}"
             ),
-            Self::Busy(why) => format!("the Kubernetes API cannot answer now, services {place} are served as last known: {why}"),
-            Self::Away(why) => format!("the Kubernetes API does not answer, services {place} are served as last known: {why}"),
-            Self::Odd(why) => format!("the Kubernetes API's answer is not understood, services {place} are listed anew: {why}"),
+            Self::Busy(why) => format!("the Kubernetes API cannot answer now, services {scope_text} are served as last known: {why}"),
+            Self::Unreachable(why) => format!("the Kubernetes API does not answer, services {scope_text} are served as last known: {why}"),
+            Self::Malformed(why) => format!("the Kubernetes API's answer cannot be parsed, services {scope_text} are listed again: {why}"),
         }
     }
 }
 
-struct Place<'a>(&'a Scope);
+struct InScope<'a>(&'a Scope);
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for InScope<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(namespace) => write!(f, "in namespace {namespace}"),
@@ -90,12 +90,12 @@ impl From<&Status> for WatchError {
             403 => Self::Forbidden(why()),
             401 => Self::Unauthorized(why()),
             429 | 500.. => Self::Busy(why()),
-            _ => Self::Odd(why()),
+            _ => Self::Malformed(why()),
         }
     }
 }
 
-/// Asked to go on from a revision that the API server never had: its data was restored from before.
+/// The API server never had the requested revision: its data was restored from an earlier state.
 fn is_too_large(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     causes.into_iter().any(|cause| cause.reason == "ResourceVersionTooLarge")
@@ -105,8 +105,8 @@ impl From<kube::Error> for WatchError {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::from(&*status),
-            kube::Error::SerdeError(error) => Self::Odd(text::escape(&error.to_string(), MAX_TEXT)),
-            error => Self::Away(text::escape(&chain(&error), MAX_TEXT)),
+            kube::Error::SerdeError(error) => Self::Malformed(text::escape(&error.to_string(), MAX_TEXT)),
+            error => Self::Unreachable(text::escape(&chain(&error), MAX_TEXT)),
         }
     }
 }
@@ -115,14 +115,14 @@ impl From<ApiError> for WatchError {
     fn from(unheard: ApiError) -> Self {
         match unheard {
             ApiError::NoAnswer(within) | ApiError::Silent(within) => {
-                Self::Away(format!("no answer within {} s", within.as_secs()))
+                Self::Unreachable(format!("no answer within {} s", within.as_secs()))
             }
             ApiError::Failed(error) => error.into(),
         }
     }
 }
 
-/// The error with its causes: the outer ones alone say little.
+/// The error with its causes; the outer ones alone say little.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
@@ -143,11 +143,11 @@ mod tests {
     #[test]
     fn each_answer_says_what_to_do() {
         let none = serde_json::json!({});
-        let said = |code| WatchError::from(&status(code, &none)).explain(&None);
-        assert!(said(404).contains("portolan crd | kubectl apply"));
-        assert!(said(403).contains("PORTOLAN_WATCH_NAMESPACES"));
-        assert!(!said(403).contains('\u{1b}'), "foreign text is escaped");
-        assert!(said(503).contains("served as last known"));
+        let text = |code| WatchError::from(&status(code, &none)).explain(&None);
+        assert!(text(404).contains("portolan crd | kubectl apply"));
+        assert!(text(403).contains("PORTOLAN_WATCH_NAMESPACES"));
+        assert!(!text(403).contains('\u{1b}'), "foreign text is escaped");
+        assert!(text(503).contains("served as last known"));
         let shop = Some("shop".parse().expect("a namespace"));
         assert!(WatchError::from(&status(403, &none)).explain(&shop).contains("in namespace shop"));
     }

@@ -1,4 +1,4 @@
-//! One scope: list, watch, and what to do when either fails.
+//! Follows one scope: a namespace, or all.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::model::backoff::Backoff;
 use crate::operator::crd::ServiceResource;
 use crate::operator::ingest::{Ingest, IngestError, Message, Scope};
 use crate::operator::kubernetes::health::ApiHealth;
-use crate::operator::kubernetes::list_watch::{self, ApiError, Length, ListWatch};
+use crate::operator::kubernetes::list_watch::{self, ApiError, ListWatch, WatchLength};
 use crate::operator::read::ObjectId;
 use crate::operator::read::raw::RawObject;
 use crate::telemetry::metrics::Metrics;
@@ -24,9 +24,9 @@ use crate::telemetry::metrics::Metrics;
 const PAGE: u32 = 500;
 /// Time for a page, and for a watch to open.
 const ANSWER: Duration = Duration::from_secs(30);
-/// How long a watch is asked for, in seconds.
+/// How long a watch lasts, in seconds.
 const WATCH: std::ops::RangeInclusive<u32> = 60..=90;
-/// Pauses after trouble.
+/// Pauses after an error.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// Follows one scope.
@@ -36,15 +36,15 @@ pub(super) struct Follower {
     ingest: Ingest,
     api_health: ApiHealth,
     metrics: Metrics,
-    /// Where to go on; none before a list.
+    /// The revision to resume from; none before a list.
     from: Option<u64>,
     backoff: Backoff,
-    told: Option<WatchError>,
-    /// Whether the watch of this round was open.
+    last_error: Option<WatchError>,
+    /// Whether this round's watch was open.
     open: bool,
 }
 
-/// Why a round ended.
+/// Why a round ended early.
 pub(super) enum RoundEnd {
     WatchError(WatchError),
     Closed(IngestError),
@@ -69,12 +69,12 @@ impl From<ApiError> for RoundEnd {
 }
 
 impl From<WatchError> for RoundEnd {
-    fn from(trouble: WatchError) -> Self {
-        Self::WatchError(trouble)
+    fn from(error: WatchError) -> Self {
+        Self::WatchError(error)
     }
 }
 
-/// A page of a list. Not kube's own: that one reads every item twice.
+/// A page of a list. kube's own type would parse every item twice.
 #[derive(Deserialize)]
 struct Page {
     metadata: ListMeta,
@@ -83,7 +83,7 @@ struct Page {
 
 impl Follower {
     pub(super) fn new(client: Client, scope: Scope, ingest: Ingest, api_health: ApiHealth, metrics: Metrics) -> Self {
-        Self { client, scope, ingest, api_health, metrics, from: None, backoff: PAUSES, told: None, open: false }
+        Self { client, scope, ingest, api_health, metrics, from: None, backoff: PAUSES, last_error: None, open: false }
     }
 
     pub(super) async fn run(self, stop: CancellationToken) -> Result<(), IngestError> {
@@ -91,7 +91,7 @@ impl Follower {
     }
 
     async fn list(&mut self) -> Result<u64, RoundEnd> {
-        self.ingest.tell(Message::Begin(self.scope.clone())).await?;
+        self.ingest.send(Message::Begin(self.scope.clone())).await?;
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let request = self.request().list(&params).map_err(kube::Error::BuildRequest)?;
@@ -102,19 +102,19 @@ impl Follower {
             params.continue_token = metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 let revision = revision(metadata.resource_version.as_deref())?;
-                self.ingest.tell(Message::End(self.scope.clone(), revision)).await?;
+                self.ingest.send(Message::End(self.scope.clone(), revision)).await?;
                 return Ok(revision);
             }
         }
     }
 
     async fn watch(&mut self, from: u64) -> Result<(), RoundEnd> {
-        let length = Length::within(WATCH);
+        let length = WatchLength::within(WATCH);
         let request = self.request().watch(&length.params(), &from.to_string());
         let request = request.map_err(kube::Error::BuildRequest)?;
         let events = list_watch::answer(ANSWER, self.client.request_events::<RawObject>(request)).await?;
         self.recovered();
-        let mut events = pin!(length.patient(events));
+        let mut events = pin!(length.with_timeout(events));
         while let Some(event) = events.try_next().await? {
             self.event(event).await?;
         }
@@ -122,32 +122,32 @@ impl Follower {
     }
 
     async fn event(&mut self, event: WatchEvent<RawObject>) -> Result<(), RoundEnd> {
-        let (seen, is_there) = match event {
-            WatchEvent::Added(seen) | WatchEvent::Modified(seen) => (seen, true),
-            WatchEvent::Deleted(seen) => (seen, false),
+        let (raw, is_there) = match event {
+            WatchEvent::Added(raw) | WatchEvent::Modified(raw) => (raw, true),
+            WatchEvent::Deleted(raw) => (raw, false),
             WatchEvent::Bookmark(mark) => {
                 let revision = revision(Some(&mark.metadata.resource_version))?;
-                self.ingest.tell(Message::Heard(revision)).await?;
+                self.ingest.send(Message::Progress(revision)).await?;
                 self.passed(revision);
                 return Ok(());
             }
             WatchEvent::Error(status) => return Err(WatchError::from(&*status).into()),
         };
-        let revision = revision(seen.metadata().resource_version.as_deref())?;
-        let message = match ObjectId::of(seen.metadata()) {
-            _ if is_there => Some(Message::Put(Box::new(seen), None)),
-            Ok(ObjectId { key, id, revision, .. }) => Some(Message::Gone { key, id, revision, reply: None }),
-            // It was passed over when it came, too.
+        let revision = revision(raw.metadata().resource_version.as_deref())?;
+        let message = match ObjectId::of(raw.metadata()) {
+            _ if is_there => Some(Message::Put(Box::new(raw), None)),
+            Ok(ObjectId { key, id, revision, .. }) => Some(Message::Removed { key, id, revision, reply: None }),
+            // It was skipped when it was added, too.
             Err(_) => None,
         };
         if let Some(message) = message {
-            self.ingest.tell(message).await?;
+            self.ingest.send(message).await?;
         }
         self.passed(revision);
         Ok(())
     }
 
-    /// Everything up to `revision` was told.
+    /// Everything up to `revision` was sent.
     fn passed(&mut self, revision: u64) {
         self.api_health.touch();
         self.from = Some(revision);
@@ -159,27 +159,27 @@ impl Follower {
         Request::new(ServiceResource::url_path(&(), namespace))
     }
 
-    fn note(&mut self, trouble: WatchError) {
-        if trouble.needs_list() {
+    fn note(&mut self, error: WatchError) {
+        if error.needs_list() {
             self.from = None;
         }
-        // A watch that breaks is taken up again at once; when that fails, it is worth a word.
-        if self.open || trouble.is_usual() {
-            tracing::debug!("{}", trouble.explain(&self.scope));
-        } else if !self.told.as_ref().is_some_and(|told| told.is_like(&trouble)) {
-            let why = trouble.explain(&self.scope);
+        // A watch that breaks is resumed at once; only if that fails is it worth a warning.
+        if self.open || error.is_expected() {
+            tracing::debug!("{}", error.explain(&self.scope));
+        } else if !self.last_error.as_ref().is_some_and(|last_error| last_error.is_like(&error)) {
+            let why = error.explain(&self.scope);
             tracing::warn!("{why}");
-            if self.told.is_none() {
+            if self.last_error.is_none() {
                 self.api_health.watch_failed(why);
             }
-            self.told = Some(trouble);
+            self.last_error = Some(error);
         }
     }
 
     fn recovered(&mut self) {
         self.api_health.touch();
         self.open = true;
-        if self.told.take().is_some() {
+        if self.last_error.take().is_some() {
             self.api_health.watch_recovered();
             tracing::info!("services.portolan.dev are watched again");
         }
@@ -202,7 +202,7 @@ impl ListWatch for Follower {
 
     fn failed(&mut self, end: RoundEnd) -> Result<(), IngestError> {
         match end {
-            RoundEnd::WatchError(trouble) => self.note(trouble),
+            RoundEnd::WatchError(error) => self.note(error),
             RoundEnd::Closed(error) => return Err(error),
         }
         Ok(())
@@ -216,5 +216,5 @@ impl ListWatch for Follower {
 
 fn revision(text: Option<&str>) -> Result<u64, WatchError> {
     let text = text.unwrap_or_default();
-    text.parse().map_err(|_| WatchError::Odd("a resourceVersion is no number".to_owned()))
+    text.parse().map_err(|_| WatchError::Malformed("a resourceVersion is not a number".to_owned()))
 }

@@ -1,7 +1,12 @@
-//! Follows the objects of our kind: a list in pages, then a watch from its revision, for as long as the process runs.
+//! Follows the objects of our kind: a list in pages, then a watch from its revision, as long as the process runs.
 //!
-//! A watch that ends is taken up where it ended. Only when the Kubernetes API no longer knows that place is everything listed anew; what the
-//! list lacks is then gone.
+//! In: the Kubernetes API's list and watch. Out: messages for [`ingest`]: lists, objects, removals, progress.
+//!
+//! A watch that ends is resumed where it ended. Everything is listed again only if the Kubernetes API no longer knows that revision; what
+//! that list lacks was removed.
+//!
+//! 1. [`follow`]: one scope, by list and watch.
+//! 2. [`error`]: what can go wrong, with the remedy.
 
 mod error;
 mod follow;
@@ -22,7 +27,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches `namespaces`, or all when there are none. The `client` must not have a read timeout: a quiet watch is silent for a minute.
+    /// Watches `namespaces`, or all if it is empty. The `client` must not have a read timeout: a quiet watch is silent for a minute.
     pub fn new(
         client: &Client,
         namespaces: &[Namespace],
@@ -35,10 +40,10 @@ impl Watch {
         Self { followers: ingest::scopes(namespaces).into_iter().map(follower).collect() }
     }
 
-    /// Watches until `stop`, whatever the Kubernetes API does.
+    /// Watches until `stop`, whatever happens to the Kubernetes API.
     ///
     /// # Errors
-    /// [`IngestError::Closed`] when the ingest ends first.
+    /// [`IngestError::Closed`] when the ingest task ends first.
     pub async fn run(self, stop: CancellationToken) -> Result<(), IngestError> {
         future::try_join_all(self.followers.into_iter().map(|follower| follower.run(stop.clone()))).await.map(drop)
     }

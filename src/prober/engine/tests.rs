@@ -1,6 +1,6 @@
 //! What cannot be brought about from outside, or only by chance.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::Prober;
 use crate::catalog::{Entry, LastCheck};
-use crate::model::check::Check;
 use crate::model::health::{Event, step};
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
@@ -51,16 +50,7 @@ fn entry() -> Arc<Entry> {
 /// A service with these instances, numbered from 1.
 fn service(revision: u64, instances: &[&str]) -> Service {
     let url = EndpointUrl::health("tcp://192.0.2.1:1").expect("a url");
-    let spec = InstanceSpec {
-        base_url: url.clone(),
-        health_url: Some(url),
-        check: Check::default(),
-        version: String::new(),
-        description: String::new(),
-        metadata: BTreeMap::new(),
-        weight: 100,
-        zone: String::new(),
-    };
+    let spec = InstanceSpec { health_url: Some(url.clone()), ..InstanceSpec::at(url) };
     let at = UnixMs::wall();
     let spec = Arc::new(spec);
     let instance = |(number, name): (i64, &&str)| Instance {

@@ -1,4 +1,4 @@
-//! Making a file: aside, then renamed, so that a crash leaves either none or a whole one. Nothing is ever deleted.
+//! Creates a file under another name and renames it, so that a crash leaves either no file or a whole one. Nothing is ever deleted.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::connect::{connect, connect_aside};
-use super::damage::{fault, set_aside};
+use super::damage::{load_error, set_aside};
 use super::lock::lock_new;
 use super::paths::{COMPANIONS, suffixed};
 use super::salvage;
@@ -14,10 +14,10 @@ use crate::model::time::UnixMs;
 use crate::store::error::OpenError;
 use crate::store::schema;
 
-/// Makes the file; returns it locked.
-pub(in crate::store) fn create(path: &Path) -> Result<Option<File>, OpenError> {
+/// Creates the file, and returns it locked.
+pub(crate) fn create(path: &Path) -> Result<Option<File>, OpenError> {
     if COMPANIONS.iter().any(|suffix| suffixed(path, suffix).exists()) {
-        // The write-ahead log of a file that was taken away would be played into the new one.
+        // SQLite would apply the write-ahead log of the missing file to the new one.
         let aside = set_aside(path, "its file is gone")?;
         tracing::warn!("what was left beside {} was set aside as {}-*", path.display(), aside.display());
     }
@@ -26,10 +26,10 @@ pub(in crate::store) fn create(path: &Path) -> Result<Option<File>, OpenError> {
     make(&fresh, path).inspect_err(|_| remove(&fresh))
 }
 
-/// Removes what a crash or an error left of a file in the making; nobody has ever used it.
+/// Removes an unfinished file that a crash or an error left; nobody has ever used it.
 fn remove(fresh: &Path) {
     for suffix in COMPANIONS.iter().chain(&[""]) {
-        // It is mostly not there; what cannot be removed is found again when the file is made.
+        // Usually there is none; if it cannot be removed, creating the file fails and says so.
         drop(std::fs::remove_file(suffixed(fresh, suffix)));
     }
 }
@@ -40,22 +40,22 @@ fn make(fresh: &Path, path: &Path) -> Result<Option<File>, OpenError> {
         schema::migrate(&mut db)?;
         db.pragma_update(None, "journal_mode", "wal")
     });
-    filled.map_err(|error| fault(path, error).in_new_file(path))?;
+    filled.map_err(|error| load_error(path, error).in_new_file(path))?;
     put(file, fresh, path).map_err(|source| OpenError::cannot_create(path.to_owned(), source))
 }
 
 /// An empty file with its final mode.
 fn empty(fresh: &Path) -> io::Result<File> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(fresh)?;
-    // Whatever the umask: a group may read it, from another process too.
+    // Regardless of the umask: the group may read it.
     file.set_permissions(Permissions::from_mode(0o640))?;
     Ok(file)
 }
 
-/// Puts the filled file in its place.
+/// Moves the filled file to its path.
 fn put(file: File, fresh: &Path, path: &Path) -> io::Result<Option<File>> {
     file.sync_all()?;
-    // Locked before it can be found.
+    // Locked before anybody can open it.
     let locked = lock_new(file)?;
     std::fs::rename(fresh, path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
@@ -63,20 +63,20 @@ fn put(file: File, fresh: &Path, path: &Path) -> io::Result<Option<File>> {
     Ok(locked)
 }
 
-/// A file that was copied as far as it can be read.
-pub(in crate::store) struct Rebuilt {
-    pub(in crate::store) locked: Option<File>,
-    /// Rows that are missing of what was registered.
-    pub(in crate::store) missing: u64,
+/// A file that was rebuilt from what can be read.
+pub(crate) struct Rebuilt {
+    pub(crate) locked: Option<File>,
+    /// Registered rows that are missing.
+    pub(crate) missing: u64,
     /// Where the damaged file is now.
-    pub(in crate::store) aside: PathBuf,
+    pub(crate) aside: PathBuf,
 }
 
-/// Copies what can be read of a damaged file into a new one in its place, and keeps the damaged one aside.
+/// Copies what can be read of a damaged file into a new one at its path, and keeps the damaged one aside.
 ///
 /// # Errors
-/// Words about why it cannot be done; then nothing was changed.
-pub(in crate::store) fn rebuild(path: &Path, detail: &str, now: UnixMs) -> Result<Rebuilt, String> {
+/// Why it cannot be done; nothing was changed.
+pub(crate) fn rebuild(path: &Path, detail: &str, now: UnixMs) -> Result<Rebuilt, String> {
     let fresh = suffixed(path, ".new");
     remove(&fresh);
     let copied = copy(path, &fresh, now).inspect_err(|_| remove(&fresh))?;

@@ -1,4 +1,4 @@
-//! Telling a damaged file from a failing system, and setting it aside.
+//! Distinguishes a damaged file from a failing system, and sets it aside.
 
 use std::path::{Path, PathBuf};
 
@@ -11,33 +11,33 @@ use crate::store::error::OpenError;
 use crate::store::schema::codec::is_content;
 
 /// Why a file could not be loaded.
-pub(in crate::store) enum Fault {
+pub(crate) enum LoadError {
     /// Its content is not what Portolan wrote.
     Damaged(String),
-    /// Its pages are not what SQLite wrote: some may be readable.
+    /// Its pages are not what SQLite wrote; some may be readable.
     Broken(String),
-    /// A mirror that is sound, and of no use here.
-    Unfit(Aside, String),
-    /// It may be read where nothing has to be written for that.
-    Hindered(WriteError, Box<OpenError>),
+    /// A sound mirror that cannot be used here.
+    Unfit(AsideReason, String),
+    /// It cannot be written, but perhaps read without writing anything.
+    NotWritable(WriteError, Box<OpenError>),
     /// Anything else: the file may be fine.
     Other(OpenError),
 }
 
-/// As what a file is set aside.
+/// Why a file is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Aside {
-    /// Damaged, or not what it should be.
+pub(crate) enum AsideReason {
+    /// It is damaged.
     Corrupt,
-    /// A sound mirror of another line of revisions.
+    /// It is a sound mirror of another line of revisions.
     OtherCluster,
-    /// A sound mirror of a newer version of Portolan.
+    /// It is a sound mirror of a newer version of Portolan.
     Newer,
 }
 
-impl Aside {
-    /// The word in its new name.
-    fn word(self) -> &'static str {
+impl AsideReason {
+    /// Its part of the new file name.
+    fn label(self) -> &'static str {
         match self {
             Self::Corrupt => "corrupt",
             Self::OtherCluster => "other-cluster",
@@ -46,12 +46,12 @@ impl Aside {
     }
 }
 
-impl Fault {
-    /// As an error, for a file that was made a moment ago.
-    pub(in crate::store) fn in_new_file(self, path: &Path) -> OpenError {
+impl LoadError {
+    /// The error for a file that was created a moment ago.
+    pub(crate) fn in_new_file(self, path: &Path) -> OpenError {
         match self {
             Self::Other(error) => error,
-            Self::Hindered(_, error) => *error,
+            Self::NotWritable(_, error) => *error,
             Self::Damaged(detail) | Self::Broken(detail) | Self::Unfit(_, detail) => {
                 OpenError::BadDisk { path: path.to_owned(), detail }
             }
@@ -59,22 +59,22 @@ impl Fault {
     }
 }
 
-/// Sorts SQLite's errors at load.
-pub(in crate::store) fn fault(path: &Path, error: rusqlite::Error) -> Fault {
+/// Classifies an error of SQLite at load.
+pub(crate) fn load_error(path: &Path, error: rusqlite::Error) -> LoadError {
     if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) {
-        return Fault::Broken(error.to_string());
+        return LoadError::Broken(error.to_string());
     }
     if is_damage(&error) {
-        return Fault::Damaged(error.to_string());
+        return LoadError::Damaged(error.to_string());
     }
     let path = path.to_owned();
-    match hindrance(&path, &error) {
-        Some(WriteError::DiskFull) => Fault::Hindered(WriteError::DiskFull, Box::new(OpenError::DiskFull(path))),
-        Some(WriteError::Locked) => Fault::Hindered(WriteError::Locked, Box::new(OpenError::Locked(path))),
+    match write_obstacle(&path, &error) {
+        Some(WriteError::DiskFull) => LoadError::NotWritable(WriteError::DiskFull, Box::new(OpenError::DiskFull(path))),
+        Some(WriteError::Locked) => LoadError::NotWritable(WriteError::Locked, Box::new(OpenError::Locked(path))),
         Some(why) => {
-            Fault::Hindered(why, Box::new(OpenError::Unreadable { path, source: std::io::Error::other(error) }))
+            LoadError::NotWritable(why, Box::new(OpenError::Unreadable { path, source: std::io::Error::other(error) }))
         }
-        None => Fault::Other(OpenError::Sqlite { path, source: error }),
+        None => LoadError::Other(OpenError::Sqlite { path, source: error }),
     }
 }
 
@@ -90,9 +90,9 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// What keeps a sound file from being written, where that is known.
-fn hindrance(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
-    /// The index of the write-ahead log, a mapped file, says in its own way that the disk is full
+/// What keeps a sound file from being written, if that is known.
+fn write_obstacle(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
+    /// How SQLite reports a full disk for the index of the write-ahead log, which is a mapped file
     /// ([`SQLITE_IOERR_SHMSIZE`](https://www.sqlite.org/rescode.html#ioerr_shmsize)).
     const SHM_SIZE: i32 = 0x130a;
     let error = error.sqlite_error()?;
@@ -102,54 +102,54 @@ fn hindrance(path: &Path, error: &rusqlite::Error) -> Option<WriteError> {
             Some(WriteError::Locked)
         }
         _ if error.extended_code == SHM_SIZE => Some(WriteError::DiskFull),
-        // A companion that cannot be made: whether for want of space or of permission, only the file system tells.
-        ErrorCode::CannotOpen => Some(of_disk(path).unwrap_or(WriteError::ReadOnly)),
+        // A companion file cannot be created; only the file system knows whether space or permission is missing.
+        ErrorCode::CannotOpen => Some(disk_state(path).unwrap_or(WriteError::ReadOnly)),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Some(WriteError::ReadOnly),
-        ErrorCode::SystemIoFailure => of_disk(path),
+        ErrorCode::SystemIoFailure => disk_state(path),
         _ => None,
     }
 }
 
 /// Whether this process may write the file.
-pub(in crate::store) fn is_writable(path: &Path) -> bool {
+pub(crate) fn is_writable(path: &Path) -> bool {
     rustix::fs::access(path, Access::WRITE_OK).is_ok()
 }
 
-/// What the file system says of itself.
-fn of_disk(path: &Path) -> Option<WriteError> {
+/// What the file system reports.
+fn disk_state(path: &Path) -> Option<WriteError> {
     let about = rustix::fs::statvfs(path).ok()?;
     if about.f_flag.contains(StatVfsMountFlags::RDONLY) {
         return Some(WriteError::ReadOnly);
     }
-    // A file system without inodes of its own counts none at all.
+    // A file system without inodes reports 0 of 0.
     let full = about.f_bavail == 0 || about.f_favail == 0 && about.f_files > 0;
     full.then_some(WriteError::DiskFull)
 }
 
-/// What the waiters of a failed batch hear.
-pub(in crate::store) fn write_error(path: &Path, error: &rusqlite::Error) -> WriteError {
-    hindrance(path, error).unwrap_or_else(|| WriteError::Store(error.to_string()))
+/// The answer to the callers of a failed batch.
+pub(crate) fn write_error(path: &Path, error: &rusqlite::Error) -> WriteError {
+    write_obstacle(path, error).unwrap_or_else(|| WriteError::Store(error.to_string()))
 }
 
 /// Renames the file and its companions to `<db>.corrupt-<time>…`, so that SQLite's own tools can still open them together.
-pub(in crate::store) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
-    set_aside_as(Aside::Corrupt, path, detail)
+pub(crate) fn set_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+    set_aside_as(AsideReason::Corrupt, path, detail)
 }
 
-/// The same under another word than `corrupt`.
-pub(in crate::store) fn set_aside_as(what: Aside, path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+/// The same with another label than `corrupt`.
+pub(crate) fn set_aside_as(what: AsideReason, path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
     move_away(what, path, &["-wal", "-shm", "-journal", ""], detail)
 }
 
-/// Renames the companions alone.
-pub(in crate::store) fn set_log_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
-    move_away(Aside::Corrupt, path, &COMPANIONS, detail)
+/// Renames only the companions.
+pub(crate) fn set_log_aside(path: &Path, detail: &str) -> Result<PathBuf, OpenError> {
+    move_away(AsideReason::Corrupt, path, &COMPANIONS, detail)
 }
 
-fn move_away(what: Aside, path: &Path, suffixes: &[&str], detail: &str) -> Result<PathBuf, OpenError> {
-    let (word, stamp) = (what.word(), jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
-    let plain = suffixed(path, &format!(".{word}-{stamp}"));
-    let numbered = (2_u32..).map(|n| suffixed(path, &format!(".{word}-{stamp}-{n}")));
+fn move_away(what: AsideReason, path: &Path, suffixes: &[&str], detail: &str) -> Result<PathBuf, OpenError> {
+    let (label, stamp) = (what.label(), jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+    let plain = suffixed(path, &format!(".{label}-{stamp}"));
+    let numbered = (2_u32..).map(|n| suffixed(path, &format!(".{label}-{stamp}-{n}")));
     let is_free = |aside: &PathBuf| ["", "-wal"].iter().all(|suffix| !suffixed(aside, suffix).exists());
     let aside = std::iter::once(plain.clone()).chain(numbered).find(is_free).unwrap_or(plain);
     for suffix in suffixes {

@@ -1,4 +1,4 @@
-//! Whether the open files are still those at their paths: what is written into a deleted file is durable for nobody.
+//! Whether the open files are still those at their paths: nobody could read again what is written into a deleted file.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -7,65 +7,65 @@ use std::path::{Path, PathBuf};
 use super::paths::suffixed;
 use crate::model::ports::WriteError;
 
-/// The database and its write-ahead log, as they were found at the start. Once one is lost the place stays lost: what was committed in
-/// between is unknown, so only a start that reads the file again can go on.
+/// The database and its write-ahead log, as found at the start. Once one of them is lost, it stays lost: what was committed meanwhile
+/// is unknown, so the server must start again and read the file.
 #[derive(Debug)]
-pub(in crate::store) struct Place {
-    files: Vec<(PathBuf, Option<Id>)>,
+pub(crate) struct FileIdentity {
+    files: Vec<(PathBuf, Option<Inode>)>,
     lost: bool,
 }
 
-/// A file, whatever it is called.
+/// Identifies a file whatever its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Id {
+struct Inode {
     device: u64,
     inode: u64,
 }
 
-impl Place {
-    /// Of a database that was opened a moment ago.
-    pub(in crate::store) fn of(db: &Path) -> io::Result<Self> {
+impl FileIdentity {
+    /// For a database that was opened a moment ago.
+    pub(crate) fn of(db: &Path) -> io::Result<Self> {
         Self::at([db.to_owned(), suffixed(db, "-wal")])
     }
 
-    /// Of a database that cannot be written yet: its log may still be made.
-    pub(in crate::store) fn without_log(db: &Path) -> io::Result<Self> {
+    /// For a database that cannot be written yet: its log may still be created.
+    pub(crate) fn without_log(db: &Path) -> io::Result<Self> {
         Self::at([db.to_owned()])
     }
 
     fn at(files: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
-        let files = files.into_iter().map(|path| id(&path).map(|id| (path, id)));
+        let files = files.into_iter().map(|path| inode(&path).map(|id| (path, id)));
         Ok(Self { files: files.collect::<io::Result<_>>()?, lost: false })
     }
 
-    /// Takes in the log that was made since.
+    /// Adds the log that was created since.
     ///
     /// # Errors
     /// [`WriteError::FileLost`] when the database is another one.
-    pub(in crate::store) fn extend(&mut self, db: &Path) -> Result<(), WriteError> {
+    pub(crate) fn extend(&mut self, db: &Path) -> Result<(), WriteError> {
         self.check()?;
         match Self::of(db) {
-            Ok(place) => *self = place,
+            Ok(identity) => *self = identity,
             Err(_) => self.lost = true,
         }
         self.check()
     }
 
-    /// Looks (three microseconds).
+    /// Compares the files (3 µs).
     ///
     /// # Errors
-    /// [`WriteError::FileLost`], from the first time on.
-    pub(in crate::store) fn check(&mut self) -> Result<(), WriteError> {
-        // A path that cannot be looked at now proves nothing.
-        self.lost = self.lost || self.files.iter().any(|(path, was)| id(path).is_ok_and(|is| is != *was));
+    /// [`WriteError::FileLost`], also for every later call.
+    pub(crate) fn check(&mut self) -> Result<(), WriteError> {
+        // A path that cannot be read now proves nothing.
+        self.lost = self.lost || self.files.iter().any(|(path, was)| inode(path).is_ok_and(|is| is != *was));
         if self.lost { Err(WriteError::FileLost) } else { Ok(()) }
     }
 }
 
-/// None where nothing is.
-fn id(path: &Path) -> io::Result<Option<Id>> {
+/// None if there is no file.
+fn inode(path: &Path) -> io::Result<Option<Inode>> {
     match std::fs::metadata(path) {
-        Ok(about) => Ok(Some(Id { device: about.dev(), inode: about.ino() })),
+        Ok(about) => Ok(Some(Inode { device: about.dev(), inode: about.ino() })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

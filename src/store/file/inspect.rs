@@ -1,4 +1,4 @@
-//! What there is at the path, before it is opened as a database: nothing that is not Portolan's own is changed.
+//! What lies at the path, before it is opened as a database, so that nobody else's file is changed.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,18 +10,18 @@ use super::paths::{COMPANIONS, suffixed};
 use crate::store::error::OpenError;
 use crate::store::schema;
 
-/// What there is at the path.
-pub(in crate::store) enum Found {
+/// What lies at the path.
+pub(crate) enum Found {
     /// No file, or an empty one.
     Nothing {
-        /// Whether an empty one is there.
+        /// Whether there is an empty one.
         empty: bool,
     },
     Ours,
 }
 
-/// The whole path with links followed, in a folder that is there.
-pub(in crate::store) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
+/// The absolute path with links followed, in an existing folder.
+pub(crate) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
     let name = path.file_name().ok_or_else(|| OpenError::NotAFile(path.to_owned()))?;
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -31,7 +31,7 @@ pub(in crate::store) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
     let whole = std::fs::canonicalize(folder).ok().filter(|folder| folder.is_dir()).ok_or_else(missing)?.join(name);
     match std::fs::canonicalize(&whole) {
         Ok(path) => Ok(path),
-        // A file made in the link's place would not be where the next start looks for it once the link leads somewhere.
+        // A file created here would not be found again once the link leads somewhere.
         Err(_) => match std::fs::read_link(&whole) {
             Ok(target) => Err(OpenError::DanglingLink { path: whole, target }),
             Err(_) => Ok(whole),
@@ -39,8 +39,8 @@ pub(in crate::store) fn locate(path: &Path) -> Result<PathBuf, OpenError> {
     }
 }
 
-/// Tells whose file it is by its first bytes, without opening it as a database.
-pub(in crate::store) fn inspect(path: &Path) -> Result<Found, OpenError> {
+/// Identifies the file by its first bytes, without opening it as a database.
+pub(crate) fn inspect(path: &Path) -> Result<Found, OpenError> {
     let about = match std::fs::metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing { empty: false }),
@@ -68,22 +68,22 @@ fn application(head: &[u8]) -> Option<u32> {
     id.try_into().ok().map(u32::from_be_bytes)
 }
 
-/// Whether it is the Go gateway's: read as immutable, so that nothing is created beside it.
+/// Whether it belongs to the legacy gateway. Read as immutable, so that nothing is created beside it.
 fn is_seed(path: &Path) -> bool {
     let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'service_infos'";
     alone(path).and_then(|db| db.query_row(sql, [], |_| Ok(()))).is_ok()
 }
 
-/// Refuses what SQLite would refuse too, in words: a link where it keeps its log.
-pub(in crate::store) fn no_planted_links(path: &Path) -> Result<(), OpenError> {
+/// Refuses a link in the place of SQLite's log, which SQLite would refuse with a less helpful error.
+pub(crate) fn no_planted_links(path: &Path) -> Result<(), OpenError> {
     let companions = COMPANIONS.iter().map(|suffix| suffixed(path, suffix));
     let planted =
         companions.into_iter().find(|path| std::fs::symlink_metadata(path).is_ok_and(|about| !about.is_file()));
     planted.map_or(Ok(()), |path| Err(OpenError::PlantedLink(path)))
 }
 
-/// Refuses to take an empty place for a new registry where one with content was.
-pub(in crate::store) fn was_never_used(path: &Path, empty: bool, proof: Option<&Proof>) -> Result<(), OpenError> {
+/// Refuses to start a new registry where there was one with content.
+pub(crate) fn was_never_used(path: &Path, empty: bool, proof: Option<&Proof>) -> Result<(), OpenError> {
     let log = ["-wal", "-journal"].into_iter().find(|suffix| has_content(path, suffix));
     let evidence = match (proof.filter(|proof| proof.revision > 0), log) {
         (Some(proof), _) => {

@@ -2,37 +2,38 @@
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-/// Messages of SQLite's checks that are about one row's content, about an index that can be made again, or about unused space
-/// ([`integrity_check`](https://www.sqlite.org/pragma.html#pragma_integrity_check)); of the rest a table or the file is broken.
+/// Messages of SQLite's checks about one row's content, about an index that can be rebuilt, or about unused space
+/// ([`integrity_check`](https://www.sqlite.org/pragma.html#pragma_integrity_check)). Any other message means that a table or the file is
+/// broken.
 const OF_ROWS: &[&str] = &["NULL value in ", " value in ", "CHECK constraint failed"];
 const OF_INDEXES: &[&str] =
     &["missing from index", "differ from index", "entries in index", "entry in index", " of index "];
 const HARMLESS: &[&str] = &["never used"];
-/// The tables whose indexes are checked too: what is registered. Those of history take longer, and an error there shows later.
+/// The tables whose indexes are checked too: those of what is registered. History's take longer, and errors there show later.
 const INDEXED: &[&str] = &["service", "instance"];
 
-/// Checks the file: whether an index has to be made again, or else what is wrong with it.
-pub(in crate::store) fn check(db: &Connection) -> rusqlite::Result<Result<bool, String>> {
-    let mut said = messages(db, "PRAGMA quick_check")?;
+/// Checks the file. Returns whether an index has to be rebuilt, or what is wrong with the file.
+pub(crate) fn check(db: &Connection) -> rusqlite::Result<Result<bool, String>> {
+    let mut lines = messages(db, "PRAGMA quick_check")?;
     for table in INDEXED {
         if is_table(db, table)? {
-            said.extend(messages(db, &format!("PRAGMA integrity_check({table})"))?);
+            lines.extend(messages(db, &format!("PRAGMA integrity_check({table})"))?);
         }
     }
-    said.retain(|line| line != "ok");
-    if let Some(error) = said.iter().find_map(|line| failure(line)) {
+    lines.retain(|line| line != "ok");
+    if let Some(error) = lines.iter().find_map(|line| failure(line)) {
         return Err(error);
     }
     let is = |line: &str, kinds: &[&str]| kinds.iter().any(|kind| line.contains(kind));
-    let whole = said.iter().find(|line| [OF_ROWS, OF_INDEXES, HARMLESS].iter().all(|kinds| !is(line, kinds)));
+    let whole = lines.iter().find(|line| [OF_ROWS, OF_INDEXES, HARMLESS].iter().all(|kinds| !is(line, kinds)));
     Ok(match whole {
         Some(broken) => Err(broken.replace('\n', " ")),
-        None => Ok(said.iter().any(|line| is(line, OF_INDEXES))),
+        None => Ok(lines.iter().any(|line| is(line, OF_INDEXES))),
     })
 }
 
-/// The error behind a line about a page that could not be read: a device or a system that fails now says nothing about what the
-/// file holds, and may give it later. What the page itself is like is no such error.
+/// The error behind a message about a page that could not be read. A device or a system that fails now says nothing about the file's
+/// content, and may deliver it later. Messages about a page's content are no such error.
 fn failure(line: &str) -> Option<rusqlite::Error> {
     let (_, number) = line.split_once("unable to get the page. error code=")?;
     let digits: String = number.chars().take_while(char::is_ascii_digit).collect();

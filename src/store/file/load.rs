@@ -13,26 +13,26 @@ use crate::store::schema::codec::is_content;
 use crate::store::schema::joined;
 use crate::store::schema::meta::{Kind, Meta};
 use crate::store::schema::quarantine::{BadRow, Table};
-use crate::store::schema::rows::{name, probe, told};
+use crate::store::schema::rows::{describe, name, probe};
 
-/// What was registered when the file was last written.
-pub(in crate::store) struct Registered {
-    pub(in crate::store) state: State,
-    pub(in crate::store) index: Index,
-    /// What probing left behind, of each instance's current generation.
-    pub(in crate::store) probes: HashMap<InstanceId, ProbeRow>,
-    /// Rows that could not be read, those of an instance before that of its service.
-    pub(in crate::store) bad: Vec<BadRow>,
-    /// Whether this is not what readers saw at the last revision.
-    pub(in crate::store) differs: bool,
+/// What the file holds.
+pub(crate) struct Registered {
+    pub(crate) state: State,
+    pub(crate) index: Index,
+    /// The probe rows of each instance's current generation.
+    pub(crate) probes: HashMap<InstanceId, ProbeRow>,
+    /// Rows that could not be read, an instance's before its service's.
+    pub(crate) bad: Vec<BadRow>,
+    /// Whether this differs from what readers saw at the last revision.
+    pub(crate) differs: bool,
 }
 
-/// Everything that was registered, and what probing left behind.
-pub(in crate::store) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Registered> {
+/// Reads everything that was registered, and the probe rows.
+pub(crate) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Registered> {
     let mut state = nothing(meta);
     let mut bad = Vec::new();
     let (mut probes, checked) = match &state.mirror {
-        // Only the leader knows about probes, and a new one starts without.
+        // Only the leader knows about probes, and a new leader starts without them.
         Some(_) => Probes::default(),
         None => probes(db, &mut bad)?,
     };
@@ -46,7 +46,7 @@ pub(in crate::store) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Re
             return Ok(());
         }
         generations.extend(service.instances.iter().map(|instance| (instance.id, instance.generation)));
-        // A number in one of the two rows is damaged: what is given next must be new all the same.
+        // Numbers that are given from now on must be new even if the one in the meta row is damaged.
         serial = service.instances.iter().map(number).fold(serial, u64::max).max(count(number_of_row));
         if state.mirror.is_none() && service.revision > meta.revision {
             (service.revision, service.sequence, ahead) = (meta.revision, meta.revision, true);
@@ -69,13 +69,13 @@ pub(in crate::store) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Re
         bad.push(row(Table::Service, number));
     }
     state.serial = serial;
-    place(db, &mut bad)?;
+    prefix_names(db, &mut bad)?;
     probes.retain(|id, row| generations.get(id) == Some(&row.generation));
     let differs = ahead || bad.iter().any(BadRow::is_registered);
     Ok(Registered { state, index, probes, bad, differs })
 }
 
-/// The highest number that an instance was given.
+/// The highest number given to the instance.
 fn number(instance: &Instance) -> u64 {
     instance.generation.max(count(instance.id.0))
 }
@@ -84,8 +84,8 @@ fn count(n: i64) -> u64 {
     u64::try_from(n).unwrap_or(0)
 }
 
-/// Puts the names of their services before those of instances.
-fn place(db: &Connection, bad: &mut [BadRow]) -> rusqlite::Result<()> {
+/// Prefixes the names of instances with those of their services.
+fn prefix_names(db: &Connection, bad: &mut [BadRow]) -> rusqlite::Result<()> {
     let mut names = db.prepare("SELECT namespace, name FROM service WHERE row = ?1")?;
     for row in bad {
         let Some(service) = row.service else { continue };
@@ -108,8 +108,8 @@ fn nothing(meta: &Meta) -> State {
 
 type Probes = (HashMap<InstanceId, ProbeRow>, HashMap<InstanceId, UnixMs>);
 
-/// The rows, and when each instance was last probed, also as an older generation. An instance whose row cannot be read is probed as if
-/// it were new.
+/// The rows, and when each instance was last probed, in any generation. An instance whose row cannot be read is probed as if it were
+/// new.
 fn probes(db: &Connection, bad: &mut Vec<BadRow>) -> rusqlite::Result<Probes> {
     let (mut all, mut checked) = (HashMap::new(), HashMap::new());
     let mut statement = db.prepare("SELECT * FROM probe")?;
@@ -120,7 +120,7 @@ fn probes(db: &Connection, bad: &mut Vec<BadRow>) -> rusqlite::Result<Probes> {
             Err(error) if is_content(&error) => {
                 let instance: i64 = row.get("instance")?;
                 let name = format!("instance row {instance}");
-                bad.push(BadRow { name, ..BadRow::new(Table::Probe, instance, &told(row, &error)) });
+                bad.push(BadRow { name, ..BadRow::new(Table::Probe, instance, &describe(row, &error)) });
                 continue;
             }
             Err(error) => return Err(error),

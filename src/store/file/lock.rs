@@ -1,16 +1,16 @@
 //! One server per file: a lock on the database's own inode, and a file `<db>.lock` beside it that proves the last revision.
 //!
-//! The lock is `flock` on the database itself, so it holds for every name of the file: links, bind mounts, a second
-//! container. On Linux it is independent of the POSIX locks by which SQLite coordinates connections. Closing *any* descriptor of a
-//! file drops this process's POSIX locks on it, so the locked descriptor stays open until SQLite's connections are closed. On a network
-//! file system (NFS, SMB) Linux turns `flock` into a byte-range lock over the whole file, which would shut SQLite out; other systems do
-//! so on every file system. There the lock file alone is locked, as all earlier versions did, and an alias is not noticed.
+//! The lock is a `flock` on the database itself, so it covers every name of the file: links, bind mounts, a second container. On
+//! Linux it is independent of the POSIX locks that SQLite uses between connections. Closing *any* descriptor of a file drops this
+//! process's POSIX locks on it, so the locked descriptor stays open until SQLite's connections are closed. On a network file system
+//! (NFS, SMB) Linux turns `flock` into a byte-range lock over the whole file, which would shut SQLite out; other systems do that on
+//! every file system. There only the lock file is locked, and an alias of the database goes unnoticed.
 //!
-//! The lock file is locked as well, so that older versions are kept out. It names the holder and repeats the newest committed revision.
-//! The next start continues the line of revisions only if both files name the same run and the database is not behind: a copy without its lock
-//! file or a restored backup gets a new epoch; a database that is behind its own run has lost commits. A power cut, or a write that fails
-//! with a warning, may leave the lock file behind the database, never ahead of it. Before a run's first commit the lock file names that
-//! run as well, so that it knows every run that the database can name, wherever the start is cut off.
+//! The lock file is locked too, which keeps older versions out. It names the holder and repeats the newest committed revision. The
+//! next start continues the line of revisions only if both files name the same run and the database is not behind. A copy without its
+//! lock file, or a restored backup, gets a new epoch; a database that is behind its own run has lost commits. A power cut, or a write
+//! that fails with a warning, may leave the lock file behind the database, never ahead of it. Before a run's first commit the lock file
+//! names that run as well, so it knows every run that the database can name, whenever the start is cut off.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read};
@@ -25,25 +25,25 @@ use crate::store::error::OpenError;
 
 /// What the lock file says about the database beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct Proof {
-    /// The random word of the server run that wrote it.
-    pub(in crate::store) run: String,
+pub(crate) struct Proof {
+    /// The random name of the server run that wrote it.
+    pub(crate) run: String,
     /// The newest revision committed then.
-    pub(in crate::store) revision: u64,
-    /// The run that the database file itself names, without its write-ahead log; none if that is not certain.
-    pub(in crate::store) base: Option<String>,
+    pub(crate) revision: u64,
+    /// The run that the database file names without its write-ahead log; none if that is uncertain.
+    pub(crate) base: Option<String>,
     /// The run that was about to begin; none once it has begun.
-    pub(in crate::store) next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// The lock, held until dropped.
 #[derive(Debug)]
-pub(in crate::store) struct FileLock {
-    /// Of the database's inode; none where that cannot be locked beside SQLite.
+pub(crate) struct FileLock {
+    /// The locked database; none where a lock would shut SQLite out.
     database: Option<File>,
     beside: Beside,
     path: PathBuf,
-    /// As it was read or written last.
+    /// As last read or written.
     proof: Option<Proof>,
 }
 
@@ -52,17 +52,17 @@ pub(in crate::store) struct FileLock {
 enum Beside {
     Writable(File),
     ReadOnly(File),
-    /// Neither there nor to be made: a full or read-only disk.
+    /// It does not exist and cannot be created: a full or read-only disk.
     Absent,
 }
 
 impl FileLock {
-    /// Takes the lock of `db`, and returns what the lock file says. Where there is a database to serve, a lock file that cannot be
-    /// made or written is no obstacle.
-    pub(in crate::store) fn acquire(db: &Path) -> Result<(Self, Option<Proof>), OpenError> {
+    /// Locks `db`, and returns what the lock file says. If there is a database to serve, a lock file that cannot be created or written
+    /// does not prevent that.
+    pub(crate) fn acquire(db: &Path) -> Result<(Self, Option<Proof>), OpenError> {
         let path = suffixed(db, ".lock");
         let about = std::fs::metadata(db).ok();
-        // The write-ahead log lies beside the name: what one name's server left in it would be missing under the other.
+        // The write-ahead log lies beside one of the names; under the other name its content would be missing.
         if about.as_ref().is_some_and(|about| about.nlink() > 1) {
             return Err(OpenError::HardLinked(db.to_owned()));
         }
@@ -71,67 +71,67 @@ impl FileLock {
             Err(error) if is_link(&path, &error) => return Err(OpenError::PlantedLink(path)),
             Err(error) if about.is_none() => return Err(OpenError::cannot_create(path, error)),
             Err(error) => {
-                tracing::warn!("{} cannot be made: {error}", path.display());
+                tracing::warn!("{} cannot be created: {error}", path.display());
                 Beside::Absent
             }
             Ok(beside) => beside,
         };
-        let mut said = String::new();
+        let mut content = String::new();
         if let Beside::Writable(file) | Beside::ReadOnly(file) = &beside {
-            said = text(file);
-            take(file, db, &said)?;
+            content = text(file);
+            take(file, db, &content)?;
         }
-        let proof = Proof::read(&said);
+        let proof = Proof::read(&content);
         Ok((Self { database, beside, path, proof: proof.clone() }, proof))
     }
 
-    /// Takes over the lock of a database that was just made, in place of the one that was there.
-    pub(in crate::store) fn adopt(&mut self, database: Option<File>) {
+    /// Takes over the lock of a database that was just created in place of another.
+    pub(crate) fn adopt(&mut self, database: Option<File>) {
         self.database = database;
         if let Some(proof) = &mut self.proof {
             (proof.base, proof.next) = (None, None);
         }
     }
 
-    /// Announces the run `next` before its first commit, durably. `base` is what the file itself names, if that outlasts a power cut.
-    /// What was proved stays.
-    pub(in crate::store) fn announce(&mut self, next: &str, base: Option<&str>) -> io::Result<()> {
+    /// Announces the run `next` durably, before its first commit. `base` is the run that the database file names, if that survives a power
+    /// cut. The proof stays.
+    pub(crate) fn announce(&mut self, next: &str, base: Option<&str>) -> io::Result<()> {
         let (run, revision) = self.proof.take().map(|proof| (proof.run, proof.revision)).unwrap_or_default();
         let (base, next) = (base.map(str::to_owned), Some(next.to_owned()));
         self.proof = Some(Proof { run, revision, base, next });
         self.hold()
     }
 
-    /// Records a commit of `run`, which has begun. Where it has not reached the file itself, the file still names the run that it named
+    /// Records a commit of `run`, which has begun. As long as the commit is only in the log, the database file names the run that it named
     /// before.
-    pub(in crate::store) fn record(&mut self, run: &str, revision: u64, in_file: bool) -> io::Result<()> {
+    pub(crate) fn record(&mut self, run: &str, revision: u64, in_file: bool) -> io::Result<()> {
         let base = if in_file { Some(run.to_owned()) } else { self.proof.take().and_then(|proof| proof.base) };
         self.proof = Some(Proof { run: run.to_owned(), revision, base, next: None });
         self.write()
     }
 
-    /// Names this process as the holder, durably, and proves what was proved before.
-    pub(in crate::store) fn hold(&mut self) -> io::Result<()> {
+    /// Names this process as the holder, durably. The proof stays.
+    pub(crate) fn hold(&mut self) -> io::Result<()> {
         self.write()?;
         self.sync()
     }
 
-    /// Writes in place: always the same length, so a full disk does not matter.
+    /// Writes in place. The length is always the same, so a full disk does not matter.
     fn write(&mut self) -> io::Result<()> {
         let Some(proof) = &self.proof else { return Ok(()) };
         let text = proof.text();
         self.writable()?.write_all_at(text.as_bytes(), 0)
     }
 
-    /// Makes what was recorded outlast a power cut.
-    pub(in crate::store) fn sync(&self) -> io::Result<()> {
+    /// Makes the record survive a power cut.
+    pub(crate) fn sync(&self) -> io::Result<()> {
         match &self.beside {
             Beside::Writable(file) => file.sync_data(),
             Beside::ReadOnly(_) | Beside::Absent => Ok(()),
         }
     }
 
-    /// The lock file; opened again where it could not be written at the start.
+    /// The lock file, opened again if it could not be written at the start.
     fn writable(&mut self) -> io::Result<&File> {
         if !matches!(self.beside, Beside::Writable(_)) {
             self.beside = Beside::Absent;
@@ -154,7 +154,7 @@ impl Proof {
         Some(Self { run, revision, base: other("file"), next: other("next") })
     }
 
-    /// Fits one sector of a disk, so that a power cut leaves all of it or nothing.
+    /// Fits one disk sector, so that a power cut leaves all of it or nothing.
     fn text(&self) -> String {
         let Self { run, revision, base, next } = self;
         let (base, next) = (base.as_deref().unwrap_or_default(), next.as_deref().unwrap_or_default());
@@ -163,12 +163,12 @@ impl Proof {
     }
 
     /// Whether it names that run: the last one proved, the file's own, or the one that was about to begin.
-    pub(in crate::store) fn names(&self, run: &str) -> bool {
+    pub(crate) fn names(&self, run: &str) -> bool {
         self.run == run || [&self.base, &self.next].into_iter().any(|named| named.as_deref() == Some(run))
     }
 
-    /// What the lock file of `db` says, without its lock.
-    pub(in crate::store) fn peek(db: &Path) -> Option<Self> {
+    /// What the lock file of `db` says, read without locking it.
+    pub(crate) fn peek(db: &Path) -> Option<Self> {
         let file = OpenOptions::new().read(true).custom_flags(no_follow()).open(suffixed(db, ".lock")).ok()?;
         Self::read(&text(&file))
     }
@@ -182,10 +182,10 @@ fn lock_inode(db: &Path, beside: &Path) -> Result<Option<File>, OpenError> {
         return Ok(None);
     }
     let holder = OpenOptions::new().read(true).custom_flags(no_follow()).open(beside);
-    // Beside an alias lies another lock file, or none: only one that is locked names the holder.
-    let said = holder.ok().filter(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
-    let said = said.map(|file| text(&file)).unwrap_or_default();
-    take(&file, db, &said)?;
+    // An alias has another lock file or none; only a locked one names the holder.
+    let content = holder.ok().filter(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+    let content = content.map(|file| text(&file)).unwrap_or_default();
+    take(&file, db, &content)?;
     let (opened, named) = (file.metadata().map_err(unreadable)?, std::fs::metadata(db).map_err(unreadable)?);
     if (opened.dev(), opened.ino()) == (named.dev(), named.ino()) {
         return Ok(Some(file));
@@ -193,8 +193,8 @@ fn lock_inode(db: &Path, beside: &Path) -> Result<Option<File>, OpenError> {
     Err(unreadable(io::Error::other("it was replaced while it was being opened; start again")))
 }
 
-/// Locks a database that only this process knows yet.
-pub(in crate::store) fn lock_new(file: File) -> io::Result<Option<File>> {
+/// Locks a database that only this process knows.
+pub(crate) fn lock_new(file: File) -> io::Result<Option<File>> {
     if is_lockable(&file) {
         file.try_lock()?;
         return Ok(Some(file));
@@ -202,7 +202,7 @@ pub(in crate::store) fn lock_new(file: File) -> io::Result<Option<File>> {
     Ok(None)
 }
 
-/// Whether `flock` and SQLite's locks keep apart on this file.
+/// Whether `flock` is independent of SQLite's locks on this file.
 #[cfg(target_os = "linux")]
 fn is_lockable(file: &File) -> bool {
     /// `statfs` numbers of NFS, SMB, CIFS, SMB2 and Lustre ([statfs(2)](https://man7.org/linux/man-pages/man2/statfs.2.html)).
@@ -215,7 +215,7 @@ fn is_lockable(_: &File) -> bool {
     false
 }
 
-/// Opens the lock file, or makes it. A link in its place is not followed, and only a plain file of one name is written.
+/// Opens or creates the lock file. A link in its place is not followed, and only a plain file with a single name is written.
 fn beside(path: &Path) -> io::Result<Beside> {
     let open = |write: bool| {
         let mut open = OpenOptions::new();
@@ -228,36 +228,36 @@ fn beside(path: &Path) -> io::Result<Beside> {
     };
     let about = file.metadata()?;
     if !about.is_file() || about.nlink() > 1 {
-        return Err(io::Error::other("it is no plain file of one name"));
+        return Err(io::Error::other("it is not a plain file with a single name"));
     }
     if is_new {
-        // Whatever the umask: the group reads who holds the lock.
+        // Regardless of the umask: the group may read who holds the lock.
         file.set_permissions(Permissions::from_mode(0o640))?;
     }
     Ok(if writable { Beside::Writable(file) } else { Beside::ReadOnly(file) })
 }
 
-/// Not through a link, and without waiting for the other end of a pipe.
+/// Does not follow a link, and does not wait for the other end of a pipe.
 fn no_follow() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed()
 }
 
-/// Whether a link or the like was put in the lock file's place.
+/// Whether something else than a plain file lies in the lock file's place.
 fn is_link(path: &Path, error: &io::Error) -> bool {
     let plain = |about: std::fs::Metadata| about.is_file() && about.nlink() == 1;
     error.kind() != io::ErrorKind::NotFound && std::fs::symlink_metadata(path).is_ok_and(|about| !plain(about))
 }
 
 /// Locks `file` for the server of `db`.
-fn take(file: &File, db: &Path, said: &str) -> Result<(), OpenError> {
+fn take(file: &File, db: &Path, content: &str) -> Result<(), OpenError> {
     match patiently(file) {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: db.to_owned(), pid: field(said, "pid") }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: db.to_owned(), pid: field(content, "pid") }),
         Err(TryLockError::Error(source)) => Err(OpenError::Unreadable { path: db.to_owned(), source }),
     }
 }
 
-/// Takes the lock. Who only asks whether it is held has it for microseconds, so one refusal is not believed.
+/// Takes the lock. A process that only tests whether it is held has it for microseconds, so one refusal is not believed.
 fn patiently(file: &File) -> Result<(), TryLockError> {
     for _ in 0..3 {
         match file.try_lock() {
@@ -268,16 +268,16 @@ fn patiently(file: &File) -> Result<(), TryLockError> {
     file.try_lock()
 }
 
-/// Whether a server holds the lock of `db`; one whose lock file cannot be opened is taken to be there. The database itself is not
-/// opened for this: closing it would drop the locks of a reader in this process.
-pub(in crate::store) fn is_held(db: &Path) -> bool {
+/// Whether a server holds the lock of `db`; if the lock file cannot be opened, it is assumed to. The database itself is not opened for
+/// this, because closing it would drop the locks of a reader in this process.
+pub(crate) fn is_held(db: &Path) -> bool {
     match OpenOptions::new().read(true).custom_flags(no_follow()).open(suffixed(db, ".lock")) {
         Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     }
 }
 
-/// The file's text; an unreadable one proves nothing, as does an empty one.
+/// The file's text, empty if it cannot be read.
 fn text(file: &File) -> String {
     let mut text = String::new();
     match file.take(4096).read_to_string(&mut text) {

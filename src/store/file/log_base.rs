@@ -1,4 +1,4 @@
-//! The run that the database file itself names, and whether the write-ahead log beside it was written on this state of the file.
+//! Whether the write-ahead log was written on this state of the database file.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,40 +12,41 @@ use crate::catalog::Epoch;
 use crate::store::schema;
 use crate::store::schema::meta::{Kind, Meta};
 
-/// What the file names, without its log.
+/// What the database file says without its log.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct Base {
-    /// None in a new file, in one of an older schema, and where it cannot be read.
+pub(crate) struct LogBase {
+    /// The run that it names; none in a new file, in one of an older schema, and if it cannot be read.
     run: Option<String>,
-    /// Whether a power cut leaves it so.
+    /// Whether that survives a power cut.
     durable: bool,
 }
 
-impl Base {
-    /// Reads it, after a sync: a server that was killed may have left what no disk holds yet. To be asked before this process has a
-    /// connection, whose locks it would drop.
-    pub(in crate::store) fn of(path: &Path) -> Self {
+impl LogBase {
+    /// Reads the file, after a sync: a server that was killed may have left data that is not on disk yet. Call it before this process
+    /// has a connection, because it would drop that connection's locks.
+    pub(crate) fn of(path: &Path) -> Self {
         let durable = File::open(path).and_then(|file| file.sync_all()).is_ok();
         let read = alone(path).and_then(|db| Ok((schema::version(&db)?, run(&db)?)));
-        // A page that was cut off half way may hold anything.
+        // A page that was written only in part may hold anything.
         let run = read.ok().filter(|(version, run)| *version >= 3 && run.parse::<Epoch>().is_ok());
         Self { run: run.map(|(_, run)| run), durable }
     }
 
-    /// Whether the log beside the file was written on another state of it: an older copy was put in its place, or it was served under
-    /// another name meanwhile. Played into this one, it would damage it.
+    /// Whether the log was written on another state of the file: somebody replaced the file by an older copy, or served it under another
+    /// name meanwhile. Applying such a log would damage the file.
     ///
-    /// A run writes its word into the file itself before it writes anything else, so the two agree, or the start was cut off, and then the
-    /// lock file, written and synced before the run's first commit, names what the file can name.
-    pub(in crate::store) fn has_foreign_log(&self, path: &Path, proof: Option<&Proof>) -> bool {
+    /// A run writes its name into the database file before it writes anything else, so both name the same run unless the start was cut
+    /// off. In that case the lock file, which is written and synced before the run's first commit, names every run that the file can name.
+    pub(crate) fn has_foreign_log(&self, path: &Path, proof: Option<&Proof>) -> bool {
         let Some(base) = &self.run else { return false };
         let Ok(run) = connect_aside(path).and_then(|db| run(&db)) else { return false };
         let known = proof.is_some_and(|proof| proof.names(base) || proof.base.is_none() && proof.names(&run));
         *base != run && !known
     }
 
-    /// Announces the run that is about to begin on it. Without that, a start that is cut off may be refused as one with a foreign log.
-    pub(in crate::store) fn announce(&self, next: &Meta, lock: &mut FileLock, path: &Path) {
+    /// Announces the run that is about to begin. Without this, the start after one that was cut off might be refused because of a foreign
+    /// log.
+    pub(crate) fn announce(&self, next: &Meta, lock: &mut FileLock, path: &Path) {
         if next.kind != Kind::Record {
             return;
         }

@@ -6,21 +6,21 @@
 //! 1. [`open`]: the whole order. [`inspect`]: what lies at the path. [`lock`]: one server per file, and the proof of its last
 //!    revision.
 //! 2. [`connect`]: connections. [`log_base`]: whether the write-ahead log belongs to the file. [`integrity`]: SQLite's checks.
-//! 3. [`load`]: from the rows to the first state. [`begin`]: the run's first write.
+//! 3. [`load`]: from the rows to the first state. [`first_write`]: the run's first write.
 //! 4. [`create`]: a new file. [`salvage`]: what can be read of a damaged one. [`damage`]: telling damage from a failing system.
 //! 5. [`identity`]: whether the open files are still those at their paths. [`peek`]: what a mirror's file says of itself.
 
-pub(in crate::store) mod begin;
-pub(in crate::store) mod connect;
+pub(crate) mod connect;
 mod create;
-pub(in crate::store) mod damage;
-pub(in crate::store) mod identity;
+pub(crate) mod damage;
+pub(crate) mod first_write;
+pub(crate) mod identity;
 mod inspect;
 mod integrity;
 mod load;
-pub(in crate::store) mod lock;
+pub(crate) mod lock;
 mod log_base;
-pub(in crate::store) mod open;
-pub(in crate::store) mod paths;
-pub(in crate::store) mod peek;
+pub(crate) mod open;
+pub(crate) mod paths;
+pub(crate) mod peek;
 mod salvage;

@@ -1,4 +1,4 @@
-//! What a mirror's file says of itself, before it is known whether it is to be opened.
+//! What a mirror's file says of itself, before anybody decides whether to open it.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -21,21 +21,21 @@ pub struct MirrorFile {
 }
 
 impl MirrorFile {
-    /// Looks into the file; none where there is no complete mirror that can be read.
+    /// Reads the file; none if it holds no complete mirror that can be read.
     pub fn peek(path: &Path) -> Option<Self> {
         if !matches!(inspect(path), Ok(Found::Ours)) {
             return None;
         }
         let age = [path.to_owned(), suffixed(path, "-wal")].iter().filter_map(|file| written(file)).min()?;
         let db = connect(path).ok()?;
-        // It is not known yet to be sound: its write-ahead log stays as it is.
+        // Nobody knows yet whether it is sound, so its write-ahead log stays as it is.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).ok()?;
         let meta = meta::read(&db).ok().flatten()?;
         (meta.kind == Kind::Mirror { complete: true }).then_some(Self { epoch: meta.epoch, age })
     }
 }
 
-/// How long ago it was written; no time at all by a clock that was set back.
+/// How long ago it was written; zero if the clock was set back.
 fn written(file: &Path) -> Option<Duration> {
     let at = std::fs::metadata(file).ok()?.modified().ok()?;
     Some(SystemTime::now().duration_since(at).unwrap_or_default())

@@ -1,7 +1,7 @@
-//! What can be read of a file with broken pages, copied into a new one.
+//! Copies what can be read of a file with broken pages into a new one.
 //!
-//! A table is read from both ends up to the break. The indexes, which lie in other pages, say which rows are missing: each of them is named in
-//! quarantine. Where too much is missing, or it is not known what, the file counts as damaged as a whole. The damaged file is kept.
+//! A table is read from both ends up to the break. The indexes lie in other pages and tell which rows are missing; each of these is named
+//! in quarantine. If too much is missing, or what is missing is unknown, the whole file counts as damaged. The damaged file is kept.
 
 use std::collections::HashSet;
 
@@ -13,10 +13,10 @@ use crate::catalog::Epoch;
 use crate::model::time::UnixMs;
 use crate::store::schema::quarantine::columns;
 
-/// Every table, those before which others refer to.
+/// Every table, referenced tables first.
 const TABLES: &[&str] = &["meta", "service", "instance", "probe", "transition", "change", "quarantine"];
 
-/// Indexes that hold every row of what is registered: what is left of a row there names it.
+/// Indexes that contain every registered row: what they hold of a row identifies it.
 const NAMES: &[(&str, &str)] = &[
     ("service", "SELECT rowid, 'id ' || lower(hex(id)) FROM service INDEXED BY sqlite_autoindex_service_1"),
     (
@@ -25,11 +25,11 @@ const NAMES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Copies everything that can be read into a new file of the newest schema; how many registered rows are missing.
+/// Copies everything that can be read into a new file of the newest schema. Returns how many registered rows are missing.
 ///
 /// # Errors
-/// Words about what is missing, where that is too much.
-pub(in crate::store) fn copy(from: &Connection, to: &Connection, now: UnixMs) -> Result<u64, String> {
+/// What is missing, if that is too much.
+pub(crate) fn copy(from: &Connection, to: &Connection, now: UnixMs) -> Result<u64, String> {
     let mut missing = 0;
     for table in TABLES {
         let copied = Table::of(from, to, table).and_then(|copy| copy.map_or(Ok(true), |mut copy| copy.run(now)));
@@ -42,25 +42,25 @@ pub(in crate::store) fn copy(from: &Connection, to: &Connection, now: UnixMs) ->
     if u64::from(left) <= missing {
         return Err(format!("{missing} rows of what was registered cannot be read"));
     }
-    // No lock file proves what was left out.
+    // No lock file proves what is missing.
     let run = Epoch::random().to_string();
     to.execute("UPDATE meta SET run = ?1", [run]).map_err(|error| error.to_string())?;
     Ok(missing)
 }
 
-/// A table on its way.
+/// A table that is being copied.
 struct Table<'c> {
     from: &'c Connection,
     to: &'c Connection,
     name: &'static str,
-    /// Those that both files have.
+    /// The columns that both files have.
     columns: String,
     insert: String,
-    seen: HashSet<i64>,
+    copied: HashSet<i64>,
 }
 
 impl<'c> Table<'c> {
-    /// None where an older file has no such table.
+    /// None if an older file has no such table.
     fn of(from: &'c Connection, to: &'c Connection, name: &'static str) -> rusqlite::Result<Option<Self>> {
         let (theirs, ours) = (column_names(from, name)?, column_names(to, name)?);
         if theirs.is_empty() && name == "quarantine" {
@@ -70,10 +70,10 @@ impl<'c> Table<'c> {
         let marks = vec!["?"; both.len()].join(", ");
         let columns = both.join(", ");
         let insert = format!("INSERT INTO {name} ({columns}) VALUES ({marks})");
-        Ok(Some(Self { from, to, name, columns, insert, seen: HashSet::new() }))
+        Ok(Some(Self { from, to, name, columns, insert, copied: HashSet::new() }))
     }
 
-    /// Copies it from both ends; whether that was all of it.
+    /// Copies the table from both ends. Returns whether that was all of it.
     fn run(&mut self, now: UnixMs) -> rusqlite::Result<bool> {
         if self.pass("ASC", now)? {
             return Ok(true);
@@ -82,7 +82,7 @@ impl<'c> Table<'c> {
         Ok(false)
     }
 
-    /// Copies rows up to a break, or to one that was copied already; whether there was no break.
+    /// Copies rows up to a break or to a row that was copied already. Returns whether there was no break.
     fn pass(&mut self, order: &str, now: UnixMs) -> rusqlite::Result<bool> {
         let sql = format!("SELECT {}, rowid FROM {} ORDER BY rowid {order}", self.columns, self.name);
         let mut statement = self.from.prepare(&sql)?;
@@ -95,17 +95,17 @@ impl<'c> Table<'c> {
                 Err(error) if is_break(&error) => return Ok(false),
                 Err(error) => return Err(error),
             };
-            if !self.seen.insert(number) {
+            if !self.copied.insert(number) {
                 return Ok(true);
             }
         }
     }
 }
 
-/// Copies a row, or what is left of it, unless it was copied before; its number.
+/// Copies a row unless it was copied before; one that violates a constraint goes into quarantine. Returns its number.
 fn take(table: &Table<'_>, row: &Row<'_>, width: usize, now: UnixMs) -> rusqlite::Result<i64> {
     let number = row.get(width)?;
-    if table.seen.contains(&number) {
+    if table.copied.contains(&number) {
         return Ok(number);
     }
     let values =
@@ -124,7 +124,7 @@ fn is_break(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::TooBig))
 }
 
-/// Names the rows that an index has and the copy lacks; how many there are.
+/// Names the rows that the index has and the copy lacks. Returns how many there are.
 fn name_missing(
     from: &Connection,
     to: &Connection,

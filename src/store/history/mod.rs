@@ -1,11 +1,11 @@
-//! History: read by a thread of its own, so that no question about the past delays a write.
+//! History, read by a thread of its own, so that no query delays a write.
 //!
 //! In: a query and a connection. Out: a page; rows that cannot be read are left out and named.
 //!
 //! 1. This file: the queries.
 //! 2. [`thread`]: the thread that answers them.
 
-pub(in crate::store) mod thread;
+pub(crate) mod thread;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -18,21 +18,21 @@ use crate::model::ports::ServiceRef;
 use crate::store::error::StoreError;
 use crate::store::schema::codec::{Count, Id, Json, Parsed, damaged, int, is_content, time};
 use crate::store::schema::quarantine::{BadRow, Table};
-use crate::store::schema::rows::told;
+use crate::store::schema::rows::describe;
 
 /// Most entries of one page.
 pub const MAX_PAGE: usize = 500;
 
-/// What is asked.
+/// A query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryQuery {
-    /// The service; also one that was removed. By key it is the one registered now, else the one removed last.
+    /// The service, which may have been removed. A key means the service registered now, else the one removed last.
     pub service: ServiceRef,
     /// Only this instance.
     pub instance: Option<InstanceName>,
     /// Only entries older than this one, for the next page.
     pub before: Option<i64>,
-    /// Most entries, 1 to [`MAX_PAGE`]; others are brought into that range.
+    /// Most entries, clamped to 1 to [`MAX_PAGE`].
     pub limit: usize,
 }
 
@@ -41,7 +41,7 @@ pub struct HistoryQuery {
 pub struct HistoryPage {
     /// The service.
     pub service: Uuid,
-    /// Its namespace and name, to judge who may see it.
+    /// Namespace and name, by which access is decided.
     pub key: ServiceKey,
     /// Its entries.
     pub entries: Vec<HistoryEntry>,
@@ -51,11 +51,11 @@ pub struct HistoryPage {
 
 /// Services that were removed.
 pub type Removals = Vec<(ServiceKey, Uuid)>;
-/// Most removals that are looked up: whoever missed more takes everything anew.
+/// Most removals that are looked up; a reader that missed more starts over.
 const MAX_REMOVALS: usize = 10_000;
 
-/// A page; `known` is the service where it is registered now. Rows that cannot be read are left out and added to `bad`.
-pub(in crate::store) fn page(
+/// A page. `known` is the service as registered now. Rows that cannot be read are left out and added to `bad`.
+pub(crate) fn page(
     db: &Connection,
     query: &HistoryQuery,
     known: Option<(Uuid, ServiceKey)>,
@@ -85,7 +85,7 @@ pub(in crate::store) fn page(
     Ok(HistoryPage { service, key, entries: found.into_iter().filter_map(|(_, entry)| entry).collect(), next })
 }
 
-/// What was read of a row, whose first column is its number; none where it cannot be read.
+/// What was read of a row whose first column is its number; none if it cannot be read.
 fn readable<T>(
     row: &Row<'_>,
     read: rusqlite::Result<T>,
@@ -95,7 +95,7 @@ fn readable<T>(
 ) -> rusqlite::Result<Option<T>> {
     match read {
         Err(error) if is_content(&error) => {
-            bad.push(BadRow { name: name(), ..BadRow::new(table, row.get(0)?, &told(row, &error)) });
+            bad.push(BadRow { name: name(), ..BadRow::new(table, row.get(0)?, &describe(row, &error)) });
             Ok(None)
         }
         read => read.map(Some),
@@ -119,7 +119,7 @@ pub(super) fn removed_since(db: &Connection, since: u64, bad: &mut Vec<BadRow>) 
     Ok((bad.is_empty() && removed.len() <= MAX_REMOVALS).then_some(removed))
 }
 
-/// The removed service that is meant.
+/// The removed service that `service` refers to.
 fn removed(
     db: &Connection,
     service: &ServiceRef,

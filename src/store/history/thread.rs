@@ -1,4 +1,4 @@
-//! The thread that reads history.
+//! The thread that answers history queries.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -13,31 +13,31 @@ use crate::store::error::StoreError;
 use crate::store::file::connect::{Gate, connect_aside, connect_reader};
 use crate::store::queue::job::Job;
 
-/// Questions that may wait.
-pub(in crate::store) const QUEUE: usize = 64;
-/// A question on its way to the reader.
-pub(in crate::store) enum Question {
-    /// Answer this. The key is known where the service is registered now.
+/// Most questions that may wait.
+pub(crate) const QUEUE: usize = 64;
+/// A question for the reader's thread.
+pub(crate) enum Question {
+    /// A page. The key is known if the service is registered now.
     Page(HistoryQuery, Option<(Uuid, ServiceKey)>, oneshot::Sender<Result<HistoryPage, StoreError>>),
-    /// What was removed after that revision; none where that is no longer known.
+    /// The services removed after a revision; none if some are forgotten.
     Removed(u64, oneshot::Sender<Result<Option<Removals>, StoreError>>),
-    /// No more questions after those that are queued.
+    /// Closes the queue: the thread stops after the questions that are queued.
     Stop,
 }
 
 /// What the reader's thread owns.
-pub(in crate::store) struct Reader {
-    pub(in crate::store) file: Reading,
-    pub(in crate::store) questions: mpsc::Receiver<Question>,
-    /// Where the writer is told of rows that cannot be read.
-    pub(in crate::store) jobs: mpsc::Sender<Job>,
+pub(crate) struct Reader {
+    pub(crate) file: Reading,
+    pub(crate) questions: mpsc::Receiver<Question>,
+    /// Where rows that cannot be read are reported.
+    pub(crate) jobs: mpsc::Sender<Job>,
 }
 
-/// How the reader reaches the file.
-pub(in crate::store) enum Reading {
-    /// Beside the writer.
+/// How the thread reads the file.
+pub(crate) enum Reading {
+    /// Through its own connection.
     Open(Connection),
-    /// While nothing can be written: opened for each question, until the gate says that the writer has begun.
+    /// While nothing can be written: through a connection for each question, until the gate says that the writer has begun.
     Aside(PathBuf, Gate),
 }
 
@@ -60,18 +60,18 @@ impl Reading {
 }
 
 impl Reader {
-    /// Answers until it is told to stop or nobody can ask any more.
-    pub(in crate::store) fn serve(mut self) {
+    /// Answers until it is stopped or no caller is left.
+    pub(crate) fn serve(mut self) {
         while let Some(question) = self.questions.blocking_recv() {
             self.answer(question);
         }
     }
 
-    pub(in crate::store) fn answer(&mut self, question: Question) {
+    pub(crate) fn answer(&mut self, question: Question) {
         let mut bad = Vec::new();
         match question {
             Question::Stop => self.questions.close(),
-            // A waiter that went away needs no answer.
+            // A caller that went away needs no answer.
             Question::Removed(since, reply) => {
                 drop(reply.send(self.file.ask(|db| Ok(removed_since(db, since, &mut bad)?))));
             }
@@ -80,7 +80,7 @@ impl Reader {
             }
         }
         if !bad.is_empty() {
-            // Where the queue is full the next reader of these rows says it again.
+            // If the queue is full, the next reader of these rows reports them again.
             drop(self.jobs.try_send(Job::Quarantine(bad)));
         }
     }

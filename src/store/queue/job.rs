@@ -1,4 +1,4 @@
-//! What the writer is asked, and how it answers.
+//! What callers ask of the writer, and how it answers.
 
 use std::sync::Arc;
 
@@ -10,49 +10,49 @@ use crate::model::ports::{Caller, Leadership, Registered, Registration, Removal,
 use crate::store::schema::quarantine::BadRow;
 use crate::store::schema::write::{EncodedProbe, SpecColumns, Verdict};
 
-/// Where a waiter hears the end of its change.
-pub(in crate::store) type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
+/// Where the caller gets the result.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, WriteError>>;
 
 /// One entry of the writer's queue.
-pub(in crate::store) enum Job {
+pub(crate) enum Job {
     /// A register call.
     Register(Box<Register>, Ticket, Reply<Registered>),
     /// A deregister call.
     Remove(Box<Remove>, Option<Ticket>, Reply<()>),
-    /// Changes of health, together, while this process probes.
+    /// Changes of health, as one unit; applied only while this process probes.
     Health(Vec<Verdict>, Arc<dyn Leadership>, Reply<Vec<bool>>),
-    /// What objects say.
+    /// Objects that changed.
     Mirror(Vec<MirrorChange>, VerdictsFrom, Reply<()>),
-    /// What all objects say.
+    /// A finished list of all objects.
     MirrorAll(Box<List>, Reply<()>),
-    /// What probing left behind.
+    /// Probe rows.
     Probes(Vec<EncodedProbe>, Reply<()>),
-    /// Rows that a reader of history could not read.
+    /// Rows that the history reader could not read.
     Quarantine(Vec<BadRow>),
-    /// Time to look for what grew old.
+    /// Checks for history that is too old, and for the file itself.
     Trim,
-    /// Time for what is to be done when there is nothing else to do.
-    Rest,
-    /// The server stops: no more jobs after those that are queued.
+    /// Does what waits for an idle moment.
+    Idle,
+    /// Closes the queue: the server stops after the jobs that are queued.
     Stop,
 }
 
-/// A register call with its columns encoded by the caller's task, off the writer.
-pub(in crate::store) struct Register {
-    pub(in crate::store) registration: Registration,
-    pub(in crate::store) caller: Caller,
-    pub(in crate::store) columns: SpecColumns,
+/// A register call, its columns encoded by the caller's task.
+pub(crate) struct Register {
+    pub(crate) registration: Registration,
+    pub(crate) caller: Caller,
+    pub(crate) columns: SpecColumns,
 }
 
 /// A deregister call.
-pub(in crate::store) struct Remove {
-    pub(in crate::store) removal: Removal,
-    pub(in crate::store) caller: Caller,
+pub(crate) struct Remove {
+    pub(crate) removal: Removal,
+    pub(crate) caller: Caller,
 }
 
 /// A finished list.
-pub(in crate::store) struct List {
-    pub(in crate::store) all: Vec<Mirrored>,
-    pub(in crate::store) revision: u64,
-    pub(in crate::store) verdicts: VerdictsFrom,
+pub(crate) struct List {
+    pub(crate) all: Vec<Mirrored>,
+    pub(crate) revision: u64,
+    pub(crate) verdicts: VerdictsFrom,
 }

@@ -5,5 +5,5 @@
 //! 1. [`job`]: the jobs and their replies.
 //! 2. [`pending`]: counts the calls on their way, so that no answer from the snapshot overtakes one.
 
-pub(in crate::store) mod job;
-pub(in crate::store) mod pending;
+pub(crate) mod job;
+pub(crate) mod pending;

@@ -1,4 +1,4 @@
-//! Which services have a change on its way through the writer's queue, so that no answer overtakes it.
+//! Which services have a change on its way through the writer's queue, so that no answer from the snapshot overtakes it.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,7 +6,7 @@ use crate::model::name::ServiceKey;
 use crate::model::sync::Arc;
 use crate::model::sync::atomic::{AtomicU32, Ordering};
 
-/// Services share this many counts. Sharing one costs a renewal no more than the way through the queue.
+/// Number of counts. Services share them; sharing costs a renewal at most the way through the queue.
 const COUNTS: usize = 1024;
 
 /// Counts of register and deregister calls that are queued or being written, by service. Cloning shares them.
@@ -24,21 +24,21 @@ impl Pending {
         Self(Arc::new(Counts { hasher: RandomState::new(), counts: [const { AtomicU32::new(0) }; COUNTS] }))
     }
 
-    /// Whether no call about `key` is on its way. The snapshot is to be read after this was asked.
+    /// Whether no call about `key` is on its way. Read the snapshot only after this.
     pub(crate) fn is_settled(&self, key: &ServiceKey) -> bool {
-        self.0.counts.get(self.place(key)).is_none_or(|count| count.load(Ordering::SeqCst) == 0)
+        self.0.counts.get(self.slot(key)).is_none_or(|count| count.load(Ordering::SeqCst) == 0)
     }
 
-    /// Counts a call about `key` until the ticket is dropped: after its change is published.
+    /// Counts a call about `key` until the ticket is dropped, after its change is published.
     pub(crate) fn enter(&self, key: &ServiceKey) -> Ticket {
-        let place = self.place(key);
-        if let Some(count) = self.0.counts.get(place) {
+        let slot = self.slot(key);
+        if let Some(count) = self.0.counts.get(slot) {
             count.fetch_add(1, Ordering::SeqCst);
         }
-        Ticket { pending: self.clone(), place }
+        Ticket { pending: self.clone(), slot }
     }
 
-    fn place(&self, key: &ServiceKey) -> usize {
+    fn slot(&self, key: &ServiceKey) -> usize {
         usize::try_from(self.0.hasher.hash_one(key) % COUNTS as u64).unwrap_or(0)
     }
 }
@@ -47,12 +47,12 @@ impl Pending {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     pending: Pending,
-    place: usize,
+    slot: usize,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(count) = self.pending.0.counts.get(self.place) {
+        if let Some(count) = self.pending.0.counts.get(self.slot) {
             count.fetch_sub(1, Ordering::SeqCst);
         }
     }

@@ -1,8 +1,8 @@
-//! How a file is opened so that nothing beside it is made or changed, and how it is noticed that another file took its place.
+//! Opens a file without creating or changing anything beside it, and notices when another file takes its place.
 //!
-//! Beside a file that a server has open lie `-wal` and `-shm`; then SQLite reads both, without writing to the second
-//! (`readonly_shm`). After a stop in order they are gone, and SQLite would make them anew, owned by whoever looks: then the file is
-//! read as `immutable`, until something about it changes.
+//! While a server has the file open, `-wal` and `-shm` lie beside it, and SQLite reads both without writing to the second
+//! (`readonly_shm`). After a clean stop they are gone, and SQLite would create them, owned by the reader's user. Then the file is read as
+//! `immutable`, until anything about it changes.
 
 use std::fs::Metadata;
 use std::io;
@@ -22,10 +22,10 @@ const BUSY: Duration = Duration::from_millis(500);
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReaderError {
-    /// No file there.
+    /// No such file.
     #[error("there is no store at {}; start the server, or name the file that its DB_PATH names", .0.display())]
     Missing(PathBuf),
-    /// This user may not.
+    /// Permission denied.
     #[error(
         "this user may not read {}; be the server's user or in its group (its files are 0640), or give --server instead",
         .0.display()
@@ -34,7 +34,7 @@ pub enum ReaderError {
     /// Not a store.
     #[error("{} is not a store of Portolan; name the file that the server's DB_PATH names", .0.display())]
     Foreign(PathBuf),
-    /// Another version's.
+    /// Another version's schema.
     #[error(
         "{} has schema {found}, and this version of Portolan reads {}; use the console of the server's version",
         .path.display(), schema::NEWEST
@@ -45,10 +45,10 @@ pub enum ReaderError {
         /// Its schema.
         found: u32,
     },
-    /// Its server was cut off, and the index of what it wrote last is gone.
+    /// Its server was killed, and the index of its write-ahead log is gone.
     #[error("{} was not closed in order and has to be recovered; start the server", .0.display())]
     Unclean(PathBuf),
-    /// The path names another file by now.
+    /// The path names another file.
     #[error("the file was replaced")]
     Replaced,
     /// SQLite failed.
@@ -56,7 +56,7 @@ pub enum ReaderError {
     Sqlite {
         /// The file.
         path: PathBuf,
-        /// SQLite's word.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
 }
@@ -74,10 +74,10 @@ impl ReaderError {
 /// What is compared to notice another file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
-    place: (u64, u64),
-    /// Size and time of change, where nobody has the file open.
+    inode: (u64, u64),
+    /// Size and time of change, if nobody has the file open.
     still: Option<(u64, i64, i64)>,
-    /// The index of the write-ahead log, which a server that starts may make anew.
+    /// The index of the write-ahead log, which a server that starts may create again.
     index: Option<u64>,
 }
 
@@ -103,13 +103,13 @@ impl FileAccess {
         }
     }
 
-    /// Whether the path still names that file, to be read in that way.
+    /// Whether the path still names that file, to be opened in the same way.
     pub(super) fn is_current(&self, path: &Path) -> bool {
         identify(path).is_ok_and(|found| found == self.0)
     }
 }
 
-/// The whole path with links followed: the companions lie beside the file itself.
+/// The absolute path with links followed: the companions lie beside the file itself.
 pub(super) fn whole(path: &Path) -> Result<PathBuf, ReaderError> {
     std::fs::canonicalize(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => ReaderError::Forbidden(path.to_owned()),
@@ -134,7 +134,7 @@ fn identify(path: &Path) -> Result<Identity, ReaderError> {
         return Err(ReaderError::Unclean(path.to_owned()));
     }
     let still = index.is_none().then(|| (file.len(), file.mtime(), file.mtime_nsec()));
-    Ok(Identity { place: (file.dev(), file.ino()), still, index: index.as_ref().map(Metadata::ino) })
+    Ok(Identity { inode: (file.dev(), file.ino()), still, index: index.as_ref().map(Metadata::ino) })
 }
 
 fn connect(path: &Path, how: &str) -> rusqlite::Result<Connection> {
@@ -146,7 +146,7 @@ fn connect(path: &Path, how: &str) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// The application's id and the schema.
+/// The `application_id` and the schema.
 fn described(db: &Connection) -> rusqlite::Result<(u32, u32)> {
     let id = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
     Ok((id, schema::version(db)?))

@@ -1,6 +1,11 @@
-//! Reading a store's file beside the server that writes it, as another process and perhaps another user.
+//! Reads a store's file beside the server that writes it, from another process and perhaps as another user.
 //!
-//! Nothing is created, locked against the server or written: the file, its folder and its companions stay as they are.
+//! Creates, writes and locks nothing: the file, its folder and its companions stay as they are.
+//!
+//! In: a path. Out: services, probe rows and history, and what changed since the last call.
+//!
+//! 1. This file: [`FileReader`].
+//! 2. [`file_access`]: how the file is opened, and whether another one took its place. [`rows`]: rows as entries of the catalog.
 
 mod file_access;
 mod rows;
@@ -24,49 +29,49 @@ use crate::store::schema::quarantine;
 use file_access::FileAccess;
 pub use file_access::ReaderError;
 
-/// Changed services that are read one by one; of more the whole file is read.
+/// Changed services that are read one by one; if more changed, the whole file is read.
 const ONE_BY_ONE: usize = 1000;
-/// A mirror tells no changes, so all of it is read again, at most this often.
+/// A mirror records no changes, so all of it is read again, at most this often.
 const MIRROR: Duration = Duration::from_secs(2);
 
 /// An open file.
 pub struct FileReader {
     db: Connection,
-    /// As it was given; it may be a link.
+    /// As given; it may be a link.
     named: PathBuf,
     path: PathBuf,
     access: FileAccess,
-    /// What was read last; none before.
-    known: Option<Known>,
+    /// What was read last; none before the first call.
+    last: Option<LastRead>,
 }
 
-struct Known {
+struct LastRead {
     epoch: Epoch,
     revision: u64,
-    /// SQLite's word for "somebody committed": it says that, and not what.
+    /// SQLite's `data_version`: it changes with each commit, and says nothing about what changed.
     version: i64,
     read: Instant,
 }
 
-/// What is new in the file, each service as a `T`.
+/// What changed in the file, each service as a `T`.
 #[derive(Debug)]
-pub enum Seen<T> {
+pub enum FileChanges<T> {
     /// Nothing.
-    Same,
-    /// All of it, in place of what was known.
+    None,
+    /// Everything, in place of what was read before.
     All(Vec<T>),
-    /// New and changed services, and ids of those that are gone.
+    /// New and changed services, and ids of removed ones.
     Some(Vec<T>, Vec<Uuid>),
 }
 
-/// What probing left behind of one instance.
+/// An instance with its probe row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
-    /// Which.
+    /// The instance.
     pub instance: InstanceName,
     /// How it is probed.
     pub check: Check,
-    /// What is known, at most 2 s old while a server runs.
+    /// The row, at most 2 s old while a server runs.
     pub row: ProbeRow,
 }
 
@@ -74,19 +79,19 @@ impl FileReader {
     /// Opens the file. Blocks.
     ///
     /// # Errors
-    /// [`ReaderError`], saying what helps.
+    /// [`ReaderError`], with the remedy.
     pub fn open(path: &Path) -> Result<Self, ReaderError> {
         let whole = file_access::whole(path)?;
         let (db, access) = FileAccess::open(&whole)?;
-        Ok(Self { db, named: path.to_owned(), path: whole, access, known: None })
+        Ok(Self { db, named: path.to_owned(), path: whole, access, last: None })
     }
 
-    /// What is new since the last call; everything at the first. Blocks, for microseconds where nothing is new. Each service becomes what
+    /// What changed since the last call; everything at the first. Blocks, for microseconds if nothing changed. Each service becomes what
     /// `each` makes of it as soon as it is read, so that ten thousand are never held twice.
     ///
     /// # Errors
-    /// [`ReaderError::Replaced`] when the path names another file by now, or the file is open in another way: open it again.
-    pub fn poll<T>(&mut self, each: impl Fn(&Entry) -> T) -> Result<Seen<T>, ReaderError> {
+    /// [`ReaderError::Replaced`] when the path names another file, or the file must be opened differently: open it again.
+    pub fn poll<T>(&mut self, each: impl Fn(&Entry) -> T) -> Result<FileChanges<T>, ReaderError> {
         if !file_access::whole(&self.named).is_ok_and(|whole| whole == self.path) || !self.access.is_current(&self.path)
         {
             return Err(ReaderError::Replaced);
@@ -94,28 +99,28 @@ impl FileReader {
         self.news(each).map_err(|error| ReaderError::of(&self.path, error))
     }
 
-    fn news<T>(&mut self, each: impl Fn(&Entry) -> T) -> rusqlite::Result<Seen<T>> {
+    fn news<T>(&mut self, each: impl Fn(&Entry) -> T) -> rusqlite::Result<FileChanges<T>> {
         let version = self.db.pragma_query_value(None, "data_version", |row| row.get(0))?;
-        if self.known.as_ref().is_some_and(|known| known.version == version) {
-            return Ok(Seen::Same);
+        if self.last.as_ref().is_some_and(|last| last.version == version) {
+            return Ok(FileChanges::None);
         }
-        // One transaction, so that all of it is of one moment.
+        // One transaction, for a consistent view.
         let moment = self.db.unchecked_transaction()?;
-        let Some(meta) = meta::read(&moment)? else { return Ok(Seen::Same) };
-        if meta.kind != Kind::Record && self.known.as_ref().is_some_and(|known| known.read.elapsed() < MIRROR) {
-            return Ok(Seen::Same);
+        let Some(meta) = meta::read(&moment)? else { return Ok(FileChanges::None) };
+        if meta.kind != Kind::Record && self.last.as_ref().is_some_and(|last| last.read.elapsed() < MIRROR) {
+            return Ok(FileChanges::None);
         }
-        let seen = match changed(&moment, &meta, self.known.as_ref())? {
-            Some(ids) if ids.is_empty() => Seen::Same,
+        let changes = match changed(&moment, &meta, self.last.as_ref())? {
+            Some(ids) if ids.is_empty() => FileChanges::None,
             Some(ids) => some(&moment, &ids, each)?,
-            None => Seen::All(rows::all(&moment, each)?),
+            None => FileChanges::All(rows::all(&moment, each)?),
         };
         drop(moment);
-        self.known = Some(Known { epoch: meta.epoch, revision: meta.revision, version, read: Instant::now() });
-        Ok(seen)
+        self.last = Some(LastRead { epoch: meta.epoch, revision: meta.revision, version, read: Instant::now() });
+        Ok(changes)
     }
 
-    /// What is known of the probing of a service's instances, in order of name; none when the service is not there. Blocks.
+    /// The instances of a service with their probe rows, in order of name; none if the service does not exist. Blocks.
     ///
     /// # Errors
     /// [`ReaderError`].
@@ -123,17 +128,17 @@ impl FileReader {
         rows::probing(&self.db, service).map_err(|error| ReaderError::of(&self.path, error))
     }
 
-    /// History of a service, newest first, also of one that was removed: at most `limit` entries older than `before`. Blocks.
+    /// The history of a service, which may have been removed, newest first: at most `limit` entries older than `before`. Blocks.
     ///
     /// # Errors
     /// [`ReaderError`].
     pub fn history(&self, id: Uuid, before: Option<i64>, limit: usize) -> Result<Option<HistoryPage>, ReaderError> {
         let query = HistoryQuery { service: ServiceRef::Id(id), instance: None, before, limit };
-        // What cannot be read is left out; the server that has the file keeps and names it.
+        // Rows that cannot be read are left out; the file's server keeps and names them.
         match history::page(&self.db, &query, None, &mut Vec::new()) {
             Ok(page) => Ok(Some(page)),
             Err(StoreError::Sqlite(error)) => Err(ReaderError::of(&self.path, error)),
-            // Nothing was ever noted of it.
+            // No history of it.
             Err(_) => Ok(None),
         }
     }
@@ -152,17 +157,17 @@ impl FileReader {
     }
 }
 
-/// Services that changed since what is known; none where that cannot be told.
-fn changed(db: &Connection, meta: &Meta, known: Option<&Known>) -> rusqlite::Result<Option<Vec<Uuid>>> {
-    let Some(known) = known.filter(|known| known.epoch == meta.epoch && meta.kind == Kind::Record) else {
+/// Services that changed since the last read; none if that cannot be determined.
+fn changed(db: &Connection, meta: &Meta, last: Option<&LastRead>) -> rusqlite::Result<Option<Vec<Uuid>>> {
+    let Some(last) = last.filter(|last| last.epoch == meta.epoch && meta.kind == Kind::Record) else {
         return Ok(None);
     };
-    if known.revision < meta.floor || known.revision > meta.revision {
+    if last.revision < meta.floor || last.revision > meta.revision {
         return Ok(None);
     }
     let most = int(ONE_BY_ONE as u64 + 1);
     let mut statement = db.prepare_cached("SELECT DISTINCT service FROM change WHERE revision > ?1 LIMIT ?2")?;
-    let ids = statement.query_map([int(known.revision), most], |row| row.get::<_, Id>(0).map(|id| id.0))?;
+    let ids = statement.query_map([int(last.revision), most], |row| row.get::<_, Id>(0).map(|id| id.0))?;
     let ids = match ids.collect::<rusqlite::Result<Vec<_>>>() {
         Err(error) if is_content(&error) => return Ok(None),
         ids => ids?,
@@ -170,13 +175,13 @@ fn changed(db: &Connection, meta: &Meta, known: Option<&Known>) -> rusqlite::Res
     Ok((ids.len() <= ONE_BY_ONE).then_some(ids))
 }
 
-fn some<T>(db: &Connection, ids: &[Uuid], each: impl Fn(&Entry) -> T) -> rusqlite::Result<Seen<T>> {
-    let (mut changed, mut gone) = (Vec::new(), Vec::new());
+fn some<T>(db: &Connection, ids: &[Uuid], each: impl Fn(&Entry) -> T) -> rusqlite::Result<FileChanges<T>> {
+    let (mut changed, mut removed) = (Vec::new(), Vec::new());
     for id in ids {
         match rows::one(db, *id)? {
             Some(entry) => changed.push(each(&entry)),
-            None => gone.push(*id),
+            None => removed.push(*id),
         }
     }
-    Ok(Seen::Some(changed, gone))
+    Ok(FileChanges::Some(changed, removed))
 }

@@ -1,4 +1,4 @@
-//! Rows as what readers know.
+//! Rows as entries of the catalog.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::store::schema::{joined, rows as stored};
 pub(super) fn all<T>(db: &Connection, each: impl Fn(&Entry) -> T) -> rusqlite::Result<Vec<T>> {
     let checked = checked(db)?;
     let mut all = Vec::new();
-    // Rows that cannot be read are left out; the server's start keeps and names them.
+    // Rows that cannot be read are left out; the server keeps and names them when it starts.
     joined::each(db, &mut Vec::new(), |_, _, service| {
         let last = service.instances.iter().filter_map(|i| checked.get(&i.id)).max().copied();
         all.push(each(&Entry::new(service, LastCheck::starting(last))));
@@ -35,7 +35,7 @@ fn checked(db: &Connection) -> rusqlite::Result<HashMap<InstanceId, UnixMs>> {
     Ok(rows.flatten().collect())
 }
 
-/// One service; none when it is not there.
+/// One service; none if it does not exist.
 pub(super) fn one(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Entry>> {
     let mut statement = db.prepare_cached(&format!("{} WHERE id = ?1", stored::SERVICES))?;
     let mut rows = statement.query([id.as_bytes().as_slice()])?;
@@ -55,11 +55,11 @@ fn last(db: &Connection, service: i64) -> rusqlite::Result<Option<UnixMs>> {
     let sql = "SELECT max(json_extract(last, '$.at')) FROM probe JOIN instance ON instance.id = probe.instance
         WHERE instance.service = ?1";
     let newest = db.prepare_cached(sql)?.query_row([service], |row| row.get::<_, Option<String>>(0));
-    // What is known of probes is a cache: one that cannot be read is as good as none.
+    // Probe rows are a cache: one that cannot be read counts as missing.
     Ok(newest.ok().flatten().and_then(|text| text.parse().ok()))
 }
 
-/// What probing left behind of the service's instances, in order of name; none when the service is not there.
+/// The service's instances with their probe rows, in order of name; none if the service does not exist.
 pub(super) fn probing(db: &Connection, id: Uuid) -> rusqlite::Result<Option<Vec<Probed>>> {
     let row = db
         .prepare_cached("SELECT row FROM service WHERE id = ?1")?

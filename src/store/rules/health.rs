@@ -1,28 +1,28 @@
-//! What the prober found out: changes of health, and probe rows.
+//! What the prober found: changes of health, and probe rows.
 
 use std::sync::Arc;
 
 use crate::model::service::{InstanceId, Service};
 
 use super::state::Work;
-use crate::store::schema::write::{EncodedProbe, Past, Verdict, Write};
+use crate::store::schema::write::{EncodedProbe, HistoryRow, Verdict, Write};
 
 impl Work<'_> {
-    /// Applies each change whose generation is current; tells which were.
-    pub(in crate::store) fn judge(&mut self, verdicts: Vec<Verdict>) -> Vec<bool> {
-        verdicts.into_iter().map(|verdict| self.judge_one(verdict).is_some()).collect()
+    /// Applies each change whose generation is current; returns for each whether it was.
+    pub(crate) fn apply_verdicts(&mut self, verdicts: Vec<Verdict>) -> Vec<bool> {
+        verdicts.into_iter().map(|verdict| self.apply_verdict(verdict).is_some()).collect()
     }
 
-    fn judge_one(&mut self, verdict: Verdict) -> Option<()> {
-        let entry = Arc::clone(self.state.snapshot.get(self.index.place(verdict.instance)?.as_str())?);
+    fn apply_verdict(&mut self, verdict: Verdict) -> Option<()> {
+        let entry = Arc::clone(self.state.snapshot.get(self.index.service_of(verdict.instance)?.as_str())?);
         let at = position(entry.service(), verdict.instance, verdict.generation)?;
         let row = self.row(entry.service()).ok()?;
         let old = entry.service().instances.get(at)?;
-        // Only a mirror keeps words: for status.
+        // Only a mirror keeps the message, for status.
         let message = verdict.message.as_deref().filter(|_| self.state.mirror.is_some());
         let says_more = message.is_some_and(|message| old.message.as_deref() != Some(message));
         if (old.health, old.reason, old.since) == (verdict.health, verdict.reason, verdict.since) && !says_more {
-            // Nothing that a reader could notice.
+            // No reader could notice it.
             self.writes.push(Write::PutState(verdict.instance, verdict.generation, verdict.state));
             return Some(());
         }
@@ -37,7 +37,7 @@ impl Work<'_> {
         }
         let service = self.put(service, entry.last_check().clone());
         self.writes.push(Write::Touch(row, Arc::clone(&service)));
-        let past = verdict.transition.map(|t| Past {
+        let past = verdict.transition.map(|t| HistoryRow {
             service: service.id,
             key: service.key.clone(),
             instance: name,
@@ -52,15 +52,15 @@ impl Work<'_> {
         Some(())
     }
 
-    /// Keeps the rows whose generation is current. A mirror keeps none: who leads next begins from what readers see.
-    pub(in crate::store) fn keep_probes(&mut self, rows: Vec<EncodedProbe>) {
+    /// Keeps the rows whose generation is current. A mirror keeps none: a new leader starts from the published health.
+    pub(crate) fn put_probes(&mut self, rows: Vec<EncodedProbe>) {
         if self.state.mirror.is_some() {
             return;
         }
         for row in rows {
             let current = self
                 .index
-                .place(row.instance)
+                .service_of(row.instance)
                 .and_then(|key| self.state.snapshot.get(key.as_str()))
                 .is_some_and(|entry| position(entry.service(), row.instance, row.generation).is_some());
             if current {

@@ -9,8 +9,7 @@
 //! 4. [`mirror`]: objects of the Kubernetes API.
 
 mod deregister;
-mod gone;
 mod health;
 mod mirror;
-pub(in crate::store) mod register;
-pub(in crate::store) mod state;
+mod register;
+pub(crate) mod state;

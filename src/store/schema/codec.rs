@@ -1,4 +1,4 @@
-//! Between the model's types and columns.
+//! Columns, from and to the model's types.
 
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
@@ -12,16 +12,16 @@ use crate::model::value_error::json_sentence;
 /// Bytes of one packed sample, little-endian: time, whether timed, duration, whether coded, code.
 const SAMPLE: usize = 8 + 1 + 4 + 1 + 2;
 
-/// Highest value of a counter.
+/// Greatest value of a counter.
 const MOST: u64 = 1 << 62;
 
-/// A column that does not hold what it should.
-pub(in crate::store) fn damaged(what: impl std::fmt::Display) -> FromSqlError {
+/// The error for a column whose value is wrong.
+pub(crate) fn damaged(what: impl std::fmt::Display) -> FromSqlError {
     FromSqlError::Other(what.to_string().into())
 }
 
-/// Whether it is about what one column of one row holds.
-pub(in crate::store) fn is_content(error: &rusqlite::Error) -> bool {
+/// Whether the error is about the content of one column of one row.
+pub(crate) fn is_content(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(
         error,
@@ -30,18 +30,18 @@ pub(in crate::store) fn is_content(error: &rusqlite::Error) -> bool {
 }
 
 /// An integer column from a counter; counters stay far below 2^63.
-pub(in crate::store) fn int(n: u64) -> i64 {
+pub(crate) fn int(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// JSON text.
-pub(in crate::store) fn json(value: &impl Serialize) -> String {
+pub(crate) fn json(value: &impl Serialize) -> String {
     // The model's types hold strings, numbers and string-keyed maps: serde_json has no way to fail on these.
     serde_json::to_string(value).unwrap_or_default()
 }
 
 /// A column of JSON.
-pub(in crate::store) struct Json<T>(pub(in crate::store) T);
+pub(crate) struct Json<T>(pub(in crate::store) T);
 
 impl<T: DeserializeOwned> FromSql for Json<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -50,7 +50,7 @@ impl<T: DeserializeOwned> FromSql for Json<T> {
 }
 
 /// A column of text that is parsed.
-pub(in crate::store) struct Parsed<T>(pub(in crate::store) T);
+pub(crate) struct Parsed<T>(pub(in crate::store) T);
 
 impl<T: std::str::FromStr<Err: std::fmt::Display>> FromSql for Parsed<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -59,7 +59,7 @@ impl<T: std::str::FromStr<Err: std::fmt::Display>> FromSql for Parsed<T> {
 }
 
 /// A column of 16 bytes.
-pub(in crate::store) struct Id(pub(in crate::store) uuid::Uuid);
+pub(crate) struct Id(pub(in crate::store) uuid::Uuid);
 
 impl FromSql for Id {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -67,9 +67,8 @@ impl FromSql for Id {
     }
 }
 
-/// A column that counts. Counters start at 0 and never come near the bound: what is beyond is damaged, and the next number after it could
-/// not be given.
-pub(in crate::store) struct Count(pub(in crate::store) u64);
+/// A counter. It starts at 0 and never comes near the bound, so a value beyond it is damaged, and no next number could follow it.
+pub(crate) struct Count(pub(in crate::store) u64);
 
 impl FromSql for Count {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -78,38 +77,38 @@ impl FromSql for Count {
     }
 }
 
-/// A row's columns one after the other. By name, each would be looked for among the names of all before it, in each of ten thousand rows.
-pub(in crate::store) struct Cells<'r, 's> {
+/// A row's columns in order. Looking each up by name would search all names before it, in each of ten thousand rows.
+pub(crate) struct Cells<'r, 's> {
     row: &'r Row<'s>,
     next: usize,
 }
 
 impl<'r, 's> Cells<'r, 's> {
-    /// From the first column on.
-    pub(in crate::store) fn of(row: &'r Row<'s>) -> Self {
+    /// Starts with the first column.
+    pub(crate) fn of(row: &'r Row<'s>) -> Self {
         Self { row, next: 0 }
     }
 
-    /// The next one.
-    pub(in crate::store) fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+    /// The next column.
+    pub(crate) fn next<T: FromSql>(&mut self) -> rusqlite::Result<T> {
         let at = self.next;
         self.next += 1;
         self.row.get(at)
     }
 
-    /// The next one, a point in time.
-    pub(in crate::store) fn time(&mut self) -> rusqlite::Result<UnixMs> {
+    /// The next column, a point in time.
+    pub(crate) fn time(&mut self) -> rusqlite::Result<UnixMs> {
         self.next().map(UnixMs)
     }
 }
 
 /// A point in time.
-pub(in crate::store) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<UnixMs> {
+pub(crate) fn time(row: &Row<'_>, column: &str) -> rusqlite::Result<UnixMs> {
     row.get(column).map(UnixMs)
 }
 
 /// The samples as a small blob.
-pub(in crate::store) fn pack(samples: &[Sample]) -> Vec<u8> {
+pub(crate) fn pack(samples: &[Sample]) -> Vec<u8> {
     let newest = samples.len().saturating_sub(MAX_SAMPLES);
     let mut out = Vec::with_capacity((samples.len() - newest) * SAMPLE);
     for sample in samples.iter().skip(newest) {
@@ -123,7 +122,7 @@ pub(in crate::store) fn pack(samples: &[Sample]) -> Vec<u8> {
 }
 
 /// Reads what [`pack`] wrote.
-pub(in crate::store) fn unpack(blob: &[u8]) -> FromSqlResult<Vec<Sample>> {
+pub(crate) fn unpack(blob: &[u8]) -> FromSqlResult<Vec<Sample>> {
     let broken = || damaged(format!("{} bytes of samples", blob.len()));
     blob.chunks(SAMPLE).map(|bytes| sample(bytes).ok_or_else(broken)).collect()
 }

@@ -1,23 +1,24 @@
-//! Every service with its instances, in one pass over both tables: the start of a server and a reader of its file take them so.
+//! Every service with its instances, in one pass over both tables, for a start and for [`FileReader`](crate::store::reader::FileReader).
 //!
-//! A row that cannot be read is left out and named; whoever reads goes on with the rest.
+//! A row that cannot be read is left out and named, and the pass goes on.
 
 use rusqlite::{Connection, Row, Rows};
 
 use super::codec::is_content;
+use super::instance;
 use super::quarantine::{BadRow, Table};
-use super::rows::{self, INSTANCES, SERVICES};
+use super::rows::{self, SERVICES};
 use crate::model::service::{Instance, Service};
 
-/// Calls `take` with each service and its row of [`SERVICES`], the instances in order of name; `bad` takes the rows that cannot be read.
+/// Calls `take` with each service and its row of [`SERVICES`], its instances in order of name. Rows that cannot be read go to `bad`.
 ///
-/// Both tables are sorted by what their rows say, not by an index, which might say something else.
-pub(in crate::store) fn each(
+/// Both tables are sorted by their rows' content and not by an index, which might differ.
+pub(crate) fn each(
     db: &Connection,
     bad: &mut Vec<BadRow>,
     mut take: impl FnMut(&Row<'_>, i64, Service) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
-    let mut members = db.prepare(&format!("{INSTANCES} ORDER BY +service, +name"))?;
+    let mut members = db.prepare(&format!("{} ORDER BY +service, +name", *instance::SELECT))?;
     let mut members = Members::new(members.query([])?, bad)?;
     let mut services = db.prepare(&format!("{SERVICES} ORDER BY row"))?;
     let mut rows = services.query([])?;
@@ -31,7 +32,7 @@ pub(in crate::store) fn each(
     members.rest(bad)
 }
 
-/// The service; none where it cannot be read, or where none of its instances can.
+/// The service; none if it cannot be read, or if none of its instances can.
 fn with_instances(
     row: &Row<'_>,
     number: i64,
@@ -42,7 +43,7 @@ fn with_instances(
     let reason = match rows::service(row, instances) {
         Ok(service) if !orphans.is_empty() => return Ok(Some(service)),
         Ok(_) => "it has no instance that can be read".to_owned(),
-        Err(error) if is_content(&error) => rows::told(row, &error),
+        Err(error) if is_content(&error) => rows::describe(row, &error),
         Err(error) => return Err(error),
     };
     let name = rows::name(row, &[2, 3]);
@@ -54,10 +55,10 @@ fn with_instances(
     Ok(None)
 }
 
-/// Every instance, read along with the services, in the same order.
+/// All instances, read along with the services in the same order.
 struct Members<'s> {
     rows: Rows<'s>,
-    /// The next one, and the row of its service.
+    /// The next instance, and the row of its service.
     next: Option<(i64, Instance)>,
 }
 
@@ -68,7 +69,7 @@ impl<'s> Members<'s> {
         Ok(members)
     }
 
-    /// Those of the service in that row.
+    /// The instances of the service in that row.
     fn of(&mut self, service: i64, bad: &mut Vec<BadRow>) -> rusqlite::Result<Vec<Instance>> {
         let mut all = Vec::with_capacity(1);
         while let Some((of, instance)) = self.next.take_if(|(of, _)| *of <= service) {
@@ -82,7 +83,7 @@ impl<'s> Members<'s> {
         Ok(all)
     }
 
-    /// Those that are left are of no service.
+    /// Reports the remaining instances, which belong to no service.
     fn rest(&mut self, bad: &mut Vec<BadRow>) -> rusqlite::Result<()> {
         while let Some((of, instance)) = self.next.take() {
             bad.push(orphan(of, &instance));
@@ -91,10 +92,10 @@ impl<'s> Members<'s> {
         Ok(())
     }
 
-    /// On to the next one that can be read.
+    /// Advances to the next instance that can be read.
     fn step(&mut self, bad: &mut Vec<BadRow>) -> rusqlite::Result<()> {
         while let Some(row) = self.rows.next()? {
-            let read = row.get(0).and_then(|service| Ok((service, rows::instance(row)?)));
+            let read = row.get(0).and_then(|service| Ok((service, instance::read(row)?)));
             match read {
                 Ok(next) => {
                     self.next = Some(next);
@@ -102,7 +103,7 @@ impl<'s> Members<'s> {
                 }
                 Err(error) if is_content(&error) => {
                     let (name, service) = (rows::name(row, &[2]), row.get(0).ok());
-                    let reason = rows::told(row, &error);
+                    let reason = rows::describe(row, &error);
                     bad.push(BadRow { name, service, ..BadRow::new(Table::Instance, row.get(1)?, &reason) });
                 }
                 Err(error) => return Err(error),
@@ -113,8 +114,8 @@ impl<'s> Members<'s> {
     }
 }
 
-/// The schema forbids it.
+/// An instance without a service, which the schema forbids.
 fn orphan(service: i64, instance: &Instance) -> BadRow {
-    let reason = format!("its service, row {service}, is not there");
+    let reason = format!("its service, row {service}, does not exist");
     BadRow { name: instance.name.to_string(), ..BadRow::new(Table::Instance, instance.id.0, &reason) }
 }

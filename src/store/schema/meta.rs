@@ -9,19 +9,19 @@ use crate::model::time::UnixMs;
 
 /// The one row of `meta`.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Meta {
-    pub(in crate::store) epoch: Epoch,
-    pub(in crate::store) run: String,
-    pub(in crate::store) revision: u64,
-    pub(in crate::store) serial: u64,
-    pub(in crate::store) floor: u64,
-    pub(in crate::store) kind: Kind,
-    /// When the file was made.
-    pub(in crate::store) began: UnixMs,
+pub(crate) struct Meta {
+    pub(crate) epoch: Epoch,
+    pub(crate) run: String,
+    pub(crate) revision: u64,
+    pub(crate) serial: u64,
+    pub(crate) floor: u64,
+    pub(crate) kind: Kind,
+    /// When the file was created.
+    pub(crate) began: UnixMs,
 }
 
-/// What `meta` has to say at least, from the other tables: after its row was lost, or a number in it.
-pub(in crate::store) fn least(db: &Connection) -> rusqlite::Result<(u64, u64)> {
+/// Lower bounds for the numbers of a `meta` row that is lost or damaged, from the other tables: revision and serial.
+pub(crate) fn least(db: &Connection) -> rusqlite::Result<(u64, u64)> {
     let sql =
         "SELECT max(coalesce((SELECT max(revision) FROM service), 0), coalesce((SELECT max(revision) FROM change), 0)),
         max(coalesce((SELECT max(row) FROM service), 0), coalesce((SELECT max(id) FROM instance), 0),
@@ -32,8 +32,8 @@ pub(in crate::store) fn least(db: &Connection) -> rusqlite::Result<(u64, u64)> {
     })
 }
 
-/// Whether there is anything in the file, and whether it looks like a mirror's.
-pub(in crate::store) fn traces(db: &Connection) -> rusqlite::Result<(bool, bool)> {
+/// Whether the file holds anything, and whether it looks like a mirror.
+pub(crate) fn traces(db: &Connection) -> rusqlite::Result<(bool, bool)> {
     let sql = "SELECT exists (SELECT 1 FROM service) OR exists (SELECT 1 FROM instance),
         exists (SELECT 1 FROM instance WHERE fence IS NOT NULL)";
     db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -41,19 +41,19 @@ pub(in crate::store) fn traces(db: &Connection) -> rusqlite::Result<(bool, bool)
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Kind {
-    /// The record itself.
+pub(crate) enum Kind {
+    /// The record.
     Record,
-    /// A mirror of another record.
+    /// A mirror of a cluster.
     Mirror {
-        /// Whether it has once held all.
+        /// Whether it has ever held everything.
         complete: bool,
     },
 }
 
 impl Kind {
-    /// Its number in the file.
-    pub(in crate::store) fn number(self) -> u8 {
+    /// Its number in the database.
+    pub(crate) fn number(self) -> u8 {
         match self {
             Self::Record => 0,
             Self::Mirror { complete } => 1 + u8::from(complete),
@@ -72,8 +72,8 @@ impl FromSql for Kind {
     }
 }
 
-/// Reads it; none in a new file.
-pub(in crate::store) fn read(db: &Connection) -> rusqlite::Result<Option<Meta>> {
+/// Reads the row; none in a new file.
+pub(crate) fn read(db: &Connection) -> rusqlite::Result<Option<Meta>> {
     let mut statement = db.prepare("SELECT epoch, run, revision, serial, floor, mirror, began FROM meta")?;
     let mut rows = statement.query_map([], |row| {
         Ok(Meta {

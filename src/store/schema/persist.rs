@@ -1,4 +1,4 @@
-//! From a [`Write`] to SQL. Statements are prepared once and kept by the connection.
+//! Executes a [`Write`]. The connection caches the prepared statements.
 
 use std::sync::Arc;
 
@@ -6,35 +6,16 @@ use rusqlite::{Connection, params};
 
 use crate::model::name::ServiceKey;
 use crate::model::service::{Instance, InstanceId, Service};
-use crate::model::url::EndpointUrl;
 
 use super::codec::int;
-use super::quarantine;
-use super::write::{EncodedProbe, Past, SpecColumns, Write};
+use super::write::{EncodedProbe, HistoryRow, Write};
+use super::{instance, quarantine};
 
 const ADD_SERVICE: &str = "INSERT INTO service (row, id, namespace, name, source, registered_at, updated_at, revision)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 const TOUCH: &str = "UPDATE service SET updated_at = ?2, revision = ?3, unreported = ?4 WHERE row = ?1";
-/// The columns that a change of an instance writes: parameters 2 to 15, as [`content!`] gives them.
-macro_rules! content_columns {
-    () => {
-        "generation, base_url, health_url, check_json, version, description, metadata, weight, zone, health, reason, since,
-        owner, fence"
-    };
-}
-const ADD_INSTANCE: &str = concat!(
-    "INSERT INTO instance (id, ",
-    content_columns!(),
-    ", service, name, created_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
-);
-const PUT_INSTANCE: &str = concat!(
-    "UPDATE instance SET (",
-    content_columns!(),
-    ") = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) WHERE id = ?1"
-);
 const PUT_HEALTH: &str = "UPDATE instance SET health = ?2, reason = ?3, since = ?4 WHERE id = ?1";
-/// What an older generation's probes left is not evidence for this one.
+/// The probes of an older generation are no evidence for this one.
 const PUT_STATE: &str = "INSERT INTO probe (instance, generation, state, next_due, samples) VALUES (?1, ?2, ?3, 0, x'')
     ON CONFLICT (instance) DO UPDATE SET state = ?3, generation = ?2,
     next_due = iif(generation = ?2, next_due, 0), last = iif(generation = ?2, last, NULL),
@@ -49,13 +30,13 @@ const REMEMBER: &str =
 const COMPLETE: &str = "UPDATE meta SET mirror = 2";
 const CHANGE: &str = "INSERT INTO change (revision, service, key, deleted) VALUES (?1, ?2, ?3, ?4)";
 
-/// Writes one thing, inside the batch's transaction.
-pub(in crate::store) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
+/// Executes one write inside the batch's transaction.
+pub(crate) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::AddService(row, service) => add_service(db, *row, service),
         Write::Touch(row, s) => run(db, TOUCH, params![row, s.updated_at.0, int(s.revision), s.unreported.is_some()]),
-        Write::AddInstance(row, service, id, columns) => add_instance(db, *row, find(service, *id)?, columns),
-        Write::PutInstance(service, id, columns) => put_instance(db, find(service, *id)?, columns),
+        Write::AddInstance(row, service, id, columns) => instance::insert(db, *row, find(service, *id)?, columns),
+        Write::PutInstance(service, id, columns) => instance::update(db, find(service, *id)?, columns),
         Write::PutHealth(service, id, state) => put_health(db, find(service, *id)?, state),
         Write::PutState(id, generation, state) => run(db, PUT_STATE, params![id.0, int(*generation), state]),
         Write::PutProbe(row) => put_probe(db, row),
@@ -94,38 +75,6 @@ fn add_service(db: &Connection, row: i64, s: &Service) -> rusqlite::Result<()> {
     )
 }
 
-/// An instance's id, its [`content_columns!`], and what more there is to write.
-macro_rules! content {
-    ($instance:expr, $columns:expr $(, $more:expr)*) => {
-        params![
-            $instance.id.0,
-            int($instance.generation),
-            $instance.spec.base_url.as_str(),
-            $instance.spec.health_url.as_ref().map(EndpointUrl::as_str),
-            $columns.check,
-            $instance.spec.version,
-            $instance.spec.description,
-            $columns.metadata,
-            $instance.spec.weight,
-            $instance.spec.zone,
-            $instance.health.as_str(),
-            $instance.reason.as_str(),
-            $instance.since.0,
-            $instance.owner.to_stored(),
-            $instance.fence.map(int)
-            $(, $more)*
-        ]
-    };
-}
-
-fn add_instance(db: &Connection, row: i64, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
-    run(db, ADD_INSTANCE, content!(i, columns, row, i.name.as_str(), i.created_at.0))
-}
-
-fn put_instance(db: &Connection, i: &Instance, columns: &SpecColumns) -> rusqlite::Result<()> {
-    run(db, PUT_INSTANCE, content!(i, columns))
-}
-
 fn put_health(db: &Connection, i: &Instance, state: &str) -> rusqlite::Result<()> {
     run(db, PUT_HEALTH, params![i.id.0, i.health.as_str(), i.reason.as_str(), i.since.0])?;
     run(db, PUT_STATE, params![i.id.0, int(i.generation), state])
@@ -136,7 +85,7 @@ fn put_probe(db: &Connection, p: &EncodedProbe) -> rusqlite::Result<()> {
     run(db, PUT_PROBE, params![p.instance.0, generation, p.state, p.next_due.0, p.last, p.last_pass, p.samples])
 }
 
-fn remember(db: &Connection, past: &Past) -> rusqlite::Result<()> {
+fn remember(db: &Connection, past: &HistoryRow) -> rusqlite::Result<()> {
     run(
         db,
         REMEMBER,

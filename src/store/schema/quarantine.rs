@@ -1,4 +1,4 @@
-//! Rows that cannot be read: kept aside and named, so that one of them costs what it holds and nothing else.
+//! Rows that cannot be read are kept aside and named, so that a damaged row costs only its own content.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,14 +12,14 @@ use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::telemetry::metrics::Metrics;
 
-/// Rows that are kept, the newest.
+/// Most rows that are kept, the newest.
 const MOST: u64 = 10_000;
-/// Rows that the log and `/readyz?verbose` name one by one.
-pub(in crate::store) const NAMED: usize = 5;
+/// Rows that the log and `/readyz?verbose` name individually.
+pub(crate) const NAMED: usize = 5;
 
-/// A table that rows are taken out of.
+/// A table with rows that may be moved into quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Table {
+pub(crate) enum Table {
     Meta,
     Service,
     Instance,
@@ -29,7 +29,7 @@ pub(in crate::store) enum Table {
 }
 
 impl Table {
-    pub(in crate::store) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Meta => "meta",
             Self::Service => "service",
@@ -43,24 +43,24 @@ impl Table {
 
 /// A row that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct BadRow {
-    pub(in crate::store) table: Table,
+pub(crate) struct BadRow {
+    pub(crate) table: Table,
     /// Its rowid.
-    pub(in crate::store) row: i64,
-    /// What it belongs to, as far as that can be read.
-    pub(in crate::store) name: String,
-    /// Of an instance, the row of its service.
-    pub(in crate::store) service: Option<i64>,
-    pub(in crate::store) reason: String,
+    pub(crate) row: i64,
+    /// What it belongs to, as far as that is readable.
+    pub(crate) name: String,
+    /// The row of the service, for an instance.
+    pub(crate) service: Option<i64>,
+    pub(crate) reason: String,
 }
 
 impl BadRow {
-    pub(in crate::store) fn new(table: Table, row: i64, reason: &impl ToString) -> Self {
+    pub(crate) fn new(table: Table, row: i64, reason: &impl ToString) -> Self {
         Self { table, row, name: String::new(), service: None, reason: text::escape(&reason.to_string(), 300) }
     }
 
-    /// Whether readers of the catalog miss something.
-    pub(in crate::store) fn is_registered(&self) -> bool {
+    /// Whether readers of the catalog miss something because of it.
+    pub(crate) fn is_registered(&self) -> bool {
         matches!(self.table, Table::Service | Table::Instance)
     }
 }
@@ -72,55 +72,55 @@ impl std::fmt::Display for BadRow {
     }
 }
 
-/// What there is in quarantine, for whoever asks.
+/// What is in quarantine, shared with readers.
 #[derive(Debug)]
-pub(in crate::store) struct Quarantine {
+pub(crate) struct Quarantine {
     rows: AtomicU64,
     newest: Mutex<Vec<String>>,
     metrics: Metrics,
 }
 
 impl Quarantine {
-    pub(in crate::store) fn new(kept: Kept, metrics: Metrics) -> Self {
+    pub(crate) fn new(summary: QuarantineSummary, metrics: Metrics) -> Self {
         let quarantine = Self { rows: AtomicU64::default(), newest: Mutex::default(), metrics };
-        quarantine.set(kept);
+        quarantine.set(summary);
         quarantine
     }
 
-    /// Takes what the file keeps by now.
-    pub(in crate::store) fn set(&self, kept: Kept) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = kept.newest;
-        self.rows.store(kept.rows, Ordering::Relaxed);
-        self.metrics.quarantined_rows.set(int(kept.rows));
+    /// Updates it to what the file holds.
+    pub(crate) fn set(&self, summary: QuarantineSummary) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = summary.newest;
+        self.rows.store(summary.rows, Ordering::Relaxed);
+        self.metrics.quarantined_rows.set(int(summary.rows));
     }
 
-    /// How many rows there are, and the newest few.
-    pub(in crate::store) fn read(&self) -> (u64, Vec<String>) {
+    /// How many rows there are, with the newest few.
+    pub(crate) fn read(&self) -> (u64, Vec<String>) {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (self.rows.load(Ordering::Relaxed), newest)
     }
 }
 
-/// Names rows in the log.
-pub(in crate::store) fn log(bad: &[BadRow]) {
+/// Logs rows.
+pub(crate) fn log(bad: &[BadRow]) {
     for row in bad.iter().take(NAMED) {
         tracing::error!("a row of the store cannot be read and goes into quarantine: {row}");
     }
     if bad.len() > NAMED {
-        tracing::error!("{} more rows go there; `portolan quarantine` prints them all", bad.len() - NAMED);
+        tracing::error!("{} more rows go into quarantine; `portolan quarantine` prints them all", bad.len() - NAMED);
     }
 }
 
-/// What a file keeps.
+/// What a file holds in quarantine.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Kept {
+pub(crate) struct QuarantineSummary {
     rows: u64,
     newest: Vec<String>,
 }
 
-impl Kept {
-    /// Reads it; nothing in a file of an older schema.
-    pub(in crate::store) fn of(db: &Connection) -> rusqlite::Result<Self> {
+impl QuarantineSummary {
+    /// Reads it; empty for a file of an older schema.
+    pub(crate) fn of(db: &Connection) -> rusqlite::Result<Self> {
         if !is_there(db)? {
             return Ok(Self::default());
         }
@@ -134,8 +134,8 @@ impl Kept {
         Ok(Self { rows: rows.into(), newest: newest.collect::<rusqlite::Result<_>>()? })
     }
 
-    /// With rows that it does not keep yet.
-    pub(in crate::store) fn and(mut self, bad: &[BadRow]) -> Self {
+    /// Adds rows that are not in quarantine yet.
+    pub(crate) fn and(mut self, bad: &[BadRow]) -> Self {
         self.newest.splice(0..0, bad.iter().rev().take(NAMED).map(BadRow::to_string));
         self.newest.truncate(NAMED);
         self.rows += u64::try_from(bad.len()).unwrap_or(u64::MAX);
@@ -156,8 +156,8 @@ fn shown(value: ValueRef<'_>) -> String {
     }
 }
 
-/// Moves a row into quarantine, inside the caller's transaction. One that is gone by now is none any more.
-pub(in crate::store) fn put_away(db: &Connection, bad: &BadRow, now: UnixMs) -> rusqlite::Result<()> {
+/// Moves a row into quarantine, inside the caller's transaction. A row that no longer exists is skipped.
+pub(crate) fn put_away(db: &Connection, bad: &BadRow, now: UnixMs) -> rusqlite::Result<()> {
     let table = bad.table.name();
     let content = db
         .prepare_cached(&format!("SELECT * FROM {table} WHERE rowid = ?1"))?
@@ -168,7 +168,7 @@ pub(in crate::store) fn put_away(db: &Connection, bad: &BadRow, now: UnixMs) -> 
     db.prepare_cached(sql)?.execute(params![now.0, table, bad.row, bad.name, bad.reason, content.to_string()])?;
     let delete = || db.prepare_cached(&format!("DELETE FROM {table} WHERE rowid = ?1"))?.execute([bad.row]);
     match delete() {
-        // An index that no longer goes with the row.
+        // An index that does not match the row.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
             db.execute_batch(&format!("REINDEX {table}"))?;
             delete().map(drop)
@@ -178,13 +178,13 @@ pub(in crate::store) fn put_away(db: &Connection, bad: &BadRow, now: UnixMs) -> 
 }
 
 /// Forgets the oldest beyond [`MOST`].
-pub(in crate::store) fn trim(db: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn trim(db: &Connection) -> rusqlite::Result<()> {
     let sql = "DELETE FROM quarantine WHERE id <= (SELECT id FROM quarantine ORDER BY id DESC LIMIT 1 OFFSET ?1)";
     db.execute(sql, [int(MOST)]).map(drop)
 }
 
 /// A row's columns as JSON.
-pub(in crate::store) fn columns(row: &Row<'_>) -> Value {
+pub(crate) fn columns(row: &Row<'_>) -> Value {
     let names = row.as_ref().column_names();
     let all = names.into_iter().enumerate().map(|(at, name)| {
         let value = row.get_ref(at).map_or(Value::Null, value);
@@ -214,7 +214,7 @@ fn hex(bytes: &[u8]) -> Value {
 }
 
 /// Every row in quarantine as one JSON object, oldest first.
-pub(in crate::store) fn all(db: &Connection) -> rusqlite::Result<Vec<Value>> {
+pub(crate) fn all(db: &Connection) -> rusqlite::Result<Vec<Value>> {
     let mut rows = db.prepare("SELECT id, at, source, row, name, reason, content FROM quarantine ORDER BY id")?;
     let rows = rows.query_map([], |row| {
         let at = row.get::<_, i64>("at").map(UnixMs)?;

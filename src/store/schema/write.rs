@@ -1,4 +1,4 @@
-//! What is to be written, its columns encoded by the caller's task so that the writer's thread need not.
+//! What the writer writes. The caller's task encodes the columns, so that the writer's thread need not.
 
 use std::sync::Arc;
 
@@ -13,43 +13,43 @@ use crate::model::service::{InstanceId, InstanceSpec, Service};
 use crate::model::time::UnixMs;
 
 /// One thing to write to the file.
-pub(in crate::store) enum Write {
+pub(crate) enum Write {
     /// A new service.
     AddService(i64, Arc<Service>),
-    /// A service's revision and time moved.
+    /// A service's revision and time.
     Touch(i64, Arc<Service>),
-    /// A new instance, the one of that id.
+    /// A new instance, the one with that id.
     AddInstance(i64, Arc<Service>, InstanceId, SpecColumns),
     /// An instance's content changed.
     PutInstance(Arc<Service>, InstanceId, SpecColumns),
-    /// An instance's health changed, with its check's state.
+    /// An instance's health, with its check's state.
     PutHealth(Arc<Service>, InstanceId, String),
-    /// The check's state alone.
+    /// Only the check's state.
     PutState(InstanceId, u64, String),
-    /// What probing left behind.
+    /// A probe row.
     PutProbe(EncodedProbe),
-    /// An instance is gone.
+    /// Deletes an instance.
     DropInstance(InstanceId),
-    /// A service is gone, with its instances.
+    /// Deletes a service with its instances.
     DropService(i64),
-    /// History.
-    Remember(Past),
-    /// A revision.
+    /// A row of history.
+    Remember(HistoryRow),
+    /// A revision, with the service that it changed and whether it deleted it.
     Change(u64, Uuid, ServiceKey, bool),
-    /// The mirror holds all.
+    /// Marks the mirror as complete.
     Complete,
-    /// A row cannot be read.
+    /// Moves a row into quarantine.
     Quarantine(BadRow, UnixMs),
 }
 
 impl Write {
     /// Whether it adds a row of history.
-    pub(in crate::store) fn is_history(&self) -> bool {
+    pub(crate) fn is_history(&self) -> bool {
         matches!(self, Self::Remember(_))
     }
 
-    /// The revision up to which `change` tells no more: it has a gap there.
-    pub(in crate::store) fn forgets(&self) -> Option<u64> {
+    /// The revision up to which the table `change` is no longer complete because of it.
+    pub(crate) fn forgets(&self) -> Option<u64> {
         match self {
             Self::Quarantine(bad, _) if bad.table == Table::Change => u64::try_from(bad.row).ok(),
             _ => None,
@@ -57,34 +57,34 @@ impl Write {
     }
 }
 
-/// The columns of a spec that are JSON.
+/// The JSON columns of a spec.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct SpecColumns {
-    /// The check; none where it is the default.
-    pub(in crate::store) check: Option<String>,
-    /// The metadata; none where there is none.
-    pub(in crate::store) metadata: Option<String>,
+pub(crate) struct SpecColumns {
+    /// The check; none if it is the default.
+    pub(crate) check: Option<String>,
+    /// The metadata; none if it is empty.
+    pub(crate) metadata: Option<String>,
 }
 
 impl SpecColumns {
-    pub(in crate::store) fn of(spec: &InstanceSpec) -> Self {
+    pub(crate) fn of(spec: &InstanceSpec) -> Self {
         let check = (spec.check != crate::model::check::Check::default()).then(|| codec::json(&spec.check));
         let metadata = (!spec.metadata.is_empty()).then(|| codec::json(&spec.metadata));
         Self { check, metadata }
     }
 }
 
-/// A change of health with its columns encoded.
-pub(in crate::store) struct Verdict {
-    pub(in crate::store) instance: InstanceId,
-    pub(in crate::store) generation: u64,
-    pub(in crate::store) health: Health,
-    pub(in crate::store) reason: Reason,
-    pub(in crate::store) since: UnixMs,
-    pub(in crate::store) message: Option<String>,
-    pub(in crate::store) transition: Option<Transition>,
-    pub(in crate::store) evidence: Option<String>,
-    pub(in crate::store) state: String,
+/// A change of health, encoded.
+pub(crate) struct Verdict {
+    pub(crate) instance: InstanceId,
+    pub(crate) generation: u64,
+    pub(crate) health: Health,
+    pub(crate) reason: Reason,
+    pub(crate) since: UnixMs,
+    pub(crate) message: Option<String>,
+    pub(crate) transition: Option<Transition>,
+    pub(crate) evidence: Option<String>,
+    pub(crate) state: String,
 }
 
 impl From<HealthChange> for Verdict {
@@ -96,15 +96,15 @@ impl From<HealthChange> for Verdict {
     }
 }
 
-/// A probe row with its columns encoded.
-pub(in crate::store) struct EncodedProbe {
-    pub(in crate::store) instance: InstanceId,
-    pub(in crate::store) generation: u64,
-    pub(in crate::store) state: String,
-    pub(in crate::store) next_due: UnixMs,
-    pub(in crate::store) last: Option<String>,
-    pub(in crate::store) last_pass: Option<String>,
-    pub(in crate::store) samples: Vec<u8>,
+/// A probe row, encoded.
+pub(crate) struct EncodedProbe {
+    pub(crate) instance: InstanceId,
+    pub(crate) generation: u64,
+    pub(crate) state: String,
+    pub(crate) next_due: UnixMs,
+    pub(crate) last: Option<String>,
+    pub(crate) last_pass: Option<String>,
+    pub(crate) samples: Vec<u8>,
 }
 
 impl From<&ProbeRow> for EncodedProbe {
@@ -122,15 +122,15 @@ impl From<&ProbeRow> for EncodedProbe {
     }
 }
 
-/// A row of history before it has a number.
-pub(in crate::store) struct Past {
-    pub(in crate::store) service: Uuid,
-    pub(in crate::store) key: ServiceKey,
-    pub(in crate::store) instance: InstanceName,
-    pub(in crate::store) at: UnixMs,
-    pub(in crate::store) from: Health,
-    /// Health after and why; none when it was removed.
-    pub(in crate::store) to: Option<(Health, Reason)>,
-    pub(in crate::store) message: String,
-    pub(in crate::store) evidence: Option<String>,
+/// A row of history without its number.
+pub(crate) struct HistoryRow {
+    pub(crate) service: Uuid,
+    pub(crate) key: ServiceKey,
+    pub(crate) instance: InstanceName,
+    pub(crate) at: UnixMs,
+    pub(crate) from: Health,
+    /// The new health and its reason; none if the instance was removed.
+    pub(crate) to: Option<(Health, Reason)>,
+    pub(crate) message: String,
+    pub(crate) evidence: Option<String>,
 }

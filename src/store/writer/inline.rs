@@ -1,4 +1,4 @@
-//! The store's work without its threads, for simulations: transactions happen on the caller's task, at moments that the caller's clock decides.
+//! The store's work without its threads, for simulations: transactions run on the caller's task, when the caller's clock says so.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::store::history::thread::Question;
 use crate::store::queue::job::Job;
 
 impl Writer {
-    /// As [`Writer::run`], but each transaction is one step of this future, which begins once `pause` has passed since its first job came: how
-    /// slow the disk is. Dropped in between it leaves what a crash would.
+    /// As [`Writer::run`], but each transaction is one step of this future, `pause` after its first job came: that is how slow the disk is.
+    /// Dropping the future in between leaves what a crash would leave.
     #[doc(hidden)]
     pub async fn run_inline(self, shutdown: CancellationToken, mut pause: impl FnMut() -> Duration) {
         let Self { mut engine, mut reader, jobs: own, questions: _own } = self;
@@ -24,7 +24,7 @@ impl Writer {
                         break;
                     }
                     tokio::time::sleep(pause()).await;
-                    // What came meanwhile is part of it.
+                    // Jobs that came meanwhile are part of it.
                     while jobs.len() < BATCH && let Ok(job) = engine.jobs.try_recv() {
                         jobs.push(job);
                     }

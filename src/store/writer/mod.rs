@@ -8,7 +8,7 @@
 //! 4. [`trim`]: what is forgotten. [`wall_clock`]: whether its age can be believed.
 
 mod inline;
-pub(in crate::store) mod run;
+pub(crate) mod run;
 mod trim;
 mod upkeep;
 mod wall_clock;
@@ -31,7 +31,7 @@ use crate::model::time::{Clock, Now, UnixMs};
 use crate::telemetry::metrics::{Metrics, QueueLabel};
 
 use crate::store::file::damage::write_error;
-use crate::store::file::identity::Place;
+use crate::store::file::identity::FileIdentity;
 use crate::store::file::lock::FileLock;
 use crate::store::queue::job::{Job, Reply};
 use crate::store::queue::pending::Ticket;
@@ -41,79 +41,79 @@ use crate::store::schema::persist;
 use crate::store::schema::quarantine::{self, BadRow, Quarantine};
 use crate::store::schema::write::Write;
 use trim::Bounds;
-use upkeep::Postponed;
+use upkeep::StartRetry;
 use wall_clock::WallClock;
 
 /// Jobs that may wait.
-pub(in crate::store) const QUEUE: usize = 4096;
-/// Time between two looks for history that grew too old, and for the file itself.
+pub(crate) const QUEUE: usize = 4096;
+/// Time between two checks for history that is too old, and for the file itself.
 const TRIM: Duration = Duration::from_secs(10);
 /// Jobs that one transaction takes at most.
-pub(in crate::store) const BATCH: usize = 1024;
+pub(crate) const BATCH: usize = 1024;
 
-/// Tells a waiter its result, or the failure of the whole batch.
+/// Gives a caller its result, or the failure of the whole batch.
 type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
 
 /// What the writer's thread owns.
-pub(in crate::store) struct Engine {
+pub(crate) struct Engine {
     /// None before the run has begun.
-    pub(in crate::store) db: Option<Connection>,
-    /// The run's beginning, where that is still to be done.
-    pub(in crate::store) postponed: Option<Postponed>,
-    pub(in crate::store) lock: FileLock,
-    pub(in crate::store) path: PathBuf,
-    pub(in crate::store) place: Place,
-    pub(in crate::store) run: String,
-    pub(in crate::store) state: State,
-    pub(in crate::store) index: Index,
-    pub(in crate::store) limits: Limits,
-    pub(in crate::store) bounds: Bounds,
-    pub(in crate::store) kept: Kept,
-    pub(in crate::store) wall: WallClock,
-    /// When it was last looked for what to trim, steady clock.
-    pub(in crate::store) trimmed: UnixMs,
-    pub(in crate::store) clock: Clock,
-    pub(in crate::store) catalog: Arc<Catalog>,
-    pub(in crate::store) metrics: Metrics,
-    pub(in crate::store) jobs: mpsc::Receiver<Job>,
-    /// Why the last transaction failed: shown in readiness, and logged once and not per batch.
-    pub(in crate::store) failure: Arc<ArcSwapOption<WriteError>>,
-    /// [`State::is_complete`], for whoever asks.
-    pub(in crate::store) complete: Arc<AtomicBool>,
-    /// Whether the lock file is behind, likewise.
-    pub(in crate::store) unproved: bool,
-    /// Whether the file itself names this run, and not only its write-ahead log.
-    pub(in crate::store) based: bool,
-    /// Whether the write-ahead log holds what the file does not.
-    pub(in crate::store) unsettled: bool,
+    pub(crate) db: Option<Connection>,
+    /// The beginning of the run, if it could not begin yet.
+    pub(crate) start_retry: Option<StartRetry>,
+    pub(crate) lock: FileLock,
+    pub(crate) path: PathBuf,
+    pub(crate) files: FileIdentity,
+    pub(crate) run: String,
+    pub(crate) state: State,
+    pub(crate) index: Index,
+    pub(crate) limits: Limits,
+    pub(crate) bounds: Bounds,
+    pub(crate) retained: Retained,
+    pub(crate) wall: WallClock,
+    /// The last check for what to trim, steady clock.
+    pub(crate) trimmed: UnixMs,
+    pub(crate) clock: Clock,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) metrics: Metrics,
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    /// Why the last transaction failed: shown in readiness, and logged only when it changes.
+    pub(crate) failure: Arc<ArcSwapOption<WriteError>>,
+    /// [`State::is_complete`], shared with readers.
+    pub(crate) complete: Arc<AtomicBool>,
+    /// Whether writing the lock file failed last, so that this is logged once.
+    pub(crate) unproved: bool,
+    /// Whether the database file itself names this run, and not only its write-ahead log.
+    pub(crate) in_main_file: bool,
+    /// Whether the write-ahead log holds more than the database file.
+    pub(crate) log_pending: bool,
     /// The last commit.
-    pub(in crate::store) written: Instant,
-    pub(in crate::store) quarantine: Arc<Quarantine>,
+    pub(crate) written: Instant,
+    pub(crate) quarantine: Arc<Quarantine>,
 }
 
-/// What there is to forget besides what a transaction forgets anyway.
+/// What a transaction forgets besides its own surplus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     Nothing,
-    /// More rows than may be.
+    /// History beyond its bound.
     Surplus,
-    /// Rows that are too old.
+    /// History that is too old.
     Aged,
 }
 
-/// What bounds the tables that are trimmed.
+/// How much the trimmed tables hold.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct Kept {
+pub(crate) struct Retained {
     /// The newest revision that `change` no longer holds.
-    pub(in crate::store) floor: u64,
+    pub(crate) floor: u64,
     /// Rows of history.
-    pub(in crate::store) remembered: u64,
+    pub(crate) remembered: u64,
 }
 
 impl Engine {
-    /// Works until it is told to stop or nobody can ask any more; then leaves the file in order. A transaction takes what came during the
-    /// one before, without a pause for more: waiting cost a fifth of the registrations, and gained none at any time that a flush may take.
-    pub(in crate::store) fn serve(mut self) {
+    /// Works until it is stopped or no caller is left, then closes the file. A transaction takes what came during the one before. Waiting for
+    /// more cost a fifth of the registrations, and gained none whatever a flush takes.
+    pub(crate) fn serve(mut self) {
         let mut jobs = Vec::with_capacity(BATCH);
         let depth = self.metrics.queue_depth.get_or_create_owned(&QueueLabel { queue: "store" });
         while self.jobs.blocking_recv_many(&mut jobs, BATCH) > 0 {
@@ -123,26 +123,26 @@ impl Engine {
         self.close();
     }
 
-    /// Leaves the file in order.
-    pub(in crate::store) fn close(&self) {
+    /// Closes the file, so that the next start finds it in order.
+    pub(crate) fn close(&self) {
         let Some(db) = &self.db else { return };
         let ended = db.execute("UPDATE meta SET served = 0", []);
-        // What it cannot move stays in the log beside the file, durable; the next start reads it there.
+        // What it cannot move stays in the log, durable; the next start reads it there.
         if let Err(error) = ended.and_then(|_| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))) {
             tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display());
         }
     }
 
-    pub(in crate::store) fn batch(&mut self, jobs: &mut Vec<Job>) {
+    pub(crate) fn batch(&mut self, jobs: &mut Vec<Job>) {
         let now = self.clock.now();
         let due = self.due(now);
-        let (mut rest, mut bad) = (false, Vec::new());
+        let (mut idle, mut bad) = (false, Vec::new());
         let mut answers = Vec::with_capacity(jobs.len());
         let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
         for job in jobs.drain(..) {
             match job {
                 Job::Trim => {}
-                Job::Rest => rest = true,
+                Job::Idle => idle = true,
                 Job::Quarantine(rows) => bad.extend(rows),
                 Job::Stop => self.jobs.close(),
                 job => answers.extend(work.apply(job)),
@@ -157,15 +157,15 @@ impl Engine {
             answer(failure.as_ref());
         }
         if !bad.is_empty() {
-            self.put_away(&bad, now);
+            self.quarantine_rows(&bad, now);
         }
-        if rest {
-            self.rest();
+        if idle {
+            self.idle();
         }
     }
 
-    /// Moves rows into quarantine, in a transaction of their own: what cannot be moved is nobody else's harm.
-    fn put_away(&mut self, bad: &[BadRow], now: Now) {
+    /// Moves rows into quarantine, in a transaction of their own: if that fails, it fails for nobody else.
+    fn quarantine_rows(&mut self, bad: &[BadRow], now: Now) {
         let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
         work.writes.extend(bad.iter().map(|row| Write::Quarantine(row.clone(), now.wall)));
         let draft = work.finish();
@@ -175,22 +175,22 @@ impl Engine {
         }
     }
 
-    /// Now and then, whether there is anything to forget: an idle store writes nothing. Looks after the file, too.
+    /// Whether there is anything to forget, checked at intervals: an idle store writes nothing. Checks the file, too.
     fn due(&mut self, now: Now) -> Due {
         if now.steady.since(self.trimmed) < TRIM {
             return Due::Nothing;
         }
         self.trimmed = now.steady;
-        if let Err(error) = self.place.check() {
+        if let Err(error) = self.files.check() {
             self.failed(&error);
             return Due::Nothing;
         }
         let Some(db) = &self.db else { return Due::Nothing };
-        // What cannot be read now is tried again at the next tick.
+        // What cannot be read now is read at the next tick.
         if self.wall.is_sound(now) && trim::is_aged(db, now.wall, &self.bounds).unwrap_or(false) {
             return Due::Aged;
         }
-        if self.kept.remembered > self.bounds.rows { Due::Surplus } else { Due::Nothing }
+        if self.retained.remembered > self.bounds.rows { Due::Surplus } else { Due::Nothing }
     }
 
     fn commit(&mut self, draft: &Draft, due: Due) -> Result<(), WriteError> {
@@ -199,7 +199,7 @@ impl Engine {
             return Ok(());
         }
         let started = Instant::now();
-        let done = self.keep(draft, due);
+        let done = self.write_durably(draft, due);
         match &done {
             Ok(_) => self.succeeded(),
             Err(error) => {
@@ -207,8 +207,8 @@ impl Engine {
                 self.failed(error);
             }
         }
-        self.kept = done?;
-        (self.unsettled, self.written) = (true, Instant::now());
+        self.retained = done?;
+        (self.log_pending, self.written) = (true, Instant::now());
         self.metrics.commits.inc();
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a count of queued jobs")]
@@ -216,16 +216,16 @@ impl Engine {
         Ok(())
     }
 
-    /// A transaction whose file is still there once it is durable.
-    fn keep(&mut self, draft: &Draft, due: Due) -> Result<Kept, WriteError> {
-        self.settle()?;
-        self.place.check()?;
-        let kept = self.transact(draft, due).map_err(|error| write_error(&self.path, &error))?;
-        self.place.check()?;
-        Ok(kept)
+    /// A transaction whose file is still at its path once it is durable.
+    fn write_durably(&mut self, draft: &Draft, due: Due) -> Result<Retained, WriteError> {
+        self.start_run()?;
+        self.files.check()?;
+        let retained = self.transact(draft, due).map_err(|error| write_error(&self.path, &error))?;
+        self.files.check()?;
+        Ok(retained)
     }
 
-    fn transact(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<Kept> {
+    fn transact(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<Retained> {
         let db = self.db.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for write in &draft.writes {
@@ -234,8 +234,9 @@ impl Engine {
         let revision = draft.state.snapshot.revision();
         let record = draft.state.mirror.is_none();
         let gap = draft.writes.iter().filter_map(Write::forgets).max().unwrap_or(0);
-        let floor = if record { trim::changes(&tx, revision, self.kept.floor, gap)? } else { self.kept.floor };
-        let mut remembered = self.kept.remembered + draft.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
+        let floor = if record { trim::changes(&tx, revision, self.retained.floor, gap)? } else { self.retained.floor };
+        let mut remembered =
+            self.retained.remembered + draft.writes.iter().map(|w| u64::from(w.is_history())).sum::<u64>();
         remembered -= trim::surplus(&tx, remembered, &self.bounds)?.min(remembered);
         if due == Due::Aged {
             remembered -= trim::aged(&tx, draft.now, &self.bounds)?.min(remembered);
@@ -246,10 +247,10 @@ impl Engine {
             int(floor)
         ])?;
         tx.commit()?;
-        Ok(Kept { floor, remembered })
+        Ok(Retained { floor, remembered })
     }
 
-    /// Makes the committed state what readers see, then tells the feed.
+    /// Makes the committed state visible to readers, then sends the feed.
     fn publish(&mut self, draft: Draft) {
         let revision = draft.state.snapshot.revision();
         let before = std::mem::replace(&mut self.state, draft.state);
@@ -261,14 +262,14 @@ impl Engine {
             self.prove(revision);
         }
         self.metrics.revision.set(int(revision));
-        let batch = self.follow(&before.snapshot, draft.touched, &draft.added);
+        let batch = self.collect_batch(&before.snapshot, draft.touched, &draft.added);
         self.catalog.publish(self.state.snapshot.clone(), batch);
     }
 
-    /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. Where that fails the
-    /// server goes on with a warning: until a later commit repairs it, the proof is behind.
-    pub(in crate::store) fn prove(&mut self, revision: u64) {
-        let proof = self.lock.record(&self.run, revision, self.based);
+    /// Repeats the revision in the lock file before it is shown, so that no reader's cursor is ahead of the proof. If that fails, the server
+    /// goes on with a warning; the proof is behind until a later commit repairs it.
+    pub(crate) fn prove(&mut self, revision: u64) {
+        let proof = self.lock.record(&self.run, revision, self.in_main_file);
         if let Err(error) = &proof
             && !self.unproved
         {
@@ -277,8 +278,8 @@ impl Engine {
         self.unproved = proof.is_err();
     }
 
-    /// What the batch changed, each service once, in order of sequence; the index moves along.
-    fn follow(&mut self, before: &Snapshot, mut touched: Vec<ServiceKey>, added: &HashMap<Uuid, i64>) -> Batch {
+    /// What the batch changed, each service once, in order of sequence. Updates the index.
+    fn collect_batch(&mut self, before: &Snapshot, mut touched: Vec<ServiceKey>, added: &HashMap<Uuid, i64>) -> Batch {
         touched.sort_unstable();
         touched.dedup();
         let mut batch = self.empty_batch();
@@ -305,7 +306,7 @@ impl Engine {
         Batch { sequence: snapshot.sequence(), revision: snapshot.revision(), ..Batch::default() }
     }
 
-    pub(in crate::store) fn failed(&self, error: &WriteError) {
+    pub(crate) fn failed(&self, error: &WriteError) {
         let before = self.failure.load();
         if before.is_none() || before.as_deref() != Some(error) && *error == WriteError::FileLost {
             tracing::error!("{}: {error}", self.path.display());
@@ -313,7 +314,7 @@ impl Engine {
         self.failure.store(Some(Arc::new(error.clone())));
     }
 
-    pub(in crate::store) fn succeeded(&self) {
+    pub(crate) fn succeeded(&self) {
         if self.failure.load().is_some() {
             self.failure.store(None);
             tracing::info!("{}: writes succeed again", self.path.display());
@@ -324,30 +325,31 @@ impl Engine {
 impl Work<'_> {
     fn apply(&mut self, job: Job) -> Option<Answer> {
         Some(match job {
-            Job::Register(call, ticket, reply) => later(reply, self.register(*call), Some(ticket)),
-            Job::Remove(call, ticket, reply) => later(reply, self.deregister(&call), ticket),
+            Job::Register(call, ticket, reply) => answer_later(reply, self.register(*call), Some(ticket)),
+            Job::Remove(call, ticket, reply) => answer_later(reply, self.deregister(&call), ticket),
             Job::Health(verdicts, leadership, reply) => {
-                // Asked here: once another replica probes and its verdicts were asked for, none of ours may follow.
-                let result = if leadership.probes() { Ok(self.judge(verdicts)) } else { Err(WriteError::Busy) };
-                later(reply, result, None)
+                // Asked here: once another replica probes and its verdicts were requested, none of ours may follow.
+                let result =
+                    if leadership.probes() { Ok(self.apply_verdicts(verdicts)) } else { Err(WriteError::Busy) };
+                answer_later(reply, result, None)
             }
-            Job::Mirror(changes, verdicts, reply) => later(reply, self.mirror(changes, verdicts), None),
-            Job::MirrorAll(list, reply) => later(reply, self.mirror_all(*list), None),
+            Job::Mirror(changes, verdicts, reply) => answer_later(reply, self.mirror(changes, verdicts), None),
+            Job::MirrorAll(list, reply) => answer_later(reply, self.mirror_all(*list), None),
             Job::Probes(rows, reply) => {
-                self.keep_probes(rows);
-                later(reply, Ok(()), None)
+                self.put_probes(rows);
+                answer_later(reply, Ok(()), None)
             }
-            Job::Quarantine(_) | Job::Trim | Job::Rest | Job::Stop => return None,
+            Job::Quarantine(_) | Job::Trim | Job::Idle | Job::Stop => return None,
         })
     }
 }
 
-fn later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>, ticket: Option<Ticket>) -> Answer {
+fn answer_later<T: 'static>(reply: Reply<T>, result: Result<T, WriteError>, ticket: Option<Ticket>) -> Answer {
     Box::new(move |failure| {
-        // Before the answer: whoever has it and renews is past the queue again.
+        // Before the answer, so that a caller that has it and renews bypasses the queue again.
         drop(ticket);
         let result = failure.map_or(result, |error| Err(error.clone()));
-        // A waiter that went away needs no answer.
+        // A caller that went away needs no answer.
         drop(reply.send(result));
     })
 }

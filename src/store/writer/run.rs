@@ -1,4 +1,4 @@
-//! The two threads' lives: opened, run, stopped in order.
+//! Opens the store, and runs its two threads until they are stopped in order.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
 use super::trim::Bounds;
-use super::upkeep::Postponed;
+use super::upkeep::StartRetry;
 use super::wall_clock::WallClock;
-use super::{Engine, Kept, TRIM};
+use super::{Engine, Retained, TRIM};
 use crate::store::error::{OpenError, StoreError};
 use crate::store::file::connect::{Gate, connect_reader};
-use crate::store::file::damage::fault;
-use crate::store::file::identity::Place;
+use crate::store::file::damage::load_error;
+use crate::store::file::identity::FileIdentity;
 use crate::store::file::open;
-use crate::store::file::open::{Wanted, Writing};
+use crate::store::file::open::{OpenRequest, RunStart};
 use crate::store::history::thread::{self, Question, Reader, Reading};
 use crate::store::queue::job::Job;
 use crate::store::queue::pending::Pending;
@@ -33,29 +33,29 @@ use crate::store::schema::codec::int;
 use crate::store::schema::quarantine::Quarantine;
 use crate::store::{Consent, Inner, Opened, Store, StoreSettings};
 
-/// Time between two looks for what is to be done in quiet times.
-const REST: Duration = Duration::from_secs(1);
+/// Time between two idle jobs.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// The store's work: a thread that writes and one that reads history, from [`Writer::run`] on.
 pub struct Writer {
-    pub(in crate::store) engine: Engine,
-    pub(in crate::store) reader: Reader,
-    pub(in crate::store) jobs: mpsc::Sender<Job>,
-    pub(in crate::store) questions: mpsc::Sender<Question>,
+    pub(crate) engine: Engine,
+    pub(crate) reader: Reader,
+    pub(crate) jobs: mpsc::Sender<Job>,
+    pub(crate) questions: mpsc::Sender<Question>,
 }
 
-/// Opens the file and lays out the parts.
-pub(in crate::store) fn open(
+/// Opens the file and builds the parts.
+pub(crate) fn open(
     settings: StoreSettings,
     consent: Consent,
     clock: Clock,
     metrics: Metrics,
 ) -> Result<Opened, OpenError> {
     let now = clock.now();
-    let wanted = Wanted { epoch: settings.epoch, durable: settings.durable, now: now.wall, consent };
-    let open::Loaded { path, lock, contents } = open::open(&settings.path, &wanted)?;
-    let open::Contents { meta, registered, remembered, quarantined, writing } = contents;
-    let Threads { db, based, postponed, reading, place, why } = threads(&path, writing)?;
+    let request = OpenRequest { epoch: settings.epoch, durable: settings.durable, now: now.wall, consent };
+    let open::Loaded { path, lock, contents } = open::open(&settings.path, &request)?;
+    let open::Contents { meta, registered, remembered, quarantined, start } = contents;
+    let Threads { db, in_main_file, start_retry, reading, files, why } = threads(&path, start)?;
     let quarantine = Arc::new(Quarantine::new(quarantined, metrics.clone()));
     let catalog = Arc::new(Catalog::new(registered.state.snapshot.clone()));
     metrics.revision.set(int(meta.revision));
@@ -65,10 +65,10 @@ pub(in crate::store) fn open(
     let complete = Arc::new(AtomicBool::new(registered.state.is_complete()));
     let engine = Engine {
         db,
-        postponed,
+        start_retry,
         lock,
         path,
-        place,
+        files,
         run: meta.run,
         state: registered.state,
         index: registered.index,
@@ -81,7 +81,7 @@ pub(in crate::store) fn open(
             rows: u64::try_from(settings.history_rows).unwrap_or(u64::MAX),
             age: Duration::from_hours(24) * settings.history_days,
         },
-        kept: Kept { floor: meta.floor, remembered },
+        retained: Retained { floor: meta.floor, remembered },
         wall: WallClock::new(now),
         trimmed: UnixMs(i64::MIN),
         clock,
@@ -91,8 +91,8 @@ pub(in crate::store) fn open(
         failure: Arc::clone(&failure),
         complete: Arc::clone(&complete),
         unproved: false,
-        based,
-        unsettled: !based,
+        in_main_file,
+        log_pending: !in_main_file,
         written: Instant::now(),
         quarantine: Arc::clone(&quarantine),
     };
@@ -100,7 +100,7 @@ pub(in crate::store) fn open(
     let inner = Inner {
         failure,
         complete,
-        began: wanted.epoch.map(|_| meta.began),
+        began: request.epoch.map(|_| meta.began),
         quarantine,
         jobs: jobs.clone(),
         questions: questions.clone(),
@@ -115,69 +115,68 @@ pub(in crate::store) fn open(
 /// How the two threads reach the file.
 struct Threads {
     db: Option<Connection>,
-    based: bool,
-    postponed: Option<Postponed>,
+    in_main_file: bool,
+    start_retry: Option<StartRetry>,
     reading: Reading,
-    place: Place,
+    files: FileIdentity,
     /// Why nothing is written yet.
     why: Option<WriteError>,
 }
 
-fn threads(path: &Path, writing: Writing) -> Result<Threads, OpenError> {
+fn threads(path: &Path, start: RunStart) -> Result<Threads, OpenError> {
     let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
-    let later = match writing {
-        Writing::Begun(db, based) => {
+    let later = match start {
+        RunStart::Begun(db, in_main_file) => {
             let reading = Reading::Open(reader(path)?);
-            let place = Place::of(path).map_err(unreadable)?;
-            return Ok(Threads { db: Some(db), based, postponed: None, reading, place, why: None });
+            let files = FileIdentity::of(path).map_err(unreadable)?;
+            return Ok(Threads { db: Some(db), in_main_file, start_retry: None, reading, files, why: None });
         }
-        Writing::Waiting(later) => later,
+        RunStart::Postponed(later) => later,
     };
     let why = later.why.clone();
     tracing::error!("{}: {why}", path.display());
     let gate: Gate = Arc::default();
-    // A connection that stays open shares its index of the log with those that come later: one that may only be read would keep the writer
-    // from writing for good.
-    let stays = !later.aside && later.why != WriteError::ReadOnly;
+    // An open connection shares its index of the log with later ones, so a read-only one would keep the writer from writing for good.
+    let stays = !later.read_only && later.why != WriteError::ReadOnly;
     let usual = if stays { reader(path).ok() } else { None };
     let reading = usual.map_or_else(|| Reading::Aside(path.to_owned(), Arc::clone(&gate)), Reading::Open);
-    let place = Place::without_log(path).map_err(unreadable)?;
-    let postponed = Some(Postponed { waiting: later, gate, tried: Instant::now() });
-    Ok(Threads { db: None, based: false, postponed, reading, place, why: Some(why) })
+    let files = FileIdentity::without_log(path).map_err(unreadable)?;
+    let start_retry = Some(StartRetry { start: later, gate, tried: Instant::now() });
+    Ok(Threads { db: None, in_main_file: false, start_retry, reading, files, why: Some(why) })
 }
 
-/// SQLite opens the write-ahead log at the first read: it is made now, so that history can be told though the file be taken away.
+/// SQLite opens the write-ahead log at the first read. That happens here, so that history stays readable even if the file is removed.
 fn reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || {
         let db = connect_reader(path)?;
         db.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?;
         Ok(db)
     };
-    open().map_err(|error| fault(path, error).in_new_file(path))
+    open().map_err(|error| load_error(path, error).in_new_file(path))
 }
 
 impl Writer {
-    /// Works until `shutdown`; then answers what is queued, moves the write-ahead log into the file and lets go of the
-    /// lock. Requests that come later hear that the server stops.
+    /// Works until `shutdown`; then answers what is queued, checkpoints the write-ahead log and releases the lock. Later calls get
+    /// [`WriteError::Closed`].
     ///
     /// # Errors
-    /// [`StoreError`] when a thread cannot start or ends by itself.
+    /// [`StoreError`] when a thread cannot start or ends unexpectedly.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let Self { engine, reader, jobs, questions } = self;
         let mut writing = spawn("writer", move || engine.serve())?;
         let mut reading = spawn("reader", move || reader.serve())?;
-        let (mut trim, mut rest) = (tokio::time::interval(TRIM), tokio::time::interval(REST));
+        let (mut trim, mut idle) = (tokio::time::interval(TRIM), tokio::time::interval(IDLE));
         let died = loop {
             tokio::select! {
                 () = shutdown.cancelled() => break None,
-                // A full queue is no harm: the next tick comes.
+                // A full queue does no harm: the next tick comes.
                 _ = trim.tick() => drop(jobs.try_send(Job::Trim)),
-                _ = rest.tick() => drop(jobs.try_send(Job::Rest)),
+                _ = idle.tick() => drop(jobs.try_send(Job::Idle)),
                 _ = &mut writing => break Some("writer"),
                 _ = &mut reading => break Some("reader"),
             }
         };
-        // The reader goes first, so that the writer closes the last connection. A closed queue means that the thread is gone.
+        // The reader stops first, so that the writer closes the last connection. A closed queue means that its thread has ended.
         drop(questions.send(Question::Stop).await);
         let reader_died = died == Some("reader") || reading.await.is_err();
         drop(jobs.send(Job::Stop).await);
@@ -193,7 +192,7 @@ impl Writer {
 /// A thread whose end can be awaited. A panic in it drops the sender.
 fn spawn(name: &'static str, work: impl FnOnce() + Send + 'static) -> Result<oneshot::Receiver<()>, StoreError> {
     let (done, ended) = oneshot::channel();
-    // Nobody listens any more only when the process is on its way out.
+    // Nobody listens only if the process is on its way out.
     let thread = move || {
         work();
         let _ = done.send(());

@@ -1,4 +1,4 @@
-//! Forgetting, in small bites, inside the writer's transactions.
+//! Deletes old rows in small batches, inside the writer's transactions.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -7,16 +7,16 @@ use crate::store::schema::codec::int;
 
 /// Revisions that `change` keeps.
 const CHANGES: u64 = 65_536;
-/// Rows that one bite takes at most.
+/// Most rows that one batch deletes.
 const BITE: u64 = 1024;
 
 /// How much history is kept.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct Bounds {
+pub(crate) struct Bounds {
     /// Most rows.
-    pub(in crate::store) rows: u64,
+    pub(crate) rows: u64,
     /// Greatest age.
-    pub(in crate::store) age: std::time::Duration,
+    pub(crate) age: std::time::Duration,
 }
 
 impl Bounds {
@@ -26,8 +26,8 @@ impl Bounds {
     }
 }
 
-/// Forgets the oldest revisions beyond [`CHANGES`], a bite at a time, and those up to `gap`; returns the new floor.
-pub(in crate::store) fn changes(db: &Connection, revision: u64, floor: u64, gap: u64) -> rusqlite::Result<u64> {
+/// Deletes the oldest revisions beyond [`CHANGES`], one batch, and all up to `gap`. Returns the new floor.
+pub(crate) fn changes(db: &Connection, revision: u64, floor: u64, gap: u64) -> rusqlite::Result<u64> {
     if gap > floor {
         let floor = gap.min(revision);
         db.prepare_cached("DELETE FROM change WHERE revision <= ?1")?.execute([int(floor)])?;
@@ -42,8 +42,8 @@ pub(in crate::store) fn changes(db: &Connection, revision: u64, floor: u64, gap:
     Ok(floor)
 }
 
-/// Forgets the oldest history beyond the bound; returns how many rows went.
-pub(in crate::store) fn surplus(db: &Connection, remembered: u64, bounds: &Bounds) -> rusqlite::Result<u64> {
+/// Deletes the oldest history beyond the bound. Returns how many rows it deleted.
+pub(crate) fn surplus(db: &Connection, remembered: u64, bounds: &Bounds) -> rusqlite::Result<u64> {
     let excess = remembered.saturating_sub(bounds.rows).min(BITE);
     if excess == 0 {
         return Ok(0);
@@ -53,14 +53,14 @@ pub(in crate::store) fn surplus(db: &Connection, remembered: u64, bounds: &Bound
 }
 
 /// Whether the oldest history is too old.
-pub(in crate::store) fn is_aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<bool> {
+pub(crate) fn is_aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<bool> {
     let mut oldest = db.prepare_cached("SELECT at FROM transition ORDER BY id LIMIT 1")?;
     let at: Option<i64> = oldest.query_row([], |row| row.get(0)).optional()?;
     Ok(at.is_some_and(|at| at < bounds.oldest(now)))
 }
 
-/// Forgets the oldest history that is too old, one bite; returns how many rows went.
-pub(in crate::store) fn aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<u64> {
+/// Deletes the oldest history that is too old, one batch. Returns how many rows it deleted.
+pub(crate) fn aged(db: &Connection, now: UnixMs, bounds: &Bounds) -> rusqlite::Result<u64> {
     let sql = "DELETE FROM transition WHERE id <=
         (SELECT max(id) FROM (SELECT id, at FROM transition ORDER BY id LIMIT ?1) WHERE at < ?2)";
     db.prepare_cached(sql)?.execute(params![int(BITE), bounds.oldest(now)]).map(count)

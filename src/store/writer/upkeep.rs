@@ -1,4 +1,4 @@
-//! Beginning a run that could not begin at the start, and moving what was written into the file once the server is idle.
+//! Begins a run that could not begin at the start, and checkpoints the write-ahead log while the server is idle.
 
 use std::path::Path;
 use std::sync::PoisonError;
@@ -9,76 +9,76 @@ use rusqlite::config::DbConfig;
 
 use super::Engine;
 use crate::model::ports::WriteError;
-use crate::store::file::begin;
 use crate::store::file::connect::{Gate, connect};
 use crate::store::file::damage::{is_writable, write_error};
+use crate::store::file::first_write;
 use crate::store::file::lock::FileLock;
-use crate::store::file::open::Waiting;
-use crate::store::schema::quarantine::Kept;
+use crate::store::file::open::PostponedStart;
+use crate::store::schema::quarantine::QuarantineSummary;
 
 /// Time between two attempts to begin.
 const RETRY: Duration = Duration::from_millis(250);
-/// Time without writes after which the file itself is brought up to date.
+/// Time without writes after which the log is checkpointed.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A run that waits for its beginning.
-pub(in crate::store) struct Postponed {
-    pub(in crate::store) waiting: Waiting,
-    pub(in crate::store) gate: Gate,
+/// A run that has not begun.
+pub(crate) struct StartRetry {
+    pub(crate) start: PostponedStart,
+    pub(crate) gate: Gate,
     /// The last attempt.
-    pub(in crate::store) tried: Instant,
+    pub(crate) tried: Instant,
 }
 
 impl Engine {
-    /// Begins the run where that is still to be done: before anything else is written.
+    /// Begins the run if it has not begun, before anything else is written.
     ///
     /// # Errors
-    /// [`WriteError`] while it cannot.
-    pub(in crate::store) fn settle(&mut self) -> Result<(), WriteError> {
-        let Some(postponed) = &mut self.postponed else { return Ok(()) };
-        if postponed.tried.elapsed() < RETRY {
-            return Err(postponed.waiting.why.clone());
+    /// [`WriteError`] while it cannot begin.
+    pub(crate) fn start_run(&mut self) -> Result<(), WriteError> {
+        let Some(start_retry) = &mut self.start_retry else { return Ok(()) };
+        if start_retry.tried.elapsed() < RETRY {
+            return Err(start_retry.start.why.clone());
         }
-        self.place.check()?;
-        let begun = postponed.attempt(&self.path, &mut self.lock);
-        postponed.tried = Instant::now();
+        self.files.check()?;
+        let begun = start_retry.attempt(&self.path, &mut self.lock);
+        start_retry.tried = Instant::now();
         match begun {
             Ok(db) => {
                 self.db = Some(db);
-                self.postponed = None;
-                self.place.extend(&self.path)?;
+                self.start_retry = None;
+                self.files.extend(&self.path)?;
                 self.prove(self.state.snapshot.revision());
                 self.count_quarantine();
                 Ok(())
             }
             Err(why) => {
-                postponed.waiting.why = why.clone();
+                start_retry.start.why = why.clone();
                 Err(why)
             }
         }
     }
 
-    /// Now and then, when there is nothing else to do.
-    pub(in crate::store) fn rest(&mut self) {
-        if self.postponed.is_some() {
-            match self.settle() {
+    /// Runs at intervals, when nothing else is to be done.
+    pub(crate) fn idle(&mut self) {
+        if self.start_retry.is_some() {
+            match self.start_run() {
                 Ok(()) => self.succeeded(),
                 Err(error) => self.failed(&error),
             }
         }
-        if self.unsettled && self.written.elapsed() >= QUIET && self.state.mirror.is_none() {
-            self.bring_up_to_date();
+        if self.log_pending && self.written.elapsed() >= QUIET && self.state.mirror.is_none() {
+            self.checkpoint();
         }
     }
 
-    /// Moves the write-ahead log into the file, so that a copy of the file alone is whole. What cannot be moved now is tried again.
-    fn bring_up_to_date(&mut self) {
+    /// Moves the write-ahead log into the file, so that a copy of the file alone is complete. Tried again if it fails.
+    fn checkpoint(&mut self) {
         let Some(db) = &self.db else { return };
-        match begin::checkpoint(db) {
+        match first_write::checkpoint(db) {
             Ok(true) => {
-                self.unsettled = false;
-                if !self.based {
-                    self.based = true;
+                self.log_pending = false;
+                if !self.in_main_file {
+                    self.in_main_file = true;
                     self.prove(self.state.snapshot.revision());
                 }
             }
@@ -87,33 +87,38 @@ impl Engine {
         }
     }
 
-    /// Counts what the file keeps by now.
-    pub(in crate::store) fn count_quarantine(&self) {
-        // What cannot be counted now is at the next start.
-        if let Some(Ok(kept)) = self.db.as_ref().map(Kept::of) {
-            self.quarantine.set(kept);
+    /// Counts the rows in quarantine.
+    pub(crate) fn count_quarantine(&self) {
+        // If they cannot be counted now, the next start counts them.
+        if let Some(Ok(summary)) = self.db.as_ref().map(QuarantineSummary::of) {
+            self.quarantine.set(summary);
         }
     }
 }
 
-impl Postponed {
+impl StartRetry {
     fn attempt(&self, path: &Path, lock: &mut FileLock) -> Result<Connection, WriteError> {
         if !is_writable(path) {
             return Err(WriteError::ReadOnly);
         }
-        let mut settled = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = connect(path).and_then(|db| begin_on(db, path, &self.waiting, lock));
-        let db = begun.map_err(|error| write_error(path, &error))?;
-        *settled = true;
+        let mut begun = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let db = connect(path).and_then(|db| begin_with(db, path, &self.start, lock));
+        let db = db.map_err(|error| write_error(path, &error))?;
+        *begun = true;
         Ok(db)
     }
 }
 
-fn begin_on(mut db: Connection, path: &Path, waiting: &Waiting, lock: &mut FileLock) -> rusqlite::Result<Connection> {
-    waiting.base.announce(&waiting.begin.meta, lock, path);
-    // Until it has begun, the file goes on to name the run that was announced as its own.
+fn begin_with(
+    mut db: Connection,
+    path: &Path,
+    start: &PostponedStart,
+    lock: &mut FileLock,
+) -> rusqlite::Result<Connection> {
+    start.base.announce(&start.first_write.meta, lock, path);
+    // Until the run has begun, the file must keep naming the run that was announced as its own.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    waiting.begin.write(&mut db)?;
+    start.first_write.write(&mut db)?;
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(db)
 }

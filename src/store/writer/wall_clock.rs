@@ -1,34 +1,34 @@
-//! Whether the wall clock may say what is too old: one that jumped ahead would have all history forgotten.
+//! Whether the wall clock may decide what is too old: a clock that jumped ahead would delete all history.
 
 use std::time::Duration;
 
 use crate::model::time::{Now, UnixMs};
 
-/// How long the wall clock has to go with the steady one.
+/// How long both clocks have to agree.
 const AGREED: Duration = Duration::from_hours(1);
-/// How far they may part.
+/// How far they may differ, in milliseconds.
 const APART: u64 = 60_000;
 
-/// The wall clock held against the steady one, from the start or the last jump on.
+/// Compares the wall clock with the steady one since the start or the last jump.
 #[derive(Debug)]
-pub(in crate::store) struct WallClock {
+pub(crate) struct WallClock {
     since: UnixMs,
     ahead: i64,
 }
 
 impl WallClock {
-    pub(in crate::store) fn new(now: Now) -> Self {
+    pub(crate) fn new(now: Now) -> Self {
         Self { since: now.steady, ahead: ahead(now) }
     }
 
-    /// Looks, and says whether the wall clock can be believed.
-    pub(in crate::store) fn is_sound(&mut self, now: Now) -> bool {
+    /// Compares the clocks, and returns whether the wall clock can be trusted.
+    pub(crate) fn is_sound(&mut self, now: Now) -> bool {
         let jump = ahead(now).saturating_sub(self.ahead);
         if jump.unsigned_abs() > APART {
             *self = Self::new(now);
             tracing::warn!(
                 seconds = jump / 1000,
-                "the wall clock was set; no history is forgotten for its age before the clock has run evenly for an hour"
+                "the wall clock was changed; no history is deleted for its age until the clock has run evenly for an hour"
             );
         }
         now.steady.since(self.since) >= AGREED

@@ -3,7 +3,7 @@
 //! In: a [`Record`] per request. Out: lines, which in a server go to the log's queue.
 //!
 //! A request only copies its record into a bounded page ([`page`]). A thread swaps the page for an empty one every few milliseconds and
-//! formats the records in batches ([`line`]). If it cannot keep up, lines are dropped and counted, and the log says so.
+//! formats the records in batches ([`mod@line`]). If it cannot keep up, lines are dropped and counted, and the log says so.
 
 mod line;
 mod page;

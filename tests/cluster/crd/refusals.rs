@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::{instance, url, with};
 
-/// What the program makes of the same spec, were it in an object from before there was a rule.
+/// How the program treats the same spec, in an object that is older than the rule.
 pub(super) enum Program {
     /// It calls it invalid too.
     Refuses,
-    /// It makes do with it: the rule is for the author's sake.
+    /// It accepts it: the rule only helps the author.
     Takes,
 }
 

@@ -1,4 +1,4 @@
-//! The API server hangs, dies and comes back.
+//! The API server hangs, crashes and comes back.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ async fn replicas_serve_on_while_the_api_server_hangs_and_catch_up_when_it_is_ba
     place.until_state("cart", "Down").await;
     until_says(&two, "cart", "unhealthy").await;
 
-    // Its process is another one, its data the same.
+    // Another process with the same data.
     let Place { namespace, account, folder, objects, .. } = place;
     cluster.kill().expect("killed");
     second.down().await;

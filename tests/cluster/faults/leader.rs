@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::Place;
 use super::reads::Reads;
-use super::said::Said;
+use super::statuses::Statuses;
 use crate::sync::backend::Backend;
 use crate::sync::replica::until;
 
-/// After this nothing that is out of date is on its way any more.
+/// After this time, nothing outdated is on its way any more.
 const STALE: Duration = Duration::from_secs(2);
-/// Two rounds of probes and more.
+/// More than two rounds of probes.
 const ROUNDS: Duration = Duration::from_secs(3);
 
 #[tokio::test]
@@ -31,15 +31,15 @@ async fn a_leader_that_is_killed_is_replaced_and_no_state_is_lost() {
         (&service["instances"][0]["status"], &service["instances"][1]["status"])
             == (&"healthy".into(), &"unhealthy".into())
     });
-    // What was on its way is there.
+    // What was on its way has arrived.
     tokio::time::sleep(ROUNDS).await;
-    let (said, mut audit) = (Said::from_now(&place).await, place.plane.audit().expect("an audit log"));
+    let (said, mut audit) = (Statuses::from_now(&place).await, place.plane.audit().expect("an audit log"));
     one.kill();
     place.until_leads("two").await;
     tokio::time::sleep(ROUNDS).await;
     reads.end().await;
     let words = said.words();
-    assert!(words.is_empty(), "nothing changed, and it was told: {words:?}");
+    assert!(words.is_empty(), "nothing changed, but there are events: {words:?}");
     let mut asked = audit.requests().expect("requests");
     asked.retain(|r| r.user == place.user() && r.resource != "leases.coordination.k8s.io" && r.verb != "watch");
     assert_eq!(asked, [], "nothing is asked for or written");
@@ -60,7 +60,7 @@ async fn a_leader_that_freezes_and_wakes_leaves_nothing_out_of_date() {
     until("the follower knows it", async || two.service("cart").await["status"] == "healthy").await;
     let reads = Reads::of(&two, "cart", |service| service["status"] != "unknown");
 
-    // It freezes between a probe that failed and the word of it.
+    // It freezes between a failed probe and its status.
     backend.down().await;
     tokio::time::sleep(Duration::from_millis(1200)).await;
     one.pause();
@@ -70,7 +70,7 @@ async fn a_leader_that_freezes_and_wakes_leaves_nothing_out_of_date() {
     backend.down().await;
     place.until_state("cart", "Down").await;
 
-    let said = Said::from_now(&place).await;
+    let said = Statuses::from_now(&place).await;
     one.resume();
     until("it takes the other's word", async || one.service("cart").await["status"] == "unhealthy").await;
     let followed = Instant::now();

@@ -9,7 +9,7 @@ use crate::sync::backend::Backend;
 use crate::sync::replica::until;
 use crate::sync::{apply, manifest, status};
 
-/// Waits for the word on the newest generation, once it is that state.
+/// Waits until status reports this state for the newest generation.
 async fn settled(place: &Place<'_>, name: &str, state: &str) -> Value {
     until(&format!("{name} is {state}, and of its newest generation"), async || {
         let object = place.objects.get(name).await.expect("it is there");
@@ -83,7 +83,7 @@ async fn status_is_exact_after_each_change_and_every_replica_says_the_same() {
 }
 
 #[tokio::test]
-async fn transitions_are_told_once_each_and_a_service_without_a_check_is_ready() {
+async fn each_transition_is_one_event_and_a_service_without_a_check_is_ready() {
     let place = Place::shared().await;
     let (one, two) = place.two().await;
     let mut backend = Backend::start().await;
@@ -111,7 +111,7 @@ async fn transitions_are_told_once_each_and_a_service_without_a_check_is_ready()
         told.sort_by_key(|event| event.metadata.creation_timestamp.clone());
         told
     };
-    until("all are told", async || told().await.len() >= 3).await;
+    until("all events are written", async || told().await.len() >= 3).await;
     let mut reasons: Vec<_> = told().await.into_iter().filter_map(|event| event.reason).collect();
     reasons.sort();
     assert_eq!(reasons, ["Down", "Healthy", "Healthy"]);

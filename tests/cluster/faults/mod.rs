@@ -1,15 +1,15 @@
 //! The program itself, two replicas of it, through what goes wrong in a cluster. In each: nothing is deregistered wrongly, reads are answered
 //! throughout, and no replica has to be started again.
 
-mod anew;
 mod away;
 mod history;
 mod leader;
 mod life;
 mod reads;
+mod recreated;
 mod replica;
-mod said;
 mod start;
+mod statuses;
 mod steady;
 mod upgrade;
 
@@ -67,7 +67,7 @@ impl<'a> Place<'a> {
         (one, two)
     }
 
-    /// Who holds the Lease; empty for nobody.
+    /// The holder of the Lease; empty if there is none.
     async fn leader(&self) -> String {
         let leases: Api<Lease> = Api::namespaced(self.plane.client().await.expect("a client"), &self.namespace);
         let lease = leases.get_opt("portolan").await.expect("an answer");

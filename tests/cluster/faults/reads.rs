@@ -1,4 +1,4 @@
-//! A client that reads all the time.
+//! A client that reads continuously.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::replica::Replica;
 
-/// Less than the Kubernetes API is away in any test, so that a read which waits for it is found out.
+/// Shorter than any outage of the Kubernetes API in a test, to catch reads that wait for it.
 const LONGEST: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(50);
 

@@ -13,15 +13,15 @@ use crate::sync::replica::until;
 /// How a replica is started.
 pub(crate) struct Setup<'a> {
     pub(crate) name: &'a str,
-    /// Whose rights it has, and by which way it reaches the API server.
+    /// Its account, and how it reaches the API server.
     pub(crate) account: &'a Kubeconfig,
     /// Its own, and the only one that it watches.
     pub(crate) namespace: &'a str,
-    /// Where its mirror and its log lie; kept from one start to the next.
+    /// The folder of its mirror and its log; kept across starts.
     pub(crate) folder: PathBuf,
 }
 
-/// A running one; killed when it is dropped.
+/// A running replica; killed when it is dropped.
 pub(crate) struct Replica {
     pub(crate) name: String,
     pub(crate) url: String,
@@ -87,7 +87,7 @@ impl Replica {
         (status, stale, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
-    /// The service as discovery gives it, without what only the leader knows; null when it is not there.
+    /// The service from discovery, without what only the leader knows; null if it is not found.
     pub(crate) async fn service(&self, name: &str) -> Value {
         let (status, _, mut answer) = self.get(&self.target(name)).await;
         assert!(status == 200 || status == 404, "{answer}");
@@ -142,7 +142,7 @@ impl Replica {
         self.process.kill().expect("SIGKILL");
     }
 
-    /// SIGTERM, and its end, which is in order.
+    /// Sends SIGTERM, and waits for a clean end.
     pub(crate) async fn stop(mut self) {
         self.process.terminate().expect("SIGTERM");
         until(&format!("{} ends", self.name), async || self.process.has_ended()).await;

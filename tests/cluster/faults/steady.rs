@@ -1,4 +1,4 @@
-//! A thousand services that stay as they are.
+//! A thousand unchanged services.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,9 +38,9 @@ async fn for_a_minute_nothing_is_written_and_nothing_listed() {
     for replica in [&one, &two] {
         until("every replica has them", async || replica.names().await.len() == SERVICES).await;
     }
-    // Events of the first verdicts are told by now.
+    // The events of the first verdicts are written by now.
     let mut audit = place.plane.audit().expect("an audit log");
-    until("all is told", async || {
+    until("all events are written", async || {
         tokio::time::sleep(Duration::from_secs(2)).await;
         audit
             .requests()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Place;
 use super::reads::Reads;
-use super::said::Said;
+use super::statuses::Statuses;
 use crate::sync::backend::Backend;
 use crate::sync::replica::until;
 
@@ -17,7 +17,7 @@ async fn a_rolling_upgrade_keeps_every_state_and_leads_on() {
         place.apply(name, &[backend.url()]).await;
         place.until_state(name, "Healthy").await;
     }
-    let said = Said::from_now(&place).await;
+    let said = Statuses::from_now(&place).await;
     let three = place.start("three").await;
     three.until_ready().await;
     until("the new one knows it", async || three.service("cart").await["status"] == "healthy").await;
@@ -33,7 +33,7 @@ async fn a_rolling_upgrade_keeps_every_state_and_leads_on() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     reads.end().await;
     let words = said.words();
-    assert!(words.is_empty(), "nothing changed, and it was told: {words:?}");
+    assert!(words.is_empty(), "nothing changed, but there are events: {words:?}");
 
     backend.down().await;
     for name in ["cart", "shop"] {

@@ -1,4 +1,4 @@
-//! The elector alone, against a real API server.
+//! The elector against a real API server.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ impl Candidate {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_leads_and_what_it_gives_back_is_taken_at_once() {
+async fn one_leads_and_a_released_lease_is_taken_at_once() {
     let plane = shared().await;
     let namespace = plane.namespace("elect").await.expect("a namespace");
     let leases: Api<Lease> = Api::namespaced(plane.client().await.expect("a client"), &namespace);
@@ -77,7 +77,7 @@ async fn one_leads_and_what_it_gives_back_is_taken_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_that_hears_nothing_stops_by_itself_before_another_begins() {
+async fn a_leader_without_answers_stops_before_another_begins() {
     let plane = shared().await;
     let namespace = plane.namespace("silence").await.expect("a namespace");
     let proxy = plane.proxy().await.expect("a proxy");

@@ -25,7 +25,7 @@ async fn word(pod: &Pod) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_installs_over_one_namespace_one_writes_and_the_other_takes_over_when_that_is_gone() {
+async fn of_two_installs_over_one_namespace_one_writes_and_the_other_takes_over_after_its_end() {
     let plane = shared().await;
     let (first, second) = (install(plane, "cluster").await, install(plane, "cluster").await);
     let watched = plane.namespace("overlap").await.expect("a namespace");
@@ -84,7 +84,7 @@ async fn of_two_installs_over_one_namespace_one_writes_and_the_other_takes_over_
     assert_eq!(wrote.iter().filter(|r| r.resource == "services.portolan.dev" && r.subresource == "status").count(), 0);
     let told = events.list(&ListParams::default()).await.expect("a list").items;
     let usual = |event: &Event| matches!(event.reason.as_deref(), Some("OtherInstall" | "Healthy"));
-    assert!(told.iter().all(usual), "no verdict of the second is told: {told:?}");
+    assert!(told.iter().all(usual), "no verdict of the second is an event: {told:?}");
     assert!(all_say(&first.namespace, "Healthy").await);
 
     one.process.kill().expect("SIGKILL");

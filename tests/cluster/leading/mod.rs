@@ -1,4 +1,4 @@
-//! Who leads, and what becomes of a replica that stands still, dies, or starts where nothing answers.
+//! Which replica leads, and what happens when one freezes, dies, or starts without an answer.
 
 mod electors;
 mod installs;
@@ -9,7 +9,7 @@ mod starting;
 
 use std::time::{Duration, Instant};
 
-/// For what must happen sooner or later.
+/// Time for anything that must happen.
 const AMPLE: Duration = Duration::from_mins(3);
 
 /// Waits until `holds`, and says how long that took; fails with what it waited for.

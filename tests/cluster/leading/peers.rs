@@ -9,7 +9,7 @@ use super::pod::Pod;
 use super::until;
 use crate::common::{install, shared};
 
-/// This machine's, as others see it: the API server takes no loopback endpoint, and loopback is denied anyway.
+/// This machine's address as others see it: the API server accepts no loopback endpoint, and loopback is denied anyway.
 fn own_address() -> IpAddr {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
     // Nothing is sent.
@@ -18,7 +18,7 @@ fn own_address() -> IpAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_replica_is_not_probed_for_as_long_as_it_is_one() {
+async fn an_address_is_not_probed_while_it_is_a_replicas() {
     let plane = shared().await;
     let installed = install(plane, "cluster").await;
     let (namespace, folder) = (installed.namespace.as_str(), tempfile::tempdir().expect("a folder"));
@@ -67,7 +67,7 @@ async fn another_replica_is_not_probed_for_as_long_as_it_is_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_may_not_look_for_the_others_says_so_once_and_does_its_work() {
+async fn a_replica_that_may_not_list_the_others_warns_once_and_works() {
     let plane = shared().await;
     let installed = install(plane, "namespaced").await;
     let (namespace, folder) = (installed.namespace.as_str(), tempfile::tempdir().expect("a folder"));

@@ -41,7 +41,7 @@ impl Pod {
         Self::start_with(folder, kubeconfig, namespace, name, &[]).await
     }
 
-    /// The same with these settings besides, or in the place of others.
+    /// The same with additional settings, which override others.
     pub(crate) async fn start_with(
         folder: &Path,
         kubeconfig: &Kubeconfig,
@@ -50,7 +50,7 @@ impl Pod {
         settings: &[(&str, &str)],
     ) -> Self {
         let log = folder.join(format!("{name}.log"));
-        // A log of an earlier one would be taken for its own.
+        // The log of an earlier start would be mistaken for its own.
         drop(std::fs::remove_file(&log));
         let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
         command.env_clear().args(["serve", "--mode", "cluster"]);
@@ -119,7 +119,7 @@ impl Pod {
         self.try_ask(Method::GET, "/readyz").await.is_ok_and(|answer| answer.status == 200)
     }
 
-    /// Its own word on who leads.
+    /// Who it says leads.
     pub(crate) async fn leader(&self) -> String {
         let text = self.get("/readyz?verbose").await.text;
         text.lines().find_map(|line| line.strip_prefix("[+] leader: ")).unwrap_or_default().to_owned()
@@ -129,8 +129,8 @@ impl Pod {
         self.leader().await.starts_with("this replica")
     }
 
-    /// What it lately told of itself: part, whether that is good, and the sentence.
-    pub(crate) async fn told(&self) -> Vec<(String, bool, String)> {
+    /// Its recent server events: the part, whether it is good, and the sentence.
+    pub(crate) async fn server_events(&self) -> Vec<(String, bool, String)> {
         let mut watch = self.client.get(format!("{}/api/v1/watch", self.url)).send().await.expect("a watch");
         let mut text = String::new();
         let events: Vec<Value> = loop {
@@ -145,9 +145,9 @@ impl Pod {
         events.iter().map(|event| (word(event, "part"), event["good"] == true, word(event, "message"))).collect()
     }
 
-    /// The newest that it told of who leads.
-    pub(crate) async fn told_of_leader(&self) -> String {
-        let told = self.told().await.into_iter().rfind(|(part, ..)| part == "leader");
+    /// Its newest server event about the leader.
+    pub(crate) async fn leader_event(&self) -> String {
+        let told = self.server_events().await.into_iter().rfind(|(part, ..)| part == "leader");
         told.map_or_else(String::new, |(_, _, message)| message)
     }
 

@@ -18,7 +18,7 @@ fn services(client: kube::Client, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client, namespace, &ApiResource::from_gvk(&kind))
 }
 
-async fn told(api: &Api<DynamicObject>) -> Value {
+async fn health_in_status(api: &Api<DynamicObject>) -> Value {
     let object = api.get("users").await.expect("the service");
     object.data["status"]["instances"][0].clone()
 }
@@ -49,25 +49,25 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
     });
     let manager = PatchParams::apply("tests");
     api.patch("users", &manager, &Patch::Apply(&object)).await.expect("applied");
-    until("status says so", async || told(&api).await["health"] == "Healthy").await;
+    until("status says so", async || health_in_status(&api).await["health"] == "Healthy").await;
     until("the follower knows", async || follower.health("users").await == "healthy").await;
-    let since = told(&api).await["since"].clone();
+    let since = health_in_status(&api).await["since"].clone();
 
     until("the follower sees the leader", async || follower.leader().await.contains(&leader.name)).await;
     until("they tell who leads", async || {
-        leader.told_of_leader().await.starts_with("this replica leads")
-            && follower.told_of_leader().await.starts_with("another replica leads")
+        leader.leader_event().await.starts_with("this replica leads")
+            && follower.leader_event().await.starts_with("another replica leads")
     })
     .await;
     let current = ("mirror".to_owned(), true, "up to date with the cluster".to_owned());
     until("both tell that they are current", async || {
-        leader.told().await.contains(&current) && follower.told().await.contains(&current)
+        leader.server_events().await.contains(&current) && follower.server_events().await.contains(&current)
     })
     .await;
-    let events = follower.told().await;
+    let events = follower.server_events().await;
     assert!(events.contains(&("server".into(), true, "started; serving requests".into())), "{events:?}");
 
-    // A check that reaches the follower is the leader's to make.
+    // The leader makes a check that was requested from the follower.
     let id = follower.service("users").await.expect("found")["id"].as_str().expect("an id").to_owned();
     let check = format!("/api/v1/services/{id}/health-check");
     let passed_on = follower.ask(Method::POST, &check).await;
@@ -78,31 +78,31 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
         leader.service("users").await.expect("found")["id"]
     );
 
-    // The leader stands still; the other takes over what was proved, and goes on.
+    // The leader freezes; the other takes over from the published health.
     leader.process.pause().expect("SIGSTOP");
     until("the other leads", async || {
         assert_eq!(follower.health("users").await, "healthy", "nothing is forgotten");
         follower.leads().await
     })
     .await;
-    assert_eq!(told(&api).await["since"], since, "a takeover changes nothing");
-    until("it tells so", async || follower.told_of_leader().await.starts_with("this replica leads")).await;
+    assert_eq!(health_in_status(&api).await["since"], since, "a takeover changes nothing");
+    until("it reports that", async || follower.leader_event().await.starts_with("this replica leads")).await;
     drop(backend);
-    until("the other writes", async || told(&api).await["health"] == "Unhealthy").await;
+    until("the other writes", async || health_in_status(&api).await["health"] == "Unhealthy").await;
 
     leader.process.resume().expect("SIGCONT");
     until("the woken one follows", async || leader.leader().await.contains(&follower.name)).await;
-    // What it had on its way when it froze may have arrived by then, and is put right.
-    until("no stale status survives", async || told(&api).await["health"] == "Unhealthy").await;
+    // What was on its way when it froze may arrive now, and is corrected.
+    until("no stale status survives", async || health_in_status(&api).await["health"] == "Unhealthy").await;
     let since = Instant::now();
     while since.elapsed() < Duration::from_secs(3) {
-        assert_eq!(told(&api).await["health"], "Unhealthy", "a stale status comes back");
+        assert_eq!(health_in_status(&api).await["health"], "Unhealthy", "a stale status comes back");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(leader.health("users").await, "unhealthy");
-    until("it tells so", async || leader.told_of_leader().await.starts_with("another replica leads")).await;
+    until("it reports that", async || leader.leader_event().await.starts_with("another replica leads")).await;
 
-    // Now the other dies.
+    // Now the other one dies.
     follower.process.kill().expect("SIGKILL");
     until("the first leads again", async || {
         assert_eq!(leader.health("users").await, "unhealthy", "nothing is forgotten");
@@ -110,10 +110,10 @@ async fn what_is_proved_outlives_a_frozen_and_a_killed_leader() {
     })
     .await;
 
-    // One that is told to stop gives the Lease back.
+    // A replica that is stopped releases the Lease.
     leader.process.terminate().expect("SIGTERM");
     until("it has ended", async || leader.process.has_ended()).await;
-    assert!(leader.log().contains("gave the Lease back"), "{}", leader.log());
+    assert!(leader.log().contains("released the Lease"), "{}", leader.log());
     let leases: Api<Lease> = Api::namespaced(client, namespace);
     let lease = leases.get("portolan").await.expect("the Lease").spec.expect("a spec");
     assert_eq!(lease.holder_identity.as_deref(), Some(""));

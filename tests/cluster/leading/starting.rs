@@ -1,4 +1,4 @@
-//! Starts where something is missing.
+//! Starts in which something is missing.
 
 use control_plane::{ControlPlane, Options};
 use reqwest::Method;
@@ -8,7 +8,7 @@ use super::until;
 use crate::common::define;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_waits_for_its_definition_and_starts_from_its_file_when_nobody_answers() {
+async fn it_waits_for_its_definition_and_starts_from_its_file_without_an_answer() {
     let plane = ControlPlane::start_with(Options::default().without_audit()).await.expect("a control plane");
     let folder = tempfile::tempdir().expect("a folder");
     let start = async || Pod::start(folder.path(), plane.admin(), "default", "portolan-0").await;

@@ -6,7 +6,7 @@ use super::of;
 use super::place;
 use super::server::until;
 
-/// No client waits for ever to hear that nothing answers.
+/// Most time until a client learns that nothing answers.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What becomes of objects, and who may change them.
+//! How registrations and removals change objects, and who may change them.
 
 use kube::api::{ListParams, Patch, PatchParams};
 use portolan::operator::crd::SourceValue;
@@ -75,7 +75,7 @@ async fn owners_and_manifests_keep_what_is_theirs() {
 
     plane.kubectl().apply(&manifest(&namespace, "carts")).await.expect("applied");
     let before = services(plane, &namespace).await.get("carts").await.expect("an object");
-    // Whether or not its watch was faster.
+    // Regardless of whether its watch was faster.
     let (status, code, error) = here.register("root", "carts", "a", 1).await.refusal();
     assert_eq!((status, code.as_str()), (409, "manifest_owned"));
     assert!(error.contains(&format!("kubectl edit services.portolan.dev carts -n {namespace}")), "{error}");
@@ -149,7 +149,7 @@ async fn what_a_stale_replica_removes_is_what_is_there() {
 }
 
 #[tokio::test]
-async fn an_object_on_its_way_out_is_gone_and_takes_no_registration() {
+async fn an_object_being_deleted_is_not_found_and_accepts_no_registration() {
     let (plane, namespace) = place("finalizer").await;
     let here = replica(plane, &namespace).await;
     let id = here.register("alice", "users", "a", 1).await.data()["id"].take();
@@ -250,7 +250,7 @@ async fn the_object_shows_the_version_of_its_newest_instance() {
 async fn what_others_wrote_into_an_object_stays() {
     let (plane, namespace) = place("foreign").await;
     let here = replica(plane, &namespace).await;
-    // As a backup brings it back.
+    // As a backup restores it.
     let by_hand = format!(
         "{{apiVersion: portolan.dev/v1alpha1, kind: Service, metadata: {{name: users, namespace: {namespace}, labels: {{tier: gold}}, \
          annotations: {{example.com/a: b}}}}, spec: {{source: Rest, instances: [{{name: hand, baseUrl: \
@@ -297,7 +297,7 @@ fn policy(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_the_cluster_refuses_spoils_no_others() {
+async fn a_refused_instance_does_not_fail_others() {
     let (plane, namespace) = place("policy").await;
     plane.kubectl().apply(&policy(&namespace)).await.expect("applied");
     let here = replica(plane, &namespace).await;

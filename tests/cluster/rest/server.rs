@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const SECRET: &str = "a secret of the tests, long enough to sign with";
-/// For what must happen sooner or later.
+/// Time for anything that must happen.
 const AMPLE: Duration = Duration::from_mins(3);
 
 /// Waits until `holds`, or fails with what it waited for.
@@ -43,13 +43,13 @@ pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// How a replica is made.
+/// How to start a replica.
 pub(crate) struct Setup<'a> {
-    /// Whose rights it writes with.
+    /// The account that it writes with.
     pub(crate) writes_as: &'a Kubeconfig,
-    /// Whose it watches with; the same unless given.
+    /// The account that it watches with; the same unless given.
     pub(crate) watches_as: Option<&'a Kubeconfig>,
-    /// Those that take registrations; the first is the default one.
+    /// Namespaces that accept registrations; the first is the default.
     pub(crate) namespaces: Vec<String>,
     pub(crate) max_services: usize,
 }
@@ -80,7 +80,7 @@ impl Leadership for Nobody {
     }
 }
 
-/// A running one.
+/// A running replica.
 pub(crate) struct Server {
     url: String,
     pub(crate) catalog: Arc<Catalog>,
@@ -238,7 +238,7 @@ impl Answer {
         self.headers.get(name).map_or("", |value| value.to_str().expect("ASCII"))
     }
 
-    /// The answer, once it is 200.
+    /// The body of a 200.
     pub(crate) fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
         serde_json::from_str(&self.text).expect("JSON")
@@ -257,7 +257,7 @@ impl Answer {
         (self.status.as_u16(), text("code"), text("error"))
     }
 
-    /// The refusal's code, once it is of that status.
+    /// The code of a refusal with that status.
     pub(crate) fn refused(&self, status: u16) -> String {
         let (found, code, error) = self.refusal();
         assert_eq!(found, status, "{code}: {error}");
@@ -309,7 +309,7 @@ impl Server {
         found.into_iter().flatten().map(|one| (one.name.to_string(), one.shown_generation())).collect()
     }
 
-    /// Stops it in order.
+    /// Stops it cleanly.
     pub(crate) async fn stop(mut self) {
         self.stop.cancel();
         while let Some(ended) = self.parts.join_next().await {

@@ -29,15 +29,15 @@ fn patch(namespace: &str, kind: &str, change: &Value) -> Way {
     way(&["patch", "psvc", "users", "-n", namespace, &kind, "-p", &change], &Value::Null)
 }
 
-/// What kubectl said, or why it was refused.
+/// kubectl's output, or why it was refused.
 async fn tried(kubectl: &Kubectl, who: &[&str], way: &Way) -> Result<String, String> {
     let args: Vec<&str> = way.args.iter().map(String::as_str).chain(who.iter().copied()).collect();
     let said = kubectl.run_with(&args, &way.input).await;
     said.map_err(|error| error.downcast::<Refused>().expect("kubectl's own end").stderr)
 }
 
-/// What shows by its content that no registration wrote it.
-fn told_by_content(namespace: &str) -> Vec<Way> {
+/// Content that only a manifest can have.
+fn recognized_by_content(namespace: &str) -> Vec<Way> {
     let entry = json!({"name": "a", "baseUrl": "http://10.0.0.5:80"});
     let checked = users(namespace, &json!({"check": {"http": {"path": "/healthz"}}, "instances": [entry]}));
     let moved = users(namespace, &json!({"instances": [{"name": "a", "baseUrl": "http://10.0.0.6:80"}]}));
@@ -63,8 +63,8 @@ fn told_by_content(namespace: &str) -> Vec<Way> {
     all
 }
 
-/// What a registration could have written, too.
-fn told_by_the_writer_alone(namespace: &str) -> Vec<Way> {
+/// Content that a registration could have, too.
+fn recognized_only_by_the_writer(namespace: &str) -> Vec<Way> {
     let same = users(namespace, &json!({"instances": [{"name": "a", "baseUrl": "http://10.0.0.5:80"}]}));
     vec![
         way(&["apply", "--server-side", "-f", "-"], &same),
@@ -78,7 +78,7 @@ fn told_by_the_writer_alone(namespace: &str) -> Vec<Way> {
     ]
 }
 
-/// Labels, annotations and finalizers are free to everyone.
+/// Everyone may change labels, annotations and finalizers.
 fn metadata(namespace: &str) -> Vec<Way> {
     let change = |metadata: Value| patch(namespace, "merge", &json!({ "metadata": metadata }));
     vec![
@@ -104,7 +104,7 @@ async fn the_definition_refuses_a_manifest_over_a_registration() {
     registered(&here).await;
     let before = spec(&objects).await;
     let mut wrong = Vec::new();
-    for way in told_by_content(&namespace) {
+    for way in recognized_by_content(&namespace) {
         let said = tried(&kubectl, &[], &way).await;
         let helps = |said: &String| {
             said.contains("was registered over REST")
@@ -126,10 +126,10 @@ async fn the_definition_refuses_a_manifest_over_a_registration() {
     assert!(!edit.output().await.expect("kubectl runs").status.success());
     assert_eq!(spec(&objects).await, before);
 
-    for way in told_by_the_writer_alone(&namespace).into_iter().chain(metadata(&namespace)) {
+    for way in recognized_only_by_the_writer(&namespace).into_iter().chain(metadata(&namespace)) {
         tried(&kubectl, &[], &way).await.expect("the content tells nothing");
     }
-    // Registrations go on, and take back what was changed.
+    // Registrations still work, and revert what was changed.
     let body = json!({"name": "users", "instance": "a", "base_url": "http://10.0.0.5:80", "weight": 5});
     let token = before["instances"][0]["owner"]["subject"].as_str().expect("an owner");
     assert_eq!(here.register_as_is(token, &body).await.refused(403), "not_owner", "it was given to another");
@@ -146,7 +146,7 @@ async fn the_definition_refuses_a_manifest_over_a_registration() {
 }
 
 #[tokio::test]
-async fn the_policy_leaves_registrations_to_portolan_alone() {
+async fn the_policy_leaves_registrations_to_portolan() {
     let plane = shared().await;
     let Installed { namespace, account } = install(plane, "cluster").await;
     let kubectl = plane.kubectl();
@@ -172,7 +172,7 @@ async fn the_policy_leaves_registrations_to_portolan_alone() {
     let before = spec(&objects).await;
     let help = format!("(kubectl delete psvc users -n {namespace}), or give the manifest another name");
     for who in [&["--as=ada"][..], &[]] {
-        for way in told_by_the_writer_alone(&namespace) {
+        for way in recognized_only_by_the_writer(&namespace) {
             let said = tried(&kubectl, who, &way).await.expect_err("refused");
             assert!(said.contains(&only) && said.contains(&help), "{}: {said}", way.args.join(" "));
         }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::server::until;
 use super::{place, replica, services};
 
-/// No wave of registrations takes for ever.
+/// Most time for a wave of registrations.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 async fn at_once<T>(calls: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
@@ -69,7 +69,7 @@ async fn a_hundred_instances_through_each_of_two_replicas_are_all_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hundreds_of_services_are_made_at_once() {
+async fn hundreds_of_services_are_created_at_once() {
     let (plane, namespace) = place("many").await;
     let here = replica(plane, &namespace).await;
     let names: Vec<String> = (0..300).map(|n| format!("s{n}")).collect();
@@ -89,7 +89,7 @@ fn bulky(instance: usize) -> Value {
 }
 
 #[tokio::test]
-async fn instances_that_kubernetes_cannot_store_spoil_no_others() {
+async fn instances_too_large_to_store_do_not_fail_others() {
     let (plane, namespace) = place("bulky").await;
     let here = replica(plane, &namespace).await;
     let bodies: Vec<Value> = (0..40).map(bulky).collect();

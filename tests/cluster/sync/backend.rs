@@ -1,4 +1,4 @@
-//! Something to probe.
+//! A target to probe.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -47,7 +47,7 @@ impl Drop for Backend {
 
 async fn serve(listener: TcpListener) {
     while let Ok((mut connection, _)) = listener.accept().await {
-        // Who hangs up first needs no answer.
+        // A client that hangs up first needs no answer.
         drop(connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await);
     }
 }

@@ -66,7 +66,7 @@ async fn an_api_server_that_is_paused_killed_and_restarted_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_place_that_was_compacted_away_is_listed_anew() {
+async fn a_compacted_revision_is_listed_again() {
     // Without its cache the API server answers from what etcd has kept.
     let plane = own(Options::default().compacting_every(2).flag("--watch-cache=false")).await;
     install(&plane).await;
@@ -90,7 +90,7 @@ async fn a_place_that_was_compacted_away_is_listed_anew() {
     replica.until_gone("default", "goes").await;
     let asked: Vec<_> = audit.requests().expect("requests").into_iter().map(|r| (r.verb, r.resource, r.code)).collect();
     let has = |verb: &str, code| asked.contains(&(verb.to_owned(), "services.portolan.dev".to_owned(), code));
-    assert!(has("watch", 410) || has("list", 200), "it was listed anew: {asked:?}");
+    assert!(has("watch", 410) || has("list", 200), "it was listed again: {asked:?}");
     assert_eq!(replica.catalog.snapshot().total().total(), 13);
     replica.stop().await;
 }
@@ -102,7 +102,7 @@ async fn a_crd_that_comes_later_is_found_and_a_malformed_object_stops_nothing() 
     until("the watch is known to be broken", async || replica.metric("portolan_watch_restarts_total") >= 2).await;
     assert!(!replica.ingest.is_complete());
 
-    // A schema that lets everything in, so that something odd is stored.
+    // A schema that admits everything, so that a malformed object is stored.
     let mut lax: serde_json::Value = serde_json::from_str(
         &plane.kubectl().run(&["create", "-f", DEFINITION, "--dry-run=client", "-o", "json"]).await.expect("the CRD"),
     )
@@ -123,7 +123,7 @@ async fn a_crd_that_comes_later_is_found_and_a_malformed_object_stops_nothing() 
     replica.until_health("default", "cart", Health::Healthy).await;
     assert!(replica.entry("default", "odd").is_none());
     let known = replica.ingest.known(&super::replica::key("default", "odd")).expect("it is known");
-    assert!(known.understood.mirrored.is_none());
+    assert!(known.parsed.mirrored.is_none());
     let api = objects(&plane, "default").await;
     super::until_condition(&api, "odd", "Stalled", "True").await;
     super::until_condition(&api, "cart", "Ready", "True").await;

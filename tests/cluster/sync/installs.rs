@@ -1,4 +1,4 @@
-//! Whose an object's status is.
+//! Which install writes an object's status.
 
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
@@ -17,7 +17,7 @@ async fn an_install_that_may_not_read_the_others_lease_never_takes_over() {
     let namespace = installed.namespace.as_str();
     let (backend, api) = (Backend::start().await, objects(plane, namespace).await);
     apply(plane, &manifest(namespace, "cart", &[backend.url()])).await;
-    // That of an install which is no more.
+    // An install that no longer exists.
     let gone = json!({ "status": { "install": "gone/portolan", "healthy": 0, "total": 1 } });
     api.patch_status("cart", &PatchParams::default(), &Patch::Merge(&gone)).await.expect("written");
 
@@ -32,7 +32,7 @@ async fn an_install_that_may_not_read_the_others_lease_never_takes_over() {
     assert_eq!((&said["install"], &said["state"]), (&json!("gone/portolan"), &json!(null)));
     assert_eq!(replica.metric("portolan_objects_of_other_installs"), 1);
 
-    // As the log says: a person gives it to whoever watches it.
+    // As the log says: a person hands it to whichever install watches it.
     let free = json!({ "status": { "install": null } });
     api.patch_status("cart", &PatchParams::default(), &Patch::Merge(&free)).await.expect("written");
     until_condition(&api, "cart", "Ready", "True").await;

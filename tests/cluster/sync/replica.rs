@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// For what must happen sooner or later.
+/// Time for anything that must happen.
 pub(crate) const AMPLE: Duration = Duration::from_mins(3);
 
 /// Waits until `holds`, or fails with what it waited for.
@@ -60,7 +60,7 @@ impl Leadership for Switch {
     }
 }
 
-/// How a replica is made.
+/// How to start a replica.
 pub(crate) struct Setup {
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) role: Role,
@@ -87,7 +87,7 @@ impl Setup {
         Self { namespaces: Vec::new(), role: Role::Leads, folder, interval, install, ca_dir: None }
     }
 
-    /// Of the install whose Lease is in `namespace`.
+    /// For the install with its Lease in `namespace`.
     pub(crate) fn installed_in(self, namespace: &str) -> Self {
         Self { install: namespace.parse().expect("a namespace"), ..self }
     }
@@ -96,7 +96,7 @@ impl Setup {
         Self { role: Role::Follows, ..self }
     }
 
-    /// In the folder of one that ran before.
+    /// In the folder of an earlier replica.
     pub(crate) fn in_folder(self, folder: TempDir) -> Self {
         Self { folder, ..self }
     }
@@ -196,7 +196,7 @@ fn policy() -> AddressPolicy {
     AddressPolicy { allow_loopback: true, ..AddressPolicy::default() }
 }
 
-/// A running one.
+/// A running replica.
 pub(crate) struct Replica {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ingest: Ingest,
@@ -210,7 +210,7 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// What readers get of `namespace/name`.
+    /// The service `namespace/name` as readers get it.
     pub(crate) fn entry(&self, namespace: &str, name: &str) -> Option<Arc<Entry>> {
         self.catalog.snapshot().find(namespace, name).cloned()
     }

@@ -1,4 +1,4 @@
-//! What is proved is written to status, once, by the leader alone, and told in events.
+//! The leader writes what it proved to status, once, and reports it in events.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn status_says_what_was_proved() {
 }
 
 #[tokio::test]
-async fn every_generation_gets_its_word_also_under_a_storm_of_changes() {
+async fn every_generation_gets_a_status_even_under_a_storm_of_changes() {
     let (plane, namespace) = shared("storm").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
     let api = objects(plane, &namespace).await;
@@ -60,7 +60,7 @@ async fn every_generation_gets_its_word_also_under_a_storm_of_changes() {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_for_or_written_while_nothing_happens() {
+async fn no_request_is_sent_while_nothing_happens() {
     let (plane, namespace) = shared("quiet").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
     let backend = Backend::start().await;
@@ -85,7 +85,7 @@ async fn nothing_is_asked_for_or_written_while_nothing_happens() {
 }
 
 #[tokio::test]
-async fn who_begins_to_lead_writes_what_differs_and_who_stops_writes_no_more() {
+async fn a_new_leader_writes_what_differs_and_a_former_one_stops() {
     let (plane, namespace) = shared("leads").await;
     let mut backend = Backend::start().await;
     let first = Setup::of(&namespace).start(plane.admin()).await;

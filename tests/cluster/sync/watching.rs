@@ -46,7 +46,7 @@ async fn an_object_that_waits_for_its_finalizers_is_gone_from_discovery() {
     let delete = ["delete", "services.portolan.dev", "cart", "-n", &namespace, "--wait=false"];
     plane.kubectl().run(&delete).await.expect("deletion begins");
     replica.until_gone(&namespace, "cart").await;
-    let going = || replica.ingest.known(&key(&namespace, "cart")).expect("the object is there yet").understood.deleting;
+    let going = || replica.ingest.known(&key(&namespace, "cart")).expect("the object is there yet").parsed.deleting;
     until("it is known to go", async || going()).await;
 
     cart["metadata"]["finalizers"] = json!([]);
@@ -56,7 +56,7 @@ async fn an_object_that_waits_for_its_finalizers_is_gone_from_discovery() {
 }
 
 #[tokio::test]
-async fn a_replica_that_follows_takes_the_leaders_word_and_writes_nothing() {
+async fn a_follower_shows_the_leaders_verdicts_and_writes_nothing() {
     let (plane, namespace) = shared("follows").await;
     let leader = Setup::of(&namespace).start(plane.admin()).await;
     let follower = Setup::of(&namespace).follows().start(plane.admin()).await;
@@ -77,14 +77,14 @@ async fn a_replica_that_follows_takes_the_leaders_word_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn who_follows_after_it_led_takes_the_leaders_word_also_where_nothing_changes() {
+async fn a_former_leader_shows_the_leaders_verdicts_even_if_nothing_changes() {
     let (plane, namespace) = shared("hands-over").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
     let mut backend = Backend::start().await;
     apply(plane, &manifest(&namespace, "cart", &[backend.url()])).await;
     let api = objects(plane, &namespace).await;
     super::until_condition(&api, "cart", "Ready", "True").await;
-    // Alone: it sees the backend die, and may not tell.
+    // Alone: it sees the backend die, and may not write that.
     replica.role.set(portolan::model::ports::Role::Alone);
     backend.down().await;
     replica.until_health(&namespace, "cart", Health::Unhealthy).await;
@@ -113,16 +113,16 @@ async fn deletes_missed_while_down_are_found_at_the_next_start() {
     replica.stop().await;
 }
 
-/// Whether the catalog and the ingest hold one spec together; equal ones twice are a fifth of what a large cluster weighs.
+/// Whether the catalog and the index share one spec; holding equal specs twice would take a fifth of a large cluster's memory.
 fn is_held_once(replica: &Replica, namespace: &str, name: &str) -> bool {
     let (entry, known) = (replica.entry(namespace, name), replica.ingest.known(&key(namespace, name)));
     let shown = &entry.as_ref().expect("it is shown").service().instances[0].spec;
-    let mirrored = known.as_ref().expect("it is known").understood.mirrored.as_ref().expect("it is valid");
+    let mirrored = known.as_ref().expect("it is known").parsed.mirrored.as_ref().expect("it is valid");
     Arc::ptr_eq(&mirrored.instances[0].spec, shown)
 }
 
 #[tokio::test]
-async fn a_spec_is_held_once_also_after_its_status_was_written_and_after_a_start_from_the_file() {
+async fn a_spec_is_held_once_even_after_a_status_write_and_a_start_from_the_file() {
     let (plane, namespace) = shared("once").await;
     let (backend, other) = (Backend::start().await, Backend::start().await);
     let replica = Setup::of(&namespace).start(plane.admin()).await;
@@ -165,15 +165,15 @@ async fn several_namespaces_are_watched_apart() {
 }
 
 #[tokio::test]
-async fn the_answer_to_a_write_of_its_own_does_not_say_that_others_were_heard() {
+async fn the_answer_to_its_own_write_does_not_advance_the_watch() {
     let (plane, namespace) = shared("heard").await;
     let elsewhere = plane.namespace("unheard").await.expect("a namespace");
     let replica = Setup::of(&namespace).follows().start(plane.admin()).await;
     replica.until_complete().await;
-    let heard = || *replica.catalog.heard().borrow();
+    let heard = || *replica.catalog.watch_revision().borrow();
     until("the list was heard", async || heard() > 0).await;
 
-    // Its watch does not bring this one, so that the answer stays ahead.
+    // Its watch does not deliver this one, so the answer stays ahead.
     apply(plane, &manifest(&elsewhere, "cart", &["http://10.0.0.5:80".to_owned()])).await;
     let answer = objects(plane, &elsewhere).await.get("cart").await.expect("it is there");
     let answer = serde_json::from_value(serde_json::to_value(answer).expect("JSON")).expect("a service");

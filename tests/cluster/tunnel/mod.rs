@@ -2,7 +2,7 @@
 //! code; only the pods' servers run on this machine.
 
 mod carried;
-mod healed;
+mod recovery;
 mod refused;
 mod server;
 #[path = "../../console/terminal.rs"]
@@ -64,14 +64,14 @@ impl Place {
         self.plane.kubectl().run(&args).await.expect("patched");
     }
 
-    /// Somebody who may nothing.
+    /// An account without any rights.
     async fn nobody(&self) -> Kubeconfig {
         let args = ["create", "serviceaccount", "person", "-n", &self.namespace];
         self.plane.kubectl().run(&args).await.expect("created");
         self.plane.service_account(&self.namespace, "person").await.expect("a token")
     }
 
-    /// Somebody who may what docs/kubernetes.md says is needed, and nothing else.
+    /// An account with only the rights that docs/kubernetes.md lists.
     async fn person(&self) -> Kubeconfig {
         let account = self.nobody().await;
         let text = std::fs::read_to_string(repository().join("docs/kubernetes.md")).expect("the page");

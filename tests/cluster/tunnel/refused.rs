@@ -20,7 +20,7 @@ impl Place {
 }
 
 #[tokio::test]
-async fn no_pod_none_ready_and_none_that_listens_are_told_apart() {
+async fn no_pod_none_ready_and_none_that_listens_are_distinguished() {
     let place = Place::new().await;
     let admin = place.plane.admin();
     let namespace = place.namespace.as_str();

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::sync::replica::until;
 
 pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef-for-tests";
-/// For what must happen sooner or later.
+/// Time for anything that must happen.
 const AMPLE: Duration = Duration::from_mins(3);
 
 /// A `portolan serve` of its own record; killed when it is dropped.

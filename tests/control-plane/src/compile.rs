@@ -1,4 +1,4 @@
-//! Builds the programs from Go modules, once for all who ask.
+//! Builds the programs from Go modules, once for all users.
 
 use std::fs::File;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};

@@ -75,14 +75,14 @@ impl Kubectl {
         let mut child = self.command().args(args).stdin(Stdio::piped()).spawn().context("cannot run kubectl")?;
         let mut stdin = child.stdin.take().context("no stdin")?;
         let input = input.to_owned();
-        let ((), said) = tokio::join!(
+        let ((), output) = tokio::join!(
             async move {
                 // Closed early means that kubectl says why.
                 drop(stdin.write_all(input.as_bytes()).await);
             },
             Self::finish(child, args)
         );
-        said
+        output
     }
 
     /// `kubectl apply -f -` of one or more manifests.
@@ -107,7 +107,7 @@ impl Kubectl {
     /// When it says neither.
     pub async fn can_i(&self, question: &[&str]) -> Result<bool> {
         match self.run(&[&["auth", "can-i"], question].concat()).await {
-            Ok(said) => Ok(said.trim() == "yes"),
+            Ok(output) => Ok(output.trim() == "yes"),
             Err(error) if error.downcast_ref::<Refused>().is_some_and(|no| no.stdout.starts_with("no")) => Ok(false),
             Err(error) => Err(error),
         }

@@ -60,8 +60,8 @@ async fn address(process: &mut Guarded, log: &Path) -> Result<SocketAddr> {
     let started = Instant::now();
     loop {
         let text = std::fs::read_to_string(log).unwrap_or_default();
-        let said = text.split_once("listening on ").and_then(|(_, rest)| rest.split_once('\n'));
-        if let Some((address, _)) = said {
+        let listening = text.split_once("listening on ").and_then(|(_, rest)| rest.split_once('\n'));
+        if let Some((address, _)) = listening {
             return address.parse().context("the node listens on no address");
         }
         if process.has_ended() || started.elapsed() > PATIENCE {

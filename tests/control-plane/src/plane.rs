@@ -101,7 +101,7 @@ impl ControlPlane {
         ([127, 0, 0, 1], self.layout.ports.api_server).into()
     }
 
-    /// A certificate of the group `system:masters`, who may everything.
+    /// A certificate of the group `system:masters`, which has all rights.
     pub fn admin(&self) -> &Kubeconfig {
         &self.admin
     }
@@ -135,7 +135,7 @@ impl ControlPlane {
         Kubeconfig::with_token(&self.layout.folder, &self.layout.url(), &authority, token.trim())
     }
 
-    /// A new namespace whose name begins with `prefix`, so that tests that share the control plane keep apart.
+    /// A new namespace whose name begins with `prefix`, which separates tests that share the control plane.
     ///
     /// # Errors
     /// When it cannot be created.

@@ -41,8 +41,8 @@ impl Proxy {
     pub async fn start(target: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen")?;
         let address = listener.local_addr()?;
-        let (state, seen) = watch::channel(State { mode: Mode::Pass, cuts: 0 });
-        Ok(Self { address, state, listening: tokio::spawn(listen(listener, target, seen)) })
+        let (state, state_of_proxy) = watch::channel(State { mode: Mode::Pass, cuts: 0 });
+        Ok(Self { address, state, listening: tokio::spawn(listen(listener, target, state_of_proxy)) })
     }
 
     /// Where it listens.
@@ -78,32 +78,32 @@ impl Drop for Proxy {
     }
 }
 
-async fn listen(listener: TcpListener, target: SocketAddr, seen: watch::Receiver<State>) {
+async fn listen(listener: TcpListener, target: SocketAddr, state_of_proxy: watch::Receiver<State>) {
     while let Ok((client, _)) = listener.accept().await {
-        if seen.borrow().mode != Mode::Refuse {
-            tokio::spawn(connection(client, target, seen.clone()));
+        if state_of_proxy.borrow().mode != Mode::Refuse {
+            tokio::spawn(connection(client, target, state_of_proxy.clone()));
         }
     }
 }
 
-async fn connection(client: TcpStream, target: SocketAddr, mut seen: watch::Receiver<State>) {
-    let cuts = seen.borrow().cuts;
+async fn connection(client: TcpStream, target: SocketAddr, mut state_of_proxy: watch::Receiver<State>) {
+    let cuts = state_of_proxy.borrow().cuts;
     let Ok(server) = TcpStream::connect(target).await else { return };
     drop((client.set_nodelay(true), server.set_nodelay(true)));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = copy(from_client, to_server, seen.clone()) => {}
-        () = copy(from_server, to_client, seen.clone()) => {}
-        _ = seen.wait_for(|state| state.mode == Mode::Refuse || state.cuts != cuts) => {}
+        () = copy(from_client, to_server, state_of_proxy.clone()) => {}
+        () = copy(from_server, to_client, state_of_proxy.clone()) => {}
+        _ = state_of_proxy.wait_for(|state| state.mode == Mode::Refuse || state.cuts != cuts) => {}
     }
 }
 
 /// Ends when either side does: for HTTP over TLS half a connection is of no use.
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut seen: watch::Receiver<State>) {
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state_of_proxy: watch::Receiver<State>) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let passes = seen.wait_for(|state| state.mode == Mode::Pass).await.is_ok();
+        let passes = state_of_proxy.wait_for(|state| state.mode == Mode::Pass).await.is_ok();
         if !passes || to.write_all(&buffer[..read]).await.is_err() {
             return;
         }

@@ -39,14 +39,13 @@ fn registration(number: usize) -> Registration {
         service: format!("s{number}").parse().expect("a label"),
         instance: "default".parse().expect("a label"),
         spec: InstanceSpec {
-            base_url: EndpointUrl::base(&url).expect("a URL"),
             health_url: Some(EndpointUrl::health(&url).expect("a URL")),
             check: serde_json::from_value(serde_json::json!({"interval_seconds": 7})).expect("a check"),
             version: "1.2.3".to_owned(),
             description: "one of a few".to_owned(),
             metadata: [("team".to_owned(), "a".to_owned())].into(),
-            weight: 100,
             zone: "z".to_owned(),
+            ..InstanceSpec::at(EndpointUrl::base(&url).expect("a URL"))
         },
     }
 }

@@ -105,7 +105,7 @@ fn weak_secrets_stop_the_start_with_a_way_out_and_are_never_shown() {
         assert!(secret.is_empty() || !message.contains(secret.trim()), "{message}");
     }
     let spaces = refusal(&" ".repeat(50));
-    assert!(spaces.contains("is only 0 bytes long without the space around it"), "{spaces}");
+    assert!(spaces.contains("is only 0 bytes long without surrounding space"), "{spaces}");
     let padded = Secrets::inline(&SecretString::from(format!(" {SECRET}\n"))).expect("strong");
     assert_eq!(padded.signing().expose_secret(), SECRET, "as a line of a file");
     let missing = Secrets::file("/nonexistent/secrets").expect_err("missing").to_string();

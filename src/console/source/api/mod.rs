@@ -15,13 +15,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio::trequests::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Backoff, Link, Request, Source, SourceEvent};
+use super::{Abilities, Link, PAUSES, Request, Source, SourceEvent};
 use crate::console::data::{ServerEvent, Service};
+use crate::model::backoff::Backoff;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
@@ -213,7 +214,7 @@ fn kept(mut events: Vec<ServerEvent>) -> Vec<ServerEvent> {
 impl Watch {
     /// Watches as long as somebody listens.
     async fn keep(mut self, retry: &Notify) {
-        let mut backoff = Backoff::default();
+        let mut backoff = PAUSES;
         loop {
             let why = match self.once(&mut backoff).await {
                 End::Closed => return,
@@ -229,7 +230,7 @@ impl Watch {
                 }
             };
             self.gathered = None;
-            let wait = backoff.wait();
+            let wait = backoff.next();
             let lost = Link::Lost { why: why.into(), retry_at: UnixMs::wall().plus(wait) };
             if self.events.send(SourceEvent::Link(lost)).await.is_err() {
                 return;

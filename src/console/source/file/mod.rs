@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Backoff, Link, Refusal, Request, Source, SourceEvent};
+use super::{Abilities, Link, PAUSES, Refusal, Request, Source, SourceEvent};
 use crate::console::data::ServerEvent;
+use crate::model::backoff::Backoff;
 use crate::model::time::UnixMs;
 use crate::store::reader::FileReader;
 use poll::{Lost, Poll};
@@ -62,7 +63,7 @@ impl Source for FileSource {
             sender: events,
             reader: None,
             link: Link::Connecting,
-            backoff: Backoff::default(),
+            backoff: PAUSES,
             next: now,
             next_server: now,
             served: None,
@@ -168,7 +169,7 @@ impl Follow {
     }
 
     async fn lost(&mut self, Lost(why): Lost) -> Result<(), Closed> {
-        let wait = self.backoff.wait();
+        let wait = self.backoff.next();
         self.next = Instant::now() + wait;
         self.next_server = self.next;
         if !matches!(&self.link, Link::Lost { why: before, .. } if *before == why) {

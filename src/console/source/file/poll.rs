@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::convert;
 use crate::console::data::Service;
 use crate::console::source::SourceEvent;
-use crate::store::reader::{FileReader, ReaderError, Seen};
+use crate::store::reader::{FileChanges, FileReader, ReaderError};
 
 /// Entries of one page of history.
 const PAGE: usize = 100;
@@ -40,18 +40,18 @@ pub(super) fn poll(path: &Path, reader: &mut Option<FileReader>, ask_server: boo
         },
         None => open(path)?,
     };
-    let replaced = was_open && matches!(changes, Seen::All(_));
+    let replaced = was_open && matches!(changes, FileChanges::All(_));
     let served = ask_server.then(|| file.is_served());
     *reader = Some(file);
     let event = match changes {
-        Seen::Same => None,
-        Seen::All(services) => Some(SourceEvent::Snapshot(services)),
-        Seen::Some(changed, removed) => Some(SourceEvent::Changes(changed, removed)),
+        FileChanges::None => None,
+        FileChanges::All(services) => Some(SourceEvent::Snapshot(services)),
+        FileChanges::Some(changed, removed) => Some(SourceEvent::Changes(changed, removed)),
     };
     Ok(Poll { event, replaced, served })
 }
 
-fn open(path: &Path) -> Result<(FileReader, Seen<Service>), Lost> {
+fn open(path: &Path) -> Result<(FileReader, FileChanges<Service>), Lost> {
     let mut file = FileReader::open(path)?;
     let changes = file.poll(convert::service)?;
     Ok((file, changes))

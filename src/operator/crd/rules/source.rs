@@ -1,16 +1,16 @@
-//! Whose an object is. A manifest that is applied over a registration would be taken in without its check, so it is refused, as far as
-//! the content tells: what only the registrar writes is the `generation` of each instance. What the content cannot tell is for the
-//! admission policy in `deploy/`.
+//! Who owns an object. A manifest applied over a registration would be ingested without its check, so it is refused as far as the content
+//! shows it: only the registrar writes a `generation` for each instance. The admission policy in `deploy/` covers what the content cannot
+//! show.
 
 use serde_json::{Value, json};
 
 use super::{LABEL, rule};
 
-/// What to do about a registration in a manifest's way; CEL, with the object's name at hand.
+/// What to do about a registration that is in a manifest's way; CEL, with the object's name.
 const IN_THE_WAY: &str = "self.metadata.name + ' was registered over REST, and a manifest cannot change it: deregister it first \
      (kubectl delete psvc ' + self.metadata.name + '), or give the manifest another name'";
 
-/// Where it is said.
+/// Where the message is reported.
 const SOURCE: &str = ".spec.source";
 
 /// Whether this `spec` has the form that the registrar gives it.
@@ -25,7 +25,7 @@ fn is_registration(spec: &str) -> String {
 pub(in crate::operator::crd) fn root() -> Value {
     let registration = is_registration("self.spec");
     let mut taken_over = refusal(
-        // One that a manifest changed before there was this rule may go on, and its next registration puts it right.
+        // An object that a manifest changed before this rule existed may go on; its next registration restores its form.
         &format!(
             "oldSelf.spec.source != 'Rest' || self.spec.source != 'Rest' || !{} || {registration}",
             is_registration("oldSelf.spec")
@@ -72,7 +72,7 @@ pub(in crate::operator::crd) fn source() -> Value {
     ])
 }
 
-/// On `spec`: that a manifest writes nothing that is Portolan's.
+/// On `spec`: a manifest must not write what is Portolan's.
 pub(super) fn manifest() -> Value {
     let mut rule = refusal(
         "self.source == 'Rest' || self.instances.all(i, !has(i.owner) && !has(i.generation))",
@@ -82,7 +82,7 @@ pub(super) fn manifest() -> Value {
     rule
 }
 
-/// On an instance: within one generation it stays where it is, and generations only grow.
+/// On an instance: within one generation its URLs stay, and generations only grow.
 pub(super) fn kept() -> Value {
     let same = "(has(self.healthUrl) ? self.healthUrl : '') == (has(oldSelf.healthUrl) ? oldSelf.healthUrl : '')";
     refusal(

@@ -1,6 +1,6 @@
-//! What admission refuses of a URL: everything that [`EndpointUrl`](crate::model::url::EndpointUrl) refuses and a pattern can tell.
+//! What admission refuses of a URL: everything that [`EndpointUrl`](crate::model::url::EndpointUrl) refuses and a pattern can express.
 //!
-//! Names beyond ASCII are left to the program, since CEL has no IDNA: their characters pass here as letters.
+//! Names beyond ASCII are checked only by the program, because CEL has no IDNA: here their characters pass as letters.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What becomes of an object when calls are merged into it: the same rules as the standalone store's, call after call. Pure.
+//! What becomes of an object when calls are merged into it, one after the other, by the rules of [`registration`]. Pure.
 
 #[cfg(test)]
 mod tests;
@@ -8,45 +8,43 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::model::name::{InstanceName, ServiceKey};
-use crate::model::ports::{Caller, FullService, Registration, Removal, ReplacedUrl, ServiceRef, WriteError};
-use crate::model::service::{InstanceSpec, MAX_INSTANCES_PER_SERVICE, Owner, Source};
+use crate::model::ports::{Caller, Registration, Removal, ReplacedUrl, WriteError};
+use crate::model::registration::{self, Change, Current, InstanceView, Limits, Removed};
+use crate::model::service::{InstanceSpec, Owner, Source};
 use crate::model::time::UnixMs;
 
-/// What a call wants.
+/// What a call does.
 #[derive(Debug, Clone)]
-pub(super) enum Wish {
-    /// An instance added, changed or renewed.
+pub(super) enum Op {
+    /// Adds, changes or renews an instance.
     Register(Box<Registration>),
-    /// An instance or the service removed.
+    /// Removes an instance or the service.
     Remove(Removal),
 }
 
 /// A call.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
-    /// What for.
-    pub(super) wish: Wish,
-    /// By whom.
+pub(super) struct Request {
+    pub(super) op: Op,
     pub(super) caller: Caller,
 }
 
 /// An object as it is known.
 #[derive(Debug, Clone)]
-pub(super) struct Held {
+pub(super) struct CurrentObject {
     /// Its uid.
     pub(super) id: Uuid,
     /// Who keeps it.
     pub(super) source: Source,
-    /// Whether it is on its way out.
+    /// Whether it is being deleted.
     pub(super) deleting: bool,
-    /// By name.
-    pub(super) slots: Vec<Slot>,
+    /// In order of name.
+    pub(super) instances: Vec<ObjectInstance>,
 }
 
 /// An instance of an object.
 #[derive(Debug, Clone)]
-pub(super) struct Slot {
-    /// Its name.
+pub(super) struct ObjectInstance {
     pub(super) name: InstanceName,
     /// Who registered it.
     pub(super) owner: Owner,
@@ -56,30 +54,43 @@ pub(super) struct Slot {
     pub(super) spec: Option<Arc<InstanceSpec>>,
     /// Whether the catalog shows it as healthy.
     pub(super) healthy: bool,
-    /// Since when the catalog shows it as unhealthy, where it does.
+    /// Since when the catalog shows it as unhealthy, if it does.
     pub(super) unhealthy_since: Option<UnixMs>,
-    /// Whether its entry is to be written anew.
+    /// Whether its entry has to be written again.
     pub(super) changed: bool,
 }
 
-/// The bounds that a registration meets, and what there is of each.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Room {
-    /// Most services registered over REST; 0 is unlimited.
-    pub(super) most_services: usize,
-    /// Services registered over REST.
-    pub(super) services: usize,
-    /// Most instances.
-    pub(super) most_instances: usize,
-    /// Instances of all services.
-    pub(super) instances: usize,
+impl InstanceView for ObjectInstance {
+    fn name(&self) -> &InstanceName {
+        &self.name
+    }
+
+    fn owner(&self) -> &Owner {
+        &self.owner
+    }
+
+    fn generation(&self) -> Option<u64> {
+        self.generation
+    }
+
+    fn spec(&self) -> Option<&InstanceSpec> {
+        self.spec.as_deref()
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.healthy
+    }
+
+    fn unhealthy_since(&self) -> Option<UnixMs> {
+        self.unhealthy_since
+    }
 }
 
 /// Gives generations: each greater than all before it, and not below the wall clock's milliseconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stamp(pub(super) u64);
+pub(super) struct Generations(pub(super) u64);
 
-impl Stamp {
+impl Generations {
     fn next(&mut self) -> u64 {
         self.0 += 1;
         self.0
@@ -89,148 +100,128 @@ impl Stamp {
 /// What was done for a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Done {
-    /// The instance is as it was asked for.
+    /// The instance is registered as requested.
     Registered {
         /// For `If-Match`.
         generation: u64,
-        /// Nothing differed.
+        /// Whether nothing differed.
         renewed: bool,
-        /// URLs of the instance that are others now.
+        /// URLs of the instance that were replaced.
         replaced: Vec<ReplacedUrl>,
     },
-    /// It is gone.
     Removed,
 }
 
-/// What is to be written for the calls that were taken.
+/// What has to be written for the calls that were merged.
 #[derive(Debug, Clone)]
-pub(super) enum Write {
-    /// Nothing.
+pub(super) enum ObjectChange {
     Nothing,
     /// A new object with these instances.
-    Create(Vec<Slot>),
-    /// The object with these instead.
-    Replace(Vec<Slot>),
-    /// No object.
+    Create(Vec<ObjectInstance>),
+    /// The object with these instances instead of its own.
+    Replace(Vec<ObjectInstance>),
     Delete,
 }
 
 /// What became of the first calls: as many as there are answers, at least one.
 #[derive(Debug, Clone)]
 pub(super) struct Merged {
-    /// To be written, and true only once it is.
-    pub(super) write: Write,
-    /// One a call, in order.
+    pub(super) change: ObjectChange,
+    /// One for each call, in order; true only once the change is written.
     pub(super) answers: Vec<Result<Done, WriteError>>,
 }
 
 /// What a call does to the object.
 enum Step {
     /// It is answered.
-    Taken(Result<Done, WriteError>),
+    Answered(Result<Done, WriteError>),
     /// It removes the last instance, and so the object.
-    Last,
-    /// It has to wait for what those before it write.
-    Later,
+    Delete,
+    /// It has to wait until what the calls before it change is written.
+    Wait,
 }
 
 struct Work<'a> {
     key: &'a ServiceKey,
-    held: Option<&'a Held>,
-    slots: Vec<Slot>,
+    object: Option<&'a CurrentObject>,
+    instances: Vec<ObjectInstance>,
     changed: bool,
     registered: bool,
-    room: Room,
-    stamp: &'a mut Stamp,
+    /// Its `instances` are those of all other objects.
+    limits: Limits,
+    generations: &'a mut Generations,
 }
 
 /// Merges the calls into the object of `key`, none where there is no such object.
-pub(super) fn merge(key: &ServiceKey, held: Option<&Held>, calls: &[Asked], room: Room, stamp: &mut Stamp) -> Merged {
-    let slots = held.map(|held| held.slots.clone()).unwrap_or_default();
-    let room = Room { instances: room.instances.saturating_sub(slots.len()), ..room };
-    let highest = slots.iter().filter_map(|slot| slot.generation).max().unwrap_or(0);
-    stamp.0 = stamp.0.max(highest);
-    let mut work = Work { key, held, slots, changed: false, registered: false, room, stamp };
+pub(super) fn merge(
+    key: &ServiceKey,
+    object: Option<&CurrentObject>,
+    calls: &[Request],
+    limits: Limits,
+    generations: &mut Generations,
+) -> Merged {
+    let instances = object.map(|object| object.instances.clone()).unwrap_or_default();
+    let limits = Limits { instances: limits.instances.saturating_sub(instances.len()), ..limits };
+    let highest = instances.iter().filter_map(|instance| instance.generation).max().unwrap_or(0);
+    generations.0 = generations.0.max(highest);
+    let mut work = Work { key, object, instances, changed: false, registered: false, limits, generations };
     let mut answers = Vec::with_capacity(calls.len());
     for call in calls {
         match work.take(call) {
-            Step::Taken(answer) => answers.push(answer),
-            Step::Last => {
+            Step::Answered(answer) => answers.push(answer),
+            Step::Delete => {
                 answers.push(Ok(Done::Removed));
-                return Merged { write: Write::Delete, answers };
+                return Merged { change: ObjectChange::Delete, answers };
             }
-            Step::Later => break,
+            Step::Wait => break,
         }
     }
-    Merged { write: work.write(), answers }
+    Merged { change: work.change(), answers }
 }
 
 impl Work<'_> {
-    fn write(self) -> Write {
-        match self.held {
-            _ if !self.changed => Write::Nothing,
-            None => Write::Create(self.slots),
-            Some(_) => Write::Replace(self.slots),
+    fn change(self) -> ObjectChange {
+        match self.object {
+            _ if !self.changed => ObjectChange::Nothing,
+            None => ObjectChange::Create(self.instances),
+            Some(_) => ObjectChange::Replace(self.instances),
         }
     }
 
-    fn take(&mut self, call: &Asked) -> Step {
-        match &call.wish {
-            Wish::Register(registration) => Step::Taken(self.register(registration, &call.caller)),
-            Wish::Remove(removal) => self.remove(removal, &call.caller).unwrap_or_else(|error| Step::Taken(Err(error))),
+    fn take(&mut self, call: &Request) -> Step {
+        match &call.op {
+            Op::Register(registration) => Step::Answered(self.register(registration, &call.caller)),
+            Op::Remove(removal) => {
+                self.remove(removal, &call.caller).unwrap_or_else(|error| Step::Answered(Err(error)))
+            }
+        }
+    }
+
+    /// The object with what the calls so far change. One that they create has no uid yet.
+    fn current(&self) -> Option<Current<'_, ObjectInstance>> {
+        let instances = &self.instances[..];
+        match self.object {
+            Some(object) => {
+                Some(Current { id: Some(object.id), source: object.source, deleting: object.deleting, instances })
+            }
+            None if instances.is_empty() => None,
+            None => Some(Current { id: None, source: Source::Rest, deleting: false, instances }),
         }
     }
 
     fn register(&mut self, registration: &Registration, caller: &Caller) -> Result<Done, WriteError> {
-        match self.held {
-            Some(held) if held.source == Source::Manifest => return Err(WriteError::ManifestOwned(self.key.clone())),
-            Some(held) if held.deleting => return Err(WriteError::Terminating(self.key.clone())),
-            _ => {}
-        }
-        match self.slots.binary_search_by(|slot| slot.name.cmp(&registration.instance)) {
-            Ok(at) => self.change(at, registration, caller),
-            Err(at) => self.join(at, registration, caller),
+        let limits = Limits { instances: self.limits.instances + self.instances.len(), ..self.limits };
+        match registration::register(self.current(), registration, caller, limits)? {
+            Change::Renew { generation } => Ok(Done::Registered { generation, renewed: true, replaced: Vec::new() }),
+            Change::Create => Ok(self.add(0, registration, caller)),
+            Change::Add(at) => Ok(self.add(at, registration, caller)),
+            Change::Update { at, restart, replaced } => self.update(at, restart, replaced, registration),
         }
     }
 
-    /// The owner stays: it is the instance's, not the last caller's.
-    fn change(&mut self, at: usize, registration: &Registration, caller: &Caller) -> Result<Done, WriteError> {
-        let Some(slot) = self.slots.get_mut(at) else { return Err(WriteError::InstanceNotFound) };
-        if !caller.may_change(&slot.owner) {
-            return Err(WriteError::NotOwner);
-        }
-        let same = slot.spec.as_deref().filter(|spec| **spec == registration.spec).and(slot.generation);
-        if let Some(generation) = same {
-            return Ok(Done::Registered { generation, renewed: true, replaced: Vec::new() });
-        }
-        let old = slot.spec.replace(Arc::new(registration.spec.clone()));
-        let replaced = old.as_ref().map(|old| ReplacedUrl::between(old, &registration.spec, slot.healthy));
-        let kept = slot.generation.filter(|_| old.is_some_and(|old| !registration.spec.probes_differ(&old)));
-        let generation = kept.unwrap_or_else(|| self.stamp.next());
-        slot.healthy &= kept.is_some();
-        slot.unhealthy_since = slot.unhealthy_since.filter(|_| kept.is_some());
-        slot.generation = Some(generation);
-        slot.changed = true;
-        (self.changed, self.registered) = (true, true);
-        Ok(Done::Registered { generation, renewed: false, replaced: replaced.unwrap_or_default() })
-    }
-
-    /// A further instance takes an owner of one that is there; the first makes the service.
-    fn join(&mut self, at: usize, registration: &Registration, caller: &Caller) -> Result<Done, WriteError> {
-        if self.slots.is_empty() {
-            self.room_for_service()?;
-        } else if !self.slots.iter().any(|slot| caller.may_change(&slot.owner)) {
-            return Err(WriteError::NotOwner);
-        }
-        if self.slots.len() >= MAX_INSTANCES_PER_SERVICE {
-            let instances = self.slots.iter().map(|slot| (&slot.name, slot.unhealthy_since));
-            return Err(WriteError::ServiceFull(FullService::of(instances)));
-        }
-        if self.room.instances + self.slots.len() >= self.room.most_instances {
-            return Err(WriteError::TooManyInstances(self.room.most_instances));
-        }
-        let generation = self.stamp.next();
-        let slot = Slot {
+    fn add(&mut self, at: usize, registration: &Registration, caller: &Caller) -> Done {
+        let generation = self.generations.next();
+        let instance = ObjectInstance {
             name: registration.instance.clone(),
             owner: caller.owner.clone(),
             generation: Some(generation),
@@ -239,59 +230,39 @@ impl Work<'_> {
             unhealthy_since: None,
             changed: true,
         };
-        self.slots.insert(at, slot);
+        self.instances.insert(at, instance);
         (self.changed, self.registered) = (true, true);
-        Ok(Done::Registered { generation, renewed: false, replaced: Vec::new() })
+        Done::Registered { generation, renewed: false, replaced: Vec::new() }
     }
 
-    fn room_for_service(&self) -> Result<(), WriteError> {
-        let Room { most_services: most, services, .. } = self.room;
-        let full = most > 0 && services >= most && self.held.is_none();
-        if full { Err(WriteError::TooManyServices(most)) } else { Ok(()) }
+    fn update(
+        &mut self,
+        at: usize,
+        restart: bool,
+        replaced: Vec<ReplacedUrl>,
+        registration: &Registration,
+    ) -> Result<Done, WriteError> {
+        let Some(instance) = self.instances.get_mut(at) else { return Err(WriteError::InstanceNotFound) };
+        let kept = instance.generation.filter(|_| !restart);
+        let generation = kept.unwrap_or_else(|| self.generations.next());
+        instance.spec = Some(Arc::new(registration.spec.clone()));
+        instance.healthy &= kept.is_some();
+        instance.unhealthy_since = instance.unhealthy_since.filter(|_| kept.is_some());
+        instance.generation = Some(generation);
+        instance.changed = true;
+        (self.changed, self.registered) = (true, true);
+        Ok(Done::Registered { generation, renewed: false, replaced })
     }
 
     fn remove(&mut self, removal: &Removal, caller: &Caller) -> Result<Step, WriteError> {
-        if matches!(removal.service, ServiceRef::Id(id) if self.held.is_none_or(|held| held.id != id)) {
-            return Err(WriteError::ServiceNotFound);
-        }
-        match self.held {
-            Some(held) if held.source == Source::Manifest => return Err(WriteError::ManifestOwned(self.key.clone())),
-            Some(held) if held.deleting => return Err(WriteError::ServiceNotFound),
-            _ => {}
-        }
-        if self.slots.is_empty() {
-            return Err(WriteError::ServiceNotFound);
-        }
-        let gone = leaving(&self.slots, removal, caller)?;
-        if gone.len() == self.slots.len() {
-            // What was registered just before has to be there first, or its caller was told an untruth.
-            return Ok(if self.registered { Step::Later } else { Step::Last });
-        }
-        self.slots.retain(|slot| !gone.contains(&slot.name));
+        let leaving = match registration::deregister(self.key, self.current(), removal, caller)? {
+            // What was registered just before has to be there first; otherwise its caller got a false answer.
+            Removed::Service => return Ok(if self.registered { Step::Wait } else { Step::Delete }),
+            Removed::Instances(leaving) => leaving,
+        };
+        let mut at = 0..;
+        self.instances.retain(|_| at.next().is_some_and(|at| leaving.binary_search(&at).is_err()));
         self.changed = true;
-        Ok(Step::Taken(Ok(Done::Removed)))
-    }
-}
-
-/// The instances that the call means and may remove. Ownership is judged before anything that tells of the instance's state.
-fn leaving(slots: &[Slot], removal: &Removal, caller: &Caller) -> Result<Vec<InstanceName>, WriteError> {
-    let meant = |slot: &&Slot| removal.instance.as_ref().is_none_or(|name| slot.name == *name);
-    let gone: Vec<&Slot> = slots.iter().filter(meant).collect();
-    if gone.is_empty() {
-        return Err(WriteError::InstanceNotFound);
-    }
-    let mine = gone.iter().filter(|slot| caller.may_change(&slot.owner)).count();
-    let several = gone.len() > 1 && !removal.all;
-    if mine == 0 || (mine < gone.len() && !several) {
-        return Err(WriteError::NotOwner);
-    }
-    if several {
-        return Err(WriteError::HasInstances(gone.len()));
-    }
-    let names = || gone.iter().map(|slot| slot.name.clone()).collect();
-    let Some(asked) = removal.if_generation else { return Ok(names()) };
-    match gone.iter().find(|slot| slot.generation != Some(asked)) {
-        Some(slot) => Err(WriteError::StaleGeneration { asked, current: slot.generation.unwrap_or(0) }),
-        None => Ok(names()),
+        Ok(Step::Answered(Ok(Done::Removed)))
     }
 }

@@ -1,17 +1,16 @@
 //! The same calls, one by one to a standalone store and merged in batches into objects, get the same answers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::model::check::Check;
 use crate::model::health::CheckState;
 use crate::model::name::Namespace;
 use crate::model::outcome::{Health, Reason};
-use crate::model::ports::{AlwaysLeads, Registrar};
+use crate::model::ports::{AlwaysLeads, Registrar, ServiceRef};
 use crate::model::probe::HealthChange;
 use crate::model::time::Clock;
 use crate::model::url::EndpointUrl;
@@ -76,14 +75,9 @@ fn name(service: u8) -> ServiceKey {
 
 fn spec(port: u16, weight: u16) -> InstanceSpec {
     InstanceSpec {
-        base_url: EndpointUrl::base(&format!("http://10.0.0.5:{port}")).expect("a URL"),
         health_url: Some(EndpointUrl::health("http://10.0.0.5/live").expect("a URL")),
-        check: Check::default(),
-        version: String::new(),
-        description: String::new(),
-        metadata: BTreeMap::new(),
         weight,
-        zone: String::new(),
+        ..InstanceSpec::at(EndpointUrl::base(&format!("http://10.0.0.5:{port}")).expect("a URL"))
     }
 }
 
@@ -97,14 +91,14 @@ struct Pair {
 /// Both sides.
 struct World {
     store: Store,
-    objects: HashMap<u8, Held>,
+    objects: HashMap<u8, CurrentObject>,
     pairs: HashMap<(u8, InstanceName), Pair>,
-    stamp: Stamp,
+    generations: Generations,
 }
 
 impl World {
     /// The call for each side; they differ in ids and generations alone.
-    fn calls(&self, service: u8, call: &Call) -> (Asked, Asked) {
+    fn calls(&self, service: u8, call: &Call) -> (Request, Request) {
         match call {
             Call::Register { instance, port, weight, caller: by } => {
                 let registration = Registration {
@@ -113,8 +107,8 @@ impl World {
                     instance: format!("i{instance}").parse().expect("a name"),
                     spec: spec(*port, *weight),
                 };
-                let asked = Asked { wish: Wish::Register(Box::new(registration)), caller: caller(*by) };
-                (asked.clone(), asked)
+                let request = Request { op: Op::Register(Box::new(registration)), caller: caller(*by) };
+                (request.clone(), request)
             }
             Call::Remove { instance, all, caller: by, by_id, only } => {
                 let instance: Option<InstanceName> = instance.map(|i| format!("i{i}").parse().expect("a name"));
@@ -127,8 +121,8 @@ impl World {
                     Match::Known => Some(generation),
                     Match::Older => Some(0),
                 };
-                let removal = |id: Option<Uuid>, generation: u64| Asked {
-                    wish: Wish::Remove(Removal {
+                let removal = |id: Option<Uuid>, generation: u64| Request {
+                    op: Op::Remove(Removal {
                         service: id.filter(|_| *by_id).map_or(ServiceRef::Key(name(service)), ServiceRef::Id),
                         instance: instance.clone(),
                         all: *all,
@@ -136,69 +130,71 @@ impl World {
                     }),
                     caller: caller(*by),
                 };
-                let theirs = self.store.catalog().read().get(name(service).as_str()).map(|e| e.service().id);
-                let ours = self.objects.get(&service).map(|held| held.id);
-                (removal(theirs, known.store), removal(ours, known.merge))
+                let of_store = self.store.catalog().read().get(name(service).as_str()).map(|e| e.service().id);
+                let of_merge = self.objects.get(&service).map(|object| object.id);
+                (removal(of_store, known.store), removal(of_merge, known.merge))
             }
         }
     }
 
     async fn batch(&mut self, service: u8, calls: &[Call]) {
         let pairs: Vec<_> = calls.iter().map(|call| self.calls(service, call)).collect();
-        let before = self.room();
+        let before = self.limits();
         let mut expected = Vec::new();
-        for (theirs, _) in &pairs {
-            expected.push(self.ask_store(theirs.clone()).await);
+        for (of_store, _) in &pairs {
+            expected.push(self.ask_store(of_store.clone()).await);
         }
-        let ours: Vec<Asked> = pairs.into_iter().map(|(_, ours)| ours).collect();
-        let found = self.merge_all(service, &ours, before);
-        for ((expected, found), call) in expected.iter().zip(&found).zip(&ours) {
+        let of_merge: Vec<Request> = pairs.into_iter().map(|(_, of_merge)| of_merge).collect();
+        let found = self.merge_all(service, &of_merge, before);
+        for ((expected, found), call) in expected.iter().zip(&found).zip(&of_merge) {
             self.compare(service, expected, found, call);
         }
         self.same_instances(service);
     }
 
-    async fn ask_store(&self, call: Asked) -> Result<Done, WriteError> {
-        match call.wish {
-            Wish::Register(registration) => {
+    async fn ask_store(&self, call: Request) -> Result<Done, WriteError> {
+        match call.op {
+            Op::Register(registration) => {
                 let done = self.store.register(*registration, call.caller).await?;
                 let (generation, renewed, replaced) = (done.generation, done.renewed, done.replaced);
                 Ok(Done::Registered { generation, renewed, replaced })
             }
-            Wish::Remove(removal) => self.store.deregister(removal, call.caller).await.map(|()| Done::Removed),
+            Op::Remove(removal) => self.store.deregister(removal, call.caller).await.map(|()| Done::Removed),
         }
     }
 
-    fn room(&self) -> Room {
-        let instances = self.objects.values().map(|held| held.slots.len()).sum();
-        let (most_services, most_instances) = (MOST_SERVICES, MOST_INSTANCES);
-        Room { most_services, services: self.objects.len(), most_instances, instances }
+    fn limits(&self) -> Limits {
+        let instances = self.objects.values().map(|object| object.instances.len()).sum();
+        let (max_services, max_instances) = (MOST_SERVICES, MOST_INSTANCES);
+        Limits { max_services, services: self.objects.len(), max_instances, instances }
     }
 
     /// Round after round, as the registrar does; each writes what the one before left.
-    fn merge_all(&mut self, service: u8, mut calls: &[Asked], mut room: Room) -> Vec<Result<Done, WriteError>> {
+    fn merge_all(&mut self, service: u8, mut calls: &[Request], mut limits: Limits) -> Vec<Result<Done, WriteError>> {
         let mut answers = Vec::new();
         while !calls.is_empty() {
-            let merged = merge(&name(service), self.objects.get(&service), calls, room, &mut self.stamp);
+            let merged = merge(&name(service), self.objects.get(&service), calls, limits, &mut self.generations);
             assert!(!merged.answers.is_empty(), "no progress");
             calls = &calls[merged.answers.len()..];
             answers.extend(merged.answers);
-            let renewed = |slots: Vec<Slot>| slots.into_iter().map(|s| Slot { changed: false, ..s }).collect();
-            match merged.write {
-                Write::Nothing => {}
-                Write::Create(slots) => {
+            let renewed = |instances: Vec<ObjectInstance>| {
+                instances.into_iter().map(|s| ObjectInstance { changed: false, ..s }).collect()
+            };
+            match merged.change {
+                ObjectChange::Nothing => {}
+                ObjectChange::Create(instances) => {
                     let (id, source) = (Uuid::now_v7(), Source::Rest);
-                    assert!(slots.iter().all(|slot| slot.changed));
-                    let held = Held { id, source, deleting: false, slots: renewed(slots) };
-                    assert!(self.objects.insert(service, held).is_none());
+                    assert!(instances.iter().all(|instance| instance.changed));
+                    let object = CurrentObject { id, source, deleting: false, instances: renewed(instances) };
+                    assert!(self.objects.insert(service, object).is_none());
                 }
-                Write::Replace(slots) => {
-                    let held = self.objects.get_mut(&service).expect("something to replace");
-                    held.slots = renewed(slots);
+                ObjectChange::Replace(instances) => {
+                    let object = self.objects.get_mut(&service).expect("something to replace");
+                    object.instances = renewed(instances);
                 }
-                Write::Delete => drop(self.objects.remove(&service).expect("something to delete")),
+                ObjectChange::Delete => drop(self.objects.remove(&service).expect("something to delete")),
             }
-            room = self.room();
+            limits = self.limits();
         }
         answers
     }
@@ -208,7 +204,7 @@ impl World {
         service: u8,
         expected: &Result<Done, WriteError>,
         found: &Result<Done, WriteError>,
-        call: &Asked,
+        call: &Request,
     ) {
         match (expected, found) {
             (
@@ -216,10 +212,10 @@ impl World {
                 Ok(Done::Registered { generation: merge, renewed: c, replaced: d }),
             ) => {
                 assert_eq!((a, b), (c, d), "{call:?}");
-                let Wish::Register(registration) = &call.wish else { panic!("{call:?}") };
-                let place = (service, registration.instance.clone());
+                let Op::Register(registration) = &call.op else { panic!("{call:?}") };
+                let key = (service, registration.instance.clone());
                 let new = Pair { store: *store, merge: *merge };
-                match self.pairs.insert(place, new) {
+                match self.pairs.insert(key, new) {
                     Some(old) if old.store == *store => assert_eq!(old.merge, *merge, "kept there, kept here"),
                     old => assert!(old.is_none_or(|old| old.merge < *merge), "new there, new here: {call:?}"),
                 }
@@ -231,11 +227,11 @@ impl World {
 
     fn same_instances(&self, service: u8) {
         let snapshot = self.store.catalog().read();
-        let theirs = snapshot.get(name(service).as_str()).map(|entry| entry.service().instances.clone());
-        let theirs: Vec<_> = theirs.into_iter().flatten().map(|i| (i.name, i.owner, Some(i.spec))).collect();
-        let ours = self.objects.get(&service).map(|held| held.slots.clone());
-        let ours: Vec<_> = ours.into_iter().flatten().map(|s| (s.name, s.owner, s.spec)).collect();
-        assert_eq!(theirs, ours);
+        let of_store = snapshot.get(name(service).as_str()).map(|entry| entry.service().instances.clone());
+        let of_store: Vec<_> = of_store.into_iter().flatten().map(|i| (i.name, i.owner, Some(i.spec))).collect();
+        let of_merge = self.objects.get(&service).map(|object| object.instances.clone());
+        let of_merge: Vec<_> = of_merge.into_iter().flatten().map(|s| (s.name, s.owner, s.spec)).collect();
+        assert_eq!(of_store, of_merge);
     }
 
     async fn make_healthy(&mut self, service: u8, instance: u8) {
@@ -255,8 +251,8 @@ impl World {
             state: CheckState::new(now),
         };
         assert_eq!(self.store.commit_health(vec![change], Arc::new(AlwaysLeads)).await, Ok(vec![true]));
-        let slots = &mut self.objects.get_mut(&service).expect("both sides have it").slots;
-        slots.iter_mut().filter(|slot| slot.name.as_str() == instance).for_each(|slot| slot.healthy = true);
+        let instances = &mut self.objects.get_mut(&service).expect("both sides have it").instances;
+        instances.iter_mut().filter(|one| one.name.as_str() == instance).for_each(|one| one.healthy = true);
     }
 }
 
@@ -275,7 +271,7 @@ async fn run(steps: Vec<Step>) {
     let Opened { store, writer, .. } = Store::open(settings, Clock::system(), Metrics::default()).expect("a store");
     let stop = CancellationToken::new();
     let writer = tokio::spawn(writer.run(stop.clone()));
-    let mut world = World { store, objects: HashMap::new(), pairs: HashMap::new(), stamp: Stamp(0) };
+    let mut world = World { store, objects: HashMap::new(), pairs: HashMap::new(), generations: Generations(0) };
     for step in steps {
         match step {
             Step::Batch(service, calls) => world.batch(service, &calls).await,

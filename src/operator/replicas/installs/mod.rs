@@ -1,11 +1,16 @@
-//! Which install writes an object's status. Two installs whose namespaces overlap would rewrite each other's status without end, so one
-//! alone writes each object's.
+//! Which install writes an object's status. Two installs with overlapping namespaces would overwrite each other's status forever, so only
+//! one of them writes each object's.
 //!
-//! An install is known by its leader's Lease, `namespace/name`, and its leader puts that into each status (`status.install`). A leader
-//! writes where that is absent, its own, or that of an install which is over: its Lease is gone, or nobody has renewed it for a minute.
-//! Every other object it leaves alone, and says so.
+//! In: the `install` in each status, and the other installs' Leases. Out: whether this install may write an object's status.
+//!
+//! An install is identified by its leader's Lease, `namespace/name`; its leader puts that into each status (`status.install`). A leader
+//! writes where that is absent, its own, or that of an install that is over: its Lease is deleted, or nobody has renewed it for a minute.
+//! It leaves every other object alone, and reports that.
+//!
+//! 1. This file: the rule. [`task`]: watches the other installs.
+//! 2. [`observations`]: whether an install is over.
 
-mod sightings;
+mod observations;
 mod task;
 
 use std::collections::HashSet;
@@ -21,35 +26,35 @@ use crate::operator::crd::ServiceStatus;
 /// Installs that a report names.
 const NAMED: usize = 3;
 
-/// Tells whose an object's status is; cloning shares it.
+/// Decides who writes an object's status; cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Installs(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     own: String,
-    /// Installs that are over, whose objects are free.
+    /// Installs that are over; their objects are free.
     over: ArcSwap<HashSet<String>>,
-    elsewhere: ArcSwap<Elsewhere>,
+    other_installs: ArcSwap<OtherInstalls>,
 }
 
 /// What belongs to other installs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Elsewhere {
+pub struct OtherInstalls {
     /// Objects that this install watches and another one writes.
     pub objects: usize,
-    /// The first of these installs, each as `namespace/name` of its Lease.
+    /// The first of these installs, each by the `namespace/name` of its Lease.
     pub installs: Vec<String>,
 }
 
 impl Installs {
-    /// Of the install whose Lease lies in `namespace`.
+    /// For the install with its Lease in `namespace`.
     pub fn new(namespace: &Namespace) -> Self {
         let own = format!("{namespace}/{}", crate::operator::replicas::lease::NAME);
-        Self(Arc::new(Shared { own, over: ArcSwap::default(), elsewhere: ArcSwap::default() }))
+        Self(Arc::new(Shared { own, over: ArcSwap::default(), other_installs: ArcSwap::default() }))
     }
 
-    /// This install, as it stands in the status of each of its objects.
+    /// This install's name in the status of each of its objects.
     pub fn own(&self) -> &str {
         &self.0.own
     }
@@ -59,19 +64,19 @@ impl Installs {
         self.other(status).is_none_or(|other| self.0.over.load().contains(other))
     }
 
-    /// What belongs to other installs, as it was last counted.
-    pub fn elsewhere(&self) -> Arc<Elsewhere> {
-        self.0.elsewhere.load_full()
+    /// What belongs to other installs, as last counted.
+    pub fn other_installs(&self) -> Arc<OtherInstalls> {
+        self.0.other_installs.load_full()
     }
 
-    /// The other install whose status it is.
+    /// The other install that the status names.
     fn other<'a>(&self, status: Option<&'a ServiceStatus>) -> Option<&'a str> {
         let install = status?.install.as_deref()?;
         (install != self.own() && lease_of(install).is_some()).then_some(install)
     }
 }
 
-/// Namespace and name of an install's Lease; none where the text is none of ours.
+/// Namespace and name of an install's Lease; none if the text has another form.
 fn lease_of(install: &str) -> Option<(Namespace, &str)> {
     let (namespace, name) = install.split_once('/')?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');

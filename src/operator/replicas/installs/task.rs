@@ -1,4 +1,4 @@
-//! The task: counts what belongs to other installs, and, while this replica leads, watches whether they are still there.
+//! Counts what belongs to other installs and, while this replica leads, watches whether they still exist.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::convert::Infallible;
@@ -10,8 +10,8 @@ use kube::{Api, Client};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::sightings::{Look, Sightings, Standing};
-use super::{Elsewhere, Installs, NAMED, lease_of};
+use super::observations::{InstallState, LeaseView, Observations};
+use super::{Installs, NAMED, OtherInstalls, lease_of};
 use crate::model::name::ServiceKey;
 use crate::model::ports::Leadership;
 use crate::model::text;
@@ -20,17 +20,17 @@ use crate::operator::ingest::Ingest;
 use crate::operator::status;
 use crate::telemetry::metrics::Metrics;
 
-/// Time between two looks.
-const LOOK: Duration = Duration::from_secs(5);
+/// Time between two polls.
+const POLL: Duration = Duration::from_secs(5);
 /// Time for an answer.
 const ANSWER: Duration = Duration::from_secs(4);
-/// Leases that one look asks for; the objects of further installs are left alone.
+/// Most Leases that one poll reads; the objects of further installs are left alone.
 const MOST: usize = 16;
 
-/// The objects of other installs.
+/// The keys of other installs' objects.
 type Others = BTreeMap<String, Vec<ServiceKey>>;
 
-/// What does the work of [`Installs`].
+/// The task of [`Installs`].
 pub struct InstallsTask {
     installs: Installs,
     client: Client,
@@ -38,10 +38,10 @@ pub struct InstallsTask {
     leadership: Arc<dyn Leadership>,
     events: Events,
     metrics: Metrics,
-    sightings: Sightings,
-    /// Objects of which it was said that they are left alone, each with whose it is.
-    said: HashMap<ServiceKey, String>,
-    /// Installs of which it was said that their Lease may not be read.
+    observations: Observations,
+    /// Objects that were reported as left alone, with their install.
+    reported: HashMap<ServiceKey, String>,
+    /// Installs whose unreadable Lease was reported.
     unreadable: HashSet<String>,
 }
 
@@ -62,23 +62,23 @@ impl InstallsTask {
             leadership,
             events,
             metrics,
-            sightings: Sightings::default(),
-            said: HashMap::new(),
+            observations: Observations::default(),
+            reported: HashMap::new(),
             unreadable: HashSet::new(),
         }
     }
 
-    /// Looks until `stop`.
+    /// Polls until `stop`.
     ///
     /// # Errors
-    /// None: what fails is tried again at the next look.
+    /// None: failures are retried at the next poll.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
-        let mut look = tokio::time::interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let round = async {
-                look.tick().await;
-                self.look().await;
+                poll.tick().await;
+                self.poll().await;
             };
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -87,28 +87,29 @@ impl InstallsTask {
         }
     }
 
-    async fn look(&mut self) {
+    async fn poll(&mut self) {
         let others = self.others();
         self.count(&others);
         let leads = self.leadership.leads();
-        self.sightings.keep(|install| leads && others.contains_key(install));
+        self.observations.keep(|install| leads && others.contains_key(install));
         self.unreadable.retain(|install| leads && others.contains_key(install));
-        self.said.retain(|key, whose| leads && others.get(whose).is_some_and(|keys| keys.binary_search(key).is_ok()));
+        self.reported
+            .retain(|key, whose| leads && others.get(whose).is_some_and(|keys| keys.binary_search(key).is_ok()));
         let mut over = HashSet::new();
         if leads {
             for (install, keys) in others.iter().take(MOST) {
                 match self.ask(install).await {
-                    Some(Standing::Gone) => drop(over.insert((install, "is gone"))),
-                    Some(Standing::Silent) => drop(over.insert((install, "has not been renewed for a minute"))),
-                    Some(Standing::Alive) => self.leave(install, keys),
-                    Some(Standing::Undecided) | None => {}
+                    Some(InstallState::Gone) => drop(over.insert((install, "is gone"))),
+                    Some(InstallState::Silent) => drop(over.insert((install, "has not been renewed for a minute"))),
+                    Some(InstallState::Alive) => self.report_left_alone(install, keys),
+                    Some(InstallState::Undecided) | None => {}
                 }
             }
         }
         self.take_over(&others, &over);
     }
 
-    /// What others write, of all that is watched. Each install's in order.
+    /// The watched objects that others write, in order for each install.
     fn others(&self) -> Others {
         let mut others = Others::new();
         let objects = self.ingest.objects();
@@ -126,30 +127,30 @@ impl InstallsTask {
     fn count(&self, others: &Others) {
         let objects = others.values().map(Vec::len).sum();
         self.metrics.cluster.objects_of_others.set(i64::try_from(objects).unwrap_or(i64::MAX));
-        let elsewhere = Elsewhere { objects, installs: others.keys().take(NAMED).cloned().collect() };
-        if *self.installs.elsewhere() != elsewhere {
-            self.installs.0.elsewhere.store(Arc::new(elsewhere));
+        let other_installs = OtherInstalls { objects, installs: others.keys().take(NAMED).cloned().collect() };
+        if *self.installs.other_installs() != other_installs {
+            self.installs.0.other_installs.store(Arc::new(other_installs));
         }
     }
 
-    /// How the install stands; none where its Lease cannot be read now.
-    async fn ask(&mut self, install: &str) -> Option<Standing> {
+    /// The install's state; none if its Lease cannot be read now.
+    async fn ask(&mut self, install: &str) -> Option<InstallState> {
         let (namespace, name) = lease_of(install)?;
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), namespace.as_str());
-        let look = match timeout(ANSWER, leases.get_opt(name)).await {
+        let view = match timeout(ANSWER, leases.get_opt(name)).await {
             Ok(Ok(Some(lease))) => {
                 let spec = lease.spec.unwrap_or_default();
-                Look::Held(spec.holder_identity, spec.renew_time)
+                LeaseView::Held(spec.holder_identity, spec.renew_time)
             }
-            Ok(Ok(None)) => Look::Gone,
+            Ok(Ok(None)) => LeaseView::Gone,
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
                 self.may_not_read(install, &status.message);
-                return Some(Standing::Alive);
+                return Some(InstallState::Alive);
             }
             Ok(Err(_)) | Err(_) => return None,
         };
         self.unreadable.remove(install);
-        Some(self.sightings.note(install, look, Instant::now()))
+        Some(self.observations.note(install, view, Instant::now()))
     }
 
     fn may_not_read(&mut self, install: &str, why: &str) {
@@ -162,21 +163,21 @@ impl InstallsTask {
         }
     }
 
-    /// Says of each object, once, that another install writes it.
-    fn leave(&mut self, install: &str, keys: &[ServiceKey]) {
+    /// Reports each object once as written by another install.
+    fn report_left_alone(&mut self, install: &str, keys: &[ServiceKey]) {
         for key in keys {
-            if self.said.contains_key(key) {
+            if self.reported.contains_key(key) {
                 continue;
             }
             let Some(known) = self.ingest.known(key) else { continue };
             let notice = status::elsewhere_notice(install);
             tracing::warn!("{key} is left alone: {}", notice.note);
-            self.events.tell(&known, notice);
-            self.said.insert(key.clone(), install.to_owned());
+            self.events.send(&known, notice);
+            self.reported.insert(key.clone(), install.to_owned());
         }
     }
 
-    /// From now on the objects of those that are over may be written.
+    /// From now on this install may write the objects of installs that are over.
     fn take_over(&self, others: &Others, over: &HashSet<(&String, &'static str)>) {
         let before = self.installs.0.over.load_full();
         let now: HashSet<String> = over.iter().map(|(install, _)| (*install).clone()).collect();

@@ -1,8 +1,8 @@
-//! What a candidate does next, by what the Lease says: no clock and no network in here.
+//! What a candidate does next, given the Lease. Without clock or network.
 //!
-//! Nobody compares wall clocks. A holder's own claim ends [`RENEW`] after it *sent* its newest renewal that was answered well; the others
-//! take the Lease [`LEASE`] after they *saw* its newest change. A change is seen after it was sent, so the claim is over first, whatever the
-//! clocks say and however long messages or processes are held up, as long as no clock runs half as fast again as another.
+//! Wall clocks are never compared. A holder's own claim ends [`RENEW`] after it *sent* its newest successful renewal; the others take the
+//! Lease [`LEASE`] after they *observed* its newest change. A change is observed after it was sent, so the claim always ends first, whatever
+//! the clocks say and however long messages or processes are delayed, as long as no clock runs half as fast again as another.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,33 +13,33 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 /// Time without a renewal after which others take over.
 pub const LEASE: Duration = Duration::from_secs(15);
-/// Time after a renewal was sent for which its holder counts on it.
+/// How long a holder relies on a renewal, from when it sent it.
 pub const RENEW: Duration = Duration::from_secs(10);
 /// The annotation with the holder's address.
 pub const ADDRESS: &str = "portolan.dev/address";
 
-/// What is to be done with the Lease.
+/// What to do with the Lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Make it: there is none.
+    /// Create it: there is none.
     Create,
     /// Write it as ours: it is ours, nobody's, or its holder is silent.
     Claim,
-    /// Leave it for this long: it is another's.
+    /// Wait: it is another's for this long.
     Wait(Duration),
 }
 
-/// Who holds it, and since when the Lease says just that.
+/// The Lease's holder, and since when the Lease has not changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct LeaseView {
     pub(super) holder: String,
     renewed: Option<MicroTime>,
     duration: Duration,
-    /// Our steady clock.
+    /// By our steady clock.
     at: Duration,
 }
 
-impl Seen {
+impl LeaseView {
     fn new(lease: &Lease, before: Option<&Self>, now: Duration) -> Self {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.unwrap_or_default();
@@ -50,59 +50,59 @@ impl Seen {
     }
 }
 
-/// By what was seen of the Lease, what `me` does with it at `now`.
-pub(super) fn decide(seen: Option<&Seen>, me: &str, now: Duration) -> Decision {
-    let Some(seen) = seen else { return Decision::Create };
-    let left = (seen.at + seen.duration).saturating_sub(now);
-    if seen.holder.is_empty() || seen.holder == me || left.is_zero() { Decision::Claim } else { Decision::Wait(left) }
+/// What `me` does at `now` with the Lease as last seen.
+pub(super) fn decide(view: Option<&LeaseView>, me: &str, now: Duration) -> Decision {
+    let Some(view) = view else { return Decision::Create };
+    let left = (view.at + view.duration).saturating_sub(now);
+    if view.holder.is_empty() || view.holder == me || left.is_zero() { Decision::Claim } else { Decision::Wait(left) }
 }
 
-/// One that wants to lead: what it knows of the Lease, and what it would write.
+/// A replica that wants to lead: what it knows of the Lease, and what it would write.
 #[derive(Debug)]
 pub(super) struct Candidate {
     me: String,
     address: Option<SocketAddr>,
     lease: Option<Lease>,
-    seen: Option<Seen>,
+    view: Option<LeaseView>,
     /// Whether `lease` is what the API server has, as far as we know.
-    known: bool,
+    current: bool,
 }
 
 impl Candidate {
     pub(super) fn new(me: String, address: Option<SocketAddr>) -> Self {
-        Self { me, address, lease: None, seen: None, known: false }
+        Self { me, address, lease: None, view: None, current: false }
     }
 
     /// Whether the Lease has to be read before anything is decided.
-    pub(super) fn must_look(&self) -> bool {
-        !self.known
+    pub(super) fn must_read(&self) -> bool {
+        !self.current
     }
 
-    /// It may have changed, or a write may have gone through though nobody said so.
-    pub(super) fn unsure(&mut self) {
-        self.known = false;
+    /// The Lease may have changed, or a write may have succeeded without an answer.
+    pub(super) fn invalidate(&mut self) {
+        self.current = false;
     }
 
-    /// The Lease as it was read, or as a write of ours was answered.
-    pub(super) fn saw(&mut self, lease: Option<Lease>, now: Duration) {
-        self.seen = lease.as_ref().map(|lease| Seen::new(lease, self.seen.as_ref(), now));
+    /// Takes the Lease as it was read, or as the answer to our write.
+    pub(super) fn observe(&mut self, lease: Option<Lease>, now: Duration) {
+        self.view = lease.as_ref().map(|lease| LeaseView::new(lease, self.view.as_ref(), now));
         self.lease = lease;
-        self.known = true;
+        self.current = true;
     }
 
     pub(super) fn decide(&self, now: Duration) -> Decision {
-        decide(self.seen.as_ref(), &self.me, now)
+        decide(self.view.as_ref(), &self.me, now)
     }
 
-    /// Another's name and address, when the Lease has one.
+    /// The other holder's name and address, if there is one.
     pub(super) fn other(&self) -> Option<(String, Option<SocketAddr>)> {
-        let holder = &self.seen.as_ref()?.holder;
+        let holder = &self.view.as_ref()?.holder;
         let address = self.lease.as_ref()?.metadata.annotations.as_ref().and_then(|all| all.get(ADDRESS));
         let other = !holder.is_empty() && *holder != self.me;
         other.then(|| (holder.clone(), address.and_then(|text| text.parse().ok())))
     }
 
-    /// The Lease as ours: what is known of it, so that its resourceVersion lets the write pass only if it is the newest.
+    /// The Lease with us as its holder. It keeps the resourceVersion, so the write succeeds only if nothing is newer.
     pub(super) fn claim(&self, wall: Timestamp) -> Lease {
         let mut lease = self.lease.clone().unwrap_or_default();
         let address = self.address.map(|address| (ADDRESS.to_owned(), address.to_string()));
@@ -120,9 +120,9 @@ impl Candidate {
         lease
     }
 
-    /// The Lease as nobody's, if it is ours.
+    /// The Lease without a holder, if it is ours.
     pub(super) fn release(&self, wall: Timestamp) -> Option<Lease> {
-        let mut lease = self.lease.clone().filter(|_| self.seen.as_ref().is_some_and(|seen| seen.holder == self.me))?;
+        let mut lease = self.lease.clone().filter(|_| self.view.as_ref().is_some_and(|view| view.holder == self.me))?;
         if let Some(annotations) = &mut lease.metadata.annotations {
             annotations.remove(ADDRESS);
         }

@@ -1,10 +1,15 @@
-//! Which replica leads: one small elector over a Lease of coordination.k8s.io.
+//! Which replica leads: a small elector over a Lease of coordination.k8s.io.
 //!
-//! The holder renews every 2 s; it counts on a renewal for 10 s, and others take over after 15 s of silence. Every write carries the
-//! resourceVersion that it goes by, so of two that write at the same time one is refused.
+//! In: the Lease as it is read. Out: writes of the Lease, and this replica's [`Role`].
 //!
-//! It is no fence: a write that was on its way when the claim ended may still land. So whoever writes asks right before, and writes with
-//! the resourceVersion of what it judged.
+//! The holder renews every 2 s and relies on a renewal for 10 s; the others take over after 15 s of silence. Every write carries the
+//! resourceVersion that it is based on, so of two concurrent writes one is refused.
+//!
+//! This is no fence: a write that was on its way when the claim ended may still arrive. So every writer checks the role right before it
+//! writes, and writes on condition of the resourceVersion that it judged.
+//!
+//! 1. [`decide`]: what to do next, without clock and network. [`simulation`] tests it.
+//! 2. [`task`]: reads and writes the Lease. [`state`]: the role, for everything that asks.
 
 mod decide;
 #[cfg(test)]
@@ -21,6 +26,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+pub use crate::operator::kubernetes::LEASE_NAME as NAME;
 pub use decide::{ADDRESS, LEASE, RENEW};
 pub use state::Holder;
 pub use task::{ElectorTask, POLL};
@@ -31,10 +37,7 @@ use crate::telemetry::metrics::Metrics;
 use decide::Candidate;
 use state::State;
 
-/// The Lease's name.
-pub const NAME: &str = "portolan";
-
-/// Tells whether this replica leads, and who does; cloning shares it.
+/// Knows whether this replica leads, and who does; cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Elector {
     state: Arc<State>,
@@ -42,7 +45,7 @@ pub struct Elector {
 }
 
 impl Elector {
-    /// The elector and the task that does its work. `replica` is what this one calls itself, `address` where the others reach it.
+    /// The elector, and the task that does its work. `replica` is this one's name, `address` where the others reach it.
     pub fn new(
         client: Client,
         namespace: &Namespace,
@@ -59,12 +62,12 @@ impl Elector {
         (elector, ElectorTask::new(leases, candidate, state))
     }
 
-    /// What this replica calls itself in the Lease: its name and a random part, since a name may come back.
+    /// This replica's name in the Lease: its own name and a random part, since a pod's name may be used again.
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    /// The other replica that holds the Lease, as it was last seen.
+    /// The other replica that holds the Lease, as last seen.
     pub fn holder(&self) -> Option<Holder> {
         self.state.holder()
     }
@@ -76,7 +79,7 @@ impl Leadership for Elector {
     }
 }
 
-/// `leader_election_master_status`, the name that client-go's electors have: made at the scrape, so it is never behind.
+/// `leader_election_master_status`, as client-go's electors call it; computed at the scrape, so it is never behind.
 impl Collector for Elector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let help = "1 while this replica leads";

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use proptest::prelude::*;
 
-use super::decide::{Candidate, Decision, LEASE, RENEW, Seen, decide};
+use super::decide::{Candidate, Decision, LEASE, LeaseView, RENEW, decide};
 
 /// The API server: a write passes if it carries the version that is stored.
 #[derive(Default)]
@@ -70,39 +70,39 @@ impl Replica {
     fn step(&mut self, server: &mut Server, time: Duration, lost: bool) {
         let now = self.now(time);
         self.doing = match std::mem::replace(&mut self.doing, Doing::Nothing) {
-            Doing::Nothing if self.candidate.must_look() => Doing::ReadSent,
+            Doing::Nothing if self.candidate.must_read() => Doing::ReadSent,
             Doing::Nothing => self.decided(now),
             Doing::ReadSent if lost => Doing::Nothing,
             Doing::ReadSent => Doing::ReadDone(server.lease.clone().map(Box::new)),
             Doing::ReadDone(lease) => {
-                self.candidate.saw(lease.map(|lease| *lease), now);
+                self.candidate.observe(lease.map(|lease| *lease), now);
                 self.decided(now)
             }
             // The sender gives up; it may arrive yet.
             Doing::WriteSent(lease, _) if lost => {
                 server.late.push(*lease);
-                self.unsure()
+                self.invalidate()
             }
             Doing::WriteSent(lease, sent) => Doing::WriteDone(server.write(*lease).map(Box::new), sent),
             Doing::WriteDone(Some(lease), sent) if !lost => {
-                self.candidate.saw(Some(*lease), now);
+                self.candidate.observe(Some(*lease), now);
                 self.until = sent + RENEW;
                 Doing::Nothing
             }
             // Refused; or written, and nobody heard.
-            Doing::WriteDone(_, _) => self.unsure(),
+            Doing::WriteDone(_, _) => self.invalidate(),
         };
     }
 
-    fn unsure(&mut self) -> Doing {
-        self.candidate.unsure();
+    fn invalidate(&mut self) -> Doing {
+        self.candidate.invalidate();
         Doing::Nothing
     }
 
     fn decided(&mut self, now: Duration) -> Doing {
         if let Decision::Wait(_) = self.candidate.decide(now) {
             self.until = Duration::ZERO;
-            return self.unsure();
+            return self.invalidate();
         }
         let wall = self.wall();
         Doing::WriteSent(Box::new(self.candidate.claim(wall)), now)
@@ -114,7 +114,7 @@ impl Replica {
         if let Some(lease) = self.candidate.release(wall) {
             let _ = server.write(lease);
         }
-        self.candidate.unsure();
+        self.candidate.invalidate();
         self.doing = Doing::Nothing;
     }
 }
@@ -194,11 +194,11 @@ proptest! {
     fn a_lease_is_taken_exactly_when_its_holder_was_silent(silence in 0_u64..40_000, began in 0_u64..1_000_000) {
         let (began, silence) = (Duration::from_millis(began), Duration::from_millis(silence));
         let mut holder = Candidate::new("a".to_owned(), None);
-        holder.saw(None, began);
+        holder.observe(None, began);
         let lease = holder.claim(Timestamp::UNIX_EPOCH);
         let mut other = Candidate::new("b".to_owned(), None);
-        other.saw(Some(lease.clone()), began);
-        other.saw(Some(lease), began + silence);
+        other.observe(Some(lease.clone()), began);
+        other.observe(Some(lease), began + silence);
         let expected =
             if silence < LEASE { Decision::Wait(LEASE.saturating_sub(silence)) } else { Decision::Claim };
         prop_assert_eq!(other.decide(began + silence), expected);
@@ -218,21 +218,21 @@ fn somebody_leads_when_all_goes_well_and_another_when_it_stops() {
 #[test]
 fn what_is_nobodys_or_ours_is_claimed_and_what_is_missing_made() {
     let now = Duration::from_secs(9);
-    assert_eq!(decide(None::<&Seen>, "a", now), Decision::Create);
+    assert_eq!(decide(None::<&LeaseView>, "a", now), Decision::Create);
     let mut a = Candidate::new("a".to_owned(), Some("10.0.0.1:8080".parse().expect("an address")));
-    a.saw(None, now);
+    a.observe(None, now);
     let lease = a.claim(Timestamp::UNIX_EPOCH);
-    a.saw(Some(lease.clone()), now);
+    a.observe(Some(lease.clone()), now);
     assert_eq!((a.decide(now), a.other()), (Decision::Claim, None));
 
     let mut b = Candidate::new("b".to_owned(), None);
-    b.saw(Some(lease), now);
+    b.observe(Some(lease), now);
     assert_eq!(b.decide(now), Decision::Wait(LEASE));
     assert_eq!(b.other(), Some(("a".to_owned(), "10.0.0.1:8080".parse().ok())));
     assert!(b.release(Timestamp::UNIX_EPOCH).is_none(), "not b's to give");
 
     let released = a.release(Timestamp::UNIX_EPOCH).expect("a's");
-    b.saw(Some(released), now);
+    b.observe(Some(released), now);
     assert_eq!((b.decide(now), b.other()), (Decision::Claim, None));
     let spec = b.claim(Timestamp::UNIX_EPOCH).spec.expect("a spec");
     assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some("b"), Some(1)));
@@ -242,10 +242,10 @@ fn what_is_nobodys_or_ours_is_claimed_and_what_is_missing_made() {
 fn a_lease_of_other_durations_is_respected() {
     let now = Duration::from_secs(100);
     let mut a = Candidate::new("a".to_owned(), None);
-    a.saw(None, now);
+    a.observe(None, now);
     let mut lease = a.claim(Timestamp::UNIX_EPOCH);
     lease.spec.get_or_insert_default().lease_duration_seconds = Some(60);
     let mut b = Candidate::new("b".to_owned(), None);
-    b.saw(Some(lease), now);
+    b.observe(Some(lease), now);
     assert_eq!(b.decide(now + LEASE), Decision::Wait(Duration::from_secs(45)));
 }

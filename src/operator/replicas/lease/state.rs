@@ -1,4 +1,4 @@
-//! What the elector's task knows, for those who ask at every write and every probe.
+//! The election's result, for everything that asks before a write or a probe.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,22 +9,22 @@ use arc_swap::ArcSwapOption;
 use super::decide::RENEW;
 use crate::model::ports::Role;
 
-/// Another replica that holds the Lease, as far as was seen.
+/// Another replica that holds the Lease, as last seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// Its name.
     pub identity: String,
-    /// Where it answers; none where it did not say, or said nonsense.
+    /// Where it answers; none if it gave no valid address.
     pub address: Option<SocketAddr>,
 }
 
-/// A claim ends by itself: it is a moment on the monotonic clock, which every reader compares with its own reading.
+/// The claim is a moment on the monotonic clock that every reader compares with its own reading, so it ends without anybody's action.
 #[derive(Debug)]
 pub(super) struct State {
     base: Instant,
     /// End of the claim, in nanoseconds after `base`; 0 for none.
     until: AtomicU64,
-    /// It led, and has seen no other holder since.
+    /// Whether it led, and has seen no other holder since.
     led: AtomicBool,
     holder: ArcSwapOption<Holder>,
 }
@@ -59,7 +59,7 @@ impl State {
         self.holder.load().as_deref().cloned()
     }
 
-    /// A renewal that was sent at `sent` was answered well.
+    /// The renewal sent at `sent` succeeded.
     pub(super) fn renewed(&self, sent: Duration) {
         let until = u64::try_from((sent + RENEW).as_nanos()).unwrap_or(u64::MAX);
         self.holder.store(None);
@@ -67,13 +67,13 @@ impl State {
         self.until.store(until, Ordering::Release);
     }
 
-    /// Another holds it.
+    /// Another replica holds the Lease.
     pub(super) fn follows(&self, holder: Holder) {
         self.gives_up();
         self.holder.store(Some(holder.into()));
     }
 
-    /// Whatever was held is no longer.
+    /// Gives up the claim.
     pub(super) fn gives_up(&self) {
         self.until.store(0, Ordering::Release);
         self.led.store(false, Ordering::Release);

@@ -1,4 +1,4 @@
-//! The elector's task: reads the Lease, writes it, and says what became of it.
+//! The elector's task: reads and writes the Lease, and logs changes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use super::{LEASE, NAME};
 use crate::model::ports::Role;
 use crate::model::text::escape;
 
-/// Time between two looks at the Lease, and between two renewals.
+/// Time between two reads of the Lease, and between two renewals.
 pub const POLL: Duration = Duration::from_secs(2);
-/// Time for an answer: two that are missed fit into a claim.
+/// Time for an answer: a claim outlasts two missed ones.
 const ANSWER: Duration = Duration::from_secs(4);
-/// Time to give the Lease back at the end.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// Writes in a round: one refused because another was faster is tried again after a look.
+/// Time to release the Lease at the end.
+const RELEASE: Duration = Duration::from_secs(2);
+/// Most writes in a round: one that lost against another is tried again after a read.
 const TRIES: usize = 3;
 
-/// Why a round came to nothing.
+/// Why a round failed.
 #[derive(Debug, thiserror::Error)]
 enum ElectionError {
     #[error("the Kubernetes API did not answer within {} s", ANSWER.as_secs())]
@@ -37,29 +37,29 @@ enum ElectionError {
     Forbidden(&'static str, String),
     #[error("the Lease cannot be {0}: {1}")]
     Other(&'static str, String),
-    #[error("others changed it each time, or its namespace is gone")]
+    #[error("others were faster each time, or its namespace is deleted")]
     Outrun,
 }
 
-/// Runs until it is told to stop; then it gives the Lease back.
+/// Runs until it is stopped; then it releases the Lease.
 pub struct ElectorTask {
     leases: Api<Lease>,
     candidate: Candidate,
     state: Arc<State>,
-    told: Option<String>,
+    last_error: Option<String>,
     role: Role,
-    followed: Option<Holder>,
+    last_holder: Option<Holder>,
 }
 
 impl ElectorTask {
     pub(super) fn new(leases: Api<Lease>, candidate: Candidate, state: Arc<State>) -> Self {
-        Self { leases, candidate, state, told: None, role: Role::Follows, followed: None }
+        Self { leases, candidate, state, last_error: None, role: Role::Follows, last_holder: None }
     }
 
-    /// Stands for election until `stop`.
+    /// Takes part in the election until `stop`.
     ///
     /// # Errors
-    /// None: whatever fails is tried again.
+    /// None: failures are retried.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
         loop {
             let round = async {
@@ -71,18 +71,18 @@ impl ElectorTask {
                 () = round => {}
             }
         }
-        self.leave().await;
+        self.step_down().await;
         Ok(())
     }
 
-    /// One look, or one renewal. Returns the pause until the next.
+    /// One read or one renewal. Returns the pause until the next.
     async fn round(&mut self) -> Duration {
         let started = self.state.now();
-        let outcome = self.stand().await;
+        let outcome = self.compete().await;
         if outcome.is_err() {
-            self.candidate.unsure();
+            self.candidate.invalidate();
         }
-        self.say(&outcome);
+        self.log_changes(&outcome);
         let spent = self.state.now().saturating_sub(started);
         match outcome {
             Ok(Decision::Wait(left)) => left.min(POLL.mul_f64(rand::random_range(0.9..1.1))),
@@ -92,11 +92,11 @@ impl ElectorTask {
         }
     }
 
-    async fn stand(&mut self) -> Result<Decision, ElectionError> {
+    async fn compete(&mut self) -> Result<Decision, ElectionError> {
         for _ in 0..TRIES {
-            if self.candidate.must_look() {
+            if self.candidate.must_read() {
                 let lease = answer("read", self.leases.get_opt(NAME)).await?;
-                self.candidate.saw(lease, self.state.now());
+                self.candidate.observe(lease, self.state.now());
             }
             let decision = self.candidate.decide(self.state.now());
             let sent = self.state.now();
@@ -110,11 +110,11 @@ impl ElectorTask {
             };
             match written {
                 Some(lease) => {
-                    self.candidate.saw(Some(lease), self.state.now());
+                    self.candidate.observe(Some(lease), self.state.now());
                     self.state.renewed(sent);
                     return Ok(decision);
                 }
-                None => self.candidate.unsure(),
+                None => self.candidate.invalidate(),
             }
         }
         Err(ElectionError::Outrun)
@@ -124,45 +124,48 @@ impl ElectorTask {
         if let Some((identity, address)) = self.candidate.other() {
             self.state.follows(Holder { identity, address });
         }
-        // What it says at the next look is news.
-        self.candidate.unsure();
+        // The next round has to read it again.
+        self.candidate.invalidate();
     }
 
-    /// None when another was faster.
+    /// None if another was faster.
     async fn create(&self) -> Result<Option<Lease>, ElectionError> {
         let mut lease = self.candidate.claim(Timestamp::now());
         lease.metadata.name = Some(NAME.to_owned());
         unless_outrun(answer("created", self.leases.create(&PostParams::default(), &lease)).await)
     }
 
-    /// None when another was faster.
+    /// None if another was faster.
     async fn replace(&self, lease: Lease) -> Result<Option<Lease>, ElectionError> {
         unless_outrun(answer("written", self.leases.replace(NAME, &PostParams::default(), &lease)).await)
     }
 
-    /// Gives the Lease back, so that another need not wait for its end.
-    async fn leave(&mut self) {
+    /// Releases the Lease, so that another need not wait for its end.
+    async fn step_down(&mut self) {
         let may_be_ours = self.state.role() != Role::Follows;
         self.state.gives_up();
-        if may_be_ours && let Ok(Err(trouble)) = timeout(FAREWELL, self.give_back()).await {
-            tracing::warn!("the Lease was not given back, so others wait {} s for its end: {trouble}", LEASE.as_secs());
+        if may_be_ours && let Ok(Err(error)) = timeout(RELEASE, self.release()).await {
+            tracing::warn!(
+                "the Lease was not released, so the others wait {} s until it expires: {error}",
+                LEASE.as_secs()
+            );
         }
     }
 
-    async fn give_back(&mut self) -> Result<(), ElectionError> {
-        // A renewal may have been cut off by the stop.
+    async fn release(&mut self) -> Result<(), ElectionError> {
+        // The stop may have interrupted a renewal.
         let lease = answer("read", self.leases.get_opt(NAME)).await?;
-        self.candidate.saw(lease, self.state.now());
+        self.candidate.observe(lease, self.state.now());
         if let Some(lease) = self.candidate.release(Timestamp::now())
             && self.replace(lease).await?.is_some()
         {
-            tracing::info!("gave the Lease back");
+            tracing::info!("released the Lease");
         }
         Ok(())
     }
 
-    /// Logs what changed, once.
-    fn say(&mut self, outcome: &Result<Decision, ElectionError>) {
+    /// Logs each change once.
+    fn log_changes(&mut self, outcome: &Result<Decision, ElectionError>) {
         let (before, role) = (self.role, self.state.role());
         self.role = role;
         match role {
@@ -174,19 +177,19 @@ impl ElectorTask {
             Role::Follows => {}
         }
         let holder = self.state.holder();
-        if self.followed != holder
+        if self.last_holder != holder
             && let Some(holder) = &holder
         {
             tracing::info!("{} leads", escape(&holder.identity, 300));
         }
-        self.followed = holder;
-        let trouble = outcome.as_ref().err().map(ToString::to_string);
-        match &trouble {
-            Some(text) if self.told != trouble => tracing::warn!("no election: {text}"),
-            None if self.told.is_some() => tracing::info!("the Lease can be read and written again"),
+        self.last_holder = holder;
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        match &error {
+            Some(text) if self.last_error != error => tracing::warn!("the election failed: {text}"),
+            None if self.last_error.is_some() => tracing::info!("the Lease can be read and written again"),
             _ => {}
         }
-        self.told = trouble;
+        self.last_error = error;
     }
 }
 
@@ -198,7 +201,7 @@ async fn answer<T>(
         Err(_) => Err(ElectionError::NoAnswer),
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(kube::Error::Api(status))) => Err(match status.code {
-            // Written, made or removed by another meanwhile.
+            // Written, created or deleted by another meanwhile.
             404 | 409 => ElectionError::Outrun,
             403 => ElectionError::Forbidden(what, status.message.clone()),
             _ => ElectionError::Other(what, status.message.clone()),

@@ -14,11 +14,11 @@ use super::check::What;
 use super::sessions::Sessions;
 use super::watcher::Watcher;
 
-/// The names that all of them play with.
+/// The names that all clients use.
 pub(crate) const NAMES: [&str; 3] = ["h0", "h1", "h2"];
-/// For what has to happen sooner or later.
+/// Time for anything that must happen.
 pub(crate) const AMPLE: Duration = Duration::from_mins(1);
-/// How long an answer is waited for that must not come.
+/// How long to wait for an answer that must not come.
 pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 /// How long a watch stays at one replica.
 const STAY: Duration = Duration::from_millis(150);
@@ -53,7 +53,7 @@ impl Visitor {
         }
     }
 
-    /// Whether the replica lives.
+    /// Whether the replica runs.
     async fn write_one(&self, name: &str, what: What) -> bool {
         let services = format!("{}/api/v1/services", self.url);
         let request = match &what {
@@ -85,7 +85,7 @@ impl Visitor {
         true
     }
 
-    /// Asks for one name after the other.
+    /// Reads one name after the other.
     pub(crate) async fn read(self, end: CancellationToken) {
         for name in NAMES.iter().cycle() {
             let called = self.sessions.call(self.replica);

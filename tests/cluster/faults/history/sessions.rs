@@ -13,12 +13,12 @@ struct Sight {
     replica: usize,
     name: String,
     what: What,
-    /// It was a call that writes.
+    /// A call that writes.
     writes: bool,
     /// At which revision the service was then, or later.
     revision: Option<u64>,
     called: u64,
-    /// None where nobody knows whether it took effect.
+    /// None if it is unknown whether it took effect.
     answered: Option<u64>,
 }
 
@@ -33,14 +33,14 @@ struct Inner {
     newest: [u64; 2],
 }
 
-/// All of it, in one order of calls and answers.
+/// All calls and answers, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     inner: Mutex<Inner>,
     answers: watch::Sender<u64>,
 }
 
-/// A call that is under way.
+/// A call in progress.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Called {
     at: u64,

@@ -1,22 +1,22 @@
-//! A service's key as the map of services holds it.
+//! The key of the map of services.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 
 use crate::model::name::ServiceKey;
 
-/// Longest key that lies in the map itself.
-const IN_PLACE: usize = 30;
+/// Longest key that is stored inline, in bytes.
+const MAX_INLINE: usize = 30;
 
-/// `namespace/name`, in place where it is short, as most are: a search then looks nowhere else, and copying a part of the map touches
-/// no key.
+/// `namespace/name`, inline if it is short, as most are: a lookup then needs no other memory, and copying a part of the map touches no
+/// reference count.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
-    Short { len: u8, text: [u8; IN_PLACE] },
+pub(super) enum InlineKey {
+    Short { len: u8, text: [u8; MAX_INLINE] },
     Long(ServiceKey),
 }
 
-impl Place {
+impl InlineKey {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Short { len, text } => text.get(..usize::from(*len)).unwrap_or_default(),
@@ -25,10 +25,10 @@ impl Place {
     }
 }
 
-impl From<&ServiceKey> for Place {
+impl From<&ServiceKey> for InlineKey {
     fn from(key: &ServiceKey) -> Self {
         let bytes = key.as_str().as_bytes();
-        let mut text = [0; IN_PLACE];
+        let mut text = [0; MAX_INLINE];
         match (text.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
             (Some(room), Ok(len)) => {
                 room.copy_from_slice(bytes);
@@ -39,21 +39,21 @@ impl From<&ServiceKey> for Place {
     }
 }
 
-impl Borrow<[u8]> for Place {
+impl Borrow<[u8]> for InlineKey {
     fn borrow(&self) -> &[u8] {
         self.bytes()
     }
 }
 
-impl PartialEq for Place {
+impl PartialEq for InlineKey {
     fn eq(&self, other: &Self) -> bool {
         self.bytes() == other.bytes()
     }
 }
 
-impl Eq for Place {}
+impl Eq for InlineKey {}
 
-impl Hash for Place {
+impl Hash for InlineKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.bytes().hash(state);
     }
@@ -65,11 +65,11 @@ mod tests {
 
     #[test]
     fn short_and_long_keys_are_found_by_their_text() {
-        assert_eq!(size_of::<Place>(), 32);
+        assert_eq!(size_of::<InlineKey>(), 32);
         let names = ["a".to_owned(), "b".repeat(22), "c".repeat(23), "d".repeat(63)];
         let namespace = "default".parse().expect("a name");
         let keys = names.map(|name| ServiceKey::new(&namespace, &name.parse().expect("a name")));
-        let map: std::collections::HashMap<Place, &ServiceKey> = keys.iter().map(|key| (key.into(), key)).collect();
+        let map: std::collections::HashMap<InlineKey, &ServiceKey> = keys.iter().map(|key| (key.into(), key)).collect();
         for key in &keys {
             assert_eq!(map.get(key.as_str().as_bytes()), Some(&key));
         }

@@ -22,7 +22,7 @@ const AT_ONCE: usize = 16;
 const LOOK: Duration = Duration::from_millis(5);
 
 /// A control plane of its own.
-pub(crate) struct Place {
+pub(crate) struct Environment {
     /// All objects, for an admin.
     pub(crate) objects: Api<ServiceResource>,
     leases: Api<Lease>,
@@ -31,7 +31,7 @@ pub(crate) struct Place {
     plane: ControlPlane,
 }
 
-impl Place {
+impl Environment {
     pub(crate) async fn start() -> Result<Self> {
         let plane = ControlPlane::start_with(Options::default().without_audit()).await?;
         let kubectl = plane.kubectl();

@@ -1,4 +1,4 @@
-//! What the objects' statuses said, one after the other.
+//! Every status of an object, in order.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -18,14 +18,14 @@ pub(crate) struct Word {
     pub(crate) at: Instant,
 }
 
-/// Watches a place's objects until it is dropped.
-pub(crate) struct Said {
+/// Watches a namespace's objects until it is dropped.
+pub(crate) struct Statuses {
     words: Arc<Mutex<Vec<Word>>>,
     task: JoinHandle<()>,
 }
 
-impl Said {
-    /// Everything from now on.
+impl Statuses {
+    /// Starts now.
     pub(crate) async fn from_now(place: &Place<'_>) -> Self {
         let objects = place.objects.clone();
         let list = objects.list(&ListParams::default()).await.expect("a list");
@@ -50,7 +50,7 @@ impl Said {
     }
 }
 
-impl Drop for Said {
+impl Drop for Statuses {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -5,33 +5,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::merge::Asked;
+use super::merge::Request;
 use crate::model::name::ServiceKey;
 use crate::model::ports::{Registered, WriteError};
 use crate::telemetry::metrics::{Metrics, QueueLabel};
 
 /// Most calls that wait.
 pub(super) const MOST_CALLS: usize = 4096;
-/// Most objects that they are about.
+/// Most objects that calls wait for.
 const MOST_OBJECTS: usize = 1024;
 
-/// What a call is told: the instance as it is now, or nothing after a removal.
+/// What a call gets: the instance as it is now, or nothing after a removal.
 pub(super) type Answer = Result<Option<Registered>, WriteError>;
 
 /// A call on its way.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    /// What is asked.
-    pub(super) asked: Asked,
-    /// Who is told.
+pub(super) struct PendingCall {
+    pub(super) request: Request,
     pub(super) reply: oneshot::Sender<Answer>,
-    /// Its place among the counted.
+    /// Counts the call.
     pub(super) ticket: Ticket,
 }
 
-/// The count of calls on their way, by object. Cloning shares it.
+/// The number of calls on their way, by object. Cloning shares it.
 #[derive(Debug, Clone)]
-pub(super) struct Counted(Arc<Inner>);
+pub(super) struct CallCounter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -45,17 +43,17 @@ struct Calls {
     all: usize,
 }
 
-impl Counted {
+impl CallCounter {
     pub(super) fn new(metrics: Metrics) -> Self {
         Self(Arc::new(Inner { calls: Mutex::default(), metrics }))
     }
 
-    /// Whether no call about `key` is on its way. What is answered from is to be read after this was asked.
+    /// Whether no call about `key` is on its way. Read the catalog only after this.
     pub(super) fn is_settled(&self, key: &ServiceKey) -> bool {
         self.change(|calls| !calls.by_object.contains_key(key))
     }
 
-    /// Counts a call until the ticket is dropped: after what it wrote can be read.
+    /// Counts a call until the ticket is dropped, when the catalog shows what the call wrote.
     ///
     /// # Errors
     /// [`WriteError::Busy`] when too many wait.
@@ -70,7 +68,7 @@ impl Counted {
             true
         });
         if entered {
-            return Ok(Ticket { counted: self.clone(), key: key.clone() });
+            return Ok(Ticket { counter: self.clone(), key: key.clone() });
         }
         self.0.metrics.reject("registrar_full");
         Err(WriteError::Busy)
@@ -103,12 +101,12 @@ impl Counted {
 /// One counted call.
 #[derive(Debug)]
 pub(super) struct Ticket {
-    counted: Counted,
+    counter: CallCounter,
     key: ServiceKey,
 }
 
 impl Ticket {
-    /// What the call is about.
+    /// The object that the call is about.
     pub(super) fn key(&self) -> &ServiceKey {
         &self.key
     }
@@ -116,7 +114,7 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.counted.leave(&self.key);
+        self.counter.leave(&self.key);
     }
 }
 
@@ -132,18 +130,18 @@ mod tests {
     #[test]
     fn calls_and_objects_are_bounded_and_leave_no_trace() {
         let metrics = Metrics::default();
-        let counted = Counted::new(metrics.clone());
-        let many: Vec<_> = (0..MOST_OBJECTS).map(|n| counted.enter(&key(n)).expect("room")).collect();
-        assert_eq!(counted.enter(&key(MOST_OBJECTS)).err(), Some(WriteError::Busy));
+        let counter = CallCounter::new(metrics.clone());
+        let many: Vec<_> = (0..MOST_OBJECTS).map(|n| counter.enter(&key(n)).expect("room")).collect();
+        assert_eq!(counter.enter(&key(MOST_OBJECTS)).err(), Some(WriteError::Busy));
         let more: Vec<_> =
-            (MOST_OBJECTS..MOST_CALLS).map(|_| counted.enter(&key(0)).expect("a known object")).collect();
-        assert_eq!(counted.enter(&key(0)).err(), Some(WriteError::Busy));
-        assert!(!counted.is_settled(&key(0)));
+            (MOST_OBJECTS..MOST_CALLS).map(|_| counter.enter(&key(0)).expect("a known object")).collect();
+        assert_eq!(counter.enter(&key(0)).err(), Some(WriteError::Busy));
+        assert!(!counter.is_settled(&key(0)));
         let text = metrics.render().expect("metrics");
         assert!(text.contains("portolan_rejected_total{reason=\"registrar_full\"} 2"), "{text}");
         assert!(text.contains("portolan_queue_depth{queue=\"registrar\"} 4096"), "{text}");
         drop((many, more));
-        assert!(counted.is_settled(&key(0)));
-        assert_eq!(counted.0.calls.lock().expect("no panic").all, 0);
+        assert!(counter.is_settled(&key(0)));
+        assert_eq!(counter.0.calls.lock().expect("no panic").all, 0);
     }
 }

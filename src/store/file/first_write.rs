@@ -1,4 +1,4 @@
-//! A run's first write: whose run it is, and what was found that cannot be read.
+//! A run's first write: the run's name, and the rows that go into quarantine.
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
@@ -8,22 +8,22 @@ use crate::store::schema::codec::int;
 use crate::store::schema::meta::Meta;
 use crate::store::schema::quarantine::{self, BadRow};
 
-/// What a start writes before anything else is written.
-pub(in crate::store) struct Begin {
-    pub(in crate::store) meta: Meta,
-    /// Rows to take out, those of an instance before that of its service.
-    pub(in crate::store) bad: Vec<BadRow>,
-    /// Whether an index no longer goes with its table.
-    pub(in crate::store) reindex: bool,
+/// What a start writes before anything else.
+pub(crate) struct FirstWrite {
+    pub(crate) meta: Meta,
+    /// Rows to move into quarantine, an instance's before its service's.
+    pub(crate) bad: Vec<BadRow>,
+    /// Whether an index no longer matches its table.
+    pub(crate) reindex: bool,
     /// Whether a commit outlasts a power cut.
-    pub(in crate::store) durable: bool,
-    /// The start, wall clock.
-    pub(in crate::store) now: UnixMs,
+    pub(crate) durable: bool,
+    /// The wall clock at the start.
+    pub(crate) now: UnixMs,
 }
 
-impl Begin {
-    /// Sets the connection up, brings the file to the newest schema, and begins.
-    pub(in crate::store) fn write(&self, db: &mut Connection) -> rusqlite::Result<()> {
+impl FirstWrite {
+    /// Sets up the connection, migrates the file to the newest schema, and begins the run.
+    pub(crate) fn write(&self, db: &mut Connection) -> rusqlite::Result<()> {
         tune(db, self.durable)?;
         schema::read_as_it_is(db)?;
         schema::migrate(db)?;
@@ -39,7 +39,7 @@ impl Begin {
         step.commit()
     }
 
-    /// Revisions up to the floor belong to another line, or are forgotten; there are none beyond the newest.
+    /// Revisions up to the floor belong to another line or are forgotten, and none is beyond the newest.
     fn meta(&self, db: &Connection) -> rusqlite::Result<()> {
         let meta = &self.meta;
         let [revision, serial, floor] = [meta.revision, meta.serial, meta.floor].map(int);
@@ -51,7 +51,7 @@ impl Begin {
     }
 }
 
-/// How the writer works.
+/// The writer's settings.
 fn tune(db: &Connection, durable: bool) -> rusqlite::Result<()> {
     db.set_prepared_statement_cache_capacity(64);
     db.pragma_update(None, "journal_mode", "wal")?;
@@ -61,8 +61,8 @@ fn tune(db: &Connection, durable: bool) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -8_192)
 }
 
-/// Moves what the write-ahead log holds into the file, as far as no reader is in the way; whether that was all. Waits for nobody.
-pub(in crate::store) fn checkpoint(db: &Connection) -> rusqlite::Result<bool> {
+/// Moves the write-ahead log into the database file, as far as readers allow, without waiting for them. Returns whether that was all.
+pub(crate) fn checkpoint(db: &Connection) -> rusqlite::Result<bool> {
     db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
         let (log, moved): (i64, i64) = (row.get(1)?, row.get(2)?);
         Ok(log == moved)

@@ -1,4 +1,4 @@
-//! A cluster that is made anew: without our kind at first, then with its objects from a backup.
+//! A recreated cluster: first without our kind, then with its objects from a backup.
 
 use control_plane::{ControlPlane, Options};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::common::define;
 use crate::sync::backend::Backend;
 use crate::sync::replica::until;
 
-/// All objects as a backup tool puts them back: under new uids, without status.
+/// All objects as a backup tool restores them: with new uids, without status.
 async fn backup(place: &Place<'_>, into: &str) -> String {
     let args = ["get", "services.portolan.dev", "-n", &place.namespace, "-o", "json"];
     let mut all: Value = serde_json::from_str(&place.plane.kubectl().run(&args).await.expect("a list")).expect("JSON");
@@ -20,7 +20,7 @@ async fn backup(place: &Place<'_>, into: &str) -> String {
 }
 
 #[tokio::test]
-async fn our_kind_is_waited_for_and_objects_from_a_backup_are_taken_in() {
+async fn a_replica_waits_for_our_kind_and_ingests_objects_from_a_backup() {
     let old = Place::shared().await;
     let backend = Backend::start().await;
     let replica = old.start("one").await;
@@ -51,7 +51,7 @@ async fn our_kind_is_waited_for_and_objects_from_a_backup_are_taken_in() {
     let objects = backup(&old, &new.namespace).await;
     let binding = format!("validatingadmissionpolicybinding/portolan-rest-{}", new.namespace);
     plane.kubectl().run(&["delete", &binding]).await.expect("what was registered may be put back");
-    // The API server takes a moment to notice; `kubectl create` leaves alone what is there by then.
+    // The API server takes a moment to notice; `kubectl create` skips what exists by then.
     until("all are put back", async || {
         drop(plane.kubectl().run_with(&["create", "-f", "-"], &objects).await);
         plane.kubectl().run(&["get", "-n", &new.namespace, "psvc", "mail"]).await.is_ok()

@@ -1,4 +1,4 @@
-//! What breaks, and goes on by itself.
+//! What breaks, and recovers without help.
 
 use control_plane::Node;
 use portable_pty::CommandBuilder;
@@ -7,7 +7,7 @@ use super::server::{Running, Server};
 use super::terminal::Terminal;
 use super::{Place, printed};
 
-/// Each pod has its own record here, so that it is seen who answers. The first by name is asked first.
+/// Each pod has its own registry here, which shows who answers. The first by name is used first.
 async fn two(place: &Place) -> (Server, Server) {
     let (a, b) = (Server::start(&[]).await, Server::start(&[]).await);
     a.register("at-a").await;
@@ -17,7 +17,7 @@ async fn two(place: &Place) -> (Server, Server) {
     (a, b)
 }
 
-/// A watch that has begun.
+/// An open watch.
 async fn watching(place: &Place, server: &Server, command: tokio::process::Command) -> Running {
     let mut watch = Running::start(command);
     // A watch tells what changes after its beginning, of which it says nothing itself.
