@@ -248,7 +248,7 @@ pub(super) fn apply_choice(state: &mut State, action: ChoiceAction, effects: &mu
         ChoiceAction::Copy(text) => actions::copy(state, &text, effects),
         ChoiceAction::Operation(operation) => actions::send(state, operation, effects),
         ChoiceAction::Confirm { name, what, operation } => {
-            state.modal = Some(Modal::Confirm { input: Input::default(), name, what, act });
+            state.modal = Some(Modal::Confirm { input: Input::default(), name, what, operation });
         }
         ChoiceAction::Refused(why) => state.note(Tone::Bad, why),
     }

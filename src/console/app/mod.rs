@@ -27,7 +27,7 @@ pub enum Msg {
     /// The terminal has another size.
     Resize(u16, u16),
     /// The source sent an event.
-    SourceEvent(Box<SourceEvent>),
+    Source(Box<SourceEvent>),
     /// Time passed; the wall clock.
     Tick(UnixMs),
 }
@@ -35,7 +35,7 @@ pub enum Msg {
 /// What the loop has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Request the source.
+    /// Send a request to the source.
     Request(Request),
     /// Put a text into the terminal's clipboard (OSC 52); it holds no line break.
     Copy(Box<str>),

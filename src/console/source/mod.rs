@@ -62,7 +62,7 @@ pub enum SourceEvent {
     History(Uuid, Vec<HistoryEntry>, Option<i64>),
     /// Events of the server itself, newest last, in place of those known before.
     Server(Vec<ServerEvent>),
-    /// The answer to [`Request::Operation`] with that number.
+    /// The answer to [`Request::Operate`] with that number.
     OperationDone(u64, Result<Box<str>, Refusal>),
 }
 
@@ -84,7 +84,7 @@ pub enum Request {
     /// The history of a service, older than that number when it is given.
     History(Uuid, Option<i64>),
     /// Perform an operation; the number comes back with the answer.
-    Operation(u64, Operation),
+    Operate(u64, Operation),
     /// Try again at once instead of waiting for the next attempt.
     Retry,
 }

@@ -81,7 +81,7 @@ pub enum ChoiceAction {
     Sort(Column),
     /// Copy.
     Copy(Box<str>),
-    /// Operation at once.
+    /// Perform an operation at once.
     Operation(Operation),
     /// Request for the name first.
     Confirm {
