@@ -67,7 +67,7 @@ impl WatchArgs {
     }
 }
 
-/// Says that the service is not there yet, since a mistyped name would be waited for in silence, and where else it is.
+/// Says that there is no such service yet, since a mistyped name would wait in silence, and where else there is one.
 async fn note_absence(client: &Client, reach: &Reach, name: &str, streams: &mut Streams) {
     streams.note(&format!("no service is called {} yet; waiting for one", escape(name, 100)));
     if *reach == Reach::All {
@@ -81,7 +81,7 @@ async fn note_absence(client: &Client, reach: &Reach, name: &str, streams: &mut 
     }
 }
 
-/// Runs it until it is told to stop.
+/// Runs until it is interrupted.
 ///
 /// # Errors
 /// See [`Failure`].

@@ -73,7 +73,7 @@ pub enum Action {
     Freeze,
     /// More columns.
     Wide,
-    /// Request the source again.
+    /// Refresh.
     Refresh,
     /// Choose a namespace.
     Namespace,

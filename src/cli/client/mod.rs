@@ -29,10 +29,10 @@ use token_hint::TokenNeed;
 
 /// Largest answer that is read, in bytes: one service of 256 instances with all that they may carry stays below.
 const MAX_ANSWER: usize = 24 << 20;
-/// Most objects of an answer: each takes a hundred times its text, if that is short enough.
+/// Most objects of an answer; a short one takes a hundred times its text in memory.
 const MAX_OBJECTS: usize = 200_000;
 
-/// Longest wait for a refusal that was seen once already.
+/// Longest wait when a refusal is requested again for its details.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// How long a connection through a tunnel is kept without use. The server closes its own after 75 s, which the tunnel cannot tell from a pod's
@@ -40,12 +40,13 @@ const SECOND_LOOK: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_mins(1);
 
 /// A successful answer.
+// Not a wire type: it keeps data and checks byte for byte, for `-o json`, and reads them by request. A test holds it to the wire types.
 #[derive(Debug, Deserialize)]
 pub(in crate::cli) struct Reply {
     /// What was asked for, byte for byte.
     #[serde(default)]
     pub(in crate::cli) data: Option<Box<RawValue>>,
-    /// What the caller should know though it worked.
+    /// Warnings about a request that succeeded.
     #[serde(default)]
     pub(in crate::cli) warnings: Vec<String>,
     /// Of a history: whether its service is still registered.
@@ -57,7 +58,7 @@ pub(in crate::cli) struct Reply {
     /// In a cluster, since when the replica that answers has kept this history.
     #[serde(default)]
     pub(in crate::cli) history_since: Option<UnixMs>,
-    /// Whether the replica that answers does not probe, and so does not know when a service was last checked.
+    /// Whether the replica does not probe, and so does not know when a service was last checked.
     #[serde(skip)]
     pub(in crate::cli) probed_elsewhere: bool,
     /// Where else to look.
@@ -79,7 +80,7 @@ impl Reply {
         self.checks.as_deref().map_or("[]", RawValue::get)
     }
 
-    /// Where else to look, in the words of the command line.
+    /// Where else to look, with flags in place of query parameters.
     pub(in crate::cli) fn hint(&self) -> Option<String> {
         self.hint.as_deref().map(error::spoken)
     }
@@ -116,15 +117,15 @@ pub(in crate::cli) fn read<T: DeserializeOwned>(json: &str) -> Result<T, Failure
 pub(in crate::cli) struct Client {
     server: Server,
     http: reqwest::Client,
-    /// The way to it, where there is none without.
+    /// The tunnel to a server inside a cluster.
     tunnel: Option<Arc<Tunnel>>,
 }
 
 impl Client {
-    /// A client as flags and environment say, with the way into a cluster where a context is named.
+    /// A client by flags and environment, with a tunnel where a context is named.
     ///
     /// # Errors
-    /// See [`Failure`]: a bad address or token, or no way into the cluster.
+    /// See [`Failure`]: a bad address or token, or no tunnel into the cluster.
     pub(in crate::cli) async fn new(args: &ServerArgs) -> Result<Self, Failure> {
         let server = Server::new(args, |name| std::env::var_os(name))?;
         let tunnel = match &args.context {
@@ -166,7 +167,7 @@ impl Client {
         self.send(self.request(Method::GET, path, query)?, asked_namespace(query)).await
     }
 
-    /// What the server says to a GET that it refuses; none where it grants it, or does not answer.
+    /// The refusal of a GET; none where the server grants it or does not answer.
     pub(in crate::cli) async fn refusal(&self, path: &[&str], query: &[(&str, &str)]) -> Option<Failure> {
         let request = self.request(Method::GET, path, query).ok()?.timeout(SECOND_LOOK);
         let response = request.send().await.ok()?;
@@ -209,12 +210,12 @@ impl Client {
         self.server.location()
     }
 
-    /// What a tunnel says of a connection that broke.
+    /// Why a connection through the tunnel broke.
     pub(in crate::cli) fn connection_error(&self) -> Option<Failure> {
         self.tunnel.as_ref()?.error()
     }
 
-    /// A request of `api/v1/` + `path` with the token, for those who send it themselves.
+    /// A request of `api/v1/` + `path` with the token, for callers who send it themselves.
     ///
     /// # Errors
     /// See [`Failure`]: a token that cannot be read.
@@ -282,13 +283,13 @@ fn head(response: &reqwest::Response, namespace: Option<String>) -> Head {
     Head { status: response.status(), retry_after, need: TokenNeed::of(text("www-authenticate"), namespace) }
 }
 
-/// The namespace that a query names, unless it means all of them.
+/// The namespace of a query, unless it is all of them.
 fn asked_namespace(query: &[(&str, &str)]) -> Option<String> {
     let (_, namespace) = query.iter().find(|(name, value)| *name == "namespace" && *value != "*")?;
     Some((*namespace).to_owned())
 }
 
-/// The namespace that a registration names.
+/// The namespace of a registration.
 fn named_namespace(json: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Named {

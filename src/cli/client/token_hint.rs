@@ -1,4 +1,4 @@
-//! The command that makes a token which does: one like the token that was sent, with what that lacks and nothing more.
+//! The command that makes a sufficient token: like the one that was sent, with what it lacks and nothing else.
 
 use std::path::Path;
 
@@ -64,9 +64,9 @@ fn parameters(challenge: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// What to do about a token that is missing or does not do; the last line is a command.
+/// What to do about a missing or insufficient token; the last line is a command.
 pub(super) fn hints(server: &Server, need: &TokenNeed) -> Vec<String> {
-    if server.holds_token_back() {
+    if server.withholds_token() {
         let said = "a token is set, but it is sent only to a server that is named; this names it:";
         return vec![said.to_owned(), format!("export PORTOLAN_SERVER={}", named(server))];
     }
@@ -74,9 +74,9 @@ pub(super) fn hints(server: &Server, need: &TokenNeed) -> Vec<String> {
     let like = sent.as_ref().and_then(|token| Mint::like(token.expose_secret()));
     let command = place(server, &with(&user(server), like, need));
     let said = if server.is_in_a_cluster() {
-        "this makes a token that does:"
+        "this makes a sufficient token:"
     } else {
-        "this makes a token that does, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:"
+        "this makes a sufficient token, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:"
     };
     let command = match server.token_file() {
         Some(path) => format!("{command} > {}", shown(path)),

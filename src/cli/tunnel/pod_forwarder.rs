@@ -23,13 +23,13 @@ use crate::telemetry::metrics::Metrics;
 
 /// Seconds that the Kubernetes API has for one answer.
 const ANSWER: u64 = 5;
-/// How long a list is good for: what connects at once asks once.
+/// How long a list is valid: connections at the same time share it.
 const FRESH: Duration = Duration::from_secs(1);
-/// Pods that one connection tries.
+/// Most pods that one connection tries.
 const TRIES: usize = 3;
-/// How long the first stream is listened to for its node's word that nothing takes it. It comes with the stream, or a local dial later.
+/// How long to wait for the node's error that nothing listens. It comes with the stream, or after a local dial.
 const ERROR_GRACE: Duration = Duration::from_millis(50);
-/// Pods that are looked at; a Deployment of Portolan has two.
+/// Most pods that are listed; a Deployment of Portolan has two.
 const PODS: u32 = 200;
 
 /// Finds ready pods and opens streams to them; cloning shares it.
@@ -57,7 +57,7 @@ struct State {
     listed: Option<Instant>,
     /// When the pods that failed last did so.
     failed: HashMap<String, Instant>,
-    /// The pod that was asked last.
+    /// The last pod that was tried.
     last: Option<String>,
 }
 
@@ -65,7 +65,7 @@ struct State {
 pub(super) struct Forward {
     pub(super) pod: Pod,
     pub(super) stream: DuplexStream,
-    /// What the pod's node says when it cannot; none once there is nothing to wait for any more.
+    /// The error of the pod's node; none once there is nothing left to wait for.
     pub(super) error: BoxFuture<'static, Option<String>>,
     forwarder: Portforwarder,
 }

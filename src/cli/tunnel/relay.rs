@@ -10,23 +10,22 @@ use super::error::TunnelError;
 use super::pod_forwarder::{Forward, PodForwarder};
 use crate::model::text::escape;
 
-/// Time for the reason to come, once a stream has ended.
+/// How long to wait for the reason after a stream has ended.
 const REASON: Duration = Duration::from_secs(1);
-/// Time for the pod to hear that the connection is over.
+/// How long the pod has to see the end of the connection.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
 enum End {
-    /// Our side let go of it.
+    /// Our side closed it.
     Client,
-    /// The pod, its node or the Kubernetes API did; whether the pod had said anything before.
+    /// The pod, its node or the Kubernetes API closed it; whether the pod had sent anything before.
     Pod { answered: bool },
     /// The pod is no longer ready, and another is.
     Unready,
 }
 
-/// Carries `client` until either side ends; over `ready`, if that is there, else over a new stream. What goes wrong is told to `way` before the
-/// connection is closed.
+/// Relays `client` until either side ends, over `ready` or else over a new stream. The forwarder learns of errors before the connection closes.
 pub(super) async fn relay(mut client: UnixStream, forwarder: PodForwarder, ready: Option<Forward>) {
     let opened = match ready {
         Some(forward) => Ok(forward),

@@ -83,7 +83,7 @@ pub enum ChoiceAction {
     Copy(Box<str>),
     /// Perform an operation at once.
     Operation(Operation),
-    /// Request for the name first.
+    /// Ask for the name first.
     Confirm {
         /// What has to be typed.
         name: Box<str>,
