@@ -297,3 +297,47 @@ fn named_namespace(json: &str) -> Option<String> {
     }
     serde_json::from_str::<Named>(json).ok()?.namespace
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    fn written(value: &impl serde::Serialize) -> Reply {
+        serde_json::from_str(&serde_json::to_string(value).expect("JSON")).expect("a reply")
+    }
+
+    #[test]
+    fn a_reply_reads_what_the_wire_types_write() {
+        let service = wire::Service { name: "a".into(), ..wire::Service::default() };
+        let one = written(&wire::OneService {
+            success: true,
+            message: "m".into(),
+            data: service.clone(),
+            warnings: Some(vec!["w".to_owned()]),
+            checks: Some(vec![wire::Checked { held: true, ..wire::Checked::default() }]),
+        });
+        assert_eq!(one.read::<wire::Service>().expect("a service"), service);
+        assert_eq!(one.warnings, ["w"]);
+        assert!(read::<Vec<wire::Checked>>(one.raw_checks()).expect("checks")[0].held);
+        let many = written(&wire::ManyServices {
+            success: true,
+            message: "m".into(),
+            data: vec![service],
+            next_cursor: Some("c".to_owned()),
+            hint: Some("add namespace=x".to_owned()),
+        });
+        assert_eq!(many.read::<Vec<wire::Service>>().expect("a list").len(), 1);
+        assert_eq!((many.next_cursor.as_deref(), many.hint().as_deref()), (Some("c"), Some("add -n x")));
+        let history = written(&wire::History {
+            success: true,
+            message: "m".into(),
+            data: vec![wire::HistoryEntry::default()],
+            id: uuid::Uuid::nil(),
+            registered: false,
+            next_cursor: None,
+            history_since: Some(UnixMs(1)),
+        });
+        assert_eq!((history.registered, history.history_since), (Some(false), Some(UnixMs(1))));
+    }
+}
