@@ -1,19 +1,19 @@
 //! The REST API.
 //!
-//! In: connections. Out: answers, read from the catalog and the store, and changes for the registrar. A request takes this way, and the
-//! modules are best read in this order:
+//! In: connections. Out: answers, read from the catalog and the store, and changes for the registrar. A request passes these modules in
+//! this order, which is also the best one to read them in:
 //!
 //! 1. [`conn`] holds the connection, bounds it in number, time and size, and parses the request.
-//! 2. [`dispatch`] is called with each request. It looks up the route, has the request admitted, and finishes every answer: quota, CORS,
+//! 2. `dispatch` is called with each request. It looks up the route, has the request admitted, and finishes every answer: quota, CORS,
 //!    metrics, access log.
 //! 3. [`access`] admits or refuses it: host, origin, token, rate limit, scope.
-//! 4. [`fast_path`] answers plain discovery at once.
-//! 5. [`routes`] has the table of all other routes and a file of handlers per resource. Handlers read from [`state`]; [`watch`] streams
+//! 4. `fast_path` answers plain discovery at once.
+//! 5. `routes` has the table of all other routes and a file of handlers per resource. Handlers read from `state`; `watch` streams
 //!    changes.
-//! 6. [`http`] parses queries and bodies and builds answers, which the connection sends.
+//! 6. `http` parses queries and bodies and builds answers, which the connection sends.
 //!
-//! Beside these: [`clients`] (what limits count by), [`freshness`] (the age of a mirror), [`openapi`] (descriptions that several routes
-//! share) and [`waiting_room`] (answers before there is a catalog).
+//! Beside these: `clients` (what limits count by), `freshness` (the age of a mirror), `openapi` (descriptions that several routes
+//! share) and `waiting_room` (answers before there is a catalog).
 
 pub mod access;
 mod clients;

@@ -3,9 +3,9 @@
 //! In: flags and environment. Out: [`Settings`], checked once at the start, or every problem in one report. A flag wins over the
 //! environment, and an empty variable counts as unset. To read in this order:
 //!
-//! 1. [`settings`]: every setting, declared once. The flags, their help and the README's table come from there.
-//! 2. [`reader`]: reads values and collects problems, with the parsers of [`parse`].
-//! 3. [`cluster`]: the mode; [`table`]: the README's table; [`unknown`]: variables that nothing reads.
+//! 1. `settings`: every setting, declared once. The flags, their help and the README's table come from there.
+//! 2. `reader`: reads values and collects problems, with the parsers of `parse`.
+//! 3. `cluster`: the mode; `table`: the README's table; `unknown`: variables that nothing reads.
 
 mod cluster;
 mod parse;

@@ -34,8 +34,8 @@ use uuid::Uuid;
 const SECRET: &str = "a secret of the tests, long enough to sign with";
 
 /// What a test may ask of its server.
-#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
-pub(crate) struct Wish {
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+pub(crate) struct Options {
     pub(crate) auth: bool,
     pub(crate) read_auth: bool,
     /// Where the secrets are, instead of the tests' one.
@@ -50,14 +50,14 @@ pub(crate) struct Wish {
     pub(crate) answers: InFlightLimits,
     /// Where access lines go.
     pub(crate) log: Option<Box<dyn std::io::Write + Send>>,
-    /// Runs a prober; without one its place is empty, as on a machine where it has ended.
+    /// Runs a prober; without one the server behaves as if its prober had ended.
     pub(crate) prober: Option<ProberSettings>,
     /// How old what is read may be.
     pub(crate) freshness: Option<Arc<dyn Freshness>>,
-    /// The way to another server, for what this one cannot do.
+    /// Forwards to another server what this one cannot answer.
     pub(crate) pass_on: Option<Arc<dyn PassOn>>,
     /// What the server tells of itself.
-    pub(crate) told: Option<EventReceiver>,
+    pub(crate) server_events: Option<EventReceiver>,
     /// Waits a moment and no longer for what a client does not send.
     pub(crate) quick: bool,
     /// Bears with a client that takes nothing of its answer.
@@ -66,7 +66,7 @@ pub(crate) struct Wish {
     pub(crate) mirror: Option<Uuid>,
 }
 
-impl Default for Wish {
+impl Default for Options {
     fn default() -> Self {
         Self {
             auth: false,
@@ -83,7 +83,7 @@ impl Default for Wish {
             prober: None,
             freshness: None,
             pass_on: None,
-            told: None,
+            server_events: None,
             quick: false,
             patient: false,
             mirror: None,
@@ -161,18 +161,18 @@ impl Answer {
 
 impl TestApp {
     pub(crate) async fn start() -> Self {
-        Self::with(Wish::default()).await
+        Self::with(Options::default()).await
     }
 
     #[expect(clippy::unused_async, reason = "it needs a runtime, as its callers do")]
-    pub(crate) async fn with(mut wish: Wish) -> Self {
+    pub(crate) async fn with(mut options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (clock, metrics) = (Clock::system(), Metrics::default());
-        let settings = store_settings(&folder, &wish);
+        let settings = store_settings(&folder, &options);
         let Opened { store, writer, catalog, probes } =
             Store::open(settings, clock.clone(), metrics.clone()).expect("a new file opens");
-        let (prober, on_demand) = prober(&wish, &store, probes, &clock, &metrics);
-        let (access_log, lines) = match wish.log.take() {
+        let (prober, on_demand) = prober(&options, &store, probes, &clock, &metrics);
+        let (access_log, lines) = match options.log.take() {
             Some(out) => {
                 let (log, lines) = AccessLog::new(false, out, &metrics);
                 (log, Some(lines))
@@ -186,19 +186,19 @@ impl TestApp {
             probing: Arc::new(on_demand),
             addresses: Arc::new(policy()),
             history: store.clone(),
-            access: access(&wish, clock, &metrics),
+            access: access(&options, clock, &metrics),
             access_log,
             metrics: metrics.clone(),
             readiness: Arc::new(StoreReady),
-            freshness: wish.freshness.take(),
-            pass_on: wish.pass_on.take(),
-            server_events: wish.told.take().unwrap_or_else(EventReceiver::closed),
-            watches: WatchLimiter::new(wish.watches),
-            in_flight: InFlight::new(wish.answers, metrics.clone()),
+            freshness: options.freshness.take(),
+            pass_on: options.pass_on.take(),
+            server_events: options.server_events.take().unwrap_or_else(EventReceiver::closed),
+            watches: WatchLimiter::new(options.watches),
+            in_flight: InFlight::new(options.answers, metrics.clone()),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
                 default_interval: Duration::from_secs(30),
-                service_metrics: wish.service_metrics,
+                service_metrics: options.service_metrics,
             },
         });
         let listener = conn::listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
@@ -210,7 +210,7 @@ impl TestApp {
             let for_log = stop.clone();
             tasks.spawn(async move { lines.run(for_log).await.expect("the log ends well") });
         }
-        if wish.prober.is_some() {
+        if options.prober.is_some() {
             let for_prober = stop.clone();
             tasks.spawn(async move { prober.run(for_prober).await.expect("the prober ends well") });
         }
@@ -220,7 +220,7 @@ impl TestApp {
         }
         tasks.spawn(async move { writer.run(for_writer).await.expect("the writer ends well") });
         tasks.spawn(async move {
-            let settings = ConnSettings { per_client: 400, ..times(wish.quick, wish.patient) };
+            let settings = ConnSettings { per_client: 400, ..times(options.quick, options.patient) };
             conn::serve(listener, settings, api, metrics, for_serving).await.expect("serving ends well");
         });
         let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
@@ -259,12 +259,12 @@ impl TestApp {
     }
 
     /// Commits a change of health, as the prober does.
-    pub(crate) async fn turn(&self, key: &str, instance: &str, health: Health) {
-        self.turn_all(&[key], instance, health).await;
+    pub(crate) async fn set_health(&self, key: &str, instance: &str, health: Health) {
+        self.set_health_of_all(&[key], instance, health).await;
     }
 
     /// The same of many services, in one commit.
-    pub(crate) async fn turn_all(&self, keys: &[&str], instance: &str, health: Health) {
+    pub(crate) async fn set_health_of_all(&self, keys: &[&str], instance: &str, health: Health) {
         let changes: Vec<HealthChange> = keys.iter().map(|key| self.change(key, instance, health)).collect();
         let applied = self.store.commit_health(changes, Arc::new(AlwaysLeads)).await.expect("committed");
         assert_eq!(applied, vec![true; keys.len()]);
@@ -320,43 +320,43 @@ fn policy() -> AddressPolicy {
 }
 
 fn prober(
-    wish: &Wish,
+    options: &Options,
     store: &Store,
     probes: HashMap<InstanceId, ProbeRow>,
     clock: &Clock,
     metrics: &Metrics,
 ) -> (Prober, ProberHandle) {
-    let settings = wish.prober.clone().unwrap_or_default();
+    let settings = options.prober.clone().unwrap_or_default();
     let dialer = Dialer::new(DialSettings { policy: policy(), ..DialSettings::default() });
     Prober::new(settings, dialer, store.clone(), probes, Arc::new(AlwaysLeads), clock.clone(), metrics.clone())
 }
 
-fn store_settings(folder: &tempfile::TempDir, wish: &Wish) -> StoreSettings {
+fn store_settings(folder: &tempfile::TempDir, options: &Options) -> StoreSettings {
     StoreSettings {
         path: folder.path().join("services.db"),
-        max_services: wish.max_services,
-        max_instances: wish.max_instances,
+        max_services: options.max_services,
+        max_instances: options.max_instances,
         history_days: 30,
         history_rows: 100_000,
         default_interval: Duration::from_secs(30),
-        epoch: wish.mirror.as_ref().map(Epoch::of),
-        durable: wish.mirror.is_none(),
+        epoch: options.mirror.as_ref().map(Epoch::of),
+        durable: options.mirror.is_none(),
     }
 }
 
-fn access(wish: &Wish, clock: Clock, metrics: &Metrics) -> Access {
+fn access(options: &Options, clock: Clock, metrics: &Metrics) -> Access {
     let settings = AccessSettings {
-        read_auth: wish.read_auth,
+        read_auth: options.read_auth,
         token_max: Duration::from_hours(24 * 30),
         default_namespace: "default".parse().expect("a label"),
-        rate_per_minute: wish.rate,
-        read_rate_per_minute: wish.reads.or(wish.rate),
+        rate_per_minute: options.rate,
+        read_rate_per_minute: options.reads.or(options.rate),
         trusted_proxies: Vec::new(),
         cors_origins: Vec::new(),
         allowed_hosts: Vec::new(),
         bound_to_loopback: true,
     };
-    let secrets = wish.auth.then(|| match &wish.secrets {
+    let secrets = options.auth.then(|| match &options.secrets {
         Some(file) => Secrets::file(file).expect("readable"),
         None => Secrets::inline(&SecretString::from(SECRET)).expect("long enough"),
     });

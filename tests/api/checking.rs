@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
-use crate::app::{TestApp, Wish, token};
+use crate::app::{Options, TestApp, token};
 use crate::schema::Schemas;
 
-/// A target that answers with the status it is told.
+/// A target that answers with the current status.
 struct Target {
     address: SocketAddr,
     status: Arc<AtomicU16>,
@@ -27,13 +27,13 @@ impl Target {
         let address = listener.local_addr().expect("an address");
         let status = Arc::new(AtomicU16::new(200));
         let mut task = JoinSet::new();
-        let told = Arc::clone(&status);
+        let current = Arc::clone(&status);
         task.spawn(async move {
             loop {
                 let Ok((mut stream, _)) = listener.accept().await else { break };
                 let mut head = [0; 1024];
                 let _ = stream.read(&mut head).await;
-                let answer = format!("HTTP/1.1 {} X\r\ncontent-length: 0\r\n\r\n", told.load(Ordering::Relaxed));
+                let answer = format!("HTTP/1.1 {} X\r\ncontent-length: 0\r\n\r\n", current.load(Ordering::Relaxed));
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
@@ -41,7 +41,7 @@ impl Target {
     }
 
     fn body(&self, name: &str, instance: &str) -> Value {
-        // Rarely probed by itself, so that what changes is what was asked for.
+        // Rarely probed on schedule, so that only the requested checks change anything.
         json!({
             "name": name, "instance": instance, "base_url": format!("http://{}", self.address),
             "health_url": format!("http://{}/health", self.address), "check": {"interval_seconds": 86400},
@@ -50,7 +50,7 @@ impl Target {
 }
 
 async fn probing() -> TestApp {
-    TestApp::with(Wish { prober: Some(ProberSettings::default()), ..Wish::default() }).await
+    TestApp::with(Options { prober: Some(ProberSettings::default()), ..Options::default() }).await
 }
 
 async fn check(app: &TestApp, id: &str) -> Value {
@@ -129,7 +129,7 @@ async fn a_check_takes_no_body_but_an_empty_one() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_checked_is_said() {
+async fn what_cannot_be_checked_is_refused() {
     let app = probing().await;
     let nobody = "/api/v1/services/01890a5d-ac96-774b-bcce-b302099a8057/health-check";
     assert_eq!(app.send(app.request(Method::POST, nobody)).await.refusal(404), "service_not_found");
@@ -143,7 +143,7 @@ async fn what_cannot_be_checked_is_said() {
 #[tokio::test]
 async fn over_the_budget_of_the_address_is_a_429() {
     let budget = ProberSettings { per_address: 1, loopback_exempt: false, ..ProberSettings::default() };
-    let app = TestApp::with(Wish { prober: Some(budget), ..Wish::default() }).await;
+    let app = TestApp::with(Options { prober: Some(budget), ..Options::default() }).await;
     let target = Target::start().await;
     let id = app.register(&target.body("a", "default")).await.ok()["data"]["id"].as_str().expect("an id").to_owned();
     let target = format!("/api/v1/services/{id}/health-check");
@@ -160,7 +160,8 @@ async fn over_the_budget_of_the_address_is_a_429() {
 
 #[tokio::test]
 async fn evidence_is_for_those_whose_token_covers_it() {
-    let app = TestApp::with(Wish { auth: true, prober: Some(ProberSettings::default()), ..Wish::default() }).await;
+    let app =
+        TestApp::with(Options { auth: true, prober: Some(ProberSettings::default()), ..Options::default() }).await;
     let target = Target::start().await;
     let writer = token("t", None, Some(Scopes { read: false, register: true, admin: false }));
     let reader = token("t", None, None);
@@ -179,6 +180,6 @@ async fn evidence_is_for_those_whose_token_covers_it() {
     assert_eq!(full["checks"][0]["outcome"]["address"], target.address.to_string());
     let history = format!("/api/v1/services/{id}/history");
     assert_eq!(app.get(&history).await.refusal(401), "token_required");
-    let told = app.send(app.request(Method::GET, &history).bearer_auth(&reader)).await.ok();
-    assert_eq!(told["data"][0]["evidence"]["code"], 200);
+    let report = app.send(app.request(Method::GET, &history).bearer_auth(&reader)).await.ok();
+    assert_eq!(report["data"][0]["evidence"]["code"], 200);
 }

@@ -4,7 +4,7 @@ use portolan::model::outcome::Health;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::app::{Answer, TestApp, Wish};
+use crate::app::{Answer, Options, TestApp};
 
 async fn get_if(app: &TestApp, target: &str, tag: &str) -> Answer {
     app.send(app.request(Method::GET, target).header("if-none-match", tag)).await
@@ -34,11 +34,11 @@ async fn nothing_is_sent_twice() {
 async fn a_selection_has_the_tag_of_its_service() {
     let app = TestApp::start().await;
     app.add("a").await;
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     let target = "/api/v1/services/discover?name=a&healthy=true";
     let tag = app.get(target).await.header("etag").to_owned();
     assert_eq!(get_if(&app, target, &tag).await.status, 304);
-    app.turn("default/a", "default", Health::Unhealthy).await;
+    app.set_health("default/a", "default", Health::Unhealthy).await;
     assert_eq!(get_if(&app, target, &tag).await.refusal(503), "no_healthy_instance");
 }
 
@@ -50,15 +50,15 @@ async fn a_change_of_health_moves_the_tag_and_another_services_does_not() {
     let target = "/api/v1/services/discover?name=a";
     let tag = app.get(target).await.header("etag").to_owned();
     let list = app.get("/api/v1/services").await.header("etag").to_owned();
-    app.turn("default/b", "default", Health::Healthy).await;
+    app.set_health("default/b", "default", Health::Healthy).await;
     assert_eq!(get_if(&app, target, &tag).await.status, 304);
     assert_eq!(get_if(&app, "/api/v1/services", &list).await.status, 200);
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     assert_eq!(get_if(&app, target, &tag).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_removed_service_is_gone_whatever_the_client_holds() {
+async fn a_removed_service_is_not_found_whatever_tag_the_client_sends() {
     let app = TestApp::start().await;
     app.add("a").await;
     let target = "/api/v1/services/discover?name=a";
@@ -74,7 +74,7 @@ async fn a_removed_service_is_gone_whatever_the_client_holds() {
 
 #[tokio::test]
 async fn what_changed_nothing_is_not_counted() {
-    let app = TestApp::with(Wish { rate: Some(20), ..Wish::default() }).await;
+    let app = TestApp::with(Options { rate: Some(20), ..Options::default() }).await;
     app.add("a").await;
     let left = |answer: &Answer| answer.header("ratelimit").to_owned();
     let target = "/api/v1/services/discover?name=a";
@@ -95,7 +95,7 @@ async fn what_changed_nothing_is_not_counted() {
 
 #[tokio::test]
 async fn a_spent_quota_leaves_renewals_and_304s_alone() {
-    let app = TestApp::with(Wish { rate: Some(1), ..Wish::default() }).await;
+    let app = TestApp::with(Options { rate: Some(1), ..Options::default() }).await;
     let known = json!({"name": "a", "base_url": "http://127.0.0.1:9"});
     let moved = json!({"name": "a", "base_url": "http://127.0.0.1:10"});
     let target = "/api/v1/services/discover?name=a";

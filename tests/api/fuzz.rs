@@ -13,7 +13,7 @@ fn runner(cases: u32) -> TestRunner {
     TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
 }
 
-/// No fault, an envelope, and what `/openapi.json` says of it.
+/// Checks that the answer is not a 500, is an envelope, and is as `/openapi.json` describes it.
 fn well_answered(schemas: &Schemas, method: &str, target: &str, answer: &Answer) -> Result<(), TestCaseError> {
     schemas.check(method, target, answer.status.as_u16(), &answer.json());
     let faultless = answer.status.as_u16() < 500 || answer.json()["code"] == "no_healthy_instance";

@@ -1,10 +1,10 @@
-//! Every route and refusal as it looks on the wire; what differs from run to run is redacted.
+//! Every route and refusal as it looks on the wire; values that differ from run to run are redacted.
 
 use portolan::model::outcome::Health;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, TestApp, Wish};
+use crate::app::{Answer, Options, TestApp};
 use crate::schema::Schemas;
 
 /// The answer with its headers, ids, times and epoch replaced.
@@ -44,7 +44,7 @@ fn redact(value: &mut Value) {
     }
 }
 
-/// Sends, holds the answer against `/openapi.json`, and gives what the snapshot shows.
+/// Sends a request, checks the answer against `/openapi.json`, and returns the text of the snapshot.
 async fn shown(app: &TestApp, method: Method, target: &str, body: Option<Value>) -> Value {
     let request = app.request(method.clone(), target);
     let answer = app.send(match body {
@@ -85,11 +85,11 @@ async fn reads_and_writes() {
     let app = TestApp::start().await;
     let register = "/api/v1/services/register";
     snapshot!("register", shown(&app, Method::POST, register, Some(full_body())).await);
-    app.turn("shop/user-service", "a", Health::Healthy).await;
+    app.set_health("shop/user-service", "a", Health::Healthy).await;
     let mut moved = full_body();
     moved["base_url"] = "http://localhost:8082".into();
     snapshot!("register_replacing_a_healthy_url", shown(&app, Method::POST, register, Some(moved)).await);
-    app.turn("shop/user-service", "a", Health::Unhealthy).await;
+    app.set_health("shop/user-service", "a", Health::Unhealthy).await;
     snapshot!("list", shown(&app, Method::GET, "/api/v1/services?namespace=*", None).await);
     snapshot!("list_empty_with_hint", shown(&app, Method::GET, "/api/v1/services", None).await);
     let discover = "/api/v1/services/discover?namespace=shop&name=user-service";
@@ -137,7 +137,7 @@ async fn refusals_of_reads() {
 
 #[tokio::test]
 async fn refusals_of_writes() {
-    let app = TestApp::with(Wish { max_services: 1, max_instances: 2, ..Wish::default() }).await;
+    let app = TestApp::with(Options { max_services: 1, max_instances: 2, ..Options::default() }).await;
     let id = app.add("a").await["id"].as_str().expect("an id").to_owned();
     let register = "/api/v1/services/register";
     let post = async |body: Value| shown(&app, Method::POST, register, Some(body)).await;

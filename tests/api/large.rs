@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::app::{TestApp, Wish};
+use crate::app::{Options, TestApp};
 
 const LIST: &str = "/api/v1/services";
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,11 +23,11 @@ fn labels(bytes: usize) -> Map<String, Value> {
 }
 
 /// A server with so many services, of so many bytes each.
-async fn serving(count: usize, bytes: usize, wish: Wish) -> TestApp {
-    let mirrors = wish.mirror.is_some();
-    let app = TestApp::with(wish).await;
+async fn serving(count: usize, bytes: usize, options: Options) -> TestApp {
+    let mirrors = options.mirror.is_some();
+    let app = TestApp::with(options).await;
     if mirrors {
-        // Before its first list it would answer none.
+        // Before its first list it would refuse.
         app.store.mirror_all(Vec::new(), 0, VerdictsFrom::Here).await.expect("mirrors");
     }
     for n in 0..count {
@@ -38,8 +38,8 @@ async fn serving(count: usize, bytes: usize, wish: Wish) -> TestApp {
 }
 
 /// A mirror's commits do not wait for the disk.
-fn quick() -> Wish {
-    Wish { mirror: Some(uuid::Uuid::nil()), ..Wish::default() }
+fn quick() -> Options {
+    Options { mirror: Some(uuid::Uuid::nil()), ..Options::default() }
 }
 
 /// A reader that takes nothing but what it asks for.
@@ -78,7 +78,7 @@ fn length(head: &str) -> usize {
 
 #[tokio::test]
 async fn a_large_list_is_whole_for_every_kind_of_reader() {
-    let app = serving(50, 6000, Wish::default()).await;
+    let app = serving(50, 6000, Options::default()).await;
     let answer = app.get(LIST).await;
     assert_eq!(answer.header("content-length"), answer.bytes.len().to_string());
     let (tag, len) = (answer.header("etag").to_owned(), answer.bytes.len());
@@ -123,7 +123,7 @@ async fn one_large_service_reads_as_a_small_one_does() {
 
 #[tokio::test]
 async fn a_probe_while_a_list_is_sent_changes_no_length() {
-    let app = serving(200, 6000, Wish::default()).await;
+    let app = serving(200, 6000, Options::default()).await;
     let noted = |at: Option<UnixMs>| {
         let snapshot = app.catalog.snapshot();
         for entry in snapshot.newest_first(None) {
@@ -145,7 +145,7 @@ async fn a_probe_while_a_list_is_sent_changes_no_length() {
 #[tokio::test]
 async fn answers_that_nobody_reads_have_a_bound_and_give_it_back() {
     let answers = InFlightLimits { total: 200 * 1024, per_client: 140 * 1024 };
-    let app = serving(200, 6000, Wish { answers, ..Wish::default() }).await;
+    let app = serving(200, 6000, Options { answers, ..Options::default() }).await;
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1")).await;
@@ -171,18 +171,22 @@ async fn answers_that_nobody_reads_have_a_bound_and_give_it_back() {
 #[tokio::test]
 async fn a_reader_that_keeps_too_much_alive_is_cut_off() {
     // Cut off for what it keeps, never for its pace.
-    let app = serving(100, 60_000, Wish { patient: true, ..quick() }).await;
+    let app = serving(100, 60_000, Options { patient: true, ..quick() }).await;
     let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1")).await;
     let len = length(&reader.head().await);
     // Each change replaces a service of 120 KB, with its text.
     for n in 0..700_u32 {
         let health = if n % 2 == 0 { Health::Healthy } else { Health::Unhealthy };
-        app.turn("default/s1", "default", health).await;
+        app.set_health("default/s1", "default", health).await;
     }
     let got = reader.rest().await.len();
     assert!(got < len, "{got} of {len} bytes came: nothing was cut off");
     assert!(app.get("/metrics").await.text().contains("portolan_rejected_total{reason=\"outdated_answer\"} 1"));
-    assert_eq!(app.get(LIST).await.ok()["data"].as_array().map(Vec::len), Some(100), "who asks again gets it all");
+    assert_eq!(
+        app.get(LIST).await.ok()["data"].as_array().map(Vec::len),
+        Some(100),
+        "a second request gets everything"
+    );
 }
 
 #[tokio::test]

@@ -12,14 +12,14 @@ use reqwest::Method;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::app::{TestApp, Wish};
+use crate::app::{Options, TestApp};
 use crate::schema::Schemas;
 
 const ID: Uuid = Uuid::from_u128(0xfeed);
 const DISCOVER: &str = "/api/v1/services/discover?name=a";
 
 async fn replica() -> TestApp {
-    TestApp::with(Wish { mirror: Some(Uuid::from_u128(0xabc << 64)), ..Wish::default() }).await
+    TestApp::with(Options { mirror: Some(Uuid::from_u128(0xabc << 64)), ..Options::default() }).await
 }
 
 /// The object of `a` at a revision, with what its status says.
@@ -71,7 +71,7 @@ async fn a_verdict_that_no_status_carries_has_a_tag_of_its_own() {
     assert_eq!(service["instances"][0]["registered_at"], "1970-01-01T00:00:01.000Z");
     assert_eq!(plain, "W/\"0000000000000abc.900\"", "every replica's");
 
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     let known = app.send(app.request(Method::GET, DISCOVER).header("if-none-match", &plain)).await;
     assert_eq!(known.status, 200);
     let (service, own) = shown(&app).await;
@@ -117,7 +117,7 @@ async fn a_replica_that_does_not_know_every_service_yet_does_not_say_that_there_
 async fn history_says_since_when_this_replica_has_seen_it() {
     let app = replica().await;
     put(&app, 900, None).await;
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     let path = format!("/api/v1/services/{ID}/history");
     let reported = app.get(&path).await.ok();
     assert_eq!(reported["data"].as_array().expect("a list").len(), 1);
@@ -134,7 +134,7 @@ async fn a_watch_that_was_further_at_another_replica_is_not_taken_back() {
     let mut asked = std::pin::pin!(asked);
     let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await;
     assert!(early.is_err(), "what it has is older than what the client saw");
-    // The answer to a write of its own is no news of what others wrote before.
+    // The answer to its own write does not reveal what others wrote before.
     put(&app, 910, None).await;
     let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await;
     assert!(early.is_err(), "what others wrote before has not come yet");
@@ -175,20 +175,20 @@ async fn a_watch_goes_on_by_the_order_of_its_replica_whatever_the_revisions_are(
     assert!(text.contains("event: change") && text.contains("\"revision\":905"), "it came later: {text}");
 
     // A verdict has no revision of its own before a status carries it.
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     let (text, cursor) = watched(&app, &cursor).await;
     assert!(text.contains("event: change") && text.contains("\"status\":\"healthy\""), "{text}");
 
     let key = ServiceKey::new(&Namespace::default(), &"a".parse().expect("a name"));
-    let gone = MirrorChange::Remove { key, id: ID, revision: 906 };
-    app.store.mirror(vec![gone], VerdictsFrom::Here).await.expect("mirrors");
+    let removed = MirrorChange::Remove { key, id: ID, revision: 906 };
+    app.store.mirror(vec![removed], VerdictsFrom::Here).await.expect("mirrors");
     let (text, cursor) = watched(&app, &cursor).await;
     let removed = format!("\"removed\":[{{\"id\":\"{ID}\"");
     assert!(text.contains("event: change") && text.contains(&removed), "{text}");
     let (text, _) = watched(&app, &cursor).await;
     assert!(text.contains("{\"upserts\":[],\"removed\":[]}"), "nothing was missed: {text}");
 
-    // Another replica's order says nothing here.
+    // Another replica's order is meaningless here.
     let (before, _) = cursor.split_once('~').expect("the replica's own part");
     app.store.catalog().advance_watch(910);
     let (text, _) = watched(&app, &format!("{before}~00000000.1")).await;

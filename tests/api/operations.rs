@@ -9,7 +9,7 @@ use portolan::model::ports::Freshness;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::app::{TestApp, Wish};
+use crate::app::{Options, TestApp};
 
 #[tokio::test]
 async fn alive_and_ready_are_two_things() {
@@ -42,7 +42,7 @@ impl Freshness for Mirror {
 #[tokio::test]
 async fn reads_say_how_old_a_mirror_is() {
     let mirror = Arc::new(Mirror(AtomicU64::new(0)));
-    let app = TestApp::with(Wish { freshness: Some(mirror.clone()), ..Wish::default() }).await;
+    let app = TestApp::with(Options { freshness: Some(mirror.clone()), ..Options::default() }).await;
     let id = app.add("a").await["id"].as_str().expect("an id").to_owned();
     let by_id = format!("/api/v1/services/{id}");
     let reads = [
@@ -125,7 +125,7 @@ async fn metrics_count_requests_by_route_and_instances_by_service() {
         );
         assert!(text.contains("portolan_http_requests_total{"), "{accept}");
     }
-    let quiet = TestApp::with(Wish { service_metrics: false, ..Wish::default() }).await;
+    let quiet = TestApp::with(Options { service_metrics: false, ..Options::default() }).await;
     quiet.add("a").await;
     assert!(!quiet.get("/metrics").await.text().contains("portolan_service_instances"));
 }
@@ -148,7 +148,7 @@ async fn head_is_get_without_its_body() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_ones() {
+async fn a_wrong_method_is_answered_with_the_right_ones() {
     let app = TestApp::start().await;
     for (method, target, allow) in [
         ("PUT", "/", "GET, HEAD, OPTIONS"),
@@ -211,7 +211,7 @@ impl Write for Sink {
 #[tokio::test]
 async fn every_answer_leaves_one_line() {
     let sink = Sink::default();
-    let app = TestApp::with(Wish { rate: Some(3), log: Some(Box::new(sink.clone())), ..Wish::default() }).await;
+    let app = TestApp::with(Options { rate: Some(3), log: Some(Box::new(sink.clone())), ..Options::default() }).await;
     app.add("a").await;
     let hot = app.get("/api/v1/services/discover?name=a").await;
     let tag = hot.header("etag").to_owned();

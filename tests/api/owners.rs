@@ -4,13 +4,13 @@ use portolan::api::access::Scopes;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, TestApp, Wish, token};
+use crate::app::{Answer, Options, TestApp, token};
 
 const ADMIN: Scopes = Scopes { read: true, register: true, admin: true };
 const ALL: Option<&[&str]> = Some(&["*"]);
 
 async fn guarded() -> TestApp {
-    TestApp::with(Wish { auth: true, ..Wish::default() }).await
+    TestApp::with(Options { auth: true, ..Options::default() }).await
 }
 
 async fn call(app: &TestApp, method: Method, target: &str, token: &str, body: Option<&Value>) -> Answer {
@@ -53,10 +53,10 @@ async fn a_name_cannot_be_hijacked() {
             "{method} {target}"
         );
     }
-    // An instance beside it would draw the name's traffic just as well: only an admin may let another owner in.
-    let beside = json!({"name": "pay", "instance": "b", "base_url": "http://127.0.0.1:6"});
-    assert_eq!(register(&app, &thief, &beside).await.refusal(403), "not_owner");
-    register(&app, &admin, &beside).await.ok();
+    // A second instance would attract the name's traffic too: only an admin may let another owner in.
+    let second = json!({"name": "pay", "instance": "b", "base_url": "http://127.0.0.1:6"});
+    assert_eq!(register(&app, &thief, &second).await.refusal(403), "not_owner");
+    register(&app, &admin, &second).await.ok();
     let whole = format!("/api/v1/services/{id}?all=true");
     assert_eq!(call(&app, Method::DELETE, &whole, &thief, None).await.refusal(403), "not_owner");
     assert_eq!(call(&app, Method::DELETE, &whole, &owner, None).await.refusal(403), "not_owner");
@@ -121,7 +121,7 @@ async fn a_token_stays_in_its_namespaces() {
 
 #[tokio::test]
 async fn closed_reads_show_only_what_is_covered() {
-    let app = TestApp::with(Wish { auth: true, read_auth: true, ..Wish::default() }).await;
+    let app = TestApp::with(Options { auth: true, read_auth: true, ..Options::default() }).await;
     let (all, shop) = (token("all", ALL, None), token("shop", Some(&["shop"]), None));
     let mut ids = Vec::new();
     for namespace in ["shop", "ops"] {
@@ -182,8 +182,8 @@ async fn pages_of_other_sites_change_nothing() {
 }
 
 #[tokio::test]
-async fn the_rate_limit_is_told_and_kept() {
-    let app = TestApp::with(Wish { rate: Some(3), ..Wish::default() }).await;
+async fn the_rate_limit_is_announced_and_enforced() {
+    let app = TestApp::with(Options { rate: Some(3), ..Options::default() }).await;
     for left in ["r=2", "r=1", "r=0"] {
         let answer = app.get("/api/v1/services/discover?name=nobody").await;
         assert_eq!(answer.status, 404);
@@ -205,7 +205,7 @@ async fn the_rate_limit_is_told_and_kept() {
 async fn the_scope_register_covers_its_own_by_id_and_nothing_else() {
     let only_register = Some(Scopes { read: false, register: true, admin: false });
     for read_auth in [false, true] {
-        let app = TestApp::with(Wish { auth: true, read_auth, ..Wish::default() }).await;
+        let app = TestApp::with(Options { auth: true, read_auth, ..Options::default() }).await;
         let (agent, other) = (token("agent", None, only_register), token("other", None, None));
         let added = |answer: Answer| answer.ok()["data"]["id"].as_str().expect("an id").to_owned();
         let own = added(register(&app, &agent, &service("http://127.0.0.1:1")).await);
@@ -224,7 +224,7 @@ async fn the_scope_register_covers_its_own_by_id_and_nothing_else() {
             call(&app, Method::GET, &at(&own, "/history"), &agent, None).await.refusal(403),
             "insufficient_scope"
         );
-        // No prober runs here: that is told to the owner alone.
+        // No prober runs here, and only the owner learns that.
         assert_eq!(
             call(&app, Method::POST, &at(&own, "/health-check"), &agent, None).await.refusal(503),
             "unavailable"

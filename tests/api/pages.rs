@@ -45,8 +45,8 @@ async fn what_comes_and_goes_between_pages_shifts_nothing() {
     let first = app.get("/api/v1/services?limit=4").await.ok();
     assert_eq!(names(&first), ["s11", "s10", "s9", "s8"]);
     // The very service that the cursor stands on goes, one on an old page, one on a new; others come.
-    for gone in ["s8", "s10", "s5"] {
-        app.delete(&format!("/api/v1/services/deregister?name={gone}")).await.ok();
+    for removed in ["s8", "s10", "s5"] {
+        app.delete(&format!("/api/v1/services/deregister?name={removed}")).await.ok();
     }
     app.add("late").await;
     let cursor = first["next_cursor"].as_str().expect("more");
@@ -60,7 +60,7 @@ async fn pages_keep_their_selection() {
     for n in 0..9 {
         app.add(&format!("s{n}")).await;
         if n % 2 == 0 {
-            app.turn(&format!("default/s{n}"), "default", Health::Healthy).await;
+            app.set_health(&format!("default/s{n}"), "default", Health::Healthy).await;
         }
     }
     let first = app.get("/api/v1/services?status=healthy&limit=3").await.ok();
@@ -76,7 +76,7 @@ async fn history_pages_add_up_and_outlive_the_service() {
     let app = TestApp::start().await;
     let id = app.add("a").await["id"].as_str().expect("an id").to_owned();
     for n in 0..7 {
-        app.turn("default/a", "default", if n % 2 == 0 { Health::Healthy } else { Health::Unhealthy }).await;
+        app.set_health("default/a", "default", if n % 2 == 0 { Health::Healthy } else { Health::Unhealthy }).await;
     }
     app.delete(&format!("/api/v1/services/{id}")).await.ok();
     let mut seen = BTreeSet::new();
@@ -109,13 +109,13 @@ async fn a_name_leads_to_the_history_of_whoever_has_it() {
     let app = TestApp::start().await;
     let old = app.add("a").await["id"].take();
     app.delete("/api/v1/services/deregister?name=a").await.ok();
-    let gone = app.get("/api/v1/services/history?name=a").await.ok();
+    let removed = app.get("/api/v1/services/history?name=a").await.ok();
     assert_eq!(
-        (&gone["id"], gone["registered"].as_bool(), &gone["data"][0]["event"]),
+        (&removed["id"], removed["registered"].as_bool(), &removed["data"][0]["event"]),
         (&old, Some(false), &"removed".into())
     );
     let new = app.add("a").await["id"].take();
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     let here = app.get("/api/v1/services/history?name=a&namespace=default&instance=default").await.ok();
     assert_eq!(
         (&here["id"], here["registered"].as_bool(), &here["data"][0]["to"]),

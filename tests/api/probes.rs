@@ -1,4 +1,4 @@
-//! What the prober knows now, told to those who look.
+//! `GET /api/v1/probes`: the current state of the prober.
 
 use futures::StreamExt;
 use portolan::api::access::Scopes;
@@ -7,11 +7,11 @@ use portolan::prober::ProberSettings;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, Wish, token};
+use crate::app::{Options, TestApp, token};
 use crate::schema::Schemas;
 
 async fn probing() -> TestApp {
-    TestApp::with(Wish { prober: Some(ProberSettings::default()), ..Wish::default() }).await
+    TestApp::with(Options { prober: Some(ProberSettings::default()), ..Options::default() }).await
 }
 
 /// A target that is there for no one: its port was free a moment ago.
@@ -30,9 +30,9 @@ async fn it_tells_streaks_outcomes_and_the_next_probe_and_probes_nothing() {
     let id = id_of(&app.register(&refusing().await).await.ok());
     app.post(&format!("/api/v1/services/{id}/health-check"), &json!({})).await.ok();
     let target = format!("/api/v1/probes?id={id}");
-    let told = app.get(&target).await.ok();
-    Schemas::load().check("GET", &target, 200, &told);
-    let one = &told["data"][0];
+    let report = app.get(&target).await.ok();
+    Schemas::load().check("GET", &target, 200, &report);
+    let one = &report["data"][0];
     assert_eq!((&one["id"], &one["live"]), (&json!(id), &json!(true)));
     let known: ProbingOfService = serde_json::from_value(one.clone()).expect("what the console reads");
     let [of] = known.instances.as_slice() else { panic!("one instance, not {known:?}") };
@@ -47,18 +47,18 @@ async fn it_tells_streaks_outcomes_and_the_next_probe_and_probes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_gone_or_not_probed_is_told_apart_and_typos_are_refused() {
+async fn unknown_and_unprobed_services_differ_and_typos_are_refused() {
     let app = probing().await;
     let plain = id_of(&app.register(&json!({"name": "plain", "base_url": "http://127.0.0.1:9"})).await.ok());
-    let gone = "01890a5d-ac96-774b-bcce-b302099a8057";
-    let told = app.get(&format!("/api/v1/probes?id={gone}&id={plain}")).await.ok();
-    assert_eq!(told["data"], json!([{"id": plain, "live": true, "instances": []}]));
+    let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let report = app.get(&format!("/api/v1/probes?id={unknown}&id={plain}")).await.ok();
+    assert_eq!(report["data"], json!([{"id": plain, "live": true, "instances": []}]));
     assert_eq!(app.get("/api/v1/probes").await.ok()["data"], json!([]));
     assert_eq!(app.get("/api/v1/probes?id=x").await.refusal(400), "invalid_parameter");
     assert_eq!(app.get(&format!("/api/v1/probes?ids={plain}")).await.refusal(400), "invalid_parameter");
-    let many = format!("/api/v1/probes?{}", format!("id={gone}&").repeat(257));
+    let many = format!("/api/v1/probes?{}", format!("id={unknown}&").repeat(257));
     assert_eq!(app.get(&many).await.refusal(400), "invalid_parameter");
-    let most = format!("/api/v1/probes?{}", format!("id={gone}&").repeat(256));
+    let most = format!("/api/v1/probes?{}", format!("id={unknown}&").repeat(256));
     assert_eq!(app.get(&most).await.ok()["data"], json!([]));
 }
 
@@ -78,32 +78,34 @@ async fn more_instances_than_one_answer_holds_are_left_for_the_next() {
         ids.extend(instances.collect::<Vec<_>>().await.pop());
     }
     let target = format!("/api/v1/probes?id={}", ids.join("&id="));
-    let told = app.get(&target).await.ok();
-    Schemas::load().check("GET", &target, 200, &told);
-    assert_eq!(told["data"].as_array().map(Vec::len), Some(4));
-    assert_eq!(told["left_out"], json!([ids[4]]));
+    let report = app.get(&target).await.ok();
+    Schemas::load().check("GET", &target, 200, &report);
+    assert_eq!(report["data"].as_array().map(Vec::len), Some(4));
+    assert_eq!(report["left_out"], json!([ids[4]]));
 }
 
 #[tokio::test]
-async fn only_who_may_see_the_evidence_is_told() {
-    let app = TestApp::with(Wish { auth: true, prober: Some(ProberSettings::default()), ..Wish::default() }).await;
+async fn only_callers_who_may_see_evidence_get_it() {
+    let app =
+        TestApp::with(Options { auth: true, prober: Some(ProberSettings::default()), ..Options::default() }).await;
     let owner = token("ci", None, None);
     let body = refusing().await;
     let register = app.request(Method::POST, "/api/v1/services/register").bearer_auth(&owner).json(&body);
     let target = format!("/api/v1/probes?id={}", id_of(&app.send(register).await.ok()));
     assert_eq!(app.get(&target).await.refusal(401), "token_required");
-    let count = |told: &Value| told["data"].as_array().map(Vec::len);
+    let count = |report: &Value| report["data"].as_array().map(Vec::len);
     let elsewhere = token("other", Some(&["shop"]), None);
-    let told = app.send(app.request(Method::GET, &target).bearer_auth(elsewhere)).await.ok();
-    assert_eq!(count(&told), Some(0), "another namespace's token");
+    let report = app.send(app.request(Method::GET, &target).bearer_auth(elsewhere)).await.ok();
+    assert_eq!(count(&report), Some(0), "another namespace's token");
     let reader = token("other", None, Some(Scopes { read: true, register: false, admin: false }));
-    let told = app.send(app.request(Method::GET, &target).bearer_auth(reader)).await.ok();
-    assert_eq!(count(&told), Some(1));
+    let report = app.send(app.request(Method::GET, &target).bearer_auth(reader)).await.ok();
+    assert_eq!(count(&report), Some(1));
 }
 
 #[tokio::test]
 async fn who_looks_often_keeps_the_quota_for_other_requests() {
-    let app = TestApp::with(Wish { rate: Some(5), prober: Some(ProberSettings::default()), ..Wish::default() }).await;
+    let app =
+        TestApp::with(Options { rate: Some(5), prober: Some(ProberSettings::default()), ..Options::default() }).await;
     let mut answered = 0;
     while app.get("/api/v1/probes").await.status == 200 {
         answered += 1;

@@ -5,7 +5,7 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use crate::app::{Answer, TestApp, Wish};
+use crate::app::{Answer, Options, TestApp};
 
 const REGISTER: &str = "/api/v1/services/register";
 
@@ -21,7 +21,7 @@ fn body() -> Value {
 async fn the_same_again_renews_and_moves_nothing() {
     let app = TestApp::start().await;
     let first = app.register(&body()).await.ok();
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     let revision = app.catalog.read().revision();
     let again = app.register(&body()).await.ok();
     assert_eq!(again["data"]["id"], first["data"]["id"]);
@@ -35,7 +35,7 @@ async fn the_same_again_renews_and_moves_nothing() {
 async fn another_url_resets_health_and_says_what_it_replaced() {
     let app = TestApp::start().await;
     let first = app.register(&body()).await.ok();
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     let mut moved = body();
     moved["base_url"] = "http://127.0.0.1:10".into();
     let answer = app.register(&moved).await.ok();
@@ -47,7 +47,7 @@ async fn another_url_resets_health_and_says_what_it_replaced() {
 }
 
 #[tokio::test]
-async fn a_replaced_url_is_told_whatever_else_changes() {
+async fn a_replaced_url_gives_a_warning_whatever_else_changes() {
     let app = TestApp::start().await;
     app.register(&body()).await.ok();
     let mut moved = body();
@@ -59,8 +59,8 @@ async fn a_replaced_url_is_told_whatever_else_changes() {
     assert_eq!(warnings, json!([format!("{was}; give `instance` to keep both")]), "not healthy, and without its query");
     let warnings = app.register(&body()).await.ok()["warnings"].take();
     let was = "this replaced the base_url of instance default: http://127.0.0.1:10/?… is now http://127.0.0.1:9";
-    let gone = "this replaced the health_url of instance default: http://127.0.0.1:10/live?… is now none";
-    assert_eq!(warnings, json!([format!("{was}; give `instance` to keep both"), gone]));
+    let removed = "this replaced the health_url of instance default: http://127.0.0.1:10/live?… is now none";
+    assert_eq!(warnings, json!([format!("{was}; give `instance` to keep both"), removed]));
     let mut relabelled = body();
     relabelled["version"] = "3.0.0".into();
     assert!(app.register(&relabelled).await.ok().get("warnings").is_none());
@@ -242,7 +242,7 @@ async fn a_denied_address_is_a_refused_registration() {
 
 #[tokio::test]
 async fn limits_are_422_and_count_what_is_there() {
-    let app = TestApp::with(Wish { max_services: 2, ..Wish::default() }).await;
+    let app = TestApp::with(Options { max_services: 2, ..Options::default() }).await;
     app.add("a").await;
     app.add("b").await;
     let third = json!({"name": "c", "base_url": "http://127.0.0.1:9"});
@@ -257,14 +257,14 @@ async fn limits_are_422_and_count_what_is_there() {
     let full = json!({"name": "c", "instance": "one-more", "base_url": "http://127.0.0.1:9"});
     assert_eq!(app.register(&full).await.refusal(422), "service_full");
     for name in ["i7", "i9"] {
-        app.turn("default/c", name, Health::Unhealthy).await;
+        app.set_health("default/c", name, Health::Unhealthy).await;
     }
-    let said = app.register(&full).await.json()["error"].as_str().expect("a sentence").to_owned();
+    let message = app.register(&full).await.json()["error"].as_str().expect("a sentence").to_owned();
     let service = app.get("/api/v1/services/discover?name=c").await.ok();
     let instances = service["data"]["instances"].as_array().expect("a list");
     let since = &instances.iter().find(|i| i["name"] == "i7").expect("there")["since"];
     let named = format!("2 of them are unhealthy, i7 for the longest, since {}", since.as_str().expect("a time"));
-    assert!(said.starts_with("the service has 256 instances") && said.contains(&named), "{said}");
+    assert!(message.starts_with("the service has 256 instances") && message.contains(&named), "{message}");
 }
 
 #[tokio::test]

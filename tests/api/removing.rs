@@ -48,8 +48,8 @@ async fn a_late_shutdown_cannot_remove_its_successor() {
         current["data"]["instances"].as_array().expect("a list").iter().find(|i| i["name"] == "a").expect("there");
     let both =
         format!("If-Match asks for generation {stale}, and the instance has generation {} now", now["generation"]);
-    let said = refused.json()["error"].take();
-    assert!(said.as_str().is_some_and(|said| said.starts_with(&both)), "{said}");
+    let message = refused.json()["error"].take();
+    assert!(message.as_str().is_some_and(|message| message.starts_with(&both)), "{message}");
     let by_name = "/api/v1/services/deregister?name=s&instance=a";
     assert_eq!(delete_if(&app, by_name, &format!("\"{stale}\"")).await.refusal(412), "stale_generation");
     let whole = format!("/api/v1/services/{id}");

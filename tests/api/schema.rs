@@ -9,7 +9,7 @@ impl Schemas {
         Self(serde_json::from_str(&portolan::api::openapi_json()).expect("the document is JSON"))
     }
 
-    /// Panics when the answer is not what the document says of this request.
+    /// Panics when the answer is not as the document describes it for this request.
     pub(crate) fn check(&self, method: &str, target: &str, status: u16, body: &Value) {
         let path = target.split('?').next().expect("a path");
         let Some(operation) = self.operation(method, path) else {
@@ -20,7 +20,7 @@ impl Schemas {
         let by_status = &responses[status.to_string()];
         let response = if by_status.is_null() { &responses["default"] } else { by_status };
         let schema = &response["content"]["application/json"]["schema"];
-        assert!(schema.is_object(), "{method} {path} says nothing of {status}");
+        assert!(schema.is_object(), "{method} {path} does not describe {status}");
         self.judge("$", schema, body);
     }
 

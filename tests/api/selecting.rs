@@ -25,7 +25,7 @@ async fn fleet() -> TestApp {
     for (name, health) in
         [("a", Health::Healthy), ("b", Health::Healthy), ("c", Health::Healthy), ("d", Health::Unhealthy)]
     {
-        app.turn("default/s", name, health).await;
+        app.set_health("default/s", name, health).await;
     }
     app
 }
@@ -101,7 +101,7 @@ async fn none_healthy_is_a_503_and_none_at_all_a_404() {
 }
 
 #[tokio::test]
-async fn a_weighted_pick_follows_the_weights_and_is_not_kept() {
+async fn a_weighted_pick_follows_the_weights_and_is_not_cached() {
     let app = fleet().await;
     let mut drawn: BTreeMap<String, u32> = BTreeMap::new();
     for _ in 0..400 {

@@ -1,4 +1,4 @@
-//! `GET /api/v1/watch`: everything or what was missed, then each commit, for those who may see it.
+//! `GET /api/v1/watch`: everything or what was missed, then each commit, limited to what the caller may see.
 
 use portolan::api::WatchLimits;
 use portolan::api::access::Scopes;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
 
-use crate::app::{TestApp, Wish, token, token_for, token_of};
+use crate::app::{Options, TestApp, token, token_for, token_of};
 
 /// An open watch.
 pub(crate) struct Watch {
@@ -38,7 +38,7 @@ impl Watch {
         Self { response, buffer: String::new() }
     }
 
-    /// The next block, whatever it is; none when the stream is over.
+    /// The next block of any kind; none when the stream is over.
     async fn block(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.find("\n\n") {
@@ -103,11 +103,11 @@ async fn each_commit_is_an_event_with_what_changed() {
     let event = watch.event().await;
     assert_eq!((event.name.as_str(), names(&event.data["upserts"])), ("change", vec!["b".to_owned()]));
     assert_eq!(event.data["upserts"][0], added, "a service reads as anywhere else");
-    app.turn("default/b", "default", Health::Unhealthy).await;
+    app.set_health("default/b", "default", Health::Unhealthy).await;
     assert_eq!(watch.event().await.data["upserts"][0]["status"], "unhealthy");
     app.delete(&format!("/api/v1/services/{}", added["id"].as_str().expect("an id"))).await.ok();
-    let gone = watch.event().await.data;
-    assert_eq!(gone["removed"], json!([{"id": added["id"], "namespace": "default", "name": "b"}]));
+    let removed = watch.event().await.data;
+    assert_eq!(removed["removed"], json!([{"id": added["id"], "namespace": "default", "name": "b"}]));
 }
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn a_cursor_brings_what_was_missed_and_nothing_else() {
     let mut idle = Watch::open(&app, &format!("?cursor={cursor}")).await;
     let nothing = idle.event().await;
     assert_eq!(nothing.data, json!({"upserts": [], "removed": []}));
-    app.turn("default/a", "default", Health::Healthy).await;
+    app.set_health("default/a", "default", Health::Healthy).await;
     app.delete("/api/v1/services/deregister?name=b").await.ok();
     for by_header in [false, true] {
         let request = if by_header {
@@ -164,7 +164,7 @@ async fn a_big_snapshot_comes_in_parts() {
 
 #[tokio::test]
 async fn only_what_the_caller_may_see_is_sent() {
-    let app = TestApp::with(Wish { auth: true, read_auth: true, ..Wish::default() }).await;
+    let app = TestApp::with(Options { auth: true, read_auth: true, ..Options::default() }).await;
     assert_eq!(app.get("/api/v1/watch").await.refusal(401), "token_required");
     let (mine, other) = (token("me", Some(&["mine"]), None), token("you", Some(&["other"]), None));
     let register = |token: String, namespace: &'static str| {
@@ -180,7 +180,7 @@ async fn only_what_the_caller_may_see_is_sent() {
     let request = app.request(Method::POST, "/api/v1/services/register").bearer_auth(&mine).json(&body);
     app.send(request).await.ok();
     let event = watch.event().await;
-    assert_eq!(names(&event.data["upserts"]), ["b"], "the other namespace's service is not told of");
+    assert_eq!(names(&event.data["upserts"]), ["b"], "the other namespace's service is not shown");
 }
 
 #[tokio::test]
@@ -218,21 +218,21 @@ async fn one_name_is_watched_alone_and_waited_for() {
     let mut shop = Watch::open(&app, "?name=pay&namespace=shop").await;
     assert_eq!(shop.snapshot().await.0, ["pay"]);
 
-    app.turn("default/payments", "default", Health::Healthy).await;
-    app.turn("shop/pay", "default", Health::Healthy).await;
+    app.set_health("default/payments", "default", Health::Healthy).await;
+    app.set_health("shop/pay", "default", Health::Healthy).await;
     app.delete("/api/v1/services/deregister?name=payments").await.ok();
     app.delete("/api/v1/services/deregister?name=pay").await.ok();
     for watch in [&mut everywhere, &mut shop] {
         assert_eq!(watch.event().await.data["upserts"][0]["namespace"], "shop");
     }
     for watch in [&mut here, &mut everywhere] {
-        let gone = watch.event().await.data["removed"].clone();
-        assert_eq!((gone[0]["namespace"].as_str(), gone[0]["name"].as_str()), (Some("default"), Some("pay")));
+        let removed = watch.event().await.data["removed"].clone();
+        assert_eq!((removed[0]["namespace"].as_str(), removed[0]["name"].as_str()), (Some("default"), Some("pay")));
     }
 
     let missed = Watch::open(&app, &format!("?name=pay&cursor={cursor}")).await.event().await;
     assert_eq!((missed.name.as_str(), &missed.data["upserts"]), ("change", &json!([])));
-    assert_eq!(missed.data["removed"].as_array().map(Vec::len), Some(1), "payments is not told of: {missed:?}");
+    assert_eq!(missed.data["removed"].as_array().map(Vec::len), Some(1), "payments is not shown: {missed:?}");
     let missed = Watch::open(&app, &format!("?name=pay&namespace=*&cursor={cursor}")).await.event().await;
     let upserts = missed.data["upserts"].as_array().expect("a list");
     assert!(upserts.iter().all(|s| s["name"] == "pay" && s["namespace"] != "default"), "{missed:?}");
@@ -272,7 +272,7 @@ fn event(component: Component, good: bool, message: &'static str) -> Vec<ServerE
 async fn what_the_server_tells_of_itself_follows_what_there_is_and_comes_again_when_it_grows() {
     let mut sender = EventSender::default();
     sender.send(event(Component::Server, true, "it started"));
-    let app = TestApp::with(Wish { told: Some(sender.subscribe()), ..Wish::default() }).await;
+    let app = TestApp::with(Options { server_events: Some(sender.subscribe()), ..Options::default() }).await;
     app.add("a").await;
     let mut watch = Watch::open(&app, "?namespace=nothing-there").await;
     let cursor = watch.snapshot().await.1;
@@ -287,7 +287,7 @@ async fn what_the_server_tells_of_itself_follows_what_there_is_and_comes_again_w
 
     let mut back = Watch::open(&app, &format!("?cursor={cursor}")).await;
     assert_eq!(back.event().await.name, "change");
-    assert_eq!(back.event().await.data, json!([started, failing]), "who comes back is told all");
+    assert_eq!(back.event().await.data, json!([started, failing]), "a client that comes back gets everything");
     drop(sender);
     app.add("b").await;
     assert_eq!(names(&back.event().await.data["upserts"]), ["b"], "changes go on when nobody tells any more");
@@ -295,7 +295,7 @@ async fn what_the_server_tells_of_itself_follows_what_there_is_and_comes_again_w
 
 #[tokio::test]
 async fn watches_are_bounded_and_a_seat_comes_back() {
-    let app = TestApp::with(Wish { watches: WatchLimits { total: 8, per_client: 2 }, ..Wish::default() }).await;
+    let app = TestApp::with(Options { watches: WatchLimits { total: 8, per_client: 2 }, ..Options::default() }).await;
     let first = Watch::open(&app, "").await;
     let _second = Watch::open(&app, "").await;
     let full = app.get("/api/v1/watch").await;
@@ -323,27 +323,27 @@ async fn a_watch_ends_when_the_server_drains() {
 }
 
 #[tokio::test]
-async fn a_reader_that_lags_gets_everything_anew() {
+async fn a_reader_that_lags_gets_everything_again() {
     // A mirror's commits do not wait for the disk.
-    let app = TestApp::with(Wish { mirror: Some(uuid::Uuid::nil()), patient: true, ..Wish::default() }).await;
+    let app = TestApp::with(Options { mirror: Some(uuid::Uuid::nil()), patient: true, ..Options::default() }).await;
     let long: serde_json::Map<_, _> = (0..10).map(|n| (format!("key-{n}"), "x".repeat(1000).into())).collect();
     app.register(&json!({"name": "a", "base_url": "http://127.0.0.1:9", "metadata": long})).await.ok();
     let mut watch = Watch::open(&app, "").await;
     watch.snapshot().await;
     for n in 0..6000_u32 {
-        app.turn("default/a", "default", if n % 2 == 0 { Health::Healthy } else { Health::Unhealthy }).await;
+        app.set_health("default/a", "default", if n % 2 == 0 { Health::Healthy } else { Health::Unhealthy }).await;
     }
     app.add("last").await;
-    let mut anew = false;
+    let mut started_over = false;
     loop {
         let event = watch.event().await;
-        anew |= event.name == "snapshot";
+        started_over |= event.name == "snapshot";
         let seen = if event.name == "snapshot" { &event.data["services"] } else { &event.data["upserts"] };
         if seen[0]["name"] == "last" {
             break;
         }
     }
-    assert!(anew, "it did not lag");
+    assert!(started_over, "it did not lag");
 }
 
 async fn closed(app: &TestApp, token: &str) -> Watch {
@@ -362,7 +362,7 @@ async fn end(watch: &mut Watch) -> Value {
 
 #[tokio::test]
 async fn a_watch_ends_with_its_token() {
-    let app = TestApp::with(Wish { auth: true, read_auth: true, ..Wish::default() }).await;
+    let app = TestApp::with(Options { auth: true, read_auth: true, ..Options::default() }).await;
     let short = token_for(Duration::from_secs(3), "short");
     let mut watch = closed(&app, &short).await;
     let mut other = closed(&app, &token("long", None, None)).await;
@@ -386,7 +386,8 @@ async fn a_watch_ends_with_its_secret_while_nobody_asks_for_anything() {
         file.persist(&path).expect("renamed");
     };
     write(&format!("{old}\n{new}\n"));
-    let app = TestApp::with(Wish { auth: true, read_auth: true, secrets: Some(path.clone()), ..Wish::default() }).await;
+    let app =
+        TestApp::with(Options { auth: true, read_auth: true, secrets: Some(path.clone()), ..Options::default() }).await;
     let mut revoked = closed(&app, &token_of(old, "a", None, None)).await;
     let mut kept = closed(&app, &token_of(new, "b", None, None)).await;
     write(&format!("{new}\n"));
@@ -402,12 +403,12 @@ async fn a_watch_ends_with_its_secret_while_nobody_asks_for_anything() {
 #[tokio::test]
 async fn a_watch_needs_the_scope_of_other_reads() {
     let scopes = Some(Scopes { read: false, register: true, admin: false });
-    let closed = TestApp::with(Wish { auth: true, read_auth: true, ..Wish::default() }).await;
+    let closed = TestApp::with(Options { auth: true, read_auth: true, ..Options::default() }).await;
     for target in ["/api/v1/watch?namespace=*", "/api/v1/services", "/api/v1/probes", "/metrics"] {
         let answer = closed.send(closed.request(Method::GET, target).bearer_auth(token("a", None, scopes))).await;
         assert_eq!(answer.refusal(403), "insufficient_scope", "{target}");
     }
-    let open = TestApp::with(Wish { auth: true, ..Wish::default() }).await;
+    let open = TestApp::with(Options { auth: true, ..Options::default() }).await;
     let mut watch = Watch::of(open.request(Method::GET, "/api/v1/watch").bearer_auth(token("a", None, scopes))).await;
     watch.snapshot().await;
 }
@@ -427,7 +428,7 @@ async fn a_large_commit_comes_in_small_events_of_which_the_last_has_the_cursor()
         assert_eq!(watch.snapshot().await.0.len(), 100);
     }
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    app.turn_all(&keys, "default", Health::Healthy).await;
+    app.set_health_of_all(&keys, "default", Health::Healthy).await;
     for watch in &mut watches {
         let (mut seen, mut events) = (Vec::new(), 0);
         let cursor = loop {
@@ -449,7 +450,7 @@ async fn a_large_commit_comes_in_small_events_of_which_the_last_has_the_cursor()
 
 #[tokio::test]
 async fn a_watch_counts_like_a_list_of_what_it_sends() {
-    let app = TestApp::with(Wish { reads: Some(20), ..Wish::default() }).await;
+    let app = TestApp::with(Options { reads: Some(20), ..Options::default() }).await;
     let long: serde_json::Map<_, _> = (0..60).map(|n| (format!("key-{n}"), "x".repeat(1000).into())).collect();
     for n in 0..8 {
         app.register(&json!({"name": format!("s{n}"), "base_url": "http://127.0.0.1:9", "metadata": long})).await.ok();

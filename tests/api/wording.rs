@@ -1,4 +1,4 @@
-//! What a refusal says is for whoever sent the request: a sentence for each thing that is wrong, without a name of the program's inside.
+//! A refusal speaks to the sender of the request: a sentence for each problem, without names from inside the program.
 
 use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
@@ -8,7 +8,7 @@ use crate::app::{Answer, TestApp};
 
 const REGISTER: &str = "/api/v1/services/register";
 
-/// Words that only somebody who writes Rust could place.
+/// Words that only a Rust programmer understands.
 const INSIDE: &[&str] = &[
     "u8",
     "u16",
@@ -124,11 +124,11 @@ const PLACES: &[&str] = &[
     "/check/healthy_threshold",
 ];
 
-/// A registration that is right but for `value` at `place`.
-fn with(place: &str, value: &Value) -> Value {
+/// A registration that is valid except for `value` at `pointer`.
+fn with(pointer: &str, value: &Value) -> Value {
     let mut body = json!({"name": "a", "base_url": "http://127.0.0.1:9"});
     let mut at = &mut body;
-    for part in place.split('/').skip(1) {
+    for part in pointer.split('/').skip(1) {
         at = &mut at[part];
     }
     *at = value.clone();
@@ -142,8 +142,8 @@ async fn no_wrong_body_is_answered_with_a_type_of_rust() {
     let check = format!("/api/v1/services/{id}/health-check");
     let mut refused = 0;
     for value in shapes() {
-        for place in PLACES {
-            let body = with(place, &value);
+        for pointer in PLACES {
+            let body = with(pointer, &value);
             let answer = app.register(&body).await;
             plain(&body.to_string(), &answer);
             refused += usize::from(answer.status == 400);
@@ -196,9 +196,9 @@ async fn no_wrong_parameter_is_answered_with_a_type_of_rust() {
 }
 
 #[tokio::test]
-async fn each_problem_is_a_sentence_beside_what_may_stand_there() {
+async fn each_problem_is_a_sentence_with_the_expected_values() {
     let app = TestApp::start().await;
-    for (place, value, problem, expected) in [
+    for (pointer, value, problem, expected) in [
         ("/version", json!(5), "is the number 5, not a string", Some("a string")),
         (
             "/weight",
@@ -213,10 +213,10 @@ async fn each_problem_is_a_sentence_beside_what_may_stand_there() {
         ("/chek", json!({}), "unknown; did you mean check?", Some("check")),
         ("/check/http/pathh", json!("/"), "unknown; did you mean path?", Some("path")),
     ] {
-        let answer = app.register(&with(place, &value)).await;
-        assert_eq!(answer.refusal(400), "invalid_payload", "{place}");
+        let answer = app.register(&with(pointer, &value)).await;
+        assert_eq!(answer.refusal(400), "invalid_payload", "{pointer}");
         let detail = answer.json()["details"][0].take();
-        assert_eq!(detail["field"], place[1..].replace('/', "."), "{detail}");
+        assert_eq!(detail["field"], pointer[1..].replace('/', "."), "{detail}");
         assert_eq!(detail["problem"], problem);
         assert_eq!(detail.get("expected").and_then(Value::as_str), expected, "{detail}");
     }

@@ -1,9 +1,9 @@
-//! Foreign bytes: what a client, a backend, a server or a file may send is thrown at the code that reads it, near what is valid and far from it.
-//! Inputs that broke something once are in `seeds/` and are tried first. `make fuzz` goes on by coverage for as long as it may.
+//! Untrusted bytes: input from clients, backends, servers and files is thrown at the code that reads it, both nearly valid and arbitrary.
+//! Inputs that once broke something are in `seeds/` and are tried first. `make fuzz` drives the same targets by coverage for longer.
 
 #![expect(clippy::print_stdout, reason = "the test runner shows it where a test fails")]
 
-mod near;
+mod inputs;
 mod targets;
 
 use std::path::Path;
@@ -15,7 +15,7 @@ use proptest::test_runner::TestRunner;
 /// Time for one target, in seconds; `FUZZ_SECONDS` sets another.
 const SECONDS: u64 = 3;
 
-/// Tries the seeds, then what the strategy makes, until the time is over. A failing input is made small before it is shown.
+/// Tries the seeds, then the strategy's inputs until the time is over. A failing input is minimised before it is shown.
 fn fuzz(name: &str, inputs: &impl Strategy<Value = Vec<u8>>, target: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(name);
     for seed in std::fs::read_dir(&folder).into_iter().flatten() {
@@ -24,8 +24,8 @@ fn fuzz(name: &str, inputs: &impl Strategy<Value = Vec<u8>>, target: fn(&[u8])) 
         target(&std::fs::read(&path).expect("readable"));
     }
     let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
-    let (began, mut runner, mut tried) = (Instant::now(), TestRunner::default(), 0);
-    while began.elapsed() < Duration::from_secs(seconds) {
+    let (started, mut runner, mut tried) = (Instant::now(), TestRunner::default(), 0);
+    while started.elapsed() < Duration::from_secs(seconds) {
         let mut input = inputs.new_tree(&mut runner).expect("an input");
         tried += 1;
         if !breaks(target, &input.current()) {
@@ -50,40 +50,40 @@ fn breaks(target: fn(&[u8]), input: &[u8]) -> bool {
 
 #[test]
 fn raw_bytes_to_a_connection() {
-    fuzz("request", &near::requests(), targets::requests::raw);
+    fuzz("request", &inputs::requests(), targets::requests::raw);
 }
 
 #[test]
 fn a_registration() {
-    fuzz("registration", &near::registrations(), targets::requests::registration);
+    fuzz("registration", &inputs::registrations(), targets::requests::registration);
 }
 
 #[test]
 fn a_token() {
-    fuzz("token", &near::tokens(), targets::requests::bearer);
+    fuzz("token", &inputs::tokens(), targets::requests::bearer);
 }
 
 #[test]
 fn a_query() {
-    fuzz("query", &near::queries(), targets::requests::query);
+    fuzz("query", &inputs::queries(), targets::requests::query);
 }
 
 #[test]
 fn a_cursor() {
-    fuzz("cursor", &near::cursors(), targets::requests::cursor);
+    fuzz("cursor", &inputs::cursors(), targets::requests::cursor);
 }
 
 #[test]
 fn an_event_stream() {
-    fuzz("watch", &near::streams(), targets::watch::stream);
+    fuzz("watch", &inputs::streams(), targets::watch::stream);
 }
 
 #[test]
 fn the_answer_to_a_probe() {
-    fuzz("probe", &near::answers(), targets::probe::answer);
+    fuzz("probe", &inputs::answers(), targets::probe::answer);
 }
 
 #[test]
 fn a_row_of_the_database() {
-    fuzz("row", &near::rows(), targets::rows::row);
+    fuzz("row", &inputs::rows(), targets::rows::row);
 }

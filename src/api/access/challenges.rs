@@ -18,9 +18,7 @@ pub(super) fn require_scope(principal: &Principal, class: RouteClass, read_auth:
     }
     let scopes = principal.scopes;
     let (granted, scope) = match class {
-        RouteClass::Preflight | RouteClass::Operations | RouteClass::Public | RouteClass::Unrouted { .. } => {
-            return Ok(());
-        }
+        RouteClass::Preflight | RouteClass::Operations | RouteClass::Public | RouteClass::Unrouted => return Ok(()),
         RouteClass::OpenRead | RouteClass::Watch if !read_auth => return Ok(()),
         RouteClass::Register | RouteClass::Deregister | RouteClass::Check => (scopes.register, "register"),
         RouteClass::OpenRead | RouteClass::Watch | RouteClass::TokenRead | RouteClass::Probing => (scopes.read, "read"),

@@ -27,11 +27,8 @@ pub enum RouteClass {
     Deregister,
     /// Probes now.
     Check,
-    /// No route has this path and method, so the answer is 404 or 405. `closed` where the routes around it need a token.
-    Unrouted {
-        /// Whether it needs a token whenever auth is on.
-        closed: bool,
-    },
+    /// No route has this path and method, and none around it needs a token: limited like a read, and answered 404 or 405.
+    Unrouted,
 }
 
 /// A limit on how often one client may send requests.
@@ -96,7 +93,7 @@ impl RouteClass {
             | Self::ServiceRead
             | Self::Probing
             | Self::Watch
-            | Self::Unrouted { .. } => Some(Limit::Reads),
+            | Self::Unrouted => Some(Limit::Reads),
             Self::Register | Self::Deregister | Self::Check => Some(Limit::Writes),
         }
     }
@@ -117,8 +114,7 @@ impl RouteClass {
     /// Whether it needs a token when auth is on, and, by `read_auth`, reads are closed.
     pub fn needs_token(self, read_auth: bool) -> bool {
         match self {
-            Self::Preflight | Self::Operations | Self::Public => false,
-            Self::Unrouted { closed } => closed,
+            Self::Preflight | Self::Operations | Self::Public | Self::Unrouted => false,
             Self::Metrics | Self::OpenRead | Self::Watch => read_auth,
             Self::TokenRead | Self::ServiceRead | Self::Probing | Self::Register | Self::Deregister | Self::Check => {
                 true

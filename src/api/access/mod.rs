@@ -3,13 +3,13 @@
 //! In: a request's head and the class of its route. Out: [`Admitted`], or the refusal. [`Access::admit`] checks in this order, and the files
 //! are best read in it too:
 //!
-//! 1. [`class`]: the classes of routes; [`browser`]: the server's name (`Host`) and the page that sends the request (`Origin`).
-//! 2. [`client_address`]: the client behind proxies.
-//! 3. [`authenticator`]: the token, with [`token`], [`token_cache`] and [`secrets`]; [`token_validity`] follows it afterwards.
-//! 4. [`quotas`]: the rate, with [`rate_limiter`].
-//! 5. [`principal`]: the caller; [`challenges`]: refusals of its token; [`namespace_filter`]: the namespaces that a read asks for.
+//! 1. `class`: the classes of routes; `browser`: the server's name (`Host`) and the page that sends the request (`Origin`).
+//! 2. `client_address`: the client behind proxies.
+//! 3. `authenticator`: the token, with `token`, `token_cache` and `secrets`; `token_validity` follows it afterwards.
+//! 4. `quotas`: the rate, with `rate_limiter`.
+//! 5. `principal`: the caller; `challenges`: refusals of its token; `namespace_filter`: the namespaces that a read asks for.
 //!
-//! [`headers`] writes what access adds to an answer. Namespaces and owners are checked where the service is known, by [`Principal`] and by
+//! `headers` writes what access adds to an answer. Namespaces and owners are checked where the service is known, by [`Principal`] and by
 //! the registrar.
 
 mod authenticator;

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_with_a_bucket_is_not_hurt_by_a_crowd() {
+    fn a_client_with_a_bucket_is_not_affected_by_many_others() {
         let limiter = RateLimiter::new(60, 160);
         assert_eq!(limiter.spend(client(1), START), Ok(59));
         for n in 2..10_000 {

@@ -18,19 +18,19 @@ use crate::model::name::Namespace;
 use crate::model::text;
 use crate::model::time::{UnixMs, age};
 
-/// The only audience that Portolan answers to.
+/// The only audience that Portolan accepts.
 pub const AUDIENCE: &str = "portolan";
-/// How far two clocks may differ.
+/// Allowed difference between two clocks.
 const LEEWAY_SECONDS: f64 = 30.0;
 /// Longest token, in bytes.
 const MAX_TOKEN: usize = 8 * 1024;
 /// Longest `iss` and `sub`, in characters.
 const MAX_NAME: usize = 256;
 
-/// Milliseconds taken for seconds begin here: the year 5138.
+/// A larger `exp` is in milliseconds: as seconds it would be after the year 5138.
 const TOO_MANY_SECONDS: f64 = 1e11;
 
-/// Why a token does not count: for whoever sent or makes it. What the token says is repeated only where one of the secrets signed it.
+/// Why a token is not valid, for its sender or maker. Claims are repeated only where one of the secrets signed them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not three parts of base64url JSON, or over 8 KiB.
@@ -38,10 +38,10 @@ pub enum TokenError {
         "this is not a JSON Web Token: it has three parts of base64url text with dots between them, in at most 8 KiB"
     )]
     Malformed,
-    /// Two headers, of which neither is better.
+    /// Two headers, of which neither takes precedence.
     #[error("there are several Authorization headers; send one")]
     Several,
-    /// `alg` is not HS256, or the header is no JSON at all.
+    /// `alg` is not HS256, or the header is not JSON.
     #[error("the token's header must be JSON that names the algorithm HS256, the only one accepted")]
     Algorithm,
     /// `crit` asks for an extension.
@@ -90,7 +90,7 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// The stable word.
+    /// The code of the refusal.
     pub fn code(self) -> Code {
         match self {
             Self::Expired { .. } => Code::TokenExpired,
@@ -117,14 +117,14 @@ enum Audience {
     Many(Vec<String>),
 }
 
-/// What a valid token says.
+/// The claims of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bearer {
     pub(super) issuer: Arc<str>,
     pub(super) subject: Arc<str>,
     pub(super) scopes: Scopes,
     pub(super) namespaces: Namespaces,
-    /// What it goes on depending on.
+    /// What its validity still depends on.
     pub(super) credential: Credential,
 }
 
@@ -236,7 +236,7 @@ fn default_scopes() -> Scopes {
     Scopes { read: true, register: true, admin: false }
 }
 
-/// Words that are not ours belong to another service that shares the issuer.
+/// Unknown scopes belong to other services that share the issuer.
 fn scopes(claim: &str) -> Scopes {
     let has = |word| claim.split(' ').any(|w| w == word);
     let admin = has("admin");
@@ -247,30 +247,30 @@ fn why(kind: &ErrorKind, token: &str) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::Signature,
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => TokenError::Algorithm,
-        // An algorithm that the library has no name for, `none` above all, is to it a header that is no JSON.
+        // The library reports an unknown algorithm, above all `none`, as a header that is not JSON.
         ErrorKind::Json(_) if jsonwebtoken::decode_header(token).is_err() => TokenError::Algorithm,
         ErrorKind::Json(_) => TokenError::Claims,
         _ => TokenError::Malformed,
     }
 }
 
-/// What a token to be made says.
+/// The claims of a new token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mint {
-    /// Who holds it; with the issuer, the owner of what it registers.
+    /// The holder; together with the issuer, the owner of what it registers.
     pub subject: String,
-    /// Who vouches for it; usually empty.
+    /// Usually empty.
     pub issuer: Option<String>,
     /// Namespaces it covers; `None` is the default one, `["*"]` all.
     pub namespaces: Option<Vec<String>>,
     /// Its grants; `None` is read and register.
     pub scopes: Option<Scopes>,
-    /// How long it lasts; a server takes at most `PORTOLAN_TOKEN_MAX_DAYS`.
+    /// Its lifetime; a server accepts at most `PORTOLAN_TOKEN_MAX_DAYS`.
     pub lasts: Duration,
 }
 
 impl Mint {
-    /// What makes another token like this one, as far as it can be read; nothing of it is verified. For those who hold it.
+    /// The claims for another token like this one, as far as it can be parsed. Verifies nothing: for the token's holder alone.
     pub fn like(token: &str) -> Option<Self> {
         let claims: serde_json::Value = insecure_decode_claims(token).ok()?;
         let text = |name: &str| claims[name].as_str().filter(|text| !text.is_empty() && sound(text)).map(str::to_owned);
@@ -288,10 +288,10 @@ impl Mint {
     }
 }
 
-/// How long a token lasts where nobody says.
+/// The default lifetime of a token.
 pub const USUAL_LIFE: Duration = Duration::from_hours(24);
 
-/// Whether a subject or an issuer is text that a log and a terminal may show.
+/// Whether a subject or issuer is safe to show in a log and a terminal.
 fn sound(name: &str) -> bool {
     text::accept(name, MAX_NAME).is_ok()
 }
@@ -299,7 +299,7 @@ fn sound(name: &str) -> bool {
 /// A token that could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MintError {
-    /// No one would take it.
+    /// The subject is empty or unsafe.
     #[error("a subject is 1 to {MAX_NAME} characters without line breaks and control characters")]
     Subject,
     /// No grants at all.
@@ -335,7 +335,7 @@ impl Scopes {
 /// Makes a token, valid from `now` (wall clock).
 ///
 /// # Errors
-/// [`MintError`] when no server would take it.
+/// [`MintError`] when no server would accept it.
 pub fn mint(secret: &SecretString, what: &Mint, now: UnixMs) -> Result<String, MintError> {
     if what.subject.is_empty() || !sound(&what.subject) || !what.issuer.as_deref().is_none_or(sound) {
         return Err(MintError::Subject);

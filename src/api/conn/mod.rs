@@ -3,11 +3,11 @@
 //! In: a listening socket and a [`Handler`]. Out: a call of the handler for each well-formed request, and its answer on the wire. To read in
 //! this order:
 //!
-//! 1. [`serve`] here accepts connections; [`limiter`] counts them, and [`eviction`] chooses those that make room.
-//! 2. [`connection`]: one connection, from its first byte to its last.
-//! 3. [`activity`]: what it is doing, as flags; [`watchdog`]: for how long it may.
-//! 4. [`socket`]: the socket under hyper; [`framing`]: what a head must say; [`body`]: a request's body.
-//! 5. [`refusals`]: answers to anything that never became a request.
+//! 1. [`serve`] here accepts connections; `limiter` counts them, and `eviction` chooses those that make room.
+//! 2. `connection`: one connection, from its first byte to its last.
+//! 3. `activity`: what it is doing, as flags; `watchdog`: for how long it may.
+//! 4. `socket`: the socket under hyper; `framing`: what a head must say; `body`: a request's body.
+//! 5. `refusals`: answers to anything that never became a request.
 
 mod activity;
 mod body;

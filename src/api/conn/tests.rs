@@ -43,7 +43,7 @@ impl Handler for Echo {
     }
 }
 
-/// A long body that looks like a refusal of hyper's wherever a piece of it may begin.
+/// A long body that looks like one of hyper's refusals wherever a piece begins.
 fn sly() -> Vec<u8> {
     format!("{:1024}", "HTTP/1.1 400 Bad Request").into_bytes().repeat(256)
 }
@@ -160,7 +160,7 @@ async fn one_connection_serves_request_after_request_and_pipelined_ones() {
 }
 
 #[tokio::test]
-async fn a_head_that_stalls_is_told_and_closed() {
+async fn a_head_that_stalls_is_answered_and_closed() {
     let server = start(quick());
     let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n").await;
     assert_envelope(&rest(&mut stream).await, "408", "request_timeout");
@@ -186,7 +186,7 @@ async fn a_head_that_drips_has_no_more_time_than_one_that_stalls() {
 }
 
 #[tokio::test]
-async fn a_second_head_on_a_kept_connection_is_timed_too() {
+async fn a_second_head_on_a_connection_is_timed_too() {
     let server = start(quick());
     let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(one(&mut stream).await.contains("hello"));

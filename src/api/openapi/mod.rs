@@ -1,6 +1,6 @@
-//! Descriptions for `/openapi.json` that several routes share. A route describes itself beside its handler.
+//! Descriptions for `/openapi.json` that several routes share. A route's own description stands at its handler.
 //!
-//! In: the types of requests and answers. Out: [`Document`], to which the routes' descriptions are added, and [`describe_common`], which
+//! In: the types of requests and answers. Out: [`Document`], to which the routes' descriptions are added, and `describe_common`, which
 //! completes the whole. To read: [`schemas`] (types), [`params`] (query parameters), [`labels`] (names).
 
 pub mod labels;

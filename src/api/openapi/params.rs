@@ -3,18 +3,18 @@
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-/// What selects services and instances.
+/// Parameters that select services and instances.
 #[derive(Debug, Serialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Selection {
-    /// The health: of the instance, or in a list of the service.
+    /// The health of the instance, or in a list of the service.
     #[param(schema_with = crate::wire::words::health)]
     pub status: Option<String>,
     /// A version range, as Cargo and npm write it: `^1.2`, `>=1.4 <2`, `1.x`.
     pub version: Option<String>,
-    /// The zone, to the letter.
+    /// The exact zone.
     pub zone: Option<String>,
-    /// For each metadata key its value, to the letter: `meta.team=backend`; at most 16.
+    /// The exact value of a metadata key: `meta.team=backend`; at most 16 of them.
     #[serde(rename = "meta.KEY")]
     pub meta: Option<String>,
 }
@@ -36,6 +36,6 @@ pub struct Entries {
     /// Most entries of this page; 100 when absent
     #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u16>,
-    /// `next_cursor` of the page before
+    /// `next_cursor` of the previous page
     pub cursor: Option<String>,
 }

@@ -43,7 +43,7 @@ pub(super) async fn check(request: &RequestContext<'_>, body: RequestBody) -> An
     require_owner(request, &service)?;
     let checked = match request.state.on_demand.check_now(service.id).await {
         Ok(checked) => checked,
-        Err(error) => return leader::forward_or_refuse(request, error).await,
+        Err(error) => return leader::forward_or_refuse(request, &error).await,
     };
     let evidence = request.principal.sees_evidence(namespace);
     let checks: Vec<Checked> = checked.into_iter().map(|result| Checked::new(result, evidence)).collect();

@@ -14,9 +14,9 @@ const ELECTION: u64 = 5;
 
 /// The answer when this replica's prober cannot give one: the leader's, where it runs elsewhere, or a refusal. The forwarded request has
 /// no body.
-pub(super) async fn forward_or_refuse(request: &RequestContext<'_>, error: OnDemandError) -> Answer {
-    let leader = request.state.pass_on.as_ref().filter(|_| error == OnDemandError::Unavailable);
-    let Some(leader) = leader else { return Err(prober_refusal(&error)) };
+pub(super) async fn forward_or_refuse(request: &RequestContext<'_>, error: &OnDemandError) -> Answer {
+    let leader = request.state.pass_on.as_ref().filter(|_| *error == OnDemandError::Unavailable);
+    let Some(leader) = leader else { return Err(prober_refusal(error)) };
     let mut forwarded = Request::new(Bytes::new());
     *forwarded.method_mut() = request.head.method.clone();
     *forwarded.uri_mut() = request.head.uri.clone();

@@ -35,7 +35,7 @@ struct ListQuery {
         ("namespace" = inline(Option<labels::Namespaces>), Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
         params::Selection,
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Most services of this page; all when absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+        ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page"),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer"),
     ),
     responses(

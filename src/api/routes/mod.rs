@@ -37,8 +37,8 @@ use request::{Params, RequestContext};
 
 pub use document::json as openapi_json;
 
-/// Paths below this one need a token when auth is on, also where no route has them.
-const CLOSED: &str = "/api/v1/services/";
+/// Requests below this path are closed like the routes there, also where no route has them.
+const SERVICES: &str = "/api/v1/services/";
 
 /// What a handler returns.
 pub(super) type Answer = Result<Response<Body>, ApiError>;
@@ -140,9 +140,18 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Match<'a> {
     let class = match route {
         _ if method == Method::OPTIONS => RouteClass::Preflight,
         Some(route) => route.class,
-        None => RouteClass::Unrouted { closed: path.starts_with(CLOSED) },
+        None => unrouted_class(verb, path),
     };
     Match { pattern, route, params, class }
+}
+
+/// The class of a request that no route answers: 404 or 405, after the same checks as the routes around it.
+fn unrouted_class(verb: Option<Verb>, path: &str) -> RouteClass {
+    match verb {
+        _ if !path.starts_with(SERVICES) => RouteClass::Unrouted,
+        Some(Verb::Get) => RouteClass::TokenRead,
+        _ => RouteClass::Register,
+    }
 }
 
 impl Match<'_> {

@@ -52,7 +52,7 @@ pub(super) async fn probes(request: &RequestContext<'_>) -> Answer {
                     ProbingOfService { id, live: true, instances }
                 }));
             }
-            Err(error) => return leader::forward_or_refuse(request, error).await.map(uncounted),
+            Err(error) => return leader::forward_or_refuse(request, &error).await.map(uncounted),
         }
     }
     let message = "Probing retrieved successfully".into();

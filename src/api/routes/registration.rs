@@ -93,7 +93,7 @@ fn label<T: std::str::FromStr<Err: Into<ValueError>>>(fields: &mut Fields<'_>, f
     fields.check(field, text.parse())
 }
 
-/// A text that must be there; the seed counts an empty one as missing.
+/// A required text; the legacy gateway counts an empty one as missing.
 fn required(fields: &mut Fields<'_>, field: &str, what: &str) -> Option<String> {
     let problems_before = fields.problem_count();
     let text: Option<String> = fields.take(field);
@@ -114,7 +114,7 @@ fn bounded(fields: &mut Fields<'_>, field: &str, max: usize) -> String {
     fields.check(field, accepted).map(|()| text).unwrap_or_default()
 }
 
-/// `None` where a part that the rest stands on is wrong; the problem is then noted.
+/// `None` where a field that the rest depends on is wrong; its problem is recorded.
 fn spec(fields: &mut Fields<'_>, interval: Duration) -> Option<InstanceSpec> {
     let base_url =
         required(fields, "base_url", "the address where the service is reached, such as http://10.0.0.5:8080");
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_body_reads_and_null_is_absent() {
+    fn the_legacy_gateways_body_reads_and_null_is_absent() {
         let json = r#"{"name":"user-service","version":"1.0.0","description":"d","base_url":"http://h:1",
             "health_url":"http://h:1/health","metadata":{"team":"backend"},"weight":null}"#;
         let read = read_it(json).expect("valid");

@@ -15,10 +15,10 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 ///
 /// Only what the Kubernetes API's watch has delivered counts, because answers to this replica's own writes may be ahead of it.
 pub(in crate::api) async fn catch_up(catalog: &Catalog, cursor: &WatchCursor) {
-    let (mine, mut heard) = (catalog.read().mark(), catalog.watch_revision());
+    let (mine, mut revision) = (catalog.read().mark(), catalog.watch_revision());
     let is_mine = cursor.mark.zip(mine).is_some_and(|(theirs, mine)| theirs.replica == mine.replica);
     if mine.is_none() || is_mine || cursor.epoch != *catalog.read().epoch() {
         return;
     }
-    drop(timeout(MAX_WAIT, heard.wait_for(|heard| *heard >= cursor.revision)).await);
+    drop(timeout(MAX_WAIT, revision.wait_for(|revision| *revision >= cursor.revision)).await);
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 answers, read strictly: what a client gets must be well formed to its last byte.
+//! HTTP/1.1 answers, parsed strictly: they must be well formed to the last byte.
 
 /// One answer.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ impl Answer {
     }
 }
 
-/// Every answer in what a connection sent. `head` says whether the request at that place was a HEAD, whose answer has no body.
+/// Every answer among the bytes of a connection. `head` says whether the request at that position was a HEAD, whose answer has no body.
 pub(crate) fn answers(mut bytes: &[u8], head: impl Fn(usize) -> bool) -> Vec<Answer> {
     let mut answers = Vec::new();
     while !bytes.is_empty() {

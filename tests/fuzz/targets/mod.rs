@@ -1,4 +1,4 @@
-//! One function a target: takes any bytes, and panics where Portolan does something with them that it must not. `fuzz/` drives the same
+//! A function per target: it takes any bytes, and panics where Portolan does something with them that it must not. `fuzz/` drives the same
 //! functions by coverage.
 
 #[expect(dead_code, reason = "the API's tests ask more of it")]
@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 /// A deadline against hanging, on a machine of any speed.
 pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 
-/// The runtime of everything here: a target is a plain function.
+/// The runtime of all targets, which are plain functions.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! What a hostile backend answers to a probe: the probe ends in time, and passes only where the answer says so.
+//! Answers of a hostile backend to a probe: the probe ends in time, and passes only where the answer says so.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::http::show;
 use super::{AMPLE, runtime};
 
-/// How long a probe may take: a peer that says nothing more holds it that long.
+/// Longest probe: a silent peer keeps it that long.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 fn dialer() -> &'static Dialer {
@@ -38,7 +38,7 @@ fn target(kind: u8, port: u16) -> Target {
     }
 }
 
-/// The first byte says what is asked, the second whether the peer waits for the question and whether it closes; the rest is the answer.
+/// The first byte chooses the check, the second whether the peer waits for the request and whether it closes; the rest is the answer.
 pub(crate) fn answer(data: &[u8]) {
     let [kind, request_options, answer @ ..] = data else { return };
     runtime().block_on(async {

@@ -7,18 +7,18 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::app::{TestApp, Wish, token};
+use super::app::{Options, TestApp, token};
 use super::http::{Answer, answers, show};
 use super::{AMPLE, runtime};
 
-/// Two servers: one open, one that asks for tokens.
+/// Two servers: one open, one that requires tokens.
 fn server(auth: bool) -> &'static TestApp {
     static OPEN: OnceLock<TestApp> = OnceLock::new();
     static CLOSED: OnceLock<TestApp> = OnceLock::new();
     let start = || {
         runtime().block_on(async {
             // Without limits of rate: every answer is about the request.
-            let app = TestApp::with(Wish { auth, ..Wish::default() }).await;
+            let app = TestApp::with(Options { auth, ..Options::default() }).await;
             if !auth {
                 app.add("a").await;
             }
@@ -50,10 +50,10 @@ fn exchange(auth: bool, pieces: &[&[u8]]) -> Vec<u8> {
     })
 }
 
-/// What ends a connection whose requests were whole.
+/// A request that ends its connection.
 const LAST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
 
-/// No fault of ours, and in the envelope.
+/// Not a 500, and in the envelope.
 fn well(answer: &Answer, what: &[u8]) {
     let text = String::from_utf8_lossy(&answer.body);
     let allowed = [501, 503].contains(&answer.status) || answer.status < 500;
@@ -109,12 +109,12 @@ pub(crate) fn registration(body: &[u8]) {
     }
 }
 
-/// Bytes that a header's value or a target may hold.
+/// Bytes that a header's value or a target may contain.
 fn legal(data: &[u8]) -> Vec<u8> {
     data.iter().copied().filter(|byte| (0x21..0x7f).contains(byte)).collect()
 }
 
-/// A bearer token. None but one that was minted opens the door.
+/// A bearer token: only a minted one is accepted.
 pub(crate) fn bearer(data: &[u8]) {
     static VALID: OnceLock<String> = OnceLock::new();
     let valid = VALID.get_or_init(|| token("fuzz", None, None));

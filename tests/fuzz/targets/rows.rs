@@ -1,4 +1,4 @@
-//! A database of which one row is not as it was written: the store opens or says why not, and never panics.
+//! A database with one damaged row: the store opens or says why not, and never panics.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -72,13 +72,13 @@ fn whole() -> &'static Path {
     path
 }
 
-/// In memory where the machine has such a place: no power is cut here, and a disk would be what most of the time goes to.
+/// In memory where the machine has such a folder: nothing here cuts the power, and a disk would take most of the time.
 fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.expect("a folder")
 }
 
-/// A value of the kind that the byte says, made of the data.
+/// A value of the kind that the byte chooses, made from the data.
 fn value(kind: u8, data: &[u8]) -> Value {
     match kind % 6 {
         0 => Value::Null,
@@ -99,7 +99,7 @@ fn columns(db: &rusqlite::Connection) -> Vec<(String, String)> {
     found
 }
 
-/// The first byte says which column, the second what kind of value; the rest is the value. It goes into one row of the table.
+/// The first byte chooses the column, the second the kind of value; the rest is the value. It goes into one row of the table.
 pub(crate) fn row(data: &[u8]) {
     let [column, kind, rest @ ..] = data else { return };
     let folder = folder();

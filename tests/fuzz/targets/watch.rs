@@ -1,4 +1,4 @@
-//! What a hostile server sends to the console as a watch: the console says what is wrong, and neither panics nor hangs.
+//! A hostile server's watch: the console reports the problem, and neither panics nor hangs.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};

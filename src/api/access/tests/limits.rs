@@ -128,7 +128,7 @@ fn a_large_answer_counts_as_several_reads() {
     world.access.charge(&mut admitted, 10 * 32 * 1024, false);
     assert_eq!(admitted.rate.expect("limited").remaining, 49);
     assert_eq!(spend_all(&world, &Ask::discover()), 49);
-    // One that is there whatever the limit says is waited for afterwards.
+    // Charged requests that exceed the limit are waited for afterwards.
     world.pass(Duration::from_secs(1));
     let mut admitted = world.ask(&Ask::new("GET", "/api/v1/watch")).expect("one came back");
     world.access.charge(&mut admitted, 20 * 32 * 1024, false);

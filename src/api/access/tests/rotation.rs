@@ -81,7 +81,7 @@ fn a_changed_file_counts_within_a_second_and_a_broken_one_never() {
 fn a_link_that_is_swapped_is_noticed() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
-    // The way Kubernetes mounts a secret: the file is a link into a folder that is itself a swapped link.
+    // As Kubernetes mounts a secret: the file is a link into a folder that is itself a swapped link.
     for (version, secret) in [("v1", SECRET), ("v2", OTHER)] {
         std::fs::create_dir(at(version)).expect("a folder");
         std::fs::write(at(version).join("secrets"), secret).expect("written");

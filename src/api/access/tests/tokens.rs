@@ -38,7 +38,7 @@ fn two_subjects_are_two_owners_and_an_issuer_tells_them_apart() {
 }
 
 #[test]
-fn the_seeds_messages_are_kept() {
+fn the_legacy_gateways_messages_stay() {
     let world = World::guarded();
     let error = world.ask(&Ask::register()).expect_err("no token");
     assert_eq!((error.code, &*error.message), (Code::TokenRequired, "Authorization header required"));
@@ -75,7 +75,7 @@ fn no_other_algorithm_is_taken() {
 }
 
 #[test]
-fn what_is_wrong_with_a_token_is_said_without_its_words() {
+fn a_refusal_of_a_token_does_not_repeat_it() {
     let world = World::guarded();
     let why = |token: &str| {
         let error = world.ask(&Ask::register().bearer(token)).expect_err("refused");
@@ -216,7 +216,7 @@ fn a_token_like_another_repeats_what_a_command_can_say() {
 }
 
 #[test]
-fn an_expired_token_is_told_apart() {
+fn an_expired_token_has_its_own_code() {
     let world = World::guarded();
     let ask = Ask::register().bearer(&token_of(&claims()));
     assert_eq!(world.code(&ask), "admitted");

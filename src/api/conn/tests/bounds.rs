@@ -33,7 +33,7 @@ async fn a_reader_that_dribbles_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_reader_that_is_slow_and_steady_is_kept() {
+async fn a_slow_and_steady_reader_stays_connected() {
     let write = Duration::from_secs(1);
     let server = start(ConnSettings { write, write_rate: 30 * 1024, ..ConnSettings::default() });
     let mut stream = server.send("GET /big HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
@@ -216,7 +216,7 @@ async fn a_burst_of_connections_waits_in_the_queue_and_is_not_dropped() {
     let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
     let address = listener.local_addr().expect("an address");
     let burst: Vec<_> = (0..most.min(400)).map(|_| TcpStream::connect(address)).collect();
-    // Nobody accepts here, so a connection for which there is no room would wait for ever.
+    // Nothing accepts here, so a connection beyond the backlog would wait forever.
     let connected = tokio::time::timeout(HANG, futures::future::join_all(burst)).await;
     assert!(connected.expect("none waits for room").iter().all(Result::is_ok));
     assert_eq!(listen(address).expect_err("the port is taken").kind(), ErrorKind::AddrInUse);

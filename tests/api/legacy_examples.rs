@@ -1,4 +1,4 @@
-//! The seed's own examples, as its document prints them.
+//! The legacy gateway's own examples, as its document prints them.
 
 use std::process::Output;
 
@@ -22,7 +22,7 @@ const REGISTER: &str = r#"curl -X POST http://localhost:8080/api/v1/services/reg
 const DISCOVER: &str = r#"curl "http://localhost:8080/api/v1/services/discover?name=user-service""#;
 const LIST: &str = "curl http://localhost:8080/api/v1/services";
 
-/// Runs an example to the letter, but for the port.
+/// Runs an example unchanged, except for the port.
 async fn run(app: &TestApp, example: &str) -> serde_json::Value {
     let here = example.replace("localhost:8080", &format!("localhost:{}", app.address.port()));
     let Output { status, stdout, stderr } =
@@ -32,7 +32,7 @@ async fn run(app: &TestApp, example: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn the_seeds_curl_examples_work() {
+async fn the_legacy_gateways_curl_examples_work() {
     let app = TestApp::start().await;
     let registered = run(&app, REGISTER).await;
     assert_eq!(registered["success"], true);

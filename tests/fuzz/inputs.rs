@@ -1,4 +1,4 @@
-//! Inputs near what is valid: whole ones with some bytes changed, cut, doubled or swapped for words that mean something there.
+//! Nearly valid inputs: valid ones with some bytes changed, cut, doubled or replaced by tokens of the format.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -52,7 +52,7 @@ fn apply(bytes: &mut Vec<u8>, damage: Damage) {
     }
 }
 
-/// One of the whole inputs with a few changes, or anything at all.
+/// A valid input with a few changes, or arbitrary bytes.
 fn near(whole: Vec<Vec<u8>>, words: &[&'static [u8]]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let near = (select(whole), vec(damage(words), 0..5)).prop_map(|(mut bytes, damages)| {
         for damage in damages {
@@ -63,7 +63,7 @@ fn near(whole: Vec<Vec<u8>>, words: &[&'static [u8]]) -> impl Strategy<Value = V
     prop_oneof![12 => near, 1 => vec(any::<u8>(), 0..300)]
 }
 
-/// Puts some leading bytes, which say how the rest is used, in front.
+/// Prepends bytes that say how the rest is used.
 fn led(lead: usize, rest: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     (vec(any::<u8>(), lead), rest).prop_map(|(lead, rest)| [lead, rest].concat())
 }

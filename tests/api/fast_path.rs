@@ -1,4 +1,4 @@
-//! The hot route and the router say the same, byte for byte.
+//! The fast path and the route give the same answers, byte for byte.
 
 use portolan::model::outcome::Health;
 use proptest::prelude::*;
@@ -8,9 +8,9 @@ use serde_json::json;
 
 use crate::app::{Answer, TestApp};
 
-/// One request, to be sent plain and then in a spelling that only the router reads.
+/// One request, to be sent plain and then in a spelling that the fast path does not read.
 #[derive(Debug, Clone)]
-struct Asked {
+struct TestRequest {
     name: String,
     namespace: Option<String>,
     swapped: bool,
@@ -28,7 +28,7 @@ enum Tag {
     Garbage(String),
 }
 
-fn asked() -> impl Strategy<Value = Asked> {
+fn requests() -> impl Strategy<Value = TestRequest> {
     let name = prop_oneof!["s[0-3]", "[a-z0-9-]{1,5}", "[A-Za-z0-9-]{60,70}", Just("S1".to_owned())];
     let namespace = prop_oneof![
         Just(None),
@@ -46,11 +46,11 @@ fn asked() -> impl Strategy<Value = Asked> {
     let method = prop_oneof![4 => Just("GET"), 1 => Just("HEAD"), 1 => Just("POST")];
     let origin = prop_oneof![Just(None), Just(Some("https://a.example")), Just(Some("http://localhost:3000"))];
     (name, namespace, any::<bool>(), method, tag, origin).prop_map(|(name, namespace, swapped, method, tag, origin)| {
-        Asked { name, namespace, swapped, method, tag, origin }
+        TestRequest { name, namespace, swapped, method, tag, origin }
     })
 }
 
-impl Asked {
+impl TestRequest {
     /// The target; `key` is a spelling of the parameter `name`.
     fn target(&self, key: &str) -> String {
         let name = &self.name;
@@ -82,7 +82,7 @@ impl Asked {
 }
 
 #[test]
-fn hot_and_cold_say_the_same() {
+fn the_fast_path_and_the_route_give_the_same_answers() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let app = runtime.block_on(async {
         let app = TestApp::start().await;
@@ -92,11 +92,11 @@ fn hot_and_cold_say_the_same() {
                 app.register(&body).await.ok();
             }
         }
-        app.turn("default/s1", "default", Health::Healthy).await;
+        app.set_health("default/s1", "default", Health::Healthy).await;
         app
     });
     let mut runner = TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });
-    let checked = runner.run(&asked(), |asked| {
+    let checked = runner.run(&requests(), |asked| {
         let (hot, cold) = runtime.block_on(async {
             (asked.send(&app, &asked.target("name")).await, asked.send(&app, &asked.target("n%61me")).await)
         });

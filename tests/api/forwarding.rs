@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::app::{TestApp, Wish, token};
+use crate::app::{Options, TestApp, token};
 
 const BUSY: &str = r#"{"success":false,"error":"spent","code":"probe_budget"}"#;
 
@@ -46,10 +46,10 @@ impl Leader {
     }
 }
 
-/// A server without a prober, as one that follows; the leader is where `leader` says.
+/// A server without a prober, like a follower; `leader` is the leader's address.
 async fn follower(leader: Option<SocketAddr>, auth: bool) -> TestApp {
     let line = LeaderLine::new(move || leader, Metrics::default()).expect("a client");
-    TestApp::with(Wish { auth, pass_on: Some(Arc::new(line)), ..Wish::default() }).await
+    TestApp::with(Options { auth, pass_on: Some(Arc::new(line)), ..Options::default() }).await
 }
 
 async fn registered(app: &TestApp, token: Option<&str>) -> String {
@@ -87,8 +87,8 @@ async fn the_leader_gets_it_as_it_came_and_its_answer_comes_back() {
 
 #[tokio::test]
 async fn without_a_leader_it_says_when_to_ask_again() {
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
-    for leader in [None, Some(gone)] {
+    let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    for leader in [None, Some(unused)] {
         let app = follower(leader, false).await;
         let target = registered(&app, None).await;
         let answer = app.send(app.request(Method::POST, &target)).await;
