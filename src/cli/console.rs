@@ -31,22 +31,22 @@ const PLAIN: (u16, u16) = (120, 40);
 /// Flags of `console`.
 #[derive(Debug, Args)]
 pub(super) struct ConsoleArgs {
-    /// Only this namespace at first; all unless given
+    /// Start with only this namespace; all unless given
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Filter at first, such as "status=down !canary"
+    /// Start with this filter, such as "status=down !canary"
     #[arg(long, value_name = "FILTER")]
     filter: Option<String>,
-    /// Refuse every action that changes something
+    /// Refuse every operation that changes something
     #[arg(long)]
     read_only: bool,
-    /// Draw with ASCII characters alone
+    /// Draw with ASCII characters only
     #[arg(long)]
     ascii: bool,
     /// Colours: normal, colour-blind or plain; plain when NO_COLOR is set
     #[arg(long, value_name = "THEME", value_enum, hide_possible_values = true)]
     theme: Option<Theme>,
-    /// Print one plain frame and end
+    /// Print one plain frame and exit
     #[arg(long)]
     once: bool,
     /// Columns and rows of that frame; the terminal's, else 120x40
