@@ -32,6 +32,7 @@
 //! # Modules
 //!
 //! - [`model`]: plain types, the health state machine, selection, and the traits between modules ([`model::ports`]).
+//! - [`wire`]: the JSON of the API, each type once.
 //! - [`catalog`]: the read model, its rendered JSON, the feed.
 //! - [`store`]: the SQLite file, its writer, history.
 //! - [`prober`]: the schedule, name resolution, the address policy, http, tcp and grpc probes, the mass-failure guard.
