@@ -48,7 +48,8 @@ impl Changes {
         let api = ApiSource::new(Arc::<Client>::clone(&client)).within(reach.clone()).named(name.map(Into::into));
         let api = Box::new(api);
         source.spawn(api.run(sender, received, CancellationToken::new()));
-        let mut changes = Self { known: HashMap::new(), server_events: None, events, _requests: requests, _source: source };
+        let mut changes =
+            Self { known: HashMap::new(), server_events: None, events, _requests: requests, _source: source };
         loop {
             match changes.events.recv().await {
                 Some(SourceEvent::Link(Link::Lost { why, .. })) => {

@@ -79,9 +79,7 @@ pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit
     if reply.next_cursor.is_some() {
         streams.note("there are older ones: give a higher --limit");
     } else if let Some(since) = since.filter(|_| !changes.is_empty()) {
-        streams.note(&format!(
-            "each replica has its own history; this one's begins at {since}"
-        ));
+        streams.note(&format!("each replica has its own history; this one's begins at {since}"));
     }
     Ok(Exit::Ok)
 }
