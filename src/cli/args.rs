@@ -14,7 +14,7 @@ pub(super) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ServerArgs {
-    /// The server [env: PORTOLAN_SERVER] [default: http://127.0.0.1:8080]
+    /// The server to ask [env: PORTOLAN_SERVER] [default: http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     pub(super) server: Option<String>,
     /// Reach the server in a cluster through this kubeconfig context; overrides PORTOLAN_SERVER

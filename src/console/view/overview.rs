@@ -8,6 +8,7 @@ use ratatui::text::{Line, Span};
 use super::{Scene, services};
 use crate::console::index::Change;
 use crate::console::layout::strip_height;
+use crate::console::status::Status;
 use crate::console::text::Meaning;
 use crate::console::text::format::short;
 use crate::console::text::sanitize::sanitize;
