@@ -42,10 +42,11 @@ test: tools go ## run every test, including doctests; the first run builds a con
 	$(CARGO) test --locked --no-fail-fast
 	$(CARGO) run --locked --quiet --example interleavings
 
-# Everything but the control plane, simulation, torture and fuzzing. Each of the tests that stay takes seconds at most.
+# Everything but the control plane, simulation, torture, fuzzing, and a few tests that take long: endless answers, the demo, a real terminal.
 FAST_TESTS = api cli console house probe prober store
-test-fast: tools ## run the quick tests: everything but the control plane, simulation, torture and fuzzing
-	$(CARGO) test --locked --lib $(FAST_TESTS:%=--test %)
+SLOW = hostile:: demo:: pty::
+test-fast: tools ## run the quick tests: everything but the control plane, simulation, torture, fuzzing and a few slow ones
+	$(CARGO) test --locked --lib $(FAST_TESTS:%=--test %) -- $(SLOW:%=--skip %)
 
 pre-commit: tools ## what a commit must pass: formatting, lints, quick tests; CONTRIBUTING.md shows how to install it as a Git hook
 	@$(MAKE) --no-print-directory fmt FMT_FLAGS=--check

@@ -31,16 +31,16 @@ struct Observed {
 /// Runs it.
 pub(crate) async fn run(plan: Plan) -> Result<()> {
     let environment = Environment::start().await?;
-    let (probes, mut probed) = mpsc::unbounded_channel();
+    let (probes, mut first_probe) = mpsc::unbounded_channel();
     let backend = Backend::start(probes).await?;
     environment.fill(plan.objects, || backend.spec(INTERVAL)).await?;
     let leader = environment.replica("one").await?;
     environment.next_leader(None).await?;
     let other = environment.replica("two").await?;
     other.until_ready().await?;
-    probed.recv().await.context("nobody probes")?;
-    // What is probed from here on is not looked at.
-    probed.close();
+    first_probe.recv().await.context("nobody probes")?;
+    // Later probes do not matter.
+    first_probe.close();
     let healthy = watch(plan, &environment, &leader).await?;
     backend.die().await;
     let refused = watch(plan, &environment, &leader).await?;

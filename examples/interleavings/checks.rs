@@ -1,4 +1,4 @@
-//! What must hold in every order.
+//! The properties that must hold in every order.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What is made by hand of locks and atomics, under many orders in which threads may take turns: the sources themselves, compiled with the
-//! primitives of [shuttle](https://docs.rs/shuttle), which decides at each of them who goes on. Every access counts as sequentially consistent: what a weaker
+//! Runs our own lock-based and atomic code under many thread interleavings: the sources themselves, compiled with the primitives of
+//! [shuttle](https://docs.rs/shuttle), which decides at each of them which thread continues. Every access counts as sequentially consistent: what a weaker
 //! ordering allows is not tried here.
 //!
 //! `cargo run --example interleavings` tries all; `make test` does so too.

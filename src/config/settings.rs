@@ -98,7 +98,6 @@ macro_rules! settings {
         ];
 
         /// The settings of `portolan serve`, checked.
-        #[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
         #[derive(Debug, Clone)]
         pub struct Settings {
             $($(

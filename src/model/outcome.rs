@@ -1,4 +1,4 @@
-//! What one probe yields.
+//! What one probe yields, and the health that follows: closed sets of words, safe as metric labels.
 
 use std::net::SocketAddr;
 
@@ -39,7 +39,7 @@ macro_rules! string_enum {
 }
 
 string_enum! {
-    /// What the outcomes of an instance's check add up to.
+    /// An instance's health: what its check's outcomes add up to.
     Health {
         /// Not yet proved, no longer proved, or not checked.
         Unknown => "unknown",
@@ -73,7 +73,7 @@ string_enum! {
         ConnectRefused => "ConnectRefused",
         /// The connection did not open in time.
         ConnectTimeout => "ConnectTimeout",
-        /// The network says that there is no way there.
+        /// The network reports that the address cannot be reached.
         Unreachable => "Unreachable",
         /// The peer closed or reset the connection before it answered.
         ConnectionReset => "ConnectionReset",
@@ -111,7 +111,7 @@ impl Default for Health {
 }
 
 impl Reason {
-    /// Whether the check cannot run as it is set up on this server, so that a person has to mend something before anything is proved.
+    /// Whether the check cannot run as it is set up on this server, so that a person has to fix something before anything is proved.
     pub fn bars_check(self) -> bool {
         matches!(self, Self::CaUnavailable)
     }
@@ -126,7 +126,7 @@ impl Reason {
 }
 
 string_enum! {
-    /// How far a probe came.
+    /// How far a probe got.
     Stage {
         /// Name to addresses.
         Resolve => "resolve",
@@ -156,7 +156,7 @@ pub struct Timings {
     /// From the request's first byte to the answer's head.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request_us: Option<u32>,
-    /// Judging, and taking the body until the peer ends, for at most 0.3 s.
+    /// Judging, and draining the body until the peer closes, for at most 0.3 s.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status_us: Option<u32>,
 }
@@ -179,7 +179,7 @@ string_enum! {
         Pass => "pass",
         /// Down.
         Fail => "fail",
-        /// Our own fault: never counts.
+        /// Our own fault; never counts.
         Inconclusive => "inconclusive",
     }
 }

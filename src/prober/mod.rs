@@ -1,4 +1,17 @@
-//! Proof: how one instance is probed, and when.
+//! Probes every registered instance, and decides what the outcomes mean for its health.
+//!
+//! - In: the catalog's feed (which instances there are), on-demand checks through [`ProberHandle`].
+//! - Out: changes of health and probe rows, to the store; metrics, log lines and [`ProberStatus`].
+//!
+//! The way of a probe, folder by folder:
+//!
+//! 1. `engine` runs the loop and combines the other parts: it follows the feed, starts probes and judges outcomes.
+//! 2. `targets` holds what is probed, and when each instance is due.
+//! 3. `schedule` picks the next of those that are due, within `limits` (slots, pace, the budget of an address).
+//! 4. `dialer` makes the probe: `names` resolves the host, `addresses` says which addresses may be dialled, `protocols` connects and
+//!    speaks.
+//! 5. `guard` holds changes to unhealthy while this machine itself may be at fault.
+//! 6. `persist` hands changes and rows to the store, `report` tells people, `on_demand` answers requests.
 
 mod addresses;
 mod dialer;

@@ -146,17 +146,17 @@ async fn a_probe_while_a_list_is_sent_changes_no_length() {
 async fn answers_that_nobody_reads_have_a_bound_and_give_it_back() {
     let answers = InFlightLimits { total: 200 * 1024, per_client: 140 * 1024 };
     let app = serving(200, 6000, Options { answers, ..Options::default() }).await;
-    let mut held = Vec::new();
+    let mut open = Vec::new();
     for _ in 0..2 {
         let mut reader = Slow::ask(&app, &format!("GET {LIST} HTTP/1.1")).await;
         assert!(reader.head().await.starts_with("http/1.1 200"));
-        held.push(reader);
+        open.push(reader);
     }
     let refused = app.get(LIST).await;
     assert!(!refused.header("retry-after").is_empty());
     assert_eq!(refused.refusal(429), "too_many_answers");
     assert_eq!(app.get(&format!("{LIST}?limit=2")).await.status, 200, "a small answer needs none");
-    drop(held);
+    drop(open);
     timeout(PATIENCE, async {
         while app.get(LIST).await.status != 200 {
             tokio::task::yield_now().await;

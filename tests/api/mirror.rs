@@ -130,16 +130,16 @@ async fn history_says_since_when_this_replica_has_seen_it() {
 async fn a_watch_that_was_further_at_another_replica_is_not_taken_back() {
     let app = replica().await;
     put(&app, 900, None).await;
-    let asked = app.request(Method::GET, "/api/v1/watch?cursor=0000000000000abc.905").send();
-    let mut asked = std::pin::pin!(asked);
-    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await;
+    let answer = app.request(Method::GET, "/api/v1/watch?cursor=0000000000000abc.905").send();
+    let mut answer = std::pin::pin!(answer);
+    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut answer).await;
     assert!(early.is_err(), "what it has is older than what the client saw");
     // The answer to its own write does not reveal what others wrote before.
     put(&app, 910, None).await;
-    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut asked).await;
+    let early = tokio::time::timeout(std::time::Duration::from_millis(200), &mut answer).await;
     assert!(early.is_err(), "what others wrote before has not come yet");
     app.store.catalog().advance_watch(905);
-    let (text, _) = first_of(asked.await.expect("an answer")).await;
+    let (text, _) = first_of(answer.await.expect("an answer")).await;
     assert!(text.contains("event: snapshot") && text.contains("\"revision\":910"), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! Caches that are full: probes go on, and it is counted.
+//! Full caches: probing continues, and each is counted.
 
 use portolan::model::check::{Target, TlsCheck};
 use portolan::model::url::Host;
@@ -17,7 +17,7 @@ fn rejected(metrics: &Metrics, reason: &str) -> usize {
 }
 
 #[tokio::test]
-async fn names_beyond_those_that_are_kept_resolve_and_are_counted() {
+async fn names_beyond_the_cache_resolve_and_are_counted() {
     let metrics = Metrics::default();
     let dialer = Dialer::new(DialSettings { metrics: metrics.clone(), ..settings() });
     let pin = async |n: usize| {
@@ -33,7 +33,7 @@ async fn names_beyond_those_that_are_kept_resolve_and_are_counted() {
 }
 
 #[tokio::test]
-async fn ca_files_beyond_those_that_are_kept_ready_verify_and_are_counted() {
+async fn ca_files_beyond_the_cache_verify_and_are_counted() {
     let metrics = Metrics::default();
     let house = House::counting(metrics.clone());
     let server = house.serving().await;

@@ -76,7 +76,7 @@ async fn anything_but_serving_fails() {
 }
 
 #[tokio::test]
-async fn an_unknown_service_is_told_apart() {
+async fn an_unknown_service_has_its_own_outcome() {
     let outcome = ask(&health().await, "shop.Typo").await;
     assert_fail(&outcome, Reason::GrpcError);
     assert_eq!(outcome.code, Some(5));
@@ -103,7 +103,7 @@ async fn a_server_without_a_health_service_says_what_to_add() {
 }
 
 #[tokio::test]
-async fn tls_works_alike() {
+async fn tls_works_too() {
     let ca = Ca::new();
     let folder = tempfile::tempdir().expect("a folder");
     ca.write(folder.path(), "corp.pem");
@@ -184,7 +184,7 @@ async fn an_answer_too_long_or_without_trailers_is_a_protocol_error() {
 }
 
 #[tokio::test]
-async fn silence_and_closing_are_told_apart() {
+async fn silence_and_closing_are_distinguished() {
     let hung = Server::start(|mut stream| async move { until_closed(&mut stream).await }).await;
     let outcome = probe_briefly(&asking(hung.port(), "", None)).await;
     assert_fail(&outcome, Reason::Timeout);

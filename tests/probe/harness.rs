@@ -1,4 +1,4 @@
-//! Servers that behave as a test says, and a dialer to probe them with.
+//! Servers that a test controls, and a dialer to probe them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

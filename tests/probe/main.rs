@@ -1,4 +1,4 @@
-//! Probes against real servers on loopback, the friendly and the hostile ones.
+//! Probes against real servers on loopback, friendly and hostile ones.
 
 mod curves;
 mod dns;

@@ -1,4 +1,4 @@
-//! Names: what each answer of DNS means for a probe, and that nobody gets past the policy by changing answers.
+//! Names: what each DNS answer means for a probe, and that changing answers never bypass the policy.
 
 use std::time::Duration;
 

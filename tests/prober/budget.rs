@@ -1,4 +1,4 @@
-//! What one address is asked for at most.
+//! The budget of one address.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::dns::{Dns, Reply};
 use crate::harness::{Mode, Setup, Target, every_second, seldom, until};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_address_is_asked_no_more_than_its_budget_and_the_excess_waits() {
+async fn an_address_is_probed_within_its_budget_and_the_excess_waits() {
     let rig = Setup::budget(10).start();
     let (target, other) = (Target::at("127.0.0.9", Mode::Ok).await, Target::at("127.0.0.10", Mode::Ok).await);
     for n in 0..30 {
@@ -43,7 +43,7 @@ async fn eight_at_once_and_a_hung_address_takes_no_slots_while_it_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_on_request_over_the_budget_is_told_when_to_come_back() {
+async fn an_on_demand_check_over_the_budget_learns_when_to_retry() {
     let rig = Setup::budget(2).start();
     let target = Target::at("127.0.0.12", Mode::Ok).await;
     rig.register("user", &target.url(), seldom()).await;
@@ -59,7 +59,7 @@ async fn a_check_on_request_over_the_budget_is_told_when_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_address_keeps_its_budget_whatever_the_first_ones_do() {
+async fn a_second_address_keeps_its_budget_whatever_happens_to_the_first_ones() {
     let target = Target::at("127.0.0.13", Mode::Ok).await;
     let dns = Dns::start(|name, _, _| {
         let n = name.trim_start_matches('f').trim_end_matches(".test");

@@ -1,4 +1,4 @@
-//! Everything at once: whatever happened before, every instance is probed on, and nothing is left over.
+//! Everything at once: whatever happened before, every instance is still probed, and nothing leaks.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const SERVICES: usize = 40;
 const SPELL: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_any_churn_every_instance_is_probed_on() {
+async fn after_any_churn_every_instance_is_still_probed() {
     let mut setup = Setup::budget(30);
     setup.settings.concurrency = 12;
     let rig = setup.start();

@@ -58,7 +58,7 @@ async fn a_wall_clock_that_jumps_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_proved_for_long_is_unknown_until_it_is_again() {
+async fn an_instance_without_proof_for_long_is_unknown_until_it_is_proved_again() {
     let driven = Driven::start();
     let rig = Setup::clock(driven.clock.clone()).start();
     let target = Target::start(Mode::Ok).await;

@@ -1,4 +1,4 @@
-//! When more is due than may be under way.
+//! When more probes are due than may run.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ async fn a_storm_is_spread_over_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_hangs_at_once_is_unhealthy_though_slots_are_short_and_never_unknown() {
+async fn everything_that_hangs_at_once_becomes_unhealthy_and_never_unknown_even_if_slots_are_short() {
     let rig = Setup::concurrency(8).start();
     let target = Target::start(Mode::Ok).await;
     register_many(&rig, "hole", 24, &target, &every_second()).await;

@@ -1,4 +1,4 @@
-//! Following the catalog when it moves faster than the prober looks.
+//! Following a catalog that changes faster than the prober reads.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::harness::{Mode, Rig, Target, every_second, seldom, until};
 
 /// One thread: nothing runs while the test publishes, so the prober misses most of it.
 #[tokio::test]
-async fn a_prober_that_lags_takes_a_snapshot_and_knows_what_is_gone_and_new() {
+async fn a_prober_that_lags_behind_the_feed_catches_up_from_a_snapshot() {
     let rig = Rig::start();
     let (early, late) = (Target::start(Mode::Ok).await, Target::start(Mode::Ok).await);
     rig.register("early", &early.url(), every_second()).await;

@@ -19,7 +19,7 @@ async fn fleet(rig: &Rig, count: usize) -> Vec<Target> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_of_ours_takes_nobody_down() {
+async fn an_outage_of_our_own_makes_nothing_unhealthy() {
     let rig = Rig::start();
     let fleet = fleet(&rig, 12).await;
     for target in &fleet {
@@ -42,7 +42,7 @@ async fn an_outage_of_ours_takes_nobody_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_that_hangs_is_told_about_in_time() {
+async fn one_hung_target_among_many_is_reported_in_time() {
     let rig = Rig::start();
     let fleet = fleet(&rig, 12).await;
     fleet[5].turn(Mode::Hung);

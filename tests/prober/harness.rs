@@ -1,4 +1,4 @@
-//! A running prober, and targets that do as they are told.
+//! A running prober, and targets that a test controls.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -43,7 +43,7 @@ async fn a_failure_is_confirmed_at_the_retry_interval() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_closed_port_is_found_out_and_a_removed_service_is_left_alone() {
+async fn a_closed_port_is_detected_and_a_removed_service_is_no_longer_probed() {
     let (rig, target) = (Rig::start(), Target::start(Mode::Ok).await);
     rig.register("user", &target.url(), every_second()).await;
     rig.until_health("user", Health::Healthy).await;
@@ -63,7 +63,7 @@ async fn a_closed_port_is_found_out_and_a_removed_service_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_url_starts_anew_and_drops_the_probe_under_way() {
+async fn another_url_starts_again_and_cancels_the_running_probe() {
     let rig = Rig::start();
     let (old, new) = (Target::start(Mode::Hung).await, Target::start(Mode::Ok).await);
     let first = rig.register("user", &old.url(), seldom()).await;

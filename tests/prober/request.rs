@@ -1,4 +1,4 @@
-//! Checks on request.
+//! On-demand checks.
 
 use futures::future::join_all;
 use portolan::model::check::{Check, CheckKind};
@@ -24,7 +24,7 @@ async fn a_request_overrides_the_threshold_and_is_visible_when_it_returns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_join_the_probe_under_way() {
+async fn requests_join_the_running_probe() {
     let (rig, target) = (Rig::start(), Target::start(Mode::Held).await);
     rig.register("user", &target.url(), seldom()).await;
     target.until_hit(1).await;
@@ -54,7 +54,7 @@ async fn every_instance_is_checked_and_one_without_a_check_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_asks_for_what_is_gone_or_too_late_hears_it() {
+async fn requests_for_a_missing_service_or_after_the_shutdown_get_an_error() {
     let (mut rig, target) = (Rig::start(), Target::start(Mode::Held).await);
     rig.register("user", &target.url(), seldom()).await;
     target.until_hit(1).await;
@@ -77,7 +77,7 @@ async fn whoever_asks_for_what_is_gone_or_too_late_hears_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_that_leaves_keeps_nobody_waiting() {
+async fn an_instance_that_is_removed_keeps_no_request_waiting() {
     let (rig, up, hung) = (Rig::start(), Target::start(Mode::Ok).await, Target::start(Mode::Held).await);
     rig.register("user#a", &up.url(), seldom()).await;
     rig.register("user#b", &hung.url(), seldom()).await;

@@ -38,7 +38,7 @@ async fn nothing_goes_back_to_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_confirmation_goes_on_where_it_was() {
+async fn a_confirmation_continues_after_a_restart() {
     let (rig, target) = (Rig::start(), Target::start(Mode::Broken).await);
     rig.register("user", &target.url(), seldom()).await;
     target.until_hit(2).await;
@@ -49,7 +49,7 @@ async fn a_confirmation_goes_on_where_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_cuts_probes_short_and_counts_none() {
+async fn a_shutdown_cancels_probes_and_counts_none() {
     let (mut rig, target) = (Rig::start(), Target::start(Mode::Hung).await);
     for n in 0..50 {
         rig.register(&format!("s{n}"), &target.url(), seldom()).await;
@@ -66,7 +66,7 @@ async fn a_stop_cuts_probes_short_and_counts_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_refuses_stops_no_probe_and_nothing_is_forgotten() {
+async fn probing_continues_while_the_store_refuses_and_nothing_is_lost() {
     let (mut rig, target) = (Rig::start(), Target::start(Mode::Ok).await);
     rig.register("user", &target.url(), every_second()).await;
     rig.until_health("user", Health::Healthy).await;
@@ -80,7 +80,7 @@ async fn a_store_that_refuses_stops_no_probe_and_nothing_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_last_write_that_fails_is_tried_again() {
+async fn a_last_write_that_fails_is_retried() {
     let (mut rig, target) = (Rig::start(), Target::start(Mode::Ok).await);
     rig.register("user", &target.url(), every_second()).await;
     rig.until_health("user", Health::Healthy).await;
@@ -112,7 +112,7 @@ async fn a_row_never_runs_ahead_of_its_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_waits_for_its_next_try_is_stored_at_the_end() {
+async fn a_change_that_waits_for_its_retry_is_stored_at_shutdown() {
     let (mut rig, target) = (Rig::start(), Target::start(Mode::Held).await);
     rig.register("user", &target.url(), seldom()).await;
     target.until_hit(1).await;
@@ -126,7 +126,7 @@ async fn a_change_that_waits_for_its_next_try_is_stored_at_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_readers_see_is_proved_anew_where_the_row_says_otherwise() {
+async fn health_that_contradicts_its_row_is_proved_again() {
     let (rig, target) = (Setup::default().prepare(), Target::start(Mode::Ok).await);
     rig.register("user", &target.url(), seldom()).await;
     let (instance, now) = (rig.instance("user"), Clock::system().now());

@@ -75,7 +75,7 @@ impl Rig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_takeover_changes_nothing_that_stays_as_it_was() {
+async fn a_takeover_changes_no_health_by_itself() {
     let (switch, rig) = replica(false);
     let (up, down, flapping) =
         (Target::start(Mode::Ok).await, Target::start(Mode::Broken).await, Target::start(Mode::Ok).await);
@@ -102,7 +102,7 @@ async fn a_takeover_changes_nothing_that_stays_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_proved_is_probed_at_once() {
+async fn after_a_takeover_unproved_instances_are_probed_at_once() {
     let (switch, rig) = replica(false);
     let target = Target::start(Mode::Ok).await;
     rig.put("new", &target.url(), seldom(), None).await;
@@ -116,7 +116,7 @@ async fn what_nobody_proved_is_probed_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_steps_down_lets_everything_go() {
+async fn a_replica_that_steps_down_drops_everything() {
     let (switch, rig) = replica(true);
     let (up, hung) = (Target::start(Mode::Ok).await, Target::start(Mode::Hung).await);
     rig.put("up", &up.url(), every_second(), None).await;
@@ -147,7 +147,7 @@ async fn who_steps_down_lets_everything_go() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_starts_behind_another_knows_of_no_probe() {
+async fn a_replica_that_starts_as_a_follower_reports_no_probing() {
     let (switch, rig) = replica(true);
     let target = Target::start(Mode::Ok).await;
     rig.put("up", &target.url(), every_second(), None).await;

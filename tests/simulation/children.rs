@@ -1,4 +1,4 @@
-//! Lives as processes of their own, each with what is random preloaded from its seed.
+//! Lives as processes of their own, each with randomness preloaded from its seed.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Output};

@@ -1,4 +1,4 @@
-//! One life: a seed decides who registers, what fails when, and for how long; in the end everything is well again, and is shown so.
+//! One life: a seed decides who registers, what fails when, and for how long; in the end everything recovers, and is shown as healthy.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Portolan on simulated time, network and disk: the real engine, store and catalog live through hours in seconds, and each step is held against
-//! the rules of health. A seed decides everything; one that broke a rule once is in [`FAULTS`] and is lived through again in each run.
+//! Portolan on simulated time, network and disk: the real engine, store and catalog run through hours in seconds, and each step is checked
+//! against the rules of health. A seed decides everything; a seed that once broke a rule is in [`FAULTS`] and is run each time.
 //!
 //! `make simulate HOURS=1000` looks for more, `make simulate SEED=7 HOURS=4` shows one.
 

@@ -1,4 +1,4 @@
-//! The rules of time, looked at each second: nothing stays healthy unproved, and nothing waits for ever.
+//! The rules of time, checked each second: nothing stays healthy without proof, and nothing waits for ever.
 
 use portolan::model::health::MIN_ALLOWANCE;
 use portolan::model::outcome::{Health, Reason, Verdict};

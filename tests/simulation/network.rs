@@ -1,4 +1,4 @@
-//! The network: targets that behave as the story says, seen through faults of their hosts and of our own.
+//! The network: targets that follow the script, behind faults of their hosts and of our own.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

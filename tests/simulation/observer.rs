@@ -1,4 +1,4 @@
-//! The observer: reads the feed, the catalog and the history as any client would, and holds each step against the rules.
+//! The observer: reads the feed, the catalog and the history as any client would, and checks each step against the rules.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The rules of history: each transition follows the one before, and rests on outcomes that the network really gave.
+//! The rules of history: each transition follows the one before, and is based on outcomes that the network really gave.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! What is registered: places and addresses, of which no two URLs share a port and no two checks of a URL a number.
+//! What is registered: services and addresses; no two URLs share a port, and no two checks of a URL a number.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! What really happened: each target's probes and their outcomes, the clocks, the disk. The rules hold what Portolan says against it.
+//! The truth: each target's probes and their outcomes, the clocks, the disk. The rules compare Portolan's claims with it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What the probed services point to: always up.
+//! The target of the probed services: always up.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

@@ -1,5 +1,5 @@
-//! What is done to the server here: `kill -9` at any moment, power cuts, calls that fail, pauses, and a wall clock that jumps. What it
-//! acknowledged has to be there, and no reader may go back.
+//! Faults: `kill -9` at any moment, power cuts, calls that fail, pauses, and a wall clock that jumps. Whatever the server acknowledged
+//! must survive, and no reader may go back in time.
 //!
 //! `PORTOLAN_TORTURE_ROUNDS` asks for more rounds (`make torture`), `PORTOLAN_TORTURE_SEED` repeats a run: each prints its own.
 

@@ -1,4 +1,4 @@
-//! Two starts after one another that are cut off, each at any call: the third serves what there was.
+//! Two consecutive starts, each killed at any call: the third serves what was stored.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! One client that writes as fast as it is answered and remembers what it was promised.
+//! A client that writes as fast as it gets answers, and remembers what was acknowledged.
 
 use std::collections::BTreeMap;
 

@@ -41,21 +41,21 @@ enum Pieces {
     /// Made while they are sent, from the catalog at the moment of the pin.
     Made {
         pieces: Box<dyn Iterator<Item = Bytes> + Send>,
-        kept: usize,
+        maker_bytes: usize,
         pin: catalog::Pin,
     },
 }
 
 impl Body {
     /// A body of `len` bytes that `pieces` makes while they are sent. It breaks off when `pin` is over, because too much in the catalog was
-    /// replaced. `kept` is the memory of the maker itself, in bytes.
+    /// replaced. `maker_bytes` is the memory of the maker itself, in bytes.
     pub(in crate::api) fn made(
         len: usize,
-        kept: usize,
+        maker_bytes: usize,
         pieces: impl Iterator<Item = Bytes> + Send + 'static,
         pin: catalog::Pin,
     ) -> Self {
-        let pieces = Pieces::Made { pieces: Box::new(pieces), kept, pin };
+        let pieces = Pieces::Made { pieces: Box::new(pieces), maker_bytes, pin };
         Self::Large(Box::new(Large { pieces, left: len, permit: None }))
     }
 
@@ -82,7 +82,7 @@ impl Body {
             Self::Ready(bytes) => (bytes.len() > PIECE).then(|| bytes.len()),
             Self::Large(large) => Some(match &large.pieces {
                 Pieces::Ready(bytes) => bytes.len(),
-                Pieces::Made { kept, .. } => STREAMED + kept,
+                Pieces::Made { maker_bytes, .. } => STREAMED + maker_bytes,
             }),
             Self::Stream(_) => None,
         }

@@ -115,12 +115,12 @@ pub(in crate::api) fn list(
     let mut segments = open(message, (services + 256).min(PIECE + COPIED));
     segments.text(b"[");
     let len = segments.len() + services + entries.len().saturating_sub(1) + end.len();
-    let kept = entries.len() * (size_of::<Arc<Entry>>() + size_of::<bool>());
+    let maker_bytes = entries.len() * (size_of::<Arc<Entry>>() + size_of::<bool>());
     let mut pieces = ListPieces { segments, entries: entries.into_iter(), probed, sent: 0, end };
     if len <= PIECE {
         return json_reply(StatusCode::OK, pieces.next().unwrap_or_default());
     }
-    json_reply(StatusCode::OK, Body::made(len, kept, pieces, pin))
+    json_reply(StatusCode::OK, Body::made(len, maker_bytes, pieces, pin))
 }
 
 /// The newest probe, in the announced number of bytes.

@@ -115,8 +115,8 @@ fn with_services(request: &RequestContext<'_>, rendered: &str) -> Body {
     let series = ServiceInstances::of(request.state.catalog.snapshot());
     let len = rendered.len() + series.len();
     let (before, end) = (Bytes::copy_from_slice(before.as_bytes()), Bytes::copy_from_slice(end.as_bytes()));
-    let kept = before.len();
-    Body::made(len, kept, std::iter::once(before).chain(series).chain(std::iter::once(end)), pin)
+    let maker_bytes = before.len();
+    Body::made(len, maker_bytes, std::iter::once(before).chain(series).chain(std::iter::once(end)), pin)
 }
 
 /// Whether `Accept` ([RFC 9110 §12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)) ranks `text/plain` above OpenMetrics.

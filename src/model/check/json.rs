@@ -132,7 +132,7 @@ fn http_schema() -> Schema {
     Schema::OneOf(check.description(Some("A GET whose status decides.")).build())
 }
 
-/// An http check's settings, or its path alone.
+/// Reads an http check's settings, or only its path.
 fn http<'de, D: Deserializer<'de>>(json: D) -> Result<Option<HttpJson>, D::Error> {
     struct Http;
 
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_http_check_may_be_its_path_alone() {
+    fn an_http_check_may_be_only_its_path() {
         let read = |text: &str| serde_json::from_str::<Check>(text).expect(text);
         let check = read(r#"{"http":"/healthz?deep=1","interval_seconds":5}"#);
         assert_eq!(check, read(r#"{"http":{"path":"/healthz?deep=1"},"interval_seconds":5}"#));

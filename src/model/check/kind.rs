@@ -14,7 +14,7 @@ const MAX_GRPC_SERVICE: usize = 255;
 const MAX_SERVER_NAME: usize = 253;
 /// Longest `tls.ca`, in bytes.
 const MAX_CA: usize = 255;
-/// Longest `tls.client_cert`, in bytes: what follows it makes a file name.
+/// Longest `tls.client_cert`, in bytes, which leaves room for the extension.
 const MAX_CLIENT_CERT: usize = 251;
 /// The kinds of check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum CheckKind {
 impl CheckKind {
     /// The name of every kind, as in JSON and in manifests.
     pub const NAMES: &[&str] = &["http", "tcp", "grpc", "none"];
-    /// The schemes that kinds with any need of the URL that is probed, with each kind's name.
+    /// The schemes that a kind can probe, for each kind that cannot probe every URL.
     pub const SCHEMES: &[(&str, &[&str])] =
         &[("http", &["http", "https"]), ("grpc", &["grpc", "grpcs", "http", "https"])];
 
@@ -60,7 +60,7 @@ impl CheckKind {
     }
 }
 
-/// An http check's own settings.
+/// An http check's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HttpCheck {
     /// Request target on the origin of the base URL, used where no health URL is given; default `/`.
@@ -73,10 +73,10 @@ pub struct HttpCheck {
     pub tls: TlsCheck,
 }
 
-/// A grpc check's own settings.
+/// A grpc check's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GrpcCheck {
-    /// The service asked for; empty means the whole server
+    /// The service to ask about; empty means the whole server
     /// ([protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md)).
     pub service: String,
     /// TLS, for grpcs.
@@ -92,7 +92,7 @@ pub struct TlsCheck {
     pub server_name: Option<String>,
     /// A file name in the operator's `PORTOLAN_CA_DIR` to trust instead of the system's roots; never a path.
     pub ca: Option<String>,
-    /// What is shown to a server that asks who its client is: a pair of `PORTOLAN_CA_DIR`, `NAME.crt` with `NAME.key`, or one PEM file
+    /// The client certificate shown to a server that requests one: a pair of `PORTOLAN_CA_DIR`, `NAME.crt` with `NAME.key`, or one PEM file
     /// of that name with both; never a path.
     pub client_cert: Option<String>,
 }
@@ -106,7 +106,7 @@ impl Default for TlsCheck {
 /// What one probe does, fully resolved but for DNS.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// Ask `host:port` for `target`.
+    /// Send an HTTP request to `host:port`.
     Http {
         /// Name or address.
         host: Host,
@@ -114,7 +114,7 @@ pub enum Target {
         port: u16,
         /// Path and query, starting with `/`.
         target: String,
-        /// The request beyond a plain GET; none for that.
+        /// The request beyond a plain GET; none for a plain GET.
         request_options: Option<Box<RequestOptions>>,
         /// TLS, for https.
         tls: Option<TlsCheck>,
@@ -134,7 +134,7 @@ pub enum Target {
         host: Host,
         /// Port, 1 to 65535.
         port: u16,
-        /// Service asked for, empty for the server.
+        /// Service to ask about, empty for the whole server.
         service: String,
         /// TLS, for grpcs.
         tls: Option<TlsCheck>,
@@ -146,7 +146,7 @@ impl Target {
         Self::Tcp { host: url.host().clone(), port: url.port() }
     }
 
-    /// What the scheme alone says.
+    /// The target of a check without a kind: the health URL's scheme decides.
     pub(super) fn by_scheme(url: &EndpointUrl) -> Self {
         let (host, port) = (url.host().clone(), url.port());
         let tls = |on: bool| on.then(TlsCheck::default);
@@ -190,7 +190,7 @@ impl Target {
     }
 }
 
-/// What a check cannot be, said so that a person can mend it.
+/// Why a check does not fit its instance, with what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
     /// An http check needs an http address.
@@ -292,7 +292,7 @@ impl TlsCheck {
     }
 }
 
-/// What a path holds that it has in its escaped form alone.
+/// The first character of a path that has to be escaped.
 fn unescaped(path: &str) -> Option<Unescaped> {
     let wrong = path.chars().zip(1..).find(|(c, _)| !c.is_ascii_graphic());
     wrong.map(|(character, at)| Unescaped { character, at })

@@ -1,4 +1,4 @@
-//! The sentences that tell a person why something changed.
+//! The sentences that explain a change to people.
 
 use std::time::Duration;
 

@@ -1,21 +1,26 @@
-//! The health state machine: pure, synchronous, told the time.
+//! The health state machine: pure and synchronous; the caller supplies the time.
 //!
-//! [`step()`] takes what an instance's check has shown so far and one [`Event`], and says what it adds up to:
+//! - In: an instance's [`CheckState`] so far, its timing, and one [`Event`].
+//! - Out: a [`Step`]: the next state, the transition that people see, if any, and when to probe next.
+//!
+//! Files: `state` (the state and what counts), `step` (the rules), `message` (the sentences).
+//!
+//! The rules of [`step()`]:
 //!
 //! - *First outcome.* A pass makes an unknown instance healthy at once; a fail has to be confirmed.
-//! - *Fast confirmation.* While outcomes contradict what is shown, the next probe comes after the retry interval, until the threshold of
-//!   consecutive ones is reached or one outcome clears it.
+//! - *Fast confirmation.* While outcomes contradict the health shown, the next probe comes after the retry interval, until the threshold
+//!   of consecutive ones is reached or one outcome clears them.
 //! - *Flap damping.* The change that would be the fifth between healthy and unhealthy within 10 minutes holds the instance unhealthy,
 //!   reason `Flapping`, until at least 2 consecutive passes (or the healthy threshold, if larger) span at least 60 s. Entering and leaving
 //!   the hold are transitions that people see (entering may lead from unhealthy to unhealthy), but do not count as flaps.
 //! - *Inconclusive* outcomes never count. Without a conclusive one for [`CheckState::unproven_at`] the instance becomes unknown, `Unproven`,
-//!   and its next outcome counts like a first one. A hold outlasts silence: it is not green, and silence proves no stability; the passes
-//!   that end it have to follow each other without such a gap. Flaps are remembered through `Unproven`.
-//! - A check that *cannot run* as it is set up ([`Reason::bars_check`](super::outcome::Reason::bars_check)) is inconclusive too, and says so:
-//!   an unknown instance has that reason at once, and one that becomes unknown has it in the place of `Unproven`.
+//!   and its next outcome counts like a first one. A hold outlasts silence, which proves no stability; the passes that end it
+//!   must follow each other without such a gap. Flaps are remembered through `Unproven`.
+//! - A check that *cannot run* as it is set up ([`Reason::bars_check`](super::outcome::Reason::bars_check)) is inconclusive too, but
+//!   shown: an unknown instance gets that reason at once, and one that becomes unknown gets it instead of `Unproven`.
 //! - *On demand*, one outcome overrides the thresholds, but never a hold.
-//! - While unhealthy, another reason is shown once it was seen `unhealthy_threshold` times in a row: [`Step::reason_changed`], no transition.
-//! - The mass-failure guard may keep a flip back ([`Step::withheld`]) and let it happen later ([`Event::Release`]).
+//! - While unhealthy, another reason is shown once it occurred `unhealthy_threshold` times in a row: [`Step::reason_changed`], no transition.
+//! - The mass-failure guard may withhold a flip ([`Step::withheld`]) and let it happen later ([`Event::Release`]).
 
 mod message;
 mod state;
@@ -44,14 +49,14 @@ pub const MIN_ALLOWANCE: Duration = Duration::from_mins(1);
 /// Why an instance that is held for flapping stays unhealthy, as a sentence.
 pub const FLAP_HOLD: &str = "it flaps: it stays unhealthy until it has passed for 60 s without a fail";
 
-/// Something that may move an instance's health.
+/// Something that may change an instance's health.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     /// A scheduled or confirming probe ended.
     Probe(&'a Outcome),
     /// A probe made on request ended; joined probes count as this.
     OnDemand(&'a Outcome),
-    /// Time went by; lets `Unproven` happen though no probe ended.
+    /// Time has passed; lets `Unproven` happen although no probe ended.
     Silence,
     /// The mass-failure guard lets a withheld flip happen. The outcome is the instance's latest fail, counted before and not again;
     /// nothing happens unless the fails that confirm it still stand.
@@ -61,33 +66,33 @@ pub enum Event<'a> {
 /// When the next probe is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// At the instance's fixed-rate phase.
+    /// At the instance's regular time.
     Scheduled,
     /// After the retry interval, to confirm or to clear.
     Confirm,
 }
 
-/// What one event did.
+/// The effect of one event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// The state after it.
     pub state: CheckState,
     /// A change that people see, with its evidence.
     pub transition: Option<Transition>,
-    /// The reason shown changed while the health stayed: worth a revision, no transition. Never together with one.
+    /// The reason shown changed while the health stayed: a new revision, but not a transition. Never together with one.
     pub reason_changed: bool,
     /// When to probe next.
     pub next: Next,
 }
 
 impl Step {
-    /// Whether this is what the mass-failure guard may keep back: healthy to unhealthy.
+    /// Whether this is a fall, healthy to unhealthy, which the mass-failure guard may withhold.
     pub fn is_fall(&self) -> bool {
         self.transition.as_ref().is_some_and(|t| t.from == Health::Healthy && t.to == Health::Unhealthy)
     }
 
-    /// This step with its fall kept back: health, reason, flaps and hold stay as `before`, the streak and the times move on. The next
-    /// fail, or [`Event::Release`], brings the fall again; a pass clears it. A step that [is no fall](Self::is_fall) stays as it is.
+    /// This step without its fall: health, reason, flaps and hold stay as `before`, the streak and the times advance. The next fail, or
+    /// [`Event::Release`], repeats the fall; a pass clears it. A step that is not [a fall](Self::is_fall) is returned unchanged.
     #[must_use]
     pub fn withheld(self, before: &CheckState) -> Self {
         if !self.is_fall() {

@@ -1,4 +1,4 @@
-//! What an instance's check has shown so far.
+//! The state of an instance's check: what is shown, and what counts towards a change.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub struct StreakProgress {
     pub of: u32,
 }
 
-/// A check's state: compact JSON, stored with the probe row. Times that drive it are steady ones, but for `since`.
+/// A check's state: compact JSON, stored with the probe row. Its times are of the steady clock, except `since`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckState {
     #[serde(flatten)]
@@ -66,12 +66,12 @@ pub struct CheckState {
     /// Last conclusive outcome, or the start of the allowance, steady.
     #[serde(rename = "p", with = "millis")]
     pub(super) proven: UnixMs,
-    /// Fails in a row for one and the same reason.
+    /// Fails in a row for the same reason.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub(super) same: Option<(Reason, u32)>,
 }
 
-/// The part that readers see and that a withheld step leaves as it was.
+/// The part that readers see, which a withheld step leaves unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shown {
     #[serde(rename = "h")]
@@ -96,17 +96,16 @@ impl CheckState {
         Self { shown, streak: Streak::None, began: now.steady, proven: now.steady, same: None }
     }
 
-    /// What readers are shown of an instance, with nothing counted for or against it: for one whose own state is lost.
+    /// A state that shows this health, with nothing counted for or against it: for an instance whose own state is lost.
     pub fn shown_as(health: Health, reason: Reason, since: UnixMs, now: Now) -> Self {
         let held = health == Health::Unhealthy && reason == Reason::Flapping;
         let shown = Shown { health, reason, since, held, flaps: Vec::new() };
         Self { shown, ..Self::new(now) }
     }
 
-    /// The state after a restart. Health, reason, streak and hold stay. `Unproven` gets a fresh allowance, since nobody could have
-    /// probed. Times that lie in the future (the clock was moved back meanwhile) become now. The time away does not count as time of
-    /// steady passing: a pause within the allowance is cut out of the streak, a longer one starts its span again, and with it the passes
-    /// that end a hold.
+    /// The state after a restart. Health, reason, streak and hold stay. `Unproven` gets a fresh allowance, since nothing could have been
+    /// probed. Times in the future (the clock was set back meanwhile) become now. The time away does not count as steady passing: a pause
+    /// within the allowance is cut out of the streak, a longer one restarts its span and the passes that end a hold.
     #[must_use]
     pub fn resume(mut self, timing: &Timing, now: Now) -> Self {
         let span = self.proven.since(self.began);
@@ -172,7 +171,7 @@ impl CheckState {
     }
 
     /// When [`super::Event::Silence`] would make it unknown, steady clock: max(3 intervals, 3 timeouts, 60 s) after the last conclusive
-    /// outcome (a timeout longer than the interval stretches the time between outcomes). The end of time when silence changes nothing:
+    /// outcome (a timeout longer than the interval stretches the time between outcomes). `i64::MAX` if silence changes nothing, because
     /// it is unproven already, its check cannot run, or it is held.
     pub fn unproven_at(&self, timing: &Timing) -> UnixMs {
         let barred = self.shown.health == Health::Unknown && self.shown.reason.bars_check();
@@ -182,8 +181,8 @@ impl CheckState {
         self.proven.plus(allowance(timing))
     }
 
-    /// Takes back from the silence a time in which nobody could have probed it: the instance was due, and waited for the prober. The time
-    /// is at most that since the last conclusive outcome.
+    /// Subtracts from its silence a time in which it was due but waited for the prober, at most the time since the last conclusive
+    /// outcome.
     pub fn excuse(&mut self, waited: Duration) {
         self.proven = self.proven.plus(waited);
     }
@@ -192,7 +191,7 @@ impl CheckState {
         Self { shown: before.shown.clone(), ..self }
     }
 
-    /// Whether so much time went by without a conclusive outcome that the next one follows nothing.
+    /// Whether the last conclusive outcome is so old that the next one starts a new streak.
     pub(super) fn is_stale(&self, timing: &Timing, now: Now) -> bool {
         now.steady.since(self.proven) >= allowance(timing)
     }
@@ -233,7 +232,7 @@ impl CheckState {
             && now.steady.since(self.began) >= STEADY_SPAN
     }
 
-    /// Notes a change between healthy and unhealthy; `false`, and nothing noted, when it is one too many.
+    /// Notes a change between healthy and unhealthy; returns `false` and notes nothing if it is one too many.
     pub(super) fn note_flap(&mut self, now: Now) -> bool {
         self.shown.flaps.retain(|at| now.steady.since(*at) < FLAP_WINDOW);
         let room = self.shown.flaps.len() < MAX_FLAPS;

@@ -1,4 +1,4 @@
-//! One event's effect.
+//! The rules: the effect of one event.
 
 use super::state::allowance;
 use super::{CheckState, Event, Next, Step, Streak, message};
@@ -6,7 +6,7 @@ use crate::model::check::Timing;
 use crate::model::outcome::{Health, Outcome, Reason, Transition, Verdict};
 use crate::model::time::Now;
 
-/// What `event` makes of `state` at `now`. Pure; the module's documentation has the rules.
+/// Applies an event to a state. Pure; the rules are in [the module's documentation](super).
 pub fn step(state: &CheckState, timing: &Timing, event: Event<'_>, now: Now) -> Step {
     match event {
         Event::Silence => silence(state, timing, None, now),
@@ -94,7 +94,7 @@ fn leave_hold(mut state: CheckState, count: u32, outcome: &Outcome, now: Now) ->
     show(state, Health::Healthy, Reason::Passed, message, Some(outcome), now)
 }
 
-/// Nothing conclusive: nothing counts, but it may have been so for too long.
+/// Nothing conclusive: nothing counts, but it may have lasted too long.
 fn silence(before: &CheckState, timing: &Timing, outcome: Option<&Outcome>, now: Now) -> Step {
     let came = outcome.map(|outcome| outcome.reason);
     if before.health() == Health::Unknown {
@@ -108,7 +108,7 @@ fn silence(before: &CheckState, timing: &Timing, outcome: Option<&Outcome>, now:
     show(forgetting(before, now), Health::Unknown, reason, message, outcome, now)
 }
 
-/// Of an unknown instance only the reason can change: what bars its check is shown at once, and it is unproven after a while.
+/// An unknown instance can change only its reason: what bars its check is shown at once, and `Unproven` after a while.
 fn unknown(before: &CheckState, timing: &Timing, came: Option<Reason>, now: Now) -> Step {
     let long = before.is_stale(timing, now);
     let reason = match came {
@@ -125,12 +125,12 @@ fn unknown(before: &CheckState, timing: &Timing, came: Option<Reason>, now: Now)
     Step { reason_changed: true, ..stay(state, Next::Scheduled) }
 }
 
-/// Without its streak: the next outcome follows nothing.
+/// The state without its streak: the next outcome starts a new one.
 fn forgetting(before: &CheckState, now: Now) -> CheckState {
     CheckState { streak: Streak::None, same: None, began: now.steady, ..before.clone() }
 }
 
-/// Whether a confirmation is still under way.
+/// Whether a confirmation is still pending.
 fn pending(state: &CheckState, timing: &Timing) -> Next {
     let confirming = match (state.health(), state.streak) {
         _ if state.held() => false,

@@ -179,7 +179,7 @@ pub fn read_check(spec: &CheckSpec) -> Result<Check, String> {
     Ok(check)
 }
 
-/// A number that the model counts with.
+/// A number in the model's type.
 fn count<T: TryFrom<i32>>(field: &str, value: Option<i32>) -> Result<Option<T>, String> {
     value.map(|n| T::try_from(n).map_err(|_| format!("{field} is {n}, which is out of range"))).transpose()
 }

@@ -218,7 +218,7 @@ impl Reporter {
                 self.events.transitions(&written.known, &written.status);
             }
             WriteOutcome::Forbidden(_) | WriteOutcome::Unavailable(_) => {
-                self.paused_until = Some(Instant::now() + self.pauses.next())
+                self.paused_until = Some(Instant::now() + self.pauses.next());
             }
             WriteOutcome::UpToDate
             | WriteOutcome::NotLeading

@@ -1,4 +1,9 @@
-//! Which addresses may be probed.
+//! Which addresses may be probed, so that nobody can point the prober at what only this machine reaches.
+//!
+//! - In: an address and a port, or a URL at its registration.
+//! - Out: whether it may be dialled, and if not, the rule and the setting that would allow it.
+//!
+//! Files: `policy` (the rules), `own_listener` (this server's own port), `embedded` (IPv4 addresses inside IPv6 ones).
 
 mod embedded;
 mod own_listener;

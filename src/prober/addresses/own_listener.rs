@@ -1,4 +1,4 @@
-//! This server's own listener, which it never probes: a registrant would otherwise have it ask itself, past every limit for clients.
+//! This server's own listener, which it never probes: otherwise anyone who registers could make it call itself, past all client limits.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -6,20 +6,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 #[derive(Debug, Clone, Copy)]
 pub struct OwnListener {
     address: SocketAddr,
-    /// Whether the system refuses to bind to addresses that are not this machine's, so that binding tells them apart.
-    binding_tells: bool,
+    /// Whether the system refuses to bind to foreign addresses, so that binding tells which are local.
+    binding_decides: bool,
 }
 
 impl OwnListener {
     /// The listener at `address`, as the system gave it.
     pub fn at(address: SocketAddr) -> Self {
-        // Addresses of documentation (RFC 5737, RFC 3849) are nobody's.
-        let nobodys: IpAddr = match address {
+        // Addresses reserved for documentation (RFC 5737, RFC 3849) belong to no machine.
+        let unassigned: IpAddr = match address {
             SocketAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 1).into(),
             SocketAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
         };
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        Self { address, binding_tells: !binds(nobodys) }
+        Self { address, binding_decides: !binds(unassigned) }
     }
 
     /// The port.
@@ -27,8 +27,8 @@ impl OwnListener {
         self.address.port()
     }
 
-    /// Whether a connection to that address and the listener's port reaches the listener. Where it takes every address, this asks the
-    /// system whether the address is this machine's, so that interfaces may come and go.
+    /// Whether a connection to that address and the listener's port reaches the listener. If it listens on every address, this asks the
+    /// system whether the address is local, so interfaces may come and go.
     pub fn is_reached_by(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         match self.address.ip() {
@@ -39,16 +39,16 @@ impl OwnListener {
     }
 
     fn is_local(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || ip.is_unspecified() || if self.binding_tells { binds(ip) } else { is_its_own_source(ip) }
+        ip.is_loopback() || ip.is_unspecified() || if self.binding_decides { binds(ip) } else { is_its_own_source(ip) }
     }
 }
 
-/// Nothing is sent: the port is any free one.
+/// Whether the address is local, tested by binding; nothing is sent.
 fn binds(ip: IpAddr) -> bool {
     UdpSocket::bind(SocketAddr::new(ip, 0)).is_ok()
 }
 
-/// Whether the system would answer from the very address that is asked. Connecting a datagram socket sends nothing either.
+/// Whether the address is local, tested by the source address that the system would use; nothing is sent.
 fn is_its_own_source(ip: IpAddr) -> bool {
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let source = || {
@@ -63,9 +63,9 @@ fn is_its_own_source(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn reached(listener: &str, asked: &str) -> bool {
+    fn reached(listener: &str, address: &str) -> bool {
         let own = OwnListener::at(listener.parse().expect("an address"));
-        own.is_reached_by(asked.parse().expect("an address"))
+        own.is_reached_by(address.parse().expect("an address"))
     }
 
     #[test]
@@ -92,9 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_to_ask_the_system_agree() {
+    fn both_tests_for_a_local_address_agree() {
         assert!(is_its_own_source(Ipv4Addr::LOCALHOST.into()) && binds(Ipv4Addr::LOCALHOST.into()));
-        let nobodys = Ipv4Addr::new(192, 0, 2, 1).into();
-        assert!(!is_its_own_source(nobodys) && !binds(nobodys));
+        let unassigned = Ipv4Addr::new(192, 0, 2, 1).into();
+        assert!(!is_its_own_source(unassigned) && !binds(unassigned));
     }
 }

@@ -1,7 +1,7 @@
 //! The address policy: where a probe may go, so that nobody can point the prober at what only this machine reaches.
 //!
-//! Order: hard deny, this server's own listener, `PORTOLAN_PROBE_DENY`, `PORTOLAN_PROBE_ALLOW`, defaults. An IPv6 address that carries an
-//! IPv4 one is judged by the address that it carries.
+//! Order: hard deny, this server's own listener, `PORTOLAN_PROBE_DENY`, `PORTOLAN_PROBE_ALLOW`, defaults. An IPv6 address with an
+//! IPv4 one embedded is judged by the embedded address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::OwnListener;
-use super::embedded::Carried;
+use super::embedded::Embedded;
 use crate::model::ports::AddressGate;
 use crate::model::url::{EndpointUrl, Host};
 
@@ -28,7 +28,7 @@ pub struct AddressPolicy {
     pub denied_ports: Vec<u16>,
     /// Networks denied by default: in a cluster this pod and the API server.
     pub denied_by_default: Vec<IpNet>,
-    /// Addresses denied by default that come and go: in a cluster our other pods. Few; clones share them.
+    /// Addresses denied by default that change: in a cluster our other pods. Few; clones share them.
     pub denied_for_now: Arc<ArcSwap<Vec<IpAddr>>>,
     /// Where this server listens: it never probes itself.
     pub own: Option<OwnListener>,
@@ -56,7 +56,7 @@ pub enum Rule {
 pub struct Denied {
     /// The address as it was given or resolved.
     pub address: IpAddr,
-    /// The address that was judged: the IPv4 one that `address` carries, else itself.
+    /// The address that was judged: the IPv4 one embedded in `address`, else itself.
     pub judged: IpAddr,
     /// The rule.
     pub rule: Rule,
@@ -128,11 +128,11 @@ impl AddressPolicy {
         if let Some(judged) = self.own_address(address, port) {
             return deny(judged, Rule::Own(port));
         }
-        let carried = Carried::of(address);
-        if let Some((judged, rule)) = carried.iter().find_map(|ip| self.never(ip).map(|rule| (ip, rule))) {
+        let embedded = Embedded::of(address);
+        if let Some((judged, rule)) = embedded.iter().find_map(|ip| self.never(ip).map(|rule| (ip, rule))) {
             return deny(judged, rule);
         }
-        match carried.iter().find_map(|ip| self.by_default(ip, port).map(|rule| (ip, rule))) {
+        match embedded.iter().find_map(|ip| self.by_default(ip, port).map(|rule| (ip, rule))) {
             Some((judged, rule)) => deny(judged, rule),
             None => Ok(()),
         }
@@ -141,7 +141,7 @@ impl AddressPolicy {
     /// The address of this server's listener, where a connection would reach that.
     fn own_address(&self, address: IpAddr, port: u16) -> Option<IpAddr> {
         let own = self.own.as_ref().filter(|own| own.port() == port)?;
-        Carried::of(address).iter().chain([address]).find(|ip| own.is_reached_by(*ip))
+        Embedded::of(address).iter().chain([address]).find(|ip| own.is_reached_by(*ip))
     }
 
     /// Hard rules and the deny list.
@@ -166,12 +166,12 @@ impl AddressPolicy {
         self.denied_ports.contains(&port).then_some(Rule::Port(port))
     }
 
-    /// What can be told of a name before it is resolved.
+    /// Judges a name before it is resolved, as far as that is possible.
     fn admit_name(&self, name: &str, port: u16) -> Result<(), String> {
         let name = name.trim_end_matches('.');
         if name == "localhost" || name.ends_with(".localhost") {
             let (four, six) = (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST));
-            // Whether it has the second address too is known once it is resolved.
+            // Whether it has both addresses is known once it is resolved.
             let local = if self.own_address(six, port).is_some() { six } else { four };
             return self.check(local, port).map_err(|denied| format!("{name} means {denied}"));
         }
@@ -206,7 +206,7 @@ fn hard(ip: IpAddr) -> Option<Rule> {
     four.or_else(|| HARD_V6.iter().find(v6).map(|&(_, _, what, range)| Rule::Hard(what, range)))
 }
 
-/// Whether the network holds the address; a network of IPv4-mapped addresses holds the plain ones.
+/// Whether the network contains the address; one of IPv4-mapped addresses contains the plain ones.
 fn covers(net: &IpNet, ip: IpAddr) -> bool {
     match (net, ip) {
         (IpNet::V6(net), IpAddr::V4(ip)) if net.prefix_len() >= 96 => net.contains(&ip.to_ipv6_mapped()),
@@ -218,7 +218,7 @@ fn single(ip: IpAddr) -> IpNet {
     IpNet::from(ip)
 }
 
-/// The address that budgets are kept by: spellings of one IPv4 address count as one.
+/// The address under which a budget is kept: all spellings of one IPv4 address share it.
 pub fn budget_key(ip: IpAddr) -> IpAddr {
-    Carried::of(ip).first()
+    Embedded::of(ip).first()
 }

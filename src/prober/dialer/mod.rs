@@ -1,4 +1,10 @@
-//! One probe, from the name to the verdict: resolve, test every address, dial the pinned one, speak.
+//! Makes one probe, from the name to the verdict.
+//!
+//! - In: a target and a deadline.
+//! - Out: an outcome. In between come the addresses ([`Pinned`]), so that the caller can spend the first one's budget.
+//!
+//! Files: this one (resolve, test every address, probe), `pinned` (the addresses in the order to try), `network` (what replaces
+//! resolver and sockets in a simulation).
 
 mod network;
 mod pinned;
@@ -19,21 +25,21 @@ use crate::prober::names::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved, is_
 use crate::prober::protocols::{Ending, Protocols, Route, Trace};
 use crate::telemetry::metrics::Metrics;
 
-/// What probing needs to know.
+/// The settings of a dialer.
 #[derive(Debug, Clone)]
 pub struct DialSettings {
     /// Where probes may go.
     pub policy: AddressPolicy,
     /// `PORTOLAN_CA_DIR`: where the files named by `tls.ca` are.
     pub ca_dir: Option<PathBuf>,
-    /// Whom to ask for names.
+    /// Which name servers to ask.
     pub resolver: ResolverSettings,
-    /// Most names asked for at once, of 160 that are of use; each may take four sockets.
+    /// Most lookups at once, at most 160 of which are useful; each may take four sockets.
     pub lookups: usize,
-    /// Most sockets of this machine in TIME_WAIT while probes still add to them: beyond, a connection that the peer does not close is
-    /// reset. Linux has about 28,000 ports to dial from.
+    /// Most sockets of this machine in TIME_WAIT: beyond that, a connection that the peer does not close is reset. Linux has about 28,000
+    /// ports to dial from.
     pub time_wait: u32,
-    /// Where it is counted that a cache is full.
+    /// Where full caches are counted.
     pub metrics: Metrics,
 }
 
@@ -50,7 +56,7 @@ impl Default for DialSettings {
     }
 }
 
-/// Does the I/O of probes; cloning shares it.
+/// Does the I/O of probes; clones share it.
 #[derive(Debug, Clone)]
 pub struct Dialer(Arc<Shared>);
 
@@ -59,7 +65,7 @@ struct Shared {
     policy: AddressPolicy,
     names: Names,
     protocols: Protocols,
-    /// Stands in for sockets and resolver in a simulation.
+    /// Replaces sockets and resolver in a simulation.
     network: Option<Arc<dyn Network>>,
 }
 
@@ -69,7 +75,7 @@ impl Dialer {
         Self::over(settings, None)
     }
 
-    /// A dialer whose names and connections `network` makes up.
+    /// A dialer whose names and connections `network` simulates.
     #[doc(hidden)]
     pub fn simulated(settings: DialSettings, network: Arc<dyn Network>) -> Self {
         Self::over(settings, Some(network))
@@ -82,11 +88,11 @@ impl Dialer {
         Self(Arc::new(Shared { policy, names, protocols, network }))
     }
 
-    /// Finds the target's addresses and tests every one against the policy: one denied address denies the name, since a name that mixes
-    /// them is an attack.
+    /// Resolves the target and tests every address against the policy. One denied address denies the name, since a name that mixes them is
+    /// an attack.
     ///
     /// # Errors
-    /// A finished outcome: fail, or inconclusive where the resolver is at fault.
+    /// A finished outcome: fail, or inconclusive if the resolver is at fault.
     pub async fn pin(&self, target: &Target, deadline: Instant) -> Result<Pinned, Outcome> {
         let trace = Trace::begin(Stage::Resolve);
         match self.find(target, deadline).await {
@@ -104,8 +110,8 @@ impl Dialer {
         self.probe_if(target, pinned, deadline, &|_| true).await
     }
 
-    /// The same, where each address beyond the first is dialled only if `may_dial` allows it at that moment: it gets the address's budget key,
-    /// so that a name whose first address never answers is no way around the second one's budget.
+    /// Like [`probe`](Self::probe), but dials each address beyond the first only if `may_dial` allows it at that moment. It gets the address's
+    /// budget key, so that a name whose first address never answers cannot bypass the second one's budget.
     pub async fn probe_if(
         &self,
         target: &Target,
@@ -138,7 +144,7 @@ impl Dialer {
         let mut found = found.map_err(|error| unresolved(target, error))?;
         let admitted = |address: &IpAddr| self.admit(*address, target.port());
         if is_localhost(name) {
-            // the one machine that it always means may be allowed in one family alone
+            // This machine may be allowed in one family only.
             let family = |denied: &Denied| matches!(denied.rule, Rule::Loopback | Rule::DenyList(_));
             let allowed: Vec<_> =
                 found.iter().copied().filter(|ip| admitted(ip).err().is_none_or(|d| !family(&d))).collect();

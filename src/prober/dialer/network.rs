@@ -1,4 +1,4 @@
-//! What a simulation puts in the place of sockets and resolver; everything above it, from the budgets to the store, is the real thing.
+//! What a simulation replaces: sockets and resolver. Everything above, from the budgets to the store, is the real code.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use crate::model::check::Target;
 use crate::model::outcome::Outcome;
 use crate::prober::names::Unresolved;
 
-/// A made-up network.
+/// A simulated network.
 #[doc(hidden)]
 pub trait Network: fmt::Debug + Send + Sync {
     /// The addresses of a name, at least one.
@@ -20,6 +20,6 @@ pub trait Network: fmt::Debug + Send + Sync {
     /// [`Unresolved`].
     fn resolve<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Arc<[IpAddr]>, Unresolved>>;
 
-    /// One probe of addresses that passed the policy. Ends by the deadline.
+    /// One probe of addresses that passed the policy. Must end by the deadline.
     fn probe<'a>(&'a self, target: &'a Target, addresses: &'a [IpAddr], deadline: Instant) -> BoxFuture<'a, Outcome>;
 }

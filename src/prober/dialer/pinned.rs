@@ -12,7 +12,7 @@ pub struct Pinned {
     pub(super) resolve_us: Option<u32>,
 }
 
-/// Nearly every target has one, which costs no allocation.
+/// Nearly every target has one address, which needs no allocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Addresses {
     One([IpAddr; 1]),
@@ -38,14 +38,14 @@ impl Pinned {
         }
     }
 
-    /// The address whose budget the probe spends: the first one, spellings of one IPv4 address alike.
+    /// The address whose budget the probe spends: the first one, under one key for all spellings of an IPv4 address.
     pub fn key(&self) -> IpAddr {
         let first = self.addresses().first();
         budget_key(first.copied().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 }
 
-/// Families in turn, each in the order that it has, the first one's first.
+/// Families in turn, IPv4 first, each in its own order.
 fn interleaved(addresses: impl Iterator<Item = IpAddr>) -> Box<[IpAddr]> {
     let (mut v4, mut v6): (Vec<_>, Vec<_>) = addresses.partition(IpAddr::is_ipv4);
     v4.reverse();

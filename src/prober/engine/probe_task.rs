@@ -18,41 +18,34 @@ use crate::prober::limits::{Budget, Delay, Slot};
 pub(super) struct Tools {
     /// Does the I/O.
     pub(super) dialer: Dialer,
-    /// What addresses may be asked for.
+    /// How often an address may be probed.
     pub(super) budget: Arc<Budget>,
-    /// The time.
     pub(super) clock: Clock,
 }
 
 /// One probe to make.
 #[derive(Debug)]
 pub(super) struct Job {
-    /// Whose.
     pub(super) instance: InstanceId,
-    /// Its generation.
     pub(super) generation: u64,
-    /// What to do.
     pub(super) target: Arc<Target>,
-    /// How long it may take.
     pub(super) timeout: Duration,
-    /// The address whose queue let it out, if it released_by.
+    /// The address whose queue released it, if it waited for one.
     pub(super) released_by: Option<IpAddr>,
 }
 
 /// How a job ended.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// Whose.
     pub(super) instance: InstanceId,
     /// The generation that was probed.
     pub(super) generation: u64,
     /// As in its job.
     pub(super) released_by: Option<IpAddr>,
-    /// With what.
     pub(super) ended: Ended,
 }
 
-/// What a job came to.
+/// The result of a job.
 #[derive(Debug)]
 pub(super) enum Ended {
     /// The probe was made.
@@ -89,7 +82,7 @@ impl Job {
         let outcome = tools.dialer.probe_if(&self.target, &pinned, deadline, &may_dial).await;
         let (_permits, over) = further.into_inner().unwrap_or_else(PoisonError::into_inner);
         match over {
-            // an address that was left out for its budget might have answered
+            // An address that was skipped for its budget might have answered.
             Some(delay) if outcome.verdict == Verdict::Fail && outcome.stage == Stage::Connect => Ended::Delayed(delay),
             _ => Ended::Probed(outcome),
         }

@@ -1,4 +1,4 @@
-//! What cannot be brought about from outside, or only by chance.
+//! Cases that cannot be provoked from outside, or only by chance.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -110,7 +110,7 @@ async fn a_fall_that_was_withheld_names_what_failed() {
     judge(&mut prober, Verdict::Pass, Reason::Passed);
     judge(&mut prober, Verdict::Fail, Reason::ConnectRefused);
     judge(&mut prober, Verdict::Fail, Reason::ConnectRefused);
-    // The fail that confirms it, as the guard leaves it: counted, not shown.
+    // The fail that confirms it is counted but not shown, as the guard leaves it.
     let refused = outcome(Verdict::Fail, Reason::ConnectRefused);
     let tracked = prober.targets.get_mut(id).expect("tracked");
     let confirmed = step(&tracked.state, &tracked.timing, Event::Probe(&refused), prober.clock.now());

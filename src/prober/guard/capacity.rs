@@ -33,7 +33,7 @@ fn ten_thousand_are_known_within_five_minutes() {
 }
 
 #[test]
-fn an_outage_of_ours_takes_nobody_down_where_slots_are_too_few() {
+fn an_outage_of_our_own_makes_nothing_unhealthy_if_slots_are_short() {
     head();
     for slots in [20, 100, 300] {
         let set = targets(300, |_| timing(10, 3));

@@ -5,7 +5,7 @@ use super::{FEW_CANARIES, ROUND};
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
 
-/// Canaries asked together, and what they answered.
+/// Canaries probed together, and what they answered.
 #[derive(Debug)]
 pub(super) struct Round {
     pub(super) at: UnixMs,
@@ -15,8 +15,11 @@ pub(super) struct Round {
 impl Round {
     /// `Some(true)`: most are lost. No answer is a loss once the time is over, and keeps the question open before.
     pub(super) fn verdict(&self, now: UnixMs) -> Option<bool> {
-        let votes =
-            self.canaries.iter().map(|(e, answer)| Vote { ns: e.ns, place: e.place, lost: *answer != Some(true) });
+        let votes = self.canaries.iter().map(|(e, answer)| Vote {
+            ns: e.ns,
+            location: e.location,
+            lost: *answer != Some(true),
+        });
         let lost = tally(votes).mostly_lost();
         let over = now.since(self.at) >= ROUND || self.canaries.iter().all(|(_, answer)| answer.is_some());
         (!lost || over).then_some(lost)
@@ -31,11 +34,11 @@ impl Round {
     }
 }
 
-/// A few that were reached among many that are lost prove little (they may be next door): lost ones are asked too, until there are
-/// [`FEW_CANARIES`], or `most`.
+/// A few reached targets among many lost ones prove little (they may be next door): lost ones are added, up to [`FEW_CANARIES`] or
+/// `most`.
 pub(super) fn fill(canaries: &mut Vec<Entry>, lost: Vec<Entry>, most: usize) {
     for entry in lost {
-        if canaries.len() < FEW_CANARIES.min(most) && canaries.iter().all(|c| c.place != entry.place) {
+        if canaries.len() < FEW_CANARIES.min(most) && canaries.iter().all(|c| c.location != entry.location) {
             canaries.push(entry);
         }
     }

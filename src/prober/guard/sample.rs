@@ -1,27 +1,27 @@
-//! What was probed lately, and how it is counted.
+//! Recent probes, and how they are counted.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
-use super::{MAX_SAMPLE, MIN_PLACES, MIN_TARGETS};
+use super::{MAX_SAMPLE, MIN_LOCATIONS, MIN_TARGETS};
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
 
-/// Most observations kept of each kind and namespace.
+/// Most observations of each kind per namespace.
 const KEPT: usize = 256;
-/// Most namespaces kept; of more, those heard of last.
+/// Most namespaces; the most recently probed ones are kept.
 const MAX_NAMESPACES: usize = 64;
 /// Most votes in a tally, shared by the namespaces.
 const MAX_VOTES: usize = 4 * MAX_SAMPLE;
-/// Each namespace counts for at most one in so many, where there are as many.
+/// Each namespace counts for at most one in so many, if there are as many.
 const NAMESPACE_SHARE: usize = 4;
 
-/// Where a target is: each place weighs the same.
+/// Where a target is: each location has the same weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Place {
+pub(super) enum Location {
     Address(IpAddr),
-    /// Never resolved, so a place of its own.
+    /// Never resolved: a location of its own.
     Unresolved(InstanceId),
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Entry {
     pub(super) instance: InstanceId,
     /// The namespace's hash.
     pub(super) ns: u64,
-    pub(super) place: Place,
+    pub(super) location: Location,
     pub(super) lost: bool,
     pub(super) at: UnixMs,
 }
@@ -42,7 +42,7 @@ struct Ring {
     scheduled: VecDeque<Entry>,
     /// Probes that reached their target, without those of targets lost since.
     reached: VecDeque<Entry>,
-    /// The last one.
+    /// The time of the last one.
     at: UnixMs,
 }
 
@@ -98,10 +98,10 @@ impl Sample {
     }
 
     /// Where an instance of the namespace was last.
-    pub(super) fn last_place(&self, ns: u64, instance: InstanceId) -> Option<Place> {
+    pub(super) fn last_location(&self, ns: u64, instance: InstanceId) -> Option<Location> {
         let ring = self.0.get(&ns)?;
         let known = ring.reached.iter().rev().chain(ring.scheduled.iter().rev());
-        known.filter(|e| e.instance == instance).map(|e| e.place).next()
+        known.filter(|e| e.instance == instance).map(|e| e.location).next()
     }
 
     fn latest(&self, since: UnixMs) -> impl Iterator<Item = &Entry> {
@@ -110,27 +110,27 @@ impl Sample {
     }
 
     pub(super) fn tally(&self, since: UnixMs) -> Tally {
-        tally(self.latest(since).map(|e| Vote { ns: e.ns, place: e.place, lost: e.lost }))
+        tally(self.latest(since).map(|e| Vote { ns: e.ns, location: e.location, lost: e.lost }))
     }
 
-    /// Targets lost since then, the latest first, one a place, none at `own`.
-    pub(super) fn lost(&self, since: UnixMs, own: Place) -> Vec<Entry> {
+    /// Targets lost since then, the latest first, one per location, none at `own`.
+    pub(super) fn lost(&self, since: UnixMs, own: Location) -> Vec<Entry> {
         let mut lost: Vec<Entry> = self.latest(since).filter(|e| e.lost).copied().collect();
         lost.sort_by_key(|e| Reverse(e.at));
         let mut met = HashSet::from([own]);
-        lost.retain(|e| met.insert(e.place));
+        lost.retain(|e| met.insert(e.location));
         lost
     }
 
-    /// Targets reached since then, the latest first, one a place, none at `shunned` ones; a namespace gets more than its share only where
+    /// Targets reached since then, the latest first, one per location, none at `excluded` ones; a namespace gets more than its share only if
     /// others leave room.
-    pub(super) fn reached(&self, since: UnixMs, shunned: &HashSet<Place>, most: usize) -> Vec<Entry> {
+    pub(super) fn reached(&self, since: UnixMs, excluded: &HashSet<Location>, most: usize) -> Vec<Entry> {
         let of_ring =
             |ring: &Ring| ring.reached.iter().rev().take_while(|e| e.at >= since).copied().collect::<Vec<_>>();
         let mut recent: Vec<Entry> = self.0.values().flat_map(of_ring).collect();
         recent.sort_by_key(|e| Reverse(e.at));
         let mut met = HashSet::new();
-        let all = recent.into_iter().filter(|e| !shunned.contains(&e.place) && met.insert(e.place));
+        let all = recent.into_iter().filter(|e| !excluded.contains(&e.location) && met.insert(e.location));
         let mut of_each: HashMap<u64, usize> = HashMap::new();
         let (mut taken, surplus): (Vec<Entry>, Vec<Entry>) = all.partition(|e| {
             let count = of_each.entry(e.ns).or_default();
@@ -144,11 +144,11 @@ impl Sample {
     }
 }
 
-/// One target's word.
+/// One target in a tally.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Vote {
     pub(super) ns: u64,
-    pub(super) place: Place,
+    pub(super) location: Location,
     pub(super) lost: bool,
 }
 
@@ -156,7 +156,7 @@ pub(super) struct Vote {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Tally {
     pub(super) targets: usize,
-    pub(super) places: usize,
+    pub(super) locations: usize,
     /// The part that is lost, 0 to 1; an address weighs 1, shared by its targets.
     pub(super) lost: f64,
     /// The same with each namespace cut to its share.
@@ -165,7 +165,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn is_enough(&self) -> bool {
-        self.targets >= MIN_TARGETS && self.places >= MIN_PLACES
+        self.targets >= MIN_TARGETS && self.locations >= MIN_LOCATIONS
     }
 
     /// Lost by the plain count, and also if no namespace counts for more than its share.
@@ -184,13 +184,13 @@ struct Weights {
 
 pub(super) fn tally(votes: impl Iterator<Item = Vote>) -> Tally {
     let votes: Vec<Vote> = votes.collect();
-    let mut at_place: HashMap<Place, f64> = HashMap::new();
+    let mut at_location: HashMap<Location, f64> = HashMap::new();
     for vote in &votes {
-        *at_place.entry(vote.place).or_default() += 1.0;
+        *at_location.entry(vote.location).or_default() += 1.0;
     }
     let mut by_namespace: HashMap<u64, Weights> = HashMap::new();
     for vote in &votes {
-        let weight = at_place.get(&vote.place).map_or(1.0, |n| n.recip());
+        let weight = at_location.get(&vote.location).map_or(1.0, |n| n.recip());
         let sum = by_namespace.entry(vote.ns).or_default();
         sum.all += weight;
         sum.lost += if vote.lost { weight } else { 0.0 };
@@ -199,7 +199,7 @@ pub(super) fn tally(votes: impl Iterator<Item = Vote>) -> Tally {
     let cap = cap(sums.iter().map(|w| w.all).collect());
     Tally {
         targets: votes.len(),
-        places: at_place.len(),
+        locations: at_location.len(),
         lost: part(&sums, f64::INFINITY),
         lost_by_share: part(&sums, cap),
     }

@@ -25,7 +25,7 @@ fn installations() -> Vec<(&'static str, Vec<Target>)> {
 }
 
 #[test]
-fn an_outage_of_ours_takes_nobody_down() {
+fn an_outage_of_our_own_makes_nothing_unhealthy() {
     head();
     for (loss, answer) in LOSSES {
         for (name, set) in installations() {
@@ -80,7 +80,7 @@ fn theirs(name: &str, set: &[Target], fails: impl Fn(usize) -> bool, answer: Ans
 }
 
 #[test]
-fn failures_of_theirs_are_told_about_in_time() {
+fn real_failures_are_reported_in_time() {
     head();
     let set = targets(300, |_| timing(10, 3));
     for (loss, answer) in LOSSES {

@@ -1,4 +1,4 @@
-//! The guard itself: what it holds, and why.
+//! The guard itself: its phases, and the falls that it holds.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::round::{Round, fill};
-use super::sample::{Entry, Place, Sample};
+use super::sample::{Entry, Location, Sample};
 use super::{
     ACQUITTAL, BATCH, BATCH_PAUSE, BLIND, FEW_CANARIES, Fall, GuardState, MAX_CANARIES, MAX_HELD, MAX_HOLD,
     MIN_CANARIES, Observation, RECHECK, Reach, Release, WINDOW,
@@ -14,9 +14,9 @@ use super::{
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
 
-/// How a held fall is let go.
+/// How a held fall is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
+enum ReleaseKind {
     Commit,
     Probe,
     Confirm,
@@ -35,15 +35,15 @@ pub(crate) struct Guard {
     hasher: RandomState,
     pub(super) sample: Sample,
     phase: Phase,
-    /// Canaries not yet handed out.
-    ask: Vec<InstanceId>,
-    held: BTreeMap<InstanceId, How>,
+    /// Canaries that the caller has not taken yet.
+    canaries: Vec<InstanceId>,
+    held: BTreeMap<InstanceId, ReleaseKind>,
     acquitted: Option<UnixMs>,
-    /// When the last hold ended because others were reached again.
+    /// When the last hold ended because other targets were reached again.
     recovered: UnixMs,
     blind_until: UnixMs,
     next_batch: UnixMs,
-    /// Most canaries asked at once.
+    /// Most canaries at once.
     most_canaries: usize,
 }
 
@@ -53,7 +53,7 @@ impl Default for Guard {
             hasher: RandomState::new(),
             sample: Sample::default(),
             phase: Phase::Clear,
-            ask: Vec::new(),
+            canaries: Vec::new(),
             held: BTreeMap::new(),
             acquitted: None,
             recovered: UnixMs(i64::MIN),
@@ -65,18 +65,18 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// For a prober of so many slots, an eighth of which its canaries may take.
+    /// For a prober with so many slots, an eighth of which canaries may take.
     pub(crate) fn within(slots: usize) -> Self {
         Self { most_canaries: (slots / 8).clamp(MIN_CANARIES + 1, MAX_CANARIES), ..Self::default() }
     }
 
-    /// Takes in a probe that ended.
+    /// Notes a probe that ended.
     pub(crate) fn observe(&mut self, observation: &Observation<'_>) {
         let ns = self.hasher.hash_one(observation.namespace);
         let entry = Entry {
             instance: observation.instance,
             ns,
-            place: self.place(ns, observation.instance, observation.address),
+            location: self.location(ns, observation.instance, observation.address),
             lost: observation.reach == Reach::Lost,
             at: observation.at,
         };
@@ -91,24 +91,24 @@ impl Guard {
         self.sample.note(entry, observation.scheduled && observation.was_healthy);
     }
 
-    /// Whether this fall has to wait. May begin a canary round: see [`Guard::canaries`] afterwards. A held fall comes back from
+    /// Whether this fall is held. May start a canary round: call [`Guard::canaries`] afterwards. A held fall comes back from
     /// [`Guard::release_batch`], unless the instance was reached meanwhile.
     pub(crate) fn holds(&mut self, fall: &Fall<'_>, now: UnixMs) -> bool {
         if !fall.reason.could_be_ours() || now < self.blind_until || self.held.len() >= MAX_HELD {
             return false;
         }
         if fall.started < self.recovered {
-            self.held.insert(fall.instance, How::Probe);
+            self.held.insert(fall.instance, ReleaseKind::Probe);
             return true;
         }
         if matches!(self.phase, Phase::Clear) && !self.suspects(fall, now) {
             return false;
         }
-        self.held.insert(fall.instance, How::Commit);
+        self.held.insert(fall.instance, ReleaseKind::Commit);
         true
     }
 
-    /// Goes through what time and answers have decided, and says whether falls wait now.
+    /// Moves on to the phase that time and answers have decided, and returns it.
     pub(crate) fn judge(&mut self, now: UnixMs) -> GuardState {
         match &self.phase {
             Phase::Clear => {}
@@ -119,17 +119,17 @@ impl Guard {
             },
             Phase::Holding { since, .. } if now.since(*since) >= MAX_HOLD => {
                 self.blind_until = now.plus(BLIND);
-                self.let_go(How::Confirm);
+                self.release_all(ReleaseKind::Confirm);
             }
             Phase::Holding { convicted, round, .. } => {
                 let from = (*convicted).max(before(now, WINDOW));
                 let sample = self.sample.tally(from);
                 if sample.is_enough() && !sample.mostly_lost() || round.verdict(now) == Some(false) {
-                    self.let_go(How::Probe);
+                    self.release_all(ReleaseKind::Probe);
                     self.acquitted = Some(now);
                     self.recovered = now;
                 } else if now.since(round.at) >= RECHECK {
-                    self.ask_again(now);
+                    self.probe_again(now);
                 }
             }
         }
@@ -145,12 +145,12 @@ impl Guard {
         }
     }
 
-    /// Canaries to probe at once; each is handed out once.
+    /// Takes the canaries to probe at once; each is returned once.
     pub(crate) fn canaries(&mut self) -> Vec<InstanceId> {
-        std::mem::take(&mut self.ask)
+        std::mem::take(&mut self.canaries)
     }
 
-    /// Held falls to let go now, at most [`BATCH`] every [`BATCH_PAUSE`]; empty while falls wait.
+    /// Held falls to release now, at most [`BATCH`] every [`BATCH_PAUSE`]; empty while falls wait.
     pub(crate) fn release_batch(&mut self, now: UnixMs) -> Vec<Release> {
         if !matches!(self.phase, Phase::Clear) || self.held.is_empty() || now < self.next_batch {
             return Vec::new();
@@ -158,10 +158,10 @@ impl Guard {
         self.next_batch = now.plus(BATCH_PAUSE);
         let batch = std::iter::from_fn(|| self.held.pop_first()).take(BATCH);
         batch
-            .map(|(instance, how)| match how {
-                How::Commit => Release::Commit(instance),
-                How::Probe => Release::Probe(instance),
-                How::Confirm => Release::Confirm(instance),
+            .map(|(instance, kind)| match kind {
+                ReleaseKind::Commit => Release::Commit(instance),
+                ReleaseKind::Probe => Release::Probe(instance),
+                ReleaseKind::Confirm => Release::Confirm(instance),
             })
             .collect()
     }
@@ -175,32 +175,31 @@ impl Guard {
         }
     }
 
-    /// How many falls are held or waiting to be let go.
+    /// How many falls are held or waiting to be released.
     pub(crate) fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// Whether this instance's fall is held or waits to be let go.
+    /// Whether this instance's fall is held or waits to be released.
     pub(crate) fn keeps_back(&self, instance: InstanceId) -> bool {
         self.held.contains_key(&instance)
     }
 
-    /// Drops what is known of an instance of a namespace that is gone or has another address now. A canary that goes before it answers is a
-    /// lost one.
+    /// Forgets an instance that is gone or has another address now. A canary that is forgotten before it answers is a loss.
     pub(crate) fn forget(&mut self, instance: InstanceId, namespace: &str) {
         self.held.remove(&instance);
-        self.ask.retain(|asked| *asked != instance);
+        self.canaries.retain(|canary| *canary != instance);
         self.sample.forget(self.hasher.hash_one(namespace), instance);
     }
 
-    fn place(&self, ns: u64, instance: InstanceId, address: Option<IpAddr>) -> Place {
+    fn location(&self, ns: u64, instance: InstanceId, address: Option<IpAddr>) -> Location {
         match address {
-            Some(address) => Place::Address(address),
-            None => self.sample.last_place(ns, instance).unwrap_or(Place::Unresolved(instance)),
+            Some(address) => Location::Address(address),
+            None => self.sample.last_location(ns, instance).unwrap_or(Location::Unresolved(instance)),
         }
     }
 
-    /// Whether the fall is one of too many, or too little is known; then canaries are asked.
+    /// Whether the fall is one of too many, or too little is known; then a canary round starts.
     fn suspects(&mut self, fall: &Fall<'_>, now: UnixMs) -> bool {
         if self.acquitted.is_some_and(|at| at >= fall.failing_since && now.since(at) <= ACQUITTAL) {
             return false;
@@ -211,11 +210,11 @@ impl Guard {
             return false;
         }
         let most = if sample.is_enough() { MAX_CANARIES } else { FEW_CANARIES }.min(self.most_canaries);
-        let own = self.place(self.hasher.hash_one(fall.namespace), fall.instance, fall.address);
+        let own = self.location(self.hasher.hash_one(fall.namespace), fall.instance, fall.address);
         let losses = self.sample.lost(fall.failing_since, own);
-        let mut shunned: HashSet<Place> = losses.iter().map(|e| e.place).collect();
-        shunned.insert(own);
-        let mut canaries = self.sample.reached(UnixMs(i64::MIN), &shunned, most);
+        let mut excluded: HashSet<Location> = losses.iter().map(|e| e.location).collect();
+        excluded.insert(own);
+        let mut canaries = self.sample.reached(UnixMs(i64::MIN), &excluded, most);
         fill(&mut canaries, losses, self.most_canaries);
         if canaries.len() < MIN_CANARIES {
             return false;
@@ -226,7 +225,7 @@ impl Guard {
     }
 
     fn round(&mut self, canaries: Vec<Entry>, now: UnixMs) -> Round {
-        self.ask = canaries.iter().map(|entry| entry.instance).collect();
+        self.canaries = canaries.iter().map(|entry| entry.instance).collect();
         Round { at: now, canaries: canaries.into_iter().map(|entry| (entry, None)).collect() }
     }
 
@@ -239,17 +238,17 @@ impl Guard {
     fn acquit(&mut self, now: UnixMs) {
         self.acquitted = Some(now);
         self.phase = Phase::Clear;
-        self.ask.clear();
+        self.canaries.clear();
     }
 
-    fn let_go(&mut self, how: How) {
+    fn release_all(&mut self, kind: ReleaseKind) {
         self.phase = Phase::Clear;
-        self.ask.clear();
-        self.held.values_mut().for_each(|was| *was = how);
+        self.canaries.clear();
+        self.held.values_mut().for_each(|held| *held = kind);
     }
 
-    /// Another round: what was reached since, or if that is little, the canaries of before with it.
-    fn ask_again(&mut self, now: UnixMs) {
+    /// Another round, of targets that were reached since, filled up with the canaries of the last round.
+    fn probe_again(&mut self, now: UnixMs) {
         let Phase::Holding { since, convicted, ref round } = self.phase else { return };
         let before = round.canaries.iter().map(|(entry, _)| *entry).collect();
         let mut canaries = self.sample.reached(convicted, &HashSet::new(), self.most_canaries);

@@ -1,6 +1,6 @@
-//! What one address is asked for at most, so that nobody turns the prober into a flood: probes a second and probes at once.
+//! How often one address may be probed, so that nobody turns the prober into a flood: probes per second and probes at once.
 //!
-//! An excess probe waits in its address's queue, without a slot, and is never a fail. Loopback is exempt.
+//! An excess probe waits in its address's queue, without a slot, and never counts as a fail. Loopback is exempt.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use crate::model::service::InstanceId;
 use crate::model::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::model::time::UnixMs;
 
-/// Most probes of one address under way at once.
+/// Most probes of one address at once.
 pub(crate) const AT_ONCE: usize = 8;
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -19,16 +19,15 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub(crate) struct Limits {
     /// Most starts within any second, ≥ 1.
     pub(crate) per_second: u32,
-    /// Whether loopback has none. `false` is for tests, which have no other addresses.
+    /// Whether loopback has no budget. `false` is for tests, which have no other addresses.
     pub(crate) loopback_exempt: bool,
 }
 
 /// The answer to a probe that may not start yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Delay {
-    /// The address.
     pub(crate) key: IpAddr,
-    /// When to try to let the next one out, steady clock.
+    /// When to try to release the next one, steady clock.
     pub(crate) until: UnixMs,
 }
 
@@ -52,7 +51,7 @@ impl Address {
     }
 }
 
-/// The budgets of all addresses; memory is that of the addresses in use within a second.
+/// The budgets of all addresses that were probed within the last second.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limits: Limits,
@@ -60,7 +59,6 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Budgets that nothing was spent of.
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self { limits, addresses: Mutex::default() })
     }
@@ -78,14 +76,14 @@ impl Budget {
         usize::try_from(self.limits.per_second.max(1)).unwrap_or(usize::MAX)
     }
 
-    /// Spends one probe of `key`. `waited` names the address whose queue released the probe: others queue behind those who wait.
+    /// Spends one probe of `key`. `released_by` is the address whose queue released the probe: all others queue behind the waiting ones.
     ///
     /// # Errors
-    /// [`Delay`]: it may not start yet; [`Budget::wait`] for it.
+    /// [`Delay`] when it may not start yet; [`Budget::wait`] then.
     pub(crate) fn spend(
         self: &Arc<Self>,
         key: IpAddr,
-        waited: Option<IpAddr>,
+        released_by: Option<IpAddr>,
         now: UnixMs,
     ) -> Result<Option<Permit>, Delay> {
         if self.is_exempt(key) {
@@ -97,7 +95,7 @@ impl Budget {
         if let Some(until) = self.full_until(address, now) {
             return Err(Delay { key, until });
         }
-        if waited != Some(key) && !address.waiting.is_empty() {
+        if released_by != Some(key) && !address.waiting.is_empty() {
             return Err(Delay { key, until: now.plus(self.step()) });
         }
         address.starts.push_back(now);
@@ -109,14 +107,14 @@ impl Budget {
         key.is_loopback() && self.limits.loopback_exempt
     }
 
-    /// Queues an instance for `key`: behind the others, or in front when it has waited before.
+    /// Queues an instance for `key`: behind the others, or in front if it has waited before.
     pub(crate) fn wait(&self, key: IpAddr, instance: InstanceId, in_front: bool) {
         let mut addresses = self.lock();
         let waiting = &mut addresses.entry(key).or_default().waiting;
         if in_front { waiting.push_front(instance) } else { waiting.push_back(instance) }
     }
 
-    /// When an address could take another probe; none when it can now.
+    /// When an address could take another probe; none if it can now.
     fn full_until(&self, address: &Address, now: UnixMs) -> Option<UnixMs> {
         if address.starts.len() >= self.per_second() {
             return address.starts.front().map(|at| at.plus(WINDOW));
@@ -124,7 +122,7 @@ impl Budget {
         (address.under_way >= AT_ONCE).then(|| now.plus(self.step()))
     }
 
-    /// When a probe that comes now would have its turn; not later than `now` when at once.
+    /// When a probe that is queued now could start; not later than `now` if at once.
     pub(crate) fn room_at(&self, key: IpAddr, now: UnixMs) -> UnixMs {
         if self.is_exempt(key) {
             return now;
@@ -136,7 +134,7 @@ impl Budget {
         self.full_until(address, now).unwrap_or(now).plus(self.step().saturating_mul(ahead))
     }
 
-    /// Lets the first one out that waits for `key`, if the address can take it, and says when to call again; none when nobody waits.
+    /// Releases the first instance that waits for `key`, if the address can take it, and says when to call again; none if none waits.
     pub(crate) fn release(&self, key: IpAddr, now: UnixMs) -> (Option<InstanceId>, Option<UnixMs>) {
         let mut addresses = self.lock();
         let Some(address) = addresses.get_mut(&key) else { return (None, None) };
@@ -145,11 +143,11 @@ impl Budget {
             return (None, (!address.waiting.is_empty()).then_some(until));
         }
         let next = address.waiting.pop_front();
-        // A while for the one let out to spend its probe; also when it is the last: it may come back.
+        // The released one gets a moment to spend its probe, even if it is the last: it may come back.
         (next, next.map(|_| now.plus(self.step())))
     }
 
-    /// Forgets addresses that were not asked for anything within a second.
+    /// Forgets addresses that were not probed within a second.
     pub(crate) fn sweep(&self, now: UnixMs) {
         let mut addresses = self.lock();
         addresses.retain(|_, address| {
@@ -162,7 +160,7 @@ impl Budget {
     }
 }
 
-/// One probe of an address under way.
+/// A running probe of an address.
 #[derive(Debug)]
 pub(crate) struct Permit {
     budget: Arc<Budget>,
@@ -244,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_told_when_there_is_room() {
+    fn a_request_learns_when_there_is_room() {
         let budget = budget(2);
         assert_eq!(budget.room_at(IP, UnixMs(0)), UnixMs(0));
         let _permits = [budget.spend(IP, None, UnixMs(0)), budget.spend(IP, None, UnixMs(50))];

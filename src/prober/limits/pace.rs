@@ -1,9 +1,9 @@
-//! How many probes may be runnable at once: a few a core, whatever the number of slots.
+//! How many probes may be runnable at once: a few per core, whatever the number of slots.
 //!
-//! A probe that waits for its peer holds a slot and costs nothing; one that has just started or just heard from its peer wants the
-//! processor. Were all slots filled at once, each would wait for all others, and on a full machine would run into its timeout by our own
-//! fault. So those that started a moment ago and have not ended are counted, and more are started as they end or turn out to wait. How many
-//! there may be follows from how late the engine itself wakes up, which is how late everything on these threads is.
+//! A probe that waits for its peer holds a slot and costs nothing; one that has just started or just heard from its peer needs the
+//! processor. If all slots were filled at once, each probe would wait for all others, and on an overloaded machine would time out by our
+//! own fault. So the probes that started a moment ago and have not ended are counted, and more are started as they end or turn out to
+//! wait. The bound follows from how late the engine itself wakes up, which is how late everything on these threads is.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,39 +12,38 @@ use tokio::time::Instant;
 
 /// A probe that has not ended by then waits for its peer, unless the processor is short.
 const YOUNG: Duration = Duration::from_millis(5);
-/// It does in any case by then.
+/// By then it waits for its peer in any case.
 const OLD: Duration = Duration::from_millis(100);
 /// Waking up this late means that the processor is short.
 const LATE: Duration = Duration::from_millis(10);
-/// Fewest and most that may be runnable, a core.
+/// The bounds on runnable probes, per core.
 const FEWEST: usize = 8;
 const MOST: usize = 64;
-/// A probe that has not ended by then hangs, or might.
+/// A probe that has not ended by then hangs, or may.
 const HANGS: Duration = Duration::from_millis(250);
 
-/// Probes that started at one moment.
+/// Probes that started at the same instant.
 #[derive(Debug)]
 struct Started {
     at: Instant,
-    /// Those of them that have not ended.
+    /// How many of them have not ended.
     open: usize,
 }
 
-/// Which probes are young, and how many may be.
+/// The young probes, and how many there may be.
 #[derive(Debug)]
 pub(crate) struct Pace {
     young: VecDeque<Started>,
     open: usize,
-    may: usize,
+    allowed: usize,
     fewest: usize,
     most: usize,
 }
 
 impl Pace {
-    /// For so many cores.
     pub(crate) fn new(cores: usize) -> Self {
         let (fewest, most) = (FEWEST * cores, MOST * cores);
-        Self { young: VecDeque::new(), open: 0, may: most / 4, fewest, most }
+        Self { young: VecDeque::new(), open: 0, allowed: most / 4, fewest, most }
     }
 
     /// A tick at `now`, `late` after it was planned.
@@ -55,18 +54,18 @@ impl Pace {
             self.open -= self.young.pop_front().map_or(0, |started| started.open);
         }
         if late >= LATE {
-            self.may = (self.may / 2).max(self.fewest);
+            self.allowed = (self.allowed / 2).max(self.fewest);
         } else if full {
-            self.may = (self.may + self.may / 4).min(self.most);
+            self.allowed = (self.allowed + self.allowed / 4).min(self.most);
         }
     }
 
-    /// How many more may start.
+    /// How many more may start now.
     pub(crate) fn room(&self) -> usize {
-        self.may.saturating_sub(self.open)
+        self.allowed.saturating_sub(self.open)
     }
 
-    /// One starts.
+    /// Notes that one starts.
     pub(crate) fn started(&mut self, now: Instant) {
         self.open += 1;
         match self.young.back_mut() {
@@ -75,17 +74,17 @@ impl Pace {
         }
     }
 
-    /// One that started at `at` has ended.
+    /// Notes that one that started at `at` has ended.
     pub(crate) fn ended(&mut self, at: Instant) {
-        let place = self.young.partition_point(|started| started.at < at);
-        if let Some(started) = self.young.get_mut(place).filter(|started| started.at == at && started.open > 0) {
+        let position = self.young.partition_point(|started| started.at < at);
+        if let Some(started) = self.young.get_mut(position).filter(|started| started.at == at && started.open > 0) {
             started.open -= 1;
             self.open -= 1;
         }
     }
 }
 
-/// When a probe that started at `at` is taken for one that hangs.
+/// When a probe that started at `at` counts as one that hangs.
 pub(crate) fn hangs_at(at: Instant) -> Instant {
     at + HANGS
 }
@@ -97,7 +96,7 @@ mod tests {
     const TICK: Duration = Duration::from_millis(5);
 
     #[test]
-    fn young_probes_are_bounded_and_those_that_wait_make_room() {
+    fn young_probes_are_bounded_and_waiting_ones_make_room() {
         let mut pace = Pace::new(1);
         let mut now = Instant::now();
         let at_first = pace.room();
@@ -108,13 +107,13 @@ mod tests {
         assert_eq!(pace.room(), 1);
         now += YOUNG;
         pace.tick(now, LATE);
-        assert!(pace.room() <= 1, "late as we are, they may wait for us");
+        assert!(pace.room() <= 1, "we are late, so they may wait for us");
         now += YOUNG;
         pace.tick(now, Duration::ZERO);
         let at_first = pace.room();
         assert!(at_first >= FEWEST, "the others wait for their peers");
         pace.ended(first);
-        assert_eq!(pace.room(), at_first, "one that was let go counts once");
+        assert_eq!(pace.room(), at_first, "one that was dropped counts once");
     }
 
     #[test]
@@ -138,6 +137,6 @@ mod tests {
             now += YOUNG;
             pace.tick(now, Duration::ZERO);
         }
-        assert_eq!(pace.room(), 2 * MOST, "what is not used is not taken away");
+        assert_eq!(pace.room(), 2 * MOST, "an unused allowance is not reduced");
     }
 }

@@ -1,8 +1,8 @@
-//! How many probes may be under way: counted slots, of which some are kept for targets that answer.
+//! How many probes may run: counted slots, some of them reserved for targets that answer.
 //!
-//! Hung targets may use every slot that answering ones leave. Those get theirs first whenever one frees, and a *reserve* keeps them from
-//! waiting for a whole timeout: as many slots as they need on average ([`Demand`]), twice over and one more, at most half. Where nothing
-//! answers there is no reserve, and the hung ones have all.
+//! Hung targets may use every slot that answering ones leave. Answering ones get a free slot first, and a *reserve* keeps them from
+//! waiting for a whole timeout: twice as many slots as they need on average ([`Demand`]) and one more, at most half. Where nothing
+//! answers there is no reserve, and the hung ones may use all.
 
 use crate::model::sync::Arc;
 use crate::model::sync::atomic::{AtomicI64, AtomicU8, AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ const PORTS: usize = 20_000;
 pub(crate) struct Slots {
     all: usize,
     taken: AtomicUsize,
-    /// Taken by probes that hang, or may.
+    /// Taken by probes that hang, or may hang.
     slow: AtomicI64,
 }
 
@@ -26,28 +26,26 @@ impl Slots {
         Arc::new(Self { all: wanted.clamp(1, PORTS), taken: AtomicUsize::new(0), slow: AtomicI64::new(0) })
     }
 
-    /// How many there are.
     pub(crate) fn all(&self) -> usize {
         self.all
     }
 
-    /// How many are taken.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Whether one is free for anybody.
+    /// Whether one is free for any probe.
     pub(crate) fn free(&self) -> bool {
         self.taken() < self.all
     }
 
-    /// Whether one that may hang may take one too, while `reserve` are kept from such.
+    /// Whether a probe that may hang may take one, while `reserve` are kept from such.
     pub(crate) fn free_for_slow(&self, reserve: usize) -> bool {
         let room = self.all.saturating_sub(reserve).max(1);
         self.free() && self.slow.load(Ordering::Acquire) < i64::try_from(room).unwrap_or(i64::MAX)
     }
 
-    /// Takes one. Only one task takes, and it asks [`Slots::free`] first.
+    /// Takes one. Only one task takes slots, and it asks [`Slots::free`] first.
     pub(crate) fn take(self: &Arc<Self>, slow: bool) -> Slot {
         self.taken.fetch_add(1, Ordering::AcqRel);
         if slow {
@@ -70,7 +68,7 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    /// Counts its probe among those that hang, unless it has ended or is one.
+    /// Counts its probe among those that hang, unless it has ended or is counted already.
     pub(crate) fn turn_slow(&self) {
         self.slots.slow.fetch_add(1, Ordering::AcqRel);
         if self.state.compare_exchange(QUICK, SLOW, Ordering::AcqRel, Ordering::Acquire).is_err() {
@@ -84,7 +82,7 @@ impl Hold {
 pub(crate) struct Slot(Arc<Hold>);
 
 impl Slot {
-    /// To look at it while its probe runs.
+    /// A reference to look at the slot while its probe runs.
     pub(crate) fn hold(&self) -> Arc<Hold> {
         Arc::clone(&self.0)
     }
@@ -100,7 +98,7 @@ impl Drop for Slot {
     }
 }
 
-/// What answering targets need: each the part of its interval that its last probe took.
+/// What answering targets need: for each, the part of its interval that its last probe took.
 #[derive(Debug, Default)]
 pub(crate) struct Demand {
     /// Slots in use on average, in millionths.
@@ -109,12 +107,12 @@ pub(crate) struct Demand {
 }
 
 impl Demand {
-    /// Another need of one target; none while it hangs, or was not probed.
+    /// Replaces the need of one target; none while it hangs, or was not probed.
     pub(crate) fn replace(&mut self, before: Option<u32>, now: Option<u32>) {
         let of = |need: Option<u32>| (u64::from(need.unwrap_or(0)), usize::from(need.is_some()));
-        let ((gone, gone_targets), (more, more_targets)) = (of(before), of(now));
-        self.millionths = (self.millionths + more).saturating_sub(gone);
-        self.targets = (self.targets + more_targets).saturating_sub(gone_targets);
+        let ((removed, removed_targets), (added, added_targets)) = (of(before), of(now));
+        self.millionths = (self.millionths + added).saturating_sub(removed);
+        self.targets = (self.targets + added_targets).saturating_sub(removed_targets);
     }
 
     /// How many of `all` slots hung targets may not take.
@@ -145,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_turns_out_to_hang_counts_as_such_until_it_ends() {
+    fn a_probe_that_turns_out_to_hang_counts_as_hung_until_it_ends() {
         let slots = Slots::new(2);
         let slot = slots.take(false);
         let hold = slot.hold();
@@ -166,7 +164,7 @@ mod tests {
     #[test]
     fn the_reserve_follows_what_answers() {
         let mut demand = Demand::default();
-        assert_eq!(demand.reserve(1024), 0, "nothing answers, so nothing is kept");
+        assert_eq!(demand.reserve(1024), 0, "nothing answers, so nothing is reserved");
         demand.replace(None, Some(100));
         assert_eq!((demand.reserve(1024), demand.reserve(1)), (2, 0));
         for _ in 0..100 {
@@ -176,7 +174,7 @@ mod tests {
     }
 
     proptest! {
-        /// However probes come, turn out to hang and end, the counts come back to nothing and never pass the bounds.
+        /// However probes start, turn out to hang and end, the counts return to zero and never exceed the bounds.
         #[test]
         fn counts_hold(steps in proptest::collection::vec((0_u8..4, 0_usize..16), 0..400), reserve in 0_usize..8) {
             let slots = Slots::new(8);

@@ -1,8 +1,8 @@
-//! Questions to the name servers, asked as the C library asks them: in order, the next one where a server is silent, refuses, fails or
-//! does not know how ([`res_send`](https://man7.org/linux/man-pages/man3/resolver.3.html)); over UDP, and over TCP where that is too short.
+//! A DNS client that asks as the C library does ([`res_send`](https://man7.org/linux/man-pages/man3/resolver.3.html)): the servers in
+//! order, the next one if a server is silent, refuses, fails or cannot answer; over UDP, and over TCP if the answer is truncated.
 //!
-//! Two things differ, both for the sake of probes that have seconds: a server that stays silent is left for the next one after 1.5 s, and
-//! comes last for a while.
+//! Two things differ, since probes have only seconds: the next server is asked after 1.5 s of silence, and a silent server comes last for
+//! a while.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,35 +18,35 @@ use tokio::time::{Instant, timeout_at};
 use super::Unresolved;
 use super::resolv_conf::Config;
 
-/// How long a server is waited for while there is another try.
+/// How long a server may stay silent while there is another try.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// How long the other address family is waited for once one has answered.
+/// How long to wait for the other address family once one has answered.
 const OTHER_FAMILY: Duration = Duration::from_millis(500);
 /// How long a server that was silent comes last.
 const LAST_FOR: Duration = Duration::from_secs(30);
 /// Longest chain of aliases.
 const MAX_ALIASES: usize = 16;
-/// Most bytes of an answer over UDP; we announce no more than the 512 of old, but some servers send more.
+/// Most bytes of an answer over UDP. We announce only the traditional 512, but some servers send more.
 const MAX_UDP: usize = 4096;
 
 /// Asks the servers of a configuration.
 #[derive(Debug)]
 pub(crate) struct Client {
     config: Config,
-    /// Since when each server is silent.
+    /// Since when each server is silent, if it is.
     silent: Mutex<Vec<Option<Instant>>>,
 }
 
-/// What a server said about one family.
+/// A server's answer for one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Said {
+enum Answer {
     /// These addresses, perhaps none, and for how many seconds.
     Addresses(Vec<IpAddr>, u32),
-    /// There is no such name in any family.
+    /// The name does not exist in any family.
     NoName,
     /// An error, or something that cannot be read.
     Error,
-    /// There is more, over TCP.
+    /// Truncated: the whole answer comes over TCP.
     Truncated,
 }
 
@@ -54,23 +54,23 @@ enum Said {
 struct Question {
     kind: RecordType,
     id: u16,
-    said: Option<Said>,
+    answer: Option<Answer>,
 }
 
 impl Question {
     fn new(kind: RecordType) -> Self {
-        Self { kind, id: rand::random(), said: None }
+        Self { kind, id: rand::random(), answer: None }
     }
 
     fn conclusive(&self) -> bool {
-        matches!(self.said, Some(Said::Addresses(..) | Said::NoName))
+        matches!(self.answer, Some(Answer::Addresses(..) | Answer::NoName))
     }
 
-    /// Whether it makes the other family not worth another server: that had its time.
+    /// Whether it is enough, so that no other server is asked for the other family, which had its time.
     fn enough(&self) -> bool {
-        match &self.said {
-            Some(Said::Addresses(found, _)) => !found.is_empty(),
-            said => *said == Some(Said::NoName),
+        match &self.answer {
+            Some(Answer::Addresses(found, _)) => !found.is_empty(),
+            answer => *answer == Some(Answer::NoName),
         }
     }
 
@@ -114,7 +114,7 @@ impl Client {
         sum_up(questions)
     }
 
-    /// The servers' places: those that were silent lately come last.
+    /// The servers' indexes in the order to ask; recently silent ones come last.
     fn order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.config.servers.len()).collect();
         if self.config.rotate && !order.is_empty() {
@@ -126,43 +126,43 @@ impl Client {
         order
     }
 
-    /// Puts to one server what is still open.
+    /// Asks one server the questions that are still open.
     async fn ask(&self, server: usize, name: &Name, questions: &mut [Question], until: Instant) {
         let Some(address) = self.config.servers.get(server) else { return };
         let mut open: Vec<_> = questions.iter_mut().filter(|question| !question.conclusive()).collect();
         let size = if self.config.single { 1 } else { open.len().max(1) };
         for questions in open.chunks_mut(size) {
             for question in questions.iter_mut() {
-                question.said = None;
+                question.answer = None;
             }
             if !self.config.tcp {
-                // what failed is open, and the next server is asked
+                // What failed stays open, and the next server is asked.
                 drop(over_udp(*address, name, questions, until).await);
             }
-            if self.config.tcp || questions.iter().any(|question| question.said == Some(Said::Truncated)) {
+            if self.config.tcp || questions.iter().any(|question| question.answer == Some(Answer::Truncated)) {
                 drop(timeout_at(until, over_tcp(*address, name, questions)).await);
             }
         }
-        let heard = open.iter().any(|question| question.said.is_some());
+        let answered = open.iter().any(|question| question.answer.is_some());
         if let Some(silent) = self.silent.lock().unwrap_or_else(PoisonError::into_inner).get_mut(server) {
-            *silent = (!heard).then(Instant::now);
+            *silent = (!answered).then(Instant::now);
         }
     }
 }
 
 fn sum_up(questions: Vec<Question>) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
     let (mut found, mut seconds, mut failure) = (Vec::new(), u32::MAX, Unresolved::NotFound);
-    let no_name = questions.iter().any(|question| question.said == Some(Said::NoName));
+    let no_name = questions.iter().any(|question| question.answer == Some(Answer::NoName));
     for question in questions {
-        match question.said {
-            Some(Said::Addresses(addresses, ttl)) => {
+        match question.answer {
+            Some(Answer::Addresses(addresses, ttl)) => {
                 if !addresses.is_empty() {
                     seconds = seconds.min(ttl);
                 }
                 found.extend(addresses);
             }
-            Some(Said::NoName) => {}
-            Some(Said::Error | Said::Truncated) => failure = failure.max(Unresolved::Failed),
+            Some(Answer::NoName) => {}
+            Some(Answer::Error | Answer::Truncated) => failure = failure.max(Unresolved::Failed),
             None => failure = failure.max(Unresolved::Down),
         }
     }
@@ -173,7 +173,7 @@ fn sum_up(questions: Vec<Question>) -> Result<(Vec<IpAddr>, Instant), Unresolved
     }
 }
 
-/// Sends the questions from a socket, and a port, of their own, and takes the answers that fit them.
+/// Sends the questions from their own socket and port, and takes the answers that match them.
 async fn over_udp(server: SocketAddr, name: &Name, questions: &mut [&mut Question], until: Instant) -> io::Result<()> {
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
@@ -183,7 +183,7 @@ async fn over_udp(server: SocketAddr, name: &Name, questions: &mut [&mut Questio
     }
     let mut until = until;
     let mut buffer = vec![0; MAX_UDP];
-    while questions.iter().any(|question| question.said.is_none()) {
+    while questions.iter().any(|question| question.answer.is_none()) {
         let Ok(received) = timeout_at(until, socket.recv(&mut buffer)).await else { return Ok(()) };
         let length = received?;
         take(buffer.get(..length).unwrap_or_default(), name, questions);
@@ -200,9 +200,9 @@ async fn over_tcp(server: SocketAddr, name: &Name, questions: &mut [&mut Questio
         let message = question.message(name)?;
         let length = u16::try_from(message.len()).map_err(io::Error::other)?;
         stream.write_all(&[&length.to_be_bytes()[..], &message].concat()).await?;
-        question.said = None;
+        question.answer = None;
     }
-    while questions.iter().any(|question| question.said.is_none()) {
+    while questions.iter().any(|question| question.answer.is_none()) {
         let length = stream.read_u16().await?;
         let mut answer = vec![0; length.into()];
         stream.read_exact(&mut answer).await?;
@@ -211,41 +211,41 @@ async fn over_tcp(server: SocketAddr, name: &Name, questions: &mut [&mut Questio
     Ok(())
 }
 
-/// Gives an answer to the question that it fits; anything else is passed over.
+/// Gives an answer to the question that it matches; anything else is ignored.
 fn take(bytes: &[u8], name: &Name, questions: &mut [&mut Question]) {
     let Some(id) = bytes.first_chunk().map(|id| u16::from_be_bytes(*id)) else { return };
-    let mut open = questions.iter_mut().filter(|question| question.said.is_none());
+    let mut open = questions.iter_mut().filter(|question| question.answer.is_none());
     let Some(question) = open.find(|question| question.id == id) else { return };
     let Ok(message) = Message::from_vec(bytes) else {
-        question.said = Some(Said::Error);
+        question.answer = Some(Answer::Error);
         return;
     };
-    let asked = message.queries.first();
-    let same = asked.is_some_and(|query| query.name() == name && query.query_type() == question.kind);
-    let refused = asked.is_none() && message.metadata.response_code != ResponseCode::NoError;
+    let query = message.queries.first();
+    let same = query.is_some_and(|query| query.name() == name && query.query_type() == question.kind);
+    let refused = query.is_none() && message.metadata.response_code != ResponseCode::NoError;
     if message.metadata.message_type == MessageType::Response && (same || refused) {
-        question.said = Some(read(&message, name, question.kind));
+        question.answer = Some(read(&message, name, question.kind));
     }
 }
 
-fn read(message: &Message, name: &Name, kind: RecordType) -> Said {
+fn read(message: &Message, name: &Name, kind: RecordType) -> Answer {
     let head = &message.metadata;
-    // a server that neither recurses nor knows better sends nothing, which says nothing of the name
+    // A lame server, which neither recurses nor is authoritative, sends nothing; that says nothing about the name.
     let lame = message.answers.is_empty()
         && !head.authoritative
         && !head.recursion_available
         && message.additionals.is_empty();
     match head.response_code {
-        ResponseCode::NXDomain => Said::NoName,
-        ResponseCode::NoError if head.truncation => Said::Truncated,
-        ResponseCode::NoError if lame => Said::Error,
+        ResponseCode::NXDomain => Answer::NoName,
+        ResponseCode::NoError if head.truncation => Answer::Truncated,
+        ResponseCode::NoError if lame => Answer::Error,
         ResponseCode::NoError => addresses(message, name, kind),
-        _ => Said::Error,
+        _ => Answer::Error,
     }
 }
 
 /// The addresses at the end of the name's aliases.
-fn addresses(message: &Message, name: &Name, kind: RecordType) -> Said {
+fn addresses(message: &Message, name: &Name, kind: RecordType) -> Answer {
     let (mut name, mut ttl) = (name.clone(), u32::MAX);
     for _ in 0..MAX_ALIASES {
         let alias = message.answers.iter().find_map(|record| match &record.data {
@@ -260,5 +260,5 @@ fn addresses(message: &Message, name: &Name, kind: RecordType) -> Said {
         found.extend(record.data.ip_addr());
         ttl = ttl.min(record.ttl);
     }
-    Said::Addresses(found, ttl)
+    Answer::Addresses(found, ttl)
 }

@@ -5,17 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::system_file::Faults;
 
-/// Most names that are kept.
+/// Most names that are read.
 const MAX_NAMES: usize = 1_000_000;
-/// Longest name, in bytes; no longer one can be asked for.
+/// Longest name, in bytes; a longer one cannot be looked up.
 const MAX_NAME: usize = 253;
 
-/// The names of a hosts file, in lower case without a last dot.
+/// The names of a hosts file, in lower case without the trailing dot.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts(HashMap<Box<str>, Vec<IpAddr>>);
 
 impl Hosts {
-    /// Reads the file's bytes. A word that cannot be used is skipped, an address that cannot takes its line with it.
+    /// Parses the file. An invalid name is skipped; an invalid address, with its line.
     pub(crate) fn parse(bytes: &[u8], faults: &mut Faults) -> Self {
         let mut hosts = Self::default();
         for (n, line) in bytes.split(|b| *b == b'\n').enumerate() {
@@ -30,7 +30,7 @@ impl Hosts {
                 if hosts.0.len() >= MAX_NAMES {
                     faults.add(n + 1, name, "there are more than 1,000,000 names");
                 } else if !hosts.add(name, address) {
-                    faults.add(n + 1, name, "no host name is written so");
+                    faults.add(n + 1, name, "not a host name");
                 }
             }
         }
@@ -51,7 +51,7 @@ impl Hosts {
     }
 
     /// The name's addresses in the order of the file, IPv4 first; `localhost` always means both loopbacks
-    /// ([RFC 6761 §6.3](https://www.rfc-editor.org/rfc/rfc6761#section-6.3)), unless the file sends it elsewhere.
+    /// ([RFC 6761 §6.3](https://www.rfc-editor.org/rfc/rfc6761#section-6.3)), unless the file maps it elsewhere.
     pub(crate) fn find(&self, name: &str) -> Option<Vec<IpAddr>> {
         let plain = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let mut found = self.0.get(plain.as_str()).cloned().unwrap_or_default();
@@ -66,14 +66,14 @@ impl Hosts {
     }
 }
 
-/// Whether the name means this machine, whatever a file or a server says of it.
+/// Whether the name means this machine, whatever a file or a server says.
 pub(crate) fn is_localhost(name: &str) -> bool {
     let plain = name.strip_suffix('.').unwrap_or(name);
     let last = plain.rsplit('.').next().unwrap_or(plain);
     last.eq_ignore_ascii_case("localhost")
 }
 
-/// An address; of a scoped IPv6 one the scope is left out, as it means nothing elsewhere.
+/// An address; the scope of an IPv6 one is dropped, since it has no meaning elsewhere.
 fn address(word: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(word).ok()?;
     match text.split_once('%') {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_in_any_case_and_with_a_last_dot() {
+    fn names_are_found_in_any_case_and_with_a_trailing_dot() {
         let file = b"10.0.0.9 DB db.corp # a comment\r\nfd00::9\tdb\n\n 10.0.0.8\x0bdb.corp. # db\n10.0.0.9 db";
         for (name, addresses) in
             [("db", "10.0.0.9 fd00::9"), ("db.", "10.0.0.9 fd00::9"), ("Db.Corp", "10.0.0.9 10.0.0.8"), ("corp", "")]
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_word_costs_nothing_else() {
+    fn an_invalid_word_affects_nothing_else() {
         let file = b"10.0.0.1 b\xfcro one.test # B\xfcro\n999.0.0.1 two.test\n10.0.0.3 three.test\n\x00\xff\n# B\xfcro\nfe80::1%eth0 four.test";
         let mut faults = Faults::default();
         let hosts = Hosts::parse(file, &mut faults);

@@ -16,29 +16,29 @@ use super::resolv_conf::Config;
 use super::system_file::{self, Faults};
 use super::{ResolverSettings, Unresolved};
 
-/// How often the system's files are looked at for changes.
+/// How often the system's files are checked for changes.
 const FILES_CHECKED_EVERY: Duration = Duration::from_secs(5);
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
-/// Questions that are remembered as under way, beyond which those that ended are forgotten.
+/// Entries beyond which finished lookups are dropped.
 const MANY: usize = 1024;
 
 type Found = Result<(Vec<IpAddr>, Instant), Unresolved>;
-type Asked = WeakShared<BoxFuture<'static, Found>>;
+type Running = WeakShared<BoxFuture<'static, Found>>;
 
-/// The resolver as the system's files describe it, and when they were last looked at.
+/// The resolver as the system's files describe it, and when these were last checked.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     client: Arc<Client>,
     hosts: Hosts,
-    /// Questions under way by name: those who ask the same meanwhile share the answer.
-    asked: Mutex<HashMap<Box<str>, Asked>>,
+    /// Running lookups by name, which callers that want the same name share.
+    running: Mutex<HashMap<Box<str>, Running>>,
     files: [Option<SystemTime>; 2],
     checked: Mutex<Instant>,
 }
 
 impl Loaded {
-    /// Reads the system's files where the settings say so. A file that cannot be read counts as empty, and that is logged.
+    /// Reads the system's files if the settings say so. An unreadable file counts as empty, and is logged.
     pub(crate) fn new(settings: &ResolverSettings) -> Self {
         let files = modified();
         let (config, hosts) = match settings {
@@ -50,7 +50,7 @@ impl Loaded {
 
     fn of(config: Config, hosts: Hosts, files: [Option<SystemTime>; 2]) -> Self {
         let client = Arc::new(Client::new(config));
-        Self { client, hosts, asked: Mutex::default(), files, checked: Mutex::new(Instant::now()) }
+        Self { client, hosts, running: Mutex::default(), files, checked: Mutex::new(Instant::now()) }
     }
 
     pub(crate) fn changed(&self) -> bool {
@@ -67,28 +67,28 @@ impl Loaded {
         self.hosts.find(name)
     }
 
-    /// Asks for the name, or waits with those who do.
+    /// Looks the name up, or joins a lookup that runs already.
     pub(crate) async fn ask(&self, name: &str) -> Found {
         let shared = {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.len() >= MANY {
-                asked.retain(|_, question| question.upgrade().is_some());
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            if running.len() >= MANY {
+                running.retain(|_, lookup| lookup.upgrade().is_some());
             }
-            let known = asked.get(name).and_then(WeakShared::upgrade).filter(|question| question.peek().is_none());
-            known.unwrap_or_else(|| {
+            let shared = running.get(name).and_then(WeakShared::upgrade).filter(|lookup| lookup.peek().is_none());
+            shared.unwrap_or_else(|| {
                 let (client, candidates) = (self.client.clone(), candidates(name, self.client.config()));
-                let question: Shared<_> = async move { first(&client, candidates).await }.boxed().shared();
-                if let Some(weak) = question.downgrade() {
-                    asked.insert(name.into(), weak);
+                let lookup: Shared<_> = async move { first(&client, candidates).await }.boxed().shared();
+                if let Some(weak) = lookup.downgrade() {
+                    running.insert(name.into(), weak);
                 }
-                question
+                lookup
             })
         };
         shared.await
     }
 }
 
-/// The first candidate with an address, else the least conclusive of the failures: one server's silence leaves the whole open.
+/// The first candidate with an address, else the least conclusive failure: if one server is silent, nothing is proved.
 async fn first(client: &Client, candidates: Vec<Name>) -> Found {
     let mut failure = Unresolved::NotFound;
     for candidate in candidates {
@@ -100,7 +100,7 @@ async fn first(client: &Client, candidates: Vec<Name>) -> Found {
     Err(failure)
 }
 
-/// The full names to ask for, in order: with enough dots the name itself first, else the search domains first.
+/// The full names to look up, in order: the name itself first if it has enough dots, else the search domains first.
 fn candidates(name: &str, config: &Config) -> Vec<Name> {
     let Ok(mut name) = Name::from_ascii(name) else { return Vec::new() };
     let complete = name.is_fqdn();
@@ -108,10 +108,10 @@ fn candidates(name: &str, config: &Config) -> Vec<Name> {
     let searched = config.search.iter().filter_map(|domain| name.clone().append_domain(domain).ok());
     let mut names: Vec<Name> = if complete { Vec::new() } else { searched.collect() };
     name.set_fqdn(true);
-    let place = if dots >= config.ndots { 0 } else { names.len() };
-    // the root among the domains is the name itself
+    let position = if dots >= config.ndots { 0 } else { names.len() };
+    // The root among the domains is the name itself.
     names.retain(|searched| *searched != name);
-    names.insert(place.min(names.len()), name);
+    names.insert(position.min(names.len()), name);
     names
 }
 

@@ -1,4 +1,10 @@
-//! Names to addresses.
+//! Resolves names to addresses as the C library does, without blocking.
+//!
+//! - In: a host name.
+//! - Out: its addresses, IPv4 first, or why there are none.
+//!
+//! Files: `resolver` (the cache, and how many lookups run at once), `lookup` (the hosts file, then DNS with search domains), `dns`
+//! (questions to the name servers), `hosts` and `resolv_conf` (the system's files), `system_file` (reading them).
 
 mod dns;
 mod hosts;

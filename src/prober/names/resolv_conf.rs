@@ -1,5 +1,5 @@
 //! `/etc/resolv.conf`, read as the C library reads it ([resolv.conf(5)](https://man7.org/linux/man-pages/man5/resolv.conf.5.html)):
-//! a word that cannot be used is skipped, a number out of range is bounded, and the rest holds.
+//! an invalid word is skipped, a number out of range is clamped, and the rest counts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
@@ -10,34 +10,34 @@ use super::system_file::Faults;
 
 /// Name servers that are used (`MAXNS`).
 const MAX_SERVERS: usize = 3;
-/// Search domains that are used; the C library has no bound, but each costs a question.
+/// Search domains that are used; the C library has no bound, but each costs a query.
 const MAX_SEARCH: usize = 32;
 const MAX_NDOTS: u32 = 15;
 const MAX_TIMEOUT: u32 = 30;
 const MAX_ATTEMPTS: u32 = 5;
 const DNS: u16 = 53;
 
-/// Whom to ask, and how.
+/// Which servers to ask, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "the file's options are switches, each for itself")]
+#[expect(clippy::struct_excessive_bools, reason = "the file's options are independent switches")]
 pub(crate) struct Config {
     /// In order, at least one.
     pub(crate) servers: Vec<SocketAddr>,
     /// In order, absolute.
     pub(crate) search: Vec<Name>,
-    /// With so many dots a name is first asked for as it is.
+    /// A name with so many dots is first looked up as it is.
     pub(crate) ndots: usize,
-    /// How long one server is waited for.
+    /// Timeout of one server.
     pub(crate) timeout: Duration,
-    /// How often the servers are gone through.
+    /// How often all servers are tried.
     pub(crate) attempts: u32,
-    /// Whether the first server asked changes.
+    /// Whether each lookup starts with another server.
     pub(crate) rotate: bool,
-    /// Whether TCP alone is used.
+    /// Whether only TCP is used.
     pub(crate) tcp: bool,
-    /// Whether IPv6 addresses are not asked for.
+    /// Whether IPv6 addresses are not looked up.
     pub(crate) no_aaaa: bool,
-    /// Whether the two families are asked for one after the other.
+    /// Whether the two families are looked up one after the other.
     pub(crate) single: bool,
 }
 
@@ -57,14 +57,14 @@ impl Config {
         }
     }
 
-    /// Reads the file's bytes. `host` is this machine's name: its domain is searched where the file names none. Without a server this
-    /// machine is asked.
+    /// Parses the file. `host` is this machine's name: its domain is searched if the file names none. Without a server, this machine is
+    /// asked.
     pub(crate) fn parse(bytes: &[u8], host: &str, faults: &mut Faults) -> Self {
         let mut config = Self::of(Vec::new());
         let mut search = None;
         for (n, line) in bytes.split(|b| *b == b'\n').enumerate() {
             let line = Line { number: n + 1, text: line.strip_suffix(b"\r").unwrap_or(line) };
-            // a comment fills its line, or follows a space
+            // A comment fills its line, or follows a space.
             let mut words = line.text.split(|b| *b == b' ' || *b == b'\t').filter(|word| !word.is_empty());
             let keyword = words.next().unwrap_or_default();
             let words = words.take_while(|word| !word.starts_with(b"#") && !word.starts_with(b";"));
@@ -95,7 +95,7 @@ impl Config {
         }
     }
 
-    /// An option; one that is not known is none of ours.
+    /// Applies an option; an unknown one is ignored.
     fn option(&mut self, word: &[u8]) {
         let word = word.strip_suffix(b",").unwrap_or(word);
         let Ok(word) = std::str::from_utf8(word) else { return };
@@ -120,7 +120,7 @@ struct Line<'a> {
     text: &'a [u8],
 }
 
-/// The digits at the beginning, bounded; none where there are none.
+/// The leading digits, clamped; none if there are none.
 fn number(text: &str, least: u32, most: u32) -> Option<u32> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (digits, _) = text.split_at(digits);
@@ -136,7 +136,7 @@ fn server(text: &str) -> Option<SocketAddr> {
     Some(SocketAddrV6::new(address, DNS, 0, scope(interface)).into())
 }
 
-/// The interface's number; 0, which only a link-local address cannot do with, where there is no such interface.
+/// The interface's index; 0 if there is no such interface, which matters to link-local addresses only.
 fn scope(interface: &str) -> u32 {
     let plain = !interface.contains(['/', '.']);
     let system = || std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).ok()?.trim().parse().ok();
@@ -172,7 +172,7 @@ fn domain(word: &[u8]) -> Option<Name> {
     Some(name)
 }
 
-/// What follows the first dot of this machine's name.
+/// The domain part of this machine's name.
 fn own_domain(host: &str) -> Vec<Name> {
     host.split_once('.').and_then(|(_, rest)| domain(rest.as_bytes())).into_iter().collect()
 }

@@ -1,6 +1,6 @@
-//! Names to addresses: `/etc/hosts`, then DNS, with answers kept for their TTL.
+//! The resolver: `/etc/hosts`, then DNS, with answers cached for their TTL.
 //!
-//! Answers that a name does not exist are not kept, so that each confirming probe asks again.
+//! Negative answers are not cached, so that each confirming probe asks again.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -13,22 +13,23 @@ use tokio::sync::Semaphore;
 use super::lookup::Loaded;
 use crate::telemetry::metrics::Metrics;
 
-/// Longest time that an answer is kept, whatever its TTL: a name that moves is noticed soon.
+/// Longest time that an answer is cached, whatever its TTL: a name that moves is noticed soon.
 const MAX_TTL: Duration = Duration::from_secs(30);
-/// Most names kept.
+/// Most names in the cache.
 const MAX_NAMES: usize = 16_384;
 /// Most addresses of one name.
 const MAX_ADDRESSES: usize = 256;
-/// Names looked up at once that are of use; each may take four sockets. Two fifths are for those that resolved before, two fifths for
-/// those that are new or failed, and a fifth for those whose last lookup was slow: such names, however many, hold up only each other.
+/// Most useful lookups at once; each may take four sockets. Two fifths are for names that resolved before, two fifths for names that are
+/// new or failed, and a fifth for names whose last lookup was slow, which so delay only each other.
 pub(crate) const MAX_LOOKUPS: usize = 160;
 /// A lookup that takes this long is slow; a silent second address family alone does not make it so.
 const SLOW: Duration = Duration::from_millis(750);
-/// Longest time that one lookup is waited for.
-const LOOKUP: Duration = Duration::from_secs(5);
-/// How recently another name must have resolved for an error to be the name's own.
+/// Timeout of one lookup.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How recently another name must have resolved for an error to be the name's own fault.
 const RECENT: Duration = Duration::from_mins(1);
-/// Whom to ask.
+
+/// Which name servers to ask.
 #[derive(Debug, Clone, Default)]
 pub enum ResolverSettings {
     /// As `/etc/hosts` and `/etc/resolv.conf` say, read again when they change.
@@ -38,20 +39,20 @@ pub enum ResolverSettings {
     Servers(Vec<SocketAddr>),
 }
 
-/// Why a name yields no address.
+/// Why a name has no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unresolved {
     /// NXDOMAIN, or no address record.
     NotFound,
     /// More than 256 addresses.
     TooMany,
-    /// Its servers answer with an error while other names resolve.
+    /// Its servers answer with an error, while other names resolve.
     Failed,
-    /// Nothing resolves: our resolver is down, or silent.
+    /// Nothing resolves: our resolver is down or silent.
     Down,
 }
 
-/// The resolver and its answers.
+/// The resolver and its cache.
 #[derive(Debug)]
 pub(crate) struct Names {
     settings: ResolverSettings,
@@ -60,8 +61,8 @@ pub(crate) struct Names {
     known: Semaphore,
     others: Semaphore,
     slow: Semaphore,
-    /// Whose last lookup was slow.
-    hesitant: Mutex<HashSet<Box<str>>>,
+    /// Names whose last lookup was slow.
+    slow_names: Mutex<HashSet<Box<str>>>,
     proof: Mutex<Proof>,
     metrics: Metrics,
 }
@@ -94,7 +95,7 @@ impl Proof {
 }
 
 impl Names {
-    /// Reads the system's files where the settings say so. At most `lookups` names are asked for at once, but three are. A missing or
+    /// Reads the system's files if the settings say so. At most `lookups` names are looked up at once, and at least three. A missing or
     /// unreadable file counts as empty, and then a resolver on this machine is asked.
     pub(crate) fn new(settings: ResolverSettings, lookups: usize, metrics: Metrics) -> Self {
         let loaded = ArcSwap::from_pointee(Loaded::new(&settings));
@@ -106,25 +107,25 @@ impl Names {
             known: fifths(2),
             others: fifths(2),
             slow: fifths(1),
-            hesitant: Mutex::default(),
+            slow_names: Mutex::default(),
             proof: Mutex::default(),
             metrics,
         }
     }
 
-    /// Every address of the name, IPv4 first, at most 256 of them. Takes as long as the resolver does: put a deadline around it.
+    /// Every address of the name, IPv4 first, at most 256. Takes as long as the resolver: put a deadline around it.
     ///
     /// # Errors
     /// [`Unresolved`].
     pub(crate) async fn resolve(&self, name: &str) -> Result<Arc<[IpAddr]>, Unresolved> {
         self.reload_when_changed();
-        if let Some(known) = self.known(name) {
-            return Ok(known);
+        if let Some(cached) = self.cached(name) {
+            return Ok(cached);
         }
         let loaded = self.loaded.load_full();
         let (addresses, until) = match loaded.without_dns(name) {
             Some(addresses) => (addresses, Instant::now() + MAX_TTL),
-            // rare and large: kept out of every probe's future
+            // Rare and large, so it is kept out of every probe's future.
             None => Box::pin(self.ask(&loaded, name)).await?,
         };
         if addresses.len() > MAX_ADDRESSES {
@@ -136,11 +137,11 @@ impl Names {
     }
 
     async fn ask(&self, loaded: &Loaded, name: &str) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
-        let mut asking = Asking { names: self, name, since: None, answered: false };
+        let mut lookup = Lookup { names: self, name, started: None, answered: false };
         let _slot = self.slots(name).acquire().await.map_err(|_| Unresolved::Down)?;
-        asking.since = Some(Instant::now());
-        let found = tokio::time::timeout(LOOKUP, loaded.ask(name)).await.unwrap_or(Err(Unresolved::Down));
-        asking.ended(found.is_ok());
+        lookup.started = Some(Instant::now());
+        let found = tokio::time::timeout(LOOKUP_TIMEOUT, loaded.ask(name)).await.unwrap_or(Err(Unresolved::Down));
+        lookup.ended(found.is_ok());
         let now = Instant::now();
         let mut proof = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
@@ -152,7 +153,7 @@ impl Names {
     }
 
     fn slots(&self, name: &str) -> &Semaphore {
-        if self.hesitant().contains(name) {
+        if self.slow_names().contains(name) {
             &self.slow
         } else if self.answers().contains_key(name) {
             &self.known
@@ -161,12 +162,12 @@ impl Names {
         }
     }
 
-    /// Notes how long a lookup took. While nothing else resolves, that says nothing of the name.
+    /// Notes how long a lookup took. While nothing else resolves, that says nothing about the name.
     fn took(&self, name: &str, since: Instant) {
         let now = Instant::now();
         let slow = now.duration_since(since) >= SLOW;
         let own = slow && self.proof.lock().unwrap_or_else(PoisonError::into_inner).others_resolve(name, now);
-        let mut names = self.hesitant();
+        let mut names = self.slow_names();
         if !own {
             names.remove(name);
             return;
@@ -178,17 +179,17 @@ impl Names {
         names.insert(name.into());
     }
 
-    fn hesitant(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
-        self.hesitant.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slow_names(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+        self.slow_names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known(&self, name: &str) -> Option<Arc<[IpAddr]>> {
+    fn cached(&self, name: &str) -> Option<Arc<[IpAddr]>> {
         let answers = self.answers();
         let answer = answers.get(name)?;
         (answer.until > Instant::now()).then(|| answer.addresses.clone())
     }
 
-    /// Keeps an answer; a full cache first drops what has run out, and keeps nothing more while that does not help.
+    /// Caches an answer. A full cache first drops expired answers, and takes nothing more while that does not help.
     fn keep(&self, name: &str, addresses: &Arc<[IpAddr]>, until: Instant) {
         let now = Instant::now();
         let until = until.min(now + MAX_TTL);
@@ -218,25 +219,25 @@ impl Names {
     }
 }
 
-/// A lookup under way. One that fails, or is given up, takes the name off those that resolved before.
-struct Asking<'a> {
+/// A running lookup. If it fails or is cancelled, the name no longer counts as one that resolved before.
+struct Lookup<'a> {
     names: &'a Names,
     name: &'a str,
-    /// When the question was put; none while it waits for a slot.
-    since: Option<Instant>,
+    /// When it started; none while it waits for a slot.
+    started: Option<Instant>,
     answered: bool,
 }
 
-impl Asking<'_> {
+impl Lookup<'_> {
     fn ended(mut self, answered: bool) {
         self.answered = answered;
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for Lookup<'_> {
     fn drop(&mut self) {
-        if let Some(since) = self.since {
-            self.names.took(self.name, since);
+        if let Some(started) = self.started {
+            self.names.took(self.name, started);
         }
         if !self.answered {
             self.names.answers().remove(self.name);

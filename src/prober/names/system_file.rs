@@ -1,14 +1,14 @@
-//! Reading files that others write: bytes first, text where they are text. A bad byte costs its own word, never the file.
+//! Reading files that other programs write, as bytes: an invalid byte affects its own word, never the whole file.
 
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// Most bytes read of a system file: a hosts file that blocks half a million names fits.
+/// Most bytes read of a system file; a hosts file that blocks half a million names fits.
 const MAX_FILE: u64 = 32 * 1024 * 1024;
 /// Most faults of one file that the log names.
 const MAX_NAMED: usize = 8;
 
-/// The file's bytes, without a byte order mark; a file that is not there is empty.
+/// The file's bytes, without a byte order mark; a missing file is empty.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     match std::fs::File::open(path) {
@@ -25,7 +25,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is wrong with a file, line by line, for the log.
+/// The faults of a file, line by line, for the log.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     named: Vec<String>,
@@ -33,7 +33,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    /// Notes what was skipped in a line, counted from 1, and why. The words are ours; `found` is escaped and cut.
+    /// Notes what was skipped in a line, counted from 1, and why. `why` is our own text; `found` is escaped and cut.
     pub(crate) fn add(&mut self, line: usize, found: &[u8], why: &str) {
         if self.named.len() == MAX_NAMED {
             self.more += 1;

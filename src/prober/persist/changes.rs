@@ -1,4 +1,4 @@
-//! Changes of health on their way to the store: while one batch is committed the next ones gather.
+//! Changes of health on their way to the store: while one batch is committed, the next ones are collected.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,21 +8,21 @@ use crate::model::probe::HealthChange;
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
 
-/// Most changes of one commit.
+/// Most changes per commit.
 const BATCH: usize = 1024;
-/// Changes that may wait before those of one instance are made one.
-const GATHERED: usize = 4096;
+/// Changes that may wait before those of one instance are merged.
+const MERGE_AT: usize = 4096;
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The queue. Each change has a number; numbers grow by one and are finished in order.
+/// The queue. Each change has a number, one higher than the last; they are finished in order.
 #[derive(Debug)]
 pub(crate) struct ChangeQueue {
     waiting: Vec<(u64, HealthChange)>,
     newest: u64,
     finished: u64,
-    under_way: Vec<(u64, HealthChange)>,
+    in_flight: Vec<(u64, HealthChange)>,
     retry_at: UnixMs,
     pause: Duration,
     merge_at: usize,
@@ -34,10 +34,10 @@ impl Default for ChangeQueue {
             waiting: Vec::new(),
             newest: 0,
             finished: 0,
-            under_way: Vec::new(),
+            in_flight: Vec::new(),
             retry_at: UnixMs(i64::MIN),
             pause: FIRST_PAUSE,
-            merge_at: GATHERED,
+            merge_at: MERGE_AT,
         }
     }
 }
@@ -53,9 +53,9 @@ impl ChangeQueue {
         self.newest
     }
 
-    /// Changes not yet committed.
+    /// The number of changes that are not committed.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len() + self.under_way.len()
+        self.waiting.len() + self.in_flight.len()
     }
 
     /// Whether every change is committed.
@@ -73,55 +73,56 @@ impl ChangeQueue {
         self.pause > FIRST_PAUSE
     }
 
-    /// When a batch could go, unless one is under way: at once, or after a pause.
+    /// When the next batch may go; none while one is in flight or none waits.
     pub(crate) fn next(&self) -> Option<UnixMs> {
-        (self.under_way.is_empty() && !self.waiting.is_empty()).then_some(self.retry_at)
+        (self.in_flight.is_empty() && !self.waiting.is_empty()).then_some(self.retry_at)
     }
 
-    /// Lets nothing go before `at`.
+    /// Sends nothing before `at`.
     pub(crate) fn postpone(&mut self, at: UnixMs) {
         self.retry_at = at;
     }
 
-    /// Lets the next batch go at once, for the end.
+    /// Sends the next batch at once, for the shutdown.
     pub(crate) fn hurry(&mut self) {
         self.retry_at = UnixMs(i64::MIN);
     }
 
-    /// The next batch, if one may go now. It counts as under way until [`ChangeQueue::done`] or [`ChangeQueue::failed`].
+    /// The next batch, if one may go now. It is in flight until [`ChangeQueue::done`] or [`ChangeQueue::failed`].
     pub(crate) fn take(&mut self, now: UnixMs) -> Option<Vec<HealthChange>> {
         if self.next()? > now {
             return None;
         }
         let rest = self.waiting.split_off(self.waiting.len().min(BATCH));
-        self.under_way = std::mem::replace(&mut self.waiting, rest);
-        Some(self.under_way.iter().map(|(_, change)| change.clone()).collect())
+        self.in_flight = std::mem::replace(&mut self.waiting, rest);
+        Some(self.in_flight.iter().map(|(_, change)| change.clone()).collect())
     }
 
-    /// The batch is committed.
+    /// Notes that the batch is committed.
     pub(crate) fn done(&mut self) {
-        if let Some((number, _)) = self.under_way.last() {
+        if let Some((number, _)) = self.in_flight.last() {
             self.finished = *number;
         }
-        self.under_way.clear();
+        self.in_flight.clear();
         self.pause = FIRST_PAUSE;
         self.retry_at = UnixMs(i64::MIN);
-        self.merge_at = GATHERED;
+        self.merge_at = MERGE_AT;
     }
 
-    /// The batch found no place in the store's queue: it goes again soon.
+    /// Notes that the store's queue had no room: the batch is retried soon.
     pub(crate) fn busy(&mut self, now: UnixMs) {
         self.put_back();
         self.retry_at = now.plus(BUSY_PAUSE);
     }
 
     fn put_back(&mut self) {
-        let gathered = std::mem::take(&mut self.waiting);
-        self.waiting = std::mem::take(&mut self.under_way);
-        self.waiting.extend(gathered);
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting = std::mem::take(&mut self.in_flight);
+        self.waiting.extend(waiting);
     }
 
-    /// The batch failed: it goes again, first, after a pause. Returns whether it is the first failure since a success.
+    /// Notes that the batch failed: it is retried, before the others, after a pause. Returns whether this is the first failure since a
+    /// success.
     pub(crate) fn failed(&mut self, now: UnixMs) -> bool {
         let first = !self.failing();
         self.put_back();
@@ -130,24 +131,24 @@ impl ChangeQueue {
         first
     }
 
-    /// Makes the waiting changes of each instance one, which spans them all: so they are at most as many as the instances are.
+    /// Merges the waiting changes of each instance into one that spans them all, so that there are at most as many as instances.
     fn merge(&mut self) {
-        let mut places: HashMap<InstanceId, usize> = HashMap::new();
+        let mut positions: HashMap<InstanceId, usize> = HashMap::new();
         let mut merged: Vec<(u64, HealthChange)> = Vec::new();
         for (number, change) in std::mem::take(&mut self.waiting) {
-            match places.entry(change.instance) {
+            match positions.entry(change.instance) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(merged.len());
                     merged.push((number, change));
                 }
-                Entry::Occupied(place) => join(&mut merged[*place.get()].1, change),
+                Entry::Occupied(position) => join(&mut merged[*position.get()].1, change),
             }
         }
-        // The last number must stay, or those who wait for it would wait for ever.
+        // The last number must stay: on-demand checks may wait for it.
         if let Some(last) = merged.last_mut() {
             last.0 = self.newest;
         }
-        self.merge_at = GATHERED.max(2 * merged.len());
+        self.merge_at = MERGE_AT.max(2 * merged.len());
         self.waiting = merged;
     }
 }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_batch_goes_again_first_and_in_order() {
+    fn a_failed_batch_is_retried_first_and_in_order() {
         let mut queue = ChangeQueue::default();
         queue.push(change(1, Health::Unknown, Health::Healthy));
         let batch = queue.take(UnixMs(0)).expect("one waits");
@@ -200,14 +201,14 @@ mod tests {
         assert!(queue.take(UnixMs(249)).is_none(), "not at once");
         let batch = queue.take(UnixMs(250)).expect("due again");
         assert_eq!(batch.iter().map(|c| c.health).collect::<Vec<_>>(), [Health::Healthy, Health::Unhealthy]);
-        assert!(!queue.failed(UnixMs(250)), "said once");
+        assert!(!queue.failed(UnixMs(250)), "reported once");
         queue.take(UnixMs(10_000)).expect("again");
         queue.done();
         assert_eq!((queue.finished(), queue.len(), queue.failing()), (2, 0, false));
     }
 
     #[test]
-    fn a_long_outage_of_the_store_keeps_one_change_an_instance() {
+    fn a_long_outage_of_the_store_keeps_one_change_per_instance() {
         let mut queue = ChangeQueue::default();
         for n in 0..100_000_i64 {
             let (from, to) = if n / 10 % 2 == 0 {
@@ -217,13 +218,13 @@ mod tests {
             };
             queue.push(change(n % 10, from, to));
         }
-        assert!(queue.len() < GATHERED);
-        let mut seen = 0;
+        assert!(queue.len() < MERGE_AT);
+        let mut committed = 0;
         while let Some(batch) = queue.take(UnixMs(0)) {
-            seen += batch.len();
+            committed += batch.len();
             queue.done();
         }
-        assert!(seen >= 10);
+        assert!(committed >= 10);
         assert_eq!(queue.finished(), 100_000);
     }
 }

@@ -1,4 +1,4 @@
-//! Probe rows on their way to the store: coalesced, off the probe path, a bounded number at a time.
+//! Probe rows on their way to the store: coalesced, a bounded number at a time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,42 +8,41 @@ use crate::model::time::UnixMs;
 
 /// Time between rounds.
 const ROUND: Duration = Duration::from_secs(2);
-/// Rows of one round at most; the rest waits for the next one, those that have waited longest go first.
+/// Most rows per round; the rest waits for the next one, and those that have waited longest go first.
 const PER_ROUND: usize = 4096;
-/// Rows handed over at once: a registration that comes meanwhile waits for as many.
+/// Rows handed over at once: a registration waits for at most as many.
 const CHUNK: usize = 64;
-/// Time between two chunks, so that those of a full round come spread over it.
+/// Time between two chunks, so that a full round spreads over its time.
 const GAP: Duration = Duration::from_millis(ROUND.as_secs() * 1000 * CHUNK as u64 / PER_ROUND as u64);
 
-/// Instances whose stored row is older than what is known. Each is in here at most once, which its owner sees to.
+/// Instances whose stored row is outdated. The caller adds each at most once.
 #[derive(Debug, Default)]
 pub(crate) struct RowQueue {
     dirty: VecDeque<InstanceId>,
     next_round: UnixMs,
     next_chunk: UnixMs,
     left: usize,
-    under_way: bool,
+    in_flight: bool,
     failing: bool,
 }
 
 impl RowQueue {
-    /// Adds one.
     pub(crate) fn push(&mut self, instance: InstanceId) {
         self.dirty.push_back(instance);
     }
 
-    /// When [`RowQueue::take`] may have some; none while some are under way or none wait.
+    /// When [`RowQueue::take`] may have some; none while some are in flight or none wait.
     pub(crate) fn next(&self) -> Option<UnixMs> {
-        match (self.under_way, self.left) {
+        match (self.in_flight, self.left) {
             (true, _) => None,
             (false, 0) => (!self.dirty.is_empty()).then_some(self.next_round.max(self.next_chunk)),
             (false, _) => Some(self.next_chunk),
         }
     }
 
-    /// Those to store now, of those that may go; the others wait for the next round. They are under way until [`RowQueue::done`].
+    /// Those to store now, among those that may go; the others wait for the next round. They are in flight until [`RowQueue::done`].
     pub(crate) fn take(&mut self, now: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> Vec<InstanceId> {
-        if self.under_way || now < self.next_chunk {
+        if self.in_flight || now < self.next_chunk {
             return Vec::new();
         }
         if self.left == 0 && now >= self.next_round {
@@ -59,26 +58,26 @@ impl RowQueue {
                 None => self.left = 0,
             }
         }
-        self.under_way = !ids.is_empty();
-        if self.under_way {
+        self.in_flight = !ids.is_empty();
+        if self.in_flight {
             self.next_chunk = now.plus(GAP);
         }
         ids
     }
 
-    /// The ones under way are stored, or not. Returns whether a failure is the first since a success.
+    /// Notes that the ones in flight are stored, or not. Returns whether a failure is the first since a success.
     pub(crate) fn done(&mut self, stored: bool) -> bool {
-        self.under_way = false;
+        self.in_flight = false;
         let first = !stored && !self.failing;
         self.failing = !stored;
         if !stored {
-            // The rest of the round would fail alike.
+            // The rest of the round would fail too.
             self.left = 0;
         }
         first
     }
 
-    /// Lets everything go at once, for the end.
+    /// Sends everything at once, for the shutdown.
     pub(crate) fn hurry(&mut self) {
         self.left = self.dirty.len();
         self.next_chunk = UnixMs(i64::MIN);
@@ -89,7 +88,7 @@ impl RowQueue {
 mod tests {
     use super::*;
 
-    /// Stores all of a round that begins at `from`; what was stored, and when its last chunk went.
+    /// Stores a whole round that starts at `from`. Returns what was stored, and when its last chunk went.
     fn round(rows: &mut RowQueue, from: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> (Vec<InstanceId>, UnixMs) {
         let (mut taken, mut last) = (Vec::new(), from);
         while let Some(at) = rows.next().filter(|at| *at < from.plus(ROUND)) {
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_end_nothing_waits_for_its_turn() {
+    fn at_the_shutdown_nothing_waits() {
         let mut rows = RowQueue::default();
         (0..200).for_each(|n| rows.push(InstanceId(n)));
         rows.hurry();
@@ -141,7 +140,7 @@ mod tests {
         let mut rows = RowQueue::default();
         rows.push(InstanceId(1));
         assert_eq!(rows.take(UnixMs(0), |_| true).len(), 1);
-        assert!(rows.done(false), "said once");
+        assert!(rows.done(false), "reported once");
         rows.push(InstanceId(1));
         assert!(rows.take(UnixMs(1999), |_| true).is_empty());
         assert_eq!(rows.take(UnixMs(2000), |_| true).len(), 1);
@@ -149,12 +148,12 @@ mod tests {
     }
 
     #[test]
-    fn one_that_must_wait_holds_up_no_other() {
+    fn an_instance_that_must_wait_does_not_block_others() {
         let mut rows = RowQueue::default();
         (0..1000).for_each(|n| rows.push(InstanceId(n)));
         let (taken, _) = round(&mut rows, UnixMs(0), |id| id == InstanceId(999));
         assert_eq!(taken, [InstanceId(999)]);
-        assert_eq!(rows.next(), Some(UnixMs(2000)), "the others are looked at in the next round");
+        assert_eq!(rows.next(), Some(UnixMs(2000)), "the others come in the next round");
         let (taken, _) = round(&mut rows, UnixMs(2000), |_| true);
         assert_eq!(taken.len(), 999);
     }

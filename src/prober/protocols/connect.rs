@@ -1,6 +1,6 @@
-//! The connection to the first address that answers
+//! Connects to the first address that answers
 //! ([RFC 8305 §5](https://www.rfc-editor.org/rfc/rfc8305#section-5)): the next one is tried when one fails, or stays silent for a moment,
-//! while those before go on.
+//! while the earlier attempts continue.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ async fn race(route: &Route<'_>, time_wait: &Arc<TimeWait>, trace: &mut Trace) -
             None if running.is_empty() => return Err(failures.all(trace)),
             None => {}
         }
-        // the last ones have all the time that there is
+        // The last attempts have all the time that is left.
         let until = if left.len() > 0 { route.next_at(left.len()) } else { route.deadline };
         match timeout_at(until, running.next()).await {
             Ok(Some((address, Ok(stream)))) => {
@@ -81,7 +81,7 @@ async fn race(route: &Route<'_>, time_wait: &Arc<TimeWait>, trace: &mut Trace) -
     }
 }
 
-/// What went wrong so far.
+/// The failures so far.
 #[derive(Default)]
 struct Failures {
     first: Option<(SocketAddr, Ending)>,

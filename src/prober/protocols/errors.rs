@@ -8,7 +8,7 @@ use super::tls::alert;
 use super::trace::Ending;
 use crate::model::outcome::Reason;
 
-/// What the end of an exchange over HTTP/2 says about the peer.
+/// An HTTP/2 exchange that broke.
 pub(crate) fn broken(error: &hyper::Error) -> Ending {
     if let Some(error) = source::<io::Error>(error) {
         return broken_io(error);
@@ -21,7 +21,7 @@ pub(crate) fn broken(error: &hyper::Error) -> Ending {
     Ending::fail(Reason::ProtocolError, message)
 }
 
-/// What a failed read or write says about the peer.
+/// A read or write that failed.
 pub(crate) fn broken_io(error: &io::Error) -> Ending {
     if error.get_ref().and_then(|inner| inner.downcast_ref::<TooMuch>()).is_some() {
         return Ending::fail(Reason::ProtocolError, "the peer sent more than 1 MiB without an answer in it");
@@ -29,7 +29,7 @@ pub(crate) fn broken_io(error: &io::Error) -> Ending {
     alert(error).unwrap_or_else(closed)
 }
 
-/// The peer is gone without an answer.
+/// The peer closed without an answer.
 pub(crate) fn closed() -> Ending {
     Ending::fail(Reason::ConnectionReset, "the peer closed the connection before it answered")
 }

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::errors::broken;
 use super::http::AGENT;
-use super::tcp::FAREWELL;
+use super::tcp::CLOSE_TIMEOUT;
 use super::trace::{Ending, Trace};
 use crate::model::outcome::{Reason, Stage};
 use crate::model::text;
@@ -116,7 +116,7 @@ where
     }
     // nobody asks any more, so the connection says goodbye
     drop(sender);
-    drop(timeout(FAREWELL, drive(&mut tasks, ended)).await);
+    drop(timeout(CLOSE_TIMEOUT, drive(&mut tasks, ended)).await);
 }
 
 async fn exchange(

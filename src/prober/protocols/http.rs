@@ -1,8 +1,8 @@
 //! The http check: one request on a connection of its own; the status decides.
 //!
-//! Nothing depends on who is first: the answer is read while the request is still being written, and a reset that follows a whole head
-//! takes nothing back. The verdict stands once the head is read. The body is then taken for a moment, so that an ordinary server ends its
-//! answer undisturbed; a body that drips or never ends changes nothing.
+//! The answer is read while the request is still being written, and a reset after a whole head changes nothing: the verdict stands once the
+//! head is read. The body is then drained for a moment, so that an ordinary server finishes its answer undisturbed; a body that drips or
+//! never ends changes nothing.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,18 +20,18 @@ use crate::model::outcome::{Reason, Stage};
 use crate::model::request_options::{Method, RequestOptions};
 use crate::model::url::{Host, Redacted};
 
-/// Who asks.
+/// The User-Agent header.
 pub(crate) const AGENT: &str = concat!("portolan/", env!("CARGO_PKG_VERSION"));
-/// Bytes read at once.
+/// Size of a read, in bytes.
 const PIECE: usize = 4 * 1024;
-/// Most bytes of a body that are taken.
+/// Most bytes of a body that are drained.
 const MAX_BODY: u64 = 512 * 1024;
-/// Longest time that a body is waited for.
+/// How long a body is drained.
 const DRAIN: Duration = Duration::from_millis(250);
-/// Longest time that the peer's end is waited for after its last byte. It was asked to close, and then no port of ours stays busy.
+/// How long to wait for the peer's FIN after its last byte. It was asked to close first, which spares us a port in TIME_WAIT.
 const LAST: Duration = Duration::from_millis(20);
 
-/// What is asked, and what passes.
+/// What is requested, and what passes.
 pub(crate) struct Check<'a> {
     pub(crate) host: &'a Host,
     pub(crate) port: u16,
@@ -41,7 +41,7 @@ pub(crate) struct Check<'a> {
     pub(crate) expected: &'a [u16],
 }
 
-/// Asks on an open connection and leaves the judgement in the trace.
+/// Sends the request on an open connection and leaves the judgement in the trace.
 pub(crate) async fn probe<S>(stream: &mut S, check: &Check<'_>, trace: &mut Trace)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -58,12 +58,12 @@ where
             trace.judge(check.judge(head.status));
             let mut left = check.body(&head);
             left.took(&exchange.piece[rest..]);
-            // the verdict stands, however this ends
+            // The verdict stands, however this ends.
             drop(timeout(DRAIN, exchange.drain(left)).await);
         }
         Err(mut ending) => {
             if !check.secure && ending.reason == Reason::ConnectionReset {
-                // what many servers with TLS do to a plain request
+                // Many servers with TLS do this to a plain request.
                 ending.message.push_str("; does it want https?");
             }
             trace.judge(ending);
@@ -74,21 +74,21 @@ where
 /// One request and its answer.
 struct Exchange<'a, S> {
     stream: &'a mut S,
-    /// What is not yet written.
+    /// The rest that is not written yet.
     request: &'a [u8],
-    /// What was read last.
+    /// The bytes read last.
     piece: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
-    /// Reads up to the end of the final head. What `piece` holds from the returned place on is the body's.
+    /// Reads up to the end of the final head. From the returned position on, `piece` belongs to the body.
     async fn head(&mut self) -> Result<(Head, usize), Ending> {
         let mut reader = Reader::default();
         loop {
             match self.read().await {
                 Ok(0) => return reader.end().map(|head| (head, 0)).ok_or_else(closed),
                 Ok(_) => {}
-                // TLS that ends without saying so
+                // TLS that ends without close_notify.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     self.piece.clear();
                     return reader.end().map(|head| (head, 0)).ok_or_else(closed);
@@ -126,11 +126,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
                 Poll::Pending => return,
             }
         }
-        // under TLS something may wait for this
+        // Under TLS, something may wait for this.
         let _ = Pin::new(&mut *self.stream).poll_flush(cx);
     }
 
-    /// Takes the body, and then waits a moment for the peer to close.
+    /// Drains the body, and then waits a moment for the peer to close.
     async fn drain(&mut self, mut left: Body) -> io::Result<()> {
         while !left.ended() {
             self.piece.resize(PIECE * 4, 0);
@@ -140,13 +140,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             }
             left.took(&self.piece[..read]);
         }
-        // what it still says is of no use
+        // Whatever it still sends does not matter.
         drop(timeout(LAST, self.stream.read(&mut self.piece)).await);
         Ok(())
     }
 }
 
-/// What is left of a body.
+/// A body being drained.
 struct Body {
     framing: Framing,
     taken: u64,
@@ -156,7 +156,7 @@ struct Body {
 impl Body {
     fn took(&mut self, bytes: &[u8]) {
         self.taken += bytes.len() as u64;
-        // a piece that happens to look like the last chunk only ends the wait early
+        // A piece that happens to look like the last chunk only ends the wait early.
         self.last_chunk |= bytes.ends_with(b"0\r\n\r\n");
     }
 
@@ -249,10 +249,10 @@ impl Check<'_> {
     }
 }
 
-/// What a status means where it is not wanted, and what helps.
+/// What an unexpected status means, and what helps.
 fn hint(code: u16) -> &'static str {
     match code {
-        // a proxy's or a WebSocket's answer to a plain request
+        // A proxy or WebSocket server answers a plain request like this.
         101 => " (the server changed the protocol; probe a page of plain HTTP)",
         300..=303 | 305..=308 => " (redirects are not followed; name the page itself)",
         304 => " (not modified, though no condition was sent; let 304 pass if that is meant)",

@@ -1,8 +1,8 @@
-//! An HTTP/1 answer as far as a verdict needs it: the status of the final head, and where its body ends.
+//! Parses an HTTP/1 response as far as a verdict needs it: the status of the final head, and where its body ends.
 //!
-//! The status line is read strictly, whatever stands below it is not judged: folded lines, odd bytes, many headers and bare line feeds
-//! change no verdict ([RFC 9112 §2.2, §5.2](https://www.rfc-editor.org/rfc/rfc9112#section-5.2)). Only the two headers that frame the
-//! body are looked at, and only to know when the peer has said all.
+//! The status line is parsed strictly. The rest is not judged: folded lines, odd bytes, many headers and bare line feeds change no
+//! verdict ([RFC 9112 §2.2, §5.2](https://www.rfc-editor.org/rfc/rfc9112#section-5.2)). Only the two headers
+//! that frame the body are parsed, and only to know when the response is complete.
 
 /// Most bytes of all heads of one answer, informational ones included.
 pub(crate) const MAX_HEAD: usize = 128 * 1024;
@@ -29,32 +29,32 @@ pub(crate) struct Head {
     pub(crate) framing: Framing,
 }
 
-/// Why bytes are no HTTP/1 answer.
+/// Why bytes are not an HTTP/1 response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
     /// They begin as HTTP/2 does.
     Http2,
     /// They begin as TLS does.
     Tls,
-    /// They begin in no way that is known.
+    /// They begin in an unknown way.
     Other,
     /// The head has no end within [`MAX_HEAD`].
     TooLong,
 }
 
-/// Reads an answer piece by piece.
+/// Parses a response piece by piece.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     line: Vec<u8>,
     taken: usize,
-    /// Of the head under way, once its status line is complete.
+    /// The status of the present head, once its status line is complete.
     status: Option<u16>,
     length: Option<u64>,
     chunked: bool,
 }
 
 impl Reader {
-    /// Takes what came. Gives the final head and how many bytes of `bytes` belong to it; none while it goes on.
+    /// Takes the next bytes. Returns the final head and how many of `bytes` belong to it; none while it is incomplete.
     ///
     /// # Errors
     /// [`NoAnswer`], as soon as it is certain.
@@ -83,7 +83,7 @@ impl Reader {
         Ok(None)
     }
 
-    /// What there is when the peer ends in the middle: a status line that came whole is an answer.
+    /// The head if the peer ends in the middle: a complete status line is a response.
     pub(crate) fn end(&self) -> Option<Head> {
         self.status.filter(|status| !informational(*status)).map(|status| Head { status, framing: Framing::Close })
     }
@@ -92,7 +92,7 @@ impl Reader {
         let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
         let mut done = None;
         match self.status {
-            // some servers leave an empty line over from before
+            // Some servers send an extra empty line first.
             None if line.is_empty() => {}
             None => self.status = Some(status(line).ok_or(NoAnswer::Other)?),
             Some(status) if line.is_empty() => {
@@ -121,7 +121,7 @@ impl Reader {
     }
 }
 
-/// Of a head that another one follows. 101 is final: what comes after it is no HTTP.
+/// Whether another head follows. 101 is final: what comes after it is not HTTP.
 fn informational(status: u16) -> bool {
     (100..=199).contains(&status) && status != 101
 }
@@ -134,7 +134,7 @@ fn begins(line: &[u8]) -> Result<(), NoAnswer> {
         return Ok(());
     }
     match line {
-        // the type of a frame follows the three bytes of its length: SETTINGS, or GOAWAY
+        // A frame's type follows the three bytes of its length: SETTINGS, or GOAWAY.
         [0 | 0x15] | [0, _] | [0, _, _] => Ok(()),
         [0, _, _, 4 | 7, ..] => Err(NoAnswer::Http2),
         [0x15, 3, ..] => Err(NoAnswer::Tls),
@@ -170,7 +170,7 @@ fn framing(line: &[u8]) -> (Option<u64>, bool) {
 mod tests {
     use super::*;
 
-    /// Read in pieces of every size, which must not matter.
+    /// Parses in pieces of every size, which must not matter.
     fn read(bytes: &[u8]) -> Result<Option<(Head, usize)>, NoAnswer> {
         let whole = Reader::default().take(bytes);
         for size in 1..bytes.len().min(80) {

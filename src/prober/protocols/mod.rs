@@ -24,7 +24,7 @@ use tokio::time::timeout_at;
 use tokio_rustls::client::TlsStream;
 
 pub(crate) use self::connect::Route;
-use self::tcp::{Stream, farewell};
+use self::tcp::{Stream, close};
 use self::time_wait::TimeWait;
 use self::tls::{Alpn, ClientAuth, Tls};
 pub(crate) use self::trace::{Ending, Trace};
@@ -61,7 +61,7 @@ impl Protocols {
         match target {
             Target::Tcp { .. } => {
                 trace.judge(Ending::pass(None, "the connection opened"));
-                farewell(stream).await;
+                close(stream).await;
             }
             Target::Http { host, port, target, request_options, tls, expected } => {
                 let check = http::Check {
@@ -75,7 +75,7 @@ impl Protocols {
                 match tls {
                     None => {
                         http::probe(&mut stream, &check, trace).await;
-                        farewell(stream).await;
+                        close(stream).await;
                     }
                     Some(tls) => Box::pin(self.https(stream, tls, &check, trace)).await,
                 }
@@ -93,7 +93,7 @@ impl Protocols {
         };
         http::probe(&mut stream, check, trace).await;
         trace.amend(|ending| client.explain(ending));
-        farewell(stream).await;
+        close(stream).await;
     }
 
     async fn grpc(&self, stream: Stream, tls: Option<&TlsCheck>, check: &grpc::Check<'_>, trace: &mut Trace) {
@@ -118,7 +118,7 @@ impl Protocols {
             Ok(opened) => Some(opened),
             Err((ending, stream)) => {
                 trace.judge(ending);
-                farewell(stream).await;
+                close(stream).await;
                 None
             }
         }

@@ -20,20 +20,20 @@ const FIRST_EPHEMERAL: u16 = 1024;
 
 /// Most bytes that a probe reads from one peer: a TLS handshake with a long chain, a head, and what is drained of a body.
 const MAX_READ: usize = 1024 * 1024;
-/// Longest time that the peer's own end is waited for once ours is sent.
-pub(crate) const FAREWELL: Duration = Duration::from_millis(20);
+/// How long to wait for the peer's FIN once ours is sent.
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// A connection that stops reading at a bound, so that no peer keeps a probe busy until its deadline.
 ///
-/// Shut down, it ends with a FIN, so that nothing looks broken to the peer. Dropped without that, as when time ran out, it is reset.
+/// A shutdown ends it with a FIN, so that nothing looks broken to the peer. Dropped without one, as on a timeout, it is reset.
 #[derive(Debug)]
 pub(crate) struct Stream {
     inner: TcpStream,
     left: usize,
-    closing: Arc<TimeWait>,
-    /// The peer has sent all that it will.
+    time_wait: Arc<TimeWait>,
+    /// The peer has sent its FIN.
     peer_ended: bool,
-    /// Our FIN is sent.
+    /// We have sent our FIN.
     ended: bool,
 }
 
@@ -43,31 +43,31 @@ pub(crate) struct Stream {
 pub(crate) struct TooMuch;
 
 impl Stream {
-    /// Sends each write at once; wanted where a probe writes more than once.
+    /// Sends each write at once, for probes that write more than once.
     pub(crate) fn unbuffered(self) -> Self {
-        // only the probe's own latency suffers where the system refuses
+        // If the system refuses, only the probe's own latency suffers.
         drop(self.inner.set_nodelay(true));
         self
     }
 }
 
-/// Ends a connection after its verdict: says so to the peer and takes what it still sends, for a moment. Bytes that arrive at a closed
+/// Closes a connection after its verdict: sends a FIN and drains what the peer still sends, for a moment. Bytes that arrive at a closed
 /// socket would reset it.
-pub(crate) async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+pub(crate) async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     let end = async {
         stream.shutdown().await?;
         let mut rest = [0; 512];
         while stream.read(&mut rest).await? > 0 {}
         io::Result::Ok(())
     };
-    // the verdict stands, however this ends
-    drop(timeout(FAREWELL, end).await);
+    // The verdict stands, however this ends.
+    drop(timeout(CLOSE_TIMEOUT, end).await);
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         if !self.ended {
-            // a socket that cannot be told is closed in the ordinary way
+            // If this fails, the socket is closed in the ordinary way.
             drop(self.inner.set_zero_linger());
         }
     }
@@ -112,8 +112,8 @@ impl AsyncWrite for Stream {
         if self.ended {
             return Poll::Ready(Ok(()));
         }
-        if !self.peer_ended && !self.closing.may_be_first() {
-            // too many sockets wait already; nothing more is read, so that the drop resets it now
+        if !self.peer_ended && !self.time_wait.may_be_first() {
+            // Too many sockets wait already. Nothing more is read, so the drop resets this one.
             return Poll::Ready(Err(io::ErrorKind::AddrInUse.into()));
         }
         self.ended = true;
@@ -124,12 +124,12 @@ impl AsyncWrite for Stream {
 /// Opens a connection.
 ///
 /// # Errors
-/// The system's; also `ConnectionRefused` when the system connected the socket to itself, which happens when a closed local port is drawn
+/// The system's; also `ConnectionRefused` if the system connected the socket to itself, which happens when a closed local port is chosen
 /// as the connection's own.
-pub(crate) async fn connect(address: SocketAddr, closing: Arc<TimeWait>) -> io::Result<Stream> {
+pub(crate) async fn connect(address: SocketAddr, time_wait: Arc<TimeWait>) -> io::Result<Stream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     let inner = socket.connect(address).await?;
-    let stream = Stream { inner, left: MAX_READ, closing, peer_ended: false, ended: false };
+    let stream = Stream { inner, left: MAX_READ, time_wait, peer_ended: false, ended: false };
     if address.port() >= FIRST_EPHEMERAL && stream.inner.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -140,7 +140,7 @@ pub(crate) async fn connect(address: SocketAddr, closing: Arc<TimeWait>) -> io::
 pub(crate) fn judge(error: &io::Error, address: SocketAddr) -> Ending {
     use rustix::io::Errno;
     match Errno::from_io_error(error) {
-        // a family that is switched off has no address of its own to dial from
+        // A disabled address family has no local address to dial from.
         Some(Errno::ADDRNOTAVAIL | Errno::NETUNREACH | Errno::NETDOWN | Errno::AFNOSUPPORT) if no_route(address) => {
             without_route(address)
         }
@@ -165,7 +165,7 @@ fn without_route(address: SocketAddr) -> Ending {
     Ending::inconclusive(Reason::NoRoute, format!("this machine has no route to {}", address.ip()))
 }
 
-/// Whether the routing table itself has no way there. Connecting a UDP socket asks it without sending anything, which tells a missing
+/// Whether the routing table has no route there. Connecting a UDP socket asks it without sending anything, which distinguishes a missing
 /// route from a router's report.
 fn no_route(address: SocketAddr) -> bool {
     let local: IpAddr = match address {
@@ -183,7 +183,7 @@ mod tests {
     use crate::model::outcome::Verdict;
 
     #[test]
-    fn the_systems_errors_are_told_apart() {
+    fn the_systems_errors_are_distinguished() {
         use Verdict::{Fail, Inconclusive};
         let near: SocketAddr = "127.0.0.1:9".parse().expect("an address");
         for (errno, verdict, reason) in [
@@ -196,7 +196,7 @@ mod tests {
             (Errno::HOSTUNREACH, Fail, Reason::Unreachable),
             (Errno::ACCESS, Fail, Reason::Unreachable),
             (Errno::TIMEDOUT, Fail, Reason::ConnectTimeout),
-            // there is a route to loopback, so a router said it
+            // There is a route to loopback, so a router reported it.
             (Errno::NETUNREACH, Fail, Reason::Unreachable),
         ] {
             let ending = judge(&io::Error::from(errno), near);

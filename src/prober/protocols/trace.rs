@@ -1,6 +1,6 @@
-//! Evidence: a probe's stages as they are timed, and the outcome they end in.
+//! A running probe: its stages as they are timed, and the outcome that they end in.
 //!
-//! Messages are built here and by the callers from what Portolan knows; no text of a peer enters one.
+//! Messages are built from what Portolan knows; no text from a peer enters one.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use crate::model::time::UnixMs;
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 255;
 
-/// A probe under way. It outlives the work itself, so a deadline that cuts the work still yields every stage's time.
+/// A running probe. It outlives the work itself, so that every stage's time is known even if the deadline cuts the work.
 #[derive(Debug)]
 pub(crate) struct Trace {
     at: UnixMs,
@@ -24,10 +24,10 @@ pub(crate) struct Trace {
     judged: Option<Ending>,
 }
 
-/// What ended a probe, before the evidence is added.
+/// The verdict on a probe, without its evidence.
 #[derive(Debug)]
 pub(crate) struct Ending {
-    /// How it counts.
+    /// How the probe counts.
     pub(crate) verdict: Verdict,
     /// Why.
     pub(crate) reason: Reason,
@@ -97,18 +97,18 @@ impl Trace {
         micros(self.entered, Instant::now())
     }
 
-    /// The judgement, which stands whatever follows.
+    /// Notes the judgement, which stands whatever follows.
     pub(crate) fn judge(&mut self, ending: Ending) {
         self.judged = Some(ending);
     }
 
-    /// Says more about a failure that was judged.
+    /// Adds to a failure that was judged.
     pub(crate) fn amend(&mut self, more: impl FnOnce(Ending) -> Ending) {
         self.judged =
             self.judged.take().map(|ending| if ending.verdict == Verdict::Fail { more(ending) } else { ending });
     }
 
-    /// The outcome that was judged, else that of a probe that ran out of time where it is.
+    /// The outcome that was judged, else that of a probe that ran out of time in its present stage.
     pub(crate) fn end_judged(mut self, late: impl FnOnce(Stage) -> Ending) -> Outcome {
         let ending = self.judged.take().unwrap_or_else(|| late(self.stage));
         self.end(ending)

@@ -1,13 +1,13 @@
-//! How long it takes at most until everything is called unhealthy, when all targets hang at once.
+//! How long it takes at most until everything is known to be unhealthy, when all targets hang at once.
 //!
-//! Then each probe holds a slot for its whole timeout. All instances of a namespace wait at the same stretched fraction of their intervals,
-//! and namespaces share the slots fairly, so each gets at least what this computes. An instance falls after
+//! Each probe then holds a slot for its whole timeout. All instances of a namespace wait at the same stretched fraction of their intervals,
+//! and namespaces share the slots fairly, so each gets at least what this computes. An instance becomes unhealthy after
 //!
 //! *its interval + its timeout + threshold × the time between two confirming probes + the mass-failure guard's hold*
 //!
 //! where that time is the timeout, or the retry interval if longer, while slots are free, and otherwise the stretched gap of a
-//! confirmation. With alike checks the third term then comes to `instances × threshold × timeout / slots`. Addresses with a budget may take
-//! longer: each is probed eight times at once at most.
+//! confirmation. With equal checks the third term is `instances × threshold × timeout / slots`. Addresses with a budget may take
+//! longer: each gets at most eight probes at once.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,18 +16,18 @@ use crate::model::check::Timing;
 use crate::prober::guard::{MAX_HOLD, ROUND};
 use crate::prober::targets::confirming_gap;
 
-/// Of the slots that many parts in eight remain while the guard asks its canaries.
+/// The part of the slots that remains while the guard probes its canaries.
 const LEFT_BY_CANARIES: f64 = 7.0 / 8.0;
 
-/// The longest time from the moment at which everything hangs until the last of these instances, each with its namespace, is called
-/// unhealthy; none where there are none.
+/// The longest time from the moment at which everything hangs until the last of these instances, each with its namespace, is known to be
+/// unhealthy; none without instances.
 pub(crate) fn detection_time<'a>(
     instances: impl Iterator<Item = (u64, &'a Timing)> + Clone,
     slots: usize,
 ) -> Option<Duration> {
     let mut wanted: HashMap<u64, f64> = HashMap::new();
     for (namespace, timing) in instances.clone() {
-        // A slot is held for the timeout, once in a confirmation's gap, but not twice at once.
+        // A slot is held for the timeout, once per confirmation's gap, but not twice at once.
         let gap = confirming_gap(timing).max(timing.timeout);
         *wanted.entry(namespace).or_default() += timing.timeout.as_secs_f64() / gap.as_secs_f64();
     }
@@ -44,7 +44,7 @@ pub(crate) fn detection_time<'a>(
     longest.max()
 }
 
-/// What each may have, so that nobody gets more than asked for and the rest is shared evenly (max-min).
+/// The share of each, so that nobody gets more than it wants and the rest is shared evenly (max-min).
 fn fair_share(mut wanted: Vec<f64>, mut room: f64) -> f64 {
     wanted.sort_by(f64::total_cmp);
     let mut left = wanted.len();

@@ -11,7 +11,7 @@ use crate::model::time::UnixMs;
 const STORM_SPAN: Duration = Duration::from_secs(1);
 /// Lowest rate at which a storm is probed, per millisecond, so that a few instances do not wait at all.
 const STORM_PER_MS: u64 = 2;
-/// Entries that may be outdated before the heap is cleaned.
+/// Outdated entries that may pile up before the heap is cleaned.
 const SLACK: usize = 1024;
 
 /// How long the instance at this position among `count` that are due at once waits.
@@ -47,12 +47,12 @@ impl DueQueue {
     }
 
     /// Drops outdated entries once there are more of them than of the `live` ones, so that memory stays bounded.
-    pub(crate) fn tidy(&mut self, live: usize, stands: impl Fn(UnixMs, InstanceId) -> bool) {
+    pub(crate) fn tidy(&mut self, live: usize, is_current: impl Fn(UnixMs, InstanceId) -> bool) {
         if self.heap.len() <= 2 * live + SLACK {
             return;
         }
         let mut entries = std::mem::take(&mut self.heap).into_vec();
-        entries.retain(|Reverse((due, instance))| stands(*due, *instance));
+        entries.retain(|Reverse((due, instance))| is_current(*due, *instance));
         entries.sort_unstable();
         entries.dedup();
         self.heap = entries.into();

@@ -1,10 +1,10 @@
-//! Who is probed next when more are due than may start: kinds take turns, within a kind namespaces do, and within a namespace all are
-//! probed at the same fraction of what they ask for.
+//! Which instance is probed next when more are due than may start: lanes take turns, namespaces take turns within a lane, and within a
+//! namespace all are probed at the same fraction of the rate that they ask for.
 //!
 //! The last is weighted fair queueing ([self-clocked](https://doi.org/10.1109/INFCOM.1994.337677)): an entry's key is the queue's own time
-//! plus the entry's *gap*, the time that it asks for between two probes, and the queue's time is the key of the entry that was taken last.
-//! So while there is a queue, one that asks for a probe every second is taken ten times as often as one that asks every ten, and whatever
-//! factor the one is stretched by, the other is too. Without a queue nothing waits, and all keep their intervals.
+//! plus the entry's *gap*, the time that it asks for between two probes, and the queue's time is the key of the entry taken last.
+//! So while there is a queue, an instance that asks for a probe every second is taken ten times as often as one that asks every ten
+//! seconds, and all intervals stretch by the same factor. Without a queue nothing waits, and all keep their intervals.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -13,15 +13,15 @@ use std::time::Duration;
 use crate::model::service::InstanceId;
 use crate::prober::targets::{Lane, Priority};
 
-/// Longer gaps count as this one, so that nothing which is probed seldom waits for hours because all wait a little.
+/// Longer gaps count as this one: an instance that is probed rarely must not wait for hours because all wait a little.
 const LONGEST_GAP: Duration = Duration::from_hours(1);
 
-/// One namespace's instances that wait, by their keys.
+/// The waiting instances of one namespace, by key.
 #[derive(Debug, Default)]
 struct Queue {
-    /// The key of the one that was taken last.
+    /// The key of the entry taken last.
     time: u64,
-    /// How many were pushed: those with the same key come in this order.
+    /// How many were pushed; entries with the same key keep this order.
     pushed: u64,
     entries: BinaryHeap<Reverse<(u64, u64, InstanceId)>>,
 }
@@ -39,7 +39,7 @@ impl Queue {
     }
 }
 
-/// One kind's queue, in which namespaces take turns.
+/// One lane's queue, in which namespaces take turns.
 #[derive(Debug, Default)]
 struct Fair {
     turns: VecDeque<u64>,
@@ -68,7 +68,7 @@ impl Fair {
     }
 }
 
-/// Everything that is due and waits for a slot. Entries of instances that are gone stay until they are popped.
+/// Everything that is due and waits for a slot. Outdated entries stay until they are popped.
 #[derive(Debug, Default)]
 pub(crate) struct FairQueue {
     urgent: [Fair; 4],
@@ -77,8 +77,8 @@ pub(crate) struct FairQueue {
 }
 
 impl FairQueue {
-    /// Adds an instance of a namespace, named by a number, that asks for `gap` between two probes. Among urgent and new ones whoever came
-    /// first is first.
+    /// Adds an instance that asks for `gap` between two probes; its namespace is a number. Urgent and new ones keep their order of
+    /// arrival.
     pub(crate) fn push(&mut self, priority: Priority, namespace: u64, gap: Duration, instance: InstanceId) {
         let row = if priority.urgent { &mut self.urgent } else { &mut self.usual };
         let in_order = priority.urgent || priority.lane == Lane::New;
@@ -86,14 +86,13 @@ impl FairQueue {
         row[priority.lane as usize].push(namespace, gap, instance);
     }
 
-    /// Whether one waits that does not hang.
+    /// Whether a quick one waits.
     pub(crate) fn has_quick(&self) -> bool {
         [&self.urgent, &self.usual].iter().any(|row| !row[Lane::Quick as usize].turns.is_empty())
     }
 
-    /// Takes the next one. Urgent ones come first, then new ones, then those that answer, then those whose state is open; but of sixteen turns
-    /// two belong to those that answer and one each to the slow and the hung, so that nobody waits for ever. Without `slow`, those that may
-    /// hang stay.
+    /// Takes the next one. Urgent ones come first, then new, quick, slow and hung ones; but of sixteen turns two belong to the quick lane
+    /// and one each to the slow and the hung, so that nothing waits for ever. Without `slow`, those that may hang stay.
     pub(crate) fn pop(&mut self, slow: bool) -> Option<InstanceId> {
         use Lane::{Hung, New, Quick, Slow};
         let (order, urgent_first) = match self.turn {
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_ones_wait_while_they_may_not_and_are_not_forgotten() {
+    fn slow_ones_wait_for_their_slots_and_are_not_forgotten() {
         let mut queue = FairQueue::default();
         queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(1));
         assert_eq!(queue.pop(false), None);
@@ -155,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_known_to_be_down_yield_to_those_that_are_not_yet() {
+    fn instances_known_to_be_down_yield_to_those_not_yet_confirmed() {
         let mut queue = FairQueue::default();
         for n in 0..100 {
             queue.push(usual(Lane::Hung), 1, SECOND, InstanceId(n));
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn new_ones_do_not_wait_behind_those_that_hang() {
+    fn new_ones_do_not_wait_behind_hung_ones() {
         let mut queue = FairQueue::default();
         for n in 0..1000 {
             queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(n));
@@ -187,11 +186,11 @@ mod tests {
         assert_eq!(first.iter().filter(|id| **id < 1000).count(), 6, "{first:?}");
     }
 
-    /// Plays instances that ask for these gaps, in ms, against a prober that starts one probe every `pace` ms, for `for_ms`; how often each
-    /// was probed.
+    /// Simulates instances that ask for these gaps, in ms, and a prober that starts one probe every `pace` ms, for `for_ms`. Returns how
+    /// often each was probed.
     fn play(gaps: &[u64], pace: u64, for_ms: u64) -> Vec<u64> {
         let mut queue = FairQueue::default();
-        // Phases apart, as the prober spreads them.
+        // Offsets apart, as the prober spreads them.
         let phase = |n: usize, gap: u64| gap * (u64::try_from(n).expect("few") * 619 % 1000) / 1000;
         let mut due: Vec<Option<u64>> = gaps.iter().enumerate().map(|(n, gap)| Some(phase(n, *gap))).collect();
         let mut probed = vec![0; gaps.len()];
@@ -212,11 +211,11 @@ mod tests {
         probed
     }
 
-    /// However little can be had of what is asked for, each gets about the same part of it.
+    /// However few of the requested probes are possible, each instance gets about the same part of its own.
     #[test]
     fn all_intervals_stretch_alike() {
         let gaps: Vec<u64> = [1000, 2000, 5000, 10_000, 30_000, 60_000].repeat(60);
-        // Probes asked for in a second, in thousandths; `short` times as many as can be made.
+        // Probes requested per second, in thousandths: `short` times as many as possible.
         let asked: u64 = gaps.iter().map(|gap| 1_000_000 / gap).sum();
         for short in [2, 4, 8] {
             let span = 60_000 * short * 12;

@@ -248,18 +248,18 @@ impl Scheduler {
     /// Drops what is outdated, so that memory stays bounded.
     pub(crate) fn tidy(&mut self, targets: &Targets, now: UnixMs) {
         self.addresses.sweep(now);
-        let stands = |at, id| targets.get(id).is_some_and(|tracked| tracked.silence_at == Some(at));
-        self.silence.tidy(targets.len(), stands);
+        let is_current = |at, id| targets.get(id).is_some_and(|tracked| tracked.silence_at == Some(at));
+        self.silence.tidy(targets.len(), is_current);
     }
 
     /// How far behind probing is: of targets that answer, and of those that may hang.
     pub(crate) fn read_lag(&mut self, targets: &Targets, now: UnixMs) -> [Reading; 2] {
-        let stands = |since, id| {
+        let is_current = |since, id| {
             targets.get(id).is_some_and(|tracked| matches!(tracked.phase, ProbePhase::Queued(at) if at == since))
         };
         let [answering, hanging] = self.lag.each_mut().map(|lane| {
-            lane.tidy(targets.len(), stands);
-            let head = lane.head(stands);
+            lane.tidy(targets.len(), is_current);
+            let head = lane.head(is_current);
             let head = head.and_then(|(since, id)| Some((targets.get(id)?.timing.interval, now.since(since))));
             lane.read(head)
         });

@@ -1,35 +1,35 @@
-//! The newest samples of one instance, packed: ten thousand instances keep sixty each.
+//! The newest samples of one instance, packed, since ten thousand instances keep sixty each.
 
 use crate::model::probe::{MAX_SAMPLES, Sample};
 use crate::model::time::UnixMs;
 
-/// Room for sixty samples of a target that is probed regularly and answers alike.
+/// Room for sixty samples of a target that is probed regularly and answers consistently.
 const ROOM: usize = 256;
 
-/// At most [`MAX_SAMPLES`], oldest first. Each is three numbers of as few bytes as they need: how much the time since the sample before
-/// differs from the one before that, the duration, and how the status differs; alike ones take four bytes or five.
+/// At most [`MAX_SAMPLES`], oldest first. Each consists of three numbers with as few bytes as they need: the change of the gap since the
+/// sample before, the duration, and the change of the status. Similar ones take four or five bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Samples {
     newest: UnixMs,
     len: usize,
     packed: Vec<u8>,
-    /// What came before the oldest one.
-    before: Likeness,
+    /// The one before the oldest.
+    before: Common,
     /// The newest one.
-    last: Likeness,
+    last: Common,
 }
 
-/// What a sample is likely to share with the next one.
+/// What a sample probably has in common with the next one.
 #[derive(Debug, Clone, Copy, Default)]
-struct Likeness {
-    /// Time since the sample before, milliseconds; a wall clock that was moved back makes it 0.
+struct Common {
+    /// Milliseconds since the sample before; 0 if the wall clock was set back.
     gap: u32,
     /// The status, 0 for none.
     code: u16,
 }
 
 impl Samples {
-    /// Adds one; the oldest goes when there are enough.
+    /// Adds one; the oldest is dropped when there are enough.
     pub(crate) fn push(&mut self, sample: Sample) {
         if self.packed.capacity() == 0 {
             self.packed.reserve_exact(ROOM);
@@ -38,19 +38,19 @@ impl Samples {
             self.forget_oldest();
         }
         let gap = u32::try_from(sample.at.since(self.newest).as_millis()).unwrap_or(u32::MAX);
-        let like = Likeness { gap, code: sample.code.unwrap_or(0) };
+        let common = Common { gap, code: sample.code.unwrap_or(0) };
         let duration = sample.total_us.map_or(0, |us| u64::from(us) + 1);
-        for number in [zigzag(gap.wrapping_sub(self.last.gap)), duration, u64::from(like.code ^ self.last.code)] {
+        for number in [zigzag(gap.wrapping_sub(self.last.gap)), duration, u64::from(common.code ^ self.last.code)] {
             put(&mut self.packed, number);
         }
-        (self.last, self.newest) = (like, sample.at);
+        (self.last, self.newest) = (common, sample.at);
         self.len += 1;
     }
 
     fn forget_oldest(&mut self) {
         let mut rest = &self.packed[..];
-        if let Some((like, _)) = next(&mut rest, self.before) {
-            self.before = like;
+        if let Some((common, _)) = next(&mut rest, self.before) {
+            self.before = common;
         }
         let used = self.packed.len() - rest.len();
         self.packed.drain(..used);
@@ -59,11 +59,11 @@ impl Samples {
 
     /// All of them, oldest first.
     pub(crate) fn to_vec(&self) -> Vec<Sample> {
-        let (mut rest, mut like) = (&self.packed[..], self.before);
+        let (mut rest, mut common) = (&self.packed[..], self.before);
         let mut gaps = Vec::with_capacity(self.len);
         let mut samples = Vec::with_capacity(self.len);
-        while let Some((this, total_us)) = next(&mut rest, like) {
-            like = this;
+        while let Some((this, total_us)) = next(&mut rest, common) {
+            common = this;
             gaps.push(this.gap);
             samples.push(Sample { at: self.newest, total_us, code: (this.code > 0).then_some(this.code) });
         }
@@ -76,15 +76,15 @@ impl Samples {
     }
 }
 
-/// Takes the sample that follows one like `before`: what it is like, and its duration in microseconds.
-fn next(rest: &mut &[u8], before: Likeness) -> Option<(Likeness, Option<u32>)> {
+/// Takes the sample that follows `before`: what it has in common with the next one, and its duration in microseconds.
+fn next(rest: &mut &[u8], before: Common) -> Option<(Common, Option<u32>)> {
     let gap = before.gap.wrapping_add(unzigzag(take(rest)?));
     let duration = take(rest)?.checked_sub(1).and_then(|us| u32::try_from(us).ok());
     let code = before.code ^ u16::try_from(take(rest)?).unwrap_or(0);
-    Some((Likeness { gap, code }, duration))
+    Some((Common { gap, code }, duration))
 }
 
-/// Small differences in both directions as small numbers.
+/// Maps small differences in both directions to small numbers.
 fn zigzag(difference: u32) -> u64 {
     let signed = difference.cast_signed();
     u64::from(((signed << 1) ^ (signed >> 31)).cast_unsigned())
@@ -95,7 +95,7 @@ fn unzigzag(number: u64) -> u32 {
     (number >> 1) ^ (number & 1).wrapping_neg()
 }
 
-/// Seven bits a byte, lowest first; the eighth says that more follow.
+/// Writes seven bits per byte, lowest first; the eighth says that more follow.
 fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number.to_le_bytes()[0] | 0x80);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn regular_samples_need_no_more_room_than_is_set_aside() {
+    fn regular_samples_fit_the_reserved_room() {
         let mut samples = Samples::default();
         for n in 0..1000 {
             let at = UnixMs(1_800_000_000_000 + n * 10_000 + n % 7);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use control_plane::{ControlPlane, Options};
 
-use super::Place;
+use super::Cluster;
 use super::reads::Reads;
 use super::replica::Replica;
 use crate::sync::backend::Backend;
@@ -19,20 +19,20 @@ async fn until_says(replica: &Replica, service: &str, status: &str) {
 
 #[tokio::test]
 async fn replicas_serve_on_while_the_api_server_hangs_and_catch_up_when_it_is_back() {
-    let mut cluster = ControlPlane::start_with(Options::default()).await.expect("a control plane");
-    let place = Place::of(&cluster).await;
+    let mut plane = ControlPlane::start_with(Options::default()).await.expect("a control plane");
+    let cluster = Cluster::of(&plane).await;
     let (mut first, mut second) = (Backend::start().await, Backend::start().await);
-    let (mut one, mut two) = place.two().await;
-    place.apply("cart", &[first.url()]).await;
-    place.apply("shop", &[second.url()]).await;
+    let (mut one, mut two) = cluster.two().await;
+    cluster.apply("cart", &[first.url()]).await;
+    cluster.apply("shop", &[second.url()]).await;
     for name in ["cart", "shop"] {
-        place.until_state(name, "Healthy").await;
+        cluster.until_state(name, "Healthy").await;
         until_says(&two, name, "healthy").await;
     }
     let proved = |service: &serde_json::Value| service["status"] != "unknown";
     let reads = [Reads::of(&one, "cart", proved), Reads::of(&two, "cart", proved)];
 
-    cluster.pause().expect("stopped");
+    plane.pause().expect("stopped");
     let back = tokio::time::sleep(Duration::from_secs(30));
     first.down().await;
     until_says(&one, "cart", "unhealthy").await;
@@ -43,20 +43,20 @@ async fn replicas_serve_on_while_the_api_server_hangs_and_catch_up_when_it_is_ba
     }
     back.await;
     assert!(one.is_ready().await && two.is_ready().await);
-    cluster.resume().expect("continued");
-    place.until_state("cart", "Down").await;
+    plane.resume().expect("continued");
+    cluster.until_state("cart", "Down").await;
     until_says(&two, "cart", "unhealthy").await;
 
     // Another process with the same data.
-    let Place { namespace, account, folder, objects, .. } = place;
-    cluster.kill().expect("killed");
+    let Cluster { namespace, account, folder, objects, .. } = cluster;
+    plane.kill().expect("killed");
     second.down().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    cluster.restart().await.expect("restarted");
-    let place = Place { plane: &cluster, namespace, account, folder, objects };
-    place.until_state("shop", "Down").await;
+    plane.restart().await.expect("restarted");
+    let cluster = Cluster { plane: &plane, namespace, account, folder, objects };
+    cluster.until_state("shop", "Down").await;
     first.up();
-    place.until_state("cart", "Healthy").await;
+    cluster.until_state("cart", "Healthy").await;
     for replica in [&one, &two] {
         until_says(replica, "cart", "healthy").await;
         until_says(replica, "shop", "unhealthy").await;

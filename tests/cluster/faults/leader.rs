@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Place;
+use super::Cluster;
 use super::reads::Reads;
 use super::statuses::Statuses;
 use crate::sync::backend::Backend;
@@ -15,16 +15,16 @@ const ROUNDS: Duration = Duration::from_secs(3);
 
 #[tokio::test]
 async fn a_leader_that_is_killed_is_replaced_and_no_state_is_lost() {
-    let place = Place::shared().await;
+    let cluster = Cluster::shared().await;
     let (mut up, mut down) = (Backend::start().await, Backend::start().await);
     down.down().await;
-    let (one, two) = place.two().await;
+    let (one, two) = cluster.two().await;
     for n in 0..20 {
-        place.apply(&format!("cart-{n}"), &[up.url(), down.url()]).await;
+        cluster.apply(&format!("cart-{n}"), &[up.url(), down.url()]).await;
     }
     for n in 0..20 {
         let name = format!("cart-{n}");
-        place.until_state(&name, "Degraded").await;
+        cluster.until_state(&name, "Degraded").await;
         until("both know it", async || two.service(&name).await["instances"][1]["status"] == "unhealthy").await;
     }
     let reads = Reads::of(&two, "cart-7", |service| {
@@ -33,30 +33,30 @@ async fn a_leader_that_is_killed_is_replaced_and_no_state_is_lost() {
     });
     // What was on its way has arrived.
     tokio::time::sleep(ROUNDS).await;
-    let (said, mut audit) = (Statuses::from_now(&place).await, place.plane.audit().expect("an audit log"));
+    let (said, mut audit) = (Statuses::from_now(&cluster).await, cluster.plane.audit().expect("an audit log"));
     one.kill();
-    place.until_leads("two").await;
+    cluster.until_leads("two").await;
     tokio::time::sleep(ROUNDS).await;
     reads.end().await;
     let words = said.words();
     assert!(words.is_empty(), "nothing changed, but there are events: {words:?}");
     let mut asked = audit.requests().expect("requests");
-    asked.retain(|r| r.user == place.user() && r.resource != "leases.coordination.k8s.io" && r.verb != "watch");
+    asked.retain(|r| r.user == cluster.user() && r.resource != "leases.coordination.k8s.io" && r.verb != "watch");
     assert_eq!(asked, [], "nothing is asked for or written");
 
     up.down().await;
-    place.until_state("cart-7", "Down").await;
+    cluster.until_state("cart-7", "Down").await;
     assert!(said.words().iter().all(|word| !word.is_unknown()));
     two.stop().await;
 }
 
 #[tokio::test]
 async fn a_leader_that_freezes_and_wakes_leaves_nothing_out_of_date() {
-    let place = Place::shared().await;
+    let cluster = Cluster::shared().await;
     let mut backend = Backend::start().await;
-    let (mut one, mut two) = place.two().await;
-    place.apply("cart", &[backend.url()]).await;
-    place.until_state("cart", "Healthy").await;
+    let (mut one, mut two) = cluster.two().await;
+    cluster.apply("cart", &[backend.url()]).await;
+    cluster.until_state("cart", "Healthy").await;
     until("the follower knows it", async || two.service("cart").await["status"] == "healthy").await;
     let reads = Reads::of(&two, "cart", |service| service["status"] != "unknown");
 
@@ -65,26 +65,26 @@ async fn a_leader_that_freezes_and_wakes_leaves_nothing_out_of_date() {
     tokio::time::sleep(Duration::from_millis(1200)).await;
     one.pause();
     backend.up();
-    place.until_leads("two").await;
-    place.until_state("cart", "Healthy").await;
+    cluster.until_leads("two").await;
+    cluster.until_state("cart", "Healthy").await;
     backend.down().await;
-    place.until_state("cart", "Down").await;
+    cluster.until_state("cart", "Down").await;
 
-    let said = Statuses::from_now(&place).await;
+    let said = Statuses::from_now(&cluster).await;
     one.resume();
     until("it takes the other's word", async || one.service("cart").await["status"] == "unhealthy").await;
     let followed = Instant::now();
     tokio::time::sleep(STALE * 2).await;
-    assert_eq!(place.state("cart").await, "Down");
+    assert_eq!(cluster.state("cart").await, "Down");
     let late = |at: Instant| at.saturating_duration_since(followed) > STALE;
     let wrong: Vec<_> =
         said.words().into_iter().filter(|word| word.status["state"] != "Down" && late(word.at)).collect();
     assert!(wrong.is_empty(), "{wrong:?}");
-    assert_eq!(place.leader().await, "two");
+    assert_eq!(cluster.leader().await, "two");
     assert!(one.runs() && two.runs());
     reads.end().await;
 
     backend.up();
-    place.until_state("cart", "Healthy").await;
+    cluster.until_state("cart", "Healthy").await;
     until("both say so", async || one.service("cart").await == two.service("cart").await).await;
 }

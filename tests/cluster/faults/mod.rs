@@ -25,7 +25,7 @@ use crate::sync::{apply, manifest, objects};
 use replica::{Replica, Setup};
 
 /// Portolan's namespace, where its services are, too.
-pub(crate) struct Place<'a> {
+pub(crate) struct Cluster<'a> {
     plane: &'a ControlPlane,
     namespace: String,
     /// What the program may: exactly what `deploy/` gives it.
@@ -34,13 +34,13 @@ pub(crate) struct Place<'a> {
     objects: Api<DynamicObject>,
 }
 
-impl Place<'static> {
+impl Cluster<'static> {
     async fn shared() -> Self {
         Self::of(shared().await).await
     }
 }
 
-impl<'a> Place<'a> {
+impl<'a> Cluster<'a> {
     async fn of(plane: &'a ControlPlane) -> Self {
         let Installed { namespace, account } = install(plane, "cluster").await;
         let objects = objects(plane, &namespace).await;

@@ -3,15 +3,16 @@
 use control_plane::{ControlPlane, Options};
 use serde_json::{Value, json};
 
-use super::Place;
+use super::Cluster;
 use crate::common::define;
 use crate::sync::backend::Backend;
 use crate::sync::replica::until;
 
 /// All objects as a backup tool restores them: with new uids, without status.
-async fn backup(place: &Place<'_>, into: &str) -> String {
-    let args = ["get", "services.portolan.dev", "-n", &place.namespace, "-o", "json"];
-    let mut all: Value = serde_json::from_str(&place.plane.kubectl().run(&args).await.expect("a list")).expect("JSON");
+async fn backup(cluster: &Cluster<'_>, into: &str) -> String {
+    let args = ["get", "services.portolan.dev", "-n", &cluster.namespace, "-o", "json"];
+    let mut all: Value =
+        serde_json::from_str(&cluster.plane.kubectl().run(&args).await.expect("a list")).expect("JSON");
     for object in all["items"].as_array_mut().expect("a list") {
         object["metadata"] = json!({ "name": object["metadata"]["name"], "namespace": into });
         object.as_object_mut().expect("an object").remove("status");
@@ -21,7 +22,7 @@ async fn backup(place: &Place<'_>, into: &str) -> String {
 
 #[tokio::test]
 async fn a_replica_waits_for_our_kind_and_ingests_objects_from_a_backup() {
-    let old = Place::shared().await;
+    let old = Cluster::shared().await;
     let backend = Backend::start().await;
     let replica = old.start("one").await;
     replica.until_ready().await;
@@ -35,7 +36,7 @@ async fn a_replica_waits_for_our_kind_and_ingests_objects_from_a_backup() {
     let before = replica.service("mail").await;
 
     let plane = ControlPlane::start_with(Options::default().without_audit()).await.expect("a control plane");
-    let new = Place::of(&plane).await;
+    let new = Cluster::of(&plane).await;
     plane.kubectl().run(&["delete", "crd", "services.portolan.dev"]).await.expect("deleted");
     let mut fresh = new.start("fresh").await;
     until("it says what is missing", async || {

@@ -1,29 +1,29 @@
 //! A start while the API server is away.
 
-use super::Place;
+use super::Cluster;
 use crate::sync::backend::Backend;
 use crate::sync::replica::until;
 
 #[tokio::test]
 async fn without_the_api_server_the_mirror_is_served_and_what_was_missed_is_found_later() {
-    let place = Place::shared().await;
-    let proxy = place.plane.proxy().await.expect("a proxy");
-    let through = place.account.through(proxy.address()).expect("a kubeconfig");
+    let cluster = Cluster::shared().await;
+    let proxy = cluster.plane.proxy().await.expect("a proxy");
+    let through = cluster.account.through(proxy.address()).expect("a kubeconfig");
     let backend = Backend::start().await;
-    let replica = place.start_as("one", &through).await;
+    let replica = cluster.start_as("one", &through).await;
     for name in ["stays", "goes"] {
-        place.apply(name, &[backend.url()]).await;
-        place.until_state(name, "Healthy").await;
+        cluster.apply(name, &[backend.url()]).await;
+        cluster.until_state(name, "Healthy").await;
     }
     until("both are proved", async || replica.service("goes").await["status"] == "healthy").await;
     let before = replica.service("stays").await;
     replica.stop().await;
 
-    place.delete("goes").await;
-    place.apply("new", &[backend.url()]).await;
+    cluster.delete("goes").await;
+    cluster.apply("new", &[backend.url()]).await;
     proxy.refuse();
-    let mut again = place.start_as("one", &through).await;
-    let mut empty = place.start_as("empty", &through).await;
+    let mut again = cluster.start_as("one", &through).await;
+    let mut empty = cluster.start_as("empty", &through).await;
     again.until_ready().await;
     let (status, stale, _) = again.get(&again.target("stays")).await;
     assert_eq!((status.as_u16(), stale.is_some()), (200, true), "it says how old that is");

@@ -9,7 +9,7 @@ use kube::api::{DynamicObject, ListParams, WatchEvent, WatchParams};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::Place;
+use super::Cluster;
 
 /// A state of an object that somebody wrote.
 #[derive(Debug, Clone)]
@@ -26,8 +26,8 @@ pub(crate) struct Statuses {
 
 impl Statuses {
     /// Starts now.
-    pub(crate) async fn from_now(place: &Place<'_>) -> Self {
-        let objects = place.objects.clone();
+    pub(crate) async fn from_now(cluster: &Cluster<'_>) -> Self {
+        let objects = cluster.objects.clone();
         let list = objects.list(&ListParams::default()).await.expect("a list");
         let from = list.metadata.resource_version.expect("a revision");
         let words: Arc<Mutex<Vec<Word>>> = Arc::default();

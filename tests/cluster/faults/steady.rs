@@ -7,31 +7,31 @@ use futures::{StreamExt, stream};
 use kube::api::{DynamicObject, ListParams, PostParams};
 use serde_json::json;
 
-use super::Place;
+use super::Cluster;
 use crate::sync::backend::Backend;
 use crate::sync::manifest;
 use crate::sync::replica::until;
 
 const SERVICES: usize = 1000;
 
-async fn fill(place: &Place<'_>, backend: &Backend) {
+async fn fill(cluster: &Cluster<'_>, backend: &Backend) {
     let create = |n: usize| async move {
-        let mut service = manifest(&place.namespace, &format!("cart-{n}"), &[backend.url()]);
+        let mut service = manifest(&cluster.namespace, &format!("cart-{n}"), &[backend.url()]);
         service["spec"]["check"]["intervalSeconds"] = json!(10);
         let object: DynamicObject = serde_json::from_value(service).expect("an object");
-        place.objects.create(&PostParams::default(), &object).await.expect("created");
+        cluster.objects.create(&PostParams::default(), &object).await.expect("created");
     };
     stream::iter((0..SERVICES).map(create)).buffer_unordered(16).collect::<()>().await;
 }
 
 #[tokio::test]
 async fn for_a_minute_nothing_is_written_and_nothing_listed() {
-    let place = Place::shared().await;
+    let cluster = Cluster::shared().await;
     let backend = Backend::start().await;
-    let (one, two) = place.two().await;
-    fill(&place, &backend).await;
+    let (one, two) = cluster.two().await;
+    fill(&cluster, &backend).await;
     until("all are healthy", async || {
-        let all = place.objects.list(&ListParams::default()).await.expect("a list");
+        let all = cluster.objects.list(&ListParams::default()).await.expect("a list");
         all.items.len() == SERVICES && all.iter().all(|object| object.data["status"]["state"] == "Healthy")
     })
     .await;
@@ -39,20 +39,20 @@ async fn for_a_minute_nothing_is_written_and_nothing_listed() {
         until("every replica has them", async || replica.names().await.len() == SERVICES).await;
     }
     // The events of the first verdicts are written by now.
-    let mut audit = place.plane.audit().expect("an audit log");
+    let mut audit = cluster.plane.audit().expect("an audit log");
     until("all events are written", async || {
         tokio::time::sleep(Duration::from_secs(2)).await;
         audit
             .requests()
             .expect("requests")
             .iter()
-            .all(|request| !request.resource.starts_with("events") || request.user != place.user())
+            .all(|request| !request.resource.starts_with("events") || request.user != cluster.user())
     })
     .await;
 
     tokio::time::sleep(Duration::from_mins(1)).await;
     let mut asked: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for request in audit.requests().expect("requests").into_iter().filter(|request| request.user == place.user()) {
+    for request in audit.requests().expect("requests").into_iter().filter(|request| request.user == cluster.user()) {
         *asked.entry((request.verb, request.resource)).or_default() += 1;
     }
     let services = |verb: &str| asked.get(&(verb.to_owned(), "services.portolan.dev".to_owned())).copied().unwrap_or(0);

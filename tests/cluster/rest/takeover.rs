@@ -11,33 +11,33 @@ use super::{of, place, replica, services};
 use crate::common::{Installed, install, shared};
 
 /// A way to write a Service: kubectl's arguments, and its input.
-struct Way {
+struct Command {
     args: Vec<String>,
     input: String,
 }
 
-fn way(args: &[&str], input: &Value) -> Way {
-    Way { args: args.iter().map(|arg| (*arg).to_owned()).collect(), input: input.to_string() }
+fn command(args: &[&str], input: &Value) -> Command {
+    Command { args: args.iter().map(|arg| (*arg).to_owned()).collect(), input: input.to_string() }
 }
 
 fn users(namespace: &str, spec: &Value) -> Value {
     json!({"apiVersion": "portolan.dev/v1alpha1", "kind": "Service", "metadata": {"name": "users", "namespace": namespace}, "spec": spec})
 }
 
-fn patch(namespace: &str, kind: &str, change: &Value) -> Way {
+fn patch(namespace: &str, kind: &str, change: &Value) -> Command {
     let (kind, change) = (format!("--type={kind}"), change.to_string());
-    way(&["patch", "psvc", "users", "-n", namespace, &kind, "-p", &change], &Value::Null)
+    command(&["patch", "psvc", "users", "-n", namespace, &kind, "-p", &change], &Value::Null)
 }
 
 /// kubectl's output, or why it was refused.
-async fn tried(kubectl: &Kubectl, who: &[&str], way: &Way) -> Result<String, String> {
-    let args: Vec<&str> = way.args.iter().map(String::as_str).chain(who.iter().copied()).collect();
-    let said = kubectl.run_with(&args, &way.input).await;
+async fn run(kubectl: &Kubectl, who: &[&str], command: &Command) -> Result<String, String> {
+    let args: Vec<&str> = command.args.iter().map(String::as_str).chain(who.iter().copied()).collect();
+    let said = kubectl.run_with(&args, &command.input).await;
     said.map_err(|error| error.downcast::<Refused>().expect("kubectl's own end").stderr)
 }
 
 /// Content that only a manifest can have.
-fn recognized_by_content(namespace: &str) -> Vec<Way> {
+fn recognized_by_content(namespace: &str) -> Vec<Command> {
     let entry = json!({"name": "a", "baseUrl": "http://10.0.0.5:80"});
     let checked = users(namespace, &json!({"check": {"http": {"path": "/healthz"}}, "instances": [entry]}));
     let moved = users(namespace, &json!({"instances": [{"name": "a", "baseUrl": "http://10.0.0.6:80"}]}));
@@ -50,7 +50,7 @@ fn recognized_by_content(namespace: &str) -> Vec<Way> {
         &json!([{"op": "replace", "path": "/spec/instances/0/baseUrl", "value": "http://h"}]),
     )];
     for manifest in [&checked, &moved, &other, &claimed] {
-        all.extend([way(&apply, manifest), way(&forced, manifest), way(&["replace", "-f", "-"], manifest)]);
+        all.extend([command(&apply, manifest), command(&forced, manifest), command(&["replace", "-f", "-"], manifest)]);
     }
     for change in [
         json!({"check": {"tcp": {}}}),
@@ -64,10 +64,10 @@ fn recognized_by_content(namespace: &str) -> Vec<Way> {
 }
 
 /// Content that a registration could have, too.
-fn recognized_only_by_the_writer(namespace: &str) -> Vec<Way> {
+fn recognized_only_by_the_writer(namespace: &str) -> Vec<Command> {
     let same = users(namespace, &json!({"instances": [{"name": "a", "baseUrl": "http://10.0.0.5:80"}]}));
     vec![
-        way(&["apply", "--server-side", "-f", "-"], &same),
+        command(&["apply", "--server-side", "-f", "-"], &same),
         patch(namespace, "json", &json!([{"op": "replace", "path": "/spec/instances/0/weight", "value": 0}])),
         patch(
             namespace,
@@ -79,7 +79,7 @@ fn recognized_only_by_the_writer(namespace: &str) -> Vec<Way> {
 }
 
 /// Everyone may change labels, annotations and finalizers.
-fn metadata(namespace: &str) -> Vec<Way> {
+fn metadata(namespace: &str) -> Vec<Command> {
     let change = |metadata: Value| patch(namespace, "merge", &json!({ "metadata": metadata }));
     vec![
         change(json!({"labels": {"tier": "gold"}, "annotations": {"example.com/a": "b"}})),
@@ -104,20 +104,22 @@ async fn the_definition_refuses_a_manifest_over_a_registration() {
     registered(&here).await;
     let before = spec(&objects).await;
     let mut wrong = Vec::new();
-    for way in recognized_by_content(&namespace) {
-        let said = tried(&kubectl, &[], &way).await;
+    for command in recognized_by_content(&namespace) {
+        let said = run(&kubectl, &[], &command).await;
         let helps = |said: &String| {
             said.contains("was registered over REST")
                 && (said.contains("deregister it first") || said.contains("register it again"))
         };
         if !said.as_ref().is_err_and(helps) {
-            wrong.push(format!("{} {}\n  {said:?}", way.args.join(" "), way.input));
+            wrong.push(format!("{} {}\n  {said:?}", command.args.join(" "), command.input));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let apply =
-        way(&["apply", "-f", "-"], &users(&namespace, &json!({"instances": [{"name": "a", "baseUrl": "http://h"}]})));
-    let said = tried(&kubectl, &[], &apply).await.expect_err("refused");
+    let apply = command(
+        &["apply", "-f", "-"],
+        &users(&namespace, &json!({"instances": [{"name": "a", "baseUrl": "http://h"}]})),
+    );
+    let said = run(&kubectl, &[], &apply).await.expect_err("refused");
     let words = "spec.source: Forbidden: users was registered over REST, and a manifest cannot change it: deregister it first \
                  (kubectl delete psvc users), or give the manifest another name";
     assert!(said.contains(words), "{said}");
@@ -126,8 +128,8 @@ async fn the_definition_refuses_a_manifest_over_a_registration() {
     assert!(!edit.output().await.expect("kubectl runs").status.success());
     assert_eq!(spec(&objects).await, before);
 
-    for way in recognized_only_by_the_writer(&namespace).into_iter().chain(metadata(&namespace)) {
-        tried(&kubectl, &[], &way).await.expect("the content tells nothing");
+    for command in recognized_only_by_the_writer(&namespace).into_iter().chain(metadata(&namespace)) {
+        run(&kubectl, &[], &command).await.expect("the content tells nothing");
     }
     // Registrations still work, and revert what was changed.
     let body = json!({"name": "users", "instance": "a", "base_url": "http://10.0.0.5:80", "weight": 5});
@@ -141,7 +143,7 @@ async fn the_definition_refuses_a_manifest_over_a_registration() {
         (&json!("http://10.0.0.5:81"), &Value::Null)
     );
     kubectl.run(&["delete", "psvc", "users", "-n", &namespace]).await.expect("deleting is free");
-    tried(&kubectl, &[], &apply).await.expect("the way is free");
+    run(&kubectl, &[], &apply).await.expect("the command is free");
     here.stop().await;
 }
 
@@ -157,12 +159,10 @@ async fn the_policy_leaves_registrations_to_portolan() {
         &namespace,
         &json!({"source": "Rest", "instances": [{"name": "a", "baseUrl": "http://h", "generation": 7}]}),
     );
-    let made_up = way(&["create", "--dry-run=server", "-f", "-"], &made_up);
+    let made_up = command(&["create", "--dry-run=server", "-f", "-"], &made_up);
     let only = format!("only system:serviceaccount:{namespace}:portolan");
     until("the policy is in force", async || {
-        tried(&kubectl, &[], &made_up)
-            .await
-            .is_err_and(|said| said.contains(&only) && said.contains("leave source out"))
+        run(&kubectl, &[], &made_up).await.is_err_and(|said| said.contains(&only) && said.contains("leave source out"))
     })
     .await;
 
@@ -172,12 +172,12 @@ async fn the_policy_leaves_registrations_to_portolan() {
     let before = spec(&objects).await;
     let help = format!("(kubectl delete psvc users -n {namespace}), or give the manifest another name");
     for who in [&["--as=ada"][..], &[]] {
-        for way in recognized_only_by_the_writer(&namespace) {
-            let said = tried(&kubectl, who, &way).await.expect_err("refused");
-            assert!(said.contains(&only) && said.contains(&help), "{}: {said}", way.args.join(" "));
+        for command in recognized_only_by_the_writer(&namespace) {
+            let said = run(&kubectl, who, &command).await.expect_err("refused");
+            assert!(said.contains(&only) && said.contains(&help), "{}: {said}", command.args.join(" "));
         }
-        for way in metadata(&namespace) {
-            tried(&kubectl, who, &way).await.expect("labels are free");
+        for command in metadata(&namespace) {
+            run(&kubectl, who, &command).await.expect("labels are free");
         }
     }
     assert_eq!(spec(&objects).await, before);
@@ -187,9 +187,9 @@ async fn the_policy_leaves_registrations_to_portolan() {
     let mut manifest = users(&namespace, &json!({"instances": [{"name": "a", "baseUrl": "http://h"}]}));
     manifest["metadata"]["name"] = json!("carts");
     for args in [&["apply", "-f", "-"][..], &["apply", "--server-side", "--force-conflicts", "-f", "-"]] {
-        tried(&kubectl, &["--as=ada"], &way(args, &manifest)).await.expect("manifests are free");
+        run(&kubectl, &["--as=ada"], &command(args, &manifest)).await.expect("manifests are free");
     }
     let delete = ["delete", "psvc", "users", "-n", &namespace];
-    tried(&kubectl, &["--as=ada"], &way(&delete, &Value::Null)).await.expect("deleting is free");
+    run(&kubectl, &["--as=ada"], &command(&delete, &Value::Null)).await.expect("deleting is free");
     here.stop().await;
 }

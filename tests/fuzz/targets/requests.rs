@@ -146,16 +146,16 @@ pub(crate) fn query(data: &[u8]) {
 
 /// A cursor: of a page, or of a watch, where it may come as a header too.
 pub(crate) fn cursor(data: &[u8]) {
-    let (way, rest) = data.split_first().map_or((0, data), |(first, rest)| (first % 3, rest));
+    let (transport, rest) = data.split_first().map_or((0, data), |(first, rest)| (first % 3, rest));
     let cursor = legal(rest);
-    let request = match way {
+    let request = match transport {
         0 => [b"GET /api/v1/services?limit=1&cursor=".as_slice(), &cursor, b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"]
             .concat(),
         1 => [b"GET /api/v1/watch?cursor=".as_slice(), &cursor, b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"].concat(),
         _ => [b"GET /api/v1/watch HTTP/1.1\r\nHost: 127.0.0.1\r\nLast-Event-ID: ".as_slice(), &cursor, b"\r\n\r\n"]
             .concat(),
     };
-    if way == 0 {
+    if transport == 0 {
         one(false, &request);
         return;
     }

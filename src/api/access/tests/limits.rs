@@ -107,10 +107,10 @@ fn reads_and_writes_have_limits_of_their_own() {
     let world = World::open();
     assert_eq!(spend_all(&world, &Ask::discover()), 60);
     let refused = world.ask(&Ask::discover()).expect_err("reads are spent").into_reply();
-    let said = futures::FutureExt::now_or_never(http_body_util::BodyExt::collect(refused.into_body()));
-    let said = said.and_then(Result::ok).expect("it is ready").to_bytes();
-    let said: Value = serde_json::from_slice(&said).expect("JSON");
-    let hint = said["hint"].as_str().expect("a hint");
+    let body = futures::FutureExt::now_or_never(http_body_util::BodyExt::collect(refused.into_body()));
+    let body = body.and_then(Result::ok).expect("it is ready").to_bytes();
+    let body: Value = serde_json::from_slice(&body).expect("JSON");
+    let hint = body["hint"].as_str().expect("a hint");
     assert!(hint.contains("203.0.113.9 may make 60 reads a minute"), "{hint}");
     assert!(hint.contains("PORTOLAN_READ_RATE_LIMIT_PER_MINUTE"), "{hint}");
     assert_eq!(spend_all(&world, &Ask::new("POST", "/api/v1/services/x/health-check")), 60, "writes are not");

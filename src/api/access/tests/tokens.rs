@@ -182,13 +182,13 @@ fn a_token_that_lacks_something_says_what_and_names_no_more() {
         (message, reply.headers()["www-authenticate"].to_str().expect("text").to_owned())
     };
     let reader = token_of(&claims_with(&json!({"scope": "read"})));
-    let (said, header) = challenge(world.ask(&Ask::register().bearer(&reader)).expect_err("refused"));
-    assert!(said.contains("scope lacks register") && header.ends_with("scope=\"register\""), "{said} {header}");
+    let (message, header) = challenge(world.ask(&Ask::register().bearer(&reader)).expect_err("refused"));
+    assert!(message.contains("scope lacks register") && header.ends_with("scope=\"register\""), "{message} {header}");
     let namespaces = |claim: Value| {
         let token = token_of(&claims_with(&json!({"namespaces": claim})));
         let principal = world.ask(&Ask::register().bearer(&token)).expect("admitted").principal;
-        let (said, header) = challenge(principal.require_write("shop").expect_err("refused"));
-        assert!(said.contains("does not cover the namespace shop"), "{said}");
+        let (message, header) = challenge(principal.require_write("shop").expect_err("refused"));
+        assert!(message.contains("does not cover the namespace shop"), "{message}");
         header.rsplit_once("namespaces=").expect("named").1.to_owned()
     };
     assert_eq!(namespaces(json!(null)), "\"default shop\"");

@@ -79,18 +79,18 @@ async fn no_piece_of_a_body_is_taken_for_a_refusal() {
 #[tokio::test]
 async fn one_client_holds_no_more_than_its_share() {
     let server = start(ConnSettings { per_client: 2, ..quick() });
-    let mut held = Vec::new();
+    let mut open = Vec::new();
     for _ in 0..2 {
         let mut stream = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         one(&mut stream).await;
-        held.push(stream);
+        open.push(stream);
     }
     let mut third = server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let answer = rest(&mut third).await;
     assert_envelope(&answer, "429", "too_many_connections");
     assert!(answer.contains("retry-after: 1\r\n") && answer.contains("connection: close\r\n"), "{answer}");
     assert!(server.rejected("client_connections"));
-    held.pop();
+    open.pop();
     server.until(|s| s.metrics.connections.get() == 1).await;
     assert!(one(&mut server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await).await.contains("hello"));
     server.stop().await;
@@ -99,11 +99,11 @@ async fn one_client_holds_no_more_than_its_share() {
 #[tokio::test]
 async fn the_server_holds_no_more_than_its_total() {
     let server = start(ConnSettings { total: 1, ..quick() });
-    let held = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let open = server.send("GET /gate HTTP/1.1\r\nhost: x\r\n\r\n").await;
     server.echo.entered.notified().await;
     assert_envelope(&rest(&mut server.connect().await).await, "503", "busy");
     assert!(server.rejected("connection_limit"));
-    drop(held);
+    drop(open);
     server.until(|s| s.metrics.connections.get() == 0).await;
     assert!(one(&mut server.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n").await).await.contains("hello"));
     server.stop().await;
@@ -163,11 +163,11 @@ async fn unfinished_requests_make_room_for_whole_ones() {
     let patient = ConnSettings { head: HANG * 3, body: HANG * 3, ..ConnSettings::default() };
     for unfinished in UNFINISHED {
         let server = start(ConnSettings { total: 32, per_client: 16, ..patient.clone() });
-        let mut held = Vec::new();
+        let mut open = Vec::new();
         for n in 0..96 {
             let mut stream = from(&server, [127, 0, 0, 31 + n % 6]).await;
             stream.write_all(unfinished.as_bytes()).await.expect("sent");
-            held.push(stream);
+            open.push(stream);
         }
         // One of their neighbours, and one from elsewhere.
         for ip in [[127, 0, 0, 99], [127, 9, 9, 9]] {
@@ -178,7 +178,7 @@ async fn unfinished_requests_make_room_for_whole_ones() {
             }
         }
         assert!(server.rejected("unfinished_request") && !server.rejected("connection_limit"), "{unfinished:?}");
-        drop(held);
+        drop(open);
         server.stop().await;
     }
 }

@@ -1,6 +1,6 @@
-//! The parts of the schema that no derive knows: CEL rules with messages that say what to do, patterns, bounds of maps.
+//! The parts of the schema that cannot be derived: CEL rules with messages that say what to do, patterns, bounds of maps.
 //!
-//! Nothing here is stricter than the REST API: what a client registers there becomes an object too.
+//! Nothing here is stricter than the REST API, since what a client registers there becomes an object too.
 
 mod source;
 mod url;
@@ -71,7 +71,7 @@ fn alternatives(kind: &str, schemes: &[&str]) -> Vec<&'static str> {
     CheckKind::NAMES.iter().copied().filter(|other| *other != kind && suits(other)).collect()
 }
 
-/// Whether a check's pauses are in order.
+/// Whether a check's retry interval is at most its interval.
 fn in_order(check: &str) -> String {
     format!(
         "(!has({check}) || !has({check}.retryIntervalSeconds) || !has({check}.intervalSeconds) || \

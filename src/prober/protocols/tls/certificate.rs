@@ -1,5 +1,5 @@
-//! What a certificate says, as far as a reason or a pinned certificate needs it
-//! ([RFC 5280 §4.1](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)). Lenient: what a verdict rests on is checked by its users.
+//! Parses a certificate, as far as a reason or a pinned certificate needs it
+//! ([RFC 5280 §4.1](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)). Lenient: callers check what a verdict depends on.
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -25,13 +25,12 @@ const EXTENSIONS: u8 = 0xa3;
 
 /// The parts of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "what a certificate says or does not say")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a certificate")]
 pub(crate) struct Certificate<'a> {
-    /// What is signed.
+    /// The signed part.
     pub(crate) signed: &'a [u8],
-    /// How: the content of the AlgorithmIdentifier.
+    /// The content of the AlgorithmIdentifier.
     pub(crate) algorithm: &'a [u8],
-    /// By which bytes.
     pub(crate) signature: &'a [u8],
     /// 1 to 3.
     pub(crate) version: u8,
@@ -50,14 +49,14 @@ pub(crate) struct Certificate<'a> {
     pub(crate) ca: bool,
     /// Most CAs between it and a server's certificate.
     pub(crate) path_length: Option<u64>,
-    /// Whether it bounds the names below it.
-    pub(crate) bounds_names: bool,
-    /// Whether its purposes, if it names any, include servers.
+    /// Whether it has name constraints.
+    pub(crate) constrains_names: bool,
+    /// Whether its extended key usage, if any, includes servers.
     pub(crate) for_servers: bool,
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads one; none where it is not a certificate.
+    /// Parses one; none if it is not a certificate.
     pub(crate) fn read(der: &'a [u8]) -> Option<Self> {
         let mut outer = Der(Der(der).take(SEQUENCE)?);
         let (_, content, signed) = outer.next()?;
@@ -91,7 +90,7 @@ impl<'a> Certificate<'a> {
             names: false,
             ca: false,
             path_length: None,
-            bounds_names: false,
+            constrains_names: false,
             for_servers: true,
         };
         while let Some((tag, content, _)) = fields.next() {
@@ -113,7 +112,7 @@ impl<'a> Certificate<'a> {
             let value = parts.take(OCTET_STRING).unwrap_or_default();
             match id {
                 SUBJECT_ALT_NAME => self.names = Der(value).take(SEQUENCE).is_some_and(|names| !names.is_empty()),
-                NAME_CONSTRAINTS => self.bounds_names = true,
+                NAME_CONSTRAINTS => self.constrains_names = true,
                 BASIC_CONSTRAINTS => {
                     let mut parts = Der(Der(value).take(SEQUENCE).unwrap_or_default());
                     self.ca = parts.peek() == Some(BOOLEAN) && parts.take(BOOLEAN).is_some_and(|v| v != [0]);

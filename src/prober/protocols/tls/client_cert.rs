@@ -1,4 +1,4 @@
-//! The client's side of a handshake: what it can show, and whether the server wanted to see it.
+//! Client authentication: which certificate we can show, and whether the server requested one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,21 +10,21 @@ use rustls::sign::CertifiedKey;
 use super::super::trace::Ending;
 use crate::model::outcome::Reason;
 
-/// Answers a server that asks for a certificate, for one connection.
+/// Answers a server that requests a client certificate, for one connection.
 #[derive(Debug)]
 pub(crate) struct ClientAuth {
     pair: Option<Arc<CertifiedKey>>,
-    asked: AtomicBool,
+    requested: AtomicBool,
 }
 
 impl ClientAuth {
     pub(crate) fn new(pair: Option<Arc<CertifiedKey>>) -> Arc<Self> {
-        Arc::new(Self { pair, asked: AtomicBool::new(false) })
+        Arc::new(Self { pair, requested: AtomicBool::new(false) })
     }
 
-    /// What a failure means after the server asked.
+    /// Explains a failure after the server requested a certificate.
     pub(crate) fn explain(&self, mut ending: Ending) -> Ending {
-        if !self.asked.load(Ordering::Relaxed) {
+        if !self.requested.load(Ordering::Relaxed) {
             return ending;
         }
         let shown = self.pair.is_some();
@@ -39,7 +39,7 @@ impl ClientAuth {
                     "the server wants a client certificate; name a pair of PORTOLAN_CA_DIR with tls.client_cert";
                 return Ending::fail(Reason::TlsFailed, message);
             }
-            // 495 and 496 are nginx's own
+            // 495 and 496 are specific to nginx.
             Reason::UnexpectedStatus if !shown && matches!(ending.code, Some(400 | 401 | 403 | 495 | 496)) => {
                 ending.message.insert_str(0, "the server asked for a client certificate (tls.client_cert); ");
             }
@@ -51,7 +51,7 @@ impl ClientAuth {
 
 impl ResolvesClientCert for ClientAuth {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.asked.store(true, Ordering::Relaxed);
+        self.requested.store(true, Ordering::Relaxed);
         self.pair.clone()
     }
 

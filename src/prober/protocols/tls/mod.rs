@@ -1,5 +1,11 @@
 //! TLS for probes.
 //!
+//! - In: an open connection, the check's TLS settings, the host.
+//! - Out: an encrypted stream, or what the failure says about the peer or about this machine.
+//!
+//! Files: this one (the settings' cache and the handshake), `verifier` (which certificates are trusted), `certificate` (parsing one),
+//! `client_cert` (the client's side), `pem` (files of `PORTOLAN_CA_DIR`), `alert` (what a TLS error means).
+//!
 //! Sessions are never resumed: a resumed handshake shows no certificate, and an expired one would go unnoticed.
 
 mod alert;
@@ -28,7 +34,7 @@ use tokio_rustls::client::TlsStream;
 pub(crate) use self::alert::alert;
 pub(crate) use self::client_cert::ClientAuth;
 use self::pem::Stamp;
-use self::verifier::{Anyone, Verifier};
+use self::verifier::{AnyCertificate, Verifier};
 use super::errors::broken_io;
 use super::trace::Ending;
 use crate::model::check::TlsCheck;
@@ -36,12 +42,12 @@ use crate::model::outcome::Reason;
 use crate::model::url::Host;
 use crate::telemetry::metrics::Metrics;
 
-/// Most settings kept ready.
+/// Most settings in the cache.
 const MAX_CONFIGS: usize = 128;
-/// How often files are looked at for a change.
+/// How often files are checked for changes.
 const FILES_CHECKED_EVERY: Duration = Duration::from_secs(1);
 
-/// What is spoken inside, as offered by ALPN.
+/// The protocol inside, as offered by ALPN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Alpn {
     Http1,
@@ -54,13 +60,13 @@ pub(crate) struct Tls {
     ca_dir: Option<PathBuf>,
     provider: Arc<CryptoProvider>,
     system: OnceCell<Arc<RootCertStore>>,
-    ready: Mutex<HashMap<Wanted, Ready>>,
+    ready: Mutex<HashMap<ConfigKey, Ready>>,
     metrics: Metrics,
 }
 
-/// What settings follow from.
+/// The key of cached settings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Wanted {
+struct ConfigKey {
     trust: Trust,
     pair: Option<String>,
     alpn: Alpn,
@@ -71,22 +77,22 @@ enum Trust {
     /// The system's roots.
     System,
     /// Any certificate.
-    Anyone,
+    Any,
     /// A file of the CA folder.
     File(String),
 }
 
-impl Wanted {
+impl ConfigKey {
     fn of(check: &TlsCheck, alpn: Alpn) -> Self {
         let trust = match check {
-            TlsCheck { verify: false, .. } => Trust::Anyone,
+            TlsCheck { verify: false, .. } => Trust::Any,
             TlsCheck { ca: Some(file), .. } => Trust::File(file.clone()),
             _ => Trust::System,
         };
         Self { trust, pair: check.client_cert.clone(), alpn }
     }
 
-    /// The files that it is made from.
+    /// The files that the settings are made from.
     fn files(&self, folder: &Path) -> Vec<PathBuf> {
         let ca = if let Trust::File(name) = &self.trust { Some(folder.join(name)) } else { None };
         let pair = self.pair.iter().flat_map(|name| pem::pair_files(folder, name));
@@ -98,14 +104,14 @@ impl Wanted {
 struct Ready {
     config: Arc<ClientConfig>,
     pair: Option<Arc<CertifiedKey>>,
-    /// Its files' stamps, and when they were last looked at.
+    /// Its files' stamps, and when they were last checked.
     files: Vec<(PathBuf, Option<Stamp>)>,
-    looked: Instant,
+    checked_at: Instant,
 }
 
 impl Ready {
     fn fresh(&self) -> bool {
-        self.files.is_empty() || self.looked.elapsed() < FILES_CHECKED_EVERY
+        self.files.is_empty() || self.checked_at.elapsed() < FILES_CHECKED_EVERY
     }
 
     fn changed(&self, files: &[(PathBuf, Option<Stamp>)]) -> bool {
@@ -119,10 +125,10 @@ impl Tls {
         Self { ca_dir, provider, system: OnceCell::new(), ready: Mutex::default(), metrics }
     }
 
-    /// Shakes hands on an open connection. The client's side says afterwards what a failure means.
+    /// Shakes hands on an open connection. The returned [`ClientAuth`] explains later failures.
     ///
     /// # Errors
-    /// What it says about the peer, and the connection; inconclusive where this machine lacks what the check names.
+    /// The judgement and the connection; inconclusive if this machine lacks what the check names.
     pub(crate) async fn handshake<S>(
         &self,
         stream: S,
@@ -137,7 +143,7 @@ impl Tls {
             Ok(name) => name,
             Err(ending) => return Err((ending, stream)),
         };
-        let ready = match self.ready(Wanted::of(check, alpn)).await {
+        let ready = match self.ready(ConfigKey::of(check, alpn)).await {
             Ok(ready) => ready,
             Err(ending) => return Err((ending, stream)),
         };
@@ -150,7 +156,7 @@ impl Tls {
         }
     }
 
-    async fn ready(&self, wanted: Wanted) -> Result<Ready, Ending> {
+    async fn ready(&self, wanted: ConfigKey) -> Result<Ready, Ending> {
         let known = self.kept().get(&wanted).cloned();
         if let Some(ready) = known.as_ref().filter(|ready| ready.fresh()) {
             return Ok(ready.clone());
@@ -165,7 +171,7 @@ impl Tls {
         Ok(ready)
     }
 
-    fn keep(&self, wanted: Wanted, ready: Ready) {
+    fn keep(&self, wanted: ConfigKey, ready: Ready) {
         let mut kept = self.kept();
         if kept.len() >= MAX_CONFIGS && !kept.contains_key(&wanted) {
             self.metrics.reject("ca_cache_full");
@@ -174,8 +180,8 @@ impl Tls {
         kept.insert(wanted, ready);
     }
 
-    /// Where the named files are; anywhere if there are none.
-    fn folder(&self, wanted: &Wanted) -> Result<&Path, Ending> {
+    /// The folder of the named files; any if there are none.
+    fn folder(&self, wanted: &ConfigKey) -> Result<&Path, Ending> {
         let unavailable = |message: &str| Err(Ending::inconclusive(Reason::CaUnavailable, message));
         let ca = if let Trust::File(name) = &wanted.trust { Some(("tls.ca", name)) } else { None };
         let named = ca.into_iter().chain(wanted.pair.iter().map(|name| ("tls.client_cert", name)));
@@ -211,14 +217,14 @@ impl Tls {
         self.system.get_or_try_init(read).await.cloned().map_err(missing)
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<Wanted, Ready>> {
+    fn kept(&self) -> MutexGuard<'_, HashMap<ConfigKey, Ready>> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Makes settings from the files, unless these are as they were for those that are `known`.
+/// Makes settings from the files, unless these are unchanged since those that are `known`.
 fn make(
-    wanted: &Wanted,
+    wanted: &ConfigKey,
     folder: &Path,
     roots: Option<Arc<RootCertStore>>,
     provider: &Arc<CryptoProvider>,
@@ -230,10 +236,10 @@ fn make(
     };
     let files: Vec<_> = wanted.files(folder).into_iter().map(stamped).collect();
     if let Some(known) = known.filter(|known| !known.changed(&files)) {
-        return Ok(Ready { looked: Instant::now(), ..known });
+        return Ok(Ready { checked_at: Instant::now(), ..known });
     }
     let verifier: Arc<dyn ServerCertVerifier> = match &wanted.trust {
-        Trust::Anyone => Arc::new(Anyone::new(provider.clone())),
+        Trust::Any => Arc::new(AnyCertificate::new(provider.clone())),
         Trust::System => verifier(roots.unwrap_or_else(|| Arc::new(RootCertStore::empty())), Vec::new(), provider)?,
         Trust::File(name) => {
             let unusable = |error: io::Error| format!("the CA file {name} in PORTOLAN_CA_DIR cannot be used: {error}");
@@ -254,7 +260,7 @@ fn make(
         Alpn::Http1 => b"http/1.1".to_vec(),
         Alpn::Http2 => b"h2".to_vec(),
     }];
-    Ok(Ready { config: Arc::new(config), pair: pair.transpose()?, files, looked: Instant::now() })
+    Ok(Ready { config: Arc::new(config), pair: pair.transpose()?, files, checked_at: Instant::now() })
 }
 
 const NO_TLS: &str = "TLS cannot be set up on this machine";

@@ -14,10 +14,10 @@ use rustls::sign::CertifiedKey;
 /// Largest file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// By what a changed file is known.
+/// Identifies a version of a file: its time of modification and its size.
 pub(crate) type Stamp = (Option<SystemTime>, u64);
 
-/// A file's stamp; none where it is not there.
+/// A file's stamp; none if it is missing.
 pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
     std::fs::metadata(path).ok().map(|meta| (meta.modified().ok(), meta.len()))
 }
@@ -30,7 +30,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(path)
 }
 
-/// The sections of a PEM file, each with the line that begins it. One that has no end does not swallow the next.
+/// The sections of a PEM file, each with its BEGIN line. One without an end does not swallow the next.
 fn sections(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     let starts: Vec<_> = memchr::memmem::find_iter(bytes, BEGIN).collect();
@@ -38,7 +38,7 @@ fn sections(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     starts.into_iter().zip(ends).filter_map(|(start, end)| bytes.get(start..end))
 }
 
-/// A CA file: the store of roots that it makes, and its certificates as they are. One that cannot be read is skipped and logged.
+/// Reads a CA file: as a root store, and as plain certificates. An unreadable one is skipped and logged.
 ///
 /// # Errors
 /// When the file cannot be read, or holds no certificate that can.
@@ -72,7 +72,7 @@ fn certificates(bytes: &[u8]) -> Vec<Option<CertificateDer<'static>>> {
     sections(bytes).filter(is_one).map(|section| CertificateDer::from_pem_slice(section).ok()).collect()
 }
 
-/// The files of a client's pair: one with certificate and key, if it is there, else `NAME.crt` and `NAME.key`.
+/// The files of a client's pair: one with certificate and key, if it exists, else `NAME.crt` and `NAME.key`.
 pub(crate) fn pair_files(folder: &Path, name: &str) -> Vec<PathBuf> {
     let both = folder.join(name);
     if both.is_file() { vec![both] } else { ["crt", "key"].map(|end| folder.join(format!("{name}.{end}"))).to_vec() }

@@ -1,7 +1,7 @@
-//! Whom a probe trusts.
+//! Which certificates a probe trusts.
 //!
-//! A CA file trusts what `curl --cacert` trusts: what its certificates signed, and those certificates themselves, be they a server's own
-//! or a CA's. Dates and names count in any case.
+//! A CA file trusts what `curl --cacert` trusts: what its certificates signed, and those certificates themselves, whether a server's or a
+//! CA's. Dates and names are checked in any case.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const MAX_RSA: usize = 8192;
 /// Most CAs between a server's certificate and a trusted one.
 const MAX_DEPTH: u64 = 6;
 
-/// What is wrong with a certificate, beyond what rustls can say.
+/// What is wrong with a certificate, in more detail than rustls reports.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fault {
     #[error(
@@ -50,17 +50,17 @@ impl From<Fault> for Error {
     }
 }
 
-/// Verifies by trusted certificates.
+/// Verifies against trusted certificates.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     roots: Arc<WebPkiServerVerifier>,
-    /// The certificates of a CA file; empty for the system's, which are only ever CAs'.
+    /// The certificates of a CA file; empty for the system's roots, which are CAs only.
     named: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
 
 impl Verifier {
-    /// Trusts `roots`, and of a CA file its certificates as such. None where there are no roots.
+    /// Trusts `roots`, and the certificates of a CA file themselves. None without roots.
     pub(crate) fn new(
         roots: Arc<RootCertStore>,
         named: Vec<CertificateDer<'static>>,
@@ -74,7 +74,7 @@ impl Verifier {
         self.named.iter().filter_map(|der| Certificate::read(der))
     }
 
-    /// A certificate that rustls does not take as a server's, trusted as such or signed by a CA of the file.
+    /// Verifies a certificate that rustls does not accept for a server: trusted itself, or signed by a CA of the file.
     fn by_file(
         &self,
         shown: &CertificateDer<'_>,
@@ -101,8 +101,8 @@ impl Verifier {
         for depth in 0..=MAX_DEPTH {
             let may = |ca: &Certificate<'_>| {
                 let long_enough = ca.path_length.is_none_or(|most| most >= depth);
-                // what bounds names is left to rustls, which takes no such leaf
-                ca.subject == current.issuer && ca.ca && long_enough && !ca.bounds_names
+                // Name constraints are left to rustls, which accepts no such leaf.
+                ca.subject == current.issuer && ca.ca && long_enough && !ca.constrains_names
             };
             if let Some(ca) = self.named().find(|ca| may(ca) && self.signs(ca, &current)) {
                 return ca_in_time(&ca, now);
@@ -123,7 +123,7 @@ impl Verifier {
         fitting.any(|algorithm| algorithm.verify_signature(ca.key, certificate.signed, certificate.signature).is_ok())
     }
 
-    /// rustls does not look at the dates of trusted CAs; those of a file count, as an operator renews them.
+    /// Checks the dates of trusted CAs, which rustls does not: those of a file count, since an operator renews them.
     fn anchor_in_time(&self, shown: &CertificateDer<'_>, above: &[CertificateDer<'_>], now: i64) -> Result<(), Error> {
         let read: Vec<_> = std::iter::once(shown).chain(above).filter_map(|der| Certificate::read(der)).collect();
         let signers = self.named().filter(|ca| read.iter().any(|certificate| certificate.issuer == ca.subject));
@@ -137,7 +137,7 @@ impl Verifier {
         late.map_or(Ok(()), Err)
     }
 
-    /// A signature that does not verify under a key that nothing verifies with.
+    /// Names a key that is too short as the reason for a signature that does not verify.
     fn short_key(&self, why: Error, shown: &CertificateDer<'_>, above: &[CertificateDer<'_>]) -> Error {
         let short = |der: &[u8]| Certificate::read(der).and_then(|read| read.rsa_bits()).filter(|bits| *bits < MIN_RSA);
         let cas = || above.iter().chain(&self.named).find_map(|der| short(der));
@@ -212,7 +212,7 @@ fn ca_in_time(ca: &Certificate<'_>, now: i64) -> Result<(), Error> {
     if now > ca.not_after { Err(Fault::CaExpired(day(ca.not_after)).into()) } else { Ok(()) }
 }
 
-/// What rustls found, where the certificate itself says more.
+/// The error with more detail, where the certificate has it.
 fn explained(why: &Error, leaf: &Certificate<'_>) -> Error {
     use CertificateError as E;
     let seconds = |time: &UnixTime| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
@@ -230,14 +230,14 @@ fn explained(why: &Error, leaf: &Certificate<'_>) -> Error {
     }
 }
 
-/// `tls: {"verify": false}`: any certificate is taken. Its key must still sign the handshake where that can be verified; old versions,
-/// short keys and rare curves, which cannot, are what this is for.
+/// `tls: {"verify": false}`: any certificate is accepted. Its key must still sign the handshake where that can be verified; it is meant for
+/// old versions, short keys and rare curves, where it cannot.
 #[derive(Debug)]
-pub(crate) struct Anyone {
+pub(crate) struct AnyCertificate {
     provider: Arc<CryptoProvider>,
 }
 
-impl Anyone {
+impl AnyCertificate {
     pub(crate) fn new(provider: Arc<CryptoProvider>) -> Self {
         Self { provider }
     }
@@ -257,7 +257,7 @@ impl Anyone {
     }
 }
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for AnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

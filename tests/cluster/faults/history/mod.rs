@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Place;
+use super::Cluster;
 use super::replica::Replica;
 use crate::sync::replica::until;
 use clients::Visitor;
@@ -43,7 +43,7 @@ fn from_env(name: &str) -> Option<u64> {
 }
 
 struct Run {
-    place: Place<'static>,
+    cluster: Cluster<'static>,
     replicas: [Option<Replica>; 2],
     sessions: Arc<Sessions>,
     /// Each with the replicas at which it watches in turn.
@@ -92,7 +92,7 @@ impl Run {
             self.watchers.push(watching.await.expect("a watcher that is satisfied"));
         }
         if self.replicas[victim].is_none() {
-            self.replicas[victim] = Some(self.place.start(REPLICAS[victim]).await);
+            self.replicas[victim] = Some(self.cluster.start(REPLICAS[victim]).await);
         }
         self.agree().await;
     }
@@ -158,10 +158,10 @@ async fn histories_through_two_replicas_make_sense() {
     let seed = from_env("PORTOLAN_TORTURE_SEED").unwrap_or_else(rand::random);
     let rounds = from_env("PORTOLAN_TORTURE_ROUNDS").map_or(4, |rounds| rounds.div_ceil(20).max(4));
     println!("PORTOLAN_TORTURE_SEED={seed}");
-    let place = Place::shared().await;
-    let (one, two) = place.two().await;
+    let cluster = Cluster::shared().await;
+    let (one, two) = cluster.two().await;
     let mut run = Run {
-        place,
+        cluster,
         replicas: [Some(one), Some(two)],
         sessions: Arc::new(Sessions::default()),
         watchers: [&[0][..], &[1], &[0, 1]].map(|places| (places, watcher(places))).into(),
