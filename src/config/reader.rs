@@ -18,7 +18,7 @@ use crate::model::text::escape;
 /// The source of the secrets that sign and verify tokens.
 #[derive(Debug, Clone)]
 pub enum Secrets {
-    /// `JWT_SECRET`, [strong](crate::model::secret::strong).
+    /// `JWT_SECRET`, [strong].
     Inline(SecretString),
     /// `JWT_SECRET_FILE`: one secret a line; its reader checks the content, now and on every change.
     File(PathBuf),

@@ -104,6 +104,7 @@ string_enum! {
     }
 }
 
+#[expect(clippy::derivable_impls, reason = "the macro that declares the enum marks no default")]
 impl Default for Health {
     fn default() -> Self {
         Self::Unknown
@@ -184,6 +185,7 @@ string_enum! {
     }
 }
 
+#[expect(clippy::derivable_impls, reason = "the macro that declares the enum marks no default")]
 impl Default for Verdict {
     fn default() -> Self {
         Self::Inconclusive

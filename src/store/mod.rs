@@ -10,7 +10,7 @@
 //! 3. [`writer`]: it commits the difference in one transaction, publishes the snapshot in the catalog, sends the feed, and only then
 //!    answers. What was acknowledged is durable and visible to the next read. A refused change does not affect its batch; if the commit
 //!    fails, the copy is thrown away and every caller of the batch gets the error.
-//! 4. [`schema`]: the tables and their rows. [`file`]: opening, locking and checking the file.
+//! 4. [`schema`]: the tables and their rows. [`mod@file`]: opening, locking and checking the file.
 //! 5. [`history`]: queries about the past. [`reader`]: reading the file from another process. [`error`]: what can go wrong.
 //!
 //! A register call that repeats what is registered is answered from the published snapshot, past the queue: that snapshot is durable,

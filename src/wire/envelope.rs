@@ -74,7 +74,6 @@ pub struct ManyServices {
 
 /// How many services there are, by health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[expect(clippy::struct_field_names, reason = "the seed's names")]
 pub struct Stats {
     /// All of them.
     pub total_services: usize,

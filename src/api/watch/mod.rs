@@ -3,10 +3,10 @@
 //! In: a catalog snapshot, its feed, and what the client knows already. Out: the bytes of events. The route is
 //! [`routes::watch`](super::routes). To read in this order:
 //!
-//! 1. [`cursor`]: where a watch continues; [`catch_up`]: waiting until this replica knows what the cursor's replica knew.
+//! 1. [`cursor`]: where a watch continues; [`mod@catch_up`]: waiting until this replica knows what the cursor's replica knew.
 //! 2. [`filter`]: the services that a watch shows; [`limiter`]: how many watches there may be.
 //! 3. [`events`]: the bytes of events.
-//! 4. [`stream`]: one watcher, from its backlog to the live feed.
+//! 4. [`mod@stream`]: one watcher, from its backlog to the live feed.
 
 mod catch_up;
 mod cursor;

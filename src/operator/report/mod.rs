@@ -5,7 +5,7 @@
 //! bucket allows.
 //!
 //! 1. This file: the task. [`plan`]: what to write of an object, and how urgent it is.
-//! 2. [`queue`]: which object is next. [`write`]: one write.
+//! 2. [`queue`]: which object is next. [`mod@write`]: one write.
 //! 3. [`failures`]: when to try again, and what to log.
 
 mod failures;

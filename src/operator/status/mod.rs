@@ -7,7 +7,7 @@
 //!
 //! 1. This file: the status as a whole. [`instances`]: its instances. [`summary`]: their counts and the state.
 //! 2. [`conditions`]: the four conditions. [`terminating`]: an object that is being deleted.
-//! 3. [`reason_text`]: a reason in a sentence. [`notices`]: the events.
+//! 3. [`reason_text`]: a reason in a sentence. [`mod@notices`]: the events.
 
 mod conditions;
 mod instances;

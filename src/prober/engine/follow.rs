@@ -80,7 +80,7 @@ impl Prober {
             tracked.last_check = entry.last_check().clone();
             return true;
         }
-        let Plan::Probe(target, timing) = instance.spec.plan(self.default_interval) else {
+        let Plan::Probe(target, timing) = instance.spec.plan(self.settings.default_interval) else {
             self.forget(instance.id);
             return false;
         };

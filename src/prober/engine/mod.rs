@@ -83,7 +83,7 @@ pub enum ProberError {
 
 /// The prober: a task to [`run`](Self::run).
 pub struct Prober {
-    default_interval: Duration,
+    settings: ProberSettings,
     clock: Clock,
     catalog: Arc<Catalog>,
     leadership: Arc<dyn Leadership>,
@@ -139,7 +139,7 @@ impl Prober {
         let report = Report::new(metrics.clone(), slots);
         let (handle, requests) = ProberHandle::new(Arc::clone(report.status()), metrics);
         let prober = Self {
-            default_interval: settings.default_interval,
+            settings,
             catalog: Arc::clone(store.catalog()),
             leadership: Arc::clone(&leadership),
             probing: false,

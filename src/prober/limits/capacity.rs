@@ -59,12 +59,12 @@ impl Capacity {
 
     /// Takes a slot for a probe that starts at `at`.
     pub(crate) fn take(&mut self, slow: bool, at: Instant) -> Slot {
-        let slot = self.slots.take(slow);
+        let taken = self.slots.take(slow);
         if !slow {
-            self.aging.push_back((at, slot.hold()));
+            self.aging.push_back((at, taken.hold()));
         }
         self.pace.started(at);
-        slot
+        taken
     }
 
     /// Notes that a probe that started at `at` has ended.

@@ -62,7 +62,7 @@ pub(crate) struct Names {
     others: Semaphore,
     slow: Semaphore,
     /// Names whose last lookup was slow.
-    slow_names: Mutex<HashSet<Box<str>>>,
+    recently_slow: Mutex<HashSet<Box<str>>>,
     proof: Mutex<Proof>,
     metrics: Metrics,
 }
@@ -107,7 +107,7 @@ impl Names {
             known: fifths(2),
             others: fifths(2),
             slow: fifths(1),
-            slow_names: Mutex::default(),
+            recently_slow: Mutex::default(),
             proof: Mutex::default(),
             metrics,
         }
@@ -153,7 +153,7 @@ impl Names {
     }
 
     fn slots(&self, name: &str) -> &Semaphore {
-        if self.slow_names().contains(name) {
+        if self.recently_slow().contains(name) {
             &self.slow
         } else if self.answers().contains_key(name) {
             &self.known
@@ -167,7 +167,7 @@ impl Names {
         let now = Instant::now();
         let slow = now.duration_since(since) >= SLOW;
         let own = slow && self.proof.lock().unwrap_or_else(PoisonError::into_inner).others_resolve(name, now);
-        let mut names = self.slow_names();
+        let mut names = self.recently_slow();
         if !own {
             names.remove(name);
             return;
@@ -179,8 +179,8 @@ impl Names {
         names.insert(name.into());
     }
 
-    fn slow_names(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
-        self.slow_names.lock().unwrap_or_else(PoisonError::into_inner)
+    fn recently_slow(&self) -> MutexGuard<'_, HashSet<Box<str>>> {
+        self.recently_slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cached(&self, name: &str) -> Option<Arc<[IpAddr]>> {

@@ -1,5 +1,5 @@
 //! An instance's row. A column that a registration or a verdict changes stands in this file alone, besides its migration: in the list
-//! of columns, in [`content!`] and in [`read`], in one order.
+//! of columns, in `content!` and in [`read`], in one order.
 
 use std::sync::{Arc, LazyLock};
 

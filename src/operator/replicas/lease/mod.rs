@@ -8,7 +8,7 @@
 //! This is no fence: a write that was on its way when the claim ended may still arrive. So every writer checks the role right before it
 //! writes, and writes on condition of the resourceVersion that it judged.
 //!
-//! 1. [`decide`]: what to do next, without clock and network. [`simulation`] tests it.
+//! 1. [`decide`]: what to do next, without clock and network. `simulation` tests it.
 //! 2. [`task`]: reads and writes the Lease. [`state`]: the role, for everything that asks.
 
 mod decide;
