@@ -17,19 +17,19 @@ pub(super) struct ServerArgs {
     /// The server to ask [env: PORTOLAN_SERVER] [default: http://127.0.0.1:8080]
     #[arg(long, value_name = "URL")]
     pub(super) server: Option<String>,
-    /// Reach the server in a cluster: the kubeconfig context to go through, whatever PORTOLAN_SERVER says
+    /// Reach the server in a cluster through this kubeconfig context; overrides PORTOLAN_SERVER
     #[arg(long, value_name = "NAME", conflicts_with = "server")]
     pub(super) context: Option<String>,
     /// The namespace of Portolan's pods there
     #[arg(long, value_name = "NAME", default_value = "portolan", requires = "context")]
     pub(super) context_namespace: Namespace,
-    /// File with the token, read anew for every request [env: PORTOLAN_TOKEN_FILE]
+    /// File with the token, read again for every request [env: PORTOLAN_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// Send the token in plain http beyond this machine
     #[arg(long)]
     pub(super) insecure: bool,
-    /// Longest time for one request, or for the way into a cluster, such as 500ms, 10s or 2m
+    /// Longest time for one request, or to open a tunnel into a cluster, such as 500ms, 10s or 2m
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub(super) timeout: Duration,
 }

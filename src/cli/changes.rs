@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::output::Streams;
 use crate::console::data::{ServerEvent, Service};
 use crate::console::source::api::{ApiSource, Reach};
-use crate::console::source::{ASKS, Ask, Link, NEWS, News, Source};
+use crate::console::source::{EVENT_QUEUE, Link, REQUEST_QUEUE, Request, Source, SourceEvent};
 
 /// One service's change.
 #[derive(Debug)]
@@ -24,14 +24,14 @@ pub(super) struct Change {
     pub(super) to: Option<Service>,
 }
 
-/// Follows a server. What was missed while it was away is told when it is back.
+/// Follows a server. Changes during an outage are reported after it.
 pub(super) struct Changes {
     known: HashMap<Uuid, Service>,
-    /// What the server tells of itself, as far as it was heard since it was found.
-    told: Option<Vec<ServerEvent>>,
-    news: mpsc::Receiver<News>,
-    /// Nothing is asked, but a source whose questions end would end.
-    _asks: mpsc::Sender<Ask>,
+    /// Events of the server itself since the connection was made.
+    server_events: Option<Vec<ServerEvent>>,
+    events: mpsc::Receiver<SourceEvent>,
+    /// Unused, but a source ends when its requests do.
+    _requests: mpsc::Sender<Request>,
     _source: JoinSet<()>,
 }
 
@@ -41,20 +41,21 @@ impl Changes {
     /// # Errors
     /// The server does not answer, or refuses.
     pub(super) async fn follow(client: Client, reach: Reach, name: Option<&str>) -> Result<Self, Failure> {
-        let (tell, news) = mpsc::channel(NEWS);
-        let (asks, asked) = mpsc::channel(ASKS);
+        let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        let (requests, received) = mpsc::channel(REQUEST_QUEUE);
         let mut source = JoinSet::new();
         let client = Arc::new(client);
         let api = ApiSource::new(Arc::<Client>::clone(&client)).within(reach.clone()).named(name.map(Into::into));
         let api = Box::new(api);
-        source.spawn(api.run(tell, asked, CancellationToken::new()));
-        let mut changes = Self { known: HashMap::new(), told: None, news, _asks: asks, _source: source };
+        source.spawn(api.run(sender, received, CancellationToken::new()));
+        let mut changes =
+            Self { known: HashMap::new(), server_events: None, events, _requests: requests, _source: source };
         loop {
-            match changes.news.recv().await {
-                Some(News::Link(Link::Lost { why, .. })) => {
+            match changes.events.recv().await {
+                Some(SourceEvent::Link(Link::Lost { why, .. })) => {
                     return Err(refused_or_lost(&client, &reach, name, why).await);
                 }
-                Some(News::Snapshot(services)) => {
+                Some(SourceEvent::Snapshot(services)) => {
                     changes.replace(services);
                     return Ok(changes);
                 }
@@ -69,22 +70,22 @@ impl Changes {
         self.known.values()
     }
 
-    /// The next changes, at least one; losing the server, and what it tells of itself, is said on stderr.
+    /// The next changes, at least one. Outages and events of the server itself go to stderr.
     ///
     /// # Errors
-    /// None that ends by itself but the source's own.
+    /// The end of the source.
     pub(super) async fn next(&mut self, streams: &mut Streams) -> Result<Vec<Change>, Failure> {
         loop {
-            let changes = match self.news.recv().await {
-                Some(News::Snapshot(services)) => self.replace(services),
-                Some(News::Changes(upserts, removed)) => self.apply(upserts, &removed),
-                Some(News::Link(Link::Lost { why, .. })) => {
+            let changes = match self.events.recv().await {
+                Some(SourceEvent::Snapshot(services)) => self.replace(services),
+                Some(SourceEvent::Changes(upserts, removed)) => self.apply(upserts, &removed),
+                Some(SourceEvent::Link(Link::Lost { why, .. })) => {
                     streams.note(&format!("{why}; trying again"));
-                    self.told = None;
+                    self.server_events = None;
                     continue;
                 }
-                Some(News::Server(events)) => {
-                    self.hear(events, streams);
+                Some(SourceEvent::Server(events)) => {
+                    self.print_events(events, streams);
                     continue;
                 }
                 Some(_) => continue,
@@ -96,19 +97,19 @@ impl Changes {
         }
     }
 
-    /// Says what is new; of what was told before the server was found, only what is not well yet.
-    fn hear(&mut self, events: Vec<ServerEvent>, streams: &mut Streams) {
+    /// Prints new events; of those before the connection, only the last of each component, if it is not well.
+    fn print_events(&mut self, events: Vec<ServerEvent>, streams: &mut Streams) {
         let is_last = |n: usize| !events[n + 1..].iter().any(|later| later.part == events[n].part);
         for (n, event) in events.iter().enumerate() {
-            let is_news = match &self.told {
-                Some(told) => !told.contains(event),
+            let is_new = match &self.server_events {
+                Some(before) => !before.contains(event),
                 None => !event.good && is_last(n),
             };
-            if is_news {
+            if is_new {
                 streams.note(&format!("{}  server ({}): {}", event.at, event.part, event.message));
             }
         }
-        self.told = Some(events);
+        self.server_events = Some(events);
     }
 
     fn apply(&mut self, upserts: Vec<Service>, removed: &[Uuid]) -> Vec<Change> {
@@ -130,10 +131,10 @@ impl Changes {
     }
 }
 
-/// Why a watch could not begin: a refusal in full, with what to do about it, else what is known of the way there.
+/// Why a watch could not start: the refusal in full, with what to do about it, else the connection error.
 async fn refused_or_lost(client: &Client, reach: &Reach, name: Option<&str>, why: Box<str>) -> Failure {
-    if let Some(trouble) = client.trouble() {
-        return trouble;
+    if let Some(error) = client.connection_error() {
+        return error;
     }
     let query = [("namespace", reach.namespace()), ("name", name)];
     let query: Vec<(&str, &str)> = query.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
@@ -141,5 +142,5 @@ async fn refused_or_lost(client: &Client, reach: &Reach, name: Option<&str>, why
 }
 
 fn ended() -> Failure {
-    Failure::new(Exit::Unreachable, "the watch ended by itself")
+    Failure::new(Exit::Unreachable, "the watch ended unexpectedly")
 }

@@ -50,7 +50,7 @@ pub(super) async fn run(args: CheckArgs, streams: &mut Streams) -> Result<Exit, 
     Ok(verdict(&service, &checks))
 }
 
-/// Only what is healthy, or was never to be proved, is fine.
+/// Success for a healthy service, or one without checks.
 fn verdict(service: &Service, checks: &[Checked]) -> Exit {
     let unchecked = service.health == Health::Unknown && checks.iter().all(|c| c.outcome.is_none());
     if service.health == Health::Healthy || unchecked { Exit::Ok } else { Exit::Unmet }
@@ -85,7 +85,7 @@ fn instance(check: &Checked, streams: &mut Streams) -> Result<(), Failure> {
         streams.line(&format!("  {}", escape(message, 300)))?;
     }
     if check.held {
-        streams.line("  held: it flapped, and stays unhealthy until it passes steadily")?;
+        streams.line("  held: it flaps, and stays unhealthy until it passes steadily")?;
     }
     bars(outcome, streams)
 }

@@ -15,13 +15,13 @@ use super::args::ServerArgs;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
-use crate::console::app::{Options, ThemeName};
 use crate::console::filter::Filter;
 use crate::console::once;
 use crate::console::run::{self, ConsoleError, Start};
 use crate::console::source::Source;
-use crate::console::source::api::{ApiSource, Requests};
+use crate::console::source::api::{ApiSource, ServerClient};
 use crate::console::source::file::FileSource;
+use crate::console::state::{Options, ThemeName};
 
 /// Time in which a server that nobody named has to answer.
 const ANSWERS: Duration = Duration::from_millis(300);
@@ -31,22 +31,22 @@ const PLAIN: (u16, u16) = (120, 40);
 /// Flags of `console`.
 #[derive(Debug, Args)]
 pub(super) struct ConsoleArgs {
-    /// Only this namespace at first; all unless given
+    /// Start with only this namespace; all unless given
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
-    /// Filter at first, such as "status=down !canary"
+    /// Start with this filter, such as "status=down !canary"
     #[arg(long, value_name = "FILTER")]
     filter: Option<String>,
-    /// Refuse every action that changes something
+    /// Refuse every operation that changes something
     #[arg(long)]
     read_only: bool,
-    /// Draw with ASCII characters alone
+    /// Draw with ASCII characters only
     #[arg(long)]
     ascii: bool,
     /// Colours: normal, colour-blind or plain; plain when NO_COLOR is set
     #[arg(long, value_name = "THEME", value_enum, hide_possible_values = true)]
     theme: Option<Theme>,
-    /// Print one plain frame and end
+    /// Print one plain frame and exit
     #[arg(long)]
     once: bool,
     /// Columns and rows of that frame; the terminal's, else 120x40
@@ -160,13 +160,13 @@ fn parse_size(text: &str) -> Result<(u16, u16), String> {
         .ok_or_else(|| "expected a size such as 80x24".to_owned())
 }
 
-impl Requests for Client {
-    fn place(&self) -> String {
-        Client::place(self)
+impl ServerClient for Client {
+    fn location(&self) -> String {
+        Client::location(self)
     }
 
-    fn trouble(&self) -> Option<String> {
-        Client::trouble(self).map(|failure| failure.to_string())
+    fn connection_error(&self) -> Option<String> {
+        Client::connection_error(self).map(|failure| failure.to_string())
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, String> {

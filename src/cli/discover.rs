@@ -12,7 +12,7 @@ use crate::wire::Service;
 
 /// How the answer is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Shown {
+enum OutputFormat {
     /// The instances that match.
     #[default]
     Table,
@@ -58,7 +58,7 @@ pub(super) struct DiscoverArgs {
     pick: Option<Pick>,
     /// How to show the answer: table, wide, json, or url for a healthy instance's base URL alone; exit code 1 when none is healthy
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
-    output: Shown,
+    output: OutputFormat,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -66,7 +66,7 @@ pub(super) struct DiscoverArgs {
 impl DiscoverArgs {
     /// A script that calls what `-o url` prints must not be sent to a dead instance.
     fn only_healthy(&self) -> bool {
-        self.healthy || (self.output == Shown::Url && !self.any)
+        self.healthy || (self.output == OutputFormat::Url && !self.any)
     }
 
     fn query(&self) -> Vec<(String, String)> {
@@ -96,17 +96,17 @@ pub(super) async fn run(args: DiscoverArgs, streams: &mut Streams) -> Result<Exi
         let may_take_any = args.only_healthy() && !args.healthy && failure.exit == Exit::Unmet;
         if may_take_any { failure.hint("--any prints the URL of one that is not healthy") } else { failure }
     })?;
-    if args.output == Shown::Json {
+    if args.output == OutputFormat::Json {
         streams.json(reply.raw())?;
         return Ok(Exit::Ok);
     }
     let found: Service = reply.read()?;
-    if args.output == Shown::Url {
+    if args.output == OutputFormat::Url {
         streams.line(&escape(&found.base_url, usize::MAX))?;
         return Ok(Exit::Ok);
     }
     let now = UnixMs::wall();
-    let wide = args.output == Shown::Wide;
+    let wide = args.output == OutputFormat::Wide;
     streams.table(&service::services([(&found).into()], false, wide, now))?;
     streams.line("")?;
     streams.table(&service::instances(&found.instances, wide, now))?;

@@ -1,8 +1,8 @@
-//! The words of `--help` that are not beside their flags: groups and examples.
+//! Groups and examples of `--help`.
 
 use std::fmt::Write;
 
-/// Which command is shown where.
+/// The groups of commands.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Run", &["serve", "demo", "token", "quarantine"]),
     ("Register", &["register", "deregister"]),
@@ -18,7 +18,7 @@ The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080; --context
 The token is PORTOLAN_TOKEN, or in the file PORTOLAN_TOKEN_FILE.
 Start with `portolan demo`; `portolan COMMAND --help` has examples.";
 
-/// The flags of `serve`, by what they are about.
+/// The groups of the flags of `serve`.
 const SERVE_GROUPS: [(&str, &[&str]); 6] = [
     (
         "Listening",
@@ -89,15 +89,15 @@ Examples:
   ENABLE_AUTH=true JWT_SECRET_FILE=/etc/portolan/secret portolan serve";
 
 pub(super) const QUARANTINE: &str = "\
-One JSON object a line, oldest first: when, table, row, name, reason, and the columns in content. Bytes that are no text are
-{\"hex\": …}. The server that found a row took it out of its table and serves the rest; register again what it held.
+One JSON object a line, oldest first: when, table, row, name, reason, and the columns in content. Bytes that are not text are
+{\"hex\": …}. The server took each row out of its table and serves the rest; register its content again.
 
 Examples:
   portolan quarantine --file /var/lib/portolan/services.db
   portolan quarantine | jq -r 'select(.table == \"instance\") | .name, .content.base_url'";
 
 pub(super) const DEMO: &str = "\
-Needs nothing and leaves nothing: its file is in a private temporary folder, its backends on loopback.
+Needs nothing and leaves nothing behind: its file is in a private temporary folder, its backends on loopback.
 
 Examples:
   portolan demo                                     the console over it; q ends it
@@ -111,7 +111,7 @@ Examples:
   portolan token --subject ops --scope admin --namespaces '*' --ttl 8h";
 
 pub(super) const REGISTER: &str = "\
-The same registration again renews it and changes nothing.
+Repeating a registration renews it and changes nothing.
 
 Examples:
   portolan register --name user-service --base-url http://10.0.0.5:8080 --check-http /health
@@ -130,7 +130,7 @@ pub(super) const LIST: &str = "\
 Examples:
   portolan list -A                                  every namespace
   portolan list --status unhealthy                  what is down, since when and why
-  portolan list -A --watch                          and then each row that changes
+  portolan list -A --watch                          then each row that changes
   portolan list --version '>=2, <3' --meta team=identity -o wide
   portolan list -o json | jq -r '.[].base_url'";
 
@@ -147,7 +147,7 @@ Examples:
 
 pub(super) const CHECK: &str = "\
 The outcome counts at once, whatever the thresholds say; a flap hold stays.
-Exit code 1 when a checked service is not healthy; one that has no check ends with 0.
+Exit code 1 when a checked service is not healthy; 0 when it has no check.
 -o json prints {\"service\":…,\"checks\":[…]} with each stage's time in microseconds.
 
 Examples:
@@ -155,8 +155,8 @@ Examples:
   portolan check user-service -o json | jq '.checks[].outcome.timings'";
 
 pub(super) const WATCH: &str = "\
-It begins with what changes after its start, outlasts a restart of the server, and then tells what it missed.
-What the server tells of itself, such as writes that fail, goes to stderr: stdout has one line a change.
+It prints the changes after its start. It survives a restart of the server and then prints what it missed.
+Events of the server itself, such as failing writes, go to stderr; stdout has one line per change.
 
 Examples:
   portolan watch
@@ -165,13 +165,13 @@ Examples:
 
 pub(super) const CONSOLE: &str = "\
 Without --server, --context, PORTOLAN_SERVER and --file it shows the server if one answers, else the file DB_PATH or ./services.db;
-its header says which. From a file it only shows: to probe, drain or deregister it needs a server.
+its header says which. A file can only be shown: to probe, drain or deregister it needs a server.
 
 Examples:
   portolan console
   portolan console --file /var/lib/portolan/services.db
   portolan console --server https://registry.example.com --filter \"status=down !canary\"
-  portolan console --context prod                   in a cluster, by a port-forward of its own
+  portolan console --context prod                   in a cluster, through its own port-forward
   portolan console --once --size 100x30
 
 Inside, ? shows the keys and the filter language.";
@@ -203,7 +203,7 @@ mod tests {
             assert!(group_of_flag(&id).is_some(), "{flag} belongs into SERVE_GROUPS");
         }
         let listed: usize = SERVE_GROUPS.iter().map(|(_, ids)| ids.len()).sum();
-        // Consents are given for one start and are no settings.
+        // Consents apply to one start and are not settings.
         let consents = ["start_empty", "accept_loss"];
         assert!(consents.iter().all(|id| group_of_flag(id) == Some("Store")));
         assert_eq!(listed, crate::config::SETTINGS.len() + consents.len());

@@ -60,7 +60,7 @@ pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit
         client.get(&["services", "history"], &query).await?
     };
     if reply.registered == Some(false) {
-        streams.note(&format!("{} is gone: it is not registered any more", escape(&args.service, 100)));
+        streams.note(&format!("{} is no longer registered", escape(&args.service, 100)));
     }
     if args.output.output == Format::Json {
         streams.json(reply.raw())?;
@@ -71,7 +71,7 @@ pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit
     match since {
         None if changes.is_empty() => streams.note("nothing has changed since it was registered"),
         Some(since) if changes.is_empty() => {
-            streams.note(&format!("nothing has changed since {since}, when this replica's own history begins"));
+            streams.note(&format!("nothing has changed since {since}, when this replica's history begins"));
         }
         _ => {}
     }
@@ -79,9 +79,7 @@ pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit
     if reply.next_cursor.is_some() {
         streams.note("there are older ones: give a higher --limit");
     } else if let Some(since) = since.filter(|_| !changes.is_empty()) {
-        streams.note(&format!(
-            "what came before {since} is not here: each replica has a history of its own, and this one's begins then"
-        ));
+        streams.note(&format!("each replica has its own history; this one's begins at {since}"));
     }
     Ok(Exit::Ok)
 }

@@ -16,13 +16,13 @@ use crate::model::outcome::Health;
 use crate::model::time::UnixMs;
 use crate::wire::Service;
 
-/// Services asked for at once; the next page follows by its cursor.
+/// Services of one page; the next page follows by its cursor.
 const PAGE: &str = "500";
-/// Most pages that are asked for: no server has more, so a server that goes on is not one.
+/// Most pages; no registry has more, so a server that goes on is not one.
 const MAX_PAGES: usize = 2000;
-/// Bytes of all pages together that are held.
+/// Most bytes of all pages together.
 const MAX_BYTES: usize = 64 << 20;
-/// Objects in all pages together: 25,600 instances have half as many.
+/// Most objects of all pages together; 25,600 instances have half as many.
 const MAX_OBJECTS: usize = 400_000;
 
 /// Flags of `list`.
@@ -34,7 +34,7 @@ pub(super) struct ListArgs {
     /// Every namespace that you may see
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Then print each row anew that changes, until ended
+    /// Then print each row that changes, until interrupted
     #[arg(short = 'w', long, conflicts_with_all = ["version", "zone", "meta"])]
     watch: bool,
     #[command(flatten)]
@@ -136,7 +136,7 @@ async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Resul
     loop {
         let mut rows = Vec::new();
         for Change { from, to } in changes.next(streams).await? {
-            // One that left the selection is shown once more, as it is now.
+            // A service that left the selection is printed once more, as it is now.
             if !to.as_ref().is_some_and(is_selected) && !from.as_ref().is_some_and(is_selected) {
                 continue;
             }
@@ -191,7 +191,7 @@ async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<
 }
 
 fn too_much() -> Failure {
-    Failure::new(Exit::Unreachable, "the server's list is larger than what is held here: 64 MiB, or 400,000 parts")
+    Failure::new(Exit::Unreachable, "the server's list is too large: over 64 MiB or 400,000 parts")
         .hint("-n NAME lists one namespace; --status, --version, --zone and --meta list fewer services")
 }
 

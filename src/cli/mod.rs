@@ -57,7 +57,7 @@ enum Command {
     /// Register an instance of a service, or renew it
     #[command(after_help = help::REGISTER)]
     Register(Box<register::RegisterArgs>),
-    /// Take a service or one of its instances out
+    /// Remove a service or one of its instances
     #[command(after_help = help::DEREGISTER)]
     Deregister(deregister::DeregisterArgs),
     /// List services with their health
@@ -66,7 +66,7 @@ enum Command {
     /// Show one service with its instances
     #[command(after_help = help::GET)]
     Get(get::GetArgs),
-    /// Ask where a service is, as a program would
+    /// Find a service, as a program would
     #[command(after_help = help::DISCOVER)]
     Discover(discover::DiscoverArgs),
     /// Probe a service now and show where the time went
@@ -75,10 +75,10 @@ enum Command {
     /// Show how a service's health changed, and why
     #[command(after_help = help::HISTORY)]
     History(history::HistoryArgs),
-    /// Print each change as it happens, a line each
+    /// Print a line for each change as it happens
     #[command(after_help = help::WATCH)]
     Watch(watch::WatchArgs),
-    /// Show what is down, since when, and why, on this terminal
+    /// Show on this terminal what is down, since when, and why
     #[command(after_help = help::CONSOLE)]
     Console(Box<console::ConsoleArgs>),
     /// Print the rows of the store's file that could not be read

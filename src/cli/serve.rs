@@ -14,10 +14,10 @@ use crate::telemetry::log::{self, LogSettings};
 pub(super) struct ServeCommand {
     #[command(flatten)]
     settings: ServeArgs,
-    /// If the store's file is damaged as a whole or gone, set aside what is there under a dated name and begin without services
+    /// If the store's file is damaged as a whole or missing, set aside what is there under a dated name and start without services
     #[arg(long)]
     start_empty: bool,
-    /// Go on although the store's file has lost what was written last, as after restoring an older copy of it
+    /// Start although the store's file has lost its last writes, as after restoring an older copy
     #[arg(long)]
     accept_loss: bool,
 }

@@ -19,10 +19,10 @@ const USUAL_MAX: Duration = Duration::from_hours(30 * 24);
 /// Flags of `token`.
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
-    /// Who will hold it; what it registers belongs to this name
+    /// The holder; its registrations belong to this name
     #[arg(long, value_name = "NAME")]
     subject: String,
-    /// Who vouches for it, where several parties share the secret
+    /// The issuer, where several parties share the secret
     #[arg(long, value_name = "NAME")]
     issuer: Option<String>,
     /// Namespaces that it covers, or * for all; the server's default one unless given

@@ -28,13 +28,13 @@ pub(super) struct WatchArgs {
     all_namespaces: bool,
     /// How to show a change: text or json
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
-    output: Form,
+    output: OutputFormat,
     #[command(flatten)]
     server: ServerArgs,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum OutputFormat {
     #[default]
     Text,
     Json,
@@ -67,7 +67,7 @@ impl WatchArgs {
     }
 }
 
-/// Says that the service is not there yet, since a mistyped name would be waited for in silence, and where else it is.
+/// Says that there is no such service yet, since a mistyped name would wait in silence, and where else there is one.
 async fn note_absence(client: &Client, reach: &Reach, name: &str, streams: &mut Streams) {
     streams.note(&format!("no service is called {} yet; waiting for one", escape(name, 100)));
     if *reach == Reach::All {
@@ -81,7 +81,7 @@ async fn note_absence(client: &Client, reach: &Reach, name: &str, streams: &mut 
     }
 }
 
-/// Runs it until it is told to stop.
+/// Runs until it is interrupted.
 ///
 /// # Errors
 /// See [`Failure`].
@@ -101,11 +101,11 @@ pub(super) async fn run(args: WatchArgs, streams: &mut Streams) -> Result<Exit, 
     }
 }
 
-fn line(change: &Change, form: Form) -> Option<String> {
+fn line(change: &Change, form: OutputFormat) -> Option<String> {
     let service = change.to.as_ref().or(change.from.as_ref())?;
     let at = change.to.as_ref().and_then(|to| to.updated_at).unwrap_or_else(UnixMs::wall);
     let reason = if change.to.is_some() { service.why() } else { "Removed" };
-    if form == Form::Text {
+    if form == OutputFormat::Text {
         let side = |side: &Option<Service>, none: &'static str| {
             side.as_ref()
                 .map_or_else(|| none.to_owned(), |s| format!("{} {}/{}", s.health, s.healthy(), s.instances.len()))

@@ -1,7 +1,7 @@
 //! The filter language: `shop !canary -l team=pay status=down lat>500ms v=^1.4`.
 //!
-//! Words are joined by "and"; `a|b` is "or" within a word, `!` in front is "not". Text is looked for in namespace, name, URLs and
-//! reason, without regard to case.
+//! Terms are joined by "and"; `a|b` is "or" within a term, a leading `!` is "not". Plain text matches namespace, name, URLs and reason,
+//! ignoring case.
 
 use std::time::Duration;
 
@@ -17,22 +17,22 @@ pub const MAX_LEN: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct FilterError {
-    /// Byte at which the bad word begins.
+    /// Byte at which the bad term begins.
     pub at: usize,
     /// One sentence that says what was expected.
     pub message: String,
 }
 
-/// What the filter may ask of a service besides its own fields.
+/// What a filter may depend on besides the service.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Facts {
     /// The median of its probes, where it is known.
     pub p50: Option<Duration>,
-    /// The moment of asking.
+    /// Wall clock.
     pub now: UnixMs,
 }
 
-/// A filter that was read. The empty one matches everything.
+/// A parsed filter. The empty one matches everything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     words: Vec<Word>,
@@ -40,7 +40,7 @@ pub struct Filter {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Word {
-    wanted: bool,
+    expected: bool,
     any: Vec<Test>,
 }
 
@@ -96,7 +96,7 @@ impl Filter {
     /// Reads a filter.
     ///
     /// # Errors
-    /// [`FilterError`] at the first word that means nothing.
+    /// [`FilterError`] at the first invalid term.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         if text.len() > MAX_LEN {
             return Err(FilterError { at: MAX_LEN, message: format!("a filter has at most {MAX_LEN} bytes") });
@@ -106,7 +106,7 @@ impl Filter {
         for (at, token) in tokens(text) {
             let fail = |message| FilterError { at, message };
             if label.take().is_some() {
-                words.push(Word { wanted: true, any: vec![read_label(token).map_err(fail)?] });
+                words.push(Word { expected: true, any: vec![read_label(token).map_err(fail)?] });
             } else if token == "-l" {
                 label = Some(at);
             } else {
@@ -124,19 +124,19 @@ impl Filter {
         self.words.is_empty()
     }
 
-    /// Whether it asks for latencies, which are not known of every service at every time.
-    pub fn asks_latency(&self) -> bool {
+    /// Whether it depends on latencies, which are not always known.
+    pub fn uses_latency(&self) -> bool {
         self.words.iter().flat_map(|word| &word.any).any(|test| matches!(test, Test::Latency(..)))
     }
 
-    /// Whether it asks how long something lasts, so that time alone changes what matches.
-    pub fn asks_time(&self) -> bool {
+    /// Whether it depends on time, so that time alone changes what matches.
+    pub fn uses_time(&self) -> bool {
         self.words.iter().flat_map(|word| &word.any).any(|test| matches!(test, Test::Since(..)))
     }
 
-    /// Whether the service is wanted.
+    /// Whether the service matches.
     pub fn matches(&self, service: &Service, facts: Facts) -> bool {
-        self.words.iter().all(|word| word.wanted == word.any.iter().any(|test| test.holds(service, facts)))
+        self.words.iter().all(|word| word.expected == word.any.iter().any(|test| test.holds(service, facts)))
     }
 }
 
@@ -145,12 +145,12 @@ fn tokens(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn word(token: &str) -> Result<Word, String> {
-    let (wanted, rest) = token.strip_prefix('!').map_or((true, token), |rest| (false, rest));
+    let (expected, rest) = token.strip_prefix('!').map_or((true, token), |rest| (false, rest));
     if rest.is_empty() {
         return Err("! needs a word after it".to_owned());
     }
     let any = rest.split('|').filter(|part| !part.is_empty()).map(test).collect::<Result<Vec<_>, _>>()?;
-    if any.is_empty() { Err("| needs a word on its sides".to_owned()) } else { Ok(Word { wanted, any }) }
+    if any.is_empty() { Err("| needs a word on its sides".to_owned()) } else { Ok(Word { expected, any }) }
 }
 
 fn test(text: &str) -> Result<Test, String> {
@@ -275,8 +275,8 @@ fn has_text(service: &Service, text: &str) -> bool {
         || service.instances.iter().any(|i| contains(&i.base_url, text) || contains(&i.name, text))
 }
 
-/// Whether `text` holds `wanted`, which is in lower case; names and URLs are ASCII.
-fn contains(text: &str, wanted: &str) -> bool {
-    let (text, wanted) = (text.as_bytes(), wanted.as_bytes());
-    wanted.is_empty() || text.windows(wanted.len()).any(|part| part.eq_ignore_ascii_case(wanted))
+/// Whether `text` contains `part`, which is in lower case; names and URLs are ASCII.
+fn contains(text: &str, part: &str) -> bool {
+    let (text, part) = (text.as_bytes(), part.as_bytes());
+    part.is_empty() || text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
 }

@@ -1,74 +1,25 @@
 //! Every service that the console knows, and the filtered, sorted list of those that are shown.
 //!
-//! Rows are meant by id, never by place. A service that changed moves alone; the list is made anew, at most once a frame, only when
-//! the question changed, when a filter asks for times, or when more changed at once than moving one by one is worth.
+//! A service that changes is moved in the list by itself. The whole list is sorted again, at most once a frame, only when the query changes,
+//! when a filter depends on time, or when many services change at once.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::columns::{Column, Row};
 use super::data::Service;
 use super::filter::{Facts, Filter};
-use crate::model::outcome::Health;
+use super::status::Status;
 use crate::model::time::UnixMs;
 
-/// Changes of health that the strip of the overview remembers.
+/// Most changes of health that the overview remembers.
 const RECENT: usize = 64;
-/// Changes told at once that are moved one by one; for more, sorting everything is less work.
+/// Most changes at once that are moved one by one; beyond that, sorting everything is cheaper.
 const MOVES: usize = 256;
-
-/// What the list is sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SortKey {
-    /// Unhealthy, degraded, unknown, healthy; the newest trouble first.
-    #[default]
-    Worst,
-    /// Name, then namespace.
-    Name,
-    /// Namespace, then name.
-    Namespace,
-    /// How long its health is as it is, shortest first.
-    Since,
-    /// Version as text.
-    Version,
-    /// Median latency, slowest first; unknown last.
-    Latency,
-    /// Number of instances, most first.
-    Instances,
-    /// `manifest`, `rest`.
-    Source,
-}
-
-impl SortKey {
-    /// Every key, in the order of the picker and of the columns.
-    pub const ALL: &[Self] = &[
-        Self::Worst,
-        Self::Name,
-        Self::Namespace,
-        Self::Since,
-        Self::Version,
-        Self::Latency,
-        Self::Instances,
-        Self::Source,
-    ];
-
-    /// The word in the picker and in the palette.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Worst => "worst first",
-            Self::Name => "name",
-            Self::Namespace => "namespace",
-            Self::Since => "since",
-            Self::Version => "version",
-            Self::Latency => "latency",
-            Self::Instances => "instances",
-            Self::Source => "source",
-        }
-    }
-}
 
 /// What decides which services are listed, and how.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -77,26 +28,26 @@ pub struct Query {
     pub namespace: Option<Box<str>>,
     /// The filter.
     pub filter: Filter,
-    /// Only those with a fault.
+    /// Only services with a fault.
     pub faults_only: bool,
     /// The order.
-    pub sort: SortKey,
-    /// The other way round.
+    pub sort: Column,
+    /// Whether the order is reversed.
     pub inverted: bool,
 }
 
-/// How many services there are, by health.
+/// Number of services by status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// Wholly healthy.
     pub healthy: usize,
-    /// Usable, with an instance that is down.
+    /// Usable, but an instance is down.
     pub degraded: usize,
     /// Down.
     pub unhealthy: usize,
     /// Not proved.
     pub unknown: usize,
-    /// Not checked, on purpose.
+    /// Without a check.
     pub not_checked: usize,
     /// Instances of all.
     pub instances: usize,
@@ -108,46 +59,18 @@ impl Totals {
         self.healthy + self.degraded + self.unhealthy + self.unknown + self.not_checked
     }
 
-    fn slot(&mut self, grade: Grade) -> &mut usize {
-        match grade {
-            Grade::Down => &mut self.unhealthy,
-            Grade::Degraded => &mut self.degraded,
-            Grade::Unknown => &mut self.unknown,
-            Grade::NotChecked => &mut self.not_checked,
-            Grade::Healthy => &mut self.healthy,
+    fn slot(&mut self, status: Status) -> &mut usize {
+        match status {
+            Status::Down => &mut self.unhealthy,
+            Status::Degraded => &mut self.degraded,
+            Status::Unknown => &mut self.unknown,
+            Status::NotChecked => &mut self.not_checked,
+            Status::Healthy => &mut self.healthy,
         }
     }
 }
 
-/// A service's health with the in-between that people ask for; the worst is the least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Grade {
-    /// No instance is healthy, one is unhealthy.
-    Down,
-    /// Some instance is unhealthy, but not all.
-    Degraded,
-    /// Not proved.
-    Unknown,
-    /// Not checked, on purpose.
-    NotChecked,
-    /// Healthy.
-    Healthy,
-}
-
-impl Grade {
-    /// The grade of a service.
-    pub fn of(service: &Service) -> Self {
-        match service.health {
-            Health::Unhealthy => Self::Down,
-            _ if service.is_faulty() => Self::Degraded,
-            Health::Unknown if service.is_unchecked() => Self::NotChecked,
-            Health::Unknown => Self::Unknown,
-            Health::Healthy => Self::Healthy,
-        }
-    }
-}
-
-/// A change that the overview's strip shows.
+/// A recent change of the overview.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// When the console heard of it.
@@ -156,28 +79,15 @@ pub struct Change {
     pub id: Uuid,
     /// `namespace/name`.
     pub key: Box<str>,
-    /// Before; none when it is new.
-    pub from: Option<Grade>,
-    /// After; none when it is gone.
-    pub to: Option<Grade>,
+    /// Before; none when the service is new.
+    pub from: Option<Status>,
+    /// After; none when the service was removed.
+    pub to: Option<Status>,
     /// The reason after.
     pub reason: Box<str>,
 }
 
-/// A service while the list is sorted, with what its instances add up to.
-struct Row<'a> {
-    grade: Grade,
-    since: Option<UnixMs>,
-    service: &'a Service,
-}
-
-impl<'a> From<&'a Service> for Row<'a> {
-    fn from(service: &'a Service) -> Self {
-        Self { grade: Grade::of(service), since: service.since(), service }
-    }
-}
-
-/// See the module.
+/// All services and the list of those that are shown.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
     services: HashMap<Uuid, Arc<Service>>,
@@ -192,7 +102,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Takes everything anew.
+    /// Replaces all services.
     pub fn replace(&mut self, services: Vec<Service>, now: UnixMs) {
         let first = self.services.is_empty() && self.version == 0;
         let before = std::mem::take(&mut self.services);
@@ -217,7 +127,7 @@ impl Index {
         self.version += 1;
     }
 
-    /// Takes in what changed.
+    /// Takes in changes.
     pub fn apply(&mut self, upserts: Vec<Service>, removed: &[Uuid], now: UnixMs) {
         self.stale |= upserts.len() + removed.len() > MOVES;
         for id in removed {
@@ -242,14 +152,14 @@ impl Index {
         }
         self.remember(old.as_deref(), Some(&service), now);
         self.count(&service, true);
-        let was_wanted = old.as_ref().is_some_and(|old| self.is_wanted(old, now));
-        let is_wanted = self.is_wanted(&service, now);
-        let stays = old.as_ref().is_some_and(|old| self.order(&(&**old).into(), &(&*service).into()).is_eq());
-        if was_wanted != is_wanted || !stays {
+        let matched = old.as_ref().is_some_and(|old| self.matches_query(old, now));
+        let matches_query = self.matches_query(&service, now);
+        let stays = old.as_ref().is_some_and(|old| self.order(&self.row(old), &self.row(&service)).is_eq());
+        if matched != matches_query || !stays {
             if let Some(old) = &old {
                 self.unlist(old);
             }
-            if is_wanted {
+            if matches_query {
                 self.list(&service);
             }
         }
@@ -272,9 +182,9 @@ impl Index {
 
     /// Where a service is in the list, or would be.
     fn search(&self, service: &Service) -> Result<usize, usize> {
-        let row = service.into();
+        let row = self.row(service);
         self.shown.binary_search_by(|id| match self.services.get(id) {
-            Some(listed) => self.order(&(&**listed).into(), &row),
+            Some(listed) => self.order(&self.row(listed), &row),
             None => Ordering::Less,
         })
     }
@@ -285,7 +195,7 @@ impl Index {
             Some(p50) => self.latency.insert(id, p50) != Some(p50),
             None => self.latency.remove(&id).is_some(),
         };
-        if changed && (self.query.sort == SortKey::Latency || self.query.filter.asks_latency()) {
+        if changed && (self.query.sort == Column::P50 || self.query.filter.uses_latency()) {
             self.stale = true;
         }
     }
@@ -300,7 +210,7 @@ impl Index {
         &self.query
     }
 
-    /// Lists something else.
+    /// Changes what is listed.
     pub fn set_query(&mut self, query: Query) {
         if self.query != query {
             self.query = query;
@@ -308,7 +218,7 @@ impl Index {
         }
     }
 
-    /// The list is made anew at the next refresh, because the filter asks for times.
+    /// Time passed: a filter that depends on time is applied again at the next refresh.
     pub fn time_passed(&mut self) {
         self.stale = true;
     }
@@ -318,39 +228,29 @@ impl Index {
         if !std::mem::take(&mut self.stale) {
             return;
         }
-        let wanted = self.services.values().filter(|s| self.is_wanted(s, now));
-        let mut rows: Vec<Row<'_>> = wanted.map(|s| (&**s).into()).collect();
+        let wanted = self.services.values().filter(|s| self.matches_query(s, now));
+        let mut rows: Vec<Row<'_>> = wanted.map(|s| self.row(s)).collect();
         rows.sort_unstable_by(|a, b| self.order(a, b));
         self.shown = rows.into_iter().map(|row| row.service.id).collect();
     }
 
-    fn is_wanted(&self, service: &Service, now: UnixMs) -> bool {
+    fn matches_query(&self, service: &Service, now: UnixMs) -> bool {
         let query = &self.query;
         query.namespace.as_ref().is_none_or(|namespace| *namespace == service.namespace)
             && (!query.faults_only || service.is_faulty())
             && query.filter.matches(service, Facts { p50: self.latency(&service.id), now })
     }
 
-    /// No two services are equal in it.
+    fn row<'a>(&'a self, service: &'a Service) -> Row<'a> {
+        Row::new(service, &self.latency)
+    }
+
+    /// A total order: no two services are equal.
     fn order(&self, left: &Row<'_>, right: &Row<'_>) -> Ordering {
-        let order = self.compare(left, right);
+        let order = self.query.sort.order().map_or(Ordering::Equal, |order| (order.compare)(left, right));
         let order = if self.query.inverted { order.reverse() } else { order };
         let (a, b) = (left.service, right.service);
         order.then_with(|| (&a.namespace, &a.name, a.id).cmp(&(&b.namespace, &b.name, b.id)))
-    }
-
-    fn compare(&self, left: &Row<'_>, right: &Row<'_>) -> Ordering {
-        let (a, b) = (left.service, right.service);
-        match self.query.sort {
-            SortKey::Worst => (left.grade, Reverse(left.since)).cmp(&(right.grade, Reverse(right.since))),
-            SortKey::Name => a.name.cmp(&b.name),
-            SortKey::Namespace => a.namespace.cmp(&b.namespace),
-            SortKey::Since => right.since.cmp(&left.since),
-            SortKey::Version => a.version.cmp(&b.version),
-            SortKey::Latency => self.latency(&b.id).cmp(&self.latency(&a.id)),
-            SortKey::Instances => b.instances.len().cmp(&a.instances.len()),
-            SortKey::Source => a.source.cmp(&b.source),
-        }
     }
 
     /// The services that are shown, in order, as of the last [`Index::refresh`].
@@ -358,8 +258,8 @@ impl Index {
         &self.shown
     }
 
-    /// Place of a service among those shown.
-    pub fn place(&self, id: &Uuid) -> Option<usize> {
+    /// Position of a service in the list.
+    pub fn position(&self, id: &Uuid) -> Option<usize> {
         self.shown.iter().position(|shown| shown == id)
     }
 
@@ -368,7 +268,7 @@ impl Index {
         self.services.get(id)
     }
 
-    /// Up to `count` ids from a place on, in no order that means anything: for looking at all of them little by little.
+    /// Up to `count` ids from `from` on in arbitrary order, to visit all of them step by step.
     pub fn some(&self, from: usize, count: usize) -> Vec<Uuid> {
         self.services.keys().skip(from).take(count).copied().collect()
     }
@@ -391,7 +291,7 @@ impl Index {
         self.namespaces.iter().map(|(name, totals)| (&**name, *totals))
     }
 
-    /// What changed lately, newest first.
+    /// Recent changes, newest first.
     pub fn recent(&self) -> impl Iterator<Item = &Change> {
         self.recent.iter()
     }
@@ -402,9 +302,9 @@ impl Index {
     }
 
     fn count(&mut self, service: &Service, more: bool) {
-        let (grade, instances) = (Grade::of(service), service.instances.len());
+        let (status, instances) = (Status::of(service), service.instances.len());
         let add = |totals: &mut Totals| {
-            let slot = totals.slot(grade);
+            let slot = totals.slot(status);
             *slot = if more { *slot + 1 } else { slot.saturating_sub(1) };
             totals.instances =
                 if more { totals.instances + instances } else { totals.instances.saturating_sub(instances) };
@@ -418,7 +318,7 @@ impl Index {
     }
 
     fn remember(&mut self, old: Option<&Service>, new: Option<&Service>, now: UnixMs) {
-        let (from, to) = (old.map(Grade::of), new.map(Grade::of));
+        let (from, to) = (old.map(Status::of), new.map(Status::of));
         let Some(service) = new.or(old).filter(|_| from != to) else { return };
         self.recent.truncate(RECENT - 1);
         self.recent.push_front(Change {

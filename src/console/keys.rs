@@ -1,8 +1,8 @@
-//! The keymap: one table that input, help, hint bar and README are made from.
+//! The keymap: one table for input, help, hint bar and README.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// What a key asks for.
+/// What a key does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// One row up.
@@ -21,13 +21,13 @@ pub enum Action {
     First,
     /// The last row.
     Last,
-    /// Into the row.
+    /// Opens the row.
     Open,
-    /// Out of the modal, the filter, the marks, the view; in this order.
+    /// Closes the dialog, else clears the filter, else the marks, else leaves the view.
     Pop,
-    /// One view back; at the first one, end.
+    /// One view back; from the first one, quits.
     Back,
-    /// End.
+    /// Quits.
     Quit,
     /// Type a filter.
     Filter,
@@ -43,7 +43,7 @@ pub enum Action {
     Describe,
     /// YAML or JSON.
     Raw,
-    /// What the server says of itself.
+    /// Events of the server itself.
     Events,
     /// Past changes of health.
     Timeline,
@@ -55,25 +55,25 @@ pub enum Action {
     CheckAll,
     /// Choose the order.
     Sort,
-    /// The other way round.
+    /// Reverses the order.
     Invert,
     /// The next column's order.
     SortNext,
-    /// The column before's order.
+    /// The previous column's order.
     SortPrevious,
     /// Mark the row, go down.
     Mark,
     /// Mark from the last mark to here.
     MarkRange,
-    /// Take all marks away.
+    /// Clears all marks.
     ClearMarks,
     /// Only faults.
     Faults,
-    /// Keep the screen as it is.
+    /// Freezes the screen.
     Freeze,
     /// More columns.
     Wide,
-    /// Ask the source again.
+    /// Refresh.
     Refresh,
     /// Choose a namespace.
     Namespace,
@@ -83,22 +83,22 @@ pub enum Action {
     Copy,
     /// Choose a cell to copy.
     CopyCell,
-    /// What can be done with the row.
+    /// Actions on the row.
     Menu,
 }
 
 /// One key of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding {
-    /// The keys, each of which does it.
+    /// The keys.
     pub keys: &'static [(KeyCode, KeyModifiers)],
-    /// As it is written for people.
+    /// How the help writes them.
     pub label: &'static str,
     /// What it does.
     pub action: Action,
-    /// In words, for the help.
+    /// For the help.
     pub help: &'static str,
-    /// In a word, for the bar at the bottom; empty for none.
+    /// For the hint bar; empty for none.
     pub hint: &'static str,
 }
 
@@ -130,41 +130,41 @@ keymap! {
     "PgUp" PageUp [KeyCode::PageUp, NONE] "a screen up" ""
     "Ctrl-D" HalfDown [KeyCode::Char('d'), CTRL] "half a screen down" ""
     "Ctrl-U" HalfUp [KeyCode::Char('u'), CTRL] "half a screen up" ""
-    "Enter" Open [KeyCode::Enter, NONE] "into the row" "open"
+    "Enter" Open [KeyCode::Enter, NONE] "open the row" "open"
     "Esc" Pop [KeyCode::Esc, NONE] "close what is open: dialog, filter, marks, view" "back"
-    "q" Back [KeyCode::Char('q'), NONE] "one view back; at the first one, end" ""
-    "Ctrl-C" Quit [KeyCode::Char('c'), CTRL] "end" ""
+    "q" Back [KeyCode::Char('q'), NONE] "one view back; from the first one, quit" ""
+    "Ctrl-C" Quit [KeyCode::Char('c'), CTRL] "quit" ""
     "/" Filter [KeyCode::Char('/'), NONE] "filter: text !not a|b -l key=value status=down lat>500ms version=^1.4" "filter"
     ":" Palette [KeyCode::Char(':'), NONE] "type a command" "command"
-    "?" Help [KeyCode::Char('?'), NONE] "these keys" "help"
+    "?" Help [KeyCode::Char('?'), NONE] "this help" "help"
     "1" Overview [KeyCode::Char('1'), NONE] "the overview" ""
     "2" Services [KeyCode::Char('2'), NONE] "all services in a table" ""
     "X" Explain [KeyCode::Char('X'), NONE] "why it has its health: every stage, the last good beside the first bad" "explain"
     "T, l" Timeline [KeyCode::Char('T'), NONE; KeyCode::Char('l'), NONE] "its past changes of health" "timeline"
     "d" Describe [KeyCode::Char('d'), NONE] "everything about one instance" "describe"
-    "y" Raw [KeyCode::Char('y'), NONE] "as YAML, and as JSON with another y" "yaml"
-    "E" Events [KeyCode::Char('E'), NONE] "what the server says of itself" ""
+    "y" Raw [KeyCode::Char('y'), NONE] "as YAML; as JSON with another y" "yaml"
+    "E" Events [KeyCode::Char('E'), NONE] "events of the server itself" ""
     "p" Check [KeyCode::Char('p'), NONE] "probe it now and show the result" "probe"
-    "P" CheckAll [KeyCode::Char('P'), NONE] "probe all that are marked, else all that are listed" ""
-    "m" Menu [KeyCode::Char('m'), NONE] "what can be done: probe, drain, undrain, deregister" "menu"
-    "Ctrl-Z" Faults [KeyCode::Char('z'), CTRL] "only what has a fault" "faults"
+    "P" CheckAll [KeyCode::Char('P'), NONE] "probe every marked service; every listed one if none is marked" ""
+    "m" Menu [KeyCode::Char('m'), NONE] "actions: probe, drain, undrain, deregister" "menu"
+    "Ctrl-Z" Faults [KeyCode::Char('z'), CTRL] "only services with a fault" "faults"
     "n" Namespace [KeyCode::Char('n'), NONE] "choose a namespace" "namespace"
     "0" AllNamespaces [KeyCode::Char('0'), NONE] "all namespaces" ""
     "s" Sort [KeyCode::Char('s'), NONE] "choose the order" "sort"
-    "I" Invert [KeyCode::Char('I'), NONE] "the order the other way round" ""
+    "I" Invert [KeyCode::Char('I'), NONE] "reverse the order" ""
     "Shift-Right" SortNext [KeyCode::Right, SHIFT] "order by the next column" ""
-    "Shift-Left" SortPrevious [KeyCode::Left, SHIFT] "order by the column before" ""
+    "Shift-Left" SortPrevious [KeyCode::Left, SHIFT] "order by the previous column" ""
     "Space" Mark [KeyCode::Char(' '), NONE] "mark the row" ""
     "Ctrl-Space" MarkRange [KeyCode::Char(' '), CTRL; KeyCode::Null, NONE] "mark from the last mark to here" ""
-    "Ctrl-\\" ClearMarks [KeyCode::Char('\\'), CTRL; KeyCode::Char('4'), CTRL] "take all marks away" ""
-    "f" Freeze [KeyCode::Char('f'), NONE] "keep the screen as it is, until f again" ""
+    "Ctrl-\\" ClearMarks [KeyCode::Char('\\'), CTRL; KeyCode::Char('4'), CTRL] "clear all marks" ""
+    "f" Freeze [KeyCode::Char('f'), NONE] "freeze the screen; f again thaws it" ""
     "w" Wide [KeyCode::Char('w'), NONE] "more columns" ""
     "c" Copy [KeyCode::Char('c'), NONE] "copy the name" "copy"
     "Y" CopyCell [KeyCode::Char('Y'), NONE] "choose a cell to copy" ""
-    "Ctrl-R" Refresh [KeyCode::Char('r'), CTRL] "ask the source again at once" ""
+    "Ctrl-R" Refresh [KeyCode::Char('r'), CTRL] "refresh now" ""
 }
 
-/// What a key asks for, outside of dialogs.
+/// What a key does outside dialogs.
 pub fn action(key: KeyEvent) -> Option<Action> {
     // A capital comes with SHIFT from some terminals and without from others.
     let modifiers = if matches!(key.code, KeyCode::Char(_)) { key.modifiers - SHIFT } else { key.modifiers };

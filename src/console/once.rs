@@ -10,25 +10,26 @@ use tokio::time::{sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::app::{Msg, settle};
+use super::layout::list_height;
 use super::run::{Start, step};
-use super::source::{ASKS, Link, NEWS, News};
+use super::source::{EVENT_QUEUE, Link, REQUEST_QUEUE, SourceEvent};
 use super::view;
 use crate::model::time::UnixMs;
 
-/// Time after the services came in which their probing may still come.
+/// How long to wait for the probing of the services once they have arrived.
 const PROBING: Duration = Duration::from_millis(500);
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
 pub enum OnceError {
-    /// The source gave nothing in time.
+    /// The source sent nothing in time.
     #[error("nothing came from {source_name} within {} s: {why}", .limit.as_secs())]
     Nothing {
         /// Its name.
         source_name: String,
-        /// What it said last.
+        /// Its last error.
         why: String,
-        /// The time that it had.
+        /// How long it had.
         limit: Duration,
     },
 }
@@ -40,30 +41,30 @@ pub enum OnceError {
 pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<String, OnceError> {
     let source_name = start.source.name();
     let mut state = start.state(size);
-    let (news_in, mut news) = mpsc::channel(NEWS);
-    let (asks, asked) = mpsc::channel(ASKS);
+    let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
+    let (requests, received) = mpsc::channel(REQUEST_QUEUE);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(start.source.run(news_in, asked, stop.clone()));
+    tasks.spawn(start.source.run(sender, received, stop.clone()));
     let deadline = tokio::time::Instant::now() + limit;
     while !state.loaded {
-        let Ok(Some(told)) = timeout_at(deadline, news.recv()).await else {
+        let Ok(Some(event)) = timeout_at(deadline, events.recv()).await else {
             let why = if let Link::Lost { why, .. } = &state.link { why.to_string() } else { "no answer".to_owned() };
             return Err(OnceError::Nothing { source_name, why, limit });
         };
-        step(&mut state, Msg::News(Box::new(told)), &asks);
+        step(&mut state, Msg::Source(Box::new(event)), &requests);
     }
-    step(&mut state, Msg::Tick(UnixMs::wall()), &asks);
-    let mut missing = state.listing().shown().len().min(state.list_height());
+    step(&mut state, Msg::Tick(UnixMs::wall()), &requests);
+    let mut missing = state.listing().shown().len().min(list_height(&state));
     let until = sleep_until(tokio::time::Instant::now() + PROBING);
     tokio::pin!(until);
     while missing > 0 {
         tokio::select! {
             () = &mut until => break,
-            told = news.recv() => {
-                let Some(told) = told else { break };
-                missing -= usize::from(matches!(told, News::Probing(..)));
-                step(&mut state, Msg::News(Box::new(told)), &asks);
+            event = events.recv() => {
+                let Some(event) = event else { break };
+                missing -= usize::from(matches!(event, SourceEvent::Probing(..)));
+                step(&mut state, Msg::Source(Box::new(event)), &requests);
             }
         }
     }
@@ -72,7 +73,7 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
     Ok(text(&state, size))
 }
 
-fn text(state: &super::app::State, size: (u16, u16)) -> String {
+fn text(state: &super::state::State, size: (u16, u16)) -> String {
     let Ok(mut terminal) = Terminal::new(TestBackend::new(size.0, size.1));
     let Ok(_) = terminal.draw(|frame| view::draw(frame, state));
     let buffer = terminal.backend().buffer();

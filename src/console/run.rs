@@ -1,4 +1,4 @@
-//! The loop: waits for keys, news, time and signals; steps the state; draws what changed: keys at once, news at most every 16 ms.
+//! The loop: waits for keys, events, time and signals, steps the state, and draws: after a key at once, after events at most every 16 ms.
 
 use std::io;
 use std::time::Duration;
@@ -11,31 +11,32 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::app::screen::View;
-use super::app::{Effect, Msg, Options, State, settle, update};
-use super::source::{ASKS, Ask, NEWS, News, Refusal, Source};
+use super::app::{Effect, Msg, settle, update};
+use super::source::{EVENT_QUEUE, REQUEST_QUEUE, Refusal, Request, Source, SourceEvent};
+use super::state::screen::View;
+use super::state::{Options, State};
 use super::terminal::{self, Tty};
 use crate::model::time::UnixMs;
 
-/// Least time between two frames of news.
+/// Least time between two frames because of events.
 const FRAME: Duration = Duration::from_millis(16);
-/// Least time between two frames when a key was pressed: who presses it waits for nothing else.
+/// Least time between two frames after a key.
 const KEY_FRAME: Duration = Duration::from_millis(2);
-/// Time between ticks: what a countdown needs.
+/// Time between ticks, short enough for a countdown.
 const TICK: Duration = Duration::from_millis(250);
-/// News taken in before the next frame.
+/// SourceEvent taken in before the next frame.
 const DRAIN: usize = 64;
-/// Longest wait for the source's end.
+/// Longest wait for the source to end.
 const LAST: Duration = Duration::from_secs(1);
 
-/// Why the console ended before it was told to.
+/// Why the console ended by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
-    /// There is no terminal, or it does not obey.
+    /// There is no usable terminal.
     #[error("the terminal cannot be used: {0}; `portolan console --once` prints one frame without it")]
     Terminal(#[from] io::Error),
     /// The source's task ended, which it never should.
-    #[error("the source ended by itself; this is a bug in Portolan")]
+    #[error("the source ended; this is a bug in Portolan")]
     SourceEnded,
 }
 
@@ -43,11 +44,11 @@ pub enum ConsoleError {
 pub struct Start {
     /// Where data comes from.
     pub source: Box<dyn Source>,
-    /// Chosen at the start.
+    /// Selection at the start.
     pub options: Options,
     /// One namespace; none for all.
     pub namespace: Option<Box<str>>,
-    /// The first filter, already known to be one.
+    /// The first filter; it is valid.
     pub filter: Option<Box<str>>,
 }
 
@@ -67,20 +68,20 @@ impl Start {
     }
 }
 
-/// Shows the console until a person, a signal, or the terminal's end ends it; `end` cancelled ends it too.
+/// Shows the console until the user quits, a signal arrives, the terminal closes or `end` is cancelled.
 ///
 /// # Errors
-/// [`ConsoleError`]. The terminal is given back in any case.
+/// [`ConsoleError`]. The terminal is restored in any case.
 pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleError> {
     let mut tty = Tty::take()?;
-    let _watched = terminal::watch()?;
+    let _watch = terminal::watch()?;
     let mut state = start.state(tty.size());
     tty.draw(&state)?;
-    let (news_in, mut news) = mpsc::channel(NEWS);
-    let (asks, asked) = mpsc::channel(ASKS);
+    let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
+    let (requests, received) = mpsc::channel(REQUEST_QUEUE);
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(start.source.run(news_in, asked, stop.clone()));
+    tasks.spawn(start.source.run(sender, received, stop.clone()));
     let mut inputs = Inputs::new()?;
     let mut drawn = Instant::now();
     let mut due: Option<Instant> = None;
@@ -88,8 +89,8 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
         let woken = tokio::select! {
             biased;
             () = end.cancelled() => break Ok(()),
-            () = inputs.signals.told() => break Ok(()),
-            // Before the keys: a flood of them is drawn too.
+            () = inputs.signals.received() => break Ok(()),
+            // Before the keys, so that a flood of them is drawn too.
             () = sleep_until(due.unwrap_or(drawn)), if due.is_some() => {
                 settle(&mut state);
                 if let Err(error) = tty.draw(&state) {
@@ -100,11 +101,11 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
             }
             event = inputs.events.next() => match event {
                 Some(Ok(event)) => Some(message(event)),
-                // The terminal is gone.
+                // The terminal closed.
                 Some(Err(_)) | None => break Ok(()),
             },
-            told = news.recv() => match told {
-                Some(told) => Some(Some(Msg::News(Box::new(told)))),
+            event = events.recv() => match event {
+                Some(event) => Some(Some(Msg::Source(Box::new(event)))),
                 None => break Err(ConsoleError::SourceEnded),
             },
             _ = inputs.ticks.tick() => {
@@ -121,12 +122,12 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
         if matches!(message, Msg::Resize(..)) && tty.clear().is_err() {
             break Ok(());
         }
-        let is_news = matches!(message, Msg::News(_));
-        step(&mut state, message, &asks);
-        if is_news {
+        let from_source = matches!(message, Msg::Source(_));
+        step(&mut state, message, &requests);
+        if from_source {
             for _ in 1..DRAIN {
-                let Ok(told) = news.try_recv() else { break };
-                step(&mut state, Msg::News(Box::new(told)), &asks);
+                let Ok(event) = events.try_recv() else { break };
+                step(&mut state, Msg::Source(Box::new(event)), &requests);
             }
         }
         if state.quit {
@@ -135,16 +136,16 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
     };
     drop(tty);
     stop.cancel();
-    // A source that does not end in time is cut off with the set.
+    // Dropping the set aborts a source that does not end in time.
     let _ = timeout(LAST, tasks.join_next()).await;
     ended
 }
 
-/// How long after the last frame the next one may be drawn because of that message; none when it shows nothing.
+/// How long after the last frame the next one may be drawn because of the message; none when it changes nothing.
 fn frame_after(message: &Msg, state: &State) -> Option<Duration> {
     match message {
         Msg::Tick(now) => shows(state, *now).then_some(FRAME),
-        Msg::News(_) => Some(FRAME),
+        Msg::Source(_) => Some(FRAME),
         Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_) | Msg::Resize(..) => Some(KEY_FRAME),
     }
 }
@@ -169,7 +170,7 @@ impl Inputs {
     }
 }
 
-/// SIGTERM, SIGHUP and SIGINT end the console in order.
+/// SIGTERM, SIGHUP and SIGINT end the console cleanly.
 struct Signals([tokio::signal::unix::Signal; 3]);
 
 impl Signals {
@@ -177,7 +178,7 @@ impl Signals {
         Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::hangup())?, signal(SignalKind::interrupt())?]))
     }
 
-    async fn told(&mut self) {
+    async fn received(&mut self) {
         let [terminate, hangup, interrupt] = &mut self.0;
         tokio::select! {
             _ = terminate.recv() => {}
@@ -197,19 +198,19 @@ fn message(event: Event) -> Option<Msg> {
     }
 }
 
-/// One message, and what follows from it outside.
-pub(super) fn step(state: &mut State, message: Msg, asks: &mpsc::Sender<Ask>) {
+/// Takes in one message and performs its effects.
+pub(super) fn step(state: &mut State, message: Msg, requests: &mpsc::Sender<Request>) {
     for effect in update(state, message) {
         match effect {
             Effect::Copy(text) => {
-                // A terminal that does not take it shows nothing either.
+                // A terminal that fails here fails at the next frame too.
                 let _ = terminal::copy(&text);
             }
-            Effect::Ask(ask) => {
-                if let Err(mpsc::error::TrySendError::Full(Ask::Act(number, _))) = asks.try_send(ask) {
-                    let message = "too much is under way; wait for its end".into();
+            Effect::Request(request) => {
+                if let Err(mpsc::error::TrySendError::Full(Request::Operate(number, _))) = requests.try_send(request) {
+                    let message = "too many operations are under way; wait for one to end".into();
                     let refusal = Refusal { code: Box::default(), message };
-                    update(state, Msg::News(Box::new(News::Done(number, Err(refusal)))));
+                    update(state, Msg::Source(Box::new(SourceEvent::OperationDone(number, Err(refusal)))));
                 }
             }
         }

@@ -226,7 +226,7 @@ fn history_tells_the_newest_first_and_why() {
     for removed in [id.as_str(), "user-service"] {
         let output = server.cli(&["history", removed]);
         let (exit, said) = ended(&output);
-        assert_eq!((exit, said), (0, format!("{removed} is gone: it is not registered any more\n")));
+        assert_eq!((exit, said), (0, format!("{removed} is no longer registered\n")));
         assert!(stdout(&output).contains("removed"), "a service is remembered by its id and its name");
     }
 }

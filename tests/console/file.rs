@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use portolan::console::data::{ProbingOfService, Service};
 use portolan::console::source::file::FileSource;
-use portolan::console::source::{Act, Ask, Link, News, Source};
+use portolan::console::source::{Link, Operation, Request, Source, SourceEvent};
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
 use portolan::model::probe::{HealthChange, ProbeRow, Sample};
@@ -23,8 +23,8 @@ const LONG: Duration = Duration::from_mins(2);
 
 /// A source at work, and everything that it told.
 struct Watching {
-    news: mpsc::Receiver<News>,
-    asks: mpsc::Sender<Ask>,
+    news: mpsc::Receiver<SourceEvent>,
+    asks: mpsc::Sender<Request>,
     stop: CancellationToken,
     task: JoinHandle<()>,
     link: Link,
@@ -41,11 +41,11 @@ impl Watching {
     }
 
     /// The first news that `wanted` takes.
-    async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(News) -> Option<T>) -> T {
+    async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(SourceEvent) -> Option<T>) -> T {
         let look = async {
             loop {
                 let news = self.news.recv().await.expect("the source goes on");
-                if let News::Link(link) = &news {
+                if let SourceEvent::Link(link) = &news {
                     self.link = link.clone();
                 }
                 if let Some(found) = wanted(news) {
@@ -57,18 +57,18 @@ impl Watching {
     }
 
     async fn snapshot(&mut self) -> Vec<Service> {
-        let is_snapshot = |news| if let News::Snapshot(all) = news { Some(all) } else { None };
+        let is_snapshot = |news| if let SourceEvent::Snapshot(all) = news { Some(all) } else { None };
         self.until("a snapshot", is_snapshot).await
     }
 
     async fn changes(&mut self) -> (Vec<Service>, Vec<Uuid>) {
-        let is_change = |news| if let News::Changes(some, gone) = news { Some((some, gone)) } else { None };
+        let is_change = |news| if let SourceEvent::Changes(some, gone) = news { Some((some, gone)) } else { None };
         self.until("a change", is_change).await
     }
 
     async fn live(&mut self) {
         if self.link != Link::Live {
-            self.until("the link", |news| (news == News::Link(Link::Live)).then_some(())).await;
+            self.until("the link", |news| (news == SourceEvent::Link(Link::Live)).then_some(())).await;
         }
     }
 
@@ -77,7 +77,7 @@ impl Watching {
         if let Link::Lost { why, .. } = &self.link {
             return why.to_string();
         }
-        let is_lost = |news| if let News::Link(Link::Lost { why, .. }) = news { Some(why.into()) } else { None };
+        let is_lost = |news| if let SourceEvent::Link(Link::Lost { why, .. }) = news { Some(why.into()) } else { None };
         self.until("the link's loss", is_lost).await
     }
 
@@ -193,8 +193,8 @@ async fn probing_and_history_come_from_the_rows() {
     let mut w = Watching::start(&folder.path().join("p.db"));
     w.snapshot().await;
 
-    w.asks.send(Ask::Probing(vec![id])).await.expect("asks");
-    let is_probing = |news| if let News::Probing(of, known) = news { Some((of, known)) } else { None };
+    w.asks.send(Request::Probing(vec![id])).await.expect("asks");
+    let is_probing = |news| if let SourceEvent::Probing(of, known) = news { Some((of, known)) } else { None };
     let (of, known) = w.until("the probing", is_probing).await;
     let known: ProbingOfService = *known.expect("it is known");
     let first = &known.instances[0];
@@ -203,16 +203,18 @@ async fn probing_and_history_come_from_the_rows() {
     // As the prober says of an instance that is not proved yet: the first pass is enough.
     assert_eq!((first.streak.passing, first.streak.count, first.streak.of), (true, 0, 1));
 
-    w.asks.send(Ask::History(id, None)).await.expect("asks");
-    let is_history = |news| if let News::History(_, entries, next) = news { Some((entries, next)) } else { None };
+    w.asks.send(Request::History(id, None)).await.expect("asks");
+    let is_history =
+        |news| if let SourceEvent::History(_, entries, next) = news { Some((entries, next)) } else { None };
     let (entries, next) = w.until("the history", is_history).await;
     let messages: Vec<&str> = entries.iter().map(|e| &*e.message).collect();
     assert_eq!((messages, next), (vec!["refused at 90", "refused at 80", "refused at 70"], None));
 
-    w.asks.send(Ask::Probing(vec![Uuid::nil()])).await.expect("asks");
+    w.asks.send(Request::Probing(vec![Uuid::nil()])).await.expect("asks");
     assert_eq!(w.until("the answer", is_probing).await, (Uuid::nil(), None));
-    w.asks.send(Ask::Act(7, Act::Check(id))).await.expect("asks");
-    let is_refusal = |news| if let News::Done(7, Err(refusal)) = news { Some(refusal.message) } else { None };
+    w.asks.send(Request::Operate(7, Operation::Check(id))).await.expect("asks");
+    let is_refusal =
+        |news| if let SourceEvent::OperationDone(7, Err(refusal)) = news { Some(refusal.message) } else { None };
     assert!(w.until("a refusal", is_refusal).await.contains("--server"));
     w.end().await;
     s.stop().await;
@@ -236,7 +238,7 @@ async fn a_replaced_file_is_noticed() {
     s.register(registration("orders", "a", spec(1))).await.expect("registers");
     loop {
         let told = w.until("the new file", |news| match news {
-            News::Snapshot(all) | News::Changes(all, _) => Some(all),
+            SourceEvent::Snapshot(all) | SourceEvent::Changes(all, _) => Some(all),
             _ => None,
         });
         if names(&told.await) == ["orders"] {
@@ -276,7 +278,7 @@ async fn a_missing_file_is_waited_for() {
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     loop {
         let told = w.until("the file", |news| match news {
-            News::Snapshot(all) | News::Changes(all, _) => Some(all),
+            SourceEvent::Snapshot(all) | SourceEvent::Changes(all, _) => Some(all),
             _ => None,
         });
         if names(&told.await) == ["users"] {
@@ -305,7 +307,7 @@ async fn nothing_is_made_beside_the_file_of_a_stopped_server() {
     w.live().await;
     s.register(registration("orders", "a", spec(1))).await.expect("registers");
     let orders = w.until("the new service", |news| match news {
-        News::Snapshot(all) | News::Changes(all, _) => all.into_iter().find(|s| &*s.name == "orders"),
+        SourceEvent::Snapshot(all) | SourceEvent::Changes(all, _) => all.into_iter().find(|s| &*s.name == "orders"),
         _ => None,
     });
     orders.await;
@@ -321,8 +323,8 @@ async fn what_is_no_store_is_said_to_be_none() {
     assert!(w.lost().await.contains("is not a store of Portolan"));
     std::fs::remove_file(&path).expect("is removed");
     rusqlite::Connection::open(&path).expect("opens").execute_batch("CREATE TABLE t (a)").expect("is made");
-    w.asks.send(Ask::Retry).await.expect("asks");
-    let is_lost = |news| if let News::Link(Link::Lost { why, .. }) = news { Some(why) } else { None };
+    w.asks.send(Request::Retry).await.expect("asks");
+    let is_lost = |news| if let SourceEvent::Link(Link::Lost { why, .. }) = news { Some(why) } else { None };
     for _ in 0..2 {
         assert!(w.until("the loss", is_lost).await.contains("is not a store of Portolan"));
     }

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crossterm::event::KeyCode;
-use portolan::console::app::{State, ThemeName};
-use portolan::console::source::{Abilities, Link, News};
+use portolan::console::source::{Abilities, Link, SourceEvent};
+use portolan::console::state::{State, ThemeName};
 use portolan::model::time::UnixMs;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
@@ -42,9 +42,9 @@ fn after(keys: &'static str) -> impl Fn((u16, u16)) -> Desk {
     }
 }
 
-fn lost() -> News {
+fn lost() -> SourceEvent {
     let why = "the server does not answer; is it running?".into();
-    News::Link(Link::Lost { why, retry_at: UnixMs(NOON.0 + 17_000) })
+    SourceEvent::Link(Link::Lost { why, retry_at: UnixMs(NOON.0 + 17_000) })
 }
 
 #[test]
@@ -66,8 +66,8 @@ fn error() {
 fn empty() {
     hold("empty", |size| {
         let mut desk = Desk::waiting(size);
-        desk.tell(News::Link(Link::Live));
-        desk.tell(News::Snapshot(vec![]));
+        desk.tell(SourceEvent::Link(Link::Live));
+        desk.tell(SourceEvent::Snapshot(vec![]));
         desk.tick(0);
         desk
     });
@@ -123,7 +123,7 @@ fn a_long_message() {
         let mut desk = Desk::loaded(size);
         let why = "the token of service.portolan.dev/shop was refused because it expired at 2026-01-01T11:59:00Z: put a new one into the \
             file that PORTOLAN_TOKEN_FILE names, which is read again at every attempt, or log in again";
-        desk.tell(News::Link(Link::Lost { why: why.into(), retry_at: UnixMs(NOON.0 + 17_000) }));
+        desk.tell(SourceEvent::Link(Link::Lost { why: why.into(), retry_at: UnixMs(NOON.0 + 17_000) }));
         desk.tick(14_000);
         desk.keys("G");
         desk
@@ -159,7 +159,7 @@ fn raw() {
 fn server_events() {
     hold("events", |size| {
         let mut desk = Desk::loaded(size);
-        desk.tell(News::Server(events()));
+        desk.tell(SourceEvent::Server(events()));
         desk.keys("E");
         desk
     });
@@ -273,7 +273,7 @@ fn ascii_mode_draws_ascii_alone() {
     let abilities = Abilities { acts: true, live_probing: true };
     for size in SIZES {
         for keys in ["", "2w", "/name=checkout\nX", "/name=checkout\n\n\n", ":", "?", "T"] {
-            let options = portolan::console::app::Options { ascii: true, ..options() };
+            let options = portolan::console::state::Options { ascii: true, ..options() };
             let mut desk = Desk::with(State::new("server http://127.0.0.1:8080", abilities, options, size, NOON));
             desk.load();
             desk.keys(keys);

@@ -1,10 +1,11 @@
 //! What a person does, key by key, and what the console asks and shows.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use portolan::console::app::screen::{Chosen, View};
-use portolan::console::app::{Effect, Msg, State, update};
+use portolan::console::app::{Effect, Msg, update};
 use portolan::console::data::ServerEvent;
-use portolan::console::source::{Abilities, Act, Ask, Link, News, Refusal};
+use portolan::console::source::{Abilities, Link, Operation, Refusal, Request, SourceEvent};
+use portolan::console::state::State;
+use portolan::console::state::screen::{Selection, View};
 use portolan::model::outcome::Health;
 use portolan::model::time::UnixMs;
 use uuid::Uuid;
@@ -13,12 +14,15 @@ use crate::scene::{CART, CHECKOUT, CRON, Desk, LEDGER, NOON, ago, cast, history,
 
 const SIZE: (u16, u16) = (120, 40);
 
-fn asks(effects: &[Effect]) -> Vec<&Ask> {
-    effects.iter().filter_map(|effect| if let Effect::Ask(ask) = effect { Some(ask) } else { None }).collect()
+fn asks(effects: &[Effect]) -> Vec<&Request> {
+    effects.iter().filter_map(|effect| if let Effect::Request(ask) = effect { Some(ask) } else { None }).collect()
 }
 
-fn acts(effects: &[Effect]) -> Vec<&Act> {
-    asks(effects).into_iter().filter_map(|ask| if let Ask::Act(_, act) = ask { Some(act) } else { None }).collect()
+fn acts(effects: &[Effect]) -> Vec<&Operation> {
+    asks(effects)
+        .into_iter()
+        .filter_map(|ask| if let Request::Operate(_, act) = ask { Some(act) } else { None })
+        .collect()
 }
 
 /// The line of the frame that is drawn reversed.
@@ -71,7 +75,7 @@ fn the_choice_stays_on_its_service_when_rows_move() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("j");
     let chosen = chosen_line(&mut desk);
-    let Chosen::Service(id) = desk.state.screen().chosen else { panic!("a service is chosen") };
+    let Selection::Service(id) = desk.state.screen().selection else { panic!("a service is chosen") };
     // Two others fall, and stand above it from now on.
     for n in [20, 21] {
         let name = format!("svc-{n}");
@@ -79,12 +83,12 @@ fn the_choice_stays_on_its_service_when_rows_move() {
         desk.change(service(Uuid::from_u128(n), "infra", &name, vec![down]));
     }
     assert_eq!(desk.listed()[..2], ["svc-20", "svc-21"]);
-    assert_eq!(desk.state.screen().chosen, Chosen::Service(id));
+    assert_eq!(desk.state.screen().selection, Selection::Service(id));
     assert_eq!(chosen_line(&mut desk), chosen);
     // It goes away: its neighbour is chosen.
     let place = desk.listed().iter().position(|name| chosen.contains(name.as_str())).expect("listed");
     let next = desk.listed()[place + 1].clone();
-    desk.tell(News::Changes(vec![], vec![id]));
+    desk.tell(SourceEvent::Changes(vec![], vec![id]));
     assert!(chosen_line(&mut desk).contains(&next));
 }
 
@@ -132,7 +136,7 @@ fn marks_mean_services_and_limit_what_is_probed() {
     assert!(desk.text().contains("4 marked"));
     let effects = desk.keys("P");
     assert_eq!(acts(&effects).len(), 4);
-    assert!(acts(&effects).contains(&&Act::Check(first)));
+    assert!(acts(&effects).contains(&&Operation::Check(first)));
     desk.ctrl('\\');
     assert!(desk.state.marks.is_empty());
     desk.press(KeyCode::Esc);
@@ -220,11 +224,11 @@ fn a_dialog_means_what_it_meant_when_it_opened() {
     }
     let effects = desk.keys("checkout\n");
     desk.tick(7000);
-    let wanted = Act::Deregister { service: CHECKOUT, instance: "a".into(), generation: 3 };
+    let wanted = Operation::Deregister { service: CHECKOUT, instance: "a".into(), generation: 3 };
     assert_eq!(acts(&effects), [&wanted]);
     assert!(desk.text().contains("1 under way"));
     let refusal = Refusal { code: "stale".into(), message: "it registered again meanwhile".into() };
-    desk.tell(News::Done(1, Err(refusal)));
+    desk.tell(SourceEvent::OperationDone(1, Err(refusal)));
     assert!(desk.text().contains("deregister checkout/a: it registered again meanwhile"));
     desk.tick(14_000);
     assert!(!desk.text().contains("meanwhile"), "a message goes away");
@@ -235,13 +239,13 @@ fn draining_asks_for_the_name_and_undraining_too() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=cart\n\nmdrain\n");
     let effects = desk.keys("cart\n");
-    assert_eq!(acts(&effects), [&Act::Weight { service: CART, instance: "a".into(), weight: 0 }]);
+    assert_eq!(acts(&effects), [&Operation::Weight { service: CART, instance: "a".into(), weight: 0 }]);
     let mut drained = cast().remove(1);
     drained.instances[0].weight = 0;
     desk.change(drained);
     assert!(desk.text().contains("drained"));
     let effects = desk.keys("mundrain\ncart\n");
-    assert_eq!(acts(&effects), [&Act::Weight { service: CART, instance: "a".into(), weight: 100 }]);
+    assert_eq!(acts(&effects), [&Operation::Weight { service: CART, instance: "a".into(), weight: 100 }]);
 }
 
 #[test]
@@ -256,7 +260,7 @@ fn what_is_refused_says_why_in_place() {
     desk.state.options.read_only = true;
     desk.keys("/name=cart\n\nmdrain\n");
     assert!(desk.text().contains("--read-only"));
-    assert_eq!(acts(&desk.keys("p")), [&Act::Check(CART)], "a probe changes nothing");
+    assert_eq!(acts(&desk.keys("p")), [&Operation::Check(CART)], "a probe changes nothing");
 
     let abilities = Abilities { acts: false, live_probing: false };
     let mut desk = Desk::with(State::new("file /p.db", abilities, options(), SIZE, NOON));
@@ -270,8 +274,8 @@ fn what_is_refused_says_why_in_place() {
 fn a_probe_shows_its_result() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=cart\n");
-    assert_eq!(acts(&desk.keys("p")), [&Act::Check(CART)]);
-    desk.tell(News::Done(1, Ok("1 of 2 healthy".into())));
+    assert_eq!(acts(&desk.keys("p")), [&Operation::Check(CART)]);
+    desk.tell(SourceEvent::OperationDone(1, Ok("1 of 2 healthy".into())));
     assert!(desk.text().contains("probe cart: 1 of 2 healthy"));
 }
 
@@ -279,39 +283,39 @@ fn a_probe_shows_its_result() {
 fn a_timeline_is_read_page_by_page() {
     let mut desk = Desk::loaded((80, 12));
     desk.keys("/name=cart\n");
-    desk.tell(News::History(CART, history(0), Some(989)));
+    desk.tell(SourceEvent::History(CART, history(0), Some(989)));
     desk.keys("T");
     let effects = desk.keys("G");
-    assert_eq!(asks(&effects), [&Ask::History(CART, Some(989))]);
+    assert_eq!(asks(&effects), [&Request::History(CART, Some(989))]);
     assert!(asks(&desk.keys("G")).is_empty(), "asked once");
-    desk.tell(News::History(CART, history(1), None));
+    desk.tell(SourceEvent::History(CART, history(1), None));
     assert_eq!(desk.state.history[&CART].entries.len(), 24);
-    let Chosen::Past(chosen) = desk.state.screen().chosen else { panic!("an entry is chosen") };
+    let Selection::Past(chosen) = desk.state.screen().selection else { panic!("an entry is chosen") };
     // A new entry comes in front: the choice stays.
     let mut newest = history(0);
     newest[0].id = 1001;
     newest.truncate(3);
     newest.extend(history(0).into_iter().take(2));
     newest.sort_by_key(|past| std::cmp::Reverse(past.id));
-    desk.tell(News::History(CART, newest, Some(1)));
+    desk.tell(SourceEvent::History(CART, newest, Some(1)));
     assert_eq!(desk.state.history[&CART].entries.len(), 25);
     assert_eq!(desk.state.history[&CART].more, None, "the end stays the end");
     desk.text();
-    assert_eq!(desk.state.screen().chosen, Chosen::Past(chosen));
+    assert_eq!(desk.state.screen().selection, Selection::Past(chosen));
 }
 
 #[test]
 fn a_lost_source_is_stale_and_catches_up() {
     let mut desk = Desk::loaded(SIZE);
     let lost = |at| Link::Lost { why: "the server does not answer: is it up?".into(), retry_at: at };
-    desk.tell(News::Link(lost(UnixMs(NOON.0 + 17_000))));
+    desk.tell(SourceEvent::Link(lost(UnixMs(NOON.0 + 17_000))));
     desk.tick(14_000);
     let text = desk.text();
     assert!(text.contains("STALE 14 s, retry in 3 s") && text.contains("is it up?"), "{text}");
     assert_eq!(desk.listed().len(), 40, "what was known is still shown");
-    assert_eq!(asks(&desk.ctrl('r'))[0], &Ask::Retry);
-    desk.tell(News::Snapshot(cast()));
-    desk.tell(News::Link(Link::Live));
+    assert_eq!(asks(&desk.ctrl('r'))[0], &Request::Retry);
+    desk.tell(SourceEvent::Snapshot(cast()));
+    desk.tell(SourceEvent::Link(Link::Live));
     assert!(desk.text().contains("LIVE") && !desk.text().contains("STALE"));
     assert!(!asks(&desk.tick(14_250)).is_empty(), "what is looked at is asked for anew");
 }
@@ -320,11 +324,11 @@ fn a_lost_source_is_stale_and_catches_up() {
 fn only_what_is_looked_at_is_asked_for() {
     let mut desk = Desk::loaded((80, 24));
     let effects = desk.tick(6000);
-    let [Ask::Probing(ids)] = asks(&effects)[..] else { panic!("one question: {effects:?}") };
-    assert_eq!(ids.len(), desk.state.list_height());
+    let [Request::Probing(ids)] = asks(&effects)[..] else { panic!("one question: {effects:?}") };
+    assert_eq!(ids.len(), portolan::console::layout::list_height(&desk.state));
     assert!(asks(&desk.tick(6250)).is_empty(), "not twice while the answer is on its way");
     for id in ids.clone() {
-        desk.tell(News::Probing(id, Some(Box::default())));
+        desk.tell(SourceEvent::Probing(id, Some(Box::default())));
     }
     assert!(asks(&desk.tick(6500)).is_empty());
     assert_eq!(asks(&desk.tick(20_000)).len(), 1, "and again when it is old");
@@ -357,7 +361,7 @@ fn the_raw_view_shows_the_newest_probe() {
 fn a_service_that_goes_away_says_so() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=ledger\n\n");
-    desk.tell(News::Changes(vec![], vec![LEDGER]));
+    desk.tell(SourceEvent::Changes(vec![], vec![LEDGER]));
     assert!(desk.text().contains("deregistered since"));
     desk.keys("\np");
     desk.press(KeyCode::Esc);
@@ -367,11 +371,11 @@ fn a_service_that_goes_away_says_so() {
 #[test]
 fn a_prober_that_cannot_keep_up_is_in_the_header_until_it_can() {
     let mut desk = Desk::loaded(SIZE);
-    desk.tell(News::Link(Link::Live));
+    desk.tell(SourceEvent::Link(Link::Live));
     let said = |good| ServerEvent { at: ago(5), part: "prober".into(), good, message: "as it stands".into() };
     assert!(!desk.text().contains("PROBES LATE"));
-    desk.tell(News::Server(vec![said(true), said(false)]));
+    desk.tell(SourceEvent::Server(vec![said(true), said(false)]));
     assert!(desk.text().contains("LIVE, PROBES LATE"), "{}", desk.text());
-    desk.tell(News::Server(vec![said(false), said(true)]));
+    desk.tell(SourceEvent::Server(vec![said(false), said(true)]));
     assert!(desk.text().contains("LIVE") && !desk.text().contains("PROBES LATE"));
 }

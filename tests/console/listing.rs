@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use portolan::console::columns::Column;
 use portolan::console::data::Service;
 use portolan::console::filter::Filter;
-use portolan::console::index::{Index, Query, SortKey};
+use portolan::console::index::{Index, Query};
 use portolan::model::outcome::Health;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use crate::scene::{NOON, ago, instance, service};
 enum Step {
     Change(Vec<Service>, Vec<Uuid>),
     Latency(Uuid, Option<Duration>),
-    Ask(Query),
+    Request(Query),
     Frame,
 }
 
@@ -38,7 +39,7 @@ fn some_service() -> impl Strategy<Value = Service> {
 
 fn query() -> impl Strategy<Value = Query> {
     const FILTERS: &[&str] = &["", "status=down", "svc-3", "age<2s", "lat>1ms"];
-    let sort = proptest::sample::select(SortKey::ALL);
+    let sort = proptest::sample::select(Column::sortable().collect::<Vec<_>>());
     let namespace = proptest::option::of(Just("pay".into()));
     (namespace, proptest::sample::select(FILTERS), any::<bool>(), sort, any::<bool>()).prop_map(
         |(namespace, filter, faults_only, sort, inverted)| {
@@ -54,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => changes.prop_map(|(upserts, removed)| Step::Change(upserts, removed)),
         1 => (id, proptest::option::of((0..3_u64).prop_map(Duration::from_millis))).prop_map(|(id, p50)| Step::Latency(id, p50)),
-        1 => query().prop_map(Step::Ask),
+        1 => query().prop_map(Step::Request),
         3 => Just(Step::Frame),
     ]
 }
@@ -89,7 +90,7 @@ proptest! {
                     latencies.extend(p50.map(|p50| (id, p50)));
                 }
                 Step::Latency(..) => {}
-                Step::Ask(query) => index.set_query(query),
+                Step::Request(query) => index.set_query(query),
                 Step::Frame => {
                     index.refresh(NOON);
                     prop_assert_eq!(index.shown(), anew(&index, &latencies));

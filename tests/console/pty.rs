@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use portable_pty::CommandBuilder;
-use portolan::console::app::{Options, ThemeName};
 use portolan::console::run::{Start, run};
-use portolan::console::source::{Abilities, Ask, Link, News, Source};
+use portolan::console::source::{Abilities, Link, Request, Source, SourceEvent};
+use portolan::console::state::{Options, ThemeName};
 use rustix::process::Signal;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -144,13 +144,13 @@ impl Source for Panics {
 
     fn run(
         self: Box<Self>,
-        news: mpsc::Sender<News>,
-        mut asks: mpsc::Receiver<Ask>,
+        news: mpsc::Sender<SourceEvent>,
+        mut asks: mpsc::Receiver<Request>,
         _: CancellationToken,
     ) -> futures::future::BoxFuture<'static, ()> {
         Box::pin(async move {
-            news.send(News::Link(Link::Live)).await.expect("heard");
-            while asks.recv().await != Some(Ask::Retry) {}
+            news.send(SourceEvent::Link(Link::Live)).await.expect("heard");
+            while asks.recv().await != Some(Request::Retry) {}
             panic!("as it was asked to");
         })
     }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use portolan::console::app::{Effect, Msg, Options, State, ThemeName, settle, update};
+use portolan::console::app::{Effect, Msg, settle, update};
 use portolan::console::data::{
     HistoryEntry, Instance, ProbingOfInstance, ProbingOfService, Sample, ServerEvent, Service, Streak,
 };
-use portolan::console::source::{Abilities, Link, News};
+use portolan::console::source::{Abilities, Link, SourceEvent};
+use portolan::console::state::{Options, State, ThemeName};
 use portolan::console::view;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
 use portolan::model::time::UnixMs;
@@ -58,19 +59,19 @@ impl Desk {
     }
 
     pub(crate) fn load(&mut self) {
-        self.tell(News::Link(Link::Live));
-        self.tell(News::Snapshot(cast()));
-        self.tell(News::Probing(CHECKOUT, Some(Box::new(probing()))));
-        self.tell(News::History(CHECKOUT, history(0), None));
+        self.tell(SourceEvent::Link(Link::Live));
+        self.tell(SourceEvent::Snapshot(cast()));
+        self.tell(SourceEvent::Probing(CHECKOUT, Some(Box::new(probing()))));
+        self.tell(SourceEvent::History(CHECKOUT, history(0), None));
         self.tick(0);
     }
 
-    pub(crate) fn tell(&mut self, news: News) -> Vec<Effect> {
-        update(&mut self.state, Msg::News(Box::new(news)))
+    pub(crate) fn tell(&mut self, news: SourceEvent) -> Vec<Effect> {
+        update(&mut self.state, Msg::Source(Box::new(news)))
     }
 
     pub(crate) fn change(&mut self, service: Service) {
-        self.tell(News::Changes(vec![service], vec![]));
+        self.tell(SourceEvent::Changes(vec![service], vec![]));
     }
 
     /// Time goes on; to that many milliseconds after noon.

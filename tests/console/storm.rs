@@ -3,7 +3,7 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
 use portolan::console::app::{Msg, settle, update};
 use portolan::console::keys::KEYMAP;
-use portolan::console::source::{Link, News, Refusal};
+use portolan::console::source::{Link, Refusal, SourceEvent};
 use portolan::console::view;
 use portolan::model::time::UnixMs;
 use proptest::prelude::*;
@@ -46,23 +46,24 @@ fn news() -> impl Strategy<Value = Msg> {
         service
     });
     let news = prop_oneof![
-        Just(News::Link(Link::Live)),
-        (0..40_000_i64)
-            .prop_map(|n| { News::Link(Link::Lost { why: hostile().description, retry_at: UnixMs(NOON.0 + n) }) }),
-        Just(News::Snapshot(cast())),
-        Just(News::Snapshot(vec![])),
-        (some, id.clone()).prop_map(|(service, gone)| News::Changes(vec![service], vec![gone])),
-        id.clone().prop_map(|id| News::Probing(id, Some(Box::new(probing())))),
-        id.clone().prop_map(|id| News::Probing(id, None)),
-        (id, 0..3_i64, any::<Option<i64>>()).prop_map(|(id, page, more)| News::History(id, history(page), more)),
-        Just(News::History(CHECKOUT, vec![], None)),
-        Just(News::Server(events())),
+        Just(SourceEvent::Link(Link::Live)),
+        (0..40_000_i64).prop_map(|n| {
+            SourceEvent::Link(Link::Lost { why: hostile().description, retry_at: UnixMs(NOON.0 + n) })
+        }),
+        Just(SourceEvent::Snapshot(cast())),
+        Just(SourceEvent::Snapshot(vec![])),
+        (some, id.clone()).prop_map(|(service, gone)| SourceEvent::Changes(vec![service], vec![gone])),
+        id.clone().prop_map(|id| SourceEvent::Probing(id, Some(Box::new(probing())))),
+        id.clone().prop_map(|id| SourceEvent::Probing(id, None)),
+        (id, 0..3_i64, any::<Option<i64>>()).prop_map(|(id, page, more)| SourceEvent::History(id, history(page), more)),
+        Just(SourceEvent::History(CHECKOUT, vec![], None)),
+        Just(SourceEvent::Server(events())),
         (0..9_u64, any::<bool>()).prop_map(|(number, good)| {
             let refusal = Refusal { code: "x".into(), message: hostile().name };
-            News::Done(number, if good { Ok("done".into()) } else { Err(refusal) })
+            SourceEvent::OperationDone(number, if good { Ok("done".into()) } else { Err(refusal) })
         }),
     ];
-    news.prop_map(|news| Msg::News(Box::new(news)))
+    news.prop_map(|news| Msg::Source(Box::new(news)))
 }
 
 fn messages() -> impl Strategy<Value = Msg> {

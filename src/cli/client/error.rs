@@ -1,9 +1,9 @@
-//! What an answer or its absence means for the exit code, and what a person can do about it.
+//! From an answer, or none, to the exit code and what to do about it.
 
 use reqwest::StatusCode;
 
 use super::server::Server;
-use super::server::mint::{self, Lack};
+use super::server::token_hint::{self, TokenNeed};
 use crate::cli::exit::{Exit, Failure};
 use crate::model::text::escape;
 use crate::wire::{Detail, Refusal};
@@ -26,7 +26,7 @@ pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
     let cause = escape(&root_cause(error), 300);
     let failure = Failure::new(Exit::Unreachable, format!("no server answers at {place}: {cause}"));
     if server.is_in_a_cluster() {
-        failure.hint("it broke on this machine; the same command again opens the way anew")
+        failure.hint("the tunnel on this machine broke; run the command again to open another")
     } else if server.named {
         failure.hint("is it running, and is this its address? It comes from --server or PORTOLAN_SERVER")
     } else {
@@ -36,10 +36,10 @@ pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
 
 /// An answer came that no Portolan gives.
 pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
-    // Whatever its status means elsewhere, it says nothing about what was asked: a 404 of another program finds no service missing.
+    // The status says nothing here: a 404 of another program does not mean that a service is missing.
     let said = format!("{} answered {} in a form that is not Portolan's", server.at(), status.as_u16());
     Failure::new(Exit::Unreachable, said).hint(if server.is_in_a_cluster() {
-        "is the port that Portolan's pods name http, or their first one, its own?"
+        "is the port named http of the pods, or else their first one, Portolan's own?"
     } else {
         "is --server or PORTOLAN_SERVER the registry's own address?"
     })
@@ -57,11 +57,11 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     /// Seconds.
     pub(super) retry_after: Option<u64>,
-    /// What a token lacks.
-    pub(super) lack: Lack,
+    /// What the request needs of a token.
+    pub(super) need: TokenNeed,
 }
 
-/// The server said no.
+/// The server refused.
 pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
     let exit = if &*body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(head.status) };
     let mut failure = Failure::new(exit, escape(&spoken(&body.error), 600));
@@ -72,8 +72,8 @@ pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
     if let Some(hint) = hint {
         failure = failure.hint(escape(&spoken(hint), 600));
     }
-    if needs_token(&body.code, &head.lack) {
-        failure.hints.extend(mint::hints(server, &head.lack));
+    if needs_token(&body.code, &head.need) {
+        failure.hints.extend(token_hint::hints(server, &head.need));
     } else if let Some(hint) = advice(head.status, &body.code).filter(|_| hint.is_none()) {
         failure = failure.hint(hint);
     }
@@ -83,7 +83,7 @@ pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
     }
 }
 
-/// The server's sentence with the flags that do here what a parameter does there.
+/// The server's sentence with flags in place of query parameters.
 pub(in crate::cli) fn spoken(sentence: &str) -> String {
     let flags = sentence.replace("add namespace=*", "add -A").replace("add namespace=", "add -n ");
     flags.replace("add ?all=true", "add --all")
@@ -100,11 +100,11 @@ fn by_status(status: StatusCode) -> Exit {
 }
 
 /// Whether another token would do.
-fn needs_token(code: &str, lack: &Lack) -> bool {
+fn needs_token(code: &str, need: &TokenNeed) -> bool {
     match code {
         "token_required" | "token_invalid" | "token_expired" | "insufficient_scope" => true,
         // A namespace that takes no registrations is refused with the same code, and no token changes that.
-        "namespace_forbidden" => lack.is_named(),
+        "namespace_forbidden" => need.is_named(),
         _ => false,
     }
 }
@@ -118,7 +118,7 @@ fn advice(status: StatusCode, code: &str) -> Option<&'static str> {
     }
 }
 
-/// reqwest's own words repeat the URL and hide the cause; the innermost error is the one that helps.
+/// The innermost error. reqwest's own message repeats the URL and hides the cause.
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {

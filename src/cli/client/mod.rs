@@ -24,14 +24,14 @@ use crate::model::value_error::json_sentence;
 use crate::wire::Refusal;
 use error::Head;
 use server::Server;
-use server::mint::Lack;
+use server::token_hint::TokenNeed;
 
 /// Largest answer that is read, in bytes: one service of 256 instances with all that they may carry stays below.
 const MAX_ANSWER: usize = 24 << 20;
-/// Most objects of an answer: each takes a hundred times its text, if that is short enough.
+/// Most objects of an answer; a short one takes a hundred times its text in memory.
 const MAX_OBJECTS: usize = 200_000;
 
-/// Longest wait for a refusal that was seen once already.
+/// Longest wait when a refusal is requested again for its details.
 const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// How long a connection through a tunnel is kept without use. The server closes its own after 75 s, which the tunnel cannot tell from a pod's
@@ -39,12 +39,13 @@ const SECOND_LOOK: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_mins(1);
 
 /// A successful answer.
+// Not a wire type: it keeps data and checks byte for byte, for `-o json`, and reads them by request. A test holds it to the wire types.
 #[derive(Debug, Deserialize)]
 pub(in crate::cli) struct Reply {
     /// What was asked for, byte for byte.
     #[serde(default)]
     pub(in crate::cli) data: Option<Box<RawValue>>,
-    /// What the caller should know though it worked.
+    /// Warnings about a request that succeeded.
     #[serde(default)]
     pub(in crate::cli) warnings: Vec<String>,
     /// Of a history: whether its service is still registered.
@@ -56,7 +57,7 @@ pub(in crate::cli) struct Reply {
     /// In a cluster, since when the replica that answers has kept this history.
     #[serde(default)]
     pub(in crate::cli) history_since: Option<UnixMs>,
-    /// Whether the replica that answers does not probe, and so does not know when a service was last checked.
+    /// Whether the replica does not probe, and so does not know when a service was last checked.
     #[serde(skip)]
     pub(in crate::cli) probed_elsewhere: bool,
     /// Where else to look.
@@ -78,7 +79,7 @@ impl Reply {
         self.checks.as_deref().map_or("[]", RawValue::get)
     }
 
-    /// Where else to look, in the words of the command line.
+    /// Where else to look, with flags in place of query parameters.
     pub(in crate::cli) fn hint(&self) -> Option<String> {
         self.hint.as_deref().map(error::spoken)
     }
@@ -115,15 +116,15 @@ pub(in crate::cli) fn read<T: DeserializeOwned>(json: &str) -> Result<T, Failure
 pub(in crate::cli) struct Client {
     server: Server,
     http: reqwest::Client,
-    /// The way to it, where there is none without.
+    /// The tunnel to a server inside a cluster.
     tunnel: Option<Arc<Tunnel>>,
 }
 
 impl Client {
-    /// A client as flags and environment say, with the way into a cluster where a context is named.
+    /// A client by flags and environment, with a tunnel where a context is named.
     ///
     /// # Errors
-    /// See [`Failure`]: a bad address or token, or no way into the cluster.
+    /// See [`Failure`]: a bad address or token, or no tunnel into the cluster.
     pub(in crate::cli) async fn new(args: &ServerArgs) -> Result<Self, Failure> {
         let server = Server::new(args, |name| std::env::var_os(name))?;
         let tunnel = match &args.context {
@@ -165,7 +166,7 @@ impl Client {
         self.send(self.request(Method::GET, path, query)?, asked_namespace(query)).await
     }
 
-    /// What the server says to a GET that it refuses; none where it grants it, or does not answer.
+    /// The refusal of a GET; none where the server grants it or does not answer.
     pub(in crate::cli) async fn refusal(&self, path: &[&str], query: &[(&str, &str)]) -> Option<Failure> {
         let request = self.request(Method::GET, path, query).ok()?.timeout(SECOND_LOOK);
         let response = request.send().await.ok()?;
@@ -204,16 +205,16 @@ impl Client {
     }
 
     /// Where the server is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
-    pub(in crate::cli) fn place(&self) -> String {
-        self.server.place()
+    pub(in crate::cli) fn location(&self) -> String {
+        self.server.location()
     }
 
-    /// What a tunnel says of a connection that broke.
-    pub(in crate::cli) fn trouble(&self) -> Option<Failure> {
-        self.tunnel.as_ref()?.trouble()
+    /// Why a connection through the tunnel broke.
+    pub(in crate::cli) fn connection_error(&self) -> Option<Failure> {
+        self.tunnel.as_ref()?.error()
     }
 
-    /// A request of `api/v1/` + `path` with the token, for those who send it themselves.
+    /// A request of `api/v1/` + `path` with the token, for callers who send it themselves.
     ///
     /// # Errors
     /// See [`Failure`]: a token that cannot be read.
@@ -240,7 +241,7 @@ impl Client {
     /// `namespace` is the one that is asked about, where one is named.
     async fn send(&self, request: RequestBuilder, namespace: Option<String>) -> Result<Reply, Failure> {
         let unreachable = |error: reqwest::Error| {
-            let known = if error.is_timeout() { None } else { self.trouble() };
+            let known = if error.is_timeout() { None } else { self.connection_error() };
             known.unwrap_or_else(|| error::unreachable(&self.server, &error))
         };
         let response = request.send().await.map_err(unreachable)?;
@@ -278,20 +279,64 @@ impl Client {
 fn head(response: &reqwest::Response, namespace: Option<String>) -> Head {
     let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
     let retry_after = text("retry-after").and_then(|seconds| seconds.parse().ok());
-    Head { status: response.status(), retry_after, lack: Lack::of(text("www-authenticate"), namespace) }
+    Head { status: response.status(), retry_after, need: TokenNeed::of(text("www-authenticate"), namespace) }
 }
 
-/// The namespace that a query names, unless it means all of them.
+/// The namespace of a query, unless it is all of them.
 fn asked_namespace(query: &[(&str, &str)]) -> Option<String> {
     let (_, namespace) = query.iter().find(|(name, value)| *name == "namespace" && *value != "*")?;
     Some((*namespace).to_owned())
 }
 
-/// The namespace that a registration names.
+/// The namespace of a registration.
 fn named_namespace(json: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Named {
         namespace: Option<String>,
     }
     serde_json::from_str::<Named>(json).ok()?.namespace
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    fn written(value: &impl serde::Serialize) -> Reply {
+        serde_json::from_str(&serde_json::to_string(value).expect("JSON")).expect("a reply")
+    }
+
+    #[test]
+    fn a_reply_reads_what_the_wire_types_write() {
+        let service = wire::Service { name: "a".into(), ..wire::Service::default() };
+        let one = written(&wire::OneService {
+            success: true,
+            message: "m".into(),
+            data: service.clone(),
+            warnings: Some(vec!["w".to_owned()]),
+            checks: Some(vec![wire::Checked { held: true, ..wire::Checked::default() }]),
+        });
+        assert_eq!(one.read::<wire::Service>().expect("a service"), service);
+        assert_eq!(one.warnings, ["w"]);
+        assert!(read::<Vec<wire::Checked>>(one.raw_checks()).expect("checks")[0].held);
+        let many = written(&wire::ManyServices {
+            success: true,
+            message: "m".into(),
+            data: vec![service],
+            next_cursor: Some("c".to_owned()),
+            hint: Some("add namespace=x".to_owned()),
+        });
+        assert_eq!(many.read::<Vec<wire::Service>>().expect("a list").len(), 1);
+        assert_eq!((many.next_cursor.as_deref(), many.hint().as_deref()), (Some("c"), Some("add -n x")));
+        let history = written(&wire::History {
+            success: true,
+            message: "m".into(),
+            data: vec![wire::HistoryEntry::default()],
+            id: uuid::Uuid::nil(),
+            registered: false,
+            next_cursor: None,
+            history_since: Some(UnixMs(1)),
+        });
+        assert_eq!((history.registered, history.history_since), (Some(false), Some(UnixMs(1))));
+    }
 }

@@ -40,7 +40,7 @@ pub(in crate::cli) struct DemoArgs {
     /// TCP port of the registry; any free one unless given
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     port: u16,
-    /// End by itself after this many seconds
+    /// Exit after this many seconds
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=604_800))]
     seconds: Option<u64>,
 }

@@ -71,7 +71,7 @@ impl Streams {
         table.lines(self.paint).iter().try_for_each(|line| self.line(line))
     }
 
-    /// Writes JSON: as it came for a program, indented and harmless for a person.
+    /// Writes JSON: unchanged for a program, indented and escaped for a terminal.
     ///
     /// # Errors
     /// The stream's, a closed pipe among them.
@@ -79,7 +79,7 @@ impl Streams {
         if self.terminal { self.line(&json::pretty(raw)) } else { self.line(raw) }
     }
 
-    /// Says something on stderr; foreign text in it is made harmless. What stderr cannot take is lost.
+    /// Writes a note to stderr, escaped. Errors of stderr are ignored.
     pub(in crate::cli) fn note(&mut self, text: &str) {
         let _ = writeln!(self.err, "{}", escape(text, 2000));
     }

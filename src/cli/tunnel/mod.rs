@@ -1,14 +1,20 @@
-//! The way to a server inside a cluster: a port-forward of our own, which heals.
+//! A port-forward of our own to a server inside a cluster.
 //!
-//! Requests go over a Unix socket that nobody else can reach. Each connection there becomes one forwarded stream to a ready pod of
-//! Portolan, through the Kubernetes API and with the rights of a context of the kubeconfig file. A stream that breaks ends its connection;
-//! the next connection finds a ready pod anew, another one if there is.
+//! In: connections to a Unix socket that nobody else can reach. Out: for each one a forwarded stream to a ready pod of Portolan, through the
+//! Kubernetes API and with the rights of a context of the kubeconfig file. When a stream breaks, its connection ends; the next connection
+//! chooses a ready pod again, another one if there is. In order:
+//!
+//! - [`pods`]: which pods are ready
+//! - [`pod_forwarder`]: from a context to a stream into a pod
+//! - [`relay`]: one connection and its stream
+//! - [`socket`]: the Unix socket
+//! - [`error`]: what went wrong, and what to do about it
 
-mod carry;
+mod error;
+mod pod_forwarder;
 mod pods;
+mod relay;
 mod socket;
-mod trouble;
-mod way;
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,62 +25,62 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::exit::Failure;
 use crate::model::name::Namespace;
-use carry::carry;
+use error::TunnelError;
+use pod_forwarder::{Forward, PodForwarder};
+use relay::relay;
 use socket::Socket;
-use trouble::Trouble;
-use way::{Forward, Way};
 
-/// Connections at once. The console has 16 requests and a watch under way at most; what is more waits.
+/// Connections at once; more wait. The console has at most 16 requests and a watch open.
 const CONNECTIONS: usize = 32;
-/// Time between two looks at whether the pods in use are still ready.
-const LOOK: Duration = Duration::from_secs(5);
-/// Pause where the system gives no further file descriptor.
+/// How often the pods in use are checked for readiness.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// Pause when the system has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A running one. Its end ends every connection, and leaves nothing behind.
+/// A running tunnel. Dropping it ends every connection and leaves nothing behind.
 #[derive(Debug)]
 pub(super) struct Tunnel {
     context: String,
-    way: Way,
+    forwarder: PodForwarder,
     socket: Socket,
     _tasks: JoinSet<()>,
 }
 
 impl Tunnel {
-    /// Opens the way to a ready pod in `namespace` of the cluster that `context` of the kubeconfig file names, within `longest`.
+    /// Opens a stream to a ready pod in `namespace` of the cluster that `context` of the kubeconfig file names, within `longest`.
     ///
     /// # Errors
     /// A [`Failure`] that says what is missing: the context, a right, a ready pod, an answer.
     pub(super) async fn open(context: &str, namespace: &Namespace, longest: Duration) -> Result<Self, Failure> {
         let opening = async {
-            let way = Way::find(context, namespace).await?;
-            // Whether it may be taken is known only once it is.
-            let first = way.first().await?;
-            Ok((way, first))
+            let forwarder = PodForwarder::find(context, namespace).await?;
+            // Only an attempt shows whether this user may forward.
+            let first = forwarder.first().await?;
+            Ok((forwarder, first))
         };
-        let opened = timeout(longest, opening).await.unwrap_or_else(|_| Err(Trouble::late(longest)));
-        let (way, first) = opened.map_err(|trouble| trouble.failure(context, namespace))?;
+        let opened = timeout(longest, opening).await.unwrap_or_else(|_| Err(TunnelError::late(longest)));
+        let (forwarder, first) = opened.map_err(|error| error.failure(context, namespace))?;
         let (socket, listener) = Socket::bind()?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(listener, way.clone(), first));
-        tasks.spawn(look(way.clone()));
-        Ok(Self { context: context.to_owned(), way, socket, _tasks: tasks })
+        tasks.spawn(serve(listener, forwarder.clone(), first));
+        tasks.spawn(refresh(forwarder.clone()));
+        Ok(Self { context: context.to_owned(), forwarder, socket, _tasks: tasks })
     }
 
-    /// Where requests go.
+    /// The socket that requests go to.
     pub(super) fn path(&self) -> &Path {
         self.socket.path()
     }
 
     /// Why the last connection broke; none while the newest one works.
-    pub(super) fn trouble(&self) -> Option<Failure> {
-        let trouble = self.way.trouble()?;
-        Some(trouble.failure(&self.context, self.way.namespace()))
+    pub(super) fn error(&self) -> Option<Failure> {
+        let error = self.forwarder.error()?;
+        Some(error.failure(&self.context, self.forwarder.namespace()))
     }
 }
 
-/// Carries each connection, a bounded number at once.
-async fn serve(listener: UnixListener, way: Way, first: Forward) {
+/// Relays each connection, a bounded number at once.
+async fn serve(listener: UnixListener, forwarder: PodForwarder, first: Forward) {
     let mut first = Some(first);
     let mut connections = JoinSet::new();
     loop {
@@ -82,7 +88,7 @@ async fn serve(listener: UnixListener, way: Way, first: Forward) {
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((client, _)) => {
-                    connections.spawn(carry(client, way.clone(), first.take()));
+                    connections.spawn(relay(client, forwarder.clone(), first.take()));
                 }
                 Err(_) => sleep(PAUSE).await,
             },
@@ -90,14 +96,14 @@ async fn serve(listener: UnixListener, way: Way, first: Forward) {
     }
 }
 
-/// Looks at the pods now and then while there are streams, which end when theirs is no longer ready and another is.
-async fn look(way: Way) {
-    let mut ticks = interval_at(Instant::now() + LOOK, LOOK);
+/// Lists the pods regularly while there are streams; a stream ends when its pod is no longer ready and another is.
+async fn refresh(forwarder: PodForwarder) {
+    let mut ticks = interval_at(Instant::now() + REFRESH_INTERVAL, REFRESH_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if way.is_used() {
-            way.look().await;
+        if forwarder.is_used() {
+            forwarder.refresh().await;
         }
     }
 }

@@ -1,23 +1,23 @@
-//! What can be done: probing now, draining, deregistering, copying, marking; and the dialogs that ask before.
+//! Operations (probe, drain, deregister), copying, marking, and their dialogs.
 
 use tui_input::Input;
 use uuid::Uuid;
 
-use super::modal::{Choice, Means, Modal, Picker};
-use super::screen::{Chosen, View};
-use super::state::{State, Tone};
 use super::{Effect, input, navigate};
 use crate::console::data::Service;
 use crate::console::filter::Filter;
-use crate::console::source::{Act, Ask};
+use crate::console::source::{Operation, Request};
+use crate::console::state::modal::{Choice, ChoiceAction, Modal, Picker};
+use crate::console::state::screen::{Selection, View};
+use crate::console::state::{State, Tone};
 
-/// Checks made without asking first.
+/// Most checks without a question first.
 const CHECK_AT_ONCE: usize = 10;
-/// Checks that one command makes at most.
+/// Most checks of one command.
 const CHECK_AT_MOST: usize = 200;
-/// Actions under way at once.
-const ACTING: usize = 256;
-/// Weight that ends a drain: what an instance has unless it is given.
+/// Most operations under way.
+const MAX_OPERATIONS: usize = 256;
+/// The weight after a drain: the default weight.
 const UNDRAINED: u16 = crate::model::service::DEFAULT_WEIGHT;
 
 /// Opens the filter's field.
@@ -33,12 +33,12 @@ pub(super) fn filter(state: &mut State) {
 /// Enter in a dialog.
 pub(super) fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>) {
     match modal {
-        // Not yet a filter: it stays open, with the reason beside it.
+        // An invalid filter keeps the dialog open, with the error beside it.
         Modal::Filter { error: Some(_), .. } => state.modal = Some(modal),
         Modal::Filter { .. } => {}
         Modal::Pick(picker) => {
-            if let Some(means) = picker.chosen().map(|choice| choice.means.clone()) {
-                input::chosen(state, means, effects);
+            if let Some(action) = picker.chosen().map(|choice| choice.action.clone()) {
+                input::apply_choice(state, action, effects);
             }
         }
         Modal::CheckMany { services } => check(state, &services, effects),
@@ -46,19 +46,19 @@ pub(super) fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>)
             state.note(Tone::Bad, format!("type {name} to go on, or Esc"));
             state.modal = Some(modal);
         }
-        Modal::Confirm { act, .. } => send(state, act, effects),
+        Modal::Confirm { operation, .. } => send(state, operation, effects),
     }
 }
 
-/// Probes the service that is meant.
+/// Probes the selected service.
 pub(super) fn check_one(state: &mut State, effects: &mut Vec<Effect>) {
     match navigate::service(state) {
-        Some(id) => send(state, Act::Check(id), effects),
+        Some(id) => send(state, Operation::Check(id), effects),
         None => state.note(Tone::Plain, "choose a service first"),
     }
 }
 
-/// Probes all that are marked, else all that are listed; asks before more than a few.
+/// Probes the marked services, else the listed ones; asks first when there are many.
 pub(super) fn check_all(state: &mut State, effects: &mut Vec<Effect>) {
     let mut services: Vec<Uuid> =
         if state.marks.is_empty() { state.listing().shown().to_vec() } else { state.marks.iter().copied().collect() };
@@ -75,44 +75,44 @@ pub(super) fn check_all(state: &mut State, effects: &mut Vec<Effect>) {
 
 fn check(state: &mut State, services: &[Uuid], effects: &mut Vec<Effect>) {
     for id in services {
-        send(state, Act::Check(*id), effects);
+        send(state, Operation::Check(*id), effects);
     }
 }
 
-/// Asks the source to act, unless that is refused here already.
-pub(super) fn send(state: &mut State, act: Act, effects: &mut Vec<Effect>) {
-    if let Some(why) = refusal(state, &act) {
+/// Requests an operation, unless it is refused here already.
+pub(super) fn send(state: &mut State, operation: Operation, effects: &mut Vec<Effect>) {
+    if let Some(why) = refusal(state, &operation) {
         state.note(Tone::Bad, why);
         return;
     }
-    if state.acting.len() >= ACTING {
-        state.note(Tone::Bad, "too much is under way; wait for its end");
+    if state.operations.len() >= MAX_OPERATIONS {
+        state.note(Tone::Bad, "too many operations are under way; wait for one to end");
         return;
     }
-    state.acted += 1;
-    state.acting.insert(state.acted, words(state, &act));
-    effects.push(Effect::Ask(Ask::Act(state.acted, act)));
+    state.last_operation += 1;
+    state.operations.insert(state.last_operation, words(state, &operation));
+    effects.push(Effect::Request(Request::Operate(state.last_operation, operation)));
 }
 
-fn words(state: &State, act: &Act) -> Box<str> {
+fn words(state: &State, operation: &Operation) -> Box<str> {
     let name = |id: &Uuid| state.index.get(id).map_or_else(|| id.to_string(), |s| s.name.to_string());
-    match act {
-        Act::Check(id) => format!("probe {}", name(id)),
-        Act::Weight { service, instance, weight: 0 } => format!("drain {}/{instance}", name(service)),
-        Act::Weight { service, instance, .. } => format!("undrain {}/{instance}", name(service)),
-        Act::Deregister { service, instance, .. } => format!("deregister {}/{instance}", name(service)),
+    match operation {
+        Operation::Check(id) => format!("probe {}", name(id)),
+        Operation::Weight { service, instance, weight: 0 } => format!("drain {}/{instance}", name(service)),
+        Operation::Weight { service, instance, .. } => format!("undrain {}/{instance}", name(service)),
+        Operation::Deregister { service, instance, .. } => format!("deregister {}/{instance}", name(service)),
     }
     .into()
 }
 
-/// Why it cannot be done, as far as that is known without asking.
-fn refusal(state: &State, act: &Act) -> Option<Box<str>> {
+/// Why the operation is refused, as far as that is known here.
+fn refusal(state: &State, operation: &Operation) -> Option<Box<str>> {
     if !state.abilities.acts {
         return Some("this source is a file: give --server to act".into());
     }
-    let (id, changes) = match act {
-        Act::Check(id) => (id, false),
-        Act::Weight { service, .. } | Act::Deregister { service, .. } => (service, true),
+    let (id, changes) = match operation {
+        Operation::Check(id) => (id, false),
+        Operation::Weight { service, .. } | Operation::Deregister { service, .. } => (service, true),
     };
     if changes && state.options.read_only {
         return Some("the console was started with --read-only".into());
@@ -126,36 +126,37 @@ fn manifest(service: &Service) -> Box<str> {
         .into()
 }
 
-/// Opens the menu of what can be done with the row.
+/// Opens the menu of operations on the row.
 pub(super) fn menu(state: &mut State) {
     let Some(id) = navigate::service(state) else { return };
     let Some(service) = state.listing().get(&id).cloned() else { return };
-    let mut choices = vec![choice("probe now", "every instance, at once", Means::Act(Act::Check(id)))];
+    let mut choices =
+        vec![choice("probe now", "every instance, at once", ChoiceAction::Operation(Operation::Check(id)))];
     let name = navigate::instance(state, id);
     if let Some(instance) = service.instances.iter().find(|i| Some(&i.name) == name.as_ref()) {
-        let weigh = |weight| Act::Weight { service: id, instance: instance.name.clone(), weight };
-        let (word, act) = if instance.weight == 0 { ("undrain", weigh(UNDRAINED)) } else { ("drain", weigh(0)) };
+        let weigh = |weight| Operation::Weight { service: id, instance: instance.name.clone(), weight };
+        let (word, operation) = if instance.weight == 0 { ("undrain", weigh(UNDRAINED)) } else { ("drain", weigh(0)) };
         let deregister =
-            Act::Deregister { service: id, instance: instance.name.clone(), generation: instance.generation };
-        for (word, act) in [(word, act), ("deregister", deregister)] {
-            choices.push(guarded(state, &service, &instance.name, word, act));
+            Operation::Deregister { service: id, instance: instance.name.clone(), generation: instance.generation };
+        for (word, operation) in [(word, operation), ("deregister", deregister)] {
+            choices.push(guarded(state, &service, &instance.name, word, operation));
         }
     }
     state.modal = Some(Modal::Pick(Picker::new("do", choices)));
 }
 
-fn guarded(state: &State, service: &Service, instance: &str, word: &str, act: Act) -> Choice {
+fn guarded(state: &State, service: &Service, instance: &str, word: &str, operation: Operation) -> Choice {
     let label = format!("{word} {}/{instance}", service.name);
-    if let Some(why) = refusal(state, &act) {
-        return choice(&label, &why, Means::Refused(why.clone()));
+    if let Some(why) = refusal(state, &operation) {
+        return choice(&label, &why, ChoiceAction::Refused(why.clone()));
     }
     let what = format!("{word} instance {instance} of {}/{}", service.namespace, service.name).into();
-    choice(&label, "asks for the name first", Means::Confirm { name: service.name.clone(), what, act })
+    choice(&label, "asks for the name first", ChoiceAction::Confirm { name: service.name.clone(), what, operation })
 }
 
-/// One of a picker's.
-pub(super) fn choice(label: &str, help: &str, means: Means) -> Choice {
-    Choice { label: label.into(), help: help.into(), means }
+/// A choice of a picker.
+pub(super) fn choice(label: &str, help: &str, action: ChoiceAction) -> Choice {
+    Choice { label: label.into(), help: help.into(), action }
 }
 
 /// Marks the row, or takes its mark away, and goes down.
@@ -171,7 +172,7 @@ pub(super) fn mark(state: &mut State) {
 /// Marks from the last mark to the row.
 pub(super) fn mark_range(state: &mut State) {
     let Some(id) = row(state) else { return };
-    let from = state.last_mark.and_then(|last| state.listing().place(&last));
+    let from = state.last_mark.and_then(|last| state.listing().position(&last));
     let to = navigate::place(state);
     let (first, last) = from.map_or((to, to), |from| (from.min(to), from.max(to)));
     let range: Vec<Uuid> = state.listing().shown().get(first..=last).unwrap_or_default().to_vec();
@@ -183,10 +184,10 @@ fn row(state: &State) -> Option<Uuid> {
     matches!(state.screen().view, View::Overview | View::Services).then(|| navigate::service(state)).flatten()
 }
 
-/// Copies the name of what is meant.
+/// Copies the name of the selected service or instance.
 pub(super) fn copy_name(state: &mut State, effects: &mut Vec<Effect>) {
-    let name = match (&state.screen().view, &state.screen().chosen) {
-        (View::Instances(_), Chosen::Instance(name)) | (View::Instance(_, name) | View::Explain(_, name), _) => {
+    let name = match (&state.screen().view, &state.screen().selection) {
+        (View::Instances(_), Selection::Instance(name)) | (View::Instance(_, name) | View::Explain(_, name), _) => {
             Some(name.clone())
         }
         _ => navigate::service(state).and_then(|id| state.listing().get(&id)).map(|s| s.name.clone()),
@@ -196,7 +197,7 @@ pub(super) fn copy_name(state: &mut State, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Lets one of the row's cells be chosen.
+/// Opens a picker of the row's cells.
 pub(super) fn copy_cell(state: &mut State) {
     let Some(service) = navigate::service(state).and_then(|id| state.listing().get(&id)).cloned() else { return };
     let mut cells = vec![
@@ -213,11 +214,11 @@ pub(super) fn copy_cell(state: &mut State) {
         }
     }
     let choices = cells.into_iter().filter(|(_, text)| !text.is_empty());
-    let choices = choices.map(|(what, text)| choice(&what, &text, Means::Copy(text.clone().into()))).collect();
+    let choices = choices.map(|(what, text)| choice(&what, &text, ChoiceAction::Copy(text.clone().into()))).collect();
     state.modal = Some(Modal::Pick(Picker::new("copy", choices)));
 }
 
-/// Copies a text, without anything that a terminal or a shell would obey.
+/// Copies text without control characters.
 pub(super) fn copy(state: &mut State, text: &str, effects: &mut Vec<Effect>) {
     let clean: Box<str> = text.chars().filter(|c| !crate::model::text::is_hostile(*c)).collect::<String>().into();
     state.note(Tone::Good, format!("copied {clean}"));

@@ -4,16 +4,17 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, Mou
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
-use super::modal::{Means, Modal, Picker};
-use super::screen::{Format, View};
-use super::state::{State, Tone};
-use super::{Effect, actions, asks, navigate};
+use super::{Effect, actions, navigate, requests};
 use crate::console::filter::{self, Filter};
-use crate::console::index::{Query, SortKey};
+use crate::console::index::Query;
 use crate::console::keys::{self, Action};
-use crate::console::source::Ask;
+use crate::console::layout::list_height;
+use crate::console::source::Request;
+use crate::console::state::modal::{ChoiceAction, Modal, Picker};
+use crate::console::state::screen::{Format, View};
+use crate::console::state::{State, Tone};
 
-/// Rows that one turn of the mouse's wheel moves.
+/// Rows per step of the mouse wheel.
 const WHEEL: isize = 3;
 
 /// A key was pressed.
@@ -48,7 +49,7 @@ pub(super) fn mouse(state: &mut State, mouse: MouseEvent, effects: &mut Vec<Effe
     }
 }
 
-/// A text was pasted: into the dialog's field, else nowhere.
+/// Pasted text goes into the input of the dialog, if one is open.
 pub(super) fn paste(state: &mut State, text: &str) {
     let Some(mut modal) = state.modal.take() else { return };
     for c in text.chars().filter(|c| !c.is_control()).take(filter::MAX_LEN) {
@@ -59,9 +60,9 @@ pub(super) fn paste(state: &mut State, text: &str) {
     state.modal = Some(modal);
 }
 
-/// Does what a key or a command asks for.
+/// Performs the action of a key or command.
 pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) {
-    let half = isize::try_from(state.list_height() / 2).unwrap_or(1).max(1);
+    let half = isize::try_from(list_height(state) / 2).unwrap_or(1).max(1);
     match action {
         Action::Up => move_by(state, -1, effects),
         Action::Down => move_by(state, 1, effects),
@@ -87,8 +88,8 @@ pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) 
         Action::Menu => actions::menu(state),
         Action::Sort => state.modal = Some(Modal::Pick(Picker::sorts())),
         Action::Invert => change(state, |query| query.inverted = !query.inverted),
-        Action::SortNext => change(state, |query| query.sort = beside(query.sort, 1)),
-        Action::SortPrevious => change(state, |query| query.sort = beside(query.sort, SortKey::ALL.len() - 1)),
+        Action::SortNext => change(state, |query| query.sort = query.sort.sortable_after(1)),
+        Action::SortPrevious => change(state, |query| query.sort = query.sort.sortable_after(-1)),
         Action::Faults => change(state, |query| query.faults_only = !query.faults_only),
         Action::AllNamespaces => change(state, |query| query.namespace = None),
         Action::Namespace => state.modal = Some(Modal::Pick(Picker::namespaces(state.listing()))),
@@ -106,8 +107,8 @@ pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) 
 fn move_by(state: &mut State, by: isize, effects: &mut Vec<Effect>) {
     navigate::step(state, by);
     let left = navigate::rows(state).saturating_sub(navigate::place(state));
-    if left < state.list_height() {
-        asks::older(state, effects);
+    if left < list_height(state) {
+        requests::older(state, effects);
     }
 }
 
@@ -124,7 +125,7 @@ fn open(state: &mut State) {
     }
 }
 
-/// Opens a view about the service that is meant.
+/// Opens a view about the selected service.
 fn look(state: &mut State, action: Action) {
     let Some(id) = navigate::service(state).filter(|id| state.listing().get(id).is_some()) else {
         state.note(Tone::Plain, "choose a service first");
@@ -143,7 +144,7 @@ fn look(state: &mut State, action: Action) {
     navigate::open(state, view);
 }
 
-/// Esc: the outermost thing that is open. A dialog was closed before it comes here.
+/// Esc without a dialog: clears the filter, else the marks, else leaves the view.
 fn pop(state: &mut State) {
     if !state.filter.is_empty() && matches!(state.screen().view, View::Overview | View::Services) {
         state.filter = Box::default();
@@ -155,15 +156,10 @@ fn pop(state: &mut State) {
     }
 }
 
-fn beside(sort: SortKey, by: usize) -> SortKey {
-    let at = SortKey::ALL.iter().position(|key| *key == sort).unwrap_or(0);
-    SortKey::ALL[(at + by) % SortKey::ALL.len()]
-}
-
 pub(super) fn change(state: &mut State, how: impl Fn(&mut Query)) {
     let mut query = state.listing().query().clone();
     how(&mut query);
-    // Both, so that nothing jumps back when the screen thaws.
+    // Both, so that the list does not change back when the screen thaws.
     state.index.set_query(query.clone());
     state.listing_mut().set_query(query);
 }
@@ -176,9 +172,9 @@ fn freeze(state: &mut State) {
 }
 
 fn refresh(state: &mut State, effects: &mut Vec<Effect>) {
-    state.ask_anew();
-    effects.push(Effect::Ask(Ask::Retry));
-    asks::due(state, effects);
+    state.outdate();
+    effects.push(Effect::Request(Request::Retry));
+    requests::due(state, effects);
 }
 
 fn in_modal(state: &mut State, mut modal: Modal, key: KeyEvent, effects: &mut Vec<Effect>) {
@@ -220,7 +216,7 @@ fn typed(modal: &mut Modal, key: KeyEvent) {
     }
 }
 
-/// A filter counts while it is typed; of one that means nothing yet the words before the fault count. A picker narrows.
+/// A filter applies while it is typed, up to its first error. A picker narrows.
 fn follow_typing(state: &mut State, modal: &mut Modal) {
     match modal {
         Modal::Filter { input, error, .. } => match Filter::parse(input.value()) {
@@ -230,7 +226,7 @@ fn follow_typing(state: &mut State, modal: &mut Modal) {
                 change(state, |query| query.filter = filter.clone());
             }
             Err(wrong) => {
-                // The words before it count.
+                // The terms before it apply.
                 let sound = input.value().get(..wrong.at).unwrap_or_default().trim_end();
                 let filter = Filter::parse(sound).unwrap_or_default();
                 state.filter = sound.into();
@@ -243,17 +239,17 @@ fn follow_typing(state: &mut State, modal: &mut Modal) {
     }
 }
 
-/// Does what a choice means.
-pub(super) fn chosen(state: &mut State, means: Means, effects: &mut Vec<Effect>) {
-    match means {
-        Means::Key(action) => act(state, action, effects),
-        Means::Namespace(namespace) => change(state, |query| query.namespace.clone_from(&namespace)),
-        Means::Sort(sort) => change(state, |query| query.sort = sort),
-        Means::Copy(text) => actions::copy(state, &text, effects),
-        Means::Act(act) => actions::send(state, act, effects),
-        Means::Confirm { name, what, act } => {
-            state.modal = Some(Modal::Confirm { input: Input::default(), name, what, act });
+/// Performs the action of a choice.
+pub(super) fn apply_choice(state: &mut State, action: ChoiceAction, effects: &mut Vec<Effect>) {
+    match action {
+        ChoiceAction::Key(action) => act(state, action, effects),
+        ChoiceAction::Namespace(namespace) => change(state, |query| query.namespace.clone_from(&namespace)),
+        ChoiceAction::Sort(sort) => change(state, |query| query.sort = sort),
+        ChoiceAction::Copy(text) => actions::copy(state, &text, effects),
+        ChoiceAction::Operation(operation) => actions::send(state, operation, effects),
+        ChoiceAction::Confirm { name, what, operation } => {
+            state.modal = Some(Modal::Confirm { input: Input::default(), name, what, operation });
         }
-        Means::Refused(why) => state.note(Tone::Bad, why),
+        ChoiceAction::Refused(why) => state.note(Tone::Bad, why),
     }
 }

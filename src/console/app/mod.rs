@@ -1,19 +1,19 @@
-//! The console's logic: a pure step from state and message to state and effects. No I/O, no clock.
+//! The console's logic: a pure step from state and message to state and effects, without I/O or a clock.
+//!
+//! In: a message. Out: the next state, and effects for the loop. In order: this file, `input` (keys and mouse), `navigate` (moving about),
+//! `actions` (operations, marks, copying), `events` (what the source sends), `requests` (what to request from it).
 
 mod actions;
-mod asks;
+mod events;
 mod input;
-pub mod modal;
 mod navigate;
-mod news;
-pub mod screen;
-pub mod state;
+mod requests;
 
 use crossterm::event::{KeyEvent, MouseEvent};
 
-use super::source::{Ask, News};
+use super::source::{Request, SourceEvent};
+use super::state::State;
 use crate::model::time::UnixMs;
-pub use state::{Options, State, ThemeName};
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -26,28 +26,28 @@ pub enum Msg {
     Paste(String),
     /// The terminal has another size.
     Resize(u16, u16),
-    /// The source told something.
-    News(Box<News>),
-    /// Time went by; the wall clock.
+    /// The source sent an event.
+    Source(Box<SourceEvent>),
+    /// Time passed; the wall clock.
     Tick(UnixMs),
 }
 
-/// What is to be done outside.
+/// What the loop has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Ask the source.
-    Ask(Ask),
+    /// Send a request to the source.
+    Request(Request),
     /// Put a text into the terminal's clipboard (OSC 52); it holds no line break.
     Copy(Box<str>),
 }
 
-/// Takes a message in.
+/// Takes in a message.
 pub fn update(state: &mut State, message: Msg) -> Vec<Effect> {
     let mut effects = Vec::new();
     match message {
-        // The list follows with the next frame: there may be hundreds of these before it.
-        Msg::News(news) => {
-            news::take(state, *news);
+        // The list follows with the next frame, since hundreds of events may come before it.
+        Msg::Source(event) => {
+            events::take(state, *event);
             return effects;
         }
         Msg::Key(key) => input::key(state, key, &mut effects),
@@ -64,14 +64,14 @@ fn tick(state: &mut State, now: UnixMs, effects: &mut Vec<Effect>) {
     let another_second = now.0.div_euclid(1000) != state.now.0.div_euclid(1000);
     state.now = now;
     state.notes.retain(|note| note.until > now);
-    if another_second && state.listing().query().filter.asks_time() {
+    if another_second && state.listing().query().filter.uses_time() {
         state.listing_mut().time_passed();
     }
     settle(state);
-    asks::due(state, effects);
+    requests::due(state, effects);
 }
 
-/// Brings list and choice up to date. To be called before a frame is drawn: what is drawn is what the next key means.
+/// Brings list and selection up to date. Call it before drawing, so that the next key means what is drawn.
 pub fn settle(state: &mut State) {
     let now = state.now;
     state.listing_mut().refresh(now);

@@ -1,81 +1,82 @@
-//! Moving about: rows are meant by identity, so nothing that changes moves the choice to another thing.
+//! Moving about. Rows are selected by identity, so no change moves the selection to something else.
 
 use uuid::Uuid;
 
-use super::screen::{Chosen, Screen, View};
-use super::state::State;
+use crate::console::layout::list_height;
 use crate::console::page;
+use crate::console::state::State;
+use crate::console::state::screen::{Screen, Selection, View};
 
-/// How many rows the shown view has.
+/// Rows of the visible view.
 pub(super) fn rows(state: &State) -> usize {
     match &state.screen().view {
         View::Overview | View::Services => state.listing().shown().len(),
         View::Instances(id) => state.listing().get(id).map_or(0, |service| service.instances.len()),
         View::Timeline(id) => state.history.get(id).map_or(0, |known| known.entries.len()),
         View::Instance(..) | View::Explain(..) | View::Raw(..) | View::Events | View::Help => {
-            page::lines(state).len().saturating_sub(state.list_height()) + 1
+            page::lines(state).len().saturating_sub(list_height(state)) + 1
         }
     }
 }
 
-/// Place of the chosen row; of its neighbour when it is gone.
+/// Position of the selected row, or of its neighbour when it disappeared.
 pub(super) fn place(state: &State) -> usize {
     let screen = state.screen();
-    let found = match (&screen.view, &screen.chosen) {
-        (View::Overview | View::Services, Chosen::Service(id)) => {
+    let found = match (&screen.view, &screen.selection) {
+        (View::Overview | View::Services, Selection::Service(id)) => {
             let shown = state.listing().shown();
-            // Most often it is where it was.
-            if shown.get(screen.place) == Some(id) { Some(screen.place) } else { state.listing().place(id) }
+            // It is usually where it was.
+            if shown.get(screen.position) == Some(id) { Some(screen.position) } else { state.listing().position(id) }
         }
-        (View::Instances(id), Chosen::Instance(name)) => {
+        (View::Instances(id), Selection::Instance(name)) => {
             state.listing().get(id).and_then(|s| s.instances.iter().position(|i| i.name == *name))
         }
-        (View::Timeline(id), Chosen::Past(number)) => {
+        (View::Timeline(id), Selection::Past(number)) => {
             state.history.get(id).and_then(|known| known.entries.iter().position(|e| e.id == *number))
         }
-        (_, Chosen::Line(line)) => Some(*line),
-        (_, Chosen::First) => Some(0),
+        (_, Selection::Line(line)) => Some(*line),
+        (_, Selection::First) => Some(0),
         _ => None,
     };
-    found.unwrap_or(screen.place).min(rows(state).saturating_sub(1))
+    found.unwrap_or(screen.position).min(rows(state).saturating_sub(1))
 }
 
-/// Chooses the row at a place.
+/// Selects the row at a position.
 pub(super) fn choose(state: &mut State, place: usize) {
     let place = place.min(rows(state).saturating_sub(1));
     let chosen = match &state.screen().view {
-        View::Overview | View::Services => state.listing().shown().get(place).map(|id| Chosen::Service(*id)),
+        View::Overview | View::Services => state.listing().shown().get(place).map(|id| Selection::Service(*id)),
         View::Instances(id) => {
             let service = state.listing().get(id);
-            service.and_then(|s| s.instances.get(place)).map(|i| Chosen::Instance(i.name.clone()))
+            service.and_then(|s| s.instances.get(place)).map(|i| Selection::Instance(i.name.clone()))
         }
         View::Timeline(id) => {
             let known = state.history.get(id);
-            known.and_then(|known| known.entries.get(place)).map(|e| Chosen::Past(e.id))
+            known.and_then(|known| known.entries.get(place)).map(|e| Selection::Past(e.id))
         }
-        _ => Some(Chosen::Line(place)),
+        _ => Some(Selection::Line(place)),
     };
     let screen = state.screen_mut();
-    screen.chosen = chosen.unwrap_or_default();
-    screen.place = place;
+    screen.selection = chosen.unwrap_or_default();
+    screen.position = place;
 }
 
-/// Moves the choice by some rows.
+/// Moves the selection by some rows.
 pub(super) fn step(state: &mut State, by: isize) {
     let at = place(state);
     choose(state, at.saturating_add_signed(by));
 }
 
-/// After every message: the choice stays on its thing, and in sight.
+/// After every message: the selection stays on its row, and visible.
 pub(super) fn keep_in_sight(state: &mut State) {
     let at = place(state);
-    let (height, rows) = (state.list_height(), rows(state));
-    if state.screen().chosen == Chosen::First {
-        state.screen_mut().place = 0;
-    } else if at != state.screen().place || is_gone(state) {
+    let (height, rows) = (list_height(state), rows(state));
+    if state.screen().selection == Selection::First {
+        state.screen_mut().position = 0;
+    } else if at != state.screen().position || is_gone(state) {
         choose(state, at);
     }
-    let is_page = matches!(state.screen().chosen, Chosen::Line(_));
+    let is_page = matches!(state.screen().selection, Selection::Line(_));
     let screen = state.screen_mut();
     screen.top = if is_page {
         at
@@ -85,24 +86,24 @@ pub(super) fn keep_in_sight(state: &mut State) {
 }
 
 fn is_gone(state: &State) -> bool {
-    match state.screen().chosen {
-        Chosen::Service(id) => state.listing().shown().get(state.screen().place) != Some(&id),
+    match state.screen().selection {
+        Selection::Service(id) => state.listing().shown().get(state.screen().position) != Some(&id),
         _ => false,
     }
 }
 
-/// The service that the shown view means: its own, or the chosen row's.
+/// The service that the view is about, or that of the selected row.
 pub(super) fn service(state: &State) -> Option<Uuid> {
-    state.screen().service().or_else(|| match state.screen().chosen {
-        Chosen::Service(id) => Some(id),
+    state.screen().service().or_else(|| match state.screen().selection {
+        Selection::Service(id) => Some(id),
         _ => state.listing().shown().get(place(state)).copied(),
     })
 }
 
-/// The instance that is meant: the view's own, the chosen row's, else the one in the worst health.
+/// The instance that the view is about, that of the selected row, else the one in the worst health.
 pub(super) fn instance(state: &State, id: Uuid) -> Option<Box<str>> {
-    match (&state.screen().view, &state.screen().chosen) {
-        (View::Instance(_, name) | View::Explain(_, name), _) | (View::Instances(_), Chosen::Instance(name)) => {
+    match (&state.screen().view, &state.screen().selection) {
+        (View::Instance(_, name) | View::Explain(_, name), _) | (View::Instances(_), Selection::Instance(name)) => {
             Some(name.clone())
         }
         (View::Instances(_), _) => {
@@ -128,7 +129,7 @@ pub(super) fn open(state: &mut State, view: View) {
         *state.screen_mut() = Screen::of(view);
         return;
     }
-    // Views of one service side by side replace each other beyond this depth.
+    // Beyond this depth a view replaces the last one.
     if state.screens.len() >= 16 {
         state.screens.pop();
     }

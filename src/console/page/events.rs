@@ -1,11 +1,11 @@
-//! What the server says of itself.
+//! Events of the server itself, newest first.
 
-use super::{Line, Meaning, clock, foreign, word};
-use crate::console::app::State;
+use super::{Line, Meaning, clock, foreign, segment};
+use crate::console::state::State;
 
 pub(super) fn lines(state: &State) -> Vec<Line> {
     if state.server.is_empty() {
-        return vec![Vec::new(), vec![word("  the server has told nothing yet", Meaning::Faint)]];
+        return vec![Vec::new(), vec![segment("  no event from the server yet", Meaning::Faint)]];
     }
     let mut lines = Vec::new();
     for event in state.server.iter().rev() {
@@ -18,8 +18,8 @@ pub(super) fn lines(state: &State) -> Vec<Line> {
         let mut part = foreign(&event.part);
         part.text = format!("{:<10} ", part.text);
         part.meaning = Meaning::Strong;
-        let at = word(format!("{:<20} ", clock(event.at, state.now)), Meaning::Faint);
-        lines.push(vec![at, word(sign, meaning), part, foreign(&event.message)]);
+        let at = segment(format!("{:<20} ", clock(event.at, state.now)), Meaning::Faint);
+        lines.push(vec![at, segment(sign, meaning), part, foreign(&event.message)]);
     }
     lines
 }

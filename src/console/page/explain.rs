@@ -1,13 +1,13 @@
-//! Why an instance has its health: each stage of the last good probe beside the first bad one, and what is waited for.
+//! Why an instance has its health: each stage of the last good probe beside the first bad one, and what the next change of health takes.
 
 use uuid::Uuid;
 
-use super::{Line, Meaning, Word, clock, duration, foreign, gone, heading, health, millis, plain, since, word};
-use crate::console::app::State;
+use super::{Line, Meaning, Segment, clock, duration, foreign, gone, heading, health, millis, plain, segment, since};
 use crate::console::data::{Instance, Outcome, ProbingOfInstance};
+use crate::console::state::State;
 use crate::model::outcome::{Health, Stage, Verdict};
 
-/// Width of the column of each probe.
+/// Width of a probe's column.
 const COLUMN: usize = 26;
 
 /// What is known of an instance's probing.
@@ -25,7 +25,7 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
         ],
         vec![foreign(&format!("{}  since {}", instance.reason, since(instance.since, state.now)))],
         vec![
-            word(if instance.health_url.is_empty() { "base_url   " } else { "health_url " }, Meaning::Faint),
+            segment(if instance.health_url.is_empty() { "base_url   " } else { "health_url " }, Meaning::Faint),
             foreign(if instance.health_url.is_empty() { &instance.base_url } else { &instance.health_url }),
         ],
     ];
@@ -34,9 +34,9 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
         let why = if &*instance.reason == "NotChecked" {
             "it is not probed: it has no check"
         } else {
-            "no probe is known yet; the answer is on its way"
+            "no probe is known yet; waiting for the answer"
         };
-        lines.push(vec![word(why, Meaning::Faint)]);
+        lines.push(vec![segment(why, Meaning::Faint)]);
         return lines;
     };
     let bad = first_bad(state, id, instance, of);
@@ -46,7 +46,7 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     lines
 }
 
-/// The first failure after the last good: what history says made it fall, else the newest failure.
+/// The first failure after the last pass: the one that history gives for the fall, else the newest failure.
 fn first_bad<'a>(state: &'a State, id: Uuid, instance: &Instance, of: &'a ProbingOfInstance) -> Option<&'a Outcome> {
     let fell = || {
         let known = state.history.get(&id)?;
@@ -63,10 +63,10 @@ fn first_bad<'a>(state: &'a State, id: Uuid, instance: &Instance, of: &'a Probin
 
 fn side_by_side(state: &State, good: Option<&Outcome>, bad: Option<&Outcome>) -> Vec<Line> {
     let ascii = state.options.ascii;
-    let row = |label: &str, left: Word, right: Word| {
+    let row = |label: &str, left: Segment, right: Segment| {
         let mut left = left;
         left.text = format!("{:<COLUMN$}", cut(&left.text));
-        vec![word(format!("  {label:<10}"), Meaning::Faint), left, right]
+        vec![segment(format!("  {label:<10}"), Meaning::Faint), left, right]
     };
     let both = |label: &str, text: &dyn Fn(&Outcome) -> String| {
         let of = |o: Option<&Outcome>| foreign(&o.map_or_else(|| "-".to_owned(), text));
@@ -75,8 +75,8 @@ fn side_by_side(state: &State, good: Option<&Outcome>, bad: Option<&Outcome>) ->
     let mut lines = vec![
         row(
             "",
-            word("LAST GOOD", Meaning::Good),
-            word(
+            segment("LAST GOOD", Meaning::Good),
+            segment(
                 if bad.is_some_and(|b| b.verdict == Verdict::Inconclusive) { "INCONCLUSIVE" } else { "FIRST BAD" },
                 Meaning::Bad,
             ),
@@ -92,7 +92,7 @@ fn side_by_side(state: &State, good: Option<&Outcome>, bad: Option<&Outcome>) ->
     if let Some(bad) = bad {
         let mut message = foreign(&format!("{}: {}", bad.reason, bad.message.as_deref().unwrap_or_default()));
         message.meaning = Meaning::Bad;
-        lines.push(vec![word("  why       ", Meaning::Faint), message]);
+        lines.push(vec![segment("  why       ", Meaning::Faint), message]);
     }
     lines
 }
@@ -101,22 +101,24 @@ fn cut(text: &str) -> String {
     if text.chars().count() < COLUMN { text.to_owned() } else { text.chars().take(COLUMN - 2).chain(['…']).collect() }
 }
 
-fn stage_word(outcome: Option<&Outcome>, stage: Stage, ascii: bool) -> Word {
-    let Some(outcome) = outcome else { return word("-", Meaning::Faint) };
+fn stage_word(outcome: Option<&Outcome>, stage: Stage, ascii: bool) -> Segment {
+    let Some(outcome) = outcome else { return segment("-", Meaning::Faint) };
     let (good, bad) = if ascii { ("+", "x") } else { ("✔", "✖") };
-    let Some(reached) = outcome.stage else { return word("-", Meaning::Faint) };
+    let Some(reached) = outcome.stage else { return segment("-", Meaning::Faint) };
     let taken = outcome.timings.and_then(|timings| timings.of(stage));
     let time = taken.map_or_else(String::new, |us| millis(u64::from(us)));
     match stage.cmp(&reached) {
-        std::cmp::Ordering::Less if time.is_empty() => word("· not needed", Meaning::Faint),
-        std::cmp::Ordering::Less => word(format!("{good} {time}"), Meaning::Good),
-        std::cmp::Ordering::Equal if outcome.verdict == Verdict::Pass => word(format!("{good} {time}"), Meaning::Good),
-        std::cmp::Ordering::Equal => word(format!("{bad} {} {time}", outcome.reason), Meaning::Bad),
-        std::cmp::Ordering::Greater => word("· not reached", Meaning::Faint),
+        std::cmp::Ordering::Less if time.is_empty() => segment("· not needed", Meaning::Faint),
+        std::cmp::Ordering::Less => segment(format!("{good} {time}"), Meaning::Good),
+        std::cmp::Ordering::Equal if outcome.verdict == Verdict::Pass => {
+            segment(format!("{good} {time}"), Meaning::Good)
+        }
+        std::cmp::Ordering::Equal => segment(format!("{bad} {} {time}", outcome.reason), Meaning::Bad),
+        std::cmp::Ordering::Greater => segment("· not reached", Meaning::Faint),
     }
 }
 
-/// What the state machine waits for.
+/// What the next change of health takes.
 pub(super) fn waiting(state: &State, id: Uuid, instance: &Instance) -> Vec<Line> {
     let Some(of) = probing(state, id, &instance.name) else { return Vec::new() };
     let mut lines: Vec<Line> = heading("waiting for").into();
@@ -143,15 +145,15 @@ pub(super) fn waiting(state: &State, id: Uuid, instance: &Instance) -> Vec<Line>
     lines
 }
 
-fn next_probe(state: &State, id: Uuid, of: &ProbingOfInstance) -> Word {
+fn next_probe(state: &State, id: Uuid, of: &ProbingOfInstance) -> Segment {
     let live = state.probing.get(&id).is_some_and(|known| known.probing.live);
     match of.next_due {
         Some(due) if live && due >= state.now => plain(format!("  next probe in {}", duration(due.since(state.now)))),
         Some(_) if live => plain("  next probe: due now"),
-        Some(due) => word(
+        Some(due) => segment(
             format!("  next probe at about {} (from the file, up to 2 s old)", clock(due, state.now)),
             Meaning::Faint,
         ),
-        None => word("  next probe: not known", Meaning::Faint),
+        None => segment("  next probe: not known", Meaning::Faint),
     }
 }

@@ -1,6 +1,6 @@
 //! The keys and the filter language.
 
-use super::{Line, Meaning, heading, plain, word};
+use super::{Line, Meaning, heading, plain, segment};
 use crate::console::keys::KEYMAP;
 
 const FILTER: &[(&str, &str)] = &[
@@ -15,9 +15,9 @@ const FILTER: &[(&str, &str)] = &[
 ];
 
 pub(super) fn lines() -> Vec<Line> {
-    let mut lines = vec![vec![word("keys", Meaning::Strong)]];
-    lines.extend(KEYMAP.iter().map(|b| vec![word(format!("  {:<12}", b.label), Meaning::Good), plain(b.help)]));
+    let mut lines = vec![vec![segment("keys", Meaning::Strong)]];
+    lines.extend(KEYMAP.iter().map(|b| vec![segment(format!("  {:<12}", b.label), Meaning::Good), plain(b.help)]));
     lines.extend(heading("filter: words are joined by \"and\""));
-    lines.extend(FILTER.iter().map(|(what, help)| vec![word(format!("  {what:<22}"), Meaning::Good), plain(*help)]));
+    lines.extend(FILTER.iter().map(|(what, help)| vec![segment(format!("  {what:<22}"), Meaning::Good), plain(*help)]));
     lines
 }

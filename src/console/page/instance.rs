@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::{Line, Meaning, field, foreign, gone, heading, health, millis, plain, since, word};
-use crate::console::app::State;
+use super::{Line, Meaning, field, foreign, gone, heading, health, millis, plain, segment, since};
 use crate::console::data::{Instance, ProbingOfInstance, Service};
-use crate::console::view::spark;
+use crate::console::state::State;
+use crate::console::text::sparkline;
 use crate::model::outcome::Verdict;
 
 /// Entries of history shown here.
@@ -19,7 +19,8 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     match super::explain::probing(state, id, name) {
         Some(probing) => lines.extend(probing_lines(state, probing)),
         None => {
-            lines.push(vec![word("  not known (yet): it has no check, or the answer is on its way", Meaning::Faint)]);
+            lines
+                .push(vec![segment("  not known yet: it has no check, or the answer has not arrived", Meaning::Faint)]);
         }
     }
     lines.extend(super::explain::waiting(state, id, instance));
@@ -29,7 +30,7 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
 }
 
 fn registration(state: &State, service: &Service, instance: &Instance) -> Vec<Line> {
-    let mut status = vec![word("  health      ", Meaning::Faint), health(instance.health, state.options.ascii)];
+    let mut status = vec![segment("  health      ", Meaning::Faint), health(instance.health, state.options.ascii)];
     let reason = format!("  {}  since {}", instance.reason, since(instance.since, state.now));
     status.push(foreign(&reason));
     let weight = if instance.weight == 0 { "0 (drained)".to_owned() } else { instance.weight.to_string() };
@@ -56,13 +57,13 @@ fn registration(state: &State, service: &Service, instance: &Instance) -> Vec<Li
 
 fn probing_lines(state: &State, probing: &ProbingOfInstance) -> Vec<Line> {
     let ascii = state.options.ascii;
-    let (p50, p99) = (spark::percentile(&probing.samples, 50), spark::percentile(&probing.samples, 99));
+    let (p50, p99) = (sparkline::percentile(&probing.samples, 50), sparkline::percentile(&probing.samples, 99));
     let text = |us: Option<u32>| us.map_or_else(|| "-".to_owned(), |us| millis(u64::from(us)));
     let passed = probing.samples.iter().filter(|s| s.total_us.is_some()).count();
     let codes: Vec<String> =
         probing.samples.iter().rev().filter_map(|s| s.code).take(8).map(|c| c.to_string()).collect();
     let mut lines = vec![
-        field("latency", plain(spark::text(&probing.samples, 40, ascii))),
+        field("latency", plain(sparkline::text(&probing.samples, 40, ascii))),
         field("p50 / p99", plain(format!("{} / {}", text(p50), text(p99)))),
         field("passed", plain(format!("{passed} of the last {}", probing.samples.len()))),
         field("streak", streak(probing)),
@@ -84,22 +85,22 @@ fn probing_lines(state: &State, probing: &ProbingOfInstance) -> Vec<Line> {
     lines
 }
 
-fn streak(probing: &ProbingOfInstance) -> super::Word {
+fn streak(probing: &ProbingOfInstance) -> super::Segment {
     let streak = probing.streak;
     let (kind, meaning) = if streak.passing { ("passes", Meaning::Good) } else { ("failures", Meaning::Bad) };
-    word(format!("{} {kind}", streak.count), meaning)
+    segment(format!("{} {kind}", streak.count), meaning)
 }
 
 fn changes(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     let Some(known) = state.history.get(&id).filter(|known| known.loaded) else {
-        return vec![vec![word("  the answer is on its way", Meaning::Faint)]];
+        return vec![vec![segment("  waiting for the answer", Meaning::Faint)]];
     };
     let mine = known.entries.iter().filter(|e| *e.instance == *name).take(NEWEST);
     let mut lines: Vec<Line> = mine
         .map(|past| {
-            let to = past.to.map_or_else(|| word("removed", Meaning::Faint), |to| health(to, state.options.ascii));
+            let to = past.to.map_or_else(|| segment("removed", Meaning::Faint), |to| health(to, state.options.ascii));
             vec![
-                word(format!("  {:<22}", super::clock(past.at, state.now)), Meaning::Faint),
+                segment(format!("  {:<22}", super::clock(past.at, state.now)), Meaning::Faint),
                 to,
                 plain(format!("  {}  ", past.reason.as_deref().unwrap_or(""))),
                 foreign(&past.message),
@@ -107,7 +108,7 @@ fn changes(state: &State, id: Uuid, name: &str) -> Vec<Line> {
         })
         .collect();
     if lines.is_empty() {
-        lines.push(vec![word("  none since it was registered", Meaning::Faint)]);
+        lines.push(vec![segment("  none since it was registered", Meaning::Faint)]);
     }
     lines
 }

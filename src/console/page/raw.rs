@@ -3,16 +3,16 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Line, Meaning, foreign, gone, word};
-use crate::console::app::State;
-use crate::console::app::screen::Format;
+use super::{Line, Meaning, foreign, gone, segment};
 use crate::console::data::Service;
+use crate::console::state::State;
+use crate::console::state::screen::Format;
 use crate::model::time::UnixMs;
 
 pub(super) fn lines(state: &State, id: Uuid, format: Format) -> Vec<Line> {
     let Some(service) = state.listing().get(&id) else { return gone("the service") };
     let mut service = Service::clone(service);
-    // A probe alone is no change, so that the service does not come anew with each.
+    // A probe alone changes no service, so the source sends none.
     service.last_health_check = service.last_health_check.max(newest_probe(state, id));
     // Our own types always serialise.
     let value = serde_json::to_value(&service).unwrap_or(Value::Null);
@@ -34,7 +34,7 @@ fn newest_probe(state: &State, id: Uuid) -> Option<UnixMs> {
     known.probing.instances.iter().filter_map(|of| of.last.as_ref()).map(|last| last.at).max()
 }
 
-/// Writes a value in block style; `head` is what stands before it on its first line.
+/// Writes a value in block style; `head` precedes it on its first line.
 fn yaml(value: &Value, indent: usize, head: Line, out: &mut Vec<Line>) {
     match value {
         Value::Object(map) if !map.is_empty() => {
@@ -52,7 +52,7 @@ fn yaml(value: &Value, indent: usize, head: Line, out: &mut Vec<Line>) {
             let mut head = Some(head).filter(|head| !head.is_empty());
             for value in list {
                 let mut line = head.take().unwrap_or_else(|| pad(indent));
-                line.push(word("- ", Meaning::Faint));
+                line.push(segment("- ", Meaning::Faint));
                 yaml(value, indent + 2, line, out);
             }
         }
@@ -72,13 +72,13 @@ fn nested(value: &Value, indent: usize, mut line: Line, out: &mut Vec<Line>) {
         let deeper = if value.is_array() { indent } else { indent + 2 };
         yaml(value, deeper, Line::new(), out);
     } else {
-        line.push(word(" ", Meaning::Plain));
+        line.push(segment(" ", Meaning::Plain));
         yaml(value, indent, line, out);
     }
 }
 
 fn pad(indent: usize) -> Line {
-    vec![word(" ".repeat(indent), Meaning::Plain)]
+    vec![segment(" ".repeat(indent), Meaning::Plain)]
 }
 
 fn scalar_of(value: &Value) -> String {
@@ -90,7 +90,7 @@ fn scalar_of(value: &Value) -> String {
     }
 }
 
-/// A text as YAML reads it back: plain where nothing in it means anything, else in JSON's quotes, which YAML shares.
+/// A string as YAML reads it back: plain where it has no special characters, else in JSON's quotes, which YAML shares.
 fn scalar_text(text: &str) -> String {
     let first = |c: char| c.is_ascii_alphabetic() || c == '/' || c == '_';
     let rest = |c: char| c.is_ascii_alphanumeric() || "/_-.:@+=?&~".contains(c);

@@ -1,7 +1,7 @@
-//! Where the console's data comes from: one stream of news and one way to ask, whichever source it is.
+//! Where the console's data comes from: events one way, requests the other, whichever source it is.
 //!
-//! A source is one part with [`Source::run`]: it pushes [`News`] as it happens and answers each [`Ask`]. It never ends because its
-//! origin is away: it says so ([`Link::Lost`]), waits, tries again, and then sends a snapshot or just what was missed.
+//! A source sends [`SourceEvent`]s as things happen and answers each [`Request`]. It does not end when its origin is unreachable: it sends
+//! [`Link::Lost`], waits, tries again, and then sends a snapshot or only what was missed. In order: this file, [`file`], [`api`].
 
 pub mod api;
 pub mod file;
@@ -17,10 +17,10 @@ use super::data::{HistoryEntry, ProbingOfService, ServerEvent, Service};
 use crate::model::backoff::Backoff;
 use crate::model::time::UnixMs;
 
-/// News that may wait for the console to take them; a source that is ahead waits.
-pub const NEWS: usize = 256;
-/// Questions that may wait for the source; the console drops what it cannot place and asks again.
-pub const ASKS: usize = 64;
+/// Events that may wait for the console; a source that is ahead waits.
+pub const EVENT_QUEUE: usize = 256;
+/// Requests that may wait for the source; the console drops more and repeats them later.
+pub const REQUEST_QUEUE: usize = 64;
 
 /// What a source can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +31,14 @@ pub struct Abilities {
     pub live_probing: bool,
 }
 
-/// How it stands with the origin.
+/// The state of the connection to the origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Link {
-    /// Not there yet.
+    /// No connection yet.
     Connecting,
     /// Current.
     Live,
-    /// Away; what is shown is from before.
+    /// Unreachable; the screen shows older data.
     Lost {
         /// One sentence: what happened and what helps.
         why: Box<str>,
@@ -47,26 +47,26 @@ pub enum Link {
     },
 }
 
-/// What a source tells.
+/// What a source sends.
 #[derive(Debug, Clone, PartialEq)]
-pub enum News {
+pub enum SourceEvent {
     /// The link changed.
     Link(Link),
-    /// Everything, in place of what was known.
+    /// All services, in place of those known before.
     Snapshot(Vec<Service>),
-    /// What changed: new or changed services, and ids of those that are gone.
+    /// New or changed services, and ids of removed ones.
     Changes(Vec<Service>, Vec<Uuid>),
-    /// The answer to [`Ask::Probing`]; none when the service is gone.
+    /// The answer to [`Request::Probing`]; none when the service was removed.
     Probing(Uuid, Option<Box<ProbingOfService>>),
-    /// The answer to [`Ask::History`]: newest first; the number to ask on with, when there is more.
+    /// The answer to [`Request::History`]: newest first, and the number to continue with when there is more.
     History(Uuid, Vec<HistoryEntry>, Option<i64>),
-    /// What the server says of itself, newest last, in place of what was known.
+    /// Events of the server itself, newest last, in place of those known before.
     Server(Vec<ServerEvent>),
-    /// The answer to [`Ask::Act`] with that number.
-    Done(u64, Result<Box<str>, Refusal>),
+    /// The answer to [`Request::Operate`] with that number.
+    OperationDone(u64, Result<Box<str>, Refusal>),
 }
 
-/// Why something was not done.
+/// Why an operation was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
@@ -76,22 +76,22 @@ pub struct Refusal {
     pub message: Box<str>,
 }
 
-/// What the console asks.
+/// What the console requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
+pub enum Request {
     /// The probing of these services, now; the visible ones, at most 256.
     Probing(Vec<Uuid>),
     /// The history of a service, older than that number when it is given.
     History(Uuid, Option<i64>),
-    /// Do something; the number comes back with the answer.
-    Act(u64, Act),
-    /// Look again at once instead of waiting for the next attempt.
+    /// Perform an operation; the number comes back with the answer.
+    Operate(u64, Operation),
+    /// Try again at once instead of waiting for the next attempt.
     Retry,
 }
 
-/// An action on one service.
+/// An operation on one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
+pub enum Operation {
     /// Probe every instance now.
     Check(Uuid),
     /// Set the weight of an instance: 0 drains it.
@@ -109,22 +109,22 @@ pub enum Act {
         service: Uuid,
         /// The instance.
         instance: Box<str>,
-        /// As it was shown when it was asked for.
+        /// The generation on the screen when the user asked for it.
         generation: u64,
     },
 }
 
-/// A source. It is asked over `asks`, tells over `news`, and returns when `stop` is cancelled or nobody listens.
+/// A source. It receives `requests`, sends `events`, and returns when `stop` is cancelled or nobody listens.
 pub trait Source: Send + 'static {
     /// For the header: where the data comes from (`file /var/lib/portolan/services.db`, `server http://127.0.0.1:8080`).
     fn name(&self) -> String;
     /// What it can do.
     fn abilities(&self) -> Abilities;
-    /// Works.
+    /// Runs until then.
     fn run(
         self: Box<Self>,
-        news: mpsc::Sender<News>,
-        asks: mpsc::Receiver<Ask>,
+        events: mpsc::Sender<SourceEvent>,
+        requests: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()>;
 }

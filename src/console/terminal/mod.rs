@@ -1,7 +1,9 @@
-//! The tty: taken, drawn on only when a cell changed, and given back whatever happens.
+//! The terminal: taken over, drawn on only when a cell changes, and always restored.
+//!
+//! In: frames. Out: bytes to standard output. In order: this file, `backend`, `hangup`.
 
-mod dead;
-mod quiet;
+mod backend;
+mod hangup;
 
 use std::io::{self, Write, stdout};
 use std::panic;
@@ -14,42 +16,42 @@ use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_ra
 use crossterm::{cursor, execute};
 use ratatui::Terminal;
 
-use super::app::State;
+use super::state::State;
 use super::view;
-pub(super) use dead::{hung_up, watch};
-use quiet::Quiet;
+use backend::QuietBackend;
+pub(super) use hangup::{hung_up, watch};
 
-/// Whether the terminal is ours at the moment.
+/// Whether the console has taken over the terminal.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, from [`Tty::take`] to its drop.
 pub(super) struct Tty {
-    terminal: Terminal<Quiet>,
+    terminal: Terminal<QuietBackend>,
 }
 
 impl Tty {
-    /// Takes it: raw, on its second screen. From here on a panic gives it back before it prints.
+    /// Takes it over: raw mode, alternate screen. From here on a panic restores it before it prints.
     ///
     /// # Errors
-    /// When stdout is no terminal or does not obey.
+    /// When standard output is not a usable terminal.
     pub(super) fn take() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let before = panic::take_hook();
             panic::set_hook(Box::new(move |info| {
-                give_back();
+                restore();
                 before(info);
             }));
         });
         TAKEN.store(true, Ordering::SeqCst);
         let taken = enable_raw_mode().and_then(|()| {
             execute!(stdout(), EnterAlternateScreen, EnableMouseCapture, EnableBracketedPaste, cursor::Hide)?;
-            Terminal::new(Quiet::new())
+            Terminal::new(QuietBackend::new())
         });
         match taken {
             Ok(terminal) => Ok(Self { terminal }),
             Err(error) => {
-                give_back();
+                restore();
                 Err(error)
             }
         }
@@ -63,15 +65,15 @@ impl Tty {
     /// Draws the state; where no cell differs, nothing is written.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// When the terminal closed.
     pub(super) fn draw(&mut self, state: &State) -> io::Result<()> {
         self.terminal.draw(|frame| view::draw(frame, state)).map(drop)
     }
 
-    /// Everything is drawn anew next time.
+    /// The next frame is drawn completely.
     ///
     /// # Errors
-    /// When the terminal is gone.
+    /// When the terminal closed.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         self.terminal.clear()
     }
@@ -79,14 +81,14 @@ impl Tty {
 
 impl Drop for Tty {
     fn drop(&mut self) {
-        give_back();
+        restore();
     }
 }
 
-/// Gives the terminal back, once.
-fn give_back() {
+/// Restores the terminal, once.
+fn restore() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // A terminal that hung up needs nothing back.
+        // A terminal that hung up needs no restoring.
         let _ = execute!(stdout(), DisableBracketedPaste, DisableMouseCapture, LeaveAlternateScreen, cursor::Show);
         let _ = disable_raw_mode();
     }
@@ -95,7 +97,7 @@ fn give_back() {
 /// Puts a text into the terminal's clipboard (OSC 52), where the terminal allows that.
 ///
 /// # Errors
-/// When the terminal is gone.
+/// When the terminal closed.
 pub(super) fn copy(text: &str) -> io::Result<()> {
     execute!(stdout(), CopyToClipboard::to_clipboard_from(text))?;
     stdout().flush()

@@ -1,4 +1,4 @@
-//! The header, the line of messages, the bar of hints.
+//! The header, the messages, the hints.
 
 use std::fmt::Write as _;
 
@@ -8,21 +8,24 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{Scene, columns, services};
-use crate::console::app::modal::Modal;
-use crate::console::app::screen::{Format, View};
-use crate::console::harmless::escape;
-use crate::console::index::{Grade, Totals};
+use super::{Scene, services};
+use crate::console::index::Totals;
 use crate::console::keys::KEYMAP;
-use crate::console::page::{self, Meaning};
+use crate::console::page;
 use crate::console::source::Link;
+use crate::console::state::modal::Modal;
+use crate::console::state::screen::{Format, View};
+use crate::console::status::Status;
+use crate::console::text::fit::fitting;
+use crate::console::text::sanitize::sanitize;
+use crate::console::text::{Meaning, format};
 
 pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     frame.buffer_mut().set_style(Rect { height: area.height.min(1), ..area }, scene.theme.bar());
     let (link, meaning) = link(scene);
     let room = usize::from(area.width);
     let title = fitting(title(scene), room.saturating_sub(link.width() + 3));
-    let source = escape(&scene.state.source, 256);
+    let source = sanitize(&scene.state.source, 256);
     let used = title.width() + link.width() + 4;
     let mut left = vec![Span::raw(format!(" {title}"))];
     if used + source.width() < room {
@@ -38,26 +41,21 @@ pub(super) fn header(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     }
 }
 
-/// Cut where it does not fit.
-fn fitting(text: String, room: usize) -> String {
-    if text.width() <= room { text } else { columns::cut(&text, room) }
-}
-
-/// Where one is.
+/// The name of the view.
 fn title(scene: &Scene<'_>) -> String {
     let state = scene.state;
     let name = |id| {
         state
             .listing()
             .get(id)
-            .map_or_else(|| "gone".to_owned(), |s| escape(&format!("{}/{}", s.namespace, s.name), 140))
+            .map_or_else(|| "gone".to_owned(), |s| sanitize(&format!("{}/{}", s.namespace, s.name), 140))
     };
     let view = match &state.screen().view {
         View::Overview => "overview".to_owned(),
         View::Services => "services".to_owned(),
         View::Instances(id) => format!("{} instances", name(id)),
-        View::Instance(id, instance) => format!("{} {}", name(id), escape(instance, 63)),
-        View::Explain(id, instance) => format!("explain {} {}", name(id), escape(instance, 63)),
+        View::Instance(id, instance) => format!("{} {}", name(id), sanitize(instance, 63)),
+        View::Explain(id, instance) => format!("explain {} {}", name(id), sanitize(instance, 63)),
         View::Timeline(id) => format!("{} timeline", name(id)),
         View::Raw(id, Format::Yaml) => format!("{} yaml", name(id)),
         View::Raw(id, Format::Json) => format!("{} json", name(id)),
@@ -71,7 +69,7 @@ fn title(scene: &Scene<'_>) -> String {
 fn link(scene: &Scene<'_>) -> (String, Meaning) {
     let state = scene.state;
     if let Some(frozen) = &state.frozen {
-        return (format!("FROZEN {}, f thaws", page::duration(state.now.since(frozen.0))), Meaning::Warn);
+        return (format!("FROZEN {}, f thaws", format::duration(state.now.since(frozen.0))), Meaning::Warn);
     }
     match &state.link {
         Link::Live if state.probes_are_late() => ("LIVE, PROBES LATE".to_owned(), Meaning::Warn),
@@ -86,28 +84,28 @@ fn link(scene: &Scene<'_>) -> (String, Meaning) {
     }
 }
 
-/// How many of each, of the chosen namespace; the filter and how many match.
+/// Services by status in the selected namespace; the filter and how many match it.
 fn totals(scene: &Scene<'_>, room: usize) -> Line<'static> {
     let state = scene.state;
     let index = state.listing();
     let totals: Totals = index.totals_here();
     let mut spans = vec![Span::raw(" ")];
     let grades = [
-        (Grade::Down, totals.unhealthy),
-        (Grade::Degraded, totals.degraded),
-        (Grade::Unknown, totals.unknown),
-        (Grade::Healthy, totals.healthy),
-        (Grade::NotChecked, totals.not_checked),
+        (Status::Down, totals.unhealthy),
+        (Status::Degraded, totals.degraded),
+        (Status::Unknown, totals.unknown),
+        (Status::Healthy, totals.healthy),
+        (Status::NotChecked, totals.not_checked),
     ];
     // Few are not checked on purpose, and the line is short.
-    for (grade, count) in grades.into_iter().filter(|(grade, count)| *grade != Grade::NotChecked || *count > 0) {
-        let word = page::grade(grade, scene.ascii());
+    for (grade, count) in grades.into_iter().filter(|(grade, count)| *grade != Status::NotChecked || *count > 0) {
+        let word = grade.label(scene.ascii());
         let style = if count == 0 { scene.theme.of(Meaning::Faint) } else { scene.theme.of(word.meaning) };
         spans.push(Span::styled(format!("{} {count}  ", word.text), style));
     }
     let query = index.query();
     if let Some(namespace) = &query.namespace {
-        let namespace = format!("  namespace {}  ", escape(namespace, 63));
+        let namespace = format!("  namespace {}  ", sanitize(namespace, 63));
         spans.push(Span::styled(namespace, scene.theme.of(Meaning::Strong)));
     }
     if services::lists(&state.screen().view) {
@@ -115,14 +113,14 @@ fn totals(scene: &Scene<'_>, room: usize) -> Line<'static> {
     }
     let all = "  all namespaces";
     let used: usize = spans.iter().map(Span::width).sum();
-    // It goes without saying where there is no room.
+    // Left out where there is no room.
     if query.namespace.is_none() && used + all.width() <= room {
         spans.push(Span::styled(all, scene.theme.of(Meaning::Faint)));
     }
     Line::from(spans)
 }
 
-/// What narrows the list, and to how many. Writing to a String cannot fail.
+/// What narrows the list, and to how many rows. Writing to a String cannot fail.
 fn listed(scene: &Scene<'_>, totals: Totals) -> String {
     let state = scene.state;
     let mut text = String::new();
@@ -130,7 +128,7 @@ fn listed(scene: &Scene<'_>, totals: Totals) -> String {
         text.push_str("faults only  ");
     }
     if !state.filter.is_empty() {
-        let _ = write!(text, "/{}", escape(&state.filter, 64));
+        let _ = write!(text, "/{}", sanitize(&state.filter, 64));
     }
     if !text.is_empty() {
         text.push_str("  ");
@@ -166,18 +164,18 @@ fn filter(
     error: Option<&crate::console::filter::FilterError>,
 ) {
     let shown = scene.state.listing().shown().len();
-    let (told, meaning) = match error {
-        Some(error) => (format!("  {}", escape(&error.message, 256)), Meaning::Bad),
+    let (status, meaning) = match error {
+        Some(error) => (format!("  {}", sanitize(&error.message, 256)), Meaning::Bad),
         None => (format!("  {shown} match"), Meaning::Faint),
     };
-    // Where both have no room, the end of what is typed and the start of what is told are seen.
-    let room = usize::from(area.width).saturating_sub(told.width().min(usize::from(area.width) / 2) + 2);
+    // Where both do not fit, the end of the input and the start of the status are visible.
+    let room = usize::from(area.width).saturating_sub(status.width().min(usize::from(area.width) / 2) + 2);
     let scroll = input.visual_scroll(room);
-    let typed = escape(&tail(input.value(), scroll), 256);
+    let typed = sanitize(&tail(input.value(), scroll), 256);
     let line = Line::from(vec![
         Span::styled("/", scene.theme.of(Meaning::Strong)),
         Span::raw(typed),
-        Span::styled(told, scene.theme.of(meaning)),
+        Span::styled(status, scene.theme.of(meaning)),
     ]);
     frame.render_widget(line, area);
     let at = u16::try_from(1 + input.visual_cursor() - scroll).unwrap_or(u16::MAX);
@@ -186,7 +184,7 @@ fn filter(
     }
 }
 
-/// What is left of a text without its first columns.
+/// The text without its first columns.
 fn tail(text: &str, columns: usize) -> String {
     let mut left = columns;
     let is_hidden = |c: &char| {

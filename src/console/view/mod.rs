@@ -1,13 +1,19 @@
-//! Drawing: from the state to a frame, and nothing else.
+//! Drawing: from the state to a frame.
+//!
+//! In: the state. Out: cells of a frame; nothing here decides anything. In order:
+//!
+//! - [`theme`]: how a meaning looks
+//! - `table`, `message`: tables, text and single sentences
+//! - `services`, `overview`, `instances`, `timeline`: the views that are tables
+//! - `modal`, `bars`: dialogs, and what surrounds every view
 
 mod bars;
-mod columns;
 mod instances;
+mod message;
 mod modal;
 mod overview;
 mod services;
-pub mod spark;
-mod text;
+mod table;
 pub mod theme;
 mod timeline;
 
@@ -15,13 +21,13 @@ use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 
-use crate::console::app::State;
-use crate::console::app::screen::View;
 use crate::console::page;
 use crate::console::source::Link;
+use crate::console::state::State;
+use crate::console::state::screen::View;
 use theme::Theme;
 
-/// What every part is drawn with.
+/// What every part is drawn from.
 pub(crate) struct Scene<'a> {
     pub(crate) state: &'a State,
     pub(crate) theme: Theme,
@@ -36,10 +42,14 @@ impl Scene<'_> {
 /// Draws a frame.
 pub fn draw(frame: &mut Frame<'_>, state: &State) {
     let scene = Scene { state, theme: Theme(state.options.theme) };
-    let said = u16::try_from(page::notice(state).len()).unwrap_or(1);
-    let [head, body, notes, hints] =
-        Layout::vertical([Constraint::Length(2), Constraint::Fill(1), Constraint::Length(said), Constraint::Length(1)])
-            .areas(frame.area());
+    let notice = u16::try_from(page::notice(state).len()).unwrap_or(1);
+    let [head, body, notes, hints] = Layout::vertical([
+        Constraint::Length(2),
+        Constraint::Fill(1),
+        Constraint::Length(notice),
+        Constraint::Length(1),
+    ])
+    .areas(frame.area());
     bars::header(frame, head, &scene);
     main(frame, body, &scene);
     if matches!(state.link, Link::Lost { .. }) {
@@ -53,7 +63,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &State) {
     }
 }
 
-/// Leaves nothing but ASCII, whoever wrote it.
+/// Replaces every character that is not ASCII.
 fn ascii(buffer: &mut Buffer) {
     for cell in buffer.content.iter_mut().filter(|cell| !cell.symbol().is_ascii()) {
         let plain = match cell.symbol() {
@@ -67,7 +77,7 @@ fn ascii(buffer: &mut Buffer) {
 
 fn main(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     if !scene.state.loaded {
-        text::message(frame, area, scene, &waiting(scene.state));
+        message::draw(frame, area, scene, &waiting(scene.state));
         return;
     }
     match &scene.state.screen().view {
@@ -76,7 +86,7 @@ fn main(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
         View::Instances(id) => instances::draw(frame, area, scene, *id),
         View::Timeline(id) => timeline::draw(frame, area, scene, *id),
         View::Instance(..) | View::Explain(..) | View::Raw(..) | View::Events | View::Help => {
-            text::page(frame, area, scene);
+            message::page(frame, area, scene);
         }
     }
 }

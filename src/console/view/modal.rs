@@ -8,10 +8,10 @@ use ratatui::widgets::{Block, BorderType, Clear, Paragraph, Wrap};
 use unicode_width::UnicodeWidthStr;
 
 use super::Scene;
-use super::columns::padded;
-use crate::console::app::modal::{Modal, Picker};
-use crate::console::harmless::escape;
-use crate::console::page::Meaning;
+use crate::console::state::modal::{Modal, Picker};
+use crate::console::text::Meaning;
+use crate::console::text::fit::padded;
+use crate::console::text::sanitize::sanitize;
 
 pub(super) fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
     match &scene.state.modal {
@@ -60,10 +60,10 @@ fn pick(frame: &mut Frame<'_>, scene: &Scene<'_>, picker: &Picker) {
     let area = inside(frame, scene, picker.title, 72, rows + 3);
     let typed = Line::from(vec![
         Span::styled("> ", scene.theme.of(Meaning::Strong)),
-        Span::raw(escape(picker.input.value(), 256)),
+        Span::raw(sanitize(picker.input.value(), 256)),
     ]);
     frame.render_widget(typed, Rect { height: area.height.min(1), ..area });
-    let list = super::columns::below(area, 1);
+    let list = super::table::below(area, 1);
     if picker.matching.is_empty() {
         frame.render_widget(Line::styled("no match", scene.theme.of(Meaning::Faint)), list);
     }
@@ -75,20 +75,20 @@ fn pick(frame: &mut Frame<'_>, scene: &Scene<'_>, picker: &Picker) {
         let half = usize::from(list.width) / 2;
         frame.render_widget(
             Line::from(vec![
-                Span::raw(padded(&escape(&choice.label, 256), half.max(1))),
-                Span::styled(escape(&choice.help, 256), scene.theme.of(Meaning::Faint)),
+                Span::raw(padded(&sanitize(&choice.label, 256), half.max(1))),
+                Span::styled(sanitize(&choice.help, 256), scene.theme.of(Meaning::Faint)),
             ]),
             line,
         );
         if at == picker.at {
-            frame.buffer_mut().set_style(line, scene.theme.chosen());
+            frame.buffer_mut().set_style(line, scene.theme.selected());
         }
     }
     cursor(frame, area, 0, 2 + picker.input.visual_cursor());
 }
 
 fn question(frame: &mut Frame<'_>, scene: &Scene<'_>, title: &str, text: &str, typed: Option<&str>) {
-    let text = escape(text, 512);
+    let text = sanitize(text, 512);
     let width = 64.min(frame.area().width).saturating_sub(2).max(1);
     // Words that wrap leave gaps: one line more than the text alone.
     let lines = text.width().div_ceil(usize::from(width)) + 1;
@@ -96,7 +96,7 @@ fn question(frame: &mut Frame<'_>, scene: &Scene<'_>, title: &str, text: &str, t
     frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
     let Some(typed) = typed.filter(|_| area.height > 1) else { return };
     let last = area.height - 1;
-    let typed = escape(typed, 256);
+    let typed = sanitize(typed, 256);
     cursor(frame, area, last, 2 + typed.chars().count());
     frame.render_widget(Line::raw(format!("> {typed}")), Rect { y: area.y + last, height: 1, ..area });
 }

@@ -1,23 +1,25 @@
-//! The overview: totals, the worst first, and what changed lately.
+//! The overview: the services, worst first, and recent changes.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
-use super::services::short;
 use super::{Scene, services};
-use crate::console::harmless::escape;
-use crate::console::index::{Change, Grade};
-use crate::console::page::{self, Meaning};
+use crate::console::index::Change;
+use crate::console::layout::strip_height;
+use crate::console::status::Status;
+use crate::console::text::Meaning;
+use crate::console::text::format::short;
+use crate::console::text::sanitize::sanitize;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
-    let strip = u16::try_from(scene.state.strip_height()).unwrap_or(0);
+    let strip = u16::try_from(strip_height(scene.state)).unwrap_or(0);
     let head = u16::from(strip > 0);
     let [list, title, changes] =
         Layout::vertical([Constraint::Fill(1), Constraint::Length(head), Constraint::Length(strip)]).areas(area);
     services::draw(frame, list, scene);
-    frame.render_widget(Line::styled("changed lately", scene.theme.of(Meaning::Strong)), title);
+    frame.render_widget(Line::styled("recent changes", scene.theme.of(Meaning::Strong)), title);
     let recent: Vec<&Change> = scene.state.listing().recent().take(usize::from(changes.height)).collect();
     if recent.is_empty() {
         frame.render_widget(
@@ -31,9 +33,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
 }
 
 fn line(scene: &Scene<'_>, change: &Change) -> Line<'static> {
-    let side = |grade: Option<Grade>, none: &'static str| match grade {
+    let side = |grade: Option<Status>, none: &'static str| match grade {
         Some(grade) => {
-            let word = page::grade(grade, scene.ascii());
+            let word = grade.label(scene.ascii());
             Span::styled(word.text, scene.theme.of(word.meaning))
         }
         None => Span::styled(none, scene.theme.of(Meaning::Faint)),
@@ -41,10 +43,10 @@ fn line(scene: &Scene<'_>, change: &Change) -> Line<'static> {
     let ago = format!("  {:>7} ago  ", short(scene.state.now.since(change.at)));
     Line::from(vec![
         Span::styled(ago, scene.theme.of(Meaning::Faint)),
-        Span::styled(format!("{}  ", escape(&change.key, 128)), Style::new()),
+        Span::styled(format!("{}  ", sanitize(&change.key, 128)), Style::new()),
         side(change.from, "new"),
         Span::raw(if scene.ascii() { " -> " } else { " → " }),
         side(change.to, "gone"),
-        Span::styled(format!("  {}", escape(&change.reason, 64)), scene.theme.of(Meaning::Faint)),
+        Span::styled(format!("  {}", sanitize(&change.reason, 64)), scene.theme.of(Meaning::Faint)),
     ])
 }

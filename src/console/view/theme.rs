@@ -1,10 +1,10 @@
-//! How a meaning looks. Never by colour alone: a glyph or a word always stands beside it.
+//! How a meaning looks. Colour never carries it alone: there is always a glyph or a word too.
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::console::app::ThemeName;
-use crate::console::index::Grade;
-use crate::console::page::Meaning;
+use crate::console::state::ThemeName;
+use crate::console::status::Status;
+use crate::console::text::Meaning;
 
 /// A set of styles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,18 +29,18 @@ impl Theme {
         }
     }
 
-    /// The style of a grade.
-    pub fn grade(self, grade: Grade) -> Style {
-        self.of(match grade {
-            Grade::Down => Meaning::Bad,
-            Grade::Degraded => Meaning::Warn,
-            Grade::Unknown | Grade::NotChecked => Meaning::Faint,
-            Grade::Healthy => Meaning::Good,
+    /// The style of a status.
+    pub fn status(self, status: Status) -> Style {
+        self.of(match status {
+            Status::Down => Meaning::Bad,
+            Status::Degraded => Meaning::Warn,
+            Status::Unknown | Status::NotChecked => Meaning::Faint,
+            Status::Healthy => Meaning::Good,
         })
     }
 
-    /// The chosen row.
-    pub fn chosen(self) -> Style {
+    /// The selected row.
+    pub fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
@@ -52,7 +52,7 @@ impl Theme {
         }
     }
 
-    /// Everything, while the source is away.
+    /// Everything, while the source is unreachable.
     pub fn stale(self) -> Style {
         Style::new().add_modifier(Modifier::DIM)
     }

@@ -59,7 +59,7 @@ async fn a_node_that_is_dead_is_no_riddle() {
     let mut place = Place::new().await;
     place.pod("a", 1).await;
     place.node.kill().expect("killed");
-    place.says(place.plane.admin(), 3, &["no way to the pod a", "is its node well"]).await;
+    place.says(place.plane.admin(), 3, &["no stream to the pod a", "is its node well"]).await;
 }
 
 #[tokio::test]

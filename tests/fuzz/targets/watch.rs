@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
-use portolan::console::source::api::{ApiSource, Requests};
-use portolan::console::source::{Link, NEWS, News, Source as _};
+use portolan::console::source::api::{ApiSource, ServerClient};
+use portolan::console::source::{EVENT_QUEUE, Link, Source as _, SourceEvent};
 use reqwest::{Method, RequestBuilder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -17,12 +17,12 @@ use super::{AMPLE, runtime};
 
 struct To(SocketAddr, reqwest::Client);
 
-impl Requests for To {
-    fn place(&self) -> String {
+impl ServerClient for To {
+    fn location(&self) -> String {
         format!("server http://{}", self.0)
     }
 
-    fn trouble(&self) -> Option<String> {
+    fn connection_error(&self) -> Option<String> {
         None
     }
 
@@ -42,7 +42,7 @@ pub(crate) fn stream(data: &[u8]) {
     runtime().block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let to = Arc::new(To(listener.local_addr().expect("an address"), client()));
-        let ((news, mut receiver), (_asks, asked)) = (mpsc::channel(NEWS), mpsc::channel(1));
+        let ((news, mut receiver), (_asks, asked)) = (mpsc::channel(EVENT_QUEUE), mpsc::channel(1));
         let server = async {
             let (mut stream, _) = listener.accept().await.expect("a connection");
             drop(stream.read(&mut [0; 4096]).await);
@@ -55,7 +55,7 @@ pub(crate) fn stream(data: &[u8]) {
         let source = Box::new(ApiSource::new(to)).run(news, asked, CancellationToken::new());
         let listen = async {
             while let Some(news) = receiver.recv().await {
-                if let News::Link(Link::Lost { why, .. }) = news {
+                if let SourceEvent::Link(Link::Lost { why, .. }) = news {
                     assert!(!why.is_empty() && !why.contains(char::is_control), "{why:?}");
                     return;
                 }

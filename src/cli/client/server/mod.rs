@@ -1,6 +1,6 @@
-//! Which server is asked, and whether it gets the token.
+//! Which server requests go to, and whether they carry the token.
 
-pub(super) mod mint;
+pub(super) mod token_hint;
 
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use crate::model::text::escape;
 /// Longest token file that is read, in bytes.
 const MAX_TOKEN_FILE: u64 = 64 * 1024;
 
-/// What a server behind a tunnel is called: a name of loopback, which every server takes for its own. The Kubernetes API's TLS carries it.
+/// The URL of a server behind a tunnel. Every server accepts a name of loopback as its own; the TLS of the Kubernetes API protects it.
 const BEHIND: &str = "http://localhost";
 
 /// Where the token comes from.
@@ -37,7 +37,7 @@ pub(super) struct Server {
     pub(super) url: Url,
     /// The kubeconfig context behind which it is.
     context: Option<String>,
-    /// Whether a person named it; the token goes to no other.
+    /// Whether the user named it; the token goes only to a named server.
     pub(super) named: bool,
     token: TokenSource,
     minting: Minting,
@@ -95,9 +95,9 @@ impl Server {
         })
     }
 
-    /// Where it answers, for a sentence.
+    /// Its address, for messages.
     pub(super) fn at(&self) -> String {
-        if self.is_in_a_cluster() { self.place() } else { self.url.to_string() }
+        if self.is_in_a_cluster() { self.location() } else { self.url.to_string() }
     }
 
     /// The kubeconfig context behind which it is.
@@ -120,15 +120,15 @@ impl Server {
         self.context.is_some()
     }
 
-    /// Where it is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
-    pub(super) fn place(&self) -> String {
+    /// Its location: `server http://127.0.0.1:8080`, `cluster prod`.
+    pub(super) fn location(&self) -> String {
         match &self.context {
             Some(context) => format!("cluster {}", escape(context, 200)),
             None => format!("server {}", self.url.as_str().trim_end_matches('/')),
         }
     }
 
-    /// The token to send now; read anew when it is in a file.
+    /// The token to send; a file is read each time.
     ///
     /// # Errors
     /// A file that cannot be read, or text that no header can hold.
@@ -144,15 +144,15 @@ impl Server {
                 let text = read_small(path).map_err(|error| {
                     Failure::usage(format!("the token file {name} cannot be read: {error}"))
                         .hint("this writes one, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:")
-                        .hint(mint::written(self, path))
+                        .hint(token_hint::written(self, path))
                 })?;
                 clean(&name, &text).map(Some)
             }
         }
     }
 
-    /// Whether a token was given but is held back because nobody named the server.
-    pub(super) fn holds_token_back(&self) -> bool {
+    /// Whether a token was given but is not sent because the user did not name the server.
+    pub(super) fn withholds_token(&self) -> bool {
         !self.named && !matches!(self.token, TokenSource::None)
     }
 
@@ -162,7 +162,7 @@ impl Server {
             return Ok(());
         }
         Err(Failure::usage(format!("the token would travel unencrypted to {}", self.url))
-            .hint("use https, or add --insecure where every hop of the way is trusted"))
+            .hint("use https, or add --insecure where every hop on the path is trusted"))
     }
 }
 
@@ -253,7 +253,7 @@ mod tests {
     fn a_token_goes_only_to_a_server_that_was_named() {
         assert_eq!(sent(&[], &[("PORTOLAN_TOKEN", "secret")]), None);
         let held = server(&[], &[("PORTOLAN_TOKEN", "secret")]).expect("a server");
-        assert!(held.holds_token_back());
+        assert!(held.withholds_token());
         let env = [("PORTOLAN_TOKEN", "secret\n"), ("PORTOLAN_SERVER", "https://registry.example.com")];
         assert_eq!(sent(&[], &env).as_deref(), Some("secret"));
         assert_eq!(sent(&["--server", DEFAULT_SERVER], &env[..1]).as_deref(), Some("secret"));
@@ -265,8 +265,8 @@ mod tests {
         let env = [("PORTOLAN_TOKEN", "secret"), ("PORTOLAN_SERVER", "http://registry.example.com")];
         assert_eq!(sent(&["--context", "prod"], &env).as_deref(), Some("secret"));
         let behind = server(&["--context", "prod\u{1b}"], &env).expect("a server");
-        assert_eq!((behind.url.as_str(), behind.place().as_str()), ("http://localhost/", "cluster prod\\u{1b}"));
-        assert_eq!(server(&[], &[]).expect("a server").place(), "server http://127.0.0.1:8080");
+        assert_eq!((behind.url.as_str(), behind.location().as_str()), ("http://localhost/", "cluster prod\\u{1b}"));
+        assert_eq!(server(&[], &[]).expect("a server").location(), "server http://127.0.0.1:8080");
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! A server's API: the watch brings changes, questions and actions are single requests.
+//! A server's API: a watch for changes, and single requests.
+//!
+//! In: requests of the console. Out: events. In order: this file (the watch), `sse` (its events), `requests` (single requests), [`read`] and
+//! `memory` (bounds on what a server may send).
 
-mod ask;
-mod held;
+mod memory;
 pub mod read;
+mod requests;
 mod sse;
 
 use std::sync::Arc;
@@ -17,37 +20,37 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Ask, Link, News, PAUSES, Source};
+use super::{Abilities, Link, PAUSES, Request, Source, SourceEvent};
 use crate::console::data::{ServerEvent, Service};
 use crate::model::backoff::Backoff;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 use crate::model::value_error::json_sentence;
 use crate::wire::events;
-use held::{Gathered, Held, TooMuch};
+use memory::{ServiceMemory, SnapshotParts, TooLarge};
 use sse::{Event, Parser};
 
 /// Longest silence of a watch: the server sends a comment every 15 s.
 const SILENCE: Duration = Duration::from_secs(40);
 /// Longest wait for a watch's first byte.
 const OPENING: Duration = Duration::from_secs(10);
-/// Questions and actions under way at once.
+/// Requests under way at once.
 const AT_ONCE: usize = 16;
 /// Longest cursor that is kept, in bytes.
 const MAX_CURSOR: usize = 256;
-/// News of a larger event, in bytes, wait until all before them were taken.
+/// SourceEvent of a larger event, in bytes, wait until all before them were taken.
 const LIGHT: usize = 256 * 1024;
-/// Events of a server of itself that are kept; it keeps ten of each part.
+/// Most events of the server itself that are kept; it keeps ten of each component.
 const SERVER_EVENTS: usize = 128;
 /// Longest sentence of them, in characters.
 const SENTENCE: usize = 600;
 
 /// Makes requests to one server, with its token.
-pub trait Requests: Send + Sync + 'static {
-    /// Where the server is, for people: `server http://127.0.0.1:8080`, `cluster prod`.
-    fn place(&self) -> String;
-    /// One sentence about a connection that broke, when more is known than the connection's own error.
-    fn trouble(&self) -> Option<String>;
+pub trait ServerClient: Send + Sync + 'static {
+    /// Where the server is: `server http://127.0.0.1:8080`, `cluster prod`.
+    fn location(&self) -> String;
+    /// One sentence about a broken connection, where more is known than its own error.
+    fn connection_error(&self) -> Option<String>;
     /// A request of `api/v1/` + `path`.
     ///
     /// # Errors
@@ -80,25 +83,25 @@ impl Reach {
 
 /// The source.
 pub struct ApiSource {
-    requests: Arc<dyn Requests>,
+    client: Arc<dyn ServerClient>,
     reach: Reach,
     name: Option<Box<str>>,
     retry: Arc<Notify>,
 }
 
 impl ApiSource {
-    /// Over the server that `requests` reaches.
-    pub fn new(requests: Arc<dyn Requests>) -> Self {
-        Self { requests, reach: Reach::All, name: None, retry: Arc::new(Notify::new()) }
+    /// Watches the server of `client`.
+    pub fn new(client: Arc<dyn ServerClient>) -> Self {
+        Self { client, reach: Reach::All, name: None, retry: Arc::new(Notify::new()) }
     }
 
-    /// The same, of fewer namespaces.
+    /// The same, restricted to these namespaces.
     #[must_use]
     pub fn within(self, reach: Reach) -> Self {
         Self { reach, ..self }
     }
 
-    /// The same, of the services of one name alone.
+    /// The same, restricted to services of one name.
     #[must_use]
     pub fn named(self, name: Option<Box<str>>) -> Self {
         Self { name, ..self }
@@ -107,7 +110,7 @@ impl ApiSource {
 
 impl Source for ApiSource {
     fn name(&self) -> String {
-        self.requests.place()
+        self.client.location()
     }
 
     fn abilities(&self) -> Abilities {
@@ -116,21 +119,21 @@ impl Source for ApiSource {
 
     fn run(
         self: Box<Self>,
-        news: mpsc::Sender<News>,
-        asks: mpsc::Receiver<Ask>,
+        events: mpsc::Sender<SourceEvent>,
+        requests: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         async move {
             let watch = Watch {
-                requests: Arc::clone(&self.requests),
+                client: Arc::clone(&self.client),
                 reach: self.reach,
                 name: self.name,
-                news: news.clone(),
+                events: events.clone(),
                 cursor: None,
                 gathered: None,
-                held: Held::default(),
+                held: ServiceMemory::default(),
             };
-            let answers = answer(self.requests, asks, news, Arc::clone(&self.retry));
+            let answers = answer(self.client, requests, events, Arc::clone(&self.retry));
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = watch.keep(&self.retry) => {}
@@ -141,21 +144,21 @@ impl Source for ApiSource {
     }
 }
 
-/// Answers questions side by side, a bounded number at once.
+/// Answers requests concurrently, a bounded number at once.
 async fn answer(
-    requests: Arc<dyn Requests>,
-    mut asks: mpsc::Receiver<Ask>,
-    news: mpsc::Sender<News>,
+    client: Arc<dyn ServerClient>,
+    mut requests: mpsc::Receiver<Request>,
+    events: mpsc::Sender<SourceEvent>,
     retry: Arc<Notify>,
 ) {
     let mut under_way = JoinSet::new();
     loop {
         tokio::select! {
             Some(_) = under_way.join_next() => {}
-            asked = asks.recv(), if under_way.len() < AT_ONCE => match asked {
-                Some(Ask::Retry) => retry.notify_one(),
-                Some(asked) => {
-                    under_way.spawn(ask::answer(Arc::clone(&requests), asked, news.clone()));
+            request = requests.recv(), if under_way.len() < AT_ONCE => match request {
+                Some(Request::Retry) => retry.notify_one(),
+                Some(request) => {
+                    under_way.spawn(requests::answer(Arc::clone(&client), request, events.clone()));
                 }
                 None => return,
             },
@@ -166,35 +169,35 @@ async fn answer(
 /// Why a watch ended.
 enum End {
     /// Nobody listens any more.
-    Unheard,
+    Closed,
     /// One sentence.
     Lost(String),
-    /// The cursor means nothing to the server.
-    Strange,
-    /// More is shown than is held here.
-    TooMuch(TooMuch),
+    /// The server does not know the cursor.
+    UnknownCursor,
+    /// The server has more than the console keeps.
+    TooLarge(TooLarge),
 }
 
 struct Watch {
-    requests: Arc<dyn Requests>,
+    client: Arc<dyn ServerClient>,
     reach: Reach,
     name: Option<Box<str>>,
-    news: mpsc::Sender<News>,
-    /// Where to go on.
+    events: mpsc::Sender<SourceEvent>,
+    /// Where to continue.
     cursor: Option<String>,
     /// The parts of a snapshot that is under way.
-    gathered: Option<Gathered>,
-    /// What was handed on.
-    held: Held,
+    gathered: Option<SnapshotParts>,
+    /// The memory of the services that were passed on.
+    held: ServiceMemory,
 }
 
-impl From<TooMuch> for End {
-    fn from(why: TooMuch) -> Self {
-        Self::TooMuch(why)
+impl From<TooLarge> for End {
+    fn from(why: TooLarge) -> Self {
+        Self::TooLarge(why)
     }
 }
 
-/// What a server says of itself, as far as it is kept.
+/// The events of the server itself that are kept, with bounded texts.
 fn kept(mut events: Vec<ServerEvent>) -> Vec<ServerEvent> {
     events.drain(..events.len().saturating_sub(SERVER_EVENTS));
     for event in &mut events {
@@ -209,19 +212,19 @@ fn kept(mut events: Vec<ServerEvent>) -> Vec<ServerEvent> {
 }
 
 impl Watch {
-    /// Watches for as long as somebody listens.
+    /// Watches as long as somebody listens.
     async fn keep(mut self, retry: &Notify) {
         let mut backoff = PAUSES;
         loop {
             let why = match self.once(&mut backoff).await {
-                End::Unheard => return,
-                End::Strange => {
+                End::Closed => return,
+                End::UnknownCursor => {
                     self.cursor = None;
                     continue;
                 }
                 End::Lost(why) => why,
-                End::TooMuch(why) => {
-                    // What was held back is not known here: begin with everything.
+                End::TooLarge(why) => {
+                    // Some services were not passed on, so start with a snapshot.
                     self.cursor = None;
                     why.to_string()
                 }
@@ -229,7 +232,7 @@ impl Watch {
             self.gathered = None;
             let wait = backoff.next();
             let lost = Link::Lost { why: why.into(), retry_at: UnixMs::wall().plus(wait) };
-            if self.news.send(News::Link(lost)).await.is_err() {
+            if self.events.send(SourceEvent::Link(lost)).await.is_err() {
                 return;
             }
             tokio::select! {
@@ -249,7 +252,7 @@ impl Watch {
             let piece = match timeout(SILENCE, response.chunk()).await {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) => return End::Lost("the server ended the watch; is it stopping?".to_owned()),
-                Ok(Err(error)) => return End::Lost(ask::said(&*self.requests, &error)),
+                Ok(Err(error)) => return End::Lost(requests::describe(&*self.client, &error)),
                 Err(_) => return End::Lost(format!("the server said nothing for {} s", SILENCE.as_secs())),
             };
             let events = match parser.feed(&piece) {
@@ -268,21 +271,21 @@ impl Watch {
         let mut query: Vec<(&str, &str)> = self.reach.namespace().map(|name| ("namespace", name)).into_iter().collect();
         query.extend(self.name.as_deref().map(|name| ("name", name)));
         query.extend(self.cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let request = self.requests.request(Method::GET, &["watch"], &query).map_err(End::Lost)?;
-        // The whole of a watch has no end; each silence of it does.
+        let request = self.client.request(Method::GET, &["watch"], &query).map_err(End::Lost)?;
+        // A watch has no end; only its silence is limited.
         let sent = request.timeout(Duration::from_secs(u64::from(u32::MAX))).send();
         let response = match timeout(OPENING, sent).await {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(End::Lost(ask::said(&*self.requests, &error))),
+            Ok(Err(error)) => return Err(End::Lost(requests::describe(&*self.client, &error))),
             Err(_) => return Err(End::Lost(format!("no answer within {} s", OPENING.as_secs()))),
         };
         match response.status() {
             StatusCode::OK => Ok(response),
-            StatusCode::BAD_REQUEST if self.cursor.is_some() => Err(End::Strange),
+            StatusCode::BAD_REQUEST if self.cursor.is_some() => Err(End::UnknownCursor),
             StatusCode::NOT_FOUND => {
-                Err(End::Lost("the server knows no watch: it is older than this console, or no Portolan".to_owned()))
+                Err(End::Lost("the server has no watch: it is older than this console, or not Portolan".to_owned()))
             }
-            _ => Err(End::Lost(ask::refusal(response).await.to_string())),
+            _ => Err(End::Lost(requests::refusal(response).await.to_string())),
         }
     }
 
@@ -290,7 +293,7 @@ impl Watch {
         let strange = |error: serde_json::Error| {
             End::Lost(format!("an event of another version ({})", escape(&json_sentence(&error), 200)))
         };
-        let news = match event.name.as_str() {
+        let source_event = match event.name.as_str() {
             "snapshot" => {
                 let part: events::Snapshot<Service> = serde_json::from_str(&event.data).map_err(strange)?;
                 let mut gathered = self.gathered.take().filter(|_| !part.first).unwrap_or_default();
@@ -301,38 +304,38 @@ impl Watch {
                 }
                 let (services, held) = gathered.finish()?;
                 self.held = held;
-                News::Snapshot(services)
+                SourceEvent::Snapshot(services)
             }
             "change" => {
                 let change: events::Change<Service> = serde_json::from_str(&event.data).map_err(strange)?;
                 let gone: Vec<Uuid> = change.removed.into_iter().map(|gone| gone.id).collect();
                 self.held.remove(&gone);
                 self.held.add(&change.upserts)?;
-                News::Changes(change.upserts, gone)
+                SourceEvent::Changes(change.upserts, gone)
             }
             "end" => {
                 let last: events::End = serde_json::from_str(&event.data).map_err(strange)?;
                 return Err(End::Lost(format!("the server ended the watch: {}", escape(&last.error, 300))));
             }
-            "server" => News::Server(kept(serde_json::from_str(&event.data).map_err(strange)?)),
+            "server" => SourceEvent::Server(kept(serde_json::from_str(&event.data).map_err(strange)?)),
             _ => return Ok(()),
         };
         if event.id.as_ref().is_some_and(|id| id.len() <= MAX_CURSOR) {
             self.cursor = event.id;
         }
         backoff.reset();
-        self.news.send(News::Link(Link::Live)).await.map_err(|_| End::Unheard)?;
-        self.tell(news, event.data.len()).await
+        self.events.send(SourceEvent::Link(Link::Live)).await.map_err(|_| End::Closed)?;
+        self.send(source_event, event.data.len()).await
     }
 
-    /// Tells what an event of that size brought. What waits to be taken is little, or one large thing.
-    async fn tell(&self, news: News, size: usize) -> Result<(), End> {
+    /// Sends an event of that size. The queue holds small events, or one large one.
+    async fn send(&self, event: SourceEvent, size: usize) -> Result<(), End> {
         if size <= LIGHT {
-            return self.news.send(news).await.map_err(|_| End::Unheard);
+            return self.events.send(event).await.map_err(|_| End::Closed);
         }
-        let mut all = self.news.reserve_many(self.news.max_capacity()).await.map_err(|_| End::Unheard)?;
-        if let Some(place) = all.next() {
-            place.send(news);
+        let mut all = self.events.reserve_many(self.events.max_capacity()).await.map_err(|_| End::Closed)?;
+        if let Some(slot) = all.next() {
+            slot.send(event);
         }
         Ok(())
     }

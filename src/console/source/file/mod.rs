@@ -1,7 +1,9 @@
-//! The store's file on this machine: what the server committed is seen within 300 ms, without the server's help.
+//! The store's file on this machine. A commit is visible within 300 ms, without the server's help.
+//!
+//! In: the file, and requests. Out: events. In order: this file (when to poll), `poll` (reading, on a thread that may block), `convert`.
 
 mod convert;
-mod work;
+mod poll;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,18 +15,18 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Ask, Link, News, PAUSES, Refusal, Source};
+use super::{Abilities, Link, PAUSES, Refusal, Request, Source, SourceEvent};
 use crate::console::data::ServerEvent;
 use crate::model::backoff::Backoff;
 use crate::model::time::UnixMs;
 use crate::store::reader::FileReader;
-use work::{Look, Lost};
+use poll::{Lost, Poll};
 
-/// Time between two looks at the file.
-const LOOK: Duration = Duration::from_millis(150);
-/// Time between two looks for the server.
-const SERVER: Duration = Duration::from_secs(1);
-/// Events of the file that are kept.
+/// How often the file is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(150);
+/// How often to check whether a server has the file open.
+const SERVER_INTERVAL: Duration = Duration::from_secs(1);
+/// Most events of the file that are kept.
 const EVENTS: usize = 64;
 
 /// The source of a file.
@@ -34,7 +36,7 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    /// Of the file that the server's `DB_PATH` names; it need not be there yet.
+    /// The file that the server's `DB_PATH` names; it need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -51,14 +53,14 @@ impl Source for FileSource {
 
     fn run(
         self: Box<Self>,
-        news: mpsc::Sender<News>,
-        asks: mpsc::Receiver<Ask>,
+        events: mpsc::Sender<SourceEvent>,
+        requests: mpsc::Receiver<Request>,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         let now = Instant::now();
         let follow = Follow {
             path: self.path,
-            news,
+            sender: events,
             reader: None,
             link: Link::Connecting,
             backoff: PAUSES,
@@ -71,7 +73,7 @@ impl Source for FileSource {
             tokio::select! {
                 () = stop.cancelled() => {}
                 // Nobody listens any more.
-                Err(Closed) = follow.run(asks) => {}
+                Err(Closed) = follow.run(requests) => {}
             }
         })
     }
@@ -82,34 +84,34 @@ struct Closed;
 
 struct Follow {
     path: PathBuf,
-    news: mpsc::Sender<News>,
-    /// The open file; it is lent to a blocking thread for each look, and taken back.
+    sender: mpsc::Sender<SourceEvent>,
+    /// The open file; a blocking thread borrows it for each poll.
     reader: Option<FileReader>,
     link: Link,
     backoff: Backoff,
     next: Instant,
     next_server: Instant,
-    /// Whether a server had the file open when that was looked at last.
+    /// Whether a server had the file open at the last check.
     served: Option<bool>,
     events: Vec<ServerEvent>,
 }
 
 impl Follow {
-    async fn run(mut self, mut asks: mpsc::Receiver<Ask>) -> Result<std::convert::Infallible, Closed> {
+    async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<std::convert::Infallible, Closed> {
         loop {
             tokio::select! {
                 biased;
-                () = sleep_until(self.next) => self.look().await?,
-                ask = asks.recv() => self.answer(ask.ok_or(Closed)?).await?,
+                () = sleep_until(self.next) => self.poll().await?,
+                request = requests.recv() => self.answer(request.ok_or(Closed)?).await?,
             }
         }
     }
 
-    async fn tell(&mut self, news: News) -> Result<(), Closed> {
-        self.news.send(news).await.map_err(|_| Closed)
+    async fn send(&mut self, event: SourceEvent) -> Result<(), Closed> {
+        self.sender.send(event).await.map_err(|_| Closed)
     }
 
-    /// Does something with the file on a thread that may block, and waits for it.
+    /// Works with the file on a thread that may block, and waits for it.
     async fn lend<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&Path, &mut Option<FileReader>) -> Result<T, Lost> + Send + 'static,
@@ -124,23 +126,23 @@ impl Follow {
         done
     }
 
-    async fn look(&mut self) -> Result<(), Closed> {
+    async fn poll(&mut self) -> Result<(), Closed> {
         let now = Instant::now();
         let ask_server = now >= self.next_server;
-        match self.lend(move |path, reader| work::look(path, reader, ask_server)).await {
-            Ok(look) => self.seen(look, now).await,
+        match self.lend(move |path, reader| poll::poll(path, reader, ask_server)).await {
+            Ok(poll) => self.polled(poll, now).await,
             Err(lost) => self.lost(lost).await,
         }
     }
 
-    async fn seen(&mut self, look: Look, now: Instant) -> Result<(), Closed> {
-        self.next = now + LOOK;
+    async fn polled(&mut self, poll: Poll, now: Instant) -> Result<(), Closed> {
+        self.next = now + POLL_INTERVAL;
         self.backoff.reset();
-        if look.replaced {
-            self.event(true, "the file was made anew or opened in another way; everything was read again").await?;
+        if poll.replaced {
+            self.event(true, "the file was replaced or opened differently; everything was read again").await?;
         }
-        if let Some(served) = look.served {
-            self.next_server = now + SERVER;
+        if let Some(served) = poll.served {
+            self.next_server = now + SERVER_INTERVAL;
             if self.served.replace(served).is_some_and(|before| before != served) {
                 let message = if served { "a server opened the file" } else { "the server closed the file" };
                 self.event(served, message).await?;
@@ -148,19 +150,20 @@ impl Follow {
         }
         let link = match self.served {
             Some(false) => {
-                let why = "no server has this file open: shown is what it left. Start it with `portolan serve`".into();
-                // The next look for it.
+                let why =
+                    "no server has this file open: this is its last state. Start one with `portolan serve`".into();
+                // The next check for it.
                 let wait = self.next_server.saturating_duration_since(now);
                 Link::Lost { why, retry_at: UnixMs::wall().plus(wait) }
             }
             _ => Link::Live,
         };
-        // Whether the server is there is known only as of the last look for it.
-        if look.served.is_some() || link == Link::Live {
+        // The last check for the server decides whether it is there.
+        if poll.served.is_some() || link == Link::Live {
             self.link(link).await?;
         }
-        match look.news {
-            Some(news) => self.tell(news).await,
+        match poll.event {
+            Some(event) => self.send(event).await,
             None => Ok(()),
         }
     }
@@ -180,7 +183,7 @@ impl Follow {
             return Ok(());
         }
         self.link = link.clone();
-        self.tell(News::Link(link)).await
+        self.send(SourceEvent::Link(link)).await
     }
 
     async fn event(&mut self, good: bool, message: &str) -> Result<(), Closed> {
@@ -188,24 +191,24 @@ impl Follow {
             self.events.remove(0);
         }
         self.events.push(ServerEvent { at: UnixMs::wall(), part: "file".into(), good, message: message.into() });
-        self.tell(News::Server(self.events.clone())).await
+        self.send(SourceEvent::Server(self.events.clone())).await
     }
 
-    async fn answer(&mut self, ask: Ask) -> Result<(), Closed> {
-        match ask {
-            Ask::Probing(ids) => self.probing(ids).await,
-            Ask::History(id, before) => {
-                match self.lend(move |_, reader| work::history(reader.as_ref(), id, before)).await {
-                    Ok(Some(news)) => self.tell(news).await,
-                    // The next look says why there is no answer.
+    async fn answer(&mut self, request: Request) -> Result<(), Closed> {
+        match request {
+            Request::Probing(ids) => self.probing(ids).await,
+            Request::History(id, before) => {
+                match self.lend(move |_, reader| poll::history(reader.as_ref(), id, before)).await {
+                    Ok(Some(event)) => self.send(event).await,
+                    // The next poll says why there is no answer.
                     Ok(None) | Err(_) => Ok(()),
                 }
             }
-            Ask::Act(number, _) => {
+            Request::Operate(number, _) => {
                 let message = "a file cannot act: give --server to probe, drain or deregister".into();
-                self.tell(News::Done(number, Err(Refusal { code: Box::default(), message }))).await
+                self.send(SourceEvent::OperationDone(number, Err(Refusal { code: Box::default(), message }))).await
             }
-            Ask::Retry => {
+            Request::Retry => {
                 self.backoff.reset();
                 (self.next, self.next_server) = (Instant::now(), Instant::now());
                 Ok(())
@@ -214,9 +217,9 @@ impl Follow {
     }
 
     async fn probing(&mut self, ids: Vec<Uuid>) -> Result<(), Closed> {
-        let Ok(known) = self.lend(move |_, reader| work::probing(reader.as_ref(), &ids)).await else { return Ok(()) };
-        for news in known {
-            self.tell(news).await?;
+        let Ok(known) = self.lend(move |_, reader| poll::probing(reader.as_ref(), &ids)).await else { return Ok(()) };
+        for event in known {
+            self.send(event).await?;
         }
         Ok(())
     }

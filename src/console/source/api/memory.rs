@@ -12,7 +12,7 @@ const MOST: usize = 128 << 20;
 
 /// Memory of the services that were handed on, by id.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct ServiceMemory {
     each: HashMap<Uuid, usize>,
     bytes: usize,
 }
@@ -23,17 +23,17 @@ pub(super) struct Held {
     "this server shows more than {} of services, which is as much as is held here; portolan list -n NAME shows one namespace",
     size(MOST)
 )]
-pub(super) struct TooMuch;
+pub(super) struct TooLarge;
 
-impl Held {
+impl ServiceMemory {
     /// Counts `services` in place of what was known of them.
-    pub(super) fn add(&mut self, services: &[Service]) -> Result<(), TooMuch> {
+    pub(super) fn add(&mut self, services: &[Service]) -> Result<(), TooLarge> {
         for service in services {
             let weight = service.memory();
             self.bytes += weight;
             self.bytes -= self.each.insert(service.id, weight).unwrap_or_default();
             if self.bytes > MOST {
-                return Err(TooMuch);
+                return Err(TooLarge);
             }
         }
         Ok(())
@@ -49,25 +49,25 @@ impl Held {
 
 /// A snapshot whose parts are coming in.
 #[derive(Debug, Default)]
-pub(super) struct Gathered {
+pub(super) struct SnapshotParts {
     services: Vec<Service>,
     bytes: usize,
 }
 
-impl Gathered {
+impl SnapshotParts {
     /// Adds a part. A service that comes twice counts twice: it is held twice.
-    pub(super) fn add(&mut self, part: Vec<Service>) -> Result<(), TooMuch> {
+    pub(super) fn add(&mut self, part: Vec<Service>) -> Result<(), TooLarge> {
         self.bytes += part.iter().map(Service::memory).sum::<usize>();
         if self.bytes > MOST {
-            return Err(TooMuch);
+            return Err(TooLarge);
         }
         self.services.extend(part);
         Ok(())
     }
 
     /// All of it, and what it takes.
-    pub(super) fn finish(self) -> Result<(Vec<Service>, Held), TooMuch> {
-        let mut held = Held::default();
+    pub(super) fn finish(self) -> Result<(Vec<Service>, ServiceMemory), TooLarge> {
+        let mut held = ServiceMemory::default();
         held.add(&self.services)?;
         Ok((self.services, held))
     }

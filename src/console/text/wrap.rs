@@ -1,14 +1,14 @@
-//! Lines that are longer than the terminal is wide go on in the next row, under their text.
+//! Breaks long lines; the next rows are indented to where the text begins.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{Line, Meaning, word};
+use super::{Line, Meaning, segment};
 
-/// Narrower than this, lines are cut instead: they would become columns of letters.
+/// In a narrower terminal lines are cut instead, since they would become columns of letters.
 const NARROW: usize = 30;
 
-/// The line in rows of at most `width` columns, broken between words where it has some.
-pub(super) fn wrap(line: Line, width: usize) -> Vec<Line> {
+/// The line in rows of at most `width` columns, broken at spaces where it has some.
+pub fn wrap(line: Line, width: usize) -> Vec<Line> {
     let total: usize = line.iter().map(|word| word.text.width()).sum();
     if total <= width || width < NARROW {
         return vec![line];
@@ -19,19 +19,19 @@ pub(super) fn wrap(line: Line, width: usize) -> Vec<Line> {
     for whole in line {
         for piece in whole.text.split_inclusive(' ').flat_map(|piece| pieces(piece, width - hang)) {
             if used + piece.trim_end().width() > width {
-                rows.push(vec![word(" ".repeat(hang), Meaning::Plain)]);
+                rows.push(vec![segment(" ".repeat(hang), Meaning::Plain)]);
                 used = hang;
             }
             used += piece.width();
             if let Some(row) = rows.last_mut() {
-                row.push(word(piece, whole.meaning));
+                row.push(segment(piece, whole.meaning));
             }
         }
     }
     rows
 }
 
-/// A piece without a space in parts of at most `room` columns.
+/// Splits text without a space into parts of at most `room` columns.
 fn pieces(text: &str, room: usize) -> Vec<&str> {
     let (mut parts, mut from, mut used) = (Vec::new(), 0, 0);
     for (at, c) in text.char_indices() {
@@ -56,13 +56,14 @@ mod tests {
 
     #[test]
     fn long_lines_go_on_under_their_text_and_short_ones_stay() {
-        let line =
-            || vec![word("  why  ", Meaning::Faint), word("one two three four five six seven eight", Meaning::Bad)];
+        let line = || {
+            vec![segment("  why  ", Meaning::Faint), segment("one two three four five six seven eight", Meaning::Bad)]
+        };
         let rows: Vec<String> = wrap(line(), 30).into_iter().map(text).collect();
         assert_eq!(rows, ["  why  one two three four five ", "       six seven eight"]);
         assert_eq!(wrap(line(), 80), [line()]);
         assert_eq!(wrap(line(), 10), [line()]);
-        let long = wrap(vec![word("x".repeat(70), Meaning::Plain)], 30);
+        let long = wrap(vec![segment("x".repeat(70), Meaning::Plain)], 30);
         assert_eq!(long.into_iter().map(text).map(|row| row.len()).collect::<Vec<_>>(), [30, 30, 10]);
     }
 }

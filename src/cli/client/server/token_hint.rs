@@ -1,4 +1,4 @@
-//! The command that makes a token which does: one like the token that was sent, with what that lacks and nothing more.
+//! The command that makes a sufficient token: like the one that was sent, with what it lacks and nothing else.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ const DEPLOYMENT: &str = "deployment/portolan";
 
 /// What a refused request needs of a token, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::cli::client) struct Lack {
+pub(in crate::cli::client) struct TokenNeed {
     /// `read`, `register` or none.
     scope: Scopes,
     /// Namespaces that it has to cover.
@@ -25,26 +25,26 @@ pub(in crate::cli::client) struct Lack {
     named: bool,
 }
 
-impl Lack {
+impl TokenNeed {
     /// By the answer's `WWW-Authenticate`, and the namespace that the request named.
     pub(in crate::cli::client) fn of(challenge: Option<&str>, asked: Option<String>) -> Self {
-        let mut lack = Self::default();
+        let mut need = Self::default();
         for (name, value) in challenge.into_iter().flat_map(parameters) {
             match name {
                 "scope" => {
-                    lack.scope.read = value == "read";
-                    lack.scope.register = value == "register";
+                    need.scope.read = value == "read";
+                    need.scope.register = value == "register";
                 }
-                "namespaces" => lack.namespaces = value.split(' ').map(str::to_owned).collect(),
+                "namespaces" => need.namespaces = value.split(' ').map(str::to_owned).collect(),
                 _ => {}
             }
         }
-        lack.named = !lack.namespaces.is_empty();
-        if !lack.named {
-            lack.namespaces.extend(asked);
+        need.named = !need.namespaces.is_empty();
+        if !need.named {
+            need.namespaces.extend(asked);
         }
-        lack.namespaces.retain(|name| name == "*" || name.parse::<Namespace>().is_ok());
-        lack
+        need.namespaces.retain(|name| name == "*" || name.parse::<Namespace>().is_ok());
+        need
     }
 
     /// Whether the server named the namespaces of a token that would do.
@@ -64,19 +64,19 @@ fn parameters(challenge: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// What to do about a token that is missing or does not do; the last line is a command.
-pub(in crate::cli::client) fn hints(server: &Server, lack: &Lack) -> Vec<String> {
-    if server.holds_token_back() {
+/// What to do about a missing or insufficient token; the last line is a command.
+pub(in crate::cli::client) fn hints(server: &Server, need: &TokenNeed) -> Vec<String> {
+    if server.withholds_token() {
         let said = "a token is set, but it is sent only to a server that is named; this names it:";
         return vec![said.to_owned(), format!("export PORTOLAN_SERVER={}", named(server))];
     }
     let sent = server.token().ok().flatten();
     let like = sent.as_ref().and_then(|token| Mint::like(token.expose_secret()));
-    let command = place(server, &with(&user(server), like, lack));
+    let command = place(server, &with(&user(server), like, need));
     let said = if server.is_in_a_cluster() {
-        "this makes a token that does:"
+        "this makes a sufficient token:"
     } else {
-        "this makes a token that does, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:"
+        "this makes a sufficient token, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:"
     };
     let command = match server.token_file() {
         Some(path) => format!("{command} > {}", shown(path)),
@@ -91,11 +91,11 @@ pub(in crate::cli::client) fn hints(server: &Server, lack: &Lack) -> Vec<String>
 
 /// The command that writes a token into the file at `path`.
 pub(in crate::cli::client) fn written(server: &Server, path: &Path) -> String {
-    format!("{} > {}", place(server, &with(&user(server), None, &Lack::default())), shown(path))
+    format!("{} > {}", place(server, &with(&user(server), None, &TokenNeed::default())), shown(path))
 }
 
 /// A token like the one that was sent, with what it lacks.
-fn with(user: &str, like: Option<Mint>, lack: &Lack) -> Mint {
+fn with(user: &str, like: Option<Mint>, need: &TokenNeed) -> Mint {
     let had_one = like.is_some();
     let mut mint = like.unwrap_or_else(|| Mint {
         subject: user.to_owned(),
@@ -107,14 +107,14 @@ fn with(user: &str, like: Option<Mint>, lack: &Lack) -> Mint {
     let mut namespaces = mint.namespaces.take().unwrap_or_default();
     if !namespaces.iter().any(|name| name == "*") {
         let known = namespaces.clone();
-        namespaces.extend(lack.namespaces.iter().filter(|name| !known.contains(name)).cloned());
+        namespaces.extend(need.namespaces.iter().filter(|name| !known.contains(name)).cloned());
     }
     mint.namespaces = (!namespaces.is_empty()).then_some(namespaces);
     // A token that says nothing of it has the usual scopes; who has none and is only to read needs no more than that.
     let usual = Scopes { read: true, register: true, admin: false };
-    let has = if had_one || lack.scope.register { mint.scopes.unwrap_or(usual) } else { Scopes::default() };
+    let has = if had_one || need.scope.register { mint.scopes.unwrap_or(usual) } else { Scopes::default() };
     let scopes =
-        Scopes { read: has.read || lack.scope.read, register: has.register || lack.scope.register, admin: has.admin };
+        Scopes { read: has.read || need.scope.read, register: has.register || need.scope.register, admin: has.admin };
     mint.scopes = (scopes != usual && scopes != Scopes::default()).then_some(scopes);
     mint
 }
@@ -171,19 +171,19 @@ mod tests {
     fn a_challenge_names_what_is_lacking() {
         let challenge =
             r#"Bearer realm="portolan", error="insufficient_scope", scope="read", namespaces="default shop""#;
-        let lack = Lack::of(Some(challenge), Some("bank".to_owned()));
-        assert_eq!((lack.scope.read, lack.scope.register, lack.is_named()), (true, false, true));
-        assert_eq!(lack.namespaces, ["default", "shop"], "the server knows better than the request");
-        let asked = Lack::of(Some("Bearer realm=\"portolan\""), Some("bank".to_owned()));
+        let need = TokenNeed::of(Some(challenge), Some("bank".to_owned()));
+        assert_eq!((need.scope.read, need.scope.register, need.is_named()), (true, false, true));
+        assert_eq!(need.namespaces, ["default", "shop"], "the server knows better than the request");
+        let asked = TokenNeed::of(Some("Bearer realm=\"portolan\""), Some("bank".to_owned()));
         assert_eq!((asked.namespaces.as_slice(), asked.is_named()), (&["bank".to_owned()][..], false));
-        let strange = Lack::of(Some(r#"Bearer namespaces="$(rm) ' a", scope="admin""#), None);
+        let strange = TokenNeed::of(Some(r#"Bearer namespaces="$(rm) ' a", scope="admin""#), None);
         assert_eq!((strange.namespaces.as_slice(), strange.scope), (&["a".to_owned()][..], Scopes::default()));
         for broken in ["", "Bearer", "Bearer scope", "Bearer scope=\"read", "Basic realm=x"] {
-            assert_eq!(Lack::of(Some(broken), None), Lack::default(), "{broken}");
+            assert_eq!(TokenNeed::of(Some(broken), None), TokenNeed::default(), "{broken}");
         }
     }
 
-    fn hint(flags: &[&str], env: &[(&str, &str)], lack: &Lack) -> String {
+    fn hint(flags: &[&str], env: &[(&str, &str)], need: &TokenNeed) -> String {
         #[derive(clap::Parser)]
         struct Flags {
             #[command(flatten)]
@@ -191,14 +191,14 @@ mod tests {
         }
         let flags = <Flags as clap::Parser>::parse_from(["x"].iter().chain(flags));
         let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-        hints(&Server::new(&flags.server, env).expect("a server"), lack).pop().expect("a command")
+        hints(&Server::new(&flags.server, env).expect("a server"), need).pop().expect("a command")
     }
 
     #[test]
     fn a_server_that_nobody_named_is_named_so_that_it_gets_the_token() {
         let token = "export PORTOLAN_SERVER=http://127.0.0.1:8080 PORTOLAN_TOKEN=$(portolan token --subject ann)";
-        assert_eq!(hint(&[], &[("USER", "ann")], &Lack::default()), token);
-        let held = hint(&[], &[("PORTOLAN_TOKEN", "x.y.z")], &Lack::default());
+        assert_eq!(hint(&[], &[("USER", "ann")], &TokenNeed::default()), token);
+        let held = hint(&[], &[("PORTOLAN_TOKEN", "x.y.z")], &TokenNeed::default());
         assert_eq!(held, "export PORTOLAN_SERVER=http://127.0.0.1:8080");
     }
 
@@ -207,7 +207,7 @@ mod tests {
         let flags = ["--context", "prod eu", "--context-namespace", "registry"];
         let command = "export PORTOLAN_TOKEN=$(kubectl --context 'prod eu' -n registry exec deployment/portolan -- \
                        portolan token --subject me)";
-        assert_eq!(hint(&flags, &[("JWT_SECRET", "of another server")], &Lack::default()), command);
+        assert_eq!(hint(&flags, &[("JWT_SECRET", "of another server")], &TokenNeed::default()), command);
     }
 
     #[test]

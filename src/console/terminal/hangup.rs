@@ -1,5 +1,4 @@
-//! A terminal that hung up. crossterm does not notice that: it can spin in one read of it, on the thread of whoever asks for a key, and
-//! nothing but the end of the process stops it ([crossterm#793](https://github.com/crossterm-rs/crossterm/issues/793)).
+//! Terminals that hung up. crossterm does not notice it: it can spin in a read, on the thread that waits for keys, until the process ends ([crossterm#793](https://github.com/crossterm-rs/crossterm/issues/793)).
 
 use std::io;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -8,9 +7,9 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(250);
-/// How long the console may take to end by itself.
+/// How often the terminal is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// How long the console may take to end.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether the terminal hung up.
@@ -21,31 +20,30 @@ pub(in crate::console) fn hung_up() -> bool {
     polled.is_ok() && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
 }
 
-/// Looks at the terminal until it is dropped.
-pub(in crate::console) struct Watched {
+/// Checks the terminal until it is dropped.
+pub(in crate::console) struct HangupWatch {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Ends the process when its terminal hung up and the console did not end. On a thread of its own, since the console's may be the one
-/// that spins.
+/// Ends the process when its terminal hung up and the console did not end. It has its own thread, since that of the console may spin.
 ///
 /// # Errors
-/// When the system gives no thread.
-pub(in crate::console) fn watch() -> io::Result<Watched> {
+/// When the system cannot start a thread.
+pub(in crate::console) fn watch() -> io::Result<HangupWatch> {
     let (stop, stopped) = channel();
     let waits = move |time| matches!(stopped.recv_timeout(time), Err(RecvTimeoutError::Timeout));
     let thread = thread::Builder::new().name("terminal".to_owned()).spawn(move || {
-        while waits(LOOK) {
+        while waits(CHECK_INTERVAL) {
             if hung_up() && waits(GRACE) {
                 std::process::exit(0);
             }
         }
     })?;
-    Ok(Watched { stop: Some(stop), thread: Some(thread) })
+    Ok(HangupWatch { stop: Some(stop), thread: Some(thread) })
 }
 
-impl Drop for Watched {
+impl Drop for HangupWatch {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

@@ -1,4 +1,4 @@
-//! What is done with the file, on a thread that may block.
+//! Reading the file, on a thread that may block.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::convert;
 use crate::console::data::Service;
-use crate::console::source::News;
+use crate::console::source::SourceEvent;
 use crate::store::reader::{FileChanges, FileReader, ReaderError};
 
 /// Entries of one page of history.
@@ -21,57 +21,57 @@ impl From<ReaderError> for Lost {
     }
 }
 
-/// What a look at the file showed.
-pub(super) struct Look {
-    pub(super) news: Option<News>,
-    /// Whether another file is read from now on.
+/// The result of a poll.
+pub(super) struct Poll {
+    pub(super) event: Option<SourceEvent>,
+    /// Whether this is another file than before.
     pub(super) replaced: bool,
-    /// Whether a server has it open, where that was asked.
+    /// Whether a server has it open, where that was checked.
     pub(super) served: Option<bool>,
 }
 
-/// Looks for news. What fails is tried a second time with the file opened anew.
-pub(super) fn look(path: &Path, reader: &mut Option<FileReader>, ask_server: bool) -> Result<Look, Lost> {
+/// Looks for events. What fails is tried a second time with the file opened anew.
+pub(super) fn poll(path: &Path, reader: &mut Option<FileReader>, ask_server: bool) -> Result<Poll, Lost> {
     let was_open = reader.is_some();
-    let (file, seen) = match reader.take() {
+    let (file, changes) = match reader.take() {
         Some(mut file) => match file.poll(convert::service) {
-            Ok(seen) => (file, seen),
+            Ok(changes) => (file, changes),
             Err(_) => open(path)?,
         },
         None => open(path)?,
     };
-    let replaced = was_open && matches!(seen, FileChanges::All(_));
+    let replaced = was_open && matches!(changes, FileChanges::All(_));
     let served = ask_server.then(|| file.is_served());
     *reader = Some(file);
-    let news = match seen {
+    let event = match changes {
         FileChanges::None => None,
-        FileChanges::All(services) => Some(News::Snapshot(services)),
-        FileChanges::Some(changed, gone) => Some(News::Changes(changed, gone)),
+        FileChanges::All(services) => Some(SourceEvent::Snapshot(services)),
+        FileChanges::Some(changed, removed) => Some(SourceEvent::Changes(changed, removed)),
     };
-    Ok(Look { news, replaced, served })
+    Ok(Poll { event, replaced, served })
 }
 
 fn open(path: &Path) -> Result<(FileReader, FileChanges<Service>), Lost> {
     let mut file = FileReader::open(path)?;
-    let seen = file.poll(convert::service)?;
-    Ok((file, seen))
+    let changes = file.poll(convert::service)?;
+    Ok((file, changes))
 }
 
 /// A page of a service's history; none while no file is open.
-pub(super) fn history(reader: Option<&FileReader>, id: Uuid, before: Option<i64>) -> Result<Option<News>, Lost> {
+pub(super) fn history(reader: Option<&FileReader>, id: Uuid, before: Option<i64>) -> Result<Option<SourceEvent>, Lost> {
     let Some(reader) = reader else { return Ok(None) };
     let page = reader.history(id, before, PAGE)?;
     let (entries, next) = page.map_or((Vec::new(), None), |page| (page.entries, page.next));
-    Ok(Some(News::History(id, entries.into_iter().map(Into::into).collect(), next)))
+    Ok(Some(SourceEvent::History(id, entries.into_iter().map(Into::into).collect(), next)))
 }
 
 /// The probing of services.
-pub(super) fn probing(reader: Option<&FileReader>, ids: &[Uuid]) -> Result<Vec<News>, Lost> {
+pub(super) fn probing(reader: Option<&FileReader>, ids: &[Uuid]) -> Result<Vec<SourceEvent>, Lost> {
     let Some(reader) = reader else { return Ok(Vec::new()) };
     let mut all = Vec::with_capacity(ids.len());
     for id in ids {
         let known = reader.probing(*id)?;
-        all.push(News::Probing(*id, known.map(|known| Box::new(convert::probing(*id, known)))));
+        all.push(SourceEvent::Probing(*id, known.map(|known| Box::new(convert::probing(*id, known)))));
     }
     Ok(all)
 }

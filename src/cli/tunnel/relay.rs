@@ -6,37 +6,36 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, split};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::trouble::Trouble;
-use super::way::{Forward, Way};
+use super::error::TunnelError;
+use super::pod_forwarder::{Forward, PodForwarder};
 use crate::model::text::escape;
 
-/// Time for the reason to come, once a stream has ended.
+/// How long to wait for the reason after a stream has ended.
 const REASON: Duration = Duration::from_secs(1);
-/// Time for the pod to hear that the connection is over.
+/// How long the pod has to see the end of the connection.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
 enum End {
-    /// Our side let go of it.
+    /// Our side closed it.
     Client,
-    /// The pod, its node or the Kubernetes API did; whether the pod had said anything before.
+    /// The pod, its node or the Kubernetes API closed it; whether the pod had sent anything before.
     Pod { answered: bool },
     /// The pod is no longer ready, and another is.
     Unready,
 }
 
-/// Carries `client` until either side ends; over `ready`, if that is there, else over a new stream. What goes wrong is told to `way` before the
-/// connection is closed.
-pub(super) async fn carry(mut client: UnixStream, way: Way, ready: Option<Forward>) {
+/// Relays `client` until either side ends, over `ready` or else over a new stream. The forwarder learns of errors before the connection closes.
+pub(super) async fn relay(mut client: UnixStream, forwarder: PodForwarder, ready: Option<Forward>) {
     let opened = match ready {
         Some(forward) => Ok(forward),
-        None => way.connect().await,
+        None => forwarder.connect().await,
     };
     let mut forward = match opened {
         Ok(forward) => forward,
-        Err(trouble) => return way.breaks(trouble),
+        Err(error) => return forwarder.breaks(error),
     };
-    let end = pass(&mut client, &mut forward, &way).await;
+    let end = pass(&mut client, &mut forward, &forwarder).await;
     let pod = escape(&forward.pod.name, 63);
     match end {
         End::Client => {
@@ -46,17 +45,21 @@ pub(super) async fn carry(mut client: UnixStream, way: Way, ready: Option<Forwar
         }
         End::Pod { answered } => {
             let said = timeout(REASON, &mut forward.error).await.ok().flatten();
-            way.failed(&forward.pod.name).await;
-            way.breaks(if answered { Trouble::Broke(pod) } else { Trouble::unanswered(&forward.pod, said) });
+            forwarder.failed(&forward.pod.name).await;
+            forwarder.breaks(if answered {
+                TunnelError::Broke(pod)
+            } else {
+                TunnelError::unanswered(&forward.pod, said)
+            });
         }
-        End::Unready => way.breaks(Trouble::NoLongerReady(pod)),
+        End::Unready => forwarder.breaks(TunnelError::NoLongerReady(pod)),
     }
 }
 
-async fn pass(client: &mut UnixStream, forward: &mut Forward, way: &Way) -> End {
+async fn pass(client: &mut UnixStream, forward: &mut Forward, forwarder: &PodForwarder) -> End {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_pod, mut to_pod) = split(&mut forward.stream);
-    let mut ready = way.ready();
+    let mut ready = forwarder.ready();
     let pod = &forward.pod.name;
     let down = async {
         let mut first = vec![0; 16 * 1024];
@@ -64,7 +67,7 @@ async fn pass(client: &mut UnixStream, forward: &mut Forward, way: &Way) -> End 
         if read == 0 {
             return End::Pod { answered: false };
         }
-        way.works();
+        forwarder.works();
         // Reading from memory does not fail, so a failure is our side's, which is gone.
         let copied = async {
             to_client.write_all(&first[..read]).await?;

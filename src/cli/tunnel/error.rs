@@ -1,4 +1,4 @@
-//! Why there is no way to a pod, and what a person can do about it.
+//! Why there is no stream to a pod, and what to do about it.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::operator::kubernetes::client::{ClientError, causes};
 
 use super::pods::{LABEL, Pod};
 
-/// Longest text of another's that is passed on, in characters.
+/// Longest foreign text that is passed on, in characters.
 const LONGEST: usize = 400;
 
-/// What was asked of the Kubernetes API.
+/// What was requested of the Kubernetes API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
     List,
@@ -20,7 +20,7 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    /// What a Role has to give for it. A websocket begins as a GET, and newer API servers want `create` besides.
+    /// The rights that a Role has to grant. A websocket begins as a GET, and newer API servers want `create` too.
     fn rights(self) -> &'static str {
         match self {
             Self::List => "list pods",
@@ -31,20 +31,20 @@ impl Asked {
 
 /// What went wrong. Foreign text in it is escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum TunnelError {
     #[error("{0}")]
     NoAccess(String),
     #[error("the Kubernetes API refuses the credentials: {0}")]
     Unauthorized(String),
     #[error("the Kubernetes API refuses to {}: {said}", .asked.rights())]
     Forbidden { asked: Asked, said: String },
-    #[error("the Kubernetes API cannot be asked: {0}")]
+    #[error("the Kubernetes API cannot be reached: {0}")]
     Api(String),
     #[error("there is no pod of Portolan")]
     NoPod,
     #[error("none of Portolan's pods is ready ({0} found)")]
     NoneReady(usize),
-    #[error("the Kubernetes API gives no way to the pod {pod}: {said}")]
+    #[error("the Kubernetes API opens no stream to the pod {pod}: {said}")]
     NoWay { pod: String, said: String },
     #[error("the pod {pod} takes no connections on its port {port}: {said}")]
     NotListening { pod: String, port: u16, said: String },
@@ -54,8 +54,8 @@ pub(super) enum Trouble {
     NoLongerReady(String),
 }
 
-impl Trouble {
-    /// The kubeconfig file is of no use, or the program that it gets credentials from.
+impl TunnelError {
+    /// The kubeconfig file, or the program that it gets credentials from, is unusable.
     pub(super) fn no_access(error: &ClientError) -> Self {
         let said = escape(&error.to_string(), LONGEST);
         if matches!(error, ClientError::Build(kube::Error::Auth(_))) {
@@ -70,9 +70,9 @@ impl Trouble {
         Self::Api(format!("no answer within {seconds} s"))
     }
 
-    /// The whole took longer than it may.
+    /// Opening took too long.
     pub(super) fn late(longest: Duration) -> Self {
-        Self::Api(format!("the way to a pod was not open within {longest:?}, which --timeout allows"))
+        Self::Api(format!("no stream to a pod was open within {longest:?}, which --timeout allows"))
     }
 
     /// What an error of the Kubernetes API means; `pod` is the one that was to be reached.
@@ -97,15 +97,15 @@ impl Trouble {
         }
     }
 
-    /// Whether another pod would fare the same.
+    /// Whether other pods would fail in the same way.
     pub(super) fn is_general(&self) -> bool {
         matches!(self, Self::NoAccess(_) | Self::Unauthorized(_) | Self::Forbidden { .. } | Self::Api(_))
     }
 
-    /// The end of a command that it means.
+    /// The failure of the command.
     pub(super) fn failure(&self, context: &str, namespace: &Namespace) -> Failure {
         let exit = match self {
-            // It names the context itself, and what to do.
+            // The message names the context and what to do.
             Self::NoAccess(said) => return Failure::usage(said),
             Self::Unauthorized(_) | Self::Forbidden { .. } => Exit::Refused,
             _ => Exit::Unreachable,
@@ -122,7 +122,7 @@ impl Trouble {
         let kubectl = format!("kubectl --context {context} -n {namespace}");
         match self {
             Self::NoAccess(_) | Self::Unauthorized(_) => {
-                format!("kubectl --context {context} auth whoami says who you are; log in anew")
+                format!("kubectl --context {context} auth whoami says who you are; log in again")
             }
             Self::Forbidden { asked, .. } => {
                 format!("ask for a Role in the namespace {namespace} that lets you {}", asked.rights())

@@ -1,27 +1,28 @@
-//! What to ask the source as time goes by: only what is looked at, never a list.
+//! What to request from the source over time: only what is visible.
 
 use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::Effect;
-use super::screen::View;
-use super::state::State;
-use crate::console::index::SortKey;
-use crate::console::source::Ask;
+use crate::console::columns::Column;
+use crate::console::layout::list_height;
+use crate::console::source::Request;
+use crate::console::state::State;
+use crate::console::state::screen::View;
 
-/// Age at which the probing of listed services is asked for again.
+/// Age at which the probing of listed services is requested again.
 const LISTED: Duration = Duration::from_secs(5);
-/// Age at which the probing of the one service that is looked at is asked for again.
+/// The same for the service of the visible view.
 const LOOKED_AT: Duration = Duration::from_millis(900);
-/// Age at which the history that is looked at is asked for again although nothing changed.
+/// Age at which a visible history is requested again although nothing changed.
 const HISTORY: Duration = Duration::from_secs(30);
-/// Time after which an answer that has not come is asked for again.
+/// Time after which a request without an answer is repeated.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Services asked for at once.
+/// Most services of one request.
 const AT_ONCE: usize = 256;
 
-/// Asks for what is missing or old.
+/// Requests what is missing or outdated.
 pub(super) fn due(state: &mut State, effects: &mut Vec<Effect>) {
     if !state.loaded || state.frozen.is_some() {
         return;
@@ -35,18 +36,18 @@ pub(super) fn due(state: &mut State, effects: &mut Vec<Effect>) {
     let known = |id: &Uuid, age| state.probing.get(id).is_some_and(|known| now.since(known.at) < age);
     let mut old: Vec<Uuid> = ids.into_iter().filter(|id| !known(id, age)).collect();
     old.extend(for_latency(state).into_iter().filter(|id| !known(id, LISTED)));
-    state.asked.retain(|_, at| now.since(*at) < PATIENCE);
-    old.retain(|id| !state.asked.contains_key(id));
+    state.requested.retain(|_, at| now.since(*at) < PATIENCE);
+    old.retain(|id| !state.requested.contains_key(id));
     old.truncate(AT_ONCE);
     if !old.is_empty() {
-        state.asked.extend(old.iter().map(|id| (*id, now)));
-        effects.push(Effect::Ask(Ask::Probing(old)));
+        state.requested.extend(old.iter().map(|id| (*id, now)));
+        effects.push(Effect::Request(Request::Probing(old)));
     }
     if let Some(id) = one.filter(|_| wants_history(&state.screen().view)) {
         let known = state.history.entry(id).or_default();
-        if now.since(known.asked) >= HISTORY {
-            known.asked = now;
-            effects.push(Effect::Ask(Ask::History(id, None)));
+        if now.since(known.requested) >= HISTORY {
+            known.requested = now;
+            effects.push(Effect::Request(Request::History(id, None)));
         }
     }
 }
@@ -59,28 +60,28 @@ fn in_sight(state: &State) -> Vec<Uuid> {
     if !matches!(state.screen().view, View::Overview | View::Services) {
         return Vec::new();
     }
-    state.listing().shown().iter().skip(state.screen().top).take(state.list_height()).copied().collect()
+    state.listing().shown().iter().skip(state.screen().top).take(list_height(state)).copied().collect()
 }
 
-/// A filter or an order by latency needs every service's: a few at each tick, in turn.
+/// A filter or an order by latency needs the latency of every service: some at each tick, in turn.
 fn for_latency(state: &State) -> Vec<Uuid> {
     let query = state.listing().query();
-    if !query.filter.asks_latency() && query.sort != SortKey::Latency {
+    if !query.filter.uses_latency() && query.sort != Column::P50 {
         return Vec::new();
     }
     let all = state.index.totals().services().max(1);
-    let turn = usize::try_from(state.now.0 / 250).unwrap_or(0);
-    state.index.some(turn.wrapping_mul(AT_ONCE) % all, AT_ONCE)
+    let tick = usize::try_from(state.now.0 / 250).unwrap_or(0);
+    state.index.some(tick.wrapping_mul(AT_ONCE) % all, AT_ONCE)
 }
 
-/// Asks for older entries when the end of the known ones is near.
+/// Requests older entries when the end of the known ones is near.
 pub(super) fn older(state: &mut State, effects: &mut Vec<Effect>) {
     let View::Timeline(id) = state.screen().view else { return };
     let Some(known) = state.history.get_mut(&id) else { return };
     if let Some(more) = known.more
-        && state.now.since(known.older_asked) >= PATIENCE
+        && state.now.since(known.older_requested) >= PATIENCE
     {
-        known.older_asked = state.now;
-        effects.push(Effect::Ask(Ask::History(id, Some(more))));
+        known.older_requested = state.now;
+        effects.push(Effect::Request(Request::History(id, Some(more))));
     }
 }

@@ -6,15 +6,16 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 use tui_input::Input;
 use uuid::Uuid;
 
+use crate::console::columns::Column;
 use crate::console::filter::FilterError;
-use crate::console::index::{Index, SortKey, Totals};
+use crate::console::index::{Index, Totals};
 use crate::console::keys::{Action, KEYMAP};
-use crate::console::source::Act;
+use crate::console::source::Operation;
 
 /// A dialog.
 #[derive(Debug, Clone)]
 pub enum Modal {
-    /// A filter is typed; applied as it is typed, given back to `before` by Esc.
+    /// The filter's input. It applies while it is typed; Esc restores the one before.
     Filter {
         /// What is typed.
         input: Input,
@@ -23,14 +24,14 @@ pub enum Modal {
         /// The filter before.
         before: Box<str>,
     },
-    /// One of several is chosen by typing a part of it: the palette, a namespace, an order, a cell, an action.
+    /// A picker that narrows while typing: commands, namespaces, orders, cells, operations.
     Pick(Picker),
-    /// A yes or no before many are probed.
+    /// Asks before many services are probed.
     CheckMany {
-        /// Which, as they were when it was asked.
+        /// Which, as selected when the dialog opened.
         services: Vec<Uuid>,
     },
-    /// A name is typed in before anything is removed or drained.
+    /// Asks for the name before anything is removed or drained.
     Confirm {
         /// What is typed.
         input: Input,
@@ -38,8 +39,8 @@ pub enum Modal {
         name: Box<str>,
         /// In words.
         what: Box<str>,
-        /// What is done then; frozen when it was asked.
-        act: Act,
+        /// What is done then, as it was when the dialog opened.
+        operation: Operation,
     },
 }
 
@@ -50,11 +51,11 @@ pub struct Picker {
     pub title: &'static str,
     /// What is typed.
     pub input: Input,
-    /// All there is.
+    /// All choices.
     pub choices: Vec<Choice>,
     /// Those that match what is typed, best first.
     pub matching: Vec<usize>,
-    /// Place among those that match.
+    /// Position of the selected one among the matching ones.
     pub at: usize,
 }
 
@@ -65,23 +66,23 @@ pub struct Choice {
     pub label: Box<str>,
     /// Shown beside it.
     pub help: Box<str>,
-    /// What it means.
-    pub means: Means,
+    /// What it does.
+    pub action: ChoiceAction,
 }
 
 /// What a choice does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Means {
-    /// What a key would do.
+pub enum ChoiceAction {
+    /// What a key does.
     Key(Action),
     /// Show one namespace; none for all.
     Namespace(Option<Box<str>>),
     /// Sort.
-    Sort(SortKey),
+    Sort(Column),
     /// Copy.
     Copy(Box<str>),
-    /// Act at once.
-    Act(Act),
+    /// Perform an operation at once.
+    Operation(Operation),
     /// Ask for the name first.
     Confirm {
         /// What has to be typed.
@@ -89,9 +90,9 @@ pub enum Means {
         /// In words.
         what: Box<str>,
         /// What is done then.
-        act: Act,
+        operation: Operation,
     },
-    /// It cannot be done, and why.
+    /// Refused, and why.
     Refused(Box<str>),
 }
 
@@ -107,17 +108,17 @@ impl Picker {
         let choices = KEYMAP.iter().filter(|b| b.action != Action::Palette).map(|b| Choice {
             label: b.help.into(),
             help: b.label.into(),
-            means: Means::Key(b.action),
+            action: ChoiceAction::Key(b.action),
         });
         Self::new("command", choices.collect())
     }
 
     /// Every order.
     pub fn sorts() -> Self {
-        let choices = SortKey::ALL.iter().map(|key| Choice {
-            label: key.word().into(),
+        let choices = Column::sortable().map(|column| Choice {
+            label: column.order().map_or("", |order| order.label).into(),
             help: Box::default(),
-            means: Means::Sort(*key),
+            action: ChoiceAction::Sort(column),
         });
         Self::new("sort by", choices.collect())
     }
@@ -128,11 +129,11 @@ impl Picker {
             let down = if totals.unhealthy > 0 { format!(", {} down", totals.unhealthy) } else { String::new() };
             format!("{} services{down}", totals.services()).into()
         };
-        let all = Choice { label: "all".into(), help: count(index.totals()), means: Means::Namespace(None) };
+        let all = Choice { label: "all".into(), help: count(index.totals()), action: ChoiceAction::Namespace(None) };
         let each = index.namespaces().map(|(name, totals)| Choice {
             label: name.into(),
             help: count(totals),
-            means: Means::Namespace(Some(name.into())),
+            action: ChoiceAction::Namespace(Some(name.into())),
         });
         Self::new("namespace", std::iter::once(all).chain(each).collect())
     }

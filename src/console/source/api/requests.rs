@@ -7,9 +7,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::Requests;
+use super::ServerClient;
 use super::read::{self, ReadError};
-use crate::console::source::{Act, Ask, News, Refusal};
+use crate::console::source::{Operation, Refusal, Request, SourceEvent};
 use crate::model::text::escape;
 use crate::model::value_error::json_sentence;
 use crate::wire;
@@ -22,43 +22,43 @@ const MAX_PROBING: usize = 16 << 20;
 /// Largest page of a history, in bytes: 100 entries.
 const MAX_HISTORY: usize = 512 << 10;
 /// Largest answer to an action, in bytes: a service of 256 instances with all that they may carry.
-const MAX_ACTION: usize = 24 << 20;
+const MAX_OPERATION: usize = 24 << 20;
 /// Largest refusal that is read, in bytes.
 const MAX_REFUSAL: usize = 64 << 10;
 
-/// Answers one question. What cannot be told now is asked again by the console; only an action's end must be told.
-pub(super) async fn answer(requests: Arc<dyn Requests>, ask: Ask, news: mpsc::Sender<News>) {
-    match ask {
-        Ask::Probing(ids) => probing(&*requests, ids, &news).await,
-        Ask::History(id, before) => {
-            if let Ok(told) = history(&*requests, id, before).await {
-                let _ = news.send(told).await;
+/// Answers one request. The console repeats a request without an answer; only an operation must have one.
+pub(super) async fn answer(client: Arc<dyn ServerClient>, request: Request, events: mpsc::Sender<SourceEvent>) {
+    match request {
+        Request::Probing(ids) => probing(&*client, ids, &events).await,
+        Request::History(id, before) => {
+            if let Ok(event) = history(&*client, id, before).await {
+                let _ = events.send(event).await;
             }
         }
-        Ask::Act(number, act) => {
-            let done = self::act(&*requests, &act).await;
-            let _ = news.send(News::Done(number, done)).await;
+        Request::Operate(number, operation) => {
+            let done = operate(&*client, &operation).await;
+            let _ = events.send(SourceEvent::OperationDone(number, done)).await;
         }
-        Ask::Retry => {}
+        Request::Retry => {}
     }
 }
 
-/// Tells of each, or that there is nothing to tell. What one answer has no room for is asked for again.
-async fn probing(requests: &dyn Requests, mut ids: Vec<Uuid>, news: &mpsc::Sender<News>) {
+/// Sends the probing of each service, or that there is none. What one answer has no room for is requested again.
+async fn probing(client: &dyn ServerClient, mut ids: Vec<Uuid>, events: &mpsc::Sender<SourceEvent>) {
     while !ids.is_empty() {
         let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
         let query: Vec<(&str, &str)> = texts.iter().map(|id| ("id", id.as_str())).collect();
-        let request = requests.request(Method::GET, &["probes"], &query);
-        let Ok(answer) = send::<wire::Probing>(requests, request, MAX_PROBING).await else { return };
-        let asked = ids.clone();
+        let request = client.request(Method::GET, &["probes"], &query);
+        let Ok(answer) = send::<wire::Probing>(client, request, MAX_PROBING).await else { return };
+        let requested = ids.clone();
         ids.retain(|id| !answer.left_out.contains(id));
         let data = answer.data;
         let missing = ids.iter().filter(|id| !data.iter().any(|of| of.id == **id));
-        let mut told: Vec<News> = missing.map(|id| News::Probing(*id, None)).collect();
-        let answered = data.into_iter().filter(|of| asked.contains(&of.id)).take(asked.len());
-        told.extend(answered.map(|of| News::Probing(of.id, Some(Box::new(of)))));
-        for told in told {
-            if news.send(told).await.is_err() {
+        let mut sent: Vec<SourceEvent> = missing.map(|id| SourceEvent::Probing(*id, None)).collect();
+        let answered = data.into_iter().filter(|of| requested.contains(&of.id)).take(requested.len());
+        sent.extend(answered.map(|of| SourceEvent::Probing(of.id, Some(Box::new(of)))));
+        for event in sent {
+            if events.send(event).await.is_err() {
                 return;
             }
         }
@@ -67,38 +67,38 @@ async fn probing(requests: &dyn Requests, mut ids: Vec<Uuid>, news: &mpsc::Sende
     }
 }
 
-async fn history(requests: &dyn Requests, id: Uuid, before: Option<i64>) -> Result<News, Refusal> {
+async fn history(client: &dyn ServerClient, id: Uuid, before: Option<i64>) -> Result<SourceEvent, Refusal> {
     let (id_text, before) = (id.to_string(), before.map(|before| before.to_string()));
     let mut query = vec![("limit", "100")];
     query.extend(before.as_deref().map(|before| ("cursor", before)));
-    let request = requests.request(Method::GET, &["services", &id_text, "history"], &query);
-    let answer = send::<History>(requests, request, MAX_HISTORY).await?;
+    let request = client.request(Method::GET, &["services", &id_text, "history"], &query);
+    let answer = send::<History>(client, request, MAX_HISTORY).await?;
     let more = answer.next_cursor.and_then(|next| next.parse().ok());
-    Ok(News::History(id, answer.data, more))
+    Ok(SourceEvent::History(id, answer.data, more))
 }
 
-async fn act(requests: &dyn Requests, act: &Act) -> Result<Box<str>, Refusal> {
-    match act {
-        Act::Check(id) => {
-            let request = requests.request(Method::POST, &["services", &id.to_string(), "health-check"], &[]);
-            let answer = send::<OneService>(requests, request, MAX_ACTION).await?;
+async fn operate(client: &dyn ServerClient, operation: &Operation) -> Result<Box<str>, Refusal> {
+    match operation {
+        Operation::Check(id) => {
+            let request = client.request(Method::POST, &["services", &id.to_string(), "health-check"], &[]);
+            let answer = send::<OneService>(client, request, MAX_OPERATION).await?;
             let results = answer.checks.iter().flatten().map(result);
             Ok(results.collect::<Vec<_>>().join("; ").into())
         }
-        Act::Weight { service, instance, weight } => {
+        Operation::Weight { service, instance, weight } => {
             let id = service.to_string();
-            let request = requests.request(Method::GET, &["services", &id], &[]);
-            let known = send::<OneService>(requests, request, MAX_ACTION).await?.data;
+            let request = client.request(Method::GET, &["services", &id], &[]);
+            let known = send::<OneService>(client, request, MAX_OPERATION).await?.data;
             let body = registration(known, instance, *weight).ok_or_else(|| gone(instance))?;
-            let request = requests.request(Method::POST, &["services", "register"], &[]);
-            send::<IgnoredAny>(requests, request.map(|request| request.json(&body)), MAX_ACTION).await?;
+            let request = client.request(Method::POST, &["services", "register"], &[]);
+            send::<IgnoredAny>(client, request.map(|request| request.json(&body)), MAX_OPERATION).await?;
             Ok(format!("weight {weight}").into())
         }
-        Act::Deregister { service, instance, generation } => {
+        Operation::Deregister { service, instance, generation } => {
             let path = ["services", &service.to_string(), "instances", instance];
-            let request = requests.request(Method::DELETE, &path, &[]);
+            let request = client.request(Method::DELETE, &path, &[]);
             let request = request.map(|request| request.header("if-match", generation.to_string()));
-            send::<IgnoredAny>(requests, request, MAX_ACTION).await?;
+            send::<IgnoredAny>(client, request, MAX_OPERATION).await?;
             Ok("gone".into())
         }
     }
@@ -136,45 +136,45 @@ fn gone(instance: &str) -> Refusal {
 }
 
 async fn send<T: DeserializeOwned>(
-    requests: &dyn Requests,
+    client: &dyn ServerClient,
     request: Result<RequestBuilder, String>,
     most: usize,
 ) -> Result<T, Refusal> {
     let plain = |message: String| Refusal { code: Box::default(), message: message.into() };
-    let response = request.map_err(plain)?.send().await.map_err(|error| plain(said(requests, &error)))?;
+    let response = request.map_err(plain)?.send().await.map_err(|error| plain(describe(client, &error)))?;
     if !response.status().is_success() {
         return Err(refusal(response).await);
     }
     let bytes = read::whole(response, most).await.map_err(|error| match error {
-        ReadError::Broken(error) => plain(said(requests, &error)),
+        ReadError::Broken(error) => plain(describe(client, &error)),
         too_large @ ReadError::TooLarge(_) => plain(too_large.to_string()),
     })?;
     let strange = |error: &serde_json::Error| escape(&json_sentence(error), 200);
     serde_json::from_slice(&bytes).map_err(|error| plain(format!("an answer of another version ({})", strange(&error))))
 }
 
-/// What a refusal says, in the server's words.
+/// A refusal, in the server's words.
 pub(super) async fn refusal(response: Response) -> Refusal {
     let status = response.status();
-    let said: wire::Refusal = match read::whole(response, MAX_REFUSAL).await {
+    let refusal: wire::Refusal = match read::whole(response, MAX_REFUSAL).await {
         Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
         Err(_) => wire::Refusal::default(),
     };
-    if said.error.is_empty() {
+    if refusal.error.is_empty() {
         let message = format!("the server answered {} in a form that is not Portolan's", status.as_u16());
         return Refusal { code: Box::default(), message: message.into() };
     }
     // The words for a token that does not do are the same for all; why is beside them.
-    let message = match said.hint.filter(|hint| said.code.starts_with("token_") && !hint.is_empty()) {
-        Some(hint) => format!("{}: {hint}", said.error),
-        None => said.error,
+    let message = match refusal.hint.filter(|hint| refusal.code.starts_with("token_") && !hint.is_empty()) {
+        Some(hint) => format!("{}: {hint}", refusal.error),
+        None => refusal.error,
     };
-    Refusal { code: escape(&said.code, 64).into(), message: escape(&message, LONGEST).into() }
+    Refusal { code: escape(&refusal.code, 64).into(), message: escape(&message, LONGEST).into() }
 }
 
-/// An error of the way there: what is known of it, else its innermost cause, which says the most.
-pub(super) fn said(requests: &dyn Requests, error: &reqwest::Error) -> String {
-    if let Some(known) = requests.trouble().filter(|_| !error.is_timeout()) {
+/// Why the server cannot be reached: what the client knows, else the innermost cause, which says the most.
+pub(super) fn describe(client: &dyn ServerClient, error: &reqwest::Error) -> String {
+    if let Some(known) = client.connection_error().filter(|_| !error.is_timeout()) {
         return known;
     }
     let mut cause: &dyn std::error::Error = error;

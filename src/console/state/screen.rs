@@ -1,11 +1,11 @@
-//! The views and their place: what each is about and which row is chosen, by identity.
+//! The views: what each is about and which row is selected. Selections are identities, so that changes do not move them.
 
 use uuid::Uuid;
 
 /// A view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum View {
-    /// Totals, the worst, what changed lately.
+    /// Totals, the worst services, recent changes.
     Overview,
     /// The services in a table.
     Services,
@@ -19,7 +19,7 @@ pub enum View {
     Timeline(Uuid),
     /// A service as text.
     Raw(Uuid, Format),
-    /// What the server says of itself.
+    /// Events of the server itself.
     Events,
     /// The keys.
     Help,
@@ -34,10 +34,10 @@ pub enum Format {
     Json,
 }
 
-/// What is chosen in a view.
+/// What is selected in a view.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Chosen {
-    /// Nothing yet: the first row is.
+pub enum Selection {
+    /// Nothing yet, which means the first row.
     #[default]
     First,
     /// A service.
@@ -50,23 +50,23 @@ pub enum Chosen {
     Line(usize),
 }
 
-/// A view with its place.
+/// A view with its selection and scroll position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Screen {
     /// The view.
     pub view: View,
-    /// What is chosen.
-    pub chosen: Chosen,
-    /// Where the chosen row was last: when it goes away, its neighbour is taken.
-    pub place: usize,
-    /// First row that is drawn.
+    /// What is selected.
+    pub selection: Selection,
+    /// Where the selected row was last; when it disappears, its neighbour is selected.
+    pub position: usize,
+    /// First visible row.
     pub top: usize,
 }
 
 impl Screen {
-    /// A view from its start.
+    /// A view at its start.
     pub fn of(view: View) -> Self {
-        Self { view, chosen: Chosen::First, place: 0, top: 0 }
+        Self { view, selection: Selection::First, position: 0, top: 0 }
     }
 
     /// The first view.

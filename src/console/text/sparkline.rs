@@ -1,6 +1,6 @@
-//! Latency as a line of blocks; what did not pass is a gap.
+//! Latencies as a line of blocks.
 
-use crate::console::data::Sample;
+use crate::wire::Sample;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const LETTERS: [char; 4] = ['_', '.', '-', '^'];
@@ -19,10 +19,9 @@ fn block(us: u32, most: u32, ascii: bool) -> char {
     if ascii { LETTERS[step] } else { BLOCKS[step] }
 }
 
-/// A percentile of the probes that passed, in microseconds, by nearest rank.
-pub fn percentile(samples: &[Sample], percent: usize) -> Option<u32> {
-    let mut times: Vec<u32> = samples.iter().filter_map(|s| s.total_us).collect();
-    let rank = (times.len() * percent).div_ceil(100).checked_sub(1)?;
-    times.sort_unstable();
-    times.get(rank).copied()
+/// A percentile of the latencies of the passing probes by nearest rank, in microseconds; none without a passing probe.
+pub fn percentile<'a>(samples: impl IntoIterator<Item = &'a Sample>, percent: usize) -> Option<u32> {
+    let mut times: Vec<u32> = samples.into_iter().filter_map(|sample| sample.total_us).collect();
+    let rank = (times.len() * percent).div_ceil(100).clamp(1, times.len().max(1)) - 1;
+    (rank < times.len()).then(|| *times.select_nth_unstable(rank).1)
 }

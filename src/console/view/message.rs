@@ -1,4 +1,4 @@
-//! Pages of text, and one sentence in the middle of nothing.
+//! Pages of text, and a single sentence in an empty view.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -6,7 +6,8 @@ use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Paragraph, Wrap};
 
 use super::Scene;
-use crate::console::page::{self, Meaning};
+use crate::console::page;
+use crate::console::text::Meaning;
 
 pub(super) fn page(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     let lines = page::lines(scene.state);
@@ -18,13 +19,13 @@ pub(super) fn page(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     frame.render_widget(Text::from(styled.collect::<Vec<_>>()), area);
 }
 
-pub(super) fn message(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, text: &str) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, text: &str) {
     let text = crate::model::text::escape(text, 1024);
     let paragraph = Paragraph::new(text).style(scene.theme.of(Meaning::Faint)).wrap(Wrap { trim: true });
     let inside = Rect {
         x: area.x + 1.min(area.width),
         width: area.width.saturating_sub(2),
-        ..super::columns::below(area, area.height / 3)
+        ..super::table::below(area, area.height / 3)
     };
     frame.render_widget(paragraph, inside);
 }

@@ -1,71 +1,72 @@
-//! Taking in what the source tells.
+//! Events of the source.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::state::{
+use crate::console::data::{HistoryEntry, ProbingOfService};
+use crate::console::source::{Link, Refusal, SourceEvent};
+use crate::console::state::{
     KEPT_HISTORIES, KEPT_PASTS, KEPT_PROBING_BYTES, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone,
 };
-use crate::console::data::{HistoryEntry, ProbingOfService};
-use crate::console::source::{Link, News, Refusal};
+use crate::console::text::sparkline;
 use crate::model::time::UnixMs;
 
-/// Takes one piece of news in.
-pub(super) fn take(state: &mut State, news: News) {
-    match news {
-        News::Link(link) => {
+/// Takes in an event.
+pub(super) fn take(state: &mut State, event: SourceEvent) {
+    match event {
+        SourceEvent::Link(link) => {
             match (state.link == Link::Live, link == Link::Live) {
-                // What was asked while it was away may have got no answer.
-                (false, true) => state.ask_anew(),
+                // Requests that were open when the link broke may have no answer.
+                (false, true) => state.outdate(),
                 (true, false) => state.fresh_at = state.now,
                 _ => {}
             }
             state.link = link;
         }
-        News::Snapshot(services) => {
+        SourceEvent::Snapshot(services) => {
             state.index.replace(services, state.now);
             state.loaded = true;
-            forget_gone(state);
+            forget_removed(state);
         }
-        News::Changes(upserts, removed) => {
+        SourceEvent::Changes(upserts, removed) => {
             for service in &upserts {
-                // What changed has a new entry of history: ask anew where it is looked at.
+                // A changed service has a new entry of history: request it again where it is visible.
                 if let Some(known) = state.history.get_mut(&service.id) {
-                    known.asked = UnixMs(0);
+                    known.requested = UnixMs(0);
                 }
             }
             state.index.apply(upserts, &removed, state.now);
             if !removed.is_empty() {
-                forget_gone(state);
+                forget_removed(state);
             }
         }
-        News::Probing(id, probing) => probing_came(state, id, probing),
-        News::History(id, entries, more) => history_came(state, id, entries, more),
-        News::Server(events) => state.server = events,
-        News::Done(number, result) => done(state, number, result),
+        SourceEvent::Probing(id, probing) => probing_arrived(state, id, probing),
+        SourceEvent::History(id, entries, more) => history_arrived(state, id, entries, more),
+        SourceEvent::Server(events) => state.server = events,
+        SourceEvent::OperationDone(number, result) => done(state, number, result),
     }
     if state.link == Link::Live {
         state.fresh_at = state.now;
     }
 }
 
-fn forget_gone(state: &mut State) {
+fn forget_removed(state: &mut State) {
     let index = &state.index;
     state.marks.retain(|id| index.get(id).is_some());
     state.probing.retain(|id, _| index.get(id).is_some());
-    state.asked.retain(|id, _| index.get(id).is_some());
+    state.requested.retain(|id, _| index.get(id).is_some());
 }
 
-fn probing_came(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfService>>) {
-    state.asked.remove(&id);
-    // Nothing to tell is kept too, so that it is not asked for at each tick.
+fn probing_arrived(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfService>>) {
+    state.requested.remove(&id);
+    // An empty answer is kept too, so that it is not requested at each tick.
     let probing = probing.unwrap_or_default();
     if state.index.get(&id).is_none() {
         return;
     }
-    state.index.note_latency(id, percentile(&probing, 50));
+    state.index.note_latency(id, median(&probing));
     if state.probing.len() >= KEPT_PROBINGS && !state.probing.contains_key(&id) {
         drop_oldest(&mut state.probing, |known| known.at);
     }
@@ -85,9 +86,9 @@ fn probing_came(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfServic
     state.probing.insert(id, KnownProbing { probing: *probing, at: state.now });
 }
 
-fn history_came(state: &mut State, id: Uuid, entries: Vec<HistoryEntry>, more: Option<i64>) {
+fn history_arrived(state: &mut State, id: Uuid, entries: Vec<HistoryEntry>, more: Option<i64>) {
     if state.history.len() >= KEPT_HISTORIES && !state.history.contains_key(&id) {
-        drop_oldest(&mut state.history, |known| known.asked);
+        drop_oldest(&mut state.history, |known| known.requested);
     }
     let known = state.history.entry(id).or_default();
     let newest = known.entries.first().map(|e| e.id);
@@ -100,11 +101,11 @@ fn history_came(state: &mut State, id: Uuid, entries: Vec<HistoryEntry>, more: O
     }
     known.entries.truncate(KEPT_PASTS);
     known.loaded = true;
-    known.asked = state.now;
-    known.older_asked = UnixMs(0);
+    known.requested = state.now;
+    known.older_requested = UnixMs(0);
 }
 
-/// The first page again: what is new goes in front; when it does not reach what is known, it replaces it.
+/// Takes in the first page again: new entries go in front; a page that does not reach the known entries replaces them.
 fn take_newer(known: &mut KnownHistory, entries: Vec<HistoryEntry>, newest: Option<i64>, more: Option<i64>) {
     let joins = newest.is_some_and(|newest| entries.iter().any(|e| e.id == newest));
     if joins {
@@ -117,13 +118,13 @@ fn take_newer(known: &mut KnownHistory, entries: Vec<HistoryEntry>, newest: Opti
 }
 
 fn done(state: &mut State, number: u64, result: Result<Box<str>, Refusal>) {
-    let Some(what) = state.acting.remove(&number) else { return };
+    let Some(what) = state.operations.remove(&number) else { return };
     match result {
         Ok(how) => state.note(Tone::Good, format!("{what}: {how}")),
         Err(refusal) => state.note(Tone::Bad, format!("{what}: {refusal}")),
     }
-    // Whatever it was, what is known of probing is old now.
-    state.ask_anew();
+    // Any operation outdates the probing.
+    state.outdate();
 }
 
 fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) -> Option<T> {
@@ -131,15 +132,8 @@ fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) -> Opti
     map.remove(&oldest)
 }
 
-/// A percentile of the passing probes of every instance together; none without one.
-pub(crate) fn percentile(probing: &ProbingOfService, percent: usize) -> Option<Duration> {
-    let samples = probing.instances.iter().flat_map(|i| &i.samples);
-    let mut times: Vec<u32> = samples.filter_map(|sample| sample.total_us).collect();
-    if times.is_empty() {
-        return None;
-    }
-    // Nearest rank.
-    let rank = (times.len() * percent).div_ceil(100).clamp(1, times.len()) - 1;
-    let (_, at, _) = times.select_nth_unstable(rank);
-    Some(Duration::from_micros(u64::from(*at)))
+/// The median latency of the passing probes of all instances.
+fn median(probing: &ProbingOfService) -> Option<Duration> {
+    let samples = probing.instances.iter().flat_map(|known| &known.samples);
+    sparkline::percentile(samples, 50).map(|us| Duration::from_micros(us.into()))
 }

@@ -1,4 +1,4 @@
-//! A backend that writes nothing when nothing changed, and a changed frame as one piece.
+//! A backend that writes nothing when nothing changed, and a changed frame at once.
 
 use std::io::{self, Stdout, Write, stdout};
 
@@ -11,16 +11,16 @@ use ratatui::layout::{Position, Size};
 const BEGIN: &[u8] = b"\x1b[?2026h";
 const END: &[u8] = b"\x1b[?2026l";
 
-/// Around ratatui's own backend.
-pub(super) struct Quiet {
+/// Wraps ratatui's own backend.
+pub(super) struct QuietBackend {
     inner: CrosstermBackend<Stdout>,
     /// Whether a synchronized update is open.
     open: bool,
-    /// Where the cursor is shown, as far as known; none while it is hidden.
+    /// The position of the cursor as far as known; none while it is hidden.
     cursor: Option<Position>,
 }
 
-impl Quiet {
+impl QuietBackend {
     pub(super) fn new() -> Self {
         Self { inner: CrosstermBackend::new(stdout()), open: false, cursor: None }
     }
@@ -34,7 +34,7 @@ impl Quiet {
     }
 }
 
-impl Backend for Quiet {
+impl Backend for QuietBackend {
     type Error = io::Error;
 
     fn draw<'a, I: Iterator<Item = (u16, u16, &'a Cell)>>(&mut self, content: I) -> io::Result<()> {
@@ -43,7 +43,7 @@ impl Backend for Quiet {
             return Ok(());
         }
         self.begin()?;
-        // Drawing moves the cursor, so a shown one has to be put back.
+        // Drawing moves the cursor, so a visible one has to be restored.
         if self.cursor.take().is_some() {
             self.inner.hide_cursor()?;
         }
@@ -58,7 +58,7 @@ impl Backend for Quiet {
         self.inner.hide_cursor()
     }
 
-    /// The place follows by [`Backend::set_cursor_position`].
+    /// The position follows by [`Backend::set_cursor_position`].
     fn show_cursor(&mut self) -> io::Result<()> {
         if self.cursor.is_some() {
             return Ok(());
@@ -68,7 +68,7 @@ impl Backend for Quiet {
         self.inner.show_cursor()
     }
 
-    /// As far as known: asking the terminal would take the answer from the stream of keys.
+    /// As far as known: the answer of the terminal would arrive among the keys.
     fn get_cursor_position(&mut self) -> io::Result<Position> {
         Ok(self.cursor.unwrap_or_default())
     }

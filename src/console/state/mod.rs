@@ -1,32 +1,36 @@
 //! Everything that a frame is drawn from.
+//!
+//! Data alone: `app` changes it, `page` and `view` show it. In order: [`screen`] (views and selections), [`modal`] (dialogs), this file.
+
+pub mod modal;
+pub mod screen;
 
 use std::collections::{BTreeSet, HashMap};
 
 use uuid::Uuid;
 
-use super::modal::Modal;
-use super::screen::{Screen, View};
 use crate::console::data::{HistoryEntry, ProbingOfService, ServerEvent};
 use crate::console::index::Index;
-use crate::console::page;
 use crate::console::source::{Abilities, Link};
 use crate::model::time::UnixMs;
+use modal::Modal;
+use screen::Screen;
 
-/// Services whose probing is kept; the one asked for longest ago goes first.
+/// Most services whose probing is kept; the oldest is dropped first.
 pub const KEPT_PROBINGS: usize = 512;
-/// Memory that their probing may take, in bytes.
+/// Most memory for their probing, in bytes.
 pub const KEPT_PROBING_BYTES: usize = 32 << 20;
-/// Services whose history is kept.
+/// Most services whose history is kept.
 pub const KEPT_HISTORIES: usize = 16;
-/// Entries of one history that are kept.
+/// Most entries that are kept of one history.
 pub const KEPT_PASTS: usize = 2000;
-/// Messages at the bottom that wait to be read.
+/// Most messages that are kept.
 pub const KEPT_NOTES: usize = 8;
 
-/// What a person chose at the start.
+/// Options from the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// No action that changes anything.
+    /// Without operations that change anything.
     pub read_only: bool,
     /// Only ASCII characters.
     pub ascii: bool,
@@ -34,48 +38,48 @@ pub struct Options {
     pub theme: ThemeName,
 }
 
-/// The sets of colours.
+/// The colour themes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ThemeName {
     /// Green, yellow, red.
     #[default]
     Normal,
-    /// Blue, yellow, orange, told apart with any colour vision.
+    /// Blue, yellow and orange, which every kind of colour vision can distinguish.
     ColourBlind,
-    /// None: bold, reversed and underlined only (`NO_COLOR`).
+    /// No colours, only bold, reversed and underlined text (`NO_COLOR`).
     Plain,
 }
 
-/// The probing of a service, as it was told.
+/// The probing of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnownProbing {
-    /// What was told.
+    /// What the source sent.
     pub probing: ProbingOfService,
-    /// When.
+    /// When it arrived.
     pub at: UnixMs,
 }
 
-/// A history, as far as it was asked for.
+/// A history, as far as it was requested.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct KnownHistory {
     /// Newest first.
     pub entries: Vec<HistoryEntry>,
-    /// The number to ask on with.
+    /// The number to continue with.
     pub more: Option<i64>,
-    /// Whether an answer came at all.
+    /// Whether an answer has arrived.
     pub loaded: bool,
-    /// When it was asked for last, to keep the newest.
-    pub asked: UnixMs,
-    /// When older entries were asked for last.
-    pub older_asked: UnixMs,
+    /// When it was last requested.
+    pub requested: UnixMs,
+    /// When older entries were last requested.
+    pub older_requested: UnixMs,
 }
 
-/// How a message at the bottom is meant.
+/// The tone of a message at the bottom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// It worked.
+    /// Success.
     Good,
-    /// It did not.
+    /// Failure.
     Bad,
     /// Neither.
     Plain,
@@ -86,28 +90,28 @@ pub enum Tone {
 pub struct Note {
     /// The text.
     pub text: Box<str>,
-    /// How it is meant.
+    /// Its tone.
     pub tone: Tone,
     /// Until when it is shown.
     pub until: UnixMs,
 }
 
-/// See the module.
+/// Everything that a frame is drawn from.
 #[derive(Debug)]
 pub struct State {
     /// Services, filter, order.
     pub index: Index,
-    /// How it stands with the source.
+    /// The state of the connection to the source.
     pub link: Link,
-    /// When news came last while the link was up: what STALE counts from.
+    /// The last event while the link was up: STALE counts from here.
     pub fresh_at: UnixMs,
-    /// Whether a snapshot came: before, there is nothing to show.
+    /// Whether a snapshot has arrived; before, there is nothing to show.
     pub loaded: bool,
     /// The source's name.
     pub source: Box<str>,
     /// What the source can do.
     pub abilities: Abilities,
-    /// Views, the shown one last; never empty.
+    /// The stack of views, the visible one last; never empty.
     pub screens: Vec<Screen>,
     /// The dialog in front.
     pub modal: Option<Modal>,
@@ -117,36 +121,36 @@ pub struct State {
     pub marks: BTreeSet<Uuid>,
     /// Where the last mark was set.
     pub last_mark: Option<Uuid>,
-    /// The screen is kept as it is: since when, and the services as they were.
+    /// While the screen is frozen: since when, and the services at that time.
     pub frozen: Option<Box<(UnixMs, Index)>>,
-    /// More columns.
+    /// Whether the table has more columns.
     pub wide: bool,
     /// Probing by service.
     pub probing: HashMap<Uuid, KnownProbing>,
-    /// When the probing was asked for that has not come yet, by service.
-    pub asked: HashMap<Uuid, UnixMs>,
+    /// Requests for probing without an answer yet: when they were sent, by service.
+    pub requested: HashMap<Uuid, UnixMs>,
     /// History by service.
     pub history: HashMap<Uuid, KnownHistory>,
-    /// What the server says of itself, newest last.
+    /// Events of the server itself, newest last.
     pub server: Vec<ServerEvent>,
     /// Messages, newest last.
     pub notes: Vec<Note>,
-    /// Actions under way, by number: what they are.
-    pub acting: HashMap<u64, Box<str>>,
-    /// The last number given to an action.
-    pub acted: u64,
-    /// Wall clock, moved by ticks.
+    /// Operations under way by number, in words.
+    pub operations: HashMap<u64, Box<str>>,
+    /// The number of the last operation.
+    pub last_operation: u64,
+    /// Wall clock as of the last tick.
     pub now: UnixMs,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
-    /// Chosen at the start.
+    /// Selection at the start.
     pub options: Options,
-    /// Whether the console is to end.
+    /// Whether the console ends now.
     pub quit: bool,
 }
 
 impl State {
-    /// At the start.
+    /// The state before the first event.
     pub fn new(source: &str, abilities: Abilities, options: Options, size: (u16, u16), now: UnixMs) -> Self {
         Self {
             index: Index::default(),
@@ -163,12 +167,12 @@ impl State {
             frozen: None,
             wide: false,
             probing: HashMap::new(),
-            asked: HashMap::new(),
+            requested: HashMap::new(),
             history: HashMap::new(),
             server: Vec::new(),
             notes: Vec::new(),
-            acting: HashMap::new(),
-            acted: 0,
+            operations: HashMap::new(),
+            last_operation: 0,
             now,
             size,
             options,
@@ -176,66 +180,45 @@ impl State {
         }
     }
 
-    /// The view that is shown.
+    /// The visible view.
     pub fn screen(&self) -> &Screen {
         // Never empty: `pop` leaves the first one.
         &self.screens[self.screens.len() - 1]
     }
 
-    /// The view that is shown, to change.
+    /// The visible view, to change it.
     pub fn screen_mut(&mut self) -> &mut Screen {
         let last = self.screens.len() - 1;
         &mut self.screens[last]
     }
 
-    /// The services that are shown: those of now, or those of when the screen was frozen.
+    /// The listed services: the current ones, or those at the time of the freeze.
     pub fn listing(&self) -> &Index {
         self.frozen.as_ref().map_or(&self.index, |frozen| &frozen.1)
     }
 
-    /// The listing, to change what is listed.
+    /// The same, to change it.
     pub fn listing_mut(&mut self) -> &mut Index {
         self.frozen.as_mut().map_or(&mut self.index, |frozen| &mut frozen.1)
     }
 
-    /// Whether the server's last word on its prober is that it cannot keep up: what is shown may be older than intervals say.
+    /// Whether the prober's last event says that it cannot keep up, so that probes may be older than their intervals.
     pub fn probes_are_late(&self) -> bool {
         self.server.iter().rev().find(|event| &*event.part == "prober").is_some_and(|event| !event.good)
     }
 
-    /// Rows of the overview's strip of what changed lately: none where there is little room.
-    pub fn strip_height(&self) -> usize {
-        match self.size.1 {
-            0..=15 => 0,
-            16..=23 => 3,
-            24..=39 => 5,
-            _ => 10,
-        }
-    }
-
-    /// Rows that a list can show: what the terminal has less the header, the table's head, the notes and the hints.
-    pub fn list_height(&self) -> usize {
-        let taken = match self.screen().view {
-            View::Overview => 5 + self.strip_height() + usize::from(self.strip_height() > 0),
-            View::Services | View::Instances(_) => 5,
-            _ => 4,
-        };
-        let more = page::notice(self).len() - 1;
-        usize::from(self.size.1).saturating_sub(taken + more).max(1)
-    }
-
-    /// What is known of probing and history is old now: it is asked for again where it is looked at.
-    pub fn ask_anew(&mut self) {
-        self.asked.clear();
+    /// Marks probing and history as outdated, so that the visible ones are requested again.
+    pub fn outdate(&mut self) {
+        self.requested.clear();
         for known in self.probing.values_mut() {
             known.at = UnixMs(0);
         }
         for known in self.history.values_mut() {
-            (known.asked, known.older_asked) = (UnixMs(0), UnixMs(0));
+            (known.requested, known.older_requested) = (UnixMs(0), UnixMs(0));
         }
     }
 
-    /// Says something at the bottom for 6 seconds.
+    /// Shows a message at the bottom for 6 seconds.
     pub fn note(&mut self, tone: Tone, text: impl Into<Box<str>>) {
         if self.notes.len() == KEPT_NOTES {
             self.notes.remove(0);

@@ -1,13 +1,13 @@
-//! Foreign text on a screen of cells: nothing that a terminal obeys, and nothing that leaves its cell.
+//! Foreign text for a screen of cells: without control characters, and without anything that would be drawn outside its cell.
 
 use unicode_width::UnicodeWidthChar;
 
-/// Marks without a width of their own that may stand on one character; the rest is dropped.
+/// Combining marks kept on one character; more are dropped.
 const MARKS: usize = 2;
 
-/// `text` as [`crate::model::text::escape`] writes it, at most `max` characters, with few marks on each character, and no variation
-/// selector: with one, a character's width differs from terminal to terminal.
-pub(super) fn escape(text: &str, max: usize) -> String {
+/// `text` as [`crate::model::text::escape`] writes it, at most `max` characters, with few marks on each character, and without
+/// variation selectors, which make a character's width depend on the terminal.
+pub fn sanitize(text: &str, max: usize) -> String {
     let escaped = crate::model::text::escape(text, max);
     if escaped.is_ascii() {
         return escaped;
@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn marks_are_few_and_never_stand_alone() {
-        assert_eq!(escape(&format!("\u{301}e{}x", "\u{301}".repeat(60)), 100), "e\u{301}\u{301}x");
-        assert_eq!(escape("☺\u{fe0f}漢\u{1b}", 100), "☺漢\\u{1b}");
+        assert_eq!(sanitize(&format!("\u{301}e{}x", "\u{301}".repeat(60)), 100), "e\u{301}\u{301}x");
+        assert_eq!(sanitize("☺\u{fe0f}漢\u{1b}", 100), "☺漢\\u{1b}");
     }
 }

@@ -1,36 +1,43 @@
-//! Columns that leave by priority where the terminal is narrow.
+//! Tables whose columns disappear by priority where the terminal is narrow.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::Scene;
+use crate::console::columns::Spec;
+use crate::console::text::fit::padded;
 
 /// A column of a table.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
+pub(super) struct TableColumn {
     pub(super) title: &'static str,
-    /// Least columns of the terminal.
+    /// Least width, in columns of the terminal.
     pub(super) width: u16,
-    /// Share of what is left over.
+    /// Share of the width that is left over.
     pub(super) grows: u16,
-    /// The highest stay longest; 0 never leaves.
-    pub(super) leaves: u8,
+    /// Columns with the highest number disappear first; 0 never does.
+    pub(super) drops: u8,
+}
+
+impl From<&Spec> for TableColumn {
+    fn from(spec: &Spec) -> Self {
+        Self { title: spec.title, width: spec.width, grows: spec.grows, drops: spec.drops }
+    }
 }
 
 /// Columns that fit, with their widths.
 #[derive(Debug, Clone)]
 pub(super) struct Fitted(Vec<(usize, u16)>);
 
-/// Fits columns to a width: those with the highest `leaves` go first; then what is left over is shared.
-pub(super) fn fit(columns: &[Column], width: u16) -> Fitted {
+/// Fits columns to a width: those with the highest `drops` disappear first; the columns that grow share the rest.
+pub(super) fn fit(columns: &[TableColumn], width: u16) -> Fitted {
     let mut shown: Vec<usize> = (0..columns.len()).collect();
     let needed = |shown: &[usize]| shown.iter().map(|n| columns[*n].width + 1).sum::<u16>();
     while needed(&shown) > width {
-        let leaves = shown.iter().enumerate().filter(|(_, n)| columns[**n].leaves > 0);
-        let Some((at, _)) = leaves.max_by_key(|(_, n)| columns[**n].leaves) else { break };
+        let drops = shown.iter().enumerate().filter(|(_, n)| columns[**n].drops > 0);
+        let Some((at, _)) = drops.max_by_key(|(_, n)| columns[**n].drops) else { break };
         shown.remove(at);
     }
     let left = width.saturating_sub(needed(&shown));
@@ -41,7 +48,7 @@ pub(super) fn fit(columns: &[Column], width: u16) -> Fitted {
 
 impl Fitted {
     /// The head.
-    pub(super) fn head(&self, columns: &[Column], style: Style) -> Line<'static> {
+    pub(super) fn head(&self, columns: &[TableColumn], style: Style) -> Line<'static> {
         self.line(|n| (columns[n].title.to_owned(), style))
     }
 
@@ -55,43 +62,17 @@ impl Fitted {
     }
 }
 
-/// Exactly `width` columns: cut with an ellipsis, or filled up; the last column stays empty.
-pub(super) fn padded(text: &str, width: usize) -> String {
-    let room = width.saturating_sub(1);
-    let mut out = if text.width() <= room { text.to_owned() } else { cut(text, room) };
-    let fill = width.saturating_sub(out.width());
-    out.extend(std::iter::repeat_n(' ', fill));
-    out
-}
-
-/// At most `room` columns.
-pub(super) fn cut(text: &str, room: usize) -> String {
-    let (mut out, mut used) = (String::new(), 0);
-    for c in text.chars() {
-        let wide = c.width().unwrap_or(0);
-        if used + wide + 1 > room {
-            break;
-        }
-        used += wide;
-        out.push(c);
-    }
-    if room > 0 {
-        out.push('…');
-    }
-    out
-}
-
 /// The rows of a table.
 pub(super) struct Rows<I, C, P> {
-    /// Those from the topmost in sight on.
+    /// The rows from the first visible one on.
     pub(super) from_top: I,
     /// Text and style of a row's column.
     pub(super) cell: C,
-    /// Whether a row is the chosen one.
-    pub(super) is_chosen: P,
+    /// Whether a row is selected.
+    pub(super) is_selected: P,
 }
 
-/// Draws a table: its head, and of its rows those in sight.
+/// Draws a table: its head and its visible rows.
 pub(super) fn draw<T, I, C, P>(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -109,16 +90,9 @@ pub(super) fn draw<T, I, C, P>(
     for (y, row) in (body.y..body.bottom()).zip(rows.from_top) {
         let line = Rect { y, height: 1, ..body };
         frame.render_widget(fitted.line(|n| (rows.cell)(&row, n)), line);
-        if (rows.is_chosen)(&row) {
-            frame.buffer_mut().set_style(line, scene.theme.chosen());
+        if (rows.is_selected)(&row) {
+            frame.buffer_mut().set_style(line, scene.theme.selected());
         }
-    }
-}
-
-impl Column {
-    /// One that is never shown.
-    pub(super) fn hidden(self) -> Self {
-        Self { width: 1000, leaves: u8::MAX, ..self }
     }
 }
 
