@@ -109,7 +109,7 @@ columns! {
         title: "STATUS",
         width: 10,
         cell: |row| Status::of(row.service).label(row.ascii),
-        order: by("worst first", |a, b| (a.status, Reverse(a.since)).cmp(&(b.status, Reverse(b.since)))),
+        order: Some(by("worst first", |a, b| (a.status, Reverse(a.since)).cmp(&(b.status, Reverse(b.since))))),
     }
     /// Its name.
     Name {
@@ -117,7 +117,7 @@ columns! {
         width: 14,
         grows: 4,
         cell: |row| plain(sanitize(&row.service.name, 128)),
-        order: by("name", |a, b| a.service.name.cmp(&b.service.name)),
+        order: Some(by("name", |a, b| a.service.name.cmp(&b.service.name))),
     }
     /// Its namespace, where the list has several.
     Namespace {
@@ -126,7 +126,7 @@ columns! {
         grows: 1,
         drops: 4,
         cell: |row| plain(sanitize(&row.service.namespace, 128)),
-        order: by("namespace", |a, b| a.service.namespace.cmp(&b.service.namespace)),
+        order: Some(by("namespace", |a, b| a.service.namespace.cmp(&b.service.namespace))),
     }
     /// Healthy instances of all; most instances first.
     Ready {
@@ -134,7 +134,7 @@ columns! {
         width: 5,
         drops: 3,
         cell: |row| plain(format!("{}/{}", row.service.healthy(), row.service.instances.len())),
-        order: by("instances", |a, b| b.service.instances.len().cmp(&a.service.instances.len())),
+        order: Some(by("instances", |a, b| b.service.instances.len().cmp(&a.service.instances.len()))),
     }
     /// How long it has had its health, shortest first.
     Since {
@@ -142,7 +142,7 @@ columns! {
         width: 8,
         drops: 2,
         cell: |row| plain(row.service.since().map_or_else(String::new, |at| short(row.now.since(at)))),
-        order: by("since", |a, b| b.since.cmp(&a.since)),
+        order: Some(by("since", |a, b| b.since.cmp(&a.since))),
     }
     /// Why.
     Reason {
@@ -171,7 +171,7 @@ columns! {
         width: 8,
         drops: 5,
         cell: |row| plain(percentile(row, 50)),
-        order: by("latency", |a, b| b.latency().cmp(&a.latency())),
+        order: Some(by("latency", |a, b| b.latency().cmp(&a.latency()))),
     }
     /// The 99th percentile of its latency.
     P99 {
@@ -209,7 +209,7 @@ columns! {
         width: 8,
         drops: 7,
         cell: |row| segment(sanitize(&row.service.version, 64), Meaning::Faint),
-        order: by("version", |a, b| a.service.version.cmp(&b.service.version)),
+        order: Some(by("version", |a, b| a.service.version.cmp(&b.service.version))),
     }
     /// `manifest` or `rest`.
     Source {
@@ -218,7 +218,7 @@ columns! {
         drops: 11,
         wide: true,
         cell: |row| segment(sanitize(&row.service.source, 16), Meaning::Faint),
-        order: by("source", |a, b| a.service.source.cmp(&b.service.source)),
+        order: Some(by("source", |a, b| a.service.source.cmp(&b.service.source))),
     }
     /// The address of its first instance.
     Url {
@@ -234,8 +234,8 @@ columns! {
     }
 }
 
-const fn by(label: &'static str, compare: fn(&Row<'_>, &Row<'_>) -> Ordering) -> Option<Order> {
-    Some(Order { label, compare })
+const fn by(label: &'static str, compare: fn(&Row<'_>, &Row<'_>) -> Ordering) -> Order {
+    Order { label, compare }
 }
 
 fn percentile(row: &Cell<'_>, percent: usize) -> String {

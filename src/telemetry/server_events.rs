@@ -155,8 +155,8 @@ mod tests {
         for n in 1..1000 {
             sender.send(vec![event(Component::Mirror, n)]);
         }
-        let received = receiver.next().now_or_never().expect("there are events");
-        let at: Vec<i64> = received.events.iter().map(|event| event.at.0).collect();
+        let news = receiver.next().now_or_never().expect("there are events");
+        let at: Vec<i64> = news.events.iter().map(|event| event.at.0).collect();
         assert_eq!((at.len(), at[0], at[1], at[10]), (1 + KEPT_PER_COMPONENT, 0, 990, 999));
         assert!(receiver.next().now_or_never().is_none(), "all of them were received");
     }

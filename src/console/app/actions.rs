@@ -3,7 +3,7 @@
 use tui_input::Input;
 use uuid::Uuid;
 
-use super::{Effect, input, navigate};
+use super::{Effect, navigate};
 use crate::console::data::Service;
 use crate::console::filter::Filter;
 use crate::console::source::{Operation, Request};
@@ -30,26 +30,6 @@ pub(super) fn filter(state: &mut State) {
     state.modal = Some(Modal::Filter { input: Input::new(before.to_string()), error, before });
 }
 
-/// Enter in a dialog.
-pub(super) fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>) {
-    match modal {
-        // An invalid filter keeps the dialog open, with the error beside it.
-        Modal::Filter { error: Some(_), .. } => state.modal = Some(modal),
-        Modal::Filter { .. } => {}
-        Modal::Pick(picker) => {
-            if let Some(action) = picker.chosen().map(|choice| choice.action.clone()) {
-                input::apply_choice(state, action, effects);
-            }
-        }
-        Modal::CheckMany { services } => check(state, &services, effects),
-        Modal::Confirm { ref input, ref name, .. } if input.value().trim() != &**name => {
-            state.note(Tone::Bad, format!("type {name} to go on, or Esc"));
-            state.modal = Some(modal);
-        }
-        Modal::Confirm { operation, .. } => send(state, operation, effects),
-    }
-}
-
 /// Probes the selected service.
 pub(super) fn check_one(state: &mut State, effects: &mut Vec<Effect>) {
     match navigate::service(state) {
@@ -73,7 +53,7 @@ pub(super) fn check_all(state: &mut State, effects: &mut Vec<Effect>) {
     }
 }
 
-fn check(state: &mut State, services: &[Uuid], effects: &mut Vec<Effect>) {
+pub(super) fn check(state: &mut State, services: &[Uuid], effects: &mut Vec<Effect>) {
     for id in services {
         send(state, Operation::Check(*id), effects);
     }

@@ -180,8 +180,8 @@ fn refresh(state: &mut State, effects: &mut Vec<Effect>) {
 fn in_modal(state: &mut State, mut modal: Modal, key: KeyEvent, effects: &mut Vec<Effect>) {
     match key.code {
         KeyCode::Esc => cancel(state, &modal),
-        KeyCode::Enter => actions::accept(state, modal, effects),
-        KeyCode::Char('y' | 'Y') if matches!(modal, Modal::CheckMany { .. }) => actions::accept(state, modal, effects),
+        KeyCode::Enter => accept(state, modal, effects),
+        KeyCode::Char('y' | 'Y') if matches!(modal, Modal::CheckMany { .. }) => accept(state, modal, effects),
         KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => {
             if let Modal::Pick(picker) = &mut modal {
                 picker.step(key.code);
@@ -239,8 +239,28 @@ fn follow_typing(state: &mut State, modal: &mut Modal) {
     }
 }
 
+/// Enter in a dialog.
+fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>) {
+    match modal {
+        // An invalid filter keeps the dialog open, with the error beside it.
+        Modal::Filter { error: Some(_), .. } => state.modal = Some(modal),
+        Modal::Filter { .. } => {}
+        Modal::Pick(picker) => {
+            if let Some(action) = picker.chosen().map(|choice| choice.action.clone()) {
+                apply_choice(state, action, effects);
+            }
+        }
+        Modal::CheckMany { services } => actions::check(state, &services, effects),
+        Modal::Confirm { ref input, ref name, .. } if input.value().trim() != &**name => {
+            state.note(Tone::Bad, format!("type {name} to go on, or Esc"));
+            state.modal = Some(modal);
+        }
+        Modal::Confirm { operation, .. } => actions::send(state, operation, effects),
+    }
+}
+
 /// Performs the action of a choice.
-pub(super) fn apply_choice(state: &mut State, action: ChoiceAction, effects: &mut Vec<Effect>) {
+fn apply_choice(state: &mut State, action: ChoiceAction, effects: &mut Vec<Effect>) {
     match action {
         ChoiceAction::Key(action) => act(state, action, effects),
         ChoiceAction::Namespace(namespace) => change(state, |query| query.namespace.clone_from(&namespace)),

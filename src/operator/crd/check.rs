@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::rules;
@@ -66,7 +66,7 @@ pub struct HttpSpec {
     pub path: Option<String>,
     /// GET or HEAD. Left out, GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "rules::method")]
+    #[schemars(schema_with = "method_schema")]
     pub method: Option<Method>,
     /// The Host header, where the server goes by another name than its address, with a port if need be. Left out, host and port
     /// of the URL.
@@ -269,4 +269,9 @@ fn tls_spec(tls: &TlsCheck) -> Option<TlsSpec> {
         ca: tls.ca.clone(),
         client_cert: tls.client_cert.clone(),
     })
+}
+
+/// An http check's method.
+fn method_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": [Method::Get, Method::Head] })
 }

@@ -1,7 +1,7 @@
 //! `status`: what the leader proved.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::rules;
@@ -30,7 +30,7 @@ pub struct ServiceStatus {
     /// used, Down when some are down and no other can be used, Unknown when nothing is proved yet or any longer, NotChecked when nothing
     /// is probed on purpose, Invalid when the spec cannot be used, Terminating when the object is being deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "rules::state")]
+    #[schemars(schema_with = "state_schema")]
     pub state: Option<State>,
     /// Since when the state is what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -174,4 +174,9 @@ impl From<HealthValue> for Health {
             HealthValue::Unhealthy => Self::Unhealthy,
         }
     }
+}
+
+/// All instances together.
+fn state_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": State::ALL })
 }

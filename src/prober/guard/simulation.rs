@@ -235,8 +235,10 @@ impl<'a> Sim<'a> {
         let Target { namespace, timing, .. } = &self.targets[i];
         let gap = if scheduled { timing.interval } else { confirming_gap(timing) };
         let decided = matches!(self.states[i].streak(), Streak::Fail(n) if n >= timing.unhealthy_threshold);
-        let lane = if line.lanes[i].0 == Lane::Slow && decided { Lane::Hung } else { line.lanes[i].0 };
-        line.ready.push(Priority { urgent, lane }, namespace.as_bytes()[0].into(), gap, id(i));
+        let known = line.lanes[i].0;
+        let of_hung = known == Lane::Slow && decided;
+        let priority = Priority { urgent, lane: if of_hung { Lane::Hung } else { known } };
+        line.ready.push(priority, namespace.as_bytes()[0].into(), gap, id(i));
         self.fill(now);
     }
 

@@ -46,7 +46,7 @@ pub(super) fn poll(path: &Path, reader: &mut Option<FileReader>, ask_server: boo
     let event = match changes {
         FileChanges::None => None,
         FileChanges::All(services) => Some(SourceEvent::Snapshot(services)),
-        FileChanges::Some(changed, removed) => Some(SourceEvent::Changes(changed, removed)),
+        FileChanges::Some(upserts, removed) => Some(SourceEvent::Changes(upserts, removed)),
     };
     Ok(Poll { event, replaced, served })
 }

@@ -11,8 +11,6 @@ pub(super) use url::{base_url, health_url};
 use schemars::{Schema, json_schema};
 use serde_json::{Value, json};
 
-use super::check::Method;
-use super::status::State;
 use crate::model::check::CheckKind;
 use crate::model::request_options::{FORBIDDEN_PARTS, FRAMING};
 use crate::model::service::{MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE};
@@ -178,16 +176,6 @@ pub(super) fn metadata(_: &mut schemars::SchemaGenerator) -> Schema {
             ),
         ],
     })
-}
-
-/// An http check's method.
-pub(super) fn method(_: &mut schemars::SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": [Method::Get, Method::Head] })
-}
-
-/// All instances together.
-pub(super) fn state(_: &mut schemars::SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "enum": State::ALL })
 }
 
 /// A moment, to the millisecond.
