@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What limits count by.
+/// A client, as limits tell clients apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientKey {
     /// A token's issuer and subject, hashed with a key of this process.

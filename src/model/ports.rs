@@ -151,11 +151,11 @@ pub struct OnDemandResult {
     pub instance: InstanceName,
     /// The probe's outcome; none if the instance has no check.
     pub outcome: Option<Outcome>,
-    /// Whether a flap hold keeps the instance unhealthy although the probe passed.
+    /// Whether a hold for flapping keeps the instance unhealthy although the probe passed.
     pub held: bool,
 }
 
-/// Probes on request: the outcome overrides thresholds, but never a flap hold.
+/// Probes on request: the outcome overrides thresholds, but never a hold for flapping.
 pub trait OnDemand: Send + Sync + 'static {
     /// Probes every instance of the service, joining probes in progress. Resolves once the next read shows the effect.
     fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;

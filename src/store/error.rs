@@ -147,7 +147,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// A file that was just created reads back damaged.
-    #[error("{} was just made and reads back damaged ({detail}); check the disk", .path.display())]
+    #[error("{} was just created and reads back damaged ({detail}); check the disk", .path.display())]
     BadDisk {
         /// The file.
         path: PathBuf,

@@ -23,7 +23,7 @@ pub struct History {
     /// For `cursor`, when there is another page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
-    /// In cluster mode, where each replica tells what it saw: since when.
+    /// In cluster mode, where each replica has its own history: since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub history_since: Option<UnixMs>,
@@ -83,7 +83,7 @@ pub struct Stats {
     pub unhealthy_services: usize,
     /// The rest: not proved yet, or no longer.
     pub unknown_services: usize,
-    /// Those none of whose instances has a check: their health is unknown, and nobody asked.
+    /// Those whose instances all have no check: their health is unknown on purpose.
     pub not_checked_services: usize,
 }
 
@@ -113,7 +113,7 @@ pub struct Probing {
     pub left_out: Vec<Uuid>,
 }
 
-/// The seed's answer to `/`.
+/// The legacy gateway's answer to `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Root {
     /// `Microservice Gateway API`.
@@ -122,7 +122,7 @@ pub struct Root {
     pub version: Box<str>,
 }
 
-/// The seed's answer to `/api/v1/health`.
+/// The legacy gateway's answer to `/api/v1/health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Alive {
     /// `healthy`.

@@ -75,7 +75,7 @@ pub struct Checked {
     #[serde(default)]
     #[schema(required = true)]
     pub outcome: Option<Outcome>,
-    /// Whether a flap hold kept a pass from showing.
+    /// Whether a hold for flapping kept a pass from showing.
     #[serde(default)]
     #[schema(required = true)]
     pub held: bool,

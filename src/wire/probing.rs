@@ -79,7 +79,7 @@ pub struct ProbingOfService {
     #[serde(default)]
     #[schema(required = true)]
     pub id: Uuid,
-    /// True: it is told by the prober itself.
+    /// True: the prober itself reports it.
     // The console uses the type for what it reads from the store's file too, which is up to 2 s old.
     #[serde(default)]
     #[schema(required = true)]

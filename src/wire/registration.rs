@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::Check;
 
 /// What a register call sends. Fields that are not listed here are refused.
-// The server reads it field by field (`api::registration`), to name every problem at once.
+// The server reads it field by field (`api::routes::registration`), to name every problem at once.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {

@@ -1,4 +1,4 @@
-//! Classes of requests: who may call a route, and how it counts. The table of routes gives each route its class.
+//! Classes of requests: who may call a route, and how it counts against the rate limit. The table of routes gives each route its class.
 
 /// The class of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,7 +73,7 @@ pub(super) enum Counting {
     Always,
     /// From the larger quota when it turns out to change nothing, or to send nothing new.
     UnlessUnchanged,
-    /// From the larger quota, so that no other request of its client gets in its way.
+    /// From the larger quota, so that other requests of its client cannot use it up.
     Separate,
 }
 

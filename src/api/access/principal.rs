@@ -49,7 +49,7 @@ pub struct Principal {
     pub scopes: Scopes,
     /// Where it allows that.
     pub namespaces: Namespaces,
-    /// What the rate limit counts by.
+    /// The client that the rate limit counts.
     pub client: ClientKey,
     /// Whether the request had a valid token.
     pub authenticated: bool,

@@ -7,7 +7,7 @@ use super::token::Bearer;
 use crate::model::sync::{PoisonError, RwLock};
 use crate::model::time::UnixMs;
 
-/// Most tokens remembered. Only valid ones are, so only a client with many can fill it.
+/// Most tokens remembered. Only valid ones are, so only a client with many of them can fill it.
 const MAX_TOKENS: usize = 4096;
 /// Longest token remembered, in bytes.
 const MAX_LEN: usize = 1024;

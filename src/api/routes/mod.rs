@@ -50,7 +50,7 @@ pub(super) struct Route {
     pub(super) verb: Verb,
     /// A segment in braces is a parameter, see [`Params`].
     pub(super) path: &'static str,
-    /// Who may call it, and how it counts.
+    /// Who may call it, and how it counts against the rate limit.
     pub(super) class: RouteClass,
 }
 
@@ -70,7 +70,7 @@ macro_rules! routes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(super) enum RouteId { $($id),+ }
 
-        /// Every route. A path with parameters stands after those without that it would match too.
+        /// Every route. A path with parameters comes after the paths without that it also matches.
         pub(super) const ROUTES: &[Route] = &[
             $(Route { id: RouteId::$id, verb: Verb::$verb, path: $path, class: RouteClass::$class },)+
         ];

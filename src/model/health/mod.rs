@@ -39,9 +39,9 @@ use super::outcome::{Health, Outcome, Transition};
 pub const MAX_FLAPS: usize = 4;
 /// The time over which flaps are counted.
 pub const FLAP_WINDOW: Duration = Duration::from_mins(10);
-/// Consecutive passes must span this long to end a flap hold.
+/// Consecutive passes must span this long to end a hold for flapping.
 pub const STEADY_SPAN: Duration = Duration::from_mins(1);
-/// Fewest consecutive passes that end a flap hold.
+/// Fewest consecutive passes that end a hold for flapping.
 pub const STEADY_PASSES: u32 = 2;
 /// Least time without a conclusive outcome that makes an instance unknown.
 pub const MIN_ALLOWANCE: Duration = Duration::from_mins(1);

@@ -102,7 +102,7 @@ fn one_pass_clears_a_blip() {
     let step = run.probe(12, &passed());
     assert_eq!((step.transition, step.next, run.state.streak()), (None, Next::Scheduled, Streak::Pass(1)));
     run.probe(20, &refused());
-    assert_eq!(run.probe(21, &refused()).transition, None, "the count began anew");
+    assert_eq!(run.probe(21, &refused()).transition, None, "the count started over");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The status writer: writes the status of each object whose status differs from the catalog. Only the leader does.
 //!
 //! In: keys from the catalog's feed and from [`ingest`](super::ingest); all keys when this process begins to lead. Out: status writes. A
-//! difference that means something is written once, however often it changed meanwhile; the worst news first, and no faster than a token
-//! bucket allows.
+//! difference is written once, however often the status changed meanwhile; the worst news first, and no faster than a token bucket
+//! allows.
 //!
 //! 1. This file: the task. [`plan`]: what to write of an object, and how urgent it is.
 //! 2. [`queue`]: which object is next. [`mod@write`]: one write.

@@ -14,7 +14,7 @@ pub(crate) struct GuardDriver {
 }
 
 impl GuardDriver {
-    /// For a prober with so many slots.
+    /// For a prober with this many slots.
     pub(crate) fn new(slots: usize) -> Self {
         Self { guard: Guard::within(slots), slots, due: None }
     }

@@ -14,7 +14,7 @@ const KEPT: usize = 256;
 const MAX_NAMESPACES: usize = 64;
 /// Most results in a count, shared by the namespaces.
 const MAX_COUNTED: usize = 4 * MAX_SAMPLE;
-/// Each namespace counts for at most one in so many, if there are as many.
+/// With at least this many namespaces, each counts for at most one part in this many.
 const NAMESPACE_SHARE: usize = 4;
 
 /// Where a target is: each location has the same weight.

@@ -387,13 +387,13 @@ pub(super) struct Report {
     pub(super) promised: f64,
 }
 
-/// Plays `network` (target and milliseconds since the failures began, to what a probe started then shows) for so many seconds, with and
+/// Plays `network` (target and milliseconds since the failures began, to what a probe started then shows) for this many seconds, with and
 /// without the guard, and prints a line of the table.
 pub(super) fn simulate(name: &str, targets: &[Target], seconds: i64, network: impl Fn(usize, i64) -> Answer) -> Report {
     simulate_within(None, name, targets, seconds, network)
 }
 
-/// The same with so many slots.
+/// The same with this many slots.
 pub(super) fn simulate_within(
     slots: Option<usize>,
     name: &str,

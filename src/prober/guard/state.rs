@@ -65,7 +65,7 @@ impl Default for Guard {
 }
 
 impl Guard {
-    /// For a prober with so many slots, an eighth of which canaries may take.
+    /// For a prober with this many slots, an eighth of which canaries may take.
     pub(crate) fn within(slots: usize) -> Self {
         Self { most_canaries: (slots / 8).clamp(MIN_CANARIES + 1, MAX_CANARIES), ..Self::default() }
     }

@@ -25,7 +25,7 @@ pub(crate) struct Config {
     pub(crate) servers: Vec<SocketAddr>,
     /// In order, absolute.
     pub(crate) search: Vec<Name>,
-    /// A name with so many dots is first looked up as it is.
+    /// A name with this many dots is first looked up as it is.
     pub(crate) ndots: usize,
     /// Timeout of one server.
     pub(crate) timeout: Duration,

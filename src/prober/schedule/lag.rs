@@ -36,7 +36,7 @@ pub(crate) struct Reading {
 }
 
 impl LagMeter {
-    /// Notes that an instance waits since then.
+    /// Notes that an instance has waited since then.
     pub(crate) fn waits(&mut self, since: UnixMs, instance: InstanceId) {
         self.waiting.push_back((since, instance));
     }

@@ -159,7 +159,7 @@ impl Scheduler {
         self.capacity.take(tracked.may_hang(), at)
     }
 
-    /// Notes that a regular probe starts, so late.
+    /// Notes that a regular probe starts this late.
     pub(crate) fn note_start(&mut self, tracked: &Tracked, late: Duration) {
         self.lag[usize::from(tracked.may_hang())].started(tracked.timing.interval, late);
     }

@@ -41,7 +41,7 @@ impl Counters {
         }
     }
 
-    /// A probe that starts so long after its due moment.
+    /// A probe that starts this long after its due moment.
     pub(crate) fn lag(&self, lag: Duration) {
         self.metrics.probe_lag_seconds.observe(lag.as_secs_f64());
     }

@@ -48,7 +48,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// For an engine with so many slots.
+    /// For an engine with this many slots.
     pub(crate) fn new(metrics: Metrics, slots: usize) -> Self {
         let status = Arc::new(ProberStatus::new(slots));
         Self { counters: Counters::new(metrics), status, log: TransitionLog::default() }
@@ -64,7 +64,7 @@ impl Report {
         self.counters.sizes(sizes);
     }
 
-    /// Notes that a probe starts so long after its due moment.
+    /// Notes that a probe starts this long after its due moment.
     pub(crate) fn start_lag(&self, late: Duration) {
         self.counters.lag(late);
     }
@@ -106,7 +106,7 @@ impl Report {
         self.status.detection_time(within);
     }
 
-    /// Reports what the guard does, with so many falls held or waiting to be released.
+    /// Reports what the guard does, with this many falls held or waiting to be released.
     pub(crate) fn guard(&self, before: GuardState, state: GuardState, held: usize) {
         let holding = matches!(state, GuardState::Holding { .. });
         let held_before = matches!(before, GuardState::Holding { .. });

@@ -37,7 +37,7 @@ pub struct ProberStatus {
 }
 
 impl ProberStatus {
-    /// Of an engine with so many slots, before its first tick.
+    /// Of an engine with this many slots, before its first tick.
     pub(crate) fn new(slots: usize) -> Self {
         Self {
             tracked: AtomicUsize::default(),
@@ -85,11 +85,11 @@ pub struct ProberReport {
     pub worst_lag_ms: u64,
     /// The same of targets that hang, or are new.
     pub hanging_lag_ms: u64,
-    /// What intervals are at the moment to what was asked for, in thousandths, ≥ 1,000.
+    /// Actual intervals relative to the requested ones, in thousandths, ≥ 1,000.
     pub stretch: u64,
     /// The same of targets that hang, or are new.
     pub hanging_stretch: u64,
-    /// Were all targets to hang now, the last one would be called unhealthy after so many seconds at most.
+    /// If all targets hung now: the most seconds until the last of them is reported as unhealthy.
     pub all_known_s: u64,
     /// Whether the mass-failure guard holds changes to unhealthy.
     pub guard_holding: bool,
@@ -119,7 +119,7 @@ impl ProberStatus {
         self.uncommitted.store(sizes.uncommitted, Ordering::Relaxed);
     }
 
-    /// Notes what the guard does, with so many falls held or waiting to be released.
+    /// Notes what the guard does, with this many falls held or waiting to be released.
     pub(crate) fn guard(&self, state: GuardState, held: usize) {
         let text = match state {
             GuardState::Clear if held == 0 => GUARD_CLEAR.to_owned(),

@@ -25,7 +25,7 @@ const NAMES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Copies everything that can be read into a new file of the newest schema. Returns how many registered rows are missing.
+/// Copies everything that can be read into a new file of the newest schema. Returns the number of registered rows that are missing.
 ///
 /// # Errors
 /// What is missing, if that is too much.

@@ -176,7 +176,7 @@ impl Work<'_> {
                 Some(before) => {
                     let columns = SpecColumns::of(&after.spec);
                     self.writes.push(Write::PutInstance(Arc::clone(service), after.id, columns));
-                    self.remember(service, before, after, reported.as_ref());
+                    self.add_history(service, before, after, reported.as_ref());
                 }
             }
         }
@@ -246,8 +246,14 @@ impl Work<'_> {
         }
     }
 
-    /// Records a change of health as this replica advance_to it.
-    fn remember(&mut self, service: &Service, before: &Instance, after: &Instance, reported: Option<&ReportedHealth>) {
+    /// Adds a change of health, as this replica sees it, to history.
+    fn add_history(
+        &mut self,
+        service: &Service,
+        before: &Instance,
+        after: &Instance,
+        reported: Option<&ReportedHealth>,
+    ) {
         let held = after.reason == Reason::Flapping && before.reason != Reason::Flapping;
         if before.health == after.health && !held {
             return;

@@ -39,7 +39,7 @@ pub(crate) fn traces(db: &Connection) -> rusqlite::Result<(bool, bool)> {
     db.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// The record.

@@ -8,7 +8,7 @@ use super::ResultLabel;
 use super::define::metrics;
 
 metrics! {
-    /// Handles to them; clones share them.
+    /// Handles to the metrics; clones share them.
     pub struct ClusterMetrics {
         reconciles: Family<ResultLabel, Counter>, "reconcile", "Objects processed: applied, unchanged, invalid, deleting or removed";
         reconcile_errors: Counter, "reconcile_errors", "Objects skipped, and failed writes of the mirror";

@@ -277,7 +277,7 @@ fn open_reads_stay_open_and_show_no_evidence_without_a_token() {
     let world = World::guarded();
     let nobody = world.ask(&Ask::discover()).expect("open").principal;
     assert!(nobody.may_read("any") && !nobody.may_write("any") && !nobody.sees_evidence("any"));
-    let stale = world.ask(&Ask::discover().bearer("x.y.z")).expect("as in the seed").principal;
+    let stale = world.ask(&Ask::discover().bearer("x.y.z")).expect("as in the legacy gateway").principal;
     assert!(!stale.authenticated && !stale.sees_evidence("default"));
     for target in ["/", "/healthz", "/metrics", "/api/v1/health", "/api/v1/services"] {
         assert_eq!(world.code(&Ask::new("GET", target)), "admitted", "{target}");

@@ -39,7 +39,7 @@ fn rule(rule: &str, message: &str) -> Value {
     json!({ "rule": rule, "message": message })
 }
 
-/// A rule whose message names a field below the one that it stands on.
+/// A rule whose message names a field below the one that has the rule.
 fn at(field: &str, rule: &str, message: &str) -> Value {
     json!({ "rule": rule, "message": message, "fieldPath": field })
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{LABEL, rule};
 use crate::model::name::MAX_LABEL;
 
-/// What to do about a registration that is in a manifest's way; CEL, with the object's name.
+/// What to do about a registration that keeps a manifest from being applied; CEL, with the object's name.
 const IN_THE_WAY: &str = "self.metadata.name + ' was registered over REST, and a manifest cannot change it: deregister it first \
      (kubectl delete psvc ' + self.metadata.name + '), or give the manifest another name'";
 

@@ -33,7 +33,7 @@ pub struct Installs(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     own: String,
-    /// Installs that are over; their objects are free.
+    /// Installs that have ended; their objects are free.
     over: ArcSwap<HashSet<String>>,
     other_installs: ArcSwap<OtherInstalls>,
 }
@@ -99,7 +99,7 @@ mod tests {
         assert!(installs.may_write(None) && may(None) && may(Some("portolan/portolan")));
         assert!(!may(Some("other/portolan")), "it is another's");
         installs.0.over.store(Arc::new(HashSet::from(["other/portolan".to_owned()])));
-        assert!(may(Some("other/portolan")), "that one is over");
+        assert!(may(Some("other/portolan")), "that one has ended");
         assert!(!may(Some("third/portolan")));
     }
 

@@ -1,6 +1,6 @@
 //! The state of other installs, from their Leases over time. Pure; the caller passes the time.
 //!
-//! Wall clocks are not compared: an install is over when its Lease has not changed for long enough on our steady clock.
+//! Wall clocks are not compared: an install has ended when its Lease has not changed for long enough on our steady clock.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -177,7 +177,7 @@ impl InstallsTask {
         }
     }
 
-    /// From now on this install may write the objects of installs that are over.
+    /// From now on this install may write the objects of installs that have ended.
     fn take_over(&self, others: &Others, over: &HashSet<(&String, &'static str)>) {
         let before = self.installs.0.over.load_full();
         let now: HashSet<String> = over.iter().map(|(install, _)| (*install).clone()).collect();

@@ -140,7 +140,7 @@ impl ElectorTask {
         unless_outrun(answer("write", self.leases.replace(NAME, &PostParams::default(), &lease)).await)
     }
 
-    /// Releases the Lease, so that another need not wait for its end.
+    /// Releases the Lease, so that another replica need not wait until it expires.
     async fn step_down(&mut self) {
         let may_be_ours = self.state.role() != Role::Follows;
         self.state.gives_up();
