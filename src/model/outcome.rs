@@ -121,7 +121,7 @@ impl Reason {
     pub fn could_be_ours(self) -> bool {
         match self {
             Self::NameNotFound | Self::ResolveFailed | Self::ConnectTimeout | Self::Unreachable | Self::Timeout => true,
-            // The peer was reached.
+            // The peer was reached, or nothing failed in the network.
             Self::ConnectRefused
             | Self::ConnectionReset
             | Self::TlsFailed
@@ -129,9 +129,8 @@ impl Reason {
             | Self::UnexpectedStatus
             | Self::ProtocolError
             | Self::NotServing
-            | Self::GrpcError => false,
-            // No failure of the network.
-            Self::Passed
+            | Self::GrpcError
+            | Self::Passed
             | Self::Probing
             | Self::NotChecked
             | Self::Unproven
