@@ -180,5 +180,5 @@ fn an_answer_without_end_is_an_error_too() {
     let (url, _asked) = canned("200 OK", &objects);
     let output = portolan().args(["list", "--server", &url]).output().expect("it runs");
     let (code, said) = ended(&output);
-    assert!(code == 3 && said.contains("more parts than any service"), "{code} {said}");
+    assert!(code == 3 && said.contains("more objects than any service"), "{code} {said}");
 }
