@@ -290,7 +290,7 @@ fn a_timeline_is_read_page_by_page() {
     assert!(asks(&desk.keys("G")).is_empty(), "asked once");
     desk.tell(SourceEvent::History(CART, history(1), None));
     assert_eq!(desk.state.history[&CART].entries.len(), 24);
-    let Selection::Past(chosen) = desk.state.screen().selection else { panic!("an entry is chosen") };
+    let Selection::Entry(chosen) = desk.state.screen().selection else { panic!("an entry is chosen") };
     // A new entry comes in front: the choice stays.
     let mut newest = history(0);
     newest[0].id = 1001;
@@ -301,7 +301,7 @@ fn a_timeline_is_read_page_by_page() {
     assert_eq!(desk.state.history[&CART].entries.len(), 25);
     assert_eq!(desk.state.history[&CART].more, None, "the end stays the end");
     desk.text();
-    assert_eq!(desk.state.screen().selection, Selection::Past(chosen));
+    assert_eq!(desk.state.screen().selection, Selection::Entry(chosen));
 }
 
 #[test]
