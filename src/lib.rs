@@ -17,7 +17,7 @@
 //! Data flows in one direction. A change enters the [`store`] through its one writer, is committed to SQLite, becomes a new immutable
 //! [snapshot](catalog::Snapshot) of the [`catalog`], and goes out on the [feed](catalog::Feed). Everything else reacts to the feed. Reads use
 //! the catalog and never wait for the disk. Standalone, the store's file is the record. In a cluster, the Kubernetes API is the record, and
-//! the file mirrors it: a registration becomes an object, which comes back through the watch.
+//! the file mirrors it: a registration becomes an object, and the Kubernetes API's answer enters the mirror like an object of the watch.
 //!
 //! # The flow
 //!

@@ -1,6 +1,6 @@
 //! The fast path: `GET /api/v1/services/discover?name=…`, the request that programs send on every connect, answered before any route.
 //!
-//! It answers the plain case alone and copies nothing but the body. Everything else goes to the route, which gives the same answers.
+//! It answers only the plain case and copies nothing but the body. Everything else goes to the route, which gives the same answers.
 
 use http::request::Parts;
 use http::{Method, Response};

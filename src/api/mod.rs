@@ -1,7 +1,7 @@
 //! The REST API.
 //!
 //! In: connections. Out: answers, read from the catalog and the store, and changes for the registrar. A request passes these modules in
-//! this order, which is also the best one to read them in:
+//! this order; read them in the same order:
 //!
 //! 1. [`conn`] holds the connection, bounds it in number, time and size, and parses the request.
 //! 2. `dispatch` is called with each request. It looks up the route, has the request admitted, and finishes every answer: quota, CORS,
@@ -12,7 +12,7 @@
 //!    changes.
 //! 6. `http` parses queries and bodies and builds answers, which the connection sends.
 //!
-//! Beside these: `clients` (what limits count by), `freshness` (the age of a mirror), `openapi` (descriptions that several routes
+//! Beside these: `clients` (how limits tell clients apart), `freshness` (the age of a mirror), `openapi` (descriptions that several routes
 //! share) and `waiting_room` (answers before there is a catalog).
 
 pub mod access;

@@ -14,7 +14,7 @@ const LOG: &str = "the log stays on standard error: rotate it by copying and tru
 /// Reloads for each item of `requests`, until `stop`.
 ///
 /// # Errors
-/// Never.
+/// Never fails; failures are logged.
 pub(super) async fn run(
     mut requests: BoxStream<'static, ()>,
     api: Api,

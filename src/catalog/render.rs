@@ -46,7 +46,7 @@ impl Stamp {
         Self { text, len: 26 }
     }
 
-    /// The same in as many bytes as a moment takes: spaces follow a `null`. For text whose length was announced.
+    /// The same, padded with spaces to the length of a timestamp, for text whose length was announced.
     pub fn wide(at: Option<UnixMs>) -> Self {
         Self { len: 26, ..Self::of(at) }
     }
@@ -77,7 +77,7 @@ impl Rendered {
         out.extend_from_slice(tail);
     }
 
-    /// Appends a part of the whole object, from byte `from` on, `most` bytes at most.
+    /// Appends a part of the whole object, starting at byte `from`, at most `most` bytes.
     pub fn write_part(&self, stamp: &Stamp, from: usize, most: usize, out: &mut Vec<u8>) {
         let (head, tail) = self.text.split_at(self.head);
         let (mut skip, mut room) = (from, most);
@@ -90,7 +90,7 @@ impl Rendered {
         }
     }
 
-    /// Bytes of the whole, with that value of `last_health_check`.
+    /// The object's length in bytes, with that value of `last_health_check`.
     pub fn len_stamped(&self, stamp: &Stamp) -> usize {
         self.text.len() + usize::from(stamp.len)
     }
@@ -105,7 +105,7 @@ impl Rendered {
         out
     }
 
-    /// Bytes of the whole at most.
+    /// Upper bound of the object's length, in bytes.
     #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
         self.text.len() + TIME_LEN
@@ -191,12 +191,12 @@ pub fn whole(service: &Service) -> Rendered {
     view(service, &service.instances.iter().collect::<Vec<_>>(), service.front())
 }
 
-/// The service as if it had only `shown`, speaking with the addresses of `front`.
+/// The service with only the instances in `shown`, and the URLs of `front`.
 pub fn view(service: &Service, shown: &[&Instance], front: Option<&Instance>) -> Rendered {
     render(service, shown, front, None)
 }
 
-/// The service as if it had only the instance that was picked, which it names.
+/// The service with only the picked instance, which the object names.
 pub fn picked(service: &Service, picked: &Instance) -> Rendered {
     render(service, &[picked], Some(picked), Some(&picked.name))
 }
@@ -229,7 +229,8 @@ fn render(service: &Service, shown: &[&Instance], front: Option<&Instance>, pick
     between(&head, &tail)
 }
 
-/// `{…}` without its last brace, up to the value of `last_health_check`; then `{…}` with a comma for its first brace.
+/// The first object without its closing brace, up to the value of `last_health_check`; then the second object, its opening brace replaced
+/// by a comma.
 fn between(head: &Head<'_>, tail: &Tail<'_>) -> Rendered {
     let mut text = Vec::with_capacity(1024);
     json(head, &mut text);

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::entry::{Entry, Mark, WeakTag};
 use super::epoch::Epoch;
 use super::inline_key::InlineKey;
-use crate::model::name::ServiceKey;
+use crate::model::name::{MAX_LABEL, ServiceKey};
 use crate::model::outcome::Health;
 use crate::model::service::Replica;
 use crate::model::time::UnixMs;
@@ -161,9 +161,9 @@ impl Snapshot {
         self.by_key.get(key.as_bytes())
     }
 
-    /// By namespace and name without allocating. Labels have at most 63 bytes, so longer texts name nothing.
+    /// By namespace and name without allocating. Labels have at most [`MAX_LABEL`] bytes, so longer texts name nothing.
     pub fn find(&self, namespace: &str, name: &str) -> Option<&Arc<Entry>> {
-        let mut key = [0_u8; 127];
+        let mut key = [0_u8; MAX_LABEL + 1 + MAX_LABEL];
         let (at, end) = (namespace.len(), namespace.len() + 1 + name.len());
         key.get_mut(..at)?.copy_from_slice(namespace.as_bytes());
         *key.get_mut(at)? = b'/';

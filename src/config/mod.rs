@@ -1,7 +1,7 @@
 //! The settings of `portolan serve`.
 //!
 //! In: flags and environment. Out: [`Settings`], checked once at the start, or every problem in one report. A flag wins over the
-//! environment, and an empty variable counts as unset. To read in this order:
+//! environment, and an empty variable counts as unset. Read the files in this order:
 //!
 //! 1. `settings`: every setting, declared once. The flags, their help and the README's table come from there.
 //! 2. `settings/reader`: reads values and collects problems, with the parsers of `settings/parse`; `settings/cluster`: the mode.

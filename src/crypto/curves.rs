@@ -9,7 +9,7 @@ use rustls::pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerifica
 
 type Algorithms = &'static [&'static dyn SignatureVerificationAlgorithm];
 
-/// Bytes of a number of P-521.
+/// Length of a P-521 integer in bytes.
 const P521_BYTES: usize = 66;
 
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +52,7 @@ pub(super) fn added_to(ring: WebPkiSupportedAlgorithms) -> WebPkiSupportedAlgori
         (scheme, [known, added_for(scheme)].concat().leak())
     };
     let mut mapping: Vec<_> = ring.mapping.iter().map(widened).collect();
-    // First the curve that TLS 1.3 means by this scheme.
+    // The curve that TLS 1.3 assigns to this scheme comes first.
     mapping.push((SignatureScheme::ECDSA_NISTP521_SHA512, &[&P521_SHA512, &P384_SHA512, &P256_SHA512]));
     WebPkiSupportedAlgorithms { all: [ring.all, ADDED].concat().leak(), mapping: mapping.leak() }
 }

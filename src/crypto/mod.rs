@@ -1,6 +1,9 @@
 //! Cryptography: the process's TLS provider, HTTP clients that use it, and the signatures of tokens. All based on ring.
 //!
-//! `curves` and `keys` add the certificates and keys that ring does not support; `hs256` signs and verifies tokens.
+//! In: certificates, keys, and the text and secret of a token. Out: a TLS provider, HTTP clients, signatures.
+//!
+//! Read the files in this order: this one (the provider and the clients), `curves` (certificates that ring does not support), `keys`
+//! (private keys that ring does not support), `hs256` (the signatures of tokens).
 
 use std::sync::{Arc, LazyLock};
 

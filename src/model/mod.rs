@@ -7,11 +7,12 @@
 //!
 //! - What is registered: [`service`] (services and instances), [`name`], [`url`], [`check`] (how an instance is probed) with
 //!   [`request_options`].
-//! - What is proved: [`outcome`], the state machine in [`health`], [`probe`] (what the prober stores), [`mirror`] (what a cluster's objects
-//!   say).
+//! - What becomes of a registration: the rules in [`registration`]; `write_error`, why one was refused.
+//! - What is proved: [`outcome`], the state machine in [`health`], [`probe`] (what the prober stores), [`history`] (past changes), [`mirror`]
+//!   (what a cluster's objects say), [`tombstones`] (what was removed).
 //! - What readers select: [`selection`], [`version`].
 //! - What connects the other modules: the traits in [`ports`].
-//! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`value_error`], [`did_you_mean`], [`whole_number`].
+//! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`rate`], [`value_error`], [`did_you_mean`], [`whole_number`], `sync`.
 
 pub mod backoff;
 pub mod check;

@@ -14,7 +14,7 @@ pub const LABEL_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// Why a text is not a name. The message suggests a similar valid name, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} is 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit{hint}")]
+#[error("{what} is 1 to {MAX_LABEL} characters of a-z, 0-9 and '-', starting and ending with a letter or digit{hint}")]
 pub struct NameError {
     what: &'static str,
     hint: String,

@@ -119,10 +119,30 @@ impl Reason {
 
     /// Whether a failure for this reason could be this machine's own: what the mass-failure guard counts.
     pub fn could_be_ours(self) -> bool {
-        matches!(
-            self,
-            Self::NameNotFound | Self::ResolveFailed | Self::ConnectTimeout | Self::Unreachable | Self::Timeout
-        )
+        match self {
+            Self::NameNotFound | Self::ResolveFailed | Self::ConnectTimeout | Self::Unreachable | Self::Timeout => true,
+            // The peer was reached.
+            Self::ConnectRefused
+            | Self::ConnectionReset
+            | Self::TlsFailed
+            | Self::CertificateInvalid
+            | Self::UnexpectedStatus
+            | Self::ProtocolError
+            | Self::NotServing
+            | Self::GrpcError => false,
+            // No failure of the network.
+            Self::Passed
+            | Self::Probing
+            | Self::NotChecked
+            | Self::Unproven
+            | Self::Flapping
+            | Self::AddressDenied
+            | Self::NoDescriptors
+            | Self::ResolverDown
+            | Self::NoRoute
+            | Self::CaUnavailable
+            | Self::Cancelled => false,
+        }
     }
 }
 

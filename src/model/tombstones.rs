@@ -73,11 +73,11 @@ impl<K: Clone + Ord + Hash> Tombstones<K> {
 mod tests {
     use super::*;
 
-    const MOST: usize = 100;
+    const CAPACITY: usize = 100;
 
     #[test]
     fn the_newest_removal_counts_and_the_oldest_are_forgotten() {
-        let mut removed = Tombstones::new(MOST);
+        let mut removed = Tombstones::new(CAPACITY);
         removed.note(0, 7);
         removed.note(0, 3);
         assert_eq!(removed.order(&0), Some(7));
@@ -85,22 +85,22 @@ mod tests {
             removed.note(n, 100 + n);
         }
         assert_eq!((removed.order(&0), removed.order(&1)), (None, Some(101)));
-        assert_eq!((removed.len(), removed.oldest_first.len()), (MOST, MOST));
+        assert_eq!((removed.len(), removed.oldest_first.len()), (CAPACITY, CAPACITY));
         removed.forget(&1);
-        assert_eq!((removed.len(), removed.oldest_first.len()), (MOST - 1, MOST - 1));
+        assert_eq!((removed.len(), removed.oldest_first.len()), (CAPACITY - 1, CAPACITY - 1));
         assert!(!removed.is_empty());
     }
 
     #[test]
     fn a_reader_learns_what_it_missed_or_that_some_is_forgotten() {
-        let mut removed = Tombstones::new(MOST);
+        let mut removed = Tombstones::new(CAPACITY);
         for n in 1..=100_u64 {
             removed.note(n, n);
         }
-        assert_eq!(removed.since(0).map(|all| all.len()), Some(MOST));
+        assert_eq!(removed.since(0).map(|all| all.len()), Some(CAPACITY));
         removed.note(0, 101);
         assert_eq!(removed.since(0), None);
-        assert_eq!(removed.since(1).map(|all| all.len()), Some(MOST));
+        assert_eq!(removed.since(1).map(|all| all.len()), Some(CAPACITY));
         assert_eq!(removed.since(99), Some(vec![100, 0]));
         assert_eq!(removed.since(100), Some(vec![0]));
         assert_eq!(removed.since(101), Some(Vec::new()));

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use super::name::MAX_LABEL;
+
 /// Longest URL, in bytes.
 pub const MAX_URL: usize = 512;
 
@@ -36,7 +38,7 @@ pub enum UrlError {
     #[error("scheme {0} needs an explicit port from 1 to 65535")]
     NoPort(String),
     /// A scheme that a probe cannot speak.
-    #[error("a health URL is http, https, tcp, grpc or grpcs, not {0}")]
+    #[error("a health URL's scheme is http, https, tcp, grpc or grpcs, not {0}")]
     NotProbeable(String),
     /// A fragment never reaches a server.
     #[error("a fragment (#…) never reaches the server; leave it out")]
@@ -150,7 +152,7 @@ impl fmt::Display for Host {
 ///
 /// // Every spelling of an address is decoded.
 /// assert_eq!(EndpointUrl::base("http://0x7f.1/")?.host().to_string(), "127.0.0.1");
-/// // Any scheme can be discovered, but only some can be probed, and others than http and https need a port.
+/// // Any scheme can be discovered, but only some can be probed, and all except http and https need a port.
 /// assert!(EndpointUrl::base("postgres://db.corp:5432").is_ok());
 /// assert_eq!(EndpointUrl::base("postgres://db.corp"), Err(UrlError::NoPort("postgres".to_owned())));
 /// assert!(EndpointUrl::health("postgres://db.corp:5432").is_err());
@@ -278,7 +280,7 @@ fn is_plain(text: &str) -> bool {
 fn is_hostname(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let label = |label: &str| {
-        (1..=63).contains(&label.len())
+        (1..=MAX_LABEL).contains(&label.len())
             && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !label.starts_with('-')
             && !label.ends_with('-')

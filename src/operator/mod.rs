@@ -1,20 +1,21 @@
 //! Cluster mode: the Kubernetes API holds the services, this process mirrors them, and the leader writes back what it proved.
 //!
 //! ```text
-//!   kubectl apply ─► Kubernetes API ─► watch ─► read ─► ingest ─► store.mirror ─► catalog
-//!                      ▲        ▲                                                   │
-//!                      │        └── status, events (the leader only) ◄── report ◄── feed
-//!   REST ─► registrar ─┘
+//!   kubectl apply ─► Kubernetes API ─► watch ─► ingest (with read) ─► store.mirror ─► catalog
+//!                      ▲        ▲                 ▲                                     │
+//!                      │        └── status, events (the leader only) ◄──── report ◄──── feed
+//!                      │                          │
+//!   REST ─► registrar ─┘        its answer ───────┘
 //! ```
 //!
 //! In: objects, by watch, list and the answers to our own writes; registrations over REST. Out: changes for the store; status,
 //! events and objects for the Kubernetes API.
 //!
 //! 1. [`kubernetes`]: the client, whether the API answers, and the list/watch loop. [`crd`]: the custom resource and its definition.
-//! 2. The way of a manifest: [`watch`] follows the objects, [`read`] turns each into what the store takes, [`ingest`] keeps the
-//!    newest of each and hands the store what changed.
-//! 3. The way back: [`status`] makes a status from verdicts, [`report`] writes it, [`events`] writes events.
-//! 4. The way of a registration: [`registrar`] merges calls into objects and writes those.
+//! 2. The path of a manifest: [`watch`] follows the objects and sends each to [`ingest`], which has [`read`] turn it into what the store
+//!    takes, keeps the newest version, and hands the store what changed.
+//! 3. The path back: [`status`] makes a status from verdicts, [`report`] writes it, [`events`] writes events.
+//! 4. The path of a registration: [`registrar`] merges calls into objects and writes those.
 //! 5. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
 
 pub mod crd;

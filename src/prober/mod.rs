@@ -3,7 +3,7 @@
 //! - In: the catalog's feed (which instances there are), on-demand checks through [`ProberHandle`].
 //! - Out: changes of health and probe rows, to the store; metrics, log lines and [`ProberStatus`].
 //!
-//! The way of a probe, folder by folder:
+//! The path of a probe, folder by folder:
 //!
 //! 1. `engine` runs the loop and combines the other parts: it follows the feed, starts probes and judges outcomes.
 //! 2. `targets` holds what is probed, and when each instance is due.
@@ -11,7 +11,7 @@
 //! 4. `dialer` makes the probe: `names` resolves the host, `addresses` says which addresses may be dialled, `protocols` connects and
 //!    speaks.
 //! 5. `guard` holds changes to unhealthy while this machine itself may be at fault.
-//! 6. `persist` hands changes and rows to the store, `report` tells people, `on_demand` answers requests.
+//! 6. `persist` hands changes and rows to the store, `telemetry` logs and counts them, `on_demand` answers requests.
 
 mod addresses;
 mod dialer;
@@ -22,9 +22,9 @@ mod names;
 mod on_demand;
 mod persist;
 mod protocols;
-mod report;
 mod schedule;
 mod targets;
+mod telemetry;
 
 pub use addresses::{AddressPolicy, Denied, OwnListener, Rule, budget_key};
 #[doc(hidden)]
@@ -33,4 +33,4 @@ pub use dialer::{DialSettings, Dialer, Pinned};
 pub use engine::{Prober, ProberError, ProberSettings};
 pub use names::{ResolverSettings, Unresolved};
 pub use on_demand::ProberHandle;
-pub use report::{ProberReport, ProberStatus};
+pub use telemetry::{ProberReport, ProberStatus};

@@ -14,7 +14,7 @@
 //! 5. [`history`]: queries about the past. [`reader`]: reading the file from another process. [`error`]: what can go wrong.
 //!
 //! A register call that repeats what is registered is answered from the published snapshot, past the queue: that snapshot is durable,
-//! and nobody has been shown a newer one. While another call about the same service is on its way, it queues up behind that one, because
+//! and no client has seen a newer one. While another call about the same service is on its way, it queues up behind that one, because
 //! a removal may still be written after its client gave up.
 //!
 //! In cluster mode the file is a mirror of the Kubernetes API: objects come in through [`Store::mirror`] and [`Store::mirror_all`], no

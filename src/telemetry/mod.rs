@@ -2,6 +2,8 @@
 //!
 //! In: calls from every other module. Out: lines on standard error, the text of `/metrics`, and the events of a watch.
 //!
+//! Read in this order:
+//!
 //! - [`log`]: the process's log. Every line goes through its queue, which never blocks.
 //! - [`access_log`]: one log line per request, formatted off the request's path.
 //! - [`metrics`]: every metric, and the text for scrapers.

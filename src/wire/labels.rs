@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Labels(Box<[(Box<str>, Box<str>)]>);
 
 /// Most labels that are read: several times what a service may have.
-const MOST: usize = 256;
+const MAX_LABELS: usize = 256;
 
 impl Labels {
     /// Estimated memory, in bytes.
@@ -67,8 +67,8 @@ impl<'de> Deserialize<'de> for Labels {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Labels, M::Error> {
                 let labels = std::iter::from_fn(|| map.next_entry::<Box<str>, Box<str>>().transpose());
-                let labels: Vec<_> = labels.take(MOST + 1).collect::<Result<_, _>>()?;
-                if labels.len() > MOST {
+                let labels: Vec<_> = labels.take(MAX_LABELS + 1).collect::<Result<_, _>>()?;
+                if labels.len() > MAX_LABELS {
                     return Err(serde::de::Error::custom("a service with more labels than one may have"));
                 }
                 Ok(labels.into_iter().collect())
@@ -88,7 +88,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&labels).expect("JSON"), r#"{"app":"x","tier":"2"}"#);
         assert_eq!((labels.get("tier"), labels.get("none")), (Some("2"), None));
         assert!(serde_json::from_str::<Labels>(r#"{"app":1}"#).is_err());
-        let many: Vec<String> = (0..=MOST).map(|n| format!("\"{n}\":\"\"")).collect();
+        let many: Vec<String> = (0..=MAX_LABELS).map(|n| format!("\"{n}\":\"\"")).collect();
         assert!(serde_json::from_str::<Labels>(&format!("{{{}}}", many.join(","))).is_err(), "too many");
     }
 }

@@ -1,10 +1,11 @@
 //! The JSON of the API. Each type of the contract is here once: what the server writes, what the console and the command line read, and
 //! what `/openapi.json` describes.
 //!
-//! In come values of [`model`](crate::model) or the bytes of a body; out go the same. Read the files in this order:
+//! In: values of [`model`](crate::model), or the bytes of a request or an answer. Out: JSON, or values read from it. Read the files in this
+//! order:
 //!
 //! - [`words`]: closed sets of strings, their schemas, and how a reader takes a string that it does not know
-//! - [`labels`]: the metadata of a service, in little memory
+//! - [`labels`]: the metadata of a service, stored compactly
 //! - [`check`]: how an instance is probed
 //! - [`registration`]: what a client sends to register
 //! - [`service`]: a service and its instances
@@ -14,7 +15,7 @@
 //! - [`events`]: the events of a watch
 //!
 //! Readers are lenient, so that a client reads the answers of servers of other versions: a field that is missing has its default, a field
-//! that is unknown is ignored, and an unknown reason is kept as text. The server itself reads requests strictly (`api::registration`).
+//! that is unknown is ignored, and an unknown reason is kept as text. The server itself reads requests strictly (`api::routes::registration`).
 //!
 //! Two places write the same JSON without these types, for speed: `catalog::render` (services) and the API's replies and watch (envelopes
 //! and events around services). `tests/api/wire.rs` proves them equal.

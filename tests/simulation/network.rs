@@ -224,7 +224,7 @@ impl Network for FakeNetwork {
         async move {
             if self.weather() == Weather::NoResolver {
                 sleep(Duration::from_secs(5)).await;
-                return Err(Unresolved::Down);
+                return Err(Unresolved::ResolverDown);
             }
             let took = self.sky().dice.random_range(0..5);
             sleep(Duration::from_millis(took)).await;

@@ -12,7 +12,7 @@ use crate::model::text::Short;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The quota, of the same draft: `"<limit>";q=<requests>;w=<seconds>`.
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// Quotas up to this one have all their values rendered in advance.
+/// For quotas up to this size, all header values are rendered in advance.
 const MAX_RENDERED: u32 = 8192;
 
 /// Which pages may read an answer.
@@ -22,9 +22,9 @@ pub enum Cors {
     Absent,
     /// Every page, as in the legacy gateway.
     Any,
-    /// The page that sent the request.
+    /// Only the sending page.
     One(HeaderValue),
-    /// Not the page that sent the request.
+    /// The sending page may not read it.
     Refused,
 }
 

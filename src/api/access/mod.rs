@@ -1,7 +1,7 @@
 //! Access: whether a request is admitted, and as whom.
 //!
-//! In: a request's head and the class of its route. Out: [`Admitted`], or the refusal. [`Access::admit`] checks in this order, and the files
-//! are best read in it too:
+//! In: a request's head and the class of its route. Out: [`Admitted`], or the refusal. [`Access::admit`] checks in this order; read the files
+//! in the same order:
 //!
 //! 1. `class`: the classes of routes; `browser`: the server's name (`Host`) and the page that sends the request (`Origin`).
 //! 2. `client_address`: the client behind proxies.

@@ -27,7 +27,9 @@ pub enum TokenEnd {
     #[error("the token expired; ask again with a new one")]
     Expired,
     /// Its secret is no longer in force.
-    #[error("the secret that signed the token is no longer in force; ask again with a token of a current one")]
+    #[error(
+        "the secret that signed the token is no longer in force; ask again with a token signed by a current secret"
+    )]
     Revoked,
 }
 
@@ -54,7 +56,7 @@ pub struct TokenValidity {
 impl TokenValidity {
     pub(super) fn new(credential: Credential, secrets: Arc<Secrets>, clock: Clock) -> Self {
         let changes = secrets.changes();
-        // Between the request and now they may have changed.
+        // The secrets may have changed since the request.
         let revoked = !secrets.holds(credential.key);
         Self { credential, secrets, changes, revoked, clock }
     }
@@ -100,7 +102,7 @@ impl SecretsRefresher {
     /// Runs until `shutdown`.
     ///
     /// # Errors
-    /// Never.
+    /// Never fails.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Infallible> {
         let mut ticks = tokio::time::interval(CHECK_EVERY);
         loop {

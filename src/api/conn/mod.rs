@@ -1,7 +1,7 @@
-//! Connections: bounded in number, in time and in the size of a head.
+//! Connections: bounded in number, in time and in the size of a request's head.
 //!
-//! In: a listening socket and a [`Handler`]. Out: a call of the handler for each well-formed request, and its answer on the wire. To read in
-//! this order:
+//! In: a listening socket and a [`Handler`]. Out: a call of the handler for each well-formed request, and its answer on the wire. Read the files
+//! in this order:
 //!
 //! 1. [`serve`] here accepts connections; `limiter` counts them, and `eviction` chooses those that make room.
 //! 2. `connection`: one connection, from its first byte to its last.
@@ -56,7 +56,7 @@ const BACKLOG: u32 = 4096;
 /// reader and asks for more only when a third of that was sent: at 100 KB/s that looks like a stall.
 const SEND_BUFFER: u32 = 64 * 1024;
 /// Pause after an accept that failed for lack of descriptors or memory, or for an unknown reason.
-const PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers the requests of every connection. Cloned for each connection, so a clone should be cheap.
 pub trait Handler: Clone + Send + Sync + 'static {
@@ -295,7 +295,7 @@ fn pause_after(error: &io::Error) -> Result<Option<Duration>, ConnError> {
     match Errno::from_io_error(error) {
         Some(errno) if of_one_connection.contains(&errno) => Ok(None),
         Some(errno) if of_the_socket.contains(&errno) => Err(ConnError::Accept(errno.into())),
-        _ => Ok(Some(PAUSE)),
+        _ => Ok(Some(ACCEPT_PAUSE)),
     }
 }
 

@@ -12,7 +12,7 @@ use super::activity::{Activity, Observation, Phase};
 /// The result of an inspection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inspection {
-    /// Nothing yet; inspect again then.
+    /// Not expired; inspect again at this time.
     Again(Instant),
     /// The phase took too long.
     Expired(Phase),
@@ -31,7 +31,7 @@ struct Limits {
     head: Duration,
     idle: Duration,
     write: Duration,
-    /// Bytes that a slow peer must accept in that time.
+    /// The fewest bytes that a peer must accept within `write`.
     least: u32,
 }
 
@@ -94,7 +94,7 @@ impl Watchdog {
         if now >= end {
             return Inspection::Expired(phase);
         }
-        // Use of an idle connection in between goes unnoticed: inspect often enough to be a quarter late at most.
+        // Use of an idle connection in between goes unnoticed: inspect so often that expiry is noticed at most a quarter of the limit late.
         Inspection::Again(if phase == Phase::Idle { end.min(now + limit / 4) } else { end })
     }
 }

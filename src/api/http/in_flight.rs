@@ -77,7 +77,7 @@ pub(in crate::api) struct Permit {
     user: User,
 }
 
-/// A client that is remembered for as long as it has a body in in_flight.
+/// A client that is remembered for as long as it has a body in in flight.
 #[derive(Debug)]
 struct User {
     in_flight: Arc<InFlight>,

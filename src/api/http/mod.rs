@@ -1,7 +1,7 @@
 //! Requests and answers as HTTP: what a query or a JSON body says, and how an answer is built and sent.
 //!
 //! In: a query, header values, the bytes of a body, catalog entries. Out: parsed values, and a [`Response`](::http::Response) with a
-//! [`Body`](body::Body). Nothing here depends on routes or callers. To read in this order:
+//! [`Body`](body::Body). Nothing here depends on routes or callers. Read the files in this order:
 //!
 //! 1. [`envelope`]: the form of every answer, and the error codes; [`write_error`] maps the registrar's errors to them.
 //! 2. Requests: [`query`] and [`selection`], [`json`] and [`object_shape`], [`page_cursor`].

@@ -1,7 +1,7 @@
-//! Descriptions for `/openapi.json` that several routes share. A route's own description stands at its handler.
+//! Descriptions for `/openapi.json` that several routes share. A route's own description is next to its handler.
 //!
 //! In: the types of requests and answers. Out: [`Document`], to which the routes' descriptions are added, and `describe_common`, which
-//! completes the whole. To read: [`schemas`] (types), [`params`] (query parameters), [`labels`] (names).
+//! completes the document. Read in this order: this file, [`schemas`] (types), [`params`] (query parameters), [`labels`] (names).
 
 pub mod labels;
 pub mod params;

@@ -13,7 +13,7 @@ use crate::wire::Checked;
 
 const MESSAGE: &str = "Health check completed";
 
-/// Probes every instance of a service now. The outcomes count at once, whatever the thresholds; only a flap hold stays.
+/// Probes every instance of a service now. The outcomes count at once, whatever the thresholds; only a hold for flapping remains.
 #[utoipa::path(
     post,
     operation_id = "check",

@@ -44,7 +44,7 @@ struct DiscoverQuery {
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer"),
     ),
     responses(
-        (status = 200, description = "The service", body = schemas::OneService, headers(("ETag", description = "Moves with every change of the service; not sent with `pick`"))),
+        (status = 200, description = "The service", body = schemas::OneService, headers(("ETag", description = "Changes whenever the service changes; not sent with `pick`"))),
         (status = 304, description = "Nothing changed"),
         (status = 400, description = "`name_required` or `invalid_parameter`", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),

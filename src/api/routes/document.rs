@@ -40,6 +40,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::model::name::MAX_LABEL;
 
     #[test]
     fn every_reference_leads_somewhere() {
@@ -55,7 +56,7 @@ mod tests {
     fn names_and_generations_have_their_form() {
         let document: serde_json::Value = serde_json::from_str(&json()).expect("JSON");
         let is_label = |schema: &serde_json::Value| {
-            schema["maxLength"] == 63
+            schema["maxLength"] == MAX_LABEL
                 && schema["pattern"].as_str().is_some_and(|pattern| pattern.contains("[a-z0-9])?"))
         };
         let mut checked = BTreeSet::new();

@@ -14,7 +14,7 @@ use crate::catalog::{Entry, Snapshot};
 use crate::model::selection::Selection;
 
 const MESSAGE: &str = "Services retrieved successfully";
-/// Most services of one page; without `limit` all come at once.
+/// Largest page; without `limit`, all services are returned at once.
 const MAX_LIMIT: usize = 1000;
 
 struct ListQuery {
@@ -39,7 +39,7 @@ struct ListQuery {
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer"),
     ),
     responses(
-        (status = 200, description = "The services", body = schemas::ManyServices, headers(("ETag", description = "Moves with every change of the catalog"))),
+        (status = 200, description = "The services", body = schemas::ManyServices, headers(("ETag", description = "Changes whenever the catalog changes"))),
         (status = 304, description = "Nothing changed"),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),

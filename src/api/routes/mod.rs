@@ -1,7 +1,7 @@
-//! The routes: one table says which handler answers a path and a method, who may call it, and how it counts.
+//! The routes: one table says which handler answers a path and a method, who may call it, and how it counts against the rate limit.
 //!
 //! In: an admitted request, as a [`RequestContext`]. Out: an answer, or an [`ApiError`]. To add a route, write its handler with its
-//! description (`#[utoipa::path]`) and add a row to the table below. To read in this order:
+//! description (`#[utoipa::path]`) and add a row to the table below. Read the files in this order:
 //!
 //! 1. The table, and [`find`], which matches a request with it.
 //! 2. [`request`]: what a handler gets.

@@ -1,7 +1,7 @@
 //! Watches: a stream of server-sent events per client.
 //!
 //! In: a catalog snapshot, its feed, and what the client knows already. Out: the bytes of events. The route is
-//! [`routes::watch`](super::routes). To read in this order:
+//! [`routes::watch`](super::routes). Read the files in this order:
 //!
 //! 1. [`cursor`]: where a watch continues; [`mod@catch_up`]: waiting until this replica knows what the cursor's replica knew.
 //! 2. [`filter`]: the services that a watch shows; [`limiter`]: how many watches there may be.

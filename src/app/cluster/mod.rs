@@ -1,6 +1,8 @@
 //! Cluster mode: the Kubernetes API is the record, the store mirrors it, and the holder of the Lease probes and writes.
 //!
-//! Read in this order: `identity` (who this replica is), `epoch` (which cluster it is in), this file (the operator's tasks), `status` (what
+//! In: the settings of cluster mode. Out: the tasks of the operator, the registrar for the API, and what `/readyz` reports about them.
+//!
+//! Read the files in this order: `identity` (who this replica is), `epoch` (which cluster it is in), this file (the operator's tasks), `status` (what
 //! `/readyz` reports about them).
 
 mod epoch;

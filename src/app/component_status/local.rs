@@ -12,18 +12,22 @@ use crate::prober::{ProberReport, ProberStatus};
 use crate::store::Store;
 use crate::telemetry::server_events::Component;
 
-/// Probes are late once one has waited this long, in milliseconds,
+/// Probes are late once one has waited this long, in milliseconds.
 const LATE: u64 = 5000;
-/// or once one has waited this long and intervals are stretched by this factor, in thousandths,
+/// They are late this early, in milliseconds, while intervals are stretched by [`STRETCHED`].
 const LATE_IF_STRETCHED: u64 = 1000;
+/// From this factor on, in thousandths, intervals count as stretched.
 const STRETCHED: u64 = 1500;
-/// until none waits longer than this and intervals are stretched by less than this.
+/// Late probes are on time again once none waits this long, in milliseconds, and intervals are no longer stretched.
 const ON_TIME: u64 = 1000;
+/// Below this factor, in thousandths, intervals are no longer stretched.
 const UNSTRETCHED: u64 = 1200;
 
-/// Which probes are late, as an atomic holds it.
+/// No probe is late. An atomic holds this or one of the next two.
 const NONE_LATE: u8 = 0;
+/// Only probes that may hang are late.
 const HANGING_LATE: u8 = 1;
+/// All probes are late.
 const ALL_LATE: u8 = 2;
 
 /// Ready until shutdown. A full disk or a guard that holds is reported, but `/readyz` still succeeds, because reads go on.

@@ -1,5 +1,8 @@
 //! Every setting, declared once: its variable, flag, default and help, and how it is read.
 //!
+//! In: flags and environment. Out: [`Settings`], or the problems. Read the files in this order: this one (the settings), `reader` (reads
+//! values and collects problems), `parse` (one value), `cluster` (the mode). A test holds each default's text and its value equal.
+//!
 //! To add a setting, add an entry here and use its field. `make generate` updates the README and docs/cli.md.
 
 mod cluster;

@@ -1,6 +1,6 @@
 //! How an instance is probed: what a registration says, and the plan that follows from it.
 //!
-//! A check has a kind and a timing; with the instance's URLs it makes a [`Plan`]:
+//! In: a check's JSON, and the instance's URLs. Out: a [`Plan`]: the target and the timing, or that the instance is not probed.
 //!
 //! ```
 //! use std::time::Duration;
@@ -15,7 +15,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Files: `kind` (each kind's settings, bounds and target), `timing` (the numbers), `json` (the form in a registration, an answer and
+//! Read the files in this order: `kind` (each kind's settings, bounds and target), `timing` (the numbers), `json` (the form in a registration, an answer and
 //! the store, with its schema).
 
 mod json;

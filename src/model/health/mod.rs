@@ -3,13 +3,13 @@
 //! - In: an instance's [`CheckState`] so far, its timing, and one [`Event`].
 //! - Out: a [`Step`]: the next state, the transition that people see, if any, and when to probe next.
 //!
-//! Files: `state` (the state and what counts), `step` (the rules), `message` (the sentences).
+//! Read the files in this order: `state` (the state and what counts), `step` (the rules), `message` (the sentences).
 //!
 //! The rules of [`step()`]:
 //!
 //! - *First outcome.* A pass makes an unknown instance healthy at once; a fail has to be confirmed.
-//! - *Fast confirmation.* While outcomes contradict the health shown, the next probe comes after the retry interval, until the threshold
-//!   of consecutive ones is reached or one outcome clears them.
+//! - *Fast confirmation.* While outcomes contradict the health shown, the next probe comes after the retry interval, until enough
+//!   consecutive outcomes agree or one outcome clears them.
 //! - *Flap damping.* The change that would be the fifth between healthy and unhealthy within 10 minutes holds the instance unhealthy,
 //!   reason `Flapping`, until at least 2 consecutive passes (or the healthy threshold, if larger) span at least 60 s. Entering and leaving
 //!   the hold are transitions that people see (entering may lead from unhealthy to unhealthy), but do not count as flaps.

@@ -1,6 +1,13 @@
 //! The custom resource `services.portolan.dev` and its definition.
 //!
-//! The doc comments of the types are what `kubectl explain` shows, so they speak to who writes a manifest.
+//! In: the JSON of an object. Out: [`ServiceResource`] with its spec and status, a check in the model's terms, and the
+//! CustomResourceDefinition.
+//!
+//! The doc comments of the types are what `kubectl explain` shows, so they address whoever writes a manifest.
+//!
+//! 1. [`spec`]: what a manifest says. [`check`]: its checks, and their form in the model.
+//! 2. [`status`]: what Portolan writes back.
+//! 3. [`rules`]: the parts of the schema that cannot be derived. [`definition`]: the CustomResourceDefinition as a whole.
 
 mod check;
 mod definition;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::check::CheckSpec;
 use super::rules;
 use super::status::ServiceStatus;
+use crate::model::name::MAX_LABEL;
 
 /// What the service is, where its instances are reached, and how they are probed.
 #[expect(clippy::duplicated_attributes, reason = "columns have types in common")]
@@ -123,7 +124,7 @@ pub enum SourceValue {
 #[schemars(extend("x-kubernetes-validations" = rules::instance()))]
 pub struct InstanceEntry {
     /// Its name, unique in the service: 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit.
-    #[schemars(length(min = 1, max = 63), regex(pattern = rules::LABEL))]
+    #[schemars(length(min = 1, max = MAX_LABEL), regex(pattern = rules::LABEL))]
     pub name: String,
     /// Where clients reach it: `scheme://host[:port][/path]`, at most 512 characters. Any scheme will do; all but http and https need a
     /// port, as in postgres://db.corp:5432, and are probed by tcp unless there is a healthUrl. User names and passwords are refused.

@@ -35,7 +35,7 @@ const QUEUE: usize = 256;
 /// Events per second, and at once. More are dropped and counted; status says the same.
 const RATE: (u32, u32) = (5, 50);
 /// Time for an answer.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time between two checks of the guard.
 const GUARD_POLL: Duration = Duration::from_millis(500);
 /// Longest note that the Kubernetes API takes, in bytes.
@@ -100,16 +100,16 @@ impl Events {
         (Self { queue: sender, metrics }, writer)
     }
 
-    /// Reports what changes when the status of `known` becomes `now`.
-    pub(crate) fn transitions(&self, known: &ObservedObject, now: &ServiceStatus) {
-        for notice in status::notices(known.status(), now) {
-            self.send(known, notice);
+    /// Reports what changes when the status of `observed` becomes `now`.
+    pub(crate) fn transitions(&self, observed: &ObservedObject, now: &ServiceStatus) {
+        for notice in status::notices(observed.status(), now) {
+            self.send(observed, notice);
         }
     }
 
-    /// Reports something about `known`.
-    pub(crate) fn send(&self, known: &ObservedObject, notice: Notice) {
-        let mut object = known.reference();
+    /// Reports something about `observed`.
+    pub(crate) fn send(&self, observed: &ObservedObject, notice: Notice) {
+        let mut object = observed.reference();
         object.field_path = notice.instance.as_ref().map(|name| format!("spec.instances{{{name}}}"));
         if self.queue.try_send(QueuedEvent { regarding: object, notice, at: Timestamp::now() }).is_err() {
             self.metrics.cluster.event("dropped");
@@ -121,7 +121,7 @@ impl EventWriter {
     /// Writes until `stop`.
     ///
     /// # Errors
-    /// None; it ends when it is stopped.
+    /// Never fails; events that cannot be written are dropped.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut guard_poll = tokio::time::interval(GUARD_POLL);
         guard_poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -156,7 +156,7 @@ impl EventWriter {
         let namespace = queued.regarding.namespace.clone().unwrap_or_default();
         let api: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let event = self.event(queued);
-        match timeout(ANSWER, api.create(&PostParams::default(), &event)).await {
+        match timeout(ANSWER_TIMEOUT, api.create(&PostParams::default(), &event)).await {
             Ok(Ok(_)) => {
                 self.warned = false;
                 self.metrics.cluster.event("written");

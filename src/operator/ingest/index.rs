@@ -27,7 +27,7 @@ const TOMBSTONES: usize = 16 * 1024;
 /// The objects.
 #[derive(Debug)]
 pub(super) struct Index {
-    known: imbl::HashMap<ServiceKey, Arc<ObservedObject>>,
+    objects: imbl::HashMap<ServiceKey, Arc<ObservedObject>>,
     removed: Tombstones<Uuid>,
     highest: u64,
     listings: HashMap<Scope, Listing>,
@@ -49,7 +49,7 @@ impl Index {
     /// Empty; complete once every scope was listed.
     pub(super) fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self {
-            known: imbl::HashMap::new(),
+            objects: imbl::HashMap::new(),
             removed: Tombstones::new(TOMBSTONES),
             highest: 0,
             listings: HashMap::new(),
@@ -58,8 +58,8 @@ impl Index {
     }
 
     /// The objects now; cheap.
-    pub(super) fn known(&self) -> imbl::HashMap<ServiceKey, Arc<ObservedObject>> {
-        self.known.clone()
+    pub(super) fn objects(&self) -> imbl::HashMap<ServiceKey, Arc<ObservedObject>> {
+        self.objects.clone()
     }
 
     /// The highest revision seen.
@@ -74,22 +74,22 @@ impl Index {
 
     /// Every service that discovery may return.
     pub(super) fn mirrored(&self) -> Vec<Mirrored> {
-        self.known.values().filter_map(|known| known.parsed.mirrored.clone()).collect()
+        self.objects.values().filter_map(|observed| observed.parsed.mirrored.clone()).collect()
     }
 
     /// Adds an object. None if it is not news.
-    pub(super) fn put(&mut self, known: Arc<ObservedObject>) -> Option<MirrorChange> {
-        let newer = self.known.get(known.key()).is_none_or(|old| old.revision() < known.revision());
-        (newer && self.removed.order(&known.id()).is_none()).then(|| self.insert(known))
+    pub(super) fn put(&mut self, observed: Arc<ObservedObject>) -> Option<MirrorChange> {
+        let newer = self.objects.get(observed.key()).is_none_or(|old| old.revision() < observed.revision());
+        (newer && self.removed.order(&observed.id()).is_none()).then(|| self.insert(observed))
     }
 
-    fn insert(&mut self, known: Arc<ObservedObject>) -> MirrorChange {
-        self.highest = self.highest.max(known.revision());
-        let change = match &known.parsed.mirrored {
+    fn insert(&mut self, observed: Arc<ObservedObject>) -> MirrorChange {
+        self.highest = self.highest.max(observed.revision());
+        let change = match &observed.parsed.mirrored {
             Some(mirrored) => MirrorChange::Put(mirrored.clone()),
-            None => removal(&known, known.revision()),
+            None => removal(&observed, observed.revision()),
         };
-        self.known.insert(known.key().clone(), known);
+        self.objects.insert(observed.key().clone(), observed);
         change
     }
 
@@ -100,10 +100,10 @@ impl Index {
         }
         self.removed.note(id, revision);
         self.highest = self.highest.max(revision);
-        if self.known.get(key).is_some_and(|known| known.id() != id) {
+        if self.objects.get(key).is_some_and(|observed| observed.id() != id) {
             return None;
         }
-        self.known.remove(key);
+        self.objects.remove(key);
         // Even if it was unknown: the mirror's file may hold it.
         Some(MirrorChange::Remove { key: key.clone(), id, revision })
     }
@@ -116,8 +116,8 @@ impl Index {
 
     /// Whether the index already has a listed object in that version; if so, the list keeps it.
     pub(super) fn is_listed_as_known(&mut self, scope: &Scope, id: &ObjectId) -> bool {
-        let is_same = |known: &Arc<ObservedObject>| (known.id(), known.revision()) == (id.id, id.revision);
-        let same = self.known.get(&id.key).is_some_and(is_same);
+        let is_same = |observed: &Arc<ObservedObject>| (observed.id(), observed.revision()) == (id.id, id.revision);
+        let same = self.objects.get(&id.key).is_some_and(is_same);
         if let (true, Some(listing)) = (same, self.listings.get_mut(scope)) {
             listing.keys.insert(id.key.clone());
         }
@@ -125,10 +125,10 @@ impl Index {
     }
 
     /// Adds an object of a list.
-    pub(super) fn listed(&mut self, scope: &Scope, known: Arc<ObservedObject>) {
+    pub(super) fn listed(&mut self, scope: &Scope, observed: Arc<ObservedObject>) {
         if let Some(listing) = self.listings.get_mut(scope) {
-            listing.keys.insert(known.key().clone());
-            listing.fresh.push(known);
+            listing.keys.insert(observed.key().clone());
+            listing.fresh.push(observed);
         }
     }
 
@@ -137,8 +137,8 @@ impl Index {
         let Some(listing) = self.listings.remove(scope) else { return };
         let rewound = revision < listing.began_at;
         let within = |key: &ServiceKey| scope.as_ref().is_none_or(|namespace| namespace.as_str() == key.namespace());
-        self.known.retain(|key, known| {
-            !within(key) || listing.keys.contains(key) || (known.revision() > revision && !rewound)
+        self.objects.retain(|key, observed| {
+            !within(key) || listing.keys.contains(key) || (observed.revision() > revision && !rewound)
         });
         if rewound {
             tracing::warn!(
@@ -148,15 +148,15 @@ impl Index {
             );
             self.removed = Tombstones::new(TOMBSTONES);
             self.highest = 0;
-            listing.fresh.into_iter().for_each(|known| drop(self.insert(known)));
+            listing.fresh.into_iter().for_each(|observed| drop(self.insert(observed)));
         } else {
-            listing.fresh.into_iter().for_each(|known| drop(self.put(known)));
+            listing.fresh.into_iter().for_each(|observed| drop(self.put(observed)));
         }
         self.highest = self.highest.max(revision);
         self.unlisted.remove(scope);
     }
 }
 
-fn removal(known: &ObservedObject, revision: u64) -> MirrorChange {
-    MirrorChange::Remove { key: known.key().clone(), id: known.id(), revision }
+fn removal(observed: &ObservedObject, revision: u64) -> MirrorChange {
+    MirrorChange::Remove { key: observed.key().clone(), id: observed.id(), revision }
 }

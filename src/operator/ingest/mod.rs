@@ -1,6 +1,6 @@
-//! Keeps the newest of every object, from the watch, from lists and from the answers to our own writes, and hands changes to the store.
+//! Keeps the newest version of every object, from the watch, from lists and from the answers to our own writes, and hands changes to the store.
 //!
-//! In: objects in any order. Out: changes for the store, one batch for whatever is queued, and the objects for the status writer and the
+//! In: objects in any order. Out: changes for the store, batched, and the objects for the status writer and the
 //! registrar. A caller that waits for its own object is answered when the next read here shows it.
 //!
 //! 1. This file: the [`Ingest`] handle and its messages. [`task`]: the task that owns the [`Index`](index::Index).

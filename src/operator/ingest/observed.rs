@@ -1,4 +1,4 @@
-//! An object as it is kept here.
+//! What the ingest keeps of an object.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::operator::crd::{ServiceResource, ServiceStatus};
 use crate::operator::read::raw::RawObject;
 use crate::operator::read::{self, ObjectId, ParsedService};
 
-/// An object in the model's terms, with the parts of it that somebody reads: 10,000 whole objects would take more memory than all the rest.
+/// An object in the model's terms, with the parts of it that are read: 10,000 whole objects would take more memory than everything else.
 #[derive(Debug, Clone)]
 pub struct ObservedObject {
     /// The object in the model's terms.
@@ -26,7 +26,7 @@ pub struct ObservedObject {
 }
 
 impl ObservedObject {
-    /// The error says what the object lacks that every object has.
+    /// Fails if the object lacks something that every object has; the error says what.
     pub(crate) fn new(raw: RawObject, addresses: &dyn AddressGate) -> Result<Self, String> {
         let id = ObjectId::of(raw.metadata())?;
         let mut parsed = read::parse_any(&raw.object, addresses);

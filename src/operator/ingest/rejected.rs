@@ -18,8 +18,8 @@ impl Collector for Rejected {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let objects = self.0.objects.load();
         let mut namespaces: BTreeMap<&str, i64> = BTreeMap::new();
-        for known in objects.values().filter(|known| known.parsed.is_rejected()) {
-            *namespaces.entry(known.key().namespace()).or_default() += 1;
+        for observed in objects.values().filter(|observed| observed.parsed.is_rejected()) {
+            *namespaces.entry(observed.key().namespace()).or_default() += 1;
         }
         let help = "Objects that cannot be used as written, wholly or in part";
         let mut family = encoder.encode_descriptor("objects_rejected", help, None, MetricType::Gauge)?;

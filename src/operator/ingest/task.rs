@@ -143,12 +143,12 @@ impl IngestTask {
 
     fn put(&mut self, raw: RawObject, reply: Option<Reply>, batch: &mut Batch) {
         match self.observe(raw) {
-            Ok(known) => {
+            Ok(observed) => {
                 if reply.is_none() {
-                    self.progress = self.progress.max(known.revision());
+                    self.progress = self.progress.max(observed.revision());
                 }
-                let (key, result) = (known.key().clone(), result_of(&known));
-                let change = self.index.put(Arc::new(known));
+                let (key, result) = (observed.key().clone(), result_of(&observed));
+                let change = self.index.put(Arc::new(observed));
                 self.note(change, key, result, batch);
                 batch.waiting.extend(reply);
             }
@@ -166,9 +166,9 @@ impl IngestTask {
         {
             return self.metrics.cluster.reconciled("unchanged");
         }
-        if let Ok(known) = self.observe(raw) {
-            self.metrics.cluster.reconciled(result_of(&known));
-            self.index.listed(scope, Arc::new(known));
+        if let Ok(observed) = self.observe(raw) {
+            self.metrics.cluster.reconciled(result_of(&observed));
+            self.index.listed(scope, Arc::new(observed));
         }
     }
 
@@ -179,14 +179,14 @@ impl IngestTask {
             metadata.namespace.as_deref().unwrap_or_default(),
             metadata.name.as_deref().unwrap_or_default()
         );
-        let mut known = ObservedObject::new(raw, &*self.addresses).inspect_err(|error| {
+        let mut observed = ObservedObject::new(raw, &*self.addresses).inspect_err(|error| {
             self.metrics.cluster.reconcile_errors.inc();
             tracing::warn!("the object {} is skipped: {error}", text::escape(&name, 128));
         })?;
-        if let Some(shown) = self.store.catalog().read().get(known.key().as_str()) {
-            known.share(shown.service());
+        if let Some(shown) = self.store.catalog().read().get(observed.key().as_str()) {
+            observed.share(shown.service());
         }
-        Ok(known)
+        Ok(observed)
     }
 
     fn note(&self, change: Option<MirrorChange>, key: ServiceKey, result: &'static str, batch: &mut Batch) {
@@ -247,17 +247,17 @@ impl IngestTask {
     }
 
     fn publish(&self, whole: bool, touched: Vec<ServiceKey>) {
-        let known = self.index.known();
-        self.metrics.cluster.mirror_objects.set(i64::try_from(known.len()).unwrap_or(i64::MAX));
-        let everything: Vec<_> = if whole { known.keys().cloned().collect() } else { Vec::new() };
-        self.shared.objects.store(Arc::new(known));
+        let objects = self.index.objects();
+        self.metrics.cluster.mirror_objects.set(i64::try_from(objects.len()).unwrap_or(i64::MAX));
+        let everything: Vec<_> = if whole { objects.keys().cloned().collect() } else { Vec::new() };
+        self.shared.objects.store(Arc::new(objects));
         self.shared.complete.store(self.index.is_complete(), Ordering::Release);
         self.shared.changed.mark(everything.into_iter().chain(touched));
     }
 }
 
-fn result_of(known: &ObservedObject) -> &'static str {
-    match &known.parsed {
+fn result_of(observed: &ObservedObject) -> &'static str {
+    match &observed.parsed {
         parsed if parsed.deleting => "deleting",
         parsed if parsed.mirrored.is_none() => "invalid",
         _ => "applied",

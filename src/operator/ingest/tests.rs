@@ -68,7 +68,7 @@ fn index() -> Index {
 /// Name to uid and revision of all that is known.
 fn held(index: &Index) -> BTreeMap<String, (u128, u64)> {
     let of = |known: &Arc<ObservedObject>| (known.key().name().to_owned(), (known.id().as_u128(), known.revision()));
-    index.known().values().map(of).collect()
+    index.objects().values().map(of).collect()
 }
 
 fn list(index: &mut Index, scope: &Scope, revision: u64, objects: &[(&str, u128, u64)]) {
@@ -130,7 +130,7 @@ fn what_is_invalid_or_going_stays_known_and_leaves_the_catalog() {
         assert_eq!(index.put(known), Some(expected));
     }
     assert_eq!(held(&index).len(), 2);
-    let odd = &index.known()[&key("odd")];
+    let odd = &index.objects()[&key("odd")];
     assert_eq!(odd.status().expect("its status is read").observed_generation, Some(1));
     assert!(index.mirrored().is_empty());
 }

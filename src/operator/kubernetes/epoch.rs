@@ -17,9 +17,9 @@ use crate::model::name::Namespace;
 /// Our CustomResourceDefinition.
 const CRD: &str = "services.portolan.dev";
 /// Time for an answer.
-const ANSWER: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time between two attempts.
-const PAUSE: Duration = Duration::from_secs(2);
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// Why the epoch is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +88,7 @@ impl Registry {
                 Ok(epoch) => return epoch,
                 Err(error) => on_error(&error),
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 
@@ -125,7 +125,7 @@ impl From<Answer> for EpochError {
 }
 
 async fn answer<T>(asked: impl Future<Output = kube::Result<T>>) -> Result<T, Answer> {
-    match timeout(ANSWER, asked).await {
+    match timeout(ANSWER_TIMEOUT, asked).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(kube::Error::Api(status))) => Err(Answer::Code(status.code, status.message.clone())),
         Ok(Err(kube::Error::Service(_) | kube::Error::HyperError(_))) | Err(_) => Err(Answer::None),

@@ -1,5 +1,5 @@
 //! The list/watch loop that services and replicas share: pauses between rounds, timeouts, and the detection of a watch that fell
-//! silent.
+//! silent. How long the pauses and timeouts are, `watch/follow.rs` and `replicas/peers.rs` say.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};

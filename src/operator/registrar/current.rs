@@ -17,11 +17,11 @@ use crate::operator::registrar::object;
 const FIRST: i64 = 1;
 
 /// The object as the rules see it; health comes from the catalog.
-pub(super) fn current(known: &ObservedObject, catalog: &Snapshot) -> CurrentObject {
-    let mirrored = known.parsed.mirrored.as_ref();
+pub(super) fn current(observed: &ObservedObject, catalog: &Snapshot) -> CurrentObject {
+    let mirrored = observed.parsed.mirrored.as_ref();
     let read: HashMap<&str, &MirroredInstance> =
         mirrored.iter().flat_map(|mirrored| &mirrored.instances).map(|of| (of.name.as_str(), of)).collect();
-    let shown = catalog.get(known.key().as_str());
+    let shown = catalog.get(observed.key().as_str());
     let shown = |name: &InstanceName| shown.and_then(|entry| entry.service().instance(name.as_str()));
     let instance = |entry: &InstanceEntry| {
         let name = entry.name.parse().ok()?;
@@ -32,11 +32,11 @@ pub(super) fn current(known: &ObservedObject, catalog: &Snapshot) -> CurrentObje
         let unhealthy_since = shown.filter(|instance| instance.health == Health::Unhealthy).map(|i| i.since);
         Some(ObjectInstance { healthy, unhealthy_since, owner: owner(entry), generation, spec, changed: false, name })
     };
-    let entries = known.object.iter();
+    let entries = observed.object.iter();
     let mut instances: Vec<ObjectInstance> =
         entries.flat_map(|object| &object.spec.instances).filter_map(instance).collect();
     instances.sort_by(|a, b| a.name.cmp(&b.name));
-    CurrentObject { id: known.id(), source: known.parsed.source, deleting: known.parsed.deleting, instances }
+    CurrentObject { id: observed.id(), source: observed.parsed.source, deleting: observed.parsed.deleting, instances }
 }
 
 fn owner(entry: &InstanceEntry) -> Owner {

@@ -173,8 +173,8 @@ impl Shared {
         if let Some(entry) = self.catalog.read().get(key.as_str()) {
             return Ok(Arc::clone(entry.service()));
         }
-        let known = self.ingest.known(key);
-        if known.as_ref().is_none_or(|known| known.parsed.deleting) {
+        let observed = self.ingest.known(key);
+        if observed.as_ref().is_none_or(|observed| observed.parsed.deleting) {
             return Err(WriteError::Terminating(key.clone()));
         }
         tracing::error!(service = %key, "it was written, and its object cannot be used; `kubectl describe` says why");

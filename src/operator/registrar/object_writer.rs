@@ -1,4 +1,4 @@
-//! Answers the calls about one object: merges them, writes the object, and tries again if others were faster.
+//! Answers the calls about one object: merges them, writes the object, and tries again if another writer was first.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const CONTENTION: Duration = Duration::from_secs(10);
 /// Time in which the API server has to answer again.
 const SILENCE: Duration = Duration::from_secs(5);
 /// Pauses after a lost write.
-const PAUSES: Backoff = Backoff::full_jitter(Duration::from_millis(10), Duration::from_millis(500));
+const CONFLICT_PAUSES: Backoff = Backoff::full_jitter(Duration::from_millis(10), Duration::from_millis(500));
 
 /// One object's calls.
 pub(super) struct ObjectWriter {
@@ -51,16 +51,25 @@ enum Interruption {
 impl ObjectWriter {
     pub(super) fn new(shared: Arc<Shared>, calls: Vec<PendingCall>, key: ServiceKey, stop: CancellationToken) -> Self {
         let calls = VecDeque::from(calls);
-        Self { shared, key, calls, stop, since: Instant::now(), backoff: PAUSES, fresh: false, batch_size: usize::MAX }
+        Self {
+            shared,
+            key,
+            calls,
+            stop,
+            since: Instant::now(),
+            backoff: CONFLICT_PAUSES,
+            fresh: false,
+            batch_size: usize::MAX,
+        }
     }
 
     /// Answers every call, or drops the remaining ones when the server stops.
     pub(super) async fn run(mut self) {
         while !self.calls.is_empty() && !self.stop.is_cancelled() {
-            let known = self.shared.ingest.known(&self.key);
-            let merged = self.merge(known.as_deref());
+            let observed = self.shared.ingest.known(&self.key);
+            let merged = self.merge(observed.as_deref());
             let answers = merged.answers.clone();
-            match self.carry_out(known.as_deref(), merged).await {
+            match self.carry_out(observed.as_deref(), merged).await {
                 Ok(()) => {
                     for answer in answers {
                         self.answer_next(answer);
@@ -84,9 +93,9 @@ impl ObjectWriter {
         self.backoff.reset();
     }
 
-    fn merge(&self, known: Option<&ObservedObject>) -> Merged {
+    fn merge(&self, observed: Option<&ObservedObject>) -> Merged {
         let snapshot = self.shared.catalog.snapshot();
-        let object = known.map(|known| current::current(known, &snapshot));
+        let object = observed.map(|observed| current::current(observed, &snapshot));
         let calls: Vec<Request> = self.calls.iter().take(self.batch_size).map(|call| call.request.clone()).collect();
         let mut generations = Generations(self.shared.generation_floor(UnixMs::wall()));
         let merged = merge::merge(&self.key, object.as_ref(), &calls, self.shared.limits(&snapshot), &mut generations);
@@ -94,9 +103,9 @@ impl ObjectWriter {
         merged
     }
 
-    async fn carry_out(&mut self, known: Option<&ObservedObject>, merged: Merged) -> Result<(), Interruption> {
+    async fn carry_out(&mut self, observed: Option<&ObservedObject>, merged: Merged) -> Result<(), Interruption> {
         let calls = merged.answers.len();
-        let written = match (&merged.change, known) {
+        let written = match (&merged.change, observed) {
             (ObjectChange::Nothing, _)
                 if self.fresh || merged.answers.iter().all(|answer| answer.is_ok() || is_final(answer)) =>
             {
@@ -109,20 +118,22 @@ impl ObjectWriter {
             (ObjectChange::Create(instances) | ObjectChange::Replace(instances), _) => {
                 self.shared.requests.create(&self.key, &current::created(&self.key, instances)).await.map(Some)
             }
-            (ObjectChange::Delete, Some(known)) => self.shared.requests.delete(&self.key, known).await,
+            (ObjectChange::Delete, Some(observed)) => self.shared.requests.delete(&self.key, observed).await,
             (ObjectChange::Delete, None) => return Ok(()),
         };
         match written {
-            Ok(raw) => self.ingest(known, raw).await,
+            Ok(raw) => self.ingest(observed, raw).await,
             Err(error) => self.recover(error, calls).await,
         }
     }
 
     /// Makes sure that the next read here shows what was written or removed.
-    async fn ingest(&self, known: Option<&ObservedObject>, raw: Option<RawObject>) -> Result<(), Interruption> {
-        let taken = match (raw, known) {
+    async fn ingest(&self, observed: Option<&ObservedObject>, raw: Option<RawObject>) -> Result<(), Interruption> {
+        let taken = match (raw, observed) {
             (Some(raw), _) => self.shared.ingest.put_raw(raw).await,
-            (None, Some(known)) => self.shared.ingest.remove(self.key.clone(), known.id(), known.revision() + 1).await,
+            (None, Some(observed)) => {
+                self.shared.ingest.remove(self.key.clone(), observed.id(), observed.revision() + 1).await
+            }
             (None, None) => Ok(()),
         };
         taken.map_err(|error| Interruption::Failed(ingest_failure(error)))
@@ -132,8 +143,8 @@ impl ObjectWriter {
     async fn read_again(&mut self) -> Result<(), Interruption> {
         match self.shared.requests.get(&self.key).await {
             Ok(raw) => {
-                let known = self.shared.ingest.known(&self.key);
-                self.ingest(known.as_deref(), raw).await?;
+                let observed = self.shared.ingest.known(&self.key);
+                self.ingest(observed.as_deref(), raw).await?;
                 self.fresh = true;
                 Err(Interruption::Again)
             }

@@ -15,7 +15,7 @@ use crate::operator::ingest::ObservedObject;
 use crate::operator::read::raw::RawObject;
 
 /// Time for an answer.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The field manager of every registration.
 pub(super) const MANAGER: &str = "portolan-rest";
 
@@ -55,10 +55,12 @@ impl Requests {
     pub(super) async fn delete(
         &self,
         key: &ServiceKey,
-        known: &ObservedObject,
+        observed: &ObservedObject,
     ) -> Result<Option<RawObject>, RequestError> {
-        let only =
-            Preconditions { uid: Some(known.id().to_string()), resource_version: Some(known.revision().to_string()) };
+        let only = Preconditions {
+            uid: Some(observed.id().to_string()),
+            resource_version: Some(observed.revision().to_string()),
+        };
         let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
         let request = built(Verb::Delete, key, requests(key).delete(key.name(), &params))?;
         let answer = timed(self.0.request_status::<RawObject>(request)).await?;
@@ -99,6 +101,6 @@ fn built(
 }
 
 async fn timed<T>(answer: impl Future<Output = T>) -> Result<T, RequestError> {
-    let answer = tokio::time::timeout(ANSWER, answer).await;
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
     answer.map_err(|_| RequestError::NoAnswer(ClusterError::Unanswered))
 }

@@ -14,7 +14,7 @@ use super::pending_calls::PendingCall;
 use crate::model::name::ServiceKey;
 
 /// Objects that are written concurrently: the API server's priority and fairness gives a replica few seats.
-const AT_ONCE: usize = 16;
+const MAX_WRITERS: usize = 16;
 
 /// What does the work of [`RestRegistrar`](super::RestRegistrar).
 pub struct RestRegistrarTask {
@@ -37,7 +37,7 @@ impl RestRegistrarTask {
     /// Works until `stop`, or until every handle is gone; writes in progress are finished.
     ///
     /// # Errors
-    /// None.
+    /// Never fails; each caller gets its error.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
         loop {
             tokio::select! {
@@ -71,7 +71,7 @@ impl RestRegistrarTask {
     }
 
     fn start(&mut self, stop: &CancellationToken) {
-        while self.writers.len() < AT_ONCE
+        while self.writers.len() < MAX_WRITERS
             && let Some(key) = self.next.pop_front()
         {
             let calls = self.busy.get_mut(&key).map(std::mem::take).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The other replicas and installs.
 //!
-//! In: Leases and endpoint slices. Out: whether this replica leads, who does, where the others are, and whose status an object has.
+//! In: Leases and endpoint slices. Out: whether this replica leads, who does, where the others are, and which install's status an object
+//! carries.
 //!
 //! 1. [`lease`]: the election. [`pass_on`]: requests that only the leader can answer.
 //! 2. [`peers`]: the addresses of the other replicas.

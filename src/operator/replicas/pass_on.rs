@@ -21,9 +21,9 @@ const PLACES: usize = 64;
 /// Time to connect: the leader's machine may be gone.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Time for an answer: the longest probe with some overhead.
-const ANSWER: Duration = Duration::from_secs(65);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(65);
 /// Largest answer, in bytes: a service with 256 instances of the largest size.
-const MOST: usize = 24 << 20;
+const MAX_ANSWER: usize = 24 << 20;
 /// Most memory for all answers in progress, in KiB.
 const ALL: usize = 48 << 10;
 /// Headers that are forwarded. `X-Forwarded-For` counts only if the leader trusts this replica as a proxy.
@@ -68,7 +68,7 @@ impl LeaderLine {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .timeout(ANSWER)
+            .timeout(ANSWER_TIMEOUT)
             .build()?;
         let (places, memory) = (Arc::new(Semaphore::new(PLACES)), Arc::new(Semaphore::new(ALL)));
         Ok(Self { leader: Arc::new(leader), http, places, memory, metrics })
@@ -106,7 +106,7 @@ async fn read(
 ) -> Result<Result<Response<Bytes>, PassOnError>, reqwest::Error> {
     let (mut body, mut held) = (BytesMut::new(), Vec::new());
     while let Some(chunk) = answer.chunk().await? {
-        if body.len() + chunk.len() > MOST {
+        if body.len() + chunk.len() > MAX_ANSWER {
             return Ok(Err(PassOnError::NoLeader));
         }
         let taken = u32::try_from(chunk.len().div_ceil(1024)).unwrap_or(u32::MAX);

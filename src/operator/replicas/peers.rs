@@ -25,13 +25,13 @@ use crate::operator::kubernetes::list_watch::{self, ApiError, ListWatch, WatchLe
 /// The slices of the Service that `deploy/` makes.
 const OURS: &str = "kubernetes.io/service-name=portolan";
 /// Most addresses that are kept: far more than there are replicas.
-const MOST: usize = 256;
+const MAX_ADDRESSES: usize = 256;
 /// Time for a list, and for a watch to open.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a watch lasts, in seconds.
 const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
 /// Pauses after an error.
-const PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+const ERROR_PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
 /// Why a round ended early.
 pub(in crate::operator) enum PeersError {
@@ -74,7 +74,7 @@ impl Peers {
             addresses,
             known: HashMap::new(),
             from: None,
-            backoff: PAUSES,
+            backoff: ERROR_PAUSES,
             warned: false,
             full: false,
         }
@@ -83,13 +83,13 @@ impl Peers {
     /// Follows them until `stop`, whatever happens to the Kubernetes API.
     ///
     /// # Errors
-    /// None; it ends when it is stopped.
+    /// Never fails; failures are retried.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
         list_watch::run(self, stop).await
     }
 
     async fn list(&mut self) -> Result<String, PeersError> {
-        let list = list_watch::answer(ANSWER, self.slices.list(&ListParams::default().labels(OURS))).await?;
+        let list = list_watch::answer(ANSWER_TIMEOUT, self.slices.list(&ListParams::default().labels(OURS))).await?;
         self.known = list.items.iter().map(|slice| (slice.name_any(), addresses(slice))).collect();
         self.publish();
         let from = list.metadata.resource_version.unwrap_or_default();
@@ -118,14 +118,14 @@ impl Peers {
         let mut all: Vec<IpAddr> = self.known.values().flatten().copied().collect();
         all.sort_unstable();
         all.dedup();
-        if all.len() > MOST && !std::mem::replace(&mut self.full, true) {
+        if all.len() > MAX_ADDRESSES && !std::mem::replace(&mut self.full, true) {
             tracing::warn!(
-                "the Service portolan in {} has {} endpoints, of which {MOST} are kept from being probed; are they all Portolan's?",
+                "the Service portolan in {} has {} endpoints, of which {MAX_ADDRESSES} are kept from being probed; are they all Portolan's?",
                 self.namespace,
                 all.len()
             );
         }
-        all.truncate(MOST);
+        all.truncate(MAX_ADDRESSES);
         if **self.addresses.load() != all {
             tracing::debug!(?all, "replicas, which are not probed by default");
             self.addresses.store(Arc::new(all));
@@ -144,7 +144,7 @@ impl ListWatch for Peers {
         };
         let length = WatchLength::within(WATCH);
         let slices = self.slices.clone();
-        let events = list_watch::answer(ANSWER, slices.watch(&length.params().labels(OURS), &from)).await?;
+        let events = list_watch::answer(ANSWER_TIMEOUT, slices.watch(&length.params().labels(OURS), &from)).await?;
         self.warned = false;
         self.backoff.reset();
         let mut events = pin!(length.with_timeout(events));
@@ -182,5 +182,5 @@ impl ListWatch for Peers {
 /// All addresses: a replica that is not ready or is terminating counts too.
 fn addresses(slice: &EndpointSlice) -> Vec<IpAddr> {
     let all = slice.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
-    all.filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).take(MOST + 1).collect()
+    all.filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).take(MAX_ADDRESSES + 1).collect()
 }

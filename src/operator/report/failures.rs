@@ -8,7 +8,7 @@ use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 
 /// Pauses for one object.
-const PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5));
+const OBJECT_PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5));
 
 /// Only for known objects, so bounded by their number.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl Failures {
             WriteOutcome::Unavailable(why) => self.warn("away", || format!("status cannot be written now; this is tried again: {why}")),
             WriteOutcome::Refused(_) | WriteOutcome::Gone => {}
         }
-        let mut backoff = self.of.remove(key).map_or(PAUSES, |failure| failure.backoff);
+        let mut backoff = self.of.remove(key).map_or(OBJECT_PAUSES, |failure| failure.backoff);
         let until = now + backoff.next();
         self.of.insert(key.clone(), Failure { revision, until, backoff });
     }

@@ -1,4 +1,4 @@
-//! The status writer: writes the status of objects that differs from what the catalog knows. Only the leader does.
+//! The status writer: writes the status of each object whose status differs from the catalog. Only the leader does.
 //!
 //! In: keys from the catalog's feed and from [`ingest`](super::ingest); all keys when this process begins to lead. Out: status writes. A
 //! difference that means something is written once, however often it changed meanwhile; the worst news first, and no faster than a token
@@ -43,7 +43,7 @@ use write::{StatusWriter, WriteOutcome};
 /// Status writes per second, and at once.
 const RATE: (u32, u32) = (50, 100);
 /// Most concurrent status writes.
-const AT_ONCE: usize = 8;
+const MAX_WRITES: usize = 8;
 /// Objects that one tick looks at.
 const CHUNK: usize = 128;
 /// Time between two checks of the role; a write in progress ends at most this long after leadership did.
@@ -51,7 +51,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Time for a first verdict, so that one write reports it together with the new spec.
 const SETTLE: Duration = Duration::from_millis(250);
 /// Pauses of all writes while the Kubernetes API accepts none.
-const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
+const OUTAGE_PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// The feed ended: the store is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -96,7 +96,7 @@ impl Reporter {
             writes: FuturesUnordered::new(),
             busy: HashSet::new(),
             failures: Failures::default(),
-            pauses: PAUSES,
+            pauses: OUTAGE_PAUSES,
             paused_until: None,
             leads: false,
         }
@@ -180,12 +180,12 @@ impl Reporter {
 
     fn enqueue(&mut self, key: &ServiceKey, plan: &Plan, now: Instant) {
         let settled = if plan.urgency == Urgency::Other && plan.is_provisional { now + SETTLE } else { now };
-        let from = self.failures.wait(key, plan.known.revision()).map_or(settled, |until| until.max(settled));
+        let from = self.failures.wait(key, plan.observed.revision()).map_or(settled, |until| until.max(settled));
         self.queue.push(key, plan.urgency, from, now);
     }
 
     fn may_write(&self, now: Instant) -> bool {
-        self.writes.len() < AT_ONCE && self.paused_until.is_none_or(|until| until <= now)
+        self.writes.len() < MAX_WRITES && self.paused_until.is_none_or(|until| until <= now)
     }
 
     fn start(&mut self, now: Instant) {
@@ -198,7 +198,7 @@ impl Reporter {
 
     /// When there is something to do that no event announces.
     fn due(&mut self, now: Instant) -> Option<Instant> {
-        if self.writes.len() >= AT_ONCE {
+        if self.writes.len() >= MAX_WRITES {
             return None;
         }
         let first = if self.queue.is_ready(now) { Some(now) } else { self.queue.next_due() }?;
@@ -215,7 +215,7 @@ impl Reporter {
             WriteOutcome::Written(written) => {
                 self.failures.forget(&key);
                 self.pauses.reset();
-                self.events.transitions(&written.known, &written.status);
+                self.events.transitions(&written.observed, &written.status);
             }
             WriteOutcome::Forbidden(_) | WriteOutcome::Unavailable(_) => {
                 self.paused_until = Some(Instant::now() + self.pauses.next());
@@ -226,7 +226,7 @@ impl Reporter {
             | WriteOutcome::Gone
             | WriteOutcome::Refused(_) => {}
         }
-        let revision = self.writer.ingest.known(&key).map(|known| known.revision());
+        let revision = self.writer.ingest.known(&key).map(|observed| observed.revision());
         self.failures.note(&key, revision, outcome, Instant::now());
         // Covers what changed meanwhile, and what failed.
         self.dirty.insert(key);

@@ -16,7 +16,7 @@ use crate::operator::status::{self, StatusInput};
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
     /// The object that it is based on.
-    pub(super) known: Arc<ObservedObject>,
+    pub(super) observed: Arc<ObservedObject>,
     /// The status to write.
     pub(super) status: ServiceStatus,
     /// How bad the news is.
@@ -27,35 +27,37 @@ pub(super) struct Plan {
 
 /// The write for `key`; none if its status is up to date, if another install writes it, or if the catalog is about to change for it.
 pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, installs: &Installs) -> Option<Plan> {
-    let known = ingest.known(key)?;
-    if !installs.may_write(known.status()) {
+    let observed = ingest.known(key)?;
+    if !installs.may_write(observed.status()) {
         return None;
     }
     let entry = catalog.read().get(key.as_str()).cloned();
-    let service = match (&known.parsed.mirrored, &entry) {
+    let service = match (&observed.parsed.mirrored, &entry) {
         (None, _) => None,
         // The verdict is about another version of the object. Both are about to match, and the key is marked again then.
-        (Some(_), Some(entry)) if entry.service().id == known.id() && entry.service().revision == known.revision() => {
+        (Some(_), Some(entry))
+            if entry.service().id == observed.id() && entry.service().revision == observed.revision() =>
+        {
             Some(entry.service())
         }
         (Some(_), _) => return None,
     };
     let wanted = status::of(&StatusInput {
-        before: known.status(),
+        before: observed.status(),
         install: installs.own(),
-        generation: known.generation(),
-        parsed: &known.parsed,
+        generation: observed.generation(),
+        parsed: &observed.parsed,
         service: service.map(|service| &**service),
         message: &|instance| instance.message.as_deref().map(str::to_owned),
         now: UnixMs::wall(),
     });
-    let current = known.status();
+    let current = observed.status();
     if current.is_some_and(|current| status::same(current, &wanted)) {
         return None;
     }
     let urgency = urgency(current, &wanted);
     let is_provisional = wanted.instances.iter().any(|i| i.reason == Reason::Probing.as_str());
-    Some(Plan { known, status: wanted, urgency, is_provisional })
+    Some(Plan { observed, status: wanted, urgency, is_provisional })
 }
 
 fn urgency(current: Option<&ServiceStatus>, wanted: &ServiceStatus) -> Urgency {

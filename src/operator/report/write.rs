@@ -22,7 +22,7 @@ use crate::operator::status;
 /// The field manager, for server-side apply.
 pub const FIELD_MANAGER: &str = "portolan";
 /// Time for an answer.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for the watch to deliver the version that a conflict revealed.
 const PROPAGATION: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
@@ -67,7 +67,7 @@ pub(super) enum WriteOutcome {
 /// The object before, and its new status.
 #[derive(Debug)]
 pub(super) struct Written {
-    pub(super) known: Arc<ObservedObject>,
+    pub(super) observed: Arc<ObservedObject>,
     pub(super) status: ServiceStatus,
 }
 
@@ -99,10 +99,10 @@ impl StatusWriter {
     }
 
     async fn try_write(&self, key: &ServiceKey) -> Result<WriteOutcome, WriteOutcome> {
-        let Some(Plan { known, status, .. }) = self.plan(key) else {
+        let Some(Plan { observed, status, .. }) = self.plan(key) else {
             return Ok(WriteOutcome::UpToDate);
         };
-        let request = request(&known, &status)?;
+        let request = request(&observed, &status)?;
         if !self.leadership.leads() {
             return Ok(WriteOutcome::NotLeading);
         }
@@ -111,20 +111,20 @@ impl StatusWriter {
                 let stored = raw.status().is_some_and(|stored| status::same(stored, &status));
                 self.ingest_answer(raw).await?;
                 Ok(if stored {
-                    WriteOutcome::Written(Box::new(Written { known, status }))
+                    WriteOutcome::Written(Box::new(Written { observed, status }))
                 } else {
                     WriteOutcome::Refused(ALTERED.to_owned())
                 })
             }
-            Err(WriteOutcome::Conflict) => self.refresh(key, &known).await,
+            Err(WriteOutcome::Conflict) => self.refresh(key, &observed).await,
             Err(outcome) => Err(outcome),
         }
     }
 
     async fn ask(&self, request: http::Request<Vec<u8>>) -> Result<RawObject, WriteOutcome> {
-        match timeout(ANSWER, self.client.request::<RawObject>(request)).await {
+        match timeout(ANSWER_TIMEOUT, self.client.request::<RawObject>(request)).await {
             Ok(answer) => answer.map_err(outcome_of),
-            Err(_) => Err(WriteOutcome::Unavailable(format!("no answer within {} s", ANSWER.as_secs()))),
+            Err(_) => Err(WriteOutcome::Unavailable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
         }
     }
 
@@ -136,10 +136,10 @@ impl StatusWriter {
         }
     }
 
-    /// Waits until the watch delivers a newer version than `known`, and reads it if that takes long.
-    async fn refresh(&self, key: &ServiceKey, known: &ObservedObject) -> Result<WriteOutcome, WriteOutcome> {
+    /// Waits until the watch delivers a newer version than `observed`, and reads it if that takes long.
+    async fn refresh(&self, key: &ServiceKey, observed: &ObservedObject) -> Result<WriteOutcome, WriteOutcome> {
         let newer = async {
-            while self.ingest.known(key).is_some_and(|now| now.revision() == known.revision()) {
+            while self.ingest.known(key).is_some_and(|now| now.revision() == observed.revision()) {
                 sleep(POLL).await;
             }
         };
@@ -153,21 +153,21 @@ impl StatusWriter {
 }
 
 /// A server-side apply of the status, on condition that the object is still the one that it was made from.
-fn request(known: &ObservedObject, status: &ServiceStatus) -> Result<http::Request<Vec<u8>>, WriteOutcome> {
+fn request(observed: &ObservedObject, status: &ServiceStatus) -> Result<http::Request<Vec<u8>>, WriteOutcome> {
     let body = Patch::Apply(json!({
         "apiVersion": ServiceResource::api_version(&()),
         "kind": ServiceResource::kind(&()),
         "metadata": {
-            "name": known.key().name(),
-            "namespace": known.key().namespace(),
-            "uid": known.id(),
-            "resourceVersion": known.revision().to_string(),
+            "name": observed.key().name(),
+            "namespace": observed.key().namespace(),
+            "uid": observed.id(),
+            "resourceVersion": observed.revision().to_string(),
         },
         "status": status,
     }));
-    let request = Request::new(ServiceResource::url_path(&(), Some(known.key().namespace())));
+    let request = Request::new(ServiceResource::url_path(&(), Some(observed.key().namespace())));
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    request.patch_subresource("status", known.key().name(), &params, &body).map_err(unbuilt)
+    request.patch_subresource("status", observed.key().name(), &params, &body).map_err(unbuilt)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]

@@ -28,17 +28,17 @@ const MAX_MESSAGE: usize = 1024;
 /// Why `Ready` is unknown if a check cannot run on this server.
 pub(super) const CANNOT_RUN: &str = "CheckCannotRun";
 /// Problems or instances that a message names.
-const NAMED: usize = 3;
+const NAMED_ITEMS: usize = 3;
 
 /// A condition without times.
-pub(super) struct Finding {
+pub(super) struct UntimedCondition {
     kind: &'static str,
     status: &'static str,
     reason: &'static str,
     message: String,
 }
 
-impl Finding {
+impl UntimedCondition {
     pub(super) fn new(kind: &'static str, status: &'static str, reason: &'static str, message: String) -> Self {
         Self { kind, status, reason, message }
     }
@@ -60,7 +60,8 @@ impl Finding {
     }
 }
 
-pub(super) fn all(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> [Finding; 4] {
+/// The conditions of an object that is not being deleted.
+pub(super) fn derive(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> [UntimedCondition; 4] {
     [
         accepted(summary, problems),
         ready(summary, problems, instances),
@@ -69,24 +70,24 @@ pub(super) fn all(summary: &Summary, problems: &[Problem], instances: &[Instance
     ]
 }
 
-fn accepted(summary: &Summary, problems: &[Problem]) -> Finding {
-    let (status, reason, message) = match wrong(summary, problems) {
+fn accepted(summary: &Summary, problems: &[Problem]) -> UntimedCondition {
+    let (status, reason, message) = match rejection_reason(summary, problems) {
         None => {
             ("True", "Accepted", format!("Portolan has accepted the service, with {}", instances_of(summary.total)))
         }
         Some(reason) => ("False", reason, problem_texts(problems)),
     };
-    Finding { kind: "Accepted", status, reason, message }
+    UntimedCondition { kind: "Accepted", status, reason, message }
 }
 
-fn stalled(summary: &Summary, problems: &[Problem]) -> Finding {
-    let (status, reason, message) = match wrong(summary, problems) {
+fn stalled(summary: &Summary, problems: &[Problem]) -> UntimedCondition {
+    let (status, reason, message) = match rejection_reason(summary, problems) {
         None => ("False", "NotBlocked", "nothing blocks it".to_owned()),
         Some(reason) => {
             ("True", reason, format!("it stays so until {}: {}", remedy(problems), problem_texts(problems)))
         }
     };
-    Finding { kind: "Stalled", status, reason, message }
+    UntimedCondition { kind: "Stalled", status, reason, message }
 }
 
 /// What has to change. A denied address may be due to Portolan's settings and not to the spec.
@@ -99,7 +100,8 @@ fn remedy(problems: &[Problem]) -> &'static str {
     }
 }
 
-fn wrong(summary: &Summary, problems: &[Problem]) -> Option<&'static str> {
+/// Why the spec is refused, as a whole or in part; `None` if it is accepted.
+fn rejection_reason(summary: &Summary, problems: &[Problem]) -> Option<&'static str> {
     let denied = !problems.is_empty() && problems.iter().all(|problem| problem.kind == ProblemKind::AddressDenied);
     match () {
         () if summary.invalid && denied => Some(ProblemKind::AddressDenied.as_str()),
@@ -109,48 +111,51 @@ fn wrong(summary: &Summary, problems: &[Problem]) -> Option<&'static str> {
     }
 }
 
-fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> Finding {
+fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> UntimedCondition {
     let (status, reason, message) = match summary.state() {
         // An object that is being deleted has conditions of its own.
-        State::Invalid | State::Terminating => {
-            ("False", unusable(summary, problems), format!("no instance can be used: {}", problem_texts(problems)))
-        }
+        State::Invalid | State::Terminating => (
+            "False",
+            unusable_reason(summary, problems),
+            format!("no instance can be used: {}", problem_texts(problems)),
+        ),
         State::NotChecked => {
             ("True", "NotChecked", "no instance has a check, so clients may use all of them".to_owned())
         }
-        State::Down => ("False", down(summary), health(summary, instances)),
+        State::Down => ("False", down_reason(summary), health_message(summary, instances)),
         State::Unknown => unknown(summary, instances),
         State::Healthy | State::Degraded if summary.healthy == 0 => {
-            let message = format!("clients may use the instances without a check; {}", health(summary, instances));
+            let message =
+                format!("clients may use the instances without a check; {}", health_message(summary, instances));
             ("True", "NotChecked", message)
         }
-        State::Healthy | State::Degraded => ("True", "Healthy", health(summary, instances)),
+        State::Healthy | State::Degraded => ("True", "Healthy", health_message(summary, instances)),
     };
-    Finding { kind: "Ready", status, reason, message }
+    UntimedCondition { kind: "Ready", status, reason, message }
 }
 
-fn unusable(summary: &Summary, problems: &[Problem]) -> &'static str {
-    wrong(summary, problems).unwrap_or("Invalid")
+fn unusable_reason(summary: &Summary, problems: &[Problem]) -> &'static str {
+    rejection_reason(summary, problems).unwrap_or("Invalid")
 }
 
-fn degraded(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> Finding {
+fn degraded(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> UntimedCondition {
     let each = || {
         let of: Vec<&InstanceStatus> = instances.iter().filter(|instance| Part::of(instance) == Part::Down).collect();
         listed(&of, |i| format!("{} is down ({}): {}", i.name, i.reason, i.message), "; ")
     };
     let (status, reason, message) = match summary.state() {
         State::Invalid | State::Terminating => {
-            ("Unknown", unusable(summary, problems), "no instance can be used".to_owned())
+            ("Unknown", unusable_reason(summary, problems), "no instance can be used".to_owned())
         }
-        State::Down | State::Degraded => ("True", down(summary), each()),
+        State::Down | State::Degraded => ("True", down_reason(summary), each()),
         State::Unknown => unknown(summary, instances),
         State::Healthy | State::NotChecked => ("False", "NoInstanceDown", "no instance is down".to_owned()),
     };
-    Finding { kind: "Degraded", status, reason, message }
+    UntimedCondition { kind: "Degraded", status, reason, message }
 }
 
 /// An instance that is not proved is not down.
-fn down(summary: &Summary) -> &'static str {
+fn down_reason(summary: &Summary) -> &'static str {
     if summary.down == summary.total { "AllInstancesDown" } else { "SomeInstancesDown" }
 }
 
@@ -163,10 +168,11 @@ fn unknown(summary: &Summary, instances: &[InstanceStatus]) -> (&'static str, &'
         return ("Unknown", CANNOT_RUN, message);
     }
     let lost = unproved.iter().any(|i| i.reason != Reason::Probing.as_str());
-    ("Unknown", if lost { "Unproven" } else { "Probing" }, health(summary, instances))
+    ("Unknown", if lost { "Unproven" } else { "Probing" }, health_message(summary, instances))
 }
 
-fn health(summary: &Summary, instances: &[InstanceStatus]) -> String {
+/// How many instances are healthy, and which are down or not proved.
+fn health_message(summary: &Summary, instances: &[InstanceStatus]) -> String {
     let mut message = healthy_count(summary.healthy, summary.total);
     for (part, what) in [(Part::Down, "down"), (Part::Unproved, "not proved")] {
         let names = named(instances, part);
@@ -192,9 +198,9 @@ fn problem_texts(problems: &[Problem]) -> String {
 
 /// The first of them, and how many more there are.
 pub(super) fn listed<T>(all: &[T], text_of: impl Fn(&T) -> String, between: &str) -> String {
-    let mut texts: Vec<String> = all.iter().take(NAMED).map(text_of).collect();
-    if all.len() > NAMED {
-        texts.push(format!("and {} more", all.len() - NAMED));
+    let mut texts: Vec<String> = all.iter().take(NAMED_ITEMS).map(text_of).collect();
+    if all.len() > NAMED_ITEMS {
+        texts.push(format!("and {} more", all.len() - NAMED_ITEMS));
     }
     texts.join(between)
 }

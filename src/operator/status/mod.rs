@@ -29,7 +29,7 @@ use crate::model::service::{Instance, Service};
 use crate::model::time::UnixMs;
 use crate::operator::crd::{InstanceStatus, ServiceStatus, State};
 use crate::operator::read::{ParsedService, Problem};
-use conditions::Finding;
+use conditions::UntimedCondition;
 use summary::{Part, Summary};
 
 /// Portolan's types of condition, in the order in which it writes them.
@@ -59,7 +59,7 @@ struct Parts {
     state: State,
     reason: String,
     healthy: usize,
-    conditions: [Finding; 4],
+    conditions: [UntimedCondition; 4],
     instances: Vec<InstanceStatus>,
 }
 
@@ -90,7 +90,7 @@ fn parts(input: &StatusInput<'_>) -> Parts {
         state: summary.state(),
         reason: summary.reason(&instances, problems),
         healthy: summary.healthy,
-        conditions: conditions::all(&summary, problems, &instances),
+        conditions: conditions::derive(&summary, problems, &instances),
         instances,
     }
 }

@@ -1,6 +1,6 @@
 //! The status of an object that is being deleted: finalizers hold it, and it is no longer served or probed.
 
-use super::conditions::{Finding, listed};
+use super::conditions::{UntimedCondition, listed};
 use super::{Parts, StatusInput};
 use crate::model::text;
 use crate::operator::crd::{HealthValue, InstanceStatus, State};
@@ -23,7 +23,7 @@ pub(super) fn parts(input: &StatusInput<'_>) -> Parts {
     }
 }
 
-fn conditions(finalizers: &[String]) -> [Finding; 4] {
+fn conditions(finalizers: &[String]) -> [UntimedCondition; 4] {
     let held = listed(finalizers, |name| text::escape(name, MAX_FINALIZER), ", ");
     let why = match finalizers {
         [] => "the object is being deleted; it is no longer served or probed".to_owned(),
@@ -31,12 +31,12 @@ fn conditions(finalizers: &[String]) -> [Finding; 4] {
             format!("the object is being deleted; it is no longer served or probed, and its finalizers hold it: {held}")
         }
     };
-    let finding = |kind, status| Finding::new(kind, status, TERMINATING, why.clone());
+    let condition = |kind, status| UntimedCondition::new(kind, status, TERMINATING, why.clone());
     [
-        finding("Accepted", "False"),
-        finding("Ready", "False"),
-        finding("Degraded", "Unknown"),
-        finding("Stalled", "False"),
+        condition("Accepted", "False"),
+        condition("Ready", "False"),
+        condition("Degraded", "Unknown"),
+        condition("Stalled", "False"),
     ]
 }
 

@@ -23,11 +23,11 @@ use crate::telemetry::metrics::Metrics;
 /// Objects of one page.
 const PAGE: u32 = 500;
 /// Time for a page, and for a watch to open.
-const ANSWER: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a watch lasts, in seconds.
 const WATCH: std::ops::RangeInclusive<u32> = 60..=90;
 /// Pauses after an error.
-const PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+const ERROR_PAUSES: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 /// Follows one scope.
 pub(super) struct Follower {
@@ -83,7 +83,17 @@ struct Page {
 
 impl Follower {
     pub(super) fn new(client: Client, scope: Scope, ingest: Ingest, api_health: ApiHealth, metrics: Metrics) -> Self {
-        Self { client, scope, ingest, api_health, metrics, from: None, backoff: PAUSES, last_error: None, open: false }
+        Self {
+            client,
+            scope,
+            ingest,
+            api_health,
+            metrics,
+            from: None,
+            backoff: ERROR_PAUSES,
+            last_error: None,
+            open: false,
+        }
     }
 
     pub(super) async fn run(self, stop: CancellationToken) -> Result<(), IngestError> {
@@ -95,7 +105,7 @@ impl Follower {
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let request = self.request().list(&params).map_err(kube::Error::BuildRequest)?;
-            let page = list_watch::answer(ANSWER, self.client.request::<Page>(request));
+            let page = list_watch::answer(ANSWER_TIMEOUT, self.client.request::<Page>(request));
             let Page { metadata, items } = page.await?;
             self.api_health.touch();
             self.ingest.ask(|reply| Message::Page(self.scope.clone(), items, reply)).await?;
@@ -112,7 +122,7 @@ impl Follower {
         let length = WatchLength::within(WATCH);
         let request = self.request().watch(&length.params(), &from.to_string());
         let request = request.map_err(kube::Error::BuildRequest)?;
-        let events = list_watch::answer(ANSWER, self.client.request_events::<RawObject>(request)).await?;
+        let events = list_watch::answer(ANSWER_TIMEOUT, self.client.request_events::<RawObject>(request)).await?;
         self.recovered();
         let mut events = pin!(length.with_timeout(events));
         while let Some(event) = events.try_next().await? {
@@ -137,7 +147,7 @@ impl Follower {
         let message = match ObjectId::of(raw.metadata()) {
             _ if is_there => Some(Message::Put(Box::new(raw), None)),
             Ok(ObjectId { key, id, revision, .. }) => Some(Message::Removed { key, id, revision, reply: None }),
-            // It was skipped when it was added, too.
+            // It was also skipped when it was added.
             Err(_) => None,
         };
         if let Some(message) = message {

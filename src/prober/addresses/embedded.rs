@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Most addresses that one address stands for.
-const MOST: usize = 6;
+const MAX_EMBEDDED: usize = 6;
 
 /// The addresses that an address stands for: the IPv4 ones embedded in it, else itself; both if it is also routed as it is.
-pub(crate) struct Embedded([Option<IpAddr>; MOST]);
+pub(crate) struct Embedded([Option<IpAddr>; MAX_EMBEDDED]);
 
 impl Embedded {
     pub(crate) fn of(ip: IpAddr) -> Self {
@@ -27,7 +27,7 @@ impl Embedded {
     }
 
     fn all(found: impl IntoIterator<Item = IpAddr>) -> Self {
-        let mut all = [None; MOST];
+        let mut all = [None; MAX_EMBEDDED];
         for (slot, ip) in all.iter_mut().zip(found) {
             *slot = Some(ip);
         }

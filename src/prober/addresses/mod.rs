@@ -3,7 +3,7 @@
 //! - In: an address and a port, or a URL at its registration.
 //! - Out: whether it may be dialled, and if not, the rule and the setting that would allow it.
 //!
-//! Files: `policy` (the rules), `own_listener` (this server's own port), `embedded` (IPv4 addresses inside IPv6 ones).
+//! Read the files in this order: `policy` (the rules), `own_listener` (this server's own port), `embedded` (IPv4 addresses inside IPv6 ones).
 
 mod embedded;
 mod own_listener;

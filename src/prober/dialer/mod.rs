@@ -3,7 +3,7 @@
 //! - In: a target and a deadline.
 //! - Out: an outcome. In between come the addresses ([`Pinned`]), so that the caller can spend the first one's budget.
 //!
-//! Files: this one (resolve, test every address, probe), `pinned` (the addresses in the order to try), `network` (what replaces
+//! Read the files in this order: this one (resolve, test every address, probe), `pinned` (the addresses in the order to try), `network` (what replaces
 //! resolver and sockets in a simulation).
 
 mod network;
@@ -140,7 +140,7 @@ impl Dialer {
             }
             Host::Name(name) => name,
         };
-        let found = timeout_at(deadline, self.resolve(name)).await.unwrap_or(Err(Unresolved::Down));
+        let found = timeout_at(deadline, self.resolve(name)).await.unwrap_or(Err(Unresolved::ResolverDown));
         let mut found = found.map_err(|error| unresolved(target, error))?;
         let admitted = |address: &IpAddr| self.admit(*address, target.port());
         if is_localhost(name) {
@@ -184,10 +184,10 @@ fn unresolved(target: &Target, error: Unresolved) -> Ending {
             Ending::fail(Reason::NameNotFound, format!("the name {host} does not exist or has no address"))
         }
         Unresolved::TooMany => Ending::fail(Reason::ResolveFailed, format!("{host} has more than 256 addresses")),
-        Unresolved::Failed => {
+        Unresolved::ServerError => {
             Ending::fail(Reason::ResolveFailed, format!("the name servers of {host} answer with an error"))
         }
-        Unresolved::Down => {
+        Unresolved::ResolverDown => {
             Ending::inconclusive(Reason::ResolverDown, format!("this machine's resolver gives no answer for {host}"))
         }
     }

@@ -6,7 +6,7 @@
 //! It waits for the next event, handles it, and then has one tick: what is due is queued, what may start is started, what changed is
 //! handed to the store. Only this task touches the state, which lies in the parts that [`Prober`] combines.
 //!
-//! Files, on the way of a probe: this one (the loop), `follow` (which instances there are), `tick` (what starts), `probe_task` and
+//! Read the files in this order, the path of a probe: this one (the loop), `follow` (which instances there are), `tick` (what starts), `probe_task` and
 //! `probes` (the probes that run), `outcomes` (what they mean), `guarding` (the mass-failure guard), `on_demand` (checks on demand),
 //! `probe_report` (queries about probing), `role` (taking over and stepping down).
 
@@ -38,9 +38,9 @@ use super::guard::GuardDriver;
 use super::limits::{AddressQueues, Budget, Capacity, Limits};
 use super::on_demand::{ProberHandle, Request, Requests, Tickets};
 use super::persist::{Persistence, Written};
-use super::report::Report;
 use super::schedule::{Scheduler, TICK};
 use super::targets::Targets;
+use super::telemetry::Report;
 use crate::catalog::{Batch, Catalog, Feed, FeedError};
 use crate::model::ports::Leadership;
 use crate::model::probe::ProbeRow;

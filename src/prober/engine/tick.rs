@@ -11,8 +11,8 @@ use crate::model::health::Next;
 use crate::model::ports::OnDemandError;
 use crate::model::service::InstanceId;
 use crate::model::time::{Now, UnixMs};
-use crate::prober::report::Sizes;
 use crate::prober::targets::{ProbePhase, Run};
+use crate::prober::telemetry::Sizes;
 
 /// Instances whose silence is judged in one tick at most.
 const MAX_SILENT: usize = 512;

@@ -1,10 +1,11 @@
-//! The mass-failure guard. When most targets seem lost at once, this machine itself may be at fault, and no healthy instance is reported
-//! unhealthy before other targets have been probed. Pure: the caller supplies the time.
+//! The mass-failure guard. When most targets seem to have failed at once, this machine itself may be at fault, and no healthy
+//! instance is reported unhealthy before other targets have been probed. Pure: the caller supplies the time. A target is *lost* if its probe
+//! did not reach it.
 //!
 //! - In: every probe that ended, and every *fall* (a change from healthy to unhealthy) before it happens.
 //! - Out: whether a fall is held, which *canaries* to probe at once, and which held falls to release.
 //!
-//! Files: `state` (the guard's phases), `sample` (recent probes, and how they are counted), `round` (one round of canaries), `driver` (when
+//! Read the files in this order: `state` (the guard's phases), `sample` (recent probes, and how they are counted), `round` (one round of canaries), `driver` (when
 //! the guard is judged next). `simulation`, `scenarios` and `capacity` test it in simulated outages.
 //!
 //! Only failures that [could be ours](Reason::could_be_ours) (resolve, timeout, unreachable) count; a refusal, a reset, a bad certificate

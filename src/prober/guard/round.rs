@@ -1,6 +1,6 @@
 //! One round of canaries.
 
-use super::sample::{Entry, Vote, tally};
+use super::sample::{Entry, TargetResult, count_losses};
 use super::{FEW_CANARIES, ROUND};
 use crate::model::service::InstanceId;
 use crate::model::time::UnixMs;
@@ -13,14 +13,14 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// `Some(true)`: most are lost. No answer is a loss once the time is over, and keeps the question open before.
+    /// `Some(true)`: most are lost. A missing answer counts as lost once the time is over; until then the verdict stays open.
     pub(super) fn verdict(&self, now: UnixMs) -> Option<bool> {
-        let votes = self.canaries.iter().map(|(e, answer)| Vote {
+        let results = self.canaries.iter().map(|(e, answer)| TargetResult {
             ns: e.ns,
             location: e.location,
             lost: *answer != Some(true),
         });
-        let lost = tally(votes).mostly_lost();
+        let lost = count_losses(results).mostly_lost();
         let over = now.since(self.at) >= ROUND || self.canaries.iter().all(|(_, answer)| answer.is_some());
         (!lost || over).then_some(lost)
     }
@@ -35,10 +35,10 @@ impl Round {
 }
 
 /// A few reached targets among many lost ones prove little (they may be next door): lost ones are added, up to [`FEW_CANARIES`] or
-/// `most`.
-pub(super) fn fill(canaries: &mut Vec<Entry>, lost: Vec<Entry>, most: usize) {
+/// `limit`.
+pub(super) fn add_lost(canaries: &mut Vec<Entry>, lost: Vec<Entry>, limit: usize) {
     for entry in lost {
-        if canaries.len() < FEW_CANARIES.min(most) && canaries.iter().all(|c| c.location != entry.location) {
+        if canaries.len() < FEW_CANARIES.min(limit) && canaries.iter().all(|c| c.location != entry.location) {
             canaries.push(entry);
         }
     }

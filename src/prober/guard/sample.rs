@@ -12,8 +12,8 @@ use crate::model::time::UnixMs;
 const KEPT: usize = 256;
 /// Most namespaces; the most recently probed ones are kept.
 const MAX_NAMESPACES: usize = 64;
-/// Most votes in a tally, shared by the namespaces.
-const MAX_VOTES: usize = 4 * MAX_SAMPLE;
+/// Most results in a count, shared by the namespaces.
+const MAX_COUNTED: usize = 4 * MAX_SAMPLE;
 /// Each namespace counts for at most one in so many, if there are as many.
 const NAMESPACE_SHARE: usize = 4;
 
@@ -105,12 +105,12 @@ impl Sample {
     }
 
     fn latest(&self, since: UnixMs) -> impl Iterator<Item = &Entry> {
-        let each = MAX_VOTES / self.0.len().max(1);
+        let each = MAX_COUNTED / self.0.len().max(1);
         self.0.values().flat_map(move |ring| ring.latest(since).take(each))
     }
 
-    pub(super) fn tally(&self, since: UnixMs) -> Tally {
-        tally(self.latest(since).map(|e| Vote { ns: e.ns, location: e.location, lost: e.lost }))
+    pub(super) fn losses_since(&self, since: UnixMs) -> LossCount {
+        count_losses(self.latest(since).map(|e| TargetResult { ns: e.ns, location: e.location, lost: e.lost }))
     }
 
     /// Targets lost since then, the latest first, one per location, none at `own`.
@@ -144,17 +144,17 @@ impl Sample {
     }
 }
 
-/// One target in a tally.
+/// What the latest probe of one target showed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Vote {
+pub(super) struct TargetResult {
     pub(super) ns: u64,
     pub(super) location: Location,
     pub(super) lost: bool,
 }
 
-/// Votes counted.
+/// How much of what was probed is lost.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Tally {
+pub(super) struct LossCount {
     pub(super) targets: usize,
     pub(super) locations: usize,
     /// The part that is lost, 0 to 1; an address weighs 1, shared by its targets.
@@ -163,7 +163,7 @@ pub(super) struct Tally {
     pub(super) lost_by_share: f64,
 }
 
-impl Tally {
+impl LossCount {
     pub(super) fn is_enough(&self) -> bool {
         self.targets >= MIN_TARGETS && self.locations >= MIN_LOCATIONS
     }
@@ -182,23 +182,23 @@ struct Weights {
     lost: f64,
 }
 
-pub(super) fn tally(votes: impl Iterator<Item = Vote>) -> Tally {
-    let votes: Vec<Vote> = votes.collect();
+pub(super) fn count_losses(results: impl Iterator<Item = TargetResult>) -> LossCount {
+    let results: Vec<TargetResult> = results.collect();
     let mut at_location: HashMap<Location, f64> = HashMap::new();
-    for vote in &votes {
-        *at_location.entry(vote.location).or_default() += 1.0;
+    for result in &results {
+        *at_location.entry(result.location).or_default() += 1.0;
     }
     let mut by_namespace: HashMap<u64, Weights> = HashMap::new();
-    for vote in &votes {
-        let weight = at_location.get(&vote.location).map_or(1.0, |n| n.recip());
-        let sum = by_namespace.entry(vote.ns).or_default();
+    for result in &results {
+        let weight = at_location.get(&result.location).map_or(1.0, |n| n.recip());
+        let sum = by_namespace.entry(result.ns).or_default();
         sum.all += weight;
-        sum.lost += if vote.lost { weight } else { 0.0 };
+        sum.lost += if result.lost { weight } else { 0.0 };
     }
     let sums: Vec<Weights> = by_namespace.into_values().collect();
     let cap = cap(sums.iter().map(|w| w.all).collect());
-    Tally {
-        targets: votes.len(),
+    LossCount {
+        targets: results.len(),
         locations: at_location.len(),
         lost: part(&sums, f64::INFINITY),
         lost_by_share: part(&sums, cap),

@@ -135,7 +135,7 @@ impl Line {
             let slow = self.slots.free_for_slow(self.demand.reserve(self.slots.all()));
             let i = index(self.ready.pop(slow)?);
             if let Some((since, scheduled)) = self.waits[i].take() {
-                self.holds[i] = Some(self.slots.take(self.lanes[i].0.slow()));
+                self.holds[i] = Some(self.slots.take(self.lanes[i].0.may_hang()));
                 return Some((i, since, scheduled));
             }
         }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::round::{Round, fill};
+use super::round::{Round, add_lost};
 use super::sample::{Entry, Location, Sample};
 use super::{
     ACQUITTAL, BATCH, BATCH_PAUSE, BLIND, FEW_CANARIES, Fall, GuardState, MAX_CANARIES, MAX_HELD, MAX_HOLD,
@@ -123,7 +123,7 @@ impl Guard {
             }
             Phase::Holding { convicted, round, .. } => {
                 let from = (*convicted).max(before(now, WINDOW));
-                let sample = self.sample.tally(from);
+                let sample = self.sample.losses_since(from);
                 if sample.is_enough() && !sample.mostly_lost() || round.verdict(now) == Some(false) {
                     self.release_all(ReleaseKind::Probe);
                     self.acquitted = Some(now);
@@ -204,7 +204,7 @@ impl Guard {
         if self.acquitted.is_some_and(|at| at >= fall.failing_since && now.since(at) <= ACQUITTAL) {
             return false;
         }
-        let sample = self.sample.tally(fall.failing_since);
+        let sample = self.sample.losses_since(fall.failing_since);
         let lost = sample.mostly_lost();
         if sample.is_enough() && !lost {
             return false;
@@ -215,7 +215,7 @@ impl Guard {
         let mut excluded: HashSet<Location> = losses.iter().map(|e| e.location).collect();
         excluded.insert(own);
         let mut canaries = self.sample.reached(UnixMs(i64::MIN), &excluded, most);
-        fill(&mut canaries, losses, self.most_canaries);
+        add_lost(&mut canaries, losses, self.most_canaries);
         if canaries.len() < MIN_CANARIES {
             return false;
         }
@@ -252,7 +252,7 @@ impl Guard {
         let Phase::Holding { since, convicted, ref round } = self.phase else { return };
         let before = round.canaries.iter().map(|(entry, _)| *entry).collect();
         let mut canaries = self.sample.reached(convicted, &HashSet::new(), self.most_canaries);
-        fill(&mut canaries, before, self.most_canaries);
+        add_lost(&mut canaries, before, self.most_canaries);
         let round = self.round(canaries, now);
         self.phase = Phase::Holding { since, convicted, round };
     }

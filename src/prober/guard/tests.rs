@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::sample::{Location, Vote, tally};
+use super::sample::{Location, TargetResult, count_losses};
 use super::*;
 use crate::model::outcome::{Stage, Timings};
 
@@ -202,9 +202,9 @@ proptest! {
             let of = |(ns, size): (usize, &u32)| {
                 let lost = lost(ns);
                 let base = u32::try_from(ns).expect("small") * 1000;
-                (0..*size).map(move |i| Vote { ns: ns as u64, location: Location::Address(address(base + i)), lost }).collect::<Vec<_>>()
+                (0..*size).map(move |i| TargetResult { ns: ns as u64, location: Location::Address(address(base + i)), lost }).collect::<Vec<_>>()
             };
-            tally(sizes.iter().enumerate().flat_map(of))
+            count_losses(sizes.iter().enumerate().flat_map(of))
         };
         prop_assert!(!votes(&|ns| ns == loud).mostly_lost());
         prop_assert!(votes(&|_| true).mostly_lost());
@@ -215,9 +215,9 @@ proptest! {
 
     #[test]
     fn an_address_weighs_the_same_however_many_targets_it_has(extra in 1usize..50, locations in 2u32..20) {
-        let vote = |n: u32, lost| Vote { ns: 1, location: Location::Address(address(n)), lost };
-        let single = tally((0..locations).map(|n| vote(n, n == 0)));
-        let crowded = tally((0..locations).map(|n| vote(n, n == 0)).chain((0..extra).map(|_| vote(0, true))));
+        let vote = |n: u32, lost| TargetResult { ns: 1, location: Location::Address(address(n)), lost };
+        let single = count_losses((0..locations).map(|n| vote(n, n == 0)));
+        let crowded = count_losses((0..locations).map(|n| vote(n, n == 0)).chain((0..extra).map(|_| vote(0, true))));
         prop_assert!((single.lost - crowded.lost).abs() < 1e-9);
     }
 }

@@ -11,7 +11,7 @@ use crate::model::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::model::time::UnixMs;
 
 /// Most probes of one address at once.
-pub(crate) const AT_ONCE: usize = 8;
+pub(crate) const MAX_CONCURRENT: usize = 8;
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// The limits.
@@ -119,7 +119,7 @@ impl Budget {
         if address.starts.len() >= self.per_second() {
             return address.starts.front().map(|at| at.plus(WINDOW));
         }
-        (address.under_way >= AT_ONCE).then(|| now.plus(self.step()))
+        (address.under_way >= MAX_CONCURRENT).then(|| now.plus(self.step()))
     }
 
     /// When a probe that is queued now could start; not later than `now` if at once.
@@ -214,7 +214,7 @@ mod tests {
                     }
                 }
             }
-            assert!(under_way.len() <= AT_ONCE);
+            assert!(under_way.len() <= MAX_CONCURRENT);
         }
         started
     }

@@ -24,7 +24,7 @@ impl AddressQueues {
         Self { budget, wakeups: BinaryHeap::new(), planned: HashSet::new() }
     }
 
-    /// Queues an instance for its address: behind the others, or in front when that queue had released it.
+    /// Queues an instance for its address: behind the others, or in front if that queue released it before.
     pub(crate) fn wait(&mut self, delay: Delay, instance: InstanceId, in_front: bool) {
         self.budget.wait(delay.key, instance, in_front);
         self.wake(delay.key, delay.until);
@@ -37,12 +37,12 @@ impl AddressQueues {
         }
     }
 
-    /// When the next address is to be looked at.
+    /// When the next address is due.
     pub(crate) fn next(&self) -> Option<UnixMs> {
         self.wakeups.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// An address that is to be looked at now.
+    /// An address that is due now.
     pub(crate) fn pop_wakeup(&mut self, now: UnixMs) -> Option<IpAddr> {
         let Reverse((at, key)) = *self.wakeups.peek()?;
         if at > now {

@@ -3,7 +3,7 @@
 //! - In: probes that start and end, and how late the engine wakes up.
 //! - Out: whether another probe may start, or must wait for its address.
 //!
-//! Files: `slots` (how many probes may run), `pace` (how many of them may be runnable), `capacity` (both combined), `address_budget`
+//! Read the files in this order: `slots` (how many probes may run), `pace` (how many of them may be runnable), `capacity` (both combined), `address_budget`
 //! (how often one address may be probed), `address_queues` (who waits for an address).
 
 mod address_budget;

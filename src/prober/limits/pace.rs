@@ -16,9 +16,10 @@ const YOUNG: Duration = Duration::from_millis(5);
 const OLD: Duration = Duration::from_millis(100);
 /// Waking up this late means that the processor is short.
 const LATE: Duration = Duration::from_millis(10);
-/// The bounds on runnable probes, per core.
-const FEWEST: usize = 8;
-const MOST: usize = 64;
+/// The lower bound on runnable probes, per core.
+const FEWEST_PER_CORE: usize = 8;
+/// The upper bound on runnable probes, per core.
+const MOST_PER_CORE: usize = 64;
 /// A probe that has not ended by then hangs, or may.
 const HANGS: Duration = Duration::from_millis(250);
 
@@ -42,7 +43,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new(cores: usize) -> Self {
-        let (fewest, most) = (FEWEST * cores, MOST * cores);
+        let (fewest, most) = (FEWEST_PER_CORE * cores, MOST_PER_CORE * cores);
         Self { young: VecDeque::new(), open: 0, allowed: most / 4, fewest, most }
     }
 
@@ -111,7 +112,7 @@ mod tests {
         now += YOUNG;
         pace.tick(now, Duration::ZERO);
         let at_first = pace.room();
-        assert!(at_first >= FEWEST, "the others wait for their peers");
+        assert!(at_first >= FEWEST_PER_CORE, "the others wait for their peers");
         pace.ended(first);
         assert_eq!(pace.room(), at_first, "one that was dropped counts once");
     }
@@ -124,7 +125,7 @@ mod tests {
             now += TICK;
             pace.tick(now, LATE);
         }
-        assert_eq!(pace.room(), 2 * FEWEST);
+        assert_eq!(pace.room(), 2 * FEWEST_PER_CORE);
         for _ in 0..60 {
             now += TICK;
             (0..pace.room()).for_each(|_| pace.started(now));
@@ -132,11 +133,11 @@ mod tests {
         }
         now += YOUNG;
         pace.tick(now, Duration::ZERO);
-        assert_eq!(pace.room(), 2 * MOST);
+        assert_eq!(pace.room(), 2 * MOST_PER_CORE);
         for _ in 0..60 {
             now += YOUNG;
             pace.tick(now, Duration::ZERO);
         }
-        assert_eq!(pace.room(), 2 * MOST, "an unused allowance is not reduced");
+        assert_eq!(pace.room(), 2 * MOST_PER_CORE, "an unused allowance is not reduced");
     }
 }

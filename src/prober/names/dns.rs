@@ -44,7 +44,7 @@ enum Answer {
     Addresses(Vec<IpAddr>, u32),
     /// The name does not exist in any family.
     NoName,
-    /// An error, or something that cannot be read.
+    /// An error such as SERVFAIL, or something that cannot be read.
     Error,
     /// Truncated: the whole answer comes over TCP.
     Truncated,
@@ -162,8 +162,8 @@ fn sum_up(questions: Vec<Question>) -> Result<(Vec<IpAddr>, Instant), Unresolved
                 found.extend(addresses);
             }
             Some(Answer::NoName) => {}
-            Some(Answer::Error | Answer::Truncated) => failure = failure.max(Unresolved::Failed),
-            None => failure = failure.max(Unresolved::Down),
+            Some(Answer::Error | Answer::Truncated) => failure = failure.max(Unresolved::ServerError),
+            None => failure = failure.max(Unresolved::ResolverDown),
         }
     }
     match found.is_empty() {
@@ -240,6 +240,7 @@ fn read(message: &Message, name: &Name, kind: RecordType) -> Answer {
         ResponseCode::NoError if head.truncation => Answer::Truncated,
         ResponseCode::NoError if lame => Answer::Error,
         ResponseCode::NoError => addresses(message, name, kind),
+        // SERVFAIL, REFUSED and the like.
         _ => Answer::Error,
     }
 }

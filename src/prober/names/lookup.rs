@@ -21,7 +21,7 @@ const FILES_CHECKED_EVERY: Duration = Duration::from_secs(5);
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const HOSTS: &str = "/etc/hosts";
 /// Entries beyond which finished lookups are dropped.
-const MANY: usize = 1024;
+const LOOKUPS_BEFORE_CLEANUP: usize = 1024;
 
 type Found = Result<(Vec<IpAddr>, Instant), Unresolved>;
 type Running = WeakShared<BoxFuture<'static, Found>>;
@@ -71,7 +71,7 @@ impl Loaded {
     pub(crate) async fn ask(&self, name: &str) -> Found {
         let shared = {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            if running.len() >= MANY {
+            if running.len() >= LOOKUPS_BEFORE_CLEANUP {
                 running.retain(|_, lookup| lookup.upgrade().is_some());
             }
             let shared = running.get(name).and_then(WeakShared::upgrade).filter(|lookup| lookup.peek().is_none());

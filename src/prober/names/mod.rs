@@ -3,7 +3,7 @@
 //! - In: a host name.
 //! - Out: its addresses, IPv4 first, or why there are none.
 //!
-//! Files: `resolver` (the cache, and how many lookups run at once), `lookup` (the hosts file, then DNS with search domains), `dns`
+//! Read the files in this order: `resolver` (the cache, and how many lookups run at once), `lookup` (the hosts file, then DNS with search domains), `dns`
 //! (questions to the name servers), `hosts` and `resolv_conf` (the system's files), `system_file` (reading them).
 
 mod dns;

@@ -20,7 +20,7 @@ const MAX_NAMES: usize = 16_384;
 /// Most addresses of one name.
 const MAX_ADDRESSES: usize = 256;
 /// Most useful lookups at once; each may take four sockets. Two fifths are for names that resolved before, two fifths for names that are
-/// new or failed, and a fifth for names whose last lookup was slow, which so delay only each other.
+/// new or failed, and a fifth for names whose last lookup was slow, so that these delay only each other.
 pub(crate) const MAX_LOOKUPS: usize = 160;
 /// A lookup that takes this long is slow; a silent second address family alone does not make it so.
 const SLOW: Duration = Duration::from_millis(750);
@@ -46,10 +46,10 @@ pub enum Unresolved {
     NotFound,
     /// More than 256 addresses.
     TooMany,
-    /// Its servers answer with an error, while other names resolve.
-    Failed,
-    /// Nothing resolves: our resolver is down or silent.
-    Down,
+    /// Its servers answer with an error, such as SERVFAIL, while other names resolve: the name is at fault, and the probe fails.
+    ServerError,
+    /// Nothing resolves: this machine's resolver is down or silent, and the probe is inconclusive.
+    ResolverDown,
 }
 
 /// The resolver and its cache.
@@ -138,15 +138,16 @@ impl Names {
 
     async fn ask(&self, loaded: &Loaded, name: &str) -> Result<(Vec<IpAddr>, Instant), Unresolved> {
         let mut lookup = Lookup { names: self, name, started: None, answered: false };
-        let _slot = self.slots(name).acquire().await.map_err(|_| Unresolved::Down)?;
+        let _slot = self.slots(name).acquire().await.map_err(|_| Unresolved::ResolverDown)?;
         lookup.started = Some(Instant::now());
-        let found = tokio::time::timeout(LOOKUP_TIMEOUT, loaded.ask(name)).await.unwrap_or(Err(Unresolved::Down));
+        let found =
+            tokio::time::timeout(LOOKUP_TIMEOUT, loaded.ask(name)).await.unwrap_or(Err(Unresolved::ResolverDown));
         lookup.ended(found.is_ok());
         let now = Instant::now();
         let mut proof = self.proof.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Ok(_) => proof.resolved(name, now),
-            Err(Unresolved::Failed) if !proof.others_resolve(name, now) => return Err(Unresolved::Down),
+            Err(Unresolved::ServerError) if !proof.others_resolve(name, now) => return Err(Unresolved::ResolverDown),
             Err(_) => {}
         }
         found
@@ -189,7 +190,7 @@ impl Names {
         (answer.until > Instant::now()).then(|| answer.addresses.clone())
     }
 
-    /// Caches an answer. A full cache first drops expired answers, and takes nothing more while that does not help.
+    /// Caches an answer. A full cache first drops expired answers; if it is still full, nothing is added.
     fn keep(&self, name: &str, addresses: &Arc<[IpAddr]>, until: Instant) {
         let now = Instant::now();
         let until = until.min(now + MAX_TTL);

@@ -3,7 +3,7 @@
 //! - In: requests from [`ProberHandle`], which others hold as [`OnDemand`] and [`Probing`].
 //! - Out: their answers, once the probes have ended and their changes are committed.
 //!
-//! Files: this one (the handle and the engine's end of its queues), `tickets` (the checks that are open).
+//! Read the files in this order: this one (the handle and the engine's end of its queues), `tickets` (the checks that are open).
 
 mod tickets;
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::tickets::Reply;
 pub(crate) use self::tickets::Tickets;
-use super::report::ProberStatus;
+use super::telemetry::ProberStatus;
 use crate::model::ports::{OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService};
 use crate::telemetry::metrics::Metrics;
 

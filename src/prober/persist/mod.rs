@@ -3,7 +3,7 @@
 //! - In: changes of health, and instances whose stored row is outdated.
 //! - Out: the numbers of the changes that are committed; failures are kept and retried.
 //!
-//! Files: `changes` (changes of health, in order), `rows` (the rows, a bounded number at a time). [`Persistence`] hands over one batch of
+//! Read the files in this order: `changes` (changes of health, in order), `rows` (the rows, a bounded number at a time). [`Persistence`] hands over one batch of
 //! each at a time.
 
 mod changes;

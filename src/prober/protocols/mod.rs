@@ -3,7 +3,7 @@
 //! - In: a target, and the addresses that it may be dialled at.
 //! - Out: an outcome with its evidence: the stage it reached, the time of each stage, a sentence.
 //!
-//! Files: this one (which protocol a target is probed by), `connect` (the first address that answers), `tcp` (the connection),
+//! Read the files in this order: this one (which protocol a target is probed by), `connect` (the first address that answers), `tcp` (the connection),
 //! `time_wait` (who ends it), `tls` (the handshake, the certificate, and what a broken exchange says about the peer), `http` with `http_response`, `grpc`, and what they share:
 //! `trace` (a probe's stages and its outcome).
 

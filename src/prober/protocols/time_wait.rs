@@ -78,7 +78,7 @@ fn time_wait(text: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const MOST: u32 = 4096;
+    const LIMIT: u32 = 4096;
 
     #[test]
     fn connections_are_closed_first_until_too_many_wait() {
@@ -87,11 +87,11 @@ mod tests {
         count.refresh(start, || {
             time_wait("sockets: used 9\nTCP: inuse 5 orphan 0 tw 4094 alloc 9 mem 2\nUDP: inuse 1\n")
         });
-        assert_eq!([count.take(MOST), count.take(MOST), count.take(MOST)], [true, true, false]);
+        assert_eq!([count.take(LIMIT), count.take(LIMIT), count.take(LIMIT)], [true, true, false]);
         count.refresh(start, || Some(0));
-        assert!(!count.take(MOST), "not read again so soon");
+        assert!(!count.take(LIMIT), "not read again so soon");
         count.refresh(start + READ_EVERY, || Some(0));
-        assert!(count.take(MOST));
+        assert!(count.take(LIMIT));
     }
 
     #[test]
@@ -99,9 +99,9 @@ mod tests {
         let start = Instant::now();
         let mut count = Count { read: None, waiting: 0, since: 0 };
         count.refresh(start, || None);
-        while count.take(MOST) {}
+        while count.take(LIMIT) {}
         count.refresh(start + WAIT / 2, || None);
-        assert_eq!(count.waiting, MOST / 2);
+        assert_eq!(count.waiting, LIMIT / 2);
         count.refresh(start + WAIT * 2, || None);
         assert_eq!(count.waiting, 0);
     }

@@ -112,7 +112,7 @@ impl FairQueue {
 }
 
 fn take(row: &mut [Fair; 4], order: [Lane; 4], slow: bool) -> Option<InstanceId> {
-    order.into_iter().filter(|lane| slow || !lane.slow()).find_map(|lane| row[lane as usize].pop())
+    order.into_iter().filter(|lane| slow || !lane.may_hang()).find_map(|lane| row[lane as usize].pop())
 }
 
 #[cfg(test)]

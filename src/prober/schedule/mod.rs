@@ -5,7 +5,7 @@
 //!
 //! An instance goes from *due* to *queued*; it starts when there is a slot and room for one more runnable probe. If its address's budget
 //! is spent it is *delayed* in the address's own queue, and comes back. [`Scheduler`] combines the files, read in this order: `due` (the
-//! due moments), `fair_queue` (who is next), [`limits`](super::limits) (what may start), `lag` (how far behind that is) and
+//! due moments), `fair_queue` (who is next), [`limits`](super::limits) (what may start), `lag` (how late probes start) and
 //! `detection_time` (how long a total outage may go unnoticed).
 
 pub(crate) mod detection_time;
@@ -125,7 +125,7 @@ impl Scheduler {
         if !matches!(tracked.phase, ProbePhase::Queued(_)) {
             self.queued += 1;
             tracked.phase = ProbePhase::Queued(since);
-            self.lag[usize::from(tracked.slow())].waits(since, tracked.id);
+            self.lag[usize::from(tracked.may_hang())].waits(since, tracked.id);
         }
         self.ready.push(tracked.priority(), tracked.namespace, tracked.gap(), tracked.id);
     }
@@ -156,12 +156,12 @@ impl Scheduler {
 
     /// Takes a slot for an instance's probe that starts at `at`.
     pub(crate) fn take_slot(&mut self, tracked: &Tracked, at: Instant) -> Slot {
-        self.capacity.take(tracked.slow(), at)
+        self.capacity.take(tracked.may_hang(), at)
     }
 
     /// Notes that a regular probe starts, so late.
     pub(crate) fn note_start(&mut self, tracked: &Tracked, late: Duration) {
-        self.lag[usize::from(tracked.slow())].started(tracked.timing.interval, late);
+        self.lag[usize::from(tracked.may_hang())].started(tracked.timing.interval, late);
     }
 
     /// Notes that a probe that started at `at` has ended.

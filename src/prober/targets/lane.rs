@@ -9,13 +9,13 @@ pub(crate) enum Lane {
     New,
     /// It took half of its timeout or more: may hold its slot for long.
     Slow,
-    /// Slow, and confirmed to be down: the only news would be that it is up again.
+    /// Slow, and confirmed to be down: the only news would be that it is up again, so it comes last.
     Hung,
 }
 
 impl Lane {
-    /// Whether a probe may hang, and so is restricted to the slots for such.
-    pub(crate) fn slow(self) -> bool {
+    /// Whether a probe may hang, so that it is restricted to the slots for slow probes.
+    pub(crate) fn may_hang(self) -> bool {
         !matches!(self, Self::Quick)
     }
 }

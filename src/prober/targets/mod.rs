@@ -3,7 +3,7 @@
 //! - In: the catalog's entries (`engine/follow.rs`), and the rows that the store kept of earlier probing.
 //! - Out: what the other parts need of one instance: when it is due, its priority in the queue, the row to store.
 //!
-//! Files: `tracked` (one instance), `interval` (its regular due moments), `lane` (its priority in the queue), `samples` (its newest
+//! Read the files in this order: `tracked` (one instance), `interval` (its regular due moments), `lane` (its priority in the queue), `samples` (its newest
 //! probes, packed).
 
 pub(crate) mod interval;

@@ -175,8 +175,8 @@ impl Tracked {
     }
 
     /// Whether it may hold its slot for long.
-    pub(crate) fn slow(&self) -> bool {
-        self.lane.slow()
+    pub(crate) fn may_hang(&self) -> bool {
+        self.lane.may_hang()
     }
 
     /// The time between two probes that it asks for, which orders the queue.
@@ -186,7 +186,7 @@ impl Tracked {
 
     /// The part of a slot that it uses on average, in millionths; none where it may hang.
     pub(crate) fn need(&self) -> Option<u32> {
-        let took = self.last.as_ref().filter(|_| !self.slow())?.timings.total_us();
+        let took = self.last.as_ref().filter(|_| !self.may_hang())?.timings.total_us();
         let part = u128::from(took) * 1000 / self.timing.interval.as_millis().max(1);
         Some(u32::try_from(part).unwrap_or(u32::MAX))
     }

@@ -25,7 +25,7 @@ impl Work<'_> {
             Removed::Instances(at) => at.iter().filter_map(|at| service.instances.get(*at)).collect(),
         };
         for instance in &leaving {
-            self.writes.push(Write::Remember(removal_row(&service, instance, &call.caller, self.now)));
+            self.writes.push(Write::History(removal_row(&service, instance, &call.caller, self.now)));
         }
         match removed {
             Removed::Service => self.remove(row, &service),

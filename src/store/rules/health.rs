@@ -48,7 +48,7 @@ impl Work<'_> {
             evidence: verdict.evidence,
         });
         self.writes.push(Write::PutHealth(service, verdict.instance, verdict.state));
-        self.writes.extend(past.map(Write::Remember));
+        self.writes.extend(past.map(Write::History));
         Some(())
     }
 

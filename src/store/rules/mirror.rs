@@ -261,7 +261,7 @@ impl Work<'_> {
             None => (self.now, "its status was withdrawn".to_owned()),
         };
         let to = Some((after.health, after.reason));
-        self.writes.push(Write::Remember(history_row(service, &after.name, at, before.health, to, message)));
+        self.writes.push(Write::History(history_row(service, &after.name, at, before.health, to, message)));
     }
 
     /// Removes a service, with a row of history for each instance.
@@ -276,7 +276,7 @@ impl Work<'_> {
 
     fn note_removed_instance(&mut self, service: &Service, removed: &Instance, why: &str) {
         let row = history_row(service, &removed.name, self.now, removed.health, None, why.to_owned());
-        self.writes.push(Write::Remember(row));
+        self.writes.push(Write::History(row));
     }
 
     fn note_removal(&mut self, key: ServiceKey, revision: u64) {

@@ -101,7 +101,7 @@ impl Work<'_> {
         let service = self.put(service, entry.last_check().clone());
         self.writes.push(Write::Touch(row, Arc::clone(&service)));
         self.writes.push(Write::PutInstance(Arc::clone(&service), id, call.columns));
-        self.writes.extend(history.map(Write::Remember));
+        self.writes.extend(history.map(Write::History));
         Ok(Registered { service, generation, renewed: false, replaced })
     }
 

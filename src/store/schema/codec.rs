@@ -13,14 +13,14 @@ use crate::model::value_error::json_sentence;
 const SAMPLE: usize = 8 + 1 + 4 + 1 + 2;
 
 /// Greatest value of a counter.
-const MOST: u64 = 1 << 62;
+const MAX_COUNT: u64 = 1 << 62;
 
 /// The error for a column whose value is wrong.
 pub(crate) fn damaged(what: impl std::fmt::Display) -> FromSqlError {
     FromSqlError::Other(what.to_string().into())
 }
 
-/// Whether the error is about the content of one column of one row.
+/// Whether the error is about one column's content.
 pub(crate) fn is_content(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(
@@ -73,11 +73,11 @@ pub(crate) struct Count(pub(in crate::store) u64);
 impl FromSql for Count {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let n = value.as_i64()?;
-        u64::try_from(n).ok().filter(|n| *n <= MOST).map(Self).ok_or(FromSqlError::OutOfRange(n))
+        u64::try_from(n).ok().filter(|n| *n <= MAX_COUNT).map(Self).ok_or(FromSqlError::OutOfRange(n))
     }
 }
 
-/// A row's columns in order. Looking each up by name would search all names before it, in each of ten thousand rows.
+/// A row's columns in order. Looking each up by name would compare all preceding names, in each of ten thousand rows.
 pub(crate) struct Cells<'r, 's> {
     row: &'r Row<'s>,
     next: usize,

@@ -2,9 +2,9 @@
 //!
 //! In: rows. Out: the model's types, and back.
 //!
-//! 1. [`codec`]: columns. [`instance`]: rows of instances. [`rows`]: rows of services and probes. [`joined`]: every service with its
+//! 1. [`codec`]: the encoding of columns. [`instance`]: rows of instances. [`rows`]: rows of services and probes. [`joined`]: every service with its
 //!    instances.
-//! 2. [`meta`]: what a file says of itself.
+//! 2. [`meta`]: a file's metadata.
 //! 3. [`mod@write`]: what is to be written. [`persist`]: the SQL for it.
 //! 4. [`quarantine`]: rows that cannot be read.
 

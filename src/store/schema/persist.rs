@@ -24,7 +24,7 @@ const PUT_PROBE: &str = "REPLACE INTO probe (instance, generation, state, next_d
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 const DROP_INSTANCE: &str = "DELETE FROM instance WHERE id = ?1";
 const DROP_SERVICE: &str = "DELETE FROM service WHERE row = ?1";
-const REMEMBER: &str =
+const ADD_HISTORY: &str =
     "INSERT INTO transition (service, key, instance, at, from_health, to_health, reason, message, evidence)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 const COMPLETE: &str = "UPDATE meta SET mirror = 2";
@@ -42,7 +42,7 @@ pub(crate) fn write(db: &Connection, write: &Write) -> rusqlite::Result<()> {
         Write::PutProbe(row) => put_probe(db, row),
         Write::DropInstance(id) => run(db, DROP_INSTANCE, [id.0]),
         Write::DropService(row) => run(db, DROP_SERVICE, [row]),
-        Write::Remember(past) => remember(db, past),
+        Write::History(past) => add_history(db, past),
         Write::Change(revision, id, key, deleted) => change(db, *revision, id.as_bytes(), key, *deleted),
         Write::Complete => run(db, COMPLETE, []),
         Write::Quarantine(bad, now) => quarantine::put_away(db, bad, *now),
@@ -85,10 +85,10 @@ fn put_probe(db: &Connection, p: &EncodedProbe) -> rusqlite::Result<()> {
     run(db, PUT_PROBE, params![p.instance.0, generation, p.state, p.next_due.0, p.last, p.last_pass, p.samples])
 }
 
-fn remember(db: &Connection, past: &HistoryRow) -> rusqlite::Result<()> {
+fn add_history(db: &Connection, past: &HistoryRow) -> rusqlite::Result<()> {
     run(
         db,
-        REMEMBER,
+        ADD_HISTORY,
         params![
             past.service.as_bytes().as_slice(),
             past.key.as_str(),

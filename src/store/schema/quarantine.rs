@@ -13,9 +13,9 @@ use crate::model::time::UnixMs;
 use crate::telemetry::metrics::Metrics;
 
 /// Most rows that are kept, the newest.
-const MOST: u64 = 10_000;
+const MAX_ROWS: u64 = 10_000;
 /// Rows that the log and `/readyz?verbose` name individually.
-pub(crate) const NAMED: usize = 5;
+pub(crate) const NAMED_ROWS: usize = 5;
 
 /// A table with rows that may be moved into quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,11 +103,14 @@ impl Quarantine {
 
 /// Logs rows.
 pub(crate) fn log(bad: &[BadRow]) {
-    for row in bad.iter().take(NAMED) {
+    for row in bad.iter().take(NAMED_ROWS) {
         tracing::error!("a row of the store cannot be read and goes into quarantine: {row}");
     }
-    if bad.len() > NAMED {
-        tracing::error!("{} more rows go into quarantine; `portolan quarantine` prints them all", bad.len() - NAMED);
+    if bad.len() > NAMED_ROWS {
+        tracing::error!(
+            "{} more rows go into quarantine; `portolan quarantine` prints them all",
+            bad.len() - NAMED_ROWS
+        );
     }
 }
 
@@ -126,7 +129,7 @@ impl QuarantineSummary {
         }
         let rows = db.query_row("SELECT count(*) FROM quarantine", [], |row| row.get::<_, u32>(0))?;
         let mut newest = db.prepare("SELECT source, row, name, reason FROM quarantine ORDER BY id DESC LIMIT ?1")?;
-        let newest = newest.query_map([int(NAMED as u64)], |row| {
+        let newest = newest.query_map([int(NAMED_ROWS as u64)], |row| {
             let text = |at: usize| row.get_ref(at).map(shown);
             let (source, name, reason) = (text(0)?, text(2)?, text(3)?);
             Ok(format!("{source} row {} ({name}): {reason}", text(1)?))
@@ -136,8 +139,8 @@ impl QuarantineSummary {
 
     /// Adds rows that are not in quarantine yet.
     pub(crate) fn and(mut self, bad: &[BadRow]) -> Self {
-        self.newest.splice(0..0, bad.iter().rev().take(NAMED).map(BadRow::to_string));
-        self.newest.truncate(NAMED);
+        self.newest.splice(0..0, bad.iter().rev().take(NAMED_ROWS).map(BadRow::to_string));
+        self.newest.truncate(NAMED_ROWS);
         self.rows += u64::try_from(bad.len()).unwrap_or(u64::MAX);
         self
     }
@@ -177,10 +180,10 @@ pub(crate) fn put_away(db: &Connection, bad: &BadRow, now: UnixMs) -> rusqlite::
     }
 }
 
-/// Forgets the oldest beyond [`MOST`].
+/// Forgets the oldest rows beyond [`MAX_ROWS`].
 pub(crate) fn trim(db: &Connection) -> rusqlite::Result<()> {
     let sql = "DELETE FROM quarantine WHERE id <= (SELECT id FROM quarantine ORDER BY id DESC LIMIT 1 OFFSET ?1)";
-    db.execute(sql, [int(MOST)]).map(drop)
+    db.execute(sql, [int(MAX_ROWS)]).map(drop)
 }
 
 /// A row's columns as JSON.

@@ -33,7 +33,7 @@ pub(crate) enum Write {
     /// Deletes a service with its instances.
     DropService(i64),
     /// A row of history.
-    Remember(HistoryRow),
+    History(HistoryRow),
     /// A revision, with the service that it changed and whether it deleted it.
     Change(u64, Uuid, ServiceKey, bool),
     /// Marks the mirror as complete.
@@ -45,10 +45,10 @@ pub(crate) enum Write {
 impl Write {
     /// Whether it adds a row of history.
     pub(crate) fn is_history(&self) -> bool {
-        matches!(self, Self::Remember(_))
+        matches!(self, Self::History(_))
     }
 
-    /// The revision up to which the table `change` is no longer complete because of it.
+    /// If this write loses a row of `change`: the revision up to which that table is then incomplete.
     pub(crate) fn forgets(&self) -> Option<u64> {
         match self {
             Self::Quarantine(bad, _) if bad.table == Table::Change => u64::try_from(bad.row).ok(),

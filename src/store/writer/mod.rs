@@ -1,11 +1,12 @@
-//! The one thread that writes: takes what is queued, one transaction, commit, catalog, feed, answers.
+//! The one thread that writes: takes the queued jobs, commits them in one transaction, updates catalog and feed, then
+//! answers.
 //!
 //! In: jobs from the queue. Out: a committed transaction, the next snapshot in the catalog, a batch on its feed, and the answers.
 //!
 //! 1. This file: the [`Engine`], from a batch of jobs to their answers.
-//! 2. [`run`]: the lives of the two threads. [`inline`]: the same work without threads, for simulations.
+//! 2. [`run`]: the main loops of the two threads. [`inline`]: the same work without threads, for simulations.
 //! 3. [`upkeep`]: a run that could not begin at the start, and checkpoints while idle.
-//! 4. [`trim`]: what is forgotten. [`wall_clock`]: whether its age can be believed.
+//! 4. [`trim`]: what is forgotten. [`wall_clock`]: whether the wall clock can be trusted to tell its age.
 
 mod inline;
 pub(crate) mod run;

@@ -4,6 +4,8 @@
 //!
 //! A request only copies its record into a bounded page ([`page`]). A thread swaps the page for an empty one every few milliseconds and
 //! formats the records in batches ([`mod@line`]). If it cannot keep up, lines are dropped and counted, and the log says so.
+//!
+//! Read the files in this order: this one (the log's handle and its thread), [`page`], [`mod@line`].
 
 mod line;
 mod page;

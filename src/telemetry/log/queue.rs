@@ -23,7 +23,7 @@ const OVERHEAD: usize = 64;
 /// Most bytes of one write.
 const BATCH: usize = 64 * 1024;
 /// Pause before the next try, if another program has made the shared pipe or terminal non-blocking.
-const PAUSE: Duration = Duration::from_millis(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 /// The target of the line that counts dropped ones.
 const TARGET: &str = "portolan::log";
 
@@ -260,7 +260,7 @@ impl Sink {
                 Ok(0) => return Err(written),
                 Ok(n) => written += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY_PAUSE),
                 Err(_) => return Err(written),
             }
         }

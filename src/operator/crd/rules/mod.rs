@@ -1,4 +1,9 @@
-//! The parts of the schema that cannot be derived: CEL rules with messages that say what to do, patterns, bounds of maps.
+//! The parts of the schema that cannot be derived: CEL rules with messages that say what to do, patterns, size limits of maps.
+//!
+//! In: nothing but constants of the model. Out: schemas, which the fields of [`spec`](super::spec) name.
+//!
+//! 1. This file: rules of fields and of maps. [`url`]: the rules of URLs.
+//! 2. [`mod@source`]: rules that depend on who wrote the object.
 //!
 //! Nothing here is stricter than the REST API, since what a client registers there becomes an object too.
 

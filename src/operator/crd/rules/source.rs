@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{LABEL, rule};
+use crate::model::name::MAX_LABEL;
 
 /// What to do about a registration that is in a manifest's way; CEL, with the object's name.
 const IN_THE_WAY: &str = "self.metadata.name + ' was registered over REST, and a manifest cannot change it: deregister it first \
@@ -42,8 +43,10 @@ pub(in crate::operator::crd) fn root() -> Value {
     made_up["optionalOldSelf"] = true.into();
     json!([
         rule(
-            &format!("size(self.metadata.name) <= 63 && self.metadata.name.matches('{LABEL}')"),
-            "a service's name is 1 to 63 characters of a-z, 0-9 and '-', starting and ending with a letter or digit"
+            &format!("size(self.metadata.name) <= {MAX_LABEL} && self.metadata.name.matches('{LABEL}')"),
+            &format!(
+                "a service's name is 1 to {MAX_LABEL} characters of a-z, 0-9 and '-', starting and ending with a letter or digit"
+            )
         ),
         taken_over,
         made_up,

@@ -1,4 +1,8 @@
 //! What becomes of an object when calls are merged into it, one after the other, by the rules of [`registration`]. Pure.
+//!
+//! In: an object, or none, and the calls that wait for it. Out: the object to write, if it changed, and each call's answer.
+//!
+//! This file has all of it; `tests` compare it with the standalone store.
 
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,11 @@
 //! In: the `install` in each status, and the other installs' Leases. Out: whether this install may write an object's status.
 //!
 //! An install is identified by its leader's Lease, `namespace/name`; its leader puts that into each status (`status.install`). A leader
-//! writes where that is absent, its own, or that of an install that is over: its Lease is deleted, or nobody has renewed it for a minute.
+//! writes where that is absent, its own, or that of an install that has ended: its Lease is deleted, or nobody has renewed it for a minute.
 //! It leaves every other object alone, and reports that.
 //!
 //! 1. This file: the rule. [`task`]: watches the other installs.
-//! 2. [`observations`]: whether an install is over.
+//! 2. [`observations`]: whether an install has ended.
 
 mod observations;
 mod task;
@@ -24,7 +24,7 @@ use crate::model::name::Namespace;
 use crate::operator::crd::ServiceStatus;
 
 /// Installs that a report names.
-const NAMED: usize = 3;
+const NAMED_INSTALLS: usize = 3;
 
 /// Decides who writes an object's status; cloning shares it.
 #[derive(Debug, Clone)]

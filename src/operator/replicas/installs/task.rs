@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::observations::{InstallState, LeaseView, Observations};
-use super::{Installs, NAMED, OtherInstalls, lease_of};
+use super::{Installs, NAMED_INSTALLS, OtherInstalls, lease_of};
 use crate::model::name::ServiceKey;
 use crate::model::ports::Leadership;
 use crate::model::text;
@@ -23,9 +23,9 @@ use crate::telemetry::metrics::Metrics;
 /// Time between two polls.
 const POLL: Duration = Duration::from_secs(5);
 /// Time for an answer.
-const ANSWER: Duration = Duration::from_secs(4);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 /// Most Leases that one poll reads; the objects of further installs are left alone.
-const MOST: usize = 16;
+const MAX_LEASES: usize = 16;
 
 /// The keys of other installs' objects.
 type Others = BTreeMap<String, Vec<ServiceKey>>;
@@ -71,7 +71,7 @@ impl InstallsTask {
     /// Polls until `stop`.
     ///
     /// # Errors
-    /// None: failures are retried at the next poll.
+    /// Never fails; failures are retried at the next poll.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
         let mut poll = tokio::time::interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -97,7 +97,7 @@ impl InstallsTask {
             .retain(|key, whose| leads && others.get(whose).is_some_and(|keys| keys.binary_search(key).is_ok()));
         let mut over = HashSet::new();
         if leads {
-            for (install, keys) in others.iter().take(MOST) {
+            for (install, keys) in others.iter().take(MAX_LEASES) {
                 match self.ask(install).await {
                     Some(InstallState::Gone) => drop(over.insert((install, "is gone"))),
                     Some(InstallState::Silent) => drop(over.insert((install, "has not been renewed for a minute"))),
@@ -113,8 +113,8 @@ impl InstallsTask {
     fn others(&self) -> Others {
         let mut others = Others::new();
         let objects = self.ingest.objects();
-        for (key, known) in &*objects {
-            if let Some(install) = self.installs.other(known.status()) {
+        for (key, observed) in &*objects {
+            if let Some(install) = self.installs.other(observed.status()) {
                 others.entry(install.to_owned()).or_default().push(key.clone());
             }
         }
@@ -127,7 +127,7 @@ impl InstallsTask {
     fn count(&self, others: &Others) {
         let objects = others.values().map(Vec::len).sum();
         self.metrics.cluster.objects_of_others.set(i64::try_from(objects).unwrap_or(i64::MAX));
-        let other_installs = OtherInstalls { objects, installs: others.keys().take(NAMED).cloned().collect() };
+        let other_installs = OtherInstalls { objects, installs: others.keys().take(NAMED_INSTALLS).cloned().collect() };
         if *self.installs.other_installs() != other_installs {
             self.installs.0.other_installs.store(Arc::new(other_installs));
         }
@@ -137,7 +137,7 @@ impl InstallsTask {
     async fn ask(&mut self, install: &str) -> Option<InstallState> {
         let (namespace, name) = lease_of(install)?;
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), namespace.as_str());
-        let view = match timeout(ANSWER, leases.get_opt(name)).await {
+        let view = match timeout(ANSWER_TIMEOUT, leases.get_opt(name)).await {
             Ok(Ok(Some(lease))) => {
                 let spec = lease.spec.unwrap_or_default();
                 LeaseView::Held(spec.holder_identity, spec.renew_time)
@@ -169,10 +169,10 @@ impl InstallsTask {
             if self.reported.contains_key(key) {
                 continue;
             }
-            let Some(known) = self.ingest.known(key) else { continue };
+            let Some(observed) = self.ingest.known(key) else { continue };
             let notice = status::elsewhere_notice(install);
             tracing::warn!("{key} is left alone: {}", notice.note);
-            self.events.send(&known, notice);
+            self.events.send(&observed, notice);
             self.reported.insert(key.clone(), install.to_owned());
         }
     }

@@ -20,24 +20,24 @@ use crate::model::text::escape;
 /// Time between two reads of the Lease, and between two renewals.
 pub const POLL: Duration = Duration::from_secs(2);
 /// Time for an answer: a claim outlasts two missed ones.
-const ANSWER: Duration = Duration::from_secs(4);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 /// Time to release the Lease at the end.
 const RELEASE: Duration = Duration::from_secs(2);
-/// Most writes in a round: one that lost against another is tried again after a read.
+/// Most writes in a round: a write that lost to another replica's is retried after a read.
 const TRIES: usize = 3;
 
 /// Why a round failed.
 #[derive(Debug, thiserror::Error)]
 enum ElectionError {
-    #[error("the Kubernetes API did not answer within {} s", ANSWER.as_secs())]
+    #[error("the Kubernetes API did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
     NoAnswer,
     #[error(
-        "the Lease may not be {0}: {1}; give this ServiceAccount get, create and update on leases.coordination.k8s.io in its own namespace"
+        "this replica is not allowed to {0} the Lease: {1}; give this ServiceAccount get, create and update on leases.coordination.k8s.io in its own namespace"
     )]
     Forbidden(&'static str, String),
-    #[error("the Lease cannot be {0}: {1}")]
+    #[error("this replica cannot {0} the Lease: {1}")]
     Other(&'static str, String),
-    #[error("others were faster each time, or its namespace is deleted")]
+    #[error("other replicas wrote first each time, or the Lease's namespace is being deleted")]
     Outrun,
 }
 
@@ -59,7 +59,7 @@ impl ElectorTask {
     /// Takes part in the election until `stop`.
     ///
     /// # Errors
-    /// None: failures are retried.
+    /// Never fails; failures are retried.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
         loop {
             let round = async {
@@ -132,12 +132,12 @@ impl ElectorTask {
     async fn create(&self) -> Result<Option<Lease>, ElectionError> {
         let mut lease = self.candidate.claim(Timestamp::now());
         lease.metadata.name = Some(NAME.to_owned());
-        unless_outrun(answer("created", self.leases.create(&PostParams::default(), &lease)).await)
+        unless_outrun(answer("create", self.leases.create(&PostParams::default(), &lease)).await)
     }
 
     /// None if another was faster.
     async fn replace(&self, lease: Lease) -> Result<Option<Lease>, ElectionError> {
-        unless_outrun(answer("written", self.leases.replace(NAME, &PostParams::default(), &lease)).await)
+        unless_outrun(answer("write", self.leases.replace(NAME, &PostParams::default(), &lease)).await)
     }
 
     /// Releases the Lease, so that another need not wait for its end.
@@ -170,7 +170,7 @@ impl ElectorTask {
         self.role = role;
         match role {
             _ if role == before => {}
-            Role::Leads => tracing::info!("this replica leads: it probes, and writes status for all"),
+            Role::Leads => tracing::info!("this replica now leads: it probes, and writes status for all replicas"),
             Role::Alone => tracing::warn!(
                 "the Lease could not be renewed: this replica writes nothing until it holds it again, and probes for its own readers"
             ),
@@ -197,7 +197,7 @@ async fn answer<T>(
     what: &'static str,
     asked: impl Future<Output = Result<T, kube::Error>>,
 ) -> Result<T, ElectionError> {
-    match timeout(ANSWER, asked).await {
+    match timeout(ANSWER_TIMEOUT, asked).await {
         Err(_) => Err(ElectionError::NoAnswer),
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(kube::Error::Api(status))) => Err(match status.code {

@@ -3,7 +3,7 @@
 //! - In: an open connection, the check's TLS settings, the host.
 //! - Out: an encrypted stream, or what the failure says about the peer or about this machine.
 //!
-//! Files: this one (the settings' cache and the handshake), `verifier` (which certificates are trusted), `certificate` (parsing one),
+//! Read the files in this order: this one (the settings' cache and the handshake), `verifier` (which certificates are trusted), `certificate` (parsing one),
 //! `client_cert` (the client's side), `pem` (files of `PORTOLAN_CA_DIR`), `alert` (what a TLS error means).
 //!
 //! Sessions are never resumed: a resumed handshake shows no certificate, and an expired one would go unnoticed.

@@ -1,9 +1,9 @@
 //! What the prober reports about itself and about changes of health: the log, metrics, and figures for `/readyz?verbose`.
 //!
-//! - In: what the engine notes.
+//! - In: what the engine reports.
 //! - Out: [`ProberStatus`], read without disturbing the engine; log lines; metrics.
 //!
-//! Files: `status` (the figures), `counters` (metrics, cheap enough for every probe), `transition_log` (the lines about changes of
+//! Read the files in this order: `status` (the figures), `counters` (metrics, cheap enough for every probe), `transition_log` (the lines about changes of
 //! health). [`Report`] is what the engine holds.
 
 mod counters;
