@@ -246,7 +246,7 @@ Settings {
         "Seconds that a shutdown may take before open requests are cut off" []
         => shutdown: Duration = reader.shutdown();
     drain_seconds "PORTOLAN_DRAIN_SECONDS" "SECONDS" "0"
-        "Seconds of PORTOLAN_SHUTDOWN_SECONDS, at its start, in which /readyz fails but requests are served: time for a load balancer" []
+        "Seconds of the shutdown in which /readyz fails but requests are still served, so that a load balancer can stop sending them" []
         => drain: Duration = reader.drain();
     mode "PORTOLAN_MODE" "MODE" "standalone"
         "standalone: the SQLite file is the registry. cluster: the Kubernetes API is, through services.portolan.dev objects" []
