@@ -23,14 +23,20 @@ const PROBING: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum OnceError {
     /// The source sent nothing in time.
-    #[error("nothing came from {source_name} within {} s: {why}", .limit.as_secs())]
+    #[error("nothing came from {source_name} within {} s", .limit.as_secs())]
     Nothing {
         /// Its name.
         source_name: String,
-        /// Its last error.
-        why: String,
         /// How long it had.
         limit: Duration,
+    },
+    /// The source cannot be read. Unlike the console on a terminal, one frame does not wait for another attempt.
+    #[error("nothing came from {source_name}: {why}")]
+    Lost {
+        /// Its name.
+        source_name: String,
+        /// What happened and what helps.
+        why: Box<str>,
     },
 }
 
@@ -49,10 +55,12 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
     let deadline = tokio::time::Instant::now() + limit;
     while !state.loaded {
         let Ok(Some(event)) = timeout_at(deadline, events.recv()).await else {
-            let why = if let Link::Lost { why, .. } = &state.link { why.to_string() } else { "no answer".to_owned() };
-            return Err(OnceError::Nothing { source_name, why, limit });
+            return Err(OnceError::Nothing { source_name, limit });
         };
         step(&mut state, Msg::Source(Box::new(event)), &requests);
+        if let Link::Lost { why, .. } = &state.link {
+            return Err(OnceError::Lost { source_name, why: why.clone() });
+        }
     }
     step(&mut state, Msg::Tick(UnixMs::wall()), &requests);
     let mut missing = state.listing().shown().len().min(list_height(&state));
