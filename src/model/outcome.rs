@@ -118,6 +118,7 @@ impl Reason {
     }
 
     /// Whether a failure for this reason could be this machine's own: what the mass-failure guard counts.
+    #[expect(clippy::match_same_arms, reason = "the arms are false for different reasons")]
     pub fn could_be_ours(self) -> bool {
         match self {
             Self::NameNotFound | Self::ResolveFailed | Self::ConnectTimeout | Self::Unreachable | Self::Timeout => true,
