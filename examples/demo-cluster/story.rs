@@ -173,7 +173,7 @@ impl Demo {
         let leader = self.leader().await?;
         let other =
             self.replicas.iter().find(|replica| !leader.starts_with(&replica.name)).context("one replica alone")?;
-        screen::tell(&format!("A program registers over REST, at {} which does not lead.", other.name))?;
+        screen::tell(&format!("A program registers over REST, through {}, which is not the leader.", other.name))?;
         let url = format!("http://{}", self.backends.address("10.0.0.6:8080")?);
         let args = ["register", "--name", "cart", "--base-url", &url, "--check-http", "/healthz"];
         screen::command(&format!("portolan {} --server {}", args.join(" "), other.url))?;

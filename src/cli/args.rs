@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 
 use crate::model::name::Namespace;
 
-/// The server when none is named.
+/// The server unless one is named.
 pub(super) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 
-/// Which server is asked, and how.
+/// The server, and how to reach it.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Server")]
 pub(super) struct ServerArgs {

@@ -36,7 +36,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// Follows what is in `reach`, or there the services of one `name`, from now on; [`Self::known`] is what there is.
+    /// Follows the services in `reach`, or those of them that are called `name`; [`Self::known`] has the current ones.
     ///
     /// # Errors
     /// The server does not answer, or refuses.
@@ -97,7 +97,7 @@ impl Changes {
         }
     }
 
-    /// Prints new events; of those before the connection, only the last of each component, if it is not well.
+    /// Prints new events; of those before the connection, only the last one of each component, and only a bad one.
     fn print_events(&mut self, events: Vec<ServerEvent>, streams: &mut Streams) {
         let is_last = |n: usize| !events[n + 1..].iter().any(|later| later.part == events[n].part);
         for (n, event) in events.iter().enumerate() {
@@ -131,7 +131,7 @@ impl Changes {
     }
 }
 
-/// Why a watch could not start: the refusal in full, with what to do about it, else the connection error.
+/// Why a watch could not start: the tunnel's error, else the refusal in full with what to do about it, else `why`.
 async fn refused_or_lost(client: &Client, reach: &Reach, name: Option<&str>, why: Box<str>) -> Failure {
     if let Some(error) = client.connection_error() {
         return error;

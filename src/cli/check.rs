@@ -13,10 +13,10 @@ use crate::model::outcome::{Health, Stage};
 use crate::model::text::escape;
 use crate::wire::{Checked, Outcome, Service, Timings};
 
-/// Columns of the longest bar.
-const BAR: u64 = 32;
+/// Width of the longest bar, in terminal cells.
+const BAR_WIDTH: u64 = 32;
 
-/// Flags of `check`. A probe may take 60 s, so the answer is waited for longer than that.
+/// Flags of `check`. A probe may take 60 s, so the default timeout is longer.
 #[derive(Debug, Args)]
 #[command(mut_arg("timeout", |arg| arg.default_value("75s")))]
 pub(super) struct CheckArgs {
@@ -109,10 +109,10 @@ fn stages(t: &Timings) -> Vec<(&'static str, u64)> {
     Stage::ALL.iter().filter_map(|stage| Some((stage.as_str(), u64::from(t.of(*stage)?)))).collect()
 }
 
-/// A bar in eighths of a column; anything above zero shows.
+/// A bar in eighths of a cell; anything above zero is visible.
 fn bar(us: u64, longest: u64) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let eighths = (us * BAR * 8).div_ceil(longest);
+    let eighths = (us * BAR_WIDTH * 8).div_ceil(longest);
     let full = usize::try_from(eighths / 8).unwrap_or(0);
     let part = usize::try_from(eighths % 8).unwrap_or(0);
     "█".repeat(full) + PARTS[part]
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_proved_and_the_unasked_are_fine() {
+    fn only_healthy_and_unchecked_services_succeed() {
         let service = |health| Service { health, ..Service::default() };
         let probed = [Checked { outcome: Some(Outcome::default()), ..Checked::default() }];
         assert_eq!(verdict(&service(Health::Healthy), &probed), Exit::Ok);

@@ -23,10 +23,10 @@ use crate::console::source::api::{ApiSource, ServerClient};
 use crate::console::source::file::FileSource;
 use crate::console::state::{Options, ThemeName};
 
-/// Time in which a server that nobody named has to answer.
-const ANSWERS: Duration = Duration::from_millis(300);
-/// Size of a plain frame where no terminal says another.
-const PLAIN: (u16, u16) = (120, 40);
+/// Longest wait for the default server before the file is shown instead.
+const UNNAMED_SERVER_TIMEOUT: Duration = Duration::from_millis(300);
+/// Columns and rows of a plain frame without a terminal.
+const DEFAULT_SIZE: (u16, u16) = (120, 40);
 
 /// Flags of `console`.
 #[derive(Debug, Args)]
@@ -46,10 +46,10 @@ pub(super) struct ConsoleArgs {
     /// Colours: normal, colour-blind or plain; plain when NO_COLOR is set
     #[arg(long, value_name = "THEME", value_enum, hide_possible_values = true)]
     theme: Option<Theme>,
-    /// Print one plain frame and exit
+    /// Print one plain frame and exit; wait for the services at most --timeout
     #[arg(long)]
     once: bool,
-    /// Columns and rows of that frame; the terminal's, else 120x40
+    /// Columns and rows of that frame; default: the terminal's, else 120x40
     #[arg(long, value_name = "WxH", requires = "once", value_parser = parse_size)]
     size: Option<(u16, u16)>,
     /// Read the store's file on this machine instead of asking a server
@@ -79,21 +79,21 @@ impl ConsoleArgs {
 }
 
 fn usual_theme() -> ThemeName {
-    if given("NO_COLOR").is_some() { ThemeName::Plain } else { ThemeName::Normal }
+    if env_var("NO_COLOR").is_some() { ThemeName::Plain } else { ThemeName::Normal }
 }
 
-fn given(name: &str) -> Option<OsString> {
+fn env_var(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The file or the server that is named; else the server if it answers, else the file if there is one.
+/// The file or the server that is named; else the default server if it answers, else the file if it exists.
 async fn source(args: &ConsoleArgs) -> Result<Box<dyn Source>, Failure> {
     if let Some(path) = &args.file {
         return Ok(Box::new(FileSource::new(path)));
     }
     let client = Client::new(&args.server).await?;
     if !client.named() && !answers(&client).await {
-        let path = given("DB_PATH").map_or_else(|| PathBuf::from("./services.db"), PathBuf::from);
+        let path = env_var("DB_PATH").map_or_else(|| PathBuf::from("./services.db"), PathBuf::from);
         if path.exists() {
             return Ok(Box::new(FileSource::new(path)));
         }
@@ -101,14 +101,14 @@ async fn source(args: &ConsoleArgs) -> Result<Box<dyn Source>, Failure> {
     Ok(Box::new(ApiSource::new(Arc::new(client))))
 }
 
-/// Whether a registry is there.
+/// Whether a registry answers.
 async fn answers(client: &Client) -> bool {
     let Ok(request) = client.request(Method::GET, &["health"], &[]) else { return false };
-    let sent = timeout(ANSWERS, request.send()).await;
+    let sent = timeout(UNNAMED_SERVER_TIMEOUT, request.send()).await;
     sent.is_ok_and(|sent| sent.is_ok_and(|answer| answer.status().is_success()))
 }
 
-/// The console on this terminal over one server, until a person or `end` ends it.
+/// Shows the console of one server on this terminal until the user quits or `end` is cancelled.
 ///
 /// # Errors
 /// See [`Failure`].
@@ -135,7 +135,7 @@ pub(super) async fn run(args: ConsoleArgs, streams: &mut Streams) -> Result<Exit
         filter: args.filter.as_deref().map(Into::into),
     };
     if args.once {
-        let size = args.size.or_else(|| crossterm::terminal::size().ok()).unwrap_or(PLAIN);
+        let size = args.size.or_else(|| crossterm::terminal::size().ok()).unwrap_or(DEFAULT_SIZE);
         let frame = once::frame(start, size, timeout).await;
         let frame = frame.map_err(|error| Failure::new(Exit::Unreachable, error.to_string()))?;
         streams.text(&frame)?;

@@ -1,4 +1,4 @@
-//! `portolan deregister`: takes a service or an instance out.
+//! `portolan deregister`: removes a service or an instance.
 
 use clap::Args;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ pub(super) struct DeregisterArgs {
     /// Only this instance
     #[arg(short, long, value_name = "NAME", conflicts_with = "all")]
     instance: Option<String>,
-    /// Also when the service has several instances
+    /// Remove the service even if it has several instances
     #[arg(long)]
     all: bool,
     #[command(flatten)]

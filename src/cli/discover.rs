@@ -1,4 +1,4 @@
-//! `portolan discover`: what a program would be told.
+//! `portolan discover`: the answer that a program would get.
 
 use clap::{Args, ValueEnum};
 
@@ -50,7 +50,7 @@ pub(super) struct DiscoverArgs {
     /// Only healthy instances; exit code 1 when there is none
     #[arg(long)]
     healthy: bool,
-    /// With -o url, also the URL of an instance that is not healthy when none is
+    /// With -o url, print an unhealthy instance's URL if none is healthy
     #[arg(long, conflicts_with = "healthy")]
     any: bool,
     /// Let the server choose one instance: weighted, at random in proportion to the weights

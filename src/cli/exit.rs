@@ -1,4 +1,4 @@
-//! What a command ends with: its exit code, and for a failure the words on stderr.
+//! How a command ends: its exit code, and for a failure the message on stderr.
 
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -13,12 +13,12 @@ pub enum Exit {
     Unmet = 1,
     /// The command line, a setting or the request's content is wrong.
     Usage = 2,
-    /// The server could not be reached, or failed (5xx), or the output could not be written: what was asked about
-    /// is not known to be well or unwell.
+    /// The server could not be reached, or failed (5xx), or the output could not be written: the state of what was
+    /// asked about is unknown.
     Unreachable = 3,
-    /// The server does not know it.
+    /// What was asked about does not exist.
     NotFound = 4,
-    /// The server refused: who asks, what it conflicts with, or how often.
+    /// The server refused: the token, a conflict or the rate limit.
     Refused = 5,
 }
 
@@ -32,13 +32,13 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// The exit code that it means.
+    /// The exit code.
     pub exit: Exit,
     /// What happened, in a sentence; harmless on a terminal.
     pub message: String,
     /// Lines that say what to do next.
     pub hints: Vec<String>,
-    /// The reader of our output is gone: nothing is wrong, and there is nobody to tell.
+    /// The reader of the output is gone: nothing is wrong, and nothing is printed.
     pub closed_pipe: bool,
 }
 
@@ -60,7 +60,7 @@ impl Failure {
         self
     }
 
-    /// The words for stderr, with their line breaks.
+    /// The lines for stderr, with their line breaks.
     pub fn to_lines(&self) -> String {
         let mut text = format!("error: {}\n", self.message);
         for hint in &self.hints {

@@ -1,4 +1,4 @@
-//! `portolan get`: one service with everything that is known of it.
+//! `portolan get`: one service with everything that is known about it.
 
 use clap::Args;
 

@@ -89,7 +89,7 @@ Examples:
   ENABLE_AUTH=true JWT_SECRET_FILE=/etc/portolan/secret portolan serve";
 
 pub(super) const QUARANTINE: &str = "\
-One JSON object a line, oldest first: when, table, row, name, reason, and the columns in content. Bytes that are not text are
+One JSON object per line, oldest first: when, table, row, name, reason, and the columns in content. Bytes that are not text are
 {\"hex\": …}. The server took each row out of its table and serves the rest; register its content again.
 
 Examples:
@@ -130,7 +130,7 @@ pub(super) const LIST: &str = "\
 Examples:
   portolan list -A                                  every namespace
   portolan list --status unhealthy                  what is down, since when and why
-  portolan list -A --watch                          then each row that changes
+  portolan list -A --watch                          then each changed row again
   portolan list --version '>=2, <3' --meta team=identity -o wide
   portolan list -o json | jq -r '.[].base_url'";
 
@@ -200,7 +200,7 @@ mod tests {
     fn every_setting_has_its_group() {
         for flag in crate::config::SETTINGS.iter().filter_map(crate::config::Setting::flag) {
             let id = flag.trim_start_matches('-').replace('-', "_");
-            assert!(group_of_flag(&id).is_some(), "{flag} belongs into SERVE_GROUPS");
+            assert!(group_of_flag(&id).is_some(), "{flag} belongs in SERVE_GROUPS");
         }
         let listed: usize = SERVE_GROUPS.iter().map(|(_, ids)| ids.len()).sum();
         // Consents apply to one start and are not settings.

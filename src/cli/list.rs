@@ -16,13 +16,13 @@ use crate::model::outcome::Health;
 use crate::model::time::UnixMs;
 use crate::wire::Service;
 
-/// Services of one page; the next page follows by its cursor.
-const PAGE: &str = "500";
-/// Most pages; no registry has more, so a server that goes on is not one.
+/// Services per page.
+const PAGE_SIZE: &str = "500";
+/// Most pages; no registry has more pages, so whatever goes on is not a registry.
 const MAX_PAGES: usize = 2000;
 /// Most bytes of all pages together.
 const MAX_BYTES: usize = 64 << 20;
-/// Most objects of all pages together; 25,600 instances have half as many.
+/// Most objects of all pages together; 25,600 instances need half as many objects.
 const MAX_OBJECTS: usize = 400_000;
 
 /// Flags of `list`.
@@ -34,7 +34,7 @@ pub(super) struct ListArgs {
     /// Every namespace that you may see
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Then print each row that changes, until interrupted
+    /// Then print each changed row again, until interrupted
     #[arg(short = 'w', long, conflicts_with_all = ["version", "zone", "meta"])]
     watch: bool,
     #[command(flatten)]
@@ -75,7 +75,7 @@ impl ListArgs {
         ];
         let mut query: Vec<_> = given.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
         query.extend(select.meta.iter().map(|(k, v)| (format!("meta.{k}"), v.clone())));
-        query.push(("limit".to_owned(), PAGE.to_owned()));
+        query.push(("limit".to_owned(), PAGE_SIZE.to_owned()));
         query
     }
 }
@@ -107,7 +107,7 @@ pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, F
     Ok(Exit::Ok)
 }
 
-/// The table, then the rows that change.
+/// Prints the table, then the changed rows.
 async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Result<Exit, Failure> {
     if args.output.output == Format::Json {
         return Err(
@@ -127,7 +127,7 @@ async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Resul
     };
     let mut changes = Changes::follow(client, reach, None).await?;
     let known = changes.known().filter(|service| is_selected(service));
-    let mut rows = known.map(|service| Ok((whole(service)?, false))).collect::<Result<Vec<_>, Failure>>()?;
+    let mut rows = known.map(|service| Ok((full(service)?, false))).collect::<Result<Vec<_>, Failure>>()?;
     rows.sort_by(|(a, _), (b, _)| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
     let first = table(&rows);
     let widths = first.widths(streams.paint());
@@ -141,7 +141,7 @@ async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Resul
                 continue;
             }
             match (from, to) {
-                (_, Some(to)) => rows.push((whole(&to)?, false)),
+                (_, Some(to)) => rows.push((full(&to)?, false)),
                 (Some(from), None) => rows.push((removed(&from)?, true)),
                 (None, None) => {}
             }
@@ -153,17 +153,17 @@ async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Resul
     }
 }
 
-/// What the tables show of a service, from what the watch keeps of it.
-fn whole(service: &data::Service) -> Result<Service, Failure> {
+/// A service as the tables take it, from what the watch keeps of it.
+fn full(service: &data::Service) -> Result<Service, Failure> {
     let json = serde_json::to_string(service).map_err(|error| Failure::new(Exit::Unreachable, error.to_string()))?;
-    let mut whole: Service = read(&json)?;
-    whole.base_url = whole.instances.first().map(|first| first.base_url.clone()).unwrap_or_default();
-    whole.reason = service.why().into();
-    Ok(whole)
+    let mut full: Service = read(&json)?;
+    full.base_url = full.instances.first().map(|first| first.base_url.clone()).unwrap_or_default();
+    full.reason = service.why().into();
+    Ok(full)
 }
 
 fn removed(service: &data::Service) -> Result<Service, Failure> {
-    Ok(Service { reason: "Removed".into(), instances: Vec::new(), ..whole(service)? })
+    Ok(Service { reason: "Removed".into(), instances: Vec::new(), ..full(service)? })
 }
 
 async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<Reply>, Failure> {
@@ -187,11 +187,11 @@ async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<
         query.retain(|(name, _)| name != "cursor");
         query.push(("cursor".to_owned(), next));
     }
-    Err(endless("it has more pages than any server's"))
+    Err(endless("it has more pages than any registry"))
 }
 
 fn too_much() -> Failure {
-    Failure::new(Exit::Unreachable, "the server's list is too large: over 64 MiB or 400,000 parts")
+    Failure::new(Exit::Unreachable, "the server's list exceeds this client's limit of 64 MiB or 400,000 objects")
         .hint("-n NAME lists one namespace; --status, --version, --zone and --meta list fewer services")
 }
 
@@ -200,7 +200,7 @@ fn endless(why: &str) -> Failure {
         .hint("is --server or PORTOLAN_SERVER the registry's own address?")
 }
 
-/// One array of the pages' elements, each byte for byte.
+/// One array with all pages' elements, unchanged.
 fn join(pages: &[Reply]) -> String {
     let inside = pages.iter().filter_map(|page| {
         let inside = page.raw().trim().strip_prefix('[')?.strip_suffix(']')?.trim();
@@ -209,12 +209,12 @@ fn join(pages: &[Reply]) -> String {
     format!("[{}]", inside.collect::<Vec<_>>().join(","))
 }
 
-/// Every service of every namespace, read.
+/// Every service of every namespace.
 ///
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn everything(client: &Client) -> Result<Vec<Service>, Failure> {
-    let query = vec![("namespace".to_owned(), "*".to_owned()), ("limit".to_owned(), PAGE.to_owned())];
+    let query = vec![("namespace".to_owned(), "*".to_owned()), ("limit".to_owned(), PAGE_SIZE.to_owned())];
     let pages = pages(client, query).await?;
     read(&join(&pages))
 }

@@ -1,4 +1,4 @@
-//! Finds the service that a person means by a name or an id.
+//! Finds a service by its name or id.
 
 use uuid::Uuid;
 

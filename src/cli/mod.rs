@@ -1,6 +1,16 @@
-//! The command line: one file a subcommand.
+//! The command line: one file per subcommand.
 //!
-//! Data goes to stdout, messages to stderr, and the exit code says what kind of end it was ([`exit::Exit`]).
+//! In: arguments, environment variables and stdin. Out: data on stdout, messages on stderr, and an exit code that says how the command ended
+//! ([`exit::Exit`]). In reading order:
+//!
+//! - this file: the subcommands and their runtimes
+//! - `args`, `help`: flags that several commands share, and the text of `--help`
+//! - [`exit`], `output`, `signals`: exit codes and failures, printing, and signals
+//! - `client`, `tunnel`: requests to a server, if need be through a port-forward into a cluster
+//! - `lookup`, `changes`: one service by name or id, and changes as they happen
+//! - `serve`, `demo`: the registry itself, and a demonstration of it
+//! - `register`, `deregister`, `list`, `get`, `discover`, `check`, `history`, `watch`, `console`: the client's commands
+//! - `token`, `quarantine`, `crd`, `reference`: commands that need no server
 
 mod args;
 mod changes;
@@ -105,15 +115,15 @@ fn command_line() -> clap::Command {
     help::grouped(<Cli as clap::CommandFactory>::command())
 }
 
-/// Reads the command line, runs what it asks for, and says how that ended.
+/// Parses the command line and runs its command; the exit code says how it ended.
 pub fn main() -> ExitCode {
     let parsed = command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(told) => {
+        Err(error) => {
             // A reader that is gone needs no help text.
-            let _ = told.print();
-            return if told.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
         }
     };
     let mut streams = Streams::process();
@@ -170,16 +180,16 @@ fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| no_runtime(&error))
 }
 
-/// Takes memory in the smallest pages. A client reaches into few places of many huge ones, and each would be resident whole; a server's
-/// connections fill half of their buffers, so that each takes 16 KB instead of 25, and discovery costs the same.
+/// Uses only the smallest memory pages. A client touches a little of many huge pages, and each would be resident as a whole; a server's
+/// connections fill half of their buffers, so that each takes 16 KB instead of 25. Discovery is as fast as before.
 fn small_pages() {
-    // Where the kernel does not know the wish it costs memory, nothing else.
+    // A kernel without this setting only uses more memory.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
 }
 
 fn no_runtime(error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Unmet, format!("the system gives no threads: {error}"))
+    Failure::new(Exit::Unmet, format!("no threads can be started: {error}"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the program says of itself: completions, the API's document, settings and commands.
+//! What the program prints about itself: completions, the API's document, settings and commands.
 
 use std::fmt::Write;
 

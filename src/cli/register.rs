@@ -17,7 +17,7 @@ use crate::model::text::escape;
 use crate::model::value_error::json_sentence;
 use crate::wire::Service;
 
-/// Most bytes that a server takes as a request.
+/// Most bytes that a server accepts as a request.
 const MAX_BODY: u64 = 64 * 1024;
 
 /// Flags of `register`.
@@ -102,7 +102,7 @@ struct CheckArgs {
     /// Pair in the server's PORTOLAN_CA_DIR to show to a server that wants a client certificate
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     check_tls_client_cert: Option<String>,
-    /// Take any certificate
+    /// Accept any certificate
     #[arg(long, conflicts_with = "file")]
     check_tls_no_verify: bool,
     /// Time between probes
@@ -207,12 +207,12 @@ impl RegisterArgs {
     }
 }
 
-/// The file's JSON as it is; `-n` fills in the namespace that it leaves open.
+/// The file's JSON unchanged, or with the namespace of `-n` if it has none.
 fn from_file(path: &Path, namespace: Option<&str>) -> Result<String, Failure> {
     let name = escape(&path.to_string_lossy(), 300);
     let text = read(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
     if text.len() as u64 > MAX_BODY {
-        return Err(Failure::usage(format!("{name} is longer than {MAX_BODY} bytes, the most that a server takes")));
+        return Err(Failure::usage(format!("{name} is longer than {MAX_BODY} bytes, the most that a server accepts")));
     }
     let mut body: Map<String, Value> = serde_json::from_str(&text).map_err(|error| {
         Failure::usage(format!("{name} {}", escape(&json_sentence(&error), 300)))
@@ -230,7 +230,7 @@ fn from_file(path: &Path, namespace: Option<&str>) -> Result<String, Failure> {
     }
 }
 
-/// What some editors begin a text with.
+/// Some editors begin a file with it.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -261,7 +261,7 @@ pub(super) async fn run(args: RegisterArgs, streams: &mut Streams) -> Result<Exi
     }
     let service: Service = reply.read()?;
     let wanted = args.instance.instance.as_deref().unwrap_or("default");
-    let said = format!(
+    let summary = format!(
         "registered {}/{}: {} ({}), {} instances healthy",
         service.namespace,
         service.name,
@@ -269,7 +269,7 @@ pub(super) async fn run(args: RegisterArgs, streams: &mut Streams) -> Result<Exi
         service.reason,
         ratio(&service)
     );
-    streams.line(&escape(&said, 500))?;
+    streams.line(&escape(&summary, 500))?;
     if args.file.is_none()
         && let Some(instance) = service.instances.iter().find(|i| &*i.name == wanted)
         && &*instance.reason == Reason::NotChecked.as_str()

@@ -9,7 +9,7 @@ use crate::app::{self, AppError, RunOptions};
 use crate::config::{LogFormat, ServeArgs, Settings};
 use crate::telemetry::log::{self, LogSettings};
 
-/// Flags of `serve`: the settings, and what is said for one start.
+/// Flags of `serve`: the settings, and consents for one start.
 #[derive(Debug, Args)]
 pub(super) struct ServeCommand {
     #[command(flatten)]
@@ -25,9 +25,9 @@ pub(super) struct ServeCommand {
 /// Runs it until a signal or a fault ends it.
 ///
 /// # Errors
-/// Bad settings are usage; whatever else keeps it from running is exit code 1.
+/// Invalid settings are usage errors; any other failure is exit code 1.
 pub(super) async fn run(args: ServeCommand) -> Result<Exit, Failure> {
-    // Before anything else: a shell that goes away must not end what it started.
+    // Before anything else: a terminal that closes must not end the server.
     let reload = signals::hangups();
     let mut settings = Settings::from_process(&args.settings).map_err(|error| Failure::usage(error.to_string()))?;
     (settings.start_empty, settings.accept_loss) = (args.start_empty, args.accept_loss);
@@ -41,7 +41,7 @@ pub(super) async fn run(args: ServeCommand) -> Result<Exit, Failure> {
         access_log: log::access_lines(&log),
         log_dropped: log.dropped(),
     };
-    signals::until_told(app::run(settings, options, |_| {}), &shutdown).await.map_err(|error| failure(&error))?;
+    signals::until_stopped(app::run(settings, options, |_| {}), &shutdown).await.map_err(|error| failure(&error))?;
     Ok(Exit::Ok)
 }
 

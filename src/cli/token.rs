@@ -13,8 +13,8 @@ use crate::model::name::Namespace;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 
-/// Longest life of a token that a server takes unless its `PORTOLAN_TOKEN_MAX_DAYS` says otherwise.
-const USUAL_MAX: Duration = Duration::from_hours(30 * 24);
+/// Longest life of a token that a server accepts unless its `PORTOLAN_TOKEN_MAX_DAYS` says otherwise.
+const USUAL_MAX_TTL: Duration = Duration::from_hours(30 * 24);
 
 /// Flags of `token`.
 #[derive(Debug, Args)]
@@ -28,10 +28,10 @@ pub(super) struct TokenArgs {
     /// Namespaces that it covers, or * for all; the server's default one unless given
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = parse_namespace)]
     namespaces: Option<Vec<String>>,
-    /// What it allows: words of read, register and admin
+    /// What it allows: any of read, register and admin
     #[arg(long, value_name = "WORDS", default_value = "read register")]
     scope: String,
-    /// How long it lasts; servers take at most 30 days unless told otherwise
+    /// How long it lasts; servers accept at most 30 days unless configured otherwise
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
     ttl: Duration,
 }
@@ -72,7 +72,7 @@ fn secrets(env: impl Fn(&str) -> Option<OsString>) -> Result<Secrets, Failure> {
         },
         (None, None) => {
             Err(Failure::usage("there is no secret to sign with: JWT_SECRET and JWT_SECRET_FILE are unset")
-                .hint("set one of them as it is set for the server, which takes no token that another secret signed"))
+                .hint("set one of them as it is set for the server, which accepts no token signed with another secret"))
         }
     }
 }
@@ -80,9 +80,9 @@ fn secrets(env: impl Fn(&str) -> Option<OsString>) -> Result<Secrets, Failure> {
 /// Runs it.
 ///
 /// # Errors
-/// See [`Failure`]: no usable secret, or a subject or scope that no server would take.
+/// See [`Failure`]: no usable secret, or a subject or scope that no server would accept.
 pub(super) fn run(args: TokenArgs, streams: &mut Streams) -> Result<Exit, Failure> {
-    let what = Mint {
+    let claims = Mint {
         scopes: Some(parse_scope(&args.scope)?),
         subject: args.subject,
         issuer: args.issuer,
@@ -90,8 +90,8 @@ pub(super) fn run(args: TokenArgs, streams: &mut Streams) -> Result<Exit, Failur
         lasts: args.ttl,
     };
     let secret = secrets(|name| std::env::var_os(name))?.signing();
-    let token = mint(&secret, &what, UnixMs::wall()).map_err(|error| Failure::usage(error.to_string()))?;
-    if args.ttl > USUAL_MAX {
+    let token = mint(&secret, &claims, UnixMs::wall()).map_err(|error| Failure::usage(error.to_string()))?;
+    if args.ttl > USUAL_MAX_TTL {
         streams.note(
             "warning: servers refuse a token of more than 30 days unless their PORTOLAN_TOKEN_MAX_DAYS allows it",
         );

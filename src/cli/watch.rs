@@ -20,7 +20,7 @@ use crate::model::time::UnixMs;
 pub(super) struct WatchArgs {
     /// Only the service of this name; all unless given
     name: Option<String>,
-    /// Only this namespace; unless given, all that you may see, or with a NAME the server's default one
+    /// Only this namespace; default: all that you may see; with a NAME, the server's default namespace
     #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
     namespace: Option<String>,
     /// Every namespace that you may see, also with a NAME
@@ -67,7 +67,7 @@ impl WatchArgs {
     }
 }
 
-/// Says that there is no such service yet, since a mistyped name would wait in silence, and where else there is one.
+/// Says that the service does not exist yet (a mistyped name would otherwise wait silently), and in which other namespaces it does.
 async fn note_absence(client: &Client, reach: &Reach, name: &str, streams: &mut Streams) {
     streams.note(&format!("no service is called {} yet; waiting for one", escape(name, 100)));
     if *reach == Reach::All {

@@ -8,7 +8,7 @@ use super::settings::{CLIENT, SECRETS, SETTINGS, Setting};
 pub fn markdown_table() -> String {
     let mut out = String::from("For `portolan serve`:\n\n");
     write_rows(&mut out, SETTINGS.iter().chain(SECRETS));
-    out.push_str("\nFor the commands that ask a server:\n\n");
+    out.push_str("\nFor client commands:\n\n");
     write_rows(&mut out, CLIENT.iter());
     out
 }

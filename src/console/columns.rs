@@ -63,11 +63,11 @@ pub struct Order {
 pub struct Spec {
     /// Its title.
     pub title: &'static str,
-    /// Least width, in columns of the terminal.
+    /// Minimum width in terminal cells.
     pub width: u16,
     /// Share of the width that is left over.
     pub grows: u16,
-    /// Columns with the highest number disappear first; 0 never does.
+    /// The highest leave first; 0 never leaves.
     pub drops: u8,
     /// Whether only the wide table has it.
     pub wide: bool,
@@ -77,8 +77,8 @@ pub struct Spec {
     pub order: Option<Order>,
 }
 
-/// A narrow column without content.
-const NARROW: Spec = Spec { title: "", width: 1, grows: 0, drops: 0, wide: false, cell: |_| plain(""), order: None };
+/// A column one cell wide without content.
+const EMPTY: Spec = Spec { title: "", width: 1, grows: 0, drops: 0, wide: false, cell: |_| plain(""), order: None };
 
 macro_rules! columns {
     ($($(#[$meta:meta])* $name:ident { $($field:ident: $value:expr,)+ })+) => {
@@ -92,7 +92,7 @@ macro_rules! columns {
 
             /// What it is.
             pub const fn spec(self) -> &'static Spec {
-                match self { $(Self::$name => const { &Spec { $($field: $value,)+ ..NARROW } },)+ }
+                match self { $(Self::$name => const { &Spec { $($field: $value,)+ ..EMPTY } },)+ }
             }
         }
     };

@@ -125,7 +125,7 @@ impl Service {
         self.instances.iter().filter(|i| i.health == Health::Healthy).count()
     }
 
-    /// When it became what it is.
+    /// Since when it has its health.
     pub fn since(&self) -> Option<UnixMs> {
         wire::service::since(self.health, self.instances.iter().map(|i| (i.health, i.since)))
     }

@@ -17,9 +17,9 @@ use super::status::Status;
 use crate::model::time::UnixMs;
 
 /// Most changes of health that the overview remembers.
-const RECENT: usize = 64;
+const MAX_RECENT: usize = 64;
 /// Most changes at once that are moved one by one; beyond that, sorting everything is cheaper.
-const MOVES: usize = 256;
+const MAX_MOVES: usize = 256;
 
 /// What decides which services are listed, and how.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -73,7 +73,7 @@ impl Totals {
 /// A recent change of the overview.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// When the console heard of it.
+    /// When the console learned of it.
     pub at: UnixMs,
     /// Which service.
     pub id: Uuid,
@@ -129,7 +129,7 @@ impl Index {
 
     /// Takes in changes.
     pub fn apply(&mut self, upserts: Vec<Service>, removed: &[Uuid], now: UnixMs) {
-        self.stale |= upserts.len() + removed.len() > MOVES;
+        self.stale |= upserts.len() + removed.len() > MAX_MOVES;
         for id in removed {
             if let Some(gone) = self.services.get(id).cloned() {
                 self.unlist(&gone);
@@ -166,14 +166,14 @@ impl Index {
         self.services.insert(service.id, service);
     }
 
-    /// Takes a service out of the list, where it is in it. It is still known as it was.
+    /// Takes a service out of the list, if it is listed. It is still known as it was.
     fn unlist(&mut self, old: &Service) {
         if let (false, Ok(at)) = (self.stale, self.search(old)) {
             self.shown.remove(at);
         }
     }
 
-    /// Puts a service into the list. All that are in it are known as they are listed.
+    /// Puts a service into the list. Every listed service is known as it is listed.
     fn list(&mut self, new: &Service) {
         if let (false, Err(at)) = (self.stale, self.search(new)) {
             self.shown.insert(at, new.id);
@@ -296,7 +296,7 @@ impl Index {
         self.recent.iter()
     }
 
-    /// Grows with every change, so that a frame can be skipped when nothing did.
+    /// Grows with every change, so that a frame can be skipped when nothing changed.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -320,7 +320,7 @@ impl Index {
     fn remember(&mut self, old: Option<&Service>, new: Option<&Service>, now: UnixMs) {
         let (from, to) = (old.map(Status::of), new.map(Status::of));
         let Some(service) = new.or(old).filter(|_| from != to) else { return };
-        self.recent.truncate(RECENT - 1);
+        self.recent.truncate(MAX_RECENT - 1);
         self.recent.push_front(Change {
             at: now,
             id: service.id,

@@ -1,4 +1,4 @@
-//! How the screen is divided: what drawing and moving about both depend on.
+//! How the screen is divided: what drawing and navigation both depend on.
 
 use super::page;
 use super::state::State;

@@ -17,7 +17,7 @@
 //! - [`state`]: everything that a frame is drawn from
 //! - [`page`], [`layout`]: the views that are text, and how the screen is divided
 //! - [`app`]: the pure step from state and message to state and effects
-//! - [`view`]: draws the state, and decides nothing
+//! - [`view`]: draws the state
 //! - `terminal`, [`run`], [`once`]: the terminal, the loop, a single frame
 
 pub mod app;

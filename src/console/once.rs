@@ -16,8 +16,8 @@ use super::source::{EVENT_QUEUE, Link, REQUEST_QUEUE, SourceEvent};
 use super::view;
 use crate::model::time::UnixMs;
 
-/// How long to wait for the probing of the services once they have arrived.
-const PROBING: Duration = Duration::from_millis(500);
+/// How long to wait for probing data after the services have arrived.
+const PROBING_WAIT: Duration = Duration::from_millis(500);
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
     }
     step(&mut state, Msg::Tick(UnixMs::wall()), &requests);
     let mut missing = state.listing().shown().len().min(list_height(&state));
-    let until = sleep_until(tokio::time::Instant::now() + PROBING);
+    let until = sleep_until(tokio::time::Instant::now() + PROBING_WAIT);
     tokio::pin!(until);
     while missing > 0 {
         tokio::select! {

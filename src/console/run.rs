@@ -18,16 +18,16 @@ use super::state::{Options, State};
 use super::terminal::{self, Tty};
 use crate::model::time::UnixMs;
 
-/// Least time between two frames because of events.
-const FRAME: Duration = Duration::from_millis(16);
-/// Least time between two frames after a key.
-const KEY_FRAME: Duration = Duration::from_millis(2);
+/// Minimum time between two frames because of events.
+const FRAME_INTERVAL: Duration = Duration::from_millis(16);
+/// Minimum time between two frames after a key.
+const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(2);
 /// Time between ticks, short enough for a countdown.
-const TICK: Duration = Duration::from_millis(250);
-/// SourceEvent taken in before the next frame.
-const DRAIN: usize = 64;
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
+/// Most events taken in before the next frame.
+const EVENTS_PER_FRAME: usize = 64;
 /// Longest wait for the source to end.
-const LAST: Duration = Duration::from_secs(1);
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the console ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum ConsoleError {
 pub struct Start {
     /// Where data comes from.
     pub source: Box<dyn Source>,
-    /// Selection at the start.
+    /// Options from the command line.
     pub options: Options,
     /// One namespace; none for all.
     pub namespace: Option<Box<str>>,
@@ -125,7 +125,7 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
         let from_source = matches!(message, Msg::Source(_));
         step(&mut state, message, &requests);
         if from_source {
-            for _ in 1..DRAIN {
+            for _ in 1..EVENTS_PER_FRAME {
                 let Ok(event) = events.try_recv() else { break };
                 step(&mut state, Msg::Source(Box::new(event)), &requests);
             }
@@ -137,16 +137,16 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
     drop(tty);
     stop.cancel();
     // Dropping the set aborts a source that does not end in time.
-    let _ = timeout(LAST, tasks.join_next()).await;
+    let _ = timeout(END_TIMEOUT, tasks.join_next()).await;
     ended
 }
 
 /// How long after the last frame the next one may be drawn because of the message; none when it changes nothing.
 fn frame_after(message: &Msg, state: &State) -> Option<Duration> {
     match message {
-        Msg::Tick(now) => shows(state, *now).then_some(FRAME),
-        Msg::Source(_) => Some(FRAME),
-        Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_) | Msg::Resize(..) => Some(KEY_FRAME),
+        Msg::Tick(now) => shows(state, *now).then_some(FRAME_INTERVAL),
+        Msg::Source(_) => Some(FRAME_INTERVAL),
+        Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_) | Msg::Resize(..) => Some(KEY_FRAME_INTERVAL),
     }
 }
 
@@ -164,7 +164,7 @@ struct Inputs {
 
 impl Inputs {
     fn new() -> io::Result<Self> {
-        let mut ticks = interval(TICK);
+        let mut ticks = interval(TICK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self { events: EventStream::new(), ticks, signals: Signals::new()? })
     }

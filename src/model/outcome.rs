@@ -118,10 +118,11 @@ impl Reason {
     }
 
     /// Whether a failure for this reason could be this machine's own: what the mass-failure guard counts.
+    #[expect(clippy::match_same_arms, reason = "the arms are false for different reasons")]
     pub fn could_be_ours(self) -> bool {
         match self {
             Self::NameNotFound | Self::ResolveFailed | Self::ConnectTimeout | Self::Unreachable | Self::Timeout => true,
-            // The peer was reached, or nothing failed in the network.
+            // The peer was reached.
             Self::ConnectRefused
             | Self::ConnectionReset
             | Self::TlsFailed
@@ -129,8 +130,9 @@ impl Reason {
             | Self::UnexpectedStatus
             | Self::ProtocolError
             | Self::NotServing
-            | Self::GrpcError
-            | Self::Passed
+            | Self::GrpcError => false,
+            // No failure of the network.
+            Self::Passed
             | Self::Probing
             | Self::NotChecked
             | Self::Unproven

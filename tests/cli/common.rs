@@ -14,14 +14,14 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "0123456789abcdef0123456789abcdef-for-tests";
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
-/// `portolan` with nothing inherited that could steer it.
+/// `portolan` in an empty environment.
 pub(crate) fn portolan() -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_portolan"));
     command.env_clear().timeout(PATIENCE);
     command
 }
 
-/// The same for a process that is talked to while it runs.
+/// The same for a process that the test watches while it runs.
 pub(crate) fn process() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
     command.env_clear().stdin(Stdio::null());
@@ -141,7 +141,7 @@ impl Logged {
         }
     }
 
-    /// All lines from here on. Only for a server that was told to stop.
+    /// All lines from here on. Only for a server that is stopping.
     pub(crate) fn rest(&mut self) -> Vec<String> {
         self.log.by_ref().lines().map(|line| line.expect("UTF-8")).collect()
     }
@@ -187,7 +187,7 @@ fn listening(log: ChildStderr) -> (String, JoinHandle<()>) {
     (url.unwrap_or_else(|log| panic!("the server ended: {log}")), reader)
 }
 
-/// Answers every request with the same, until the test's process ends.
+/// Answers every request with the same body, until the test's process ends.
 pub(crate) fn canned_forever(body: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
@@ -202,7 +202,7 @@ pub(crate) fn canned_forever(body: &'static str) -> String {
     url
 }
 
-/// Answers one request with `reply`, and hands over what was asked.
+/// Answers one request with `reply`, and returns the request.
 pub(crate) fn canned(status: &str, body: &str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));

@@ -1,4 +1,4 @@
-//! `portolan demo` without a terminal: it shows a death and a recovery, and leaves nothing behind.
+//! `portolan demo` without a terminal: it shows a failure and a recovery, and leaves nothing behind.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::PermissionsExt;
@@ -52,7 +52,7 @@ fn folders(temporary: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn something_dies_and_comes_back_and_nothing_is_left() {
+fn an_instance_fails_and_recovers_and_nothing_is_left() {
     let temporary = tempfile::tempdir().expect("a folder");
     let mut demo = Demo::start(temporary.path());
     demo.until(&["Portolan demo: a registry at http://127.0.0.1:"]);
@@ -70,7 +70,7 @@ fn something_dies_and_comes_back_and_nothing_is_left() {
 }
 
 #[test]
-fn every_kind_is_proved_within_seconds_and_the_curl_lines_work() {
+fn every_kind_becomes_healthy_and_the_curl_lines_work() {
     let temporary = tempfile::tempdir().expect("a folder");
     let mut demo = Demo::start(temporary.path());
     let mut pasted = Vec::new();

@@ -1,4 +1,4 @@
-//! SIGHUP: it reads the secrets again and never ends a server.
+//! SIGHUP reloads the secrets and never ends a server.
 
 use rustix::process::Signal;
 
@@ -7,14 +7,14 @@ use crate::common::{Logged, Server, ended, portolan, stdout};
 const FIRST: &str = "the first secret of the tests, long enough";
 const SECOND: &str = "the second secret of the tests, long enough";
 
-/// What the server says to a SIGHUP.
+/// Sends SIGHUP; the log line about it.
 fn hang_up(server: &mut Logged) -> String {
     server.signal(Signal::HUP);
     server.until("SIGHUP")
 }
 
 #[test]
-fn a_hangup_ends_no_server_from_its_first_word_on() {
+fn a_hangup_never_ends_a_server_that_listens() {
     let mut server = Server::start(&[]);
     for _ in 0..5 {
         server.signal(Signal::HUP);
@@ -60,10 +60,10 @@ fn a_hangup_reads_the_secrets_again_and_keeps_those_that_it_cannot_replace() {
     write("short");
     let weak = hang_up(&mut server);
     assert!(weak.contains(" ERROR ") && weak.contains("secret 1 is only 5 bytes long"), "{weak}");
-    assert_eq!(register(FIRST), 0, "the old one counts on");
+    assert_eq!(register(FIRST), 0, "the old one stays valid");
 
     write(&format!("{SECOND}\n{FIRST}"));
-    // A look of the server's own may have found them first.
+    // The server's own polling may have found them first.
     let said = hang_up(&mut server);
     assert!(said.contains(" INFO ") && said.contains("2 in force"), "{said}");
     assert_eq!((register(FIRST), register(SECOND)), (0, 0));

@@ -1,4 +1,4 @@
-//! Servers that mean harm or answer nonsense, and readers that go away.
+//! Servers that are hostile or answer nonsense, and readers that go away.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -35,7 +35,7 @@ fn foreign_text_cannot_move_the_cursor() {
 }
 
 #[test]
-fn foreign_errors_cannot_either() {
+fn foreign_errors_cannot_move_it_either() {
     let body = r#"{"success":false,"error":"\u001b[2Jgone","code":"service_not_found","hint":"\u009b1A",
         "details":[{"field":"\u202e","expected":"\u0007"},{"field":"a","problem":"\u001b[2J"}]}"#;
     let (url, _asked) = canned("404 Not Found", body);
@@ -71,7 +71,7 @@ fn each_status_has_its_exit_code() {
 }
 
 #[test]
-fn an_answer_that_is_not_portolans_is_told_apart() {
+fn an_answer_that_is_not_portolans_is_recognised() {
     for (status, body, exit) in [
         ("200 OK", "<html>welcome</html>", 3),
         ("200 OK", "[]", 3),
@@ -88,7 +88,7 @@ fn an_answer_that_is_not_portolans_is_told_apart() {
 }
 
 #[test]
-fn an_answer_without_data_is_said_to_be_one() {
+fn an_answer_without_data_is_named() {
     let (url, _asked) = canned("200 OK", r#"{"success":true,"message":""}"#);
     let output = portolan().args(["list", "--server", &url]).output().expect("it runs");
     let (code, said) = ended(&output);
@@ -124,7 +124,7 @@ fn output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn a_list_without_end_is_given_up() {
+fn an_endless_list_is_refused() {
     let url = canned_forever(r#"{"success":true,"message":"","data":[],"next_cursor":"again"}"#);
     let output = portolan().args(["list", "--server", &url]).output().expect("it runs");
     let (code, said) = ended(&output);
@@ -143,7 +143,7 @@ fn service(n: usize) -> String {
 }
 
 #[test]
-fn a_watch_without_end_is_an_error_and_not_all_memory() {
+fn an_endless_watch_is_an_error_and_does_not_fill_the_memory() {
     let services: Vec<String> = (0..100).map(service).collect();
     let part =
         format!("event: snapshot\ndata: {{\"services\":[{}],\"first\":false,\"last\":false}}\n\n", services.join(","));
@@ -165,7 +165,7 @@ fn a_watch_without_end_is_an_error_and_not_all_memory() {
 }
 
 #[test]
-fn an_answer_without_end_is_an_error_too() {
+fn an_endless_answer_is_an_error_too() {
     let begin = r#"{"success":true,"message":"","data":["#;
     for (piece, words) in [(" ".repeat(1 << 20), "over 24 MiB"), ("{},".repeat(1 << 18), "24 MiB")] {
         let url = endless(ANSWER, begin, piece);
@@ -180,5 +180,5 @@ fn an_answer_without_end_is_an_error_too() {
     let (url, _asked) = canned("200 OK", &objects);
     let output = portolan().args(["list", "--server", &url]).output().expect("it runs");
     let (code, said) = ended(&output);
-    assert!(code == 3 && said.contains("more parts than any service"), "{code} {said}");
+    assert!(code == 3 && said.contains("more objects than any service"), "{code} {said}");
 }

@@ -1,4 +1,4 @@
-//! The command line, run as a person runs it: the real binary against real servers.
+//! The command line: the real binary against real servers.
 
 mod common;
 mod demo;

@@ -13,7 +13,7 @@ fn the_help_groups_the_commands() {
 }
 
 #[test]
-fn every_command_explains_itself_with_examples() {
+fn every_command_has_help_with_examples() {
     for command in COMMANDS {
         let output = portolan().args([command, "--help"]).output().expect("it runs");
         let text = stdout(&output);
@@ -102,7 +102,7 @@ fn a_silent_cluster_is_unreachable_in_time() {
 }
 
 #[test]
-fn a_token_goes_to_the_server_that_was_named() {
+fn a_token_goes_to_the_named_server() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(file.path(), "abc.def.ghi\n").expect("written");
     let path = file.path().to_str().expect("UTF-8");
@@ -129,7 +129,7 @@ fn a_token_is_refused_in_the_clear_beyond_this_machine() {
 }
 
 #[test]
-fn a_minted_token_is_all_that_is_printed() {
+fn only_the_token_is_printed() {
     let output = portolan().env("JWT_SECRET", SECRET).args(["token", "--subject", "ci"]).output().expect("it runs");
     let token = stdout(&output);
     assert_eq!((token.lines().count(), token.trim().split('.').count()), (1, 3));
@@ -142,7 +142,7 @@ fn a_minted_token_is_all_that_is_printed() {
 }
 
 #[test]
-fn a_token_that_most_servers_refuse_is_minted_with_a_warning() {
+fn a_token_that_most_servers_refuse_is_made_with_a_warning() {
     for (ttl, warned) in [("30d", false), ("31d", true)] {
         let args = ["token", "--subject", "ci", "--ttl", ttl];
         let output = portolan().env("JWT_SECRET", SECRET).args(args).output().expect("it runs");
@@ -152,7 +152,7 @@ fn a_token_that_most_servers_refuse_is_minted_with_a_warning() {
 }
 
 #[test]
-fn a_token_that_nobody_would_take_is_not_minted() {
+fn an_unacceptable_token_is_not_made() {
     let weak = portolan().env("JWT_SECRET", "hunter2").args(["token", "--subject", "x"]).output().expect("it runs");
     let (code, said) = ended(&weak);
     assert!(code == 2 && said.contains("32") && !said.contains("hunter2"), "{said}");

@@ -86,7 +86,7 @@ fn list_shows_a_table_or_the_data() {
 }
 
 #[test]
-fn list_selects_and_looks_everywhere() {
+fn list_selects_in_one_or_all_namespaces() {
     let server = furnished();
     ok(&server, &["register", "-n", "shop", "--name", "order-service", "--base-url", "http://127.0.0.1:9"]);
     let names = |args: &[&str]| {
@@ -145,7 +145,7 @@ fn get_shows_everything_and_its_json_is_exact() {
 }
 
 #[test]
-fn what_is_not_there_is_exit_code_4_with_a_hint() {
+fn not_found_is_exit_code_4_with_a_hint() {
     let server = furnished();
     for args in [
         &["get", "nobody"][..],
@@ -205,7 +205,7 @@ fn discover_finds_what_is_healthy() {
 }
 
 #[test]
-fn history_tells_the_newest_first_and_why() {
+fn history_shows_the_newest_first_and_why() {
     let server = furnished();
     server.cli(&["check", "user-service"]);
     let table = ok(&server, &["history", "user-service"]);
@@ -232,7 +232,7 @@ fn history_tells_the_newest_first_and_why() {
 }
 
 #[test]
-fn deregister_takes_out_one_or_all() {
+fn deregister_removes_one_or_all() {
     let server = furnished();
     let several = server.cli(&["deregister", "user-service"]);
     let (exit, said) = ended(&several);

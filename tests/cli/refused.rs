@@ -33,7 +33,7 @@ fn minted(more: &[&str]) -> String {
     stdout(&output.expect("it runs")).trim().to_owned()
 }
 
-/// A token of `ci` that expired so long ago.
+/// A token of `ci` that expired `ago`.
 fn expired(ago: Duration, namespaces: Option<Vec<String>>) -> String {
     let what = Mint { subject: "ci".into(), issuer: None, namespaces, scopes: None, lasts: Duration::from_secs(1) };
     let then = UnixMs(UnixMs::wall().0 - i64::try_from(ago.as_millis()).expect("a time"));
@@ -53,7 +53,7 @@ fn printed(refused: &Output) -> String {
     command
 }
 
-/// Runs what was printed as it was printed, where the server's secret is, and then `args` with the token that it made.
+/// Runs the printed command unchanged with the server's secret, and then `args` with the token that it made.
 fn followed(server: &Server, command: &str, args: &[&str]) -> Output {
     let programs = std::path::Path::new(env!("CARGO_BIN_EXE_portolan")).parent().expect("a folder");
     let path = format!("{}:/usr/bin:/bin", programs.display());
@@ -67,7 +67,7 @@ fn done(output: &Output) {
 }
 
 #[test]
-fn a_token_opens_and_its_owner_keeps() {
+fn a_token_gives_access_and_protects_what_its_subject_owns() {
     let server = guarded();
     let mine = server.as_subject("ci", &[], &MAIL);
     assert_eq!(ended(&mine).0, 0, "{}", stderr(&mine));
@@ -93,7 +93,7 @@ fn without_a_token_the_printed_command_makes_one() {
 }
 
 #[test]
-fn who_only_reads_is_offered_no_more_than_that() {
+fn a_reader_is_offered_only_the_scope_read() {
     let server = closed();
     for args in [&["list"][..], &["get", "mail-service", "-n", "shop"], &["list", "-A", "-o", "json"]] {
         let refused = server.cli(args);
@@ -110,7 +110,7 @@ fn who_only_reads_is_offered_no_more_than_that() {
 }
 
 #[test]
-fn a_token_that_does_not_do_says_why_and_the_printed_command_makes_one_like_it() {
+fn a_rejected_token_says_why_and_the_printed_command_makes_one_like_it() {
     let server = guarded();
     let old = expired(Duration::from_mins(205), Some(vec!["shop".into(), "bank".into()]));
     let other = portolan()
@@ -134,7 +134,7 @@ fn a_token_that_does_not_do_says_why_and_the_printed_command_makes_one_like_it()
 }
 
 #[test]
-fn what_a_token_lacks_is_named_and_nothing_more_is_offered() {
+fn only_what_a_token_lacks_is_named_and_offered() {
     let server = guarded();
     let plain = with(&server, &minted(&[]), &MAIL);
     assert_eq!(ended(&plain).0, 0, "{}", stderr(&plain));
@@ -183,7 +183,7 @@ fn a_token_in_a_file_is_written_there() {
 }
 
 #[test]
-fn the_log_says_why_somebody_was_turned_away() {
+fn the_log_says_why_a_request_was_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = Logged::start(folder.path(), &[("ENABLE_AUTH", "true"), ("JWT_SECRET", SECRET)]);
     let url = server.url();
@@ -207,7 +207,7 @@ fn the_log_says_why_somebody_was_turned_away() {
 }
 
 #[test]
-fn who_asks_too_often_learns_when_to_ask_again() {
+fn a_rate_limited_client_learns_when_to_try_again() {
     let server = Server::start(&[("PORTOLAN_READ_RATE_LIMIT_PER_MINUTE", "1")]);
     let said: Vec<(i32, String)> = (0..3).map(|_| ended(&server.cli(&["list"]))).collect();
     let refused = said.iter().find(|(code, _)| *code != 0).expect("the limit is one a minute");

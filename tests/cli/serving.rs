@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::common::{PATIENCE, Server, ended, portolan, process};
 
 #[test]
-fn signals_end_it_well_from_its_first_word_on() {
+fn signals_end_it_in_order_once_it_listens() {
     for signal in [Signal::TERM, Signal::INT].repeat(5) {
         let mut server = Server::start(&[]);
         server.signal(signal);
@@ -54,7 +54,7 @@ fn a_used_port_and_a_used_file_are_refused() {
 }
 
 #[test]
-fn it_says_why_it_listens_on_loopback_alone() {
+fn it_says_why_it_listens_only_on_loopback() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = process();
     command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", folder.path().join("services.db"));
@@ -69,7 +69,7 @@ fn it_says_why_it_listens_on_loopback_alone() {
 }
 
 #[test]
-fn a_server_that_is_to_stop_is_not_ready_and_answers_while_it_drains() {
+fn a_server_that_is_stopping_is_not_ready_and_answers_while_it_drains() {
     let mut server = Server::start(&[("PORTOLAN_DRAIN_SECONDS", "2")]);
     let ready = server.get("/readyz?verbose");
     assert!(ready.contains("200 OK") && ready.contains("[+] server: started; serving requests\n"), "{ready}");
@@ -87,14 +87,14 @@ fn a_server_that_is_to_stop_is_not_ready_and_answers_while_it_drains() {
     assert_eq!(
         ended(&server.cli(&["register", "--name", "late", "--base-url", "http://127.0.0.1:9"])).0,
         0,
-        "all else goes on"
+        "everything else goes on"
     );
     assert!(server.get("/api/v1/services/discover?name=late").contains("200 OK"));
     assert_eq!(server.wait(), Some(0));
 }
 
 #[test]
-fn a_file_that_is_deleted_while_it_runs_is_told_to_who_writes_and_who_looks() {
+fn a_file_deleted_while_it_runs_fails_writes_and_shows_in_readyz() {
     let mut server = Server::start(&[]);
     assert_eq!(ended(&server.cli(&["register", "--name", "kept", "--base-url", "http://127.0.0.1:9"])).0, 0);
     std::fs::remove_file(server.folder.path().join("services.db")).expect("deleted");
@@ -107,7 +107,7 @@ fn a_file_that_is_deleted_while_it_runs_is_told_to_who_writes_and_who_looks() {
     );
     assert!(server.get("/api/v1/services/discover?name=kept").contains("200 OK"), "reads go on");
     server.signal(Signal::TERM);
-    assert_eq!(server.wait(), Some(0), "the end is in order though what probing knows has no place");
+    assert_eq!(server.wait(), Some(0), "it ends in order though probing state cannot be written");
 }
 
 /// The threads of a process: each one's name and nice value ([proc(5)](https://man7.org/linux/man-pages/man5/proc.5.html)).
@@ -125,7 +125,7 @@ fn threads(pid: u32) -> Vec<(String, i64)> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn probing_has_threads_of_its_own_that_yield_to_those_that_serve() {
+fn probing_has_its_own_threads_with_lower_priority() {
     let server = Server::start(&[]);
     let (probing, others): (Vec<_>, Vec<_>) =
         threads(server.pid()).into_iter().partition(|(name, _)| name == "probing");
@@ -143,7 +143,7 @@ fn metric(answer: &str, name: &str) -> f64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_metrics_of_the_process_are_those_that_the_system_has_of_it() {
+fn process_metrics_equal_those_of_the_system() {
     let before = std::time::SystemTime::now();
     let server = Server::start(&[]);
     // Connections that stay open for as long as they are counted.
@@ -172,7 +172,7 @@ fn the_metrics_of_the_process_are_those_that_the_system_has_of_it() {
     assert!(began > epoch(before) - 0.002 && began < epoch(std::time::SystemTime::now()), "{began}");
 }
 
-/// A server whose log is read up to the line that names its address, and no further.
+/// A server whose log is read only up to the line with its address.
 struct Unread {
     child: Child,
     log: Option<BufReader<ChildStderr>>,
@@ -252,7 +252,7 @@ fn a_log_that_nobody_reads_stops_nothing_and_lines_are_counted() {
         server.ask(1000);
     }
     let started = Instant::now();
-    assert_eq!(server.end(), Some(0), "it ends though its last words find no reader");
+    assert_eq!(server.end(), Some(0), "it ends though nobody reads its last lines");
     assert!(started.elapsed() < PATIENCE);
 }
 
@@ -287,7 +287,7 @@ fn a_log_whose_reader_is_gone_stops_nothing() {
     assert_eq!(server.end(), Some(0));
 }
 
-/// A store of two services, of which one cannot be read, and the path of its file.
+/// A store of two services, one of them unreadable, and the path of its file.
 fn with_a_bad_row() -> (tempfile::TempDir, std::path::PathBuf) {
     let mut server = Server::start(&[]);
     for name in ["users", "orders"] {
@@ -325,7 +325,7 @@ fn a_row_that_cannot_be_read_is_named_counted_and_printed() {
 }
 
 #[test]
-fn no_store_to_print_from_is_not_found() {
+fn quarantine_without_a_store_is_not_found() {
     let folder = tempfile::tempdir().expect("a folder");
     let output =
         portolan().args(["quarantine", "--file"]).arg(folder.path().join("none.db")).output().expect("it runs");
@@ -333,7 +333,7 @@ fn no_store_to_print_from_is_not_found() {
 }
 
 #[test]
-fn a_damaged_store_is_refused_until_an_empty_one_is_asked_for() {
+fn a_damaged_store_is_refused_unless_an_empty_start_is_requested() {
     let (_folder, path) = with_a_bad_row();
     let bytes = std::fs::read(&path).expect("reads");
     std::fs::write(&path, &bytes[..bytes.len() / 2]).expect("cuts");

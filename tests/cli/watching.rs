@@ -38,8 +38,8 @@ impl Printing {
 }
 
 fn each_line(out: impl Read + Send + 'static) -> Receiver<String> {
-    let (tell, lines) = channel();
-    spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let (sender, lines) = channel();
+    spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
     lines
 }
 
@@ -55,7 +55,7 @@ fn register(server: &Server, name: &str) {
     assert_eq!(ended(&output).0, 0, "{}", stderr(&output));
 }
 
-/// Registers one after another until the first is told of: a watch says nothing when it begins.
+/// Registers services until the watch prints one: it prints nothing when it begins.
 fn first(server: &Server, watch: &Printing) -> String {
     let mut n = 0;
     loop {
@@ -83,7 +83,7 @@ fn a_watch_prints_a_line_for_each_change() {
 }
 
 #[test]
-fn a_watch_of_one_name_prints_that_service_alone() {
+fn a_watch_of_one_name_prints_only_that_service() {
     let server = Server::start(&[]);
     let watch = Printing::start(&server, &["watch", "mail"]);
     assert!(watch.note().contains("no service is called mail yet"));
@@ -110,7 +110,7 @@ fn a_watch_of_one_name_prints_that_service_alone() {
 }
 
 #[test]
-fn what_the_server_tells_of_itself_is_said_beside_the_changes() {
+fn server_events_go_to_stderr_beside_the_changes() {
     let mut server = Server::start(&[("PORTOLAN_DRAIN_SECONDS", "3")]);
     let watch = Printing::start(&server, &["watch", "-o", "json"]);
     first(&server, &watch);
@@ -120,7 +120,7 @@ fn what_the_server_tells_of_itself_is_said_beside_the_changes() {
     let said = watch.note();
     assert!(said.contains("Z  server (store): writes fail: the store's file was deleted"), "{said}");
     let late = Printing::start(&server, &["list", "--watch"]);
-    assert!(late.note().contains("server (store): writes fail"), "what is not well is said at once, and nothing else");
+    assert!(late.note().contains("server (store): writes fail"), "a bad event is printed at once, and nothing else");
 
     server.signal(Signal::TERM);
     for said in [watch.note(), late.note()] {
@@ -134,7 +134,7 @@ fn what_the_server_tells_of_itself_is_said_beside_the_changes() {
 }
 
 #[test]
-fn a_list_goes_on_with_the_rows_that_change() {
+fn a_watched_list_prints_changed_rows() {
     let server = Server::start(&[]);
     register(&server, "user-service");
     let list = Printing::start(&server, &["list", "--watch"]);
@@ -148,7 +148,7 @@ fn a_list_goes_on_with_the_rows_that_change() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_said_at_once() {
+fn an_unreachable_server_is_reported_at_once() {
     for args in [&["watch"][..], &["list", "-w"]] {
         let mut command = crate::common::portolan();
         let output = command.args(args).args(["--server", "http://127.0.0.1:9"]).output().expect("it runs");

@@ -1,4 +1,4 @@
-//! The store's file as a source: what the server commits is told, whatever happens to the file.
+//! The store's file as a source: it sends what the server commits, whatever happens to the file.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,12 +19,12 @@ use uuid::Uuid;
 use crate::store::{Running, at, files, folder, fresh, leads, registration, removal, settings, spec};
 
 /// Longest wait for anything.
-const LONG: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// A source at work, and everything that it told.
+/// A running source, its events and requests to it.
 struct Watching {
-    news: mpsc::Receiver<SourceEvent>,
-    asks: mpsc::Sender<Request>,
+    events: mpsc::Receiver<SourceEvent>,
+    requests: mpsc::Sender<Request>,
     stop: CancellationToken,
     task: JoinHandle<()>,
     link: Link,
@@ -32,43 +32,43 @@ struct Watching {
 
 impl Watching {
     fn start(path: &Path) -> Self {
-        let (told, news) = mpsc::channel(256);
-        let (asks, asked) = mpsc::channel(64);
+        let (sender, events) = mpsc::channel(256);
+        let (requests, received) = mpsc::channel(64);
         let stop = CancellationToken::new();
         let source: Box<dyn Source> = Box::new(FileSource::new(path));
-        let task = tokio::spawn(source.run(told, asked, stop.clone()));
-        Self { news, asks, stop, task, link: Link::Connecting }
+        let task = tokio::spawn(source.run(sender, received, stop.clone()));
+        Self { events, requests, stop, task, link: Link::Connecting }
     }
 
-    /// The first news that `wanted` takes.
+    /// The first event that `wanted` accepts.
     async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(SourceEvent) -> Option<T>) -> T {
         let look = async {
             loop {
-                let news = self.news.recv().await.expect("the source goes on");
-                if let SourceEvent::Link(link) = &news {
+                let event = self.events.recv().await.expect("the source goes on");
+                if let SourceEvent::Link(link) = &event {
                     self.link = link.clone();
                 }
-                if let Some(found) = wanted(news) {
+                if let Some(found) = wanted(event) {
                     return found;
                 }
             }
         };
-        timeout(LONG, look).await.unwrap_or_else(|_| panic!("{what} did not come"))
+        timeout(TIMEOUT, look).await.unwrap_or_else(|_| panic!("{what} did not come"))
     }
 
     async fn snapshot(&mut self) -> Vec<Service> {
-        let is_snapshot = |news| if let SourceEvent::Snapshot(all) = news { Some(all) } else { None };
+        let is_snapshot = |event| if let SourceEvent::Snapshot(all) = event { Some(all) } else { None };
         self.until("a snapshot", is_snapshot).await
     }
 
     async fn changes(&mut self) -> (Vec<Service>, Vec<Uuid>) {
-        let is_change = |news| if let SourceEvent::Changes(some, gone) = news { Some((some, gone)) } else { None };
+        let is_change = |event| if let SourceEvent::Changes(some, gone) = event { Some((some, gone)) } else { None };
         self.until("a change", is_change).await
     }
 
     async fn live(&mut self) {
         if self.link != Link::Live {
-            self.until("the link", |news| (news == SourceEvent::Link(Link::Live)).then_some(())).await;
+            self.until("the link", |event| (event == SourceEvent::Link(Link::Live)).then_some(())).await;
         }
     }
 
@@ -77,13 +77,14 @@ impl Watching {
         if let Link::Lost { why, .. } = &self.link {
             return why.to_string();
         }
-        let is_lost = |news| if let SourceEvent::Link(Link::Lost { why, .. }) = news { Some(why.into()) } else { None };
+        let is_lost =
+            |event| if let SourceEvent::Link(Link::Lost { why, .. }) = event { Some(why.into()) } else { None };
         self.until("the link's loss", is_lost).await
     }
 
     async fn end(self) {
         self.stop.cancel();
-        timeout(LONG, self.task).await.expect("it ends when told").expect("in order");
+        timeout(TIMEOUT, self.task).await.expect("it ends when it is cancelled").expect("in order");
     }
 }
 
@@ -127,7 +128,7 @@ fn falls(instance: &Instance, millis: i64) -> HealthChange {
 }
 
 #[tokio::test]
-async fn commits_are_told_as_they_happen() {
+async fn commits_arrive_as_they_happen() {
     let (folder, s) = fresh();
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     let mut w = Watching::start(&folder.path().join("p.db"));
@@ -155,18 +156,18 @@ async fn commits_are_told_as_they_happen() {
 }
 
 #[tokio::test]
-async fn what_is_told_equals_what_the_api_renders() {
+async fn services_equal_those_of_the_api() {
     let (folder, s) = fresh();
     let mut labelled = spec(1);
     labelled.metadata.insert("team".to_owned(), "pay".to_owned());
     s.register(registration("users", "a", labelled)).await.expect("registers");
     s.register(registration("users", "b", spec(2))).await.expect("registers");
     let mut w = Watching::start(&folder.path().join("p.db"));
-    let told = w.snapshot().await;
+    let services = w.snapshot().await;
     let mut json = Vec::new();
     s.catalog().read().find("default", "users").expect("registered").write_json(&mut json);
     let served: Service = serde_json::from_slice(&json).expect("the console reads the API's JSON");
-    assert_eq!(told, [served]);
+    assert_eq!(services, [served]);
     w.end().await;
     s.stop().await;
 }
@@ -193,28 +194,28 @@ async fn probing_and_history_come_from_the_rows() {
     let mut w = Watching::start(&folder.path().join("p.db"));
     w.snapshot().await;
 
-    w.asks.send(Request::Probing(vec![id])).await.expect("asks");
-    let is_probing = |news| if let SourceEvent::Probing(of, known) = news { Some((of, known)) } else { None };
+    w.requests.send(Request::Probing(vec![id])).await.expect("is sent");
+    let is_probing = |event| if let SourceEvent::Probing(of, known) = event { Some((of, known)) } else { None };
     let (of, known) = w.until("the probing", is_probing).await;
     let known: ProbingOfService = *known.expect("it is known");
     let first = &known.instances[0];
     assert_eq!((of, known.live, &*first.instance), (id, false, "a"));
     assert_eq!((first.last_fail.as_ref(), first.samples.len()), (Some(&failed(90).into()), 1));
-    // As the prober says of an instance that is not proved yet: the first pass is enough.
+    // As the prober reports for an instance that is not proved yet: the first pass is enough.
     assert_eq!((first.streak.passing, first.streak.count, first.streak.of), (true, 0, 1));
 
-    w.asks.send(Request::History(id, None)).await.expect("asks");
+    w.requests.send(Request::History(id, None)).await.expect("is sent");
     let is_history =
-        |news| if let SourceEvent::History(_, entries, next) = news { Some((entries, next)) } else { None };
+        |event| if let SourceEvent::History(_, entries, next) = event { Some((entries, next)) } else { None };
     let (entries, next) = w.until("the history", is_history).await;
     let messages: Vec<&str> = entries.iter().map(|e| &*e.message).collect();
     assert_eq!((messages, next), (vec!["refused at 90", "refused at 80", "refused at 70"], None));
 
-    w.asks.send(Request::Probing(vec![Uuid::nil()])).await.expect("asks");
+    w.requests.send(Request::Probing(vec![Uuid::nil()])).await.expect("is sent");
     assert_eq!(w.until("the answer", is_probing).await, (Uuid::nil(), None));
-    w.asks.send(Request::Operate(7, Operation::Check(id))).await.expect("asks");
+    w.requests.send(Request::Operate(7, Operation::Check(id))).await.expect("is sent");
     let is_refusal =
-        |news| if let SourceEvent::OperationDone(7, Err(refusal)) = news { Some(refusal.message) } else { None };
+        |event| if let SourceEvent::OperationDone(7, Err(refusal)) = event { Some(refusal.message) } else { None };
     assert!(w.until("a refusal", is_refusal).await.contains("--server"));
     w.end().await;
     s.stop().await;
@@ -237,11 +238,11 @@ async fn a_replaced_file_is_noticed() {
     let s = Running::open(settings(&path)).expect("opens");
     s.register(registration("orders", "a", spec(1))).await.expect("registers");
     loop {
-        let told = w.until("the new file", |news| match news {
+        let services = w.until("the new file", |event| match event {
             SourceEvent::Snapshot(all) | SourceEvent::Changes(all, _) => Some(all),
             _ => None,
         });
-        if names(&told.await) == ["orders"] {
+        if names(&services.await) == ["orders"] {
             break;
         }
     }
@@ -250,7 +251,7 @@ async fn a_replaced_file_is_noticed() {
 }
 
 #[tokio::test]
-async fn another_line_of_revisions_is_told_as_a_whole() {
+async fn another_line_of_revisions_arrives_as_a_snapshot() {
     let (folder, s) = fresh();
     let path = folder.path().join("p.db");
     s.register(registration("users", "a", spec(1))).await.expect("registers");
@@ -277,11 +278,11 @@ async fn a_missing_file_is_waited_for() {
     let s = Running::open(settings(&path)).expect("opens");
     s.register(registration("users", "a", spec(1))).await.expect("registers");
     loop {
-        let told = w.until("the file", |news| match news {
+        let services = w.until("the file", |event| match event {
             SourceEvent::Snapshot(all) | SourceEvent::Changes(all, _) => Some(all),
             _ => None,
         });
-        if names(&told.await) == ["users"] {
+        if names(&services.await) == ["users"] {
             break;
         }
     }
@@ -306,7 +307,7 @@ async fn nothing_is_made_beside_the_file_of_a_stopped_server() {
     let s = Running::open(settings(&path)).expect("opens");
     w.live().await;
     s.register(registration("orders", "a", spec(1))).await.expect("registers");
-    let orders = w.until("the new service", |news| match news {
+    let orders = w.until("the new service", |event| match event {
         SourceEvent::Snapshot(all) | SourceEvent::Changes(all, _) => all.into_iter().find(|s| &*s.name == "orders"),
         _ => None,
     });
@@ -316,15 +317,15 @@ async fn nothing_is_made_beside_the_file_of_a_stopped_server() {
 }
 
 #[tokio::test]
-async fn what_is_no_store_is_said_to_be_none() {
+async fn a_file_that_is_no_store_is_named() {
     let (_folder, path) = folder();
     std::fs::write(&path, "a text, long enough not to be taken for an empty file").expect("is written");
     let mut w = Watching::start(&path);
     assert!(w.lost().await.contains("is not a store of Portolan"));
     std::fs::remove_file(&path).expect("is removed");
     rusqlite::Connection::open(&path).expect("opens").execute_batch("CREATE TABLE t (a)").expect("is made");
-    w.asks.send(Request::Retry).await.expect("asks");
-    let is_lost = |news| if let SourceEvent::Link(Link::Lost { why, .. }) = news { Some(why) } else { None };
+    w.requests.send(Request::Retry).await.expect("is sent");
+    let is_lost = |event| if let SourceEvent::Link(Link::Lost { why, .. }) = event { Some(why) } else { None };
     for _ in 0..2 {
         assert!(w.until("the loss", is_lost).await.contains("is not a store of Portolan"));
     }

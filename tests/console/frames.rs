@@ -24,7 +24,7 @@ fn hold(name: &str, made: impl Fn((u16, u16)) -> Desk) {
     insta::assert_snapshot!(name, all);
 }
 
-/// No cell holds what a terminal obeys, or more than a character with two marks.
+/// No cell has a control character, or more than a character with two marks.
 fn assert_harmless(frame: &Buffer) {
     for cell in &frame.content {
         let symbol = cell.symbol();
@@ -56,7 +56,7 @@ fn loading() {
 fn error() {
     hold("error", |size| {
         let mut desk = Desk::waiting(size);
-        desk.tell(lost());
+        desk.receive(lost());
         desk.tick(14_000);
         desk
     });
@@ -66,8 +66,8 @@ fn error() {
 fn empty() {
     hold("empty", |size| {
         let mut desk = Desk::waiting(size);
-        desk.tell(SourceEvent::Link(Link::Live));
-        desk.tell(SourceEvent::Snapshot(vec![]));
+        desk.receive(SourceEvent::Link(Link::Live));
+        desk.receive(SourceEvent::Snapshot(vec![]));
         desk.tick(0);
         desk
     });
@@ -110,7 +110,7 @@ fn no_match() {
 fn stale() {
     hold("stale", |size| {
         let mut desk = Desk::loaded(size);
-        desk.tell(lost());
+        desk.receive(lost());
         desk.tick(14_000);
         desk
     });
@@ -123,7 +123,7 @@ fn a_long_message() {
         let mut desk = Desk::loaded(size);
         let why = "the token of service.portolan.dev/shop was refused because it expired at 2026-01-01T11:59:00Z: put a new one into the \
             file that PORTOLAN_TOKEN_FILE names, which is read again at every attempt, or log in again";
-        desk.tell(SourceEvent::Link(Link::Lost { why: why.into(), retry_at: UnixMs(NOON.0 + 17_000) }));
+        desk.receive(SourceEvent::Link(Link::Lost { why: why.into(), retry_at: UnixMs(NOON.0 + 17_000) }));
         desk.tick(14_000);
         desk.keys("G");
         desk
@@ -159,7 +159,7 @@ fn raw() {
 fn server_events() {
     hold("events", |size| {
         let mut desk = Desk::loaded(size);
-        desk.tell(SourceEvent::Server(events()));
+        desk.receive(SourceEvent::Server(events()));
         desk.keys("E");
         desk
     });
@@ -221,7 +221,7 @@ fn find<'a>(frame: &'a Buffer, text: &str) -> &'a Cell {
 #[test]
 fn a_health_has_glyph_word_and_colour() {
     let frame = Desk::loaded((120, 40)).frame();
-    // The header's count, so that the choice's reversal is not in the way.
+    // The header's count, since the selected row is reversed.
     let (down, degraded, healthy) = (find(&frame, "✖ down"), find(&frame, "▲ degraded"), find(&frame, "● healthy"));
     assert_eq!((down.fg, down.modifier.contains(Modifier::BOLD)), (Color::Red, true));
     assert_eq!((degraded.fg, healthy.fg), (Color::Yellow, Color::Green));
@@ -237,7 +237,7 @@ fn the_colour_blind_theme_uses_neither_red_nor_green() {
 }
 
 #[test]
-fn the_plain_theme_has_no_colour_but_tells_apart() {
+fn the_plain_theme_distinguishes_without_colour() {
     let mut desk = Desk::loaded((120, 40));
     desk.state.options.theme = ThemeName::Plain;
     let frame = desk.frame();
@@ -249,10 +249,10 @@ fn the_plain_theme_has_no_colour_but_tells_apart() {
 }
 
 #[test]
-fn what_is_stale_is_dim() {
+fn stale_data_is_dim() {
     let mut desk = Desk::loaded((80, 24));
     assert!(!find(&desk.frame(), "cart").modifier.contains(Modifier::DIM));
-    desk.tell(lost());
+    desk.receive(lost());
     let frame = desk.frame();
     assert!(find(&frame, "cart").modifier.contains(Modifier::DIM));
     assert_eq!(find(&frame, "STALE").fg, Color::Red);
@@ -260,7 +260,7 @@ fn what_is_stale_is_dim() {
 }
 
 #[test]
-fn the_chosen_row_is_reversed_and_only_that() {
+fn only_the_selected_row_is_reversed() {
     let mut desk = Desk::loaded((80, 24));
     desk.press(KeyCode::Down);
     let frame = desk.frame();
@@ -269,7 +269,7 @@ fn the_chosen_row_is_reversed_and_only_that() {
 }
 
 #[test]
-fn ascii_mode_draws_ascii_alone() {
+fn ascii_mode_draws_only_ascii() {
     let abilities = Abilities { acts: true, live_probing: true };
     for size in SIZES {
         for keys in ["", "2w", "/name=checkout\nX", "/name=checkout\n\n\n", ":", "?", "T"] {

@@ -1,4 +1,4 @@
-//! What a person does, key by key, and what the console asks and shows.
+//! What a user does, key by key, and what the console requests and shows.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use portolan::console::app::{Effect, Msg, update};
@@ -14,26 +14,29 @@ use crate::scene::{CART, CHECKOUT, CRON, Desk, LEDGER, NOON, ago, cast, history,
 
 const SIZE: (u16, u16) = (120, 40);
 
-fn asks(effects: &[Effect]) -> Vec<&Request> {
-    effects.iter().filter_map(|effect| if let Effect::Request(ask) = effect { Some(ask) } else { None }).collect()
+fn requests(effects: &[Effect]) -> Vec<&Request> {
+    effects
+        .iter()
+        .filter_map(|effect| if let Effect::Request(request) = effect { Some(request) } else { None })
+        .collect()
 }
 
-fn acts(effects: &[Effect]) -> Vec<&Operation> {
-    asks(effects)
+fn operations(effects: &[Effect]) -> Vec<&Operation> {
+    requests(effects)
         .into_iter()
-        .filter_map(|ask| if let Request::Operate(_, act) = ask { Some(act) } else { None })
+        .filter_map(|request| if let Request::Operate(_, operation) = request { Some(operation) } else { None })
         .collect()
 }
 
 /// The line of the frame that is drawn reversed.
-fn chosen_line(desk: &mut Desk) -> String {
+fn selected_line(desk: &mut Desk) -> String {
     let frame = desk.frame();
     let width = usize::from(frame.area.width);
     let rows = frame.content.chunks(width).enumerate();
     let reversed = rows
         .filter(|(y, row)| *y > 1 && row.iter().all(|cell| cell.modifier.contains(ratatui::style::Modifier::REVERSED)));
     let found: Vec<String> = reversed.map(|(_, row)| row.iter().map(ratatui::buffer::Cell::symbol).collect()).collect();
-    assert_eq!(found.len(), 1, "one row is chosen: {found:?}");
+    assert_eq!(found.len(), 1, "one row is selected: {found:?}");
     found[0].clone()
 }
 
@@ -56,7 +59,7 @@ fn a_filter_narrows_as_it_is_typed() {
     assert!(desk.text().contains("/ns=shop") && desk.text().contains("2 of 40"));
     desk.keys("/x");
     desk.press(KeyCode::Esc);
-    assert_eq!(&*desk.state.filter, "ns=shop", "Esc gives the filter back");
+    assert_eq!(&*desk.state.filter, "ns=shop", "Esc restores the filter");
     desk.press(KeyCode::Esc);
     assert_eq!(desk.listed().len(), 40, "Esc outside clears it");
 }
@@ -71,12 +74,12 @@ fn a_filter_by_time_follows_the_clock() {
 }
 
 #[test]
-fn the_choice_stays_on_its_service_when_rows_move() {
+fn the_selection_stays_on_its_service_when_rows_move() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("j");
-    let chosen = chosen_line(&mut desk);
-    let Selection::Service(id) = desk.state.screen().selection else { panic!("a service is chosen") };
-    // Two others fall, and stand above it from now on.
+    let chosen = selected_line(&mut desk);
+    let Selection::Service(id) = desk.state.screen().selection else { panic!("a service is selected") };
+    // Two others go down, and are listed above it from now on.
     for n in [20, 21] {
         let name = format!("svc-{n}");
         let down = instance("default", Health::Unhealthy, "Timeout", 0);
@@ -84,18 +87,18 @@ fn the_choice_stays_on_its_service_when_rows_move() {
     }
     assert_eq!(desk.listed()[..2], ["svc-20", "svc-21"]);
     assert_eq!(desk.state.screen().selection, Selection::Service(id));
-    assert_eq!(chosen_line(&mut desk), chosen);
-    // It goes away: its neighbour is chosen.
+    assert_eq!(selected_line(&mut desk), chosen);
+    // It is removed: its neighbour is selected.
     let place = desk.listed().iter().position(|name| chosen.contains(name.as_str())).expect("listed");
     let next = desk.listed()[place + 1].clone();
-    desk.tell(SourceEvent::Changes(vec![], vec![id]));
-    assert!(chosen_line(&mut desk).contains(&next));
+    desk.receive(SourceEvent::Changes(vec![], vec![id]));
+    assert!(selected_line(&mut desk).contains(&next));
 }
 
 #[test]
-fn the_untouched_choice_is_the_worst_and_opens_what_is_shown() {
+fn the_first_selection_is_the_worst_and_opens_what_is_shown() {
     let mut desk = Desk::loaded(SIZE);
-    let shown = chosen_line(&mut desk);
+    let shown = selected_line(&mut desk);
     let first = desk.listed()[0].clone();
     assert!(shown.contains("down"), "{shown}");
     desk.press(KeyCode::Enter);
@@ -135,14 +138,14 @@ fn marks_mean_services_and_limit_what_is_probed() {
     assert_eq!(desk.state.marks.len(), 4, "from the first mark to here");
     assert!(desk.text().contains("4 marked"));
     let effects = desk.keys("P");
-    assert_eq!(acts(&effects).len(), 4);
-    assert!(acts(&effects).contains(&&Operation::Check(first)));
+    assert_eq!(operations(&effects).len(), 4);
+    assert!(operations(&effects).contains(&&Operation::Check(first)));
     desk.ctrl('\\');
     assert!(desk.state.marks.is_empty());
     desk.press(KeyCode::Esc);
-    assert!(acts(&desk.keys("P")).is_empty(), "forty are asked about first");
+    assert!(operations(&desk.keys("P")).is_empty(), "forty need a confirmation");
     assert!(desk.text().contains("Probe 40 services now?"));
-    assert_eq!(acts(&desk.keys("y")).len(), 40);
+    assert_eq!(operations(&desk.keys("y")).len(), 40);
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn a_namespace_is_chosen_by_typing() {
 }
 
 #[test]
-fn sorting_and_turning_it_round() {
+fn sorting_and_inverting() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("sname\n");
     let up = desk.listed();
@@ -203,32 +206,32 @@ fn a_frozen_screen_stands_still() {
     desk.tick(3000);
     assert_eq!(desk.listed(), before);
     assert!(desk.text().contains("FROZEN 3.0 s, f thaws"));
-    assert!(desk.tick(3250).is_empty(), "nothing is asked meanwhile");
+    assert!(desk.tick(3250).is_empty(), "nothing is requested meanwhile");
     desk.keys("f");
     assert_eq!(desk.listed()[0], "cron");
 }
 
 #[test]
-fn a_dialog_means_what_it_meant_when_it_opened() {
+fn a_dialog_acts_on_what_it_showed_when_it_opened() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=checkout\n\nmdereg\n");
     assert!(desk.text().contains("To deregister instance a of shop/checkout, type checkout"), "{}", desk.text());
     desk.keys("ledger\n");
     assert!(desk.text().contains("type checkout to go on"));
-    // The instance registers anew meanwhile.
-    let mut anew = cast().remove(0);
-    anew.instances[0].generation = 9;
-    desk.change(anew);
+    // Meanwhile the instance registers again.
+    let mut again = cast().remove(0);
+    again.instances[0].generation = 9;
+    desk.change(again);
     for _ in 0..6 {
         desk.press(KeyCode::Backspace);
     }
     let effects = desk.keys("checkout\n");
     desk.tick(7000);
     let wanted = Operation::Deregister { service: CHECKOUT, instance: "a".into(), generation: 3 };
-    assert_eq!(acts(&effects), [&wanted]);
+    assert_eq!(operations(&effects), [&wanted]);
     assert!(desk.text().contains("1 under way"));
     let refusal = Refusal { code: "stale".into(), message: "it registered again meanwhile".into() };
-    desk.tell(SourceEvent::OperationDone(1, Err(refusal)));
+    desk.receive(SourceEvent::OperationDone(1, Err(refusal)));
     assert!(desk.text().contains("deregister checkout/a: it registered again meanwhile"));
     desk.tick(14_000);
     assert!(!desk.text().contains("meanwhile"), "a message goes away");
@@ -239,17 +242,17 @@ fn draining_asks_for_the_name_and_undraining_too() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=cart\n\nmdrain\n");
     let effects = desk.keys("cart\n");
-    assert_eq!(acts(&effects), [&Operation::Weight { service: CART, instance: "a".into(), weight: 0 }]);
+    assert_eq!(operations(&effects), [&Operation::Weight { service: CART, instance: "a".into(), weight: 0 }]);
     let mut drained = cast().remove(1);
     drained.instances[0].weight = 0;
     desk.change(drained);
     assert!(desk.text().contains("drained"));
     let effects = desk.keys("mundrain\ncart\n");
-    assert_eq!(acts(&effects), [&Operation::Weight { service: CART, instance: "a".into(), weight: 100 }]);
+    assert_eq!(operations(&effects), [&Operation::Weight { service: CART, instance: "a".into(), weight: 100 }]);
 }
 
 #[test]
-fn what_is_refused_says_why_in_place() {
+fn a_refusal_says_why_beside_the_choice() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=ledger\n\nmdrain");
     assert!(desk.text().contains("it comes from a manifest"), "{}", desk.text());
@@ -260,12 +263,12 @@ fn what_is_refused_says_why_in_place() {
     desk.state.options.read_only = true;
     desk.keys("/name=cart\n\nmdrain\n");
     assert!(desk.text().contains("--read-only"));
-    assert_eq!(acts(&desk.keys("p")), [&Operation::Check(CART)], "a probe changes nothing");
+    assert_eq!(operations(&desk.keys("p")), [&Operation::Check(CART)], "a probe changes nothing");
 
     let abilities = Abilities { acts: false, live_probing: false };
     let mut desk = Desk::with(State::new("file /p.db", abilities, options(), SIZE, NOON));
     desk.load();
-    assert!(acts(&desk.keys("p")).is_empty());
+    assert!(operations(&desk.keys("p")).is_empty());
     assert!(desk.text().contains("this source is a file: give --server to act"));
     assert!(desk.text().contains("FILE, probes up to 2 s old"));
 }
@@ -274,8 +277,8 @@ fn what_is_refused_says_why_in_place() {
 fn a_probe_shows_its_result() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=cart\n");
-    assert_eq!(acts(&desk.keys("p")), [&Operation::Check(CART)]);
-    desk.tell(SourceEvent::OperationDone(1, Ok("1 of 2 healthy".into())));
+    assert_eq!(operations(&desk.keys("p")), [&Operation::Check(CART)]);
+    desk.receive(SourceEvent::OperationDone(1, Ok("1 of 2 healthy".into())));
     assert!(desk.text().contains("probe cart: 1 of 2 healthy"));
 }
 
@@ -283,55 +286,55 @@ fn a_probe_shows_its_result() {
 fn a_timeline_is_read_page_by_page() {
     let mut desk = Desk::loaded((80, 12));
     desk.keys("/name=cart\n");
-    desk.tell(SourceEvent::History(CART, history(0), Some(989)));
+    desk.receive(SourceEvent::History(CART, history(0), Some(989)));
     desk.keys("T");
     let effects = desk.keys("G");
-    assert_eq!(asks(&effects), [&Request::History(CART, Some(989))]);
-    assert!(asks(&desk.keys("G")).is_empty(), "asked once");
-    desk.tell(SourceEvent::History(CART, history(1), None));
+    assert_eq!(requests(&effects), [&Request::History(CART, Some(989))]);
+    assert!(requests(&desk.keys("G")).is_empty(), "requested once");
+    desk.receive(SourceEvent::History(CART, history(1), None));
     assert_eq!(desk.state.history[&CART].entries.len(), 24);
-    let Selection::Past(chosen) = desk.state.screen().selection else { panic!("an entry is chosen") };
-    // A new entry comes in front: the choice stays.
+    let Selection::Entry(chosen) = desk.state.screen().selection else { panic!("an entry is selected") };
+    // A new entry comes in front: the selection stays.
     let mut newest = history(0);
     newest[0].id = 1001;
     newest.truncate(3);
     newest.extend(history(0).into_iter().take(2));
     newest.sort_by_key(|past| std::cmp::Reverse(past.id));
-    desk.tell(SourceEvent::History(CART, newest, Some(1)));
+    desk.receive(SourceEvent::History(CART, newest, Some(1)));
     assert_eq!(desk.state.history[&CART].entries.len(), 25);
     assert_eq!(desk.state.history[&CART].more, None, "the end stays the end");
     desk.text();
-    assert_eq!(desk.state.screen().selection, Selection::Past(chosen));
+    assert_eq!(desk.state.screen().selection, Selection::Entry(chosen));
 }
 
 #[test]
 fn a_lost_source_is_stale_and_catches_up() {
     let mut desk = Desk::loaded(SIZE);
     let lost = |at| Link::Lost { why: "the server does not answer: is it up?".into(), retry_at: at };
-    desk.tell(SourceEvent::Link(lost(UnixMs(NOON.0 + 17_000))));
+    desk.receive(SourceEvent::Link(lost(UnixMs(NOON.0 + 17_000))));
     desk.tick(14_000);
     let text = desk.text();
     assert!(text.contains("STALE 14 s, retry in 3 s") && text.contains("is it up?"), "{text}");
     assert_eq!(desk.listed().len(), 40, "what was known is still shown");
-    assert_eq!(asks(&desk.ctrl('r'))[0], &Request::Retry);
-    desk.tell(SourceEvent::Snapshot(cast()));
-    desk.tell(SourceEvent::Link(Link::Live));
+    assert_eq!(requests(&desk.ctrl('r'))[0], &Request::Retry);
+    desk.receive(SourceEvent::Snapshot(cast()));
+    desk.receive(SourceEvent::Link(Link::Live));
     assert!(desk.text().contains("LIVE") && !desk.text().contains("STALE"));
-    assert!(!asks(&desk.tick(14_250)).is_empty(), "what is looked at is asked for anew");
+    assert!(!requests(&desk.tick(14_250)).is_empty(), "visible data is requested again");
 }
 
 #[test]
-fn only_what_is_looked_at_is_asked_for() {
+fn only_visible_data_is_requested() {
     let mut desk = Desk::loaded((80, 24));
     let effects = desk.tick(6000);
-    let [Request::Probing(ids)] = asks(&effects)[..] else { panic!("one question: {effects:?}") };
+    let [Request::Probing(ids)] = requests(&effects)[..] else { panic!("one request: {effects:?}") };
     assert_eq!(ids.len(), portolan::console::layout::list_height(&desk.state));
-    assert!(asks(&desk.tick(6250)).is_empty(), "not twice while the answer is on its way");
+    assert!(requests(&desk.tick(6250)).is_empty(), "not twice while the answer is under way");
     for id in ids.clone() {
-        desk.tell(SourceEvent::Probing(id, Some(Box::default())));
+        desk.receive(SourceEvent::Probing(id, Some(Box::default())));
     }
-    assert!(asks(&desk.tick(6500)).is_empty());
-    assert_eq!(asks(&desk.tick(20_000)).len(), 1, "and again when it is old");
+    assert!(requests(&desk.tick(6500)).is_empty());
+    assert_eq!(requests(&desk.tick(20_000)).len(), 1, "and again when it is old");
 }
 
 #[test]
@@ -345,7 +348,7 @@ fn copying_takes_the_name_or_a_cell() {
     let hostile = "na]0;titleme";
     desk.press(KeyCode::Esc);
     desk.keys("/reason=evil\n");
-    assert_eq!(desk.keys("c"), [Effect::Copy(hostile.into())], "nothing that a terminal obeys");
+    assert_eq!(desk.keys("c"), [Effect::Copy(hostile.into())], "no control characters");
 }
 
 #[test]
@@ -361,7 +364,7 @@ fn the_raw_view_shows_the_newest_probe() {
 fn a_service_that_goes_away_says_so() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=ledger\n\n");
-    desk.tell(SourceEvent::Changes(vec![], vec![LEDGER]));
+    desk.receive(SourceEvent::Changes(vec![], vec![LEDGER]));
     assert!(desk.text().contains("deregistered since"));
     desk.keys("\np");
     desk.press(KeyCode::Esc);
@@ -371,11 +374,11 @@ fn a_service_that_goes_away_says_so() {
 #[test]
 fn a_prober_that_cannot_keep_up_is_in_the_header_until_it_can() {
     let mut desk = Desk::loaded(SIZE);
-    desk.tell(SourceEvent::Link(Link::Live));
-    let said = |good| ServerEvent { at: ago(5), part: "prober".into(), good, message: "as it stands".into() };
+    desk.receive(SourceEvent::Link(Link::Live));
+    let event = |good| ServerEvent { at: ago(5), part: "prober".into(), good, message: "a message".into() };
     assert!(!desk.text().contains("PROBES LATE"));
-    desk.tell(SourceEvent::Server(vec![said(true), said(false)]));
+    desk.receive(SourceEvent::Server(vec![event(true), event(false)]));
     assert!(desk.text().contains("LIVE, PROBES LATE"), "{}", desk.text());
-    desk.tell(SourceEvent::Server(vec![said(false), said(true)]));
+    desk.receive(SourceEvent::Server(vec![event(false), event(true)]));
     assert!(desk.text().contains("LIVE") && !desk.text().contains("PROBES LATE"));
 }

@@ -1,4 +1,4 @@
-//! The list that follows changes one by one is the list that would be made anew.
+//! A list that follows changes one by one equals a list built from scratch.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -60,8 +60,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a list made anew shows.
-fn anew(index: &Index, latencies: &BTreeMap<Uuid, Duration>) -> Vec<Uuid> {
+/// The list, built from scratch.
+fn rebuilt(index: &Index, latencies: &BTreeMap<Uuid, Duration>) -> Vec<Uuid> {
     let mut fresh = Index::default();
     let all = index.some(0, usize::MAX);
     fresh.replace(all.iter().filter_map(|id| index.get(id)).map(|service| (**service).clone()).collect(), NOON);
@@ -75,7 +75,7 @@ fn anew(index: &Index, latencies: &BTreeMap<Uuid, Duration>) -> Vec<Uuid> {
 
 proptest! {
     #[test]
-    fn changes_leave_the_list_as_if_it_were_made_anew(steps in proptest::collection::vec(step(), 1..60)) {
+    fn changes_leave_the_list_as_if_it_were_rebuilt(steps in proptest::collection::vec(step(), 1..60)) {
         let mut index = Index::default();
         let mut latencies = BTreeMap::new();
         for step in steps {
@@ -93,7 +93,7 @@ proptest! {
                 Step::Request(query) => index.set_query(query),
                 Step::Frame => {
                     index.refresh(NOON);
-                    prop_assert_eq!(index.shown(), anew(&index, &latencies));
+                    prop_assert_eq!(index.shown(), rebuilt(&index, &latencies));
                 }
             }
         }
@@ -116,6 +116,6 @@ fn a_change_moves_its_service_at_once() {
     assert_eq!(
         index.shown(),
         [3, 1, 2].map(Uuid::from_u128),
-        "the one that is down comes first, before the next frame asks"
+        "the one that is down comes first, before the next frame"
     );
 }

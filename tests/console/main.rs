@@ -1,4 +1,4 @@
-//! The console: its sources, its logic by keys and news, its frames, and the program in a real pseudo-terminal.
+//! The console: its file source, its logic by keys and events, its frames, and the program in a real pseudo-terminal.
 
 mod file;
 mod frames;

@@ -1,4 +1,4 @@
-//! The program as a person meets it: in a real pseudo-terminal, against a real server.
+//! The program in a real pseudo-terminal, against a real server.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ fn a_server_that_goes_and_comes_back() {
 }
 
 #[test]
-fn what_the_server_tells_of_itself() {
+fn server_events_are_shown() {
     let server = server();
     server.register("users", CLOSED);
     let mut t = console(&server);
@@ -100,7 +100,7 @@ fn signals_end_it_and_leave_the_terminal_clean() {
     }
 }
 
-/// Several at once: which thread then reads the dead terminal, and may spin there, is chance.
+/// Several at once, since it is up to chance which thread reads the dead terminal, and may spin there.
 #[test]
 fn a_terminal_that_hangs_up_ends_it() {
     let server = server();
@@ -130,7 +130,7 @@ fn an_unchanged_screen_costs_no_byte() {
     assert_eq!(t.shown().bytes - before, 0);
 }
 
-/// A source that panics once it was asked to look again.
+/// A source that panics at a request to try again.
 struct Panics;
 
 impl Source for Panics {
@@ -144,37 +144,37 @@ impl Source for Panics {
 
     fn run(
         self: Box<Self>,
-        news: mpsc::Sender<SourceEvent>,
-        mut asks: mpsc::Receiver<Request>,
+        events: mpsc::Sender<SourceEvent>,
+        mut requests: mpsc::Receiver<Request>,
         _: CancellationToken,
     ) -> futures::future::BoxFuture<'static, ()> {
         Box::pin(async move {
-            news.send(SourceEvent::Link(Link::Live)).await.expect("heard");
-            while asks.recv().await != Some(Request::Retry) {}
-            panic!("as it was asked to");
+            events.send(SourceEvent::Link(Link::Live)).await.expect("received");
+            while requests.recv().await != Some(Request::Retry) {}
+            panic!("on request");
         })
     }
 }
 
 /// Runs this test again in a terminal, where it is a console with a source that panics.
 #[test]
-fn a_panic_gives_the_terminal_back_before_it_is_told() {
+fn a_panic_restores_the_terminal_before_it_prints() {
     if std::env::var_os(PANICS).is_some() {
         let options = Options { read_only: false, ascii: false, theme: ThemeName::Normal };
         let start = Start { source: Box::new(Panics), options, namespace: None, filter: None };
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let ended = runtime.block_on(run(start, CancellationToken::new()));
-        assert!(ended.is_err(), "a source that ended is told");
+        assert!(ended.is_err(), "a source that ended is an error");
         return;
     }
     let mut command = CommandBuilder::new(std::env::current_exe().expect("this binary"));
-    command.args(["--exact", "pty::a_panic_gives_the_terminal_back_before_it_is_told", "--nocapture"]);
+    command.args(["--exact", "pty::a_panic_restores_the_terminal_before_it_prints", "--nocapture"]);
     command.env(PANICS, "1");
     command.env("TERM", "xterm-256color");
     let mut t = Terminal::start(command, SIZE);
     t.wait_for("LIVE");
     t.keys("\u{12}");
-    t.wait_for("as it was asked to");
+    t.wait_for("on request");
     assert!(t.ended().success(), "{}", t.text());
     t.becomes_clean();
 }

@@ -1,4 +1,4 @@
-//! A console without a terminal: a fixed clock, a fixed cast, keys and news by hand.
+//! A console without a terminal: a fixed clock, a fixed cast, keys and events by hand.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub(crate) const LEDGER: Uuid = Uuid::from_u128(3);
 pub(crate) const HOSTILE: Uuid = Uuid::from_u128(4);
 pub(crate) const CRON: Uuid = Uuid::from_u128(5);
 
-/// Noon less some seconds.
+/// So many seconds before noon.
 pub(crate) fn ago(seconds: i64) -> UnixMs {
     UnixMs(NOON.0 - seconds * 1000)
 }
@@ -35,13 +35,13 @@ pub(crate) fn options() -> Options {
     Options { read_only: false, ascii: false, theme: ThemeName::Normal }
 }
 
-/// A console at work.
+/// A console without a terminal.
 pub(crate) struct Desk {
     pub(crate) state: State,
 }
 
 impl Desk {
-    /// Nothing came yet.
+    /// Before the first event.
     pub(crate) fn waiting(size: (u16, u16)) -> Self {
         let abilities = Abilities { acts: true, live_probing: true };
         Self::with(State::new("server http://127.0.0.1:8080", abilities, options(), size, NOON))
@@ -51,7 +51,7 @@ impl Desk {
         Self { state }
     }
 
-    /// The cast is there, with all that is known of it.
+    /// With all sample services, and everything about the first.
     pub(crate) fn loaded(size: (u16, u16)) -> Self {
         let mut desk = Self::waiting(size);
         desk.load();
@@ -59,22 +59,22 @@ impl Desk {
     }
 
     pub(crate) fn load(&mut self) {
-        self.tell(SourceEvent::Link(Link::Live));
-        self.tell(SourceEvent::Snapshot(cast()));
-        self.tell(SourceEvent::Probing(CHECKOUT, Some(Box::new(probing()))));
-        self.tell(SourceEvent::History(CHECKOUT, history(0), None));
+        self.receive(SourceEvent::Link(Link::Live));
+        self.receive(SourceEvent::Snapshot(cast()));
+        self.receive(SourceEvent::Probing(CHECKOUT, Some(Box::new(probing()))));
+        self.receive(SourceEvent::History(CHECKOUT, history(0), None));
         self.tick(0);
     }
 
-    pub(crate) fn tell(&mut self, news: SourceEvent) -> Vec<Effect> {
-        update(&mut self.state, Msg::Source(Box::new(news)))
+    pub(crate) fn receive(&mut self, event: SourceEvent) -> Vec<Effect> {
+        update(&mut self.state, Msg::Source(Box::new(event)))
     }
 
     pub(crate) fn change(&mut self, service: Service) {
-        self.tell(SourceEvent::Changes(vec![service], vec![]));
+        self.receive(SourceEvent::Changes(vec![service], vec![]));
     }
 
-    /// Time goes on; to that many milliseconds after noon.
+    /// Sets the clock to that many milliseconds after noon.
     pub(crate) fn tick(&mut self, millis: u64) -> Vec<Effect> {
         update(&mut self.state, Msg::Tick(NOON.plus(Duration::from_millis(millis))))
     }
@@ -179,7 +179,7 @@ pub(crate) fn cast() -> Vec<Service> {
     [checkout, cart, ledger, hostile(), cron].into_iter().chain(many).collect()
 }
 
-/// Every text of it wants to do harm: sequences, line breaks, overrides, wide and combining characters.
+/// Each of its texts is harmful: escape sequences, line breaks, overrides, wide and combining characters.
 pub(crate) fn hostile() -> Service {
     let mut bad = instance("in\u{1b}[2Jst", Health::Unhealthy, "Reason\u{7}\u{202e}evil", 12);
     bad.base_url = "http://a\r\n\u{9b}31mb".into();

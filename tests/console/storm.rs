@@ -1,4 +1,4 @@
-//! Whatever comes, in whatever order and at whatever size: nothing panics, and there is a frame.
+//! Any messages in any order and at any size: nothing panics, and there is a frame.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
 use portolan::console::app::{Msg, settle, update};
@@ -35,7 +35,7 @@ fn keys() -> impl Strategy<Value = Msg> {
     prop_oneof![4 => mapped, 4 => typed, 1 => wheel, 1 => ".{0,40}".prop_map(Msg::Paste)]
 }
 
-fn news() -> impl Strategy<Value = Msg> {
+fn events_of_the_source() -> impl Strategy<Value = Msg> {
     let id = (1..8_u128).prop_map(Uuid::from_u128);
     let some = (0..40_usize, any::<bool>()).prop_map(|(n, drained)| {
         let mut service = cast().remove(n);
@@ -45,7 +45,7 @@ fn news() -> impl Strategy<Value = Msg> {
         }
         service
     });
-    let news = prop_oneof![
+    let events = prop_oneof![
         Just(SourceEvent::Link(Link::Live)),
         (0..40_000_i64).prop_map(|n| {
             SourceEvent::Link(Link::Lost { why: hostile().description, retry_at: UnixMs(NOON.0 + n) })
@@ -63,13 +63,13 @@ fn news() -> impl Strategy<Value = Msg> {
             SourceEvent::OperationDone(number, if good { Ok("done".into()) } else { Err(refusal) })
         }),
     ];
-    news.prop_map(|news| Msg::Source(Box::new(news)))
+    events.prop_map(|event| Msg::Source(Box::new(event)))
 }
 
 fn messages() -> impl Strategy<Value = Msg> {
     prop_oneof![
         6 => keys(),
-        3 => news(),
+        3 => events_of_the_source(),
         1 => (1..=210_u16, 1..=55_u16).prop_map(|(w, h)| Msg::Resize(w, h)),
         1 => (1..=3_u16, 1..=3_u16).prop_map(|(w, h)| Msg::Resize(w, h)),
         1 => (0..600_000_i64).prop_map(|n| Msg::Tick(UnixMs(NOON.0 + n))),
@@ -85,7 +85,7 @@ proptest! {
         for (message, other) in all {
             update(&mut desk.state, message);
             settle(&mut desk.state);
-            // The terminal may have another size by now than the console was told.
+            // The terminal may already have another size than the console knows.
             for (width, height) in [desk.state.size, other] {
                 let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a backend");
                 terminal.draw(|frame| view::draw(frame, &desk.state)).expect("draws");

@@ -13,7 +13,7 @@ use portable_pty::{CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_sy
 use tempfile::TempDir;
 
 /// Longest wait for anything.
-const LONG: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The terminal.
 pub(crate) struct Terminal {
@@ -22,11 +22,11 @@ pub(crate) struct Terminal {
     reader: JoinHandle<()>,
     hangs_up: Arc<AtomicBool>,
     child: Box<dyn portable_pty::Child + Send + Sync>,
-    shown: Arc<Mutex<Shown>>,
+    shown: Arc<Mutex<Output>>,
 }
 
 /// What the program wrote so far.
-pub(crate) struct Shown {
+pub(crate) struct Output {
     pub(crate) parser: vt100::Parser,
     pub(crate) bytes: usize,
 }
@@ -39,7 +39,7 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).expect("it starts");
         let mut written = pair.master.try_clone_reader().expect("a reader");
         let keys = pair.master.take_writer().expect("a writer");
-        let shown = Arc::new(Mutex::new(Shown { parser: vt100::Parser::new(cells(rows), cells(cols), 0), bytes: 0 }));
+        let shown = Arc::new(Mutex::new(Output { parser: vt100::Parser::new(cells(rows), cells(cols), 0), bytes: 0 }));
         let screen = Arc::clone(&shown);
         let hangs_up = Arc::new(AtomicBool::new(false));
         let enough = Arc::clone(&hangs_up);
@@ -58,7 +58,7 @@ impl Terminal {
         Self { master: pair.master, keys, reader, hangs_up, child, shown }
     }
 
-    pub(crate) fn shown(&self) -> MutexGuard<'_, Shown> {
+    pub(crate) fn shown(&self) -> MutexGuard<'_, Output> {
         lock(&self.shown)
     }
 
@@ -76,11 +76,11 @@ impl Terminal {
         self.master.resize(size).expect("another size");
     }
 
-    /// Waits until the screen is as it is wanted.
+    /// Waits until the screen fits `wanted`.
     pub(crate) fn wait(&self, what: &str, wanted: impl Fn(&str) -> bool) {
         let began = Instant::now();
         while !wanted(&self.text()) {
-            assert!(began.elapsed() < LONG, "{what} is not shown:\n{}", self.text());
+            assert!(began.elapsed() < TIMEOUT, "{what} is not shown:\n{}", self.text());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -99,7 +99,7 @@ impl Terminal {
         rustix::process::kill_process(self.pid(), signal).expect("it runs");
     }
 
-    /// The terminal goes away; the program goes on without it, if it can.
+    /// Closes the terminal; the program goes on without it, if it can.
     pub(crate) fn hang_up(mut self) -> Box<dyn portable_pty::Child + Send + Sync> {
         self.hangs_up.store(true, Ordering::SeqCst);
         // The reader holds the terminal too, until it reads something.
@@ -115,7 +115,7 @@ impl Terminal {
             if let Some(status) = self.child.try_wait().expect("it is ours") {
                 return status;
             }
-            assert!(began.elapsed() < LONG, "it does not end:\n{}", self.text());
+            assert!(began.elapsed() < TIMEOUT, "it does not end:\n{}", self.text());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -124,7 +124,7 @@ impl Terminal {
     pub(crate) fn becomes_clean(&self) {
         let began = Instant::now();
         while !self.is_clean() {
-            assert!(began.elapsed() < LONG, "the terminal was not given back:\n{}", self.text());
+            assert!(began.elapsed() < TIMEOUT, "the terminal was not restored:\n{}", self.text());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -144,7 +144,7 @@ fn cells(count: u16) -> NonZeroU16 {
     NonZeroU16::new(count).expect("a terminal of that size")
 }
 
-fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
+fn lock(shown: &Mutex<Output>) -> MutexGuard<'_, Output> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -207,7 +207,7 @@ impl Server {
     fn listens(&self) {
         let began = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(began.elapsed() < LONG, "the server does not start");
+            assert!(began.elapsed() < TIMEOUT, "the server does not start");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
     }
 }
 
-/// An answer came that no Portolan gives.
+/// The answer is not Portolan's.
 pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
     // The status says nothing here: a 404 of another program does not mean that a service is missing.
     let said = format!("{} answered {} in a form that is not Portolan's", server.at(), status.as_u16());
@@ -45,7 +45,7 @@ pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
     })
 }
 
-/// An answer came that is larger than any of Portolan's.
+/// The answer is larger than any of Portolan's.
 pub(super) fn too_large(server: &Server, why: &str) -> Failure {
     Failure::new(Exit::Unreachable, format!("the answer of {} is too large to be Portolan's: {why}", server.at()))
         .hint("is --server or PORTOLAN_SERVER the registry's own address?")
@@ -64,13 +64,13 @@ pub(super) struct Head {
 /// The server refused.
 pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
     let exit = if &*body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(head.status) };
-    let mut failure = Failure::new(exit, escape(&spoken(&body.error), 600));
+    let mut failure = Failure::new(exit, escape(&with_flags(&body.error), 600));
     for detail in &body.details {
         failure = failure.hint(line(detail));
     }
     let hint = body.hint.as_deref().filter(|hint| !hint.is_empty());
     if let Some(hint) = hint {
-        failure = failure.hint(escape(&spoken(hint), 600));
+        failure = failure.hint(escape(&with_flags(hint), 600));
     }
     if needs_token(&body.code, &head.need) {
         failure.hints.extend(token_hint::hints(server, &head.need));
@@ -84,7 +84,7 @@ pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
 }
 
 /// The server's sentence with flags in place of query parameters.
-pub(in crate::cli) fn spoken(sentence: &str) -> String {
+pub(in crate::cli) fn with_flags(sentence: &str) -> String {
     let flags = sentence.replace("add namespace=*", "add -A").replace("add namespace=", "add -n ");
     flags.replace("add ?all=true", "add --all")
 }
@@ -99,7 +99,7 @@ fn by_status(status: StatusCode) -> Exit {
     }
 }
 
-/// Whether another token would do.
+/// Whether another token would help.
 fn needs_token(code: &str, need: &TokenNeed) -> bool {
     match code {
         "token_required" | "token_invalid" | "token_expired" | "insufficient_scope" => true,

@@ -1,4 +1,7 @@
-//! A client of the REST API: one call, one envelope.
+//! A client of the REST API.
+//!
+//! In: a path, a query, a body. Out: a [`Reply`], or a [`Failure`] that says what to do. In order: this file, [`server`] (which server, and
+//! whether it gets the token), [`error`] (from an answer to the exit code).
 
 mod error;
 mod server;
@@ -32,14 +35,14 @@ const MAX_ANSWER: usize = 24 << 20;
 const MAX_OBJECTS: usize = 200_000;
 
 /// Longest wait when a refusal is requested again for its details.
-const SECOND_LOOK: Duration = Duration::from_secs(5);
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection through a tunnel is kept without use. The server closes its own after 75 s, which the tunnel cannot tell from a pod's
-/// death.
-const IDLE: Duration = Duration::from_mins(1);
+/// How long an idle connection through a tunnel is kept. The server closes its own after 75 s, which the tunnel cannot distinguish from the
+/// death of a pod.
+const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A successful answer.
-// Not a wire type: it keeps data and checks byte for byte, for `-o json`, and reads them by request. A test holds it to the wire types.
+// Not a wire type: it keeps data and checks byte for byte, for `-o json`, and reads them on demand. A test compares it with the wire types.
 #[derive(Debug, Deserialize)]
 pub(in crate::cli) struct Reply {
     /// What was asked for, byte for byte.
@@ -81,7 +84,7 @@ impl Reply {
 
     /// Where else to look, with flags in place of query parameters.
     pub(in crate::cli) fn hint(&self) -> Option<String> {
-        self.hint.as_deref().map(error::spoken)
+        self.hint.as_deref().map(error::with_flags)
     }
 
     /// The data, read.
@@ -144,7 +147,7 @@ impl Client {
 
     fn of(server: Server, timeout: Duration, tunnel: Option<Arc<Tunnel>>) -> Result<Self, Failure> {
         let builder = match &tunnel {
-            Some(tunnel) => http_client().unix_socket(tunnel.path()).pool_idle_timeout(IDLE),
+            Some(tunnel) => http_client().unix_socket(tunnel.path()).pool_idle_timeout(IDLE_TIMEOUT),
             None => http_client(),
         };
         let http = builder
@@ -168,7 +171,7 @@ impl Client {
 
     /// The refusal of a GET; none where the server grants it or does not answer.
     pub(in crate::cli) async fn refusal(&self, path: &[&str], query: &[(&str, &str)]) -> Option<Failure> {
-        let request = self.request(Method::GET, path, query).ok()?.timeout(SECOND_LOOK);
+        let request = self.request(Method::GET, path, query).ok()?.timeout(REFUSAL_TIMEOUT);
         let response = request.send().await.ok()?;
         let head = head(&response, asked_namespace(query));
         if head.status.is_success() {
@@ -238,7 +241,7 @@ impl Client {
         })
     }
 
-    /// `namespace` is the one that is asked about, where one is named.
+    /// `namespace` is the one that the request names, if any.
     async fn send(&self, request: RequestBuilder, namespace: Option<String>) -> Result<Reply, Failure> {
         let unreachable = |error: reqwest::Error| {
             let known = if error.is_timeout() { None } else { self.connection_error() };
@@ -252,7 +255,7 @@ impl Client {
             ReadError::TooLarge(most) => error::too_large(&self.server, &format!("it is over {}", size(most))),
         })?;
         if memchr::memchr_iter(b'{', &body).nth(MAX_OBJECTS).is_some() {
-            return Err(error::too_large(&self.server, "it has more parts than any service"));
+            return Err(error::too_large(&self.server, "it has more objects than any service"));
         }
         let reply = self.judge(&head, &body)?;
         Ok(Reply { probed_elsewhere, ..reply })
@@ -261,7 +264,7 @@ impl Client {
     fn judge(&self, head: &Head, body: &[u8]) -> Result<Reply, Failure> {
         let status = head.status;
         if status.is_success() {
-            // An array would pass for the fields in their order.
+            // serde would read an array as the fields in their order.
             let envelope = body.trim_ascii_start().starts_with(b"{");
             let reply = if envelope { serde_json::from_slice(body).ok() } else { None };
             return reply.ok_or_else(|| error::foreign(&self.server, status));

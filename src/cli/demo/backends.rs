@@ -1,4 +1,4 @@
-//! The sample services behind the demo: real sockets on loopback that can be told to misbehave.
+//! The sample services behind the demo: real sockets on loopback that misbehave on command.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,7 +19,7 @@ use super::grpc;
 /// Most connections that one backend holds; the prober needs one.
 const MAX_CONNECTIONS: usize = 64;
 /// Longer than any probe waits.
-const FOREVER: Duration = Duration::from_mins(2);
+const HANG_TIME: Duration = Duration::from_mins(2);
 
 /// What a backend speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) enum Mode {
     Up,
     /// Its port is closed.
     Closed,
-    /// It answers that it is not well: 503, or NOT_SERVING.
+    /// It answers 503 or NOT_SERVING.
     Failing,
     /// It accepts and never answers.
     Hanging,
@@ -70,7 +70,7 @@ impl Backend {
         self.address
     }
 
-    /// Makes it behave so from now on.
+    /// Changes its behaviour.
     pub(super) fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
@@ -131,7 +131,7 @@ async fn reopen(address: SocketAddr) -> TcpListener {
 
 async fn connection(stream: TcpStream, sample: Sample) {
     let io = TokioIo::new(stream);
-    // A connection that breaks is the peer's business.
+    // A connection that breaks needs no handling.
     match sample.kind {
         Kind::Http(delay) => {
             let service = service_fn(|request| answer(request, &sample, delay));
@@ -158,7 +158,7 @@ async fn connection(stream: TcpStream, sample: Sample) {
 
 async fn hang(sample: &Sample) {
     if *sample.mode.borrow() == Mode::Hanging {
-        tokio::time::sleep(FOREVER).await;
+        tokio::time::sleep(HANG_TIME).await;
     }
 }
 

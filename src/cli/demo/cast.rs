@@ -1,4 +1,4 @@
-//! Who plays in the demo, and what befalls whom.
+//! The instances of the demo, and the incidents that happen to them.
 
 use std::time::Duration;
 
@@ -67,14 +67,14 @@ const CAST: [Role; 10] = [
 
 /// The role that flaps by itself.
 const FLAPPER: usize = 6;
-/// Its rhythm: half of it well, half of it not.
-const FLAP: Duration = Duration::from_secs(4);
+/// How long it is healthy, and then failing.
+const FLAP_INTERVAL: Duration = Duration::from_secs(4);
 /// The role that nobody probes.
 const UNCHECKED: usize = 9;
-/// After this long the incidents begin anew. Longer than the window of flap damping, so that only the flapper is held.
-const ROUND: Duration = Duration::from_secs(620);
+/// After this time the incidents start again. Longer than the window of flap damping, so that only the flapper is held.
+const ROUND_LENGTH: Duration = Duration::from_secs(620);
 
-/// Something that befalls a role.
+/// One instance misbehaves for a while.
 #[derive(Debug, Clone, Copy)]
 struct Incident {
     at: Duration,
@@ -119,10 +119,10 @@ impl Stage {
         CAST.iter().zip(&self.backends).enumerate().map(|(n, (role, backend))| registration(n, role, backend)).collect()
     }
 
-    /// Lets things happen until the task is dropped.
+    /// Makes instances flap and fail until the task is dropped.
     pub(super) async fn play(self) {
         let flapping = async {
-            let mut turns = tokio::time::interval(FLAP);
+            let mut turns = tokio::time::interval(FLAP_INTERVAL);
             let mut well = false;
             loop {
                 turns.tick().await;
@@ -130,10 +130,10 @@ impl Stage {
                 self.set(FLAPPER, if well { Mode::Up } else { Mode::Failing });
             }
         };
-        tokio::join!(flapping, self.befall());
+        tokio::join!(flapping, self.run_incidents());
     }
 
-    async fn befall(&self) {
+    async fn run_incidents(&self) {
         loop {
             let round = tokio::time::Instant::now();
             for incident in INCIDENTS {
@@ -142,7 +142,7 @@ impl Stage {
                 tokio::time::sleep(incident.lasts).await;
                 self.set(incident.role, Mode::Up);
             }
-            tokio::time::sleep_until(round + ROUND).await;
+            tokio::time::sleep_until(round + ROUND_LENGTH).await;
         }
     }
 
@@ -192,11 +192,11 @@ mod tests {
             assert!(i.at >= free && i.role < CAST.len() && i.role != FLAPPER && i.role != UNCHECKED, "{i:?}");
             free = i.at + i.lasts;
         }
-        assert!(free < ROUND);
+        assert!(free < ROUND_LENGTH);
     }
 
     #[test]
-    fn no_role_falls_often_enough_to_be_held() {
+    fn no_role_fails_often_enough_to_be_held() {
         for (n, role) in CAST.iter().enumerate() {
             assert!(INCIDENTS.iter().filter(|i| i.role == n).count() <= 1, "{}", role.service);
         }

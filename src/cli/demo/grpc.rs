@@ -29,7 +29,7 @@ struct HealthCheckResponse {
     status: i32,
 }
 
-/// The whole server's health; a named service is not known, another method is not there.
+/// Answers for the whole server; a named service is unknown, and any other method unimplemented.
 pub(super) async fn answer(
     request: Request<Incoming>,
     serving: bool,

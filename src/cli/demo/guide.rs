@@ -1,10 +1,10 @@
-//! Where to look: lines that can be pasted into another terminal as they are.
+//! Commands to paste into another terminal.
 
 use std::path::Path;
 
 use crate::model::text::escape;
 
-/// What the demo says first.
+/// What the demo prints first.
 #[derive(Debug, Clone)]
 pub(super) struct Guide {
     place: String,
@@ -33,12 +33,12 @@ impl Guide {
         Self { place: format!("a registry at {url}, its file in {}", escape(&folder.to_string_lossy(), 200)), entries }
     }
 
-    /// What is where.
+    /// Where the registry and its file are.
     pub(super) fn place(&self) -> &str {
         &self.place
     }
 
-    /// What to paste, with what it is for.
+    /// Each command after its purpose.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.entries.iter().map(|(what, how)| format!("  {what:<15} {how}"))
     }

@@ -1,4 +1,11 @@
-//! `portolan demo`: a registry, sample backends of every kind, and what becomes of them.
+//! `portolan demo`: a registry, sample backends of every kind, and what happens to them.
+//!
+//! In: a port and a duration. Out: the console of that registry, or without a terminal one line per change. In order:
+//!
+//! - this file: the run, from the temporary folder to its removal
+//! - [`backends`], [`grpc`]: the sample services
+//! - [`cast`]: which instances there are, and their incidents
+//! - [`guide`], [`watch`], [`plain`]: the output without a terminal
 
 mod backends;
 mod cast;
@@ -31,8 +38,8 @@ use cast::Stage;
 use guide::Guide;
 use watch::Watcher;
 
-/// Time between two looks at the registry.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often the registry is polled without a terminal.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Flags of `demo`.
 #[derive(Debug, Args)]
@@ -51,7 +58,7 @@ pub(in crate::cli) struct DemoArgs {
 /// The registry or a backend could not start.
 pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     // Before the folder is there, so that Ctrl-C at any moment removes it.
-    let (told, reload) = (signals::told(), signals::hangups());
+    let (stop_signal, reload) = (signals::stop_signal(), signals::hangups());
     let folder = tempfile::Builder::new()
         .prefix("portolan-demo-")
         .permissions(Permissions::from_mode(0o700))
@@ -70,7 +77,7 @@ pub(in crate::cli) async fn run(args: DemoArgs, streams: &mut Streams) -> Result
             Ok(address) => {
                 let lasts = until(args.seconds.map(Duration::from_secs));
                 let end = async {
-                    tokio::select! { () = told => {}, () = lasts => {} }
+                    tokio::select! { () = stop_signal => {}, () = lasts => {} }
                 };
                 perform(address, end, folder.path(), streams).await
             }
@@ -91,7 +98,7 @@ fn failed(message: String) -> Failure {
     Failure::new(Exit::Unmet, message)
 }
 
-/// The server's own words name settings that a demo does not read.
+/// The server's own message names settings that a demo does not read.
 fn not_run(error: AppError) -> Failure {
     match error {
         AppError::Listen { address, why, .. } => failed(format!("cannot listen on {address}: {why}"))
@@ -100,7 +107,7 @@ fn not_run(error: AppError) -> Failure {
     }
 }
 
-/// Made here, so that no variable of the caller's can change the demo.
+/// Set here, so that no environment variable changes the demo.
 fn settings(args: &DemoArgs, folder: &Path) -> Result<Settings, Failure> {
     let flags = ServeArgs {
         server_port: Some(args.port.to_string().into()),
@@ -157,13 +164,13 @@ async fn until(lasts: Option<Duration>) {
     }
 }
 
-/// Looks and tells.
+/// Polls the registry and prints what changed.
 async fn watch(client: &Client, streams: &mut Streams) -> Result<(), Failure> {
     let mut watcher = Watcher::default();
-    let mut ticks = interval(LOOK_EVERY);
+    let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        plain::show(&watcher.look(client).await?, streams)?;
+        plain::show(&watcher.poll(client).await?, streams)?;
     }
 }

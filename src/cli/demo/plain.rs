@@ -1,4 +1,4 @@
-//! The demo without a terminal: one line a transition.
+//! The demo without a terminal: one line per transition.
 
 use super::guide::Guide;
 use super::watch::Event;
@@ -7,7 +7,7 @@ use crate::cli::output::Streams;
 use crate::model::outcome::Health;
 use crate::model::text::escape;
 
-/// The guide, once.
+/// Prints the guide.
 pub(super) fn open(guide: &Guide, streams: &mut Streams) -> Result<(), Failure> {
     streams.line(&format!("Portolan demo: {}", guide.place()))?;
     for line in guide.lines() {

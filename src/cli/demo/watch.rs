@@ -1,4 +1,4 @@
-//! What changed since the last look, asked of the API as anybody could.
+//! What changed since the last poll of the public API.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use crate::cli::exit::Failure;
 use crate::cli::{history, list};
 use crate::wire::{HistoryEntry, Service};
 
-/// A transition with the service that it befell.
+/// A transition and its service.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
     pub(super) service: String,
     pub(super) change: HistoryEntry,
 }
 
-/// Remembers what was seen.
+/// Remembers which transitions were reported.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     revisions: HashMap<Uuid, u64>,
@@ -29,20 +29,20 @@ impl Watcher {
     ///
     /// # Errors
     /// The server does not answer.
-    pub(super) async fn look(&mut self, client: &Client) -> Result<Vec<Event>, Failure> {
+    pub(super) async fn poll(&mut self, client: &Client) -> Result<Vec<Event>, Failure> {
         let services = list::everything(client).await?;
         let mut events = Vec::new();
         for service in &services {
             if self.revisions.insert(service.id, service.revision) != Some(service.revision) {
                 let page = history::transitions(client, service.id).await?;
-                events.extend(self.news(service, page));
+                events.extend(self.new_events(service, page));
             }
         }
         events.sort_by_key(|event| event.change.id);
         Ok(events)
     }
 
-    fn news(&mut self, service: &Service, page: Vec<HistoryEntry>) -> Vec<Event> {
+    fn new_events(&mut self, service: &Service, page: Vec<HistoryEntry>) -> Vec<Event> {
         let seen = self.newest.get(&service.id).copied().unwrap_or(i64::MIN);
         let fresh: Vec<Event> = page
             .into_iter()
@@ -60,13 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transition_is_news_once() {
+    fn a_transition_is_reported_once() {
         let page = |ids: &[i64]| ids.iter().map(|id| HistoryEntry { id: *id, ..HistoryEntry::default() }).collect();
         let service = Service { id: Uuid::from_u128(1), ..Service::default() };
         let mut watcher = Watcher::default();
-        assert_eq!(watcher.news(&service, page(&[2, 1])).len(), 2);
-        assert_eq!(watcher.news(&service, page(&[2, 1])).len(), 0);
-        let news = watcher.news(&service, page(&[3, 2]));
-        assert_eq!((news.len(), news[0].change.id), (1, 3));
+        assert_eq!(watcher.new_events(&service, page(&[2, 1])).len(), 2);
+        assert_eq!(watcher.new_events(&service, page(&[2, 1])).len(), 0);
+        let events = watcher.new_events(&service, page(&[3, 2]));
+        assert_eq!((events.len(), events[0].change.id), (1, 3));
     }
 }

@@ -1,4 +1,7 @@
-//! Where words go: data to stdout, messages to stderr, colours only to a terminal.
+//! Output: data to stdout, messages to stderr, colours only to a terminal.
+//!
+//! In: services, tables, JSON and text. Out: lines. In order: this file (the two streams), [`paint`] (glyphs and colours), [`table`], [`time`],
+//! [`service`] (services and instances as rows), [`json`].
 
 pub(in crate::cli) mod json;
 pub(in crate::cli) mod paint;
@@ -23,7 +26,7 @@ pub(in crate::cli) struct Streams {
 }
 
 impl Streams {
-    /// The process's own.
+    /// The streams of this process.
     pub(in crate::cli) fn process() -> Self {
         let terminal = io::stdout().is_terminal();
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
@@ -55,7 +58,7 @@ impl Streams {
         Ok(writeln!(self.out, "{text}")?)
     }
 
-    /// Writes data that has its line breaks.
+    /// Writes text with its own line breaks.
     ///
     /// # Errors
     /// The stream's, a closed pipe among them.
@@ -96,7 +99,7 @@ impl Streams {
         let _ = self.err.write_all(failure.to_lines().as_bytes());
     }
 
-    /// Hands everything to the system.
+    /// Flushes stdout.
     ///
     /// # Errors
     /// The stream's, a closed pipe among them.

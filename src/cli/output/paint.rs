@@ -1,4 +1,4 @@
-//! Health as a person sees it: a glyph, the word, a colour; none of them alone.
+//! Health for people: a word, on a terminal with a glyph, and with a colour where there are colours.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -28,7 +28,7 @@ pub(in crate::cli) enum Tone {
     Unsure,
     /// A heading.
     Strong,
-    /// Of less weight.
+    /// Less important.
     Faint,
 }
 
@@ -87,7 +87,7 @@ impl Cell {
         Self { glyph: tone.glyph(), ..Self::new(escape(word, 20), tone) }
     }
 
-    /// Columns that it takes on a screen.
+    /// Its width, in terminal cells.
     pub(in crate::cli) fn width(&self, paint: Paint) -> usize {
         self.text.width() + if paint != Paint::Words && self.glyph.is_some() { 2 } else { 0 }
     }

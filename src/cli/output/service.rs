@@ -13,7 +13,7 @@ use crate::wire::{Instance, Service};
 pub(in crate::cli) struct Row<'a> {
     /// The service.
     pub(in crate::cli) service: &'a Service,
-    /// Whether it is gone; then the row shows it as it was last.
+    /// Whether it was removed; then the row shows its last state.
     pub(in crate::cli) removed: bool,
 }
 
@@ -29,7 +29,7 @@ pub(in crate::cli) fn ratio(service: &Service) -> String {
     format!("{healthy}/{}", service.instances.len())
 }
 
-/// One row a service. `namespaces` puts theirs first, `wide` adds what is rarely asked.
+/// One row per service. `namespaces` begins with a column of namespaces, `wide` adds columns that are rarely needed.
 pub(in crate::cli) fn services<'a>(
     rows: impl IntoIterator<Item = Row<'a>>,
     namespaces: bool,
@@ -73,7 +73,7 @@ fn cells(Row { service: s, removed }: Row<'_>, namespaces: bool, wide: bool, now
     row
 }
 
-/// One row an instance.
+/// One row per instance.
 pub(in crate::cli) fn instances(instances: &[Instance], wide: bool, now: UnixMs) -> Table {
     let mut head = vec!["INSTANCE", "VERSION", "STATUS", "REASON", "SINCE", "WEIGHT", "ZONE", "BASE_URL"];
     if wide {
@@ -97,7 +97,7 @@ pub(in crate::cli) fn pairs<'a>(entries: impl Iterator<Item = (&'a str, &'a str)
     entries.map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(", ")
 }
 
-/// `name  value` lines about one service, as a replica knows it that probes or that does not.
+/// `name  value` lines about one service. With `probed_elsewhere` the replica that answered does not know the last check.
 pub(in crate::cli) fn facts(s: &Service, probed_elsewhere: bool, now: UnixMs) -> Vec<(&'static str, Cell)> {
     let time = |at: Option<UnixMs>| match at {
         Some(moment) => Cell::from(format!("{moment} ({} ago)", since(at, now))),

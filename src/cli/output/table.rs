@@ -1,4 +1,4 @@
-//! Aligned columns, measured as a screen measures them.
+//! Aligned columns, measured in terminal cells.
 
 use super::paint::{Cell, Paint, Tone};
 use crate::model::text::escape;
@@ -19,7 +19,7 @@ pub(in crate::cli) struct Table {
 }
 
 impl Table {
-    /// No rows yet.
+    /// A table without rows.
     pub(in crate::cli) fn new(head: &[&str]) -> Self {
         Self { head: head.iter().map(|h| Cell::new(*h, Tone::Strong)).collect(), rows: Vec::new() }
     }
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_align_as_a_screen_measures() {
+    fn columns_align_in_terminal_cells() {
         let lines = table().lines(Paint::Words).join("\n");
         insta::assert_snapshot!(lines, @r"
         NAME           STATUS      WHERE

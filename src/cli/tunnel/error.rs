@@ -10,16 +10,16 @@ use crate::operator::kubernetes::client::{ClientError, causes};
 use super::pods::{LABEL, Pod};
 
 /// Longest foreign text that is passed on, in characters.
-const LONGEST: usize = 400;
+const MAX_TEXT: usize = 400;
 
 /// What was requested of the Kubernetes API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum ApiCall {
     List,
     Forward,
 }
 
-impl Asked {
+impl ApiCall {
     /// The rights that a Role has to grant. A websocket begins as a GET, and newer API servers want `create` too.
     fn rights(self) -> &'static str {
         match self {
@@ -36,8 +36,8 @@ pub(super) enum TunnelError {
     NoAccess(String),
     #[error("the Kubernetes API refuses the credentials: {0}")]
     Unauthorized(String),
-    #[error("the Kubernetes API refuses to {}: {said}", .asked.rights())]
-    Forbidden { asked: Asked, said: String },
+    #[error("the Kubernetes API refuses to {}: {said}", .call.rights())]
+    Forbidden { call: ApiCall, said: String },
     #[error("the Kubernetes API cannot be reached: {0}")]
     Api(String),
     #[error("there is no pod of Portolan")]
@@ -45,7 +45,7 @@ pub(super) enum TunnelError {
     #[error("none of Portolan's pods is ready ({0} found)")]
     NoneReady(usize),
     #[error("the Kubernetes API opens no stream to the pod {pod}: {said}")]
-    NoWay { pod: String, said: String },
+    NoStream { pod: String, said: String },
     #[error("the pod {pod} takes no connections on its port {port}: {said}")]
     NotListening { pod: String, port: u16, said: String },
     #[error("the connection to the pod {0} broke")]
@@ -57,7 +57,7 @@ pub(super) enum TunnelError {
 impl TunnelError {
     /// The kubeconfig file, or the program that it gets credentials from, is unusable.
     pub(super) fn no_access(error: &ClientError) -> Self {
-        let said = escape(&error.to_string(), LONGEST);
+        let said = escape(&error.to_string(), MAX_TEXT);
         if matches!(error, ClientError::Build(kube::Error::Auth(_))) {
             Self::Unauthorized(said)
         } else {
@@ -75,24 +75,24 @@ impl TunnelError {
         Self::Api(format!("no stream to a pod was open within {longest:?}, which --timeout allows"))
     }
 
-    /// What an error of the Kubernetes API means; `pod` is the one that was to be reached.
+    /// What an error of the Kubernetes API means; `pod` is the one to forward to, if any.
     pub(super) fn of(error: &kube::Error, pod: Option<&str>) -> Self {
-        let asked = if pod.is_some() { Asked::Forward } else { Asked::List };
-        let kube::Error::Api(status) = error else { return Self::Api(escape(&causes(error), LONGEST)) };
-        let said = escape(&status.message, LONGEST);
+        let call = if pod.is_some() { ApiCall::Forward } else { ApiCall::List };
+        let kube::Error::Api(status) = error else { return Self::Api(escape(&causes(error), MAX_TEXT)) };
+        let said = escape(&status.message, MAX_TEXT);
         match (status.code, pod) {
             (401, _) => Self::Unauthorized(said),
-            (403, _) => Self::Forbidden { asked, said },
-            (_, Some(pod)) => Self::NoWay { pod: escape(pod, 63), said },
+            (403, _) => Self::Forbidden { call, said },
+            (_, Some(pod)) => Self::NoStream { pod: escape(pod, 63), said },
             (_, None) => Self::Api(said),
         }
     }
 
-    /// A stream ended before the pod had said anything; `said` is its node's word on it.
+    /// A stream ended before the pod sent anything; `said` is the error of its node.
     pub(super) fn unanswered(pod: &Pod, said: Option<String>) -> Self {
         let name = escape(&pod.name, 63);
         match said {
-            Some(said) => Self::NotListening { pod: name, port: pod.port, said: escape(&said, LONGEST) },
+            Some(said) => Self::NotListening { pod: name, port: pod.port, said: escape(&said, MAX_TEXT) },
             None => Self::Broke(name),
         }
     }
@@ -124,15 +124,15 @@ impl TunnelError {
             Self::NoAccess(_) | Self::Unauthorized(_) => {
                 format!("kubectl --context {context} auth whoami says who you are; log in again")
             }
-            Self::Forbidden { asked, .. } => {
-                format!("ask for a Role in the namespace {namespace} that lets you {}", asked.rights())
+            Self::Forbidden { call, .. } => {
+                format!("ask for a Role in the namespace {namespace} that lets you {}", call.rights())
             }
             Self::Api(_) => format!("does kubectl --context {context} version reach it?"),
             Self::NoPod => {
                 format!("{kubectl} get pods -l {LABEL} shows them; --context-namespace names another namespace")
             }
             Self::NoneReady(_) | Self::NoLongerReady(_) => format!("{kubectl} describe pods -l {LABEL} says why"),
-            Self::NoWay { pod, .. } | Self::NotListening { pod, .. } | Self::Broke(pod) => {
+            Self::NoStream { pod, .. } | Self::NotListening { pod, .. } | Self::Broke(pod) => {
                 format!("is its node well, and does it run? {kubectl} describe pod {pod}")
             }
         }

@@ -1,9 +1,10 @@
-//! A port-forward of our own to a server inside a cluster.
+//! Our own port-forward to a server inside a cluster, which reconnects.
 //!
 //! In: connections to a Unix socket that nobody else can reach. Out: for each one a forwarded stream to a ready pod of Portolan, through the
 //! Kubernetes API and with the rights of a context of the kubeconfig file. When a stream breaks, its connection ends; the next connection
-//! chooses a ready pod again, another one if there is. In order:
+//! looks for a ready pod again, preferably another one. In order:
 //!
+//! - this file: the tunnel, from its opening to its end
 //! - [`pods`]: which pods are ready
 //! - [`pod_forwarder`]: from a context to a stream into a pod
 //! - [`relay`]: one connection and its stream
@@ -30,12 +31,12 @@ use pod_forwarder::{Forward, PodForwarder};
 use relay::relay;
 use socket::Socket;
 
-/// Connections at once; more wait. The console has at most 16 requests and a watch open.
-const CONNECTIONS: usize = 32;
+/// Most connections at once; more wait. The console has at most 16 requests and a watch open.
+const MAX_CONNECTIONS: usize = 32;
 /// How often the pods in use are checked for readiness.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
-/// Pause when the system has no file descriptor left.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a connection could not be accepted, usually for lack of a file descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A running tunnel. Dropping it ends every connection and leaves nothing behind.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Tunnel {
         let opening = async {
             let forwarder = PodForwarder::find(context, namespace).await?;
             // Only an attempt shows whether this user may forward.
-            let first = forwarder.first().await?;
+            let first = forwarder.open_first().await?;
             Ok((forwarder, first))
         };
         let opened = timeout(longest, opening).await.unwrap_or_else(|_| Err(TunnelError::late(longest)));
@@ -86,11 +87,11 @@ async fn serve(listener: UnixListener, forwarder: PodForwarder, first: Forward) 
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((client, _)) => {
                     connections.spawn(relay(client, forwarder.clone(), first.take()));
                 }
-                Err(_) => sleep(PAUSE).await,
+                Err(_) => sleep(ACCEPT_PAUSE).await,
             },
         }
     }

@@ -21,16 +21,16 @@ use crate::operator::kubernetes::client::Access;
 use crate::operator::kubernetes::health::ApiHealth;
 use crate::telemetry::metrics::Metrics;
 
-/// Seconds that the Kubernetes API has for one answer.
-const ANSWER: u64 = 5;
+/// Longest wait for an answer of the Kubernetes API, in seconds.
+const ANSWER_SECONDS: u64 = 5;
 /// How long a list is valid: connections at the same time share it.
-const FRESH: Duration = Duration::from_secs(1);
+const LIST_LIFETIME: Duration = Duration::from_secs(1);
 /// Most pods that one connection tries.
-const TRIES: usize = 3;
+const MAX_TRIES: usize = 3;
 /// How long to wait for the node's error that nothing listens. It comes with the stream, or after a local dial.
 const ERROR_GRACE: Duration = Duration::from_millis(50);
 /// Most pods that are listed; a Deployment of Portolan has two.
-const PODS: u32 = 200;
+const MAX_PODS: u32 = 200;
 
 /// Finds ready pods and opens streams to them; cloning shares it.
 #[derive(Debug, Clone)]
@@ -55,17 +55,17 @@ impl std::fmt::Debug for Inner {
 struct State {
     pods: Vec<Pod>,
     listed: Option<Instant>,
-    /// When the pods that failed last did so.
+    /// When each pod last failed.
     failed: HashMap<String, Instant>,
     /// The last pod that was tried.
     last: Option<String>,
 }
 
-/// A stream into a pod. Its end ends what carries it.
+/// A stream into a pod. Dropping it ends its connection.
 pub(super) struct Forward {
     pub(super) pod: Pod,
     pub(super) stream: DuplexStream,
-    /// The error of the pod's node; none once there is nothing left to wait for.
+    /// The error of the pod's node; none when the stream ends without one.
     pub(super) error: BoxFuture<'static, Option<String>>,
     forwarder: Portforwarder,
 }
@@ -103,13 +103,13 @@ impl PodForwarder {
         self.0.error.load().as_deref().cloned()
     }
 
-    /// A pod answers.
-    pub(super) fn works(&self) {
+    /// Clears the last error, since a pod answers.
+    pub(super) fn clear_error(&self) {
         self.0.error.store(None);
     }
 
-    /// A stream could not be opened, or ended for that reason.
-    pub(super) fn breaks(&self, error: TunnelError) {
+    /// Keeps the reason why a stream could not be opened, or ended.
+    pub(super) fn set_error(&self, error: TunnelError) {
         self.0.error.store(Some(Arc::new(error)));
     }
 
@@ -123,37 +123,37 @@ impl PodForwarder {
         self.0.ready.subscribe()
     }
 
-    /// From now on another pod is preferred.
-    pub(super) async fn failed(&self, pod: &str) {
+    /// Notes that a pod failed, so that another one is preferred.
+    pub(super) async fn note_failure(&self, pod: &str) {
         let mut state = self.0.state.lock().await;
         state.failed.insert(pod.to_owned(), Instant::now());
         state.listed = None;
     }
 
-    /// Lists the pods. What cannot be known now is asked again, and tells nothing of the streams that there are.
+    /// Lists the pods. A failure is ignored: it says nothing about the open streams, and the next refresh tries again.
     pub(super) async fn refresh(&self) {
         let mut state = self.0.state.lock().await;
         drop(self.list(&mut state).await);
     }
 
-    /// The first stream, to a pod that takes it: a command that asks once has no second chance.
+    /// Opens the first stream, to a pod that accepts it: a command that sends a single request cannot try again.
     ///
     /// # Errors
     /// [`TunnelError`], of the last pod that was tried.
-    pub(super) async fn first(&self) -> Result<Forward, TunnelError> {
+    pub(super) async fn open_first(&self) -> Result<Forward, TunnelError> {
         let mut tried = 0;
         loop {
             let mut forward = self.connect().await?;
             let Ok(said) = timeout(ERROR_GRACE, &mut forward.error).await else { return Ok(forward) };
-            self.failed(&forward.pod.name).await;
+            self.note_failure(&forward.pod.name).await;
             tried += 1;
-            if tried == TRIES {
+            if tried == MAX_TRIES {
                 return Err(TunnelError::unanswered(&forward.pod, said));
             }
         }
     }
 
-    /// A stream to a ready pod, to another than the one that just failed if there is one.
+    /// Opens a stream to a ready pod, preferably not the one that just failed.
     ///
     /// # Errors
     /// [`TunnelError`], of the last pod that was tried.
@@ -164,8 +164,8 @@ impl PodForwarder {
             tried += 1;
             match self.forward(&pod).await {
                 Ok(forward) => return Ok(forward),
-                Err(error) if error.is_general() || tried == TRIES => return Err(error),
-                Err(_) => self.failed(&pod.name).await,
+                Err(error) if error.is_general() || tried == MAX_TRIES => return Err(error),
+                Err(_) => self.note_failure(&pod.name).await,
             }
         }
     }
@@ -173,7 +173,7 @@ impl PodForwarder {
     /// Lists the pods unless that was done a moment ago, and chooses one.
     async fn choose(&self) -> Result<Pod, TunnelError> {
         let mut state = self.0.state.lock().await;
-        if state.listed.is_none_or(|at| at.elapsed() > FRESH) {
+        if state.listed.is_none_or(|at| at.elapsed() > LIST_LIFETIME) {
             self.list(&mut state).await?;
         }
         let State { pods, failed, last, .. } = &*state;
@@ -185,10 +185,10 @@ impl PodForwarder {
     }
 
     async fn list(&self, state: &mut State) -> Result<(), TunnelError> {
-        let wanted = ListParams::default().labels(LABEL).limit(PODS);
-        let listed = timeout(Duration::from_secs(ANSWER), self.0.api.list(&wanted)).await;
+        let wanted = ListParams::default().labels(LABEL).limit(MAX_PODS);
+        let listed = timeout(Duration::from_secs(ANSWER_SECONDS), self.0.api.list(&wanted)).await;
         let objects =
-            listed.map_err(|_| TunnelError::silence(ANSWER))?.map_err(|error| TunnelError::of(&error, None))?;
+            listed.map_err(|_| TunnelError::silence(ANSWER_SECONDS))?.map_err(|error| TunnelError::of(&error, None))?;
         state.pods = objects.items.into_iter().filter_map(Pod::read).collect();
         state.failed.retain(|name, _| state.pods.iter().any(|pod| pod.name == *name));
         state.listed = Some(Instant::now());
@@ -198,13 +198,13 @@ impl PodForwarder {
     }
 
     async fn forward(&self, pod: &Pod) -> Result<Forward, TunnelError> {
-        let opened = timeout(Duration::from_secs(ANSWER), self.0.api.portforward(&pod.name, &[pod.port])).await;
-        let none = |said: &str| TunnelError::NoWay { pod: escape(&pod.name, 63), said: said.to_owned() };
-        let opened = opened.map_err(|_| none(&format!("no answer within {ANSWER} s")))?;
+        let opened = timeout(Duration::from_secs(ANSWER_SECONDS), self.0.api.portforward(&pod.name, &[pod.port])).await;
+        let no_stream = |said: &str| TunnelError::NoStream { pod: escape(&pod.name, 63), said: said.to_owned() };
+        let opened = opened.map_err(|_| no_stream(&format!("no answer within {ANSWER_SECONDS} s")))?;
         let mut forwarder = opened.map_err(|error| TunnelError::of(&error, Some(&pod.name)))?;
         let (stream, error) = (forwarder.take_stream(pod.port), forwarder.take_error(pod.port));
         let (Some(stream), Some(error)) = (stream, error) else {
-            return Err(none("it gives no stream"));
+            return Err(no_stream("it returned no stream"));
         };
         Ok(Forward { pod: pod.clone(), stream, error: error.boxed(), forwarder })
     }

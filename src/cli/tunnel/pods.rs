@@ -1,27 +1,27 @@
-//! Which pods are Portolan's, and which of them is asked.
+//! Which pods are Portolan's, and which of them to use.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{Container, Pod as Object};
 
-/// What `deploy/` gives every pod of Portolan.
+/// The label that `deploy/` gives every pod of Portolan.
 pub(super) const LABEL: &str = "app.kubernetes.io/name=portolan";
 /// The port of a pod that names none.
 const PORT: u16 = 8080;
 
-/// A pod, as far as it matters here.
+/// What the tunnel needs to know of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pod {
     pub(super) name: String,
     /// Where its server listens.
     pub(super) port: u16,
-    /// It says so itself, and it is not being deleted.
+    /// Whether its condition `Ready` is true and it is not being deleted.
     pub(super) ready: bool,
 }
 
 impl Pod {
-    /// Reads an object; none without a name, which no object lacks.
+    /// Reads an object; none if it has no name, which never happens.
     pub(super) fn read(object: Object) -> Option<Self> {
         let name = object.metadata.name?;
         let conditions = object.status.and_then(|status| status.conditions).unwrap_or_default();
@@ -39,7 +39,7 @@ fn port(containers: &[Container]) -> Option<u16> {
     named.or_else(|| ports().next()).and_then(|port| port.container_port.try_into().ok())
 }
 
-/// The ready pod to ask: one that never failed, else the one whose failure is longest ago; among equals `last`, the one that was asked before,
+/// The ready pod to use: one that never failed, else the one whose failure is longest ago; among equals `last`, the one that was used before,
 /// else the first in the order of `pods`.
 pub(super) fn choose<'a>(pods: &'a [Pod], failed: &HashMap<String, Instant>, last: Option<&str>) -> Option<&'a Pod> {
     let ready = pods.iter().filter(|pod| pod.ready);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_failed_is_asked_last() {
+    fn a_pod_that_failed_is_used_last() {
         let pods = [pod("a", false), pod("b", true), pod("c", true)];
         let chosen = |failed: &HashMap<_, _>, last| choose(&pods, failed, last).map(|pod| pod.name.clone());
         let mut failed = HashMap::new();

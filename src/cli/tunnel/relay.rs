@@ -11,9 +11,9 @@ use super::pod_forwarder::{Forward, PodForwarder};
 use crate::model::text::escape;
 
 /// How long to wait for the reason after a stream has ended.
-const REASON: Duration = Duration::from_secs(1);
-/// How long the pod has to see the end of the connection.
-const FAREWELL: Duration = Duration::from_secs(1);
+const REASON_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the pod may take to notice that the connection ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
 enum End {
@@ -33,26 +33,26 @@ pub(super) async fn relay(mut client: UnixStream, forwarder: PodForwarder, ready
     };
     let mut forward = match opened {
         Ok(forward) => forward,
-        Err(error) => return forwarder.breaks(error),
+        Err(error) => return forwarder.set_error(error),
     };
     let end = pass(&mut client, &mut forward, &forwarder).await;
     let pod = escape(&forward.pod.name, 63);
     match end {
         End::Client => {
-            // The stream's end says it; what waits for the reason waits for the end of all.
+            // The stream's end tells the pod; the future of its error resolves when everything has ended.
             drop(forward.stream.shutdown().await);
-            drop(timeout(FAREWELL, &mut forward.error).await);
+            drop(timeout(CLOSE_TIMEOUT, &mut forward.error).await);
         }
         End::Pod { answered } => {
-            let said = timeout(REASON, &mut forward.error).await.ok().flatten();
-            forwarder.failed(&forward.pod.name).await;
-            forwarder.breaks(if answered {
+            let said = timeout(REASON_TIMEOUT, &mut forward.error).await.ok().flatten();
+            forwarder.note_failure(&forward.pod.name).await;
+            forwarder.set_error(if answered {
                 TunnelError::Broke(pod)
             } else {
                 TunnelError::unanswered(&forward.pod, said)
             });
         }
-        End::Unready => forwarder.breaks(TunnelError::NoLongerReady(pod)),
+        End::Unready => forwarder.set_error(TunnelError::NoLongerReady(pod)),
     }
 }
 
@@ -67,8 +67,8 @@ async fn pass(client: &mut UnixStream, forward: &mut Forward, forwarder: &PodFor
         if read == 0 {
             return End::Pod { answered: false };
         }
-        forwarder.works();
-        // Reading from memory does not fail, so a failure is our side's, which is gone.
+        forwarder.clear_error();
+        // Reading from memory does not fail, so a failure means that the client is gone.
         let copied = async {
             to_client.write_all(&first[..read]).await?;
             copy(&mut from_pod, &mut to_client).await
@@ -76,7 +76,7 @@ async fn pass(client: &mut UnixStream, forward: &mut Forward, forwarder: &PodFor
         if copied.await.is_ok() { End::Pod { answered: true } } else { End::Client }
     };
     tokio::select! {
-        // First: a stream that ended takes nothing up either.
+        // First, since a stream that ended accepts no bytes either.
         biased;
         end = down => end,
         _ = copy(&mut from_client, &mut to_pod) => End::Client,

@@ -9,17 +9,17 @@ use tokio::net::UnixListener;
 
 use crate::cli::exit::{Exit, Failure};
 
-/// Holds the name by which this process finds it.
+/// A bound socket, and the path by which this process connects to it.
 #[derive(Debug)]
 pub(super) struct Socket {
     path: PathBuf,
-    _held: Held,
+    _guard: PathGuard,
 }
 
-/// What keeps the name valid.
+/// What keeps the path valid.
 #[derive(Debug)]
-enum Held {
-    /// The socket itself, which has no name in any folder any more: not even `kill -9` leaves one.
+enum PathGuard {
+    /// A handle of the socket, which is in no folder any more: not even `kill -9` leaves a file.
     #[cfg(target_os = "linux")]
     Handle { _handle: std::os::fd::OwnedFd },
     /// A private folder, removed with this.
@@ -27,7 +27,7 @@ enum Held {
 }
 
 impl Socket {
-    /// Binds one in a folder of its own.
+    /// Binds a socket in a private folder.
     ///
     /// # Errors
     /// A [`Failure`]: no such folder can be made there.
@@ -40,30 +40,30 @@ impl Socket {
         let folder = tempfile::Builder::new().prefix("portolan-").permissions(private).tempdir().map_err(failed)?;
         let path = folder.path().join("s");
         let listener = UnixListener::bind(&path).map_err(failed)?;
-        Ok((Self::held(folder, path), listener))
+        Ok((Self::guarded(folder, path), listener))
     }
 
-    /// By its handle, where the system knows a name for that.
+    /// Keeps the socket by its handle, where the system has a path for that.
     #[cfg(target_os = "linux")]
-    fn held(folder: TempDir, path: PathBuf) -> Self {
+    fn guarded(folder: TempDir, path: PathBuf) -> Self {
         use rustix::fs::{Mode, OFlags, open};
         use std::os::fd::AsRawFd;
         if let Ok(handle) = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
             let own = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
             if own.exists() {
                 drop(folder);
-                return Self { path: own, _held: Held::Handle { _handle: handle } };
+                return Self { path: own, _guard: PathGuard::Handle { _handle: handle } };
             }
         }
-        Self { path, _held: Held::Folder { _folder: folder } }
+        Self { path, _guard: PathGuard::Folder { _folder: folder } }
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn held(folder: TempDir, path: PathBuf) -> Self {
-        Self { path, _held: Held::Folder { _folder: folder } }
+    fn guarded(folder: TempDir, path: PathBuf) -> Self {
+        Self { path, _guard: PathGuard::Folder { _folder: folder } }
     }
 
-    /// For connecting, from this process alone.
+    /// The path to connect to, valid in this process alone.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -174,12 +174,12 @@ Settings {
         => /// The secrets; `None` while auth is off.
         auth: Option<Secrets> = reader.auth();
     jwt_secret_file "JWT_SECRET_FILE" "FILE" "none"
-        "File with one signing secret a line: the first signs, all verify; read again when it changes" [];
+        "File with one signing secret per line: the first signs, all verify; read again when it changes" [];
     read_auth "PORTOLAN_READ_AUTH" "BOOL" "false"
         "Require a token on reads too, and show only the token's namespaces" [num_args = 0..=1, default_missing_value = "true"]
         => read_auth: bool = reader.read_auth();
     token_max_days "PORTOLAN_TOKEN_MAX_DAYS" "DAYS" "30"
-        "Furthest expiry that a token may have, in days" []
+        "Longest lifetime of a token, in days" []
         => token_max: Duration = DAY * reader.number("token_max_days", 30, 1..=3650, "days");
     log_level "LOG_LEVEL" "LEVEL" "info"
         "trace, debug, info, warn, error or off; or directives such as info,portolan::prober=debug" []
@@ -188,68 +188,68 @@ Settings {
         "Log lines as text or json" []
         => log_format: LogFormat = reader.text("log_format", parse::log_format).unwrap_or(LogFormat::Text);
     max_services "MAX_SERVICES" "COUNT" "100" / "0"
-        "Most services registered over REST; 0 is unlimited" []
+        "Maximum number of services registered over REST; 0 is unlimited" []
         => max_services: Option<u32> = Some(
             reader.number("max_services", reader.by_mode(100, 0), 0..=u32::MAX, "a count, 0 for unlimited"),
         ).filter(|n| *n > 0);
     max_instances "PORTOLAN_MAX_INSTANCES" "COUNT" "25600"
-        "Most instances over all services" []
+        "Maximum number of instances, over all services" []
         => max_instances: u32 = reader.number("max_instances", 25_600, 1..=1_000_000, "a count");
     health_check_interval "HEALTH_CHECK_INTERVAL" "SECONDS" "30"
-        "Seconds between the probes of an instance whose check names no interval" []
+        "Seconds between the probes of an instance whose check specifies no interval" []
         => health_check_interval: Duration = reader.seconds("health_check_interval", 30, 1..=86_400);
     default_namespace "PORTOLAN_DEFAULT_NAMESPACE" "NAME" "default" / "the first of PORTOLAN_REST_NAMESPACES"
-        "Namespace of a request that names none" []
+        "Namespace of a request that specifies none" []
         => /// `None` where it was not given.
         default_namespace: Option<Namespace> = reader.text("default_namespace", parse::namespace);
     rate_limit_per_minute "PORTOLAN_RATE_LIMIT_PER_MINUTE" "COUNT" "60" / "0"
-        "Writes and checks a minute that each client may request; 0 is no limit" []
+        "Writes and checks per minute that each client may request; 0 is no limit" []
         => rate_limit_per_minute: Option<u32> = Some(reader.writes_per_minute()).filter(|n| *n > 0);
     read_rate_limit_per_minute "PORTOLAN_READ_RATE_LIMIT_PER_MINUTE" "COUNT" "100 times PORTOLAN_RATE_LIMIT_PER_MINUTE"
-        "Reads a minute that each client may make, each 32 KiB of an answer counting as one; 0 is no limit" []
+        "Reads per minute that each client may make; each 32 KiB of an answer counts as one; 0 is no limit" []
         => read_rate_limit_per_minute: Option<u32> = {
             let default = reader.writes_per_minute().saturating_mul(READS_PER_WRITE);
             Some(reader.rate("read_rate_limit_per_minute", default)).filter(|n| *n > 0)
         };
     trusted_proxies "PORTOLAN_TRUSTED_PROXIES" "CIDRS" "none"
-        "Networks of the proxies whose X-Forwarded-For is believed, separated by commas" []
+        "Networks of the proxies whose X-Forwarded-For is trusted, separated by commas" []
         => trusted_proxies: Vec<IpNet> = reader.text("trusted_proxies", parse::networks).unwrap_or_default();
     allowed_hosts "PORTOLAN_ALLOWED_HOSTS" "HOSTS" "none"
-        "Host names besides loopback's that a server bound to loopback answers to, separated by commas" []
+        "Host names, besides loopback's, that a server bound to loopback answers to, separated by commas" []
         => /// Lower case, without port.
         allowed_hosts: Vec<String> = reader.text("allowed_hosts", parse::hosts).unwrap_or_default();
     cors_origins "PORTOLAN_CORS_ORIGINS" "ORIGINS" "none"
-        "Origins besides loopback's whose web pages may write while auth is off, and read a server on loopback, separated by commas" []
+        "Origins, besides loopback, whose pages may write while auth is off and read from a server bound to loopback, separated by commas" []
         => cors_origins: Vec<String> = reader.text("cors_origins", parse::origins).unwrap_or_default();
     probe_allow "PORTOLAN_PROBE_ALLOW" "CIDRS" "none"
         "Networks that may be probed although the default policy forbids them, separated by commas" []
         => probe_allow: Vec<IpNet> = reader.text("probe_allow", parse::networks).unwrap_or_default();
     probe_deny "PORTOLAN_PROBE_DENY" "CIDRS" "none"
-        "Networks that are never probed; wins over the allowed ones" []
+        "Networks that are never probed, even if PORTOLAN_PROBE_ALLOW contains them, separated by commas" []
         => probe_deny: Vec<IpNet> = reader.text("probe_deny", parse::networks).unwrap_or_default();
     probe_concurrency "PORTOLAN_PROBE_CONCURRENCY" "COUNT" "1024"
-        "Most probes in flight at once; fewer when the system gives fewer file descriptors" []
+        "Maximum number of probes in flight; fewer if the system allows too few file descriptors" []
         => probe_concurrency: usize = reader.number("probe_concurrency", 1024, 1..=60_000, "a count") as usize;
     probe_per_address "PORTOLAN_PROBE_PER_ADDRESS" "COUNT" "20"
-        "Most probes a second to one address, loopback exempt; the rest is delayed" []
+        "Maximum number of probes per second to one address, except loopback; further ones are delayed" []
         => probe_per_address: u32 = reader.number("probe_per_address", 20, 1..=100_000, "probes a second");
     ca_dir "PORTOLAN_CA_DIR" "FOLDER" "none"
-        "Folder of the files that a check's tls.ca and tls.client_cert may name" []
+        "Folder with the files that a check's tls.ca and tls.client_cert may name" []
         => ca_dir: Option<PathBuf> = reader.path("ca_dir", parse::folder);
     service_metrics "PORTOLAN_SERVICE_METRICS" "BOOL" "true"
-        "Show portolan_service_instances, a series per service and health, in /metrics" [num_args = 0..=1, default_missing_value = "true"]
+        "Show portolan_service_instances, one series per service and health, in /metrics" [num_args = 0..=1, default_missing_value = "true"]
         => service_metrics: bool = reader.flag("service_metrics", true);
     history_days "PORTOLAN_HISTORY_DAYS" "DAYS" "30"
-        "Days that transitions are kept" []
+        "Days that changes of health are kept" []
         => history: Duration = DAY * reader.number("history_days", 30, 1..=3650, "days");
     shutdown_seconds "PORTOLAN_SHUTDOWN_SECONDS" "SECONDS" "10"
-        "Seconds that a shutdown may take before the rest is cut off" []
+        "Seconds that a shutdown may take before open requests are cut off" []
         => shutdown: Duration = reader.shutdown();
     drain_seconds "PORTOLAN_DRAIN_SECONDS" "SECONDS" "0"
-        "Seconds of that time in which /readyz fails and requests are still served, so that a load balancer can stop sending any" []
+        "Seconds of the shutdown in which /readyz fails but requests are still served, so that a load balancer can stop sending them" []
         => drain: Duration = reader.drain();
     mode "PORTOLAN_MODE" "MODE" "standalone"
-        "standalone: the SQLite file is the registry. cluster: Kubernetes is, by services.portolan.dev objects" []
+        "standalone: the SQLite file is the registry. cluster: the Kubernetes API is, through services.portolan.dev objects" []
         => mode: Mode = reader.mode();
 }
 ClusterSettings {
@@ -282,7 +282,7 @@ pub(super) const SECRETS: &[Setting] = &[Setting {
     field: None,
     default: "none",
     in_cluster: "",
-    help: "Secret that signs and verifies tokens, at least 32 bytes; needed with auth on unless JWT_SECRET_FILE is set",
+    help: "Secret that signs and verifies tokens, at least 32 bytes; required with auth on unless JWT_SECRET_FILE is set",
 }];
 
 /// The variables that the client commands read.
@@ -292,20 +292,20 @@ pub(super) const CLIENT: &[Setting] = &[
         field: Some("server"),
         default: "http://127.0.0.1:8080",
         in_cluster: "",
-        help: "The server that a client command asks",
+        help: "The server that client commands connect to",
     },
     Setting {
         env: "PORTOLAN_TOKEN",
         field: None,
         default: "none",
         in_cluster: "",
-        help: "The token that a client command sends",
+        help: "The token that client commands send",
     },
     Setting {
         env: "PORTOLAN_TOKEN_FILE",
         field: Some("token_file"),
         default: "none",
         in_cluster: "",
-        help: "File with that token, read again for every request",
+        help: "File with that token, read for every request",
     },
 ];

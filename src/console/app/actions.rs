@@ -11,14 +11,14 @@ use crate::console::state::modal::{Choice, ChoiceAction, Modal, Picker};
 use crate::console::state::screen::{Selection, View};
 use crate::console::state::{State, Tone};
 
-/// Most checks without a question first.
-const CHECK_AT_ONCE: usize = 10;
+/// Most checks that need no confirmation.
+const MAX_UNCONFIRMED_CHECKS: usize = 10;
 /// Most checks of one command.
-const CHECK_AT_MOST: usize = 200;
+const MAX_CHECKS: usize = 200;
 /// Most operations under way.
 const MAX_OPERATIONS: usize = 256;
 /// The weight after a drain: the default weight.
-const UNDRAINED: u16 = crate::model::service::DEFAULT_WEIGHT;
+const UNDRAINED_WEIGHT: u16 = crate::model::service::DEFAULT_WEIGHT;
 
 /// Opens the filter's field.
 pub(super) fn filter(state: &mut State) {
@@ -42,11 +42,11 @@ pub(super) fn check_one(state: &mut State, effects: &mut Vec<Effect>) {
 pub(super) fn check_all(state: &mut State, effects: &mut Vec<Effect>) {
     let mut services: Vec<Uuid> =
         if state.marks.is_empty() { state.listing().shown().to_vec() } else { state.marks.iter().copied().collect() };
-    if services.len() > CHECK_AT_MOST {
-        state.note(Tone::Plain, format!("the first {CHECK_AT_MOST} of {}; filter or mark fewer", services.len()));
-        services.truncate(CHECK_AT_MOST);
+    if services.len() > MAX_CHECKS {
+        state.note(Tone::Plain, format!("the first {MAX_CHECKS} of {}; filter or mark fewer", services.len()));
+        services.truncate(MAX_CHECKS);
     }
-    if services.len() > CHECK_AT_ONCE {
+    if services.len() > MAX_UNCONFIRMED_CHECKS {
         state.modal = Some(Modal::CheckMany { services });
     } else {
         check(state, &services, effects);
@@ -59,7 +59,7 @@ pub(super) fn check(state: &mut State, services: &[Uuid], effects: &mut Vec<Effe
     }
 }
 
-/// Requests an operation, unless it is refused here already.
+/// Requests an operation, unless it is refused here.
 pub(super) fn send(state: &mut State, operation: Operation, effects: &mut Vec<Effect>) {
     if let Some(why) = refusal(state, &operation) {
         state.note(Tone::Bad, why);
@@ -85,7 +85,7 @@ fn words(state: &State, operation: &Operation) -> Box<str> {
     .into()
 }
 
-/// Why the operation is refused, as far as that is known here.
+/// Why the operation would be refused, as far as that is known here.
 fn refusal(state: &State, operation: &Operation) -> Option<Box<str>> {
     if !state.abilities.acts {
         return Some("this source is a file: give --server to act".into());
@@ -115,7 +115,8 @@ pub(super) fn menu(state: &mut State) {
     let name = navigate::instance(state, id);
     if let Some(instance) = service.instances.iter().find(|i| Some(&i.name) == name.as_ref()) {
         let weigh = |weight| Operation::Weight { service: id, instance: instance.name.clone(), weight };
-        let (word, operation) = if instance.weight == 0 { ("undrain", weigh(UNDRAINED)) } else { ("drain", weigh(0)) };
+        let (word, operation) =
+            if instance.weight == 0 { ("undrain", weigh(UNDRAINED_WEIGHT)) } else { ("drain", weigh(0)) };
         let deregister =
             Operation::Deregister { service: id, instance: instance.name.clone(), generation: instance.generation };
         for (word, operation) in [(word, operation), ("deregister", deregister)] {
@@ -139,7 +140,7 @@ pub(super) fn choice(label: &str, help: &str, action: ChoiceAction) -> Choice {
     Choice { label: label.into(), help: help.into(), action }
 }
 
-/// Marks the row, or takes its mark away, and goes down.
+/// Marks the row, or clears its mark, and moves down.
 pub(super) fn mark(state: &mut State) {
     let Some(id) = row(state) else { return };
     if !state.marks.remove(&id) {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::console::data::{HistoryEntry, ProbingOfService};
 use crate::console::source::{Link, Refusal, SourceEvent};
 use crate::console::state::{
-    KEPT_HISTORIES, KEPT_PASTS, KEPT_PROBING_BYTES, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone,
+    KEPT_ENTRIES, KEPT_HISTORIES, KEPT_PROBING_BYTES, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone,
 };
 use crate::console::text::sparkline;
 use crate::model::time::UnixMs;
@@ -75,7 +75,7 @@ fn probing_arrived(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfSer
         return;
     }
     if kept > KEPT_PROBING_BYTES / KEPT_PROBINGS {
-        // Only then may all of them together be too much.
+        // Only now can all of them together exceed the limit.
         state.probing.remove(&id);
         kept += state.probing.values().map(|known| known.probing.memory()).sum::<usize>();
         while kept > KEPT_PROBING_BYTES {
@@ -99,7 +99,7 @@ fn history_arrived(state: &mut State, id: Uuid, entries: Vec<HistoryEntry>, more
     } else {
         take_newer(known, entries, newest, more);
     }
-    known.entries.truncate(KEPT_PASTS);
+    known.entries.truncate(KEPT_ENTRIES);
     known.loaded = true;
     known.requested = state.now;
     known.older_requested = UnixMs(0);

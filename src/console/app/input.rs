@@ -15,7 +15,7 @@ use crate::console::state::screen::{Format, View};
 use crate::console::state::{State, Tone};
 
 /// Rows per step of the mouse wheel.
-const WHEEL: isize = 3;
+const WHEEL_ROWS: isize = 3;
 
 /// A key was pressed.
 pub(super) fn key(state: &mut State, key: KeyEvent, effects: &mut Vec<Effect>) {
@@ -43,8 +43,8 @@ pub(super) fn mouse(state: &mut State, mouse: MouseEvent, effects: &mut Vec<Effe
         return;
     }
     match mouse.kind {
-        MouseEventKind::ScrollDown => move_by(state, WHEEL, effects),
-        MouseEventKind::ScrollUp => move_by(state, -WHEEL, effects),
+        MouseEventKind::ScrollDown => move_by(state, WHEEL_ROWS, effects),
+        MouseEventKind::ScrollUp => move_by(state, -WHEEL_ROWS, effects),
         _ => {}
     }
 }

@@ -1,6 +1,6 @@
 //! The console's logic: a pure step from state and message to state and effects, without I/O or a clock.
 //!
-//! In: a message. Out: the next state, and effects for the loop. In order: this file, `input` (keys and mouse), `navigate` (moving about),
+//! In: a message. Out: the next state, and effects for the loop. In order: this file, `input` (keys and mouse), `navigate` (views and selections),
 //! `actions` (operations, marks, copying), `events` (what the source sends), `requests` (what to request from it).
 
 mod actions;

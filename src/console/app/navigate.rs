@@ -1,4 +1,4 @@
-//! Moving about. Rows are selected by identity, so no change moves the selection to something else.
+//! Moving between views and rows. Rows are selected by identity, so no change moves the selection to something else.
 
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ pub(super) fn place(state: &State) -> usize {
         (View::Instances(id), Selection::Instance(name)) => {
             state.listing().get(id).and_then(|s| s.instances.iter().position(|i| i.name == *name))
         }
-        (View::Timeline(id), Selection::Past(number)) => {
+        (View::Timeline(id), Selection::Entry(number)) => {
             state.history.get(id).and_then(|known| known.entries.iter().position(|e| e.id == *number))
         }
         (_, Selection::Line(line)) => Some(*line),
@@ -52,7 +52,7 @@ pub(super) fn choose(state: &mut State, place: usize) {
         }
         View::Timeline(id) => {
             let known = state.history.get(id);
-            known.and_then(|known| known.entries.get(place)).map(|e| Selection::Past(e.id))
+            known.and_then(|known| known.entries.get(place)).map(|e| Selection::Entry(e.id))
         }
         _ => Some(Selection::Line(place)),
     };

@@ -11,16 +11,16 @@ use crate::console::source::Request;
 use crate::console::state::State;
 use crate::console::state::screen::View;
 
-/// Age at which the probing of listed services is requested again.
-const LISTED: Duration = Duration::from_secs(5);
+/// Age after which probing data of listed services is requested again.
+const LISTED_MAX_AGE: Duration = Duration::from_secs(5);
 /// The same for the service of the visible view.
-const LOOKED_AT: Duration = Duration::from_millis(900);
-/// Age at which a visible history is requested again although nothing changed.
-const HISTORY: Duration = Duration::from_secs(30);
+const VIEWED_MAX_AGE: Duration = Duration::from_millis(900);
+/// Age after which a visible history is requested again even if nothing changed.
+const HISTORY_MAX_AGE: Duration = Duration::from_secs(30);
 /// Time after which a request without an answer is repeated.
-const PATIENCE: Duration = Duration::from_secs(3);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// Most services of one request.
-const AT_ONCE: usize = 256;
+const MAX_SERVICES: usize = 256;
 
 /// Requests what is missing or outdated.
 pub(super) fn due(state: &mut State, effects: &mut Vec<Effect>) {
@@ -29,23 +29,23 @@ pub(super) fn due(state: &mut State, effects: &mut Vec<Effect>) {
     }
     let one = state.screen().service();
     let (ids, age) = match one {
-        Some(id) => (vec![id], LOOKED_AT),
-        None => (in_sight(state), LISTED),
+        Some(id) => (vec![id], VIEWED_MAX_AGE),
+        None => (in_sight(state), LISTED_MAX_AGE),
     };
     let now = state.now;
     let known = |id: &Uuid, age| state.probing.get(id).is_some_and(|known| now.since(known.at) < age);
     let mut old: Vec<Uuid> = ids.into_iter().filter(|id| !known(id, age)).collect();
-    old.extend(for_latency(state).into_iter().filter(|id| !known(id, LISTED)));
-    state.requested.retain(|_, at| now.since(*at) < PATIENCE);
+    old.extend(next_for_latency(state).into_iter().filter(|id| !known(id, LISTED_MAX_AGE)));
+    state.requested.retain(|_, at| now.since(*at) < REQUEST_TIMEOUT);
     old.retain(|id| !state.requested.contains_key(id));
-    old.truncate(AT_ONCE);
+    old.truncate(MAX_SERVICES);
     if !old.is_empty() {
         state.requested.extend(old.iter().map(|id| (*id, now)));
         effects.push(Effect::Request(Request::Probing(old)));
     }
     if let Some(id) = one.filter(|_| wants_history(&state.screen().view)) {
         let known = state.history.entry(id).or_default();
-        if now.since(known.requested) >= HISTORY {
+        if now.since(known.requested) >= HISTORY_MAX_AGE {
             known.requested = now;
             effects.push(Effect::Request(Request::History(id, None)));
         }
@@ -63,15 +63,15 @@ fn in_sight(state: &State) -> Vec<Uuid> {
     state.listing().shown().iter().skip(state.screen().top).take(list_height(state)).copied().collect()
 }
 
-/// A filter or an order by latency needs the latency of every service: some at each tick, in turn.
-fn for_latency(state: &State) -> Vec<Uuid> {
+/// A filter or an order by latency needs the latency of every service, so a few are asked for at each tick.
+fn next_for_latency(state: &State) -> Vec<Uuid> {
     let query = state.listing().query();
     if !query.filter.uses_latency() && query.sort != Column::P50 {
         return Vec::new();
     }
     let all = state.index.totals().services().max(1);
     let tick = usize::try_from(state.now.0 / 250).unwrap_or(0);
-    state.index.some(tick.wrapping_mul(AT_ONCE) % all, AT_ONCE)
+    state.index.some(tick.wrapping_mul(MAX_SERVICES) % all, MAX_SERVICES)
 }
 
 /// Requests older entries when the end of the known ones is near.
@@ -79,7 +79,7 @@ pub(super) fn older(state: &mut State, effects: &mut Vec<Effect>) {
     let View::Timeline(id) = state.screen().view else { return };
     let Some(known) = state.history.get_mut(&id) else { return };
     if let Some(more) = known.more
-        && state.now.since(known.older_requested) >= PATIENCE
+        && state.now.since(known.older_requested) >= REQUEST_TIMEOUT
     {
         known.older_requested = state.now;
         effects.push(Effect::Request(Request::History(id, Some(more))));

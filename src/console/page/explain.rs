@@ -8,7 +8,7 @@ use crate::console::state::State;
 use crate::model::outcome::{Health, Stage, Verdict};
 
 /// Width of a probe's column.
-const COLUMN: usize = 26;
+const COLUMN_WIDTH: usize = 26;
 
 /// What is known of an instance's probing.
 pub(super) fn probing<'a>(state: &'a State, id: Uuid, name: &str) -> Option<&'a ProbingOfInstance> {
@@ -65,7 +65,7 @@ fn side_by_side(state: &State, good: Option<&Outcome>, bad: Option<&Outcome>) ->
     let ascii = state.options.ascii;
     let row = |label: &str, left: Segment, right: Segment| {
         let mut left = left;
-        left.text = format!("{:<COLUMN$}", cut(&left.text));
+        left.text = format!("{:<COLUMN_WIDTH$}", cut(&left.text));
         vec![segment(format!("  {label:<10}"), Meaning::Faint), left, right]
     };
     let both = |label: &str, text: &dyn Fn(&Outcome) -> String| {
@@ -98,7 +98,11 @@ fn side_by_side(state: &State, good: Option<&Outcome>, bad: Option<&Outcome>) ->
 }
 
 fn cut(text: &str) -> String {
-    if text.chars().count() < COLUMN { text.to_owned() } else { text.chars().take(COLUMN - 2).chain(['…']).collect() }
+    if text.chars().count() < COLUMN_WIDTH {
+        text.to_owned()
+    } else {
+        text.chars().take(COLUMN_WIDTH - 2).chain(['…']).collect()
+    }
 }
 
 fn stage_word(outcome: Option<&Outcome>, stage: Stage, ascii: bool) -> Segment {

@@ -10,7 +10,7 @@ const FILTER: &[(&str, &str)] = &[
     ("ns=  name=  zone=", "the text is in that field"),
     ("reason=  source=", "the same"),
     ("version=^1.4", "a version range"),
-    ("lat>500ms  since<10m", "median latency; how long its health is as it is"),
+    ("lat>500ms  since<10m", "median latency; time since its health changed"),
     ("weight=0  -l team=pay", "an instance's weight; a label of the metadata"),
 ];
 

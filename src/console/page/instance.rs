@@ -9,7 +9,7 @@ use crate::console::text::sparkline;
 use crate::model::outcome::Verdict;
 
 /// Entries of history shown here.
-const NEWEST: usize = 8;
+const MAX_CHANGES: usize = 8;
 
 pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     let Some(service) = state.listing().get(&id) else { return gone("the service") };
@@ -95,7 +95,7 @@ fn changes(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     let Some(known) = state.history.get(&id).filter(|known| known.loaded) else {
         return vec![vec![segment("  waiting for the answer", Meaning::Faint)]];
     };
-    let mine = known.entries.iter().filter(|e| *e.instance == *name).take(NEWEST);
+    let mine = known.entries.iter().filter(|e| *e.instance == *name).take(MAX_CHANGES);
     let mut lines: Vec<Line> = mine
         .map(|past| {
             let to = past.to.map_or_else(|| segment("removed", Meaning::Faint), |to| health(to, state.options.ascii));

@@ -1,4 +1,6 @@
-//! Where the console's data comes from: events one way, requests the other, whichever source it is.
+//! Where the console's data comes from.
+//!
+//! In: requests. Out: events, the same from every source. A source implements `Source::run`.
 //!
 //! A source sends [`SourceEvent`]s as things happen and answers each [`Request`]. It does not end when its origin is unreachable: it sends
 //! [`Link::Lost`], waits, tries again, and then sends a snapshot or only what was missed. In order: this file, [`file`], [`api`].
@@ -120,7 +122,7 @@ pub trait Source: Send + 'static {
     fn name(&self) -> String;
     /// What it can do.
     fn abilities(&self) -> Abilities;
-    /// Runs until then.
+    /// Runs until `stop` is cancelled or nobody listens.
     fn run(
         self: Box<Self>,
         events: mpsc::Sender<SourceEvent>,
@@ -130,4 +132,4 @@ pub trait Source: Send + 'static {
 }
 
 /// Pauses between attempts to reach the origin.
-const PAUSES: Backoff = Backoff::exact(Duration::from_millis(500), Duration::from_secs(5));
+const RECONNECT_BACKOFF: Backoff = Backoff::exact(Duration::from_millis(500), Duration::from_secs(5));

@@ -1,6 +1,7 @@
 //! Everything that a frame is drawn from.
 //!
-//! Data alone: `app` changes it, `page` and `view` show it. In order: [`screen`] (views and selections), [`modal`] (dialogs), this file.
+//! In: changes by `app`. Out: what `page` and `view` show; nothing here acts. In order: [`screen`] (views and selections), [`modal`] (dialogs),
+//! this file.
 
 pub mod modal;
 pub mod screen;
@@ -23,7 +24,7 @@ pub const KEPT_PROBING_BYTES: usize = 32 << 20;
 /// Most services whose history is kept.
 pub const KEPT_HISTORIES: usize = 16;
 /// Most entries that are kept of one history.
-pub const KEPT_PASTS: usize = 2000;
+pub const KEPT_ENTRIES: usize = 2000;
 /// Most messages that are kept.
 pub const KEPT_NOTES: usize = 8;
 
@@ -143,7 +144,7 @@ pub struct State {
     pub now: UnixMs,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
-    /// Selection at the start.
+    /// Options from the command line.
     pub options: Options,
     /// Whether the console ends now.
     pub quit: bool,

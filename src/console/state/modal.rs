@@ -59,7 +59,7 @@ pub struct Picker {
     pub at: usize,
 }
 
-/// One of a list.
+/// An entry of a picker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     /// What is matched and shown.
@@ -158,7 +158,7 @@ impl Picker {
         self.matching = scored.into_iter().map(|(_, n)| n).collect();
     }
 
-    /// Moves among those that match.
+    /// Moves the selection among those that match.
     pub fn step(&mut self, key: KeyCode) {
         let last = self.matching.len().saturating_sub(1);
         self.at = match key {
@@ -169,7 +169,7 @@ impl Picker {
         };
     }
 
-    /// The one that Enter takes.
+    /// The selected choice.
     pub fn chosen(&self) -> Option<&Choice> {
         self.choices.get(*self.matching.get(self.at)?)
     }

@@ -45,7 +45,7 @@ pub enum Selection {
     /// An instance of the view's service.
     Instance(Box<str>),
     /// An entry of history, by its number.
-    Past(i64),
+    Entry(i64),
     /// A line of text.
     Line(usize),
 }

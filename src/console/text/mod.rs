@@ -3,9 +3,9 @@
 //! In come values and foreign text; out come lines that are safe to draw. In order:
 //!
 //! - this file: segments and lines
-//! - [`sanitize`]: foreign text without what a terminal obeys
+//! - [`sanitize`]: foreign text without control characters
 //! - [`format`]: times and durations
-//! - [`wrap`], [`fit`]: text in the width that there is
+//! - [`wrap`], [`fit`]: text in a given width
 //! - [`sparkline`]: latencies as a line of blocks
 
 pub mod fit;

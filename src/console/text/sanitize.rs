@@ -3,7 +3,7 @@
 use unicode_width::UnicodeWidthChar;
 
 /// Combining marks kept on one character; more are dropped.
-const MARKS: usize = 2;
+const MAX_MARKS: usize = 2;
 
 /// `text` as [`crate::model::text::escape`] writes it, at most `max` characters, with few marks on each character, and without
 /// variation selectors, which make a character's width depend on the terminal.
@@ -12,12 +12,12 @@ pub fn sanitize(text: &str, max: usize) -> String {
     if escaped.is_ascii() {
         return escaped;
     }
-    let (mut out, mut marks) = (String::with_capacity(escaped.len()), MARKS);
+    let (mut out, mut marks) = (String::with_capacity(escaped.len()), MAX_MARKS);
     for c in escaped.chars() {
         let is_mark = c.width().unwrap_or(0) == 0;
         marks = if is_mark { marks + 1 } else { 0 };
         let is_selector = matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
-        if marks <= MARKS && !is_selector {
+        if marks <= MAX_MARKS && !is_selector {
             out.push(c);
         }
     }

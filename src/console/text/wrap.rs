@@ -4,13 +4,13 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{Line, Meaning, segment};
 
-/// In a narrower terminal lines are cut instead, since they would become columns of letters.
-const NARROW: usize = 30;
+/// In a narrower terminal lines are cut instead of wrapped, since they would become columns of letters.
+const MIN_WIDTH: usize = 30;
 
 /// The line in rows of at most `width` columns, broken at spaces where it has some.
 pub fn wrap(line: Line, width: usize) -> Vec<Line> {
     let total: usize = line.iter().map(|word| word.text.width()).sum();
-    if total <= width || width < NARROW {
+    if total <= width || width < MIN_WIDTH {
         return vec![line];
     }
     let hang = line.first().filter(|_| line.len() > 1).map_or(0, |first| first.text.width()).min(width / 2);

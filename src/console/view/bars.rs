@@ -90,16 +90,16 @@ fn totals(scene: &Scene<'_>, room: usize) -> Line<'static> {
     let index = state.listing();
     let totals: Totals = index.totals_here();
     let mut spans = vec![Span::raw(" ")];
-    let grades = [
+    let counts = [
         (Status::Down, totals.unhealthy),
         (Status::Degraded, totals.degraded),
         (Status::Unknown, totals.unknown),
         (Status::Healthy, totals.healthy),
         (Status::NotChecked, totals.not_checked),
     ];
-    // Few are not checked on purpose, and the line is short.
-    for (grade, count) in grades.into_iter().filter(|(grade, count)| *grade != Status::NotChecked || *count > 0) {
-        let word = grade.label(scene.ascii());
+    // Unchecked services are rare, and the line is short.
+    for (status, count) in counts.into_iter().filter(|(status, count)| *status != Status::NotChecked || *count > 0) {
+        let word = status.label(scene.ascii());
         let style = if count == 0 { scene.theme.of(Meaning::Faint) } else { scene.theme.of(word.meaning) };
         spans.push(Span::styled(format!("{} {count}  ", word.text), style));
     }

@@ -1,6 +1,6 @@
 //! Drawing: from the state to a frame.
 //!
-//! In: the state. Out: cells of a frame; nothing here decides anything. In order:
+//! In: the state. Out: cells of a frame; nothing here changes the state. In order:
 //!
 //! - [`theme`]: how a meaning looks
 //! - `table`, `message`: tables, text and single sentences

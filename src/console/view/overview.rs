@@ -33,9 +33,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
 }
 
 fn line(scene: &Scene<'_>, change: &Change) -> Line<'static> {
-    let side = |grade: Option<Status>, none: &'static str| match grade {
-        Some(grade) => {
-            let word = grade.label(scene.ascii());
+    let side = |status: Option<Status>, none: &'static str| match status {
+        Some(status) => {
+            let word = status.label(scene.ascii());
             Span::styled(word.text, scene.theme.of(word.meaning))
         }
         None => Span::styled(none, scene.theme.of(Meaning::Faint)),

@@ -1,4 +1,4 @@
-//! Tables whose columns disappear by priority where the terminal is narrow.
+//! Tables whose columns leave by priority where the terminal is narrow.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -13,11 +13,11 @@ use crate::console::text::fit::padded;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TableColumn {
     pub(super) title: &'static str,
-    /// Least width, in columns of the terminal.
+    /// Minimum width in terminal cells.
     pub(super) width: u16,
     /// Share of the width that is left over.
     pub(super) grows: u16,
-    /// Columns with the highest number disappear first; 0 never does.
+    /// The highest leave first; 0 never leaves.
     pub(super) drops: u8,
 }
 
@@ -31,7 +31,7 @@ impl From<&Spec> for TableColumn {
 #[derive(Debug, Clone)]
 pub(super) struct Fitted(Vec<(usize, u16)>);
 
-/// Fits columns to a width: those with the highest `drops` disappear first; the columns that grow share the rest.
+/// Fits columns to a width: those with the highest `drops` leave first; the columns that grow share the rest.
 pub(super) fn fit(columns: &[TableColumn], width: u16) -> Fitted {
     let mut shown: Vec<usize> = (0..columns.len()).collect();
     let needed = |shown: &[usize]| shown.iter().map(|n| columns[*n].width + 1).sum::<u16>();
@@ -64,7 +64,7 @@ impl Fitted {
 
 /// The rows of a table.
 pub(super) struct Rows<I, C, P> {
-    /// The rows from the first visible one on.
+    /// The rows from the topmost visible one.
     pub(super) from_top: I,
     /// Text and style of a row's column.
     pub(super) cell: C,
@@ -96,7 +96,7 @@ pub(super) fn draw<T, I, C, P>(
     }
 }
 
-/// The part of a rectangle from a row on.
+/// The part of a rectangle below its first `rows` rows.
 pub(super) fn below(area: Rect, rows: u16) -> Rect {
     let rows = rows.min(area.height);
     Rect { y: area.y + rows, height: area.height - rows, ..area }

@@ -1,4 +1,4 @@
-//! HistoryEntry changes of health, newest first, across restarts.
+//! Past changes of health, newest first, across restarts.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -36,7 +36,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, id: Uui
         from_top: known.entries.iter().enumerate().skip(state.screen().top),
         cell: |(_, past): &(usize, &HistoryEntry), n| cell(scene, past, n),
         is_selected: |(place, past): &(usize, &HistoryEntry)| match state.screen().selection {
-            Selection::Past(number) => number == past.id,
+            Selection::Entry(number) => number == past.id,
             _ => *place == state.screen().position,
         },
     };

@@ -1,4 +1,6 @@
 //! Which server requests go to, and whether they carry the token.
+//!
+//! In: flags and environment variables. Out: a [`Server`]. In order: this file, [`token_hint`] (the command that makes a sufficient token).
 
 pub(super) mod token_hint;
 
@@ -16,8 +18,8 @@ use crate::model::text::escape;
 /// Longest token file that is read, in bytes.
 const MAX_TOKEN_FILE: u64 = 64 * 1024;
 
-/// The URL of a server behind a tunnel. Every server accepts a name of loopback as its own; the TLS of the Kubernetes API protects it.
-const BEHIND: &str = "http://localhost";
+/// The URL of a server behind a tunnel. Every server accepts a loopback name as its own; the TLS of the Kubernetes API protects the connection.
+const TUNNEL_URL: &str = "http://localhost";
 
 /// Where the token comes from.
 #[derive(Debug, Clone)]
@@ -33,9 +35,9 @@ pub(super) enum TokenSource {
 /// A server and how to reach it.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
-    /// Its address, with a path that ends in `/`; behind a tunnel a name that it takes for its own.
+    /// Its address, with a path that ends in `/`; behind a tunnel a name that it accepts as its own.
     pub(super) url: Url,
-    /// The kubeconfig context behind which it is.
+    /// The kubeconfig context through which it is reached.
     context: Option<String>,
     /// Whether the user named it; the token goes only to a named server.
     pub(super) named: bool,
@@ -43,33 +45,33 @@ pub(super) struct Server {
     minting: Minting,
 }
 
-/// What this environment has for making a token.
+/// What the command that makes a token needs from this environment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Minting {
-    /// Who works here.
+    /// The user's name.
     pub(super) user: Option<String>,
-    /// The namespace of Portolan's pods, where the server is in a cluster.
-    pub(super) pods: String,
+    /// The namespace of Portolan's pods, if the server is in a cluster.
+    pub(super) pods_namespace: String,
 }
 
 impl Minting {
     fn new(args: &ServerArgs, env: impl Fn(&str) -> Option<OsString>) -> Self {
         Self {
             user: env("USER").or_else(|| env("LOGNAME")).and_then(|name| name.into_string().ok()),
-            pods: args.context_namespace.to_string(),
+            pods_namespace: args.context_namespace.to_string(),
         }
     }
 }
 
 impl Server {
-    /// Joins flags and environment.
+    /// The server that flags and environment variables name.
     ///
     /// # Errors
     /// A [`Failure`] of usage: a bad URL, two tokens, or a token that would travel in the clear.
     pub(super) fn new(args: &ServerArgs, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
         let (origin, given) = match (&args.context, &args.server, env("PORTOLAN_SERVER")) {
-            (Some(_), _, _) => ("--context", Some(BEHIND.to_owned())),
+            (Some(_), _, _) => ("--context", Some(TUNNEL_URL.to_owned())),
             (None, Some(url), _) => ("--server", Some(url.clone())),
             (None, None, from_env) => ("PORTOLAN_SERVER", from_env.map(|v| v.to_string_lossy().into_owned())),
         };
@@ -81,7 +83,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The one at `url`, without a token.
+    /// The server at `url`, without a token.
     ///
     /// # Errors
     /// A [`Failure`] of usage: a bad URL.
@@ -100,7 +102,7 @@ impl Server {
         if self.is_in_a_cluster() { self.location() } else { self.url.to_string() }
     }
 
-    /// The kubeconfig context behind which it is.
+    /// The kubeconfig context through which it is reached.
     pub(super) fn context(&self) -> Option<&str> {
         self.context.as_deref()
     }
@@ -110,7 +112,7 @@ impl Server {
         if let TokenSource::File(path) = &self.token { Some(path) } else { None }
     }
 
-    /// What this environment has for making a token.
+    /// What the command that makes a token needs from this environment.
     pub(super) fn minting(&self) -> &Minting {
         &self.minting
     }
@@ -144,7 +146,7 @@ impl Server {
                 let text = read_small(path).map_err(|error| {
                     Failure::usage(format!("the token file {name} cannot be read: {error}"))
                         .hint("this writes one, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:")
-                        .hint(token_hint::written(self, path))
+                        .hint(token_hint::command_into(self, path))
                 })?;
                 clean(&name, &text).map(Some)
             }
@@ -219,9 +221,9 @@ fn read_small(path: &PathBuf) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// The token without surrounding white space; what no header can hold is refused without being shown.
+/// The token without surrounding white space; text that no header can hold is refused without being shown.
 fn clean(origin: &str, text: &str) -> Result<SecretString, Failure> {
-    // a file may begin with a byte order mark
+    // A file may begin with a byte order mark.
     let token = text.trim_start_matches('\u{feff}').trim();
     if token.is_empty() || token.bytes().any(|b| !b.is_ascii_graphic()) {
         return Err(Failure::usage(format!("{origin} holds no token"))

@@ -10,7 +10,7 @@ use crate::model::name::Namespace;
 use crate::model::text;
 
 /// Longest file name, context or user that is repeated in a command, in characters.
-const LONGEST: usize = 256;
+const MAX_WORD: usize = 256;
 /// Where the secret is in a cluster, as `deploy/` names it.
 const DEPLOYMENT: &str = "deployment/portolan";
 
@@ -26,7 +26,7 @@ pub(in crate::cli::client) struct TokenNeed {
 }
 
 impl TokenNeed {
-    /// By the answer's `WWW-Authenticate`, and the namespace that the request named.
+    /// From the answer's `WWW-Authenticate`, and the namespace that the request named.
     pub(in crate::cli::client) fn of(challenge: Option<&str>, asked: Option<String>) -> Self {
         let mut need = Self::default();
         for (name, value) in challenge.into_iter().flat_map(parameters) {
@@ -68,21 +68,21 @@ fn parameters(challenge: &str) -> impl Iterator<Item = (&str, &str)> {
 pub(in crate::cli::client) fn hints(server: &Server, need: &TokenNeed) -> Vec<String> {
     if server.withholds_token() {
         let said = "a token is set, but it is sent only to a server that is named; this names it:";
-        return vec![said.to_owned(), format!("export PORTOLAN_SERVER={}", named(server))];
+        return vec![said.to_owned(), format!("export PORTOLAN_SERVER={}", quoted_url(server))];
     }
     let sent = server.token().ok().flatten();
     let like = sent.as_ref().and_then(|token| Mint::like(token.expose_secret()));
-    let command = place(server, &with(&user(server), like, need));
+    let command = token_command(server, &extended(&user(server), like, need));
     let said = if server.is_in_a_cluster() {
         "this makes a sufficient token:"
     } else {
         "this makes a sufficient token, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:"
     };
     let command = match server.token_file() {
-        Some(path) => format!("{command} > {}", shown(path)),
+        Some(path) => format!("{command} > {}", quoted_path(path)),
         // Without its name the server would not get the token.
         None if !server.named => {
-            format!("export PORTOLAN_SERVER={} PORTOLAN_TOKEN=$({command})", named(server))
+            format!("export PORTOLAN_SERVER={} PORTOLAN_TOKEN=$({command})", quoted_url(server))
         }
         None => format!("export PORTOLAN_TOKEN=$({command})"),
     };
@@ -90,12 +90,12 @@ pub(in crate::cli::client) fn hints(server: &Server, need: &TokenNeed) -> Vec<St
 }
 
 /// The command that writes a token into the file at `path`.
-pub(in crate::cli::client) fn written(server: &Server, path: &Path) -> String {
-    format!("{} > {}", place(server, &with(&user(server), None, &TokenNeed::default())), shown(path))
+pub(in crate::cli::client) fn command_into(server: &Server, path: &Path) -> String {
+    format!("{} > {}", token_command(server, &extended(&user(server), None, &TokenNeed::default())), quoted_path(path))
 }
 
 /// A token like the one that was sent, with what it lacks.
-fn with(user: &str, like: Option<Mint>, need: &TokenNeed) -> Mint {
+fn extended(user: &str, like: Option<Mint>, need: &TokenNeed) -> Mint {
     let had_one = like.is_some();
     let mut mint = like.unwrap_or_else(|| Mint {
         subject: user.to_owned(),
@@ -110,7 +110,7 @@ fn with(user: &str, like: Option<Mint>, need: &TokenNeed) -> Mint {
         namespaces.extend(need.namespaces.iter().filter(|name| !known.contains(name)).cloned());
     }
     mint.namespaces = (!namespaces.is_empty()).then_some(namespaces);
-    // A token that says nothing of it has the usual scopes; who has none and is only to read needs no more than that.
+    // A token without scopes has the usual ones; a user without a token who only reads needs only `read`.
     let usual = Scopes { read: true, register: true, admin: false };
     let has = if had_one || need.scope.register { mint.scopes.unwrap_or(usual) } else { Scopes::default() };
     let scopes =
@@ -120,7 +120,7 @@ fn with(user: &str, like: Option<Mint>, need: &TokenNeed) -> Mint {
 }
 
 /// `portolan token …` for that token, in a pod of the server where that is in a cluster.
-fn place(server: &Server, mint: &Mint) -> String {
+fn token_command(server: &Server, mint: &Mint) -> String {
     let mut command = format!("portolan token {}", flag("--subject", &mint.subject));
     let namespaces = mint.namespaces.as_ref().map(|names| names.join(","));
     let scope = mint.scopes.map(Scopes::claim);
@@ -131,22 +131,22 @@ fn place(server: &Server, mint: &Mint) -> String {
         }
     }
     let Some(context) = server.context() else { return command };
-    let context = flag("--context", &text::escape(context, LONGEST));
-    format!("kubectl {context} -n {} exec {DEPLOYMENT} -- {command}", server.minting().pods)
+    let context = flag("--context", &text::escape(context, MAX_WORD));
+    format!("kubectl {context} -n {} exec {DEPLOYMENT} -- {command}", server.minting().pods_namespace)
 }
 
 fn user(server: &Server) -> String {
     let user = server.minting().user.as_deref();
-    user.filter(|user| !user.is_empty() && text::accept(user, LONGEST).is_ok()).unwrap_or("me").to_owned()
+    user.filter(|user| !user.is_empty() && text::accept(user, MAX_WORD).is_ok()).unwrap_or("me").to_owned()
 }
 
-fn named(server: &Server) -> String {
+fn quoted_url(server: &Server) -> String {
     quoted(server.url.as_str().trim_end_matches('/'))
 }
 
-fn shown(path: &Path) -> String {
+fn quoted_path(path: &Path) -> String {
     let path = path.to_string_lossy();
-    if text::accept(&path, LONGEST).is_ok() { quoted(&path) } else { "FILE".to_owned() }
+    if text::accept(&path, MAX_WORD).is_ok() { quoted(&path) } else { "FILE".to_owned() }
 }
 
 fn flag(name: &str, value: &str) -> String {

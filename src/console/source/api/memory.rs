@@ -1,4 +1,4 @@
-//! How much a client holds of what a server shows.
+//! Limits on how much of a server's data a client holds.
 
 use std::collections::HashMap;
 
@@ -8,20 +8,20 @@ use super::read::size;
 use crate::console::data::Service;
 
 /// Memory that the services of one server may take, in bytes. 25,600 instances with their texts are a third of it.
-const MOST: usize = 128 << 20;
+const MAX_MEMORY: usize = 128 << 20;
 
-/// Memory of the services that were handed on, by id.
+/// Memory of the services that were passed on, by id.
 #[derive(Debug, Default)]
 pub(super) struct ServiceMemory {
     each: HashMap<Uuid, usize>,
     bytes: usize,
 }
 
-/// One sentence: the server shows too much.
+/// The server has more services than a client holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "this server shows more than {} of services, which is as much as is held here; portolan list -n NAME shows one namespace",
-    size(MOST)
+    "this server has more than {} of services, the most that a client holds; portolan list -n NAME shows one namespace",
+    size(MAX_MEMORY)
 )]
 pub(super) struct TooLarge;
 
@@ -32,7 +32,7 @@ impl ServiceMemory {
             let weight = service.memory();
             self.bytes += weight;
             self.bytes -= self.each.insert(service.id, weight).unwrap_or_default();
-            if self.bytes > MOST {
+            if self.bytes > MAX_MEMORY {
                 return Err(TooLarge);
             }
         }
@@ -58,7 +58,7 @@ impl SnapshotParts {
     /// Adds a part. A service that comes twice counts twice: it is held twice.
     pub(super) fn add(&mut self, part: Vec<Service>) -> Result<(), TooLarge> {
         self.bytes += part.iter().map(Service::memory).sum::<usize>();
-        if self.bytes > MOST {
+        if self.bytes > MAX_MEMORY {
             return Err(TooLarge);
         }
         self.services.extend(part);

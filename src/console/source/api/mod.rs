@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Link, PAUSES, Request, Source, SourceEvent};
+use super::{Abilities, Link, RECONNECT_BACKOFF, Request, Source, SourceEvent};
 use crate::console::data::{ServerEvent, Service};
 use crate::model::backoff::Backoff;
 use crate::model::text::escape;
@@ -31,19 +31,19 @@ use memory::{ServiceMemory, SnapshotParts, TooLarge};
 use sse::{Event, Parser};
 
 /// Longest silence of a watch: the server sends a comment every 15 s.
-const SILENCE: Duration = Duration::from_secs(40);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(40);
 /// Longest wait for a watch's first byte.
-const OPENING: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests under way at once.
-const AT_ONCE: usize = 16;
+const MAX_REQUESTS: usize = 16;
 /// Longest cursor that is kept, in bytes.
 const MAX_CURSOR: usize = 256;
-/// SourceEvent of a larger event, in bytes, wait until all before them were taken.
-const LIGHT: usize = 256 * 1024;
+/// Largest event that is queued behind others, in bytes; a larger one waits until all before it were taken.
+const SMALL_EVENT: usize = 256 * 1024;
 /// Most events of the server itself that are kept; it keeps ten of each component.
-const SERVER_EVENTS: usize = 128;
-/// Longest sentence of them, in characters.
-const SENTENCE: usize = 600;
+const MAX_SERVER_EVENTS: usize = 128;
+/// Longest message of such an event, in characters.
+const MAX_MESSAGE: usize = 600;
 
 /// Makes requests to one server, with its token.
 pub trait ServerClient: Send + Sync + 'static {
@@ -155,7 +155,7 @@ async fn answer(
     loop {
         tokio::select! {
             Some(_) = under_way.join_next() => {}
-            request = requests.recv(), if under_way.len() < AT_ONCE => match request {
+            request = requests.recv(), if under_way.len() < MAX_REQUESTS => match request {
                 Some(Request::Retry) => retry.notify_one(),
                 Some(request) => {
                     under_way.spawn(requests::answer(Arc::clone(&client), request, events.clone()));
@@ -199,9 +199,9 @@ impl From<TooLarge> for End {
 
 /// The events of the server itself that are kept, with bounded texts.
 fn kept(mut events: Vec<ServerEvent>) -> Vec<ServerEvent> {
-    events.drain(..events.len().saturating_sub(SERVER_EVENTS));
+    events.drain(..events.len().saturating_sub(MAX_SERVER_EVENTS));
     for event in &mut events {
-        for (text, most) in [(&mut event.part, 64), (&mut event.message, SENTENCE)] {
+        for (text, most) in [(&mut event.part, 64), (&mut event.message, MAX_MESSAGE)] {
             if let Some((end, _)) = text.char_indices().nth(most) {
                 *text = text.get(..end).unwrap_or_default().into();
             }
@@ -214,7 +214,7 @@ fn kept(mut events: Vec<ServerEvent>) -> Vec<ServerEvent> {
 impl Watch {
     /// Watches as long as somebody listens.
     async fn keep(mut self, retry: &Notify) {
-        let mut backoff = PAUSES;
+        let mut backoff = RECONNECT_BACKOFF;
         loop {
             let why = match self.once(&mut backoff).await {
                 End::Closed => return,
@@ -249,11 +249,11 @@ impl Watch {
         };
         let mut parser = Parser::default();
         loop {
-            let piece = match timeout(SILENCE, response.chunk()).await {
+            let piece = match timeout(SILENCE_TIMEOUT, response.chunk()).await {
                 Ok(Ok(Some(piece))) => piece,
                 Ok(Ok(None)) => return End::Lost("the server ended the watch; is it stopping?".to_owned()),
                 Ok(Err(error)) => return End::Lost(requests::describe(&*self.client, &error)),
-                Err(_) => return End::Lost(format!("the server said nothing for {} s", SILENCE.as_secs())),
+                Err(_) => return End::Lost(format!("the server said nothing for {} s", SILENCE_TIMEOUT.as_secs())),
             };
             let events = match parser.feed(&piece) {
                 Ok(events) => events,
@@ -274,10 +274,10 @@ impl Watch {
         let request = self.client.request(Method::GET, &["watch"], &query).map_err(End::Lost)?;
         // A watch has no end; only its silence is limited.
         let sent = request.timeout(Duration::from_secs(u64::from(u32::MAX))).send();
-        let response = match timeout(OPENING, sent).await {
+        let response = match timeout(OPEN_TIMEOUT, sent).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(End::Lost(requests::describe(&*self.client, &error))),
-            Err(_) => return Err(End::Lost(format!("no answer within {} s", OPENING.as_secs()))),
+            Err(_) => return Err(End::Lost(format!("no answer within {} s", OPEN_TIMEOUT.as_secs()))),
         };
         match response.status() {
             StatusCode::OK => Ok(response),
@@ -330,7 +330,7 @@ impl Watch {
 
     /// Sends an event of that size. The queue holds small events, or one large one.
     async fn send(&self, event: SourceEvent, size: usize) -> Result<(), End> {
-        if size <= LIGHT {
+        if size <= SMALL_EVENT {
             return self.events.send(event).await.map_err(|_| End::Closed);
         }
         let mut all = self.events.reserve_many(self.events.max_capacity()).await.map_err(|_| End::Closed)?;

@@ -1,12 +1,12 @@
-//! Reading a server's answers: bounded, so that one without an end is an error and not all memory.
+//! Reading a server's answers: bounded, so that an endless one is an error and does not fill the memory.
 
 use bytes::{Bytes, BytesMut};
 use reqwest::Response;
 use tokio::sync::Semaphore;
 
 /// Answers above this size, in bytes, are read one at a time in this process.
-const LARGE: usize = 1 << 20;
-static ONE_LARGE: Semaphore = Semaphore::const_new(1);
+const LARGE_ANSWER: usize = 1 << 20;
+static LARGE_PERMIT: Semaphore = Semaphore::const_new(1);
 
 /// Why there is no whole answer.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +30,9 @@ pub async fn whole(mut response: Response, most: usize) -> Result<Bytes, ReadErr
         if body.len() + piece.len() > most {
             return Err(ReadError::TooLarge(most));
         }
-        if large.is_none() && body.len() + piece.len() > LARGE {
+        if large.is_none() && body.len() + piece.len() > LARGE_ANSWER {
             // The semaphore is never closed.
-            large = ONE_LARGE.acquire().await.ok();
+            large = LARGE_PERMIT.acquire().await.ok();
         }
         body.extend_from_slice(&piece);
     }

@@ -16,7 +16,7 @@ use crate::wire;
 use crate::wire::{Checked, History, OneService, Registration};
 
 /// Longest sentence of a server that is passed on.
-const LONGEST: usize = 600;
+const MAX_MESSAGE: usize = 600;
 /// Largest answer about probing, in bytes: 4,096 instances with all their samples.
 const MAX_PROBING: usize = 16 << 20;
 /// Largest page of a history, in bytes: 100 entries.
@@ -43,7 +43,7 @@ pub(super) async fn answer(client: Arc<dyn ServerClient>, request: Request, even
     }
 }
 
-/// Sends the probing of each service, or that there is none. What one answer has no room for is requested again.
+/// Sends the probing of each service, or that there is none. What does not fit into one answer is requested again.
 async fn probing(client: &dyn ServerClient, mut ids: Vec<Uuid>, events: &mpsc::Sender<SourceEvent>) {
     while !ids.is_empty() {
         let texts: Vec<String> = ids.iter().map(Uuid::to_string).collect();
@@ -164,12 +164,12 @@ pub(super) async fn refusal(response: Response) -> Refusal {
         let message = format!("the server answered {} in a form that is not Portolan's", status.as_u16());
         return Refusal { code: Box::default(), message: message.into() };
     }
-    // The words for a token that does not do are the same for all; why is beside them.
+    // The error of every rejected token is the same; the hint says why.
     let message = match refusal.hint.filter(|hint| refusal.code.starts_with("token_") && !hint.is_empty()) {
         Some(hint) => format!("{}: {hint}", refusal.error),
         None => refusal.error,
     };
-    Refusal { code: escape(&refusal.code, 64).into(), message: escape(&message, LONGEST).into() }
+    Refusal { code: escape(&refusal.code, 64).into(), message: escape(&message, MAX_MESSAGE).into() }
 }
 
 /// Why the server cannot be reached: what the client knows, else the innermost cause, which says the most.

@@ -20,10 +20,10 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// Takes a piece in; the events that are whole now.
+    /// Takes in a piece; returns the events that are complete.
     ///
     /// # Errors
-    /// What is no event stream of Portolan's: an event without end, or not UTF-8.
+    /// It is no event stream of Portolan's: an endless event, or not UTF-8.
     pub(super) fn feed(&mut self, piece: &[u8]) -> Result<Vec<Event>, &'static str> {
         let mut events = Vec::new();
         let mut rest = piece;
@@ -36,8 +36,8 @@ impl Parser {
             self.line.extend_from_slice(part);
             if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
-                let line =
-                    std::str::from_utf8(&line).map_err(|_| "the server sent what is no text; is it Portolan?")?;
+                let line = std::str::from_utf8(&line)
+                    .map_err(|_| "the server sent bytes that are not text; is it Portolan?")?;
                 events.extend(self.line(line.trim_end_matches(['\r', '\n'])));
             }
         }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_refused() {
+    fn bytes_that_are_not_text_are_refused() {
         assert!(Parser::default().feed(b"data: \xff\n").is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The store's file on this machine. A commit is visible within 300 ms, without the server's help.
+//! The store's file on this machine. A commit is visible within 300 ms, without any request to the server.
 //!
 //! In: the file, and requests. Out: events. In order: this file (when to poll), `poll` (reading, on a thread that may block), `convert`.
 
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Abilities, Link, PAUSES, Refusal, Request, Source, SourceEvent};
+use super::{Abilities, Link, RECONNECT_BACKOFF, Refusal, Request, Source, SourceEvent};
 use crate::console::data::ServerEvent;
 use crate::model::backoff::Backoff;
 use crate::model::time::UnixMs;
@@ -27,7 +27,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(150);
 /// How often to check whether a server has the file open.
 const SERVER_INTERVAL: Duration = Duration::from_secs(1);
 /// Most events of the file that are kept.
-const EVENTS: usize = 64;
+const MAX_EVENTS: usize = 64;
 
 /// The source of a file.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Source for FileSource {
             sender: events,
             reader: None,
             link: Link::Connecting,
-            backoff: PAUSES,
+            backoff: RECONNECT_BACKOFF,
             next: now,
             next_server: now,
             served: None,
@@ -187,7 +187,7 @@ impl Follow {
     }
 
     async fn event(&mut self, good: bool, message: &str) -> Result<(), Closed> {
-        if self.events.len() == EVENTS {
+        if self.events.len() == MAX_EVENTS {
             self.events.remove(0);
         }
         self.events.push(ServerEvent { at: UnixMs::wall(), part: "file".into(), good, message: message.into() });

@@ -10,7 +10,7 @@ use crate::console::source::SourceEvent;
 use crate::store::reader::{FileChanges, FileReader, ReaderError};
 
 /// Entries of one page of history.
-const PAGE: usize = 100;
+const PAGE_SIZE: usize = 100;
 
 /// Why the file cannot be read, and what helps.
 pub(super) struct Lost(pub(super) Box<str>);
@@ -30,7 +30,7 @@ pub(super) struct Poll {
     pub(super) served: Option<bool>,
 }
 
-/// Looks for events. What fails is tried a second time with the file opened anew.
+/// Looks for changes. After a failure it tries once more with the file reopened.
 pub(super) fn poll(path: &Path, reader: &mut Option<FileReader>, ask_server: bool) -> Result<Poll, Lost> {
     let was_open = reader.is_some();
     let (file, changes) = match reader.take() {
@@ -60,7 +60,7 @@ fn open(path: &Path) -> Result<(FileReader, FileChanges<Service>), Lost> {
 /// A page of a service's history; none while no file is open.
 pub(super) fn history(reader: Option<&FileReader>, id: Uuid, before: Option<i64>) -> Result<Option<SourceEvent>, Lost> {
     let Some(reader) = reader else { return Ok(None) };
-    let page = reader.history(id, before, PAGE)?;
+    let page = reader.history(id, before, PAGE_SIZE)?;
     let (entries, next) = page.map_or((Vec::new(), None), |page| (page.entries, page.next));
     Ok(Some(SourceEvent::History(id, entries.into_iter().map(Into::into).collect(), next)))
 }
