@@ -5,7 +5,7 @@
 //! - this file: the run, from the temporary folder to its removal
 //! - [`backends`], [`grpc`]: the sample services
 //! - [`cast`]: which instances there are, and their incidents
-//! - [`guide`], [`watch`], [`plain`]: the output without a terminal
+//! - [`guide`], [`mod@watch`], [`plain`]: the output without a terminal
 
 mod backends;
 mod cast;

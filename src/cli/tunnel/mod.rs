@@ -7,7 +7,7 @@
 //! - this file: the tunnel, from its opening to its end
 //! - [`pods`]: which pods are ready
 //! - [`pod_forwarder`]: from a context to a stream into a pod
-//! - [`relay`]: one connection and its stream
+//! - [`mod@relay`]: one connection and its stream
 //! - [`socket`]: the Unix socket
 //! - [`error`]: what went wrong, and what to do about it
 

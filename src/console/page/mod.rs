@@ -1,6 +1,6 @@
 //! The views that are text: lines of segments.
 //!
-//! In: the state. Out: lines, wrapped to the width. In order: [`lines`], then a file for each view; [`notice`] is the message at the bottom.
+//! In: the state. Out: lines, wrapped to the width. In order: [`lines`], then a file for each view; [`mod@notice`] is the message at the bottom.
 
 mod events;
 mod explain;

@@ -3,7 +3,7 @@
 //! In: requests. Out: events, the same from every source. A source implements `Source::run`.
 //!
 //! A source sends [`SourceEvent`]s as things happen and answers each [`Request`]. It does not end when its origin is unreachable: it sends
-//! [`Link::Lost`], waits, tries again, and then sends a snapshot or only what was missed. In order: this file, [`file`], [`api`].
+//! [`Link::Lost`], waits, tries again, and then sends a snapshot or only what was missed. In order: this file, [`mod@file`], [`api`].
 
 pub mod api;
 pub mod file;

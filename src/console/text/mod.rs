@@ -3,8 +3,8 @@
 //! In come values and foreign text; out come lines that are safe to draw. In order:
 //!
 //! - this file: segments and lines
-//! - [`sanitize`]: foreign text without control characters
-//! - [`format`]: times and durations
+//! - [`mod@sanitize`]: foreign text without control characters
+//! - [`mod@format`]: times and durations
 //! - [`wrap`], [`fit`]: text in a given width
 //! - [`sparkline`]: latencies as a line of blocks
 

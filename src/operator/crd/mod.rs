@@ -7,7 +7,7 @@
 //!
 //! 1. [`spec`]: what a manifest says. [`check`]: its checks, and their form in the model.
 //! 2. [`status`]: what Portolan writes back.
-//! 3. [`rules`]: the parts of the schema that cannot be derived. [`definition`]: the CustomResourceDefinition as a whole.
+//! 3. [`rules`]: the parts of the schema that cannot be derived. [`mod@definition`]: the CustomResourceDefinition as a whole.
 
 mod check;
 mod definition;
