@@ -65,7 +65,7 @@ fmt: tools ## format the sources; FMT_FLAGS=--check only checks
 doc: tools ## build the code's documentation, with private items; every warning is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
-generate: tools go ## update generated text (the README's tables, docs/cli.md, openapi.json, crds/, deploy/install.yaml)
+generate: tools go ## update generated text (the README's tables, docs/cli.md, docs/files.md, openapi.json, crds/, deploy/install.yaml)
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test house generated
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test cluster generated
 

@@ -10,7 +10,7 @@ fn updating() -> bool {
 }
 
 /// Compares `file` with the generated text, or updates it.
-fn check_or_update(file: &str, generated: &str) {
+pub(crate) fn check_or_update(file: &str, generated: &str) {
     let path: PathBuf = root().join(file);
     let current = std::fs::read_to_string(&path).unwrap_or_default();
     if current == generated {

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod circles;
+mod file_index;
 mod generated;
 mod hosts;
 mod images;
