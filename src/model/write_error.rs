@@ -1,4 +1,4 @@
-//! Why a write was refused.
+//! Why a write was refused, in the words that answers and `/readyz?verbose` show.
 
 use std::fmt;
 use std::sync::Arc;
