@@ -139,7 +139,7 @@ keymap! {
     "?" Help [KeyCode::Char('?'), NONE] "this help" "help"
     "1" Overview [KeyCode::Char('1'), NONE] "the overview" ""
     "2" Services [KeyCode::Char('2'), NONE] "all services in a table" ""
-    "X" Explain [KeyCode::Char('X'), NONE] "explain its health: the stages of the last good probe beside the first bad one" "explain"
+    "X" Explain [KeyCode::Char('X'), NONE] "explain its health, stage by stage: the last good result beside the first bad one" "explain"
     "T, l" Timeline [KeyCode::Char('T'), NONE; KeyCode::Char('l'), NONE] "its past changes of health" "timeline"
     "d" Describe [KeyCode::Char('d'), NONE] "everything about one instance" "describe"
     "y" Raw [KeyCode::Char('y'), NONE] "as YAML; as JSON with another y" "yaml"
