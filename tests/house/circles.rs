@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::layers::{module_path, rust_files, without_comments};
+use crate::imports::{Module, module_path, named, rust_files, target, without_comments};
 use crate::root;
 
-type Module = Vec<String>;
 /// For each folder, which of its children uses which.
 type Folders = BTreeMap<Module, BTreeMap<String, BTreeSet<String>>>;
 
@@ -20,81 +19,6 @@ fn test_modules(module: &Module, text: &str) -> Vec<Module> {
     let after = text.split("#[cfg(test)]\nmod ").skip(1);
     let names = after.filter_map(|rest| rest.split_once(';')).map(|(name, _)| name).filter(|name| !name.contains(' '));
     names.map(|name| [&module[..], &[name.to_owned()]].concat()).collect()
-}
-
-/// Every path in a `use` tree: `a::{b, c::{d, e}}` is `a::b`, `a::c::d` and `a::c::e`.
-fn paths(tree: &str) -> Vec<String> {
-    let tree = tree.trim();
-    let Some((prefix, group)) = tree.split_once('{') else { return vec![tree.to_owned()] };
-    let (mut depth, mut item, mut found) = (0, String::new(), Vec::new());
-    for c in group.chars() {
-        match c {
-            ',' | '}' if depth == 0 => {
-                found.extend(paths(&item).into_iter().filter(|p| !p.is_empty()).map(|p| format!("{prefix}{p}")));
-                item.clear();
-                if c == '}' {
-                    break;
-                }
-                continue;
-            }
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        item.push(c);
-    }
-    found
-}
-
-/// All paths that a file's code names: its imports, and what it writes out from `crate` or `super`.
-fn named(code: &str) -> Vec<String> {
-    let imports = code.match_indices("use ").filter_map(|(at, _)| {
-        let starts_line = code[..at].rsplit('\n').next().is_some_and(|before| {
-            let before = before.trim();
-            before.is_empty() || before.starts_with("pub")
-        });
-        starts_line.then(|| code[at + 4..].split(';').next().unwrap_or_default())
-    });
-    let mut found: Vec<String> = imports.flat_map(paths).collect();
-    for root in ["crate::", "super::"] {
-        for (at, _) in code.match_indices(root) {
-            let path = code[at..].chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':'));
-            found.push(path.collect());
-        }
-    }
-    found
-}
-
-/// The module that `path`, written in `module`, leads into; none for what lies outside of this crate.
-fn target(modules: &BTreeSet<Module>, module: &Module, path: &str) -> Option<Module> {
-    let mut at: Module = module.clone();
-    let mut rest = path.split("::").map(str::trim).peekable();
-    match rest.peek().copied()? {
-        "crate" => {
-            at.clear();
-            rest.next();
-        }
-        "self" => {
-            rest.next();
-        }
-        "super" => {
-            while rest.next_if_eq(&"super").is_some() {
-                at.pop();
-            }
-        }
-        first => {
-            let child = [&at[..], &[first.to_owned()]].concat();
-            modules.contains(&child).then_some(())?;
-        }
-    }
-    for part in rest {
-        let deeper = [&at[..], &[part.to_owned()]].concat();
-        if !modules.contains(&deeper) {
-            break;
-        }
-        at = deeper;
-    }
-    Some(at)
 }
 
 /// Adds that `from` uses `to`, at the folder in which their ways part.

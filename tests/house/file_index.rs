@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::generated::check_or_update;
-use crate::layers::rust_files;
+use crate::imports::rust_files;
 use crate::root;
 
 const HEAD: &str = "# The source files

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::imports::{Module, module_path, named, rust_files, target, without_comments};
 use crate::root;
 
 /// Longest file, in lines.
@@ -25,72 +26,10 @@ fn allowed(module: &str, file: &Path) -> Option<&'static [&'static str]> {
     })
 }
 
-pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("a folder entry").path())
-        .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })
-        .filter(|path| path.extension().is_some_and(|ext| ext == "rs"))
-        .collect();
-    files.sort();
-    files
-}
-
-/// The module path of a file below `src`: `api/auth/mod.rs` is `[api, auth]`.
-pub(crate) fn module_path(file: &Path) -> Vec<String> {
-    let mut parts: Vec<String> = file.with_extension("").iter().map(|p| p.to_string_lossy().into_owned()).collect();
-    if parts.last().is_some_and(|last| last == "mod") {
-        parts.pop();
-    }
-    parts
-}
-
-/// The code without its line comments, which may mention any module.
-pub(crate) fn without_comments(text: &str) -> String {
-    text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
-}
-
-fn word(text: &str) -> String {
-    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
-}
-
-/// The names that follow `::`: one, or the outer ones of a group.
-fn heads(text: &str) -> Vec<String> {
-    let text = text.trim_start();
-    let Some(group) = text.strip_prefix('{') else { return vec![word(text)] };
-    let (mut depth, mut item, mut items) = (1, String::new(), Vec::new());
-    for c in group.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-        if depth == 1 && c == ',' {
-            items.push(std::mem::take(&mut item));
-        } else {
-            item.push(c);
-        }
-    }
-    items.push(item);
-    items.iter().map(|item| word(item.trim())).filter(|item| !item.is_empty()).collect()
-}
-
-/// The top-level modules that `code`, `depth` levels below the crate's root, names through `crate::` or a chain of `super::`.
-fn named(code: &str, depth: usize) -> BTreeSet<String> {
-    let climb = "super::".repeat(depth);
-    let mut found = BTreeSet::new();
-    for prefix in ["crate::", &climb] {
-        for (at, _) in code.match_indices(prefix) {
-            let before = code[..at].chars().next_back();
-            if !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || (c == ':' && prefix == climb)) {
-                found.extend(heads(&code[at + prefix.len()..]));
-            }
-        }
-    }
-    found
+/// The other top modules that `code`, written in `module`, names.
+fn used(modules: &BTreeSet<Module>, module: &Module, code: &str) -> BTreeSet<String> {
+    let targets = named(&without_comments(code)).into_iter().filter_map(|path| target(modules, module, &path));
+    targets.filter_map(|to| to.into_iter().next()).filter(|top| Some(top) != module.first()).collect()
 }
 
 #[test]
@@ -98,7 +37,7 @@ fn modules_use_only_what_lies_below_them() {
     let src = root().join("src");
     let files: Vec<PathBuf> = rust_files(&src);
     let relative: Vec<&Path> = files.iter().map(|f| f.strip_prefix(&src).expect("below src")).collect();
-    let top: BTreeSet<String> = relative.iter().filter_map(|f| module_path(f).first().cloned()).collect();
+    let modules: BTreeSet<Module> = relative.iter().map(|f| module_path(f)).collect();
     let mut wrong = Vec::new();
     for (file, relative) in files.iter().zip(&relative) {
         let path = module_path(relative);
@@ -110,13 +49,11 @@ fn modules_use_only_what_lies_below_them() {
             wrong.push(format!("{}: add what `{module}` may use to tests/house/layers.rs", relative.display()));
             continue;
         };
-        let code = without_comments(&std::fs::read_to_string(file).expect("a readable file"));
-        let bad = named(&code, path.len())
-            .into_iter()
-            .filter(|used| used != module && top.contains(used) && !allowed.contains(&used.as_str()));
+        let code = std::fs::read_to_string(file).expect("a readable file");
+        let bad = used(&modules, &path, &code).into_iter().filter(|used| !allowed.contains(&used.as_str()));
         wrong.extend(bad.map(|used| format!("{}: `{module}` may not use `{used}`", relative.display())));
     }
-    assert!(top.len() > 5, "the sources were not found: {top:?}");
+    assert!(modules.len() > 100, "the sources were not found: {modules:?}");
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -139,11 +76,15 @@ fn files_are_short_and_contain_no_allow() {
 
 #[test]
 fn the_scan_finds_every_way_to_name_a_module() {
-    let found = |code: &str, depth| named(&without_comments(code), depth).into_iter().collect::<Vec<_>>();
+    let top = ["api", "cli", "model", "prober", "store"].map(|name| vec![name.to_owned()]);
+    let found = |code: &str, depth| {
+        used(&BTreeSet::from(top.clone()), &vec!["m".to_owned(); depth], code).into_iter().collect::<Vec<_>>()
+    };
     assert_eq!(found("use crate::store::Store;", 1), ["store"]);
     assert_eq!(found("use crate::{model::{a, b}, api, store::*};", 1), ["api", "model", "store"]);
     assert_eq!(found("fn f() { crate::prober::probe(); } // crate::api", 1), ["prober"]);
     assert_eq!(found("use super::super::api::x; use super::sibling;", 2), ["api"]);
     assert_eq!(found("macro_rules! m { () => { $crate::cli::run() } }", 1), ["cli"]);
+    assert_eq!(found("fn f() { use crate::{store::Store, model}; }", 1), ["model", "store"]);
     assert_eq!(found("use my_crate::store;", 1), Vec::<String>::new());
 }

@@ -2,7 +2,7 @@
 
 use portolan::telemetry::log::targets::TARGETS;
 
-use crate::layers::rust_files;
+use crate::imports::rust_files;
 use crate::root;
 
 const MACROS: &[&str] = &["error!(", "warn!(", "info!(", "debug!(", "trace!(", "event!("];

@@ -6,6 +6,7 @@ mod file_index;
 mod generated;
 mod hosts;
 mod images;
+mod imports;
 mod layers;
 mod logs;
 mod metrics;

@@ -6,7 +6,7 @@ use std::path::Path;
 use portolan::telemetry::metrics::Metrics;
 use portolan::telemetry::metrics::cluster::ClusterMetrics;
 
-use crate::layers::rust_files;
+use crate::imports::rust_files;
 use crate::root;
 
 /// The suffixes of a sample's name.

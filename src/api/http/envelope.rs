@@ -32,6 +32,11 @@ struct More {
 }
 
 impl ApiError {
+    /// 400: a request by name has none. The message is the legacy gateway's.
+    pub fn name_required() -> Self {
+        Self::new(Code::NameRequired, "Service name is required")
+    }
+
     /// 404: no service has this id or name. The message is the legacy gateway's.
     pub fn service_not_found() -> Self {
         Self::new(Code::ServiceNotFound, "Service not found")

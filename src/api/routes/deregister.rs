@@ -49,7 +49,7 @@ pub(super) async fn by_name(request: &RequestContext<'_>) -> Answer {
     let all = query.flag("all")?;
     query.end(&["name", "namespace", "instance", "all"])?;
     if name.is_empty() {
-        return Err(ApiError::new(Code::NameRequired, "Service name is required"));
+        return Err(ApiError::name_required());
     }
     let if_generation = if_match(&request.head.headers, instance.is_some())?;
     request.principal.require_write(namespace.as_str())?;

@@ -75,7 +75,7 @@ fn read(request: &RequestContext<'_>) -> Result<DiscoverQuery, ApiError> {
     let [status, version, zone, meta] = selection::PARAMETERS;
     query.end(&["name", "namespace", status, version, zone, meta, "healthy", "pick"])?;
     if name.is_empty() {
-        return Err(ApiError::new(Code::NameRequired, "Service name is required"));
+        return Err(ApiError::name_required());
     }
     Ok(DiscoverQuery { name, namespace, selection, healthy, pick })
 }

@@ -70,7 +70,7 @@ pub(super) async fn by_name(request: &RequestContext<'_>) -> Answer {
     let [instance, limit, cursor] = PARAMETERS;
     query.end(&["name", "namespace", instance, limit, cursor])?;
     if name.is_empty() {
-        return Err(ApiError::new(Code::NameRequired, "Service name is required"));
+        return Err(ApiError::name_required());
     }
     let elsewhere =
         || match hints::other_namespaces(&request.state.catalog.read(), request.principal, namespace.as_str(), &name) {
