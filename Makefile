@@ -8,7 +8,7 @@ VERSION = $(shell sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.
 # $(call need,tool,what to do about it): one line about a missing tool instead of a page of errors.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
-.PHONY: help build image demo demo-cluster test test-fast test-busy pre-commit lint fmt doc generate picture check-generated check-monitoring bench bench-cluster torture fuzz simulate soak deny ci tools go
+.PHONY: help schemathesis generated-client chart check-chart static packages check-packages image-layout sbom plugin check-compose build image demo shop demo-cluster test test-fast test-busy pre-commit lint fmt doc generate picture check-generated check-monitoring bench bench-cluster torture fuzz simulate soak deny ci tools go
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,10 +27,16 @@ image: ## build the container image portolan:VERSION
 demo: tools ## watch services register, fail and recover; DEMO_FLAGS="--seconds 30" ends it
 	$(CARGO) run --locked -- demo $(DEMO_FLAGS)
 
+shop: tools ## watch three programs in Python and Go find each other; kill one. SHOP_FLAGS="--seconds 60" ends it
+	$(call need,python3,install Python 3.8 or newer (Debian: apt install python3))
+	$(call need,go,install Go 1.22 or newer (https://go.dev/dl))
+	$(CARGO) build --locked --bin portolan
+	PORTOLAN=target/debug/portolan examples/shop/run $(SHOP_FLAGS)
+
 # Not needed if KUBEBUILDER_ASSETS names a folder with the programs.
 go:
 	@test -n "$${KUBEBUILDER_ASSETS:-}" || command -v go >/dev/null || \
-		{ echo "go is missing: install Go 1.21 or newer, for the control plane of the tests (https://go.dev/dl)" >&2; exit 1; }
+		{ echo "go is missing: install Go 1.22 or newer, for the control plane of the tests (https://go.dev/dl)" >&2; exit 1; }
 
 demo-cluster: tools go ## watch the operator in a real control plane on this machine; DEMO_FLAGS="--seconds 90" ends it
 	$(CARGO) build --locked --bin portolan --example demo-cluster
@@ -38,15 +44,17 @@ demo-cluster: tools go ## watch the operator in a real control plane on this mac
 
 test: tools go ## run every test, including doctests; the first run builds a control plane (10 minutes on two slow cores, cached)
 	$(call need,curl,install it (Debian: apt install curl))
-	$(call need,go,install Go 1.21 or newer; the node of the tests is built with it (https://go.dev/dl))
+	$(call need,go,install Go 1.22 or newer; the node and programs of the tests are built with it (https://go.dev/dl))
+	$(call need,python3,install Python 3.8 or newer; programs of the tests are written in it (Debian: apt install python3))
 	$(CARGO) test --locked --no-fail-fast
 	$(CARGO) run --locked --quiet --example interleavings
 
-# Everything but the control plane, simulation, torture, fuzzing, and a few tests that take long: endless answers, the demo, a real terminal.
+# Everything but the control plane, simulation, torture, fuzzing, and a few tests that take long: endless answers, the demo, a real terminal,
+# programs in Python and Go; and completion, which gives up after a second, as a shell wants it.
 FAST_TESTS = api cli console house probe prober store
-SLOW = hostile:: demo:: pty::
+SLOW = hostile:: demo:: pty:: clients:: shop:: completing::
 test-fast: tools ## run the quick tests: everything but the control plane, simulation, torture, fuzzing and a few slow ones
-	$(CARGO) test --locked --lib $(FAST_TESTS:%=--test %) -- $(SLOW:%=--skip %)
+	CARGO="$(CARGO)" .ci/quick --lib $(FAST_TESTS:%=--test %) -- $(SLOW:%=--skip %)
 
 pre-commit: tools ## what a commit must pass: formatting, lints, quick tests; CONTRIBUTING.md shows how to install it as a Git hook
 	@$(MAKE) --no-print-directory fmt FMT_FLAGS=--check
@@ -69,7 +77,7 @@ generate: tools go ## update generated text (the README's tables, docs/cli.md, d
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test house generated
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test cluster generated
 
-picture: tools ## redraw the README's picture of the console, from a real run
+picture: tools ## redraw the README's pictures of the console, from a real run
 	PORTOLAN_PICTURE=1 $(CARGO) test --locked --quiet --test console picture
 
 check-generated: tools go ## fail if generated text is out of date
@@ -82,6 +90,63 @@ check-monitoring: ## check and test the alerts with promtool
 	@cp deploy/monitoring/rules_test.yaml target/monitoring/
 	promtool check rules target/monitoring/rules.gen.yaml
 	promtool test rules target/monitoring/rules_test.yaml
+
+schemathesis: tools ## search a real server for answers that openapi.json does not describe; EXAMPLES (100) for each route
+	$(call need,python3,install Python 3.10 or newer with venv (Debian: apt install python3-venv))
+	$(CARGO) build --locked --bin portolan
+	tests/openapi/run schemathesis --max-examples $(or $(EXAMPLES),100)
+
+generated-client: tools ## generate a client from openapi.json and register, discover and deregister with it
+	$(call need,python3,install Python 3.10 or newer with venv (Debian: apt install python3-venv))
+	$(CARGO) build --locked --bin portolan
+	tests/openapi/run client
+
+chart: ## package the Helm chart, target/chart/portolan-VERSION.tgz
+	@mkdir -p target/chart
+	helm=$$(.ci/tool helm) && $$helm lint --strict --kube-version 1.32 deploy/chart/portolan && $$helm package --destination target/chart deploy/chart/portolan
+
+check-chart: tools go chart ## compare the chart with kustomize, then install, test, upgrade, roll back and remove it on a real API server
+	$(CARGO) build --locked --bin portolan
+	$(CARGO) build --locked --package control-plane --example with-control-plane
+	python=$$(.ci/tool python) HELM=$$(.ci/tool helm) && export HELM CHART=target/chart/portolan-$(VERSION).tgz PORTOLAN=target/debug/portolan && \
+		target/debug/examples/with-control-plane $$python deploy/chart/check.py
+
+# A static program, which runs on every Linux of its architecture. STATIC names one that was built before.
+MACHINE := $(shell uname -m)
+MUSL = $(MACHINE)-unknown-linux-musl
+ARCH = $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(MACHINE)))
+STATIC ?= target/$(MUSL)/dist/portolan
+static: tools
+	@test "$(STATIC)" != "target/$(MUSL)/dist/portolan" || command -v musl-gcc >/dev/null || \
+		{ echo "musl-gcc is missing: install it, and run rustup target add $(MUSL) (Debian: apt install musl-tools)" >&2; exit 1; }
+	test "$(STATIC)" != "target/$(MUSL)/dist/portolan" || $(CARGO) build --locked --profile dist --target $(MUSL) --bin portolan
+
+packages: static ## make target/packages/*.deb and *.rpm with a hardened systemd unit
+	deploy/packages/build $(STATIC) $(ARCH)
+
+check-packages: packages ## judge the unit, install the .deb into an empty folder, run the program from there, remove it
+	$(call need,systemd-analyze,install systemd (Debian: apt install systemd))
+	deploy/packages/check target/packages/portolan_$(VERSION)_$(ARCH).deb
+
+image-layout: static ## make the image as an OCI layout without Docker, target/image, and run it; OTHER="arm64=PROGRAM" adds an architecture
+	$(call need,python3,install Python 3.11 or newer (Debian: apt install python3))
+	rm -rf target/image
+	python3 deploy/packages/image.py target/image $(ARCH)=$(STATIC) $(OTHER)
+	deploy/packages/check-image target/image
+
+sbom: static ## list what is compiled into the program, target/packages/portolan-*.cdx.json (CycloneDX), and compare it with Cargo.lock and the build
+	$(call need,python3,install Python 3.11 or newer (Debian: apt install python3))
+	python3 deploy/packages/sbom.py target/packages/portolan-$(VERSION)-$(MACHINE).cdx.json $(MUSL)
+	python3 deploy/packages/sbom.py --check target/packages/portolan-$(VERSION)-$(MACHINE).cdx.json $(MUSL) --target $(MUSL) --profile dist
+
+plugin: static ## let Krew install the kubectl plugin from an archive into an empty folder, and run it
+	@mkdir -p target/plugin && install -m 0755 $(STATIC) target/plugin/portolan
+	tar -czf target/plugin/portolan.tar.gz LICENSE README.md -C target/plugin portolan
+	deploy/packages/check-krew $(ARCH) target/plugin/portolan.tar.gz
+
+check-compose: go ## check the Compose file against the Compose specification
+	$(call need,python3,install Python 3.10 or newer with venv (Debian: apt install python3-venv))
+	.ci/compose examples/compose/compose.yaml
 
 bench: tools ## measure speed against minimal programs that do the same work; BENCH="discovery --quick" selects
 	$(call need,wrk,install it to generate load (Debian: apt install wrk))

@@ -1,6 +1,5 @@
 //! Discovery by name over keep-alive connections, against handlers that return the same bytes and headers from a constant.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
@@ -35,22 +34,14 @@ end
     Ok(path)
 }
 
-/// The answer's head and body as files, for the constant servers.
-fn capture(folder: &Path, server: &Server) -> Result<(String, String)> {
-    let (head, body) = outside::fetch(&format!("{}/api/v1/services/discover?name=service-00000", server.url))?;
-    let (head_path, body_path) = (folder.join("head"), folder.join("body"));
-    std::fs::File::create(&head_path)?.write_all(head.as_bytes())?;
-    std::fs::File::create(&body_path)?.write_all(&body)?;
-    Ok((head_path.display().to_string(), body_path.display().to_string()))
-}
-
 /// Runs the benchmark.
 pub(crate) fn run(plan: Plan) -> Result<()> {
     let folder = tempfile::tempdir()?;
     // The rate limit is on and checked, but high enough never to refuse.
     let portolan = Server::portolan(&folder.path().join("s.db"), &[("PORTOLAN_RATE_LIMIT_PER_MINUTE", "1000000000")])?;
     registrations::fill_now(&portolan, plan.services, None)?;
-    let (head, body) = capture(folder.path(), &portolan)?;
+    let url = format!("{}/api/v1/services/discover?name=service-00000", portolan.url);
+    let (head, body) = outside::capture(folder.path(), "GET", &url)?;
     let axum = Server::role(&["axum-constant", &head, &body])?;
     let hyper = Server::role(&["hyper-constant", &head, &body])?;
     let script = script(folder.path(), plan.services)?;

@@ -1,13 +1,15 @@
-//! What 10,000 services cost: memory while probing, start until ready, list of all.
+//! What 10,000 services cost: memory while probing, start until ready, list of all; and memory when each has two checks.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use measure::median;
+use serde_json::json;
 
 use crate::Plan;
 use crate::process::Server;
-use crate::registrations::Probed;
+use crate::registrations::{Probed, now, register_all};
+use crate::roles::target;
 
 /// Runs the benchmark.
 pub(crate) fn run(plan: Plan) -> Result<()> {
@@ -22,6 +24,37 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
         vec!["list of all, median, curl included".into(), format!("{:.0} ms", median(list)), "≤ 50 ms".into()],
     ];
     measure::print("10,000 services", &["figure", "measured", "goal"], &rows);
+    drop(probed);
+    two_checks(plan, resident)
+}
+
+/// The same services, each with a second check of another URL.
+fn two_checks(plan: Plan, with_one: f64) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let targets = Server::role(&["targets"])?;
+    let server = Server::portolan(&folder.path().join("s.db"), &Probed::SETTINGS)?;
+    let bodies = (0..plan.services).map(|i| {
+        json!({
+            "name": format!("service-{i:05}"),
+            "version": "1.4.2",
+            "base_url": "http://127.0.0.1:9",
+            "health_url": target(&targets.url, i),
+            "checks": [{"name": "ready", "url": target(&targets.url, i + plan.services), "http": {}}],
+            "metadata": {"team": "core"},
+        })
+    });
+    now(register_all(&server.url, bodies))?;
+    std::thread::sleep(Duration::from_secs(plan.seconds * 5));
+    let resident = server.resident_mb()?;
+    let rows = [
+        vec!["one check each".into(), format!("{with_one:.0} MB")],
+        vec!["two checks each".into(), format!("{resident:.0} MB")],
+        vec![
+            "a second check".into(),
+            format!("{:.1} KB", (resident - with_one) * 1e3 / f64::from(u32::try_from(plan.services)?)),
+        ],
+    ];
+    measure::print("Resident memory while 10,000 instances are probed every 10 s", &["instances", "measured"], &rows);
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! How fast Portolan is, as ratios against minimal programs that do the same work, side by side in one run.
 //!
-//! `cargo bench --bench speed -- [discovery|probing|registrations|footprint|console|watchers|overload]… [--quick]`; without a name all seven run.
+//! `cargo bench --bench speed -- [discovery|probing|registrations|heartbeats|footprint|console|watchers|overload]… [--quick]`; without a name all eight run.
 //! Every server is a separate process (this binary again, with `--role`), so its CPU time can be measured; the load also
 //! comes from outside, from `wrk`. The figures are goals, not tests: nothing here fails because it is slow.
 
@@ -9,6 +9,7 @@
 mod console;
 mod discovery;
 mod footprint;
+mod heartbeats;
 mod outside;
 mod overload;
 mod probing;
@@ -50,13 +51,14 @@ fn main() -> Result<()> {
     } else {
         Plan { rounds: 7, seconds: 4, services: 10_000, watch_seconds: 120 }
     };
-    let all =
-        ["discovery", "probing", "registrations", "footprint", "console", "watchers", "overload"].map(str::to_owned);
+    let all = ["discovery", "probing", "registrations", "heartbeats", "footprint", "console", "watchers", "overload"];
+    let all = all.map(str::to_owned);
     for name in if args.is_empty() { &all[..] } else { &args[..] } {
         match name.as_str() {
             "discovery" => discovery::run(plan)?,
             "probing" => probing::run(plan)?,
             "registrations" => registrations::run(plan)?,
+            "heartbeats" => heartbeats::run(plan)?,
             "footprint" => footprint::run(plan)?,
             "console" => console::run(plan)?,
             "watchers" => watchers::run(plan)?,

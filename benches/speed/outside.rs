@@ -15,11 +15,25 @@ pub(crate) fn time_wait(url: &str) -> usize {
     tcp.lines().filter(waits).count()
 }
 
+/// The answer's head and body as files, for the constant servers.
+pub(crate) fn capture(folder: &Path, method: &str, url: &str) -> anyhow::Result<(String, String)> {
+    let (head, body) = exchange(method, url)?;
+    let (head_path, body_path) = (folder.join("head"), folder.join("body"));
+    std::fs::write(&head_path, head)?;
+    std::fs::write(&body_path, body)?;
+    Ok((head_path.display().to_string(), body_path.display().to_string()))
+}
+
 /// Fetches a path from a server with curl: headers and body.
 pub(crate) fn fetch(url: &str) -> anyhow::Result<(String, Vec<u8>)> {
+    exchange("GET", url)
+}
+
+/// The same with another method.
+pub(crate) fn exchange(method: &str, url: &str) -> anyhow::Result<(String, Vec<u8>)> {
     let folder = tempfile::tempdir()?;
     let head: &Path = &folder.path().join("head");
-    let out = Command::new("curl").args(["-sS", "-D"]).arg(head).arg(url).output()?;
+    let out = Command::new("curl").args(["-sS", "-X", method, "-D"]).arg(head).arg(url).output()?;
     anyhow::ensure!(out.status.success(), "curl {url}: {}", String::from_utf8_lossy(&out.stderr));
     Ok((std::fs::read_to_string(head)?, out.stdout))
 }

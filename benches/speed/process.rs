@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -36,6 +36,21 @@ impl Server {
             }
         }
         bail!("the server ended before it listened:\n{seen}")
+    }
+
+    /// Starts a program that does not say where it listens, and waits until it does.
+    pub(crate) fn listening_on(mut command: Command, port: u16) -> Result<Self> {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("start the server")?;
+        let mut server = Self { child, url: format!("http://127.0.0.1:{port}") };
+        let until = Instant::now() + Duration::from_secs(30);
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(ended) = server.child.try_wait()? {
+                bail!("the server ended before it listened: {ended}");
+            }
+            anyhow::ensure!(Instant::now() < until, "the server does not listen on port {port}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
     }
 
     /// `portolan serve` on a free port with the given database and settings.

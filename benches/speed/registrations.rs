@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
 use measure::median;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Plan;
@@ -15,8 +16,7 @@ const CONNECTIONS: usize = 64;
 
 /// Registers `count` services called `service-00000` and so on, probed at `targets` if given.
 pub(crate) async fn fill(server: &str, count: usize, targets: Option<&str>) -> Result<()> {
-    let client = portolan::crypto::http_client().build().expect("a client");
-    let calls = futures::stream::iter(0..count).map(|i| {
+    let bodies = (0..count).map(|i| {
         let mut body = serde_json::json!({
             "name": format!("service-{i:05}"),
             "version": "1.4.2",
@@ -26,20 +26,34 @@ pub(crate) async fn fill(server: &str, count: usize, targets: Option<&str>) -> R
         if let Some(url) = targets {
             body["health_url"] = crate::roles::target(url, i).into();
         }
+        body
+    });
+    register_all(server, bodies).await?;
+    Ok(())
+}
+
+/// Sends each of `bodies` as a registration, and returns the answers in the order in which they came.
+pub(crate) async fn register_all(server: &str, bodies: impl Iterator<Item = Value>) -> Result<Vec<Value>> {
+    let client = portolan::crypto::http_client().build().expect("a client");
+    let calls = futures::stream::iter(bodies).map(|body| {
         let call = client.post(format!("{server}/api/v1/services/register")).json(&body).send();
         async move {
             let reply = call.await?;
             anyhow::ensure!(reply.status().is_success(), "registering failed: {}", reply.text().await?);
-            anyhow::Ok(())
+            anyhow::Ok(reply.json().await?)
         }
     });
-    calls.buffer_unordered(CONNECTIONS).try_collect::<()>().await
+    calls.buffer_unordered(CONNECTIONS).try_collect().await
+}
+
+/// A future's result, from outside a runtime.
+pub(crate) fn now<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 /// The same, from outside a runtime.
 pub(crate) fn fill_now(server: &Server, count: usize, targets: Option<&Server>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(fill(&server.url, count, targets.map(|targets| &*targets.url)))
+    now(fill(&server.url, count, targets.map(|targets| &*targets.url)))
 }
 
 /// A server with `count` services, each probed every 10 s at its own target.

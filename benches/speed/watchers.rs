@@ -22,7 +22,9 @@ const PER_ADDRESS: usize = 100;
 /// Connections opened at once.
 const OPENING: usize = 64;
 /// With this many descriptors a server grants that many connections to watchers.
-const NEEDED: u64 = 40_000;
+const NEEDED: u64 = 19_000;
+/// Descriptors that a server keeps for probes.
+const PROBES: u64 = 1024;
 /// Descriptors for everything but the watchers.
 const BESIDE: u64 = 200;
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -63,8 +65,8 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
     Ok(())
 }
 
-/// How many watchers this machine's descriptor limit allows: a server uses two fifths of it for connections, and three quarters of
-/// those for watchers. Raises the limit if it may.
+/// How many watchers this machine's descriptor limit allows: a server uses four fifths of it for probes and connections, and three quarters of
+/// the connections for watchers. Raises the limit if it may.
 fn allowed() -> Result<usize> {
     let wanted = Rlimit { current: Some(NEEDED), maximum: Some(NEEDED) };
     let had = getrlimit(Resource::Nofile);
@@ -74,7 +76,7 @@ fn allowed() -> Result<usize> {
     }
     let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(NEEDED);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(limit), maximum: Some(limit) });
-    Ok(WATCHERS.min(usize::try_from(limit / 5 * 2 / 4 * 3 - BESIDE)?))
+    Ok(WATCHERS.min(usize::try_from((limit / 5 * 4).saturating_sub(PROBES) / 4 * 3 - BESIDE)?))
 }
 
 fn measure_one(server: &Server, watchers: usize, rounds: usize) -> Result<Figures> {

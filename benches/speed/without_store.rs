@@ -11,11 +11,12 @@ use portolan::api::conn::{self, ConnSettings};
 use portolan::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Part, Readiness, WatchLimiter, WatchLimits};
 use portolan::app::{self, RunOptions};
 use portolan::config::{ServeArgs, Settings};
-use portolan::model::name::Namespace;
+use portolan::model::name::{InstanceName, Namespace};
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{
-    AddressGate, Caller, OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService, Registered, Registrar,
-    Registration, Removal, WriteError,
+    AcknowledgementChange, AddressGate, Beat, BeatError, Caller, DrainChange, Heard, Heartbeats, InstanceRef, OnDemand,
+    OnDemandError, OnDemandResult, Probing, ProbingByService, Registered, Registrar, Registration, Removal, ServiceRef,
+    WriteError,
 };
 use portolan::model::service::{Instance, InstanceId, Service, Source};
 use portolan::model::time::{Clock, UnixMs};
@@ -36,7 +37,7 @@ impl Registrar for Nowhere {
         let key = call.key();
         let instance = Instance {
             id: InstanceId(1),
-            name: call.instance,
+            name: call.instance.clone(),
             spec: Arc::new(call.spec),
             owner: caller.owner,
             generation: 1,
@@ -46,6 +47,12 @@ impl Registrar for Nowhere {
             reason: Reason::NotChecked,
             since: now,
             message: None,
+            decided_by: portolan::model::name::CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
+            drain: None,
+            acknowledged: None,
         };
         let service = Service {
             id: Uuid::now_v7(),
@@ -58,7 +65,8 @@ impl Registrar for Nowhere {
             unreported: None,
             instances: vec![instance],
         };
-        let registered = Registered { service: Arc::new(service), generation: 1, renewed: false, replaced: Vec::new() };
+        let (service, instance) = (Arc::new(service), call.instance);
+        let registered = Registered { service, instance, generation: 1, renewed: false, replaced: Vec::new() };
         futures::future::ready(Ok(registered)).boxed()
     }
 
@@ -69,11 +77,47 @@ impl Registrar for Nowhere {
     fn deregister(&self, _: Removal, _: Caller) -> BoxFuture<'static, Result<(), WriteError>> {
         futures::future::ready(Err(WriteError::ServiceNotFound)).boxed()
     }
+
+    fn drain(&self, _: InstanceRef, _: DrainChange, _: Caller) -> BoxFuture<'static, Result<Arc<Service>, WriteError>> {
+        futures::future::ready(Err(WriteError::ServiceNotFound)).boxed()
+    }
+
+    fn acknowledge(
+        &self,
+        _: ServiceRef,
+        _: Option<InstanceName>,
+        _: AcknowledgementChange,
+        _: Caller,
+    ) -> BoxFuture<'static, Result<Arc<Service>, WriteError>> {
+        futures::future::ready(Err(WriteError::ServiceNotFound)).boxed()
+    }
 }
 
 impl OnDemand for Nowhere {
-    fn check_now(&self, _: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
+    fn check_now(
+        &self,
+        _: Uuid,
+        _: Option<InstanceName>,
+    ) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
         futures::future::ready(Err(OnDemandError::Unavailable)).boxed()
+    }
+
+    fn observe_now(
+        &self,
+        _: Uuid,
+        _: Option<InstanceName>,
+    ) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
+        futures::future::ready(Err(OnDemandError::Unavailable)).boxed()
+    }
+}
+
+impl Heartbeats for Nowhere {
+    fn beat(&self, _: Uuid, _: &InstanceName, _: Beat) -> Result<Heard, BeatError> {
+        Err(BeatError::Unavailable)
+    }
+
+    fn registered(&self, _: Uuid, _: &InstanceName) -> Option<Heard> {
+        None
     }
 }
 
@@ -127,6 +171,7 @@ pub(crate) async fn serve() -> Result<()> {
         catalog,
         registrar: Arc::new(Nowhere),
         on_demand: Arc::new(Nowhere),
+        heartbeats: Arc::new(Nowhere),
         probing: Arc::new(Nowhere),
         addresses: Arc::new(Nowhere),
         history: store,
@@ -139,11 +184,7 @@ pub(crate) async fn serve() -> Result<()> {
         server_events: EventReceiver::closed(),
         watches: WatchLimiter::new(WatchLimits::default()),
         in_flight: InFlight::new(InFlightLimits::default(), metrics.clone()),
-        settings: ApiSettings {
-            default_namespace: Namespace::default(),
-            default_interval: interval,
-            service_metrics: true,
-        },
+        settings: ApiSettings { default_namespace: Namespace::default(), service_metrics: true },
     });
     let listener = crate::roles::listen().await?;
     let stop = CancellationToken::new();

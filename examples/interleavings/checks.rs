@@ -11,9 +11,10 @@ use shuttle::thread::spawn;
 use crate::ConnSettings;
 use crate::activity::{Activity, SecondsClock};
 use crate::budget::{Budget, Limits};
+use crate::lease::Lease;
 use crate::limiter::{Acquired, ConnectionLimiter};
 use crate::model::name::ServiceKey;
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 use crate::pending::Pending;
 use crate::secrets::Secrets;
@@ -23,10 +24,11 @@ use crate::token_cache::TokenCache;
 use crate::watch_limiter::{WatchLimiter, WatchLimits};
 
 /// Each check by its sentence.
-pub(crate) const ALL: [(&str, fn()); 8] = [
+pub(crate) const ALL: [(&str, fn()); 9] = [
     ("no renewal overtakes a call about its service", renewals_wait),
     ("calls that end in any order settle their service", calls_settle),
     ("a probe that turns slow as it ends leaves no slot taken", slots_come_back),
+    ("a heartbeat that comes as its lease expires is not lost", no_heartbeat_is_lost),
     ("an address's budget holds, and nobody waits for ever", budget_holds),
     ("connections are bounded, and each place comes back", connections_come_back),
     ("one that is told to go is counted until it has gone", leaving_is_counted),
@@ -98,6 +100,24 @@ fn slots_come_back() {
     assert_eq!(rest.len(), 2, "slow ones may take every slot again");
 }
 
+/// A heartbeat that comes while its lease expires is seen there, or becomes a message: none is lost.
+fn no_heartbeat_is_lost() {
+    let lease = Arc::new(Lease::new(uuid::Uuid::nil(), CheckId::plain(1), Duration::from_secs(10), UnixMs(0)));
+    lease.set_quiet(true);
+    let heard = Arc::clone(&lease);
+    let program = spawn(move || {
+        heard.hear(UnixMs(45_000));
+        !heard.is_quiet() && heard.begin_message()
+    });
+    let lapsed = lease.lapse(UnixMs(50_000));
+    let told = program.join().expect("no panic");
+    assert!(told || !lapsed, "it was heard before it expired");
+    if told {
+        lease.end_message();
+    }
+    assert!(lapsed != lease.is_quiet(), "only who does not expire stays quiet");
+}
+
 fn budget_holds() {
     let budget = Budget::new(Limits { per_second: 2, loopback_exempt: false });
     let (address, under_way) = (IpAddr::from([192, 0, 2, 1]), Arc::new(AtomicUsize::new(0)));
@@ -111,7 +131,7 @@ fn budget_holds() {
                     true
                 }
                 Err(delay) => {
-                    budget.wait(delay.key, InstanceId(number), false);
+                    budget.wait(delay.key, CheckId::plain(number), false);
                     false
                 }
             })

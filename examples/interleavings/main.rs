@@ -54,6 +54,8 @@ mod budget;
 mod clients;
 #[path = "../../src/api/conn/eviction.rs"]
 mod eviction;
+#[path = "../../src/prober/leases/lease.rs"]
+mod lease;
 #[path = "../../src/api/conn/limiter.rs"]
 mod limiter;
 #[expect(clippy::large_stack_arrays, reason = "these counters are larger than the real ones")]

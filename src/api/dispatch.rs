@@ -104,6 +104,10 @@ impl Handler for Api {
         self.0.record(&head, peer, matched.pattern, fast, &response, started);
         response
     }
+
+    fn drain(&self) {
+        self.0.state.watches.close();
+    }
 }
 
 impl Inner {

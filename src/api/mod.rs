@@ -31,7 +31,7 @@ mod watch;
 pub use self::http::body::Body;
 pub use self::http::in_flight::{InFlight, InFlightLimits};
 pub use dispatch::Api;
-pub use routes::openapi_json;
+pub use routes::{openapi_json, read_registration};
 pub use state::{ApiSettings, ApiState, Part, PartState, Readiness};
 pub use waiting_room::WaitingRoom;
 pub use watch::{WatchLimiter, WatchLimits};

@@ -1,14 +1,13 @@
 //! What the API stands on: its ports to the other parts of Portolan, and the limits that all requests share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::access::Access;
 use super::http::in_flight::InFlight;
 use super::watch::WatchLimiter;
 use crate::catalog::Catalog;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Freshness, OnDemand, PassOn, Probing, Registrar};
+use crate::model::ports::{AddressGate, Freshness, Heartbeats, OnDemand, PassOn, Probing, Registrar};
 use crate::store::Store;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
@@ -19,8 +18,6 @@ use crate::telemetry::server_events::EventReceiver;
 pub struct ApiSettings {
     /// The namespace of a request that names none.
     pub default_namespace: Namespace,
-    /// Time between probes where a check names none.
-    pub default_interval: Duration,
     /// Whether `/metrics` includes series per service.
     pub service_metrics: bool,
 }
@@ -33,6 +30,8 @@ pub struct ApiState {
     pub registrar: Arc<dyn Registrar>,
     /// Checks a service now.
     pub on_demand: Arc<dyn OnDemand>,
+    /// Counts heartbeats.
+    pub heartbeats: Arc<dyn Heartbeats>,
     /// Reports streaks, samples and next probes.
     pub probing: Arc<dyn Probing>,
     /// Decides which addresses may be registered.

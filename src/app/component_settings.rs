@@ -12,6 +12,7 @@ use crate::api::access::{AccessSettings, Secrets, SecretsError};
 use crate::api::conn::{self, ConnSettings};
 use crate::catalog::Epoch;
 use crate::config::{self, Settings};
+use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
 use crate::prober::AddressPolicy;
 use crate::prober::DialSettings;
@@ -85,23 +86,26 @@ pub(super) fn dial_settings(
     }
 }
 
-pub(super) fn prober_settings(settings: &Settings, descriptors: Descriptors) -> ProberSettings {
+pub(super) fn prober_settings(settings: &Settings, descriptors: Descriptors, hearing: Hearing) -> ProberSettings {
     ProberSettings {
         default_interval: settings.health_check_interval,
-        concurrency: settings.probe_concurrency.min(descriptors.probes()),
+        concurrency: descriptors.probes(settings.probe_concurrency),
         per_address: settings.probe_per_address,
+        deregister_after: settings.deregister_after,
+        hearing,
         ..ProberSettings::default()
     }
 }
 
-pub(super) fn conn_settings(settings: &Settings, descriptors: Descriptors) -> ConnSettings {
+pub(super) fn conn_settings(settings: &Settings, descriptors: Descriptors, hearing: Hearing) -> ConnSettings {
     let defaults = ConnSettings::default();
     ConnSettings {
         unshared: settings.trusted_proxies.clone(),
+        hearing,
         grace: tasks::grace(settings.shutdown.saturating_sub(settings.drain)),
         ..defaults
     }
-    .with_connections(descriptors.connections())
+    .with_connections(descriptors.connections(descriptors.probes(settings.probe_concurrency)))
 }
 
 pub(super) fn secrets(settings: &Settings) -> Result<Option<Secrets>, SecretsError> {

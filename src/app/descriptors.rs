@@ -21,14 +21,14 @@ impl Descriptors {
         Self(usize::try_from(limit.min(MAX)).unwrap_or(usize::MAX))
     }
 
-    /// For connections of clients: two fifths.
-    pub(super) fn connections(self) -> usize {
-        (self.0 / 5 * 2).max(16)
+    /// For probes, one each: as many as are `wanted`, at most two fifths.
+    pub(super) fn probes(self, wanted: usize) -> usize {
+        wanted.min(self.0 / 5 * 2).max(1)
     }
 
-    /// For probes, one each: two fifths.
-    pub(super) fn probes(self) -> usize {
-        (self.0 / 5 * 2).max(1)
+    /// For connections of clients: what `probes` leave of four fifths.
+    pub(super) fn connections(self, probes: usize) -> usize {
+        (self.0 / 5 * 4).saturating_sub(probes).max(16)
     }
 
     /// For name lookups, four sockets each: a tenth. The last tenth is for the store, the log and everything else.
@@ -43,11 +43,19 @@ mod tests {
 
     #[test]
     fn a_tenth_is_left_over() {
-        for limit in [64, 256, 1024, 20_000, MAX] {
+        for (limit, wanted) in
+            [(64, 1), (64, 1024), (256, 1024), (1024, 64), (20_000, 1024), (20_000, 60_000), (MAX, 7)]
+        {
             let all = Descriptors::of(limit);
-            let shared = all.connections() + all.probes() + 4 * all.lookups();
+            let probes = all.probes(wanted);
+            let shared = all.connections(probes) + probes + 4 * all.lookups();
             assert!(shared as u64 <= limit - limit / 10, "{shared} of {limit}");
         }
+        assert_eq!(
+            Descriptors::of(20_000).connections(1024),
+            14_976,
+            "probes that nobody wants leave room for clients"
+        );
         assert!(Descriptors::raise().0 >= 64);
     }
 }

@@ -31,13 +31,24 @@ use crate::config::{Mode, NotWatched, Settings};
 use crate::model::ports::AlwaysLeads;
 use crate::operator::kubernetes::client::ClientError;
 use crate::operator::replicas::pass_on::LeaderLineError;
-use crate::store::OpenError;
+use crate::prober::AddressPolicy;
+use crate::store::{OpenError, StoreSettings, TimedEnds};
 use component_status::{EventReporter, LocalStatus, StatusSource};
 use readiness::StatusReadiness;
 use startup::Startup;
 use tasks::{ShutdownStage, Tasks};
 
 pub use tasks::TaskError;
+
+/// How the server with these settings opens its store, in standalone mode.
+pub fn store_settings(settings: &Settings) -> StoreSettings {
+    component_settings::store_settings(settings, None)
+}
+
+/// Where the server with these settings may probe, in standalone mode.
+pub fn address_policy(settings: &Settings) -> AddressPolicy {
+    component_settings::policy(settings, settings.listen())
+}
 
 /// Why the server did not start, or did not end well. Each message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -123,9 +134,12 @@ async fn standalone(mut startup: Startup, ready: impl FnOnce(SocketAddr)) -> Res
         reporter.subscribe(),
         startup.settings.default_namespace.clone().unwrap_or_default(),
     );
+    let timed_ends = TimedEnds::new(core.store.clone(), startup.clock.clone());
     let api = Api::new(state);
     let mut tasks = Tasks::new();
-    core.start(&mut tasks, &startup.probing);
+    let registrar = Arc::new(core.store.clone());
+    core.start(&mut tasks, &startup.probing, registrar);
+    tasks.start(ShutdownStage::Reporting, "the end of drains and acknowledgements", |stop| timed_ends.run(stop));
     tasks.start(ShutdownStage::Serving, "the reporter", |stop| reporter.run(stop));
     startup.announce();
     startup.serve(api, tasks, ready).await

@@ -16,8 +16,9 @@ use crate::api::access::{Access, Secrets};
 use crate::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Readiness, WatchLimiter, WatchLimits, conn};
 use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
+use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Leadership, Registrar};
+use crate::model::ports::{AddressGate, Leadership, NameLookup, Registrar};
 use crate::model::time::Clock;
 use crate::prober::AddressPolicy;
 use crate::prober::Dialer;
@@ -38,6 +39,7 @@ pub(super) struct Startup {
     pub(super) metrics: Metrics,
     pub(super) descriptors: Descriptors,
     pub(super) probing: ProbingRuntime,
+    pub(super) hearing: Hearing,
     secrets: Option<Secrets>,
     reload: BoxStream<'static, ()>,
     access_log: AccessLog,
@@ -49,6 +51,8 @@ pub(super) struct Core {
     pub(super) store: Store,
     pub(super) catalog: Arc<Catalog>,
     pub(super) probing: ProberHandle,
+    /// Resolves names as probes do.
+    pub(super) names: Arc<dyn NameLookup>,
     writer: Writer,
     prober: Prober,
 }
@@ -78,6 +82,7 @@ impl Startup {
             metrics,
             descriptors,
             probing: ProbingRuntime::start()?,
+            hearing: Hearing::default(),
             secrets,
             reload: options.reload,
             access_log,
@@ -101,8 +106,9 @@ impl Startup {
         )?;
         let dialer =
             Dialer::new(component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
+        let names = Arc::new(dialer.clone());
         let (prober, probing) = Prober::new(
-            component_settings::prober_settings(&self.settings, self.descriptors),
+            component_settings::prober_settings(&self.settings, self.descriptors, self.hearing.clone()),
             dialer,
             store.clone(),
             probes,
@@ -110,7 +116,7 @@ impl Startup {
             self.clock.clone(),
             self.metrics.clone(),
         );
-        Ok(Core { store, catalog, probing, writer, prober })
+        Ok(Core { store, catalog, probing, names, writer, prober })
     }
 
     /// What the API stands on, as in standalone mode: nothing is mirrored and there is no other replica.
@@ -123,12 +129,13 @@ impl Startup {
         server_events: EventReceiver,
         default_namespace: Namespace,
     ) -> ApiState {
-        let connections = component_settings::conn_settings(&self.settings, self.descriptors);
+        let connections = component_settings::conn_settings(&self.settings, self.descriptors, self.hearing.clone());
         let access = component_settings::access_settings(&self.settings, default_namespace.clone());
         ApiState {
             catalog: Arc::clone(&core.catalog),
             registrar,
             on_demand: Arc::new(core.probing.clone()),
+            heartbeats: Arc::new(core.probing.clone()),
             probing: Arc::new(core.probing.clone()),
             addresses,
             history: core.store.clone(),
@@ -141,11 +148,7 @@ impl Startup {
             server_events,
             watches: WatchLimiter::new(WatchLimits::of(connections.total, connections.per_client)),
             in_flight: InFlight::new(InFlightLimits::default(), self.metrics.clone()),
-            settings: ApiSettings {
-                default_namespace,
-                default_interval: self.settings.health_check_interval,
-                service_metrics: self.settings.service_metrics,
-            },
+            settings: ApiSettings { default_namespace, service_metrics: self.settings.service_metrics },
         }
     }
 
@@ -164,7 +167,7 @@ impl Startup {
         }
         let (requests, reloaded) = (self.reload, api.clone());
         tasks.start(ShutdownStage::Serving, "the reload of secrets", |stop| reload::run(requests, reloaded, stop));
-        let connections = component_settings::conn_settings(&self.settings, self.descriptors);
+        let connections = component_settings::conn_settings(&self.settings, self.descriptors, self.hearing);
         let (listener, metrics) = (self.listener, self.metrics);
         tasks.start(ShutdownStage::Serving, "the api", |stop| conn::serve(listener, connections, api, metrics, stop));
         ready(self.address);
@@ -205,10 +208,13 @@ impl Startup {
 }
 
 impl Core {
-    /// Starts both, the prober on the probing runtime.
-    pub(super) fn start(self, tasks: &mut Tasks, probing: &ProbingRuntime) {
-        let (writer, prober) = (self.writer, self.prober);
+    /// Starts both, the prober on the probing runtime; what it removes goes through `registrar`.
+    pub(super) fn start(self, tasks: &mut Tasks, probing: &ProbingRuntime, registrar: Arc<dyn Registrar>) {
+        let (writer, mut prober) = (self.writer, self.prober);
         tasks.start(ShutdownStage::Storing, "the store's writer", |stop| writer.run(stop));
+        if let Some(remover) = prober.remover(registrar) {
+            tasks.start(ShutdownStage::Probing, "the removal of instances", |stop| remover.run(stop));
+        }
         tasks.start_on(probing.handle(), ShutdownStage::Probing, "the prober", |stop| prober.run(stop));
     }
 }

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use super::accrual::Accrual;
 use super::epoch::Epoch;
 use super::render::{self, Rendered, Stamp};
+use crate::model::availability::Standing;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::{Instance, Replica, Service};
 use crate::model::text::Short;
@@ -44,6 +46,8 @@ impl LastCheck {
 const PER_INSTANCE: usize = 400;
 /// Bytes for a label besides its texts.
 const PER_LABEL: usize = 48;
+/// Bytes for a further check besides its texts.
+const PER_CHECK: usize = 400;
 
 /// A service for readers. Of ten thousand services none is in a CPU cache, so every further place in memory costs a wait: discovery needs
 /// this one and the rendered text, not the service.
@@ -56,6 +60,7 @@ pub struct Entry {
     /// Its memory, in bytes.
     weight: u32,
     last_check: LastCheck,
+    accrual: Accrual,
     rendered: OnceLock<Rendered>,
 }
 
@@ -100,7 +105,22 @@ impl Entry {
         let (health, revision) = (service.health(), service.revision);
         let mark = service.unreported.map(|replica| Mark { replica, sequence: service.sequence });
         let weight = u32::try_from(weight(&service)).unwrap_or(u32::MAX);
-        Self { service: Arc::new(service), revision, mark, health, weight, last_check, rendered: OnceLock::new() }
+        let accrual = Accrual::starting(Standing::of_service(&service));
+        let service = Arc::new(service);
+        Self { service, revision, mark, health, weight, last_check, accrual, rendered: OnceLock::new() }
+    }
+
+    /// The same, where it replaces `old`: if that is the same service, its time goes on.
+    #[must_use]
+    pub fn following(self, old: &Self) -> Self {
+        let same = self.service.id == old.service.id;
+        let accrual = if same { old.accrual.then(self.accrual.standing()) } else { self.accrual };
+        Self { accrual, ..self }
+    }
+
+    /// How long it was proved up or down since the process started.
+    pub fn accrual(&self) -> &Accrual {
+        &self.accrual
     }
 
     /// The service.
@@ -168,8 +188,29 @@ fn weight(service: &Service) -> usize {
     let one = |instance: &Instance| {
         let spec = &instance.spec;
         let labels: usize = spec.metadata.iter().map(|(key, value)| key.len() + value.len() + PER_LABEL).sum();
+        let tags: usize = spec.tags.iter().map(|tag| tag.len() + PER_LABEL).sum();
+        let checks: usize =
+            spec.all_checks().map(|any| any.check.text_len() + any.url.map_or(0, |url| url.as_str().len())).sum();
+        let checks = checks + spec.checks.len() * PER_CHECK;
+        let warning = instance.warning.as_ref().map_or(0, |warning| warning.message.len() + PER_LABEL);
+        let drain = instance.drain.as_ref().map_or(0, |drain| drain.reason.len() + drain.by.len() + PER_LABEL);
+        let acknowledged =
+            instance.acknowledged.as_ref().map_or(0, |known| 2 * (known.note.len() + known.by.len() + PER_LABEL));
+        let known = spec.external_id.as_ref().map_or(0, String::len)
+            + instance.observed_version.as_ref().map_or(0, |version| version.len());
         let urls = spec.base_url.as_str().len() + spec.health_url.as_ref().map_or(0, |url| url.as_str().len());
-        labels + urls + spec.version.len() + spec.description.len() + spec.zone.len() + PER_INSTANCE
+        labels
+            + tags
+            + checks
+            + warning
+            + drain
+            + acknowledged
+            + known
+            + urls
+            + spec.version.len()
+            + spec.description.len()
+            + spec.zone.len()
+            + PER_INSTANCE
     };
     size_of::<Entry>() + 2 * service.instances.iter().map(one).sum::<usize>()
 }

@@ -6,11 +6,12 @@
 //! batch on the feed. Reads never touch SQLite. Old states live as long as a reader holds them, so both are bounded in bytes: the feed keeps
 //! a few megabytes of batches, and a [`Pin`] tells a slow reader when to let go.
 //!
-//! 1. [`snapshot`]: one state. [`entry`]: one service in it. [`inline_key`]: a key of its map. [`epoch`]: its line of
+//! 1. [`snapshot`]: one state. [`entry`]: one service in it. [`accrual`]: for how long it was up or down. [`inline_key`]: a key of its map. [`epoch`]: its line of
 //!    revisions.
 //! 2. [`render`]: a service as JSON.
 //! 3. [`feed`]: the batches. [`pin`]: how long a reader may hold an old state.
 
+pub mod accrual;
 pub mod entry;
 mod epoch;
 pub mod feed;
@@ -23,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+pub use accrual::Accrual;
 pub use entry::{Entry, LastCheck, Mark, WeakTag};
 pub use epoch::Epoch;
 pub use feed::{Batch, Feed, FeedError};

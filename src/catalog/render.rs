@@ -6,10 +6,11 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-use crate::model::check::Check;
-use crate::model::name::InstanceName;
+use crate::model::acknowledgement::Acknowledgement;
+use crate::model::check::{Check, NamedCheck};
+use crate::model::name::{CheckName, InstanceName};
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::{self, Instance, Service, Source};
+use crate::model::service::{self, Drain, Instance, Service, Source, Warning};
 use crate::model::time::UnixMs;
 use crate::model::url::EndpointUrl;
 
@@ -133,6 +134,8 @@ struct Tail<'a> {
     revision: u64,
     reason: Reason,
     #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<AcknowledgementJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     picked: Option<&'a InstanceName>,
     instances: Vec<InstanceJson<'a>>,
 }
@@ -154,11 +157,51 @@ struct InstanceJson<'a> {
     check: &'a Check,
     generation: u64,
     registered_at: UnixMs,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tags: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[NamedCheck]>::is_empty")]
+    checks: &'a [NamedCheck],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deregister_after_seconds: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<&'a Warning>,
+    #[serde(skip_serializing_if = "<[CheckName]>::is_empty")]
+    also_failing: &'a [CheckName],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drain: Option<&'a Drain>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "is_default_name")]
+    decided_by: &'a CheckName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acknowledged: Option<AcknowledgementJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct AcknowledgementJson<'a> {
+    note: &'a str,
+    by: &'a str,
+    since: UnixMs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<UnixMs>,
+}
+
+impl<'a> From<&'a Acknowledgement> for AcknowledgementJson<'a> {
+    fn from(known: &'a Acknowledgement) -> Self {
+        Self { note: &known.note, by: &known.by, since: known.since, until: known.until }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's calling form")]
 fn is_default(check: &&Check) -> bool {
     **check == Check::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's calling form")]
+fn is_default_name(name: &&CheckName) -> bool {
+    name.is_default()
 }
 
 fn health_url(instance: &Instance) -> &str {
@@ -182,6 +225,16 @@ impl<'a> From<&'a Instance> for InstanceJson<'a> {
             check: &i.spec.check,
             generation: i.shown_generation(),
             registered_at: i.created_at,
+            tags: &i.spec.tags,
+            external_id: i.spec.external_id.as_deref(),
+            checks: &i.spec.checks,
+            deregister_after_seconds: i.spec.deregister_after_seconds,
+            warning: i.warning.as_deref(),
+            also_failing: &i.also_failing,
+            drain: i.drain.as_deref(),
+            observed_version: i.observed_version.as_deref(),
+            decided_by: &i.decided_by,
+            acknowledged: i.acknowledged.as_deref().map(Into::into),
         }
     }
 }
@@ -205,7 +258,7 @@ fn render(service: &Service, shown: &[&Instance], front: Option<&Instance>, pick
     static NONE: BTreeMap<String, String> = BTreeMap::new();
     let newest = service::newest_of(shown.iter().copied());
     let mut ordered = shown.to_vec();
-    ordered.sort_by_key(|i| (i.health != Health::Healthy, std::cmp::Reverse(i.spec.weight), i.name.clone()));
+    ordered.sort_by_key(|i| service::shown_order(i));
     let head = Head {
         id: service.id,
         name: service.key.name(),
@@ -223,6 +276,7 @@ fn render(service: &Service, shown: &[&Instance], front: Option<&Instance>, pick
         source: service.source,
         revision: service.revision,
         reason: front.map_or(Reason::Probing, |i| i.reason),
+        acknowledged: service::acknowledgement_of(shown.iter().copied()).map(|known| (&**known).into()),
         picked,
         instances: ordered.into_iter().map(InstanceJson::from).collect(),
     };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::model::name::Namespace;
+use crate::model::time;
 
 /// The server unless one is named.
 pub(super) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
@@ -69,16 +70,13 @@ pub(super) struct OutputArg {
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
-    let per = match unit {
-        "ms" => 1,
-        "" | "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => 0,
-    };
-    let millis = digits.parse().ok().and_then(|n: u64| n.checked_mul(per)).filter(|ms| *ms > 0);
-    millis.map(Duration::from_millis).ok_or_else(|| "expected a time such as 500ms, 10s, 5m, 24h or 7d".to_owned())
+    let unit = time::unit(if unit.is_empty() { "s" } else { unit });
+    let read = digits.parse().ok().zip(unit).and_then(|(number, unit)| time::several(number, unit));
+    match read {
+        Some(time) if time.is_zero() => Err("expected a time of more than 0, such as 500ms or 10s".to_owned()),
+        Some(time) => Ok(time),
+        None => Err("expected a time such as 500ms, 10s, 5m, 24h or 7d".to_owned()),
+    }
 }
 
 /// Reads `KEY=VALUE`.
@@ -104,6 +102,7 @@ mod tests {
         for text in ["", "0", "0s", "-1s", "10 s", "1w", "99999999999999999999d", "18446744073709551615d"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+        assert!(parse_duration("0s").is_err_and(|why| why.contains("more than 0")));
     }
 
     #[test]

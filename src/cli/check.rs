@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
 use super::client::{Client, read};
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::lookup;
 use super::output::Streams;
@@ -21,10 +22,13 @@ const BAR_WIDTH: u64 = 32;
 #[command(mut_arg("timeout", |arg| arg.default_value("75s")))]
 pub(super) struct CheckArgs {
     /// The service's name or id
-    #[arg(value_name = "NAME|ID")]
+    #[arg(value_name = "NAME|ID", add = completion::of_services())]
     service: String,
     #[command(flatten)]
     namespace: NamespaceArg,
+    /// Only this instance
+    #[arg(short, long, value_name = "NAME")]
+    instance: Option<String>,
     #[command(flatten)]
     output: OutputArg,
     #[command(flatten)]
@@ -38,9 +42,14 @@ pub(super) struct CheckArgs {
 pub(super) async fn run(args: CheckArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let (found, _) = lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?;
-    let reply = client.post(&["services", &found.id.to_string(), "health-check"], None).await?;
+    let query: Vec<(&str, &str)> = args.instance.as_deref().map(|name| ("instance", name)).into_iter().collect();
+    let reply = client.post_query(&["services", &found.id.to_string(), "health-check"], &query).await?;
     let checks: Vec<Checked> = read(reply.raw_checks())?;
-    let service: Service = reply.read()?;
+    let mut service: Service = reply.read()?;
+    if let Some(name) = &args.instance {
+        service.instances.retain(|known| *known.name == **name);
+        service.health = service.instances.first().map(|known| known.health).unwrap_or_default();
+    }
     if args.output.output == Format::Json {
         let raw = format!("{{\"service\":{},\"checks\":{}}}", reply.raw(), reply.raw_checks());
         streams.json(&raw)?;
@@ -71,21 +80,32 @@ fn healthy(service: &Service) -> usize {
     service.instances.iter().filter(|i| i.health == Health::Healthy).count()
 }
 
-fn instance(check: &Checked, streams: &mut Streams) -> Result<(), Failure> {
-    let paint = streams.paint();
-    let name = escape(&check.instance, 100);
-    let Some(outcome) = &check.outcome else {
+fn instance(checked: &Checked, streams: &mut Streams) -> Result<(), Failure> {
+    let name = escape(&checked.instance, 100);
+    let Some(outcome) = &checked.outcome else {
         return streams.line(&format!("\n{name}  not probed: it was registered without a check"));
     };
-    let verdict = Cell::health(outcome.verdict.as_str()).render(paint);
+    if checked.checks.is_empty() {
+        probe(&name, outcome, streams)?;
+    }
+    for one in &checked.checks {
+        let advisory = if one.advisory { ", advisory" } else { "" };
+        probe(&format!("{name}  check {}{advisory}", escape(&one.check, 100)), &one.outcome, streams)?;
+    }
+    if checked.held {
+        streams.line("  held: it flaps, and stays unhealthy until it passes steadily")?;
+    }
+    Ok(())
+}
+
+/// One outcome, under a title of plain text.
+fn probe(title: &str, outcome: &Outcome, streams: &mut Streams) -> Result<(), Failure> {
+    let verdict = Cell::health(outcome.verdict.as_str()).render(streams.paint());
     let reason = escape(&outcome.reason, 40);
     let address = outcome.address.map(|a| format!("  {a}")).unwrap_or_default();
-    streams.line(&format!("\n{name}  {verdict}  {reason}{address}"))?;
+    streams.line(&format!("\n{title}  {verdict}  {reason}{address}"))?;
     if let Some(message) = outcome.message.as_deref().filter(|message| !message.is_empty()) {
         streams.line(&format!("  {}", escape(message, 300)))?;
-    }
-    if check.held {
-        streams.line("  held: it flaps, and stays unhealthy until it passes steadily")?;
     }
     bars(outcome, streams)
 }

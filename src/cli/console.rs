@@ -15,6 +15,7 @@ use super::args::ServerArgs;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
+use crate::console::config::{self, Settings};
 use crate::console::filter::Filter;
 use crate::console::once;
 use crate::console::run::{self, ConsoleError, Start};
@@ -43,7 +44,7 @@ pub(super) struct ConsoleArgs {
     /// Draw with ASCII characters only
     #[arg(long)]
     ascii: bool,
-    /// Colours: normal, colour-blind or plain; plain when NO_COLOR is set
+    /// Colours: normal, light, colour-blind or plain; plain when NO_COLOR is set
     #[arg(long, value_name = "THEME", value_enum, hide_possible_values = true)]
     theme: Option<Theme>,
     /// Print one plain frame and exit; wait for the services at most --timeout
@@ -62,20 +63,44 @@ pub(super) struct ConsoleArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Theme {
     Normal,
+    Light,
     ColourBlind,
     Plain,
 }
 
 impl ConsoleArgs {
-    fn options(&self) -> Options {
+    /// From the flags, else from the user's file.
+    fn options(&self, settings: Settings) -> Options {
         let theme = match self.theme {
             Some(Theme::Normal) => ThemeName::Normal,
+            Some(Theme::Light) => ThemeName::Light,
             Some(Theme::ColourBlind) => ThemeName::ColourBlind,
             Some(Theme::Plain) => ThemeName::Plain,
-            None => usual_theme(),
+            None if env_var("NO_COLOR").is_some() => ThemeName::Plain,
+            None => settings.theme.unwrap_or_default(),
         };
-        Options { read_only: self.read_only, ascii: self.ascii, theme }
+        Options { read_only: self.read_only, ascii: self.ascii || settings.ascii, theme, custom: settings.custom }
     }
+}
+
+/// A file of the user: below the folder that `variable` names, else below a folder of the home folder.
+fn user_file(variable: &str, home_folder: &str, name: &str) -> Option<PathBuf> {
+    let base = env_var(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = base.or_else(|| Some(PathBuf::from(env_var("HOME")?).join(home_folder)))?;
+    Some(base.join("portolan").join(name))
+}
+
+/// The user's settings; the default where there is no file.
+fn settings() -> Result<Settings, Failure> {
+    let Some(path) = user_file("XDG_CONFIG_HOME", ".config", "console.toml") else { return Ok(Settings::default()) };
+    let wrong = |what: &dyn std::fmt::Display| Failure::usage(format!("{}: {what}", path.display()));
+    match std::fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Settings::default()),
+        Ok(about) if about.len() > config::MAX_FILE => return Err(wrong(&"larger than 64 KiB")),
+        _ => {}
+    }
+    let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error))?;
+    config::parse(&text).map_err(|error| wrong(&error))
 }
 
 fn usual_theme() -> ThemeName {
@@ -113,9 +138,9 @@ async fn answers(client: &Client) -> bool {
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn show(client: Client, end: CancellationToken) -> Result<(), Failure> {
-    let options = Options { read_only: false, ascii: false, theme: usual_theme() };
+    let options = Options { theme: usual_theme(), ..Options::default() };
     let source = Box::new(ApiSource::new(Arc::new(client)));
-    let start = Start { source, options, namespace: None, filter: None };
+    let start = Start { source, options, namespace: None, filter: None, memory: None };
     run::run(start, end).await.map_err(|error| failed(&error))
 }
 
@@ -130,9 +155,10 @@ pub(super) async fn run(args: ConsoleArgs, streams: &mut Streams) -> Result<Exit
     let timeout = args.server.timeout;
     let start = Start {
         source: source(&args).await?,
-        options: args.options(),
+        options: args.options(settings()?),
         namespace: args.namespace.as_deref().map(Into::into),
         filter: args.filter.as_deref().map(Into::into),
+        memory: user_file("XDG_STATE_HOME", ".local/state", "console.json").filter(|_| !args.once),
     };
     if args.once {
         let size = args.size.or_else(|| crossterm::terminal::size().ok()).unwrap_or(DEFAULT_SIZE);

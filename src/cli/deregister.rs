@@ -5,25 +5,42 @@ use uuid::Uuid;
 
 use super::args::{NamespaceArg, ServerArgs};
 use super::client::Client;
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
+use crate::model::text::escape;
 
 /// Flags of `deregister`.
 #[derive(Debug, Args)]
 pub(super) struct DeregisterArgs {
     /// The service's name or id
-    #[arg(value_name = "NAME|ID")]
+    #[arg(value_name = "NAME|ID", add = completion::of_services())]
     service: String,
     #[command(flatten)]
     namespace: NamespaceArg,
     /// Only this instance
     #[arg(short, long, value_name = "NAME", conflicts_with = "all")]
     instance: Option<String>,
-    /// Remove the service even if it has several instances
+    /// Only the instance of this name in a foreign system
+    #[arg(long, value_name = "ID", conflicts_with = "instance")]
+    external_id: Option<String>,
+    /// Remove the service even if it has several instances; with --external-id, all that have this one
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     server: ServerArgs,
+}
+
+impl DeregisterArgs {
+    /// Says where to look if the service is there and the instance is not.
+    fn hinted(&self, failure: Failure) -> Failure {
+        let named = self.instance.is_some() || self.external_id.is_some();
+        if !named || failure.exit != Exit::NotFound || !failure.hints.is_empty() {
+            return failure;
+        }
+        let namespace = self.namespace.namespace.as_ref().map_or_else(String::new, |name| format!(" -n {name}"));
+        failure.hint(escape(&format!("portolan get {}{namespace} shows those it has", self.service), 300))
+    }
 }
 
 /// Runs it.
@@ -33,20 +50,25 @@ pub(super) struct DeregisterArgs {
 pub(super) async fn run(args: DeregisterArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let service = args.service.as_str();
+    if args.external_id.is_some() && service.parse::<Uuid>().is_ok() {
+        return Err(Failure::usage("--external-id goes with the service's name, not with its id"));
+    }
     let all = args.all.then_some(("all", "true"));
-    let reply = match (&args.instance, service.parse::<Uuid>().is_ok()) {
-        (Some(instance), true) => client.delete(&["services", service, "instances", instance], &[]).await?,
-        (None, true) => client.delete(&["services", service], all.as_slice()).await?,
+    let ended = match (&args.instance, service.parse::<Uuid>().is_ok()) {
+        (Some(instance), true) => client.delete(&["services", service, "instances", instance], &[]).await,
+        (None, true) => client.delete(&["services", service], all.as_slice()).await,
         (instance, false) => {
             let mut query = vec![("name", service)];
             query.extend(args.namespace.namespace.as_deref().map(|ns| ("namespace", ns)));
             query.extend(instance.as_deref().map(|i| ("instance", i)));
+            query.extend(args.external_id.as_deref().map(|id| ("external_id", id)));
             query.extend(all);
-            client.delete(&["services", "deregister"], &query).await?
+            client.delete(&["services", "deregister"], &query).await
         }
     };
+    let reply = ended.map_err(|failure| args.hinted(failure))?;
     streams.warnings(&reply.warnings);
-    streams.note(&match &args.instance {
+    streams.note(&match args.instance.as_ref().or(args.external_id.as_ref()) {
         Some(instance) => format!("deregistered instance {instance} of {service}"),
         None => format!("deregistered {service}"),
     });

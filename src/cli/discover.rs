@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::args::{NamespaceArg, ServerArgs, parse_pair};
 use super::client::Client;
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::{Streams, service};
 use crate::model::text::escape;
@@ -35,6 +36,7 @@ enum Pick {
 #[derive(Debug, Args)]
 pub(super) struct DiscoverArgs {
     /// The service's name
+    #[arg(add = completion::of_services())]
     name: String,
     #[command(flatten)]
     namespace: NamespaceArg,
@@ -47,10 +49,16 @@ pub(super) struct DiscoverArgs {
     /// Only where the metadata has this entry; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     meta: Vec<(String, String)>,
+    /// Only instances with this tag; may be repeated
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Only instances without a warning
+    #[arg(long)]
+    no_warning: bool,
     /// Only healthy instances; exit code 1 when there is none
     #[arg(long)]
     healthy: bool,
-    /// With -o url, print an unhealthy instance's URL if none is healthy
+    /// With -o url, print the URL of one that is unhealthy or drained if there is no other
     #[arg(long, conflicts_with = "healthy")]
     any: bool,
     /// Let the server choose one instance: weighted, at random in proportion to the weights
@@ -75,11 +83,13 @@ impl DiscoverArgs {
             ("namespace", self.namespace.namespace.clone()),
             ("version", self.version.clone()),
             ("zone", self.zone.clone()),
+            ("warning", self.no_warning.then(|| "false".to_owned())),
             ("healthy", self.only_healthy().then(|| "true".to_owned())),
             ("pick", self.pick.map(|Pick::Weighted| "weighted".to_owned())),
         ];
         let mut query: Vec<_> = given.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
         query.extend(self.meta.iter().map(|(k, v)| (format!("meta.{k}"), v.clone())));
+        query.extend(self.tag.iter().map(|tag| ("tag".to_owned(), tag.clone())));
         query
     }
 }
@@ -94,7 +104,7 @@ pub(super) async fn run(args: DiscoverArgs, streams: &mut Streams) -> Result<Exi
     let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let reply = client.get(&["services", "discover"], &pairs).await.map_err(|failure| {
         let may_take_any = args.only_healthy() && !args.healthy && failure.exit == Exit::Unmet;
-        if may_take_any { failure.hint("--any prints the URL of one that is not healthy") } else { failure }
+        if may_take_any { failure.hint("--any prints the URL of one that is not healthy, or drained") } else { failure }
     })?;
     if args.output == OutputFormat::Json {
         streams.json(reply.raw())?;

@@ -5,26 +5,45 @@ use std::process::ExitCode;
 
 /// The exit codes, stable for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
-    /// Done.
-    Ok = 0,
-    /// What was asked about is unhealthy, a condition was not met, or time ran out.
-    Unmet = 1,
-    /// The command line, a setting or the request's content is wrong.
-    Usage = 2,
-    /// The server could not be reached, or failed (5xx), or the output could not be written: the state of what was
+    /// 0: done.
+    Ok,
+    /// 1: what was asked about is unhealthy, or a condition was not met.
+    Unmet,
+    /// 2: the command line, a setting or the request's content is wrong.
+    Usage,
+    /// 3: the server could not be reached, or failed (5xx), or the output could not be written: the state of what was
     /// asked about is unknown.
-    Unreachable = 3,
-    /// What was asked about does not exist.
-    NotFound = 4,
-    /// The server refused: the token, a conflict or the rate limit.
-    Refused = 5,
+    Unreachable,
+    /// 4: what was asked about does not exist.
+    NotFound,
+    /// 5: the server refused: the token, a conflict or the rate limit.
+    Refused,
+    /// 6: what was waited for did not come about in time.
+    TimedOut,
+    /// The code of a command that Portolan runs, or 126 or 127 when it cannot run it.
+    Command(u8),
+}
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Unmet => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::NotFound => 4,
+            Self::Refused => 5,
+            Self::TimedOut => 6,
+            Self::Command(code) => code,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }
 
@@ -38,6 +57,10 @@ pub struct Failure {
     pub message: String,
     /// Lines that say what to do next.
     pub hints: Vec<String>,
+    /// The HTTP status that a server answered with, if one did.
+    pub status: Option<u16>,
+    /// No connection to a server was made, so nothing of the request can have been carried out.
+    pub unsent: bool,
     /// The reader of the output is gone: nothing is wrong, and nothing is printed.
     pub closed_pipe: bool,
 }
@@ -45,7 +68,7 @@ pub struct Failure {
 impl Failure {
     /// A failure with that code and sentence.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), hints: Vec::new(), closed_pipe: false }
+        Self { exit, message: message.into(), hints: Vec::new(), status: None, unsent: false, closed_pipe: false }
     }
 
     /// The command line or an input file is wrong.

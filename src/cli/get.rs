@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
 use super::client::Client;
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::lookup;
 use super::output::{Streams, service};
@@ -14,7 +15,7 @@ use crate::wire::Service;
 #[derive(Debug, Args)]
 pub(super) struct GetArgs {
     /// The service's name or id
-    #[arg(value_name = "NAME|ID")]
+    #[arg(value_name = "NAME|ID", add = completion::of_services())]
     service: String,
     #[command(flatten)]
     namespace: NamespaceArg,
@@ -45,5 +46,10 @@ fn show(found: &Service, probed_elsewhere: bool, wide: bool, streams: &mut Strea
         streams.line(line.trim_end())?;
     }
     streams.line("")?;
-    streams.table(&service::instances(&found.instances, wide, now))
+    streams.table(&service::instances(&found.instances, wide, now))?;
+    let remarks = service::remarks(&found.instances, now);
+    if !remarks.is_empty() {
+        streams.line("")?;
+    }
+    remarks.iter().try_for_each(|line| streams.line(line))
 }

@@ -2,17 +2,20 @@
 
 use std::fmt::Write;
 
+use super::plugin::as_typed;
+
 /// The groups of commands.
-const GROUPS: [(&str, &[&str]); 4] = [
-    ("Run", &["serve", "demo", "token", "quarantine"]),
-    ("Register", &["register", "deregister"]),
-    ("Ask", &["console", "list", "get", "discover", "check", "history", "watch"]),
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Run", &["serve", "demo", "token"]),
+    ("Register", &["run", "register", "deregister", "drain", "undrain", "ack", "unack"]),
+    ("Ask", &["console", "list", "get", "discover", "check", "history", "availability", "watch", "wait"]),
+    ("Move and keep", &["import", "export", "backup", "quarantine"]),
     ("Set up", &["crd", "completions", "openapi", "help"]),
 ];
 
 const ENDING: &str = "\
 Exit codes: 0 done, 1 unhealthy or not met, 2 usage, 3 server unreachable or failing, or the output
-could not be written, 4 not found, 5 refused
+could not be written, 4 not found, 5 refused, 6 waited in vain; `run` ends as its program does
 
 The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080; --context reaches one in a cluster.
 The token is PORTOLAN_TOKEN, or in the file PORTOLAN_TOKEN_FILE.
@@ -43,6 +46,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "max_services",
             "max_instances",
             "default_namespace",
+            "deregister_after_seconds",
             "history_days",
             "start_empty",
             "accept_loss",
@@ -52,7 +56,20 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
         "Probes",
         &["health_check_interval", "probe_allow", "probe_deny", "probe_concurrency", "probe_per_address", "ca_dir"],
     ),
-    ("Kubernetes", &["mode", "watch_namespaces", "rest_namespaces", "context", "pod_name", "pod_namespace", "pod_ip"]),
+    (
+        "Kubernetes",
+        &[
+            "mode",
+            "watch_namespaces",
+            "rest_namespaces",
+            "publish",
+            "publish_deny",
+            "context",
+            "pod_name",
+            "pod_namespace",
+            "pod_ip",
+        ],
+    ),
     ("Logs and metrics", &["log_level", "log_format", "service_metrics"]),
 ];
 
@@ -78,7 +95,8 @@ pub(super) fn grouped(command: clap::Command) -> clap::Command {
         }
         listed.push('\n');
     }
-    let template = format!("{{about}}\n\n{{usage-heading}} {{usage}}\n\n{listed}Options:\n{{options}}\n\n{ENDING}\n");
+    let ending = as_typed(ENDING);
+    let template = format!("{{about}}\n\n{{usage-heading}} {{usage}}\n\n{listed}Options:\n{{options}}\n\n{ending}\n");
     command.help_template(template)
 }
 
@@ -95,6 +113,34 @@ One JSON object per line, oldest first: when, table, row, name, reason, and the 
 Examples:
   portolan quarantine --file /var/lib/portolan/services.db
   portolan quarantine | jq -r 'select(.table == \"instance\") | .name, .content.base_url'";
+
+pub(super) const IMPORT: &str = "\
+All rows are imported in one transaction, or none. A row that does not fit is reported with a value that would; importing the same
+file again changes nothing. Health is not imported: the server probes everything at its start. The settings of the server apply
+(PORTOLAN_PROBE_ALLOW, PORTOLAN_BIND_ADDRESS, HEALTH_CHECK_INTERVAL, …): give both the same environment.
+Exit code 2 when rows do not fit, 5 while a server has the store open.
+
+Examples:
+  portolan import gateway.db --db portolan.db --dry-run   what would happen to each row that does not fit
+  portolan import gateway.db --db portolan.db
+  portolan export --server http://old:8080 | portolan import - --db portolan.db";
+
+pub(super) const EXPORT: &str = "\
+One JSON object per line, in order of namespace, service and instance, each as a register call takes it. Health, history and ids are
+not part of it. Without --db it asks the server; --db reads a file, also while a server has it open.
+
+Examples:
+  portolan export > services.jsonl
+  portolan export --db /var/lib/portolan/services.db --for-import > services.jsonl
+  portolan export -n shop | while read -r line; do echo \"$line\" | portolan register -f - --server http://new:8080; done";
+
+pub(super) const BACKUP: &str = "\
+The copy is complete and of one moment, and was read back before this says so. To restore it while no server runs, move the store's
+file and its -wal and -shm away, and put the copy in its place; the next `portolan serve` makes every reader start over.
+
+Examples:
+  portolan backup /backups/portolan-$(date +%F).db
+  portolan backup --force latest.db --db /var/lib/portolan/services.db";
 
 pub(super) const DEMO: &str = "\
 Needs nothing and leaves nothing behind: its file is in a private temporary folder, its backends on loopback.
@@ -117,14 +163,72 @@ Examples:
   portolan register --name user-service --base-url http://10.0.0.5:8080 --check-http /health
   portolan register --name user-service -i b --base-url http://10.0.0.6:8080 --weight 20
   portolan register --name ledger-db --base-url postgres://db.corp:5432 --check-tcp
+  portolan register --name user-service --base-url http://10.0.0.5:8080 --ttl 30s --retry
+  portolan register --name mail --base-url http://10.0.0.7 --check-http /info --identity '/app=$service'
+  portolan register --name mail --base-url http://10.0.0.7 --add-check admin=http://10.0.0.7:9000/ready
   portolan register -f user-service.json
   echo '{\"name\":\"mail\",\"base_url\":\"http://10.0.0.7\"}' | portolan register -f -";
+
+pub(super) const RUN: &str = "\
+It starts CMD and registers it once its port answers. It renews the lease while CMD runs, registers again where the server has forgotten
+it, and deregisters when CMD is asked to stop or ends. It passes on SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2, and ends with
+CMD's exit code, 128 + N after signal N, 127 or 126 when CMD cannot be started. Nothing that the server does ends CMD.
+
+CMD gets this environment as it is, so PORTOLAN_TOKEN too if it is set; --token-file keeps the token from CMD. Let CMD stay in the
+foreground: what it starts in the background is no longer supervised once CMD ends. As process 1 of a container it reaps orphans.
+
+Examples:
+  portolan run --name user-service --port 8081 -- python3 app.py --port 8081
+  portolan run --name user-service --port 8081 --check-http /healthz --version 1.4.2 -- ./user-service
+  portolan run --name ledger-db --base-url postgres://10.0.0.5:5432 --ttl 1m --kill-after 30s -- ./db";
 
 pub(super) const DEREGISTER: &str = "\
 Examples:
   portolan deregister user-service                  when it has one instance
   portolan deregister user-service --instance b
   portolan deregister user-service -n shop --all";
+
+pub(super) const DRAIN: &str = "\
+A drained instance is not selected; its weight stays, and it comes back by `portolan undrain`, or by itself after --for. Draining again
+changes reason and time.
+
+A drain goes with the registration: a program that deregisters when it is stopped, as under
+`portolan run`, comes back undrained. To keep it out of selection after a restart, start it with
+--weight 0.
+
+Examples:
+  portolan drain user-service --reason \"new kernel\" --for 30m
+  portolan drain user-service -i b --reason \"rolling back 1.5.0\"
+  portolan drain user-service --all --reason maintenance -n shop";
+
+pub(super) const UNDRAIN: &str = "\
+Examples:
+  portolan undrain user-service                     when one instance is drained
+  portolan undrain user-service -i b";
+
+pub(super) const ACK: &str = "\
+Lists and the console show the note, and acknowledged failures after all others. It ends when the failure does, after --for, or by
+`portolan unack`. One of a service also ends as soon as another instance fails: a new failure is never hidden.
+
+Examples:
+  portolan ack user-service --note \"disk ordered, OPS-4711\" --for 2h
+  portolan ack user-service -i b --note \"the vendor knows\"";
+
+pub(super) const UNACK: &str = "\
+Examples:
+  portolan unack user-service
+  portolan unack user-service -i b";
+
+pub(super) const WAIT: &str = "\
+It follows the server, and also waits for a server that is only starting. A drained instance is not healthy here, since it is not selected.
+Exit code 6 when time runs out, 3 when the server was not reached until then.
+-o json prints {\"name\":…,\"for\":…,\"met\":true,\"instances\":[…],\"service\":…}, also when time runs out.
+
+Examples:
+  portolan wait user-service --for healthy && ./run-the-tests
+  portolan wait user-service --for healthy --min 3 --version '^1.5' --timeout 5m
+  portolan drain user-service -i b --reason deploy && portolan wait user-service -i b --for drained
+  portolan wait user-service --for gone";
 
 pub(super) const LIST: &str = "\
 Examples:
@@ -152,6 +256,7 @@ Exit code 1 when a checked service is not healthy; 0 when it has no check.
 
 Examples:
   portolan check user-service
+  portolan check user-service -i b                  one instance, and exit code 1 when it is not healthy
   portolan check user-service -o json | jq '.checks[].outcome.timings'";
 
 pub(super) const WATCH: &str = "\
@@ -181,16 +286,28 @@ Examples:
   portolan history user-service
   portolan history user-service -o wide             with exact times";
 
+pub(super) const AVAILABILITY: &str = "\
+Availability is 1 - unhealthy / known time. Time that was not proved, or without a server, is unknown; drained time is left out.
+
+Examples:
+  portolan availability -A --window 7d              every service over the last week
+  portolan availability user-service --window 30d   with its outages
+  portolan availability -A --window 30d -o csv > availability.csv";
+
 pub(super) const CRD: &str = "\
 Examples:
   portolan crd | kubectl apply -f -
   kubectl explain services.portolan.dev.spec        what the fields mean";
 
 pub(super) const COMPLETIONS: &str = "\
+The script asks this program at each Tab, and this program asks the server for names of services, for a second at most. Make the script
+again after an upgrade.
+
 Examples:
   portolan completions bash > ~/.local/share/bash-completion/completions/portolan
   portolan completions zsh > ~/.zfunc/_portolan
-  portolan completions fish > ~/.config/fish/completions/portolan.fish";
+  portolan completions fish > ~/.config/fish/completions/portolan.fish
+  portolan completions kubectl > ~/bin/kubectl_complete-portolan    for `kubectl portolan`; make it executable";
 
 #[cfg(test)]
 mod tests {

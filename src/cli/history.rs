@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::args::{Format, NamespaceArg, OutputArg, ServerArgs};
 use super::client::Client;
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use super::output::paint::{Cell, Tone};
@@ -19,7 +20,7 @@ use crate::wire::HistoryEntry;
 #[derive(Debug, Args)]
 pub(super) struct HistoryArgs {
     /// The service's name or id, also of one that was removed
-    #[arg(value_name = "NAME|ID")]
+    #[arg(value_name = "NAME|ID", add = completion::of_services())]
     service: String,
     #[command(flatten)]
     namespace: NamespaceArg,
@@ -94,7 +95,9 @@ fn table(changes: &[HistoryEntry], wide: bool, now: UnixMs) -> Table {
         let to = change.to.map_or_else(|| Cell::new("removed", Tone::Faint), |to: Health| Cell::health(to.as_str()));
         let mut row =
             vec![since(Some(change.at), now).into(), foreign(&change.instance), Cell::health(change.from.as_str()), to];
-        row.extend([foreign(change.reason.as_deref().unwrap_or("")), foreign(&change.message)]);
+        let reason = change.reason.as_deref().unwrap_or("");
+        let of = change.check.as_deref().map_or_else(|| reason.to_owned(), |check| format!("{reason} ({check})"));
+        row.extend([foreign(&of), foreign(&change.message)]);
         if wide {
             row.insert(0, change.at.to_string().into());
         }

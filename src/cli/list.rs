@@ -1,25 +1,24 @@
 //! `portolan list`: the services that match.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use clap::Args;
+use uuid::Uuid;
 
 use super::args::{Format, OutputArg, ServerArgs, parse_pair};
+use super::availability;
 use super::changes::{Change, Changes};
 use super::client::{Client, Reply, read};
 use super::exit::{Exit, Failure};
 use super::output::service::Row;
 use super::output::{Streams, service};
+use super::pages::{Pages, join};
 use crate::console::data;
 use crate::console::source::api::Reach;
 use crate::model::outcome::Health;
 use crate::model::time::UnixMs;
 use crate::wire::Service;
 
-/// Services per page.
-const PAGE_SIZE: &str = "500";
-/// Most pages; no registry has more pages, so whatever goes on is not a registry.
-const MAX_PAGES: usize = 2000;
 /// Most bytes of all pages together.
 const MAX_BYTES: usize = 64 << 20;
 /// Most objects of all pages together; 25,600 instances need half as many objects.
@@ -35,7 +34,7 @@ pub(super) struct ListArgs {
     #[arg(short = 'A', long)]
     all_namespaces: bool,
     /// Then print each changed row again, until interrupted
-    #[arg(short = 'w', long, conflicts_with_all = ["version", "zone", "meta"])]
+    #[arg(short = 'w', long, conflicts_with_all = ["version", "zone", "meta", "tag", "no_warning"])]
     watch: bool,
     #[command(flatten)]
     output: OutputArg,
@@ -61,6 +60,12 @@ struct Select {
     /// Only where the metadata has this entry; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
     meta: Vec<(String, String)>,
+    /// Only instances with this tag; may be repeated
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Only instances without a warning
+    #[arg(long)]
+    no_warning: bool,
 }
 
 impl ListArgs {
@@ -72,10 +77,11 @@ impl ListArgs {
             ("status", select.status.map(|s| s.to_string())),
             ("version", select.version.clone()),
             ("zone", select.zone.clone()),
+            ("warning", select.no_warning.then(|| "false".to_owned())),
         ];
         let mut query: Vec<_> = given.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
         query.extend(select.meta.iter().map(|(k, v)| (format!("meta.{k}"), v.clone())));
-        query.push(("limit".to_owned(), PAGE_SIZE.to_owned()));
+        query.extend(select.tag.iter().map(|tag| ("tag".to_owned(), tag.clone())));
         query
     }
 }
@@ -103,8 +109,18 @@ pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, F
         streams.note(hint.as_deref().unwrap_or("no service matches"));
     }
     let wide = args.output.output == Format::Wide;
-    streams.table(&service::services(services.iter().map(Row::from), args.all_namespaces, wide, UnixMs::wall()))?;
+    let known = if wide { available(&client, &services).await } else { HashMap::new() };
+    let available = |service: &Service| known.get(&service.id).copied();
+    let rows = services.iter().map(|service| Row { available: available(service), ..Row::from(service) });
+    streams.table(&service::services(rows, args.all_namespaces, wide, UnixMs::wall()))?;
     Ok(Exit::Ok)
+}
+
+/// The availability of each over the last day in percent. A column is not worth a failure: an older server has none.
+async fn available(client: &Client, services: &[Service]) -> HashMap<Uuid, f64> {
+    let ids: Vec<Uuid> = services.iter().map(|service| service.id).collect();
+    let known = availability::of_services(client, &ids).await;
+    known.into_iter().filter_map(|one| Some((one.id, one.percent?))).collect()
 }
 
 /// Prints the table, then the changed rows.
@@ -122,7 +138,7 @@ async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Resul
     let is_selected = |service: &data::Service| args.select.status.is_none_or(|status| service.health == status);
     let wide = args.output.output == Format::Wide;
     let table = |rows: &[(Service, bool)]| {
-        let rows = rows.iter().map(|(service, removed)| Row { service, removed: *removed });
+        let rows = rows.iter().map(|(service, removed)| Row { removed: *removed, ..Row::from(service) });
         service::services(rows, args.all_namespaces, wide, UnixMs::wall())
     };
     let mut changes = Changes::follow(client, reach, None).await?;
@@ -166,28 +182,19 @@ fn removed(service: &data::Service) -> Result<Service, Failure> {
     Ok(Service { reason: "Removed".into(), instances: Vec::new(), ..full(service)? })
 }
 
-async fn pages(client: &Client, mut query: Vec<(String, String)>) -> Result<Vec<Reply>, Failure> {
+async fn pages(client: &Client, query: Vec<(String, String)>) -> Result<Vec<Reply>, Failure> {
     let mut pages = Vec::new();
-    let mut seen = HashSet::new();
+    let mut rest = Pages::of(client, query);
     let (mut bytes, mut objects) = (0, 0);
-    while pages.len() < MAX_PAGES {
-        let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        let page = client.get(&["services"], &pairs).await?;
-        let next = page.next_cursor.clone();
+    while let Some(page) = rest.next().await? {
         bytes += page.raw().len();
         objects += memchr::memchr_iter(b'{', page.raw().as_bytes()).count();
         if bytes > MAX_BYTES || objects > MAX_OBJECTS {
             return Err(too_much());
         }
         pages.push(page);
-        let Some(next) = next else { return Ok(pages) };
-        if !seen.insert(next.clone()) {
-            return Err(endless("its next_cursor repeats"));
-        }
-        query.retain(|(name, _)| name != "cursor");
-        query.push(("cursor".to_owned(), next));
     }
-    Err(endless("it has more pages than any registry"))
+    Ok(pages)
 }
 
 fn too_much() -> Failure {
@@ -195,26 +202,12 @@ fn too_much() -> Failure {
         .hint("-n NAME lists one namespace; --status, --version, --zone and --meta list fewer services")
 }
 
-fn endless(why: &str) -> Failure {
-    Failure::new(Exit::Unreachable, format!("the server's list does not end: {why}"))
-        .hint("is --server or PORTOLAN_SERVER the registry's own address?")
-}
-
-/// One array with all pages' elements, unchanged.
-fn join(pages: &[Reply]) -> String {
-    let inside = pages.iter().filter_map(|page| {
-        let inside = page.raw().trim().strip_prefix('[')?.strip_suffix(']')?.trim();
-        (!inside.is_empty()).then_some(inside)
-    });
-    format!("[{}]", inside.collect::<Vec<_>>().join(","))
-}
-
 /// Every service of every namespace.
 ///
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn everything(client: &Client) -> Result<Vec<Service>, Failure> {
-    let query = vec![("namespace".to_owned(), "*".to_owned()), ("limit".to_owned(), PAGE_SIZE.to_owned())];
+    let query = vec![("namespace".to_owned(), "*".to_owned())];
     let pages = pages(client, query).await?;
     read(&join(&pages))
 }

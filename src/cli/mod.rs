@@ -7,34 +7,50 @@
 //! - `args`, `help`: flags that several commands share, and the text of `--help`
 //! - [`exit`], `output`, `signals`: exit codes and failures, printing, and signals
 //! - `client`, `tunnel`: requests to a server, if need be through a port-forward into a cluster
-//! - `lookup`, `changes`: one service by name or id, and changes as they happen
+//! - `lookup`, `changes`, `pages`, `completion`: one service by name or id, changes as they happen, long lists, and names at a Tab
 //! - `serve`, `demo`: the registry itself, and a demonstration of it
-//! - `register`, `deregister`, `list`, `get`, `discover`, `check`, `history`, `watch`, `console`: the client's commands
+//! - `registration`: flags of an instance, for `register` and `run`
+//! - `run`: keeps a program registered while it runs
+//! - `register`, `deregister`, `drain`, `ack`, `wait`, `list`, `get`, `discover`, `check`, `history`, `availability`, `watch`, `console`: the client's commands
+//! - `import`, `export`, `backup`: the store's content, out of a file and into one
 //! - `token`, `quarantine`, `crd`, `reference`: commands that need no server
 
+mod acknowledge;
 mod args;
+mod availability;
+mod backup;
 mod changes;
 mod check;
 mod client;
+mod completion;
 mod console;
 mod crd;
 mod demo;
 mod deregister;
 mod discover;
+mod drain;
 pub mod exit;
+mod export;
 mod get;
 mod help;
 mod history;
+mod import;
 mod list;
 mod lookup;
+mod noted;
 mod output;
+mod pages;
+mod plugin;
 mod quarantine;
 mod reference;
 mod register;
+mod registration;
+mod run;
 mod serve;
 mod signals;
 mod token;
 mod tunnel;
+mod wait;
 mod watch;
 
 use std::process::ExitCode;
@@ -67,9 +83,24 @@ enum Command {
     /// Register an instance of a service, or renew it
     #[command(after_help = help::REGISTER)]
     Register(Box<register::RegisterArgs>),
+    /// Run a program and keep it registered while it runs
+    #[command(after_help = help::RUN)]
+    Run(Box<run::RunArgs>),
     /// Remove a service or one of its instances
     #[command(after_help = help::DEREGISTER)]
     Deregister(deregister::DeregisterArgs),
+    /// Take instances out of selection on purpose; they are still probed and shown
+    #[command(after_help = help::DRAIN)]
+    Drain(drain::DrainArgs),
+    /// Bring drained instances back into selection
+    #[command(after_help = help::UNDRAIN)]
+    Undrain(drain::UndrainArgs),
+    /// Say that a failure is known, in a note that ends with it
+    #[command(after_help = help::ACK)]
+    Ack(acknowledge::AckArgs),
+    /// Take back that a failure is known
+    #[command(after_help = help::UNACK)]
+    Unack(acknowledge::UnackArgs),
     /// List services with their health
     #[command(after_help = help::LIST)]
     List(list::ListArgs),
@@ -85,12 +116,27 @@ enum Command {
     /// Show how a service's health changed, and why
     #[command(after_help = help::HISTORY)]
     History(history::HistoryArgs),
+    /// Show how available services were, and their outages
+    #[command(after_help = help::AVAILABILITY)]
+    Availability(availability::AvailabilityArgs),
     /// Print a line for each change as it happens
     #[command(after_help = help::WATCH)]
     Watch(watch::WatchArgs),
+    /// Wait until a service is healthy, registered, drained or gone
+    #[command(after_help = help::WAIT)]
+    Wait(wait::WaitArgs),
     /// Show on this terminal what is down, since when, and why
     #[command(after_help = help::CONSOLE)]
     Console(Box<console::ConsoleArgs>),
+    /// Bring in the services of the legacy gateway or of an export
+    #[command(after_help = help::IMPORT)]
+    Import(import::ImportArgs),
+    /// Print every instance as a line that registers it
+    #[command(after_help = help::EXPORT)]
+    Export(Box<export::ExportArgs>),
+    /// Copy the store's file, also while a server runs
+    #[command(after_help = help::BACKUP)]
+    Backup(backup::BackupArgs),
     /// Print the rows of the store's file that could not be read
     #[command(after_help = help::QUARANTINE)]
     Quarantine(quarantine::QuarantineArgs),
@@ -112,11 +158,14 @@ enum Command {
 
 /// The whole command line, with its commands grouped in the help.
 fn command_line() -> clap::Command {
-    help::grouped(<Cli as clap::CommandFactory>::command())
+    plugin::adapted(help::grouped(<Cli as clap::CommandFactory>::command()))
 }
 
 /// Parses the command line and runs its command; the exit code says how it ended.
 pub fn main() -> ExitCode {
+    if completion::answer(command_line) {
+        return ExitCode::SUCCESS;
+    }
     let parsed = command_line().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
@@ -147,16 +196,26 @@ fn run(command: Command, streams: &mut Streams) -> Result<Exit, Failure> {
         Command::Demo(args) => many_threads()?.block_on(demo::run(args, streams)),
         Command::Token(args) => token::run(args, streams),
         Command::Register(args) => one_thread()?.block_on(register::run(*args, streams)),
+        Command::Run(args) => run::run(&args),
         Command::Deregister(args) => one_thread()?.block_on(deregister::run(args, streams)),
+        Command::Drain(args) => one_thread()?.block_on(drain::drain(args, streams)),
+        Command::Undrain(args) => one_thread()?.block_on(drain::undrain(args, streams)),
+        Command::Ack(args) => one_thread()?.block_on(acknowledge::ack(args, streams)),
+        Command::Unack(args) => one_thread()?.block_on(acknowledge::unack(args, streams)),
         Command::List(args) => one_thread()?.block_on(list::run(args, streams)),
         Command::Get(args) => one_thread()?.block_on(get::run(args, streams)),
         Command::Discover(args) => one_thread()?.block_on(discover::run(args, streams)),
         Command::Check(args) => one_thread()?.block_on(check::run(args, streams)),
         Command::History(args) => one_thread()?.block_on(history::run(args, streams)),
+        Command::Availability(args) => one_thread()?.block_on(availability::run(args, streams)),
         Command::Watch(args) => one_thread()?.block_on(watch::run(args, streams)),
+        Command::Wait(args) => one_thread()?.block_on(wait::run(args, streams)),
         Command::Console(args) => one_thread()?.block_on(console::run(*args, streams)),
+        Command::Import(args) => import::run(&args, streams),
+        Command::Export(args) => one_thread()?.block_on(export::run(*args, streams)),
+        Command::Backup(args) => backup::run(&args, streams),
         Command::Quarantine(args) => quarantine::run(&args, streams),
-        Command::Completions(args) => reference::completions(&args, command_line(), streams),
+        Command::Completions(args) => reference::completions(&args, streams),
         Command::Openapi => reference::openapi(streams),
         Command::Crd => crd::run(streams),
         Command::Settings => reference::settings(streams),
@@ -177,6 +236,11 @@ fn many_threads() -> Result<tokio::runtime::Runtime, Failure> {
 /// The runtime of a command that asks a server.
 fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
     small_pages();
+    plain_runtime()
+}
+
+/// The same without [`small_pages`].
+fn plain_runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| no_runtime(&error))
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::backup::store_path;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use crate::store::reader::{FileReader, ReaderError};
@@ -21,8 +22,7 @@ pub(super) struct QuarantineArgs {
 /// # Errors
 /// The file's and the output stream's.
 pub(super) fn run(args: &QuarantineArgs, streams: &mut Streams) -> Result<Exit, Failure> {
-    let named = std::env::var_os("DB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let path = args.file.clone().or(named).unwrap_or_else(|| PathBuf::from("./services.db"));
+    let path = store_path(args.file.as_ref());
     let rows = FileReader::open(&path).and_then(|reader| reader.quarantine()).map_err(|error| failure(&error))?;
     for row in rows {
         streams.line(&row.to_string())?;

@@ -2,33 +2,56 @@
 
 use std::fmt::Write;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
+use super::plugin;
 use crate::{api, config};
 
 /// Flags of `completions`.
 #[derive(Debug, Args)]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// The shell, or kubectl
     #[arg(value_enum)]
-    shell: Shell,
+    shell: Caller,
+}
+
+/// Who completes words by the script.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Caller {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
+    Kubectl,
+}
+
+impl Caller {
+    fn shell(self) -> Option<Shell> {
+        Some(match self {
+            Self::Bash => Shell::Bash,
+            Self::Elvish => Shell::Elvish,
+            Self::Fish => Shell::Fish,
+            Self::Powershell => Shell::PowerShell,
+            Self::Zsh => Shell::Zsh,
+            Self::Kubectl => return None,
+        })
+    }
 }
 
 /// The shell's completion script.
 ///
 /// # Errors
 /// The output stream's.
-pub(super) fn completions(
-    args: &CompletionsArgs,
-    mut command: clap::Command,
-    streams: &mut Streams,
-) -> Result<Exit, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "portolan", &mut script);
-    streams.text(&String::from_utf8_lossy(&script))?;
+pub(super) fn completions(args: &CompletionsArgs, streams: &mut Streams) -> Result<Exit, Failure> {
+    match args.shell.shell() {
+        Some(shell) => streams.text(&String::from_utf8_lossy(&completion::script(&shell.to_string())?))?,
+        None => streams.text(plugin::COMPLETE)?,
+    }
     Ok(Exit::Ok)
 }
 

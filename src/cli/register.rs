@@ -4,14 +4,18 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{ArgGroup, Args};
-use serde_json::{Map, Value, json};
+use clap::{Arg, ArgGroup, Args};
+use serde_json::{Map, Value};
+use tokio::time::{Instant, sleep};
 
-use super::args::{Format, OutputArg, ServerArgs, parse_duration, parse_pair};
-use super::client::Client;
+use super::args::{Format, OutputArg, ServerArgs};
+use super::client::{Client, Reply};
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use super::output::service::ratio;
+use super::registration::check::CheckArgs;
+use super::registration::{InstanceArgs, put};
+use crate::model::backoff::Backoff;
 use crate::model::outcome::Reason;
 use crate::model::text::escape;
 use crate::model::value_error::json_sentence;
@@ -19,10 +23,14 @@ use crate::wire::Service;
 
 /// Most bytes that a server accepts as a request.
 const MAX_BODY: u64 = 64 * 1024;
+/// Pauses between attempts with `--retry`.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+/// Longest time of one attempt with `--retry`: a server that hangs is tried again.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Flags of `register`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).args(["name", "file"]))]
+#[command(group = ArgGroup::new("what").required(true).args(["name", "file"]), mut_args(instead_of_file))]
 pub(super) struct RegisterArgs {
     /// The registration as a JSON file; - reads stdin
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["name", "base_url"])]
@@ -36,6 +44,9 @@ pub(super) struct RegisterArgs {
     /// Its namespace; the server's default one unless given
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
+    /// While the server does not answer or fails, try again, for --timeout in all
+    #[arg(long)]
+    retry: bool,
     #[command(flatten)]
     output: OutputArg,
     #[command(flatten)]
@@ -46,141 +57,11 @@ pub(super) struct RegisterArgs {
     server: ServerArgs,
 }
 
-/// The instance's own fields.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Instance")]
-struct InstanceArgs {
-    /// Its name, to have several of one service [default: default]
-    #[arg(short, long, value_name = "NAME", conflicts_with = "file")]
-    instance: Option<String>,
-    /// Its version
-    #[arg(long, conflicts_with = "file")]
-    version: Option<String>,
-    /// A sentence for people
-    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
-    description: Option<String>,
-    /// A metadata entry; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair, conflicts_with = "file")]
-    meta: Vec<(String, String)>,
-    /// Its share of weighted picks, 0 (drained) to 1000 [default: 100]
-    #[arg(long, conflicts_with = "file")]
-    weight: Option<u16>,
-    /// Its zone
-    #[arg(long, conflicts_with = "file")]
-    zone: Option<String>,
-}
-
-/// How it is probed.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Check")]
-#[command(group = ArgGroup::new("kind").args(["check_http", "check_tcp", "check_grpc", "check_none"]))]
-struct CheckArgs {
-    /// Where it is probed: http, https, tcp, grpc or grpcs. Without it and without --check… it is not probed
-    #[arg(long, value_name = "URL", conflicts_with = "file")]
-    health_url: Option<String>,
-    /// Probe this path of the base URL by http
-    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "", conflicts_with = "file")]
-    check_http: Option<String>,
-    /// Probe by opening a TCP connection
-    #[arg(long, conflicts_with = "file")]
-    check_tcp: bool,
-    /// Probe by gRPC health, of this gRPC service or of the whole server
-    #[arg(long, value_name = "SERVICE", num_args = 0..=1, default_missing_value = "", conflicts_with = "file")]
-    check_grpc: Option<String>,
-    /// Never probe
-    #[arg(long, conflicts_with = "file")]
-    check_none: bool,
-    /// HTTP statuses that pass, instead of 200 to 299
-    #[arg(long, value_name = "STATUS,…", value_delimiter = ',', conflicts_with = "file")]
-    check_statuses: Vec<u16>,
-    /// Name expected in the certificate, instead of the URL's host
-    #[arg(long, value_name = "NAME", conflicts_with = "file")]
-    check_tls_server_name: Option<String>,
-    /// File in the server's PORTOLAN_CA_DIR to trust
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
-    check_tls_ca: Option<String>,
-    /// Pair in the server's PORTOLAN_CA_DIR to show to a server that wants a client certificate
-    #[arg(long, value_name = "NAME", conflicts_with = "file")]
-    check_tls_client_cert: Option<String>,
-    /// Accept any certificate
-    #[arg(long, conflicts_with = "file")]
-    check_tls_no_verify: bool,
-    /// Time between probes
-    #[arg(long, value_name = "TIME", value_parser = whole_seconds, conflicts_with = "file")]
-    check_interval: Option<u64>,
-    /// Time that one probe may take [default: 5s]
-    #[arg(long, value_name = "TIME", value_parser = whole_seconds, conflicts_with = "file")]
-    check_timeout: Option<u64>,
-    /// Time between the probes that confirm a change [default: 1s]
-    #[arg(long, value_name = "TIME", value_parser = whole_seconds, conflicts_with = "file")]
-    check_retry_interval: Option<u64>,
-    /// Fails in a row that make it unhealthy [default: 3]
-    #[arg(long, value_name = "COUNT", conflicts_with = "file")]
-    check_unhealthy_threshold: Option<u32>,
-    /// Passes in a row that make it healthy again [default: 1]
-    #[arg(long, value_name = "COUNT", conflicts_with = "file")]
-    check_healthy_threshold: Option<u32>,
-    /// The whole check as JSON, such as '{"http":{"path":"/healthz"},"interval_seconds":10}'
-    #[arg(long, value_name = "JSON", value_parser = parse_json, conflicts_with_all = ["file", "kind"])]
-    check: Option<Value>,
-}
-
-fn whole_seconds(text: &str) -> Result<u64, String> {
-    let time: Duration = parse_duration(text)?;
-    if time.subsec_millis() == 0 { Ok(time.as_secs()) } else { Err("expected whole seconds".to_owned()) }
-}
-
-fn parse_json(text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| json_sentence(&error))
-}
-
-impl CheckArgs {
-    /// The check's JSON; `None` when no flag asks for one.
-    fn json(&self) -> Result<Option<Value>, Failure> {
-        let mut check = match &self.check {
-            None => Map::new(),
-            Some(Value::Object(given)) => given.clone(),
-            Some(_) => return Err(Failure::usage("--check is a JSON object, such as '{\"tcp\":{}}'")),
-        };
-        let tls = self.tls();
-        if let Some(path) = &self.check_http {
-            let mut http = Map::new();
-            put(&mut http, "path", (!path.is_empty()).then_some(path));
-            put(&mut http, "expected_statuses", (!self.check_statuses.is_empty()).then_some(&self.check_statuses));
-            put(&mut http, "tls", tls);
-            check.insert("http".into(), http.into());
-        } else if let Some(service) = &self.check_grpc {
-            let mut grpc = Map::new();
-            put(&mut grpc, "service", (!service.is_empty()).then_some(service));
-            put(&mut grpc, "tls", tls);
-            check.insert("grpc".into(), grpc.into());
-        } else if tls.is_some() || !self.check_statuses.is_empty() {
-            return Err(Failure::usage("--check-statuses and --check-tls-… go with --check-http or --check-grpc"));
-        }
-        for (kind, asked) in [("tcp", self.check_tcp), ("none", self.check_none)] {
-            put(&mut check, kind, asked.then(|| json!({})));
-        }
-        put(&mut check, "interval_seconds", self.check_interval);
-        put(&mut check, "timeout_seconds", self.check_timeout);
-        put(&mut check, "retry_interval_seconds", self.check_retry_interval);
-        put(&mut check, "unhealthy_threshold", self.check_unhealthy_threshold);
-        put(&mut check, "healthy_threshold", self.check_healthy_threshold);
-        Ok((!check.is_empty()).then_some(Value::Object(check)))
-    }
-
-    fn tls(&self) -> Option<Value> {
-        let mut tls = Map::new();
-        put(&mut tls, "verify", self.check_tls_no_verify.then_some(false));
-        put(&mut tls, "server_name", self.check_tls_server_name.as_ref());
-        put(&mut tls, "ca", self.check_tls_ca.as_ref());
-        put(&mut tls, "client_cert", self.check_tls_client_cert.as_ref());
-        (!tls.is_empty()).then_some(Value::Object(tls))
-    }
-}
-
-fn put(into: &mut Map<String, Value>, name: &str, value: Option<impl serde::Serialize>) {
-    if let Some(value) = value {
-        into.insert(name.to_owned(), json!(value));
+/// Flags of fields say the same as a file, so only one of them is given.
+fn instead_of_file(arg: Arg) -> Arg {
+    match arg.get_help_heading() {
+        Some("Instance" | "Check") => arg.conflicts_with("file"),
+        _ => arg,
     }
 }
 
@@ -190,19 +71,11 @@ impl RegisterArgs {
             return from_file(path, self.namespace.as_deref());
         }
         let mut body = Map::new();
-        let i = &self.instance;
         put(&mut body, "name", self.name.as_ref());
         put(&mut body, "base_url", self.base_url.as_ref());
-        put(&mut body, "health_url", self.check.health_url.as_ref());
         put(&mut body, "namespace", self.namespace.as_ref());
-        put(&mut body, "instance", i.instance.as_ref());
-        put(&mut body, "version", i.version.as_ref());
-        put(&mut body, "description", i.description.as_ref());
-        put(&mut body, "weight", i.weight);
-        put(&mut body, "zone", i.zone.as_ref());
-        let metadata: Map<String, Value> = i.meta.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
-        put(&mut body, "metadata", (!metadata.is_empty()).then_some(metadata));
-        put(&mut body, "check", self.check.json()?);
+        self.instance.put_into(&mut body);
+        self.check.put_into(&mut body)?;
         Ok(Value::Object(body).to_string())
     }
 }
@@ -246,14 +119,41 @@ fn read(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
+/// A conflict in terms of flags, where there are some.
+fn in_flags(failure: Failure) -> Failure {
+    let message = failure.message.replace("leave out `instance`", "leave out --instance");
+    let message = message.replace("give another external_id", "give another --external-id");
+    Failure { message, ..failure }
+}
+
+async fn send(server: &ServerArgs, body: String) -> Result<Reply, Failure> {
+    Client::new(server).await?.post(&["services", "register"], Some(body)).await
+}
+
+/// Repeats the call until the server answers. One that it carried out without answering is only renewed by the next.
+async fn send_until_answered(server: &ServerArgs, body: &str) -> Result<Reply, Failure> {
+    let (end, mut pauses) = (Instant::now() + server.timeout, RETRY);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let attempt = ServerArgs { timeout: left.clamp(Duration::from_millis(100), ATTEMPT_TIMEOUT), ..server.clone() };
+        let (ended, pause) = (send(&attempt, body.to_owned()).await, pauses.next());
+        let again = ended.as_ref().is_err_and(|failure| failure.exit == Exit::Unreachable);
+        if !again || Instant::now() + pause >= end {
+            return ended;
+        }
+        sleep(pause).await;
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors
 /// See [`Failure`].
 pub(super) async fn run(args: RegisterArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let body = args.body()?;
-    let client = Client::new(&args.server).await?;
-    let reply = client.post(&["services", "register"], Some(body)).await?;
+    let reply =
+        if args.retry { send_until_answered(&args.server, &body).await } else { send(&args.server, body).await };
+    let reply = reply.map_err(|failure| if args.file.is_none() { in_flags(failure) } else { failure })?;
     streams.warnings(&reply.warnings);
     if args.output.output == Format::Json {
         streams.json(reply.raw())?;
@@ -275,12 +175,17 @@ pub(super) async fn run(args: RegisterArgs, streams: &mut Streams) -> Result<Exi
         && &*instance.reason == Reason::NotChecked.as_str()
     {
         streams.note("it is not probed: give --health-url or --check-http, --check-tcp, --check-grpc to prove it");
+        if args.instance.deregister_after.is_some() {
+            streams.note("and so --deregister-after never removes it: nothing finds it unhealthy");
+        }
     }
     Ok(Exit::Ok)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn body(flags: &[&str]) -> Result<Value, String> {
@@ -292,6 +197,65 @@ mod tests {
         let parsed = <Flags as clap::Parser>::try_parse_from(["x"].iter().chain(flags)).map_err(|e| e.to_string())?;
         let body = parsed.register.body().map_err(|e| e.message)?;
         Ok(serde_json::from_str(&body).expect("JSON"))
+    }
+
+    #[test]
+    fn every_field_of_a_lease_and_of_further_checks_has_its_flag() {
+        let flags = [
+            "--name",
+            "x",
+            "--base-url",
+            "http://h:1",
+            "--ttl",
+            "30s",
+            "--deregister-after",
+            "10m",
+            "--tag",
+            "a=1",
+            "--tag",
+            "b",
+            "--external-id",
+            "x/1:2",
+            "--check-http",
+            "/live",
+            "--identity",
+            "/build/name=$service",
+            "--identity",
+            "X-Service=x=y",
+            "--identity-tls-san",
+            "h.corp",
+            "--version-from",
+            "/build/version",
+            "--add-check",
+            "admin=http://h:9/ready",
+            "--advisory-check",
+            r#"{"name":"disk","tcp":{},"interval_seconds":60}"#,
+            "--advisory-check",
+            "mq=tcp://h:5672",
+        ];
+        let expected = json!({
+            "name": "x", "base_url": "http://h:1", "ttl_seconds": 30, "deregister_after_seconds": 600, "tags": ["a=1", "b"],
+            "external_id": "x/1:2",
+            "check": {"http": {"path": "/live", "version_from": "/build/version", "identity":
+                {"json": {"/build/name": "$service"}, "header": {"X-Service": "x=y"}, "tls_san": "h.corp"}}},
+            "checks": [
+                {"name": "admin", "url": "http://h:9/ready"},
+                {"name": "disk", "tcp": {}, "interval_seconds": 60, "advisory": true},
+                {"name": "mq", "url": "tcp://h:5672", "advisory": true},
+            ],
+        });
+        assert_eq!(body(&flags), Ok(expected));
+        let base = ["--name", "x", "--base-url", "http://h:1"];
+        for wrong in [
+            ["--ttl", "25h"],
+            ["--ttl", "1500ms"],
+            ["--identity", "/a=b"],
+            ["--version-from", "/v"],
+            ["--add-check", "admin"],
+            ["--add-check", "{\"tcp\":{}}"],
+        ] {
+            assert!(body(&[&base[..], &wrong].concat()).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

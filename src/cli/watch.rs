@@ -7,8 +7,10 @@ use uuid::Uuid;
 use super::args::ServerArgs;
 use super::changes::{Change, Changes};
 use super::client::Client;
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
+use super::output::service::drained;
 use crate::console::data::Service;
 use crate::console::source::api::Reach;
 use crate::model::outcome::Health;
@@ -19,6 +21,7 @@ use crate::model::time::UnixMs;
 #[derive(Debug, Args)]
 pub(super) struct WatchArgs {
     /// Only the service of this name; all unless given
+    #[arg(add = completion::of_services())]
     name: Option<String>,
     /// Only this namespace; default: all that you may see; with a NAME, the server's default namespace
     #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
@@ -107,8 +110,9 @@ fn line(change: &Change, form: OutputFormat) -> Option<String> {
     let reason = if change.to.is_some() { service.why() } else { "Removed" };
     if form == OutputFormat::Text {
         let side = |side: &Option<Service>, none: &'static str| {
-            side.as_ref()
-                .map_or_else(|| none.to_owned(), |s| format!("{} {}/{}", s.health, s.healthy(), s.instances.len()))
+            let Some(s) = side else { return none.to_owned() };
+            let drained = drained(s.instances.iter().filter(|i| i.is_drained()).count());
+            format!("{} {}/{}{drained}", s.health, s.healthy(), s.instances.len())
         };
         let (from, to) = (side(&change.from, "new"), side(&change.to, "removed"));
         let place = format!("{}/{}", service.namespace, service.name);

@@ -6,26 +6,55 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::data::{ProbingOfInstance, Service};
+use super::check;
+use super::data::{Acknowledgement, Instance, ProbingOfInstance, Service, Warning};
+use super::facet::Dimension;
+use super::filter::{Latency, is_slow};
 use super::status::Status;
 use super::text::format::{short, short_millis};
 use super::text::sanitize::sanitize;
-use super::text::{Meaning, Segment, plain, segment, sparkline};
+use super::text::{Meaning, Segment, fit, plain, reason, segment, sparkline};
+use crate::model::outcome::Verdict;
 use crate::model::time::UnixMs;
 
-/// What a cell may show.
+/// What a cell may show. Everything about one instance is about the same: the worst of the service.
 #[derive(Debug, Clone, Copy)]
 pub struct Cell<'a> {
     /// The row's service.
     pub service: &'a Service,
-    /// The probing of its instance that is down, else of its first.
+    /// Its status.
+    pub status: Status,
+    /// The probing of its worst instance.
     pub probing: Option<&'a ProbingOfInstance>,
+    /// When the first certificate of its instances expires.
+    pub certificate: Option<UnixMs>,
+    /// Columns of text that the cell has room for.
+    pub room: usize,
     /// Whether the row is marked.
     pub marked: bool,
     /// Wall clock.
     pub now: UnixMs,
     /// Only ASCII characters.
     pub ascii: bool,
+}
+
+/// What probes measured, by service, where it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Measured {
+    /// How long they take.
+    pub latency: HashMap<Uuid, Latency>,
+    /// When the first certificate expires.
+    pub certificates: HashMap<Uuid, UnixMs>,
+    /// The 99th percentile above which a healthy service is slow, where the user's file has one.
+    pub slow: Option<Duration>,
+}
+
+impl Measured {
+    /// The status of a service's row.
+    pub fn status(&self, service: &Service) -> Status {
+        let latency = self.slow.and_then(|_| self.latency.get(&service.id).copied());
+        if is_slow(service, latency, self.slow) { Status::Slow } else { Status::of(service) }
+    }
 }
 
 /// What rows are ordered by.
@@ -35,19 +64,64 @@ pub struct Row<'a> {
     pub service: &'a Service,
     status: Status,
     since: Option<UnixMs>,
-    latency: &'a HashMap<Uuid, Duration>,
+    place: u8,
+    measured: &'a Measured,
 }
 
 impl<'a> Row<'a> {
-    /// A row; `latency` has the median latencies that are known, by service.
-    pub fn new(service: &'a Service, latency: &'a HashMap<Uuid, Duration>) -> Self {
-        Self { service, status: Status::of(service), since: service.since(), latency }
+    /// A row.
+    pub fn new(service: &'a Service, measured: &'a Measured) -> Self {
+        let place = match (service.is_faulty(), service.is_acknowledged()) {
+            (true, false) => 0,
+            (true, true) => 1,
+            (false, _) => 2,
+        };
+        Self { service, status: measured.status(service), since: service.since(), place, measured }
     }
 
-    fn latency(&self) -> Option<Duration> {
-        self.latency.get(&self.service.id).copied()
+    fn latency(&self) -> Option<Latency> {
+        self.measured.latency.get(&self.service.id).copied()
+    }
+
+    /// When its first certificate expires; unknown ones come last.
+    fn certificate(&self) -> UnixMs {
+        self.measured.certificates.get(&self.service.id).copied().unwrap_or(UnixMs(i64::MAX))
     }
 }
+
+/// A column that the user added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Added {
+    /// The value of the worst instance.
+    Of(Dimension),
+    /// How available the service was in 24 hours, in percent.
+    Availability,
+}
+
+impl Added {
+    /// Names that are no dimension.
+    pub const NAMES: &[&str] = &["avail"];
+
+    /// The column of a name: availability, else a dimension.
+    pub fn named(name: &str) -> Self {
+        if Self::NAMES.contains(&name) { Self::Availability } else { Self::Of(Dimension::named(name)) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Of(dimension) => dimension.name(),
+            Self::Availability => Self::NAMES[0],
+        }
+    }
+}
+
+/// Marks the reason of a row of which somebody knows.
+const KNOWN: &str = "ack";
+/// A certificate that expires within this time stands out.
+const SOON: Duration = Duration::from_hours(14 * 24);
+/// Most samples of a row, however wide it is.
+const MAX_SAMPLES: usize = 48;
 
 /// An order of the rows.
 #[derive(Debug, Clone, Copy)]
@@ -103,13 +177,16 @@ columns! {
     Mark {
         cell: |row| plain(if row.marked { "*" } else { "" }),
     }
-    /// Its status; the worst first, the newest fault before older ones.
+    /// Its status; the worst first, the newest fault before older ones, and faults that somebody knows about after the others.
     #[default]
     Status {
         title: "STATUS",
         width: 10,
-        cell: |row| Status::of(row.service).label(row.ascii),
-        order: Some(by("worst first", |a, b| (a.status, Reverse(a.since)).cmp(&(b.status, Reverse(b.since))))),
+        cell: |row| {
+            let label = row.status.label(row.ascii);
+            if row.service.is_acknowledged() { Segment { meaning: Meaning::Faint, ..label } } else { label }
+        },
+        order: Some(by("worst first", worst_first)),
     }
     /// Its name.
     Name {
@@ -128,41 +205,39 @@ columns! {
         cell: |row| plain(sanitize(&row.service.namespace, 128)),
         order: Some(by("namespace", |a, b| a.service.namespace.cmp(&b.service.namespace))),
     }
-    /// Healthy instances of all; most instances first.
+    /// Instances that serve, of all; most instances first.
     Ready {
         title: "READY",
         width: 5,
         drops: 3,
-        cell: |row| plain(format!("{}/{}", row.service.healthy(), row.service.instances.len())),
+        cell: |row| plain(ready(row.service)),
         order: Some(by("instances", |a, b| b.service.instances.len().cmp(&a.service.instances.len()))),
     }
-    /// How long it has had its health, shortest first.
+    /// How long ago it changed last, see [`Service::since`]; the newest change first.
     Since {
         title: "SINCE",
-        width: 8,
-        drops: 2,
+        width: 7,
+        drops: 1,
         cell: |row| plain(row.service.since().map_or_else(String::new, |at| short(row.now.since(at)))),
         order: Some(by("since", |a, b| b.since.cmp(&a.since))),
     }
-    /// Why.
+    /// Why, and of which instance where there are several.
     Reason {
         title: "REASON",
-        width: 16,
-        grows: 1,
-        drops: 1,
-        cell: |row| {
-            let meaning = if row.service.is_faulty() { Meaning::Plain } else { Meaning::Faint };
-            segment(sanitize(row.service.why(), 64), meaning)
-        },
+        width: 22,
+        grows: 2,
+        drops: 2,
+        cell: why,
     }
-    /// Its latest latencies.
+    /// Its latest latencies, and what the highest block means.
     Latency {
         title: "LATENCY",
-        width: 12,
+        width: 18,
         grows: 1,
-        drops: 6,
+        drops: 7,
         cell: |row| {
-            plain(row.probing.map_or_else(String::new, |known| sparkline::text(&known.samples, 14, row.ascii)))
+            let samples = row.probing.map(|known| sparkline::scaled(&known.samples, row.room.min(MAX_SAMPLES), row.ascii));
+            plain(samples.unwrap_or_default())
         },
     }
     /// Its median latency; the slowest first, unknown ones last.
@@ -171,24 +246,35 @@ columns! {
         width: 8,
         drops: 5,
         cell: |row| plain(percentile(row, 50)),
-        order: Some(by("latency", |a, b| b.latency().cmp(&a.latency()))),
+        order: Some(by("latency (p50)", |a, b| b.latency().map(|l| l.p50).cmp(&a.latency().map(|l| l.p50)))),
     }
-    /// The 99th percentile of its latency.
+    /// The 99th percentile of its latency; the slowest first, unknown ones last.
     P99 {
         title: "P99",
         width: 8,
         drops: 8,
         cell: |row| plain(percentile(row, 99)),
+        order: Some(by("latency (p99)", |a, b| b.latency().map(|l| l.p99).cmp(&a.latency().map(|l| l.p99)))),
     }
     /// The status code of its newest probe.
     Code {
         title: "CODE",
-        width: 4,
+        width: 7,
         drops: 9,
         cell: |row| {
-            let code = row.probing.and_then(|known| known.last.as_ref()).and_then(|last| last.code);
-            plain(code.map_or_else(String::new, |code| code.to_string()))
+            let last = row.probing.and_then(|known| known.last.as_ref());
+            let code = last.and_then(|last| Some(reason::code(last.code?, last.verdict == Verdict::Pass)));
+            plain(code.unwrap_or_default())
         },
+    }
+    /// When its first certificate expires; the next one first, unknown ones last.
+    Certificate {
+        title: "CERT",
+        width: 18,
+        drops: 6,
+        wide: true,
+        cell: |row| row.certificate.map_or_else(|| plain(""), |expires| expiry(expires, row.now)),
+        order: Some(by("certificate", |a, b| a.certificate().cmp(&b.certificate()))),
     }
     /// Outcomes of one kind in a row.
     Streak {
@@ -220,7 +306,7 @@ columns! {
         cell: |row| segment(sanitize(&row.service.source, 16), Meaning::Faint),
         order: Some(by("source", |a, b| a.service.source.cmp(&b.service.source))),
     }
-    /// The address of its first instance.
+    /// The address of its worst instance.
     Url {
         title: "URL",
         width: 28,
@@ -228,10 +314,108 @@ columns! {
         drops: 12,
         wide: true,
         cell: |row| {
-            let first = row.service.instances.first();
-            segment(first.map_or_else(String::new, |first| sanitize(&first.base_url, 512)), Meaning::Faint)
+            segment(row.service.worst().map_or_else(String::new, |of| sanitize(&of.base_url, 512)), Meaning::Faint)
         },
     }
+}
+
+fn worst_first(a: &Row<'_>, b: &Row<'_>) -> Ordering {
+    (a.place, a.status, Reverse(a.since)).cmp(&(b.place, b.status, Reverse(b.since)))
+}
+
+/// `1/2`, or `–` where nothing is checked.
+fn ready(service: &Service) -> String {
+    if service.is_unchecked() { "–".to_owned() } else { format!("{}/{}", service.serving(), service.instances.len()) }
+}
+
+fn why(row: &Cell<'_>) -> Segment {
+    let Some(worst) = row.service.worst() else { return segment(sanitize(&row.service.reason, 64), Meaning::Faint) };
+    let why = Why {
+        of: worst,
+        known: row.service.acknowledged.as_deref(),
+        warning: row.service.warning(),
+        probing: row.probing,
+        usual: if row.service.is_faulty() { Meaning::Plain } else { Meaning::Faint },
+    };
+    let is_named = row.service.instances.len() > 1 && !worst.serves();
+    why.cell(is_named.then_some(&*worst.name), row.room)
+}
+
+/// Why a row has its status: the drain, the warning or the reason of an instance, and that somebody knows about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Why<'a> {
+    /// The instance that the row is about.
+    pub of: &'a Instance,
+    /// Who knows about its failure.
+    pub known: Option<&'a Acknowledgement>,
+    /// What does not pass although it serves.
+    pub warning: Option<&'a Warning>,
+    /// Its probing.
+    pub probing: Option<&'a ProbingOfInstance>,
+    /// What a reason alone means in the row.
+    pub usual: Meaning,
+}
+
+impl Why<'_> {
+    /// In the longest wording that fits into `room` columns, after the instance's name where the row does not say it:
+    /// `b: nothing listens on 10.0.0.5:801`, `ack 503 (wants 2xx) (ops: disk ordered)`, `ack 503`.
+    pub fn cell(&self, name: Option<&str>, room: usize) -> Segment {
+        let (mut wordings, mut meaning) = self.wordings();
+        if let Some(known) = self.known.filter(|_| !self.of.is_drained()) {
+            let note = wordings
+                .first()
+                .map(|first| format!("{first} ({}: {})", sanitize(&known.by, 64), sanitize(&known.note, 384)));
+            wordings = note.into_iter().chain(wordings).map(|words| format!("{KNOWN} {words}")).collect();
+            meaning = Meaning::Faint;
+        }
+        if let Some(name) = name {
+            let name = sanitize(name, 63);
+            for words in &mut wordings {
+                *words = format!("{name}: {words}");
+            }
+        }
+        segment(fit::wording(wordings, room), meaning)
+    }
+
+    fn wordings(&self) -> (Vec<String>, Meaning) {
+        if let Some(drain) = &self.of.drain {
+            let (reason, by) = (sanitize(&drain.reason, 256), sanitize(&drain.by, 64));
+            // The status says that it is drained.
+            return (vec![format!("drained: {reason}; by {by}"), format!("{reason}; by {by}"), reason], self.usual);
+        }
+        match self.warning.filter(|_| self.of.serves()) {
+            Some(warning) => (vec![format!("warning {}", sanitize(&warning.reason, 64))], Meaning::Warn),
+            None => (wordings(self.of, self.probing), self.usual),
+        }
+    }
+}
+
+/// Why an instance is what it is: what a probe found says more than the reason alone.
+pub fn instance_why(of: &Instance, probing: Option<&ProbingOfInstance>) -> String {
+    wordings(of, probing).into_iter().next().unwrap_or_default()
+}
+
+/// The same in every wording, the longest first.
+fn wordings(of: &Instance, probing: Option<&ProbingOfInstance>) -> Vec<String> {
+    let fail = probing.and_then(|known| known.last_fail.as_ref()).filter(|fail| fail.reason == of.reason);
+    let dialled = fail.and_then(|fail| fail.address).map(|address| address.to_string());
+    let status = fail.and_then(|fail| fail.code).map(|code| (code, check::wanted(of)));
+    // A check beside the plain one may be of another address.
+    let named = || of.authorities().last().filter(|_| of.decided_by.is_none());
+    let address = dialled.or_else(|| named().map(Into::into));
+    reason::wordings(&of.reason, &reason::Found { address, status })
+}
+
+/// `in 12 d`, `in 5 h`, or `expired 2026-01-01`.
+pub fn expiry(expires: UnixMs, now: UnixMs) -> Segment {
+    let left = expires.since(now);
+    if left.is_zero() {
+        let date = expires.to_string();
+        return segment(format!("expired {}", date.get(..10).unwrap_or(&date)), Meaning::Bad);
+    }
+    let hours = left.as_secs() / 3600;
+    let text = if hours < 48 { format!("in {hours} h") } else { format!("in {} d", hours / 24) };
+    segment(text, if left < SOON { Meaning::Warn } else { Meaning::Faint })
 }
 
 const fn by(label: &'static str, compare: fn(&Row<'_>, &Row<'_>) -> Ordering) -> Order {

@@ -8,7 +8,10 @@ use crate::model::outcome::{Health, Reason};
 use crate::model::time::UnixMs;
 use crate::wire;
 pub use crate::wire::events::ServerEvent;
-pub use crate::wire::{HistoryEntry, Labels, Outcome, ProbingOfInstance, ProbingOfService, Sample, Streak};
+pub use crate::wire::{
+    Acknowledgement, Availability, Drain, HistoryEntry, Labels, Outage, Outcome, ProbingOfInstance, ProbingOfService,
+    Sample, Streak, Warning,
+};
 
 /// A service. It is read as a [`wire::Service`], one at a time, and shown as YAML or JSON under the same names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
@@ -41,7 +44,10 @@ pub struct Service {
     pub last_health_check: Option<UnixMs>,
     /// Metadata, foreign.
     pub metadata: Labels,
-    /// Its instances, healthy first.
+    /// Who knows about everything that fails of it, foreign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Box<Acknowledgement>>,
+    /// Its instances, the worst first, see [`Instance::rank`].
     pub instances: Vec<Instance>,
 }
 
@@ -67,16 +73,50 @@ pub struct Instance {
     pub zone: Box<str>,
     /// Version.
     pub version: Box<str>,
+    /// Its own sentence for people, foreign.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub description: Box<str>,
+    /// Its own labels, foreign.
+    pub metadata: Labels,
+    /// Its tags, foreign.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub tags: Box<[Box<str>]>,
+    /// What another system calls it, foreign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<Box<str>>,
+    /// The version that its probes read, foreign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_version: Option<Box<str>>,
+    /// How it is probed; none when that follows from its URLs alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<wire::Check>,
+    /// Checks beside it, ordered by name, as they were written.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub checks: Box<[wire::NamedCheck]>,
+    /// The check that decides its health; none when that is the plain one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<Box<str>>,
     /// What `If-Match` compares on its removal.
     pub generation: u64,
+    /// First registered.
+    pub registered_at: Option<UnixMs>,
+    /// What does not pass although it is usable, foreign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<Box<Warning>>,
+    /// Why it is out of selection on purpose, foreign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Box<Drain>>,
+    /// Who knows about its failure, foreign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Box<Acknowledgement>>,
 }
 
 impl From<wire::Service> for Service {
     fn from(read: wire::Service) -> Self {
         // Not `collect`, which may reuse the larger allocation of what was read.
         let mut instances = Vec::with_capacity(read.instances.len());
-        instances.extend(read.instances.into_iter().map(Instance::from));
-        Self {
+        instances.extend(read.instances.into_iter().map(|instance| Instance::read(instance, &read.metadata)));
+        let mut service = Self {
             id: read.id,
             namespace: read.namespace,
             name: read.name,
@@ -90,13 +130,17 @@ impl From<wire::Service> for Service {
             updated_at: read.updated_at,
             last_health_check: read.last_health_check,
             metadata: read.metadata,
+            acknowledged: read.acknowledged,
             instances,
-        }
+        };
+        service.arrange();
+        service
     }
 }
 
-impl From<wire::Instance> for Instance {
-    fn from(read: wire::Instance) -> Self {
+impl Instance {
+    /// From what was read; labels that are those of the service are kept once.
+    fn read(read: wire::Instance, of_service: &Labels) -> Self {
         Self {
             name: read.name,
             base_url: read.base_url,
@@ -107,7 +151,19 @@ impl From<wire::Instance> for Instance {
             weight: read.weight,
             zone: read.zone,
             version: read.version,
+            description: read.description,
+            metadata: if read.metadata == *of_service { of_service.clone() } else { read.metadata },
+            check: read.check,
+            checks: read.checks,
+            decided_by: read.decided_by,
+            tags: read.tags,
+            external_id: read.external_id,
+            observed_version: read.observed_version,
             generation: read.generation,
+            registered_at: read.registered_at,
+            warning: read.warning,
+            drain: read.drain,
+            acknowledged: read.acknowledged,
         }
     }
 }
@@ -117,7 +173,14 @@ impl Service {
     pub fn memory(&self) -> usize {
         let texts = [&self.namespace, &self.name, &self.version, &self.description, &self.reason, &self.source];
         let texts: usize = texts.iter().map(|text| text.len()).sum();
-        size_of::<Self>() + texts + self.metadata.memory() + self.instances.iter().map(Instance::memory).sum::<usize>()
+        let known = self.acknowledged.as_deref().map_or(0, memory_of);
+        let instances: usize = self.instances.iter().map(Instance::memory).sum();
+        size_of::<Self>() + texts + self.metadata.memory() + known + instances
+    }
+
+    /// Puts the worst instance first, see [`Instance::rank`].
+    pub fn arrange(&mut self) {
+        self.instances.sort_by(|a, b| (a.rank(), &a.name).cmp(&(b.rank(), &b.name)));
     }
 
     /// Instances that are healthy.
@@ -125,34 +188,174 @@ impl Service {
         self.instances.iter().filter(|i| i.health == Health::Healthy).count()
     }
 
-    /// Since when it has its health.
-    pub fn since(&self) -> Option<UnixMs> {
-        wire::service::since(self.health, self.instances.iter().map(|i| (i.health, i.since)))
+    /// Instances that are listed to those who ask for healthy ones.
+    pub fn serving(&self) -> usize {
+        self.instances.iter().filter(|i| i.serves()).count()
     }
 
-    /// The reason of its first faulty instance, else its own.
+    /// The moment of the last change that a reader would mean: when an instance failed, else recovered or became what it is, or when one
+    /// was drained since.
+    pub fn since(&self) -> Option<UnixMs> {
+        let newest =
+            |wanted: fn(&Instance) -> bool| self.instances.iter().filter(|i| wanted(i)).filter_map(|i| i.since).max();
+        let changed = if self.is_faulty() { newest(Instance::is_faulty) } else { newest(|_| true) };
+        changed.max(self.instances.iter().filter_map(Instance::drained_since).max())
+    }
+
+    /// The instance that its row is about: the worst.
+    pub fn worst(&self) -> Option<&Instance> {
+        self.instances.first()
+    }
+
+    /// The reason of the instance that its row is about, else its own.
     pub fn why(&self) -> &str {
-        let faulty = self.instances.iter().find(|i| i.health == Health::Unhealthy);
-        faulty.map_or(&self.reason, |i| &i.reason)
+        self.worst().map_or(&self.reason, |i| &i.reason)
+    }
+
+    /// The first warning of an instance.
+    pub fn warning(&self) -> Option<&Warning> {
+        self.instances.iter().find_map(|i| i.warning.as_deref())
     }
 
     /// Whether none of its instances has a check.
     pub fn is_unchecked(&self) -> bool {
-        let unchecked = |i: &Instance| i.health == Health::Unknown && &*i.reason == Reason::NotChecked.as_str();
-        !self.instances.is_empty() && self.instances.iter().all(unchecked)
+        !self.instances.is_empty() && self.instances.iter().all(Instance::is_unchecked)
     }
 
-    /// Whether it or one of its instances is unhealthy.
+    /// Whether an instance fails that nobody has drained, or it is down for a reason that no instance shows.
     pub fn is_faulty(&self) -> bool {
-        self.health == Health::Unhealthy || self.instances.iter().any(|i| i.health == Health::Unhealthy)
+        let fails = |i: &Instance| i.health == Health::Unhealthy;
+        self.instances.iter().any(Instance::is_faulty)
+            || self.health == Health::Unhealthy && !self.instances.iter().any(fails)
+    }
+
+    /// Whether it has a fault, and somebody knows about all that fails of it.
+    pub fn is_acknowledged(&self) -> bool {
+        self.acknowledged.is_some() && self.is_faulty()
+    }
+
+    /// Whether nothing fails or serves, since what could is drained: every healthy instance, or all of them.
+    pub fn is_drained(&self) -> bool {
+        let all = !self.instances.is_empty() && self.instances.iter().all(Instance::is_drained);
+        self.serving() == 0 && !self.is_faulty() && (all || self.healthy() > 0)
     }
 }
 
 impl Instance {
-    fn memory(&self) -> usize {
-        let texts = [&self.name, &self.base_url, &self.health_url, &self.reason, &self.zone, &self.version];
-        size_of::<Self>() + texts.iter().map(|text| text.len()).sum::<usize>()
+    /// Whether it fails and nobody has drained it.
+    pub fn is_faulty(&self) -> bool {
+        self.health == Health::Unhealthy && !self.is_drained()
     }
+
+    /// Whether it fails or warns.
+    pub fn fails(&self) -> bool {
+        self.health == Health::Unhealthy || self.warning.is_some()
+    }
+
+    /// Whether it is out of selection on purpose.
+    pub fn is_drained(&self) -> bool {
+        self.drain.is_some() || self.weight == 0
+    }
+
+    /// Whether it has no check, on purpose.
+    pub fn is_unchecked(&self) -> bool {
+        self.health == Health::Unknown && &*self.reason == Reason::NotChecked.as_str()
+    }
+
+    /// Whether those who ask for healthy instances get it.
+    pub fn serves(&self) -> bool {
+        self.health == Health::Healthy && !self.is_drained()
+    }
+
+    /// When it was drained, where that is known: a weight of 0 has no date.
+    pub fn drained_since(&self) -> Option<UnixMs> {
+        self.drain.as_ref().and_then(|drain| drain.since)
+    }
+
+    /// Host and port of its URLs: where it is reached, and where it is probed when that is elsewhere.
+    pub fn authorities(&self) -> impl Iterator<Item = &str> {
+        [&self.base_url, &self.health_url].into_iter().filter(|url| !url.is_empty()).map(|url| {
+            let rest = url.split_once("://").map_or(&**url, |(_, rest)| rest);
+            rest.split(['/', '?', '#']).next().unwrap_or(rest)
+        })
+    }
+
+    /// The host of its address, without the port.
+    pub fn host(&self) -> &str {
+        let of = self.authorities().next().unwrap_or_default();
+        match of.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => host,
+            _ => of,
+        }
+    }
+
+    /// The ports of its URLs: those that are written, else those of the scheme.
+    pub fn ports(&self) -> impl Iterator<Item = u16> {
+        [&self.base_url, &self.health_url].into_iter().zip(self.authorities()).filter_map(|(url, of)| {
+            let written = of.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+            written.or(match url.split_once("://")?.0 {
+                "http" => Some(80),
+                "https" => Some(443),
+                _ => None,
+            })
+        })
+    }
+
+    /// Why and by whom it was drained, where that is known.
+    pub fn drain_words(&self) -> String {
+        self.drain.as_ref().map_or_else(String::new, |drain| format!("{}; by {}", drain.reason, drain.by))
+    }
+
+    /// Its place among the instances of its service: those that fail first, those that somebody knows about after the others; then those that
+    /// are not proved, drained and healthy ones.
+    /// Instances of one rank follow by name, so that they move only when their state changes.
+    pub fn rank(&self) -> u8 {
+        match (self.health, self.is_drained()) {
+            (Health::Unhealthy, false) if self.acknowledged.is_none() => 0,
+            (Health::Unhealthy, false) => 1,
+            (Health::Unknown, false) => 2,
+            (_, true) => 3,
+            (Health::Healthy, false) => 4,
+        }
+    }
+
+    fn memory(&self) -> usize {
+        let texts =
+            [&self.name, &self.base_url, &self.health_url, &self.reason, &self.zone, &self.version, &self.description];
+        let check = self.check.as_ref().map_or(0, |check| check.get().len());
+        let checks: usize = self.checks.iter().map(|check| size_of::<wire::NamedCheck>() + check.get().len()).sum();
+        let check = check + checks + self.decided_by.as_ref().map_or(0, |name| name.len());
+        let warning = self.warning.as_ref().map_or(0, |w| size_of::<Warning>() + w.reason.len() + w.message.len());
+        let drain = self.drain.as_ref().map_or(0, |d| size_of::<Drain>() + d.reason.len() + d.by.len());
+        let known = self.acknowledged.as_deref().map_or(0, memory_of);
+        let tags = self.tags.iter().map(|tag| size_of::<Box<str>>() + tag.len()).sum::<usize>();
+        let more =
+            [&self.external_id, &self.observed_version].into_iter().flatten().map(|text| text.len()).sum::<usize>();
+        let texts = texts.iter().map(|text| text.len()).sum::<usize>() + tags + more;
+        size_of::<Self>() + texts + self.metadata.memory() + check + warning + drain + known
+    }
+}
+
+fn memory_of(known: &Acknowledgement) -> usize {
+    size_of::<Acknowledgement>() + known.note.len() + known.by.len()
+}
+
+/// `by ops: disk ordered`.
+pub fn known_words(known: &Acknowledgement) -> String {
+    format!("by {}: {}", known.by, known.note)
+}
+
+/// The probing of the check that decides an instance's health, else of its first check.
+pub fn deciding<'a>(known: &'a ProbingOfService, of: &Instance) -> Option<&'a ProbingOfInstance> {
+    let mut checks = known.instances.iter().filter(|known| known.instance == of.name).peekable();
+    let first = checks.peek().copied();
+    checks.find(|known| known.check == of.decided_by).or(first)
+}
+
+/// When the certificate that an instance shows expires, as the newest probe that saw one says.
+pub fn certificate(of: &ProbingOfInstance) -> Option<UnixMs> {
+    let seen = [&of.last, &of.last_pass, &of.last_fail].into_iter().flatten();
+    seen.filter_map(|outcome| Some((outcome.at, outcome.certificate_expires_at?))).max().map(|(_, expires)| expires)
 }
 
 #[cfg(test)]
@@ -177,8 +380,11 @@ mod tests {
     fn what_is_kept_of_a_service_has_the_names_and_values_that_it_was_read_with() {
         let text = |n: usize| -> Box<str> { format!("text {n}").into() };
         let labels: Labels = [("a", "1"), ("b", "2")].into_iter().collect();
+        let drain = Drain { reason: text(33), by: text(34), since: Some(UnixMs(35)), until: Some(UnixMs(36)) };
+        let known = Acknowledgement { note: text(26), by: text(27), since: Some(UnixMs(28)), until: Some(UnixMs(29)) };
         let instance = wire::Instance {
             name: text(1),
+            acknowledged: Some(Box::new(known.clone())),
             base_url: text(2),
             health_url: text(3),
             health: Health::Unhealthy,
@@ -192,6 +398,9 @@ mod tests {
             check: Some((&crate::model::check::Check::default()).into()),
             generation: 10,
             registered_at: Some(UnixMs(11)),
+            warning: Some(Box::new(Warning { check: text(30), reason: text(31), message: text(32) })),
+            drain: Some(Box::new(drain)),
+            ..wire::Instance::default()
         };
         let service = wire::Service {
             id: Uuid::from_u128(12),
@@ -210,6 +419,7 @@ mod tests {
             revision: 23,
             reason: text(24),
             picked: Some(text(25)),
+            acknowledged: Some(Box::new(known)),
             instances: vec![instance.clone(), instance],
         };
         let read = serde_json::to_string(&service).expect("JSON");

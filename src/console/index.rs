@@ -4,20 +4,19 @@
 //! when a filter depends on time, or when many services change at once.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::columns::{Column, Row};
-use super::data::Service;
-use super::filter::{Facts, Filter};
+use super::columns::{Column, Measured, Row};
+use super::data::{HistoryEntry, Outage, Service};
+use super::filter::{Facts, Filter, Latency};
+use super::recent::{Change, Recent};
 use super::status::Status;
 use crate::model::time::UnixMs;
 
-/// Most changes of health that the overview remembers.
-const MAX_RECENT: usize = 64;
 /// Most changes at once that are moved one by one; beyond that, sorting everything is cheaper.
 const MAX_MOVES: usize = 256;
 
@@ -36,6 +35,13 @@ pub struct Query {
     pub inverted: bool,
 }
 
+impl Query {
+    /// Whether the list depends on what probes measure, which is not always known.
+    pub fn uses_probing(&self) -> bool {
+        matches!(self.sort, Column::P50 | Column::P99 | Column::Certificate) || self.filter.uses_probing()
+    }
+}
+
 /// Number of services by status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
@@ -45,6 +51,10 @@ pub struct Totals {
     pub degraded: usize,
     /// Down.
     pub unhealthy: usize,
+    /// Those of them that somebody knows about.
+    pub acknowledged: usize,
+    /// Usable, but drained.
+    pub drained: usize,
     /// Not proved.
     pub unknown: usize,
     /// Without a check.
@@ -56,55 +66,46 @@ pub struct Totals {
 impl Totals {
     /// All services.
     pub fn services(&self) -> usize {
-        self.healthy + self.degraded + self.unhealthy + self.unknown + self.not_checked
+        self.healthy + self.degraded + self.unhealthy + self.drained + self.unknown + self.not_checked
     }
 
     fn slot(&mut self, status: Status) -> &mut usize {
         match status {
             Status::Down => &mut self.unhealthy,
             Status::Degraded => &mut self.degraded,
+            Status::Drained => &mut self.drained,
             Status::Unknown => &mut self.unknown,
             Status::NotChecked => &mut self.not_checked,
-            Status::Healthy => &mut self.healthy,
+            Status::Healthy | Status::Slow => &mut self.healthy,
         }
     }
-}
-
-/// A recent change of the overview.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    /// When the console learned of it.
-    pub at: UnixMs,
-    /// Which service.
-    pub id: Uuid,
-    /// `namespace/name`.
-    pub key: Box<str>,
-    /// Before; none when the service is new.
-    pub from: Option<Status>,
-    /// After; none when the service was removed.
-    pub to: Option<Status>,
-    /// The reason after.
-    pub reason: Box<str>,
 }
 
 /// All services and the list of those that are shown.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
     services: HashMap<Uuid, Arc<Service>>,
-    latency: HashMap<Uuid, Duration>,
+    measured: Measured,
     namespaces: BTreeMap<Box<str>, Totals>,
-    recent: VecDeque<Change>,
+    recent: Recent,
     query: Query,
     shown: Vec<Uuid>,
+    hidden: usize,
     totals: Totals,
     stale: bool,
     version: u64,
+    faults: u64,
+    arranged: u64,
+    fallen: u64,
 }
 
 impl Index {
     /// Replaces all services.
     pub fn replace(&mut self, services: Vec<Service>, now: UnixMs) {
         let first = self.services.is_empty() && self.version == 0;
+        if first {
+            self.recent.seed_registered(&services, now);
+        }
         let before = std::mem::take(&mut self.services);
         self.namespaces.clear();
         self.totals = Totals::default();
@@ -112,17 +113,19 @@ impl Index {
         for service in services {
             let old = before.get(&service.id);
             if !first {
-                self.remember(old.map(|old| &**old), Some(&service), now);
+                self.recent.compare(old.map(|old| &**old), Some(&service), now);
+                self.fallen += u64::from(falls(old.map(|old| &**old), &service));
             }
             self.count(&service, true);
             self.services.insert(service.id, Arc::new(service));
         }
         for (id, gone) in before {
             if !self.services.contains_key(&id) {
-                self.remember(Some(&gone), None, now);
+                self.recent.compare(Some(&gone), None, now);
             }
         }
-        self.latency.retain(|id, _| self.services.contains_key(id));
+        self.measured.latency.retain(|id, _| self.services.contains_key(id));
+        self.measured.certificates.retain(|id, _| self.services.contains_key(id));
         self.stale = true;
         self.version += 1;
     }
@@ -135,8 +138,9 @@ impl Index {
                 self.unlist(&gone);
                 self.services.remove(id);
                 self.count(&gone, false);
-                self.latency.remove(id);
-                self.remember(Some(&gone), None, now);
+                self.measured.latency.remove(id);
+                self.measured.certificates.remove(id);
+                self.recent.compare(Some(&gone), None, now);
             }
         }
         for service in upserts {
@@ -150,7 +154,8 @@ impl Index {
         if let Some(old) = &old {
             self.count(old, false);
         }
-        self.remember(old.as_deref(), Some(&service), now);
+        self.recent.compare(old.as_deref(), Some(&service), now);
+        self.fallen += u64::from(falls(old.as_deref(), &service));
         self.count(&service, true);
         let matched = old.as_ref().is_some_and(|old| self.matches_query(old, now));
         let matches_query = self.matches_query(&service, now);
@@ -170,6 +175,7 @@ impl Index {
     fn unlist(&mut self, old: &Service) {
         if let (false, Ok(at)) = (self.stale, self.search(old)) {
             self.shown.remove(at);
+            self.arranged += 1;
         }
     }
 
@@ -177,6 +183,7 @@ impl Index {
     fn list(&mut self, new: &Service) {
         if let (false, Err(at)) = (self.stale, self.search(new)) {
             self.shown.insert(at, new.id);
+            self.arranged += 1;
         }
     }
 
@@ -189,20 +196,43 @@ impl Index {
         })
     }
 
-    /// Notes a service's median latency.
-    pub fn note_latency(&mut self, id: Uuid, p50: Option<Duration>) {
-        let changed = match p50 {
-            Some(p50) => self.latency.insert(id, p50) != Some(p50),
-            None => self.latency.remove(&id).is_some(),
+    /// Notes how long a service's probes take, and when its first certificate expires.
+    pub fn note_probing(&mut self, id: Uuid, latency: Option<Latency>, certificate: Option<UnixMs>) {
+        let is_slow = |index: &Self| index.services.get(&id).map(|service| index.measured.status(service));
+        let before = is_slow(self);
+        let took = match latency {
+            Some(latency) => self.measured.latency.insert(id, latency) != Some(latency),
+            None => self.measured.latency.remove(&id).is_some(),
         };
-        if changed && (self.query.sort == Column::P50 || self.query.filter.uses_latency()) {
+        let shows = match certificate {
+            Some(expires) => self.measured.certificates.insert(id, expires) != Some(expires),
+            None => self.measured.certificates.remove(&id).is_some(),
+        };
+        if (took || shows) && self.query.uses_probing() || is_slow(self) != before {
             self.stale = true;
+            self.version += 1;
         }
     }
 
-    /// A service's median latency, where it is known.
-    pub fn latency(&self, id: &Uuid) -> Option<Duration> {
-        self.latency.get(id).copied()
+    /// Sets the 99th percentile above which a healthy service is slow.
+    pub fn set_slow(&mut self, slow: Option<Duration>) {
+        self.measured.slow = slow;
+        self.stale = true;
+    }
+
+    /// What probes measured.
+    pub fn measured(&self) -> &Measured {
+        &self.measured
+    }
+
+    /// Grows when a service that was not down is down.
+    pub fn fallen(&self) -> u64 {
+        self.fallen
+    }
+
+    /// Grows whenever the list may have another order or other services.
+    pub fn arranged(&self) -> u64 {
+        self.arranged
     }
 
     /// What is listed.
@@ -228,21 +258,54 @@ impl Index {
         if !std::mem::take(&mut self.stale) {
             return;
         }
-        let wanted = self.services.values().filter(|s| self.matches_query(s, now));
-        let mut rows: Vec<Row<'_>> = wanted.map(|s| self.row(s)).collect();
+        self.arranged += 1;
+        let wanted = self.services.values().filter(|s| self.matches_filter(s, now));
+        let mut hidden = 0;
+        let mut rows: Vec<Row<'_>> = Vec::new();
+        for service in wanted {
+            if self.query.faults_only && !service.is_faulty() {
+                hidden += 1;
+            } else {
+                rows.push(self.row(service));
+            }
+        }
         rows.sort_unstable_by(|a, b| self.order(a, b));
         self.shown = rows.into_iter().map(|row| row.service.id).collect();
+        self.hidden = hidden;
+    }
+
+    /// How many match but are hidden, since only faults are listed; as of the last time that the whole list was made.
+    pub fn hidden(&self) -> usize {
+        self.hidden
     }
 
     fn matches_query(&self, service: &Service, now: UnixMs) -> bool {
+        (!self.query.faults_only || service.is_faulty()) && self.matches_filter(service, now)
+    }
+
+    fn matches_filter(&self, service: &Service, now: UnixMs) -> bool {
         let query = &self.query;
         query.namespace.as_ref().is_none_or(|namespace| *namespace == service.namespace)
-            && (!query.faults_only || service.is_faulty())
-            && query.filter.matches(service, Facts { p50: self.latency(&service.id), now })
+            && query.filter.matches(service, self.facts(service, now))
+    }
+
+    fn facts(&self, service: &Service, now: UnixMs) -> Facts {
+        let Measured { latency, certificates, slow } = &self.measured;
+        let (latency, certificate) = (latency.get(&service.id).copied(), certificates.get(&service.id).copied());
+        Facts { latency, certificate, slow: *slow, now }
+    }
+
+    /// Whether an outage is listed: that of a service that is listed, and without a filter also that of a removed one.
+    pub fn lists_outage(&self, outage: &Outage, now: UnixMs) -> bool {
+        if let Some(service) = self.services.get(&outage.service) {
+            return self.matches_query(service, now);
+        }
+        let here = self.query.namespace.as_ref().is_none_or(|namespace| *namespace == outage.namespace);
+        here && self.query.filter.is_empty() && !self.query.faults_only
     }
 
     fn row<'a>(&'a self, service: &'a Service) -> Row<'a> {
-        Row::new(service, &self.latency)
+        Row::new(service, &self.measured)
     }
 
     /// A total order: no two services are equal.
@@ -291,9 +354,42 @@ impl Index {
         self.namespaces.iter().map(|(name, totals)| (&**name, *totals))
     }
 
-    /// Recent changes, newest first.
+    /// What changed lately in the query's namespace, newest first.
     pub fn recent(&self) -> impl Iterator<Item = &Change> {
-        self.recent.iter()
+        let here = |change: &&Change| {
+            let namespace = change.key.split_once('/').map_or("", |(namespace, _)| namespace);
+            self.query.namespace.as_ref().is_none_or(|wanted| **wanted == *namespace)
+        };
+        self.recent.iter().filter(here)
+    }
+
+    /// Takes in a page of a service's history, newest first.
+    pub fn seed_recent(&mut self, id: &Uuid, entries: &[HistoryEntry]) {
+        if let Some(service) = self.services.get(id) {
+            self.recent.seed(service, entries);
+            self.version += 1;
+        }
+    }
+
+    /// Up to `count` services, those that changed last first.
+    pub fn changed_last(&self, count: usize) -> Vec<Uuid> {
+        let mut all: Vec<(Option<UnixMs>, Uuid)> = self.services.values().map(|s| (s.updated_at, s.id)).collect();
+        let count = count.min(all.len());
+        if count < all.len() {
+            all.select_nth_unstable_by(count, |a, b| b.cmp(a));
+        }
+        all.truncate(count);
+        all.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Every service, in arbitrary order.
+    pub fn services(&self) -> impl Iterator<Item = &Service> + Clone {
+        self.services.values().map(|service| &**service)
+    }
+
+    /// Grows whenever a service that has a fault, or had one, changed.
+    pub fn faults(&self) -> u64 {
+        self.faults
     }
 
     /// Grows with every change, so that a frame can be skipped when nothing changed.
@@ -303,9 +399,13 @@ impl Index {
 
     fn count(&mut self, service: &Service, more: bool) {
         let (status, instances) = (Status::of(service), service.instances.len());
+        self.faults += u64::from(matches!(status, Status::Down | Status::Degraded));
         let add = |totals: &mut Totals| {
             let slot = totals.slot(status);
             *slot = if more { *slot + 1 } else { slot.saturating_sub(1) };
+            let known = usize::from(status == Status::Down && service.is_acknowledged());
+            totals.acknowledged =
+                if more { totals.acknowledged + known } else { totals.acknowledged.saturating_sub(known) };
             totals.instances =
                 if more { totals.instances + instances } else { totals.instances.saturating_sub(instances) };
         };
@@ -316,18 +416,9 @@ impl Index {
             self.namespaces.remove(&service.namespace);
         }
     }
+}
 
-    fn remember(&mut self, old: Option<&Service>, new: Option<&Service>, now: UnixMs) {
-        let (from, to) = (old.map(Status::of), new.map(Status::of));
-        let Some(service) = new.or(old).filter(|_| from != to) else { return };
-        self.recent.truncate(MAX_RECENT - 1);
-        self.recent.push_front(Change {
-            at: now,
-            id: service.id,
-            key: format!("{}/{}", service.namespace, service.name).into(),
-            from,
-            to,
-            reason: new.map_or_else(|| "Removed".into(), |new| new.why().into()),
-        });
-    }
+/// Whether a known service goes down.
+fn falls(old: Option<&Service>, new: &Service) -> bool {
+    old.is_some_and(|old| Status::of(old) != Status::Down) && Status::of(new) == Status::Down
 }

@@ -23,7 +23,7 @@ pub enum Action {
     Last,
     /// Opens the row.
     Open,
-    /// Closes the dialog, else clears the filter, else the marks, else leaves the view.
+    /// Closes the dialog, else clears the filter, else "faults only", else the marks, else leaves the view; messages go away with it.
     Pop,
     /// One view back; from the first one, quits.
     Back,
@@ -45,6 +45,24 @@ pub enum Action {
     Raw,
     /// Events of the server itself.
     Events,
+    /// All services as cells.
+    Heat,
+    /// In the map, a cell to the left.
+    Left,
+    /// In the map, a cell to the right.
+    Right,
+    /// The services by host, zone, label, and so on.
+    Pivot,
+    /// The next dimension or window.
+    NextTab,
+    /// The previous dimension or window.
+    PreviousTab,
+    /// The services that share what the failing ones share.
+    Shared,
+    /// What changed lately, of all services.
+    Changes,
+    /// Outages, of all services.
+    Outages,
     /// Past changes of health.
     Timeline,
     /// Why it has its health.
@@ -85,6 +103,16 @@ pub enum Action {
     CopyCell,
     /// Actions on the row.
     Menu,
+    /// Say that what fails is known.
+    Acknowledge,
+    /// Without the columns of labels; a command alone.
+    UsualColumns,
+    /// Explain beside the list.
+    Pane,
+    /// The next faulty service.
+    NextFault,
+    /// The previous faulty service.
+    PreviousFault,
 }
 
 /// One key of the table.
@@ -131,22 +159,35 @@ keymap! {
     "Ctrl-D" HalfDown [KeyCode::Char('d'), CTRL] "half a screen down" ""
     "Ctrl-U" HalfUp [KeyCode::Char('u'), CTRL] "half a screen up" ""
     "Enter" Open [KeyCode::Enter, NONE] "open the row" "open"
-    "Esc" Pop [KeyCode::Esc, NONE] "close what is open: dialog, filter, marks, view" "back"
-    "q" Back [KeyCode::Char('q'), NONE] "one view back; from the first one, quit" ""
+    "Esc" Pop [KeyCode::Esc, NONE] "undo one thing: dialog, filter, faults only, marks, view" "back"
+    "q" Back [KeyCode::Char('q'), NONE] "one view back; from the first one, asks whether to quit" ""
     "Ctrl-C" Quit [KeyCode::Char('c'), CTRL] "quit" ""
-    "/" Filter [KeyCode::Char('/'), NONE] "filter: text !not a|b -l key=value status=down lat>500ms version=^1.4" "filter"
-    ":" Palette [KeyCode::Char(':'), NONE] "type a command" "command"
+    "/" Filter [KeyCode::Char('/'), NONE] "filter: text !not a|b -l key=value status!=healthy p99>500ms version=^1.4" "filter"
+    ":" Palette [KeyCode::Char(':'), NONE] "type a command; Tab completes, here and in the filter" "command"
     "?" Help [KeyCode::Char('?'), NONE] "this help" "help"
     "1" Overview [KeyCode::Char('1'), NONE] "the overview" ""
     "2" Services [KeyCode::Char('2'), NONE] "all services in a table" ""
+    "C" Changes [KeyCode::Char('C'), NONE] "what changed lately, of all services" "changes"
+    "O" Outages [KeyCode::Char('O'), NONE] "the outages of all services in 24 h, 7 d or 30 d" ""
+    "F" Shared [KeyCode::Char('F'), NONE] "list the services that share what the failing ones share" ""
+    "v" Pivot [KeyCode::Char('v'), NONE] "the services by namespace, host, zone, version, reason or a label" "pivot"
+    "H" Heat [KeyCode::Char('H'), NONE] "the map: every service as a cell; Tab goes by namespace" ""
+    "Left" Left [KeyCode::Left, NONE] "in the map, a cell to the left" ""
+    "Right" Right [KeyCode::Right, NONE] "in the map, a cell to the right" ""
+    "Tab" NextTab [KeyCode::Tab, NONE] "the next dimension of the pivot, or the next window of the outages" ""
+    "Shift-Tab" PreviousTab [KeyCode::BackTab, SHIFT; KeyCode::BackTab, NONE] "the previous one" ""
     "X" Explain [KeyCode::Char('X'), NONE] "explain its health, stage by stage: the last good result beside the first bad one" "explain"
+    "e" Pane [KeyCode::Char('e'), NONE] "explain the selected row beside the list, from 120 columns on" ""
+    "]" NextFault [KeyCode::Char(']'), NONE] "the next fault, also from explain" ""
+    "[" PreviousFault [KeyCode::Char('['), NONE] "the previous fault" ""
     "T, l" Timeline [KeyCode::Char('T'), NONE; KeyCode::Char('l'), NONE] "its past changes of health" "timeline"
     "d" Describe [KeyCode::Char('d'), NONE] "everything about one instance" "describe"
     "y" Raw [KeyCode::Char('y'), NONE] "as YAML; as JSON with another y" "yaml"
     "E" Events [KeyCode::Char('E'), NONE] "events of the server itself" ""
-    "p" Check [KeyCode::Char('p'), NONE] "probe it now and show the result" "probe"
+    "p" Check [KeyCode::Char('p'), NONE] "probe it now and show what is found; nothing changes" "probe"
     "P" CheckAll [KeyCode::Char('P'), NONE] "probe every marked service; every listed one if none is marked" ""
-    "m" Menu [KeyCode::Char('m'), NONE] "actions: probe, drain, undrain, deregister" "menu"
+    "m" Menu [KeyCode::Char('m'), NONE] "actions: probe and decide, acknowledge, drain, undrain, deregister" "menu"
+    "a" Acknowledge [KeyCode::Char('a'), NONE] "acknowledge what fails of it, with a note" ""
     "Ctrl-Z" Faults [KeyCode::Char('z'), CTRL] "only services with a fault" "faults"
     "n" Namespace [KeyCode::Char('n'), NONE] "choose a namespace" "namespace"
     "0" AllNamespaces [KeyCode::Char('0'), NONE] "all namespaces" ""
@@ -161,7 +202,7 @@ keymap! {
     "w" Wide [KeyCode::Char('w'), NONE] "more columns" ""
     "c" Copy [KeyCode::Char('c'), NONE] "copy the name" "copy"
     "Y" CopyCell [KeyCode::Char('Y'), NONE] "choose a cell to copy" ""
-    "Ctrl-R" Refresh [KeyCode::Char('r'), CTRL] "refresh now" ""
+    "Ctrl-R" Refresh [KeyCode::Char('r'), CTRL] "refresh now, and draw every cell again" ""
 }
 
 /// What a key does outside dialogs.
@@ -169,6 +210,13 @@ pub fn action(key: KeyEvent) -> Option<Action> {
     // A capital comes with SHIFT from some terminals and without from others.
     let modifiers = if matches!(key.code, KeyCode::Char(_)) { key.modifiers - SHIFT } else { key.modifiers };
     KEYMAP.iter().find(|b| b.keys.iter().any(|(code, with)| *code == key.code && *with == modifiers)).map(|b| b.action)
+}
+
+/// Whether two keys are the same, whatever the terminal says of SHIFT with a character.
+pub fn same(a: KeyEvent, b: KeyEvent) -> bool {
+    let plain =
+        |key: KeyEvent| if matches!(key.code, KeyCode::Char(_)) { key.modifiers - SHIFT } else { key.modifiers };
+    a.code == b.code && plain(a) == plain(b)
 }
 
 /// The table for the README.
@@ -195,7 +243,7 @@ mod tests {
         for modifiers in [NONE, SHIFT] {
             assert_eq!(action(KeyEvent::new(KeyCode::Char('G'), modifiers)), Some(Action::Last));
         }
-        assert_eq!(action(KeyEvent::new(KeyCode::Right, NONE)), None);
+        assert_eq!(action(KeyEvent::new(KeyCode::Right, NONE)), Some(Action::Right));
         assert_eq!(action(KeyEvent::new(KeyCode::Right, SHIFT)), Some(Action::SortNext));
     }
 }

@@ -57,12 +57,12 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
         let Ok(Some(event)) = timeout_at(deadline, events.recv()).await else {
             return Err(OnceError::Nothing { source_name, limit });
         };
-        step(&mut state, Msg::Source(Box::new(event)), &requests);
+        let _ = step(&mut state, Msg::Source(Box::new(event)), &requests);
         if let Link::Lost { why, .. } = &state.link {
             return Err(OnceError::Lost { source_name, why: why.clone() });
         }
     }
-    step(&mut state, Msg::Tick(UnixMs::wall()), &requests);
+    let _ = step(&mut state, Msg::Tick(UnixMs::wall()), &requests);
     let mut missing = state.listing().shown().len().min(list_height(&state));
     let until = sleep_until(tokio::time::Instant::now() + PROBING_WAIT);
     tokio::pin!(until);
@@ -72,7 +72,7 @@ pub async fn frame(start: Start, size: (u16, u16), limit: Duration) -> Result<St
             event = events.recv() => {
                 let Some(event) = event else { break };
                 missing -= usize::from(matches!(event, SourceEvent::Probing(..)));
-                step(&mut state, Msg::Source(Box::new(event)), &requests);
+                let _ = step(&mut state, Msg::Source(Box::new(event)), &requests);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The loop: waits for keys, events, time and signals, steps the state, and draws: after a key at once, after events at most every 16 ms.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crossterm::event::{Event, EventStream};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::app::{Effect, Msg, settle, update};
+use super::memory;
 use super::source::{EVENT_QUEUE, REQUEST_QUEUE, Refusal, Request, Source, SourceEvent};
 use super::state::screen::View;
 use super::state::{Options, State};
@@ -21,11 +23,11 @@ use crate::model::time::UnixMs;
 /// Minimum time between two frames because of events.
 const FRAME_INTERVAL: Duration = Duration::from_millis(16);
 /// Minimum time between two frames after a key.
-const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(2);
+const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(1);
 /// Time between ticks, short enough for a countdown.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
-/// Most events taken in before the next frame.
-const EVENTS_PER_FRAME: usize = 64;
+/// Most events taken in before a key is looked for again: each may take as long as a tenth of the time that a key has until its frame.
+const EVENTS_PER_FRAME: usize = 16;
 /// Longest wait for the source to end.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -50,6 +52,8 @@ pub struct Start {
     pub namespace: Option<Box<str>>,
     /// The first filter; it is valid.
     pub filter: Option<Box<str>>,
+    /// The file that remembers how the console was left; none to remember nothing.
+    pub memory: Option<PathBuf>,
 }
 
 impl Start {
@@ -64,6 +68,9 @@ impl Start {
             state.filter.clone_from(filter);
         }
         state.index.set_query(query);
+        if let Some(path) = &self.memory {
+            memory::restore(&mut state, path, self.namespace.is_some() || self.filter.is_some());
+        }
         state
     }
 }
@@ -76,6 +83,7 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
     let mut tty = Tty::take()?;
     let _watch = terminal::watch()?;
     let mut state = start.state(tty.size());
+    let memory = start.memory.clone();
     tty.draw(&state)?;
     let (sender, mut events) = mpsc::channel(EVENT_QUEUE);
     let (requests, received) = mpsc::channel(REQUEST_QUEUE);
@@ -119,15 +127,16 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
         if let Some(wait) = frame_after(&message, &state) {
             due = Some(due.map_or(drawn + wait, |due| due.min(drawn + wait)));
         }
-        if matches!(message, Msg::Resize(..)) && tty.clear().is_err() {
+        let resized = matches!(message, Msg::Resize(..));
+        let from_source = matches!(message, Msg::Source(_));
+        let repaint = step(&mut state, message, &requests);
+        if (resized || repaint) && tty.clear().is_err() {
             break Ok(());
         }
-        let from_source = matches!(message, Msg::Source(_));
-        step(&mut state, message, &requests);
         if from_source {
             for _ in 1..EVENTS_PER_FRAME {
                 let Ok(event) = events.try_recv() else { break };
-                step(&mut state, Msg::Source(Box::new(event)), &requests);
+                let _ = step(&mut state, Msg::Source(Box::new(event)), &requests);
             }
         }
         if state.quit {
@@ -135,6 +144,10 @@ pub async fn run(start: Start, end: CancellationToken) -> Result<(), ConsoleErro
         }
     };
     drop(tty);
+    if let Some(path) = memory {
+        // It is safe to lose.
+        let _ = memory::save(&state, &path);
+    }
     stop.cancel();
     // Dropping the set aborts a source that does not end in time.
     let _ = timeout(END_TIMEOUT, tasks.join_next()).await;
@@ -146,7 +159,7 @@ fn frame_after(message: &Msg, state: &State) -> Option<Duration> {
     match message {
         Msg::Tick(now) => shows(state, *now).then_some(FRAME_INTERVAL),
         Msg::Source(_) => Some(FRAME_INTERVAL),
-        Msg::Key(_) | Msg::Mouse(_) | Msg::Paste(_) | Msg::Resize(..) => Some(KEY_FRAME_INTERVAL),
+        Msg::Key(_) | Msg::Paste(_) | Msg::Resize(..) => Some(KEY_FRAME_INTERVAL),
     }
 }
 
@@ -191,21 +204,25 @@ impl Signals {
 fn message(event: Event) -> Option<Msg> {
     match event {
         Event::Key(key) => Some(Msg::Key(key)),
-        Event::Mouse(mouse) => Some(Msg::Mouse(mouse)),
         Event::Paste(text) => Some(Msg::Paste(text)),
         Event::Resize(columns, rows) => Some(Msg::Resize(columns, rows)),
-        Event::FocusGained | Event::FocusLost => None,
+        Event::Mouse(_) | Event::FocusGained | Event::FocusLost => None,
     }
 }
 
-/// Takes in one message and performs its effects.
-pub(super) fn step(state: &mut State, message: Msg, requests: &mpsc::Sender<Request>) {
+/// Takes in one message and performs its effects. Whether every cell has to be drawn again.
+pub(super) fn step(state: &mut State, message: Msg, requests: &mpsc::Sender<Request>) -> bool {
+    let mut repaint = false;
     for effect in update(state, message) {
         match effect {
             Effect::Copy(text) => {
                 // A terminal that fails here fails at the next frame too.
                 let _ = terminal::copy(&text);
             }
+            Effect::Repaint => repaint = true,
+            // The same holds for these.
+            Effect::Bell => drop(terminal::bell()),
+            Effect::Title(text) => drop(terminal::title(&text)),
             Effect::Request(request) => {
                 if let Err(mpsc::error::TrySendError::Full(Request::Operate(number, _))) = requests.try_send(request) {
                     let message = "too many operations are under way; wait for one to end".into();
@@ -215,4 +232,5 @@ pub(super) fn step(state: &mut State, message: Msg, requests: &mpsc::Sender<Requ
             }
         }
     }
+    repaint
 }

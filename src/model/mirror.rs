@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::name::{InstanceName, ServiceKey};
+use super::acknowledgement::Acknowledgement;
+use super::name::{CheckName, InstanceName, ServiceKey};
 use super::outcome::{Health, Reason};
-use super::service::{InstanceSpec, Owner, Source};
+use super::service::{Drain, InstanceSpec, Owner, Source, Warning};
 use super::time::UnixMs;
 
 /// A service as its object describes it.
@@ -39,8 +40,12 @@ pub struct MirroredInstance {
     pub owner: Owner,
     /// What `If-Match` compares on a removal: the same on every replica, and greater for what was registered later. None for a manifest's.
     pub generation: Option<u64>,
+    /// Set while it is out of selection on purpose.
+    pub drain: Option<Arc<Drain>>,
     /// What the object's status says of it; none if it says nothing, or refers to another URL or check.
     pub reported: Option<ReportedHealth>,
+    /// Its acknowledgement in the object's status.
+    pub acknowledged: Option<Arc<Acknowledgement>>,
 }
 
 /// The leader's verdict on an instance, from the object's status.
@@ -54,6 +59,30 @@ pub struct ReportedHealth {
     pub since: UnixMs,
     /// The leader's sentence; empty if there is none.
     pub message: String,
+    /// The check that decides.
+    pub decided_by: CheckName,
+    /// What does not pass although it is usable.
+    pub warning: Option<Arc<Warning>>,
+    /// The checks that do not pass besides the one that decides and the one of the warning.
+    pub also_failing: Box<[CheckName]>,
+    /// The version that its answers report.
+    pub observed_version: Option<Arc<str>>,
+}
+
+impl ReportedHealth {
+    /// A verdict of the plain check, without a sentence.
+    pub fn new(health: Health, reason: Reason, since: UnixMs) -> Self {
+        Self {
+            health,
+            reason,
+            since,
+            message: String::new(),
+            decided_by: CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
+        }
+    }
 }
 
 /// News from the watch, a list or the answer to a write. It is dropped if it is older than what is known of the object.

@@ -7,23 +7,33 @@
 //!
 //! - What is registered: [`service`] (services and instances), [`name`], [`url`], [`check`] (how an instance is probed) with
 //!   [`request_options`].
-//! - What becomes of a registration: the rules in [`registration`]; `write_error`, why one was refused.
-//! - What is proved: [`outcome`], the state machine in [`health`], [`probe`] (what the prober stores), [`history`] (past changes), [`mirror`]
-//!   (what a cluster's objects say), [`tombstones`] (what was removed).
-//! - What readers select: [`selection`], [`version`].
-//! - What connects the other modules: the traits in [`ports`].
+//! - What becomes of a registration: the rules in [`registration`]; `write_error`, why one was refused; [`acknowledgement`] and its rules,
+//!   [`acknowledging`].
+//! - What is proved: [`outcome`], [`on_demand`] (what a check on request gives), the state machine in [`health`], [`probe`] (what the
+//!   prober stores), [`history`] (past changes),
+//!   [`availability`] (how long what was the case), [`mirror`] (what a cluster's objects say), [`tombstones`] (what was removed).
+//! - What readers select: [`selection`], [`version`]; how long they wait: [`wait_time`].
+//! - What connects the other modules: the traits in [`ports`], and in `publishing` those about endpoints.
+//! - What a listener tells others: [`hearing`]; when a registration ends by itself: [`lease`].
 //! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`rate`], [`value_error`], [`did_you_mean`], [`whole_number`], `sync`.
 
+pub mod acknowledgement;
+pub mod acknowledging;
+pub mod availability;
 pub mod backoff;
 pub mod check;
 pub mod did_you_mean;
 pub mod health;
+pub mod hearing;
 pub mod history;
+pub mod lease;
 pub mod mirror;
 pub mod name;
+pub mod on_demand;
 pub mod outcome;
 pub mod ports;
 pub mod probe;
+mod publishing;
 pub mod rate;
 pub mod registration;
 pub mod request_options;
@@ -37,5 +47,6 @@ pub mod tombstones;
 pub mod url;
 pub mod value_error;
 pub mod version;
+pub mod wait_time;
 pub mod whole_number;
 mod write_error;

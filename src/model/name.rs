@@ -139,6 +139,25 @@ label!(
     "an instance name"
 );
 
+label!(
+    /// A check's name, unique in its instance. The plain `check` is called `default`.
+    CheckName,
+    "a check's name"
+);
+
+impl Default for CheckName {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+impl CheckName {
+    /// Whether it is the name of the plain `check`.
+    pub fn is_default(&self) -> bool {
+        self.as_str() == "default"
+    }
+}
+
 impl Default for Namespace {
     fn default() -> Self {
         Self("default".into())

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::name::CheckName;
 use super::time::UnixMs;
 
 macro_rules! string_enum {
@@ -91,6 +92,16 @@ string_enum! {
         NotServing => "NotServing",
         /// The gRPC call ended with an error status.
         GrpcError => "GrpcError",
+        /// It answers well, but as another program: its answer lacks the identity that the check demands.
+        WrongIdentity => "WrongIdentity",
+        /// The program did not renew its lease in time.
+        LeaseExpired => "LeaseExpired",
+        /// The program's own heartbeat reported that it fails.
+        ReportedFailing => "ReportedFailing",
+        /// The program's own heartbeat reported a warning. Only of a warning.
+        ReportedWarning => "ReportedWarning",
+        /// The version that runs is not the registered one. Only of a warning.
+        VersionDiffers => "VersionDiffers",
         /// Inconclusive: this machine has no file descriptor or port left.
         NoDescriptors => "NoDescriptors",
         /// Inconclusive: the resolver does not answer.
@@ -130,7 +141,11 @@ impl Reason {
             | Self::UnexpectedStatus
             | Self::ProtocolError
             | Self::NotServing
-            | Self::GrpcError => false,
+            | Self::GrpcError
+            | Self::WrongIdentity
+            | Self::ReportedFailing
+            | Self::ReportedWarning
+            | Self::VersionDiffers => false,
             // No failure of the network.
             Self::Passed
             | Self::Probing
@@ -138,6 +153,7 @@ impl Reason {
             | Self::Unproven
             | Self::Flapping
             | Self::AddressDenied
+            | Self::LeaseExpired
             | Self::NoDescriptors
             | Self::ResolverDown
             | Self::NoRoute
@@ -230,6 +246,9 @@ pub struct Outcome {
     /// HTTP or gRPC status.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub code: Option<u16>,
+    /// When the certificate that the server showed expires, wall clock, whether it was accepted or not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub certificate_expires_at: Option<UnixMs>,
     /// One sentence built by Portolan, never from the peer's text; at most 256 characters.
     pub message: String,
     /// Time spent in each stage.
@@ -249,6 +268,9 @@ pub struct Transition {
     pub reason: Reason,
     /// One sentence built by Portolan.
     pub message: String,
+    /// The check that decided it.
+    #[serde(skip_serializing_if = "CheckName::is_default", default)]
+    pub check: CheckName,
     /// The probe that decided it; none where silence did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub evidence: Option<Outcome>,

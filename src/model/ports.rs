@@ -5,12 +5,15 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
+pub use super::acknowledgement::{AcknowledgementChange, AcknowledgementOrder};
 pub use super::health::StreakProgress;
-use super::name::{InstanceName, Namespace, ServiceKey, ServiceName};
-use super::outcome::Outcome;
+use super::name::{CheckName, InstanceName, Namespace, ServiceKey, ServiceName};
+pub use super::on_demand::{OnDemandCheck, OnDemandResult};
+use super::outcome::{Health, Outcome, Reason};
 use super::probe::Sample;
+pub use super::publishing::{LookupError, NameLookup, PublishGate};
 use super::service::{InstanceSpec, Owner, Service};
-use super::time::UnixMs;
+use super::time::{UnixMs, age};
 use super::url::EndpointUrl;
 pub use super::write_error::{ClusterError, FullService, WriteError};
 
@@ -39,6 +42,9 @@ pub struct Registration {
     pub service: ServiceName,
     /// Instance; `default` unless given.
     pub instance: InstanceName,
+    /// Whether the instance's name only follows from its external id: the call then means the instance that has this id at this address, and
+    /// a new one may take another name; see [`name_of`](super::registration::name_of).
+    pub derived: bool,
     /// What is registered.
     pub spec: InstanceSpec,
 }
@@ -55,6 +61,8 @@ impl Registration {
 pub struct Registered {
     /// The service as it is now.
     pub service: Arc<Service>,
+    /// The instance's name: the given one, or the one that was derived.
+    pub instance: InstanceName,
     /// The instance's generation, for `If-Match` on its removal.
     pub generation: u64,
     /// Whether it only repeated what was registered; the rate limit does not count it then.
@@ -98,17 +106,79 @@ pub enum ServiceRef {
     Key(ServiceKey),
 }
 
-/// A deregister call.
+/// Which instance of a service a call refers to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceRef {
+    /// The service.
+    pub service: ServiceRef,
+    /// The instance.
+    pub instance: InstanceName,
+}
+
+/// What a removal takes away of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemovalScope {
+    /// Everything.
+    Service,
+    /// The instance of that name.
+    Instance(InstanceName),
+    /// The instances with that external id.
+    ExternalId(String),
+}
+
+/// A deregister call, or a removal by Portolan itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
     /// The service.
     pub service: ServiceRef,
-    /// One instance of it; none for the whole service.
-    pub instance: Option<InstanceName>,
-    /// Whether the whole service may be removed even if it has several instances.
+    /// What is removed of it.
+    pub scope: RemovalScope,
+    /// Whether several instances may be removed at once.
     pub all: bool,
     /// Removes the instance only at this generation.
     pub if_generation: Option<u64>,
+    /// Why Portolan itself removes it, for the history; none where a client asked for it.
+    pub why: Option<RemovalReason>,
+}
+
+/// Why Portolan itself removes an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RemovalReason {
+    /// Its lease was not renewed for this long.
+    LeaseNotRenewed(std::time::Duration),
+    /// It was unhealthy for this long without a break.
+    Unhealthy(std::time::Duration),
+}
+
+impl std::fmt::Display for RemovalReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::LeaseNotRenewed(silence) => write!(f, "lease not renewed for {}", age(*silence)),
+            Self::Unhealthy(span) => write!(f, "unhealthy for {}", age(*span)),
+        }
+    }
+}
+
+/// What becomes of an instance's drain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DrainChange {
+    /// It is taken out of selection, or its drain gets another reason and end.
+    Start(DrainOrder),
+    /// Its drain ends, if it has one.
+    End,
+    /// Its drain ends by itself, if it still ends at that time.
+    Expire(UnixMs),
+}
+
+/// A request to drain an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainOrder {
+    /// Why, for people; 1 to [`MAX_DRAIN_REASON`](super::service::MAX_DRAIN_REASON) characters.
+    pub reason: String,
+    /// Who asks for it.
+    pub by: String,
+    /// When it ends by itself, wall clock; none if it does not.
+    pub until: Option<UnixMs>,
 }
 
 /// Where a registration becomes durable: the store (standalone) or the Kubernetes API (cluster).
@@ -123,6 +193,23 @@ pub trait Registrar: Send + Sync + 'static {
     fn renewed(&self, registration: &Registration, caller: &Caller) -> Option<Registered>;
     /// Removes an instance or a service. Resolves once that is durable and visible.
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>>;
+    /// Drains an instance or ends that. Resolves once it is durable and visible, with the service as it is then; a call that changes nothing
+    /// is no error.
+    fn drain(
+        &self,
+        instance: InstanceRef,
+        change: DrainChange,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Arc<Service>, WriteError>>;
+    /// Acknowledges what fails of a service, or of one instance, or ends that. Whoever may write in the namespace may do it: it is a note, and
+    /// changes nothing of the instance. Otherwise as [`Registrar::drain`].
+    fn acknowledge(
+        &self,
+        service: ServiceRef,
+        instance: Option<InstanceName>,
+        change: AcknowledgementChange,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Arc<Service>, WriteError>>;
 }
 
 /// Why no on-demand check was made.
@@ -144,31 +231,123 @@ pub enum OnDemandError {
     Unavailable,
 }
 
-/// One instance's on-demand result.
-#[derive(Debug, Clone)]
-pub struct OnDemandResult {
-    /// The instance.
-    pub instance: InstanceName,
-    /// The probe's outcome; none if the instance has no check.
-    pub outcome: Option<Outcome>,
-    /// Whether a hold for flapping keeps the instance unhealthy although the probe passed.
-    pub held: bool,
-}
-
 /// Probes on request: the outcome overrides thresholds, but never a hold for flapping.
 pub trait OnDemand: Send + Sync + 'static {
-    /// Probes every instance of the service, joining probes in progress. Resolves once the next read shows the effect.
-    fn check_now(&self, service: Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;
+    /// Probes every instance of the service, or only the one that is named, joining probes in progress. Resolves once the next read shows
+    /// the effect.
+    fn check_now(
+        &self,
+        service: Uuid,
+        instance: Option<InstanceName>,
+    ) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;
+
+    /// The same, but only shows the outcomes: no health, streak or reason follows from them. A probe that was due anyway counts as usual.
+    fn observe_now(
+        &self,
+        service: Uuid,
+        instance: Option<InstanceName>,
+    ) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>>;
 }
 
-/// What the prober knows of one instance.
+/// What a program reports of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeatStatus {
+    /// It is well.
+    Pass,
+    /// It is usable, but something is wrong: counts as a pass, and sets the instance's warning.
+    Warn,
+    /// It fails: counts as a failed probe does, through thresholds and holds.
+    Fail,
+}
+
+impl BeatStatus {
+    /// Every status, in order of severity.
+    pub const ALL: &[Self] = &[Self::Pass, Self::Warn, Self::Fail];
+
+    /// Its name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// A heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// How the program is.
+    pub status: BeatStatus,
+    /// What it says about that; cut to [`MAX_NOTE`] characters and escaped before anybody sees it.
+    pub note: Option<String>,
+}
+
+/// Longest note of a heartbeat that is shown, in characters.
+pub const MAX_NOTE: usize = 256;
+
+/// The answer to a heartbeat that was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// The time within which the next one is due.
+    pub ttl: std::time::Duration,
+}
+
+/// Why a heartbeat was not heard.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BeatError {
+    /// There is no such instance.
+    #[error("Instance not found: register again")]
+    NotFound,
+    /// It has no heartbeat check.
+    #[error("this instance has no heartbeat check: register it with ttl_seconds")]
+    NoHeartbeatCheck,
+    /// Too many reports that change something wait already. The lease is renewed all the same.
+    #[error(
+        "too many heartbeats that change something wait; the lease is renewed; report again in {retry_after_seconds} s"
+    )]
+    Busy {
+        /// Seconds, ≥ 1.
+        retry_after_seconds: u64,
+    },
+    /// The prober does not run here: in a cluster, ask the leader.
+    #[error("the prober is not running; try again")]
+    Unavailable,
+}
+
+/// Takes in what programs report of themselves. Synchronous, and for a plain `pass` of an instance that is healthy nearly free: it stores
+/// one number. Moves no revision by itself. The caller has checked who may report.
+pub trait Heartbeats: Send + Sync + 'static {
+    /// Takes in a heartbeat: it renews the lease, and its status counts as a probe's outcome does.
+    ///
+    /// # Errors
+    /// [`BeatError`].
+    fn beat(&self, service: Uuid, instance: &InstanceName, beat: Beat) -> Result<Heard, BeatError>;
+
+    /// Notes that the instance was registered, for the first time or again: call it after every successful register call. It renews the
+    /// lease, if there is one, and proves an instance that is not proved or whose lease expired; it does not overrule a heartbeat that
+    /// reports a failure. None if there is no lease here.
+    fn registered(&self, service: Uuid, instance: &InstanceName) -> Option<Heard>;
+}
+
+/// What the prober knows of one check of an instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceProbing {
-    /// The instance.
+    /// The instance. Its checks follow each other, the plain one first.
     pub instance: InstanceName,
+    /// The check.
+    pub check: CheckName,
+    /// Whether it only warns.
+    pub advisory: bool,
+    /// What its outcomes add up to.
+    pub health: Health,
+    /// Why.
+    pub reason: Reason,
+    /// Since when, wall clock.
+    pub since: UnixMs,
     /// The newest conclusive outcomes of one kind.
     pub streak: StreakProgress,
-    /// When the next probe is due, wall clock.
+    /// When the next probe is due, wall clock; of a heartbeat, when its lease expires.
     pub next_due: UnixMs,
     /// Why the health does not follow the outcomes now, in one sentence; none if it does.
     pub held: Option<&'static str>,
@@ -258,6 +437,29 @@ pub const PASSED_ON: http::HeaderName = http::HeaderName::from_static("portolan-
 /// The header of an answer from a replica that does not probe: it knows every verdict, but not when each service was last checked.
 pub const PROBED_ELSEWHERE: http::HeaderName = http::HeaderName::from_static("portolan-probed-elsewhere");
 
+/// A heartbeat that reached a replica which does not probe, or a register call there that only repeats what is registered and so renews a
+/// lease. The replica has checked that the caller may send it.
+#[derive(Debug)]
+pub struct PassedBeat {
+    /// The service.
+    pub service: Uuid,
+    /// The instance.
+    pub instance: InstanceName,
+    /// What is reported; none of a register call.
+    pub beat: Option<Beat>,
+    /// The request as it came, with its body.
+    pub request: http::Request<bytes::Bytes>,
+}
+
+/// What became of a heartbeat that was to be passed on.
+#[derive(Debug)]
+pub enum BeatPassed {
+    /// The leader's answer.
+    Answered(http::Response<bytes::Bytes>),
+    /// Nobody leads now: it is kept for a minute, the newest of each instance, and delivered once somebody does, this replica included.
+    Kept,
+}
+
 /// Forwards a request that only the leader can answer, unchanged, with the caller's token, which the leader verifies.
 pub trait PassOn: Send + Sync + 'static {
     /// The leader's answer.
@@ -265,6 +467,12 @@ pub trait PassOn: Send + Sync + 'static {
         &self,
         request: http::Request<bytes::Bytes>,
     ) -> BoxFuture<'static, Result<http::Response<bytes::Bytes>, PassOnError>>;
+
+    /// Forwards a heartbeat, or keeps it. [`PassOnError::Busy`] if too many are kept already.
+    fn heartbeat(&self, beat: PassedBeat) -> BoxFuture<'static, Result<BeatPassed, PassOnError>>;
+
+    /// Forwards a renewal of a lease soon, without waiting for the answer: the newest of each instance.
+    fn renewal(&self, renewal: PassedBeat);
 }
 
 /// How old reads may be: in cluster mode the mirror can be cut off from the Kubernetes API.

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::health::CheckState;
+use super::name::CheckName;
 use super::outcome::{Health, Outcome, Reason, Transition};
-use super::service::InstanceId;
+use super::service::{InstanceId, Warning};
 use super::time::UnixMs;
 
 /// Most samples of one instance: enough for a sparkline.
@@ -28,6 +29,14 @@ pub struct HealthChange {
     pub instance: InstanceId,
     /// The generation that was probed; the writer drops a stale one.
     pub generation: u64,
+    /// The check that decides the health, and whose state this is.
+    pub check: CheckName,
+    /// What does not pass although the instance is usable, as readers see it now.
+    pub warning: Option<Warning>,
+    /// The checks that do not pass besides those two, as readers see it now; by position.
+    pub also_failing: Box<[CheckName]>,
+    /// The version that its answers report, as readers see it now.
+    pub observed_version: Option<String>,
     /// The new health.
     pub health: Health,
     /// Its reason.
@@ -49,6 +58,8 @@ pub struct ProbeRow {
     pub instance: InstanceId,
     /// The generation that was probed; the writer drops a stale one.
     pub generation: u64,
+    /// Which of its checks.
+    pub check: CheckName,
     /// The state of the health state machine.
     pub state: CheckState,
     /// When the next probe is due, on the steady clock.

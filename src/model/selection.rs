@@ -6,6 +6,8 @@ use super::version::VersionRange;
 
 /// Most `meta.KEY=` terms of one selection.
 pub const MAX_META_TERMS: usize = 16;
+/// Most `tag=` terms of one selection.
+pub const MAX_TAG_TERMS: usize = 16;
 
 /// The conditions of a selection; an absent condition always holds.
 ///
@@ -27,6 +29,10 @@ pub struct Selection {
     pub zone: Option<String>,
     /// Exact metadata entries, key and value; at most [`MAX_META_TERMS`], which the parser enforces.
     pub meta: Vec<(String, String)>,
+    /// Tags that must all be there; at most [`MAX_TAG_TERMS`], which the parser enforces.
+    pub tags: Vec<String>,
+    /// Whether the instance has a warning.
+    pub warning: Option<bool>,
 }
 
 impl Selection {
@@ -47,26 +53,32 @@ impl Selection {
     }
 
     fn has_labels(&self) -> bool {
-        self.version.is_some() || self.zone.is_some() || !self.meta.is_empty()
+        self.version.is_some()
+            || self.zone.is_some()
+            || self.warning.is_some()
+            || !self.meta.is_empty()
+            || !self.tags.is_empty()
     }
 
     fn labels_match(&self, instance: &Instance) -> bool {
         let spec = &instance.spec;
         self.zone.as_ref().is_none_or(|zone| spec.zone == *zone)
+            && self.warning.is_none_or(|warning| instance.warning.is_some() == warning)
             && self.meta.iter().all(|(key, value)| spec.metadata.get(key) == Some(value))
+            && self.tags.iter().all(|tag| spec.tags.contains(tag))
             && self.version.as_ref().is_none_or(|range| range.matches(&spec.version))
     }
 }
 
 /// Picks a usable instance with a probability in proportion to its weight, given a `draw` that is uniform over all of u64. Usable are healthy
-/// instances or, if there are none, instances without a check. An instance of weight 0 is never picked.
+/// instances or, if there are none, instances without a check. A drained instance, or one of weight 0, is never picked.
 pub fn pick_weighted<'a>(instances: &[&'a Instance], draw: u64) -> Option<&'a Instance> {
     draw_among(instances, draw, |i| i.health == Health::Healthy)
         .or_else(|| draw_among(instances, draw, |i| i.reason == Reason::NotChecked))
 }
 
 fn draw_among<'a>(instances: &[&'a Instance], draw: u64, usable: impl Fn(&Instance) -> bool) -> Option<&'a Instance> {
-    let usable = || instances.iter().copied().filter(|i| usable(i));
+    let usable = || instances.iter().copied().filter(|i| !i.is_drained() && usable(i));
     let total: u64 = usable().map(|i| u64::from(i.spec.weight)).sum();
     let mut ahead = u64::try_from((u128::from(draw) * u128::from(total)) >> 64).unwrap_or(0);
     for instance in usable() {
@@ -113,6 +125,12 @@ mod tests {
             reason: if health == Health::Unknown { Reason::NotChecked } else { Reason::Passed },
             since: UnixMs(0),
             message: None,
+            decided_by: crate::model::name::CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
+            drain: None,
+            acknowledged: None,
         }
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::check::{Check, Plan};
-use super::name::{InstanceName, ServiceKey};
+use super::acknowledgement::{Acknowledgement, Failure};
+use super::check::{AnyCheck, Check, CheckError, CheckKind, HeartbeatCheck, MAX_NAMED_CHECKS, NamedCheck, Plan};
+use super::name::{CheckName, InstanceName, ServiceKey};
 use super::outcome::{Health, Reason};
 use super::time::UnixMs;
 use super::url::EndpointUrl;
@@ -29,6 +30,18 @@ pub const MAX_METADATA_VALUE: usize = 1024;
 pub const MAX_ZONE: usize = 63;
 /// Largest weight; 0 drains an instance.
 pub const MAX_WEIGHT: u16 = 1000;
+/// Most tags of one instance.
+pub const MAX_TAGS: usize = 64;
+/// Longest tag, in bytes.
+pub const MAX_TAG: usize = 512;
+/// Longest external id, in bytes.
+pub const MAX_EXTERNAL_ID: usize = 512;
+/// Bounds of `deregister_after_seconds`.
+pub const DEREGISTER_AFTER: std::ops::RangeInclusive<u32> = 60..=31_536_000;
+/// Longest reason of a drain, in characters.
+pub const MAX_DRAIN_REASON: usize = 256;
+/// Longest message of a warning, in characters.
+pub const MAX_WARNING: usize = 256;
 /// Weight of an instance that gives none.
 pub const DEFAULT_WEIGHT: u16 = 100;
 
@@ -94,6 +107,14 @@ pub struct InstanceSpec {
     pub health_url: Option<EndpointUrl>,
     /// How it is probed.
     pub check: Check,
+    /// Further checks, ordered by name; at most seven.
+    pub checks: Vec<NamedCheck>,
+    /// At most [`MAX_TAGS`] free texts for selection, each at most [`MAX_TAG`] bytes, none twice.
+    pub tags: Vec<String>,
+    /// Its name in a foreign system, to the letter; at most [`MAX_EXTERNAL_ID`] bytes.
+    pub external_id: Option<String>,
+    /// Seconds of uninterrupted failure after which it is removed, in [`DEREGISTER_AFTER`].
+    pub deregister_after_seconds: Option<u32>,
     /// Any text of at most [`MAX_VERSION`] characters, matched as semver if possible; may be empty.
     pub version: String,
     /// For people; at most [`MAX_DESCRIPTION`] characters, may be empty.
@@ -113,6 +134,10 @@ impl InstanceSpec {
             base_url,
             health_url: None,
             check: Check::default(),
+            checks: Vec::new(),
+            tags: Vec::new(),
+            external_id: None,
+            deregister_after_seconds: None,
             version: String::new(),
             description: String::new(),
             metadata: BTreeMap::new(),
@@ -126,17 +151,112 @@ impl InstanceSpec {
         self.check.plan(&self.base_url, self.health_url.as_ref(), default_interval).unwrap_or(Plan::Unchecked)
     }
 
-    /// Health and reason before the first conclusive probe.
-    pub fn unproved(&self, default_interval: Duration) -> (Health, Reason) {
-        match self.plan(default_interval) {
-            Plan::Probe(..) => (Health::Unknown, Reason::Probing),
-            Plan::Unchecked => (Health::Unknown, Reason::NotChecked),
+    /// Every check, the plain one first. The position of each is stable within a generation. A further check with an `http.path` probes that
+    /// path on the base URL's host and port.
+    pub fn all_checks(&self) -> impl Iterator<Item = AnyCheck<'_>> {
+        let health = self.health_url.as_ref();
+        let plain = AnyCheck { name: None, advisory: false, url: health, check: &self.check };
+        let named = self.checks.iter().map(move |named| AnyCheck {
+            name: Some(&named.name),
+            advisory: named.advisory,
+            // A path is for the base URL's host and port.
+            url: named.url.as_ref().or(health.filter(|_| !named.check.has_path())),
+            check: &named.check,
+        });
+        std::iter::once(plain).chain(named)
+    }
+
+    /// Whether its checks fit its URLs and each other; see [`InstanceSpec::check_problems`].
+    ///
+    /// # Errors
+    /// A sentence that begins with the field, `check: …` or `checks.NAME: …`.
+    pub fn accept_checks(&self) -> Result<(), String> {
+        if self.checks.len() > MAX_NAMED_CHECKS {
+            return Err(format!("checks: at most {MAX_NAMED_CHECKS}, this has {}", self.checks.len()));
         }
+        let Some((at, problem)) = self.check_problems().into_iter().next() else { return Ok(()) };
+        let named = at.checked_sub(1).and_then(|at| self.checks.get(at));
+        Err(named.map_or_else(|| format!("check: {problem}"), |named| format!("checks.{}: {problem}", named.name)))
+    }
+
+    /// What is wrong with its checks, each sentence with the check's position: a setting out of its bounds, a kind that does not fit its URLs,
+    /// a further check that checks nothing, a name that is given twice or is `default`, and a second heartbeat.
+    pub fn check_problems(&self) -> Vec<(usize, String)> {
+        let (mut heartbeats, mut problems) = (0, Vec::new());
+        for (at, check) in self.all_checks().enumerate() {
+            heartbeats += usize::from(check.check.is_heartbeat());
+            let sooner = self.checks.iter().take(at.saturating_sub(1)).any(|sooner| Some(&sooner.name) == check.name);
+            let wrong = match check.name {
+                Some(name) if name.is_default() => Some("this is the name of the plain `check`; give another"),
+                Some(_) if sooner => Some("the name is given twice; rename one"),
+                _ if check.check.is_heartbeat() && heartbeats > 1 => {
+                    Some("one heartbeat is enough, since the program reports once for all; leave this out")
+                }
+                _ => None,
+            };
+            let wrong = wrong.map_or_else(|| self.misfit(&check), |wrong| Some(wrong.to_owned()));
+            problems.extend(wrong.map(|wrong| (at, wrong)));
+        }
+        problems
+    }
+
+    /// What is wrong with one of its checks, whatever the others are.
+    fn misfit(&self, check: &AnyCheck<'_>) -> Option<String> {
+        if let Err(error) = check.check.accept() {
+            return Some(error);
+        }
+        match self.try_plan_of(check, Duration::ZERO) {
+            Err(CheckError::TwoPaths) if check.name.is_some() => {
+                Some("give either url or http.path, not both: a url has its path".to_owned())
+            }
+            Err(error) => Some(error.to_string()),
+            Ok(Plan::Unchecked) if check.name.is_some() => {
+                Some("it checks nothing: give http, tcp, grpc or heartbeat, or a url".to_owned())
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// How one of its checks is carried out; see [`InstanceSpec::plan`].
+    pub fn plan_of(&self, check: &AnyCheck<'_>, default_interval: Duration) -> Plan {
+        self.try_plan_of(check, default_interval).unwrap_or(Plan::Unchecked)
+    }
+
+    /// How one of its checks is carried out.
+    ///
+    /// # Errors
+    /// [`CheckError`] if its kind and its URLs do not fit.
+    pub fn try_plan_of(&self, check: &AnyCheck<'_>, default_interval: Duration) -> Result<Plan, CheckError> {
+        check.check.plan(&self.base_url, check.url, default_interval)
+    }
+
+    /// Health and reason before the first conclusive outcome.
+    pub fn unproved(&self, default_interval: Duration) -> (Health, Reason) {
+        let decides =
+            |check: &AnyCheck<'_>| !check.advisory && !matches!(self.plan_of(check, default_interval), Plan::Unchecked);
+        let has_any = self.all_checks().any(|check| decides(&check));
+        (Health::Unknown, if has_any { Reason::Probing } else { Reason::NotChecked })
+    }
+
+    /// The heartbeat check among its checks; there is at most one.
+    pub fn heartbeat(&self) -> Option<HeartbeatCheck> {
+        self.all_checks().find_map(|any| match any.check.kind {
+            Some(CheckKind::Heartbeat(heartbeat)) => Some(heartbeat),
+            _ => None,
+        })
+    }
+
+    /// Whether it wants to be removed once it is gone for long: with a heartbeat check, or `deregister_after_seconds`.
+    pub fn asks_for_removal(&self) -> bool {
+        self.deregister_after_seconds.is_some() || self.heartbeat().is_some()
     }
 
     /// Whether a change from `old` needs a new generation, because a URL or the check differs.
     pub fn probes_differ(&self, old: &Self) -> bool {
-        self.base_url != old.base_url || self.health_url != old.health_url || self.check != old.check
+        self.base_url != old.base_url
+            || self.health_url != old.health_url
+            || self.check != old.check
+            || self.checks != old.checks
     }
 }
 
@@ -165,12 +285,61 @@ pub struct Instance {
     pub since: UnixMs,
     /// The reason as a sentence. It is for an object's status, so only the replica that decided the health keeps it.
     pub message: Option<Arc<str>>,
+    /// The check that decides its health, and whose reason it shows.
+    pub decided_by: CheckName,
+    /// What does not pass although it is usable.
+    pub warning: Option<Arc<Warning>>,
+    /// The checks that do not pass besides the one that decides an unhealthy instance and the one of the warning; by position.
+    pub also_failing: Box<[CheckName]>,
+    /// The version that its answers report.
+    pub observed_version: Option<Arc<str>>,
+    /// Set while it is out of selection on purpose. Not part of what was registered, so that a renewal does not end it.
+    pub drain: Option<Arc<Drain>>,
+    /// Set while somebody knows about its failure. Not part of what was registered, either.
+    pub acknowledged: Option<Arc<Acknowledgement>>,
+}
+
+/// Something that does not pass, but does not make an instance unusable: an advisory check, or a heartbeat's own warning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// The check.
+    pub check: CheckName,
+    /// Why.
+    pub reason: Reason,
+    /// One sentence, at most [`MAX_WARNING`] characters, built by Portolan or escaped.
+    pub message: String,
+}
+
+/// Why and how long an instance is out of selection on purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// For people, at most [`MAX_DRAIN_REASON`] characters.
+    pub reason: String,
+    /// Who asked for it.
+    pub by: String,
+    /// When.
+    pub since: UnixMs,
+    /// When it ends by itself; none if it does not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub until: Option<UnixMs>,
 }
 
 impl Instance {
     /// Whether it has no check, so that its health is unknown on purpose.
     pub fn is_unchecked(&self) -> bool {
         self.health == Health::Unknown && self.reason == Reason::NotChecked
+    }
+
+    /// Whether it is out of selection on purpose: drained, or with a weight of 0.
+    pub fn is_drained(&self) -> bool {
+        self.drain.is_some() || self.spec.weight == 0
+    }
+
+    /// What fails of it now; none if it neither fails nor warns.
+    pub fn failure(&self) -> Option<Failure> {
+        let down = (self.health == Health::Unhealthy).then(|| (self.decided_by.clone(), self.since));
+        let warning = self.warning.as_ref().map(|warning| warning.check.clone());
+        Failure::of(down, warning, &self.also_failing)
     }
 
     /// The generation that readers see and `If-Match` names.
@@ -205,6 +374,22 @@ impl std::fmt::Display for Replica {
 /// The store's integer key of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceId(pub i64);
+
+/// One check of an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CheckId {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its position among the instance's checks, 0 for the plain one; see [`InstanceSpec::all_checks`].
+    pub position: u8,
+}
+
+impl CheckId {
+    /// The plain check of the instance with that number.
+    pub fn plain(instance: i64) -> Self {
+        Self { instance: InstanceId(instance), position: 0 }
+    }
+}
 
 /// A named thing in a namespace, with its instances in order of name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,9 +440,16 @@ impl Service {
 /// first in that order. Drained instances come last.
 pub fn front_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a Instance> {
     let order = |i: &&Instance| {
-        (i.health != Health::Healthy || i.spec.weight == 0, std::cmp::Reverse(i.spec.weight), i.name.clone())
+        (i.health != Health::Healthy || i.is_drained(), std::cmp::Reverse(i.spec.weight), i.name.clone())
     };
     instances.min_by_key(order)
+}
+
+/// The order in which a service shows its instances: healthy ones first, drained ones last among those of a kind, then by weight (largest
+/// first) and name.
+pub fn shown_order(instance: &Instance) -> (bool, bool, std::cmp::Reverse<u16>, InstanceName) {
+    let Instance { health, spec, name, .. } = instance;
+    (*health != Health::Healthy, instance.is_drained(), std::cmp::Reverse(spec.weight), name.clone())
 }
 
 /// The instance that was registered last; its version, description and metadata stand for the service's. Ids decide, because they only grow,
@@ -277,4 +469,14 @@ pub fn health_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Health {
         }
     }
     health
+}
+
+/// The acknowledgement of a service with these instances: the newest one, if each instance that fails has one.
+pub fn acknowledgement_of<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a Arc<Acknowledgement>> {
+    let mut newest: Option<&Arc<Acknowledgement>> = None;
+    for instance in instances.filter(|instance| instance.failure().is_some()) {
+        let one = instance.acknowledged.as_ref()?;
+        newest = newest.filter(|newest| newest.since >= one.since).or(Some(one));
+    }
+    newest
 }

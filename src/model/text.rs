@@ -8,6 +8,11 @@ pub fn is_hostile(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
+/// The form of a text without hostile characters, as a regular expression of JSON Schema. It cannot name the tags above U+FFFF, which
+/// [`is_hostile`] refuses too: notations of such characters differ between dialects.
+pub const PATTERN: &str =
+    r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]*$";
+
 /// Whether `c` is a zero width joiner or non-joiner. Persian, Kurdish and several Indian scripts need them, and so do joined emoji. So text
 /// may contain them, but a name or an address may not.
 pub fn is_joiner(c: char) -> bool {
@@ -100,6 +105,14 @@ impl<const N: usize> Short<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn what_has_the_form_of_a_text_is_accepted(text in PATTERN.trim_matches(['^', '$'])) {
+            proptest::prop_assume!(!text.contains(|c| matches!(c, '\u{e0000}'..='\u{e007f}')));
+            proptest::prop_assert!(accept(&text, usize::MAX).is_ok());
+        }
+    }
 
     #[test]
     fn escapes_what_a_terminal_would_interpret() {

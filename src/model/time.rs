@@ -34,6 +34,30 @@ impl UnixMs {
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
     }
+
+    /// `self` moved back; saturates.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+/// The length of a unit of time as people write it: `ms`, `s`, `m`, `h` or `d`.
+pub fn unit(name: &str) -> Option<Duration> {
+    Some(match name {
+        "ms" => Duration::from_millis(1),
+        "s" => Duration::from_secs(1),
+        "m" => Duration::from_mins(1),
+        "h" => Duration::from_hours(1),
+        "d" => Duration::from_hours(24),
+        _ => return None,
+    })
+}
+
+/// So many of a unit; none if that is more than u64 milliseconds.
+pub fn several(number: u64, unit: Duration) -> Option<Duration> {
+    let millis = u64::try_from(unit.as_millis()).ok().and_then(|unit| number.checked_mul(unit))?;
+    Some(Duration::from_millis(millis))
 }
 
 /// The first moment after year 9999.

@@ -16,6 +16,32 @@ use super::text;
 /// Longest range, in bytes.
 pub const MAX_RANGE: usize = 128;
 
+macro_rules! number {
+    () => {
+        "(0|[1-9][0-9]{0,8})"
+    };
+}
+
+macro_rules! version {
+    () => {
+        concat!(number!(), r"(\.", number!(), r"(\.(", number!(), r"|[xX*]))?|\.[xX*](\.[xX*])?)?")
+    };
+}
+
+macro_rules! comparators {
+    () => {
+        concat!("([~^=]|[<>]=?)?", version!(), "((, ?| )([~^=]|[<>]=?)?", version!(), ")*")
+    };
+}
+
+/// The form of a range, as a regular expression of JSON Schema: a single word, or what the usual notations write. Narrower than what
+/// [`VersionRange::parse`] reads, which takes prereleases, too.
+#[rustfmt::skip]
+pub const RANGE_PATTERN: &str = concat!(
+    r"^([^\s<>=^~|*,\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]{1,64}",
+    r"|\*|", version!(), " - ", version!(), "|", comparators!(), r"( \|\| ", comparators!(), ")*)$"
+);
+
 /// Why a text is not a version range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VersionRangeError {
@@ -227,6 +253,14 @@ mod tests {
 
     fn range(text: &str) -> VersionRange {
         VersionRange::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"))
+    }
+
+    proptest! {
+        #[test]
+        fn what_has_the_form_of_a_range_is_one(text in RANGE_PATTERN.trim_matches(['^', '$'])) {
+            prop_assume!(text.len() <= MAX_RANGE);
+            VersionRange::parse(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        }
     }
 
     #[test]

@@ -55,6 +55,14 @@ pub fn option<'de, T: TryFrom<u64>, D: Deserializer<'de>>(json: D) -> Result<Opt
     Option::<WholeNumber>::deserialize(json)?.map(narrow).transpose()
 }
 
+/// Deserializes a whole number into a narrower type.
+///
+/// # Errors
+/// If it is not a whole number, or does not fit.
+pub fn required<'de, T: TryFrom<u64>, D: Deserializer<'de>>(json: D) -> Result<T, D::Error> {
+    WholeNumber::deserialize(json).and_then(narrow)
+}
+
 /// Deserializes a list of whole numbers.
 ///
 /// # Errors

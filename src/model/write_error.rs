@@ -27,6 +27,27 @@ pub enum WriteError {
          services.portolan.dev {name} -n {namespace}` removes it", name = .0.name(), namespace = .0.namespace()
     )]
     ManifestOwned(ServiceKey),
+    /// A drain of an instance that comes from a custom resource.
+    #[error(
+        "{service} comes from a manifest, whose author drains its instances: give instance {instance} a spec.instances[].drain with a \
+         reason, as in `drain: {{reason: kernel update}}`, or take it out again; `kubectl edit services.portolan.dev {name} -n \
+         {namespace}` changes it", name = .service.name(), namespace = .service.namespace()
+    )]
+    ManifestDrain {
+        /// The service.
+        service: ServiceKey,
+        /// The instance.
+        instance: InstanceName,
+    },
+    /// An acknowledgement where nothing fails.
+    #[error(
+        "nothing to acknowledge: {} now; an acknowledgement is about a failure, and ends with it",
+        if *.instance { "this instance neither fails nor warns" } else { "no instance of this service fails or warns" }
+    )]
+    NothingToAcknowledge {
+        /// Whether the call named an instance.
+        instance: bool,
+    },
     /// Its object is being deleted.
     #[error("{0} is being deleted in the cluster; register again once it is gone")]
     Terminating(ServiceKey),
@@ -50,6 +71,20 @@ pub enum WriteError {
     /// The service has several instances, and the call names none and has no `all`.
     #[error("the service has {0} instances; name one, or add ?all=true to remove them all")]
     HasInstances(usize),
+    /// Several instances have the external id, at different addresses, and the call has no `all`.
+    #[error(
+        "{0} instances have this external_id, at different addresses; name one with instance=, or add all=true to remove them all"
+    )]
+    SharedExternalId(usize),
+    /// Another instance of the service has the external id at the same address.
+    #[error(
+        "instance {0} has this external_id at this address already; leave out `instance` to register it again, or give another \
+         external_id"
+    )]
+    ExternalIdTaken(InstanceName),
+    /// Portolan itself would remove a service's last instance, which did not ask for that.
+    #[error("this is the last instance of its service, and stays")]
+    LastInstance,
     /// `If-Match` names an older generation.
     #[error("If-Match asks for generation {asked}, and the instance has generation {current} now; nothing was removed")]
     StaleGeneration {
@@ -194,6 +229,14 @@ pub enum ClusterError {
     /// etcd is full.
     #[error("the cluster's etcd is full; nothing was changed; reads go on")]
     Full,
+    /// Only the replica that leads can do it.
+    #[error("another replica leads, and only that one can do this; nothing was changed; try again")]
+    NotLeading,
+    /// Another install writes the object's status.
+    #[error(
+        "another install of Portolan writes the status of {0}, so acknowledge it there; its status.install names that install"
+    )]
+    OtherInstall(ServiceKey),
     /// Anything else; the detail is in the log.
     #[error("the Kubernetes API failed; the server's log says why")]
     Failed,

@@ -9,12 +9,13 @@
 //! ```
 //!
 //! In: objects, by watch, list and the answers to our own writes; registrations over REST. Out: changes for the store; status,
-//! events and objects for the Kubernetes API.
+//! events, endpoints and objects for the Kubernetes API.
 //!
 //! 1. [`kubernetes`]: the client, whether the API answers, and the list/watch loop. [`crd`]: the custom resource and its definition.
 //! 2. The path of a manifest: [`watch`] follows the objects and sends each to [`ingest`], which has [`read`] turn it into what the store
 //!    takes, keeps the newest version, and hands the store what changed.
 //! 3. The path back: [`status`] makes a status from verdicts, [`report`] writes it, [`events`] writes events.
+//!    [`publish`] writes the proved instances as endpoints of core Services, where that is switched on. [`queue`]: which object both write next.
 //! 4. The path of a registration: [`registrar`] merges calls into objects and writes those.
 //! 5. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
 
@@ -22,6 +23,8 @@ pub mod crd;
 pub mod events;
 pub mod ingest;
 pub mod kubernetes;
+pub mod publish;
+mod queue;
 pub mod read;
 pub mod registrar;
 pub mod replicas;

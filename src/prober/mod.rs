@@ -1,7 +1,7 @@
 //! Probes every registered instance, and decides what the outcomes mean for its health.
 //!
-//! - In: the catalog's feed (which instances there are), on-demand checks through [`ProberHandle`].
-//! - Out: changes of health and probe rows, to the store; metrics, log lines and [`ProberStatus`].
+//! - In: the catalog's feed (which instances there are), heartbeats and on-demand checks through [`ProberHandle`].
+//! - Out: changes of health and probe rows, to the store; removals, through the registrar; metrics, log lines and [`ProberStatus`].
 //!
 //! The path of a probe, folder by folder:
 //!
@@ -11,12 +11,15 @@
 //! 4. `dialer` makes the probe: `names` resolves the host, `addresses` says which addresses may be dialled, `protocols` connects and
 //!    speaks.
 //! 5. `guard` holds changes to unhealthy while this machine itself may be at fault.
-//! 6. `persist` hands changes and rows to the store, `telemetry` logs and counts them, `on_demand` answers requests.
+//! 6. `leases` hears what programs report of themselves, `departures` removes those that nobody renews.
+//! 7. `persist` hands changes and rows to the store, `telemetry` logs and counts them, `on_demand` answers requests.
 
 mod addresses;
+mod departures;
 mod dialer;
 mod engine;
 mod guard;
+mod leases;
 mod limits;
 mod names;
 mod on_demand;
@@ -26,7 +29,8 @@ mod schedule;
 mod targets;
 mod telemetry;
 
-pub use addresses::{AddressPolicy, Denied, OwnListener, Rule, budget_key};
+pub use addresses::{AddressPolicy, Denied, OwnListener, PublishPolicy, Rule, budget_key};
+pub use departures::Remover;
 #[doc(hidden)]
 pub use dialer::Network;
 pub use dialer::{DialSettings, Dialer, Pinned};

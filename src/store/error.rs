@@ -66,8 +66,8 @@ pub enum OpenError {
     Foreign(PathBuf),
     /// The legacy gateway's file.
     #[error(
-        "{} is the database of the Go microservice gateway (table service_infos); nothing was changed; \
-         `portolan import` of a coming version will read it, until then give another DB_PATH", .0.display()
+        "{path} is the database of the Go microservice gateway (table service_infos); nothing was changed; give another DB_PATH, and \
+         `portolan import {path} --db THAT` brings its services there", path = .0.display()
     )]
     Seed(PathBuf),
     /// Written by a later version.
@@ -121,8 +121,9 @@ pub enum OpenError {
     },
     /// Commits are missing at the end of the file: its log was removed, cut off, or belongs to another file.
     #[error(
-        "{path} has lost what was written last: {detail}; nothing was changed. Put {path}-wal back if it was moved away, or restore a backup; \
-         `portolan serve --accept-loss` goes on with what is left, as after restoring an older copy", path = .path.display()
+        "{path} has lost what was written last: {detail}; nothing was changed. Put {path}-wal back if it was moved away; move {path}-wal and \
+         {path}-shm away if they were left there by the file that {path} replaced; or restore a backup; `portolan serve --accept-loss` goes \
+         on with what is left, as after restoring an older copy", path = .path.display()
     )]
     LogLost {
         /// The file.

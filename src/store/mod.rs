@@ -12,6 +12,9 @@
 //!    fails, the copy is thrown away and every caller of the batch gets the error.
 //! 4. [`schema`]: the tables and their rows. [`mod@file`]: opening, locking and checking the file.
 //! 5. [`history`]: queries about the past. [`reader`]: reading the file from another process. [`error`]: what can go wrong.
+//! 6. [`backup`]: a copy of the file while a server writes it. [`import`]: many registrations at once, while none does.
+//!    [`gateway`]: the legacy gateway's file.
+//! 7. [`timed_ends`]: the end of drains and acknowledgements whose time is up.
 //!
 //! A register call that repeats what is registered is answered from the published snapshot, past the queue: that snapshot is durable,
 //! and no client has seen a newer one. While another call about the same service is on its way, it queues up behind that one, because
@@ -20,13 +23,17 @@
 //! In cluster mode the file is a mirror of the Kubernetes API: objects come in through [`Store::mirror`] and [`Store::mirror_all`], no
 //! registration does, and a file that cannot be used is set aside and created again.
 
+pub mod backup;
 mod error;
 mod file;
+pub mod gateway;
 mod history;
+pub mod import;
 mod queue;
 pub mod reader;
 mod rules;
 mod schema;
+mod timed_ends;
 mod writer;
 
 use std::collections::HashMap;
@@ -42,21 +49,29 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::catalog::{Catalog, Epoch};
+use crate::model::availability::{Availability, Window};
 use crate::model::mirror::{MirrorChange, Mirrored, VerdictsFrom};
-use crate::model::ports::{Caller, Leadership, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
+use crate::model::name::{CheckName, InstanceName};
+use crate::model::ports::{
+    AcknowledgementChange, Caller, DrainChange, InstanceRef, Leadership, Registered, Registrar, Registration, Removal,
+    ServiceRef, WriteError,
+};
 use crate::model::probe::{HealthChange, ProbeRow};
 use crate::model::registration;
-use crate::model::service::InstanceId;
+use crate::model::service::{InstanceId, Service};
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
 pub use error::{OpenError, StoreError};
 pub use file::peek::MirrorFile;
+pub use history::availability::{AvailabilityQuery, NamespaceTest, OutagePage, OutageQuery};
 pub use history::{HistoryEntry, HistoryEvent, HistoryPage, HistoryQuery, MAX_PAGE, Removals};
+pub use queue::job::Origin;
+pub use timed_ends::TimedEnds;
 pub use writer::run::Writer;
 
 use history::thread::Question;
-use queue::job::{Job, List, Register, Remove, Reply};
+use queue::job::{AcknowledgeCall, DrainCall, Job, List, Register, Remove, Reply};
 use queue::pending::{Pending, Ticket};
 use schema::quarantine::Quarantine;
 use schema::write::{EncodedProbe, SpecColumns, Verdict};
@@ -102,8 +117,8 @@ pub struct Opened {
     pub writer: Writer,
     /// The read model, with what the file holds.
     pub catalog: Arc<Catalog>,
-    /// The probe rows of each instance's current generation.
-    pub probes: HashMap<InstanceId, ProbeRow>,
+    /// The probe rows of each instance's current generation, by check.
+    pub probes: HashMap<(InstanceId, CheckName), ProbeRow>,
 }
 
 /// The handle to the store; cloning shares it.
@@ -121,6 +136,7 @@ struct Inner {
     began: Option<UnixMs>,
     quarantine: Arc<Quarantine>,
     metrics: Metrics,
+    clock: Clock,
 }
 
 impl Store {
@@ -247,6 +263,27 @@ impl Store {
         self.question(|reply| Question::Page(query, known, reply)).await
     }
 
+    /// What `window` means now: from, until.
+    pub fn window(&self, window: Window) -> (UnixMs, UnixMs) {
+        window.ending(self.0.clock.now().wall)
+    }
+
+    /// How long services or instances were proved up or down, in the order of the query's subjects.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::Closed`] or SQLite's.
+    pub async fn availability(&self, query: AvailabilityQuery) -> Result<Vec<Availability>, StoreError> {
+        self.question(|reply| Question::Availability(query, reply)).await
+    }
+
+    /// A page of all services' outages, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::Closed`] or SQLite's.
+    pub async fn outages(&self, query: OutageQuery) -> Result<OutagePage, StoreError> {
+        self.question(|reply| Question::Outages(query, reply)).await
+    }
+
     /// The services that were removed after a revision; none if some are forgotten, or there are too many.
     ///
     /// # Errors
@@ -317,7 +354,7 @@ impl Registrar for Store {
         Box::pin(async move {
             let columns = SpecColumns::of(&registration.spec);
             let ticket = store.0.pending.enter(&registration.key());
-            let call = Box::new(Register { registration, caller, columns });
+            let call = Box::new(Register { registration, caller, columns, origin: Origin::default() });
             store.ask(|reply| Job::Register(call, ticket, reply)).await
         })
     }
@@ -338,6 +375,35 @@ impl Registrar for Store {
             let ticket = store.ticket(&removal.service);
             let call = Box::new(Remove { removal, caller });
             store.ask(|reply| Job::Remove(call, ticket, reply)).await
+        })
+    }
+
+    fn drain(
+        &self,
+        instance: InstanceRef,
+        change: DrainChange,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Arc<Service>, WriteError>> {
+        let store = self.clone();
+        Box::pin(async move {
+            let ticket = store.ticket(&instance.service);
+            let call = Box::new(DrainCall { instance, change, caller });
+            store.ask(|reply| Job::Drain(call, ticket, reply)).await
+        })
+    }
+
+    fn acknowledge(
+        &self,
+        service: ServiceRef,
+        instance: Option<InstanceName>,
+        change: AcknowledgementChange,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Arc<Service>, WriteError>> {
+        let store = self.clone();
+        Box::pin(async move {
+            let ticket = store.ticket(&service);
+            let call = Box::new(AcknowledgeCall { service, instance, change, caller });
+            store.ask(|reply| Job::Acknowledge(call, ticket, reply)).await
         })
     }
 }

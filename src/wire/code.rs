@@ -68,6 +68,14 @@ codes! {
     Terminating "terminating" CONFLICT,
     /// The service has several instances and the request names none.
     HasInstances "has_instances" CONFLICT,
+    /// Another instance of the service has the external id at the same address.
+    ExternalIdTaken "external_id_taken" CONFLICT,
+    /// The instance has no heartbeat check, so it has no lease to renew.
+    NoHeartbeatCheck "no_heartbeat_check" CONFLICT,
+    /// Nothing of the service or instance fails, so there is nothing to acknowledge.
+    NothingToAcknowledge "nothing_to_acknowledge" CONFLICT,
+    /// Another install of Portolan in the cluster writes what this would change.
+    OtherInstall "other_install" CONFLICT,
     /// `If-Match` names an older generation.
     StaleGeneration "stale_generation" PRECONDITION_FAILED,
     /// The body is over its limit.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Checked, HistoryEntry, ProbingOfService, Service};
+use super::{Checked, HeardBeat, HistoryEntry, ProbingOfService, Service};
 use crate::model::time::UnixMs;
 
 /// The envelope of history.
@@ -36,6 +36,17 @@ pub struct Done {
     pub success: bool,
     /// What was done.
     pub message: Box<str>,
+}
+
+/// The envelope of a heartbeat that was heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Heard {
+    /// True.
+    pub success: bool,
+    /// What was done.
+    pub message: Box<str>,
+    /// What was heard.
+    pub data: HeardBeat,
 }
 
 /// The envelope of one service.

@@ -1,4 +1,4 @@
-//! Changes of health and removals.
+//! Changes of health, drains, acknowledgements and removals.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,7 +16,9 @@ pub struct HistoryEntry {
     #[serde(default)]
     #[schema(required = true)]
     pub id: i64,
-    /// `health`: its health changed; `removed`: it was deregistered.
+    /// `health`: its health changed; `removed`: it was deregistered, or its lease ran out; `drained`: it was taken out of selection, or its
+    /// drain got another reason or end; `undrained`: its drain ended; `acknowledged`: somebody knows about its failure, or with it the whole
+    /// service's; `unacknowledged`: that ended.
     #[serde(default)]
     #[schema(required = true, example = "health")]
     pub event: Box<str>,
@@ -32,7 +34,7 @@ pub struct HistoryEntry {
     #[serde(default, deserialize_with = "known_or_default")]
     #[schema(required = true, schema_with = health)]
     pub from: Health,
-    /// Health after; absent when it was removed.
+    /// Health after, the same as before for a drain or an acknowledgement; absent when it was removed.
     #[serde(default, deserialize_with = "known", skip_serializing_if = "Option::is_none")]
     #[schema(required = false, schema_with = health)]
     pub to: Option<Health>,
@@ -40,6 +42,9 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(required = false, schema_with = reason)]
     pub reason: Option<Box<str>>,
+    /// The check that decided it; absent when that is `default`, or none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Box<str>>,
     /// One sentence, built by Portolan.
     #[serde(default)]
     #[schema(required = true)]
@@ -59,6 +64,7 @@ impl From<history::HistoryEntry> for HistoryEntry {
             from: entry.from,
             to: entry.to,
             reason: entry.reason.map(|reason| reason.as_str().into()),
+            check: (!entry.check.is_default()).then(|| entry.check.as_str().into()),
             message: entry.message.into(),
             evidence: entry.evidence.map(Into::into),
         }

@@ -1,14 +1,15 @@
-//! Metadata: few entries, ten thousand times over, so kept in one allocation instead of a tree.
+//! Metadata: few entries, ten thousand times over, so kept in one allocation instead of a tree, and shared by equal instances.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Keys and values in order of key; as JSON an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+pub struct Labels(Arc<[(Box<str>, Box<str>)]>);
 
 /// Most labels that are read: several times what a service may have.
 const MAX_LABELS: usize = 256;

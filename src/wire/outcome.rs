@@ -36,6 +36,10 @@ pub struct Outcome {
     /// HTTP or gRPC status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,
+    /// When the certificate that the server showed expires; absent where it showed none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub certificate_expires_at: Option<UnixMs>,
     /// One sentence, built by Portolan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Box<str>>,
@@ -71,7 +75,7 @@ pub struct Checked {
     #[serde(default)]
     #[schema(required = true)]
     pub instance: Box<str>,
-    /// Its probe; null when it has no check.
+    /// Its probe, the worst of its required checks; null when it has no check.
     #[serde(default)]
     #[schema(required = true)]
     pub outcome: Option<Outcome>,
@@ -79,6 +83,26 @@ pub struct Checked {
     #[serde(default)]
     #[schema(required = true)]
     pub held: bool,
+    /// Each check that was probed, the required ones first, and of each kind the worst first; left out where only the plain check was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckedBy>,
+}
+
+/// What one check of an instance gave.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+pub struct CheckedBy {
+    /// The check's name, `default` for the plain one.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub check: Box<str>,
+    /// Whether its failure only sets a warning.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub advisory: bool,
+    /// Its probe.
+    #[serde(default)]
+    #[schema(required = true)]
+    pub outcome: Outcome,
 }
 
 impl Outcome {
@@ -97,6 +121,7 @@ impl From<outcome::Outcome> for Outcome {
             at: outcome.at,
             address: outcome.address,
             code: outcome.code,
+            certificate_expires_at: outcome.certificate_expires_at,
             message: Some(outcome.message.into()),
             timings: Some(outcome.timings.into()),
         }
@@ -132,6 +157,18 @@ impl Checked {
     /// The result of one instance, with its evidence or without.
     pub fn new(result: OnDemandResult, evidence: bool) -> Self {
         let shown = |outcome| if evidence { Outcome::from(outcome) } else { Outcome::without_evidence(&outcome) };
-        Self { instance: result.instance.as_str().into(), outcome: result.outcome.map(shown), held: result.held }
+        let plain_alone = matches!(&result.checks[..], [only] if only.check.is_default());
+        let checks = if plain_alone { Vec::new() } else { result.checks };
+        let checks = checks.into_iter().map(|one| CheckedBy {
+            check: one.check.as_str().into(),
+            advisory: one.advisory,
+            outcome: shown(one.outcome),
+        });
+        Self {
+            instance: result.instance.as_str().into(),
+            held: result.held,
+            checks: checks.collect(),
+            outcome: result.outcome.map(shown),
+        }
     }
 }

@@ -5,7 +5,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Outcome;
+use super::words::{health, known_or_default, reason};
 use crate::model::health::StreakProgress;
+use crate::model::outcome::Health;
 use crate::model::ports::InstanceProbing;
 use crate::model::probe;
 use crate::model::time::UnixMs;
@@ -35,18 +37,37 @@ pub struct Sample {
     pub code: Option<u16>,
 }
 
-/// What the prober knows of one instance.
+/// What the prober knows of one check of an instance.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct ProbingOfInstance {
-    /// Its name.
+    /// The instance's name. Its checks follow each other, the plain one first.
     #[serde(default)]
     #[schema(required = true)]
     pub instance: Box<str>,
+    /// The check; absent when it is `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Box<str>>,
+    /// Whether its failure only sets a warning; absent when not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub advisory: bool,
+    /// What its outcomes add up to.
+    #[serde(default, rename = "status", deserialize_with = "known_or_default")]
+    #[schema(required = true, schema_with = health)]
+    pub health: Health,
+    /// Why.
+    #[serde(default)]
+    #[schema(required = true, schema_with = reason)]
+    pub reason: Box<str>,
+    /// Since when.
+    #[serde(default)]
+    #[schema(required = true, value_type = String, format = DateTime)]
+    pub since: Option<UnixMs>,
     /// The newest conclusive outcomes of one kind.
     #[serde(default)]
     #[schema(required = true)]
     pub streak: Streak,
-    /// When the next probe is due.
+    /// When the next probe is due; of a heartbeat, when its lease expires.
     #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub next_due: Option<UnixMs>,
@@ -84,7 +105,7 @@ pub struct ProbingOfService {
     #[serde(default)]
     #[schema(required = true)]
     pub live: bool,
-    /// Its instances that are probed.
+    /// The checks of its instances.
     #[serde(default)]
     #[schema(required = true)]
     pub instances: Vec<ProbingOfInstance>,
@@ -96,7 +117,8 @@ impl ProbingOfService {
         let one = |of: &ProbingOfInstance| {
             let outcomes = [&of.last, &of.last_pass, &of.last_fail].into_iter().flatten();
             let messages = outcomes.map(|outcome| outcome.message.as_ref().map_or(0, |message| message.len()));
-            let texts = of.instance.len() + of.held.as_ref().map_or(0, |held| held.len());
+            let names = of.instance.len() + of.reason.len() + of.check.as_ref().map_or(0, |check| check.len());
+            let texts = names + of.held.as_ref().map_or(0, |held| held.len());
             size_of::<ProbingOfInstance>()
                 + messages.sum::<usize>()
                 + texts
@@ -122,6 +144,11 @@ impl From<InstanceProbing> for ProbingOfInstance {
     fn from(known: InstanceProbing) -> Self {
         Self {
             instance: known.instance.as_str().into(),
+            check: (!known.check.is_default()).then(|| known.check.as_str().into()),
+            advisory: known.advisory,
+            health: known.health,
+            reason: known.reason.as_str().into(),
+            since: Some(known.since),
             streak: known.streak.into(),
             next_due: Some(known.next_due),
             held: known.held.map(Into::into),

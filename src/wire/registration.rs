@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Check;
+use super::{Check, NamedCheck};
 
 /// What a register call sends. Fields that are not listed here are refused.
 // The server reads it field by field (`api::routes::registration`), to name every problem at once.
@@ -36,10 +36,10 @@ pub struct Registration {
     /// The namespace; the server's default one when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// The instance's name; `default` when absent, so that a service has one address unless you name several.
+    /// The instance's name; when absent, derived from `external_id`, else `default`, so that a service has one address unless you name several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// Its share under `pick=weighted`; 100 when absent. 0 drains: probed and shown, never selected.
+    /// Its share under `pick=weighted`; 100 when absent. With 0 it is probed and shown, but never selected.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1000)]
     pub weight: Option<u16>,
@@ -50,4 +50,27 @@ pub struct Registration {
     /// How it is probed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub check: Option<Check>,
+    /// Checks beside `check`, at most 7. An instance is unhealthy when any of its checks is that is not `advisory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 7)]
+    pub checks: Option<Vec<NamedCheck>>,
+    /// Short for a heartbeat check: the program sends a heartbeat, or registers again, at least this often. It is the only check where neither
+    /// `check` nor `health_url` is given, else a further one called `heartbeat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86400)]
+    pub ttl_seconds: Option<u32>,
+    /// Removes the instance after it was unhealthy for so long without a break. With a heartbeat check, 10 times its TTL and at least 300
+    /// when absent, but then never a service's last instance; else it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 60, maximum = 31_536_000)]
+    pub deregister_after_seconds: Option<u32>,
+    /// At most 64 free texts, for selection by `tag`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_items = 64)]
+    pub tags: Option<Vec<String>>,
+    /// Its name in a foreign system, kept to the letter. Without `instance`, the instance's name is derived from it, and the same id at another
+    /// address is another instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 512)]
+    pub external_id: Option<String>,
 }

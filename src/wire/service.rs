@@ -1,6 +1,7 @@
 //! A service and its instances.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -8,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::words::{health, known_or_default, reason};
-use super::{Check, Labels};
+use super::{Acknowledgement, Check, Drain, Labels, NamedCheck, Warning};
 use crate::model::check;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::{self, newest_of};
@@ -17,6 +18,8 @@ use crate::model::url::EndpointUrl;
 
 /// Most instances of a service that are read: four times what one may have.
 const MAX_INSTANCES: usize = 1024;
+/// Most tags and further checks of an instance that are read: four times what one may have of tags.
+const MAX_OF_INSTANCE: usize = 256;
 
 /// A named thing in a namespace, with its instances. `base_url` and `health_url` are those of its first healthy instance;
 /// `version`, `description` and `metadata` those of its newest one.
@@ -82,6 +85,9 @@ pub struct Service {
     #[serde(default)]
     #[schema(required = true, schema_with = reason)]
     pub reason: Box<str>,
+    /// Set while each of its instances that fails or warns is acknowledged; the newest of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Box<Acknowledgement>>,
     /// With `pick=weighted`, the instance that was drawn: the answer holds no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picked: Option<Box<str>>,
@@ -118,7 +124,7 @@ pub struct Instance {
     #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub since: Option<UnixMs>,
-    /// Its share under `pick=weighted`; 0 is drained.
+    /// Its share under `pick=weighted`; with 0 it is never selected. See also `drain`.
     #[serde(default)]
     #[schema(required = true)]
     pub weight: u16,
@@ -149,6 +155,39 @@ pub struct Instance {
     #[serde(default)]
     #[schema(required = true, value_type = String, format = DateTime)]
     pub registered_at: Option<UnixMs>,
+    /// Free texts, for selection by `tag`.
+    #[serde(default, deserialize_with = "few", skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub tags: Box<[Box<str>]>,
+    /// Its name in a foreign system, to the letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<Box<str>>,
+    /// Checks beside `check`, ordered by name.
+    #[serde(default, deserialize_with = "few", skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Option<Vec<NamedCheck>>)]
+    pub checks: Box<[NamedCheck]>,
+    /// After how long without a pass or a heartbeat it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deregister_after_seconds: Option<u32>,
+    /// What does not pass, although the instance can be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<Box<Warning>>,
+    /// The checks that do not pass besides the one that decides its status and the one of the warning.
+    #[serde(default, deserialize_with = "few", skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub also_failing: Box<[Box<str>]>,
+    /// Set while it is out of selection on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Box<Drain>>,
+    /// The version that its answers report, if a check reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_version: Option<Box<str>>,
+    /// The check that decides its status; absent when that is `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<Box<str>>,
+    /// Set while somebody knows about its failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Box<Acknowledgement>>,
 }
 
 impl Service {
@@ -162,7 +201,7 @@ impl Service {
         let newest = newest_of(known.instances.iter()).map(|newest| &*newest.spec);
         let front = known.front();
         let mut instances: Vec<&service::Instance> = known.instances.iter().collect();
-        instances.sort_by_key(|i| (i.health != Health::Healthy, std::cmp::Reverse(i.spec.weight), &i.name));
+        instances.sort_by_key(|i| service::shown_order(i));
         Self {
             id: known.id,
             name: known.key.name().into(),
@@ -179,6 +218,7 @@ impl Service {
             source: known.source.as_str().into(),
             revision: known.revision,
             reason: front.map_or(Reason::Probing, |front| front.reason).as_str().into(),
+            acknowledged: service::acknowledgement_of(known.instances.iter()).map(|known| Box::new((&**known).into())),
             picked: None,
             instances: instances.into_iter().map(Instance::from).collect(),
         }
@@ -209,6 +249,16 @@ impl From<&service::Instance> for Instance {
             check: (spec.check != check::Check::default()).then(|| (&spec.check).into()),
             generation: known.shown_generation(),
             registered_at: Some(known.created_at),
+            tags: spec.tags.iter().map(|tag| tag.as_str().into()).collect(),
+            external_id: spec.external_id.as_deref().map(Into::into),
+            checks: spec.checks.iter().map(Into::into).collect(),
+            deregister_after_seconds: spec.deregister_after_seconds,
+            warning: known.warning.as_deref().map(|warning| Box::new(warning.into())),
+            also_failing: known.also_failing.iter().map(|check| check.as_str().into()).collect(),
+            drain: known.drain.as_deref().map(|drain| Box::new(drain.into())),
+            observed_version: known.observed_version.as_deref().map(Into::into),
+            decided_by: (!known.decided_by.is_default()).then(|| known.decided_by.as_str().into()),
+            acknowledged: known.acknowledged.as_deref().map(|known| Box::new(known.into())),
         }
     }
 }
@@ -219,25 +269,31 @@ fn health_url(instance: &service::Instance) -> Box<str> {
 
 /// Reads the first instances of a list without end.
 fn bounded<'de, D: Deserializer<'de>>(json: D) -> Result<Vec<Instance>, D::Error> {
-    struct List;
+    json.deserialize_seq(First(MAX_INSTANCES, PhantomData))
+}
 
-    impl<'de> Visitor<'de> for List {
-        type Value = Vec<Instance>;
+/// Reads the first entries of a list without end.
+fn few<'de, T: Deserialize<'de>, D: Deserializer<'de>>(json: D) -> Result<Box<[T]>, D::Error> {
+    json.deserialize_seq(First(MAX_OF_INSTANCE, PhantomData)).map(Vec::into_boxed_slice)
+}
 
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of instances")
-        }
+/// Reads so many entries of a list, and skips the rest.
+struct First<T>(usize, PhantomData<T>);
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Instance>, A::Error> {
-            let mut instances = Vec::new();
-            while instances.len() < MAX_INSTANCES {
-                let Some(instance) = list.next_element()? else { return Ok(instances) };
-                instances.push(instance);
-            }
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(instances)
-        }
+impl<'de, T: Deserialize<'de>> Visitor<'de> for First<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
     }
 
-    json.deserialize_seq(List)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut entries = Vec::new();
+        while entries.len() < self.0 {
+            let Some(entry) = list.next_element()? else { return Ok(entries) };
+            entries.push(entry);
+        }
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(entries)
+    }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 use super::Code;
+use crate::model::availability::Standing;
 use crate::model::outcome::{Health, Reason, Stage, Verdict};
 
 fn words(words: impl Iterator<Item = &'static str>, description: &str) -> Schema {
@@ -28,6 +29,10 @@ pub(super) fn stage() -> Schema {
 
 pub(super) fn reason() -> Schema {
     words(Reason::ALL.iter().map(|r| r.as_str()), "Why: one of a closed set of words.")
+}
+
+pub(super) fn standing() -> Schema {
+    words(Standing::ALL.iter().map(|s| s.as_str()), "How it stands: `degraded` is up, while an instance is unhealthy.")
 }
 
 pub(super) fn code() -> Schema {

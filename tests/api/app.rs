@@ -12,15 +12,16 @@ use portolan::api::{
 };
 use portolan::catalog::{Catalog, Epoch};
 use portolan::model::health::CheckState;
+use portolan::model::name::CheckName;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
 use portolan::model::ports::{AlwaysLeads, Freshness, PassOn};
 use portolan::model::probe::{HealthChange, ProbeRow};
-use portolan::model::service::InstanceId;
+use portolan::model::service::{InstanceId, Warning};
 use portolan::model::time::{Clock, Now, UnixMs};
 use portolan::prober::AddressPolicy;
 use portolan::prober::{DialSettings, Dialer};
 use portolan::prober::{Prober, ProberHandle, ProberSettings};
-use portolan::store::{Opened, Store, StoreSettings};
+use portolan::store::{Opened, Store, StoreSettings, TimedEnds};
 use portolan::telemetry::access_log::AccessLog;
 use portolan::telemetry::metrics::Metrics;
 use portolan::telemetry::server_events::EventReceiver;
@@ -183,6 +184,7 @@ impl TestApp {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(store.clone()),
             on_demand: Arc::new(on_demand.clone()),
+            heartbeats: Arc::new(on_demand.clone()),
             probing: Arc::new(on_demand),
             addresses: Arc::new(policy()),
             history: store.clone(),
@@ -197,10 +199,10 @@ impl TestApp {
             in_flight: InFlight::new(options.answers, metrics.clone()),
             settings: ApiSettings {
                 default_namespace: "default".parse().expect("a label"),
-                default_interval: Duration::from_secs(30),
                 service_metrics: options.service_metrics,
             },
         });
+        let timed_ends = TimedEnds::new(store.clone(), Clock::system());
         let listener = conn::listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = listener.local_addr().expect("an address");
         let stop = CancellationToken::new();
@@ -219,6 +221,8 @@ impl TestApp {
             tasks.spawn(async move { refresher.run(for_secrets).await.expect("it never fails") });
         }
         tasks.spawn(async move { writer.run(for_writer).await.expect("the writer ends well") });
+        let for_ends = stop.clone();
+        tasks.spawn(async move { timed_ends.run(for_ends).await.expect("it never fails") });
         tasks.spawn(async move {
             let settings = ConnSettings { per_client: 400, ..times(options.quick, options.patient) };
             conn::serve(listener, settings, api, metrics, for_serving).await.expect("serving ends well");
@@ -235,6 +239,11 @@ impl TestApp {
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status(), response.headers().clone());
         Answer { status, headers, bytes: response.bytes().await.expect("a whole body").to_vec() }
+    }
+
+    /// Tells the server to stop.
+    pub(crate) fn shut_down(&self) {
+        self.stop.cancel();
     }
 
     pub(crate) async fn get(&self, target: &str) -> Answer {
@@ -270,6 +279,16 @@ impl TestApp {
         assert_eq!(applied, vec![true; keys.len()]);
     }
 
+    /// Gives a healthy instance a warning, as the prober does.
+    pub(crate) async fn set_warning(&self, key: &str, instance: &str) {
+        let change = self.change(key, instance, Health::Healthy);
+        let message = "as the test says".to_owned();
+        let warning = Warning { check: change.check.clone(), reason: Reason::ReportedWarning, message };
+        let change = HealthChange { warning: Some(warning), ..change };
+        let applied = self.store.commit_health(vec![change], Arc::new(AlwaysLeads)).await.expect("committed");
+        assert_eq!(applied, [true]);
+    }
+
     fn change(&self, key: &str, instance: &str, health: Health) -> HealthChange {
         let snapshot = self.catalog.read();
         let service = snapshot.get(key).expect("registered").service();
@@ -286,12 +305,20 @@ impl TestApp {
             at: now,
             address: Some("127.0.0.1:9".parse().expect("an address")),
             code: None,
+            certificate_expires_at: None,
             message: "as the test says".to_owned(),
             timings: Timings { connect_us: Some(120), ..Timings::default() },
         };
         let message = "as the test says".to_owned();
-        let transition =
-            Transition { at: now, from: instance.health, to: health, reason, message, evidence: Some(evidence) };
+        let transition = Transition {
+            at: now,
+            from: instance.health,
+            to: health,
+            reason,
+            message,
+            check: CheckName::default(),
+            evidence: Some(evidence),
+        };
         HealthChange {
             instance: instance.id,
             generation: instance.generation,
@@ -299,6 +326,10 @@ impl TestApp {
             reason,
             since: now,
             message: Some(transition.message.clone()),
+            check: CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
             transition: Some(transition),
             state: CheckState::new(Now { steady: now, wall: now }),
         }
@@ -322,7 +353,7 @@ fn policy() -> AddressPolicy {
 fn prober(
     options: &Options,
     store: &Store,
-    probes: HashMap<InstanceId, ProbeRow>,
+    probes: HashMap<(InstanceId, CheckName), ProbeRow>,
     clock: &Clock,
     metrics: &Metrics,
 ) -> (Prober, ProberHandle) {

@@ -93,6 +93,15 @@ fn the_fast_path_and_the_route_give_the_same_answers() {
             }
         }
         app.set_health("default/s1", "default", Health::Healthy).await;
+        app.set_warning("default/s2", "default").await;
+        let rich = json!({
+            "name": "s3", "base_url": "http://127.0.0.1:4", "external_id": "a b", "tags": ["x=y", "é"], "ttl_seconds": 30,
+            "deregister_after_seconds": 60, "check": {"tcp": {}},
+            "checks": [{"name": "admin", "advisory": true, "url": "http://127.0.0.1:5/"}],
+        });
+        let service = app.register(&rich).await.ok()["data"].take();
+        let drain = format!("/api/v1/services/{}/instances/default/drain", service["id"].as_str().expect("an id"));
+        app.send(app.request(Method::PUT, &drain).json(&json!({"reason": "why"}))).await.ok();
         app
     });
     let mut runner = TestRunner::new(Config { cases: 300, failure_persistence: None, ..Config::default() });

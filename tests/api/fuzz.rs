@@ -66,6 +66,18 @@ fn key() -> impl Strategy<Value = String> {
         "interval_seconds",
         "expected_statuses",
         "ttl_seconds",
+        "deregister_after_seconds",
+        "tags",
+        "external_id",
+        "checks",
+        "heartbeat",
+        "identity",
+        "json",
+        "header",
+        "tls_san",
+        "version_from",
+        "advisory",
+        "url",
     ];
     prop_oneof![3 => prop::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => ".{0,12}"]
 }
@@ -76,7 +88,8 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     let damage = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3);
     let near = (fields, damage, prop::bool::weighted(0.3)).prop_map(|(fields, damage, damaged)| {
         let mut valid =
-            json!({"name": "a", "base_url": "http://127.0.0.1:9", "metadata": {"k": "v"}, "check": {"tcp": {}}});
+            json!({"name": "a", "base_url": "http://127.0.0.1:9", "metadata": {"k": "v"}, "check": {"tcp": {}},
+                "tags": ["t"], "checks": [{"name": "b", "http": {"path": "/", "identity": {"json": {"/a": "$service"}}}}]});
         for (key, value) in fields {
             valid[key] = value;
         }
@@ -120,6 +133,8 @@ fn query() -> impl Strategy<Value = String> {
         "meta.team",
         "meta.",
         "healthy",
+        "tag",
+        "warning",
         "pick",
         "limit",
         "cursor",
@@ -167,7 +182,7 @@ fn no_query_is_a_fault() {
 fn no_path_is_a_fault() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let app = runtime.block_on(TestApp::start());
-    let path = "(/(api|v1|services|instances|history|health-check|[a-z0-9%.-]{0,6}|[!-~&&[^?#]]{0,12})){1,6}";
+    let path = "(/(api|v1|services|instances|history|health-check|heartbeat|drain|acknowledgement|[a-z0-9%.-]{0,6}|[!-~&&[^?#]]{0,12})){1,6}";
     let methods = prop::sample::select(vec!["GET", "POST", "DELETE", "PUT", "PATCH"]);
     let schemas = Schemas::load();
     let checked = runner(600).run(&(path, methods), |(path, method)| {

@@ -1,6 +1,9 @@
 //! The REST API over a real socket, a real store and, where health matters, outcomes as the prober commits them.
 
+mod acknowledging;
 mod app;
+mod availability;
+mod certificates;
 mod checking;
 mod etags;
 mod fast_path;
@@ -9,11 +12,14 @@ mod fuzz;
 mod golden;
 mod large;
 mod legacy_examples;
+mod lifecycle;
+mod long_polls;
 mod mirror;
 mod operations;
 mod owners;
 mod pages;
 mod probes;
+mod prometheus;
 mod registering;
 mod removing;
 mod schema;

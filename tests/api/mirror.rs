@@ -41,7 +41,9 @@ async fn mirror(app: &TestApp, name: &str, id: Uuid, revision: u64, reported: Op
         spec: Arc::new(spec),
         owner: Owner::Anonymous,
         generation: Some(41),
+        drain: None,
         reported,
+        acknowledged: None,
     };
     let object = Mirrored {
         key: ServiceKey::new(&Namespace::default(), &name.parse().expect("a name")),
@@ -81,7 +83,7 @@ async fn a_verdict_that_no_status_carries_has_a_tag_of_its_own() {
     assert_eq!(known.status, 304);
 
     let since = service["instances"][0]["since"].as_str().expect("a time").parse().expect("a time");
-    let reported = ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since, message: String::new() };
+    let reported = ReportedHealth::new(Health::Healthy, Reason::Passed, since);
     put(&app, 901, Some(reported)).await;
     assert_eq!(shown(&app).await.1, "W/\"0000000000000abc.901\"");
 }

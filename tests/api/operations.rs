@@ -180,7 +180,7 @@ async fn what_is_no_route_is_an_envelope() {
         "/api/v1/services/discover/",
         "/api/v1/services/a/b",
         "/api/v1/services//instances/a",
-        "/api/v1/services/a/instances/b/heartbeat",
+        "/api/v1/services/a/instances/b/heartbeats",
         "/API/v1/services",
         "/healthz/",
         "/metrics%00",
@@ -190,8 +190,8 @@ async fn what_is_no_route_is_an_envelope() {
     }
     let slash = app.get("/api/v1/services/stats/").await.json();
     assert_eq!(slash["hint"], "without the trailing slash it is /api/v1/services/stats");
-    let heartbeat = app.request(Method::PUT, "/api/v1/services/a/instances/b/heartbeat").json(&json!({}));
-    assert_eq!(app.send(heartbeat).await.refusal(404), "unknown_route");
+    let later = app.request(Method::PUT, "/api/v1/services/a/instances/b/later").json(&json!({}));
+    assert_eq!(app.send(later).await.refusal(404), "unknown_route");
 }
 
 #[derive(Clone, Default)]

@@ -170,7 +170,7 @@ async fn malformed_json_is_a_400_that_says_where() {
         (b"{\"check\":{\"tcp\":{},\"http\":{}}}".to_vec(), "check"),
         (b"{\"check\":{\"http\":{\"tls\":{\"verfy\":true}}}}".to_vec(), "check.http.tls.verfy"),
         (b"{\"check\":{\"interval_seconds\":0}}".to_vec(), "check"),
-        (b"{\"ttl_seconds\":30}".to_vec(), "ttl_seconds"),
+        (b"{\"ttl_seconds\":0}".to_vec(), "ttl_seconds"),
         (deep.into_bytes(), "name"),
         (many.into_bytes(), "body"),
     ];

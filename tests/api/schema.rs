@@ -48,6 +48,9 @@ impl Schemas {
             let fitting = choices.iter().find(|s| (s["type"] == "null") == value.is_null());
             return self.judge(at, fitting.unwrap_or_else(|| panic!("{at}: {value} fits no choice")), value);
         }
+        if let Some(parts) = schema["allOf"].as_array() {
+            return self.judge(at, &self.joined(parts), value);
+        }
         let kind = match value {
             Value::Null => "null",
             Value::Bool(_) => "boolean",
@@ -71,6 +74,17 @@ impl Schemas {
             Value::Object(map) => self.judge_object(at, schema, map),
             _ => {}
         }
+    }
+
+    /// One object schema with the fields of all parts.
+    fn joined(&self, parts: &[Value]) -> Value {
+        let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
+        for part in parts {
+            let part = part["$ref"].as_str().map_or(part, |reference| self.resolve(reference));
+            properties.extend(part["properties"].as_object().expect("an object").clone());
+            required.extend(part["required"].as_array().into_iter().flatten().cloned());
+        }
+        serde_json::json!({"type": "object", "properties": properties, "required": required})
     }
 
     fn judge_object(&self, at: &str, schema: &Value, map: &serde_json::Map<String, Value>) {

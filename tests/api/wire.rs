@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use portolan::catalog::render;
-use portolan::model::check::Check;
-use portolan::model::name::{Namespace, ServiceKey, ServiceName};
+use portolan::model::acknowledgement::{Acknowledgement, Failure};
+use portolan::model::check::{Check, NamedCheck};
+use portolan::model::name::{CheckName, Namespace, ServiceKey, ServiceName};
 use portolan::model::outcome::{Health, Reason};
-use portolan::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service, Source};
+use portolan::model::service::{Drain, Instance, InstanceId, InstanceSpec, Owner, Service, Source, Warning};
 use portolan::model::time::UnixMs;
 use portolan::model::url::EndpointUrl;
 use portolan::wire;
@@ -25,8 +26,14 @@ const CHECKS: &[&str] = &[
     r#"{"tcp":{}}"#,
     r#"{"none":{},"interval_seconds":7}"#,
     r#"{"grpc":{"service":"a.B","tls":{"verify":false}},"unhealthy_threshold":2}"#,
+    r#"{"heartbeat":{"ttl_seconds":9}}"#,
     r#"{"http":{"path":"/\"x","expected_statuses":[204,200],"headers":{"x-a":"b\\"}},"timeout_seconds":9}"#,
 ];
+
+/// The stamp has room for the years 1970 to 9999; a clock that shows another time is shown as no probe.
+fn time_of_a_probe() -> impl Strategy<Value = UnixMs> {
+    time().prop_map(|at| UnixMs(at.0.max(0)))
+}
 
 fn time() -> impl Strategy<Value = UnixMs> {
     prop_oneof![5 => 0..4_102_444_800_000_i64, 1 => -1_000_000_000_000..253_402_000_000_000_i64].prop_map(UnixMs)
@@ -41,14 +48,82 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
     proptest::collection::btree_map("[a-z.\"]{1,4}", text(), 0..4)
 }
 
+const NAMED: &[&str] = &[
+    r#"{"name":"admin","advisory":true,"url":"http://h:9000/ready","http":{"path":"/r"},"interval_seconds":10}"#,
+    r#"{"name":"disk","tcp":{}}"#,
+    r#"{"name":"id","http":{"identity":{"json":{"/\"a":"$service"},"header":{"x-a":"b"},"tls_san":"c"},"version_from":"/v"}}"#,
+    r#"{"name":"heartbeat","heartbeat":{"ttl_seconds":30},"unhealthy_threshold":2}"#,
+];
+
+/// What was registered besides the fields that every instance shows.
+#[derive(Debug, Clone)]
+struct More {
+    checks: Vec<NamedCheck>,
+    tags: Vec<String>,
+    external_id: Option<String>,
+    deregister_after_seconds: Option<u32>,
+}
+
+fn more() -> impl Strategy<Value = More> {
+    let checks = proptest::sample::subsequence(NAMED, 0..=NAMED.len());
+    let tags = proptest::collection::vec(text(), 0..3);
+    let after = proptest::option::of(60..=31_536_000_u32);
+    (checks, tags, proptest::option::of(text()), after).prop_map(|(checks, tags, external_id, after)| More {
+        checks: checks.into_iter().map(|json| serde_json::from_str(json).expect("a check")).collect(),
+        tags,
+        external_id,
+        deregister_after_seconds: after,
+    })
+}
+
+/// What is known of an instance besides its health: which check decides, a warning, which checks fail besides, a version, a drain, an acknowledgement.
+#[derive(Debug, Clone)]
+struct Known {
+    decided_by: CheckName,
+    warning: Option<Warning>,
+    also_failing: Vec<CheckName>,
+    observed_version: Option<String>,
+    drain: Option<Drain>,
+    acknowledged: Option<Acknowledgement>,
+}
+
+fn known() -> impl Strategy<Value = Known> {
+    let check = || select(&["default", "admin"][..]).prop_map(|name| name.parse::<CheckName>().expect("a name"));
+    let warning = (check(), select(Reason::ALL), text());
+    let warning = warning.prop_map(|(check, reason, message)| Warning { check, reason, message });
+    let drain = (text(), text(), time(), proptest::option::of(time()));
+    let drain = drain.prop_map(|(reason, by, since, until)| Drain { reason, by, since, until });
+    let note = (text(), text(), time(), proptest::option::of(time()), any::<bool>());
+    let acknowledged = note.prop_map(|(note, by, since, until, whole)| {
+        let failure = Failure { down: None, warning: None, also: Box::default() };
+        Acknowledgement { note, by, since, until, whole, failure }
+    });
+    let (warning, drain) = (proptest::option::of(warning), proptest::option::of(drain));
+    let checks = (check(), warning, proptest::collection::vec(check(), 0..3));
+    (checks, proptest::option::of(text()), drain, proptest::option::of(acknowledged)).prop_map(
+        |((decided_by, warning, also_failing), observed_version, drain, acknowledged)| Known {
+            decided_by,
+            warning,
+            also_failing,
+            observed_version,
+            drain,
+            acknowledged,
+        },
+    )
+}
+
 fn spec() -> impl Strategy<Value = InstanceSpec> {
     let health_url = proptest::option::of(select(&["http://a.example:8081/health?x=1", "tcp://10.0.0.1:6379"][..]));
     let urls = (select(&["http://10.0.0.5:8080/base", "https://[::1]/", "redis://a.example:6379"][..]), health_url);
-    (urls, select(CHECKS), text(), text(), labels(), 0..=1000_u16, text()).prop_map(
-        |((base_url, health_url), check, version, description, metadata, weight, zone)| InstanceSpec {
+    (urls, select(CHECKS), text(), text(), labels(), 0..=1000_u16, text(), more()).prop_map(
+        |((base_url, health_url), check, version, description, metadata, weight, zone, more)| InstanceSpec {
             base_url: EndpointUrl::base(base_url).expect("a URL"),
             health_url: health_url.map(|url| EndpointUrl::health(url).expect("a URL")),
             check: serde_json::from_str::<Check>(check).expect("a check"),
+            checks: more.checks,
+            tags: more.tags,
+            external_id: more.external_id,
+            deregister_after_seconds: more.deregister_after_seconds,
             version,
             description,
             metadata,
@@ -60,8 +135,8 @@ fn spec() -> impl Strategy<Value = InstanceSpec> {
 
 fn instance() -> impl Strategy<Value = Instance> {
     let numbers = (any::<u64>(), proptest::option::of(any::<u64>()), any::<i64>());
-    (spec(), numbers, time(), time(), select(Health::ALL), select(Reason::ALL)).prop_map(
-        |(spec, (generation, fence, id), created_at, since, health, reason)| Instance {
+    (spec(), numbers, time(), time(), select(Health::ALL), select(Reason::ALL), known()).prop_map(
+        |(spec, (generation, fence, id), created_at, since, health, reason, known)| Instance {
             id: InstanceId(id),
             name: "unnamed".parse().expect("a name"),
             spec: spec.into(),
@@ -73,6 +148,12 @@ fn instance() -> impl Strategy<Value = Instance> {
             reason,
             since,
             message: None,
+            decided_by: known.decided_by,
+            warning: known.warning.map(Into::into),
+            also_failing: known.also_failing.into(),
+            observed_version: known.observed_version.map(Into::into),
+            drain: known.drain.map(Into::into),
+            acknowledged: known.acknowledged.map(Into::into),
         },
     )
 }
@@ -121,7 +202,7 @@ proptest! {
     #[test]
     fn the_catalog_renders_a_service_as_the_wire_type_does(
         service in service(),
-        last_check in proptest::option::of(time()),
+        last_check in proptest::option::of(time_of_a_probe()),
         shown in any::<u8>(),
     ) {
         same(&render::whole(&service), last_check, &wire::Service::new(&service, last_check))?;

@@ -56,8 +56,17 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(env: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        Self::on(&folder.path().join("services.db"), folder, env)
+    }
+
+    /// A server of a file that stays.
+    pub(crate) fn of(db: &Path, env: &[(&str, &str)]) -> Self {
+        Self::on(db, tempfile::tempdir().expect("a folder"), env)
+    }
+
+    fn on(db: &Path, folder: TempDir, env: &[(&str, &str)]) -> Self {
         let mut command = process();
-        command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", folder.path().join("services.db"));
+        command.arg("serve").env("SERVER_PORT", "0").env("DB_PATH", db);
         command.env("PORTOLAN_RATE_LIMIT_PER_MINUTE", "0").env("HEALTH_CHECK_INTERVAL", "1");
         let mut child = command.envs(env.iter().copied()).stderr(Stdio::piped()).spawn().expect("it starts");
         let (url, log) = listening(child.stderr.take().expect("piped"));

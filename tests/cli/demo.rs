@@ -63,6 +63,8 @@ fn an_instance_fails_and_recovers_and_nothing_is_left() {
     kill_process(Pid::from_child(&demo.child), Signal::HUP).expect("it is running");
     demo.until(&["order-service/b  healthy -> unhealthy", "ConnectRefused"]);
     demo.until(&["order-service/b  unhealthy -> healthy", "Passed"]);
+    demo.until(&["invoice-service/default  healthy -> unhealthy", "WrongIdentity", "wiki"]);
+    demo.until(&["invoice-service/default  unhealthy -> healthy", "Passed"]);
     kill_process(Pid::from_child(&demo.child), Signal::TERM).expect("it is running");
     demo.until(&["the demo is over"]);
     assert_eq!(demo.child.wait().expect("it ends").code(), Some(0));
@@ -79,7 +81,13 @@ fn every_kind_becomes_healthy_and_the_curl_lines_work() {
             pasted.push(line[at..].to_owned());
         }
     }
-    let mut kinds = vec!["user-service/a", "report-service/default", "ledger-db/default", "inventory-service/default"];
+    let mut kinds = vec![
+        "user-service/a",
+        "report-service/default",
+        "ledger-db/default",
+        "inventory-service/default",
+        "export-worker/default",
+    ];
     while !kinds.is_empty() {
         let line = demo.until(&["unknown -> healthy"]);
         kinds.retain(|kind| !line.contains(kind));

@@ -24,6 +24,8 @@ fn foreign_text_cannot_move_the_cursor() {
         (&["get", "x", "-o", "wide"], &one),
         (&["discover", "x"], &one),
         (&["discover", "x", "-o", "url"], &one),
+        (&["availability", "-A"], &list),
+        (&["availability", "-A", "-o", "csv"], &list),
     ] {
         let (url, asked) = canned("200 OK", body);
         let output = portolan().args(args).args(["--server", &url]).output().expect("it runs");

@@ -171,6 +171,9 @@ fn check_shows_where_the_time_went() {
     for part in ["connect", "request", "total", "ms", "█", "Passed", "ConnectRefused"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
+    let only = |name: &str| server.cli(&["check", "user-service", "-i", name]);
+    assert_eq!([ended(&only("a")).0, ended(&only("b")).0, ended(&only("c")).0], [0, 1, 4]);
+    assert!(!stdout(&only("a")).contains("ConnectRefused") && stdout(&only("b")).contains("0 of 1 healthy"));
     ok(&server, &["deregister", "user-service", "-i", "a"]);
     let output = server.cli(&["check", "user-service", "-o", "json"]);
     assert_eq!(ended(&output).0, 1, "what is left is unhealthy");
@@ -237,10 +240,20 @@ fn deregister_removes_one_or_all() {
     let several = server.cli(&["deregister", "user-service"]);
     let (exit, said) = ended(&several);
     assert!(exit == 5 && said.contains("--all") && said.contains("--instance"), "{said}");
+    let (exit, said) = ended(&server.cli(&["deregister", "user-service", "-i", "zzz"]));
+    assert!(exit == 4 && said.contains("portolan get user-service shows those it has"), "{said}");
     let output = server.cli(&["deregister", "user-service", "--instance", "b"]);
     assert_eq!(ended(&output), (0, "deregistered instance b of user-service\n".to_owned()));
     assert!(output.stdout.is_empty());
     let id = json(&server.cli(&["get", "user-service", "-o", "json"]))["id"].as_str().expect("an id").to_owned();
     ok(&server, &["deregister", &id]);
     assert_eq!(code(&server, &["get", "user-service"]), 4);
+    for (instance, port) in [("a", "1"), ("b", "2")] {
+        let url = format!("http://127.0.0.1:{port}");
+        ok(&server, &["register", "--name", "mail", "-i", instance, "--base-url", &url, "--external-id", "x"]);
+    }
+    let (exit, said) = ended(&server.cli(&["deregister", "mail", "--external-id", "x"]));
+    assert!(exit == 5 && said.contains("name one with --instance, or add --all to remove them all"), "{said}");
+    ok(&server, &["deregister", "mail", "--external-id", "x", "--all"]);
+    assert_eq!(code(&server, &["get", "mail"]), 4);
 }

@@ -83,6 +83,17 @@ fn a_watch_prints_a_line_for_each_change() {
 }
 
 #[test]
+fn a_drain_is_seen_in_its_line() {
+    let server = Server::start(&[]);
+    register(&server, "mail");
+    let watch = Printing::start(&server, &["watch"]);
+    first(&server, &watch);
+    assert_eq!(ended(&server.cli(&["drain", "mail", "--reason", "r"])).0, 0);
+    let line = std::iter::repeat_with(|| watch.line()).find(|line| line.contains("/mail  ")).expect("a line");
+    assert!(line.contains("unknown 0/1 -> unknown 0/1 (1 drained)"), "{line}");
+}
+
+#[test]
 fn a_watch_of_one_name_prints_only_that_service() {
     let server = Server::start(&[]);
     let watch = Printing::start(&server, &["watch", "mail"]);

@@ -34,9 +34,18 @@ pub(crate) async fn define(plane: &ControlPlane) {
 
 /// Applies the definition and an overlay of `deploy/overlays`, this in a new namespace instead of `portolan`.
 pub(crate) async fn install(plane: &ControlPlane, overlay: &str) -> Installed {
+    install_with(plane, overlay, &[]).await
+}
+
+/// The same with some of `deploy/components`.
+pub(crate) async fn install_with(plane: &ControlPlane, overlay: &str, components: &[&str]) -> Installed {
     define(plane).await;
     let namespace = plane.namespace("portolan").await.expect("a namespace");
-    let objects = objects(plane, overlay, &namespace, "").await;
+    // The folder of `objects` is beside this one.
+    let path = |name: &str| relative(&plane.folder().join("any"), &repository().join("deploy/components").join(name));
+    let entries: Vec<String> = components.iter().map(|&name| format!("\n- {}", path(name))).collect();
+    let changes = if entries.is_empty() { String::new() } else { format!("components:{}\n", entries.concat()) };
+    let objects = objects(plane, overlay, &namespace, &changes).await;
     // It is there already, without the labels that the overlay gives it.
     plane.kubectl().run_with(&["apply", "--server-side", "-f", "-"], &objects).await.expect("the API server takes it");
     let account = plane.service_account(&namespace, "portolan").await.expect("a token");

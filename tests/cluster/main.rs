@@ -10,6 +10,7 @@ mod generated;
 mod leading;
 mod plane;
 mod pods;
+mod publish;
 mod rest;
 mod sync;
 mod tunnel;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use portolan::console::data::{ProbingOfService, Service};
 use portolan::console::source::file::FileSource;
 use portolan::console::source::{Link, Operation, Request, Source, SourceEvent};
+use portolan::console::window::Window;
 use portolan::model::health::CheckState;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
 use portolan::model::probe::{HealthChange, ProbeRow, Sample};
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::company;
 use crate::store::{Running, at, files, folder, fresh, leads, registration, removal, settings, spec};
 
 /// Longest wait for anything.
@@ -102,6 +104,7 @@ fn failed(millis: i64) -> Outcome {
         at: at(millis).wall,
         address: Some("10.0.0.5:1".parse().expect("an address")),
         code: None,
+        certificate_expires_at: None,
         message: "10.0.0.5:1 refuses connections".to_owned(),
         timings: Timings { connect_us: Some(80), ..Timings::default() },
     }
@@ -115,12 +118,17 @@ fn falls(instance: &Instance, millis: i64) -> HealthChange {
         reason: Reason::ConnectRefused,
         since: at(millis).wall,
         message: None,
+        check: portolan::model::name::CheckName::default(),
+        warning: None,
+        also_failing: Box::default(),
+        observed_version: None,
         transition: Some(Transition {
             at: at(millis).wall,
             from: instance.health,
             to: Health::Unhealthy,
             reason: Reason::ConnectRefused,
             message: format!("refused at {millis}"),
+            check: portolan::model::name::CheckName::default(),
             evidence: Some(failed(millis)),
         }),
         state: CheckState::new(at(millis)),
@@ -183,6 +191,7 @@ async fn probing_and_history_come_from_the_rows() {
     let row = ProbeRow {
         instance: instance.id,
         generation: instance.generation,
+        check: portolan::model::name::CheckName::default(),
         state: CheckState::new(at(90)),
         next_due: at(1090).steady,
         last: Some(failed(90)),
@@ -329,5 +338,39 @@ async fn a_file_that_is_no_store_is_named() {
     for _ in 0..2 {
         assert!(w.until("the loss", is_lost).await.contains("is not a store of Portolan"));
     }
+    w.end().await;
+}
+
+#[tokio::test]
+async fn availability_and_outages_come_from_the_spans_also_while_no_server_runs() {
+    let (_folder, path) = folder();
+    company::write(&path).await;
+    let mut w = Watching::start(&path);
+    let cart = w.snapshot().await.into_iter().find(|s| &*s.name == "cart").expect("registered").id;
+
+    w.requests.send(Request::Outages(Window::Week)).await.expect("is sent");
+    let is_list = |event| if let SourceEvent::Outages(Window::Week, list) = event { Some(list) } else { None };
+    let list = w.until("the outages", is_list).await.expect("they are read");
+    let of = |name: &str| list.outages.iter().filter(|of| &*of.name == name).map(|of| of.seconds).collect::<Vec<_>>();
+    assert_eq!((of("cart"), of("mail")), (vec![180.0, 45.0], vec![3300.0]), "the newest first");
+    assert_eq!(list.outages.iter().filter(|of| of.until.is_none()).count(), 5);
+    assert!(!list.more && list.since.is_some());
+
+    w.requests.send(Request::Strips((cart, None))).await.expect("is sent");
+    let is_strips = |event| if let SourceEvent::Strips(_, known) = event { Some(known) } else { None };
+    let strips = w.until("the strips", is_strips).await.expect("they are read");
+    assert_eq!(strips.iter().map(|(window, _)| *window).collect::<Vec<_>>(), Window::ALL);
+    let week = &strips[1].1;
+    assert_eq!((week.outage_count, week.longest_outage_seconds, week.drained_seconds), (2, 180.0, 21_600.0));
+    assert!(["-", "h", "d", "u"].iter().all(|letter| week.strip.as_ref().is_some_and(|strip| strip.contains(letter))));
+
+    let month = strips[2].1.strip.as_ref().expect("a strip");
+    assert!(!month.contains('?'), "five seconds that were not proved do not hide the day around them: {month}");
+
+    w.requests.send(Request::Shares(vec![cart, Uuid::nil()])).await.expect("is sent");
+    let is_shares = |event| if let SourceEvent::Shares(_, known) = event { Some(known) } else { None };
+    let shares = w.until("the percentages", is_shares).await.expect("they are read");
+    assert_eq!(shares.len(), 1, "of those that exist");
+    assert!(shares[0].percent.is_some_and(|percent| percent > 99.0 && percent < 100.0), "{:?}", shares[0].percent);
     w.end().await;
 }

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use crossterm::event::KeyCode;
 use portolan::console::source::{Abilities, Link, SourceEvent};
 use portolan::console::state::{State, ThemeName};
+use portolan::console::window::Window;
 use portolan::model::time::UnixMs;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
-use crate::scene::{Desk, NOON, cast, events, lines, options};
+use crate::scene::{CHECKOUT, Desk, NOON, availability, cast, events, history, lines, options, outages};
 
 const SIZES: [(u16, u16); 4] = [(40, 12), (80, 24), (120, 40), (200, 50)];
 
@@ -78,7 +79,8 @@ fn normal() {
     hold("normal", |size| {
         let mut desk = Desk::loaded(size);
         let mut changed = cast().remove(1);
-        changed.instances[1].health = portolan::model::outcome::Health::Healthy;
+        changed.instances[0].since = Some(UnixMs(NOON.0 + 3000));
+        changed.instances[0].health = portolan::model::outcome::Health::Healthy;
         desk.tick(3000);
         desk.change(changed);
         desk.tick(5000);
@@ -131,6 +133,37 @@ fn a_long_message() {
 }
 
 #[test]
+fn changed_lately() {
+    hold("changes", |size| {
+        let mut desk = Desk::loaded(size);
+        desk.receive(SourceEvent::Snapshot(cast()));
+        desk.tick(0);
+        desk.receive(SourceEvent::History(CHECKOUT, history(0), None));
+        desk.keys("C");
+        desk
+    });
+}
+
+#[test]
+fn outages_of_all_services() {
+    hold("outages", |size| {
+        let mut desk = after("O")(size);
+        desk.tick(0);
+        desk.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
+        desk
+    });
+}
+
+#[test]
+fn availability_in_a_column() {
+    hold("availability", |size| {
+        let mut desk = after(":cols avail\n2")(size);
+        desk.receive(SourceEvent::Shares(vec![CHECKOUT], Ok(vec![availability(CHECKOUT, None, Window::Day)])));
+        desk
+    });
+}
+
+#[test]
 fn instances() {
     hold("instances", after("/name=checkout\n\n"));
 }
@@ -143,6 +176,16 @@ fn instance() {
 #[test]
 fn explain() {
     hold("explain", after("/name=checkout\nX"));
+}
+
+#[test]
+fn the_map() {
+    hold("map", after("H"));
+}
+
+#[test]
+fn the_map_by_namespace() {
+    hold("map-by-namespace", after("H\t"));
 }
 
 #[test]
@@ -168,6 +211,11 @@ fn server_events() {
 #[test]
 fn help() {
     hold("help", after("?"));
+}
+
+#[test]
+fn explained_beside_the_list() {
+    hold("pane", after("/ns=shop\ne"));
 }
 
 #[test]
@@ -272,11 +320,12 @@ fn only_the_selected_row_is_reversed() {
 fn ascii_mode_draws_only_ascii() {
     let abilities = Abilities { acts: true, live_probing: true };
     for size in SIZES {
-        for keys in ["", "2w", "/name=checkout\nX", "/name=checkout\n\n\n", ":", "?", "T"] {
+        for keys in ["", "2w", "/name=checkout\nX", "/name=checkout\n\n\n", ":", "?", "T", "O"] {
             let options = portolan::console::state::Options { ascii: true, ..options() };
             let mut desk = Desk::with(State::new("server http://127.0.0.1:8080", abilities, options, size, NOON));
             desk.load();
             desk.keys(keys);
+            desk.receive(SourceEvent::Outages(Window::Day, Ok(outages())));
             let frame = desk.frame();
             assert!(frame.content.iter().all(|cell| cell.symbol().is_ascii()), "{keys} at {size:?}");
         }

@@ -3,9 +3,9 @@
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use portolan::console::app::{Effect, Msg, update};
 use portolan::console::data::ServerEvent;
-use portolan::console::source::{Abilities, Link, Operation, Refusal, Request, SourceEvent};
-use portolan::console::state::State;
+use portolan::console::source::{Abilities, Done, Link, Operation, Refusal, Request, Showed, SourceEvent};
 use portolan::console::state::screen::{Selection, View};
+use portolan::console::state::{State, Tone};
 use portolan::model::outcome::Health;
 use portolan::model::time::UnixMs;
 use uuid::Uuid;
@@ -119,11 +119,15 @@ fn drilling_in_and_out() {
     desk.keys("T");
     assert!(desk.text().contains("checkout timeline"));
     desk.keys("yy");
-    assert!(desk.text().contains("checkout json") && desk.text().contains("\"name\": \"checkout\""));
+    assert!(desk.text().contains("checkout json") && desk.text().contains("\"base_url\": \"http://10.0.0.5:801\""));
     desk.keys("qqqqq");
     assert_eq!(desk.state.screen().view, View::Overview);
     assert!(!desk.state.quit);
-    desk.keys("q");
+    desk.keys("qq");
+    assert!(desk.text().contains("Quit? Enter or y quits"), "{}", desk.text());
+    assert!(!desk.state.quit, "never by accident");
+    desk.press(KeyCode::Esc);
+    desk.keys("qy");
     assert!(desk.state.quit);
 }
 
@@ -139,7 +143,7 @@ fn marks_mean_services_and_limit_what_is_probed() {
     assert!(desk.text().contains("4 marked"));
     let effects = desk.keys("P");
     assert_eq!(operations(&effects).len(), 4);
-    assert!(operations(&effects).contains(&&Operation::Check(first)));
+    assert!(operations(&effects).contains(&&Operation::Observe(first)));
     desk.ctrl('\\');
     assert!(desk.state.marks.is_empty());
     desk.press(KeyCode::Esc);
@@ -215,9 +219,9 @@ fn a_frozen_screen_stands_still() {
 fn a_dialog_acts_on_what_it_showed_when_it_opened() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=checkout\n\nmdereg\n");
-    assert!(desk.text().contains("To deregister instance a of shop/checkout, type checkout"), "{}", desk.text());
+    assert!(desk.text().contains("To deregister instance a of shop/checkout, type checkout/a"), "{}", desk.text());
     desk.keys("ledger\n");
-    assert!(desk.text().contains("type checkout to go on"));
+    assert!(desk.text().contains("type checkout/a to go on"));
     // Meanwhile the instance registers again.
     let mut again = cast().remove(0);
     again.instances[0].generation = 9;
@@ -225,30 +229,16 @@ fn a_dialog_acts_on_what_it_showed_when_it_opened() {
     for _ in 0..6 {
         desk.press(KeyCode::Backspace);
     }
-    let effects = desk.keys("checkout\n");
+    let effects = desk.keys("checkout/a\n");
     desk.tick(7000);
     let wanted = Operation::Deregister { service: CHECKOUT, instance: "a".into(), generation: 3 };
     assert_eq!(operations(&effects), [&wanted]);
-    assert!(desk.text().contains("1 under way"));
+    assert!(desk.text().contains("waiting for an answer"));
     let refusal = Refusal { code: "stale".into(), message: "it registered again meanwhile".into() };
     desk.receive(SourceEvent::OperationDone(1, Err(refusal)));
     assert!(desk.text().contains("deregister checkout/a: it registered again meanwhile"));
     desk.tick(14_000);
     assert!(!desk.text().contains("meanwhile"), "a message goes away");
-}
-
-#[test]
-fn draining_asks_for_the_name_and_undraining_too() {
-    let mut desk = Desk::loaded(SIZE);
-    desk.keys("/name=cart\n\nmdrain\n");
-    let effects = desk.keys("cart\n");
-    assert_eq!(operations(&effects), [&Operation::Weight { service: CART, instance: "a".into(), weight: 0 }]);
-    let mut drained = cast().remove(1);
-    drained.instances[0].weight = 0;
-    desk.change(drained);
-    assert!(desk.text().contains("drained"));
-    let effects = desk.keys("mundrain\ncart\n");
-    assert_eq!(operations(&effects), [&Operation::Weight { service: CART, instance: "a".into(), weight: 100 }]);
 }
 
 #[test]
@@ -263,7 +253,8 @@ fn a_refusal_says_why_beside_the_choice() {
     desk.state.options.read_only = true;
     desk.keys("/name=cart\n\nmdrain\n");
     assert!(desk.text().contains("--read-only"));
-    assert_eq!(operations(&desk.keys("p")), [&Operation::Check(CART)], "a probe changes nothing");
+    assert!(operations(&desk.keys("mdecide\n")).is_empty(), "a verdict is a change");
+    assert_eq!(operations(&desk.keys("p")), [&Operation::Observe(CART)], "a probe changes nothing");
 
     let abilities = Abilities { acts: false, live_probing: false };
     let mut desk = Desk::with(State::new("file /p.db", abilities, options(), SIZE, NOON));
@@ -277,7 +268,7 @@ fn a_refusal_says_why_beside_the_choice() {
 fn a_probe_shows_its_result() {
     let mut desk = Desk::loaded(SIZE);
     desk.keys("/name=cart\n");
-    assert_eq!(operations(&desk.keys("p")), [&Operation::Check(CART)]);
+    assert_eq!(operations(&desk.keys("p")), [&Operation::Observe(CART)]);
     desk.receive(SourceEvent::OperationDone(1, Ok("1 of 2 healthy".into())));
     assert!(desk.text().contains("probe cart: 1 of 2 healthy"));
 }
@@ -316,7 +307,9 @@ fn a_lost_source_is_stale_and_catches_up() {
     let text = desk.text();
     assert!(text.contains("STALE 14 s, retry in 3 s") && text.contains("is it up?"), "{text}");
     assert_eq!(desk.listed().len(), 40, "what was known is still shown");
-    assert_eq!(requests(&desk.ctrl('r'))[0], &Request::Retry);
+    let effects = desk.ctrl('r');
+    assert_eq!(requests(&effects)[0], &Request::Retry);
+    assert!(effects.contains(&Effect::Repaint), "a repaint repaints");
     desk.receive(SourceEvent::Snapshot(cast()));
     desk.receive(SourceEvent::Link(Link::Live));
     assert!(desk.text().contains("LIVE") && !desk.text().contains("STALE"));
@@ -378,7 +371,101 @@ fn a_prober_that_cannot_keep_up_is_in_the_header_until_it_can() {
     let event = |good| ServerEvent { at: ago(5), part: "prober".into(), good, message: "a message".into() };
     assert!(!desk.text().contains("PROBES LATE"));
     desk.receive(SourceEvent::Server(vec![event(true), event(false)]));
-    assert!(desk.text().contains("LIVE, PROBES LATE"), "{}", desk.text());
+    assert!(desk.text().contains("LIVE, PROBES LATE 5s"), "{}", desk.text());
     desk.receive(SourceEvent::Server(vec![event(false), event(true)]));
     assert!(desk.text().contains("LIVE") && !desk.text().contains("PROBES LATE"));
+}
+
+#[test]
+fn a_server_that_hangs_is_in_the_header_when_its_sign_of_life_is_late() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.tick(60_000);
+    assert!(desk.text().contains("LIVE"), "a source without signs of life is not accused");
+    desk.receive(SourceEvent::Heard);
+    desk.tick(75_000);
+    assert!(desk.text().contains("LIVE"));
+    desk.tick(78_000);
+    assert!(desk.text().contains("NOTHING HEARD FOR 18 s"), "{}", desk.text());
+    // The end of the connection is no news of the server.
+    let why = "the server does not answer: is it up?".into();
+    desk.receive(SourceEvent::Link(Link::Lost { why, retry_at: desk.state.now }));
+    assert!(desk.text().contains("STALE 18 s"), "{}", desk.text());
+    desk.receive(SourceEvent::Link(Link::Live));
+    desk.receive(SourceEvent::Heard);
+    assert!(desk.text().contains("LIVE") && !desk.text().contains("NOTHING"));
+}
+
+#[test]
+fn what_the_server_holds_back_and_a_read_only_console_are_in_the_header() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.state.options.read_only = true;
+    let event = |part: &str| ServerEvent { at: ago(14), part: part.into(), good: false, message: "held".into() };
+    desk.receive(SourceEvent::Server(vec![event("guard"), event("mirror")]));
+    let text = desk.text();
+    assert!(text.contains("READ-ONLY  LIVE, VERDICTS HELD 14s, MIRROR STALE 14s"), "{text}");
+}
+
+#[test]
+fn many_probes_end_with_one_summary() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/checkout|cart|cron\n");
+    assert_eq!(desk.listed(), ["checkout", "cart", "cron"]);
+    assert_eq!(operations(&desk.keys("P")).len(), 3);
+    desk.receive(SourceEvent::OperationDone(1, Ok(Done { how: "a: ConnectRefused".into(), showed: Showed::Fault })));
+    let nothing = Done { how: "a is not checked".into(), showed: Showed::NoCheck };
+    desk.receive(SourceEvent::OperationDone(2, Ok(nothing)));
+    assert!(!desk.text().contains("a is not"), "no answer alone is told");
+    let refusal = Refusal { code: "rate_limited".into(), message: "too many requests; again in 12 s".into() };
+    desk.receive(SourceEvent::OperationDone(3, Err(refusal)));
+    let text = desk.text();
+    let summary = "probed 3: 0 pass, 1 fail (checkout), 1 not checked, 1 refused (too many requests; again in 12 s)";
+    assert!(text.contains(summary), "{text}");
+    assert_eq!(desk.state.notes.last().map(|note| note.tone), Some(Tone::Bad));
+}
+
+#[test]
+fn a_probe_that_fails_is_told_as_a_failure() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=cart\np");
+    desk.receive(SourceEvent::OperationDone(1, Ok(Done { how: "b: 503".into(), showed: Showed::Fault })));
+    assert_eq!(desk.state.notes.last().map(|note| note.tone), Some(Tone::Bad));
+}
+
+#[test]
+fn a_probe_decides_only_from_the_menu() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=cart\n");
+    assert_eq!(operations(&desk.keys("mdecide\n")), [&Operation::Check(CART)]);
+}
+
+#[test]
+fn an_unknown_key_is_answered_once() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("zzz");
+    assert!(desk.text().contains("this key does nothing here"));
+    assert_eq!(desk.state.notes.len(), 1);
+}
+
+#[test]
+fn a_key_means_the_service_that_was_drawn() {
+    let mut desk = Desk::loaded(SIZE);
+    let shown = selected_line(&mut desk);
+    assert!(shown.contains("down"), "{shown}");
+    let drawn = desk.state.screen().drawn.expect("the first row");
+    // Another falls and takes the first row, but the screen does not show that yet.
+    let down = instance("default", Health::Unhealthy, "Timeout", 0);
+    desk.change(service(Uuid::from_u128(20), "infra", "svc-20", vec![down]));
+    assert_eq!(operations(&desk.keys("p")), [&Operation::Observe(drawn)]);
+}
+
+#[test]
+fn an_instance_stays_under_the_cursor_when_others_move() {
+    let mut desk = Desk::loaded(SIZE);
+    desk.keys("/name=ledger\n\n");
+    assert!(selected_line(&mut desk).contains(" a "));
+    let mut ledger = cast().remove(2);
+    ledger.instances[2].health = Health::Unhealthy;
+    ledger.arrange();
+    desk.change(ledger);
+    assert!(selected_line(&mut desk).contains(" a "), "c failed and comes first, the cursor stays on a");
 }

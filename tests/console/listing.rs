@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portolan::console::columns::Column;
 use portolan::console::data::Service;
-use portolan::console::filter::Filter;
+use portolan::console::filter::{Filter, Latency};
 use portolan::console::index::{Index, Query};
 use portolan::model::outcome::Health;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use crate::scene::{NOON, ago, instance, service};
 #[derive(Debug, Clone)]
 enum Step {
     Change(Vec<Service>, Vec<Uuid>),
-    Latency(Uuid, Option<Duration>),
+    Latency(Uuid, Option<Latency>),
     Request(Query),
     Frame,
 }
@@ -38,7 +38,7 @@ fn some_service() -> impl Strategy<Value = Service> {
 }
 
 fn query() -> impl Strategy<Value = Query> {
-    const FILTERS: &[&str] = &["", "status=down", "svc-3", "age<2s", "lat>1ms"];
+    const FILTERS: &[&str] = &["", "status=down", "svc-3", "age<2s", "lat>1ms", "p99>2ms", "status!=down"];
     let sort = proptest::sample::select(Column::sortable().collect::<Vec<_>>());
     let namespace = proptest::option::of(Just("pay".into()));
     (namespace, proptest::sample::select(FILTERS), any::<bool>(), sort, any::<bool>()).prop_map(
@@ -51,22 +51,24 @@ fn query() -> impl Strategy<Value = Query> {
 
 fn step() -> impl Strategy<Value = Step> {
     let id = (1..24_u128).prop_map(Uuid::from_u128);
+    let latency = (0..3_u64, 0..3_u64)
+        .prop_map(|(p50, more)| Latency { p50: Duration::from_millis(p50), p99: Duration::from_millis(p50 + more) });
     let changes = (proptest::collection::vec(some_service(), 0..4), proptest::collection::vec(id.clone(), 0..2));
     prop_oneof![
         6 => changes.prop_map(|(upserts, removed)| Step::Change(upserts, removed)),
-        1 => (id, proptest::option::of((0..3_u64).prop_map(Duration::from_millis))).prop_map(|(id, p50)| Step::Latency(id, p50)),
+        1 => (id, proptest::option::of(latency)).prop_map(|(id, known)| Step::Latency(id, known)),
         1 => query().prop_map(Step::Request),
         3 => Just(Step::Frame),
     ]
 }
 
 /// The list, built from scratch.
-fn rebuilt(index: &Index, latencies: &BTreeMap<Uuid, Duration>) -> Vec<Uuid> {
+fn rebuilt(index: &Index, latencies: &BTreeMap<Uuid, Latency>) -> Vec<Uuid> {
     let mut fresh = Index::default();
     let all = index.some(0, usize::MAX);
     fresh.replace(all.iter().filter_map(|id| index.get(id)).map(|service| (**service).clone()).collect(), NOON);
     for id in all {
-        fresh.note_latency(id, latencies.get(&id).copied());
+        fresh.note_probing(id, latencies.get(&id).copied(), None);
     }
     fresh.set_query(index.query().clone());
     fresh.refresh(NOON);
@@ -84,10 +86,10 @@ proptest! {
                     latencies.retain(|id, _| !removed.contains(id));
                     index.apply(upserts, &removed, NOON);
                 }
-                Step::Latency(id, p50) if index.get(&id).is_some() => {
-                    index.note_latency(id, p50);
+                Step::Latency(id, known) if index.get(&id).is_some() => {
+                    index.note_probing(id, known, None);
                     latencies.remove(&id);
-                    latencies.extend(p50.map(|p50| (id, p50)));
+                    latencies.extend(known.map(|known| (id, known)));
                 }
                 Step::Latency(..) => {}
                 Step::Request(query) => index.set_query(query),

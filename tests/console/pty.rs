@@ -41,16 +41,64 @@ fn from_the_start_to_the_end() {
     t.wait_for("1 of 2");
     t.keys("\r");
     t.wait_for("default/orders instances");
-    t.wait_for("ConnectRefused");
+    t.wait_for(" refused");
     t.keys("\r\r");
-    t.wait_for("FIRST BAD");
+    t.wait_for("WHERE IT BROKE");
     t.keys("p");
-    t.wait_for("probe orders: default fail ConnectRefused");
+    t.wait_for("probe orders: default: nothing listens on 127.0.0.1:");
     t.resize((60, 16));
     t.wait_for("explain default/orders");
     t.keys("qqq");
     t.wait_for("overview");
     t.keys("q");
+    t.wait_for("Quit?");
+    t.keys("\r");
+    assert!(t.ended().success());
+    t.becomes_clean();
+}
+
+#[test]
+fn a_url_among_the_labels_is_a_link_and_takes_no_cell() {
+    let server = server();
+    server.register_with("users", CLOSED, &["--meta", "runbook=https://wiki.example/users"]);
+    let mut t = console(&server);
+    t.wait_for("users");
+    t.keys("\r\r");
+    t.wait_for("runbook=https://wiki.example/users");
+    let raw = String::from_utf8_lossy(&t.shown().raw).into_owned();
+    let at = raw.find("\x1b]8;;https://wiki.example/users\x1b\\").expect("the link begins");
+    let rest = &raw[at..];
+    assert!(rest.contains("https://wiki.example/users\x1b") && rest.contains("\x1b]8;;\x1b\\"), "and ends");
+    t.keys("\u{3}");
+    assert!(t.ended().success());
+    t.becomes_clean();
+}
+
+#[test]
+fn a_row_whose_link_changes_is_drawn_whole() {
+    let server = server();
+    let names = ["alpha", "bravo", "delta", "gamma"];
+    let target = |name: &str| format!("https://wiki.example/{}/{name}", "a".repeat(100));
+    for name in names {
+        server.register_with(name, CLOSED, &["--meta", &format!("runbook={}", target(name))]);
+    }
+    let mut t = Terminal::start(server.console(&["--server", &server.url()]), (200, 50));
+    let in_order = |text: &str, wanted: &[&str]| {
+        let rows: Vec<&str> = text.lines().filter_map(|line| Some(&line[..line.find("https://wiki")?])).collect();
+        rows.len() == wanted.len() && rows.iter().zip(wanted).all(|(row, name)| row.contains(name))
+    };
+    t.wait_for("✖ down 4");
+    t.keys(":cols runbook\r:sort name\r");
+    t.wait("by name", |text| in_order(text, &names));
+    let before = t.shown().raw.len();
+    t.keys("I");
+    let inverted: Vec<&str> = names.into_iter().rev().collect();
+    t.wait("the other way round", |text| in_order(text, &inverted));
+    let raw = String::from_utf8_lossy(&t.shown().raw[before..]).into_owned();
+    for name in names {
+        assert!(raw.contains(&format!("\x1b]8;;{}\x1b\\", target(name))), "{name}, whose cells show the same: {raw:?}");
+    }
+    t.keys("\u{3}");
     assert!(t.ended().success());
     t.becomes_clean();
 }
@@ -160,8 +208,8 @@ impl Source for Panics {
 #[test]
 fn a_panic_restores_the_terminal_before_it_prints() {
     if std::env::var_os(PANICS).is_some() {
-        let options = Options { read_only: false, ascii: false, theme: ThemeName::Normal };
-        let start = Start { source: Box::new(Panics), options, namespace: None, filter: None };
+        let options = Options { theme: ThemeName::Normal, ..Options::default() };
+        let start = Start { source: Box::new(Panics), options, namespace: None, filter: None, memory: None };
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let ended = runtime.block_on(run(start, CancellationToken::new()));
         assert!(ended.is_err(), "a source that ended is an error");
@@ -170,6 +218,8 @@ fn a_panic_restores_the_terminal_before_it_prints() {
     let mut command = CommandBuilder::new(std::env::current_exe().expect("this binary"));
     command.args(["--exact", "pty::a_panic_restores_the_terminal_before_it_prints", "--nocapture"]);
     command.env(PANICS, "1");
+    // A long trace would scroll the message off the screen.
+    command.env("RUST_BACKTRACE", "0");
     command.env("TERM", "xterm-256color");
     let mut t = Terminal::start(command, SIZE);
     t.wait_for("LIVE");

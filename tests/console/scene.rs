@@ -5,11 +5,14 @@ use std::time::Duration;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use portolan::console::app::{Effect, Msg, settle, update};
 use portolan::console::data::{
-    HistoryEntry, Instance, ProbingOfInstance, ProbingOfService, Sample, ServerEvent, Service, Streak,
+    Availability, HistoryEntry, Instance, Outage, ProbingOfInstance, ProbingOfService, Sample, ServerEvent, Service,
+    Streak,
 };
+use portolan::console::outage::OutageList;
 use portolan::console::source::{Abilities, Link, SourceEvent};
 use portolan::console::state::{Options, State, ThemeName};
 use portolan::console::view;
+use portolan::console::window::Window;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
 use portolan::model::time::UnixMs;
 use ratatui::Terminal;
@@ -32,7 +35,7 @@ pub(crate) fn ago(seconds: i64) -> UnixMs {
 }
 
 pub(crate) fn options() -> Options {
-    Options { read_only: false, ascii: false, theme: ThemeName::Normal }
+    Options { theme: ThemeName::Normal, ..Options::default() }
 }
 
 /// A console without a terminal.
@@ -63,6 +66,10 @@ impl Desk {
         self.receive(SourceEvent::Snapshot(cast()));
         self.receive(SourceEvent::Probing(CHECKOUT, Some(Box::new(probing()))));
         self.receive(SourceEvent::History(CHECKOUT, history(0), None));
+        for instance in [None, Some("a")] {
+            let strips = Window::ALL.map(|window| (window, availability(CHECKOUT, instance, window)));
+            self.receive(SourceEvent::Strips((CHECKOUT, instance.map(Into::into)), Ok(strips.into())));
+        }
         self.tick(0);
     }
 
@@ -89,7 +96,11 @@ impl Desk {
 
     /// Types characters; a line break is Enter.
     pub(crate) fn keys(&mut self, text: &str) -> Vec<Effect> {
-        let code = |c| if c == '\n' { KeyCode::Enter } else { KeyCode::Char(c) };
+        let code = |c| match c {
+            '\n' => KeyCode::Enter,
+            '\t' => KeyCode::Tab,
+            c => KeyCode::Char(c),
+        };
         text.chars().flat_map(|c| self.press(code(c))).collect()
     }
 
@@ -127,6 +138,8 @@ pub(crate) fn lines(buffer: &Buffer) -> Vec<String> {
 
 pub(crate) fn instance(name: &str, health: Health, reason: &str, seconds: i64) -> Instance {
     Instance {
+        warning: None,
+        drain: None,
         name: name.into(),
         base_url: format!("http://10.0.0.5:80{}", name.len()).into(),
         health_url: Box::default(),
@@ -137,17 +150,22 @@ pub(crate) fn instance(name: &str, health: Health, reason: &str, seconds: i64) -
         zone: "eu-1a".into(),
         version: "1.4.2".into(),
         generation: 3,
+        ..Instance::default()
     }
 }
 
-pub(crate) fn service(id: Uuid, namespace: &str, name: &str, instances: Vec<Instance>) -> Service {
+pub(crate) fn service(id: Uuid, namespace: &str, name: &str, mut instances: Vec<Instance>) -> Service {
+    let metadata: portolan::console::data::Labels = [("team", namespace)].into_iter().collect();
+    for instance in &mut instances {
+        instance.metadata = metadata.clone();
+    }
     let has = |health| instances.iter().any(|i| i.health == health);
     let health = match (has(Health::Healthy), has(Health::Unhealthy)) {
         (true, _) => Health::Healthy,
         (false, true) => Health::Unhealthy,
         (false, false) => Health::Unknown,
     };
-    Service {
+    let mut service = Service {
         id,
         namespace: namespace.into(),
         name: name.into(),
@@ -158,11 +176,14 @@ pub(crate) fn service(id: Uuid, namespace: &str, name: &str, instances: Vec<Inst
         source: "rest".into(),
         revision: 7,
         registered_at: Some(ago(86_400)),
-        updated_at: Some(ago(240)),
+        updated_at: instances.iter().filter_map(|i| i.since).max(),
         last_health_check: Some(ago(2)),
-        metadata: [("team", namespace)].into_iter().collect(),
+        metadata,
+        acknowledged: None,
         instances,
-    }
+    };
+    service.arrange();
+    service
 }
 
 /// Down, degraded, healthy, hostile, unchecked, and 35 that are well.
@@ -190,6 +211,7 @@ pub(crate) fn hostile() -> Service {
     service.version = format!("v{}", "\u{301}".repeat(60)).into();
     let odd = ("k\u{1b}c", "👩‍🚀 \u{85}\u{2028} ☺\u{fe0f}☺\u{fe0f}");
     service.metadata = service.metadata.iter().chain([odd]).collect();
+    service.instances[0].metadata = service.metadata.clone();
     service
 }
 
@@ -201,6 +223,7 @@ pub(crate) fn passed(seconds: i64) -> Outcome {
         at: ago(seconds),
         address: Some("10.0.0.5:801".parse().expect("an address")),
         code: Some(200),
+        certificate_expires_at: None,
         message: "200 OK".into(),
         timings: Timings {
             resolve_us: Some(310),
@@ -219,6 +242,7 @@ pub(crate) fn refused(seconds: i64) -> Outcome {
         stage: Stage::Connect,
         at: ago(seconds),
         code: None,
+        certificate_expires_at: None,
         message: "10.0.0.5:801 refuses connections".into(),
         timings: Timings { resolve_us: Some(290), connect_us: Some(400), ..Timings::default() },
         ..passed(seconds)
@@ -228,7 +252,7 @@ pub(crate) fn refused(seconds: i64) -> Outcome {
 /// The probing of `checkout`: `a` confirmed down, `b` on its way up.
 pub(crate) fn probing() -> ProbingOfService {
     let sample = |n: i64| Sample {
-        at: ago(200 - n),
+        at: ago(700 - 10 * n),
         total_us: (n % 7 != 3).then(|| u32::try_from(900 + 137 * (n % 11)).expect("small")),
         code: Some(200),
     };
@@ -238,9 +262,10 @@ pub(crate) fn probing() -> ProbingOfService {
         next_due: Some(NOON.plus(Duration::from_millis(400))),
         held: None,
         last: Some(if passing { passed(1) } else { refused(1) }.into()),
-        last_pass: Some(passed(260).into()),
-        last_fail: Some(refused(250).into()),
+        last_pass: Some(passed(if passing { 1 } else { 260 }).into()),
+        last_fail: Some(refused(if passing { 250 } else { 1 }).into()),
         samples: (0..40).map(sample).collect(),
+        ..ProbingOfInstance::default()
     };
     ProbingOfService { id: CHECKOUT, instances: vec![of("a", false, 12, 3), of("b", true, 2, 3)], live: true }
 }
@@ -257,11 +282,73 @@ pub(crate) fn history(page: i64) -> Vec<HistoryEntry> {
             from: if down { Health::Healthy } else { Health::Unhealthy },
             to: Some(if down { Health::Unhealthy } else { Health::Healthy }),
             reason: Some(if down { "ConnectRefused" } else { "Passed" }.into()),
+            check: None,
             message: if down { "3 failures in a row: 10.0.0.5:801 refuses" } else { "passed" }.into(),
             evidence: down.then(|| refused(252).into()),
         }
     };
     (0..12).map(entry).collect()
+}
+
+/// An availability with every state in it: recorded since 20 days.
+pub(crate) fn availability(id: Uuid, instance: Option<&str>, window: Window) -> Availability {
+    let known = i64::try_from(window.read().length().as_secs()).expect("small");
+    let letter = |n: usize| match (window, n) {
+        (Window::Month, 0..20) => '-',
+        (_, 9 | 10) => 'd',
+        (_, 12) => '?',
+        (Window::Day, 47) | (_, 30 | 31) => 'u',
+        (_, 33) => 'g',
+        _ => 'h',
+    };
+    Availability {
+        id,
+        instance: instance.map(Into::into),
+        from: ago(known),
+        until: NOON,
+        since: ago(known.min(20 * 86_400)),
+        status: "unhealthy".into(),
+        percent: Some(if window == Window::Day { 99.953 } else { 99.9 }),
+        known_seconds: 80_000.0,
+        unhealthy_seconds: 252.0,
+        unknown_seconds: 1_800.0,
+        drained_seconds: 3_600.0,
+        outage_count: 2,
+        longest_outage_seconds: 252.0,
+        recovery_seconds: (window != Window::Day).then_some(181.0),
+        strip: Some((0..window.cells()).map(letter).collect::<String>().into()),
+        ..Availability::default()
+    }
+}
+
+/// Five outages, the newest first: one lasts, one is of a service that was removed.
+pub(crate) fn outages() -> OutageList {
+    let outage =
+        |service, (namespace, name): (&str, &str), began: i64, lasted: i64, reason: &str, instances: &[&str]| Outage {
+            id: -began,
+            service,
+            namespace: namespace.into(),
+            name: name.into(),
+            from: ago(began),
+            until: (lasted != began).then(|| ago(began - lasted)),
+            seconds: f64::from(i32::try_from(lasted).expect("small")),
+            reason: reason.into(),
+            instances: instances.iter().map(|name| (*name).into()).collect(),
+            instance_count: instances.len(),
+            ..Outage::default()
+        };
+    let gone = Uuid::from_u128(999);
+    OutageList {
+        outages: vec![
+            outage(CHECKOUT, ("shop", "checkout"), 252, 252, "ConnectRefused", &["a", "b"]),
+            outage(CART, ("shop", "cart"), 3600, 45, "Timeout", &["b"]),
+            outage(LEDGER, ("pay", "ledger"), 30_000, 7_325, "UnexpectedStatus", &["c"]),
+            outage(CART, ("shop", "cart"), 40_000, 600, "Timeout", &["b"]),
+            outage(gone, ("shop", "retired"), 80_000, 300, "ConnectRefused", &["default"]),
+        ],
+        more: false,
+        since: Some(ago(86_400)),
+    }
 }
 
 pub(crate) fn events() -> Vec<ServerEvent> {

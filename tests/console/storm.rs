@@ -1,17 +1,18 @@
 //! Any messages in any order and at any size: nothing panics, and there is a frame.
 
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use portolan::console::app::{Msg, settle, update};
 use portolan::console::keys::KEYMAP;
 use portolan::console::source::{Link, Refusal, SourceEvent};
 use portolan::console::view;
+use portolan::console::window::Window;
 use portolan::model::time::UnixMs;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use uuid::Uuid;
 
-use crate::scene::{CHECKOUT, Desk, NOON, cast, events, history, hostile, probing};
+use crate::scene::{CHECKOUT, Desk, NOON, availability, cast, events, history, hostile, outages, probing};
 
 fn keys() -> impl Strategy<Value = Msg> {
     let mapped = proptest::sample::select(KEYMAP.iter().flat_map(|b| b.keys).copied().collect::<Vec<_>>())
@@ -28,11 +29,7 @@ fn keys() -> impl Strategy<Value = Msg> {
         Just(KeyCode::Tab),
     ]
     .prop_map(|code| Msg::Key(KeyEvent::new(code, KeyModifiers::NONE)));
-    let wheel = any::<bool>().prop_map(|up| {
-        let kind = if up { MouseEventKind::ScrollUp } else { MouseEventKind::ScrollDown };
-        Msg::Mouse(MouseEvent { kind, column: 1, row: 1, modifiers: KeyModifiers::NONE })
-    });
-    prop_oneof![4 => mapped, 4 => typed, 1 => wheel, 1 => ".{0,40}".prop_map(Msg::Paste)]
+    prop_oneof![4 => mapped, 4 => typed, 1 => ".{0,40}".prop_map(Msg::Paste)]
 }
 
 fn events_of_the_source() -> impl Strategy<Value = Msg> {
@@ -41,8 +38,9 @@ fn events_of_the_source() -> impl Strategy<Value = Msg> {
         let mut service = cast().remove(n);
         service.instances.truncate(1 + n % 2);
         if drained {
-            service.instances[0].weight = 0;
+            service.instances[0].drain = Some(Box::default());
         }
+        service.arrange();
         service
     });
     let events = prop_oneof![
@@ -58,6 +56,13 @@ fn events_of_the_source() -> impl Strategy<Value = Msg> {
         (id, 0..3_i64, any::<Option<i64>>()).prop_map(|(id, page, more)| SourceEvent::History(id, history(page), more)),
         Just(SourceEvent::History(CHECKOUT, vec![], None)),
         Just(SourceEvent::Server(events())),
+        (0..3_usize).prop_map(|n| SourceEvent::Outages(Window::ALL[n], Ok(outages()))),
+        Just(SourceEvent::Outages(Window::Day, Err(hostile().name))),
+        any::<bool>().prop_map(|known| {
+            let strips = Window::ALL.map(|window| (window, availability(CHECKOUT, None, window)));
+            SourceEvent::Strips((CHECKOUT, None), if known { Ok(strips.into()) } else { Err(hostile().name) })
+        }),
+        Just(SourceEvent::Heard),
         (0..9_u64, any::<bool>()).prop_map(|(number, good)| {
             let refusal = Refusal { code: "x".into(), message: hostile().name };
             SourceEvent::OperationDone(number, if good { Ok("done".into()) } else { Err(refusal) })

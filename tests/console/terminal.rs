@@ -29,7 +29,12 @@ pub(crate) struct Terminal {
 pub(crate) struct Output {
     pub(crate) parser: vt100::Parser,
     pub(crate) bytes: usize,
+    /// The last of it, as it came.
+    pub(crate) raw: Vec<u8>,
 }
+
+/// Most bytes that are kept as they came.
+const MAX_RAW: usize = 1 << 20;
 
 impl Terminal {
     /// Starts a program in it.
@@ -39,7 +44,11 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).expect("it starts");
         let mut written = pair.master.try_clone_reader().expect("a reader");
         let keys = pair.master.take_writer().expect("a writer");
-        let shown = Arc::new(Mutex::new(Output { parser: vt100::Parser::new(cells(rows), cells(cols), 0), bytes: 0 }));
+        let shown = Arc::new(Mutex::new(Output {
+            parser: vt100::Parser::new(cells(rows), cells(cols), 0),
+            bytes: 0,
+            raw: Vec::new(),
+        }));
         let screen = Arc::clone(&shown);
         let hangs_up = Arc::new(AtomicBool::new(false));
         let enough = Arc::clone(&hangs_up);
@@ -50,6 +59,9 @@ impl Terminal {
                 let mut shown = lock(&screen);
                 shown.parser.process(&buffer[..read]);
                 shown.bytes += read;
+                if shown.raw.len() < MAX_RAW {
+                    shown.raw.extend_from_slice(&buffer[..read]);
+                }
                 if enough.load(Ordering::SeqCst) {
                     break;
                 }
@@ -158,7 +170,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(program: PathBuf) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::start_in(program, tempfile::tempdir().expect("a folder"))
+    }
+
+    /// On the file in that folder, if there is one.
+    pub(crate) fn start_in(program: PathBuf, folder: TempDir) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = free.local_addr().expect("an address").port();
         drop(free);
@@ -174,6 +190,11 @@ impl Server {
 
     /// Registers a service that is probed at that port of this machine.
     pub(crate) fn register(&self, name: &str, port: u16) {
+        self.register_with(name, port, &[]);
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn register_with(&self, name: &str, port: u16, more: &[&str]) {
         let url = format!("http://127.0.0.1:{port}");
         let mut command = Command::new(&self.program);
         command.env_clear().args([
@@ -186,6 +207,7 @@ impl Server {
             "--server",
             &self.url(),
         ]);
+        command.args(more);
         let output = command.output().expect("it runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

@@ -88,6 +88,9 @@ pub(crate) fn requests() -> impl Strategy<Value = Vec<u8>> {
         "OPTIONS /api/v1/services HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://localhost\r\nAccess-Control-Request-Method: GET\r\n\r\n",
         "GET http://127.0.0.1/api/v1/services HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
         "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/plain\r\n\r\nGET /readyz?verbose HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        "PUT /api/v1/services/01890a5d-ac96-774b-bcce-b302099a8057/instances/a/heartbeat HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 28\r\n\r\n{\"status\":\"warn\",\"note\":\"n\"}",
+        "PUT /api/v1/services/01890a5d-ac96-774b-bcce-b302099a8057/acknowledgement?instance=a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 30\r\n\r\n{\"note\":\"n\",\"for_seconds\":60}",
+        "PUT /api/v1/services/01890a5d-ac96-774b-bcce-b302099a8057/instances/a/drain HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 32\r\n\r\n{\"reason\":\"r\",\"for_seconds\":60}",
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         &post,
         &chunked,
@@ -136,6 +139,8 @@ pub(crate) fn registrations() -> impl Strategy<Value = Vec<u8>> {
         r#"{"name":"d","base_url":"tcp://[::1]:5432","check":{"tcp":{}}}"#,
         r#"{"name":"e","base_url":"grpcs://127.0.0.1:1","check":{"grpc":{"service":"a.B"}}}"#,
         r#"{"name":"f","base_url":"postgres://127.0.0.1:5432","check":{"none":{}}}"#,
+        r#"{"name":"g","base_url":"http://127.0.0.1:9","external_id":"a:b","tags":["x=y","z"],"ttl_seconds":30,"deregister_after_seconds":60,"check":{"tcp":{}},"checks":[{"name":"admin","advisory":true,"url":"http://127.0.0.1:8/r","interval_seconds":5},{"name":"disk","http":{"path":"/d","identity":{"json":{"/a~1b":"$service"},"header":{"x-a":"b"}},"version_from":"/v"}}]}"#,
+        r#"{"name":"h","base_url":"http://127.0.0.1:9","check":{"heartbeat":{"ttl_seconds":9}}}"#,
     ];
     let words: &[&[u8]] = &[
         b"null",
@@ -275,6 +280,7 @@ pub(crate) fn answers() -> impl Strategy<Value = Vec<u8>> {
         b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec(),
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n".to_vec(),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n".to_vec(),
+        b"HTTP/1.1 200 OK\r\nX-Service: user\r\nTransfer-Encoding: chunked\r\n\r\n2a\r\n{\"build\":{\"name\":\"user\",\"version\":\"1.2.3\"}}\r\n0\r\n\r\n".to_vec(),
         frames.to_vec(),
         hello.to_vec(),
         b"\x15\x03\x03\0\x02\x02\x28".to_vec(),
@@ -293,9 +299,12 @@ pub(crate) fn answers() -> impl Strategy<Value = Vec<u8>> {
         b"\x16\x03\x03\xff\xff",
         b"HTTP/2 200\r\n",
         b"\x1b[2J",
+        b"X-Service: billing\x1b[2J\r\n",
+        b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+        b"\\u001b\\u202e",
     ];
     // Nine of ten answers are given to whom they are meant for.
-    let lead = prop_oneof![9 => select(vec![[0_u8, 3], [1, 2], [2, 3], [3, 2], [6, 3]]).prop_map(|lead| lead.to_vec()), 1 => vec(any::<u8>(), 2)];
+    let lead = prop_oneof![9 => select(vec![[0_u8, 3], [1, 2], [2, 3], [3, 2], [6, 3], [8, 3]]).prop_map(|lead| lead.to_vec()), 1 => vec(any::<u8>(), 2)];
     (lead, near(whole, words)).prop_map(|(lead, rest)| [lead, rest].concat())
 }
 
@@ -313,6 +322,11 @@ pub(crate) fn rows() -> impl Strategy<Value = Vec<u8>> {
         "",
         "s0",
         "{\"h\":\"healthy\",\"r\":\"Passed\",\"s\":1,\"n\":1,\"b\":1,\"p\":1}",
+        "[{\"name\":\"disk\",\"advisory\":true,\"tcp\":{}}]",
+        "{\"check\":\"disk\",\"reason\":\"Timeout\",\"message\":\"m\"}",
+        "{\"reason\":\"r\",\"by\":\"b\",\"since\":\"2026-01-02T03:04:05.678Z\"}",
+        "[\"tag\"]",
+        "drained",
         "\0\0\0\0\0\0\0\x01",
         "7fffffffffffffff",
     ];

@@ -21,7 +21,7 @@ pub(crate) fn check_or_update(file: &str, generated: &str) {
 }
 
 /// `text` with `body` between the two markers of `name`.
-fn between(text: &str, name: &str, body: &str) -> String {
+pub(crate) fn between(text: &str, name: &str, body: &str) -> String {
     let (begin, end) = (format!("<!-- {name}:begin -->\n"), format!("<!-- {name}:end -->"));
     let start = text.find(&begin).unwrap_or_else(|| panic!("no marker {begin:?}")) + begin.len();
     let stop = start + text[start..].find(&end).unwrap_or_else(|| panic!("no marker {end:?}"));

@@ -1,7 +1,10 @@
 //! The house rules: layering, file sizes, generated text, and documents that are true.
 
 mod alerts;
+mod chart;
 mod circles;
+mod client_code;
+mod compose;
 mod file_index;
 mod generated;
 mod hosts;

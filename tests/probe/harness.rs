@@ -139,11 +139,20 @@ pub(crate) fn http(port: u16, target: &str) -> Target {
         request_options: None,
         tls: None,
         expected: Vec::new(),
+        demands: None,
     }
 }
 
 pub(crate) fn https(host: Host, port: u16, tls: TlsCheck) -> Target {
-    Target::Http { host, port, target: "/".to_owned(), request_options: None, tls: Some(tls), expected: Vec::new() }
+    Target::Http {
+        host,
+        port,
+        target: "/".to_owned(),
+        request_options: None,
+        tls: Some(tls),
+        expected: Vec::new(),
+        demands: None,
+    }
 }
 
 /// Reads up to the empty line that ends a request, and returns it.

@@ -19,8 +19,8 @@ fn answer(status: u16) -> String {
 
 fn expecting(server: &Server, expected: &[u16]) -> Target {
     match server.http("/") {
-        Target::Http { host, port, target, request_options, tls, .. } => {
-            Target::Http { host, port, target, request_options, tls, expected: expected.to_vec() }
+        Target::Http { host, port, target, request_options, tls, demands, .. } => {
+            Target::Http { host, port, target, request_options, tls, expected: expected.to_vec(), demands }
         }
         other => other,
     }
@@ -28,9 +28,15 @@ fn expecting(server: &Server, expected: &[u16]) -> Target {
 
 fn asking(server: &Server, request_options: RequestOptions) -> Target {
     match server.http("/") {
-        Target::Http { host, port, target, tls, expected, .. } => {
-            Target::Http { host, port, target, request_options: Some(Box::new(request_options)), tls, expected }
-        }
+        Target::Http { host, port, target, tls, expected, demands, .. } => Target::Http {
+            host,
+            port,
+            target,
+            request_options: Some(Box::new(request_options)),
+            tls,
+            expected,
+            demands,
+        },
         other => other,
     }
 }
@@ -440,5 +446,5 @@ async fn a_long_message_keeps_its_first_words() {
     let server = Server::answering(answer(500)).await;
     let outcome = probe(&server.http(&format!("/{}", "p".repeat(500)))).await;
     assert_fail(&outcome, Reason::UnexpectedStatus);
-    assert!(outcome.message.starts_with("status 500, expected 200 to 299"), "{}", outcome.message);
+    assert!(outcome.message.starts_with("status 500, wants 2xx"), "{}", outcome.message);
 }

@@ -6,6 +6,7 @@ mod full;
 mod grpc;
 mod harness;
 mod http;
+mod identity;
 mod names;
 mod policy;
 mod tcp;

@@ -1,5 +1,6 @@
 //! Names: what each DNS answer means for a probe, and that changing answers never bypass the policy.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
@@ -9,7 +10,7 @@ use portolan::model::outcome::{Outcome, Reason, Stage};
 use portolan::model::url::Host;
 use portolan::prober::ResolverSettings;
 use portolan::prober::{DialSettings, Dialer};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
 
 use super::dns::{Dns, Reply};
@@ -319,7 +320,7 @@ async fn an_address_over_its_budget_is_not_tried() {
         asked.lock().expect("not poisoned").push(key);
         key != spent
     };
-    assert_fail(&dialer.probe_if(&target, &pinned, end, &may).await, Reason::ConnectRefused);
+    assert_fail(&dialer.probe_if(&target, &pinned, end, &may).await.0, Reason::ConnectRefused);
     assert_eq!(server.connections(), 0);
     assert_eq!(*asked.lock().expect("not poisoned"), &pinned.addresses()[1..], "each once, when its turn comes");
 }
@@ -387,7 +388,15 @@ async fn localhost_and_the_hosts_file_need_no_dns() {
     for name in ["localhost", "localhost.", "db.localhost"] {
         assert_pass(&probe(&named(name, server.port())).await);
     }
-    let Ok(listener) = TcpListener::bind(("::1", 0)).await else { return };
+    // Nobody else listens at the same port of the other family.
+    let (listener, _reserved) = loop {
+        let Ok(listener) = TcpListener::bind(("::1", 0)).await else { return };
+        let port = listener.local_addr().expect("an address").port();
+        let four = TcpSocket::new_v4().expect("a socket");
+        if four.bind(SocketAddr::from(([127, 0, 0, 1], port))).is_ok() {
+            break (listener, four);
+        }
+    };
     let six = Server::on(listener, |mut stream| async move { until_closed(&mut stream).await });
     let outcome = probe(&named("localhost", six.port())).await;
     assert_pass(&outcome);

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use portolan::model::check::TlsCheck;
+use portolan::model::check::{Target, TlsCheck};
 use portolan::model::outcome::{Outcome, Reason, Stage, Verdict};
+use portolan::model::time::UnixMs;
 use portolan::model::url::Host;
 use portolan::prober::{DialSettings, Dialer};
 use portolan::telemetry::metrics::Metrics;
@@ -138,7 +139,11 @@ impl House {
     }
 
     pub(crate) async fn probe(&self, server: &Server, tls: TlsCheck) -> Outcome {
-        probe_with(&self.dialer, &https(loopback(), server.port(), tls), AMPLE).await
+        self.probe_target(&https(loopback(), server.port(), tls)).await
+    }
+
+    pub(crate) async fn probe_target(&self, target: &Target) -> Outcome {
+        probe_with(&self.dialer, target, AMPLE).await
     }
 }
 
@@ -207,6 +212,14 @@ async fn a_certificate_has_its_time() {
         let outcome = house.probe(&server, corp()).await;
         assert_fail(&outcome, Reason::CertificateInvalid);
         assert!(outcome.message.contains(word), "{outcome:?}");
+        assert_eq!(outcome.certificate_expires_at, Some(UnixMs(params.not_after.unix_timestamp() * 1000)));
+    }
+    let params = in_time(params(&["127.0.0.1"]), 2001, 2999);
+    let server = serving(acceptor(house.ca.issue_with(&params), HTTP1)).await;
+    for tls in [corp(), unverified()] {
+        let outcome = house.probe(&server, tls).await;
+        assert_pass(&outcome);
+        assert_eq!(outcome.certificate_expires_at, Some(UnixMs(params.not_after.unix_timestamp() * 1000)));
     }
 }
 

@@ -12,7 +12,7 @@ use portolan::model::name::ServiceKey;
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{
     AlwaysLeads, Caller, Leadership, OnDemand, OnDemandError, OnDemandResult, Registrar, Registration, Removal,
-    ServiceRef,
+    RemovalScope, ServiceRef,
 };
 use portolan::model::service::{Instance, InstanceSpec, Owner};
 use portolan::model::time::Clock;
@@ -105,6 +105,7 @@ pub(crate) struct Rig {
     stop_prober: CancellationToken,
     stop_store: CancellationToken,
     probing: JoinSet<()>,
+    removing: JoinSet<()>,
     storing: JoinSet<()>,
     folder: tempfile::TempDir,
     setup: Setup,
@@ -154,6 +155,7 @@ impl Rig {
             stop_prober: CancellationToken::new(),
             stop_store,
             probing: JoinSet::new(),
+            removing: JoinSet::new(),
             storing,
             folder,
             setup,
@@ -162,7 +164,10 @@ impl Rig {
 
     /// Starts a prepared prober.
     pub(crate) fn go(&mut self) {
-        let (prober, token) = (self.prober.take().expect("once"), self.stop_prober.clone());
+        let (mut prober, token) = (self.prober.take().expect("once"), self.stop_prober.clone());
+        let remover = prober.remover(Arc::new(self.store.clone())).expect("once");
+        let stop = self.stop_prober.clone();
+        self.removing.spawn(async move { remover.run(stop).await.expect("the remover ends well") });
         self.probing.spawn(async move { prober.run(token).await.expect("the prober ends well") });
     }
 
@@ -181,6 +186,7 @@ impl Rig {
         let started = Instant::now();
         self.stop_prober.cancel();
         self.probing.join_next().await.expect("it runs").expect("no panic");
+        while self.removing.join_next().await.is_some() {}
         started.elapsed()
     }
 
@@ -206,7 +212,7 @@ impl Rig {
     }
 
     pub(crate) async fn check_now(&self, service: &str) -> Result<Vec<OnDemandResult>, OnDemandError> {
-        self.handle.check_now(self.entry(service).service().id).await
+        self.handle.check_now(self.entry(service).service().id, None).await
     }
 
     /// A check whose caller waits no longer than this.
@@ -221,12 +227,17 @@ impl Rig {
 
     /// Registers `namespace/service#instance`; namespace and instance may be left out.
     pub(crate) async fn register(&self, place: &str, url: &str, check: Check) -> u64 {
+        self.register_spec(place, spec(url, check)).await
+    }
+
+    /// The same with everything that a registration may have.
+    pub(crate) async fn register_spec(&self, place: &str, spec: InstanceSpec) -> u64 {
         let (namespace, service, instance) = split(place);
-        let spec = spec(url, check);
         let registration = Registration {
             namespace: namespace.parse().expect("a namespace"),
             service: service.parse().expect("a name"),
             instance: instance.parse().expect("an instance"),
+            derived: false,
             spec,
         };
         self.store.register(registration, caller()).await.expect("registers").generation
@@ -240,20 +251,22 @@ impl Rig {
             namespace: namespace.parse().expect("a namespace"),
             service: service.parse().expect("a name"),
             instance: instance.parse().expect("an instance"),
+            derived: false,
             spec,
         };
         self.store.register(registration, caller()).await.expect("registers");
     }
 
     pub(crate) async fn deregister(&self, service: &str) {
-        let removal = Removal { service: self.at(service), instance: None, all: true, if_generation: None };
+        let (service, scope) = (self.at(service), RemovalScope::Service);
+        let removal = Removal { service, scope, all: true, if_generation: None, why: None };
         self.store.deregister(removal, caller()).await.expect("deregisters");
     }
 
     /// Removes one instance.
     pub(crate) async fn remove(&self, place: &str) {
-        let instance = Some(self.instance(place).name);
-        let removal = Removal { service: self.at(place), instance, all: false, if_generation: None };
+        let (service, scope) = (self.at(place), RemovalScope::Instance(self.instance(place).name));
+        let removal = Removal { service, scope, all: false, if_generation: None, why: None };
         self.store.deregister(removal, caller()).await.expect("deregisters");
     }
 

@@ -29,7 +29,7 @@ async fn nothing_goes_back_to_unknown() {
     let before = (rig.instance("up"), rig.instance("down"), rig.entry("up").last_check().get());
     let (up_hits, down_hits) = (up.hits(), down.hits());
 
-    let rig = rig.restart().await;
+    let rig = Box::pin(rig.restart()).await;
     assert_eq!((rig.instance("up"), rig.instance("down"), rig.entry("up").last_check().get()), before);
     often.until_hit(often.hits() + 3).await;
     assert_eq!((up.hits(), down.hits()), (up_hits, down_hits), "their next probe is due tomorrow");
@@ -43,7 +43,7 @@ async fn a_confirmation_continues_after_a_restart() {
     rig.register("user", &target.url(), seldom()).await;
     target.until_hit(2).await;
     // The second fail may or may not be counted by now; none may be counted twice.
-    let rig = rig.restart().await;
+    let rig = Box::pin(rig.restart()).await;
     rig.until_health("user", Health::Unhealthy).await;
     assert!((3..=4).contains(&target.hits()), "{}", target.hits());
 }
@@ -106,7 +106,7 @@ async fn a_row_never_runs_ahead_of_its_change() {
     rig.database().execute_batch(BREAK).expect("breaks");
     target.turn(Mode::Ok);
     until("a change waits", || rig.report().uncommitted == 1).await;
-    let rig = rig.restart().await;
+    let rig = Box::pin(rig.restart()).await;
     assert_eq!(rig.health("user").0, Health::Unknown);
     assert_eq!(rig.restored, 0, "the change is not stored, so neither is its row");
 }
@@ -133,6 +133,7 @@ async fn health_that_contradicts_its_row_is_proved_again() {
     let row = ProbeRow {
         instance: instance.id,
         generation: instance.generation,
+        check: portolan::model::name::CheckName::default(),
         state: CheckState::shown_as(Health::Healthy, Reason::Passed, now.wall, now),
         next_due: now.steady.plus(Duration::from_hours(24)),
         last: None,
@@ -140,7 +141,7 @@ async fn health_that_contradicts_its_row_is_proved_again() {
         samples: Vec::new(),
     };
     rig.store.record_probes(vec![row]).await.expect("stored");
-    let rig = rig.reopen().await;
+    let rig = Box::pin(rig.reopen()).await;
     rig.until_health("user", Health::Healthy).await;
     assert_eq!(rig.history("user").await.len(), 1, "people see the change");
 }

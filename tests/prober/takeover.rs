@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use portolan::model::check::Check;
 use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
-use portolan::model::name::{InstanceName, Namespace, ServiceKey};
+use portolan::model::name::{CheckName, InstanceName, Namespace, ServiceKey};
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{Leadership, OnDemandError, Role};
-use portolan::model::service::{Owner, Source};
+use portolan::model::service::{InstanceSpec, Owner, Source, Warning};
 use portolan::model::time::UnixMs;
 use uuid::Uuid;
 
@@ -38,19 +38,25 @@ fn replica(probes: bool) -> (Arc<Switch>, Rig) {
 }
 
 fn reported(health: Health, reason: Reason) -> ReportedHealth {
-    ReportedHealth { health, reason, since: UnixMs::wall(), message: String::new() }
+    ReportedHealth::new(health, reason, UnixMs::wall())
 }
 
 impl Rig {
     /// An object of one instance, as the watch brings it.
     async fn put(&self, name: &str, url: &str, check: Check, reported: Option<ReportedHealth>) {
+        self.put_spec(name, spec(url, check), reported).await;
+    }
+
+    async fn put_spec(&self, name: &str, spec: InstanceSpec, reported: Option<ReportedHealth>) {
         let revision = self.catalog.read().revision() + 1;
         let instance = MirroredInstance {
             name: InstanceName::default(),
-            spec: Arc::new(spec(url, check)),
+            spec: Arc::new(spec),
             owner: Owner::Anonymous,
             generation: None,
+            drain: None,
             reported,
+            acknowledged: None,
         };
         let object = Mirrored {
             key: ServiceKey::new(&Namespace::default(), &name.parse().expect("a name")),
@@ -154,8 +160,40 @@ async fn a_replica_that_starts_as_a_follower_reports_no_probing() {
     rig.until_health("up", Health::Healthy).await;
     let hits = target.hits();
     switch.turn(false);
-    let rig = rig.restart().await;
+    let rig = Box::pin(rig.restart()).await;
     assert_eq!((rig.last_check("up"), rig.report().tracked), (None, 0));
     assert_eq!(rig.health("up").0, Health::Healthy, "the mirror goes on");
     assert!(target.hits() <= hits + 1, "one may have been under way");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_of_several_checks_changes_nothing_either() {
+    let (switch, rig) = replica(false);
+    let (up, down) = (Target::start(Mode::Ok).await, Target::start(Mode::Broken).await);
+    let two = |admin: &Target, advisory| {
+        let admin = crate::several::named("admin", &admin.url(), advisory);
+        InstanceSpec { checks: vec![admin], ..spec(&up.url(), every_second()) }
+    };
+    let healthy = || reported(Health::Healthy, Reason::Passed);
+    let admin: CheckName = "admin".parse().expect("a name");
+    let by_admin =
+        ReportedHealth { decided_by: admin.clone(), ..reported(Health::Unhealthy, Reason::UnexpectedStatus) };
+    let message = "3 fails in a row: status 500".to_owned();
+    let warning = Arc::new(Warning { check: admin, reason: Reason::UnexpectedStatus, message });
+    let warned = ReportedHealth { warning: Some(warning), ..healthy() };
+    let both = ReportedHealth { also_failing: [CheckName::default()].into(), ..by_admin.clone() };
+    let twice = InstanceSpec { checks: two(&down, false).checks, ..spec(&down.url(), every_second()) };
+    rig.put_spec("both", twice, Some(both)).await;
+    rig.put_spec("up", two(&up, false), Some(healthy())).await;
+    rig.put_spec("down", two(&down, false), Some(by_admin)).await;
+    rig.put_spec("warned", two(&down, true), Some(warned)).await;
+    let before = rig.sequence();
+    switch.turn(true);
+    up.until_hit(12).await;
+    down.until_hit(16).await;
+    assert_eq!(rig.sequence(), before, "nothing was written");
+    up.turn(Mode::Broken);
+    rig.until_health("up", Health::Unhealthy).await;
+    down.turn(Mode::Ok);
+    until("the warning ends", || rig.instance("warned").warning.is_none()).await;
 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan::model::outcome::{Health, Verdict};
-use portolan::model::ports::{Caller, OnDemand as _, Registrar as _, Removal, ServiceRef};
+use portolan::model::ports::{Caller, OnDemand as _, Registrar as _, Removal, RemovalScope, ServiceRef};
 use portolan::model::service::Owner;
 use portolan::prober::ProberSettings;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::network::{Bounds, FakeNetwork, Mood, Weather};
 use crate::observer::{Observer, Strict, aim_of};
+use crate::programs::{Programs, TURN};
 use crate::server::{Disk, Server};
 use crate::spec::{self, Member, Places};
 use crate::truth::{At, World};
@@ -29,18 +30,21 @@ struct Climate {
     concurrency: usize,
     /// Mean time between two events, in milliseconds.
     pace: u64,
-    /// Weights of: moods, weather, registry, requests, disk, clock, restarts.
-    weights: [u32; 7],
+    /// Programs that report of themselves.
+    programs: usize,
+    /// Weights of: moods, weather, registry, requests, disk, clock, programs, restarts.
+    weights: [u32; 8],
 }
 
 fn climate(dice: &mut StdRng) -> Climate {
-    let calm = [60, 2, 20, 10, 1, 1, 1];
-    let stormy = [40, 20, 15, 10, 5, 2, 5];
-    let restless = [30, 5, 40, 20, 5, 5, 20];
+    let calm = [60, 2, 20, 10, 1, 1, 4, 1];
+    let stormy = [40, 20, 15, 10, 5, 2, 8, 5];
+    let restless = [30, 5, 40, 20, 5, 5, 15, 20];
     let (weights, pace) = [(calm, 60_000), (stormy, 20_000), (restless, 15_000)][dice.random_range(0..3)];
     let most = [5, 12, 30, 60][dice.random_range(0..4)];
     let concurrency = [4, 32, 256, 1024][dice.random_range(0..4)];
-    Climate { most, concurrency, pace, weights }
+    let programs = [0, 1, 4, 9][dice.random_range(0..4)];
+    Climate { most, concurrency, pace, programs, weights }
 }
 
 /// What came of a life.
@@ -65,6 +69,7 @@ struct Life {
     places: Places,
     /// What was acknowledged, by place.
     members: BTreeMap<String, Member>,
+    programs: Programs,
     server: Option<Server>,
     /// Requests whose answers are awaited beside all else.
     waiting: JoinSet<()>,
@@ -92,6 +97,7 @@ pub(crate) async fn live(seed: u64, length: Duration, aloud: bool) -> Summary {
     let capacity = climate.concurrency >= 256 && settings.per_address >= 20;
     let observer = Observer::new(&world, Strict { capacity });
     let server = Server::start(&world, &disk, &network, &settings, observer);
+    let programs = Programs::new(climate.programs, &mut dice);
     let mut life = Life {
         world: world.clone(),
         dice,
@@ -101,6 +107,7 @@ pub(crate) async fn live(seed: u64, length: Duration, aloud: bool) -> Summary {
         settings,
         places: Places::default(),
         members: BTreeMap::new(),
+        programs,
         server: Some(server),
         waiting: JoinSet::new(),
         weather_until: None,
@@ -136,7 +143,7 @@ impl Life {
     /// Lets some time pass, then something happens.
     async fn step(&mut self) {
         let wait = self.dice.random_range(0..2 * self.climate.pace);
-        sleep(Duration::from_millis(wait)).await;
+        self.pass(Duration::from_millis(wait)).await;
         self.clear_up();
         let mut left = self.dice.random_range(0..self.climate.weights.iter().sum::<u32>());
         let weights = self.climate.weights;
@@ -148,9 +155,19 @@ impl Life {
             Some(3) => self.request(),
             Some(4) => self.trouble_disk(),
             Some(5) => self.set_clock(),
+            Some(6) => self.programs.change(&self.world, &mut self.dice),
             _ => self.restart().await,
         }
         self.acknowledged_is_there();
+    }
+
+    /// Lets time pass, in which programs report of themselves.
+    async fn pass(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            sleep_until(end.min(Instant::now() + TURN)).await;
+            self.programs.turn(self.server.as_ref(), &self.world, &mut self.dice).await;
+        }
     }
 
     /// Ends what has lasted its time.
@@ -276,9 +293,10 @@ impl Life {
         let name = place.split_once('#').map(|(_, name)| name.parse().expect("a name"));
         let removal = Removal {
             service: ServiceRef::Key(entry.service().key.clone()),
-            instance: name,
+            scope: name.map_or(RemovalScope::Service, RemovalScope::Instance),
             all: false,
             if_generation: None,
+            why: None,
         };
         self.world.tell(format!("deregister {place}"));
         match self.server().store.deregister(removal, caller()).await {
@@ -302,7 +320,7 @@ impl Life {
         let (id, handle) = (entry.service().id, self.server().handle.clone());
         let catalog = Arc::clone(self.server().store.catalog());
         self.waiting.spawn(async move {
-            let answer = timeout(Duration::from_mins(10), handle.check_now(id)).await;
+            let answer = timeout(Duration::from_mins(10), handle.check_now(id, None)).await;
             let mut truth = world.truth();
             let steady = truth.run == run && truth.now() > truth.disk_trouble;
             match answer {
@@ -362,6 +380,8 @@ impl Life {
         let Some(server) = self.server.take() else { return };
         let crash = self.dice.random_range(0..2) == 0;
         self.world.tell(if crash { "the server is killed" } else { "the server stops" });
+        // On a slow disk it takes its time to stop, in which nothing is probed.
+        self.world.truth().run_began = At::MAX;
         let mut observer = if crash { server.crash().await } else { server.stop().await };
         {
             let mut truth = self.world.truth();
@@ -374,7 +394,7 @@ impl Life {
             self.mend_disk();
         }
         let away = if self.dice.random_range(0..2) == 0 { 0 } else { self.dice.random_range(0..240_000) };
-        sleep(Duration::from_millis(away)).await;
+        self.pass(Duration::from_millis(away)).await;
         if std::mem::take(&mut self.clock_was_set) {
             let next = self.world.truth().run + 1;
             observer.past.forget_flaps(next);
@@ -408,8 +428,10 @@ impl Life {
         self.network.heal();
         self.mend_disk();
         self.world.trouble_ends();
-        sleep(Duration::from_secs(400)).await;
+        self.programs.come_back();
+        self.pass(Duration::from_secs(400)).await;
         self.acknowledged_is_there();
+        self.programs.all_are_well(self.server(), &self.world);
         for place in self.members.keys() {
             let entry = self.entry(place);
             let instance = entry.as_ref().and_then(|e| e.service().instance(place.split_once('#')?.1));

@@ -11,6 +11,7 @@ mod moment;
 mod network;
 mod observer;
 mod past;
+mod programs;
 mod server;
 mod spec;
 mod truth;

@@ -7,9 +7,9 @@ use crate::observer::{Observer, Readers, View};
 use crate::truth::{At, Log, Truth};
 
 /// For what takes no time: a commit, a turn of the engine, the second between two looks.
-const SLACK: At = 3_000;
+pub(crate) const SLACK: At = 3_000;
 /// Longest hold of the mass-failure guard, with what it takes to begin and to let go.
-const HOLD: At = 80_000;
+pub(crate) const HOLD: At = 80_000;
 
 fn millis(time: std::time::Duration) -> At {
     At::try_from(time.as_millis()).expect("a short time")

@@ -255,6 +255,7 @@ impl Network for FakeNetwork {
                 at: truth.wall_now(),
                 address: Some(SocketAddr::new(address, target.port())),
                 code: None,
+                certificate_expires_at: None,
                 message: format!("outcome {number} of {}/{}", aim.port, aim.mark),
                 timings: Timings { request_us, ..Timings::default() },
             };

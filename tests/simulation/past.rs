@@ -34,8 +34,12 @@ fn names(outcome: &Outcome) -> Option<(u64, Aim)> {
     Some((number.parse().ok()?, Aim { port: port.parse().ok()?, mark: mark.parse().ok()? }))
 }
 
-fn span(streak: &[Seen]) -> i64 {
-    streak.first().zip(streak.last()).map_or(0, |(newest, oldest)| newest.at - oldest.at)
+/// The engine takes the time when it handles an outcome, which may be this much after the network gave it: milliseconds.
+const HANDLED_WITHIN: At = 10;
+
+/// How long it lasted, as far as the engine may have seen it.
+fn span(streak: &[Seen]) -> At {
+    streak.first().zip(streak.last()).map_or(0, |(newest, oldest)| newest.at - oldest.at + HANDLED_WITHIN)
 }
 
 impl Past {

@@ -56,6 +56,7 @@ pub(crate) struct Server {
     stop_observer: CancellationToken,
     writer: JoinHandle<()>,
     prober: JoinHandle<()>,
+    remover: JoinHandle<()>,
     observer: JoinHandle<Observer>,
 }
 
@@ -87,7 +88,7 @@ impl Server {
         }
         let dialer = Dialer::simulated(DialSettings::default(), Arc::clone(network) as _);
         let leads = Arc::new(AlwaysLeads);
-        let (prober, handle) = Prober::new(settings.clone(), dialer, store.clone(), probes, leads, clock, metrics);
+        let (mut prober, handle) = Prober::new(settings.clone(), dialer, store.clone(), probes, leads, clock, metrics);
         {
             let mut truth = world.truth();
             truth.run += 1;
@@ -100,15 +101,19 @@ impl Server {
         let pause = move || Duration::from_millis(pause_ms.load(Ordering::Relaxed));
         let writer = tokio::spawn(writer.run_inline(stop_store.clone(), pause));
         let observer = tokio::spawn(observer.look_on(readers.clone(), stop_observer.clone()));
+        let remover = prober.remover(Arc::new(store.clone())).expect("made once");
+        let removing = stop.clone();
+        let remover = tokio::spawn(async move { remover.run(removing).await.expect("never fails") });
         let probing = stop.clone();
         let prober = tokio::spawn(async move { prober.run(probing).await.expect("the prober ends well") });
-        Self { store, handle, readers, stop, stop_store, stop_observer, writer, prober, observer }
+        Self { store, handle, readers, stop, stop_store, stop_observer, writer, prober, remover, observer }
     }
 
     /// Stops it as `app` does: the prober first, then the store.
     pub(crate) async fn stop(self) -> Observer {
         self.stop.cancel();
         self.prober.await.expect("the prober does not panic");
+        self.remover.await.expect("the remover does not panic");
         self.stop_store.cancel();
         self.writer.await.expect("the writer does not panic");
         self.stop_observer.cancel();
@@ -117,9 +122,9 @@ impl Server {
 
     /// Ends it in the middle of whatever it does.
     pub(crate) async fn crash(self) -> Observer {
-        self.prober.abort();
-        self.writer.abort();
-        for task in [self.prober, self.writer] {
+        let tasks = [self.prober, self.remover, self.writer];
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
             let ended = task.await;
             assert!(ended.is_ok() || ended.is_err_and(|error| error.is_cancelled()), "nothing panicked before");
         }
@@ -134,6 +139,7 @@ impl Server {
         observer.compare_with_history(&self.readers).await;
         self.stop.cancel();
         self.prober.await.expect("the prober does not panic");
+        self.remover.await.expect("the remover does not panic");
         self.stop_store.cancel();
         self.writer.await.expect("the writer does not panic");
     }

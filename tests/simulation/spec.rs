@@ -116,6 +116,7 @@ impl Member {
             namespace: namespace.parse().expect("a namespace"),
             service: service.parse().expect("a name"),
             instance: instance.parse().expect("a name"),
+            derived: false,
             spec,
         }
     }

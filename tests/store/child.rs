@@ -37,8 +37,13 @@ fn prepared(name: &str, arguments: &[&str], script: &str) -> Option<PathBuf> {
 
 /// A file system of 1 MiB.
 pub(crate) fn on_a_small_disk(name: &str) -> Option<PathBuf> {
-    let mount = "mount -t tmpfs -o size=1m tmpfs \"$1\"";
-    prepared(name, &["--user", "--map-root-user", "--mount"], mount)
+    on_a_disk(name, 1)
+}
+
+/// A file system of so many MiB.
+pub(crate) fn on_a_disk(name: &str, size: u32) -> Option<PathBuf> {
+    let mount = format!("mount -t tmpfs -o size={size}m tmpfs \"$1\"");
+    prepared(name, &["--user", "--map-root-user", "--mount"], &mount)
 }
 
 /// A process that permissions bind: in a user namespace that maps nobody even root's are checked.

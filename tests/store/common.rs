@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan::catalog::Catalog;
-use portolan::model::name::ServiceKey;
+use portolan::model::name::{CheckName, ServiceKey};
 use portolan::model::ports::{
-    AlwaysLeads, Caller, Leadership, Registered, Registrar, Registration, Removal, ServiceRef, WriteError,
+    AlwaysLeads, Caller, Leadership, Registered, Registrar, Registration, Removal, RemovalScope, ServiceRef, WriteError,
 };
 use portolan::model::probe::ProbeRow;
 use portolan::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service};
@@ -47,7 +47,7 @@ pub(crate) struct Running {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
-    pub(crate) probes: HashMap<InstanceId, ProbeRow>,
+    pub(crate) probes: HashMap<(InstanceId, CheckName), ProbeRow>,
     shutdown: CancellationToken,
     writer: JoinHandle<Result<(), StoreError>>,
 }
@@ -213,6 +213,7 @@ pub(crate) fn registration(service: &str, instance: &str, spec: InstanceSpec) ->
         namespace: portolan::model::name::Namespace::default(),
         service: service.parse().expect("a name"),
         instance: instance.parse().expect("a name"),
+        derived: false,
         spec,
     }
 }
@@ -225,8 +226,9 @@ pub(crate) fn key(name: &str) -> ServiceKey {
 pub(crate) fn removal(name: &str, instance: Option<&str>) -> Removal {
     Removal {
         service: ServiceRef::Key(key(name)),
-        instance: instance.map(|i| i.parse().expect("a name")),
+        scope: instance.map_or(RemovalScope::Service, |i| RemovalScope::Instance(i.parse().expect("a name"))),
         all: false,
         if_generation: None,
+        why: None,
     }
 }

@@ -2,13 +2,14 @@
 
 use portolan::model::ports::{Registrar, WriteError};
 use portolan::store::OpenError;
+use portolan::store::backup::{BackupError, backup};
 
-use crate::child::on_a_small_disk;
+use crate::child::{on_a_disk, on_a_small_disk};
 use crate::common::{Running, anyone, registration, settings, spec, until};
 
 fn fill(folder: &std::path::Path) -> std::path::PathBuf {
     let ballast = folder.join("ballast");
-    let error = std::fs::write(&ballast, vec![0_u8; 2 << 20]).expect_err("larger than the disk");
+    let error = std::fs::write(&ballast, vec![0_u8; 32 << 20]).expect_err("larger than the disk");
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     ballast
 }
@@ -139,4 +140,30 @@ async fn an_older_schema_is_served_on_a_full_disk() {
     until("it is brought up to date", async || s.store.failure().is_none()).await;
     s.register(registration("late", "a", spec(1))).await.expect("registers");
     s.stop().await;
+}
+
+#[tokio::test]
+async fn a_backup_onto_a_full_disk_leaves_nothing_behind() {
+    let Some(folder) = on_a_disk("disk_full::a_backup_onto_a_full_disk_leaves_nothing_behind", 24) else { return };
+    let path = folder.join("p.db");
+    let s = Running::open(settings(&path)).expect("opens");
+    // More than SQLite's cache holds: then it writes before the copy is complete.
+    let mut heavy = spec(1);
+    heavy.metadata = (0..64).map(|n| (format!("k{n}"), "x".repeat(500))).collect();
+    for n in 0..150 {
+        s.register(registration(&format!("s{n}"), "a", heavy.clone())).await.expect("registers");
+    }
+    s.stop().await;
+    let ballast = fill(&folder);
+    let file = std::fs::File::options().write(true).open(&ballast).expect("opens");
+    let all = file.metadata().expect("a file").len();
+    file.set_len(all - (3 << 20)).expect("makes room for a part of it");
+    let error = backup(&path, &folder.join("copy.db"), false, |_, _| ()).expect_err("not enough room");
+    assert!(matches!(error, BackupError::Copy(_)), "{error}");
+    let left: Vec<String> = std::fs::read_dir(&folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.contains("copy.db"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }

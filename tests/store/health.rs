@@ -1,6 +1,7 @@
 //! What the prober reports: applied once, to the generation that it judged.
 
 use portolan::model::health::CheckState;
+use portolan::model::name::CheckName;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
 use portolan::model::probe::{HealthChange, ProbeRow, Sample};
 use portolan::model::service::Instance;
@@ -15,6 +16,7 @@ pub(crate) fn outcome(millis: i64) -> Outcome {
         at: at(millis).wall,
         address: Some("10.0.0.5:1".parse().expect("an address")),
         code: Some(200),
+        certificate_expires_at: None,
         message: "200 OK".to_owned(),
         timings: Timings { connect_us: Some(80), ..Timings::default() },
     }
@@ -25,16 +27,21 @@ pub(crate) fn healthy(instance: &Instance, millis: i64) -> HealthChange {
     HealthChange {
         instance: instance.id,
         generation: instance.generation,
+        check: CheckName::default(),
         health: Health::Healthy,
         reason: Reason::Passed,
         since: at(millis).wall,
         message: Some(format!("passed at {millis}")),
+        warning: None,
+        also_failing: Box::default(),
+        observed_version: None,
         transition: Some(Transition {
             at: at(millis).wall,
             from: instance.health,
             to: Health::Healthy,
             reason: Reason::Passed,
             message: format!("passed at {millis}"),
+            check: CheckName::default(),
             evidence: Some(outcome(millis)),
         }),
         state: CheckState::new(at(millis)),
@@ -46,6 +53,7 @@ pub(crate) fn row(instance: &Instance, millis: i64) -> ProbeRow {
     ProbeRow {
         instance: instance.id,
         generation: instance.generation,
+        check: CheckName::default(),
         state: CheckState::new(at(millis)),
         next_due: at(millis + 30_000).steady,
         last: Some(outcome(millis)),
@@ -118,7 +126,7 @@ async fn probe_rows_change_no_revision_and_survive_a_restart() {
     let s = Running::open(settings(&path)).expect("opens");
     assert_eq!(s.probes.len(), 300);
     for (n, row) in rows.iter().enumerate() {
-        assert_eq!(s.probes.get(&row.instance), Some(row));
+        assert_eq!(s.probes.get(&(row.instance, row.check.clone())), Some(row));
         let snapshot = s.catalog().snapshot();
         let entry = snapshot.find("default", &format!("s{n}")).expect("registered");
         assert_eq!(entry.last_check().get(), row.last.as_ref().map(|o| o.at));
@@ -147,7 +155,7 @@ async fn probe_rows_of_an_older_generation_are_not_resumed() {
     s.store.commit_health(vec![healthy(&instance, 9)], leads()).await.expect("applies");
     s.stop().await;
     let s = Running::open(settings(&path)).expect("opens");
-    let resumed = s.probes.get(&instance.id).expect("its state");
+    let resumed = s.probes.get(&(instance.id, CheckName::default())).expect("its state");
     assert_eq!((&resumed.last, resumed.samples.len()), (&None, 0), "the older generation's evidence is not this one's");
     assert_eq!(resumed.state, CheckState::new(at(9)));
     s.stop().await;
@@ -167,7 +175,7 @@ async fn health_and_streak_are_stored_together() {
     let s = Running::open(settings(&path)).expect("opens");
     assert_eq!(s.instance("users", "a").health, Health::Healthy);
     let expected = ProbeRow { state: CheckState::new(at(77)), ..kept };
-    assert_eq!(s.probes.get(&instance.id), Some(&expected));
+    assert_eq!(s.probes.get(&(instance.id, CheckName::default())), Some(&expected));
     s.stop().await;
 }
 
@@ -188,11 +196,11 @@ async fn a_probe_row_that_cannot_be_read_costs_no_registration() {
 
     let s = Running::open(settings(&path)).expect("opens");
     assert_eq!(s.all().len(), 3);
-    assert_eq!(s.probes.keys().collect::<Vec<_>>(), [&good.id]);
+    assert_eq!(s.probes.keys().collect::<Vec<_>>(), [&(good.id, CheckName::default())]);
     let again = row(&bad, 2);
     s.store.record_probes(vec![again.clone()]).await.expect("keeps");
     s.stop().await;
     let s = Running::open(settings(&path)).expect("opens");
-    assert_eq!(s.probes.get(&bad.id), Some(&again), "it is written anew");
+    assert_eq!(s.probes.get(&(bad.id, CheckName::default())), Some(&again), "it is written anew");
     s.stop().await;
 }

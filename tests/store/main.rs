@@ -1,7 +1,10 @@
 //! The store through its public API, each test with a real file in its own folder.
 
+mod acknowledging;
 mod alias;
+mod availability;
 mod child;
+mod clock_set;
 mod common;
 mod crash;
 mod disk_full;
@@ -10,6 +13,7 @@ mod foreign_lock;
 mod health;
 mod history;
 mod idle;
+mod lifecycle;
 mod log_lost;
 mod lost;
 mod mirror;
@@ -22,3 +26,4 @@ mod remove;
 mod restart;
 mod salvage;
 mod sequences;
+mod upgrade;

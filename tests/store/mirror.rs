@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use portolan::catalog::{Epoch, WeakTag};
 use portolan::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
+use portolan::model::name::CheckName;
 use portolan::model::outcome::{Health, Reason};
-use portolan::model::ports::{Leadership, Role, ServiceRef, WriteError};
+use portolan::model::ports::{DrainChange, InstanceRef, Leadership, Registrar, Role, ServiceRef, WriteError};
 use portolan::model::probe::HealthChange;
-use portolan::model::service::{InstanceSpec, Owner, Source};
+use portolan::model::service::{Drain, InstanceSpec, Owner, Source, Warning};
 use portolan::model::time::UnixMs;
 use portolan::store::{HistoryEvent, HistoryQuery, StoreSettings};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::common::{Running, at, folder, fresh, key, leads, settings, spec};
+use crate::common::{Running, admin, at, folder, fresh, key, leads, settings, spec};
 use crate::health::healthy;
 
 /// The line of revisions that the tests mirror.
@@ -47,7 +48,15 @@ pub(crate) fn object(name: &str, id: u128, revision: u64, instances: Vec<Mirrore
 
 pub(crate) fn instance(name: &str, spec: InstanceSpec, reported: Option<ReportedHealth>) -> MirroredInstance {
     let name = name.parse().expect("a name");
-    MirroredInstance { name, spec: Arc::new(spec), owner: Owner::Anonymous, generation: None, reported }
+    MirroredInstance {
+        name,
+        spec: Arc::new(spec),
+        owner: Owner::Anonymous,
+        generation: None,
+        drain: None,
+        reported,
+        acknowledged: None,
+    }
 }
 
 pub(crate) fn put(object: Mirrored) -> Vec<MirrorChange> {
@@ -59,12 +68,12 @@ pub(crate) fn remove(name: &str, id: u128, revision: u64) -> Vec<MirrorChange> {
 }
 
 fn up(millis: i64) -> ReportedHealth {
-    ReportedHealth { health: Health::Healthy, reason: Reason::Passed, since: at(millis).wall, message: String::new() }
+    ReportedHealth::new(Health::Healthy, Reason::Passed, at(millis).wall)
 }
 
 fn down(millis: i64) -> ReportedHealth {
     let message = "10.0.0.5:1 refused the connection".to_owned();
-    ReportedHealth { health: Health::Unhealthy, reason: Reason::ConnectRefused, since: at(millis).wall, message }
+    ReportedHealth { message, ..ReportedHealth::new(Health::Unhealthy, Reason::ConnectRefused, at(millis).wall) }
 }
 
 /// `users` with the one instance `a` at port 1.
@@ -185,6 +194,33 @@ async fn what_was_removed_does_not_come_back() {
     assert!(last.message.contains("its object was deleted"), "{}", last.message);
     s.hear(put(users(15, Some(up(3))))).await;
     assert_eq!(s.health("users").0, Health::Healthy, "valid again");
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn the_history_of_a_removed_instance_says_how_it_was() {
+    let (_folder, s) = mirror();
+    let expired = ReportedHealth::new(Health::Unhealthy, Reason::LeaseExpired, at(3).wall);
+    let all = [("a", Some(up(1))), ("b", Some(down(2))), ("c", Some(expired))];
+    let all = |left: usize, revision: u64| {
+        let instances = all.iter().take(left).cloned();
+        object("users", 1, revision, instances.map(|(name, health)| instance(name, spec(1), health)).collect())
+    };
+    for (left, revision) in [(3, 11), (2, 12), (1, 13)] {
+        s.hear(put(all(left, revision))).await;
+    }
+    s.hear(remove("users", 1, 30)).await;
+    let entries = s.store.history(history_of(1)).await.expect("is remembered").entries;
+    let said: Vec<_> = entries.iter().map(|entry| (entry.instance.as_str(), entry.message.as_str())).collect();
+    let since = |millis: i64| at(millis).wall.to_string();
+    assert_eq!(
+        said,
+        [
+            ("a", "removed: its object was deleted, or is no longer valid"),
+            ("b", &format!("removed from its object; it was unhealthy since {}: ConnectRefused", since(2))),
+            ("c", &format!("removed from its object; its lease was not renewed since {}", since(3))),
+        ]
+    );
     s.stop().await;
 }
 
@@ -336,5 +372,53 @@ async fn a_record_accepts_no_objects() {
     let refused = s.store.mirror(put(users(1, None)), VerdictsFrom::Status).await;
     assert!(matches!(refused, Err(WriteError::Store(why)) if why.contains("mirrors nothing")));
     assert!(s.all().is_empty());
+    s.stop().await;
+}
+
+#[tokio::test]
+async fn drains_and_warnings_come_from_the_object() {
+    let (_folder, s) = mirror();
+    s.hear(put(users(10, Some(up(1))))).await;
+    let drain = Arc::new(Drain {
+        reason: "kernel".to_owned(),
+        by: "the manifest".to_owned(),
+        since: at(5).wall,
+        until: Some(at(9000).wall),
+    });
+    let check: CheckName = "disk".parse().expect("a name");
+    let warning = Warning { check: check.clone(), reason: Reason::Timeout, message: "no answer".to_owned() };
+    let reported = ReportedHealth {
+        decided_by: check.clone(),
+        warning: Some(Arc::new(warning.clone())),
+        observed_version: Some("1.2".into()),
+        ..up(1)
+    };
+    let mut a = instance("a", spec(1), Some(reported.clone()));
+    a.drain = Some(Arc::clone(&drain));
+    s.hear(put(object("users", 1, 11, vec![a.clone()]))).await;
+    let shown = s.instance("users", "a");
+    assert_eq!((shown.drain, shown.decided_by, shown.warning), (Some(drain), check, reported.warning));
+    assert_eq!(shown.observed_version.as_deref(), Some("1.2"));
+    assert_eq!(s.service("users").unreported, None, "the status says the same");
+    s.hear(put(object("users", 1, 12, vec![a]))).await;
+
+    s.hear(put(users(13, Some(up(1))))).await;
+    let shown = s.instance("users", "a");
+    assert_eq!((shown.drain, shown.warning, shown.observed_version), (None, None, None));
+    let history = s.history("users").await;
+    let told: Vec<_> = history.iter().map(|e| (e.event.as_str(), e.message.as_str())).collect();
+    let drained = format!("drained by the manifest, until {}: kernel", at(9000).wall);
+    assert_eq!(told, [("undrained", "its drain was ended"), ("drained", drained.as_str())]);
+
+    // A warning of this replica's own, which no status carries yet.
+    let change = HealthChange { warning: Some(warning), transition: None, ..healthy(&s.instance("users", "a"), 1) };
+    s.judge(HealthChange { since: at(1).wall, ..change }).await;
+    assert!(s.service("users").unreported.is_some());
+    let refused = s.store.drain(
+        InstanceRef { service: ServiceRef::Key(key("users")), instance: "a".parse().expect("a name") },
+        DrainChange::End,
+        admin(),
+    );
+    assert!(matches!(refused.await, Err(WriteError::ManifestDrain { .. })));
     s.stop().await;
 }

@@ -9,6 +9,7 @@
 mod backend;
 mod calls;
 mod history;
+mod importing;
 mod kill;
 mod power;
 mod server;

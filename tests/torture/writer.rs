@@ -108,7 +108,11 @@ impl Writer {
         self.promises.entry(name.clone()).or_default().in_flight.push(wanted.clone());
         let request = match &wanted {
             There::Version(version) => {
-                let mut body = serde_json::json!({"name": name, "version": version});
+                let mut body =
+                    serde_json::json!({"name": name, "version": version, "tags": [version], "external_id": name});
+                body["checks"] =
+                    serde_json::json!([{"name": "heartbeat", "advisory": true, "heartbeat": {"ttl_seconds": 86_400}}]);
+                body["instance"] = "default".into();
                 if place < PROBED {
                     body["base_url"] = self.backend.clone().into();
                     body["health_url"] = format!("{}/health", self.backend).into();

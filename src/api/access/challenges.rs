@@ -5,6 +5,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use super::class::RouteClass;
 use super::principal::{Namespaces, Principal};
 use super::token::TokenError;
+use super::token_validity::TokenEnd;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::model::name::Namespace;
 
@@ -35,7 +36,12 @@ pub(super) fn require_scope(principal: &Principal, class: RouteClass, read_auth:
     let (granted, scope) = match class {
         RouteClass::Preflight | RouteClass::Operations | RouteClass::Public | RouteClass::Unrouted => return Ok(()),
         RouteClass::OpenRead | RouteClass::Watch if !read_auth => return Ok(()),
-        RouteClass::Register | RouteClass::Deregister | RouteClass::Check => (scopes.register, "register"),
+        RouteClass::Register
+        | RouteClass::Deregister
+        | RouteClass::Check
+        | RouteClass::Drain
+        | RouteClass::Acknowledge
+        | RouteClass::Heartbeat => (scopes.register, "register"),
         RouteClass::OpenRead | RouteClass::Watch | RouteClass::TokenRead | RouteClass::Probing => (scopes.read, "read"),
         // Services of other owners are refused where the service is known, with the same message.
         RouteClass::ServiceRead => (scopes.read || scopes.register, "read"),
@@ -81,6 +87,12 @@ pub(super) fn unauthorized(refusal: Option<TokenError>, class: RouteClass) -> Ap
     let more = format!("error=\"invalid_token\", error_description=\"{why}\", scope=\"{scope}\"");
     let error = ApiError::new(why.code(), "Invalid token").hint(why.to_string());
     error.header(WWW_AUTHENTICATE, challenge(&more))
+}
+
+/// 401: the token became invalid while its request waited.
+pub(in crate::api) fn token_ended(end: TokenEnd) -> ApiError {
+    let challenge = challenge(&format!("error=\"invalid_token\", error_description=\"{end}\", scope=\"read\""));
+    ApiError::new(end.code(), "Invalid token").hint(end.to_string()).header(WWW_AUTHENTICATE, challenge)
 }
 
 /// [RFC 6750 §3](https://www.rfc-editor.org/rfc/rfc6750#section-3), with `namespaces` beside its `scope`.

@@ -27,6 +27,12 @@ pub enum RouteClass {
     Deregister,
     /// Probes now.
     Check,
+    /// Drains an instance, or ends that.
+    Drain,
+    /// Acknowledges a failure, or ends that.
+    Acknowledge,
+    /// A heartbeat.
+    Heartbeat,
     /// No route has this path and method, and none around it needs a token: limited like a read, and answered 404 or 405.
     Unrouted,
 }
@@ -75,12 +81,17 @@ pub(super) enum Counting {
     UnlessUnchanged,
     /// From the larger quota, so that other requests of its client cannot use it up.
     Separate,
+    /// From the quota of heartbeats, which nothing else uses up.
+    Heartbeats,
 }
 
 impl RouteClass {
     /// Whether it changes something or makes Portolan connect somewhere.
     pub fn is_change(self) -> bool {
-        matches!(self, Self::Register | Self::Deregister | Self::Check)
+        matches!(
+            self,
+            Self::Register | Self::Deregister | Self::Check | Self::Drain | Self::Acknowledge | Self::Heartbeat
+        )
     }
 
     /// The limit that counts it.
@@ -94,7 +105,9 @@ impl RouteClass {
             | Self::Probing
             | Self::Watch
             | Self::Unrouted => Some(Limit::Reads),
-            Self::Register | Self::Deregister | Self::Check => Some(Limit::Writes),
+            Self::Register | Self::Deregister | Self::Check | Self::Drain | Self::Acknowledge | Self::Heartbeat => {
+                Some(Limit::Writes)
+            }
         }
     }
 
@@ -102,7 +115,8 @@ impl RouteClass {
     /// a watch its cursor.
     pub(super) fn counting(self, names_state: bool) -> Counting {
         match self {
-            Self::Deregister => Counting::Separate,
+            Self::Deregister | Self::Drain | Self::Acknowledge => Counting::Separate,
+            Self::Heartbeat => Counting::Heartbeats,
             Self::Register | Self::Probing => Counting::UnlessUnchanged,
             Self::OpenRead | Self::TokenRead | Self::ServiceRead | Self::Watch if names_state => {
                 Counting::UnlessUnchanged
@@ -116,9 +130,15 @@ impl RouteClass {
         match self {
             Self::Preflight | Self::Operations | Self::Public | Self::Unrouted => false,
             Self::Metrics | Self::OpenRead | Self::Watch => read_auth,
-            Self::TokenRead | Self::ServiceRead | Self::Probing | Self::Register | Self::Deregister | Self::Check => {
-                true
-            }
+            Self::TokenRead
+            | Self::ServiceRead
+            | Self::Probing
+            | Self::Register
+            | Self::Deregister
+            | Self::Check
+            | Self::Drain
+            | Self::Acknowledge
+            | Self::Heartbeat => true,
         }
     }
 }

@@ -40,6 +40,7 @@ use http::{Response, StatusCode};
 use ipnet::IpNet;
 
 pub use super::clients::ClientKey;
+pub(super) use challenges::token_ended;
 pub use class::{Limit, RouteClass};
 pub use headers::Cors;
 pub(super) use namespace_filter::NamespaceFilter;

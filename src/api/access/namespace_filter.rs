@@ -19,8 +19,20 @@ impl NamespaceFilter {
     /// # Errors
     /// 400 when it is neither a name nor `*`.
     pub(in crate::api) fn take(query: &mut Query<'_>, default: &Namespace) -> Result<Self, ApiError> {
+        Self::take_or(query, || Self::One(default.clone()))
+    }
+
+    /// Takes `namespace` where all are meant if it is absent.
+    ///
+    /// # Errors
+    /// 400 when it is neither a name nor `*`.
+    pub(in crate::api) fn take_or_all(query: &mut Query<'_>) -> Result<Self, ApiError> {
+        Self::take_or(query, || Self::All)
+    }
+
+    fn take_or(query: &mut Query<'_>, absent: impl FnOnce() -> Self) -> Result<Self, ApiError> {
         match query.take("namespace") {
-            None => Ok(Self::One(default.clone())),
+            None => Ok(absent()),
             Some(text) if text == "*" => Ok(Self::All),
             Some(text) => Ok(Self::One(parse(&text)?)),
         }

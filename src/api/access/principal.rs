@@ -92,6 +92,11 @@ impl Principal {
         !self.guarded || (self.authenticated && self.scopes.read && self.namespaces.contains(namespace))
     }
 
+    /// Whether the caller may change what `owner` registered.
+    pub fn may_change(&self, owner: &Owner) -> bool {
+        self.scopes.admin || self.owner == *owner
+    }
+
     /// The caller as the registrar knows it.
     pub fn caller(&self) -> Caller {
         Caller { owner: self.owner.clone(), admin: self.scopes.admin }

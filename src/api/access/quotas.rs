@@ -1,4 +1,4 @@
-//! The quotas of every client: writes, reads, the larger quotas of requests that change nothing, and failed attempts.
+//! The quotas of every client: writes, reads, the larger quotas of requests that change nothing, heartbeats, and failed attempts.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,10 +14,12 @@ use crate::api::http::envelope::ApiError;
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
-/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each of the five limits.
+/// Clients that have a bucket of their own at once; further ones share one. About 5 MB for each of the six limits.
 const MAX_CLIENTS: usize = 65_536;
 /// The larger quota, as a multiple of the quota.
 const UNCOUNTED: u32 = 20;
+/// Heartbeats, as a multiple of the quota of writes: behind one address there may be hundreds of programs.
+const HEARTBEATS: u32 = 200;
 /// Failed attempts a minute where writes are not limited.
 const FAILED: u32 = 60;
 /// Bytes of an answer that count as one more read.
@@ -47,6 +49,7 @@ impl Quota {
 pub(super) struct Quotas {
     writes: Option<Quota>,
     reads: Option<Quota>,
+    heartbeats: Option<RateLimiter>,
     failed: RateLimiter,
     metrics: Metrics,
     clock: Clock,
@@ -59,6 +62,7 @@ impl Quotas {
         Some(Self {
             writes: writes.map(|quota| Quota::new(Limit::Writes, quota)),
             reads: reads.map(|quota| Quota::new(Limit::Reads, quota)),
+            heartbeats: writes.map(|quota| RateLimiter::new(quota.saturating_mul(HEARTBEATS), MAX_CLIENTS)),
             failed: RateLimiter::new(writes.unwrap_or(FAILED), MAX_CLIENTS),
             metrics,
             clock,
@@ -86,6 +90,9 @@ impl Quotas {
     ) -> Result<Option<RateSnapshot>, ApiError> {
         let Some(quota) = self.quota(limit) else { return Ok(None) };
         let now = self.now();
+        if counting == Counting::Heartbeats {
+            return self.spend_heartbeat(client, now).map(|()| None);
+        }
         if counting == Counting::Separate {
             let taken = quota.uncounted.spend(client, now);
             taken.map_err(|refused| self.too_often(client, limit, refused))?;
@@ -98,6 +105,19 @@ impl Quotas {
             }
             Err(refused) => Err(self.too_often(client, limit, refused)),
         }
+    }
+
+    /// Takes a heartbeat, whose answer names no quota: writes are none of its client's business.
+    fn spend_heartbeat(&self, client: ClientKey, now: UnixMs) -> Result<(), ApiError> {
+        let Some(heartbeats) = &self.heartbeats else { return Ok(()) };
+        heartbeats.spend(client, now).map(drop).map_err(|refused| {
+            self.metrics.reject("heartbeat_rate_limit");
+            let hint = format!(
+                "{} may send {HEARTBEATS} heartbeats for each write that PORTOLAN_RATE_LIMIT_PER_MINUTE allows",
+                Named(client)
+            );
+            rate_limited(refused.wait).hint(hint)
+        })
     }
 
     /// Takes one failed attempt to show a token.

@@ -41,6 +41,7 @@ pub use body::{BodyError, RequestBody};
 
 use super::http::body::Body;
 use super::http::envelope::ApiError;
+use crate::model::hearing::Hearing;
 use crate::telemetry::metrics::Metrics;
 use activity::{Activity, SecondsClock};
 use connection::Shared;
@@ -62,6 +63,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request of `peer`. It runs inside the connection's own task; a client that goes away drops the future.
     fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> impl Future<Output = Response<Body>> + Send;
+
+    /// The server stops: requests that only wait are to be answered.
+    fn drain(&self) {}
 }
 
 /// Limits of time and number.
@@ -85,6 +89,8 @@ pub struct ConnSettings {
     pub unshared: Vec<IpNet>,
     /// Time for the requests in flight once the server stops.
     pub grace: Duration,
+    /// Told whether clients can reach the server.
+    pub hearing: Hearing,
 }
 
 impl Default for ConnSettings {
@@ -100,6 +106,7 @@ impl Default for ConnSettings {
             per_client: 102,
             unshared: Vec::new(),
             grace: Duration::from_secs(5),
+            hearing: Hearing::default(),
         }
     }
 }
@@ -206,6 +213,7 @@ impl<H: Handler> Server<H> {
                 Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) => {
                     let Some(pause) = pause_after(&error)? else { continue };
+                    self.shared.settings.hearing.turned_away();
                     self.shared.metrics.reject("accept");
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::select! {
@@ -223,6 +231,7 @@ impl<H: Handler> Server<H> {
         let activity = Arc::new(Activity::new(&self.shared.clock));
         let refusal = match self.limiter.acquire(peer, &activity, self.shared.clock.load(Ordering::Relaxed)) {
             Ok(acquired) => {
+                self.shared.settings.hearing.admitted();
                 if let Some(reason) = acquired.evicted {
                     metrics.reject(reason);
                 }
@@ -236,6 +245,7 @@ impl<H: Handler> Server<H> {
                 return;
             }
             Err(Full::Server) => {
+                self.shared.settings.hearing.turned_away();
                 metrics.reject("connection_limit");
                 refusals::server_full()
             }
@@ -251,6 +261,7 @@ impl<H: Handler> Server<H> {
 
     async fn drain(mut self) {
         self.refused.abort_all();
+        self.handler.drain();
         self.shared.draining.store(true, Ordering::Release);
         self.shared.drain.cancel();
         let all = async {

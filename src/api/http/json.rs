@@ -66,11 +66,13 @@ pub(in crate::api) fn invalid(problems: impl IntoIterator<Item = Detail>) -> Api
 #[derive(Debug)]
 pub(in crate::api) struct Fields<'a> {
     left: Vec<(String, &'a RawValue)>,
+    /// The fields that are null.
+    nulls: Vec<String>,
     problems: Vec<Detail>,
 }
 
 impl<'a> Fields<'a> {
-    /// Reads an object; `null` counts as not given.
+    /// Reads an object; `null` counts as not given, though not under an unknown name.
     ///
     /// # Errors
     /// 400 `invalid_payload` when the bytes are not a JSON object.
@@ -84,7 +86,7 @@ impl<'a> Fields<'a> {
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let read = ObjectSeed.deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
         let all = read.map_err(|error| wrong(&json_sentence(&error)))?;
-        let mut fields = Self { left: Vec::with_capacity(all.len()), problems: Vec::new() };
+        let mut fields = Self { left: Vec::with_capacity(all.len()), nulls: Vec::new(), problems: Vec::new() };
         for (name, value) in all {
             if fields.left.iter().any(|(known, _)| *known == name) {
                 fields.problem(&name, "is given twice");
@@ -92,7 +94,8 @@ impl<'a> Fields<'a> {
                 fields.left.push((name, value));
             }
         }
-        fields.left.retain(|(_, value)| value.get() != "null");
+        let nulls = fields.left.extract_if(.., |(_, value)| value.get() == "null");
+        fields.nulls = nulls.map(|(name, _)| name).collect();
         Ok(fields)
     }
 
@@ -104,6 +107,23 @@ impl<'a> Fields<'a> {
         }
         self.take::<S>(name);
         None
+    }
+
+    /// A value inside of a field that was taken, which must first have the form of an `S`; `place` names it in a problem.
+    pub(in crate::api) fn read_formed<S: Deserialize<'a>, T: Deserialize<'a>>(
+        &mut self,
+        place: &str,
+        raw: &'a RawValue,
+    ) -> Option<T> {
+        if serde_json::from_str::<S>(raw.get()).is_err() {
+            self.explain::<S>(place, raw.get());
+            return None;
+        }
+        let value = serde_json::from_str(raw.get()).ok();
+        if value.is_none() {
+            self.explain::<T>(place, raw.get());
+        }
+        value
     }
 
     /// The field's value. A wrong one becomes a problem and reads as absent.
@@ -123,7 +143,19 @@ impl<'a> Fields<'a> {
         if let Err(error) = serde_path_to_error::deserialize::<_, T>(json) {
             let inside = error.path().to_string();
             let field = if inside == "." { name.to_owned() } else { format!("{name}.{inside}") };
-            self.problem(&text::escape(&field, 200), ValueError::of_json(error.inner()));
+            self.problem_inside(&text::escape(&field, 200), ValueError::of_json(error.inner()));
+        }
+    }
+
+    /// Adds a problem of a field, or of what its sentence begins with: a path inside of the field.
+    pub(in crate::api) fn problem_inside(&mut self, field: &str, wrong: impl Into<ValueError>) {
+        let wrong = wrong.into();
+        match inner_path(&wrong.problem) {
+            Some((path, problem)) => {
+                let problem = problem.to_owned();
+                self.problem(&format!("{field}.{path}"), ValueError { problem, expected: wrong.expected });
+            }
+            None => self.problem(field, wrong),
         }
     }
 
@@ -139,7 +171,9 @@ impl<'a> Fields<'a> {
 
     /// Adds a problem for every field that was not taken; `message` may give its text.
     pub(in crate::api) fn end(&mut self, known: &[&str], message: impl Fn(&str) -> Option<&'static str>) {
-        for (name, _) in std::mem::take(&mut self.left).into_iter().take(MAX_PROBLEMS) {
+        let nulls = std::mem::take(&mut self.nulls).into_iter().filter(|name| !known.contains(&name.as_str()));
+        let left = std::mem::take(&mut self.left).into_iter().map(|(name, _)| name);
+        for name in left.chain(nulls).take(MAX_PROBLEMS) {
             let wrong = message(&name).map_or_else(|| ValueError::unknown(&name, known), ValueError::from);
             self.problem(&text::escape(&name, 100), wrong);
         }
@@ -154,6 +188,14 @@ impl<'a> Fields<'a> {
     pub(in crate::api) fn problems(self) -> Vec<Detail> {
         self.problems
     }
+}
+
+/// Splits `url: is a text` and `http.path starts with '/'` after the path.
+fn inner_path(sentence: &str) -> Option<(&str, &str)> {
+    let (first, rest) = sentence.split_once(' ')?;
+    let path = first.strip_suffix(':').or_else(|| first.contains('.').then_some(first))?;
+    let named = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    path.split('.').all(named).then_some((path, rest))
 }
 
 /// A problem in sentences of bounded length without hostile characters, since they may repeat input.
@@ -195,6 +237,17 @@ impl<'de> Visitor<'de> for ObjectSeed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_at_the_beginning_of_a_sentence_is_found() {
+        assert_eq!(inner_path("url: is a text"), Some(("url", "is a text")));
+        assert_eq!(inner_path("http.path starts with '/'"), Some(("http.path", "starts with '/'")));
+        for none in
+            ["is not JSON: a", "a list, not a string", "10.0.0.1 is denied", "unknown; did you mean http?", "url:"]
+        {
+            assert_eq!(inner_path(none), None, "{none}");
+        }
+    }
 
     fn first_problem(json: &[u8]) -> String {
         let error = Fields::read(json).expect_err("refused");
@@ -240,7 +293,7 @@ mod tests {
 
     #[test]
     fn every_problem_is_named() {
-        let json = br#"{"a":1,"b":[true,"x"],"c":null,"a":2,"ab":0}"#;
+        let json = br#"{"a":1,"b":[true,"x"],"c":null,"a":2,"ab":0,"bc":null}"#;
         let mut fields = Fields::read(json).expect("an object");
         assert_eq!(fields.take::<String>("a"), None);
         assert_eq!(fields.take::<Vec<bool>>("b"), None);
@@ -254,6 +307,7 @@ mod tests {
                 "a: is the number 1, not a string",
                 "b.[1]: is the string \"x\", not true or false",
                 "ab: unknown; did you mean a?",
+                "bc: unknown; did you mean b?",
             ]
         );
     }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::catalog::Entry;
 use crate::catalog::snapshot::Order;
 use crate::model::time::UnixMs;
 
@@ -34,6 +36,17 @@ impl FromStr for PageCursor {
         let id = u128::from_str_radix(id, 16).map_err(|_| NOT_A_CURSOR)?;
         Ok(Self((UnixMs(at), Uuid::from_u128(id))))
     }
+}
+
+/// The first `limit` of the entries that are left, and the cursor of the next page when there is one.
+pub(in crate::api) fn page<'a>(
+    mut left: impl Iterator<Item = &'a Arc<Entry>>,
+    limit: usize,
+) -> (Vec<&'a Arc<Entry>>, Option<String>) {
+    let page: Vec<_> = left.by_ref().take(limit).collect();
+    let last = page.last().map(|entry| (entry.service().registered_at, entry.service().id));
+    let next = last.filter(|_| left.next().is_some());
+    (page, next.map(|last| PageCursor(last).to_string()))
 }
 
 #[cfg(test)]

@@ -27,12 +27,20 @@ impl<'a> Query<'a> {
     /// # Errors
     /// 400 `invalid_parameter` when a parameter is not UTF-8, comes twice, or there are too many.
     pub(in crate::api) fn read(raw: Option<&'a str>) -> Result<Self, ApiError> {
+        Self::read_repeating(raw, "")
+    }
+
+    /// The same, where the parameter `name` may come several times, for [`Self::take_all`].
+    ///
+    /// # Errors
+    /// 400 `invalid_parameter` as for [`Self::read`].
+    pub(in crate::api) fn read_repeating(raw: Option<&'a str>, repeated: &str) -> Result<Self, ApiError> {
         let mut left: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for part in raw.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
             let name = decode(name).ok_or_else(|| bad_parameter("", "a parameter's name is not UTF-8"))?;
             let value = decode(value).ok_or_else(|| bad_parameter(&name, "is not UTF-8"))?;
-            if left.iter().any(|(known, _)| *known == name) {
+            if name != repeated && left.iter().any(|(known, _)| *known == name) {
                 return Err(bad_parameter(&name, "is given twice"));
             }
             if left.len() == MAX_PARAMETERS {
@@ -75,6 +83,14 @@ impl<'a> Query<'a> {
         Some(self.left.remove(at).1)
     }
 
+    /// The values of a parameter that may come several times, in order.
+    pub(in crate::api) fn take_all(&mut self, name: &str) -> impl Iterator<Item = Cow<'a, str>> + use<'a> {
+        let (taken, left) = std::mem::take(&mut self.left).into_iter().partition(|(known, _)| known == name);
+        self.left = left;
+        let taken: Vec<(Cow<'a, str>, Cow<'a, str>)> = taken;
+        taken.into_iter().map(|(_, value)| value)
+    }
+
     /// The parameter's value, read by `FromStr`.
     ///
     /// # Errors
@@ -92,9 +108,18 @@ impl<'a> Query<'a> {
     /// # Errors
     /// 400 for any other value.
     pub(in crate::api) fn flag(&mut self, name: &str) -> Result<bool, ApiError> {
+        Ok(self.given_flag(name)?.unwrap_or(false))
+    }
+
+    /// [`Self::flag`]; none if it was not given.
+    ///
+    /// # Errors
+    /// As for [`Self::flag`].
+    pub(in crate::api) fn given_flag(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         match self.take(name).as_deref() {
-            None | Some("false" | "0") => Ok(false),
-            Some("" | "true" | "1") => Ok(true),
+            None => Ok(None),
+            Some("false" | "0") => Ok(Some(false)),
+            Some("" | "true" | "1") => Ok(Some(true)),
             Some(_) => Err(bad_parameter(name, ValueError::is_not("true or false"))),
         }
     }
@@ -161,6 +186,16 @@ mod tests {
         let meta = query.take_prefixed("meta.");
         assert_eq!(meta, [("team".to_owned(), "x".to_owned()), ("zone".to_owned(), "é".to_owned())]);
         assert!(query.end(&[]).is_ok());
+    }
+
+    #[test]
+    fn only_the_named_parameter_may_come_several_times() {
+        let mut query = Query::read_repeating(Some("tag=a&x=1&tag=b&tag=a"), "tag").expect("reads");
+        assert_eq!(query.take_all("tag").collect::<Vec<_>>(), ["a", "b", "a"]);
+        assert_eq!(query.take("x").as_deref(), Some("1"));
+        assert!(query.end(&[]).is_ok());
+        assert!(Query::read_repeating(Some("tag=a&x=1&x=2"), "tag").is_err());
+        assert!(Query::read(Some("tag=a&tag=b")).is_err());
     }
 
     #[test]

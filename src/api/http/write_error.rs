@@ -14,7 +14,8 @@ pub(in crate::api) fn refused(error: &WriteError) -> ApiError {
         WriteError::ServiceNotFound => return ApiError::service_not_found(),
         WriteError::InstanceNotFound => Code::InstanceNotFound,
         WriteError::NotOwner => Code::NotOwner,
-        WriteError::ManifestOwned(_) => Code::ManifestOwned,
+        WriteError::ManifestOwned(_) | WriteError::ManifestDrain { .. } => Code::ManifestOwned,
+        WriteError::NothingToAcknowledge { .. } => Code::NothingToAcknowledge,
         WriteError::Terminating(_) => return again(Code::Terminating, error, SLOW_RETRY_SECONDS),
         WriteError::NamespaceClosed { .. } => {
             let hint = "PORTOLAN_REST_NAMESPACES of the server lists the namespaces that take registrations";
@@ -23,7 +24,10 @@ pub(in crate::api) fn refused(error: &WriteError) -> ApiError {
         WriteError::TooManyServices(_) => Code::TooManyServices,
         WriteError::TooManyInstances(_) => Code::TooManyInstances,
         WriteError::ServiceFull(_) => Code::ServiceFull,
-        WriteError::HasInstances(_) => Code::HasInstances,
+        WriteError::HasInstances(_) | WriteError::SharedExternalId(_) => Code::HasInstances,
+        WriteError::ExternalIdTaken(_) => Code::ExternalIdTaken,
+        // Only the registry's own removals are refused so.
+        WriteError::LastInstance => Code::Internal,
         WriteError::StaleGeneration { .. } => Code::StaleGeneration,
         WriteError::FileLost => Code::StoreFailed,
         WriteError::DiskFull => Code::DiskFull,
@@ -43,7 +47,7 @@ pub(in crate::api) fn refused(error: &WriteError) -> ApiError {
 fn by_cluster(error: &ClusterError) -> ApiError {
     let code = match error {
         ClusterError::Away { retry_after } => return again(Code::Unavailable, error, *retry_after),
-        ClusterError::Unanswered | ClusterError::KindMissing | ClusterError::Failed => {
+        ClusterError::Unanswered | ClusterError::NotLeading | ClusterError::KindMissing | ClusterError::Failed => {
             return again(Code::Unavailable, error, SLOW_RETRY_SECONDS);
         }
         ClusterError::Overloaded { retry_after } => return again(Code::Busy, error, *retry_after),
@@ -53,6 +57,7 @@ fn by_cluster(error: &ClusterError) -> ApiError {
             let hint = format!("kubectl auth can-i --list -n {namespace} --as=system:serviceaccount:portolan:portolan");
             return ApiError::new(Code::NamespaceForbidden, error.to_string()).hint(hint);
         }
+        ClusterError::OtherInstall(_) => Code::OtherInstall,
         ClusterError::NamespaceMissing(_) => Code::NamespaceNotFound,
         ClusterError::Quota(_) => Code::TooManyServices,
         ClusterError::Invalid(_) => Code::InvalidPayload,
@@ -85,12 +90,20 @@ mod tests {
             (WriteError::InstanceNotFound, 404, "instance_not_found"),
             (WriteError::NotOwner, 403, "not_owner"),
             (WriteError::ManifestOwned(key()), 409, "manifest_owned"),
+            (
+                WriteError::ManifestDrain { service: key(), instance: "a".parse().expect("a name") },
+                409,
+                "manifest_owned",
+            ),
+            (WriteError::NothingToAcknowledge { instance: true }, 409, "nothing_to_acknowledge"),
             (WriteError::Terminating(key()), 409, "terminating"),
             (closed, 403, "namespace_forbidden"),
             (WriteError::TooManyServices(1), 422, "too_many_services"),
             (WriteError::TooManyInstances(1), 422, "too_many_instances"),
             (full, 422, "service_full"),
             (WriteError::HasInstances(2), 409, "has_instances"),
+            (WriteError::SharedExternalId(2), 409, "has_instances"),
+            (WriteError::ExternalIdTaken("a".parse().expect("a name")), 409, "external_id_taken"),
             (WriteError::StaleGeneration { asked: 6, current: 7 }, 412, "stale_generation"),
             (WriteError::FileLost, 500, "store_failed"),
             (WriteError::DiskFull, 507, "disk_full"),
@@ -101,6 +114,8 @@ mod tests {
             (WriteError::Store("/secret/path: malformed".to_owned()), 500, "store_failed"),
             (ClusterError::Away { retry_after: 2 }.into(), 503, "unavailable"),
             (ClusterError::Unanswered.into(), 503, "unavailable"),
+            (ClusterError::NotLeading.into(), 503, "unavailable"),
+            (ClusterError::OtherInstall(key()).into(), 409, "other_install"),
             (ClusterError::Overloaded { retry_after: 2 }.into(), 503, "busy"),
             (ClusterError::Contended(key()).into(), 503, "busy"),
             (ClusterError::NotAllowed(namespace()).into(), 403, "namespace_forbidden"),

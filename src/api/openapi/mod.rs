@@ -1,8 +1,10 @@
 //! Descriptions for `/openapi.json` that several routes share. A route's own description is next to its handler.
 //!
 //! In: the types of requests and answers. Out: [`Document`], to which the routes' descriptions are added, and `describe_common`, which
-//! completes the document. Read in this order: this file, [`schemas`] (types), [`params`] (query parameters), [`labels`] (names).
+//! completes the document. Read in this order: this file, [`schemas`] (types), [`params`] (query parameters), [`labels`] (names), [`forms`] (other
+//! texts).
 
+mod forms;
 pub mod labels;
 pub mod params;
 pub mod schemas;
@@ -35,12 +37,14 @@ pub(super) fn describe_common(document: &mut OpenApi) {
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(token.build()));
     labels::describe_fields(document);
+    forms::describe_fields(document);
     let refusal = ContentBuilder::new().schema(Some(Ref::from_schema_name("Refusal"))).build();
     let other = ResponseBuilder::new().description("Any other refusal").content("application/json", refusal).build();
     for path in document.paths.paths.values_mut() {
-        for operation in [&mut path.get, &mut path.post, &mut path.delete].into_iter().flatten() {
+        for operation in [&mut path.get, &mut path.post, &mut path.put, &mut path.delete].into_iter().flatten() {
             operation.responses.responses.insert("default".to_owned(), RefOr::T(other.clone()));
             labels::describe_parameters(operation);
+            forms::describe_parameters(operation);
         }
     }
 }

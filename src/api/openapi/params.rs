@@ -17,6 +17,11 @@ pub struct Selection {
     /// The exact value of a metadata key: `meta.team=backend`; at most 16 of them.
     #[serde(rename = "meta.KEY")]
     pub meta: Option<String>,
+    /// A tag that must be there; may come 16 times.
+    #[param(explode, max_items = 16)]
+    pub tag: Option<Vec<String>>,
+    /// `false`: only instances without a warning.
+    pub warning: Option<bool>,
 }
 
 /// How one instance is drawn.
@@ -37,5 +42,6 @@ pub struct Entries {
     #[param(minimum = 1, maximum = 500)]
     pub limit: Option<u16>,
     /// `next_cursor` of the previous page
+    #[param(pattern = "^[0-9]{1,18}$")]
     pub cursor: Option<String>,
 }

@@ -1,3 +1,5 @@
 //! The types that `/openapi.json` describes, for the routes' annotations.
 
-pub use crate::wire::{Done, ManyServices, OneService, Refusal, Registration};
+pub use crate::wire::{
+    AcknowledgementRequest, BeatRequest, Done, DrainRequest, Heard, ManyServices, OneService, Refusal, Registration,
+};

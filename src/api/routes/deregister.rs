@@ -7,10 +7,11 @@ use super::Answer;
 use super::request::RequestContext;
 use crate::api::access::NamespaceFilter;
 use crate::api::http::envelope::{ApiError, Code, Detail, ok_message};
+use crate::api::http::query::bad_parameter;
 use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::model::name::{InstanceName, ServiceKey, ServiceName};
-use crate::model::ports::{Removal, ServiceRef};
+use crate::model::ports::{Removal, RemovalScope, ServiceRef};
 use crate::model::value_error::ValueError;
 
 /// The legacy gateway's message.
@@ -26,8 +27,9 @@ pub(super) const MESSAGE: &str = "Service deregistered successfully";
         ("name" = String, Query, description = "The service's name"),
         ("namespace" = Option<String>, Query, description = "Its namespace; the default one when absent"),
         ("instance" = Option<String>, Query, description = "Only this instance"),
+        ("external_id" = Option<String>, Query, description = "Only the instance with this external id; with `all`, also when it has several addresses"),
         ("all" = Option<bool>, Query, description = "Also when it has several instances"),
-        ("If-Match" = Option<u64>, Header, description = "With `instance`: only this generation of it"),
+        ("If-Match" = Option<String>, Header, pattern = r#"^([0-9]{1,19}|"[0-9]{1,19}"|\*)$"#, description = "With `instance` or `external_id`: only this generation of it"),
     ),
     security(("token" = [])),
     responses(
@@ -46,17 +48,24 @@ pub(super) async fn by_name(request: &RequestContext<'_>) -> Answer {
     let name = query.take("name").unwrap_or_default();
     let namespace = NamespaceFilter::take_one(&mut query, &request.state.settings.default_namespace)?;
     let instance = query.parse::<InstanceName>("instance")?;
+    let external_id = query.take("external_id");
     let all = query.flag("all")?;
-    query.end(&["name", "namespace", "instance", "all"])?;
+    query.end(&["name", "namespace", "instance", "external_id", "all"])?;
     if name.is_empty() {
         return Err(ApiError::name_required());
     }
-    let if_generation = if_match(&request.head.headers, instance.is_some())?;
+    let scope = match (instance, external_id) {
+        (Some(_), Some(_)) => return Err(bad_parameter("external_id", "is given beside instance; give one of them")),
+        (Some(instance), None) => RemovalScope::Instance(instance),
+        (None, Some(id)) => RemovalScope::ExternalId(id.into_owned()),
+        (None, None) => RemovalScope::Service,
+    };
+    let whole = scope == RemovalScope::Service;
+    let if_generation = if_match(&request.head.headers, !whole)?;
     request.principal.require_write(namespace.as_str())?;
     let name: ServiceName = name.parse().map_err(|_| ApiError::service_not_found())?;
     let service = ServiceRef::Key(ServiceKey::new(&namespace, &name));
-    let whole = instance.is_none();
-    remove(request, Removal { service, instance, all, if_generation }).await?;
+    remove(request, Removal { service, scope, all, if_generation, why: None }).await?;
     Ok(ok_message(if whole { MESSAGE } else { INSTANCE_MESSAGE }))
 }
 
@@ -71,7 +80,7 @@ const INSTANCE_MESSAGE: &str = "Instance deregistered successfully";
     params(
         ("id" = uuid::Uuid, Path, description = "The service's id"),
         ("name" = String, Path, description = "The instance's name"),
-        ("If-Match" = Option<u64>, Header, description = "Only this generation, so that a late shutdown cannot remove a successor at another address or with another check. A registration that changes nothing only renews: a process restarted at the same address has its predecessor's generation"),
+        ("If-Match" = Option<String>, Header, pattern = r#"^([0-9]{1,19}|"[0-9]{1,19}"|\*)$"#, description = "Only this generation, so that a late shutdown cannot remove a successor at another address or with another check. A registration that changes nothing only renews: a process restarted at the same address has its predecessor's generation"),
     ),
     security(("token" = [])),
     responses(
@@ -90,7 +99,8 @@ pub(super) async fn instance(request: &RequestContext<'_>) -> Answer {
     let id = writable(request)?;
     let name = request.params.name.parse::<InstanceName>();
     let name = name.map_err(|_| ApiError::new(Code::InstanceNotFound, "Instance not found"))?;
-    let removal = Removal { service: ServiceRef::Id(id), instance: Some(name), all: false, if_generation };
+    let (service, scope) = (ServiceRef::Id(id), RemovalScope::Instance(name));
+    let removal = Removal { service, scope, all: false, if_generation, why: None };
     remove(request, removal).await?;
     Ok(ok_message(INSTANCE_MESSAGE))
 }

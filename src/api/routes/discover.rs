@@ -11,12 +11,14 @@ use crate::api::http::envelope::{ApiError, Code};
 use crate::api::http::query::bad_parameter;
 use crate::api::http::{etag, reply, selection};
 use crate::api::openapi::{params, schemas};
-use crate::catalog::{Entry, Snapshot, render};
-use crate::model::name::Namespace;
+use crate::api::watch::{AnswerCursor, CursorOf, LongPoll};
+use crate::catalog::{Batch, Entry, Snapshot, render};
+use crate::model::name::{Namespace, ServiceKey};
 use crate::model::outcome::Health;
 use crate::model::selection::{Selection, pick_weighted};
 use crate::model::service::{Instance, front_of};
 use crate::model::value_error::ValueError;
+use crate::wire;
 
 const FOUND: &str = "Service found";
 
@@ -26,9 +28,11 @@ struct DiscoverQuery {
     selection: Selection,
     healthy: bool,
     pick: bool,
+    poll: Option<LongPoll>,
 }
 
-/// Finds a service by name. With a selection it shows only the instances that match.
+/// Finds a service by name. With a selection it shows only the instances that match. With `wait`, the answer waits until it differs from the one
+/// that `cursor` identifies: until another instance is shown, or one of them differently. A refusal, such as 404, waits alike.
 #[utoipa::path(
     get,
     operation_id = "discover",
@@ -41,28 +45,67 @@ struct DiscoverQuery {
         params::Selection,
         ("healthy" = Option<bool>, Query, description = "Only healthy instances that are not drained; 503 when there is none"),
         ("pick" = inline(Option<params::Pick>), Query, description = "`weighted`: the answer holds one healthy instance, drawn by weight; `picked` names it"),
+        ("wait" = Option<String>, Query, description = "How long to wait for a change at most, such as `30s`; `5m` at most. Without `cursor` the answer comes at once"),
+        ("cursor" = Option<String>, Query, pattern = "^[0-9a-f]{16}$", description = "With `wait`: `Portolan-Cursor` of the answer that you have"),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer"),
     ),
     responses(
-        (status = 200, description = "The service", body = schemas::OneService, headers(("ETag", description = "Changes whenever the service changes; not sent with `pick`"))),
+        (status = 200, description = "The service", body = schemas::OneService, headers(("ETag", description = "Changes whenever the service changes; not sent with `pick`"), ("Portolan-Cursor", description = "With `wait`: identifies what the answer says"))),
         (status = 304, description = "Nothing changed"),
         (status = 400, description = "`name_required` or `invalid_parameter`", body = schemas::Refusal),
+        (status = 401, description = "With `wait`: `token_expired` or `token_invalid`, which it became meanwhile", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
+        (status = 429, description = "With `wait`: `too_many_watches`: the server or this client waits with as many requests as it may; `rate_limited`", body = schemas::Refusal),
         (status = 503, description = "`no_healthy_instance`, or `unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
-pub(super) fn discover(request: &RequestContext<'_>) -> Answer {
+pub(super) async fn discover(request: &RequestContext<'_>) -> Answer {
     let query = read(request)?;
+    let Some(poll) = query.poll else { return answer(request, &request.state.catalog.snapshot(), &query) };
+    let concerns = |batch: &Batch| {
+        let is_it = |key: &ServiceKey| key.name() == query.name && key.namespace() == query.namespace.as_str();
+        batch.upserts.iter().any(|entry| is_it(&entry.service().key)) || batch.removed.iter().any(|(key, _)| is_it(key))
+    };
+    request.wait(poll, |snapshot| cursor(request, snapshot, &query), concerns).await?;
     let snapshot = request.state.catalog.snapshot();
-    let entry = find(request, &snapshot, &query)?;
-    if query.selection.is_empty() && !query.healthy && !query.pick {
-        return Ok(reply::found(&request.state.catalog, &snapshot, entry, &request.head.headers));
+    let cursor = cursor(request, &snapshot, &query);
+    let mut answer = answer(request, &snapshot, &query);
+    match &mut answer {
+        Ok(answer) => cursor.put(answer.headers_mut()),
+        Err(refusal) => cursor.put(refusal.headers_mut()),
     }
-    if query.pick { picked(entry, &query) } else { selected(request, &snapshot, entry, &query) }
+    answer
+}
+
+fn answer(request: &RequestContext<'_>, snapshot: &Snapshot, query: &DiscoverQuery) -> Answer {
+    let entry = find(request, snapshot, query)?;
+    if query.shows_all() {
+        return Ok(reply::found(&request.state.catalog, snapshot, entry, &request.head.headers));
+    }
+    if query.pick { picked(entry, query) } else { selected(request, snapshot, entry, query) }
+}
+
+/// Identifies the answer that a snapshot gives: which service it is, and what it shows of the instances.
+fn cursor(request: &RequestContext<'_>, snapshot: &Snapshot, query: &DiscoverQuery) -> AnswerCursor {
+    let mut cursor = CursorOf::default();
+    let Ok(entry) = find(request, snapshot, query) else { return cursor.finish() };
+    let shown = if query.shows_all() { Ok(entry.service().instances.iter().collect()) } else { matching(entry, query) };
+    let Ok(shown) = shown else { return cursor.finish() };
+    cursor.bytes(entry.service().id.as_bytes());
+    for instance in shown {
+        cursor.json(&wire::Instance::from(instance));
+    }
+    cursor.finish()
+}
+
+impl DiscoverQuery {
+    fn shows_all(&self) -> bool {
+        self.selection.is_empty() && !self.healthy && !self.pick
+    }
 }
 
 fn read(request: &RequestContext<'_>) -> Result<DiscoverQuery, ApiError> {
-    let mut query = request.query()?;
+    let mut query = request.query_repeating(selection::TAG)?;
     let name = query.take("name").unwrap_or_default().into_owned();
     let namespace = NamespaceFilter::take_one(&mut query, &request.state.settings.default_namespace)?;
     let selection = selection::take(&mut query)?;
@@ -72,12 +115,35 @@ fn read(request: &RequestContext<'_>) -> Result<DiscoverQuery, ApiError> {
         Some("weighted") => true,
         Some(_) => return Err(bad_parameter("pick", ValueError::is_not("weighted"))),
     };
-    let [status, version, zone, meta] = selection::PARAMETERS;
-    query.end(&["name", "namespace", status, version, zone, meta, "healthy", "pick"])?;
+    let poll = LongPoll::take(&mut query)?;
+    if query.take("cursor").is_some() {
+        return Err(bad_parameter("cursor", "is for a request that waits: add wait, such as wait=30s"));
+    }
+    let [status, version, zone, meta, tag, warning] = selection::PARAMETERS;
+    query.end(&[
+        "name",
+        "namespace",
+        status,
+        version,
+        zone,
+        meta,
+        tag,
+        warning,
+        "healthy",
+        "pick",
+        "wait",
+        "cursor",
+    ])?;
+    if poll.is_some() && pick {
+        return Err(bad_parameter(
+            "pick",
+            "each draw is another answer, so there is no change to wait for; leave out wait",
+        ));
+    }
     if name.is_empty() {
         return Err(ApiError::name_required());
     }
-    Ok(DiscoverQuery { name, namespace, selection, healthy, pick })
+    Ok(DiscoverQuery { name, namespace, selection, healthy, pick, poll })
 }
 
 fn find<'a>(
@@ -96,7 +162,7 @@ fn find<'a>(
 /// The service as if it had only the selected instances. Every change of these changes the service's tag too.
 fn selected(request: &RequestContext<'_>, snapshot: &Snapshot, entry: &Entry, query: &DiscoverQuery) -> Answer {
     let shown = matching(entry, query)?;
-    let Some(front) = front_of(shown.iter().copied()) else { return Err(none_healthy(&query.name)) };
+    let Some(front) = front_of(shown.iter().copied()) else { return Err(none_usable(entry, query)) };
     let tag = entry.tag(snapshot.epoch());
     if let Some(unchanged) = etag::not_modified(&tag, &request.head.headers) {
         return Ok(unchanged);
@@ -109,7 +175,7 @@ fn selected(request: &RequestContext<'_>, snapshot: &Snapshot, entry: &Entry, qu
 /// The service as if it had only the instance that is drawn now. Each answer may name another, so none may be cached.
 fn picked(entry: &Entry, query: &DiscoverQuery) -> Answer {
     let candidates = matching(entry, query)?;
-    let drawn = pick_weighted(&candidates, rand::random()).ok_or_else(|| none_healthy(&query.name))?;
+    let drawn = pick_weighted(&candidates, rand::random()).ok_or_else(|| none_usable(entry, query))?;
     let mut response = reply::rendered(FOUND, &render::picked(entry.service(), drawn), entry);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
@@ -131,10 +197,14 @@ fn matching<'a>(entry: &'a Entry, query: &DiscoverQuery) -> Result<Vec<&'a Insta
 
 /// Healthy, and not drained.
 fn usable(instance: &Instance) -> bool {
-    instance.health == Health::Healthy && instance.spec.weight > 0
+    instance.health == Health::Healthy && !instance.is_drained()
 }
 
-fn none_healthy(name: &str) -> ApiError {
-    let message = format!("no selected instance of {name} is healthy; retry, or ask without healthy=true and pick");
+fn none_usable(entry: &Entry, query: &DiscoverQuery) -> ApiError {
+    let mut healthy = entry.service().instances.iter().filter(|i| query.selection.matches_instance(i));
+    let drained = healthy.any(|instance| instance.health == Health::Healthy && instance.is_drained());
+    let state = if drained { "healthy and not drained" } else { "healthy" };
+    let name = &query.name;
+    let message = format!("no selected instance of {name} is {state}; retry, or ask without healthy=true and pick");
     ApiError::new(Code::NoHealthyInstance, message)
 }

@@ -97,7 +97,7 @@ impl PageQuery {
         Ok(Self {
             instance: query.parse("instance")?,
             limit: query.limit(MAX_PAGE)?.unwrap_or(DEFAULT_LIMIT),
-            before: query.take("cursor").map(|text| cursor(&text)).transpose()?,
+            before: query.take("cursor").map(|text| row_cursor(&text)).transpose()?,
         })
     }
 }
@@ -118,7 +118,8 @@ async fn read(request: &RequestContext<'_>, service: ServiceRef, page: PageQuery
     }))
 }
 
-fn cursor(text: &str) -> Result<i64, ApiError> {
+/// Reads a cursor that is the number of a row.
+pub(super) fn row_cursor(text: &str) -> Result<i64, ApiError> {
     let plain = text.bytes().all(|b| b.is_ascii_digit());
     let id = plain.then(|| text.parse().ok()).flatten();
     id.ok_or_else(|| bad_parameter("cursor", NOT_A_CURSOR))
@@ -135,7 +136,8 @@ fn require_evidence(request: &RequestContext<'_>, page: &HistoryPage) -> Result<
     Ok(())
 }
 
-fn refused(error: &StoreError) -> ApiError {
+/// The answer where the store cannot be asked, or has no answer.
+pub(super) fn refused(error: &StoreError) -> ApiError {
     match error {
         StoreError::ServiceNotFound => ApiError::service_not_found(),
         StoreError::Busy => ApiError::new(Code::Busy, error.to_string()).retry_after(1),

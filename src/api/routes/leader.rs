@@ -1,13 +1,15 @@
-//! Requests that only the leader can answer, since it alone probes.
+//! Requests that only the leader can answer, since it alone probes and writes status.
 
 use bytes::Bytes;
 use http::{Request, Response};
+use uuid::Uuid;
 
 use super::Answer;
 use super::request::RequestContext;
 use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
-use crate::model::ports::{OnDemandError, PassOnError};
+use crate::model::name::InstanceName;
+use crate::model::ports::{Beat, BeatPassed, OnDemandError, PassOnError, PassedBeat};
 
 /// Seconds until another replica may lead.
 const ELECTION: u64 = 5;
@@ -15,14 +17,51 @@ const ELECTION: u64 = 5;
 /// The answer when this replica's prober cannot give one: the leader's, where it runs elsewhere, or a refusal. The forwarded request has
 /// no body.
 pub(super) async fn forward_or_refuse(request: &RequestContext<'_>, error: &OnDemandError) -> Answer {
-    let leader = request.state.pass_on.as_ref().filter(|_| *error == OnDemandError::Unavailable);
-    let Some(leader) = leader else { return Err(prober_refusal(error)) };
-    let mut forwarded = Request::new(Bytes::new());
+    match error {
+        OnDemandError::Unavailable if request.state.pass_on.is_some() => forward(request, Bytes::new()).await,
+        error => Err(prober_refusal(error)),
+    }
+}
+
+/// The leader's answer to a request with that body.
+pub(super) async fn forward(request: &RequestContext<'_>, body: Bytes) -> Answer {
+    let Some(leader) = &request.state.pass_on else { return Err(forward_refusal(PassOnError::NoLeader)) };
+    let answer = leader.pass_on(as_it_came(request, body)).await;
+    answer.map(|answer: Response<Bytes>| answer.map(Body::from)).map_err(forward_refusal)
+}
+
+/// The leader's answer to a heartbeat, where the prober runs elsewhere; none if it is kept until somebody leads.
+///
+/// # Errors
+/// Why it is neither; 503 where there are no other replicas.
+pub(super) async fn pass_beat(
+    request: &RequestContext<'_>,
+    service: Uuid,
+    instance: InstanceName,
+    beat: Beat,
+    body: Bytes,
+) -> Result<Option<Response<Body>>, ApiError> {
+    let Some(leader) = &request.state.pass_on else { return Err(prober_refusal(&OnDemandError::Unavailable)) };
+    let passed = PassedBeat { service, instance, beat: Some(beat), request: as_it_came(request, body) };
+    match leader.heartbeat(passed).await.map_err(forward_refusal)? {
+        BeatPassed::Answered(answer) => Ok(Some(answer.map(Body::from))),
+        BeatPassed::Kept => Ok(None),
+    }
+}
+
+/// Lets the leader renew a lease, for a register call that only repeats what is registered.
+pub(super) fn pass_renewal(request: &RequestContext<'_>, service: Uuid, instance: InstanceName, body: Bytes) {
+    if let Some(leader) = &request.state.pass_on {
+        leader.renewal(PassedBeat { service, instance, beat: None, request: as_it_came(request, body) });
+    }
+}
+
+fn as_it_came(request: &RequestContext<'_>, body: Bytes) -> Request<Bytes> {
+    let mut forwarded = Request::new(body);
     *forwarded.method_mut() = request.head.method.clone();
     *forwarded.uri_mut() = request.head.uri.clone();
     *forwarded.headers_mut() = request.head.headers.clone();
-    let answer = leader.pass_on(forwarded).await;
-    answer.map(|answer: Response<Bytes>| answer.map(Body::from)).map_err(forward_refusal)
+    forwarded
 }
 
 fn prober_refusal(error: &OnDemandError) -> ApiError {

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use http::Response;
+
 use super::request::RequestContext;
 use super::{Answer, hints};
 use crate::api::access::NamespaceFilter;
+use crate::api::http::body::Body;
 use crate::api::http::envelope::ApiError;
-use crate::api::http::page_cursor::PageCursor;
+use crate::api::http::page_cursor::{self, PageCursor};
 use crate::api::http::{etag, reply, selection};
 use crate::api::openapi::{labels, params, schemas};
+use crate::api::watch::{AnswerCursor, CursorOf, LongPoll};
 use crate::catalog::snapshot::Order;
-use crate::catalog::{Entry, Snapshot};
+use crate::catalog::{Batch, Entry, Snapshot};
+use crate::model::name::ServiceKey;
 use crate::model::selection::Selection;
 
 const MESSAGE: &str = "Services retrieved successfully";
@@ -22,9 +27,11 @@ struct ListQuery {
     selection: Selection,
     limit: Option<usize>,
     after: Option<Order>,
+    poll: Option<LongPoll>,
 }
 
-/// Lists services, newest registration first.
+/// Lists services, newest registration first. With `wait`, the answer waits until it differs from the one that `cursor` identifies: until
+/// another service is listed, or one of them changes. There are no further pages then.
 #[utoipa::path(
     get,
     operation_id = "list",
@@ -35,27 +42,54 @@ struct ListQuery {
         ("namespace" = inline(Option<labels::Namespaces>), Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
         params::Selection,
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 1000, description = "Most services of this page; all when absent"),
-        ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page"),
+        ("cursor" = Option<String>, Query, pattern = "^([0-9a-fA-F]{48}|[0-9a-f]{16})$", description = "`next_cursor` of the previous page; with `wait`: `Portolan-Cursor` of the answer that you have"),
+        ("wait" = Option<String>, Query, description = "How long to wait for a change at most, such as `30s`; `5m` at most. Without `cursor` the answer comes at once"),
         ("If-None-Match" = Option<String>, Header, description = "`ETag` of an earlier answer"),
     ),
     responses(
-        (status = 200, description = "The services", body = schemas::ManyServices, headers(("ETag", description = "Changes whenever the catalog changes"))),
+        (status = 200, description = "The services", body = schemas::ManyServices, headers(("ETag", description = "Changes whenever the catalog changes"), ("Portolan-Cursor", description = "With `wait`: identifies what the answer says"))),
         (status = 304, description = "Nothing changed"),
         (status = 400, description = "`invalid_parameter`; `details` name it", body = schemas::Refusal),
+        (status = 401, description = "With `wait`: `token_expired` or `token_invalid`, which it became meanwhile", body = schemas::Refusal),
+        (status = 429, description = "With `wait`: `too_many_watches`: the server or this client waits with as many requests as it may; `rate_limited`", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
-pub(super) fn list(request: &RequestContext<'_>) -> Answer {
+pub(super) async fn list(request: &RequestContext<'_>) -> Answer {
     request.require_complete()?;
     let query = read(request)?;
+    let Some(poll) = query.poll else { return Ok(answer(request, &query).0) };
+    let concerns = |batch: &Batch| {
+        let covers = |key: &ServiceKey| query.namespaces.covers(request.principal, key.namespace());
+        batch.upserts.iter().any(|entry| covers(&entry.service().key))
+            || batch.removed.iter().any(|(key, _)| covers(key))
+    };
+    request.wait(poll, |snapshot| cursor(request, snapshot, &query), concerns).await?;
+    let (mut answer, snapshot) = answer(request, &query);
+    cursor(request, &snapshot, &query).put(answer.headers_mut());
+    Ok(answer)
+}
+
+/// Identifies the answer that a snapshot gives: the services in it, each as of its last change.
+fn cursor(request: &RequestContext<'_>, snapshot: &Snapshot, query: &ListQuery) -> AnswerCursor {
+    let mut cursor = CursorOf::default();
+    for entry in found(request, snapshot, query).take(query.limit.unwrap_or(usize::MAX)) {
+        cursor.bytes(entry.service().id.as_bytes());
+        cursor.bytes(entry.tag(snapshot.epoch()).as_bytes());
+    }
+    cursor.finish()
+}
+
+/// The answer, and the snapshot that it shows.
+fn answer(request: &RequestContext<'_>, query: &ListQuery) -> (Response<Body>, Arc<Snapshot>) {
     let pin = request.state.catalog.pin();
     let snapshot = request.state.catalog.snapshot();
     // A list that leaves out what this caller may not see has no tag: another caller's list would have the same.
     let tag = request.principal.reads_all().then(|| snapshot.tag());
     if let Some(unchanged) = tag.as_ref().and_then(|tag| etag::not_modified(tag, &request.head.headers)) {
-        return Ok(unchanged);
+        return (unchanged, snapshot);
     }
-    let (page, next) = page(request, &snapshot, &query);
+    let (page, next) = page(request, &snapshot, query);
     let hint = if page.is_empty() && query.after.is_none() {
         hints::matches_elsewhere(&snapshot, request.principal, &query.namespaces, |entry| {
             selects(&query.selection, entry)
@@ -67,19 +101,21 @@ pub(super) fn list(request: &RequestContext<'_>) -> Answer {
     if let Some(tag) = tag {
         etag::put(&tag, &mut response);
     }
-    Ok(response)
+    (response, snapshot)
 }
 
 fn read(request: &RequestContext<'_>) -> Result<ListQuery, ApiError> {
-    let mut query = request.query()?;
+    let mut query = request.query_repeating(selection::TAG)?;
+    let poll = LongPoll::take(&mut query)?;
     let list = ListQuery {
+        poll,
         namespaces: NamespaceFilter::take(&mut query, &request.state.settings.default_namespace)?,
         selection: selection::take(&mut query)?,
         limit: query.limit(MAX_LIMIT)?,
         after: query.parse::<PageCursor>("cursor")?.map(|cursor| cursor.0),
     };
-    let [status, version, zone, meta] = selection::PARAMETERS;
-    query.end(&["namespace", status, version, zone, meta, "limit", "cursor"])?;
+    let [status, version, zone, meta, tag, warning] = selection::PARAMETERS;
+    query.end(&["namespace", status, version, zone, meta, tag, warning, "limit", "cursor", "wait"])?;
     Ok(list)
 }
 
@@ -87,14 +123,21 @@ fn selects(selection: &Selection, entry: &Entry) -> bool {
     selection.is_empty() || selection.matches_service(entry.service())
 }
 
+/// The services that the query finds, from where its page begins.
+fn found<'a>(
+    request: &RequestContext<'_>,
+    snapshot: &'a Snapshot,
+    query: &ListQuery,
+) -> impl Iterator<Item = &'a Arc<Entry>> {
+    snapshot.newest_first(query.after).filter(|entry| {
+        query.namespaces.covers(request.principal, entry.service().key.namespace()) && selects(&query.selection, entry)
+    })
+}
+
 /// The services of this page, and the cursor of the next one when there is one.
 fn page(request: &RequestContext<'_>, snapshot: &Snapshot, query: &ListQuery) -> (Vec<Arc<Entry>>, Option<String>) {
-    let mut found = snapshot.newest_first(query.after).filter(|entry| {
-        query.namespaces.covers(request.principal, entry.service().key.namespace()) && selects(&query.selection, entry)
-    });
+    let found = found(request, snapshot, query);
     let Some(limit) = query.limit else { return (found.cloned().collect(), None) };
-    let page: Vec<_> = found.by_ref().take(limit).cloned().collect();
-    let last = page.last().map(|entry| (entry.service().registered_at, entry.service().id));
-    let next = last.filter(|_| found.next().is_some());
-    (page, next.map(|last| PageCursor(last).to_string()))
+    let (page, next) = page_cursor::page(found, limit);
+    (page.into_iter().cloned().collect(), next)
 }

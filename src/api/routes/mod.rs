@@ -5,20 +5,27 @@
 //!
 //! 1. The table, and [`find`], which matches a request with it.
 //! 2. [`request`]: what a handler gets.
-//! 3. Discovery: [`discover`], [`service`], [`list`], [`stats`], [`history`], [`probes`], [`watch`]; [`hints`] says where else a service is.
-//! 4. Registration: [`register`] with [`registration`], [`deregister`], [`check`]; [`leader`] forwards what only the leader can answer.
+//! 3. Discovery: [`discover`], [`service`], [`list`], [`stats`], [`history`], [`availability`], [`probes`], [`watch`], [`prometheus`]; [`hints`] says where else a service is.
+//! 4. Registration: [`register`] with [`registration`], [`heartbeat`], [`drain`] and [`acknowledge`] with [`note`], [`deregister`],
+//!    [`check`]; [`leader`] forwards what only the leader can answer.
 //! 5. Operations: [`root`], [`operations`], [`document`].
 
+mod acknowledge;
+mod availability;
 mod check;
 mod deregister;
 mod discover;
 mod document;
+mod drain;
+mod heartbeat;
 mod hints;
 mod history;
 mod leader;
 mod list;
+mod note;
 pub(super) mod operations;
 mod probes;
+mod prometheus;
 mod register;
 mod registration;
 pub(super) mod request;
@@ -36,6 +43,7 @@ use super::http::envelope::{ApiError, Code};
 use request::{Params, RequestContext};
 
 pub use document::json as openapi_json;
+pub use registration::read_registration;
 
 /// Requests below this path are closed like the routes there, also where no route has them.
 const SERVICES: &str = "/api/v1/services/";
@@ -60,6 +68,7 @@ pub(super) enum Verb {
     /// GET, and HEAD, whose body the connection leaves out.
     Get,
     Post,
+    Put,
     Delete,
 }
 
@@ -94,17 +103,26 @@ routes! { |request, body|
     Root              Get    "/"                                        Public       root::root();
     Health            Get    "/api/v1/health"                           Public       root::health();
     Register          Post   "/api/v1/services/register"                Register     register::register(request, body).await;
-    List              Get    "/api/v1/services"                         OpenRead     list::list(request);
+    List              Get    "/api/v1/services"                         OpenRead     list::list(request).await;
     Stats             Get    "/api/v1/services/stats"                   OpenRead     stats::stats(request);
-    Discover          Get    "/api/v1/services/discover"                OpenRead     discover::discover(request);
+    Discover          Get    "/api/v1/services/discover"                OpenRead     discover::discover(request).await;
     DeregisterByName  Delete "/api/v1/services/deregister"              Deregister   deregister::by_name(request).await;
     HistoryByName     Get    "/api/v1/services/history"                 TokenRead    history::by_name(request).await;
     Service           Get    "/api/v1/services/{id}"                    ServiceRead  service::get(request);
     Deregister        Delete "/api/v1/services/{id}"                    Deregister   service::delete(request).await;
     Check             Post   "/api/v1/services/{id}/health-check"       Check        check::check(request, body).await;
+    Acknowledge       Put    "/api/v1/services/{id}/acknowledgement"    Acknowledge  acknowledge::acknowledge(request, body).await;
+    Unacknowledge     Delete "/api/v1/services/{id}/acknowledgement"    Acknowledge  acknowledge::withdraw(request).await;
     History           Get    "/api/v1/services/{id}/history"            TokenRead    history::history(request).await;
+    Availability      Get    "/api/v1/services/{id}/availability"       OpenRead     availability::one(request).await;
+    Availabilities    Get    "/api/v1/availability"                     OpenRead     availability::many(request).await;
+    Outages           Get    "/api/v1/outages"                          OpenRead     availability::outages(request).await;
     Instance          Delete "/api/v1/services/{id}/instances/{name}"   Deregister   deregister::instance(request).await;
+    Heartbeat         Put    "/api/v1/services/{id}/instances/{name}/heartbeat"  Heartbeat  heartbeat::heartbeat(request, body).await;
+    Drain             Put    "/api/v1/services/{id}/instances/{name}/drain"      Drain      drain::drain(request, body).await;
+    Undrain           Delete "/api/v1/services/{id}/instances/{name}/drain"      Drain      drain::undrain(request).await;
     Watch             Get    "/api/v1/watch"                            Watch        watch::watch(request).await;
+    Prometheus        Get    "/sd/prometheus"                           OpenRead     prometheus::targets(request).await;
     Probes            Get    "/api/v1/probes"                           Probing      probes::probes(request).await;
     Healthz           Get    "/healthz"                                 Operations   operations::healthz();
     Readyz            Get    "/readyz"                                  Operations   operations::readyz(request);
@@ -195,12 +213,13 @@ impl Route {
 }
 
 impl Verb {
-    const ALL: [Self; 3] = [Self::Get, Self::Post, Self::Delete];
+    const ALL: [Self; 4] = [Self::Get, Self::Post, Self::Put, Self::Delete];
 
     fn of(method: &Method) -> Option<Self> {
         match *method {
             Method::GET | Method::HEAD => Some(Self::Get),
             Method::POST => Some(Self::Post),
+            Method::PUT => Some(Self::Put),
             Method::DELETE => Some(Self::Delete),
             _ => None,
         }
@@ -211,6 +230,7 @@ impl Verb {
         match self {
             Self::Get => "GET, HEAD",
             Self::Post => "POST",
+            Self::Put => "PUT",
             Self::Delete => "DELETE",
         }
     }

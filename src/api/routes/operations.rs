@@ -12,7 +12,7 @@ use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::api::state::{Part, PartState};
 use crate::model::text;
-use crate::telemetry::metrics::services::ServiceInstances;
+use crate::telemetry::metrics::services::{self, ServiceInstances};
 use crate::telemetry::metrics::text_format;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -46,7 +46,7 @@ pub(in crate::api) fn healthz() -> Response<Body> {
     operation_id = "readyz",
     tag = "operations",
     path = "/readyz",
-    params(("verbose" = Option<bool>, Query, description = "A line for each component")),
+    params(("verbose" = Option<serde_json::Value>, Query, description = "A line for each component; with any value")),
     responses(
         (status = 200, description = "Every component is ready", body = String, content_type = "text/plain"),
         (status = 503, description = "A component is not ready; the answer says which and why", body = String, content_type = "text/plain"),
@@ -101,22 +101,30 @@ pub(super) async fn metrics(request: &RequestContext<'_>) -> Answer {
         ApiError::new(Code::Internal, "the metrics could not be written; the server's log says why")
     })?;
     let kind = if as_text { TEXT_METRICS } else { OPEN_METRICS };
-    let body = if request.state.settings.service_metrics { with_services(request, &rendered) } else { rendered.into() };
+    let body = if request.state.settings.service_metrics {
+        with_services(request, &rendered, as_text)
+    } else {
+        rendered.into()
+    };
     let mut response = plain(StatusCode::OK, kind, body);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     Ok(response)
 }
 
 /// The text with the series of each service, which are rendered while they are sent.
-fn with_services(request: &RequestContext<'_>, rendered: &str) -> Body {
+fn with_services(request: &RequestContext<'_>, rendered: &str, as_text: bool) -> Body {
     // Before the last line, which marks the text as complete.
     let (before, end) = rendered.split_at(rendered.len() - if rendered.ends_with(END) { END.len() } else { 0 });
     let pin = request.state.catalog.pin();
-    let series = ServiceInstances::of(request.state.catalog.snapshot());
-    let len = rendered.len() + series.len();
+    let snapshot = request.state.catalog.snapshot();
+    // Few services show certificates, and each has one series.
+    let certificates = Bytes::from(services::certificates(&request.state.metrics.certificates, &snapshot));
+    let series = ServiceInstances::of(snapshot, as_text);
+    let len = rendered.len() + certificates.len() + series.len();
     let (before, end) = (Bytes::copy_from_slice(before.as_bytes()), Bytes::copy_from_slice(end.as_bytes()));
-    let maker_bytes = before.len();
-    Body::made(len, maker_bytes, std::iter::once(before).chain(series).chain(std::iter::once(end)), pin)
+    let maker_bytes = before.len() + certificates.len();
+    let pieces = std::iter::once(before).chain((!certificates.is_empty()).then_some(certificates)).chain(series);
+    Body::made(len, maker_bytes, pieces.chain(std::iter::once(end)), pin)
 }
 
 /// Whether `Accept` ([RFC 9110 §12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)) ranks `text/plain` above OpenMetrics.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use http::Response;
 
-use super::Answer;
 use super::registration::{self, Rules};
 use super::request::RequestContext;
+use super::{Answer, leader};
 use crate::api::access::NotCounted;
 use crate::api::conn::RequestBody;
 use crate::api::http::body::Body;
@@ -20,7 +20,7 @@ use crate::model::ports::{Registered, ReplacedUrl};
 
 const MESSAGE: &str = "Service registered successfully";
 
-/// Registers an instance, changes it, or renews it when nothing differs.
+/// Registers an instance, changes it, or renews it when nothing differs. Each call also renews the lease of an instance with a heartbeat check.
 #[utoipa::path(
     post,
     operation_id = "register",
@@ -33,7 +33,7 @@ const MESSAGE: &str = "Service registered successfully";
         (status = 400, description = "`invalid_payload` or `address_denied`; `details` name each field", body = schemas::Refusal),
         (status = 403, description = "`not_owner`, `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`namespace_not_found`, in a cluster", body = schemas::Refusal),
-        (status = 409, description = "`manifest_owned`, or `terminating` in a cluster", body = schemas::Refusal),
+        (status = 409, description = "`manifest_owned`, `external_id_taken`, or `terminating` in a cluster", body = schemas::Refusal),
         (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
         (status = 415, description = "Not declared as JSON", body = schemas::Refusal),
         (status = 422, description = "`too_many_services`, `too_many_instances` or `service_full`", body = schemas::Refusal),
@@ -45,21 +45,21 @@ pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) ->
     request.query()?.end(&[])?;
     let bytes = request.json(body).await?;
     let settings = &request.state.settings;
-    let rules = Rules {
-        namespace: &settings.default_namespace,
-        interval: settings.default_interval,
-        addresses: &*request.state.addresses,
-    };
+    let rules = Rules { namespace: &settings.default_namespace, addresses: &*request.state.addresses };
     let registration = registration::read(&bytes, rules)?;
     request.principal.require_write(registration.namespace.as_str())?;
-    let instance = registration.instance.clone();
+    let has_lease = registration.spec.heartbeat().is_some();
     let (registrar, caller) = (&request.state.registrar, request.principal.caller());
     let done = if request.renewals_only {
         registrar.renewed(&registration, &caller).ok_or_else(ApiError::rate_limited)?
     } else {
         registrar.register(registration, caller).await.map_err(|error| refused(&error))?
     };
-    let warnings = done.replaced.iter().map(|url| replaced(&instance, url)).collect();
+    let heard = request.state.heartbeats.registered(done.service.id, &done.instance);
+    if heard.is_none() && has_lease && done.renewed {
+        leader::pass_renewal(request, done.service.id, done.instance.clone(), bytes);
+    }
+    let warnings = done.replaced.iter().map(|url| replaced(&done.instance, url)).collect();
     let mut response = answer(request, &done, warnings);
     if done.renewed {
         response.extensions_mut().insert(NotCounted);

@@ -13,7 +13,8 @@ use crate::api::http::envelope::{ApiError, Code};
 use crate::api::http::json::{self, MAX_BODY};
 use crate::api::http::query::Query;
 use crate::api::state::ApiState;
-use crate::catalog::{Entry, Snapshot};
+use crate::api::watch::{AnswerCursor, LongPoll, Waiting};
+use crate::catalog::{Batch, Entry, Snapshot};
 
 /// Seconds after which to ask a replica again that does not know every service yet.
 const INCOMPLETE_RETRY_SECONDS: u64 = 2;
@@ -48,6 +49,33 @@ impl<'a> RequestContext<'a> {
         Query::read(self.head.uri.query())
     }
 
+    /// The same, of which `name` may come several times.
+    ///
+    /// # Errors
+    /// As for [`Self::query`].
+    pub(super) fn query_repeating(&self, name: &str) -> Result<Query<'a>, ApiError> {
+        Query::read_repeating(self.head.uri.query(), name)
+    }
+
+    /// Waits as a long poll asks; see [`LongPoll::wait`].
+    ///
+    /// # Errors
+    /// As there, and 429 `rate_limited` once the caller's quota is spent.
+    pub(super) async fn wait(
+        &self,
+        poll: LongPoll,
+        cursor: impl Fn(&Snapshot) -> AnswerCursor,
+        concerns: impl Fn(&Batch) -> bool,
+    ) -> Result<(), ApiError> {
+        if self.renewals_only {
+            return Err(ApiError::rate_limited());
+        }
+        let ApiState { catalog, watches, metrics, access, .. } = self.state;
+        let validity = access.token_validity(self.principal);
+        let waiting = Waiting { catalog, watches, metrics, client: self.client, validity };
+        poll.wait(waiting, cursor, concerns).await
+    }
+
     /// The bytes of a JSON body.
     ///
     /// # Errors
@@ -57,17 +85,25 @@ impl<'a> RequestContext<'a> {
         body.read(MAX_BODY).await
     }
 
+    /// The bytes of a JSON body that may be absent.
+    ///
+    /// # Errors
+    /// As for [`Self::json`].
+    pub(super) async fn optional_json(&self, body: RequestBody) -> Result<Bytes, ApiError> {
+        let bytes = body.read(MAX_BODY).await?;
+        if !bytes.is_empty() {
+            json::require_json(&self.head.headers)?;
+        }
+        Ok(bytes)
+    }
+
     /// Reads a body that may be absent or an object without fields.
     ///
     /// # Errors
     /// As for [`Self::json`], and 400 `invalid_payload`.
     pub(super) async fn no_fields(&self, body: RequestBody) -> Result<(), ApiError> {
-        let bytes = body.read(MAX_BODY).await?;
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        json::require_json(&self.head.headers)?;
-        json::require_no_fields(&bytes)
+        let bytes = self.optional_json(body).await?;
+        if bytes.is_empty() { Ok(()) } else { json::require_no_fields(&bytes) }
     }
 
     /// The service with the id of the path, if the caller may read or write in its namespace. Owners are judged later.

@@ -7,7 +7,7 @@ use super::{Answer, deregister};
 use crate::api::http::envelope::ok_message;
 use crate::api::http::reply;
 use crate::api::openapi::schemas;
-use crate::model::ports::{Removal, ServiceRef};
+use crate::model::ports::{Removal, RemovalScope, ServiceRef};
 
 /// Shows a service by id.
 #[utoipa::path(
@@ -60,7 +60,8 @@ pub(super) async fn delete(request: &RequestContext<'_>) -> Answer {
         return Err(deregister::bad_if_match(instead));
     }
     let id = deregister::writable(request)?;
-    let removal = Removal { service: ServiceRef::Id(id), instance: None, all, if_generation: None };
+    let (service, scope) = (ServiceRef::Id(id), RemovalScope::Service);
+    let removal = Removal { service, scope, all, if_generation: None, why: None };
     deregister::remove(request, removal).await?;
     Ok(ok_message(deregister::MESSAGE))
 }

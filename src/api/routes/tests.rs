@@ -25,7 +25,10 @@ fn each_path_has_its_route() {
         ("/0198", "/{id}", "0198", ""),
         ("/0198/history", "/{id}/history", "0198", ""),
         ("/0198/health-check", "/{id}/health-check", "0198", ""),
+        ("/0198/acknowledgement", "/{id}/acknowledgement", "0198", ""),
         ("/0198/instances/a", "/{id}/instances/{name}", "0198", "a"),
+        ("/0198/instances/a/heartbeat", "/{id}/instances/{name}/heartbeat", "0198", "a"),
+        ("/0198/instances/a/drain", "/{id}/instances/{name}/drain", "0198", "a"),
     ] {
         let path = format!("{services}{path}");
         let (found, found_id, found_name) = matched(&path).expect("a route");
@@ -42,7 +45,7 @@ fn each_path_has_its_route() {
         "/api/v1/services/0198/",
         "/api/v1/services/0198/instances",
         "/api/v1/services/0198/instances/",
-        "/api/v1/services/0198/instances/a/heartbeat",
+        "/api/v1/services/0198/instances/a/heartbeats",
     ] {
         assert_eq!(matched(path), None, "{path}");
     }
@@ -68,7 +71,9 @@ fn the_table_and_the_descriptions_agree() {
     let document = Described::openapi();
     let mut described = BTreeSet::new();
     for (path, item) in &document.paths.paths {
-        for (verb, operation) in [("Get", &item.get), ("Post", &item.post), ("Delete", &item.delete)] {
+        for (verb, operation) in
+            [("Get", &item.get), ("Post", &item.post), ("Put", &item.put), ("Delete", &item.delete)]
+        {
             described.extend(operation.as_ref().map(|_| format!("{verb} {path}")));
         }
     }
@@ -100,6 +105,11 @@ fn every_request_has_its_class() {
         ("DELETE", "/api/v1/services/0198/instances/a", RouteClass::Deregister),
         ("DELETE", "/api/v1/services/deregister", RouteClass::Deregister),
         ("POST", "/api/v1/services/0198/health-check", RouteClass::Check),
+        ("PUT", "/api/v1/services/0198/instances/a/heartbeat", RouteClass::Heartbeat),
+        ("PUT", "/api/v1/services/0198/instances/a/drain", RouteClass::Drain),
+        ("DELETE", "/api/v1/services/0198/instances/a/drain", RouteClass::Drain),
+        ("PUT", "/api/v1/services/0198/acknowledgement", RouteClass::Acknowledge),
+        ("DELETE", "/api/v1/services/0198/acknowledgement", RouteClass::Acknowledge),
         ("OPTIONS", "/api/v1/services/register", RouteClass::Preflight),
     ] {
         assert_eq!(find(&method(name), path).class, class, "{name} {path}");
@@ -110,7 +120,8 @@ fn every_request_has_its_class() {
 fn what_is_unknown_under_services_is_closed() {
     for (name, path) in [
         ("PATCH", "/api/v1/services/x"),
-        ("PUT", "/api/v1/services/x/instances/a/heartbeat"),
+        ("PUT", "/api/v1/services/x/instances/a"),
+        ("POST", "/api/v1/services/x/instances/a/heartbeat"),
         ("GET", "/api/v1/services/x/later"),
         ("GET", "/api/v1/services/register"),
         ("GET", "/api/v1/services/discover/"),

@@ -14,10 +14,10 @@ use super::Answer;
 use super::request::RequestContext;
 use crate::api::access::{NamespaceFilter, NotCounted, SentAtOnce};
 use crate::api::http::body::Body;
-use crate::api::http::envelope::{ApiError, Code};
+use crate::api::http::envelope::ApiError;
 use crate::api::http::query::bad_parameter;
 use crate::api::openapi::{labels, schemas};
-use crate::api::watch::{self, Backlog, Position, WatchCursor, WatchFilter, WatchFull, Watcher};
+use crate::api::watch::{self, Backlog, Position, WatchCursor, WatchFilter, Watcher};
 use crate::catalog::{Mark, Snapshot};
 
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -44,7 +44,7 @@ const UNCOUNTED_BYTES: usize = 32 * 1024;
     params(
         ("namespace" = inline(Option<labels::Namespaces>), Query, description = "One namespace, or `*` for all that you may see; the default one when absent"),
         ("name" = Option<String>, Query, description = "Only services of this name, also one that is registered later"),
-        ("cursor" = Option<String>, Query, description = "The id of the last event seen; the header `Last-Event-ID` says the same"),
+        ("cursor" = Option<String>, Query, pattern = r"^[0-9a-f]{16}\.[0-9]{1,19}([~+].*)?$", description = "The id of the last event seen; the header `Last-Event-ID` says the same"),
     ),
     security((), ("token" = [])),
     responses(
@@ -64,7 +64,7 @@ pub(super) async fn watch(request: &RequestContext<'_>) -> Answer {
         None => None,
         Some(text) => Some(text.parse::<WatchCursor>().map_err(|expected| bad_parameter("cursor", expected))?),
     };
-    let permit = state.watches.acquire(request.client).map_err(|full| refused(request, full))?;
+    let permit = state.watches.acquire(request.client).map_err(|full| watch::refused(full, &state.metrics))?;
     if let Some(cursor) = &cursor {
         watch::catch_up(&state.catalog, cursor).await;
     }
@@ -131,12 +131,4 @@ fn mirror_backlog(snapshot: &Snapshot, theirs: Option<Mark>, mine: Mark) -> Back
     let own = theirs.filter(|theirs| theirs.replica == mine.replica && theirs.sequence <= mine.sequence);
     let since = own.and_then(|own| Some((own.sequence, snapshot.removed_since(own.sequence)?)));
     since.map_or(Backlog::Everything, |(sequence, removed)| Backlog::Since(Position::Sequence(sequence), removed))
-}
-
-fn refused(request: &RequestContext<'_>, full: WatchFull) -> ApiError {
-    request.state.metrics.reject(match full {
-        WatchFull::Server => "watch_limit",
-        WatchFull::Client => "client_watches",
-    });
-    ApiError::new(Code::TooManyWatches, full.to_string()).retry_after(5)
 }

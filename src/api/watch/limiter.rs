@@ -1,6 +1,8 @@
-//! How many watches there may be, in all and of one client.
+//! How many watches and long polls there may be, in all and of one client.
 
 use std::net::IpAddr;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::api::clients::{ClientCounts, ClientKey};
 use crate::model::sync::{Arc, Mutex, PoisonError};
@@ -37,11 +39,13 @@ pub(crate) enum WatchFull {
     Client,
 }
 
-/// Counts all watches.
+/// Counts all watches and long polls.
 #[derive(Debug)]
 pub struct WatchLimiter {
     limits: WatchLimits,
     open: Mutex<ClientCounts>,
+    /// Cancelled once the server stops.
+    closed: CancellationToken,
 }
 
 /// Kept for as long as the watch lasts.
@@ -54,7 +58,12 @@ pub(crate) struct WatchPermit {
 impl WatchLimiter {
     /// No watch yet.
     pub fn new(limits: WatchLimits) -> Arc<Self> {
-        Arc::new(Self { limits, open: Mutex::default() })
+        Arc::new(Self { limits, open: Mutex::default(), closed: CancellationToken::new() })
+    }
+
+    /// Ends what waits: the server stops.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
     }
 
     pub(crate) fn acquire(self: &Arc<Self>, client: IpAddr) -> Result<WatchPermit, WatchFull> {
@@ -68,6 +77,13 @@ impl WatchLimiter {
         }
         open.add(Some(client));
         Ok(WatchPermit { limiter: Arc::clone(self), client })
+    }
+}
+
+impl WatchPermit {
+    /// Resolves once the server stops.
+    pub(crate) async fn closed(&self) {
+        self.limiter.closed.cancelled().await;
     }
 }
 

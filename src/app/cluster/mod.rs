@@ -30,13 +30,18 @@ use crate::operator::ingest::{Ingest, IngestTask};
 use crate::operator::kubernetes::client::Access;
 use crate::operator::kubernetes::epoch::Registry;
 use crate::operator::kubernetes::health::ApiHealth;
-use crate::operator::registrar::{RegistrarSettings, RestRegistrar, RestRegistrarTask};
+use crate::operator::publish::{Publications, PublishSettings, Publisher};
+use crate::operator::registrar::{Acknowledgements, RegistrarSettings, RestRegistrar, RestRegistrarTask};
+use crate::operator::replicas::beat_delivery::BeatDelivery;
 use crate::operator::replicas::installs::{Installs, InstallsTask};
 use crate::operator::replicas::lease::{self, Elector, ElectorTask};
 use crate::operator::replicas::pass_on::LeaderLine;
 use crate::operator::replicas::peers::Peers;
 use crate::operator::report::Reporter;
 use crate::operator::watch::Watch;
+use crate::prober::PublishPolicy;
+use crate::store::TimedEnds;
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server_events::EventReceiver;
 use epoch::KnownEpoch;
 use identity::ReplicaIdentity;
@@ -52,11 +57,15 @@ struct Operator {
     watch: Watch,
     registrar: RestRegistrar,
     registrar_task: RestRegistrarTask,
+    acknowledged_ends: TimedEnds,
     reporter: Reporter,
+    publisher: Option<Publisher>,
     event_writer: EventWriter,
     peers: Peers,
     installs: Installs,
     installs_task: InstallsTask,
+    leader_line: LeaderLine,
+    beat_delivery: BeatDelivery,
 }
 
 /// Serves until shutdown. Until the cluster is known, it only answers that it is waiting.
@@ -77,14 +86,14 @@ pub(super) async fn run(
     };
     let elector = Elector::new(client.clone(), &identity.namespace, &identity.name, identity.address, &startup.metrics);
     let core = startup.core(Some(known.epoch.clone()), identity.policy.clone(), Arc::new(elector.0.clone()))?;
-    let operator = operator(&startup, cluster, &identity, &core, client, api_health, elector);
+    let operator = operator(&startup, cluster, &identity, &core, client, api_health, elector)?;
     let age = mirror_age(&operator, known.file_age);
     let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
-    let state = api_state(&mut startup, &identity, &core, &operator, age, status, reporter.subscribe())?;
+    let state = api_state(&mut startup, &identity, &core, &operator, age, status, reporter.subscribe());
     let api = Api::new(state);
     let mut tasks = Tasks::new();
-    core.start(&mut tasks, &startup.probing);
+    core.start(&mut tasks, &startup.probing, Arc::new(operator.registrar.clone()));
     operator.start(&mut tasks);
     tasks.start(ShutdownStage::Serving, "the event reporter", |stop| reporter.run(stop));
     if let KnownEpoch { epoch, unconfirmed: true, .. } = known {
@@ -101,7 +110,7 @@ fn operator(
     client: Client,
     api_health: ApiHealth,
     (elector, elector_task): (Elector, ElectorTask),
-) -> Operator {
+) -> Result<Operator, AppError> {
     let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
     let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
     let addresses = Arc::new(identity.policy.clone());
@@ -114,12 +123,23 @@ fn operator(
         max_instances: startup.settings.max_instances as usize,
     };
     let catalog = || Arc::clone(&core.catalog);
-    let (registrar, registrar_task) =
-        RestRegistrar::new(settings, client.clone(), ingest.clone(), catalog(), api_health.clone(), metrics.clone());
+    let installs = Installs::new(&identity.namespace);
+    let acknowledgements =
+        Acknowledgements::new(core.store.clone(), ingest.clone(), installs.clone(), Arc::clone(&leadership));
+    let acknowledged_ends =
+        TimedEnds::of_acknowledgements(core.store.clone(), startup.clock.clone(), Arc::clone(&leadership));
+    let (registrar, registrar_task) = RestRegistrar::new(
+        settings,
+        client.clone(),
+        ingest.clone(),
+        catalog(),
+        api_health.clone(),
+        acknowledgements,
+        metrics.clone(),
+    );
     let settings = event_settings(identity, core);
     let (events, event_writer) = Events::new(client.clone(), settings, Arc::clone(&leadership), metrics.clone());
     let peers = Peers::new(client.clone(), &identity.namespace, Arc::clone(&identity.policy.denied_for_now));
-    let installs = Installs::new(&identity.namespace);
     let installs_task = InstallsTask::new(
         installs.clone(),
         client.clone(),
@@ -128,9 +148,22 @@ fn operator(
         events.clone(),
         metrics.clone(),
     );
+    let leader_line = leader_line(&elector, metrics)?;
+    let beat_delivery = BeatDelivery::new(leader_line.clone(), Arc::clone(&leadership), Arc::new(core.probing.clone()));
+    let (publisher, publications) = publish_settings(cluster, identity, core).map_or_else(
+        || (None, Publications::off()),
+        |settings| {
+            let (client, leadership) = (client.clone(), Arc::clone(&leadership));
+            let (ingest, installs) = (ingest.clone(), installs.clone());
+            let (publisher, publications) =
+                Publisher::new(client, ingest, catalog(), installs, leadership, settings, metrics.clone());
+            (Some(publisher), publications)
+        },
+    );
     let reporter =
-        Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone());
-    Operator {
+        Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone())
+            .with_publications(publications);
+    Ok(Operator {
         api_health,
         elector,
         elector_task,
@@ -139,12 +172,40 @@ fn operator(
         watch,
         registrar,
         registrar_task,
+        acknowledged_ends,
         reporter,
+        publisher,
         event_writer,
         peers,
         installs,
         installs_task,
+        leader_line,
+        beat_delivery,
+    })
+}
+
+/// How to publish; none if that is off.
+fn publish_settings(cluster: &ClusterSettings, identity: &ReplicaIdentity, core: &Core) -> Option<PublishSettings> {
+    if !cluster.publish {
+        return None;
     }
+    if cluster.publish_deny.is_empty() {
+        tracing::warn!(
+            "PORTOLAN_PUBLISH_DENY is empty, so an instance with the address of a pod, a Service or a node is published, too; set it to the \
+             cluster's networks"
+        );
+    }
+    Some(PublishSettings {
+        namespaces: cluster.watch_namespaces.clone(),
+        gate: Arc::new(PublishPolicy::new(&identity.policy, cluster.publish_deny.clone())),
+        names: Arc::clone(&core.names),
+    })
+}
+
+fn leader_line(elector: &Elector, metrics: &Metrics) -> Result<LeaderLine, AppError> {
+    let elector = elector.clone();
+    let leader = move || elector.holder().and_then(|holder| holder.address);
+    Ok(LeaderLine::new(leader, metrics.clone())?)
 }
 
 fn mirror_age(operator: &Operator, file_age: Duration) -> MirrorAge {
@@ -189,9 +250,7 @@ fn api_state(
     age: MirrorAge,
     status: Arc<dyn StatusSource>,
     server_events: EventReceiver,
-) -> Result<ApiState, AppError> {
-    let elector = operator.elector.clone();
-    let leader = move || elector.holder().and_then(|holder| holder.address);
+) -> ApiState {
     let mut state = startup.api_state(
         core,
         Arc::new(operator.registrar.clone()),
@@ -201,22 +260,38 @@ fn api_state(
         identity.default_namespace.clone(),
     );
     state.freshness = Some(Arc::new(age));
-    state.pass_on = Some(Arc::new(LeaderLine::new(leader, startup.metrics.clone())?));
-    Ok(state)
+    state.pass_on = Some(Arc::new(operator.leader_line.clone()));
+    state
 }
 
 impl Operator {
     fn start(self, tasks: &mut Tasks) {
         let Self {
-            elector_task, ingest_task, watch, registrar_task, reporter, event_writer, peers, installs_task, ..
+            elector_task,
+            ingest_task,
+            watch,
+            registrar_task,
+            acknowledged_ends,
+            reporter,
+            publisher,
+            event_writer,
+            peers,
+            installs_task,
+            beat_delivery,
+            ..
         } = self;
         tasks.start(ShutdownStage::Leading, "the elector", |stop| elector_task.run(stop));
         tasks.start(ShutdownStage::Leading, "the ingest of objects", |stop| ingest_task.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of objects", |stop| watch.run(stop));
         tasks.start(ShutdownStage::Reporting, "the registrar", |stop| registrar_task.run(stop));
+        tasks.start(ShutdownStage::Reporting, "the end of acknowledgements", |stop| acknowledged_ends.run(stop));
         tasks.start(ShutdownStage::Reporting, "the status writer", |stop| reporter.run(stop));
+        if let Some(publisher) = publisher {
+            tasks.start(ShutdownStage::Reporting, "the publisher", |stop| publisher.run(stop));
+        }
         tasks.start(ShutdownStage::Reporting, "the event writer", |stop| event_writer.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of installs", |stop| installs_task.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of replicas", |stop| peers.run(stop));
+        tasks.start(ShutdownStage::Reporting, "the delivery of heartbeats", |stop| beat_delivery.run(stop));
     }
 }

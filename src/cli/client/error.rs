@@ -24,7 +24,9 @@ pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
             .hint("give it longer with --timeout, or look at the server's /readyz?verbose");
     }
     let cause = escape(&root_cause(error), 300);
-    let failure = Failure::new(Exit::Unreachable, format!("no server answers at {place}: {cause}"));
+    let unsent = error.is_connect();
+    let failure =
+        Failure { unsent, ..Failure::new(Exit::Unreachable, format!("no server answers at {place}: {cause}")) };
     if server.is_in_a_cluster() {
         failure.hint("the tunnel on this machine broke; run the command again to open another")
     } else if server.named {
@@ -38,7 +40,8 @@ pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
 pub(super) fn foreign(server: &Server, status: StatusCode) -> Failure {
     // The status says nothing here: a 404 of another program does not mean that a service is missing.
     let said = format!("{} answered {} in a form that is not Portolan's", server.at(), status.as_u16());
-    Failure::new(Exit::Unreachable, said).hint(if server.is_in_a_cluster() {
+    let failure = Failure { status: Some(status.as_u16()), ..Failure::new(Exit::Unreachable, said) };
+    failure.hint(if server.is_in_a_cluster() {
         "is the port named http of the pods, or else their first one, Portolan's own?"
     } else {
         "is --server or PORTOLAN_SERVER the registry's own address?"
@@ -64,7 +67,8 @@ pub(super) struct Head {
 /// The server refused.
 pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
     let exit = if &*body.code == "no_healthy_instance" { Exit::Unmet } else { by_status(head.status) };
-    let mut failure = Failure::new(exit, escape(&with_flags(&body.error), 600));
+    let said = escape(&with_flags(&body.error), 600);
+    let mut failure = Failure { status: Some(head.status.as_u16()), ..Failure::new(exit, said) };
     for detail in &body.details {
         failure = failure.hint(line(detail));
     }
@@ -86,7 +90,8 @@ pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
 /// The server's sentence with flags in place of query parameters.
 pub(in crate::cli) fn with_flags(sentence: &str) -> String {
     let flags = sentence.replace("add namespace=*", "add -A").replace("add namespace=", "add -n ");
-    flags.replace("add ?all=true", "add --all")
+    let flags = flags.replace("add ?all=true", "add --all").replace("add all=true", "add --all");
+    flags.replace("with instance=", "with --instance")
 }
 
 fn by_status(status: StatusCode) -> Exit {

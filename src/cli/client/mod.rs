@@ -137,6 +137,14 @@ impl Client {
         Self::of(server, args.timeout, tunnel)
     }
 
+    /// Whether flags and environment name a server and a token that can be used, without opening a tunnel.
+    ///
+    /// # Errors
+    /// See [`Failure`]: a bad address or token.
+    pub(in crate::cli) fn check(args: &ServerArgs) -> Result<(), Failure> {
+        Server::new(args, |name| std::env::var_os(name)).map(|_| ())
+    }
+
     /// A client of the server at `url` that sends no token.
     ///
     /// # Errors
@@ -185,13 +193,29 @@ impl Client {
     /// # Errors
     /// See [`Failure`].
     pub(in crate::cli) async fn post(&self, path: &[&str], body: Option<String>) -> Result<Reply, Failure> {
-        let request = self.request(Method::POST, path, &[])?;
         let namespace = body.as_deref().and_then(named_namespace);
-        let request = match body {
-            Some(json) => request.header(reqwest::header::CONTENT_TYPE, "application/json").body(json),
-            None => request,
-        };
-        self.send(request, namespace).await
+        self.send(with_body(self.request(Method::POST, path, &[])?, body), namespace).await
+    }
+
+    /// POST `api/v1/` + `path` without a body.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(in crate::cli) async fn post_query(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
+        self.send(self.request(Method::POST, path, query)?, None).await
+    }
+
+    /// PUT `api/v1/` + `path`.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(in crate::cli) async fn put(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Result<Reply, Failure> {
+        self.send(with_body(self.request(Method::PUT, path, query)?, body), None).await
     }
 
     /// DELETE `api/v1/` + `path`.
@@ -200,6 +224,20 @@ impl Client {
     /// See [`Failure`].
     pub(in crate::cli) async fn delete(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
         self.send(self.request(Method::DELETE, path, query)?, asked_namespace(query)).await
+    }
+
+    /// DELETE `api/v1/` + `path`, an instance, if it still has that generation.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(in crate::cli) async fn delete_generation(&self, path: &[&str], generation: u64) -> Result<Reply, Failure> {
+        let request = self.request(Method::DELETE, path, &[])?;
+        self.send(request.header(reqwest::header::IF_MATCH, generation.to_string()), None).await
+    }
+
+    /// The server's name or address, and its port; none behind a tunnel.
+    pub(in crate::cli) fn host_and_port(&self) -> Option<(String, u16)> {
+        self.server.host_and_port()
     }
 
     /// Whether a person named the server, by flag or environment.
@@ -276,6 +314,13 @@ impl Client {
             }
             _ => Err(error::foreign(&self.server, status)),
         }
+    }
+}
+
+fn with_body(request: RequestBuilder, body: Option<String>) -> RequestBuilder {
+    match body {
+        Some(json) => request.header(reqwest::header::CONTENT_TYPE, "application/json").body(json),
+        None => request,
     }
 }
 

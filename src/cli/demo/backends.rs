@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Tcp,
     /// gRPC with the health service.
     Grpc,
+    /// A program that nobody probes: it reports by itself.
+    Worker,
 }
 
 /// How a backend behaves at the moment.
@@ -41,9 +43,14 @@ pub(super) enum Mode {
     Closed,
     /// It answers 503 or NOT_SERVING.
     Failing,
-    /// It accepts and never answers.
+    /// It accepts and never answers; a worker reports nothing.
     Hanging,
+    /// Another program has taken its port, and answers well.
+    Taken,
 }
+
+/// The program that takes a port.
+const INTRUDER: &str = "wiki";
 
 /// One sample service.
 #[derive(Debug)]
@@ -68,6 +75,11 @@ impl Backend {
     /// Where it listens.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its behaviour, as it changes.
+    pub(super) fn mode(&self) -> watch::Receiver<Mode> {
+        self.mode.subscribe()
     }
 
     /// Changes its behaviour.
@@ -152,7 +164,7 @@ async fn connection(stream: TcpStream, sample: Sample) {
             });
             let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
         }
-        Kind::Tcp => tokio::time::sleep(Duration::from_secs(1)).await,
+        Kind::Tcp | Kind::Worker => tokio::time::sleep(Duration::from_secs(1)).await,
     }
 }
 
@@ -169,8 +181,10 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     hang(sample).await;
     tokio::time::sleep(delay).await;
-    let well = *sample.mode.borrow() == Mode::Up;
-    let json = format!("{{\"service\":\"{}\",\"path\":\"{}\",\"well\":{well}}}\n", sample.name, plain(&request));
+    let mode = *sample.mode.borrow();
+    let well = matches!(mode, Mode::Up | Mode::Taken);
+    let name = if mode == Mode::Taken { INTRUDER } else { sample.name };
+    let json = format!("{{\"service\":\"{name}\",\"path\":\"{}\",\"well\":{well}}}\n", plain(&request));
     let mut response = Response::new(Full::from(json));
     *response.status_mut() = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let json = http::HeaderValue::from_static("application/json");

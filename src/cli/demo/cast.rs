@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::backends::{Backend, Kind, Mode};
+use crate::cli::client::Client;
 
 /// One instance of the demo.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +35,8 @@ const fn http(service: &'static str, instance: &'static str, version: &'static s
     }
 }
 
-/// Steady, slow, flapping, dying, tcp, grpc, unchecked; some in two versions.
-const CAST: [Role; 10] = [
+/// Steady, slow, flapping, dying, tcp, grpc, unchecked, replaced, reporting by itself; some in two versions.
+const CAST: [Role; 12] = [
     Role { description: "Accounts and logins", ..http("user-service", "a", "1.4.2") },
     Role { weight: 20, zone: "eu-1b", description: "Accounts and logins", ..http("user-service", "b", "1.5.0") },
     Role { description: "Orders; one of two dies and comes back", ..http("order-service", "a", "2.0.1") },
@@ -63,6 +65,12 @@ const CAST: [Role; 10] = [
         ..http("inventory-service", "default", "1.2.0")
     },
     Role { description: "Mail; registered without a check", ..http("mail-service", "default", "0.3.0") },
+    Role { description: "Invoices; another program takes its port", ..http("invoice-service", "default", "2.2.0") },
+    Role {
+        kind: Kind::Worker,
+        description: "Exports at night; reports by itself that it is alive",
+        ..http("export-worker", "default", "1.1.0")
+    },
 ];
 
 /// The role that flaps by itself.
@@ -71,6 +79,14 @@ const FLAPPER: usize = 6;
 const FLAP_INTERVAL: Duration = Duration::from_secs(4);
 /// The role that nobody probes.
 const UNCHECKED: usize = 9;
+/// The role whose port another program takes.
+const REPLACED: usize = 10;
+/// The role that reports by itself.
+const WORKER: usize = 11;
+/// Time within which it reports again, in seconds.
+const WORKER_TTL: u64 = 5;
+/// Time between its reports.
+const BEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// After this time the incidents start again. Longer than the window of flap damping, so that only the flapper is held.
 const ROUND_LENGTH: Duration = Duration::from_secs(620);
 
@@ -87,9 +103,11 @@ const fn incident(at: u64, role: usize, mode: Mode, lasts: u64) -> Incident {
     Incident { at: Duration::from_secs(at), role, mode, lasts: Duration::from_secs(lasts) }
 }
 
-const INCIDENTS: [Incident; 8] = [
+const INCIDENTS: [Incident; 10] = [
     incident(4, 3, Mode::Closed, 8),
+    incident(13, REPLACED, Mode::Taken, 8),
     incident(22, 4, Mode::Hanging, 10),
+    incident(34, WORKER, Mode::Hanging, 12),
     incident(50, 8, Mode::Failing, 10),
     incident(85, 7, Mode::Closed, 12),
     incident(140, 0, Mode::Failing, 15),
@@ -114,13 +132,16 @@ impl Stage {
         Ok(Self { backends })
     }
 
+    /// Position of the registration of the service that reports by itself.
+    pub(super) const WORKER: usize = WORKER;
+
     /// The registrations, as a program would send them.
     pub(super) fn registrations(&self) -> Vec<Value> {
         CAST.iter().zip(&self.backends).enumerate().map(|(n, (role, backend))| registration(n, role, backend)).collect()
     }
 
-    /// Makes instances flap and fail until the task is dropped.
-    pub(super) async fn play(self) {
+    /// Makes instances flap, fail and report until the task is dropped. `worker` is the service that reports by itself.
+    pub(super) async fn play(self, client: Client, worker: Uuid) {
         let flapping = async {
             let mut turns = tokio::time::interval(FLAP_INTERVAL);
             let mut well = false;
@@ -130,7 +151,22 @@ impl Stage {
                 self.set(FLAPPER, if well { Mode::Up } else { Mode::Failing });
             }
         };
-        tokio::join!(flapping, self.run_incidents());
+        tokio::join!(flapping, self.run_incidents(), self.report(client, worker));
+    }
+
+    /// Sends the worker's heartbeats.
+    async fn report(&self, client: Client, worker: Uuid) {
+        let Some(mode) = self.backends.get(WORKER).map(Backend::mode) else { return };
+        let id = worker.to_string();
+        let path = ["services", id.as_str(), "instances", "default", "heartbeat"];
+        let mut turns = tokio::time::interval(BEAT_INTERVAL);
+        loop {
+            turns.tick().await;
+            if *mode.borrow() == Mode::Up {
+                // One that is lost is only late.
+                let _ = client.put(&path, &[], None).await;
+            }
+        }
     }
 
     async fn run_incidents(&self) {
@@ -168,9 +204,16 @@ fn registration(n: usize, role: &Role, backend: &Backend) -> Value {
     if n == UNCHECKED {
         return body;
     }
+    if n == WORKER {
+        body["ttl_seconds"] = WORKER_TTL.into();
+        return body;
+    }
     let mut check = json!({"interval_seconds": 2, "timeout_seconds": 1});
     match role.kind {
-        Kind::Http(_) => body["health_url"] = format!("http://{address}/health").into(),
+        Kind::Http(_) if n == REPLACED => {
+            check["http"] = json!({"path": "/health", "identity": {"json": {"/service": "$service"}}});
+        }
+        Kind::Http(_) | Kind::Worker => body["health_url"] = format!("http://{address}/health").into(),
         Kind::Tcp => check["tcp"] = json!({}),
         Kind::Grpc => check["grpc"] = json!({}),
     }
@@ -193,6 +236,13 @@ mod tests {
             free = i.at + i.lasts;
         }
         assert!(free < ROUND_LENGTH);
+    }
+
+    #[test]
+    fn the_worker_is_silent_for_longer_than_its_lease() {
+        let silence = INCIDENTS.iter().find(|i| i.role == WORKER).expect("an incident");
+        assert!(silence.lasts > Duration::from_secs(WORKER_TTL) + BEAT_INTERVAL && CAST[WORKER].kind == Kind::Worker);
+        assert!(BEAT_INTERVAL * 2 < Duration::from_secs(WORKER_TTL));
     }
 
     #[test]

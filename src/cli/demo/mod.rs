@@ -26,6 +26,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::client::Client;
 use super::console;
@@ -34,6 +35,7 @@ use super::output::Streams;
 use super::signals;
 use crate::app::{self, AppError, RunOptions};
 use crate::config::{ServeArgs, Settings};
+use crate::wire::Service;
 use cast::Stage;
 use guide::Guide;
 use watch::Watcher;
@@ -130,10 +132,14 @@ async fn perform(
     let stage = opened.map_err(|error| failed(format!("a sample backend could not be opened: {error}")))?;
     let url = format!("http://{address}");
     let client = Client::plain(&url)?;
-    for body in stage.registrations() {
-        client.post(&["services", "register"], Some(body.to_string())).await?;
+    let mut worker = Uuid::nil();
+    for (n, body) in stage.registrations().into_iter().enumerate() {
+        let reply = client.post(&["services", "register"], Some(body.to_string())).await?;
+        if n == Stage::WORKER {
+            worker = reply.read::<Service>()?.id;
+        }
     }
-    tasks.spawn(stage.play());
+    tasks.spawn(stage.play(client.clone(), worker));
     let seen = if std::io::stdin().is_terminal() && streams.screen() {
         let stop = CancellationToken::new();
         let shown = console::show(client, stop.clone());

@@ -1,10 +1,11 @@
 //! Output: data to stdout, messages to stderr, colours only to a terminal.
 //!
 //! In: services, tables, JSON and text. Out: lines. In order: this file (the two streams), [`paint`] (glyphs and colours), [`table`], [`time`],
-//! [`service`] (services and instances as rows), [`json`].
+//! [`service`] (services and instances as rows), [`json`], [`progress`] (of long work).
 
 pub(in crate::cli) mod json;
 pub(in crate::cli) mod paint;
+pub(in crate::cli) mod progress;
 pub(in crate::cli) mod service;
 pub(in crate::cli) mod table;
 pub(in crate::cli) mod time;

@@ -4,7 +4,7 @@ use super::paint::{Cell, Paint, Tone};
 use crate::model::text::escape;
 
 /// Longest foreign text in a cell, in characters.
-const MAX_CELL: usize = 512;
+pub(in crate::cli) const MAX_CELL: usize = 512;
 
 /// Foreign text, made harmless for a cell. An empty one shows as a dash.
 pub(in crate::cli) fn foreign(text: &str) -> Cell {

@@ -170,7 +170,7 @@ Settings {
             .path("db_path", parse::database)
             .unwrap_or_else(|| PathBuf::from(reader.by_mode("./services.db", "./mirror.db")));
     enable_auth "ENABLE_AUTH" "BOOL" "false"
-        "Require a bearer token on every route that writes" [num_args = 0..=1, default_missing_value = "true"]
+        "Require a bearer token on every route that writes, and on those that show a service by id, its history or probes" [num_args = 0..=1, default_missing_value = "true"]
         => /// The secrets; `None` while auth is off.
         auth: Option<Secrets> = reader.auth();
     jwt_secret_file "JWT_SECRET_FILE" "FILE" "none"
@@ -233,11 +233,14 @@ Settings {
     probe_per_address "PORTOLAN_PROBE_PER_ADDRESS" "COUNT" "20"
         "Maximum number of probes per second to one address, except loopback; further ones are delayed" []
         => probe_per_address: u32 = reader.number("probe_per_address", 20, 1..=100_000, "probes a second");
+    deregister_after_seconds "PORTOLAN_DEREGISTER_AFTER_SECONDS" "SECONDS" "0"
+        "Remove an instance registered over REST once it was unhealthy for this many seconds without a break, unless it has its own deregister_after_seconds or a heartbeat; never a service's last instance; 0 turns this off" []
+        => deregister_after: Option<Duration> = reader.deregister_after();
     ca_dir "PORTOLAN_CA_DIR" "FOLDER" "none"
         "Folder with the files that a check's tls.ca and tls.client_cert may name" []
         => ca_dir: Option<PathBuf> = reader.path("ca_dir", parse::folder);
     service_metrics "PORTOLAN_SERVICE_METRICS" "BOOL" "true"
-        "Show portolan_service_instances, one series per service and health, in /metrics" [num_args = 0..=1, default_missing_value = "true"]
+        "Show each service's series in /metrics: instances by health, known and unhealthy time, and portolan_certificate_expiry_seconds" [num_args = 0..=1, default_missing_value = "true"]
         => service_metrics: bool = reader.flag("service_metrics", true);
     history_days "PORTOLAN_HISTORY_DAYS" "DAYS" "30"
         "Days that changes of health are kept" []
@@ -261,6 +264,12 @@ ClusterSettings {
         "Cluster mode: namespaces that REST registrations may write to, separated by commas"
         => /// Empty for the server's own: see the method of the same name.
         Vec<Namespace> = reader.text("rest_namespaces", parse::namespaces).unwrap_or_default();
+    publish "PORTOLAN_PUBLISH" "BOOL" "false"
+        "Cluster mode: publish instances as endpoints of the core Services that spec.publish names"
+        => bool = reader.flag("publish", false);
+    publish_deny "PORTOLAN_PUBLISH_DENY" "CIDRS" "none"
+        "Cluster mode: networks whose addresses are never published, separated by commas; list those of the cluster's pods, Services and nodes"
+        => Vec<IpNet> = reader.text("publish_deny", parse::networks).unwrap_or_default();
     context "PORTOLAN_CONTEXT" "NAME" "the current one"
         "Cluster mode outside a cluster: the context of the kubeconfig file (KUBECONFIG, else ~/.kube/config)"
         => Option<String> = reader.text("context", parse::kubernetes_name);

@@ -13,6 +13,7 @@ use super::cluster::{Mode, ModeName};
 use super::parse;
 use super::{ClusterSettings, SETTINGS, ServeArgs, Settings};
 use crate::model::secret::{MIN_SECRET_BYTES, strong};
+use crate::model::service::DEREGISTER_AFTER;
 use crate::model::text::escape;
 
 /// The source of the secrets that sign and verify tokens.
@@ -180,6 +181,21 @@ impl Reader<'_> {
             self.problem(&name, message);
         }
         drain
+    }
+
+    /// None for never; as long as a registration may ask for.
+    pub(super) fn deregister_after(&self) -> Option<Duration> {
+        let what = "0 for never, or seconds";
+        let seconds = self.number("deregister_after_seconds", 0, 0..=*DEREGISTER_AFTER.end(), what);
+        if (1..*DEREGISTER_AFTER.start()).contains(&seconds)
+            && let Some((name, _)) = self.raw("deregister_after_seconds")
+        {
+            self.problem(
+                &name,
+                format!("is {seconds}; expected 0 for never, or at least {}", DEREGISTER_AFTER.start()),
+            );
+        }
+        (seconds > 0).then(|| Duration::from_secs(seconds.into()))
     }
 
     fn mode_name(&self) -> ModeName {

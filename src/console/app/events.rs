@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::console::data::{HistoryEntry, ProbingOfService};
-use crate::console::source::{Link, Refusal, SourceEvent};
+use super::actions;
+use crate::console::data::{Availability, HistoryEntry, ProbingOfService, certificate};
+use crate::console::filter::Latency;
+use crate::console::source::{Done, Link, Refusal, Showed, SourceEvent};
 use crate::console::state::{
     KEPT_ENTRIES, KEPT_HISTORIES, KEPT_PROBING_BYTES, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone,
 };
@@ -25,6 +27,7 @@ pub(super) fn take(state: &mut State, event: SourceEvent) {
             }
             state.link = link;
         }
+        SourceEvent::Heard => state.heard_at = Some(state.now),
         SourceEvent::Snapshot(services) => {
             state.index.replace(services, state.now);
             state.loaded = true;
@@ -36,6 +39,7 @@ pub(super) fn take(state: &mut State, event: SourceEvent) {
                 if let Some(known) = state.history.get_mut(&service.id) {
                     known.requested = UnixMs(0);
                 }
+                state.availability.changed(service.id);
             }
             state.index.apply(upserts, &removed, state.now);
             if !removed.is_empty() {
@@ -44,6 +48,9 @@ pub(super) fn take(state: &mut State, event: SourceEvent) {
         }
         SourceEvent::Probing(id, probing) => probing_arrived(state, id, probing),
         SourceEvent::History(id, entries, more) => history_arrived(state, id, entries, more),
+        SourceEvent::Strips(subject, answer) => state.availability.strips_arrived(subject, answer, state.now),
+        SourceEvent::Shares(requested, answer) => shares_arrived(state, &requested, answer),
+        SourceEvent::Outages(window, answer) => state.outages.arrived(window, answer, state.now),
         SourceEvent::Server(events) => state.server = events,
         SourceEvent::OperationDone(number, result) => done(state, number, result),
     }
@@ -57,6 +64,18 @@ fn forget_removed(state: &mut State) {
     state.marks.retain(|id| index.get(id).is_some());
     state.probing.retain(|id, _| index.get(id).is_some());
     state.requested.retain(|id, _| index.get(id).is_some());
+    state.availability.retain(|id| index.get(id).is_some());
+}
+
+fn shares_arrived(state: &mut State, requested: &[Uuid], answer: Result<Vec<Availability>, Box<str>>) {
+    match answer {
+        Ok(all) => state.availability.shares_arrived(requested, &all, state.now),
+        Err(why) => {
+            if state.availability.shares_refused(state.now) {
+                state.note(Tone::Bad, format!("no availability: {why}"));
+            }
+        }
+    }
 }
 
 fn probing_arrived(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfService>>) {
@@ -66,7 +85,8 @@ fn probing_arrived(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfSer
     if state.index.get(&id).is_none() {
         return;
     }
-    state.index.note_latency(id, median(&probing));
+    let first = probing.instances.iter().filter_map(certificate).min();
+    state.index.note_probing(id, latency(&probing), first);
     if state.probing.len() >= KEPT_PROBINGS && !state.probing.contains_key(&id) {
         drop_oldest(&mut state.probing, |known| known.at);
     }
@@ -87,6 +107,9 @@ fn probing_arrived(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfSer
 }
 
 fn history_arrived(state: &mut State, id: Uuid, entries: Vec<HistoryEntry>, more: Option<i64>) {
+    if state.seeding.as_mut().is_some_and(|seeding| seeding.remove(&id)) {
+        state.index.seed_recent(&id, &entries);
+    }
     if state.history.len() >= KEPT_HISTORIES && !state.history.contains_key(&id) {
         drop_oldest(&mut state.history, |known| known.requested);
     }
@@ -117,23 +140,36 @@ fn take_newer(known: &mut KnownHistory, entries: Vec<HistoryEntry>, newest: Opti
     }
 }
 
-fn done(state: &mut State, number: u64, result: Result<Box<str>, Refusal>) {
+fn done(state: &mut State, number: u64, result: Result<Done, Refusal>) {
     let Some(what) = state.operations.remove(&number) else { return };
-    match result {
-        Ok(how) => state.note(Tone::Good, format!("{what}: {how}")),
-        Err(refusal) => state.note(Tone::Bad, format!("{what}: {refusal}")),
+    if !actions::batch_done(state, number, &result) {
+        match result {
+            Ok(Done { how, showed }) => {
+                let tone = match showed {
+                    Showed::Well => Tone::Good,
+                    Showed::Fault => Tone::Bad,
+                    Showed::NoCheck => Tone::Plain,
+                };
+                state.note(tone, format!("{what}: {how}"));
+            }
+            Err(refusal) => state.note(Tone::Bad, format!("{what}: {refusal}")),
+        }
     }
     // Any operation outdates the probing.
     state.outdate();
 }
 
-fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) -> Option<T> {
+/// Removes the entry that is the oldest by its time.
+pub(super) fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) -> Option<T> {
     let oldest = map.iter().min_by_key(|(_, value)| at(value)).map(|(id, _)| *id)?;
     map.remove(&oldest)
 }
 
-/// The median latency of the passing probes of all instances.
-fn median(probing: &ProbingOfService) -> Option<Duration> {
-    let samples = probing.instances.iter().flat_map(|known| &known.samples);
-    sparkline::percentile(samples, 50).map(|us| Duration::from_micros(us.into()))
+/// How long the passing probes of all instances take.
+fn latency(probing: &ProbingOfService) -> Option<Latency> {
+    let of = |percent| {
+        let samples = probing.instances.iter().flat_map(|known| &known.samples);
+        sparkline::percentile(samples, percent).map(|us| Duration::from_micros(us.into()))
+    };
+    Some(Latency { p50: of(50)?, p99: of(99)? })
 }

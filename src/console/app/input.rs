@@ -1,21 +1,25 @@
-//! Keys, mouse and pasted text.
+//! Keys and pasted text.
 
-use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent, MouseEventKind};
+use std::time::Duration;
+
+use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::Input;
 use tui_input::backend::crossterm::EventHandler;
 
-use super::{Effect, actions, navigate, requests};
+use super::commands::Ran;
+use super::{Effect, actions, commands, complete, facets, heat, navigate, outages, pane, requests};
+use crate::console::command;
+use crate::console::facet::Dimension;
 use crate::console::filter::{self, Filter};
-use crate::console::index::Query;
 use crate::console::keys::{self, Action};
-use crate::console::layout::list_height;
-use crate::console::source::Request;
-use crate::console::state::modal::{ChoiceAction, Modal, Picker};
+use crate::console::layout::{PANE_MIN_WIDTH, list_height};
+use crate::console::source::{Operation, Request};
+use crate::console::state::modal::{ChoiceAction, Completing, Modal, Picker};
 use crate::console::state::screen::{Format, View};
 use crate::console::state::{State, Tone};
-
-/// Rows per step of the mouse wheel.
-const WHEEL_ROWS: isize = 3;
+use crate::model::acknowledgement::MAX_ACKNOWLEDGEMENT_NOTE;
+use crate::model::service::MAX_DRAIN_REASON;
+use crate::model::time;
 
 /// A key was pressed.
 pub(super) fn key(state: &mut State, key: KeyEvent, effects: &mut Vec<Effect>) {
@@ -23,29 +27,27 @@ pub(super) fn key(state: &mut State, key: KeyEvent, effects: &mut Vec<Effect>) {
         return;
     }
     let action = keys::action(key);
+    let custom = || state.options.custom.keys.iter().find(|(own, _)| keys::same(*own, key)).map(|(_, c)| c.clone());
+    if let Some(command) = custom().filter(|_| state.modal.is_none() && action != Some(Action::Quit)) {
+        if let Ran::Key(action) = commands::run(state, command) {
+            act(state, action, effects);
+        }
+        return;
+    }
     if action == Some(Action::Quit) {
         state.quit = true;
         return;
     }
+    if action == Some(Action::Pop) {
+        // With whatever it undoes, what was said goes away.
+        state.notes.clear();
+    }
     match state.modal.take() {
         Some(modal) => in_modal(state, modal, key, effects),
-        None => {
-            if let Some(action) = action {
-                act(state, action, effects);
-            }
-        }
-    }
-}
-
-/// The mouse was used.
-pub(super) fn mouse(state: &mut State, mouse: MouseEvent, effects: &mut Vec<Effect>) {
-    if state.modal.is_some() {
-        return;
-    }
-    match mouse.kind {
-        MouseEventKind::ScrollDown => move_by(state, WHEEL_ROWS, effects),
-        MouseEventKind::ScrollUp => move_by(state, -WHEEL_ROWS, effects),
-        _ => {}
+        None => match action {
+            Some(action) => act(state, action, effects),
+            None => actions::unknown_key(state, key),
+        },
     }
 }
 
@@ -74,24 +76,35 @@ pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) 
         Action::Last => move_by(state, isize::MAX, effects),
         Action::Open => open(state),
         Action::Pop => pop(state),
-        Action::Back => state.quit = !navigate::back(state),
+        Action::Back => {
+            if !navigate::back(state) {
+                state.modal = Some(Modal::Quit);
+            }
+        }
         Action::Quit => state.quit = true,
         Action::Filter => actions::filter(state),
         Action::Palette => state.modal = Some(Modal::Pick(Picker::palette())),
         Action::Help => navigate::open(state, View::Help),
         Action::Events => navigate::open(state, View::Events),
+        Action::Changes => navigate::open(state, View::Changes),
+        Action::Outages => outages::open(state, state.outages.window),
+        Action::Heat => navigate::open(state, View::Heat),
+        Action::Left => heat::aside(state, false),
+        Action::Right => heat::aside(state, true),
+        Action::Pivot => facets::open(state, Dimension::Namespace),
+        Action::NextTab => next_tab(state, 1),
+        Action::PreviousTab => next_tab(state, -1),
+        Action::Shared => facets::list_shared(state),
         Action::Overview => state.screens.truncate(1),
         Action::Services => navigate::open(state, View::Services),
         Action::Describe | Action::Explain | Action::Timeline | Action::Raw => look(state, action),
         Action::Check => actions::check_one(state, effects),
         Action::CheckAll => actions::check_all(state, effects),
         Action::Menu => actions::menu(state),
-        Action::Sort => state.modal = Some(Modal::Pick(Picker::sorts())),
-        Action::Invert => change(state, |query| query.inverted = !query.inverted),
-        Action::SortNext => change(state, |query| query.sort = query.sort.sortable_after(1)),
-        Action::SortPrevious => change(state, |query| query.sort = query.sort.sortable_after(-1)),
-        Action::Faults => change(state, |query| query.faults_only = !query.faults_only),
-        Action::AllNamespaces => change(state, |query| query.namespace = None),
+        Action::Acknowledge => actions::acknowledge(state),
+        Action::Sort | Action::Invert | Action::SortNext | Action::SortPrevious => sort(state, action),
+        Action::Faults => navigate::change(state, |query| query.faults_only = !query.faults_only),
+        Action::AllNamespaces => navigate::change(state, |query| query.namespace = None),
         Action::Namespace => state.modal = Some(Modal::Pick(Picker::namespaces(state.listing()))),
         Action::Mark => actions::mark(state),
         Action::MarkRange => actions::mark_range(state),
@@ -99,23 +112,57 @@ pub(super) fn act(state: &mut State, action: Action, effects: &mut Vec<Effect>) 
         Action::Freeze => freeze(state),
         Action::Wide => state.wide = !state.wide,
         Action::Refresh => refresh(state, effects),
+        Action::UsualColumns => state.columns.clear(),
+        Action::Pane => toggle_pane(state),
+        Action::NextFault => pane::step_fault(state, true),
+        Action::PreviousFault => pane::step_fault(state, false),
         Action::Copy => actions::copy_name(state, effects),
         Action::CopyCell => actions::copy_cell(state),
     }
 }
 
+/// Another dimension of the pivot, another window of the outages, or the other order of the map.
+fn next_tab(state: &mut State, by: isize) {
+    match state.screen().view {
+        View::Outages => outages::step(state, by),
+        View::Heat => heat::turn(state),
+        _ => facets::step(state, by),
+    }
+}
+
+/// Orders the outages where they are shown, else the services.
+fn sort(state: &mut State, action: Action) {
+    if matches!(state.screen().view, View::Outages) {
+        return outages::sort(state, action);
+    }
+    match action {
+        Action::Sort => state.modal = Some(Modal::Pick(Picker::sorts())),
+        Action::SortNext => navigate::change(state, |query| query.sort = query.sort.sortable_after(1)),
+        Action::SortPrevious => navigate::change(state, |query| query.sort = query.sort.sortable_after(-1)),
+        _ => navigate::change(state, |query| query.inverted = !query.inverted),
+    }
+}
+
 fn move_by(state: &mut State, by: isize, effects: &mut Vec<Effect>) {
+    if state.screen().view == View::Heat {
+        return heat::step(state, by);
+    }
     navigate::step(state, by);
-    let left = navigate::rows(state).saturating_sub(navigate::place(state));
+    let left = navigate::places(state).saturating_sub(navigate::place(state));
     if left < list_height(state) {
         requests::older(state, effects);
     }
 }
 
 fn open(state: &mut State) {
-    let Some(id) = navigate::service(state) else { return };
+    if matches!(state.screen().view, View::Pivot(_)) {
+        return facets::list_group(state);
+    }
+    let Some(id) = navigate::service(state) else { return outages::gone(state) };
     match &state.screen().view {
-        View::Overview | View::Services => navigate::open(state, View::Instances(id)),
+        View::Overview | View::Services | View::Heat | View::Changes | View::Outages => {
+            navigate::open(state, View::Instances(id));
+        }
         View::Instances(_) => look(state, Action::Describe),
         View::Instance(_, name) => {
             let view = View::Explain(id, name.clone());
@@ -144,11 +191,14 @@ fn look(state: &mut State, action: Action) {
     navigate::open(state, view);
 }
 
-/// Esc without a dialog: clears the filter, else the marks, else leaves the view.
+/// Esc without a dialog undoes one thing: the filter, else "faults only", else the marks, else it leaves the view.
 fn pop(state: &mut State) {
-    if !state.filter.is_empty() && matches!(state.screen().view, View::Overview | View::Services) {
+    let narrows = matches!(state.screen().view, View::Overview | View::Services | View::Heat | View::Outages);
+    if narrows && !state.filter.is_empty() {
         state.filter = Box::default();
-        change(state, |query| query.filter = Filter::default());
+        navigate::change(state, |query| query.filter = Filter::default());
+    } else if narrows && state.listing().query().faults_only {
+        navigate::change(state, |query| query.faults_only = false);
     } else if !state.marks.is_empty() {
         state.marks.clear();
     } else {
@@ -156,12 +206,11 @@ fn pop(state: &mut State) {
     }
 }
 
-pub(super) fn change(state: &mut State, how: impl Fn(&mut Query)) {
-    let mut query = state.listing().query().clone();
-    how(&mut query);
-    // Both, so that the list does not change back when the screen thaws.
-    state.index.set_query(query.clone());
-    state.listing_mut().set_query(query);
+fn toggle_pane(state: &mut State) {
+    state.pane = !state.pane;
+    if state.pane && state.size.0 < PANE_MIN_WIDTH {
+        state.note(Tone::Plain, format!("beside the list from {PANE_MIN_WIDTH} columns on; X shows it alone"));
+    }
 }
 
 fn freeze(state: &mut State) {
@@ -173,7 +222,7 @@ fn freeze(state: &mut State) {
 
 fn refresh(state: &mut State, effects: &mut Vec<Effect>) {
     state.outdate();
-    effects.push(Effect::Request(Request::Retry));
+    effects.extend([Effect::Repaint, Effect::Request(Request::Retry)]);
     requests::due(state, effects);
 }
 
@@ -181,7 +230,17 @@ fn in_modal(state: &mut State, mut modal: Modal, key: KeyEvent, effects: &mut Ve
     match key.code {
         KeyCode::Esc => cancel(state, &modal),
         KeyCode::Enter => accept(state, modal, effects),
-        KeyCode::Char('y' | 'Y') if matches!(modal, Modal::CheckMany { .. }) => accept(state, modal, effects),
+        KeyCode::Char('y' | 'Y') if matches!(modal, Modal::CheckMany { .. } | Modal::Ask { .. } | Modal::Quit) => {
+            accept(state, modal, effects);
+        }
+        KeyCode::Tab => {
+            complete_line(state, &mut modal);
+            state.modal = Some(modal);
+        }
+        KeyCode::Up | KeyCode::Down if matches!(modal, Modal::Filter { .. }) => {
+            recall(state, &mut modal, key.code == KeyCode::Up);
+            state.modal = Some(modal);
+        }
         KeyCode::Up | KeyCode::Down | KeyCode::PageUp | KeyCode::PageDown => {
             if let Modal::Pick(picker) = &mut modal {
                 picker.step(key.code);
@@ -197,23 +256,72 @@ fn in_modal(state: &mut State, mut modal: Modal, key: KeyEvent, effects: &mut Ve
 }
 
 fn cancel(state: &mut State, modal: &Modal) {
-    if let Modal::Filter { before, .. } = modal {
+    if let Modal::Filter { before, selected, .. } = modal {
+        let screen = state.screen_mut();
+        (screen.selection, screen.position) = selected.clone();
         state.filter = before.clone();
         let filter = Filter::parse(before).unwrap_or_default();
-        change(state, |query| query.filter = filter.clone());
+        navigate::change(state, |query| query.filter = filter.clone());
     }
 }
 
 fn typed(modal: &mut Modal, key: KeyEvent) {
     let field: &mut Input = match modal {
-        Modal::Filter { input, .. } | Modal::Confirm { input, .. } => input,
+        Modal::Filter { input, .. }
+        | Modal::Reason { input, .. }
+        | Modal::Note { input, .. }
+        | Modal::Confirm { input, .. } => input,
         Modal::Pick(picker) => &mut picker.input,
-        Modal::CheckMany { .. } => return,
+        Modal::CheckMany { .. } | Modal::Ask { .. } | Modal::Quit => return,
     };
     let is_text = matches!(key.code, KeyCode::Char(_)) && !key.modifiers.contains(KeyModifiers::CONTROL);
     if !is_text || field.value().len() < filter::MAX_LEN {
         field.handle_event(&Event::Key(key));
     }
+    match modal {
+        Modal::Filter { completing, .. } | Modal::Pick(Picker { completing, .. }) => *completing = None,
+        _ => {}
+    }
+}
+
+/// Tab: the first candidate for the end of the line, then the next ones.
+fn complete_line(state: &mut State, modal: &mut Modal) {
+    let (input, completing, is_filter) = match modal {
+        Modal::Filter { input, completing, .. } => (input, completing, true),
+        Modal::Pick(Picker { input, completing, commands: true, .. }) => (input, completing, false),
+        _ => return,
+    };
+    let line = completing.as_ref().map_or_else(|| Box::from(input.value()), |known| known.line.clone());
+    let (from, all) = if is_filter { complete::filter(state, &line) } else { complete::command(state, &line) };
+    if all.is_empty() {
+        return state.note(Tone::Plain, "nothing completes this");
+    }
+    let at = completing.as_ref().map_or(0, |known| (known.at + 1) % all.len());
+    let text = format!("{}{}", line.get(..from).unwrap_or_default(), all[at]);
+    if text.len() <= filter::MAX_LEN {
+        // The only candidate is taken, so that the next Tab goes on from there.
+        let only = all.len() == 1;
+        let space = only && !is_filter && from == 0;
+        *input = Input::new(if space { format!("{text} ") } else { text });
+        *completing = (!only).then_some(Completing { line, at });
+        follow_typing(state, modal);
+    }
+}
+
+/// Up and Down in the filter: those used before.
+fn recall(state: &mut State, modal: &mut Modal, older: bool) {
+    let Modal::Filter { input, recalled, completing, .. } = modal else { return };
+    let next = match (*recalled, older) {
+        (None, true) => Some(0),
+        (Some(at), true) => Some((at + 1).min(state.filters.len().saturating_sub(1))),
+        (Some(0) | None, false) => None,
+        (Some(at), false) => Some(at - 1),
+    };
+    let text = next.and_then(|at| state.filters.get(at)).cloned().unwrap_or_default();
+    *recalled = next.filter(|at| *at < state.filters.len());
+    *completing = None;
+    *input = Input::new(text.to_string());
+    follow_typing(state, modal);
 }
 
 /// A filter applies while it is typed, up to its first error. A picker narrows.
@@ -223,19 +331,20 @@ fn follow_typing(state: &mut State, modal: &mut Modal) {
             Ok(filter) => {
                 *error = None;
                 state.filter = input.value().into();
-                change(state, |query| query.filter = filter.clone());
+                navigate::change(state, |query| query.filter = filter.clone());
+                navigate::follow_typing(state);
             }
             Err(wrong) => {
                 // The terms before it apply.
                 let sound = input.value().get(..wrong.at).unwrap_or_default().trim_end();
                 let filter = Filter::parse(sound).unwrap_or_default();
                 state.filter = sound.into();
-                change(state, |query| query.filter = filter.clone());
+                navigate::change(state, |query| query.filter = filter.clone());
                 *error = Some(wrong);
             }
         },
         Modal::Pick(picker) => picker.narrow(),
-        Modal::Confirm { .. } | Modal::CheckMany { .. } => {}
+        _ => {}
     }
 }
 
@@ -244,32 +353,86 @@ fn accept(state: &mut State, modal: Modal, effects: &mut Vec<Effect>) {
     match modal {
         // An invalid filter keeps the dialog open, with the error beside it.
         Modal::Filter { error: Some(_), .. } => state.modal = Some(modal),
-        Modal::Filter { .. } => {}
+        Modal::Filter { input, .. } => state.remember_filter(input.value().trim()),
+        Modal::Quit => state.quit = true,
+        Modal::Pick(picker) if picker.commands && is_line(&picker) => {
+            match commands::line(state, picker.input.value().trim()) {
+                Ran::Done => {}
+                Ran::Key(action) => act(state, action, effects),
+                Ran::Refused => state.modal = Some(Modal::Pick(picker)),
+            }
+        }
         Modal::Pick(picker) => {
             if let Some(action) = picker.chosen().map(|choice| choice.action.clone()) {
                 apply_choice(state, action, effects);
             }
         }
         Modal::CheckMany { services } => actions::check(state, &services, effects),
+        Modal::Reason { ref input, .. } if input.value().trim().is_empty() => {
+            state.note(Tone::Bad, "type why to go on, or Esc");
+            state.modal = Some(modal);
+        }
+        Modal::Reason { input, service, instance, .. } => {
+            let reason = input.value().trim().chars().take(MAX_DRAIN_REASON).collect::<String>().into();
+            actions::send(state, Operation::Drain { service, instance, reason }, effects);
+        }
+        Modal::Note { ref input, .. } if note(input.value()).1.is_empty() => {
+            state.note(Tone::Bad, "type a note to go on, or Esc");
+            state.modal = Some(modal);
+        }
+        Modal::Note { input, service, instance, .. } => {
+            let (seconds, note) = note(input.value());
+            let note = note.chars().take(MAX_ACKNOWLEDGEMENT_NOTE).collect::<String>().into();
+            actions::send(state, Operation::Acknowledge { service, instance, note, seconds }, effects);
+        }
         Modal::Confirm { ref input, ref name, .. } if input.value().trim() != &**name => {
             state.note(Tone::Bad, format!("type {name} to go on, or Esc"));
             state.modal = Some(modal);
         }
-        Modal::Confirm { operation, .. } => actions::send(state, operation, effects),
+        Modal::Ask { operation, .. } | Modal::Confirm { operation, .. } => actions::send(state, operation, effects),
     }
+}
+
+/// A note and, where it begins with one as in `2h: disk ordered`, the time after which it ends, in seconds.
+fn note(typed: &str) -> (Option<u64>, &str) {
+    let typed = typed.trim();
+    let seconds = |text: &str| {
+        let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let unit = time::unit(unit).filter(|unit| *unit >= Duration::from_mins(1))?;
+        number.parse::<u64>().ok()?.checked_mul(unit.as_secs())
+    };
+    let timed = typed.split_once(':').and_then(|(first, rest)| Some((seconds(first.trim())?, rest.trim())));
+    timed.map_or((None, typed), |(seconds, note)| (Some(seconds), note))
+}
+
+/// Whether what is typed is meant, not the selected choice: a command, or something that matches nothing.
+fn is_line(picker: &Picker) -> bool {
+    let typed = picker.input.value().trim();
+    !typed.is_empty() && picker.at == 0 && (command::is_command(typed) || picker.matching.is_empty())
 }
 
 /// Performs the action of a choice.
 fn apply_choice(state: &mut State, action: ChoiceAction, effects: &mut Vec<Effect>) {
     match action {
         ChoiceAction::Key(action) => act(state, action, effects),
-        ChoiceAction::Namespace(namespace) => change(state, |query| query.namespace.clone_from(&namespace)),
-        ChoiceAction::Sort(sort) => change(state, |query| query.sort = sort),
+        ChoiceAction::Command(name) => {
+            if let Ran::Key(action) = commands::line(state, name) {
+                act(state, action, effects);
+            }
+        }
+        ChoiceAction::Namespace(namespace) => navigate::change(state, |query| query.namespace.clone_from(&namespace)),
+        ChoiceAction::Sort(sort) => navigate::change(state, |query| query.sort = sort),
+        ChoiceAction::SortOutages(order) => outages::order_by(state, order),
         ChoiceAction::Copy(text) => actions::copy(state, &text, effects),
         ChoiceAction::Operation(operation) => actions::send(state, operation, effects),
+        ChoiceAction::Ask { what, operation } => state.modal = Some(Modal::Ask { what, operation }),
         ChoiceAction::Confirm { name, what, operation } => {
             state.modal = Some(Modal::Confirm { input: Input::default(), name, what, operation });
         }
+        ChoiceAction::Drain { service, instance, what } => {
+            state.modal = Some(Modal::Reason { input: Input::default(), service, instance, what });
+        }
+        ChoiceAction::Acknowledge { service, instance, what } => actions::ask_note(state, service, instance, what),
         ChoiceAction::Refused(why) => state.note(Tone::Bad, why),
     }
 }

@@ -1,15 +1,21 @@
 //! The console's logic: a pure step from state and message to state and effects, without I/O or a clock.
 //!
-//! In: a message. Out: the next state, and effects for the loop. In order: this file, `input` (keys and mouse), `navigate` (views and selections),
-//! `actions` (operations, marks, copying), `events` (what the source sends), `requests` (what to request from it).
+//! In: a message. Out: the next state, and effects for the loop. In order: this file, `input` (keys), `navigate` (views and selections),
+//! `actions` (operations, marks, copying), `commands` and `complete` (what is typed after `:`, and what Tab makes of it), `events` (what the source sends), `facets` (what services have in common), `heat` (all services as cells), `outages`, `requests` (what to request from it).
 
 mod actions;
+mod commands;
+mod complete;
 mod events;
+mod facets;
+mod heat;
 mod input;
 mod navigate;
+mod outages;
+mod pane;
 mod requests;
 
-use crossterm::event::{KeyEvent, MouseEvent};
+use crossterm::event::KeyEvent;
 
 use super::source::{Request, SourceEvent};
 use super::state::State;
@@ -20,8 +26,6 @@ use crate::model::time::UnixMs;
 pub enum Msg {
     /// A key was pressed.
     Key(KeyEvent),
-    /// The mouse was used.
-    Mouse(MouseEvent),
     /// A text was pasted.
     Paste(String),
     /// The terminal has another size.
@@ -39,6 +43,12 @@ pub enum Effect {
     Request(Request),
     /// Put a text into the terminal's clipboard (OSC 52); it holds no line break.
     Copy(Box<str>),
+    /// Draw every cell again, whatever the terminal shows.
+    Repaint,
+    /// Ring the terminal's bell.
+    Bell,
+    /// Set the terminal's title; it holds no control character.
+    Title(Box<str>),
 }
 
 /// Takes in a message.
@@ -51,7 +61,6 @@ pub fn update(state: &mut State, message: Msg) -> Vec<Effect> {
             return effects;
         }
         Msg::Key(key) => input::key(state, key, &mut effects),
-        Msg::Mouse(mouse) => input::mouse(state, mouse, &mut effects),
         Msg::Paste(text) => input::paste(state, &text),
         Msg::Resize(columns, rows) => state.size = (columns, rows),
         Msg::Tick(now) => tick(state, now, &mut effects),
@@ -67,13 +76,29 @@ fn tick(state: &mut State, now: UnixMs, effects: &mut Vec<Effect>) {
     if another_second && state.listing().query().filter.uses_time() {
         state.listing_mut().time_passed();
     }
+    facets::follow(state);
+    alarm(state, effects);
     settle(state);
     requests::due(state, effects);
+}
+
+/// Tells of services that went down, as the user's file wants it. What happens within a tick rings once.
+fn alarm(state: &mut State, effects: &mut Vec<Effect>) {
+    let (fallen, down) = (state.index.fallen(), state.index.totals().unhealthy);
+    if std::mem::replace(&mut state.rung, fallen) < fallen && state.options.custom.bell {
+        effects.push(Effect::Bell);
+    }
+    if state.options.custom.title && state.loaded && state.titled.replace(down) != Some(down) {
+        effects.push(Effect::Title(format!("Portolan: {down} down").into()));
+    }
 }
 
 /// Brings list and selection up to date. Call it before drawing, so that the next key means what is drawn.
 pub fn settle(state: &mut State) {
     let now = state.now;
+    state.hold_for_dialog();
     state.listing_mut().refresh(now);
+    heat::follow(state);
+    outages::settle(state);
     navigate::keep_in_sight(state);
 }

@@ -1,75 +1,80 @@
-//! Why an instance has its health: each stage of the last good probe beside the first bad one, and what the next change of health takes.
+//! Why an instance has its health: each stage of the last good probe before it broke beside the first bad one, the newest failure, and what
+//! the next change of health takes.
 
 use uuid::Uuid;
 
-use super::{Line, Meaning, Segment, clock, duration, foreign, gone, heading, health, millis, plain, segment, since};
-use crate::console::data::{Instance, Outcome, ProbingOfInstance};
+use super::broke::{self, Break, Seen};
+use super::{Line, Meaning, Segment, clock, duration, foreign, gone, heading, millis, plain, segment, since};
+use crate::console::data::{Instance, ProbingOfInstance, deciding};
 use crate::console::state::State;
+use crate::console::text::fit::fitting;
+use crate::console::text::format::short;
+use crate::console::text::reason;
+use crate::console::{check, columns, status};
+use crate::model::health::{FLAP_HOLD, STEADY_SPAN};
 use crate::model::outcome::{Health, Stage, Verdict};
+use crate::model::time::UnixMs;
 
 /// Width of a probe's column.
-const COLUMN_WIDTH: usize = 26;
+const COLUMN_WIDTH: usize = 22;
 
-/// What is known of an instance's probing.
-pub(super) fn probing<'a>(state: &'a State, id: Uuid, name: &str) -> Option<&'a ProbingOfInstance> {
-    state.probing.get(&id)?.probing.instances.iter().find(|of| *of.instance == *name)
+/// What is known of the probing that decides an instance's health.
+pub(super) fn probing<'a>(state: &'a State, id: Uuid, of: &Instance) -> Option<&'a ProbingOfInstance> {
+    deciding(&state.probing.get(&id)?.probing, of)
 }
 
 pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     let Some(service) = state.listing().get(&id) else { return gone("the service") };
     let Some(instance) = service.instances.iter().find(|i| *i.name == *name) else { return gone("the instance") };
+    let known = probing(state, id, instance);
+    let why = columns::instance_why(instance, known);
     let mut lines = vec![
         vec![
             foreign(&format!("{}/{}  {}  ", service.namespace, service.name, instance.name)),
-            health(instance.health, state.options.ascii),
+            status::instance(instance, state.options.ascii),
         ],
-        vec![foreign(&format!("{}  since {}", instance.reason, since(instance.since, state.now)))],
+        vec![foreign(&format!("{why}  since {}", since(instance.since, state.now)))],
         vec![
             segment(if instance.health_url.is_empty() { "base_url   " } else { "health_url " }, Meaning::Faint),
             foreign(if instance.health_url.is_empty() { &instance.base_url } else { &instance.health_url }),
         ],
     ];
-    let Some(of) = probing(state, id, name) else {
+    let checks = check::all(instance).into_iter();
+    lines.extend(checks.map(|check| vec![segment("check      ", Meaning::Faint), foreign(&check)]));
+    if let Some(known) = super::acknowledged(state, instance) {
+        lines.push(vec![segment("ack        ", Meaning::Faint), known]);
+    }
+    let Some(of) = known else {
         lines.push(Vec::new());
-        let why = if &*instance.reason == "NotChecked" {
-            "it is not probed: it has no check"
-        } else {
-            "no probe is known yet; waiting for the answer"
-        };
+        let why = if instance.is_unchecked() { "not checked" } else { "no probe is known yet; waiting for the answer" };
         lines.push(vec![segment(why, Meaning::Faint)]);
         return lines;
     };
-    let bad = first_bad(state, id, instance, of);
-    lines.extend(heading("probes"));
-    lines.extend(side_by_side(state, of.last_pass.as_ref(), bad));
-    lines.extend(waiting(state, id, instance));
+    lines.extend(next(state, id, instance));
+    lines.push(Vec::new());
+    lines.extend(side_by_side(state, &newest_break(state, id, instance, of)));
     lines
 }
 
-/// The first failure after the last pass: the one that history gives for the fall, else the newest failure.
-fn first_bad<'a>(state: &'a State, id: Uuid, instance: &Instance, of: &'a ProbingOfInstance) -> Option<&'a Outcome> {
-    let fell = || {
-        let known = state.history.get(&id)?;
-        let fall = known.entries.iter().find(|e| e.instance == instance.name && e.to.is_some())?;
-        (fall.to == Some(Health::Unhealthy)).then_some(fall.evidence.as_ref()).flatten()
-    };
-    let last = of.last.as_ref().filter(|last| last.verdict != Verdict::Pass);
-    if instance.health == Health::Unhealthy {
-        fell().or(of.last_fail.as_ref()).or(last)
-    } else {
-        of.last_fail.as_ref().or(last)
-    }
+/// The newest time that it broke.
+fn newest_break<'a>(state: &'a State, id: Uuid, instance: &Instance, of: &'a ProbingOfInstance) -> Break<'a> {
+    let entries = state.history.get(&id).map_or(&[][..], |known| &known.entries);
+    let falls = entries
+        .iter()
+        .filter(|e| (&*e.event, e.to) == ("health", Some(Health::Unhealthy)) && e.instance == instance.name);
+    broke::newest(of, falls.filter_map(|fall| fall.evidence.as_ref()))
 }
 
-fn side_by_side(state: &State, good: Option<&Outcome>, bad: Option<&Outcome>) -> Vec<Line> {
+fn side_by_side(state: &State, of: &Break<'_>) -> Vec<Line> {
     let ascii = state.options.ascii;
+    let (good, bad) = (of.good, of.first);
     let row = |label: &str, left: Segment, right: Segment| {
         let mut left = left;
         left.text = format!("{:<COLUMN_WIDTH$}", cut(&left.text));
         vec![segment(format!("  {label:<10}"), Meaning::Faint), left, right]
     };
-    let both = |label: &str, text: &dyn Fn(&Outcome) -> String| {
-        let of = |o: Option<&Outcome>| foreign(&o.map_or_else(|| "-".to_owned(), text));
+    let both = |label: &str, text: &dyn Fn(Seen<'_>) -> Option<String>| {
+        let of = |seen: Option<Seen<'_>>| foreign(&seen.and_then(text).unwrap_or_else(|| "-".to_owned()));
         row(label, of(good), of(bad))
     };
     let mut lines = vec![
@@ -77,36 +82,44 @@ fn side_by_side(state: &State, good: Option<&Outcome>, bad: Option<&Outcome>) ->
             "",
             segment("LAST GOOD", Meaning::Good),
             segment(
-                if bad.is_some_and(|b| b.verdict == Verdict::Inconclusive) { "INCONCLUSIVE" } else { "FIRST BAD" },
+                if bad.is_some_and(Seen::is_inconclusive) { "INCONCLUSIVE" } else { "WHERE IT BROKE" },
                 Meaning::Bad,
             ),
         ),
-        both("when", &|o| since(Some(o.at), state.now)),
-        both("address", &|o| o.address.map_or_else(|| "-".to_owned(), |a| a.to_string())),
+        both("when", &|seen| Some(when(seen.at(), state.now))),
+        both("address", &|seen| Some(seen.outcome()?.address?.to_string())),
     ];
     for stage in Stage::ALL {
         lines.push(row(stage.as_str(), stage_word(good, *stage, ascii), stage_word(bad, *stage, ascii)));
     }
-    lines.push(both("code", &|o| o.code.map_or_else(|| "-".to_owned(), |c| c.to_string())));
-    lines.push(both("total", &|o| o.timings.map_or_else(|| "-".to_owned(), |timings| millis(timings.total_us()))));
-    if let Some(bad) = bad {
-        let mut message = foreign(&format!("{}: {}", bad.reason, bad.message.as_deref().unwrap_or_default()));
-        message.meaning = Meaning::Bad;
-        lines.push(vec![segment("  why       ", Meaning::Faint), message]);
+    lines.push(both("answer", &|seen| Some(reason::code(seen.code()?, seen.passed()))));
+    lines.push(both("total", &|seen| seen.total_us().map(millis)));
+    // Where the first failure is known only by its time, the newest one says why.
+    let newest = of.newest.filter(|newest| bad.is_none_or(|bad| bad.at() != newest.at));
+    if let Some(bad) = bad.and_then(Seen::outcome).or(newest) {
+        lines.push(vec![
+            segment("  cause     ", Meaning::Faint),
+            Segment { meaning: Meaning::Bad, ..foreign(&reason::cause(bad)) },
+        ]);
+    }
+    if let Some(newest) = newest {
+        let text = format!("{}, {}: {}", when(newest.at, state.now), broke::stage(newest), reason::cause(newest));
+        lines.push(vec![segment("  newest    ", Meaning::Faint), foreign(&text)]);
     }
     lines
 }
 
-fn cut(text: &str) -> String {
-    if text.chars().count() < COLUMN_WIDTH {
-        text.to_owned()
-    } else {
-        text.chars().take(COLUMN_WIDTH - 2).chain(['…']).collect()
-    }
+/// `11:55:48Z (4m12s)`.
+fn when(at: UnixMs, now: UnixMs) -> String {
+    format!("{} ({})", clock(at, now), short(now.since(at)))
 }
 
-fn stage_word(outcome: Option<&Outcome>, stage: Stage, ascii: bool) -> Segment {
-    let Some(outcome) = outcome else { return segment("-", Meaning::Faint) };
+fn cut(text: &str) -> String {
+    fitting(text.to_owned(), COLUMN_WIDTH - 1)
+}
+
+fn stage_word(seen: Option<Seen<'_>>, stage: Stage, ascii: bool) -> Segment {
+    let Some(outcome) = seen.and_then(Seen::outcome) else { return segment("-", Meaning::Faint) };
     let (good, bad) = if ascii { ("+", "x") } else { ("✔", "✖") };
     let Some(reached) = outcome.stage else { return segment("-", Meaning::Faint) };
     let taken = outcome.timings.and_then(|timings| timings.of(stage));
@@ -122,10 +135,19 @@ fn stage_word(outcome: Option<&Outcome>, stage: Stage, ascii: bool) -> Segment {
     }
 }
 
-/// What the next change of health takes.
+/// Whether its health is settled, else what the next change of it takes; and when it is probed next.
 pub(super) fn waiting(state: &State, id: Uuid, instance: &Instance) -> Vec<Line> {
-    let Some(of) = probing(state, id, &instance.name) else { return Vec::new() };
-    let mut lines: Vec<Line> = heading("waiting for").into();
+    if probing(state, id, instance).is_none() {
+        return Vec::new();
+    }
+    let mut lines: Vec<Line> = heading("what comes next").into();
+    lines.extend(next(state, id, instance));
+    lines
+}
+
+/// The same without a heading.
+fn next(state: &State, id: Uuid, instance: &Instance) -> Vec<Line> {
+    let Some(of) = probing(state, id, instance) else { return Vec::new() };
     let streak = of.streak;
     let settled = match instance.health {
         Health::Healthy => streak.passing,
@@ -134,30 +156,36 @@ pub(super) fn waiting(state: &State, id: Uuid, instance: &Instance) -> Vec<Line>
     };
     let (one, many) = if streak.passing { ("pass", "passes") } else { ("failure", "failures") };
     let counts = match (settled, streak.count) {
-        (true, 0) => "  nothing: no probe since the health was taken over".to_owned(),
-        (true, 1) => format!("  nothing: the newest probe, a {one}, agrees"),
-        (true, n) => format!("  nothing: {n} {many} in a row agree"),
-        (false, n) => format!("  {} of {} {many}", n.min(streak.of), streak.of),
+        (true, 0) => "settled: no probe since the health was taken over".to_owned(),
+        (true, 1) => format!("settled: the newest probe is a {one}"),
+        (true, n) => format!("settled: {n} {many} in a row"),
+        (false, n) => format!("unsettled: {} of {} {many}", n.min(streak.of), streak.of),
     };
-    lines.push(vec![plain(counts)]);
+    let mut lines = vec![vec![plain(counts), plain("; "), next_probe(state, id, of)]];
     if let Some(held) = &of.held {
-        let mut held = foreign(&format!("  held: {held}"));
+        let mut held = foreign(&held_words(held, of, state.now));
         held.meaning = Meaning::Warn;
         lines.push(vec![held]);
     }
-    lines.push(vec![next_probe(state, id, of)]);
     lines
+}
+
+/// `held as flapping: 41 s of 60 s without a failure`, else the server's own words.
+fn held_words(held: &str, of: &ProbingOfInstance, now: UnixMs) -> String {
+    let Some(fail) = of.last_fail.as_ref().filter(|_| held == FLAP_HOLD) else { return format!("held: {held}") };
+    let (so_far, all) = (now.since(fail.at).as_secs(), STEADY_SPAN.as_secs());
+    format!("held as flapping: {} s of {all} s without a failure", so_far.min(all))
 }
 
 fn next_probe(state: &State, id: Uuid, of: &ProbingOfInstance) -> Segment {
     let live = state.probing.get(&id).is_some_and(|known| known.probing.live);
     match of.next_due {
-        Some(due) if live && due >= state.now => plain(format!("  next probe in {}", duration(due.since(state.now)))),
-        Some(_) if live => plain("  next probe: due now"),
+        Some(due) if live && due >= state.now => plain(format!("next probe in {}", duration(due.since(state.now)))),
+        Some(_) if live => plain("next probe: due now"),
         Some(due) => segment(
-            format!("  next probe at about {} (from the file, up to 2 s old)", clock(due, state.now)),
+            format!("next probe at about {} (from the file, up to 2 s old)", clock(due, state.now)),
             Meaning::Faint,
         ),
-        None => segment("  next probe: not known", Meaning::Faint),
+        None => segment("next probe: not known", Meaning::Faint),
     }
 }

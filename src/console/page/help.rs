@@ -4,14 +4,19 @@ use super::{Line, Meaning, heading, plain, segment};
 use crate::console::keys::KEYMAP;
 
 const FILTER: &[(&str, &str)] = &[
-    ("shop", "the text is in name, namespace, URL, instance or reason"),
-    ("!shop  a|b", "not; either"),
-    ("status=down", "healthy, down, unknown, degraded, faulty, drained"),
-    ("ns=  name=  zone=", "the text is in that field"),
-    ("reason=  source=", "the same"),
+    ("shop", "the text is in name, namespace, URL, instance, reason, version, zone or a label"),
+    ("!shop  a|b  ns!=shop", "not; either; any field but that"),
+    ("status=down", "healthy, down, unknown, degraded, slow, faulty, drained, warning, acknowledged"),
+    ("ns=  name=  instance=", "the text is in that field"),
+    ("zone=  reason=  source=", "the same"),
+    ("check=identity  tag=", "the text is in how an instance is checked, or in a tag"),
+    ("url=  port=8080", "the text is in a URL; a port of one"),
     ("version=^1.4", "a version range"),
-    ("lat>500ms  since<10m", "median latency; time since its health changed"),
-    ("weight=0  -l team=pay", "an instance's weight; a label of the metadata"),
+    ("p50>500ms  p99>2s", "median and 99th percentile of the latency"),
+    ("since<10m", "time since it failed, recovered or was drained"),
+    ("cert<14d", "time until the first certificate expires"),
+    ("weight=0", "an instance's weight"),
+    ("-l team=pay  -l owner", "a label with that value (a!=b: another); a label at all"),
 ];
 
 pub(super) fn lines() -> Vec<Line> {

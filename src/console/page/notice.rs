@@ -37,7 +37,10 @@ fn message(state: &State) -> Option<(String, Meaning)> {
             };
             Some((note.text.to_string(), meaning))
         }
-        (None, n, _) if n > 0 => Some((format!("{n} under way"), Meaning::Faint)),
+        (None, n, _) if n > 0 => Some((
+            if n == 1 { "waiting for an answer".to_owned() } else { format!("waiting for {n} answers") },
+            Meaning::Faint,
+        )),
         (None, _, Link::Lost { why, .. }) => Some((why.to_string(), Meaning::Bad)),
         _ => None,
     }

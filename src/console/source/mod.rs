@@ -15,7 +15,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::data::{HistoryEntry, ProbingOfService, ServerEvent, Service};
+use super::availability::Subject;
+use super::data::{Availability, HistoryEntry, ProbingOfService, ServerEvent, Service};
+use super::outage::OutageList;
+use super::window::Window;
 use crate::model::backoff::Backoff;
 use crate::model::time::UnixMs;
 
@@ -54,6 +57,8 @@ pub enum Link {
 pub enum SourceEvent {
     /// The link changed.
     Link(Link),
+    /// The origin was heard, if only by a sign of life. A source whose origin gives none never sends this.
+    Heard,
     /// All services, in place of those known before.
     Snapshot(Vec<Service>),
     /// New or changed services, and ids of removed ones.
@@ -62,10 +67,42 @@ pub enum SourceEvent {
     Probing(Uuid, Option<Box<ProbingOfService>>),
     /// The answer to [`Request::History`]: newest first, and the number to continue with when there is more.
     History(Uuid, Vec<HistoryEntry>, Option<i64>),
+    /// The answer to [`Request::Strips`], or why there is none.
+    Strips(Subject, Result<Vec<(Window, Availability)>, Box<str>>),
+    /// The answer to [`Request::Shares`] for these services, or why there is none.
+    Shares(Vec<Uuid>, Result<Vec<Availability>, Box<str>>),
+    /// The answer to [`Request::Outages`], or why there is none.
+    Outages(Window, Result<OutageList, Box<str>>),
     /// Events of the server itself, newest last, in place of those known before.
     Server(Vec<ServerEvent>),
     /// The answer to [`Request::Operate`] with that number.
-    OperationDone(u64, Result<Box<str>, Refusal>),
+    OperationDone(u64, Result<Done, Refusal>),
+}
+
+/// What an operation did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// In words.
+    pub how: Box<str>,
+    /// What it showed.
+    pub showed: Showed,
+}
+
+/// What an operation showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Showed {
+    /// That all is well.
+    Well,
+    /// A probe that failed.
+    Fault,
+    /// That there is no check.
+    NoCheck,
+}
+
+impl<T: Into<Box<str>>> From<T> for Done {
+    fn from(how: T) -> Self {
+        Self { how: how.into(), showed: Showed::Well }
+    }
 }
 
 /// Why an operation was refused.
@@ -85,6 +122,12 @@ pub enum Request {
     Probing(Vec<Uuid>),
     /// The history of a service, older than that number when it is given.
     History(Uuid, Option<i64>),
+    /// How available a service or an instance was, in each window, with strips.
+    Strips(Subject),
+    /// How available these services were in the column's window, at most 100.
+    Shares(Vec<Uuid>),
+    /// The outages of all services within a window.
+    Outages(Window),
     /// Perform an operation; the number comes back with the answer.
     Operate(u64, Operation),
     /// Try again at once instead of waiting for the next attempt.
@@ -94,16 +137,43 @@ pub enum Request {
 /// An operation on one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// Probe every instance now.
+    /// Probe every instance now, and only show what is found.
+    Observe(Uuid),
+    /// Probe every instance now, and let what is found decide the health at once.
     Check(Uuid),
-    /// Set the weight of an instance: 0 drains it.
-    Weight {
+    /// Take an instance out of selection.
+    Drain {
         /// The service.
         service: Uuid,
         /// The instance.
         instance: Box<str>,
-        /// 0 to 1000.
-        weight: u16,
+        /// Why, for people; not empty.
+        reason: Box<str>,
+    },
+    /// Bring a drained instance back, with the weight that it has.
+    Undrain {
+        /// The service.
+        service: Uuid,
+        /// The instance.
+        instance: Box<str>,
+    },
+    /// Say that what fails is known.
+    Acknowledge {
+        /// The service.
+        service: Uuid,
+        /// Only this instance.
+        instance: Option<Box<str>>,
+        /// For people; not empty.
+        note: Box<str>,
+        /// After how many seconds it ends by itself at the latest.
+        seconds: Option<u64>,
+    },
+    /// Take that back.
+    Unacknowledge {
+        /// The service.
+        service: Uuid,
+        /// Only of this instance.
+        instance: Option<Box<str>>,
     },
     /// Deregister an instance, if it is still of that generation.
     Deregister {

@@ -2,6 +2,9 @@
 
 use uuid::Uuid;
 
+use crate::console::facet::Dimension;
+use crate::model::time::UnixMs;
+
 /// A view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum View {
@@ -9,6 +12,8 @@ pub enum View {
     Overview,
     /// The services in a table.
     Services,
+    /// The services as cells.
+    Heat,
     /// The instances of a service.
     Instances(Uuid),
     /// One instance.
@@ -17,6 +22,12 @@ pub enum View {
     Explain(Uuid, Box<str>),
     /// Past changes of a service.
     Timeline(Uuid),
+    /// What changed lately, of all services.
+    Changes,
+    /// The outages of all services.
+    Outages,
+    /// The services by a dimension.
+    Pivot(Dimension),
     /// A service as text.
     Raw(Uuid, Format),
     /// Events of the server itself.
@@ -46,6 +57,12 @@ pub enum Selection {
     Instance(Box<str>),
     /// An entry of history, by its number.
     Entry(i64),
+    /// A change, by its number.
+    Change(u64),
+    /// An outage, by its service and its start.
+    Outage(Uuid, UnixMs),
+    /// A group, by its value.
+    Group(Box<str>),
     /// A line of text.
     Line(usize),
 }
@@ -61,12 +78,14 @@ pub struct Screen {
     pub position: usize,
     /// First visible row.
     pub top: usize,
+    /// While nothing was selected yet: what the first row was when it was last drawn, which is what the next key means.
+    pub drawn: Option<Uuid>,
 }
 
 impl Screen {
     /// A view at its start.
     pub fn of(view: View) -> Self {
-        Self { view, selection: Selection::First, position: 0, top: 0 }
+        Self { view, selection: Selection::First, position: 0, top: 0, drawn: None }
     }
 
     /// The first view.
@@ -82,7 +101,14 @@ impl Screen {
             | View::Explain(id, _)
             | View::Timeline(id)
             | View::Raw(id, _) => Some(*id),
-            View::Overview | View::Services | View::Events | View::Help => None,
+            View::Overview
+            | View::Services
+            | View::Heat
+            | View::Changes
+            | View::Outages
+            | View::Pivot(_)
+            | View::Events
+            | View::Help => None,
         }
     }
 }

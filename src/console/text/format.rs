@@ -25,6 +25,19 @@ pub fn clock(at: UnixMs, now: UnixMs) -> String {
     if now.to_string().starts_with(day) { format!("{time}Z") } else { format!("{day} {time}Z") }
 }
 
+/// `14:02:11Z` of a moment today, else its date.
+pub fn day(at: UnixMs, now: UnixMs) -> String {
+    let text = clock(at, now);
+    text.split_once(' ').map_or(text.clone(), |(day, _)| day.to_owned())
+}
+
+/// `14:02:11Z` of a moment today, `12-31 14:02Z` of another day, without its year.
+pub fn short_clock(at: UnixMs, now: UnixMs) -> String {
+    let text = clock(at, now);
+    let other_day = text.split_once(' ').and_then(|(day, time)| Some((day.get(5..)?, time.get(..5)?)));
+    other_day.map_or(text.clone(), |(day, time)| format!("{day} {time}Z"))
+}
+
 /// Microseconds as milliseconds with two decimals.
 pub fn millis(us: u64) -> String {
     format!("{}.{:02} ms", us / 1000, us % 1000 / 10)
@@ -41,6 +54,11 @@ pub fn short_millis(us: u32) -> String {
         0..=9999 => format!("{}.{} ms", us / 1000, us % 1000 / 100),
         _ => format!("{} ms", us / 1000),
     }
+}
+
+/// Seconds as [`short`] writes a duration; none of less than 0 or without an end.
+pub fn seconds(seconds: f64) -> String {
+    short(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
 /// `12s`, `4m05s`, `3h20m`, `9d01h`.

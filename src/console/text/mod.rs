@@ -4,14 +4,17 @@
 //!
 //! - this file: segments and lines
 //! - [`mod@sanitize`]: foreign text without control characters
-//! - [`mod@format`]: times and durations
+//! - [`mod@format`], [`mod@reason`]: times, durations, reasons and codes
 //! - [`wrap`], [`fit`]: text in a given width
 //! - [`sparkline`]: latencies as a line of blocks
+//! - [`strip`]: states over time as a line of columns
 
 pub mod fit;
 pub mod format;
+pub mod reason;
 pub mod sanitize;
 pub mod sparkline;
+pub mod strip;
 pub mod wrap;
 
 use crate::model::outcome::Health;
@@ -35,6 +38,8 @@ pub enum Meaning {
     Bad,
     /// In between.
     Warn,
+    /// It passed, but slowly.
+    Slow,
 }
 
 /// A part of a line. Its text is sanitized.

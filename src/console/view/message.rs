@@ -7,12 +7,16 @@ use ratatui::widgets::{Paragraph, Wrap};
 
 use super::Scene;
 use crate::console::page;
-use crate::console::text::Meaning;
+use crate::console::text::{self, Meaning, fit};
 
 pub(super) fn page(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>) {
     let lines = page::lines(scene.state);
-    let shown = lines.into_iter().skip(scene.state.screen().top).take(usize::from(area.height));
-    let styled = shown.map(|line| {
+    show(frame, area, scene, lines.into_iter().skip(scene.state.screen().top));
+}
+
+pub(super) fn show(frame: &mut Frame<'_>, area: Rect, scene: &Scene<'_>, lines: impl Iterator<Item = text::Line>) {
+    let styled = lines.take(usize::from(area.height)).map(|line| {
+        let line = fit::line(line, usize::from(area.width));
         let spans = line.into_iter().map(|word| Span::styled(word.text, scene.theme.of(word.meaning)));
         Line::from(spans.collect::<Vec<_>>())
     });

@@ -10,12 +10,26 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
-use super::kind::{CheckKind, GrpcCheck, HttpCheck, MAX_PATH, TlsCheck};
-use super::{Check, CheckTiming};
+use super::kind::{CheckKind, GrpcCheck, HeartbeatCheck, HttpCheck, MAX_PATH, TlsCheck};
+use super::{Check, CheckTiming, Identity};
 use crate::model::request_options::{Method, RequestOptions};
 use crate::model::whole_number;
 
-/// How an instance is probed. At most one of `http`, `tcp`, `grpc`, `none`; absent, it follows from the health URL.
+/// The fields of [`CheckJson`].
+pub(super) const FIELDS: [&str; 10] = [
+    "http",
+    "tcp",
+    "grpc",
+    "heartbeat",
+    "none",
+    "interval_seconds",
+    "timeout_seconds",
+    "retry_interval_seconds",
+    "unhealthy_threshold",
+    "healthy_threshold",
+];
+
+/// How an instance is probed. At most one of `http`, `tcp`, `grpc`, `heartbeat`, `none`; absent, it follows from the health URL.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Check)]
@@ -30,6 +44,9 @@ pub struct CheckJson {
     /// `grpc.health.v1.Health/Check` answers SERVING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     grpc: Option<GrpcJson>,
+    /// The program reports by itself, at least once within `ttl_seconds`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    heartbeat: Option<HeartbeatJson>,
     /// Never probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     none: Option<Empty>,
@@ -61,6 +78,35 @@ pub struct CheckJson {
 #[schema(as = Nothing)]
 struct Empty {}
 
+/// A heartbeat check's own settings.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = HeartbeatCheck)]
+struct HeartbeatJson {
+    /// Time within which the program reports again.
+    #[serde(deserialize_with = "whole_number::required")]
+    #[schema(minimum = 1, maximum = 86400)]
+    ttl_seconds: u32,
+}
+
+/// What proves that the right program answers. Values may contain `$service`, `$instance`, `$namespace` and `$version`.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Identity)]
+struct IdentityJson {
+    /// JSON pointers into the answer's body, with the text that stands there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    json: BTreeMap<String, String>,
+    /// Headers of the answer, with their value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    header: BTreeMap<String, String>,
+    /// A name in the server's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls_san: Option<String>,
+}
+
 /// An http check's own settings.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +133,12 @@ pub struct HttpJson {
     /// For https.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsJson>,
+    /// What proves that the right program answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<IdentityJson>,
+    /// The JSON pointer of the version in the answer's body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version_from: Option<String>,
 }
 
 /// A grpc check's own settings.
@@ -165,7 +217,9 @@ impl TryFrom<CheckJson> for Check {
     fn try_from(json: CheckJson) -> Result<Self, String> {
         let http = json.http.map(|json| CheckKind::Http(json.into()));
         let grpc = json.grpc.map(|json| CheckKind::Grpc(json.into()));
-        let given = [http, json.tcp.map(|_| CheckKind::Tcp), grpc, json.none.map(|_| CheckKind::None)];
+        let heartbeat =
+            json.heartbeat.map(|HeartbeatJson { ttl_seconds }| CheckKind::Heartbeat(HeartbeatCheck { ttl_seconds }));
+        let given = [http, json.tcp.map(|_| CheckKind::Tcp), grpc, heartbeat, json.none.map(|_| CheckKind::None)];
         let mut kinds = given.into_iter().flatten();
         let kind = kinds.next();
         if kinds.next().is_some() {
@@ -190,7 +244,14 @@ impl From<HttpJson> for HttpCheck {
     fn from(json: HttpJson) -> Self {
         let request_options =
             RequestOptions { method: json.method.unwrap_or_default(), host: json.host, headers: json.headers };
-        Self { path: json.path, request_options, expected_statuses: json.expected_statuses, tls: json.tls.into() }
+        Self {
+            path: json.path,
+            request_options,
+            expected_statuses: json.expected_statuses,
+            tls: json.tls.into(),
+            identity: json.identity.into(),
+            version_from: json.version_from,
+        }
     }
 }
 
@@ -222,6 +283,24 @@ impl From<TlsCheck> for Option<TlsJson> {
     }
 }
 
+impl From<Option<IdentityJson>> for Identity {
+    fn from(json: Option<IdentityJson>) -> Self {
+        json.map_or_else(Self::default, |IdentityJson { json, header, tls_san }| {
+            // A header's name has no case.
+            let header = header.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+            Self { json, header, tls_san }
+        })
+    }
+}
+
+impl From<Identity> for Option<IdentityJson> {
+    fn from(identity: Identity) -> Self {
+        let Identity { json, header, tls_san } = identity;
+        let given = !json.is_empty() || !header.is_empty() || tls_san.is_some();
+        given.then_some(IdentityJson { json, header, tls_san })
+    }
+}
+
 impl From<HttpCheck> for HttpJson {
     fn from(http: HttpCheck) -> Self {
         let RequestOptions { method, host, headers } = http.request_options;
@@ -232,19 +311,24 @@ impl From<HttpCheck> for HttpJson {
             headers,
             expected_statuses: http.expected_statuses,
             tls: http.tls.into(),
+            identity: http.identity.into(),
+            version_from: http.version_from,
         }
     }
 }
 
 impl From<Check> for CheckJson {
     fn from(check: Check) -> Self {
-        let (mut http, mut tcp, mut grpc, mut none) = (None, None, None, None);
+        let (mut http, mut tcp, mut grpc, mut heartbeat, mut none) = (None, None, None, None, None);
         match check.kind {
             Some(CheckKind::Http(h)) => {
                 http = Some(h.into());
             }
             Some(CheckKind::Tcp) => tcp = Some(Empty {}),
             Some(CheckKind::Grpc(g)) => grpc = Some(GrpcJson { service: g.service, tls: g.tls.into() }),
+            Some(CheckKind::Heartbeat(HeartbeatCheck { ttl_seconds })) => {
+                heartbeat = Some(HeartbeatJson { ttl_seconds });
+            }
             Some(CheckKind::None) => none = Some(Empty {}),
             None => {}
         }
@@ -252,6 +336,7 @@ impl From<Check> for CheckJson {
             http,
             tcp,
             grpc,
+            heartbeat,
             none,
             interval_seconds: check.timing.interval_seconds,
             timeout_seconds: check.timing.timeout_seconds,
@@ -273,12 +358,21 @@ mod tests {
             r#"{"http":{"method":"HEAD","host":"a.example","headers":{"x-probe":"1"},"tls":{"server_name":"a"}}}"#,
             r#"{"tcp":{}}"#,
             r#"{"grpc":{"service":"a.B","tls":{"verify":false,"ca":"corp.pem","client_cert":"probe"}},"unhealthy_threshold":2}"#,
+            r#"{"http":{"identity":{"json":{"/name":"$service"},"header":{"x-service":"a"},"tls_san":"a"},"version_from":"/v"}}"#,
+            r#"{"heartbeat":{"ttl_seconds":30},"unhealthy_threshold":2}"#,
             r#"{"none":{}}"#,
             "{}",
         ] {
             let check: Check = serde_json::from_str(text).expect(text);
             assert_eq!(serde_json::to_string(&check).expect("serializes"), text);
         }
+    }
+
+    #[test]
+    fn the_list_of_fields_is_the_derived_one() {
+        let error = serde_json::from_str::<Check>(r#"{"?":1}"#).expect_err("unknown").to_string();
+        let known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known, super::FIELDS);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The kinds of check: their settings, what these may hold, and the target that follows from them and the instance's URLs.
 
-use super::super::request_options::RequestOptions;
+use super::super::request_options::{Method, RequestOptions};
 use super::super::text;
 use super::super::url::{EndpointUrl, Host, Scheme, Unescaped};
+use super::identity::{Demands, Identity, Words, accept_pointer};
 
 /// Longest `http.path`, in bytes.
 pub(super) const MAX_PATH: usize = 512;
@@ -16,6 +17,9 @@ const MAX_SERVER_NAME: usize = 253;
 const MAX_CA: usize = 255;
 /// Longest `tls.client_cert`, in bytes, which leaves room for the extension.
 const MAX_CLIENT_CERT: usize = 251;
+/// Bounds of `heartbeat.ttl_seconds`.
+pub const TTL: std::ops::RangeInclusive<u32> = 1..=86_400;
+
 /// The kinds of check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
@@ -25,13 +29,15 @@ pub enum CheckKind {
     Tcp,
     /// `grpc.health.v1.Health/Check` answers SERVING.
     Grpc(GrpcCheck),
+    /// The program itself reports, within a TTL.
+    Heartbeat(HeartbeatCheck),
     /// Never probed; always selectable.
     None,
 }
 
 impl CheckKind {
     /// The name of every kind, as in JSON and in manifests.
-    pub const NAMES: &[&str] = &["http", "tcp", "grpc", "none"];
+    pub const NAMES: &[&str] = &["http", "tcp", "grpc", "heartbeat", "none"];
     /// The schemes that a kind can probe, for each kind that cannot probe every URL.
     pub const SCHEMES: &[(&str, &[&str])] =
         &[("http", &["http", "https"]), ("grpc", &["grpc", "grpcs", "http", "https"])];
@@ -40,6 +46,7 @@ impl CheckKind {
         match self {
             Self::Http(http) => http.accept(),
             Self::Grpc(grpc) => grpc.accept(),
+            Self::Heartbeat(heartbeat) => heartbeat.accept(),
             Self::Tcp | Self::None => Ok(()),
         }
     }
@@ -55,7 +62,7 @@ impl CheckKind {
             Self::Http(http) => http.target(base, health).map(Some),
             Self::Tcp => Ok(Some(Target::tcp(url))),
             Self::Grpc(grpc) => grpc.target(url).map(Some),
-            Self::None => Ok(None),
+            Self::Heartbeat(_) | Self::None => Ok(None),
         }
     }
 }
@@ -71,6 +78,48 @@ pub struct HttpCheck {
     pub expected_statuses: Vec<u16>,
     /// TLS, for https.
     pub tls: TlsCheck,
+    /// What proves that the right program answers.
+    pub identity: Identity,
+    /// The JSON pointer of the version in the answer's body.
+    pub version_from: Option<String>,
+}
+
+/// The statuses that pass, as every sentence and screen says it: `2xx` where none are named, else `200 or 401`.
+///
+/// ```
+/// use portolan::model::check::wanted_statuses;
+///
+/// assert_eq!(wanted_statuses(&[]), "2xx");
+/// assert_eq!(wanted_statuses(&[200, 302, 401]), "200, 302 or 401");
+/// ```
+pub fn wanted_statuses(expected: &[u16]) -> String {
+    let texts: Vec<String> = expected.iter().map(u16::to_string).collect();
+    match texts.split_last() {
+        None => "2xx".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+    }
+}
+
+/// A heartbeat check's settings: the program reports by itself, at least once within the TTL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeartbeatCheck {
+    /// Seconds within which it reports again, in [`TTL`].
+    pub ttl_seconds: u32,
+}
+
+impl HeartbeatCheck {
+    fn accept(self) -> Result<(), String> {
+        if TTL.contains(&self.ttl_seconds) {
+            return Ok(());
+        }
+        Err(format!("heartbeat.ttl_seconds is {} to {}, not {}", TTL.start(), TTL.end(), self.ttl_seconds))
+    }
+
+    /// The time within which it reports again.
+    pub fn ttl(self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.ttl_seconds.into())
+    }
 }
 
 /// A grpc check's settings.
@@ -120,6 +169,8 @@ pub enum Target {
         tls: Option<TlsCheck>,
         /// Statuses that pass; empty means 200 to 299.
         expected: Vec<u16>,
+        /// What else is read of the answer; none for the status alone.
+        demands: Option<Box<Demands>>,
     },
     /// Open a TCP connection.
     Tcp {
@@ -158,12 +209,32 @@ impl Target {
                 request_options: None,
                 tls: tls(*url.scheme() == Scheme::Https),
                 expected: Vec::new(),
+                demands: None,
             },
             Scheme::Grpc | Scheme::Grpcs => {
                 Self::Grpc { host, port, service: String::new(), tls: tls(*url.scheme() == Scheme::Grpcs) }
             }
             Scheme::Tcp | Scheme::Other(_) => Self::tcp(url),
         }
+    }
+
+    /// The target with each word of its demands replaced by what it stands for.
+    #[must_use]
+    pub fn resolved(mut self, words: Words<'_>) -> Self {
+        if let Self::Http { demands: Some(demands), .. } = &mut self {
+            **demands = demands.resolved(words);
+        }
+        self
+    }
+
+    /// Whether more of its answers is read than the status.
+    pub fn has_demands(&self) -> bool {
+        matches!(self, Self::Http { demands: Some(_), .. })
+    }
+
+    /// Whether its answers report a version.
+    pub fn reads_version(&self) -> bool {
+        matches!(self, Self::Http { demands: Some(demands), .. } if demands.version_from.is_some())
     }
 
     /// Name or address that is dialled.
@@ -199,6 +270,9 @@ pub enum CheckError {
     /// A grpc check needs an address that speaks it.
     #[error("a grpc check needs a grpc, grpcs, http or https base_url or health_url, not {0}")]
     NotGrpc(String),
+    /// A name in a certificate needs a certificate.
+    #[error("http.identity.tls_san needs an https base_url or health_url, not {0}")]
+    SanWithoutTls(String),
     /// An http check on a health URL of another scheme.
     #[error("give either health_url or check.http.path, not both")]
     TwoPaths,
@@ -221,7 +295,21 @@ impl HttpCheck {
             return Err(format!("http.expected_statuses holds at most {MAX_STATUSES} statuses from 100 to 599"));
         }
         self.request_options.accept()?;
+        self.identity.accept()?;
+        if let Some(pointer) = &self.version_from {
+            accept_pointer("http.version_from", pointer)?;
+        }
+        if self.request_options.method == Method::Head && self.demands().is_some_and(|demands| demands.reads_body()) {
+            return Err(
+                "http.identity.json and http.version_from need an answer with a body: leave http.method GET".to_owned()
+            );
+        }
         self.tls.accept()
+    }
+
+    fn demands(&self) -> Option<Demands> {
+        let demands = Demands { identity: self.identity.clone(), version_from: self.version_from.clone() };
+        (demands != Demands::default()).then_some(demands)
     }
 
     fn target(&self, base: &EndpointUrl, health: Option<&EndpointUrl>) -> Result<Target, CheckError> {
@@ -234,6 +322,9 @@ impl HttpCheck {
             Scheme::Https => true,
             other => return Err(CheckError::NotHttp(other.as_str().to_owned())),
         };
+        if self.identity.tls_san.is_some() && !secure {
+            return Err(CheckError::SanWithoutTls(url.scheme().as_str().to_owned()));
+        }
         let target = match (&self.path, health) {
             (Some(path), _) => path.clone(),
             (None, Some(url)) => url.target().to_owned(),
@@ -246,6 +337,7 @@ impl HttpCheck {
             request_options: (!self.request_options.is_plain()).then(|| Box::new(self.request_options.clone())),
             tls: secure.then(|| self.tls.clone()),
             expected: self.expected_statuses.clone(),
+            demands: self.demands().map(Box::new),
         })
     }
 }

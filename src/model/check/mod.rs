@@ -15,20 +15,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Read the files in this order: `kind` (each kind's settings, bounds and target), `timing` (the numbers), `json` (the form in a registration, an answer and
+//! Read the files in this order: `kind` (each kind's settings, bounds and target), `identity` (who must answer), `named` (further checks of an instance), `timing` (the numbers), `json` (the form in a registration, an answer and
 //! the store, with its schema).
 
+mod identity;
 mod json;
 mod kind;
+mod named;
 mod timing;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::identity::{Demands, Identity, MAX_DEMANDED_HEADER, MAX_DEMANDED_VALUE, MAX_DEMANDS, MAX_POINTER, Words};
 use self::json::CheckJson;
 pub use self::json::{CheckJson as CheckSchema, HttpJson as HttpSchema};
-pub use self::kind::{CheckError, CheckKind, GrpcCheck, HttpCheck, Target, TlsCheck};
+pub use self::kind::{
+    CheckError, CheckKind, GrpcCheck, HeartbeatCheck, HttpCheck, TTL, Target, TlsCheck, wanted_statuses,
+};
+pub use self::named::{AnyCheck, MAX_NAMED_CHECKS, NamedCheck, NamedCheckJson as NamedCheckSchema};
 pub use self::timing::{CheckTiming, INTERVAL, RETRY_INTERVAL, THRESHOLD, TIMEOUT, Timing};
 use super::url::EndpointUrl;
 
@@ -44,15 +50,41 @@ pub struct Check {
 
 /// What an instance's URLs and check add up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every plan is a probe, and none is kept twice")]
 pub enum Plan {
     /// Probed.
     Probe(Target, Timing),
+    /// The program reports by itself, at least once within `ttl`.
+    Heartbeat {
+        /// The time within which it reports again.
+        ttl: Duration,
+        /// How many reports count.
+        timing: Timing,
+    },
     /// No check, on purpose: counts as usable, shown as unknown, `NotChecked`.
     Unchecked,
 }
 
 impl Check {
+    /// Whether the program reports by itself.
+    pub fn is_heartbeat(&self) -> bool {
+        matches!(self.kind, Some(CheckKind::Heartbeat(_)))
+    }
+
+    /// Bytes of its texts, for estimates of memory.
+    pub fn text_len(&self) -> usize {
+        match &self.kind {
+            Some(CheckKind::Http(http)) => {
+                let demanded = http.identity.json.iter().chain(&http.identity.header);
+                let headers = demanded.chain(&http.request_options.headers);
+                let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();
+                let texts = [&http.path, &http.version_from, &http.identity.tls_san, &http.request_options.host];
+                headers + texts.into_iter().flatten().map(String::len).sum::<usize>()
+            }
+            Some(CheckKind::Grpc(grpc)) => grpc.service.len(),
+            Some(CheckKind::Tcp | CheckKind::Heartbeat(_) | CheckKind::None) | None => 0,
+        }
+    }
+
     /// Checks every part against its bounds.
     ///
     /// # Errors
@@ -60,6 +92,11 @@ impl Check {
     pub fn accept(&self) -> Result<(), String> {
         self.timing.accept()?;
         self.kind.as_ref().map_or(Ok(()), CheckKind::accept)
+    }
+
+    /// Whether it probes a path of its own on the base URL's host and port.
+    pub fn has_path(&self) -> bool {
+        matches!(&self.kind, Some(CheckKind::Http(http)) if http.path.is_some())
     }
 
     /// What to do, given the two URLs and the interval where the check has none.
@@ -72,11 +109,13 @@ impl Check {
         health: Option<&EndpointUrl>,
         interval: Duration,
     ) -> Result<Plan, CheckError> {
+        let timing = self.timing.resolve(interval);
         let target = match (&self.kind, health) {
+            (Some(CheckKind::Heartbeat(heartbeat)), _) => return Ok(Plan::Heartbeat { ttl: heartbeat.ttl(), timing }),
             (Some(kind), _) => kind.target(base, health)?,
             (None, Some(url)) => Some(Target::by_scheme(url)),
             (None, None) => None,
         };
-        Ok(target.map_or(Plan::Unchecked, |target| Plan::Probe(target, self.timing.resolve(interval))))
+        Ok(target.map_or(Plan::Unchecked, |target| Plan::Probe(target, timing)))
     }
 }

@@ -3,7 +3,7 @@
 //! - In: an instance's [`CheckState`] so far, its timing, and one [`Event`].
 //! - Out: a [`Step`]: the next state, the transition that people see, if any, and when to probe next.
 //!
-//! Read the files in this order: `state` (the state and what counts), `step` (the rules), `message` (the sentences).
+//! Read the files in this order: `state` (the state and what counts), `step` (the rules), `message` (the sentences), `fold` (what several checks add up to).
 //!
 //! The rules of [`step()`]:
 //!
@@ -18,10 +18,12 @@
 //!   must follow each other without such a gap. Flaps are remembered through `Unproven`.
 //! - A check that *cannot run* as it is set up ([`Reason::bars_check`](super::outcome::Reason::bars_check)) is inconclusive too, but
 //!   shown: an unknown instance gets that reason at once, and one that becomes unknown gets it instead of `Unproven`.
+//! - A lease that *expired* makes its instance unhealthy at once: that nothing was heard for so long needs no confirmation.
 //! - *On demand*, one outcome overrides the thresholds, but never a hold.
 //! - While unhealthy, another reason is shown once it occurred `unhealthy_threshold` times in a row: [`Step::reason_changed`], no transition.
 //! - The mass-failure guard may withhold a flip ([`Step::withheld`]) and let it happen later ([`Event::Release`]).
 
+mod fold;
 mod message;
 mod state;
 mod step;
@@ -30,6 +32,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use fold::{CheckView, Decision, fold};
 pub use state::{CheckState, Streak, StreakProgress};
 pub use step::step;
 
@@ -56,6 +59,8 @@ pub enum Event<'a> {
     Probe(&'a Outcome),
     /// A probe made on request ended; joined probes count as this.
     OnDemand(&'a Outcome),
+    /// A lease expired: an outcome that fails, and that is final, whatever the thresholds; a hold stays.
+    Expired(&'a Outcome),
     /// Time has passed; lets `Unproven` happen although no probe ended.
     Silence,
     /// The mass-failure guard lets a withheld flip happen. The outcome is the instance's latest fail, counted before and not again;

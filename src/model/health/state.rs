@@ -110,7 +110,7 @@ impl CheckState {
     pub fn resume(mut self, timing: &Timing, now: Now) -> Self {
         let span = self.proven.since(self.began);
         let paused = now.steady.since(self.proven) < allowance(timing);
-        self.began = if paused { minus(now.steady, span) } else { now.steady };
+        self.began = if paused { now.steady.minus(span) } else { now.steady };
         if self.shown.held && !paused {
             // The time until the next pass proves nothing either.
             self.streak = Streak::None;
@@ -170,6 +170,11 @@ impl CheckState {
         self.began
     }
 
+    /// How long its fails in a row span; zero without a fail.
+    pub fn failing_for(&self) -> Duration {
+        if matches!(self.streak, Streak::Fail(_)) { self.proven.since(self.began) } else { Duration::ZERO }
+    }
+
     /// When [`super::Event::Silence`] would make it unknown, steady clock: max(3 intervals, 3 timeouts, 60 s) after the last conclusive
     /// outcome (a timeout longer than the interval stretches the time between outcomes). `i64::MAX` if silence changes nothing, because
     /// it is unproven already, its check cannot run, or it is held.
@@ -181,10 +186,13 @@ impl CheckState {
         self.proven.plus(allowance(timing))
     }
 
-    /// Subtracts from its silence a time in which it was due but waited for the prober, at most the time since the last conclusive
-    /// outcome.
+    /// Subtracts from its silence, and from the time for which it fails, a time in which it was due but waited for the prober, at most
+    /// the time since the last conclusive outcome.
     pub fn excuse(&mut self, waited: Duration) {
         self.proven = self.proven.plus(waited);
+        if matches!(self.streak, Streak::Fail(_)) {
+            self.began = self.began.plus(waited);
+        }
     }
 
     pub(super) fn showing_as(self, before: &Self) -> Self {
@@ -246,10 +254,6 @@ impl CheckState {
 /// Time without a conclusive outcome that makes an instance unknown.
 pub(super) fn allowance(timing: &Timing) -> Duration {
     timing.interval.max(timing.timeout).saturating_mul(3).max(MIN_ALLOWANCE)
-}
-
-fn minus(at: UnixMs, by: Duration) -> UnixMs {
-    UnixMs(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }
 
 mod millis {

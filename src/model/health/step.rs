@@ -3,20 +3,34 @@
 use super::state::allowance;
 use super::{CheckState, Event, Next, Step, Streak, message};
 use crate::model::check::Timing;
+use crate::model::name::CheckName;
 use crate::model::outcome::{Health, Outcome, Reason, Transition, Verdict};
 use crate::model::time::Now;
+
+/// How much a fail proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// It counts towards the threshold.
+    Counts,
+    /// A person asked: it decides alone.
+    OnDemand,
+    /// It decides alone by its nature.
+    Final,
+}
 
 /// Applies an event to a state. Pure; the rules are in [the module's documentation](super).
 pub fn step(state: &CheckState, timing: &Timing, event: Event<'_>, now: Now) -> Step {
     match event {
         Event::Silence => silence(state, timing, None, now),
         Event::Release(last) => release(state, timing, last, now),
+        Event::Expired(outcome) => fail(state, timing, outcome, Weight::Final, now),
         Event::Probe(outcome) | Event::OnDemand(outcome) => {
             let on_demand = matches!(event, Event::OnDemand(_));
+            let weight = if on_demand { Weight::OnDemand } else { Weight::Counts };
             match outcome.verdict {
                 Verdict::Inconclusive => silence(state, timing, Some(outcome), now),
                 Verdict::Pass => pass(state, timing, outcome, on_demand, now),
-                Verdict::Fail => fail(state, timing, outcome, on_demand, now),
+                Verdict::Fail => fail(state, timing, outcome, weight, now),
             }
         }
     }
@@ -46,16 +60,20 @@ fn pass(before: &CheckState, timing: &Timing, outcome: &Outcome, on_demand: bool
     stay(state, Next::Confirm)
 }
 
-fn fail(before: &CheckState, timing: &Timing, outcome: &Outcome, on_demand: bool, now: Now) -> Step {
+fn fail(before: &CheckState, timing: &Timing, outcome: &Outcome, weight: Weight, now: Now) -> Step {
     let (state, count) = before.failed(outcome.reason, timing, now);
     if before.held() {
         return stay(state, Next::Scheduled);
     }
     if before.health() == Health::Unhealthy {
-        return follow_reason(state, timing, outcome.reason, on_demand);
+        return follow_reason(state, timing, outcome.reason, weight != Weight::Counts);
     }
-    if on_demand || count >= timing.unhealthy_threshold {
-        return flip(state, Health::Unhealthy, outcome, message::fails(count, on_demand, outcome), now);
+    if weight != Weight::Counts || count >= timing.unhealthy_threshold {
+        let message = match weight {
+            Weight::Final => outcome.message.clone(),
+            weight => message::fails(count, weight == Weight::OnDemand, outcome),
+        };
+        return flip(state, Health::Unhealthy, outcome, message, now);
     }
     stay(state, Next::Confirm)
 }
@@ -70,8 +88,8 @@ fn release(state: &CheckState, timing: &Timing, last: &Outcome, now: Now) -> Ste
     }
 }
 
-fn follow_reason(mut state: CheckState, timing: &Timing, reason: Reason, on_demand: bool) -> Step {
-    let confirmed = state.same.is_some_and(|(_, n)| on_demand || n >= timing.unhealthy_threshold);
+fn follow_reason(mut state: CheckState, timing: &Timing, reason: Reason, decides: bool) -> Step {
+    let confirmed = state.same.is_some_and(|(_, n)| decides || n >= timing.unhealthy_threshold);
     let changed = confirmed && state.shown.reason != reason;
     if changed {
         state.shown.reason = reason;
@@ -154,6 +172,14 @@ fn show(
         state.shown.since = now.wall;
     }
     (state.shown.health, state.shown.reason) = (to, reason);
-    let transition = Transition { at: now.wall, from, to, reason, message, evidence: evidence.cloned() };
+    let transition = Transition {
+        at: now.wall,
+        from,
+        to,
+        reason,
+        message,
+        check: CheckName::default(),
+        evidence: evidence.cloned(),
+    };
     Step { transition: Some(transition), ..stay(state, Next::Scheduled) }
 }

@@ -27,6 +27,7 @@ fn outcome(verdict: Verdict, reason: Reason) -> Outcome {
         at: UnixMs(0),
         address: None,
         code: None,
+        certificate_expires_at: None,
         message: format!("{reason} at 10.0.0.5:8080"),
         timings: Timings::default(),
     }
@@ -91,6 +92,23 @@ fn a_first_pass_is_believed_and_a_first_fail_confirmed() {
     let down = run.probe(3, &refused()).transition.expect("confirmed");
     assert_eq!(down.message, "3 fails in a row: ConnectRefused at 10.0.0.5:8080");
     assert_eq!(down.evidence, Some(refused()));
+}
+
+#[test]
+fn a_lease_that_expired_needs_no_confirmation_and_ends_no_hold() {
+    let silent = outcome(Verdict::Fail, Reason::LeaseExpired);
+    for first in [None, Some(passed())] {
+        let mut run = Run::new(TIMING);
+        if let Some(first) = &first {
+            run.probe(0, first);
+        }
+        let fall = run.event(30, Event::Expired(&silent)).transition.expect("at once");
+        assert_eq!((fall.to, fall.reason, &fall.message), (Health::Unhealthy, Reason::LeaseExpired, &silent.message));
+        assert_eq!((run.event(60, Event::Probe(&silent)).transition, run.state.failing_for().as_secs()), (None, 30));
+    }
+    let (mut run, second) = Run::held();
+    assert_eq!(run.event(second + 30, Event::Expired(&silent)).transition, None);
+    assert!(run.state.held() && run.state.reason() == Reason::Flapping);
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::identity::{IdentitySpec, identity_spec, read_identity};
 use super::rules;
 use crate::model::check::{
-    Check, CheckKind, CheckTiming, GrpcCheck, HttpCheck, INTERVAL, RETRY_INTERVAL, THRESHOLD, TIMEOUT, TlsCheck,
+    Check, CheckKind, CheckTiming, GrpcCheck, HeartbeatCheck, HttpCheck, INTERVAL, MAX_POINTER, RETRY_INTERVAL,
+    THRESHOLD, TIMEOUT, TTL, TlsCheck,
 };
 use crate::model::request_options::{self, RequestOptions};
 
@@ -16,8 +18,8 @@ use crate::model::request_options::{self, RequestOptions};
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::check()))]
 pub struct CheckSpec {
-    /// Sends an HTTP request and judges its status. Name one of http, tcp, grpc and none; without one, the scheme of healthUrl
-    /// decides, and without healthUrl it is tcp.
+    /// Sends an HTTP request and judges its status. Name one of http, tcp, grpc, heartbeat and none; without one, the scheme of
+    /// the URL decides: that of healthUrl, and without healthUrl it is tcp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpSpec>,
     /// Opens a TCP connection, to healthUrl's port where there is one, else to baseUrl's. It has no settings: write tcp: {}.
@@ -26,6 +28,10 @@ pub struct CheckSpec {
     /// Asks the gRPC health service, grpc.health.v1.Health, which has to answer SERVING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grpc: Option<GrpcSpec>,
+    /// Waits for the program to report by itself, by PUT /api/v1/services/ID/instances/NAME/heartbeat. Silent for longer than
+    /// ttlSeconds, it is unhealthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatSpec>,
     /// Does not probe at all: write none: {}. The instance is always offered to clients, and shown as not checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub none: Option<EmptySpec>,
@@ -58,6 +64,7 @@ pub struct EmptySpec {}
 /// An http check's settings.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::http()))]
 pub struct HttpSpec {
     /// The path, with a query if need be, asked for at baseUrl's host and port. Left out, /. For another host or port give a
     /// healthUrl instead.
@@ -92,6 +99,15 @@ pub struct HttpSpec {
     /// How the certificate of an https server is judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
+    /// What proves that the right program answers, besides its status. Another program at the same address fails with
+    /// WrongIdentity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentitySpec>,
+    /// Where the answer's JSON names the version that runs, as a JSON pointer such as /build/version. Another one than the
+    /// instance's version is shown as a warning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_POINTER), regex(pattern = rules::POINTER))]
+    pub version_from: Option<String>,
 }
 
 /// The methods of an http check.
@@ -114,6 +130,15 @@ pub struct HeaderSpec {
     /// Its value: visible ASCII characters and spaces.
     #[schemars(length(max = 256), regex(pattern = "^[ -~]*$"))]
     pub value: String,
+}
+
+/// A heartbeat check's settings.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct HeartbeatSpec {
+    /// Seconds within which the program reports again, 1 to 86400.
+    #[schemars(range(min = *TTL.start(), max = *TTL.end()))]
+    pub ttl_seconds: i32,
 }
 
 /// A grpc check's settings.
@@ -159,8 +184,9 @@ pub fn read_check(spec: &CheckSpec) -> Result<Check, String> {
     let http = spec.http.as_ref().map(|http| read_http(http).map(CheckKind::Http)).transpose()?;
     let tcp = spec.tcp.map(|_| CheckKind::Tcp);
     let grpc = spec.grpc.as_ref().map(|grpc| CheckKind::Grpc(read_grpc(grpc)));
+    let heartbeat = spec.heartbeat.map(read_heartbeat).transpose()?.map(CheckKind::Heartbeat);
     let none = spec.none.map(|_| CheckKind::None);
-    let mut kinds = [http, tcp, grpc, none].into_iter().flatten();
+    let mut kinds = [http, tcp, grpc, heartbeat, none].into_iter().flatten();
     let kind = kinds.next();
     if kinds.next().is_some() {
         return Err(format!("name one of {}", rules::listed(CheckKind::NAMES, "and")));
@@ -201,7 +227,14 @@ fn read_http(spec: &HttpSpec) -> Result<HttpCheck, String> {
         request_options: RequestOptions { method, host: spec.host.clone(), headers },
         expected_statuses: statuses.filter_map(Result::transpose).collect::<Result<_, _>>()?,
         tls: read_tls(spec.tls.as_ref()),
+        identity: spec.identity.as_ref().map(read_identity).transpose()?.unwrap_or_default(),
+        version_from: spec.version_from.clone(),
     })
+}
+
+fn read_heartbeat(spec: HeartbeatSpec) -> Result<HeartbeatCheck, String> {
+    let ttl_seconds = count("heartbeat.ttlSeconds", Some(spec.ttl_seconds))?.unwrap_or(0);
+    Ok(HeartbeatCheck { ttl_seconds })
 }
 
 fn read_grpc(spec: &GrpcSpec) -> GrpcCheck {
@@ -235,6 +268,9 @@ pub fn check_spec(check: &Check) -> Option<CheckSpec> {
         Some(CheckKind::Http(http)) => spec.http = Some(http_spec(http)),
         Some(CheckKind::Tcp) => spec.tcp = Some(EmptySpec {}),
         Some(CheckKind::Grpc(grpc)) => spec.grpc = Some(grpc_spec(grpc)),
+        Some(CheckKind::Heartbeat(HeartbeatCheck { ttl_seconds })) => {
+            spec.heartbeat = number(Some(*ttl_seconds)).map(|ttl_seconds| HeartbeatSpec { ttl_seconds });
+        }
         Some(CheckKind::None) => spec.none = Some(EmptySpec {}),
         None => {}
     }
@@ -255,6 +291,8 @@ fn http_spec(http: &HttpCheck) -> HttpSpec {
         headers: headers.iter().map(|(name, value)| HeaderSpec { name: name.clone(), value: value.clone() }).collect(),
         expected_statuses: http.expected_statuses.iter().copied().map(i32::from).collect(),
         tls: tls_spec(&http.tls),
+        identity: identity_spec(&http.identity),
+        version_from: http.version_from.clone(),
     }
 }
 

@@ -5,17 +5,28 @@
 //!
 //! The doc comments of the types are what `kubectl explain` shows, so they address whoever writes a manifest.
 //!
-//! 1. [`spec`]: what a manifest says. [`check`]: its checks, and their form in the model.
+//! 1. [`spec`]: what a manifest says. [`check`], [`identity`], [`named_check`]: its checks, and their form in the model. [`drain`]:
+//!    an instance out of selection. [`publish`]: the core Service that gets its instances.
 //! 2. [`status`]: what Portolan writes back.
 //! 3. [`rules`]: the parts of the schema that cannot be derived. [`mod@definition`]: the CustomResourceDefinition as a whole.
 
 mod check;
 mod definition;
+mod drain;
+mod identity;
+mod named_check;
+mod publish;
 mod rules;
 mod spec;
 mod status;
 
-pub use check::{CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HttpSpec, Method, TlsSpec, check_spec, read_check};
+pub use check::{
+    CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HeartbeatSpec, HttpSpec, Method, TlsSpec, check_spec, read_check,
+};
 pub use definition::{definition, yaml};
+pub use drain::{DrainEntry, MAX_DRAINED_BY, drain_entry, read_drain};
+pub use identity::IdentitySpec;
+pub use named_check::{NamedCheckSpec, checks_spec, read_checks};
+pub use publish::{PublishSpec, WhenAllDown};
 pub use spec::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue};
-pub use status::{HealthValue, InstanceStatus, ServiceStatus, State};
+pub use status::{AcknowledgementStatus, HealthValue, InstanceStatus, ServiceStatus, State, WarningStatus};

@@ -7,9 +7,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::CheckSpec;
+use super::drain::DrainEntry;
+use super::named_check::NamedCheckSpec;
+use super::publish::PublishSpec;
 use super::rules;
 use super::status::ServiceStatus;
+use crate::model::check::MAX_NAMED_CHECKS;
 use crate::model::name::MAX_LABEL;
+use crate::model::service::{DEREGISTER_AFTER, MAX_EXTERNAL_ID};
 
 /// What the service is, where its instances are reached, and how they are probed.
 #[expect(clippy::duplicated_attributes, reason = "columns have types in common")]
@@ -100,6 +105,17 @@ pub struct ServiceSpec {
     /// healthy when its baseUrl's port accepts a TCP connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckSpec>,
+    /// Further checks of the instances that have no checks of their own, at most 7, each with a name. An instance is healthy when all
+    /// its checks pass that are not advisory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = MAX_NAMED_CHECKS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub checks: Option<Vec<NamedCheckSpec>>,
+    /// Publishes the proved instances as the endpoints of a core Service, where the cluster's administrator has switched that on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publish: Option<PublishSpec>,
     /// The addresses of the service, 1 to 256, each with a name of its own. The service is up when any of them is.
     #[schemars(
         length(min = 1, max = 256),
@@ -167,6 +183,33 @@ pub struct InstanceEntry {
     /// How it is probed, instead of the service's check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check: Option<CheckSpec>,
+    /// Further checks, instead of the service's, at most 7, each with a name. It is healthy when all checks pass that are not advisory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = MAX_NAMED_CHECKS),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub checks: Option<Vec<NamedCheckSpec>>,
+    /// Free texts by which clients select, at most 64 of 1 to 512 bytes, none of them twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "rules::tags")]
+    pub tags: Vec<String>,
+    /// Its name in another system, to the letter, at most 512 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = MAX_EXTERNAL_ID),
+        regex(pattern = rules::PLAIN),
+        extend("x-kubernetes-validations" = rules::external_id())
+    )]
+    pub external_id: Option<String>,
+    /// Takes it out of selection on purpose, until it is removed: the instance is probed and shown, and its weight stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainEntry>,
+    /// Seconds of uninterrupted failure after which it is removed, written by Portolan and refused in a manifest, whose instances are
+    /// never removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *DEREGISTER_AFTER.start(), max = *DEREGISTER_AFTER.end()))]
+    pub deregister_after_seconds: Option<i32>,
     /// Who registered it over HTTP, written by Portolan and refused in a manifest. Without it, authentication was off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<OwnerEntry>,

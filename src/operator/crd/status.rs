@@ -4,8 +4,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::drain::MAX_DRAINED_BY;
 use super::rules;
+use crate::model::acknowledgement::{Acknowledgement, MAX_ACKNOWLEDGEMENT_NOTE};
+use crate::model::name::MAX_LABEL;
 use crate::model::outcome::{Health, Reason};
+use crate::model::service::{MAX_VERSION, MAX_WARNING};
 use crate::model::time::UnixMs;
 
 /// What Portolan found. Written by the replica that leads, only when something changed.
@@ -37,7 +41,7 @@ pub struct ServiceStatus {
     #[schemars(schema_with = "rules::moment")]
     pub since: Option<UnixMs>,
     /// Why the state is what it is, in one word: the reason of the first instance that makes it Degraded, Down, Unknown or Invalid,
-    /// such as ConnectRefused.
+    /// such as ConnectRefused; Drained when clients get none because all that they could use are drained.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 64))]
     pub reason: String,
@@ -50,7 +54,8 @@ pub struct ServiceStatus {
     #[schemars(range(min = 0))]
     pub total: i32,
     /// Accepted: the spec is valid and taken in. Ready: clients may use the service. Degraded: some instances are down. Stalled: it
-    /// stays as it is until somebody corrects the spec or changes Portolan's settings.
+    /// stays as it is until somebody corrects the spec or changes Portolan's settings. Published, with spec.publish: the core Service has the
+    /// instances as its endpoints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "rules::conditions")]
     pub conditions: Vec<Condition>,
@@ -112,7 +117,7 @@ impl State {
 }
 
 /// One instance.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
     /// Its name, as in the spec.
@@ -132,13 +137,96 @@ pub struct InstanceStatus {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 256))]
     pub message: String,
-    /// A hash of the URLs and the check that this was found with. Where it differs from the spec's, the health is out of date.
+    /// The check that decides the health, and whose reason and message these are; left out for the plain one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = MAX_LABEL))]
+    pub decided_by: String,
+    /// What does not pass although clients may use the instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<WarningStatus>,
+    /// The checks that do not pass besides the one that decides and the one of the warning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "rules::check_names")]
+    pub also_failing: Vec<String>,
+    /// Set while somebody knows about its failure; it ends with that. Portolan writes it for PUT /api/v1/services/ID/acknowledgement, as
+    /// portolan ack does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledgement: Option<AcknowledgementStatus>,
+    /// The version that it reports, where a check has a versionFrom.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = MAX_VERSION))]
+    pub observed_version: String,
+    /// Whether it is out of selection on purpose, by its drain or a weight of 0.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
+    /// Since when its drain holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::moment")]
+    pub drained_since: Option<UnixMs>,
+    /// The until of its drain, once that has passed: the drain is over, although the spec still has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::moment")]
+    pub drain_over: Option<UnixMs>,
+    /// A hash of the URLs and the checks that this was found with. Where it differs from the spec's, the health is out of date.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 16))]
     pub probe_hash: String,
 }
 
+/// Something that does not pass, and does not make an instance unhealthy.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WarningStatus {
+    /// The check.
+    #[schemars(length(max = MAX_LABEL))]
+    pub check: String,
+    /// Why, in one word, such as ConnectRefused or VersionDiffers.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// Why, in a sentence for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = MAX_WARNING))]
+    pub message: String,
+}
+
+/// Who knows about the failure of an instance. It is about what this status says of the instance.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AcknowledgementStatus {
+    /// What they say about it.
+    #[schemars(length(max = MAX_ACKNOWLEDGEMENT_NOTE))]
+    pub note: String,
+    /// Who gave it.
+    #[schemars(length(max = MAX_DRAINED_BY))]
+    pub by: String,
+    /// When it was given.
+    #[schemars(schema_with = "rules::moment")]
+    pub since: UnixMs,
+    /// When it ends by itself at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules::moment")]
+    pub until: Option<UnixMs>,
+    /// Whether it was given for the whole service, so that any new failure of the service ends it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole_service: bool,
+}
+
+impl From<&Acknowledgement> for AcknowledgementStatus {
+    fn from(known: &Acknowledgement) -> Self {
+        let Acknowledgement { note, by, since, until, whole, failure: _ } = known;
+        Self { note: note.clone(), by: by.clone(), since: *since, until: *until, whole_service: *whole }
+    }
+}
+
 impl InstanceStatus {
+    /// Why it has its health, in one word, with the check that decides unless that is the plain one.
+    pub fn why(&self) -> String {
+        match &*self.decided_by {
+            "" => self.reason.clone(),
+            check => format!("check {check}: {}", self.reason),
+        }
+    }
+
     /// Whether its check cannot run as it is set up on the server.
     pub fn is_barred(&self) -> bool {
         self.reason.parse().is_ok_and(Reason::bars_check)
@@ -146,9 +234,10 @@ impl InstanceStatus {
 }
 
 /// What the probes of an instance add up to.
-#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema, Default)]
 pub enum HealthValue {
     /// Not proved yet, no longer proved, or not probed.
+    #[default]
     Unknown,
     /// Passing.
     Healthy,

@@ -15,8 +15,8 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -88,6 +88,8 @@ pub(super) struct Shared {
     objects: ArcSwap<Objects>,
     complete: AtomicBool,
     changed: Changed,
+    /// Empty unless there is a publisher, so that nothing piles up.
+    changed_for_publisher: OnceLock<Changed>,
 }
 
 impl Ingest {
@@ -144,6 +146,11 @@ impl Ingest {
     /// Which objects changed, for the status writer.
     pub fn changed(&self) -> &Changed {
         &self.shared.changed
+    }
+
+    /// The same again, for the publisher.
+    pub fn changed_for_publisher(&self) -> Changed {
+        self.shared.changed_for_publisher.get_or_init(Changed::default).clone()
     }
 
     /// Sends a message; waits while the queue is full.

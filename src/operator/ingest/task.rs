@@ -252,7 +252,11 @@ impl IngestTask {
         let everything: Vec<_> = if whole { objects.keys().cloned().collect() } else { Vec::new() };
         self.shared.objects.store(Arc::new(objects));
         self.shared.complete.store(self.index.is_complete(), Ordering::Release);
-        self.shared.changed.mark(everything.into_iter().chain(touched));
+        let keys: Vec<ServiceKey> = everything.into_iter().chain(touched).collect();
+        if let Some(changed) = self.shared.changed_for_publisher.get() {
+            changed.mark(keys.iter().cloned());
+        }
+        self.shared.changed.mark(keys);
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode};
 use kube::client::{Body, ClientBuilder};
-use kube::config::{InferConfigError, KubeConfigOptions, KubeconfigError};
+use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tower::Service;
 use tower::layer::layer_fn;
@@ -74,6 +74,11 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+/// The context that kubectl uses: the current one of `KUBECONFIG` or `~/.kube/config`. None where there is none, or the file cannot be read.
+pub fn current_context() -> Option<String> {
+    Kubeconfig::read().ok()?.current_context.filter(|name| !name.is_empty())
 }
 
 /// The address and credentials of the Kubernetes API.

@@ -5,25 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hash::probe_hash;
-use super::{ListedInstance, Problem, ProblemKind};
-use crate::model::check::{Check, CheckKind, Plan};
-use crate::model::mirror::{MirroredInstance, ReportedHealth};
+use super::{ListedInstance, Problem, ProblemKind, drain, fields, verdict};
+use crate::model::check::{AnyCheck, Check, CheckKind, NamedCheck, Plan};
+use crate::model::mirror::MirroredInstance;
 use crate::model::name::InstanceName;
-use crate::model::outcome::{Health, Reason};
 use crate::model::ports::AddressGate;
-use crate::model::service::{
-    DEFAULT_WEIGHT, InstanceSpec, MAX_DESCRIPTION, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_VERSION,
-    MAX_WEIGHT, MAX_ZONE, Owner, Source,
-};
+use crate::model::service::{Drain, InstanceSpec, MAX_ZONE, Owner, Source};
 use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::model::url::EndpointUrl;
 use crate::operator::crd::{
-    CheckSpec, InstanceEntry, InstanceStatus, OwnerEntry, ServiceResource, ServiceSpec, ServiceStatus, read_check,
+    CheckSpec, InstanceEntry, InstanceStatus, ServiceResource, ServiceSpec, ServiceStatus, read_check, read_checks,
 };
 
-/// Longest issuer or subject of an owner, in characters.
-const MAX_OWNER: usize = 256;
 /// Stands in for the default interval, which does not matter for whether a check fits.
 const ANY_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -35,9 +29,15 @@ pub(super) struct Read {
     pub(super) problems: Vec<Problem>,
 }
 
-/// Reads every instance of `resource`, in order of name.
-pub(super) fn read_all(resource: &ServiceResource, source: Source, addresses: &dyn AddressGate) -> Read {
-    let reader = Reader { spec: &resource.spec, source, addresses, reported: reported(resource.status.as_ref()) };
+/// Reads every instance of `resource`, in order of name. `written_at` is the object's last write.
+pub(super) fn read_all(
+    resource: &ServiceResource,
+    source: Source,
+    written_at: UnixMs,
+    addresses: &dyn AddressGate,
+) -> Read {
+    let reported = reported(resource.status.as_ref());
+    let reader = Reader { spec: &resource.spec, source, written_at, addresses, reported };
     let mut entries: Vec<&InstanceEntry> = resource.spec.instances.iter().collect();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let mut read = Read::default();
@@ -60,6 +60,7 @@ fn reported(status: Option<&ServiceStatus>) -> BTreeMap<&str, &InstanceStatus> {
 struct Reader<'a> {
     spec: &'a ServiceSpec,
     source: Source,
+    written_at: UnixMs,
     addresses: &'a dyn AddressGate,
     reported: BTreeMap<&'a str, &'a InstanceStatus>,
 }
@@ -67,55 +68,80 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read(&self, entry: &InstanceEntry, read: &mut Read) {
         let shown = text::escape(&entry.name, MAX_ZONE);
-        let instance = match self.instance(entry) {
-            Ok(instance) => instance,
+        let reported = self.reported.get(entry.name.as_str()).copied();
+        let (instance, drain) = match self.instance(entry, reported) {
+            Ok(read) => read,
             Err(sentence) => {
                 read.problems.push(Problem::of(&shown, ProblemKind::Invalid, &in_manifest_words(&sentence)));
-                return read.listed.push(ListedInstance { name: shown, probe_hash: None });
+                return read.listed.push(ListedInstance::unreadable(shown));
             }
         };
         let hash = probe_hash(&instance.spec);
+        let weightless = instance.spec.weight == 0;
         let judged = self.judge(&instance.spec);
         if let Some(denied) = &judged.denied {
             read.problems.push(Problem::of(&shown, ProblemKind::AddressDenied, denied));
         }
         if judged.serve {
-            let reported = self.reported.get(entry.name.as_str()).filter(|reported| reported.probe_hash == hash);
-            read.usable.push(MirroredInstance { reported: reported.map(|reported| read_status(reported)), ..instance });
+            let status = reported.filter(|reported| reported.probe_hash == hash);
+            let reported = status.map(verdict::read);
+            let acknowledged =
+                status.zip(reported.as_ref()).and_then(|(status, of)| verdict::acknowledgement(status, of));
+            read.usable.push(MirroredInstance { reported, acknowledged: acknowledged.map(Arc::new), ..instance });
         }
-        read.listed.push(ListedInstance { name: shown, probe_hash: Some(hash) });
+        read.listed.push(ListedInstance { name: shown, probe_hash: Some(hash), drain, weightless });
     }
 
-    fn instance(&self, entry: &InstanceEntry) -> Result<MirroredInstance, String> {
+    /// The instance, without what is reported of its health, and its drain as written, which may be over.
+    fn instance(
+        &self,
+        entry: &InstanceEntry,
+        reported: Option<&InstanceStatus>,
+    ) -> Result<(MirroredInstance, Option<Arc<Drain>>), String> {
         let name: InstanceName = entry.name.parse().map_err(|error| format!("name: {error}"))?;
         let spec = Arc::new(self.instance_spec(entry)?);
-        spec.check.plan(&spec.base_url, spec.health_url.as_ref(), ANY_INTERVAL).map_err(|e| format!("check: {e}"))?;
+        spec.accept_checks()?;
+        let drain = drain::read(entry.drain.as_ref(), reported, self.written_at)?.map(Arc::new);
+        let in_force = drain.clone().filter(|drain| !drain::is_over(drain, reported));
         let (owner, generation) = match self.source {
             Source::Manifest => (Owner::Anonymous, None),
-            Source::Rest => (read_owner(entry.owner.as_ref())?, generation(entry.generation)?),
+            Source::Rest => (fields::owner(entry.owner.as_ref())?, fields::generation(entry.generation)?),
         };
-        Ok(MirroredInstance { name, spec, owner, generation, reported: None })
+        let instance =
+            MirroredInstance { name, spec, owner, generation, drain: in_force, reported: None, acknowledged: None };
+        Ok((instance, drain))
     }
 
     fn instance_spec(&self, entry: &InstanceEntry) -> Result<InstanceSpec, String> {
         let base_url = EndpointUrl::base(&entry.base_url).map_err(|error| format!("baseUrl: {error}"))?;
         let health_url = entry.health_url.as_deref().map(EndpointUrl::health).transpose();
         let health_url = health_url.map_err(|error| format!("healthUrl: {error}"))?;
-        let check = self.check(entry, health_url.is_some()).map_err(|error| format!("check: {error}"))?;
+        let checks = self.checks(entry)?;
+        let probed_elsewhere = health_url.is_some() || !checks.is_empty();
+        let check = self.check(entry, health_url.is_some(), probed_elsewhere);
         let version = self.inherited(entry.version.as_ref(), self.spec.version.as_ref());
         let description = self.inherited(entry.description.as_ref(), self.spec.description.as_ref());
         let metadata = self.inherited(entry.metadata.as_ref(), self.spec.metadata.as_ref());
         let zone = entry.zone.clone().unwrap_or_default();
-        for (field, value, max) in [
-            ("version", &version, MAX_VERSION),
-            ("description", &description, MAX_DESCRIPTION),
-            ("zone", &zone, MAX_ZONE),
-        ] {
-            text::accept(value, max).map_err(|error| format!("{field}: {error}"))?;
-        }
-        accept_metadata(&metadata)?;
-        let weight = weight(entry.weight)?;
-        Ok(InstanceSpec { base_url, health_url, check, version, description, metadata, weight, zone })
+        fields::accept_texts(&version, &description, &zone)?;
+        fields::accept_metadata(&metadata)?;
+        Ok(InstanceSpec {
+            base_url,
+            health_url,
+            check: check.map_err(|error| format!("check: {error}"))?,
+            checks,
+            tags: fields::tags(&entry.tags)?,
+            external_id: fields::external_id(entry.external_id.as_ref())?,
+            deregister_after_seconds: match self.source {
+                Source::Manifest => None,
+                Source::Rest => fields::deregister_after(entry.deregister_after_seconds)?,
+            },
+            version,
+            description,
+            metadata,
+            weight: fields::weight(entry.weight)?,
+            zone,
+        })
     }
 
     /// The instance's own value, else, in a manifest, the service's.
@@ -123,16 +149,22 @@ impl Reader<'_> {
         own.or(service.filter(|_| self.source == Source::Manifest)).cloned().unwrap_or_default()
     }
 
-    /// The effective check. In a manifest, a check without a kind requests the health URL if there is one and otherwise connects by tcp; in a
-    /// registration, it does nothing without a health URL.
-    fn check(&self, entry: &InstanceEntry, has_health_url: bool) -> Result<Check, String> {
+    fn checks(&self, entry: &InstanceEntry) -> Result<Vec<NamedCheck>, String> {
+        let service = self.spec.checks.as_ref().filter(|_| self.source == Source::Manifest);
+        entry.checks.as_ref().or(service).map_or(Ok(Vec::new()), |specs| read_checks(specs))
+    }
+
+    /// The effective check. In a manifest, a check without a kind requests the health URL if there is one and otherwise connects by tcp,
+    /// unless there are only named checks; in a registration, it does nothing without a health URL.
+    fn check(&self, entry: &InstanceEntry, has_health_url: bool, probed_elsewhere: bool) -> Result<Check, String> {
         let read = |spec: Option<&CheckSpec>| spec.map(read_check).transpose().map(Option::unwrap_or_default);
         if self.source == Source::Rest {
             return read(entry.check.as_ref());
         }
-        let mut check = read(entry.check.as_ref().or(self.spec.check.as_ref()))?;
+        let given = entry.check.as_ref().or(self.spec.check.as_ref());
+        let mut check = read(given)?;
         match &mut check.kind {
-            None if !has_health_url => check.kind = Some(CheckKind::Tcp),
+            None if !has_health_url && (given.is_some() || !probed_elsewhere) => check.kind = Some(CheckKind::Tcp),
             // The service's path is for instances without a health URL.
             Some(CheckKind::Http(http)) if has_health_url && entry.check.is_none() => http.path = None,
             _ => {}
@@ -140,66 +172,29 @@ impl Reader<'_> {
         Ok(check)
     }
 
-    /// A denied address that is probed stays in: the prober fails it, with the reason. One that no probe would ever touch is left out, because
-    /// nothing else would keep clients from finding it.
+    /// A denied address that a required check probes stays in: the prober fails it, with the reason. One that no probe would ever touch is
+    /// left out, because nothing else would keep clients from finding it.
     fn judge(&self, spec: &InstanceSpec) -> Judged {
-        let denied =
-            |field: &str, url: &EndpointUrl| self.addresses.admit(url).err().map(|why| format!("{field}: {why}"));
-        let base = denied("baseUrl", &spec.base_url);
-        let health = spec.health_url.as_ref().and_then(|url| denied("healthUrl", url));
-        let probed = matches!(spec.plan(ANY_INTERVAL), Plan::Probe(..));
-        let fails = probed && (health.is_some() || spec.health_url.is_none());
-        Judged { serve: base.is_none() || fails, denied: base.or(health) }
+        let denied = |url: &EndpointUrl| self.addresses.admit(url).err();
+        let base = denied(&spec.base_url);
+        let probed = |check: &AnyCheck<'_>| matches!(spec.plan_of(check, ANY_INTERVAL), Plan::Probe(..));
+        let required = || spec.all_checks().filter(|check| !check.advisory && probed(check));
+        let fails = || required().any(|check| denied(check.url.unwrap_or(&spec.base_url)).is_some());
+        let serve = base.is_none() || fails();
+        let at = |field: &str, why: String| format!("{field}: {why}");
+        let health = || spec.health_url.as_ref().and_then(denied).map(|why| at("healthUrl", why));
+        let named = |named: &NamedCheck| {
+            let why = named.url.as_ref().and_then(denied)?;
+            Some(at(&format!("checks.{}.url", named.name), why))
+        };
+        let denied = base.map(|why| at("baseUrl", why)).or_else(health);
+        Judged { serve, denied: denied.or_else(|| spec.checks.iter().find_map(named)) }
     }
 }
 
 struct Judged {
     serve: bool,
     denied: Option<String>,
-}
-
-fn weight(given: Option<i32>) -> Result<u16, String> {
-    let Some(given) = given else { return Ok(DEFAULT_WEIGHT) };
-    let weight = u16::try_from(given).ok().filter(|weight| *weight <= MAX_WEIGHT);
-    weight.ok_or_else(|| format!("weight: a whole number from 0 to {MAX_WEIGHT}; 0 drains the instance"))
-}
-
-fn generation(given: Option<i64>) -> Result<Option<u64>, String> {
-    given.map(|n| u64::try_from(n).map_err(|_| "generation: a positive number".to_owned())).transpose()
-}
-
-fn read_owner(entry: Option<&OwnerEntry>) -> Result<Owner, String> {
-    let Some(OwnerEntry { issuer, subject }) = entry else { return Ok(Owner::Anonymous) };
-    text::accept(issuer, MAX_OWNER).map_err(|error| format!("owner.issuer: {error}"))?;
-    text::accept(subject, MAX_OWNER).map_err(|error| format!("owner.subject: {error}"))?;
-    Ok(Owner::Token { issuer: issuer.as_str().into(), subject: subject.as_str().into() })
-}
-
-fn accept_metadata(metadata: &BTreeMap<String, String>) -> Result<(), String> {
-    if metadata.len() > MAX_METADATA {
-        return Err(format!("metadata: at most {MAX_METADATA} entries"));
-    }
-    for (key, value) in metadata {
-        let at = text::escape(key, MAX_METADATA_KEY);
-        if key.is_empty() {
-            return Err(format!("metadata: a key is 1 to {MAX_METADATA_KEY} characters; found an empty one"));
-        }
-        text::accept(key, MAX_METADATA_KEY).map_err(|error| format!("metadata.{at}: the key is {error}"))?;
-        text::accept(value, MAX_METADATA_VALUE).map_err(|error| format!("metadata.{at}: {error}"))?;
-    }
-    Ok(())
-}
-
-/// A reason of a newer version is unknown here, but its health counts; the sentence says the rest.
-fn read_status(status: &InstanceStatus) -> ReportedHealth {
-    let health = Health::from(status.health);
-    let unknown = if health == Health::Healthy { Reason::Passed } else { Reason::Unproven };
-    ReportedHealth {
-        health,
-        reason: status.reason.parse().unwrap_or(unknown),
-        since: status.since.unwrap_or(UnixMs(0)),
-        message: status.message.clone(),
-    }
 }
 
 /// The model uses the names of the REST API: `health_url` becomes `healthUrl`. Settings, in capitals, stay.

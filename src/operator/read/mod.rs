@@ -7,15 +7,21 @@
 //! served; each problem becomes a sentence in the object's status.
 //!
 //! 1. [`raw`]: an object as it arrives. [`object_id`]: its metadata.
-//! 2. This file: an object as a whole. [`instance`]: its instances. [`read_check`](crate::operator::crd::read_check): a check.
+//! 2. This file: an object as a whole. [`instance`]: its instances. [`fields`]: their fields. [`read_check`](crate::operator::crd::read_check):
+//!    a check. [`drain`]: when a drain began and ended. [`verdict`]: what the leader found.
 //! 3. [`hash`]: a hash of what is probed.
 
+mod drain;
+mod fields;
 mod hash;
 mod instance;
 mod object_id;
 pub(in crate::operator) mod raw;
 #[cfg(test)]
 mod tests;
+mod verdict;
+
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
@@ -25,9 +31,10 @@ pub use object_id::ObjectId;
 
 use crate::model::mirror::{Mirrored, MirroredInstance};
 use crate::model::ports::AddressGate;
-use crate::model::service::{MAX_INSTANCES_PER_SERVICE, Source};
+use crate::model::service::{Drain, MAX_INSTANCES_PER_SERVICE, Source};
 use crate::model::text;
-use crate::operator::crd::{ServiceResource, SourceValue};
+use crate::model::time::UnixMs;
+use crate::operator::crd::{PublishSpec, ServiceResource, SourceValue};
 
 /// An object from a watch or a list. One that does not fit our types keeps its metadata and the error.
 pub type Lenient = DeserializeGuard<ServiceResource>;
@@ -50,6 +57,8 @@ pub struct ParsedService {
     pub finalizers: Vec<String>,
     /// Who keeps it.
     pub source: Source,
+    /// Where its instances are published.
+    pub publish: Option<PublishSpec>,
 }
 
 impl ParsedService {
@@ -66,6 +75,16 @@ pub struct ListedInstance {
     pub name: String,
     /// The hash of what is probed; none if it cannot be read.
     pub probe_hash: Option<String>,
+    /// Its drain as it is written; it may be over.
+    pub drain: Option<Arc<Drain>>,
+    /// Whether a weight of 0 drains it.
+    pub weightless: bool,
+}
+
+impl ListedInstance {
+    fn unreadable(name: String) -> Self {
+        Self { name, probe_hash: None, drain: None, weightless: false }
+    }
 }
 
 /// A problem of an object.
@@ -131,9 +150,11 @@ pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedS
         SourceValue::Manifest => Source::Manifest,
         SourceValue::Rest => Source::Rest,
     };
-    let read = instance::read_all(resource, source, addresses);
+    let id = ObjectId::of(&resource.metadata);
+    let written_at = id.as_ref().map_or(UnixMs(0), |id| id.updated_at);
+    let read = instance::read_all(resource, source, written_at, addresses);
     let mut problems = read.problems;
-    let id = ObjectId::of(&resource.metadata).map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
+    let id = id.map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
     if resource.spec.instances.is_empty() {
         problems.push(Problem::of_all("spec.instances is empty; name at least one"));
     }
@@ -148,7 +169,8 @@ pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedS
         .filter(|_| !deleting && (1..=MAX_INSTANCES_PER_SERVICE).contains(&read.usable.len()))
         .map(|id| mirror(id, source, read.usable));
     let finalizers = finalizers(&resource.metadata);
-    ParsedService { mirrored, problems, instances: read.listed, deleting, finalizers, source }
+    let publish = resource.spec.publish.clone();
+    ParsedService { mirrored, problems, instances: read.listed, deleting, finalizers, source, publish }
 }
 
 fn mirror(id: ObjectId, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
@@ -181,5 +203,6 @@ fn unreadable(invalid: &InvalidObject) -> ParsedService {
         deleting: invalid.metadata.deletion_timestamp.is_some(),
         finalizers: finalizers(&invalid.metadata),
         source: Source::Manifest,
+        publish: None,
     }
 }

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::acknowledgement::Failure;
 use crate::model::check::{Check, CheckKind, CheckTiming, Target};
-use crate::model::name::InstanceName;
+use crate::model::name::{CheckName, InstanceName};
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::{InstanceSpec, Owner};
 use crate::model::url::EndpointUrl;
@@ -37,6 +38,7 @@ fn probed(spec: &Value) -> String {
     let mirrored = parsed.mirrored.unwrap_or_else(|| panic!("{:?}", parsed.problems));
     match mirrored.instances[0].spec.plan(std::time::Duration::from_secs(30)) {
         crate::model::check::Plan::Unchecked => "nothing".to_owned(),
+        crate::model::check::Plan::Heartbeat { ttl, .. } => format!("a heartbeat every {ttl:?}"),
         crate::model::check::Plan::Probe(target, _) => {
             let path = if let Target::Http { target, .. } = &target { target.as_str() } else { "" };
             format!("{} {}:{}{path}", target.kind(), target.host(), target.port())
@@ -100,6 +102,183 @@ fn a_manifest_without_a_check_is_probed_all_the_same() {
     }
 }
 
+/// Each check of the first instance by its name, with what it probes, and a `?` where it is advisory.
+fn all_probed(spec: &Value) -> Vec<String> {
+    let parsed = read(spec);
+    let mirrored = parsed.mirrored.unwrap_or_else(|| panic!("{:?}", parsed.problems));
+    let spec = &mirrored.instances[0].spec;
+    let planned = spec.all_checks().filter_map(|check| {
+        let what = match spec.plan_of(&check, std::time::Duration::from_secs(30)) {
+            crate::model::check::Plan::Unchecked => return None,
+            crate::model::check::Plan::Heartbeat { ttl, .. } => format!("within {ttl:?}"),
+            crate::model::check::Plan::Probe(target, _) => {
+                let path = if let Target::Http { target, .. } = &target { target.as_str() } else { "" };
+                format!("{} {}{path}", target.kind(), target.port())
+            }
+        };
+        Some(format!("{}{} {what}", check.name(), if check.advisory { "?" } else { "" }))
+    });
+    planned.collect()
+}
+
+#[test]
+fn named_checks_are_taken_in_beside_the_plain_one_or_instead_of_it() {
+    let one = |more: Value| {
+        let mut instance = json!({"name": "a", "baseUrl": "http://h:1/app"});
+        instance.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        json!([instance])
+    };
+    let disk = json!({"name": "disk", "advisory": true, "url": "http://h:9/disk", "http": {}});
+    let db = json!({"name": "db", "http": {"path": "/db"}, "intervalSeconds": 5});
+    let beat = json!({"name": "heartbeat", "heartbeat": {"ttlSeconds": 30}});
+    for (spec, wanted) in [
+        (json!({"instances": one(json!({"checks": [disk, db]}))}), &["db http 1/db", "disk? http 9/disk"][..]),
+        (json!({"checks": [db], "instances": one(json!({}))}), &["db http 1/db"]),
+        (json!({"checks": [db], "instances": one(json!({"checks": []}))}), &["default tcp 1"]),
+        (json!({"checks": [db], "instances": one(json!({"checks": [beat]}))}), &["heartbeat within 30s"]),
+        (
+            json!({"checks": [db], "check": {"tcp": {}}, "instances": one(json!({}))}),
+            &["default tcp 1", "db http 1/db"],
+        ),
+        (
+            json!({"checks": [db], "instances": one(json!({"healthUrl": "http://h:2/live"}))}),
+            &["default http 2/live", "db http 1/db"],
+        ),
+        (json!({"check": {"heartbeat": {"ttlSeconds": 9}}, "instances": one(json!({}))}), &["default within 9s"]),
+        (
+            json!({"checks": [beat], "check": {"intervalSeconds": 9}, "instances": one(json!({}))}),
+            &["default tcp 1", "heartbeat within 30s"],
+        ),
+        (
+            json!({"source": "Rest", "checks": [db], "instances": one(json!({"checks": [beat]}))}),
+            &["heartbeat within 30s"],
+        ),
+    ] {
+        assert_eq!(all_probed(&spec), wanted, "{spec}");
+    }
+}
+
+#[test]
+fn a_wrong_named_check_is_named() {
+    let wrong = |checks: Value, word: &str| {
+        let spec = json!({"instances": [{"name": "a", "baseUrl": "http://h:1", "checks": checks}]});
+        let found = problems(&spec);
+        assert!(found.len() == 1 && found[0].contains(word), "{found:?} instead of {word}");
+    };
+    let beat = |name: &str| json!({"name": name, "heartbeat": {"ttlSeconds": 30}});
+    wrong(json!([{"name": "A", "tcp": {}}]), "checks.A.name");
+    wrong(json!([{"name": "default", "tcp": {}}]), "checks.default: this is the name of the plain `check`");
+    wrong(json!([{"name": "x", "tcp": {}}, {"name": "x", "grpc": {}}]), "checks.x: the name is given twice");
+    wrong(json!([beat("x"), beat("y")]), "checks.y: one heartbeat is enough");
+    wrong(json!([{"name": "x", "url": "postgres://h:1", "http": {}}]), "checks.x.url");
+    wrong(json!([{"name": "x", "url": "http://h:1/a", "http": {"path": "/b"}}]), "checks.x: give either");
+    wrong(json!([{"name": "x", "heartbeat": {"ttlSeconds": 0}}]), "checks.x.heartbeat.ttlSeconds");
+    wrong(json!([{"name": "x", "http": {"expectedStatuses": [99]}}]), "checks.x.http.expectedStatuses");
+    wrong((0..8).map(|n| json!({"name": format!("x{n}"), "tcp": {}})).collect(), "checks: at most 7, this has 8");
+}
+
+#[test]
+fn a_manifests_instance_is_never_removed_and_has_tags_and_an_external_id() {
+    let fields = json!({"name": "a", "baseUrl": "http://h:1", "tags": ["b", "a"], "externalId": "Host:a", "deregisterAfterSeconds": 60});
+    let of = |spec: Value| read(&spec).mirrored.expect("taken in").instances[0].spec.clone();
+    let manifest = of(json!({"instances": [fields]}));
+    assert_eq!((&manifest.tags[..], manifest.external_id.as_deref()), (&["b".into(), "a".into()][..], Some("Host:a")));
+    assert_eq!(manifest.deregister_after_seconds, None);
+    assert_eq!(of(json!({"source": "Rest", "instances": [fields]})).deregister_after_seconds, Some(60));
+    for (field, value, word) in [
+        ("tags", json!([""]), "tags[0]: 1 to 512 bytes"),
+        ("tags", json!(["a", "a"]), "tags[1]: a is given twice"),
+        ("tags", json!(["ä".repeat(257)]), "tags[0]: 1 to 512 bytes"),
+        ("tags", (0..65).map(|n| format!("t{n}")).collect(), "tags: at most 64"),
+        ("externalId", json!("a\u{202e}"), "externalId: control"),
+    ] {
+        let mut instance = json!({"name": "a", "baseUrl": "http://h:1"});
+        instance[field] = value;
+        let found = problems(&json!({"instances": [instance]}));
+        assert!(found.len() == 1 && found[0].contains(word), "{found:?} instead of {word}");
+    }
+}
+
+#[test]
+fn a_drain_lasts_until_the_leader_has_ended_it() {
+    let spec = |until: Value| json!({"instances": [{"name": "a", "baseUrl": "http://h:1", "drain": {"reason": "kernel", "until": until}}]});
+    let drain = |spec: &Value, status: &Value| {
+        let parsed = parse(&object(spec, status), &NoTens);
+        parsed.mirrored.expect("taken in").instances[0].drain.clone()
+    };
+    let status = |fields: Value| {
+        let mut instance = json!({"name": "a", "health": "Healthy"});
+        instance.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
+        json!({"instances": [instance]})
+    };
+    let until = "2026-01-02T04:00:00.000Z";
+    let new = drain(&spec(json!(until)), &Value::Null).expect("drained");
+    assert_eq!((&*new.reason, &*new.by), ("kernel", "its manifest"));
+    assert_eq!(new.since.to_string(), "2026-01-02T03:05:00.000Z", "the object's last write");
+    assert_eq!(new.until.expect("an end").to_string(), until);
+
+    let held = status(json!({"drained": true, "drainedSince": "2026-01-02T03:04:00.000Z"}));
+    let later = drain(&spec(json!(until)), &held).expect("drained");
+    assert_eq!(later.since.to_string(), "2026-01-02T03:04:00.000Z", "whatever is written later");
+    let over = status(json!({"drainOver": until}));
+    assert_eq!(drain(&spec(json!(until)), &over), None);
+    assert!(drain(&spec(json!("2026-01-02T05:00:00Z")), &over).is_some(), "another one");
+    assert!(drain(&spec(Value::Null), &over).is_some(), "one without an end");
+
+    for (field, value, word) in [
+        ("until", json!("tomorrow"), "drain.until: write a time"),
+        ("since", json!("yesterday"), "drain.since: write a time"),
+        ("reason", json!(""), "drain.reason: say why"),
+        ("by", json!("a\u{1b}"), "drain.by: control"),
+    ] {
+        let mut wrong = spec(json!(until));
+        wrong["instances"][0]["drain"][field] = value;
+        let found = problems(&wrong);
+        assert!(found.len() == 1 && found[0].contains(word), "{found:?} instead of {word}");
+    }
+}
+
+#[test]
+fn what_the_leader_found_is_read_back() {
+    let spec = json!({"instances": [{"name": "a", "baseUrl": "http://h:1", "checks": [{"name": "disk", "advisory": true, "tcp": {}}]}]});
+    let hash = read(&spec).instances[0].probe_hash.clone().expect("readable");
+    let status = json!({"instances": [{
+        "name": "a", "health": "Unhealthy", "reason": "ConnectRefused", "decidedBy": "disk", "observedVersion": "1.2", "probeHash": hash,
+        "since": "2026-01-02T03:00:00.000Z", "alsoFailing": ["default", "no name"],
+        "warning": {"check": "disk", "reason": "VersionDiffers", "message": "m"},
+        "acknowledgement": {"note": "ordered", "by": "alice", "since": "2026-01-02T03:04:05.678Z", "wholeService": true},
+    }]});
+    let parsed = parse(&object(&spec, &status), &NoTens).mirrored.expect("taken in");
+    let reported = parsed.instances[0].reported.clone().expect("reported");
+    let warning = reported.warning.expect("a warning");
+    assert_eq!(*reported.also_failing, [CheckName::default()]);
+    let known = parsed.instances[0].acknowledged.clone().expect("it is known");
+    assert_eq!((&*known.note, &*known.by, known.whole, known.until), ("ordered", "alice", true, None));
+    assert_eq!(known.since.to_string(), "2026-01-02T03:04:05.678Z");
+    let disk: CheckName = "disk".parse().expect("a name");
+    let failure =
+        Failure { down: Some((disk.clone(), reported.since)), warning: Some(disk), also: reported.also_failing };
+    assert_eq!(known.failure, failure, "what the same status says of the instance");
+    assert_eq!((reported.decided_by.as_str(), reported.observed_version.as_deref()), ("disk", Some("1.2")));
+    assert_eq!((warning.check.as_str(), warning.reason, &*warning.message), ("disk", Reason::VersionDiffers, "m"));
+}
+
+#[test]
+fn an_acknowledgement_of_nothing_or_of_something_else_is_not_read() {
+    let spec = json!({"instances": [{"name": "a", "baseUrl": "http://h:1"}]});
+    let hash = read(&spec).instances[0].probe_hash.clone().expect("readable");
+    let known = |health: &str, hash: &str, note: &str| {
+        let acknowledgement = json!({"note": note, "by": "alice", "since": "2026-01-02T03:04:05Z"});
+        let a = json!({"name": "a", "health": health, "probeHash": hash, "acknowledgement": acknowledgement});
+        let parsed = parse(&object(&spec, &json!({ "instances": [a] })), &NoTens).mirrored.expect("taken in");
+        parsed.instances[0].acknowledged.is_some()
+    };
+    assert!(known("Unhealthy", &hash, "ordered"));
+    assert!(!known("Healthy", &hash, "ordered"), "nothing fails");
+    assert!(!known("Unhealthy", "0000", "ordered"), "another URL failed");
+    assert!(!known("Unhealthy", &hash, "a\u{1b}"), "nothing that Portolan writes");
+}
+
 #[test]
 fn one_bad_instance_hides_no_other() {
     let spec = json!({"metadata": {"a": "b\u{202e}"}, "instances": [
@@ -129,11 +308,24 @@ fn a_denied_address_is_served_only_where_a_probe_fails_it() {
         (json!({"name": "a", "baseUrl": "http://h", "healthUrl": "http://10.0.0.1/live"}), true),
         (json!({"name": "a", "baseUrl": "http://10.0.0.1", "healthUrl": "http://h/live"}), false),
         (json!({"name": "a", "baseUrl": "http://10.0.0.1", "check": {"none": {}}}), false),
+        (
+            json!({"name": "a", "baseUrl": "http://10.0.0.1", "checks": [{"name": "x", "url": "http://h", "http": {}}]}),
+            false,
+        ),
+        (
+            json!({"name": "a", "baseUrl": "http://10.0.0.1", "checks": [{"name": "x", "advisory": true, "tcp": {}}]}),
+            false,
+        ),
+        (json!({"name": "a", "baseUrl": "http://10.0.0.1", "checks": [{"name": "x", "tcp": {}}]}), true),
+        (
+            json!({"name": "a", "baseUrl": "http://h", "checks": [{"name": "x", "url": "http://10.0.0.1", "http": {}}]}),
+            true,
+        ),
     ] {
         let parsed = read(&json!({"instances": [instance, {"name": "b", "baseUrl": "http://h"}]}));
         let [problem] = &parsed.problems[..] else { panic!("{parsed:?}") };
         assert_eq!((problem.kind, problem.instance.as_deref()), (ProblemKind::AddressDenied, Some("a")));
-        assert!(problem.sentence.contains("Url: 10/8 is not probed"), "{problem}");
+        assert!(problem.sentence.to_lowercase().contains("url: 10/8 is not probed"), "{problem}");
         assert_eq!(parsed.mirrored.expect("b").instances.len(), 1 + usize::from(served), "{instance}");
     }
 }
@@ -194,6 +386,32 @@ fn the_hash_is_the_same_on_every_replica_and_in_every_version() {
 }
 
 #[test]
+fn the_hash_covers_every_check() {
+    let golden = |check: &str, checks: &str| {
+        let spec = InstanceSpec {
+            check: serde_json::from_str(check).expect(check),
+            checks: serde_json::from_str(checks).expect(checks),
+            ..InstanceSpec::at(EndpointUrl::base("http://h").expect("a URL"))
+        };
+        probe_hash(&spec)
+    };
+    let hashes = [
+        golden("{}", "[]"),
+        golden("{}", r#"[{"name":"a","tcp":{}}]"#),
+        golden("{}", r#"[{"name":"a","advisory":true,"tcp":{}}]"#),
+        golden("{}", r#"[{"name":"a","url":"tcp://h:1","tcp":{}}]"#),
+        golden("{}", r#"[{"name":"a","tcp":{}},{"name":"b","heartbeat":{"ttl_seconds":30}}]"#),
+        golden(
+            r#"{"http":{"identity":{"json":{"/name":"$service"},"header":{"x-a":"b"},"tls_san":"c"},"version_from":"/v"}}"#,
+            "[]",
+        ),
+    ];
+    let different: std::collections::BTreeSet<&String> = hashes.iter().collect();
+    assert_eq!(different.len(), hashes.len());
+    insta::assert_debug_snapshot!(hashes);
+}
+
+#[test]
 fn an_object_that_does_not_fit_is_recorded_with_its_place() {
     let lenient: Lenient = serde_json::from_value(json!({
         "metadata": {"name": "a", "namespace": "b", "uid": "01900000-0000-7000-8000-000000000001", "resourceVersion": "7"},
@@ -222,98 +440,4 @@ fn what_is_being_deleted_or_empty_is_not_taken_in() {
     assert!(parsed.problems[0].sentence.contains("try \"a-b\""), "{:?}", parsed.problems);
 }
 
-mod round_trip {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::model::check::{GrpcCheck, HttpCheck, TlsCheck};
-    use crate::model::ports::Registration;
-    use crate::operator::registrar::object;
-
-    fn text(max: usize) -> impl Strategy<Value = String> {
-        proptest::collection::vec(any::<char>().prop_filter("plain", |c| !text::is_hostile(*c)), 0..max)
-            .prop_map(|chars| chars.into_iter().collect())
-    }
-
-    fn tls() -> impl Strategy<Value = TlsCheck> {
-        let file = || proptest::option::of("[a-z]{1,9}");
-        (any::<bool>(), proptest::option::of("[a-z.]{1,9}"), file(), file())
-            .prop_map(|(verify, server_name, ca, client_cert)| TlsCheck { verify, server_name, ca, client_cert })
-    }
-
-    fn kind() -> impl Strategy<Value = Option<CheckKind>> {
-        let http =
-            (proptest::option::of("/[a-z?=]{0,9}"), proptest::collection::vec(100u16..600, 0..4), tls()).prop_map(
-                |(path, expected_statuses, tls)| HttpCheck { path, expected_statuses, tls, ..HttpCheck::default() },
-            );
-        prop_oneof![
-            Just(None),
-            Just(Some(CheckKind::Tcp)),
-            Just(Some(CheckKind::None)),
-            http.prop_map(|http| Some(CheckKind::Http(http))),
-            (text(9), tls()).prop_map(|(service, tls)| Some(CheckKind::Grpc(GrpcCheck { service, tls }))),
-        ]
-    }
-
-    fn check() -> impl Strategy<Value = Check> {
-        let seconds = || proptest::option::of(1u32..=10);
-        (kind(), seconds(), seconds(), seconds(), seconds(), seconds()).prop_map(|(kind, a, b, c, d, e)| Check {
-            kind,
-            timing: CheckTiming {
-                interval_seconds: a,
-                timeout_seconds: b,
-                retry_interval_seconds: c,
-                unhealthy_threshold: d,
-                healthy_threshold: e,
-            },
-        })
-    }
-
-    fn spec() -> impl Strategy<Value = InstanceSpec> {
-        let metadata = proptest::collection::btree_map("[a-z]{1,9}", text(20), 0..5);
-        let url = |path: bool| {
-            let path = if path { "/[a-z]{0,5}" } else { "/?" };
-            (prop_oneof![Just("http"), Just("https")], "[a-z]{1,9}", 1u16.., path)
-                .prop_map(|(scheme, host, port, path)| format!("{scheme}://{host}:{port}{path}"))
-        };
-        (url(false), proptest::option::of(url(true)), check(), [text(20), text(40), text(9)], metadata, 0u16..=1000)
-            .prop_map(|(base, health, check, [version, description, zone], metadata, weight)| InstanceSpec {
-                base_url: EndpointUrl::base(&base).expect("a URL"),
-                health_url: health.map(|url| EndpointUrl::health(&url).expect("a URL")),
-                check,
-                version,
-                description,
-                metadata,
-                weight,
-                zone,
-            })
-    }
-
-    proptest! {
-        #[test]
-        fn a_registration_comes_back_from_the_api_as_it_went(
-            spec in spec(), owner in proptest::option::of((text(9), text(9))), generation in 0..=u64::MAX / 2,
-        ) {
-            let owner = owner.map_or(Owner::Anonymous, |(issuer, subject)| Owner::Token { issuer: issuer.into(), subject: subject.into() });
-            let fits = spec.check.plan(&spec.base_url, spec.health_url.as_ref(), std::time::Duration::from_secs(30)).is_ok();
-            let registration = Registration {
-                namespace: "shop".parse().expect("a label"), service: "a".parse().expect("a label"),
-                instance: "i-1".parse().expect("a label"), spec,
-            };
-            let entry = object::entry(&registration.instance, &registration.spec, &owner, generation);
-            let mut object = object::resource(&registration.key(), None, vec![entry]);
-            object.metadata.uid = Some("01900000-0000-7000-8000-000000000001".to_owned());
-            object.metadata.resource_version = Some("1".to_owned());
-            let stored = serde_json::to_string(&object).expect("JSON");
-            let parsed = parse(&serde_json::from_str(&stored).expect("an object"), &NoTens);
-            prop_assert_eq!(parsed.mirrored.is_some(), fits, "{:?}", parsed.problems);
-            if let Some(mirrored) = parsed.mirrored {
-                prop_assert_eq!(mirrored.key, registration.key());
-                prop_assert_eq!(mirrored.source, Source::Rest);
-                let [instance] = &mirrored.instances[..] else { return Err(TestCaseError::fail("one instance")) };
-                prop_assert_eq!(&*instance.spec, &registration.spec);
-                prop_assert_eq!((&instance.owner, instance.generation), (&owner, Some(generation)));
-            }
-        }
-    }
-}
+mod round_trip;

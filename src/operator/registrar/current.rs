@@ -25,12 +25,23 @@ pub(super) fn current(observed: &ObservedObject, catalog: &Snapshot) -> CurrentO
     let shown = |name: &InstanceName| shown.and_then(|entry| entry.service().instance(name.as_str()));
     let instance = |entry: &InstanceEntry| {
         let name = entry.name.parse().ok()?;
-        let spec = read.get(entry.name.as_str()).map(|of| Arc::clone(&of.spec));
+        let read = read.get(entry.name.as_str());
+        let (spec, drain) = (read.map(|of| Arc::clone(&of.spec)), read.and_then(|of| of.drain.clone()));
         let generation = entry.generation.and_then(|n| u64::try_from(n).ok());
         let shown = shown(&name);
         let healthy = shown.is_some_and(|instance| instance.health == Health::Healthy);
         let unhealthy_since = shown.filter(|instance| instance.health == Health::Unhealthy).map(|i| i.since);
-        Some(ObjectInstance { healthy, unhealthy_since, owner: owner(entry), generation, spec, changed: false, name })
+        Some(ObjectInstance {
+            healthy,
+            unhealthy_since,
+            owner: owner(entry),
+            generation,
+            spec,
+            drain,
+            changed: false,
+            redrained: false,
+            name,
+        })
     };
     let entries = observed.object.iter();
     let mut instances: Vec<ObjectInstance> =
@@ -66,7 +77,8 @@ pub(super) fn replaced(object: &ServiceResource, instances: &[ObjectInstance]) -
     let mut old: HashMap<String, InstanceEntry> = old.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
     let kept = |entry: InstanceEntry| InstanceEntry { generation: entry.generation.or(Some(FIRST)), ..entry };
     let pick = |instance: &ObjectInstance| {
-        if instance.changed { entry(instance) } else { old.remove(instance.name.as_str()).map(kept) }
+        let entry = if instance.changed { entry(instance) } else { old.remove(instance.name.as_str()).map(kept) };
+        entry.map(|entry| if instance.redrained { object::redrained(entry, instance.drain.as_deref()) } else { entry })
     };
     let entries = instances.iter().filter_map(pick).collect();
     object.spec = ServiceSpec {
@@ -80,7 +92,8 @@ pub(super) fn replaced(object: &ServiceResource, instances: &[ObjectInstance]) -
 
 /// A changed instance's entry; it has a spec and a generation.
 fn entry(instance: &ObjectInstance) -> Option<InstanceEntry> {
-    Some(object::entry(&instance.name, instance.spec.as_ref()?, &instance.owner, instance.generation?))
+    let ObjectInstance { name, spec, owner, generation, drain, .. } = instance;
+    Some(object::entry(name, spec.as_ref()?, owner, (*generation)?, drain.as_deref()))
 }
 
 #[cfg(test)]
@@ -107,7 +120,9 @@ mod tests {
             spec: None,
             healthy: false,
             unhealthy_since: None,
+            drain: None,
             changed: false,
+            redrained: false,
         };
         let replaced = replaced(&object, &[instance("a"), instance("b")]);
         let spec = serde_json::to_value(&replaced.spec).expect("JSON");

@@ -1,6 +1,6 @@
 //! REST in cluster mode: a registration is durable once an object of the Kubernetes API holds it.
 //!
-//! In: register and deregister calls. Out: an object that is created, replaced or deleted, and an answer for each call.
+//! In: calls to register, to drain and to deregister. Out: an object that is created, replaced or deleted, and an answer for each call.
 //!
 //! 1. [`pending_calls`]: the calls that wait, counted and bounded. [`scheduler`]: one task for each object that has calls.
 //! 2. [`object_writer`]: merges whatever waits into the latest object and writes it as one request, on condition that nobody else
@@ -8,10 +8,12 @@
 //! 3. [`merge`]: the calls one after the other, by the rules of `model::registration`, which the standalone store follows too.
 //! 4. [`current`], [`object`]: between objects and what the rules see of them.
 //! 5. [`requests`], [`error`]: the requests to the Kubernetes API and what their errors mean.
+//! 6. [`acknowledgements`]: what the leader writes into the status instead.
 //!
 //! The API server's answer goes through [`ingest`](super::ingest) before any caller is answered, so that the caller's next read here
 //! shows it. A call that repeats what the catalog shows is answered at once.
 
+mod acknowledgements;
 mod current;
 mod error;
 mod merge;
@@ -24,6 +26,7 @@ mod scheduler;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use acknowledgements::Acknowledgements;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use kube::Client;
@@ -31,8 +34,11 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::catalog::{Catalog, Snapshot};
-use crate::model::name::{Namespace, ServiceKey};
-use crate::model::ports::{Caller, ClusterError, Registered, Registrar, Registration, Removal, ServiceRef, WriteError};
+use crate::model::name::{InstanceName, Namespace, ServiceKey};
+use crate::model::ports::{
+    AcknowledgementChange, Caller, ClusterError, DrainChange, InstanceRef, Registered, Registrar, Registration,
+    Removal, ServiceRef, WriteError,
+};
 use crate::model::service::{Service, Source};
 use crate::model::time::UnixMs;
 use crate::operator::ingest::Ingest;
@@ -43,7 +49,7 @@ pub use scheduler::RestRegistrarTask;
 
 use crate::model::registration::{self, Limits};
 use merge::{Op, Request};
-use pending_calls::{Answer, CallCounter, MOST_CALLS, PendingCall};
+use pending_calls::{Answer, Answered, CallCounter, MOST_CALLS, PendingCall};
 use requests::Requests;
 
 /// Seconds after which a client may try again while the Kubernetes API does not answer.
@@ -75,6 +81,7 @@ struct Shared {
     catalog: Arc<Catalog>,
     api_health: ApiHealth,
     counter: CallCounter,
+    acknowledgements: Acknowledgements,
     /// The last generation that was given here.
     last_generation: AtomicU64,
 }
@@ -87,6 +94,7 @@ impl RestRegistrar {
         ingest: Ingest,
         catalog: Arc<Catalog>,
         api_health: ApiHealth,
+        acknowledgements: Acknowledgements,
         metrics: Metrics,
     ) -> (Self, RestRegistrarTask) {
         // Its capacity is the bound on counted calls, so it is never full.
@@ -98,6 +106,7 @@ impl RestRegistrar {
             catalog,
             api_health,
             counter: CallCounter::new(metrics),
+            acknowledgements,
             last_generation: AtomicU64::new(0),
         });
         let task = RestRegistrarTask::new(calls, Arc::clone(&shared));
@@ -117,8 +126,12 @@ impl RestRegistrar {
         }
     }
 
-    /// The key of the service that a removal refers to, if it may be removed from its namespace.
-    fn key_to_remove(&self, service: ServiceRef) -> Result<ServiceKey, WriteError> {
+    /// The key of the service that a call refers to, if its namespace takes calls. `of_manifest` is the refusal if it comes from a manifest.
+    fn key_of(
+        &self,
+        service: ServiceRef,
+        of_manifest: impl FnOnce(ServiceKey) -> WriteError,
+    ) -> Result<ServiceKey, WriteError> {
         let snapshot = self.shared.catalog.read();
         let entry = match &service {
             ServiceRef::Id(id) => Some(snapshot.by_id(id).ok_or(WriteError::ServiceNotFound)?),
@@ -126,7 +139,7 @@ impl RestRegistrar {
         };
         let key = match (service, entry) {
             (_, Some(entry)) if entry.service().source == Source::Manifest => {
-                return Err(WriteError::ManifestOwned(entry.service().key.clone()));
+                return Err(of_manifest(entry.service().key.clone()));
             }
             (ServiceRef::Key(key), _) => key,
             (ServiceRef::Id(_), entry) => entry.ok_or(WriteError::ServiceNotFound)?.service().key.clone(),
@@ -168,6 +181,18 @@ impl Shared {
         self.last_generation.fetch_max(last, Ordering::Relaxed);
     }
 
+    /// The key of a service that the catalog has.
+    fn known_key(&self, service: ServiceRef) -> Result<ServiceKey, WriteError> {
+        match service {
+            ServiceRef::Key(key) => Ok(key),
+            ServiceRef::Id(id) => {
+                let snapshot = self.catalog.read();
+                let entry = snapshot.by_id(&id).ok_or(WriteError::ServiceNotFound)?;
+                Ok(entry.service().key.clone())
+            }
+        }
+    }
+
     /// The service as readers see it, just after it was written.
     fn shown(&self, key: &ServiceKey) -> Result<Arc<Service>, WriteError> {
         if let Some(entry) = self.catalog.read().get(key.as_str()) {
@@ -196,7 +221,12 @@ impl Registrar for RestRegistrar {
         }
         let key = registration.key();
         let answer = self.clone().ask(key, Request { op: Op::Register(Box::new(registration)), caller });
-        Box::pin(async move { answer.await?.ok_or(WriteError::Closed) })
+        Box::pin(async move {
+            match answer.await? {
+                Answered::Registered(registered) => Ok(registered),
+                Answered::Drained(_) | Answered::Removed => Err(WriteError::Closed),
+            }
+        })
     }
 
     fn renewed(&self, call: &Registration, caller: &Caller) -> Option<Registered> {
@@ -212,8 +242,45 @@ impl Registrar for RestRegistrar {
     fn deregister(&self, removal: Removal, caller: Caller) -> BoxFuture<'static, Result<(), WriteError>> {
         let registrar = self.clone();
         Box::pin(async move {
-            let key = registrar.key_to_remove(removal.service.clone())?;
+            let key = registrar.key_of(removal.service.clone(), WriteError::ManifestOwned)?;
             registrar.ask(key, Request { op: Op::Remove(removal), caller }).await.map(drop)
+        })
+    }
+
+    fn drain(
+        &self,
+        instance: InstanceRef,
+        change: DrainChange,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Arc<Service>, WriteError>> {
+        let registrar = self.clone();
+        Box::pin(async move {
+            let name = instance.instance.clone();
+            let of_manifest = |service| WriteError::ManifestDrain { service, instance: name };
+            let key = registrar.key_of(instance.service.clone(), of_manifest)?;
+            match registrar.ask(key, Request { op: Op::Drain(instance, change), caller }).await? {
+                Answered::Drained(service) => Ok(service),
+                Answered::Registered(_) | Answered::Removed => Err(WriteError::Closed),
+            }
+        })
+    }
+
+    fn acknowledge(
+        &self,
+        service: ServiceRef,
+        instance: Option<InstanceName>,
+        change: AcknowledgementChange,
+        caller: Caller,
+    ) -> BoxFuture<'static, Result<Arc<Service>, WriteError>> {
+        let registrar = self.clone();
+        Box::pin(async move {
+            let shared = registrar.shared;
+            let key = shared.known_key(service)?;
+            if let Some(away) = shared.away() {
+                return Err(away.into());
+            }
+            let _ticket = shared.counter.enter(&key)?;
+            shared.acknowledgements.change(key, instance, change, caller).await
         })
     }
 }

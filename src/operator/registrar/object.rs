@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use kube::api::ObjectMeta;
 
 use crate::model::name::{InstanceName, ServiceKey};
-use crate::model::service::{InstanceSpec, Owner};
-use crate::operator::crd::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue, check_spec};
+use crate::model::service::{Drain, InstanceSpec, Owner};
+use crate::operator::crd::{
+    InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue, check_spec, checks_spec, drain_entry,
+};
 
 /// Tells people and tools that Portolan manages the object
 /// ([recommended labels](https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/)).
@@ -25,8 +27,19 @@ pub fn resource(key: &ServiceKey, version: Option<String>, instances: Vec<Instan
     ServiceResource { metadata, spec, status: None }
 }
 
+/// The entry with another drain, or none.
+pub fn redrained(entry: InstanceEntry, drain: Option<&Drain>) -> InstanceEntry {
+    InstanceEntry { drain: drain.map(drain_entry), ..entry }
+}
+
 /// The complete entry of an instance. `generation` is at most 2^63 - 1.
-pub fn entry(name: &InstanceName, spec: &InstanceSpec, owner: &Owner, generation: u64) -> InstanceEntry {
+pub fn entry(
+    name: &InstanceName,
+    spec: &InstanceSpec,
+    owner: &Owner,
+    generation: u64,
+    drain: Option<&Drain>,
+) -> InstanceEntry {
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     InstanceEntry {
         name: name.to_string(),
@@ -38,6 +51,12 @@ pub fn entry(name: &InstanceName, spec: &InstanceSpec, owner: &Owner, generation
         description: text(&spec.description),
         metadata: (!spec.metadata.is_empty()).then(|| spec.metadata.clone()),
         check: check_spec(&spec.check),
+        checks: checks_spec(&spec.checks),
+        tags: spec.tags.clone(),
+        external_id: spec.external_id.clone(),
+        drain: drain.map(drain_entry),
+        // The model's bounds lie far below 2^31.
+        deregister_after_seconds: spec.deregister_after_seconds.and_then(|seconds| i32::try_from(seconds).ok()),
         owner: match owner {
             Owner::Anonymous => None,
             Owner::Token { issuer, subject } => {

@@ -11,7 +11,7 @@ use super::Shared;
 use super::current;
 use super::error::RequestError;
 use super::merge::{self, Done, Generations, Merged, ObjectChange, Request};
-use super::pending_calls::PendingCall;
+use super::pending_calls::{Answered, PendingCall};
 use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 use crate::model::ports::{ClusterError, Registered, WriteError};
@@ -98,7 +98,8 @@ impl ObjectWriter {
         let object = observed.map(|observed| current::current(observed, &snapshot));
         let calls: Vec<Request> = self.calls.iter().take(self.batch_size).map(|call| call.request.clone()).collect();
         let mut generations = Generations(self.shared.generation_floor(UnixMs::wall()));
-        let merged = merge::merge(&self.key, object.as_ref(), &calls, self.shared.limits(&snapshot), &mut generations);
+        let (limits, now) = (self.shared.limits(&snapshot), UnixMs::wall());
+        let merged = merge::merge(&self.key, object.as_ref(), &calls, limits, &mut generations, now);
         self.shared.note_generation(generations.0);
         merged
     }
@@ -193,10 +194,11 @@ impl ObjectWriter {
     fn answer_next(&mut self, answer: Result<Done, WriteError>) {
         let Some(PendingCall { reply, ticket, .. }) = self.calls.pop_front() else { return };
         let answer = answer.and_then(|done| match done {
-            Done::Removed => Ok(None),
-            Done::Registered { generation, renewed, replaced } => {
+            Done::Removed => Ok(Answered::Removed),
+            Done::Drained => self.shared.shown(&self.key).map(Answered::Drained),
+            Done::Registered { instance, generation, renewed, replaced } => {
                 let service = self.shared.shown(&self.key)?;
-                Ok(Some(Registered { service, generation, renewed, replaced }))
+                Ok(Answered::Registered(Registered { service, instance, generation, renewed, replaced }))
             }
         });
         drop(ticket);
@@ -207,8 +209,8 @@ impl ObjectWriter {
 
 /// Whether it is a refusal that a newer object would hardly change: a manifest stays one, and an instance keeps its owner.
 fn is_final(answer: &Result<Done, WriteError>) -> bool {
-    use WriteError::{ManifestOwned, NotOwner, TooManyInstances, TooManyServices};
-    matches!(answer, Err(ManifestOwned(_) | NotOwner | TooManyInstances(_) | TooManyServices(_)))
+    use WriteError::{ManifestDrain, ManifestOwned, NotOwner, TooManyInstances, TooManyServices};
+    matches!(answer, Err(ManifestOwned(_) | ManifestDrain { .. } | NotOwner | TooManyInstances(_) | TooManyServices(_)))
 }
 
 fn ingest_failure(error: IngestError) -> WriteError {

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::merge::Request;
 use crate::model::name::ServiceKey;
 use crate::model::ports::{Registered, WriteError};
+use crate::model::service::Service;
 use crate::telemetry::metrics::{Metrics, QueueLabel};
 
 /// Most calls that wait.
@@ -15,8 +16,18 @@ pub(super) const MOST_CALLS: usize = 4096;
 /// Most objects that calls wait for.
 const MOST_OBJECTS: usize = 1024;
 
-/// What a call gets: the instance as it is now, or nothing after a removal.
-pub(super) type Answer = Result<Option<Registered>, WriteError>;
+/// What a call gets.
+pub(super) type Answer = Result<Answered, WriteError>;
+
+/// What was done for a call.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// The instance as it is registered now.
+    Registered(Registered),
+    /// The service as it is after a drain, or its end.
+    Drained(Arc<Service>),
+    Removed,
+}
 
 /// A call on its way.
 #[derive(Debug)]

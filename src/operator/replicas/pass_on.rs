@@ -9,35 +9,26 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, RETRY_AFTER, USER_AGENT};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use tokio::sync::Semaphore;
 
-use crate::model::ports::{PASSED_ON, PassOn, PassOnError};
+use super::kept_beats::KeptBeats;
+use super::passed_headers::{ANSWER_HEADERS, REQUEST_HEADERS, picked};
+use crate::model::ports::{BeatPassed, PASSED_ON, PassOn, PassOnError, PassedBeat};
 use crate::telemetry::metrics::Metrics;
 
-/// Most requests in progress to the leader.
+/// Most requests in progress to the leader; as many heartbeats may be besides, which on-demand checks must not hold up.
 const PLACES: usize = 64;
 /// Time to connect: the leader's machine may be gone.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Time for an answer: the longest probe with some overhead.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(65);
+/// Time for the answer to a heartbeat, which waits for nothing.
+const BEAT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer, in bytes: a service with 256 instances of the largest size.
 const MAX_ANSWER: usize = 24 << 20;
 /// Most memory for all answers in progress, in KiB.
 const ALL: usize = 48 << 10;
-/// Headers that are forwarded. `X-Forwarded-For` counts only if the leader trusts this replica as a proxy.
-const REQUEST_HEADERS: [HeaderName; 7] = [
-    AUTHORIZATION,
-    ACCEPT,
-    CONTENT_TYPE,
-    ORIGIN,
-    USER_AGENT,
-    HeaderName::from_static("sec-fetch-site"),
-    HeaderName::from_static("x-forwarded-for"),
-];
-/// Headers that come back.
-const ANSWER_HEADERS: [HeaderName; 2] = [CONTENT_TYPE, RETRY_AFTER];
 
 /// Why the line cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +41,9 @@ pub struct LeaderLine {
     leader: Arc<dyn Fn() -> Option<SocketAddr> + Send + Sync>,
     http: reqwest::Client,
     places: Arc<Semaphore>,
+    beat_places: Arc<Semaphore>,
+    /// Heartbeats for the next leader.
+    kept: KeptBeats,
     /// In KiB.
     memory: Arc<Semaphore>,
     metrics: Metrics,
@@ -68,26 +62,62 @@ impl LeaderLine {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT)
-            .timeout(ANSWER_TIMEOUT)
             .build()?;
-        let (places, memory) = (Arc::new(Semaphore::new(PLACES)), Arc::new(Semaphore::new(ALL)));
-        Ok(Self { leader: Arc::new(leader), http, places, memory, metrics })
+        let places = || Arc::new(Semaphore::new(PLACES));
+        Ok(Self {
+            leader: Arc::new(leader),
+            http,
+            places: places(),
+            beat_places: places(),
+            kept: KeptBeats::new(metrics.clone()),
+            memory: Arc::new(Semaphore::new(ALL)),
+            metrics,
+        })
     }
 
-    async fn ask(self, request: Request<Bytes>) -> Result<Response<Bytes>, PassOnError> {
-        if request.headers().contains_key(&PASSED_ON) {
-            return Err(PassOnError::SecondHop);
-        }
-        let leader = (self.leader)().ok_or(PassOnError::NoLeader)?;
+    /// Heartbeats that wait for a leader.
+    pub(super) fn kept(&self) -> &KeptBeats {
+        &self.kept
+    }
+
+    async fn check(self, request: Request<Bytes>) -> Result<Response<Bytes>, PassOnError> {
         let Ok(_place) = self.places.try_acquire() else {
             self.metrics.reject("pass_on_full");
             return Err(PassOnError::Busy);
         };
+        self.ask(request, ANSWER_TIMEOUT).await
+    }
+
+    /// Forwards a heartbeat. [`PassOnError::NoLeader`] also if the replica that was thought to lead cannot take it now.
+    pub(super) async fn send_beat(&self, request: Request<Bytes>) -> Result<Response<Bytes>, PassOnError> {
+        let Ok(_place) = self.beat_places.try_acquire() else { return Err(PassOnError::Busy) };
+        let answer = self.ask(request, BEAT_TIMEOUT).await?;
+        if answer.status() == StatusCode::SERVICE_UNAVAILABLE { Err(PassOnError::NoLeader) } else { Ok(answer) }
+    }
+
+    async fn beat(self, beat: PassedBeat) -> Result<BeatPassed, PassOnError> {
+        if beat.request.headers().contains_key(&PASSED_ON) {
+            return Err(PassOnError::SecondHop);
+        }
+        match self.send_beat(beat.request.clone()).await {
+            Ok(answer) => Ok(BeatPassed::Answered(answer)),
+            Err(PassOnError::NoLeader | PassOnError::Busy | PassOnError::SecondHop) => {
+                self.kept.keep(beat).map(|()| BeatPassed::Kept)
+            }
+        }
+    }
+
+    async fn ask(&self, request: Request<Bytes>, limit: Duration) -> Result<Response<Bytes>, PassOnError> {
+        if request.headers().contains_key(&PASSED_ON) {
+            return Err(PassOnError::SecondHop);
+        }
+        let leader = (self.leader)().ok_or(PassOnError::NoLeader)?;
         let (head, body) = request.into_parts();
         let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let mut headers = picked(&head.headers, &REQUEST_HEADERS);
         headers.insert(PASSED_ON, http::HeaderValue::from_static("1"));
-        let asked = self.http.request(head.method, format!("http://{leader}{target}")).headers(headers).body(body);
+        let asked = self.http.request(head.method, format!("http://{leader}{target}")).headers(headers);
+        let asked = asked.timeout(limit).body(body);
         let answer = async { read(asked.send().await?, &self.memory).await };
         let answer = answer.await.map_err(|error: reqwest::Error| {
             tracing::debug!(%leader, "the leader gave no answer: {error}");
@@ -120,16 +150,17 @@ async fn read(
     Ok(Ok(response))
 }
 
-fn picked(from: &HeaderMap, names: &[HeaderName]) -> HeaderMap {
-    let lines = names.iter().flat_map(|name| from.get_all(name).iter().map(move |value| (name.clone(), value.clone())));
-    lines.fold(HeaderMap::new(), |mut all, (name, value)| {
-        all.append(name, value);
-        all
-    })
-}
-
 impl PassOn for LeaderLine {
     fn pass_on(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>, PassOnError>> {
-        Box::pin(self.clone().ask(request))
+        Box::pin(self.clone().check(request))
+    }
+
+    fn heartbeat(&self, beat: PassedBeat) -> BoxFuture<'static, Result<BeatPassed, PassOnError>> {
+        Box::pin(self.clone().beat(beat))
+    }
+
+    fn renewal(&self, renewal: PassedBeat) {
+        // If too many are kept, this one is counted as rejected. The program renews again.
+        self.kept.keep(renewal).ok();
     }
 }

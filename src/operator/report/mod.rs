@@ -5,12 +5,12 @@
 //! allows.
 //!
 //! 1. This file: the task. [`plan`]: what to write of an object, and how urgent it is.
-//! 2. [`queue`]: which object is next. [`mod@write`]: one write.
-//! 3. [`failures`]: when to try again, and what to log.
+//! 2. [`super::queue`]: which object is next. [`mod@write`]: one write.
+//! 3. [`failures`]: when to try again, and what to log. [`drain_ends`]: when a drain is over.
 
+mod drain_ends;
 mod failures;
 mod plan;
-mod queue;
 mod write;
 
 use std::collections::HashSet;
@@ -30,14 +30,17 @@ use crate::catalog::{Batch, Catalog, Feed, FeedError};
 use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
 use crate::model::ports::Leadership;
+use crate::model::time::UnixMs;
 use crate::operator::events::Events;
 use crate::operator::events::bucket::Bucket;
 use crate::operator::ingest::Ingest;
+use crate::operator::publish::Publications;
+use crate::operator::queue::{Queue, Urgency};
 use crate::operator::replicas::installs::Installs;
 use crate::telemetry::metrics::Metrics;
+use drain_ends::DrainEnds;
 use failures::Failures;
 use plan::Plan;
-use queue::{Queue, Urgency};
 use write::{StatusWriter, WriteOutcome};
 
 /// Status writes per second, and at once.
@@ -70,6 +73,7 @@ pub struct Reporter {
     /// Objects with a write in progress; changes meanwhile are looked at afterwards.
     busy: HashSet<ServiceKey>,
     failures: Failures,
+    drain_ends: DrainEnds,
     pauses: Backoff,
     paused_until: Option<Instant>,
     leads: bool,
@@ -87,7 +91,7 @@ impl Reporter {
         metrics: Metrics,
     ) -> Self {
         Self {
-            writer: StatusWriter { client, ingest, catalog, installs, leadership },
+            writer: StatusWriter { client, ingest, catalog, installs, publications: Publications::off(), leadership },
             events,
             metrics,
             dirty: HashSet::new(),
@@ -96,10 +100,18 @@ impl Reporter {
             writes: FuturesUnordered::new(),
             busy: HashSet::new(),
             failures: Failures::default(),
+            drain_ends: DrainEnds::default(),
             pauses: OUTAGE_PAUSES,
             paused_until: None,
             leads: false,
         }
+    }
+
+    /// Reports what became of endpoints, too; without this, that publishing is off.
+    #[must_use]
+    pub fn with_publications(mut self, publications: Publications) -> Self {
+        self.writer.publications = publications;
+        self
     }
 
     /// Writes until `stop`. A write in progress is aborted; the next leader writes what still differs.
@@ -148,9 +160,11 @@ impl Reporter {
             self.busy.clear();
             self.queue.clear();
             self.failures = Failures::default();
+            self.drain_ends = DrainEnds::default();
         }
         self.leads = leads;
         if leads {
+            self.dirty.extend(self.drain_ends.take_due(UnixMs::wall()));
             self.plan_some(Instant::now());
             self.start(Instant::now());
         } else {
@@ -171,6 +185,9 @@ impl Reporter {
             if self.busy.contains(&key) {
                 continue;
             }
+            let observed = self.writer.ingest.known(&key);
+            let end = observed.and_then(|observed| drain_ends::next_end(&observed, UnixMs::wall()));
+            self.drain_ends.note(&key, end);
             match self.writer.plan(&key) {
                 Some(plan) => self.enqueue(&key, &plan, now),
                 None => drop(self.queue.remove(&key)),
@@ -181,7 +198,7 @@ impl Reporter {
     fn enqueue(&mut self, key: &ServiceKey, plan: &Plan, now: Instant) {
         let settled = if plan.urgency == Urgency::Other && plan.is_provisional { now + SETTLE } else { now };
         let from = self.failures.wait(key, plan.observed.revision()).map_or(settled, |until| until.max(settled));
-        self.queue.push(key, plan.urgency, from, now);
+        self.queue.push(key, plan.urgency, (from > now).then_some(from));
     }
 
     fn may_write(&self, now: Instant) -> bool {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::queue::Urgency;
 use crate::catalog::Catalog;
 use crate::model::name::ServiceKey;
 use crate::model::outcome::Reason;
 use crate::model::time::UnixMs;
 use crate::operator::crd::{HealthValue, ServiceStatus};
 use crate::operator::ingest::{Ingest, ObservedObject};
+use crate::operator::publish::Publications;
+use crate::operator::queue::Urgency;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::{self, StatusInput};
 
@@ -26,7 +27,13 @@ pub(super) struct Plan {
 }
 
 /// The write for `key`; none if its status is up to date, if another install writes it, or if the catalog is about to change for it.
-pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, installs: &Installs) -> Option<Plan> {
+pub(super) fn plan(
+    key: &ServiceKey,
+    ingest: &Ingest,
+    catalog: &Catalog,
+    installs: &Installs,
+    publications: &Publications,
+) -> Option<Plan> {
     let observed = ingest.known(key)?;
     if !installs.may_write(observed.status()) {
         return None;
@@ -42,6 +49,7 @@ pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, install
         }
         (Some(_), _) => return None,
     };
+    let publication = observed.parsed.publish.as_ref().and_then(|_| publications.of(key));
     let wanted = status::of(&StatusInput {
         before: observed.status(),
         install: installs.own(),
@@ -49,6 +57,7 @@ pub(super) fn plan(key: &ServiceKey, ingest: &Ingest, catalog: &Catalog, install
         parsed: &observed.parsed,
         service: service.map(|service| &**service),
         message: &|instance| instance.message.as_deref().map(str::to_owned),
+        publication: publication.as_ref(),
         now: UnixMs::wall(),
     });
     let current = observed.status();

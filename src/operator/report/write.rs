@@ -15,6 +15,7 @@ use crate::model::ports::Leadership;
 use crate::model::text;
 use crate::operator::crd::{ServiceResource, ServiceStatus};
 use crate::operator::ingest::{Ingest, IngestError, ObservedObject};
+use crate::operator::publish::Publications;
 use crate::operator::read::raw::RawObject;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status;
@@ -40,6 +41,7 @@ pub(super) struct StatusWriter {
     pub(super) ingest: Ingest,
     pub(super) catalog: Arc<Catalog>,
     pub(super) installs: Installs,
+    pub(super) publications: Publications,
     pub(super) leadership: Arc<dyn Leadership>,
 }
 
@@ -89,7 +91,7 @@ impl WriteOutcome {
 impl StatusWriter {
     /// The write for `key`.
     pub(super) fn plan(&self, key: &ServiceKey) -> Option<Plan> {
-        plan::plan(key, &self.ingest, &self.catalog, &self.installs)
+        plan::plan(key, &self.ingest, &self.catalog, &self.installs, &self.publications)
     }
 
     /// Writes the status of `key`.

@@ -9,6 +9,7 @@
 //! | not proved yet, or no longer | | Unknown `Probing`, `Unproven` | Unknown, as Ready | |
 //! | a check cannot run on this server | | Unknown `CheckCannotRun` | Unknown, as Ready | |
 //! | no check | | True `NotChecked` | False `NoInstanceDown` | |
+//! | all that could be used are drained | | False `Drained` | by the others | |
 //! | it is being deleted | False `Terminating` | False `Terminating` | Unknown `Terminating` | False `Terminating` |
 //! | some cannot be used | False `PartiallyInvalid` | by the others | True | True `PartiallyInvalid` |
 //! | none can be used | False `Invalid` | False `Invalid` | Unknown `Invalid` | True `Invalid` |
@@ -16,7 +17,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::summary::{Part, Summary};
+use super::summary::{DRAINED, Part, Summary};
 use crate::model::outcome::Reason;
 use crate::model::text;
 use crate::model::time::UnixMs;
@@ -119,6 +120,11 @@ fn ready(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) 
             unusable_reason(summary, problems),
             format!("no instance can be used: {}", problem_texts(problems)),
         ),
+        State::Healthy | State::Degraded | State::NotChecked if summary.all_drained() => {
+            let why =
+                "clients get no instance, since each that they could use is drained, by its drain or a weight of 0";
+            ("False", DRAINED, format!("{why}; {}", health_message(summary, instances)))
+        }
         State::NotChecked => {
             ("True", "NotChecked", "no instance has a check, so clients may use all of them".to_owned())
         }
@@ -141,7 +147,7 @@ fn unusable_reason(summary: &Summary, problems: &[Problem]) -> &'static str {
 fn degraded(summary: &Summary, problems: &[Problem], instances: &[InstanceStatus]) -> UntimedCondition {
     let each = || {
         let of: Vec<&InstanceStatus> = instances.iter().filter(|instance| Part::of(instance) == Part::Down).collect();
-        listed(&of, |i| format!("{} is down ({}): {}", i.name, i.reason, i.message), "; ")
+        listed(&of, |i| format!("{} is down ({}): {}", i.name, i.why(), i.message), "; ")
     };
     let (status, reason, message) = match summary.state() {
         State::Invalid | State::Terminating => {
@@ -164,14 +170,14 @@ fn unknown(summary: &Summary, instances: &[InstanceStatus]) -> (&'static str, &'
     let unproved: Vec<&InstanceStatus> = instances.iter().filter(|i| Part::of(i) == Part::Unproved).collect();
     let blocked: Vec<&InstanceStatus> = unproved.iter().copied().filter(|i| i.is_barred()).collect();
     if !blocked.is_empty() {
-        let message = listed(&blocked, |i| format!("{} cannot be checked ({}): {}", i.name, i.reason, i.message), "; ");
+        let message = listed(&blocked, |i| format!("{} cannot be checked ({}): {}", i.name, i.why(), i.message), "; ");
         return ("Unknown", CANNOT_RUN, message);
     }
     let lost = unproved.iter().any(|i| i.reason != Reason::Probing.as_str());
     ("Unknown", if lost { "Unproven" } else { "Probing" }, health_message(summary, instances))
 }
 
-/// How many instances are healthy, and which are down or not proved.
+/// How many instances are healthy, and which are down, not proved, or drained.
 fn health_message(summary: &Summary, instances: &[InstanceStatus]) -> String {
     let mut message = healthy_count(summary.healthy, summary.total);
     for (part, what) in [(Part::Down, "down"), (Part::Unproved, "not proved")] {
@@ -183,13 +189,18 @@ fn health_message(summary: &Summary, instances: &[InstanceStatus]) -> String {
             message.push_str(&names);
         }
     }
+    let drained: Vec<&InstanceStatus> = instances.iter().filter(|instance| instance.drained).collect();
+    if !drained.is_empty() {
+        message.push_str("; drained: ");
+        message.push_str(&listed(&drained, |i| i.name.clone(), ", "));
+    }
     message
 }
 
 /// The first instances of that kind, each with its reason.
 fn named(instances: &[InstanceStatus], part: Part) -> String {
     let of: Vec<&InstanceStatus> = instances.iter().filter(|instance| Part::of(instance) == part).collect();
-    listed(&of, |i| format!("{} ({})", i.name, i.reason), ", ")
+    listed(&of, |i| format!("{} ({})", i.name, i.why()), ", ")
 }
 
 fn problem_texts(problems: &[Problem]) -> String {
@@ -197,7 +208,7 @@ fn problem_texts(problems: &[Problem]) -> String {
 }
 
 /// The first of them, and how many more there are.
-pub(super) fn listed<T>(all: &[T], text_of: impl Fn(&T) -> String, between: &str) -> String {
+pub(in crate::operator) fn listed<T>(all: &[T], text_of: impl Fn(&T) -> String, between: &str) -> String {
     let mut texts: Vec<String> = all.iter().take(NAMED_ITEMS).map(text_of).collect();
     if all.len() > NAMED_ITEMS {
         texts.push(format!("and {} more", all.len() - NAMED_ITEMS));

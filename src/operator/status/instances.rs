@@ -3,9 +3,10 @@
 use super::reason_text::sentence;
 use super::{StatusInput, problem_of};
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::Instance;
+use crate::model::service::{Instance, Warning};
 use crate::model::text;
-use crate::operator::crd::{HealthValue, InstanceStatus};
+use crate::model::time::UnixMs;
+use crate::operator::crd::{HealthValue, InstanceStatus, WarningStatus};
 use crate::operator::read::{ListedInstance, Problem, ProblemKind};
 
 /// Longest message, in characters.
@@ -16,16 +17,32 @@ pub(super) fn all(input: &StatusInput<'_>) -> Vec<InstanceStatus> {
 }
 
 fn one(input: &StatusInput<'_>, listed: &ListedInstance) -> InstanceStatus {
-    let before = input.before.and_then(|status| status.instances.iter().find(|instance| instance.name == listed.name));
+    let written = input.before.and_then(|status| status.instances.iter().find(|instance| instance.name == listed.name));
     let hash = listed.probe_hash.clone().unwrap_or_default();
-    let before = before.filter(|before| before.probe_hash == hash);
+    let before = written.filter(|before| before.probe_hash == hash);
     let probed = input.service.and_then(|service| service.instance(&listed.name));
     let problem = problem_of(&input.parsed.problems, &listed.name);
-    match (probed, problem) {
+    let status = match (probed, problem) {
         (Some(instance), _) => verdict(input, instance, problem, before, hash),
         (None, Some(problem)) => unusable(input, listed, problem, before, hash),
         (None, None) => waiting(input, listed, before, hash),
-    }
+    };
+    drained(status, listed, written, input.now)
+}
+
+/// The status with what is true of its drain. One that is over stays so, whatever the clock of a later leader says.
+fn drained(
+    status: InstanceStatus,
+    listed: &ListedInstance,
+    before: Option<&InstanceStatus>,
+    now: UnixMs,
+) -> InstanceStatus {
+    let drain = listed.drain.as_ref();
+    let ends = drain.and_then(|drain| drain.until);
+    let was_over = ends.is_some() && before.is_some_and(|before| before.drain_over == ends);
+    let drain_over = ends.filter(|until| was_over || *until <= now);
+    let drained_since = drain.filter(|_| drain_over.is_none()).map(|drain| drain.since);
+    InstanceStatus { drained: drained_since.is_some() || listed.weightless, drained_since, drain_over, ..status }
 }
 
 /// An instance that is in the catalog.
@@ -39,9 +56,10 @@ fn verdict(
     let health = HealthValue::from(instance.health);
     let reason = instance.reason.as_str();
     let message_now = instance.reason.bars_check().then(|| (input.message)(instance)).flatten();
+    let decided_by = if instance.decided_by.is_default() { String::new() } else { instance.decided_by.to_string() };
     let stays = before.filter(|before| {
         (before.health, before.since) == (health, Some(instance.since))
-            && before.reason == reason
+            && (before.reason.as_str(), &before.decided_by) == (reason, &decided_by)
             && !before.message.is_empty()
             // Whoever fixes a check reads what is wrong with it now.
             && message_now.is_none()
@@ -57,8 +75,19 @@ fn verdict(
         since: Some(instance.since),
         reason: reason.to_owned(),
         message: cut(&message),
+        decided_by,
+        warning: instance.warning.as_deref().map(warning_status),
+        also_failing: instance.also_failing.iter().map(ToString::to_string).collect(),
+        acknowledgement: instance.acknowledged.as_deref().map(Into::into),
+        observed_version: instance.observed_version.as_deref().unwrap_or_default().to_owned(),
         probe_hash: hash,
+        ..InstanceStatus::default()
     }
+}
+
+fn warning_status(warning: &Warning) -> WarningStatus {
+    let Warning { check, reason, message } = warning;
+    WarningStatus { check: check.to_string(), reason: reason.as_str().to_owned(), message: cut(message) }
 }
 
 /// An instance that was left out of the catalog: unknown if it cannot be read, down if its address is denied.
@@ -82,6 +111,7 @@ fn unusable(
         reason: reason.to_owned(),
         message: cut(&problem.sentence),
         probe_hash: hash,
+        ..InstanceStatus::default()
     }
 }
 
@@ -99,6 +129,7 @@ fn waiting(
         reason: Reason::Probing.as_str().to_owned(),
         message: sentence(Reason::Probing).to_owned(),
         probe_hash: hash,
+        ..InstanceStatus::default()
     };
     before.cloned().unwrap_or_else(unknown)
 }

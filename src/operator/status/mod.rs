@@ -6,12 +6,14 @@
 //! written. Times and sentences of what did not change are taken from the old status.
 //!
 //! 1. This file: the status as a whole. [`instances`]: its instances. [`summary`]: their counts and the state.
-//! 2. [`conditions`]: the four conditions. [`terminating`]: an object that is being deleted.
+//! 2. [`conditions`]: the four conditions of every object. [`published`]: that of an object with endpoints. [`terminating`]: an object
+//!    that is being deleted.
 //! 3. [`reason_text`]: a reason in a sentence. [`mod@notices`]: the events.
 
 mod conditions;
 mod instances;
 mod notices;
+mod published;
 mod reason_text;
 mod summary;
 mod terminating;
@@ -22,7 +24,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+pub(in crate::operator) use conditions::listed;
 pub use notices::{Notice, elsewhere_notice, guard_notice, notices};
+pub use published::Publication;
 pub use reason_text::sentence;
 
 use crate::model::service::{Instance, Service};
@@ -33,7 +37,7 @@ use conditions::UntimedCondition;
 use summary::{Part, Summary};
 
 /// Portolan's types of condition, in the order in which it writes them.
-const TYPES: [&str; 4] = ["Accepted", "Ready", "Degraded", "Stalled"];
+const TYPES: [&str; 5] = ["Accepted", "Ready", "Degraded", "Stalled", published::PUBLISHED];
 
 /// What a status is made from.
 #[derive(Clone, Copy)]
@@ -50,6 +54,8 @@ pub struct StatusInput<'a> {
     pub service: Option<&'a Service>,
     /// The prober's sentence on an instance with a new verdict; without it, the reason's sentence is used.
     pub message: &'a dyn Fn(&Instance) -> Option<String>,
+    /// What became of its endpoints; none before the publisher has looked at it.
+    pub publication: Option<&'a Publication>,
     /// The wall clock.
     pub now: UnixMs,
 }
@@ -77,7 +83,9 @@ pub fn of(input: &StatusInput<'_>) -> ServiceStatus {
         reason,
         healthy: count(healthy),
         total: count(total),
-        conditions: conditions.into_iter().map(|condition| condition.written(before, generation, input.now)).collect(),
+        conditions: (conditions.into_iter().map(|condition| condition.written(before, generation, input.now)))
+            .chain(published::condition(input))
+            .collect(),
         instances,
     }
 }

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::{CANNOT_RUN, instances_of};
+use super::summary::DRAINED;
 use super::terminating::TERMINATING;
 use crate::model::outcome::Reason;
 use crate::operator::crd::{HealthValue, InstanceStatus, ServiceStatus, State};
@@ -13,7 +14,7 @@ const EACH: usize = 4;
 /// An event to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// What Portolan did: `Probe`, `Accept` or `Guard`.
+    /// What Portolan did: `Probe`, `Accept`, `Drain` or `Guard`.
     pub action: &'static str,
     /// What resulted, in one CamelCase word.
     pub reason: &'static str,
@@ -28,7 +29,10 @@ pub struct Notice {
 /// The events for the change from `before` to `now`, the most important first.
 pub fn notices(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice> {
     let mut notices: Vec<Notice> = accepted(before, now).into_iter().chain(state(before, now)).collect();
+    notices.extend(drained_service(before, now));
     notices.extend(instances(before, now));
+    notices.extend(warnings(before, now));
+    notices.extend(drains(before, now));
     notices
 }
 
@@ -109,6 +113,15 @@ fn state(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Option<Notice> 
     Some(Notice { action: "Probe", reason: is.as_str(), note, is_warning, instance: None })
 }
 
+/// That clients get no instance any more, or get some again, only because of drains.
+fn drained_service(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Option<Notice> {
+    let of = |status: &ServiceStatus| condition(status, "Ready").is_some_and(|ready| ready.reason == DRAINED);
+    let (was, is) = (before.is_some_and(of), of(now));
+    let note = condition(now, "Ready")?.message.clone();
+    let reason = if is { DRAINED } else { "Undrained" };
+    (was != is).then_some(Notice { action: "Drain", reason, note, is_warning: is, instance: None })
+}
+
 fn condition<'a>(status: &'a ServiceStatus, kind: &str) -> Option<&'a Condition> {
     status.conditions.iter().find(|condition| condition.type_ == kind)
 }
@@ -127,25 +140,81 @@ fn instances(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice>
             _ => {}
         }
     }
-    let mut notices = each(&fell, "InstanceUnhealthy", true);
-    notices.extend(each(&rose, "InstanceHealthy", false));
+    let why = |i: &InstanceStatus| format!(" ({}): {}", i.why(), i.message);
+    let down = Change {
+        action: "Probe",
+        reason: "InstanceUnhealthy",
+        is_warning: true,
+        words: ["is unhealthy", "are unhealthy"],
+    };
+    let up = Change {
+        reason: "InstanceHealthy",
+        is_warning: false,
+        words: ["is healthy again", "are healthy again"],
+        ..down
+    };
+    let mut notices = down.notices(&fell, why);
+    notices.extend(up.notices(&rose, why));
     notices
 }
 
-fn each(changed: &[&InstanceStatus], reason: &'static str, is_warning: bool) -> Vec<Notice> {
-    let (own, rest) = changed.split_at(changed.len().min(EACH));
-    let word = if is_warning { "unhealthy" } else { "healthy again" };
-    let notice = |note, instance| Notice { action: "Probe", reason, note, is_warning, instance };
-    let one = |i: &&InstanceStatus| {
-        notice(format!("instance {} is {word} ({}): {}", i.name, i.reason, i.message), Some(i.name.clone()))
+/// Instances that clients may use, with something that does not pass.
+fn warnings(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice> {
+    let key = |i: &InstanceStatus| i.warning.as_ref().map(|warning| (warning.check.clone(), warning.reason.clone()));
+    let was = |name: &str| before.and_then(|before| before.instances.iter().find(|i| i.name == name)).and_then(key);
+    let news = |i: &&InstanceStatus| i.warning.is_some() && was(&i.name) != key(i);
+    let warned: Vec<&InstanceStatus> = now.instances.iter().filter(news).collect();
+    let change = Change {
+        action: "Probe",
+        reason: "InstanceWarning",
+        is_warning: true,
+        words: ["has a warning", "have a warning"],
     };
-    let mut notices: Vec<Notice> = own.iter().map(one).collect();
-    if !rest.is_empty() {
-        let count = rest.len();
-        notices.push(notice(
-            format!("{count} more {} {word}", if count == 1 { "instance is" } else { "instances are" }),
-            None,
-        ));
-    }
+    change.notices(&warned, |i| {
+        let said = i.warning.as_ref().map(|w| format!(" (check {}: {}): {}", w.check, w.reason, w.message));
+        said.unwrap_or_default()
+    })
+}
+
+/// Instances that left selection on purpose, and those that are back.
+fn drains(before: Option<&ServiceStatus>, now: &ServiceStatus) -> Vec<Notice> {
+    let Some(before) = before else { return Vec::new() };
+    let was = |name: &str| before.instances.iter().find(|i| i.name == name).map(|i| i.drained);
+    let that = |is: bool| -> Vec<&InstanceStatus> {
+        now.instances.iter().filter(|i| i.drained == is && was(&i.name) == Some(!is)).collect()
+    };
+    let leaves =
+        Change { action: "Drain", reason: "InstanceDrained", is_warning: false, words: ["is drained", "are drained"] };
+    let returns =
+        Change { reason: "InstanceUndrained", words: ["is no longer drained", "are no longer drained"], ..leaves };
+    let mut notices = leaves.notices(&that(true), |_| ": clients no longer get it".to_owned());
+    notices.extend(returns.notices(&that(false), |_| String::new()));
     notices
+}
+
+/// A change that several instances may share.
+#[derive(Clone, Copy)]
+struct Change {
+    action: &'static str,
+    reason: &'static str,
+    is_warning: bool,
+    /// What is so now of one instance, and of several.
+    words: [&'static str; 2],
+}
+
+impl Change {
+    /// An event for each of the first instances, and one for the others together.
+    fn notices(self, changed: &[&InstanceStatus], why: impl Fn(&InstanceStatus) -> String) -> Vec<Notice> {
+        let Self { action, reason, is_warning, words: [is, are] } = self;
+        let (own, rest) = changed.split_at(changed.len().min(EACH));
+        let notice = |note, instance| Notice { action, reason, note, is_warning, instance };
+        let one = |i: &&InstanceStatus| notice(format!("instance {} {is}{}", i.name, why(i)), Some(i.name.clone()));
+        let mut notices: Vec<Notice> = own.iter().map(one).collect();
+        match rest.len() {
+            0 => {}
+            1 => notices.push(notice(format!("1 more instance {is}"), None)),
+            count => notices.push(notice(format!("{count} more instances {are}"), None)),
+        }
+        notices
+    }
 }

@@ -36,6 +36,17 @@ pub const fn sentence(reason: Reason) -> &'static str {
         }
         Reason::NotServing => "the gRPC health service does not answer SERVING",
         Reason::GrpcError => "the gRPC health call failed; check that the server offers grpc.health.v1.Health",
+        Reason::WrongIdentity => {
+            "another program answers at this address; correct the URL, or the identity that the check demands"
+        }
+        Reason::LeaseExpired => {
+            "the program has not reported within its TTL; it may have stopped without deregistering"
+        }
+        Reason::ReportedFailing => "the program itself reports that it fails; its log may say why",
+        Reason::ReportedWarning => "the program itself reports a warning; its log may say why",
+        Reason::VersionDiffers => {
+            "another version runs than the registered one; deploy again, or register the version that runs"
+        }
         Reason::NoDescriptors => "Portolan has no file descriptor or port left; raise its limit",
         Reason::ResolverDown => "Portolan's DNS resolver does not answer; check the cluster's DNS",
         Reason::NoRoute => "Portolan's machine has no network route; check its node",

@@ -4,6 +4,9 @@ use crate::model::outcome::Reason;
 use crate::operator::crd::{HealthValue, InstanceStatus, State};
 use crate::operator::read::{Problem, ProblemKind};
 
+/// The reason where clients get none, only because every instance that they could use is drained.
+pub(super) const DRAINED: &str = "Drained";
+
 /// How an instance counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -35,6 +38,8 @@ pub(super) struct Summary {
     pub(super) not_checked: usize,
     pub(super) unproved: usize,
     pub(super) down: usize,
+    /// Of those that clients may use by their health, how many are drained.
+    pub(super) drained: usize,
     /// Nothing of the spec can be used.
     pub(super) invalid: bool,
 }
@@ -49,6 +54,8 @@ impl Summary {
                 Part::Unproved => &mut summary.unproved,
                 Part::Down => &mut summary.down,
             } += 1;
+            let by_health = matches!(Part::of(instance), Part::Healthy | Part::NotChecked);
+            summary.drained += usize::from(by_health && instance.drained);
         }
         let has_problem = |instance: &InstanceStatus| super::problem_of(problems, &instance.name).is_some();
         let all_wrong = !problems.is_empty() && instances.iter().all(has_problem);
@@ -57,7 +64,12 @@ impl Summary {
         summary
     }
 
-    /// Instances that clients may use.
+    /// Whether clients get none, only because every instance that they could use is drained.
+    pub(super) fn all_drained(&self) -> bool {
+        self.drained > 0 && self.drained == self.usable()
+    }
+
+    /// Instances that clients may use by their health.
     pub(super) fn usable(&self) -> usize {
         self.healthy + self.not_checked
     }
@@ -77,6 +89,7 @@ impl Summary {
     pub(super) fn reason(&self, instances: &[InstanceStatus], problems: &[Problem]) -> String {
         let first = |part: Part| instances.iter().find(|i| Part::of(i) == part).map(|i| i.reason.clone());
         let reason = match self.state() {
+            State::Healthy | State::Degraded | State::NotChecked if self.all_drained() => Some(DRAINED.to_owned()),
             State::Invalid => problems.iter().map(|problem| problem.kind).min().map(|kind| kind.as_str().to_owned()),
             State::Degraded | State::Down => first(Part::Down),
             State::Unknown => {

@@ -50,5 +50,6 @@ fn instance(input: &StatusInput<'_>, listed: &ListedInstance) -> InstanceStatus 
         reason: TERMINATING.to_owned(),
         message: "no longer probed: its object is being deleted".to_owned(),
         probe_hash: listed.probe_hash.clone().unwrap_or_default(),
+        ..InstanceStatus::default()
     }
 }

@@ -14,6 +14,9 @@ use crate::model::url::EndpointUrl;
 use crate::operator::crd::{HealthValue, ServiceResource, State};
 use crate::operator::read;
 
+mod drained;
+mod warned;
+
 struct NoTens;
 
 impl AddressGate for NoTens {
@@ -57,6 +60,12 @@ fn service(parsed: &ParsedService, verdicts: &[Verdict]) -> Option<Service> {
             reason: *reason,
             since: UnixMs(NOW.0 + since),
             message: None,
+            decided_by: crate::model::name::CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
+            drain: i.drain.clone(),
+            acknowledged: None,
         };
     Some(Service {
         id: mirrored.id,
@@ -72,8 +81,19 @@ fn service(parsed: &ParsedService, verdicts: &[Verdict]) -> Option<Service> {
 }
 
 fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> ServiceStatus {
+    status_with(object, verdicts, now, |_| {})
+}
+
+/// With more that the catalog knows of each instance.
+fn status_with(
+    object: &ServiceResource,
+    verdicts: &[Verdict],
+    now: UnixMs,
+    known: impl Fn(&mut Instance),
+) -> ServiceStatus {
     let parsed = read::parse(object, &NoTens);
-    let service = service(&parsed, verdicts);
+    let mut service = service(&parsed, verdicts);
+    service.iter_mut().flat_map(|service| &mut service.instances).for_each(known);
     let message = |instance: &Instance| {
         (instance.reason == Reason::ConnectRefused)
             .then(|| "3 fails in a row: connection refused: 127.0.0.1:1".to_owned())
@@ -86,6 +106,7 @@ fn status_of(object: &ServiceResource, verdicts: &[Verdict], now: UnixMs) -> Ser
         parsed: &parsed,
         service: service.as_ref(),
         message: &message,
+        publication: None,
         now,
     })
 }
@@ -356,10 +377,13 @@ fn verdict() -> impl Strategy<Value = Verdict> {
     prop_oneof![Just(UP), Just(DOWN), Just(NEW), Just(LOST), Just(BARRED), Just(OPEN), Just(DENIED)]
 }
 
-/// Good, unreadable, denied and hidden instances.
+/// Good, drained, unreadable, denied and hidden instances.
 fn entries() -> impl Strategy<Value = Value> {
     let entry = prop_oneof![
         Just(json!({"baseUrl": "http://h"})),
+        Just(json!({"baseUrl": "http://h", "weight": 0})),
+        Just(json!({"baseUrl": "http://h", "drain": {"reason": "kernel"}})),
+        Just(json!({"baseUrl": "http://h", "drain": {"reason": "kernel", "until": "2026-11-23T19:00:00Z"}})),
         Just(json!({"baseUrl": "nowhere\u{202e}"})),
         Just(json!({"baseUrl": "http://10.0.0.1"})),
         Just(json!({"baseUrl": "http://10.0.0.1", "check": {"none": {}}})),
@@ -392,7 +416,7 @@ proptest! {
         let object = object(&instances);
         let status = status_of(&object, &verdicts, NOW);
         let condition = |name: &str| status.conditions.iter().find(|c| c.type_ == name).expect("there").clone();
-        prop_assert_eq!(status.conditions.iter().map(|c| &*c.type_).collect::<Vec<_>>(), TYPES);
+        prop_assert_eq!(status.conditions.iter().map(|c| &*c.type_).collect::<Vec<_>>(), &TYPES[..4]);
         prop_assert!(status.conditions.iter().all(|c| c.observed_generation == Some(3) && c.message.chars().count() <= 1024));
         prop_assert_eq!(usize::try_from(status.total).expect("a count"), instances.as_array().map_or(0, Vec::len));
         prop_assert_eq!(status.instances.iter().map(|i| &i.name).collect::<std::collections::BTreeSet<_>>().len(), status.instances.len());
@@ -413,9 +437,10 @@ proptest! {
             State::Invalid => !usable,
             State::Terminating => false,
         }, "{:?}", status);
-        // Stalled is the opposite of Accepted; what is healthy is ready; invalid is never ready.
+        // Stalled is the opposite of Accepted; what is healthy and not drained is ready; invalid is never ready.
         prop_assert_eq!(condition("Accepted").status == "True", condition("Stalled").status == "False");
-        prop_assert!(status.healthy == 0 || condition("Ready").status == "True");
+        let offered = status.instances.iter().any(|i| i.health == HealthValue::Healthy && !i.drained);
+        prop_assert!(!offered || condition("Ready").status == "True");
         prop_assert!(!["Invalid", "AddressDenied"].contains(&&*condition("Accepted").reason) || condition("Ready").status == "False");
         prop_assert!(condition("Degraded").status != "True" || status.healthy < status.total);
     }

@@ -13,12 +13,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::network::Network;
 pub use self::pinned::Pinned;
 use crate::model::check::Target;
 use crate::model::outcome::{Outcome, Reason, Stage};
+use crate::model::ports::{LookupError, NameLookup};
 use crate::model::url::Host;
 use crate::prober::addresses::{AddressPolicy, Denied, Rule, budget_key};
 use crate::prober::names::{MAX_LOOKUPS, Names, ResolverSettings, Unresolved, is_localhost};
@@ -107,25 +110,26 @@ impl Dialer {
 
     /// Probes the pinned addresses. Ends by the deadline.
     pub async fn probe(&self, target: &Target, pinned: &Pinned, deadline: Instant) -> Outcome {
-        self.probe_if(target, pinned, deadline, &|_| true).await
+        self.probe_if(target, pinned, deadline, &|_| true).await.0
     }
 
     /// Like [`probe`](Self::probe), but dials each address beyond the first only if `may_dial` allows it at that moment. It gets the address's
-    /// budget key, so that a name whose first address never answers cannot bypass the second one's budget.
+    /// budget key, so that a name whose first address never answers cannot bypass the second one's budget. Returns the version that the
+    /// answer reports, too, escaped and at most 64 characters, where the check reads it.
     pub async fn probe_if(
         &self,
         target: &Target,
         pinned: &Pinned,
         deadline: Instant,
         may_dial: &(dyn Fn(IpAddr) -> bool + Sync),
-    ) -> Outcome {
+    ) -> (Outcome, Option<String>) {
         let mut trace = Trace::begin(Stage::Connect);
         trace.resolved_in(pinned.resolve_us);
         if deadline <= Instant::now() {
-            return trace.end(no_time());
+            return (trace.end(no_time()), None);
         }
         if let Some(network) = &self.0.network {
-            return network.probe(target, pinned.addresses(), deadline).await;
+            return (network.probe(target, pinned.addresses(), deadline).await, None);
         }
         let may_dial = |ip| may_dial(budget_key(ip));
         let route = Route { addresses: pinned.addresses(), port: target.port(), deadline, may_dial: &may_dial };
@@ -166,6 +170,21 @@ impl Dialer {
 
     fn admit(&self, address: IpAddr, port: u16) -> Result<(), Denied> {
         self.0.policy.check(address, port)
+    }
+}
+
+impl NameLookup for Dialer {
+    fn addresses(&self, name: String) -> BoxFuture<'static, Result<Arc<[IpAddr]>, LookupError>> {
+        let dialer = self.clone();
+        async move {
+            dialer.resolve(&name).await.map_err(|error| match error {
+                Unresolved::NotFound => LookupError::NotFound,
+                Unresolved::TooMany => LookupError::TooMany,
+                // A server that fails says nothing about the name.
+                Unresolved::ServerError | Unresolved::ResolverDown => LookupError::NoAnswer,
+            })
+        }
+        .boxed()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Driving the mass-failure guard: probing what it wants to know, and releasing what it held.
 
 use super::Prober;
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::Now;
 use crate::prober::guard::Release;
 
@@ -30,7 +30,7 @@ impl Prober {
         }
     }
 
-    fn probe_for_guard(&mut self, id: InstanceId) {
+    fn probe_for_guard(&mut self, id: CheckId) {
         if let Some(tracked) = self.targets.get_mut(id) {
             let was_urgent = tracked.priority().urgent;
             tracked.guard_asked = true;

@@ -8,15 +8,18 @@
 //!
 //! Read the files in this order, the path of a probe: this one (the loop), `follow` (which instances there are), `tick` (what starts), `probe_task` and
 //! `probes` (the probes that run), `outcomes` (what they mean), `guarding` (the mass-failure guard), `on_demand` (checks on demand),
-//! `probe_report` (queries about probing), `role` (taking over and stepping down).
+//! `probe_report` (queries about probing), `reports` (what programs report of themselves, and leases that expire), `leaving` (registrations that
+//! end by themselves), `role` (taking over and stepping down).
 
 mod follow;
 mod guarding;
+mod leaving;
 mod on_demand;
 mod outcomes;
 mod probe_report;
 mod probe_task;
 mod probes;
+mod reports;
 mod role;
 #[cfg(test)]
 mod tests;
@@ -27,22 +30,27 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinError;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::probe_task::{Done, Tools};
 use self::probes::Probes;
+use super::departures::{Departure, Departures, Remover};
 use super::dialer::Dialer;
 use super::guard::GuardDriver;
+use super::leases::{LeaseClock, Leases};
 use super::limits::{AddressQueues, Budget, Capacity, Limits};
 use super::on_demand::{ProberHandle, Request, Requests, Tickets};
 use super::persist::{Persistence, Written};
-use super::schedule::{Scheduler, TICK};
+use super::schedule::{DueQueue, Scheduler, TICK};
 use super::targets::Targets;
 use super::telemetry::Report;
 use crate::catalog::{Batch, Catalog, Feed, FeedError};
-use crate::model::ports::Leadership;
+use crate::model::hearing::Hearing;
+use crate::model::name::CheckName;
+use crate::model::ports::{Leadership, Registrar};
 use crate::model::probe::ProbeRow;
 use crate::model::service::InstanceId;
 use crate::model::time::{Clock, UnixMs};
@@ -65,11 +73,22 @@ pub struct ProberSettings {
     pub loopback_exempt: bool,
     /// Time between probes where a check names none.
     pub default_interval: Duration,
+    /// Time for which a REST instance that asks for nothing else may be unhealthy before it is removed; none is for ever.
+    pub deregister_after: Option<Duration>,
+    /// Whether clients can reach this server: leases do not expire while they cannot.
+    pub hearing: Hearing,
 }
 
 impl Default for ProberSettings {
     fn default() -> Self {
-        Self { concurrency: 1024, per_address: 20, loopback_exempt: true, default_interval: Duration::from_secs(30) }
+        Self {
+            concurrency: 1024,
+            per_address: 20,
+            loopback_exempt: true,
+            default_interval: Duration::from_secs(30),
+            deregister_after: None,
+            hearing: Hearing::default(),
+        }
     }
 }
 
@@ -103,6 +122,17 @@ pub struct Prober {
     requests: Requests,
     /// The on-demand checks that are open.
     tickets: Tickets,
+    /// The leases, shared with those who hear heartbeats.
+    leases: Arc<Leases>,
+    /// The clock of leases.
+    lease_clock: LeaseClock,
+    /// When each lease is looked at next, on that clock.
+    expiries: DueQueue,
+    /// The registrations that may end by themselves.
+    departures: Departures,
+    /// The remover's end of them, until it is made.
+    departing: Option<mpsc::Receiver<Departure>>,
+    metrics: Metrics,
     /// What it says about itself.
     report: Report,
     /// When to tidy up next, steady clock.
@@ -125,7 +155,7 @@ impl Prober {
         settings: ProberSettings,
         dialer: Dialer,
         store: Store,
-        restored: HashMap<InstanceId, ProbeRow>,
+        restored: HashMap<(InstanceId, CheckName), ProbeRow>,
         leadership: Arc<dyn Leadership>,
         clock: Clock,
         metrics: Metrics,
@@ -137,24 +167,47 @@ impl Prober {
         let scheduler = Scheduler::new(capacity, AddressQueues::new(Arc::clone(&budget)));
         let slots = scheduler.slots();
         let report = Report::new(metrics.clone(), slots);
-        let (handle, requests) = ProberHandle::new(Arc::clone(report.status()), metrics);
+        let lease_clock = LeaseClock::new(settings.hearing.clone());
+        let leases = Arc::new(Leases::new(lease_clock.lost().clone()));
+        let catalog = Arc::clone(store.catalog());
+        let (handle, requests) = ProberHandle::new(
+            Arc::clone(&leases),
+            Arc::clone(&catalog),
+            clock.clone(),
+            Arc::clone(report.status()),
+            metrics.clone(),
+        );
+        let (departures, departing) = Departures::new();
         let prober = Self {
             settings,
-            catalog: Arc::clone(store.catalog()),
+            catalog,
             leadership: Arc::clone(&leadership),
             probing: false,
-            targets: Targets::new(restored),
+            targets: Targets::new(restored.into_values()),
             scheduler,
             probes: Probes::new(Tools { dialer, budget, clock: clock.clone() }),
             guard: GuardDriver::new(slots),
             persistence: Persistence::new(store, leadership),
             requests,
             tickets: Tickets::default(),
+            leases,
+            lease_clock,
+            expiries: DueQueue::default(),
+            departures,
+            departing: Some(departing),
+            metrics,
             report,
             tidy_at: UnixMs(i64::MIN),
             clock,
         };
         (prober, handle)
+    }
+
+    /// The task that removes instances whose registration ends by itself, through `registrar`. Made once; without it none is removed.
+    pub fn remover(&mut self, registrar: Arc<dyn Registrar>) -> Option<Remover> {
+        let departing = self.departing.take()?;
+        let (leadership, catalog) = (Arc::clone(&self.leadership), Arc::clone(&self.catalog));
+        Some(Remover::new(departing, registrar, leadership, catalog, self.metrics.clone()))
     }
 
     /// Probes until `shutdown`; then cancels running probes without counting them, stores what it knows, and returns within 2 s.
@@ -193,6 +246,7 @@ impl Prober {
                 }
                 Event::Request(Request::Check(check)) => self.check_now(check),
                 Event::Request(Request::Query(query)) => self.answer_query(query),
+                Event::Request(Request::Report(report)) => self.hear_all(report),
                 Event::Time => {}
             }
             self.take_ended();
@@ -242,7 +296,7 @@ impl Prober {
     /// When there is something to do although nothing happened.
     fn wake_at(&self) -> Instant {
         let now = self.clock.now().steady;
-        let next = [self.scheduler.next(now), self.persistence.next(), self.guard.due()];
+        let next = [self.scheduler.next(now), self.persistence.next(), self.guard.due(), self.next_expiry()];
         let wait = next.into_iter().flatten().min().map_or(LONGEST_SLEEP, |at| at.since(now).min(LONGEST_SLEEP));
         Instant::now() + wait
     }

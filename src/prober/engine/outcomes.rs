@@ -8,10 +8,11 @@ use super::Prober;
 use super::probe_task::{Done, Ended};
 use crate::model::health::{Event, Step, step};
 use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
-use crate::model::ports::OnDemandResult;
-use crate::model::service::InstanceId;
+use crate::model::ports::{OnDemandCheck, OnDemandResult};
+use crate::model::service::{CheckId, InstanceId};
 use crate::model::time::{Now, UnixMs};
 use crate::prober::guard::{Fall, Observation, Reach};
+use crate::prober::on_demand::Weight;
 use crate::prober::targets::{ProbePhase, Tracked, Waiter};
 
 impl Prober {
@@ -25,14 +26,21 @@ impl Prober {
     }
 
     fn done(&mut self, done: Done, now: Now) {
-        let Some(tracked) = self.targets.get_mut(done.instance) else { return };
+        let Some(tracked) = self.targets.get_mut(done.check) else { return };
         if tracked.generation != done.generation || !matches!(tracked.phase, ProbePhase::Running(..)) {
             return;
         }
         let ProbePhase::Running(run) = std::mem::replace(&mut tracked.phase, ProbePhase::Idle) else { return };
         self.scheduler.probe_ended(run.at);
         match done.ended {
-            Ended::Probed(outcome) => self.judge(done.instance, outcome, run.started, now),
+            Ended::Probed(outcome, version) => {
+                self.note_version(done.check, &outcome, version.as_deref(), now);
+                let showed_certificate = outcome.certificate_expires_at.is_some();
+                self.judge(done.check, outcome, run.started, now);
+                if showed_certificate {
+                    self.note_certificate(done.check.instance);
+                }
+            }
             Ended::Delayed(delay) => {
                 self.scheduler.delay(tracked, delay, done.released_by, now.steady);
                 if done.released_by.is_none() {
@@ -57,18 +65,46 @@ impl Prober {
         self.judge(id, broken(now), started, now);
     }
 
-    pub(super) fn judge(&mut self, id: InstanceId, outcome: Outcome, started: UnixMs, now: Now) {
+    /// Notes the version that an answer reports, and whether it is the registered one.
+    fn note_version(&mut self, id: CheckId, outcome: &Outcome, version: Option<&str>, now: Now) {
+        let Some(tracked) = self.targets.get_mut(id).filter(|tracked| tracked.reads_version()) else { return };
+        if outcome.verdict != Verdict::Pass {
+            return;
+        }
+        let snapshot = self.catalog.read();
+        let service = snapshot.get(tracked.key.as_str()).map(|entry| entry.service());
+        let registered = service.and_then(|service| service.instance(tracked.name.as_str()));
+        let registered = registered.map_or("", |instance| instance.spec.version.as_str());
+        let differs = version.filter(|version| !registered.is_empty() && !is_same_version(version, registered));
+        let warning = differs.map(|version| {
+            (Reason::VersionDiffers, format!("version {version} answers, but {registered} is registered"))
+        });
+        tracked.notice(version, warning, now.steady);
+    }
+
+    /// Notes when the first certificate of the instance's checks expires.
+    fn note_certificate(&self, instance: InstanceId) {
+        let Some(checks) = self.targets.checks(instance) else { return };
+        let first = checks.iter().filter_map(|tracked| tracked.certificate_expires_at).min();
+        self.report.certificate(instance, first);
+    }
+
+    pub(super) fn judge(&mut self, id: CheckId, outcome: Outcome, started: UnixMs, now: Now) {
         let Some(tracked) = self.targets.get_mut(id) else { return };
-        self.report.probe(tracked.target.kind(), &outcome);
+        self.report.probe(tracked.kind(), &outcome);
         let scheduled = !tracked.confirming && !tracked.priority().urgent;
         let waiters = std::mem::take(&mut tracked.waiters);
+        let observed = std::mem::take(&mut tracked.only_observed);
+        let asked = !waiters.is_empty() && !observed;
+        // One that the schedule or the guard wanted as well counts as usual.
+        let only_shown = observed && !tracked.guard_asked && tracked.due > now.steady;
         tracked.guard_asked = false;
         let was_healthy = tracked.state.health() == Health::Healthy;
         let before = tracked.last.clone();
         let outcome = tracked.note(outcome);
         self.scheduler.update_need(tracked);
         self.guard.observe(&Observation {
-            instance: id,
+            check: id,
             namespace: tracked.key.namespace(),
             address: outcome.address.map(|address| address.ip()),
             was_healthy,
@@ -76,13 +112,14 @@ impl Prober {
             reach: Reach::from(&*outcome),
             at: now.steady,
         });
-        let event = if waiters.is_empty() { Event::Probe(&outcome) } else { Event::OnDemand(&outcome) };
+        if only_shown {
+            self.scheduler.schedule(tracked);
+            return self.fill(id, &waiters, &outcome);
+        }
+        let event = if asked { Event::OnDemand(&outcome) } else { Event::Probe(&outcome) };
         let mut step = step(&tracked.state, &tracked.timing, event, now);
         // A caller who asks for a verdict gets it; the guard withholds only what Portolan would report unasked.
-        if waiters.is_empty()
-            && step.is_fall()
-            && self.guard.holds(&fall(tracked, &outcome, &step, started), now.steady)
-        {
+        if !asked && step.is_fall() && self.guard.holds(&fall(tracked, &outcome, &step, started), now.steady) {
             step = step.withheld(&tracked.state);
         }
         // Whoever repairs a check needs to read what is wrong with it now.
@@ -90,54 +127,77 @@ impl Prober {
         step.reason_changed |= reworded && step.transition.is_none() && step.state.reason() == outcome.reason;
         tracked.plan(step.next, started, now.steady);
         self.scheduler.schedule(tracked);
-        self.apply(id, step, Some(&outcome.message));
+        self.apply(id, step, Some(&outcome.message), now);
         self.watch_silence(id);
         self.fill(id, &waiters, &outcome);
     }
 
-    fn fill(&mut self, id: InstanceId, waiters: &[Waiter], outcome: &Arc<Outcome>) {
+    fn fill(&mut self, id: CheckId, waiters: &[Waiter], outcome: &Arc<Outcome>) {
         let Some(tracked) = self.targets.get(id).filter(|_| !waiters.is_empty()) else { return };
         let held = tracked.state.held() && outcome.verdict == Verdict::Pass;
-        let part = OnDemandResult { instance: tracked.name.clone(), outcome: Some(Outcome::clone(outcome)), held };
+        let (instance, outcome) = (tracked.name.clone(), Outcome::clone(outcome));
+        let check = OnDemandCheck { check: tracked.check_name(), advisory: tracked.advisory, outcome: outcome.clone() };
+        let weight = Weight::of(tracked.advisory, outcome.verdict);
+        let part = OnDemandResult { instance, outcome: Some(outcome), held, checks: vec![check] };
         for waiter in waiters {
-            self.tickets.fill(*waiter, Some(part.clone()), tracked.newest_change);
+            self.tickets.fill(*waiter, Some((weight, part.clone())), tracked.newest_change);
         }
     }
 
-    /// Handles an instance that had no conclusive outcome for too long.
-    pub(super) fn silent(&mut self, id: InstanceId, now: Now) {
+    /// Handles a check that had no conclusive outcome for too long.
+    pub(super) fn silent(&mut self, id: CheckId, now: Now) {
         let Some(tracked) = self.targets.get(id) else { return };
         let step = step(&tracked.state, &tracked.timing, Event::Silence, now);
-        self.apply(id, step, None);
+        self.apply(id, step, None, now);
     }
 
     /// Lets a fall happen that the guard withheld.
-    pub(super) fn release(&mut self, id: InstanceId, now: Now) {
+    pub(super) fn release(&mut self, id: CheckId, now: Now) {
         let Some(tracked) = self.targets.get(id) else { return };
         let Some(fail) = tracked.last_fail.clone() else { return };
         let step = step(&tracked.state, &tracked.timing, Event::Release(&fail), now);
-        self.apply(id, step, None);
+        self.apply(id, step, None, now);
     }
 
-    /// Takes over a step's state. What readers notice goes to the store, with the outcome's message where it is no transition.
-    fn apply(&mut self, id: InstanceId, step: Step, message: Option<&str>) {
-        let Some(tracked) = self.targets.get_mut(id) else { return };
-        if let Some(transition) = &step.transition {
-            self.report.transition(tracked, transition);
-        } else if step.reason_changed && step.state.reason().bars_check() {
-            self.report.barred(tracked, step.state.reason(), message.unwrap_or_default());
+    /// Takes over a step's state, and folds it with those of the other checks. What readers notice of the instance goes to the store, with the
+    /// outcome's message where it is no transition.
+    pub(super) fn apply(&mut self, id: CheckId, step: Step, message: Option<&str>, now: Now) {
+        let Some(checks) = self.targets.checks_mut(id.instance) else { return };
+        let barred = step.transition.is_none() && step.reason_changed && step.state.reason().bars_check();
+        let effect = checks.take(id.position, step, message, now);
+        let (was, is) = (effect.was, checks.health());
+        let first = was.is_some_and(|(_, reason)| reason == Reason::Probing);
+        let Some(tracked) = checks.get(id.position) else { return };
+        if let Some(transition) = &effect.transition {
+            self.report.transition((&tracked.key, &tracked.name), first, transition);
+        } else if barred {
+            self.report.barred(
+                (&tracked.key, &tracked.name),
+                first,
+                tracked.state.reason(),
+                message.unwrap_or_default(),
+            );
         }
-        tracked.state = step.state;
-        self.persistence.mark_dirty(tracked);
-        if step.transition.is_some() || step.reason_changed {
-            self.persistence.push_change(tracked, step.transition, message);
+        let number = effect.noticed.then(|| self.persistence.push_change(checks.change(effect, now)));
+        if let Some(tracked) = checks.get_mut(id.position) {
+            tracked.newest_change = number.unwrap_or(tracked.newest_change);
+            self.persistence.mark_dirty(tracked);
+        }
+        if was.is_some_and(|(health, _)| health != is.0) {
+            self.sync_departure(id.instance);
         }
     }
 }
 
+/// Whether two versions are the same, however they are written.
+fn is_same_version(one: &str, other: &str) -> bool {
+    let plain = |text: &str| text.trim().trim_start_matches(['v', 'V']).to_owned();
+    plain(one) == plain(other)
+}
+
 fn fall<'a>(tracked: &'a Tracked, outcome: &Outcome, step: &Step, started: UnixMs) -> Fall<'a> {
     Fall {
-        instance: tracked.id,
+        check: tracked.id,
         namespace: tracked.key.namespace(),
         address: outcome.address.map(|address| address.ip()),
         reason: outcome.reason,
@@ -154,6 +214,7 @@ fn broken(now: Now) -> Outcome {
         at: now.wall,
         address: None,
         code: None,
+        certificate_expires_at: None,
         message: "the probe broke inside Portolan; see its log".to_owned(),
         timings: Timings::default(),
     }

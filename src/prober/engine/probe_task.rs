@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::model::check::Target;
 use crate::model::outcome::{Outcome, Stage, Verdict};
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::Clock;
 use crate::prober::dialer::Dialer;
 use crate::prober::limits::{Budget, Delay, Slot};
@@ -26,7 +26,7 @@ pub(super) struct Tools {
 /// One probe to make.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) instance: InstanceId,
+    pub(super) check: CheckId,
     pub(super) generation: u64,
     pub(super) target: Arc<Target>,
     pub(super) timeout: Duration,
@@ -37,7 +37,7 @@ pub(super) struct Job {
 /// How a job ended.
 #[derive(Debug)]
 pub(super) struct Done {
-    pub(super) instance: InstanceId,
+    pub(super) check: CheckId,
     /// The generation that was probed.
     pub(super) generation: u64,
     /// As in its job.
@@ -48,8 +48,8 @@ pub(super) struct Done {
 /// The result of a job.
 #[derive(Debug)]
 pub(super) enum Ended {
-    /// The probe was made.
-    Probed(Outcome),
+    /// The probe was made. Its answer may report a version.
+    Probed(Outcome, Option<String>),
     /// The address's budget is spent; see [`Budget::spend`].
     Delayed(Delay),
 }
@@ -60,13 +60,13 @@ impl Job {
         let deadline = Instant::now() + self.timeout;
         let ended = self.attempt(&tools, deadline).await;
         drop(slot);
-        Done { instance: self.instance, generation: self.generation, released_by: self.released_by, ended }
+        Done { check: self.check, generation: self.generation, released_by: self.released_by, ended }
     }
 
     async fn attempt(&self, tools: &Tools, deadline: Instant) -> Ended {
         let pinned = match tools.dialer.pin(&self.target, deadline).await {
             Ok(pinned) => pinned,
-            Err(outcome) => return Ended::Probed(outcome),
+            Err(outcome) => return Ended::Probed(outcome, None),
         };
         let now = tools.clock.now().steady;
         let _permit = match tools.budget.spend(pinned.key(), self.released_by, now) {
@@ -79,12 +79,12 @@ impl Job {
             let mut further = further.lock().unwrap_or_else(PoisonError::into_inner);
             spent.map(|permit| further.0.push(permit)).map_err(|delay| further.1 = Some(delay)).is_ok()
         };
-        let outcome = tools.dialer.probe_if(&self.target, &pinned, deadline, &may_dial).await;
+        let (outcome, version) = tools.dialer.probe_if(&self.target, &pinned, deadline, &may_dial).await;
         let (_permits, over) = further.into_inner().unwrap_or_else(PoisonError::into_inner);
         match over {
             // An address that was skipped for its budget might have answered.
             Some(delay) if outcome.verdict == Verdict::Fail && outcome.stage == Stage::Connect => Ended::Delayed(delay),
-            _ => Ended::Probed(outcome),
+            _ => Ended::Probed(outcome, version),
         }
     }
 }

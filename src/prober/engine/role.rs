@@ -4,6 +4,7 @@ use super::Prober;
 use crate::catalog::Feed;
 use crate::model::ports::OnDemandError;
 use crate::prober::guard::GuardState;
+use crate::prober::schedule::DueQueue;
 
 impl Prober {
     /// Follows the leadership. Returns the feed to go on with where that changes.
@@ -33,6 +34,10 @@ impl Prober {
         let before = self.guard.reset();
         self.report.guard(before, GuardState::Clear, self.guard.held());
         self.targets.clear();
+        self.report.no_certificates();
+        self.leases.set_open(false);
+        self.expiries = DueQueue::default();
+        self.departures.clear();
         self.scheduler.clear();
         for entry in self.catalog.snapshot().newest_first(None) {
             entry.last_check().clear();

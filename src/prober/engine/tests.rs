@@ -13,7 +13,7 @@ use crate::model::health::{Event, step};
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
 use crate::model::ports::AlwaysLeads;
-use crate::model::service::{Instance, InstanceId, InstanceSpec, Owner, Service, Source};
+use crate::model::service::{CheckId, Instance, InstanceId, InstanceSpec, Owner, Service, Source};
 use crate::model::time::{Clock, UnixMs};
 use crate::model::url::EndpointUrl;
 use crate::prober::targets::{ProbePhase, Run};
@@ -65,6 +65,12 @@ fn service(revision: u64, instances: &[&str]) -> Service {
         reason: Reason::Probing,
         since: at,
         message: None,
+        decided_by: crate::model::name::CheckName::default(),
+        warning: None,
+        also_failing: Box::default(),
+        observed_version: None,
+        drain: None,
+        acknowledged: None,
     };
     Service {
         id: Uuid::from_u128(1),
@@ -82,7 +88,17 @@ fn service(revision: u64, instances: &[&str]) -> Service {
 fn outcome(verdict: Verdict, reason: Reason) -> Outcome {
     let message = reason.to_string();
     let (at, timings) = (UnixMs::wall(), Timings::default());
-    Outcome { verdict, reason, stage: Stage::Resolve, at, address: None, code: None, message, timings }
+    Outcome {
+        verdict,
+        reason,
+        stage: Stage::Resolve,
+        at,
+        address: None,
+        code: None,
+        certificate_expires_at: None,
+        message,
+        timings,
+    }
 }
 
 #[tokio::test]
@@ -92,9 +108,9 @@ async fn a_batch_from_before_a_request_takes_nothing_away() {
     let entry = |revision, instances: &[&str]| Arc::new(Entry::new(service(revision, instances), LastCheck::default()));
     prober.follow(&[entry(2, &["a", "b"])]);
     prober.follow(&[entry(1, &["a"])]);
-    assert!(prober.targets.get(InstanceId(2)).is_some(), "b is newer than the batch");
+    assert!(prober.targets.get(CheckId::plain(2)).is_some(), "b is newer than the batch");
     prober.follow(&[entry(3, &["a"])]);
-    assert!(prober.targets.get(InstanceId(2)).is_none(), "b is gone");
+    assert!(prober.targets.get(CheckId::plain(2)).is_none(), "b is gone");
 }
 
 #[tokio::test]
@@ -102,7 +118,7 @@ async fn a_fall_that_was_withheld_names_what_failed() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut prober = prober(&folder);
     prober.follow(&[entry()]);
-    let id = InstanceId(1);
+    let id = CheckId::plain(1);
     let judge = |prober: &mut Prober, verdict, reason| {
         let now = prober.clock.now();
         prober.judge(id, outcome(verdict, reason), now.steady, now);
@@ -129,13 +145,13 @@ async fn a_probe_that_panics_counts_for_nothing_and_the_next_one_comes() {
     prober.follow(&[entry()]);
     let now = prober.clock.now().steady;
     let task = prober.probes.start_broken();
-    prober.targets.get_mut(InstanceId(1)).expect("tracked").phase =
+    prober.targets.get_mut(CheckId::plain(1)).expect("tracked").phase =
         ProbePhase::Running(Run { task, started: now, at: Instant::now() });
 
     let broken = prober.probes.join_next().await.expect("it ended");
     prober.ended(broken, prober.clock.now());
 
-    let tracked = prober.targets.get(InstanceId(1)).expect("tracked");
+    let tracked = prober.targets.get(CheckId::plain(1)).expect("tracked");
     let last = tracked.last.as_ref().expect("an outcome");
     assert_eq!((last.verdict, last.reason), (Verdict::Inconclusive, Reason::Cancelled));
     assert_eq!((tracked.state.health(), tracked.state.reason()), (Health::Unknown, Reason::Probing));

@@ -1,6 +1,5 @@
 //! A tick: what is due is queued, what may start is started.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,12 +8,12 @@ use super::Prober;
 use super::probe_task::Job;
 use crate::model::health::Next;
 use crate::model::ports::OnDemandError;
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::{Now, UnixMs};
 use crate::prober::targets::{ProbePhase, Run};
 use crate::prober::telemetry::Sizes;
 
-/// Instances whose silence is judged in one tick at most.
+/// Checks whose silence is judged in one tick at most.
 const MAX_SILENT: usize = 512;
 /// Time between tidying up.
 const TIDY: Duration = Duration::from_secs(2);
@@ -24,6 +23,9 @@ impl Prober {
     pub(super) fn tick(&mut self, planned: Instant) {
         let (now, at) = (self.clock.now(), Instant::now());
         self.scheduler.tick(at, at.saturating_duration_since(planned));
+        self.lease_clock.look(now.steady, self.guard.is_holding());
+        self.expire_leases();
+        self.let_go();
         self.scheduler.queue_due(&mut self.targets, now.steady);
         self.scheduler.release_delayed(&mut self.targets, now.steady);
         self.judge_silence(now);
@@ -39,9 +41,10 @@ impl Prober {
         }
     }
 
-    fn start(&mut self, id: InstanceId, since: UnixMs, now: UnixMs, at: Instant) {
+    fn start(&mut self, id: CheckId, since: UnixMs, now: UnixMs, at: Instant) {
         let leads = self.leadership.probes();
         let Some(tracked) = self.targets.get_mut(id) else { return };
+        let Some(target) = tracked.target().cloned() else { return };
         let waited = now.since(since);
         tracked.excuse(waited);
         if !leads {
@@ -58,13 +61,8 @@ impl Prober {
             self.report.start_lag(waited);
             self.scheduler.note_start(tracked, waited);
         }
-        let job = Job {
-            instance: id,
-            generation: tracked.generation,
-            target: Arc::clone(&tracked.target),
-            timeout: tracked.timing.timeout,
-            released_by,
-        };
+        let job =
+            Job { check: id, generation: tracked.generation, target, timeout: tracked.timing.timeout, released_by };
         let slot = self.scheduler.take_slot(tracked, at);
         tracked.phase = ProbePhase::Running(Run { task: self.probes.start(job, slot), started: now, at });
     }
@@ -84,7 +82,7 @@ impl Prober {
     }
 
     /// Plans when an instance's silence is judged next.
-    pub(super) fn watch_silence(&mut self, id: InstanceId) {
+    pub(super) fn watch_silence(&mut self, id: CheckId) {
         if let Some(tracked) = self.targets.get_mut(id) {
             self.scheduler.watch_silence(tracked, self.clock.now().steady);
         }
@@ -102,6 +100,7 @@ impl Prober {
     fn tidy(&mut self, now: UnixMs) {
         self.tidy_at = now.plus(TIDY);
         self.scheduler.tidy(&self.targets, now);
+        self.tidy_expiries();
         self.report.flush_log();
         self.report.lag(self.scheduler.read_lag(&self.targets, now));
         if let Some(within) = self.scheduler.detection_time(&self.targets) {
@@ -111,7 +110,7 @@ impl Prober {
 
     fn report_sizes(&self) {
         self.report.tick(Sizes {
-            tracked: self.targets.len(),
+            tracked: self.targets.instances(),
             in_flight: self.scheduler.in_flight(),
             queued: self.scheduler.queued(),
             delayed: self.scheduler.delayed(),

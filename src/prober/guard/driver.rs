@@ -1,7 +1,7 @@
 //! When the guard is judged next: the state that the engine needs to drive it.
 
 use super::{Fall, Guard, GuardState, Observation, Release};
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 
 /// The guard and its next judgement.
@@ -31,14 +31,19 @@ impl GuardDriver {
         self.guard.observe(observation);
     }
 
+    /// Whether it holds falls, as last judged.
+    pub(crate) fn is_holding(&self) -> bool {
+        matches!(self.guard.state(), GuardState::Holding { .. })
+    }
+
     /// See [`Guard::holds`].
     pub(crate) fn holds(&mut self, fall: &Fall<'_>, now: UnixMs) -> bool {
         self.guard.holds(fall, now)
     }
 
     /// See [`Guard::keeps_back`].
-    pub(crate) fn keeps_back(&self, instance: InstanceId) -> bool {
-        self.guard.keeps_back(instance)
+    pub(crate) fn keeps_back(&self, check: CheckId) -> bool {
+        self.guard.keeps_back(check)
     }
 
     /// See [`Guard::held`].
@@ -47,12 +52,12 @@ impl GuardDriver {
     }
 
     /// See [`Guard::forget`].
-    pub(crate) fn forget(&mut self, instance: InstanceId, namespace: &str) {
-        self.guard.forget(instance, namespace);
+    pub(crate) fn forget(&mut self, check: CheckId, namespace: &str) {
+        self.guard.forget(check, namespace);
     }
 
     /// See [`Guard::canaries`].
-    pub(crate) fn canaries(&mut self) -> Vec<InstanceId> {
+    pub(crate) fn canaries(&mut self) -> Vec<CheckId> {
         self.guard.canaries()
     }
 

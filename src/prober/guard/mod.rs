@@ -61,7 +61,7 @@ use std::time::Duration;
 pub(crate) use self::driver::GuardDriver;
 pub(crate) use self::state::Guard;
 use crate::model::outcome::{Outcome, Reason, Verdict};
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 
 /// Age of the sample that can end a hold.
@@ -120,7 +120,7 @@ impl From<&Outcome> for Reach {
 /// One probe that ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Observation<'a> {
-    pub(crate) instance: InstanceId,
+    pub(crate) check: CheckId,
     pub(crate) namespace: &'a str,
     /// The address dialled; without one, the guard takes the last one it knows.
     pub(crate) address: Option<IpAddr>,
@@ -136,7 +136,7 @@ pub(crate) struct Observation<'a> {
 /// One instance about to go from healthy to unhealthy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fall<'a> {
-    pub(crate) instance: InstanceId,
+    pub(crate) check: CheckId,
     pub(crate) namespace: &'a str,
     /// The address dialled, if any.
     pub(crate) address: Option<IpAddr>,
@@ -167,9 +167,9 @@ pub(crate) enum GuardState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Release {
     /// Its fails count: `health::step` with `Event::Release` and its last outcome, without asking the guard again.
-    Commit(InstanceId),
+    Commit(CheckId),
     /// They are outdated: probe it at once.
-    Probe(InstanceId),
+    Probe(CheckId),
     /// The hold reached its limit while others were still lost: probe it at once if possible, else its fails count.
-    Confirm(InstanceId),
+    Confirm(CheckId),
 }

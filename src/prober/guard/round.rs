@@ -2,7 +2,7 @@
 
 use super::sample::{Entry, TargetResult, count_losses};
 use super::{FEW_CANARIES, ROUND};
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 
 /// Canaries probed together, and what they answered.
@@ -25,10 +25,8 @@ impl Round {
         (!lost || over).then_some(lost)
     }
 
-    pub(super) fn answer(&mut self, instance: InstanceId, reached: bool) {
-        if let Some((_, answer)) =
-            self.canaries.iter_mut().find(|(e, answer)| e.instance == instance && answer.is_none())
-        {
+    pub(super) fn answer(&mut self, check: CheckId, reached: bool) {
+        if let Some((_, answer)) = self.canaries.iter_mut().find(|(e, answer)| e.check == check && answer.is_none()) {
             *answer = Some(reached);
         }
     }

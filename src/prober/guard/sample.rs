@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
 use super::{MAX_SAMPLE, MIN_LOCATIONS, MIN_TARGETS};
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 
 /// Most observations of each kind per namespace.
@@ -22,12 +22,12 @@ const NAMESPACE_SHARE: usize = 4;
 pub(super) enum Location {
     Address(IpAddr),
     /// Never resolved: a location of its own.
-    Unresolved(InstanceId),
+    Unresolved(CheckId),
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
-    pub(super) instance: InstanceId,
+    pub(super) check: CheckId,
     /// The namespace's hash.
     pub(super) ns: u64,
     pub(super) location: Location,
@@ -58,11 +58,11 @@ fn push(queue: &mut VecDeque<Entry>, entry: Entry) {
 }
 
 impl Ring {
-    /// The latest scheduled probe of each target since then, the latest first.
+    /// The latest scheduled probe of each target since then, the latest first. The checks of one instance are one target.
     fn latest(&self, since: UnixMs) -> impl Iterator<Item = &Entry> {
         let mut met = HashSet::new();
         let recent = self.scheduled.iter().rev().take_while(move |e| e.at >= since);
-        recent.filter(move |e| met.insert(e.instance)).take(MAX_SAMPLE)
+        recent.filter(move |e| met.insert(e.check.instance)).take(MAX_SAMPLE)
     }
 }
 
@@ -78,7 +78,7 @@ impl Sample {
             push(&mut ring.scheduled, entry);
         }
         if entry.lost {
-            ring.reached.retain(|e| e.instance != entry.instance);
+            ring.reached.retain(|e| e.check != entry.check);
         } else {
             push(&mut ring.reached, entry);
         }
@@ -90,18 +90,18 @@ impl Sample {
         self.0.values().map(|ring| ring.scheduled.len() + ring.reached.len()).sum()
     }
 
-    pub(super) fn forget(&mut self, ns: u64, instance: InstanceId) {
+    pub(super) fn forget(&mut self, ns: u64, check: CheckId) {
         if let Some(ring) = self.0.get_mut(&ns) {
-            ring.scheduled.retain(|e| e.instance != instance);
-            ring.reached.retain(|e| e.instance != instance);
+            ring.scheduled.retain(|e| e.check != check);
+            ring.reached.retain(|e| e.check != check);
         }
     }
 
     /// Where an instance of the namespace was last.
-    pub(super) fn last_location(&self, ns: u64, instance: InstanceId) -> Option<Location> {
+    pub(super) fn last_location(&self, ns: u64, check: CheckId) -> Option<Location> {
         let ring = self.0.get(&ns)?;
         let known = ring.reached.iter().rev().chain(ring.scheduled.iter().rev());
-        known.filter(|e| e.instance == instance).map(|e| e.location).next()
+        known.filter(|e| e.check == check).map(|e| e.location).next()
     }
 
     fn latest(&self, since: UnixMs) -> impl Iterator<Item = &Entry> {

@@ -78,7 +78,20 @@ impl Answer {
         let message = reason.to_string();
         let stage = Stage::Connect;
         let timings = Timings::default();
-        (after, Outcome { verdict, reason, stage, at: UnixMs(0), address: None, code: None, message, timings })
+        (
+            after,
+            Outcome {
+                verdict,
+                reason,
+                stage,
+                at: UnixMs(0),
+                address: None,
+                code: None,
+                certificate_expires_at: None,
+                message,
+                timings,
+            },
+        )
     }
 }
 
@@ -279,7 +292,7 @@ impl<'a> Sim<'a> {
         let before = self.states[i].clone();
         if let Some(guard) = &mut self.guard {
             guard.observe(&Observation {
-                instance: id(i),
+                check: id(i),
                 namespace: self.targets[i].namespace,
                 address: Some(self.targets[i].address),
                 was_healthy: before.health() == Health::Healthy,
@@ -299,7 +312,7 @@ impl<'a> Sim<'a> {
         let mut done = step(before, &self.targets[i].timing, event, at);
         if let (true, Event::Probe(outcome), Some(guard)) = (done.is_fall(), event, &mut self.guard) {
             let fall = Fall {
-                instance: id(i),
+                check: id(i),
                 namespace: self.targets[i].namespace,
                 address: Some(self.targets[i].address),
                 reason: outcome.reason,
@@ -354,12 +367,12 @@ impl<'a> Sim<'a> {
     }
 }
 
-fn id(i: usize) -> InstanceId {
-    InstanceId(i64::try_from(i).expect("small"))
+fn id(i: usize) -> CheckId {
+    CheckId::plain(i64::try_from(i).expect("small"))
 }
 
-fn index(id: InstanceId) -> usize {
-    usize::try_from(id.0).expect("made from one")
+fn index(id: CheckId) -> usize {
+    usize::try_from(id.instance.0).expect("made from one")
 }
 
 /// One scenario's figures, in seconds; falls are counted from the start of the failures to the first one of each target.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::round::{Round, add_lost};
 use super::sample::{Entry, Location, Sample};
@@ -11,7 +10,7 @@ use super::{
     ACQUITTAL, BATCH, BATCH_PAUSE, BLIND, FEW_CANARIES, Fall, GuardState, MAX_CANARIES, MAX_HELD, MAX_HOLD,
     MIN_CANARIES, Observation, RECHECK, Reach, Release, WINDOW,
 };
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 
 /// How a held fall is released.
@@ -36,8 +35,8 @@ pub(crate) struct Guard {
     pub(super) sample: Sample,
     phase: Phase,
     /// Canaries that the caller has not taken yet.
-    canaries: Vec<InstanceId>,
-    held: BTreeMap<InstanceId, ReleaseKind>,
+    canaries: Vec<CheckId>,
+    held: BTreeMap<CheckId, ReleaseKind>,
     acquitted: Option<UnixMs>,
     /// When the last hold ended because other targets were reached again.
     recovered: UnixMs,
@@ -74,18 +73,18 @@ impl Guard {
     pub(crate) fn observe(&mut self, observation: &Observation<'_>) {
         let ns = self.hasher.hash_one(observation.namespace);
         let entry = Entry {
-            instance: observation.instance,
+            check: observation.check,
             ns,
-            location: self.location(ns, observation.instance, observation.address),
+            location: self.location(ns, observation.check, observation.address),
             lost: observation.reach == Reach::Lost,
             at: observation.at,
         };
         if let Phase::Asking { round, .. } | Phase::Holding { round, .. } = &mut self.phase {
-            round.answer(observation.instance, observation.reach == Reach::Reached);
+            round.answer(observation.check, observation.reach == Reach::Reached);
         }
         match observation.reach {
             Reach::Nothing => return,
-            Reach::Reached => drop(self.held.remove(&observation.instance)),
+            Reach::Reached => drop(self.held.remove(&observation.check)),
             Reach::Lost => {}
         }
         self.sample.note(entry, observation.scheduled && observation.was_healthy);
@@ -98,13 +97,13 @@ impl Guard {
             return false;
         }
         if fall.started < self.recovered {
-            self.held.insert(fall.instance, ReleaseKind::Probe);
+            self.held.insert(fall.check, ReleaseKind::Probe);
             return true;
         }
         if matches!(self.phase, Phase::Clear) && !self.suspects(fall, now) {
             return false;
         }
-        self.held.insert(fall.instance, ReleaseKind::Commit);
+        self.held.insert(fall.check, ReleaseKind::Commit);
         true
     }
 
@@ -122,7 +121,7 @@ impl Guard {
                 self.release_all(ReleaseKind::Confirm);
             }
             Phase::Holding { convicted, round, .. } => {
-                let from = (*convicted).max(before(now, WINDOW));
+                let from = (*convicted).max(now.minus(WINDOW));
                 let sample = self.sample.losses_since(from);
                 if sample.is_enough() && !sample.mostly_lost() || round.verdict(now) == Some(false) {
                     self.release_all(ReleaseKind::Probe);
@@ -146,7 +145,7 @@ impl Guard {
     }
 
     /// Takes the canaries to probe at once; each is returned once.
-    pub(crate) fn canaries(&mut self) -> Vec<InstanceId> {
+    pub(crate) fn canaries(&mut self) -> Vec<CheckId> {
         std::mem::take(&mut self.canaries)
     }
 
@@ -158,10 +157,10 @@ impl Guard {
         self.next_batch = now.plus(BATCH_PAUSE);
         let batch = std::iter::from_fn(|| self.held.pop_first()).take(BATCH);
         batch
-            .map(|(instance, kind)| match kind {
-                ReleaseKind::Commit => Release::Commit(instance),
-                ReleaseKind::Probe => Release::Probe(instance),
-                ReleaseKind::Confirm => Release::Confirm(instance),
+            .map(|(check, kind)| match kind {
+                ReleaseKind::Commit => Release::Commit(check),
+                ReleaseKind::Probe => Release::Probe(check),
+                ReleaseKind::Confirm => Release::Confirm(check),
             })
             .collect()
     }
@@ -181,21 +180,21 @@ impl Guard {
     }
 
     /// Whether this instance's fall is held or waits to be released.
-    pub(crate) fn keeps_back(&self, instance: InstanceId) -> bool {
-        self.held.contains_key(&instance)
+    pub(crate) fn keeps_back(&self, check: CheckId) -> bool {
+        self.held.contains_key(&check)
     }
 
     /// Forgets an instance that is gone or has another address now. A canary that is forgotten before it answers is a loss.
-    pub(crate) fn forget(&mut self, instance: InstanceId, namespace: &str) {
-        self.held.remove(&instance);
-        self.canaries.retain(|canary| *canary != instance);
-        self.sample.forget(self.hasher.hash_one(namespace), instance);
+    pub(crate) fn forget(&mut self, check: CheckId, namespace: &str) {
+        self.held.remove(&check);
+        self.canaries.retain(|canary| *canary != check);
+        self.sample.forget(self.hasher.hash_one(namespace), check);
     }
 
-    fn location(&self, ns: u64, instance: InstanceId, address: Option<IpAddr>) -> Location {
+    fn location(&self, ns: u64, check: CheckId, address: Option<IpAddr>) -> Location {
         match address {
             Some(address) => Location::Address(address),
-            None => self.sample.last_location(ns, instance).unwrap_or(Location::Unresolved(instance)),
+            None => self.sample.last_location(ns, check).unwrap_or(Location::Unresolved(check)),
         }
     }
 
@@ -210,7 +209,7 @@ impl Guard {
             return false;
         }
         let most = if sample.is_enough() { MAX_CANARIES } else { FEW_CANARIES }.min(self.most_canaries);
-        let own = self.location(self.hasher.hash_one(fall.namespace), fall.instance, fall.address);
+        let own = self.location(self.hasher.hash_one(fall.namespace), fall.check, fall.address);
         let losses = self.sample.lost(fall.failing_since, own);
         let mut excluded: HashSet<Location> = losses.iter().map(|e| e.location).collect();
         excluded.insert(own);
@@ -225,7 +224,7 @@ impl Guard {
     }
 
     fn round(&mut self, canaries: Vec<Entry>, now: UnixMs) -> Round {
-        self.canaries = canaries.iter().map(|entry| entry.instance).collect();
+        self.canaries = canaries.iter().map(|entry| entry.check).collect();
         Round { at: now, canaries: canaries.into_iter().map(|entry| (entry, None)).collect() }
     }
 
@@ -256,8 +255,4 @@ impl Guard {
         let round = self.round(canaries, now);
         self.phase = Phase::Holding { since, convicted, round };
     }
-}
-
-fn before(at: UnixMs, by: Duration) -> UnixMs {
-    UnixMs(at.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }

@@ -19,7 +19,7 @@ fn namespace(n: u32) -> &'static str {
 /// A scheduled probe of healthy instance `n` on an address of its own.
 fn observation(n: u32, reach: Reach, ms: i64) -> Observation<'static> {
     Observation {
-        instance: InstanceId(n.into()),
+        check: CheckId::plain(n.into()),
         namespace: namespace(n),
         address: Some(address(n)),
         was_healthy: true,
@@ -31,7 +31,7 @@ fn observation(n: u32, reach: Reach, ms: i64) -> Observation<'static> {
 
 fn fall(n: u32, failing_since: i64, started: i64) -> Fall<'static> {
     Fall {
-        instance: InstanceId(n.into()),
+        check: CheckId::plain(n.into()),
         namespace: namespace(n),
         address: Some(address(n)),
         reason: Reason::ConnectTimeout,
@@ -53,7 +53,7 @@ fn convicted() -> Guard {
     let mut guard = guard(40, 60);
     assert!(guard.holds(&fall(50, 1500, 1900), at(2000)));
     for canary in guard.canaries() {
-        let n = u32::try_from(canary.0).expect("small");
+        let n = u32::try_from(canary.instance.0).expect("small");
         guard.observe(&Observation { scheduled: false, ..observation(n, Reach::Lost, 2100) });
     }
     assert_eq!(guard.judge(at(2100)), GuardState::Holding { since: at(2000), until: at(62_000) });
@@ -64,7 +64,17 @@ fn convicted() -> Guard {
 fn only_what_could_be_ours_is_a_loss() {
     let seen = |verdict, reason: Reason| {
         let (stage, timings, message) = (Stage::Connect, Timings::default(), String::new());
-        Reach::from(&Outcome { verdict, reason, stage, at: at(0), address: None, code: None, message, timings })
+        Reach::from(&Outcome {
+            verdict,
+            reason,
+            stage,
+            at: at(0),
+            address: None,
+            code: None,
+            certificate_expires_at: None,
+            message,
+            timings,
+        })
     };
     assert_eq!(seen(Verdict::Pass, Reason::Passed), Reach::Reached);
     for reason in [Reason::ConnectRefused, Reason::ConnectionReset, Reason::TlsFailed, Reason::UnexpectedStatus] {
@@ -93,8 +103,8 @@ fn canaries_are_spread_over_addresses_and_namespaces() {
     assert!(guard.holds(&fall(50, 1500, 1900), at(2000)));
     let canaries = guard.canaries();
     assert_eq!(canaries.len(), MAX_CANARIES);
-    assert_eq!(canaries.iter().filter(|c| c.0 < 40).count(), 40, "the others first");
-    assert_eq!(canaries.iter().filter(|c| c.0 >= 2000).count(), 1, "one an address");
+    assert_eq!(canaries.iter().filter(|c| c.instance.0 < 40).count(), 40, "the others first");
+    assert_eq!(canaries.iter().filter(|c| c.instance.0 >= 2000).count(), 1, "one an address");
     assert!(guard.canaries().is_empty(), "once");
 }
 
@@ -105,13 +115,13 @@ fn half_of_the_canaries_reached_lets_falls_happen() {
     let canaries = guard.canaries();
     assert_eq!(canaries.len(), 20);
     for canary in &canaries[..9] {
-        guard.observe(&observation(u32::try_from(canary.0).expect("small"), Reach::Reached, 2010));
+        guard.observe(&observation(u32::try_from(canary.instance.0).expect("small"), Reach::Reached, 2010));
     }
     assert_eq!(guard.judge(at(2010)), GuardState::Asking { since: at(2000) });
     assert!(guard.release_batch(at(2010)).is_empty());
-    guard.observe(&observation(u32::try_from(canaries[9].0).expect("small"), Reach::Reached, 2020));
+    guard.observe(&observation(u32::try_from(canaries[9].instance.0).expect("small"), Reach::Reached, 2020));
     assert_eq!(guard.judge(at(2020)), GuardState::Clear);
-    assert_eq!(guard.release_batch(at(2020)), [Release::Commit(InstanceId(30))]);
+    assert_eq!(guard.release_batch(at(2020)), [Release::Commit(CheckId::plain(30))]);
     assert!(!guard.holds(&fall(31, 1600, 1900), at(3000)), "that word stands for what failed before it");
     assert!(guard.holds(&fall(32, 2500, 2500), at(3000)), "not for what came after");
 }
@@ -154,9 +164,9 @@ fn a_recovery_lets_go_and_old_probes_prove_nothing() {
     let mut guard = convicted();
     (0..12).for_each(|n| guard.observe(&observation(n, Reach::Reached, 20_000)));
     assert_eq!(guard.judge(at(20_000)), GuardState::Clear);
-    assert_eq!(guard.release_batch(at(20_000)), [Release::Probe(InstanceId(50))]);
+    assert_eq!(guard.release_batch(at(20_000)), [Release::Probe(CheckId::plain(50))]);
     assert!(guard.holds(&fall(51, 1500, 19_000), at(22_000)), "began before the recovery");
-    assert_eq!(guard.release_batch(at(22_000)), [Release::Probe(InstanceId(51))]);
+    assert_eq!(guard.release_batch(at(22_000)), [Release::Probe(CheckId::plain(51))]);
     assert!(!guard.holds(&fall(51, 1500, 22_000), at(22_001)));
 }
 
@@ -165,7 +175,7 @@ fn what_was_reached_or_removed_is_held_no_more() {
     let mut guard = convicted();
     assert!(guard.holds(&fall(51, 1500, 3000), at(3000)) && guard.holds(&fall(52, 1500, 3000), at(3000)));
     guard.observe(&observation(51, Reach::Reached, 3100));
-    guard.forget(InstanceId(52), namespace(52));
+    guard.forget(CheckId::plain(52), namespace(52));
     assert_eq!(guard.held(), 1);
 }
 
@@ -236,7 +246,7 @@ proptest! {
             now += wait;
             let seen = [Reach::Reached, Reach::Lost, Reach::Lost, Reach::Nothing, Reach::Nothing][what];
             if what == 4 {
-                guard.forget(InstanceId(n.into()), namespace(n));
+                guard.forget(CheckId::plain(n.into()), namespace(n));
             }
             guard.observe(&observation(n, seen, now));
             if seen == Reach::Lost && guard.holds(&fall(n, now - 1000, now - 5), at(now)) {

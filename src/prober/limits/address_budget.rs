@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::model::time::UnixMs;
 
@@ -36,7 +36,7 @@ struct Address {
     /// Starts within the last second, oldest first.
     starts: VecDeque<UnixMs>,
     under_way: usize,
-    waiting: VecDeque<InstanceId>,
+    waiting: VecDeque<CheckId>,
 }
 
 impl Address {
@@ -108,7 +108,7 @@ impl Budget {
     }
 
     /// Queues an instance for `key`: behind the others, or in front if it has waited before.
-    pub(crate) fn wait(&self, key: IpAddr, instance: InstanceId, in_front: bool) {
+    pub(crate) fn wait(&self, key: IpAddr, instance: CheckId, in_front: bool) {
         let mut addresses = self.lock();
         let waiting = &mut addresses.entry(key).or_default().waiting;
         if in_front { waiting.push_front(instance) } else { waiting.push_back(instance) }
@@ -135,7 +135,7 @@ impl Budget {
     }
 
     /// Releases the first instance that waits for `key`, if the address can take it, and says when to call again; none if none waits.
-    pub(crate) fn release(&self, key: IpAddr, now: UnixMs) -> (Option<InstanceId>, Option<UnixMs>) {
+    pub(crate) fn release(&self, key: IpAddr, now: UnixMs) -> (Option<CheckId>, Option<UnixMs>) {
         let mut addresses = self.lock();
         let Some(address) = addresses.get_mut(&key) else { return (None, None) };
         address.forget(now);
@@ -199,7 +199,7 @@ mod tests {
             let mut tries: Vec<_> = idle.drain(..).map(|id| (id, None)).collect();
             if wake.is_some_and(|at| at <= now) {
                 let (out, again) = budget.release(IP, now);
-                tries.extend(out.map(|id| (id.0, Some(IP))));
+                tries.extend(out.map(|id| (id.instance.0, Some(IP))));
                 wake = again;
             }
             for (id, waited) in tries {
@@ -209,7 +209,7 @@ mod tests {
                         under_way.push((ms + lasts_ms, id, permit.expect("not loopback")));
                     }
                     Err(delay) => {
-                        budget.wait(IP, InstanceId(id), waited.is_some());
+                        budget.wait(IP, CheckId::plain(id), waited.is_some());
                         wake = wake.or(Some(delay.until));
                     }
                 }
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(budget.room_at(IP, UnixMs(0)), UnixMs(0));
         let _permits = [budget.spend(IP, None, UnixMs(0)), budget.spend(IP, None, UnixMs(50))];
         assert_eq!(budget.room_at(IP, UnixMs(100)), UnixMs(1000));
-        budget.wait(IP, InstanceId(1), false);
+        budget.wait(IP, CheckId::plain(1), false);
         assert_eq!(budget.room_at(IP, UnixMs(100)), UnixMs(1500), "others wait already");
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address_budget::{Budget, Delay};
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 use crate::prober::addresses::budget_key;
 
@@ -25,7 +25,7 @@ impl AddressQueues {
     }
 
     /// Queues an instance for its address: behind the others, or in front if that queue released it before.
-    pub(crate) fn wait(&mut self, delay: Delay, instance: InstanceId, in_front: bool) {
+    pub(crate) fn wait(&mut self, delay: Delay, instance: CheckId, in_front: bool) {
         self.budget.wait(delay.key, instance, in_front);
         self.wake(delay.key, delay.until);
     }
@@ -54,7 +54,7 @@ impl AddressQueues {
     }
 
     /// See [`Budget::release`].
-    pub(crate) fn release(&self, key: IpAddr, now: UnixMs) -> (Option<InstanceId>, Option<UnixMs>) {
+    pub(crate) fn release(&self, key: IpAddr, now: UnixMs) -> (Option<CheckId>, Option<UnixMs>) {
         self.budget.release(key, now)
     }
 

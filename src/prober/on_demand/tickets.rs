@@ -1,10 +1,11 @@
 //! The on-demand checks whose probes run, or whose changes are on their way to the store.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use tokio::sync::oneshot;
 
-use crate::model::name::InstanceName;
+use crate::model::outcome::Verdict;
 use crate::model::ports::{OnDemandError, OnDemandResult};
 
 /// Checks that may be open at once.
@@ -15,10 +16,42 @@ pub(crate) type Reply = oneshot::Sender<Result<Vec<OnDemandResult>, OnDemandErro
 #[derive(Debug)]
 struct Ticket {
     reply: Reply,
-    parts: Vec<Option<OnDemandResult>>,
+    parts: Vec<Option<(Weight, OnDemandResult)>>,
+    /// Probes whose outcomes are awaited.
     open: usize,
     /// The newest change that its probes caused.
     change: u64,
+}
+
+/// Which of the outcomes of one instance's checks stands for it: the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Weight {
+    /// Nothing was probed.
+    Unprobed,
+    /// Of an advisory check.
+    Advisory,
+    Pass,
+    Inconclusive,
+    Fail,
+}
+
+impl Weight {
+    pub(crate) fn of(advisory: bool, verdict: Verdict) -> Self {
+        match verdict {
+            _ if advisory => Self::Advisory,
+            Verdict::Pass => Self::Pass,
+            Verdict::Inconclusive => Self::Inconclusive,
+            Verdict::Fail => Self::Fail,
+        }
+    }
+}
+
+/// What stands for both, with the checks of both.
+fn worse(one: (Weight, OnDemandResult), other: (Weight, OnDemandResult)) -> (Weight, OnDemandResult) {
+    let (mut worse, better) = if other.0 > one.0 { (other, one) } else { (one, other) };
+    worse.1.checks.extend(better.1.checks);
+    worse.1.checks.sort_by_key(|one| (one.advisory, Reverse(Weight::of(false, one.outcome.verdict))));
+    worse
 }
 
 /// The open checks, each with one part per instance.
@@ -38,30 +71,28 @@ impl Tickets {
         self.open.len() < MAX_OPEN
     }
 
-    /// Opens a ticket with this many parts.
-    pub(crate) fn open(&mut self, reply: Reply, parts: usize) -> u64 {
+    /// Opens a ticket with this many parts, for which this many outcomes are awaited.
+    pub(crate) fn open(&mut self, reply: Reply, parts: usize, awaited: usize) -> u64 {
         self.newest += 1;
-        let ticket = Ticket { reply, parts: vec![None; parts], open: parts, change: 0 };
+        let ticket = Ticket { reply, parts: vec![None; parts], open: awaited, change: 0 };
         self.open.insert(self.newest, ticket);
         self.newest
     }
 
-    /// Fills one part, which is answered once `change` is committed; none where its instance is gone.
-    pub(crate) fn fill(&mut self, (id, position): (u64, usize), part: Option<OnDemandResult>, change: u64) {
+    /// Fills in one outcome, which is answered once `change` is committed; none where its check is gone.
+    pub(crate) fn fill(&mut self, (id, position): (u64, usize), part: Option<(Weight, OnDemandResult)>, change: u64) {
         let Some(ticket) = self.open.get_mut(&id) else { return };
-        if let Some(slot) = ticket.parts.get_mut(position) {
-            *slot = part;
+        if let Some((part, slot)) = part.zip(ticket.parts.get_mut(position)) {
+            *slot = Some(match slot.take() {
+                Some(known) => worse(known, part),
+                None => part,
+            });
         }
         ticket.change = ticket.change.max(change);
         ticket.open = ticket.open.saturating_sub(1);
         if ticket.open == 0 {
             self.complete.push(id);
         }
-    }
-
-    /// Fills the part of an instance that has no check.
-    pub(crate) fn fill_unchecked(&mut self, waiter: (u64, usize), instance: &InstanceName) {
-        self.fill(waiter, Some(OnDemandResult { instance: instance.clone(), outcome: None, held: false }), 0);
     }
 
     /// Ends a ticket with an error.
@@ -87,7 +118,7 @@ impl Tickets {
         self.complete.retain(|id| {
             let ready = open.get(id).is_none_or(|ticket| ticket.change <= committed);
             if let Some(ticket) = ready.then(|| open.remove(id)).flatten() {
-                let parts: Vec<_> = ticket.parts.into_iter().flatten().collect();
+                let parts: Vec<_> = ticket.parts.into_iter().flatten().map(|(_, part)| part).collect();
                 let answer = if parts.is_empty() { Err(OnDemandError::NotFound) } else { Ok(parts) };
                 let _ = ticket.reply.send(answer);
             }

@@ -176,7 +176,15 @@ mod tests {
 
     fn change(id: i64, from: Health, to: Health) -> HealthChange {
         let at = UnixMs(1);
-        let transition = Transition { at, from, to, reason: Reason::Passed, message: String::new(), evidence: None };
+        let transition = Transition {
+            at,
+            from,
+            to,
+            reason: Reason::Passed,
+            message: String::new(),
+            check: crate::model::name::CheckName::default(),
+            evidence: None,
+        };
         HealthChange {
             instance: InstanceId(id),
             generation: 1,
@@ -184,6 +192,10 @@ mod tests {
             reason: Reason::Passed,
             since: at,
             message: None,
+            check: crate::model::name::CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
             transition: Some(transition),
             state: CheckState::new(Now { steady: at, wall: at }),
         }

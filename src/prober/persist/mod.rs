@@ -16,10 +16,9 @@ use tokio::task::{JoinError, JoinSet};
 
 use self::changes::ChangeQueue;
 use self::rows::RowQueue;
-use crate::model::outcome::Transition;
 use crate::model::ports::{Leadership, WriteError};
 use crate::model::probe::HealthChange;
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::{Clock, UnixMs};
 use crate::prober::targets::{Targets, Tracked};
 use crate::store::Store;
@@ -37,7 +36,7 @@ const NOT_LEADING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Written {
     Changes(Result<Vec<bool>, WriteError>),
-    Rows(Vec<InstanceId>, Result<(), WriteError>),
+    Rows(Vec<CheckId>, Result<(), WriteError>),
 }
 
 /// Everything that is on its way to the store.
@@ -60,18 +59,9 @@ impl Persistence {
         self.writes = JoinSet::new();
     }
 
-    /// Queues the change to the instance's present state, with its transition if it is one, else with a message.
-    pub(crate) fn push_change(&mut self, tracked: &mut Tracked, transition: Option<Transition>, message: Option<&str>) {
-        tracked.newest_change = self.changes.push(HealthChange {
-            instance: tracked.id,
-            generation: tracked.generation,
-            health: tracked.state.health(),
-            reason: tracked.state.reason(),
-            since: tracked.state.since(),
-            message: transition.as_ref().map(|t| t.message.as_str()).or(message).map(str::to_owned),
-            transition,
-            state: tracked.state.clone(),
-        });
+    /// Queues a change that readers notice, and returns its number.
+    pub(crate) fn push_change(&mut self, change: HealthChange) -> u64 {
+        self.changes.push(change)
     }
 
     /// Notes that the instance's stored row is outdated.
@@ -123,7 +113,7 @@ impl Persistence {
         }
     }
 
-    fn write_rows(&mut self, ids: Vec<InstanceId>, targets: &mut Targets) {
+    fn write_rows(&mut self, ids: Vec<CheckId>, targets: &mut Targets) {
         let mut rows = Vec::with_capacity(ids.len());
         for id in &ids {
             if let Some(tracked) = targets.get_mut(*id) {
@@ -168,7 +158,7 @@ impl Persistence {
         }
     }
 
-    fn rows_written(&mut self, ids: Vec<InstanceId>, error: Option<&WriteError>, targets: &mut Targets) {
+    fn rows_written(&mut self, ids: Vec<CheckId>, error: Option<&WriteError>, targets: &mut Targets) {
         let first = self.rows.done(error.is_none());
         let Some(error) = error else { return };
         if first {

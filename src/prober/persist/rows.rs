@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 
 /// Time between rounds.
@@ -18,7 +18,7 @@ const GAP: Duration = Duration::from_millis(ROUND.as_secs() * 1000 * CHUNK as u6
 /// Instances whose stored row is outdated. The caller adds each at most once.
 #[derive(Debug, Default)]
 pub(crate) struct RowQueue {
-    dirty: VecDeque<InstanceId>,
+    dirty: VecDeque<CheckId>,
     next_round: UnixMs,
     next_chunk: UnixMs,
     left: usize,
@@ -27,7 +27,7 @@ pub(crate) struct RowQueue {
 }
 
 impl RowQueue {
-    pub(crate) fn push(&mut self, instance: InstanceId) {
+    pub(crate) fn push(&mut self, instance: CheckId) {
         self.dirty.push_back(instance);
     }
 
@@ -41,7 +41,7 @@ impl RowQueue {
     }
 
     /// Those to store now, among those that may go; the others wait for the next round. They are in flight until [`RowQueue::done`].
-    pub(crate) fn take(&mut self, now: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> Vec<InstanceId> {
+    pub(crate) fn take(&mut self, now: UnixMs, may_go: impl Fn(CheckId) -> bool) -> Vec<CheckId> {
         if self.in_flight || now < self.next_chunk {
             return Vec::new();
         }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     /// Stores a whole round that starts at `from`. Returns what was stored, and when its last chunk went.
-    fn round(rows: &mut RowQueue, from: UnixMs, may_go: impl Fn(InstanceId) -> bool) -> (Vec<InstanceId>, UnixMs) {
+    fn round(rows: &mut RowQueue, from: UnixMs, may_go: impl Fn(CheckId) -> bool) -> (Vec<CheckId>, UnixMs) {
         let (mut taken, mut last) = (Vec::new(), from);
         while let Some(at) = rows.next().filter(|at| *at < from.plus(ROUND)) {
             let now = at.max(last);
@@ -105,9 +105,9 @@ mod tests {
     #[test]
     fn rounds_are_bounded_and_spread_and_the_oldest_go_first() {
         let mut rows = RowQueue::default();
-        (0..5000).for_each(|n| rows.push(InstanceId(n)));
+        (0..5000).for_each(|n| rows.push(CheckId::plain(n)));
         let (taken, last) = round(&mut rows, UnixMs(0), |_| true);
-        assert_eq!(taken, (0..4096).map(InstanceId).collect::<Vec<_>>());
+        assert_eq!(taken, (0..4096).map(CheckId::plain).collect::<Vec<_>>());
         assert!(last >= UnixMs(1900), "the last chunk went at {last:?}");
         assert_eq!(rows.next(), Some(UnixMs(2000)));
         assert_eq!(rows.take(UnixMs(2000), |_| true).len(), CHUNK);
@@ -116,14 +116,14 @@ mod tests {
     #[test]
     fn few_go_at_once() {
         let mut rows = RowQueue::default();
-        (0..).take(CHUNK).for_each(|n| rows.push(InstanceId(n)));
+        (0..).take(CHUNK).for_each(|n| rows.push(CheckId::plain(n)));
         assert_eq!(rows.take(UnixMs(0), |_| true).len(), CHUNK);
     }
 
     #[test]
     fn at_the_shutdown_nothing_waits() {
         let mut rows = RowQueue::default();
-        (0..200).for_each(|n| rows.push(InstanceId(n)));
+        (0..200).for_each(|n| rows.push(CheckId::plain(n)));
         rows.hurry();
         let mut taken = rows.take(UnixMs(0), |_| true).len();
         while taken < 200 {
@@ -138,10 +138,10 @@ mod tests {
     #[test]
     fn a_failure_waits_for_the_next_round() {
         let mut rows = RowQueue::default();
-        rows.push(InstanceId(1));
+        rows.push(CheckId::plain(1));
         assert_eq!(rows.take(UnixMs(0), |_| true).len(), 1);
         assert!(rows.done(false), "reported once");
-        rows.push(InstanceId(1));
+        rows.push(CheckId::plain(1));
         assert!(rows.take(UnixMs(1999), |_| true).is_empty());
         assert_eq!(rows.take(UnixMs(2000), |_| true).len(), 1);
         assert!(!rows.done(false));
@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn an_instance_that_must_wait_does_not_block_others() {
         let mut rows = RowQueue::default();
-        (0..1000).for_each(|n| rows.push(InstanceId(n)));
-        let (taken, _) = round(&mut rows, UnixMs(0), |id| id == InstanceId(999));
-        assert_eq!(taken, [InstanceId(999)]);
+        (0..1000).for_each(|n| rows.push(CheckId::plain(n)));
+        let (taken, _) = round(&mut rows, UnixMs(0), |id| id == CheckId::plain(999));
+        assert_eq!(taken, [CheckId::plain(999)]);
         assert_eq!(rows.next(), Some(UnixMs(2000)), "the others come in the next round");
         let (taken, _) = round(&mut rows, UnixMs(2000), |_| true);
         assert_eq!(taken.len(), 999);

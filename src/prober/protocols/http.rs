@@ -2,7 +2,7 @@
 //!
 //! The answer is read while the request is still being written, and a reset after a whole head changes nothing: the verdict stands once the
 //! head is read. The body is then drained for a moment, so that an ordinary server finishes its answer undisturbed; a body that drips or
-//! never ends changes nothing.
+//! never ends changes nothing. Only a check that demands something of the body waits for it: it is kept up to 64 KiB, read, and dropped.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,10 +13,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+use super::http_body::{Collector, Progress};
 use super::http_response::{Framing, Head, NoAnswer, Reader};
+use super::identity::{judge_body, judge_headers};
 use super::tls::errors::{broken_io, closed};
 use super::trace::{Ending, Trace};
-use crate::model::outcome::{Reason, Stage};
+use crate::model::check::{Demands, wanted_statuses};
+use crate::model::outcome::{Reason, Stage, Verdict};
 use crate::model::request_options::{Method, RequestOptions};
 use crate::model::url::{Host, Redacted};
 
@@ -39,6 +42,7 @@ pub(crate) struct Check<'a> {
     pub(crate) request_options: Option<&'a RequestOptions>,
     pub(crate) secure: bool,
     pub(crate) expected: &'a [u16],
+    pub(crate) demands: Option<&'a Demands>,
 }
 
 /// Sends the request on an open connection and leaves the judgement in the trace.
@@ -51,13 +55,14 @@ where
         let message = "the health URL's path cannot be written into an HTTP request; percent-encode it";
         return trace.judge(Ending::fail(Reason::ProtocolError, message));
     };
+    let wanted = check.demands.map(|demands| demands.identity.header.keys().cloned().collect()).unwrap_or_default();
     let mut exchange = Exchange { stream, request: &request, piece: vec![0; PIECE] };
-    match exchange.head().await {
-        Ok((head, rest)) => {
+    match exchange.head(Reader::wanting(wanted)).await {
+        Ok((head, rest, headers)) => {
             trace.enter(Stage::Status);
-            trace.judge(check.judge(head.status));
             let mut left = check.body(&head);
             left.took(&exchange.piece[rest..]);
+            exchange.judge(check, (&head, rest, &headers), &mut left, trace).await;
             // The verdict stands, however this ends.
             drop(timeout(DRAIN, exchange.drain(left)).await);
         }
@@ -81,24 +86,67 @@ struct Exchange<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
-    /// Reads up to the end of the final head. From the returned position on, `piece` belongs to the body.
-    async fn head(&mut self) -> Result<(Head, usize), Ending> {
-        let mut reader = Reader::default();
+    /// Reads up to the end of the final head. From the returned position on, `piece` belongs to the body. The lines of wanted headers
+    /// follow.
+    async fn head(&mut self, mut reader: Reader) -> Result<(Head, usize, Vec<(String, String)>), Ending> {
         loop {
-            match self.read().await {
-                Ok(0) => return reader.end().map(|head| (head, 0)).ok_or_else(closed),
-                Ok(_) => {}
-                // TLS that ends without close_notify.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    self.piece.clear();
-                    return reader.end().map(|head| (head, 0)).ok_or_else(closed);
-                }
-                Err(error) => return Err(broken_io(&error)),
+            if self.read_or_end().await? == 0 {
+                self.piece.clear();
+                let head = reader.end().ok_or_else(closed)?;
+                return Ok((head, 0, reader.into_kept()));
             }
-            if let Some(found) = reader.take(&self.piece).map_err(no_answer)? {
-                return Ok(found);
+            if let Some((head, rest)) = reader.take(&self.piece).map_err(no_answer)? {
+                return Ok((head, rest, reader.into_kept()));
             }
         }
+    }
+
+    /// Reads; 0 at the end, also at that of TLS without close_notify.
+    async fn read_or_end(&mut self) -> Result<usize, Ending> {
+        match self.read().await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            read => read.map_err(|error| broken_io(&error)),
+        }
+    }
+
+    /// Judges the answer: its status, and what the check demands besides.
+    async fn judge(
+        &mut self,
+        check: &Check<'_>,
+        (head, rest, headers): (&Head, usize, &[(String, String)]),
+        left: &mut Body,
+        trace: &mut Trace,
+    ) {
+        let mut ending = check.judge(head.status);
+        let demands = check.demands.filter(|_| ending.verdict == Verdict::Pass);
+        let Some(demands) = demands else { return trace.judge(ending) };
+        let code = head.status;
+        if let Some(wrong) = judge_headers(demands, headers) {
+            ending = wrong.with_code(code);
+        } else if demands.reads_body() {
+            // Unlike draining, this may take all the time that the probe has.
+            let body = self.collect(left.framing, rest, left).await;
+            match judge_body(demands, &body) {
+                Ok(version) => trace.report_version(version),
+                Err(wrong) => ending = wrong.with_code(code),
+            }
+        }
+        trace.judge(ending);
+    }
+
+    /// Reads the body, of which `piece` has the beginning from `rest` on.
+    async fn collect(&mut self, framing: Framing, rest: usize, left: &mut Body) -> Collector {
+        let mut body = Collector::new(framing);
+        body.take(self.piece.get(rest..).unwrap_or_default());
+        while body.progress() == Progress::More {
+            if self.read_or_end().await.unwrap_or(0) > 0 {
+                left.took(&self.piece);
+                body.take(&self.piece);
+            } else {
+                body.end();
+            }
+        }
+        body
     }
 
     /// Reads into `piece` while writing what is left of the request. A write that fails is no verdict: a peer that has answered may
@@ -238,13 +286,8 @@ impl Check<'_> {
         if passes {
             return Ending::pass(Some(code), ["status ", itoa::Buffer::new().format(code)].concat());
         }
-        let wanted = if self.expected.is_empty() {
-            "200 to 299".to_owned()
-        } else {
-            let list: Vec<_> = self.expected.iter().map(u16::to_string).collect();
-            list.join(", ")
-        };
-        let message = format!("status {code}, expected {wanted}{}: {self}", hint(code));
+        let wanted = wanted_statuses(self.expected);
+        let message = format!("status {code}, wants {wanted}{}: {self}", hint(code));
         Ending::fail(Reason::UnexpectedStatus, message).with_code(code)
     }
 }

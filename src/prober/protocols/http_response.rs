@@ -8,6 +8,10 @@
 pub(crate) const MAX_HEAD: usize = 128 * 1024;
 /// Bytes of one line that are kept; a framing header is shorter.
 const MAX_LINE: usize = 128;
+/// The same where headers are wanted.
+const MAX_WANTED_LINE: usize = 512;
+/// Most lines of wanted headers that are kept.
+const MAX_WANTED: usize = 32;
 
 /// Where the body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +55,22 @@ pub(crate) struct Reader {
     status: Option<u16>,
     length: Option<u64>,
     chunked: bool,
+    /// Names of headers whose lines are kept, in lower case.
+    wanted: Vec<String>,
+    kept: Vec<(String, String)>,
 }
 
 impl Reader {
+    /// A reader that also keeps the lines of these headers, whose names are in lower case.
+    pub(crate) fn wanting(wanted: Vec<String>) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
+    /// The name and value of each line of a wanted header of the final head.
+    pub(crate) fn into_kept(self) -> Vec<(String, String)> {
+        self.kept
+    }
+
     /// Takes the next bytes. Returns the final head and how many of `bytes` belong to it; none while it is incomplete.
     ///
     /// # Errors
@@ -63,7 +80,8 @@ impl Reader {
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             let end = memchr::memchr(b'\n', rest);
             let piece = &rest[..end.unwrap_or(rest.len())];
-            let room = MAX_LINE.saturating_sub(self.line.len());
+            let most = if self.wanted.is_empty() { MAX_LINE } else { MAX_WANTED_LINE };
+            let room = most.saturating_sub(self.line.len());
             self.line.extend_from_slice(&piece[..piece.len().min(room)]);
             let consumed = piece.len() + usize::from(end.is_some());
             at += consumed;
@@ -102,12 +120,15 @@ impl Reader {
                 let (length, chunked) = framing(line);
                 self.length = length.or(self.length);
                 self.chunked |= chunked;
+                let kept = wanted(line, &self.wanted).filter(|_| self.kept.len() < MAX_WANTED);
+                self.kept.extend(kept);
             }
         }
         self.line.clear();
         let last = done.filter(|head| !informational(head.status));
         if done.is_some() && last.is_none() {
             (self.status, self.length, self.chunked) = (None, None, false);
+            self.kept.clear();
         }
         Ok(last)
     }
@@ -151,6 +172,14 @@ fn status(line: &[u8]) -> Option<u16> {
     let status: u16 =
         std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit))?.parse().ok()?;
     (status >= 100 && !after.first().is_some_and(u8::is_ascii_digit)).then_some(status)
+}
+
+/// The name and value of a wanted header's line.
+fn wanted(line: &[u8], names: &[String]) -> Option<(String, String)> {
+    let colon = memchr::memchr(b':', line).filter(|_| !names.is_empty())?;
+    let (name, value) = (line.get(..colon)?.trim_ascii(), line.get(colon + 1..)?.trim_ascii());
+    let name = names.iter().find(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()))?;
+    Some((name.clone(), String::from_utf8_lossy(value).into_owned()))
 }
 
 /// What a header line says about the body: its length, whether it is chunked.
@@ -238,6 +267,19 @@ mod tests {
         assert_eq!(read(heads), Ok(Some((head, heads.len() - 4))));
         let switched = b"HTTP/1.1 101 Switching\r\ncontent-length: 7\r\n\r\n";
         assert_eq!(read(switched), Ok(Some((Head { status: 101, framing: Framing::Length(7) }, switched.len()))));
+    }
+
+    #[test]
+    fn the_lines_of_wanted_headers_are_kept() {
+        let mut reader = Reader::wanting(vec!["x-service".to_owned()]);
+        let long = "a".repeat(1000);
+        let head = format!(
+            "HTTP/1.1 103 Early\r\nX-Service: early\r\n\r\nHTTP/1.1 200 OK\r\nX-SERVICE:  user \r\nx-other: 1\r\nx-service: {long}\r\n\r\n"
+        );
+        assert!(matches!(reader.take(head.as_bytes()), Ok(Some(_))));
+        let kept = reader.into_kept();
+        assert_eq!(kept.first(), Some(&("x-service".to_owned(), "user".to_owned())));
+        assert!(kept.len() == 2 && kept.iter().all(|(_, value)| value.len() < MAX_WANTED_LINE), "{kept:?}");
     }
 
     #[test]

@@ -4,13 +4,15 @@
 //! - Out: an outcome with its evidence: the stage it reached, the time of each stage, a sentence.
 //!
 //! Read the files in this order: this one (which protocol a target is probed by), `connect` (the first address that answers), `tcp` (the connection),
-//! `time_wait` (who ends it), `tls` (the handshake, the certificate, and what a broken exchange says about the peer), `http` with `http_response`, `grpc`, and what they share:
+//! `time_wait` (who ends it), `tls` (the handshake, the certificate, and what a broken exchange says about the peer), `http` with `http_response`, `http_body` and `identity` (who must answer), `grpc`, and what they share:
 //! `trace` (a probe's stages and its outcome).
 
 mod connect;
 mod grpc;
 mod http;
+mod http_body;
 mod http_response;
+mod identity;
 mod tcp;
 mod time_wait;
 mod tls;
@@ -27,7 +29,7 @@ use self::tcp::{Stream, close};
 use self::time_wait::TimeWait;
 use self::tls::{Alpn, ClientAuth, Tls};
 pub(crate) use self::trace::{Ending, Trace};
-use crate::model::check::{Target, TlsCheck};
+use crate::model::check::{Demands, Target, TlsCheck};
 use crate::model::outcome::{Outcome, Reason, Stage};
 use crate::model::url::Host;
 use crate::telemetry::metrics::Metrics;
@@ -45,11 +47,17 @@ impl Protocols {
         Self { tls: Tls::new(ca_dir, metrics), time_wait: Arc::new(TimeWait::new(time_wait)) }
     }
 
-    /// Probes a target. Ends by the deadline.
-    pub(crate) async fn probe(&self, target: &Target, route: &Route<'_>, mut trace: Trace) -> Outcome {
+    /// Probes a target. Ends by the deadline. Returns the version that the answer reports, too, where the check reads it.
+    pub(crate) async fn probe(
+        &self,
+        target: &Target,
+        route: &Route<'_>,
+        mut trace: Trace,
+    ) -> (Outcome, Option<String>) {
         // A judgement made in time stands even where draining the body was cut off.
         drop(timeout_at(route.deadline, self.run(target, route, &mut trace)).await);
-        trace.end_judged(late)
+        let version = trace.take_version();
+        (trace.end_judged(late), version)
     }
 
     async fn run(&self, target: &Target, route: &Route<'_>, trace: &mut Trace) {
@@ -62,7 +70,7 @@ impl Protocols {
                 trace.judge(Ending::pass(None, "the connection opened"));
                 close(stream).await;
             }
-            Target::Http { host, port, target, request_options, tls, expected } => {
+            Target::Http { host, port, target, request_options, tls, expected, demands } => {
                 let check = http::Check {
                     host,
                     port: *port,
@@ -70,6 +78,7 @@ impl Protocols {
                     request_options: request_options.as_deref(),
                     secure: tls.is_some(),
                     expected,
+                    demands: demands.as_deref(),
                 };
                 match tls {
                     None => {
@@ -90,6 +99,10 @@ impl Protocols {
         let Some((mut stream, client)) = self.secure(stream, tls, check.host, Alpn::Http1, trace).await else {
             return;
         };
+        if let Some(ending) = check.demands.and_then(|demands| wrong_certificate(demands, &stream)) {
+            trace.judge(ending);
+            return close(stream).await;
+        }
         http::probe(&mut stream, check, trace).await;
         trace.amend(|ending| client.explain(ending));
         close(stream).await;
@@ -113,7 +126,7 @@ impl Protocols {
         trace: &mut Trace,
     ) -> Option<(TlsStream<Stream>, Arc<ClientAuth>)> {
         trace.enter(Stage::Tls);
-        match self.tls.handshake(stream.unbuffered(), tls, host, alpn).await {
+        match self.tls.handshake(stream.unbuffered(), tls, host, alpn, trace).await {
             Ok(opened) => Some(opened),
             Err((ending, stream)) => {
                 trace.judge(ending);
@@ -122,6 +135,14 @@ impl Protocols {
             }
         }
     }
+}
+
+/// The failure of a server whose certificate lacks the demanded name.
+fn wrong_certificate(demands: &Demands, stream: &TlsStream<Stream>) -> Option<Ending> {
+    let wanted = demands.identity.tls_san.as_deref()?;
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let names = shown.map(|certificate| tls::alt_names(certificate)).unwrap_or_default();
+    identity::judge_names(wanted, &names, names.iter().any(|name| tls::is_name(name, wanted)))
 }
 
 fn late(stage: Stage) -> Ending {

@@ -1,6 +1,6 @@
 //! A running probe: its stages as they are timed, and the outcome that they end in.
 //!
-//! Messages are built from what Portolan knows; no text from a peer enters one.
+//! Messages are built from what Portolan knows; no text from a peer enters one, but what an answer says of its identity, escaped and cut.
 
 use std::net::SocketAddr;
 
@@ -20,8 +20,10 @@ pub(crate) struct Trace {
     stage: Stage,
     entered: Instant,
     address: Option<SocketAddr>,
+    certificate_expires_at: Option<UnixMs>,
     timings: Timings,
     judged: Option<Ending>,
+    version: Option<String>,
 }
 
 /// The verdict on a probe, without its evidence.
@@ -69,8 +71,10 @@ impl Trace {
             stage,
             entered: Instant::now(),
             address: None,
+            certificate_expires_at: None,
             timings: Timings::default(),
             judged: None,
+            version: None,
         }
     }
 
@@ -82,6 +86,11 @@ impl Trace {
     /// Notes the address that is dialled.
     pub(crate) fn dialling(&mut self, address: SocketAddr) {
         self.address = Some(address);
+    }
+
+    /// Notes when the certificate that the server showed expires.
+    pub(crate) fn shown_certificate(&mut self, expires_at: Option<UnixMs>) {
+        self.certificate_expires_at = expires_at;
     }
 
     /// Ends the stage under way and starts the next one.
@@ -100,6 +109,16 @@ impl Trace {
     /// Notes the judgement, which stands whatever follows.
     pub(crate) fn judge(&mut self, ending: Ending) {
         self.judged = Some(ending);
+    }
+
+    /// Notes the version that the answer reports.
+    pub(crate) fn report_version(&mut self, version: Option<String>) {
+        self.version = version;
+    }
+
+    /// Takes the version that the answer reported.
+    pub(crate) fn take_version(&mut self) -> Option<String> {
+        self.version.take()
     }
 
     /// Adds to a failure that was judged.
@@ -137,6 +156,7 @@ impl Trace {
             at: self.at,
             address: self.address,
             code,
+            certificate_expires_at: self.certificate_expires_at,
             message,
             timings: self.timings,
         }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 
 /// A storm of new or overdue instances is probed within this time.
@@ -24,16 +24,16 @@ pub(crate) fn spread(position: usize, count: usize) -> Duration {
 /// Due moments, earliest first. An entry stays until it is popped, and may be outdated by then: the caller compares it with the instance.
 #[derive(Debug, Default)]
 pub(crate) struct DueQueue {
-    heap: BinaryHeap<Reverse<(UnixMs, InstanceId)>>,
+    heap: BinaryHeap<Reverse<(UnixMs, CheckId)>>,
 }
 
 impl DueQueue {
-    pub(crate) fn push(&mut self, due: UnixMs, instance: InstanceId) {
+    pub(crate) fn push(&mut self, due: UnixMs, instance: CheckId) {
         self.heap.push(Reverse((due, instance)));
     }
 
     /// The earliest entry, if it is due at `now`.
-    pub(crate) fn pop_due(&mut self, now: UnixMs) -> Option<(UnixMs, InstanceId)> {
+    pub(crate) fn pop_due(&mut self, now: UnixMs) -> Option<(UnixMs, CheckId)> {
         let Reverse((due, _)) = *self.heap.peek()?;
         if due > now {
             return None;
@@ -47,7 +47,7 @@ impl DueQueue {
     }
 
     /// Drops outdated entries once there are more of them than of the `live` ones, so that memory stays bounded.
-    pub(crate) fn tidy(&mut self, live: usize, is_current: impl Fn(UnixMs, InstanceId) -> bool) {
+    pub(crate) fn tidy(&mut self, live: usize, is_current: impl Fn(UnixMs, CheckId) -> bool) {
         if self.heap.len() <= 2 * live + SLACK {
             return;
         }
@@ -75,11 +75,11 @@ mod tests {
     fn outdated_entries_do_not_pile_up() {
         let mut queue = DueQueue::default();
         for n in 0..5_000 {
-            queue.push(UnixMs(n), InstanceId(1));
+            queue.push(UnixMs(n), CheckId::plain(1));
             queue.tidy(1, |due, _| due == UnixMs(n));
         }
         let entries: Vec<_> = std::iter::from_fn(|| queue.pop_due(UnixMs(4_999))).collect();
         assert!(entries.len() <= SLACK + 3, "{}", entries.len());
-        assert!(entries.is_sorted() && entries.last() == Some(&(UnixMs(4_999), InstanceId(1))));
+        assert!(entries.is_sorted() && entries.last() == Some(&(UnixMs(4_999), CheckId::plain(1))));
     }
 }

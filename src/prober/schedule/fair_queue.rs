@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::prober::targets::{Lane, Priority};
 
 /// Longer gaps count as this one: an instance that is probed rarely must not wait for hours because all wait a little.
@@ -23,16 +23,16 @@ struct Queue {
     time: u64,
     /// How many were pushed; entries with the same key keep this order.
     pushed: u64,
-    entries: BinaryHeap<Reverse<(u64, u64, InstanceId)>>,
+    entries: BinaryHeap<Reverse<(u64, u64, CheckId)>>,
 }
 
 impl Queue {
-    fn push(&mut self, gap: u64, instance: InstanceId) {
+    fn push(&mut self, gap: u64, instance: CheckId) {
         self.pushed += 1;
         self.entries.push(Reverse((self.time.saturating_add(gap), self.pushed, instance)));
     }
 
-    fn pop(&mut self) -> Option<InstanceId> {
+    fn pop(&mut self) -> Option<CheckId> {
         let Reverse((key, _, instance)) = self.entries.pop()?;
         self.time = key;
         Some(instance)
@@ -47,7 +47,7 @@ struct Fair {
 }
 
 impl Fair {
-    fn push(&mut self, namespace: u64, gap: u64, instance: InstanceId) {
+    fn push(&mut self, namespace: u64, gap: u64, instance: CheckId) {
         let queue = self.queues.entry(namespace).or_default();
         if queue.entries.is_empty() {
             self.turns.push_back(namespace);
@@ -55,7 +55,7 @@ impl Fair {
         queue.push(gap, instance);
     }
 
-    fn pop(&mut self) -> Option<InstanceId> {
+    fn pop(&mut self) -> Option<CheckId> {
         let namespace = self.turns.pop_front()?;
         let queue = self.queues.get_mut(&namespace)?;
         let instance = queue.pop();
@@ -79,7 +79,7 @@ pub(crate) struct FairQueue {
 impl FairQueue {
     /// Adds an instance that asks for `gap` between two probes; its namespace is a number. Urgent and new ones keep their order of
     /// arrival.
-    pub(crate) fn push(&mut self, priority: Priority, namespace: u64, gap: Duration, instance: InstanceId) {
+    pub(crate) fn push(&mut self, priority: Priority, namespace: u64, gap: Duration, instance: CheckId) {
         let row = if priority.urgent { &mut self.urgent } else { &mut self.usual };
         let in_order = priority.urgent || priority.lane == Lane::New;
         let gap = if in_order { 0 } else { u64::try_from(gap.min(LONGEST_GAP).as_millis()).unwrap_or(0).max(1) };
@@ -93,7 +93,7 @@ impl FairQueue {
 
     /// Takes the next one. Urgent ones come first, then new, quick, slow and hung ones; but of sixteen turns two belong to the quick lane
     /// and one each to the slow and the hung, so that nothing waits for ever. Without `slow`, those that may hang stay.
-    pub(crate) fn pop(&mut self, slow: bool) -> Option<InstanceId> {
+    pub(crate) fn pop(&mut self, slow: bool) -> Option<CheckId> {
         use Lane::{Hung, New, Quick, Slow};
         let (order, urgent_first) = match self.turn {
             3 | 11 => ([Quick, New, Slow, Hung], false),
@@ -111,7 +111,7 @@ impl FairQueue {
     }
 }
 
-fn take(row: &mut [Fair; 4], order: [Lane; 4], slow: bool) -> Option<InstanceId> {
+fn take(row: &mut [Fair; 4], order: [Lane; 4], slow: bool) -> Option<CheckId> {
     order.into_iter().filter(|lane| slow || !lane.may_hang()).find_map(|lane| row[lane as usize].pop())
 }
 
@@ -126,27 +126,27 @@ mod tests {
     }
 
     fn first(queue: &mut FairQueue, count: usize) -> Vec<i64> {
-        std::iter::from_fn(|| queue.pop(true)).take(count).map(|id| id.0).collect()
+        std::iter::from_fn(|| queue.pop(true)).take(count).map(|id| id.instance.0).collect()
     }
 
     #[test]
     fn namespaces_take_turns() {
         let mut queue = FairQueue::default();
         for n in 0..1000 {
-            queue.push(usual(Lane::Quick), 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Quick), 1, SECOND, CheckId::plain(n));
         }
-        queue.push(usual(Lane::Quick), 2, SECOND, InstanceId(5000));
-        queue.push(usual(Lane::Quick), 2, SECOND, InstanceId(5001));
+        queue.push(usual(Lane::Quick), 2, SECOND, CheckId::plain(5000));
+        queue.push(usual(Lane::Quick), 2, SECOND, CheckId::plain(5001));
         assert_eq!(first(&mut queue, 4), [0, 5000, 1, 5001]);
     }
 
     #[test]
     fn slow_ones_wait_for_their_slots_and_are_not_forgotten() {
         let mut queue = FairQueue::default();
-        queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(1));
+        queue.push(usual(Lane::Slow), 1, SECOND, CheckId::plain(1));
         assert_eq!(queue.pop(false), None);
         for n in 10..30 {
-            queue.push(usual(Lane::Quick), 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Quick), 1, SECOND, CheckId::plain(n));
         }
         let first = first(&mut queue, 8);
         assert!(first.contains(&1), "{first:?}");
@@ -157,8 +157,8 @@ mod tests {
     fn instances_known_to_be_down_yield_to_those_not_yet_confirmed() {
         let mut queue = FairQueue::default();
         for n in 0..100 {
-            queue.push(usual(Lane::Hung), 1, SECOND, InstanceId(n));
-            queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(1000 + n));
+            queue.push(usual(Lane::Hung), 1, SECOND, CheckId::plain(n));
+            queue.push(usual(Lane::Slow), 1, SECOND, CheckId::plain(1000 + n));
         }
         let first = first(&mut queue, 96);
         assert_eq!(first.iter().filter(|id| **id < 1000).count(), 6, "one in sixteen: {first:?}");
@@ -168,19 +168,19 @@ mod tests {
     fn new_ones_do_not_wait_behind_hung_ones() {
         let mut queue = FairQueue::default();
         for n in 0..1000 {
-            queue.push(usual(Lane::Slow), 1, SECOND, InstanceId(n));
+            queue.push(usual(Lane::Slow), 1, SECOND, CheckId::plain(n));
         }
-        queue.push(usual(Lane::New), 1, SECOND, InstanceId(5000));
+        queue.push(usual(Lane::New), 1, SECOND, CheckId::plain(5000));
         assert_eq!(queue.pop(false), None, "it may hang as well");
-        assert_eq!(queue.pop(true), Some(InstanceId(5000)));
+        assert_eq!(queue.pop(true), Some(CheckId::plain(5000)));
     }
 
     #[test]
     fn urgent_ones_come_first_but_do_not_starve_the_rest() {
         let mut queue = FairQueue::default();
         for n in 0..100 {
-            queue.push(Priority { urgent: true, lane: Lane::Quick }, 1, SECOND, InstanceId(n));
-            queue.push(usual(Lane::Quick), 1, SECOND, InstanceId(1000 + n));
+            queue.push(Priority { urgent: true, lane: Lane::Quick }, 1, SECOND, CheckId::plain(n));
+            queue.push(usual(Lane::Quick), 1, SECOND, CheckId::plain(1000 + n));
         }
         let first = first(&mut queue, 8);
         assert_eq!(first.iter().filter(|id| **id < 1000).count(), 6, "{first:?}");
@@ -198,12 +198,12 @@ mod tests {
             for (n, at) in due.iter_mut().enumerate() {
                 if at.is_some_and(|at| at <= now) {
                     *at = None;
-                    let id = InstanceId(i64::try_from(n).expect("few"));
+                    let id = CheckId::plain(i64::try_from(n).expect("few"));
                     queue.push(usual(Lane::Quick), 1, Duration::from_millis(gaps[n]), id);
                 }
             }
             if let Some(id) = queue.pop(true) {
-                let n = usize::try_from(id.0).expect("made from one");
+                let n = usize::try_from(id.instance.0).expect("made from one");
                 probed[n] += 1;
                 due[n] = Some(now + gaps[n]);
             }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 
 /// A factor of 1.
@@ -16,7 +16,7 @@ pub(crate) const UNSTRETCHED: u64 = 1000;
 #[derive(Debug, Default)]
 pub(crate) struct LagMeter {
     /// Which instances wait since when, roughly in that order. Outdated entries stay until they come to the front.
-    waiting: VecDeque<(UnixMs, InstanceId)>,
+    waiting: VecDeque<(UnixMs, CheckId)>,
     /// Of the probes that started since the last reading: the gaps that they asked for, and those that they got.
     requested: Duration,
     actual: Duration,
@@ -37,7 +37,7 @@ pub(crate) struct Reading {
 
 impl LagMeter {
     /// Notes that an instance has waited since then.
-    pub(crate) fn waits(&mut self, since: UnixMs, instance: InstanceId) {
+    pub(crate) fn waits(&mut self, since: UnixMs, instance: CheckId) {
         self.waiting.push_back((since, instance));
     }
 
@@ -49,7 +49,7 @@ impl LagMeter {
     }
 
     /// The instance that waits longest, and since when; `waits` says whether an entry is up to date.
-    pub(crate) fn head(&mut self, waits: impl Fn(UnixMs, InstanceId) -> bool) -> Option<(UnixMs, InstanceId)> {
+    pub(crate) fn head(&mut self, waits: impl Fn(UnixMs, CheckId) -> bool) -> Option<(UnixMs, CheckId)> {
         while let Some((since, instance)) = self.waiting.front().copied() {
             if waits(since, instance) {
                 return Some((since, instance));
@@ -63,7 +63,7 @@ impl LagMeter {
     }
 
     /// Drops outdated entries once there are more of them than of the `live` ones, so that memory stays bounded.
-    pub(crate) fn tidy(&mut self, live: usize, waits: impl Fn(UnixMs, InstanceId) -> bool) {
+    pub(crate) fn tidy(&mut self, live: usize, waits: impl Fn(UnixMs, CheckId) -> bool) {
         if self.waiting.len() > 2 * live + 1024 {
             self.waiting.retain(|(since, instance)| waits(*since, *instance));
         }
@@ -98,10 +98,10 @@ mod tests {
     #[test]
     fn the_longest_wait_is_the_lag_even_if_nothing_starts() {
         let mut meter = LagMeter::default();
-        meter.waits(UnixMs(0), InstanceId(1));
-        meter.waits(UnixMs(500), InstanceId(2));
-        assert_eq!(meter.head(|_, _| true), Some((UnixMs(0), InstanceId(1))));
-        assert_eq!(meter.head(|_, id| id.0 != 1), Some((UnixMs(500), InstanceId(2))), "the first is gone");
+        meter.waits(UnixMs(0), CheckId::plain(1));
+        meter.waits(UnixMs(500), CheckId::plain(2));
+        assert_eq!(meter.head(|_, _| true), Some((UnixMs(0), CheckId::plain(1))));
+        assert_eq!(meter.head(|_, id| id.instance.0 != 1), Some((UnixMs(500), CheckId::plain(2))), "the first is gone");
         let reading = meter.read(Some((SECOND, 9 * SECOND)));
         assert_eq!(reading, Reading { lag: 9 * SECOND, stretch: 5_500 }, "half of ten and of what was before");
         assert_eq!(meter.head(|_, _| false), None);
@@ -128,7 +128,7 @@ mod tests {
     fn outdated_entries_do_not_pile_up() {
         let mut meter = LagMeter::default();
         for n in 0..10_000 {
-            meter.waits(UnixMs(n), InstanceId(1));
+            meter.waits(UnixMs(n), CheckId::plain(1));
             meter.tidy(1, |since, _| since == UnixMs(n));
         }
         assert!(meter.waiting.len() <= 1026, "{}", meter.waiting.len());

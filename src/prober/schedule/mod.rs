@@ -22,7 +22,7 @@ pub(crate) use self::due::{DueQueue, spread};
 use self::fair_queue::FairQueue;
 use self::lag::LagMeter;
 pub(crate) use self::lag::{Reading, UNSTRETCHED};
-use crate::model::service::InstanceId;
+use crate::model::service::CheckId;
 use crate::model::time::UnixMs;
 use crate::prober::limits::{AddressQueues, Capacity, Delay, Slot};
 use crate::prober::targets::{ProbePhase, Targets, Tracked};
@@ -143,7 +143,7 @@ impl Scheduler {
     }
 
     /// The instance to start now, and since when it waits; none while nothing may start.
-    pub(crate) fn pop_ready(&mut self, targets: &Targets) -> Option<(InstanceId, UnixMs)> {
+    pub(crate) fn pop_ready(&mut self, targets: &Targets) -> Option<(CheckId, UnixMs)> {
         while self.capacity.has_any_slot() && self.capacity.room() > 0 {
             let id = self.ready.pop(self.capacity.has_slot_for_slow())?;
             if let Some(ProbePhase::Queued(since)) = targets.get(id).map(|tracked| &tracked.phase) {
@@ -199,7 +199,7 @@ impl Scheduler {
     }
 
     /// Queues an instance for a slot if it still waits for the address.
-    fn queue_released(&mut self, targets: &mut Targets, id: InstanceId, key: IpAddr, now: UnixMs) -> bool {
+    fn queue_released(&mut self, targets: &mut Targets, id: CheckId, key: IpAddr, now: UnixMs) -> bool {
         let Some(tracked) = targets.get_mut(id) else { return false };
         let ProbePhase::Delayed(address, since) = tracked.phase else { return false };
         if address != key {
@@ -230,7 +230,7 @@ impl Scheduler {
     }
 
     /// The next instance whose silence is to be judged now, if that moment is still the one planned for it.
-    pub(crate) fn pop_silence(&mut self, now: UnixMs) -> Option<(UnixMs, InstanceId)> {
+    pub(crate) fn pop_silence(&mut self, now: UnixMs) -> Option<(UnixMs, CheckId)> {
         self.silence.pop_due(now)
     }
 
@@ -275,7 +275,8 @@ impl Scheduler {
             return None;
         }
         self.computed_for = targets.len();
-        let all = targets.iter().map(|tracked| (tracked.namespace, &tracked.timing));
+        let probed = targets.iter().filter(|tracked| tracked.target().is_some());
+        let all = probed.map(|tracked| (tracked.namespace, &tracked.timing));
         Some(detection_time::detection_time(all, self.capacity.slots()).unwrap_or_default())
     }
 

@@ -5,17 +5,21 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::model::name::InstanceName;
+use crate::model::name::{CheckName, InstanceName};
 use crate::model::time::UnixMs;
 
 fn millis(interval: Duration) -> i64 {
     i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1)
 }
 
-/// An instance's offset within its interval, in milliseconds. It follows from the names, so it is the same after a restart.
-pub(crate) fn offset_ms(service: &Uuid, instance: &InstanceName, interval: Duration) -> i64 {
+/// A check's offset within its interval, in milliseconds. It follows from the names, so it is the same after a restart; the plain check
+/// has none.
+pub(crate) fn offset_ms(service: &Uuid, instance: &InstanceName, check: Option<&CheckName>, interval: Duration) -> i64 {
     let mut hasher = DefaultHasher::new();
     (service, instance).hash(&mut hasher);
+    if let Some(check) = check {
+        check.hash(&mut hasher);
+    }
     let within = hasher.finish() % millis(interval).unsigned_abs();
     i64::try_from(within).unwrap_or(0)
 }
@@ -47,7 +51,7 @@ mod tests {
         let name = InstanceName::default();
         let mut buckets = [0_u32; 10];
         for n in 0..10_000_u128 {
-            let offset = offset_ms(&Uuid::from_u128(n), &name, TEN);
+            let offset = offset_ms(&Uuid::from_u128(n), &name, None, TEN);
             buckets[usize::try_from(offset / 1000).expect("in range")] += 1;
         }
         assert!(buckets.iter().all(|n| (850..1150).contains(n)), "{buckets:?}");

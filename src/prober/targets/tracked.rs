@@ -1,4 +1,4 @@
-//! What the prober knows of one instance.
+//! What the prober knows of one check of an instance.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -10,18 +10,23 @@ use tokio::time::Instant;
 
 use super::interval;
 use super::lane::{Lane, Priority};
+use super::notes::Notes;
 use super::samples::Samples;
 use crate::catalog::LastCheck;
 use crate::model::check::{Target, Timing};
 use crate::model::health::{CheckState, Next, Streak};
-use crate::model::name::{InstanceName, ServiceKey};
+use crate::model::name::{CheckName, InstanceName, ServiceKey};
 use crate::model::outcome::{Health, Outcome, Reason, Verdict};
 use crate::model::probe::{ProbeRow, Sample};
-use crate::model::service::{Instance, InstanceId, Service};
+use crate::model::service::{CheckId, Instance, Service, Warning};
 use crate::model::time::{Now, UnixMs};
+use crate::prober::leases::Lease;
 
 /// The least bound on the excuse of a waiting instance: ten times the least allowance.
 const LONGEST_EXCUSE: Duration = Duration::from_mins(10);
+
+/// The kind of a check that is not probed.
+pub(crate) const HEARTBEAT: &str = "heartbeat";
 
 /// How far an instance is on its way to the next outcome.
 #[derive(Debug)]
@@ -49,25 +54,54 @@ pub(crate) struct Run {
 /// An on-demand check that waits for an outcome: its ticket, and the instance's position in it.
 pub(crate) type Waiter = (u64, usize);
 
-/// One instance that is probed.
+/// How the outcomes of a check come about.
 #[derive(Debug)]
+pub(crate) enum Work {
+    /// It is probed.
+    Probe(Arc<Target>),
+    /// The program reports.
+    Lease(Arc<Lease>),
+}
+
+/// A check to track.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(crate) position: u8,
+    /// None for the plain check.
+    pub(crate) name: Option<CheckName>,
+    pub(crate) advisory: bool,
+    pub(crate) work: Work,
+    pub(crate) timing: Timing,
+}
+
+/// One check of an instance.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they change one by one, in different parts of the engine")]
 pub(crate) struct Tracked {
-    /// The store's row.
-    pub(crate) id: InstanceId,
+    pub(crate) id: CheckId,
     pub(crate) key: ServiceKey,
+    /// The instance's name.
     pub(crate) name: InstanceName,
+    /// The check's name; none for the plain one.
+    check: Option<CheckName>,
+    /// Whether its failure only sets a warning.
+    pub(crate) advisory: bool,
     /// The namespace's hash, by which namespaces take turns; two that collide share their turns.
     pub(crate) namespace: u64,
     /// The generation that is probed.
     pub(crate) generation: u64,
-    pub(crate) target: Arc<Target>,
+    pub(crate) work: Work,
     pub(crate) timing: Timing,
     /// Its offset within the interval.
     offset_ms: i64,
-    /// What the outcomes add up to.
+    /// What the outcomes add up to; of a lease, on the leases' clock.
     pub(crate) state: CheckState,
-    /// The next probe, steady clock.
+    /// The next probe, steady clock; of a lease, when it is looked at next, on the leases' clock.
     pub(crate) due: UnixMs,
+    /// Whether its lease has expired and was not renewed since.
+    pub(crate) lapsed: bool,
+    /// How long it had failed without a break when this process began, in seconds; 0 once something passed.
+    pub(crate) failed_before_s: u32,
     pub(crate) phase: ProbePhase,
     /// The address whose queue released it.
     pub(crate) released_by: Option<IpAddr>,
@@ -77,9 +111,13 @@ pub(crate) struct Tracked {
     pub(crate) last_pass: Option<Arc<Outcome>>,
     /// The newest failing one since this process began, which a withheld fall rests on.
     pub(crate) last_fail: Option<Arc<Outcome>>,
+    /// When the certificate expires that was seen last, which a probe that does not get so far leaves.
+    pub(crate) certificate_expires_at: Option<UnixMs>,
     /// Shared with the catalog.
     pub(crate) last_check: LastCheck,
     pub(crate) waiters: Vec<Waiter>,
+    /// Whether all of them only want to see the outcome.
+    pub(crate) only_observed: bool,
     /// The number of its newest change on the way to the store, 0 before the first.
     pub(crate) newest_change: u64,
     /// Whether the stored row is outdated.
@@ -96,39 +134,40 @@ pub(crate) struct Tracked {
     excused: Duration,
     lane: Lane,
     samples: Samples,
+    /// What is noticed beside the health; nearly always nothing.
+    notes: Option<Box<Notes>>,
 }
 
 impl Tracked {
-    /// A new or changed instance. With a `row` it resumes from there; without one, a health found by another replica stands, and the
-    /// next probe comes at its regular time.
-    pub(crate) fn new(
-        service: &Service,
-        instance: &Instance,
-        plan: (Target, Timing),
-        row: Option<ProbeRow>,
-        now: Now,
-    ) -> Self {
-        let (target, timing) = plan;
+    /// A new or changed check, of which nothing is known; see `restore`.
+    pub(crate) fn new(service: &Service, instance: &Instance, planned: Planned, now: Now) -> Self {
+        let Planned { position, name, advisory, work, timing } = planned;
         let mut hasher = DefaultHasher::new();
         service.key.namespace().hash(&mut hasher);
-        let mut tracked = Self {
-            id: instance.id,
+        Self {
+            id: CheckId { instance: instance.id, position },
             key: service.key.clone(),
             name: instance.name.clone(),
             namespace: hasher.finish(),
             generation: instance.generation,
-            target: Arc::new(target),
+            work,
             timing,
-            offset_ms: interval::offset_ms(&service.id, &instance.name, timing.interval),
-            state: CheckState::shown_as(instance.health, instance.reason, instance.since, now),
+            offset_ms: interval::offset_ms(&service.id, &instance.name, name.as_ref(), timing.interval),
+            check: name,
+            advisory,
+            state: CheckState::new(now),
             due: now.steady,
+            lapsed: false,
+            failed_before_s: 0,
             phase: ProbePhase::Idle,
             released_by: None,
             last: None,
             last_pass: None,
             last_fail: None,
+            certificate_expires_at: None,
             last_check: LastCheck::default(),
             waiters: Vec::new(),
+            only_observed: false,
             newest_change: 0,
             dirty: false,
             silence_at: None,
@@ -138,29 +177,123 @@ impl Tracked {
             excused: Duration::ZERO,
             lane: Lane::New,
             samples: Samples::default(),
-        };
-        if let Some(row) = row {
-            tracked.restore(row, instance, now);
-        } else if instance.health != Health::Unknown {
-            tracked.due = interval::next_due(tracked.offset_ms, timing.interval, now.steady);
+            notes: None,
         }
-        tracked
     }
 
-    fn restore(&mut self, row: ProbeRow, instance: &Instance, now: Now) {
-        let agrees = (row.state.health(), row.state.reason()) == (instance.health, instance.reason);
+    /// Goes on from a row.
+    pub(super) fn resume(&mut self, row: &ProbeRow, now: Now) {
         // A clock that was set back while we were away must not silence an instance for longer than its interval.
-        let due = row.next_due.min(now.steady.plus(self.timing.interval));
-        (self.state, self.due) = if agrees {
-            (row.state.resume(&self.timing, now), due)
-        } else {
-            // A crash separated the two. What readers see stands, and is proved again at once.
-            (CheckState::shown_as(instance.health, instance.reason, instance.since, now), now.steady)
-        };
+        self.due = row.next_due.min(now.steady.plus(self.timing.interval));
+        if row.state.health() == Health::Unhealthy {
+            self.failed_before_s = u32::try_from(row.state.failing_for().as_secs()).unwrap_or(u32::MAX);
+        }
+        self.state = row.state.clone().resume(&self.timing, now);
+    }
+
+    /// Takes over what a row has besides the state.
+    pub(super) fn take_evidence(&mut self, row: ProbeRow) {
         self.last = row.last.map(Arc::new);
         self.last_pass = row.last_pass.map(Arc::new);
+        let mut newest = [&self.last, &self.last_pass].into_iter().flatten();
+        self.certificate_expires_at = newest.find_map(|outcome| outcome.certificate_expires_at);
         row.samples.into_iter().for_each(|sample| self.samples.push(sample));
         self.lane = self.last.as_ref().map_or(Lane::New, |last| lane_of(last, &self.timing));
+    }
+
+    /// Is due at its regular time.
+    pub(super) fn be_regular(&mut self, now: UnixMs) {
+        self.due = interval::next_due(self.offset_ms, self.timing.interval, now);
+    }
+
+    /// The check's name.
+    pub(crate) fn check_name(&self) -> CheckName {
+        self.check.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn is_named(&self, name: &CheckName) -> bool {
+        self.check.as_ref().map_or(name.is_default(), |own| own == name)
+    }
+
+    /// What is probed; none where the program reports.
+    pub(crate) fn target(&self) -> Option<&Arc<Target>> {
+        if let Work::Probe(target) = &self.work { Some(target) } else { None }
+    }
+
+    /// Probes another target from now on, if it differs.
+    pub(crate) fn demand(&mut self, target: Target) {
+        if let Work::Probe(known) = &mut self.work
+            && **known != target
+        {
+            *known = Arc::new(target);
+        }
+    }
+
+    /// The lease; none where it is probed.
+    pub(crate) fn lease(&self) -> Option<&Arc<Lease>> {
+        if let Work::Lease(lease) = &self.work { Some(lease) } else { None }
+    }
+
+    /// The kind of check, as in metric labels.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.target().map_or(HEARTBEAT, |target| target.kind())
+    }
+
+    /// Whether its answers report a version.
+    pub(crate) fn reads_version(&self) -> bool {
+        self.target().is_some_and(|target| target.reads_version())
+    }
+
+    /// What does not pass although the instance is usable.
+    pub(crate) fn warning(&self) -> Option<&Arc<Warning>> {
+        self.notes.as_deref().and_then(Notes::warning)
+    }
+
+    /// The version that its answers report.
+    pub(crate) fn version(&self) -> Option<&Arc<str>> {
+        self.notes.as_deref().and_then(Notes::version)
+    }
+
+    /// Whether something is noticed besides the health.
+    pub(crate) fn has_warning(&self) -> bool {
+        self.warning().is_some()
+    }
+
+    /// What is noticed beside the health, to change it.
+    pub(crate) fn notes(&mut self) -> &mut Notes {
+        self.notes.get_or_insert_default()
+    }
+
+    /// Sets the version that its answers report, and what a passing outcome warns of.
+    pub(crate) fn notice(&mut self, version: Option<&str>, warning: Option<(Reason, String)>, now: UnixMs) {
+        if self.notes.is_none() && version.is_none() && warning.is_none() {
+            return;
+        }
+        let check = self.check_name();
+        let notes = self.notes();
+        if let Some(version) = version {
+            notes.observe(version, now);
+        }
+        notes.report(warning.map(|(reason, message)| Warning { check, reason, message }), now);
+    }
+
+    /// Keeps the warning of an advisory check equal to its state; `message` is that of the latest step.
+    pub(super) fn warn_if_failing(&mut self, message: Option<&str>) {
+        let failing = self.advisory && self.state.health() == Health::Unhealthy;
+        if !failing && self.notes.is_none() {
+            return;
+        }
+        let warning = failing.then(|| Warning {
+            check: self.check_name(),
+            reason: self.state.reason(),
+            message: message.unwrap_or_default().to_owned(),
+        });
+        self.notes().fail(warning);
+    }
+
+    /// Whether what is noticed beside the health has changed since this was asked last.
+    pub(super) fn take_changed(&mut self) -> bool {
+        self.notes.as_deref_mut().is_some_and(Notes::take_changed)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -225,11 +358,23 @@ impl Tracked {
         self.samples.push(Sample { at: outcome.at, total_us: passed.then_some(total), code: outcome.code });
         self.lane = lane_of(&outcome, &self.timing);
         self.last = Some(Arc::clone(&outcome));
+        self.certificate_expires_at = outcome.certificate_expires_at.or(self.certificate_expires_at);
         match outcome.verdict {
-            Verdict::Pass => self.last_pass = Some(Arc::clone(&outcome)),
+            Verdict::Pass => {
+                self.last_pass = Some(Arc::clone(&outcome));
+                self.failed_before_s = 0;
+            }
             Verdict::Fail => self.last_fail = Some(Arc::clone(&outcome)),
             Verdict::Inconclusive => {}
         }
+        outcome
+    }
+
+    /// Notes the outcome of a lease that expired: nobody was heard, so this is no check of the service.
+    pub(crate) fn note_silence(&mut self, outcome: Outcome) -> Arc<Outcome> {
+        let outcome = Arc::new(outcome);
+        self.samples.push(Sample { at: outcome.at, total_us: None, code: None });
+        (self.last, self.last_fail) = (Some(Arc::clone(&outcome)), Some(Arc::clone(&outcome)));
         outcome
     }
 
@@ -251,8 +396,9 @@ impl Tracked {
     /// The row to store.
     pub(crate) fn row(&self) -> ProbeRow {
         ProbeRow {
-            instance: self.id,
+            instance: self.id.instance,
             generation: self.generation,
+            check: self.check_name(),
             state: self.state.clone(),
             next_due: self.due,
             last: self.last.as_deref().cloned(),

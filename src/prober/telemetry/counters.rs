@@ -8,7 +8,10 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::Sizes;
 use crate::model::outcome::{Outcome, Reason, Transition, Verdict};
+use crate::model::service::InstanceId;
+use crate::model::time::UnixMs;
 use crate::prober::schedule::{Reading, UNSTRETCHED};
+use crate::prober::targets::HEARTBEAT;
 use crate::telemetry::metrics::{Metrics, ProbeLabels, QueueLabel, TargetsLabel, TransitionLabels};
 
 /// Handles that are looked up once: the sets of labels are closed.
@@ -36,9 +39,23 @@ impl Counters {
             metrics.probes.get_or_create(&labels).clone()
         });
         counter.inc();
-        if verdict != Verdict::Inconclusive {
+        // A report takes no time.
+        if verdict != Verdict::Inconclusive && kind != HEARTBEAT {
             self.metrics.probe_seconds.observe(Duration::from_micros(outcome.timings.total_us()).as_secs_f64());
         }
+    }
+
+    /// When the first certificate of an instance expires; none when it is not probed any more.
+    pub(crate) fn certificate(&self, instance: InstanceId, expires_at: Option<UnixMs>) {
+        match expires_at {
+            Some(expires_at) => self.metrics.certificates.note(instance, expires_at),
+            None => self.metrics.certificates.forget(instance),
+        }
+    }
+
+    /// Nothing is probed any more.
+    pub(crate) fn no_certificates(&self) {
+        self.metrics.certificates.clear();
     }
 
     /// A probe that starts this long after its due moment.

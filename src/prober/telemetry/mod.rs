@@ -16,10 +16,12 @@ use std::time::Duration;
 use self::counters::Counters;
 pub use self::status::{ProberReport, ProberStatus};
 use self::transition_log::TransitionLog;
+use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::{Outcome, Reason, Transition};
+use crate::model::service::InstanceId;
+use crate::model::time::UnixMs;
 use crate::prober::guard::GuardState;
 use crate::prober::schedule::Reading;
-use crate::prober::targets::Tracked;
 use crate::telemetry::metrics::Metrics;
 
 /// Sizes after a tick.
@@ -78,15 +80,25 @@ impl Report {
         self.counters.probe(kind, outcome);
     }
 
-    /// Reports a change of health; `tracked` is still as before it.
-    pub(crate) fn transition(&mut self, tracked: &Tracked, transition: &Transition) {
-        self.log.transition(tracked, transition);
+    /// Notes when the first certificate of an instance expires; none when it is not probed any more.
+    pub(crate) fn certificate(&self, instance: InstanceId, expires_at: Option<UnixMs>) {
+        self.counters.certificate(instance, expires_at);
+    }
+
+    /// Nothing is probed any more.
+    pub(crate) fn no_certificates(&self) {
+        self.counters.no_certificates();
+    }
+
+    /// Reports a change of an instance's health; `first`: nothing was known before it.
+    pub(crate) fn transition(&mut self, of: (&ServiceKey, &InstanceName), first: bool, transition: &Transition) {
+        self.log.transition(of, first, transition);
         self.counters.transition(transition);
     }
 
-    /// Reports what keeps a check from running; `tracked` is still as before.
-    pub(crate) fn barred(&mut self, tracked: &Tracked, reason: Reason, message: &str) {
-        self.log.barred(tracked, reason, message);
+    /// Reports what keeps a check from running; `first`: nothing was known before.
+    pub(crate) fn barred(&mut self, of: (&ServiceKey, &InstanceName), first: bool, reason: Reason, message: &str) {
+        self.log.barred(of, first, reason, message);
     }
 
     /// Logs how many first verdicts had no line of their own.

@@ -1,8 +1,8 @@
 //! The log's lines about changes of health: one per change. Many first verdicts at once, as after a start without a file in front of
 //! thousands of services, get a few lines and now and then a count.
 
+use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::{Health, Reason, Transition};
-use crate::prober::targets::Tracked;
 
 /// First verdicts that get a line of their own, between two counts.
 const OWN_LINES: u64 = 32;
@@ -20,21 +20,32 @@ pub(crate) struct TransitionLog {
 }
 
 impl TransitionLog {
-    /// Logs a change; `tracked` is still as before it.
-    pub(crate) fn transition(&mut self, tracked: &Tracked, transition: &Transition) {
-        let Transition { from, to, reason, message, .. } = transition;
-        let (service, instance) = (&tracked.key, &tracked.name);
-        if tracked.state.reason() == Reason::Probing && !self.has_own_line(*to) {
+    /// Logs a change; `first`: nothing was known before it.
+    pub(crate) fn transition(
+        &mut self,
+        (service, instance): (&ServiceKey, &InstanceName),
+        first: bool,
+        transition: &Transition,
+    ) {
+        let Transition { from, to, reason, message, check, .. } = transition;
+        if first && !self.has_own_line(*to) {
             tracing::debug!(%service, %instance, %from, %to, %reason, "{message}");
+        } else if !check.is_default() {
+            tracing::info!(%service, %instance, %check, %from, %to, %reason, "{message}");
         } else {
             tracing::info!(%service, %instance, %from, %to, %reason, "{message}");
         }
     }
 
     /// Logs what keeps a check from running: it is to be repaired on this server, not at the target.
-    pub(crate) fn barred(&mut self, tracked: &Tracked, reason: Reason, message: &str) {
-        let (service, instance) = (&tracked.key, &tracked.name);
-        if tracked.state.reason() == Reason::Probing && !self.has_own_line(Health::Unknown) {
+    pub(crate) fn barred(
+        &mut self,
+        (service, instance): (&ServiceKey, &InstanceName),
+        first: bool,
+        reason: Reason,
+        message: &str,
+    ) {
+        if first && !self.has_own_line(Health::Unknown) {
             tracing::debug!(%service, %instance, %reason, "its check cannot run: {message}");
         } else {
             tracing::warn!(%service, %instance, %reason, "its check cannot run: {message}");

@@ -6,7 +6,8 @@ use crate::model::time::UnixMs;
 use crate::store::schema;
 use crate::store::schema::codec::int;
 use crate::store::schema::meta::Meta;
-use crate::store::schema::quarantine::{self, BadRow};
+use crate::store::schema::quarantine::{self, BadRow, Table};
+use crate::store::schema::spans;
 
 /// What a start writes before anything else.
 pub(crate) struct FirstWrite {
@@ -17,7 +18,7 @@ pub(crate) struct FirstWrite {
     pub(crate) reindex: bool,
     /// Whether a commit outlasts a power cut.
     pub(crate) durable: bool,
-    /// The wall clock at the start.
+    /// The wall clock when it is written.
     pub(crate) now: UnixMs,
 }
 
@@ -26,6 +27,7 @@ impl FirstWrite {
     pub(crate) fn write(&self, db: &mut Connection) -> rusqlite::Result<()> {
         tune(db, self.durable)?;
         schema::read_as_it_is(db)?;
+        self.put_away_before_migrating(db)?;
         schema::migrate(db)?;
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for bad in &self.bad {
@@ -36,6 +38,20 @@ impl FirstWrite {
         }
         quarantine::trim(&step)?;
         self.meta(&step)?;
+        spans::begin_run(&step, self.now)?;
+        step.commit()
+    }
+
+    /// A migration copies the rows of `probe`, and leaves out what it cannot copy. What readers see does not depend on these rows, so they
+    /// need not wait for the run's name.
+    fn put_away_before_migrating(&self, db: &mut Connection) -> rusqlite::Result<()> {
+        let mut bad = self.bad.iter().filter(|bad| bad.table == Table::Probe).peekable();
+        let has_quarantine = schema::version(db)? >= quarantine::SINCE;
+        if bad.peek().is_none() || !has_quarantine || schema::version(db)? == schema::NEWEST {
+            return Ok(());
+        }
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        bad.try_for_each(|bad| quarantine::put_away(&step, bad, self.now))?;
         step.commit()
     }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::catalog::{LastCheck, Snapshot};
+use crate::model::name::CheckName;
 use crate::model::probe::ProbeRow;
 use crate::model::service::{Instance, InstanceId};
 use crate::model::time::UnixMs;
@@ -19,8 +20,8 @@ use crate::store::schema::rows::{describe, name, probe};
 pub(crate) struct Registered {
     pub(crate) state: State,
     pub(crate) index: Index,
-    /// The probe rows of each instance's current generation.
-    pub(crate) probes: HashMap<InstanceId, ProbeRow>,
+    /// The probe rows of each instance's current generation, by check.
+    pub(crate) probes: ProbeRows,
     /// Rows that could not be read, an instance's before its service's.
     pub(crate) bad: Vec<BadRow>,
     /// Whether this differs from what readers saw at the last revision.
@@ -70,7 +71,7 @@ pub(crate) fn everything(db: &Connection, meta: &Meta) -> rusqlite::Result<Regis
     }
     state.serial = serial;
     prefix_names(db, &mut bad)?;
-    probes.retain(|id, row| generations.get(id) == Some(&row.generation));
+    probes.retain(|(id, _), row| generations.get(id) == Some(&row.generation));
     let differs = ahead || bad.iter().any(BadRow::is_registered);
     Ok(Registered { state, index, probes, bad, differs })
 }
@@ -106,10 +107,12 @@ fn nothing(meta: &Meta) -> State {
     }
 }
 
-type Probes = (HashMap<InstanceId, ProbeRow>, HashMap<InstanceId, UnixMs>);
+/// The probe row of each check of each instance.
+pub(crate) type ProbeRows = HashMap<(InstanceId, CheckName), ProbeRow>;
 
-/// The rows, and when each instance was last probed, in any generation. An instance whose row cannot be read is probed as if it were
-/// new.
+type Probes = (ProbeRows, HashMap<InstanceId, UnixMs>);
+
+/// The rows, and when each instance was last probed, in any generation. A check whose row cannot be read is made as if it were new.
 fn probes(db: &Connection, bad: &mut Vec<BadRow>) -> rusqlite::Result<Probes> {
     let (mut all, mut checked) = (HashMap::new(), HashMap::new());
     let mut statement = db.prepare("SELECT * FROM probe")?;
@@ -118,17 +121,17 @@ fn probes(db: &Connection, bad: &mut Vec<BadRow>) -> rusqlite::Result<Probes> {
         let probe = match probe(row) {
             Ok(probe) => probe,
             Err(error) if is_content(&error) => {
-                let instance: i64 = row.get("instance")?;
-                let name = format!("instance row {instance}");
-                bad.push(BadRow { name, ..BadRow::new(Table::Probe, instance, &describe(row, &error)) });
+                let name = format!("instance row {}", row.get::<_, i64>("instance")?);
+                bad.push(BadRow { name, ..BadRow::new(Table::Probe, row.get("row")?, &describe(row, &error)) });
                 continue;
             }
             Err(error) => return Err(error),
         };
         if let Some(last) = &probe.last {
-            checked.insert(probe.instance, last.at);
+            let newest = checked.entry(probe.instance).or_insert(last.at);
+            *newest = last.at.max(*newest);
         }
-        all.insert(probe.instance, probe);
+        all.insert((probe.instance, probe.check.clone()), probe);
     }
     Ok((all, checked))
 }

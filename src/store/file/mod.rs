@@ -17,7 +17,7 @@ pub(crate) mod first_write;
 pub(crate) mod identity;
 mod inspect;
 mod integrity;
-mod load;
+pub(crate) mod load;
 pub(crate) mod lock;
 mod log_base;
 pub(crate) mod open;

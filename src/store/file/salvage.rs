@@ -12,9 +12,15 @@ use serde_json::json;
 use crate::catalog::Epoch;
 use crate::model::time::UnixMs;
 use crate::store::schema::quarantine::columns;
+use crate::store::schema::spans;
 
 /// Every table, referenced tables first.
-const TABLES: &[&str] = &["meta", "service", "instance", "probe", "transition", "change", "quarantine"];
+const TABLES: &[&str] =
+    &["meta", "service", "instance", "probe", "transition", "change", "quarantine", "recorded", "gap", "span"];
+/// Those that older files may not have.
+const ADDED: &[&str] = &["quarantine", "recorded", "gap", "span"];
+/// What is recorded for availability: a part of it would count as time without an outage.
+const RECORD: &[&str] = &["recorded", "gap", "span"];
 
 /// Indexes that contain every registered row: what they hold of a row identifies it.
 const NAMES: &[(&str, &str)] = &[
@@ -30,10 +36,11 @@ const NAMES: &[(&str, &str)] = &[
 /// # Errors
 /// What is missing, if that is too much.
 pub(crate) fn copy(from: &Connection, to: &Connection, now: UnixMs) -> Result<u64, String> {
-    let mut missing = 0;
+    let (mut missing, mut recorded) = (0, true);
     for table in TABLES {
         let copied = Table::of(from, to, table).and_then(|copy| copy.map_or(Ok(true), |mut copy| copy.run(now)));
         let whole = copied.map_err(|error| format!("{table}: {error}"))?;
+        recorded &= whole || !RECORD.contains(table);
         if let Some((_, names)) = NAMES.iter().find(|(named, _)| named == table).filter(|_| !whole) {
             missing += name_missing(from, to, table, names, now).map_err(|error| format!("{table}: {error}"))?;
         }
@@ -41,6 +48,9 @@ pub(crate) fn copy(from: &Connection, to: &Connection, now: UnixMs) -> Result<u6
     let left: u32 = to.query_row("SELECT count(*) FROM service", [], |row| row.get(0)).map_err(|e| e.to_string())?;
     if u64::from(left) <= missing {
         return Err(format!("{missing} rows of what was registered cannot be read"));
+    }
+    if !recorded {
+        spans::begin_again(to).map_err(|error| error.to_string())?;
     }
     // No lock file proves what is missing.
     let run = Epoch::random().to_string();
@@ -63,7 +73,7 @@ impl<'c> Table<'c> {
     /// None if an older file has no such table.
     fn of(from: &'c Connection, to: &'c Connection, name: &'static str) -> rusqlite::Result<Option<Self>> {
         let (theirs, ours) = (column_names(from, name)?, column_names(to, name)?);
-        if theirs.is_empty() && name == "quarantine" {
+        if theirs.is_empty() && ADDED.contains(&name) {
             return Ok(None);
         }
         let both: Vec<_> = ours.into_iter().filter(|column| theirs.contains(column)).collect();

@@ -2,9 +2,10 @@
 //!
 //! In: a query and a connection. Out: a page; rows that cannot be read are left out and named.
 //!
-//! 1. This file: the queries.
+//! 1. This file: the queries of history. [`availability`]: those of availability and outages.
 //! 2. [`thread`]: the thread that answers them.
 
+pub(crate) mod availability;
 pub(crate) mod thread;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -68,7 +69,7 @@ pub(crate) fn page(
     let limit = query.limit.clamp(1, MAX_PAGE);
     let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     let mut statement = db.prepare_cached(
-        "SELECT id, instance, at, from_health, to_health, reason, message, evidence FROM transition
+        "SELECT id, instance, at, event, from_health, to_health, reason, check_name, message, evidence FROM transition
          WHERE service = ?1 AND id < ?2 AND (?3 IS NULL OR instance = ?3) ORDER BY id DESC LIMIT ?4",
     )?;
     let before = query.before.unwrap_or(i64::MAX);
@@ -151,12 +152,17 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
     let to = row.get::<_, Option<Parsed<Health>>>("to_health")?.map(|h| h.0);
     Ok(HistoryEntry {
         id: row.get("id")?,
-        event: if to.is_some() { HistoryEvent::Health } else { HistoryEvent::Removed },
+        event: match row.get::<_, Option<Parsed<HistoryEvent>>>("event")? {
+            Some(event) => event.0,
+            None if to.is_some() => HistoryEvent::Health,
+            None => HistoryEvent::Removed,
+        },
         instance: row.get::<_, Parsed<_>>("instance")?.0,
         at: time(row, "at")?,
         from: row.get::<_, Parsed<_>>("from_health")?.0,
         to,
         reason: row.get::<_, Option<Parsed<_>>>("reason")?.map(|r| r.0),
+        check: row.get::<_, Option<Parsed<_>>>("check_name")?.map(|name| name.0).unwrap_or_default(),
         message: row.get("message")?,
         evidence: row.get::<_, Option<Json<_>>>("evidence")?.map(|e| e.0),
     })

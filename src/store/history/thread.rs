@@ -7,11 +7,14 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::availability::{AvailabilityQuery, OutagePage, OutageQuery, availability, outages};
 use super::{HistoryPage, HistoryQuery, Removals, page, removed_since};
+use crate::model::availability::Availability;
 use crate::model::name::ServiceKey;
 use crate::store::error::StoreError;
 use crate::store::file::connect::{Gate, connect_aside, connect_reader};
 use crate::store::queue::job::Job;
+use crate::store::schema;
 
 /// Most questions that may wait.
 pub(crate) const QUEUE: usize = 64;
@@ -21,6 +24,10 @@ pub(crate) enum Question {
     Page(HistoryQuery, Option<(Uuid, ServiceKey)>, oneshot::Sender<Result<HistoryPage, StoreError>>),
     /// The services removed after a revision; none if some are forgotten.
     Removed(u64, oneshot::Sender<Result<Option<Removals>, StoreError>>),
+    /// The availability of some services or instances.
+    Availability(AvailabilityQuery, oneshot::Sender<Result<Vec<Availability>, StoreError>>),
+    /// A page of outages.
+    Outages(OutageQuery, oneshot::Sender<Result<OutagePage, StoreError>>),
     /// Closes the queue: the thread stops after the questions that are queued.
     Stop,
 }
@@ -37,25 +44,48 @@ pub(crate) struct Reader {
 pub(crate) enum Reading {
     /// Through its own connection.
     Open(Connection),
+    /// The same, and the file is not migrated yet.
+    OpenOld(Connection),
     /// While nothing can be written: through a connection for each question, until the gate says that the writer has begun.
     Aside(PathBuf, Gate),
 }
 
 impl Reading {
-    fn ask<T>(&mut self, question: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let Self::Aside(path, gate) = self else {
-            let Self::Open(db) = self else { return Err(StoreError::Closed) };
-            return question(db);
-        };
-        let gate = Arc::clone(gate);
-        let settled = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*settled {
-            return question(&connect_aside(path)?);
+    /// Through this connection.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub(crate) fn through(db: Connection) -> rusqlite::Result<Self> {
+        if schema::version(&db)? == schema::NEWEST {
+            return Ok(Self::Open(db));
         }
-        let db = connect_reader(path)?;
-        let answer = question(&db);
-        *self = Self::Open(db);
-        answer
+        schema::read_as_newest(&db)?;
+        Ok(Self::OpenOld(db))
+    }
+
+    fn ask<T>(&mut self, question: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match self {
+            Self::Open(db) => question(db),
+            Self::OpenOld(db) if schema::version(db)? != schema::NEWEST => question(db),
+            Self::OpenOld(db) => {
+                // Harmless where an earlier question has done it.
+                schema::read_as_it_is(db)?;
+                question(db)
+            }
+            Self::Aside(path, gate) => {
+                let (path, gate) = (path.clone(), Arc::clone(gate));
+                let settled = gate.lock().unwrap_or_else(PoisonError::into_inner);
+                if !*settled {
+                    let db = connect_aside(&path)?;
+                    schema::read_as_newest(&db)?;
+                    return question(&db);
+                }
+                let db = connect_reader(&path)?;
+                let answer = question(&db);
+                *self = Self::Open(db);
+                answer
+            }
+        }
     }
 }
 
@@ -74,6 +104,12 @@ impl Reader {
             // A caller that went away needs no answer.
             Question::Removed(since, reply) => {
                 drop(reply.send(self.file.ask(|db| Ok(removed_since(db, since, &mut bad)?))));
+            }
+            Question::Availability(query, reply) => {
+                drop(reply.send(self.file.ask(|db| availability(db, query, &mut bad))));
+            }
+            Question::Outages(query, reply) => {
+                drop(reply.send(self.file.ask(|db| outages(db, &query, &mut bad))));
             }
             Question::Page(query, known, reply) => {
                 drop(reply.send(self.file.ask(|db| page(db, &query, known, &mut bad))));

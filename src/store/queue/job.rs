@@ -3,10 +3,17 @@
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::pending::Ticket;
 use crate::model::mirror::{MirrorChange, Mirrored, VerdictsFrom};
-use crate::model::ports::{Caller, Leadership, Registered, Registration, Removal, WriteError};
+use crate::model::name::InstanceName;
+use crate::model::ports::{
+    AcknowledgementChange, Caller, DrainChange, InstanceRef, Leadership, Registered, Registration, Removal, ServiceRef,
+    WriteError,
+};
+use crate::model::service::{Drain, Service};
+use crate::model::time::UnixMs;
 use crate::store::schema::quarantine::BadRow;
 use crate::store::schema::write::{EncodedProbe, SpecColumns, Verdict};
 
@@ -19,6 +26,10 @@ pub(crate) enum Job {
     Register(Box<Register>, Ticket, Reply<Registered>),
     /// A deregister call.
     Remove(Box<Remove>, Option<Ticket>, Reply<()>),
+    /// A drain, or the end of one.
+    Drain(Box<DrainCall>, Option<Ticket>, Reply<Arc<Service>>),
+    /// An acknowledgement, or the end of one.
+    Acknowledge(Box<AcknowledgeCall>, Option<Ticket>, Reply<Arc<Service>>),
     /// Changes of health, as one unit; applied only while this process probes.
     Health(Vec<Verdict>, Arc<dyn Leadership>, Reply<Vec<bool>>),
     /// Objects that changed.
@@ -42,11 +53,38 @@ pub(crate) struct Register {
     pub(crate) registration: Registration,
     pub(crate) caller: Caller,
     pub(crate) columns: SpecColumns,
+    pub(crate) origin: Origin,
+}
+
+/// What an imported instance was elsewhere; without it, a new one begins now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The id of its service, if that is new, too.
+    pub id: Option<Uuid>,
+    /// When it was first registered.
+    pub registered_at: Option<UnixMs>,
+    /// Why it is out of selection.
+    pub drain: Option<Arc<Drain>>,
 }
 
 /// A deregister call.
 pub(crate) struct Remove {
     pub(crate) removal: Removal,
+    pub(crate) caller: Caller,
+}
+
+/// A call that drains an instance, or ends that.
+pub(crate) struct DrainCall {
+    pub(crate) instance: InstanceRef,
+    pub(crate) change: DrainChange,
+    pub(crate) caller: Caller,
+}
+
+/// A call that acknowledges what fails of a service or an instance, or ends that.
+pub(crate) struct AcknowledgeCall {
+    pub(crate) service: ServiceRef,
+    pub(crate) instance: Option<InstanceName>,
+    pub(crate) change: AcknowledgementChange,
     pub(crate) caller: Caller,
 }
 

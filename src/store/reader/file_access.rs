@@ -36,7 +36,7 @@ pub enum ReaderError {
     Foreign(PathBuf),
     /// Another version's schema.
     #[error(
-        "{} has schema {found}, and this version of Portolan reads {}; use the console of the server's version",
+        "{} has schema {found}, and this version of Portolan reads {}; use the program of the server's version",
         .path.display(), schema::NEWEST
     )]
     Schema {
@@ -62,7 +62,7 @@ pub enum ReaderError {
 }
 
 impl ReaderError {
-    pub(super) fn of(path: &Path, source: rusqlite::Error) -> Self {
+    pub(in crate::store) fn of(path: &Path, source: rusqlite::Error) -> Self {
         match source.sqlite_error_code() {
             Some(ErrorCode::NotADatabase) => Self::Foreign(path.to_owned()),
             Some(ErrorCode::PermissionDenied) => Self::Forbidden(path.to_owned()),
@@ -83,11 +83,19 @@ struct Identity {
 
 /// How a file was opened.
 #[derive(Debug)]
-pub(super) struct FileAccess(Identity);
+pub(in crate::store) struct FileAccess(Identity);
 
 impl FileAccess {
-    /// Opens it.
+    /// Opens a file of the newest schema.
     pub(super) fn open(path: &Path) -> Result<(Connection, Self), ReaderError> {
+        match Self::open_older(path)? {
+            (db, access, schema::NEWEST) => Ok((db, access)),
+            (_, _, found) => Err(ReaderError::Schema { path: path.to_owned(), found }),
+        }
+    }
+
+    /// Opens a file that this version could also serve, and returns its schema, too.
+    pub(in crate::store) fn open_older(path: &Path) -> Result<(Connection, Self, u32), ReaderError> {
         let identity = identify(path)?;
         for file in [path.to_owned(), suffixed(path, "-wal"), suffixed(path, "-shm")] {
             if rustix::fs::access(&file, Access::READ_OK) == Err(rustix::io::Errno::ACCESS) {
@@ -97,20 +105,20 @@ impl FileAccess {
         let how = if identity.index.is_some() { "readonly_shm=1" } else { "immutable=1" };
         let db = connect(path, how).map_err(|error| ReaderError::of(path, error))?;
         match described(&db).map_err(|error| ReaderError::of(path, error))? {
-            (schema::APPLICATION_ID, schema::NEWEST) => Ok((db, Self(identity))),
+            (schema::APPLICATION_ID, found @ 0..=schema::NEWEST) => Ok((db, Self(identity), found)),
             (schema::APPLICATION_ID, found) => Err(ReaderError::Schema { path: path.to_owned(), found }),
             _ => Err(ReaderError::Foreign(path.to_owned())),
         }
     }
 
     /// Whether the path still names that file, to be opened in the same way.
-    pub(super) fn is_current(&self, path: &Path) -> bool {
+    pub(in crate::store) fn is_current(&self, path: &Path) -> bool {
         identify(path).is_ok_and(|found| found == self.0)
     }
 }
 
 /// The absolute path with links followed: the companions lie beside the file itself.
-pub(super) fn whole(path: &Path) -> Result<PathBuf, ReaderError> {
+pub(in crate::store) fn whole(path: &Path) -> Result<PathBuf, ReaderError> {
     std::fs::canonicalize(path).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => ReaderError::Forbidden(path.to_owned()),
         _ => ReaderError::Missing(path.to_owned()),

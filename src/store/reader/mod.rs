@@ -5,9 +5,11 @@
 //! In: a path. Out: services, probe rows and history, and what changed since the last call.
 //!
 //! 1. This file: [`FileReader`].
-//! 2. [`file_access`]: how the file is opened, and whether another one took its place. [`rows`]: rows as entries of the catalog.
+//! 2. [`file_access`]: how the file is opened, and whether another one took its place. [`rows`]: rows as services and their probing.
+//! 3. `past`: availability and outages.
 
-mod file_access;
+pub(in crate::store) mod file_access;
+mod past;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -16,11 +18,12 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::catalog::{Entry, Epoch};
+use crate::catalog::Epoch;
 use crate::model::check::Check;
 use crate::model::name::InstanceName;
 use crate::model::ports::ServiceRef;
 use crate::model::probe::ProbeRow;
+use crate::model::service::Service;
 use crate::store::error::StoreError;
 use crate::store::history::{self, HistoryPage, HistoryQuery};
 use crate::store::schema::codec::{Id, int, is_content};
@@ -64,14 +67,16 @@ pub enum FileChanges<T> {
     Some(Vec<T>, Vec<Uuid>),
 }
 
-/// An instance with its probe row.
+/// A check of an instance with its probe row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Probed {
     /// The instance.
     pub instance: InstanceName,
     /// How it is probed.
     pub check: Check,
-    /// The row, at most 2 s old while a server runs.
+    /// Whether its failure only sets a warning.
+    pub advisory: bool,
+    /// The row, which names the check; at most 2 s old while a server runs.
     pub row: ProbeRow,
 }
 
@@ -87,11 +92,11 @@ impl FileReader {
     }
 
     /// What changed since the last call; everything at the first. Blocks, for microseconds if nothing changed. Each service becomes what
-    /// `each` makes of it as soon as it is read, so that ten thousand are never held twice.
+    /// `each` makes of it as soon as it is read, so that ten thousand are never held twice. When each was probed last stands in its probe rows.
     ///
     /// # Errors
     /// [`ReaderError::Replaced`] when the path names another file, or the file must be opened differently: open it again.
-    pub fn poll<T>(&mut self, each: impl Fn(&Entry) -> T) -> Result<FileChanges<T>, ReaderError> {
+    pub fn poll<T>(&mut self, each: impl Fn(&Service) -> T) -> Result<FileChanges<T>, ReaderError> {
         if !file_access::whole(&self.named).is_ok_and(|whole| whole == self.path) || !self.access.is_current(&self.path)
         {
             return Err(ReaderError::Replaced);
@@ -99,7 +104,7 @@ impl FileReader {
         self.news(each).map_err(|error| ReaderError::of(&self.path, error))
     }
 
-    fn news<T>(&mut self, each: impl Fn(&Entry) -> T) -> rusqlite::Result<FileChanges<T>> {
+    fn news<T>(&mut self, each: impl Fn(&Service) -> T) -> rusqlite::Result<FileChanges<T>> {
         let version = self.db.pragma_query_value(None, "data_version", |row| row.get(0))?;
         if self.last.as_ref().is_some_and(|last| last.version == version) {
             return Ok(FileChanges::None);
@@ -120,7 +125,8 @@ impl FileReader {
         Ok(changes)
     }
 
-    /// The instances of a service with their probe rows, in order of name; none if the service does not exist. Blocks.
+    /// The checks of a service's instances with their probe rows, in order of the instances' names, the plain check first; none if the
+    /// service does not exist. Blocks.
     ///
     /// # Errors
     /// [`ReaderError`].
@@ -175,11 +181,11 @@ fn changed(db: &Connection, meta: &Meta, last: Option<&LastRead>) -> rusqlite::R
     Ok((ids.len() <= ONE_BY_ONE).then_some(ids))
 }
 
-fn some<T>(db: &Connection, ids: &[Uuid], each: impl Fn(&Entry) -> T) -> rusqlite::Result<FileChanges<T>> {
+fn some<T>(db: &Connection, ids: &[Uuid], each: impl Fn(&Service) -> T) -> rusqlite::Result<FileChanges<T>> {
     let (mut changed, mut removed) = (Vec::new(), Vec::new());
     for id in ids {
         match rows::one(db, *id)? {
-            Some(entry) => changed.push(each(&entry)),
+            Some(service) => changed.push(each(&service)),
             None => removed.push(*id),
         }
     }

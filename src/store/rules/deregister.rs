@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use super::state::Work;
 use crate::catalog::Entry;
-use crate::model::ports::{Caller, ServiceRef, WriteError};
+use crate::model::ports::{ServiceRef, WriteError};
 use crate::model::registration::{self, Current, Removed};
 use crate::model::service::{Instance, Owner, Service};
 use crate::model::text;
-use crate::model::time::UnixMs;
 use crate::store::queue::job::Remove;
 use crate::store::schema::write::{HistoryRow, Write};
 
@@ -25,7 +24,8 @@ impl Work<'_> {
             Removed::Instances(at) => at.iter().filter_map(|at| service.instances.get(*at)).collect(),
         };
         for instance in &leaving {
-            self.writes.push(Write::History(removal_row(&service, instance, &call.caller, self.now)));
+            let message = sentence(instance, call);
+            self.writes.push(Write::History(HistoryRow::removal(&service, instance, self.now, message)));
         }
         match removed {
             Removed::Service => self.remove(row, &service),
@@ -34,7 +34,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn find(&self, service: &ServiceRef) -> Option<Arc<Entry>> {
+    pub(super) fn find(&self, service: &ServiceRef) -> Option<Arc<Entry>> {
         match service {
             ServiceRef::Id(id) => self.state.snapshot.by_id(id),
             ServiceRef::Key(key) => self.state.snapshot.get(key.as_str()),
@@ -51,19 +51,13 @@ impl Work<'_> {
     }
 }
 
-fn removal_row(service: &Service, instance: &Instance, caller: &Caller, at: UnixMs) -> HistoryRow {
-    let by = match &caller.owner {
-        Owner::Anonymous => String::new(),
-        Owner::Token { subject, .. } => format!(" by {}", text::escape(subject, 100)),
-    };
-    HistoryRow {
-        service: service.id,
-        key: service.key.clone(),
-        instance: instance.name.clone(),
-        at,
-        from: instance.health,
-        to: None,
-        message: format!("deregistered{by}; it was registered at {}", instance.created_at),
-        evidence: None,
+fn sentence(instance: &Instance, call: &Remove) -> String {
+    let registered = format!("it was registered at {}", instance.created_at);
+    if let Some(why) = &call.removal.why {
+        return format!("removed: {why}; {registered}");
+    }
+    match &call.caller.owner {
+        Owner::Anonymous => format!("deregistered; {registered}"),
+        Owner::Token { subject, .. } => format!("deregistered by {}; {registered}", text::escape(subject, 100)),
     }
 }

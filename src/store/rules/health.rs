@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::model::service::{InstanceId, Service};
+use crate::model::history::HistoryEvent;
+use crate::model::service::{Instance, InstanceId, Service};
 
 use super::state::Work;
 use crate::store::schema::write::{EncodedProbe, HistoryRow, Verdict, Write};
@@ -14,21 +15,25 @@ impl Work<'_> {
     }
 
     fn apply_verdict(&mut self, verdict: Verdict) -> Option<()> {
-        let entry = Arc::clone(self.state.snapshot.get(self.index.service_of(verdict.instance)?.as_str())?);
-        let at = position(entry.service(), verdict.instance, verdict.generation)?;
+        let id = verdict.state.instance;
+        let entry = Arc::clone(self.state.snapshot.get(self.index.service_of(id)?.as_str())?);
+        let at = position(entry.service(), id, verdict.state.generation)?;
         let row = self.row(entry.service()).ok()?;
         let old = entry.service().instances.get(at)?;
         // Only a mirror keeps the message, for status.
         let message = verdict.message.as_deref().filter(|_| self.state.mirror.is_some());
         let says_more = message.is_some_and(|message| old.message.as_deref() != Some(message));
-        if (old.health, old.reason, old.since) == (verdict.health, verdict.reason, verdict.since) && !says_more {
+        if says_what_is_known(&verdict, old) && !says_more {
             // No reader could notice it.
-            self.writes.push(Write::PutState(verdict.instance, verdict.generation, verdict.state));
+            self.writes.push(Write::PutState(verdict.state));
             return Some(());
         }
         let mut service = Service::clone(entry.service());
         let instance = service.instances.get_mut(at)?;
         (instance.health, instance.reason, instance.since) = (verdict.health, verdict.reason, verdict.since);
+        instance.decided_by = verdict.state.check.clone();
+        (instance.warning, instance.observed_version) = (verdict.warning, verdict.observed_version);
+        instance.also_failing = verdict.also_failing;
         let name = instance.name.clone();
         if let Some(mirror) = &self.state.mirror {
             instance.message = verdict.message.map(Into::into);
@@ -42,12 +47,15 @@ impl Work<'_> {
             key: service.key.clone(),
             instance: name,
             at: t.at,
+            event: HistoryEvent::Health,
             from: t.from,
             to: Some((t.to, t.reason)),
+            check: t.check,
             message: t.message,
             evidence: verdict.evidence,
         });
-        self.writes.push(Write::PutHealth(service, verdict.instance, verdict.state));
+        self.writes.push(Write::PutHealth(service, id));
+        self.writes.push(Write::PutState(verdict.state));
         self.writes.extend(past.map(Write::History));
         Some(())
     }
@@ -68,6 +76,15 @@ impl Work<'_> {
             }
         }
     }
+}
+
+/// Whether no reader could notice the verdict.
+fn says_what_is_known(new: &Verdict, old: &Instance) -> bool {
+    (old.health, old.reason, old.since) == (new.health, new.reason, new.since)
+        && old.decided_by == new.state.check
+        && old.warning == new.warning
+        && old.also_failing == new.also_failing
+        && old.observed_version == new.observed_version
 }
 
 fn position(service: &Service, id: InstanceId, generation: u64) -> Option<usize> {

@@ -7,14 +7,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::catalog::{Entry, LastCheck};
+use crate::model::acknowledgement::Acknowledgement;
 use crate::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
-use crate::model::name::{InstanceName, ServiceKey};
+use crate::model::name::{CheckName, ServiceKey};
 use crate::model::outcome::{Health, Reason};
 use crate::model::ports::WriteError;
 use crate::model::service::{Instance, InstanceId, Service, Source};
 use crate::model::time::UnixMs;
 
+use super::acknowledge::News;
+use super::drain::drained;
 use super::state::Work;
+use super::status_acknowledgements::is_same;
 use crate::store::queue::job::List;
 use crate::store::schema::codec::int;
 use crate::store::schema::write::{HistoryRow, SpecColumns, Write};
@@ -25,6 +29,8 @@ struct Merged {
     after: Instance,
     /// What the object's status says of it.
     reported: Option<ReportedHealth>,
+    /// The acknowledgement that the object's status shows.
+    said: Option<Arc<Acknowledgement>>,
 }
 
 impl Work<'_> {
@@ -161,22 +167,29 @@ impl Work<'_> {
         let service = self.put(service, entry.last_check().clone());
         self.writes.push(Write::Touch(row, Arc::clone(&service)));
         self.write_merged(row, &service, &merged);
+        let news: Vec<News> = merged.iter().filter_map(|one| News::of(one.before.as_ref(), &one.after)).collect();
+        self.note_mirrored_acknowledgements(old, &service, &news);
         let is_removed = |instance: &&Instance| service.instance(instance.name.as_str()).is_none();
         for removed in old.instances.iter().filter(is_removed) {
             self.writes.push(Write::DropInstance(removed.id));
+            self.forget_acknowledgement(removed.id);
             self.note_removed_instance(old, removed, "removed from its object");
         }
     }
 
     fn write_merged(&mut self, row: i64, service: &Arc<Service>, merged: &[Merged]) {
-        for Merged { before, after, reported } in merged {
+        for Merged { before, after, reported, .. } in merged {
             match before {
                 None => self.add_instance(row, service, after),
                 Some(before) if before == after => {}
                 Some(before) => {
                     let columns = SpecColumns::of(&after.spec);
                     self.writes.push(Write::PutInstance(Arc::clone(service), after.id, columns));
+                    if before.generation != after.generation {
+                        self.writes.push(Write::DropNamedProbes(after.id));
+                    }
                     self.add_history(service, before, after, reported.as_ref());
+                    self.add_drain(service, before, after);
                 }
             }
         }
@@ -190,7 +203,7 @@ impl Work<'_> {
     /// A new instance: only status says anything about its health.
     fn new_instance(&mut self, object: MirroredInstance, registered_at: UnixMs, updated_at: UnixMs) -> Merged {
         let number = self.next_number();
-        let MirroredInstance { name, spec, owner, generation, reported } = object;
+        let MirroredInstance { name, spec, owner, generation, drain, reported, acknowledged: said } = object;
         let (health, reason) = spec.unproved(self.limits.interval);
         let mut after = Instance {
             id: InstanceId(int(number)),
@@ -204,11 +217,18 @@ impl Work<'_> {
             reason,
             since: updated_at,
             message: None,
+            decided_by: CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
+            drain,
+            acknowledged: None,
         };
         if let Some(reported) = &reported {
-            (after.health, after.reason, after.since) = (reported.health, reported.reason, reported.since);
+            show(&mut after, reported);
         }
-        Merged { before: None, after, reported }
+        after.acknowledged = self.acknowledgement(after.id, None, said.clone(), VerdictsFrom::Status);
+        Merged { before: None, after, reported, said }
     }
 
     fn merge(
@@ -218,32 +238,58 @@ impl Work<'_> {
         verdicts: VerdictsFrom,
         updated_at: UnixMs,
     ) -> Merged {
-        let MirroredInstance { name: _, spec, owner, generation, reported } = object;
+        let MirroredInstance { name: _, spec, owner, generation, drain, reported, acknowledged: said } = object;
         let changed = spec.probes_differ(&known.spec);
-        let mut after = Instance { spec, owner, fence: Some(generation.unwrap_or(0)), ..known.clone() };
+        let mut after = Instance { spec, owner, fence: Some(generation.unwrap_or(0)), drain, ..known.clone() };
         if changed {
             after.generation = self.next_number();
         }
         if changed || verdicts == VerdictsFrom::Status {
             let unproved = after.spec.unproved(self.limits.interval);
+            let since = if (known.health, known.reason) == unproved { known.since } else { updated_at };
+            let unproved = ReportedHealth::new(unproved.0, unproved.1, since);
             after.message = None;
-            (after.health, after.reason, after.since) = match &reported {
-                Some(reported) => (reported.health, reported.reason, reported.since),
-                None if (known.health, known.reason) == unproved => (known.health, known.reason, known.since),
-                None => (unproved.0, unproved.1, updated_at),
-            };
+            show(&mut after, reported.as_ref().unwrap_or(&unproved));
         }
-        Merged { before: Some(known.clone()), after, reported }
+        after.acknowledged = self.acknowledgement(known.id, known.acknowledged.as_ref(), said.clone(), verdicts);
+        Merged { before: Some(known.clone()), after, reported, said }
     }
 
-    /// Whether readers of other replicas see the same health.
-    fn is_reported(&self, Merged { after, reported, .. }: &Merged) -> bool {
-        match reported {
+    /// The acknowledgement of an instance that shows `ours`, once its object's status says `theirs`.
+    fn acknowledgement(
+        &mut self,
+        instance: InstanceId,
+        ours: Option<&Arc<Acknowledgement>>,
+        theirs: Option<Arc<Acknowledgement>>,
+        verdicts: VerdictsFrom,
+    ) -> Option<Arc<Acknowledgement>> {
+        self.state.mirror.as_mut()?.acknowledgements.merge(instance, ours, theirs, verdicts)
+    }
+
+    fn forget_acknowledgement(&mut self, instance: InstanceId) {
+        if let Some(mirror) = &mut self.state.mirror {
+            mirror.acknowledgements.forget(instance);
+        }
+    }
+
+    /// Whether readers of other replicas see the same health and acknowledgement.
+    fn is_reported(&self, Merged { after, reported, said, .. }: &Merged) -> bool {
+        let same_health = match reported {
             Some(reported) => {
                 (reported.health, reported.reason, reported.since) == (after.health, after.reason, after.since)
+                    && reported.decided_by == after.decided_by
+                    && reported.warning == after.warning
+                    && reported.also_failing == after.also_failing
+                    && reported.observed_version == after.observed_version
             }
-            None => (after.health, after.reason) == after.spec.unproved(self.limits.interval),
-        }
+            None => {
+                (after.health, after.reason) == after.spec.unproved(self.limits.interval)
+                    && after.warning.is_none()
+                    && after.also_failing.is_empty()
+                    && after.observed_version.is_none()
+            }
+        };
+        same_health && is_same(said.as_ref(), after.acknowledged.as_ref())
     }
 
     /// Adds a change of health, as this replica sees it, to history.
@@ -266,8 +312,20 @@ impl Work<'_> {
             None if before.generation != after.generation => (self.now, "its address or check was changed".to_owned()),
             None => (self.now, "its status was withdrawn".to_owned()),
         };
-        let to = Some((after.health, after.reason));
-        self.writes.push(Write::History(history_row(service, &after.name, at, before.health, to, message)));
+        self.writes.push(Write::History(HistoryRow::health(service, before, after, at, message)));
+    }
+
+    /// Adds a drain that the object begins, changes or ends to history. Where it ends before its time was up, nothing says who ended it.
+    fn add_drain(&mut self, service: &Service, before: &Instance, after: &Instance) {
+        let message = match (&before.drain, &after.drain) {
+            (before, after) if before == after => return,
+            (_, Some(drain)) => drained(drain),
+            (before, None) if before.as_ref().and_then(|drain| drain.until).is_some_and(|until| until <= self.now) => {
+                "its drain ended by itself".to_owned()
+            }
+            (_, None) => "its drain was ended".to_owned(),
+        };
+        self.writes.push(Write::History(HistoryRow::drain(service, after, self.now, message)));
     }
 
     /// Removes a service, with a row of history for each instance.
@@ -276,13 +334,21 @@ impl Work<'_> {
         let Ok(row) = self.row(service) else { return };
         for instance in &service.instances {
             self.note_removed_instance(service, instance, why);
+            self.forget_acknowledgement(instance.id);
         }
         self.remove(row, service);
     }
 
+    /// An object does not say who removed an instance of it, or why. Its last health does, where a lease ran out.
     fn note_removed_instance(&mut self, service: &Service, removed: &Instance, why: &str) {
-        let row = history_row(service, &removed.name, self.now, removed.health, None, why.to_owned());
-        self.writes.push(Write::History(row));
+        let message = match (removed.health, removed.reason) {
+            (Health::Unhealthy, Reason::LeaseExpired) => {
+                format!("{why}; its lease was not renewed since {}", removed.since)
+            }
+            (Health::Unhealthy, reason) => format!("{why}; it was unhealthy since {}: {reason}", removed.since),
+            _ => why.to_owned(),
+        };
+        self.writes.push(Write::History(HistoryRow::removal(service, removed, self.now, message)));
     }
 
     fn note_removal(&mut self, key: ServiceKey, revision: u64) {
@@ -305,14 +371,11 @@ fn newest(updated_at: UnixMs, merged: &[Merged]) -> UnixMs {
     merged.iter().map(|merged| merged.after.since).fold(updated_at, UnixMs::max)
 }
 
-fn history_row(
-    service: &Service,
-    instance: &InstanceName,
-    at: UnixMs,
-    from: Health,
-    to: Option<(Health, Reason)>,
-    message: String,
-) -> HistoryRow {
-    let (id, key, instance) = (service.id, service.key.clone(), instance.clone());
-    HistoryRow { service: id, key, instance, at, from, to, message, evidence: None }
+/// Gives the instance the leader's verdict.
+fn show(instance: &mut Instance, reported: &ReportedHealth) {
+    (instance.health, instance.reason, instance.since) = (reported.health, reported.reason, reported.since);
+    instance.decided_by = reported.decided_by.clone();
+    instance.warning.clone_from(&reported.warning);
+    instance.also_failing.clone_from(&reported.also_failing);
+    instance.observed_version.clone_from(&reported.observed_version);
 }

@@ -6,23 +6,28 @@ use uuid::Uuid;
 
 use super::state::Work;
 use crate::catalog::{Entry, LastCheck};
+use crate::model::name::{CheckName, InstanceName};
 use crate::model::ports::{Registered, Registration, ReplacedUrl, WriteError};
 use crate::model::registration::{self, Change, Current, Limits};
 use crate::model::service::{Instance, InstanceId, Owner, Service, Source};
-use crate::store::queue::job::Register;
+use crate::model::time::UnixMs;
+use crate::store::queue::job::{Origin, Register};
 use crate::store::schema::codec::int;
 use crate::store::schema::write::{HistoryRow, SpecColumns, Write};
 
 impl Work<'_> {
     /// Adds, changes or renews an instance.
-    pub(crate) fn register(&mut self, call: Register) -> Result<Registered, WriteError> {
+    pub(crate) fn register(&mut self, mut call: Register) -> Result<Registered, WriteError> {
         let entry = self.state.snapshot.get(call.registration.key().as_str()).cloned();
+        let instances = entry.as_ref().map(|entry| &entry.service().instances[..]);
+        call.registration.instance = registration::name_of(instances.unwrap_or_default(), &call.registration);
         let current = entry.as_ref().map(|entry| Current::from(&**entry.service()));
         let change = registration::register(current, &call.registration, &call.caller, self.limits_now())?;
         match (change, entry) {
             (Change::Renew { generation }, Some(entry)) => {
                 let service = Arc::clone(entry.service());
-                Ok(Registered { service, generation, renewed: true, replaced: Vec::new() })
+                let instance = call.registration.instance;
+                Ok(Registered { service, instance, generation, renewed: true, replaced: Vec::new() })
             }
             (Change::Add(at), Some(entry)) => self.add(&entry, at, call),
             (Change::Update { at, restart, replaced }, Some(entry)) => self.update(&entry, at, restart, replaced, call),
@@ -42,12 +47,14 @@ impl Work<'_> {
     fn create(&mut self, call: Register) -> Registered {
         let key = call.registration.key();
         let row = int(self.next_number());
-        let instance = self.instance(call.registration, call.caller.owner);
+        let registered_at = self.first_registered(&call.origin);
+        let id = call.origin.id.unwrap_or_else(Uuid::now_v7);
+        let instance = self.instance(call.registration, call.caller.owner, call.origin);
         let service = Service {
-            id: Uuid::now_v7(),
+            id,
             key,
             source: Source::Rest,
-            registered_at: self.now,
+            registered_at,
             updated_at: self.now,
             revision: 0,
             sequence: 0,
@@ -64,7 +71,7 @@ impl Work<'_> {
     fn add(&mut self, entry: &Entry, at: usize, call: Register) -> Result<Registered, WriteError> {
         let row = self.row(entry.service())?;
         let mut service = Service::clone(entry.service());
-        let instance = self.instance(call.registration, call.caller.owner);
+        let instance = self.instance(call.registration, call.caller.owner, call.origin);
         service.instances.insert(at, instance);
         let service = self.put(service, entry.last_check().clone());
         self.writes.push(Write::Touch(row, Arc::clone(&service)));
@@ -82,31 +89,27 @@ impl Work<'_> {
         let row = self.row(entry.service())?;
         let mut service = Service::clone(entry.service());
         let Some(instance) = service.instances.get_mut(at) else { return Err(WriteError::InstanceNotFound) };
-        let before = instance.health;
+        let before = instance.clone();
         instance.spec = Arc::new(call.registration.spec);
         if restart {
             self.restart(instance);
         }
-        let (id, generation) = (instance.id, instance.generation);
-        let history = (before != instance.health).then(|| HistoryRow {
-            service: service.id,
-            key: service.key.clone(),
-            instance: instance.name.clone(),
-            at: self.now,
-            from: before,
-            to: Some((instance.health, instance.reason)),
-            message: "registered again with another address or check".to_owned(),
-            evidence: None,
-        });
+        let after = instance.clone();
         let service = self.put(service, entry.last_check().clone());
         self.writes.push(Write::Touch(row, Arc::clone(&service)));
-        self.writes.push(Write::PutInstance(Arc::clone(&service), id, call.columns));
-        self.writes.extend(history.map(Write::History));
-        Ok(Registered { service, generation, renewed: false, replaced })
+        self.writes.push(Write::PutInstance(Arc::clone(&service), after.id, call.columns));
+        if restart {
+            self.writes.push(Write::DropNamedProbes(after.id));
+        }
+        if before.health != after.health {
+            let message = "registered again with another address or check".to_owned();
+            self.writes.push(Write::History(HistoryRow::health(&service, &before, &after, self.now, message)));
+        }
+        Ok(Registered { service, instance: after.name, generation: after.generation, renewed: false, replaced })
     }
 
     /// A new instance: its id is its first generation, so that neither is ever given twice.
-    fn instance(&mut self, registration: Registration, owner: Owner) -> Instance {
+    fn instance(&mut self, registration: Registration, owner: Owner, origin: Origin) -> Instance {
         let number = self.next_number();
         let (health, reason) = registration.spec.unproved(self.limits.interval);
         Instance {
@@ -116,12 +119,23 @@ impl Work<'_> {
             owner,
             generation: number,
             fence: None,
-            created_at: self.now,
+            created_at: self.first_registered(&origin),
             health,
             reason,
             since: self.now,
             message: None,
+            decided_by: CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
+            drain: origin.drain,
+            acknowledged: None,
         }
+    }
+
+    /// Never in the future: another machine's clock may have been ahead.
+    fn first_registered(&self, origin: &Origin) -> UnixMs {
+        origin.registered_at.filter(|at| *at <= self.now).unwrap_or(self.now)
     }
 
     /// What it proved at its old address or with its old check no longer counts.
@@ -131,12 +145,16 @@ impl Work<'_> {
             instance.since = self.now;
         }
         (instance.health, instance.reason) = (health, reason);
+        (instance.decided_by, instance.warning, instance.observed_version) = (CheckName::default(), None, None);
+        instance.also_failing = Box::default();
         instance.generation = self.next_number();
     }
 
     fn added(&mut self, row: i64, service: Arc<Service>, at: usize, columns: SpecColumns) -> Registered {
-        let (id, generation) = service.instances.get(at).map_or((InstanceId(0), 0), |i| (i.id, i.generation));
+        let of = |i: &Instance| (i.id, i.name.clone(), i.generation);
+        let (id, instance, generation) =
+            service.instances.get(at).map_or_else(|| (InstanceId(0), InstanceName::default(), 0), of);
         self.writes.push(Write::AddInstance(row, Arc::clone(&service), id, columns));
-        Registered { service, generation, renewed: false, replaced: Vec::new() }
+        Registered { service, instance, generation, renewed: false, replaced: Vec::new() }
     }
 }

@@ -9,16 +9,22 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::catalog::{Entry, LastCheck, Snapshot};
+use crate::model::acknowledging;
+use crate::model::availability::Standing;
 use crate::model::name::ServiceKey;
 use crate::model::ports::WriteError;
 use crate::model::service::{InstanceId, Replica, Service, Source};
 use crate::model::time::UnixMs;
 use crate::model::tombstones::Tombstones;
 
+use super::status_acknowledgements::StatusAcknowledgements;
 use crate::store::schema::write::Write;
 
 /// Removals that a mirror remembers. Late news is late by moments, so more of them never matter.
 const TOMBSTONES: usize = 16_384;
+
+/// The spans that last by the record: the number and standing of each service, with an empty name, and instance.
+pub(crate) type OpenSpans = HashMap<(Uuid, String), (i64, Standing)>;
 
 /// The bounds on registrations.
 #[derive(Debug, Clone, Copy)]
@@ -71,11 +77,14 @@ pub(crate) struct Mirror {
     pub(crate) complete: bool,
     /// Removals, so that older news brings nothing back.
     pub(crate) tombstones: Tombstones<ServiceKey>,
+    /// Acknowledgements, so that an older status brings none back.
+    pub(super) acknowledgements: StatusAcknowledgements,
 }
 
 impl Mirror {
     pub(crate) fn new(complete: bool) -> Self {
-        Self { replica: Replica::random(), complete, tombstones: Tombstones::new(TOMBSTONES) }
+        let (tombstones, acknowledgements) = (Tombstones::new(TOMBSTONES), StatusAcknowledgements::default());
+        Self { replica: Replica::random(), complete, tombstones, acknowledgements }
     }
 }
 
@@ -154,16 +163,28 @@ impl<'a> Work<'a> {
     }
 
     /// Makes `service` the current one, at a new revision, or in a mirror at its object's, and returns it.
+    /// Acknowledgements that no longer apply end with that.
     pub(crate) fn put(&mut self, mut service: Service, last_check: LastCheck) -> Arc<Service> {
+        let known = self.state.snapshot.get(service.key.as_str()).cloned();
+        let old = known.as_ref().map(|known| Arc::clone(known.service()));
+        let ended = old.as_deref().map(|old| acknowledging::settle(old, &mut service)).unwrap_or_default();
         service.sequence = self.state.snapshot.sequence() + 1;
         if self.state.mirror.is_none() {
             service.revision = service.sequence;
             service.updated_at = self.now;
         }
-        let entry = Arc::new(Entry::new(service, last_check));
+        let mut entry = Entry::new(service, last_check);
+        if let Some(known) = &known {
+            entry = entry.following(known);
+        }
+        let entry = Arc::new(entry);
         let service = Arc::clone(entry.service());
+        self.record(old.as_deref(), &service);
         self.state.snapshot.put(entry);
         self.moved(service.id, service.key.clone(), false);
+        if let Some(old) = old {
+            self.note_acknowledgements(&old, &service, &ended);
+        }
         service
     }
 
@@ -172,6 +193,7 @@ impl<'a> Work<'a> {
         self.state.snapshot.remove(&service.key);
         self.state.rest -= usize::from(service.source == Source::Rest);
         self.writes.push(Write::DropService(row));
+        self.writes.push(Write::EndSpans(service.id, self.now));
         self.moved(service.id, service.key.clone(), true);
     }
 

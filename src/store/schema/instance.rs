@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, Row, params};
 
-use super::codec::{Cells, Count, Json, Parsed, damaged, int};
+use super::codec::{Cells, Count, Json, Parsed, damaged, int, json};
 use super::write::SpecColumns;
 use crate::model::check::Check;
 use crate::model::name::InstanceName;
@@ -31,6 +31,16 @@ const CONTENT: &[&str] = &[
     "metadata",
     "weight",
     "zone",
+    "tags",
+    "external_id",
+    "checks",
+    "deregister_after",
+    "drain",
+    "warning",
+    "observed_version",
+    "decided_by",
+    "acknowledged",
+    "also_failing",
 ];
 
 /// Every instance, for [`read`].
@@ -70,10 +80,47 @@ macro_rules! content {
             $instance.spec.description,
             $columns.metadata,
             $instance.spec.weight,
-            $instance.spec.zone
+            $instance.spec.zone,
+            $columns.tags,
+            $instance.spec.external_id,
+            $columns.checks,
+            $instance.spec.deregister_after_seconds,
+            drain($instance),
+            VerdictColumns::of($instance).warning,
+            $instance.observed_version.as_deref(),
+            VerdictColumns::of($instance).decided_by,
+            acknowledged($instance),
+            VerdictColumns::of($instance).also_failing
             $(, $after)*
         ]
     };
+}
+
+/// The columns of a verdict that are encoded; none where there is nothing.
+pub(super) struct VerdictColumns<'a> {
+    pub(super) decided_by: Option<&'a str>,
+    pub(super) warning: Option<String>,
+    pub(super) also_failing: Option<String>,
+}
+
+impl<'a> VerdictColumns<'a> {
+    pub(super) fn of(instance: &'a Instance) -> Self {
+        Self {
+            decided_by: (!instance.decided_by.is_default()).then(|| instance.decided_by.as_str()),
+            warning: instance.warning.as_deref().map(json),
+            also_failing: (!instance.also_failing.is_empty()).then(|| json(&instance.also_failing)),
+        }
+    }
+}
+
+/// The column of its drain.
+pub(super) fn drain(instance: &Instance) -> Option<String> {
+    instance.drain.as_deref().map(json)
+}
+
+/// The column of its acknowledgement.
+pub(super) fn acknowledged(instance: &Instance) -> Option<String> {
+    instance.acknowledged.as_deref().map(json)
 }
 
 /// Reads a row of [`SELECT`].
@@ -92,7 +139,17 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Instance> {
         since: cells.time()?,
         message: None,
         spec: Arc::new(spec(&mut cells)?),
+        drain: shared(cells.next()?),
+        warning: shared(cells.next()?),
+        observed_version: cells.next::<Option<String>>()?.map(Into::into),
+        decided_by: cells.next::<Option<Parsed<_>>>()?.map(|name| name.0).unwrap_or_default(),
+        acknowledged: shared(cells.next()?),
+        also_failing: cells.next::<Option<Json<_>>>()?.map(|checks| checks.0).unwrap_or_default(),
     })
+}
+
+fn shared<T>(column: Option<Json<T>>) -> Option<Arc<T>> {
+    column.map(|value| Arc::new(value.0))
 }
 
 fn spec(cells: &mut Cells<'_, '_>) -> rusqlite::Result<InstanceSpec> {
@@ -106,6 +163,10 @@ fn spec(cells: &mut Cells<'_, '_>) -> rusqlite::Result<InstanceSpec> {
         metadata: cells.next::<Option<Json<_>>>()?.map(|m| m.0).unwrap_or_default(),
         weight: cells.next()?,
         zone: cells.next()?,
+        tags: cells.next::<Option<Json<_>>>()?.map(|tags| tags.0).unwrap_or_default(),
+        external_id: cells.next()?,
+        checks: cells.next::<Option<Json<_>>>()?.map(|checks| checks.0).unwrap_or_default(),
+        deregister_after_seconds: cells.next()?,
     })
 }
 

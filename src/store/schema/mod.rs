@@ -6,7 +6,8 @@
 //!    instances.
 //! 2. [`meta`]: a file's metadata.
 //! 3. [`mod@write`]: what is to be written. [`persist`]: the SQL for it.
-//! 4. [`quarantine`]: rows that cannot be read.
+//! 4. [`spans`]: the rows behind availability.
+//! 5. [`quarantine`]: rows that cannot be read.
 
 pub(crate) mod codec;
 mod instance;
@@ -15,6 +16,7 @@ pub(crate) mod meta;
 pub(crate) mod persist;
 pub(crate) mod quarantine;
 pub(crate) mod rows;
+pub(crate) mod spans;
 pub(crate) mod write;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -23,11 +25,18 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: u32 = 0x5072_746c;
 
 /// Every step from an empty file to the newest schema. Never edit a step that was released.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
+];
 
 /// The newest schema that this version knows.
-pub(crate) const NEWEST: u32 = 3;
+pub(crate) const NEWEST: u32 = 7;
 const _: () = assert!(MIGRATIONS.len() == NEWEST as usize);
 
 /// The file's schema, 0 for an empty file.
@@ -47,7 +56,8 @@ pub(crate) fn migrate(db: &mut Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// A column that a step added: since which schema, and its value in older rows. Those that are read before a file is migrated.
+/// A column that a step added: since which schema, and an expression for its value in older rows. Those that are read before a file is
+/// migrated.
 struct Added {
     since: u32,
     table: &'static str,
@@ -60,10 +70,31 @@ const ADDED: &[Added] = &[
     Added { since: 2, table: "meta", column: "began", default: "0" },
     Added { since: 2, table: "service", column: "unreported", default: "0" },
     Added { since: 2, table: "instance", column: "fence", default: "NULL" },
+    Added { since: 4, table: "instance", column: "tags", default: "NULL" },
+    Added { since: 4, table: "instance", column: "external_id", default: "NULL" },
+    Added { since: 4, table: "instance", column: "checks", default: "NULL" },
+    Added { since: 4, table: "instance", column: "deregister_after", default: "NULL" },
+    Added { since: 4, table: "instance", column: "drain", default: "NULL" },
+    Added { since: 4, table: "instance", column: "warning", default: "NULL" },
+    Added { since: 4, table: "instance", column: "observed_version", default: "NULL" },
+    Added { since: 4, table: "instance", column: "decided_by", default: "NULL" },
+    Added { since: 6, table: "instance", column: "acknowledged", default: "NULL" },
+    Added { since: 7, table: "instance", column: "also_failing", default: "NULL" },
+    Added { since: 4, table: "probe", column: "row", default: "instance" },
+    Added { since: 4, table: "probe", column: "check_name", default: "'default'" },
+    Added { since: 4, table: "transition", column: "event", default: "NULL" },
+    Added { since: 4, table: "transition", column: "check_name", default: "NULL" },
 ];
 
-/// The tables of [`ADDED`].
-const VIEWED: &[&str] = &["meta", "service", "instance"];
+/// The tables of [`ADDED`] and [`ADDED_TABLES`].
+const VIEWED: &[&str] = &["meta", "service", "instance", "probe", "transition", "recorded", "gap", "span"];
+
+/// A table that a step added, which is read as empty before: since which schema, and its columns.
+const ADDED_TABLES: &[(u32, &str, &str)] = &[
+    (5, "recorded", "one, since, alive"),
+    (5, "gap", "started, ended"),
+    (5, "span", "id, service, key, instance, kind, started, ended, reason, check_name"),
+];
 
 /// Ends [`read_as_newest`].
 pub(crate) fn read_as_it_is(db: &Connection) -> rusqlite::Result<()> {
@@ -81,6 +112,10 @@ pub(crate) fn read_as_newest(db: &Connection) -> rusqlite::Result<()> {
             let missing = missing.concat();
             db.execute_batch(&format!("CREATE TEMP VIEW {table} AS SELECT *{missing} FROM main.{table}"))?;
         }
+    }
+    for (_, table, columns) in ADDED_TABLES.iter().filter(|(since, _, _)| *since > found) {
+        let nothing = vec!["NULL"; columns.split(',').count()].join(", ");
+        db.execute_batch(&format!("CREATE TEMP VIEW {table} ({columns}) AS SELECT {nothing} WHERE 0"))?;
     }
     Ok(())
 }

@@ -12,6 +12,8 @@ use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::telemetry::metrics::Metrics;
 
+/// The schema that has the table.
+pub(crate) const SINCE: u32 = 3;
 /// Most rows that are kept, the newest.
 const MAX_ROWS: u64 = 10_000;
 /// Rows that the log and `/readyz?verbose` name individually.
@@ -26,6 +28,7 @@ pub(crate) enum Table {
     Probe,
     Transition,
     Change,
+    Span,
 }
 
 impl Table {
@@ -37,6 +40,7 @@ impl Table {
             Self::Probe => "probe",
             Self::Transition => "transition",
             Self::Change => "change",
+            Self::Span => "span",
         }
     }
 }

@@ -92,6 +92,7 @@ pub(crate) fn probe(row: &Row<'_>) -> rusqlite::Result<ProbeRow> {
     let samples = row.get_ref("samples")?.as_blob().and_then(unpack)?;
     Ok(ProbeRow {
         instance: InstanceId(row.get("instance")?),
+        check: row.get::<_, Parsed<_>>("check_name")?.0,
         generation: row.get::<_, Count>("generation")?.0,
         state: row.get::<_, Json<_>>("state")?.0,
         next_due: time(row, "next_due")?,

@@ -6,9 +6,11 @@
 //! 1. This file: the [`Engine`], from a batch of jobs to their answers.
 //! 2. [`run`]: the main loops of the two threads. [`inline`]: the same work without threads, for simulations.
 //! 3. [`upkeep`]: a run that could not begin at the start, and checkpoints while idle.
-//! 4. [`trim`]: what is forgotten. [`wall_clock`]: whether the wall clock can be trusted to tell its age.
+//! 4. [`recording`]: the record behind availability.
+//! 5. [`trim`]: what is forgotten. [`wall_clock`]: whether the wall clock can be trusted to tell its age.
 
 mod inline;
+mod recording;
 pub(crate) mod run;
 mod trim;
 mod upkeep;
@@ -40,7 +42,9 @@ use crate::store::rules::state::{Draft, Index, Limits, State, Work};
 use crate::store::schema::codec::int;
 use crate::store::schema::persist;
 use crate::store::schema::quarantine::{self, BadRow, Quarantine};
+use crate::store::schema::spans;
 use crate::store::schema::write::Write;
+use recording::Recording;
 use trim::Bounds;
 use upkeep::StartRetry;
 use wall_clock::WallClock;
@@ -54,6 +58,9 @@ pub(crate) const BATCH: usize = 1024;
 
 /// Gives a caller its result, or the failure of the whole batch.
 type Answer = Box<dyn FnOnce(Option<&WriteError>)>;
+
+/// Reports how many writes of a transaction are done, and of how many.
+pub(crate) type WriteProgress = Box<dyn FnMut(usize, usize) + Send>;
 
 /// What the writer's thread owns.
 pub(crate) struct Engine {
@@ -71,6 +78,7 @@ pub(crate) struct Engine {
     pub(crate) bounds: Bounds,
     pub(crate) retained: Retained,
     pub(crate) wall: WallClock,
+    pub(crate) recording: Recording,
     /// The last check for what to trim, steady clock.
     pub(crate) trimmed: UnixMs,
     pub(crate) clock: Clock,
@@ -90,6 +98,8 @@ pub(crate) struct Engine {
     /// The last commit.
     pub(crate) written: Instant,
     pub(crate) quarantine: Arc<Quarantine>,
+    /// Follows long transactions; a server has none.
+    pub(crate) watch: Option<WriteProgress>,
 }
 
 /// What a transaction forgets besides its own surplus.
@@ -127,7 +137,11 @@ impl Engine {
     /// Closes the file, so that the next start finds it in order.
     pub(crate) fn close(&self) {
         let Some(db) = &self.db else { return };
-        let ended = db.execute("UPDATE meta SET served = 0", []);
+        let ended = db.unchecked_transaction().and_then(|tx| {
+            self.recording.finish(&tx, self.clock.now())?;
+            tx.commit()
+        });
+        let ended = ended.and_then(|()| db.execute("UPDATE meta SET served = 0", []));
         // What it cannot move stays in the log, durable; the next start reads it there.
         if let Err(error) = ended.and_then(|_| db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))) {
             tracing::warn!("{}: the last checkpoint failed: {error}", self.path.display());
@@ -137,9 +151,12 @@ impl Engine {
     pub(crate) fn batch(&mut self, jobs: &mut Vec<Job>) {
         let now = self.clock.now();
         let due = self.due(now);
+        let reconciling = self.reconciling(now.wall);
         let (mut idle, mut bad) = (false, Vec::new());
         let mut answers = Vec::with_capacity(jobs.len());
         let mut work = Work::new(self.state.clone(), now.wall, &self.limits, &self.index);
+        let compared = reconciling.is_some();
+        work.writes.extend(reconciling.into_iter().flatten());
         for job in jobs.drain(..) {
             match job {
                 Job::Trim => {}
@@ -152,6 +169,7 @@ impl Engine {
         let draft = work.finish();
         let failure = self.commit(&draft, due).err();
         if failure.is_none() {
+            self.reconciled(compared);
             self.publish(draft);
         }
         for answer in answers {
@@ -163,6 +181,13 @@ impl Engine {
         if idle {
             self.idle();
         }
+    }
+
+    /// Commits a draft that came by no queue, and makes it visible.
+    pub(crate) fn apply(&mut self, draft: Draft) -> Result<(), WriteError> {
+        self.commit(&draft, Due::Nothing)?;
+        self.publish(draft);
+        Ok(())
     }
 
     /// Moves rows into quarantine, in a transaction of their own: if that fails, it fails for nobody else.
@@ -178,6 +203,9 @@ impl Engine {
 
     /// Whether there is anything to forget, checked at intervals: an idle store writes nothing. Checks the file, too.
     fn due(&mut self, now: Now) -> Due {
+        if self.state.snapshot.total().total() > 0 {
+            self.recording.tick(now);
+        }
         if now.steady.since(self.trimmed) < TRIM {
             return Due::Nothing;
         }
@@ -187,16 +215,21 @@ impl Engine {
             return Due::Nothing;
         }
         let Some(db) = &self.db else { return Due::Nothing };
-        // What cannot be read now is read at the next tick.
-        if self.wall.is_sound(now) && trim::is_aged(db, now.wall, &self.bounds).unwrap_or(false) {
+        if self.wall.is_sound(now) && self.is_aged(db, now.wall) {
             return Due::Aged;
         }
         if self.retained.remembered > self.bounds.rows { Due::Surplus } else { Due::Nothing }
     }
 
+    /// Whether anything that is kept for a time is too old. What cannot be read now is read at the next tick.
+    fn is_aged(&self, db: &Connection, now: UnixMs) -> bool {
+        let aged = trim::is_aged(db, now, &self.bounds).and_then(|aged| Ok(aged || spans::is_aged(db, now)?));
+        aged.unwrap_or(false)
+    }
+
     fn commit(&mut self, draft: &Draft, due: Due) -> Result<(), WriteError> {
         let moved = draft.state.snapshot.revision() != self.state.snapshot.revision();
-        if draft.writes.is_empty() && !moved && due == Due::Nothing {
+        if draft.writes.is_empty() && !moved && due == Due::Nothing && !self.recording.is_due() {
             return Ok(());
         }
         let started = Instant::now();
@@ -208,7 +241,7 @@ impl Engine {
                 self.failed(error);
             }
         }
-        self.retained = done?;
+        (self.retained, self.recording) = done?;
         (self.log_pending, self.written) = (true, Instant::now());
         self.metrics.commits.inc();
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
@@ -218,7 +251,7 @@ impl Engine {
     }
 
     /// A transaction whose file is still at its path once it is durable.
-    fn write_durably(&mut self, draft: &Draft, due: Due) -> Result<Retained, WriteError> {
+    fn write_durably(&mut self, draft: &Draft, due: Due) -> Result<(Retained, Recording), WriteError> {
         self.start_run()?;
         self.files.check()?;
         let retained = self.transact(draft, due).map_err(|error| write_error(&self.path, &error))?;
@@ -226,11 +259,20 @@ impl Engine {
         Ok(retained)
     }
 
-    fn transact(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<Retained> {
+    fn transact(&mut self, draft: &Draft, due: Due) -> rusqlite::Result<(Retained, Recording)> {
         let db = self.db.as_mut().ok_or(rusqlite::Error::InvalidQuery)?;
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for write in &draft.writes {
-            persist::write(&tx, write)?;
+        // Before the spans, since those of a clock that was ahead are cut.
+        let recording = self.recording.write(&tx)?;
+        let changes = draft.writes.iter().map(|write| u64::from(write.is_span())).sum::<u64>();
+        let records = draft.writes.iter().any(Write::changes_spans);
+        let earliest = if records { Recording::earliest(&tx, draft.now)? } else { None };
+        for (done, write) in draft.writes.iter().enumerate() {
+            let later = earliest.and_then(|earliest| write.span_not_before(earliest));
+            persist::write(&tx, later.as_ref().unwrap_or(write))?;
+            if let Some(watch) = &mut self.watch {
+                watch(done + 1, draft.writes.len());
+            }
         }
         let revision = draft.state.snapshot.revision();
         let record = draft.state.mirror.is_none();
@@ -241,14 +283,16 @@ impl Engine {
         remembered -= trim::surplus(&tx, remembered, &self.bounds)?.min(remembered);
         if due == Due::Aged {
             remembered -= trim::aged(&tx, draft.now, &self.bounds)?.min(remembered);
+            spans::aged(&tx, draft.now)?;
         }
+        let recording = recording.bound(&tx, changes * spans::PER_CHANGE)?;
         tx.prepare_cached("UPDATE meta SET revision = ?1, serial = ?2, floor = ?3")?.execute(params![
             int(revision),
             int(draft.state.serial),
             int(floor)
         ])?;
         tx.commit()?;
-        Ok(Retained { floor, remembered })
+        Ok((Retained { floor, remembered }, recording))
     }
 
     /// Makes the committed state visible to readers, then sends the feed.
@@ -328,6 +372,8 @@ impl Work<'_> {
         Some(match job {
             Job::Register(call, ticket, reply) => answer_later(reply, self.register(*call), Some(ticket)),
             Job::Remove(call, ticket, reply) => answer_later(reply, self.deregister(&call), ticket),
+            Job::Drain(call, ticket, reply) => answer_later(reply, self.drain(&call), ticket),
+            Job::Acknowledge(call, ticket, reply) => answer_later(reply, self.acknowledge(&call), ticket),
             Job::Health(verdicts, leadership, reply) => {
                 // Asked here: once another replica probes and its verdicts were requested, none of ours may follow.
                 let result =

@@ -15,6 +15,7 @@ use crate::model::ports::WriteError;
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
+use super::recording::Recording;
 use super::trim::Bounds;
 use super::upkeep::StartRetry;
 use super::wall_clock::WallClock;
@@ -83,8 +84,9 @@ pub(crate) fn open(
         },
         retained: Retained { floor: meta.floor, remembered },
         wall: WallClock::new(now),
+        recording: Recording::new(now),
         trimmed: UnixMs(i64::MIN),
-        clock,
+        clock: clock.clone(),
         catalog: Arc::clone(&catalog),
         metrics: metrics.clone(),
         jobs: job_queue,
@@ -95,6 +97,7 @@ pub(crate) fn open(
         log_pending: !in_main_file,
         written: Instant::now(),
         quarantine: Arc::clone(&quarantine),
+        watch: None,
     };
     let reader = Reader { file: reading, questions: question_queue, jobs: jobs.clone() };
     let inner = Inner {
@@ -107,6 +110,7 @@ pub(crate) fn open(
         catalog: Arc::clone(&catalog),
         pending: Pending::new(),
         metrics,
+        clock,
     };
     let writer = Writer { engine, reader, jobs, questions };
     Ok(Opened { store: Store(Arc::new(inner)), writer, catalog, probes: registered.probes })
@@ -127,7 +131,7 @@ fn threads(path: &Path, start: RunStart) -> Result<Threads, OpenError> {
     let unreadable = |source| OpenError::Unreadable { path: path.to_owned(), source };
     let later = match start {
         RunStart::Begun(db, in_main_file) => {
-            let reading = Reading::Open(reader(path)?);
+            let reading = reader(path)?;
             let files = FileIdentity::of(path).map_err(unreadable)?;
             return Ok(Threads { db: Some(db), in_main_file, start_retry: None, reading, files, why: None });
         }
@@ -139,18 +143,18 @@ fn threads(path: &Path, start: RunStart) -> Result<Threads, OpenError> {
     // An open connection shares its index of the log with later ones, so a read-only one would keep the writer from writing for good.
     let stays = !later.read_only && later.why != WriteError::ReadOnly;
     let usual = if stays { reader(path).ok() } else { None };
-    let reading = usual.map_or_else(|| Reading::Aside(path.to_owned(), Arc::clone(&gate)), Reading::Open);
+    let reading = usual.unwrap_or_else(|| Reading::Aside(path.to_owned(), Arc::clone(&gate)));
     let files = FileIdentity::without_log(path).map_err(unreadable)?;
     let start_retry = Some(StartRetry { start: later, gate, tried: Instant::now() });
     Ok(Threads { db: None, in_main_file: false, start_retry, reading, files, why: Some(why) })
 }
 
 /// SQLite opens the write-ahead log at the first read. That happens here, so that history stays readable even if the file is removed.
-fn reader(path: &Path) -> Result<Connection, OpenError> {
+fn reader(path: &Path) -> Result<Reading, OpenError> {
     let open = || {
         let db = connect_reader(path)?;
         db.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?;
-        Ok(db)
+        Reading::through(db)
     };
     open().map_err(|error| load_error(path, error).in_new_file(path))
 }

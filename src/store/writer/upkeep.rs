@@ -40,6 +40,8 @@ impl Engine {
             return Err(start_retry.start.why.clone());
         }
         self.files.check()?;
+        // Nothing was recorded until now.
+        start_retry.start.first_write.now = self.clock.now().wall;
         let begun = start_retry.attempt(&self.path, &mut self.lock);
         start_retry.tried = Instant::now();
         match begun {

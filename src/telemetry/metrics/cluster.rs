@@ -16,6 +16,7 @@ metrics! {
         objects_of_others: Gauge, "objects_of_other_installs", "Objects whose status another install writes";
         watch_restarts: Counter, "watch_restarts", "Watches of the Kubernetes API that broke";
         status_writes: Family<ResultLabel, Counter>, "status_writes", "Status writes: written, conflict, gone, forbidden, refused or away";
+        slice_writes: Family<ResultLabel, Counter>, "endpoint_slice_writes", "Writes of EndpointSlices: written, conflict, forbidden, refused or away";
         status_queue_depth: Gauge, "status_queue_depth", "Objects whose status waits to be written";
         events: Family<ResultLabel, Counter>, "events", "Events of the Kubernetes API: written, dropped or failed";
     }
@@ -36,6 +37,11 @@ impl ClusterMetrics {
     /// Counts a status write.
     pub fn status_written(&self, result: &'static str) {
         self.status_writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts a write of an EndpointSlice.
+    pub fn slice_written(&self, result: &'static str) {
+        self.slice_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Counts an event.

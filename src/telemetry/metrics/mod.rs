@@ -3,9 +3,10 @@
 //! In: counts and times from every module, through the handles of [`Metrics`]. Out: the text of `/metrics`.
 //!
 //! To add a metric, add a line below (or in `cluster`). Read in this order: this file, `labels`, `cluster` (cluster mode only), then the
-//! collectors, whose values are computed at the scrape: `process`, `services`, `staleness`. `text_format` is for older scrapers, `define`
+//! collectors, whose values are computed at the scrape: `process`, `services`, `certificates`, `staleness`. `text_format` is for older scrapers, `define`
 //! the macro.
 
+pub mod certificates;
 pub mod cluster;
 mod define;
 mod labels;
@@ -25,6 +26,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use certificates::Certificates;
 use cluster::ClusterMetrics;
 use define::metrics;
 
@@ -66,6 +68,8 @@ metrics! {
         probes_in_flight: Gauge, "probes_in_flight", "Probes in flight";
         probe_targets: Gauge, "probe_targets", "Instances that are probed";
         guard_holding: Gauge, "guard_holding", "1 while the mass-failure guard holds transitions";
+        heartbeats: Counter, "heartbeats", "Heartbeats heard";
+        removals: Counter, "removals", "Instances removed because their lease was not renewed or they stayed unhealthy";
         transitions: Family<TransitionLabels, Counter>, "transitions", "Changes of health";
         commits: Counter, "store_commits", "Transactions committed";
         commit_seconds: Histogram, "store_commit_duration" in Seconds, "Duration of transactions, begin to commit" = buckets(FINE);
@@ -78,6 +82,8 @@ metrics! {
     with {
         /// Requests to the Kubernetes API.
         pub kube_requests: Family<KubeRequestLabels, Counter>,
+        /// When certificates expire.
+        pub certificates: Certificates,
         /// The metrics of cluster mode.
         pub cluster: ClusterMetrics,
         registry: Arc<std::sync::Mutex<Registry>>,

@@ -9,7 +9,7 @@ use portolan::operator::read::{Lenient, parse_any};
 use serde_json::{Value, json};
 
 use super::refusals::{self, Program};
-use super::{installed, named, services, url};
+use super::{installed, instance, named, services, url};
 
 /// Requests at once.
 const AT_ONCE: usize = 8;
@@ -152,6 +152,28 @@ fn urls() -> Vec<String> {
         format!("{}/{}", long(1), "b".repeat(504)),
     ]);
     all
+}
+
+/// Its patterns know less than the program, so some are admitted and then reported as invalid in the status; the other way round, a
+/// registration could not be written.
+#[tokio::test]
+async fn a_checks_url_is_admitted_whenever_the_program_takes_it() {
+    let plane = installed().await;
+    let namespace = plane.namespace("check-urls").await.expect("a namespace");
+    let api = services(plane, &namespace).await;
+    let judge = async |text: String| {
+        let taken = EndpointUrl::health(&text);
+        let spec = instance(&json!({"checks": [{"name": "x", "url": text, "tcp": {}}]}));
+        let said = create(&api, &spec).await;
+        let refused = said.is_err();
+        ((taken.is_ok() && refused).then(|| format!("{text}\n  {said:?}")), taken.is_err(), refused)
+    };
+    let judged: Vec<_> = stream::iter(urls()).map(judge).buffered(AT_ONCE).collect().await;
+    let wrong: Vec<_> = judged.iter().filter_map(|(wrong, ..)| wrong.as_ref()).collect();
+    assert!(wrong.is_empty(), "{} differ:\n{wrong:?}", wrong.len());
+    let (bad, refused) =
+        (judged.iter().filter(|(_, bad, _)| *bad).count(), judged.iter().filter(|(.., refused)| *refused).count());
+    assert!(refused * 10 > bad * 8, "only {refused} of {bad} bad ones are refused");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod both;
 mod refusals;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -126,10 +127,42 @@ async fn what_is_right_is_accepted() {
             json!("Rest"),
         ),
         json!({"instances": many.collect::<Value>()}),
+        with(
+            with(everything(), "check", json!({"heartbeat": {"ttlSeconds": 30}})),
+            "checks",
+            json!([{"name": "ready", "http": {"path": "/ready"}}, {"name": "disk", "advisory": true, "url": "http://h:9/disk"}]),
+        ),
+        with(instance(&registered()), "source", json!("Rest")),
+        // At their bounds.
+        instance(&json!({
+            "checks": (0..7).map(|i| json!({"name": format!("x{i}"), "tcp": {}})).collect::<Value>(),
+            "tags": (0..64).map(|i| format!("{i:0>512}")).collect::<Value>(),
+            "externalId": "e".repeat(512),
+            "drain": {"reason": "r".repeat(256), "until": "2026-01-02T03:04:05+02:00"},
+        })),
     ] {
         let accepted = api.create(&dry, &named("a", &spec)).await;
         assert!(accepted.is_ok(), "{spec}\n{accepted:?}");
     }
+}
+
+/// An instance of a manifest with each field that it may have beside checks.
+fn everything() -> Value {
+    instance(&json!({
+        "tags": ["traefik.enable=true", "b"], "externalId": "order-service:18091",
+        "drain": {"reason": "kernel update", "by": "ops", "since": "2026-01-02T03:04:05Z", "until": "2026-01-02T15:00:00Z"},
+    }))
+}
+
+/// What the registrar writes of an instance.
+fn registered() -> Value {
+    let identity = json!({"json": {"/build/name": "$service"}, "header": {"X!#$%&'*+.^_`|~-Y": "$service"}, "tlsSan": "$service.corp"});
+    json!({
+        "baseUrl": "https://10.0.0.5:8080", "generation": 7, "owner": {"subject": "ci"}, "deregisterAfterSeconds": 60, "tags": ["a"], "externalId": "a:b",
+        "check": {"http": {"path": "/live", "identity": identity, "versionFrom": "/build/version"}},
+        "checks": [{"name": "heartbeat", "heartbeat": {"ttlSeconds": 86400}, "intervalSeconds": 1, "retryIntervalSeconds": 3}],
+        "drain": {"reason": "r", "by": "ci", "since": "2026-01-02T03:04:05.678Z"},
+    })
 }
 
 /// The properties below `schema` that say nothing of themselves.
@@ -165,15 +198,18 @@ async fn every_field_is_explained() {
     for part in ["spec", "status"] {
         silent(&schema["properties"][part], part, &mut found, &mut seen);
     }
-    assert!(found.is_empty() && seen > 80, "{seen} fields, without words: {found:?}");
+    assert!(found.is_empty() && seen > 200, "{seen} fields, without words: {found:?}");
 
     // Another test's kubectl may have kept a list of kinds from before.
     let fresh = format!("--cache-dir={}", plane.folder().join("explain").display());
     let explain = ["explain", "psvc.spec.instances.check.http", &fresh];
     let explained = plane.kubectl().run(&explain).await.expect("an explanation");
-    for words in ["enum: GET, HEAD", "Redirects are not followed", "Left out, GET."] {
+    for words in ["enum: GET, HEAD", "Redirects are not followed", "Left out, GET.", "WrongIdentity"] {
         assert!(explained.contains(words), "{explained}");
     }
+    let explain = ["explain", "psvc.spec.instances.drain", &fresh];
+    let explained = plane.kubectl().run(&explain).await.expect("an explanation");
+    assert!(explained.contains("out of selection on purpose") && explained.contains("-required-"), "{explained}");
 }
 
 #[tokio::test]

@@ -132,6 +132,14 @@ fn checks() -> Vec<Refusal> {
             "spec.check.grpc",
             "check.grpc is for grpc, grpcs, http and https; give",
         ),
+        one(&json!({"check": {"heartbeat": {"ttlSeconds": 0}}}), "heartbeat.ttlSeconds", "greater than or equal to 1"),
+        one(
+            &json!({"check": {"heartbeat": {"ttlSeconds": 86401}}}),
+            "heartbeat.ttlSeconds",
+            "less than or equal to 86400",
+        ),
+        http(&json!({"versionFrom": "build/version"}), "http.versionFrom", "versionFrom in body should match"),
+        http(&json!({"versionFrom": "/a~2b"}), "http.versionFrom", "versionFrom in body should match"),
         one(
             &json!({"healthUrl": "http://h/x", "check": {"http": {"path": "/y"}}}),
             "spec.instances[0].healthUrl",
@@ -227,12 +235,17 @@ fn instances() -> Vec<Refusal> {
         discouraged(
             instance(&json!({"owner": {"subject": "ci"}})),
             "spec.instances",
-            "owner and generation are written by Portolan",
+            "owner, generation and deregisterAfterSeconds are written by Portolan",
         ),
         discouraged(
             instance(&json!({"generation": 7})),
             "spec.instances",
-            "owner and generation are written by Portolan",
+            "owner, generation and deregisterAfterSeconds are written by Portolan",
+        ),
+        discouraged(
+            instance(&json!({"deregisterAfterSeconds": 600})),
+            "spec.instances",
+            "leave them out of a manifest, whose instances are never removed",
         ),
         refused(json!({"instances": []}), "spec.instances", "should have at least 1 items"),
         refused(json!({"instances": many(257)}), "spec.instances", "must have at most 256 items"),
@@ -245,6 +258,151 @@ fn instances() -> Vec<Refusal> {
     ]
 }
 
+/// Checks beside the plain one.
+fn named_checks() -> Vec<Refusal> {
+    const PATTERN: &str = "url in body should match";
+    const ONE_BEAT: &str = "an instance has one heartbeat check at most";
+    let named =
+        |checks: Value, field: &'static str, words: &'static str| one(&json!({ "checks": checks }), field, words);
+    let at = |url: &str, words| {
+        named(json!([{"name": "x", "url": url, "tcp": {}}]), "spec.instances[0].checks[0].url", words)
+    };
+    let beat = |name: &str| json!({"name": name, "heartbeat": {"ttlSeconds": 30}});
+    let many = |n: usize| (0..n).map(|i| json!({"name": format!("x{i}"), "tcp": {}})).collect::<Value>();
+    let mut all = vec![
+        named(json!([{"name": "x", "http": {}, "tcp": {}}]), "spec.instances[0].checks[0]", "name one kind of check"),
+        named(json!([{"name": "default", "tcp": {}}]), "spec.instances[0].checks[0].name", "default is the name of"),
+        named(json!([{"name": "A", "tcp": {}}]), "checks[0].name", "name in body should match"),
+        named(json!([{"name": "x", "tcp": {}}, {"name": "x", "grpc": {}}]), "checks[1]", "Duplicate value"),
+        named(many(8), "spec.instances[0].checks", "must have at most 7 items"),
+        refused(with(url("http://h"), "checks", many(8)), "spec.checks", "must have at most 7 items"),
+        named(
+            json!([{"name": "x", "url": "http://h/a", "http": {"path": "/b"}}]),
+            "spec.instances[0].checks[0].url",
+            "give either url or http.path, not both",
+        ),
+        one(
+            &json!({"baseUrl": "postgres://h:1", "checks": [{"name": "x", "http": {}}]}),
+            "spec.instances[0].checks",
+            "a check by http is for http and https; use tcp, or give it a url",
+        ),
+        one(
+            &json!({"healthUrl": "tcp://h:1", "checks": [{"name": "x", "grpc": {}}]}),
+            "spec.instances[0].checks",
+            "a check by grpc is for grpc, grpcs, http and https; use tcp",
+        ),
+        refused(
+            with(url("amqp://h:1"), "checks", json!([{"name": "x", "http": {"path": "/a"}}])),
+            "spec.checks",
+            "a check by http is for http and https; give it a url, or give each instance",
+        ),
+        one(&json!({"check": {"heartbeat": {"ttlSeconds": 9}}, "checks": [beat("x")]}), "spec.instances", ONE_BEAT),
+        named(json!([beat("x"), beat("y")]), "spec.instances", ONE_BEAT),
+        refused(
+            with(instance(&json!({"check": {"heartbeat": {"ttlSeconds": 9}}})), "checks", json!([beat("x")])),
+            "spec.instances",
+            ONE_BEAT,
+        ),
+        discouraged(
+            instance(&json!({"checks": [{"name": "x", "tcp": {}, "intervalSeconds": 5, "retryIntervalSeconds": 6}]})),
+            "spec.instances[0].checks",
+            "retryIntervalSeconds is longer",
+        ),
+        discouraged(
+            with(
+                url("http://h"),
+                "checks",
+                json!([{"name": "x", "tcp": {}, "intervalSeconds": 5, "retryIntervalSeconds": 6}]),
+            ),
+            "spec.checks",
+            "retryIntervalSeconds is longer",
+        ),
+        at("h:80", SHAPE),
+        at("http://user:pw@h/", USER),
+        at("http://h/#top", "a fragment (#...) never reaches the server"),
+        at("postgres://h:1", "a check's url is http, https, tcp, grpc or grpcs"),
+        at("tcp://h", NO_PORT),
+        at(&format!("http://h/{}", "a".repeat(512)), "may not be more than 512"),
+        at(&format!("http://h/{}", "ä".repeat(300)), "a URL has at most 512 bytes"),
+    ];
+    for wrong in ["h:0", "h:65536", "h:80a", "a..b", "-a.b", "a!b", "h:80:90", "[::1]x", "::1"] {
+        all.push(at(&format!("http://{wrong}/x"), PATTERN));
+    }
+    all.push(at("http://h/a b", PATTERN));
+    all
+}
+
+fn identities() -> Vec<Refusal> {
+    let identity = |identity: Value, field, words| http(&json!({ "identity": identity }), field, words);
+    let many = |n: usize| (0..n).map(|i| (format!("/x{i}"), json!("v"))).collect::<serde_json::Map<_, _>>();
+    let json = "spec.instances[0].check.http.identity.json";
+    let header = "spec.instances[0].check.http.identity.header";
+    vec![
+        discouraged(
+            instance(&json!({"check": {"http": {"identity": {}}}})),
+            "spec.instances[0].check.http.identity",
+            "name at least one of json, header and tlsSan",
+        ),
+        identity(json!({"json": {"name": "a"}}), json, "a key is a JSON pointer of at most 256 bytes"),
+        identity(json!({"json": {"/a~b": "a"}}), json, "a key is a JSON pointer"),
+        identity(json!({"json": {"/a\u{202e}": "a"}}), json, "a key is a JSON pointer"),
+        identity(json!({"json": {"/".repeat(257): "a"}}), json, "a key is a JSON pointer"),
+        identity(json!({"json": many(9)}), json, "must have at most 8 items"),
+        identity(
+            json!({"json": many(8), "tlsSan": "a"}),
+            "spec.instances[0].check.http.identity",
+            "an identity has at most 8 demands in all",
+        ),
+        identity(json!({"json": {"/a": "v".repeat(254)}}), "identity.json./a", "may not be more than 253"),
+        identity(json!({"json": {"/a": ""}}), "identity.json./a", "should be at least 1 chars long"),
+        identity(json!({"header": {"a b": "a"}}), header, "a key is the name of a header"),
+        http(
+            &json!({"method": "HEAD", "versionFrom": "/v"}),
+            "spec.instances[0].check.http.method",
+            "identity.json and versionFrom need an answer with a body",
+        ),
+        http(
+            &json!({"method": "HEAD", "identity": {"json": {"/a": "b"}}}),
+            "spec.instances[0].check.http.method",
+            "identity.json and versionFrom need an answer with a body",
+        ),
+        identity(json!({"header": {"X-A": "a", "x-a": "a"}}), header, "a header is given twice"),
+        identity(json!({"header": {"x-a": "a\nb"}}), "identity.header.x-a", "x-a in body should match"),
+        identity(json!({"tlsSan": "a\u{202e}"}), "identity.tlsSan", "tlsSan in body should match"),
+    ]
+}
+
+fn labels_and_drains() -> Vec<Refusal> {
+    let tags = |tags: Value, field, words| one(&json!({ "tags": tags }), field, words);
+    let drain = |drain: Value, field, words| one(&json!({ "drain": drain }), field, words);
+    let many = (0..65).map(|i| format!("t{i}")).collect::<Value>();
+    vec![
+        tags(many, "spec.instances[0].tags", "must have at most 64 items"),
+        tags(json!(["a", "a"]), "spec.instances[0].tags[1]", "Duplicate value"),
+        tags(json!([""]), "spec.instances[0].tags[0]", "should be at least 1 chars long"),
+        tags(json!(["ä".repeat(300)]), "spec.instances[0].tags[0]", "a tag has at most 512 bytes"),
+        tags(json!(["a\u{202e}"]), "tags[0]", "tags[0] in body should match"),
+        one(&json!({"externalId": "a".repeat(513)}), "spec.instances[0].externalId", "may not be more than 512"),
+        one(
+            &json!({"externalId": "ä".repeat(300)}),
+            "spec.instances[0].externalId",
+            "an externalId has at most 512 bytes",
+        ),
+        drain(json!({}), "spec.instances[0].drain.reason", "Required value"),
+        drain(json!({"reason": ""}), "drain.reason", "should be at least 1 chars long"),
+        drain(json!({"reason": "r".repeat(257)}), "drain.reason", "may not be more than 256"),
+        drain(json!({"reason": "a\nb"}), "drain.reason", "reason in body should match"),
+        drain(json!({"reason": "a", "until": "tomorrow"}), "drain.until", "must be of type date-time"),
+        discouraged(
+            instance(
+                &json!({"drain": {"reason": "a", "since": "2026-01-02T03:00:00Z", "until": "2026-01-02T03:00:00Z"}}),
+            ),
+            "spec.instances[0].drain.until",
+            "until is when the drain ends, so it is later than since",
+        ),
+    ]
+}
+
 pub(super) fn all() -> Vec<Refusal> {
-    [urls(), checks(), instances()].into_iter().flatten().collect()
+    [urls(), checks(), named_checks(), identities(), labels_and_drains(), instances()].into_iter().flatten().collect()
 }

@@ -21,7 +21,7 @@ async fn until_says(replica: &Replica, service: &str, status: &str) {
 async fn replicas_serve_on_while_the_api_server_hangs_and_catch_up_when_it_is_back() {
     let mut plane = ControlPlane::start_with(Options::default()).await.expect("a control plane");
     let cluster = Cluster::of(&plane).await;
-    let (mut first, mut second) = (Backend::start().await, Backend::start().await);
+    let (mut first, mut second) = (Backend::start(), Backend::start());
     let (mut one, mut two) = cluster.two().await;
     cluster.apply("cart", &[first.url()]).await;
     cluster.apply("shop", &[second.url()]).await;

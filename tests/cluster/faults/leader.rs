@@ -16,7 +16,7 @@ const ROUNDS: Duration = Duration::from_secs(3);
 #[tokio::test]
 async fn a_leader_that_is_killed_is_replaced_and_no_state_is_lost() {
     let cluster = Cluster::shared().await;
-    let (mut up, mut down) = (Backend::start().await, Backend::start().await);
+    let (mut up, mut down) = (Backend::start(), Backend::start());
     down.down().await;
     let (one, two) = cluster.two().await;
     for n in 0..20 {
@@ -53,7 +53,7 @@ async fn a_leader_that_is_killed_is_replaced_and_no_state_is_lost() {
 #[tokio::test]
 async fn a_leader_that_freezes_and_wakes_leaves_nothing_out_of_date() {
     let cluster = Cluster::shared().await;
-    let mut backend = Backend::start().await;
+    let mut backend = Backend::start();
     let (mut one, mut two) = cluster.two().await;
     cluster.apply("cart", &[backend.url()]).await;
     cluster.until_state("cart", "Healthy").await;

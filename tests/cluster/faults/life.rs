@@ -41,7 +41,7 @@ fn instances(said: &Value) -> Vec<String> {
 async fn status_is_exact_after_each_change_and_every_replica_says_the_same() {
     let cluster = Cluster::shared().await;
     let (one, two) = cluster.two().await;
-    let (backend, mut second) = (Backend::start().await, Backend::start().await);
+    let (backend, mut second) = (Backend::start(), Backend::start());
 
     cluster.apply("cart", &[backend.url(), second.url()]).await;
     let said = settled(&cluster, "cart", "Healthy").await;
@@ -86,7 +86,7 @@ async fn status_is_exact_after_each_change_and_every_replica_says_the_same() {
 async fn each_transition_is_one_event_and_a_service_without_a_check_is_ready() {
     let cluster = Cluster::shared().await;
     let (one, two) = cluster.two().await;
-    let mut backend = Backend::start().await;
+    let mut backend = Backend::start();
     cluster.apply("cart", &[backend.url()]).await;
     settled(&cluster, "cart", "Healthy").await;
     backend.down().await;

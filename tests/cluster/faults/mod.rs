@@ -1,9 +1,11 @@
 //! The program itself, two replicas of it, through what goes wrong in a cluster. In each: nothing is deregistered wrongly, reads are answered
 //! throughout, and no replica has to be started again.
 
+mod acknowledged;
 mod away;
 mod history;
 mod leader;
+mod leases;
 mod life;
 mod reads;
 mod recreated;

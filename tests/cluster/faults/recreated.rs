@@ -23,7 +23,7 @@ async fn backup(cluster: &Cluster<'_>, into: &str) -> String {
 #[tokio::test]
 async fn a_replica_waits_for_our_kind_and_ingests_objects_from_a_backup() {
     let old = Cluster::shared().await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     let replica = old.start("one").await;
     replica.until_ready().await;
     for name in ["cart", "shop"] {

@@ -125,6 +125,50 @@ impl Replica {
         answer.expect("an answer").status()
     }
 
+    /// Registers an instance that reports of itself, and leaves a minute after its lease of three seconds expired. Returns the service's id.
+    pub(crate) async fn register_program(&self, service: &str, instance: &str) -> String {
+        let body = json!({
+            "name": service, "instance": instance, "base_url": format!("http://{instance}.test"), "namespace": self.namespace,
+            "ttl_seconds": 3, "deregister_after_seconds": 60,
+        });
+        let answer = self.request(Method::POST, "/api/v1/services/register").json(&body).send().await;
+        let answer: Value = answer.expect("an answer").json().await.expect("JSON");
+        answer["data"]["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// Renews the lease of an instance.
+    pub(crate) async fn beat(&self, service: &str, instance: &str) -> StatusCode {
+        let target = format!("/api/v1/services/{service}/instances/{instance}/heartbeat");
+        self.request(Method::PUT, &target).send().await.expect("an answer").status()
+    }
+
+    /// Acknowledges what fails of a service.
+    pub(crate) async fn acknowledge(&self, service: &str, body: &Value) -> (StatusCode, Value) {
+        let target = self.acknowledgement(service).await;
+        let answer = self.request(Method::PUT, &target).json(body).send().await.expect("an answer");
+        (answer.status(), answer.json().await.expect("JSON"))
+    }
+
+    /// Withdraws that.
+    pub(crate) async fn withdraw(&self, service: &str) -> StatusCode {
+        let target = self.acknowledgement(service).await;
+        self.request(Method::DELETE, &target).send().await.expect("an answer").status()
+    }
+
+    async fn acknowledgement(&self, service: &str) -> String {
+        let service = self.service(service).await;
+        format!("/api/v1/services/{}/acknowledgement", service["id"].as_str().expect("an id"))
+    }
+
+    /// What its history says of a service, newest first.
+    pub(crate) async fn history(&self, service: &str) -> Vec<String> {
+        let service = self.service(service).await;
+        let target = format!("/api/v1/services/{}/history", service["id"].as_str().expect("an id"));
+        let (_, _, answer) = self.get(&target).await;
+        let entries = answer["data"].as_array().cloned().unwrap_or_default();
+        entries.iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).expect("a log")
     }

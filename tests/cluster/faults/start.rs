@@ -9,7 +9,7 @@ async fn without_the_api_server_the_mirror_is_served_and_what_was_missed_is_foun
     let cluster = Cluster::shared().await;
     let proxy = cluster.plane.proxy().await.expect("a proxy");
     let through = cluster.account.through(proxy.address()).expect("a kubeconfig");
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     let replica = cluster.start_as("one", &through).await;
     for name in ["stays", "goes"] {
         cluster.apply(name, &[backend.url()]).await;

@@ -27,7 +27,7 @@ async fn fill(cluster: &Cluster<'_>, backend: &Backend) {
 #[tokio::test]
 async fn for_a_minute_nothing_is_written_and_nothing_listed() {
     let cluster = Cluster::shared().await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     let (one, two) = cluster.two().await;
     fill(&cluster, &backend).await;
     until("all are healthy", async || {

@@ -11,7 +11,7 @@ use crate::sync::replica::until;
 #[tokio::test]
 async fn a_rolling_upgrade_keeps_every_state_and_leads_on() {
     let cluster = Cluster::shared().await;
-    let mut backend = Backend::start().await;
+    let mut backend = Backend::start();
     let (one, two) = cluster.two().await;
     for name in ["cart", "shop"] {
         cluster.apply(name, &[backend.url()]).await;

@@ -37,7 +37,7 @@ async fn of_two_installs_over_one_namespace_one_writes_and_the_other_takes_over_
         Pod::start_with(folder.path(), &first.account, &first.namespace, "one-0", &[namespaces(of_first.as_str())])
             .await;
     until("the first leads", async || one.leads().await).await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     for name in ["cart", "mail", "shop"] {
         apply(plane, &manifest(&watched, name, &[backend.url()])).await;
     }

@@ -3,7 +3,7 @@
 mod electors;
 mod installs;
 mod peers;
-mod pod;
+pub(crate) mod pod;
 mod replicas;
 mod starting;
 

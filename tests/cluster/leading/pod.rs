@@ -104,7 +104,12 @@ impl Pod {
     }
 
     pub(crate) async fn register(&self, body: &Value) -> Answer {
-        let request = self.client.post(format!("{}/api/v1/services/register", self.url)).json(body);
+        self.send(Method::POST, "/api/v1/services/register", body).await
+    }
+
+    /// With a body.
+    pub(crate) async fn send(&self, method: Method, target: &str, body: &Value) -> Answer {
+        let request = self.client.request(method, format!("{}{target}", self.url)).json(body);
         let answer = request.send().await.expect("an answer");
         let (status, headers) = (answer.status(), answer.headers().clone());
         Answer { status, headers, text: answer.text().await.expect("a body") }

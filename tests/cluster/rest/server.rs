@@ -11,13 +11,16 @@ use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint}
 use portolan::api::conn::{self, ConnSettings};
 use portolan::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Part, Readiness, WatchLimiter, WatchLimits};
 use portolan::catalog::{Catalog, Epoch};
+use portolan::model::name::InstanceName;
 use portolan::model::ports::{
-    Freshness, Leadership, OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService, Role,
+    Beat, BeatError, Freshness, Heard, Heartbeats, Leadership, OnDemand, OnDemandError, OnDemandResult, Probing,
+    ProbingByService, Role,
 };
 use portolan::model::time::{Clock, UnixMs};
 use portolan::operator::ingest::Ingest;
 use portolan::operator::kubernetes::health::ApiHealth;
-use portolan::operator::registrar::{RegistrarSettings, RestRegistrar};
+use portolan::operator::registrar::{Acknowledgements, RegistrarSettings, RestRegistrar};
+use portolan::operator::replicas::installs::Installs;
 use portolan::operator::watch::Watch;
 use portolan::prober::AddressPolicy;
 use portolan::store::{Opened, Store, StoreSettings};
@@ -57,8 +60,30 @@ pub(crate) struct Setup<'a> {
 struct Nobody;
 
 impl OnDemand for Nobody {
-    fn check_now(&self, _: uuid::Uuid) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
+    fn check_now(
+        &self,
+        _: uuid::Uuid,
+        _: Option<InstanceName>,
+    ) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
         std::future::ready(Err(OnDemandError::Unavailable)).boxed()
+    }
+
+    fn observe_now(
+        &self,
+        _: uuid::Uuid,
+        _: Option<InstanceName>,
+    ) -> BoxFuture<'static, Result<Vec<OnDemandResult>, OnDemandError>> {
+        std::future::ready(Err(OnDemandError::Unavailable)).boxed()
+    }
+}
+
+impl Heartbeats for Nobody {
+    fn beat(&self, _: uuid::Uuid, _: &InstanceName, _: Beat) -> Result<Heard, BeatError> {
+        Err(BeatError::Unavailable)
+    }
+
+    fn registered(&self, _: uuid::Uuid, _: &InstanceName) -> Option<Heard> {
+        None
     }
 }
 
@@ -107,25 +132,30 @@ impl Setup<'_> {
         let writes = self.writes_as.client().await.expect("a client");
         let watches = self.watches_as.unwrap_or(self.writes_as).client().await.expect("a client");
         let leadership: Arc<dyn Leadership> = Arc::new(Nobody);
-        let (ingest, taking_in) = Ingest::new(&names, store.clone(), leadership, Arc::new(policy()), metrics.clone());
+        let (ingest, taking_in) =
+            Ingest::new(&names, store.clone(), Arc::clone(&leadership), Arc::new(policy()), metrics.clone());
         let watch = Watch::new(&watches, &names, &ingest, &api_health, &metrics);
         let settings = RegistrarSettings {
             namespaces: names.clone().into(),
             max_services: self.max_services,
             max_instances: 25_600,
         };
+        let installs = Installs::new(&names[0]);
+        let acknowledgements = Acknowledgements::new(store.clone(), ingest.clone(), installs, leadership);
         let (registrar, registering) = RestRegistrar::new(
             settings,
             writes.clone(),
             ingest.clone(),
             Arc::clone(&catalog),
             api_health.clone(),
+            acknowledgements,
             metrics.clone(),
         );
         let api = Api::new(ApiState {
             catalog: Arc::clone(&catalog),
             registrar: Arc::new(registrar),
             on_demand: Arc::new(Nobody),
+            heartbeats: Arc::new(Nobody),
             probing: Arc::new(Nobody),
             addresses: Arc::new(policy()),
             history: store,
@@ -138,11 +168,7 @@ impl Setup<'_> {
             server_events: EventReceiver::closed(),
             watches: WatchLimiter::new(WatchLimits::default()),
             in_flight: InFlight::new(InFlightLimits::default(), metrics.clone()),
-            settings: ApiSettings {
-                default_namespace: names[0].clone(),
-                default_interval: Duration::from_secs(30),
-                service_metrics: false,
-            },
+            settings: ApiSettings { default_namespace: names[0].clone(), service_metrics: false },
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));

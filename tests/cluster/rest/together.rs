@@ -7,7 +7,7 @@ use futures::future::join_all;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::server::until;
+use super::server::{Answer, until};
 use super::{place, replica, services};
 
 /// Most time for a wave of registrations.
@@ -15,6 +15,16 @@ const PATIENCE: Duration = Duration::from_mins(3);
 
 async fn at_once<T>(calls: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
     tokio::time::timeout(PATIENCE, join_all(calls)).await.expect("an end in time")
+}
+
+/// Calls again, as a client would, while too many change the same object at once.
+async fn patiently(call: impl AsyncFn() -> Answer) -> Value {
+    loop {
+        let answer = call().await;
+        if answer.status != 503 || answer.refusal().1 != "busy" {
+            return answer.ok();
+        }
+    }
 }
 
 /// How often the replicas have written the namespace's objects since the last look. A line of the log may be late, so this is
@@ -41,7 +51,7 @@ async fn a_hundred_instances_through_each_of_two_replicas_are_all_there() {
     };
     let calls = (0..200_u16).map(|n| {
         let replica = if n % 2 == 0 { &one } else { &other };
-        async move { replica.register("alice", "users", &format!("i{n}"), 1000 + n).await.ok() }
+        async move { patiently(async || replica.register("alice", "users", &format!("i{n}"), 1000 + n).await).await }
     });
     let mut audit = plane.audit().expect("an audit log");
     let (answers, ()) = tokio::join!(at_once(calls), status);
@@ -57,7 +67,7 @@ async fn a_hundred_instances_through_each_of_two_replicas_are_all_there() {
     let calls = (0..200_u16).map(|n| {
         let replica = if n % 2 == 0 { &one } else { &other };
         let target = format!("/deregister?name=users&instance=i{n}");
-        async move { replica.delete("alice", &target).await.ok() }
+        async move { patiently(async || replica.delete("alice", &target).await).await }
     });
     at_once(calls).await;
     let merged = writes(&mut audit, &namespace);

@@ -8,19 +8,25 @@ use tokio::task::JoinHandle;
 
 /// A server whose port opens and closes; one that is closed refuses.
 pub(crate) struct Backend {
-    address: SocketAddr,
+    /// Bound, but never listening: while the server is closed, nothing else on this machine is given its port.
+    place: TcpSocket,
     open: Option<JoinHandle<()>>,
 }
 
 impl Backend {
-    pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        Self { address, open: Some(tokio::spawn(serve(listener))) }
+    pub(crate) fn start() -> Self {
+        let place = shared_port((Ipv4Addr::LOCALHOST, 0).into());
+        let mut backend = Self { place, open: None };
+        backend.up();
+        backend
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.address())
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.place.local_addr().expect("an address")
     }
 
     pub(crate) async fn down(&mut self) {
@@ -30,11 +36,17 @@ impl Backend {
     }
 
     pub(crate) fn up(&mut self) {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_reuseaddr(true).expect("an option");
-        socket.bind(self.address).expect("its port again");
-        self.open = Some(tokio::spawn(serve(socket.listen(64).expect("it listens"))));
+        let listener = shared_port(self.address()).listen(64).expect("it listens");
+        self.open = Some(tokio::spawn(serve(listener)));
     }
+}
+
+/// A socket at `address` that others who ask for it may share.
+fn shared_port(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseport(true).expect("an option");
+    socket.bind(address).expect("a free port");
+    socket
 }
 
 impl Drop for Backend {

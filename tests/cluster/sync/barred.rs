@@ -23,7 +23,7 @@ async fn a_missing_ca_file_is_named_at_once_and_taken_up_when_it_is_there() {
     let cas = tempfile::tempdir().expect("a folder");
     let setup = Setup { ca_dir: Some(cas.path().to_owned()), ..Setup::of(&namespace) };
     let replica = setup.start(plane.admin()).await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     let mut cart = manifest(&namespace, "cart", &[backend.url().replace("http", "https")]);
     cart["spec"]["check"] = json!({ "http": { "tls": { "ca": "corp.pem" } }, "intervalSeconds": 1 });
     apply(plane, &cart).await;
@@ -59,7 +59,7 @@ async fn manifests_that_cannot_be_used_are_counted_by_namespace() {
     let (plane, namespace) = shared("rejected").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
     let counted = format!("portolan_objects_rejected{{namespace=\"{namespace}\"}}");
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     // The address policy is beyond the schema.
     let denied = ["http://169.254.169.254:80".to_owned()];
     apply(plane, &manifest(&namespace, "cart", &denied)).await;

@@ -21,7 +21,7 @@ async fn a_watch_that_is_cut_goes_on_where_it_was() {
     let through = plane.admin().through(proxy.address()).expect("a kubeconfig");
     let replica = Setup::of(&namespace).start(&through).await;
     replica.until_complete().await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     for round in 0..5 {
         proxy.cut();
         let name = format!("cart-{round}");
@@ -43,7 +43,7 @@ async fn an_api_server_that_is_paused_killed_and_restarted_loses_nothing() {
     let mut plane = own(Options::default()).await;
     install(&plane).await;
     let replica = Setup::of("default").start(plane.admin()).await;
-    let mut backend = Backend::start().await;
+    let mut backend = Backend::start();
     apply(&plane, &manifest("default", "cart", &[backend.url()])).await;
     let api = objects(&plane, "default").await;
     super::until_condition(&api, "cart", "Ready", "True").await;
@@ -73,7 +73,7 @@ async fn a_compacted_revision_is_listed_again() {
     let proxy = plane.proxy().await.expect("a proxy");
     let through = plane.admin().through(proxy.address()).expect("a kubeconfig");
     let replica = Setup::of("default").start(&through).await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     for name in ["stays", "goes"] {
         apply(&plane, &manifest("default", name, &[backend.url()])).await;
         replica.until_health("default", name, Health::Healthy).await;
@@ -118,7 +118,7 @@ async fn a_crd_that_comes_later_is_found_and_a_malformed_object_stops_nothing() 
     replica.until_complete().await;
     install(&plane).await;
 
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     apply(&plane, &manifest("default", "cart", &[backend.url()])).await;
     replica.until_health("default", "cart", Health::Healthy).await;
     assert!(replica.entry("default", "odd").is_none());

@@ -15,7 +15,7 @@ async fn an_install_that_may_not_read_the_others_lease_never_takes_over() {
     let plane = shared().await;
     let installed = install(plane, "namespaced").await;
     let namespace = installed.namespace.as_str();
-    let (backend, api) = (Backend::start().await, objects(plane, namespace).await);
+    let (backend, api) = (Backend::start(), objects(plane, namespace).await);
     apply(plane, &manifest(namespace, "cart", &[backend.url()])).await;
     // An install that no longer exists.
     let gone = json!({ "status": { "install": "gone/portolan", "healthy": 0, "total": 1 } });

@@ -2,6 +2,8 @@
 
 pub(crate) mod backend;
 mod barred;
+mod checks;
+mod drains;
 mod faults;
 mod installs;
 pub(crate) mod replica;

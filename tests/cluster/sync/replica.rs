@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use control_plane::Kubeconfig;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ObjectReference;
 use portolan::catalog::{Catalog, Entry, Epoch};
 use portolan::model::name::{Namespace, ServiceKey};
@@ -15,11 +16,12 @@ use portolan::model::time::Clock;
 use portolan::operator::events::{EventSettings, Events};
 use portolan::operator::ingest::Ingest;
 use portolan::operator::kubernetes::health::ApiHealth;
+use portolan::operator::publish::{Publications, PublishSettings, Publisher};
 use portolan::operator::replicas::installs::{Installs, InstallsTask};
 use portolan::operator::report::Reporter;
 use portolan::operator::watch::Watch;
-use portolan::prober::AddressPolicy;
 use portolan::prober::ResolverSettings;
+use portolan::prober::{AddressPolicy, PublishPolicy};
 use portolan::prober::{DialSettings, Dialer};
 use portolan::prober::{Prober, ProberSettings};
 use portolan::store::{Opened, Store, StoreSettings};
@@ -70,6 +72,9 @@ pub(crate) struct Setup {
     pub(crate) install: Namespace,
     /// Its folder of CA files.
     pub(crate) ca_dir: Option<PathBuf>,
+    /// The networks that it does not publish; none if it publishes nothing.
+    pub(crate) publish_deny: Option<Vec<IpNet>>,
+    pub(crate) resolver: ResolverSettings,
 }
 
 impl Setup {
@@ -84,7 +89,16 @@ impl Setup {
         let folder = tempfile::tempdir().expect("a folder");
         let install = "portolan".parse().expect("a namespace");
         let interval = Duration::from_secs(1);
-        Self { namespaces: Vec::new(), role: Role::Leads, folder, interval, install, ca_dir: None }
+        Self {
+            namespaces: Vec::new(),
+            role: Role::Leads,
+            folder,
+            interval,
+            install,
+            ca_dir: None,
+            publish_deny: None,
+            resolver: ResolverSettings::System,
+        }
     }
 
     /// For the install with its Lease in `namespace`.
@@ -94,6 +108,12 @@ impl Setup {
 
     pub(crate) fn follows(self) -> Self {
         Self { role: Role::Follows, ..self }
+    }
+
+    /// Publishes endpoints, but for those in `deny`.
+    pub(crate) fn publishes(self, deny: &[&str]) -> Self {
+        let deny = deny.iter().map(|net| net.parse().expect("a network")).collect();
+        Self { publish_deny: Some(deny), ..self }
     }
 
     /// In the folder of an earlier replica.
@@ -111,10 +131,11 @@ impl Setup {
         let dialer = Dialer::new(DialSettings {
             policy: policy(),
             ca_dir: self.ca_dir.clone(),
-            resolver: ResolverSettings::System,
+            resolver: self.resolver.clone(),
             metrics: metrics.clone(),
             ..DialSettings::default()
         });
+        let names = Arc::new(dialer.clone());
         let settings = ProberSettings { default_interval: self.interval, ..ProberSettings::default() };
         let (prober, _) =
             Prober::new(settings, dialer, store.clone(), probes, leadership.clone(), clock, metrics.clone());
@@ -134,6 +155,23 @@ impl Setup {
             events.clone(),
             metrics.clone(),
         );
+        let (publisher, publications) = match &self.publish_deny {
+            None => (None, Publications::off()),
+            Some(deny) => {
+                let gate = Arc::new(PublishPolicy::new(&policy(), deny.clone()));
+                let settings = PublishSettings { namespaces: self.namespaces.clone(), gate, names };
+                let (publisher, publications) = Publisher::new(
+                    client.clone(),
+                    ingest.clone(),
+                    catalog.clone(),
+                    installs.clone(),
+                    leadership.clone(),
+                    settings,
+                    metrics.clone(),
+                );
+                (Some(publisher), publications)
+            }
+        };
         let reporter = Reporter::new(
             client,
             ingest.clone(),
@@ -142,7 +180,8 @@ impl Setup {
             leadership,
             events,
             metrics.clone(),
-        );
+        )
+        .with_publications(publications);
 
         let (first, stop, mut parts) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
         let token = || first.clone();
@@ -154,6 +193,10 @@ impl Setup {
             let stop = token();
             async move { reporter.run(stop).await.expect("the reporter") }
         });
+        if let Some(publisher) = publisher {
+            let stop = token();
+            parts.spawn(async move { Box::pin(publisher.run(stop)).await.expect("the publisher") });
+        }
         parts.spawn({
             let stop = token();
             async move { guarding.run(stop).await.expect("the watch of installs") }

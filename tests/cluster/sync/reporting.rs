@@ -21,7 +21,7 @@ async fn status_says_what_was_proved() {
     let (plane, namespace) = shared("status").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
     let api = objects(plane, &namespace).await;
-    let (one, mut two) = (Backend::start().await, Backend::start().await);
+    let (one, mut two) = (Backend::start(), Backend::start());
     apply(plane, &manifest(&namespace, "cart", &[one.url(), two.url()])).await;
     let ready = ["wait", "psvc/cart", "-n", &namespace, "--for=condition=Ready", "--timeout=30s"];
     plane.kubectl().run(&ready).await.expect("ready");
@@ -44,7 +44,7 @@ async fn every_generation_gets_a_status_even_under_a_storm_of_changes() {
     let (plane, namespace) = shared("storm").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
     let api = objects(plane, &namespace).await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     for round in 0..30 {
         let mut cart = manifest(&namespace, "cart", &[backend.url()]);
         cart["spec"]["description"] = json!(format!("round {round}"));
@@ -63,7 +63,7 @@ async fn every_generation_gets_a_status_even_under_a_storm_of_changes() {
 async fn no_request_is_sent_while_nothing_happens() {
     let (plane, namespace) = shared("quiet").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     let many: Vec<String> =
         (0..50).map(|n| manifest(&namespace, &format!("cart-{n}"), &[backend.url()]).to_string()).collect();
     plane.kubectl().apply(&many.join("\n---\n")).await.expect("applied");
@@ -87,7 +87,7 @@ async fn no_request_is_sent_while_nothing_happens() {
 #[tokio::test]
 async fn a_new_leader_writes_what_differs_and_a_former_one_stops() {
     let (plane, namespace) = shared("leads").await;
-    let mut backend = Backend::start().await;
+    let mut backend = Backend::start();
     let first = Setup::of(&namespace).start(plane.admin()).await;
     let api = objects(plane, &namespace).await;
     for name in ["cart", "shop"] {
@@ -122,7 +122,7 @@ async fn a_new_leader_writes_what_differs_and_a_former_one_stops() {
 async fn transitions_are_events() {
     let (plane, namespace) = shared("events").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
-    let mut backend = Backend::start().await;
+    let mut backend = Backend::start();
     apply(plane, &manifest(&namespace, "cart", &[backend.url()])).await;
     replica.until_health(&namespace, "cart", Health::Healthy).await;
     let api = objects(plane, &namespace).await;
@@ -151,7 +151,7 @@ async fn transitions_are_events() {
 async fn what_a_finalizer_holds_shows_that_it_is_going() {
     let (plane, namespace) = shared("going").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     let mut cart = manifest(&namespace, "cart", &[backend.url()]);
     cart["metadata"]["finalizers"] = json!(["example.com/backup"]);
     apply(plane, &cart).await;

@@ -13,7 +13,7 @@ use super::{apply, manifest, objects, shared};
 async fn what_is_applied_changed_and_deleted_is_so_in_the_catalog() {
     let (plane, namespace) = shared("applied").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
-    let (one, two) = (Backend::start().await, Backend::start().await);
+    let (one, two) = (Backend::start(), Backend::start());
     apply(plane, &manifest(&namespace, "cart", &[one.url()])).await;
     replica.until_health(&namespace, "cart", Health::Healthy).await;
     let object = objects(plane, &namespace).await.get("cart").await.expect("it is there");
@@ -38,7 +38,7 @@ async fn what_is_applied_changed_and_deleted_is_so_in_the_catalog() {
 async fn an_object_that_waits_for_its_finalizers_is_gone_from_discovery() {
     let (plane, namespace) = shared("finalizer").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     let mut cart = manifest(&namespace, "cart", &[backend.url()]);
     cart["metadata"]["finalizers"] = json!(["tests.portolan.dev/wait"]);
     apply(plane, &cart).await;
@@ -60,7 +60,7 @@ async fn a_follower_shows_the_leaders_verdicts_and_writes_nothing() {
     let (plane, namespace) = shared("follows").await;
     let leader = Setup::of(&namespace).start(plane.admin()).await;
     let follower = Setup::of(&namespace).follows().start(plane.admin()).await;
-    let mut backend = Backend::start().await;
+    let mut backend = Backend::start();
     apply(plane, &manifest(&namespace, "cart", &[backend.url()])).await;
     follower.until_health(&namespace, "cart", Health::Healthy).await;
     backend.down().await;
@@ -80,7 +80,7 @@ async fn a_follower_shows_the_leaders_verdicts_and_writes_nothing() {
 async fn a_former_leader_shows_the_leaders_verdicts_even_if_nothing_changes() {
     let (plane, namespace) = shared("hands-over").await;
     let replica = Setup::of(&namespace).start(plane.admin()).await;
-    let mut backend = Backend::start().await;
+    let mut backend = Backend::start();
     apply(plane, &manifest(&namespace, "cart", &[backend.url()])).await;
     let api = objects(plane, &namespace).await;
     super::until_condition(&api, "cart", "Ready", "True").await;
@@ -96,7 +96,7 @@ async fn a_former_leader_shows_the_leaders_verdicts_even_if_nothing_changes() {
 #[tokio::test]
 async fn deletes_missed_while_down_are_found_at_the_next_start() {
     let (plane, namespace) = shared("missed").await;
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     let replica = Setup::of(&namespace).start(plane.admin()).await;
     for name in ["stays", "goes"] {
         apply(plane, &manifest(&namespace, name, &[backend.url()])).await;
@@ -124,7 +124,7 @@ fn is_held_once(replica: &Replica, namespace: &str, name: &str) -> bool {
 #[tokio::test]
 async fn a_spec_is_held_once_even_after_a_status_write_and_a_start_from_the_file() {
     let (plane, namespace) = shared("once").await;
-    let (backend, other) = (Backend::start().await, Backend::start().await);
+    let (backend, other) = (Backend::start(), Backend::start());
     let replica = Setup::of(&namespace).start(plane.admin()).await;
     apply(plane, &manifest(&namespace, "cart", &[backend.url()])).await;
     super::until_condition(&objects(plane, &namespace).await, "cart", "Ready", "True").await;
@@ -151,7 +151,7 @@ async fn several_namespaces_are_watched_apart() {
     let (plane, here) = shared("here").await;
     let (there, elsewhere) =
         (plane.namespace("there").await.expect("one"), plane.namespace("else").await.expect("one"));
-    let backend = Backend::start().await;
+    let backend = Backend::start();
     for namespace in [&here, &there, &elsewhere] {
         apply(plane, &manifest(namespace, "cart", &[backend.url()])).await;
     }

@@ -62,6 +62,8 @@ async fn the_console_goes_on_with_another_pod() {
     b.register("afterwards").await;
     terminal.wait_for("afterwards");
     terminal.keys("q");
+    terminal.wait_for("Quit?");
+    terminal.keys("\r");
     assert!(terminal.ended().success());
     terminal.becomes_clean();
     assert_eq!(place.left(), 0);

@@ -57,6 +57,13 @@ impl Assets {
         Ok(folder.join(Program::Node.file()))
     }
 
+    /// Makes sure of CoreDNS, which no folder that is given has.
+    pub(crate) fn core_dns() -> Result<PathBuf> {
+        let folder = cache_folder()?;
+        compile::missing(&folder, &[Program::CoreDns])?;
+        Ok(folder.join(Program::CoreDns.file()))
+    }
+
     pub(crate) fn path(&self, program: Program) -> PathBuf {
         self.folder.join(program.file())
     }

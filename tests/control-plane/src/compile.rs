@@ -16,6 +16,9 @@ const MODULE: &str = env!("CARGO_MANIFEST_DIR");
 /// What all of it takes on two slow cores, downloads included.
 const MINUTES: u32 = 10;
 const NODE: &str = include_str!("../node/main.go");
+/// CoreDNS has a module of its own, since it needs other versions of Kubernetes' libraries.
+const CORE_DNS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/coredns");
+const CORE_DNS_SOURCE: &str = concat!(include_str!("../coredns/go.mod"), include_str!("../coredns/main.go"));
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
@@ -24,6 +27,7 @@ pub(crate) enum Program {
     Kubectl,
     ControllerManager,
     Node,
+    CoreDns,
 }
 
 impl Program {
@@ -34,7 +38,8 @@ impl Program {
             Self::Kubectl => "kubectl".to_owned(),
             Self::ControllerManager => "kube-controller-manager".to_owned(),
             // Its source is here, so a version of Kubernetes does not tell one from another.
-            Self::Node => format!("node-{:016x}", BuildHasherDefault::<DefaultHasher>::default().hash_one(NODE)),
+            Self::Node => format!("node-{:016x}", hash(NODE)),
+            Self::CoreDns => format!("coredns-{:016x}", hash(CORE_DNS_SOURCE)),
         }
     }
 
@@ -46,6 +51,7 @@ impl Program {
             Self::Kubectl => "kubectl",
             Self::ControllerManager => "kube-controller-manager",
             Self::Node => "node",
+            Self::CoreDns => "coredns",
         }
     }
 
@@ -56,8 +62,18 @@ impl Program {
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
             Self::ControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::Node => "./node",
+            Self::CoreDns => ".",
         }
     }
+
+    /// The folder of its Go module.
+    fn module(self) -> &'static str {
+        if self == Self::CoreDns { CORE_DNS } else { MODULE }
+    }
+}
+
+fn hash(text: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(text)
 }
 
 /// Builds those of `programs` that `folder` does not have, all at once. A lock lets others wait instead of building the same.
@@ -74,12 +90,17 @@ pub(crate) fn missing(folder: &Path, programs: &[Program]) -> Result<()> {
         say("another process is building the control plane's programs; waiting for it");
         lock.lock().context("cannot lock the control plane's cache")?;
     }
-    let missing = missing();
-    if missing.is_empty() { Ok(()) } else { build(folder, &missing) }
+    for module in [MODULE, CORE_DNS] {
+        let programs: Vec<Program> = missing().into_iter().filter(|program| program.module() == module).collect();
+        if !programs.is_empty() {
+            build(folder, module, &programs)?;
+        }
+    }
+    Ok(())
 }
 
 /// One call of Go for all of them: it compiles what they share once, and links one while it compiles for another.
-fn build(folder: &Path, programs: &[Program]) -> Result<()> {
+fn build(folder: &Path, module: &str, programs: &[Program]) -> Result<()> {
     let started = Instant::now();
     let names = programs.iter().map(|program| program.file()).collect::<Vec<_>>().join(", ");
     say(&format!("building {names} into {} (once; all of it takes about {MINUTES} minutes)", folder.display()));
@@ -96,19 +117,19 @@ fn build(folder: &Path, programs: &[Program]) -> Result<()> {
         // The slash says that it is a folder also when there is one program.
         .arg(partial.path().join(""))
         .args(programs.iter().map(|program| program.package()))
-        .current_dir(MODULE)
+        .current_dir(module)
         .env("CGO_ENABLED", "0")
         .stdin(Stdio::null())
         .output();
     let output = match built {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let other = if programs == [Program::Node] {
+            let other = if matches!(programs, [Program::Node | Program::CoreDns]) {
                 ""
             } else {
                 ", or name a folder with the programs in KUBEBUILDER_ASSETS"
             };
-            bail!("go is missing: install Go 1.21 or newer{other}")
+            bail!("go is missing: install Go 1.22 or newer{other}")
         }
         Err(error) => return Err(error).context("cannot run go"),
     };

@@ -91,12 +91,26 @@ impl Guarded {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// SIGSTOP.
+    /// SIGSTOP, and waits until it stands still: on a busy machine its other threads run on until one takes the signal.
     ///
     /// # Errors
     /// When the signal cannot be sent.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.signal(Signal::STOP)?;
+        while !self.stands_still() {
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Whether no thread runs, as far as `/proc` tells: it is stopped (T) or has ended (Z, X). See proc_pid_stat(5).
+    fn stands_still(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid())) else { return true };
+        let mut stats = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        stats.all(|stat| {
+            // The name before it may have spaces and parentheses.
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+        })
     }
 
     /// SIGCONT.

@@ -9,6 +9,7 @@ mod assets;
 mod audit;
 mod certificates;
 mod compile;
+mod core_dns;
 mod guarded;
 mod kubeconfig;
 mod kubectl;
@@ -22,6 +23,7 @@ mod ready;
 
 pub use assets::Assets;
 pub use audit::{Audit, Request};
+pub use core_dns::CoreDns;
 pub use guarded::Guarded;
 pub use kubeconfig::Kubeconfig;
 pub use kubectl::{Kubectl, Refused};

@@ -1,11 +1,18 @@
 //! A database with one damaged row: the store opens or says why not, and never panics.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use portolan::model::ports::{Caller, Registrar as _, Registration};
-use portolan::model::service::{InstanceSpec, Owner};
+use portolan::model::health::CheckState;
+use portolan::model::name::{CheckName, ServiceKey};
+use portolan::model::outcome::{Health, Reason};
+use portolan::model::ports::{
+    AcknowledgementChange, AcknowledgementOrder, AlwaysLeads, Caller, DrainChange, DrainOrder, InstanceRef,
+    Registrar as _, Registration, ServiceRef,
+};
+use portolan::model::probe::HealthChange;
+use portolan::model::service::{InstanceSpec, Owner, Warning};
 use portolan::model::time::Clock;
 use portolan::model::url::EndpointUrl;
 use portolan::store::{Store, StoreSettings};
@@ -38,6 +45,7 @@ fn registration(number: usize) -> Registration {
         namespace: "default".parse().expect("a label"),
         service: format!("s{number}").parse().expect("a label"),
         instance: "default".parse().expect("a label"),
+        derived: false,
         spec: InstanceSpec {
             health_url: Some(EndpointUrl::health(&url).expect("a URL")),
             check: serde_json::from_value(serde_json::json!({"interval_seconds": 7})).expect("a check"),
@@ -45,6 +53,10 @@ fn registration(number: usize) -> Registration {
             description: "one of a few".to_owned(),
             metadata: [("team".to_owned(), "a".to_owned())].into(),
             zone: "z".to_owned(),
+            tags: vec!["a=b".to_owned()],
+            external_id: Some("e:1".to_owned()),
+            deregister_after_seconds: Some(600),
+            checks: vec![serde_json::from_str(r#"{"name":"disk","tcp":{}}"#).expect("a check")],
             ..InstanceSpec::at(EndpointUrl::base(&url).expect("a URL"))
         },
     }
@@ -64,12 +76,49 @@ fn whole() -> &'static Path {
                 let caller = Caller { owner: Owner::Anonymous, admin: false };
                 opened.store.register(registration(number), caller).await.expect("registers");
             }
+            for number in 0..SERVICES {
+                fill(&opened.store, number).await;
+            }
             stop.cancel();
             writer.await.expect("no panic").expect("ends well");
         });
         (folder, path)
     });
     path
+}
+
+/// Gives the service a row in every table and a value in every column.
+async fn fill(store: &Store, number: usize) {
+    let Registration { namespace, service, instance: name, .. } = registration(number);
+    let key = ServiceKey::new(&namespace, &service);
+    let found = store.catalog().read().get(key.as_str()).expect("there").service().instances[0].clone();
+    let order = DrainOrder { reason: "why".to_owned(), by: "who".to_owned(), until: None };
+    let service = key.clone();
+    let of = InstanceRef { service: ServiceRef::Key(key), instance: name };
+    let caller = Caller { owner: Owner::Anonymous, admin: false };
+    store.drain(of, DrainChange::Start(order), caller).await.expect("drains");
+    let check: CheckName = "disk".parse().expect("a name");
+    let now = Clock::system().now();
+    let warning = Warning { check: check.clone(), reason: Reason::Timeout, message: "late".to_owned() };
+    let change = HealthChange {
+        instance: found.id,
+        generation: found.generation,
+        health: Health::Healthy,
+        reason: Reason::Passed,
+        since: now.wall,
+        message: None,
+        check,
+        warning: Some(warning),
+        also_failing: Box::default(),
+        observed_version: Some("1.2.4".to_owned()),
+        transition: None,
+        state: CheckState::new(now),
+    };
+    assert_eq!(store.commit_health(vec![change], Arc::new(AlwaysLeads)).await, Ok(vec![true]));
+    let order = AcknowledgementOrder { note: "known".to_owned(), by: "who".to_owned(), until: None };
+    let caller = Caller { owner: Owner::Anonymous, admin: false };
+    let (of, change) = (ServiceRef::Key(service), AcknowledgementChange::Start(order));
+    store.acknowledge(of, None, change, caller).await.expect("the warning is known");
 }
 
 /// In memory where the machine has such a folder: nothing here cuts the power, and a disk would take most of the time.

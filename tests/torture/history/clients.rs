@@ -43,6 +43,10 @@ impl Tag {
 }
 
 fn seen(service: &Value) -> What {
+    for instance in service["instances"].as_array().into_iter().flatten() {
+        let value = &instance["description"];
+        assert_eq!((&instance["tags"][0], &instance["external_id"]), (value, value), "half a write: {service}");
+    }
     What::Saw(service["description"].as_str().map(str::to_owned))
 }
 
@@ -72,7 +76,11 @@ impl Setting {
     }
 
     async fn put(&self, number: usize, name: &str, value: String) -> bool {
-        let body = json!({"name": name, "description": value, "base_url": "http://10.0.0.1:80"});
+        // Every field that tells the value: whoever reads must find the same in all of them.
+        let body = json!({
+            "name": name, "description": value, "base_url": "http://10.0.0.1:80", "tags": [value], "external_id": value,
+            "instance": "default", "deregister_after_seconds": 600, "checks": [{"name": "disk", "advisory": true, "tcp": {}}],
+        });
         let called = self.record.call();
         let sent = self.client.post(format!("{}/api/v1/services/register", self.url)).json(&body).send();
         let Some((status, answer)) = answer(sent.await).await else {

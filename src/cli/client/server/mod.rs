@@ -102,6 +102,16 @@ impl Server {
         if self.is_in_a_cluster() { self.location() } else { self.url.to_string() }
     }
 
+    /// Its name or address, and its port; none behind a tunnel.
+    pub(super) fn host_and_port(&self) -> Option<(String, u16)> {
+        let host = match self.url.host().filter(|_| !self.is_in_a_cluster())? {
+            Host::Domain(name) => name.to_owned(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        };
+        Some((host, self.url.port_or_known_default()?))
+    }
+
     /// The kubeconfig context through which it is reached.
     pub(super) fn context(&self) -> Option<&str> {
         self.context.as_deref()

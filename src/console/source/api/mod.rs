@@ -1,9 +1,10 @@
 //! A server's API: a watch for changes, and single requests.
 //!
-//! In: requests of the console. Out: events. In order: this file (the watch), `sse` (its events), `requests` (single requests), [`read`] and
+//! In: requests of the console. Out: events. In order: this file (the watch), `sse` (its events), `requests` (single requests), `past` (availability and outages), [`read`] and
 //! `memory` (bounds on what a server may send).
 
 mod memory;
+mod past;
 pub mod read;
 mod requests;
 mod sse;
@@ -16,7 +17,7 @@ use futures::future::BoxFuture;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -32,6 +33,8 @@ use sse::{Event, Parser};
 
 /// Longest silence of a watch: the server sends a comment every 15 s.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(40);
+/// Shortest time between two reports that the server was heard.
+const HEARD_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait for a watch's first byte.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Requests under way at once.
@@ -124,6 +127,7 @@ impl Source for ApiSource {
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         async move {
+            let reach = self.reach.clone();
             let watch = Watch {
                 client: Arc::clone(&self.client),
                 reach: self.reach,
@@ -133,7 +137,7 @@ impl Source for ApiSource {
                 gathered: None,
                 held: ServiceMemory::default(),
             };
-            let answers = answer(self.client, requests, events, Arc::clone(&self.retry));
+            let answers = answer(self.client, reach, requests, events, Arc::clone(&self.retry));
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = watch.keep(&self.retry) => {}
@@ -147,6 +151,7 @@ impl Source for ApiSource {
 /// Answers requests concurrently, a bounded number at once.
 async fn answer(
     client: Arc<dyn ServerClient>,
+    reach: Reach,
     mut requests: mpsc::Receiver<Request>,
     events: mpsc::Sender<SourceEvent>,
     retry: Arc<Notify>,
@@ -156,9 +161,17 @@ async fn answer(
         tokio::select! {
             Some(_) = under_way.join_next() => {}
             request = requests.recv(), if under_way.len() < MAX_REQUESTS => match request {
-                Some(Request::Retry) => retry.notify_one(),
                 Some(request) => {
-                    under_way.spawn(requests::answer(Arc::clone(&client), request, events.clone()));
+                    let (client, events) = (Arc::clone(&client), events.clone());
+                    match request {
+                        Request::Retry => retry.notify_one(),
+                        Request::Strips(subject) => drop(under_way.spawn(past::strips(client, subject, events))),
+                        Request::Shares(ids) => drop(under_way.spawn(past::shares(client, ids, events))),
+                        Request::Outages(window) => {
+                            under_way.spawn(past::outages(client, reach.clone(), window, events));
+                        }
+                        request => drop(under_way.spawn(requests::answer(client, request, events))),
+                    }
                 }
                 None => return,
             },
@@ -248,6 +261,7 @@ impl Watch {
             Err(end) => return end,
         };
         let mut parser = Parser::default();
+        let mut reported: Option<Instant> = None;
         loop {
             let piece = match timeout(SILENCE_TIMEOUT, response.chunk()).await {
                 Ok(Ok(Some(piece))) => piece,
@@ -255,6 +269,12 @@ impl Watch {
                 Ok(Err(error)) => return End::Lost(requests::describe(&*self.client, &error)),
                 Err(_) => return End::Lost(format!("the server said nothing for {} s", SILENCE_TIMEOUT.as_secs())),
             };
+            if reported.is_none_or(|at| at.elapsed() >= HEARD_INTERVAL) {
+                reported = Some(Instant::now());
+                if self.events.send(SourceEvent::Heard).await.is_err() {
+                    return End::Closed;
+                }
+            }
             let events = match parser.feed(&piece) {
                 Ok(events) => events,
                 Err(why) => return End::Lost(why.to_owned()),

@@ -1,5 +1,6 @@
 //! Single requests: probing, history, actions.
 
+use std::io;
 use std::sync::Arc;
 
 use reqwest::{Method, RequestBuilder, Response};
@@ -9,11 +10,13 @@ use uuid::Uuid;
 
 use super::ServerClient;
 use super::read::{self, ReadError};
-use crate::console::source::{Operation, Refusal, Request, SourceEvent};
+use crate::console::source::{Done, Operation, Refusal, Request, Showed, SourceEvent};
+use crate::console::text::{format, reason};
+use crate::model::outcome::Verdict;
 use crate::model::text::escape;
 use crate::model::value_error::json_sentence;
 use crate::wire;
-use crate::wire::{Checked, History, OneService, Registration};
+use crate::wire::{Checked, History, OneService};
 
 /// Longest sentence of a server that is passed on.
 const MAX_MESSAGE: usize = 600;
@@ -39,7 +42,8 @@ pub(super) async fn answer(client: Arc<dyn ServerClient>, request: Request, even
             let done = operate(&*client, &operation).await;
             let _ = events.send(SourceEvent::OperationDone(number, done)).await;
         }
-        Request::Retry => {}
+        // The caller answers these.
+        Request::Strips(_) | Request::Shares(_) | Request::Outages(_) | Request::Retry => {}
     }
 }
 
@@ -77,22 +81,49 @@ async fn history(client: &dyn ServerClient, id: Uuid, before: Option<i64>) -> Re
     Ok(SourceEvent::History(id, answer.data, more))
 }
 
-async fn operate(client: &dyn ServerClient, operation: &Operation) -> Result<Box<str>, Refusal> {
+async fn operate(client: &dyn ServerClient, operation: &Operation) -> Result<Done, Refusal> {
     match operation {
-        Operation::Check(id) => {
-            let request = client.request(Method::POST, &["services", &id.to_string(), "health-check"], &[]);
+        Operation::Observe(id) | Operation::Check(id) => {
+            let observe = matches!(operation, Operation::Observe(_));
+            let query: &[(&str, &str)] = if observe { &[("observe", "true")] } else { &[] };
+            let request = client.request(Method::POST, &["services", &id.to_string(), "health-check"], query);
             let answer = send::<OneService>(client, request, MAX_OPERATION).await?;
-            let results = answer.checks.iter().flatten().map(result);
-            Ok(results.collect::<Vec<_>>().join("; ").into())
+            let results = answer.checks.iter().flatten();
+            let failed = |checked: &&Checked| checked.outcome.as_ref().is_some_and(|of| of.verdict != Verdict::Pass);
+            let showed = if results.clone().any(|checked| failed(&checked)) {
+                Showed::Fault
+            } else if results.clone().all(|checked| checked.outcome.is_none()) {
+                Showed::NoCheck
+            } else {
+                Showed::Well
+            };
+            Ok(Done { how: results.map(result).collect::<Vec<_>>().join("; ").into(), showed })
         }
-        Operation::Weight { service, instance, weight } => {
-            let id = service.to_string();
-            let request = client.request(Method::GET, &["services", &id], &[]);
-            let known = send::<OneService>(client, request, MAX_OPERATION).await?.data;
-            let body = registration(known, instance, *weight).ok_or_else(|| gone(instance))?;
-            let request = client.request(Method::POST, &["services", "register"], &[]);
+        Operation::Drain { service, instance, reason } => {
+            let path = ["services", &service.to_string(), "instances", instance, "drain"];
+            let request = client.request(Method::PUT, &path, &[]);
+            let request = request.map(|request| request.json(&serde_json::json!({"reason": reason})));
+            send::<IgnoredAny>(client, request, MAX_OPERATION).await?;
+            Ok("drained".into())
+        }
+        Operation::Undrain { service, instance } => {
+            let path = ["services", &service.to_string(), "instances", instance, "drain"];
+            send::<IgnoredAny>(client, client.request(Method::DELETE, &path, &[]), MAX_OPERATION).await?;
+            Ok("undrained".into())
+        }
+        Operation::Acknowledge { service, instance, note, seconds } => {
+            let mut body = serde_json::json!({"note": note});
+            if let Some(seconds) = seconds {
+                body["for_seconds"] = (*seconds).into();
+            }
+            let request = acknowledgement(client, Method::PUT, service, instance.as_deref());
             send::<IgnoredAny>(client, request.map(|request| request.json(&body)), MAX_OPERATION).await?;
-            Ok(format!("weight {weight}").into())
+            Ok("acknowledged".into())
+        }
+        Operation::Unacknowledge { service, instance } => {
+            let request = acknowledgement(client, Method::DELETE, service, instance.as_deref());
+            send::<IgnoredAny>(client, request, MAX_OPERATION).await?;
+            Ok("no longer acknowledged".into())
         }
         Operation::Deregister { service, instance, generation } => {
             let path = ["services", &service.to_string(), "instances", instance];
@@ -104,38 +135,29 @@ async fn operate(client: &dyn ServerClient, operation: &Operation) -> Result<Box
     }
 }
 
+fn acknowledgement(
+    client: &dyn ServerClient,
+    method: Method,
+    service: &Uuid,
+    instance: Option<&str>,
+) -> Result<RequestBuilder, String> {
+    let query: Vec<_> = instance.iter().map(|name| ("instance", *name)).collect();
+    client.request(method, &["services", &service.to_string(), "acknowledgement"], &query)
+}
+
+/// `a: passed, 200 in 3.41 ms`, `b: nothing listens on 10.0.0.5:80`.
 fn result(checked: &Checked) -> String {
-    let Some(outcome) = &checked.outcome else { return format!("{} has no check", checked.instance) };
-    let held = if checked.held { ", held for flapping" } else { "" };
-    let message = outcome.message.as_deref().filter(|message| !message.is_empty());
-    let message = message.map_or_else(String::new, |message| format!(" ({message})"));
-    format!("{} {} {}{message}{held}", checked.instance, outcome.verdict, outcome.reason)
+    let Some(outcome) = &checked.outcome else { return format!("{} is not checked", checked.instance) };
+    let held = if checked.held { ", held as flapping" } else { "" };
+    if outcome.verdict == Verdict::Pass {
+        let answered = outcome.code.map_or_else(String::new, |code| format!(", {}", reason::code(code, true)));
+        let took = outcome.timings.map_or_else(String::new, |of| format!(" in {}", format::millis(of.total_us())));
+        return format!("{}: passed{answered}{took}{held}", checked.instance);
+    }
+    format!("{}: {}{held}", checked.instance, reason::cause(outcome))
 }
 
-/// The instance as it is registered, with another weight: a field that is left out would be reset.
-fn registration(service: wire::Service, instance: &str, weight: u16) -> Option<Registration> {
-    let of = service.instances.into_iter().find(|known| &*known.name == instance)?;
-    let text = |text: Box<str>| Some(String::from(text)).filter(|text| !text.is_empty());
-    Some(Registration {
-        name: service.name.into(),
-        namespace: text(service.namespace),
-        instance: text(of.name),
-        weight: Some(weight),
-        base_url: of.base_url.into(),
-        health_url: text(of.health_url),
-        version: text(of.version),
-        description: text(of.description),
-        metadata: Some(of.metadata.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
-        zone: text(of.zone),
-        check: of.check,
-    })
-}
-
-fn gone(instance: &str) -> Refusal {
-    Refusal { code: "instance_not_found".into(), message: format!("instance {instance} is gone").into() }
-}
-
-async fn send<T: DeserializeOwned>(
+pub(super) async fn send<T: DeserializeOwned>(
     client: &dyn ServerClient,
     request: Result<RequestBuilder, String>,
     most: usize,
@@ -153,9 +175,10 @@ async fn send<T: DeserializeOwned>(
     serde_json::from_slice(&bytes).map_err(|error| plain(format!("an answer of another version ({})", strange(&error))))
 }
 
-/// A refusal, in the server's words.
+/// A refusal, in the server's words, or with what this client can do about it.
 pub(super) async fn refusal(response: Response) -> Refusal {
     let status = response.status();
+    let again = response.headers().get("retry-after").and_then(|wait| wait.to_str().ok()?.parse::<u64>().ok());
     let refusal: wire::Refusal = match read::whole(response, MAX_REFUSAL).await {
         Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
         Err(_) => wire::Refusal::default(),
@@ -164,15 +187,21 @@ pub(super) async fn refusal(response: Response) -> Refusal {
         let message = format!("the server answered {} in a form that is not Portolan's", status.as_u16());
         return Refusal { code: Box::default(), message: message.into() };
     }
-    // The error of every rejected token is the same; the hint says why.
-    let message = match refusal.hint.filter(|hint| refusal.code.starts_with("token_") && !hint.is_empty()) {
-        Some(hint) => format!("{}: {hint}", refusal.error),
-        None => refusal.error,
+    let again = again.map_or_else(String::new, |s| format!("; again in {s} s"));
+    let message = match &*refusal.code {
+        "token_required" => "the server wants a token: PORTOLAN_TOKEN or --token-file".to_owned(),
+        "rate_limited" => format!("too many requests{again}"),
+        "probe_budget" => format!("too many probes of this address{again}"),
+        // The error of every rejected token is the same; the hint says why.
+        code => match refusal.hint.filter(|hint| code.starts_with("token_") && !hint.is_empty()) {
+            Some(hint) => format!("{}: {hint}", refusal.error),
+            None => refusal.error,
+        },
     };
     Refusal { code: escape(&refusal.code, 64).into(), message: escape(&message, MAX_MESSAGE).into() }
 }
 
-/// Why the server cannot be reached: what the client knows, else the innermost cause, which says the most.
+/// Why the server cannot be reached: what the client knows, else what its system says.
 pub(super) fn describe(client: &dyn ServerClient, error: &reqwest::Error) -> String {
     if let Some(known) = client.connection_error().filter(|_| !error.is_timeout()) {
         return known;
@@ -181,6 +210,11 @@ pub(super) fn describe(client: &dyn ServerClient, error: &reqwest::Error) -> Str
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    let what = if error.is_timeout() { "no answer in time" } else { "the server cannot be reached" };
-    format!("{what}: {}", escape(&cause.to_string(), 200))
+    let location = client.location();
+    let at = location.strip_prefix("server ").unwrap_or(&location);
+    if cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        return format!("no server: nothing listens on {at}. `portolan serve` starts one; --server names another");
+    }
+    let what = if error.is_timeout() { "no answer in time" } else { "no server" };
+    format!("{what}: {at} cannot be reached ({})", escape(&cause.to_string(), 200))
 }

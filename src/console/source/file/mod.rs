@@ -204,6 +204,20 @@ impl Follow {
                     Ok(None) | Err(_) => Ok(()),
                 }
             }
+            Request::Strips(subject) => {
+                let of = subject.clone();
+                let answer = self.lend(move |_, reader| poll::strips(reader.as_ref(), &of)).await;
+                self.send(SourceEvent::Strips(subject, answer.map_err(|Lost(why)| why))).await
+            }
+            Request::Shares(ids) => {
+                let of = ids.clone();
+                let answer = self.lend(move |_, reader| poll::shares(reader.as_ref(), &of)).await;
+                self.send(SourceEvent::Shares(ids, answer.map_err(|Lost(why)| why))).await
+            }
+            Request::Outages(window) => {
+                let answer = self.lend(move |_, reader| poll::outages(reader.as_ref(), window)).await;
+                self.send(SourceEvent::Outages(window, answer.map_err(|Lost(why)| why))).await
+            }
             Request::Operate(number, _) => {
                 let message = "a file cannot act: give --server to probe, drain or deregister".into();
                 self.send(SourceEvent::OperationDone(number, Err(Refusal { code: Box::default(), message }))).await

@@ -5,8 +5,11 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::convert;
-use crate::console::data::Service;
+use crate::console::availability::{COLUMN_WINDOW, Subject};
+use crate::console::data::{Availability, Service};
+use crate::console::outage::{KEPT_OUTAGES, OutageList};
 use crate::console::source::SourceEvent;
+use crate::console::window::Window;
 use crate::store::reader::{FileChanges, FileReader, ReaderError};
 
 /// Entries of one page of history.
@@ -63,6 +66,33 @@ pub(super) fn history(reader: Option<&FileReader>, id: Uuid, before: Option<i64>
     let page = reader.history(id, before, PAGE_SIZE)?;
     let (entries, next) = page.map_or((Vec::new(), None), |page| (page.entries, page.next));
     Ok(Some(SourceEvent::History(id, entries.into_iter().map(Into::into).collect(), next)))
+}
+
+/// How available a service or an instance was in each window; none when it does not exist, or while no file is open.
+pub(super) fn strips(reader: Option<&FileReader>, subject: &Subject) -> Result<Vec<(Window, Availability)>, Lost> {
+    let Some(reader) = reader else { return Ok(Vec::new()) };
+    let mut all = Vec::with_capacity(Window::ALL.len());
+    for window in Window::ALL {
+        let found = reader.availability(&[(subject.0, subject.1.as_deref())], window.read(), window.cells())?;
+        all.extend(found.into_iter().map(|of| (window, Availability::of(of, false))));
+    }
+    Ok(all)
+}
+
+/// How available services were in the column's window.
+pub(super) fn shares(reader: Option<&FileReader>, ids: &[Uuid]) -> Result<Vec<Availability>, Lost> {
+    let Some(reader) = reader else { return Ok(Vec::new()) };
+    let of: Vec<(Uuid, Option<&str>)> = ids.iter().map(|id| (*id, None)).collect();
+    let found = reader.availability(&of, COLUMN_WINDOW.read(), 0)?;
+    Ok(found.into_iter().map(|of| Availability::of(of, false)).collect())
+}
+
+/// The outages of a window.
+pub(super) fn outages(reader: Option<&FileReader>, window: Window) -> Result<OutageList, Lost> {
+    let Some(reader) = reader else { return Ok(OutageList::default()) };
+    let page = reader.outages(window.read(), None, KEPT_OUTAGES)?;
+    let outages = page.outages.into_iter().map(Into::into).collect();
+    Ok(OutageList { outages, more: page.next.is_some(), since: Some(page.since) })
 }
 
 /// The probing of services.

@@ -2,23 +2,25 @@
 //!
 //! In: nothing but constants of the model. Out: schemas, which the fields of [`spec`](super::spec) name.
 //!
-//! 1. This file: rules of fields and of maps. [`url`]: the rules of URLs.
+//! 1. This file: rules of the service, of its instances, and of maps. [`url`]: the rules of URLs. [`mod@check`]: those of one check.
 //! 2. [`mod@source`]: rules that depend on who wrote the object.
 //!
 //! Nothing here is stricter than the REST API, since what a client registers there becomes an object too.
 
+mod check;
 mod source;
 mod url;
 
+pub(super) use check::{POINTER, check, header, headers, http, identity, identity_header, identity_json, named_check};
 pub(super) use source::{root, source};
-pub(super) use url::{base_url, health_url};
+pub(super) use url::{base_url, check_url, check_url_patterns, health_url};
 
 use schemars::{Schema, json_schema};
 use serde_json::{Value, json};
 
-use crate::model::check::CheckKind;
-use crate::model::request_options::{FORBIDDEN_PARTS, FRAMING};
-use crate::model::service::{MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE};
+use crate::model::check::{CheckKind, MAX_NAMED_CHECKS};
+use crate::model::name::MAX_LABEL;
+use crate::model::service::{MAX_EXTERNAL_ID, MAX_METADATA, MAX_METADATA_KEY, MAX_METADATA_VALUE, MAX_TAG, MAX_TAGS};
 
 /// Text without the characters that `model::text` calls hostile.
 pub(super) const PLAIN: &str = concat!(
@@ -77,8 +79,21 @@ fn alternatives(kind: &str, schemes: &[&str]) -> Vec<&'static str> {
 /// Whether a check's retry interval is at most its interval.
 fn in_order(check: &str) -> String {
     format!(
-        "(!has({check}) || !has({check}.retryIntervalSeconds) || !has({check}.intervalSeconds) || \
+        "(!has({check}.retryIntervalSeconds) || !has({check}.intervalSeconds) || \
          {check}.retryIntervalSeconds <= {check}.intervalSeconds)"
+    )
+}
+
+/// The same of `self.check`, if there is one, and of each of `self.checks`.
+fn all_in_order() -> [String; 2] {
+    let each = format!("!has(self.checks) || self.checks.all(c, {})", in_order("c"));
+    [format!("!has(self.check) || {}", in_order("self.check")), each]
+}
+
+/// What a check `c` probes of an instance `i`: its own URL, the instance's health URL, or the base URL where it has a path.
+fn probed(c: &str, i: &str) -> String {
+    format!(
+        "(has({c}.url) ? {c}.url : has({i}.healthUrl) && !(has({c}.http) && has({c}.http.path)) ? {i}.healthUrl : {i}.baseUrl)"
     )
 }
 
@@ -96,14 +111,49 @@ pub(super) fn spec() -> Value {
             ),
         )
     };
-    let mut rules: Vec<Value> = CheckKind::SCHEMES.iter().map(inherited).collect();
-    rules.extend([at(".check.retryIntervalSeconds", &in_order("self.check"), RETRY), source::manifest()]);
+    let named = |(kind, schemes): &(&str, &[&str])| {
+        let fits = has_scheme(&probed("c", "i"), schemes);
+        at(
+            ".checks",
+            &format!(
+                "!has(self.checks) || self.checks.all(c, !has(c.{kind}) || self.instances.all(i, has(i.checks) || {fits}))"
+            ),
+            &format!(
+                "a check by {kind} is for {}; give it a url, or give each instance of another scheme checks of its own",
+                listed(schemes, "and")
+            ),
+        )
+    };
+    let mut rules: Vec<Value> = CheckKind::SCHEMES.iter().flat_map(|kind| [inherited(kind), named(kind)]).collect();
+    let [plain, each] = all_in_order();
+    rules.extend([
+        at(".check.retryIntervalSeconds", &plain, RETRY),
+        at(".checks", &each, RETRY),
+        at(
+            ".instances",
+            &one_heartbeat(),
+            "an instance has one heartbeat check at most: its program reports once for all; keep one",
+        ),
+        source::manifest(),
+    ]);
     rules.into()
+}
+
+/// Whether each instance, with what the service says for it, has one heartbeat check at most.
+fn one_heartbeat() -> String {
+    let plain = "(has(i.check) ? has(i.check.heartbeat) : has(self.check) && has(self.check.heartbeat)) ? 1 : 0";
+    let of = |checks: &str| format!("{checks}.filter(c, has(c.heartbeat)).size()");
+    let named = format!(
+        "has(i.checks) ? {} : has(self.checks) && self.source != 'Rest' ? {} : 0",
+        of("i.checks"),
+        of("self.checks")
+    );
+    format!("self.instances.all(i, ({plain}) + ({named}) <= 1)")
 }
 
 const RETRY: &str = "retryIntervalSeconds is longer than intervalSeconds; make it at most as long";
 
-/// On an instance: whether its own check fits its URLs.
+/// On an instance: whether its own checks fit its URLs.
 pub(super) fn instance() -> Value {
     let own = |(kind, schemes): &(&str, &[&str])| {
         let fits = has_scheme("(has(self.healthUrl) ? self.healthUrl : self.baseUrl)", schemes);
@@ -116,7 +166,19 @@ pub(super) fn instance() -> Value {
             ),
         )
     };
-    let mut rules: Vec<Value> = CheckKind::SCHEMES.iter().map(own).collect();
+    let named = |(kind, schemes): &(&str, &[&str])| {
+        let fits = has_scheme(&probed("c", "self"), schemes);
+        at(
+            ".checks",
+            &format!("!has(self.checks) || self.checks.all(c, !has(c.{kind}) || {fits})"),
+            &format!(
+                "a check by {kind} is for {}; use tcp, or give it a url that speaks {kind}",
+                listed(schemes, "and")
+            ),
+        )
+    };
+    let mut rules: Vec<Value> = CheckKind::SCHEMES.iter().flat_map(|kind| [own(kind), named(kind)]).collect();
+    let [plain, each] = all_in_order();
     rules.extend([
         at(
             ".healthUrl",
@@ -124,44 +186,53 @@ pub(super) fn instance() -> Value {
             "give either healthUrl or check.http.path, not both",
         ),
         // What is registered over REST, and so has a generation, is bounded by its interval there.
-        at(".check.retryIntervalSeconds", &format!("has(self.generation) || {}", in_order("self.check")), RETRY),
+        at(".check.retryIntervalSeconds", &format!("has(self.generation) || {plain}"), RETRY),
+        at(".checks", &format!("has(self.generation) || {each}"), RETRY),
         source::kept(),
     ]);
     rules.into()
 }
 
-/// On a check.
-pub(super) fn check() -> Value {
-    let given: Vec<String> = CheckKind::NAMES.iter().map(|kind| format!("has(self.{kind})")).collect();
-    json!([rule(
-        &format!("[{}].filter(given, given).size() <= 1", given.join(", ")),
-        &format!("name one kind of check: {}", listed(CheckKind::NAMES, "or"))
+/// On a drain.
+pub(super) fn drain() -> Value {
+    json!([at(
+        ".until",
+        "!has(self.until) || !has(self.since) || self.until > self.since",
+        "until is when the drain ends, so it is later than since; correct one of them"
     )])
 }
 
-/// On the headers of an http check, whose names are compared without regard to case.
-pub(super) fn headers() -> Value {
-    json!([rule(
-        "self.all(h, self.exists_one(other, other.name.lowerAscii() == h.name.lowerAscii()))",
-        "a header is given twice, since upper and lower case make no difference in its name; keep one"
-    )])
+/// Free texts to select by.
+pub(super) fn tags(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MAX_TAGS,
+        "x-kubernetes-list-type": "set",
+        "items": {
+            "type": "string", "minLength": 1, "maxLength": MAX_TAG, "pattern": PLAIN,
+            "x-kubernetes-validations": [in_bytes("a tag", MAX_TAG)],
+        },
+    })
 }
 
-/// On one header of an http check.
-pub(super) fn header() -> Value {
-    let framing = FRAMING.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-    json!([
-        at(
-            ".name",
-            &format!("!self.name.lowerAscii().matches('{}')", FORBIDDEN_PARTS.join("|")),
-            "a header that carries credentials, or by which a metadata service knows its clients, is refused; probe a path that needs none"
-        ),
-        at(
-            ".name",
-            &format!("!(self.name.lowerAscii() in [{framing}])"),
-            "this header belongs to the request itself; for another Host header set http.host"
-        ),
-    ])
+/// On an external id.
+pub(super) fn external_id() -> Value {
+    json!([in_bytes("an externalId", MAX_EXTERNAL_ID)])
+}
+
+/// A schema counts characters.
+fn in_bytes(what: &str, most: usize) -> Value {
+    rule(&format!("bytes(self).size() <= {most}"), &format!("{what} has at most {most} bytes"))
+}
+
+/// Names of an instance's checks.
+pub(super) fn check_names(_: &mut schemars::SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MAX_NAMED_CHECKS,
+        "x-kubernetes-list-type": "atomic",
+        "items": { "type": "string", "maxLength": MAX_LABEL },
+    })
 }
 
 /// Labels to select by.
@@ -201,7 +272,7 @@ pub(super) fn conditions(_: &mut schemars::SchemaGenerator) -> Schema {
             "required": ["type", "status", "lastTransitionTime", "reason", "message"],
             "properties": {
                 "type": {
-                    "type": "string", "maxLength": 316, "description": "Accepted, Ready, Degraded or Stalled.",
+                    "type": "string", "maxLength": 316, "description": "Accepted, Ready, Degraded, Stalled or Published.",
                     "pattern": r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
                 },
                 "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it is so." },

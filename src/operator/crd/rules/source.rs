@@ -17,7 +17,8 @@ const SOURCE: &str = ".spec.source";
 /// Whether this `spec` has the form that the registrar gives it.
 fn is_registration(spec: &str) -> String {
     format!(
-        "(!has({spec}.check) && !has({spec}.metadata) && !has({spec}.description) && \
+        "(!has({spec}.check) && !has({spec}.checks) && !has({spec}.metadata) && !has({spec}.description) && \
+         !has({spec}.publish) && \
          {spec}.instances.all(i, has(i.generation)))"
     )
 }
@@ -78,8 +79,9 @@ pub(in crate::operator::crd) fn source() -> Value {
 /// On `spec`: a manifest must not write what is Portolan's.
 pub(super) fn manifest() -> Value {
     let mut rule = refusal(
-        "self.source == 'Rest' || self.instances.all(i, !has(i.owner) && !has(i.generation))",
-        "owner and generation are written by Portolan for what is registered over REST; leave them out of a manifest",
+        "self.source == 'Rest' || self.instances.all(i, !has(i.owner) && !has(i.generation) && !has(i.deregisterAfterSeconds))",
+        "owner, generation and deregisterAfterSeconds are written by Portolan for what is registered over REST; leave them out of a \
+         manifest, whose instances are never removed",
     );
     rule["fieldPath"] = ".instances".into();
     rule

@@ -30,22 +30,31 @@ fn matches(pattern: &str) -> String {
     format!("self.matches(r'{pattern}')")
 }
 
+const WITH_USER: &str =
+    "user names and passwords in URLs are refused, since everyone could read them; give the address alone";
+const FRAGMENT: &str = "a fragment (#...) never reaches the server; leave it out";
+const NEEDS_PORT: &str = "every scheme but http and https needs an explicit port, for example postgres://db.corp:5432";
+
+fn shaped() -> String {
+    matches("^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]")
+}
+
+fn with_user() -> String {
+    matches(&format!("{AUTHORITY}@"))
+}
+
+fn with_port() -> String {
+    matches(&format!("{AUTHORITY}{ANY_PORT}{END}"))
+}
+
 /// On an instance's `baseUrl`.
 pub(in crate::operator::crd) fn base_url() -> Value {
-    let shaped = matches("^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]");
-    let with_user = matches(&format!("{AUTHORITY}@"));
-    let with_port = matches(&format!("{AUTHORITY}{ANY_PORT}{END}"));
+    let (shaped, with_user, with_port) = (shaped(), with_user(), with_port());
     json!([
         rule(&shaped, "write scheme://host[:port][/path], for example http://10.0.0.5:8080"),
-        rule(
-            &format!("!{with_user}"),
-            "user names and passwords in URLs are refused, since everyone could read them; give the address alone"
-        ),
-        rule("!self.contains('#')", "a fragment (#...) never reaches the server; leave it out"),
-        rule(
-            &format!("!{shaped} || {} || {with_port}", matches("(?i)^https?://")),
-            "every scheme but http and https needs an explicit port, for example postgres://db.corp:5432"
-        ),
+        rule(&format!("!{with_user}"), WITH_USER),
+        rule("!self.contains('#')", FRAGMENT),
+        rule(&format!("!{shaped} || {} || {with_port}", matches("(?i)^https?://")), NEEDS_PORT),
         rule(
             &format!("!{with_port} || {}", matches(&format!("{AUTHORITY}:{PORT}{END}"))),
             "a port is a number from 1 to 65535"
@@ -98,12 +107,35 @@ fn is_six() -> String {
 /// On an instance's `healthUrl`.
 pub(in crate::operator::crd) fn health_url() -> Value {
     let mut rules = base_url();
-    let scheme = rule(
-        "!self.contains('://') || self.matches('(?i)^(https?|tcp|grpcs?)://')",
+    let scheme = speakable(
         "a healthUrl is http, https, tcp, grpc or grpcs, since a probe has to speak it; for another scheme leave it out and use check.tcp",
     );
     if let Some(rules) = rules.as_array_mut() {
         rules.push(scheme);
     }
     rules
+}
+
+fn speakable(message: &str) -> Value {
+    rule("!self.contains('://') || self.matches('(?i)^(https?|tcp|grpcs?)://')", message)
+}
+
+/// On a check's `url`. An object may hold 1792 of them, more than the API server's budget has room for in rules, so patterns say the rest.
+pub(in crate::operator::crd) fn check_url() -> Value {
+    json!([
+        rule(&shaped(), "write scheme://host[:port][/path], for example http://10.0.0.5:9000/ready"),
+        rule(&format!("!{}", with_user()), WITH_USER),
+        rule("!self.contains('#')", FRAGMENT),
+        rule(&format!("!{} || {} || {}", shaped(), matches("(?i)^https?://"), with_port()), NEEDS_PORT),
+        speakable("a check's url is http, https, tcp, grpc or grpcs, since a probe has to speak it"),
+        rule(&format!("bytes(self).size() <= {MAX_URL}"), &format!("a URL has at most {MAX_URL} bytes")),
+    ])
+}
+
+/// What a check's `url` has to match besides its rules, which say more about the start of it. What is beyond a pattern, such as the ranges
+/// of an IPv4 address, the program judges.
+pub(in crate::operator::crd) fn check_url_patterns() -> Value {
+    let label = format!("[{EDGE}]([{EDGE}-]*[{EDGE}])?");
+    let host = format!(r"(\[[0-9A-Fa-f:.]*\]|{label}(\.{label})*\.?)");
+    json!([{ "pattern": format!("^[^/?#]*//([^/?#]*@.*|{host}(:({PORT})?)?{END}.*)$") }])
 }

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::model::name::{InstanceName, ServiceKey};
-use crate::model::ports::{Caller, Registration, Removal, ReplacedUrl, WriteError};
-use crate::model::registration::{self, Change, Current, InstanceView, Limits, Removed};
-use crate::model::service::{InstanceSpec, Owner, Source};
+use crate::model::ports::{Caller, DrainChange, InstanceRef, Registration, Removal, ReplacedUrl, WriteError};
+use crate::model::registration::{self, Change, Current, DrainStep, InstanceView, Limits, Removed};
+use crate::model::service::{Drain, InstanceSpec, Owner, Source};
 use crate::model::time::UnixMs;
 
 /// What a call does.
@@ -24,6 +24,8 @@ pub(super) enum Op {
     Register(Box<Registration>),
     /// Removes an instance or the service.
     Remove(Removal),
+    /// Drains an instance, or ends that.
+    Drain(InstanceRef, DrainChange),
 }
 
 /// A call.
@@ -60,8 +62,12 @@ pub(super) struct ObjectInstance {
     pub(super) healthy: bool,
     /// Since when the catalog shows it as unhealthy, if it does.
     pub(super) unhealthy_since: Option<UnixMs>,
+    /// Its drain, if it has one that is not over.
+    pub(super) drain: Option<Arc<Drain>>,
     /// Whether its entry has to be written again.
     pub(super) changed: bool,
+    /// Whether its entry gets another drain.
+    pub(super) redrained: bool,
 }
 
 impl InstanceView for ObjectInstance {
@@ -88,6 +94,10 @@ impl InstanceView for ObjectInstance {
     fn unhealthy_since(&self) -> Option<UnixMs> {
         self.unhealthy_since
     }
+
+    fn drain(&self) -> Option<&Arc<Drain>> {
+        self.drain.as_ref()
+    }
 }
 
 /// Gives generations: each greater than all before it, and not below the wall clock's milliseconds.
@@ -106,6 +116,8 @@ impl Generations {
 pub(super) enum Done {
     /// The instance is registered as requested.
     Registered {
+        /// Its name, which may have been derived.
+        instance: InstanceName,
         /// For `If-Match`.
         generation: u64,
         /// Whether nothing differed.
@@ -113,6 +125,8 @@ pub(super) enum Done {
         /// URLs of the instance that were replaced.
         replaced: Vec<ReplacedUrl>,
     },
+    /// It is drained, or is no longer, as the call wanted.
+    Drained,
     Removed,
 }
 
@@ -154,6 +168,7 @@ struct Work<'a> {
     /// Its `instances` are those of all other objects.
     limits: Limits,
     generations: &'a mut Generations,
+    now: UnixMs,
 }
 
 /// Merges the calls into the object of `key`, none where there is no such object.
@@ -163,12 +178,13 @@ pub(super) fn merge(
     calls: &[Request],
     limits: Limits,
     generations: &mut Generations,
+    now: UnixMs,
 ) -> Merged {
     let instances = object.map(|object| object.instances.clone()).unwrap_or_default();
     let limits = Limits { instances: limits.instances.saturating_sub(instances.len()), ..limits };
     let highest = instances.iter().filter_map(|instance| instance.generation).max().unwrap_or(0);
     generations.0 = generations.0.max(highest);
-    let mut work = Work { key, object, instances, changed: false, registered: false, limits, generations };
+    let mut work = Work { key, object, instances, changed: false, registered: false, limits, generations, now };
     let mut answers = Vec::with_capacity(calls.len());
     for call in calls {
         match work.take(call) {
@@ -195,6 +211,7 @@ impl Work<'_> {
     fn take(&mut self, call: &Request) -> Step {
         match &call.op {
             Op::Register(registration) => Step::Answered(self.register(registration, &call.caller)),
+            Op::Drain(instance, change) => Step::Answered(self.drain(instance, change, &call.caller)),
             Op::Remove(removal) => {
                 self.remove(removal, &call.caller).unwrap_or_else(|error| Step::Answered(Err(error)))
             }
@@ -215,8 +232,12 @@ impl Work<'_> {
 
     fn register(&mut self, registration: &Registration, caller: &Caller) -> Result<Done, WriteError> {
         let limits = Limits { instances: self.limits.instances + self.instances.len(), ..self.limits };
+        let instance = registration::name_of(&self.instances, registration);
+        let registration = &Registration { instance: instance.clone(), ..registration.clone() };
         match registration::register(self.current(), registration, caller, limits)? {
-            Change::Renew { generation } => Ok(Done::Registered { generation, renewed: true, replaced: Vec::new() }),
+            Change::Renew { generation } => {
+                Ok(Done::Registered { instance, generation, renewed: true, replaced: Vec::new() })
+            }
             Change::Create => Ok(self.add(0, registration, caller)),
             Change::Add(at) => Ok(self.add(at, registration, caller)),
             Change::Update { at, restart, replaced } => self.update(at, restart, replaced, registration),
@@ -232,11 +253,14 @@ impl Work<'_> {
             spec: Some(Arc::new(registration.spec.clone())),
             healthy: false,
             unhealthy_since: None,
+            drain: None,
             changed: true,
+            redrained: false,
         };
         self.instances.insert(at, instance);
         (self.changed, self.registered) = (true, true);
-        Done::Registered { generation, renewed: false, replaced: Vec::new() }
+        let instance = registration.instance.clone();
+        Done::Registered { instance, generation, renewed: false, replaced: Vec::new() }
     }
 
     fn update(
@@ -255,7 +279,18 @@ impl Work<'_> {
         instance.generation = Some(generation);
         instance.changed = true;
         (self.changed, self.registered) = (true, true);
-        Ok(Done::Registered { generation, renewed: false, replaced })
+        let instance = registration.instance.clone();
+        Ok(Done::Registered { instance, generation, renewed: false, replaced })
+    }
+
+    fn drain(&mut self, of: &InstanceRef, change: &DrainChange, caller: &Caller) -> Result<Done, WriteError> {
+        let step = registration::drain(self.key, self.current(), of, change, caller, self.now)?;
+        if let DrainStep::Set(at, drain) = step {
+            let instance = self.instances.get_mut(at).ok_or(WriteError::InstanceNotFound)?;
+            (instance.drain, instance.redrained) = (drain, true);
+            self.changed = true;
+        }
+        Ok(Done::Drained)
     }
 
     fn remove(&mut self, removal: &Removal, caller: &Caller) -> Result<Step, WriteError> {

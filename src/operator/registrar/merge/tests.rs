@@ -10,7 +10,7 @@ use super::*;
 use crate::model::health::CheckState;
 use crate::model::name::Namespace;
 use crate::model::outcome::{Health, Reason};
-use crate::model::ports::{AlwaysLeads, Registrar, ServiceRef};
+use crate::model::ports::{AlwaysLeads, DrainOrder, Registered, Registrar, RemovalScope, ServiceRef};
 use crate::model::probe::HealthChange;
 use crate::model::time::Clock;
 use crate::model::url::EndpointUrl;
@@ -32,7 +32,13 @@ enum Match {
 enum Call {
     Register { instance: u8, port: u16, weight: u16, caller: u8 },
     Remove { instance: Option<u8>, all: bool, caller: u8, by_id: bool, only: Match },
+    Drain { instance: u8, change: DrainChange, caller: u8, by_id: bool },
+    External { id: u8, port: u16, caller: u8 },
+    RemoveExternal { id: u8, all: bool, caller: u8 },
 }
+
+/// External ids of which the last two make one slug.
+const EXTERNAL_IDS: [&str; 3] = ["i1", "a b", "a:b"];
 
 /// Calls about one service that are waiting together, or a change of health in between.
 #[derive(Debug, Clone)]
@@ -44,7 +50,19 @@ enum Step {
 fn call() -> impl Strategy<Value = Call> {
     let (instance, caller) = (0..3_u8, 0..4_u8);
     let only = prop_oneof![3 => Just(Match::Any), 2 => Just(Match::Known), 1 => Just(Match::Older)];
+    let order =
+        |(reason, until): (String, Option<i64>)| DrainOrder { reason, by: "ops".to_owned(), until: until.map(UnixMs) };
+    let change = prop_oneof![
+        3 => ("[ab]", proptest::option::of(1..3_i64)).prop_map(move |given| DrainChange::Start(order(given))),
+        1 => Just(DrainChange::End),
+        1 => (1..3_i64).prop_map(|until| DrainChange::Expire(UnixMs(until))),
+    ];
     prop_oneof![
+        2 => (0..3_u8, 1..3_u16, caller.clone()).prop_map(|(id, port, caller)| Call::External { id, port, caller }),
+        1 => (0..3_u8, any::<bool>(), caller.clone())
+            .prop_map(|(id, all, caller)| Call::RemoveExternal { id, all, caller }),
+        2 => (instance.clone(), change, caller.clone(), any::<bool>())
+            .prop_map(|(instance, change, caller, by_id)| Call::Drain { instance, change, caller, by_id }),
         3 => (instance.clone(), 1..3_u16, 0..2_u16, caller.clone())
             .prop_map(|(instance, port, weight, caller)| Call::Register { instance, port, weight, caller }),
         2 => (proptest::option::of(instance), any::<bool>(), caller, any::<bool>(), only)
@@ -105,9 +123,29 @@ impl World {
                     namespace: Namespace::default(),
                     service: format!("s{service}").parse().expect("a name"),
                     instance: format!("i{instance}").parse().expect("a name"),
+                    derived: false,
                     spec: spec(*port, *weight),
                 };
                 let request = Request { op: Op::Register(Box::new(registration)), caller: caller(*by) };
+                (request.clone(), request)
+            }
+            Call::External { id, port, caller: by } => {
+                let id = EXTERNAL_IDS[usize::from(*id)];
+                let registration = Registration {
+                    namespace: Namespace::default(),
+                    service: format!("s{service}").parse().expect("a name"),
+                    instance: registration::derived_name(id),
+                    derived: true,
+                    spec: InstanceSpec { external_id: Some(id.to_owned()), ..spec(*port, 1) },
+                };
+                let request = Request { op: Op::Register(Box::new(registration)), caller: caller(*by) };
+                (request.clone(), request)
+            }
+            Call::RemoveExternal { id, all, caller: by } => {
+                let scope = RemovalScope::ExternalId(EXTERNAL_IDS[usize::from(*id)].to_owned());
+                let service = ServiceRef::Key(name(service));
+                let removal = Removal { service, scope, all: *all, if_generation: None, why: None };
+                let request = Request { op: Op::Remove(removal), caller: caller(*by) };
                 (request.clone(), request)
             }
             Call::Remove { instance, all, caller: by, by_id, only } => {
@@ -124,17 +162,32 @@ impl World {
                 let removal = |id: Option<Uuid>, generation: u64| Request {
                     op: Op::Remove(Removal {
                         service: id.filter(|_| *by_id).map_or(ServiceRef::Key(name(service)), ServiceRef::Id),
-                        instance: instance.clone(),
+                        scope: instance.clone().map_or(RemovalScope::Service, RemovalScope::Instance),
                         all: *all,
                         if_generation: fence(generation),
+                        why: None,
                     }),
                     caller: caller(*by),
                 };
-                let of_store = self.store.catalog().read().get(name(service).as_str()).map(|e| e.service().id);
-                let of_merge = self.objects.get(&service).map(|object| object.id);
+                let (of_store, of_merge) = self.ids(service);
                 (removal(of_store, known.store), removal(of_merge, known.merge))
             }
+            Call::Drain { instance, change, caller: by, by_id } => {
+                let drain = |id: Option<Uuid>| {
+                    let service = id.filter(|_| *by_id).map_or(ServiceRef::Key(name(service)), ServiceRef::Id);
+                    let instance = format!("i{instance}").parse().expect("a name");
+                    Request { op: Op::Drain(InstanceRef { service, instance }, change.clone()), caller: caller(*by) }
+                };
+                let (of_store, of_merge) = self.ids(service);
+                (drain(of_store), drain(of_merge))
+            }
         }
+    }
+
+    /// The service's id there and here.
+    fn ids(&self, service: u8) -> (Option<Uuid>, Option<Uuid>) {
+        let of_store = self.store.catalog().read().get(name(service).as_str()).map(|e| e.service().id);
+        (of_store, self.objects.get(&service).map(|object| object.id))
     }
 
     async fn batch(&mut self, service: u8, calls: &[Call]) {
@@ -156,10 +209,11 @@ impl World {
         match call.op {
             Op::Register(registration) => {
                 let done = self.store.register(*registration, call.caller).await?;
-                let (generation, renewed, replaced) = (done.generation, done.renewed, done.replaced);
-                Ok(Done::Registered { generation, renewed, replaced })
+                let Registered { service: _, instance, generation, renewed, replaced } = done;
+                Ok(Done::Registered { instance, generation, renewed, replaced })
             }
             Op::Remove(removal) => self.store.deregister(removal, call.caller).await.map(|()| Done::Removed),
+            Op::Drain(instance, change) => self.store.drain(instance, change, call.caller).await.map(|_| Done::Drained),
         }
     }
 
@@ -173,12 +227,13 @@ impl World {
     fn merge_all(&mut self, service: u8, mut calls: &[Request], mut limits: Limits) -> Vec<Result<Done, WriteError>> {
         let mut answers = Vec::new();
         while !calls.is_empty() {
-            let merged = merge(&name(service), self.objects.get(&service), calls, limits, &mut self.generations);
+            let object = self.objects.get(&service);
+            let merged = merge(&name(service), object, calls, limits, &mut self.generations, UnixMs::wall());
             assert!(!merged.answers.is_empty(), "no progress");
             calls = &calls[merged.answers.len()..];
             answers.extend(merged.answers);
             let renewed = |instances: Vec<ObjectInstance>| {
-                instances.into_iter().map(|s| ObjectInstance { changed: false, ..s }).collect()
+                instances.into_iter().map(|s| ObjectInstance { changed: false, redrained: false, ..s }).collect()
             };
             match merged.change {
                 ObjectChange::Nothing => {}
@@ -208,12 +263,11 @@ impl World {
     ) {
         match (expected, found) {
             (
-                Ok(Done::Registered { generation: store, renewed: a, replaced: b }),
-                Ok(Done::Registered { generation: merge, renewed: c, replaced: d }),
+                Ok(Done::Registered { instance, generation: store, renewed: a, replaced: b }),
+                Ok(Done::Registered { instance: same, generation: merge, renewed: c, replaced: d }),
             ) => {
-                assert_eq!((a, b), (c, d), "{call:?}");
-                let Op::Register(registration) = &call.op else { panic!("{call:?}") };
-                let key = (service, registration.instance.clone());
+                assert_eq!((instance, a, b), (same, c, d), "{call:?}");
+                let key = (service, instance.clone());
                 let new = Pair { store: *store, merge: *merge };
                 match self.pairs.insert(key, new) {
                     Some(old) if old.store == *store => assert_eq!(old.merge, *merge, "kept there, kept here"),
@@ -228,9 +282,13 @@ impl World {
     fn same_instances(&self, service: u8) {
         let snapshot = self.store.catalog().read();
         let of_store = snapshot.get(name(service).as_str()).map(|entry| entry.service().instances.clone());
-        let of_store: Vec<_> = of_store.into_iter().flatten().map(|i| (i.name, i.owner, Some(i.spec))).collect();
+        // They are drained at different moments.
+        let drain = |drain: Option<Arc<Drain>>| drain.map(|drain| Drain { since: UnixMs(0), ..(*drain).clone() });
+        let of_store: Vec<_> =
+            of_store.into_iter().flatten().map(|i| (i.name, i.owner, Some(i.spec), drain(i.drain))).collect();
         let of_merge = self.objects.get(&service).map(|object| object.instances.clone());
-        let of_merge: Vec<_> = of_merge.into_iter().flatten().map(|s| (s.name, s.owner, s.spec)).collect();
+        let of_merge: Vec<_> =
+            of_merge.into_iter().flatten().map(|s| (s.name, s.owner, s.spec, drain(s.drain))).collect();
         assert_eq!(of_store, of_merge);
     }
 
@@ -247,6 +305,10 @@ impl World {
             reason: Reason::Passed,
             since: now.wall,
             message: None,
+            check: crate::model::name::CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
             transition: None,
             state: CheckState::new(now),
         };

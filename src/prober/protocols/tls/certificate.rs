@@ -1,6 +1,8 @@
 //! Parses a certificate, as far as a reason or a pinned certificate needs it
 //! ([RFC 5280 §4.1](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)). Lenient: callers check what a verdict depends on.
 
+use std::net::IpAddr;
+
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
@@ -20,6 +22,10 @@ const BOOLEAN: u8 = 0x01;
 const SEQUENCE: u8 = 0x30;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
+const MAIL: u8 = 0x81;
+const DNS: u8 = 0x82;
+const URI: u8 = 0x86;
+const ADDRESS: u8 = 0x87;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
@@ -45,6 +51,8 @@ pub(crate) struct Certificate<'a> {
     pub(crate) key: &'a [u8],
     /// Whether it has a subjectAltName.
     pub(crate) names: bool,
+    /// The content of its subjectAltName.
+    alt_names: &'a [u8],
     /// Whether it is a CA's own.
     pub(crate) ca: bool,
     /// Most CAs between it and a server's certificate.
@@ -88,6 +96,7 @@ impl<'a> Certificate<'a> {
             key_algorithm,
             key,
             names: false,
+            alt_names: &[],
             ca: false,
             path_length: None,
             constrains_names: false,
@@ -111,7 +120,10 @@ impl<'a> Certificate<'a> {
             }
             let value = parts.take(OCTET_STRING).unwrap_or_default();
             match id {
-                SUBJECT_ALT_NAME => self.names = Der(value).take(SEQUENCE).is_some_and(|names| !names.is_empty()),
+                SUBJECT_ALT_NAME => {
+                    self.alt_names = Der(value).take(SEQUENCE).unwrap_or_default();
+                    self.names = !self.alt_names.is_empty();
+                }
                 NAME_CONSTRAINTS => self.constrains_names = true,
                 BASIC_CONSTRAINTS => {
                     let mut parts = Der(Der(value).take(SEQUENCE).unwrap_or_default());
@@ -126,6 +138,22 @@ impl<'a> Certificate<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// Its subject alternative names as text: DNS names, addresses, URIs and mail addresses, at most `most`.
+    pub(crate) fn alt_names(&self, most: usize) -> Vec<String> {
+        let mut names = Der(self.alt_names);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let next = std::iter::from_fn(|| names.next());
+        let read = next.filter_map(|(tag, content, _)| match tag {
+            MAIL | DNS | URI => Some(text(content)),
+            ADDRESS => match *content {
+                [a, b, c, d] => Some(IpAddr::from([a, b, c, d]).to_string()),
+                _ => Some(IpAddr::from(<[u8; 16]>::try_from(content).ok()?).to_string()),
+            },
+            _ => None,
+        });
+        read.take(most).collect()
     }
 
     /// Bits of an RSA key.
@@ -205,7 +233,7 @@ impl<'a> Der<'a> {
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd};
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType, date_time_ymd};
 
     use super::*;
 
@@ -230,6 +258,21 @@ mod tests {
     }
 
     #[test]
+    fn its_names_are_read() {
+        let der = made(|params| {
+            params.subject_alt_names = vec![
+                SanType::DnsName("*.a.test".try_into().expect("a name")),
+                SanType::IpAddress([192, 0, 2, 1].into()),
+                SanType::IpAddress("2001:db8::1".parse().expect("an address")),
+                SanType::URI("spiffe://shop/user".try_into().expect("a URI")),
+            ];
+        });
+        let read = Certificate::read(&der).expect("a certificate");
+        assert_eq!(read.alt_names(9), ["*.a.test", "192.0.2.1", "2001:db8::1", "spiffe://shop/user"]);
+        assert_eq!(read.alt_names(1).len(), 1);
+    }
+
+    #[test]
     fn what_it_is_for_is_read() {
         let der = made(|params| {
             params.subject_alt_names.clear();
@@ -249,7 +292,7 @@ mod tests {
             let mut changed = der.clone();
             changed[length] ^= 0xff;
             if let Some(read) = Certificate::read(&changed) {
-                let _ = (read.rsa_bits(), day(read.not_after));
+                let _ = (read.rsa_bits(), day(read.not_after), read.alt_names(9));
             }
         }
     }

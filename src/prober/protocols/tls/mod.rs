@@ -4,7 +4,7 @@
 //! - Out: an encrypted stream, or what the failure says about the peer or about this machine.
 //!
 //! Read the files in this order: this one (the settings' cache and the handshake), `verifier` (which certificates are trusted), `certificate` (parsing one),
-//! `client_cert` (the client's side), `pem` (files of `PORTOLAN_CA_DIR`), `alert` (what a TLS error means).
+//! `client_cert` (the client's side), `shown` (when it expires), `pem` (files of `PORTOLAN_CA_DIR`), `alert` (what a TLS error means).
 //!
 //! Sessions are never resumed: a resumed handshake shows no certificate, and an expired one would go unnoticed.
 
@@ -13,6 +13,7 @@ mod certificate;
 mod client_cert;
 pub(super) mod errors;
 mod pem;
+mod shown;
 mod verifier;
 
 use std::collections::HashMap;
@@ -32,11 +33,13 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use self::certificate::Certificate;
 pub(crate) use self::client_cert::ClientAuth;
 use self::errors::broken_io;
 use self::pem::Stamp;
+use self::shown::Shown;
 use self::verifier::{AnyCertificate, Verifier};
-use super::trace::Ending;
+use super::trace::{Ending, Trace};
 use crate::model::check::TlsCheck;
 use crate::model::outcome::Reason;
 use crate::model::url::Host;
@@ -44,6 +47,8 @@ use crate::telemetry::metrics::Metrics;
 
 /// Most settings in the cache.
 const MAX_CONFIGS: usize = 128;
+/// Most names of a certificate that are compared.
+const MAX_NAMES: usize = 64;
 /// How often files are checked for changes.
 const FILES_CHECKED_EVERY: Duration = Duration::from_secs(1);
 
@@ -103,6 +108,7 @@ impl ConfigKey {
 #[derive(Debug, Clone)]
 struct Ready {
     config: Arc<ClientConfig>,
+    verifier: Arc<dyn ServerCertVerifier>,
     pair: Option<Arc<CertifiedKey>>,
     /// Its files' stamps, and when they were last checked.
     files: Vec<(PathBuf, Option<Stamp>)>,
@@ -125,7 +131,7 @@ impl Tls {
         Self { ca_dir, provider, system: OnceCell::new(), ready: Mutex::default(), metrics }
     }
 
-    /// Shakes hands on an open connection. The returned [`ClientAuth`] explains later failures.
+    /// Shakes hands on an open connection, and notes the certificate that is shown. The returned [`ClientAuth`] explains later failures.
     ///
     /// # Errors
     /// The judgement and the connection; inconclusive if this machine lacks what the check names.
@@ -135,6 +141,7 @@ impl Tls {
         check: &TlsCheck,
         host: &Host,
         alpn: Alpn,
+        trace: &mut Trace,
     ) -> Result<(TlsStream<S>, Arc<ClientAuth>), (Ending, S)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -150,7 +157,11 @@ impl Tls {
         let client = ClientAuth::new(ready.pair);
         let mut config = ClientConfig::clone(&ready.config);
         config.client_auth_cert_resolver = client.clone();
-        match TlsConnector::from(Arc::new(config)).connect(name, stream).into_fallible().await {
+        let shown = Arc::new(Shown::to(ready.verifier));
+        config.dangerous().set_certificate_verifier(shown.clone());
+        let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).into_fallible().await;
+        trace.shown_certificate(shown.expires_at());
+        match connected {
             Ok(stream) => Ok((stream, client)),
             Err((error, stream)) => Err((client.explain(broken_io(&error)), stream)),
         }
@@ -254,13 +265,28 @@ fn make(
         wanted.pair.as_ref().map(|name| pem::pair(folder, name, provider).map_err(|error| unusable(name, error)));
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(|_| NO_TLS.to_owned())?;
-    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier.clone()).with_no_client_auth();
     config.resumption = Resumption::disabled();
     config.alpn_protocols = vec![match wanted.alpn {
         Alpn::Http1 => b"http/1.1".to_vec(),
         Alpn::Http2 => b"h2".to_vec(),
     }];
-    Ok(Ready { config: Arc::new(config), pair: pair.transpose()?, files, checked_at: Instant::now() })
+    Ok(Ready { config: Arc::new(config), verifier, pair: pair.transpose()?, files, checked_at: Instant::now() })
+}
+
+/// The names of a certificate that was shown, at most 64; none where it cannot be read.
+pub(super) fn alt_names(certificate: &[u8]) -> Vec<String> {
+    Certificate::read(certificate).map(|read| read.alt_names(MAX_NAMES)).unwrap_or_default()
+}
+
+/// Whether a certificate's name stands for the wanted one: the same text, whatever the case, or `*` in place of the first label.
+pub(super) fn is_name(name: &str, wanted: &str) -> bool {
+    let by_wildcard = || {
+        let domain = name.strip_prefix("*.")?;
+        let (label, rest) = wanted.split_once('.')?;
+        Some(!label.is_empty() && !label.contains([':', '/', '@']) && rest.eq_ignore_ascii_case(domain))
+    };
+    name.eq_ignore_ascii_case(wanted) || by_wildcard().unwrap_or(false)
 }
 
 const NO_TLS: &str = "TLS cannot be set up on this machine";

@@ -1,0 +1,73 @@
+//! The pages of a long list, one after the other.
+
+use std::collections::HashSet;
+
+use super::client::{Client, Reply};
+use super::exit::{Exit, Failure};
+
+/// Services per page.
+pub(super) const PAGE_SIZE: &str = "500";
+/// Most pages; no registry has more pages, so whatever goes on is not a registry.
+const MAX_PAGES: usize = 2000;
+
+/// A list of services.
+pub(super) struct Pages<'a> {
+    client: &'a Client,
+    path: &'a [&'a str],
+    /// None once the last page was read.
+    query: Option<Vec<(String, String)>>,
+    seen: HashSet<String>,
+    count: usize,
+}
+
+impl<'a> Pages<'a> {
+    /// The services that `query` selects.
+    pub(super) fn of(client: &'a Client, query: Vec<(String, String)>) -> Self {
+        Self::at(client, &["services"], query)
+    }
+
+    /// The same of another list.
+    pub(super) fn at(client: &'a Client, path: &'a [&'a str], mut query: Vec<(String, String)>) -> Self {
+        query.push(("limit".to_owned(), PAGE_SIZE.to_owned()));
+        Self { client, path, query: Some(query), seen: HashSet::new(), count: 0 }
+    }
+
+    /// The next page; none after the last.
+    ///
+    /// # Errors
+    /// See [`Failure`]; a list without an end among them.
+    pub(super) async fn next(&mut self) -> Result<Option<Reply>, Failure> {
+        let Some(query) = &mut self.query else { return Ok(None) };
+        if self.count == MAX_PAGES {
+            return Err(endless("it has more pages than any registry"));
+        }
+        self.count += 1;
+        let pairs: Vec<(&str, &str)> = query.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let page = self.client.get(self.path, &pairs).await?;
+        match page.next_cursor.clone() {
+            None => self.query = None,
+            Some(next) => {
+                if !self.seen.insert(next.clone()) {
+                    return Err(endless("its next_cursor repeats"));
+                }
+                query.retain(|(name, _)| name != "cursor");
+                query.push(("cursor".to_owned(), next));
+            }
+        }
+        Ok(Some(page))
+    }
+}
+
+/// One array with all pages' elements, unchanged.
+pub(super) fn join(pages: &[Reply]) -> String {
+    let inside = pages.iter().filter_map(|page| {
+        let inside = page.raw().trim().strip_prefix('[')?.strip_suffix(']')?.trim();
+        (!inside.is_empty()).then_some(inside)
+    });
+    format!("[{}]", inside.collect::<Vec<_>>().join(","))
+}
+
+fn endless(why: &str) -> Failure {
+    Failure::new(Exit::Unreachable, format!("the server's list does not end: {why}"))
+        .hint("is --server or PORTOLAN_SERVER the registry's own address?")
+}

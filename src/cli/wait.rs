@@ -1,0 +1,269 @@
+//! `portolan wait`: until a service is as it should be.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::args::ServerArgs;
+use super::changes::Changes;
+use super::client::Client;
+use super::completion;
+use super::exit::{Exit, Failure};
+use super::output::Streams;
+use crate::console::data::{Instance, Service};
+use crate::console::source::api::Reach;
+use crate::model::backoff::Backoff;
+use crate::model::name::ServiceName;
+use crate::model::outcome::{Health, Reason};
+use crate::model::text::escape;
+use crate::model::version::VersionRange;
+
+/// Pauses between attempts to reach the server.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Condition {
+    /// Instances are healthy, and not drained.
+    Healthy,
+    /// No instance is left.
+    Gone,
+    /// Instances are registered, whatever their health.
+    Registered,
+    /// Instances are drained.
+    Drained,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// Flags of `wait`.
+#[derive(Debug, Args)]
+#[command(mut_arg("timeout", |arg| arg.default_value("60s").help("Longest time to wait, such as 30s or 5m")))]
+pub(super) struct WaitArgs {
+    /// The service's name
+    #[arg(add = completion::of_services())]
+    name: ServiceName,
+    /// healthy, gone, registered or drained
+    #[arg(long = "for", value_enum, value_name = "STATE", hide_possible_values = true)]
+    condition: Condition,
+    /// How many instances must be so [default: 1, or as many as --instance names; of drained: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    min: Option<u16>,
+    /// Only instances with a version in this range, such as ^1.4 or ">=2, <3"
+    #[arg(long, value_name = "RANGE", value_parser = parse_range)]
+    version: Option<VersionRange>,
+    /// Only this instance; may be repeated, for all of them
+    #[arg(short, long, value_name = "NAME")]
+    instance: Vec<String>,
+    /// The service's namespace; the server's default one unless given
+    #[arg(short, long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// How to show the result: text or json
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
+    output: OutputFormat,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+fn parse_range(text: &str) -> Result<VersionRange, String> {
+    VersionRange::parse(text).map_err(|error| error.to_string())
+}
+
+/// The result as a line of JSON.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    #[serde(rename = "for")]
+    condition: Condition,
+    met: bool,
+    /// The instances that are so; of `gone`, those that are left.
+    instances: Vec<&'a str>,
+    /// The service as it is now; null when there is none.
+    service: Option<&'a Service>,
+}
+
+impl WaitArgs {
+    /// The instances that are looked at.
+    fn matching<'a>(&self, service: Option<&'a Service>) -> Vec<&'a Instance> {
+        let instances = service.map(|service| service.instances.as_slice()).unwrap_or_default();
+        let named = |i: &&Instance| self.instance.is_empty() || self.instance.iter().any(|name| **name == *i.name);
+        let versioned = |i: &&Instance| self.version.as_ref().is_none_or(|range| range.matches(&i.version));
+        instances.iter().filter(named).filter(versioned).collect()
+    }
+
+    /// Those that are as they should be; of `gone`, those that are left.
+    fn counted<'a>(&self, service: Option<&'a Service>) -> Vec<&'a Instance> {
+        let is_so = |i: &&Instance| match self.condition {
+            Condition::Healthy => i.health == Health::Healthy && !i.is_drained(),
+            Condition::Gone | Condition::Registered => true,
+            Condition::Drained => i.is_drained(),
+        };
+        self.matching(service).into_iter().filter(is_so).collect()
+    }
+
+    fn is_met(&self, service: Option<&Service>) -> bool {
+        let (all, counted) = (self.matching(service).len(), self.counted(service).len());
+        match (self.condition, self.min) {
+            (Condition::Gone, _) => all == 0,
+            (Condition::Drained, None) if self.instance.is_empty() => all > 0 && counted == all,
+            (_, least) => counted >= least.map_or_else(|| self.named(), usize::from),
+        }
+    }
+
+    /// How many instances are named, at least 1: who names several waits for all of them.
+    fn named(&self) -> usize {
+        self.instance.iter().collect::<HashSet<_>>().len().max(1)
+    }
+
+    /// One sentence about how it is.
+    fn summary(&self, service: Option<&Service>) -> String {
+        let all = self.matching(service);
+        let counted = self.counted(service).len();
+        let sole = matches!(self.condition, Condition::Gone | Condition::Registered) && counted == 1;
+        let what = match (&self.version, self.instance.is_empty()) {
+            (Some(range), _) if sole => format!("instance of version {range}"),
+            (Some(range), _) => format!("instances of version {range}"),
+            (None, false) => "of these instances".to_owned(),
+            (None, true) if sole => "instance".to_owned(),
+            (None, true) => "instances".to_owned(),
+        };
+        match self.condition {
+            Condition::Gone | Condition::Registered => format!("{counted} {what} registered"),
+            Condition::Drained => format!("{counted} of {} {what} drained", all.len()),
+            Condition::Healthy => {
+                let drained = all.iter().filter(|i| i.is_drained()).count();
+                let drained = if drained > 0 { format!(", {drained} drained") } else { String::new() };
+                let fault = all.iter().find(|i| i.health != Health::Healthy);
+                let fault = fault.map_or_else(String::new, |i| format!(", {}: {} ({})", i.name, i.health, i.reason));
+                format!("{counted} of {} {what} healthy{drained}{fault}", all.len())
+            }
+        }
+    }
+
+    /// What to do when it was waited for in vain.
+    fn remedy(&self, service: Option<&Service>) -> String {
+        let Some(service) = service else {
+            return format!("no service is called {}; portolan list -A shows what there is", self.name);
+        };
+        let never_probed = |i: &&Instance| *i.reason == *Reason::NotChecked.as_str();
+        let unproved = self.matching(Some(service)).into_iter().find(never_probed);
+        match unproved.filter(|_| self.condition == Condition::Healthy) {
+            Some(one) => format!(
+                "{} is not probed, so it never becomes healthy: register it with --health-url or --check-http, --check-tcp, --check-grpc",
+                escape(&one.name, 100)
+            ),
+            None => "--timeout waits longer; portolan get and portolan history say more".to_owned(),
+        }
+    }
+
+    fn show(&self, service: Option<&Service>, met: bool, streams: &mut Streams) -> Result<(), Failure> {
+        if self.output == OutputFormat::Text {
+            let line = format!("{}: {}", self.name, self.summary(service));
+            return if met { streams.line(&escape(&line, 500)) } else { Ok(()) };
+        }
+        let instances = self.counted(service).into_iter().map(|i| &*i.name).collect();
+        let line = Line { name: self.name.as_str(), condition: self.condition, met, instances, service };
+        let json = serde_json::to_string(&line).map_err(|error| Failure::new(Exit::Unreachable, error.to_string()))?;
+        streams.json(&json)
+    }
+}
+
+/// Where waiting has got to.
+#[derive(Default)]
+struct Progress {
+    /// None before the server has answered.
+    changes: Option<Changes>,
+    /// Why it has not.
+    unreachable: Option<Failure>,
+}
+
+impl Progress {
+    fn service(&self) -> Option<&Service> {
+        self.changes.as_ref().and_then(|changes| changes.known().next())
+    }
+
+    async fn wait(&mut self, args: &WaitArgs, streams: &mut Streams) -> Result<(), Failure> {
+        self.connect(args, streams).await?;
+        if self.service().is_none() && args.condition != Condition::Gone {
+            streams.note(&format!("no service is called {} yet; waiting for one", args.name));
+        }
+        while !args.is_met(self.service()) {
+            let Some(changes) = &mut self.changes else { return Ok(()) };
+            changes.next(streams).await?;
+        }
+        Ok(())
+    }
+
+    /// Opens the watch, also of a server that is only starting.
+    async fn connect(&mut self, args: &WaitArgs, streams: &mut Streams) -> Result<(), Failure> {
+        let reach = args.namespace.as_deref().map_or(Reach::Default, |name| Reach::One(name.into()));
+        let mut pauses = RETRY;
+        loop {
+            let followed = match Client::new(&args.server).await {
+                Ok(client) => Changes::follow(client, reach.clone(), Some(args.name.as_str())).await,
+                Err(failure) => Err(failure),
+            };
+            match followed {
+                Ok(changes) => {
+                    self.changes = Some(changes);
+                    return Ok(());
+                }
+                Err(failure) if failure.exit == Exit::Unreachable => {
+                    if self.unreachable.is_none() {
+                        streams.note(&format!("{failure}; trying again"));
+                    }
+                    self.unreachable = Some(failure);
+                    sleep(pauses.next()).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// See [`Failure`]: it was not met in time, or the server was not reached.
+pub(super) async fn run(args: WaitArgs, streams: &mut Streams) -> Result<Exit, Failure> {
+    if args.condition == Condition::Gone && args.min.is_some() {
+        return Err(Failure::usage(
+            "--min says how many instances there must be, and --for gone waits until there are none",
+        ));
+    }
+    let end = Instant::now() + args.server.timeout;
+    let mut progress = Progress::default();
+    let waited = timeout_at(end, progress.wait(&args, streams)).await;
+    match waited {
+        Ok(Ok(())) => {
+            args.show(progress.service(), true, streams)?;
+            Ok(Exit::Ok)
+        }
+        Ok(Err(failure)) => Err(failure),
+        Err(_) if progress.changes.is_none() => Err(unreachable(progress.unreachable)),
+        Err(_) => {
+            args.show(progress.service(), false, streams)?;
+            let summary = escape(&args.summary(progress.service()), 400);
+            let time = humane(args.server.timeout);
+            Err(Failure::new(Exit::TimedOut, format!("{} after {time}: {summary}", args.name))
+                .hint(args.remedy(progress.service())))
+        }
+    }
+}
+
+fn unreachable(why: Option<Failure>) -> Failure {
+    why.unwrap_or_else(|| Failure::new(Exit::Unreachable, "the server did not answer in time"))
+}
+
+fn humane(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{} s", time.as_secs()) } else { format!("{} ms", time.as_millis()) }
+}

@@ -1,0 +1,35 @@
+//! What publishing needs of other parts: the addresses of a name, and which addresses may be published.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+/// Why a name has no addresses now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
+    /// The name is at fault: what it resolved to before no longer counts.
+    #[error("its name does not resolve")]
+    NotFound,
+    /// More addresses than any service has.
+    #[error("its name has more than 256 addresses")]
+    TooMany,
+    /// The resolver is at fault, and nothing new is known of the name.
+    #[error("the resolver does not answer for its name")]
+    NoAnswer,
+}
+
+/// Resolves names as probes do, with their cache.
+pub trait NameLookup: Send + Sync + 'static {
+    /// Every address of the name, at most 256. Takes seconds if the resolver does not answer.
+    fn addresses(&self, name: String) -> BoxFuture<'static, Result<Arc<[IpAddr]>, LookupError>>;
+}
+
+/// Which addresses may be published to others, who will send their traffic there.
+pub trait PublishGate: Send + Sync + 'static {
+    /// Refuses addresses that mean each machine itself or its link, networks that the settings exclude, and what is the cluster's own.
+    ///
+    /// # Errors
+    /// What the address is, to follow it in a sentence: `is loopback`.
+    fn publishable(&self, address: IpAddr, port: u16) -> Result<(), String>;
+}

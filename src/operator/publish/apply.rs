@@ -1,0 +1,132 @@
+//! Writes the slices of one object, one after the other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::{Client, ResourceExt};
+use tokio::time::timeout;
+
+use crate::model::ports::Leadership;
+use crate::model::text;
+
+/// Time for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest foreign text, in characters.
+const MAX_TEXT: usize = 300;
+
+/// One request.
+#[derive(Debug)]
+pub(super) enum Request {
+    Create(Box<EndpointSlice>),
+    Update(Box<EndpointSlice>),
+    /// By name and uid.
+    Delete(String, String),
+}
+
+/// What a request did.
+#[derive(Debug)]
+pub(super) enum Written {
+    Put(Box<EndpointSlice>),
+    Removed(String),
+}
+
+/// Why requests were not made, or failed.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// This process no longer leads.
+    NotLeading,
+    /// Somebody else was faster; the watch delivers what they wrote.
+    Conflict,
+    /// 403 by the rights, or by an admission policy.
+    Forbidden(String),
+    /// 422 and other answers that a repetition does not change.
+    Refused(String),
+    /// No answer, or one that a repetition may change.
+    Unavailable(String),
+}
+
+impl WriteError {
+    /// The `result` label.
+    pub(super) fn label(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotLeading => return None,
+            Self::Conflict => "conflict",
+            Self::Forbidden(_) => "forbidden",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "away",
+        })
+    }
+}
+
+/// What writes need.
+#[derive(Clone)]
+pub(super) struct Writer {
+    pub(super) client: Client,
+    pub(super) leadership: Arc<dyn Leadership>,
+}
+
+impl Writer {
+    /// Makes the requests in the namespace until one fails.
+    pub(super) async fn write(self, namespace: &str, requests: Vec<Request>) -> (Vec<Written>, Result<(), WriteError>) {
+        let (api, mut written) = (Api::namespaced(self.client.clone(), namespace), Vec::new());
+        for request in requests {
+            if !self.leadership.leads() {
+                return (written, Err(WriteError::NotLeading));
+            }
+            match make(&api, request).await {
+                Ok(done) => written.push(done),
+                Err(error) => return (written, Err(error)),
+            }
+        }
+        (written, Ok(()))
+    }
+}
+
+async fn make(api: &Api<EndpointSlice>, request: Request) -> Result<Written, WriteError> {
+    let params = PostParams::default();
+    match request {
+        Request::Create(slice) => answer(api.create(&params, &slice)).await.map(|slice| Written::Put(Box::new(slice))),
+        Request::Update(slice) => {
+            answer(api.replace(&slice.name_any(), &params, &slice)).await.map(|slice| Written::Put(Box::new(slice)))
+        }
+        Request::Delete(name, uid) => {
+            let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
+            let params = DeleteParams { preconditions, ..DeleteParams::default() };
+            match timeout(ANSWER_TIMEOUT, api.delete(&name, &params)).await {
+                Err(_) => Err(no_answer()),
+                // Somebody else removed it.
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(Written::Removed(name)),
+                Ok(answer) => answer.map(|_| Written::Removed(name)).map_err(error_of),
+            }
+        }
+    }
+}
+
+async fn answer(request: impl Future<Output = kube::Result<EndpointSlice>>) -> Result<EndpointSlice, WriteError> {
+    timeout(ANSWER_TIMEOUT, request).await.map_err(|_| no_answer())?.map_err(error_of)
+}
+
+fn no_answer() -> WriteError {
+    WriteError::Unavailable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
+}
+
+fn error_of(error: kube::Error) -> WriteError {
+    match error {
+        kube::Error::Api(status) => {
+            let why = text::escape(&status.message, MAX_TEXT);
+            match status.code {
+                // Of one that was to be replaced: the watch will say that it is gone.
+                404 if status.details.as_ref().is_some_and(|details| details.kind != "namespaces") => {
+                    WriteError::Conflict
+                }
+                409 => WriteError::Conflict,
+                403 => WriteError::Forbidden(why),
+                401 | 429 | 500.. => WriteError::Unavailable(why),
+                _ => WriteError::Refused(why),
+            }
+        }
+        error => WriteError::Unavailable(text::escape(&error.to_string(), MAX_TEXT)),
+    }
+}

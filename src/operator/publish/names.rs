@@ -1,0 +1,150 @@
+//! The addresses of host names, looked up again and again while a published instance has the name.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::FuturesUnordered;
+
+use super::plan::Lookup;
+use crate::model::name::ServiceKey;
+use crate::model::ports::{LookupError, NameLookup};
+
+/// Time between two lookups of a name. The resolver's cache answers most of them.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Most lookups at once.
+const MAX_LOOKUPS: usize = 16;
+
+type Answer = (String, Result<Arc<[IpAddr]>, LookupError>);
+
+/// Names of published instances; bounded by their number.
+pub(super) struct Names {
+    lookup: Arc<dyn NameLookup>,
+    known: HashMap<String, Known>,
+    /// When each is looked up next; those in progress are not here.
+    due: BTreeSet<(Instant, String)>,
+    running: FuturesUnordered<BoxFuture<'static, Answer>>,
+}
+
+struct Known {
+    users: HashSet<ServiceKey>,
+    lookup: Lookup,
+}
+
+impl Names {
+    pub(super) fn new(lookup: Arc<dyn NameLookup>) -> Self {
+        Self { lookup, known: HashMap::new(), due: BTreeSet::new(), running: FuturesUnordered::new() }
+    }
+
+    /// What is known of a name.
+    pub(super) fn get(&self, name: &str) -> Lookup {
+        self.known.get(name).map_or(Lookup::Unknown, |known| known.lookup.clone())
+    }
+
+    /// The object `key` uses these names from now on, instead of `before`.
+    pub(super) fn set(&mut self, key: &ServiceKey, before: &HashSet<String>, names: &HashSet<String>, now: Instant) {
+        for name in before.difference(names) {
+            if let Some(known) = self.known.get_mut(name) {
+                known.users.remove(key);
+                // Its next lookup finds that nobody uses it.
+            }
+        }
+        for name in names.difference(before) {
+            let known = self.known.entry(name.clone()).or_insert_with(|| {
+                self.due.insert((now, name.clone()));
+                Known { users: HashSet::new(), lookup: Lookup::Unknown }
+            });
+            known.users.insert(key.clone());
+        }
+    }
+
+    /// Starts the lookups that are due.
+    pub(super) fn start(&mut self, now: Instant) {
+        while self.running.len() < MAX_LOOKUPS && self.due.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, name)) = self.due.pop_first() else { return };
+            if self.known.get(&name).is_none_or(|known| known.users.is_empty()) {
+                self.known.remove(&name);
+                continue;
+            }
+            let answer = self.lookup.addresses(name.clone());
+            self.running.push(answer.map(move |answer| (name, answer)).boxed());
+        }
+    }
+
+    /// When the next lookup is due, if another may run.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        if self.running.len() >= MAX_LOOKUPS {
+            return None;
+        }
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Waits for the next answer, if there are lookups. The objects that it changes something for. Cancel safe.
+    pub(super) async fn changed(&mut self) -> Option<Vec<ServiceKey>> {
+        let (name, answer) = self.running.next().await?;
+        let Some(known) = self.known.get_mut(&name) else { return Some(Vec::new()) };
+        self.due.insert((Instant::now() + INTERVAL, name));
+        let lookup = match answer {
+            Ok(addresses) => Lookup::Found(sorted(&addresses)),
+            // Nothing new is known.
+            Err(LookupError::NoAnswer) if matches!(known.lookup, Lookup::Found(_)) => known.lookup.clone(),
+            Err(error) => Lookup::Failed(error),
+        };
+        if std::mem::replace(&mut known.lookup, lookup.clone()) == lookup {
+            return Some(Vec::new());
+        }
+        Some(known.users.iter().cloned().collect())
+    }
+}
+
+/// Name servers give addresses in a changing order.
+fn sorted(addresses: &[IpAddr]) -> Arc<[IpAddr]> {
+    let mut all = addresses.to_vec();
+    all.sort_unstable();
+    all.dedup();
+    all.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Answers in turn; the last one again and again.
+    struct Script(Mutex<Vec<Result<Arc<[IpAddr]>, LookupError>>>);
+
+    impl NameLookup for Script {
+        fn addresses(&self, _: String) -> BoxFuture<'static, Result<Arc<[IpAddr]>, LookupError>> {
+            let mut answers = self.0.lock().expect("no panic");
+            let answer = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
+            async move { answer }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_again_while_it_is_used() {
+        let found = |last: u8| -> Result<Arc<[IpAddr]>, LookupError> { Ok([IpAddr::from([192, 0, 2, last])].into()) };
+        let answers = vec![found(1), found(1), Err(LookupError::NoAnswer), found(2), Err(LookupError::NotFound)];
+        let mut names = Names::new(Arc::new(Script(Mutex::new(answers))));
+        let key = ServiceKey::new(&"shop".parse().expect("a name"), &"db".parse().expect("a name"));
+        let (none, one) = (HashSet::new(), HashSet::from(["db.corp".to_owned()]));
+        let mut now = Instant::now();
+        names.set(&key, &none, &one, now);
+        assert_eq!(names.get("db.corp"), Lookup::Unknown);
+        let mut changes = Vec::new();
+        for _ in 0..5 {
+            names.start(now);
+            changes.push(names.changed().await.expect("a lookup").len());
+            now += 2 * INTERVAL;
+        }
+        assert_eq!(changes, [1, 0, 0, 1, 1], "nothing new is no change, and neither is silence");
+        assert_eq!(names.get("db.corp"), Lookup::Failed(LookupError::NotFound));
+        names.set(&key, &one, &none, now);
+        names.start(now);
+        assert_eq!((names.changed().await, names.next_due(), names.known.len()), (None, None, 0), "it is forgotten");
+    }
+}

@@ -1,0 +1,486 @@
+//! The task that keeps slices.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::apply::{Request, WriteError, Written};
+use super::follow::Followed;
+use super::jobs::{Finished, Jobs};
+use super::names::Names;
+use super::object::{self, Owner};
+use super::pack::{Change, pack};
+use super::plan::{Lookup, PlanInput, plan};
+use super::publications::Publications;
+use super::queue::Queue;
+use super::tracked::Tracked;
+use super::view::{Concerned, News, ObjectName, Owned, View};
+use super::watches::{Message, follow};
+use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError};
+use crate::model::name::{Namespace, ServiceKey};
+use crate::model::outcome::Health;
+use crate::model::ports::{Leadership, NameLookup, PublishGate};
+use crate::model::service::Service;
+use crate::operator::crd::PublishSpec;
+use crate::operator::ingest::{Changed, Ingest, ObservedObject};
+use crate::operator::replicas::installs::Installs;
+use crate::operator::status::Publication;
+use crate::telemetry::metrics::Metrics;
+
+/// Objects that one tick looks at.
+const CHUNK: usize = 128;
+/// Time between two checks of the role; a write in progress ends at most this long after leadership did.
+const TICK: Duration = Duration::from_millis(100);
+/// News that wait; the watches then stop reading.
+const QUEUE: usize = 256;
+
+const NO_RIGHT: &str = "this ServiceAccount may not publish endpoints; apply deploy/components/publish";
+
+/// The feed ended: the store is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the catalog's feed has ended")]
+pub struct PublishError;
+
+/// What publishing depends on.
+pub struct PublishSettings {
+    /// The watched namespaces, none for all: slices elsewhere are left alone.
+    pub namespaces: Vec<Namespace>,
+    /// Which addresses may be published.
+    pub gate: Arc<dyn PublishGate>,
+    /// Resolves the instances' host names.
+    pub names: Arc<dyn NameLookup>,
+}
+
+/// The task.
+pub struct Publisher {
+    client: Client,
+    leadership: Arc<dyn Leadership>,
+    ingest: Ingest,
+    catalog: Arc<Catalog>,
+    installs: Installs,
+    settings: PublishSettings,
+    metrics: Metrics,
+    publications: Publications,
+    changed: Changed,
+    view: View,
+    tracked: Tracked,
+    queue: Queue,
+    jobs: Jobs,
+    /// Slices without an owner that are being removed.
+    removing: HashSet<ObjectName>,
+    /// Why nothing can be seen, in the Kubernetes API's words.
+    forbidden: Option<String>,
+    /// What was last logged.
+    warned: Option<&'static str>,
+    leads: bool,
+}
+
+impl Publisher {
+    /// Publishes what `ingest` and `catalog` report, except for objects that `installs` assigns to others. The second value tells the status
+    /// writer what became of it.
+    pub fn new(
+        client: Client,
+        ingest: Ingest,
+        catalog: Arc<Catalog>,
+        installs: Installs,
+        leadership: Arc<dyn Leadership>,
+        settings: PublishSettings,
+        metrics: Metrics,
+    ) -> (Self, Publications) {
+        let publications = Publications::on();
+        let publisher = Self {
+            jobs: Jobs::new(client.clone(), Arc::clone(&leadership)),
+            client,
+            leadership,
+            changed: ingest.changed_for_publisher(),
+            ingest,
+            catalog,
+            installs,
+            tracked: Tracked::new(Names::new(Arc::clone(&settings.names))),
+            settings,
+            metrics,
+            publications: publications.clone(),
+            view: View::default(),
+            queue: Queue::default(),
+            removing: HashSet::new(),
+            forbidden: None,
+            warned: None,
+            leads: false,
+        };
+        (publisher, publications)
+    }
+
+    /// Publishes until `stop`. A write in progress is aborted; the next leader writes what still differs.
+    ///
+    /// # Errors
+    /// [`PublishError`] when the store ends first.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), PublishError> {
+        let (sender, news) = mpsc::channel(QUEUE);
+        let followers = follow(&self.client, &sender, &stop);
+        drop(sender);
+        tokio::select! {
+            ended = self.work(news, stop.clone()) => ended,
+            // They end only when they are told to, or after the task.
+            _ = followers => Ok(()),
+        }
+    }
+
+    async fn work(mut self, mut news: mpsc::Receiver<Message>, stop: CancellationToken) -> Result<(), PublishError> {
+        let changed = self.changed.clone();
+        let (_, mut feed) = self.catalog.subscribe();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = self.due(Instant::now());
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                Some(finished) = self.jobs.next() => self.finish(finished),
+                batch = feed.next() => self.on_feed(batch, &mut feed)?,
+                () = changed.marked() => changed.take().iter().for_each(|key| self.mark(key, false)),
+                Some(message) = news.recv() => self.on_news(message),
+                Some(keys) = self.tracked.resolved() => keys.iter().for_each(|key| self.queue.push(key, false)),
+                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
+                _ = ticks.tick() => {}
+            }
+            self.step(Instant::now());
+        }
+    }
+
+    fn on_feed(&mut self, batch: Result<Arc<Batch>, FeedError>, feed: &mut Feed) -> Result<(), PublishError> {
+        match batch {
+            Ok(batch) => {
+                for entry in &batch.upserts {
+                    self.mark(&entry.service().key, lost_one(entry));
+                }
+                batch.removed.iter().for_each(|(key, _)| self.mark(key, true));
+            }
+            Err(FeedError::Lagged) => {
+                *feed = self.catalog.subscribe().1;
+                self.mark_all();
+            }
+            Err(FeedError::Ended) => return Err(PublishError),
+        }
+        Ok(())
+    }
+
+    fn on_news(&mut self, message: Message) {
+        let concerned = match message {
+            Message::Slices(Followed::News(news)) => self.view.slices(news),
+            Message::Services(Followed::News(news)) => self.view.services(news),
+            Message::Namespaces(Followed::News(news)) => self.view.namespaces(news),
+            Message::Slices(Followed::Forbidden(why))
+            | Message::Services(Followed::Forbidden(why))
+            | Message::Namespaces(Followed::Forbidden(why)) => {
+                if !self.view.is_complete() {
+                    self.forbid(why);
+                    self.mark_all();
+                }
+                return;
+            }
+        };
+        if self.view.is_complete() && self.forbidden.take().is_some() {
+            tracing::info!("endpoints can be published now");
+        }
+        self.mark_concerned(&concerned);
+    }
+
+    fn mark_concerned(&mut self, concerned: &Concerned) {
+        if !self.leads {
+            return;
+        }
+        match concerned {
+            Concerned::Nobody => {}
+            Concerned::Everyone => self.mark_all(),
+            Concerned::Slice(owner, service) => {
+                let publishers = self.tracked.publishing_for(service);
+                owner.iter().chain(publishers).for_each(|key| self.queue.push(key, false));
+            }
+            Concerned::Service(service) => {
+                self.tracked.publishing_for(service).for_each(|key| self.queue.push(key, false));
+            }
+            Concerned::Namespace(namespace) => {
+                let here = self.tracked.keys().filter(|key| key.namespace() == namespace);
+                here.for_each(|key| self.queue.push(key, false));
+            }
+        }
+    }
+
+    /// Looks at the object, if it has to do with publishing.
+    fn mark(&mut self, key: &ServiceKey, urgent: bool) {
+        let asks = || self.ingest.known(key).is_some_and(|observed| observed.parsed.publish.is_some());
+        if self.leads && (self.tracked.contains(key) || self.view.owns_any(key) || asks()) {
+            self.queue.push(key, urgent);
+        }
+    }
+
+    fn mark_all(&mut self) {
+        if !self.leads {
+            return;
+        }
+        let objects = self.ingest.objects();
+        let asking = objects.iter().filter(|(_, observed)| observed.parsed.publish.is_some()).map(|(key, _)| key);
+        asking.chain(self.tracked.keys()).chain(self.view.owners()).for_each(|key| self.queue.push(key, false));
+    }
+
+    fn step(&mut self, now: Instant) {
+        let leads = self.leadership.leads();
+        let was = std::mem::replace(&mut self.leads, leads);
+        if leads && !was {
+            self.mark_all();
+        } else if was && !leads {
+            self.rest(now);
+        }
+        self.tracked.start_lookups(now);
+        if leads && self.is_ready() {
+            self.start(now);
+            self.remove_ownerless(now);
+        }
+    }
+
+    /// Whether everything is known that a plan needs, or why it cannot be.
+    fn is_ready(&self) -> bool {
+        self.ingest.is_complete() && (self.view.is_complete() || self.forbidden.is_some())
+    }
+
+    /// Drops what only a leader does.
+    fn rest(&mut self, now: Instant) {
+        self.jobs.clear();
+        self.removing.clear();
+        self.queue.clear();
+        self.publications.clear();
+        for key in self.tracked.keys().cloned().collect::<Vec<_>>() {
+            self.tracked.remove(&key, now);
+        }
+    }
+
+    fn start(&mut self, now: Instant) {
+        for _ in 0..CHUNK {
+            if !self.jobs.may_start(now) {
+                return;
+            }
+            let Some(key) = self.queue.pop(now) else { return };
+            // One with a job is looked at again afterwards.
+            if self.jobs.is_busy(&key) {
+                continue;
+            }
+            let requests = self.requests(&key, now);
+            if requests.is_empty() {
+                self.queue.succeeded(&key);
+            } else {
+                self.jobs.start(Some(&key), key.namespace(), requests, now);
+            }
+        }
+    }
+
+    fn remove_ownerless(&mut self, now: Instant) {
+        let left: Vec<ObjectName> = self
+            .view
+            .ownerless()
+            .filter(|name| self.watches(&name.0) && !self.removing.contains(*name))
+            .cloned()
+            .collect();
+        for name in left {
+            if !self.jobs.may_start(now) {
+                return;
+            }
+            if let Some(held) = self.view.held(&name.0, &name.1) {
+                let request = Request::Delete(name.1.clone(), held.uid.clone());
+                self.jobs.start(None, &name.0, vec![request], now);
+                self.removing.insert(name);
+            }
+        }
+    }
+
+    fn watches(&self, namespace: &str) -> bool {
+        let watched = &self.settings.namespaces;
+        watched.is_empty() || watched.iter().any(|watched| watched.as_str() == namespace)
+    }
+
+    /// When there is something to do that no event announces.
+    fn due(&mut self, now: Instant) -> Option<Instant> {
+        let waiting = if self.queue.is_ready(now) { Some(now) } else { self.queue.next_due() };
+        let first = waiting.filter(|_| self.leads && self.is_ready());
+        let write = first.and_then(|first| Some(first.max(self.jobs.start_at(now)?)));
+        write.into_iter().chain(self.tracked.next_lookup()).min()
+    }
+
+    /// What has to be written for the object. Notes for its status what became of it, unless something has to be written first.
+    fn requests(&mut self, key: &ServiceKey, now: Instant) -> Vec<Request> {
+        let observed = self.ingest.known(key);
+        let is_ours = observed.as_ref().is_none_or(|observed| self.installs.may_write(observed.status()));
+        let asking = observed.as_ref().filter(|_| is_ours).and_then(|o| Some((o, o.parsed.publish.as_ref()?)));
+        let Some((observed, publish)) = asking else {
+            self.tracked.remove(key, now);
+            self.publications.forget(key);
+            let removes = is_ours && self.view.is_complete() && self.watches(key.namespace());
+            return if removes { self.deletions(key, self.view.owned(key)) } else { Vec::new() };
+        };
+        if let Some(why) = &self.forbidden
+            && !self.view.is_complete()
+        {
+            let publication = forbidden(why);
+            self.note(key, publication);
+            return Vec::new();
+        }
+        let entry = self.catalog.read().get(key.as_str()).cloned();
+        let service = match (&observed.parsed.mirrored, &entry) {
+            (None, _) => None,
+            (Some(_), Some(entry)) if is_current(entry, observed) => Some(&**entry.service()),
+            // Both are about to match, and the object is marked again then.
+            (Some(_), _) => return Vec::new(),
+        };
+        self.tracked.set(key, &publish.service, service, now);
+        self.planned(key, observed, publish, service)
+    }
+
+    fn planned(
+        &mut self,
+        key: &ServiceKey,
+        observed: &ObservedObject,
+        publish: &PublishSpec,
+        service: Option<&Service>,
+    ) -> Vec<Request> {
+        let owner = Owner { key: key.clone(), uid: observed.id() };
+        let (own, strays): (Vec<Owned>, Vec<Owned>) = self
+            .view
+            .owned(key)
+            .into_iter()
+            .partition(|owned| owned.owner == owner && owned.service == publish.service);
+        let mut current: Vec<_> = own.iter().map(|owned| owned.slice.clone()).collect();
+        let plan = plan(&PlanInput {
+            publish,
+            service,
+            allowed: self.view.is_allowed(key.namespace()),
+            core: self.view.core(key, &publish.service),
+            names: &|name: &str| -> Lookup { self.tracked.lookup(name) },
+            gate: &*self.settings.gate,
+            foreign: &self.view.foreign(key, &publish.service),
+            current: &current,
+        });
+        for (slice, owned) in current.iter_mut().zip(&own) {
+            slice.intact &= owned.port == plan.port;
+        }
+        let prefix = format!("{}-{}", publish.service, &owner.uid.simple().to_string()[..8]);
+        let changes = pack(&current, &plan.wanted, &prefix);
+        let target = (publish.service.as_str(), plan.port.as_str());
+        let mut requests: Vec<Request> =
+            changes.iter().filter_map(|change| self.request(&owner, target, change)).collect();
+        requests.extend(self.deletions(key, strays));
+        // That it is published is said when it is.
+        if requests.is_empty() || !plan.publication.published {
+            self.note(key, plan.publication);
+        }
+        requests
+    }
+
+    fn request(&self, owner: &Owner, target: (&str, &str), change: &Change) -> Option<Request> {
+        let held = |name: &str| self.view.held(owner.key.namespace(), name);
+        Some(match change {
+            Change::Create(name, group, endpoints) => {
+                Request::Create(Box::new(object::object(owner, target, (name, *group, endpoints), None)))
+            }
+            Change::Update(name, group, endpoints) => {
+                Request::Update(Box::new(object::object(owner, target, (name, *group, endpoints), Some(held(name)?))))
+            }
+            Change::Delete(name) => Request::Delete(name.clone(), held(name)?.uid.clone()),
+        })
+    }
+
+    fn deletions(&self, key: &ServiceKey, owned: Vec<Owned>) -> Vec<Request> {
+        let delete = |owned: Owned| {
+            let uid = self.view.held(key.namespace(), &owned.slice.name)?.uid.clone();
+            Some(Request::Delete(owned.slice.name, uid))
+        };
+        owned.into_iter().filter_map(delete).collect()
+    }
+
+    /// Notes what became of the object, and has its status written if that is news.
+    fn note(&self, key: &ServiceKey, publication: Publication) {
+        if self.publications.set(key, publication) {
+            self.ingest.changed().mark([key.clone()]);
+        }
+    }
+
+    fn finish(&mut self, finished: Finished) {
+        let Finished { key, namespace, written, result } = finished;
+        for done in written {
+            self.metrics.cluster.slice_written("written");
+            let concerned = match done {
+                Written::Put(slice) => self.view.slices(News::Put(slice)),
+                Written::Removed(name) => self.view.remove(&(namespace.clone(), name)),
+            };
+            self.mark_concerned(&concerned);
+        }
+        let Some(key) = key else {
+            self.removing.retain(|(of, _)| *of != namespace);
+            return result.err().iter().for_each(|error| self.warn_of(error));
+        };
+        match &result {
+            Ok(()) => {
+                self.queue.succeeded(&key);
+                if self.warned.take().is_some() {
+                    tracing::info!("endpoints are written again");
+                }
+            }
+            Err(error) => self.failed(&key, error),
+        }
+        self.queue.push(&key, false);
+    }
+
+    fn failed(&mut self, key: &ServiceKey, error: &WriteError) {
+        self.warn_of(error);
+        match error {
+            WriteError::Forbidden(why) => self.note(key, forbidden(why)),
+            WriteError::Refused(why) => {
+                let message = format!("the Kubernetes API refuses the endpoints: {why}");
+                self.note(key, Publication { published: false, reason: "Refused", message });
+            }
+            WriteError::NotLeading | WriteError::Unavailable(_) | WriteError::Conflict => {}
+        }
+        if !matches!(error, WriteError::NotLeading | WriteError::Unavailable(_)) {
+            self.queue.failed(key, Instant::now());
+        }
+    }
+
+    /// Counts the error, and logs it once until writes work again.
+    fn warn_of(&mut self, error: &WriteError) {
+        let Some(label) = error.label() else { return };
+        self.metrics.cluster.slice_written(label);
+        let line = match error {
+            WriteError::Forbidden(why) => format!("{NO_RIGHT}; this is tried again: {why}"),
+            WriteError::Refused(why) => format!("the Kubernetes API refuses endpoints; this is tried again: {why}"),
+            WriteError::Unavailable(why) => format!("endpoints cannot be written now; this is tried again: {why}"),
+            WriteError::NotLeading | WriteError::Conflict => return,
+        };
+        if self.warned.replace(label) != Some(label) {
+            tracing::warn!("{line}");
+        }
+    }
+
+    /// Nothing can be seen: each object that asks for endpoints says so in its status.
+    fn forbid(&mut self, why: String) {
+        if self.forbidden.is_none() {
+            tracing::warn!("{NO_RIGHT}; this is tried again: {why}");
+        }
+        self.forbidden = Some(why);
+    }
+}
+
+fn forbidden(why: &str) -> Publication {
+    Publication { published: false, reason: "Forbidden", message: format!("{NO_RIGHT}: {why}") }
+}
+
+/// Whether the catalog's entry is about this version of the object.
+fn is_current(entry: &Entry, observed: &ObservedObject) -> bool {
+    entry.service().id == observed.id() && entry.service().revision == observed.revision()
+}
+
+/// Whether clients should leave one of its instances.
+fn lost_one(entry: &Entry) -> bool {
+    entry.service().instances.iter().any(|instance| instance.health == Health::Unhealthy || instance.is_drained())
+}

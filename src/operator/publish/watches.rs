@@ -1,0 +1,33 @@
+//! Which objects of the cluster the publisher watches.
+
+use futures::future::try_join3;
+use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::follow::{Closed, Followed, Follower};
+use super::object::MANAGER_LABEL;
+use super::plan::ALLOWED;
+
+/// News of one of the watches.
+pub(super) enum Message {
+    Slices(Followed<EndpointSlice>),
+    Services(Followed<Service>),
+    Namespaces(Followed<Namespace>),
+}
+
+/// Starts the watches of what publishing depends on.
+pub(super) fn follow(
+    client: &Client,
+    sender: &mpsc::Sender<Message>,
+    stop: &CancellationToken,
+) -> impl Future<Output = Result<((), (), ()), Closed>> + use<> {
+    // The slices of Services with a selector are most of all, and none of them matter here.
+    let slices = format!("{MANAGER_LABEL}!=endpointslice-controller.k8s.io");
+    let slices = Follower::new(Api::all(client.clone()), &slices, Message::Slices, sender.clone());
+    let services = Follower::new(Api::all(client.clone()), "", Message::Services, sender.clone());
+    let namespaces = Follower::new(Api::all(client.clone()), ALLOWED, Message::Namespaces, sender.clone());
+    try_join3(slices.run(stop.clone()), services.run(stop.clone()), namespaces.run(stop.clone()))
+}

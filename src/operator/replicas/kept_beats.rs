@@ -1,0 +1,228 @@
+//! Heartbeats that wait for the next leader: the newest of each instance, for a minute.
+//!
+//! A program that was told that its heartbeat arrived must not lose its lease because of an election. What is lost anyway, with this process,
+//! does no harm: a new leader gives every lease its full time.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::passed_headers::{REQUEST_HEADERS, picked};
+use crate::model::name::InstanceName;
+use crate::model::ports::{PassOnError, PassedBeat};
+use crate::telemetry::metrics::Metrics;
+
+/// Most instances whose heartbeat is kept: as many as PORTOLAN_MAX_INSTANCES allows by default.
+const MAX_KEPT: usize = 25_600;
+/// Most memory for all of them, in bytes of requests.
+const MAX_BYTES: usize = 16 << 20;
+/// Time that one is kept: an election takes 15 s.
+const KEPT_FOR: Duration = Duration::from_mins(1);
+
+/// An instance of a service.
+pub(super) type BeatKey = (Uuid, InstanceName);
+
+/// The heartbeats; cloning shares them.
+#[derive(Debug, Clone)]
+pub(super) struct KeptBeats(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    beats: Mutex<Beats>,
+    added: Notify,
+    metrics: Metrics,
+}
+
+#[derive(Debug, Default)]
+struct Beats {
+    by_instance: HashMap<BeatKey, KeptBeat>,
+    bytes: usize,
+}
+
+/// A heartbeat that is kept.
+#[derive(Debug)]
+pub(super) struct KeptBeat {
+    pub(super) beat: PassedBeat,
+    ends: Instant,
+}
+
+impl KeptBeats {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self(Arc::new(Inner { beats: Mutex::default(), added: Notify::new(), metrics }))
+    }
+
+    /// Keeps it instead of an older one of its instance.
+    ///
+    /// # Errors
+    /// [`PassOnError::Busy`] if there is no room.
+    pub(super) fn keep(&self, mut beat: PassedBeat) -> Result<(), PassOnError> {
+        // The rest of the head is not forwarded, and would only take memory.
+        *beat.request.headers_mut() = picked(beat.request.headers(), &REQUEST_HEADERS);
+        let kept = self.change(|beats| beats.keep(KeptBeat { beat, ends: Instant::now() + KEPT_FOR }));
+        if !kept {
+            self.0.metrics.reject("heartbeats_kept");
+            return Err(PassOnError::Busy);
+        }
+        self.0.added.notify_one();
+        Ok(())
+    }
+
+    /// Keeps one again that could not be delivered, unless there is a newer one or its time is over.
+    pub(super) fn put_back(&self, kept: KeptBeat) {
+        let key = kept.key();
+        self.change(|beats| beats.by_instance.contains_key(&key) || kept.ends <= Instant::now() || beats.keep(kept));
+    }
+
+    /// Takes up to `most` of them; those whose time is over are dropped.
+    pub(super) fn take(&self, most: usize) -> Vec<KeptBeat> {
+        self.change(|beats| {
+            beats.drop_old();
+            let keys: Vec<BeatKey> = beats.by_instance.keys().take(most).cloned().collect();
+            keys.iter().filter_map(|key| beats.remove(key)).collect()
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.change(|beats| beats.by_instance.is_empty())
+    }
+
+    /// Waits until one is added.
+    pub(super) async fn added(&self) {
+        self.0.added.notified().await;
+    }
+
+    fn change<T>(&self, how: impl FnOnce(&mut Beats) -> T) -> T {
+        how(&mut self.0.beats.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Beats {
+    /// Whether there was room.
+    fn keep(&mut self, kept: KeptBeat) -> bool {
+        let key = kept.key();
+        // A register call that repeats what is registered does not say how the program is.
+        let says_less = |older: &KeptBeat| kept.beat.beat.is_none() && older.beat.beat.is_some();
+        let kept = match self.remove(&key) {
+            Some(older) if says_less(&older) => KeptBeat { ends: kept.ends, ..older },
+            _ => kept,
+        };
+        if !self.has_room(&kept) {
+            self.drop_old();
+        }
+        let fits = self.has_room(&kept);
+        if fits {
+            self.bytes += kept.bytes();
+            self.by_instance.insert(key, kept);
+        }
+        fits
+    }
+
+    fn has_room(&self, kept: &KeptBeat) -> bool {
+        self.by_instance.len() < MAX_KEPT && self.bytes + kept.bytes() <= MAX_BYTES
+    }
+
+    fn remove(&mut self, key: &BeatKey) -> Option<KeptBeat> {
+        let kept = self.by_instance.remove(key)?;
+        self.bytes -= kept.bytes();
+        Some(kept)
+    }
+
+    fn drop_old(&mut self) {
+        let now = Instant::now();
+        let old: Vec<BeatKey> =
+            self.by_instance.iter().filter(|(_, kept)| kept.ends <= now).map(|(key, _)| key.clone()).collect();
+        for key in &old {
+            self.remove(key);
+        }
+    }
+}
+
+impl KeptBeat {
+    fn key(&self) -> BeatKey {
+        (self.beat.service, self.beat.instance.clone())
+    }
+
+    /// What it takes, about.
+    fn bytes(&self) -> usize {
+        let request: &Request<Bytes> = &self.beat.request;
+        let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let note = self.beat.beat.as_ref().and_then(|beat| beat.note.as_ref()).map_or(0, String::len);
+        size_of::<Self>() + headers + request.body().len() + note + request.uri().path().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ports::{Beat, BeatStatus};
+
+    fn beat(instance: &str, status: Option<BeatStatus>, body: usize) -> PassedBeat {
+        let mut request = Request::new(Bytes::from(vec![b' '; body]));
+        request.headers_mut().insert("authorization", http::HeaderValue::from_static("Bearer a"));
+        request.headers_mut().insert("x-other", http::HeaderValue::from_static("b"));
+        let beat = status.map(|status| Beat { status, note: None });
+        PassedBeat { service: Uuid::nil(), instance: instance.parse().expect("a label"), beat, request }
+    }
+
+    fn statuses(kept: &KeptBeats) -> Vec<(String, Option<BeatStatus>)> {
+        let all = kept.take(usize::MAX).into_iter();
+        let mut all: Vec<_> = all.map(|k| (k.beat.instance.to_string(), k.beat.beat.map(|b| b.status))).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    #[test]
+    fn the_newest_of_each_instance_is_kept() {
+        let kept = KeptBeats::new(Metrics::default());
+        for (instance, status) in [
+            ("a", Some(BeatStatus::Pass)),
+            ("b", None),
+            ("a", Some(BeatStatus::Fail)),
+            ("a", None),
+            ("b", Some(BeatStatus::Warn)),
+        ] {
+            kept.keep(beat(instance, status, 0)).expect("room");
+        }
+        let taken = kept.take(usize::MAX);
+        assert!(taken.iter().all(|kept| kept.beat.request.headers().len() == 1), "only what is forwarded");
+        for one in taken {
+            kept.put_back(one);
+        }
+        kept.keep(beat("b", Some(BeatStatus::Pass), 0)).expect("room");
+        let older = KeptBeat { beat: beat("b", Some(BeatStatus::Fail), 0), ends: Instant::now() + KEPT_FOR };
+        kept.put_back(older);
+        assert_eq!(
+            statuses(&kept),
+            [("a".to_owned(), Some(BeatStatus::Fail)), ("b".to_owned(), Some(BeatStatus::Pass))],
+            "a renewal says nothing of the program, and an older one does not come back"
+        );
+        assert!(kept.is_empty());
+        kept.put_back(KeptBeat { beat: beat("a", None, 0), ends: Instant::now() });
+        assert!(kept.is_empty(), "its time is over");
+    }
+
+    #[test]
+    fn their_number_and_their_memory_have_a_bound() {
+        let metrics = Metrics::default();
+        let kept = KeptBeats::new(metrics.clone());
+        let large = |n: usize| kept.keep(beat(&format!("i{n}"), None, 1 << 20));
+        let fit = (0..64).take_while(|n| large(*n).is_ok()).count();
+        assert_eq!(fit, 15, "with what each takes besides");
+        assert_eq!(kept.keep(beat("small", None, 0)), Ok(()));
+        assert_eq!(large(99), Err(PassOnError::Busy));
+        assert_eq!(kept.take(usize::MAX).len(), 16);
+        assert_eq!(kept.change(|beats| beats.bytes), 0);
+        for n in 0..MAX_KEPT {
+            kept.keep(beat(&format!("i{n}"), None, 0)).expect("room");
+        }
+        assert_eq!(kept.keep(beat("more", None, 0)), Err(PassOnError::Busy));
+        kept.keep(beat("i7", None, 0)).expect("it takes the place of its older one");
+        let text = metrics.render().expect("metrics");
+        assert!(text.contains("portolan_rejected_total{reason=\"heartbeats_kept\"} 3"), "{text}");
+    }
+}

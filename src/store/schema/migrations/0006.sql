@@ -1,0 +1,4 @@
+-- Acknowledgements of failures.
+
+-- Null where there is none; else JSON.
+ALTER TABLE instance ADD COLUMN acknowledged TEXT;

@@ -1,0 +1,114 @@
+//! The rights of `deploy/components/publish`, and its admission policy.
+
+use control_plane::Refused;
+use serde_json::{Value, json};
+
+use super::{Stage, instance};
+use crate::common::{Installed, install, install_with, shared};
+use crate::leading::pod::Pod;
+use crate::sync::backend::Backend;
+use crate::sync::replica::until;
+
+/// The cluster overlay with the component, and a stage in its namespace.
+async fn installed() -> (Stage, Installed) {
+    let plane = shared().await;
+    let installed = install_with(plane, "cluster", &["publish"]).await;
+    let stage = Stage::at(plane, installed.namespace.clone()).await;
+    stage.core_service(&json!({ "ports": [{ "name": "sql", "port": 5432 }] })).await;
+    (stage, installed)
+}
+
+fn slice(name: &str, manager: &str, owners: &Value) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": name, "ownerReferences": owners,
+            "labels": { "kubernetes.io/service-name": "db", "endpointslice.kubernetes.io/managed-by": manager },
+        },
+        "endpoints": [{ "addresses": ["192.0.2.7"] }], "ports": [{ "name": "sql", "port": 5432 }],
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_policy_holds_the_program_to_its_own_slices_in_namespaces_that_allow_it() {
+    let (stage, installed) = installed().await;
+    let kubectl = stage.plane.kubectl_as(&installed.account);
+    let owners = json!([{
+        "apiVersion": "portolan.dev/v1alpha1", "kind": "Service", "name": "orders",
+        "uid": "01900000-0000-7000-8000-000000000001",
+    }]);
+    let namespace = stage.namespace.as_str();
+    let create = async |slice: Value| -> Result<(), String> {
+        let tried = kubectl.run_with(&["create", "-n", namespace, "-f", "-"], &slice.to_string()).await;
+        tried.map(drop).map_err(|error| error.downcast::<Refused>().expect("kubectl's own end").stderr)
+    };
+    let ours = |name: &str| slice(name, "portolan.dev", &owners);
+    until("the policy is in force", async || {
+        let refused = create(ours("early")).await;
+        drop(kubectl.run(&["delete", "endpointslice", "early", "-n", namespace]).await);
+        refused.is_err_and(|why| why.contains("portolan.dev/publish=allowed"))
+    })
+    .await;
+    stage.label("portolan.dev/publish=allowed").await;
+    until("the label counts", async || create(ours("mine")).await.is_ok()).await;
+    for wrong in [slice("a", "staff", &owners), slice("b", "portolan.dev", &json!([]))] {
+        let refused = create(wrong).await.expect_err("refused");
+        assert!(refused.contains("writes only EndpointSlices that it manages"), "{refused}");
+    }
+    let by_hand = slice("by-hand", "staff", &json!([])).to_string();
+    stage.plane.kubectl().run_with(&["create", "-n", namespace, "-f", "-"], &by_hand).await.expect("others may");
+    let delete = ["delete", "endpointslice", "by-hand", "-n", namespace];
+    let refused = kubectl.run(&delete).await.expect_err("it is another's").to_string();
+    assert!(refused.contains("writes only EndpointSlices that it manages"), "{refused}");
+    stage.label("portolan.dev/publish=no").await;
+    kubectl.run(&["delete", "endpointslice", "mine", "-n", namespace]).await.expect("its own it may always remove");
+    assert!(!kubectl.can_i(&["patch", "endpointslices", "-n", namespace]).await.expect("an answer"));
+    assert!(!kubectl.can_i(&["get", "secrets", "-n", namespace]).await.expect("an answer"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_publishes_with_exactly_these_rights() {
+    let (stage, installed) = installed().await;
+    stage.label("portolan.dev/publish=allowed").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("PORTOLAN_PUBLISH", "true"), ("PORTOLAN_PUBLISH_DENY", "10.0.0.0/8")];
+    let namespace = stage.namespace.as_str();
+    let pod = Pod::start_with(folder.path(), &installed.account, namespace, "portolan-0", &settings).await;
+    let backend = Backend::start();
+    let instances = [instance("a", "192.0.2.1:5432", &backend), instance("b", "10.1.2.3:5432", &backend)];
+    stage.apply(&stage.manifest(&instances)).await;
+    stage.until_endpoints(&["192.0.2.1:5432 ready serving"]).await;
+    stage.until_published("True", "Published").await;
+    let message = stage.published().await.2;
+    assert!(message.ends_with("left out: b (10.1.2.3 is in 10.0.0.0/8 of PORTOLAN_PUBLISH_DENY)"), "{message}");
+    stage.objects.delete("orders", &kube::api::DeleteParams::default()).await.expect("deleted");
+    stage.until_endpoints(&[]).await;
+    drop(pod);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_rights_it_says_what_to_apply_once() {
+    let plane = shared().await;
+    let installed = install(plane, "cluster").await;
+    let stage = Stage::at(plane, installed.namespace.clone()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("PORTOLAN_PUBLISH", "true")];
+    let mut audit = plane.audit().expect("an audit log");
+    let pod = Pod::start_with(folder.path(), &installed.account, &stage.namespace, "portolan-0", &settings).await;
+    let backend = Backend::start();
+    stage.apply(&stage.manifest(&[instance("a", "192.0.2.1:5432", &backend)])).await;
+    stage.until_published("False", "Forbidden").await;
+    let message = stage.published().await.2;
+    assert!(message.contains("apply deploy/components/publish"), "{message}");
+    let (mut refused, agent) = (0, format!("system:serviceaccount:{}:portolan", stage.namespace));
+    until("it was refused again and again", async || {
+        let asked = audit.requests().expect("requests").into_iter();
+        refused += asked.filter(|request| request.user == agent && request.code == 403).count();
+        refused >= 6
+    })
+    .await;
+    let log = pod.log();
+    assert_eq!(log.matches("may not publish endpoints").count(), 1, "{log}");
+    assert_eq!(log.matches("PORTOLAN_PUBLISH_DENY is empty").count(), 1, "{log}");
+    assert!(pod.is_ready().await, "{log}");
+}
