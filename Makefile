@@ -73,15 +73,16 @@ fmt: tools ## format the sources; FMT_FLAGS=--check only checks
 doc: tools ## build the code's documentation, with private items; every warning is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
 
-generate: tools go ## update generated text (the README's tables, docs/cli.md, docs/files.md, openapi.json, crds/, deploy/install.yaml)
+generate: tools go ## update generated text (the README's tables, docs/cli.md, docs/files.md, openapi.json, crds/, deploy/install.yaml, the chart's copies)
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test house generated
 	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test cluster generated
+	PORTOLAN_GENERATE=1 $(CARGO) test --locked --quiet --test house copies
 
 picture: tools ## redraw the README's pictures of the console, from a real run
 	PORTOLAN_PICTURE=1 $(CARGO) test --locked --quiet --test console picture
 
 check-generated: tools go ## fail if generated text is out of date
-	$(CARGO) test --locked --quiet --test house --test cluster generated
+	$(CARGO) test --locked --quiet --test house --test cluster -- generated copies
 
 check-monitoring: ## check and test the alerts with promtool
 	$(call need,promtool,install it (Debian: apt install prometheus))

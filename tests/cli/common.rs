@@ -107,6 +107,11 @@ impl Server {
         rustix::process::kill_process(pid, signal).expect("it is running");
     }
 
+    /// SIGSTOP, and waits until it stands still.
+    pub(crate) fn pause(&self) {
+        control_plane::pause(self.pid()).expect("SIGSTOP");
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

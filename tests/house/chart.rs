@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::generated::check_or_update;
 use crate::root;
 
 fn chart() -> PathBuf {
@@ -25,16 +26,33 @@ fn the_chart_has_the_version_of_the_program() {
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
 }
 
+/// Helm reads nothing outside of a chart, so it has copies: a file of the chart, and the file that it repeats. The copies are no links,
+/// which archives and some systems lose.
+const COPIES: [(&str, &str); 7] = [
+    ("crds/service.yaml", "crds/service.yaml"),
+    ("files/cluster.yaml", "deploy/install.yaml"),
+    ("files/dashboard.json", "deploy/monitoring/dashboard.json"),
+    ("files/namespaced.yaml", "deploy/overlays/namespaced/role.yaml"),
+    ("files/rest-namespace.yaml", "deploy/rest-namespace.yaml"),
+    ("files/rules.yaml", "deploy/monitoring/rules.yaml"),
+    ("files/service-monitor.yaml", "deploy/monitoring/service-monitor.yaml"),
+];
+
 #[test]
-fn every_object_is_written_once() {
+fn the_charts_copies_are_the_manifests() {
+    for (copy, original) in COPIES {
+        let text = std::fs::read_to_string(root().join(original)).unwrap_or_else(|error| panic!("{original}: {error}"));
+        check_or_update(&format!("deploy/chart/portolan/{copy}"), &text);
+    }
+}
+
+#[test]
+fn every_file_of_the_chart_that_is_data_is_such_a_copy() {
     for folder in ["crds", "files"] {
         for entry in std::fs::read_dir(chart().join(folder)).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            assert!(
-                path.is_symlink() && path.is_file(),
-                "{} does not lead to a file of deploy/ or crds/",
-                path.display()
-            );
+            let name = entry.expect("an entry").file_name();
+            let path = format!("{folder}/{}", name.to_string_lossy());
+            assert!(COPIES.iter().any(|(copy, _)| *copy == path), "{path} repeats no file of deploy/ or crds/");
         }
     }
 }

@@ -124,6 +124,11 @@ impl Server {
         kill_process(pid, signal).expect("the signal is sent");
     }
 
+    /// SIGSTOP, and waits until it stands still.
+    pub(crate) fn pause(&self) {
+        control_plane::pause(self.child.id()).expect("SIGSTOP");
+    }
+
     /// Whether it runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().expect("an answer").is_none()

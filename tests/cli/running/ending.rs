@@ -146,7 +146,7 @@ fn a_server_that_hangs_delays_the_end_by_seconds_only() {
     let port_flag = port.to_string();
     let mut run = Run::start(&server.url, &["--port", &port_flag], &program(port, 1));
     wait_for(&server, "healthy");
-    server.signal(Signal::STOP);
+    server.pause();
     let began = std::time::Instant::now();
     run.signal(Signal::TERM);
     assert_eq!(run.code(), 3);

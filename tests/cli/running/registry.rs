@@ -145,7 +145,7 @@ fn a_server_that_is_stopped_for_longer_than_the_lease_expires_nothing() {
     let port = free_port();
     let run = Run::start(&server.url, &["--port", &port.to_string(), "--ttl", "2s"], &program(port, NEVER));
     wait_for(&server, "healthy");
-    server.signal(Signal::STOP);
+    server.pause();
     run.note("not renewed: no answer from");
     // Longer than the lease: the clocks of both go on meanwhile.
     std::thread::sleep(std::time::Duration::from_secs(4));

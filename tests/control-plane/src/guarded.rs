@@ -8,7 +8,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal};
+
+use crate::signals::{pause, send};
 
 /// Runs `"$@"`, prints its pid and ends as it ends. Its stdin is a pipe from the parent: when that closes, because the parent let go of it
 /// or died in whatever way, the program is killed and the folder `$0`, if it is one, removed.
@@ -91,26 +93,12 @@ impl Guarded {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// SIGSTOP, and waits until it stands still: on a busy machine its other threads run on until one takes the signal.
+    /// SIGSTOP; see [`pause`].
     ///
     /// # Errors
     /// When the signal cannot be sent.
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)?;
-        while !self.stands_still() {
-            std::thread::sleep(LOOK);
-        }
-        Ok(())
-    }
-
-    /// Whether no thread runs, as far as `/proc` tells: it is stopped (T) or has ended (Z, X). See proc_pid_stat(5).
-    fn stands_still(&self) -> bool {
-        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.pid())) else { return true };
-        let mut stats = threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
-        stats.all(|stat| {
-            // The name before it may have spaces and parentheses.
-            stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
-        })
+        pause(self.pid())
     }
 
     /// SIGCONT.
@@ -146,12 +134,8 @@ impl Guarded {
         Ok(())
     }
 
-    /// One that has ended is past caring.
     fn signal(&self, signal: Signal) -> Result<()> {
-        match kill_process(self.pid, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(error) => Err(error).context("cannot send a signal"),
-        }
+        send(self.pid, signal)
     }
 }
 

@@ -20,6 +20,7 @@ mod ports;
 mod programs;
 mod proxy;
 mod ready;
+mod signals;
 
 pub use assets::Assets;
 pub use audit::{Audit, Request};
@@ -31,3 +32,4 @@ pub use node::Node;
 pub use options::Options;
 pub use plane::ControlPlane;
 pub use proxy::Proxy;
+pub use signals::pause;

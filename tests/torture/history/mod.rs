@@ -145,7 +145,7 @@ impl Run {
     /// After some answers: nothing runs for a while, and the clock is another afterwards, as of a machine that slept.
     async fn pause(&self, server: &Server, after: u64) {
         self.record.answers(after).await;
-        server.signal(Signal::STOP);
+        server.pause();
         let asked = client().get(&server.url).timeout(SILENCE).send().await;
         assert!(asked.is_err(), "it answered while it was stopped");
         self.shim.set_clock(after.is_multiple_of(2), Duration::from_secs(after * 900));
