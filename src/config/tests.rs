@@ -116,6 +116,20 @@ fn an_open_server_of_cluster_mode_stays_on_loopback() {
 }
 
 #[test]
+fn nobody_publishes_without_saying_what_is_never_published() {
+    let on = [("PORTOLAN_MODE", "cluster"), ("PORTOLAN_PUBLISH", "true")];
+    assert!(problem(&[], &on).contains("PORTOLAN_PUBLISH_DENY is missing, and PORTOLAN_PUBLISH is on"));
+    assert!(load(&[], &on[..1]).is_ok(), "it publishes nothing");
+    let denied = |text| {
+        let settings = load(&[], &[on[0], on[1], ("PORTOLAN_PUBLISH_DENY", text)]).expect("loads");
+        cluster(&settings).publish_deny.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!((denied("none"), denied("10.0.0.0/8,fd00::/8")), (vec![], vec!["10.0.0.0/8".into(), "fd00::/8".into()]));
+    let wrong = problem(&[], &[on[0], ("PORTOLAN_PUBLISH_DENY", "nothing")]);
+    assert!(wrong.contains("or none"), "{wrong}");
+}
+
+#[test]
 fn the_legacy_gateways_defaults_hold() {
     let settings = load(&[], &[]).expect("defaults load");
     assert_eq!(settings.listen().to_string(), "127.0.0.1:8080");

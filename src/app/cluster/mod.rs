@@ -189,16 +189,11 @@ fn publish_settings(cluster: &ClusterSettings, identity: &ReplicaIdentity, core:
     if !cluster.publish {
         return None;
     }
-    if cluster.publish_deny.is_empty() {
-        tracing::warn!(
-            "PORTOLAN_PUBLISH_DENY is empty, so an instance with the address of a pod, a Service or a node is published, too; set it to the \
-             cluster's networks"
-        );
-    }
     Some(PublishSettings {
         namespaces: cluster.watch_namespaces.clone(),
         gate: Arc::new(PublishPolicy::new(&identity.policy, cluster.publish_deny.clone())),
         names: Arc::clone(&core.names),
+        on_demand: Arc::new(core.probing.clone()),
     })
 }
 

@@ -267,9 +267,9 @@ ClusterSettings {
     publish "PORTOLAN_PUBLISH" "BOOL" "false"
         "Cluster mode: publish instances as endpoints of the core Services that spec.publish names"
         => bool = reader.flag("publish", false);
-    publish_deny "PORTOLAN_PUBLISH_DENY" "CIDRS" "none"
-        "Cluster mode: networks whose addresses are never published, separated by commas; list those of the cluster's pods, Services and nodes"
-        => Vec<IpNet> = reader.text("publish_deny", parse::networks).unwrap_or_default();
+    publish_deny "PORTOLAN_PUBLISH_DENY" "CIDRS" "required with PORTOLAN_PUBLISH"
+        "Cluster mode: networks whose addresses are never published, separated by commas: those of the cluster's pods, Services and nodes; `none` if there are none"
+        => Vec<IpNet> = reader.text("publish_deny", parse::networks_or_none).unwrap_or_default();
     context "PORTOLAN_CONTEXT" "NAME" "the current one"
         "Cluster mode outside a cluster: the context of the kubeconfig file (KUBECONFIG, else ~/.kube/config)"
         => Option<String> = reader.text("context", parse::kubernetes_name);

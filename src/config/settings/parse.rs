@@ -67,6 +67,11 @@ pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
     parts(text).map(network).collect()
 }
 
+/// The same, or `none`.
+pub(super) fn networks_or_none(text: &str) -> Result<Vec<IpNet>, String> {
+    if text == "none" { Ok(Vec::new()) } else { networks(text).map_err(|expected| format!("{expected}, or none")) }
+}
+
 fn network(text: &str) -> Result<IpNet, String> {
     let net = text
         .parse::<IpNet>()

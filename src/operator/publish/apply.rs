@@ -8,8 +8,10 @@ use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::{Client, ResourceExt};
 use tokio::time::timeout;
 
+use super::object::Owner;
 use crate::model::ports::Leadership;
 use crate::model::text;
+use crate::operator::crd::ServiceResource;
 
 /// Time for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,6 +25,8 @@ pub(super) enum Request {
     Update(Box<EndpointSlice>),
     /// By name and uid.
     Delete(String, String),
+    /// The same, if this object does not exist: a watch may not have delivered it yet.
+    DeleteWithout(Owner, String, String),
 }
 
 /// What a request did.
@@ -39,10 +43,12 @@ pub(super) enum WriteError {
     NotLeading,
     /// Somebody else was faster; the watch delivers what they wrote.
     Conflict,
-    /// 403 by the rights, or by an admission policy.
+    /// 403 for lack of rights.
     Forbidden(String),
-    /// 422 and other answers that a repetition does not change.
+    /// 403 by an admission policy, 422, and other answers that a repetition does not change.
     Refused(String),
+    /// A slice of that name exists already.
+    Taken(String),
     /// No answer, or one that a repetition may change.
     Unavailable(String),
 }
@@ -52,7 +58,7 @@ impl WriteError {
     pub(super) fn label(&self) -> Option<&'static str> {
         Some(match self {
             Self::NotLeading => return None,
-            Self::Conflict => "conflict",
+            Self::Conflict | Self::Taken(_) => "conflict",
             Self::Forbidden(_) => "forbidden",
             Self::Refused(_) => "refused",
             Self::Unavailable(_) => "away",
@@ -75,12 +81,27 @@ impl Writer {
             if !self.leadership.leads() {
                 return (written, Err(WriteError::NotLeading));
             }
+            let request = match self.known(namespace, request).await {
+                Ok(request) => request,
+                Err(error) => return (written, Err(error)),
+            };
             match make(&api, request).await {
                 Ok(done) => written.push(done),
                 Err(error) => return (written, Err(error)),
             }
         }
         (written, Ok(()))
+    }
+
+    /// The request, unless it depends on an object that exists.
+    async fn known(&self, namespace: &str, request: Request) -> Result<Request, WriteError> {
+        let Request::DeleteWithout(owner, name, uid) = request else { return Ok(request) };
+        let api: Api<ServiceResource> = Api::namespaced(self.client.clone(), namespace);
+        let found = timeout(ANSWER_TIMEOUT, api.get_metadata_opt(owner.key.name())).await.map_err(|_| no_answer())?;
+        match found.map_err(error_of)?.and_then(|object| object.uid()) {
+            Some(found) if found == owner.uid.to_string() => Err(WriteError::Conflict),
+            _ => Ok(Request::Delete(name, uid)),
+        }
     }
 }
 
@@ -91,7 +112,7 @@ async fn make(api: &Api<EndpointSlice>, request: Request) -> Result<Written, Wri
         Request::Update(slice) => {
             answer(api.replace(&slice.name_any(), &params, &slice)).await.map(|slice| Written::Put(Box::new(slice)))
         }
-        Request::Delete(name, uid) => {
+        Request::Delete(name, uid) | Request::DeleteWithout(_, name, uid) => {
             let preconditions = Some(Preconditions { uid: Some(uid), resource_version: None });
             let params = DeleteParams { preconditions, ..DeleteParams::default() };
             match timeout(ANSWER_TIMEOUT, api.delete(&name, &params)).await {
@@ -108,6 +129,11 @@ async fn answer(request: impl Future<Output = kube::Result<EndpointSlice>>) -> R
     timeout(ANSWER_TIMEOUT, request).await.map_err(|_| no_answer())?.map_err(error_of)
 }
 
+/// Whether a 403 is by the authorizer (`User "a" cannot create resource "b" …`), not by an admission policy or a quota.
+fn lacks_rights(message: &str) -> bool {
+    message.contains(" cannot ") && message.contains(" resource ")
+}
+
 fn no_answer() -> WriteError {
     WriteError::Unavailable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))
 }
@@ -121,8 +147,9 @@ fn error_of(error: kube::Error) -> WriteError {
                 404 if status.details.as_ref().is_some_and(|details| details.kind != "namespaces") => {
                     WriteError::Conflict
                 }
+                409 if status.reason == "AlreadyExists" => WriteError::Taken(why),
                 409 => WriteError::Conflict,
-                403 => WriteError::Forbidden(why),
+                403 if lacks_rights(&status.message) => WriteError::Forbidden(why),
                 401 | 429 | 500.. => WriteError::Unavailable(why),
                 _ => WriteError::Refused(why),
             }

@@ -15,6 +15,8 @@ use crate::model::ports::{LookupError, NameLookup};
 
 /// Time between two lookups of a name. The resolver's cache answers most of them.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// For how long a name that resolved before may not exist: name servers are changed by deleting and adding.
+const GONE_AFTER: Duration = Duration::from_secs(30);
 /// Most lookups at once.
 const MAX_LOOKUPS: usize = 16;
 
@@ -32,6 +34,8 @@ pub(super) struct Names {
 struct Known {
     users: HashSet<ServiceKey>,
     lookup: Lookup,
+    /// Since when there is no such name.
+    missing_since: Option<Instant>,
 }
 
 impl Names {
@@ -55,7 +59,7 @@ impl Names {
         for name in names.difference(before) {
             let known = self.known.entry(name.clone()).or_insert_with(|| {
                 self.due.insert((now, name.clone()));
-                Known { users: HashSet::new(), lookup: Lookup::Unknown }
+                Known { users: HashSet::new(), lookup: Lookup::Unknown, missing_since: None }
             });
             known.users.insert(key.clone());
         }
@@ -84,19 +88,35 @@ impl Names {
 
     /// Waits for the next answer, if there are lookups. The objects that it changes something for. Cancel safe.
     pub(super) async fn changed(&mut self) -> Option<Vec<ServiceKey>> {
-        let (name, answer) = self.running.next().await?;
-        let Some(known) = self.known.get_mut(&name) else { return Some(Vec::new()) };
-        self.due.insert((Instant::now() + INTERVAL, name));
-        let lookup = match answer {
-            Ok(addresses) => Lookup::Found(sorted(&addresses)),
-            // Nothing new is known.
-            Err(LookupError::NoAnswer) if matches!(known.lookup, Lookup::Found(_)) => known.lookup.clone(),
-            Err(error) => Lookup::Failed(error),
-        };
+        let answer = self.running.next().await?;
+        Some(self.take_in(answer, Instant::now()))
+    }
+
+    fn take_in(&mut self, (name, answer): Answer, now: Instant) -> Vec<ServiceKey> {
+        let Some(known) = self.known.get_mut(&name) else { return Vec::new() };
+        self.due.insert((now + INTERVAL, name));
+        let lookup = known.after(answer, now);
         if std::mem::replace(&mut known.lookup, lookup.clone()) == lookup {
-            return Some(Vec::new());
+            return Vec::new();
         }
-        Some(known.users.iter().cloned().collect())
+        known.users.iter().cloned().collect()
+    }
+}
+
+impl Known {
+    fn after(&mut self, answer: Result<Arc<[IpAddr]>, LookupError>, now: Instant) -> Lookup {
+        match answer {
+            Ok(addresses) => {
+                self.missing_since = None;
+                Lookup::Found(sorted(&addresses))
+            }
+            // Nothing new is known.
+            Err(LookupError::NoAnswer) if matches!(self.lookup, Lookup::Found(_) | Lookup::Missing) => {
+                self.lookup.clone()
+            }
+            Err(LookupError::NotFound) if now < *self.missing_since.get_or_insert(now) + GONE_AFTER => Lookup::Missing,
+            Err(error) => Lookup::Failed(error),
+        }
     }
 }
 
@@ -136,13 +156,17 @@ mod tests {
         names.set(&key, &none, &one, now);
         assert_eq!(names.get("db.corp"), Lookup::Unknown);
         let mut changes = Vec::new();
-        for _ in 0..5 {
-            names.start(now);
-            changes.push(names.changed().await.expect("a lookup").len());
-            now += 2 * INTERVAL;
+        for lookups in [5, 3] {
+            for _ in 0..lookups {
+                names.start(now);
+                let answer = names.running.next().await.expect("a lookup");
+                changes.push(names.take_in(answer, now).len());
+                now += 2 * INTERVAL;
+            }
+            let last = if lookups == 5 { Lookup::Missing } else { Lookup::Failed(LookupError::NotFound) };
+            assert_eq!(names.get("db.corp"), last);
         }
-        assert_eq!(changes, [1, 0, 0, 1, 1], "nothing new is no change, and neither is silence");
-        assert_eq!(names.get("db.corp"), Lookup::Failed(LookupError::NotFound));
+        assert_eq!(changes, [1, 0, 0, 1, 1, 0, 0, 1], "nothing new is no change, and neither is silence");
         names.set(&key, &one, &none, now);
         names.start(now);
         assert_eq!((names.changed().await, names.next_due(), names.known.len()), (None, None, 0), "it is forgotten");

@@ -42,8 +42,8 @@ pub(super) struct Held {
 pub(super) enum Content {
     /// Written by Portolan: with its owner, unless somebody removed that, and the name of its port.
     Ours { owner: Option<Owner>, slice: Slice, port: String },
-    /// Somebody else's: its addresses.
-    Foreign(Vec<IpAddr>),
+    /// Somebody else's: its addresses, each with its port; without one, it is for all.
+    Foreign(Vec<(IpAddr, Option<u16>)>),
 }
 
 impl Held {
@@ -92,7 +92,11 @@ fn owner(object: &EndpointSlice) -> Option<Owner> {
     let namespace = object.metadata.namespace.as_deref()?.parse().ok()?;
     let key = ServiceKey::new(&namespace, &reference.name.parse().ok()?);
     let owner = Owner { key, uid: reference.uid.parse().ok()? };
-    (*reference == owner_reference(&owner)).then_some(owner)
+    // Another release may have written another version.
+    let group = |reference: &OwnerReference| reference.api_version.split_once('/').map(|(group, _)| group.to_owned());
+    let ours = owner_reference(&owner);
+    let same = OwnerReference { api_version: ours.api_version.clone(), ..reference.clone() };
+    (group(reference) == group(&ours) && same == ours).then_some(owner)
 }
 
 /// An endpoint, if it is of the form that [`object`] writes.
@@ -166,7 +170,11 @@ pub(super) fn object(
     }
 }
 
-fn addresses(object: &EndpointSlice) -> Vec<IpAddr> {
+fn addresses(object: &EndpointSlice) -> Vec<(IpAddr, Option<u16>)> {
+    let named = object.ports.iter().flatten().map(|port| port.port.and_then(|port| u16::try_from(port).ok()));
+    let ports: Vec<Option<u16>> = named.collect();
+    let ports = if ports.is_empty() { vec![None] } else { ports };
     let all = object.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
-    all.filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).collect()
+    let addresses = all.filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical());
+    addresses.flat_map(|ip| ports.iter().map(move |port| (ip, *port))).collect()
 }

@@ -108,9 +108,14 @@ impl Draft<'_> {
     }
 }
 
-/// What turns the slices `current` into ones with exactly `wanted`. New slices have names that begin with `prefix`. What removes endpoints
-/// comes last, so that one that moves is never absent.
-pub(super) fn pack(current: &[Slice], wanted: &BTreeMap<Location, Endpoint>, prefix: &str) -> Vec<Change> {
+/// What turns the slices `current` into ones with exactly `wanted`. New slices have names that begin with `prefix` and are not `taken` by
+/// slices of others. What removes endpoints comes last, so that one that moves is never absent.
+pub(super) fn pack(
+    current: &[Slice],
+    wanted: &BTreeMap<Location, Endpoint>,
+    prefix: &str,
+    taken: &dyn Fn(&str) -> bool,
+) -> Vec<Change> {
     let foreign = current.iter().filter(|slice| slice.group.is_none());
     let mut changes: Vec<Change> = foreign.map(|slice| Change::Delete(slice.name.clone())).collect();
     let mut placed = BTreeSet::new();
@@ -125,7 +130,7 @@ pub(super) fn pack(current: &[Slice], wanted: &BTreeMap<Location, Endpoint>, pre
         if let Some(draft) = roomy.max_by_key(|draft| (draft.has_changed(), draft.endpoints.len())) {
             draft.endpoints.push(endpoint.clone());
         } else {
-            let name = free_name(prefix, *group, &names);
+            let name = free_name(prefix, *group, &|name| names.contains(name) || taken(name));
             names.insert(name.clone());
             drafts.push(Draft { name, group: *group, endpoints: vec![endpoint.clone()], before: None });
         }
@@ -156,11 +161,11 @@ fn kept<'a>(
 }
 
 /// The first name that is not `taken`.
-fn free_name(prefix: &str, group: Group, taken: &BTreeSet<String>) -> String {
+fn free_name(prefix: &str, group: Group, taken: &dyn Fn(&str) -> bool) -> String {
     let family = group.family.as_str().to_ascii_lowercase();
-    let named = |n: usize| format!("{prefix}-{family}-{}-{n}", group.port);
-    // One number more than there are names.
-    (0..=taken.len()).map(named).find(|name| !taken.contains(name)).unwrap_or_default()
+    let named = |n: u16| format!("{prefix}-{family}-{}-{n}", group.port);
+    // Far more than a namespace has slices of one core Service.
+    (0..=u16::MAX).map(named).find(|name| !taken(name)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -170,6 +175,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn nothing(_: &str) -> bool {
+        false
+    }
 
     type Wanted = BTreeMap<Location, Endpoint>;
 
@@ -226,10 +235,10 @@ mod tests {
         fn slices_hold_exactly_what_is_wanted(steps in proptest::collection::vec(wanted(), 1..5)) {
             let mut slices = Vec::new();
             for wanted in steps {
-                slices = applied(&slices, &pack(&slices, &wanted, "db"));
+                slices = applied(&slices, &pack(&slices, &wanted, "db", &nothing));
                 prop_assert_eq!(held(&slices), wanted.clone().into_iter().collect::<Vec<_>>());
                 prop_assert!(slices.iter().all(|slice| (1..=MAX_ENDPOINTS).contains(&slice.endpoints.len())));
-                prop_assert_eq!(pack(&slices, &wanted, "db"), vec![], "and then nothing is written");
+                prop_assert_eq!(pack(&slices, &wanted, "db", &nothing), vec![], "and then nothing is written");
             }
         }
 
@@ -237,7 +246,7 @@ mod tests {
         fn one_change_writes_one_slice(steps in proptest::collection::vec(wanted(), 1..4), n in 0..400_u16, up in any::<bool>()) {
             let (mut slices, mut last) = (Vec::new(), Wanted::new());
             for wanted in steps {
-                slices = applied(&slices, &pack(&slices, &wanted, "db"));
+                slices = applied(&slices, &pack(&slices, &wanted, "db", &nothing));
                 last = wanted;
             }
             let (location, changed) = endpoint(n, 1, if up { READY } else { DOWN });
@@ -245,23 +254,31 @@ mod tests {
             if other.insert(location, changed.clone()) == Some(changed) {
                 other.remove(&location);
             }
-            prop_assert_eq!(pack(&slices, &other, "db").len(), 1);
+            prop_assert_eq!(pack(&slices, &other, "db", &nothing).len(), 1);
         }
     }
 
     #[test]
     fn what_somebody_changed_is_written_again() {
         let wanted: Wanted = [endpoint(1, 80, READY), endpoint(2, 80, DOWN)].into();
-        let mut slices = applied(&[], &pack(&[], &wanted, "db"));
+        let mut slices = applied(&[], &pack(&[], &wanted, "db", &nothing));
         assert_eq!(slices.iter().map(|s| &*s.name).collect::<Vec<_>>(), ["db-ipv4-80-0"]);
         slices[0].intact = false;
-        assert!(matches!(&pack(&slices, &wanted, "db")[..], [Change::Update(..)]));
+        assert!(matches!(&pack(&slices, &wanted, "db", &nothing)[..], [Change::Update(..)]));
         slices[0].intact = true;
         slices.push(Slice { name: "double".into(), ..slices[0].clone() });
         slices.push(Slice { name: "odd".into(), group: None, endpoints: Vec::new(), intact: false });
         let deleted = [Change::Delete("odd".into()), Change::Delete("double".into())];
-        assert_eq!(pack(&slices, &wanted, "db"), deleted);
-        assert_eq!(pack(&slices, &Wanted::new(), "db").len(), 3, "all go");
+        assert_eq!(pack(&slices, &wanted, "db", &nothing), deleted);
+        assert_eq!(pack(&slices, &Wanted::new(), "db", &nothing).len(), 3, "all go");
+    }
+
+    #[test]
+    fn a_name_that_somebody_else_has_is_left_to_them() {
+        let wanted: Wanted = [endpoint(1, 80, READY)].into();
+        let slices = applied(&[], &pack(&[], &wanted, "db", &|name| name == "db-ipv4-80-0"));
+        assert_eq!(slices.iter().map(|s| &*s.name).collect::<Vec<_>>(), ["db-ipv4-80-1"]);
+        assert_eq!(pack(&slices, &wanted, "db", &|_| true), vec![], "a slice that it has keeps its name");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::pack::{Endpoint, EndpointState, Family, Group, Location, Slice};
+use super::proofs::Addresses;
+use crate::model::name::InstanceName;
 use crate::model::outcome::Health;
 use crate::model::ports::{LookupError, PublishGate};
 use crate::model::service::{Instance, Service};
@@ -35,6 +37,8 @@ pub(super) struct CoreService {
 pub(super) enum Lookup {
     /// Its last addresses.
     Found(Arc<[IpAddr]>),
+    /// The name server says that there is no such name, but not for long.
+    Missing,
     /// It has none.
     Failed(LookupError),
     /// Nothing yet.
@@ -51,8 +55,10 @@ pub(super) struct PlanInput<'a> {
     pub(super) core: Option<&'a CoreService>,
     pub(super) names: &'a dyn Fn(&str) -> Lookup,
     pub(super) gate: &'a dyn PublishGate,
-    /// Addresses that others publish for the core Service.
-    pub(super) foreign: &'a HashSet<IpAddr>,
+    /// Whether an instance with a host name passed a probe while the name had the address.
+    pub(super) proved: &'a dyn Fn(&InstanceName, IpAddr) -> bool,
+    /// Addresses that others publish for the core Service, each with its port, or none for all ports.
+    pub(super) foreign: &'a HashSet<(IpAddr, Option<u16>)>,
     /// The slices as they are.
     pub(super) current: &'a [Slice],
 }
@@ -64,6 +70,8 @@ pub(super) struct Plan {
     /// The name of the core Service's port.
     pub(super) port: String,
     pub(super) publication: Publication,
+    /// Addresses of healthy instances that serve once they are proved.
+    pub(super) unproved: Addresses,
 }
 
 /// The plan.
@@ -76,7 +84,7 @@ pub(super) fn plan(input: &PlanInput<'_>) -> Plan {
 
 fn refused(reason: &'static str, message: String) -> Plan {
     let publication = Publication { published: false, reason, message };
-    Plan { wanted: BTreeMap::new(), port: String::new(), publication }
+    Plan { wanted: BTreeMap::new(), port: String::new(), publication, unproved: Addresses::new() }
 }
 
 /// The name of the port, if the core Service may have our endpoints.
@@ -131,7 +139,7 @@ fn planned(input: &PlanInput<'_>, port: String) -> Plan {
     for instance in input.service.iter().flat_map(|service| &service.instances) {
         found.add(input, instance);
     }
-    let Found { mut wanted, left_out } = found;
+    let Found { mut wanted, left_out, unproved } = found;
     let kept = input.publish.when_all_down == WhenAllDown::Keep && keep(&mut wanted, input.current);
     let left = listed(&left_out, |(name, why)| format!("{name} ({why})"), ", ");
     let name = &input.publish.service;
@@ -150,7 +158,7 @@ fn planned(input: &PlanInput<'_>, port: String) -> Plan {
             (true, "Published", with_left_out(format!("the Service {name} has the instances as its endpoints"), &left))
         }
     };
-    Plan { wanted, port, publication: Publication { published, reason, message } }
+    Plan { wanted, port, publication: Publication { published, reason, message }, unproved }
 }
 
 fn with_left_out(what: String, left: &str) -> String {
@@ -161,6 +169,7 @@ fn with_left_out(what: String, left: &str) -> String {
 struct Found {
     wanted: BTreeMap<Location, Endpoint>,
     left_out: Vec<(String, String)>,
+    unproved: Addresses,
 }
 
 impl Found {
@@ -173,12 +182,16 @@ impl Found {
     }
 
     fn put(&mut self, input: &PlanInput<'_>, instance: &Instance, address: IpAddr, port: u16) {
-        if input.foreign.contains(&address) {
+        if input.foreign.contains(&(address, Some(port))) || input.foreign.contains(&(address, None)) {
             return self.leave_out(instance, format!("another publishes {address} for the same Service"));
         }
         let group = Group { family: Family::of(address), port };
-        let endpoint =
+        let mut endpoint =
             Endpoint { address, hostname: instance.name.to_string(), zone: zone(instance), state: state(instance) };
+        if endpoint.state.serving && !is_proved(input, instance, (group, address)) {
+            endpoint.state.serving = false;
+            self.unproved.entry(instance.name.clone()).or_default().push(address);
+        }
         let rank = |endpoint: &Endpoint| (endpoint.state.ready(), endpoint.state.serving);
         if let Some(held) = self.wanted.get_mut(&(group, address)) {
             // Two instances at one address: it is as good as the better one.
@@ -205,6 +218,8 @@ fn addresses(input: &PlanInput<'_>, instance: &Instance, port: u16) -> Result<Ve
         Host::Name(name) => match (input.names)(name) {
             Lookup::Found(found) => found.iter().map(IpAddr::to_canonical).collect(),
             Lookup::Failed(error @ (LookupError::NotFound | LookupError::TooMany)) => return Err(error.to_string()),
+            // The probes resolve it, too: health decides whether what is published stays ready.
+            Lookup::Missing => as_published(input, instance, port, &LookupError::NotFound.to_string())?,
             Lookup::Failed(LookupError::NoAnswer) => {
                 as_published(input, instance, port, "the resolver does not answer for its name")?
             }
@@ -223,6 +238,15 @@ fn as_published(input: &PlanInput<'_>, instance: &Instance, port: u16, why: &str
     let own = at_port.flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.hostname == instance.name.as_str());
     let found: Vec<IpAddr> = own.map(|endpoint| endpoint.address).collect();
     if found.is_empty() { Err(why.to_owned()) } else { Ok(found) }
+}
+
+/// Whether the instance's health is about this address: it is written in the manifest, or was proved since the name has it.
+fn is_proved(input: &PlanInput<'_>, instance: &Instance, (group, address): Location) -> bool {
+    let here = input.current.iter().filter(|slice| slice.group == Some(group)).flat_map(|slice| &slice.endpoints);
+    let mut own = here.filter(|held| held.address == address && held.hostname == instance.name.as_str());
+    matches!(instance.spec.base_url.host(), Host::Ip(_))
+        || (input.proved)(&instance.name, address)
+        || own.any(|held| held.state.serving)
 }
 
 /// What is not proved does not serve.
@@ -321,8 +345,13 @@ mod tests {
             allowed: true,
             core: Some(&CoreService { ports: vec![String::new()], ..CoreService::default() }),
             names,
+            proved: &|_: &InstanceName, address: IpAddr| address != IpAddr::from(UNPROVED),
             gate: &NoTens,
-            foreign: &HashSet::from([IpAddr::from([192, 0, 2, 99])]),
+            foreign: &HashSet::from([
+                (IpAddr::from([192, 0, 2, 99]), Some(80)),
+                (IpAddr::from([192, 0, 2, 6]), Some(81)),
+                (IpAddr::from([192, 0, 2, 98]), None),
+            ]),
             current,
         })
     }
@@ -331,6 +360,7 @@ mod tests {
         plan.wanted.values().map(|e| (e.address.to_string(), e.state.ready(), e.state.terminating)).collect()
     }
 
+    const UNPROVED: [u8; 4] = [192, 0, 2, 77];
     const UP: Health = Health::Healthy;
     const DOWN: Health = Health::Unhealthy;
 
@@ -343,6 +373,7 @@ mod tests {
             core: Some(&CoreService { of_api_server: true, ports: vec!["https".into()], ..CoreService::default() }),
             names: &|_: &str| -> Lookup { unreachable!("its host is an address") },
             gate: &NoTens,
+            proved: &|_: &InstanceName, _: IpAddr| true,
             foreign: &HashSet::new(),
             current: &[],
         });
@@ -369,19 +400,51 @@ mod tests {
         let held = Endpoint { address: IpAddr::from([192, 0, 2, 5]), hostname: "a".into(), zone: None, state };
         let slice = Slice { name: "db-0".into(), group: Some(group), endpoints: vec![held], intact: true };
         let named = || vec![instance("a", "tcp://db.corp:80", UP, 100)];
-        for unknown in [Lookup::Unknown, Lookup::Failed(LookupError::NoAnswer)] {
+        for unknown in [Lookup::Unknown, Lookup::Missing, Lookup::Failed(LookupError::NoAnswer)] {
             let plan = planned_over(named(), &|_| unknown.clone(), false, std::slice::from_ref(&slice));
             assert_eq!(shown(&plan), [("192.0.2.5".to_owned(), true, false)]);
             assert!(planned_over(named(), &|_| unknown.clone(), false, &[]).wanted.is_empty());
         }
         let found = |ips: &[[u8; 4]]| Lookup::Found(ips.iter().map(|ip| IpAddr::from(*ip)).collect());
+        let gone = |_: &str| Lookup::Failed(LookupError::NotFound);
+        assert!(planned_over(named(), &gone, false, std::slice::from_ref(&slice)).wanted.is_empty());
         let mixed = found(&[[192, 0, 2, 6], [10, 0, 0, 1]]);
         let plan = planned_over(named(), &|_| mixed.clone(), false, std::slice::from_ref(&slice));
         assert_eq!((shown(&plan), plan.publication.reason), (vec![], "NothingToPublish"));
-        let anothers = found(&[[192, 0, 2, 6], [192, 0, 2, 99]]);
-        let plan = planned_over(named(), &|_| anothers.clone(), false, &[slice]);
+    }
+
+    #[test]
+    fn a_new_address_of_a_name_serves_once_it_is_proved() {
+        let found = [IpAddr::from([192, 0, 2, 6]), IpAddr::from(UNPROVED)];
+        let over = |health, current: &[Slice]| {
+            let named = vec![instance("a", "tcp://db.corp:80", health, 100)];
+            planned_over(named, &|_| Lookup::Found(found.into()), false, current)
+        };
+        let both = |first, second| [("192.0.2.6".to_owned(), first, false), ("192.0.2.77".to_owned(), second, false)];
+        let plan = over(UP, &[]);
+        assert_eq!(shown(&plan), both(true, false));
+        assert_eq!(plan.unproved, [("a".parse().expect("a name"), vec![found[1]])].into());
+        assert!(over(DOWN, &[]).unproved.is_empty(), "its health comes first");
+        let group = Group { family: Family::V4, port: 80 };
+        let state = EndpointState { serving: true, terminating: false };
+        let held = Endpoint { address: found[1], hostname: "a".into(), zone: None, state };
+        let slice = Slice { name: "db-0".into(), group: Some(group), endpoints: vec![held], intact: true };
+        assert_eq!(shown(&over(UP, &[slice])), both(true, true), "an earlier leader proved it");
+        let written = vec![instance("a", "tcp://192.0.2.77:80", UP, 100)];
+        let plan = planned_over(written, &|_| Lookup::Unknown, false, &[]);
+        assert_eq!(shown(&plan), [("192.0.2.77".to_owned(), true, false)], "its health is about that address");
+    }
+
+    #[test]
+    fn an_address_of_another_is_left_out_at_that_port() {
+        let found = [[192, 0, 2, 6], [192, 0, 2, 98], [192, 0, 2, 99]].map(IpAddr::from);
+        let named = vec![instance("a", "tcp://db.corp:80", UP, 100)];
+        let plan = planned_over(named, &|_| Lookup::Found(found.into()), false, &[]);
         assert_eq!(shown(&plan), [("192.0.2.6".to_owned(), true, false)]);
-        assert!(plan.publication.message.ends_with("left out: a (another publishes 192.0.2.99 for the same Service)"));
+        let message = plan.publication.message;
+        for taken in ["192.0.2.98", "192.0.2.99"] {
+            assert!(message.contains(&format!("a (another publishes {taken} for the same Service)")), "{message}");
+        }
     }
 
     #[test]

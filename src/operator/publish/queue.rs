@@ -44,6 +44,11 @@ impl Queue {
         self.failing.insert(key.clone(), (now + backoff.next(), backoff));
     }
 
+    /// Whether its last write failed.
+    pub(super) fn is_failing(&self, key: &ServiceKey) -> bool {
+        self.failing.contains_key(key)
+    }
+
     /// Nothing of the object fails any more.
     pub(super) fn succeeded(&mut self, key: &ServiceKey) {
         self.failing.remove(key);
@@ -101,7 +106,9 @@ mod tests {
         queue.push(&key("a"), false);
         assert_eq!(all(&mut queue, first), [""; 0]);
         assert!(queue.next_due() >= Some(now + Duration::from_secs(30)));
+        assert!(queue.is_failing(&key("a")) && !queue.is_failing(&key("b")));
         queue.succeeded(&key("a"));
+        assert!(!queue.is_failing(&key("a")));
         queue.push(&key("a"), false);
         assert_eq!(all(&mut queue, now), ["a"]);
     }

@@ -1,6 +1,7 @@
 //! The task that keeps slices.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,18 +14,20 @@ use super::apply::{Request, WriteError, Written};
 use super::follow::Followed;
 use super::jobs::{Finished, Jobs};
 use super::names::Names;
-use super::object::{self, Owner};
-use super::pack::{Change, pack};
+use super::object::Owner;
+use super::pack::pack;
 use super::plan::{Lookup, PlanInput, plan};
+use super::proofs::Proofs;
 use super::publications::Publications;
 use super::queue::Queue;
+use super::requests;
 use super::tracked::Tracked;
 use super::view::{Concerned, News, ObjectName, Owned, View};
 use super::watches::{Message, follow};
 use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError};
-use crate::model::name::{Namespace, ServiceKey};
+use crate::model::name::{InstanceName, Namespace, ServiceKey};
 use crate::model::outcome::Health;
-use crate::model::ports::{Leadership, NameLookup, PublishGate};
+use crate::model::ports::{Leadership, NameLookup, OnDemand, PublishGate};
 use crate::model::service::Service;
 use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
@@ -54,6 +57,8 @@ pub struct PublishSettings {
     pub gate: Arc<dyn PublishGate>,
     /// Resolves the instances' host names.
     pub names: Arc<dyn NameLookup>,
+    /// Probes an instance whose name has a new address.
+    pub on_demand: Arc<dyn OnDemand>,
 }
 
 /// The task.
@@ -69,6 +74,7 @@ pub struct Publisher {
     changed: Changed,
     view: View,
     tracked: Tracked,
+    proofs: Proofs,
     queue: Queue,
     jobs: Jobs,
     /// Slices without an owner that are being removed.
@@ -102,6 +108,7 @@ impl Publisher {
             catalog,
             installs,
             tracked: Tracked::new(Names::new(Arc::clone(&settings.names))),
+            proofs: Proofs::new(Arc::clone(&settings.on_demand)),
             settings,
             metrics,
             publications: publications.clone(),
@@ -143,6 +150,7 @@ impl Publisher {
                 batch = feed.next() => self.on_feed(batch, &mut feed)?,
                 () = changed.marked() => changed.take().iter().for_each(|key| self.mark(key, false)),
                 Some(message) = news.recv() => self.on_news(message),
+                Some(key) = self.proofs.changed() => self.queue.push(&key, false),
                 Some(keys) = self.tracked.resolved() => keys.iter().for_each(|key| self.queue.push(key, false)),
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
                 _ = ticks.tick() => {}
@@ -253,6 +261,7 @@ impl Publisher {
         self.removing.clear();
         self.queue.clear();
         self.publications.clear();
+        self.proofs.clear();
         for key in self.tracked.keys().cloned().collect::<Vec<_>>() {
             self.tracked.remove(&key, now);
         }
@@ -316,10 +325,19 @@ impl Publisher {
         let asking = observed.as_ref().filter(|_| is_ours).and_then(|o| Some((o, o.parsed.publish.as_ref()?)));
         let Some((observed, publish)) = asking else {
             self.tracked.remove(key, now);
+            self.proofs.forget(key);
             self.publications.forget(key);
             let removes = is_ours && self.view.is_complete() && self.watches(key.namespace());
-            return if removes { self.deletions(key, self.view.owned(key)) } else { Vec::new() };
+            let owned = if removes { self.view.owned(key) } else { Vec::new() };
+            return match observed {
+                Some(_) => requests::deletions(&self.view, key, &owned),
+                None => requests::orphans(&self.view, key, &owned),
+            };
         };
+        // Before its status says so, two installs may both take an object for their own.
+        if !self.installs.owns(observed.status()) {
+            return Vec::new();
+        }
         if let Some(why) = &self.forbidden
             && !self.view.is_complete()
         {
@@ -358,45 +376,30 @@ impl Publisher {
             allowed: self.view.is_allowed(key.namespace()),
             core: self.view.core(key, &publish.service),
             names: &|name: &str| -> Lookup { self.tracked.lookup(name) },
+            proved: &|instance: &InstanceName, address: IpAddr| self.proofs.has(key, instance, address),
             gate: &*self.settings.gate,
             foreign: &self.view.foreign(key, &publish.service),
             current: &current,
         });
+        let published = |instance: &InstanceName, address: IpAddr| {
+            plan.wanted.values().any(|endpoint| endpoint.address == address && endpoint.hostname == instance.as_str())
+        };
+        self.proofs.retain(key, published);
+        self.proofs.prove(key, owner.uid, plan.unproved);
         for (slice, owned) in current.iter_mut().zip(&own) {
             slice.intact &= owned.port == plan.port;
         }
         let prefix = format!("{}-{}", publish.service, &owner.uid.simple().to_string()[..8]);
-        let changes = pack(&current, &plan.wanted, &prefix);
+        let taken = |name: &str| self.view.held(key.namespace(), name).is_some();
+        let changes = pack(&current, &plan.wanted, &prefix, &taken);
         let target = (publish.service.as_str(), plan.port.as_str());
-        let mut requests: Vec<Request> =
-            changes.iter().filter_map(|change| self.request(&owner, target, change)).collect();
-        requests.extend(self.deletions(key, strays));
-        // That it is published is said when it is.
-        if requests.is_empty() || !plan.publication.published {
+        let mut requests = requests::of_changes(&self.view, &owner, target, &changes);
+        requests.extend(requests::deletions(&self.view, key, &strays));
+        // That it is published is said when it is; and why writes fail stays until they do not.
+        if requests.is_empty() || !(plan.publication.published || self.queue.is_failing(key)) {
             self.note(key, plan.publication);
         }
         requests
-    }
-
-    fn request(&self, owner: &Owner, target: (&str, &str), change: &Change) -> Option<Request> {
-        let held = |name: &str| self.view.held(owner.key.namespace(), name);
-        Some(match change {
-            Change::Create(name, group, endpoints) => {
-                Request::Create(Box::new(object::object(owner, target, (name, *group, endpoints), None)))
-            }
-            Change::Update(name, group, endpoints) => {
-                Request::Update(Box::new(object::object(owner, target, (name, *group, endpoints), Some(held(name)?))))
-            }
-            Change::Delete(name) => Request::Delete(name.clone(), held(name)?.uid.clone()),
-        })
-    }
-
-    fn deletions(&self, key: &ServiceKey, owned: Vec<Owned>) -> Vec<Request> {
-        let delete = |owned: Owned| {
-            let uid = self.view.held(key.namespace(), &owned.slice.name)?.uid.clone();
-            Some(Request::Delete(owned.slice.name, uid))
-        };
-        owned.into_iter().filter_map(delete).collect()
     }
 
     /// Notes what became of the object, and has its status written if that is news.
@@ -440,7 +443,13 @@ impl Publisher {
                 let message = format!("the Kubernetes API refuses the endpoints: {why}");
                 self.note(key, Publication { published: false, reason: "Refused", message });
             }
-            WriteError::NotLeading | WriteError::Unavailable(_) | WriteError::Conflict => {}
+            // Once, it may be one of its own that the watch has not delivered yet.
+            WriteError::Taken(why) if self.queue.is_failing(key) => {
+                let message =
+                    format!("a slice of somebody else has the name of one to write: {why}; rename or remove that");
+                self.note(key, Publication { published: false, reason: "Refused", message });
+            }
+            WriteError::NotLeading | WriteError::Unavailable(_) | WriteError::Conflict | WriteError::Taken(_) => {}
         }
         if !matches!(error, WriteError::NotLeading | WriteError::Unavailable(_)) {
             self.queue.failed(key, Instant::now());
@@ -455,7 +464,7 @@ impl Publisher {
             WriteError::Forbidden(why) => format!("{NO_RIGHT}; this is tried again: {why}"),
             WriteError::Refused(why) => format!("the Kubernetes API refuses endpoints; this is tried again: {why}"),
             WriteError::Unavailable(why) => format!("endpoints cannot be written now; this is tried again: {why}"),
-            WriteError::NotLeading | WriteError::Conflict => return,
+            WriteError::NotLeading | WriteError::Conflict | WriteError::Taken(_) => return,
         };
         if self.warned.replace(label) != Some(label) {
             tracing::warn!("{line}");

@@ -175,15 +175,16 @@ impl View {
         self.slices.as_ref()?.get(&(namespace.to_owned(), name.to_owned()))
     }
 
-    /// The addresses that others publish for the core Service, whom the object `key` gives way to: of two of our own, the first by name
-    /// stays.
-    pub(super) fn foreign(&self, key: &ServiceKey, service: &str) -> HashSet<IpAddr> {
+    /// The addresses and ports that others publish for the core Service, whom the object `key` gives way to: of two of our own, the first by
+    /// name stays. Without a port, the address is taken at all of them.
+    pub(super) fn foreign(&self, key: &ServiceKey, service: &str) -> HashSet<(IpAddr, Option<u16>)> {
         let names = self.by_service.get(&(key.namespace().to_owned(), service.to_owned()));
         let held = names.into_iter().flatten().filter_map(|name| self.held(key.namespace(), name));
         let addresses = held.flat_map(|held| match &held.content {
             Content::Foreign(addresses) => addresses.clone(),
             Content::Ours { owner: Some(owner), slice, .. } if owner.key < *key => {
-                slice.endpoints.iter().map(|endpoint| endpoint.address).collect()
+                let port = slice.group.map(|group| group.port);
+                slice.endpoints.iter().map(|endpoint| (endpoint.address, port)).collect()
             }
             Content::Ours { .. } => Vec::new(),
         });

@@ -110,7 +110,7 @@ async fn what_somebody_changed_or_removed_is_written_again() {
     let whole = ["192.0.2.1:5432 ready serving"];
     stage.until_endpoints(&whole).await;
     let name = stage.slices().await[0].name_any();
-    let other = json!({ "endpoints": [{ "addresses": ["203.0.113.9"], "conditions": { "ready": true } }] });
+    let other = json!({ "endpoints": [{ "addresses": ["203.0.113.9"], "conditions": { "ready": true, "serving": true, "terminating": false } }] });
     stage.slices.patch(&name, &PatchParams::default(), &Patch::Merge(&other)).await.expect("patched");
     stage.until_endpoints(&whole).await;
     stage.slices.delete(&name, &DeleteParams::default()).await.expect("deleted");

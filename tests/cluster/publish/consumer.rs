@@ -75,5 +75,9 @@ async fn dns_answers_with_the_healthy_instances_only() {
     answers(&zone, RecordType::AAAA, &["2001:db8::3"]).await;
     one.up();
     answers(&zone, RecordType::A, &["192.0.2.1"]).await;
+    println!(
+        "interop: CoreDNS | A, AAAA and SRV of a core Service that Portolan publishes for | the healthy instances, each with its own port; \
+         none that failed or is drained"
+    );
     replica.stop().await;
 }

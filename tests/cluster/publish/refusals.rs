@@ -1,5 +1,7 @@
 //! What is not published, and what the status says about it.
 
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::ResourceExt;
 use kube::api::PostParams;
 use serde_json::json;
 
@@ -67,7 +69,7 @@ async fn addresses_that_would_redirect_traffic_are_left_out_and_anothers_slices_
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": { "name": "by-hand", "labels": { "kubernetes.io/service-name": "db" } },
-        "endpoints": [{ "addresses": ["192.0.2.7"] }], "ports": [{ "name": "sql", "port": 5432 }],
+        "endpoints": [{ "addresses": ["192.0.2.7"] }, { "addresses": ["192.0.2.8"] }], "ports": [{ "name": "sql", "port": 5432 }],
     });
     let slice = serde_json::from_value(slice).expect("a slice");
     let by_hand = stage.slices.create(&PostParams::default(), &slice).await.expect("created");
@@ -79,9 +81,11 @@ async fn addresses_that_would_redirect_traffic_are_left_out_and_anothers_slices_
         at("b", "10.244.3.4:5432"),
         at("c", "127.0.0.1:5432"),
         at("d", "192.0.2.7:5432"),
+        at("e", "192.0.2.8:6432"),
     ]);
+    let e = "192.0.2.8:6432 ready serving";
     stage.apply(&orders).await;
-    stage.until_endpoints(&["192.0.2.1:5432 ready serving"]).await;
+    stage.until_endpoints(&["192.0.2.1:5432 ready serving", e]).await;
     stage.until_published("True", "Published").await;
     let message = stage.published().await.2;
     for part in [
@@ -103,7 +107,7 @@ async fn addresses_that_would_redirect_traffic_are_left_out_and_anothers_slices_
     })
     .await;
     stage.slices.delete("by-hand", &kube::api::DeleteParams::default()).await.expect("deleted");
-    stage.until_endpoints(&["192.0.2.1:5432 ready serving", "192.0.2.7:5432 ready serving"]).await;
+    stage.until_endpoints(&["192.0.2.1:5432 ready serving", "192.0.2.7:5432 ready serving", e]).await;
     replica.stop().await;
 }
 
@@ -115,5 +119,42 @@ async fn an_install_that_does_not_publish_says_so() {
     stage.apply(&stage.manifest(&[instance("a", "192.0.2.1:5432", &backend)])).await;
     stage.until_published("False", "Disabled").await;
     assert_eq!(stage.slices().await, []);
+    replica.stop().await;
+}
+
+/// A slice of somebody else with that name, for another core Service.
+fn named(name: &str, manager: &str) -> EndpointSlice {
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {
+            "name": name,
+            "labels": { "kubernetes.io/service-name": "other", "endpointslice.kubernetes.io/managed-by": manager },
+        },
+        "endpoints": [{ "addresses": ["192.0.2.7"] }], "ports": [{ "name": "sql", "port": 5432 }],
+    });
+    serde_json::from_value(slice).expect("a slice")
+}
+
+#[tokio::test]
+async fn a_name_that_somebody_else_has_is_avoided_or_the_status_says_so() {
+    let stage = Stage::unlabelled().await;
+    let replica = Setup::of(&stage.namespace).publishes(&[]).start(stage.plane.admin()).await;
+    let backend = Backend::start();
+    stage.apply(&stage.manifest(&[instance("a", "192.0.2.1:5432", &backend)])).await;
+    stage.until_published("False", "NamespaceNotAllowed").await;
+    let uid = stage.objects.get("orders").await.expect("an object").uid().expect("a uid");
+    let name = |n: usize| format!("db-{}-ipv4-5432-{n}", &uid[..8]);
+    // Those of Kubernetes' own controller are not watched, so that this one is not seen.
+    let (seen, hidden) = (named(&name(0), "staff"), named(&name(1), "endpointslice-controller.k8s.io"));
+    for slice in [&seen, &hidden] {
+        stage.slices.create(&PostParams::default(), slice).await.expect("created");
+    }
+    stage.label("portolan.dev/publish=allowed").await;
+    stage.until_published("False", "Refused").await;
+    let message = stage.published().await.2;
+    assert!(message.contains(&format!("\"{}\" already exists", name(1))), "{message}");
+    stage.slices.delete(&name(1), &kube::api::DeleteParams::default()).await.expect("deleted");
+    stage.until_published("True", "Published").await;
+    assert_eq!(stage.slices().await[0].name_any(), name(1));
     replica.stop().await;
 }

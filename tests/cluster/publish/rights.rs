@@ -92,7 +92,7 @@ async fn without_the_rights_it_says_what_to_apply_once() {
     let installed = install(plane, "cluster").await;
     let stage = Stage::at(plane, installed.namespace.clone()).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = [("PORTOLAN_PUBLISH", "true")];
+    let settings = [("PORTOLAN_PUBLISH", "true"), ("PORTOLAN_PUBLISH_DENY", "none")];
     let mut audit = plane.audit().expect("an audit log");
     let pod = Pod::start_with(folder.path(), &installed.account, &stage.namespace, "portolan-0", &settings).await;
     let backend = Backend::start();
@@ -109,6 +109,89 @@ async fn without_the_rights_it_says_what_to_apply_once() {
     .await;
     let log = pod.log();
     assert_eq!(log.matches("may not publish endpoints").count(), 1, "{log}");
-    assert_eq!(log.matches("PORTOLAN_PUBLISH_DENY is empty").count(), 1, "{log}");
     assert!(pod.is_ready().await, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_policy_refuses_is_no_lack_of_rights() {
+    let (stage, installed) = installed().await;
+    stage.label("portolan.dev/publish=allowed").await;
+    let namespace = stage.namespace.as_str();
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": { "name": format!("no-endpoints-{namespace}") },
+        "spec": {
+            "matchConstraints": { "resourceRules": [{
+                "apiGroups": ["discovery.k8s.io"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["endpointslices"],
+            }] },
+            "validations": [{ "expression": "false", "reason": "Forbidden", "message": "no endpoints on Sundays" }],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": format!("no-endpoints-{namespace}") },
+        "spec": {
+            "policyName": format!("no-endpoints-{namespace}"), "validationActions": ["Deny"],
+            "matchResources": { "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": namespace } } },
+        },
+    });
+    for object in [&policy, &binding] {
+        stage.plane.kubectl().apply(&object.to_string()).await.expect("applied");
+    }
+    let by_hand = slice("by-hand", "staff", &json!([])).to_string();
+    until("the policy is in force", async || {
+        let create = ["create", "--dry-run=server", "-n", namespace, "-f", "-"];
+        stage.plane.kubectl().run_with(&create, &by_hand).await.is_err()
+    })
+    .await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("PORTOLAN_PUBLISH", "true"), ("PORTOLAN_PUBLISH_DENY", "none")];
+    let pod = Pod::start_with(folder.path(), &installed.account, namespace, "portolan-0", &settings).await;
+    let backend = Backend::start();
+    stage.apply(&stage.manifest(&[instance("a", "192.0.2.1:5432", &backend)])).await;
+    stage.until_published("False", "Refused").await;
+    let message = stage.published().await.2;
+    assert!(message.contains("no endpoints on Sundays") && !message.contains("deploy/components/publish"), "{message}");
+    let name = format!("no-endpoints-{namespace}");
+    let delete = ["delete", "validatingadmissionpolicybinding,validatingadmissionpolicy", &name];
+    stage.plane.kubectl().run(&delete).await.expect("deleted");
+    stage.until_published("True", "Published").await;
+    drop(pod);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_may_not_remove_endpoints_the_status_says_so_once() {
+    let (stage, installed) = installed().await;
+    stage.label("portolan.dev/publish=allowed").await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("PORTOLAN_PUBLISH", "true"), ("PORTOLAN_PUBLISH_DENY", "none")];
+    let namespace = stage.namespace.as_str();
+    let pod = Pod::start_with(folder.path(), &installed.account, namespace, "portolan-0", &settings).await;
+    let backend = Backend::start();
+    stage.apply(&stage.manifest(&[instance("a", "192.0.2.1:5432", &backend)])).await;
+    stage.until_published("True", "Published").await;
+    let role = format!("portolan-publish-{namespace}");
+    let without =
+        json!([{ "op": "replace", "path": "/rules/0/verbs", "value": ["list", "watch", "create", "update"] }]);
+    let patch = ["patch", "clusterrole", &role, "--type=json", "-p", &without.to_string()];
+    stage.plane.kubectl().run(&patch).await.expect("patched");
+    let kubectl = stage.plane.kubectl_as(&installed.account);
+    until("it may not delete", async || {
+        !kubectl.can_i(&["delete", "endpointslices", "-n", namespace]).await.expect("an answer")
+    })
+    .await;
+    stage.label("portolan.dev/publish=no").await;
+    stage.until_published("False", "Forbidden").await;
+    let mut audit = stage.plane.audit().expect("an audit log");
+    let (agent, mut refused, mut written) = (format!("system:serviceaccount:{namespace}:portolan"), 0, 0);
+    until("it was refused again and again", async || {
+        for request in audit.requests().expect("requests").into_iter().filter(|request| request.user == agent) {
+            refused += usize::from(request.verb == "delete" && request.code == 403);
+            written += usize::from(request.subresource == "status");
+        }
+        refused >= 3
+    })
+    .await;
+    assert_eq!(written, 0, "the condition stays as it is");
+    drop(pod);
 }

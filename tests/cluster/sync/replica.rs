@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use portolan::catalog::{Catalog, Entry, Epoch};
 use portolan::model::name::{Namespace, ServiceKey};
 use portolan::model::outcome::Health;
-use portolan::model::ports::{Leadership, Role};
+use portolan::model::ports::{Leadership, NameLookup, OnDemand, Role};
 use portolan::model::time::Clock;
 use portolan::operator::events::{EventSettings, Events};
 use portolan::operator::ingest::Ingest;
@@ -121,6 +121,11 @@ impl Setup {
         Self { folder, ..self }
     }
 
+    fn publishing(&self, names: Arc<dyn NameLookup>, on_demand: Arc<dyn OnDemand>) -> Option<PublishSettings> {
+        let gate = Arc::new(PublishPolicy::new(&policy(), self.publish_deny.clone()?));
+        Some(PublishSettings { namespaces: self.namespaces.clone(), gate, names, on_demand })
+    }
+
     /// Starts it as the user of `kubeconfig`.
     pub(crate) async fn start(self, kubeconfig: &Kubeconfig) -> Replica {
         let (clock, metrics, api_health) = (Clock::system(), Metrics::default(), ApiHealth::default());
@@ -137,7 +142,7 @@ impl Setup {
         });
         let names = Arc::new(dialer.clone());
         let settings = ProberSettings { default_interval: self.interval, ..ProberSettings::default() };
-        let (prober, _) =
+        let (prober, on_demand) =
             Prober::new(settings, dialer, store.clone(), probes, leadership.clone(), clock, metrics.clone());
         let client = kubeconfig.client().await.expect("a client");
         let (ingest, taking_in) =
@@ -155,11 +160,9 @@ impl Setup {
             events.clone(),
             metrics.clone(),
         );
-        let (publisher, publications) = match &self.publish_deny {
+        let (publisher, publications) = match self.publishing(names, Arc::new(on_demand)) {
             None => (None, Publications::off()),
-            Some(deny) => {
-                let gate = Arc::new(PublishPolicy::new(&policy(), deny.clone()));
-                let settings = PublishSettings { namespaces: self.namespaces.clone(), gate, names };
+            Some(settings) => {
                 let (publisher, publications) = Publisher::new(
                     client.clone(),
                     ingest.clone(),

@@ -64,6 +64,11 @@ impl Installs {
         self.other(status).is_none_or(|other| self.0.over.load().contains(other))
     }
 
+    /// Whether the status says that this install writes the object: no other one takes it for its own then.
+    pub fn owns(&self, status: Option<&ServiceStatus>) -> bool {
+        status.and_then(|status| status.install.as_deref()) == Some(self.own())
+    }
+
     /// What belongs to other installs, as last counted.
     pub fn other_installs(&self) -> Arc<OtherInstalls> {
         self.0.other_installs.load_full()
@@ -98,6 +103,10 @@ mod tests {
         let may = |install| installs.may_write(Some(&status(install)));
         assert!(installs.may_write(None) && may(None) && may(Some("portolan/portolan")));
         assert!(!may(Some("other/portolan")), "it is another's");
+        let owns = |install| installs.owns(Some(&status(install)));
+        assert!(
+            owns(Some("portolan/portolan")) && !owns(None) && !owns(Some("other/portolan")) && !installs.owns(None)
+        );
         installs.0.over.store(Arc::new(HashSet::from(["other/portolan".to_owned()])));
         assert!(may(Some("other/portolan")), "that one has ended");
         assert!(!may(Some("third/portolan")));
