@@ -28,6 +28,7 @@ pub(crate) struct Environment {
     leases: Api<Lease>,
     account: Kubeconfig,
     folder: TempDir,
+    publishes: bool,
     plane: ControlPlane,
 }
 
@@ -43,13 +44,30 @@ impl Environment {
             leases: Api::namespaced(client, NAMESPACE),
             account: plane.service_account(NAMESPACE, NAMESPACE).await?,
             folder: tempfile::tempdir()?,
+            publishes: false,
             plane,
         })
     }
 
+    /// The same with `deploy/components/publish`, in a namespace that allows it.
+    pub(crate) async fn start_publishing() -> Result<Self> {
+        let environment = Self::start().await?;
+        let folder = environment.folder.path();
+        // kustomize takes no absolute paths.
+        let up = "../".repeat(folder.components().count() - 1);
+        let deploy = format!("{up}{}/deploy", env!("CARGO_MANIFEST_DIR").trim_start_matches('/'));
+        let text = format!("resources: [{deploy}/overlays/cluster]\ncomponents: [{deploy}/components/publish]\n");
+        std::fs::write(folder.join("kustomization.yaml"), text)?;
+        let kubectl = environment.plane.kubectl();
+        let folder = folder.to_str().context("a path in UTF-8")?;
+        kubectl.run(&["apply", "--server-side", "--force-conflicts", "-k", folder]).await?;
+        kubectl.run(&["label", "namespace", NAMESPACE, "portolan.dev/publish=allowed"]).await?;
+        Ok(Self { publishes: true, ..environment })
+    }
+
     /// Starts the replica `name`, on the file that one of its name left.
     pub(crate) async fn replica(&self, name: &str) -> Result<Replica> {
-        Setup { name, account: &self.account, folder: self.folder.path() }.start().await
+        Setup { name, account: &self.account, folder: self.folder.path(), publishes: self.publishes }.start().await
     }
 
     /// The kubeconfig of somebody who may list the objects.

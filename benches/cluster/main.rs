@@ -1,6 +1,6 @@
 //! How fast Portolan is as a Kubernetes operator, side by side with the least that a client of the same API server could do.
 //!
-//! `cargo bench --bench cluster -- [apply|death|objects|takeover|overload]… [--quick]`; without a name all five run. Each has a real etcd and
+//! `cargo bench --bench cluster -- [apply|death|objects|takeover|overload|publish]… [--quick]`; without a name all six run. Each has a real etcd and
 //! kube-apiserver to itself, without an audit log; Portolan runs as the pods do, a process of its own with the rights of its ServiceAccount.
 //! The figures are goals, never a test: nothing here fails for being slow.
 
@@ -12,6 +12,7 @@ mod environment;
 mod found;
 mod objects;
 mod overload;
+mod publish;
 mod replica;
 mod takeover;
 
@@ -42,6 +43,11 @@ pub(crate) struct Plan {
     steady: Duration,
     /// Leaders that are killed.
     takeovers: usize,
+    /// Published services among which one changes, and how often one does.
+    published: usize,
+    transitions: usize,
+    /// Slices of the large cluster.
+    slices: usize,
 }
 
 const WHOLE: Plan = Plan {
@@ -52,6 +58,9 @@ const WHOLE: Plan = Plan {
     rest: Duration::from_secs(20),
     steady: Duration::from_mins(1),
     takeovers: 5,
+    published: 1000,
+    transitions: 200,
+    slices: 5000,
 };
 const QUICK: Plan = Plan {
     applied: 200,
@@ -61,6 +70,9 @@ const QUICK: Plan = Plan {
     rest: Duration::from_secs(10),
     steady: Duration::from_secs(10),
     takeovers: 1,
+    published: 200,
+    transitions: 50,
+    slices: 1000,
 };
 
 fn main() -> Result<()> {
@@ -71,7 +83,7 @@ fn main() -> Result<()> {
     }
     let plan = if args.iter().any(|arg| arg == "--quick") { QUICK } else { WHOLE };
     args.retain(|arg| arg != "--quick");
-    let all = ["apply", "death", "objects", "takeover", "overload"].map(str::to_owned);
+    let all = ["apply", "death", "objects", "takeover", "overload", "publish"].map(str::to_owned);
     for name in if args.is_empty() { &all[..] } else { &args[..] } {
         match name.as_str() {
             "apply" => runtime.block_on(apply::run(plan))?,
@@ -79,6 +91,7 @@ fn main() -> Result<()> {
             "objects" => runtime.block_on(objects::run(plan))?,
             "takeover" => runtime.block_on(takeover::run(plan))?,
             "overload" => runtime.block_on(overload::run(plan))?,
+            "publish" => runtime.block_on(publish::run(plan))?,
             other => bail!("no benchmark is called {other}; there are {}", all.join(", ")),
         }
     }

@@ -20,6 +20,7 @@ pub(crate) struct Setup<'a> {
     pub(crate) account: &'a Kubeconfig,
     /// Where its file and its log are.
     pub(crate) folder: &'a Path,
+    pub(crate) publishes: bool,
 }
 
 /// A running replica; killed when it is dropped.
@@ -51,6 +52,9 @@ impl Setup<'_> {
             .env("POD_NAME", self.name)
             .env("POD_NAMESPACE", NAMESPACE)
             .env("POD_IP", "127.0.0.1");
+        if self.publishes {
+            command.env("PORTOLAN_PUBLISH", "true").env("PORTOLAN_PUBLISH_DENY", "10.0.0.0/8");
+        }
         let mut process = Guarded::start(&command, &log)?;
         let started = Instant::now();
         loop {
