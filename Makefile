@@ -8,7 +8,7 @@ VERSION = $(shell sed -n '/^\[package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.
 # $(call need,tool,what to do about it): one line about a missing tool instead of a page of errors.
 need = @command -v $(1) >/dev/null || { echo "$(1) is missing: $(2)" >&2; exit 1; }
 
-.PHONY: help schemathesis generated-client chart check-chart static packages check-packages image-layout sbom plugin check-compose build image demo shop demo-cluster test test-fast test-busy pre-commit lint fmt doc generate picture check-generated check-monitoring bench bench-cluster torture fuzz simulate soak deny ci tools go
+.PHONY: help interop schemathesis generated-client chart check-chart static packages check-packages image-layout sbom plugin check-compose build image demo shop demo-cluster test test-fast test-busy pre-commit lint fmt doc generate picture check-generated check-monitoring bench bench-cluster torture fuzz simulate soak deny ci tools go
 
 help: ## list the targets
 	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,8 +89,13 @@ check-monitoring: ## check and test the alerts with promtool
 	@mkdir -p target/monitoring
 	@sed -n '/^  groups:/,$$s/^  //p' deploy/monitoring/rules.yaml > target/monitoring/rules.gen.yaml
 	@cp deploy/monitoring/rules_test.yaml target/monitoring/
-	promtool check rules target/monitoring/rules.gen.yaml
+	promtool check rules target/monitoring/rules.gen.yaml | tee target/monitoring/found
 	promtool test rules target/monitoring/rules_test.yaml
+	@echo "interop: promtool | to check the alerts, and to run their tests | $$(grep -o '[0-9]* rules found' target/monitoring/found), all tests passed"
+
+interop: tools ## try the programs that others wrote with it, from CoreDNS to Prometheus, and put a table of what came into the README; PARTS="chart" selects
+	$(call need,python3,install Python 3.10 or newer with venv (Debian: apt install python3-venv))
+	CARGO="$(CARGO)" tests/interop/run $(PARTS)
 
 schemathesis: tools ## search a real server for answers that openapi.json does not describe; EXAMPLES (100) for each route
 	$(call need,python3,install Python 3.10 or newer with venv (Debian: apt install python3-venv))
@@ -109,7 +114,7 @@ chart: ## package the Helm chart, target/chart/portolan-VERSION.tgz
 check-chart: tools go chart ## compare the chart with kustomize, then install, test, upgrade, roll back and remove it on a real API server
 	$(CARGO) build --locked --bin portolan
 	$(CARGO) build --locked --package control-plane --example with-control-plane
-	python=$$(.ci/tool python) HELM=$$(.ci/tool helm) && export HELM CHART=target/chart/portolan-$(VERSION).tgz PORTOLAN=target/debug/portolan && \
+	export PYTHONDONTWRITEBYTECODE=1 python=$$(.ci/tool python) HELM=$$(.ci/tool helm) && export HELM CHART=target/chart/portolan-$(VERSION).tgz PORTOLAN=target/debug/portolan && \
 		target/debug/examples/with-control-plane $$python deploy/chart/check.py
 
 # A static program, which runs on every Linux of its architecture. STATIC names one that was built before.

@@ -4,27 +4,27 @@ Needs HELM, PORTOLAN, CHART (the packaged chart), and a Kubernetes API under KUB
 programs of the pods run here, as their ServiceAccount and with the settings that the chart gave them.
 """
 
-import contextlib
-import http.server
 import json
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 import threading
-import time
-import urllib.request
 
 import yaml
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-HELM, PORTOLAN, CHART = (os.environ[name] for name in ("HELM", "PORTOLAN", "CHART"))
-NAMESPACE = "portolan"
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "tests/interop"))
+from stage import NAMESPACE, PORTOLAN, ROOT, Backend, Pod, apply, came, get, kubectl, overlay, run  # noqa: E402
+
+HELM, CHART = (os.environ[name] for name in ("HELM", "CHART"))
 # Values that the chart refuses.
 WRONG = (
     "scope=other",
     "scope=namespaced,restNamespaces={shop}",
     "replicas=-1",
+    "publish.enabled=true",
+    "publish.deny={10.0.0.0/8},publish.enabled=true,scope=namespaced",
     "image.tg=1",
     "image.digest=1",
     "settings.lower=1",
@@ -33,32 +33,8 @@ WRONG = (
 MANAGED_BY, CHART_LABEL = "app.kubernetes.io/managed-by", "helm.sh/chart"
 
 
-def run(*args, stdin=None, fails=False):
-    """The command's output; with `fails`, it must fail."""
-    done = subprocess.run(args, input=stdin, capture_output=True, text=True, timeout=300)
-    if (done.returncode != 0) != fails:
-        raise SystemExit(f"{' '.join(args)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stderr if fails else done.stdout
-
-
 def helm(*args, **how):
     return run(HELM, *args, "--namespace", NAMESPACE, **how)
-
-
-def kubectl(*args, **how):
-    return run("kubectl", *args, **how)
-
-
-def get(*args):
-    return json.loads(kubectl("get", "-o", "json", *args))
-
-
-def until(condition, what):
-    deadline = time.monotonic() + 60
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not within a minute: {what}")
-        time.sleep(0.1)
 
 
 def say(text):
@@ -84,17 +60,18 @@ def objects(text):
     return found
 
 
-def equal(what, overlay, *flags):
+def equal(what, source, *flags):
     version = server_version()
     rendered = objects(helm("template", "portolan", CHART, "--no-hooks", "--kube-version", version, *flags))
-    built = objects(kubectl("kustomize", str(ROOT / "deploy" / overlay)))
+    built = objects(kubectl("kustomize", str(ROOT / "deploy" / source)))
     # The namespace is there before Helm can note in it that it installs something.
     built.pop(("Namespace", None, NAMESPACE), None)
     missing, extra = built.keys() - rendered.keys(), rendered.keys() - built.keys()
     assert not missing and not extra, f"{what}: without {sorted(map(str, missing))}, but with {sorted(map(str, extra))}"
     for key, wanted in built.items():
         assert rendered[key] == wanted, f"{what}: {key} differs:\n{yaml.dump(rendered[key])}\nwanted:\n{yaml.dump(wanted)}"
-    say(f"{len(built)} objects are those of {overlay}")
+    say(f"{what}: {len(built)} objects are those of kustomize")
+    return len(built)
 
 
 def server_version():
@@ -112,53 +89,6 @@ def refusals():
 # --- A life of a release.
 
 
-class Pod:
-    """Portolan as the Deployment's pods would run it."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.process = None
-        self.url = None
-
-    def start(self):
-        container = get("deployment", "portolan", "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]
-        env = {each["name"]: each["value"] for each in container["env"] if "value" in each}
-        secret = self.folder / "secret"
-        secret.write_text("a secret that only this check knows, long enough to sign")
-        env |= {"POD_NAME": "a", "POD_NAMESPACE": NAMESPACE, "POD_IP": "127.0.0.1", "SERVER_PORT": "0", "PATH": os.environ["PATH"]}
-        env |= {"JWT_SECRET_FILE": str(secret), "DB_PATH": str(self.folder / "services.db"), "PORTOLAN_BIND_ADDRESS": "127.0.0.1"}
-        env |= {"KUBECONFIG": self.kubeconfig(), "HOME": str(self.folder)}
-        log = self.folder / "log"
-        with log.open("w") as out:
-            self.process = subprocess.Popen([PORTOLAN, *container["args"]], env=env, stdout=out, stderr=out)
-        until(lambda: self.listens(log), "Portolan listens")
-        until(self.ready, "Portolan is ready")
-
-    def kubeconfig(self):
-        config = yaml.safe_load(kubectl("config", "view", "--raw", "--minify"))
-        config["users"][0]["user"] = {"token": kubectl("create", "token", "portolan", "-n", NAMESPACE).strip()}
-        path = self.folder / "kubeconfig"
-        path.write_text(yaml.dump(config))
-        return str(path)
-
-    def listens(self, log):
-        if self.process.poll() is not None:
-            raise SystemExit(f"Portolan ended:\n{log.read_text()}")
-        at = log.read_text().find("http://127.0.0.1:")
-        self.url = log.read_text()[at:].split('"')[0].split()[0].rstrip(",.") if at >= 0 else None
-        return self.url is not None
-
-    def ready(self):
-        with contextlib.suppress(OSError):
-            return urllib.request.urlopen(f"{self.url}/readyz", timeout=5).status == 200
-        return False
-
-    def stop(self):
-        if self.process:
-            self.process.terminate()
-            self.process.wait(timeout=30)
-
-
 def run_test_pod(pod, stopped):
     """What a node does for the pod of `helm test`: runs its program, and writes how that ended."""
     ended = set()
@@ -174,24 +104,6 @@ def run_test_pod(pod, stopped):
             code = subprocess.run([PORTOLAN, *args], capture_output=True, timeout=60).returncode
             status = {"status": {"phase": "Failed" if code else "Succeeded"}}
             kubectl("patch", "pod", metadata["name"], "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", json.dumps(status))
-
-
-@contextlib.contextmanager
-def backend():
-    """A program that is healthy."""
-
-    class Ok(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ok)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
 
 
 def deployment():
@@ -212,10 +124,9 @@ def life(folder):
     try:
         pod.start()
         node.start()
-        with backend() as url:
-            instance = {"name": "a", "baseUrl": url}
-            shop = {"apiVersion": "portolan.dev/v1alpha1", "kind": "Service", "metadata": {"name": "shop"}, "spec": {"instances": [instance]}}
-            kubectl("apply", "-f", "-", stdin=json.dumps(shop))
+        with Backend() as backend:
+            instance = {"name": "a", "baseUrl": backend.url}
+            apply({"apiVersion": "portolan.dev/v1alpha1", "kind": "Service", "metadata": {"name": "shop"}, "spec": {"instances": [instance]}})
             kubectl("wait", "--for=condition=Ready", "services.portolan.dev/shop", "--timeout=60s")
         say("Portolan runs with the rights and settings of the chart and proves a service")
         helm("test", "portolan", "--timeout", "60s")
@@ -266,13 +177,21 @@ def namespaced():
 
 
 def main():
-    equal("the default", "overlays/cluster", "--include-crds")
-    equal("scope=namespaced", "overlays/namespaced", "--set", "scope=namespaced")
-    equal("monitoring", "monitoring", "--show-only", "templates/monitoring.yaml", "--set", "monitoring.enabled=true")
+    same = equal("the default", "overlays/cluster", "--include-crds")
+    same += equal("scope=namespaced", "overlays/namespaced", "--set", "scope=namespaced")
+    same += equal("monitoring", "monitoring", "--show-only", "templates/monitoring.yaml", "--set", "monitoring.enabled=true")
+    publish = ("--set", "publish.enabled=true", "--set", "publish.deny={10.244.0.0/16,10.96.0.0/12}")
+    folder = overlay({"PORTOLAN_PUBLISH_DENY": "10.244.0.0/16,10.96.0.0/12"}, "publish")
+    same += equal("publish", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *publish)
     refusals()
     with tempfile.TemporaryDirectory() as folder:
         life(pathlib.Path(folder))
     namespaced()
+    came(
+        "Helm",
+        "`lint`, `template`, `install`, `test`, `upgrade`, `rollback`, `uninstall`; again as the administrator of a namespace",
+        f"{same} objects equal to kustomize's; a release that works, and a failed `helm test` where nothing answers",
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ use crate::programs::{Program, example, fetch, wait_for};
 
 /// The lease of the programs, in seconds: long enough for a busy machine, since a program renews it every 1.6 to 2.4 s.
 const TTL: &str = "6";
+/// What a program's life shows, for the table of `make interop`.
+const LIFE: &str = "the programs of `examples/clients`, while the server is killed and loses its file | registered, renewed, registered again, gone";
 /// Renewals that take longer than a lease lasts, so that without them the lease had expired.
 const RENEWALS: u64 = 4;
 
@@ -89,12 +91,14 @@ fn lives(start: impl FnOnce(&str) -> Command, version: &str) {
 #[test]
 fn a_program_in_python_stays_registered() {
     lives(python, "1.0.0");
+    println!("interop: a client in Python | {LIFE}");
 }
 
 #[test]
 fn a_program_in_go_stays_registered() {
     let folder = tempfile::tempdir().expect("a folder");
     lives(|server| go(server, folder.path()), "2.0.0");
+    println!("interop: a client in Go | {LIFE}");
 }
 
 /// A rolling deploy: the new version beside the old one, and then alone.

@@ -44,6 +44,9 @@ fn the_gateways_services_are_served_with_their_ids_and_dates() {
         (&renewed["id"], &renewed["instances"][0]["generation"]),
         (&service["id"], &service["instances"][0]["generation"])
     );
+    println!(
+        "interop: the legacy gateway's SQLite file | `portolan import` | its id, dates and metadata; its program's next call is a renewal"
+    );
 }
 
 #[test]

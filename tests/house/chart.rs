@@ -28,11 +28,13 @@ fn the_chart_has_the_version_of_the_program() {
 
 /// Helm reads nothing outside of a chart, so it has copies: a file of the chart, and the file that it repeats. The copies are no links,
 /// which archives and some systems lose.
-const COPIES: [(&str, &str); 7] = [
+const COPIES: [(&str, &str); 9] = [
     ("crds/service.yaml", "crds/service.yaml"),
     ("files/cluster.yaml", "deploy/install.yaml"),
     ("files/dashboard.json", "deploy/monitoring/dashboard.json"),
     ("files/namespaced.yaml", "deploy/overlays/namespaced/role.yaml"),
+    ("files/publish-admission.yaml", "deploy/components/publish/admission.yaml"),
+    ("files/publish-rbac.yaml", "deploy/components/publish/rbac.yaml"),
     ("files/rest-namespace.yaml", "deploy/rest-namespace.yaml"),
     ("files/rules.yaml", "deploy/monitoring/rules.yaml"),
     ("files/service-monitor.yaml", "deploy/monitoring/service-monitor.yaml"),

@@ -61,6 +61,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- if eq .Values.scope "namespaced" -}}{{- $_ := set $settings "PORTOLAN_WATCH_NAMESPACES" "$(POD_NAMESPACE)" -}}{{- end -}}
 {{- if .Values.restNamespaces -}}{{- $_ := set $settings "PORTOLAN_REST_NAMESPACES" (prepend (without .Values.restNamespaces .Release.Namespace) .Release.Namespace | join ",") -}}{{- end -}}
+{{- if .Values.publish.enabled -}}
+{{- if ne .Values.scope "cluster" -}}{{- fail "publish: needs scope=cluster" -}}{{- end -}}
+{{- $_ := set $settings "PORTOLAN_PUBLISH" "true" -}}
+{{- $_ := set $settings "PORTOLAN_PUBLISH_DENY" (join "," .Values.publish.deny) -}}
+{{- end -}}
 {{- range $name, $value := .Values.settings -}}
 {{- /* A number arrives as float64, which would be written as 1e+06. */ -}}
 {{- if kindIs "float64" $value -}}{{- $value = int64 $value -}}{{- end -}}
