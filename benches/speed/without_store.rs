@@ -23,6 +23,7 @@ use portolan::model::time::{Clock, UnixMs};
 use portolan::model::url::EndpointUrl;
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
+use portolan::telemetry::audit::AuditLog;
 use portolan::telemetry::metrics::Metrics;
 use portolan::telemetry::server_events::EventReceiver;
 use tokio_util::sync::CancellationToken;
@@ -177,6 +178,7 @@ pub(crate) async fn serve() -> Result<()> {
         history: store,
         access: Access::new(access, None, metrics.clone(), clock),
         access_log,
+        audit: AuditLog::without_file(),
         metrics: metrics.clone(),
         readiness: Arc::new(Nowhere),
         freshness: None,

@@ -25,7 +25,7 @@ def stay_registered(me):
                     service = call("POST", "/register", me)
                     mine = next(i for i in service["instances"] if i["name"] == me["instance"])
                     known.update(path=f"/{service['id']}/instances/{mine['name']}", generation=mine["generation"])
-                call("PUT", known["path"] + "/heartbeat")
+                call("PUT", known["path"] + "/heartbeat", headers={"If-Match": str(known["generation"])})
             except Exception as error:  # Portolan may be away: the next round tries again
                 print("portolan:", error, file=sys.stderr)
                 if error.args[:1] == (404,):  # Portolan does not know this instance (any more): register again

@@ -12,12 +12,14 @@ use http::{Method, Request, Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::access::{Admitted, NotCounted, RouteClass, SecretsRefresher, SecretsReload, SentAtOnce};
+use super::access::{Admitted, NotCounted, Refused, RouteClass, SecretsRefresher, SecretsReload, SentAtOnce};
 use super::conn::{Handler, RequestBody};
 use super::http::body::Body;
 use super::http::envelope::{ApiError, Code};
 use super::http::in_flight;
+use super::routes::audit::Audited;
 use super::routes::request::RequestContext;
+use super::routes::subject::Subject;
 use super::routes::{self, Answer, Match, RouteId};
 use super::state::ApiState;
 use super::{fast_path, freshness};
@@ -82,20 +84,33 @@ impl Handler for Api {
         let matched = routes::find(&head.method, head.uri.path());
         let mut fast = false;
         let response = match state.access.admit(&head, peer, matched.class) {
-            Err(refusal) => {
-                log_refusal(&refusal, state.access.client_address(&head.headers, peer), &Owner::Anonymous);
-                refusal.into_reply()
+            Err(Refused { error, principal }) => {
+                let owner = principal.as_deref().map_or(&Owner::Anonymous, |principal| &principal.owner);
+                log_refusal(&error, state.access.client_address(&head.headers, peer), owner);
+                let mut response = error.into_reply();
+                if matched.class.is_change() {
+                    let (principal, subject) = (principal.as_deref(), Subject::default());
+                    let audited = Audited { matched: &matched, head: &head, peer, principal, subject };
+                    audited.record(state, &mut response);
+                }
+                response
             }
             Ok(mut admitted) => {
                 let answer = matched.is(RouteId::Discover).then(|| self.0.fast_path(&head, &admitted)).flatten();
                 fast = answer.is_some();
+                let subject = Subject::default();
                 let mut response = match answer {
                     Some(response) => response,
                     // Boxed, so that the fast path does not carry the size of the others.
-                    None => Box::pin(self.0.routed(&matched, &head, body, &admitted, peer)).await,
+                    None => Box::pin(self.0.routed(&matched, &head, body, &admitted, peer, &subject)).await,
                 };
                 freshness::mark(state.freshness.as_deref(), matched.class, &mut response);
                 self.0.finish(&head, &mut admitted, &mut response);
+                if matched.class.is_change() {
+                    let principal = Some(&admitted.principal);
+                    let audited = Audited { matched: &matched, head: &head, peer, principal, subject };
+                    audited.record(state, &mut response);
+                }
                 // A request that the spent quota refuses after all is counted in no series of the fast path.
                 fast &= response.status() != StatusCode::TOO_MANY_REQUESTS;
                 response
@@ -124,6 +139,7 @@ impl Inner {
         body: RequestBody,
         admitted: &Admitted,
         peer: SocketAddr,
+        audit: &Subject,
     ) -> Response<Body> {
         if admitted.class == RouteClass::Preflight {
             return self.state.access.preflight();
@@ -134,6 +150,7 @@ impl Inner {
             params: matched.params,
             principal: &admitted.principal,
             client: self.state.access.client_address(&head.headers, peer),
+            audit,
             renewals_only: admitted.rate.is_some_and(|rate| rate.spent.is_some()),
         };
         // Held until the answer: the body's bytes may wait in a queue.

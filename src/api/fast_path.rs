@@ -27,7 +27,7 @@ pub(super) fn answer(
     }
     let snapshot = catalog.read();
     let entry = snapshot.find(namespace, name)?;
-    Some(reply::found(catalog, &snapshot, entry, &request.headers))
+    Some(reply::found(catalog, &snapshot, entry, principal.sees_owners(namespace), &request.headers))
 }
 
 /// `name`, and `namespace` when given, from a query without anything else and without escapes.

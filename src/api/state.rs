@@ -10,6 +10,7 @@ use crate::model::name::Namespace;
 use crate::model::ports::{AddressGate, Freshness, Heartbeats, OnDemand, PassOn, Probing, Registrar};
 use crate::store::Store;
 use crate::telemetry::access_log::AccessLog;
+use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server_events::EventReceiver;
 
@@ -42,6 +43,8 @@ pub struct ApiState {
     pub access: Access,
     /// Gets a line per request.
     pub access_log: AccessLog,
+    /// Gets a line per write.
+    pub audit: AuditLog,
     /// The process's metrics.
     pub metrics: Metrics,
     /// The components that `/readyz` reports.

@@ -14,12 +14,14 @@ use crate::catalog::Epoch;
 use crate::config::{self, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
+use crate::model::text::escape;
 use crate::prober::AddressPolicy;
 use crate::prober::DialSettings;
 use crate::prober::OwnListener;
 use crate::prober::ProberSettings;
 use crate::prober::ResolverSettings;
 use crate::store::{Consent, StoreSettings};
+use crate::telemetry::audit::{AuditError, AuditLog};
 use crate::telemetry::metrics::Metrics;
 
 /// Most entries of history: about 100 MB at 200 to 500 bytes each.
@@ -113,6 +115,15 @@ pub(super) fn secrets(settings: &Settings) -> Result<Option<Secrets>, SecretsErr
         None => Ok(None),
         Some(config::Secrets::Inline(secret)) => Secrets::inline(secret).map(Some),
         Some(config::Secrets::File(path)) => Secrets::file(path.clone()).map(Some),
+    }
+}
+
+/// The audit log.
+pub(super) fn audit(settings: &Settings, metrics: &Metrics) -> Result<AuditLog, AuditError> {
+    match &settings.audit_file {
+        Some(path) if *path == settings.db_path => Err(AuditError::Other(escape(&path.to_string_lossy(), 200))),
+        Some(path) => AuditLog::with_file(path.clone(), metrics.audit_dropped.clone()),
+        None => Ok(AuditLog::without_file()),
     }
 }
 

@@ -33,7 +33,8 @@ use crate::operator::kubernetes::client::ClientError;
 use crate::operator::replicas::pass_on::LeaderLineError;
 use crate::prober::AddressPolicy;
 use crate::store::{OpenError, StoreSettings, TimedEnds};
-use component_status::{EventReporter, LocalStatus, StatusSource};
+use crate::telemetry::audit::AuditError;
+use component_status::{EventReporter, StatusSource};
 use readiness::StatusReadiness;
 use startup::Startup;
 use tasks::{ShutdownStage, Tasks};
@@ -75,6 +76,9 @@ pub enum AppError {
     /// The secrets cannot be used.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// The audit file cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// No Kubernetes API is configured.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -123,7 +127,7 @@ pub async fn run(settings: Settings, options: RunOptions, ready: impl FnOnce(Soc
 async fn standalone(mut startup: Startup, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
     let policy = component_settings::policy(&startup.settings, startup.address);
     let core = startup.core(None, policy.clone(), Arc::new(AlwaysLeads))?;
-    let status = LocalStatus::new(core.store.clone(), Arc::clone(core.probing.status()), startup.shutdown.clone());
+    let status = startup.local_status(&core);
     let status: Arc<dyn StatusSource> = Arc::new(status);
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
     let state = startup.api_state(

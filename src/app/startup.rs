@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::component_status::LocalStatus;
 use super::descriptors::Descriptors;
 use super::probing::ProbingRuntime;
 use super::tasks::{ShutdownStage, Tasks};
@@ -25,6 +26,7 @@ use crate::prober::Dialer;
 use crate::prober::{Prober, ProberHandle};
 use crate::store::{Opened, Store, Writer};
 use crate::telemetry::access_log::{AccessLog, AccessLogWriter};
+use crate::telemetry::audit::AuditLog;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::metrics::process::ProcessMetrics;
 use crate::telemetry::server_events::EventReceiver;
@@ -42,6 +44,7 @@ pub(super) struct Startup {
     pub(super) hearing: Hearing,
     secrets: Option<Secrets>,
     reload: BoxStream<'static, ()>,
+    audit: AuditLog,
     access_log: AccessLog,
     access_log_writer: Option<AccessLogWriter>,
 }
@@ -65,6 +68,7 @@ impl Startup {
         let listener = component_settings::listen(&settings)?;
         let address = listener.local_addr().map_err(|why| component_settings::cannot_listen(&settings, why))?;
         let secrets = component_settings::secrets(&settings)?;
+        let audit = component_settings::audit(&settings, &metrics)?;
         let (access_log, access_log_writer) = match options.access_log {
             Some(out) => {
                 let (log, writer) = AccessLog::new(settings.log_format == LogFormat::Json, out, &metrics);
@@ -85,6 +89,7 @@ impl Startup {
             hearing: Hearing::default(),
             secrets,
             reload: options.reload,
+            audit,
             access_log,
             access_log_writer,
         })
@@ -119,6 +124,12 @@ impl Startup {
         Ok(Core { store, catalog, probing, names, writer, prober })
     }
 
+    /// The components that every server has.
+    pub(super) fn local_status(&self, core: &Core) -> LocalStatus {
+        let prober = Arc::clone(core.probing.status());
+        LocalStatus::new(core.store.clone(), prober, self.audit.clone(), self.shutdown.clone())
+    }
+
     /// What the API stands on, as in standalone mode: nothing is mirrored and there is no other replica.
     pub(super) fn api_state(
         &mut self,
@@ -141,6 +152,7 @@ impl Startup {
             history: core.store.clone(),
             access: Access::new(access, self.secrets.take(), self.metrics.clone(), self.clock.clone()),
             access_log: self.access_log.clone(),
+            audit: self.audit.clone(),
             metrics: self.metrics.clone(),
             readiness,
             freshness: None,
@@ -165,8 +177,10 @@ impl Startup {
         if let Some(keeper) = api.secrets_refresher() {
             tasks.start(ShutdownStage::Serving, "the secrets", |stop| keeper.run(stop));
         }
-        let (requests, reloaded) = (self.reload, api.clone());
-        tasks.start(ShutdownStage::Serving, "the reload of secrets", |stop| reload::run(requests, reloaded, stop));
+        let (requests, reloaded, audit) = (self.reload, api.clone(), self.audit.clone());
+        tasks.start(ShutdownStage::Serving, "the reload of secrets", |stop| {
+            reload::run(requests, reloaded, audit, stop)
+        });
         let connections = component_settings::conn_settings(&self.settings, self.descriptors, self.hearing);
         let (listener, metrics) = (self.listener, self.metrics);
         tasks.start(ShutdownStage::Serving, "the api", |stop| conn::serve(listener, connections, api, metrics, stop));
@@ -178,6 +192,7 @@ impl Startup {
         };
         tracing::info!("stopping");
         let stopped = tasks.stop(self.settings.shutdown.saturating_sub(self.settings.drain)).await;
+        self.audit.finish();
         ended.and(stopped)?;
         tracing::info!("stopped");
         Ok(())

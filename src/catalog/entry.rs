@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::accrual::Accrual;
 use super::epoch::Epoch;
-use super::render::{self, Rendered, Stamp};
+use super::render::{self, Rendered, Variant};
 use crate::model::availability::Standing;
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::{Instance, Replica, Service};
+use crate::model::service::{Instance, Owner, Replica, Service};
 use crate::model::text::Short;
 use crate::model::time::UnixMs;
 
@@ -42,6 +42,8 @@ impl LastCheck {
     }
 }
 
+/// The end of a tag whose answer names owners.
+const SHOWN: &str = "~";
 /// Bytes for an instance besides its texts, with the field names of its JSON.
 const PER_INSTANCE: usize = 400;
 /// Bytes for a label besides its texts.
@@ -73,16 +75,16 @@ pub struct Mark {
     pub sequence: u64,
 }
 
-/// A weak entity tag, `W/"<epoch>.<revision>"`, or with a mark `W/"<epoch>.<revision>+<replica>.<sequence>"`. Equal tags mean that only
-/// `last_health_check` can differ.
+/// A weak entity tag, `W/"<epoch>.<revision>"`, or with a mark `W/"<epoch>.<revision>+<replica>.<sequence>"`; `~` and more at its end where the
+/// answer names owners. Equal tags mean that only `last_health_check` can differ.
 #[derive(Debug, Clone, Copy)]
-pub struct WeakTag(Short<71>);
+pub struct WeakTag(Short<88>);
 
 impl WeakTag {
-    /// The tag of a state at `revision`.
-    pub fn new(epoch: &Epoch, revision: u64, mark: Option<Mark>) -> Self {
+    /// The tag of a state at `revision`. `owners` is empty, or says of which services the owners are shown: at most 17 characters.
+    pub fn new(epoch: &Epoch, revision: u64, mark: Option<Mark>, owners: &str) -> Self {
         let mut digits = itoa::Buffer::new();
-        let (open, end) = (["W/\"", epoch.as_str(), ".", digits.format(revision)], ["\""]);
+        let (open, end) = (["W/\"", epoch.as_str(), ".", digits.format(revision)], [owners, "\""]);
         Self(match mark {
             None => Short::of(open.into_iter().chain(end)),
             Some(Mark { replica, sequence }) => {
@@ -153,24 +155,25 @@ impl Entry {
         self.rendered()
     }
 
-    /// The newest probe, as the JSON shows it.
-    pub fn stamp(&self) -> Stamp {
-        Stamp::of(self.last_check.get())
+    /// The JSON with the newest probe, with or without owners.
+    pub fn variant(&self, owners: bool) -> Variant {
+        Variant::of(self.last_check.get(), owners)
     }
 
     /// Appends the service's JSON object, with the newest `last_health_check`.
-    pub fn write_json(&self, out: &mut Vec<u8>) {
-        self.rendered().write(self.last_check.get(), out);
+    pub fn write_json(&self, owners: bool, out: &mut Vec<u8>) {
+        self.rendered().write(&self.variant(owners), out);
     }
 
     /// The service's JSON object between two texts, in a single allocation.
-    pub fn json_between(&self, before: &[u8], after: &[u8]) -> Vec<u8> {
-        self.rendered().between(before, self.last_check.get(), after)
+    pub fn json_between(&self, before: &[u8], owners: bool, after: &[u8]) -> Vec<u8> {
+        self.rendered().between(before, &self.variant(owners), after)
     }
 
-    /// The service's [weak entity tag](WeakTag).
-    pub fn tag(&self, epoch: &Epoch) -> WeakTag {
-        WeakTag::new(epoch, self.revision, self.mark)
+    /// The service's [weak entity tag](WeakTag), with or without owners.
+    pub fn tag(&self, epoch: &Epoch, owners: bool) -> WeakTag {
+        let owners = if owners && self.rendered().has_owners() { SHOWN } else { "" };
+        WeakTag::new(epoch, self.revision, self.mark, owners)
     }
 
     /// Most bytes that [`Entry::write_json`] appends.
@@ -180,6 +183,13 @@ impl Entry {
 
     fn rendered(&self) -> &Rendered {
         self.rendered.get_or_init(|| render::whole(&self.service))
+    }
+}
+
+fn owner_len(owner: &Owner) -> usize {
+    match owner {
+        Owner::Anonymous => 0,
+        Owner::Token { issuer, subject } => issuer.len() + subject.len() + PER_LABEL,
     }
 }
 
@@ -197,7 +207,8 @@ fn weight(service: &Service) -> usize {
         let acknowledged =
             instance.acknowledged.as_ref().map_or(0, |known| 2 * (known.note.len() + known.by.len() + PER_LABEL));
         let known = spec.external_id.as_ref().map_or(0, String::len)
-            + instance.observed_version.as_ref().map_or(0, |version| version.len());
+            + instance.observed_version.as_ref().map_or(0, |version| version.len())
+            + owner_len(&instance.owner);
         let urls = spec.base_url.as_str().len() + spec.health_url.as_ref().map_or(0, |url| url.as_str().len());
         labels
             + tags

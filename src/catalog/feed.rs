@@ -22,8 +22,8 @@ pub struct Batch {
     pub upserts: Vec<Arc<Entry>>,
     /// Removed services.
     pub removed: Vec<(ServiceKey, Uuid)>,
-    /// The whole batch as readers send it on, rendered by the first of them if it is small.
-    pub rendered: OnceLock<Bytes>,
+    /// The whole batch as readers send it on, without and with owners, rendered by the first of them if it is small.
+    pub rendered: [OnceLock<Bytes>; 2],
 }
 
 impl Batch {

@@ -1,16 +1,19 @@
 //! A service's JSON, as the API answers it: the legacy gateway's fields first, then Portolan's own.
 //!
-//! It is kept as head and tail around `last_health_check`, which every probe moves.
+//! It is kept as head and tail around `last_health_check`, which every probe moves. The tail knows where the owners of instances are: they
+//! are left out for readers that may not see them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::Serialize;
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::model::acknowledgement::Acknowledgement;
 use crate::model::check::{Check, NamedCheck};
 use crate::model::name::{CheckName, InstanceName};
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::{self, Drain, Instance, Service, Source, Warning};
+use crate::model::service::{self, Drain, Instance, Owner, Service, Source, Warning};
 use crate::model::time::UnixMs;
 use crate::model::url::EndpointUrl;
 
@@ -18,41 +21,43 @@ use crate::model::url::EndpointUrl;
 const TIME_LEN: usize = 26;
 const NULL: &[u8] = b"null";
 
-/// The value of `last_health_check`, as text.
+/// What differs between two answers that show a service at the same revision: the value of `last_health_check`, and whether owners are shown.
 #[derive(Debug, Clone, Copy)]
-pub struct Stamp {
+pub struct Variant {
+    /// The value, as text.
     text: [u8; TIME_LEN],
     len: u8,
+    owners: bool,
 }
 
-impl Stamp {
-    /// `null`.
-    pub const fn null() -> Self {
+impl Variant {
+    /// `null`, with or without owners.
+    pub const fn null(owners: bool) -> Self {
         let mut text = [b' '; TIME_LEN];
         let mut at = 0;
         while at < NULL.len() {
             text[at] = NULL[at];
             at += 1;
         }
-        Self { text, len: 4 }
+        Self { text, len: 4, owners }
     }
 
     /// A moment, or `null` before the first probe.
-    pub fn of(at: Option<UnixMs>) -> Self {
-        let Some(time) = at.and_then(UnixMs::text) else { return Self::null() };
+    pub fn of(at: Option<UnixMs>, owners: bool) -> Self {
+        let Some(time) = at.and_then(UnixMs::text) else { return Self::null(owners) };
         let mut text = [b'"'; TIME_LEN];
         if let Some(inside) = text.get_mut(1..=time.len()) {
             inside.copy_from_slice(&time);
         }
-        Self { text, len: 26 }
+        Self { text, len: 26, owners }
     }
 
     /// The same, padded with spaces to the length of a timestamp, for text whose length was announced.
-    pub fn wide(at: Option<UnixMs>) -> Self {
-        Self { len: 26, ..Self::of(at) }
+    pub fn wide(at: Option<UnixMs>, owners: bool) -> Self {
+        Self { len: 26, ..Self::of(at, owners) }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    fn stamp(&self) -> &[u8] {
         self.text.get(..usize::from(self.len)).unwrap_or(NULL)
     }
 }
@@ -62,27 +67,20 @@ impl Stamp {
 pub struct Rendered {
     text: Box<[u8]>,
     head: usize,
+    /// Where the owners are, in order.
+    owners: Box<[Range<u32>]>,
 }
 
 impl Rendered {
     /// Appends the whole object.
-    pub fn write(&self, last_check: Option<UnixMs>, out: &mut Vec<u8>) {
-        self.write_stamped(&Stamp::of(last_check), out);
-    }
-
-    /// Appends the whole object, with that value of `last_health_check`.
-    pub fn write_stamped(&self, stamp: &Stamp, out: &mut Vec<u8>) {
-        let (head, tail) = self.text.split_at(self.head);
-        out.extend_from_slice(head);
-        out.extend_from_slice(stamp.as_bytes());
-        out.extend_from_slice(tail);
+    pub fn write(&self, variant: &Variant, out: &mut Vec<u8>) {
+        self.pieces(variant).for_each(|piece| out.extend_from_slice(piece));
     }
 
     /// Appends a part of the whole object, starting at byte `from`, at most `most` bytes.
-    pub fn write_part(&self, stamp: &Stamp, from: usize, most: usize, out: &mut Vec<u8>) {
-        let (head, tail) = self.text.split_at(self.head);
+    pub fn write_part(&self, variant: &Variant, from: usize, most: usize, out: &mut Vec<u8>) {
         let (mut skip, mut room) = (from, most);
-        for text in [head, stamp.as_bytes(), tail] {
+        for text in self.pieces(variant) {
             let part = text.get(skip..).unwrap_or_default();
             let part = part.get(..room).unwrap_or(part);
             out.extend_from_slice(part);
@@ -91,19 +89,35 @@ impl Rendered {
         }
     }
 
-    /// The object's length in bytes, with that value of `last_health_check`.
-    pub fn len_stamped(&self, stamp: &Stamp) -> usize {
-        self.text.len() + usize::from(stamp.len)
+    /// The object in pieces.
+    fn pieces<'a>(&'a self, variant: &'a Variant) -> impl Iterator<Item = &'a [u8]> {
+        let (all, owners): (&'a [u8], &'a [Range<u32>]) = (&self.text, &self.owners);
+        let hidden: &[Range<u32>] = if variant.owners { &[] } else { owners };
+        let text = move |from: usize, to: usize| all.get(from..to).unwrap_or_default();
+        let ends = hidden.iter().map(|range| range.start as usize).chain([all.len()]);
+        let starts = [self.head].into_iter().chain(hidden.iter().map(|range| range.end as usize));
+        let tail = starts.zip(ends).map(move |(from, to)| text(from, to));
+        [text(0, self.head), variant.stamp()].into_iter().chain(tail)
+    }
+
+    /// The object's length in bytes.
+    pub fn len_of(&self, variant: &Variant) -> usize {
+        let hidden = if variant.owners { 0 } else { self.owners.iter().map(ExactSizeIterator::len).sum() };
+        self.text.len() + usize::from(variant.len) - hidden
     }
 
     /// `before`, the whole object and `after`, in one allocation of just their size.
-    pub fn between(&self, before: &[u8], last_check: Option<UnixMs>, after: &[u8]) -> Vec<u8> {
-        let stamp = Stamp::of(last_check);
-        let mut out = Vec::with_capacity(before.len() + self.len_stamped(&stamp) + after.len());
+    pub fn between(&self, before: &[u8], variant: &Variant, after: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(before.len() + self.len_of(variant) + after.len());
         out.extend_from_slice(before);
-        self.write_stamped(&stamp, &mut out);
+        self.write(variant, &mut out);
         out.extend_from_slice(after);
         out
+    }
+
+    /// Whether it names an owner.
+    pub fn has_owners(&self) -> bool {
+        !self.owners.is_empty()
     }
 
     /// Upper bound of the object's length, in bytes.
@@ -137,7 +151,6 @@ struct Tail<'a> {
     acknowledged: Option<AcknowledgementJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     picked: Option<&'a InstanceName>,
-    instances: Vec<InstanceJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -177,6 +190,13 @@ struct InstanceJson<'a> {
     decided_by: &'a CheckName,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledged: Option<AcknowledgementJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct OwnerJson<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    issuer: &'a str,
+    subject: &'a str,
 }
 
 #[derive(Serialize)]
@@ -278,14 +298,13 @@ fn render(service: &Service, shown: &[&Instance], front: Option<&Instance>, pick
         reason: front.map_or(Reason::Probing, |i| i.reason),
         acknowledged: service::acknowledgement_of(shown.iter().copied()).map(|known| (&**known).into()),
         picked,
-        instances: ordered.into_iter().map(InstanceJson::from).collect(),
     };
-    between(&head, &tail)
+    between(&head, &tail, &ordered)
 }
 
 /// The first object without its closing brace, up to the value of `last_health_check`; then the second object, its opening brace replaced
-/// by a comma.
-fn between(head: &Head<'_>, tail: &Tail<'_>) -> Rendered {
+/// by a comma, with the instances as its last field.
+fn between(head: &Head<'_>, tail: &Tail<'_>, instances: &[&Instance]) -> Rendered {
     let mut text = Vec::with_capacity(1024);
     json(head, &mut text);
     text.pop();
@@ -295,7 +314,30 @@ fn between(head: &Head<'_>, tail: &Tail<'_>) -> Rendered {
     if let Some(first) = text.get_mut(head) {
         *first = b',';
     }
-    Rendered { text: text.into(), head }
+    text.pop();
+    text.extend_from_slice(b",\"instances\":[");
+    let mut owners = Vec::new();
+    for (n, instance) in instances.iter().enumerate() {
+        if n > 0 {
+            text.push(b',');
+        }
+        json(&InstanceJson::from(*instance), &mut text);
+        text.pop();
+        owners.extend(append_owner(&instance.owner, &mut text));
+        text.push(b'}');
+    }
+    text.extend_from_slice(b"]}");
+    Rendered { text: text.into(), head, owners: owners.into() }
+}
+
+/// Appends the field of a known owner, and returns where it is.
+fn append_owner(owner: &Owner, text: &mut Vec<u8>) -> Option<Range<u32>> {
+    let Owner::Token { issuer, subject } = owner else { return None };
+    let at = |text: &Vec<u8>| u32::try_from(text.len()).unwrap_or(u32::MAX);
+    let from = at(text);
+    text.extend_from_slice(b",\"owner\":");
+    json(&OwnerJson { issuer, subject }, text);
+    Some(from..at(text))
 }
 
 fn json(value: &impl Serialize, out: &mut Vec<u8>) {

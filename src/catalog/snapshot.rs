@@ -136,9 +136,9 @@ impl Snapshot {
     }
 
     /// The [weak entity tag](WeakTag) of a list. A mirror's is the replica's own: changes of different objects may reach replicas in another
-    /// order, so at one revision two of them need not hold the same.
-    pub fn tag(&self) -> WeakTag {
-        WeakTag::new(&self.epoch, self.revision, self.mark())
+    /// order, so at one revision two of them need not hold the same. For `owners` see [`WeakTag::new`].
+    pub fn tag(&self, owners: &str) -> WeakTag {
+        WeakTag::new(&self.epoch, self.revision, self.mark(), owners)
     }
 
     /// Distinguishes a mirror's states, of which there may be several at one revision. None if this is no mirror.

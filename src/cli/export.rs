@@ -15,10 +15,10 @@ use super::output::Streams;
 use super::output::progress::{Progress, counted, grouped};
 use super::pages::Pages;
 use crate::model::name::Namespace;
-use crate::model::service::{self, DEFAULT_WEIGHT, Owner};
+use crate::model::service::{self, DEFAULT_WEIGHT};
 use crate::model::time::UnixMs;
 use crate::store::reader::{FileChanges, FileReader, ReaderError};
-use crate::wire::{Drain, Instance, Registration, Service};
+use crate::wire::{Drain, Instance, Owner, Registration, Service};
 
 /// Most bytes of all lines together: four times what a million instances with a check and metadata take.
 const MAX_BYTES: usize = 2 << 30;
@@ -35,7 +35,7 @@ pub(super) struct ExportArgs {
     /// Only services that were registered over HTTP (rest), or only those of manifests (manifest)
     #[arg(long, value_name = "SOURCE", hide_possible_values = true)]
     source: Option<SourceArg>,
-    /// Add what no register call can say: id, time of registration, drain, and with --db the owner. Only `portolan import` takes such lines
+    /// Add what no register call can say: id, time of registration, drain, and the owner as far as your token shows it. Only `portolan import` takes such lines
     #[arg(long)]
     for_import: bool,
     #[command(flatten)]
@@ -76,17 +76,9 @@ struct More<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     registered_at: Option<UnixMs>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    owner: Option<NamedOwner<'a>>,
+    owner: Option<&'a Owner>,
     #[serde(skip_serializing_if = "Option::is_none")]
     drain: Option<&'a Drain>,
-}
-
-/// An owner as a line names it.
-#[derive(Serialize)]
-struct NamedOwner<'a> {
-    #[serde(skip_serializing_if = "str::is_empty")]
-    issuer: &'a str,
-    subject: &'a str,
 }
 
 /// The lines, each with what it is ordered by.
@@ -146,7 +138,7 @@ async fn of_server(client: &Client, wanted: &Wanted<'_>) -> Result<Lines, Failur
     let (mut lines, mut progress) = (Lines::default(), Progress::begin());
     while let Some(page) = pages.next().await? {
         for service in page.read::<Vec<Service>>()? {
-            service.instances.iter().try_for_each(|instance| lines.add(&service, instance, None, wanted))?;
+            service.instances.iter().try_for_each(|instance| lines.add(&service, instance, wanted))?;
         }
         progress.show(|| format!("reading {}", counted(lines.all.len(), "instance")));
     }
@@ -176,19 +168,10 @@ fn of_file(path: &std::path::Path, wanted: &Wanted<'_>) -> Result<Lines, Failure
 impl Lines {
     fn add_stored(&mut self, known: &service::Service, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let service = Service::new(known, None);
-        known
-            .instances
-            .iter()
-            .try_for_each(|instance| self.add(&service, &Instance::from(instance), Some(&instance.owner), wanted))
+        known.instances.iter().try_for_each(|instance| self.add(&service, &Instance::from(instance), wanted))
     }
 
-    fn add(
-        &mut self,
-        service: &Service,
-        instance: &Instance,
-        owner: Option<&Owner>,
-        wanted: &Wanted<'_>,
-    ) -> Result<(), Failure> {
+    fn add(&mut self, service: &Service, instance: &Instance, wanted: &Wanted<'_>) -> Result<(), Failure> {
         let selected = wanted.namespace.is_none_or(|name| name == &*service.namespace)
             && wanted.source.is_none_or(|source| source == &*service.source);
         if !selected {
@@ -197,10 +180,10 @@ impl Lines {
         let mut registration = registration(service, instance);
         self.plainer += usize::from(make_plain(&mut registration));
         self.drained += usize::from(instance.drain.is_some() && !wanted.for_import);
-        let more = wanted.for_import.then(|| More {
+        let more = wanted.for_import.then_some(More {
             id: service.id,
             registered_at: instance.registered_at,
-            owner: owner.and_then(named),
+            owner: instance.owner.as_deref(),
             drain: instance.drain.as_deref(),
         });
         let line = serde_json::to_string(&Line { registration, more })
@@ -261,11 +244,4 @@ fn plain<T: Serialize + DeserializeOwned>(check: &mut T) -> bool {
         _ => return false,
     }
     true
-}
-
-fn named(owner: &Owner) -> Option<NamedOwner<'_>> {
-    match owner {
-        Owner::Anonymous => None,
-        Owner::Token { issuer, subject } => Some(NamedOwner { issuer, subject }),
-    }
 }

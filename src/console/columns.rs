@@ -10,6 +10,7 @@ use super::check;
 use super::data::{Acknowledgement, Instance, ProbingOfInstance, Service, Warning};
 use super::facet::Dimension;
 use super::filter::{Latency, is_slow};
+use super::latency::Took;
 use super::status::Status;
 use super::text::format::{short, short_millis};
 use super::text::sanitize::sanitize;
@@ -42,7 +43,7 @@ pub struct Cell<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Measured {
     /// How long they take.
-    pub latency: HashMap<Uuid, Latency>,
+    pub latency: HashMap<Uuid, Took>,
     /// When the first certificate expires.
     pub certificates: HashMap<Uuid, UnixMs>,
     /// The 99th percentile above which a healthy service is slow, where the user's file has one.
@@ -50,9 +51,14 @@ pub struct Measured {
 }
 
 impl Measured {
+    /// How long the probes of all instances of a service take.
+    pub fn latency_of(&self, service: &Service) -> Option<Latency> {
+        self.latency.get(&service.id).and_then(|took| took.all)
+    }
+
     /// The status of a service's row.
     pub fn status(&self, service: &Service) -> Status {
-        let latency = self.slow.and_then(|_| self.latency.get(&service.id).copied());
+        let latency = self.slow.and_then(|_| self.latency_of(service));
         if is_slow(service, latency, self.slow) { Status::Slow } else { Status::of(service) }
     }
 }
@@ -65,22 +71,22 @@ pub struct Row<'a> {
     status: Status,
     since: Option<UnixMs>,
     place: u8,
+    /// What its cells show, of the worst instance; where rows are ordered by it.
+    latency: Option<Latency>,
     measured: &'a Measured,
 }
 
 impl<'a> Row<'a> {
-    /// A row.
-    pub fn new(service: &'a Service, measured: &'a Measured) -> Self {
+    /// A row of a list in that order.
+    pub fn new(service: &'a Service, measured: &'a Measured, order: Column) -> Self {
         let place = match (service.is_faulty(), service.is_acknowledged()) {
             (true, false) => 0,
             (true, true) => 1,
             (false, _) => 2,
         };
-        Self { service, status: measured.status(service), since: service.since(), place, measured }
-    }
-
-    fn latency(&self) -> Option<Latency> {
-        self.measured.latency.get(&self.service.id).copied()
+        let known = || measured.latency.get(&service.id)?.of_instance(service.worst()?);
+        let latency = matches!(order, Column::P50 | Column::P99).then(known).flatten();
+        Self { service, status: measured.status(service), since: service.since(), place, latency, measured }
     }
 
     /// When its first certificate expires; unknown ones come last.
@@ -246,7 +252,7 @@ columns! {
         width: 8,
         drops: 5,
         cell: |row| plain(percentile(row, 50)),
-        order: Some(by("latency (p50)", |a, b| b.latency().map(|l| l.p50).cmp(&a.latency().map(|l| l.p50)))),
+        order: Some(by("latency (p50)", |a, b| b.latency.map(|l| l.p50).cmp(&a.latency.map(|l| l.p50)))),
     }
     /// The 99th percentile of its latency; the slowest first, unknown ones last.
     P99 {
@@ -254,7 +260,7 @@ columns! {
         width: 8,
         drops: 8,
         cell: |row| plain(percentile(row, 99)),
-        order: Some(by("latency (p99)", |a, b| b.latency().map(|l| l.p99).cmp(&a.latency().map(|l| l.p99)))),
+        order: Some(by("latency (p99)", |a, b| b.latency.map(|l| l.p99).cmp(&a.latency.map(|l| l.p99)))),
     }
     /// The status code of its newest probe.
     Code {

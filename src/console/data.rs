@@ -13,6 +13,9 @@ pub use crate::wire::{
     Sample, Streak, Warning,
 };
 
+/// The label that names who answers for an instance which no token registered, as one from a manifest.
+const OWNER: &str = "owner";
+
 /// A service. It is read as a [`wire::Service`], one at a time, and shown as YAML or JSON under the same names.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(from = "wire::Service")]
@@ -109,6 +112,9 @@ pub struct Instance {
     /// Who knows about its failure, foreign.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Box<Acknowledgement>>,
+    /// Whose token registered it, foreign; none where that is unknown, or not for this reader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Box<wire::Owner>>,
 }
 
 impl From<wire::Service> for Service {
@@ -164,6 +170,7 @@ impl Instance {
             warning: read.warning,
             drain: read.drain,
             acknowledged: read.acknowledged,
+            owner: read.owner,
         }
     }
 }
@@ -306,6 +313,17 @@ impl Instance {
         self.drain.as_ref().map_or_else(String::new, |drain| format!("{}; by {}", drain.reason, drain.by))
     }
 
+    /// Who answers for it: the subject of the token that registered it, else its label `owner`; empty where neither is known.
+    pub fn owner(&self) -> &str {
+        let subject = self.owner.as_ref().map(|owner| &*owner.subject);
+        subject.or_else(|| self.metadata.get(OWNER)).unwrap_or_default()
+    }
+
+    /// The same in full: the token's issuer after its subject. Foreign text.
+    pub fn owner_words(&self) -> String {
+        self.owner.as_ref().map_or_else(|| self.owner().to_owned(), ToString::to_string)
+    }
+
     /// Its place among the instances of its service: those that fail first, those that somebody knows about after the others; then those that
     /// are not proved, drained and healthy ones.
     /// Instances of one rank follow by name, so that they move only when their state changes.
@@ -331,7 +349,9 @@ impl Instance {
         let tags = self.tags.iter().map(|tag| size_of::<Box<str>>() + tag.len()).sum::<usize>();
         let more =
             [&self.external_id, &self.observed_version].into_iter().flatten().map(|text| text.len()).sum::<usize>();
-        let texts = texts.iter().map(|text| text.len()).sum::<usize>() + tags + more;
+        let owner =
+            self.owner.as_ref().map_or(0, |owner| size_of::<wire::Owner>() + owner.issuer.len() + owner.subject.len());
+        let texts = texts.iter().map(|text| text.len()).sum::<usize>() + tags + more + owner;
         size_of::<Self>() + texts + self.metadata.memory() + check + warning + drain + known
     }
 }
@@ -400,6 +420,7 @@ mod tests {
             registered_at: Some(UnixMs(11)),
             warning: Some(Box::new(Warning { check: text(30), reason: text(31), message: text(32) })),
             drain: Some(Box::new(drain)),
+            owner: Some(Box::new(wire::Owner { issuer: text(37), subject: text(38) })),
             ..wire::Instance::default()
         };
         let service = wire::Service {

@@ -49,13 +49,15 @@ pub enum Dimension {
     Version,
     /// Why it has its health.
     Reason,
+    /// Who answers for it, see [`Instance::owner`].
+    Owner,
     /// A label of the metadata.
     Label(Arc<str>),
 }
 
 impl Dimension {
-    /// Those that every instance has.
-    pub const FIXED: &[Self] = &[Self::Namespace, Self::Host, Self::Zone, Self::Version, Self::Reason];
+    /// Those that are no label.
+    pub const FIXED: &[Self] = &[Self::Namespace, Self::Host, Self::Zone, Self::Version, Self::Reason, Self::Owner];
 
     /// Its name.
     pub fn name(&self) -> &str {
@@ -65,6 +67,7 @@ impl Dimension {
             Self::Namespace => "namespace",
             Self::Version => "version",
             Self::Reason => "reason",
+            Self::Owner => "owner",
             Self::Label(key) => key,
         }
     }
@@ -83,6 +86,7 @@ impl Dimension {
             Self::Namespace => &service.namespace,
             Self::Version => &instance.version,
             Self::Reason => &instance.reason,
+            Self::Owner => instance.owner(),
             Self::Label(key) => instance.metadata.get(key)?,
         };
         Some(value).filter(|value| !value.is_empty())
@@ -99,15 +103,20 @@ impl Dimension {
             Self::Namespace => format!("ns=={value}"),
             Self::Version => format!("version=={value}"),
             Self::Reason => format!("reason=={value}"),
+            Self::Owner => format!("owner=={value}"),
             Self::Label(key) => format!("-l {key}={value}"),
         })
     }
 }
 
-/// The dimensions of these services: the fixed ones, and the commonest labels in order of name.
+/// The dimensions of these services: the fixed ones, of owners only where one is known, and the commonest labels in order of name.
 pub fn dimensions<'a>(services: impl Iterator<Item = &'a Service>) -> Vec<Dimension> {
     let mut keys: HashMap<&str, usize> = HashMap::new();
-    for (key, _) in services.flat_map(|service| service.metadata.iter()) {
+    let mut owned = false;
+    for (key, _) in services
+        .inspect(|service| owned |= service.instances.iter().any(|instance| !instance.owner().is_empty()))
+        .flat_map(|service| service.metadata.iter())
+    {
         if keys.len() < MAX_KEYS || keys.contains_key(key) {
             *keys.entry(key).or_default() += 1;
         }
@@ -117,7 +126,8 @@ pub fn dimensions<'a>(services: impl Iterator<Item = &'a Service>) -> Vec<Dimens
     keys.truncate(MAX_LABELS);
     keys.sort_unstable();
     let labels = keys.into_iter().map(|(key, _)| Dimension::Label(key.into()));
-    Dimension::FIXED.iter().cloned().chain(labels).collect()
+    let fixed = Dimension::FIXED.iter().filter(|of| **of != Dimension::Owner || owned);
+    fixed.cloned().chain(labels).collect()
 }
 
 /// What the failing instances share.

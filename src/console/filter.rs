@@ -49,7 +49,7 @@ pub struct Latency {
 /// The fields, as an error and the completion name them.
 pub const FIELDS: &[&str] = &[
     "status", "ns", "name", "instance", "zone", "reason", "source", "version", "url", "host", "port", "weight", "p50",
-    "p99", "since", "cert", "check", "tag",
+    "p99", "since", "cert", "check", "tag", "owner",
 ];
 
 /// A parsed filter. The empty one matches everything.
@@ -75,6 +75,7 @@ enum Test {
     Zone(Wanted),
     Check(Wanted),
     Tag(Wanted),
+    Owner(Wanted),
     Reason(Wanted),
     Source(Wanted),
     Version(VersionRange),
@@ -251,6 +252,7 @@ fn test(text: &str) -> Result<Test, String> {
         "zone" => Ok(Test::Zone(Wanted::of(value))),
         "check" => Ok(Test::Check(Wanted::of(value))),
         "tag" => Ok(Test::Tag(Wanted::of(value))),
+        "owner" => Ok(Test::Owner(Wanted::of(value))),
         "reason" => Ok(Test::Reason(Wanted::of(value))),
         "source" => Ok(Test::Source(Wanted::of(value))),
         "url" => Ok(Test::Url(Wanted::of(value))),
@@ -351,6 +353,7 @@ impl Test {
             Self::Zone(wanted) => any(service, |i| wanted.holds(&i.zone)),
             Self::Check(wanted) => any(service, |i| check::all(i).iter().any(|check| wanted.holds(check))),
             Self::Tag(wanted) => any(service, |i| i.tags.iter().any(|tag| wanted.holds(tag))),
+            Self::Owner(wanted) => any(service, |i| wanted.holds(i.owner())),
             Self::Reason(wanted) => wanted.holds(&service.reason) || any(service, |i| wanted.holds(&i.reason)),
             Self::Source(wanted) => wanted.holds(&service.source),
             Self::Version(range) => any(service, |i| range.matches(&i.version)),

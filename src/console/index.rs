@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::columns::{Column, Measured, Row};
 use super::data::{HistoryEntry, Outage, Service};
-use super::filter::{Facts, Filter, Latency};
+use super::filter::{Facts, Filter};
+use super::latency::Took;
 use super::recent::{Change, Recent};
 use super::status::Status;
 use crate::model::time::UnixMs;
@@ -197,18 +198,21 @@ impl Index {
     }
 
     /// Notes how long a service's probes take, and when its first certificate expires.
-    pub fn note_probing(&mut self, id: Uuid, latency: Option<Latency>, certificate: Option<UnixMs>) {
+    pub fn note_probing(&mut self, id: Uuid, took: Took, certificate: Option<UnixMs>) {
         let is_slow = |index: &Self| index.services.get(&id).map(|service| index.measured.status(service));
         let before = is_slow(self);
-        let took = match latency {
-            Some(latency) => self.measured.latency.insert(id, latency) != Some(latency),
-            None => self.measured.latency.remove(&id).is_some(),
+        let differs = if took.is_unknown() {
+            self.measured.latency.remove(&id).is_some()
+        } else {
+            let differs = self.measured.latency.get(&id) != Some(&took);
+            self.measured.latency.insert(id, took);
+            differs
         };
         let shows = match certificate {
             Some(expires) => self.measured.certificates.insert(id, expires) != Some(expires),
             None => self.measured.certificates.remove(&id).is_some(),
         };
-        if (took || shows) && self.query.uses_probing() || is_slow(self) != before {
+        if (differs || shows) && self.query.uses_probing() || is_slow(self) != before {
             self.stale = true;
             self.version += 1;
         }
@@ -290,9 +294,9 @@ impl Index {
     }
 
     fn facts(&self, service: &Service, now: UnixMs) -> Facts {
-        let Measured { latency, certificates, slow } = &self.measured;
-        let (latency, certificate) = (latency.get(&service.id).copied(), certificates.get(&service.id).copied());
-        Facts { latency, certificate, slow: *slow, now }
+        let Measured { certificates, slow, .. } = &self.measured;
+        let certificate = certificates.get(&service.id).copied();
+        Facts { latency: self.measured.latency_of(service), certificate, slow: *slow, now }
     }
 
     /// Whether an outage is listed: that of a service that is listed, and without a filter also that of a removed one.
@@ -305,7 +309,7 @@ impl Index {
     }
 
     fn row<'a>(&'a self, service: &'a Service) -> Row<'a> {
-        Row::new(service, &self.measured)
+        Row::new(service, &self.measured, self.query.sort)
     }
 
     /// A total order: no two services are equal.

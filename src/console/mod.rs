@@ -11,7 +11,7 @@
 //!
 //! - [`text`]: segments and lines, how values are written, foreign text made safe
 //! - [`data`], [`status`], [`check`]: a service as the console keeps it, its status, its checks in words
-//! - [`filter`], [`columns`], [`recent`], [`index`]: which services are listed, in which columns and order, and what changed lately
+//! - [`filter`], [`latency`], [`columns`], [`recent`], [`index`]: which services are listed, in which columns and order, and what changed lately
 //! - [`facet`]: what instances have in common
 //! - [`window`], [`outage`], [`availability`]: windows of time, the outages in them, and how available services were
 //! - [`theme`]: the colour themes by name
@@ -35,6 +35,7 @@ pub mod facet;
 pub mod filter;
 pub mod index;
 pub mod keys;
+pub mod latency;
 pub mod layout;
 pub mod memory;
 pub mod once;

@@ -251,7 +251,7 @@ impl Change {
         }
     }
 
-    /// What happened, with a sign: `✖ failed: ConnectRefused`, `● recovered after 3m08s`.
+    /// What happened, with a sign: `✖ failed: connection refused`, `● recovered after 3m08s`.
     pub fn words(&self, ascii: bool) -> Segment {
         let sign = |unicode: char, plain: char| if ascii { plain } else { unicode };
         let (sign, text, meaning) = match &self.what {

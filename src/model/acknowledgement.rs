@@ -75,16 +75,6 @@ pub enum AcknowledgementChange {
     Expire(UnixMs),
 }
 
-impl AcknowledgementChange {
-    /// The note of a new one.
-    pub fn note(&self) -> Option<&str> {
-        match self {
-            Self::Start(order) => Some(&order.note),
-            Self::End | Self::Expire(_) => None,
-        }
-    }
-}
-
 /// A request to acknowledge what fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcknowledgementOrder {

@@ -102,6 +102,8 @@ string_enum! {
         ReportedWarning => "ReportedWarning",
         /// The version that runs is not the registered one. Only of a warning.
         VersionDiffers => "VersionDiffers",
+        /// The answer has no version where the check looks for one. Only of a warning.
+        VersionNotFound => "VersionNotFound",
         /// Inconclusive: this machine has no file descriptor or port left.
         NoDescriptors => "NoDescriptors",
         /// Inconclusive: the resolver does not answer.
@@ -145,7 +147,8 @@ impl Reason {
             | Self::WrongIdentity
             | Self::ReportedFailing
             | Self::ReportedWarning
-            | Self::VersionDiffers => false,
+            | Self::VersionDiffers
+            | Self::VersionNotFound => false,
             // No failure of the network.
             Self::Passed
             | Self::Probing

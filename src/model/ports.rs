@@ -1,5 +1,6 @@
 //! The traits between parts that must not know each other; `app` connects them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -470,6 +471,9 @@ pub trait PassOn: Send + Sync + 'static {
 
     /// Forwards a heartbeat, or keeps it. [`PassOnError::Busy`] if too many are kept already.
     fn heartbeat(&self, beat: PassedBeat) -> BoxFuture<'static, Result<BeatPassed, PassOnError>>;
+
+    /// Whether this is the address of a replica of ours, which then has the requests that it forwards in its own audit log.
+    fn is_replica(&self, peer: IpAddr) -> bool;
 
     /// Forwards a renewal of a lease soon, without waiting for the answer: the newest of each instance.
     fn renewal(&self, renewal: PassedBeat);

@@ -27,6 +27,8 @@ pub enum Component {
     Leader,
     /// The mirror of the cluster's services.
     Mirror,
+    /// The audit file.
+    Audit,
     /// The installs of Portolan that write status in the watched namespaces.
     Installs,
 }
@@ -41,6 +43,7 @@ impl Component {
             Self::Guard => "guard",
             Self::Leader => "leader",
             Self::Mirror => "mirror",
+            Self::Audit => "audit",
             Self::Installs => "installs",
         }
     }

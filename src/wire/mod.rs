@@ -8,7 +8,7 @@
 //! - [`labels`]: the metadata of a service, stored compactly
 //! - [`check`]: how an instance is probed
 //! - [`registration`]: what a client sends to register
-//! - [`service`]: a service and its instances; [`lifecycle`]: drains, warnings, heartbeats and acknowledgements
+//! - [`service`]: a service and its instances; [`owner`]: who registered one; [`lifecycle`]: drains, warnings, heartbeats and acknowledgements
 //! - [`outcome`], [`probing`], [`history`]: what probes found; [`availability`]: how long it lasted
 //! - [`code`], [`refusal`]: why a request failed
 //! - [`envelope`]: what surrounds the data of an answer
@@ -30,6 +30,7 @@ pub mod history;
 pub mod labels;
 pub mod lifecycle;
 pub mod outcome;
+pub mod owner;
 pub mod probing;
 pub mod prometheus;
 pub mod refusal;
@@ -45,6 +46,7 @@ pub use history::HistoryEntry;
 pub use labels::Labels;
 pub use lifecycle::{Acknowledgement, AcknowledgementRequest, BeatRequest, Drain, DrainRequest, HeardBeat, Warning};
 pub use outcome::{Checked, CheckedBy, Outcome, Timings};
+pub use owner::Owner;
 pub use probing::{ProbingOfInstance, ProbingOfService, Sample, Streak};
 pub use prometheus::TargetGroup;
 pub use refusal::{Detail, Refusal};

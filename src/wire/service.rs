@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::words::{health, known_or_default, reason};
-use super::{Acknowledgement, Check, Drain, Labels, NamedCheck, Warning};
+use super::{Acknowledgement, Check, Drain, Labels, NamedCheck, Owner, Warning};
 use crate::model::check;
 use crate::model::outcome::{Health, Reason};
 use crate::model::service::{self, newest_of};
@@ -188,6 +188,10 @@ pub struct Instance {
     /// Set while somebody knows about its failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Box<Acknowledgement>>,
+    /// Who registered it; absent where that is unknown, as with auth off or from a manifest. With auth on it is shown like evidence: only to a
+    /// token with the scope `read` that covers the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Box<Owner>>,
 }
 
 impl Service {
@@ -259,6 +263,7 @@ impl From<&service::Instance> for Instance {
             observed_version: known.observed_version.as_deref().map(Into::into),
             decided_by: (!known.decided_by.is_default()).then(|| known.decided_by.as_str().into()),
             acknowledged: known.acknowledged.as_deref().map(|known| Box::new(known.into())),
+            owner: Owner::of(&known.owner).map(Box::new),
         }
     }
 }

@@ -23,6 +23,7 @@ use portolan::prober::{DialSettings, Dialer};
 use portolan::prober::{Prober, ProberHandle, ProberSettings};
 use portolan::store::{Opened, Store, StoreSettings, TimedEnds};
 use portolan::telemetry::access_log::AccessLog;
+use portolan::telemetry::audit::AuditLog;
 use portolan::telemetry::metrics::Metrics;
 use portolan::telemetry::server_events::EventReceiver;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     pub(crate) answers: InFlightLimits,
     /// Where access lines go.
     pub(crate) log: Option<Box<dyn std::io::Write + Send>>,
+    /// The audit file.
+    pub(crate) audit: Option<std::path::PathBuf>,
     /// Runs a prober; without one the server behaves as if its prober had ended.
     pub(crate) prober: Option<ProberSettings>,
     /// How old what is read may be.
@@ -81,6 +84,7 @@ impl Default for Options {
             watches: WatchLimits::default(),
             answers: InFlightLimits::default(),
             log: None,
+            audit: None,
             prober: None,
             freshness: None,
             pass_on: None,
@@ -190,6 +194,9 @@ impl TestApp {
             history: store.clone(),
             access: access(&options, clock, &metrics),
             access_log,
+            audit: options.audit.take().map_or_else(AuditLog::without_file, |path| {
+                AuditLog::with_file(path, metrics.audit_dropped.clone()).expect("a file")
+            }),
             metrics: metrics.clone(),
             readiness: Arc::new(StoreReady),
             freshness: options.freshness.take(),

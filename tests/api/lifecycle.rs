@@ -320,6 +320,27 @@ async fn a_heartbeat_proves_its_instance() {
 }
 
 #[tokio::test]
+async fn a_process_that_was_replaced_does_not_keep_its_successors_registration_alive() {
+    let app = TestApp::with(Options { prober: Some(ProberSettings::default()), ..Options::default() }).await;
+    let body = |port: u16| json!({"name": "s", "instance": "a", "base_url": format!("http://127.0.0.1:{port}"), "ttl_seconds": 30});
+    let service = app.register(&body(9)).await.ok()["data"].take();
+    let first = instance(&service, "a")["generation"].clone();
+    let beat = async |tag: &str| {
+        app.send(app.request(Method::PUT, &path(&service, "a", "heartbeat")).header("if-match", tag)).await
+    };
+    for tag in [first.to_string(), format!("\"{first}\""), "*".to_owned()] {
+        beat(&tag).await.ok();
+    }
+    let successor = app.register(&body(8)).await.ok()["data"].take();
+    let second = instance(&successor, "a")["generation"].clone();
+    let late = beat(&first.to_string()).await;
+    assert_eq!(late.refusal(412), "stale_generation");
+    assert!(late.text().contains(&format!("generation {second} now")), "{}", late.text());
+    beat(&second.to_string()).await.ok();
+    assert_eq!(beat("x").await.refusal(400), "invalid_parameter");
+}
+
+#[tokio::test]
 async fn heartbeats_and_drains_are_bounded_apart_from_writes() {
     let options = Options { rate: Some(1), prober: Some(ProberSettings::default()), ..Options::default() };
     let app = TestApp::with(options).await;

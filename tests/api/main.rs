@@ -2,6 +2,7 @@
 
 mod acknowledging;
 mod app;
+mod auditing;
 mod availability;
 mod certificates;
 mod checking;

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::app::{Answer, Options, TestApp, token};
+use crate::watching::Watch;
 
 const ADMIN: Scopes = Scopes { read: true, register: true, admin: true };
 const ALL: Option<&[&str]> = Some(&["*"]);
@@ -248,5 +249,69 @@ async fn the_scope_register_covers_its_own_by_id_and_nothing_else() {
         let own = added(register(&app, &agent, &service("http://127.0.0.1:1")).await);
         let refused = call(&app, Method::GET, &at(&own, ""), &elsewhere, None).await;
         assert_eq!(refused.refusal(403), "insufficient_scope", "a namespace that the token does not cover");
+    }
+}
+
+/// The owners of the services that an answer holds, or that it names none.
+fn owners(data: &Value) -> Vec<Value> {
+    let services = data.as_array().cloned().unwrap_or_else(|| vec![data.clone()]);
+    let instances = services.iter().flat_map(|service| service["instances"].as_array().expect("a list").clone());
+    instances.map(|instance| instance["owner"].clone()).collect()
+}
+
+#[tokio::test]
+async fn who_registered_an_instance_is_shown_to_tokens_that_cover_it_and_to_nobody_else() {
+    let app = guarded().await;
+    let (ci, ops) = (token("ci", None, None), token("ops", ALL, None));
+    let shopper = token("shopper", Some(&["shop"]), None);
+    let blind = token("blind", ALL, Some(Scopes { read: false, register: true, admin: false }));
+    let registered = register(&app, &ci, &service("http://127.0.0.1:1")).await.ok();
+    assert_eq!(registered["data"]["instances"][0]["owner"], json!({"subject": "ci"}));
+    register(&app, &shopper, &json!({"name": "cart", "namespace": "shop", "base_url": "http://127.0.0.1:1"}))
+        .await
+        .ok();
+
+    let (discover, list) = ("/api/v1/services/discover?name=pay", "/api/v1/services?namespace=*");
+    let selecting = "/api/v1/services/discover?name=pay&status=unknown";
+    for target in [discover, "/api/v1/services/discover?name=%70ay", selecting] {
+        let open = app.get(target).await;
+        let open_tag = open.header("etag").to_owned();
+        assert_eq!(owners(&open.ok()["data"]), [Value::Null], "{target}");
+        let known = call(&app, Method::GET, target, &ops, None).await;
+        let tag = known.header("etag").to_owned();
+        assert_eq!(owners(&known.ok()["data"]), [json!({"subject": "ci"})], "{target}");
+        assert_ne!(tag, open_tag, "{target}: a client that gets a token reads it again");
+        let again = app.request(Method::GET, target).bearer_auth(&ops).header("if-none-match", &tag);
+        assert_eq!(app.send(again).await.status, 304);
+        let again = app.request(Method::GET, target).header("if-none-match", &tag);
+        assert_eq!(owners(&app.send(again).await.ok()["data"]), [Value::Null]);
+        for other in [&shopper, &blind] {
+            assert_eq!(owners(&call(&app, Method::GET, target, other, None).await.ok()["data"]), [Value::Null]);
+        }
+    }
+    let shopper_owns = json!({"subject": "shopper"});
+    let of = |token: &str| {
+        let request = app.request(Method::GET, list).bearer_auth(token);
+        async { owners(&app.send(request).await.ok()["data"]) }
+    };
+    assert_eq!(of(&ops).await, [shopper_owns.clone(), json!({"subject": "ci"})]);
+    assert_eq!(of(&shopper).await, [shopper_owns.clone(), Value::Null]);
+    assert_eq!(owners(&app.get(list).await.ok()["data"]), [Value::Null, Value::Null]);
+
+    let mut watches = Vec::new();
+    for token in [None, Some(&ops), Some(&shopper)] {
+        let request = app.request(Method::GET, "/api/v1/watch?namespace=*");
+        watches.push(Watch::of(if let Some(token) = token { request.bearer_auth(token) } else { request }).await);
+    }
+    for (watch, seen) in watches.iter_mut().zip([[false, false], [true, true], [false, true]]) {
+        let all = watch.named("snapshot").await;
+        let mut shown = owners(&all["services"]).into_iter().map(|owner| !owner.is_null()).collect::<Vec<_>>();
+        shown.reverse();
+        assert_eq!(shown, seen);
+    }
+    register(&app, &ci, &service("http://127.0.0.1:2")).await.ok();
+    for (watch, seen) in watches.iter_mut().zip([false, true, false]) {
+        let change = watch.named("change").await;
+        assert_eq!(owners(&change["upserts"]), [if seen { json!({"subject": "ci"}) } else { Value::Null }]);
     }
 }

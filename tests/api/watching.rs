@@ -31,7 +31,7 @@ impl Watch {
         Self::of(app.request(Method::GET, &format!("/api/v1/watch{query}"))).await
     }
 
-    async fn of(request: reqwest::RequestBuilder) -> Self {
+    pub(crate) async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.expect("an answer");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");

@@ -133,14 +133,20 @@ fn spec() -> impl Strategy<Value = InstanceSpec> {
     )
 }
 
+fn owner() -> impl Strategy<Value = Owner> {
+    let token =
+        (text(), text()).prop_map(|(issuer, subject)| Owner::Token { issuer: issuer.into(), subject: subject.into() });
+    prop_oneof![Just(Owner::Anonymous), token]
+}
+
 fn instance() -> impl Strategy<Value = Instance> {
     let numbers = (any::<u64>(), proptest::option::of(any::<u64>()), any::<i64>());
-    (spec(), numbers, time(), time(), select(Health::ALL), select(Reason::ALL), known()).prop_map(
-        |(spec, (generation, fence, id), created_at, since, health, reason, known)| Instance {
+    (spec(), numbers, time(), time(), select(Health::ALL), select(Reason::ALL), known(), owner()).prop_map(
+        |(spec, (generation, fence, id), created_at, since, health, reason, known, owner)| Instance {
             id: InstanceId(id),
             name: "unnamed".parse().expect("a name"),
             spec: spec.into(),
-            owner: Owner::Anonymous,
+            owner,
             generation,
             fence,
             created_at,
@@ -189,12 +195,25 @@ fn rewritten<T: DeserializeOwned + Serialize>(text: &[u8]) -> String {
     serde_json::to_string(&value).expect("JSON")
 }
 
+/// With and without owners, whole and in pieces.
 fn same(fast: &render::Rendered, last_check: Option<UnixMs>, expected: &wire::Service) -> Result<(), TestCaseError> {
-    let mut fast_text = Vec::new();
-    fast.write(last_check, &mut fast_text);
-    let expected = serde_json::to_string(expected).expect("JSON");
-    prop_assert_eq!(String::from_utf8_lossy(&fast_text), expected.as_str());
-    prop_assert_eq!(rewritten::<wire::Service>(&fast_text), expected);
+    for owners in [true, false] {
+        let mut expected = expected.clone();
+        if !owners {
+            expected.instances.iter_mut().for_each(|instance| instance.owner = None);
+        }
+        let variant = render::Variant::of(last_check, owners);
+        let mut fast_text = Vec::new();
+        fast.write(&variant, &mut fast_text);
+        prop_assert_eq!(fast.len_of(&variant), fast_text.len());
+        prop_assert!(fast.len() >= fast_text.len());
+        let mut pieces = Vec::new();
+        (0..=fast_text.len() / 50).for_each(|n| fast.write_part(&variant, n * 50, 50, &mut pieces));
+        prop_assert_eq!(&pieces, &fast_text);
+        let expected = serde_json::to_string(&expected).expect("JSON");
+        prop_assert_eq!(String::from_utf8_lossy(&fast_text), expected.as_str());
+        prop_assert_eq!(rewritten::<wire::Service>(&fast_text), expected);
+    }
     Ok(())
 }
 

@@ -79,11 +79,11 @@ fn the_log_says_who_did_it_and_from_where() {
     cli(&["register", "--name", "a", "--base-url", "http://127.0.0.1:1", "--health-url", "http://127.0.0.1:1/health"]);
     cli(&["check", "a"]);
     cli(&["ack", "a", "--note", "disk ordered"]);
-    let given = server.until("acknowledged by");
-    let line = "default/a: what fails is acknowledged by anonymous: disk ordered";
-    assert!(given.contains(line) && given.contains("client=127.0.0.1"), "{given}");
-    assert!(given.contains("portolan::api"), "{given}");
+    let given = server.until(" INFO portolan::audit: acknowledge: done");
+    for part in ["kind=\"anonymous\"", "client=127.0.0.1", "service=\"a\"", "note=\"disk ordered\""] {
+        assert!(given.contains(part), "{part}: {given}");
+    }
     cli(&["unack", "a", "-i", "default"]);
-    let withdrawn = server.until("withdrawn by");
-    assert!(withdrawn.contains("default/a/default: acknowledgements are withdrawn by anonymous"), "{withdrawn}");
+    let withdrawn = server.until("portolan::audit: unacknowledge: done");
+    assert!(withdrawn.contains("service=\"a\"") && withdrawn.contains("instance=\"default\""), "{withdrawn}");
 }

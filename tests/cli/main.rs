@@ -1,6 +1,7 @@
 //! The command line: the real binary against real servers.
 
 mod acknowledging;
+mod auditing;
 mod availability;
 mod backing_up;
 mod clients;

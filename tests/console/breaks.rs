@@ -103,7 +103,7 @@ fn of_several_checks_the_one_that_decides_is_shown() {
     };
     let mut desk = Desk::loaded((120, 40));
     desk.change(cart);
-    assert!(desk.text().contains("b: ConnectRefused"), "before an answer no address is named: {}", desk.text());
+    assert!(desk.text().contains("b: connection refused"), "before an answer no address is named: {}", desk.text());
     desk.receive(SourceEvent::Probing(
         CART,
         Some(Box::new(ProbingOfService { id: CART, instances: vec![plain, db], live: true })),

@@ -173,7 +173,7 @@ async fn services_equal_those_of_the_api() {
     let mut w = Watching::start(&folder.path().join("p.db"));
     let services = w.snapshot().await;
     let mut json = Vec::new();
-    s.catalog().read().find("default", "users").expect("registered").write_json(&mut json);
+    s.catalog().read().find("default", "users").expect("registered").write_json(true, &mut json);
     let served: Service = serde_json::from_slice(&json).expect("the console reads the API's JSON");
     assert_eq!(services, [served]);
     w.end().await;

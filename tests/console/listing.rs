@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portolan::console::columns::Column;
-use portolan::console::data::Service;
+use portolan::console::data::{ProbingOfInstance, ProbingOfService, Sample, Service};
 use portolan::console::filter::{Filter, Latency};
 use portolan::console::index::{Index, Query};
+use portolan::console::latency::Took;
 use portolan::model::outcome::Health;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -62,13 +63,27 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Of two instances, the first as long as the median and the second as long as the slowest: a row is ordered by the one that it shows.
+fn took(known: Option<Latency>) -> Took {
+    let Some(Latency { p50, p99 }) = known else { return Took::default() };
+    let one = |name: &str, time: Duration| {
+        let total_us = u32::try_from(time.as_micros()).ok();
+        ProbingOfInstance {
+            instance: name.into(),
+            samples: vec![Sample { at: NOON, total_us, code: None }],
+            ..ProbingOfInstance::default()
+        }
+    };
+    Took::of(&ProbingOfService { instances: vec![one("i0", p50), one("i1", p99)], ..ProbingOfService::default() })
+}
+
 /// The list, built from scratch.
 fn rebuilt(index: &Index, latencies: &BTreeMap<Uuid, Latency>) -> Vec<Uuid> {
     let mut fresh = Index::default();
     let all = index.some(0, usize::MAX);
     fresh.replace(all.iter().filter_map(|id| index.get(id)).map(|service| (**service).clone()).collect(), NOON);
     for id in all {
-        fresh.note_probing(id, latencies.get(&id).copied(), None);
+        fresh.note_probing(id, took(latencies.get(&id).copied()), None);
     }
     fresh.set_query(index.query().clone());
     fresh.refresh(NOON);
@@ -87,7 +102,7 @@ proptest! {
                     index.apply(upserts, &removed, NOON);
                 }
                 Step::Latency(id, known) if index.get(&id).is_some() => {
-                    index.note_probing(id, known, None);
+                    index.note_probing(id, took(known), None);
                     latencies.remove(&id);
                     latencies.extend(known.map(|known| (id, known)));
                 }

@@ -15,6 +15,7 @@ use portolan::console::view;
 use portolan::console::window::Window;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
 use portolan::model::time::UnixMs;
+use portolan::wire::Owner;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
@@ -191,7 +192,10 @@ pub(crate) fn cast() -> Vec<Service> {
     use Health::{Healthy, Unhealthy, Unknown};
     let down = |name, seconds| instance(name, Unhealthy, "ConnectRefused", seconds);
     let well = |name| instance(name, Healthy, "Passed", 7200);
-    let checkout = service(CHECKOUT, "shop", "checkout", vec![down("a", 252), down("b", 240)]);
+    let mut checkout = service(CHECKOUT, "shop", "checkout", vec![down("a", 252), down("b", 240)]);
+    for instance in &mut checkout.instances {
+        instance.owner = Some(Box::new(Owner { issuer: "".into(), subject: "payments-ci".into() }));
+    }
     let cart = service(CART, "shop", "cart", vec![well("a"), instance("b", Unhealthy, "UnexpectedStatus", 75)]);
     let mut ledger = service(LEDGER, "pay", "ledger", vec![well("a"), well("b"), well("c")]);
     ledger.source = "manifest".into();

@@ -73,7 +73,7 @@ const TASKS: &[Task] = &[
         answer: "what changed lately, newest first",
         holds: |desk, _| {
             desk.receive(SourceEvent::History(CHECKOUT, history(0), None));
-            shows(desk, &["changed lately", "failed: ConnectRefused"])
+            shows(desk, &["changed lately", "failed: connection refused"])
         },
     },
     Task {
@@ -105,6 +105,12 @@ const TASKS: &[Task] = &[
         keys: &["p"],
         answer: "the answer of a probe that changes nothing",
         holds: |_, effects| operations(effects).iter().any(|of| **of == Operation::Observe(CHECKOUT)),
+    },
+    Task {
+        question: "Who owns it?",
+        keys: &["X"],
+        answer: "the line `owner`: whose token registered it, else its label `owner`; `:cols owner` has it for all",
+        holds: |desk, _| shows(desk, &["owner      payments-ci"]),
     },
     Task {
         question: "Find a service by name",

@@ -82,6 +82,22 @@ async fn another_program_on_the_same_port_is_found_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_never_found_is_warned_of() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (rig, program) = (Rig::start(), Program::start(listener, r#"{"build":{"name":"user","release":"1.2.3"}}"#));
+    rig.register_spec("user", registered(&program, "1.2.3")).await;
+    until("it warns", || rig.instance("user").warning.is_some()).await;
+    let instance = rig.instance("user");
+    let warning = instance.warning.expect("it warns");
+    assert_eq!((instance.health, warning.reason), (Health::Healthy, Reason::VersionNotFound));
+    assert_eq!(warning.message, "version not found: the answer has no text at /build/version");
+    assert_eq!(instance.observed_version, None);
+    let _fixed = program.replaced_by(r#"{"build":{"name":"user","version":"1.2.3"}}"#).await;
+    until("the version is found", || rig.instance("user").warning.is_none()).await;
+    assert_eq!(rig.instance("user").observed_version.as_deref(), Some("1.2.3"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_differs_is_shown_and_warned_of() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let (rig, program) = (Rig::start(), Program::start(listener, r#"{"build":{"name":"user","version":"1.3.0"}}"#));

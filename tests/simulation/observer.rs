@@ -71,7 +71,7 @@ pub(crate) fn aim_of(instance: &Instance) -> Option<Aim> {
 /// What readers may notice of a service.
 fn shown(entry: &Entry) -> Value {
     let mut json = Vec::new();
-    entry.write_json(&mut json);
+    entry.write_json(true, &mut json);
     let mut value: Value = serde_json::from_slice(&json).expect("an entry is JSON");
     for volatile in ["revision", "updated_at", "last_health_check"] {
         value.as_object_mut().expect("an object").remove(volatile);

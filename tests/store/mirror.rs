@@ -115,7 +115,7 @@ impl Running {
         let snapshot = self.catalog().read();
         let entry = snapshot.find("default", name).expect("there");
         let text = |tag: WeakTag| String::from_utf8(tag.as_bytes().to_vec()).expect("text");
-        (text(entry.tag(snapshot.epoch())), text(snapshot.tag()))
+        (text(entry.tag(snapshot.epoch(), true)), text(snapshot.tag("~")))
     }
 
     fn health(&self, name: &str) -> (Health, Reason, UnixMs) {

@@ -188,7 +188,7 @@ async fn a_clock_set_back_makes_no_instance_older() {
         let spec = InstanceSpec { version: version.to_owned(), ..spec(1) };
         s.register(registration("users", name, spec)).await.expect("registers");
         let (mut json, snapshot) = (Vec::new(), s.catalog().snapshot());
-        snapshot.find("default", "users").expect("registered").write_json(&mut json);
+        snapshot.find("default", "users").expect("registered").write_json(true, &mut json);
         let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
         assert_eq!(json["version"], version, "the one registered last speaks");
         drop(snapshot);

@@ -44,7 +44,7 @@ pub(super) use challenges::token_ended;
 pub use class::{Limit, RouteClass};
 pub use headers::Cors;
 pub(super) use namespace_filter::NamespaceFilter;
-pub use principal::{Namespaces, Principal, Scopes};
+pub use principal::{Namespaces, OwnersSeen, Principal, Scopes};
 pub use secrets::{KeyId, MAX_SECRETS, Secrets, SecretsError, SecretsReload};
 pub use token::{AUDIENCE, Mint, MintError, TokenError, USUAL_LIFE, mint};
 pub use token_validity::{Credential, SecretsRefresher, TokenEnd, TokenValidity};
@@ -107,6 +107,27 @@ pub struct Admitted {
     pub cors: Cors,
 }
 
+/// A request that is not admitted.
+#[derive(Debug)]
+pub struct Refused {
+    /// The answer.
+    pub error: ApiError,
+    /// The caller, once its token was accepted.
+    pub principal: Option<Box<Principal>>,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self { error, principal: None }
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        refused.error
+    }
+}
+
 /// In an answer's extensions: it changed nothing or sends nothing new, so the request counts in the larger quota.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NotCounted;
@@ -165,13 +186,13 @@ impl Access {
     /// # Errors
     /// 400 `bad_request`, 421 `misdirected_request`, 403 `cross_origin`, 401 `token_required`, `token_invalid` or `token_expired`, 403
     /// `insufficient_scope`, 429 `rate_limited`; complete with their headers.
-    pub fn admit(&self, head: &Parts, peer: SocketAddr, class: RouteClass) -> Result<Admitted, ApiError> {
+    pub fn admit(&self, head: &Parts, peer: SocketAddr, class: RouteClass) -> Result<Admitted, Refused> {
         let cors = self.browsers.cors(&head.headers);
         match self.check(head, peer, class) {
             Ok((principal, rate)) => Ok(Admitted { principal, class, rate, cors }),
-            Err(mut error) => {
-                cors.write(error.headers_mut());
-                Err(error)
+            Err(mut refused) => {
+                cors.write(refused.error.headers_mut());
+                Err(refused)
             }
         }
     }
@@ -181,27 +202,40 @@ impl Access {
         head: &Parts,
         peer: SocketAddr,
         class: RouteClass,
-    ) -> Result<(Principal, Option<RateSnapshot>), ApiError> {
+    ) -> Result<(Principal, Option<RateSnapshot>), Refused> {
         self.browsers.host(&head.uri, &head.headers)?;
         if class.is_change() && self.authenticator.is_none() {
             self.browsers.origin(&head.headers)?;
         }
         let address = client_address::client_address(&head.headers, peer, &self.trusted_proxies);
         let principal = self.authenticate(&head.headers, address, class)?;
+        match self.may_go_on(head, &principal, class) {
+            Ok(rate) => Ok((principal, rate)),
+            Err(error) => Err(Refused { error, principal: Some(Box::new(principal)) }),
+        }
+    }
+
+    /// Quota and scope of a known caller.
+    fn may_go_on(
+        &self,
+        head: &Parts,
+        principal: &Principal,
+        class: RouteClass,
+    ) -> Result<Option<RateSnapshot>, ApiError> {
         let rate = match (&self.quotas, class.limit()) {
             (Some(quotas), Some(limit)) => {
                 quotas.spend(principal.client, limit, class.counting(names_state(head, class)))?
             }
             _ => None,
         };
-        challenges::require_scope(&principal, class, self.read_auth)?;
-        Ok((principal, rate))
+        challenges::require_scope(principal, class, self.read_auth)?;
+        Ok(rate)
     }
 
     fn authenticate(&self, headers: &HeaderMap, address: IpAddr, class: RouteClass) -> Result<Principal, ApiError> {
         let Some(authenticator) = &self.authenticator else { return Ok(self.anonymous(address)) };
         let needed = class.needs_token(self.read_auth);
-        if !needed && class != RouteClass::OpenRead {
+        if !needed && !matches!(class, RouteClass::OpenRead | RouteClass::Watch) {
             return Ok(self.anonymous(address));
         }
         match authenticator.bearer(headers, self.clock.now()) {

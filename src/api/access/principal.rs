@@ -6,6 +6,7 @@ use super::token_validity::Credential;
 use crate::api::clients::ClientKey;
 use crate::model::ports::Caller;
 use crate::model::service::Owner;
+use crate::telemetry::audit::{Kind, Who};
 
 /// What a token allows, by its `scope`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +36,17 @@ impl Namespaces {
             Self::Only(list) => list.iter().any(|n| **n == *namespace),
         }
     }
+}
+
+/// Of which services answers name the owners to a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnersSeen {
+    /// Of all.
+    All,
+    /// Of those in the namespaces of its token.
+    Some,
+    /// Of none.
+    None,
 }
 
 /// The caller.
@@ -92,9 +104,37 @@ impl Principal {
         !self.guarded || (self.authenticated && self.scopes.read && self.namespaces.contains(namespace))
     }
 
+    /// Whether answers name to the caller who registered the instances of `namespace`: like evidence.
+    pub fn sees_owners(&self, namespace: &str) -> bool {
+        self.sees_evidence(namespace)
+    }
+
+    /// Whether the caller sees the owners of every namespace, of none, or only of the [`Namespaces`] of its token.
+    pub fn owners_seen(&self) -> OwnersSeen {
+        match &self.namespaces {
+            _ if self.guarded && !(self.authenticated && self.scopes.read) => OwnersSeen::None,
+            Namespaces::All => OwnersSeen::All,
+            Namespaces::Only(_) if !self.guarded => OwnersSeen::All,
+            Namespaces::Only(_) => OwnersSeen::Some,
+        }
+    }
+
+    /// Its token has become invalid: what is open stays so, and everything else ends.
+    pub fn lapse(&mut self) {
+        (self.authenticated, self.credential) = (false, None);
+    }
+
     /// Whether the caller may change what `owner` registered.
     pub fn may_change(&self, owner: &Owner) -> bool {
         self.scopes.admin || self.owner == *owner
+    }
+
+    /// The caller as the audit log names it.
+    pub fn who(&self) -> Who<'_> {
+        match &self.owner {
+            Owner::Anonymous => Who { kind: Kind::Anonymous, issuer: "", subject: "" },
+            Owner::Token { issuer, subject } => Who { kind: Kind::Token, issuer, subject },
+        }
     }
 
     /// The caller as the registrar knows it.

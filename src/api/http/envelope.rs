@@ -108,13 +108,14 @@ impl ApiError {
         self.more.get_or_insert_default()
     }
 
-    /// The answer.
+    /// The answer, with the code in its extensions.
     pub fn into_reply(self) -> Response<Body> {
         let status = self.status();
         let More { hint, details, headers } = self.more.map(|more| *more).unwrap_or_default();
         let error = self.message.into_owned();
         let refusal = Refusal { success: false, error, code: self.code.as_str().into(), hint, details };
         let mut response = json_reply(status, to_bytes(&refusal));
+        response.extensions_mut().insert(self.code);
         response.headers_mut().extend(headers);
         response
     }

@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn weak_comparison_of_a_list() {
-        let tag = WeakTag::new(&"0123456789abcdef".parse().expect("an epoch"), 7, None);
+        let tag = WeakTag::new(&"0123456789abcdef".parse().expect("an epoch"), 7, None, "");
         assert_eq!(tag.as_bytes(), b"W/\"0123456789abcdef.7\"");
         for (field, hit) in [
             ("*", true),

@@ -14,7 +14,7 @@ use super::envelope::json_reply;
 use super::etag;
 use super::segments::{COPIED, Segments};
 use crate::api::http::body::Body;
-use crate::catalog::render::{Rendered, Stamp};
+use crate::catalog::render::{Rendered, Variant};
 use crate::catalog::{Catalog, Entry, Pin, Snapshot};
 
 const BEFORE: &[u8] = br#"{"success":true,"message":""#;
@@ -48,37 +48,39 @@ fn append_field(out: &mut Vec<u8>, name: &'static str, value: &impl Serialize) {
     out.extend_from_slice(&value);
 }
 
-/// 200 "Service found" with one service whole, or 304 when the client has it. This is the fast path's answer.
+/// 200 "Service found" with one service whole, with or without owners, or 304 when the client has it. This is the fast path's answer.
 pub(in crate::api) fn found(
     catalog: &Catalog,
     snapshot: &Snapshot,
     entry: &Arc<Entry>,
+    owners: bool,
     request: &HeaderMap,
 ) -> Response<Body> {
     const FOUND: &str = "Service found";
     const BEFORE_DATA: &[u8] = br#"{"success":true,"message":"Service found","data":"#;
-    let tag = entry.tag(snapshot.epoch());
+    let tag = entry.tag(snapshot.epoch(), owners);
     if let Some(unchanged) = etag::not_modified(&tag, request) {
         return unchanged;
     }
     let mut response = if entry.json_len() > PIECE {
-        entry_with(catalog, FOUND, entry, None::<(_, ())>)
+        entry_with(catalog, FOUND, entry, owners, None::<(_, ())>)
     } else {
-        json_reply(StatusCode::OK, entry.json_between(BEFORE_DATA, b"}"))
+        json_reply(StatusCode::OK, entry.json_between(BEFORE_DATA, owners, b"}"))
     };
     etag::put(&tag, &mut response);
     response
 }
 
-/// 200 with one service whole and, where `extra` is given, one more field beside `data`.
+/// 200 with one service whole, with or without owners, and, where `extra` is given, one more field beside `data`.
 pub(in crate::api) fn entry_with<T: Serialize>(
     catalog: &Catalog,
     message: &'static str,
     entry: &Arc<Entry>,
+    owners: bool,
     extra: Option<(&'static str, T)>,
 ) -> Response<Body> {
     let mut segments = open(message, entry.json_len().min(PIECE) + 128);
-    segments.entry(entry, &entry.stamp());
+    segments.entry(entry, &entry.variant(owners));
     let mut end = Vec::new();
     if let Some((name, value)) = extra {
         append_field(&mut end, name, &value);
@@ -89,15 +91,20 @@ pub(in crate::api) fn entry_with<T: Serialize>(
 }
 
 /// 200 with a service as it was rendered for this request.
-pub(in crate::api) fn rendered(message: &'static str, service: &Rendered, entry: &Entry) -> Response<Body> {
+pub(in crate::api) fn rendered(
+    message: &'static str,
+    service: &Rendered,
+    entry: &Entry,
+    owners: bool,
+) -> Response<Body> {
     let open = [BEFORE, message.as_bytes(), AFTER].concat();
-    json_reply(StatusCode::OK, service.between(&open, entry.last_check().get(), b"}"))
+    json_reply(StatusCode::OK, service.between(&open, &entry.variant(owners), b"}"))
 }
 
-/// 200 with a list; `next` is the cursor of the next page, `hint` says where else to look. `pin` is as old as the entries.
+/// 200 with a list, each service with or without owners; `next` is the cursor of the next page, `hint` says where else to look. `pin` is as old as the entries.
 pub(in crate::api) fn list(
     message: &'static str,
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<(Arc<Entry>, bool)>,
     pin: Pin,
     next: Option<String>,
     hint: Option<String>,
@@ -109,31 +116,42 @@ pub(in crate::api) fn list(
         }
     }
     end.push(b'}');
-    let probed: Box<[bool]> = entries.iter().map(|entry| entry.last_check().get().is_some()).collect();
-    let services: usize =
-        entries.iter().zip(&probed).map(|(entry, probed)| entry.text().len_stamped(&stamp(entry, *probed))).sum();
+    let entries: Vec<Listed> = entries
+        .into_iter()
+        .map(|(entry, owners)| Listed { probed: entry.last_check().get().is_some(), entry, owners })
+        .collect();
+    let services: usize = entries.iter().map(|listed| listed.entry.text().len_of(&listed.variant())).sum();
     let mut segments = open(message, (services + 256).min(PIECE + COPIED));
     segments.text(b"[");
     let len = segments.len() + services + entries.len().saturating_sub(1) + end.len();
-    let maker_bytes = entries.len() * (size_of::<Arc<Entry>>() + size_of::<bool>());
-    let mut pieces = ListPieces { segments, entries: entries.into_iter(), probed, sent: 0, end };
+    let maker_bytes = entries.len() * size_of::<Listed>();
+    let mut pieces = ListPieces { segments, entries: entries.into_iter(), sent: 0, end };
     if len <= PIECE {
         return json_reply(StatusCode::OK, pieces.next().unwrap_or_default());
     }
     json_reply(StatusCode::OK, Body::made(len, maker_bytes, pieces, pin))
 }
 
-/// The newest probe, in the announced number of bytes.
-fn stamp(entry: &Entry, probed: bool) -> Stamp {
-    if probed { Stamp::wide(entry.last_check().get()) } else { Stamp::null() }
+/// A service of a list.
+struct Listed {
+    entry: Arc<Entry>,
+    /// Whether it had been probed when the length was announced.
+    probed: bool,
+    /// Whether its owners are shown.
+    owners: bool,
+}
+
+impl Listed {
+    /// With the newest probe, in the announced number of bytes.
+    fn variant(&self) -> Variant {
+        if self.probed { Variant::wide(self.entry.last_check().get(), self.owners) } else { Variant::null(self.owners) }
+    }
 }
 
 /// A list while it is sent; the rest of it are references.
 struct ListPieces {
     segments: Segments,
-    entries: std::vec::IntoIter<Arc<Entry>>,
-    /// Whether each had been probed when the length was announced.
-    probed: Box<[bool]>,
+    entries: std::vec::IntoIter<Listed>,
     sent: usize,
     end: Vec<u8>,
 }
@@ -143,16 +161,15 @@ impl Iterator for ListPieces {
 
     fn next(&mut self) -> Option<Bytes> {
         while self.segments.len() < PIECE {
-            let Some(entry) = self.entries.next() else {
+            let Some(listed) = self.entries.next() else {
                 self.segments.text(&std::mem::take(&mut self.end));
                 break;
             };
             if self.sent > 0 {
                 self.segments.text(b",");
             }
-            let probed = self.probed.get(self.sent).copied().unwrap_or_default();
             self.sent += 1;
-            self.segments.entry(&entry, &stamp(&entry, probed));
+            self.segments.entry(&listed.entry, &listed.variant());
         }
         self.segments.pull(PIECE)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::catalog::Entry;
-use crate::catalog::render::Stamp;
+use crate::catalog::render::Variant;
 
 /// A sequence of texts and services, taken piece by piece.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ enum Segment {
 #[derive(Debug)]
 struct EntryRest {
     entry: Arc<Entry>,
-    stamp: Stamp,
+    variant: Variant,
     at: usize,
 }
 
@@ -71,15 +71,15 @@ impl Segments {
         self.queue.push_back(Segment::Shared(text));
     }
 
-    /// Adds a service's JSON, with that value of `last_health_check`.
-    pub(in crate::api) fn entry(&mut self, entry: &Arc<Entry>, stamp: &Stamp) {
+    /// Adds a service's JSON.
+    pub(in crate::api) fn entry(&mut self, entry: &Arc<Entry>, variant: &Variant) {
         let text = entry.text();
-        let len = text.len_stamped(stamp);
+        let len = text.len_of(variant);
         self.left += len;
         if len <= COPIED {
-            self.write(|out| text.write_stamped(stamp, out));
+            self.write(|out| text.write(variant, out));
         } else {
-            self.queue.push_back(Segment::Service(EntryRest { entry: Arc::clone(entry), stamp: *stamp, at: 0 }));
+            self.queue.push_back(Segment::Service(EntryRest { entry: Arc::clone(entry), variant: *variant, at: 0 }));
         }
     }
 
@@ -161,9 +161,9 @@ impl Segment {
             }
             Self::Service(cut) => {
                 let text = cut.entry.text();
-                text.write_part(&cut.stamp, cut.at, room, out);
+                text.write_part(&cut.variant, cut.at, room, out);
                 cut.at += room;
-                cut.at >= text.len_stamped(&cut.stamp)
+                cut.at >= text.len_of(&cut.variant)
             }
         }
     }

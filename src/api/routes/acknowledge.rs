@@ -2,24 +2,20 @@
 
 use bytes::Bytes;
 
-use super::note::{Note, Words, author};
+use super::note::{Note, Words};
 use super::request::RequestContext;
 use super::{Answer, deregister, leader};
 use crate::api::conn::RequestBody;
 use crate::api::http::envelope::ApiError;
-use crate::api::http::reply;
 use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::model::acknowledgement::MAX_ACKNOWLEDGEMENT_NOTE;
-use crate::model::name::{InstanceName, ServiceKey};
+use crate::model::name::InstanceName;
 use crate::model::ports::{AcknowledgementChange, AcknowledgementOrder, ClusterError, ServiceRef, WriteError};
 use crate::model::service::Owner;
-use crate::model::text;
 use crate::model::time::UnixMs;
 
 const ACKNOWLEDGED: &str = "Failure acknowledged";
-/// Longest name of a caller in the log, in characters.
-const MAX_AUTHOR: usize = 100;
 const WITHDRAWN: &str = "Acknowledgement withdrawn";
 
 /// Acknowledges what fails or warns now: of each instance of the service, or of one. It changes nothing but what is shown, and ends with the
@@ -52,6 +48,7 @@ pub(super) async fn acknowledge(request: &RequestContext<'_>, body: RequestBody)
     let instance = instance(request)?;
     let bytes = request.json(body).await?;
     let order = read(&bytes, &request.principal.owner, UnixMs::wall())?;
+    request.audit.note(&order.note);
     change(request, bytes, instance, AcknowledgementChange::Start(order), ACKNOWLEDGED).await
 }
 
@@ -96,33 +93,18 @@ async fn change(
     message: &'static str,
 ) -> Answer {
     let service = ServiceRef::Id(deregister::writable(request)?);
-    let key = request.service(&request.state.catalog.read())?.service().key.clone();
+    if let Some(instance) = &instance {
+        request.audit.instance(instance.as_str());
+    }
     let (registrar, caller) = (&request.state.registrar, request.principal.caller());
-    let note = change.note().map(str::to_owned);
-    let answer = match registrar.acknowledge(service, instance.clone(), change, caller).await {
+    match registrar.acknowledge(service, instance.clone(), change, caller).await {
         Ok(_) => {
             let entry = request.service(&request.state.catalog.read())?;
-            reply::entry_with(&request.state.catalog, message, &entry, None::<(_, ())>)
+            Ok(request.shown(message, &entry, None::<(_, ())>))
         }
-        Err(WriteError::Cluster(ClusterError::NotLeading)) => leader::forward(request, body).await?,
-        Err(error) => return Err(refused(&error)),
-    };
-    if answer.status().is_success() {
-        log(request, &key, instance.as_ref(), note.as_deref());
+        Err(WriteError::Cluster(ClusterError::NotLeading)) => leader::forward(request, body).await,
+        Err(error) => Err(refused(&error)),
     }
-    Ok(answer)
-}
-
-/// Says in the log who did it, and from where: the history, which says the former, need not outlast the service.
-fn log(request: &RequestContext<'_>, service: &ServiceKey, instance: Option<&InstanceName>, note: Option<&str>) {
-    let by = text::escape(author(&request.principal.owner), MAX_AUTHOR);
-    let instance = instance.map(|instance| format!("/{instance}")).unwrap_or_default();
-    let client = request.client;
-    let did = note.map_or_else(
-        || format!("acknowledgements are withdrawn by {by}"),
-        |note| format!("what fails is acknowledged by {by}: {}", text::escape(note, MAX_ACKNOWLEDGEMENT_NOTE)),
-    );
-    tracing::info!(%client, "{service}{instance}: {did}");
 }
 
 /// Reads the body of a call that comes at `now`.

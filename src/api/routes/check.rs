@@ -4,7 +4,6 @@ use super::request::RequestContext;
 use super::{Answer, leader};
 use crate::api::conn::RequestBody;
 use crate::api::http::envelope::ApiError;
-use crate::api::http::reply;
 use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::model::name::InstanceName;
@@ -47,6 +46,10 @@ pub(super) async fn check(request: &RequestContext<'_>, body: RequestBody) -> An
         let snapshot = request.state.catalog.snapshot();
         request.service(&snapshot)?.service().clone()
     };
+    request.audit.is(&service, wanted.as_ref().map_or("", InstanceName::as_str));
+    if observe {
+        request.audit.action("observe");
+    }
     let namespace = service.key.namespace();
     request.principal.require_write(namespace)?;
     let is_wanted = |instance: &&Instance| wanted.as_ref().is_none_or(|wanted| *wanted == instance.name);
@@ -68,7 +71,7 @@ pub(super) async fn check(request: &RequestContext<'_>, body: RequestBody) -> An
     let checks: Vec<Checked> = checked.into_iter().map(|result| Checked::new(result, evidence)).collect();
     let snapshot = request.state.catalog.snapshot();
     let entry = request.service(&snapshot)?;
-    Ok(reply::entry_with(&request.state.catalog, MESSAGE, &entry, Some(("checks", checks))))
+    Ok(request.shown(MESSAGE, &entry, Some(("checks", checks))))
 }
 
 /// A check may change the health of each instance that it probes, so the caller must own each.

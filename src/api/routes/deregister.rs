@@ -62,6 +62,12 @@ pub(super) async fn by_name(request: &RequestContext<'_>) -> Answer {
     };
     let whole = scope == RemovalScope::Service;
     let if_generation = if_match(&request.head.headers, !whole)?;
+    let instance = if let RemovalScope::Instance(instance) = &scope { instance.as_str() } else { "" };
+    let known = request.state.catalog.snapshot().find(namespace.as_str(), &name).cloned();
+    match known {
+        Some(entry) => request.audit.is(entry.service(), instance),
+        None => request.audit.names(namespace.as_str(), &name, instance),
+    }
     request.principal.require_write(namespace.as_str())?;
     let name: ServiceName = name.parse().map_err(|_| ApiError::service_not_found())?;
     let service = ServiceRef::Key(ServiceKey::new(&namespace, &name));
@@ -109,6 +115,7 @@ pub(super) async fn instance(request: &RequestContext<'_>) -> Answer {
 pub(super) fn writable(request: &RequestContext<'_>) -> Result<Uuid, ApiError> {
     let snapshot = request.state.catalog.snapshot();
     let entry = request.service(&snapshot)?;
+    request.audit.is(entry.service(), request.params.name);
     request.principal.require_write(entry.service().key.namespace())?;
     Ok(entry.service().id)
 }
@@ -119,7 +126,7 @@ pub(super) async fn remove(request: &RequestContext<'_>, removal: Removal) -> Re
 }
 
 /// The generation of `If-Match`, with or without quotes; `*` means any.
-fn if_match(headers: &HeaderMap, one_instance: bool) -> Result<Option<u64>, ApiError> {
+pub(super) fn if_match(headers: &HeaderMap, one_instance: bool) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
     if !one_instance {
         return Err(bad_if_match("is about one instance, and the request names none: add instance=NAME"));

@@ -80,9 +80,10 @@ pub(super) async fn discover(request: &RequestContext<'_>) -> Answer {
 fn answer(request: &RequestContext<'_>, snapshot: &Snapshot, query: &DiscoverQuery) -> Answer {
     let entry = find(request, snapshot, query)?;
     if query.shows_all() {
-        return Ok(reply::found(&request.state.catalog, snapshot, entry, &request.head.headers));
+        let owners = query.shows_owners(request);
+        return Ok(reply::found(&request.state.catalog, snapshot, entry, owners, &request.head.headers));
     }
-    if query.pick { picked(entry, query) } else { selected(request, snapshot, entry, query) }
+    if query.pick { picked(request, entry, query) } else { selected(request, snapshot, entry, query) }
 }
 
 /// Identifies the answer that a snapshot gives: which service it is, and what it shows of the instances.
@@ -93,12 +94,18 @@ fn cursor(request: &RequestContext<'_>, snapshot: &Snapshot, query: &DiscoverQue
     let Ok(shown) = shown else { return cursor.finish() };
     cursor.bytes(entry.service().id.as_bytes());
     for instance in shown {
-        cursor.json(&wire::Instance::from(instance));
+        let mut shown = wire::Instance::from(instance);
+        shown.owner = shown.owner.filter(|_| query.shows_owners(request));
+        cursor.json(&shown);
     }
     cursor.finish()
 }
 
 impl DiscoverQuery {
+    fn shows_owners(&self, request: &RequestContext<'_>) -> bool {
+        request.principal.sees_owners(self.namespace.as_str())
+    }
+
     fn shows_all(&self) -> bool {
         self.selection.is_empty() && !self.healthy && !self.pick
     }
@@ -163,20 +170,22 @@ fn find<'a>(
 fn selected(request: &RequestContext<'_>, snapshot: &Snapshot, entry: &Entry, query: &DiscoverQuery) -> Answer {
     let shown = matching(entry, query)?;
     let Some(front) = front_of(shown.iter().copied()) else { return Err(none_usable(entry, query)) };
-    let tag = entry.tag(snapshot.epoch());
+    let owners = query.shows_owners(request);
+    let tag = entry.tag(snapshot.epoch(), owners);
     if let Some(unchanged) = etag::not_modified(&tag, &request.head.headers) {
         return Ok(unchanged);
     }
-    let mut response = reply::rendered(FOUND, &render::view(entry.service(), &shown, Some(front)), entry);
+    let mut response = reply::rendered(FOUND, &render::view(entry.service(), &shown, Some(front)), entry, owners);
     etag::put(&tag, &mut response);
     Ok(response)
 }
 
 /// The service as if it had only the instance that is drawn now. Each answer may name another, so none may be cached.
-fn picked(entry: &Entry, query: &DiscoverQuery) -> Answer {
+fn picked(request: &RequestContext<'_>, entry: &Entry, query: &DiscoverQuery) -> Answer {
     let candidates = matching(entry, query)?;
     let drawn = pick_weighted(&candidates, rand::random()).ok_or_else(|| none_usable(entry, query))?;
-    let mut response = reply::rendered(FOUND, &render::picked(entry.service(), drawn), entry);
+    let shown = render::picked(entry.service(), drawn);
+    let mut response = reply::rendered(FOUND, &shown, entry, query.shows_owners(request));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }

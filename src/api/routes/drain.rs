@@ -5,7 +5,6 @@ use super::request::RequestContext;
 use super::{Answer, deregister};
 use crate::api::conn::RequestBody;
 use crate::api::http::envelope::{ApiError, Code};
-use crate::api::http::reply;
 use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::model::name::InstanceName;
@@ -45,6 +44,7 @@ pub(super) async fn drain(request: &RequestContext<'_>, body: RequestBody) -> An
     request.query()?.end(&[])?;
     let bytes = request.json(body).await?;
     let order = read(&bytes, &request.principal.owner, UnixMs::wall())?;
+    request.audit.note(&order.reason);
     change(request, DrainChange::Start(order), DRAINED).await
 }
 
@@ -81,7 +81,7 @@ async fn change(request: &RequestContext<'_>, change: DrainChange, message: &'st
     let done = registrar.drain(InstanceRef { service, instance }, change, caller).await;
     done.map_err(|error| refused(&error))?;
     let entry = request.service(&request.state.catalog.read())?;
-    Ok(reply::entry_with(&request.state.catalog, message, &entry, None::<(_, ())>))
+    Ok(request.shown(message, &entry, None::<(_, ())>))
 }
 
 /// Reads the body of a drain call that comes at `now`.

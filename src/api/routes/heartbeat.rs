@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::request::{RequestContext, read_id};
-use super::{Answer, leader};
+use super::{Answer, deregister, leader};
 use crate::api::conn::RequestBody;
 use crate::api::http::envelope::{ApiError, Code, ok};
 use crate::api::http::json::{self, Fields};
@@ -32,6 +32,7 @@ const FIELDS: [&str; 2] = ["status", "note"];
     params(
         ("id" = uuid::Uuid, Path, description = "The service's id"),
         ("name" = String, Path, description = "The instance's name"),
+        ("If-Match" = Option<String>, Header, pattern = r#"^([0-9]{1,19}|"[0-9]{1,19}"|\*)$"#, description = "Only this generation, as register returned it, so that a process which was replaced does not keep its successor's registration alive"),
     ),
     request_body(content = Option<schemas::BeatRequest>, description = "`pass` when absent"),
     security(("token" = [])),
@@ -41,6 +42,7 @@ const FIELDS: [&str; 2] = ["status", "note"];
         (status = 403, description = "`not_owner`, `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`instance_not_found`: register again", body = schemas::Refusal),
         (status = 409, description = "`no_heartbeat_check`: the instance was registered without one", body = schemas::Refusal),
+        (status = 412, description = "`stale_generation`: the instance has another generation than `If-Match` asks for; `error` names both", body = schemas::Refusal),
         (status = 413, description = "Over 64 KiB", body = schemas::Refusal),
         (status = 415, description = "A body that is not declared as JSON", body = schemas::Refusal),
         (status = 503, description = "`unavailable`: the prober does not run, or in a cluster no replica leads; `busy`: too many reports wait; `Retry-After` says when to report again", body = schemas::Refusal),
@@ -51,7 +53,7 @@ pub(super) async fn heartbeat(request: &RequestContext<'_>, body: RequestBody) -
     let bytes = request.optional_json(body).await?;
     let beat = read(&bytes)?;
     let status = beat.status;
-    let Lease { service, instance, ttl } = lease(request)?;
+    let Lease { service, instance, ttl } = lease(request, deregister::if_match(&request.head.headers, true)?)?;
     let heard = match request.state.heartbeats.beat(service, &instance, beat.clone()) {
         Err(BeatError::Unavailable) => {
             if let Some(leaders) = leader::pass_beat(request, service, instance.clone(), beat, bytes).await? {
@@ -76,8 +78,8 @@ struct Lease {
     ttl: Duration,
 }
 
-/// The lease of the path, if the caller may renew it.
-fn lease(request: &RequestContext<'_>) -> Result<Lease, ApiError> {
+/// The lease of the path, if the caller may renew it, and the instance has that generation.
+fn lease(request: &RequestContext<'_>, if_generation: Option<u64>) -> Result<Lease, ApiError> {
     let snapshot = request.state.catalog.read();
     let entry = read_id(request.params.id).and_then(|id| snapshot.by_id(&id));
     let visible = entry.filter(|entry| request.principal.may_name(entry.service().key.namespace()));
@@ -88,8 +90,19 @@ fn lease(request: &RequestContext<'_>) -> Result<Lease, ApiError> {
     };
     request.principal.require_write(service.key.namespace())?;
     require_owner(request, service, instance)?;
+    if let Some(asked) = if_generation.filter(|asked| *asked != instance.shown_generation()) {
+        return Err(replaced(asked, instance.shown_generation()));
+    }
     let heartbeat = instance.spec.heartbeat().ok_or_else(|| not_heard(&BeatError::NoHeartbeatCheck))?;
     Ok(Lease { service: service.id, instance: instance.name.clone(), ttl: heartbeat.ttl() })
+}
+
+/// 412: another process has registered the instance since.
+fn replaced(asked: u64, current: u64) -> ApiError {
+    let message = format!(
+        "If-Match asks for generation {asked}, and the instance has generation {current} now: its registration was replaced, so this was not heard"
+    );
+    ApiError::new(Code::StaleGeneration, message)
 }
 
 fn require_owner(request: &RequestContext<'_>, service: &Service, instance: &Instance) -> Result<(), ApiError> {

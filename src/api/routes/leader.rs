@@ -10,6 +10,7 @@ use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::model::name::InstanceName;
 use crate::model::ports::{Beat, BeatPassed, OnDemandError, PassOnError, PassedBeat};
+use crate::wire::Refusal;
 
 /// Seconds until another replica may lead.
 const ELECTION: u64 = 5;
@@ -27,7 +28,7 @@ pub(super) async fn forward_or_refuse(request: &RequestContext<'_>, error: &OnDe
 pub(super) async fn forward(request: &RequestContext<'_>, body: Bytes) -> Answer {
     let Some(leader) = &request.state.pass_on else { return Err(forward_refusal(PassOnError::NoLeader)) };
     let answer = leader.pass_on(as_it_came(request, body)).await;
-    answer.map(|answer: Response<Bytes>| answer.map(Body::from)).map_err(forward_refusal)
+    answer.map(as_ours).map_err(forward_refusal)
 }
 
 /// The leader's answer to a heartbeat, where the prober runs elsewhere; none if it is kept until somebody leads.
@@ -44,7 +45,7 @@ pub(super) async fn pass_beat(
     let Some(leader) = &request.state.pass_on else { return Err(prober_refusal(&OnDemandError::Unavailable)) };
     let passed = PassedBeat { service, instance, beat: Some(beat), request: as_it_came(request, body) };
     match leader.heartbeat(passed).await.map_err(forward_refusal)? {
-        BeatPassed::Answered(answer) => Ok(Some(answer.map(Body::from))),
+        BeatPassed::Answered(answer) => Ok(Some(as_ours(answer))),
         BeatPassed::Kept => Ok(None),
     }
 }
@@ -54,6 +55,18 @@ pub(super) fn pass_renewal(request: &RequestContext<'_>, service: Uuid, instance
     if let Some(leader) = &request.state.pass_on {
         leader.renewal(PassedBeat { service, instance, beat: None, request: as_it_came(request, body) });
     }
+}
+
+/// The leader's answer, with the code of its refusal in the extensions as in a refusal of ours.
+fn as_ours(answer: Response<Bytes>) -> Response<Body> {
+    let read = || serde_json::from_slice::<Refusal>(answer.body()).ok();
+    let refusal = if answer.status().is_success() { None } else { read() };
+    let code = refusal.and_then(|refusal| Code::ALL.iter().find(|code| code.as_str() == &*refusal.code));
+    let mut answer = answer.map(Body::from);
+    if let Some(code) = code {
+        answer.extensions_mut().insert(*code);
+    }
+    answer
 }
 
 fn as_it_came(request: &RequestContext<'_>, body: Bytes) -> Request<Bytes> {

@@ -6,7 +6,7 @@ use http::Response;
 
 use super::request::RequestContext;
 use super::{Answer, hints};
-use crate::api::access::NamespaceFilter;
+use crate::api::access::{NamespaceFilter, Namespaces, OwnersSeen, Principal};
 use crate::api::http::body::Body;
 use crate::api::http::envelope::ApiError;
 use crate::api::http::page_cursor::{self, PageCursor};
@@ -75,7 +75,8 @@ fn cursor(request: &RequestContext<'_>, snapshot: &Snapshot, query: &ListQuery) 
     let mut cursor = CursorOf::default();
     for entry in found(request, snapshot, query).take(query.limit.unwrap_or(usize::MAX)) {
         cursor.bytes(entry.service().id.as_bytes());
-        cursor.bytes(entry.tag(snapshot.epoch()).as_bytes());
+        let owners = request.principal.sees_owners(entry.service().key.namespace());
+        cursor.bytes(entry.tag(snapshot.epoch(), owners).as_bytes());
     }
     cursor.finish()
 }
@@ -85,7 +86,7 @@ fn answer(request: &RequestContext<'_>, query: &ListQuery) -> (Response<Body>, A
     let pin = request.state.catalog.pin();
     let snapshot = request.state.catalog.snapshot();
     // A list that leaves out what this caller may not see has no tag: another caller's list would have the same.
-    let tag = request.principal.reads_all().then(|| snapshot.tag());
+    let tag = request.principal.reads_all().then(|| snapshot.tag(&owners_tag(request.principal)));
     if let Some(unchanged) = tag.as_ref().and_then(|tag| etag::not_modified(tag, &request.head.headers)) {
         return (unchanged, snapshot);
     }
@@ -97,11 +98,32 @@ fn answer(request: &RequestContext<'_>, query: &ListQuery) -> (Response<Body>, A
     } else {
         None
     };
+    let with_owners = |entry: Arc<Entry>| {
+        let owners = request.principal.sees_owners(entry.service().key.namespace());
+        (entry, owners)
+    };
+    let page = page.into_iter().map(with_owners).collect();
     let mut response = reply::list(MESSAGE, page, pin, next, hint);
     if let Some(tag) = tag {
         etag::put(&tag, &mut response);
     }
     (response, snapshot)
+}
+
+/// The end of the tag of a list that names owners which other callers do not see; of each set of namespaces another.
+fn owners_tag(principal: &Principal) -> String {
+    if !principal.guarded {
+        return String::new();
+    }
+    match (principal.owners_seen(), &principal.namespaces) {
+        (OwnersSeen::None, _) => String::new(),
+        (OwnersSeen::Some, Namespaces::Only(list)) => {
+            let mut named = CursorOf::default();
+            list.iter().for_each(|namespace| named.bytes(namespace.as_bytes()));
+            format!("~{}", named.finish())
+        }
+        (OwnersSeen::All | OwnersSeen::Some, _) => "~".to_owned(),
+    }
 }
 
 fn read(request: &RequestContext<'_>) -> Result<ListQuery, ApiError> {

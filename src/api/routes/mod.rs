@@ -8,9 +8,11 @@
 //! 3. Discovery: [`discover`], [`service`], [`list`], [`stats`], [`history`], [`availability`], [`probes`], [`watch`], [`prometheus`]; [`hints`] says where else a service is.
 //! 4. Registration: [`register`] with [`registration`], [`heartbeat`], [`drain`] and [`acknowledge`] with [`note`], [`deregister`],
 //!    [`check`]; [`leader`] forwards what only the leader can answer.
-//! 5. Operations: [`root`], [`operations`], [`document`].
+//! 5. The audit log: [`audit`], and [`subject`], what handlers tell it.
+//! 6. Operations: [`root`], [`operations`], [`document`].
 
 mod acknowledge;
+pub(super) mod audit;
 mod availability;
 mod check;
 mod deregister;
@@ -32,6 +34,7 @@ pub(super) mod request;
 mod root;
 mod service;
 mod stats;
+pub(super) mod subject;
 mod watch;
 
 use http::{Method, Response};

@@ -68,7 +68,7 @@ impl Note {
 }
 
 /// The caller as people know it: the token's subject, or `anonymous`.
-pub(super) fn author(owner: &Owner) -> &str {
+fn author(owner: &Owner) -> &str {
     match owner {
         Owner::Anonymous => "anonymous",
         Owner::Token { subject, .. } => subject,

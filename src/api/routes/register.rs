@@ -11,7 +11,6 @@ use crate::api::access::NotCounted;
 use crate::api::conn::RequestBody;
 use crate::api::http::body::Body;
 use crate::api::http::envelope::ApiError;
-use crate::api::http::reply;
 use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::catalog::{Entry, LastCheck};
@@ -47,7 +46,9 @@ pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) ->
     let settings = &request.state.settings;
     let rules = Rules { namespace: &settings.default_namespace, addresses: &*request.state.addresses };
     let registration = registration::read(&bytes, rules)?;
-    request.principal.require_write(registration.namespace.as_str())?;
+    let (namespace, service) = (registration.namespace.as_str(), registration.service.as_str());
+    request.audit.names(namespace, service, registration.instance.as_str());
+    request.principal.require_write(namespace)?;
     let has_lease = registration.spec.heartbeat().is_some();
     let (registrar, caller) = (&request.state.registrar, request.principal.caller());
     let done = if request.renewals_only {
@@ -55,6 +56,7 @@ pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) ->
     } else {
         registrar.register(registration, caller).await.map_err(|error| refused(&error))?
     };
+    request.audit.is(&done.service, done.instance.as_str());
     let heard = request.state.heartbeats.registered(done.service.id, &done.instance);
     if heard.is_none() && has_lease && done.renewed {
         leader::pass_renewal(request, done.service.id, done.instance.clone(), bytes);
@@ -82,5 +84,5 @@ fn answer(request: &RequestContext<'_>, done: &Registered, warnings: Vec<String>
     let snapshot = request.state.catalog.read();
     let removed = || Arc::new(Entry::new((*done.service).clone(), LastCheck::default()));
     let entry = snapshot.by_id(&done.service.id).cloned().unwrap_or_else(removed);
-    reply::entry_with(&request.state.catalog, MESSAGE, &entry, extra)
+    request.shown(MESSAGE, &entry, extra)
 }

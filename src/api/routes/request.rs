@@ -4,14 +4,19 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::Response;
 use http::request::Parts;
+use serde::Serialize;
 use uuid::Uuid;
 
+use super::subject::Subject;
 use crate::api::access::{Access, Principal};
 use crate::api::conn::RequestBody;
+use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::api::http::json::{self, MAX_BODY};
 use crate::api::http::query::Query;
+use crate::api::http::reply;
 use crate::api::state::ApiState;
 use crate::api::watch::{AnswerCursor, LongPoll, Waiting};
 use crate::catalog::{Batch, Entry, Snapshot};
@@ -36,6 +41,8 @@ pub(in crate::api) struct RequestContext<'a> {
     pub(in crate::api) principal: &'a Principal,
     /// The client's address, past the trusted proxies.
     pub(in crate::api) client: IpAddr,
+    /// Gets what the handler knows of a write.
+    pub(in crate::api) audit: &'a Subject,
     /// The caller's quota is spent: nothing may change, and only a renewal or a 304 is sent.
     pub(in crate::api) renewals_only: bool,
 }
@@ -135,6 +142,17 @@ impl<'a> RequestContext<'a> {
         entry.ok().filter(own).ok_or_else(Access::only_own)
     }
 
+    /// 200 with a service whole, and where `extra` is given, one more field beside it.
+    pub(super) fn shown<T: Serialize>(
+        &self,
+        message: &'static str,
+        entry: &Arc<Entry>,
+        extra: Option<(&'static str, T)>,
+    ) -> Response<Body> {
+        let owners = self.principal.sees_owners(entry.service().key.namespace());
+        reply::entry_with(&self.state.catalog, message, entry, owners, extra)
+    }
+
     /// Refuses while this replica has not heard of every service yet: it cannot tell that there is none of a name, nor how many there are.
     ///
     /// # Errors
@@ -149,6 +167,6 @@ impl<'a> RequestContext<'a> {
 }
 
 /// An id in its usual form of 36 characters; no other spelling is one.
-pub(super) fn read_id(text: &str) -> Option<Uuid> {
+pub(in crate::api) fn read_id(text: &str) -> Option<Uuid> {
     (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten()
 }

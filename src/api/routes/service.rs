@@ -28,7 +28,8 @@ pub(super) fn get(request: &RequestContext<'_>) -> Answer {
     request.query()?.end(&[])?;
     let snapshot = request.state.catalog.snapshot();
     let entry = request.readable_service(&snapshot)?;
-    Ok(reply::found(&request.state.catalog, &snapshot, &entry, &request.head.headers))
+    let owners = request.principal.sees_owners(entry.service().key.namespace());
+    Ok(reply::found(&request.state.catalog, &snapshot, &entry, owners, &request.head.headers))
 }
 
 /// Deregisters a service by id.

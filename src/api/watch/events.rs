@@ -19,8 +19,11 @@ pub(super) const MAX_BYTES: usize = 16 * 1024;
 /// Tells a client to reconnect soon when the stream ends.
 pub(super) const RETRY: Bytes = Bytes::from_static(b"retry: 1000\n\n");
 
+/// A service, and whether its owners are shown.
+pub(super) type Shown = (Arc<Entry>, bool);
+
 /// Some services of a snapshot; only the last such event has a cursor.
-pub(super) fn snapshot(entries: &[Arc<Entry>], first: bool, cursor: Option<&str>) -> Segments {
+pub(super) fn snapshot(entries: &[Shown], first: bool, cursor: Option<&str>) -> Segments {
     let mut segments = open("snapshot", cursor, b"{\"services\":[", entries);
     list(&mut segments, entries);
     segments.text(b"],\"first\":");
@@ -32,7 +35,7 @@ pub(super) fn snapshot(entries: &[Arc<Entry>], first: bool, cursor: Option<&str>
 }
 
 /// A commit, or some of it; only the last such event has a cursor.
-pub(super) fn change(upserts: &[Arc<Entry>], removed: &[(ServiceKey, Uuid)], cursor: Option<&str>) -> Segments {
+pub(super) fn change(upserts: &[Shown], removed: &[(ServiceKey, Uuid)], cursor: Option<&str>) -> Segments {
     let mut segments = open("change", cursor, b"{\"upserts\":[", upserts);
     list(&mut segments, upserts);
     segments.text(b"],\"removed\":[");
@@ -75,8 +78,8 @@ pub(super) fn token_end(end: TokenEnd) -> Bytes {
     out.into()
 }
 
-fn open(event: &str, cursor: Option<&str>, data: &[u8], entries: &[Arc<Entry>]) -> Segments {
-    let bytes: usize = entries.iter().map(|entry| entry.json_len() + 1).sum();
+fn open(event: &str, cursor: Option<&str>, data: &[u8], entries: &[Shown]) -> Segments {
+    let bytes: usize = entries.iter().map(|(entry, _)| entry.json_len() + 1).sum();
     let mut segments = Segments::with_capacity(128 + bytes.min(MAX_BYTES));
     for (field, value) in [("event", Some(event)), ("id", cursor)] {
         if let Some(value) = value {
@@ -89,11 +92,11 @@ fn open(event: &str, cursor: Option<&str>, data: &[u8], entries: &[Arc<Entry>]) 
 }
 
 /// One data line is enough: compact JSON holds line breaks only in strings, escaped.
-fn list(segments: &mut Segments, entries: &[Arc<Entry>]) {
-    for (n, entry) in entries.iter().enumerate() {
+fn list(segments: &mut Segments, entries: &[Shown]) {
+    for (n, (entry, owners)) in entries.iter().enumerate() {
         if n > 0 {
             segments.text(b",");
         }
-        segments.entry(entry, &entry.stamp());
+        segments.entry(entry, &entry.variant(*owners));
     }
 }

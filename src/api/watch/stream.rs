@@ -13,10 +13,10 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::cursor::WatchCursor;
-use super::events;
+use super::events::{self, Shown};
 use super::filter::WatchFilter;
 use super::limiter::WatchPermit;
-use crate::api::access::{Principal, TokenValidity};
+use crate::api::access::{OwnersSeen, Principal, TokenValidity};
 use crate::api::http::in_flight::{InFlight, Permit};
 use crate::api::http::segments::Segments;
 use crate::catalog::snapshot::Order;
@@ -86,7 +86,7 @@ enum Next {
     Batch(Result<Arc<Batch>, FeedError>),
 }
 
-/// Resolves when the secrets have changed; never where no token was needed.
+/// Resolves when the secrets have changed; never without a token.
 async fn secrets_changed(validity: &mut Option<TokenValidity>) {
     match validity {
         Some(validity) => validity.changed().await,
@@ -127,7 +127,7 @@ pub(in crate::api) struct Watcher {
     /// Whose sequence cursors carry, in a mirror.
     pub(in crate::api) replica: Option<Replica>,
     pub(in crate::api) principal: Principal,
-    /// Of the token that opened it, where one was needed.
+    /// Of the token that opened it, if there was one.
     pub(in crate::api) validity: Option<TokenValidity>,
     pub(in crate::api) filter: WatchFilter,
 }
@@ -215,12 +215,17 @@ impl Stream {
         }
     }
 
-    /// The last event, once the token that opened the watch has become invalid.
+    /// The last event, once the token that opened the watch has become invalid. A watch that needs none goes on without owners.
     fn end(&mut self) -> Option<Segments> {
         if matches!(self.stage, Stage::Over) {
             return None;
         }
         let end = self.watcher.validity.as_mut()?.ended()?;
+        if self.watcher.principal.open_reads {
+            self.watcher.principal.lapse();
+            self.watcher.validity = None;
+            return None;
+        }
         self.stage = Stage::Over;
         Some(Segments::of(events::token_end(end)))
     }
@@ -236,7 +241,8 @@ impl Stream {
             0 => self.next_entries(&scan),
             _ => (Vec::new(), true),
         };
-        scan.after = entries.last().map(|entry| (entry.service().registered_at, entry.service().id)).or(scan.after);
+        scan.after =
+            entries.last().map(|(entry, _)| (entry.service().registered_at, entry.service().id)).or(scan.after);
         let cursor = (!more).then(|| self.cursor(scan.snapshot.revision(), scan.snapshot.sequence()));
         let event = match scan.since {
             None => events::snapshot(&entries, scan.first, cursor.as_deref()),
@@ -251,7 +257,7 @@ impl Stream {
     }
 
     /// The services of a snapshot's next event, and whether more follow.
-    fn next_entries(&self, scan: &SnapshotScan) -> (Vec<Arc<Entry>>, bool) {
+    fn next_entries(&self, scan: &SnapshotScan) -> (Vec<Shown>, bool) {
         let visible = newer(&scan.snapshot, &self.watcher.filter, scan.after, scan.since)
             .filter(|entry| self.sees(&entry.service().key));
         let mut visible = visible.peekable();
@@ -259,7 +265,7 @@ impl Stream {
         let mut entries = Vec::new();
         while let Some(entry) = visible.next_if(|_| bytes < events::MAX_BYTES) {
             bytes += entry.json_len();
-            entries.push(Arc::clone(entry));
+            entries.push(self.shown(entry));
         }
         (entries, visible.peek().is_some())
     }
@@ -281,7 +287,7 @@ impl Stream {
     }
 
     /// Removals and services of a commit's next event, and whether more follow.
-    fn next_changes(&self, scan: &mut BatchScan) -> (Vec<(ServiceKey, Uuid)>, Vec<Arc<Entry>>, bool) {
+    fn next_changes(&self, scan: &mut BatchScan) -> (Vec<(ServiceKey, Uuid)>, Vec<Shown>, bool) {
         let (mut removed, mut entries) = (Vec::new(), Vec::new());
         let removals = scan.batch.removed.iter().enumerate().skip(scan.removed);
         let mut removals = removals.filter(|(_, (key, _))| self.sees(key)).peekable();
@@ -297,7 +303,7 @@ impl Stream {
         let mut bytes = 0;
         while let Some((position, entry)) = upserts.next_if(|_| bytes < events::MAX_BYTES) {
             bytes += entry.json_len();
-            entries.push(Arc::clone(entry));
+            entries.push(self.shown(entry));
             scan.upserts = position + 1;
         }
         let more = upserts.peek().is_some();
@@ -352,13 +358,17 @@ impl Stream {
         }
     }
 
-    /// The event of a small commit, which all watchers that see everything share; an empty one where a scan follows; none where the watcher
+    /// The event of a small commit, which all watchers that see everything share, with or without owners; an empty one where a scan follows; none where the watcher
     /// sees nothing of the commit.
     fn begin(&mut self, batch: Arc<Batch>) -> Option<Segments> {
-        if self.sees_all && is_small(&batch) {
+        let owners = self.watcher.principal.owners_seen();
+        if self.sees_all && owners != OwnersSeen::Some && is_small(&batch) {
             let cursor = || self.cursor(batch.revision, batch.sequence);
-            let render = || events::change(&batch.upserts, &batch.removed, Some(&cursor())).into_bytes();
-            return Some(Segments::of(batch.rendered.get_or_init(render).clone()));
+            let upserts = || batch.upserts.iter().map(|entry| self.shown(entry)).collect::<Vec<_>>();
+            let render = || events::change(&upserts(), &batch.removed, Some(&cursor())).into_bytes();
+            let [without, with] = &batch.rendered;
+            let shared = if owners == OwnersSeen::All { with } else { without };
+            return Some(Segments::of(shared.get_or_init(render).clone()));
         }
         let sees_any = batch.upserts.iter().any(|entry| self.sees(&entry.service().key))
             || batch.removed.iter().any(|(key, _)| self.sees(key));
@@ -384,6 +394,10 @@ impl Stream {
     fn cursor(&self, revision: u64, sequence: u64) -> String {
         let mark = self.watcher.replica.map(|replica| Mark { replica, sequence });
         WatchCursor::text(&self.watcher.epoch, revision, mark)
+    }
+
+    fn shown(&self, entry: &Arc<Entry>) -> Shown {
+        (Arc::clone(entry), self.watcher.principal.sees_owners(entry.service().key.namespace()))
     }
 
     fn sees(&self, key: &ServiceKey) -> bool {

@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 
 use super::AppError;
-use super::component_status::{EventReporter, LocalStatus, StatusSource};
+use super::component_status::{EventReporter, StatusSource};
 use super::readiness::StatusReadiness;
 use super::startup::{Core, Startup};
 use super::tasks::{ShutdownStage, Tasks};
@@ -148,7 +148,7 @@ fn operator(
         events.clone(),
         metrics.clone(),
     );
-    let leader_line = leader_line(&elector, metrics)?;
+    let leader_line = leader_line(&elector, identity, metrics)?;
     let beat_delivery = BeatDelivery::new(leader_line.clone(), Arc::clone(&leadership), Arc::new(core.probing.clone()));
     let (publisher, publications) = publish_settings(cluster, identity, core).map_or_else(
         || (None, Publications::off()),
@@ -197,10 +197,10 @@ fn publish_settings(cluster: &ClusterSettings, identity: &ReplicaIdentity, core:
     })
 }
 
-fn leader_line(elector: &Elector, metrics: &Metrics) -> Result<LeaderLine, AppError> {
+fn leader_line(elector: &Elector, identity: &ReplicaIdentity, metrics: &Metrics) -> Result<LeaderLine, AppError> {
     let elector = elector.clone();
     let leader = move || elector.holder().and_then(|holder| holder.address);
-    Ok(LeaderLine::new(leader, metrics.clone())?)
+    Ok(LeaderLine::new(leader, Arc::clone(&identity.policy.denied_for_now), metrics.clone())?)
 }
 
 fn mirror_age(operator: &Operator, file_age: Duration) -> MirrorAge {
@@ -224,9 +224,8 @@ fn event_settings(identity: &ReplicaIdentity, core: &Core) -> EventSettings {
 }
 
 fn cluster_status(startup: &Startup, core: &Core, operator: &Operator, age: MirrorAge) -> ClusterStatus {
-    let prober = Arc::clone(core.probing.status());
     ClusterStatus {
-        local: LocalStatus::new(core.store.clone(), prober, startup.shutdown.clone()),
+        local: startup.local_status(core),
         store: core.store.clone(),
         elector: operator.elector.clone(),
         ingest: operator.ingest.clone(),

@@ -10,6 +10,7 @@ use super::{ComponentStatus, StatusSource};
 use crate::model::ports::WriteError;
 use crate::prober::{ProberReport, ProberStatus};
 use crate::store::Store;
+use crate::telemetry::audit::AuditLog;
 use crate::telemetry::server_events::Component;
 
 /// Probes are late once one has waited this long, in milliseconds.
@@ -34,14 +35,20 @@ const ALL_LATE: u8 = 2;
 pub(in crate::app) struct LocalStatus {
     store: Store,
     prober: Arc<ProberStatus>,
+    audit: AuditLog,
     shutdown: CancellationToken,
     /// Which probes were late at the last reading.
     late: AtomicU8,
 }
 
 impl LocalStatus {
-    pub(in crate::app) fn new(store: Store, prober: Arc<ProberStatus>, shutdown: CancellationToken) -> Self {
-        Self { store, prober, shutdown, late: AtomicU8::new(NONE_LATE) }
+    pub(in crate::app) fn new(
+        store: Store,
+        prober: Arc<ProberStatus>,
+        audit: AuditLog,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { store, prober, audit, shutdown, late: AtomicU8::new(NONE_LATE) }
     }
 
     fn server(&self) -> ComponentStatus {
@@ -94,6 +101,15 @@ impl LocalStatus {
     }
 }
 
+/// None where there is no audit file.
+fn audit(is_losing: Option<bool>) -> Option<ComponentStatus> {
+    Some(if is_losing? {
+        ComponentStatus::bad("the audit file cannot be written: lines are dropped, and writes go on")
+    } else {
+        ComponentStatus::good("the audit file is written").usual()
+    })
+}
+
 /// Which probes are late. With hysteresis: `before` stays until the lag is clearly over.
 fn which_late(report: &ProberReport, before: u8) -> u8 {
     let late = |lag: u64, stretch: u64, was_late: bool| {
@@ -136,12 +152,14 @@ fn write_failure(error: &WriteError) -> Cow<'static, str> {
 impl StatusSource for LocalStatus {
     fn statuses(&self) -> Vec<(Component, ComponentStatus)> {
         let report = self.prober.read();
-        vec![
+        let mut all = vec![
             (Component::Server, self.server()),
             (Component::Store, self.store()),
             (Component::Prober, self.prober(&report)),
             (Component::Guard, guard(&report)),
-        ]
+        ];
+        all.extend(audit(self.audit.is_losing()).map(|status| (Component::Audit, status)));
+        all
     }
 }
 

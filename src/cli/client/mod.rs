@@ -235,6 +235,15 @@ impl Client {
         self.send(request.header(reqwest::header::IF_MATCH, generation.to_string()), None).await
     }
 
+    /// PUT `api/v1/` + `path`, a heartbeat of an instance, if it still has that generation.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub(in crate::cli) async fn put_generation(&self, path: &[&str], generation: u64) -> Result<Reply, Failure> {
+        let request = self.request(Method::PUT, path, &[])?;
+        self.send(request.header(reqwest::header::IF_MATCH, generation.to_string()), None).await
+    }
+
     /// The server's name or address, and its port; none behind a tunnel.
     pub(in crate::cli) fn host_and_port(&self) -> Option<(String, u16)> {
         self.server.host_and_port()

@@ -29,6 +29,7 @@ use crate::model::service::Owner;
 use crate::model::time::UnixMs;
 use crate::store::OpenError;
 use crate::store::import::{self, Effect, Entered, Import, ImportOptions, Plan, Planned, RowError, Totals};
+use crate::telemetry::audit::{self, AuditLog, Kind, Record, Who};
 use judge::{Accepted, Rules};
 use report::Report;
 use rows::{Fate, Note, shown};
@@ -100,6 +101,7 @@ pub(super) fn run(args: &ImportArgs, streams: &mut Streams) -> Result<Exit, Fail
         if fits {
             commit(plan, &settings)?;
             report.imported = true;
+            leave_a_line(&settings, &report, streams);
         } else {
             plan.abandon();
         }
@@ -112,6 +114,35 @@ pub(super) fn run(args: &ImportArgs, streams: &mut Streams) -> Result<Exit, Fail
         say_limits(&settings, planned.totals, streams);
     }
     if fits { Ok(Exit::Ok) } else { Err(unfit(refused, args.dry_run)) }
+}
+
+/// Leaves a line where the server's audit log is: an import is a write, too.
+fn leave_a_line(settings: &Settings, report: &Report, streams: &mut Streams) {
+    let Some(path) = &settings.audit_file else { return };
+    let note = format!("from {}: {} added, {} changed", report.from, report.added, report.changed);
+    let user = rustix::process::getuid().as_raw().to_string();
+    let record = Record {
+        request_id: &AuditLog::without_file().request_id(),
+        client_request_id: None,
+        who: Who { kind: Kind::Local, issuer: "", subject: &user },
+        client: None,
+        peer: None,
+        action: "import",
+        namespace: "",
+        service: "",
+        id: None,
+        instance: "",
+        generation: None,
+        revision: None,
+        note: &note,
+        status: 0,
+        code: None,
+        passed_on: false,
+    };
+    if let Err(error) = audit::append(path, &record) {
+        streams
+            .note(&format!("the audit file {} has no line about this import: {error}", shown(&path.to_string_lossy())));
+    }
 }
 
 /// The settings of the server that will serve the store.

@@ -1,5 +1,7 @@
 //! Services and instances as rows.
 
+use std::collections::BTreeSet;
+
 use super::paint::{Cell, Tone};
 use super::table::{Table, foreign};
 use super::time::since;
@@ -98,7 +100,7 @@ fn instances_cell(service: &Service) -> Cell {
 pub(in crate::cli) fn instances(instances: &[Instance], wide: bool, now: UnixMs) -> Table {
     let mut head = vec!["INSTANCE", "VERSION", "STATUS", "REASON", "SINCE", "WEIGHT", "ZONE", "BASE_URL"];
     if wide {
-        head.extend(["HEALTH_URL", "GENERATION", "METADATA", "TAGS", "EXTERNAL_ID"]);
+        head.extend(["HEALTH_URL", "GENERATION", "METADATA", "TAGS", "EXTERNAL_ID", "OWNER"]);
     }
     let mut table = Table::new(&head);
     for i in instances {
@@ -112,6 +114,7 @@ pub(in crate::cli) fn instances(instances: &[Instance], wide: bool, now: UnixMs)
             row.extend([foreign(&i.health_url), i.generation.to_string().into(), foreign(&pairs(i.metadata.iter()))]);
             let tags: Vec<&str> = i.tags.iter().map(AsRef::as_ref).collect();
             row.extend([foreign(&tags.join(", ")), foreign(i.external_id.as_deref().unwrap_or(""))]);
+            row.push(foreign(&i.owner.as_deref().map(ToString::to_string).unwrap_or_default()));
         }
         table.row(row);
     }
@@ -177,7 +180,10 @@ pub(in crate::cli) fn facts(s: &Service, probed_elsewhere: bool, now: UnixMs) ->
         None if probed_elsewhere => Cell::new("known to the replica that leads", Tone::Faint),
         known => time(known),
     };
-    vec![
+    let owners: BTreeSet<String> =
+        s.instances.iter().filter_map(|i| i.owner.as_deref()).map(ToString::to_string).collect();
+    let owners = owners.into_iter().collect::<Vec<_>>().join(", ");
+    let mut facts = vec![
         ("Name", foreign(&s.name)),
         ("Namespace", foreign(&s.namespace)),
         ("Status", Cell::health(s.health.as_str())),
@@ -190,6 +196,10 @@ pub(in crate::cli) fn facts(s: &Service, probed_elsewhere: bool, now: UnixMs) ->
         ("Updated", time(s.updated_at)),
         ("Last check", last_check),
         ("Source", foreign(&s.source)),
+        ("Owner", foreign(&owners)),
         ("ID", foreign(&s.id.to_string())),
-    ]
+    ];
+    // Unknown for manifests, with auth off, and to those who ask without a token.
+    facts.retain(|(name, _)| *name != "Owner" || !owners.is_empty());
+    facts
 }

@@ -255,7 +255,7 @@ impl<'a> Keeper<'a> {
 
     async fn renew(&mut self, client: &Client, held: &Held) -> Duration {
         let path = ["services", &held.service.to_string(), "instances", &held.instance, "heartbeat"];
-        match client.put(&path, &[], None).await {
+        match client.put_generation(&path, held.generation).await {
             Ok(_) => {
                 if self.problem.is_some() {
                     self.notes.say("renewed: the registry answers again");
@@ -264,6 +264,7 @@ impl<'a> Keeper<'a> {
             }
             // A server that hangs or is away has forgotten nothing.
             Err(failure) if failure.exit == Exit::Unreachable => self.failed(&failure),
+            Err(failure) if failure.status == Some(PRECONDITION_FAILED) => self.replaced(client).await,
             Err(failure) => {
                 self.report(match failure.exit {
                     Exit::NotFound => "not renewed: the registry no longer knows it; registering it again".to_owned(),
@@ -272,6 +273,24 @@ impl<'a> Keeper<'a> {
                 self.held = None;
                 Duration::ZERO
             }
+        }
+    }
+
+    /// The instance was registered anew: with other checks at this program's own address, or by another program, which keeps the name until it
+    /// leaves.
+    async fn replaced(&mut self, client: &Client) -> Duration {
+        match self.look_up(client).await {
+            Ok(Some(ours)) => {
+                self.held = Some(ours);
+                Duration::ZERO
+            }
+            Ok(None) => {
+                self.report(
+                    "not renewed: another program has registered under this name since, and keeps it".to_owned(),
+                );
+                self.plan.interval
+            }
+            Err(failure) => self.failed(&failure),
         }
     }
 

@@ -70,7 +70,7 @@ pub(super) fn filter(state: &State, text: &str) -> Candidates {
         "cert" => DAYS.iter().map(|time| (*time).into()).collect(),
         "since" | "p50" | "p99" => TIMES.iter().map(|time| (*time).into()).collect(),
         "source" => vec!["manifest".into(), "rest".into()],
-        "ns" | "zone" | "version" | "reason" | "host" => values(state, &Dimension::named(key)),
+        "ns" | "zone" | "version" | "reason" | "host" | "owner" => values(state, &Dimension::named(key)),
         _ => Vec::new(),
     };
     (start + value_at, beginning(begun, values))

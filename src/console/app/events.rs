@@ -1,18 +1,16 @@
 //! Events of the source.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::actions;
 use crate::console::data::{Availability, HistoryEntry, ProbingOfService, certificate};
-use crate::console::filter::Latency;
+use crate::console::latency::Took;
 use crate::console::source::{Done, Link, Refusal, Showed, SourceEvent};
 use crate::console::state::{
     KEPT_ENTRIES, KEPT_HISTORIES, KEPT_PROBING_BYTES, KEPT_PROBINGS, KnownHistory, KnownProbing, State, Tone,
 };
-use crate::console::text::sparkline;
 use crate::model::time::UnixMs;
 
 /// Takes in an event.
@@ -86,7 +84,7 @@ fn probing_arrived(state: &mut State, id: Uuid, probing: Option<Box<ProbingOfSer
         return;
     }
     let first = probing.instances.iter().filter_map(certificate).min();
-    state.index.note_probing(id, latency(&probing), first);
+    state.index.note_probing(id, Took::of(&probing), first);
     if state.probing.len() >= KEPT_PROBINGS && !state.probing.contains_key(&id) {
         drop_oldest(&mut state.probing, |known| known.at);
     }
@@ -163,13 +161,4 @@ fn done(state: &mut State, number: u64, result: Result<Done, Refusal>) {
 pub(super) fn drop_oldest<T>(map: &mut HashMap<Uuid, T>, at: impl Fn(&T) -> UnixMs) -> Option<T> {
     let oldest = map.iter().min_by_key(|(_, value)| at(value)).map(|(id, _)| *id)?;
     map.remove(&oldest)
-}
-
-/// How long the passing probes of all instances take.
-fn latency(probing: &ProbingOfService) -> Option<Latency> {
-    let of = |percent| {
-        let samples = probing.instances.iter().flat_map(|known| &known.samples);
-        sparkline::percentile(samples, percent).map(|us| Duration::from_micros(us.into()))
-    };
-    Some(Latency { p50: of(50)?, p99: of(99)? })
 }

@@ -41,6 +41,9 @@ pub(super) fn lines(state: &State, id: Uuid, name: &str) -> Vec<Line> {
     ];
     let checks = check::all(instance).into_iter();
     lines.extend(checks.map(|check| vec![segment("check      ", Meaning::Faint), foreign(&check)]));
+    if !instance.owner().is_empty() {
+        lines.push(vec![segment("owner      ", Meaning::Faint), foreign(&instance.owner_words())]);
+    }
     if let Some(known) = super::acknowledged(state, instance) {
         lines.push(vec![segment("ack        ", Meaning::Faint), known]);
     }

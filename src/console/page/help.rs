@@ -9,6 +9,7 @@ const FILTER: &[(&str, &str)] = &[
     ("status=down", "healthy, down, unknown, degraded, slow, faulty, drained, warning, acknowledged"),
     ("ns=  name=  instance=", "the text is in that field"),
     ("zone=  reason=  source=", "the same"),
+    ("owner=", "the text is in who registered an instance, else in its label owner"),
     ("check=identity  tag=", "the text is in how an instance is checked, or in a tag"),
     ("url=  port=8080", "the text is in a URL; a port of one"),
     ("version=^1.4", "a version range"),

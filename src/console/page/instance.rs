@@ -51,6 +51,7 @@ fn registration(state: &State, service: &Service, instance: &Instance) -> Vec<Li
         ("runs", instance.observed_version.as_deref().unwrap_or_default()),
         ("external id", instance.external_id.as_deref().unwrap_or_default()),
         ("source", &service.source),
+        ("owner", &instance.owner_words()),
         ("about", &instance.description),
     ];
     lines.extend(more.into_iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| field(key, foreign(text))));

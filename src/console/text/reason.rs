@@ -2,7 +2,7 @@
 //!
 //! | Reason | Wordings, the first that fits |
 //! |---|---|
-//! | `ConnectRefused` | `nothing listens on 10.0.0.5:801`, `10.0.0.5:801 refused`, `:801 refused` |
+//! | `ConnectRefused` | `nothing listens on 10.0.0.5:801`, `10.0.0.5:801 refused`, `:801 refused`; without an address `connection refused` |
 //! | `UnexpectedStatus` | `503 (wants 2xx)`, `503` |
 //! | `NotChecked` | `not checked` |
 //! | any other | its own word |
@@ -53,7 +53,11 @@ pub struct Found {
 
 /// A reason alone.
 pub fn words(reason: &str) -> String {
-    if reason.parse() == Ok(Reason::NotChecked) { "not checked".to_owned() } else { sanitize(reason, 64) }
+    match reason.parse() {
+        Ok(Reason::NotChecked) => "not checked".to_owned(),
+        Ok(Reason::ConnectRefused) => "connection refused".to_owned(),
+        _ => sanitize(reason, 64),
+    }
 }
 
 /// A reason with what was found, in every wording, the longest first; at least one.
@@ -81,8 +85,8 @@ pub fn cause(failed: &Outcome) -> String {
             let found = Found { address: Some(address.to_string()), status: None };
             wordings(&failed.reason, &found).into_iter().next().unwrap_or_default()
         }
-        (_, _, Some(message)) => format!("{}: {message}", failed.reason),
-        _ => failed.reason.to_string(),
+        (_, _, Some(message)) => format!("{}: {message}", words(&failed.reason)),
+        _ => words(&failed.reason),
     }
 }
 
@@ -108,7 +112,7 @@ mod tests {
             "nothing listens on a:80 / a:80 refused / :80 refused"
         );
         assert_eq!(of("ConnectRefused", Some("[::1]"), None), "nothing listens on [::1] / [::1] refused");
-        assert_eq!(of("ConnectRefused", None, None), "ConnectRefused");
+        assert_eq!(of("ConnectRefused", None, None), "connection refused");
         assert_eq!(of("NotChecked", None, None), "not checked");
         assert_eq!(words("OfANewerServer\u{1b}"), "OfANewerServer\\u{1b}");
     }

@@ -232,9 +232,12 @@ impl Target {
         matches!(self, Self::Http { demands: Some(_), .. })
     }
 
-    /// Whether its answers report a version.
-    pub fn reads_version(&self) -> bool {
-        matches!(self, Self::Http { demands: Some(demands), .. } if demands.version_from.is_some())
+    /// Where its answers report a version, as a JSON pointer.
+    pub fn version_from(&self) -> Option<&str> {
+        match self {
+            Self::Http { demands, .. } => demands.as_ref()?.version_from.as_deref(),
+            Self::Tcp { .. } | Self::Grpc { .. } => None,
+        }
     }
 
     /// Name or address that is dialled.

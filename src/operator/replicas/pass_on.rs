@@ -3,10 +3,11 @@
 //! Plain HTTP from pod to pod, as from any client in the cluster. The leader decides what the caller may do, by the caller's own token; it
 //! believes nothing about the caller from the replica in between.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
@@ -46,16 +47,19 @@ pub struct LeaderLine {
     kept: KeptBeats,
     /// In KiB.
     memory: Arc<Semaphore>,
+    /// The addresses of all replicas.
+    replicas: Arc<ArcSwap<Vec<IpAddr>>>,
     metrics: Metrics,
 }
 
 impl LeaderLine {
-    /// A line to the address that `leader` returns.
+    /// A line to the address that `leader` returns; `replicas` are the addresses of all.
     ///
     /// # Errors
     /// [`LeaderLineError`].
     pub fn new(
         leader: impl Fn() -> Option<SocketAddr> + Send + Sync + 'static,
+        replicas: Arc<ArcSwap<Vec<IpAddr>>>,
         metrics: Metrics,
     ) -> Result<Self, LeaderLineError> {
         let http = crate::crypto::http_client()
@@ -71,6 +75,7 @@ impl LeaderLine {
             beat_places: places(),
             kept: KeptBeats::new(metrics.clone()),
             memory: Arc::new(Semaphore::new(ALL)),
+            replicas,
             metrics,
         })
     }
@@ -157,6 +162,10 @@ impl PassOn for LeaderLine {
 
     fn heartbeat(&self, beat: PassedBeat) -> BoxFuture<'static, Result<BeatPassed, PassOnError>> {
         Box::pin(self.clone().beat(beat))
+    }
+
+    fn is_replica(&self, peer: IpAddr) -> bool {
+        self.replicas.load().contains(&peer.to_canonical())
     }
 
     fn renewal(&self, renewal: PassedBeat) {

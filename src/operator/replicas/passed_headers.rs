@@ -1,12 +1,15 @@
 //! The headers of requests that are passed on, and of their answers.
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, ORIGIN, RETRY_AFTER, USER_AGENT,
+};
 
 /// Headers that are forwarded. `X-Forwarded-For` counts only if the leader trusts this replica as a proxy.
-pub(super) const REQUEST_HEADERS: [HeaderName; 7] = [
+pub(super) const REQUEST_HEADERS: [HeaderName; 8] = [
     AUTHORIZATION,
     ACCEPT,
     CONTENT_TYPE,
+    IF_MATCH,
     ORIGIN,
     USER_AGENT,
     HeaderName::from_static("sec-fetch-site"),

@@ -47,6 +47,9 @@ pub const fn sentence(reason: Reason) -> &'static str {
         Reason::VersionDiffers => {
             "another version runs than the registered one; deploy again, or register the version that runs"
         }
+        Reason::VersionNotFound => {
+            "the answer has no text where the check's versionFrom points; correct the pointer, or have the program report its version there"
+        }
         Reason::NoDescriptors => "Portolan has no file descriptor or port left; raise its limit",
         Reason::ResolverDown => "Portolan's DNS resolver does not answer; check the cluster's DNS",
         Reason::NoRoute => "Portolan's machine has no network route; check its node",

@@ -10,10 +10,14 @@ use crate::model::health::{Event, Step, step};
 use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
 use crate::model::ports::{OnDemandCheck, OnDemandResult};
 use crate::model::service::{CheckId, InstanceId};
+use crate::model::text::escape;
 use crate::model::time::{Now, UnixMs};
 use crate::prober::guard::{Fall, Observation, Reach};
 use crate::prober::on_demand::Weight;
 use crate::prober::targets::{ProbePhase, Tracked, Waiter};
+
+/// Most characters of a pointer that a warning repeats.
+const MAX_POINTER_SHOWN: usize = 100;
 
 impl Prober {
     /// Handles a probe's task that ended. One that was cancelled counts for nothing: its instance is gone or changed.
@@ -65,9 +69,10 @@ impl Prober {
         self.judge(id, broken(now), started, now);
     }
 
-    /// Notes the version that an answer reports, and whether it is the registered one.
+    /// Notes the version that an answer reports, and whether it is the registered one, or that there is none.
     fn note_version(&mut self, id: CheckId, outcome: &Outcome, version: Option<&str>, now: Now) {
-        let Some(tracked) = self.targets.get_mut(id).filter(|tracked| tracked.reads_version()) else { return };
+        let Some(tracked) = self.targets.get_mut(id) else { return };
+        let Some(pointer) = tracked.version_from() else { return };
         if outcome.verdict != Verdict::Pass {
             return;
         }
@@ -75,10 +80,16 @@ impl Prober {
         let service = snapshot.get(tracked.key.as_str()).map(|entry| entry.service());
         let registered = service.and_then(|service| service.instance(tracked.name.as_str()));
         let registered = registered.map_or("", |instance| instance.spec.version.as_str());
-        let differs = version.filter(|version| !registered.is_empty() && !is_same_version(version, registered));
-        let warning = differs.map(|version| {
-            (Reason::VersionDiffers, format!("version {version} answers, but {registered} is registered"))
-        });
+        let warning = match version {
+            None => {
+                let shown = escape(pointer, MAX_POINTER_SHOWN);
+                Some((Reason::VersionNotFound, format!("version not found: the answer has no text at {shown}")))
+            }
+            Some(version) if !registered.is_empty() && !is_same_version(version, registered) => {
+                Some((Reason::VersionDiffers, format!("version {version} answers, but {registered} is registered")))
+            }
+            Some(_) => None,
+        };
         tracked.notice(version, warning, now.steady);
     }
 

@@ -88,7 +88,7 @@ fn own_warning<'a>(tracked: &Tracked, instance: &'a Instance) -> Option<&'a Arc<
 
 /// Whether a warning for this reason is an advisory check's failure.
 fn is_failure(reason: Reason) -> bool {
-    !matches!(reason, Reason::ReportedWarning | Reason::VersionDiffers)
+    !matches!(reason, Reason::ReportedWarning | Reason::VersionDiffers | Reason::VersionNotFound)
 }
 
 fn restore_notes(tracked: &mut Tracked, instance: &Instance) {
@@ -105,7 +105,7 @@ fn restore_notes(tracked: &mut Tracked, instance: &Instance) {
 /// The version belongs to the first check that reads one.
 fn restore_version(checks: &mut [Tracked], instance: &Instance) {
     let Some(version) = &instance.observed_version else { return };
-    if let Some(tracked) = checks.iter_mut().find(|tracked| tracked.reads_version()) {
+    if let Some(tracked) = checks.iter_mut().find(|tracked| tracked.version_from().is_some()) {
         tracked.notes().restore_version(Arc::clone(version));
     }
 }

@@ -239,9 +239,9 @@ impl Tracked {
         self.target().map_or(HEARTBEAT, |target| target.kind())
     }
 
-    /// Whether its answers report a version.
-    pub(crate) fn reads_version(&self) -> bool {
-        self.target().is_some_and(|target| target.reads_version())
+    /// Where its answers report a version, if they do.
+    pub(crate) fn version_from(&self) -> Option<&str> {
+        self.target().and_then(|target| target.version_from())
     }
 
     /// What does not pass although the instance is usable.

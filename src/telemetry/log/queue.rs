@@ -41,8 +41,20 @@ struct Shared {
     more: Condvar,
     /// Something was written or given up.
     done: Condvar,
-    dropped: Counter,
-    json: bool,
+    settings: QueueSettings,
+}
+
+/// What a queue says of itself, and where it counts.
+#[derive(Debug)]
+pub struct QueueSettings {
+    /// Its name, which is also its thread's; at most 15 bytes.
+    pub name: &'static str,
+    /// The target of its line about dropped ones.
+    pub target: &'static str,
+    /// The form of that line.
+    pub json: bool,
+    /// Counts dropped lines.
+    pub dropped: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -73,33 +85,36 @@ impl Entry {
 }
 
 impl LogQueue {
-    /// Starts the thread that writes to `out`. `json` is the form of the queue's own line about dropped ones.
+    /// Starts the log's thread, which writes to `out`. `json` is the form of the queue's own line about dropped ones.
     ///
     /// # Errors
     /// If the system refuses a thread.
     pub fn start(out: Box<dyn Write + Send>, json: bool) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            more: Condvar::new(),
-            done: Condvar::new(),
-            dropped: Counter::default(),
-            json,
-        });
+        Self::with(out, QueueSettings { name: "log", target: TARGET, json, dropped: Counter::default() })
+    }
+
+    /// The same for another log.
+    ///
+    /// # Errors
+    /// If the system refuses a thread.
+    pub fn with(out: Box<dyn Write + Send>, settings: QueueSettings) -> io::Result<Self> {
+        let thread = std::thread::Builder::new().name(settings.name.to_owned());
+        let shared = Arc::new(Shared { state: Mutex::default(), more: Condvar::new(), done: Condvar::new(), settings });
         let queue = Self(Arc::new(Owner(Arc::clone(&shared))));
         // Not a runtime thread: one that is stuck in a write would keep the process from ending.
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_all(out))?;
+        thread.spawn(move || shared.write_all(out))?;
         Ok(queue)
     }
 
     /// Lines dropped so far.
     pub fn dropped(&self) -> Counter {
-        self.0.0.dropped.clone()
+        self.0.0.settings.dropped.clone()
     }
 
     /// Queues whole lines. Urgent ones have reserved room, and displace other lines if that is full too. Never blocks.
     pub fn push(&self, text: Vec<u8>, urgent: bool) {
         let shared = &self.0.0;
-        shared.lock().push(Entry { text, urgent }, &shared.dropped);
+        shared.lock().push(Entry { text, urgent }, &shared.settings.dropped);
         shared.more.notify_one();
     }
 
@@ -118,7 +133,7 @@ impl LogQueue {
     }
 
     pub(super) fn json(&self) -> bool {
-        self.0.0.json
+        self.0.0.settings.json
     }
 }
 
@@ -176,9 +191,9 @@ impl State {
         self.lost > 0 && !self.failing && self.bytes <= CAPACITY / 2
     }
 
-    fn report(&mut self, json: bool) {
-        let text = format!("{} lines were dropped: the log's reader had stopped or its disk was full", self.lost);
-        let entry = Entry { text: line::render(json, Level::WARN, TARGET, &text), urgent: true };
+    fn report(&mut self, QueueSettings { name, target, json, .. }: &QueueSettings) {
+        let text = format!("{} lines were dropped: the {name}'s reader had stopped or its disk was full", self.lost);
+        let entry = Entry { text: line::render(*json, Level::WARN, target, &text), urgent: true };
         self.lost = 0;
         self.bytes += entry.cost();
         self.entries.push_back(entry);
@@ -208,7 +223,7 @@ impl Shared {
             state.writing = false;
             state.failing = lost.is_some();
             if let Some(from) = lost {
-                state.lose(&batch[from..], &self.dropped);
+                state.lose(&batch[from..], &self.settings.dropped);
             }
             drop(state);
             self.done.notify_all();
@@ -221,7 +236,7 @@ impl Shared {
         let idle = |state: &mut State| state.entries.is_empty() && !state.owes_report() && !state.closed;
         let mut state = self.more.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
         if state.owes_report() {
-            state.report(self.json);
+            state.report(&self.settings);
         }
         state.take(batch);
         state.writing = !batch.is_empty();

@@ -58,6 +58,7 @@ metrics! {
         connections: Gauge, "http_connections", "Open client connections";
         rejected: Family<ReasonLabel, Counter>, "rejected", "Work refused, by reason";
         log_dropped: Counter, "log_dropped", "Log lines dropped because the log's reader was too slow or gone";
+        audit_dropped: Counter, "audit_dropped", "Lines of the audit file dropped because it could not be written";
         probes: Family<ProbeLabels, Counter>, "probes", "Probes ended";
         probe_seconds: Histogram, "probe_duration" in Seconds, "Duration of conclusive probes" = buckets(COARSE);
         probe_lag_seconds: Histogram, "probe_schedule_lag" in Seconds, "Time from a probe's due moment to its start" = buckets(COARSE);

@@ -184,6 +184,22 @@ fn a_successor_under_the_same_name_stays() {
 }
 
 #[test]
+fn a_successor_is_not_renewed_by_the_program_that_it_replaced() {
+    let server = Server::start(&[]);
+    let port = free_port();
+    let run = Run::start(&server.url, &["--port", &port.to_string(), "-i", "a", "--ttl", "1s"], &program(port, NEVER));
+    run.note("registered default/a/a");
+    let moved = server.cli(&["register", "--name", "a", "-i", "a", "--base-url", "http://127.0.0.1:9", "--ttl", "1s"]);
+    assert_eq!(ended(&moved).0, 0, "{}", stderr(&moved));
+    run.note("not renewed: another program has registered under this name since, and keeps it");
+    while instance(&server)["reason"] != "LeaseExpired" {
+        std::thread::yield_now();
+    }
+    assert_eq!(ended(&server.cli(&["deregister", "a"])).0, 0);
+    run.note("registered default/a/a");
+}
+
+#[test]
 fn a_refusal_stops_nothing() {
     let server = Server::start(&[("MAX_SERVICES", "1")]);
     let port = free_port();

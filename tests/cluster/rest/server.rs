@@ -25,6 +25,7 @@ use portolan::operator::watch::Watch;
 use portolan::prober::AddressPolicy;
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::access_log::AccessLog;
+use portolan::telemetry::audit::AuditLog;
 use portolan::telemetry::metrics::Metrics;
 use portolan::telemetry::server_events::EventReceiver;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -161,6 +162,7 @@ impl Setup<'_> {
             history: store,
             access: access(names[0].as_str(), clock, &metrics),
             access_log: AccessLog::off(),
+            audit: AuditLog::without_file(),
             metrics: metrics.clone(),
             readiness: Arc::new(Nobody),
             freshness: Some(Arc::new(api_health.clone())),

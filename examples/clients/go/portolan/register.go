@@ -45,7 +45,7 @@ func renew(me map[string]any, path, generation *string) error {
 			}
 		}
 	}
-	beat, err := call("PUT", *path+"/heartbeat", "", "")
+	beat, err := call("PUT", *path+"/heartbeat", "", *generation)
 	if strings.HasSuffix(beat.Code, "_not_found") {
 		*path = "" // Portolan does not know this instance (any more): register again
 	}
