@@ -166,6 +166,7 @@ pub(crate) async fn serve() -> Result<()> {
         cors_origins: Vec::new(),
         allowed_hosts: Vec::new(),
         bound_to_loopback: true,
+        certificate_required: false,
     };
     let (access_log, lines) = AccessLog::new(false, Box::new(std::io::sink()), &metrics);
     let api = Api::new(ApiState {

@@ -26,6 +26,10 @@ mod api {
     pub(crate) use crate::clients;
 }
 
+mod crypto {
+    pub(crate) use portolan::crypto::stamp;
+}
+
 /// As much of a verified token as the cache looks at.
 mod token {
     use crate::model::time::UnixMs;

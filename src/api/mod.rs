@@ -3,7 +3,7 @@
 //! In: connections. Out: answers, read from the catalog and the store, and changes for the registrar. A request passes these modules in
 //! this order; read them in the same order:
 //!
-//! 1. [`conn`] holds the connection, bounds it in number, time and size, and parses the request.
+//! 1. [`conn`] holds the connection, bounds it in number, time and size, and parses the request; with [`tls`] it is encrypted.
 //! 2. `dispatch` is called with each request. It looks up the route, has the request admitted, and finishes every answer: quota, CORS,
 //!    metrics, access log.
 //! 3. [`access`] admits or refuses it: host, origin, token, rate limit, scope.
@@ -25,6 +25,7 @@ mod http;
 pub mod openapi;
 mod routes;
 mod state;
+pub mod tls;
 mod waiting_room;
 mod watch;
 

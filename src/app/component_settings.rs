@@ -10,8 +10,9 @@ use super::descriptors::Descriptors;
 use super::tasks;
 use crate::api::access::{AccessSettings, Secrets, SecretsError};
 use crate::api::conn::{self, ConnSettings};
+use crate::api::tls::{ServerTls, TlsError, TlsSettings};
 use crate::catalog::Epoch;
-use crate::config::{self, Settings};
+use crate::config::{self, Mode, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
 use crate::model::text::escape;
@@ -99,15 +100,29 @@ pub(super) fn prober_settings(settings: &Settings, descriptors: Descriptors, hea
     }
 }
 
-pub(super) fn conn_settings(settings: &Settings, descriptors: Descriptors, hearing: Hearing) -> ConnSettings {
+pub(super) fn conn_settings(
+    settings: &Settings,
+    descriptors: Descriptors,
+    hearing: Hearing,
+    tls: Option<ServerTls>,
+) -> ConnSettings {
     let defaults = ConnSettings::default();
     ConnSettings {
         unshared: settings.trusted_proxies.clone(),
         hearing,
+        tls,
         grace: tasks::grace(settings.shutdown.saturating_sub(settings.drain)),
         ..defaults
     }
     .with_connections(descriptors.connections(descriptors.probes(settings.probe_concurrency)))
+}
+
+/// The server's TLS; `None` where it speaks plain HTTP.
+pub(super) fn tls(settings: &Settings, metrics: &Metrics) -> Result<Option<ServerTls>, TlsError> {
+    let Some(files) = settings.tls.clone() else { return Ok(None) };
+    let peer_ca = if let Mode::Cluster(cluster) = &settings.mode { cluster.tls_peer_ca.clone() } else { None };
+    let files = TlsSettings { cert: files.cert, key: files.key, client_ca: files.client_ca, peer_ca };
+    ServerTls::load(files, metrics.clone()).map(Some)
 }
 
 pub(super) fn secrets(settings: &Settings) -> Result<Option<Secrets>, SecretsError> {
@@ -138,5 +153,6 @@ pub(super) fn access_settings(settings: &Settings, default_namespace: Namespace)
         cors_origins: settings.cors_origins.clone(),
         allowed_hosts: settings.allowed_hosts.clone(),
         bound_to_loopback: settings.bind_address.is_loopback(),
+        certificate_required: settings.tls.as_ref().is_some_and(|tls| tls.client_required),
     }
 }

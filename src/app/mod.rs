@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Api;
 use crate::api::access::SecretsError;
 use crate::api::conn::ConnError;
+use crate::api::tls::TlsError;
 use crate::config::{Mode, NotWatched, Settings};
 use crate::model::ports::AlwaysLeads;
 use crate::operator::kubernetes::client::ClientError;
@@ -79,6 +80,9 @@ pub enum AppError {
     /// The audit file cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No Kubernetes API is configured.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -97,7 +101,7 @@ pub enum AppError {
 pub struct RunOptions {
     /// Cancel it to stop the server.
     pub shutdown: CancellationToken,
-    /// Each item makes the server read its secrets again at once.
+    /// Each item makes the server read its secrets, certificates and keys again at once.
     pub reload: BoxStream<'static, ()>,
     /// Where access lines go.
     pub access_log: Option<Box<dyn std::io::Write + Send>>,

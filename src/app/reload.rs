@@ -1,4 +1,4 @@
-//! Reads the secrets and opens the audit file again on SIGHUP, and logs one line about it.
+//! Reads the secrets, certificates and keys and opens the audit file again on SIGHUP, and logs a line about it.
 
 use std::convert::Infallible;
 
@@ -7,6 +7,7 @@ use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
+use crate::api::tls::{ServerTls, TlsReload};
 use crate::telemetry::audit::AuditLog;
 
 /// SIGHUP usually reopens a log file; the log itself has none to reopen.
@@ -23,6 +24,7 @@ pub(super) async fn run(
     mut requests: BoxStream<'static, ()>,
     api: Api,
     audit: AuditLog,
+    tls: Option<ServerTls>,
     stop: CancellationToken,
 ) -> Result<(), Infallible> {
     loop {
@@ -34,6 +36,13 @@ pub(super) async fn run(
                     None => tracing::info!("SIGHUP: auth is off, so there are no secrets to reload; {log}"),
                     Some(reloaded) if reloaded.is_usable() => tracing::info!("SIGHUP: {reloaded}; {log}"),
                     Some(reloaded) => tracing::error!("SIGHUP: {reloaded}; {log}"),
+                }
+                match tls.as_ref().map(ServerTls::reload) {
+                    None => {}
+                    Some(TlsReload::Read) => tracing::info!("SIGHUP: read the certificate and its key again"),
+                    Some(TlsReload::Unusable(why)) => {
+                        tracing::error!("SIGHUP: the certificate files cannot be used; the old ones stay in force: {why}");
+                    }
                 }
             }
         }

@@ -14,6 +14,8 @@ use super::probing::ProbingRuntime;
 use super::tasks::{ShutdownStage, Tasks};
 use super::{AppError, RunOptions, component_settings, reload};
 use crate::api::access::{Access, Secrets};
+use crate::api::conn::ConnSettings;
+use crate::api::tls::{ServerTls, TlsRefresher};
 use crate::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Readiness, WatchLimiter, WatchLimits, conn};
 use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
@@ -42,6 +44,7 @@ pub(super) struct Startup {
     pub(super) descriptors: Descriptors,
     pub(super) probing: ProbingRuntime,
     pub(super) hearing: Hearing,
+    pub(super) tls: Option<ServerTls>,
     secrets: Option<Secrets>,
     reload: BoxStream<'static, ()>,
     audit: AuditLog,
@@ -69,6 +72,7 @@ impl Startup {
         let address = listener.local_addr().map_err(|why| component_settings::cannot_listen(&settings, why))?;
         let secrets = component_settings::secrets(&settings)?;
         let audit = component_settings::audit(&settings, &metrics)?;
+        let tls = component_settings::tls(&settings, &metrics)?;
         let (access_log, access_log_writer) = match options.access_log {
             Some(out) => {
                 let (log, writer) = AccessLog::new(settings.log_format == LogFormat::Json, out, &metrics);
@@ -87,6 +91,7 @@ impl Startup {
             descriptors,
             probing: ProbingRuntime::start()?,
             hearing: Hearing::default(),
+            tls,
             secrets,
             reload: options.reload,
             audit,
@@ -127,7 +132,12 @@ impl Startup {
     /// The components that every server has.
     pub(super) fn local_status(&self, core: &Core) -> LocalStatus {
         let prober = Arc::clone(core.probing.status());
-        LocalStatus::new(core.store.clone(), prober, self.audit.clone(), self.shutdown.clone())
+        LocalStatus::new(core.store.clone(), prober, self.audit.clone(), self.tls.clone(), self.shutdown.clone())
+    }
+
+    pub(super) fn conn_settings(&self) -> ConnSettings {
+        let (hearing, tls) = (self.hearing.clone(), self.tls.clone());
+        component_settings::conn_settings(&self.settings, self.descriptors, hearing, tls)
     }
 
     /// What the API stands on, as in standalone mode: nothing is mirrored and there is no other replica.
@@ -140,7 +150,7 @@ impl Startup {
         server_events: EventReceiver,
         default_namespace: Namespace,
     ) -> ApiState {
-        let connections = component_settings::conn_settings(&self.settings, self.descriptors, self.hearing.clone());
+        let connections = self.conn_settings();
         let access = component_settings::access_settings(&self.settings, default_namespace.clone());
         ApiState {
             catalog: Arc::clone(&core.catalog),
@@ -171,17 +181,20 @@ impl Startup {
         mut tasks: Tasks,
         ready: impl FnOnce(SocketAddr),
     ) -> Result<(), AppError> {
+        let connections = self.conn_settings();
         if let Some(writer) = self.access_log_writer {
             tasks.start(ShutdownStage::Storing, "the access log", |stop| writer.run(stop));
         }
         if let Some(keeper) = api.secrets_refresher() {
             tasks.start(ShutdownStage::Serving, "the secrets", |stop| keeper.run(stop));
         }
-        let (requests, reloaded, audit) = (self.reload, api.clone(), self.audit.clone());
-        tasks.start(ShutdownStage::Serving, "the reload of secrets", |stop| {
-            reload::run(requests, reloaded, audit, stop)
+        if let Some(tls) = self.tls.clone() {
+            tasks.start(ShutdownStage::Serving, "the certificate files", |stop| TlsRefresher(tls).run(stop));
+        }
+        let (requests, reloaded, audit, tls) = (self.reload, api.clone(), self.audit.clone(), self.tls);
+        tasks.start(ShutdownStage::Serving, "the reload of files", |stop| {
+            reload::run(requests, reloaded, audit, tls, stop)
         });
-        let connections = component_settings::conn_settings(&self.settings, self.descriptors, self.hearing);
         let (listener, metrics) = (self.listener, self.metrics);
         tasks.start(ShutdownStage::Serving, "the api", |stop| conn::serve(listener, connections, api, metrics, stop));
         ready(self.address);
@@ -201,10 +214,11 @@ impl Startup {
     /// Logs the address, and what follows from it for access.
     pub(super) fn announce(&self) {
         let (settings, address) = (&self.settings, self.address);
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             database = %settings.db_path.display(),
-            "listening on http://{address}"
+            "listening on {scheme}://{address}"
         );
         if settings.auth.is_some() {
             return;

@@ -27,6 +27,15 @@ pub(super) struct ServerArgs {
     /// File with the token, read again for every request [env: PORTOLAN_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
+    /// Trust servers whose certificate is in this PEM file or signed by a CA in it, and no others [env: PORTOLAN_CA_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_file: Option<PathBuf>,
+    /// Show this certificate (PEM, with its chain) to a server that asks for one [env: PORTOLAN_CLIENT_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_cert: Option<PathBuf>,
+    /// The certificate's private key, unless its own file has that [env: PORTOLAN_CLIENT_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_key: Option<PathBuf>,
     /// Send the token in plain http beyond this machine
     #[arg(long)]
     pub(super) insecure: bool,

@@ -191,8 +191,9 @@ impl ServerClient for Client {
         Client::location(self)
     }
 
-    fn connection_error(&self) -> Option<String> {
-        Client::connection_error(self).map(|failure| failure.to_string())
+    fn connection_error(&self, error: &reqwest::Error) -> Option<String> {
+        let failure = self.known_failure(error)?;
+        Some(std::iter::once(failure.message).chain(failure.hints).collect::<Vec<_>>().join("; "))
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, String> {

@@ -53,6 +53,7 @@ fn warn_of_unknown_variables() {
 }
 
 fn failure(error: &AppError) -> Failure {
-    let exit = if matches!(error, AppError::Secrets(_) | AppError::NotWatched(_)) { Exit::Usage } else { Exit::Unmet };
+    let usage = matches!(error, AppError::Secrets(_) | AppError::Tls(_) | AppError::NotWatched(_));
+    let exit = if usage { Exit::Usage } else { Exit::Unmet };
     Failure::new(exit, error.to_string())
 }

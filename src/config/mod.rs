@@ -4,7 +4,8 @@
 //! environment, and an empty variable counts as unset. Read the files in this order:
 //!
 //! 1. `settings`: every setting, declared once. The flags, their help and the README's table come from there.
-//! 2. `settings/reader`: reads values and collects problems, with the parsers of `settings/parse`; `settings/cluster`: the mode.
+//! 2. `settings/reader`: reads values and collects problems, with the parsers of `settings/parse`; `settings/cluster`: the mode; `settings/tls`: the
+//!    files of TLS.
 //! 3. `table`: the README's table; `unknown`: variables that nothing reads.
 
 mod settings;
@@ -17,7 +18,7 @@ use std::net::SocketAddr;
 
 pub use settings::{
     ClusterSettings, LogFormat, Mode, NotWatched, Problem, SETTINGS, Secrets, ServeArgs, Setting, Settings,
-    SettingsError,
+    SettingsError, TlsFiles,
 };
 pub use table::markdown_table;
 pub use unknown::unknown_variables;

@@ -267,3 +267,30 @@ fn log_directives_are_accepted_and_words_explained() {
     assert!(problem(&[], &[("PORTOLAN_MODE", "fleet")]).contains("expected standalone or cluster"));
     assert!(problem(&[], &[("SERVER_PORT", "tcp://10.0.0.1:80")]).contains("enableServiceLinks: false"));
 }
+
+#[test]
+fn the_files_of_tls_are_given_together() {
+    let (cert, key, ca) = (("PORTOLAN_TLS_CERT", "/c"), ("PORTOLAN_TLS_KEY", "/k"), ("PORTOLAN_TLS_CLIENT_CA", "/ca"));
+    let auth = [("ENABLE_AUTH", "true"), ("JWT_SECRET", SECRET)];
+    let tls = |env: &[(&str, &str)]| load(&[], env).expect("loads").tls;
+    assert_eq!(tls(&[]), None);
+    assert_eq!(tls(&[cert, key]).map(|tls| (tls.client_ca, tls.client_required)), Some((None, false)));
+    for (given, asked, required) in [
+        (None, true, true),
+        (Some("required"), true, true),
+        (Some("optional"), true, false),
+        (Some("off"), false, false),
+    ] {
+        let when = given.map(|when| ("PORTOLAN_TLS_CLIENT_AUTH", when));
+        let env: Vec<_> = [cert, key, ca].into_iter().chain(auth).chain(when).collect();
+        let tls = tls(&env).expect("TLS");
+        assert_eq!((tls.client_ca.is_some(), tls.client_required), (asked, required), "{given:?}");
+    }
+    assert!(problem(&[], &[cert]).contains("PORTOLAN_TLS_KEY"));
+    assert!(problem(&[], &[key]).contains("PORTOLAN_TLS_CERT"));
+    assert!(problem(&[], &[cert, key, ca]).contains("ENABLE_AUTH"));
+    assert!(problem(&[], &[ca, auth[0], auth[1]]).contains("PORTOLAN_TLS_CERT"));
+    let when = ("PORTOLAN_TLS_CLIENT_AUTH", "optional");
+    assert!(problem(&[], &[cert, key, when]).contains("PORTOLAN_TLS_CLIENT_CA"));
+    assert!(problem(&[], &[cert, key, ("PORTOLAN_TLS_CLIENT_AUTH", "maybe")]).contains("off, optional or required"));
+}

@@ -3,15 +3,22 @@
 //! In: certificates, keys, and the text and secret of a token. Out: a TLS provider, HTTP clients, signatures.
 //!
 //! Read the files in this order: this one (the provider and the clients), `curves` (certificates that ring does not support), `keys`
-//! (private keys that ring does not support), `hs256` (the signatures of tokens).
+//! (private keys that ring does not support), `pem` (files with certificates and keys), `stamp` (whether a file changed), `certificate` (parsing
+//! one), `verifier` (which servers are trusted), `client` (clients with a CA file or a certificate of their own), `hs256` (the signatures of
+//! tokens).
 
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::CryptoProvider;
 
+pub(crate) mod certificate;
+pub(crate) mod client;
 mod curves;
 mod hs256;
 mod keys;
+pub(crate) mod pem;
+pub mod stamp;
+pub(crate) mod verifier;
 
 static KEYS: LazyLock<keys::Keys> = LazyLock::new(|| keys::Keys(rustls::crypto::ring::default_provider().key_provider));
 
@@ -38,4 +45,5 @@ pub fn http_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
 }
 
+pub(crate) use client::tls_client;
 pub(crate) use hs256::ready as ready_for_tokens;

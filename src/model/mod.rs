@@ -31,6 +31,7 @@ pub mod mirror;
 pub mod name;
 pub mod on_demand;
 pub mod outcome;
+pub mod owner;
 pub mod ports;
 pub mod probe;
 mod publishing;

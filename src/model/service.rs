@@ -65,12 +65,15 @@ impl Source {
     }
 }
 
+/// Longest issuer and subject of an owner, in characters.
+pub const MAX_OWNER: usize = 256;
+
 /// Who registered an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Owner {
     /// Unknown, because auth was off.
     Anonymous,
-    /// A token's issuer (may be empty) and subject.
+    /// A token's holder, or with [`CERTIFICATE_ISSUER`](super::owner::CERTIFICATE_ISSUER) a certificate's.
     Token {
         /// The `iss` claim, empty when absent.
         issuer: Arc<str>,

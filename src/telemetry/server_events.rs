@@ -17,6 +17,8 @@ pub const KEPT_PER_COMPONENT: usize = 10;
 pub enum Component {
     /// The process as a whole.
     Server,
+    /// The server's certificate and key.
+    Tls,
     /// The SQLite store.
     Store,
     /// The prober.
@@ -38,6 +40,7 @@ impl Component {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Server => "server",
+            Self::Tls => "tls",
             Self::Store => "store",
             Self::Prober => "prober",
             Self::Guard => "guard",

@@ -46,6 +46,8 @@ codes! {
     InsufficientScope "insufficient_scope" FORBIDDEN,
     /// The token's `namespaces` do not cover the request, or the namespace takes no registrations here.
     NamespaceForbidden "namespace_forbidden" FORBIDDEN,
+    /// The server needs a client certificate that it trusts, and the connection has none.
+    CertificateRequired "certificate_required" FORBIDDEN,
     /// Another owner's instance.
     NotOwner "not_owner" FORBIDDEN,
     /// A foreign web page asked for a change.

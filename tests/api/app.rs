@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portolan::api::access::{Access, AccessSettings, Mint, Scopes, Secrets, mint};
 use portolan::api::conn::{self, ConnSettings};
+use portolan::api::tls::{ServerTls, TlsRefresher, TlsSettings};
 use portolan::api::{
     Api, ApiSettings, ApiState, InFlight, InFlightLimits, Part, PartState, Readiness, WatchLimiter, WatchLimits,
 };
@@ -33,7 +34,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-const SECRET: &str = "a secret of the tests, long enough to sign with";
+pub(crate) const SECRET: &str = "a secret of the tests, long enough to sign with";
 
 /// What a test may ask of its server.
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
@@ -68,6 +69,10 @@ pub(crate) struct Options {
     pub(crate) patient: bool,
     /// Mirrors a cluster whose definition has this id.
     pub(crate) mirror: Option<Uuid>,
+    /// Speaks HTTPS with these files.
+    pub(crate) tls: Option<TlsSettings>,
+    /// Refuses clients without a certificate.
+    pub(crate) certificate_required: bool,
 }
 
 impl Default for Options {
@@ -92,6 +97,8 @@ impl Default for Options {
             quick: false,
             patient: false,
             mirror: None,
+            tls: None,
+            certificate_required: false,
         }
     }
 }
@@ -209,6 +216,7 @@ impl TestApp {
                 service_metrics: options.service_metrics,
             },
         });
+        let tls = options.tls.take().map(|files| ServerTls::load(files, metrics.clone()).expect("files that fit"));
         let timed_ends = TimedEnds::new(store.clone(), Clock::system());
         let listener = conn::listen("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -227,11 +235,15 @@ impl TestApp {
             let for_secrets = stop.clone();
             tasks.spawn(async move { refresher.run(for_secrets).await.expect("it never fails") });
         }
+        if let Some(tls) = tls.clone() {
+            let for_files = stop.clone();
+            tasks.spawn(async move { TlsRefresher(tls).run(for_files).await.expect("it never fails") });
+        }
         tasks.spawn(async move { writer.run(for_writer).await.expect("the writer ends well") });
         let for_ends = stop.clone();
         tasks.spawn(async move { timed_ends.run(for_ends).await.expect("it never fails") });
         tasks.spawn(async move {
-            let settings = ConnSettings { per_client: 400, ..times(options.quick, options.patient) };
+            let settings = ConnSettings { per_client: 400, tls, ..times(options.quick, options.patient) };
             conn::serve(listener, settings, api, metrics, for_serving).await.expect("serving ends well");
         });
         let client = portolan::crypto::http_client().no_proxy().build().expect("a client");
@@ -393,6 +405,7 @@ fn access(options: &Options, clock: Clock, metrics: &Metrics) -> Access {
         cors_origins: Vec::new(),
         allowed_hosts: Vec::new(),
         bound_to_loopback: true,
+        certificate_required: options.certificate_required,
     };
     let secrets = options.auth.then(|| match &options.secrets {
         Some(file) => Secrets::file(file).expect("readable"),

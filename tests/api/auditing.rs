@@ -289,7 +289,7 @@ async fn a_pipe_that_nobody_reads_holds_nothing_up() {
 #[tokio::test]
 async fn a_passed_on_request_has_its_line_where_the_client_asked() {
     let replicas: Arc<ArcSwap<Vec<IpAddr>>> = Arc::default();
-    let line = LeaderLine::new(|| None, Arc::clone(&replicas), Metrics::default()).expect("a client");
+    let line = LeaderLine::new(|| None, Arc::clone(&replicas), None, Metrics::default()).expect("a client");
     let mut of = Audited::with(Options { pass_on: Some(Arc::new(line)), ..Options::default() }).await;
     let register = |name: &str| {
         let body = json!({"name": name, "base_url": "http://127.0.0.1:1"});

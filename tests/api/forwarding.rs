@@ -48,7 +48,7 @@ impl Leader {
 
 /// A server without a prober, like a follower; `leader` is the leader's address.
 async fn follower(leader: Option<SocketAddr>, auth: bool) -> TestApp {
-    let line = LeaderLine::new(move || leader, Arc::default(), Metrics::default()).expect("a client");
+    let line = LeaderLine::new(move || leader, Arc::default(), None, Metrics::default()).expect("a client");
     TestApp::with(Options { auth, pass_on: Some(Arc::new(line)), ..Options::default() }).await
 }
 

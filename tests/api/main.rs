@@ -3,6 +3,7 @@
 mod acknowledging;
 mod app;
 mod auditing;
+mod authority;
 mod availability;
 mod certificates;
 mod checking;
@@ -25,6 +26,7 @@ mod registering;
 mod removing;
 mod schema;
 mod selecting;
+mod tls;
 mod watching;
 mod wire;
 mod wording;

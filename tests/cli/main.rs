@@ -2,6 +2,8 @@
 
 mod acknowledging;
 mod auditing;
+#[path = "../api/authority.rs"]
+mod authority;
 mod availability;
 mod backing_up;
 mod clients;
@@ -23,5 +25,6 @@ mod refused;
 mod running;
 mod serving;
 mod shop;
+mod tls;
 mod waiting;
 mod watching;

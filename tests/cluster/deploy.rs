@@ -3,7 +3,7 @@
 use control_plane::{Assets, ControlPlane, Kubectl, Options, Refused};
 use serde_json::{Value, json};
 
-use crate::common::{Installed, install, objects, relative, repository, shared};
+use crate::common::{Installed, install, install_with, objects, relative, repository, shared};
 use crate::sync::replica::until;
 
 const SERVICES: &str = "services.portolan.dev";
@@ -61,6 +61,30 @@ async fn pods_of_every_overlay_are_restricted_ones() {
         let refused = admitted(plane, &namespace, &loose).await.expect_err("the namespace takes restricted pods alone");
         assert!(refused.contains("violates PodSecurity \"restricted:latest\""), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn the_component_tls_mounts_a_certificate_and_has_the_kubelet_probe_over_https() {
+    let plane = shared().await;
+    let Installed { namespace, .. } = install_with(plane, "cluster", &["tls"]).await;
+    let spec = &deployment(plane, &namespace).await["spec"]["template"]["spec"];
+    admitted(plane, &namespace, spec).await.expect("a restricted pod");
+    let container = &spec["containers"][0];
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        assert_eq!(container[probe]["httpGet"]["scheme"], "HTTPS", "{probe}");
+    }
+    let env = container["env"].as_array().expect("a list").iter();
+    let named = env.filter(|entry| entry["name"].as_str().is_some_and(|name| name.starts_with("PORTOLAN_TLS_")));
+    let files: Vec<_> = named.filter_map(|entry| entry["value"].as_str()?.strip_prefix("/etc/portolan/tls/")).collect();
+    assert_eq!(files, ["tls.crt", "tls.key", "ca.crt"]);
+    let volumes = spec["volumes"].as_array().expect("a list");
+    let secret = volumes.iter().find(|volume| volume["name"] == "tls").map(|volume| &volume["secret"]["secretName"]);
+    assert_eq!(secret, Some(&json!("portolan-tls")));
+    let service = get(&plane.kubectl(), &["service", "portolan", "-n", &namespace]).await;
+    assert_eq!(
+        (&service["spec"]["ports"][0]["port"], &service["spec"]["ports"][0]["name"]),
+        (&json!(443), &json!("https"))
+    );
 }
 
 #[tokio::test]

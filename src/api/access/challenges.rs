@@ -8,6 +8,7 @@ use super::token::TokenError;
 use super::token_validity::TokenEnd;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::model::name::Namespace;
+use crate::model::owner::CERTIFICATE_ISSUER;
 
 /// Longest list of namespaces in a challenge, in bytes.
 const MAX_NAMED: usize = 1024;
@@ -23,7 +24,7 @@ impl Principal {
 
     /// The refusal for a namespace that the token does not cover: 403 `namespace_forbidden`.
     pub fn outside(&self, namespace: &str) -> ApiError {
-        outside(&self.namespaces, namespace)
+        outside(&self.namespaces, namespace, self.owner.kind())
     }
 }
 
@@ -63,8 +64,14 @@ pub(super) fn insufficient_scope(class: RouteClass, scope: &str) -> ApiError {
 }
 
 /// 403: the token does not cover `namespace`. The challenge names the namespaces of a token that would: the present ones and this one.
-pub(super) fn outside(covered: &Namespaces, namespace: &str) -> ApiError {
-    let message = format!("this token does not cover the namespace {namespace}; its namespaces must name it");
+pub(super) fn outside(covered: &Namespaces, namespace: &str, kind: &'static str) -> ApiError {
+    let message = if kind == CERTIFICATE_ISSUER {
+        format!(
+            "this client certificate does not cover the namespace {namespace}; a token whose namespaces name it does"
+        )
+    } else {
+        format!("this token does not cover the namespace {namespace}; its namespaces must name it")
+    };
     let covered = if let Namespaces::Only(list) = covered { &**list } else { &[] };
     let named = covered.iter().map(|name| &**name).filter(|name| name.parse::<Namespace>().is_ok());
     let mut needed = named.chain([namespace]).collect::<Vec<_>>().join(" ");

@@ -5,15 +5,17 @@
 //!
 //! 1. `class`: the classes of routes; `browser`: the server's name (`Host`) and the page that sends the request (`Origin`).
 //! 2. `client_address`: the client behind proxies.
-//! 3. `authenticator`: the token, with `token`, `token_cache` and `secrets`; `token_validity` follows it afterwards.
-//! 4. `quotas`: the rate, with `rate_limiter`.
-//! 5. `principal`: the caller; `challenges`: refusals of its token; `namespace_filter`: the namespaces that a read asks for.
+//! 3. `certificates`: the client's certificate, where the server asks for one.
+//! 4. `authenticator`: the token, with `token`, `token_cache` and `secrets`; `token_validity` follows it afterwards.
+//! 5. `quotas`: the rate, with `rate_limiter`.
+//! 6. `principal`: the caller; `challenges`: refusals of its token; `namespace_filter`: the namespaces that a read asks for.
 //!
 //! `headers` writes what access adds to an answer. Namespaces and owners are checked where the service is known, by [`Principal`] and by
 //! the registrar.
 
 mod authenticator;
 mod browser;
+mod certificates;
 mod challenges;
 mod class;
 mod client_address;
@@ -51,7 +53,9 @@ pub use token_validity::{Credential, SecretsRefresher, TokenEnd, TokenValidity};
 
 use super::http::body::Body;
 use super::http::envelope::ApiError;
+use super::tls;
 use crate::model::name::Namespace;
+use crate::model::owner::CERTIFICATE_ISSUER;
 use crate::model::service::Owner;
 use crate::model::time::Clock;
 use crate::telemetry::metrics::Metrics;
@@ -81,6 +85,8 @@ pub struct AccessSettings {
     pub allowed_hosts: Vec<String>,
     /// Whether the server listens on a loopback address.
     pub bound_to_loopback: bool,
+    /// Whether every client must show a certificate (`PORTOLAN_TLS_CLIENT_AUTH`).
+    pub certificate_required: bool,
 }
 
 /// A client's quota after this request.
@@ -141,6 +147,9 @@ pub(super) struct SentAtOnce(pub(super) usize);
 pub struct Access {
     authenticator: Option<Authenticator>,
     read_auth: bool,
+    certificate_required: bool,
+    /// Of a certificate that names none.
+    default_namespace: Namespace,
     browsers: BrowserRules,
     trusted_proxies: Vec<IpNet>,
     quotas: Option<Quotas>,
@@ -164,9 +173,12 @@ fn names_state(head: &Parts, class: RouteClass) -> bool {
 impl Access {
     /// Access by `settings`; with `secrets` auth is on.
     pub fn new(settings: AccessSettings, secrets: Option<Secrets>, metrics: Metrics, clock: Clock) -> Self {
-        let rules = TokenRules { longest: settings.token_max, default_namespace: settings.default_namespace };
+        let default_namespace = settings.default_namespace;
+        let rules = TokenRules { longest: settings.token_max, default_namespace: default_namespace.clone() };
         Self {
             read_auth: settings.read_auth && secrets.is_some(),
+            certificate_required: settings.certificate_required,
+            default_namespace,
             browsers: BrowserRules {
                 bound_to_loopback: settings.bound_to_loopback,
                 guarded: secrets.is_some(),
@@ -184,7 +196,7 @@ impl Access {
     /// Decides by a request's head alone. The answer to an admitted request goes through [`Self::finish`].
     ///
     /// # Errors
-    /// 400 `bad_request`, 421 `misdirected_request`, 403 `cross_origin`, 401 `token_required`, `token_invalid` or `token_expired`, 403
+    /// 400 `bad_request`, 421 `misdirected_request`, 403 `certificate_required` or `cross_origin`, 401 `token_required`, `token_invalid` or `token_expired`, 403
     /// `insufficient_scope`, 429 `rate_limited`; complete with their headers.
     pub fn admit(&self, head: &Parts, peer: SocketAddr, class: RouteClass) -> Result<Admitted, Refused> {
         let cors = self.browsers.cors(&head.headers);
@@ -208,7 +220,8 @@ impl Access {
             self.browsers.origin(&head.headers)?;
         }
         let address = client_address::client_address(&head.headers, peer, &self.trusted_proxies);
-        let principal = self.authenticate(&head.headers, address, class)?;
+        let certificate = certificates::subject(head, class, self.certificate_required, || self.clock.now().wall)?;
+        let principal = self.authenticate(&head.headers, certificate, address, class)?;
         match self.may_go_on(head, &principal, class) {
             Ok(rate) => Ok((principal, rate)),
             Err(error) => Err(Refused { error, principal: Some(Box::new(principal)) }),
@@ -222,6 +235,10 @@ impl Access {
         principal: &Principal,
         class: RouteClass,
     ) -> Result<Option<RateSnapshot>, ApiError> {
+        // A browser shows a certificate to whatever page asks for it, unlike a token.
+        if class.is_change() && principal.owner.kind() == CERTIFICATE_ISSUER {
+            self.browsers.origin(&head.headers)?;
+        }
         let rate = match (&self.quotas, class.limit()) {
             (Some(quotas), Some(limit)) => {
                 quotas.spend(principal.client, limit, class.counting(names_state(head, class)))?
@@ -232,7 +249,14 @@ impl Access {
         Ok(rate)
     }
 
-    fn authenticate(&self, headers: &HeaderMap, address: IpAddr, class: RouteClass) -> Result<Principal, ApiError> {
+    /// A token wins over a certificate: a program may use its machine's certificate and a person's token.
+    fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<Arc<str>>,
+        address: IpAddr,
+        class: RouteClass,
+    ) -> Result<Principal, ApiError> {
         let Some(authenticator) = &self.authenticator else { return Ok(self.anonymous(address)) };
         let needed = class.needs_token(self.read_auth);
         if !needed && !matches!(class, RouteClass::OpenRead | RouteClass::Watch) {
@@ -240,6 +264,9 @@ impl Access {
         }
         match authenticator.bearer(headers, self.clock.now()) {
             Ok(bearer) => Ok(self.holder(bearer)),
+            Err(refusal) if (refusal.is_none() || !needed) && certificate.is_some() => {
+                Ok(certificate.map_or_else(|| self.anonymous(address), |subject| self.certified(subject)))
+            }
             // As in the legacy gateway, an open read needs no valid token: a client whose token expired still finds its services.
             Err(_) if !needed => Ok(self.anonymous(address)),
             Err(refusal) => Err(self.unauthorized(refusal, address, class)),
@@ -268,6 +295,22 @@ impl Access {
             client,
             authenticated: true,
             credential: Some(bearer.credential),
+            open_reads: !self.read_auth,
+            guarded: true,
+        }
+    }
+
+    /// The holder of a certificate: never an admin, and in one namespace.
+    fn certified(&self, subject: Arc<str>) -> Principal {
+        let namespace = tls::namespace(&subject);
+        let namespace = namespace.as_ref().unwrap_or(&self.default_namespace).as_str();
+        Principal {
+            client: ClientKey::Subject(self.subjects.hash_one((CERTIFICATE_ISSUER, &subject))),
+            owner: Owner::certificate(subject),
+            scopes: Scopes { read: true, register: true, admin: false },
+            namespaces: Namespaces::Only([namespace.into()].into()),
+            authenticated: true,
+            credential: None,
             open_reads: !self.read_auth,
             guarded: true,
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::token_validity::Credential;
 use crate::api::clients::ClientKey;
+use crate::model::owner::CERTIFICATE_ISSUER;
 use crate::model::ports::Caller;
 use crate::model::service::Owner;
 use crate::telemetry::audit::{Kind, Who};
@@ -133,6 +134,9 @@ impl Principal {
     pub fn who(&self) -> Who<'_> {
         match &self.owner {
             Owner::Anonymous => Who { kind: Kind::Anonymous, issuer: "", subject: "" },
+            Owner::Token { subject, .. } if self.owner.kind() == CERTIFICATE_ISSUER => {
+                Who { kind: Kind::Certificate, issuer: "", subject }
+            }
             Owner::Token { issuer, subject } => Who { kind: Kind::Token, issuer, subject },
         }
     }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -12,6 +11,7 @@ use jsonwebtoken::DecodingKey;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::watch;
 
+use crate::crypto::stamp::Stamp;
 use crate::model::secret::{WeakSecret, strong};
 use crate::model::sync::atomic::{AtomicI64, Ordering};
 use crate::model::sync::{Arc, Mutex, PoisonError};
@@ -142,30 +142,6 @@ impl Keys {
         let first = SecretString::from(*secrets.first().ok_or(SecretsError::None)?);
         let verify = secrets.iter().map(|secret| Key::of(secret)).collect();
         Ok(Self { generation: 0, first, verify })
-    }
-}
-
-/// Identifies a version of the file, also where a mounted secret is a link that is swapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    len: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    /// `None` unless it is a regular file: a pipe is read once, at the start, and would block afterwards.
-    fn of(path: &Path) -> Option<Self> {
-        let meta = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
-        Some(Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            len: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        })
     }
 }
 

@@ -15,6 +15,7 @@ use super::token_validity::Credential;
 use crate::api::http::envelope::Code;
 use crate::crypto::ready_for_tokens;
 use crate::model::name::Namespace;
+use crate::model::owner::CERTIFICATE_ISSUER;
 use crate::model::text;
 use crate::model::time::{UnixMs, age};
 
@@ -179,7 +180,7 @@ impl TokenRules {
             return Err(TokenError::Audience);
         }
         let issuer = claims.iss.unwrap_or_default();
-        if claims.sub.is_empty() || !sound(&claims.sub) || !sound(&issuer) {
+        if claims.sub.is_empty() || !sound(&claims.sub) || !sound(&issuer) || issuer == CERTIFICATE_ISSUER {
             return Err(TokenError::Claims);
         }
         Ok(Bearer {

@@ -215,6 +215,11 @@ impl Activity {
         self.blocked.store(taken.is_pending(), Relaxed);
     }
 
+    /// TLS still holds bytes that the system did not accept, or does not.
+    pub(super) fn held_back(&self, pending: bool) {
+        self.blocked.store(pending, Relaxed);
+    }
+
     /// Only the peer's last bytes are still read.
     pub(super) fn close(&self) {
         self.closing.store(true, Relaxed);

@@ -23,10 +23,12 @@ use tokio_util::sync::CancellationToken;
 use super::activity::{Activity, Phase, SecondsClock};
 use super::body::RequestBody;
 use super::socket::ClientSocket;
+use super::transport::Transport;
 use super::watchdog::{Inspection, Watchdog};
 use super::{ConnSettings, Handler};
-use super::{framing, refusals};
+use super::{framing, handshake, refusals};
 use crate::api::http::body::Body;
+use crate::api::tls::Peer;
 use crate::telemetry::metrics::Metrics;
 
 /// Shared by all connections of a server.
@@ -48,6 +50,8 @@ struct Connection<H> {
     activity: Arc<Activity>,
     body_time: std::time::Duration,
     drain: CancellationToken,
+    /// Whom the handshake verified.
+    verified: Option<Peer>,
 }
 
 /// Serves a connection until it ends, times out, is evicted or the server drains.
@@ -58,9 +62,18 @@ pub(super) async fn serve<H: Handler>(
     activity: Arc<Activity>,
     shared: Arc<Shared>,
 ) {
-    let body_time = shared.settings.body;
+    let (stream, verified) = match &shared.settings.tls {
+        None => (Transport::Plain(stream), None),
+        // Boxed, so that a plain connection does not carry its size.
+        Some(tls) => {
+            let limits = (&shared.settings, &shared.metrics, &shared.drain);
+            let Some(opened) = Box::pin(handshake::open(stream, tls, &activity, limits)).await else { return };
+            opened
+        }
+    };
+    let (body_time, drain) = (shared.settings.body, shared.drain.clone());
     let connection =
-        Arc::new(Connection { handler, peer, activity: Arc::clone(&activity), body_time, drain: shared.drain.clone() });
+        Arc::new(Connection { handler, peer, activity: Arc::clone(&activity), body_time, drain, verified });
     let io = TokioIo::new(ClientSocket::new(stream, Arc::clone(&activity)));
     let service = service_fn(move |request| answer_one(Arc::clone(&connection), request));
     let mut conn = shared.http.serve_connection(io, service);
@@ -83,10 +96,10 @@ pub(super) async fn serve<H: Handler>(
         }
     });
     let over = over.await;
-    let socket = conn.into_parts().io.into_inner();
+    let mut socket = conn.into_parts().io.into_inner();
     match over {
-        Ok(Close::TimedOut(phase)) => close_timed_out(&socket, phase, &shared.metrics),
-        Ok(Close::Evicted(phase)) => close_evicted(&socket, phase),
+        Ok(Close::TimedOut(phase)) => close_timed_out(&mut socket, phase, &shared.metrics),
+        Ok(Close::Evicted(phase)) => close_evicted(&mut socket, phase),
         // hyper does not answer a client that speaks HTTP/2 right away.
         Err(Err(error)) if error.is_parse() => socket.refuse_unless_refused(),
         Err(_) => {}
@@ -166,7 +179,7 @@ impl Supervisor<'_> {
 }
 
 /// Closes a connection whose phase took too long.
-fn close_timed_out(socket: &ClientSocket, phase: Phase, metrics: &Metrics) {
+fn close_timed_out(socket: &mut ClientSocket, phase: Phase, metrics: &Metrics) {
     match phase {
         Phase::Head => {
             metrics.reject("slow_head");
@@ -183,7 +196,7 @@ fn close_timed_out(socket: &ClientSocket, phase: Phase, metrics: &Metrics) {
 }
 
 /// Closes a connection whose request is unfinished, or whose answer is not read, because its place is needed.
-fn close_evicted(socket: &ClientSocket, phase: Phase) {
+fn close_evicted(socket: &mut ClientSocket, phase: Phase) {
     match phase {
         Phase::Blocked => socket.discard_unsent(),
         Phase::Fresh | Phase::Closing => {}
@@ -233,13 +246,25 @@ async fn answer_one<H: Handler>(
     Ok(response.map(|body| Outgoing { body: until_drain(body, &connection), connection }))
 }
 
-/// A stream counts as a request in flight, and ends when the server drains.
+/// A stream counts as a request in flight, and ends when the server drains or no longer trusts the peer's certificate.
 fn until_drain<H>(body: Body, connection: &Connection<H>) -> Body {
     let Body::Stream(mut stream) = body else { return body };
     connection.activity.streams();
     let activity = Arc::clone(&connection.activity);
     let stream = futures::stream::poll_fn(move |cx| activity.one_at_a_time(cx, |cx| stream.poll_next_unpin(cx)));
-    Body::Stream(stream.take_until(connection.drain.clone().cancelled_owned()).boxed())
+    let drained = connection.drain.clone().cancelled_owned();
+    match connection.verified.clone() {
+        None => Body::Stream(stream.take_until(drained).boxed()),
+        Some(peer) => {
+            let over = async move {
+                tokio::select! {
+                    () = drained => {}
+                    () = peer.ended() => {}
+                }
+            };
+            Body::Stream(stream.take_until(Box::pin(over)).boxed())
+        }
+    }
 }
 
 async fn answer<H: Handler>(connection: &Connection<H>, request: Request<Incoming>) -> Response<Body> {
@@ -247,13 +272,16 @@ async fn answer<H: Handler>(connection: &Connection<H>, request: Request<Incomin
         connection.activity.body_left();
         return error.into_reply();
     }
-    let request = request.map(|body| {
+    let mut request = request.map(|body| {
         if body.is_end_stream() {
             RequestBody::empty()
         } else {
             RequestBody::wire(body, connection.body_time, Arc::clone(&connection.activity))
         }
     });
+    if let Some(peer) = &connection.verified {
+        request.extensions_mut().insert(peer.clone());
+    }
     let answered = AssertUnwindSafe(connection.handler.call(request, connection.peer)).catch_unwind().await;
     answered.unwrap_or_else(|_| {
         tracing::error!(peer = %connection.peer, "a request's handler panicked");

@@ -4,9 +4,9 @@
 //! in this order:
 //!
 //! 1. [`serve`] here accepts connections; `limiter` counts them, and `eviction` chooses those that make room.
-//! 2. `connection`: one connection, from its first byte to its last.
+//! 2. `connection`: one connection, from its first byte to its last; `handshake`: how it begins where the server speaks TLS.
 //! 3. `activity`: what it is doing, as flags; `watchdog`: for how long it may.
-//! 4. `socket`: the socket under hyper; `framing`: what a head must say; `body`: a request's body.
+//! 4. `transport`: TCP or TLS; `socket`: the socket under hyper; `framing`: what a head must say; `body`: a request's body.
 //! 5. `refusals`: answers to anything that never became a request.
 
 mod activity;
@@ -14,11 +14,13 @@ mod body;
 mod connection;
 mod eviction;
 mod framing;
+mod handshake;
 mod limiter;
 mod refusals;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod watchdog;
 
 use std::io;
@@ -41,6 +43,7 @@ pub use body::{BodyError, RequestBody};
 
 use super::http::body::Body;
 use super::http::envelope::ApiError;
+use super::tls::ServerTls;
 use crate::model::hearing::Hearing;
 use crate::telemetry::metrics::Metrics;
 use activity::{Activity, SecondsClock};
@@ -56,6 +59,8 @@ const BACKLOG: u32 = 4096;
 /// Bytes of an answer that the system buffers (Linux doubles the number for its own needs). By default it buffers up to 4 MiB for a slow
 /// reader and asks for more only when a third of that was sent: at 100 KB/s that looks like a stall.
 const SEND_BUFFER: u32 = 64 * 1024;
+/// Time to send a refusal, and to read what the client sent before it could know.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Pause after an accept that failed for lack of descriptors or memory, or for an unknown reason.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -71,7 +76,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
 /// Limits of time and number.
 #[derive(Debug, Clone)]
 pub struct ConnSettings {
-    /// Time for a request's head, from its first byte; also for the first byte of a new connection.
+    /// Time for a request's head, from its first byte; also for the first byte of a new connection, and for its TLS handshake.
     pub head: Duration,
     /// Time for a request's body.
     pub body: Duration,
@@ -91,6 +96,8 @@ pub struct ConnSettings {
     pub grace: Duration,
     /// Told whether clients can reach the server.
     pub hearing: Hearing,
+    /// The server's TLS; plain HTTP without it.
+    pub tls: Option<ServerTls>,
 }
 
 impl Default for ConnSettings {
@@ -107,6 +114,7 @@ impl Default for ConnSettings {
             unshared: Vec::new(),
             grace: Duration::from_secs(5),
             hearing: Hearing::default(),
+            tls: None,
         }
     }
 }
@@ -255,7 +263,8 @@ impl<H: Handler> Server<H> {
             }
         };
         if self.refused.len() < MAX_REFUSALS {
-            self.refused.spawn(refuse(stream, refusal));
+            let tls = self.shared.settings.tls.is_some();
+            self.refused.spawn(refuse(stream, refusal, tls));
         }
     }
 
@@ -310,19 +319,31 @@ fn pause_after(error: &io::Error) -> Result<Option<Duration>, ConnError> {
     }
 }
 
+/// Refuses a connection for which there is no room; where the server speaks TLS, by closing it: a handshake would need that room.
+async fn refuse(stream: TcpStream, refusal: ApiError, tls: bool) {
+    if !tls {
+        send_refusal(stream, refusal).await;
+    }
+}
+
 /// Sends the refusal, then reads what the client sent before it could know, so that it gets the answer and not a reset.
-async fn refuse(mut stream: TcpStream, refusal: ApiError) {
+async fn send_refusal(mut stream: TcpStream, refusal: ApiError) {
     let answer = refusals::raw_response(refusal);
     let exchange = async {
         tokio::io::AsyncWriteExt::write_all(&mut stream, &answer).await?;
         tokio::io::AsyncWriteExt::shutdown(&mut stream).await?;
-        let mut room = [0; 4096];
-        for _ in 0..8 {
-            if stream.read(&mut room).await? == 0 {
-                break;
-            }
-        }
-        Ok::<(), io::Error>(())
+        discard(&mut stream).await
     };
-    let _ = tokio::time::timeout(Duration::from_secs(1), exchange).await;
+    let _ = tokio::time::timeout(REFUSAL_TIME, exchange).await;
+}
+
+/// Reads up to the end, as far as that comes soon.
+async fn discard(stream: &mut TcpStream) -> io::Result<()> {
+    let mut room = [0; 4096];
+    for _ in 0..8 {
+        if stream.read(&mut room).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }

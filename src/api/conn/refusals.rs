@@ -67,6 +67,11 @@ pub(super) fn not_http() -> ApiError {
     ApiError::new(Code::BadRequest, "this is not an HTTP/1.1 request; the server does not speak TLS or HTTP/2")
 }
 
+/// To plain HTTP where the server speaks TLS.
+pub(super) fn plain_http() -> ApiError {
+    ApiError::new(Code::BadRequest, "this port speaks HTTPS, and the request came as plain HTTP; send it to https://")
+}
+
 /// To a head that did not arrive in time.
 pub(super) fn too_slow() -> ApiError {
     ApiError::new(Code::RequestTimeout, "the request's head did not arrive in time")

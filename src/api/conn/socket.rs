@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::activity::Activity;
 use super::refusals;
+use super::transport::Transport;
 use crate::api::http::envelope::ApiError;
 
 /// Bytes that are kept of the newest read, for the message about a request that cannot be parsed.
@@ -22,7 +22,7 @@ const DISCARD: usize = 1024 * 1024;
 /// A client's socket.
 #[derive(Debug)]
 pub(super) struct ClientSocket {
-    stream: TcpStream,
+    stream: Transport,
     activity: Arc<Activity>,
     /// What is left to write of our answer in place of hyper's.
     replacement: Option<Bytes>,
@@ -40,7 +40,7 @@ enum End {
 }
 
 impl ClientSocket {
-    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+    pub(super) fn new(stream: Transport, activity: Arc<Activity>) -> Self {
         Self { stream, activity, replacement: None, end: End::Open, recent: [0; RECENT], len: 0 }
     }
 
@@ -50,12 +50,12 @@ impl ClientSocket {
     }
 
     /// One attempt to send an answer of ours.
-    pub(super) fn try_send(&self, error: ApiError) {
-        let _ = self.stream.try_write(&refusals::raw_response(error));
+    pub(super) fn try_send(&mut self, error: ApiError) {
+        self.stream.try_send(&refusals::raw_response(error));
     }
 
     /// Answers that this is not HTTP, unless hyper has answered.
-    pub(super) fn refuse_unless_refused(&self) {
+    pub(super) fn refuse_unless_refused(&mut self) {
         if self.replacement.is_none() {
             self.try_send(refusals::not_http());
         }
@@ -63,7 +63,7 @@ impl ClientSocket {
 
     /// Has the system drop what the peer did not read, which it would keep for minutes.
     pub(super) fn discard_unsent(&self) {
-        let _ = self.stream.set_zero_linger();
+        let _ = self.stream.tcp().set_zero_linger();
     }
 
     fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -137,9 +137,15 @@ impl AsyncWrite for ClientSocket {
         self.stream.is_write_vectored()
     }
 
-    /// A TCP stream has nothing to flush; hyper calls this when its own buffer is empty.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.activity.flushed();
+    /// hyper calls this when its own buffer is empty.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Transport::Tls(stream) = &mut this.stream {
+            let flushed = Pin::new(stream).poll_flush(cx);
+            this.activity.held_back(flushed.is_pending());
+            ready!(flushed)?;
+        }
+        this.activity.flushed();
         Poll::Ready(Ok(()))
     }
 
@@ -156,7 +162,8 @@ impl AsyncWrite for ClientSocket {
         let mut room = [0; 4096];
         while let End::Draining(left) = this.end {
             let mut buf = ReadBuf::new(&mut room);
-            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf))?;
+            // Below TLS: what is dropped need not be decrypted.
+            ready!(Pin::new(this.stream.tcp_mut()).poll_read(cx, &mut buf))?;
             match buf.filled().len() {
                 0 => break,
                 n => this.end = End::Draining(left.saturating_sub(n)),

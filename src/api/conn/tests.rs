@@ -1,6 +1,7 @@
 //! Clients that behave badly, over real sockets.
 
 mod bounds;
+mod tls;
 
 use std::io::ErrorKind;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Requests that only the leader can answer, since it alone probes and writes status.
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use uuid::Uuid;
 
 use super::Answer;
@@ -9,7 +9,9 @@ use super::request::RequestContext;
 use crate::api::http::body::Body;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::model::name::InstanceName;
-use crate::model::ports::{Beat, BeatPassed, OnDemandError, PassOnError, PassedBeat};
+use crate::model::owner::CERTIFICATE_ISSUER;
+use crate::model::ports::{Beat, BeatPassed, CERTIFICATE_SUBJECT, OnDemandError, PassOnError, PassedBeat};
+use crate::model::service::Owner;
 use crate::wire::Refusal;
 
 /// Seconds until another replica may lead.
@@ -69,11 +71,20 @@ fn as_ours(answer: Response<Bytes>) -> Response<Body> {
     answer
 }
 
+/// The request with its caller's token. A certificate cannot be passed on, so the leader takes its subject from this replica.
 fn as_it_came(request: &RequestContext<'_>, body: Bytes) -> Request<Bytes> {
     let mut forwarded = Request::new(body);
     *forwarded.method_mut() = request.head.method.clone();
     *forwarded.uri_mut() = request.head.uri.clone();
-    *forwarded.headers_mut() = request.head.headers.clone();
+    let headers = forwarded.headers_mut();
+    headers.clone_from(&request.head.headers);
+    headers.remove(CERTIFICATE_SUBJECT);
+    if let Owner::Token { issuer, subject } = &request.principal.owner
+        && **issuer == *CERTIFICATE_ISSUER
+        && let Ok(subject) = HeaderValue::from_str(subject)
+    {
+        headers.insert(CERTIFICATE_SUBJECT, subject);
+    }
     forwarded
 }
 

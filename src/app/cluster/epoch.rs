@@ -48,7 +48,7 @@ async fn wait(startup: &Startup, registry: &Registry, first: &EpochError) -> Res
     tracing::warn!("not ready: {first}; retrying");
     let room = WaitingRoom::new(&first.to_string());
     let leave = CancellationToken::new();
-    let settings = component_settings::conn_settings(&startup.settings, startup.descriptors, startup.hearing.clone());
+    let settings = startup.conn_settings();
     let listener = same_socket(startup)?;
     let mut serving = pin!(conn::serve(listener, settings, room.clone(), startup.metrics.clone(), leave.clone()));
     let found = tokio::select! {

@@ -21,6 +21,7 @@ use super::component_status::{EventReporter, StatusSource};
 use super::readiness::StatusReadiness;
 use super::startup::{Core, Startup};
 use super::tasks::{ShutdownStage, Tasks};
+use crate::api::tls::ServerTls;
 use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
 use crate::model::ports::Leadership;
@@ -41,7 +42,6 @@ use crate::operator::report::Reporter;
 use crate::operator::watch::Watch;
 use crate::prober::PublishPolicy;
 use crate::store::TimedEnds;
-use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server_events::EventReceiver;
 use epoch::KnownEpoch;
 use identity::ReplicaIdentity;
@@ -148,7 +148,7 @@ fn operator(
         events.clone(),
         metrics.clone(),
     );
-    let leader_line = leader_line(&elector, identity, metrics)?;
+    let leader_line = leader_line(startup, &elector, identity)?;
     let beat_delivery = BeatDelivery::new(leader_line.clone(), Arc::clone(&leadership), Arc::new(core.probing.clone()));
     let (publisher, publications) = publish_settings(cluster, identity, core).map_or_else(
         || (None, Publications::off()),
@@ -197,10 +197,12 @@ fn publish_settings(cluster: &ClusterSettings, identity: &ReplicaIdentity, core:
     })
 }
 
-fn leader_line(elector: &Elector, identity: &ReplicaIdentity, metrics: &Metrics) -> Result<LeaderLine, AppError> {
+fn leader_line(startup: &Startup, elector: &Elector, identity: &ReplicaIdentity) -> Result<LeaderLine, AppError> {
     let elector = elector.clone();
     let leader = move || elector.holder().and_then(|holder| holder.address);
-    Ok(LeaderLine::new(leader, Arc::clone(&identity.policy.denied_for_now), metrics.clone())?)
+    let tls = startup.tls.as_ref().map(ServerTls::to_replicas).transpose()?;
+    let replicas = Arc::clone(&identity.policy.denied_for_now);
+    Ok(LeaderLine::new(leader, replicas, tls, startup.metrics.clone())?)
 }
 
 fn mirror_age(operator: &Operator, file_age: Duration) -> MirrorAge {

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::{ComponentStatus, StatusSource};
+use crate::api::tls::{ServerTls, TlsStatus, Validity};
 use crate::model::ports::WriteError;
+use crate::model::time::UnixMs;
 use crate::prober::{ProberReport, ProberStatus};
 use crate::store::Store;
 use crate::telemetry::audit::AuditLog;
@@ -37,6 +39,7 @@ pub(in crate::app) struct LocalStatus {
     prober: Arc<ProberStatus>,
     audit: AuditLog,
     shutdown: CancellationToken,
+    tls: Option<ServerTls>,
     /// Which probes were late at the last reading.
     late: AtomicU8,
 }
@@ -46,9 +49,10 @@ impl LocalStatus {
         store: Store,
         prober: Arc<ProberStatus>,
         audit: AuditLog,
+        tls: Option<ServerTls>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { store, prober, audit, shutdown, late: AtomicU8::new(NONE_LATE) }
+        Self { store, prober, audit, shutdown, tls, late: AtomicU8::new(NONE_LATE) }
     }
 
     fn server(&self) -> ComponentStatus {
@@ -130,6 +134,23 @@ fn factor(thousandths: u64) -> String {
     format!("{}.{}", thousandths / 1000, thousandths % 1000 / 100)
 }
 
+/// A certificate that clients refuse is no reason to fail `/readyz`: the old pods of a rollout have the same one.
+fn certificate(tls: &TlsStatus) -> ComponentStatus {
+    let status = match (tls.validity, &tls.failure) {
+        (Validity::Ended, _) => {
+            ComponentStatus::bad("the server's certificate has expired, so clients refuse it: renew it")
+        }
+        (Validity::NotYet, _) => {
+            ComponentStatus::bad("the server's certificate is not valid yet, so clients refuse it: is a clock wrong?")
+        }
+        (_, Some(_)) => ComponentStatus::bad("the newest certificate files cannot be used; the old ones stay in force"),
+        (Validity::EndsSoon, None) => ComponentStatus::bad("the server's certificate ends soon: renew it"),
+        (Validity::Fine, None) => ComponentStatus::good("the server's certificate is valid").usual(),
+    };
+    let failure = tls.failure.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+    status.with(format!("until {}{failure}", tls.expires_at))
+}
+
 fn guard(report: &ProberReport) -> ComponentStatus {
     let status = if report.guard_holding {
         ComponentStatus::bad("most targets seem to have failed at once: changes to unhealthy are on hold")
@@ -158,6 +179,8 @@ impl StatusSource for LocalStatus {
             (Component::Prober, self.prober(&report)),
             (Component::Guard, guard(&report)),
         ];
+        let tls = self.tls.as_ref().map(|tls| (Component::Tls, certificate(&tls.status(UnixMs::wall()))));
+        all.extend(tls);
         all.extend(audit(self.audit.is_losing()).map(|status| (Component::Audit, status)));
         all
     }

@@ -118,6 +118,7 @@ fn advice(status: StatusCode, code: &str) -> Option<&'static str> {
     match (status.as_u16(), code) {
         (409, "has_instances") => Some("--instance NAME removes one of them"),
         (421, _) => Some("the server does not know itself by this name; its PORTOLAN_ALLOWED_HOSTS can add it"),
+        (403, "certificate_required") => Some("--client-cert or PORTOLAN_CLIENT_CERT names a certificate to show"),
         (404, "service_not_found") => Some("portolan list -A shows what there is"),
         _ => None,
     }

@@ -1,10 +1,11 @@
 //! A client of the REST API.
 //!
 //! In: a path, a query, a body. Out: a [`Reply`], or a [`Failure`] that says what to do. In order: this file, [`server`] (which server, and
-//! whether it gets the token), [`error`] (from an answer to the exit code).
+//! whether it gets the token), `tls` (which servers are trusted), [`error`] (from an answer to the exit code).
 
 mod error;
 mod server;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::wire::Refusal;
 use error::Head;
 use server::Server;
 use server::token_hint::TokenNeed;
+use tls::TlsFiles;
 
 /// Largest answer that is read, in bytes: one service of 256 instances with all that they may carry stays below.
 const MAX_ANSWER: usize = 24 << 20;
@@ -130,18 +132,20 @@ impl Client {
     /// See [`Failure`]: a bad address or token, or no tunnel into the cluster.
     pub(in crate::cli) async fn new(args: &ServerArgs) -> Result<Self, Failure> {
         let server = Server::new(args, |name| std::env::var_os(name))?;
+        let tls = TlsFiles::new(args, |name| std::env::var_os(name));
         let tunnel = match &args.context {
             Some(context) => Some(Arc::new(Tunnel::open(context, &args.context_namespace, args.timeout).await?)),
             None => None,
         };
-        Self::of(server, args.timeout, tunnel)
+        Self::of(server, args.timeout, tunnel, &tls)
     }
 
-    /// Whether flags and environment name a server and a token that can be used, without opening a tunnel.
+    /// Whether flags and environment name a server, a token and certificates that can be used, without opening a tunnel.
     ///
     /// # Errors
-    /// See [`Failure`]: a bad address or token.
+    /// See [`Failure`]: a bad address, token or certificate.
     pub(in crate::cli) fn check(args: &ServerArgs) -> Result<(), Failure> {
+        TlsFiles::new(args, |name| std::env::var_os(name)).config()?;
         Server::new(args, |name| std::env::var_os(name)).map(|_| ())
     }
 
@@ -150,13 +154,17 @@ impl Client {
     /// # Errors
     /// See [`Failure`]: a bad address.
     pub(in crate::cli) fn plain(url: &str) -> Result<Self, Failure> {
-        Self::of(Server::plain(url)?, Duration::from_secs(10), None)
+        Self::of(Server::plain(url)?, Duration::from_secs(10), None, &TlsFiles::default())
     }
 
-    fn of(server: Server, timeout: Duration, tunnel: Option<Arc<Tunnel>>) -> Result<Self, Failure> {
+    fn of(server: Server, timeout: Duration, tunnel: Option<Arc<Tunnel>>, tls: &TlsFiles) -> Result<Self, Failure> {
         let builder = match &tunnel {
             Some(tunnel) => http_client().unix_socket(tunnel.path()).pool_idle_timeout(IDLE_TIMEOUT),
             None => http_client(),
+        };
+        let builder = match tls.config()? {
+            Some(tls) => builder.tls_backend_preconfigured(tls),
+            None => builder,
         };
         let http = builder
             .user_agent(concat!("portolan/", env!("CARGO_PKG_VERSION")))
@@ -264,6 +272,12 @@ impl Client {
         self.tunnel.as_ref()?.error()
     }
 
+    /// Why a request got no answer, where the tunnel or TLS says more than `error`.
+    pub(in crate::cli) fn known_failure(&self, error: &reqwest::Error) -> Option<Failure> {
+        let tunnel = if error.is_timeout() { None } else { self.connection_error() };
+        tunnel.or_else(|| tls::failure(&self.server, error))
+    }
+
     /// A request of `api/v1/` + `path` with the token, for callers who send it themselves.
     ///
     /// # Errors
@@ -291,8 +305,7 @@ impl Client {
     /// `namespace` is the one that the request names, if any.
     async fn send(&self, request: RequestBuilder, namespace: Option<String>) -> Result<Reply, Failure> {
         let unreachable = |error: reqwest::Error| {
-            let known = if error.is_timeout() { None } else { self.connection_error() };
-            known.unwrap_or_else(|| error::unreachable(&self.server, &error))
+            self.known_failure(&error).unwrap_or_else(|| error::unreachable(&self.server, &error))
         };
         let response = request.send().await.map_err(unreachable)?;
         let probed_elsewhere = response.headers().contains_key(&PROBED_ELSEWHERE);

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::rows::{Candidate, Content, Note, shown};
-use crate::model::service::{Drain, MAX_DRAIN_REASON, Owner};
+use crate::model::service::{Drain, MAX_DRAIN_REASON, MAX_OWNER, Owner};
 use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::model::value_error::{ValueError, json_sentence};
@@ -85,9 +85,6 @@ fn added(fields: &mut Map<String, Value>, row: &mut Candidate) {
         }
     }
 }
-
-/// Longest part of an owner, in characters, as in a token.
-const MAX_OWNER: usize = 256;
 
 fn take<T: for<'de> Deserialize<'de>>(fields: &mut Map<String, Value>, name: &str, row: &mut Candidate) -> Option<T> {
     let value = fields.remove(name).filter(|value| !value.is_null())?;

@@ -1,13 +1,14 @@
 //! Every setting, declared once: its variable, flag, default and help, and how it is read.
 //!
 //! In: flags and environment. Out: [`Settings`], or the problems. Read the files in this order: this one (the settings), `reader` (reads
-//! values and collects problems), `parse` (one value), `cluster` (the mode). A test holds each default's text and its value equal.
+//! values and collects problems), `parse` (one value), `cluster` (the mode), `tls` (the files of TLS). A test holds each default's text and its value equal.
 //!
 //! To add a setting, add an entry here and use its field. `make generate` updates the README and docs/cli.md.
 
 mod cluster;
 mod parse;
 mod reader;
+mod tls;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,6 +23,7 @@ pub use cluster::{Mode, NotWatched};
 pub use parse::LogFormat;
 use reader::Reader;
 pub use reader::{Problem, Secrets, SettingsError};
+pub use tls::TlsFiles;
 
 const DAY: Duration = Duration::from_hours(24);
 /// Reads that a client may make for each write, unless reads have a limit of their own.
@@ -181,6 +183,16 @@ Settings {
     token_max_days "PORTOLAN_TOKEN_MAX_DAYS" "DAYS" "30"
         "Longest lifetime of a token, in days" []
         => token_max: Duration = DAY * reader.number("token_max_days", 30, 1..=3650, "days");
+    tls_cert "PORTOLAN_TLS_CERT" "FILE" "none"
+        "PEM file with the server's certificate and its chain; with it the server speaks HTTPS only. Read again when it changes" []
+        => /// `None` where the server speaks plain HTTP.
+        tls: Option<TlsFiles> = reader.tls();
+    tls_key "PORTOLAN_TLS_KEY" "FILE" "none"
+        "PEM file with the private key of PORTOLAN_TLS_CERT, without a passphrase; read again when it changes" [];
+    tls_client_ca "PORTOLAN_TLS_CLIENT_CA" "FILE" "none"
+        "PEM file with the CAs whose certificates identify clients (mutual TLS); needs auth to be on" [];
+    tls_client_auth "PORTOLAN_TLS_CLIENT_AUTH" "WHEN" "required with PORTOLAN_TLS_CLIENT_CA, else off"
+        "Whether clients show a certificate: off, optional, or required, except on /healthz and /readyz" [];
     log_level "LOG_LEVEL" "LEVEL" "info"
         "trace, debug, info, warn, error or off; or directives such as info,portolan::prober=debug" []
         => log_level: String = reader.text("log_level", parse::log_level).unwrap_or_else(|| "info".to_owned());
@@ -276,6 +288,9 @@ ClusterSettings {
     context "PORTOLAN_CONTEXT" "NAME" "the current one"
         "Cluster mode outside a cluster: the context of the kubeconfig file (KUBECONFIG, else ~/.kube/config)"
         => Option<String> = reader.text("context", parse::kubernetes_name);
+    tls_peer_ca "PORTOLAN_TLS_PEER_CA" "FILE" "none"
+        "Cluster mode: PEM file with the CA that issues the replicas' own certificates, so that they trust each other while a renewal spreads"
+        => Option<PathBuf> = reader.path("tls_peer_ca", parse::file);
     pod_name "POD_NAME" "NAME" "the host's name"
         "Cluster mode: the name of this replica in the Lease and in events"
         => Option<String> = reader.text("pod_name", parse::kubernetes_name);
@@ -319,5 +334,26 @@ pub(super) const CLIENT: &[Setting] = &[
         default: "none",
         in_cluster: "",
         help: "File with that token, read for every request",
+    },
+    Setting {
+        env: "PORTOLAN_CA_FILE",
+        field: Some("ca_file"),
+        default: "the system's CAs",
+        in_cluster: "",
+        help: "PEM file with the CA that client commands trust, and no other",
+    },
+    Setting {
+        env: "PORTOLAN_CLIENT_CERT",
+        field: Some("client_cert"),
+        default: "none",
+        in_cluster: "",
+        help: "PEM file with the certificate that client commands show, with its chain",
+    },
+    Setting {
+        env: "PORTOLAN_CLIENT_KEY",
+        field: Some("client_key"),
+        default: "that of PORTOLAN_CLIENT_CERT",
+        in_cluster: "",
+        help: "PEM file with the private key of that certificate",
     },
 ];

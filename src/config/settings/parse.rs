@@ -22,6 +22,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether clients show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientAuth {
+    Off,
+    Optional,
+    Required,
+}
+
 /// Go's `strconv.ParseBool` spellings ([reference](https://pkg.go.dev/strconv#ParseBool)), as the legacy gateway read them.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text {
@@ -141,6 +149,15 @@ pub(super) fn mode(text: &str) -> Result<ModeName, String> {
         "standalone" => Ok(ModeName::Standalone),
         "cluster" => Ok(ModeName::Cluster),
         _ => Err("standalone or cluster".to_owned()),
+    }
+}
+
+pub(super) fn client_auth(text: &str) -> Result<ClientAuth, String> {
+    match text {
+        "off" => Ok(ClientAuth::Off),
+        "optional" => Ok(ClientAuth::Optional),
+        "required" => Ok(ClientAuth::Required),
+        _ => Err("off, optional or required".to_owned()),
     }
 }
 

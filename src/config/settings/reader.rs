@@ -80,6 +80,13 @@ impl Reader<'_> {
         }
     }
 
+    /// A problem of a setting that was given; nothing if it was not.
+    pub(super) fn problem_of(&self, field: &str, message: &str) {
+        if let Some((name, _)) = self.raw(field) {
+            self.problem(&name, message.to_owned());
+        }
+    }
+
     pub(super) fn is_given(&self, field: &str) -> bool {
         self.raw(field).is_some()
     }

@@ -4,13 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::model::service::{
     DEFAULT_WEIGHT, DEREGISTER_AFTER, MAX_DESCRIPTION, MAX_EXTERNAL_ID, MAX_METADATA, MAX_METADATA_KEY,
-    MAX_METADATA_VALUE, MAX_TAG, MAX_TAGS, MAX_VERSION, MAX_WEIGHT, MAX_ZONE, Owner,
+    MAX_METADATA_VALUE, MAX_OWNER, MAX_TAG, MAX_TAGS, MAX_VERSION, MAX_WEIGHT, MAX_ZONE, Owner,
 };
 use crate::model::text;
 use crate::operator::crd::OwnerEntry;
-
-/// Longest issuer or subject of an owner, in characters.
-const MAX_OWNER: usize = 256;
 
 pub(super) fn weight(given: Option<i32>) -> Result<u16, String> {
     let Some(given) = given else { return Ok(DEFAULT_WEIGHT) };

@@ -1,6 +1,6 @@
 //! Forwards a request that only the leader can answer.
 //!
-//! Plain HTTP from pod to pod, as from any client in the cluster. The leader decides what the caller may do, by the caller's own token; it
+//! From pod to pod, as from any client in the cluster: over TLS where the replicas have a certificate. The leader decides what the caller may do, by the caller's own token; it
 //! believes nothing about the caller from the replica in between.
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use http::{Request, Response, StatusCode};
+use rustls::ClientConfig;
 use tokio::sync::Semaphore;
 
 use super::kept_beats::KeptBeats;
@@ -40,6 +41,7 @@ pub struct LeaderLineError(#[from] reqwest::Error);
 #[derive(Clone)]
 pub struct LeaderLine {
     leader: Arc<dyn Fn() -> Option<SocketAddr> + Send + Sync>,
+    scheme: &'static str,
     http: reqwest::Client,
     places: Arc<Semaphore>,
     beat_places: Arc<Semaphore>,
@@ -53,23 +55,30 @@ pub struct LeaderLine {
 }
 
 impl LeaderLine {
-    /// A line to the address that `leader` returns; `replicas` are the addresses of all.
+    /// A line to the address that `leader` returns; `replicas` are the addresses of all; with `tls`, replicas speak HTTPS.
     ///
     /// # Errors
     /// [`LeaderLineError`].
     pub fn new(
         leader: impl Fn() -> Option<SocketAddr> + Send + Sync + 'static,
         replicas: Arc<ArcSwap<Vec<IpAddr>>>,
+        tls: Option<ClientConfig>,
         metrics: Metrics,
     ) -> Result<Self, LeaderLineError> {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let http = crate::crypto::http_client()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .build()?;
+            .connect_timeout(CONNECT);
+        let http = match tls {
+            Some(tls) => http.tls_backend_preconfigured(tls),
+            None => http,
+        };
+        let http = http.build()?;
         let places = || Arc::new(Semaphore::new(PLACES));
         Ok(Self {
             leader: Arc::new(leader),
+            scheme,
             http,
             places: places(),
             beat_places: places(),
@@ -121,7 +130,7 @@ impl LeaderLine {
         let target = head.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let mut headers = picked(&head.headers, &REQUEST_HEADERS);
         headers.insert(PASSED_ON, http::HeaderValue::from_static("1"));
-        let asked = self.http.request(head.method, format!("http://{leader}{target}")).headers(headers);
+        let asked = self.http.request(head.method, format!("{}://{leader}{target}", self.scheme)).headers(headers);
         let asked = asked.timeout(limit).body(body);
         let answer = async { read(asked.send().await?, &self.memory).await };
         let answer = answer.await.map_err(|error: reqwest::Error| {

@@ -4,9 +4,12 @@ use http::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH, ORIGIN, RETRY_AFTER, USER_AGENT,
 };
 
+use crate::model::ports::CERTIFICATE_SUBJECT;
+
 /// Headers that are forwarded. `X-Forwarded-For` counts only if the leader trusts this replica as a proxy.
-pub(super) const REQUEST_HEADERS: [HeaderName; 8] = [
+pub(super) const REQUEST_HEADERS: [HeaderName; 9] = [
     AUTHORIZATION,
+    CERTIFICATE_SUBJECT,
     ACCEPT,
     CONTENT_TYPE,
     IF_MATCH,

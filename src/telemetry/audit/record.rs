@@ -42,6 +42,8 @@ pub enum Kind {
     Token,
     /// By a token of one of the cluster's ServiceAccounts.
     ServiceAccount,
+    /// By a client's certificate.
+    Certificate,
     /// Not at all: auth is off.
     Anonymous,
     /// Not at all: the request was refused before.
@@ -56,6 +58,7 @@ impl Kind {
         match self {
             Self::Token => "token",
             Self::ServiceAccount => "service_account",
+            Self::Certificate => "certificate",
             Self::Anonymous => "anonymous",
             Self::Unverified => "unverified",
             Self::Local => "local",

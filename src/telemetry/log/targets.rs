@@ -5,7 +5,7 @@
 /// Every target that a server logs with, and what its lines are about. The README's table is generated from this.
 pub const TARGETS: &[(&str, &str)] = &[
     ("portolan::access", "one line per request; refused tokens"),
-    ("portolan::api", "connections, the secret file, failures while answering"),
+    ("portolan::api", "connections, the files of secrets and certificates, failures while answering"),
     ("portolan::app", "start, shutdown, SIGHUP, the replica's identity"),
     ("portolan::audit", "one line per write: who asked for it, from where, and what came of it"),
     ("portolan::cli", "environment variables that look like settings but are not"),

@@ -56,6 +56,8 @@ metrics! {
         request_seconds: LatencyFamily, "http_request_duration" in Seconds, "Time from request head to answer head"
             = Family::new_with_constructor(|| buckets(FINE));
         connections: Gauge, "http_connections", "Open client connections";
+        tls_certificate_expiry: Gauge, "tls_certificate_expiry" in Seconds, "When the server's own certificate expires, in seconds since 1970; 0 without TLS";
+        tls_reload_failed: Gauge, "tls_reload_failed", "1 while the newest files of certificates and keys cannot be used and older ones stay in force";
         rejected: Family<ReasonLabel, Counter>, "rejected", "Work refused, by reason";
         log_dropped: Counter, "log_dropped", "Log lines dropped because the log's reader was too slow or gone";
         audit_dropped: Counter, "audit_dropped", "Lines of the audit file dropped because it could not be written";

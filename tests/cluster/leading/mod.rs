@@ -1,11 +1,14 @@
 //! Which replica leads, and what happens when one freezes, dies, or starts without an answer.
 
+#[path = "../../api/authority.rs"]
+mod authority;
 mod electors;
 mod installs;
 mod peers;
 pub(crate) mod pod;
 mod replicas;
 mod starting;
+mod tls;
 
 use std::time::{Duration, Instant};
 

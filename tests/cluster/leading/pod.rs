@@ -75,6 +75,11 @@ impl Pod {
         pod
     }
 
+    /// The same pod, asked by another client.
+    pub(crate) fn asked_by(self, client: reqwest::Client) -> Self {
+        Self { client, ..self }
+    }
+
     async fn listens(&mut self) -> String {
         let started = Instant::now();
         loop {

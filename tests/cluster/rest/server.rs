@@ -235,6 +235,7 @@ fn access(default_namespace: &str, clock: Clock, metrics: &Metrics) -> Access {
         cors_origins: Vec::new(),
         allowed_hosts: Vec::new(),
         bound_to_loopback: true,
+        certificate_required: false,
     };
     let secrets = Secrets::inline(&SecretString::from(SECRET)).expect("long enough");
     Access::new(settings, Some(secrets), metrics.clone(), clock)

@@ -22,7 +22,7 @@ impl ServerClient for To {
         format!("server http://{}", self.0)
     }
 
-    fn connection_error(&self) -> Option<String> {
+    fn connection_error(&self, _: &reqwest::Error) -> Option<String> {
         None
     }
 

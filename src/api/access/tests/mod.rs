@@ -34,6 +34,7 @@ fn settings() -> AccessSettings {
         cors_origins: vec!["https://ops.example.com".into()],
         allowed_hosts: vec!["registry.example.com".into()],
         bound_to_loopback: false,
+        certificate_required: false,
     }
 }
 

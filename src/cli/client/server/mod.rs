@@ -18,7 +18,8 @@ use crate::model::text::escape;
 /// Longest token file that is read, in bytes.
 const MAX_TOKEN_FILE: u64 = 64 * 1024;
 
-/// The URL of a server behind a tunnel. Every server accepts a loopback name as its own; the TLS of the Kubernetes API protects the connection.
+/// The URL of a server behind a tunnel, unless a CA file says that it speaks HTTPS. Every server accepts a loopback name as its own; the TLS of
+/// the Kubernetes API protects the connection.
 const TUNNEL_URL: &str = "http://localhost";
 
 /// Where the token comes from.
@@ -70,7 +71,11 @@ impl Server {
     /// A [`Failure`] of usage: a bad URL, two tokens, or a token that would travel in the clear.
     pub(super) fn new(args: &ServerArgs, env: impl Fn(&str) -> Option<OsString>) -> Result<Self, Failure> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        // Not the variable: that may be about PORTOLAN_SERVER.
+        let tls = args.ca_file.is_some();
         let (origin, given) = match (&args.context, &args.server, env("PORTOLAN_SERVER")) {
+            // A pod that speaks HTTPS has the name of its Service in its certificate.
+            (Some(_), _, _) if tls => ("--context", Some(format!("https://portolan.{}.svc", args.context_namespace))),
             (Some(_), _, _) => ("--context", Some(TUNNEL_URL.to_owned())),
             (None, Some(url), _) => ("--server", Some(url.clone())),
             (None, None, from_env) => ("PORTOLAN_SERVER", from_env.map(|v| v.to_string_lossy().into_owned())),
@@ -279,6 +284,8 @@ mod tests {
         let behind = server(&["--context", "prod\u{1b}"], &env).expect("a server");
         assert_eq!((behind.url.as_str(), behind.location().as_str()), ("http://localhost/", "cluster prod\\u{1b}"));
         assert_eq!(server(&[], &[]).expect("a server").location(), "server http://127.0.0.1:8080");
+        let flags = ["--context", "prod", "--context-namespace", "registry", "--ca-file", "ca.crt"];
+        assert_eq!(server(&flags, &[]).expect("a server").url.as_str(), "https://portolan.registry.svc/");
     }
 
     #[test]

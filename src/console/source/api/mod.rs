@@ -52,8 +52,8 @@ const MAX_MESSAGE: usize = 600;
 pub trait ServerClient: Send + Sync + 'static {
     /// Where the server is: `server http://127.0.0.1:8080`, `cluster prod`.
     fn location(&self) -> String;
-    /// One sentence about a broken connection, where more is known than its own error.
-    fn connection_error(&self) -> Option<String>;
+    /// One sentence about a request that got no answer, where more is known than `error` says.
+    fn connection_error(&self, error: &reqwest::Error) -> Option<String>;
     /// A request of `api/v1/` + `path`.
     ///
     /// # Errors

@@ -203,7 +203,7 @@ pub(super) async fn refusal(response: Response) -> Refusal {
 
 /// Why the server cannot be reached: what the client knows, else what its system says.
 pub(super) fn describe(client: &dyn ServerClient, error: &reqwest::Error) -> String {
-    if let Some(known) = client.connection_error().filter(|_| !error.is_timeout()) {
+    if let Some(known) = client.connection_error(error) {
         return known;
     }
     let mut cause: &dyn std::error::Error = error;

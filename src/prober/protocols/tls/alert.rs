@@ -5,7 +5,7 @@ use std::io;
 use rustls::{CertificateError, PeerIncompatible};
 
 use super::super::trace::Ending;
-use super::verifier::Fault;
+use crate::crypto::verifier::Fault;
 use crate::model::outcome::Reason;
 
 /// What a TLS error inside an I/O error says about the peer; none where there is no TLS in it.

@@ -3,18 +3,15 @@
 //! - In: an open connection, the check's TLS settings, the host.
 //! - Out: an encrypted stream, or what the failure says about the peer or about this machine.
 //!
-//! Read the files in this order: this one (the settings' cache and the handshake), `verifier` (which certificates are trusted), `certificate` (parsing one),
-//! `client_cert` (the client's side), `shown` (when it expires), `pem` (files of `PORTOLAN_CA_DIR`), `alert` (what a TLS error means).
+//! Read the files in this order: this one (the settings' cache and the handshake), `client_cert` (the client's side), `shown` (when a certificate
+//! expires), `alert` (what a TLS error means). Which certificates are trusted, and how files are read: [`crypto`](crate::crypto).
 //!
 //! Sessions are never resumed: a resumed handshake shows no certificate, and an expired one would go unnoticed.
 
 mod alert;
-mod certificate;
 mod client_cert;
 pub(super) mod errors;
-mod pem;
 mod shown;
-mod verifier;
 
 use std::collections::HashMap;
 use std::io;
@@ -33,13 +30,14 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use self::certificate::Certificate;
 pub(crate) use self::client_cert::ClientAuth;
 use self::errors::broken_io;
-use self::pem::Stamp;
 use self::shown::Shown;
-use self::verifier::{AnyCertificate, Verifier};
 use super::trace::{Ending, Trace};
+use crate::crypto::certificate::Certificate;
+use crate::crypto::pem::{self, Authorities};
+use crate::crypto::stamp::Stamp;
+use crate::crypto::verifier::{AnyCertificate, Verifier};
 use crate::model::check::TlsCheck;
 use crate::model::outcome::Reason;
 use crate::model::url::Host;
@@ -242,7 +240,7 @@ fn make(
     known: Option<Ready>,
 ) -> Result<Ready, String> {
     let stamped = |path: PathBuf| {
-        let stamp = pem::stamp(&path);
+        let stamp = Stamp::of(&path);
         (path, stamp)
     };
     let files: Vec<_> = wanted.files(folder).into_iter().map(stamped).collect();
@@ -254,15 +252,20 @@ fn make(
         Trust::System => verifier(roots.unwrap_or_else(|| Arc::new(RootCertStore::empty())), Vec::new(), provider)?,
         Trust::File(name) => {
             let unusable = |error: io::Error| format!("the CA file {name} in PORTOLAN_CA_DIR cannot be used: {error}");
-            let (roots, named) = pem::authorities(&folder.join(name)).map_err(unusable)?;
+            let path = folder.join(name);
+            let Authorities { roots, named, skipped } = pem::authorities(&path).map_err(unusable)?;
+            if skipped > 0 {
+                tracing::warn!(path = %path.display(), skipped, "certificates of a CA file cannot be read, and are not trusted");
+            }
             verifier(Arc::new(roots), named, provider)?
         }
     };
     let unusable = |name: &String, error: io::Error| {
         format!("the client certificate {name} in PORTOLAN_CA_DIR cannot be used: {error}")
     };
-    let pair =
-        wanted.pair.as_ref().map(|name| pem::pair(folder, name, provider).map_err(|error| unusable(name, error)));
+    let read =
+        |name: &String| pem::pair(&pem::pair_files(folder, name), provider).map_err(|error| unusable(name, error));
+    let pair = wanted.pair.as_ref().map(read);
     let builder = ClientConfig::builder_with_provider(provider.clone());
     let builder = builder.with_safe_default_protocol_versions().map_err(|_| NO_TLS.to_owned())?;
     let mut config = builder.dangerous().with_custom_certificate_verifier(verifier.clone()).with_no_client_auth();

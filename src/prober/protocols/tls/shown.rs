@@ -7,7 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-use super::certificate::Certificate;
+use crate::crypto::certificate::Certificate;
 use crate::model::time::UnixMs;
 
 /// No certificate was shown, or one that cannot be read.

@@ -1,4 +1,4 @@
-//! Which certificates a probe trusts.
+//! Which servers' certificates a client of ours trusts: probes, the commands, replicas.
 //!
 //! A CA file trusts what `curl --cacert` trusts: what its certificates signed, and those certificates themselves, whether a server's or a
 //! CA's. Dates and names are checked in any case.

@@ -1,26 +1,18 @@
-//! Certificates and keys in files of the operator's `PORTOLAN_CA_DIR`.
+//! Certificates and keys in PEM files.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use secrecy::{ExposeSecret, SecretSlice};
 
 /// Largest file, in bytes.
 const MAX_FILE: u64 = 1024 * 1024;
-
-/// Identifies a version of a file: its time of modification and its size.
-pub(crate) type Stamp = (Option<SystemTime>, u64);
-
-/// A file's stamp; none if it is missing.
-pub(crate) fn stamp(path: &Path) -> Option<Stamp> {
-    std::fs::metadata(path).ok().map(|meta| (meta.modified().ok(), meta.len()))
-}
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let meta = std::fs::metadata(path)?;
@@ -38,11 +30,21 @@ fn sections(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     starts.into_iter().zip(ends).filter_map(|(start, end)| bytes.get(start..end))
 }
 
-/// Reads a CA file: as a root store, and as plain certificates. An unreadable one is skipped and logged.
+/// What a CA file holds.
+pub(crate) struct Authorities {
+    /// Its certificates as a root store.
+    pub(crate) roots: RootCertStore,
+    /// The same certificates, plain.
+    pub(crate) named: Vec<CertificateDer<'static>>,
+    /// How many more cannot be read, and so are not trusted.
+    pub(crate) skipped: usize,
+}
+
+/// Reads a CA file.
 ///
 /// # Errors
 /// When the file cannot be read, or holds no certificate that can.
-pub(crate) fn authorities(path: &Path) -> io::Result<(RootCertStore, Vec<CertificateDer<'static>>)> {
+pub(crate) fn authorities(path: &Path) -> io::Result<Authorities> {
     let bytes = read(path)?;
     let (mut roots, mut named, mut skipped) = (RootCertStore::empty(), Vec::new(), 0);
     for certificate in certificates(&bytes) {
@@ -51,14 +53,11 @@ pub(crate) fn authorities(path: &Path) -> io::Result<(RootCertStore, Vec<Certifi
             None => skipped += 1,
         }
     }
-    if skipped > 0 {
-        tracing::warn!(path = %path.display(), skipped, "certificates of a CA file cannot be read, and are not trusted");
-    }
     if named.is_empty() {
         let why = if skipped > 0 { "it holds no certificate that can be read" } else { "it holds no certificate" };
         return Err(io::Error::other(why));
     }
-    Ok((roots, named))
+    Ok(Authorities { roots, named, skipped })
 }
 
 /// The certificates of a file, none for each that cannot be read: PEM, or a single one in DER.
@@ -78,23 +77,23 @@ pub(crate) fn pair_files(folder: &Path, name: &str) -> Vec<PathBuf> {
     if both.is_file() { vec![both] } else { ["crt", "key"].map(|end| folder.join(format!("{name}.{end}"))).to_vec() }
 }
 
-/// A client's certificate and its key.
+/// A certificate with its chain, and its key, from these files.
 ///
 /// # Errors
 /// When a file cannot be read, lacks its part, or the two do not belong together.
-pub(crate) fn pair(folder: &Path, name: &str, provider: &CryptoProvider) -> io::Result<Arc<CertifiedKey>> {
-    let files = pair_files(folder, name);
+pub(crate) fn pair(files: &[PathBuf], provider: &CryptoProvider) -> io::Result<Arc<CertifiedKey>> {
     let mut all = Vec::new();
-    for file in &files {
+    for file in files {
         let called = file.file_name().unwrap_or_default().display();
         all.extend(read(file).map_err(|error| io::Error::other(format!("{called}: {error}")))?);
         all.push(b'\n');
     }
-    let chain: Vec<_> = certificates(&all).into_iter().flatten().collect();
+    let all = SecretSlice::from(all);
+    let chain: Vec<_> = certificates(all.expose_secret()).into_iter().flatten().collect();
     if chain.is_empty() {
         return Err(io::Error::other("it holds no certificate"));
     }
-    let key = sections(&all).find_map(|section| PrivateKeyDer::from_pem_slice(section).ok());
+    let key = sections(all.expose_secret()).find_map(|section| PrivateKeyDer::from_pem_slice(section).ok());
     let key = key.ok_or_else(|| io::Error::other("it holds no private key without a passphrase"))?;
     let unusable = |_| io::Error::other("its private key is of a kind that cannot be used");
     let pair = CertifiedKey::new(chain, provider.key_provider.load_private_key(key).map_err(unusable)?);

@@ -29,6 +29,22 @@ const ADDRESS: u8 = 0x87;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
+/// A subject alternative name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum AltName {
+    Dns(String),
+    Uri(String),
+    Mail(String),
+    Address(String),
+}
+
+impl AltName {
+    pub(crate) fn text(&self) -> &str {
+        let (Self::Dns(text) | Self::Uri(text) | Self::Mail(text) | Self::Address(text)) = self;
+        text
+    }
+}
+
 /// The parts of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts of a certificate")]
@@ -142,14 +158,21 @@ impl<'a> Certificate<'a> {
 
     /// Its subject alternative names as text: DNS names, addresses, URIs and mail addresses, at most `most`.
     pub(crate) fn alt_names(&self, most: usize) -> Vec<String> {
+        self.alt_names_by_kind(most).iter().map(|name| name.text().to_owned()).collect()
+    }
+
+    /// The same by their kinds.
+    pub(crate) fn alt_names_by_kind(&self, most: usize) -> Vec<AltName> {
         let mut names = Der(self.alt_names);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let next = std::iter::from_fn(|| names.next());
         let read = next.filter_map(|(tag, content, _)| match tag {
-            MAIL | DNS | URI => Some(text(content)),
+            MAIL => Some(AltName::Mail(text(content))),
+            DNS => Some(AltName::Dns(text(content))),
+            URI => Some(AltName::Uri(text(content))),
             ADDRESS => match *content {
-                [a, b, c, d] => Some(IpAddr::from([a, b, c, d]).to_string()),
-                _ => Some(IpAddr::from(<[u8; 16]>::try_from(content).ok()?).to_string()),
+                [a, b, c, d] => Some(AltName::Address(IpAddr::from([a, b, c, d]).to_string())),
+                _ => Some(AltName::Address(IpAddr::from(<[u8; 16]>::try_from(content).ok()?).to_string())),
             },
             _ => None,
         });

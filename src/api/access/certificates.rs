@@ -1,0 +1,53 @@
+//! Callers that a client's certificate identifies.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use http::header::CONNECTION;
+use http::request::Parts;
+
+use super::class::RouteClass;
+use crate::api::http::envelope::{ApiError, Code};
+use crate::api::tls::{Peer, is_subject};
+use crate::model::ports::CERTIFICATE_SUBJECT;
+use crate::model::time::UnixMs;
+
+/// The subject of the request's certificate; none where there is no certificate and none is `required`.
+///
+/// # Errors
+/// 403 `certificate_required`.
+pub(super) fn subject(
+    head: &Parts,
+    class: RouteClass,
+    required: bool,
+    now: impl FnOnce() -> UnixMs,
+) -> Result<Option<Arc<str>>, ApiError> {
+    // The kubelet has no certificate, and a browser shows none before it may send the request itself.
+    if matches!(class, RouteClass::Operations | RouteClass::Preflight) {
+        return Ok(None);
+    }
+    match head.extensions.get::<Peer>() {
+        None if required => Err(refused("this server needs a client certificate of a CA that it trusts")),
+        None => Ok(None),
+        // The replica has verified it, and without one its caller has a token.
+        Some(Peer::Replica) => {
+            let named = head.headers.get(CERTIFICATE_SUBJECT).and_then(|value| value.to_str().ok());
+            Ok(named.filter(|subject| is_subject(subject)).map(Arc::from))
+        }
+        Some(Peer::Client(certificate)) if !certificate.is_trusted() => Err(refused(
+            "this server no longer trusts the CA of this connection's certificate; connect again with another",
+        )),
+        Some(Peer::Client(certificate)) if now() >= certificate.ends => {
+            Err(refused("this connection's client certificate has expired; connect again with a new one"))
+        }
+        Some(Peer::Client(certificate)) if certificate.subject.is_none() && required => {
+            Err(refused("the client certificate names nobody: it needs one URI, or a DNS name, as subjectAltName"))
+        }
+        Some(Peer::Client(certificate)) => Ok(certificate.subject.clone()),
+    }
+}
+
+/// Closes the connection: the client's next one may show another certificate.
+fn refused(why: &'static str) -> ApiError {
+    ApiError::new(Code::CertificateRequired, why).header(CONNECTION, HeaderValue::from_static("close"))
+}

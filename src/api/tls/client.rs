@@ -1,0 +1,151 @@
+//! Whom a client's certificate names.
+
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, UnixTime};
+use tokio_util::sync::CancellationToken;
+
+use super::Loaded;
+use crate::crypto::certificate::{AltName, Certificate};
+use crate::model::name::Namespace;
+use crate::model::service::MAX_OWNER;
+use crate::model::time::UnixMs;
+
+/// Most names of a client's certificate; one with more names nobody.
+const MAX_NAMES: usize = 64;
+
+/// The verified peer of a connection, in the extensions of its requests.
+#[derive(Debug, Clone)]
+pub(in crate::api) enum Peer {
+    /// A client with a certificate of a trusted CA.
+    Client(Arc<ClientCertificate>),
+    /// A replica of this server: it shows the server's own certificate.
+    Replica,
+}
+
+/// A verified certificate.
+#[derive(Debug)]
+pub(in crate::api) struct ClientCertificate {
+    /// Whom it names; none where it names nobody.
+    pub(in crate::api) subject: Option<Arc<str>>,
+    /// When it expires.
+    pub(in crate::api) ends: UnixMs,
+    /// Cancelled once the server no longer trusts the CAs that verified it.
+    revoked: CancellationToken,
+}
+
+impl Peer {
+    /// The peer of a handshake that these files verified.
+    pub(in crate::api) fn verified(chain: &[CertificateDer<'_>], by: &Loaded) -> Option<Self> {
+        let (shown, above) = chain.split_first()?;
+        if by.replicas.contain(shown, above, UnixTime::now()) {
+            return Some(Self::Replica);
+        }
+        let certificate = Certificate::read(shown)?;
+        Some(Self::Client(Arc::new(ClientCertificate {
+            subject: subject(&certificate.alt_names_by_kind(MAX_NAMES + 1)),
+            ends: UnixMs(certificate.not_after.saturating_mul(1000)),
+            revoked: by.client_trust.clone(),
+        })))
+    }
+
+    /// Resolves when the certificate is no longer valid. A replica's connections are short.
+    pub(in crate::api) async fn ended(&self) {
+        match self {
+            Self::Client(certificate) => {
+                let left = certificate.ends.since(UnixMs::wall());
+                tokio::select! {
+                    () = tokio::time::sleep(left) => {}
+                    () = certificate.revoked.cancelled() => {}
+                }
+            }
+            Self::Replica => std::future::pending().await,
+        }
+    }
+}
+
+impl ClientCertificate {
+    /// Whether the CAs that verified it are still those of the server.
+    pub(in crate::api) fn is_trusted(&self) -> bool {
+        !self.revoked.is_cancelled()
+    }
+}
+
+/// The only URI, such as a SPIFFE id, else the first DNS name. A certificate with several URIs names nobody: a SPIFFE document must not have
+/// them ([X.509-SVID §2](https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md#2-spiffe-id)), and which one counts would be a guess.
+fn subject(names: &[AltName]) -> Option<Arc<str>> {
+    if names.len() > MAX_NAMES {
+        return None;
+    }
+    let mut uris = names.iter().filter_map(|name| if let AltName::Uri(uri) = name { Some(uri) } else { None });
+    let holder = match (uris.next(), uris.next()) {
+        (Some(uri), None) => uri.clone(),
+        (Some(_), Some(_)) => return None,
+        (None, _) => names.iter().find_map(|name| match name {
+            // A name that looks like a URI must not pass for one.
+            AltName::Dns(dns) if !dns.contains(['*', ':', '/']) => Some(dns.to_ascii_lowercase()),
+            _ => None,
+        })?,
+    };
+    is_subject(&holder).then(|| holder.into())
+}
+
+/// Whether it can be an owner's subject.
+pub(in crate::api) fn is_subject(text: &str) -> bool {
+    (1..=MAX_OWNER).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The namespace of a workload: `spiffe://DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio, Linkerd and SPIRE write it.
+pub(in crate::api) fn namespace(subject: &str) -> Option<Namespace> {
+    let (domain, path) = subject.strip_prefix("spiffe://")?.split_once('/')?;
+    let mut parts = path.split('/');
+    let known = !domain.is_empty() && parts.next() == Some("ns");
+    let namespace = parts.next().filter(|_| known)?;
+    let account = parts.next() == Some("sa") && parts.next().is_some_and(|name| !name.is_empty());
+    (account && parts.next().is_none()).then(|| namespace.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dns(name: &str) -> AltName {
+        AltName::Dns(name.to_owned())
+    }
+
+    fn uri(name: &str) -> AltName {
+        AltName::Uri(name.to_owned())
+    }
+
+    #[test]
+    fn the_only_uri_comes_first_then_a_dns_name() {
+        let id = "spiffe://example.org/ns/shop/sa/web";
+        assert_eq!(subject(&[dns("web.example.org"), uri(id)]).as_deref(), Some(id));
+        assert_eq!(subject(&[dns("*.example.org"), dns("Web.Example.org")]).as_deref(), Some("web.example.org"));
+        assert_eq!(subject(&[uri(id), uri("urn:x"), dns("a")]), None, "which one counts would be a guess");
+        assert_eq!(subject(&[dns(id), dns("a")]).as_deref(), Some("a"), "a DNS name is no URI");
+        let many = vec![dns("a"); MAX_NAMES].into_iter().chain([uri(id)]).collect::<Vec<_>>();
+        assert_eq!(subject(&many), None, "a URI may be among those that are not looked at");
+        for nobody in [vec![], vec![dns("*")], vec![dns("a\nb")], vec![uri("")], vec![uri(&"x".repeat(300))]] {
+            assert_eq!(subject(&nobody), None);
+        }
+    }
+
+    #[test]
+    fn a_workloads_namespace_is_read_from_its_spiffe_id_and_from_nothing_else() {
+        let read = |text: &str| namespace(text).map(|namespace| namespace.to_string());
+        assert_eq!(read("spiffe://cluster.local/ns/shop/sa/web").as_deref(), Some("shop"));
+        for other in [
+            "spiffe://cluster.local/ns/shop",
+            "spiffe://cluster.local/ns/shop/sa/",
+            "spiffe://cluster.local/ns/shop/sa/web/x",
+            "spiffe://cluster.local/ns/Shop One/sa/web",
+            "spiffe:///ns/shop/sa/web",
+            "spiffe://cluster.local/x/ns/shop/sa/web",
+            "https://cluster.local/ns/shop/sa/web",
+            "web.shop",
+        ] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+}
