@@ -16,12 +16,14 @@ use super::{AppError, RunOptions, component_settings, reload};
 use crate::api::access::{Access, Secrets};
 use crate::api::conn::ConnSettings;
 use crate::api::tls::{ServerTls, TlsRefresher};
-use crate::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Readiness, WatchLimiter, WatchLimits, conn};
+use crate::api::{
+    Api, ApiSettings, ApiState, InFlight, InFlightLimits, MetricsPort, Readiness, WatchLimiter, WatchLimits, conn,
+};
 use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Leadership, NameLookup, Registrar};
+use crate::model::ports::{AddressGate, Authority, Leadership, NameLookup, Registrar};
 use crate::model::time::Clock;
 use crate::prober::AddressPolicy;
 use crate::prober::Dialer;
@@ -39,6 +41,7 @@ pub(super) struct Startup {
     pub(super) shutdown: CancellationToken,
     pub(super) address: SocketAddr,
     pub(super) listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     pub(super) descriptors: Descriptors,
@@ -70,6 +73,7 @@ impl Startup {
         let descriptors = Descriptors::raise();
         let listener = component_settings::listen(&settings)?;
         let address = listener.local_addr().map_err(|why| component_settings::cannot_listen(&settings, why))?;
+        let metrics_listener = component_settings::listen_for_metrics(&settings)?;
         let secrets = component_settings::secrets(&settings)?;
         let audit = component_settings::audit(&settings, &metrics)?;
         let tls = component_settings::tls(&settings, &metrics)?;
@@ -86,6 +90,7 @@ impl Startup {
             shutdown,
             address,
             listener,
+            metrics_listener,
             clock,
             metrics,
             descriptors,
@@ -140,6 +145,20 @@ impl Startup {
         component_settings::conn_settings(&self.settings, self.descriptors, hearing, tls)
     }
 
+    /// Who may ask for what: with auth on by tokens that the secrets sign, and in a cluster (`accounts`) by those of its ServiceAccounts.
+    pub(super) fn access(
+        &mut self,
+        default_namespace: &Namespace,
+        accounts: Option<(Arc<dyn Authority>, Vec<String>)>,
+    ) -> Access {
+        let settings = component_settings::access_settings(&self.settings, default_namespace.clone());
+        let (secrets, metrics, clock) = (self.secrets.take(), self.metrics.clone(), self.clock.clone());
+        match accounts.filter(|_| self.settings.auth.is_some()) {
+            Some(accounts) => Access::in_cluster(settings, secrets, accounts, metrics, clock),
+            None => Access::new(settings, secrets, metrics, clock),
+        }
+    }
+
     /// What the API stands on, as in standalone mode: nothing is mirrored and there is no other replica.
     pub(super) fn api_state(
         &mut self,
@@ -148,10 +167,9 @@ impl Startup {
         addresses: Arc<dyn AddressGate>,
         readiness: Arc<dyn Readiness>,
         server_events: EventReceiver,
-        default_namespace: Namespace,
+        (access, default_namespace): (Access, Namespace),
     ) -> ApiState {
         let connections = self.conn_settings();
-        let access = component_settings::access_settings(&self.settings, default_namespace.clone());
         ApiState {
             catalog: Arc::clone(&core.catalog),
             registrar,
@@ -160,7 +178,7 @@ impl Startup {
             probing: Arc::new(core.probing.clone()),
             addresses,
             history: core.store.clone(),
-            access: Access::new(access, self.secrets.take(), self.metrics.clone(), self.clock.clone()),
+            access,
             access_log: self.access_log.clone(),
             audit: self.audit.clone(),
             metrics: self.metrics.clone(),
@@ -191,10 +209,20 @@ impl Startup {
         if let Some(tls) = self.tls.clone() {
             tasks.start(ShutdownStage::Serving, "the certificate files", |stop| TlsRefresher(tls).run(stop));
         }
+        if let Some(refresher) = api.keys_refresher() {
+            tasks.start(ShutdownStage::Serving, "the keys of the cluster's tokens", |stop| refresher.run(stop));
+        }
         let (requests, reloaded, audit, tls) = (self.reload, api.clone(), self.audit.clone(), self.tls);
         tasks.start(ShutdownStage::Serving, "the reload of files", |stop| {
             reload::run(requests, reloaded, audit, tls, stop)
         });
+        if let Some(listener) = self.metrics_listener {
+            let (settings, port) = (component_settings::metrics_conn_settings(), MetricsPort::new(api.clone()));
+            let metrics = self.metrics.clone();
+            tasks.start(ShutdownStage::Serving, "the port of the metrics", |stop| {
+                conn::serve(listener, settings, port, metrics, stop)
+            });
+        }
         let (listener, metrics) = (self.listener, self.metrics);
         tasks.start(ShutdownStage::Serving, "the api", |stop| conn::serve(listener, connections, api, metrics, stop));
         ready(self.address);
@@ -220,6 +248,9 @@ impl Startup {
             database = %settings.db_path.display(),
             "listening on {scheme}://{address}"
         );
+        if let Some(Ok(address)) = self.metrics_listener.as_ref().map(TcpListener::local_addr) {
+            tracing::info!("serving metrics on http://{address}/metrics, without a token");
+        }
         if settings.auth.is_some() {
             return;
         }

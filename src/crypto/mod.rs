@@ -4,8 +4,8 @@
 //!
 //! Read the files in this order: this one (the provider and the clients), `curves` (certificates that ring does not support), `keys`
 //! (private keys that ring does not support), `pem` (files with certificates and keys), `stamp` (whether a file changed), `certificate` (parsing
-//! one), `verifier` (which servers are trusted), `client` (clients with a CA file or a certificate of their own), `hs256` (the signatures of
-//! tokens).
+//! one), `verifier` (which servers are trusted), `client` (clients with a CA file or a certificate of their own), `tokens` (the signatures of
+//! tokens), `hs256` (those that Portolan makes itself).
 
 use std::sync::{Arc, LazyLock};
 
@@ -18,6 +18,7 @@ mod hs256;
 mod keys;
 pub(crate) mod pem;
 pub mod stamp;
+mod tokens;
 pub(crate) mod verifier;
 
 static KEYS: LazyLock<keys::Keys> = LazyLock::new(|| keys::Keys(rustls::crypto::ring::default_provider().key_provider));
@@ -46,4 +47,4 @@ pub fn http_client() -> reqwest::ClientBuilder {
 }
 
 pub(crate) use client::tls_client;
-pub(crate) use hs256::ready as ready_for_tokens;
+pub(crate) use tokens::ready as ready_for_tokens;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::token_validity::Credential;
 use crate::api::clients::ClientKey;
+use crate::model::name::Namespace;
 use crate::model::owner::CERTIFICATE_ISSUER;
-use crate::model::ports::Caller;
+use crate::model::ports::{Caller, ServiceAccount};
 use crate::model::service::Owner;
 use crate::telemetry::audit::{Kind, Who};
 
@@ -35,6 +36,13 @@ impl Namespaces {
         match self {
             Self::All => true,
             Self::Only(list) => list.iter().any(|n| **n == *namespace),
+        }
+    }
+
+    /// Covers one more.
+    pub(super) fn add(&mut self, namespace: &Namespace) {
+        if let Self::Only(list) = self {
+            *list = list.iter().cloned().chain([namespace.as_str().into()]).collect();
         }
     }
 }
@@ -68,6 +76,8 @@ pub struct Principal {
     pub authenticated: bool,
     /// What that token's validity still depends on.
     pub credential: Option<Credential>,
+    /// The ServiceAccount whose token it was, in a cluster.
+    pub account: Option<Arc<ServiceAccount>>,
     /// Whether the catalog is open to all (`PORTOLAN_READ_AUTH` is off).
     pub open_reads: bool,
     /// Whether auth is on: evidence then needs a token.
@@ -137,7 +147,10 @@ impl Principal {
             Owner::Token { subject, .. } if self.owner.kind() == CERTIFICATE_ISSUER => {
                 Who { kind: Kind::Certificate, issuer: "", subject }
             }
-            Owner::Token { issuer, subject } => Who { kind: Kind::Token, issuer, subject },
+            Owner::Token { issuer, subject } => {
+                let kind = if self.account.is_some() { Kind::ServiceAccount } else { Kind::Token };
+                Who { kind, issuer, subject }
+            }
         }
     }
 
