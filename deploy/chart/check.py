@@ -22,6 +22,7 @@ HELM, CHART = (os.environ[name] for name in ("HELM", "CHART"))
 WRONG = (
     "scope=other",
     "scope=namespaced,restNamespaces={shop}",
+    "scope=namespaced,adopt.enabled=true",
     "replicas=-1",
     "publish.enabled=true",
     "publish.deny={10.0.0.0/8},publish.enabled=true,scope=namespaced",
@@ -181,6 +182,8 @@ def main():
     publish = ("--set", "publish.enabled=true", "--set", "publish.deny={10.244.0.0/16,10.96.0.0/12}")
     folder = overlay({"PORTOLAN_PUBLISH_DENY": "10.244.0.0/16,10.96.0.0/12"}, "publish")
     same += equal("publish", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *publish)
+    folder = overlay({}, "adopt")
+    same += equal("adopt", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", "--set", "adopt.enabled=true")
     refusals()
     with tempfile.TemporaryDirectory() as folder:
         life(pathlib.Path(folder))

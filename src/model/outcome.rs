@@ -100,6 +100,8 @@ string_enum! {
         ReportedFailing => "ReportedFailing",
         /// The program's own heartbeat reported a warning. Only of a warning.
         ReportedWarning => "ReportedWarning",
+        /// Kubernetes reports that the pod is not ready. Only of an adopted instance.
+        NotReady => "NotReady",
         /// The version that runs is not the registered one. Only of a warning.
         VersionDiffers => "VersionDiffers",
         /// The answer has no version where the check looks for one. Only of a warning.
@@ -157,6 +159,7 @@ impl Reason {
             | Self::Flapping
             | Self::AddressDenied
             | Self::LeaseExpired
+            | Self::NotReady
             | Self::NoDescriptors
             | Self::ResolverDown
             | Self::NoRoute

@@ -36,7 +36,7 @@ mod schema;
 mod timed_ends;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +51,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::catalog::{Catalog, Epoch};
 use crate::model::availability::{Availability, Window};
 use crate::model::mirror::{MirrorChange, Mirrored, VerdictsFrom};
-use crate::model::name::{CheckName, InstanceName};
+use crate::model::name::{CheckName, InstanceName, ServiceKey};
 use crate::model::ports::{
     AcknowledgementChange, Caller, DrainChange, InstanceRef, Leadership, Registered, Registrar, Registration, Removal,
     ServiceRef, WriteError,
@@ -217,7 +217,21 @@ impl Store {
         revision: u64,
         verdicts: VerdictsFrom,
     ) -> BoxFuture<'static, Result<(), WriteError>> {
-        let list = Box::new(List { all, revision, verdicts });
+        self.mirror_all_but(all, HashSet::new(), revision, verdicts)
+    }
+
+    /// The same, and what the catalog has of the services `kept` stays, too.
+    ///
+    /// # Errors
+    /// [`WriteError`] when nothing was written.
+    pub fn mirror_all_but(
+        &self,
+        all: Vec<Mirrored>,
+        kept: HashSet<ServiceKey>,
+        revision: u64,
+        verdicts: VerdictsFrom,
+    ) -> BoxFuture<'static, Result<(), WriteError>> {
+        let list = Box::new(List { all, kept, revision, verdicts });
         self.wait(|reply| Job::MirrorAll(list, reply))
     }
 

@@ -1,6 +1,7 @@
 //! Portolan and what it ships against a real control plane: one for all tests of this binary, and namespaces apart. A test that breaks
 //! its API server starts one of its own, or stands behind a proxy.
 
+mod adopt;
 mod applying;
 mod callers;
 mod common;

@@ -28,8 +28,9 @@ fn the_chart_has_the_version_of_the_program() {
 
 /// Helm reads nothing outside of a chart, so it has copies: a file of the chart, and the file that it repeats. The copies are no links,
 /// which archives and some systems lose.
-const COPIES: [(&str, &str); 9] = [
+const COPIES: [(&str, &str); 10] = [
     ("crds/service.yaml", "crds/service.yaml"),
+    ("files/adopt.yaml", "deploy/components/adopt/rbac.yaml"),
     ("files/cluster.yaml", "deploy/install.yaml"),
     ("files/dashboard.json", "deploy/monitoring/dashboard.json"),
     ("files/namespaced.yaml", "deploy/overlays/namespaced/role.yaml"),

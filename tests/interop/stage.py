@@ -48,7 +48,7 @@ def overlay(settings, *components):
         "kind": "Kustomization",
         "resources": [f"{deploy}/overlays/cluster"],
         "components": [f"{deploy}/components/{name}" for name in components],
-        "patches": [{"target": {"kind": "Deployment", "name": "portolan"}, "patch": json.dumps(env)}],
+        "patches": [{"target": {"kind": "Deployment", "name": "portolan"}, "patch": json.dumps(env)}] if env else [],
     }
     (folder / "kustomization.yaml").write_text(json.dumps(kustomization))
     return str(folder)

@@ -25,6 +25,7 @@ use crate::api::tls::ServerTls;
 use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
 use crate::model::ports::{Authority, Leadership};
+use crate::operator::adopt::Adopter;
 use crate::operator::authority::KubernetesAuthority;
 use crate::operator::events::{EventSettings, EventWriter, Events};
 use crate::operator::ingest::mirror_age::MirrorAge;
@@ -61,6 +62,7 @@ struct Operator {
     acknowledged_ends: TimedEnds,
     reporter: Reporter,
     publisher: Option<Publisher>,
+    adopter: Option<Adopter>,
     event_writer: EventWriter,
     peers: Peers,
     installs: Installs,
@@ -121,6 +123,7 @@ fn operator(
     let addresses = Arc::new(identity.policy.clone());
     let (ingest, ingest_task) =
         Ingest::new(namespaces, core.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
+    let ingest_task = if cluster.adopt { ingest_task.with_endpoints() } else { ingest_task };
     let watch = Watch::new(&client, namespaces, &ingest, &api_health, metrics);
     let settings = RegistrarSettings {
         namespaces: identity.rest_namespaces.clone().into(),
@@ -165,6 +168,10 @@ fn operator(
             (Some(publisher), publications)
         },
     );
+    let adopter = cluster.adopt.then(|| {
+        let (client, leadership) = (client.clone(), Arc::clone(&leadership));
+        Adopter::new(client, ingest.clone(), installs.clone(), leadership, events.clone(), namespaces.clone())
+    });
     let reporter =
         Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone())
             .with_publications(publications);
@@ -180,6 +187,7 @@ fn operator(
         acknowledged_ends,
         reporter,
         publisher,
+        adopter,
         event_writer,
         peers,
         installs,
@@ -277,6 +285,7 @@ impl Operator {
             acknowledged_ends,
             reporter,
             publisher,
+            adopter,
             event_writer,
             peers,
             installs_task,
@@ -291,6 +300,9 @@ impl Operator {
         tasks.start(ShutdownStage::Reporting, "the status writer", |stop| reporter.run(stop));
         if let Some(publisher) = publisher {
             tasks.start(ShutdownStage::Reporting, "the publisher", |stop| publisher.run(stop));
+        }
+        if let Some(adopter) = adopter {
+            tasks.start(ShutdownStage::Reporting, "the adoption of core Services", |stop| adopter.run(stop));
         }
         tasks.start(ShutdownStage::Reporting, "the event writer", |stop| event_writer.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of installs", |stop| installs_task.run(stop));

@@ -291,6 +291,9 @@ ClusterSettings {
     publish_deny "PORTOLAN_PUBLISH_DENY" "CIDRS" "required with PORTOLAN_PUBLISH"
         "Cluster mode: networks whose addresses are never published, separated by commas: those of the cluster's pods, Services and nodes; `none` if there are none"
         => Vec<IpNet> = reader.text("publish_deny", parse::networks_or_none).unwrap_or_default();
+    adopt "PORTOLAN_ADOPT" "BOOL" "false"
+        "Cluster mode: adopt the endpoints of the core Services that spec.from names or the label portolan.dev/adopt marks"
+        => bool = reader.flag("adopt", false);
     context "PORTOLAN_CONTEXT" "NAME" "the current one"
         "Cluster mode outside a cluster: the context of the kubeconfig file (KUBECONFIG, else ~/.kube/config)"
         => Option<String> = reader.text("context", parse::kubernetes_name);

@@ -47,6 +47,9 @@ pub struct CheckJson {
     /// The program reports by itself, at least once within `ttl_seconds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     heartbeat: Option<HeartbeatJson>,
+    /// Kubernetes reports whether it is ready. Only of an instance that is adopted from a core Service; a registration cannot ask for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    readiness: Option<Empty>,
     /// Never probed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     none: Option<Empty>,
@@ -219,7 +222,9 @@ impl TryFrom<CheckJson> for Check {
         let grpc = json.grpc.map(|json| CheckKind::Grpc(json.into()));
         let heartbeat =
             json.heartbeat.map(|HeartbeatJson { ttl_seconds }| CheckKind::Heartbeat(HeartbeatCheck { ttl_seconds }));
-        let given = [http, json.tcp.map(|_| CheckKind::Tcp), grpc, heartbeat, json.none.map(|_| CheckKind::None)];
+        let readiness = json.readiness.map(|_| CheckKind::Readiness);
+        let none = json.none.map(|_| CheckKind::None);
+        let given = [http, json.tcp.map(|_| CheckKind::Tcp), grpc, heartbeat, readiness, none];
         let mut kinds = given.into_iter().flatten();
         let kind = kinds.next();
         if kinds.next().is_some() {
@@ -319,7 +324,8 @@ impl From<HttpCheck> for HttpJson {
 
 impl From<Check> for CheckJson {
     fn from(check: Check) -> Self {
-        let (mut http, mut tcp, mut grpc, mut heartbeat, mut none) = (None, None, None, None, None);
+        let (mut http, mut tcp, mut grpc, mut heartbeat) = (None, None, None, None);
+        let (mut readiness, mut none) = (None, None);
         match check.kind {
             Some(CheckKind::Http(h)) => {
                 http = Some(h.into());
@@ -329,6 +335,7 @@ impl From<Check> for CheckJson {
             Some(CheckKind::Heartbeat(HeartbeatCheck { ttl_seconds })) => {
                 heartbeat = Some(HeartbeatJson { ttl_seconds });
             }
+            Some(CheckKind::Readiness) => readiness = Some(Empty {}),
             Some(CheckKind::None) => none = Some(Empty {}),
             None => {}
         }
@@ -337,6 +344,7 @@ impl From<Check> for CheckJson {
             tcp,
             grpc,
             heartbeat,
+            readiness,
             none,
             interval_seconds: check.timing.interval_seconds,
             timeout_seconds: check.timing.timeout_seconds,

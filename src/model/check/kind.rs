@@ -31,12 +31,14 @@ pub enum CheckKind {
     Grpc(GrpcCheck),
     /// The program itself reports, within a TTL.
     Heartbeat(HeartbeatCheck),
+    /// Kubernetes reports whether it is ready: never probed, and only of an instance that is adopted from a core Service.
+    Readiness,
     /// Never probed; always selectable.
     None,
 }
 
 impl CheckKind {
-    /// The name of every kind, as in JSON and in manifests.
+    /// The name of every kind that can be asked for, as in JSON and in manifests.
     pub const NAMES: &[&str] = &["http", "tcp", "grpc", "heartbeat", "none"];
     /// The schemes that a kind can probe, for each kind that cannot probe every URL.
     pub const SCHEMES: &[(&str, &[&str])] =
@@ -47,7 +49,7 @@ impl CheckKind {
             Self::Http(http) => http.accept(),
             Self::Grpc(grpc) => grpc.accept(),
             Self::Heartbeat(heartbeat) => heartbeat.accept(),
-            Self::Tcp | Self::None => Ok(()),
+            Self::Tcp | Self::Readiness | Self::None => Ok(()),
         }
     }
 
@@ -62,7 +64,7 @@ impl CheckKind {
             Self::Http(http) => http.target(base, health).map(Some),
             Self::Tcp => Ok(Some(Target::tcp(url))),
             Self::Grpc(grpc) => grpc.target(url).map(Some),
-            Self::Heartbeat(_) | Self::None => Ok(None),
+            Self::Heartbeat(_) | Self::Readiness | Self::None => Ok(None),
         }
     }
 }

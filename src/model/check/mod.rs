@@ -70,6 +70,11 @@ impl Check {
         matches!(self.kind, Some(CheckKind::Heartbeat(_)))
     }
 
+    /// Whether Kubernetes reports the health of the instance, and no probe decides it.
+    pub fn is_readiness(&self) -> bool {
+        self.kind == Some(CheckKind::Readiness)
+    }
+
     /// Bytes of its texts, for estimates of memory.
     pub fn text_len(&self) -> usize {
         match &self.kind {
@@ -81,7 +86,7 @@ impl Check {
                 headers + texts.into_iter().flatten().map(String::len).sum::<usize>()
             }
             Some(CheckKind::Grpc(grpc)) => grpc.service.len(),
-            Some(CheckKind::Tcp | CheckKind::Heartbeat(_) | CheckKind::None) | None => 0,
+            Some(CheckKind::Tcp | CheckKind::Heartbeat(_) | CheckKind::Readiness | CheckKind::None) | None => 0,
         }
     }
 

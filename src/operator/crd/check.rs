@@ -272,7 +272,8 @@ pub fn check_spec(check: &Check) -> Option<CheckSpec> {
             spec.heartbeat = number(Some(*ttl_seconds)).map(|ttl_seconds| HeartbeatSpec { ttl_seconds });
         }
         Some(CheckKind::None) => spec.none = Some(EmptySpec {}),
-        None => {}
+        // Only adopted instances have it, and those are never written.
+        Some(CheckKind::Readiness) | None => {}
     }
     Some(spec)
 }

@@ -98,7 +98,8 @@ mod tests {
             Some("object") => !has("additionalProperties") || has("maxProperties"),
             Some("integer") => has("minimum") && matches!(schema["format"].as_str(), Some("int32" | "int64")),
             Some("boolean") => true,
-            _ => false,
+            None => has("x-kubernetes-int-or-string") && has("maxLength") && has("minimum"),
+            Some(_) => false,
         };
         if !bounded || has("nullable") || has("title") || schema["description"].as_str().unwrap_or("").contains('\n') {
             found.push(path.to_owned());

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::CheckSpec;
 use super::drain::DrainEntry;
+use super::from::FromSpec;
 use super::named_check::NamedCheckSpec;
 use super::publish::PublishSpec;
 use super::rules;
@@ -116,7 +117,13 @@ pub struct ServiceSpec {
     /// Publishes the proved instances as the endpoints of a core Service, where the cluster's administrator has switched that on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publish: Option<PublishSpec>,
-    /// The addresses of the service, 1 to 256, each with a name of its own. The service is up when any of them is.
+    /// Adopts the endpoints of a core Service as instances, where the cluster's administrator has switched that on. Their health is the
+    /// readiness that Kubernetes reports; check and checks probe them beside it, and what fails there is a warning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<FromSpec>,
+    /// The addresses of the service, 1 to 256, each with a name of its own. The service is up when any of them is. With from, they may be
+    /// left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(min = 1, max = 256),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])

@@ -7,7 +7,7 @@
 //! start, identifies objects by uid, and also keeps those that are not valid services, whose status is written. The store starts from
 //! an earlier run's file, identifies services by name, and also refuses what would undo a verdict of this replica.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use super::observed::ObservedObject;
 use crate::model::mirror::{MirrorChange, Mirrored};
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::tombstones::Tombstones;
+use crate::operator::endpoints::ObjectName;
 use crate::operator::read::ObjectId;
 
 /// What one watch covers: a namespace, or all.
@@ -28,6 +29,8 @@ const TOMBSTONES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Index {
     objects: imbl::HashMap<ServiceKey, Arc<ObservedObject>>,
+    /// The objects that adopt the endpoints of a core Service.
+    adopters: HashMap<ObjectName, BTreeSet<ServiceKey>>,
     removed: Tombstones<Uuid>,
     highest: u64,
     listings: HashMap<Scope, Listing>,
@@ -50,6 +53,7 @@ impl Index {
     pub(super) fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self {
             objects: imbl::HashMap::new(),
+            adopters: HashMap::new(),
             removed: Tombstones::new(TOMBSTONES),
             highest: 0,
             listings: HashMap::new(),
@@ -77,20 +81,65 @@ impl Index {
         self.objects.values().filter_map(|observed| observed.parsed.mirrored.clone()).collect()
     }
 
+    /// The objects whose endpoints are not known yet.
+    pub(super) fn awaiting(&self) -> HashSet<ServiceKey> {
+        let keys = self.adopters.values().flatten();
+        keys.filter(|key| self.objects.get(*key).is_some_and(|observed| observed.parsed.is_awaiting()))
+            .cloned()
+            .collect()
+    }
+
     /// Adds an object. None if it is not news.
     pub(super) fn put(&mut self, observed: Arc<ObservedObject>) -> Option<MirrorChange> {
         let newer = self.objects.get(observed.key()).is_none_or(|old| old.revision() < observed.revision());
-        (newer && self.removed.order(&observed.id()).is_none()).then(|| self.insert(observed))
+        (newer && self.removed.order(&observed.id()).is_none()).then(|| self.insert(observed)).flatten()
     }
 
-    fn insert(&mut self, observed: Arc<ObservedObject>) -> MirrorChange {
-        self.highest = self.highest.max(observed.revision());
+    /// Replaces the known version of an object by the same with other endpoints.
+    pub(super) fn replace(&mut self, observed: Arc<ObservedObject>) -> Option<MirrorChange> {
+        self.insert(observed)
+    }
+
+    /// The objects that adopt the endpoints of the core Service, or of any.
+    pub(super) fn adopters(&self, service: Option<&ObjectName>) -> Vec<ServiceKey> {
+        match service {
+            Some(service) => self.adopters.get(service).into_iter().flatten().cloned().collect(),
+            None => self.adopters.values().flatten().cloned().collect(),
+        }
+    }
+
+    /// The newest version of an object.
+    pub(super) fn get(&self, key: &ServiceKey) -> Option<&Arc<ObservedObject>> {
+        self.objects.get(key)
+    }
+
+    /// Inserts it. None if the catalog keeps what it has until the endpoints are known.
+    fn insert(&mut self, observed: Arc<ObservedObject>) -> Option<MirrorChange> {
+        self.highest = self.highest.max(observed.effective());
         let change = match &observed.parsed.mirrored {
-            Some(mirrored) => MirrorChange::Put(mirrored.clone()),
-            None => removal(&observed, observed.revision()),
+            Some(mirrored) => Some(MirrorChange::Put(mirrored.clone())),
+            None if observed.parsed.is_awaiting() => None,
+            None => Some(removal(&observed, observed.effective())),
         };
-        self.objects.insert(observed.key().clone(), observed);
+        let (key, from) = (observed.key().clone(), observed.adopts_from());
+        let before = self.objects.insert(key.clone(), observed);
+        let left = before.and_then(|before| before.adopts_from()).filter(|left| Some(left) != from.as_ref());
+        if let Some(left) = left {
+            self.adopts_no_more(&left, &key);
+        }
+        if let Some(from) = from {
+            self.adopters.entry(from).or_default().insert(key);
+        }
         change
+    }
+
+    fn adopts_no_more(&mut self, service: &ObjectName, key: &ServiceKey) {
+        if let Some(keys) = self.adopters.get_mut(service) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.adopters.remove(service);
+            }
+        }
     }
 
     /// Removes an object. None if that is not news.
@@ -103,7 +152,12 @@ impl Index {
         if self.objects.get(key).is_some_and(|observed| observed.id() != id) {
             return None;
         }
-        self.objects.remove(key);
+        let before = self.objects.remove(key);
+        if let Some(from) = before.as_ref().and_then(|before| before.adopts_from()) {
+            self.adopts_no_more(&from, key);
+        }
+        // Its endpoints may be newer than its removal.
+        let revision = before.map_or(revision, |before| before.effective().max(revision));
         // Even if it was unknown: the mirror's file may hold it.
         Some(MirrorChange::Remove { key: key.clone(), id, revision })
     }
@@ -139,6 +193,11 @@ impl Index {
         let within = |key: &ServiceKey| scope.as_ref().is_none_or(|namespace| namespace.as_str() == key.namespace());
         self.objects.retain(|key, observed| {
             !within(key) || listing.keys.contains(key) || (observed.revision() > revision && !rewound)
+        });
+        let objects = &self.objects;
+        self.adopters.retain(|_, keys| {
+            keys.retain(|key| objects.contains_key(key));
+            !keys.is_empty()
         });
         if rewound {
             tracing::warn!(

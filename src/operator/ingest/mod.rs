@@ -32,6 +32,7 @@ pub use task::IngestTask;
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::{AddressGate, Leadership, WriteError};
 use crate::operator::crd::ServiceResource;
+use crate::operator::endpoints::EndpointNews;
 use crate::operator::read::raw::RawObject;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
@@ -71,6 +72,8 @@ pub(super) enum Message {
     /// The sender waits until the page is processed.
     Page(Scope, Vec<RawObject>, Reply),
     End(Scope, u64),
+    /// Endpoints that objects may adopt.
+    Endpoints(Box<EndpointNews>),
     /// The watch has delivered everything up to that revision.
     Progress(u64),
 }
@@ -126,6 +129,11 @@ impl Ingest {
     /// [`IngestError`].
     pub async fn remove(&self, key: ServiceKey, id: Uuid, revision: u64) -> Result<(), IngestError> {
         self.ask(|reply| Message::Removed { key, id, revision, reply: Some(reply) }).await
+    }
+
+    /// Ingests news of the endpoints that objects adopt.
+    pub(in crate::operator) async fn put_endpoints(&self, news: EndpointNews) -> Result<(), IngestError> {
+        self.send(Message::Endpoints(Box::new(news))).await
     }
 
     /// The newest known object with that key.

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use uuid::Uuid;
 
+use crate::model::mirror::{Mirrored, MirroredInstance};
 use crate::model::name::ServiceKey;
 use crate::model::ports::AddressGate;
-use crate::model::service::{Service, Source};
+use crate::model::service::{Instance, Service, Source};
 use crate::operator::crd::{ServiceResource, ServiceStatus};
+use crate::operator::endpoints::{ADOPTED_LABEL, Endpoints, ObjectName};
 use crate::operator::read::raw::RawObject;
 use crate::operator::read::{self, ObjectId, ParsedService};
 
@@ -18,9 +21,14 @@ use crate::operator::read::{self, ObjectId, ParsedService};
 pub struct ObservedObject {
     /// The object in the model's terms.
     pub parsed: ParsedService,
+    /// The same without the instances that it adopts; none if it adopts none.
+    written: Option<Arc<ParsedService>>,
     /// The object that the registrar would write again, without `managedFields` and status. None for a manifest's, which it never writes.
     pub object: Option<Arc<ServiceResource>>,
     id: ObjectId,
+    effective: u64,
+    /// The uid of the labelled core Service that Portolan keeps it for.
+    adopted_for: Option<Box<str>>,
     generation: Option<i64>,
     status: Option<ServiceStatus>,
 }
@@ -33,7 +41,9 @@ impl ObservedObject {
         if let Some(mirrored) = &mut parsed.mirrored {
             mirrored.key = id.key.clone();
         }
+        let written = parsed.from.is_some().then(|| Arc::new(parsed.clone()));
         let generation = raw.metadata().generation;
+        let adopted_for = adopted_for(raw.metadata());
         let (object, status) = match raw.object.0 {
             Ok(mut object) => {
                 let status = object.status.take();
@@ -42,7 +52,63 @@ impl ObservedObject {
             }
             Err(_) => (None, raw.status),
         };
-        Ok(Self { parsed, object, id, generation, status })
+        let effective = id.revision;
+        Ok(Self { parsed, written, object, id, effective, adopted_for, generation, status })
+    }
+
+    /// Gives it the endpoints of the core Service that it adopts.
+    pub(crate) fn adopt(&mut self, endpoints: &Endpoints, addresses: &dyn AddressGate) {
+        if let Some(written) = &self.written {
+            self.parsed = read::adopt(written, &self.id, self.status(), endpoints, addresses);
+        }
+    }
+
+    /// The uid of the labelled core Service that Portolan keeps it for; none for an object that somebody else applied.
+    pub(crate) fn adopted_for(&self) -> Option<&str> {
+        self.adopted_for.as_deref()
+    }
+
+    /// The core Service whose endpoints it adopts.
+    pub(crate) fn adopts_from(&self) -> Option<ObjectName> {
+        let from = &self.parsed.from.as_ref()?.from;
+        Some((self.key().namespace().to_owned(), from.service.clone()))
+    }
+
+    /// Orders it after what was known: `before`, the last version here, or else `shown`, what the catalog has from an earlier run. The watches
+    /// of objects and of endpoints are not ordered, and endpoints that are gone have no revision, so its own does not say that it is newer.
+    pub(crate) fn order_after(&mut self, before: Option<&Self>, shown: Option<&Service>) {
+        if self.written.is_none() {
+            return;
+        }
+        let before = before.filter(|before| before.id.id == self.id.id && !before.parsed.is_awaiting());
+        let shown = shown.filter(|shown| shown.id == self.id.id);
+        let own = self.parsed.mirrored.as_ref();
+        let changed = match (before, shown) {
+            (Some(before), _) => {
+                let before = before.parsed.mirrored.as_ref();
+                before.map(|before| &before.instances) != own.map(|own| &own.instances)
+            }
+            (None, shown) => match (shown, own) {
+                (Some(shown), Some(own)) => differs(shown, own),
+                (shown, own) => shown.is_some() != own.is_some(),
+            },
+        };
+        let floor = before.map_or(0, |before| before.effective).max(shown.map_or(0, |shown| shown.revision));
+        let own = own.map_or(self.id.revision, |own| own.revision);
+        self.effective = own.max(floor + u64::from(changed));
+        if let Some(mirrored) = &mut self.parsed.mirrored {
+            mirrored.revision = self.effective;
+        }
+    }
+
+    /// The revision of what the catalog has of it: its own, or that of the endpoints that it adopts.
+    pub(crate) fn effective(&self) -> u64 {
+        self.effective
+    }
+
+    /// Whether `shown` is what the catalog has of this version of the object.
+    pub fn is_shown_as(&self, shown: &Service) -> bool {
+        (shown.id, shown.revision) == (self.id(), self.effective)
     }
 
     /// Shares names and specs with the catalog where they are equal, to hold them only once.
@@ -100,4 +166,23 @@ impl ObservedObject {
             field_path: None,
         }
     }
+}
+
+fn adopted_for(metadata: &ObjectMeta) -> Option<Box<str>> {
+    metadata.labels.as_ref()?.get(ADOPTED_LABEL)?;
+    let owners = metadata.owner_references.iter().flatten();
+    let service = owners.filter(|owner| owner.api_version == "v1" && owner.kind == "Service");
+    service.map(|owner| owner.uid.as_str().into()).next()
+}
+
+/// Whether readers would notice the difference.
+fn differs(shown: &Service, mirrored: &Mirrored) -> bool {
+    let differ = |(shown, own): (&Instance, &MirroredInstance)| {
+        let reported = own.reported.as_ref().filter(|_| own.spec.check.is_readiness());
+        let other = reported.is_some_and(|reported| {
+            (reported.health, reported.since) != (shown.health, shown.since) || reported.warning != shown.warning
+        });
+        shown.name != own.name || shown.spec != own.spec || shown.drain != own.drain || other
+    };
+    shown.instances.len() != mirrored.instances.len() || shown.instances.iter().zip(&mirrored.instances).any(differ)
 }

@@ -15,6 +15,7 @@ use crate::model::mirror::{MirrorChange, VerdictsFrom};
 use crate::model::name::ServiceKey;
 use crate::model::ports::{AddressGate, Leadership, WriteError};
 use crate::model::text;
+use crate::operator::endpoints::{EndpointNews, Endpoints, Touched};
 use crate::operator::read::ObjectId;
 use crate::operator::read::raw::RawObject;
 use crate::store::Store;
@@ -36,6 +37,7 @@ pub struct IngestTask {
     leadership: Arc<dyn Leadership>,
     addresses: Arc<dyn AddressGate>,
     metrics: Metrics,
+    endpoints: Endpoints,
     was_probing: bool,
     /// The newest revision from lists and watches; the answers to our own writes may be ahead of it.
     progress: u64,
@@ -72,10 +74,18 @@ impl IngestTask {
             leadership,
             addresses,
             metrics,
+            endpoints: Endpoints::off(),
             was_probing,
             progress: 0,
             rewrite_at: None,
         }
+    }
+
+    /// For an install that adopts endpoints: of an object that adopts, the catalog keeps what it has until they are known.
+    #[must_use]
+    pub fn with_endpoints(mut self) -> Self {
+        self.endpoints = Endpoints::on();
+        self
     }
 
     /// Works until `stop`.
@@ -137,7 +147,45 @@ impl IngestTask {
                 // Lower than before if the Kubernetes API's history was set back.
                 self.progress = self.progress.min(self.index.highest()).max(revision);
                 batch.whole = true;
+                // Endpoints may have come while the list did.
+                self.adopt_again(&Touched::Everyone, batch);
             }
+            Message::Endpoints(news) => self.take_endpoints(*news, batch),
+        }
+    }
+
+    fn take_endpoints(&mut self, news: EndpointNews, batch: &mut Batch) {
+        let touched = self.endpoints.take(news, Instant::now().into_std());
+        self.adopt_again(&touched, batch);
+    }
+
+    /// Gives the objects that adopt the endpoints as they are now.
+    fn adopt_again(&mut self, touched: &Touched, batch: &mut Batch) {
+        let keys = match touched {
+            Touched::Nobody => return,
+            Touched::Service(name) => self.index.adopters(Some(name)),
+            Touched::Everyone => self.index.adopters(None),
+        };
+        for key in keys {
+            let Some(before) = self.index.get(&key).cloned() else { continue };
+            let mut observed = ObservedObject::clone(&before);
+            self.adopt(&mut observed);
+            if observed.parsed != before.parsed {
+                let result = result_of(&observed);
+                let change = self.index.replace(Arc::new(observed));
+                batch.touched.push(key.clone());
+                self.note(change, key, result, batch);
+            }
+        }
+    }
+
+    fn adopt(&self, observed: &mut ObservedObject) {
+        observed.adopt(&self.endpoints, &*self.addresses);
+        let shown = self.store.catalog().read().get(observed.key().as_str()).cloned();
+        let before = self.index.get(observed.key()).map(|before| &**before);
+        observed.order_after(before, shown.as_ref().map(|shown| &**shown.service()));
+        if let Some(shown) = shown {
+            observed.share(shown.service());
         }
     }
 
@@ -183,9 +231,7 @@ impl IngestTask {
             self.metrics.cluster.reconcile_errors.inc();
             tracing::warn!("the object {} is skipped: {error}", text::escape(&name, 128));
         })?;
-        if let Some(shown) = self.store.catalog().read().get(observed.key().as_str()) {
-            observed.share(shown.service());
-        }
+        self.adopt(&mut observed);
         Ok(observed)
     }
 
@@ -230,7 +276,7 @@ impl IngestTask {
         for piece in all.chunks(BATCH) {
             self.store.mirror(piece.iter().cloned().map(MirrorChange::Put).collect(), verdicts).await?;
         }
-        self.store.mirror_all(all, self.index.highest(), verdicts).await
+        self.store.mirror_all_but(all, self.index.awaiting(), self.index.highest(), verdicts).await
     }
 
     /// What could not be written is written with the next whole mirror.
@@ -263,7 +309,8 @@ impl IngestTask {
 fn result_of(observed: &ObservedObject) -> &'static str {
     match &observed.parsed {
         parsed if parsed.deleting => "deleting",
-        parsed if parsed.mirrored.is_none() => "invalid",
+        parsed if parsed.is_awaiting() => "unchanged",
+        parsed if parsed.mirrored.is_none() && parsed.adoption.is_none() => "invalid",
         _ => "applied",
     }
 }

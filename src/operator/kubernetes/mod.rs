@@ -4,10 +4,11 @@
 //!
 //! 1. [`client`]: finds the API and makes the client. [`health`]: when it last answered.
 //! 2. [`epoch`]: which cluster's registry this is.
-//! 3. [`list_watch`]: the loop of list and watch that services and replicas share.
+//! 3. [`list_watch`]: the loop of list and watch that all share. [`follow`]: that of the kinds that are not ours.
 
 pub mod client;
 pub mod epoch;
+pub(in crate::operator) mod follow;
 pub mod health;
 pub(in crate::operator) mod list_watch;
 

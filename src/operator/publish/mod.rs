@@ -8,12 +8,11 @@
 //! planning again what is as it should be writes nothing.
 //!
 //! 1. [`plan`]: which endpoints a Service should have. [`pack`]: which slice holds each. [`object`]: a slice as an object.
-//! 2. [`watches`], [`follow`] and [`view`]: what the cluster has. [`names`]: the addresses of host names, and [`proofs`]: which of them were probed.
+//! 2. [`watches`] and [`view`]: what the cluster has. [`names`]: the addresses of host names, and [`proofs`]: which of them were probed.
 //! 3. [`task`]: the task. [`tracked`]: which objects publish. [`queue`]: which is next. [`requests`], [`jobs`] and [`apply`]: the
 //!    requests. [`publications`]: the outcome, for the status.
 
 mod apply;
-mod follow;
 mod jobs;
 mod names;
 mod object;

@@ -11,7 +11,6 @@ use tokio::time::{MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Request, WriteError, Written};
-use super::follow::Followed;
 use super::jobs::{Finished, Jobs};
 use super::names::Names;
 use super::object::Owner;
@@ -22,7 +21,7 @@ use super::publications::Publications;
 use super::queue::Queue;
 use super::requests;
 use super::tracked::Tracked;
-use super::view::{Concerned, News, ObjectName, Owned, View};
+use super::view::{Concerned, ObjectName, Owned, View};
 use super::watches::{Message, follow};
 use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError};
 use crate::model::name::{InstanceName, Namespace, ServiceKey};
@@ -31,6 +30,7 @@ use crate::model::ports::{Leadership, NameLookup, OnDemand, PublishGate};
 use crate::model::service::Service;
 use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
+use crate::operator::kubernetes::follow::{Followed, News};
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Publication;
 use crate::telemetry::metrics::Metrics;
@@ -347,8 +347,10 @@ impl Publisher {
         }
         let entry = self.catalog.read().get(key.as_str()).cloned();
         let service = match (&observed.parsed.mirrored, &entry) {
+            // What it adopts is not known yet, so what is published stays.
+            (None, _) if observed.parsed.is_awaiting() => return Vec::new(),
             (None, _) => None,
-            (Some(_), Some(entry)) if is_current(entry, observed) => Some(&**entry.service()),
+            (Some(_), Some(entry)) if observed.is_shown_as(entry.service()) => Some(&**entry.service()),
             // Both are about to match, and the object is marked again then.
             (Some(_), _) => return Vec::new(),
         };
@@ -482,11 +484,6 @@ impl Publisher {
 
 fn forbidden(why: &str) -> Publication {
     Publication { published: false, reason: "Forbidden", message: format!("{NO_RIGHT}: {why}") }
-}
-
-/// Whether the catalog's entry is about this version of the object.
-fn is_current(entry: &Entry, observed: &ObservedObject) -> bool {
-    entry.service().id == observed.id() && entry.service().revision == observed.revision()
 }
 
 /// Whether clients should leave one of its instances.

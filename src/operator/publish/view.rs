@@ -11,20 +11,10 @@ use super::object::{Content, Held, Owner};
 use super::pack::Slice;
 use super::plan::CoreService;
 use crate::model::name::ServiceKey;
+use crate::operator::kubernetes::follow::News;
 
 /// Namespace and name.
 pub(super) type ObjectName = (String, String);
-
-/// The news of a watch.
-#[derive(Debug)]
-pub(super) enum News<K> {
-    /// All that there is.
-    Listed(Vec<K>),
-    /// One that was added or changed.
-    Put(Box<K>),
-    /// One that was removed.
-    Removed(Box<K>),
-}
 
 /// Which objects a piece of news concerns.
 #[derive(Debug, PartialEq, Eq)]

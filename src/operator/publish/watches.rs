@@ -7,9 +7,9 @@ use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::follow::{Closed, Followed, Follower};
 use super::object::MANAGER_LABEL;
 use super::plan::ALLOWED;
+use crate::operator::kubernetes::follow::{Closed, Followed, Follower};
 
 /// News of one of the watches.
 pub(super) enum Message {
@@ -26,8 +26,9 @@ pub(super) fn follow(
 ) -> impl Future<Output = Result<((), (), ()), Closed>> + use<> {
     // The slices of Services with a selector are most of all, and none of them matter here.
     let slices = format!("{MANAGER_LABEL}!=endpointslice-controller.k8s.io");
-    let slices = Follower::new(Api::all(client.clone()), &slices, Message::Slices, sender.clone());
-    let services = Follower::new(Api::all(client.clone()), "", Message::Services, sender.clone());
-    let namespaces = Follower::new(Api::all(client.clone()), ALLOWED, Message::Namespaces, sender.clone());
+    let slices = Follower::new(Api::all(client.clone()), &slices, |slice| slice, Message::Slices, sender.clone());
+    let services = Follower::new(Api::all(client.clone()), "", |service| service, Message::Services, sender.clone());
+    let namespaces =
+        Follower::new(Api::all(client.clone()), ALLOWED, |namespace| namespace, Message::Namespaces, sender.clone());
     try_join3(slices.run(stop.clone()), services.run(stop.clone()), namespaces.run(stop.clone()))
 }

@@ -53,7 +53,8 @@ pub(super) fn read_all(
     read
 }
 
-fn reported(status: Option<&ServiceStatus>) -> BTreeMap<&str, &InstanceStatus> {
+/// What the status says of each instance, by name.
+pub(super) fn reported(status: Option<&ServiceStatus>) -> BTreeMap<&str, &InstanceStatus> {
     status.iter().flat_map(|status| &status.instances).map(|of| (of.name.as_str(), of)).collect()
 }
 

@@ -9,8 +9,10 @@
 //! 1. [`raw`]: an object as it arrives. [`object_id`]: its metadata.
 //! 2. This file: an object as a whole. [`instance`]: its instances. [`fields`]: their fields. [`read_check`](crate::operator::crd::read_check):
 //!    a check. [`drain`]: when a drain began and ended. [`verdict`]: what the leader found.
+//!    [`adopt`]: the instances that are endpoints of a core Service.
 //! 3. [`hash`]: a hash of what is probed.
 
+mod adopt;
 mod drain;
 mod fields;
 mod hash;
@@ -26,6 +28,8 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
 
+pub use adopt::Adopting;
+pub(in crate::operator) use adopt::adopt;
 pub use hash::probe_hash;
 pub use object_id::ObjectId;
 
@@ -35,6 +39,7 @@ use crate::model::service::{Drain, MAX_INSTANCES_PER_SERVICE, Source};
 use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::operator::crd::{PublishSpec, ServiceResource, SourceValue};
+use crate::operator::endpoints::Adoption;
 
 /// An object from a watch or a list. One that does not fit our types keeps its metadata and the error.
 pub type Lenient = DeserializeGuard<ServiceResource>;
@@ -59,12 +64,26 @@ pub struct ParsedService {
     pub source: Source,
     /// Where its instances are published.
     pub publish: Option<PublishSpec>,
+    /// What it adopts.
+    pub from: Option<Arc<Adopting>>,
+    /// What became of that; none while the endpoints are not known.
+    pub adoption: Option<Adoption>,
 }
 
 impl ParsedService {
     /// Whether some of it cannot be used as written, so that its status says `Accepted=False`.
     pub fn is_rejected(&self) -> bool {
-        !self.deleting && (self.mirrored.is_none() || !self.problems.is_empty())
+        !self.deleting && ((self.mirrored.is_none() && self.from.is_none()) || !self.problems.is_empty())
+    }
+
+    /// Whether the endpoints that it adopts are not known yet, so that nothing can be said about it.
+    pub fn is_awaiting(&self) -> bool {
+        self.from.is_some() && self.adoption.is_none() && !self.deleting
+    }
+
+    /// Whether it adopts, and there is nothing to adopt now.
+    pub fn is_empty(&self) -> bool {
+        self.adoption.is_some() && self.instances.is_empty() && self.problems.is_empty()
     }
 }
 
@@ -155,8 +174,12 @@ pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedS
     let read = instance::read_all(resource, source, written_at, addresses);
     let mut problems = read.problems;
     let id = id.map_err(|sentence| problems.insert(0, Problem::of_all(&sentence))).ok();
-    if resource.spec.instances.is_empty() {
-        problems.push(Problem::of_all("spec.instances is empty; name at least one"));
+    let from = adopt::read(&resource.spec).unwrap_or_else(|sentence| {
+        problems.push(Problem::of_all(&sentence));
+        None
+    });
+    if resource.spec.instances.is_empty() && resource.spec.from.is_none() {
+        problems.push(Problem::of_all("spec.instances is empty; name at least one, or a core Service in spec.from"));
     }
     let many = resource.spec.instances.len();
     if many > MAX_INSTANCES_PER_SERVICE {
@@ -170,7 +193,17 @@ pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedS
         .map(|id| mirror(id, source, read.usable));
     let finalizers = finalizers(&resource.metadata);
     let publish = resource.spec.publish.clone();
-    ParsedService { mirrored, problems, instances: read.listed, deleting, finalizers, source, publish }
+    ParsedService {
+        mirrored,
+        problems,
+        instances: read.listed,
+        deleting,
+        finalizers,
+        source,
+        publish,
+        from: from.map(Arc::new),
+        adoption: None,
+    }
 }
 
 fn mirror(id: ObjectId, source: Source, instances: Vec<MirroredInstance>) -> Mirrored {
@@ -204,5 +237,7 @@ fn unreadable(invalid: &InvalidObject) -> ParsedService {
         finalizers: finalizers(&invalid.metadata),
         source: Source::Manifest,
         publish: None,
+        from: None,
+        adoption: None,
     }
 }

@@ -432,7 +432,10 @@ fn what_is_being_deleted_or_empty_is_not_taken_in() {
     object.metadata.deletion_timestamp = object.metadata.creation_timestamp.clone();
     let parsed = parse(&object, &NoTens);
     assert_eq!((parsed.mirrored, parsed.deleting, parsed.problems.len()), (None, true, 0));
-    assert_eq!(problems(&json!({"instances": []})), ["Invalid spec.instances is empty; name at least one"]);
+    assert_eq!(
+        problems(&json!({"instances": []})),
+        ["Invalid spec.instances is empty; name at least one, or a core Service in spec.from"]
+    );
     object.metadata.deletion_timestamp = None;
     object.metadata.name = Some("a.b".to_owned());
     let parsed = parse(&object, &NoTens);

@@ -35,18 +35,14 @@ pub(super) fn plan(
     publications: &Publications,
 ) -> Option<Plan> {
     let observed = ingest.known(key)?;
-    if !installs.may_write(observed.status()) {
+    if observed.parsed.is_awaiting() || !installs.may_write(observed.status()) {
         return None;
     }
     let entry = catalog.read().get(key.as_str()).cloned();
     let service = match (&observed.parsed.mirrored, &entry) {
         (None, _) => None,
         // The verdict is about another version of the object. Both are about to match, and the key is marked again then.
-        (Some(_), Some(entry))
-            if entry.service().id == observed.id() && entry.service().revision == observed.revision() =>
-        {
-            Some(entry.service())
-        }
+        (Some(_), Some(entry)) if observed.is_shown_as(entry.service()) => Some(entry.service()),
         (Some(_), _) => return None,
     };
     let publication = observed.parsed.publish.as_ref().and_then(|_| publications.of(key));

@@ -6,10 +6,12 @@
 //! written. Times and sentences of what did not change are taken from the old status.
 //!
 //! 1. This file: the status as a whole. [`instances`]: its instances. [`summary`]: their counts and the state.
-//! 2. [`conditions`]: the four conditions of every object. [`published`]: that of an object with endpoints. [`terminating`]: an object
+//! 2. [`conditions`]: the four conditions of every object. [`published`]: that of an object with endpoints. [`adopted`]: that of one
+//!    that adopts them. [`terminating`]: an object
 //!    that is being deleted.
 //! 3. [`reason_text`]: a reason in a sentence. [`mod@notices`]: the events.
 
+mod adopted;
 mod conditions;
 mod instances;
 mod notices;
@@ -37,7 +39,7 @@ use conditions::UntimedCondition;
 use summary::{Part, Summary};
 
 /// Portolan's types of condition, in the order in which it writes them.
-const TYPES: [&str; 5] = ["Accepted", "Ready", "Degraded", "Stalled", published::PUBLISHED];
+const TYPES: [&str; 6] = ["Accepted", "Ready", "Degraded", "Stalled", published::PUBLISHED, adopted::ADOPTED];
 
 /// What a status is made from.
 #[derive(Clone, Copy)]
@@ -71,7 +73,11 @@ struct Parts {
 
 /// The status that the object should have.
 pub fn of(input: &StatusInput<'_>) -> ServiceStatus {
-    let parts = if input.parsed.deleting { terminating::parts(input) } else { parts(input) };
+    let parts = match &input.parsed.adoption {
+        _ if input.parsed.deleting => terminating::parts(input),
+        Some(adoption) if input.parsed.is_empty() => adopted::nothing(adoption),
+        _ => parts(input),
+    };
     let Parts { state, reason, healthy, conditions, instances } = parts;
     let (before, generation, total) = (input.before, input.generation, instances.len());
     ServiceStatus {
@@ -85,6 +91,7 @@ pub fn of(input: &StatusInput<'_>) -> ServiceStatus {
         total: count(total),
         conditions: (conditions.into_iter().map(|condition| condition.written(before, generation, input.now)))
             .chain(published::condition(input))
+            .chain(adopted::condition(input))
             .collect(),
         instances,
     }

@@ -44,6 +44,7 @@ pub const fn sentence(reason: Reason) -> &'static str {
         }
         Reason::ReportedFailing => "the program itself reports that it fails; its log may say why",
         Reason::ReportedWarning => "the program itself reports a warning; its log may say why",
+        Reason::NotReady => "Kubernetes reports it not ready; `kubectl describe pod` says why",
         Reason::VersionDiffers => {
             "another version runs than the registered one; deploy again, or register the version that runs"
         }

@@ -120,6 +120,7 @@ impl Prober {
         if checks.first().generation < instance.generation {
             return false;
         }
+        checks.take_given(instance);
         for tracked in checks.iter_mut() {
             tracked.last_check = entry.last_check().clone();
             if tracked.target().is_some_and(|target| target.has_demands()) {

@@ -25,6 +25,8 @@ pub(crate) struct Checks {
 struct Folded {
     rest: Vec<Tracked>,
     shown: Shown,
+    /// Whether the health is what Kubernetes reports, beside which the checks only warn.
+    given: bool,
 }
 
 /// What readers see of an instance.
@@ -73,7 +75,7 @@ impl Checks {
                 also_failing: instance.also_failing.clone(),
                 version: instance.observed_version.clone(),
             };
-            Box::new(Folded { rest: all, shown })
+            Box::new(Folded { rest: all, shown, given: instance.spec.check.is_readiness() })
         });
         Some(Self { first, folded })
     }
@@ -103,6 +105,14 @@ impl Checks {
 
     pub(crate) fn get_mut(&mut self, position: u8) -> Option<&mut Tracked> {
         self.iter_mut().find(|tracked| tracked.id.position == position)
+    }
+
+    /// Takes over the health of an instance whose health the checks do not decide.
+    pub(crate) fn take_given(&mut self, instance: &Instance) {
+        if let Some(Folded { shown, given: true, .. }) = self.folded.as_deref_mut() {
+            (shown.health, shown.reason, shown.since) = (instance.health, instance.reason, instance.since);
+            shown.by = instance.decided_by.clone();
+        }
     }
 
     /// All, taken apart.
@@ -176,15 +186,22 @@ impl Checks {
         said: Option<String>,
         now: Now,
     ) -> Effect {
-        let Some(before) = self.folded.as_ref().map(|folded| folded.shown.clone()) else { return Effect::default() };
+        let Some((before, given)) = self.folded.as_ref().map(|folded| (folded.shown.clone(), folded.given)) else {
+            return Effect::default();
+        };
         let decision = self.decision();
         let by = decision.by.and_then(|at| self.iter().nth(at));
         let own = by.is_some_and(|by| by.id.position == position);
+        let (health, reason, decided_by) = if given {
+            (before.health, before.reason, before.by.clone())
+        } else {
+            (decision.health, decision.reason, by.map(Tracked::check_name).unwrap_or_default())
+        };
         let mut after = Shown {
-            health: decision.health,
-            reason: decision.reason,
+            health,
+            reason,
             since: before.since,
-            by: by.map(Tracked::check_name).unwrap_or_default(),
+            by: decided_by,
             warning: self.iter().find_map(Tracked::warning).cloned(),
             also_failing: Box::default(),
             version: self.iter().find_map(Tracked::version).cloned(),

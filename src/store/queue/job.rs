@@ -1,5 +1,6 @@
 //! What callers ask of the writer, and how it answers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -7,7 +8,7 @@ use uuid::Uuid;
 
 use super::pending::Ticket;
 use crate::model::mirror::{MirrorChange, Mirrored, VerdictsFrom};
-use crate::model::name::InstanceName;
+use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::ports::{
     AcknowledgementChange, Caller, DrainChange, InstanceRef, Leadership, Registered, Registration, Removal, ServiceRef,
     WriteError,
@@ -91,6 +92,8 @@ pub(crate) struct AcknowledgeCall {
 /// A finished list.
 pub(crate) struct List {
     pub(crate) all: Vec<Mirrored>,
+    /// Objects that exist and of which nothing is known yet: what the catalog has of them stays.
+    pub(crate) kept: HashSet<ServiceKey>,
     pub(crate) revision: u64,
     pub(crate) verdicts: VerdictsFrom,
 }

@@ -14,12 +14,15 @@ impl Work<'_> {
         verdicts.into_iter().map(|verdict| self.apply_verdict(verdict).is_some()).collect()
     }
 
-    fn apply_verdict(&mut self, verdict: Verdict) -> Option<()> {
+    fn apply_verdict(&mut self, mut verdict: Verdict) -> Option<()> {
         let id = verdict.state.instance;
         let entry = Arc::clone(self.state.snapshot.get(self.index.service_of(id)?.as_str())?);
         let at = position(entry.service(), id, verdict.state.generation)?;
         let row = self.row(entry.service()).ok()?;
         let old = entry.service().instances.get(at)?;
+        if old.spec.check.is_readiness() {
+            keep_readiness(&mut verdict, old);
+        }
         // Only a mirror keeps the message, for status.
         let message = verdict.message.as_deref().filter(|_| self.state.mirror.is_some());
         let says_more = message.is_some_and(|message| old.message.as_deref() != Some(message));
@@ -76,6 +79,14 @@ impl Work<'_> {
             }
         }
     }
+}
+
+/// What probes find beside the readiness that Kubernetes reports is a warning, and changes no health.
+fn keep_readiness(verdict: &mut Verdict, old: &Instance) {
+    (verdict.health, verdict.reason, verdict.since) = (old.health, old.reason, old.since);
+    verdict.state.check = old.decided_by.clone();
+    verdict.message = old.message.as_deref().map(str::to_owned);
+    verdict.transition = None;
 }
 
 /// Whether no reader could notice the verdict.

@@ -57,11 +57,11 @@ impl Work<'_> {
     /// Applies a finished list: what it lacks is removed, unless it is newer than the list.
     pub(crate) fn mirror_all(&mut self, list: List) -> Result<(), WriteError> {
         self.require_mirror()?;
-        let List { all, revision, verdicts } = list;
+        let List { all, kept, revision, verdicts } = list;
         let listed: HashSet<&ServiceKey> = all.iter().map(|object| &object.key).collect();
         let lacks = |entry: &&Arc<Entry>| {
             let service = entry.service();
-            service.revision <= revision && !listed.contains(&service.key)
+            service.revision <= revision && !listed.contains(&service.key) && !kept.contains(&service.key)
         };
         let absent: Vec<_> = self.state.snapshot.newest_first(None).filter(lacks).cloned().collect();
         for entry in absent {
@@ -226,6 +226,7 @@ impl Work<'_> {
         };
         if let Some(reported) = &reported {
             show(&mut after, reported);
+            show_readiness(&mut after, reported);
         }
         after.acknowledged = self.acknowledgement(after.id, None, said.clone(), VerdictsFrom::Status);
         Merged { before: None, after, reported, said }
@@ -250,6 +251,9 @@ impl Work<'_> {
             let unproved = ReportedHealth::new(unproved.0, unproved.1, since);
             after.message = None;
             show(&mut after, reported.as_ref().unwrap_or(&unproved));
+        }
+        if let Some(reported) = &reported {
+            show_readiness(&mut after, reported);
         }
         after.acknowledged = self.acknowledgement(known.id, known.acknowledged.as_ref(), said.clone(), verdicts);
         Merged { before: Some(known.clone()), after, reported, said }
@@ -378,4 +382,13 @@ fn show(instance: &mut Instance, reported: &ReportedHealth) {
     instance.warning.clone_from(&reported.warning);
     instance.also_failing.clone_from(&reported.also_failing);
     instance.observed_version.clone_from(&reported.observed_version);
+}
+
+/// Gives an adopted instance what Kubernetes reports, whoever probes: every replica sees that for itself.
+fn show_readiness(instance: &mut Instance, reported: &ReportedHealth) {
+    if instance.spec.check.is_readiness() {
+        (instance.health, instance.reason, instance.since) = (reported.health, reported.reason, reported.since);
+        instance.decided_by = reported.decided_by.clone();
+        instance.message = Some(reported.message.as_str().into());
+    }
 }

@@ -13,6 +13,7 @@ use portolan::model::name::{Namespace, ServiceKey};
 use portolan::model::outcome::Health;
 use portolan::model::ports::{Leadership, NameLookup, OnDemand, Role};
 use portolan::model::time::Clock;
+use portolan::operator::adopt::Adopter;
 use portolan::operator::events::{EventSettings, Events};
 use portolan::operator::ingest::Ingest;
 use portolan::operator::kubernetes::health::ApiHealth;
@@ -75,6 +76,8 @@ pub(crate) struct Setup {
     /// The networks that it does not publish; none if it publishes nothing.
     pub(crate) publish_deny: Option<Vec<IpNet>>,
     pub(crate) resolver: ResolverSettings,
+    /// Whether it adopts core Services.
+    pub(crate) adopts: bool,
 }
 
 impl Setup {
@@ -98,6 +101,7 @@ impl Setup {
             ca_dir: None,
             publish_deny: None,
             resolver: ResolverSettings::System,
+            adopts: false,
         }
     }
 
@@ -114,6 +118,11 @@ impl Setup {
     pub(crate) fn publishes(self, deny: &[&str]) -> Self {
         let deny = deny.iter().map(|net| net.parse().expect("a network")).collect();
         Self { publish_deny: Some(deny), ..self }
+    }
+
+    /// Adopts core Services.
+    pub(crate) fn adopts(self) -> Self {
+        Self { adopts: true, ..self }
     }
 
     /// In the folder of an earlier replica.
@@ -133,13 +142,7 @@ impl Setup {
         let leadership: Arc<dyn Leadership> = role.clone();
         let Opened { store, writer, catalog, probes } =
             Store::open(self.store(), clock.clone(), metrics.clone()).expect("a store");
-        let dialer = Dialer::new(DialSettings {
-            policy: policy(),
-            ca_dir: self.ca_dir.clone(),
-            resolver: self.resolver.clone(),
-            metrics: metrics.clone(),
-            ..DialSettings::default()
-        });
+        let dialer = self.dialer(&metrics);
         let names = Arc::new(dialer.clone());
         let settings = ProberSettings { default_interval: self.interval, ..ProberSettings::default() };
         let (prober, on_demand) =
@@ -147,10 +150,9 @@ impl Setup {
         let client = kubeconfig.client().await.expect("a client");
         let (ingest, taking_in) =
             Ingest::new(&self.namespaces, store.clone(), leadership.clone(), Arc::new(policy()), metrics.clone());
+        let taking_in = if self.adopts { taking_in.with_endpoints() } else { taking_in };
         let watch = Watch::new(&client, &self.namespaces, &ingest, &api_health, &metrics);
-        let whole = ObjectReference { kind: Some("Lease".into()), ..ObjectReference::default() };
-        let settings = EventSettings { instance: "replica-0".into(), whole, guard_holds: Box::new(|| false) };
-        let (events, telling) = Events::new(client.clone(), settings, leadership.clone(), metrics.clone());
+        let (events, telling) = Events::new(client.clone(), event_settings(), leadership.clone(), metrics.clone());
         let installs = Installs::new(&self.install);
         let guarding = InstallsTask::new(
             installs.clone(),
@@ -175,6 +177,10 @@ impl Setup {
                 (Some(publisher), publications)
             }
         };
+        let adopter = self.adopts.then(|| {
+            let (leadership, watched) = (leadership.clone(), self.namespaces.clone());
+            Adopter::new(client.clone(), ingest.clone(), installs.clone(), leadership, events.clone(), watched)
+        });
         let reporter = Reporter::new(
             client,
             ingest.clone(),
@@ -196,6 +202,10 @@ impl Setup {
             let stop = token();
             async move { reporter.run(stop).await.expect("the reporter") }
         });
+        if let Some(adopter) = adopter {
+            let stop = token();
+            parts.spawn(async move { Box::pin(adopter.run(stop)).await.expect("the adopter") });
+        }
         if let Some(publisher) = publisher {
             let stop = token();
             parts.spawn(async move { Box::pin(publisher.run(stop)).await.expect("the publisher") });
@@ -224,6 +234,16 @@ impl Setup {
         Replica { catalog, ingest, metrics, role, first, stop, parts, storing, folder: self.folder }
     }
 
+    fn dialer(&self, metrics: &Metrics) -> Dialer {
+        Dialer::new(DialSettings {
+            policy: policy(),
+            ca_dir: self.ca_dir.clone(),
+            resolver: self.resolver.clone(),
+            metrics: metrics.clone(),
+            ..DialSettings::default()
+        })
+    }
+
     fn store(&self) -> StoreSettings {
         StoreSettings {
             path: self.folder.path().join("services.db"),
@@ -236,6 +256,11 @@ impl Setup {
             durable: false,
         }
     }
+}
+
+fn event_settings() -> EventSettings {
+    let whole = ObjectReference { kind: Some("Lease".into()), ..ObjectReference::default() };
+    EventSettings { instance: "replica-0".into(), whole, guard_holds: Box::new(|| false) }
 }
 
 fn policy() -> AddressPolicy {

@@ -91,6 +91,10 @@ pub(super) fn fit(fields: &mut Fields<'_>, spec: &InstanceSpec, places: &[String
 
 /// A registration's writer is not always a cluster's: it sends our own plain request alone.
 fn refuse_manner(fields: &mut Fields<'_>, place: &str, check: &Check) {
+    if check.is_readiness() {
+        let wrong = "is of instances that Portolan adopts from a core Service; use http, tcp, grpc or heartbeat";
+        fields.problem(&format!("{place}.readiness"), wrong);
+    }
     if matches!(&check.kind, Some(CheckKind::Http(http)) if !http.request_options.is_plain()) {
         let wrong = "method, host and headers can be set in a manifest only; leave them out";
         fields.problem(&format!("{place}.http"), wrong);

@@ -103,7 +103,9 @@ pub(super) fn spec() -> Value {
         let fits = has_scheme("(has(i.healthUrl) ? i.healthUrl : i.baseUrl)", schemes);
         at(
             &format!(".check.{kind}"),
-            &format!("!has(self.check) || !has(self.check.{kind}) || self.instances.all(i, has(i.check) || {fits})"),
+            &format!(
+                "!has(self.check) || !has(self.check.{kind}) || !has(self.instances) || self.instances.all(i, has(i.check) || {fits})"
+            ),
             &format!(
                 "check.{kind} is for {}; give each instance of another scheme a check of its own ({}) or a healthUrl",
                 listed(schemes, "and"),
@@ -116,7 +118,7 @@ pub(super) fn spec() -> Value {
         at(
             ".checks",
             &format!(
-                "!has(self.checks) || self.checks.all(c, !has(c.{kind}) || self.instances.all(i, has(i.checks) || {fits}))"
+                "!has(self.checks) || self.checks.all(c, !has(c.{kind}) || !has(self.instances) || self.instances.all(i, has(i.checks) || {fits}))"
             ),
             &format!(
                 "a check by {kind} is for {}; give it a url, or give each instance of another scheme checks of its own",
@@ -134,6 +136,17 @@ pub(super) fn spec() -> Value {
             &one_heartbeat(),
             "an instance has one heartbeat check at most: its program reports once for all; keep one",
         ),
+        rule(
+            "has(self.instances) || has(self.from)",
+            "name at least one instance, or in from a core Service whose endpoints are the instances",
+        ),
+        at(
+            ".publish.service",
+            "!has(self.from) || !has(self.publish) || self.publish.service != self.from.service",
+            "endpoints that come from this core Service cannot be published to it again; name another",
+        ),
+        at(".check.heartbeat", "!has(self.from) || !has(self.check) || !has(self.check.heartbeat)", NO_REPORT),
+        at(".checks", "!has(self.from) || !has(self.checks) || self.checks.all(c, !has(c.heartbeat))", NO_REPORT),
         source::manifest(),
     ]);
     rules.into()
@@ -148,10 +161,12 @@ fn one_heartbeat() -> String {
         of("i.checks"),
         of("self.checks")
     );
-    format!("self.instances.all(i, ({plain}) + ({named}) <= 1)")
+    format!("!has(self.instances) || self.instances.all(i, ({plain}) + ({named}) <= 1)")
 }
 
 const RETRY: &str = "retryIntervalSeconds is longer than intervalSeconds; make it at most as long";
+
+const NO_REPORT: &str = "an endpoint that is adopted does not report by itself; probe it, or leave the check out";
 
 /// On an instance: whether its own checks fit its URLs.
 pub(super) fn instance() -> Value {
@@ -272,7 +287,7 @@ pub(super) fn conditions(_: &mut schemars::SchemaGenerator) -> Schema {
             "required": ["type", "status", "lastTransitionTime", "reason", "message"],
             "properties": {
                 "type": {
-                    "type": "string", "maxLength": 316, "description": "Accepted, Ready, Degraded, Stalled or Published.",
+                    "type": "string", "maxLength": 316, "description": "Accepted, Ready, Degraded, Stalled, Published or Adopted.",
                     "pattern": r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
                 },
                 "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it is so." },

@@ -19,7 +19,7 @@ fn is_registration(spec: &str) -> String {
     format!(
         "(!has({spec}.check) && !has({spec}.checks) && !has({spec}.metadata) && !has({spec}.description) && \
          !has({spec}.publish) && \
-         {spec}.instances.all(i, has(i.generation)))"
+         !has({spec}.from) && has({spec}.instances) && {spec}.instances.all(i, has(i.generation)))"
     )
 }
 
@@ -79,7 +79,7 @@ pub(in crate::operator::crd) fn source() -> Value {
 /// On `spec`: a manifest must not write what is Portolan's.
 pub(super) fn manifest() -> Value {
     let mut rule = refusal(
-        "self.source == 'Rest' || self.instances.all(i, !has(i.owner) && !has(i.generation) && !has(i.deregisterAfterSeconds))",
+        "self.source == 'Rest' || !has(self.instances) || self.instances.all(i, !has(i.owner) && !has(i.generation) && !has(i.deregisterAfterSeconds))",
         "owner, generation and deregisterAfterSeconds are written by Portolan for what is registered over REST; leave them out of a \
          manifest, whose instances are never removed",
     );

@@ -1,4 +1,4 @@
-//! Lists and watches one kind of object for the publisher, for as long as the process runs.
+//! Lists and watches one kind of object for a task that needs the present state of all of them, for as long as the process runs.
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -11,10 +11,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::view::News;
+use super::list_watch::{self, ApiError, ListWatch, WatchLength};
 use crate::model::backoff::Backoff;
 use crate::model::text;
-use crate::operator::kubernetes::list_watch::{self, ApiError, ListWatch, WatchLength};
 
 /// Objects of one page.
 const PAGE: u32 = 500;
@@ -24,15 +23,17 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
 /// Pauses after an error.
 const ERROR_PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+/// After how many failures in a row of a first list a warning is worth it.
+const MAX_FAILED: u32 = 4;
 /// Longest foreign text in a log line, in characters.
 const MAX_TEXT: usize = 300;
 
-/// The publisher is gone.
+/// The task that reads the news is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Closed;
+pub(in crate::operator) struct Closed;
 
 /// Why a round ended early.
-pub(super) enum FollowError {
+pub(in crate::operator) enum FollowError {
     /// The revision to resume from is too old or unusable: list again.
     Expired,
     /// 403.
@@ -61,40 +62,63 @@ fn of_status(code: u16, message: &str) -> FollowError {
     }
 }
 
+/// The news of a watch, with what is kept of each object.
+#[derive(Debug)]
+pub(in crate::operator) enum News<T> {
+    /// All that there is.
+    Listed(Vec<T>),
+    /// One that was added or changed.
+    Put(Box<T>),
+    /// One that was removed.
+    Removed(Box<T>),
+}
+
 /// What a follower sends: news, or that it may not list and watch.
-pub(super) enum Followed<K> {
-    News(News<K>),
+#[derive(Debug)]
+pub(in crate::operator) enum Followed<T> {
+    News(News<T>),
     Forbidden(String),
 }
 
 /// Follows one kind.
-pub(super) struct Follower<K, M> {
+pub(in crate::operator) struct Follower<K, T, M> {
     api: Api<K>,
     /// Which of them, by label.
     labels: String,
-    wrap: fn(Followed<K>) -> M,
-    publisher: mpsc::Sender<M>,
+    /// What is kept of an object; of a list, each page is reduced to that before the next one comes.
+    keep: fn(K) -> T,
+    wrap: fn(Followed<T>) -> M,
+    reader: mpsc::Sender<M>,
     /// The resourceVersion to resume from; none before a list.
     from: Option<String>,
     backoff: Backoff,
+    /// Lists that failed one after the other, but for a missing right.
+    failed: u32,
 }
 
-impl<K, M> Follower<K, M>
+impl<K, T, M> Follower<K, T, M>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    T: Send + 'static,
     M: Send + 'static,
 {
-    pub(super) fn new(api: Api<K>, labels: &str, wrap: fn(Followed<K>) -> M, publisher: mpsc::Sender<M>) -> Self {
-        Self { api, labels: labels.to_owned(), wrap, publisher, from: None, backoff: ERROR_PAUSES }
+    pub(in crate::operator) fn new(
+        api: Api<K>,
+        labels: &str,
+        keep: fn(K) -> T,
+        wrap: fn(Followed<T>) -> M,
+        reader: mpsc::Sender<M>,
+    ) -> Self {
+        Self { api, labels: labels.to_owned(), keep, wrap, reader, from: None, backoff: ERROR_PAUSES, failed: 0 }
     }
 
-    /// Follows them until `stop`; ends early only if the publisher is gone.
-    pub(super) async fn run(self, stop: CancellationToken) -> Result<(), Closed> {
+    /// Follows them until `stop`; ends early only if its reader is gone.
+    pub(in crate::operator) async fn run(self, stop: CancellationToken) -> Result<(), Closed> {
         list_watch::run(self, stop).await
     }
 
-    async fn send(&self, followed: Followed<K>) -> Result<(), FollowError> {
-        self.publisher.send((self.wrap)(followed)).await.map_err(|_| FollowError::Closed)
+    async fn send(&self, followed: Followed<T>) -> Result<(), FollowError> {
+        self.reader.send((self.wrap)(followed)).await.map_err(|_| FollowError::Closed)
     }
 
     async fn list(&mut self) -> Result<String, FollowError> {
@@ -102,7 +126,7 @@ where
         let mut all = Vec::new();
         loop {
             let page = list_watch::answer(ANSWER_TIMEOUT, self.api.list(&params)).await?;
-            all.extend(page.items);
+            all.extend(page.items.into_iter().map(self.keep));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 self.send(Followed::News(News::Listed(all))).await?;
@@ -115,12 +139,12 @@ where
         self.from = match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                 let from = object.resource_version();
-                self.send(Followed::News(News::Put(Box::new(object)))).await?;
+                self.send(Followed::News(News::Put(Box::new((self.keep)(object))))).await?;
                 from
             }
             WatchEvent::Deleted(object) => {
                 let from = object.resource_version();
-                self.send(Followed::News(News::Removed(Box::new(object)))).await?;
+                self.send(Followed::News(News::Removed(Box::new((self.keep)(object))))).await?;
                 from
             }
             WatchEvent::Bookmark(mark) => Some(mark.metadata.resource_version),
@@ -130,9 +154,10 @@ where
     }
 }
 
-impl<K, M> ListWatch for Follower<K, M>
+impl<K, T, M> ListWatch for Follower<K, T, M>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    T: Send + 'static,
     M: Send + 'static,
 {
     type Error = FollowError;
@@ -148,6 +173,7 @@ where
         let params = length.params().labels(&self.labels);
         let events = list_watch::answer(ANSWER_TIMEOUT, api.watch(&params, &from)).await?;
         self.backoff.reset();
+        self.failed = 0;
         let mut events = pin!(length.with_timeout(events));
         while let Some(event) = events.try_next().await? {
             self.event(event).await?;
@@ -161,10 +187,16 @@ where
             FollowError::Expired => self.from = None,
             FollowError::Forbidden(why) => {
                 // If the queue is full, the next round says it again.
-                drop(self.publisher.try_send((self.wrap)(Followed::Forbidden(why))));
+                drop(self.reader.try_send((self.wrap)(Followed::Forbidden(why))));
             }
             // It resumes where it was; an unusable position is an `Expired`.
-            FollowError::Other(why) => tracing::debug!("a watch for publishing is resumed: {why}"),
+            FollowError::Other(why) if self.from.is_none() => {
+                self.failed = self.failed.saturating_add(1);
+                if self.failed == MAX_FAILED {
+                    tracing::warn!("{} cannot be listed; this is tried again: {why}", std::any::type_name::<K>());
+                }
+            }
+            FollowError::Other(why) => tracing::debug!("a watch of {} is resumed: {why}", std::any::type_name::<K>()),
         }
         Ok(())
     }
