@@ -14,7 +14,7 @@
 //!   [`availability`] (how long what was the case), [`mirror`] (what a cluster's objects say), [`tombstones`] (what was removed).
 //! - What readers select: [`selection`], [`version`]; how long they wait: [`wait_time`].
 //! - What connects the other modules: the traits in [`ports`], and in `publishing` those about endpoints.
-//! - What a listener tells others: [`hearing`]; when a registration ends by itself: [`lease`].
+//! - What a listener tells others: [`hearing`]; when a registration ends by itself: [`lease`]; one of several servers: [`replica`].
 //! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`rate`], [`value_error`], [`did_you_mean`], [`whole_number`], `sync`.
 
 pub mod acknowledgement;
@@ -36,6 +36,7 @@ pub mod probe;
 mod publishing;
 pub mod rate;
 pub mod registration;
+pub mod replica;
 pub mod request_options;
 pub mod secret;
 pub mod selection;
