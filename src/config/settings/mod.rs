@@ -188,7 +188,7 @@ Settings {
         "Log lines as text or json" []
         => log_format: LogFormat = reader.text("log_format", parse::log_format).unwrap_or(LogFormat::Text);
     audit_file "PORTOLAN_AUDIT_FILE" "FILE" "none"
-        "File that gets a line of JSON for each write, done or refused; appended to, and opened again once it was renamed" []
+        "File to which each write, done or refused, appends a line of JSON; opened again after it is renamed" []
         => audit_file: Option<PathBuf> = reader.path("audit_file", parse::file);
     max_services "MAX_SERVICES" "COUNT" "100" / "0"
         "Maximum number of services registered over REST; 0 is unlimited" []
