@@ -70,7 +70,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "pod_ip",
         ],
     ),
-    ("Logs and metrics", &["log_level", "log_format", "service_metrics"]),
+    ("Logs and metrics", &["log_level", "log_format", "audit_file", "service_metrics"]),
 ];
 
 fn group_of_flag(id: &str) -> Option<&'static str> {

@@ -186,7 +186,7 @@ keymap! {
     "E" Events [KeyCode::Char('E'), NONE] "events of the server itself" ""
     "p" Check [KeyCode::Char('p'), NONE] "probe it now and show what is found; nothing changes" "probe"
     "P" CheckAll [KeyCode::Char('P'), NONE] "probe every marked service; every listed one if none is marked" ""
-    "m" Menu [KeyCode::Char('m'), NONE] "actions: check now, acknowledge, drain, undrain, deregister" "menu"
+    "m" Menu [KeyCode::Char('m'), NONE] "actions: probe, acknowledge, drain, undrain, deregister" "menu"
     "a" Acknowledge [KeyCode::Char('a'), NONE] "acknowledge its failure, with a note" ""
     "Ctrl-Z" Faults [KeyCode::Char('z'), CTRL] "only services with a fault" "faults"
     "n" Namespace [KeyCode::Char('n'), NONE] "choose a namespace" "namespace"

@@ -150,7 +150,7 @@ fn a_dry_run_writes_nothing_and_works_beside_a_server() {
     let (code, said) = ended(&output);
     assert_eq!(code, 5, "{said}");
     assert!(
-        said.contains("in use by another Portolan server (process ") && said.contains("--dry-run works meanwhile"),
+        said.contains("in use by another Portolan server (process ") && said.contains("--dry-run works while it runs"),
         "{said}"
     );
     let output = run_in(folder.path(), &["import", "gateway.db", "--dry-run"]);
