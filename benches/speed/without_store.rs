@@ -36,25 +36,9 @@ impl Registrar for Nowhere {
     fn register(&self, call: Registration, caller: Caller) -> BoxFuture<'static, Result<Registered, WriteError>> {
         let now = UnixMs::wall();
         let key = call.key();
-        let instance = Instance {
-            id: InstanceId(1),
-            name: call.instance.clone(),
-            spec: Arc::new(call.spec),
-            owner: caller.owner,
-            generation: 1,
-            fence: None,
-            created_at: now,
-            health: Health::Unknown,
-            reason: Reason::NotChecked,
-            since: now,
-            message: None,
-            decided_by: portolan::model::name::CheckName::default(),
-            warning: None,
-            also_failing: Box::default(),
-            observed_version: None,
-            drain: None,
-            acknowledged: None,
-        };
+        let unchecked = (Health::Unknown, Reason::NotChecked);
+        let new = Instance::new(InstanceId(1), call.instance.clone(), Arc::new(call.spec), unchecked, now);
+        let instance = Instance { owner: caller.owner, ..new };
         let service = Service {
             id: Uuid::now_v7(),
             key,

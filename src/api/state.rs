@@ -1,4 +1,4 @@
-//! What the API stands on: its ports to the other parts of Portolan, and the limits that all requests share.
+//! What handlers work with: the API's ports to the other parts of Portolan, and the limits that all requests share.
 
 use std::sync::Arc;
 

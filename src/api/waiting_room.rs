@@ -1,4 +1,4 @@
-//! Answers before there is a catalog: the process is alive, and not ready.
+//! Answers before there is a catalog: the process is alive, but not ready.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

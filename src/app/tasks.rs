@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -83,9 +83,7 @@ impl Tasks {
         F: Future<Output = Result<(), E>> + Send + 'static,
         E: Display + 'static,
     {
-        let stop = CancellationToken::new();
-        let task = self.set.spawn(with_error_text(make(stop.clone())));
-        self.note(&task, stage, name, stop);
+        self.start_on(&Handle::current(), stage, name, make);
     }
 
     /// Starts a task on another runtime, which must outlive the set. Whatever the task spawns runs there too.
@@ -101,10 +99,6 @@ impl Tasks {
     {
         let stop = CancellationToken::new();
         let task = self.set.spawn_on(with_error_text(make(stop.clone())), runtime);
-        self.note(&task, stage, name, stop);
-    }
-
-    fn note(&mut self, task: &AbortHandle, stage: ShutdownStage, name: &'static str, stop: CancellationToken) {
         self.running.insert(task.id(), (stage, name));
         self.stops.insert(name, (stage, stop));
     }

@@ -8,7 +8,8 @@ use super::epoch::Epoch;
 use super::render::{self, Rendered, Variant};
 use crate::model::availability::Standing;
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::{Instance, Owner, Replica, Service};
+use crate::model::replica::Replica;
+use crate::model::service::{Instance, Owner, Service};
 use crate::model::text::Short;
 use crate::model::time::UnixMs;
 

@@ -1,4 +1,4 @@
-//! The name of a line of revisions.
+//! Identifies one history of revisions.
 
 use std::fmt;
 use std::str::FromStr;

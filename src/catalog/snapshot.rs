@@ -10,7 +10,7 @@ use super::epoch::Epoch;
 use super::inline_key::InlineKey;
 use crate::model::name::{MAX_LABEL, ServiceKey};
 use crate::model::outcome::Health;
-use crate::model::service::Replica;
+use crate::model::replica::Replica;
 use crate::model::time::UnixMs;
 use crate::model::tombstones::Tombstones;
 

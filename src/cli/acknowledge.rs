@@ -31,7 +31,7 @@ struct Which {
 pub(super) struct AckArgs {
     #[command(flatten)]
     which: Which,
-    /// What is known, for whoever sees the failure
+    /// What is known about the failure, which lists and the console show
     #[arg(long, value_name = "TEXT")]
     note: String,
     /// How long at most, up to 30d; as long as the failure lasts unless given
@@ -72,9 +72,6 @@ impl Which {
 }
 
 /// Runs `ack`.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn ack(args: AckArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let service = args.which.find(&client).await?;
@@ -92,9 +89,6 @@ pub(super) async fn ack(args: AckArgs, streams: &mut Streams) -> Result<Exit, Fa
 }
 
 /// Runs `unack`.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn unack(args: UnackArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let service = args.which.find(&client).await?;

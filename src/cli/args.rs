@@ -44,6 +44,45 @@ pub(super) struct ServerArgs {
     pub(super) timeout: Duration,
 }
 
+/// Which instances count.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub(super) struct SelectArgs {
+    /// Only versions in this range, such as ^1.4 or ">=2, <3"
+    #[arg(long, value_name = "RANGE")]
+    version: Option<String>,
+    /// Only this zone
+    #[arg(long)]
+    zone: Option<String>,
+    /// Only where the metadata has this entry; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
+    meta: Vec<(String, String)>,
+    /// Only instances with this tag; may be repeated
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Only instances without a warning
+    #[arg(long)]
+    no_warning: bool,
+}
+
+impl SelectArgs {
+    /// The parameters of a request: those that are `given`, then these.
+    pub(super) fn query(
+        &self,
+        given: impl IntoIterator<Item = (&'static str, Option<String>)>,
+    ) -> Vec<(String, String)> {
+        let own = [
+            ("version", self.version.clone()),
+            ("zone", self.zone.clone()),
+            ("warning", self.no_warning.then(|| "false".to_owned())),
+        ];
+        let mut query: Vec<_> = given.into_iter().chain(own).filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
+        query.extend(self.meta.iter().map(|(k, v)| (format!("meta.{k}"), v.clone())));
+        query.extend(self.tag.iter().map(|tag| ("tag".to_owned(), tag.clone())));
+        query
+    }
+}
+
 /// The namespace of a single service.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct NamespaceArg {
@@ -73,9 +112,6 @@ pub(super) struct OutputArg {
 }
 
 /// Reads `500ms`, `10s`, `5m`, `24h`, `7d` or a bare number of seconds; never zero.
-///
-/// # Errors
-/// What was expected.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
@@ -89,9 +125,6 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads `KEY=VALUE`.
-///
-/// # Errors
-/// What was expected.
 pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),

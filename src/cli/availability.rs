@@ -59,10 +59,6 @@ fn window(text: &str) -> Result<Window, String> {
     text.parse().map_err(|error: crate::model::value_error::ValueError| error.problem)
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: AvailabilityArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let window = args.window.to_string();

@@ -1,4 +1,4 @@
-//! `portolan backup`: a copy of the store's file, also while a server writes it.
+//! `portolan backup`: copies the store's file, even while a server writes it.
 
 use std::path::PathBuf;
 

@@ -35,10 +35,6 @@ pub(super) struct CheckArgs {
     server: ServerArgs,
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: CheckArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let (found, _) = lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?;

@@ -134,9 +134,6 @@ async fn answers(client: &Client) -> bool {
 }
 
 /// Shows the console of one server on this terminal until the user quits or `end` is cancelled.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn show(client: Client, end: CancellationToken) -> Result<(), Failure> {
     let options = Options { theme: usual_theme(), ..Options::default() };
     let source = Box::new(ApiSource::new(Arc::new(client)));
@@ -144,10 +141,6 @@ pub(super) async fn show(client: Client, end: CancellationToken) -> Result<(), F
     run::run(start, end).await.map_err(|error| failed(&error))
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: ConsoleArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     if let Some(filter) = &args.filter {
         Filter::parse(filter).map_err(|error| Failure::usage(format!("--filter: {error}")))?;

@@ -5,9 +5,6 @@ use super::output::Streams;
 use crate::operator;
 
 /// Prints the definition as YAML.
-///
-/// # Errors
-/// The output stream's.
 pub(super) fn run(streams: &mut Streams) -> Result<Exit, Failure> {
     let yaml = operator::crd::yaml().map_err(|error| Failure::new(Exit::Unmet, error.to_string()))?;
     streams.text(&yaml)?;

@@ -8,6 +8,7 @@ use super::client::Client;
 use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
+use super::plugin::program;
 use crate::model::text::escape;
 
 /// Flags of `deregister`.
@@ -21,10 +22,10 @@ pub(super) struct DeregisterArgs {
     /// Only this instance
     #[arg(short, long, value_name = "NAME", conflicts_with = "all")]
     instance: Option<String>,
-    /// Only the instance of this name in a foreign system
+    /// Only the instance with this external id
     #[arg(long, value_name = "ID", conflicts_with = "instance")]
     external_id: Option<String>,
-    /// Remove the service even if it has several instances; with --external-id, all that have this one
+    /// Remove the service even if it has several instances; with --external-id, all instances with that id
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -39,14 +40,10 @@ impl DeregisterArgs {
             return failure;
         }
         let namespace = self.namespace.namespace.as_ref().map_or_else(String::new, |name| format!(" -n {name}"));
-        failure.hint(escape(&format!("portolan get {}{namespace} shows those it has", self.service), 300))
+        failure.hint(escape(&format!("{} get {}{namespace} shows those it has", program(), self.service), 300))
     }
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: DeregisterArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let service = args.service.as_str();

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-use super::args::{NamespaceArg, ServerArgs, parse_pair};
+use super::args::{NamespaceArg, SelectArgs, ServerArgs};
 use super::client::Client;
 use super::completion;
 use super::exit::{Exit, Failure};
@@ -40,33 +40,20 @@ pub(super) struct DiscoverArgs {
     name: String,
     #[command(flatten)]
     namespace: NamespaceArg,
-    /// Only versions in this range, such as ^1.4 or ">=2, <3"
-    #[arg(long, value_name = "RANGE")]
-    version: Option<String>,
-    /// Only this zone
-    #[arg(long)]
-    zone: Option<String>,
-    /// Only where the metadata has this entry; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
-    meta: Vec<(String, String)>,
-    /// Only instances with this tag; may be repeated
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
-    /// Only instances without a warning
-    #[arg(long)]
-    no_warning: bool,
     /// Only healthy instances; exit code 1 when there is none
     #[arg(long)]
     healthy: bool,
     /// With -o url, print the URL of one that is unhealthy or drained if there is no other
     #[arg(long, conflicts_with = "healthy")]
     any: bool,
-    /// Let the server choose one instance: weighted, at random in proportion to the weights
+    /// Let the server choose one instance; `weighted` picks at random, in proportion to the weights
     #[arg(long, value_enum, value_name = "HOW", hide_possible_values = true)]
     pick: Option<Pick>,
     /// How to show the answer: table, wide, json, or url for a healthy instance's base URL alone; exit code 1 when none is healthy
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
     output: OutputFormat,
+    #[command(flatten)]
+    select: SelectArgs,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -78,26 +65,15 @@ impl DiscoverArgs {
     }
 
     fn query(&self) -> Vec<(String, String)> {
-        let given = [
+        self.select.query([
             ("name", Some(self.name.clone())),
             ("namespace", self.namespace.namespace.clone()),
-            ("version", self.version.clone()),
-            ("zone", self.zone.clone()),
-            ("warning", self.no_warning.then(|| "false".to_owned())),
             ("healthy", self.only_healthy().then(|| "true".to_owned())),
             ("pick", self.pick.map(|Pick::Weighted| "weighted".to_owned())),
-        ];
-        let mut query: Vec<_> = given.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
-        query.extend(self.meta.iter().map(|(k, v)| (format!("meta.{k}"), v.clone())));
-        query.extend(self.tag.iter().map(|tag| ("tag".to_owned(), tag.clone())));
-        query
+        ])
     }
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: DiscoverArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let query = args.query();

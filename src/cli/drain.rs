@@ -9,6 +9,7 @@ use super::exit::{Exit, Failure};
 use super::lookup;
 use super::noted::{body, end, until};
 use super::output::Streams;
+use super::plugin::program;
 use super::registration::whole_seconds;
 use crate::model::text::escape;
 use crate::wire::{Instance, Service};
@@ -34,7 +35,7 @@ struct Which {
 pub(super) struct DrainArgs {
     #[command(flatten)]
     which: Which,
-    /// Why, for whoever wonders
+    /// The reason, which lists and the console show
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// How long, up to 30d; until `portolan undrain` unless given
@@ -69,8 +70,9 @@ impl Which {
         if !self.instance.is_empty() {
             let find = |wanted: &String| {
                 let missing = || {
-                    Failure::new(Exit::NotFound, format!("{name} has no instance {}", escape(wanted, 100)))
-                        .hint(format!("portolan get {name} -n {} shows those it has", escape(&service.namespace, 100)))
+                    Failure::new(Exit::NotFound, format!("{name} has no instance {}", escape(wanted, 100))).hint(
+                        format!("{} get {name} -n {} shows those it has", program(), escape(&service.namespace, 100)),
+                    )
                 };
                 service.instances.iter().find(|known| *known.name == **wanted).ok_or_else(missing)
             };
@@ -87,9 +89,6 @@ impl Which {
 }
 
 /// Runs `drain`.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn drain(args: DrainArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let (service, mut reply) = found(&client, &args.which).await?;
@@ -102,9 +101,6 @@ pub(super) async fn drain(args: DrainArgs, streams: &mut Streams) -> Result<Exit
 }
 
 /// Runs `undrain`.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn undrain(args: UndrainArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let (service, mut reply) = found(&client, &args.which).await?;

@@ -35,7 +35,7 @@ pub(super) struct ExportArgs {
     /// Only services that were registered over HTTP (rest), or only those of manifests (manifest)
     #[arg(long, value_name = "SOURCE", hide_possible_values = true)]
     source: Option<SourceArg>,
-    /// Add what no register call can say: id, time of registration, drain, and the owner as far as your token shows it. Only `portolan import` takes such lines
+    /// Add what a register call cannot express: id, time of registration, drain, and the owner as far as your token shows it. Only `portolan import` accepts such lines
     #[arg(long)]
     for_import: bool,
     #[command(flatten)]
@@ -99,10 +99,6 @@ struct Wanted<'a> {
     for_import: bool,
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: ExportArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let wanted = Wanted {
         namespace: args.namespace.as_ref().map(Namespace::as_str),

@@ -25,10 +25,6 @@ pub(super) struct GetArgs {
     server: ServerArgs,
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: GetArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let (found, reply) = lookup::service(&client, &args.service, args.namespace.namespace.as_deref()).await?;

@@ -15,10 +15,10 @@ const GROUPS: [(&str, &[&str]); 5] = [
 
 const ENDING: &str = "\
 Exit codes: 0 done, 1 unhealthy or not met, 2 usage, 3 server unreachable or failing, or the output
-could not be written, 4 not found, 5 refused, 6 waited in vain; `run` ends as its program does
+could not be written, 4 not found, 5 refused, 6 timed out waiting; `run` exits as its program does
 
 The server is --server or PORTOLAN_SERVER, else http://127.0.0.1:8080; --context reaches one in a cluster.
-The token is PORTOLAN_TOKEN, or in the file PORTOLAN_TOKEN_FILE.
+The token is PORTOLAN_TOKEN, or the content of the file PORTOLAN_TOKEN_FILE.
 Start with `portolan demo`; `portolan COMMAND --help` has examples.";
 
 /// The groups of the flags of `serve`.
@@ -75,7 +75,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "pod_ip",
         ],
     ),
-    ("Logs and metrics", &["log_level", "log_format", "service_metrics"]),
+    ("Logs and metrics", &["log_level", "log_format", "audit_file", "service_metrics"]),
 ];
 
 fn group_of_flag(id: &str) -> Option<&'static str> {
@@ -96,7 +96,7 @@ pub(super) fn grouped(command: clap::Command) -> clap::Command {
         for name in names {
             let about = command.find_subcommand(name).and_then(|sub| sub.get_about()).map(ToString::to_string);
             let about = about.unwrap_or_else(|| "Print the help of a command".to_owned());
-            let _ = writeln!(listed, "  {name:<12} {about}");
+            let _ = writeln!(listed, "  {name:<13} {about}");
         }
         listed.push('\n');
     }
@@ -112,94 +112,94 @@ Examples:
   ENABLE_AUTH=true JWT_SECRET_FILE=/etc/portolan/secret portolan serve";
 
 pub(super) const QUARANTINE: &str = "\
-One JSON object per line, oldest first: when, table, row, name, reason, and the columns in content. Bytes that are not text are
-{\"hex\": …}. The server took each row out of its table and serves the rest; register its content again.
+Each line is a JSON object, oldest first: when, table, row, name, reason, and the columns in content. Bytes that are not text appear as \
+{\"hex\": …}. The server has taken each of these rows out of its table and serves the rest; register their content again.
 
 Examples:
   portolan quarantine --file /var/lib/portolan/services.db
   portolan quarantine | jq -r 'select(.table == \"instance\") | .name, .content.base_url'";
 
 pub(super) const IMPORT: &str = "\
-All rows are imported in one transaction, or none. A row that does not fit is reported with a value that would; importing the same
-file again changes nothing. Health is not imported: the server probes everything at its start. The settings of the server apply
-(PORTOLAN_PROBE_ALLOW, PORTOLAN_BIND_ADDRESS, HEALTH_CHECK_INTERVAL, …): give both the same environment.
-Exit code 2 when rows do not fit, 5 while a server has the store open.
+All rows are imported in one transaction, or none. A row that does not fit is reported with a value that would. Importing the same \
+file again changes nothing. Health is not imported: the server probes everything when it starts. The server's settings apply \
+(PORTOLAN_PROBE_ALLOW, PORTOLAN_BIND_ADDRESS, HEALTH_CHECK_INTERVAL, …), so run both with the same environment.
+Exit code 2 if rows do not fit, 5 while a server has the store open.
 
 Examples:
-  portolan import gateway.db --db portolan.db --dry-run   what would happen to each row that does not fit
+  portolan import gateway.db --db portolan.db --dry-run       what would happen to each row
   portolan import gateway.db --db portolan.db
   portolan export --server http://old:8080 | portolan import - --db portolan.db";
 
 pub(super) const EXPORT: &str = "\
-One JSON object per line, in order of namespace, service and instance, each as a register call takes it. Health, history and ids are
-not part of it. Without --db it asks the server; --db reads a file, also while a server has it open.
+Each line is a JSON object as a register call takes it, in order of namespace, service and instance. Health, history and ids are \
+left out. Without --db it asks the server; --db reads a file, even while a server has it open.
 
 Examples:
   portolan export > services.jsonl
   portolan export --db /var/lib/portolan/services.db --for-import > services.jsonl
-  portolan export -n shop | while read -r line; do echo \"$line\" | portolan register -f - --server http://new:8080; done";
+  portolan export -n shop |
+    while read -r line; do echo \"$line\" | portolan register -f - --server http://new:8080; done";
 
 pub(super) const BACKUP: &str = "\
-The copy is complete and of one moment, and was read back before this says so. To restore it while no server runs, move the store's
-file and its -wal and -shm away, and put the copy in its place; the next `portolan serve` makes every reader start over.
+The copy is complete, shows a single moment, and is read back before the command reports success. To restore it while no server runs, move the \
+store's file and its -wal and -shm away, and put the copy in its place; after the next `portolan serve`, every reader starts over.
 
 Examples:
   portolan backup /backups/portolan-$(date +%F).db
   portolan backup --force latest.db --db /var/lib/portolan/services.db";
 
 pub(super) const DEMO: &str = "\
-Needs nothing and leaves nothing behind: its file is in a private temporary folder, its backends on loopback.
+The demo needs nothing and leaves nothing behind: its file is in a private temporary folder, and its backends are on loopback.
 
 Examples:
-  portolan demo                                     the console over it; q ends it
+  portolan demo                                     in the console; q quits
   portolan demo --seconds 60 | cat                  plain lines for a minute";
 
 pub(super) const TOKEN: &str = "\
-The secret is JWT_SECRET, or the first line of the file JWT_SECRET_FILE, as the server has it. Only the token is printed.
+The secret is JWT_SECRET, or the first line of the file JWT_SECRET_FILE, as for the server. Only the token is printed.
 
 Examples:
   export PORTOLAN_TOKEN=$(portolan token --subject ci)
   portolan token --subject ops --scope admin --namespaces '*' --ttl 8h";
 
 pub(super) const REGISTER: &str = "\
-Repeating a registration renews it and changes nothing.
+Repeating a registration renews it and changes nothing else.
 
 Examples:
   portolan register --name user-service --base-url http://10.0.0.5:8080 --check-http /health
   portolan register --name user-service -i b --base-url http://10.0.0.6:8080 --weight 20
   portolan register --name ledger-db --base-url postgres://db.corp:5432 --check-tcp
   portolan register --name user-service --base-url http://10.0.0.5:8080 --ttl 30s --retry
-  portolan register --name mail --base-url http://10.0.0.7 --check-http /info --identity '/app=$service'
-  portolan register --name mail --base-url http://10.0.0.7 --add-check admin=http://10.0.0.7:9000/ready
+  portolan register --name mail --base-url http://10.0.0.7 --check-http --identity '/app=$service'
+  portolan register --name mail --base-url http://10.0.0.7 --add-check admin=http://10.0.0.7:90/ok
   portolan register -f user-service.json
   echo '{\"name\":\"mail\",\"base_url\":\"http://10.0.0.7\"}' | portolan register -f -";
 
 pub(super) const RUN: &str = "\
-It starts CMD and registers it once its port answers. It renews the lease while CMD runs, registers again where the server has forgotten
-it, and deregisters when CMD is asked to stop or ends. It passes on SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2, and ends with
-CMD's exit code, 128 + N after signal N, 127 or 126 when CMD cannot be started. Nothing that the server does ends CMD.
+`portolan run` starts CMD and registers it once its port answers. It renews the lease while CMD runs, registers again if the server has lost \
+the registration, and deregisters when CMD is asked to stop or ends. It passes on SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2. Its \
+exit code is that of CMD, 128 + N after signal N, and 127 or 126 if CMD cannot be started. Nothing that the server does ends CMD.
 
-CMD gets this environment as it is, so PORTOLAN_TOKEN too if it is set; --token-file keeps the token from CMD. Let CMD stay in the
-foreground: what it starts in the background is no longer supervised once CMD ends. As process 1 of a container it reaps orphans.
+CMD gets this environment unchanged, including PORTOLAN_TOKEN if it is set; --token-file keeps the token from CMD. CMD should stay in the \
+foreground: what it starts in the background is no longer supervised once CMD ends. As process 1 of a container, `portolan run` reaps orphans.
 
 Examples:
   portolan run --name user-service --port 8081 -- python3 app.py --port 8081
-  portolan run --name user-service --port 8081 --check-http /healthz --version 1.4.2 -- ./user-service
-  portolan run --name ledger-db --base-url postgres://10.0.0.5:5432 --ttl 1m --kill-after 30s -- ./db";
+  portolan run --name user-service --port 8081 --check-http /healthz -- ./user-service
+  portolan run --name ledger-db --base-url postgres://10.0.0.5:5432 --ttl 1m -- ./db";
 
 pub(super) const DEREGISTER: &str = "\
 Examples:
-  portolan deregister user-service                  when it has one instance
+  portolan deregister user-service                  if it has one instance
   portolan deregister user-service --instance b
   portolan deregister user-service -n shop --all";
 
 pub(super) const DRAIN: &str = "\
-A drained instance is not selected; its weight stays, and it comes back by `portolan undrain`, or by itself after --for. Draining again
-changes reason and time.
+A drained instance is not selected, and keeps its weight. `portolan undrain` brings it back, or the end of the time in --for. Draining it again \
+replaces the reason and the time.
 
-A drain goes with the registration: a program that deregisters when it is stopped, as under
-`portolan run`, comes back undrained. To keep it out of selection after a restart, start it with
---weight 0.
+A drain ends with the registration: a program that deregisters when it stops, as under `portolan run`, comes back undrained. To keep it out \
+of selection after a restart, start it with --weight 0.
 
 Examples:
   portolan drain user-service --reason \"new kernel\" --for 30m
@@ -208,12 +208,13 @@ Examples:
 
 pub(super) const UNDRAIN: &str = "\
 Examples:
-  portolan undrain user-service                     when one instance is drained
+  portolan undrain user-service                     if one instance is drained
   portolan undrain user-service -i b";
 
 pub(super) const ACK: &str = "\
-Lists and the console show the note, and acknowledged failures after all others. It ends when the failure does, after --for, or by
-`portolan unack`. One of a service also ends as soon as another instance fails: a new failure is never hidden.
+Lists and the console show the note, and acknowledged failures below all others. An acknowledgement ends when the failure does, after --for, \
+or with `portolan unack`. So that it never hides a new failure, it also ends when another check of the instance fails or, without -i, when \
+another instance does.
 
 Examples:
   portolan ack user-service --note \"disk ordered, OPS-4711\" --for 2h
@@ -225,9 +226,9 @@ Examples:
   portolan unack user-service -i b";
 
 pub(super) const WAIT: &str = "\
-It follows the server, and also waits for a server that is only starting. A drained instance is not healthy here, since it is not selected.
-Exit code 6 when time runs out, 3 when the server was not reached until then.
--o json prints {\"name\":…,\"for\":…,\"met\":true,\"instances\":[…],\"service\":…}, also when time runs out.
+It also waits for a server that has not started yet. A drained instance does not count as healthy here, since it is not selected.
+Exit code 6 when time runs out, 3 if the server was never reached.
+-o json prints {\"name\":…,\"for\":…,\"met\":true,\"instances\":[…],\"service\":…}, even when time runs out.
 
 Examples:
   portolan wait user-service --for healthy && ./run-the-tests
@@ -255,17 +256,17 @@ Examples:
   portolan discover user-service --pick weighted -o url || echo none is healthy";
 
 pub(super) const CHECK: &str = "\
-The outcome counts at once, whatever the thresholds say; a flap hold stays.
-Exit code 1 when a checked service is not healthy; 0 when it has no check.
+The outcome counts at once, whatever the thresholds; but an instance that is held as flapping stays so.
+Exit code 1 if a checked service is not healthy; 0 if it has no check.
 -o json prints {\"service\":…,\"checks\":[…]} with each stage's time in microseconds.
 
 Examples:
   portolan check user-service
-  portolan check user-service -i b                  one instance, and exit code 1 when it is not healthy
+  portolan check user-service -i b                  one instance; exit code 1 unless it is healthy
   portolan check user-service -o json | jq '.checks[].outcome.timings'";
 
 pub(super) const WATCH: &str = "\
-It prints the changes after its start. It survives a restart of the server and then prints what it missed.
+It prints the changes from now on. It survives a restart of the server and then prints what it missed.
 Events of the server itself, such as failing writes, go to stderr; stdout has one line per change.
 
 Examples:
@@ -274,8 +275,8 @@ Examples:
   portolan watch -o json | jq -c 'select(.to == \"unhealthy\")'";
 
 pub(super) const CONSOLE: &str = "\
-Without --server, --context, PORTOLAN_SERVER and --file it shows the server if one answers, else the file DB_PATH or ./services.db;
-its header says which. A file can only be shown: to probe, drain or deregister it needs a server.
+Without --server, --context, PORTOLAN_SERVER and --file it shows the local server if that answers, else the file DB_PATH or ./services.db; \
+the header says which. It can only show a file: to probe, drain or deregister it needs a server.
 
 Examples:
   portolan console
@@ -292,7 +293,7 @@ Examples:
   portolan history user-service -o wide             with exact times";
 
 pub(super) const AVAILABILITY: &str = "\
-Availability is 1 - unhealthy / known time. Time that was not proved, or without a server, is unknown; drained time is left out.
+Availability is 1 - unhealthy / known time. Time without proof or without a server is unknown; drained time is left out.
 
 Examples:
   portolan availability -A --window 7d              every service over the last week
@@ -305,18 +306,31 @@ Examples:
   kubectl explain services.portolan.dev.spec        what the fields mean";
 
 pub(super) const COMPLETIONS: &str = "\
-The script asks this program at each Tab, and this program asks the server for names of services, for a second at most. Make the script
+The script runs this program at each Tab, which asks the server for names of services and waits for a second at most. Generate the script \
 again after an upgrade.
 
 Examples:
   portolan completions bash > ~/.local/share/bash-completion/completions/portolan
   portolan completions zsh > ~/.zfunc/_portolan
   portolan completions fish > ~/.config/fish/completions/portolan.fish
-  portolan completions kubectl > ~/bin/kubectl_complete-portolan    for `kubectl portolan`; make it executable";
+  portolan completions kubectl > ~/bin/kubectl_complete-portolan    make it executable";
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[test]
+    fn examples_are_not_broken_on_a_terminal_of_100_columns() {
+        let command = crate::cli::Cli::command();
+        let help: Vec<String> =
+            command.get_subcommands().filter_map(|sub| Some(sub.get_after_help()?.to_string())).collect();
+        assert!(help.len() > 20, "{help:?}");
+        for line in help.iter().flat_map(|help| help.lines()).filter(|line| line.starts_with("  ")) {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+    }
 
     #[test]
     fn every_setting_has_its_group() {

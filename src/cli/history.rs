@@ -27,7 +27,7 @@ pub(super) struct HistoryArgs {
     /// Only this instance
     #[arg(short, long, value_name = "NAME")]
     instance: Option<String>,
-    /// Most transitions to show, 1 to 500
+    /// Maximum number of transitions to show, 1 to 500
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     limit: u16,
     #[command(flatten)]
@@ -37,17 +37,10 @@ pub(super) struct HistoryArgs {
 }
 
 /// Transitions of the service with that id, newest first.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn transitions(client: &Client, id: Uuid) -> Result<Vec<HistoryEntry>, Failure> {
     client.get(&["services", &id.to_string(), "history"], &[("limit", "100")]).await?.read()
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: HistoryArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     let limit = args.limit.to_string();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use clap::Args;
 use uuid::Uuid;
 
-use super::args::{Format, OutputArg, ServerArgs, parse_pair};
+use super::args::{Format, OutputArg, SelectArgs, ServerArgs};
 use super::availability;
 use super::changes::{Change, Changes};
 use super::client::{Client, Reply, read};
@@ -13,6 +13,7 @@ use super::exit::{Exit, Failure};
 use super::output::service::Row;
 use super::output::{Streams, service};
 use super::pages::{Pages, join};
+use super::plugin::program;
 use crate::console::data;
 use crate::console::source::api::Reach;
 use crate::model::outcome::Health;
@@ -38,58 +39,22 @@ pub(super) struct ListArgs {
     watch: bool,
     #[command(flatten)]
     output: OutputArg,
+    /// Only services of this health: healthy, unhealthy or unknown
+    #[arg(long, value_name = "HEALTH", help_heading = "Selection")]
+    status: Option<Health>,
     #[command(flatten)]
-    select: Select,
+    select: SelectArgs,
     #[command(flatten)]
     server: ServerArgs,
-}
-
-/// Which services are listed.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Selection")]
-struct Select {
-    /// Only services of this health: healthy, unhealthy or unknown
-    #[arg(long, value_name = "HEALTH")]
-    status: Option<Health>,
-    /// Only versions in this range, such as ^1.4 or ">=2, <3"
-    #[arg(long, value_name = "RANGE")]
-    version: Option<String>,
-    /// Only this zone
-    #[arg(long)]
-    zone: Option<String>,
-    /// Only where the metadata has this entry; may be repeated
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair)]
-    meta: Vec<(String, String)>,
-    /// Only instances with this tag; may be repeated
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
-    /// Only instances without a warning
-    #[arg(long)]
-    no_warning: bool,
 }
 
 impl ListArgs {
     fn query(&self) -> Vec<(String, String)> {
         let namespace = if self.all_namespaces { Some("*".to_owned()) } else { self.namespace.clone() };
-        let select = &self.select;
-        let given = [
-            ("namespace", namespace),
-            ("status", select.status.map(|s| s.to_string())),
-            ("version", select.version.clone()),
-            ("zone", select.zone.clone()),
-            ("warning", select.no_warning.then(|| "false".to_owned())),
-        ];
-        let mut query: Vec<_> = given.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect();
-        query.extend(select.meta.iter().map(|(k, v)| (format!("meta.{k}"), v.clone())));
-        query.extend(select.tag.iter().map(|tag| ("tag".to_owned(), tag.clone())));
-        query
+        self.select.query([("namespace", namespace), ("status", self.status.map(|status| status.to_string()))])
     }
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: ListArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let client = Client::new(&args.server).await?;
     if args.watch {
@@ -126,16 +91,15 @@ async fn available(client: &Client, services: &[Service]) -> HashMap<Uuid, f64> 
 /// Prints the table, then the changed rows.
 async fn follow(args: &ListArgs, client: Client, streams: &mut Streams) -> Result<Exit, Failure> {
     if args.output.output == Format::Json {
-        return Err(
-            Failure::usage("--watch prints rows for people").hint("portolan watch -o json prints changes as JSON")
-        );
+        let hint = format!("{} watch -o json prints changes as JSON", program());
+        return Err(Failure::usage("--watch prints rows for people").hint(hint));
     }
     let reach = match (&args.namespace, args.all_namespaces) {
         (Some(name), _) => Reach::One(name.as_str().into()),
         (None, true) => Reach::All,
         (None, false) => Reach::Default,
     };
-    let is_selected = |service: &data::Service| args.select.status.is_none_or(|status| service.health == status);
+    let is_selected = |service: &data::Service| args.status.is_none_or(|status| service.health == status);
     let wide = args.output.output == Format::Wide;
     let table = |rows: &[(Service, bool)]| {
         let rows = rows.iter().map(|(service, removed)| Row { removed: *removed, ..Row::from(service) });
@@ -203,9 +167,6 @@ fn too_much() -> Failure {
 }
 
 /// Every service of every namespace.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn everything(client: &Client) -> Result<Vec<Service>, Failure> {
     let query = vec![("namespace".to_owned(), "*".to_owned())];
     let pages = pages(client, query).await?;

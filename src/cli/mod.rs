@@ -95,10 +95,10 @@ enum Command {
     /// Bring drained instances back into selection
     #[command(after_help = help::UNDRAIN)]
     Undrain(drain::UndrainArgs),
-    /// Say that a failure is known, in a note that ends with it
+    /// Acknowledge a failure with a note, for as long as it lasts
     #[command(after_help = help::ACK)]
     Ack(acknowledge::AckArgs),
-    /// Take back that a failure is known
+    /// Withdraw an acknowledgement
     #[command(after_help = help::UNACK)]
     Unack(acknowledge::UnackArgs),
     /// List services with their health

@@ -1,4 +1,4 @@
-//! What `drain` and `ack` have in common: words for people with a time, and how the call ends.
+//! What `drain` and `ack` share: a text for people, an end time, and how results are reported.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,4 @@
-//! The program as a plugin of kubectl: called `kubectl-portolan` it is `kubectl portolan`, and asks the cluster that kubectl asks.
+//! The program as a plugin of kubectl: installed as `kubectl-portolan`, it runs as `kubectl portolan` and asks the cluster that kubectl asks.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -44,9 +44,6 @@ impl Caller {
 }
 
 /// The shell's completion script.
-///
-/// # Errors
-/// The output stream's.
 pub(super) fn completions(args: &CompletionsArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     match args.shell.shell() {
         Some(shell) => streams.text(&String::from_utf8_lossy(&completion::script(&shell.to_string())?))?,
@@ -56,27 +53,18 @@ pub(super) fn completions(args: &CompletionsArgs, streams: &mut Streams) -> Resu
 }
 
 /// The API's document.
-///
-/// # Errors
-/// The output stream's.
 pub(super) fn openapi(streams: &mut Streams) -> Result<Exit, Failure> {
     streams.text(&api::openapi_json())?;
     Ok(Exit::Ok)
 }
 
 /// The settings' table.
-///
-/// # Errors
-/// The output stream's.
 pub(super) fn settings(streams: &mut Streams) -> Result<Exit, Failure> {
     streams.text(&config::markdown_table())?;
     Ok(Exit::Ok)
 }
 
 /// Each command's help, as Markdown.
-///
-/// # Errors
-/// The output stream's.
 pub(super) fn commands(mut command: clap::Command, streams: &mut Streams) -> Result<Exit, Failure> {
     command.build();
     let mut out = format!("# Commands\n\n```text\n{}\n```\n", command.render_help().to_string().trim_end());

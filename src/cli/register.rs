@@ -44,7 +44,7 @@ pub(super) struct RegisterArgs {
     /// Its namespace; the server's default one unless given
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<String>,
-    /// While the server does not answer or fails, try again, for --timeout in all
+    /// Try again while the server does not answer or fails, for --timeout in total
     #[arg(long)]
     retry: bool,
     #[command(flatten)]
@@ -145,10 +145,6 @@ async fn send_until_answered(server: &ServerArgs, body: &str) -> Result<Reply, F
     }
 }
 
-/// Runs it.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: RegisterArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let body = args.body()?;
     let reply =

@@ -1,4 +1,4 @@
-//! `portolan wait`: until a service is as it should be.
+//! `portolan wait`: waits until a service is in a given state.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,7 +12,9 @@ use super::changes::Changes;
 use super::client::Client;
 use super::completion;
 use super::exit::{Exit, Failure};
+use super::lookup;
 use super::output::Streams;
+use super::plugin::program;
 use crate::console::data::{Instance, Service};
 use crate::console::source::api::Reach;
 use crate::model::backoff::Backoff;
@@ -55,7 +57,7 @@ pub(super) struct WaitArgs {
     /// healthy, gone, registered or drained
     #[arg(long = "for", value_enum, value_name = "STATE", hide_possible_values = true)]
     condition: Condition,
-    /// How many instances must be so [default: 1, or as many as --instance names; of drained: all]
+    /// How many instances must be in that state [default: 1, or as many as --instance names; for drained, all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     min: Option<u16>,
     /// Only instances with a version in this range, such as ^1.4 or ">=2, <3"
@@ -149,10 +151,12 @@ impl WaitArgs {
         }
     }
 
-    /// What to do when it was waited for in vain.
-    fn remedy(&self, service: Option<&Service>) -> String {
+    /// What to do when time ran out. `absence` has the server's hints about a service that it does not have.
+    fn remedy(&self, service: Option<&Service>, absence: &[String]) -> String {
         let Some(service) = service else {
-            return format!("no service is called {}; portolan list -A shows what there is", self.name);
+            let known = || format!("{} list -A shows what there is", program());
+            let hint = if absence.is_empty() { known() } else { absence.join("; ") };
+            return format!("no service is called {}; {hint}", self.name);
         };
         let never_probed = |i: &&Instance| *i.reason == *Reason::NotChecked.as_str();
         let unproved = self.matching(Some(service)).into_iter().find(never_probed);
@@ -161,7 +165,7 @@ impl WaitArgs {
                 "{} is not probed, so it never becomes healthy: register it with --health-url or --check-http, --check-tcp, --check-grpc",
                 escape(&one.name, 100)
             ),
-            None => "--timeout waits longer; portolan get and portolan history say more".to_owned(),
+            None => format!("--timeout waits longer; {0} get and {0} history say more", program()),
         }
     }
 
@@ -184,6 +188,8 @@ struct Progress {
     changes: Option<Changes>,
     /// Why it has not.
     unreachable: Option<Failure>,
+    /// What the server says about a service that it does not have.
+    absence: Vec<String>,
 }
 
 impl Progress {
@@ -192,9 +198,10 @@ impl Progress {
     }
 
     async fn wait(&mut self, args: &WaitArgs, streams: &mut Streams) -> Result<(), Failure> {
-        self.connect(args, streams).await?;
+        let reach = args.namespace.as_deref().map_or(Reach::Default, |name| Reach::One(name.into()));
+        let client = self.connect(args, &reach, streams).await?;
         if self.service().is_none() && args.condition != Condition::Gone {
-            streams.note(&format!("no service is called {} yet; waiting for one", args.name));
+            self.absence = lookup::note_absence(&client, &reach, args.name.as_str(), streams).await;
         }
         while !args.is_met(self.service()) {
             let Some(changes) = &mut self.changes else { return Ok(()) };
@@ -203,19 +210,20 @@ impl Progress {
         Ok(())
     }
 
-    /// Opens the watch, also of a server that is only starting.
-    async fn connect(&mut self, args: &WaitArgs, streams: &mut Streams) -> Result<(), Failure> {
-        let reach = args.namespace.as_deref().map_or(Reach::Default, |name| Reach::One(name.into()));
+    /// Opens the watch, also of a server that has not started yet.
+    async fn connect(&mut self, args: &WaitArgs, reach: &Reach, streams: &mut Streams) -> Result<Client, Failure> {
         let mut pauses = RETRY;
         loop {
             let followed = match Client::new(&args.server).await {
-                Ok(client) => Changes::follow(client, reach.clone(), Some(args.name.as_str())).await,
+                Ok(client) => Changes::follow(client.clone(), reach.clone(), Some(args.name.as_str()))
+                    .await
+                    .map(|changes| (client, changes)),
                 Err(failure) => Err(failure),
             };
             match followed {
-                Ok(changes) => {
+                Ok((client, changes)) => {
                     self.changes = Some(changes);
-                    return Ok(());
+                    return Ok(client);
                 }
                 Err(failure) if failure.exit == Exit::Unreachable => {
                     if self.unreachable.is_none() {
@@ -255,7 +263,7 @@ pub(super) async fn run(args: WaitArgs, streams: &mut Streams) -> Result<Exit, F
             let summary = escape(&args.summary(progress.service()), 400);
             let time = humane(args.server.timeout);
             Err(Failure::new(Exit::TimedOut, format!("{} after {time}: {summary}", args.name))
-                .hint(args.remedy(progress.service())))
+                .hint(args.remedy(progress.service(), &progress.absence)))
         }
     }
 }

@@ -9,6 +9,7 @@ use super::changes::{Change, Changes};
 use super::client::Client;
 use super::completion;
 use super::exit::{Exit, Failure};
+use super::lookup;
 use super::output::Streams;
 use super::output::service::drained;
 use crate::console::data::Service;
@@ -70,29 +71,12 @@ impl WatchArgs {
     }
 }
 
-/// Says that the service does not exist yet (a mistyped name would otherwise wait silently), and in which other namespaces it does.
-async fn note_absence(client: &Client, reach: &Reach, name: &str, streams: &mut Streams) {
-    streams.note(&format!("no service is called {} yet; waiting for one", escape(name, 100)));
-    if *reach == Reach::All {
-        return;
-    }
-    let mut query = vec![("name", name)];
-    query.extend(reach.namespace().map(|namespace| ("namespace", namespace)));
-    let absent = client.refusal(&["services", "discover"], &query).await;
-    for hint in absent.filter(|why| why.exit == Exit::NotFound).map(|why| why.hints).unwrap_or_default() {
-        streams.note(&hint);
-    }
-}
-
 /// Runs until it is interrupted.
-///
-/// # Errors
-/// See [`Failure`].
 pub(super) async fn run(args: WatchArgs, streams: &mut Streams) -> Result<Exit, Failure> {
     let (client, reach) = (Client::new(&args.server).await?, args.reach());
     let mut changes = Changes::follow(client.clone(), reach.clone(), args.name.as_deref()).await?;
     if let Some(name) = args.name.as_deref().filter(|_| changes.known().next().is_none()) {
-        note_absence(&client, &reach, name, streams).await;
+        lookup::note_absence(&client, &reach, name, streams).await;
     }
     loop {
         for change in changes.next(streams).await? {

@@ -1,4 +1,4 @@
-//! Whether clients can reach this server: known to its listener, and of interest to whoever must not blame clients for their silence.
+//! Whether clients can reach this server: the listener knows, and leases must not expire while they cannot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -15,7 +15,7 @@
 //! - What readers select: [`selection`], [`version`]; how long they wait: [`wait_time`].
 //! - What connects the other modules: the traits in [`ports`], in `publishing` those about endpoints, and in `authority` the one about
 //!   callers in a cluster.
-//! - What a listener tells others: [`hearing`]; when a registration ends by itself: [`lease`].
+//! - What a listener tells others: [`hearing`]; when a registration ends by itself: [`lease`]; one of several servers: [`replica`].
 //! - Helpers: [`time`], [`text`], [`secret`], [`backoff`], [`rate`], [`value_error`], [`did_you_mean`], [`whole_number`], `sync`.
 
 pub mod acknowledgement;
@@ -39,6 +39,7 @@ pub mod probe;
 mod publishing;
 pub mod rate;
 pub mod registration;
+pub mod replica;
 pub mod request_options;
 pub mod secret;
 pub mod selection;

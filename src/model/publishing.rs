@@ -1,4 +1,4 @@
-//! What publishing needs of other parts: the addresses of a name, and which addresses may be published.
+//! What publishing needs from other parts: the addresses of a name, and which addresses may be published.
 
 use std::net::IpAddr;
 use std::sync::Arc;

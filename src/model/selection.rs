@@ -101,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::model::name::{Namespace, ServiceKey};
-    use crate::model::service::{InstanceId, InstanceSpec, Owner, Source};
+    use crate::model::service::{InstanceId, InstanceSpec, Source};
     use crate::model::time::UnixMs;
     use crate::model::url::EndpointUrl;
 
@@ -113,25 +113,9 @@ mod tests {
             zone: format!("z{id}"),
             ..InstanceSpec::at(EndpointUrl::base("http://10.0.0.5:8080").expect("a URL"))
         };
-        Instance {
-            id: InstanceId(id),
-            name: format!("i{id}").parse().expect("a name"),
-            spec: Arc::new(spec),
-            owner: Owner::Anonymous,
-            generation: 1,
-            fence: None,
-            created_at: UnixMs(0),
-            health,
-            reason: if health == Health::Unknown { Reason::NotChecked } else { Reason::Passed },
-            since: UnixMs(0),
-            message: None,
-            decided_by: crate::model::name::CheckName::default(),
-            warning: None,
-            also_failing: Box::default(),
-            observed_version: None,
-            drain: None,
-            acknowledged: None,
-        }
+        let reason = if health == Health::Unknown { Reason::NotChecked } else { Reason::Passed };
+        let name = format!("i{id}").parse().expect("a name");
+        Instance::new(InstanceId(id), name, Arc::new(spec), (health, reason), UnixMs(0))
     }
 
     fn service(instances: Vec<Instance>) -> Service {

@@ -11,6 +11,7 @@ use super::acknowledgement::{Acknowledgement, Failure};
 use super::check::{AnyCheck, Check, CheckError, CheckKind, HeartbeatCheck, MAX_NAMED_CHECKS, NamedCheck, Plan};
 use super::name::{CheckName, InstanceName, ServiceKey};
 use super::outcome::{Health, Reason};
+use super::replica::Replica;
 use super::time::UnixMs;
 use super::url::EndpointUrl;
 
@@ -114,7 +115,7 @@ pub struct InstanceSpec {
     pub checks: Vec<NamedCheck>,
     /// At most [`MAX_TAGS`] free texts for selection, each at most [`MAX_TAG`] bytes, none twice.
     pub tags: Vec<String>,
-    /// Its name in a foreign system, to the letter; at most [`MAX_EXTERNAL_ID`] bytes.
+    /// Its name in another system, verbatim; at most [`MAX_EXTERNAL_ID`] bytes.
     pub external_id: Option<String>,
     /// Seconds of uninterrupted failure after which it is removed, in [`DEREGISTER_AFTER`].
     pub deregister_after_seconds: Option<u32>,
@@ -328,6 +329,35 @@ pub struct Drain {
 }
 
 impl Instance {
+    /// An anonymous instance that was first registered at `at`, with the health that it has had since then, in its first generation.
+    pub fn new(
+        id: InstanceId,
+        name: InstanceName,
+        spec: Arc<InstanceSpec>,
+        (health, reason): (Health, Reason),
+        at: UnixMs,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            spec,
+            owner: Owner::Anonymous,
+            generation: 1,
+            fence: None,
+            created_at: at,
+            health,
+            reason,
+            since: at,
+            message: None,
+            decided_by: CheckName::default(),
+            warning: None,
+            also_failing: Box::default(),
+            observed_version: None,
+            drain: None,
+            acknowledged: None,
+        }
+    }
+
     /// Whether it has no check, so that its health is unknown on purpose.
     pub fn is_unchecked(&self) -> bool {
         self.health == Health::Unknown && self.reason == Reason::NotChecked
@@ -348,29 +378,6 @@ impl Instance {
     /// The generation that readers see and `If-Match` names.
     pub fn shown_generation(&self) -> u64 {
         self.fence.unwrap_or(self.generation)
-    }
-}
-
-/// One of several servers that mirror the same services: a random number per process, displayed as 8 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Replica(u32);
-
-impl Replica {
-    /// A new one.
-    pub fn random() -> Self {
-        Self(rand::random())
-    }
-
-    /// Parses the displayed form: 8 hex digits.
-    pub fn read(text: &str) -> Option<Self> {
-        let plain = text.len() == 8 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        plain.then(|| u32::from_str_radix(text, 16).ok().map(Self)).flatten()
-    }
-}
-
-impl std::fmt::Display for Replica {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:08x}", self.0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ends what has a time: drains and acknowledgements.
+//! Ends drains and acknowledgements whose time is up.
 //!
 //! In: the catalog's feed, which says until when each instance is drained or acknowledged. Out: a call to the store when that time has come.
 //! An end is a moment of the wall clock, for people; once it is known, the steady clock measures the time to it, so that setting the wall
@@ -198,29 +198,13 @@ mod tests {
     use crate::model::url::EndpointUrl;
 
     fn service(drains: &[(&str, Option<i64>)]) -> Service {
-        let instance = |(name, until): &(&str, Option<i64>)| Instance {
-            id: InstanceId(1),
-            name: name.parse().expect("a name"),
-            spec: Arc::new(InstanceSpec::at(EndpointUrl::base("http://h").expect("a URL"))),
-            owner: Owner::Anonymous,
-            generation: 1,
-            fence: None,
-            created_at: UnixMs(0),
-            health: Health::Healthy,
-            reason: Reason::Passed,
-            since: UnixMs(0),
-            message: None,
-            decided_by: crate::model::name::CheckName::default(),
-            warning: None,
-            also_failing: Box::default(),
-            observed_version: None,
-            acknowledged: None,
-            drain: Some(Arc::new(Drain {
-                reason: "r".to_owned(),
-                by: "b".to_owned(),
-                since: UnixMs(0),
-                until: until.map(UnixMs),
-            })),
+        let spec = Arc::new(InstanceSpec::at(EndpointUrl::base("http://h").expect("a URL")));
+        let instance = |(name, until): &(&str, Option<i64>)| {
+            let (name, spec, passed) =
+                (name.parse().expect("a name"), Arc::clone(&spec), (Health::Healthy, Reason::Passed));
+            let (reason, by) = ("r".to_owned(), "b".to_owned());
+            let drain = Arc::new(Drain { reason, by, since: UnixMs(0), until: until.map(UnixMs) });
+            Instance { drain: Some(drain), ..Instance::new(InstanceId(1), name, spec, passed, UnixMs(0)) }
         };
         Service {
             id: Uuid::from_u128(1),

@@ -1,5 +1,7 @@
 //! Why a request failed.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -51,5 +53,11 @@ impl Detail {
     pub fn new(field: impl Into<String>, error: impl Into<ValueError>) -> Self {
         let ValueError { problem, expected } = error.into();
         Self { field: field.into(), problem, expected }
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.problem)
     }
 }

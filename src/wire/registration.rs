@@ -68,7 +68,7 @@ pub struct Registration {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_items = 64)]
     pub tags: Option<Vec<String>>,
-    /// Its name in a foreign system, kept to the letter. Without `instance`, the instance's name is derived from it, and the same id at another
+    /// Its name in another system, kept verbatim. Without `instance`, the instance's name is derived from it, and the same id at another
     /// address is another instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 512)]

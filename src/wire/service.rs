@@ -159,7 +159,7 @@ pub struct Instance {
     #[serde(default, deserialize_with = "few", skip_serializing_if = "<[_]>::is_empty")]
     #[schema(value_type = Option<Vec<String>>)]
     pub tags: Box<[Box<str>]>,
-    /// Its name in a foreign system, to the letter.
+    /// Its name in another system, verbatim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external_id: Option<Box<str>>,
     /// Checks beside `check`, ordered by name.

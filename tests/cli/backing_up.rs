@@ -132,7 +132,7 @@ fn backups_beside_a_server_that_writes_are_whole_each_time() {
             let started = std::time::Instant::now();
             while acknowledged.load(Ordering::Acquire) < 40 * (round + 1) {
                 assert!(started.elapsed() < crate::common::PATIENCE);
-                std::thread::yield_now();
+                std::thread::sleep(std::time::Duration::from_millis(1));
             }
             let least = acknowledged.load(Ordering::Acquire);
             let copy = folder.path().join(format!("copy-{round}.db"));

@@ -92,7 +92,7 @@ fn each_row_that_does_not_fit_says_what_it_became_or_what_would_do() {
     assert!(said.contains("3 rows do not fit, so nothing was imported") && said.contains("--skip"), "{said}");
     let report = stdout(&output);
     for line in [
-        "row 2 (Order_Service) -> default/order-service  added: name is no label of a-z, 0-9 and '-'; it became order-service",
+        "row 2 (Order_Service) -> default/order-service  added: name is not a label of a-z, 0-9 and '-'; it became order-service",
         "row 3 (user-service) -> default/user-service/127-0-0-1-9081  added: name is another row's too, with another address, so this is a \
          further instance; it became instance 127-0-0-1-9081",
         "row 4 (user-service)  left out: row repeats name and address of row 1",
@@ -150,7 +150,7 @@ fn a_dry_run_writes_nothing_and_works_beside_a_server() {
     let (code, said) = ended(&output);
     assert_eq!(code, 5, "{said}");
     assert!(
-        said.contains("in use by another Portolan server (process ") && said.contains("--dry-run works meanwhile"),
+        said.contains("in use by another Portolan server (process ") && said.contains("--dry-run works while it runs"),
         "{said}"
     );
     let output = run_in(folder.path(), &["import", "gateway.db", "--dry-run"]);
@@ -273,7 +273,7 @@ fn what_becomes_another_value_is_said() {
     assert!(said.contains("added: registered_at is in the future; it became the moment of the import"), "{said}");
     gateway(&folder.path().join("gateway.db"), &[GatewayRow { id: "7", registered_at: "yesterday", ..PLAIN }]);
     let said = stdout(&run_in(folder.path(), &["import", "gateway.db"]));
-    assert!(said.contains("id is no UUID; it became a new one; and registered_at is no date"), "{said}");
+    assert!(said.contains("id is not a UUID; it became a new one; and registered_at is not a date"), "{said}");
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn a_killed_import_leaves_all_or_nothing() {
         let started = std::time::Instant::now();
         while child.try_wait().expect("waits").is_none() && written() <= bytes {
             assert!(started.elapsed() < PATIENCE, "neither ended nor wrote {bytes} bytes");
-            std::thread::yield_now();
+            std::thread::sleep(std::time::Duration::from_millis(1));
         }
         let ended = child.try_wait().expect("waits");
         child.kill().expect("kills");
@@ -407,7 +407,7 @@ fn a_terminal_shows_how_far_it_is_and_nothing_of_it_stays() {
         writeln!(file, "{{\"name\":\"s{rows}\",\"base_url\":\"http://127.0.0.1:9\"}}").expect("it reads");
         rows += 1;
         text.extend(pieces.try_iter());
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
     drop(file);
     assert!(child.wait().expect("it ends").success());

@@ -66,6 +66,9 @@ fn the_current_context_is_asked_unless_something_else_is_named() {
     assert_eq!(ended(&flag).0, 0, "{}", stderr(&flag));
     let variable = plugin.run("kubectl-portolan", &["list"], &[("PORTOLAN_SERVER", &server.url)]);
     assert_eq!(ended(&variable).0, 0, "{}", stderr(&variable));
+    let absent = plugin.call(&["get", "absent", "--server", &server.url]);
+    let hint = "\n  kubectl portolan list -A shows what there is";
+    assert!(ended(&absent).0 == 4 && stderr(&absent).contains(hint), "{}", stderr(&absent));
 }
 
 #[test]

@@ -194,15 +194,15 @@ fn the_log_says_why_a_request_was_refused() {
         assert_eq!(ended(&output).0, 5, "{}", stderr(&output));
     };
     ask(&expired(Duration::from_mins(5), None), &MAIL);
-    let said = server.until("refused");
+    let said = server.until("portolan::access: refused");
     assert!(said.contains("portolan::access: refused: Invalid token: the token expired at "), "{said}");
     assert!(said.contains("client=127.0.0.1") && said.contains("code=\"token_expired\""), "{said}");
     ask(&minted(&[]), &IN_SHOP);
-    let said = server.until("refused");
+    let said = server.until("portolan::access: refused");
     assert!(said.contains("the namespace shop") && said.contains("subject=\"ci\""), "{said}");
     let forged = minted(&[]).rsplit_once('.').map(|(claims, _)| format!("{claims}.AAAA")).expect("a signature");
     ask(&forged, &MAIL);
-    let said = server.until("refused");
+    let said = server.until("portolan::access: refused");
     assert!(said.contains("not signed with any") && !said.contains("subject"), "{said}");
 }
 

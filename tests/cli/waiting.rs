@@ -5,6 +5,7 @@ use std::process::{Child, Output, Stdio};
 use serde_json::Value;
 
 use crate::common::{Server, canned_forever, ended, json, portolan, process, stderr, stdout};
+use crate::programs::wait_for;
 
 fn register(server: &Server, instance: &str, more: &[&str]) {
     let flags = ["register", "--name", "a", "-i", instance];
@@ -87,9 +88,7 @@ fn a_drained_instance_is_not_healthy_enough() {
 fn waiting_in_vain_says_how_it_is() {
     let server = Server::start(&[]);
     register(&server, "x", &["--base-url", "http://127.0.0.1:9", "--check-tcp"]);
-    while json(&server.cli(&["get", "a", "-o", "json"]))["status"] != "unhealthy" {
-        std::thread::yield_now();
-    }
+    wait_for("it is down", || (json(&server.cli(&["get", "a", "-o", "json"]))["status"] == "unhealthy").then_some(()));
     let text = server.cli(&["wait", "a", "--for", "healthy", "--timeout", "2s"]);
     assert_eq!((ended(&text).0, stdout(&text).as_str()), (6, ""));
     assert!(stderr(&text).contains("0 of 1 instances healthy, x: unhealthy (ConnectRefused)"), "{}", stderr(&text));
@@ -111,6 +110,12 @@ fn waiting_in_vain_says_how_it_is() {
         "{}",
         stderr(&misspelt)
     );
+    let shop = ["register", "--name", "aa", "-n", "shop", "--base-url", "http://127.0.0.1:9"];
+    assert_eq!(ended(&server.cli(&shop)).0, 0);
+    let astray = server.cli(&["wait", "aa", "--for", "registered", "--timeout", "2s"]);
+    let (code, said) = ended(&astray);
+    let hint = "none in namespace default, but in shop: add -n shop";
+    assert!(code == 6 && said.matches(hint).count() == 2, "at the start and at the end: {code} {said}");
     register(&server, "unproved", &["--base-url", "http://127.0.0.1:9"]);
     let unproved = server.cli(&["wait", "a", "--for", "healthy", "-i", "unproved", "--timeout", "1s"]);
     let (code, said) = ended(&unproved);

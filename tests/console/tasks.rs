@@ -1,4 +1,5 @@
-//! What an operator is asked at three in the morning, each with the keys that answer it. docs/console-tasks.md is written from here.
+//! Questions that an operator has to answer at three in the morning, each with the keys that answer it. docs/console-tasks.md is generated from
+//! here.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -101,7 +102,7 @@ const TASKS: &[Task] = &[
         holds: |desk, _| shows(desk, &["LAST GOOD", "WHERE IT BROKE", "nothing listens on 10.0.0.5:801"]),
     },
     Task {
-        question: "Is it still so, right now?",
+        question: "Is it still down right now?",
         keys: &["p"],
         answer: "the answer of a probe that changes nothing",
         holds: |_, effects| operations(effects).iter().any(|of| **of == Operation::Observe(CHECKOUT)),
@@ -133,7 +134,7 @@ const TASKS: &[Task] = &[
     Task {
         question: "Silence a failure with a note",
         keys: &["a", "d", "i", "s", "k", "Enter"],
-        answer: "`a` and the note, here `disk`; it sinks below the faults that nobody knows of",
+        answer: "`a` and the note, here `disk`; the failure sinks below those that are not acknowledged",
         holds: |_, effects| {
             let is_meant = |of: &&Operation| matches!(of, Operation::Acknowledge { service, note, .. } if *service == CHECKOUT && **note == *"disk");
             matches!(&operations(effects)[..], [of] if is_meant(of))
@@ -142,7 +143,7 @@ const TASKS: &[Task] = &[
     Task {
         question: "Which certificate expires next?",
         keys: &["s", "c", "e", "Enter", "g"],
-        answer: "the list by CERT, the next first",
+        answer: "the list by CERT, the next to expire first",
         holds: |desk, _| shows(desk, &["CERT↓", "in 12 d"]) && desk.listed()[0] == "cart",
     },
     Task {
@@ -211,7 +212,7 @@ const TASKS: &[Task] = &[
     Task {
         question: "Only what is broken",
         keys: &["Ctrl-z"],
-        answer: "the list without what is well",
+        answer: "the list without healthy services",
         holds: |desk, _| desk.listed().iter().all(|name| name != "cron") && desk.listed().len() < 20,
     },
 ];

@@ -13,12 +13,25 @@ Generated from the first sentence of each file and the names of its constants; `
 search this page for a word, such as `TIMEOUT`, `PAUSE` or `MAX`. [ARCHITECTURE.md](../ARCHITECTURE.md) explains how the parts work together.
 ";
 
-/// The first sentence of a file's documentation, with links and code as plain text.
+/// The first sentence of a file's documentation; links to code become plain text, links to the web stay.
 fn summary(text: &str) -> String {
     let lines = text.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim);
     let first = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     let end = first.find(". ").map_or(first.len(), |at| at + 1);
-    first[..end].replace(['[', ']'], "").replace('|', "\\|")
+    without_code_links(&first[..end]).replace('|', "\\|")
+}
+
+fn without_code_links(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once('[') {
+        let (label, after) = after.split_once(']').unwrap_or_else(|| panic!("a link without an end: {text}"));
+        out.push_str(before);
+        let (target, after) = after.strip_prefix('(').and_then(|rest| rest.split_once(')')).unwrap_or(("", after));
+        let link = if target.starts_with("https:") { format!("[{label}]({target})") } else { label.to_owned() };
+        out.push_str(&link);
+        rest = after;
+    }
+    out + rest
 }
 
 /// The constants at the outer level, in the file's order.

@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(fields.take::<Vec<bool>>("b"), None);
         assert_eq!(fields.take::<u8>("c"), None);
         fields.end(&["a", "b", "c"], |_| None);
-        let problems: Vec<_> = fields.problems().into_iter().map(|p| format!("{}: {}", p.field, p.problem)).collect();
+        let problems: Vec<_> = fields.problems().iter().map(ToString::to_string).collect();
         assert_eq!(
             problems,
             [

@@ -1,4 +1,4 @@
-//! Texts other than names, as the document describes them: each with the pattern that the reader of a request holds it to.
+//! How the document describes texts other than names: with the patterns that requests are checked against.
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{AdditionalProperties, Array, ArrayItems, Schema};

@@ -1,4 +1,4 @@
-//! Names, as the document describes them: each with the pattern and the length that [`name`](crate::model::name) holds it to.
+//! How the document describes names: with the pattern and the length that [`name`](crate::model::name) enforces.
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};

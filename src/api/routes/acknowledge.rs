@@ -1,4 +1,4 @@
-//! `PUT` and `DELETE /api/v1/services/{id}/acknowledgement`: somebody knows about what fails.
+//! `PUT` and `DELETE /api/v1/services/{id}/acknowledgement`: a note that a failure is known.
 
 use bytes::Bytes;
 

@@ -112,7 +112,7 @@ mod tests {
             (r#"{"reason":"a","for":"30m"}"#, "for: unknown; expected one of reason, for_seconds"),
         ] {
             let error = read(wrong).expect_err(wrong);
-            let found: Vec<_> = error.details().iter().map(|d| format!("{}: {}", d.field, d.problem)).collect();
+            let found: Vec<_> = error.details().iter().map(ToString::to_string).collect();
             assert!(found.len() == 1 && found[0].starts_with(problem), "{found:?}");
         }
     }

@@ -153,7 +153,7 @@ mod tests {
 
     fn problems(json: &str) -> Vec<String> {
         let error = read(json.as_bytes()).expect_err("refused");
-        error.details().iter().map(|detail| format!("{}: {}", detail.field, detail.problem)).collect()
+        error.details().iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::catalog::{Epoch, Mark};
-use crate::model::service::Replica;
+use crate::model::replica::Replica;
 
 /// A cursor as a client sends it back.
 #[derive(Debug, Clone, PartialEq, Eq)]

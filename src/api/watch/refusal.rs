@@ -1,4 +1,4 @@
-//! The answer to a watch or a long poll that finds no place.
+//! The answer to a watch or a long poll beyond the limit.
 
 use super::limiter::WatchFull;
 use crate::api::http::envelope::{ApiError, Code};

@@ -22,7 +22,8 @@ use crate::api::http::segments::Segments;
 use crate::catalog::snapshot::Order;
 use crate::catalog::{Batch, Catalog, Entry, Epoch, Feed, FeedError, Mark, Pin, Snapshot};
 use crate::model::name::ServiceKey;
-use crate::model::service::{Replica, Service};
+use crate::model::replica::Replica;
+use crate::model::service::Service;
 use crate::telemetry::server_events::{EventReceiver, ServerEvents};
 
 /// Longest silence.

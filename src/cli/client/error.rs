@@ -5,11 +5,12 @@ use reqwest::StatusCode;
 use super::server::Server;
 use super::server::token_hint::{self, TokenNeed};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::plugin::program;
 use crate::model::text::escape;
 use crate::wire::{Detail, Refusal};
 
 /// One line about a field.
-fn line(detail: &Detail) -> String {
+pub(in crate::cli) fn line(detail: &Detail) -> String {
     let Detail { field, problem, expected } = detail;
     // A server that sends no `problem` says what it expected.
     let wrong = if problem.is_empty() { expected.as_deref().unwrap_or_default() } else { problem };
@@ -32,7 +33,10 @@ pub(super) fn unreachable(server: &Server, error: &reqwest::Error) -> Failure {
     } else if server.named {
         failure.hint("is it running, and is this its address? It comes from --server or PORTOLAN_SERVER")
     } else {
-        failure.hint("is it running? `portolan serve` starts one here; PORTOLAN_SERVER or --server names one elsewhere")
+        failure.hint(format!(
+            "is it running? `{} serve` starts one here; PORTOLAN_SERVER or --server names one elsewhere",
+            program()
+        ))
     }
 }
 
@@ -88,7 +92,7 @@ pub(super) fn refused(server: &Server, head: &Head, body: &Refusal) -> Failure {
 }
 
 /// The server's sentence with flags in place of query parameters.
-pub(in crate::cli) fn with_flags(sentence: &str) -> String {
+pub(super) fn with_flags(sentence: &str) -> String {
     let flags = sentence.replace("add namespace=*", "add -A").replace("add namespace=", "add -n ");
     let flags = flags.replace("add ?all=true", "add --all").replace("add all=true", "add --all");
     flags.replace("with instance=", "with --instance")
@@ -114,14 +118,14 @@ fn needs_token(code: &str, need: &TokenNeed) -> bool {
     }
 }
 
-fn advice(status: StatusCode, code: &str) -> Option<&'static str> {
-    match (status.as_u16(), code) {
-        (409, "has_instances") => Some("--instance NAME removes one of them"),
-        (421, _) => Some("the server does not know itself by this name; its PORTOLAN_ALLOWED_HOSTS can add it"),
-        (403, "certificate_required") => Some("--client-cert or PORTOLAN_CLIENT_CERT names a certificate to show"),
-        (404, "service_not_found") => Some("portolan list -A shows what there is"),
-        _ => None,
-    }
+fn advice(status: StatusCode, code: &str) -> Option<String> {
+    Some(match (status.as_u16(), code) {
+        (409, "has_instances") => "--instance NAME removes one of them".to_owned(),
+        (421, _) => "the server does not know itself by this name; its PORTOLAN_ALLOWED_HOSTS can add it".to_owned(),
+        (403, "certificate_required") => "--client-cert or PORTOLAN_CLIENT_CERT names a certificate to show".to_owned(),
+        (404, "service_not_found") => format!("{} list -A shows what there is", program()),
+        _ => return None,
+    })
 }
 
 /// The innermost error. reqwest's own message repeats the URL and hides the cause.

@@ -3,7 +3,7 @@
 //! In: a path, a query, a body. Out: a [`Reply`], or a [`Failure`] that says what to do. In order: this file, [`server`] (which server, and
 //! whether it gets the token), `tls` (which servers are trusted), [`error`] (from an answer to the exit code).
 
-mod error;
+pub(super) mod error;
 mod server;
 mod tls;
 
@@ -178,9 +178,6 @@ impl Client {
     }
 
     /// GET `api/v1/` + `path`.
-    ///
-    /// # Errors
-    /// See [`Failure`].
     pub(in crate::cli) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
         self.send(self.request(Method::GET, path, query)?, asked_namespace(query)).await
     }
@@ -197,26 +194,17 @@ impl Client {
     }
 
     /// POST `api/v1/` + `path`.
-    ///
-    /// # Errors
-    /// See [`Failure`].
     pub(in crate::cli) async fn post(&self, path: &[&str], body: Option<String>) -> Result<Reply, Failure> {
         let namespace = body.as_deref().and_then(named_namespace);
         self.send(with_body(self.request(Method::POST, path, &[])?, body), namespace).await
     }
 
     /// POST `api/v1/` + `path` without a body.
-    ///
-    /// # Errors
-    /// See [`Failure`].
     pub(in crate::cli) async fn post_query(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
         self.send(self.request(Method::POST, path, query)?, None).await
     }
 
     /// PUT `api/v1/` + `path`.
-    ///
-    /// # Errors
-    /// See [`Failure`].
     pub(in crate::cli) async fn put(
         &self,
         path: &[&str],
@@ -227,17 +215,11 @@ impl Client {
     }
 
     /// DELETE `api/v1/` + `path`.
-    ///
-    /// # Errors
-    /// See [`Failure`].
     pub(in crate::cli) async fn delete(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Failure> {
         self.send(self.request(Method::DELETE, path, query)?, asked_namespace(query)).await
     }
 
     /// DELETE `api/v1/` + `path`, an instance, if it still has that generation.
-    ///
-    /// # Errors
-    /// See [`Failure`].
     pub(in crate::cli) async fn delete_generation(&self, path: &[&str], generation: u64) -> Result<Reply, Failure> {
         let request = self.request(Method::DELETE, path, &[])?;
         self.send(request.header(reqwest::header::IF_MATCH, generation.to_string()), None).await

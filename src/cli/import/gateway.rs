@@ -68,10 +68,10 @@ fn candidate(number: u64, row: &GatewayRow, place: Place) -> Candidate {
             notes.extend(renamed);
             let mut body = body(row, &mut notes);
             if !row.id.is_empty() && row.id.parse::<Uuid>().is_err() {
-                notes.push(Note::became("id", "is no UUID", "a new one"));
+                notes.push(Note::became("id", "is not a UUID", "a new one"));
             }
             if !is_no_time(&row.registered_at) && time(&row.registered_at).is_none() {
-                notes.push(Note::became("registered_at", "is no date", NOW));
+                notes.push(Note::became("registered_at", "is not a date", NOW));
             }
             body.insert("name".to_owned(), service.into());
             if let Some(instance) = instance {
@@ -200,8 +200,10 @@ mod tests {
     #[test]
     fn an_id_or_a_date_that_is_none_is_said() {
         let row = GatewayRow { id: "7".into(), registered_at: "yesterday".into(), ..row() };
-        let expected =
-            ["id is no UUID; it became a new one", "registered_at is no date; it became the moment of the import"];
+        let expected = [
+            "id is not a UUID; it became a new one",
+            "registered_at is not a date; it became the moment of the import",
+        ];
         assert_eq!(one(row).1, expected);
         let zero = GatewayRow { registered_at: "0001-01-01 00:00:00+00:00".into(), ..self::row() };
         assert!(one(zero).1.is_empty(), "Go's way to say that there is none");

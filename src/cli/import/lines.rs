@@ -1,4 +1,4 @@
-//! A line of `portolan export`: a register call, and with `--for-import` what no register call can say.
+//! A line of `portolan export`: a register call, and with `--for-import` what a register call cannot express.
 
 use std::sync::Arc;
 

@@ -22,6 +22,7 @@ use super::args::OutputArg;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
 use super::output::progress::{Progress, counted, grouped};
+use super::plugin::program;
 use crate::app::{address_policy, store_settings};
 use crate::config::{Mode, ServeArgs, Settings};
 use crate::model::name::Namespace;
@@ -40,13 +41,13 @@ pub(super) struct ImportArgs {
     /// The legacy gateway's SQLite file, or the lines of `portolan export`; - reads lines from stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The store's file, while no server has it open; created when absent. DB_PATH unless given, else ./services.db
+    /// The store's file, which no server may have open; created if absent. DB_PATH unless given, else ./services.db
     #[arg(long, value_name = "PATH")]
     db: Option<PathBuf>,
-    /// Say what would happen, and write nothing; also while a server runs
+    /// Report what would happen and write nothing; works while a server runs, too
     #[arg(long)]
     dry_run: bool,
-    /// Leave out the rows that do not fit, and import the others; without this, one of them keeps all from being imported
+    /// Leave out rows that do not fit and import the others; without this, one such row prevents the whole import
     #[arg(long)]
     skip: bool,
     /// Replace instances that are registered with other content
@@ -158,7 +159,7 @@ fn settings(args: &ImportArgs) -> Result<Settings, Failure> {
     })?;
     if matches!(settings.mode, Mode::Cluster(_)) {
         return Err(Failure::usage("in cluster mode the Kubernetes API holds the services, and no file is imported into")
-            .hint("register each line of an export: while read -r line; do echo \"$line\" | portolan register -f -; done < services.jsonl"));
+            .hint(format!("register each line of an export: while read -r line; do echo \"$line\" | {} register -f -; done < services.jsonl", program())));
     }
     Ok(settings)
 }
@@ -173,7 +174,7 @@ fn refuse_itself(file: &Path, db: &Path) -> Result<(), Failure> {
     Err(Failure::usage(format!(
         "{file} is also the store's file, which is DB_PATH or ./services.db unless --db names another"
     ))
-    .hint(format!("portolan import {file} --db portolan.db, then: DB_PATH=portolan.db portolan serve")))
+    .hint(format!("{0} import {file} --db portolan.db, then: DB_PATH=portolan.db {0} serve", program())))
 }
 
 fn accept(rows: Vec<rows::Candidate>, args: &ImportArgs, settings: &Settings) -> Accepted {
@@ -236,8 +237,8 @@ fn in_use(error: &OpenError) -> Failure {
     let failure = Failure::new(exit, error.to_string());
     match exit {
         Exit::Refused => failure
-            .hint("an import is one transaction on the file itself, so its server has to be stopped for it; --dry-run works meanwhile")
-            .hint("a running server takes the lines of an export one by one, with `portolan register -f -`"),
+            .hint("an import is one transaction on the file itself, so stop its server first; --dry-run works while it runs")
+            .hint(format!("a running server takes the lines of an export one by one, with `{} register -f -`", program())),
         _ => failure,
     }
 }
@@ -254,7 +255,7 @@ fn unfit(refused: usize, dry_run: bool) -> Failure {
 fn say_quarantine(file: &Import, streams: &mut Streams) {
     let rows = file.quarantined();
     if rows > 0 {
-        streams.note(&format!("{rows} rows of the store could not be read; `portolan quarantine` prints them"));
+        streams.note(&format!("{rows} rows of the store could not be read; `{} quarantine` prints them", program()));
     }
 }
 

@@ -81,7 +81,7 @@ fn services<'a>(rows: &[Row<'a>]) -> HashMap<&'a str, (String, Option<Note>)> {
         let other = taken.get(&label).copied();
         let label = if other.is_some() { hashed(&label, name) } else { label };
         let note = wrong.map(|_| {
-            let why = "is no label of a-z, 0-9 and '-'";
+            let why = "is not a label of a-z, 0-9 and '-'";
             let why =
                 other.map_or_else(|| why.to_owned(), |other| format!("{why}, and {} has that label", shown(other)));
             Note::became("name", why, label.clone())

@@ -8,6 +8,7 @@ use super::rows::{Candidate, refuse_more, shown};
 use super::{gateway, lines};
 use crate::cli::exit::Failure;
 use crate::cli::output::progress::{Progress, counted};
+use crate::cli::plugin::program;
 
 /// How an SQLite file begins ([file format](https://www.sqlite.org/fileformat2.html#magic_header_string)).
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -83,7 +84,7 @@ fn is_json_object(line: &[u8]) -> bool {
 /// Neither of the two.
 pub(super) fn foreign(name: &str) -> Failure {
     Failure::usage(format!("{name} is neither the legacy gateway's SQLite file nor JSON lines"))
-        .hint("the gateway's DB_PATH names its file; `portolan export > services.jsonl` writes lines")
+        .hint(format!("the gateway's DB_PATH names its file; `{} export > services.jsonl` writes lines", program()))
 }
 
 /// The next line without its end; none at the end. Of a line that is longer than a registration may be, only the beginning.

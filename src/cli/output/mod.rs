@@ -52,33 +52,21 @@ impl Streams {
     }
 
     /// Writes one line of data.
-    ///
-    /// # Errors
-    /// The stream's, a closed pipe among them.
     pub(in crate::cli) fn line(&mut self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(self.out, "{text}")?)
     }
 
     /// Writes text with its own line breaks.
-    ///
-    /// # Errors
-    /// The stream's, a closed pipe among them.
     pub(in crate::cli) fn text(&mut self, text: &str) -> Result<(), Failure> {
         Ok(self.out.write_all(text.as_bytes())?)
     }
 
     /// Writes a table.
-    ///
-    /// # Errors
-    /// The stream's, a closed pipe among them.
     pub(in crate::cli) fn table(&mut self, table: &Table) -> Result<(), Failure> {
         table.lines(self.paint).iter().try_for_each(|line| self.line(line))
     }
 
     /// Writes JSON: unchanged for a program, indented and escaped for a terminal.
-    ///
-    /// # Errors
-    /// The stream's, a closed pipe among them.
     pub(in crate::cli) fn json(&mut self, raw: &str) -> Result<(), Failure> {
         if self.terminal { self.line(&json::pretty(raw)) } else { self.line(raw) }
     }
@@ -101,9 +89,6 @@ impl Streams {
     }
 
     /// Flushes stdout.
-    ///
-    /// # Errors
-    /// The stream's, a closed pipe among them.
     pub(in crate::cli) fn flush(&mut self) -> Result<(), Failure> {
         Ok(self.out.flush()?)
     }

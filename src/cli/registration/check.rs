@@ -47,7 +47,7 @@ pub(in crate::cli) struct CheckArgs {
     /// File in the server's PORTOLAN_CA_DIR to trust
     #[arg(long, value_name = "FILE")]
     check_tls_ca: Option<String>,
-    /// Pair in the server's PORTOLAN_CA_DIR to show to a server that wants a client certificate
+    /// Certificate and key in the server's PORTOLAN_CA_DIR, for a target that requires a client certificate
     #[arg(long, value_name = "NAME")]
     check_tls_client_cert: Option<String>,
     /// Accept any certificate

@@ -16,7 +16,7 @@ use crate::model::check::TTL;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Instance")]
 pub(in crate::cli) struct InstanceArgs {
-    /// Its name, to have several of one service [default: default]
+    /// Its name, if the service has several instances [default: default]
     #[arg(short, long, value_name = "NAME")]
     pub(in crate::cli) instance: Option<String>,
     /// Its version
@@ -37,13 +37,13 @@ pub(in crate::cli) struct InstanceArgs {
     /// Its zone
     #[arg(long)]
     zone: Option<String>,
-    /// Its name in a foreign system, kept to the letter; without --instance the name follows from it
+    /// Its name in another system, kept verbatim; without --instance, the name is derived from it
     #[arg(long, value_name = "ID")]
     pub(in crate::cli) external_id: Option<String>,
     /// Time within which the registration must be renewed, by repeating it or by a heartbeat: 1s to 24h
     #[arg(long, value_name = "TIME", value_parser = ttl)]
     pub(in crate::cli) ttl: Option<u32>,
-    /// Remove it after it was unhealthy or not renewed for this long without a break: at least 1m
+    /// Remove it after it has been unhealthy or not renewed for this long without a break: at least 1m
     #[arg(long, value_name = "TIME", value_parser = whole_seconds)]
     pub(in crate::cli) deregister_after: Option<u64>,
 }
@@ -73,9 +73,6 @@ pub(in crate::cli) fn put(into: &mut Map<String, Value>, name: &str, value: Opti
 }
 
 /// Reads a time of whole seconds.
-///
-/// # Errors
-/// What was expected.
 pub(in crate::cli) fn whole_seconds(text: &str) -> Result<u64, String> {
     let time: Duration = parse_duration(text)?;
     if time.subsec_millis() == 0 { Ok(time.as_secs()) } else { Err("expected whole seconds".to_owned()) }

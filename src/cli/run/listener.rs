@@ -1,4 +1,4 @@
-//! Whose a port is: whether a process that this one has started listens there, as far as Linux tells.
+//! Who owns a port: whether a process that this one has started listens on it, as far as Linux tells.
 //!
 //! The kernel's tables are described in [proc(5)](https://man7.org/linux/man-pages/man5/proc.5.html).
 

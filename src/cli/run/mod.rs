@@ -60,16 +60,16 @@ pub(super) struct RunArgs {
     /// The port on which the program listens; it is registered once the port answers
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..), required_unless_present = "base_url")]
     port: Option<u16>,
-    /// Where clients reach it, instead of the address from which this machine reaches the server
+    /// Host or address at which clients reach it, instead of the address from which this machine reaches the server
     #[arg(long, value_name = "HOST", conflicts_with = "base_url")]
     host: Option<String>,
-    /// Where clients reach it, as a whole, such as `https://users.example.com` or `grpc://10.0.0.5:9090`
+    /// The whole URL at which clients reach it, such as `https://users.example.com` or `grpc://10.0.0.5:9090`
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     /// Its namespace; the server's default one unless given
     #[arg(short, long, value_name = "NAME")]
     namespace: Option<Namespace>,
-    /// Say so when the port does not answer for this long; it is tried for as long as the program runs
+    /// Report when the port has not answered for this long; run keeps trying while the program runs
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     ready_within: Duration,
     /// Kill the program this long after it was asked to stop; never unless given
@@ -89,10 +89,12 @@ pub(super) struct RunArgs {
 /// What shared flags mean here.
 fn for_run(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
-        "instance" => arg.help("Its name, to have several of one service [default: this machine's name and the port]"),
-        "ttl" => arg
-            .default_value("30s")
-            .help("Time after which it is unhealthy unless it was renewed, 1s to 24h; renewed three times as often"),
+        "instance" => {
+            arg.help("Its name, if the service has several instances [default: this machine's name and the port]")
+        }
+        "ttl" => arg.default_value("30s").help(
+            "Time after which it is unhealthy unless it is renewed, 1s to 24h; run renews it three times within it",
+        ),
         "health_url" => arg.help("Where it is probed; without it and without --check… by opening a TCP connection"),
         "check_none" => arg.help("Never probe: it is healthy while it is renewed"),
         _ => arg,

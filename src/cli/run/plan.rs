@@ -9,11 +9,11 @@ use super::RunArgs;
 use super::address::{Location, is_same_place};
 use crate::api::read_registration;
 use crate::cli::args::ServerArgs;
+use crate::cli::client::error;
 use crate::cli::exit::Failure;
 use crate::cli::registration::put;
 use crate::model::name::{InstanceName, MAX_LABEL, Namespace, suggest};
 use crate::model::ports::AddressGate;
-use crate::model::text::escape;
 use crate::model::url::EndpointUrl;
 use crate::wire::{Instance, Service};
 
@@ -35,7 +35,7 @@ pub(super) struct Plan {
     pub(super) namespace: Option<String>,
     /// The instance's name; none when the server derives it from the external id.
     instance: Option<String>,
-    /// The instance's name in a foreign system.
+    /// The instance's name in another system.
     external_id: Option<String>,
     /// Where the program is reached.
     pub(super) location: Location,
@@ -82,8 +82,7 @@ impl Plan {
         let body = self.body(&self.location.likely_url());
         let Err(problems) = read_registration(body.as_bytes(), namespace, &AnyAddress) else { return Ok(()) };
         let failure = Failure::usage("every server would refuse this registration, so the program was not started");
-        let line = |field: &str, problem: &str| format!("{}: {}", escape(field, 100), escape(problem, 300));
-        Err(problems.iter().fold(failure, |failure, wrong| failure.hint(line(&wrong.field, &wrong.problem))))
+        Err(problems.iter().fold(failure, |failure, wrong| failure.hint(error::line(wrong))))
     }
 
     /// The registration as JSON.

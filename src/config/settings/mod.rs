@@ -200,7 +200,7 @@ Settings {
         "Log lines as text or json" []
         => log_format: LogFormat = reader.text("log_format", parse::log_format).unwrap_or(LogFormat::Text);
     audit_file "PORTOLAN_AUDIT_FILE" "FILE" "none"
-        "File that gets a line of JSON for each write, done or refused; appended to, and opened again once it was renamed" []
+        "File to which each write, done or refused, appends a line of JSON; opened again after it is renamed" []
         => audit_file: Option<PathBuf> = reader.path("audit_file", parse::file);
     max_services "MAX_SERVICES" "COUNT" "100" / "0"
         "Maximum number of services registered over REST; 0 is unlimited" []
@@ -249,7 +249,7 @@ Settings {
         "Maximum number of probes per second to one address, except loopback; further ones are delayed" []
         => probe_per_address: u32 = reader.number("probe_per_address", 20, 1..=100_000, "probes a second");
     deregister_after_seconds "PORTOLAN_DEREGISTER_AFTER_SECONDS" "SECONDS" "0"
-        "Remove an instance registered over REST once it was unhealthy for this many seconds without a break, unless it has its own deregister_after_seconds or a heartbeat; never a service's last instance; 0 turns this off" []
+        "Remove an instance registered over REST once it has been unhealthy for this many seconds without a break, unless it has its own deregister_after_seconds or a heartbeat; never a service's last instance; 0 turns this off" []
         => deregister_after: Option<Duration> = reader.deregister_after();
     ca_dir "PORTOLAN_CA_DIR" "FOLDER" "none"
         "Folder with the files that a check's tls.ca and tls.client_cert may name" []

@@ -1,4 +1,4 @@
-//! All listed services as cells, for the big picture: made of the list, in its order.
+//! The map: all listed services as cells, in the order of the list.
 //!
 //! Where they do not all fit, each fault still has a cell of its own, and several services of another status share one.
 

@@ -97,9 +97,6 @@ impl Tty {
     }
 
     /// Draws the state; where no cell differs, nothing is written.
-    ///
-    /// # Errors
-    /// When the terminal closed.
     pub(super) fn draw(&mut self, state: &State) -> io::Result<()> {
         let links = self.terminal.backend().links();
         let draw = |frame: &mut Frame<'_>| {
@@ -111,9 +108,6 @@ impl Tty {
     }
 
     /// The next frame is drawn completely.
-    ///
-    /// # Errors
-    /// When the terminal closed.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         write(|| self.terminal.clear())
     }
@@ -139,9 +133,6 @@ fn restore() {
 }
 
 /// Puts a text into the terminal's clipboard (OSC 52), where the terminal allows that.
-///
-/// # Errors
-/// When the terminal closed.
 pub(super) fn copy(text: &str) -> io::Result<()> {
     write(|| {
         execute!(stdout(), CopyToClipboard::to_clipboard_from(text))?;
@@ -150,17 +141,11 @@ pub(super) fn copy(text: &str) -> io::Result<()> {
 }
 
 /// Rings the bell.
-///
-/// # Errors
-/// When the terminal closed.
 pub(super) fn bell() -> io::Result<()> {
     write(|| execute!(stdout(), Print('\x07')))
 }
 
 /// Sets the title until the console ends.
-///
-/// # Errors
-/// When the terminal closed.
 pub(super) fn title(text: &str) -> io::Result<()> {
     write(|| {
         if !TITLED.swap(true, Ordering::SeqCst) {

@@ -8,37 +8,15 @@
 //! | any other | its own word |
 
 use super::sanitize::sanitize;
-use crate::model::outcome::Reason;
+use crate::model::outcome::{Reason, grpc_status_name};
 use crate::wire::Outcome;
-
-/// The names of the gRPC status codes from 0 (<https://grpc.io/docs/guides/status-codes/>).
-const GRPC: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// The code of a probe: an HTTP status as a number, a gRPC status by its name, `SERVING` and `NOT_SERVING` where the server answered.
 pub fn code(code: u16, passed: bool) -> String {
     match (code, passed) {
         (0, true) => "SERVING".to_owned(),
         (0, false) => "NOT_SERVING".to_owned(),
-        (1..=16, _) => GRPC[usize::from(code)].to_owned(),
-        _ => code.to_string(),
+        _ => grpc_status_name(code).map_or_else(|| code.to_string(), str::to_owned),
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, scene: &Scene<'_>) {
         }
         Some(Modal::Note { input, what, .. }) => {
             let text = format!(
-                "To acknowledge what fails of {what}, type a note and press Enter; `2h: note` ends it after two hours at the latest. Esc leaves everything as it is."
+                "To acknowledge the failure of {what}, type a note and press Enter; `2h: note` ends it after two hours at the latest. Esc leaves everything as it is."
             );
             question(frame, scene, "acknowledge", [&text, ""], Some(input.value()));
         }

@@ -4,7 +4,7 @@ use uuid::Uuid;
 use super::*;
 use crate::model::name::{CheckName, Namespace, ServiceKey};
 use crate::model::outcome::{Health, Reason};
-use crate::model::service::{InstanceId, InstanceSpec, Owner, Source, Warning, acknowledgement_of};
+use crate::model::service::{InstanceId, InstanceSpec, Source, Warning, acknowledgement_of};
 use crate::model::url::EndpointUrl;
 
 /// What readers see of an instance: whether it is down, by which check and since when, which check warns, and which other one fails.
@@ -37,24 +37,10 @@ fn show(instance: &mut Instance, seen: Seen) {
 }
 
 fn service(seen: &[Seen]) -> Service {
-    let instance = |at: usize| Instance {
-        id: InstanceId(i64::try_from(at).expect("few")),
-        name: format!("i{at}").parse().expect("a name"),
-        spec: Arc::new(InstanceSpec::at(EndpointUrl::base("http://h").expect("a URL"))),
-        owner: Owner::Anonymous,
-        generation: 1,
-        fence: None,
-        created_at: UnixMs(0),
-        health: Health::Healthy,
-        reason: Reason::Passed,
-        since: UnixMs(0),
-        message: None,
-        decided_by: CheckName::default(),
-        warning: None,
-        also_failing: Box::default(),
-        observed_version: None,
-        drain: None,
-        acknowledged: None,
+    let spec = Arc::new(InstanceSpec::at(EndpointUrl::base("http://h").expect("a URL")));
+    let instance = |at: usize| {
+        let (id, name) = (InstanceId(i64::try_from(at).expect("few")), format!("i{at}").parse().expect("a name"));
+        Instance::new(id, name, Arc::clone(&spec), (Health::Healthy, Reason::Passed), UnixMs(0))
     };
     let mut service = Service {
         id: Uuid::from_u128(1),

@@ -201,7 +201,7 @@ pub struct InstanceEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "rules::tags")]
     pub tags: Vec<String>,
-    /// Its name in another system, to the letter, at most 512 bytes.
+    /// Its name in another system, verbatim; at most 512 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = MAX_EXTERNAL_ID),

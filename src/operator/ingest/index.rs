@@ -1,4 +1,4 @@
-//! Every object that is known, and the rules by which news of it counts. Pure.
+//! Every known object, and the rules that decide whether news about it is newer. Pure.
 //!
 //! News comes from the watch, from lists and from the answers to our own writes, in any order. resourceVersions grow over the whole
 //! cluster, so the greatest one wins, and a uid that was removed never returns.

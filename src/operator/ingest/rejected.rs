@@ -1,4 +1,4 @@
-//! `portolan_objects_rejected{namespace}`, counted at each scrape, so it is never behind and has no series for a namespace without any.
+//! `portolan_objects_rejected{namespace}`, counted at each scrape: always current, and without series for namespaces that have none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

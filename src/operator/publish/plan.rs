@@ -286,9 +286,9 @@ fn keep(wanted: &mut BTreeMap<Location, Endpoint>, current: &[Slice]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::name::{CheckName, Namespace, ServiceKey};
+    use crate::model::name::{Namespace, ServiceKey};
     use crate::model::outcome::Reason;
-    use crate::model::service::{InstanceId, InstanceSpec, Owner, Source};
+    use crate::model::service::{InstanceId, InstanceSpec, Source};
     use crate::model::time::UnixMs;
     use crate::model::url::EndpointUrl;
 
@@ -302,25 +302,8 @@ mod tests {
 
     fn instance(name: &str, url: &str, health: Health, weight: u16) -> Instance {
         let spec = InstanceSpec { weight, ..InstanceSpec::at(EndpointUrl::base(url).expect("a URL")) };
-        Instance {
-            id: InstanceId(1),
-            name: name.parse().expect("a name"),
-            spec: Arc::new(spec),
-            owner: Owner::Anonymous,
-            generation: 1,
-            fence: None,
-            created_at: UnixMs(0),
-            health,
-            reason: Reason::Passed,
-            since: UnixMs(0),
-            message: None,
-            decided_by: CheckName::default(),
-            also_failing: Box::default(),
-            warning: None,
-            observed_version: None,
-            drain: None,
-            acknowledged: None,
-        }
+        let name = name.parse().expect("a name");
+        Instance::new(InstanceId(1), name, Arc::new(spec), (health, Reason::Passed), UnixMs(0))
     }
 
     fn service(instances: Vec<Instance>) -> Service {

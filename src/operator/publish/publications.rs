@@ -1,4 +1,4 @@
-//! What became of publishing each object, for its status.
+//! The result of publishing each object, for its status.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,4 @@
-//! Which object is looked at next: those that lost an instance first, each once, and one that failed after a pause. Pure; the caller passes
+//! Which object is planned next: first those that lost an instance; each waits only once, and after a failure it pauses. Pure; the caller passes
 //! the time.
 
 use std::collections::HashMap;

@@ -47,26 +47,12 @@ type Verdict = (Health, Reason, i64);
 /// The catalog's service, each instance with its verdict, given in order of name.
 fn service(parsed: &ParsedService, verdicts: &[Verdict]) -> Option<Service> {
     let mirrored = parsed.mirrored.as_ref()?;
-    let instance =
-        |(id, (i, (health, reason, since))): (i64, (&crate::model::mirror::MirroredInstance, &Verdict))| Instance {
-            id: InstanceId(id),
-            name: i.name.clone(),
-            spec: Arc::clone(&i.spec),
-            owner: i.owner.clone(),
-            generation: 1,
-            fence: None,
-            created_at: NOW,
-            health: *health,
-            reason: *reason,
-            since: UnixMs(NOW.0 + since),
-            message: None,
-            decided_by: crate::model::name::CheckName::default(),
-            warning: None,
-            also_failing: Box::default(),
-            observed_version: None,
-            drain: i.drain.clone(),
-            acknowledged: None,
-        };
+    let instance = |(id, (i, verdict)): (i64, (&crate::model::mirror::MirroredInstance, &Verdict))| {
+        let (health, reason, since) = *verdict;
+        let (id, name, spec) = (InstanceId(id), i.name.clone(), Arc::clone(&i.spec));
+        let new = Instance::new(id, name, spec, (health, reason), UnixMs(NOW.0 + since));
+        Instance { owner: i.owner.clone(), created_at: NOW, drain: i.drain.clone(), ..new }
+    };
     Some(Service {
         id: mirrored.id,
         key: crate::model::name::ServiceKey::new(&Namespace::default(), &"a".parse().expect("a label")),

@@ -1,4 +1,4 @@
-//! Registrations that end by themselves: who fails since when, and what is on its way to the registrar.
+//! Registrations that end by themselves: since when each instance fails, and the removals on their way to the registrar.
 //!
 //! - In: instances that begin to fail, or whose lease expires, and those that no longer do (`engine/leaving.rs`).
 //! - Out: a [`Departure`] for each that is to be removed, to the [`Remover`], which looks again and removes it.

@@ -1,4 +1,4 @@
-//! Registrations that end by themselves: who begins to fail, who recovers, and whose time has come.
+//! Registrations that end by themselves: which instances begin to fail, recover, or have failed for long enough.
 
 use std::sync::Arc;
 use std::time::Duration;

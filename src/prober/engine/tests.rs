@@ -13,7 +13,7 @@ use crate::model::health::{Event, step};
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::outcome::{Health, Outcome, Reason, Stage, Timings, Verdict};
 use crate::model::ports::AlwaysLeads;
-use crate::model::service::{CheckId, Instance, InstanceId, InstanceSpec, Owner, Service, Source};
+use crate::model::service::{CheckId, Instance, InstanceId, InstanceSpec, Service, Source};
 use crate::model::time::{Clock, UnixMs};
 use crate::model::url::EndpointUrl;
 use crate::prober::targets::{ProbePhase, Run};
@@ -53,24 +53,9 @@ fn service(revision: u64, instances: &[&str]) -> Service {
     let spec = InstanceSpec { health_url: Some(url.clone()), ..InstanceSpec::at(url) };
     let at = UnixMs::wall();
     let spec = Arc::new(spec);
-    let instance = |(number, name): (i64, &&str)| Instance {
-        id: InstanceId(number),
-        name: name.parse().expect("a name"),
-        spec: Arc::clone(&spec),
-        owner: Owner::Anonymous,
-        generation: 1,
-        fence: None,
-        created_at: at,
-        health: Health::Unknown,
-        reason: Reason::Probing,
-        since: at,
-        message: None,
-        decided_by: crate::model::name::CheckName::default(),
-        warning: None,
-        also_failing: Box::default(),
-        observed_version: None,
-        drain: None,
-        acknowledged: None,
+    let instance = |(number, name): (i64, &&str)| {
+        let (id, name) = (InstanceId(number), name.parse().expect("a name"));
+        Instance::new(id, name, Arc::clone(&spec), (Health::Unknown, Reason::Probing), at)
     };
     Service {
         id: Uuid::from_u128(1),

@@ -1,4 +1,4 @@
-//! What slots that are too few make of an outage: black holes, and those that answer beside them.
+//! Simulated outages with too few slots: some targets hang, and others beside them answer.
 
 use super::simulation::{Answer, Report, Target, head, impatient, simulate_within, target, targets, timing};
 

@@ -1,4 +1,4 @@
-//! What the guard's numbers give, network by network. `--nocapture` prints them: targets; how many fell without and with the guard; when
+//! How the guard behaves in simulated networks. `--nocapture` prints them: targets; how many fell without and with the guard; when
 //! (median, last, seconds after the failures began); how much later than without it (median, most); canary rounds and canaries; most falls
 //! held; time spent holding.
 

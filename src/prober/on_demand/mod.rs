@@ -1,4 +1,4 @@
-//! What the rest of the program asks of the prober: checks on demand, and how probing stands.
+//! What the rest of the program asks the prober for: checks on demand, and the state of probing.
 //!
 //! - In: requests from [`ProberHandle`], which others hold as [`OnDemand`], [`Probing`] and [`Heartbeats`].
 //! - Out: their answers, once the probes have ended and their changes are committed.

@@ -24,7 +24,7 @@ use super::http::AGENT;
 use super::tcp::CLOSE_TIMEOUT;
 use super::tls::errors::broken;
 use super::trace::{Ending, Trace};
-use crate::model::outcome::{Reason, Stage};
+use crate::model::outcome::{Reason, Stage, grpc_status_name};
 use crate::model::text;
 use crate::model::url::Host;
 
@@ -36,27 +36,6 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MAX_ANSWER: usize = 4 * 1024;
 /// Most bytes of an answer's headers.
 const MAX_HEAD: u32 = 16 * 1024;
-
-/// The names of the status codes from 0 (<https://grpc.io/docs/guides/status-codes/>).
-const CODES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct HealthCheckRequest {
@@ -214,7 +193,7 @@ impl Check<'_> {
 
     /// The call ended with an error status.
     fn refused(&self, code: u16) -> Ending {
-        let name = CODES.get(usize::from(code)).unwrap_or(&"not a known code");
+        let name = grpc_status_name(code).unwrap_or("not a known code");
         let hint = match code {
             5 => format!(": the health service does not know {}", self.subject()),
             12 => ": the server has no health service (grpc.health.v1.Health); add one, or use a tcp check".to_owned(),

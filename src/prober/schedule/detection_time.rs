@@ -1,4 +1,4 @@
-//! How long it takes at most until everything is known to be unhealthy, when all targets hang at once.
+//! The longest time until everything is known to be unhealthy if all targets hang at once.
 //!
 //! Each probe then holds a slot for its whole timeout. All instances of a namespace wait at the same stretched fraction of their intervals,
 //! and namespaces share the slots fairly, so each gets at least what this computes. An instance becomes unhealthy after

@@ -1,4 +1,4 @@
-//! The order in which due instances start, as far as one instance decides it.
+//! The lane in which a due instance waits for its start, by what its last probe took.
 
 /// What its last probe says about how long the next one may hold a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

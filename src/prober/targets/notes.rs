@@ -1,4 +1,4 @@
-//! What is noticed of a check beside its health: the version that runs, and a warning.
+//! What a check shows besides its health: the version that runs, and a warning.
 //!
 //! A program decides about both, so at most one text a minute is taken over; a warning's end waits for nothing. Otherwise each answer
 //! could move the catalog's revision.
@@ -44,24 +44,31 @@ impl Notes {
         self.version = Some(version);
     }
 
-    /// Notes the version that an answer reports.
-    pub(crate) fn observe(&mut self, version: &str, now: UnixMs) {
-        if self.version.as_deref() == Some(version) || self.version.is_some() && !self.may_reword(now) {
+    /// Notes the version that an answer reports, and what it warns of. One answer may change both at once.
+    pub(crate) fn notice(&mut self, version: Option<&str>, warning: Option<Warning>, now: UnixMs) {
+        let may_reword = now >= self.reword_at;
+        if let Some(version) = version {
+            self.observe(version, may_reword, now);
+        }
+        self.report(warning, may_reword, now);
+    }
+
+    fn observe(&mut self, version: &str, may_reword: bool, now: UnixMs) {
+        if self.version.as_deref() == Some(version) || self.version.is_some() && !may_reword {
             return;
         }
         self.version = Some(version.into());
         self.reworded(now);
     }
 
-    /// Notes what an outcome that passes warns of.
-    pub(crate) fn report(&mut self, warning: Option<Warning>, now: UnixMs) {
+    fn report(&mut self, warning: Option<Warning>, may_reword: bool, now: UnixMs) {
         let before = self.reported.as_deref();
         if before == warning.as_ref() {
             return;
         }
         if warning.is_none() {
             (self.reported, self.changed) = (None, true);
-        } else if self.may_reword(now) {
+        } else if may_reword {
             self.reported = warning.map(Arc::new);
             self.reworded(now);
         }
@@ -79,10 +86,6 @@ impl Notes {
     /// Whether something has changed since this was asked last.
     pub(crate) fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
-    }
-
-    fn may_reword(&self, now: UnixMs) -> bool {
-        now >= self.reword_at
     }
 
     fn reworded(&mut self, now: UnixMs) {
@@ -108,28 +111,35 @@ mod tests {
     #[test]
     fn texts_change_at_most_once_a_minute() {
         let mut notes = Notes::default();
-        notes.report(Some(warning(Reason::ReportedWarning, "one")), UnixMs(0));
+        notes.notice(None, Some(warning(Reason::ReportedWarning, "one")), UnixMs(0));
         assert!(notes.take_changed());
-        notes.report(Some(warning(Reason::ReportedWarning, "two")), UnixMs(59_999));
+        notes.notice(None, Some(warning(Reason::ReportedWarning, "two")), UnixMs(59_999));
         assert!(!notes.take_changed());
         assert_eq!(said(&notes), Some("one"));
-        notes.report(Some(warning(Reason::ReportedWarning, "three")), UnixMs(60_000));
+        notes.notice(None, Some(warning(Reason::ReportedWarning, "three")), UnixMs(60_000));
         assert_eq!((notes.take_changed(), said(&notes)), (true, Some("three")));
-        notes.report(None, UnixMs(60_001));
+        notes.notice(None, None, UnixMs(60_001));
         assert_eq!((notes.take_changed(), said(&notes)), (true, None), "the end of a warning waits for nothing");
-        notes.report(Some(warning(Reason::ReportedWarning, "four")), UnixMs(60_002));
+        notes.notice(None, Some(warning(Reason::ReportedWarning, "four")), UnixMs(60_002));
         assert!(!notes.take_changed(), "who warns and passes by turns is not followed");
-        notes.report(Some(warning(Reason::ReportedWarning, "four")), UnixMs(120_000));
+        notes.notice(None, Some(warning(Reason::ReportedWarning, "four")), UnixMs(120_000));
         assert_eq!((notes.take_changed(), said(&notes)), (true, Some("four")));
-        notes.observe("1", UnixMs(200_000));
-        notes.observe("2", UnixMs(200_001));
+        notes.notice(Some("1"), None, UnixMs(200_000));
+        notes.notice(Some("2"), None, UnixMs(200_001));
         assert_eq!(notes.version().map(AsRef::as_ref), Some("1"));
+    }
+
+    #[test]
+    fn the_first_answer_shows_its_version_with_the_warning_about_it() {
+        let mut notes = Notes::default();
+        notes.notice(Some("1.3"), Some(warning(Reason::VersionDiffers, "differs")), UnixMs(0));
+        assert_eq!((notes.version().map(AsRef::as_ref), said(&notes)), (Some("1.3"), Some("differs")));
     }
 
     #[test]
     fn a_failure_hides_what_passes_reported() {
         let mut notes = Notes::default();
-        notes.report(Some(warning(Reason::ReportedWarning, "disk")), UnixMs(0));
+        notes.notice(None, Some(warning(Reason::ReportedWarning, "disk")), UnixMs(0));
         notes.fail(Some(warning(Reason::Timeout, "first")));
         notes.fail(Some(warning(Reason::Timeout, "second")));
         assert_eq!(said(&notes), Some("first"));

@@ -270,11 +270,7 @@ impl Tracked {
             return;
         }
         let check = self.check_name();
-        let notes = self.notes();
-        if let Some(version) = version {
-            notes.observe(version, now);
-        }
-        notes.report(warning.map(|(reason, message)| Warning { check, reason, message }), now);
+        self.notes().notice(version, warning.map(|(reason, message)| Warning { check, reason, message }), now);
     }
 
     /// Keeps the warning of an advisory check equal to its state; `message` is that of the latest step.

@@ -1,4 +1,4 @@
-//! What a mirror's file says of itself, before anybody decides whether to open it.
+//! What a mirror's file says about itself, read before the decision whether to open it.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

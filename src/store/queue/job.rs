@@ -1,4 +1,4 @@
-//! What callers ask of the writer, and how it answers.
+//! What callers ask the writer to do, and how it answers.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::catalog::{Entry, LastCheck};
 use crate::model::acknowledgement::Acknowledgement;
 use crate::model::mirror::{MirrorChange, Mirrored, MirroredInstance, ReportedHealth, VerdictsFrom};
-use crate::model::name::{CheckName, ServiceKey};
+use crate::model::name::ServiceKey;
 use crate::model::outcome::{Health, Reason};
 use crate::model::ports::WriteError;
 use crate::model::service::{Instance, InstanceId, Service, Source};
@@ -204,26 +204,10 @@ impl Work<'_> {
     fn new_instance(&mut self, object: MirroredInstance, registered_at: UnixMs, updated_at: UnixMs) -> Merged {
         let number = self.next_number();
         let MirroredInstance { name, spec, owner, generation, drain, reported, acknowledged: said } = object;
-        let (health, reason) = spec.unproved(self.limits.interval);
-        let mut after = Instance {
-            id: InstanceId(int(number)),
-            name,
-            spec,
-            owner,
-            generation: number,
-            fence: Some(generation.unwrap_or(0)),
-            created_at: registered_at,
-            health,
-            reason,
-            since: updated_at,
-            message: None,
-            decided_by: CheckName::default(),
-            warning: None,
-            also_failing: Box::default(),
-            observed_version: None,
-            drain,
-            acknowledged: None,
-        };
+        let unproved = spec.unproved(self.limits.interval);
+        let new = Instance::new(InstanceId(int(number)), name, spec, unproved, updated_at);
+        let fence = Some(generation.unwrap_or(0));
+        let mut after = Instance { owner, generation: number, fence, created_at: registered_at, drain, ..new };
         if let Some(reported) = &reported {
             show(&mut after, reported);
             show_readiness(&mut after, reported);

@@ -111,26 +111,11 @@ impl Work<'_> {
     /// A new instance: its id is its first generation, so that neither is ever given twice.
     fn instance(&mut self, registration: Registration, owner: Owner, origin: Origin) -> Instance {
         let number = self.next_number();
-        let (health, reason) = registration.spec.unproved(self.limits.interval);
-        Instance {
-            id: InstanceId(int(number)),
-            name: registration.instance,
-            spec: Arc::new(registration.spec),
-            owner,
-            generation: number,
-            fence: None,
-            created_at: self.first_registered(&origin),
-            health,
-            reason,
-            since: self.now,
-            message: None,
-            decided_by: CheckName::default(),
-            warning: None,
-            also_failing: Box::default(),
-            observed_version: None,
-            drain: origin.drain,
-            acknowledged: None,
-        }
+        let unproved = registration.spec.unproved(self.limits.interval);
+        let (id, spec) = (InstanceId(int(number)), Arc::new(registration.spec));
+        let created_at = self.first_registered(&origin);
+        let new = Instance::new(id, registration.instance, spec, unproved, self.now);
+        Instance { owner, generation: number, created_at, drain: origin.drain, ..new }
     }
 
     /// Never in the future: another machine's clock may have been ahead.

@@ -13,7 +13,8 @@ use crate::model::acknowledging;
 use crate::model::availability::Standing;
 use crate::model::name::ServiceKey;
 use crate::model::ports::WriteError;
-use crate::model::service::{InstanceId, Replica, Service, Source};
+use crate::model::replica::Replica;
+use crate::model::service::{InstanceId, Service, Source};
 use crate::model::time::UnixMs;
 use crate::model::tombstones::Tombstones;
 

@@ -1,4 +1,4 @@
-//! Upkeep of the record behind availability: that the server runs, that the record matches the services, and what is forgotten.
+//! Upkeep of the record behind availability: marks that the server runs, keeps the record true to the services, and deletes old rows.
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use super::{NEVER, Run, free_port, ignored, instance, mask, program, rest, wait_for};
 use crate::common::{Server, process, stderr, stdout};
+use crate::programs::wait_for as polled;
 
 /// The exit code and stderr of a program that ends by itself.
 fn ended(script: &str) -> (Option<i32>, String) {
@@ -112,9 +113,7 @@ os.execv(sys.argv[1], sys.argv[1:])
     let id = run.child.id();
     let children = format!("/proc/{id}/task/{id}/children");
     let only_the_program = || std::fs::read_to_string(&children).expect("it runs").split_whitespace().count() == 1;
-    while !only_the_program() {
-        std::thread::yield_now();
-    }
+    polled("the orphans are reaped", || only_the_program().then_some(()));
     drop(run.child.stdin.take());
     assert_eq!(run.code(), 5, "the program's own code, not an orphan's");
 }

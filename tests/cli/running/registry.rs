@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{NEVER, Run, free_port, instance, program, reasons, wait_for};
 use crate::common::{SECRET, Server, ended, json, process, stderr};
+use crate::programs::wait_for as polled;
 
 /// A server on that port with that file.
 fn server_at(port: u16, file: &Path) -> Server {
@@ -162,9 +163,7 @@ fn a_lease_that_nobody_renews_ends_although_the_port_answers() {
     let run = Run::start(&server.url, &["--port", &port.to_string(), "--ttl", "1s"], &program(port, NEVER));
     wait_for(&server, "healthy");
     run.signal(Signal::KILL);
-    while instance(&server)["reason"] != "LeaseExpired" {
-        std::thread::yield_now();
-    }
+    polled("its lease expires", || (instance(&server)["reason"] == "LeaseExpired").then_some(()));
     assert_eq!(run.line(), "ready", "the program itself was not touched");
 }
 

@@ -290,7 +290,7 @@ pub(super) mod tests {
 
     pub(super) fn problems(json: &str) -> Vec<String> {
         let error = read_it(json).expect_err("refused");
-        error.details().iter().map(|d| format!("{}: {}", d.field, d.problem)).collect()
+        error.details().iter().map(ToString::to_string).collect()
     }
 
     #[test]

@@ -13,6 +13,7 @@ use url::{Host, Url};
 
 use crate::cli::args::{DEFAULT_SERVER, ServerArgs};
 use crate::cli::exit::Failure;
+use crate::cli::plugin::program;
 use crate::model::text::escape;
 
 /// Longest token file that is read, in bytes.
@@ -242,7 +243,7 @@ fn clean(origin: &str, text: &str) -> Result<SecretString, Failure> {
     let token = text.trim_start_matches('\u{feff}').trim();
     if token.is_empty() || token.bytes().any(|b| !b.is_ascii_graphic()) {
         return Err(Failure::usage(format!("{origin} holds no token"))
-            .hint("a token is one line without spaces, as `portolan token` prints it"));
+            .hint(format!("a token is one line without spaces, as `{} token` prints it", program())));
     }
     Ok(token.to_owned().into())
 }

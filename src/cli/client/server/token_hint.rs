@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::Server;
 use crate::api::access::{AUDIENCE, Mint, Scopes, USUAL_LIFE, account_of};
+use crate::cli::plugin::program;
 use crate::model::name::Namespace;
 use crate::model::text;
 
@@ -136,7 +137,9 @@ fn extended(user: &str, like: Option<Mint>, need: &TokenNeed) -> Mint {
 
 /// `portolan token …` for that token, in a pod of the server where that is in a cluster.
 fn token_command(server: &Server, mint: &Mint) -> String {
-    let mut command = format!("portolan token {}", flag("--subject", &mint.subject));
+    // In a pod, the program has its own name.
+    let called = if server.context().is_some() { "portolan" } else { program() };
+    let mut command = format!("{called} token {}", flag("--subject", &mint.subject));
     let namespaces = mint.namespaces.as_ref().map(|names| names.join(","));
     let scope = mint.scopes.map(Scopes::claim);
     let more = [("--issuer", &mint.issuer), ("--namespaces", &namespaces), ("--scope", &scope)];

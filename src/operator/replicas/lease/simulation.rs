@@ -1,5 +1,5 @@
 //! Candidates against one linearizable store, with clocks that differ, messages that are held up or lost, and processes that stand still
-//! anywhere: never do two believe that they hold the Lease.
+//! anywhere: no two of them ever believe at once that they hold the Lease.
 
 use std::time::Duration;
 
