@@ -18,7 +18,7 @@ pub enum Mode {
     #[default]
     Standalone,
     /// The Kubernetes API is.
-    Cluster(ClusterSettings),
+    Cluster(Box<ClusterSettings>),
 }
 
 /// Registrations would be written where this server does not see them.

@@ -228,7 +228,7 @@ impl Reader<'_> {
             ModeName::Cluster => {
                 self.require_auth_or_loopback();
                 self.require_publish_deny(&cluster);
-                Mode::Cluster(cluster)
+                Mode::Cluster(Box::new(cluster))
             }
         }
     }
