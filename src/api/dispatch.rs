@@ -12,12 +12,15 @@ use http::{Method, Request, Response, StatusCode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::access::{Admitted, NotCounted, Refused, RouteClass, SecretsRefresher, SecretsReload, SentAtOnce};
+use super::access::{
+    Admitted, KeysRefresher, NotCounted, Refused, RouteClass, SecretsRefresher, SecretsReload, SentAtOnce,
+};
 use super::conn::{Handler, RequestBody};
 use super::http::body::Body;
 use super::http::envelope::{ApiError, Code};
 use super::http::in_flight;
 use super::routes::audit::Audited;
+use super::routes::place::place;
 use super::routes::request::RequestContext;
 use super::routes::subject::Subject;
 use super::routes::{self, Answer, Match, RouteId};
@@ -70,9 +73,29 @@ impl Api {
         self.0.state.access.secrets_refresher()
     }
 
-    /// Reads the secrets again at once; none where auth is off.
+    /// The task that keeps the keys of the cluster's tokens current; none outside a cluster.
+    pub fn keys_refresher(&self) -> Option<KeysRefresher> {
+        self.0.state.access.keys_refresher()
+    }
+
+    /// Reads the secrets again at once; none where there are none.
     pub fn reload_secrets(&self) -> Option<SecretsReload> {
         self.0.state.access.reload_secrets()
+    }
+}
+
+impl Api {
+    /// The answer to `/metrics` on its own port, whoever asks.
+    pub(super) async fn metrics_for_all(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<Body> {
+        let started = Instant::now();
+        let (head, body) = request.into_parts();
+        let matched = routes::find(&head.method, head.uri.path());
+        let mut admitted = self.0.state.access.scraper(peer);
+        let nothing = Subject::default();
+        let mut response = Box::pin(self.0.routed(&matched, &head, body, &mut admitted, peer, &nothing)).await;
+        self.0.finish(&head, &mut admitted, &mut response);
+        self.0.record(&head, peer, matched.pattern, false, &response, started);
+        response
     }
 }
 
@@ -102,7 +125,7 @@ impl Handler for Api {
                 let mut response = match answer {
                     Some(response) => response,
                     // Boxed, so that the fast path does not carry the size of the others.
-                    None => Box::pin(self.0.routed(&matched, &head, body, &admitted, peer, &subject)).await,
+                    None => Box::pin(self.0.routed(&matched, &head, body, &mut admitted, peer, &subject)).await,
                 };
                 freshness::mark(state.freshness.as_deref(), matched.class, &mut response);
                 self.0.finish(&head, &mut admitted, &mut response);
@@ -137,12 +160,16 @@ impl Inner {
         matched: &Match<'_>,
         head: &Parts,
         body: RequestBody,
-        admitted: &Admitted,
+        admitted: &mut Admitted,
         peer: SocketAddr,
         audit: &Subject,
     ) -> Response<Body> {
         if admitted.class == RouteClass::Preflight {
             return self.state.access.preflight();
+        }
+        if let Err(refusal) = self.authorize(matched, head, admitted).await {
+            log_refusal(&refusal, self.state.access.client_address(&head.headers, peer), &admitted.principal.owner);
+            return refusal.into_reply();
         }
         let request = RequestContext {
             state: &self.state,
@@ -168,6 +195,15 @@ impl Inner {
             log_refusal(&refusal, request.client, &request.principal.owner);
             refusal.into_reply()
         })
+    }
+
+    /// What only the cluster can say about the caller, where that is one of its ServiceAccounts.
+    async fn authorize(&self, matched: &Match<'_>, head: &Parts, admitted: &mut Admitted) -> Result<(), ApiError> {
+        if admitted.principal.account.is_none() {
+            return Ok(());
+        }
+        let wanted = place(&self.state, matched, head);
+        self.state.access.authorize(head, admitted.class, wanted, &mut admitted.principal).await
     }
 
     /// Adds what the rate limit and CORS say, and takes a permit for a large answer.

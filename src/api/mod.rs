@@ -13,7 +13,7 @@
 //! 6. `http` parses queries and bodies and builds answers, which the connection sends.
 //!
 //! Beside these: `clients` (how limits tell clients apart), `freshness` (the age of a mirror), `openapi` (descriptions that several routes
-//! share) and `waiting_room` (answers before there is a catalog).
+//! share), `metrics_port` (`/metrics` on a port of its own) and `waiting_room` (answers before there is a catalog).
 
 pub mod access;
 mod clients;
@@ -22,6 +22,7 @@ mod dispatch;
 mod fast_path;
 mod freshness;
 mod http;
+mod metrics_port;
 pub mod openapi;
 mod routes;
 mod state;
@@ -31,6 +32,7 @@ mod watch;
 pub use self::http::body::Body;
 pub use self::http::in_flight::{InFlight, InFlightLimits};
 pub use dispatch::Api;
+pub use metrics_port::MetricsPort;
 pub use routes::{openapi_json, read_registration};
 pub use state::{ApiSettings, ApiState, Part, PartState, Readiness};
 pub use waiting_room::WaitingRoom;

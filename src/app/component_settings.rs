@@ -11,7 +11,7 @@ use super::tasks;
 use crate::api::access::{AccessSettings, Secrets, SecretsError};
 use crate::api::conn::{self, ConnSettings};
 use crate::catalog::Epoch;
-use crate::config::{self, Settings};
+use crate::config::{self, Mode, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
 use crate::model::text::escape;
@@ -26,9 +26,23 @@ use crate::telemetry::metrics::Metrics;
 
 /// Most entries of history: about 100 MB at 200 to 500 bytes each.
 const HISTORY_ROWS: usize = 250_000;
+/// Connections to the port of `/metrics`; a quarter of those for one client.
+const METRICS_CONNECTIONS: usize = 64;
 
 pub(super) fn listen(settings: &Settings) -> Result<TcpListener, AppError> {
     conn::listen(settings.listen()).map_err(|why| cannot_listen(settings, why))
+}
+
+/// For `/metrics` alone, where that has a port of its own.
+pub(super) fn listen_for_metrics(settings: &Settings) -> Result<Option<TcpListener>, AppError> {
+    let Some(address) = settings.metrics_address else { return Ok(None) };
+    let hint = "check PORTOLAN_METRICS_ADDRESS";
+    conn::listen(address).map(Some).map_err(|why| AppError::Listen { address, why, hint })
+}
+
+/// Scrapers are few.
+pub(super) fn metrics_conn_settings() -> ConnSettings {
+    ConnSettings::default().with_connections(METRICS_CONNECTIONS)
 }
 
 pub(super) fn cannot_listen(settings: &Settings, why: std::io::Error) -> AppError {
@@ -112,8 +126,12 @@ pub(super) fn conn_settings(settings: &Settings, descriptors: Descriptors, heari
 
 pub(super) fn secrets(settings: &Settings) -> Result<Option<Secrets>, SecretsError> {
     match &settings.auth {
-        None => Ok(None),
+        None | Some(config::Secrets::Absent) => Ok(None),
         Some(config::Secrets::Inline(secret)) => Secrets::inline(secret).map(Some),
+        // There, tokens of ServiceAccounts do without.
+        Some(config::Secrets::File(path)) if matches!(settings.mode, Mode::Cluster(_)) => {
+            Secrets::file_if_any(path.clone()).map(Some)
+        }
         Some(config::Secrets::File(path)) => Secrets::file(path.clone()).map(Some),
     }
 }

@@ -130,13 +130,15 @@ async fn standalone(mut startup: Startup, ready: impl FnOnce(SocketAddr)) -> Res
     let status = startup.local_status(&core);
     let status: Arc<dyn StatusSource> = Arc::new(status);
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
+    let default_namespace = startup.settings.default_namespace.clone().unwrap_or_default();
+    let access = startup.access(&default_namespace, None);
     let state = startup.api_state(
         &core,
         Arc::new(core.store.clone()),
         Arc::new(policy),
         Arc::new(StatusReadiness(status)),
         reporter.subscribe(),
-        startup.settings.default_namespace.clone().unwrap_or_default(),
+        (access, default_namespace),
     );
     let timed_ends = TimedEnds::new(core.store.clone(), startup.clock.clone());
     let api = Api::new(state);

@@ -31,7 +31,7 @@ pub(super) async fn run(
             Some(()) = requests.next() => {
                 let log = if audit.reopen() { LOG_AND_AUDIT } else { LOG };
                 match api.reload_secrets() {
-                    None => tracing::info!("SIGHUP: auth is off, so there are no secrets to reload; {log}"),
+                    None => tracing::info!("SIGHUP: there are no secrets to reload; {log}"),
                     Some(reloaded) if reloaded.is_usable() => tracing::info!("SIGHUP: {reloaded}; {log}"),
                     Some(reloaded) => tracing::error!("SIGHUP: {reloaded}; {log}"),
                 }

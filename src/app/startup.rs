@@ -14,12 +14,14 @@ use super::probing::ProbingRuntime;
 use super::tasks::{ShutdownStage, Tasks};
 use super::{AppError, RunOptions, component_settings, reload};
 use crate::api::access::{Access, Secrets};
-use crate::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Readiness, WatchLimiter, WatchLimits, conn};
+use crate::api::{
+    Api, ApiSettings, ApiState, InFlight, InFlightLimits, MetricsPort, Readiness, WatchLimiter, WatchLimits, conn,
+};
 use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Leadership, NameLookup, Registrar};
+use crate::model::ports::{AddressGate, Authority, Leadership, NameLookup, Registrar};
 use crate::model::time::Clock;
 use crate::prober::AddressPolicy;
 use crate::prober::Dialer;
@@ -37,6 +39,7 @@ pub(super) struct Startup {
     pub(super) shutdown: CancellationToken,
     pub(super) address: SocketAddr,
     pub(super) listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     pub(super) descriptors: Descriptors,
@@ -67,6 +70,7 @@ impl Startup {
         let descriptors = Descriptors::raise();
         let listener = component_settings::listen(&settings)?;
         let address = listener.local_addr().map_err(|why| component_settings::cannot_listen(&settings, why))?;
+        let metrics_listener = component_settings::listen_for_metrics(&settings)?;
         let secrets = component_settings::secrets(&settings)?;
         let audit = component_settings::audit(&settings, &metrics)?;
         let (access_log, access_log_writer) = match options.access_log {
@@ -82,6 +86,7 @@ impl Startup {
             shutdown,
             address,
             listener,
+            metrics_listener,
             clock,
             metrics,
             descriptors,
@@ -130,6 +135,20 @@ impl Startup {
         LocalStatus::new(core.store.clone(), prober, self.audit.clone(), self.shutdown.clone())
     }
 
+    /// Who may ask for what: with auth on by tokens that the secrets sign, and in a cluster (`accounts`) by those of its ServiceAccounts.
+    pub(super) fn access(
+        &mut self,
+        default_namespace: &Namespace,
+        accounts: Option<(Arc<dyn Authority>, Vec<String>)>,
+    ) -> Access {
+        let settings = component_settings::access_settings(&self.settings, default_namespace.clone());
+        let (secrets, metrics, clock) = (self.secrets.take(), self.metrics.clone(), self.clock.clone());
+        match accounts.filter(|_| self.settings.auth.is_some()) {
+            Some(accounts) => Access::in_cluster(settings, secrets, accounts, metrics, clock),
+            None => Access::new(settings, secrets, metrics, clock),
+        }
+    }
+
     /// What the API stands on, as in standalone mode: nothing is mirrored and there is no other replica.
     pub(super) fn api_state(
         &mut self,
@@ -138,10 +157,9 @@ impl Startup {
         addresses: Arc<dyn AddressGate>,
         readiness: Arc<dyn Readiness>,
         server_events: EventReceiver,
-        default_namespace: Namespace,
+        (access, default_namespace): (Access, Namespace),
     ) -> ApiState {
         let connections = component_settings::conn_settings(&self.settings, self.descriptors, self.hearing.clone());
-        let access = component_settings::access_settings(&self.settings, default_namespace.clone());
         ApiState {
             catalog: Arc::clone(&core.catalog),
             registrar,
@@ -150,7 +168,7 @@ impl Startup {
             probing: Arc::new(core.probing.clone()),
             addresses,
             history: core.store.clone(),
-            access: Access::new(access, self.secrets.take(), self.metrics.clone(), self.clock.clone()),
+            access,
             access_log: self.access_log.clone(),
             audit: self.audit.clone(),
             metrics: self.metrics.clone(),
@@ -177,10 +195,20 @@ impl Startup {
         if let Some(keeper) = api.secrets_refresher() {
             tasks.start(ShutdownStage::Serving, "the secrets", |stop| keeper.run(stop));
         }
+        if let Some(refresher) = api.keys_refresher() {
+            tasks.start(ShutdownStage::Serving, "the keys of the cluster's tokens", |stop| refresher.run(stop));
+        }
         let (requests, reloaded, audit) = (self.reload, api.clone(), self.audit.clone());
         tasks.start(ShutdownStage::Serving, "the reload of secrets", |stop| {
             reload::run(requests, reloaded, audit, stop)
         });
+        if let Some(listener) = self.metrics_listener {
+            let (settings, port) = (component_settings::metrics_conn_settings(), MetricsPort::new(api.clone()));
+            let metrics = self.metrics.clone();
+            tasks.start(ShutdownStage::Serving, "the port of the metrics", |stop| {
+                conn::serve(listener, settings, port, metrics, stop)
+            });
+        }
         let connections = component_settings::conn_settings(&self.settings, self.descriptors, self.hearing);
         let (listener, metrics) = (self.listener, self.metrics);
         tasks.start(ShutdownStage::Serving, "the api", |stop| conn::serve(listener, connections, api, metrics, stop));
@@ -206,6 +234,9 @@ impl Startup {
             database = %settings.db_path.display(),
             "listening on http://{address}"
         );
+        if let Some(Ok(address)) = self.metrics_listener.as_ref().map(TcpListener::local_addr) {
+            tracing::info!("serving metrics on http://{address}/metrics, without a token");
+        }
         if settings.auth.is_some() {
             return;
         }

@@ -62,6 +62,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "mode",
             "watch_namespaces",
             "rest_namespaces",
+            "token_audiences",
             "publish",
             "publish_deny",
             "context",
@@ -70,7 +71,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "pod_ip",
         ],
     ),
-    ("Logs and metrics", &["log_level", "log_format", "audit_file", "service_metrics"]),
+    ("Logs and metrics", &["log_level", "log_format", "audit_file", "service_metrics", "metrics_address"]),
 ];
 
 fn group_of_flag(id: &str) -> Option<&'static str> {

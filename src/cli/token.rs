@@ -8,13 +8,16 @@ use clap::Args;
 use super::args::parse_duration;
 use super::exit::{Exit, Failure};
 use super::output::Streams;
-use crate::api::access::{Mint, Scopes, Secrets, mint};
+use crate::api::access::{Mint, Scopes, Secrets, SecretsError, mint};
 use crate::model::name::Namespace;
 use crate::model::text::escape;
 use crate::model::time::UnixMs;
 
 /// Longest life of a token that a server accepts unless its `PORTOLAN_TOKEN_MAX_DAYS` says otherwise.
 const USUAL_MAX_TTL: Duration = Duration::from_hours(30 * 24);
+
+/// What does without the Secret that an install need not have.
+const WITHOUT_SECRET: &str = "in a cluster, a ServiceAccount's token needs no secret: kubectl create token NAME -n NAMESPACE --audience portolan";
 
 /// Flags of `token`.
 #[derive(Debug, Args)]
@@ -62,7 +65,10 @@ fn parse_scope(text: &str) -> Result<Scopes, Failure> {
 /// The secrets of the environment, as the server reads them.
 fn secrets(env: impl Fn(&str) -> Option<OsString>) -> Result<Secrets, Failure> {
     let env = |name: &str| env(name).filter(|value| !value.is_empty());
-    let bad = |error: crate::api::access::SecretsError| Failure::usage(error.to_string());
+    let bad = |error: SecretsError| {
+        let failure = Failure::usage(error.to_string());
+        if matches!(error, SecretsError::Unreadable { .. }) { failure.hint(WITHOUT_SECRET) } else { failure }
+    };
     match (env("JWT_SECRET"), env("JWT_SECRET_FILE")) {
         (Some(_), Some(_)) => Err(Failure::usage("JWT_SECRET and JWT_SECRET_FILE are both set; give one of them")),
         (None, Some(path)) => Secrets::file(path).map_err(bad),
@@ -90,6 +96,7 @@ pub(super) fn run(args: TokenArgs, streams: &mut Streams) -> Result<Exit, Failur
         lasts: args.ttl,
     };
     let secret = secrets(|name| std::env::var_os(name))?.signing();
+    let secret = secret.ok_or_else(|| Failure::usage("there is no secret to sign with"))?;
     let token = mint(&secret, &claims, UnixMs::wall()).map_err(|error| Failure::usage(error.to_string()))?;
     if args.ttl > USUAL_MAX_TTL {
         streams.note(

@@ -130,6 +130,18 @@ fn nobody_publishes_without_saying_what_is_never_published() {
 }
 
 #[test]
+fn a_cluster_needs_no_secret_because_it_has_tokens_of_its_own() {
+    let (mode, auth) = (("PORTOLAN_MODE", "cluster"), ("ENABLE_AUTH", "true"));
+    let settings = load(&[], &[mode, auth, ("PORTOLAN_TOKEN_AUDIENCES", "https://a.example, b")]).expect("loads");
+    assert!(matches!(settings.auth, Some(Secrets::Absent)));
+    assert_eq!(settings.bind_address.to_string(), "0.0.0.0");
+    assert_eq!(cluster(&settings).token_audiences, ["https://a.example", "b"]);
+    let text = problem(&[], &[mode, ("PORTOLAN_TOKEN_AUDIENCES", "a b")]);
+    assert!(text.contains("expected at most 8 audiences"), "{text}");
+    assert!(problem(&[], &[mode, auth, ("JWT_SECRET", "short")]).contains("JWT_SECRET is"), "a given one must be good");
+}
+
+#[test]
 fn the_legacy_gateways_defaults_hold() {
     let settings = load(&[], &[]).expect("defaults load");
     assert_eq!(settings.listen().to_string(), "127.0.0.1:8080");

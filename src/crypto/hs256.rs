@@ -1,24 +1,10 @@
-//! HMAC with SHA-256 for JSON Web Tokens; the only supported algorithm.
+//! HMAC with SHA-256 for JSON Web Tokens; the only algorithm that signs.
 
-use std::sync::Once;
-
-use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
+use jsonwebtoken::crypto::{JwtSigner, JwtVerifier};
 use jsonwebtoken::errors::{ErrorKind, Result};
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
 use ring::hmac;
 use signature::{Error, Signer, Verifier};
-
-static PROVIDER: CryptoProvider =
-    CryptoProvider { signer_factory: signer, verifier_factory: verifier, key_utils: KeyUtils::new_unimplemented() };
-
-/// Must be called before signing or verifying a token. Only the first call has an effect.
-pub(crate) fn ready() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // An error means that a provider is installed already, which is fine too.
-        let _ = PROVIDER.install_default();
-    });
-}
 
 struct Hs256(hmac::Key);
 
@@ -35,13 +21,12 @@ impl Hs256 {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the library calls it so")]
-fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
+pub(super) fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     Ok(Hs256::new(*algorithm, key.family(), key.as_bytes())?)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the library calls it so")]
-fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
-    Ok(Hs256::new(*algorithm, key.family(), key.try_get_as_bytes()?)?)
+pub(super) fn verifier(algorithm: Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
+    Ok(Hs256::new(algorithm, key.family(), key.try_get_as_bytes()?)?)
 }
 
 impl Signer<Vec<u8>> for Hs256 {
@@ -75,6 +60,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::crypto::tokens::ready;
 
     /// The example of RFC 7515, appendix A.1: its key, its token.
     const KEY: &str = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";

@@ -3,7 +3,7 @@
 //! In: certificates, keys, and the text and secret of a token. Out: a TLS provider, HTTP clients, signatures.
 //!
 //! Read the files in this order: this one (the provider and the clients), `curves` (certificates that ring does not support), `keys`
-//! (private keys that ring does not support), `hs256` (the signatures of tokens).
+//! (private keys that ring does not support), `tokens` (the signatures of tokens), `hs256` (those that Portolan makes itself).
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,6 +12,7 @@ use rustls::crypto::CryptoProvider;
 mod curves;
 mod hs256;
 mod keys;
+mod tokens;
 
 static KEYS: LazyLock<keys::Keys> = LazyLock::new(|| keys::Keys(rustls::crypto::ring::default_provider().key_provider));
 
@@ -38,4 +39,4 @@ pub fn http_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
 }
 
-pub(crate) use hs256::ready as ready_for_tokens;
+pub(crate) use tokens::ready as ready_for_tokens;

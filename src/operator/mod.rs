@@ -17,8 +17,10 @@
 //! 3. The path back: [`status`] makes a status from verdicts, [`report`] writes it, [`events`] writes events.
 //!    [`publish`] writes the proved instances as endpoints of core Services, where that is switched on. [`queue`]: which object both write next.
 //! 4. The path of a registration: [`registrar`] merges calls into objects and writes those.
-//! 5. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
+//! 5. [`authority`]: what the Kubernetes API says about callers.
+//! 6. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
 
+pub mod authority;
 pub mod crd;
 pub mod events;
 pub mod ingest;

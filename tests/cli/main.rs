@@ -14,6 +14,7 @@ mod hangup;
 mod hostile;
 mod importing;
 mod logging;
+mod metrics_port;
 mod moving;
 mod offline;
 mod online;

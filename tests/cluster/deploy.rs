@@ -3,7 +3,7 @@
 use control_plane::{Assets, ControlPlane, Kubectl, Options, Refused};
 use serde_json::{Value, json};
 
-use crate::common::{Installed, install, objects, relative, repository, shared};
+use crate::common::{Installed, install, install_with, objects, relative, repository, shared};
 use crate::sync::replica::until;
 
 const SERVICES: &str = "services.portolan.dev";
@@ -83,6 +83,10 @@ async fn the_operator_may_what_it_needs_and_nothing_else() {
         ("create", SERVICES, own),
         ("update", SERVICES, own),
         ("delete", SERVICES, own),
+        ("create", "tokenreviews.authentication.k8s.io", ""),
+        ("create", "subjectaccessreviews.authorization.k8s.io", ""),
+        ("get", "/openid/v1/jwks", ""),
+        ("get", "/.well-known/openid-configuration", ""),
     ];
     assert_eq!(differing(&kubectl, true, &needed).await, Vec::<String>::new(), "refused");
     let refused = [
@@ -108,6 +112,10 @@ async fn the_operator_may_what_it_needs_and_nothing_else() {
         ("get", "customresourcedefinitions", ""),
         ("update", "customresourcedefinitions/services.portolan.dev", ""),
         ("create", "serviceaccounts/token", own),
+        ("get", "serviceaccounts", own),
+        ("list", "tokenreviews.authentication.k8s.io", ""),
+        ("create", "localsubjectaccessreviews.authorization.k8s.io", other),
+        ("get", "/metrics", ""),
         ("impersonate", "users", ""),
         ("escalate", "clusterroles", ""),
     ];
@@ -141,6 +149,24 @@ async fn with_a_role_alone_nothing_outside_the_namespace_is_seen() {
     let env = &deployment(plane, own).await["spec"]["template"]["spec"]["containers"][0]["env"];
     let watched = env.as_array().expect("a list").iter().any(|entry| entry["name"] == "PORTOLAN_WATCH_NAMESPACES");
     assert!(watched, "{env}");
+}
+
+#[tokio::test]
+async fn the_port_of_the_metrics_is_open_to_labelled_namespaces_alone() {
+    let plane = shared().await;
+    let Installed { namespace, .. } = install_with(plane, "cluster", &["metrics-port"]).await;
+    let kubectl = plane.kubectl();
+    let container = &deployment(plane, &namespace).await["spec"]["template"]["spec"]["containers"][0];
+    let env = container["env"].as_array().expect("a list");
+    let address = env.iter().find(|entry| entry["name"] == "PORTOLAN_METRICS_ADDRESS").expect("set")["value"].clone();
+    assert_eq!(container["ports"][1]["name"], "metrics");
+    assert_eq!(address, format!("0.0.0.0:{}", container["ports"][1]["containerPort"]));
+    let service = get(&kubectl, &["service", "portolan", "-n", &namespace]).await;
+    assert_eq!(service["spec"]["ports"][1]["targetPort"], "metrics");
+    let policy = get(&kubectl, &["networkpolicy", "portolan", "-n", &namespace]).await;
+    let rule = &policy["spec"]["ingress"][1];
+    let labels = &rule["from"][0]["namespaceSelector"]["matchLabels"];
+    assert_eq!((&rule["ports"][0]["port"], labels), (&json!("metrics"), &json!({"portolan.dev/scrapes": "allowed"})));
 }
 
 /// Who may do what with `resource` in `namespace`, by verb.

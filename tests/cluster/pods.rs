@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::common::{Installed, install, shared};
+use crate::sync::replica::until;
 
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -31,11 +32,11 @@ async fn environment(plane: &ControlPlane, namespace: &str) -> Vec<(String, Stri
 
 /// The pod and its address. Folders and ports are the machine's; the rest comes from the Deployment.
 async fn run(plane: &ControlPlane, installed: &Installed, folder: &Path) -> (Guarded, String) {
-    let (secret, log) = (folder.join("secret"), folder.join("log"));
-    std::fs::write(&secret, "0123456789abcdef0123456789abcdef-for-tests").expect("written");
+    let log = folder.join("log");
     let mut command = Command::new(env!("CARGO_BIN_EXE_portolan"));
     command.arg("serve").envs(environment(plane, &installed.namespace).await);
-    command.env("DB_PATH", folder.join("services.db")).env("JWT_SECRET_FILE", &secret).env("SERVER_PORT", "0");
+    command.env("DB_PATH", folder.join("services.db")).env("JWT_SECRET_FILE", folder.join("secret"));
+    command.env("SERVER_PORT", "0");
     command.env("KUBECONFIG", installed.account.path()).env("PORTOLAN_BIND_ADDRESS", "127.0.0.1");
     command.env("PORTOLAN_PROBE_ALLOW", "127.0.0.0/8");
     let mut pod = Guarded::start(&command, &log).expect("started");
@@ -50,11 +51,34 @@ async fn run(plane: &ControlPlane, installed: &Installed, folder: &Path) -> (Gua
     }
 }
 
+fn output(args: &[&str], env: &[(&str, &str)]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_portolan")).args(args).envs(env.iter().copied()).output().expect("it runs")
+}
+
+fn portolan_succeeds(args: &[&str], env: &[(&str, &str)]) -> bool {
+    output(args, env).status.success()
+}
+
 fn portolan(args: &[&str], env: &[(&str, &str)]) -> String {
-    let said =
-        Command::new(env!("CARGO_BIN_EXE_portolan")).args(args).envs(env.iter().copied()).output().expect("it runs");
+    let said = output(args, env);
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     String::from_utf8(said.stdout).expect("UTF-8").trim().to_owned()
+}
+
+/// The token of a ServiceAccount in Portolan's own namespace, in a file as a pod mounts it.
+async fn projected(plane: &ControlPlane, namespace: &str, file: &Path) {
+    let kubectl = plane.kubectl();
+    kubectl.run(&["create", "serviceaccount", "program", "-n", namespace]).await.expect("created");
+    let token = ["create", "token", "program", "-n", namespace, "--audience=portolan"];
+    std::fs::write(file, kubectl.run(&token).await.expect("a token")).expect("written");
+}
+
+/// A token of Portolan's own, which needs a secret. The server is running already.
+fn minted(folder: &Path, file: &Path) {
+    let secret = folder.join("secret");
+    std::fs::write(&secret, "0123456789abcdef0123456789abcdef-for-tests").expect("written");
+    let env = [("JWT_SECRET_FILE", secret.to_str().expect("UTF-8"))];
+    std::fs::write(file, portolan(&["token", "--subject", "test"], &env)).expect("written");
 }
 
 /// Applies, probes, writes status and events, registers over REST, and is refused nothing in all of that.
@@ -92,12 +116,18 @@ async fn does_its_work(plane: &ControlPlane, overlay: &str) {
         "{parts}"
     );
 
-    let secret = folder.path().join("secret");
-    let token = portolan(&["token", "--subject", "test"], &[("JWT_SECRET_FILE", secret.to_str().expect("UTF-8"))]);
+    let file = folder.path().join("token");
+    if overlay == "cluster" {
+        projected(plane, namespace, &file).await;
+    } else {
+        // Without rights outside the namespace it cannot review the cluster's tokens.
+        minted(folder.path(), &file);
+    }
+    let token = [("PORTOLAN_TOKEN_FILE", file.to_str().expect("UTF-8"))];
     let args = ["register", "--name", "registered", "--base-url", &base_url, "--check-tcp", "--server", &url];
-    portolan(&args, &[("PORTOLAN_TOKEN", &token)]);
+    until("the token is taken", async || portolan_succeeds(&args, &token)).await;
     is_ready("registered").await;
-    portolan(&["deregister", "registered", "--server", &url], &[("PORTOLAN_TOKEN", &token)]);
+    portolan(&["deregister", "registered", "--server", &url], &token);
 
     let user = format!("system:serviceaccount:{namespace}:portolan");
     let mine: Vec<_> = audit.requests().expect("requests").into_iter().filter(|r| r.user == user).collect();

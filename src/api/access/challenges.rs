@@ -4,13 +4,16 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::class::RouteClass;
 use super::principal::{Namespaces, Principal};
-use super::token::TokenError;
+use super::token_error::TokenError;
 use super::token_validity::TokenEnd;
 use crate::api::http::envelope::{ApiError, Code};
 use crate::model::name::Namespace;
+use crate::model::ports::ServiceAccount;
 
 /// Longest list of namespaces in a challenge, in bytes.
 const MAX_NAMED: usize = 1024;
+/// Seconds after which to try again while the keys of the cluster's tokens are unknown.
+const KEYS_RETRY: u64 = 2;
 
 impl Principal {
     /// [`Self::may_write`] as an answer.
@@ -23,7 +26,10 @@ impl Principal {
 
     /// The refusal for a namespace that the token does not cover: 403 `namespace_forbidden`.
     pub fn outside(&self, namespace: &str) -> ApiError {
-        outside(&self.namespaces, namespace)
+        match &self.account {
+            None => outside(&self.namespaces, namespace),
+            Some(account) => outside_of_account(account, namespace),
+        }
     }
 }
 
@@ -75,6 +81,16 @@ pub(super) fn outside(covered: &Namespaces, namespace: &str) -> ApiError {
     ApiError::new(Code::NamespaceForbidden, message).header(WWW_AUTHENTICATE, challenge)
 }
 
+/// 403: RBAC allows the account nothing in `namespace`. No other token would help.
+fn outside_of_account(account: &ServiceAccount, namespace: &str) -> ApiError {
+    let message = format!("{} may not do this in the namespace {namespace}, which is not its own", account.user());
+    let hint = format!(
+        "a RoleBinding allows it: kubectl create rolebinding portolan-{} -n {namespace} --clusterrole=portolan-writer --serviceaccount={}:{}",
+        account.name, account.namespace, account.name
+    );
+    ApiError::new(Code::NamespaceForbidden, message).hint(hint)
+}
+
 /// 401 with the legacy gateway's message, and the reason in a hint.
 pub(super) fn unauthorized(refusal: Option<TokenError>, class: RouteClass) -> ApiError {
     let scope = if class.is_change() { "register" } else { "read" };
@@ -84,6 +100,9 @@ pub(super) fn unauthorized(refusal: Option<TokenError>, class: RouteClass) -> Ap
         let error = ApiError::new(Code::TokenRequired, "Authorization header required").hint(hint);
         return error.header(WWW_AUTHENTICATE, challenge(&format!("scope=\"{scope}\"")));
     };
+    if why == TokenError::KeysUnknown {
+        return ApiError::new(why.code(), why.to_string()).retry_after(KEYS_RETRY);
+    }
     let more = format!("error=\"invalid_token\", error_description=\"{why}\", scope=\"{scope}\"");
     let error = ApiError::new(why.code(), "Invalid token").hint(why.to_string());
     error.header(WWW_AUTHENTICATE, challenge(&more))

@@ -5,14 +5,17 @@
 //!
 //! 1. `class`: the classes of routes; `browser`: the server's name (`Host`) and the page that sends the request (`Origin`).
 //! 2. `client_address`: the client behind proxies.
-//! 3. `authenticator`: the token, with `token`, `token_cache` and `secrets`; `token_validity` follows it afterwards.
+//! 3. `authenticator`: the token, with `authorization`, `token`, `token_error`, `token_cache` and `secrets`; `token_validity` follows it afterwards. `accounts`: tokens of
+//!    a cluster's ServiceAccounts.
 //! 4. `quotas`: the rate, with `rate_limiter`.
 //! 5. `principal`: the caller; `challenges`: refusals of its token; `namespace_filter`: the namespaces that a read asks for.
 //!
 //! `headers` writes what access adds to an answer. Namespaces and owners are checked where the service is known, by [`Principal`] and by
 //! the registrar.
 
+mod accounts;
 mod authenticator;
+mod authorization;
 mod browser;
 mod challenges;
 mod class;
@@ -27,6 +30,7 @@ mod secrets;
 mod tests;
 mod token;
 mod token_cache;
+mod token_error;
 mod token_validity;
 
 use std::hash::{BuildHasher, RandomState};
@@ -40,21 +44,26 @@ use http::{Response, StatusCode};
 use ipnet::IpNet;
 
 pub use super::clients::ClientKey;
+pub use accounts::KeysRefresher;
+pub(super) use accounts::Place;
 pub(super) use challenges::token_ended;
 pub use class::{Limit, RouteClass};
 pub use headers::Cors;
 pub(super) use namespace_filter::NamespaceFilter;
 pub use principal::{Namespaces, OwnersSeen, Principal, Scopes};
 pub use secrets::{KeyId, MAX_SECRETS, Secrets, SecretsError, SecretsReload};
-pub use token::{AUDIENCE, Mint, MintError, TokenError, USUAL_LIFE, mint};
+pub use token::{AUDIENCE, Mint, MintError, USUAL_LIFE, account_of, mint};
+pub use token_error::TokenError;
 pub use token_validity::{Credential, SecretsRefresher, TokenEnd, TokenValidity};
 
 use super::http::body::Body;
 use super::http::envelope::ApiError;
 use crate::model::name::Namespace;
+use crate::model::ports::Authority;
 use crate::model::service::Owner;
 use crate::model::time::Clock;
 use crate::telemetry::metrics::Metrics;
+use accounts::Accounts;
 use authenticator::Authenticator;
 use browser::BrowserRules;
 use quotas::Quotas;
@@ -164,16 +173,38 @@ fn names_state(head: &Parts, class: RouteClass) -> bool {
 impl Access {
     /// Access by `settings`; with `secrets` auth is on.
     pub fn new(settings: AccessSettings, secrets: Option<Secrets>, metrics: Metrics, clock: Clock) -> Self {
+        Self::with(settings, secrets.map(|secrets| (Some(secrets), None)), metrics, clock)
+    }
+
+    /// Access in a cluster with auth on: by tokens of its ServiceAccounts, for [`AUDIENCE`] or one of `audiences`, and with `secrets` by
+    /// Portolan's own, too. Run its [`Self::keys_refresher`]: until that has read the cluster's keys, their tokens are answered with 503.
+    pub fn in_cluster(
+        settings: AccessSettings,
+        secrets: Option<Secrets>,
+        (authority, audiences): (Arc<dyn Authority>, Vec<String>),
+        metrics: Metrics,
+        clock: Clock,
+    ) -> Self {
+        let accounts = Accounts::new(authority, audiences, settings.token_max, metrics.clone(), clock.clone());
+        Self::with(settings, Some((secrets, Some(accounts))), metrics, clock)
+    }
+
+    fn with(
+        settings: AccessSettings,
+        tokens: Option<(Option<Secrets>, Option<Accounts>)>,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> Self {
         let rules = TokenRules { longest: settings.token_max, default_namespace: settings.default_namespace };
         Self {
-            read_auth: settings.read_auth && secrets.is_some(),
+            read_auth: settings.read_auth && tokens.is_some(),
             browsers: BrowserRules {
                 bound_to_loopback: settings.bound_to_loopback,
-                guarded: secrets.is_some(),
+                guarded: tokens.is_some(),
                 allowed_hosts: settings.allowed_hosts,
                 cors_origins: settings.cors_origins,
             },
-            authenticator: secrets.map(|secrets| Authenticator::new(secrets, rules)),
+            authenticator: tokens.map(|(secrets, accounts)| Authenticator::new(secrets, accounts, rules)),
             trusted_proxies: settings.trusted_proxies,
             quotas: Quotas::new(settings.rate_per_minute, settings.read_rate_per_minute, metrics, clock.clone()),
             subjects: RandomState::new(),
@@ -254,9 +285,16 @@ impl Access {
             client: address.into(),
             authenticated: false,
             credential: None,
+            account: None,
             open_reads: !self.read_auth,
             guarded: self.authenticator.is_some(),
         }
+    }
+
+    /// Admits whoever reaches the port that serves `/metrics` alone.
+    pub(super) fn scraper(&self, peer: SocketAddr) -> Admitted {
+        let principal = self.anonymous(peer.ip());
+        Admitted { principal, class: RouteClass::Metrics, rate: None, cors: Cors::Absent }
     }
 
     fn holder(&self, bearer: Bearer) -> Principal {
@@ -268,6 +306,7 @@ impl Access {
             client,
             authenticated: true,
             credential: Some(bearer.credential),
+            account: bearer.account,
             open_reads: !self.read_auth,
             guarded: true,
         }
@@ -275,7 +314,9 @@ impl Access {
 
     /// Counts a failed attempt against its address alone, so that guessing is bounded and no valid token is affected.
     fn unauthorized(&self, refusal: Option<TokenError>, address: IpAddr, class: RouteClass) -> ApiError {
-        let counted = self.quotas.as_ref().map_or(Ok(()), |quotas| quotas.fail(address.into()));
+        let counts = refusal != Some(TokenError::KeysUnknown);
+        let quotas = self.quotas.as_ref().filter(|_| counts);
+        let counted = quotas.map_or(Ok(()), |quotas| quotas.fail(address.into()));
         counted.err().unwrap_or_else(|| challenges::unauthorized(refusal, class))
     }
 
@@ -327,18 +368,26 @@ impl Access {
     /// Follows the validity of the caller's token, for an answer that must end with it; none for a caller without a token.
     pub fn token_validity(&self, principal: &Principal) -> Option<TokenValidity> {
         let (authenticator, credential) = (self.authenticator.as_ref()?, principal.credential?);
-        Some(TokenValidity::new(credential, Arc::clone(&authenticator.secrets), self.clock.clone()))
+        let keyring = authenticator.keyring(principal.account.is_some())?;
+        Some(TokenValidity::new(credential, keyring, self.clock.clone()))
     }
 
     /// The task that notices changed secrets when no request does; none where they cannot change.
     pub fn secrets_refresher(&self) -> Option<SecretsRefresher> {
-        let secrets = &self.authenticator.as_ref()?.secrets;
+        let secrets = self.authenticator.as_ref()?.secrets.as_ref()?;
         secrets.may_change().then(|| SecretsRefresher { secrets: Arc::clone(secrets), clock: self.clock.clone() })
     }
 
-    /// Reads the secrets again at once; none where auth is off.
+    /// The task that keeps the cluster's keys current; none outside a cluster.
+    pub fn keys_refresher(&self) -> Option<KeysRefresher> {
+        let accounts = self.authenticator.as_ref()?.accounts.as_ref()?;
+        Some(KeysRefresher(Arc::clone(&accounts.keys)))
+    }
+
+    /// Reads the secrets again at once; none where there are none.
     pub fn reload_secrets(&self) -> Option<SecretsReload> {
-        self.authenticator.as_ref().map(|authenticator| authenticator.secrets.reload())
+        let secrets = self.authenticator.as_ref()?.secrets.as_ref()?;
+        Some(secrets.reload())
     }
 
     /// The refusal of another owner's service, to a token that may only register.

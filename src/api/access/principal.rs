@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::token_validity::Credential;
 use crate::api::clients::ClientKey;
-use crate::model::ports::Caller;
+use crate::model::name::Namespace;
+use crate::model::ports::{Caller, ServiceAccount};
 use crate::model::service::Owner;
 use crate::telemetry::audit::{Kind, Who};
 
@@ -34,6 +35,13 @@ impl Namespaces {
         match self {
             Self::All => true,
             Self::Only(list) => list.iter().any(|n| **n == *namespace),
+        }
+    }
+
+    /// Covers one more.
+    pub(super) fn add(&mut self, namespace: &Namespace) {
+        if let Self::Only(list) = self {
+            *list = list.iter().cloned().chain([namespace.as_str().into()]).collect();
         }
     }
 }
@@ -67,6 +75,8 @@ pub struct Principal {
     pub authenticated: bool,
     /// What that token's validity still depends on.
     pub credential: Option<Credential>,
+    /// The ServiceAccount whose token it was, in a cluster.
+    pub account: Option<Arc<ServiceAccount>>,
     /// Whether the catalog is open to all (`PORTOLAN_READ_AUTH` is off).
     pub open_reads: bool,
     /// Whether auth is on: evidence then needs a token.
@@ -133,7 +143,10 @@ impl Principal {
     pub fn who(&self) -> Who<'_> {
         match &self.owner {
             Owner::Anonymous => Who { kind: Kind::Anonymous, issuer: "", subject: "" },
-            Owner::Token { issuer, subject } => Who { kind: Kind::Token, issuer, subject },
+            Owner::Token { issuer, subject } => {
+                let kind = if self.account.is_some() { Kind::ServiceAccount } else { Kind::Token };
+                Who { kind, issuer, subject }
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! The secrets that sign and verify tokens: a fixed one, or those of a file that is read again when it changes.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -96,6 +96,12 @@ pub struct KeyId(u64);
 
 static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
+impl KeyId {
+    pub(super) fn of(key: &(impl Hash + ?Sized)) -> Self {
+        Self(KEYED.hash_one(key))
+    }
+}
+
 /// One secret that verifies.
 pub(super) struct Key {
     pub(super) id: KeyId,
@@ -104,7 +110,7 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn of(secret: &str) -> Self {
-        Self { id: KeyId(KEYED.hash_one(secret)), decoding: DecodingKey::from_secret(secret.as_bytes()) }
+        Self { id: KeyId::of(secret), decoding: DecodingKey::from_secret(secret.as_bytes()) }
     }
 }
 
@@ -112,11 +118,16 @@ impl Key {
 pub(super) struct Keys {
     /// Differs between two readings.
     pub(super) generation: u64,
-    first: SecretString,
+    /// None where there is no secret yet.
+    first: Option<SecretString>,
     pub(super) verify: Vec<Key>,
 }
 
 impl Keys {
+    fn none() -> Self {
+        Self { generation: 0, first: None, verify: Vec::new() }
+    }
+
     /// From the lines of a file, which may begin with a byte order mark. A line that is not text is skipped and logged by its number.
     fn lines(bytes: &[u8], path: &Path) -> Result<Self, SecretsError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -139,7 +150,7 @@ impl Keys {
         }
         let strong = |(n, text)| strong(text).map_err(|why| SecretsError::Weak { line: n + 1, why });
         let secrets = secrets.iter().copied().enumerate().map(strong).collect::<Result<Vec<_>, _>>()?;
-        let first = SecretString::from(*secrets.first().ok_or(SecretsError::None)?);
+        let first = Some(SecretString::from(*secrets.first().ok_or(SecretsError::None)?));
         let verify = secrets.iter().map(|secret| Key::of(secret)).collect();
         Ok(Self { generation: 0, first, verify })
     }
@@ -214,6 +225,19 @@ impl Secrets {
         Ok(Self::new(keys, file))
     }
 
+    /// The same, where the file may not exist: there is no secret until it does.
+    ///
+    /// # Errors
+    /// As for [`Self::file`].
+    pub fn file_if_any(path: impl Into<PathBuf>) -> Result<Self, SecretsError> {
+        let path = path.into();
+        if !std::fs::exists(&path).is_ok_and(|exists| !exists) {
+            return Self::file(path);
+        }
+        let file = SecretFile { path, last_read: Mutex::new(None), checked_at: AtomicI64::new(i64::MIN) };
+        Ok(Self::new(Keys::none(), Some(file)))
+    }
+
     fn new(keys: Keys, file: Option<SecretFile>) -> Self {
         Self { changes: watch::Sender::new(keys.generation), keys: ArcSwap::from_pointee(keys), file }
     }
@@ -233,9 +257,14 @@ impl Secrets {
         self.changes.subscribe()
     }
 
-    /// The secret that signs.
-    pub fn signing(&self) -> SecretString {
+    /// The secret that signs; none where there is no secret yet.
+    pub fn signing(&self) -> Option<SecretString> {
         self.keys.load().first.clone()
+    }
+
+    /// Whether there is a secret.
+    pub fn has_any(&self) -> bool {
+        !self.keys.load().verify.is_empty()
     }
 
     /// The current secrets. Checks the file at most once a second, on the caller's thread (a few microseconds).

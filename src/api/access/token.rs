@@ -1,4 +1,4 @@
-//! Bearer tokens: JSON Web Tokens signed with HS256 and nothing else.
+//! Portolan's own bearer tokens: JSON Web Tokens signed with HS256 and nothing else.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -11,93 +11,28 @@ use serde::{Deserialize, Serialize};
 
 use super::principal::{Namespaces, Scopes};
 use super::secrets::{KeyId, Keys};
+use super::token_error::TokenError;
 use super::token_validity::Credential;
-use crate::api::http::envelope::Code;
 use crate::crypto::ready_for_tokens;
 use crate::model::name::Namespace;
+use crate::model::ports::ServiceAccount;
 use crate::model::text;
-use crate::model::time::{UnixMs, age};
+use crate::model::time::UnixMs;
 
 /// The only audience that Portolan accepts.
 pub const AUDIENCE: &str = "portolan";
 /// Allowed difference between two clocks.
 const LEEWAY_SECONDS: f64 = 30.0;
+/// The issuer of owners that are ServiceAccounts, whatever URL the cluster's API server has in its tokens: it may change, and a backup may be
+/// restored into another cluster.
+pub(super) const CLUSTER: &str = "kubernetes";
 /// Longest token, in bytes.
-const MAX_TOKEN: usize = 8 * 1024;
+pub(super) const MAX_TOKEN: usize = 8 * 1024;
 /// Longest `iss` and `sub`, in characters.
 const MAX_NAME: usize = 256;
 
 /// A larger `exp` is in milliseconds: as seconds it would be after the year 5138.
 const TOO_MANY_SECONDS: f64 = 1e11;
-
-/// Why a token is not valid, for its sender or maker. Claims are repeated only where one of the secrets signed them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TokenError {
-    /// Not three parts of base64url JSON, or over 8 KiB.
-    #[error(
-        "this is not a JSON Web Token: it has three parts of base64url text with dots between them, in at most 8 KiB"
-    )]
-    Malformed,
-    /// Two headers, of which neither takes precedence.
-    #[error("there are several Authorization headers; send one")]
-    Several,
-    /// `alg` is not HS256, or the header is not JSON.
-    #[error("the token's header must be JSON that names the algorithm HS256, the only one accepted")]
-    Algorithm,
-    /// `crit` asks for an extension.
-    #[error("the token's header asks for an extension (crit); none is known here")]
-    Extension,
-    /// No secret verifies it.
-    #[error("the token is not signed with any of this server's secrets")]
-    Signature,
-    /// A claim is missing or of the wrong type.
-    #[error(
-        "the token's claims are not what is needed: sub must be text and exp a number; namespaces is a list of names, iss and \
-         scope are text"
-    )]
-    Claims,
-    /// `aud` names others.
-    #[error("the token is for another audience: its aud must name portolan, or be absent")]
-    Audience,
-    /// `nbf` lies ahead.
-    #[error("the token is not valid yet: its nbf lies {} ahead", age(*.ahead))]
-    NotYet {
-        /// Time until then.
-        ahead: Duration,
-    },
-    /// `exp` lies too far ahead.
-    #[error(
-        "the token expires too late: its exp lies {} ahead, and PORTOLAN_TOKEN_MAX_DAYS allows {} here",
-        age(*.ahead), age(*.longest)
-    )]
-    TooLong {
-        /// Time until then.
-        ahead: Duration,
-        /// The most allowed.
-        longest: Duration,
-    },
-    /// `exp` is a time in milliseconds.
-    #[error("the token's exp is far too large: it counts seconds since 1970, not milliseconds")]
-    Milliseconds,
-    /// `exp` has passed.
-    #[error("the token expired at {at}, {} ago", age(*.ago))]
-    Expired {
-        /// Its `exp`.
-        at: UnixMs,
-        /// Time since then.
-        ago: Duration,
-    },
-}
-
-impl TokenError {
-    /// The code of the refusal.
-    pub fn code(self) -> Code {
-        match self {
-            Self::Expired { .. } => Code::TokenExpired,
-            _ => Code::TokenInvalid,
-        }
-    }
-}
 
 #[derive(Deserialize)]
 struct Claims {
@@ -110,20 +45,34 @@ struct Claims {
     scope: Option<String>,
 }
 
+/// The claim `aud`.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Audience {
+pub(super) enum Audience {
     One(String),
     Many(Vec<String>),
 }
 
-/// The claims of a valid token.
+impl Audience {
+    /// Whether it names one of `accepted`.
+    pub(super) fn is_one_of(&self, accepted: &[impl AsRef<str>]) -> bool {
+        let is = |name: &String| accepted.iter().any(|one| one.as_ref() == name);
+        match self {
+            Self::One(one) => is(one),
+            Self::Many(many) => many.iter().any(is),
+        }
+    }
+}
+
+/// What a valid token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bearer {
     pub(super) issuer: Arc<str>,
     pub(super) subject: Arc<str>,
     pub(super) scopes: Scopes,
     pub(super) namespaces: Namespaces,
+    /// The holder, where the token is a ServiceAccount's.
+    pub(super) account: Option<Arc<ServiceAccount>>,
     /// What its validity still depends on.
     pub(super) credential: Credential,
 }
@@ -138,14 +87,16 @@ pub(super) struct TokenRules {
 }
 
 /// Signature and algorithm are the library's, times are ours: they follow the process's clock.
-static SIGNED: LazyLock<Validation> = LazyLock::new(|| {
-    let mut validation = Validation::new(Algorithm::HS256);
+pub(super) fn signed_with(algorithm: Algorithm) -> Validation {
+    let mut validation = Validation::new(algorithm);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation.validate_aud = false;
     validation
-});
+}
+
+static SIGNED: LazyLock<Validation> = LazyLock::new(|| signed_with(Algorithm::HS256));
 
 impl TokenRules {
     /// Verifies `token` at `now`, wall clock.
@@ -169,54 +120,25 @@ impl TokenRules {
     }
 
     fn judge(&self, claims: Claims, key: KeyId, now: UnixMs) -> Result<Bearer, TokenError> {
-        let ends = self.timely(&claims, now)?;
-        let meant = match &claims.aud {
-            None => true,
-            Some(Audience::One(one)) => one == AUDIENCE,
-            Some(Audience::Many(many)) => many.iter().any(|one| one == AUDIENCE),
-        };
-        if !meant {
+        let ends = timely((claims.exp, claims.nbf), self.longest, now)?;
+        if claims.aud.is_some_and(|aud| !aud.is_one_of(&[AUDIENCE])) {
             return Err(TokenError::Audience);
         }
         let issuer = claims.iss.unwrap_or_default();
         if claims.sub.is_empty() || !sound(&claims.sub) || !sound(&issuer) {
             return Err(TokenError::Claims);
         }
+        if issuer == CLUSTER {
+            return Err(TokenError::Reserved);
+        }
         Ok(Bearer {
             issuer: issuer.into(),
             subject: claims.sub.into(),
             scopes: claims.scope.as_deref().map_or_else(default_scopes, scopes),
             namespaces: self.namespaces(claims.namespaces),
+            account: None,
             credential: Credential { ends, key },
         })
-    }
-
-    /// When the token ends, if it is valid now.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "a double holds 285,000 years of ms"
-    )]
-    fn timely(&self, claims: &Claims, now: UnixMs) -> Result<UnixMs, TokenError> {
-        let (at, exp) = (now, claims.exp);
-        let now = now.0 as f64 / 1000.0;
-        let longest = self.longest;
-        if now >= exp + LEEWAY_SECONDS {
-            let expired = UnixMs((exp * 1000.0) as i64);
-            return Err(TokenError::Expired { at: expired, ago: at.since(expired) });
-        }
-        if exp > now + longest.as_secs_f64() + LEEWAY_SECONDS {
-            let ahead = seconds(exp - now);
-            return Err(if exp < TOO_MANY_SECONDS {
-                TokenError::TooLong { ahead, longest }
-            } else {
-                TokenError::Milliseconds
-            });
-        }
-        match claims.nbf {
-            Some(nbf) if nbf > now + LEEWAY_SECONDS => Err(TokenError::NotYet { ahead: seconds(nbf - now) }),
-            _ => Ok(UnixMs(((exp + LEEWAY_SECONDS) * 1000.0) as i64)),
-        }
     }
 
     fn namespaces(&self, claim: Option<Vec<Box<str>>>) -> Namespaces {
@@ -225,6 +147,29 @@ impl TokenRules {
             Some(list) if list.iter().any(|name| **name == *"*") => Namespaces::All,
             Some(list) => Namespaces::Only(list.into()),
         }
+    }
+}
+
+/// When a token with these `exp` and `nbf` ends, leeway included, if it is valid now.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "a double holds 285,000 years of ms")]
+pub(super) fn timely((exp, nbf): (f64, Option<f64>), longest: Duration, now: UnixMs) -> Result<UnixMs, TokenError> {
+    let at = now;
+    let now = now.0 as f64 / 1000.0;
+    if now >= exp + LEEWAY_SECONDS {
+        let expired = UnixMs((exp * 1000.0) as i64);
+        return Err(TokenError::Expired { at: expired, ago: at.since(expired) });
+    }
+    if exp > now + longest.as_secs_f64() + LEEWAY_SECONDS {
+        let ahead = seconds(exp - now);
+        return Err(if exp < TOO_MANY_SECONDS {
+            TokenError::TooLong { ahead, longest }
+        } else {
+            TokenError::Milliseconds
+        });
+    }
+    match nbf {
+        Some(nbf) if nbf > now + LEEWAY_SECONDS => Err(TokenError::NotYet { ahead: seconds(nbf - now) }),
+        _ => Ok(UnixMs(((exp + LEEWAY_SECONDS) * 1000.0) as i64)),
     }
 }
 
@@ -243,7 +188,8 @@ fn scopes(claim: &str) -> Scopes {
     Scopes { read: admin || has("read"), register: admin || has("register"), admin }
 }
 
-fn why(kind: &ErrorKind, token: &str) -> TokenError {
+/// What the library's error says about `token`.
+pub(super) fn why(kind: &ErrorKind, token: &str) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::Signature,
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => TokenError::Algorithm,
@@ -288,11 +234,18 @@ impl Mint {
     }
 }
 
+/// The ServiceAccount of a cluster's token, as far as it can be parsed: its namespace and name. Verifies nothing: for the token's holder alone.
+pub fn account_of(token: &str) -> Option<(Namespace, String)> {
+    let claims: serde_json::Value = insecure_decode_claims(token).ok()?;
+    let (namespace, name) = ServiceAccount::parse(claims["sub"].as_str().filter(|sub| sound(sub))?)?;
+    claims["kubernetes.io"].is_object().then(|| (namespace, name.to_owned()))
+}
+
 /// The default lifetime of a token.
 pub const USUAL_LIFE: Duration = Duration::from_hours(24);
 
 /// Whether a subject or issuer is safe to show in a log and a terminal.
-fn sound(name: &str) -> bool {
+pub(super) fn sound(name: &str) -> bool {
     text::accept(name, MAX_NAME).is_ok()
 }
 

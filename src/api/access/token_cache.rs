@@ -9,8 +9,8 @@ use crate::model::time::UnixMs;
 
 /// Most tokens remembered. Only valid ones are, so only a client with many of them can fill it.
 const MAX_TOKENS: usize = 4096;
-/// Longest token remembered, in bytes.
-const MAX_LEN: usize = 1024;
+/// Longest token remembered, in bytes. One of a ServiceAccount has about 1,100.
+const MAX_LEN: usize = 2048;
 
 /// Verified tokens, whole, so that no other token can pass for one.
 #[derive(Default)]
@@ -67,6 +67,7 @@ mod tests {
             subject: "ci".into(),
             scopes: Scopes::default(),
             namespaces: Namespaces::All,
+            account: None,
             credential: Credential { ends: UnixMs(ends), key: Key::of("any").id },
         };
         for n in 0..3 * MAX_TOKENS {

@@ -1,6 +1,7 @@
 //! Whether a token is still valid, for answers that outlast their request: a watch ends with the token that opened it.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,31 @@ use super::secrets::{KeyId, Secrets};
 use crate::api::http::envelope::Code;
 use crate::model::time::{Clock, UnixMs};
 
+/// Keys that verify tokens, and change.
+pub(super) trait Keyring: fmt::Debug + Send + Sync {
+    /// Whether that key is in force.
+    fn holds(&self, id: KeyId) -> bool;
+
+    /// Receives the generation of each change from now on.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+impl Keyring for Secrets {
+    fn holds(&self, id: KeyId) -> bool {
+        self.holds(id)
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes()
+    }
+}
+
 /// What a verified token's validity still depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Credential {
     /// When it expires, leeway included; wall clock.
     pub(super) ends: UnixMs,
-    /// The secret that verified it.
+    /// The key that verified it.
     pub(super) key: KeyId,
 }
 
@@ -26,10 +46,8 @@ pub enum TokenEnd {
     /// It has expired.
     #[error("the token expired; ask again with a new one")]
     Expired,
-    /// Its secret is no longer in force.
-    #[error(
-        "the secret that signed the token is no longer in force; ask again with a token signed by a current secret"
-    )]
+    /// Its key is no longer in force.
+    #[error("the key that signed the token is no longer in force; ask again with a token signed by a current one")]
     Revoked,
 }
 
@@ -47,25 +65,25 @@ impl TokenEnd {
 #[derive(Debug)]
 pub struct TokenValidity {
     credential: Credential,
-    secrets: Arc<Secrets>,
+    keyring: Arc<dyn Keyring>,
     changes: watch::Receiver<u64>,
     revoked: bool,
     clock: Clock,
 }
 
 impl TokenValidity {
-    pub(super) fn new(credential: Credential, secrets: Arc<Secrets>, clock: Clock) -> Self {
-        let changes = secrets.changes();
-        // The secrets may have changed since the request.
-        let revoked = !secrets.holds(credential.key);
-        Self { credential, secrets, changes, revoked, clock }
+    pub(super) fn new(credential: Credential, keyring: Arc<dyn Keyring>, clock: Clock) -> Self {
+        let changes = keyring.changes();
+        // The keys may have changed since the request.
+        let revoked = !keyring.holds(credential.key);
+        Self { credential, keyring, changes, revoked, clock }
     }
 
     /// Why it is no longer valid, if so. Reads the clock.
     pub fn ended(&mut self) -> Option<TokenEnd> {
         if self.changes.has_changed().unwrap_or(false) {
             self.changes.mark_unchanged();
-            self.revoked = !self.secrets.holds(self.credential.key);
+            self.revoked = !self.keyring.holds(self.credential.key);
         }
         if self.revoked {
             return Some(TokenEnd::Revoked);
@@ -78,7 +96,7 @@ impl TokenValidity {
         self.credential.ends.since(self.clock.now().wall)
     }
 
-    /// Resolves when the secrets have changed and [`Self::ended`] may answer differently.
+    /// Resolves when the keys have changed and [`Self::ended`] may answer differently.
     pub async fn changed(&mut self) {
         if self.changes.changed().await.is_err() {
             // The sender is gone: the server is stopping.

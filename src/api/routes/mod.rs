@@ -4,7 +4,7 @@
 //! description (`#[utoipa::path]`) and add a row to the table below. Read the files in this order:
 //!
 //! 1. The table, and [`find`], which matches a request with it.
-//! 2. [`request`]: what a handler gets.
+//! 2. [`request`]: what a handler gets; [`place`]: what it is about, for access.
 //! 3. Discovery: [`discover`], [`service`], [`list`], [`stats`], [`history`], [`availability`], [`probes`], [`watch`], [`prometheus`]; [`hints`] says where else a service is.
 //! 4. Registration: [`register`] with [`registration`], [`heartbeat`], [`drain`] and [`acknowledge`] with [`note`], [`deregister`],
 //!    [`check`]; [`leader`] forwards what only the leader can answer.
@@ -26,6 +26,7 @@ mod leader;
 mod list;
 mod note;
 pub(super) mod operations;
+pub(super) mod place;
 mod probes;
 mod prometheus;
 mod register;

@@ -14,7 +14,7 @@ use crate::model::value_error::ValueError;
 use crate::wire::{Probing, ProbingOfService};
 
 /// Most services of one request.
-const MAX_SERVICES: usize = 256;
+pub(super) const MAX_SERVICES: usize = 256;
 /// Most instances of one answer, about 5 kB each.
 const MAX_INSTANCES: usize = 1024;
 /// Instances of one question to the prober.

@@ -15,7 +15,7 @@ use crate::api::http::write_error::refused;
 use crate::api::openapi::schemas;
 use crate::catalog::{Entry, LastCheck};
 use crate::model::name::InstanceName;
-use crate::model::ports::{Registered, ReplacedUrl};
+use crate::model::ports::{AccessVerb, Registered, Registration, ReplacedUrl};
 
 const MESSAGE: &str = "Service registered successfully";
 
@@ -48,13 +48,14 @@ pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) ->
     let registration = registration::read(&bytes, rules)?;
     let (namespace, service) = (registration.namespace.as_str(), registration.service.as_str());
     request.audit.names(namespace, service, registration.instance.as_str());
-    request.principal.require_write(namespace)?;
     let has_lease = registration.spec.heartbeat().is_some();
     let (registrar, caller) = (&request.state.registrar, request.principal.caller());
-    let done = if request.renewals_only {
-        registrar.renewed(&registration, &caller).ok_or_else(ApiError::rate_limited)?
-    } else {
-        registrar.register(registration, caller).await.map_err(|error| refused(&error))?
+    let renewed = registrar.renewed(&registration, &caller);
+    authorize(request, &registration, renewed.is_some()).await?;
+    let done = match renewed {
+        Some(done) => done,
+        None if request.renewals_only => return Err(ApiError::rate_limited()),
+        None => registrar.register(registration, caller).await.map_err(|error| refused(&error))?,
     };
     request.audit.is(&done.service, done.instance.as_str());
     let heard = request.state.heartbeats.registered(done.service.id, &done.instance);
@@ -67,6 +68,15 @@ pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) ->
         response.extensions_mut().insert(NotCounted);
     }
     Ok(response)
+}
+
+/// Requires that the caller may register there.
+async fn authorize(request: &RequestContext<'_>, registration: &Registration, renews: bool) -> Result<(), ApiError> {
+    let Registration { namespace, service, .. } = registration;
+    let exists = request.state.catalog.read().find(namespace.as_str(), service.as_str()).is_some();
+    let verb = if exists { AccessVerb::Update } else { AccessVerb::Create };
+    let access = &request.state.access;
+    access.authorize_registration(request.head, request.principal, (namespace, verb), renews).await
 }
 
 /// Two programs that register as the same instance replace each other, so each of them gets a warning.

@@ -23,7 +23,8 @@ use super::startup::{Core, Startup};
 use super::tasks::{ShutdownStage, Tasks};
 use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
-use crate::model::ports::Leadership;
+use crate::model::ports::{Authority, Leadership};
+use crate::operator::authority::KubernetesAuthority;
 use crate::operator::events::{EventSettings, EventWriter, Events};
 use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::operator::ingest::{Ingest, IngestTask};
@@ -66,6 +67,8 @@ struct Operator {
     installs_task: InstallsTask,
     leader_line: LeaderLine,
     beat_delivery: BeatDelivery,
+    /// What the cluster says about callers, and the audiences of their tokens besides Portolan's own.
+    callers: (Arc<dyn Authority>, Vec<String>),
 }
 
 /// Serves until shutdown. Until the cluster is known, it only answers that it is waiting.
@@ -74,10 +77,10 @@ pub(super) async fn run(
     cluster: &ClusterSettings,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), AppError> {
-    let access = Access::find(cluster.context.as_deref()).await?;
-    let identity = ReplicaIdentity::new(&startup, cluster, &access).await?;
+    let kubernetes = Access::find(cluster.context.as_deref()).await?;
+    let identity = ReplicaIdentity::new(&startup, cluster, &kubernetes).await?;
     let api_health = ApiHealth::default();
-    let client = access.client(&api_health, &startup.metrics)?;
+    let client = kubernetes.client(&api_health, &startup.metrics)?;
     startup.announce();
     let registry = Registry::new(&client, &identity.namespace);
     let Some(known) = epoch::find(&startup, &registry).await? else {
@@ -112,6 +115,8 @@ fn operator(
     (elector, elector_task): (Elector, ElectorTask),
 ) -> Result<Operator, AppError> {
     let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
+    let authority = KubernetesAuthority::new(client.clone(), api_health.clone(), metrics.clone());
+    let callers = (Arc::new(authority) as _, cluster.token_audiences.clone());
     let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
     let addresses = Arc::new(identity.policy.clone());
     let (ingest, ingest_task) =
@@ -181,6 +186,7 @@ fn operator(
         installs_task,
         leader_line,
         beat_delivery,
+        callers,
     })
 }
 
@@ -245,13 +251,14 @@ fn api_state(
     status: Arc<dyn StatusSource>,
     server_events: EventReceiver,
 ) -> ApiState {
+    let access = startup.access(&identity.default_namespace, Some(operator.callers.clone()));
     let mut state = startup.api_state(
         core,
         Arc::new(operator.registrar.clone()),
         Arc::new(identity.policy.clone()),
         Arc::new(StatusReadiness(status)),
         server_events,
-        identity.default_namespace.clone(),
+        (access, identity.default_namespace.clone()),
     );
     state.freshness = Some(Arc::new(age));
     state.pass_on = Some(Arc::new(operator.leader_line.clone()));

@@ -10,7 +10,7 @@ mod parse;
 mod reader;
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -170,11 +170,11 @@ Settings {
             .path("db_path", parse::database)
             .unwrap_or_else(|| PathBuf::from(reader.by_mode("./services.db", "./mirror.db")));
     enable_auth "ENABLE_AUTH" "BOOL" "false"
-        "Require a bearer token on every route that writes, and on those that show a service by id, its history or probes" [num_args = 0..=1, default_missing_value = "true"]
+        "Require a bearer token on every route that writes, and on those that show a service by id, its history or probes; in cluster mode also a ServiceAccount's" [num_args = 0..=1, default_missing_value = "true"]
         => /// The secrets; `None` while auth is off.
         auth: Option<Secrets> = reader.auth();
     jwt_secret_file "JWT_SECRET_FILE" "FILE" "none"
-        "File with one signing secret per line: the first signs, all verify; read again when it changes" [];
+        "File with one signing secret per line: the first signs, all verify; read again when it changes. In cluster mode it need not exist" [];
     read_auth "PORTOLAN_READ_AUTH" "BOOL" "false"
         "Require a token on reads too, and show only the token's namespaces" [num_args = 0..=1, default_missing_value = "true"]
         => read_auth: bool = reader.read_auth();
@@ -245,6 +245,9 @@ Settings {
     service_metrics "PORTOLAN_SERVICE_METRICS" "BOOL" "true"
         "Show each service's series in /metrics: instances by health, known and unhealthy time, and portolan_certificate_expiry_seconds" [num_args = 0..=1, default_missing_value = "true"]
         => service_metrics: bool = reader.flag("service_metrics", true);
+    metrics_address "PORTOLAN_METRICS_ADDRESS" "ADDRESS:PORT" "none"
+        "Address and port that serve /metrics alone, to everyone and without a token, for a scraper while PORTOLAN_READ_AUTH is on" []
+        => metrics_address: Option<SocketAddr> = reader.text("metrics_address", parse::socket);
     history_days "PORTOLAN_HISTORY_DAYS" "DAYS" "30"
         "Days that changes of health are kept" []
         => history: Duration = DAY * reader.number("history_days", 30, 1..=3650, "days");
@@ -267,6 +270,9 @@ ClusterSettings {
         "Cluster mode: namespaces that REST registrations may write to, separated by commas"
         => /// Empty for the server's own: see the method of the same name.
         Vec<Namespace> = reader.text("rest_namespaces", parse::namespaces).unwrap_or_default();
+    token_audiences "PORTOLAN_TOKEN_AUDIENCES" "NAMES" "none"
+        "Cluster mode: audiences besides portolan for which tokens of ServiceAccounts are accepted, separated by commas"
+        => Vec<String> = reader.text("token_audiences", parse::audiences).unwrap_or_default();
     publish "PORTOLAN_PUBLISH" "BOOL" "false"
         "Cluster mode: publish instances as endpoints of the core Services that spec.publish names"
         => bool = reader.flag("publish", false);
@@ -294,7 +300,7 @@ pub(super) const SECRETS: &[Setting] = &[Setting {
     field: None,
     default: "none",
     in_cluster: "",
-    help: "Secret that signs and verifies tokens, at least 32 bytes; required with auth on unless JWT_SECRET_FILE is set",
+    help: "Secret that signs and verifies tokens, at least 32 bytes; required with auth on unless JWT_SECRET_FILE is set, or in cluster mode",
 }];
 
 /// The variables that the client commands read.

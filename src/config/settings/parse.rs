@@ -1,7 +1,7 @@
 //! Parsers of values. Each error is what was expected, for a sentence that starts with the setting's name.
 
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -11,6 +11,9 @@ use tracing_subscriber::EnvFilter;
 use super::cluster::ModeName;
 use crate::model::name::Namespace;
 use crate::model::text::{is_hostile, is_joiner};
+
+/// Most audiences besides Portolan's own.
+const MAX_AUDIENCES: usize = 8;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +60,10 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     bare.parse()
         .map(|ip: IpAddr| ip.to_canonical())
         .map_err(|_| "an IP address without a port, such as 127.0.0.1, 0.0.0.0 or ::".to_owned())
+}
+
+pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an IP address with a port, such as 0.0.0.0:9464 or [::]:9464".to_owned())
 }
 
 fn parts(text: &str) -> impl Iterator<Item = &str> {
@@ -154,6 +161,17 @@ pub(super) fn namespaces(text: &str) -> Result<Vec<Namespace>, String> {
         }
     }
     Ok(names)
+}
+
+/// Audiences of tokens, as the API server takes them.
+pub(super) fn audiences(text: &str) -> Result<Vec<String>, String> {
+    let usable =
+        |name: &str| name.len() <= 256 && !name.chars().any(|c| is_hostile(c) || is_joiner(c) || c.is_whitespace());
+    let names: Vec<String> = parts(text).map(str::to_owned).collect();
+    let fits = names.len() <= MAX_AUDIENCES && names.iter().all(|name| usable(name));
+    fits.then_some(names).ok_or_else(|| {
+        format!("at most {MAX_AUDIENCES} audiences of 1 to 256 characters without spaces, separated by commas")
+    })
 }
 
 /// The name of a Kubernetes object or context.

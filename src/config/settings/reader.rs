@@ -23,6 +23,8 @@ pub enum Secrets {
     Inline(SecretString),
     /// `JWT_SECRET_FILE`: one secret a line; its reader checks the content, now and on every change.
     File(PathBuf),
+    /// None, in cluster mode: only tokens of ServiceAccounts are accepted.
+    Absent,
 }
 
 /// One setting that cannot be used.
@@ -135,6 +137,7 @@ impl Reader<'_> {
             }
             (None, Some(path)) => Some(Secrets::File(path)),
             (Some(secret), None) => self.secret(&secret),
+            (None, None) if self.mode_name() == ModeName::Cluster => Some(Secrets::Absent),
             (None, None) => {
                 self.problem(
                     "JWT_SECRET",
@@ -237,7 +240,7 @@ impl Reader<'_> {
         let Some((name, value)) = self.raw("bind_address") else { return };
         let address = value.to_str().and_then(|text| parse::address(text).ok());
         if !self.auth_is_on() && address.is_some_and(|address| !address.is_loopback()) {
-            let why = "is not loopback, and auth is off, so everyone in the cluster could write; set ENABLE_AUTH=true and JWT_SECRET_FILE";
+            let why = "is not loopback, and auth is off, so everyone in the cluster could write; set ENABLE_AUTH=true";
             self.problem(&name, why.to_owned());
         }
     }

@@ -4,8 +4,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
-use super::ResultLabel;
 use super::define::metrics;
+use super::{ResultLabel, ReviewLabels};
 
 metrics! {
     /// Handles to the metrics; clones share them.
@@ -18,6 +18,7 @@ metrics! {
         status_writes: Family<ResultLabel, Counter>, "status_writes", "Status writes: written, conflict, gone, forbidden, refused or away";
         slice_writes: Family<ResultLabel, Counter>, "endpoint_slice_writes", "Writes of EndpointSlices: written, conflict, forbidden, refused or away";
         status_queue_depth: Gauge, "status_queue_depth", "Objects whose status waits to be written";
+        reviews: Family<ReviewLabels, Counter>, "reviews", "TokenReviews and SubjectAccessReviews of callers: allowed, denied or unanswered";
         events: Family<ResultLabel, Counter>, "events", "Events of the Kubernetes API: written, dropped or failed";
     }
 }
@@ -42,6 +43,11 @@ impl ClusterMetrics {
     /// Counts a write of an EndpointSlice.
     pub fn slice_written(&self, result: &'static str) {
         self.slice_writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts a review: of a `token`, or of `access`.
+    pub fn reviewed(&self, kind: &'static str, result: &'static str) {
+        self.reviews.get_or_create(&ReviewLabels { kind, result }).inc();
     }
 
     /// Counts an event.

@@ -34,6 +34,15 @@ pub struct ProbeLabels {
     pub reason: &'static str,
 }
 
+/// Labels of `portolan_reviews_total`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReviewLabels {
+    /// `token` or `access`.
+    pub kind: &'static str,
+    /// `allowed`, `denied` or `unanswered`.
+    pub result: &'static str,
+}
+
 /// The label `reason`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabel {

@@ -31,8 +31,8 @@ use cluster::ClusterMetrics;
 use define::metrics;
 
 pub use labels::{
-    KubeRequestLabels, ProbeLabels, QueueLabel, ReasonLabel, RequestLabels, ResultLabel, RouteLabel, TargetsLabel,
-    TransitionLabels, method_label,
+    KubeRequestLabels, ProbeLabels, QueueLabel, ReasonLabel, RequestLabels, ResultLabel, ReviewLabels, RouteLabel,
+    TargetsLabel, TransitionLabels, method_label,
 };
 
 /// A gauge of a measured value, not a count.

@@ -14,7 +14,7 @@ use super::AMPLE;
 pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) process: Guarded,
-    url: String,
+    pub(crate) url: String,
     log: PathBuf,
     client: reqwest::Client,
 }
@@ -109,7 +109,16 @@ impl Pod {
 
     /// With a body.
     pub(crate) async fn send(&self, method: Method, target: &str, body: &Value) -> Answer {
-        let request = self.client.request(method, format!("{}{target}", self.url)).json(body);
+        self.answer(self.client.request(method, format!("{}{target}", self.url)).json(body)).await
+    }
+
+    /// With a token, and with a body unless that is null.
+    pub(crate) async fn send_as(&self, token: &str, method: Method, target: &str, body: &Value) -> Answer {
+        let request = self.client.request(method, format!("{}{target}", self.url)).bearer_auth(token);
+        self.answer(if body.is_null() { request } else { request.json(body) }).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
         let answer = request.send().await.expect("an answer");
         let (status, headers) = (answer.status(), answer.headers().clone());
         Answer { status, headers, text: answer.text().await.expect("a body") }

@@ -1,5 +1,6 @@
 //! Access as its callers see it, under attack.
 
+mod accounts;
 mod limits;
 mod pages;
 mod rotation;

@@ -18,6 +18,22 @@ fn signed_by(secret: &str) -> Ask {
 }
 
 #[test]
+fn a_file_that_comes_later_counts_from_then_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("secrets");
+    let secrets = Secrets::file_if_any(&path).expect("there need be none");
+    assert!(secrets.signing().is_none());
+    let at = |second: i64| secrets.current(UnixMs(second * 1000)).verify.len();
+    assert_eq!((at(0), at(2)), (0, 0));
+    std::fs::write(&path, "short").expect("written");
+    assert_eq!(at(4), 0, "one that cannot be used is not");
+    std::fs::write(&path, SECRET).expect("written");
+    assert_eq!(at(6), 1);
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(at(8), 1, "it stays in force");
+}
+
+#[test]
 fn every_line_verifies_and_the_first_signs() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("secrets");
@@ -25,7 +41,7 @@ fn every_line_verifies_and_the_first_signs() {
     let secrets = Secrets::file(&path).expect("two secrets");
     let what =
         Mint { subject: "a".into(), issuer: None, namespaces: None, scopes: None, lasts: Duration::from_mins(1) };
-    let token = mint(&secrets.signing(), &what, START).expect("minted");
+    let token = mint(&secrets.signing().expect("a secret"), &what, START).expect("minted");
     assert_eq!(token, mint(&SecretString::from(OTHER), &what, START).expect("minted"));
     let world = world(&path);
     assert_eq!(world.code(&signed_by(SECRET)), "admitted");
@@ -40,7 +56,7 @@ fn a_line_that_is_not_text_costs_no_other() {
     let bytes = [b"\xef\xbb\xbf", SECRET.as_bytes(), b"\n# B\xfcro\n", OTHER.as_bytes(), b"\n"].concat();
     std::fs::write(&path, bytes).expect("written");
     let secrets = Secrets::file(&path).expect("two secrets");
-    assert_eq!(secrets.signing().expose_secret(), SECRET, "without the byte order mark");
+    assert_eq!(secrets.signing().expect("a secret").expose_secret(), SECRET, "without the byte order mark");
     let world = world(&path);
     assert_eq!(world.code(&signed_by(SECRET)), "admitted");
     assert_eq!(world.code(&signed_by(OTHER)), "admitted");
@@ -107,7 +123,7 @@ fn weak_secrets_stop_the_start_with_a_way_out_and_are_never_shown() {
     let spaces = refusal(&" ".repeat(50));
     assert!(spaces.contains("is only 0 bytes long without surrounding space"), "{spaces}");
     let padded = Secrets::inline(&SecretString::from(format!(" {SECRET}\n"))).expect("strong");
-    assert_eq!(padded.signing().expose_secret(), SECRET, "as a line of a file");
+    assert_eq!(padded.signing().expect("a secret").expose_secret(), SECRET, "as a line of a file");
     let missing = Secrets::file("/nonexistent/secrets").expect_err("missing").to_string();
     assert!(missing.contains("/nonexistent/secrets"), "{missing}");
     let folder = tempfile::tempdir().expect("a folder");

@@ -5,7 +5,7 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 
 use super::Server;
-use crate::api::access::{Mint, Scopes, USUAL_LIFE};
+use crate::api::access::{AUDIENCE, Mint, Scopes, USUAL_LIFE, account_of};
 use crate::cli::plugin::program;
 use crate::model::name::Namespace;
 use crate::model::text;
@@ -72,6 +72,10 @@ pub(in crate::cli::client) fn hints(server: &Server, need: &TokenNeed) -> Vec<St
         return vec![said.to_owned(), format!("export PORTOLAN_SERVER={}", quoted_url(server))];
     }
     let sent = server.token().ok().flatten();
+    if let Some(account) = sent.as_ref().and_then(|token| account_of(token.expose_secret())) {
+        let said = "this makes a new token of the same ServiceAccount:".to_owned();
+        return vec![said, given(server, &account_command(server, account))];
+    }
     let like = sent.as_ref().and_then(|token| Mint::like(token.expose_secret()));
     let command = token_command(server, &extended(&user(server), like, need));
     let said = if server.is_in_a_cluster() {
@@ -79,15 +83,26 @@ pub(in crate::cli::client) fn hints(server: &Server, need: &TokenNeed) -> Vec<St
     } else {
         "this makes a sufficient token, where JWT_SECRET or JWT_SECRET_FILE is set as for the server:"
     };
-    let command = match server.token_file() {
+    vec![said.to_owned(), given(server, &command)]
+}
+
+/// The command that gives the token of `command` to client commands.
+fn given(server: &Server, command: &str) -> String {
+    match server.token_file() {
         Some(path) => format!("{command} > {}", quoted_path(path)),
         // Without its name the server would not get the token.
         None if !server.named => {
             format!("export PORTOLAN_SERVER={} PORTOLAN_TOKEN=$({command})", quoted_url(server))
         }
         None => format!("export PORTOLAN_TOKEN=$({command})"),
-    };
-    vec![said.to_owned(), command]
+    }
+}
+
+/// `kubectl create token …` for that ServiceAccount.
+fn account_command(server: &Server, (namespace, name): (Namespace, String)) -> String {
+    let context = server.context().map(|context| flag("--context", &text::escape(context, MAX_WORD)) + " ");
+    let context = context.unwrap_or_default();
+    format!("kubectl {context}create token {} -n {namespace} --audience {AUDIENCE}", quoted(&name))
 }
 
 /// The command that writes a token into the file at `path`.
@@ -211,6 +226,16 @@ mod tests {
         let command = "export PORTOLAN_TOKEN=$(kubectl --context 'prod eu' -n registry exec deployment/portolan -- \
                        portolan token --subject me)";
         assert_eq!(hint(&flags, &[("JWT_SECRET", "of another server")], &TokenNeed::default()), command);
+    }
+
+    #[test]
+    fn a_service_account_gets_another_token_of_its_own() {
+        // {"alg":"ES256"}, {"sub":"system:serviceaccount:shop:api","kubernetes.io":{}}
+        let token =
+            "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6c2hvcDphcGkiLCJrdWJlcm5ldGVzLmlvIjp7fX0.AA";
+        let flags = ["--context", "prod"];
+        let command = "export PORTOLAN_TOKEN=$(kubectl --context prod create token api -n shop --audience portolan)";
+        assert_eq!(hint(&flags, &[("PORTOLAN_TOKEN", token)], &TokenNeed::default()), command);
     }
 
     #[test]

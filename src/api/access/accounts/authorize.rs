@@ -1,0 +1,141 @@
+//! Which requests of a ServiceAccount need the cluster's word: every change, whether its token is still in force; and what concerns other
+//! namespaces than its own, whether RBAC allows that. Nobody else waits here.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::Accounts;
+use super::reviews::{Need, ReviewError};
+use crate::api::access::Access;
+use crate::api::access::authorization::token_of;
+use crate::api::access::challenges;
+use crate::api::access::class::RouteClass;
+use crate::api::access::principal::{Namespaces, Principal};
+use crate::api::access::token_error::TokenError;
+use crate::api::http::envelope::{ApiError, Code};
+use crate::model::name::Namespace;
+use crate::model::ports::{AccessVerb, AuthorityError, ServiceAccount};
+
+/// Seconds after which to try again while the Kubernetes API does not answer.
+const AWAY_RETRY: u64 = 5;
+/// The same while it refuses Portolan's questions.
+const REFUSED_RETRY: u64 = 30;
+
+/// The services that a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::api) enum Place {
+    /// None, or not known before its body is read.
+    Unknown,
+    /// Those of one namespace.
+    One(Namespace),
+    /// Those of every namespace that the caller may see.
+    All,
+}
+
+impl Access {
+    /// Completes [`Self::admit`] with what only the cluster knows, before the body is read: refuses a token that it no longer accepts, and adds
+    /// the namespaces that RBAC allows to the caller's own. Returns at once unless the caller is a ServiceAccount.
+    ///
+    /// # Errors
+    /// 401 `token_invalid`; 503 `unavailable` or `busy`.
+    pub(in crate::api) async fn authorize(
+        &self,
+        head: &Parts,
+        class: RouteClass,
+        (place, verb): (Place, AccessVerb),
+        principal: &mut Principal,
+    ) -> Result<(), ApiError> {
+        let Some((accounts, account)) = self.account(principal) else { return Ok(()) };
+        match class {
+            RouteClass::Heartbeat | RouteClass::Register => {
+                accounts.confirm(head, &account, Need::Renewal, class).await?;
+            }
+            _ if class.is_change() => accounts.confirm(head, &account, Need::Write, class).await?,
+            RouteClass::OpenRead | RouteClass::Watch if principal.open_reads => return Ok(()),
+            _ => {}
+        }
+        match &place {
+            Place::One(one)
+                if !principal.namespaces.contains(one.as_str())
+                    && accounts.allows(&account, verb, Some(one)).await? =>
+            {
+                principal.namespaces.add(one);
+            }
+            Place::All if accounts.allows(&account, verb, None).await? => principal.namespaces = Namespaces::All,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the caller may register in a namespace, which is known from the body. `renews` where the registration changes nothing.
+    ///
+    /// # Errors
+    /// 403 `namespace_forbidden`; as for [`Self::authorize`].
+    pub(in crate::api) async fn authorize_registration(
+        &self,
+        head: &Parts,
+        principal: &Principal,
+        (namespace, verb): (&Namespace, AccessVerb),
+        renews: bool,
+    ) -> Result<(), ApiError> {
+        let Some((accounts, account)) = self.account(principal) else {
+            return principal.require_write(namespace.as_str());
+        };
+        if !renews {
+            accounts.confirm(head, &account, Need::Write, RouteClass::Register).await?;
+        }
+        if principal.may_write(namespace.as_str()) || accounts.allows(&account, verb, Some(namespace)).await? {
+            return Ok(());
+        }
+        Err(principal.outside(namespace.as_str()))
+    }
+
+    fn account(&self, principal: &Principal) -> Option<(&Accounts, Arc<ServiceAccount>)> {
+        let accounts = self.authenticator.as_ref()?.accounts.as_ref()?;
+        Some((accounts, principal.account.clone()?))
+    }
+}
+
+impl Accounts {
+    async fn confirm(
+        &self,
+        head: &Parts,
+        account: &ServiceAccount,
+        need: Need,
+        class: RouteClass,
+    ) -> Result<(), ApiError> {
+        // It was read from the same headers before.
+        let token = token_of(&head.headers).map_err(|refusal| challenges::unauthorized(refusal, class))?;
+        self.reviews.require_token(token, account, need).await.map_err(|error| refused(&error, class))
+    }
+
+    async fn allows(
+        &self,
+        account: &Arc<ServiceAccount>,
+        verb: AccessVerb,
+        namespace: Option<&Namespace>,
+    ) -> Result<bool, ApiError> {
+        let allows = self.reviews.allows(account, verb, namespace).await;
+        allows.map_err(|error| refused(&error, RouteClass::TokenRead))
+    }
+}
+
+fn refused(error: &ReviewError, class: RouteClass) -> ApiError {
+    match error {
+        ReviewError::Revoked => challenges::unauthorized(Some(TokenError::Revoked), class),
+        ReviewError::Busy => {
+            let message = "too many requests wait for what the Kubernetes API says about their callers; try again";
+            ApiError::new(Code::Busy, message).retry_after(1)
+        }
+        ReviewError::Authority(AuthorityError::NoAnswer) => {
+            let message = "the Kubernetes API does not answer, and only it can say what the caller may do; try again";
+            ApiError::new(Code::Unavailable, message).retry_after(AWAY_RETRY)
+        }
+        ReviewError::Authority(AuthorityError::Refused(why)) => {
+            let message = format!("Portolan cannot ask the Kubernetes API about the caller: {why}");
+            let hint = "Portolan's ServiceAccount may need create on tokenreviews and subjectaccessreviews, which deploy/overlays/cluster gives it";
+            ApiError::new(Code::Unavailable, message).hint(hint).retry_after(REFUSED_RETRY)
+        }
+    }
+}

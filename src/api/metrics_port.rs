@@ -1,0 +1,32 @@
+//! `/metrics` on a port of its own, where it needs no token: for a scraper, while `PORTOLAN_READ_AUTH` closes the API's.
+
+use std::net::SocketAddr;
+
+use http::{Request, Response};
+
+use super::conn::{Handler, RequestBody};
+use super::dispatch::Api;
+use super::http::body::Body;
+use super::http::envelope::{ApiError, Code};
+use super::routes::{self, RouteId};
+
+/// Answers `GET /metrics`, and nothing else. Cloning shares it.
+#[derive(Clone)]
+pub struct MetricsPort(Api);
+
+impl MetricsPort {
+    /// The metrics of `api`.
+    pub fn new(api: Api) -> Self {
+        Self(api)
+    }
+}
+
+impl Handler for MetricsPort {
+    async fn call(&self, request: Request<RequestBody>, peer: SocketAddr) -> Response<Body> {
+        let matched = routes::find(request.method(), request.uri().path());
+        if matched.is(RouteId::Metrics) {
+            return self.0.metrics_for_all(request, peer).await;
+        }
+        ApiError::new(Code::UnknownRoute, "this port serves GET /metrics alone").into_reply()
+    }
+}

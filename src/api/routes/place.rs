@@ -1,0 +1,64 @@
+//! Which services a request is about, as far as its head says, and what it wants to do with them. For callers whose rights the cluster decides.
+
+use http::request::Parts;
+
+use super::probes::MAX_SERVICES;
+use super::request::read_id;
+use super::{Match, RouteId};
+use crate::api::access::Place;
+use crate::api::http::query::Query;
+use crate::api::state::ApiState;
+use crate::model::ports::AccessVerb;
+
+/// The place of a request, and the verb. A namespace that is not a name, and an id that does not exist, are refused by the handler.
+pub(in crate::api) fn place(state: &ApiState, matched: &Match<'_>, head: &Parts) -> (Place, AccessVerb) {
+    let Some(route) = matched.route else { return (Place::Unknown, AccessVerb::List) };
+    let mut query = Query::read_repeating(head.uri.query(), "tag").ok();
+    let given = query.as_mut().and_then(|query| query.take("namespace"));
+    let one_instance = ["instance", "external_id"];
+    let one_instance = query.is_some_and(|mut query| one_instance.iter().any(|name| query.take(name).is_some()));
+    let verb = verb(route.id, one_instance);
+    let place = match (given.as_deref(), route.id) {
+        _ if !matched.params.id.is_empty() => of_services(state, &[matched.params.id]),
+        (_, RouteId::Register) => Place::Unknown,
+        (_, RouteId::Probes) => probed(state, head),
+        (Some("*"), _) | (None, RouteId::Prometheus) => Place::All,
+        (Some(name), _) => name.parse().map_or(Place::Unknown, Place::One),
+        (None, _) => Place::One(state.settings.default_namespace.clone()),
+    };
+    (place, verb)
+}
+
+/// The place of the services with these ids, as far as they exist.
+fn of_services(state: &ApiState, ids: &[impl AsRef<str>]) -> Place {
+    let snapshot = state.catalog.read();
+    let entries = ids.iter().filter_map(|id| snapshot.by_id(&read_id(id.as_ref())?));
+    let mut namespaces = entries.map(|entry| entry.service().key.namespace());
+    match namespaces.next() {
+        None => Place::Unknown,
+        Some(first) if namespaces.all(|other| other == first) => first.parse().map_or(Place::Unknown, Place::One),
+        Some(_) => Place::All,
+    }
+}
+
+fn probed(state: &ApiState, head: &Parts) -> Place {
+    let ids = Query::read_many(head.uri.query(), "id", MAX_SERVICES);
+    ids.map_or(Place::Unknown, |(_, ids)| of_services(state, &ids))
+}
+
+fn verb(route: RouteId, one_instance: bool) -> AccessVerb {
+    match route {
+        RouteId::Register => AccessVerb::Create,
+        RouteId::Deregister => AccessVerb::Delete,
+        RouteId::DeregisterByName if !one_instance => AccessVerb::Delete,
+        RouteId::DeregisterByName
+        | RouteId::Instance
+        | RouteId::Check
+        | RouteId::Acknowledge
+        | RouteId::Unacknowledge
+        | RouteId::Heartbeat
+        | RouteId::Drain
+        | RouteId::Undrain => AccessVerb::Update,
+        _ => AccessVerb::List,
+    }
+}
