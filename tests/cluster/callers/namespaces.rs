@@ -21,8 +21,12 @@ async fn a_pod_registers_discovers_and_removes_what_is_its_own() {
     assert_eq!(pod.send_as(&token, Method::GET, &discover, &Value::Null).await.status, 200);
     let beat = heartbeat(&pod, &token, &id).await;
     assert_eq!(beat.status, 200, "{}", beat.text);
-    let history = pod.send_as(&token, Method::GET, &format!("/api/v1/services/{id}/history"), &Value::Null).await;
-    assert!(history.status == 200 && history.text.contains("\"evidence\""), "{}", history.text);
+    let history = format!("/api/v1/services/{id}/history");
+    until("it sees its history, with evidence", async || {
+        let answer = pod.send_as(&token, Method::GET, &history, &Value::Null).await;
+        answer.status == 200 && answer.text.contains("\"evidence\"")
+    })
+    .await;
 
     // The same account with a new token is the same owner, and another account is not.
     let newer = stage.projected().await;
