@@ -34,6 +34,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "jwt_secret_file",
             "read_auth",
             "token_max_days",
+            "token_audiences",
             "tls_cert",
             "tls_key",
             "tls_client_ca",
@@ -68,6 +69,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "rest_namespaces",
             "publish",
             "publish_deny",
+            "adopt",
             "context",
             "tls_peer_ca",
             "pod_name",
@@ -75,7 +77,7 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
             "pod_ip",
         ],
     ),
-    ("Logs and metrics", &["log_level", "log_format", "audit_file", "service_metrics"]),
+    ("Logs and metrics", &["log_level", "log_format", "audit_file", "service_metrics", "metrics_address"]),
 ];
 
 fn group_of_flag(id: &str) -> Option<&'static str> {
