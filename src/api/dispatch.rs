@@ -111,28 +111,26 @@ impl Handler for Api {
                 let owner = principal.as_deref().map_or(&Owner::Anonymous, |principal| &principal.owner);
                 log_refusal(&error, state.access.client_address(&head.headers, peer), owner);
                 let mut response = error.into_reply();
-                if matched.class.is_change() {
-                    let (principal, subject) = (principal.as_deref(), Subject::default());
-                    let audited = Audited { matched: &matched, head: &head, peer, principal, subject };
-                    audited.record(state, &mut response);
+                if let Some(audited) = Audited::begin(state, (&matched, &head), peer, principal.as_deref()) {
+                    audited.record(&mut response);
                 }
                 response
             }
             Ok(mut admitted) => {
                 let answer = matched.is(RouteId::Discover).then(|| self.0.fast_path(&head, &admitted)).flatten();
                 fast = answer.is_some();
-                let subject = Subject::default();
+                let audited = Audited::begin(state, (&matched, &head), peer, Some(&admitted.principal));
+                let nobody = Subject::default();
+                let subject = audited.as_ref().map_or(&nobody, |audited| &audited.subject);
                 let mut response = match answer {
                     Some(response) => response,
                     // Boxed, so that the fast path does not carry the size of the others.
-                    None => Box::pin(self.0.routed(&matched, &head, body, &mut admitted, peer, &subject)).await,
+                    None => Box::pin(self.0.routed(&matched, &head, body, &mut admitted, peer, subject)).await,
                 };
                 freshness::mark(state.freshness.as_deref(), matched.class, &mut response);
                 self.0.finish(&head, &mut admitted, &mut response);
-                if matched.class.is_change() {
-                    let principal = Some(&admitted.principal);
-                    let audited = Audited { matched: &matched, head: &head, peer, principal, subject };
-                    audited.record(state, &mut response);
+                if let Some(audited) = audited {
+                    audited.record(&mut response);
                 }
                 // A request that the spent quota refuses after all is counted in no series of the fast path.
                 fast &= response.status() != StatusCode::TOO_MANY_REQUESTS;

@@ -1,6 +1,6 @@
 //! The audit log: which requests leave a line, and what it says.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use portolan::api::access::Scopes;
 use portolan::model::outcome::Health;
 use portolan::operator::replicas::pass_on::LeaderLine;
+use portolan::prober::ProberSettings;
 use portolan::telemetry::metrics::Metrics;
 use reqwest::Method;
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -222,6 +223,25 @@ async fn control_characters_forge_no_line_and_long_texts_end() {
     assert!(service.chars().count() < 300, "{service}");
     assert_eq!(line["client_request_id"], r#"trace-7\u{9}"quoted""#);
     assert_eq!(lines(&of.path).len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_leaves_a_line_all_the_same() {
+    let prober = Some(ProberSettings::default());
+    let mut of = Audited::with(Options { prober, ..Options::default() }).await;
+    // Takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
+    let body = json!({"name": "slow", "base_url": url, "health_url": format!("{url}/")});
+    let id = of.app.post(FIRST, &body).await.ok()["data"]["id"].clone();
+    of.line().await;
+    let check = format!("/api/v1/services/{}/health-check", id.as_str().expect("an id"));
+    let mut client = std::net::TcpStream::connect(of.app.address).expect("it listens");
+    let request = format!("POST {check} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+    client.write_all(request.as_bytes()).expect("it reads");
+    drop(client);
+    let said = of.says(["action", "outcome", "status", "service"]).await;
+    assert_eq!(said, [json!("check"), json!("unknown"), json!(499), json!("slow")]);
 }
 
 async fn dropped(app: &TestApp) -> u64 {

@@ -21,35 +21,66 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("portolan-request-id");
 /// The id that a client or a proxy gave the request.
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A request for a write, and its answer.
+/// The status in the line of a request whose client left before the answer: the write may have been carried out.
+const CLIENT_LEFT: u16 = 499;
+
+/// A request for a write. It leaves its line when it is answered, or else when it is dropped.
 pub(in crate::api) struct Audited<'a> {
-    pub(in crate::api) matched: &'a Match<'a>,
-    pub(in crate::api) head: &'a Parts,
-    pub(in crate::api) peer: SocketAddr,
+    state: &'a ApiState,
+    matched: &'a Match<'a>,
+    head: &'a Parts,
+    peer: SocketAddr,
+    action: &'static str,
     /// None where the caller is not known.
-    pub(in crate::api) principal: Option<&'a Principal>,
+    principal: Option<Principal>,
+    /// What the handler says of it.
     pub(in crate::api) subject: Subject,
+    is_over: bool,
 }
 
-impl Audited<'_> {
-    /// Writes the line, and the request's id into the answer; nothing for what is no write.
-    pub(in crate::api) fn record(self, state: &ApiState, response: &mut Response<Body>) {
-        let Some(action) = self.matched.route.and_then(|route| action(route.id)) else { return };
-        if !gets_a_line(action, response) || !state.audit.is_on() || self.is_anothers(state) {
+impl<'a> Audited<'a> {
+    /// None where the request is no write.
+    pub(in crate::api) fn begin(
+        state: &'a ApiState,
+        (matched, head): (&'a Match<'a>, &'a Parts),
+        peer: SocketAddr,
+        principal: Option<&Principal>,
+    ) -> Option<Self> {
+        let action = action(matched.route.filter(|_| matched.class.is_change())?.id)?;
+        let (principal, subject) = (principal.cloned(), Subject::default());
+        Some(Self { state, matched, head, peer, action, principal, subject, is_over: false })
+    }
+
+    /// Writes the line, and the request's id into the answer.
+    pub(in crate::api) fn record(mut self, response: &mut Response<Body>) {
+        self.is_over = true;
+        if !gets_a_line(self.action, response) {
             return;
         }
-        let Self { matched, head, peer, principal, subject } = self;
-        let mut known = subject.into_known();
-        complete(&mut known, matched.params, state, response.status().is_success());
-        let request_id = state.audit.request_id();
-        let sent = |name: &HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
-        state.audit.record(&Record {
+        let code = response.extensions().get::<Code>().map(|code| code.as_str());
+        let Some(request_id) = self.write(response.status().as_u16(), code) else { return };
+        // Hex digits are always a header's value.
+        if let Ok(id) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+    }
+
+    /// Returns the line's id; none where nothing is written.
+    fn write(&mut self, status: u16, code: Option<&'static str>) -> Option<String> {
+        if !self.state.audit.is_on() || self.is_anothers(self.state) {
+            return None;
+        }
+        let mut known = std::mem::take(&mut self.subject).into_known();
+        complete(&mut known, self.matched.params, self.state, (200..300).contains(&status));
+        let request_id = self.state.audit.request_id();
+        let headers = &self.head.headers;
+        self.state.audit.record(&Record {
             request_id: &request_id,
-            client_request_id: sent(&CLIENT_REQUEST_ID),
-            who: principal.map_or(Who::UNVERIFIED, Principal::who),
-            client: Some(state.access.client_address(&head.headers, peer)),
-            peer: Some(peer.ip()),
-            action: known.action.unwrap_or(action),
+            client_request_id: headers.get(&CLIENT_REQUEST_ID).and_then(|value| value.to_str().ok()),
+            who: self.principal.as_ref().map_or(Who::UNVERIFIED, Principal::who),
+            client: Some(self.state.access.client_address(headers, self.peer)),
+            peer: Some(self.peer.ip()),
+            action: known.action.unwrap_or(self.action),
             namespace: &known.namespace,
             service: &known.service,
             id: known.id,
@@ -57,14 +88,11 @@ impl Audited<'_> {
             generation: known.generation,
             revision: known.revision,
             note: &known.note,
-            status: response.status().as_u16(),
-            code: response.extensions().get::<Code>().map(|code| code.as_str()),
-            passed_on: head.headers.contains_key(&PASSED_ON),
+            status,
+            code,
+            passed_on: headers.contains_key(&PASSED_ON),
         });
-        // Hex digits are always a header's value.
-        if let Ok(id) = HeaderValue::from_str(&request_id) {
-            response.headers_mut().insert(REQUEST_ID, id);
-        }
+        Some(request_id)
     }
 
     /// Whether another replica, which the client asked, writes the line. A client cannot keep its request out of the log by that header: it has
@@ -72,6 +100,14 @@ impl Audited<'_> {
     fn is_anothers(&self, state: &ApiState) -> bool {
         let is_replica = || state.pass_on.as_ref().is_some_and(|line| line.is_replica(self.peer.ip()));
         self.head.headers.contains_key(&PASSED_ON) && is_replica()
+    }
+}
+
+impl Drop for Audited<'_> {
+    fn drop(&mut self) {
+        if !self.is_over && self.action != HEARTBEAT {
+            self.write(CLIENT_LEFT, None);
+        }
     }
 }
 

@@ -217,7 +217,9 @@ impl<'a> Line<'a> {
 /// What came of it, in a word.
 fn outcome(status: u16) -> &'static str {
     match status {
-        400..=499 => "refused",
+        // As nginx counts it: the client left before the answer.
+        499 => "unknown",
+        400..=498 => "refused",
         500.. => "failed",
         _ => "done",
     }
