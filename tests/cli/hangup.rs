@@ -30,7 +30,10 @@ fn one_line_says_what_a_hangup_did() {
     let mut open = Logged::start(folder.path(), &[]);
     open.url();
     let said = hang_up(&mut open);
-    assert!(said.contains(" INFO ") && said.contains("no secrets to reload") && said.contains("standard error"), "{said}");
+    assert!(
+        said.contains(" INFO ") && said.contains("no secrets to reload") && said.contains("standard error"),
+        "{said}"
+    );
     drop(open);
     let mut inline = Logged::start(folder.path(), &[("ENABLE_AUTH", "true"), ("JWT_SECRET", FIRST)]);
     inline.url();

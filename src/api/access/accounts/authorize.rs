@@ -55,14 +55,17 @@ impl Access {
             RouteClass::OpenRead | RouteClass::Watch if principal.open_reads => return Ok(()),
             _ => {}
         }
+        let can_wait = verb == AccessVerb::List || class == RouteClass::Heartbeat;
         match &place {
             Place::One(one)
                 if !principal.namespaces.contains(one.as_str())
-                    && accounts.allows(&account, verb, Some(one)).await? =>
+                    && accounts.allows(&account, (verb, Some(one)), can_wait).await? =>
             {
                 principal.namespaces.add(one);
             }
-            Place::All if accounts.allows(&account, verb, None).await? => principal.namespaces = Namespaces::All,
+            Place::All if accounts.allows(&account, (verb, None), can_wait).await? => {
+                principal.namespaces = Namespaces::All;
+            }
             _ => {}
         }
         Ok(())
@@ -85,7 +88,8 @@ impl Access {
         if !renews {
             accounts.confirm(head, &account, Need::Write, RouteClass::Register).await?;
         }
-        if principal.may_write(namespace.as_str()) || accounts.allows(&account, verb, Some(namespace)).await? {
+        if principal.may_write(namespace.as_str()) || accounts.allows(&account, (verb, Some(namespace)), renews).await?
+        {
             return Ok(());
         }
         Err(principal.outside(namespace.as_str()))
@@ -113,10 +117,10 @@ impl Accounts {
     async fn allows(
         &self,
         account: &Arc<ServiceAccount>,
-        verb: AccessVerb,
-        namespace: Option<&Namespace>,
+        what: (AccessVerb, Option<&Namespace>),
+        can_wait: bool,
     ) -> Result<bool, ApiError> {
-        let allows = self.reviews.allows(account, verb, namespace).await;
+        let allows = self.reviews.allows(account, what, can_wait).await;
         allows.map_err(|error| refused(&error, RouteClass::TokenRead))
     }
 }

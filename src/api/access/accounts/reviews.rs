@@ -1,6 +1,7 @@
 //! Questions to the cluster about a caller: whether its token is in force, and what it may do. Bounded in time and number; answers are
 //! remembered for a short while.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,11 +14,18 @@ use tokio::time::{Instant, timeout_at};
 use super::recent::{Answer, Recent};
 use crate::model::name::Namespace;
 use crate::model::ports::{AccessVerb, Authority, AuthorityError, ServiceAccount};
+use crate::model::sync::{Mutex, PoisonError};
 use crate::model::time::{Clock, UnixMs};
 use crate::telemetry::metrics::Metrics;
 
 /// Most questions at once; further ones wait.
 const AT_ONCE: usize = 32;
+/// Of these, for one account: a program that asks for much keeps no other waiting.
+const OF_ONE_ACCOUNT: usize = 8;
+/// Most questions of one account that are answered with no within [`REFUSED_WITHIN`]. Each namespace is another question, and callers invent
+/// them at no cost; programs that are set up well are refused hardly ever.
+const REFUSED: usize = 32;
+const REFUSED_WITHIN: Duration = Duration::from_mins(1);
 /// Time for an answer, with the wait.
 const DEADLINE: Duration = Duration::from_secs(4);
 /// The same for a heartbeat, which is accepted without an answer.
@@ -28,7 +36,7 @@ const FRESH: Duration = Duration::from_secs(30);
 const DENIED: Duration = Duration::from_secs(5);
 /// For how long a yes is good enough for a heartbeat or a renewal: thousands of them come every few seconds.
 const RENEWAL: Duration = Duration::from_mins(5);
-/// For how long a yes is good enough for a read while the Kubernetes API is away.
+/// For how long an answer is good enough for a read, a heartbeat or a renewal while the Kubernetes API is away.
 const WHILE_AWAY: Duration = Duration::from_mins(10);
 
 /// What the token of a request must be good for.
@@ -59,6 +67,7 @@ pub(super) struct Reviews {
     tokens: Recent<[u8; 32]>,
     rights: Recent<(String, AccessVerb, Option<Namespace>)>,
     places: Semaphore,
+    waiting: Waiting,
     /// Whether the last refusal of the Kubernetes API was logged.
     complained: AtomicBool,
     metrics: Metrics,
@@ -73,6 +82,7 @@ impl Reviews {
             tokens: Recent::default(),
             rights: Recent::default(),
             places: Semaphore::new(AT_ONCE),
+            waiting: Waiting::default(),
             complained: AtomicBool::new(false),
             metrics,
             clock,
@@ -100,7 +110,7 @@ impl Reviews {
             return if yes { Ok(()) } else { Err(ReviewError::Revoked) };
         }
         let asked = self.authority.review(SecretString::from(token), Arc::clone(&self.audiences));
-        match self.ask(deadline, asked).await {
+        match self.ask(&account.user(), deadline, asked).await {
             Ok(review) => {
                 let ours = |audience: &String| self.audiences.contains(audience);
                 // An API server that does not know audiences names none.
@@ -108,7 +118,7 @@ impl Reviews {
                 self.tokens.put(question, yes, self.now(), RENEWAL);
                 if yes { Ok(()) } else { Err(ReviewError::Revoked) }
             }
-            Err(_) if known.is_some_and(|known| !known.yes) => Err(ReviewError::Revoked),
+            Err(_) if known.is_some_and(|known| !known.yes && known.age < RENEWAL) => Err(ReviewError::Revoked),
             Err(ReviewError::Busy | ReviewError::Authority(AuthorityError::NoAnswer)) if need == Need::Renewal => {
                 Ok(())
             }
@@ -116,26 +126,32 @@ impl Reviews {
         }
     }
 
-    /// Whether `account` may do that in a namespace, or, without one, in all.
+    /// Whether `account` may do that in a namespace, or, without one, in all. Where that `can_wait` for a new answer, one of the last minutes
+    /// counts while there is none.
     pub(super) async fn allows(
         &self,
         account: &Arc<ServiceAccount>,
-        verb: AccessVerb,
-        namespace: Option<&Namespace>,
+        (verb, namespace): (AccessVerb, Option<&Namespace>),
+        can_wait: bool,
     ) -> Result<bool, ReviewError> {
         let question = (account.user(), verb, namespace.cloned());
         let known = self.rights.get(&question, self.now());
         if let Some(yes) = settled(known, FRESH) {
             return Ok(yes);
         }
+        if known.is_none() && self.rights.refused(|other| other.0 == question.0, self.now(), REFUSED_WITHIN) >= REFUSED
+        {
+            self.metrics.reject("reviews_refused");
+            return Err(ReviewError::Busy);
+        }
         let asked = self.authority.allows(Arc::clone(account), verb, namespace.cloned());
-        match (self.ask(DEADLINE, asked).await, known) {
+        match (self.ask(&question.0, DEADLINE, asked).await, known) {
             (Ok(yes), _) => {
                 self.rights.put(question, yes, self.now(), WHILE_AWAY);
                 Ok(yes)
             }
-            (Err(ReviewError::Authority(AuthorityError::NoAnswer)), Some(known))
-                if verb == AccessVerb::List && known.age < WHILE_AWAY =>
+            (Err(ReviewError::Busy | ReviewError::Authority(AuthorityError::NoAnswer)), Some(known))
+                if can_wait && known.age < WHILE_AWAY =>
             {
                 Ok(known.yes)
             }
@@ -146,10 +162,15 @@ impl Reviews {
     /// The answer, if a place gets free and the answer comes within `limit`.
     async fn ask<T>(
         &self,
+        account: &str,
         limit: Duration,
         asked: impl Future<Output = Result<T, AuthorityError>>,
     ) -> Result<T, ReviewError> {
         let deadline = Instant::now() + limit;
+        let Some(_turn) = self.waiting.enter(account) else {
+            self.metrics.reject("reviews_full");
+            return Err(ReviewError::Busy);
+        };
         let Ok(Ok(_place)) = timeout_at(deadline, self.places.acquire()).await else {
             self.metrics.reject("reviews_full");
             return Err(ReviewError::Busy);
@@ -172,4 +193,39 @@ impl Reviews {
 fn settled(known: Option<Answer>, enough: Duration) -> Option<bool> {
     let known = known?;
     (known.age < if known.yes { enough } else { DENIED }).then_some(known.yes)
+}
+
+/// How many questions of each account wait or are asked.
+#[derive(Default)]
+struct Waiting(Mutex<HashMap<String, usize>>);
+
+/// One of them; it ends when dropped.
+struct Turn<'a> {
+    waiting: &'a Waiting,
+    account: String,
+}
+
+impl Waiting {
+    /// `None` when the account has its share already.
+    fn enter(&self, account: &str) -> Option<Turn<'_>> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_account = waiting.entry(account.to_owned()).or_default();
+        if *of_account >= OF_ONE_ACCOUNT {
+            return None;
+        }
+        *of_account += 1;
+        Some(Turn { waiting: self, account: account.to_owned() })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = waiting.get_mut(&self.account) {
+            *left -= 1;
+            if *left == 0 {
+                waiting.remove(&self.account);
+            }
+        }
+    }
 }

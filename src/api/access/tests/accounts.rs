@@ -402,6 +402,56 @@ async fn while_the_cluster_is_away_heartbeats_go_on_and_writes_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn leases_in_other_namespaces_outlast_an_outage_and_writes_there_wait() {
+    let cluster = Cluster::new();
+    cluster.state().allowed.insert(("update", "bank".to_owned()));
+    let server = Server::start(&cluster, settings(), false).await;
+    let token = cluster.token();
+    let write = async |ask: Ask| {
+        let asked = server.write(ask.bearer(&token), one("bank"), AccessVerb::Update).await;
+        asked.map(|principal| principal.may_write("bank"))
+    };
+    assert_eq!(write(beat()).await, Ok(true));
+    cluster.state().away = true;
+    server.world.pass(Duration::from_mins(4));
+    assert_eq!(write(beat()).await, Ok(true), "as it was last known");
+    assert_eq!(write(drain()).await.expect_err("nobody says whether it may").code, Code::Unavailable);
+    let (head, principal) = {
+        let ask = Ask::register().bearer(&token);
+        (head(&ask), server.world.ask(&ask).expect("admitted").principal)
+    };
+    let bank = "bank".parse().expect("a label");
+    let renewed = server.world.access.authorize_registration(&head, &principal, (&bank, AccessVerb::Update), true);
+    renewed.await.expect("a renewal goes on as well");
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_asks_about_ever_new_namespaces_is_stopped_and_alone() {
+    let cluster = Cluster::new();
+    cluster.state().allowed.insert(("update", "bank".to_owned()));
+    let server = Server::start(&cluster, settings(), false).await;
+    let token = cluster.token();
+    let write = async |namespace: &str| {
+        let asked = server.write(drain().bearer(&token), one(namespace), AccessVerb::Update).await;
+        asked.map(|principal| principal.may_write(namespace)).map_err(|error| error.code)
+    };
+    assert_eq!(write("bank").await, Ok(true));
+    for n in 0..32 {
+        assert_eq!(write(&format!("made-up-{n}")).await, Ok(false));
+    }
+    let asked = cluster.state().questions;
+    for n in 32..64 {
+        assert_eq!(write(&format!("made-up-{n}")).await, Err(Code::Busy));
+    }
+    assert_eq!(cluster.state().questions, asked, "nothing more is asked for it");
+    assert_eq!(write("bank").await, Ok(true), "what it may do goes on");
+    server.world.pass(Duration::from_secs(61));
+    assert_eq!(write("made-up-99").await, Ok(false));
+    server.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn other_namespaces_take_what_rbac_allows_there() {
     let cluster = Cluster::new();
     let server = Server::start(&cluster, settings(), false).await;
