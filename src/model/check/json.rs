@@ -16,11 +16,12 @@ use crate::model::request_options::{Method, RequestOptions};
 use crate::model::whole_number;
 
 /// The fields of [`CheckJson`].
-pub(super) const FIELDS: [&str; 10] = [
+pub(super) const FIELDS: [&str; 11] = [
     "http",
     "tcp",
     "grpc",
     "heartbeat",
+    "readiness",
     "none",
     "interval_seconds",
     "timeout_seconds",

@@ -42,7 +42,7 @@ async fn a_labelled_core_service_gets_an_object_and_loses_it_with_the_label() {
     .await;
     // So does a port that is added.
     let before = stage.objects.get("web").await.expect("it is there").metadata.uid;
-    let both = json!([{ "name": "admin", "port": 81 }, { "name": "http", "port": 80 }]);
+    let both = json!([{ "name": "http", "port": 80 }, { "name": "admin", "port": 81 }]);
     stage.core_service("web", &json!({ "selector": { "app": "web" }, "ports": both })).await;
     stage.core_service("later", &json!({ "ports": [{ "port": 80 }] })).await;
     stage.kubectl(&["label", "service", "later", "portolan.dev/adopt=true"]).await;

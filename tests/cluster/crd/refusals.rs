@@ -254,7 +254,7 @@ fn instances() -> Vec<Refusal> {
             "spec.instances[1]",
             "Duplicate value",
         ),
-        refused(json!({}), "spec.instances", "Required value"),
+        refused(json!({}), "spec", "name at least one instance, or in from a core Service"),
     ]
 }
 
