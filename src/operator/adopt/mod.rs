@@ -5,7 +5,7 @@
 //! somebody had applied it.
 //!
 //! 1. [`watches`]: the watches. [`task`]: the task.
-//! 2. [`labels`]: what the labels ask for. [`write`]: one write.
+//! 2. [`labels`]: what the labels ask for. [`mod@write`]: one write.
 
 mod labels;
 mod task;

@@ -3,7 +3,7 @@
 //! In: slices and core Services, by watch. Out: for an object that adopts, the endpoints that become its instances, or why there are none.
 //! Pure: whoever watches passes the news.
 //!
-//! 1. [`slice`] and [`core_service`]: what is kept of each object. [`view`]: all of them.
+//! 1. [`mod@slice`] and [`core_service`]: what is kept of each object. [`view`]: all of them.
 //! 2. [`choice`]: which endpoints an object gets.
 
 mod choice;

@@ -9,7 +9,7 @@
 //! 1. [`raw`]: an object as it arrives. [`object_id`]: its metadata.
 //! 2. This file: an object as a whole. [`instance`]: its instances. [`fields`]: their fields. [`read_check`](crate::operator::crd::read_check):
 //!    a check. [`drain`]: when a drain began and ended. [`verdict`]: what the leader found.
-//!    [`adopt`]: the instances that are endpoints of a core Service.
+//!    [`mod@adopt`]: the instances that are endpoints of a core Service.
 //! 3. [`hash`]: a hash of what is probed.
 
 mod adopt;
