@@ -30,7 +30,7 @@ async fn written_instances_keep_their_names_and_their_own_checks() {
         replica.entry(&stage.namespace, "shop").is_some_and(|entry| entry.service().instances.len() == 1)
     })
     .await;
-    assert_eq!(stage.condition("shop", "Adopted").await.0, " ");
+    stage.until_adopted(" ").await;
     replica.stop().await;
 }
 
