@@ -1,7 +1,7 @@
 //! Questions to the cluster about a caller: whether its token is in force, and what it may do. Bounded in time and number; answers are
 //! remembered for a short while.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::recent::{Answer, Recent};
+use crate::api::clients::{ClientCounts, ClientKey};
 use crate::model::name::Namespace;
 use crate::model::ports::{AccessVerb, Authority, AuthorityError, ServiceAccount};
 use crate::model::sync::{Mutex, PoisonError};
@@ -68,6 +69,8 @@ pub(super) struct Reviews {
     rights: Recent<(String, AccessVerb, Option<Namespace>)>,
     places: Semaphore,
     waiting: Waiting,
+    /// Tells accounts apart in `waiting`.
+    accounts: RandomState,
     /// Whether the last refusal of the Kubernetes API was logged.
     complained: AtomicBool,
     metrics: Metrics,
@@ -83,6 +86,7 @@ impl Reviews {
             rights: Recent::default(),
             places: Semaphore::new(AT_ONCE),
             waiting: Waiting::default(),
+            accounts: RandomState::new(),
             complained: AtomicBool::new(false),
             metrics,
             clock,
@@ -167,7 +171,7 @@ impl Reviews {
         asked: impl Future<Output = Result<T, AuthorityError>>,
     ) -> Result<T, ReviewError> {
         let deadline = Instant::now() + limit;
-        let Some(_turn) = self.waiting.enter(account) else {
+        let Some(_turn) = self.waiting.enter(ClientKey::Subject(self.accounts.hash_one(account))) else {
             self.metrics.reject("reviews_full");
             return Err(ReviewError::Busy);
         };
@@ -197,35 +201,44 @@ fn settled(known: Option<Answer>, enough: Duration) -> Option<bool> {
 
 /// How many questions of each account wait or are asked.
 #[derive(Default)]
-struct Waiting(Mutex<HashMap<String, usize>>);
+struct Waiting(Mutex<ClientCounts>);
 
 /// One of them; it ends when dropped.
 struct Turn<'a> {
     waiting: &'a Waiting,
-    account: String,
+    account: ClientKey,
 }
 
 impl Waiting {
     /// `None` when the account has its share already.
-    fn enter(&self, account: &str) -> Option<Turn<'_>> {
+    fn enter(&self, account: ClientKey) -> Option<Turn<'_>> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_account = waiting.entry(account.to_owned()).or_default();
-        if *of_account >= OF_ONE_ACCOUNT {
+        if waiting.of(account) >= OF_ONE_ACCOUNT {
             return None;
         }
-        *of_account += 1;
-        Some(Turn { waiting: self, account: account.to_owned() })
+        waiting.add(Some(account));
+        Some(Turn { waiting: self, account })
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut waiting = self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(left) = waiting.get_mut(&self.account) {
-            *left -= 1;
-            if *left == 0 {
-                waiting.remove(&self.account);
-            }
-        }
+        self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).remove(Some(self.account));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_has_its_share_of_the_places_and_gets_it_back() {
+        let waiting = Waiting::default();
+        let [one, other] = [1, 2].map(ClientKey::Subject);
+        let mut turns: Vec<Turn<'_>> = (0..OF_ONE_ACCOUNT).map(|_| waiting.enter(one).expect("its share")).collect();
+        assert!(waiting.enter(one).is_none(), "no more than that");
+        assert!(waiting.enter(other).is_some(), "another account still asks");
+        turns.pop();
+        assert!(waiting.enter(one).is_some(), "a place that became free");
     }
 }
