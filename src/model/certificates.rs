@@ -84,6 +84,14 @@ impl Pem {
     }
 }
 
+impl PartialEq for Pem {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for Pem {}
+
 impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pem")
@@ -97,7 +105,9 @@ pub enum CertificateError {
     #[error("does not exist; create it, or correct the name")]
     NotFound,
     /// 403.
-    #[error("may not be read by Portolan; let a Role with resourceNames grant its ServiceAccount the verb get, as docs/tls.md shows")]
+    #[error(
+        "may not be read by Portolan; let a Role with resourceNames grant its ServiceAccount the verb get, as docs/checks.md shows"
+    )]
     Forbidden,
     /// The object lacks a key.
     #[error("has no key {0}; add it, or correct the key")]
@@ -148,7 +158,10 @@ mod tests {
         let namespace: Namespace = "x".repeat(63).parse().expect("a namespace");
         let object = CertificateObject { namespace, kind: ObjectKind::Secret, name: "probe".to_owned() };
         let said = format!("{object} {}", CertificateError::Forbidden);
-        assert!(said.starts_with("the Secret probe of this namespace may not be read by Portolan; let a Role"), "{said}");
+        assert!(
+            said.starts_with("the Secret probe of this namespace may not be read by Portolan; let a Role"),
+            "{said}"
+        );
         assert!(said.len() <= 200, "{said}");
     }
 }

@@ -78,7 +78,8 @@ impl Line {
 /// Whether an answer has its whole body.
 fn is_whole(answer: &str) -> bool {
     let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
-    let length = head.to_ascii_lowercase().lines().find_map(|line| Some(line.strip_prefix("content-length: ")?.parse()));
+    let length =
+        head.to_ascii_lowercase().lines().find_map(|line| Some(line.strip_prefix("content-length: ")?.parse()));
     body.len() >= length.and_then(Result::ok).unwrap_or(0)
 }
 

@@ -91,9 +91,10 @@ impl ReplicaCertificate {
         if Arc::ptr_eq(&current, &self.judged_by.load()) {
             return true;
         }
-        let trusted = self.chain.split_first().is_some_and(|(shown, above)| {
-            current.replicas.contain(shown, above, UnixTime::now())
-        });
+        let trusted = self
+            .chain
+            .split_first()
+            .is_some_and(|(shown, above)| current.replicas.contain(shown, above, UnixTime::now()));
         if trusted {
             self.judged_by.store(current);
         }

@@ -94,12 +94,8 @@ pub(super) async fn run(
     let leadership: Arc<dyn Leadership> = Arc::new(elector.0.clone());
     let (certificates, certificate_reader) =
         Certificates::new(client.clone(), Arc::clone(&leadership), startup.metrics.clone());
-    let core = startup.core(
-        Some(known.epoch.clone()),
-        identity.policy.clone(),
-        leadership,
-        Some(Arc::new(certificates)),
-    )?;
+    let core =
+        startup.core(Some(known.epoch.clone()), identity.policy.clone(), leadership, Some(Arc::new(certificates)))?;
     let operator = operator(&startup, cluster, &identity, &core, client, api_health, elector)?;
     let age = mirror_age(&operator, known.file_age);
     let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));

@@ -172,7 +172,10 @@ mod tests {
         let check = r#"{"http":{"tls":{"ca_from":{"config_map":"corp-ca"},"client_cert_from":{"secret":"probe"}}}}"#;
         let tls = target_of("shop", check);
         let (object, key) = tls.ca_object().expect("an object");
-        assert_eq!((object.namespace.as_str(), object.kind, &*object.name, key), ("shop", ObjectKind::ConfigMap, "corp-ca", "ca.crt"));
+        assert_eq!(
+            (object.namespace.as_str(), object.kind, &*object.name, key),
+            ("shop", ObjectKind::ConfigMap, "corp-ca", "ca.crt")
+        );
         let pair = tls.client_cert_object().expect("a Secret");
         assert_eq!((pair.namespace.as_str(), pair.kind, &*pair.name), ("shop", ObjectKind::Secret, "probe"));
         assert_ne!(tls, target_of("mail", check));

@@ -48,8 +48,7 @@ impl fmt::Debug for Certificates {
 impl Certificates {
     /// The handle, and the task that reads while this replica probes.
     pub fn new(client: kube::Client, leadership: Arc<dyn Leadership>, metrics: Metrics) -> (Self, CertificateReader) {
-        let shared =
-            Shared { table: Mutex::default(), news: watch::Sender::new(()), wanted: Notify::new(), metrics };
+        let shared = Shared { table: Mutex::default(), news: watch::Sender::new(()), wanted: Notify::new(), metrics };
         let certificates = Self(Arc::new(shared));
         (certificates.clone(), CertificateReader::new(certificates, client, leadership))
     }

@@ -131,7 +131,10 @@ mod tests {
     #[test]
     fn what_is_missing_or_too_large_is_said_of_the_part() {
         let no_key = |name: &str| Err(CertificateError::NoKey(name.to_owned()));
-        assert_eq!(texts(ObjectKind::Secret, r#"{"data":{"tls.crt":"YQ=="}}"#, &[ObjectPart::Pair]), [no_key("tls.key")]);
+        assert_eq!(
+            texts(ObjectKind::Secret, r#"{"data":{"tls.crt":"YQ=="}}"#, &[ObjectPart::Pair]),
+            [no_key("tls.key")]
+        );
         assert_eq!(texts(ObjectKind::ConfigMap, r#"{"data":null}"#, &[key("ca.crt")]), [no_key("ca.crt")]);
         let large = format!(r#"{{"data":{{"a":"{}","b":"x"}}}}"#, "x".repeat(512 * 1024 + 1));
         let read = texts(ObjectKind::ConfigMap, &large, &[key("a"), key("b")]);

@@ -45,9 +45,7 @@ pub(super) struct Table {
 }
 
 struct Known {
-    /// None until it is read.
-    parts: BTreeMap<ObjectPart, Option<Reading>>,
-    asked_at: Instant,
+    parts: BTreeMap<ObjectPart, Part>,
     due: Instant,
     /// When it may be read ahead of time again.
     doubted_until: Instant,
@@ -56,17 +54,15 @@ struct Known {
     doubts: Backoff,
 }
 
+struct Part {
+    /// None until it is read.
+    reading: Option<Reading>,
+    asked_at: Instant,
+}
+
 impl Known {
     fn new(now: Instant) -> Self {
-        Self {
-            parts: BTreeMap::new(),
-            asked_at: now,
-            due: now,
-            doubted_until: now,
-            reading: false,
-            retries: RETRIES,
-            doubts: DOUBTS,
-        }
+        Self { parts: BTreeMap::new(), due: now, doubted_until: now, reading: false, retries: RETRIES, doubts: DOUBTS }
     }
 }
 
@@ -82,14 +78,14 @@ impl Table {
             }
         }
         let known = self.objects.entry(object.clone()).or_insert_with(|| Known::new(now));
-        known.asked_at = now;
-        if let Some(part) = known.parts.get(part) {
-            return part.clone().map_or(Answer::Wanted, Answer::Known);
+        if let Some(part) = known.parts.get_mut(part) {
+            part.asked_at = now;
+            return part.reading.clone().map_or(Answer::Wanted, Answer::Known);
         }
         if known.parts.len() >= MAX_PARTS {
             return Answer::Full("8 keys of this object");
         }
-        known.parts.insert(part.clone(), None);
+        known.parts.insert(part.clone(), Part { reading: None, asked_at: now });
         known.due = now;
         Answer::Wanted
     }
@@ -117,13 +113,13 @@ impl Table {
         let Some(mut known) = self.objects.remove(object) else { return };
         known.reading = false;
         let good = match read {
-            Ok(parts) => self.take_parts(&mut known, parts),
+            Ok(parts) => self.take_parts(&mut known, parts, now),
             Err(error) => {
                 let transient = matches!(error, CertificateError::Unavailable(_));
                 for part in known.parts.values_mut() {
                     // While the API server is away, what it said last stands.
-                    if !(transient && matches!(part, Some(Ok(_)))) {
-                        *part = Some(Err(error.clone()));
+                    if !(transient && matches!(part.reading, Some(Ok(_)))) {
+                        part.reading = Some(Err(error.clone()));
                     }
                 }
                 false
@@ -135,7 +131,7 @@ impl Table {
         } else {
             known.due = now + known.retries.next();
         }
-        if known.parts.values().any(Option::is_none) {
+        if known.parts.values().any(|part| part.reading.is_none()) {
             // A probe asked for it during the reading.
             known.due = now;
         }
@@ -143,20 +139,16 @@ impl Table {
     }
 
     /// Whether all parts could be read.
-    fn take_parts(&mut self, known: &mut Known, parts: Parts) -> bool {
+    fn take_parts(&mut self, known: &mut Known, parts: Parts, now: Instant) -> bool {
         let mut good = true;
         for (part, read) in parts {
-            let before = known.parts.remove(&part).flatten();
-            let read = read.and_then(|pem| self.share(pem));
-            let changed = match (&before, &read) {
-                (Some(Ok(before)), Ok(now)) => before.digest() != now.digest(),
-                (before, _) => before.as_ref() != Some(&read),
-            };
-            if changed {
-                known.doubts = DOUBTS;
+            let Some(part) = known.parts.get_mut(&part) else { continue };
+            let read = Some(read.and_then(|pem| self.share(pem)));
+            if part.reading != read {
+                (known.doubts, known.doubted_until) = (DOUBTS, now);
             }
-            good &= read.is_ok();
-            known.parts.insert(part, Some(read));
+            good &= matches!(read, Some(Ok(_)));
+            part.reading = read;
         }
         good
     }
@@ -178,7 +170,10 @@ impl Table {
 
     /// Forgets what no probe asks for. Returns whether that was everything.
     pub(super) fn forget_unused(&mut self, now: Instant) -> bool {
-        self.objects.retain(|_, known| known.reading || now.duration_since(known.asked_at) < FORGOTTEN_AFTER);
+        self.objects.retain(|_, known| {
+            known.parts.retain(|_, part| now.duration_since(part.asked_at) < FORGOTTEN_AFTER);
+            known.reading || !known.parts.is_empty()
+        });
         self.objects.is_empty()
     }
 
@@ -247,22 +242,22 @@ mod tests {
     #[test]
     fn an_outage_changes_nothing_but_a_lost_right_or_object_counts_at_once() {
         let start = Instant::now();
-        let away = || Err(CertificateError::Unavailable("does not answer".to_owned()));
+        let away = || CertificateError::Unavailable("does not answer".to_owned());
         for (error, stays) in
-            [(away(), true), (Err(CertificateError::Forbidden), false), (Err(CertificateError::NotFound), false)]
+            [(away(), true), (CertificateError::Forbidden, false), (CertificateError::NotFound, false)]
         {
             let (mut table, object) = with("one", start);
             let now = after(60, start);
             assert!(table.next(now).is_some());
-            table.finish(&object, error.clone(), now);
-            let expected = if stays { Ok("one".to_owned()) } else { error.map(|_| String::new()) };
+            table.finish(&object, Err(error.clone()), now);
+            let expected = if stays { Ok("one".to_owned()) } else { Err(error) };
             assert_eq!(known(&mut table, &object, now), Some(expected));
             assert!(table.next(after(66, start)).is_some(), "it is tried again soon");
         }
         let (mut table, object) = (Table::default(), object("shop", "a"));
         assert_eq!(known(&mut table, &object, start), None);
         assert!(table.next(start).is_some());
-        table.finish(&object, away(), start);
+        table.finish(&object, Err(away()), start);
         assert!(matches!(known(&mut table, &object, start), Some(Err(CertificateError::Unavailable(_)))));
     }
 

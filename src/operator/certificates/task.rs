@@ -19,8 +19,8 @@ use crate::operator::events::bucket::Bucket;
 
 /// Time between two looks at what is due, and at the role.
 const TICK: Duration = Duration::from_millis(250);
-/// Requests per second, and at once: as many objects as there can be are read again each minute.
-const RATE: (u32, u32) = (10, 20);
+/// Requests per second, and at once: as many objects as there can be are read within half a minute, and then again each minute.
+const RATE: (u32, u32) = (20, 60);
 /// Most requests at the same time.
 const MAX_READS: usize = 4;
 

@@ -22,9 +22,7 @@ mod spec;
 mod status;
 mod tls;
 
-pub use check::{
-    CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HeartbeatSpec, HttpSpec, Method, check_spec, read_check,
-};
+pub use check::{CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HeartbeatSpec, HttpSpec, Method, check_spec, read_check};
 pub use definition::{definition, yaml};
 pub use drain::{DrainEntry, MAX_DRAINED_BY, drain_entry, read_drain};
 pub use from::{FromSpec, PortRef};

@@ -102,8 +102,16 @@ impl Protocols {
         }
     }
 
-    async fn https(&self, stream: Stream, tls: &TlsCheck, check: &http::Check<'_>, deadline: Instant, trace: &mut Trace) {
-        let Some((mut stream, client)) = self.secure(stream, tls, (check.host, Alpn::Http1), deadline, trace).await else {
+    async fn https(
+        &self,
+        stream: Stream,
+        tls: &TlsCheck,
+        check: &http::Check<'_>,
+        deadline: Instant,
+        trace: &mut Trace,
+    ) {
+        let Some((mut stream, client)) = self.secure(stream, tls, (check.host, Alpn::Http1), deadline, trace).await
+        else {
             return;
         };
         if let Some(ending) = check.demands.and_then(|demands| wrong_certificate(demands, &stream)) {
@@ -115,7 +123,14 @@ impl Protocols {
         close(stream).await;
     }
 
-    async fn grpc(&self, stream: Stream, tls: Option<&TlsCheck>, check: &grpc::Check<'_>, deadline: Instant, trace: &mut Trace) {
+    async fn grpc(
+        &self,
+        stream: Stream,
+        tls: Option<&TlsCheck>,
+        check: &grpc::Check<'_>,
+        deadline: Instant,
+        trace: &mut Trace,
+    ) {
         let Some(tls) = tls else { return grpc::probe(stream.unbuffered(), check, trace).await };
         let secure = self.secure(stream, tls, (check.host, Alpn::Http2), deadline, trace).await;
         let Some((stream, client)) = secure else { return };

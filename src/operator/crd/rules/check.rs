@@ -61,7 +61,9 @@ pub(in crate::operator::crd) fn tls() -> Value {
         at(
             &format!(".{from}"),
             &format!("!has(self.{one}) || !has(self.{from})"),
-            &format!("give either {one}, a name in Portolan's own folder, or {from}, an object of this namespace; not both"),
+            &format!(
+                "give either {one}, a name in Portolan's own folder, or {from}, an object of this namespace; not both"
+            ),
         )
     };
     json!([not_both("ca", "caFrom"), not_both("clientCert", "clientCertFrom")])

@@ -36,7 +36,9 @@ impl ClientAuth {
                 if let Some(doubt) = &self.doubt {
                     doubt.report();
                 }
-                ending.message.push_str("; it asked for a client certificate, and may not accept the one that the check names");
+                ending
+                    .message
+                    .push_str("; it asked for a client certificate, and may not accept the one that the check names");
             }
             Reason::TlsFailed | Reason::ConnectionReset => {
                 let message = "the server wants a client certificate; name a pair of PORTOLAN_CA_DIR with tls.client_cert, \

@@ -155,11 +155,7 @@ impl Ready {
 }
 
 impl Tls {
-    pub(crate) fn new(
-        ca_dir: Option<PathBuf>,
-        objects: Option<Arc<dyn CertificateObjects>>,
-        metrics: Metrics,
-    ) -> Self {
+    pub(crate) fn new(ca_dir: Option<PathBuf>, objects: Option<Arc<dyn CertificateObjects>>, metrics: Metrics) -> Self {
         let provider = crate::crypto::provider();
         Self { ca_dir, objects: Objects(objects), provider, system: OnceCell::new(), ready: Mutex::default(), metrics }
     }
