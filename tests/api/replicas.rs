@@ -115,7 +115,7 @@ async fn until_shown(app: &TestApp, ca: &Authority, pair: &Pair) {
 }
 
 #[tokio::test]
-async fn a_connection_by_the_former_key_is_a_replicas_no_more() {
+async fn a_connection_with_the_former_key_no_longer_counts_as_a_replicas() {
     let (folder, ca) = (tempfile::tempdir().expect("a folder"), Authority::new("servers"));
     let pair = ca.issue(&["127.0.0.1"]);
     let app = server(folder.path(), &ca, &pair, false).await;

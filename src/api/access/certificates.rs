@@ -15,7 +15,7 @@ use crate::model::time::UnixMs;
 /// The subject of the request's certificate; none where there is no certificate and none is `required`.
 ///
 /// # Errors
-/// 403 `certificate_required`; 503 `unavailable` on the connection of a replica whose certificate counts no more.
+/// 403 `certificate_required`; 503 `unavailable` on a connection of a replica whose certificate no longer counts.
 pub(super) fn subject(
     head: &Parts,
     class: RouteClass,
@@ -31,7 +31,7 @@ pub(super) fn subject(
         None => Ok(None),
         // As if its next handshake had failed already: the caller whose request it forwards may try again.
         Some(Peer::Replica(certificate)) if !certificate.is_trusted() => {
-            let why = "the replica that forwarded this shows a certificate that counts no more; try again";
+            let why = "the certificate of the replica that forwarded this is no longer in use; try again";
             Err(closing(ApiError::new(Code::Unavailable, why).retry_after(1)))
         }
         // The replica has verified it, and without one its caller has a token.

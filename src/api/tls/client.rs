@@ -35,7 +35,7 @@ pub(in crate::api) struct ClientCertificate {
     revoked: CancellationToken,
 }
 
-/// A replica's certificate, judged again whenever the server's files change: whoever has only the old key is then no replica any more.
+/// A replica's certificate, judged again whenever the server's files change, so that a former key no longer identifies a replica.
 #[derive(Debug)]
 pub(in crate::api) struct ReplicaCertificate {
     /// As the replica showed it, its own certificate first.
