@@ -122,8 +122,10 @@ async fn can_read(kubectl: &Kubectl, namespace: &str) -> [bool; 3] {
     can
 }
 
-async fn pod(plane: &ControlPlane, installed: &Installed, watched: &str, folder: &std::path::Path) -> Pod {
-    let settings = [("PORTOLAN_WATCH_NAMESPACES", watched), ("LOG_LEVEL", "trace")];
+/// Portolan with all that it logs, which watches these namespaces beside its own.
+async fn pod(plane: &ControlPlane, installed: &Installed, watched: &[&str], folder: &std::path::Path) -> Pod {
+    let watched = [&[&*installed.namespace], watched].concat().join(",");
+    let settings = [("PORTOLAN_WATCH_NAMESPACES", &*watched), ("LOG_LEVEL", "trace")];
     assert_eq!(can_read(&plane.kubectl_as(&installed.account), &installed.namespace).await, [false; 3]);
     Pod::start_with(folder, &installed.account, &installed.namespace, "portolan-0", &settings).await
 }
@@ -134,7 +136,7 @@ async fn a_namespaces_certificates_serve_its_checks_by_rights_that_it_grants_and
     let installed = install(plane, "cluster").await;
     let shop = plane.namespace("shop").await.expect("a namespace");
     let folder = tempfile::tempdir().expect("a folder");
-    let pod = pod(plane, &installed, &shop, folder.path()).await;
+    let pod = pod(plane, &installed, &[&shop], folder.path()).await;
     let (ca, clients) = (Authority::new("servers"), Authority::new("clients"));
     let probe = clients.issue(&["probe.example.org"]);
     let backend = Backend::start(&ca.issue(&["127.0.0.1"]), &clients).await;
@@ -219,7 +221,7 @@ async fn a_service_cannot_use_the_certificates_of_another_namespace() {
     bundle(plane, &shop, &ca).await;
     pair(plane, &shop, &probe.cert, &probe.key).await;
     plane.kubectl().apply(&documented_rights(&shop, &installed.namespace)).await.expect("applied");
-    let _pod = pod(plane, &installed, &format!("{shop},{mail}"), folder.path()).await;
+    let _pod = pod(plane, &installed, &[&shop, &mail], folder.path()).await;
     let (owner, other) = (serve(plane, &shop, &backend.url).await, serve(plane, &mail, &backend.url).await);
     until_state(&owner, "Healthy").await;
     until_said(&other, "the ConfigMap corp-ca of this namespace may not be read by Portolan").await;
