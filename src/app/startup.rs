@@ -23,10 +23,10 @@ use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Authority, Leadership, NameLookup, Registrar};
+use crate::model::ports::{AddressGate, Authority, CertificateObjects, Leadership, NameLookup, Registrar};
 use crate::model::time::Clock;
 use crate::prober::AddressPolicy;
-use crate::prober::Dialer;
+use crate::prober::{DialSettings, Dialer};
 use crate::prober::{Prober, ProberHandle};
 use crate::store::{Opened, Store, Writer};
 use crate::telemetry::access_log::{AccessLog, AccessLogWriter};
@@ -105,12 +105,13 @@ impl Startup {
         })
     }
 
-    /// Opens the store (with an `epoch`, as a mirror) and sets up the prober.
+    /// Opens the store (with an `epoch`, as a mirror) and sets up the prober, which reads certificates of `objects` if there are any.
     pub(super) fn core(
         &self,
         epoch: Option<Epoch>,
         policy: AddressPolicy,
         leadership: Arc<dyn Leadership>,
+        objects: Option<Arc<dyn CertificateObjects>>,
     ) -> Result<Core, AppError> {
         let settings = component_settings::store_settings(&self.settings, epoch);
         let Opened { store, writer, catalog, probes } = Store::open_with(
@@ -119,8 +120,8 @@ impl Startup {
             self.clock.clone(),
             self.metrics.clone(),
         )?;
-        let dialer =
-            Dialer::new(component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
+        let settings = component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics);
+        let dialer = Dialer::new(DialSettings { objects, ..settings });
         let names = Arc::new(dialer.clone());
         let (prober, probing) = Prober::new(
             component_settings::prober_settings(&self.settings, self.descriptors, self.hearing.clone()),

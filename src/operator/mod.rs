@@ -19,10 +19,12 @@
 //!    [`publish`] writes the proved instances as endpoints of core Services, where that is switched on. [`queue`]: which object both write next.
 //! 4. The path of a registration: [`registrar`] merges calls into objects and writes those.
 //! 5. [`authority`]: what the Kubernetes API says about callers.
-//! 6. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
+//! 6. [`certificates`]: those that checks name in ConfigMaps and Secrets.
+//! 7. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
 
 pub mod adopt;
 pub mod authority;
+pub mod certificates;
 pub mod crd;
 pub mod endpoints;
 pub mod events;

@@ -4,6 +4,7 @@
 mod adopt;
 mod applying;
 mod callers;
+mod certificates;
 mod common;
 mod crd;
 mod deploy;

@@ -27,6 +27,7 @@ use crate::config::ClusterSettings;
 use crate::model::ports::{Authority, Leadership};
 use crate::operator::adopt::Adopter;
 use crate::operator::authority::KubernetesAuthority;
+use crate::operator::certificates::Certificates;
 use crate::operator::events::{EventSettings, EventWriter, Events};
 use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::operator::ingest::{Ingest, IngestTask};
@@ -90,7 +91,11 @@ pub(super) async fn run(
         return Ok(());
     };
     let elector = Elector::new(client.clone(), &identity.namespace, &identity.name, identity.address, &startup.metrics);
-    let core = startup.core(Some(known.epoch.clone()), identity.policy.clone(), Arc::new(elector.0.clone()))?;
+    let leadership: Arc<dyn Leadership> = Arc::new(elector.0.clone());
+    let (certificates, certificate_reader) =
+        Certificates::new(client.clone(), Arc::clone(&leadership), startup.metrics.clone());
+    let core =
+        startup.core(Some(known.epoch.clone()), identity.policy.clone(), leadership, Some(Arc::new(certificates)))?;
     let operator = operator(&startup, cluster, &identity, &core, client, api_health, elector)?;
     let age = mirror_age(&operator, known.file_age);
     let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));
@@ -100,6 +105,7 @@ pub(super) async fn run(
     let mut tasks = Tasks::new();
     core.start(&mut tasks, &startup.probing, Arc::new(operator.registrar.clone()));
     operator.start(&mut tasks);
+    tasks.start(ShutdownStage::Reporting, "the reader of certificates", |stop| certificate_reader.run(stop));
     tasks.start(ShutdownStage::Serving, "the event reporter", |stop| reporter.run(stop));
     if let KnownEpoch { epoch, unconfirmed: true, .. } = known {
         tasks.start(ShutdownStage::Reporting, "the mirror", |stop| registry.confirm(epoch, stop));
