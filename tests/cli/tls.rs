@@ -218,7 +218,7 @@ fn the_port_of_the_metrics_speaks_https_too_and_asks_scrapers_for_no_certificate
     let ca = reqwest::Certificate::from_pem(&pem).expect("a certificate");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let get = |url: &str| {
-        let client = reqwest::Client::builder().tls_certs_only([ca.clone()]).no_proxy().build().expect("a client");
+        let client = portolan::crypto::http_client().tls_certs_only([ca.clone()]).no_proxy().build().expect("a client");
         let answer = async {
             let answer = client.get(url).send().await?;
             Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.text().await?))

@@ -20,7 +20,11 @@ async fn what_many_want_to_know_at_once_is_asked_once() {
     let (writes, ()) = tokio::join!(writes, released);
     let refused: Vec<_> = writes.into_iter().filter_map(Result::err).map(|error| error.code).collect();
     assert!(refused.is_empty(), "{refused:?}");
-    assert_eq!((cluster.state().reviews, cluster.state().questions), (1, 1));
+    let asked = {
+        let state = cluster.state();
+        (state.reviews, state.questions)
+    };
+    assert_eq!(asked, (1, 1));
     server.stop().await;
 }
 
