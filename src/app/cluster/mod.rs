@@ -17,10 +17,12 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 
 use super::AppError;
+use super::component_settings;
 use super::component_status::{EventReporter, StatusSource};
 use super::readiness::StatusReadiness;
 use super::startup::{Core, Startup};
 use super::tasks::{ShutdownStage, Tasks};
+use crate::api::access::AccountSettings;
 use crate::api::tls::ServerTls;
 use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
@@ -70,8 +72,8 @@ struct Operator {
     installs_task: InstallsTask,
     leader_line: LeaderLine,
     beat_delivery: BeatDelivery,
-    /// What the cluster says about callers, and the audiences of their tokens besides Portolan's own.
-    callers: (Arc<dyn Authority>, Vec<String>),
+    /// What the cluster says about callers, and which of their tokens are accepted.
+    callers: (Arc<dyn Authority>, AccountSettings),
 }
 
 /// Serves until shutdown. Until the cluster is known, it only answers that it is waiting.
@@ -124,7 +126,7 @@ fn operator(
 ) -> Result<Operator, AppError> {
     let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
     let authority = KubernetesAuthority::new(client.clone(), api_health.clone(), metrics.clone());
-    let callers = (Arc::new(authority) as _, cluster.token_audiences.clone());
+    let callers = (Arc::new(authority) as _, component_settings::accounts(&startup.settings, cluster));
     let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
     let addresses = Arc::new(identity.policy.clone());
     let (ingest, ingest_task) =
