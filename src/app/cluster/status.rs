@@ -66,8 +66,7 @@ impl ClusterStatus {
 
 /// The objects of other projects that health is written into.
 fn annotated(states: &KindStates) -> ComponentStatus {
-    let problems: Vec<String> =
-        states.all().into_iter().filter_map(|(kind, state)| state.problem(kind)).collect();
+    let problems: Vec<String> = states.all().into_iter().filter_map(|(kind, state)| state.problem(kind)).collect();
     if problems.is_empty() {
         return ComponentStatus::good("health is written into annotated objects of other projects").usual();
     }

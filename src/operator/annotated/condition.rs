@@ -15,7 +15,8 @@ use crate::operator::status::{listed, sentence};
 /// Longest message, in characters.
 const MAX_MESSAGE: usize = 1024;
 /// Added to the message of a WorkloadEntry whose condition Istio does not read.
-const IGNORED: &str = "; Istio ignores this condition until the object has the annotation proxy.istio.io/health-checks-enabled: \"true\"";
+const IGNORED: &str =
+    "; Istio ignores this condition until the object has the annotation proxy.istio.io/health-checks-enabled: \"true\"";
 
 /// What the condition says.
 #[derive(Debug, PartialEq, Eq)]

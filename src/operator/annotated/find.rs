@@ -26,7 +26,8 @@ pub(super) fn service<'a>(held: &Held, target: Target<'a>) -> Result<&'a Service
     match target {
         Target::Found(service) => Ok(service),
         Target::Missing => {
-            let message = format!("there is no service {} in this namespace; apply it, or correct the annotation", key.name());
+            let message =
+                format!("there is no service {} in this namespace; apply it, or correct the annotation", key.name());
             Err(("ServiceNotFound", message))
         }
         Target::Unusable => {

@@ -19,6 +19,8 @@ mod plan;
 mod records;
 mod states;
 mod task;
+#[cfg(test)]
+mod tests;
 mod view;
 mod write;
 

@@ -255,8 +255,7 @@ mod tests {
 
     #[test]
     fn an_external_workload_has_up_to_two_addresses() {
-        let rest =
-            json!({ "spec": { "workloadIPs": [{ "ip": "192.0.2.1" }, { "ip": "2001:db8::1" }], "ports": [{ "port": 80 }] } });
+        let rest = json!({ "spec": { "workloadIPs": [{ "ip": "192.0.2.1" }, { "ip": "2001:db8::1" }], "ports": [{ "port": 80 }] } });
         let held = seen(Kind::ExternalWorkload, object(&json!({ SERVICE: "orders" }), &rest)).held.expect("annotated");
         let Content::Workload(workload) = held.content else { panic!("a workload") };
         assert_eq!((workload.addresses.len(), &*workload.ports, workload.has_status), (2, &[80][..], false));

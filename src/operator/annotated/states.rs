@@ -31,7 +31,9 @@ impl KindState {
             Self::NotServed => format!(
                 "the Kubernetes API does not serve {name}; install its CustomResourceDefinition, or switch this kind off"
             ),
-            Self::MayNotWatch(why) => format!("this ServiceAccount may not list and watch {name}; apply {component}: {why}"),
+            Self::MayNotWatch(why) => {
+                format!("this ServiceAccount may not list and watch {name}; apply {component}: {why}")
+            }
             Self::MayNotWrite(why) => format!("this ServiceAccount may not patch {name}; apply {component}: {why}"),
             Self::Refused(why) => format!("the Kubernetes API refuses writes of {name}: {why}"),
         })
@@ -53,7 +55,10 @@ impl KindStates {
     }
 
     pub(super) fn is_listed(&self, kind: Kind) -> bool {
-        !matches!(self.lock().get(&kind), None | Some(KindState::Listing | KindState::NotServed | KindState::MayNotWatch(_)))
+        !matches!(
+            self.lock().get(&kind),
+            None | Some(KindState::Listing | KindState::NotServed | KindState::MayNotWatch(_))
+        )
     }
 
     /// Sets it, and logs what is new.

@@ -130,7 +130,8 @@ impl AnnotatedTask {
     /// [`AnnotatedError`] when the store ends first.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AnnotatedError> {
         let (sender, news) = mpsc::channel(QUEUE);
-        let followers = try_join_all(self.settings.kinds.iter().map(|kind| follow(*kind, &self.client, &sender, stop.clone())));
+        let followers =
+            try_join_all(self.settings.kinds.iter().map(|kind| follow(*kind, &self.client, &sender, stop.clone())));
         drop(sender);
         tokio::select! {
             ended = self.work(news, stop.clone()) => ended,

@@ -192,6 +192,8 @@ where
             FollowError::Closed => return Err(Closed),
             FollowError::Expired => self.from = None,
             FollowError::Forbidden(why) => {
+                // The list shows that it may again.
+                self.from = None;
                 // If the queue is full, the next round says it again.
                 drop(self.reader.try_send((self.wrap)(Followed::Forbidden(why))));
             }
