@@ -50,7 +50,8 @@ async fn a_new_leader_writes_only_what_changed() {
     stage.until_condition(Kind::ExternalWorkload, "b", "False", "ConnectRefused").await;
     stage.until_targets("db", &[&["192.0.2.1"]]).await;
     let kinds = ["workloadentries", "externalworkloads", "dnsendpoints"];
-    let asked = audit.requests().expect("requests").into_iter().filter(|request| request.namespace == stage.namespace);
+    let asked =
+        audit.requests().await.expect("requests").into_iter().filter(|request| request.namespace == stage.namespace);
     let writes = asked.filter(|request| kinds.iter().any(|kind| request.resource.starts_with(kind)));
     let mut writes: Vec<String> =
         writes.filter(|r| r.verb != "get").map(|r| format!("{} {}", r.verb, r.resource)).collect();

@@ -73,7 +73,7 @@ async fn a_pod_writes_with_exactly_these_rights() {
     stage.until_targets("db", &[&["192.0.2.1"]]).await;
     let agent = format!("system:serviceaccount:{}:portolan", stage.namespace);
     let refused: Vec<_> =
-        audit.requests().expect("requests").into_iter().filter(|r| r.user == agent && r.code == 403).collect();
+        audit.requests().await.expect("requests").into_iter().filter(|r| r.user == agent && r.code == 403).collect();
     assert!(refused.is_empty(), "{refused:?}");
     drop(pod);
 }
@@ -89,7 +89,7 @@ async fn without_the_rights_it_says_what_to_apply_once_and_serves_the_rest() {
     let pod = Pod::start_with(folder.path(), &installed.account, &stage.namespace, "portolan-0", &SETTINGS).await;
     let (mut refused, agent) = (0, format!("system:serviceaccount:{}:portolan", stage.namespace));
     until("it was refused again and again", async || {
-        let asked = audit.requests().expect("requests").into_iter();
+        let asked = audit.requests().await.expect("requests").into_iter();
         let lists = asked.filter(|request| RESOURCES.contains(&&*request.resource));
         refused += lists.filter(|request| request.user == agent && request.code == 403).count();
         refused >= 9
