@@ -28,6 +28,7 @@ use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
 use crate::model::ports::{Authority, Leadership};
 use crate::operator::adopt::Adopter;
+use crate::operator::annotated::{AnnotatedSettings, AnnotatedTask, Kind, KindStates};
 use crate::operator::authority::KubernetesAuthority;
 use crate::operator::certificates::Certificates;
 use crate::operator::events::{EventSettings, EventWriter, Events};
@@ -66,6 +67,7 @@ struct Operator {
     reporter: Reporter,
     publisher: Option<Publisher>,
     adopter: Option<Adopter>,
+    annotated: Option<(AnnotatedTask, KindStates)>,
     event_writer: EventWriter,
     peers: Peers,
     installs: Installs,
@@ -180,6 +182,11 @@ fn operator(
         let (client, leadership) = (client.clone(), Arc::clone(&leadership));
         Adopter::new(client, ingest.clone(), installs.clone(), leadership, events.clone(), namespaces.clone())
     });
+    let annotated = annotated_settings(cluster).map(|settings| {
+        let (client, leadership) = (client.clone(), Arc::clone(&leadership));
+        let (ingest, installs) = (ingest.clone(), installs.clone());
+        AnnotatedTask::new(client, ingest, catalog(), installs, leadership, settings, metrics.clone())
+    });
     let reporter =
         Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone())
             .with_publications(publications);
@@ -196,6 +203,7 @@ fn operator(
         reporter,
         publisher,
         adopter,
+        annotated,
         event_writer,
         peers,
         installs,
@@ -204,6 +212,17 @@ fn operator(
         beat_delivery,
         callers,
     })
+}
+
+/// Which kinds of other projects' objects are written; none if none are.
+fn annotated_settings(cluster: &ClusterSettings) -> Option<AnnotatedSettings> {
+    let all = [
+        (cluster.workload_entries, Kind::WorkloadEntry),
+        (cluster.external_workloads, Kind::ExternalWorkload),
+        (cluster.dns_endpoints, Kind::DnsEndpoint),
+    ];
+    let kinds: Vec<Kind> = all.into_iter().filter_map(|(on, kind)| on.then_some(kind)).collect();
+    (!kinds.is_empty()).then(|| AnnotatedSettings { kinds, namespaces: cluster.watch_namespaces.clone() })
 }
 
 /// How to publish; none if that is off.
@@ -255,6 +274,7 @@ fn cluster_status(startup: &Startup, core: &Core, operator: &Operator, age: Mirr
         ingest: operator.ingest.clone(),
         api_health: operator.api_health.clone(),
         installs: operator.installs.clone(),
+        annotated: operator.annotated.as_ref().map(|(_, states)| states.clone()),
         age,
     }
 }
@@ -294,6 +314,7 @@ impl Operator {
             reporter,
             publisher,
             adopter,
+            annotated,
             event_writer,
             peers,
             installs_task,
@@ -311,6 +332,9 @@ impl Operator {
         }
         if let Some(adopter) = adopter {
             tasks.start(ShutdownStage::Reporting, "the adoption of core Services", |stop| adopter.run(stop));
+        }
+        if let Some((annotated, _)) = annotated {
+            tasks.start(ShutdownStage::Reporting, "the writer of annotated objects", |stop| annotated.run(stop));
         }
         tasks.start(ShutdownStage::Reporting, "the event writer", |stop| event_writer.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of installs", |stop| installs_task.run(stop));

@@ -297,6 +297,15 @@ ClusterSettings {
     adopt "PORTOLAN_ADOPT" "BOOL" "false"
         "Cluster mode: adopt the endpoints of the core Services that spec.from names or the label portolan.dev/adopt marks"
         => bool = reader.flag("adopt", false);
+    workload_entries "PORTOLAN_WORKLOAD_ENTRIES" "BOOL" "false"
+        "Cluster mode: write the health of instances into Istio's WorkloadEntry objects with the annotation portolan.dev/service"
+        => bool = reader.flag("workload_entries", false);
+    external_workloads "PORTOLAN_EXTERNAL_WORKLOADS" "BOOL" "false"
+        "Cluster mode: write the health of instances into Linkerd's ExternalWorkload objects with the annotation portolan.dev/service"
+        => bool = reader.flag("external_workloads", false);
+    dns_endpoints "PORTOLAN_DNS_ENDPOINTS" "BOOL" "false"
+        "Cluster mode: write the addresses of healthy instances into external-dns' DNSEndpoint objects with the annotation portolan.dev/service"
+        => bool = reader.flag("dns_endpoints", false);
     context "PORTOLAN_CONTEXT" "NAME" "the current one"
         "Cluster mode outside a cluster: the context of the kubeconfig file (KUBECONFIG, else ~/.kube/config)"
         => Option<String> = reader.text("context", parse::kubernetes_name);

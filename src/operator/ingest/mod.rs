@@ -15,8 +15,8 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -99,8 +99,8 @@ pub(super) struct Shared {
     objects: ArcSwap<Objects>,
     complete: AtomicBool,
     changed: Changed,
-    /// Empty unless there is a publisher, so that nothing piles up.
-    changed_for_publisher: OnceLock<Changed>,
+    /// One for each other task that asked for it, so that nothing piles up.
+    followers: ArcSwap<Vec<Changed>>,
 }
 
 impl Ingest {
@@ -170,9 +170,11 @@ impl Ingest {
         &self.shared.changed
     }
 
-    /// The same again, for the publisher.
-    pub fn changed_for_publisher(&self) -> Changed {
-        self.shared.changed_for_publisher.get_or_init(Changed::default).clone()
+    /// The same again, for one more task; it has to take what is marked from then on.
+    pub fn follow_changes(&self) -> Changed {
+        let changed = Changed::default();
+        self.shared.followers.rcu(|before| before.iter().chain([&changed]).cloned().collect::<Vec<_>>());
+        changed
     }
 
     /// Sends a message; waits while the queue is full.
