@@ -23,6 +23,7 @@ WRONG = (
     "scope=other",
     "scope=namespaced,restNamespaces={shop}",
     "scope=namespaced,adopt.enabled=true",
+    "scope=namespaced,dnsEndpoints.enabled=true",
     "replicas=-1",
     "publish.enabled=true",
     "publish.deny={10.0.0.0/8},publish.enabled=true,scope=namespaced",
@@ -219,6 +220,10 @@ def main():
     both = ("--set", "tls.enabled=true", "--set", "metricsPort.enabled=true")
     same += equal("metricsPort and tls", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *both)
     beside_tls()
+    kinds = {"workload-entries": "workloadEntries", "external-workloads": "externalWorkloads", "dns-endpoints": "dnsEndpoints"}
+    for component, value in kinds.items():
+        folder = overlay({}, component)
+        same += equal(component, os.path.relpath(folder, ROOT / "deploy"), "--include-crds", "--set", f"{value}.enabled=true")
     refusals()
     with tempfile.TemporaryDirectory() as folder:
         life(pathlib.Path(folder))

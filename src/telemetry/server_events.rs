@@ -33,6 +33,8 @@ pub enum Component {
     Audit,
     /// The installs of Portolan that write status in the watched namespaces.
     Installs,
+    /// The objects of other projects that health is written into.
+    Annotated,
 }
 
 impl Component {
@@ -48,6 +50,7 @@ impl Component {
             Self::Mirror => "mirror",
             Self::Audit => "audit",
             Self::Installs => "installs",
+            Self::Annotated => "annotated",
         }
     }
 }

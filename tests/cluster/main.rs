@@ -2,6 +2,7 @@
 //! its API server starts one of its own, or stands behind a proxy.
 
 mod adopt;
+mod annotated;
 mod applying;
 mod callers;
 mod certificates;

@@ -17,15 +17,18 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 
 use super::AppError;
+use super::component_settings;
 use super::component_status::{EventReporter, StatusSource};
 use super::readiness::StatusReadiness;
 use super::startup::{Core, Startup};
 use super::tasks::{ShutdownStage, Tasks};
+use crate::api::access::AccountSettings;
 use crate::api::tls::ServerTls;
 use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
 use crate::model::ports::{Authority, Leadership};
 use crate::operator::adopt::Adopter;
+use crate::operator::annotated::{AnnotatedSettings, AnnotatedTask, Kind, KindStates};
 use crate::operator::authority::KubernetesAuthority;
 use crate::operator::certificates::Certificates;
 use crate::operator::events::{EventSettings, EventWriter, Events};
@@ -64,14 +67,15 @@ struct Operator {
     reporter: Reporter,
     publisher: Option<Publisher>,
     adopter: Option<Adopter>,
+    annotated: Option<(AnnotatedTask, KindStates)>,
     event_writer: EventWriter,
     peers: Peers,
     installs: Installs,
     installs_task: InstallsTask,
     leader_line: LeaderLine,
     beat_delivery: BeatDelivery,
-    /// What the cluster says about callers, and the audiences of their tokens besides Portolan's own.
-    callers: (Arc<dyn Authority>, Vec<String>),
+    /// What the cluster says about callers, and which of their tokens are accepted.
+    callers: (Arc<dyn Authority>, AccountSettings),
 }
 
 /// Serves until shutdown. Until the cluster is known, it only answers that it is waiting.
@@ -124,7 +128,7 @@ fn operator(
 ) -> Result<Operator, AppError> {
     let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
     let authority = KubernetesAuthority::new(client.clone(), api_health.clone(), metrics.clone());
-    let callers = (Arc::new(authority) as _, cluster.token_audiences.clone());
+    let callers = (Arc::new(authority) as _, component_settings::accounts(&startup.settings, cluster));
     let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
     let addresses = Arc::new(identity.policy.clone());
     let (ingest, ingest_task) =
@@ -178,6 +182,11 @@ fn operator(
         let (client, leadership) = (client.clone(), Arc::clone(&leadership));
         Adopter::new(client, ingest.clone(), installs.clone(), leadership, events.clone(), namespaces.clone())
     });
+    let annotated = annotated_settings(cluster).map(|settings| {
+        let (client, leadership) = (client.clone(), Arc::clone(&leadership));
+        let (ingest, installs) = (ingest.clone(), installs.clone());
+        AnnotatedTask::new(client, ingest, catalog(), installs, leadership, settings, metrics.clone())
+    });
     let reporter =
         Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone())
             .with_publications(publications);
@@ -194,6 +203,7 @@ fn operator(
         reporter,
         publisher,
         adopter,
+        annotated,
         event_writer,
         peers,
         installs,
@@ -202,6 +212,17 @@ fn operator(
         beat_delivery,
         callers,
     })
+}
+
+/// Which kinds of other projects' objects are written; none if none are.
+fn annotated_settings(cluster: &ClusterSettings) -> Option<AnnotatedSettings> {
+    let all = [
+        (cluster.workload_entries, Kind::WorkloadEntry),
+        (cluster.external_workloads, Kind::ExternalWorkload),
+        (cluster.dns_endpoints, Kind::DnsEndpoint),
+    ];
+    let kinds: Vec<Kind> = all.into_iter().filter_map(|(on, kind)| on.then_some(kind)).collect();
+    (!kinds.is_empty()).then(|| AnnotatedSettings { kinds, namespaces: cluster.watch_namespaces.clone() })
 }
 
 /// How to publish; none if that is off.
@@ -253,6 +274,7 @@ fn cluster_status(startup: &Startup, core: &Core, operator: &Operator, age: Mirr
         ingest: operator.ingest.clone(),
         api_health: operator.api_health.clone(),
         installs: operator.installs.clone(),
+        annotated: operator.annotated.as_ref().map(|(_, states)| states.clone()),
         age,
     }
 }
@@ -292,6 +314,7 @@ impl Operator {
             reporter,
             publisher,
             adopter,
+            annotated,
             event_writer,
             peers,
             installs_task,
@@ -309,6 +332,9 @@ impl Operator {
         }
         if let Some(adopter) = adopter {
             tasks.start(ShutdownStage::Reporting, "the adoption of core Services", |stop| adopter.run(stop));
+        }
+        if let Some((annotated, _)) = annotated {
+            tasks.start(ShutdownStage::Reporting, "the writer of annotated objects", |stop| annotated.run(stop));
         }
         tasks.start(ShutdownStage::Reporting, "the event writer", |stop| event_writer.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of installs", |stop| installs_task.run(stop));

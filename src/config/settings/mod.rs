@@ -285,6 +285,9 @@ ClusterSettings {
     token_audiences "PORTOLAN_TOKEN_AUDIENCES" "NAMES" "none"
         "Cluster mode: audiences besides portolan for which tokens of ServiceAccounts are accepted, separated by commas"
         => Vec<String> = reader.text("token_audiences", parse::audiences).unwrap_or_default();
+    token_issuers "PORTOLAN_TOKEN_ISSUERS" "NAMES" "none"
+        "Cluster mode: issuers of ServiceAccounts' tokens besides the first --service-account-issuer of the API server, separated by commas"
+        => Vec<String> = reader.text("token_issuers", parse::issuers).unwrap_or_default();
     publish "PORTOLAN_PUBLISH" "BOOL" "false"
         "Cluster mode: publish instances as endpoints of the core Services that spec.publish names"
         => bool = reader.flag("publish", false);
@@ -294,6 +297,15 @@ ClusterSettings {
     adopt "PORTOLAN_ADOPT" "BOOL" "false"
         "Cluster mode: adopt the endpoints of the core Services that spec.from names or the label portolan.dev/adopt marks"
         => bool = reader.flag("adopt", false);
+    workload_entries "PORTOLAN_WORKLOAD_ENTRIES" "BOOL" "false"
+        "Cluster mode: write the health of instances into Istio's WorkloadEntry objects with the annotation portolan.dev/service"
+        => bool = reader.flag("workload_entries", false);
+    external_workloads "PORTOLAN_EXTERNAL_WORKLOADS" "BOOL" "false"
+        "Cluster mode: write the health of instances into Linkerd's ExternalWorkload objects with the annotation portolan.dev/service"
+        => bool = reader.flag("external_workloads", false);
+    dns_endpoints "PORTOLAN_DNS_ENDPOINTS" "BOOL" "false"
+        "Cluster mode: write the addresses of healthy instances into external-dns' DNSEndpoint objects with the annotation portolan.dev/service"
+        => bool = reader.flag("dns_endpoints", false);
     context "PORTOLAN_CONTEXT" "NAME" "the current one"
         "Cluster mode outside a cluster: the context of the kubeconfig file (KUBECONFIG, else ~/.kube/config)"
         => Option<String> = reader.text("context", parse::kubernetes_name);

@@ -14,6 +14,7 @@ use portolan::model::outcome::Health;
 use portolan::model::ports::{Leadership, NameLookup, OnDemand, Role};
 use portolan::model::time::Clock;
 use portolan::operator::adopt::Adopter;
+use portolan::operator::annotated::{AnnotatedSettings, AnnotatedTask, Kind, KindStates};
 use portolan::operator::events::{EventSettings, Events};
 use portolan::operator::ingest::Ingest;
 use portolan::operator::kubernetes::health::ApiHealth;
@@ -78,6 +79,8 @@ pub(crate) struct Setup {
     pub(crate) resolver: ResolverSettings,
     /// Whether it adopts core Services.
     pub(crate) adopts: bool,
+    /// The kinds of other projects' objects that it writes.
+    pub(crate) annotated: Vec<Kind>,
 }
 
 impl Setup {
@@ -102,6 +105,7 @@ impl Setup {
             publish_deny: None,
             resolver: ResolverSettings::System,
             adopts: false,
+            annotated: Vec::new(),
         }
     }
 
@@ -123,6 +127,11 @@ impl Setup {
     /// Adopts core Services.
     pub(crate) fn adopts(self) -> Self {
         Self { adopts: true, ..self }
+    }
+
+    /// Writes annotated objects of these kinds.
+    pub(crate) fn writes(self, kinds: &[Kind]) -> Self {
+        Self { annotated: kinds.to_vec(), ..self }
     }
 
     /// In the folder of an earlier replica.
@@ -181,6 +190,11 @@ impl Setup {
             let (leadership, watched) = (leadership.clone(), self.namespaces.clone());
             Adopter::new(client.clone(), ingest.clone(), installs.clone(), leadership, events.clone(), watched)
         });
+        let (annotated, states) = {
+            let settings = AnnotatedSettings { kinds: self.annotated.clone(), namespaces: self.namespaces.clone() };
+            let (ingest, catalog, installs) = (ingest.clone(), catalog.clone(), installs.clone());
+            AnnotatedTask::new(client.clone(), ingest, catalog, installs, leadership.clone(), settings, metrics.clone())
+        };
         let reporter = Reporter::new(
             client,
             ingest.clone(),
@@ -210,6 +224,10 @@ impl Setup {
             let stop = token();
             parts.spawn(async move { Box::pin(publisher.run(stop)).await.expect("the publisher") });
         }
+        if !self.annotated.is_empty() {
+            let stop = token();
+            parts.spawn(async move { Box::pin(annotated.run(stop)).await.expect("the writer of annotated objects") });
+        }
         parts.spawn({
             let stop = token();
             async move { guarding.run(stop).await.expect("the watch of installs") }
@@ -231,7 +249,7 @@ impl Setup {
             let stop = stop.clone();
             async move { writer.run(stop).await.expect("the writer") }
         });
-        Replica { catalog, ingest, metrics, role, first, stop, parts, storing, folder: self.folder }
+        Replica { catalog, ingest, metrics, role, states, first, stop, parts, storing, folder: self.folder }
     }
 
     fn dialer(&self, metrics: &Metrics) -> Dialer {
@@ -273,6 +291,8 @@ pub(crate) struct Replica {
     pub(crate) ingest: Ingest,
     pub(crate) metrics: Metrics,
     pub(crate) role: Arc<Switch>,
+    /// Whether it can write annotated objects.
+    pub(crate) states: KindStates,
     first: CancellationToken,
     stop: CancellationToken,
     parts: JoinSet<()>,

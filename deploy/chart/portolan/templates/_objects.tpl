@@ -11,6 +11,9 @@ release's namespace, its labels and the values are put in. Every function takes 
 {{- if $namespaced -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/namespaced.yaml") -}}{{- end -}}
 {{- if $root.Values.adopt.enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/adopt.yaml") -}}{{- end -}}
 {{- $outside := list "ClusterRole" "ClusterRoleBinding" "ValidatingAdmissionPolicy" "ValidatingAdmissionPolicyBinding" -}}
+{{- range $value, $kind := fromYaml (include "portolan.annotated" $root) -}}
+{{- if (index $root.Values $value).enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get (printf "files/%s.yaml" $kind.file)) -}}{{- end -}}
+{{- end -}}
 {{- range splitList "\n---\n" $text -}}
 {{- $object := fromYaml . -}}
 {{- if and (has $object.kind $.kinds) (not (and $namespaced (has $object.kind $outside))) -}}
@@ -30,6 +33,13 @@ release's namespace, its labels and the values are put in. Every function takes 
 {{ toYaml $object }}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The values that let Portolan write objects of other projects: which file has the rights, and which setting switches it on. */}}
+{{- define "portolan.annotated" -}}
+workloadEntries: {file: workload-entries, setting: PORTOLAN_WORKLOAD_ENTRIES}
+externalWorkloads: {file: external-workloads, setting: PORTOLAN_EXTERNAL_WORKLOADS}
+dnsEndpoints: {file: dns-endpoints, setting: PORTOLAN_DNS_ENDPOINTS}
 {{- end -}}
 
 {{/* Labels of every object; the pods of a Deployment have those that no upgrade of the chart alone changes. */}}
@@ -89,6 +99,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.tls.ca -}}{{- $_ := set $settings "PORTOLAN_TLS_PEER_CA" "/etc/portolan/tls/ca.crt" -}}{{- end -}}
 {{- end -}}
 {{- if .Values.metricsPort.enabled -}}{{- $_ := set $settings "PORTOLAN_METRICS_ADDRESS" "0.0.0.0:9464" -}}{{- end -}}
+{{- range $value, $kind := fromYaml (include "portolan.annotated" .) -}}
+{{- if (index $.Values $value).enabled -}}
+{{- if eq $.Values.scope "namespaced" -}}{{- fail (printf "%s.enabled: with scope=namespaced Portolan has no rights to read these objects" $value) -}}{{- end -}}
+{{- $_ := set $settings $kind.setting "true" -}}
+{{- end -}}
+{{- end -}}
 {{- if eq .Values.scope "namespaced" -}}{{- $_ := set $settings "PORTOLAN_WATCH_NAMESPACES" "$(POD_NAMESPACE)" -}}{{- end -}}
 {{- if .Values.restNamespaces -}}{{- $_ := set $settings "PORTOLAN_REST_NAMESPACES" (prepend (without .Values.restNamespaces .Release.Namespace) .Release.Namespace | join ",") -}}{{- end -}}
 {{- if .Values.publish.enabled -}}
