@@ -23,19 +23,29 @@ pub enum KindState {
 }
 
 impl KindState {
-    /// A sentence on the kind; none while nothing is wrong.
+    /// What is wrong and what to do, in short; none while nothing is wrong.
     pub fn problem(&self, kind: Kind) -> Option<String> {
         let (name, component) = (kind.api_name(), kind.component());
         Some(match self {
             Self::Listing | Self::Good => return None,
-            Self::NotServed => format!(
-                "the Kubernetes API does not serve {name}; install its CustomResourceDefinition, or switch this kind off"
-            ),
-            Self::MayNotWatch(why) => {
-                format!("this ServiceAccount may not list and watch {name}; apply {component}: {why}")
+            Self::NotServed => {
+                format!("the Kubernetes API does not serve {name}: install its definition, or switch this kind off")
             }
-            Self::MayNotWrite(why) => format!("this ServiceAccount may not patch {name}; apply {component}: {why}"),
-            Self::Refused(why) => format!("the Kubernetes API refuses writes of {name}: {why}"),
+            Self::MayNotWatch(_) => format!("no right to list and watch {name}: apply {component}"),
+            Self::MayNotWrite(_) => format!("no right to patch {name}: apply {component}"),
+            Self::Refused(_) => format!("the Kubernetes API refuses writes of {name}; the log says why"),
+        })
+    }
+
+    /// The same with the reason, for the log.
+    fn in_full(&self, kind: Kind) -> Option<String> {
+        let problem = self.problem(kind)?;
+        Some(match self {
+            Self::Listing | Self::Good | Self::NotServed => format!("{problem}; this is tried again"),
+            Self::MayNotWatch(why) | Self::MayNotWrite(why) => format!("{problem}; this is tried again: {why}"),
+            Self::Refused(why) => {
+                format!("the Kubernetes API refuses writes of {}; this is tried again: {why}", kind.api_name())
+            }
         })
     }
 }
@@ -67,8 +77,8 @@ impl KindStates {
         if std::mem::discriminant(&before) == std::mem::discriminant(&state) {
             return;
         }
-        match (state.problem(kind), before.problem(kind)) {
-            (Some(problem), _) => tracing::warn!("{problem}; this is tried again"),
+        match (state.in_full(kind), before.problem(kind)) {
+            (Some(problem), _) => tracing::warn!("{problem}"),
             (None, Some(_)) => tracing::info!("the health of {} is kept again", kind.api_name()),
             (None, None) => {}
         }

@@ -327,11 +327,11 @@ impl AnnotatedTask {
                 let again = self.queue.is_failing(&object) && self.view.get(&object).is_some();
                 self.queue.failed(&object, now);
                 if again {
-                    self.states.set(object.kind, KindState::Refused(NO_STATUS.to_owned()));
+                    self.states.set(object.kind, refused(&object, NO_STATUS));
                 }
             }
             WriteOutcome::Forbidden(why) => self.failed(&object, KindState::MayNotWrite(why), now),
-            WriteOutcome::Refused(why) => self.failed(&object, KindState::Refused(why), now),
+            WriteOutcome::Refused(why) => self.failed(&object, refused(&object, &why), now),
             WriteOutcome::Unavailable(why) => {
                 tracing::debug!("a write of {}/{} is tried again: {why}", object.namespace, object.name);
                 self.paused_until = Some(now + self.pauses.next());
@@ -343,7 +343,7 @@ impl AnnotatedTask {
     fn written(&mut self, seen: Seen, based_on: u64) {
         self.pauses.reset();
         if seen.revision == based_on {
-            self.failed(&seen.object, KindState::Refused(ALTERED.to_owned()), Instant::now());
+            self.failed(&seen.object, refused(&seen.object, ALTERED), Instant::now());
         } else {
             self.view.put(seen);
         }
@@ -353,6 +353,10 @@ impl AnnotatedTask {
         self.queue.failed(object, now);
         self.states.set(object.kind, state);
     }
+}
+
+fn refused(object: &ObjectRef, why: &str) -> KindState {
+    KindState::Refused(format!("{}/{}: {why}", object.namespace, object.name))
 }
 
 /// Follows a kind; each object is reduced to what matters.

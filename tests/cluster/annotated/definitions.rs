@@ -24,7 +24,7 @@ async fn a_definition_may_come_later_and_go_again() {
     };
     let absent = "the Kubernetes API does not serve workloadentries.networking.istio.io/v1";
     until("it is reported", async || component().await.contains(absent)).await;
-    assert!(pod.is_ready().await, "reads go on");
+    until("reads go on", async || pod.is_ready().await).await;
 
     let backend = Backend::start();
     let manifest = json!({

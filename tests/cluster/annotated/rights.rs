@@ -97,9 +97,9 @@ async fn without_the_rights_it_says_what_to_apply_once_and_serves_the_rest() {
     .await;
     let shown = pod.get("/readyz?verbose").await.text;
     for (component, resource) in COMPONENTS.iter().zip(RESOURCES) {
-        let said = format!("may not list and watch {resource}/");
+        let said = format!("no right to list and watch {resource}/");
         assert_eq!(pod.log().matches(&said).count(), 1, "{}", pod.log());
-        assert!(shown.contains(&said) && shown.contains(&format!("apply deploy/components/{component}")), "{shown}");
+        assert!(shown.contains(&said) && shown.contains(&format!(": apply deploy/components/{component}")), "{shown}");
     }
     assert!(pod.is_ready().await, "{shown}");
     assert_eq!(stage.condition(Kind::WorkloadEntry, "vm").await[0], "");
@@ -126,7 +126,7 @@ async fn a_lost_right_to_write_is_reported_until_it_is_back() {
     stage.put(Kind::ExternalWorkload, "vm", &orders(), &external(&["192.0.2.1"], &[])).await;
     let shown = async || pod.get("/readyz?verbose").await.text;
     let said =
-        "may not patch externalworkloads.workload.linkerd.io/v1beta1; apply deploy/components/external-workloads";
+        "no right to patch externalworkloads.workload.linkerd.io/v1beta1: apply deploy/components/external-workloads";
     until("it is reported", async || shown().await.contains(said)).await;
     set(json!(["patch"])).await;
     stage.until_condition(Kind::ExternalWorkload, "vm", "True", "Healthy").await;

@@ -14,7 +14,7 @@ use portolan::model::outcome::Health;
 use portolan::model::ports::{Leadership, NameLookup, OnDemand, Role};
 use portolan::model::time::Clock;
 use portolan::operator::adopt::Adopter;
-use portolan::operator::annotated::{AnnotatedSettings, AnnotatedTask, Kind, KindStates};
+use portolan::operator::annotated::{AnnotatedSettings, AnnotatedTask, Kind};
 use portolan::operator::events::{EventSettings, Events};
 use portolan::operator::ingest::Ingest;
 use portolan::operator::kubernetes::health::ApiHealth;
@@ -190,11 +190,12 @@ impl Setup {
             let (leadership, watched) = (leadership.clone(), self.namespaces.clone());
             Adopter::new(client.clone(), ingest.clone(), installs.clone(), leadership, events.clone(), watched)
         });
-        let (annotated, states) = {
+        let annotated = (!self.annotated.is_empty()).then(|| {
             let settings = AnnotatedSettings { kinds: self.annotated.clone(), namespaces: self.namespaces.clone() };
             let (ingest, catalog, installs) = (ingest.clone(), catalog.clone(), installs.clone());
-            AnnotatedTask::new(client.clone(), ingest, catalog, installs, leadership.clone(), settings, metrics.clone())
-        };
+            let (client, leadership) = (client.clone(), leadership.clone());
+            AnnotatedTask::new(client, ingest, catalog, installs, leadership, settings, metrics.clone()).0
+        });
         let reporter = Reporter::new(
             client,
             ingest.clone(),
@@ -224,7 +225,7 @@ impl Setup {
             let stop = token();
             parts.spawn(async move { Box::pin(publisher.run(stop)).await.expect("the publisher") });
         }
-        if !self.annotated.is_empty() {
+        if let Some(annotated) = annotated {
             let stop = token();
             parts.spawn(async move { Box::pin(annotated.run(stop)).await.expect("the writer of annotated objects") });
         }
@@ -249,7 +250,7 @@ impl Setup {
             let stop = stop.clone();
             async move { writer.run(stop).await.expect("the writer") }
         });
-        Replica { catalog, ingest, metrics, role, states, first, stop, parts, storing, folder: self.folder }
+        Replica { catalog, ingest, metrics, role, first, stop, parts, storing, folder: self.folder }
     }
 
     fn dialer(&self, metrics: &Metrics) -> Dialer {
@@ -291,8 +292,6 @@ pub(crate) struct Replica {
     pub(crate) ingest: Ingest,
     pub(crate) metrics: Metrics,
     pub(crate) role: Arc<Switch>,
-    /// Whether it can write annotated objects.
-    pub(crate) states: KindStates,
     first: CancellationToken,
     stop: CancellationToken,
     parts: JoinSet<()>,
