@@ -16,7 +16,8 @@
 //!    takes, keeps the newest version, and hands the store what changed.
 //!    [`adopt`] follows the endpoints of core Services, and [`endpoints`] says which of them become instances.
 //! 3. The path back: [`status`] makes a status from verdicts, [`report`] writes it, [`events`] writes events.
-//!    [`publish`] writes the proved instances as endpoints of core Services, where that is switched on. [`queue`]: which object both write next.
+//!    [`publish`] writes the proved instances as endpoints of core Services, where that is switched on.
+//!    [`queue`]: which object is written next, and [`pausing_queue`]: the same with pauses after failures.
 //! 4. The path of a registration: [`registrar`] merges calls into objects and writes those.
 //! 5. [`authority`]: what the Kubernetes API says about callers.
 //! 6. [`replicas`]: which replica leads, where the others are, and which install writes an object's status.
@@ -28,6 +29,7 @@ pub mod endpoints;
 pub mod events;
 pub mod ingest;
 pub mod kubernetes;
+mod pausing_queue;
 pub mod publish;
 mod queue;
 pub mod read;

@@ -15,8 +15,8 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -91,8 +91,16 @@ pub(super) struct Shared {
     objects: ArcSwap<Objects>,
     complete: AtomicBool,
     changed: Changed,
-    /// Empty unless there is a publisher, so that nothing piles up.
-    changed_for_publisher: OnceLock<Changed>,
+    /// The same for each further reader.
+    subscribers: ArcSwap<Vec<Changed>>,
+}
+
+impl Shared {
+    fn mark(&self, keys: &[ServiceKey]) {
+        for changed in std::iter::once(&self.changed).chain(self.subscribers.load().iter()) {
+            changed.mark(keys.iter().cloned());
+        }
+    }
 }
 
 impl Ingest {
@@ -156,9 +164,16 @@ impl Ingest {
         &self.shared.changed
     }
 
-    /// The same again, for the publisher.
-    pub fn changed_for_publisher(&self) -> Changed {
-        self.shared.changed_for_publisher.get_or_init(Changed::default).clone()
+    /// The same again, for one more reader, which has to take from it as long as the process runs.
+    pub fn subscribe(&self) -> Changed {
+        let changed = Changed::default();
+        self.shared.subscribers.rcu(|all| all.iter().chain([&changed]).cloned().collect::<Vec<_>>());
+        changed
+    }
+
+    /// Has every reader look at these objects again, although they are as they were.
+    pub(in crate::operator) fn mark(&self, keys: &[ServiceKey]) {
+        self.shared.mark(keys);
     }
 
     /// Sends a message; waits while the queue is full.

@@ -18,7 +18,6 @@ use super::pack::pack;
 use super::plan::{Lookup, PlanInput, plan};
 use super::proofs::Proofs;
 use super::publications::Publications;
-use super::queue::Queue;
 use super::requests;
 use super::tracked::Tracked;
 use super::view::{Concerned, ObjectName, Owned, View};
@@ -31,6 +30,7 @@ use crate::model::service::Service;
 use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
 use crate::operator::kubernetes::follow::{Followed, News};
+use crate::operator::pausing_queue::PausingQueue;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Publication;
 use crate::telemetry::metrics::Metrics;
@@ -75,7 +75,7 @@ pub struct Publisher {
     view: View,
     tracked: Tracked,
     proofs: Proofs,
-    queue: Queue,
+    queue: PausingQueue,
     jobs: Jobs,
     /// Slices without an owner that are being removed.
     removing: HashSet<ObjectName>,
@@ -103,7 +103,7 @@ impl Publisher {
             jobs: Jobs::new(client.clone(), Arc::clone(&leadership)),
             client,
             leadership,
-            changed: ingest.changed_for_publisher(),
+            changed: ingest.subscribe(),
             ingest,
             catalog,
             installs,
@@ -113,7 +113,7 @@ impl Publisher {
             metrics,
             publications: publications.clone(),
             view: View::default(),
-            queue: Queue::default(),
+            queue: PausingQueue::default(),
             removing: HashSet::new(),
             forbidden: None,
             warned: None,

@@ -1,24 +1,23 @@
-//! Which object is planned next: first those that lost an instance; each waits only once, and after a failure it pauses. Pure; the caller passes
-//! the time.
+//! Which object is looked at next: the urgent ones first. Each waits only once, and pauses after a failure. Pure.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
-use crate::operator::queue::{self, Urgency};
+use crate::operator::queue::{Queue, Urgency};
 
 /// Pauses for one object after failed writes.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(1));
 
 /// Objects to look at; bounded by their number.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
-    waiting: queue::Queue,
+pub(super) struct PausingQueue {
+    waiting: Queue,
     failing: HashMap<ServiceKey, (Instant, Backoff)>,
 }
 
-impl Queue {
+impl PausingQueue {
     /// Adds an object. One that is there stays where it is, or becomes urgent.
     pub(super) fn push(&mut self, key: &ServiceKey, urgent: bool) {
         let urgency = if urgent { Urgency::Fall } else { Urgency::Other };
@@ -77,13 +76,13 @@ mod tests {
         ServiceKey::new(&"shop".parse().expect("a name"), &name.parse().expect("a name"))
     }
 
-    fn all(queue: &mut Queue, now: Instant) -> Vec<String> {
+    fn all(queue: &mut PausingQueue, now: Instant) -> Vec<String> {
         std::iter::from_fn(|| queue.pop(now)).map(|key| key.name().to_owned()).collect()
     }
 
     #[test]
     fn the_urgent_go_first_and_each_once() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (mut queue, now) = (PausingQueue::default(), Instant::now());
         for (name, urgent) in [("a", false), ("b", true), ("c", false), ("c", true), ("b", false), ("a", false)] {
             queue.push(&key(name), urgent);
         }
@@ -95,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_fails_waits_longer_and_longer() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (mut queue, now) = (PausingQueue::default(), Instant::now());
         queue.failed(&key("a"), now);
         queue.push(&key("a"), true);
         queue.push(&key("b"), false);
