@@ -10,6 +10,7 @@ pub use super::acknowledgement::{AcknowledgementChange, AcknowledgementOrder};
 pub use super::authority::{
     AccessVerb, Authority, AuthorityError, IssuerKey, KeyForm, ReviewedToken, ServiceAccount, TokenIssuer,
 };
+pub use super::empty_services::EmptyServices;
 pub use super::health::StreakProgress;
 use super::name::{CheckName, InstanceName, Namespace, ServiceKey, ServiceName};
 pub use super::on_demand::{OnDemandCheck, OnDemandResult};

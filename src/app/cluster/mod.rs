@@ -270,6 +270,7 @@ fn api_state(
         server_events,
         (access, identity.default_namespace.clone()),
     );
+    state.empty_services = Some(Arc::new(operator.ingest.clone()));
     state.freshness = Some(Arc::new(age));
     state.pass_on = Some(Arc::new(operator.leader_line.clone()));
     state

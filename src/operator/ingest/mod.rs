@@ -30,7 +30,7 @@ pub use observed::ObservedObject;
 pub use task::IngestTask;
 
 use crate::model::name::{Namespace, ServiceKey};
-use crate::model::ports::{AddressGate, Leadership, WriteError};
+use crate::model::ports::{AddressGate, EmptyServices, Leadership, WriteError};
 use crate::operator::crd::ServiceResource;
 use crate::operator::endpoints::EndpointNews;
 use crate::operator::read::raw::RawObject;
@@ -186,6 +186,12 @@ impl Ingest {
         let (reply, answer) = oneshot::channel();
         self.send(message(reply)).await?;
         answer.await.map_err(|_| IngestError::Closed)?
+    }
+}
+
+impl EmptyServices for Ingest {
+    fn why_empty(&self, key: &ServiceKey) -> Option<String> {
+        self.known(key)?.parsed.why_empty()
     }
 }
 
