@@ -22,7 +22,6 @@ HELM, CHART = (os.environ[name] for name in ("HELM", "CHART"))
 WRONG = (
     "scope=other",
     "scope=namespaced,restNamespaces={shop}",
-    "scope=namespaced,adopt.enabled=true",
     "replicas=-1",
     "publish.enabled=true",
     "publish.deny={10.0.0.0/8},publish.enabled=true,scope=namespaced",
@@ -184,6 +183,11 @@ def main():
     same += equal("publish", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *publish)
     folder = overlay({}, "adopt")
     same += equal("adopt", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", "--set", "adopt.enabled=true")
+    folder = overlay({}, "adopt-namespaced", base="namespaced")
+    same += equal("adopt in a namespace", os.path.relpath(folder, ROOT / "deploy"), "--set", "scope=namespaced,adopt.enabled=true")
+    folder = overlay({}, "publish", "node-networks")
+    learned = ("--set", "publish.enabled=true,publish.nodes=true")
+    same += equal("publish with learned networks", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *learned)
     refusals()
     with tempfile.TemporaryDirectory() as folder:
         life(pathlib.Path(folder))

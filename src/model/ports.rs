@@ -16,7 +16,7 @@ use super::name::{CheckName, InstanceName, Namespace, ServiceKey, ServiceName};
 pub use super::on_demand::{OnDemandCheck, OnDemandResult};
 use super::outcome::{Health, Outcome, Reason};
 use super::probe::Sample;
-pub use super::publishing::{LookupError, NameLookup, PublishGate};
+pub use super::publishing::{LearnedNetwork, LookupError, NameLookup, PublishGate};
 use super::service::{InstanceSpec, Owner, Service};
 use super::time::{UnixMs, age};
 use super::url::EndpointUrl;

@@ -205,7 +205,8 @@ fn publish_settings(cluster: &ClusterSettings, identity: &ReplicaIdentity, core:
     }
     Some(PublishSettings {
         namespaces: cluster.watch_namespaces.clone(),
-        gate: Arc::new(PublishPolicy::new(&identity.policy, cluster.publish_deny.clone())),
+        gate: Arc::new(PublishPolicy::new(&identity.policy, cluster.publish_deny.clone().unwrap_or_default())),
+        must_learn: cluster.publish_deny.is_none(),
         names: Arc::clone(&core.names),
         on_demand: Arc::new(core.probing.clone()),
     })

@@ -9,7 +9,7 @@ release's namespace, its labels and the values are put in. Every function takes 
 {{- $namespaced := eq $root.Values.scope "namespaced" -}}
 {{- $text := $root.Files.Get "files/cluster.yaml" -}}
 {{- if $namespaced -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/namespaced.yaml") -}}{{- end -}}
-{{- if $root.Values.adopt.enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/adopt.yaml") -}}{{- end -}}
+{{- if $root.Values.adopt.enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get (ternary "files/adopt-namespaced.yaml" "files/adopt.yaml" $namespaced)) -}}{{- end -}}
 {{- $outside := list "ClusterRole" "ClusterRoleBinding" "ValidatingAdmissionPolicy" "ValidatingAdmissionPolicyBinding" -}}
 {{- range splitList "\n---\n" $text -}}
 {{- $object := fromYaml . -}}
@@ -60,16 +60,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (eq .Values.scope "namespaced") .Values.restNamespaces -}}
 {{- fail "restNamespaces: with scope=namespaced Portolan keeps to its own namespace" -}}
 {{- end -}}
-{{- if and (eq .Values.scope "namespaced") .Values.adopt.enabled -}}
-{{- fail "adopt.enabled: with scope=namespaced Portolan has no rights to read core Services" -}}
-{{- end -}}
 {{- if .Values.adopt.enabled -}}{{- $_ := set $settings "PORTOLAN_ADOPT" "true" -}}{{- end -}}
 {{- if eq .Values.scope "namespaced" -}}{{- $_ := set $settings "PORTOLAN_WATCH_NAMESPACES" "$(POD_NAMESPACE)" -}}{{- end -}}
 {{- if .Values.restNamespaces -}}{{- $_ := set $settings "PORTOLAN_REST_NAMESPACES" (prepend (without .Values.restNamespaces .Release.Namespace) .Release.Namespace | join ",") -}}{{- end -}}
 {{- if .Values.publish.enabled -}}
 {{- if ne .Values.scope "cluster" -}}{{- fail "publish: needs scope=cluster" -}}{{- end -}}
 {{- $_ := set $settings "PORTOLAN_PUBLISH" "true" -}}
-{{- $_ := set $settings "PORTOLAN_PUBLISH_DENY" (join "," .Values.publish.deny) -}}
+{{- if .Values.publish.deny -}}{{- $_ := set $settings "PORTOLAN_PUBLISH_DENY" (join "," .Values.publish.deny) -}}{{- end -}}
 {{- end -}}
 {{- range $name, $value := .Values.settings -}}
 {{- /* A number arrives as float64, which would be written as 1e+06. */ -}}
