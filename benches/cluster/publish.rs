@@ -273,6 +273,7 @@ async fn many(plan: Plan) -> Result<()> {
     until_slices(&environment, plan.slices).await?;
     let all_written = started.elapsed();
     environment.until_state(plan.slices, "Healthy").await?;
+    until_reported(&leader).await?;
     tokio::time::sleep(plan.rest).await;
     let first_mb = leader.resident_mb()?;
     let (cpu, before, at) = (leader.cpu()?, writes(&leader).await?, Instant::now());
@@ -301,6 +302,25 @@ async fn many(plan: Plan) -> Result<()> {
     let title = format!("{} published services, each with a slice, probed every {STEADY_INTERVAL} s", plan.slices);
     measure::print(&title, &["figure", "measured", "goal"], &rows);
     leader.stop().await
+}
+
+/// Waits until the leader has written every status, as long as each look finds fewer that wait. It writes two of each object: the first makes
+/// the object its own, and only then it publishes and says so. Half of them are still to come when all slices are written.
+async fn until_reported(leader: &Replica) -> Result<()> {
+    let (mut fewest, mut since) = (u64::MAX, Instant::now());
+    loop {
+        let text = leader.client.get(format!("{}/metrics", leader.url)).send().await?.text().await?;
+        let depth = text.lines().find_map(|line| line.strip_prefix("portolan_status_queue_depth ")?.parse().ok());
+        let depth: u64 = depth.context("a metric")?;
+        if depth == 0 {
+            return Ok(());
+        }
+        if depth < fewest {
+            (fewest, since) = (depth, Instant::now());
+        }
+        ensure!(since.elapsed() < PATIENCE, "{depth} statuses still wait");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Slices that the replica has written.

@@ -166,6 +166,7 @@ pub(crate) async fn serve() -> Result<()> {
         audit: AuditLog::without_file(),
         metrics: metrics.clone(),
         readiness: Arc::new(Nowhere),
+        empty_services: None,
         freshness: None,
         pass_on: None,
         server_events: EventReceiver::closed(),

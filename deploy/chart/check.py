@@ -22,7 +22,6 @@ HELM, CHART = (os.environ[name] for name in ("HELM", "CHART"))
 WRONG = (
     "scope=other",
     "scope=namespaced,restNamespaces={shop}",
-    "scope=namespaced,adopt.enabled=true",
     "scope=namespaced,dnsEndpoints.enabled=true",
     "replicas=-1",
     "publish.enabled=true",
@@ -224,6 +223,11 @@ def main():
     for component, value in kinds.items():
         folder = overlay({}, component)
         same += equal(component, os.path.relpath(folder, ROOT / "deploy"), "--include-crds", "--set", f"{value}.enabled=true")
+    folder = overlay({}, "adopt-namespaced", base="namespaced")
+    same += equal("adopt in a namespace", os.path.relpath(folder, ROOT / "deploy"), "--set", "scope=namespaced,adopt.enabled=true")
+    folder = overlay({}, "publish", "node-networks")
+    learned = ("--set", "publish.enabled=true,publish.nodes=true")
+    same += equal("publish with learned networks", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *learned)
     refusals()
     with tempfile.TemporaryDirectory() as folder:
         life(pathlib.Path(folder))

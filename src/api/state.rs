@@ -7,7 +7,7 @@ use super::http::in_flight::InFlight;
 use super::watch::WatchLimiter;
 use crate::catalog::Catalog;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Freshness, Heartbeats, OnDemand, PassOn, Probing, Registrar};
+use crate::model::ports::{AddressGate, EmptyServices, Freshness, Heartbeats, OnDemand, PassOn, Probing, Registrar};
 use crate::store::Store;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit::AuditLog;
@@ -49,6 +49,8 @@ pub struct ApiState {
     pub metrics: Metrics,
     /// The components that `/readyz` reports.
     pub readiness: Arc<dyn Readiness>,
+    /// Knows services that have no instance now; none where every service has one.
+    pub empty_services: Option<Arc<dyn EmptyServices>>,
     /// How old the mirror may be; none where nothing is mirrored.
     pub freshness: Option<Arc<dyn Freshness>>,
     /// Forwards to the leader; none where there are no other replicas.

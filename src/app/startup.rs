@@ -184,6 +184,7 @@ impl Startup {
             audit: self.audit.clone(),
             metrics: self.metrics.clone(),
             readiness,
+            empty_services: None,
             freshness: None,
             pass_on: None,
             server_events,

@@ -11,12 +11,13 @@ pub use super::authority::{
     AccessVerb, Authority, AuthorityError, IssuerKey, KeyForm, ReviewedToken, ServiceAccount, TokenIssuer,
 };
 pub use super::certificates::CertificateObjects;
+pub use super::empty_services::EmptyServices;
 pub use super::health::StreakProgress;
 use super::name::{CheckName, InstanceName, Namespace, ServiceKey, ServiceName};
 pub use super::on_demand::{OnDemandCheck, OnDemandResult};
 use super::outcome::{Health, Outcome, Reason};
 use super::probe::Sample;
-pub use super::publishing::{LookupError, NameLookup, PublishGate};
+pub use super::publishing::{LearnedNetwork, LookupError, NameLookup, PublishGate};
 use super::service::{InstanceSpec, Owner, Service};
 use super::time::{UnixMs, age};
 use super::url::EndpointUrl;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use ipnet::IpNet;
 
 /// Why a name has no addresses now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,4 +33,16 @@ pub trait PublishGate: Send + Sync + 'static {
     /// # Errors
     /// What the address is, to follow it in a sentence: `is loopback`.
     fn publishable(&self, address: IpAddr, port: u16) -> Result<(), String>;
+
+    /// From now on, refuses these networks as well, instead of those that were learned before.
+    fn learn(&self, networks: Vec<LearnedNetwork>);
+}
+
+/// A network of the cluster that its API names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LearnedNetwork {
+    /// The network.
+    pub net: IpNet,
+    /// Whose it is, to follow it in a sentence: `the cluster's Services`.
+    pub owner: &'static str,
 }

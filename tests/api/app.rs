@@ -15,7 +15,7 @@ use portolan::catalog::{Catalog, Epoch};
 use portolan::model::health::CheckState;
 use portolan::model::name::CheckName;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
-use portolan::model::ports::{AlwaysLeads, Freshness, PassOn};
+use portolan::model::ports::{AlwaysLeads, EmptyServices, Freshness, PassOn};
 use portolan::model::probe::{HealthChange, ProbeRow};
 use portolan::model::service::{InstanceId, Warning};
 use portolan::model::time::{Clock, Now, UnixMs};
@@ -58,6 +58,7 @@ pub(crate) struct Options {
     /// Runs a prober; without one the server behaves as if its prober had ended.
     pub(crate) prober: Option<ProberSettings>,
     /// How old what is read may be.
+    pub(crate) empty_services: Option<Arc<dyn EmptyServices>>,
     pub(crate) freshness: Option<Arc<dyn Freshness>>,
     /// Forwards to another server what this one cannot answer.
     pub(crate) pass_on: Option<Arc<dyn PassOn>>,
@@ -91,6 +92,7 @@ impl Default for Options {
             log: None,
             audit: None,
             prober: None,
+            empty_services: None,
             freshness: None,
             pass_on: None,
             server_events: None,
@@ -206,6 +208,7 @@ impl TestApp {
             }),
             metrics: metrics.clone(),
             readiness: Arc::new(StoreReady),
+            empty_services: options.empty_services.take(),
             freshness: options.freshness.take(),
             pass_on: options.pass_on.take(),
             server_events: options.server_events.take().unwrap_or_else(EventReceiver::closed),

@@ -7,6 +7,7 @@ mod authority;
 mod availability;
 mod certificates;
 mod checking;
+mod empty;
 mod etags;
 mod fast_path;
 mod forwarding;

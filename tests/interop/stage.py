@@ -37,8 +37,8 @@ def apply(*objects):
     kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
 
-def overlay(settings, *components):
-    """The folder of a kustomization as docs/kubernetes.md describes it: the overlay `cluster` with settings and components."""
+def overlay(settings, *components, base="cluster"):
+    """The folder of a kustomization as docs/kubernetes.md describes it: the overlay `base` with settings and components."""
     folder = ROOT / "target/interop/overlay"
     folder.mkdir(parents=True, exist_ok=True)
     deploy = os.path.relpath(ROOT / "deploy", folder)
@@ -46,7 +46,7 @@ def overlay(settings, *components):
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [f"{deploy}/overlays/cluster"],
+        "resources": [f"{deploy}/overlays/{base}"],
         "components": [f"{deploy}/components/{name}" for name in components],
         "patches": [{"target": {"kind": "Deployment", "name": "portolan"}, "patch": json.dumps(env)}] if env else [],
     }

@@ -56,7 +56,7 @@ struct DiscoverQuery {
         (status = 401, description = "With `wait`: `token_expired` or `token_invalid`, which it became meanwhile", body = schemas::Refusal),
         (status = 404, description = "`service_not_found`; `hint` may say where else it is", body = schemas::Refusal),
         (status = 429, description = "With `wait`: `too_many_watches`: the server or this client waits with as many requests as it may; `rate_limited`", body = schemas::Refusal),
-        (status = 503, description = "`no_healthy_instance`, or `unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
+        (status = 503, description = "`no_healthy_instance`, also while a service in a cluster adopts endpoints and there are none; or `unavailable`: in a cluster this replica does not know every service yet; `Retry-After` says when to ask again", body = schemas::Refusal),
     )
 )]
 pub(super) async fn discover(request: &RequestContext<'_>) -> Answer {
@@ -160,10 +160,23 @@ fn find<'a>(
 ) -> Result<&'a Arc<Entry>, ApiError> {
     let namespace = query.namespace.as_str();
     let entry = snapshot.find(namespace, &query.name).filter(|_| request.principal.may_read(namespace));
-    entry.ok_or_else(|| match hints::other_namespaces(snapshot, request.principal, namespace, &query.name) {
+    entry.ok_or_else(|| not_found(request, snapshot, query))
+}
+
+/// The answer for a service that is not in the catalog: it may exist without an instance. A client should then ask again, and not conclude
+/// that nobody registered it.
+fn not_found(request: &RequestContext<'_>, snapshot: &Snapshot, query: &DiscoverQuery) -> ApiError {
+    let namespace = query.namespace.as_str();
+    let known = request.state.empty_services.as_deref().filter(|_| request.principal.may_read(namespace));
+    let key = query.name.parse().ok().map(|name| ServiceKey::new(&query.namespace, &name));
+    if let Some(why) = known.zip(key).and_then(|(known, key)| known.why_empty(&key)) {
+        let message = format!("{namespace}/{} has no instance now: {why}", query.name);
+        return ApiError::new(Code::NoHealthyInstance, message);
+    }
+    match hints::other_namespaces(snapshot, request.principal, namespace, &query.name) {
         Some(hint) => ApiError::service_not_found().hint(hint),
         None => ApiError::service_not_found(),
-    })
+    }
 }
 
 /// The service as if it had only the selected instances. Every change of these changes the service's tag too.

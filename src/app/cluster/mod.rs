@@ -232,7 +232,8 @@ fn publish_settings(cluster: &ClusterSettings, identity: &ReplicaIdentity, core:
     }
     Some(PublishSettings {
         namespaces: cluster.watch_namespaces.clone(),
-        gate: Arc::new(PublishPolicy::new(&identity.policy, cluster.publish_deny.clone())),
+        gate: Arc::new(PublishPolicy::new(&identity.policy, cluster.publish_deny.clone().unwrap_or_default())),
+        must_learn: cluster.publish_deny.is_none(),
         names: Arc::clone(&core.names),
         on_demand: Arc::new(core.probing.clone()),
     })
@@ -298,6 +299,7 @@ fn api_state(
         server_events,
         (access, identity.default_namespace.clone()),
     );
+    state.empty_services = Some(Arc::new(operator.ingest.clone()));
     state.freshness = Some(Arc::new(age));
     state.pass_on = Some(Arc::new(operator.leader_line.clone()));
     state

@@ -291,9 +291,10 @@ ClusterSettings {
     publish "PORTOLAN_PUBLISH" "BOOL" "false"
         "Cluster mode: publish instances as endpoints of the core Services that spec.publish names"
         => bool = reader.flag("publish", false);
-    publish_deny "PORTOLAN_PUBLISH_DENY" "CIDRS" "required with PORTOLAN_PUBLISH"
-        "Cluster mode: networks whose addresses are never published, separated by commas: those of the cluster's pods, Services and nodes; `none` if there are none"
-        => Vec<IpNet> = reader.text("publish_deny", parse::networks_or_none).unwrap_or_default();
+    publish_deny "PORTOLAN_PUBLISH_DENY" "CIDRS" "those that the cluster's API names"
+        "Cluster mode: networks whose addresses are never published, separated by commas: those of the cluster's pods, Services and nodes that cannot be learned from it; `none` if there are none"
+        => /// None if nothing is published before the networks were learned.
+        Option<Vec<IpNet>> = reader.text("publish_deny", parse::networks_or_none);
     adopt "PORTOLAN_ADOPT" "BOOL" "false"
         "Cluster mode: adopt the endpoints of the core Services that spec.from names or the label portolan.dev/adopt marks"
         => bool = reader.flag("adopt", false);

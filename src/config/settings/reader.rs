@@ -227,18 +227,8 @@ impl Reader<'_> {
             ModeName::Standalone => Mode::Standalone,
             ModeName::Cluster => {
                 self.require_auth_or_loopback();
-                self.require_publish_deny(&cluster);
                 Mode::Cluster(Box::new(cluster))
             }
-        }
-    }
-
-    /// An endpoint with the address of a pod, a Service or a node would let whoever writes Portolan's objects lead traffic past network policies.
-    fn require_publish_deny(&self, cluster: &ClusterSettings) {
-        if cluster.publish && !self.is_given("publish_deny") {
-            let why = "is missing, and PORTOLAN_PUBLISH is on; list the networks of the cluster's pods, Services and nodes, separated by commas, \
-                       or set it to none";
-            self.problem("PORTOLAN_PUBLISH_DENY", why.to_owned());
         }
     }
 

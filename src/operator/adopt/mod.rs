@@ -5,9 +5,10 @@
 //! somebody had applied it.
 //!
 //! 1. [`watches`]: the watches. [`task`]: the task.
-//! 2. [`labels`]: what the labels ask for. [`mod@write`]: one write.
+//! 2. [`labels`]: what the labels ask for. [`pending`]: which objects have to be compared with that. [`mod@write`]: one write.
 
 mod labels;
+mod pending;
 mod task;
 mod watches;
 mod write;

@@ -1,6 +1,6 @@
 //! The task: passes the news of endpoints on, and keeps the objects of labelled core Services.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,30 +13,28 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::labels::{Change, Difference, Labels};
+use super::labels::Change;
+use super::pending::{Next, Pending};
 use super::watches::{Message, follow};
 use super::write::{WriteOutcome, Writer};
-use crate::model::backoff::Backoff;
 use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::Leadership;
 use crate::operator::endpoints::{COMPONENT, EndpointNews};
 use crate::operator::events::Events;
 use crate::operator::events::bucket::Bucket;
-use crate::operator::ingest::{Ingest, IngestError, Objects};
+use crate::operator::ingest::{Changed, Ingest, IngestError};
 use crate::operator::kubernetes::follow::Followed;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Notice;
 
 /// News that wait; the watches then stop reading.
 const QUEUE: usize = 256;
-/// Time between two looks at the objects and at the role.
+/// Time between two looks at the role; a write in progress ends at most this long after leadership did.
 const TICK: Duration = Duration::from_millis(250);
 /// Objects created or deleted per second, and at once.
 const RATE: (u32, u32) = (20, 40);
 /// Most writes at the same time.
 const MAX_WRITES: usize = 4;
-/// Pauses for one object after failed writes.
-const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(1));
 
 /// The ingest is gone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -51,18 +49,14 @@ pub struct Adopter {
     leadership: Arc<dyn Leadership>,
     events: Events,
     watched: Vec<Namespace>,
-    labels: Labels,
-    /// The objects as they were when they last were what the labels ask for.
-    settled: Option<Arc<Objects>>,
-    /// Core Services whose name another object has, as it was last reported.
-    taken: HashSet<ServiceKey>,
+    changed: Changed,
+    pending: Pending,
+    leads: bool,
     writes: FuturesUnordered<BoxFuture<'static, (ServiceKey, WriteOutcome)>>,
     busy: HashSet<ServiceKey>,
     bucket: Bucket,
-    /// Objects whose last write failed, until they may be tried again.
-    failing: HashMap<ServiceKey, (Instant, Backoff)>,
-    /// Whether a watch, and whether a write, was last refused.
-    warned: [bool; 2],
+    /// Whether it was said that a watch, that a write, and that the watch of namespaces is refused.
+    warned: [bool; 3],
 }
 
 impl Adopter {
@@ -77,19 +71,18 @@ impl Adopter {
     ) -> Self {
         Self {
             client,
+            changed: ingest.follow_changes(),
             ingest,
             installs,
             leadership,
             events,
+            pending: Pending::new(watched.clone()),
             watched,
-            labels: Labels::default(),
-            settled: None,
-            taken: HashSet::new(),
+            leads: false,
             writes: FuturesUnordered::new(),
             busy: HashSet::new(),
             bucket: Bucket::new(RATE.0, RATE.1),
-            failing: HashMap::new(),
-            warned: [false; 2],
+            warned: [false; 3],
         }
     }
 
@@ -99,8 +92,9 @@ impl Adopter {
     /// [`AdoptError`] when the ingest ends first.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), AdoptError> {
         let (sender, mut news) = mpsc::channel(QUEUE);
-        let mut followers = pin!(follow(&self.client, &sender, &stop));
+        let mut followers = pin!(follow(&self.client, &self.watched, &sender, &stop));
         drop(sender);
+        let changed = self.changed.clone();
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -110,6 +104,7 @@ impl Adopter {
                     Err(_) if stop.is_cancelled() => return Ok(()),
                     sent => sent?,
                 },
+                () = changed.marked() => self.pending.mark(&changed.take()),
                 Some((key, outcome)) = self.writes.next() => self.finish(&key, outcome),
                 _ = ticks.tick() => {}
                 // They end only when they are told to, or after this.
@@ -120,30 +115,29 @@ impl Adopter {
     }
 
     async fn on_news(&mut self, message: Message) -> Result<(), IngestError> {
-        match &message {
-            Message::Endpoints(EndpointNews::Services(Followed::News(news))) => self.labels.services(news),
-            Message::Endpoints(EndpointNews::Slices(Followed::News(_) | Followed::NotServed))
-            | Message::Endpoints(EndpointNews::Services(Followed::NotServed))
-            | Message::Namespaces(Followed::News(_) | Followed::NotServed) => {}
-            Message::Endpoints(
-                EndpointNews::Slices(Followed::Forbidden(why)) | EndpointNews::Services(Followed::Forbidden(why)),
-            )
-            | Message::Namespaces(Followed::Forbidden(why)) => self.warn_of_watch(why),
-        }
         match message {
             Message::Endpoints(news) => {
-                if matches!(news, EndpointNews::Services(_)) {
-                    self.settled = None;
+                match &news {
+                    EndpointNews::Services(Followed::News(news)) => self.pending.services(news),
+                    EndpointNews::Slices(Followed::News(_) | Followed::NotServed)
+                    | EndpointNews::Services(Followed::NotServed) => {}
+                    EndpointNews::Slices(Followed::Forbidden(why))
+                    | EndpointNews::Services(Followed::Forbidden(why)) => self.warn_of_watch(why),
                 }
-                self.ingest.put_endpoints(news).await
+                return self.ingest.put_endpoints(news).await;
             }
-            Message::Namespaces(Followed::News(news)) => {
-                self.settled = None;
-                self.labels.namespaces(news);
-                Ok(())
+            Message::Namespaces(Followed::News(news)) => self.pending.namespaces(news),
+            Message::Namespaces(Followed::Forbidden(why)) if self.pending.namespaces_refused(Instant::now()) => {
+                if !std::mem::replace(&mut self.warned[2], true) {
+                    tracing::info!(
+                        "this ServiceAccount may not list and watch namespaces, so only the label of a core Service itself adopts it: {why}"
+                    );
+                }
             }
-            Message::Namespaces(Followed::Forbidden(_) | Followed::NotServed) => Ok(()),
+            Message::Namespaces(Followed::Forbidden(why)) => self.warn_of_watch(&why),
+            Message::Namespaces(Followed::NotServed) => {}
         }
+        Ok(())
     }
 
     fn warn_of_watch(&mut self, why: &str) {
@@ -156,54 +150,56 @@ impl Adopter {
     }
 
     fn step(&mut self, now: Instant) {
-        if !self.leadership.leads() {
+        let leads = self.leadership.leads();
+        let was = std::mem::replace(&mut self.leads, leads);
+        if !leads {
             // Dropping a write closes its connection.
             self.writes.clear();
             self.busy.clear();
-            self.failing.clear();
-            self.settled = None;
+            self.pending.clear();
             return;
         }
-        if !self.labels.is_complete() || !self.ingest.is_complete() {
+        if !was {
+            self.pending.mark_all();
+        }
+        if !self.ingest.is_complete() {
             return;
         }
         let objects = self.ingest.objects();
-        if self.settled.as_ref().is_some_and(|settled| Arc::ptr_eq(settled, &objects)) {
-            return;
+        while self.writes.len() < MAX_WRITES {
+            match self.pending.next(&objects, now) {
+                None => return,
+                Some(Next::Taken(key)) => self.report_taken(&key),
+                Some(Next::Write(change)) => {
+                    let status = objects.get(change.key()).and_then(|known| known.status());
+                    // One that is being written is compared again afterwards, and one of another install when that has ended.
+                    if self.busy.contains(change.key()) || !self.installs.may_write(status) {
+                        continue;
+                    }
+                    if !self.bucket.take(now) {
+                        return self.pending.mark([change.key()]);
+                    }
+                    self.write(change);
+                }
+            }
         }
-        let Difference { changes, taken } = self.labels.difference(&objects, &self.watched);
-        self.report_taken(taken);
-        let mut left = !self.busy.is_empty();
-        let wanted: HashSet<&ServiceKey> = changes.iter().map(Change::key).collect();
-        self.failing.retain(|key, _| wanted.contains(key));
-        for change in changes {
-            let status = objects.get(change.key()).and_then(|known| known.status());
-            if self.busy.contains(change.key()) || !self.installs.may_write(status) {
-                continue;
-            }
-            left = true;
-            if self.failing.get(change.key()).is_some_and(|(until, _)| *until > now) {
-                continue;
-            }
-            if self.writes.len() >= MAX_WRITES || !self.bucket.take(now) {
-                break;
-            }
-            self.busy.insert(change.key().clone());
-            let writer = Writer {
-                client: self.client.clone(),
-                ingest: self.ingest.clone(),
-                leadership: Arc::clone(&self.leadership),
-            };
-            self.writes.push(Box::pin(writer.write(change)));
-        }
-        self.settled = (!left).then_some(objects);
+    }
+
+    fn write(&mut self, change: Change) {
+        self.busy.insert(change.key().clone());
+        let writer = Writer {
+            client: self.client.clone(),
+            ingest: self.ingest.clone(),
+            leadership: Arc::clone(&self.leadership),
+        };
+        self.writes.push(Box::pin(writer.write(change)));
     }
 
     fn finish(&mut self, key: &ServiceKey, outcome: WriteOutcome) {
         self.busy.remove(key);
         let line = match outcome {
             WriteOutcome::Done => {
-                self.failing.remove(key);
+                self.pending.written(key);
                 self.warned[1] = false;
                 return;
             }
@@ -215,29 +211,19 @@ impl Adopter {
                 format!("{key} cannot be adopted, or given up, now; this is tried again: {why}")
             }
         };
-        let (_, mut pauses) = self.failing.remove(key).unwrap_or((Instant::now(), PAUSES));
-        self.failing.insert(key.clone(), (Instant::now() + pauses.next(), pauses));
+        self.pending.failed(key, Instant::now());
         if !std::mem::replace(&mut self.warned[1], true) {
             tracing::warn!("{line}");
         }
     }
 
-    /// Says once of each that its name is taken.
-    fn report_taken(&mut self, taken: HashSet<ServiceKey>) {
-        for key in taken.difference(&self.taken) {
-            let Some(known) = self.ingest.known(key) else { continue };
-            let note = "the core Service of this name is labelled portolan.dev/adopt, but this object is not Portolan's own, so it stays as it \
-                        is; to adopt that one, too, add spec.from here or give this object another name";
-            tracing::info!("{key} is not adopted by its label, because another object has its name");
-            let notice = Notice {
-                action: "Adopt",
-                reason: "NameTaken",
-                note: note.to_owned(),
-                is_warning: true,
-                instance: None,
-            };
-            self.events.send(&known, notice);
-        }
-        self.taken = taken;
+    /// Says that the name of a core Service is taken.
+    fn report_taken(&self, key: &ServiceKey) {
+        let Some(known) = self.ingest.known(key) else { return };
+        let note = "the core Service of this name is labelled portolan.dev/adopt, but this object is not Portolan's own, so it stays as it \
+                    is; to adopt that one, too, add spec.from here or give this object another name";
+        tracing::info!("{key} is not adopted by its label, because another object has its name");
+        let (action, reason) = ("Adopt", "NameTaken");
+        self.events.send(&known, Notice { action, reason, note: note.to_owned(), is_warning: true, instance: None });
     }
 }

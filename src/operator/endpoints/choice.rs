@@ -12,8 +12,8 @@ use crate::model::text;
 use crate::model::time::UnixMs;
 use crate::operator::crd::{FromSpec, PortRef};
 
-/// The component with the rights, as messages name it.
-pub(in crate::operator) const COMPONENT: &str = "deploy/components/adopt";
+/// The components with the rights, of which an install has one, as messages name them.
+pub(in crate::operator) const COMPONENT: &str = "deploy/components/adopt (or adopt-namespaced)";
 
 /// What became of adopting, for the object's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +62,8 @@ impl Endpoints {
             return None;
         }
         let service: ObjectName = (namespace.to_owned(), from.service.clone());
-        let choice = match self.port(&service, from) {
-            Ok((core, port)) => self.picked(&service, core, &port, from, written),
+        let choice = match self.ports(&service, from) {
+            Ok((core, ports)) => self.picked(&service, core, &ports, from, written),
             Err((reason, message)) => {
                 Choice { picks: Vec::new(), revision: 0, adoption: Adoption { adopted: false, reason, message } }
             }
@@ -71,49 +71,27 @@ impl Endpoints {
         Some(choice)
     }
 
-    /// The core Service and the name of its port, or why nothing can be adopted from it.
-    fn port(&self, service: &ObjectName, from: &FromSpec) -> Result<(&CoreService, String), (&'static str, String)> {
+    /// The core Service and the name of its port, then the name that it had until a moment ago; or why nothing can be adopted from it.
+    fn ports(&self, service: &ObjectName, from: &FromSpec) -> Result<(&CoreService, Vec<String>), Refusal> {
         if !self.on {
             let message = format!("adopting is off; a cluster administrator switches it on with {COMPONENT}");
             return Err(("Disabled", message));
         }
-        let Some(services) = self.services.as_ref().filter(|_| self.is_listed()) else {
+        if !self.is_listed() {
             let why = self.forbidden.as_deref().unwrap_or_default();
             let message =
                 format!("this ServiceAccount may not read core Services and their endpoints; apply {COMPONENT}: {why}");
             return Err(("Forbidden", message));
-        };
-        let name = &from.service;
-        let Some(core) = services.get(service) else {
-            return Err(("ServiceNotFound", format!("there is no core Service {name} in this namespace; create it")));
-        };
-        if core.is_external {
-            let message =
-                format!("the core Service {name} is an alias (ExternalName), which has no endpoints; name another");
-            return Err(("ExternalName", message));
         }
-        let has = core.ports.iter().map(|(number, name)| format!("{number} {name}").trim_end().to_owned());
-        let has = has.collect::<Vec<_>>().join(", ");
-        let missing = |what: &str| {
-            let has = if has.is_empty() { "no TCP port" } else { &*has };
-            Err(("PortNotFound", format!("the core Service {name} has no TCP port {what}; it has {has}")))
-        };
-        match (&from.port, &core.ports[..]) {
-            (None, [(_, only)]) => Ok((core, only.clone())),
-            (None, []) => Err(("PortNotFound", format!("the core Service {name} has no TCP port; give it one"))),
-            (None, _) => {
-                let message =
-                    format!("the core Service {name} has several TCP ports; name one of them in from.port: {has}");
-                Err(("PortNotFound", message))
-            }
-            (Some(PortRef::Name(wanted)), ports) if ports.iter().any(|(_, name)| name == wanted) => {
-                Ok((core, wanted.clone()))
-            }
-            (Some(PortRef::Number(wanted)), ports) => match ports.iter().find(|(number, _)| number == wanted) {
-                Some((_, name)) => Ok((core, name.clone())),
-                None => missing(&wanted.to_string()),
-            },
-            (Some(PortRef::Name(wanted)), _) => missing(wanted),
+        let former = self.former.core(service).and_then(|core| Some((core, port(core, from).ok()?)));
+        let name = &from.service;
+        let missing = || ("ServiceNotFound", format!("there is no core Service {name} in this namespace; create it"));
+        let present = self.services.get(service).ok_or_else(missing);
+        let present = present.and_then(|core| Ok((core, port(core, from)?)));
+        match (present, former) {
+            (Ok((core, port)), former) => Ok((core, [port].into_iter().chain(former.map(|(_, port)| port)).collect())),
+            (Err(("ServiceNotFound" | "PortNotFound", _)), Some((core, port))) => Ok((core, vec![port])),
+            (Err(refusal), _) => Err(refusal),
         }
     }
 
@@ -121,13 +99,17 @@ impl Endpoints {
         &self,
         service: &ObjectName,
         core: &CoreService,
-        port: &str,
+        ports: &[String],
         from: &FromSpec,
         written: &HashSet<InstanceName>,
     ) -> Choice {
         let mut found = Found::default();
-        for slice in self.slices_of(service) {
-            found.add(slice, port, core.is_v6);
+        for (slice, former) in self.slices_of(service) {
+            found.add(
+                slice,
+                ports.iter().find_map(|name| named(&slice.ports, name).or(named(former, name))),
+                core.is_v6,
+            );
         }
         let revision = found.revision;
         let Found { by_pod, unusable, beyond, .. } = found;
@@ -144,6 +126,44 @@ impl Endpoints {
         picks.sort_by(|a, b| a.name.cmp(&b.name));
         Choice { picks, revision, adoption }
     }
+}
+
+/// The reason and the message.
+type Refusal = (&'static str, String);
+
+/// The name of the port of the core Service, or why it has none for `from`.
+fn port(core: &CoreService, from: &FromSpec) -> Result<String, Refusal> {
+    let name = &from.service;
+    if core.is_external {
+        let message =
+            format!("the core Service {name} is an alias (ExternalName), which has no endpoints; name another");
+        return Err(("ExternalName", message));
+    }
+    let has = core.ports.iter().map(|(number, name)| format!("{number} {name}").trim_end().to_owned());
+    let has = has.collect::<Vec<_>>().join(", ");
+    let missing = |what: &str| {
+        let has = if has.is_empty() { "no TCP port" } else { &*has };
+        Err(("PortNotFound", format!("the core Service {name} has no TCP port {what}; it has {has}")))
+    };
+    match (&from.port, &core.ports[..]) {
+        (None, [(_, only)]) => Ok(only.clone()),
+        (None, []) => Err(("PortNotFound", format!("the core Service {name} has no TCP port; give it one"))),
+        (None, _) => {
+            let message =
+                format!("the core Service {name} has several TCP ports; name one of them in from.port: {has}");
+            Err(("PortNotFound", message))
+        }
+        (Some(PortRef::Name(wanted)), ports) if ports.iter().any(|(_, name)| name == wanted) => Ok(wanted.clone()),
+        (Some(PortRef::Number(wanted)), ports) => match ports.iter().find(|(number, _)| number == wanted) {
+            Some((_, name)) => Ok(name.clone()),
+            None => missing(&wanted.to_string()),
+        },
+        (Some(PortRef::Name(wanted)), _) => missing(wanted),
+    }
+}
+
+fn named<'a>(ports: &'a [Port], name: &str) -> Option<&'a Port> {
+    ports.iter().find(|port| port.name == name)
 }
 
 fn adoption(service: &str, adopted: usize, left: usize, unusable: usize) -> Adoption {
@@ -179,10 +199,10 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn add(&mut self, slice: &'a Slice, port: &str, prefers_v6: bool) {
+    fn add(&mut self, slice: &'a Slice, port: Option<&'a Port>, prefers_v6: bool) {
         self.revision = self.revision.max(slice.revision);
         self.unusable += slice.unusable;
-        let Some(port) = slice.ports.iter().find(|of| of.name == port) else {
+        let Some(port) = port else {
             self.unusable += slice.endpoints.len() + slice.beyond;
             return;
         };

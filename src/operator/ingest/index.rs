@@ -186,13 +186,18 @@ impl Index {
         }
     }
 
-    /// Ends a list at `revision`: what it lacks was removed, unless it is newer.
-    pub(super) fn end(&mut self, scope: &Scope, revision: u64) {
-        let Some(listing) = self.listings.remove(scope) else { return };
+    /// Ends a list at `revision`: what it lacks was removed, unless it is newer. Which objects these are.
+    pub(super) fn end(&mut self, scope: &Scope, revision: u64) -> Vec<ServiceKey> {
+        let Some(listing) = self.listings.remove(scope) else { return Vec::new() };
         let rewound = revision < listing.began_at;
         let within = |key: &ServiceKey| scope.as_ref().is_none_or(|namespace| namespace.as_str() == key.namespace());
+        let mut removed = Vec::new();
         self.objects.retain(|key, observed| {
-            !within(key) || listing.keys.contains(key) || (observed.revision() > revision && !rewound)
+            let stays = !within(key) || listing.keys.contains(key) || (observed.revision() > revision && !rewound);
+            if !stays {
+                removed.push(key.clone());
+            }
+            stays
         });
         let objects = &self.objects;
         self.adopters.retain(|_, keys| {
@@ -213,6 +218,7 @@ impl Index {
         }
         self.highest = self.highest.max(revision);
         self.unlisted.remove(scope);
+        removed
     }
 }
 

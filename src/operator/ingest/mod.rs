@@ -30,7 +30,7 @@ pub use observed::ObservedObject;
 pub use task::IngestTask;
 
 use crate::model::name::{Namespace, ServiceKey};
-use crate::model::ports::{AddressGate, Leadership, WriteError};
+use crate::model::ports::{AddressGate, EmptyServices, Leadership, WriteError};
 use crate::operator::crd::ServiceResource;
 use crate::operator::endpoints::EndpointNews;
 use crate::operator::read::ParsedService;
@@ -101,6 +101,14 @@ pub(super) struct Shared {
     changed: Changed,
     /// One for each other task that asked for it, so that nothing piles up.
     followers: ArcSwap<Vec<Changed>>,
+}
+
+impl Shared {
+    fn mark(&self, keys: &[ServiceKey]) {
+        for changed in std::iter::once(&self.changed).chain(self.followers.load().iter()) {
+            changed.mark(keys.iter().cloned());
+        }
+    }
 }
 
 impl Ingest {
@@ -177,6 +185,11 @@ impl Ingest {
         changed
     }
 
+    /// Has every reader look at these objects again, although they are as they were.
+    pub(in crate::operator) fn mark(&self, keys: &[ServiceKey]) {
+        self.shared.mark(keys);
+    }
+
     /// Sends a message; waits while the queue is full.
     pub(super) async fn send(&self, message: Message) -> Result<(), IngestError> {
         self.messages.send(message).await.map_err(|_| IngestError::Closed)
@@ -187,6 +200,12 @@ impl Ingest {
         let (reply, answer) = oneshot::channel();
         self.send(message(reply)).await?;
         answer.await.map_err(|_| IngestError::Closed)?
+    }
+}
+
+impl EmptyServices for Ingest {
+    fn why_empty(&self, key: &ServiceKey) -> Option<String> {
+        self.known(key)?.parsed.why_empty()
     }
 }
 

@@ -37,6 +37,7 @@ pub struct IngestTask {
     leadership: Arc<dyn Leadership>,
     addresses: Arc<dyn AddressGate>,
     metrics: Metrics,
+    scopes: Vec<Scope>,
     endpoints: Endpoints,
     was_probing: bool,
     /// The newest revision from lists and watches; the answers to our own writes may be ahead of it.
@@ -69,7 +70,8 @@ impl IngestTask {
         Self {
             queue,
             shared,
-            index: Index::new(scopes),
+            index: Index::new(scopes.iter().cloned()),
+            scopes,
             store,
             leadership,
             addresses,
@@ -84,7 +86,7 @@ impl IngestTask {
     /// For an install that adopts endpoints: of an object that adopts, the catalog keeps what it has until they are known.
     #[must_use]
     pub fn with_endpoints(mut self) -> Self {
-        self.endpoints = Endpoints::on();
+        self.endpoints = Endpoints::on(&self.scopes);
         self
     }
 
@@ -97,12 +99,12 @@ impl IngestTask {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut messages = Vec::with_capacity(BATCH);
         loop {
+            let mut batch = Batch::default();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = self.queue.recv_many(&mut messages, BATCH) => {}
-                _ = ticks.tick() => self.tick(),
+                _ = ticks.tick() => self.tick(&mut batch),
             }
-            let mut batch = Batch::default();
             for message in messages.drain(..) {
                 self.take(message, &mut batch);
             }
@@ -113,13 +115,17 @@ impl IngestTask {
         }
     }
 
-    /// When this replica stops probing, status counts from now on, even for objects that do not change any more.
-    fn tick(&mut self) {
+    /// When this replica stops probing, status counts from now on, even for objects that do not change any more. Then forgets what core Services
+    /// were some seconds ago.
+    fn tick(&mut self, batch: &mut Batch) {
         let probes = self.leadership.probes();
         if self.was_probing && !probes {
             self.rewrite_at = Some(Instant::now());
         }
         self.was_probing = probes;
+        for service in self.endpoints.expire(Instant::now().into_std()) {
+            self.adopt_again(&Touched::Service(service), batch);
+        }
     }
 
     fn take(&mut self, message: Message, batch: &mut Batch) {
@@ -143,7 +149,7 @@ impl IngestTask {
                 let _ = reply.send(Ok(()));
             }
             Message::End(scope, revision) => {
-                self.index.end(&scope, revision);
+                batch.touched.extend(self.index.end(&scope, revision));
                 // Lower than before if the Kubernetes API's history was set back.
                 self.progress = self.progress.min(self.index.highest()).max(revision);
                 batch.whole = true;
@@ -196,6 +202,10 @@ impl IngestTask {
                     self.progress = self.progress.max(observed.revision());
                 }
                 let (key, result) = (observed.key().clone(), result_of(&observed));
+                if observed.parsed.is_awaiting() {
+                    // The store is not concerned, but others read the object.
+                    batch.touched.push(key.clone());
+                }
                 let change = self.index.put(Arc::new(observed));
                 self.note(change, key, result, batch);
                 batch.waiting.extend(reply);
@@ -246,6 +256,9 @@ impl IngestTask {
         let due = self.rewrite_at.is_some_and(|at| at <= Instant::now());
         let whole = (batch.whole || due) && self.index.is_complete();
         if !whole && batch.changes.is_empty() {
+            if !batch.touched.is_empty() {
+                self.publish(false, batch.touched);
+            }
             batch.waiting.into_iter().for_each(|reply| drop(reply.send(Ok(()))));
             self.publish_progress();
             return Ok(());
@@ -299,10 +312,7 @@ impl IngestTask {
         self.shared.objects.store(Arc::new(objects));
         self.shared.complete.store(self.index.is_complete(), Ordering::Release);
         let keys: Vec<ServiceKey> = everything.into_iter().chain(touched).collect();
-        for follower in &**self.shared.followers.load() {
-            follower.mark(keys.iter().cloned());
-        }
-        self.shared.changed.mark(keys);
+        self.shared.mark(&keys);
     }
 }
 

@@ -5,14 +5,16 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures::TryStreamExt;
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, ListParams, WatchEvent};
-use kube::{Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::list_watch::{self, ApiError, ListWatch, WatchLength};
 use crate::model::backoff::Backoff;
+use crate::model::name::Namespace;
 use crate::model::text;
 
 /// Objects of one page.
@@ -23,6 +25,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const WATCH: std::ops::RangeInclusive<u32> = 240..=290;
 /// Pauses after an error.
 const ERROR_PAUSES: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
+/// The same for a kind that Portolan can do without.
+const OPTIONAL_PAUSES: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(5));
 /// After how many failures in a row of a first list a warning is worth it.
 const MAX_FAILED: u32 = 4;
 /// Longest foreign text in a log line, in characters.
@@ -68,15 +72,15 @@ fn of_status(code: u16, message: &str) -> FollowError {
 /// The news of a watch, with what is kept of each object.
 #[derive(Debug)]
 pub(in crate::operator) enum News<T> {
-    /// All that there is.
-    Listed(Vec<T>),
+    /// All that there is, in one namespace or in all.
+    Listed(Option<Namespace>, Vec<T>),
     /// One that was added or changed.
     Put(Box<T>),
     /// One that was removed.
     Removed(Box<T>),
 }
 
-/// What a follower sends.
+/// What a follower sends: news, or that it may not list and watch, or that there is no such kind.
 #[derive(Debug)]
 pub(in crate::operator) enum Followed<T> {
     News(News<T>),
@@ -89,6 +93,8 @@ pub(in crate::operator) enum Followed<T> {
 /// Follows one kind.
 pub(in crate::operator) struct Follower<K, T, M> {
     api: Api<K>,
+    /// The namespace that `api` is limited to.
+    scope: Option<Namespace>,
     /// Which of them, by label.
     labels: String,
     /// What is kept of an object; of a list, each page is reduced to that before the next one comes.
@@ -115,7 +121,23 @@ where
         wrap: fn(Followed<T>) -> M,
         reader: mpsc::Sender<M>,
     ) -> Self {
-        Self { api, labels: labels.to_owned(), keep, wrap, reader, from: None, backoff: ERROR_PAUSES, failed: 0 }
+        Self {
+            api,
+            scope: None,
+            labels: labels.to_owned(),
+            keep,
+            wrap,
+            reader,
+            from: None,
+            backoff: ERROR_PAUSES,
+            failed: 0,
+        }
+    }
+
+    /// Of a kind that Portolan can do without: a refusal is not tried again as often.
+    #[must_use]
+    pub(in crate::operator) fn optional(self) -> Self {
+        Self { backoff: OPTIONAL_PAUSES, ..self }
     }
 
     /// Follows them until `stop`; ends early only if its reader is gone.
@@ -135,7 +157,7 @@ where
             all.extend(page.items.into_iter().map(self.keep));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
-                self.send(Followed::News(News::Listed(all))).await?;
+                self.send(Followed::News(News::Listed(self.scope.clone(), all))).await?;
                 return Ok(page.metadata.resource_version.unwrap_or_default());
             }
         }
@@ -157,6 +179,34 @@ where
             WatchEvent::Error(status) => return Err(of_status(status.code, &status.message)),
         };
         Ok(())
+    }
+}
+
+impl<K, T, M> Follower<K, T, M>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
+    T: Send + 'static,
+    M: Send + 'static,
+{
+    /// Follows those in one namespace, or in all.
+    pub(in crate::operator) fn within(
+        (client, scope): (&Client, Option<&Namespace>),
+        labels: &str,
+        keep: fn(K) -> T,
+        wrap: fn(Followed<T>) -> M,
+        reader: mpsc::Sender<M>,
+    ) -> Self {
+        let api = match scope {
+            Some(namespace) => Api::namespaced(client.clone(), namespace.as_str()),
+            None => Api::all(client.clone()),
+        };
+        Self { scope: scope.cloned(), ..Self::new(api, labels, keep, wrap, reader) }
     }
 }
 

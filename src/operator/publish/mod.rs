@@ -8,23 +8,27 @@
 //! planning again what is as it should be writes nothing.
 //!
 //! 1. [`plan`]: which endpoints a Service should have. [`pack`]: which slice holds each. [`object`]: a slice as an object.
-//! 2. [`watches`] and [`view`]: what the cluster has. [`names`]: the addresses of host names, and [`proofs`]: which of them were probed.
-//! 3. [`task`]: the task. [`tracked`]: which objects publish. [`requests`], [`jobs`] and [`apply`]: the requests.
-//!    [`publications`]: the outcome, for the status.
+//! 2. [`watches`] and [`view`]: what the cluster has. [`networks`]: its own networks, which are never published.
+//!    [`names`]: the addresses of host names, and [`proofs`]: which of them were probed.
+//! 3. [`task`]: the task. [`settings`]: what it depends on. [`tracked`]: which objects publish. [`requests`], [`jobs`] and [`apply`]: the
+//!    requests. [`publications`]: the outcome, for the status.
 
 mod apply;
 mod jobs;
 mod names;
+mod networks;
 mod object;
 mod pack;
 mod plan;
 mod proofs;
 mod publications;
 mod requests;
+mod settings;
 mod task;
 mod tracked;
 mod view;
 mod watches;
 
 pub use publications::Publications;
-pub use task::{PublishError, PublishSettings, Publisher};
+pub use settings::{PublishError, PublishSettings};
+pub use task::Publisher;

@@ -298,6 +298,8 @@ mod tests {
         fn publishable(&self, address: IpAddr, _: u16) -> Result<(), String> {
             if address.to_string().starts_with("10.") { Err("is a pod's".to_owned()) } else { Ok(()) }
         }
+
+        fn learn(&self, _: Vec<crate::model::ports::LearnedNetwork>) {}
     }
 
     fn instance(name: &str, url: &str, health: Health, weight: u16) -> Instance {

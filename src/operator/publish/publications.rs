@@ -6,6 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::model::name::ServiceKey;
 use crate::operator::status::Publication;
 
+pub(super) const NO_RIGHT: &str = "this ServiceAccount may not publish endpoints; apply deploy/components/publish";
+
+/// The result while the Kubernetes API refuses what publishing needs, in its words.
+pub(super) fn forbidden(why: &str) -> Publication {
+    Publication { published: false, reason: "Forbidden", message: format!("{NO_RIGHT}: {why}") }
+}
+
 /// Set by the publisher, read by the status writer. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Publications(Option<Arc<Mutex<HashMap<ServiceKey, Publication>>>>);

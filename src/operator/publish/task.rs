@@ -13,19 +13,21 @@ use tokio_util::sync::CancellationToken;
 use super::apply::{Request, WriteError, Written};
 use super::jobs::{Finished, Jobs};
 use super::names::Names;
+use super::networks::Networks;
 use super::object::Owner;
 use super::pack::pack;
 use super::plan::{Lookup, PlanInput, plan};
 use super::proofs::Proofs;
-use super::publications::Publications;
+use super::publications::{NO_RIGHT, Publications, forbidden};
 use super::requests;
+use super::settings::{PublishError, PublishSettings};
 use super::tracked::Tracked;
 use super::view::{Concerned, ObjectName, Owned, View};
 use super::watches::{Message, follow};
 use crate::catalog::{Batch, Catalog, Entry, Feed, FeedError};
-use crate::model::name::{InstanceName, Namespace, ServiceKey};
+use crate::model::name::{InstanceName, ServiceKey};
 use crate::model::outcome::Health;
-use crate::model::ports::{Leadership, NameLookup, OnDemand, PublishGate};
+use crate::model::ports::Leadership;
 use crate::model::service::Service;
 use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
@@ -42,25 +44,6 @@ const TICK: Duration = Duration::from_millis(100);
 /// News that wait; the watches then stop reading.
 const QUEUE: usize = 256;
 
-const NO_RIGHT: &str = "this ServiceAccount may not publish endpoints; apply deploy/components/publish";
-
-/// The feed ended: the store is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the catalog's feed has ended")]
-pub struct PublishError;
-
-/// What publishing depends on.
-pub struct PublishSettings {
-    /// The watched namespaces, none for all: slices elsewhere are left alone.
-    pub namespaces: Vec<Namespace>,
-    /// Which addresses may be published.
-    pub gate: Arc<dyn PublishGate>,
-    /// Resolves the instances' host names.
-    pub names: Arc<dyn NameLookup>,
-    /// Probes an instance whose name has a new address.
-    pub on_demand: Arc<dyn OnDemand>,
-}
-
 /// The task.
 pub struct Publisher {
     client: Client,
@@ -73,6 +56,7 @@ pub struct Publisher {
     publications: Publications,
     changed: Changed,
     view: View,
+    networks: Networks,
     tracked: Tracked,
     proofs: Proofs,
     queue: PausingQueue,
@@ -113,6 +97,7 @@ impl Publisher {
             metrics,
             publications: publications.clone(),
             view: View::default(),
+            networks: Networks::default(),
             queue: PausingQueue::default(),
             removing: HashSet::new(),
             forbidden: None,
@@ -181,6 +166,14 @@ impl Publisher {
             Message::Slices(Followed::News(news)) => self.view.slices(news),
             Message::Services(Followed::News(news)) => self.view.services(news),
             Message::Namespaces(Followed::News(news)) => self.view.namespaces(news),
+            Message::ServiceNetworks(followed) => {
+                let changed = self.networks.services(followed);
+                return self.learn(changed);
+            }
+            Message::NodeNetworks(followed) => {
+                let changed = self.networks.nodes(followed);
+                return self.learn(changed);
+            }
             Message::Slices(Followed::NotServed)
             | Message::Services(Followed::NotServed)
             | Message::Namespaces(Followed::NotServed) => return,
@@ -198,6 +191,13 @@ impl Publisher {
             tracing::info!("endpoints can be published now");
         }
         self.mark_concerned(&concerned);
+    }
+
+    fn learn(&mut self, changed: bool) {
+        if changed {
+            self.settings.gate.learn(self.networks.learned());
+            self.mark_all();
+        }
     }
 
     fn mark_concerned(&mut self, concerned: &Concerned) {
@@ -255,7 +255,8 @@ impl Publisher {
 
     /// Whether everything is known that a plan needs, or why it cannot be.
     fn is_ready(&self) -> bool {
-        self.ingest.is_complete() && (self.view.is_complete() || self.forbidden.is_some())
+        let seen = self.view.is_complete() && self.networks.is_answered();
+        self.ingest.is_complete() && (seen || self.forbidden.is_some())
     }
 
     /// Drops what only a leader does.
@@ -346,6 +347,10 @@ impl Publisher {
         {
             let publication = forbidden(why);
             self.note(key, publication);
+            return Vec::new();
+        }
+        if let Some(message) = self.networks.missing().filter(|_| self.settings.must_learn) {
+            self.note(key, Publication { published: false, reason: "NetworksUnknown", message });
             return Vec::new();
         }
         let entry = self.catalog.read().get(key.as_str()).cloned();
@@ -483,10 +488,6 @@ impl Publisher {
         }
         self.forbidden = Some(why);
     }
-}
-
-fn forbidden(why: &str) -> Publication {
-    Publication { published: false, reason: "Forbidden", message: format!("{NO_RIGHT}: {why}") }
 }
 
 /// Whether clients should leave one of its instances.

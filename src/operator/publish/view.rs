@@ -62,7 +62,7 @@ impl View {
     /// Takes in news of slices.
     pub(super) fn slices(&mut self, news: News<EndpointSlice>) -> Concerned {
         match news {
-            News::Listed(all) => {
+            News::Listed(_, all) => {
                 self.slices = Some(HashMap::new());
                 (self.by_owner, self.by_service, self.ownerless) = Default::default();
                 for slice in &all {
@@ -115,7 +115,7 @@ impl View {
     /// Takes in news of core Services.
     pub(super) fn services(&mut self, news: News<Service>) -> Concerned {
         match news {
-            News::Listed(all) => {
+            News::Listed(_, all) => {
                 self.services = Some(all.iter().map(|service| (name_of(service), core_service(service))).collect());
                 Concerned::Everyone
             }
@@ -136,7 +136,7 @@ impl View {
     /// Takes in news of the namespaces with the label.
     pub(super) fn namespaces(&mut self, news: News<Namespace>) -> Concerned {
         match news {
-            News::Listed(all) => {
+            News::Listed(_, all) => {
                 self.allowed = Some(all.iter().map(ResourceExt::name_any).collect());
                 Concerned::Everyone
             }

@@ -81,6 +81,22 @@ impl ParsedService {
         self.from.is_some() && self.adoption.is_none() && !self.deleting
     }
 
+    /// Why it has no instance that can be used, if it adopts endpoints. Without what the API server said, since anybody may read it.
+    pub(in crate::operator) fn why_empty(&self) -> Option<String> {
+        let (from, adoption) = (self.from.as_ref()?, self.adoption.as_ref()?);
+        if self.mirrored.is_some() || self.deleting {
+            return None;
+        }
+        let service = &from.from.service;
+        Some(match (adoption.reason, self.problems.first()) {
+            (reason @ ("Forbidden" | "Disabled"), _) => format!("this server does not adopt endpoints ({reason})"),
+            (_, Some(problem)) => {
+                format!("no endpoint of the core Service {service} may be used ({})", problem.kind.as_str())
+            }
+            (_, None) => adoption.message.clone(),
+        })
+    }
+
     /// Whether it adopts, and there is nothing to adopt now.
     pub fn is_empty(&self) -> bool {
         self.adoption.is_some() && self.instances.is_empty() && self.problems.is_empty()

@@ -1,11 +1,13 @@
 //! The address policy of endpoints that others connect to: what is never probed is never published either, and no setting lifts that.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use super::{AddressPolicy, Rule};
-use crate::model::ports::PublishGate;
+use crate::model::ports::{LearnedNetwork, PublishGate};
 
 /// Judges addresses before they are published.
 #[derive(Debug, Clone)]
@@ -13,6 +15,15 @@ pub struct PublishPolicy {
     policy: AddressPolicy,
     /// Those of its networks that deny publishing alone.
     deny: Vec<IpNet>,
+    learned: Arc<ArcSwap<Learned>>,
+}
+
+/// The networks that the cluster's API names.
+#[derive(Debug, Default)]
+struct Learned {
+    networks: Vec<LearnedNetwork>,
+    /// Denies just those.
+    policy: AddressPolicy,
 }
 
 impl PublishPolicy {
@@ -20,18 +31,28 @@ impl PublishPolicy {
     pub fn new(probing: &AddressPolicy, deny: Vec<IpNet>) -> Self {
         let both = probing.deny.iter().chain(&deny).copied().collect();
         let policy = AddressPolicy { allow: Vec::new(), deny: both, allow_loopback: false, ..probing.clone() };
-        Self { policy, deny }
+        Self { policy, deny, learned: Arc::default() }
     }
+}
+
+impl Learned {
+    /// What the address is, if it is in one of the networks.
+    fn network_of(&self, address: IpAddr, port: u16) -> Option<String> {
+        let denied = self.policy.check(address, port).err()?;
+        let found = self.networks.iter().find(|learned| denied.rule == Rule::DenyList(learned.net))?;
+        let stands_for = stands_for(denied.address, denied.judged);
+        Some(format!("{stands_for}is in {} of {}", found.net, found.owner))
+    }
+}
+
+/// That an address is judged as the one in it.
+fn stands_for(address: IpAddr, judged: IpAddr) -> String {
+    if judged == address { String::new() } else { format!("stands for {judged}, which ") }
 }
 
 impl PublishGate for PublishPolicy {
     fn publishable(&self, address: IpAddr, port: u16) -> Result<(), String> {
         self.policy.check(address, port).map_err(|denied| {
-            let stands_for = if denied.judged == denied.address {
-                String::new()
-            } else {
-                format!("stands for {}, which ", denied.judged)
-            };
             let why = match denied.rule {
                 Rule::Hard(what, range) => format!("is {what} ({range})"),
                 Rule::Own(port) => format!("is this server's own, port {port}"),
@@ -41,8 +62,15 @@ impl PublishGate for PublishPolicy {
                 Rule::Default(net) => format!("is in {net}, which is the API server's or Portolan's own"),
                 Rule::Port(port) => format!("has the kubelet's port {port}"),
             };
-            stands_for + &why
-        })
+            stands_for(denied.address, denied.judged) + &why
+        })?;
+        self.learned.load().network_of(address, port).map_or(Ok(()), Err)
+    }
+
+    fn learn(&self, networks: Vec<LearnedNetwork>) {
+        let deny = networks.iter().map(|learned| learned.net).collect();
+        let policy = AddressPolicy { deny, allow_loopback: true, ..AddressPolicy::default() };
+        self.learned.store(Arc::new(Learned { networks, policy }));
     }
 }
 
@@ -79,6 +107,18 @@ mod tests {
             assert!(why(ip, 80).contains(part), "{ip}: {}", why(ip, 80));
         }
         assert!(why("192.0.2.1", 10250).contains("kubelet"));
+        assert_eq!(policy.publishable("192.0.2.1".parse().expect("an address"), 80), Ok(()));
+        let learned = |net: &str| LearnedNetwork { net: net.parse().expect("a network"), owner: "the cluster's pods" };
+        policy.learn(vec![learned("192.0.2.0/28"), learned("fd00:1::/64")]);
+        for (ip, wanted) in [
+            ("192.0.2.1", "is in 192.0.2.0/28 of the cluster's pods"),
+            ("64:ff9b::192.0.2.1", "stands for 192.0.2.1, which is in 192.0.2.0/28 of the cluster's pods"),
+            ("fd00:1::7", "is in fd00:1::/64 of the cluster's pods"),
+            ("10.244.3.4", "is in 10.244.0.0/16 of PORTOLAN_PUBLISH_DENY"),
+        ] {
+            assert_eq!(why(ip, 80), wanted);
+        }
+        policy.learn(Vec::new());
         assert_eq!(policy.publishable("192.0.2.1".parse().expect("an address"), 80), Ok(()));
         assert_eq!(policy.publishable("2001:db8::1".parse().expect("an address"), 80), Ok(()));
     }

@@ -76,6 +76,48 @@ async fn slices_and_their_core_service_come_and_go() {
 }
 
 #[tokio::test]
+async fn a_port_that_gets_another_name_and_a_core_service_that_is_created_again_lose_no_endpoint() {
+    let stage = Stage::new().await;
+    stage.slice("web-1", &http(8080), &[pod("a", "10.1.0.1", true)]).await;
+    let replica = Setup::of(&stage.namespace).adopts().start(stage.plane.admin()).await;
+    stage.apply(json!({ "from": { "service": "web" } })).await;
+    stage.until_instances(&replica, &[A]).await;
+    let (_, mut feed) = replica.catalog.subscribe();
+    let named = |name: &str| json!({ "selector": { "app": "web" }, "ports": [{ "name": name, "port": 80 }] });
+    let ports = |name: &str| json!([{ "name": name, "port": 8080 }]);
+    // The core Service first, then the slices first. Each time, the last write shows that everything was taken in.
+    stage.core_service("web", &named("http-new")).await;
+    stage.slice("web-1", &ports("http-new"), &[pod("a", "10.1.0.1", true), pod("b", "10.1.0.2", true)]).await;
+    stage.until_instances(&replica, &[A, B]).await;
+    stage.slice("web-1", &ports("http"), &[pod("a", "10.1.0.1", true), pod("b", "10.1.0.2", false)]).await;
+    stage.until_instances(&replica, &[A, B_DOWN]).await;
+    stage.core_service("web", &named("http")).await;
+
+    stage.kubectl(&["delete", "service", "web"]).await;
+    stage.delete_slice("web-1").await;
+    stage.core_service("web", &named("http")).await;
+    stage.slice("web-2", &http(8080), &[pod("a", "10.1.0.1", true)]).await;
+    stage.until_instances(&replica, &[A]).await;
+    stage.until_adopted("True Adopted").await;
+    let id = replica.entry(&stage.namespace, "shop").expect("it is there").service().id;
+    let last = replica.entry(&stage.namespace, "shop").expect("it is there").service().revision;
+    let mut seen = 0;
+    while seen < last {
+        let batch = feed.next().await.expect("the store is there");
+        assert!(!batch.removed.iter().any(|(key, _)| key.name() == "shop"), "it was empty for a moment");
+        seen = batch
+            .upserts
+            .iter()
+            .map(|entry| entry.service())
+            .filter(|of| of.id == id)
+            .map(|of| of.revision)
+            .max()
+            .unwrap_or(seen);
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn every_replica_sees_the_slices_and_all_agree_on_since_when() {
     let stage = Stage::new().await;
     stage.slice("web-1", &http(8080), &[pod("a", "10.1.0.1", true), pod("b", "10.1.0.2", true)]).await;

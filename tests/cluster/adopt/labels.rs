@@ -28,7 +28,7 @@ async fn a_labelled_core_service_gets_an_object_and_loses_it_with_the_label() {
     stage.kubectl(&["label", "service", "web", "portolan.dev/adopt=true"]).await;
     stage.until_instances_of(&replica, "web", &[A]).await;
     let object = stage.objects.get("web").await.expect("it is there");
-    assert_eq!(object.data["spec"]["from"], json!({ "service": "web", "port": "http" }));
+    assert_eq!(object.data["spec"]["from"], json!({ "service": "web", "port": 80 }));
     let owner = &object.metadata.owner_references.as_ref().expect("an owner")[0];
     assert_eq!((owner.kind.as_str(), owner.name.as_str(), owner.controller), ("Service", "web", Some(true)));
 

@@ -51,6 +51,50 @@ async fn a_pod_adopts_with_exactly_these_rights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_install_of_one_namespace_adopts_there_with_a_role_alone() {
+    let plane = shared().await;
+    let installed = install_with(plane, "namespaced", &["adopt-namespaced"]).await;
+    let stage = Stage::at(plane, installed.namespace.clone()).await;
+    let (namespace, kubectl) = (stage.namespace.as_str(), plane.kubectl_as(&installed.account));
+    for (verb, resource) in [
+        ("list", "endpointslices.discovery.k8s.io"),
+        ("watch", "services"),
+        ("create", "services.portolan.dev"),
+        ("delete", "services.portolan.dev"),
+    ] {
+        for (place, may) in [(namespace, true), ("default", false)] {
+            let can = kubectl.can_i(&[verb, resource, "-n", place]).await.expect("an answer");
+            assert_eq!(can, may, "{verb} {resource} in {place}");
+        }
+    }
+    let web = json!({ "selector": { "app": "web" }, "ports": [{ "name": "http", "port": 80 }] });
+    stage.core_service("web", &web).await;
+    stage.kubectl(&["label", "service", "web", "portolan.dev/adopt=true"]).await;
+    stage.slice("web-1", &http(8080), &[pod("a", "10.1.0.1", true)]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("PORTOLAN_ADOPT", "true")];
+    let pod = Pod::start_with(folder.path(), &installed.account, namespace, "portolan-0", &settings).await;
+    until("the label adopts", async || {
+        let status = stage.objects.get_opt("web").await.expect("an answer");
+        status.is_some_and(|object| object.data["status"]["ready"] == "1/1")
+    })
+    .await;
+    assert!(!pod.log().contains("deploy/components"), "{}", pod.log());
+    // Without an endpoint it is still there, and a client is told to ask again.
+    let path = format!("/api/v1/services/discover?name=web&namespace={namespace}");
+    until("it is found", async || pod.get(&path).await.status == 200).await;
+    stage.delete_slice("web-1").await;
+    until("it has no endpoint", async || pod.get(&path).await.status != 200).await;
+    let empty = pod.get(&path).await;
+    assert_eq!((empty.status.as_u16(), empty.json()["code"].as_str()), (503, Some("no_healthy_instance")));
+    let message = format!(
+        "{namespace}/web has no instance now: the core Service web has no endpoints now; those that come are adopted"
+    );
+    assert_eq!(empty.json()["error"], message);
+    drop(pod);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_rights_it_says_what_to_apply_once_and_serves_the_rest() {
     let plane = shared().await;
     let installed = install(plane, "cluster").await;

@@ -81,8 +81,79 @@ async fn a_pod_publishes_with_exactly_these_rights() {
     stage.until_published("True", "Published").await;
     let message = stage.published().await.2;
     assert!(message.ends_with("left out: b (10.1.2.3 is in 10.0.0.0/8 of PORTOLAN_PUBLISH_DENY)"), "{message}");
+    assert!(!stage.plane.kubectl_as(&installed.account).can_i(&["list", "nodes"]).await.expect("an answer"));
+    let log = pod.log();
+    assert_eq!(log.matches("Nodes cannot be listed").count(), 1, "{log}");
     stage.objects.delete("orders", &kube::api::DeleteParams::default()).await.expect("deleted");
     stage.until_endpoints(&[]).await;
+    drop(pod);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn networks_that_the_cluster_names_are_learned_and_never_published() {
+    let plane = shared().await;
+    let installed = install_with(plane, "cluster", &["publish", "node-networks"]).await;
+    let stage = Stage::at(plane, installed.namespace.clone()).await;
+    stage.core_service(&json!({ "ports": [{ "name": "sql", "port": 5432 }] })).await;
+    stage.label("portolan.dev/publish=allowed").await;
+    let namespace = stage.namespace.as_str();
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("PORTOLAN_PUBLISH", "true")];
+    let pod = Pod::start_with(folder.path(), &installed.account, namespace, "portolan-0", &settings).await;
+    let backend = Backend::start();
+    let at = |name: &str, address: &str| instance(name, &format!("{address}:5432"), &backend);
+    // Services have 10.0.0.0/24 in this cluster.
+    let instances = [
+        at("a", "192.0.2.1"),
+        at("b", "10.0.0.9"),
+        at("c", "10.244.77.3"),
+        at("d", "10.244.78.3"),
+        at("e", "198.51.100.7"),
+    ];
+    stage.apply(&stage.manifest(&instances)).await;
+    stage.until_published("False", "NetworksUnknown").await;
+    let message = stage.published().await.2;
+    assert!(message.contains("the cluster's pods") && message.contains("PORTOLAN_PUBLISH_DENY"), "{message}");
+    stage.until_endpoints(&[]).await;
+
+    let node = async |n: u8| {
+        let cidr = format!("10.244.{n}.0/24");
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": { "name": format!("{namespace}-{n}") },
+            "spec": { "podCIDR": cidr, "podCIDRs": [cidr] },
+        });
+        plane.kubectl().apply(&node.to_string()).await.expect("applied");
+    };
+    node(77).await;
+    let of = |addresses: &[&str]| addresses.iter().map(|a| format!("{a}:5432 ready serving")).collect::<Vec<_>>();
+    let until_endpoints = async |addresses: &[&str]| {
+        let wanted = of(addresses);
+        stage.until_endpoints(&wanted.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    };
+    until_endpoints(&["10.244.78.3", "192.0.2.1", "198.51.100.7"]).await;
+    stage.until_published("True", "Published").await;
+    let message = stage.published().await.2;
+    for part in [
+        "b (10.0.0.9 is in 10.0.0.0/24 of the cluster's Services)",
+        "c (10.244.77.3 is in 10.244.77.0/24 of the cluster's pods)",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Another node, and an address of a node.
+    node(78).await;
+    let address =
+        json!({ "status": { "addresses": [{ "type": "InternalIP", "address": "198.51.100.7" }] } }).to_string();
+    let first = format!("{namespace}-77");
+    let patch = ["patch", "node", &first, "--subresource=status", "--type=merge", "-p", &address];
+    plane.kubectl().run(&patch).await.expect("patched");
+    until_endpoints(&["192.0.2.1"]).await;
+    // A network whose node is gone is free again. Without any, nothing changes until one is known.
+    let second = format!("{namespace}-78");
+    plane.kubectl().run(&["delete", "node", &second]).await.expect("deleted");
+    until_endpoints(&["10.244.78.3", "192.0.2.1"]).await;
+    plane.kubectl().run(&["delete", "node", &first]).await.expect("deleted");
+    stage.until_published("False", "NetworksUnknown").await;
+    until_endpoints(&["10.244.78.3", "192.0.2.1"]).await;
     drop(pod);
 }
 

@@ -165,6 +165,7 @@ impl Setup<'_> {
             audit: AuditLog::without_file(),
             metrics: metrics.clone(),
             readiness: Arc::new(Nobody),
+            empty_services: Some(Arc::new(ingest.clone())),
             freshness: Some(Arc::new(api_health.clone())),
             pass_on: None,
             server_events: EventReceiver::closed(),

@@ -141,7 +141,7 @@ impl Setup {
 
     fn publishing(&self, names: Arc<dyn NameLookup>, on_demand: Arc<dyn OnDemand>) -> Option<PublishSettings> {
         let gate = Arc::new(PublishPolicy::new(&policy(), self.publish_deny.clone()?));
-        Some(PublishSettings { namespaces: self.namespaces.clone(), gate, names, on_demand })
+        Some(PublishSettings { namespaces: self.namespaces.clone(), gate, must_learn: false, names, on_demand })
     }
 
     /// Starts it as the user of `kubeconfig`.

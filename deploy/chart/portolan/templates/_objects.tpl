@@ -9,7 +9,7 @@ release's namespace, its labels and the values are put in. Every function takes 
 {{- $namespaced := eq $root.Values.scope "namespaced" -}}
 {{- $text := $root.Files.Get "files/cluster.yaml" -}}
 {{- if $namespaced -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/namespaced.yaml") -}}{{- end -}}
-{{- if $root.Values.adopt.enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/adopt.yaml") -}}{{- end -}}
+{{- if $root.Values.adopt.enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get (ternary "files/adopt-namespaced.yaml" "files/adopt.yaml" $namespaced)) -}}{{- end -}}
 {{- $outside := list "ClusterRole" "ClusterRoleBinding" "ValidatingAdmissionPolicy" "ValidatingAdmissionPolicyBinding" -}}
 {{- range $value, $kind := fromYaml (include "portolan.annotated" $root) -}}
 {{- if (index $root.Values $value).enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get (printf "files/%s.yaml" $kind.file)) -}}{{- end -}}
@@ -89,9 +89,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (eq .Values.scope "namespaced") .Values.restNamespaces -}}
 {{- fail "restNamespaces: with scope=namespaced Portolan keeps to its own namespace" -}}
 {{- end -}}
-{{- if and (eq .Values.scope "namespaced") .Values.adopt.enabled -}}
-{{- fail "adopt.enabled: with scope=namespaced Portolan has no rights to read core Services" -}}
-{{- end -}}
 {{- if .Values.adopt.enabled -}}{{- $_ := set $settings "PORTOLAN_ADOPT" "true" -}}{{- end -}}
 {{- if .Values.tls.enabled -}}
 {{- $_ := set $settings "PORTOLAN_TLS_CERT" "/etc/portolan/tls/tls.crt" -}}
@@ -110,7 +107,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.publish.enabled -}}
 {{- if ne .Values.scope "cluster" -}}{{- fail "publish: needs scope=cluster" -}}{{- end -}}
 {{- $_ := set $settings "PORTOLAN_PUBLISH" "true" -}}
-{{- $_ := set $settings "PORTOLAN_PUBLISH_DENY" (join "," .Values.publish.deny) -}}
+{{- if .Values.publish.deny -}}{{- $_ := set $settings "PORTOLAN_PUBLISH_DENY" (join "," .Values.publish.deny) -}}{{- end -}}
 {{- end -}}
 {{- range $name, $value := .Values.settings -}}
 {{- /* A number arrives as float64, which would be written as 1e+06. */ -}}

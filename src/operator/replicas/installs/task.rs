@@ -188,7 +188,7 @@ impl InstallsTask {
         for (install, why) in over.iter().filter(|(install, _)| !before.contains(*install)) {
             let keys = others.get(*install).map_or(&[][..], Vec::as_slice);
             tracing::info!(objects = keys.len(), "this install takes over the objects of {install}: its Lease {why}");
-            self.ingest.changed().mark(keys.iter().cloned());
+            self.ingest.mark(keys);
         }
     }
 }
