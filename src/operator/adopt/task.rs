@@ -122,8 +122,10 @@ impl Adopter {
     async fn on_news(&mut self, message: Message) -> Result<(), IngestError> {
         match &message {
             Message::Endpoints(EndpointNews::Services(Followed::News(news))) => self.labels.services(news),
-            Message::Endpoints(EndpointNews::Slices(Followed::News(_) | Followed::NotServed))
-            | Message::Endpoints(EndpointNews::Services(Followed::NotServed))
+            Message::Endpoints(
+                EndpointNews::Slices(Followed::News(_) | Followed::NotServed)
+                | EndpointNews::Services(Followed::NotServed),
+            )
             | Message::Namespaces(Followed::News(_) | Followed::NotServed) => {}
             Message::Endpoints(
                 EndpointNews::Slices(Followed::Forbidden(why)) | EndpointNews::Services(Followed::Forbidden(why)),

@@ -58,7 +58,9 @@ impl View {
     /// Forgets all objects of the kind.
     pub(super) fn clear(&mut self, kind: Kind) {
         let all: Vec<ObjectRef> = self.objects.keys().filter(|object| object.kind == kind).cloned().collect();
-        all.iter().for_each(|object| self.remove(object));
+        for object in &all {
+            self.remove(object);
+        }
     }
 
     pub(super) fn get(&self, object: &ObjectRef) -> Option<&Held> {
