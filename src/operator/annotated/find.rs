@@ -41,17 +41,14 @@ pub(super) fn service<'a>(held: &Held, target: Target<'a>) -> Result<&'a Service
 pub(super) fn named<'a>(held: &Held, service: &'a Service) -> Result<Option<&'a Instance>, NotFound> {
     let Some(name) = &held.instance else { return Ok(None) };
     let name = name.as_ref().map_err(|why| ("InvalidAnnotation", why.clone()))?;
-    match service.instance(name.as_str()) {
-        Some(instance) => Ok(Some(instance)),
-        None => {
-            let message = format!(
-                "{} has no instance {name}; add it, or correct the annotation {INSTANCE}. It has: {}",
-                service.key.name(),
-                listed(&service.instances, |instance| instance.name.to_string(), ", "),
-            );
-            Err(("InstanceNotFound", message))
-        }
-    }
+    service.instance(name.as_str()).map(Some).ok_or_else(|| {
+        let message = format!(
+            "{} has no instance {name}; add it, or correct the annotation {INSTANCE}. It has: {}",
+            service.key.name(),
+            listed(&service.instances, |instance| instance.name.to_string(), ", "),
+        );
+        ("InstanceNotFound", message)
+    })
 }
 
 /// The instances that a workload stands for, at least one: the one that it names, or else all at its addresses and, if it names ports, at

@@ -73,11 +73,12 @@ impl KindStates {
 
     /// Sets it, and logs what is new.
     pub(super) fn set(&self, kind: Kind, state: KindState) {
-        let Some(before) = self.lock().insert(kind, state.clone()) else { return };
-        if std::mem::discriminant(&before) == std::mem::discriminant(&state) {
+        let (line, is_like) = (state.in_full(kind), std::mem::discriminant(&state));
+        let Some(before) = self.lock().insert(kind, state) else { return };
+        if std::mem::discriminant(&before) == is_like {
             return;
         }
-        match (state.in_full(kind), before.problem(kind)) {
+        match (line, before.problem(kind)) {
             (Some(problem), _) => tracing::warn!("{problem}"),
             (None, Some(_)) => tracing::info!("the health of {} is kept again", kind.api_name()),
             (None, None) => {}

@@ -149,7 +149,7 @@ impl AnnotatedTask {
             let due = self.due(Instant::now());
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                Some((object, outcome)) = self.writes.next() => self.finish(object, outcome),
+                Some((object, outcome)) = self.writes.next() => self.finish(&object, outcome),
                 batch = feed.next() => self.on_feed(batch, &mut feed)?,
                 () = changed.marked() => changed.take().iter().for_each(|key| self.mark(key, false)),
                 Some((kind, news)) = news.recv() => self.on_news(kind, news),
@@ -185,7 +185,9 @@ impl AnnotatedTask {
                     self.states.set(kind, KindState::Good);
                 }
                 if self.leads {
-                    concerned.iter().for_each(|object| self.queue.push(object, false));
+                    for object in &concerned {
+                        self.queue.push(object, false);
+                    }
                 }
             }
             Followed::NotServed => {
@@ -310,34 +312,33 @@ impl AnnotatedTask {
         watched.is_empty() || watched.iter().any(|watched| watched.as_str() == namespace)
     }
 
-    fn finish(&mut self, object: ObjectRef, outcome: WriteOutcome) {
-        let based_on = self.busy.remove(&object).unwrap_or_default();
+    fn finish(&mut self, object: &ObjectRef, outcome: WriteOutcome) {
+        let based_on = self.busy.remove(object).unwrap_or_default();
         if let Some(result) = outcome.label() {
             self.metrics.cluster.annotated_written(result);
         }
         let now = Instant::now();
         match outcome {
             WriteOutcome::Written(seen) => self.written(*seen, based_on),
-            WriteOutcome::NotLeading => {}
             // The newer version is here, or the watch delivers it, and then the object is looked at again.
-            WriteOutcome::Conflict if self.view.get(&object).is_some_and(|held| held.revision == based_on) => return,
-            WriteOutcome::Conflict => {}
+            WriteOutcome::Conflict if self.view.get(object).is_some_and(|held| held.revision == based_on) => return,
+            WriteOutcome::NotLeading | WriteOutcome::Conflict => {}
             WriteOutcome::NotFound => {
                 // Once, it may be an object whose end the watch has not delivered yet.
-                let again = self.queue.is_failing(&object) && self.view.get(&object).is_some();
-                self.queue.failed(&object, now);
+                let again = self.queue.is_failing(object) && self.view.get(object).is_some();
+                self.queue.failed(object, now);
                 if again {
-                    self.states.set(object.kind, refused(&object, NO_STATUS));
+                    self.states.set(object.kind, refused(object, NO_STATUS));
                 }
             }
-            WriteOutcome::Forbidden(why) => self.failed(&object, KindState::MayNotWrite(why), now),
-            WriteOutcome::Refused(why) => self.failed(&object, refused(&object, &why), now),
+            WriteOutcome::Forbidden(why) => self.failed(object, KindState::MayNotWrite(why), now),
+            WriteOutcome::Refused(why) => self.failed(object, refused(object, &why), now),
             WriteOutcome::Unavailable(why) => {
                 tracing::debug!("a write of {}/{} is tried again: {why}", object.namespace, object.name);
                 self.paused_until = Some(now + self.pauses.next());
             }
         }
-        self.queue.push(&object, false);
+        self.queue.push(object, false);
     }
 
     fn written(&mut self, seen: Seen, based_on: u64) {

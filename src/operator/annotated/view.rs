@@ -18,7 +18,7 @@ impl View {
     /// Takes in news of a kind: the annotated objects that it is about.
     pub(super) fn take(&mut self, kind: Kind, news: News<Seen>) -> Vec<ObjectRef> {
         match news {
-            News::Listed(all) => {
+            News::Listed(_, all) => {
                 self.clear(kind);
                 all.into_iter().filter_map(|seen| self.put(seen)).collect()
             }
@@ -58,7 +58,9 @@ impl View {
     /// Forgets all objects of the kind.
     pub(super) fn clear(&mut self, kind: Kind) {
         let all: Vec<ObjectRef> = self.objects.keys().filter(|object| object.kind == kind).cloned().collect();
-        all.iter().for_each(|object| self.remove(object));
+        for object in &all {
+            self.remove(object);
+        }
     }
 
     pub(super) fn get(&self, object: &ObjectRef) -> Option<&Held> {
@@ -101,7 +103,7 @@ mod tests {
         let mut view = View::default();
         let kind = Kind::WorkloadEntry;
         let all = vec![seen("a", 5, Some("orders")), seen("b", 5, None), seen("c", 5, Some("orders"))];
-        assert_eq!(view.take(kind, News::Listed(all)).len(), 2);
+        assert_eq!(view.take(kind, News::Listed(None, all)).len(), 2);
         assert_eq!(naming(&view, "orders"), ["a", "c"]);
         assert_eq!(view.take(kind, News::Put(Box::new(seen("a", 4, Some("stock"))))), []);
         assert_eq!(naming(&view, "orders"), ["a", "c"], "that was an older one");
