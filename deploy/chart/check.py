@@ -23,6 +23,8 @@ WRONG = (
     "scope=other",
     "scope=namespaced,restNamespaces={shop}",
     "scope=namespaced,adopt.enabled=true",
+    "scope=namespaced,policies.enabled=true",
+    "scope=namespaced,policies.watchSelector=tenant",
     "replicas=-1",
     "publish.enabled=true",
     "publish.deny={10.0.0.0/8},publish.enabled=true,scope=namespaced",
@@ -184,6 +186,9 @@ def main():
     same += equal("publish", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *publish)
     folder = overlay({}, "adopt")
     same += equal("adopt", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", "--set", "adopt.enabled=true")
+    folder = overlay({"PORTOLAN_WATCH_SELECTOR": "tenant"}, "policy")
+    policies = ("--set", "policies.enabled=true", "--set", "policies.watchSelector=tenant")
+    same += equal("policies", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *policies)
     refusals()
     with tempfile.TemporaryDirectory() as folder:
         life(pathlib.Path(folder))

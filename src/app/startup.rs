@@ -23,7 +23,7 @@ use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Authority, Leadership, NameLookup, Registrar};
+use crate::model::ports::{AddressGate, AnyNamespace, Authority, Leadership, NameLookup, NamespacePolicies, Registrar};
 use crate::model::time::Clock;
 use crate::prober::AddressPolicy;
 use crate::prober::Dialer;
@@ -110,6 +110,7 @@ impl Startup {
         &self,
         epoch: Option<Epoch>,
         policy: AddressPolicy,
+        policies: Arc<dyn NamespacePolicies>,
         leadership: Arc<dyn Leadership>,
     ) -> Result<Core, AppError> {
         let settings = component_settings::store_settings(&self.settings, epoch);
@@ -123,7 +124,7 @@ impl Startup {
             Dialer::new(component_settings::dial_settings(&self.settings, policy, self.descriptors, &self.metrics));
         let names = Arc::new(dialer.clone());
         let (prober, probing) = Prober::new(
-            component_settings::prober_settings(&self.settings, self.descriptors, self.hearing.clone()),
+            component_settings::prober_settings(&self.settings, self.descriptors, self.hearing.clone(), policies),
             dialer,
             store.clone(),
             probes,
@@ -177,6 +178,7 @@ impl Startup {
             heartbeats: Arc::new(core.probing.clone()),
             probing: Arc::new(core.probing.clone()),
             addresses,
+            policies: Arc::new(AnyNamespace),
             history: core.store.clone(),
             access,
             access_log: self.access_log.clone(),

@@ -12,6 +12,7 @@
 //! - What is proved: [`outcome`], [`on_demand`] (what a check on request gives), the state machine in [`health`], [`probe`] (what the
 //!   prober stores), [`history`] (past changes),
 //!   [`availability`] (how long what was the case), [`mirror`] (what a cluster's objects say), [`tombstones`] (what was removed).
+//! - What a cluster's administrators set for namespaces: [`namespace_policy`], with [`label_selector`]; `embedded`: what an address stands for.
 //! - What readers select: [`selection`], [`version`]; how long they wait: [`wait_time`].
 //! - What connects the other modules: the traits in [`ports`], in `publishing` those about endpoints, and in `authority` the one about
 //!   callers in a cluster.
@@ -25,12 +26,15 @@ pub mod availability;
 pub mod backoff;
 pub mod check;
 pub mod did_you_mean;
+pub(crate) mod embedded;
 pub mod health;
 pub mod hearing;
 pub mod history;
+pub mod label_selector;
 pub mod lease;
 pub mod mirror;
 pub mod name;
+pub mod namespace_policy;
 pub mod on_demand;
 pub mod outcome;
 pub mod owner;

@@ -12,6 +12,7 @@ pub use super::authority::{
 };
 pub use super::health::StreakProgress;
 use super::name::{CheckName, InstanceName, Namespace, ServiceKey, ServiceName};
+pub use super::namespace_policy::{AnyNamespace, NamespacePolicies};
 pub use super::on_demand::{OnDemandCheck, OnDemandResult};
 use super::outcome::{Health, Outcome, Reason};
 use super::probe::Sample;

@@ -33,6 +33,8 @@ pub enum Component {
     Audit,
     /// The installs of Portolan that write status in the watched namespaces.
     Installs,
+    /// The policies of namespaces.
+    Policies,
 }
 
 impl Component {
@@ -48,6 +50,7 @@ impl Component {
             Self::Mirror => "mirror",
             Self::Audit => "audit",
             Self::Installs => "installs",
+            Self::Policies => "policies",
         }
     }
 }

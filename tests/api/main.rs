@@ -26,6 +26,7 @@ mod registering;
 mod removing;
 mod schema;
 mod selecting;
+mod tenants;
 mod tls;
 mod watching;
 mod wire;

@@ -33,6 +33,8 @@ use crate::operator::ingest::{Ingest, IngestTask};
 use crate::operator::kubernetes::client::Access;
 use crate::operator::kubernetes::epoch::Registry;
 use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::namespaces::{Policies, PolicySettings};
+use crate::operator::policy::PolicyTask;
 use crate::operator::publish::{Publications, PublishSettings, Publisher};
 use crate::operator::registrar::{Acknowledgements, RegistrarSettings, RestRegistrar, RestRegistrarTask};
 use crate::operator::replicas::beat_delivery::BeatDelivery;
@@ -63,6 +65,8 @@ struct Operator {
     reporter: Reporter,
     publisher: Option<Publisher>,
     adopter: Option<Adopter>,
+    policies: Policies,
+    policy_task: Option<PolicyTask>,
     event_writer: EventWriter,
     peers: Peers,
     installs: Installs,
@@ -90,8 +94,10 @@ pub(super) async fn run(
         return Ok(());
     };
     let elector = Elector::new(client.clone(), &identity.namespace, &identity.name, identity.address, &startup.metrics);
-    let core = startup.core(Some(known.epoch.clone()), identity.policy.clone(), Arc::new(elector.0.clone()))?;
-    let operator = operator(&startup, cluster, &identity, &core, client, api_health, elector)?;
+    let policies = Policies::new(policy_settings(cluster));
+    let (policy, leadership) = (identity.policy.clone(), Arc::new(elector.0.clone()));
+    let core = startup.core(Some(known.epoch.clone()), policy, Arc::new(policies.clone()), leadership)?;
+    let operator = operator(&startup, cluster, &identity, &core, (client, api_health), policies, elector)?;
     let age = mirror_age(&operator, known.file_age);
     let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
@@ -112,8 +118,8 @@ fn operator(
     cluster: &ClusterSettings,
     identity: &ReplicaIdentity,
     core: &Core,
-    client: Client,
-    api_health: ApiHealth,
+    (client, api_health): (Client, ApiHealth),
+    policies: Policies,
     (elector, elector_task): (Elector, ElectorTask),
 ) -> Result<Operator, AppError> {
     let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
@@ -123,12 +129,14 @@ fn operator(
     let addresses = Arc::new(identity.policy.clone());
     let (ingest, ingest_task) =
         Ingest::new(namespaces, core.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
+    let ingest_task = ingest_task.with_policies(policies.clone());
     let ingest_task = if cluster.adopt { ingest_task.with_endpoints() } else { ingest_task };
     let watch = Watch::new(&client, namespaces, &ingest, &api_health, metrics);
     let settings = RegistrarSettings {
         namespaces: identity.rest_namespaces.clone().into(),
         max_services: startup.settings.max_services.map_or(0, |n| n as usize),
         max_instances: startup.settings.max_instances as usize,
+        policies: policies.clone(),
     };
     let catalog = || Arc::clone(&core.catalog);
     let installs = Installs::new(&identity.namespace);
@@ -171,6 +179,11 @@ fn operator(
     let adopter = cluster.adopt.then(|| {
         let (client, leadership) = (client.clone(), Arc::clone(&leadership));
         Adopter::new(client, ingest.clone(), installs.clone(), leadership, events.clone(), namespaces.clone())
+            .with_policies(policies.clone())
+    });
+    let policy_task = policies.settings().is_on().then(|| {
+        let (client, leadership) = (client.clone(), Arc::clone(&leadership));
+        PolicyTask::new(client, policies.clone(), ingest.clone(), installs.clone(), leadership)
     });
     let reporter =
         Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone())
@@ -188,6 +201,8 @@ fn operator(
         reporter,
         publisher,
         adopter,
+        policies,
+        policy_task,
         event_writer,
         peers,
         installs,
@@ -196,6 +211,10 @@ fn operator(
         beat_delivery,
         callers,
     })
+}
+
+fn policy_settings(cluster: &ClusterSettings) -> PolicySettings {
+    PolicySettings { policies: cluster.policies, selector: cluster.watch_selector.clone() }
 }
 
 /// How to publish; none if that is off.
@@ -247,6 +266,7 @@ fn cluster_status(startup: &Startup, core: &Core, operator: &Operator, age: Mirr
         ingest: operator.ingest.clone(),
         api_health: operator.api_health.clone(),
         installs: operator.installs.clone(),
+        policies: operator.policies.clone(),
         age,
     }
 }
@@ -270,6 +290,7 @@ fn api_state(
         server_events,
         (access, identity.default_namespace.clone()),
     );
+    state.policies = Arc::new(operator.policies.clone());
     state.freshness = Some(Arc::new(age));
     state.pass_on = Some(Arc::new(operator.leader_line.clone()));
     state
@@ -286,6 +307,7 @@ impl Operator {
             reporter,
             publisher,
             adopter,
+            policy_task,
             event_writer,
             peers,
             installs_task,
@@ -303,6 +325,9 @@ impl Operator {
         }
         if let Some(adopter) = adopter {
             tasks.start(ShutdownStage::Reporting, "the adoption of core Services", |stop| adopter.run(stop));
+        }
+        if let Some(task) = policy_task {
+            tasks.start(ShutdownStage::Reporting, "the watch of policies", |stop| task.run(stop));
         }
         tasks.start(ShutdownStage::Reporting, "the event writer", |stop| event_writer.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of installs", |stop| installs_task.run(stop));

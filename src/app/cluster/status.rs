@@ -7,6 +7,7 @@ use crate::model::ports::{Freshness, Leadership, Role};
 use crate::operator::ingest::Ingest;
 use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::namespaces::Policies;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::replicas::lease::{Elector, Holder};
 use crate::store::Store;
@@ -20,6 +21,7 @@ pub(super) struct ClusterStatus {
     pub(super) ingest: Ingest,
     pub(super) api_health: ApiHealth,
     pub(super) installs: Installs,
+    pub(super) policies: Policies,
     pub(super) age: MirrorAge,
 }
 
@@ -61,6 +63,24 @@ impl ClusterStatus {
     }
 }
 
+/// None where the labels of namespaces do not matter.
+fn policies(policies: &Policies) -> Option<ComponentStatus> {
+    if !policies.settings().is_on() {
+        return None;
+    }
+    let status = match (policies.is_known(), policies.problem()) {
+        (true, None) => ComponentStatus::good("the policies and labels of namespaces are known").usual(),
+        (true, Some(why)) => {
+            ComponentStatus::bad("the policies and labels of namespaces stay as they were last known").with(why)
+        }
+        (false, why) => ComponentStatus::bad(
+            "the policies and labels of namespaces are not known yet: nothing is probed or registered",
+        )
+        .with(why),
+    };
+    Some(status)
+}
+
 /// `listed`: every list of this run is complete. `complete`: the store holds all services, perhaps from an earlier run.
 fn mirror(listed: bool, complete: bool, stale_for: Option<Duration>, watch_error: Option<&String>) -> ComponentStatus {
     let status = match (listed, stale_for) {
@@ -91,6 +111,7 @@ impl StatusSource for ClusterStatus {
             (Component::Mirror, self.mirror()),
             (Component::Installs, self.installs()),
         ]);
+        statuses.extend(policies(&self.policies).map(|status| (Component::Policies, status)));
         statuses
     }
 }

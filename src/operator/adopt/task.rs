@@ -18,12 +18,13 @@ use super::watches::{Message, follow};
 use super::write::{WriteOutcome, Writer};
 use crate::model::backoff::Backoff;
 use crate::model::name::{Namespace, ServiceKey};
-use crate::model::ports::Leadership;
+use crate::model::ports::{Leadership, NamespacePolicies as _};
 use crate::operator::endpoints::{COMPONENT, EndpointNews};
 use crate::operator::events::Events;
 use crate::operator::events::bucket::Bucket;
 use crate::operator::ingest::{Ingest, IngestError, Objects};
 use crate::operator::kubernetes::follow::Followed;
+use crate::operator::namespaces::Policies;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Notice;
 
@@ -51,6 +52,9 @@ pub struct Adopter {
     leadership: Arc<dyn Leadership>,
     events: Events,
     watched: Vec<Namespace>,
+    policies: Policies,
+    /// The version of `policies` that was heeded last.
+    followed: u64,
     labels: Labels,
     /// The objects as they were when they last were what the labels ask for.
     settled: Option<Arc<Objects>>,
@@ -82,6 +86,8 @@ impl Adopter {
             leadership,
             events,
             watched,
+            policies: Policies::off(),
+            followed: 0,
             labels: Labels::default(),
             settled: None,
             taken: HashSet::new(),
@@ -91,6 +97,12 @@ impl Adopter {
             failing: HashMap::new(),
             warned: [false; 2],
         }
+    }
+
+    /// For an install that selects namespaces by label: what is labelled elsewhere is left alone.
+    #[must_use]
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies, ..self }
     }
 
     /// Works until `stop`.
@@ -165,11 +177,17 @@ impl Adopter {
         if !self.labels.is_complete() || !self.ingest.is_complete() {
             return;
         }
+        let version = self.policies.version();
+        if version != std::mem::replace(&mut self.followed, version) {
+            self.settled = None;
+        }
         let objects = self.ingest.objects();
         if self.settled.as_ref().is_some_and(|settled| Arc::ptr_eq(settled, &objects)) {
             return;
         }
-        let Difference { changes, taken } = self.labels.difference(&objects, &self.watched);
+        let Difference { mut changes, mut taken } = self.labels.difference(&objects, &self.watched);
+        changes.retain(|change| self.policies.watches(change.key().namespace()));
+        taken.retain(|key| self.policies.watches(key.namespace()));
         self.report_taken(taken);
         let mut left = !self.busy.is_empty();
         let wanted: HashSet<&ServiceKey> = changes.iter().map(Change::key).collect();

@@ -36,7 +36,7 @@ pub(in crate::operator) struct Closed;
 pub(in crate::operator) enum FollowError {
     /// The revision to resume from is too old or unusable: list again.
     Expired,
-    /// 403.
+    /// 403 and 404: a right is missing, or the kind.
     Forbidden(String),
     /// Anything else.
     Other(String),
@@ -54,7 +54,8 @@ impl From<ApiError> for FollowError {
 
 fn of_status(code: u16, message: &str) -> FollowError {
     match code {
-        403 => FollowError::Forbidden(text::escape(message, MAX_TEXT)),
+        // 404: the kind is not installed.
+        403 | 404 => FollowError::Forbidden(text::escape(message, MAX_TEXT)),
         // The API server's data was restored from an earlier state.
         504 if message.contains("Too large resource version") => FollowError::Expired,
         401 | 429 | 500.. => FollowError::Other(text::escape(message, MAX_TEXT)),
@@ -186,6 +187,8 @@ where
             FollowError::Closed => return Err(Closed),
             FollowError::Expired => self.from = None,
             FollowError::Forbidden(why) => {
+                // The list says when it is allowed again.
+                self.from = None;
                 // If the queue is full, the next round says it again.
                 drop(self.reader.try_send((self.wrap)(Followed::Forbidden(why))));
             }

@@ -10,6 +10,7 @@ release's namespace, its labels and the values are put in. Every function takes 
 {{- $text := $root.Files.Get "files/cluster.yaml" -}}
 {{- if $namespaced -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/namespaced.yaml") -}}{{- end -}}
 {{- if $root.Values.adopt.enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/adopt.yaml") -}}{{- end -}}
+{{- if or $root.Values.policies.enabled $root.Values.policies.watchSelector -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/policy.yaml") -}}{{- end -}}
 {{- $outside := list "ClusterRole" "ClusterRoleBinding" "ValidatingAdmissionPolicy" "ValidatingAdmissionPolicyBinding" -}}
 {{- range splitList "\n---\n" $text -}}
 {{- $object := fromYaml . -}}
@@ -63,6 +64,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (eq .Values.scope "namespaced") .Values.adopt.enabled -}}
 {{- fail "adopt.enabled: with scope=namespaced Portolan has no rights to read core Services" -}}
 {{- end -}}
+{{- if and (eq .Values.scope "namespaced") (or .Values.policies.enabled .Values.policies.watchSelector) -}}
+{{- fail "policies: with scope=namespaced Portolan has no rights to read policies and namespaces" -}}
+{{- end -}}
+{{- if .Values.policies.enabled -}}{{- $_ := set $settings "PORTOLAN_POLICIES" "true" -}}{{- end -}}
+{{- with .Values.policies.watchSelector -}}{{- $_ := set $settings "PORTOLAN_WATCH_SELECTOR" . -}}{{- end -}}
 {{- if .Values.adopt.enabled -}}{{- $_ := set $settings "PORTOLAN_ADOPT" "true" -}}{{- end -}}
 {{- if eq .Values.scope "namespaced" -}}{{- $_ := set $settings "PORTOLAN_WATCH_NAMESPACES" "$(POD_NAMESPACE)" -}}{{- end -}}
 {{- if .Values.restNamespaces -}}{{- $_ := set $settings "PORTOLAN_REST_NAMESPACES" (prepend (without .Values.restNamespaces .Release.Namespace) .Release.Namespace | join ",") -}}{{- end -}}
