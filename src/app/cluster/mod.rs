@@ -166,7 +166,7 @@ fn operator(
     );
     let leader_line = leader_line(startup, &elector, identity)?;
     let beat_delivery = BeatDelivery::new(leader_line.clone(), Arc::clone(&leadership), Arc::new(core.probing.clone()));
-    let (publisher, publications) = publish_settings(cluster, identity, core).map_or_else(
+    let (publisher, publications) = publish_settings(cluster, identity, core, &policies).map_or_else(
         || (None, Publications::off()),
         |settings| {
             let (client, leadership) = (client.clone(), Arc::clone(&leadership));
@@ -218,12 +218,18 @@ fn policy_settings(cluster: &ClusterSettings) -> PolicySettings {
 }
 
 /// How to publish; none if that is off.
-fn publish_settings(cluster: &ClusterSettings, identity: &ReplicaIdentity, core: &Core) -> Option<PublishSettings> {
+fn publish_settings(
+    cluster: &ClusterSettings,
+    identity: &ReplicaIdentity,
+    core: &Core,
+    policies: &Policies,
+) -> Option<PublishSettings> {
     if !cluster.publish {
         return None;
     }
     Some(PublishSettings {
         namespaces: cluster.watch_namespaces.clone(),
+        policies: policies.clone(),
         gate: Arc::new(PublishPolicy::new(&identity.policy, cluster.publish_deny.clone())),
         names: Arc::clone(&core.names),
         on_demand: Arc::new(core.probing.clone()),

@@ -31,6 +31,7 @@ use crate::model::service::Service;
 use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
 use crate::operator::kubernetes::follow::{Followed, News};
+use crate::operator::namespaces::Policies;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Publication;
 use crate::telemetry::metrics::Metrics;
@@ -53,6 +54,8 @@ pub struct PublishError;
 pub struct PublishSettings {
     /// The watched namespaces, none for all: slices elsewhere are left alone.
     pub namespaces: Vec<Namespace>,
+    /// Which of them are selected by their labels; slices elsewhere are left alone, too.
+    pub policies: Policies,
     /// Which addresses may be published.
     pub gate: Arc<dyn PublishGate>,
     /// Resolves the instances' host names.
@@ -307,7 +310,8 @@ impl Publisher {
 
     fn watches(&self, namespace: &str) -> bool {
         let watched = &self.settings.namespaces;
-        watched.is_empty() || watched.iter().any(|watched| watched.as_str() == namespace)
+        let listed = watched.is_empty() || watched.iter().any(|watched| watched.as_str() == namespace);
+        listed && self.settings.policies.watches(namespace)
     }
 
     /// When there is something to do that no event announces.

@@ -147,9 +147,15 @@ impl Setup {
         Self { folder, ..self }
     }
 
-    fn publishing(&self, names: Arc<dyn NameLookup>, on_demand: Arc<dyn OnDemand>) -> Option<PublishSettings> {
+    fn publishing(
+        &self,
+        names: Arc<dyn NameLookup>,
+        on_demand: Arc<dyn OnDemand>,
+        policies: &Policies,
+    ) -> Option<PublishSettings> {
         let gate = Arc::new(PublishPolicy::new(&policy(), self.publish_deny.clone()?));
-        Some(PublishSettings { namespaces: self.namespaces.clone(), gate, names, on_demand })
+        let (namespaces, policies) = (self.namespaces.clone(), policies.clone());
+        Some(PublishSettings { namespaces, policies, gate, names, on_demand })
     }
 
     /// Starts it as the user of `kubeconfig`.
@@ -185,7 +191,7 @@ impl Setup {
             events.clone(),
             metrics.clone(),
         );
-        let (publisher, publications) = match self.publishing(names, Arc::new(on_demand.clone())) {
+        let (publisher, publications) = match self.publishing(names, Arc::new(on_demand.clone()), &policies) {
             None => (None, Publications::off()),
             Some(settings) => {
                 let (publisher, publications) = Publisher::new(
