@@ -29,7 +29,7 @@ use crate::api::access::SecretsError;
 use crate::api::conn::ConnError;
 use crate::api::tls::TlsError;
 use crate::config::{Mode, NotWatched, Settings};
-use crate::model::ports::AlwaysLeads;
+use crate::model::ports::{AlwaysLeads, AnyNamespace};
 use crate::operator::kubernetes::client::ClientError;
 use crate::operator::replicas::pass_on::LeaderLineError;
 use crate::prober::AddressPolicy;

@@ -354,8 +354,7 @@ impl IngestTask {
         let objects = self.index.objects();
         self.metrics.cluster.mirror_objects.set(i64::try_from(objects.len()).unwrap_or(i64::MAX));
         let aside = self.index.aside();
-        let all = objects.keys().chain(aside.keys());
-        let everything: Vec<_> = if whole { all.cloned().collect() } else { Vec::new() };
+        let everything: Vec<_> = if whole { objects.keys().chain(aside.keys()).cloned().collect() } else { Vec::new() };
         self.shared.objects.store(Arc::new(objects));
         self.shared.aside.store(Arc::new(aside));
         self.shared.complete.store(self.index.is_complete(), Ordering::Release);

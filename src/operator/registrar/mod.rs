@@ -35,6 +35,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::catalog::{Catalog, Snapshot};
 use crate::model::name::{InstanceName, Namespace, ServiceKey};
+use crate::model::namespace_policy::NamespacePolicies as _;
 use crate::model::ports::{
     AcknowledgementChange, Caller, ClusterError, DrainChange, InstanceRef, Registered, Registrar, Registration,
     Removal, ServiceRef, WriteError,
