@@ -22,10 +22,9 @@ pub(in crate::api) fn refused(error: &WriteError) -> ApiError {
             return ApiError::new(Code::NamespaceForbidden, error.to_string()).hint(hint);
         }
         WriteError::NamespaceNotWatched(_) => Code::NamespaceForbidden,
-        WriteError::FullByPolicy(_) => Code::ServiceFull,
         WriteError::TooManyServices(_) => Code::TooManyServices,
         WriteError::TooManyInstances(_) => Code::TooManyInstances,
-        WriteError::ServiceFull(_) => Code::ServiceFull,
+        WriteError::ServiceFull(_) | WriteError::FullByPolicy(_) => Code::ServiceFull,
         WriteError::HasInstances(_) | WriteError::SharedExternalId(_) => Code::HasInstances,
         WriteError::ExternalIdTaken(_) => Code::ExternalIdTaken,
         // Only the registry's own removals are refused so.

@@ -72,7 +72,7 @@ impl ObservedObject {
     }
 
     /// Follows what applies to its namespace.
-    pub(crate) fn govern(&mut self, namespaces: &View) {
+    pub(in crate::operator) fn govern(&mut self, namespaces: &View) {
         self.watched = namespaces.watches(self.key().namespace());
         let plain = self.ungoverned.take();
         match namespaces.of(self.key().namespace()) {
@@ -108,7 +108,12 @@ impl ObservedObject {
     /// Orders it after what was known: `before`, the last version here, or else `shown`, what the catalog has from an earlier run. The watches
     /// of objects and of endpoints are not ordered, and endpoints that are gone have no revision, so its own does not say that it is newer.
     /// Nor does it where `namespaces` have policies or are selected, since the object is the same then whatever applies.
-    pub(crate) fn order_after(&mut self, before: Option<&Self>, shown: Option<&Service>, namespaces: &View) {
+    pub(in crate::operator) fn order_after(
+        &mut self,
+        before: Option<&Self>,
+        shown: Option<&Service>,
+        namespaces: &View,
+    ) {
         if self.written.is_none() && !namespaces.is_on() {
             return;
         }

@@ -13,7 +13,7 @@ use crate::model::mirror::MirrorChange;
 use crate::model::name::ServiceKey;
 use crate::model::ports::AddressGate;
 use crate::model::url::EndpointUrl;
-use crate::operator::kubernetes::follow::News;
+use crate::operator::kubernetes::follow;
 use crate::operator::namespaces::{KnownNamespace, PolicySettings, Table, View};
 use crate::operator::read::ObjectId;
 use crate::operator::read::raw::RawObject;
@@ -230,7 +230,7 @@ fn labelled(tier: &str) -> View {
     let settings = PolicySettings { policies: false, selector: "tier=gold".parse().ok() };
     let mut table = Table::new(&settings);
     let labels = [("tier".to_owned(), tier.to_owned())].into();
-    table.on_namespaces(News::Listed(vec![KnownNamespace { name: "shop".to_owned(), labels }]));
+    table.on_namespaces(follow::News::Listed(vec![KnownNamespace { name: "shop".to_owned(), labels }]));
     table.view()
 }
 

@@ -161,7 +161,9 @@ impl Table {
         self.view.known = self.policies.is_some() && self.namespaces.is_some();
         let gone = self.view.namespaces.keys().cloned();
         let names: HashSet<String> = gone.chain(self.namespaces.iter().flat_map(BTreeMap::keys).cloned()).collect();
-        names.iter().for_each(|name| self.apply(name));
+        for name in &names {
+            self.apply(name);
+        }
     }
 
     fn apply(&mut self, namespace: &str) {

@@ -50,12 +50,15 @@ pub struct PolicyTask {
     leadership: Arc<dyn Leadership>,
     /// The objects as they were last counted, and how many each namespace has.
     counted: Option<(Arc<Objects>, HashMap<String, usize>)>,
-    writes: FuturesUnordered<BoxFuture<'static, (Arc<str>, Result<(), String>)>>,
+    writes: FuturesUnordered<BoxFuture<'static, Written>>,
     /// Each policy's last write.
     written: HashMap<Arc<str>, LastWrite>,
     bucket: Bucket,
     warned: bool,
 }
+
+/// A policy's name, and why its status could not be written.
+type Written = (Arc<str>, Result<(), String>);
 
 struct LastWrite {
     at: Instant,

@@ -127,7 +127,7 @@ pub(super) fn accept_policy(spec: &InstanceSpec, ruling: &Ruling) -> Result<(), 
 fn excesses(policy: &PolicyInForce, any: &AnyCheck<'_>) -> Vec<Detail> {
     let at = any.name.map_or_else(|| "check".to_owned(), |name| format!("checks.{name}"));
     let excesses = policy.excesses(any.check).into_iter();
-    excesses.map(|excess| Detail::new(&format!("{at}.{}", excess.field), excess.to_string())).collect()
+    excesses.map(|excess| Detail::new(format!("{at}.{}", excess.field), excess.to_string())).collect()
 }
 
 fn label<T: std::str::FromStr<Err: Into<ValueError>>>(fields: &mut Fields<'_>, field: &str) -> Option<T> {
