@@ -93,9 +93,10 @@ async fn nothing_is_probed_while_it_is_not_known_what_applies() {
 async fn what_a_policy_denies_gets_no_connection() {
     let deny = || policy(CheckTiming::default(), CheckLimits::default(), &["127.0.0.0/8"]);
     let tenant = Tenant::new(deny());
-    let rig = tenant.rig(Duration::from_secs(1));
+    // Its own interval would be an hour.
+    let rig = tenant.rig(Duration::from_hours(1));
     let (own, other) = (Target::start(Mode::Ok).await, Target::start(Mode::Ok).await);
-    rig.register("tenant/a", &own.url(), every_second()).await;
+    rig.register("tenant/a", &own.url(), Check::default()).await;
     rig.register("other/a", &other.url(), every_second()).await;
     until("it fails", || rig.health("tenant/a") == (Health::Unhealthy, Reason::AddressDenied)).await;
     let checked = rig.check_now("tenant/a").await.expect("it is judged");
