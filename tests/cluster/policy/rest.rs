@@ -53,7 +53,8 @@ async fn a_registration_beyond_a_policy_is_refused_and_names_it() {
     let limits = json!({ "minIntervalSeconds": 30, "maxTimeoutSeconds": 5, "maxInstancesPerService": 2 });
     stage.policy("p", json!({ "checks": { "limits": limits }, "networks": { "allow": ["127.0.0.1/32"] } })).await;
     let policy = stage.named("p");
-    until("the policy counts", async || pod.register(&registration("late", &own.url())).await.status == 400).await;
+    let accepted = "conditions[?(@.type==\"Accepted\")].status";
+    until("the policy counts", async || stage.policy_status("p", accepted).await == "True").await;
     let refused = refusal(&pod.register(&registration("late", &own.url())).await);
     let problem = format!("check.interval_seconds is 5, but the NamespacePolicy {policy} allows at least 30");
     assert_eq!(refused, (400, "invalid_payload".to_owned(), vec![problem]));
