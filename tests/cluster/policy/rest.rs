@@ -31,7 +31,6 @@ async fn a_registration_beyond_a_policy_is_refused_and_names_it() {
     for (may, verb, resource) in [
         (true, "list", "namespacepolicies.portolan.dev"),
         (true, "watch", "namespacepolicies.portolan.dev"),
-        (true, "patch", "namespacepolicies.portolan.dev/status"),
         (true, "watch", "namespaces"),
         (false, "patch", "namespacepolicies.portolan.dev"),
         (false, "create", "namespacepolicies.portolan.dev"),
@@ -40,6 +39,8 @@ async fn a_registration_beyond_a_policy_is_refused_and_names_it() {
     ] {
         assert_eq!(kubectl.can_i(&[verb, resource]).await.expect("an answer"), may, "{verb} {resource}");
     }
+    let status = ["patch", "namespacepolicies.portolan.dev", "--subresource=status"];
+    assert!(kubectl.can_i(&status).await.expect("an answer"));
     let (own, other) = (Listener::at([127, 0, 0, 1].into()).await, Listener::at([127, 0, 0, 2].into()).await);
     let folder = tempfile::tempdir().expect("a folder");
     let selector = format!("{LABEL} in ({})", stage.namespace);
