@@ -76,6 +76,6 @@ fn report(rounds: &[[Round; 3]]) {
     };
     let rows = [row("Portolan: log, limit, metrics on", 0), row("axum, constant", 1), row("bare hyper, constant", 2)];
     let head =
-        ["server", "requests/s", "CPU µs/request", "p99 ms", "Portolan's requests/s ÷ its", "Portolan's CPU ÷ its"];
+        ["server", "requests/s", "CPU µs/request", "p99 ms", "requests/s, Portolan ÷ this", "CPU, Portolan ÷ this"];
     measure::print("Discovery by name, 10,000 services, 64 connections", &head, &rows);
 }

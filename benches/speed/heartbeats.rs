@@ -130,6 +130,6 @@ fn report(names: &[&str], rounds: &[Vec<Round>]) {
         ]
     };
     let rows: Vec<_> = names.iter().enumerate().map(row).collect();
-    let head = ["server", "heartbeats/s", "CPU µs/heartbeat", "p99 ms", "Portolan's ÷ its"];
+    let head = ["server", "heartbeats/s", "CPU µs/heartbeat", "p99 ms", "Portolan ÷ this"];
     measure::print("Heartbeats of 10,000 instances, 64 connections; goal: 50,000/s", &head, &rows);
 }

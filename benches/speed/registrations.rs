@@ -130,7 +130,7 @@ pub(crate) fn run(plan: Plan) -> Result<()> {
         ]
     };
     let rows = [row("Portolan, durable before its reply", 0), row("the same API without a store", 1)];
-    let head = ["server", "registrations/s", "CPU µs/registration", "p99 ms", "Portolan's ÷ its"];
+    let head = ["server", "registrations/s", "CPU µs/registration", "p99 ms", "Portolan ÷ this"];
     measure::print("New registrations, 64 connections", &head, &rows);
     Ok(())
 }

@@ -35,6 +35,8 @@ pub enum Component {
     Installs,
     /// The policies of namespaces.
     Policies,
+    /// The objects of other projects that health is written into.
+    Annotated,
 }
 
 impl Component {
@@ -51,6 +53,7 @@ impl Component {
             Self::Audit => "audit",
             Self::Installs => "installs",
             Self::Policies => "policies",
+            Self::Annotated => "annotated",
         }
     }
 }

@@ -2,8 +2,10 @@
 //! its API server starts one of its own, or stands behind a proxy.
 
 mod adopt;
+mod annotated;
 mod applying;
 mod callers;
+mod certificates;
 mod common;
 mod crd;
 mod deploy;

@@ -70,7 +70,7 @@ async fn a_service_account_has_its_rights_and_the_audit_log_shows_it() {
     assert!(refused.to_string().contains("cannot create resource"), "{refused}");
 
     let user = format!("system:serviceaccount:{namespace}:reader");
-    let mine: Vec<_> = audit.requests().expect("requests").into_iter().filter(|r| r.user == user).collect();
+    let mine: Vec<_> = audit.requests().await.expect("requests").into_iter().filter(|r| r.user == user).collect();
     let seen: Vec<_> = mine.iter().map(|r| (r.verb.as_str(), r.resource.as_str(), r.code)).collect();
     assert_eq!(seen, [("list", "configmaps", 200), ("create", "configmaps", 403)]);
 

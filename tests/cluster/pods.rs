@@ -130,7 +130,7 @@ async fn does_its_work(plane: &ControlPlane, overlay: &str) {
     portolan(&["deregister", "registered", "--server", &url], &token);
 
     let user = format!("system:serviceaccount:{namespace}:portolan");
-    let mine: Vec<_> = audit.requests().expect("requests").into_iter().filter(|r| r.user == user).collect();
+    let mine: Vec<_> = audit.requests().await.expect("requests").into_iter().filter(|r| r.user == user).collect();
     assert!(mine.iter().any(|r| r.subresource == "status" && r.code == 200), "no status was written: {mine:?}");
     assert!(
         mine.iter().any(|r| r.resource == "events.events.k8s.io" && r.code == 201),

@@ -71,7 +71,7 @@ const TASKS: &[Task] = &[
     Task {
         question: "What changed in the last ten minutes?",
         keys: &["C"],
-        answer: "what changed lately, newest first",
+        answer: "recent changes, newest first",
         holds: |desk, _| {
             desk.receive(SourceEvent::History(CHECKOUT, history(0), None));
             shows(desk, &["changed lately", "failed: connection refused"])
@@ -90,7 +90,7 @@ const TASKS: &[Task] = &[
         holds: |desk, _| shows(desk, &["services by team", "blue", "red"]),
     },
     Task {
-        question: "What do the failing have in common?",
+        question: "What do the failing services have in common?",
         keys: &[],
         answer: "the header's third line; `F` lists them",
         holds: |desk, _| shows(desk, &["failing share host 10.0.0.3"]),
@@ -98,19 +98,19 @@ const TASKS: &[Task] = &[
     Task {
         question: "Is it the network or the service?",
         keys: &["X"],
-        answer: "the stage at which the probe broke",
+        answer: "the stage at which the probe failed",
         holds: |desk, _| shows(desk, &["LAST GOOD", "WHERE IT BROKE", "nothing listens on 10.0.0.5:801"]),
     },
     Task {
         question: "Is it still down right now?",
         keys: &["p"],
-        answer: "the answer of a probe that changes nothing",
+        answer: "the result of a probe that changes nothing",
         holds: |_, effects| operations(effects).iter().any(|of| **of == Operation::Observe(CHECKOUT)),
     },
     Task {
         question: "Who owns it?",
         keys: &["X"],
-        answer: "the line `owner`: whose token registered it, else its label `owner`; `:cols owner` has it for all",
+        answer: "the line `owner`: whose token registered it, or else its label `owner`; `:cols owner` shows it for all",
         holds: |desk, _| shows(desk, &["owner      payments-ci"]),
     },
     Task {
@@ -143,13 +143,13 @@ const TASKS: &[Task] = &[
     Task {
         question: "Which certificate expires next?",
         keys: &["s", "c", "e", "Enter", "g"],
-        answer: "the list by CERT, the next to expire first",
+        answer: "the list sorted by CERT, the next to expire first",
         holds: |desk, _| shows(desk, &["CERT↓", "in 12 d"]) && desk.listed()[0] == "cart",
     },
     Task {
         question: "How is everything?",
         keys: &["H"],
-        answer: "the map: every service as a cell",
+        answer: "the map: a cell for each service",
         holds: |desk, _| shows(desk, &["map, worst first", "▲–●●●"]),
     },
     Task {
@@ -179,17 +179,17 @@ const TASKS: &[Task] = &[
     Task {
         question: "Which is the slowest?",
         keys: &["s", "p", "9", "9", "Enter"],
-        answer: "the list by its 99th percentile",
+        answer: "the list sorted by the 99th percentile",
         holds: |desk, _| shows(desk, &["P99↓"]) && desk.listed()[0] == "checkout",
     },
     Task {
-        question: "How long was it out this week?",
+        question: "How long was it down this week?",
         keys: &["T"],
         answer: "the strips below its timeline",
         holds: |desk, _| shows(desk, &["7 d", "UP  OUTAGES  LONGEST", "99.9%"]),
     },
     Task {
-        question: "What was out this week, and for how long?",
+        question: "What was down this week, and for how long?",
         keys: &["O", "Tab"],
         answer: "the outages, the newest first; `s` orders by length",
         holds: |desk, _| {
@@ -200,7 +200,7 @@ const TASKS: &[Task] = &[
     Task {
         question: "The next thing that is broken",
         keys: &["X", "]"],
-        answer: "the same explanation of the next fault",
+        answer: "the same explanation for the next fault",
         holds: |desk, _| matches!(&desk.state.screen().view, View::Explain(id, _) if *id != CHECKOUT),
     },
     Task {

@@ -28,12 +28,14 @@ fn the_chart_has_the_version_of_the_program() {
 
 /// Helm reads nothing outside of a chart, so it has copies: a file of the chart, and the file that it repeats. The copies are no links,
 /// which archives and some systems lose.
-const COPIES: [(&str, &str); 12] = [
+const COPIES: [(&str, &str); 15] = [
     ("crds/namespace-policy.yaml", "crds/namespace-policy.yaml"),
     ("crds/service.yaml", "crds/service.yaml"),
     ("files/adopt.yaml", "deploy/components/adopt/rbac.yaml"),
     ("files/cluster.yaml", "deploy/install.yaml"),
     ("files/dashboard.json", "deploy/monitoring/dashboard.json"),
+    ("files/dns-endpoints.yaml", "deploy/components/dns-endpoints/rbac.yaml"),
+    ("files/external-workloads.yaml", "deploy/components/external-workloads/rbac.yaml"),
     ("files/namespaced.yaml", "deploy/overlays/namespaced/role.yaml"),
     ("files/policy.yaml", "deploy/components/policy/rbac.yaml"),
     ("files/publish-admission.yaml", "deploy/components/publish/admission.yaml"),
@@ -41,6 +43,7 @@ const COPIES: [(&str, &str); 12] = [
     ("files/rest-namespace.yaml", "deploy/rest-namespace.yaml"),
     ("files/rules.yaml", "deploy/monitoring/rules.yaml"),
     ("files/service-monitor.yaml", "deploy/monitoring/service-monitor.yaml"),
+    ("files/workload-entries.yaml", "deploy/components/workload-entries/rbac.yaml"),
 ];
 
 #[test]

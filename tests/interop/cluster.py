@@ -26,7 +26,7 @@ def install():
     came(
         "kustomize",
         "an overlay over `overlays/cluster` and `components/publish`, `kubectl apply -k`",
-        f"{len(applied)} objects; a second look (`kubectl diff`) finds no difference",
+        f"{len(applied)} objects; afterwards, `kubectl diff` finds no difference",
     )
 
 
@@ -83,7 +83,7 @@ def use_kubectl(pod, backend):
     assert verdicts == ["InProgress", "Current", "Failed"], verdicts
     came(
         "kstatus (Flux, cli-utils)",
-        "an object without a Portolan, one that is healthy, one whose address is refused",
+        "an object that no Portolan watches, one that is healthy, one whose address is refused",
         ", ".join(f"`{verdict}`" for verdict in verdicts),
     )
 

@@ -80,7 +80,7 @@ def main():
     came(
         "Prometheus",
         "to scrape `/sd/prometheus` and `/metrics` while a backend fails",
-        f"`up` of both targets 1, then 0 for that one; `portolan_service_instances` agrees; {count} alerts and rules evaluated",
+        f"`up` is 1 for both targets, then 0 for the failing one; `portolan_service_instances` agrees; {count} alerts and rules evaluated",
     )
 
 

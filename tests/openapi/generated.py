@@ -69,7 +69,7 @@ def main():
     expect(deregister_instance.sync(client=server, id=service.id, name="a"), Done)
     assert expect(get.sync(client=server, id=service.id), Refusal).code == "service_not_found"
     assert expect(get.sync(client=server, id=uuid.uuid4()), Refusal).code == "service_not_found"
-    print("interop: openapi-python-client | a client from `openapi.json`: register, discover, drain, deregister | typed answers, and typed refusals")
+    print("interop: openapi-python-client | a client from `openapi.json`: register, discover, drain, deregister | typed responses, and typed errors")
 
 
 if __name__ == "__main__":

@@ -17,16 +17,20 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 
 use super::AppError;
+use super::component_settings;
 use super::component_status::{EventReporter, StatusSource};
 use super::readiness::StatusReadiness;
 use super::startup::{Core, Startup};
 use super::tasks::{ShutdownStage, Tasks};
+use crate::api::access::AccountSettings;
 use crate::api::tls::ServerTls;
 use crate::api::{Api, ApiState};
 use crate::config::ClusterSettings;
 use crate::model::ports::{Authority, Leadership};
 use crate::operator::adopt::Adopter;
+use crate::operator::annotated::{AnnotatedSettings, AnnotatedTask, Kind, KindStates};
 use crate::operator::authority::KubernetesAuthority;
+use crate::operator::certificates::Certificates;
 use crate::operator::events::{EventSettings, EventWriter, Events};
 use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::operator::ingest::{Ingest, IngestTask};
@@ -67,14 +71,15 @@ struct Operator {
     adopter: Option<Adopter>,
     policies: Policies,
     policy_task: Option<PolicyTask>,
+    annotated: Option<(AnnotatedTask, KindStates)>,
     event_writer: EventWriter,
     peers: Peers,
     installs: Installs,
     installs_task: InstallsTask,
     leader_line: LeaderLine,
     beat_delivery: BeatDelivery,
-    /// What the cluster says about callers, and the audiences of their tokens besides Portolan's own.
-    callers: (Arc<dyn Authority>, Vec<String>),
+    /// What the cluster says about callers, and which of their tokens are accepted.
+    callers: (Arc<dyn Authority>, AccountSettings),
 }
 
 /// Serves until shutdown. Until the cluster is known, it only answers that it is waiting.
@@ -95,8 +100,11 @@ pub(super) async fn run(
     };
     let elector = Elector::new(client.clone(), &identity.namespace, &identity.name, identity.address, &startup.metrics);
     let policies = Policies::new(policy_settings(cluster));
-    let (policy, leadership) = (identity.policy.clone(), Arc::new(elector.0.clone()));
-    let core = startup.core(Some(known.epoch.clone()), policy, Arc::new(policies.clone()), leadership)?;
+    let leadership: Arc<dyn Leadership> = Arc::new(elector.0.clone());
+    let (certificates, certificate_reader) =
+        Certificates::new(client.clone(), Arc::clone(&leadership), startup.metrics.clone());
+    let (policy, objects) = (identity.policy.clone(), Some(Arc::new(certificates) as _));
+    let core = startup.core(Some(known.epoch.clone()), policy, Arc::new(policies.clone()), leadership, objects)?;
     let operator = operator(&startup, cluster, &identity, &core, (client, api_health), policies, elector)?;
     let age = mirror_age(&operator, known.file_age);
     let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));
@@ -106,6 +114,7 @@ pub(super) async fn run(
     let mut tasks = Tasks::new();
     core.start(&mut tasks, &startup.probing, Arc::new(operator.registrar.clone()));
     operator.start(&mut tasks);
+    tasks.start(ShutdownStage::Reporting, "the reader of certificates", |stop| certificate_reader.run(stop));
     tasks.start(ShutdownStage::Serving, "the event reporter", |stop| reporter.run(stop));
     if let KnownEpoch { epoch, unconfirmed: true, .. } = known {
         tasks.start(ShutdownStage::Reporting, "the mirror", |stop| registry.confirm(epoch, stop));
@@ -124,7 +133,7 @@ fn operator(
 ) -> Result<Operator, AppError> {
     let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
     let authority = KubernetesAuthority::new(client.clone(), api_health.clone(), metrics.clone());
-    let callers = (Arc::new(authority) as _, cluster.token_audiences.clone());
+    let callers = (Arc::new(authority) as _, component_settings::accounts(&startup.settings, cluster));
     let leadership: Arc<dyn Leadership> = Arc::new(elector.clone());
     let addresses = Arc::new(identity.policy.clone());
     let (ingest, ingest_task) =
@@ -185,6 +194,11 @@ fn operator(
         let (client, leadership) = (client.clone(), Arc::clone(&leadership));
         PolicyTask::new(client, policies.clone(), ingest.clone(), installs.clone(), leadership)
     });
+    let annotated = annotated_settings(cluster, &policies).map(|settings| {
+        let (client, leadership) = (client.clone(), Arc::clone(&leadership));
+        let (ingest, installs) = (ingest.clone(), installs.clone());
+        AnnotatedTask::new(client, ingest, catalog(), installs, leadership, settings, metrics.clone())
+    });
     let reporter =
         Reporter::new(client, ingest.clone(), catalog(), installs.clone(), leadership, events, metrics.clone())
             .with_publications(publications);
@@ -203,6 +217,7 @@ fn operator(
         adopter,
         policies,
         policy_task,
+        annotated,
         event_writer,
         peers,
         installs,
@@ -215,6 +230,21 @@ fn operator(
 
 fn policy_settings(cluster: &ClusterSettings) -> PolicySettings {
     PolicySettings { policies: cluster.policies, selector: cluster.watch_selector.clone() }
+}
+
+/// Which kinds of other projects' objects are written; none if none are.
+fn annotated_settings(cluster: &ClusterSettings, policies: &Policies) -> Option<AnnotatedSettings> {
+    let all = [
+        (cluster.workload_entries, Kind::WorkloadEntry),
+        (cluster.external_workloads, Kind::ExternalWorkload),
+        (cluster.dns_endpoints, Kind::DnsEndpoint),
+    ];
+    let kinds: Vec<Kind> = all.into_iter().filter_map(|(on, kind)| on.then_some(kind)).collect();
+    (!kinds.is_empty()).then(|| AnnotatedSettings {
+        kinds,
+        namespaces: cluster.watch_namespaces.clone(),
+        policies: policies.clone(),
+    })
 }
 
 /// How to publish; none if that is off.
@@ -273,6 +303,7 @@ fn cluster_status(startup: &Startup, core: &Core, operator: &Operator, age: Mirr
         api_health: operator.api_health.clone(),
         installs: operator.installs.clone(),
         policies: operator.policies.clone(),
+        annotated: operator.annotated.as_ref().map(|(_, states)| states.clone()),
         age,
     }
 }
@@ -314,6 +345,7 @@ impl Operator {
             publisher,
             adopter,
             policy_task,
+            annotated,
             event_writer,
             peers,
             installs_task,
@@ -334,6 +366,9 @@ impl Operator {
         }
         if let Some(task) = policy_task {
             tasks.start(ShutdownStage::Reporting, "the watch of policies", |stop| task.run(stop));
+        }
+        if let Some((annotated, _)) = annotated {
+            tasks.start(ShutdownStage::Reporting, "the writer of annotated objects", |stop| annotated.run(stop));
         }
         tasks.start(ShutdownStage::Reporting, "the event writer", |stop| event_writer.run(stop));
         tasks.start(ShutdownStage::Reporting, "the watch of installs", |stop| installs_task.run(stop));

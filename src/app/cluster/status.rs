@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::app::component_status::{ComponentStatus, LocalStatus, StatusSource};
 use crate::model::ports::{Freshness, Leadership, Role};
+use crate::operator::annotated::KindStates;
 use crate::operator::ingest::Ingest;
 use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::operator::kubernetes::health::ApiHealth;
@@ -22,6 +23,8 @@ pub(super) struct ClusterStatus {
     pub(super) api_health: ApiHealth,
     pub(super) installs: Installs,
     pub(super) policies: Policies,
+    /// None if no kind is switched on.
+    pub(super) annotated: Option<KindStates>,
     pub(super) age: MirrorAge,
 }
 
@@ -81,6 +84,16 @@ fn policies(policies: &Policies) -> Option<ComponentStatus> {
     Some(status)
 }
 
+/// The objects of other projects that health is written into.
+fn annotated(states: &KindStates) -> ComponentStatus {
+    let problems: Vec<String> = states.all().into_iter().filter_map(|(kind, state)| state.problem(kind)).collect();
+    if problems.is_empty() {
+        return ComponentStatus::good("health is written into annotated objects of other projects").usual();
+    }
+    ComponentStatus::bad("health cannot be written into some annotated objects of other projects")
+        .with(problems.join("; "))
+}
+
 /// `listed`: every list of this run is complete. `complete`: the store holds all services, perhaps from an earlier run.
 fn mirror(listed: bool, complete: bool, stale_for: Option<Duration>, watch_error: Option<&String>) -> ComponentStatus {
     let status = match (listed, stale_for) {
@@ -112,6 +125,7 @@ impl StatusSource for ClusterStatus {
             (Component::Installs, self.installs()),
         ]);
         statuses.extend(policies(&self.policies).map(|status| (Component::Policies, status)));
+        statuses.extend(self.annotated.as_ref().map(|states| (Component::Annotated, annotated(states))));
         statuses
     }
 }

@@ -173,7 +173,7 @@ Settings {
             .path("db_path", parse::database)
             .unwrap_or_else(|| PathBuf::from(reader.by_mode("./services.db", "./mirror.db")));
     enable_auth "ENABLE_AUTH" "BOOL" "false"
-        "Require a bearer token on every route that writes, and on those that show a service by id, its history or probes; in cluster mode also a ServiceAccount's" [num_args = 0..=1, default_missing_value = "true"]
+        "Require a bearer token on every route that writes, and on those that show a service by id, its history or probes; in cluster mode, ServiceAccount tokens count, too" [num_args = 0..=1, default_missing_value = "true"]
         => /// The secrets; `None` while auth is off.
         auth: Option<Secrets> = reader.auth();
     jwt_secret_file "JWT_SECRET_FILE" "FILE" "none"
@@ -201,7 +201,7 @@ Settings {
         "Log lines as text or json" []
         => log_format: LogFormat = reader.text("log_format", parse::log_format).unwrap_or(LogFormat::Text);
     audit_file "PORTOLAN_AUDIT_FILE" "FILE" "none"
-        "File to which each write, done or refused, appends a line of JSON; opened again after it is renamed" []
+        "File to which each write, accepted or refused, appends a line of JSON; reopened after it is renamed" []
         => audit_file: Option<PathBuf> = reader.path("audit_file", parse::file);
     max_services "MAX_SERVICES" "COUNT" "100" / "0"
         "Maximum number of services registered over REST; 0 is unlimited" []
@@ -222,7 +222,7 @@ Settings {
         "Writes and checks per minute that each client may request; 0 is no limit" []
         => rate_limit_per_minute: Option<u32> = Some(reader.writes_per_minute()).filter(|n| *n > 0);
     read_rate_limit_per_minute "PORTOLAN_READ_RATE_LIMIT_PER_MINUTE" "COUNT" "100 times PORTOLAN_RATE_LIMIT_PER_MINUTE"
-        "Reads per minute that each client may make; each 32 KiB of an answer counts as one; 0 is no limit" []
+        "Reads per minute that each client may make; each 32 KiB of a response counts as one; 0 is no limit" []
         => read_rate_limit_per_minute: Option<u32> = {
             let default = reader.writes_per_minute().saturating_mul(READS_PER_WRITE);
             Some(reader.rate("read_rate_limit_per_minute", default)).filter(|n| *n > 0)
@@ -250,7 +250,7 @@ Settings {
         "Maximum number of probes per second to one address, except loopback; further ones are delayed" []
         => probe_per_address: u32 = reader.number("probe_per_address", 20, 1..=100_000, "probes a second");
     deregister_after_seconds "PORTOLAN_DEREGISTER_AFTER_SECONDS" "SECONDS" "0"
-        "Remove an instance registered over REST once it has been unhealthy for this many seconds without a break, unless it has its own deregister_after_seconds or a heartbeat; never a service's last instance; 0 turns this off" []
+        "Remove an instance registered over REST once it has been unhealthy for this many seconds without interruption, unless it has its own deregister_after_seconds or a heartbeat; never a service's last instance; 0 turns this off" []
         => deregister_after: Option<Duration> = reader.deregister_after();
     ca_dir "PORTOLAN_CA_DIR" "FOLDER" "none"
         "Folder with the files that a check's tls.ca and tls.client_cert may name" []
@@ -262,7 +262,7 @@ Settings {
         "Address and port that serve /metrics alone, to everyone and without a token, for a scraper while PORTOLAN_READ_AUTH is on" []
         => metrics_address: Option<SocketAddr> = reader.text("metrics_address", parse::socket);
     history_days "PORTOLAN_HISTORY_DAYS" "DAYS" "30"
-        "Days that changes of health are kept" []
+        "Days for which changes of health are kept" []
         => history: Duration = DAY * reader.number("history_days", 30, 1..=3650, "days");
     shutdown_seconds "PORTOLAN_SHUTDOWN_SECONDS" "SECONDS" "10"
         "Seconds that a shutdown may take before open requests are cut off" []
@@ -292,6 +292,9 @@ ClusterSettings {
     token_audiences "PORTOLAN_TOKEN_AUDIENCES" "NAMES" "none"
         "Cluster mode: audiences besides portolan for which tokens of ServiceAccounts are accepted, separated by commas"
         => Vec<String> = reader.text("token_audiences", parse::audiences).unwrap_or_default();
+    token_issuers "PORTOLAN_TOKEN_ISSUERS" "NAMES" "none"
+        "Cluster mode: issuers of ServiceAccounts' tokens besides the first --service-account-issuer of the API server, separated by commas"
+        => Vec<String> = reader.text("token_issuers", parse::issuers).unwrap_or_default();
     publish "PORTOLAN_PUBLISH" "BOOL" "false"
         "Cluster mode: publish instances as endpoints of the core Services that spec.publish names"
         => bool = reader.flag("publish", false);
@@ -301,6 +304,15 @@ ClusterSettings {
     adopt "PORTOLAN_ADOPT" "BOOL" "false"
         "Cluster mode: adopt the endpoints of the core Services that spec.from names or the label portolan.dev/adopt marks"
         => bool = reader.flag("adopt", false);
+    workload_entries "PORTOLAN_WORKLOAD_ENTRIES" "BOOL" "false"
+        "Cluster mode: write the health of instances into Istio's WorkloadEntry objects with the annotation portolan.dev/service"
+        => bool = reader.flag("workload_entries", false);
+    external_workloads "PORTOLAN_EXTERNAL_WORKLOADS" "BOOL" "false"
+        "Cluster mode: write the health of instances into Linkerd's ExternalWorkload objects with the annotation portolan.dev/service"
+        => bool = reader.flag("external_workloads", false);
+    dns_endpoints "PORTOLAN_DNS_ENDPOINTS" "BOOL" "false"
+        "Cluster mode: write the addresses of healthy instances into external-dns' DNSEndpoint objects with the annotation portolan.dev/service"
+        => bool = reader.flag("dns_endpoints", false);
     context "PORTOLAN_CONTEXT" "NAME" "the current one"
         "Cluster mode outside a cluster: the context of the kubeconfig file (KUBECONFIG, else ~/.kube/config)"
         => Option<String> = reader.text("context", parse::kubernetes_name);

@@ -134,7 +134,9 @@ impl Adopter {
     async fn on_news(&mut self, message: Message) -> Result<(), IngestError> {
         match &message {
             Message::Endpoints(EndpointNews::Services(Followed::News(news))) => self.labels.services(news),
-            Message::Endpoints(EndpointNews::Slices(Followed::News(_))) | Message::Namespaces(Followed::News(_)) => {}
+            Message::Endpoints(EndpointNews::Slices(Followed::News(_) | Followed::NotServed))
+            | Message::Endpoints(EndpointNews::Services(Followed::NotServed))
+            | Message::Namespaces(Followed::News(_) | Followed::NotServed) => {}
             Message::Endpoints(
                 EndpointNews::Slices(Followed::Forbidden(why)) | EndpointNews::Services(Followed::Forbidden(why)),
             )
@@ -152,7 +154,7 @@ impl Adopter {
                 self.labels.namespaces(news);
                 Ok(())
             }
-            Message::Namespaces(Followed::Forbidden(_)) => Ok(()),
+            Message::Namespaces(Followed::Forbidden(_) | Followed::NotServed) => Ok(()),
         }
     }
 

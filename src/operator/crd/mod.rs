@@ -5,7 +5,7 @@
 //!
 //! The doc comments of the types are what `kubectl explain` shows, so they address whoever writes a manifest.
 //!
-//! 1. [`spec`]: what a manifest says. [`check`], [`identity`], [`named_check`]: its checks, and their form in the model. [`drain`]:
+//! 1. [`spec`]: what a manifest says. [`check`], [`tls`], [`identity`], [`named_check`]: its checks, and their form in the model. [`drain`]:
 //!    an instance out of selection. [`publish`]: the core Service that gets its instances. [`from`]: the one that its instances come from.
 //! 2. [`status`]: what Portolan writes back.
 //!    [`namespace_policy`]: what administrators set for namespaces.
@@ -22,10 +22,9 @@ mod publish;
 mod rules;
 mod spec;
 mod status;
+mod tls;
 
-pub use check::{
-    CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HeartbeatSpec, HttpSpec, Method, TlsSpec, check_spec, read_check,
-};
+pub use check::{CheckSpec, EmptySpec, GrpcSpec, HeaderSpec, HeartbeatSpec, HttpSpec, Method, check_spec, read_check};
 pub use definition::{definition, policy_yaml, yaml};
 pub use drain::{DrainEntry, MAX_DRAINED_BY, drain_entry, read_drain};
 pub use from::{FromSpec, PortRef};
@@ -38,3 +37,4 @@ pub use namespace_policy::{
 pub use publish::{PublishSpec, WhenAllDown};
 pub use spec::{InstanceEntry, OwnerEntry, ServiceResource, ServiceSpec, SourceValue};
 pub use status::{AcknowledgementStatus, HealthValue, InstanceStatus, ServiceStatus, State, WarningStatus};
+pub use tls::{CaFromSpec, ClientCertFromSpec, TlsSpec};

@@ -68,6 +68,9 @@ impl Endpoints {
         let touched = match news {
             EndpointNews::Slices(Followed::News(news)) => self.slices(news),
             EndpointNews::Services(Followed::News(news)) => self.services(news),
+            EndpointNews::Slices(Followed::NotServed) | EndpointNews::Services(Followed::NotServed) => {
+                return Touched::Nobody;
+            }
             EndpointNews::Slices(Followed::Forbidden(why)) | EndpointNews::Services(Followed::Forbidden(why)) => {
                 // What was listed once stands until it is listed again.
                 let lasts = now.saturating_duration_since(*self.refused_at.get_or_insert(now)) >= REFUSED;

@@ -15,8 +15,8 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
@@ -33,6 +33,7 @@ use crate::model::name::{Namespace, ServiceKey};
 use crate::model::ports::{AddressGate, Leadership, WriteError};
 use crate::operator::crd::ServiceResource;
 use crate::operator::endpoints::EndpointNews;
+use crate::operator::read::ParsedService;
 use crate::operator::read::raw::RawObject;
 use crate::store::Store;
 use crate::telemetry::metrics::Metrics;
@@ -79,10 +80,17 @@ pub(super) enum Message {
 }
 
 /// The handle on the task; cloning shares it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ingest {
     messages: mpsc::Sender<Message>,
     shared: Arc<Shared>,
+    addresses: Arc<dyn AddressGate>,
+}
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest").field("shared", &self.shared).finish_non_exhaustive()
+    }
 }
 
 /// What others read of the task's state.
@@ -92,8 +100,8 @@ pub(super) struct Shared {
     aside: ArcSwap<Objects>,
     complete: AtomicBool,
     changed: Changed,
-    /// Empty unless there is a publisher, so that nothing piles up.
-    changed_for_publisher: OnceLock<Changed>,
+    /// One for each other task that asked for it, so that nothing piles up.
+    followers: ArcSwap<Vec<Changed>>,
 }
 
 impl Ingest {
@@ -108,8 +116,9 @@ impl Ingest {
         let (messages, queue) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
         metrics.collect_with(Box::new(rejected::Rejected(Arc::clone(&shared))));
-        let task = IngestTask::new(queue, shared.clone(), scopes(namespaces), store, leadership, addresses, metrics);
-        (Self { messages, shared }, task)
+        let scopes = scopes(namespaces);
+        let task = IngestTask::new(queue, shared.clone(), scopes, store, leadership, Arc::clone(&addresses), metrics);
+        (Self { messages, shared, addresses }, task)
     }
 
     /// Ingests an object from the answer to a write or a read. Resolves when the next read here shows it, or something newer.
@@ -122,6 +131,11 @@ impl Ingest {
 
     pub(crate) async fn put_raw(&self, raw: RawObject) -> Result<(), IngestError> {
         self.ask(|reply| Message::Put(Box::new(raw), Some(reply))).await
+    }
+
+    /// The object in the model's terms, without ingesting it; none if it lacks something that every object has.
+    pub(crate) fn parse(&self, raw: RawObject) -> Option<ParsedService> {
+        ObservedObject::new(raw, &*self.addresses).ok().map(|observed| observed.parsed)
     }
 
     /// Ingests the removal of the object with that uid, at `revision` or soon after. Resolves when no read here shows it.
@@ -167,9 +181,11 @@ impl Ingest {
         &self.shared.changed
     }
 
-    /// The same again, for the publisher.
-    pub fn changed_for_publisher(&self) -> Changed {
-        self.shared.changed_for_publisher.get_or_init(Changed::default).clone()
+    /// The same again, for one more task; it has to take what is marked from then on.
+    pub fn follow_changes(&self) -> Changed {
+        let changed = Changed::default();
+        self.shared.followers.rcu(|before| before.iter().chain([&changed]).cloned().collect::<Vec<_>>());
+        changed
     }
 
     /// Sends a message; waits while the queue is full.

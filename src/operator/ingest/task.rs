@@ -359,8 +359,8 @@ impl IngestTask {
         self.shared.aside.store(Arc::new(aside));
         self.shared.complete.store(self.index.is_complete(), Ordering::Release);
         let keys: Vec<ServiceKey> = everything.into_iter().chain(touched).collect();
-        if let Some(changed) = self.shared.changed_for_publisher.get() {
-            changed.mark(keys.iter().cloned());
+        for follower in &**self.shared.followers.load() {
+            follower.mark(keys.iter().cloned());
         }
         self.shared.changed.mark(keys);
     }

@@ -36,8 +36,10 @@ pub(in crate::operator) struct Closed;
 pub(in crate::operator) enum FollowError {
     /// The revision to resume from is too old or unusable: list again.
     Expired,
-    /// 403 and 404: a right is missing, or the kind.
+    /// 403.
     Forbidden(String),
+    /// 404: the API server does not serve the kind.
+    NotServed,
     /// Anything else.
     Other(String),
     Closed,
@@ -54,8 +56,8 @@ impl From<ApiError> for FollowError {
 
 fn of_status(code: u16, message: &str) -> FollowError {
     match code {
-        // 404: the kind is not installed.
-        403 | 404 => FollowError::Forbidden(text::escape(message, MAX_TEXT)),
+        403 => FollowError::Forbidden(text::escape(message, MAX_TEXT)),
+        404 => FollowError::NotServed,
         // The API server's data was restored from an earlier state.
         504 if message.contains("Too large resource version") => FollowError::Expired,
         401 | 429 | 500.. => FollowError::Other(text::escape(message, MAX_TEXT)),
@@ -74,11 +76,14 @@ pub(in crate::operator) enum News<T> {
     Removed(Box<T>),
 }
 
-/// What a follower sends: news, or that it may not list and watch.
+/// What a follower sends.
 #[derive(Debug)]
 pub(in crate::operator) enum Followed<T> {
     News(News<T>),
+    /// It may not list and watch.
     Forbidden(String),
+    /// The API server does not serve the kind, so there are no such objects. Kinds of Kubernetes itself are always served.
+    NotServed,
 }
 
 /// Follows one kind.
@@ -187,19 +192,23 @@ where
             FollowError::Closed => return Err(Closed),
             FollowError::Expired => self.from = None,
             FollowError::Forbidden(why) => {
-                // The list says when it is allowed again.
+                // The list shows that it may again.
                 self.from = None;
                 // If the queue is full, the next round says it again.
                 drop(self.reader.try_send((self.wrap)(Followed::Forbidden(why))));
+            }
+            FollowError::NotServed => {
+                self.from = None;
+                drop(self.reader.try_send((self.wrap)(Followed::NotServed)));
             }
             // It resumes where it was; an unusable position is an `Expired`.
             FollowError::Other(why) if self.from.is_none() => {
                 self.failed = self.failed.saturating_add(1);
                 if self.failed == MAX_FAILED {
-                    tracing::warn!("{} cannot be listed; this is tried again: {why}", std::any::type_name::<K>());
+                    tracing::warn!("{} cannot be listed; this is tried again: {why}", self.api.resource_url());
                 }
             }
-            FollowError::Other(why) => tracing::debug!("a watch of {} is resumed: {why}", std::any::type_name::<K>()),
+            FollowError::Other(why) => tracing::debug!("a watch of {} is resumed: {why}", self.api.resource_url()),
         }
         Ok(())
     }

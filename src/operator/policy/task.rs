@@ -121,6 +121,10 @@ impl PolicyTask {
                 return self.refused("namespacepolicies.portolan.dev", &why);
             }
             Message::Namespaces(Followed::Forbidden(why)) => return self.refused("namespaces", &why),
+            Message::Policies(Followed::NotServed) => {
+                return self.refused("namespacepolicies.portolan.dev", "the API server does not know them");
+            }
+            Message::Namespaces(Followed::NotServed) => return,
         }
         let view = self.table.view();
         if view.is_known() {

@@ -12,6 +12,7 @@ use super::object::Owner;
 use crate::model::ports::Leadership;
 use crate::model::text;
 use crate::operator::crd::ServiceResource;
+use crate::operator::kubernetes::rights::lacks_rights;
 
 /// Time for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -127,11 +128,6 @@ async fn make(api: &Api<EndpointSlice>, request: Request) -> Result<Written, Wri
 
 async fn answer(request: impl Future<Output = kube::Result<EndpointSlice>>) -> Result<EndpointSlice, WriteError> {
     timeout(ANSWER_TIMEOUT, request).await.map_err(|_| no_answer())?.map_err(error_of)
-}
-
-/// Whether a 403 is by the authorizer (`User "a" cannot create resource "b" …`), not by an admission policy or a quota.
-fn lacks_rights(message: &str) -> bool {
-    message.contains(" cannot ") && message.contains(" resource ")
 }
 
 fn no_answer() -> WriteError {

@@ -9,8 +9,8 @@
 //!
 //! 1. [`plan`]: which endpoints a Service should have. [`pack`]: which slice holds each. [`object`]: a slice as an object.
 //! 2. [`watches`] and [`view`]: what the cluster has. [`names`]: the addresses of host names, and [`proofs`]: which of them were probed.
-//! 3. [`task`]: the task. [`tracked`]: which objects publish. [`queue`]: which is next. [`requests`], [`jobs`] and [`apply`]: the
-//!    requests. [`publications`]: the outcome, for the status.
+//! 3. [`task`]: the task. [`tracked`]: which objects publish. [`requests`], [`jobs`] and [`apply`]: the requests.
+//!    [`publications`]: the outcome, for the status.
 
 mod apply;
 mod jobs;
@@ -20,7 +20,6 @@ mod pack;
 mod plan;
 mod proofs;
 mod publications;
-mod queue;
 mod requests;
 mod task;
 mod tracked;

@@ -18,7 +18,6 @@ use super::pack::pack;
 use super::plan::{Lookup, PlanInput, plan};
 use super::proofs::Proofs;
 use super::publications::Publications;
-use super::queue::Queue;
 use super::requests;
 use super::tracked::Tracked;
 use super::view::{Concerned, ObjectName, Owned, View};
@@ -32,6 +31,7 @@ use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
 use crate::operator::kubernetes::follow::{Followed, News};
 use crate::operator::namespaces::Policies;
+use crate::operator::queue::PausingQueue;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Publication;
 use crate::telemetry::metrics::Metrics;
@@ -78,7 +78,7 @@ pub struct Publisher {
     view: View,
     tracked: Tracked,
     proofs: Proofs,
-    queue: Queue,
+    queue: PausingQueue,
     jobs: Jobs,
     /// Slices without an owner that are being removed.
     removing: HashSet<ObjectName>,
@@ -106,7 +106,7 @@ impl Publisher {
             jobs: Jobs::new(client.clone(), Arc::clone(&leadership)),
             client,
             leadership,
-            changed: ingest.changed_for_publisher(),
+            changed: ingest.follow_changes(),
             ingest,
             catalog,
             installs,
@@ -116,7 +116,7 @@ impl Publisher {
             metrics,
             publications: publications.clone(),
             view: View::default(),
-            queue: Queue::default(),
+            queue: PausingQueue::default(),
             removing: HashSet::new(),
             forbidden: None,
             warned: None,
@@ -184,6 +184,9 @@ impl Publisher {
             Message::Slices(Followed::News(news)) => self.view.slices(news),
             Message::Services(Followed::News(news)) => self.view.services(news),
             Message::Namespaces(Followed::News(news)) => self.view.namespaces(news),
+            Message::Slices(Followed::NotServed)
+            | Message::Services(Followed::NotServed)
+            | Message::Namespaces(Followed::NotServed) => return,
             Message::Slices(Followed::Forbidden(why))
             | Message::Services(Followed::Forbidden(why))
             | Message::Namespaces(Followed::Forbidden(why)) => {

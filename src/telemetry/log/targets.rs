@@ -7,7 +7,7 @@ pub const TARGETS: &[(&str, &str)] = &[
     ("portolan::access", "one line per request; refused tokens"),
     ("portolan::api", "connections, the files of secrets and certificates, errors while answering"),
     ("portolan::app", "start, shutdown, SIGHUP, the replica's identity"),
-    ("portolan::audit", "one line per write: who asked for it, from where, and its result"),
+    ("portolan::audit", "one line per write: who requested it, from where, and its result"),
     ("portolan::cli", "environment variables that look like settings but are not"),
     ("portolan::log", "lines that the log had to drop"),
     ("portolan::operator", "cluster mode: the watch, the Lease, status writes, registrations as objects"),

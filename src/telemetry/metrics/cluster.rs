@@ -17,6 +17,7 @@ metrics! {
         watch_restarts: Counter, "watch_restarts", "Watches of the Kubernetes API that broke";
         status_writes: Family<ResultLabel, Counter>, "status_writes", "Status writes: written, conflict, gone, forbidden, refused or away";
         slice_writes: Family<ResultLabel, Counter>, "endpoint_slice_writes", "Writes of EndpointSlices: written, conflict, forbidden, refused or away";
+        annotated_writes: Family<ResultLabel, Counter>, "annotated_object_writes", "Writes of annotated objects of other projects: written, conflict, gone, forbidden, refused or away";
         status_queue_depth: Gauge, "status_queue_depth", "Objects whose status waits to be written";
         reviews: Family<ReviewLabels, Counter>, "reviews", "TokenReviews and SubjectAccessReviews of callers: allowed, denied or unanswered";
         events: Family<ResultLabel, Counter>, "events", "Events of the Kubernetes API: written, dropped or failed";
@@ -43,6 +44,11 @@ impl ClusterMetrics {
     /// Counts a write of an EndpointSlice.
     pub fn slice_written(&self, result: &'static str) {
         self.slice_writes.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts a write of an annotated object.
+    pub fn annotated_written(&self, result: &'static str) {
+        self.annotated_writes.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// Counts a review: of a `token`, or of `access`.

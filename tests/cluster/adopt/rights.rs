@@ -66,7 +66,7 @@ async fn without_the_rights_it_says_what_to_apply_once_and_serves_the_rest() {
     stage.until_columns(["0/1", "NotChecked", ""]).await;
     let (mut refused, agent) = (0, format!("system:serviceaccount:{}:portolan", stage.namespace));
     until("it was refused again and again", async || {
-        let asked = audit.requests().expect("requests").into_iter();
+        let asked = audit.requests().await.expect("requests").into_iter();
         refused += asked.filter(|request| request.user == agent && request.code == 403).count();
         refused >= 6
     })

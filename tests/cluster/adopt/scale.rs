@@ -109,7 +109,7 @@ async fn ten_thousand_endpoints_cost_what_written_instances_do() {
     .await;
     let agent = format!("system:serviceaccount:{}:portolan", installed.namespace);
     let asked: Vec<_> =
-        audit.requests().expect("requests").into_iter().filter(|request| request.user == agent).collect();
+        audit.requests().await.expect("requests").into_iter().filter(|request| request.user == agent).collect();
     let statuses: Vec<&str> =
         asked.iter().filter(|request| request.subresource == "status").map(|request| request.name.as_str()).collect();
     assert_eq!(statuses, ["web-7"]);

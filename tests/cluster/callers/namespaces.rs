@@ -43,7 +43,7 @@ async fn a_pod_registers_discovers_and_removes_what_is_its_own() {
     assert_eq!(removed.status, 200, "{}", removed.text);
 
     let user = format!("system:serviceaccount:{}:portolan", stage.own);
-    let mine: Vec<_> = audit.requests().expect("requests").into_iter().filter(|r| r.user == user).collect();
+    let mine: Vec<_> = audit.requests().await.expect("requests").into_iter().filter(|r| r.user == user).collect();
     let refused: Vec<_> = mine.iter().filter(|r| r.code == 403).collect();
     assert!(refused.is_empty(), "{refused:?}");
     assert!(mine.iter().any(|r| r.resource == "tokenreviews.authentication.k8s.io" && r.code == 201), "{mine:?}");

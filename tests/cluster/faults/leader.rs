@@ -40,7 +40,7 @@ async fn a_leader_that_is_killed_is_replaced_and_no_state_is_lost() {
     reads.end().await;
     let words = said.words();
     assert!(words.is_empty(), "nothing changed, but there are events: {words:?}");
-    let mut asked = audit.requests().expect("requests");
+    let mut asked = audit.requests().await.expect("requests");
     asked.retain(|r| r.user == cluster.user() && r.resource != "leases.coordination.k8s.io" && r.verb != "watch");
     assert_eq!(asked, [], "nothing is asked for or written");
 

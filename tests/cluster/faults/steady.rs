@@ -44,6 +44,7 @@ async fn for_a_minute_nothing_is_written_and_nothing_listed() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         audit
             .requests()
+            .await
             .expect("requests")
             .iter()
             .all(|request| !request.resource.starts_with("events") || request.user != cluster.user())
@@ -52,7 +53,9 @@ async fn for_a_minute_nothing_is_written_and_nothing_listed() {
 
     tokio::time::sleep(Duration::from_mins(1)).await;
     let mut asked: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for request in audit.requests().expect("requests").into_iter().filter(|request| request.user == cluster.user()) {
+    for request in
+        audit.requests().await.expect("requests").into_iter().filter(|request| request.user == cluster.user())
+    {
         *asked.entry((request.verb, request.resource)).or_default() += 1;
     }
     let services = |verb: &str| asked.get(&(verb.to_owned(), "services.portolan.dev".to_owned())).copied().unwrap_or(0);

@@ -79,7 +79,7 @@ async fn of_two_installs_over_one_namespace_one_writes_and_the_other_takes_over_
         probes(&one).await >= of_one + 15 && probes(&two).await >= of_two + 15
     })
     .await;
-    let mut wrote = audit.requests().expect("requests");
+    let mut wrote = audit.requests().await.expect("requests");
     wrote.retain(|request| request.namespace == watched && request.verb != "watch");
     assert_eq!(wrote.iter().filter(|r| r.resource == "services.portolan.dev" && r.subresource == "status").count(), 0);
     let told = events.list(&ListParams::default()).await.expect("a list").items;

@@ -79,7 +79,8 @@ async fn a_replica_that_may_not_list_the_others_warns_once_and_works() {
     until("it leads", async || pod.leads().await).await;
     let mut refused = 0;
     until("it was refused again and again", async || {
-        let mine = audit.requests().expect("requests").into_iter().filter(|request| request.namespace == namespace);
+        let mine =
+            audit.requests().await.expect("requests").into_iter().filter(|request| request.namespace == namespace);
         refused += mine.filter(|request| request.resource.starts_with("endpointslices") && request.code == 403).count();
         refused >= 3
     })

@@ -93,7 +93,7 @@ async fn one_change_rewrites_one_slice_and_then_nothing_is_asked() {
     let mut audit = stage.plane.audit().expect("an audit log");
     one.up();
     ready(220).await;
-    let asked = audit.requests().expect("requests").into_iter();
+    let asked = audit.requests().await.expect("requests").into_iter();
     let ours = asked.filter(|request| {
         request.namespace == stage.namespace && request.resource.starts_with("endpointslices") && request.verb != "list"
     });

@@ -129,7 +129,7 @@ async fn two_installs_leave_each_others_slices_alone() {
         })
         .await;
     }
-    let asked = audit.requests().expect("requests").into_iter();
+    let asked = audit.requests().await.expect("requests").into_iter();
     let ours = asked.filter(|request| {
         request.namespace == stage.namespace && request.resource.starts_with("endpointslices") && request.verb != "list"
     });

@@ -102,7 +102,7 @@ async fn without_the_rights_it_says_what_to_apply_once() {
     assert!(message.contains("apply deploy/components/publish"), "{message}");
     let (mut refused, agent) = (0, format!("system:serviceaccount:{}:portolan", stage.namespace));
     until("it was refused again and again", async || {
-        let asked = audit.requests().expect("requests").into_iter();
+        let asked = audit.requests().await.expect("requests").into_iter();
         refused += asked.filter(|request| request.user == agent && request.code == 403).count();
         refused >= 6
     })
@@ -185,7 +185,7 @@ async fn while_it_may_not_remove_endpoints_the_status_says_so_once() {
     let mut audit = stage.plane.audit().expect("an audit log");
     let (agent, mut refused, mut written) = (format!("system:serviceaccount:{namespace}:portolan"), 0, 0);
     until("it was refused again and again", async || {
-        for request in audit.requests().expect("requests").into_iter().filter(|request| request.user == agent) {
+        for request in audit.requests().await.expect("requests").into_iter().filter(|request| request.user == agent) {
             refused += usize::from(request.verb == "delete" && request.code == 403);
             written += usize::from(request.subresource == "status");
         }

@@ -38,7 +38,7 @@ async fn a_registration_is_read_here_at_once_and_there_soon() {
     for replica in [&here, &there] {
         assert_eq!(replica.register_as_is("alice", &body).await.data(), read, "a renewal");
     }
-    let writes = audit.requests().expect("requests").into_iter();
+    let writes = audit.requests().await.expect("requests").into_iter();
     let writes: Vec<_> = writes.filter(|one| one.namespace == namespace && one.verb != "watch").collect();
     assert!(writes.is_empty(), "{writes:?}");
 

@@ -27,10 +27,9 @@ async fn patiently(call: impl AsyncFn() -> Answer) -> Value {
     }
 }
 
-/// How often the replicas have written the namespace's objects since the last look. A line of the log may be late, so this is
-/// the least.
-fn writes(audit: &mut Audit, namespace: &str) -> usize {
-    let mut asked = audit.requests().expect("requests");
+/// How often the replicas have written the namespace's objects since the last look.
+async fn writes(audit: &mut Audit, namespace: &str) -> usize {
+    let mut asked = audit.requests().await.expect("requests");
     asked.retain(|r| r.namespace == namespace && r.resource.starts_with("services.") && r.subresource.is_empty());
     asked.iter().filter(|r| ["create", "update", "patch", "delete"].contains(&r.verb.as_str())).count()
 }
@@ -56,7 +55,7 @@ async fn a_hundred_instances_through_each_of_two_replicas_are_all_there() {
     let mut audit = plane.audit().expect("an audit log");
     let (answers, ()) = tokio::join!(at_once(calls), status);
     assert!(answers.iter().all(|answer| answer["success"] == true));
-    let merged = writes(&mut audit, &namespace);
+    let merged = writes(&mut audit, &namespace).await;
     assert!(merged < 100, "calls that wait for the same object are written together: {merged} writes of 200 calls");
     assert_eq!(api.get("users").await.expect("an object").spec.instances.len(), 201);
     for replica in [&one, &other] {
@@ -70,7 +69,7 @@ async fn a_hundred_instances_through_each_of_two_replicas_are_all_there() {
         async move { patiently(async || replica.delete("alice", &target).await).await }
     });
     at_once(calls).await;
-    let merged = writes(&mut audit, &namespace);
+    let merged = writes(&mut audit, &namespace).await;
     assert!(merged < 100, "so are removals: {merged} writes of 200 calls");
     one.delete("alice", "/deregister?name=users").await.ok();
     assert!(api.get_opt("users").await.expect("an answer").is_none());

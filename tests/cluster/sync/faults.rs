@@ -88,7 +88,8 @@ async fn a_compacted_revision_is_listed_again() {
     proxy.pass();
     replica.until_health("default", "new-11", Health::Healthy).await;
     replica.until_gone("default", "goes").await;
-    let asked: Vec<_> = audit.requests().expect("requests").into_iter().map(|r| (r.verb, r.resource, r.code)).collect();
+    let asked: Vec<_> =
+        audit.requests().await.expect("requests").into_iter().map(|r| (r.verb, r.resource, r.code)).collect();
     let has = |verb: &str, code| asked.contains(&(verb.to_owned(), "services.portolan.dev".to_owned(), code));
     assert!(has("watch", 410) || has("list", 200), "it was listed again: {asked:?}");
     assert_eq!(replica.catalog.snapshot().total().total(), 13);

@@ -14,6 +14,7 @@ use portolan::model::outcome::Health;
 use portolan::model::ports::{Leadership, NameLookup, OnDemand, Role};
 use portolan::model::time::Clock;
 use portolan::operator::adopt::Adopter;
+use portolan::operator::annotated::{AnnotatedSettings, AnnotatedTask, Kind};
 use portolan::operator::events::{EventSettings, Events};
 use portolan::operator::ingest::Ingest;
 use portolan::operator::kubernetes::health::ApiHealth;
@@ -82,6 +83,8 @@ pub(crate) struct Setup {
     pub(crate) adopts: bool,
     /// Which policies and namespaces it follows.
     pub(crate) policies: PolicySettings,
+    /// The kinds of other projects' objects that it writes.
+    pub(crate) annotated: Vec<Kind>,
 }
 
 impl Setup {
@@ -107,6 +110,7 @@ impl Setup {
             resolver: ResolverSettings::System,
             adopts: false,
             policies: PolicySettings::default(),
+            annotated: Vec::new(),
         }
     }
 
@@ -140,6 +144,11 @@ impl Setup {
     pub(crate) fn selects(self, selector: &str) -> Self {
         let selector = Some(selector.parse().expect("a selector"));
         Self { policies: PolicySettings { selector, ..self.policies }, ..self }
+    }
+
+    /// Writes annotated objects of these kinds.
+    pub(crate) fn writes(self, kinds: &[Kind]) -> Self {
+        Self { annotated: kinds.to_vec(), ..self }
     }
 
     /// In the folder of an earlier replica.
@@ -215,6 +224,16 @@ impl Setup {
             let (client, leadership) = (client.clone(), leadership.clone());
             PolicyTask::new(client, policies.clone(), ingest.clone(), installs.clone(), leadership)
         });
+        let annotated = (!self.annotated.is_empty()).then(|| {
+            let settings = AnnotatedSettings {
+                kinds: self.annotated.clone(),
+                namespaces: self.namespaces.clone(),
+                policies: policies.clone(),
+            };
+            let (ingest, catalog, installs) = (ingest.clone(), catalog.clone(), installs.clone());
+            let (client, leadership) = (client.clone(), leadership.clone());
+            AnnotatedTask::new(client, ingest, catalog, installs, leadership, settings, metrics.clone()).0
+        });
         let reporter = Reporter::new(
             client,
             ingest.clone(),
@@ -247,6 +266,10 @@ impl Setup {
         if let Some(publisher) = publisher {
             let stop = token();
             parts.spawn(async move { Box::pin(publisher.run(stop)).await.expect("the publisher") });
+        }
+        if let Some(annotated) = annotated {
+            let stop = token();
+            parts.spawn(async move { Box::pin(annotated.run(stop)).await.expect("the writer of annotated objects") });
         }
         parts.spawn({
             let stop = token();

@@ -77,7 +77,7 @@ async fn no_request_is_sent_while_nothing_happens() {
     assert!((50..=100).contains(&written), "{written}");
     let mut audit = plane.audit().expect("an audit log");
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let mut asked = audit.requests().expect("requests");
+    let mut asked = audit.requests().await.expect("requests");
     let is_ours = |request: &Request| request.namespace == namespace && request.resource == "services.portolan.dev";
     asked.retain(|request| is_ours(request) && request.verb != "watch");
     assert_eq!(asked, []);
@@ -107,7 +107,7 @@ async fn a_new_leader_writes_what_differs_and_a_former_one_stops() {
         until_condition(&api, name, "Ready", "False").await;
     }
     assert_eq!(first.metric(WRITTEN), written);
-    let mut wrote = audit.requests().expect("requests");
+    let mut wrote = audit.requests().await.expect("requests");
     wrote.retain(|request| request.namespace == namespace && request.subresource == "status");
     let mut wrote: Vec<_> = wrote.into_iter().map(|request| (request.name, request.code)).collect();
     wrote.sort();

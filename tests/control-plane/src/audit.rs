@@ -3,9 +3,19 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+
+use crate::kubeconfig::Kubeconfig;
+
+/// How long the log may be behind.
+const PATIENCE: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_millis(10);
+/// The API server writes a request's line after its answer, so what the request changed can be seen before. These requests one after the
+/// other give the lines of earlier ones the time to be written, however slow the machine is.
+const MARKERS: usize = 3;
 
 /// A request that the API server answered, or a watch that it began.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,19 +41,44 @@ pub struct Request {
 pub struct Audit {
     path: PathBuf,
     at: u64,
+    admin: Kubeconfig,
 }
 
 impl Audit {
-    pub(crate) fn from_now(path: PathBuf) -> Result<Self> {
+    pub(crate) fn from_now(path: PathBuf, admin: Kubeconfig) -> Result<Self> {
         let at = std::fs::metadata(&path).context("this control plane keeps no audit log")?.len();
-        Ok(Self { path, at })
+        Ok(Self { path, at, admin })
     }
 
     /// The requests since the last call, oldest first. A watch is there once: when it begins.
     ///
     /// # Errors
-    /// When the log cannot be read or understood.
-    pub fn requests(&mut self) -> Result<Vec<Request>> {
+    /// When the log cannot be read or understood, or the API server does not answer.
+    pub async fn requests(&mut self) -> Result<Vec<Request>> {
+        let client = self.admin.client().await?;
+        let mut requests = Vec::new();
+        for _ in 0..MARKERS {
+            let marker = format!("audit-marker-{:016x}", rand::random::<u64>());
+            let ask = http::Request::get(format!("/api/v1/namespaces/{marker}")).body(Vec::new())?;
+            // It is not found, of course.
+            let _ = client.request_text(ask).await;
+            let started = Instant::now();
+            while !requests.iter().any(|request: &Request| request.name == marker) {
+                ensure!(
+                    started.elapsed() < PATIENCE,
+                    "the audit log lacks a request made {} s ago",
+                    PATIENCE.as_secs()
+                );
+                tokio::time::sleep(PAUSE).await;
+                requests.extend(self.written()?);
+            }
+            requests.retain(|request| request.name != marker);
+        }
+        Ok(requests)
+    }
+
+    /// What the log has gained since the last call.
+    fn written(&mut self) -> Result<Vec<Request>> {
         let mut file = File::open(&self.path).context("cannot open the audit log")?;
         file.seek(SeekFrom::Start(self.at))?;
         let mut text = String::new();

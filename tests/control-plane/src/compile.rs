@@ -106,12 +106,7 @@ fn build(folder: &Path, module: &str, programs: &[Program]) -> Result<()> {
     say(&format!("building {names} into {} (once; all of it takes about {MINUTES} minutes)", folder.display()));
     // Under their names only when complete: a build that was cut short is not taken for a program.
     let partial = tempfile::tempdir_in(folder).context("cannot create a folder to build in")?;
-    let mut go = Command::new("go");
-    if std::env::var_os("GOTOOLCHAIN").is_none() {
-        // Some distributions forbid it to fetch the release that go.mod asks for.
-        go.env("GOTOOLCHAIN", "auto");
-    }
-    let built = go
+    let built = go()
         // Without what debuggers read, which `-s -w` leaves out anyway: a tenth of the work.
         .args(["build", "-mod=readonly", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", &flags()?, "-o"])
         // The slash says that it is a folder also when there is one program.
@@ -142,6 +137,15 @@ fn build(folder: &Path, module: &str, programs: &[Program]) -> Result<()> {
     }
     say(&format!("built {names} in {} s", started.elapsed().as_secs()));
     Ok(())
+}
+
+/// The Go command, which may get the release of Go that a go.mod asks for: some distributions forbid it.
+pub(crate) fn go() -> Command {
+    let mut go = Command::new("go");
+    if std::env::var_os("GOTOOLCHAIN").is_none() {
+        go.env("GOTOOLCHAIN", "auto");
+    }
+    go
 }
 
 /// Without its version the API server reports v0.0.0 and turns features off by it.

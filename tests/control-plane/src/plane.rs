@@ -150,7 +150,7 @@ impl ControlPlane {
     /// # Errors
     /// With [`Options::without_audit`].
     pub fn audit(&self) -> Result<Audit> {
-        Audit::from_now(self.layout.audit_log())
+        Audit::from_now(self.layout.audit_log(), self.admin.clone())
     }
 
     /// A proxy in front of the API server; see [`Kubeconfig::through`].

@@ -12,17 +12,35 @@ release's namespace, its labels and the values are put in. Every function takes 
 {{- if $root.Values.adopt.enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/adopt.yaml") -}}{{- end -}}
 {{- if or $root.Values.policies.enabled $root.Values.policies.watchSelector -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/policy.yaml") -}}{{- end -}}
 {{- $outside := list "ClusterRole" "ClusterRoleBinding" "ValidatingAdmissionPolicy" "ValidatingAdmissionPolicyBinding" -}}
+{{- range $value, $kind := fromYaml (include "portolan.annotated" $root) -}}
+{{- if (index $root.Values $value).enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get (printf "files/%s.yaml" $kind.file)) -}}{{- end -}}
+{{- end -}}
 {{- range splitList "\n---\n" $text -}}
 {{- $object := fromYaml . -}}
 {{- if and (has $object.kind $.kinds) (not (and $namespaced (has $object.kind $outside))) -}}
 {{- include "portolan.place" (dict "root" $root "object" $object "namespace" $root.Release.Namespace) -}}
 {{- if eq $object.kind "Deployment" -}}{{- include "portolan.deployment" (dict "root" $root "object" $object) -}}{{- end -}}
 {{- if eq $object.kind "ServiceAccount" -}}{{- include "portolan.annotate" (dict "object" $object "annotations" $root.Values.serviceAccount.annotations) -}}{{- end -}}
-{{- if eq $object.kind "Service" -}}{{- include "portolan.annotate" (dict "object" $object "annotations" $root.Values.service.annotations) -}}{{- end }}
+{{- if eq $object.kind "Service" -}}
+{{- include "portolan.annotate" (dict "object" $object "annotations" $root.Values.service.annotations) -}}
+{{- include "portolan.ports" (dict "root" $root "object" $object) -}}
+{{- end -}}
+{{- if and (eq $object.kind "NetworkPolicy") $root.Values.metricsPort.enabled -}}
+{{- $from := list (dict "namespaceSelector" (dict "matchLabels" (dict "portolan.dev/scrapes" "allowed"))) -}}
+{{- $rule := dict "from" $from "ports" (list (dict "port" "metrics" "protocol" "TCP")) -}}
+{{- $_ := set $object.spec "ingress" (append $object.spec.ingress $rule) -}}
+{{- end }}
 ---
 {{ toYaml $object }}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The values that let Portolan write objects of other projects: which file has the rights, and which setting switches it on. */}}
+{{- define "portolan.annotated" -}}
+workloadEntries: {file: workload-entries, setting: PORTOLAN_WORKLOAD_ENTRIES}
+externalWorkloads: {file: external-workloads, setting: PORTOLAN_EXTERNAL_WORKLOADS}
+dnsEndpoints: {file: dns-endpoints, setting: PORTOLAN_DNS_ENDPOINTS}
 {{- end -}}
 
 {{/* Labels of every object; the pods of a Deployment have those that no upgrade of the chart alone changes. */}}
@@ -50,6 +68,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .annotations -}}{{- $_ := set .object.metadata "annotations" (merge (deepCopy .annotations) (default dict .object.metadata.annotations)) -}}{{- end -}}
 {{- end -}}
 
+{{/* The Service's ports, as the components tls and metrics-port have them. */}}
+{{- define "portolan.ports" -}}
+{{- $spec := .object.spec -}}
+{{- if .root.Values.tls.enabled -}}
+{{- $_ := set $spec "ports" (prepend (rest $spec.ports) (dict "name" "https" "port" 443 "targetPort" "http" "protocol" "TCP")) -}}
+{{- end -}}
+{{- if .root.Values.metricsPort.enabled -}}
+{{- $_ := set $spec "ports" (append $spec.ports (dict "name" "metrics" "port" 9464 "targetPort" "metrics" "protocol" "TCP")) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "portolan.image" -}}
 {{- $image := .Values.image -}}
 {{- if $image.digest -}}{{ $image.repository }}@{{ $image.digest }}{{- else -}}{{ $image.repository }}:{{ $image.tag | default .Chart.AppVersion }}{{- end -}}
@@ -70,6 +99,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.policies.enabled -}}{{- $_ := set $settings "PORTOLAN_POLICIES" "true" -}}{{- end -}}
 {{- with .Values.policies.watchSelector -}}{{- $_ := set $settings "PORTOLAN_WATCH_SELECTOR" . -}}{{- end -}}
 {{- if .Values.adopt.enabled -}}{{- $_ := set $settings "PORTOLAN_ADOPT" "true" -}}{{- end -}}
+{{- if .Values.tls.enabled -}}
+{{- $_ := set $settings "PORTOLAN_TLS_CERT" "/etc/portolan/tls/tls.crt" -}}
+{{- $_ := set $settings "PORTOLAN_TLS_KEY" "/etc/portolan/tls/tls.key" -}}
+{{- if .Values.tls.ca -}}{{- $_ := set $settings "PORTOLAN_TLS_PEER_CA" "/etc/portolan/tls/ca.crt" -}}{{- end -}}
+{{- end -}}
+{{- if .Values.metricsPort.enabled -}}{{- $_ := set $settings "PORTOLAN_METRICS_ADDRESS" "0.0.0.0:9464" -}}{{- end -}}
+{{- range $value, $kind := fromYaml (include "portolan.annotated" .) -}}
+{{- if (index $.Values $value).enabled -}}
+{{- if eq $.Values.scope "namespaced" -}}{{- fail (printf "%s.enabled: with scope=namespaced Portolan has no rights to read these objects" $value) -}}{{- end -}}
+{{- $_ := set $settings $kind.setting "true" -}}
+{{- end -}}
+{{- end -}}
 {{- if eq .Values.scope "namespaced" -}}{{- $_ := set $settings "PORTOLAN_WATCH_NAMESPACES" "$(POD_NAMESPACE)" -}}{{- end -}}
 {{- if .Values.restNamespaces -}}{{- $_ := set $settings "PORTOLAN_REST_NAMESPACES" (prepend (without .Values.restNamespaces .Release.Namespace) .Release.Namespace | join ",") -}}{{- end -}}
 {{- if .Values.publish.enabled -}}
@@ -103,6 +144,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- $_ := set $container "resources" (merge (deepCopy $values.resources) $container.resources) -}}
 {{- range $pod.volumes -}}{{- if eq .name "jwt" -}}{{- $_ := set .secret "secretName" $values.jwtSecret -}}{{- end -}}{{- end -}}
+{{- if $values.tls.enabled -}}
+{{- /* The kubelet verifies no certificate and shows none; these paths need none. */ -}}
+{{- range list "startupProbe" "livenessProbe" "readinessProbe" -}}{{- $_ := set (index $container .).httpGet "scheme" "HTTPS" -}}{{- end -}}
+{{- $mount := dict "name" "tls" "mountPath" "/etc/portolan/tls" "readOnly" true -}}
+{{- $_ := set $container "volumeMounts" (append $container.volumeMounts $mount) -}}
+{{- $volume := dict "name" "tls" "secret" (dict "secretName" $values.tls.secret "defaultMode" 288) -}}
+{{- $_ := set $pod "volumes" (append $pod.volumes $volume) -}}
+{{- end -}}
+{{- if $values.metricsPort.enabled -}}
+{{- $_ := set $container "ports" (append $container.ports (dict "name" "metrics" "containerPort" 9464 "protocol" "TCP")) -}}
+{{- end -}}
 {{- $env := $container.env -}}
 {{- range $name, $value := fromYaml (include "portolan.settings" $root) -}}
 {{- $found := false -}}

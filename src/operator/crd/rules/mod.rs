@@ -12,7 +12,9 @@ mod policy;
 mod source;
 mod url;
 
-pub(super) use check::{POINTER, check, header, headers, http, identity, identity_header, identity_json, named_check};
+pub(super) use check::{
+    OBJECT, POINTER, ca_from, check, header, headers, http, identity, identity_header, identity_json, named_check, tls,
+};
 pub(super) use policy::{
     LABEL_KEY, LABEL_VALUE, allowed_networks, denied_networks, match_labels, policy_checks, policy_conditions,
     policy_defaults, requirement,

@@ -1,6 +1,12 @@
 //! Which object is written next: the worst news first, each object once. Pure; the caller passes the time.
+//! [`pausing`]: the same, and an object whose write failed waits.
+
+mod pausing;
+
+pub(super) use pausing::PausingQueue;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::time::Instant;
 
 use crate::model::name::ServiceKey;
@@ -20,19 +26,25 @@ pub(super) enum Urgency {
 type QueuePosition = (Urgency, u64);
 
 /// Holds each object at most once, so it is bounded by their number.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    ready: BTreeMap<QueuePosition, ServiceKey>,
+#[derive(Debug)]
+pub(super) struct Queue<K = ServiceKey> {
+    ready: BTreeMap<QueuePosition, K>,
     /// Objects that must wait, by when they may be written.
-    later: BTreeSet<(Instant, QueuePosition, ServiceKey)>,
-    positions: HashMap<ServiceKey, (QueuePosition, Option<Instant>)>,
+    later: BTreeSet<(Instant, QueuePosition, K)>,
+    positions: HashMap<K, (QueuePosition, Option<Instant>)>,
     next: u64,
 }
 
-impl Queue {
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        Self { ready: BTreeMap::new(), later: BTreeSet::new(), positions: HashMap::new(), next: 0 }
+    }
+}
+
+impl<K: Clone + Ord + Hash> Queue<K> {
     /// Adds an object that may be written from `wait` on, at once without it. One that is queued already keeps its position and becomes at
     /// most more urgent and earlier.
-    pub(super) fn push(&mut self, key: &ServiceKey, urgency: Urgency, wait: Option<Instant>) {
+    pub(super) fn push(&mut self, key: &K, urgency: Urgency, wait: Option<Instant>) {
         let (position, wait) = match self.remove(key) {
             Some(((was, turn), waited)) => ((was.min(urgency), turn), waited.and_then(|w| Some(w.min(wait?)))),
             None => ((urgency, self.next), wait),
@@ -46,7 +58,7 @@ impl Queue {
     }
 
     /// Removes an object.
-    pub(super) fn remove(&mut self, key: &ServiceKey) -> Option<(QueuePosition, Option<Instant>)> {
+    pub(super) fn remove(&mut self, key: &K) -> Option<(QueuePosition, Option<Instant>)> {
         let (position, wait) = self.positions.remove(key)?;
         match wait {
             None => drop(self.ready.remove(&position)),
@@ -56,7 +68,7 @@ impl Queue {
     }
 
     /// The next object that may be written.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<ServiceKey> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<K> {
         self.ripen(now);
         let (_, key) = self.ready.pop_first()?;
         self.positions.remove(&key);

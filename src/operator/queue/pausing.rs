@@ -1,33 +1,40 @@
-//! Which object is planned next: first those that lost an instance; each waits only once, and after a failure it pauses. Pure; the caller passes
-//! the time.
+//! Which object is planned next: first those that lost an instance; each waits only once, and after a failure it pauses. Pure; the caller
+//! passes the time.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
+use super::{Queue, Urgency};
 use crate::model::backoff::Backoff;
 use crate::model::name::ServiceKey;
-use crate::operator::queue::{self, Urgency};
 
 /// Pauses for one object after failed writes.
 const PAUSES: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_mins(1));
 
 /// Objects to look at; bounded by their number.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    waiting: queue::Queue,
-    failing: HashMap<ServiceKey, (Instant, Backoff)>,
+#[derive(Debug)]
+pub(in crate::operator) struct PausingQueue<K = ServiceKey> {
+    waiting: Queue<K>,
+    failing: HashMap<K, (Instant, Backoff)>,
 }
 
-impl Queue {
+impl<K> Default for PausingQueue<K> {
+    fn default() -> Self {
+        Self { waiting: Queue::default(), failing: HashMap::new() }
+    }
+}
+
+impl<K: Clone + Ord + Hash> PausingQueue<K> {
     /// Adds an object. One that is there stays where it is, or becomes urgent.
-    pub(super) fn push(&mut self, key: &ServiceKey, urgent: bool) {
+    pub(in crate::operator) fn push(&mut self, key: &K, urgent: bool) {
         let urgency = if urgent { Urgency::Fall } else { Urgency::Other };
         let pause = self.failing.get(key).map(|(until, _)| *until);
         self.waiting.push(key, urgency, pause);
     }
 
     /// The next object that need not wait.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<ServiceKey> {
+    pub(in crate::operator) fn pop(&mut self, now: Instant) -> Option<K> {
         loop {
             let key = self.waiting.pop(now)?;
             // It may have failed since it was added.
@@ -39,32 +46,37 @@ impl Queue {
     }
 
     /// A write of the object failed: it waits.
-    pub(super) fn failed(&mut self, key: &ServiceKey, now: Instant) {
+    pub(in crate::operator) fn failed(&mut self, key: &K, now: Instant) {
         let (_, mut backoff) = self.failing.remove(key).unwrap_or((now, PAUSES));
         self.failing.insert(key.clone(), (now + backoff.next(), backoff));
     }
 
     /// Whether its last write failed.
-    pub(super) fn is_failing(&self, key: &ServiceKey) -> bool {
+    pub(in crate::operator) fn is_failing(&self, key: &K) -> bool {
         self.failing.contains_key(key)
     }
 
+    /// Whether the last write of any such object failed.
+    pub(in crate::operator) fn is_any_failing(&self, is_such: impl Fn(&K) -> bool) -> bool {
+        self.failing.keys().any(is_such)
+    }
+
     /// Nothing of the object fails any more.
-    pub(super) fn succeeded(&mut self, key: &ServiceKey) {
+    pub(in crate::operator) fn succeeded(&mut self, key: &K) {
         self.failing.remove(key);
     }
 
     /// Whether any need not wait.
-    pub(super) fn is_ready(&mut self, now: Instant) -> bool {
+    pub(in crate::operator) fn is_ready(&mut self, now: Instant) -> bool {
         self.waiting.is_ready(now)
     }
 
     /// When the first that waits may be looked at.
-    pub(super) fn next_due(&self) -> Option<Instant> {
+    pub(in crate::operator) fn next_due(&self) -> Option<Instant> {
         self.waiting.next_due()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::operator) fn clear(&mut self) {
         *self = Self::default();
     }
 }
@@ -77,13 +89,13 @@ mod tests {
         ServiceKey::new(&"shop".parse().expect("a name"), &name.parse().expect("a name"))
     }
 
-    fn all(queue: &mut Queue, now: Instant) -> Vec<String> {
+    fn all(queue: &mut PausingQueue, now: Instant) -> Vec<String> {
         std::iter::from_fn(|| queue.pop(now)).map(|key| key.name().to_owned()).collect()
     }
 
     #[test]
     fn the_urgent_go_first_and_each_once() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (mut queue, now) = (PausingQueue::default(), Instant::now());
         for (name, urgent) in [("a", false), ("b", true), ("c", false), ("c", true), ("b", false), ("a", false)] {
             queue.push(&key(name), urgent);
         }
@@ -95,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_fails_waits_longer_and_longer() {
-        let (mut queue, now) = (Queue::default(), Instant::now());
+        let (mut queue, now) = (PausingQueue::default(), Instant::now());
         queue.failed(&key("a"), now);
         queue.push(&key("a"), true);
         queue.push(&key("b"), false);

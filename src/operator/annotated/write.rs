@@ -1,0 +1,107 @@
+//! Writes one object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{Api, DynamicObject};
+use kube::{Client, Error};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::object::{ObjectRef, Seen};
+use crate::model::ports::Leadership;
+use crate::model::text;
+use crate::operator::kubernetes::rights::lacks_rights;
+use crate::operator::report::FIELD_MANAGER;
+
+/// Time for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest foreign text, in characters.
+const MAX_TEXT: usize = 300;
+
+/// What each write needs.
+#[derive(Clone)]
+pub(super) struct Writer {
+    pub(super) client: Client,
+    pub(super) leadership: Arc<dyn Leadership>,
+}
+
+/// How a write ended.
+#[derive(Debug)]
+pub(super) enum WriteOutcome {
+    Written(Box<Seen>),
+    /// This process no longer leads.
+    NotLeading,
+    /// Somebody else was faster; the watch delivers what they wrote.
+    Conflict,
+    /// 404: the object is gone, or its kind has no status of its own.
+    NotFound,
+    /// 403 for lack of rights.
+    Forbidden(String),
+    /// 403 by an admission policy, 422, and other answers that a repetition does not change.
+    Refused(String),
+    /// No answer, or one that a repetition may change.
+    Unavailable(String),
+}
+
+impl WriteOutcome {
+    /// The `result` label.
+    pub(super) fn label(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotLeading => return None,
+            Self::Written(_) => "written",
+            Self::Conflict => "conflict",
+            Self::NotFound => "gone",
+            Self::Forbidden(_) => "forbidden",
+            Self::Refused(_) => "refused",
+            Self::Unavailable(_) => "away",
+        })
+    }
+}
+
+impl Writer {
+    /// Sends the JSON patch.
+    pub(super) async fn write(self, object: ObjectRef, patch: Vec<Value>) -> (ObjectRef, WriteOutcome) {
+        let outcome = self.send(&object, patch).await.unwrap_or_else(|outcome| outcome);
+        (object, outcome)
+    }
+
+    async fn send(&self, object: &ObjectRef, patch: Vec<Value>) -> Result<WriteOutcome, WriteOutcome> {
+        let body = serde_json::to_vec(&patch).map_err(|error| WriteOutcome::Refused(error.to_string()))?;
+        let request = http::Request::patch(self.path(object))
+            .header(http::header::CONTENT_TYPE, "application/json-patch+json")
+            .body(body)
+            .map_err(|error| WriteOutcome::Refused(error.to_string()))?;
+        if !self.leadership.leads() {
+            return Ok(WriteOutcome::NotLeading);
+        }
+        match timeout(ANSWER_TIMEOUT, self.client.request::<DynamicObject>(request)).await {
+            Ok(Ok(written)) => Ok(WriteOutcome::Written(Box::new(Seen::of(object.kind, &written)))),
+            Ok(Err(error)) => Err(outcome_of(error)),
+            Err(_) => Err(WriteOutcome::Unavailable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))),
+        }
+    }
+
+    fn path(&self, object: &ObjectRef) -> String {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &object.namespace, &object.kind.resource());
+        let part = if object.kind.has_condition() { "/status" } else { "" };
+        format!("{}/{}{part}?fieldManager={FIELD_MANAGER}", api.resource_url(), object.name)
+    }
+}
+
+fn outcome_of(error: Error) -> WriteOutcome {
+    match error {
+        Error::Api(status) => {
+            let why = text::escape(&status.message, MAX_TEXT);
+            match status.code {
+                409 => WriteOutcome::Conflict,
+                404 => WriteOutcome::NotFound,
+                403 if lacks_rights(&status.message) => WriteOutcome::Forbidden(why),
+                401 | 429 | 500.. => WriteOutcome::Unavailable(why),
+                _ => WriteOutcome::Refused(why),
+            }
+        }
+        error => WriteOutcome::Unavailable(text::escape(&error.to_string(), MAX_TEXT)),
+    }
+}
