@@ -51,6 +51,7 @@ pub struct Check {
 
 /// What an instance's URLs and check add up to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a plan is taken apart at once, and never kept")]
 pub enum Plan {
     /// Probed.
     Probe(Target, Timing),

@@ -1,7 +1,8 @@
 //! The targets that DNS records should have. Pure.
 //!
-//! An endpoint without targets makes external-dns delete the record, and the resolvers of clients then remember for minutes that there is no
-//! such name. So the targets stay as they are while no instance is healthy, unless the object asks for the opposite.
+//! For an endpoint without targets, external-dns deletes the record or asks the provider for one without addresses, which some refuse. Clients'
+//! resolvers then remember for minutes that there is nothing. So the targets stay as they are while no instance is healthy, unless the object
+//! asks for the opposite.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -25,15 +25,15 @@ pub enum KindState {
 impl KindState {
     /// What is wrong and what to do, in short; none while nothing is wrong.
     pub fn problem(&self, kind: Kind) -> Option<String> {
-        let (name, component) = (kind.api_name(), kind.component());
+        let (name, component) = (kind.resource().plural, kind.component());
         Some(match self {
             Self::Listing | Self::Good => return None,
             Self::NotServed => {
-                format!("the Kubernetes API does not serve {name}: install its definition, or switch this kind off")
+                format!("{} is not served: install its definition, or switch this kind off", kind.api_name())
             }
-            Self::MayNotWatch(_) => format!("no right to list and watch {name}: apply {component}"),
-            Self::MayNotWrite(_) => format!("no right to patch {name}: apply {component}"),
-            Self::Refused(_) => format!("the Kubernetes API refuses writes of {name}; the log says why"),
+            Self::MayNotWatch(_) => format!("{name}: no right to list and watch; apply {component}"),
+            Self::MayNotWrite(_) => format!("{name}: no right to patch; apply {component}"),
+            Self::Refused(_) => format!("{name}: the Kubernetes API refuses writes; the log says why"),
         })
     }
 

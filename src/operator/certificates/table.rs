@@ -198,8 +198,8 @@ mod tests {
         ObjectPart::Key("ca.crt".to_owned())
     }
 
-    fn parts(text: &str) -> Result<Parts, CertificateError> {
-        Ok(Parts::from([(key(), Ok(Pem::new(text.as_bytes().to_vec())))]))
+    fn parts(text: &str) -> Parts {
+        Parts::from([(key(), Ok(Pem::new(text.as_bytes().to_vec())))])
     }
 
     fn known(table: &mut Table, object: &CertificateObject, now: Instant) -> Option<Result<String, CertificateError>> {
@@ -216,7 +216,7 @@ mod tests {
         let (mut table, object) = (Table::default(), object("shop", "a"));
         assert_eq!(known(&mut table, &object, now), None);
         assert_eq!(table.next(now), Some((object.clone(), vec![key()])));
-        table.finish(&object, parts(text), now);
+        table.finish(&object, Ok(parts(text)), now);
         (table, object)
     }
 
@@ -231,11 +231,11 @@ mod tests {
         assert!((0..3).all(|_| known(&mut table, &object, start).is_none()));
         assert!(table.next(start).is_some());
         assert_eq!(table.next(start), None, "it is being read");
-        table.finish(&object, parts("one"), start);
+        table.finish(&object, Ok(parts("one")), start);
         assert_eq!(known(&mut table, &object, start), Some(Ok("one".to_owned())));
         assert_eq!(table.next(after(50, start)), None);
         assert!(table.next(after(60, start)).is_some());
-        table.finish(&object, parts("two"), after(60, start));
+        table.finish(&object, Ok(parts("two")), after(60, start));
         assert_eq!(known(&mut table, &object, after(60, start)), Some(Ok("two".to_owned())));
     }
 
@@ -271,14 +271,14 @@ mod tests {
             table.doubt(&object, now);
             if table.next(now).is_some() {
                 reads.push(second);
-                table.finish(&object, parts("one"), now);
+                table.finish(&object, Ok(parts("one")), now);
             }
         }
         assert_eq!(reads, [1, 6, 16, 36], "after 5, 10 and 20 seconds");
         let now = after(80, start);
         table.doubt(&object, now);
         assert!(table.next(now).is_some());
-        table.finish(&object, parts("two"), now);
+        table.finish(&object, Ok(parts("two")), now);
         table.doubt(&object, after(120, start));
         assert!(table.next(after(120, start)).is_some());
     }
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(known(&mut table, &object, start), None);
         assert!(table.next(start).is_some());
         assert!(matches!(table.ask(&object, &ObjectPart::Pair, start), Answer::Wanted));
-        table.finish(&object, parts("one"), start);
+        table.finish(&object, Ok(parts("one")), start);
         assert_eq!(table.next(start), Some((object, vec![key(), ObjectPart::Pair])));
     }
 
@@ -301,7 +301,7 @@ mod tests {
         let second = object("mail", "b");
         assert_eq!(known(&mut table, &second, start), None);
         assert!(table.next(start).is_some());
-        table.finish(&second, parts("one"), start);
+        table.finish(&second, Ok(parts("one")), start);
         let mut held = |object: &CertificateObject| match table.ask(object, &key(), start) {
             Answer::Known(Ok(pem)) => pem,
             _ => panic!("it was read"),
@@ -330,7 +330,7 @@ mod tests {
             let object = object("shop", &n.to_string());
             assert_eq!(known(&mut table, &object, start), None);
             assert!(table.next(start).is_some());
-            table.finish(&object, parts(&format!("{n:03}{}", "0".repeat(524_285))), start);
+            table.finish(&object, Ok(parts(&format!("{n:03}{}", "0".repeat(524_285)))), start);
             if let Some(Err(error)) = known(&mut table, &object, start) {
                 refused.push((n, error));
             }

@@ -22,7 +22,7 @@ async fn a_definition_may_come_later_and_go_again() {
         let text = pod.get("/readyz?verbose").await.text;
         text.lines().find(|line| line.contains("annotated: ")).unwrap_or_default().to_owned()
     };
-    let absent = "the Kubernetes API does not serve workloadentries.networking.istio.io/v1";
+    let absent = "workloadentries.networking.istio.io/v1 is not served";
     until("it is reported", async || component().await.contains(absent)).await;
     until("reads go on", async || pod.is_ready().await).await;
 
