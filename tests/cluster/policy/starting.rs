@@ -25,7 +25,7 @@ async fn nothing_is_probed_before_the_policies_are_known() {
     let replica = setup.start(&installed.account).await;
     let (mut refused, agent) = (0, format!("system:serviceaccount:{}:portolan", stage.namespace));
     until("the lists were refused again and again", async || {
-        let asked = audit.requests().expect("requests").into_iter();
+        let asked = audit.requests().await.expect("requests").into_iter();
         refused += asked.filter(|request| request.user == agent && request.code == 403).count();
         refused >= 6
     })
