@@ -14,9 +14,9 @@ use portolan::config::{ServeArgs, Settings};
 use portolan::model::name::{InstanceName, Namespace};
 use portolan::model::outcome::{Health, Reason};
 use portolan::model::ports::{
-    AcknowledgementChange, AddressGate, Beat, BeatError, Caller, DrainChange, Heard, Heartbeats, InstanceRef, OnDemand,
-    OnDemandError, OnDemandResult, Probing, ProbingByService, Registered, Registrar, Registration, Removal, ServiceRef,
-    WriteError,
+    AcknowledgementChange, AddressGate, AnyNamespace, Beat, BeatError, Caller, DrainChange, Heard, Heartbeats,
+    InstanceRef, OnDemand, OnDemandError, OnDemandResult, Probing, ProbingByService, Registered, Registrar,
+    Registration, Removal, ServiceRef, WriteError,
 };
 use portolan::model::service::{Instance, InstanceId, Service, Source};
 use portolan::model::time::{Clock, UnixMs};
@@ -160,6 +160,7 @@ pub(crate) async fn serve() -> Result<()> {
         heartbeats: Arc::new(Nowhere),
         probing: Arc::new(Nowhere),
         addresses: Arc::new(Nowhere),
+        policies: Arc::new(AnyNamespace),
         history: store,
         access: Access::new(access, None, metrics.clone(), clock),
         access_log,

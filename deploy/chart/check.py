@@ -22,6 +22,8 @@ HELM, CHART = (os.environ[name] for name in ("HELM", "CHART"))
 WRONG = (
     "scope=other",
     "scope=namespaced,restNamespaces={shop}",
+    "scope=namespaced,policies.enabled=true",
+    "scope=namespaced,policies.watchSelector=tenant",
     "scope=namespaced,dnsEndpoints.enabled=true",
     "replicas=-1",
     "publish.enabled=true",
@@ -213,6 +215,9 @@ def main():
     same += equal("publish", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *publish)
     folder = overlay({}, "adopt")
     same += equal("adopt", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", "--set", "adopt.enabled=true")
+    folder = overlay({"PORTOLAN_WATCH_SELECTOR": "tenant"}, "policy")
+    policies = ("--set", "policies.enabled=true", "--set", "policies.watchSelector=tenant")
+    same += equal("policies", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", *policies)
     folder = overlay({}, "tls")
     same += equal("tls", os.path.relpath(folder, ROOT / "deploy"), "--include-crds", "--set", "tls.enabled=true")
     folder = overlay({}, "metrics-port", "tls")

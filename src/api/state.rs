@@ -7,7 +7,9 @@ use super::http::in_flight::InFlight;
 use super::watch::WatchLimiter;
 use crate::catalog::Catalog;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, EmptyServices, Freshness, Heartbeats, OnDemand, PassOn, Probing, Registrar};
+use crate::model::ports::{
+    AddressGate, EmptyServices, Freshness, Heartbeats, NamespacePolicies, OnDemand, PassOn, Probing, Registrar,
+};
 use crate::store::Store;
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::audit::AuditLog;
@@ -37,6 +39,8 @@ pub struct ApiState {
     pub probing: Arc<dyn Probing>,
     /// Decides which addresses may be registered.
     pub addresses: Arc<dyn AddressGate>,
+    /// What applies to the services of a namespace.
+    pub policies: Arc<dyn NamespacePolicies>,
     /// Reads history.
     pub history: Store,
     /// Admits or refuses each request.

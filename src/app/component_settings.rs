@@ -15,6 +15,7 @@ use crate::catalog::Epoch;
 use crate::config::{self, ClusterSettings, Mode, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
+use crate::model::ports::NamespacePolicies;
 use crate::model::text::escape;
 use crate::prober::AddressPolicy;
 use crate::prober::DialSettings;
@@ -103,13 +104,19 @@ pub(super) fn dial_settings(
     }
 }
 
-pub(super) fn prober_settings(settings: &Settings, descriptors: Descriptors, hearing: Hearing) -> ProberSettings {
+pub(super) fn prober_settings(
+    settings: &Settings,
+    descriptors: Descriptors,
+    hearing: Hearing,
+    policies: Arc<dyn NamespacePolicies>,
+) -> ProberSettings {
     ProberSettings {
         default_interval: settings.health_check_interval,
         concurrency: descriptors.probes(settings.probe_concurrency),
         per_address: settings.probe_per_address,
         deregister_after: settings.deregister_after,
         hearing,
+        policies,
         ..ProberSettings::default()
     }
 }

@@ -29,7 +29,7 @@ use crate::api::access::SecretsError;
 use crate::api::conn::ConnError;
 use crate::api::tls::TlsError;
 use crate::config::{Mode, NotWatched, Settings};
-use crate::model::ports::AlwaysLeads;
+use crate::model::ports::{AlwaysLeads, AnyNamespace};
 use crate::operator::kubernetes::client::ClientError;
 use crate::operator::replicas::pass_on::LeaderLineError;
 use crate::prober::AddressPolicy;
@@ -130,7 +130,7 @@ pub async fn run(settings: Settings, options: RunOptions, ready: impl FnOnce(Soc
 /// The store is the record, and this process does everything.
 async fn standalone(mut startup: Startup, ready: impl FnOnce(SocketAddr)) -> Result<(), AppError> {
     let policy = component_settings::policy(&startup.settings, startup.address);
-    let core = startup.core(None, policy.clone(), Arc::new(AlwaysLeads), None)?;
+    let core = startup.core(None, policy.clone(), Arc::new(AnyNamespace), Arc::new(AlwaysLeads), None)?;
     let status = startup.local_status(&core);
     let status: Arc<dyn StatusSource> = Arc::new(status);
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());

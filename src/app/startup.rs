@@ -23,7 +23,9 @@ use crate::catalog::{Catalog, Epoch};
 use crate::config::{LogFormat, Settings};
 use crate::model::hearing::Hearing;
 use crate::model::name::Namespace;
-use crate::model::ports::{AddressGate, Authority, CertificateObjects, Leadership, NameLookup, Registrar};
+use crate::model::ports::{
+    AddressGate, AnyNamespace, Authority, CertificateObjects, Leadership, NameLookup, NamespacePolicies, Registrar,
+};
 use crate::model::time::Clock;
 use crate::prober::AddressPolicy;
 use crate::prober::{DialSettings, Dialer};
@@ -110,6 +112,7 @@ impl Startup {
         &self,
         epoch: Option<Epoch>,
         policy: AddressPolicy,
+        policies: Arc<dyn NamespacePolicies>,
         leadership: Arc<dyn Leadership>,
         objects: Option<Arc<dyn CertificateObjects>>,
     ) -> Result<Core, AppError> {
@@ -124,7 +127,7 @@ impl Startup {
         let dialer = Dialer::new(DialSettings { objects, ..settings });
         let names = Arc::new(dialer.clone());
         let (prober, probing) = Prober::new(
-            component_settings::prober_settings(&self.settings, self.descriptors, self.hearing.clone()),
+            component_settings::prober_settings(&self.settings, self.descriptors, self.hearing.clone(), policies),
             dialer,
             store.clone(),
             probes,
@@ -178,6 +181,7 @@ impl Startup {
             heartbeats: Arc::new(core.probing.clone()),
             probing: Arc::new(core.probing.clone()),
             addresses,
+            policies: Arc::new(AnyNamespace),
             history: core.store.clone(),
             access,
             access_log: self.access_log.clone(),

@@ -67,6 +67,8 @@ const SERVE_GROUPS: [(&str, &[&str]); 6] = [
         &[
             "mode",
             "watch_namespaces",
+            "watch_selector",
+            "policies",
             "rest_namespaces",
             "publish",
             "publish_deny",

@@ -145,7 +145,7 @@ enum Command {
     Completions(reference::CompletionsArgs),
     /// Print the API's OpenAPI document
     Openapi,
-    /// Print the definition of the Kubernetes custom resource
+    /// Print the definitions of the Kubernetes custom resources
     #[command(after_help = help::CRD)]
     Crd,
     /// Print the table of settings as Markdown

@@ -129,6 +129,17 @@ fn what_is_never_published_is_given_or_learned() {
 }
 
 #[test]
+fn a_selector_of_namespaces_is_read_as_kubectl_reads_it() {
+    let mode = ("PORTOLAN_MODE", "cluster");
+    let settings = load(&[], &[mode, ("PORTOLAN_WATCH_SELECTOR", "tenant, stage!=dev")]).expect("loads");
+    let selector = cluster(&settings).watch_selector.as_ref().map(ToString::to_string);
+    assert_eq!(selector.as_deref(), Some("tenant,stage notin (dev)"));
+    assert!(!cluster(&settings).policies);
+    let wrong = problem(&[], &[mode, ("PORTOLAN_WATCH_SELECTOR", "tenant in red")]);
+    assert!(wrong.contains("a label selector such as tenant,stage!=dev"), "{wrong}");
+}
+
+#[test]
 fn a_cluster_needs_no_secret_because_it_has_tokens_of_its_own() {
     let (mode, auth) = (("PORTOLAN_MODE", "cluster"), ("ENABLE_AUTH", "true"));
     let settings = load(&[], &[mode, auth, ("PORTOLAN_TOKEN_AUDIENCES", "https://a.example, b")]).expect("loads");

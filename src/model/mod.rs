@@ -12,6 +12,7 @@
 //! - What is proved: [`outcome`], [`on_demand`] (what a check on request gives), the state machine in [`health`], [`probe`] (what the
 //!   prober stores), [`history`] (past changes),
 //!   [`availability`] (how long what was the case), [`mirror`] (what a cluster's objects say), [`tombstones`] (what was removed).
+//! - What a cluster's administrators set for namespaces: [`namespace_policy`], with [`label_selector`]; `embedded`: what an address stands for.
 //! - What readers select: [`selection`], [`version`]; how long they wait: [`wait_time`].
 //! - What connects the other modules: the traits in [`ports`], in `publishing` those about endpoints, in `empty_services` the one about
 //!   services without an instance, in [`certificates`] the one about certificates of checks, and in `authority` the one about callers in a
@@ -27,13 +28,16 @@ pub mod backoff;
 pub mod certificates;
 pub mod check;
 pub mod did_you_mean;
+pub(crate) mod embedded;
 mod empty_services;
 pub mod health;
 pub mod hearing;
 pub mod history;
+pub mod label_selector;
 pub mod lease;
 pub mod mirror;
 pub mod name;
+pub mod namespace_policy;
 pub mod on_demand;
 pub mod outcome;
 pub mod owner;

@@ -10,18 +10,16 @@ pub use super::acknowledgement::{AcknowledgementChange, AcknowledgementOrder};
 pub use super::authority::{
     AccessVerb, Authority, AuthorityError, IssuerKey, KeyForm, ReviewedToken, ServiceAccount, TokenIssuer,
 };
-pub use super::certificates::CertificateObjects;
-pub use super::empty_services::EmptyServices;
-pub use super::health::StreakProgress;
 use super::name::{CheckName, InstanceName, Namespace, ServiceKey, ServiceName};
+pub use super::namespace_policy::{AnyNamespace, NamespacePolicies};
 pub use super::on_demand::{OnDemandCheck, OnDemandResult};
 use super::outcome::{Health, Outcome, Reason};
-use super::probe::Sample;
 pub use super::publishing::{LearnedNetwork, LookupError, NameLookup, PublishGate};
 use super::service::{InstanceSpec, Owner, Service};
 use super::time::{UnixMs, age};
-use super::url::EndpointUrl;
 pub use super::write_error::{ClusterError, FullService, WriteError};
+pub use super::{certificates::CertificateObjects, empty_services::EmptyServices, health::StreakProgress};
+use super::{probe::Sample, url::EndpointUrl};
 
 /// The caller, as far as ownership is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]

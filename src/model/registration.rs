@@ -105,6 +105,8 @@ pub struct Limits {
     pub max_instances: usize,
     /// Instances of all services.
     pub instances: usize,
+    /// Most instances of this service, where the policies of its namespace say so.
+    pub per_service: Option<usize>,
 }
 
 /// What a registration changes.
@@ -191,6 +193,9 @@ fn add<I: InstanceView>(instances: &[I], at: usize, caller: &Caller, limits: Lim
     if instances.len() >= MAX_INSTANCES_PER_SERVICE {
         let instances = instances.iter().map(|instance| (instance.name(), instance.unhealthy_since()));
         return Err(WriteError::ServiceFull(FullService::of(instances)));
+    }
+    if let Some(most) = limits.per_service.filter(|most| instances.len() >= *most) {
+        return Err(WriteError::FullByPolicy(most));
     }
     limits.admit_instance()?;
     Ok(Change::Add(at))

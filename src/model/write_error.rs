@@ -59,6 +59,17 @@ pub enum WriteError {
         /// Those that accept registrations.
         open: Arc<[Namespace]>,
     },
+    /// Its labels are not what `PORTOLAN_WATCH_SELECTOR` asks for.
+    #[error(
+        "namespace {0} is not watched here, since its labels do not match PORTOLAN_WATCH_SELECTOR; have your administrators label it"
+    )]
+    NamespaceNotWatched(Namespace),
+    /// The NamespacePolicies of the namespace.
+    #[error(
+        "the service has {0} instances, the most that the NamespacePolicies of its namespace allow \
+         (checks.limits.maxInstancesPerService); deregister one that is not needed, or ask your administrators"
+    )]
+    FullByPolicy(usize),
     /// `MAX_SERVICES`.
     #[error("{0} services are registered, the most that MAX_SERVICES allows; deregister one or raise it")]
     TooManyServices(usize),
@@ -185,6 +196,9 @@ pub enum ClusterError {
         /// Seconds, ≥ 1.
         retry_after: u64,
     },
+    /// Nothing is written before it is known what the policies allow.
+    #[error("the policies of namespaces are not known yet, so nothing was changed; reads go on; try again")]
+    PoliciesUnknown,
     /// Sent, but no answer came in time.
     #[error(
         "the Kubernetes API did not answer in time, so it is not known whether the change was made; the same call again \

@@ -15,6 +15,7 @@
 //! 2. The path of a manifest: [`watch`] follows the objects and sends each to [`ingest`], which has [`read`] turn it into what the store
 //!    takes, keeps the newest version, and hands the store what changed.
 //!    [`adopt`] follows the endpoints of core Services, and [`endpoints`] says which of them become instances.
+//!    [`policy`] follows what administrators set for namespaces, and [`namespaces`] says what applies to each.
 //! 3. The path back: [`status`] makes a status from verdicts, [`report`] writes it, [`events`] writes events.
 //!    [`publish`] writes the proved instances as endpoints of core Services, and [`annotated`] writes health into objects of other projects
 //!    that name a service, where that is switched on. [`queue`]: which object they write next.
@@ -32,6 +33,8 @@ pub mod endpoints;
 pub mod events;
 pub mod ingest;
 pub mod kubernetes;
+pub mod namespaces;
+pub mod policy;
 pub mod publish;
 mod queue;
 pub mod read;

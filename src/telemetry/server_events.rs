@@ -33,6 +33,8 @@ pub enum Component {
     Audit,
     /// The installs of Portolan that write status in the watched namespaces.
     Installs,
+    /// The policies of namespaces.
+    Policies,
     /// The objects of other projects that health is written into.
     Annotated,
 }
@@ -50,6 +52,7 @@ impl Component {
             Self::Mirror => "mirror",
             Self::Audit => "audit",
             Self::Installs => "installs",
+            Self::Policies => "policies",
             Self::Annotated => "annotated",
         }
     }

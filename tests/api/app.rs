@@ -15,7 +15,7 @@ use portolan::catalog::{Catalog, Epoch};
 use portolan::model::health::CheckState;
 use portolan::model::name::CheckName;
 use portolan::model::outcome::{Health, Outcome, Reason, Stage, Timings, Transition, Verdict};
-use portolan::model::ports::{AlwaysLeads, EmptyServices, Freshness, PassOn};
+use portolan::model::ports::{AlwaysLeads, AnyNamespace, EmptyServices, Freshness, PassOn};
 use portolan::model::probe::{HealthChange, ProbeRow};
 use portolan::model::service::{InstanceId, Warning};
 use portolan::model::time::{Clock, Now, UnixMs};
@@ -200,6 +200,7 @@ impl TestApp {
             heartbeats: Arc::new(on_demand.clone()),
             probing: Arc::new(on_demand),
             addresses: Arc::new(policy()),
+            policies: Arc::new(AnyNamespace),
             history: store.clone(),
             access: access(&options, clock, &metrics),
             access_log,

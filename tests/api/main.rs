@@ -28,6 +28,7 @@ mod removing;
 mod replicas;
 mod schema;
 mod selecting;
+mod tenants;
 mod tls;
 mod watching;
 mod wire;

@@ -23,13 +23,16 @@ pub(crate) struct Installed {
     pub(crate) account: Kubeconfig,
 }
 
-/// Applies the definition of our kind, and waits until it is served.
+/// Applies the definitions of our kinds, and waits until they are served.
 pub(crate) async fn define(plane: &ControlPlane) {
-    let file = repository().join("crds/service.yaml");
-    let apply = ["apply", "--server-side", "-f", file.to_str().expect("UTF-8")];
-    plane.kubectl().run(&apply).await.expect("the definition is taken");
-    let wait = ["wait", "--for=condition=Established", "--timeout=30s", "crd/services.portolan.dev"];
-    plane.kubectl().run(&wait).await.expect("established");
+    for (file, kind) in [("service", "services"), ("namespace-policy", "namespacepolicies")] {
+        let file = repository().join(format!("crds/{file}.yaml"));
+        let apply = ["apply", "--server-side", "-f", file.to_str().expect("UTF-8")];
+        plane.kubectl().run(&apply).await.expect("the definition is taken");
+        let kind = format!("crd/{kind}.portolan.dev");
+        let wait = ["wait", "--for=condition=Established", "--timeout=30s", &kind];
+        plane.kubectl().run(&wait).await.expect("established");
+    }
 }
 
 /// Applies the definition and an overlay of `deploy/overlays`, this in a new namespace instead of `portolan`.

@@ -14,6 +14,7 @@ mod generated;
 mod leading;
 mod plane;
 mod pods;
+mod policy;
 mod publish;
 mod rest;
 mod sync;

@@ -28,7 +28,8 @@ fn the_chart_has_the_version_of_the_program() {
 
 /// Helm reads nothing outside of a chart, so it has copies: a file of the chart, and the file that it repeats. The copies are no links,
 /// which archives and some systems lose.
-const COPIES: [(&str, &str); 15] = [
+const COPIES: [(&str, &str); 17] = [
+    ("crds/namespace-policy.yaml", "crds/namespace-policy.yaml"),
     ("crds/service.yaml", "crds/service.yaml"),
     ("files/adopt-namespaced.yaml", "deploy/components/adopt-namespaced/rbac.yaml"),
     ("files/adopt.yaml", "deploy/components/adopt/rbac.yaml"),
@@ -38,6 +39,7 @@ const COPIES: [(&str, &str); 15] = [
     ("files/external-workloads.yaml", "deploy/components/external-workloads/rbac.yaml"),
     ("files/namespaced.yaml", "deploy/overlays/namespaced/role.yaml"),
     ("files/node-networks.yaml", "deploy/components/node-networks/rbac.yaml"),
+    ("files/policy.yaml", "deploy/components/policy/rbac.yaml"),
     ("files/publish-admission.yaml", "deploy/components/publish/admission.yaml"),
     ("files/publish-rbac.yaml", "deploy/components/publish/rbac.yaml"),
     ("files/rest-namespace.yaml", "deploy/rest-namespace.yaml"),

@@ -44,8 +44,10 @@ fn the_checked_in_description_of_the_api_is_the_served_one() {
 }
 
 #[test]
-fn the_checked_in_definition_of_the_custom_resource_is_the_printed_one() {
+fn the_checked_in_definitions_of_the_custom_resources_are_the_printed_ones() {
     check_or_update("crds/service.yaml", &portolan::operator::crd::yaml().expect("a definition"));
+    let policy = portolan::operator::crd::policy_yaml().expect("a definition");
+    check_or_update("crds/namespace-policy.yaml", &policy);
 }
 
 #[test]

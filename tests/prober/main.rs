@@ -14,6 +14,7 @@ mod identity;
 mod leases;
 mod leaving;
 mod life;
+mod policies;
 mod request;
 mod restart;
 mod several;

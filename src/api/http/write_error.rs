@@ -21,9 +21,10 @@ pub(in crate::api) fn refused(error: &WriteError) -> ApiError {
             let hint = "PORTOLAN_REST_NAMESPACES of the server lists the namespaces that take registrations";
             return ApiError::new(Code::NamespaceForbidden, error.to_string()).hint(hint);
         }
+        WriteError::NamespaceNotWatched(_) => Code::NamespaceForbidden,
         WriteError::TooManyServices(_) => Code::TooManyServices,
         WriteError::TooManyInstances(_) => Code::TooManyInstances,
-        WriteError::ServiceFull(_) => Code::ServiceFull,
+        WriteError::ServiceFull(_) | WriteError::FullByPolicy(_) => Code::ServiceFull,
         WriteError::HasInstances(_) | WriteError::SharedExternalId(_) => Code::HasInstances,
         WriteError::ExternalIdTaken(_) => Code::ExternalIdTaken,
         // Only the registry's own removals are refused so.
@@ -47,6 +48,7 @@ pub(in crate::api) fn refused(error: &WriteError) -> ApiError {
 fn by_cluster(error: &ClusterError) -> ApiError {
     let code = match error {
         ClusterError::Away { retry_after } => return again(Code::Unavailable, error, *retry_after),
+        ClusterError::PoliciesUnknown => return again(Code::Unavailable, error, RETRY_SECONDS),
         ClusterError::Unanswered | ClusterError::NotLeading | ClusterError::KindMissing | ClusterError::Failed => {
             return again(Code::Unavailable, error, SLOW_RETRY_SECONDS);
         }
@@ -98,6 +100,9 @@ mod tests {
             (WriteError::NothingToAcknowledge { instance: true }, 409, "nothing_to_acknowledge"),
             (WriteError::Terminating(key()), 409, "terminating"),
             (closed, 403, "namespace_forbidden"),
+            (WriteError::NamespaceNotWatched(namespace()), 403, "namespace_forbidden"),
+            (WriteError::FullByPolicy(4), 422, "service_full"),
+            (ClusterError::PoliciesUnknown.into(), 503, "unavailable"),
             (WriteError::TooManyServices(1), 422, "too_many_services"),
             (WriteError::TooManyInstances(1), 422, "too_many_instances"),
             (full, 422, "service_full"),

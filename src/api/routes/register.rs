@@ -29,7 +29,7 @@ const MESSAGE: &str = "Service registered successfully";
     security(("token" = [])),
     responses(
         (status = 200, description = "Registered, and durable", body = schemas::OneService),
-        (status = 400, description = "`invalid_payload` or `address_denied`; `details` name each field", body = schemas::Refusal),
+        (status = 400, description = "`invalid_payload` or `address_denied`; `details` name each field. In a cluster also for what a NamespacePolicy does not allow", body = schemas::Refusal),
         (status = 403, description = "`not_owner`, `namespace_forbidden` or `cross_origin`", body = schemas::Refusal),
         (status = 404, description = "`namespace_not_found`, in a cluster", body = schemas::Refusal),
         (status = 409, description = "`manifest_owned`, `external_id_taken`, or `terminating` in a cluster", body = schemas::Refusal),
@@ -55,7 +55,11 @@ pub(super) async fn register(request: &RequestContext<'_>, body: RequestBody) ->
     let done = match renewed {
         Some(done) => done,
         None if request.renewals_only => return Err(ApiError::rate_limited()),
-        None => registrar.register(registration, caller).await.map_err(|error| refused(&error))?,
+        None => {
+            let ruling = request.state.policies.of(registration.namespace.as_str());
+            registration::accept_policy(&registration.spec, &ruling)?;
+            registrar.register(registration, caller).await.map_err(|error| refused(&error))?
+        }
     };
     request.audit.is(&done.service, done.instance.as_str());
     let heard = request.state.heartbeats.registered(done.service.id, &done.instance);

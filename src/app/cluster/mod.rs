@@ -37,6 +37,8 @@ use crate::operator::ingest::{Ingest, IngestTask};
 use crate::operator::kubernetes::client::Access;
 use crate::operator::kubernetes::epoch::Registry;
 use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::namespaces::{Policies, PolicySettings};
+use crate::operator::policy::PolicyTask;
 use crate::operator::publish::{Publications, PublishSettings, Publisher};
 use crate::operator::registrar::{Acknowledgements, RegistrarSettings, RestRegistrar, RestRegistrarTask};
 use crate::operator::replicas::beat_delivery::BeatDelivery;
@@ -67,6 +69,8 @@ struct Operator {
     reporter: Reporter,
     publisher: Option<Publisher>,
     adopter: Option<Adopter>,
+    policies: Policies,
+    policy_task: Option<PolicyTask>,
     annotated: Option<(AnnotatedTask, KindStates)>,
     event_writer: EventWriter,
     peers: Peers,
@@ -95,12 +99,13 @@ pub(super) async fn run(
         return Ok(());
     };
     let elector = Elector::new(client.clone(), &identity.namespace, &identity.name, identity.address, &startup.metrics);
+    let policies = Policies::new(policy_settings(cluster));
     let leadership: Arc<dyn Leadership> = Arc::new(elector.0.clone());
     let (certificates, certificate_reader) =
         Certificates::new(client.clone(), Arc::clone(&leadership), startup.metrics.clone());
-    let core =
-        startup.core(Some(known.epoch.clone()), identity.policy.clone(), leadership, Some(Arc::new(certificates)))?;
-    let operator = operator(&startup, cluster, &identity, &core, client, api_health, elector)?;
+    let (policy, objects) = (identity.policy.clone(), Some(Arc::new(certificates) as _));
+    let core = startup.core(Some(known.epoch.clone()), policy, Arc::new(policies.clone()), leadership, objects)?;
+    let operator = operator(&startup, cluster, &identity, &core, (client, api_health), policies, elector)?;
     let age = mirror_age(&operator, known.file_age);
     let status: Arc<dyn StatusSource> = Arc::new(cluster_status(&startup, &core, &operator, age.clone()));
     let reporter = EventReporter::new(Arc::clone(&status), startup.shutdown.clone());
@@ -122,8 +127,8 @@ fn operator(
     cluster: &ClusterSettings,
     identity: &ReplicaIdentity,
     core: &Core,
-    client: Client,
-    api_health: ApiHealth,
+    (client, api_health): (Client, ApiHealth),
+    policies: Policies,
     (elector, elector_task): (Elector, ElectorTask),
 ) -> Result<Operator, AppError> {
     let (namespaces, metrics) = (&cluster.watch_namespaces, &startup.metrics);
@@ -133,12 +138,14 @@ fn operator(
     let addresses = Arc::new(identity.policy.clone());
     let (ingest, ingest_task) =
         Ingest::new(namespaces, core.store.clone(), Arc::clone(&leadership), addresses, metrics.clone());
+    let ingest_task = ingest_task.with_policies(policies.clone());
     let ingest_task = if cluster.adopt { ingest_task.with_endpoints() } else { ingest_task };
     let watch = Watch::new(&client, namespaces, &ingest, &api_health, metrics);
     let settings = RegistrarSettings {
         namespaces: identity.rest_namespaces.clone().into(),
         max_services: startup.settings.max_services.map_or(0, |n| n as usize),
         max_instances: startup.settings.max_instances as usize,
+        policies: policies.clone(),
     };
     let catalog = || Arc::clone(&core.catalog);
     let installs = Installs::new(&identity.namespace);
@@ -168,7 +175,7 @@ fn operator(
     );
     let leader_line = leader_line(startup, &elector, identity)?;
     let beat_delivery = BeatDelivery::new(leader_line.clone(), Arc::clone(&leadership), Arc::new(core.probing.clone()));
-    let (publisher, publications) = publish_settings(cluster, identity, core).map_or_else(
+    let (publisher, publications) = publish_settings(cluster, identity, core, &policies).map_or_else(
         || (None, Publications::off()),
         |settings| {
             let (client, leadership) = (client.clone(), Arc::clone(&leadership));
@@ -181,8 +188,13 @@ fn operator(
     let adopter = cluster.adopt.then(|| {
         let (client, leadership) = (client.clone(), Arc::clone(&leadership));
         Adopter::new(client, ingest.clone(), installs.clone(), leadership, events.clone(), namespaces.clone())
+            .with_policies(policies.clone())
     });
-    let annotated = annotated_settings(cluster).map(|settings| {
+    let policy_task = policies.settings().is_on().then(|| {
+        let (client, leadership) = (client.clone(), Arc::clone(&leadership));
+        PolicyTask::new(client, policies.clone(), ingest.clone(), installs.clone(), leadership)
+    });
+    let annotated = annotated_settings(cluster, &policies).map(|settings| {
         let (client, leadership) = (client.clone(), Arc::clone(&leadership));
         let (ingest, installs) = (ingest.clone(), installs.clone());
         AnnotatedTask::new(client, ingest, catalog(), installs, leadership, settings, metrics.clone())
@@ -203,6 +215,8 @@ fn operator(
         reporter,
         publisher,
         adopter,
+        policies,
+        policy_task,
         annotated,
         event_writer,
         peers,
@@ -214,24 +228,38 @@ fn operator(
     })
 }
 
+fn policy_settings(cluster: &ClusterSettings) -> PolicySettings {
+    PolicySettings { policies: cluster.policies, selector: cluster.watch_selector.clone() }
+}
+
 /// Which kinds of other projects' objects are written; none if none are.
-fn annotated_settings(cluster: &ClusterSettings) -> Option<AnnotatedSettings> {
+fn annotated_settings(cluster: &ClusterSettings, policies: &Policies) -> Option<AnnotatedSettings> {
     let all = [
         (cluster.workload_entries, Kind::WorkloadEntry),
         (cluster.external_workloads, Kind::ExternalWorkload),
         (cluster.dns_endpoints, Kind::DnsEndpoint),
     ];
     let kinds: Vec<Kind> = all.into_iter().filter_map(|(on, kind)| on.then_some(kind)).collect();
-    (!kinds.is_empty()).then(|| AnnotatedSettings { kinds, namespaces: cluster.watch_namespaces.clone() })
+    (!kinds.is_empty()).then(|| AnnotatedSettings {
+        kinds,
+        namespaces: cluster.watch_namespaces.clone(),
+        policies: policies.clone(),
+    })
 }
 
 /// How to publish; none if that is off.
-fn publish_settings(cluster: &ClusterSettings, identity: &ReplicaIdentity, core: &Core) -> Option<PublishSettings> {
+fn publish_settings(
+    cluster: &ClusterSettings,
+    identity: &ReplicaIdentity,
+    core: &Core,
+    policies: &Policies,
+) -> Option<PublishSettings> {
     if !cluster.publish {
         return None;
     }
     Some(PublishSettings {
         namespaces: cluster.watch_namespaces.clone(),
+        policies: policies.clone(),
         gate: Arc::new(PublishPolicy::new(&identity.policy, cluster.publish_deny.clone().unwrap_or_default())),
         must_learn: cluster.publish_deny.is_none(),
         names: Arc::clone(&core.names),
@@ -275,6 +303,7 @@ fn cluster_status(startup: &Startup, core: &Core, operator: &Operator, age: Mirr
         ingest: operator.ingest.clone(),
         api_health: operator.api_health.clone(),
         installs: operator.installs.clone(),
+        policies: operator.policies.clone(),
         annotated: operator.annotated.as_ref().map(|(_, states)| states.clone()),
         age,
     }
@@ -300,6 +329,7 @@ fn api_state(
         (access, identity.default_namespace.clone()),
     );
     state.empty_services = Some(Arc::new(operator.ingest.clone()));
+    state.policies = Arc::new(operator.policies.clone());
     state.freshness = Some(Arc::new(age));
     state.pass_on = Some(Arc::new(operator.leader_line.clone()));
     state
@@ -316,6 +346,7 @@ impl Operator {
             reporter,
             publisher,
             adopter,
+            policy_task,
             annotated,
             event_writer,
             peers,
@@ -334,6 +365,9 @@ impl Operator {
         }
         if let Some(adopter) = adopter {
             tasks.start(ShutdownStage::Reporting, "the adoption of core Services", |stop| adopter.run(stop));
+        }
+        if let Some(task) = policy_task {
+            tasks.start(ShutdownStage::Reporting, "the watch of policies", |stop| task.run(stop));
         }
         if let Some((annotated, _)) = annotated {
             tasks.start(ShutdownStage::Reporting, "the writer of annotated objects", |stop| annotated.run(stop));

@@ -8,6 +8,7 @@ use crate::operator::annotated::KindStates;
 use crate::operator::ingest::Ingest;
 use crate::operator::ingest::mirror_age::MirrorAge;
 use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::namespaces::Policies;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::replicas::lease::{Elector, Holder};
 use crate::store::Store;
@@ -21,6 +22,7 @@ pub(super) struct ClusterStatus {
     pub(super) ingest: Ingest,
     pub(super) api_health: ApiHealth,
     pub(super) installs: Installs,
+    pub(super) policies: Policies,
     /// None if no kind is switched on.
     pub(super) annotated: Option<KindStates>,
     pub(super) age: MirrorAge,
@@ -64,6 +66,24 @@ impl ClusterStatus {
     }
 }
 
+/// None where the labels of namespaces do not matter.
+fn policies(policies: &Policies) -> Option<ComponentStatus> {
+    if !policies.settings().is_on() {
+        return None;
+    }
+    let status = match (policies.is_known(), policies.problem()) {
+        (true, None) => ComponentStatus::good("the policies and labels of namespaces are known").usual(),
+        (true, Some(why)) => {
+            ComponentStatus::bad("the policies and labels of namespaces stay as they were last known").with(why)
+        }
+        (false, why) => ComponentStatus::bad(
+            "the policies and labels of namespaces are not known yet: nothing is probed or registered",
+        )
+        .with(why),
+    };
+    Some(status)
+}
+
 /// The objects of other projects that health is written into.
 fn annotated(states: &KindStates) -> ComponentStatus {
     let problems: Vec<String> = states.all().into_iter().filter_map(|(kind, state)| state.problem(kind)).collect();
@@ -104,6 +124,7 @@ impl StatusSource for ClusterStatus {
             (Component::Mirror, self.mirror()),
             (Component::Installs, self.installs()),
         ]);
+        statuses.extend(policies(&self.policies).map(|status| (Component::Policies, status)));
         statuses.extend(self.annotated.as_ref().map(|states| (Component::Annotated, annotated(states))));
         statuses
     }

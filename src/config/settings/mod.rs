@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::model::label_selector::LabelSelector;
 use crate::model::name::Namespace;
 
 pub use cluster::{Mode, NotWatched};
@@ -278,6 +279,12 @@ ClusterSettings {
         "Cluster mode: namespaces whose services are watched, separated by commas"
         => /// Empty for all.
         Vec<Namespace> = reader.text("watch_namespaces", parse::namespaces).unwrap_or_default();
+    watch_selector "PORTOLAN_WATCH_SELECTOR" "SELECTOR" "none"
+        "Cluster mode: label selector of the namespaces whose services are watched, such as tenant,stage!=dev; of those in PORTOLAN_WATCH_NAMESPACES"
+        => Option<LabelSelector> = reader.text("watch_selector", parse::label_selector);
+    policies "PORTOLAN_POLICIES" "BOOL" "false"
+        "Cluster mode: follow the NamespacePolicy objects; nothing is probed or registered before they are listed"
+        => bool = reader.flag("policies", false);
     rest_namespaces "PORTOLAN_REST_NAMESPACES" "NAMES" "the server's own"
         "Cluster mode: namespaces that REST registrations may write to, separated by commas"
         => /// Empty for the server's own: see the method of the same name.

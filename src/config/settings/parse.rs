@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use super::cluster::ModeName;
+use crate::model::label_selector::LabelSelector;
 use crate::model::name::Namespace;
 use crate::model::text::{is_hostile, is_joiner};
 
@@ -178,6 +179,11 @@ pub(super) fn namespaces(text: &str) -> Result<Vec<Namespace>, String> {
         }
     }
     Ok(names)
+}
+
+/// A label selector as kubectl takes it.
+pub(super) fn label_selector(text: &str) -> Result<LabelSelector, String> {
+    text.parse().map_err(|error| format!("a label selector such as tenant,stage!=dev: {error}"))
 }
 
 /// Audiences of tokens, as the API server takes them.

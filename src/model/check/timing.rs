@@ -62,6 +62,18 @@ impl CheckTiming {
         Ok(())
     }
 
+    /// These numbers, and those of `defaults` where there is none.
+    #[must_use]
+    pub fn or(&self, defaults: &Self) -> Self {
+        Self {
+            interval_seconds: self.interval_seconds.or(defaults.interval_seconds),
+            timeout_seconds: self.timeout_seconds.or(defaults.timeout_seconds),
+            retry_interval_seconds: self.retry_interval_seconds.or(defaults.retry_interval_seconds),
+            unhealthy_threshold: self.unhealthy_threshold.or(defaults.unhealthy_threshold),
+            healthy_threshold: self.healthy_threshold.or(defaults.healthy_threshold),
+        }
+    }
+
     /// The numbers after defaults, with `interval` where none is given.
     pub fn resolve(&self, interval: Duration) -> Timing {
         let seconds = |given: Option<u32>, default: Duration| given.map_or(default, |s| Duration::from_secs(s.into()));

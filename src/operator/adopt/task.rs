@@ -18,12 +18,13 @@ use super::pending::{Next, Pending};
 use super::watches::{Message, follow};
 use super::write::{WriteOutcome, Writer};
 use crate::model::name::{Namespace, ServiceKey};
-use crate::model::ports::Leadership;
+use crate::model::ports::{Leadership, NamespacePolicies as _};
 use crate::operator::endpoints::{COMPONENT, EndpointNews};
 use crate::operator::events::Events;
 use crate::operator::events::bucket::Bucket;
 use crate::operator::ingest::{Changed, Ingest, IngestError};
 use crate::operator::kubernetes::follow::Followed;
+use crate::operator::namespaces::Policies;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Notice;
 
@@ -49,6 +50,9 @@ pub struct Adopter {
     leadership: Arc<dyn Leadership>,
     events: Events,
     watched: Vec<Namespace>,
+    policies: Policies,
+    /// The version of `policies` that was heeded last.
+    followed: u64,
     changed: Changed,
     pending: Pending,
     leads: bool,
@@ -78,12 +82,20 @@ impl Adopter {
             events,
             pending: Pending::new(watched.clone()),
             watched,
+            policies: Policies::off(),
+            followed: 0,
             leads: false,
             writes: FuturesUnordered::new(),
             busy: HashSet::new(),
             bucket: Bucket::new(RATE.0, RATE.1),
             warned: [false; 3],
         }
+    }
+
+    /// For an install that selects namespaces by label: what is labelled elsewhere is left alone.
+    #[must_use]
+    pub fn with_policies(self, policies: Policies) -> Self {
+        Self { policies, ..self }
     }
 
     /// Works until `stop`.
@@ -165,12 +177,16 @@ impl Adopter {
         if !self.ingest.is_complete() {
             return;
         }
+        let version = self.policies.version();
+        if version != std::mem::replace(&mut self.followed, version) {
+            self.pending.mark_all();
+        }
         let objects = self.ingest.objects();
         while self.writes.len() < MAX_WRITES {
             match self.pending.next(&objects, now) {
                 None => return,
-                Some(Next::Taken(key)) => self.report_taken(&key),
-                Some(Next::Write(change)) => {
+                Some(Next::Taken(key)) if self.policies.watches(key.namespace()) => self.report_taken(&key),
+                Some(Next::Write(change)) if self.policies.watches(change.key().namespace()) => {
                     let status = objects.get(change.key()).and_then(|known| known.status());
                     // One that is being written is compared again afterwards, and one of another install when that has ended.
                     if self.busy.contains(change.key()) || !self.installs.may_write(status) {
@@ -181,6 +197,8 @@ impl Adopter {
                     }
                     self.write(change);
                 }
+                // The labels of its namespace exclude it. Other labels are another version of the policies.
+                Some(_) => {}
             }
         }
     }

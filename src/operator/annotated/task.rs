@@ -30,6 +30,7 @@ use crate::model::time::UnixMs;
 use crate::operator::events::bucket::Bucket;
 use crate::operator::ingest::{Changed, Ingest};
 use crate::operator::kubernetes::follow::{Closed, Followed, Follower};
+use crate::operator::namespaces::Policies;
 use crate::operator::queue::PausingQueue;
 use crate::operator::replicas::installs::Installs;
 use crate::telemetry::metrics::Metrics;
@@ -65,6 +66,8 @@ pub struct AnnotatedSettings {
     pub kinds: Vec<Kind>,
     /// The watched namespaces, none for all: objects elsewhere are left alone.
     pub namespaces: Vec<Namespace>,
+    /// Which of them are selected by their labels; objects elsewhere are left alone, too.
+    pub policies: Policies,
 }
 
 /// The task.
@@ -309,7 +312,8 @@ impl AnnotatedTask {
 
     fn watches(&self, namespace: &str) -> bool {
         let watched = &self.settings.namespaces;
-        watched.is_empty() || watched.iter().any(|watched| watched.as_str() == namespace)
+        let listed = watched.is_empty() || watched.iter().any(|watched| watched.as_str() == namespace);
+        listed && self.settings.policies.watches(namespace)
     }
 
     fn finish(&mut self, object: &ObjectRef, outcome: WriteOutcome) {

@@ -72,9 +72,14 @@ pub struct ServiceStatus {
 pub(super) const UNWRITTEN: i64 = -1;
 
 impl ServiceStatus {
+    /// The status that nobody wrote.
+    pub fn unwritten() -> Self {
+        Self { observed_generation: Some(UNWRITTEN), ..Self::default() }
+    }
+
     /// Whether somebody wrote it.
     pub fn is_written(&self) -> bool {
-        *self != Self { observed_generation: Some(UNWRITTEN), ..Self::default() }
+        *self != Self::unwritten()
     }
 }
 

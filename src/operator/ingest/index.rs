@@ -28,7 +28,10 @@ const TOMBSTONES: usize = 16 * 1024;
 /// The objects.
 #[derive(Debug)]
 pub(super) struct Index {
+    /// The watched ones.
     objects: imbl::HashMap<ServiceKey, Arc<ObservedObject>>,
+    /// Those of namespaces that are not watched now, which nothing else sees.
+    aside: imbl::HashMap<ServiceKey, Arc<ObservedObject>>,
     /// The objects that adopt the endpoints of a core Service.
     adopters: HashMap<ObjectName, BTreeSet<ServiceKey>>,
     removed: Tombstones<Uuid>,
@@ -53,6 +56,7 @@ impl Index {
     pub(super) fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self {
             objects: imbl::HashMap::new(),
+            aside: imbl::HashMap::new(),
             adopters: HashMap::new(),
             removed: Tombstones::new(TOMBSTONES),
             highest: 0,
@@ -64,6 +68,11 @@ impl Index {
     /// The objects now; cheap.
     pub(super) fn objects(&self) -> imbl::HashMap<ServiceKey, Arc<ObservedObject>> {
         self.objects.clone()
+    }
+
+    /// The objects that are not watched now; cheap.
+    pub(super) fn aside(&self) -> imbl::HashMap<ServiceKey, Arc<ObservedObject>> {
+        self.aside.clone()
     }
 
     /// The highest revision seen.
@@ -91,7 +100,7 @@ impl Index {
 
     /// Adds an object. None if it is not news.
     pub(super) fn put(&mut self, observed: Arc<ObservedObject>) -> Option<MirrorChange> {
-        let newer = self.objects.get(observed.key()).is_none_or(|old| old.revision() < observed.revision());
+        let newer = self.get(observed.key()).is_none_or(|old| old.revision() < observed.revision());
         (newer && self.removed.order(&observed.id()).is_none()).then(|| self.insert(observed)).flatten()
     }
 
@@ -108,14 +117,24 @@ impl Index {
         }
     }
 
-    /// The newest version of an object.
+    /// The newest version of an object, whether watched or not.
     pub(super) fn get(&self, key: &ServiceKey) -> Option<&Arc<ObservedObject>> {
-        self.objects.get(key)
+        self.objects.get(key).or_else(|| self.aside.get(key))
+    }
+
+    /// The objects of these namespaces, whether watched or not.
+    pub(super) fn of_namespaces(&self, namespaces: &HashSet<String>) -> Vec<ServiceKey> {
+        let keys = self.objects.keys().chain(self.aside.keys());
+        keys.filter(|key| namespaces.contains(key.namespace())).cloned().collect()
     }
 
     /// Inserts it. None if the catalog keeps what it has until the endpoints are known.
     fn insert(&mut self, observed: Arc<ObservedObject>) -> Option<MirrorChange> {
         self.highest = self.highest.max(observed.effective());
+        if !observed.is_watched() {
+            return self.set_aside(observed);
+        }
+        self.aside.remove(observed.key());
         let change = match &observed.parsed.mirrored {
             Some(mirrored) => Some(MirrorChange::Put(mirrored.clone())),
             None if observed.parsed.is_awaiting() => None,
@@ -131,6 +150,18 @@ impl Index {
             self.adopters.entry(from).or_default().insert(key);
         }
         change
+    }
+
+    /// Keeps an object that is not watched. None if it was not watched before either.
+    fn set_aside(&mut self, observed: Arc<ObservedObject>) -> Option<MirrorChange> {
+        let key = observed.key().clone();
+        let change = removal(&observed, observed.effective());
+        self.aside.insert(key.clone(), observed);
+        let before = self.objects.remove(&key)?;
+        if let Some(from) = before.adopts_from() {
+            self.adopts_no_more(&from, &key);
+        }
+        Some(change)
     }
 
     fn adopts_no_more(&mut self, service: &ObjectName, key: &ServiceKey) {
@@ -149,10 +180,10 @@ impl Index {
         }
         self.removed.note(id, revision);
         self.highest = self.highest.max(revision);
-        if self.objects.get(key).is_some_and(|observed| observed.id() != id) {
+        if self.get(key).is_some_and(|observed| observed.id() != id) {
             return None;
         }
-        let before = self.objects.remove(key);
+        let before = self.objects.remove(key).or_else(|| self.aside.remove(key));
         if let Some(from) = before.as_ref().and_then(|before| before.adopts_from()) {
             self.adopts_no_more(&from, key);
         }
@@ -171,7 +202,7 @@ impl Index {
     /// Whether the index already has a listed object in that version; if so, the list keeps it.
     pub(super) fn is_listed_as_known(&mut self, scope: &Scope, id: &ObjectId) -> bool {
         let is_same = |observed: &Arc<ObservedObject>| (observed.id(), observed.revision()) == (id.id, id.revision);
-        let same = self.objects.get(&id.key).is_some_and(is_same);
+        let same = self.get(&id.key).is_some_and(is_same);
         if let (true, Some(listing)) = (same, self.listings.get_mut(scope)) {
             listing.keys.insert(id.key.clone());
         }
@@ -191,14 +222,18 @@ impl Index {
         let Some(listing) = self.listings.remove(scope) else { return Vec::new() };
         let rewound = revision < listing.began_at;
         let within = |key: &ServiceKey| scope.as_ref().is_none_or(|namespace| namespace.as_str() == key.namespace());
+        let keeps = |key: &ServiceKey, observed: &ObservedObject| {
+            !within(key) || listing.keys.contains(key) || (observed.revision() > revision && !rewound)
+        };
         let mut removed = Vec::new();
         self.objects.retain(|key, observed| {
-            let stays = !within(key) || listing.keys.contains(key) || (observed.revision() > revision && !rewound);
+            let stays = keeps(key, observed);
             if !stays {
                 removed.push(key.clone());
             }
             stays
         });
+        self.aside.retain(|key, observed| keeps(key, observed));
         let objects = &self.objects;
         self.adopters.retain(|_, keys| {
             keys.retain(|key| objects.contains_key(key));

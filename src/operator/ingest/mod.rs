@@ -41,7 +41,7 @@ use crate::telemetry::metrics::Metrics;
 /// Most messages that wait; the watch then stops reading.
 const QUEUE: usize = 512;
 
-/// Every object by namespace and name.
+/// Objects by namespace and name.
 pub type Objects = imbl::HashMap<ServiceKey, Arc<ObservedObject>>;
 
 /// Why an object was not ingested.
@@ -97,6 +97,7 @@ impl std::fmt::Debug for Ingest {
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     objects: ArcSwap<Objects>,
+    aside: ArcSwap<Objects>,
     complete: AtomicBool,
     changed: Changed,
     /// One for each other task that asked for it, so that nothing piles up.
@@ -158,9 +159,19 @@ impl Ingest {
         self.send(Message::Endpoints(Box::new(news))).await
     }
 
-    /// The newest known object with that key.
+    /// The newest known object with that key, if its namespace is watched.
     pub fn known(&self, key: &ServiceKey) -> Option<Arc<ObservedObject>> {
         self.shared.objects.load().get(key).cloned()
+    }
+
+    /// The newest object with that key in a namespace that is not watched now.
+    pub fn known_aside(&self, key: &ServiceKey) -> Option<Arc<ObservedObject>> {
+        self.shared.aside.load().get(key).cloned()
+    }
+
+    /// Every object of a namespace that is not watched now; cheap.
+    pub fn aside(&self) -> Arc<Objects> {
+        self.shared.aside.load_full()
     }
 
     /// Whether every watched scope was listed; before that, reads here come from the mirror's file.
@@ -168,7 +179,7 @@ impl Ingest {
         self.shared.complete.load(Ordering::Acquire)
     }
 
-    /// Every object; cheap.
+    /// Every watched object; cheap.
     pub fn objects(&self) -> Arc<Objects> {
         self.shared.objects.load_full()
     }

@@ -9,10 +9,12 @@ use uuid::Uuid;
 
 use crate::model::mirror::{Mirrored, MirroredInstance};
 use crate::model::name::ServiceKey;
+use crate::model::namespace_policy::Ruling;
 use crate::model::ports::AddressGate;
 use crate::model::service::{Instance, Service, Source};
 use crate::operator::crd::{ServiceResource, ServiceStatus};
 use crate::operator::endpoints::{ADOPTED_LABEL, Endpoints, ObjectName};
+use crate::operator::namespaces::View;
 use crate::operator::read::raw::RawObject;
 use crate::operator::read::{self, ObjectId, ParsedService};
 
@@ -23,6 +25,10 @@ pub struct ObservedObject {
     pub parsed: ParsedService,
     /// The same without the instances that it adopts; none if it adopts none.
     written: Option<Arc<ParsedService>>,
+    /// The same as without policies; none if no policy applies.
+    ungoverned: Option<Arc<ParsedService>>,
+    /// Whether services of its namespace are watched.
+    watched: bool,
     /// The object that the registrar would write again, without `managedFields` and status. None for a manifest's, which it never writes.
     pub object: Option<Arc<ServiceResource>>,
     id: ObjectId,
@@ -53,14 +59,39 @@ impl ObservedObject {
             Err(_) => (None, raw.status),
         };
         let effective = id.revision;
-        Ok(Self { parsed, written, object, id, effective, adopted_for, generation, status })
+        let (ungoverned, watched) = (None, true);
+        Ok(Self { parsed, written, ungoverned, watched, object, id, effective, adopted_for, generation, status })
     }
 
     /// Gives it the endpoints of the core Service that it adopts.
     pub(crate) fn adopt(&mut self, endpoints: &Endpoints, addresses: &dyn AddressGate) {
         if let Some(written) = &self.written {
             self.parsed = read::adopt(written, &self.id, self.status(), endpoints, addresses);
+            self.ungoverned = None;
         }
+    }
+
+    /// Follows what applies to its namespace.
+    pub(in crate::operator) fn govern(&mut self, namespaces: &View) {
+        self.watched = namespaces.watches(self.key().namespace());
+        let plain = self.ungoverned.take();
+        match namespaces.of(self.key().namespace()) {
+            Ruling::Policy(policy) => {
+                let plain = plain.unwrap_or_else(|| Arc::new(self.parsed.clone()));
+                self.parsed = read::govern(&plain, &policy);
+                self.ungoverned = Some(plain);
+            }
+            Ruling::Free | Ruling::Unknown => {
+                if let Some(plain) = plain {
+                    self.parsed = Arc::unwrap_or_clone(plain);
+                }
+            }
+        }
+    }
+
+    /// Whether services of its namespace are watched.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
     }
 
     /// The uid of the labelled core Service that Portolan keeps it for; none for an object that somebody else applied.
@@ -76,14 +107,21 @@ impl ObservedObject {
 
     /// Orders it after what was known: `before`, the last version here, or else `shown`, what the catalog has from an earlier run. The watches
     /// of objects and of endpoints are not ordered, and endpoints that are gone have no revision, so its own does not say that it is newer.
-    pub(crate) fn order_after(&mut self, before: Option<&Self>, shown: Option<&Service>) {
-        if self.written.is_none() {
+    /// Nor does it where `namespaces` have policies or are selected, since the object is the same then whatever applies.
+    pub(in crate::operator) fn order_after(
+        &mut self,
+        before: Option<&Self>,
+        shown: Option<&Service>,
+        namespaces: &View,
+    ) {
+        if self.written.is_none() && !namespaces.is_on() {
             return;
         }
         let before = before.filter(|before| before.id.id == self.id.id && !before.parsed.is_awaiting());
         let shown = shown.filter(|shown| shown.id == self.id.id);
         let own = self.parsed.mirrored.as_ref();
         let changed = match (before, shown) {
+            (Some(before), _) if before.watched != self.watched => true,
             (Some(before), _) => {
                 let before = before.parsed.mirrored.as_ref();
                 before.map(|before| &before.instances) != own.map(|own| &own.instances)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,7 @@ use crate::model::name::ServiceKey;
 use crate::model::ports::{AddressGate, Leadership, WriteError};
 use crate::model::text;
 use crate::operator::endpoints::{EndpointNews, Endpoints, Touched};
+use crate::operator::namespaces::{Policies, View};
 use crate::operator::read::ObjectId;
 use crate::operator::read::raw::RawObject;
 use crate::store::Store;
@@ -39,6 +40,11 @@ pub struct IngestTask {
     metrics: Metrics,
     scopes: Vec<Scope>,
     endpoints: Endpoints,
+    policies: Policies,
+    /// Resolves when something else applies to a namespace.
+    policy_changes: watch::Receiver<u64>,
+    /// What the objects follow.
+    namespaces: Arc<View>,
     was_probing: bool,
     /// The newest revision from lists and watches; the answers to our own writes may be ahead of it.
     progress: u64,
@@ -67,6 +73,7 @@ impl IngestTask {
         metrics: Metrics,
     ) -> Self {
         let was_probing = leadership.probes();
+        let policies = Policies::off();
         Self {
             queue,
             shared,
@@ -77,6 +84,9 @@ impl IngestTask {
             addresses,
             metrics,
             endpoints: Endpoints::off(),
+            policy_changes: policies.changes(),
+            namespaces: policies.view(),
+            policies,
             was_probing,
             progress: 0,
             rewrite_at: None,
@@ -87,6 +97,15 @@ impl IngestTask {
     #[must_use]
     pub fn with_endpoints(mut self) -> Self {
         self.endpoints = Endpoints::on(&self.scopes);
+        self
+    }
+
+    /// For an install with policies or a selector of namespaces: nothing is taken in before they are known.
+    #[must_use]
+    pub fn with_policies(mut self, policies: Policies) -> Self {
+        self.policy_changes = policies.changes();
+        self.namespaces = policies.view();
+        self.policies = policies;
         self
     }
 
@@ -102,9 +121,11 @@ impl IngestTask {
             let mut batch = Batch::default();
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                _ = self.queue.recv_many(&mut messages, BATCH) => {}
+                Ok(()) = self.policy_changes.changed() => {}
+                _ = self.queue.recv_many(&mut messages, BATCH), if self.policies.is_known() => {}
                 _ = ticks.tick() => self.tick(&mut batch),
             }
+            self.govern_again(&mut batch);
             for message in messages.drain(..) {
                 self.take(message, &mut batch);
             }
@@ -160,6 +181,32 @@ impl IngestTask {
         }
     }
 
+    /// Follows what applies to namespaces now.
+    fn govern_again(&mut self, batch: &mut Batch) {
+        let now = self.policies.view();
+        if Arc::ptr_eq(&now, &self.namespaces) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.namespaces, now);
+        for key in self.index.of_namespaces(&self.namespaces.changed_since(&before)) {
+            let Some(before) = self.index.get(&key).cloned() else { continue };
+            let mut observed = ObservedObject::clone(&before);
+            observed.govern(&self.namespaces);
+            if observed.parsed != before.parsed || observed.is_watched() != before.is_watched() {
+                self.order(&mut observed);
+                self.replace(observed, batch);
+            }
+        }
+    }
+
+    /// Replaces what is known of an object by the same under other circumstances.
+    fn replace(&mut self, observed: ObservedObject, batch: &mut Batch) {
+        let (key, result) = (observed.key().clone(), result_of(&observed));
+        let change = self.index.replace(Arc::new(observed));
+        batch.touched.push(key.clone());
+        self.note(change, key, result, batch);
+    }
+
     fn take_endpoints(&mut self, news: EndpointNews, batch: &mut Batch) {
         let touched = self.endpoints.take(news, Instant::now().into_std());
         self.adopt_again(&touched, batch);
@@ -177,19 +224,22 @@ impl IngestTask {
             let mut observed = ObservedObject::clone(&before);
             self.adopt(&mut observed);
             if observed.parsed != before.parsed {
-                let result = result_of(&observed);
-                let change = self.index.replace(Arc::new(observed));
-                batch.touched.push(key.clone());
-                self.note(change, key, result, batch);
+                self.replace(observed, batch);
             }
         }
     }
 
     fn adopt(&self, observed: &mut ObservedObject) {
         observed.adopt(&self.endpoints, &*self.addresses);
+        observed.govern(&self.namespaces);
+        self.order(observed);
+    }
+
+    /// Orders it after what is known of it, here and in the catalog.
+    fn order(&self, observed: &mut ObservedObject) {
         let shown = self.store.catalog().read().get(observed.key().as_str()).cloned();
         let before = self.index.get(observed.key()).map(|before| &**before);
-        observed.order_after(before, shown.as_ref().map(|shown| &**shown.service()));
+        observed.order_after(before, shown.as_ref().map(|shown| &**shown.service()), &self.namespaces);
         if let Some(shown) = shown {
             observed.share(shown.service());
         }
@@ -202,7 +252,7 @@ impl IngestTask {
                     self.progress = self.progress.max(observed.revision());
                 }
                 let (key, result) = (observed.key().clone(), result_of(&observed));
-                if observed.parsed.is_awaiting() {
+                if observed.parsed.is_awaiting() || !observed.is_watched() {
                     // The store is not concerned, but others read the object.
                     batch.touched.push(key.clone());
                 }
@@ -264,8 +314,13 @@ impl IngestTask {
             return Ok(());
         }
         let verdicts = if self.leadership.probes() { VerdictsFrom::Here } else { VerdictsFrom::Status };
-        let written =
-            if whole { self.write_all(verdicts).await } else { self.store.mirror(batch.changes, verdicts).await };
+        let written = if whole {
+            self.write_all(verdicts).await
+        } else if batch.changes.is_empty() {
+            Ok(())
+        } else {
+            self.store.mirror(batch.changes, verdicts).await
+        };
         self.note_result(whole, &written);
         if written.is_ok() {
             self.publish_progress();
@@ -308,8 +363,10 @@ impl IngestTask {
     fn publish(&self, whole: bool, touched: Vec<ServiceKey>) {
         let objects = self.index.objects();
         self.metrics.cluster.mirror_objects.set(i64::try_from(objects.len()).unwrap_or(i64::MAX));
-        let everything: Vec<_> = if whole { objects.keys().cloned().collect() } else { Vec::new() };
+        let aside = self.index.aside();
+        let everything: Vec<_> = if whole { objects.keys().chain(aside.keys()).cloned().collect() } else { Vec::new() };
         self.shared.objects.store(Arc::new(objects));
+        self.shared.aside.store(Arc::new(aside));
         self.shared.complete.store(self.index.is_complete(), Ordering::Release);
         let keys: Vec<ServiceKey> = everything.into_iter().chain(touched).collect();
         self.shared.mark(&keys);

@@ -13,6 +13,8 @@ use crate::model::mirror::MirrorChange;
 use crate::model::name::ServiceKey;
 use crate::model::ports::AddressGate;
 use crate::model::url::EndpointUrl;
+use crate::operator::kubernetes::follow;
+use crate::operator::namespaces::{KnownNamespace, PolicySettings, Table, View};
 use crate::operator::read::ObjectId;
 use crate::operator::read::raw::RawObject;
 
@@ -221,4 +223,53 @@ proptest! {
         }
         prop_assert_eq!(held(&index), now);
     }
+}
+
+/// What is known of a namespace `shop` with this label, where only `tier=gold` is watched.
+fn labelled(tier: &str) -> View {
+    let settings = PolicySettings { policies: false, selector: "tier=gold".parse().ok() };
+    let mut table = Table::new(&settings);
+    let labels = [("tier".to_owned(), tier.to_owned())].into();
+    table.on_namespaces(follow::News::Listed(vec![KnownNamespace { name: "shop".to_owned(), labels }]));
+    table.view()
+}
+
+#[test]
+fn what_is_not_watched_is_set_aside_and_comes_back_in_order() {
+    let mut index = index();
+    let (gold, iron) = (labelled("gold"), labelled("iron"));
+    let govern = |index: &Index, revision, view: &View| {
+        let mut object = ObservedObject::clone(&known("cart", 1, revision));
+        object.govern(view);
+        object.order_after(index.get(&key("cart")).map(|before| &**before), None, view);
+        Arc::new(object)
+    };
+    let put = |index: &mut Index, revision, view: &View| {
+        let object = govern(index, revision, view);
+        index.put(object)
+    };
+    let turn = |index: &mut Index, revision, view: &View| {
+        let object = govern(index, revision, view);
+        index.replace(object)
+    };
+    assert_eq!(put(&mut index, 10, &iron), None, "it was never there");
+    assert!(index.objects().is_empty() && index.aside().len() == 1);
+    let Some(MirrorChange::Put(shown)) = turn(&mut index, 10, &gold) else { panic!("it comes") };
+    assert!(shown.revision > 10 && index.aside().is_empty());
+    let Some(MirrorChange::Remove { revision, .. }) = turn(&mut index, 10, &iron) else { panic!("it goes") };
+    assert!(revision > shown.revision, "a reader must notice");
+    assert_eq!(put(&mut index, 9, &gold), None, "older");
+    assert_eq!(put(&mut index, 20, &iron), None);
+    let Some(MirrorChange::Put(again)) = turn(&mut index, 20, &gold) else { panic!("it comes back") };
+    assert!(again.revision > revision.max(20));
+    turn(&mut index, 20, &iron);
+    assert!(matches!(index.remove(&key("cart"), Uuid::from_u128(1), 30), Some(MirrorChange::Remove { .. })));
+    assert!(index.get(&key("cart")).is_none());
+
+    let mut other = ObservedObject::clone(&known("odd", 2, 40));
+    other.govern(&iron);
+    assert_eq!(index.put(Arc::new(other)), None);
+    assert_eq!(index.aside().len(), 1);
+    list(&mut index, &None, 50, &[]);
+    assert!(index.aside().is_empty(), "a list without it removes it");
 }

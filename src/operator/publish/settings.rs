@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::model::name::Namespace;
 use crate::model::ports::{NameLookup, OnDemand, PublishGate};
+use crate::operator::namespaces::Policies;
 
 /// The feed ended: the store is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +15,8 @@ pub struct PublishError;
 pub struct PublishSettings {
     /// The watched namespaces, none for all: slices elsewhere are left alone.
     pub namespaces: Vec<Namespace>,
+    /// Which of them are selected by their labels; slices elsewhere are left alone, too.
+    pub policies: Policies,
     /// Which addresses may be published.
     pub gate: Arc<dyn PublishGate>,
     /// Whether nothing is published before the cluster's API has named its networks.

@@ -32,6 +32,7 @@ use crate::model::service::Service;
 use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
 use crate::operator::kubernetes::follow::{Followed, News};
+use crate::operator::namespaces::Policies;
 use crate::operator::queue::PausingQueue;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Publication;
@@ -311,7 +312,8 @@ impl Publisher {
 
     fn watches(&self, namespace: &str) -> bool {
         let watched = &self.settings.namespaces;
-        watched.is_empty() || watched.iter().any(|watched| watched.as_str() == namespace)
+        let listed = watched.is_empty() || watched.iter().any(|watched| watched.as_str() == namespace);
+        listed && self.settings.policies.watches(namespace)
     }
 
     /// When there is something to do that no event announces.

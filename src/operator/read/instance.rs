@@ -79,7 +79,7 @@ impl Reader<'_> {
         };
         let hash = probe_hash(&instance.spec);
         let weightless = instance.spec.weight == 0;
-        let judged = self.judge(&instance.spec);
+        let judged = judge(&instance.spec, &|url| self.addresses.admit(url).err());
         if let Some(denied) = &judged.denied {
             read.problems.push(Problem::of(&shown, ProblemKind::AddressDenied, denied));
         }
@@ -172,34 +172,35 @@ impl Reader<'_> {
         }
         Ok(check)
     }
-
-    /// A denied address that a required check probes stays in: the prober fails it, with the reason. One that no probe would ever touch is
-    /// left out, because nothing else would keep clients from finding it.
-    fn judge(&self, spec: &InstanceSpec) -> Judged {
-        let denied = |url: &EndpointUrl| self.addresses.admit(url).err();
-        let base = denied(&spec.base_url);
-        let probed = |check: &AnyCheck<'_>| matches!(spec.plan_of(check, ANY_INTERVAL), Plan::Probe(..));
-        let required = || spec.all_checks().filter(|check| !check.advisory && probed(check));
-        let fails = || required().any(|check| denied(check.url.unwrap_or(&spec.base_url)).is_some());
-        let serve = base.is_none() || fails();
-        let at = |field: &str, why: String| format!("{field}: {why}");
-        let health = || spec.health_url.as_ref().and_then(denied).map(|why| at("healthUrl", why));
-        let named = |named: &NamedCheck| {
-            let why = named.url.as_ref().and_then(denied)?;
-            Some(at(&format!("checks.{}.url", named.name), why))
-        };
-        let denied = base.map(|why| at("baseUrl", why)).or_else(health);
-        Judged { serve, denied: denied.or_else(|| spec.checks.iter().find_map(named)) }
-    }
 }
 
-struct Judged {
-    serve: bool,
-    denied: Option<String>,
+/// A denied address that a required check probes stays in: the prober fails it, with the reason. One that no probe would ever touch is
+/// left out, because nothing else would keep clients from finding it.
+pub(super) fn judge(spec: &InstanceSpec, denied: &dyn Fn(&EndpointUrl) -> Option<String>) -> Judged {
+    let base = denied(&spec.base_url);
+    let probed = |check: &AnyCheck<'_>| matches!(spec.plan_of(check, ANY_INTERVAL), Plan::Probe(..));
+    let required = || spec.all_checks().filter(|check| !check.advisory && probed(check));
+    let fails = || required().any(|check| denied(check.url.unwrap_or(&spec.base_url)).is_some());
+    let serve = base.is_none() || fails();
+    let at = |field: &str, why: String| format!("{field}: {why}");
+    let health = || spec.health_url.as_ref().and_then(denied).map(|why| at("healthUrl", why));
+    let named = |named: &NamedCheck| {
+        let why = named.url.as_ref().and_then(denied)?;
+        Some(at(&format!("checks.{}.url", named.name), why))
+    };
+    let denied = base.map(|why| at("baseUrl", why)).or_else(health);
+    Judged { serve, denied: denied.or_else(|| spec.checks.iter().find_map(named)) }
+}
+
+/// What the address policy makes of an instance.
+pub(super) struct Judged {
+    pub(super) serve: bool,
+    /// Why an address is denied.
+    pub(super) denied: Option<String>,
 }
 
 /// The model uses the names of the REST API: `health_url` becomes `healthUrl`. Settings, in capitals, stay.
-fn in_manifest_words(sentence: &str) -> String {
+pub(super) fn in_manifest_words(sentence: &str) -> String {
     let mut out = String::with_capacity(sentence.len());
     let mut rest = sentence.chars().peekable();
     while let Some(c) = rest.next() {

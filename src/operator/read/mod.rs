@@ -10,11 +10,13 @@
 //! 2. This file: an object as a whole. [`instance`]: its instances. [`fields`]: their fields. [`read_check`](crate::operator::crd::read_check):
 //!    a check. [`drain`]: when a drain began and ended. [`verdict`]: what the leader found.
 //!    [`mod@adopt`]: the instances that are endpoints of a core Service.
+//!    [`mod@govern`]: what the policies of its namespace make of it.
 //! 3. [`hash`]: a hash of what is probed.
 
 mod adopt;
 mod drain;
 mod fields;
+mod govern;
 mod hash;
 mod instance;
 mod object_id;
@@ -30,6 +32,8 @@ use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
 
 pub use adopt::Adopting;
 pub(in crate::operator) use adopt::adopt;
+pub use govern::Governed;
+pub(in crate::operator) use govern::govern;
 pub use hash::probe_hash;
 pub use object_id::ObjectId;
 
@@ -68,6 +72,8 @@ pub struct ParsedService {
     pub from: Option<Arc<Adopting>>,
     /// What became of that; none while the endpoints are not known.
     pub adoption: Option<Adoption>,
+    /// The policies of its namespace; none if there are none.
+    pub governed: Option<Governed>,
 }
 
 impl ParsedService {
@@ -219,6 +225,7 @@ pub fn parse(resource: &ServiceResource, addresses: &dyn AddressGate) -> ParsedS
         publish,
         from: from.map(Arc::new),
         adoption: None,
+        governed: None,
     }
 }
 
@@ -255,5 +262,6 @@ fn unreadable(invalid: &InvalidObject) -> ParsedService {
         publish: None,
         from: None,
         adoption: None,
+        governed: None,
     }
 }

@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::catalog::{Catalog, Snapshot};
 use crate::model::name::{InstanceName, Namespace, ServiceKey};
+use crate::model::namespace_policy::NamespacePolicies as _;
 use crate::model::ports::{
     AcknowledgementChange, Caller, ClusterError, DrainChange, InstanceRef, Registered, Registrar, Registration,
     Removal, ServiceRef, WriteError,
@@ -44,6 +45,7 @@ use crate::model::service::{Service, Source};
 use crate::model::time::UnixMs;
 use crate::operator::ingest::Ingest;
 use crate::operator::kubernetes::health::ApiHealth;
+use crate::operator::namespaces::Policies;
 use crate::operator::read::raw::RawObject;
 use crate::telemetry::metrics::Metrics;
 
@@ -66,6 +68,8 @@ pub struct RegistrarSettings {
     pub max_services: usize,
     /// Most instances of all services.
     pub max_instances: usize,
+    /// What applies to namespaces.
+    pub policies: Policies,
 }
 
 /// The handle; cloning shares it.
@@ -119,6 +123,9 @@ impl RestRegistrar {
         if let Some(away) = self.shared.away() {
             return Err(away.into());
         }
+        if !self.shared.settings.policies.is_known() {
+            return Err(ClusterError::PoliciesUnknown.into());
+        }
         let (reply, answer) = oneshot::channel();
         let ticket = self.shared.counter.enter(&key)?;
         match self.queue.try_send(PendingCall { request, reply, ticket }) {
@@ -154,24 +161,30 @@ impl RestRegistrar {
 impl Shared {
     fn open(&self, namespace: &str) -> Result<(), WriteError> {
         let open = &self.settings.namespaces;
-        if open.iter().any(|one| one.as_str() == namespace) {
-            return Ok(());
+        let policies = &self.settings.policies;
+        if !open.iter().any(|one| one.as_str() == namespace) {
+            let namespace = namespace.parse().unwrap_or_default();
+            return Err(WriteError::NamespaceClosed { namespace, open: Arc::clone(open) });
         }
-        let namespace = namespace.parse().unwrap_or_default();
-        Err(WriteError::NamespaceClosed { namespace, open: Arc::clone(open) })
+        if policies.is_known() && !policies.watches(namespace) {
+            return Err(WriteError::NamespaceNotWatched(namespace.parse().unwrap_or_default()));
+        }
+        Ok(())
     }
 
     fn away(&self) -> Option<ClusterError> {
         self.api_health.silent_for().map(|_| ClusterError::Away { retry_after: AWAY_RETRY })
     }
 
-    fn limits(&self, snapshot: &Snapshot) -> Limits {
+    fn limits(&self, key: &ServiceKey, snapshot: &Snapshot) -> Limits {
         let max_services = self.settings.max_services;
         let is_rest = |service: &Service| service.source == Source::Rest;
         let rest = || snapshot.newest_first(None).filter(|entry| is_rest(entry.service())).count();
         let services = if max_services == 0 { 0 } else { rest() };
         let (max_instances, instances) = (self.settings.max_instances, snapshot.total().instances);
-        Limits { max_services, services, max_instances, instances }
+        let ruling = self.settings.policies.of(key.namespace());
+        let per_service = ruling.policy().and_then(|policy| policy.max_instances()).map(|limit| limit.value as usize);
+        Limits { max_services, services, max_instances, instances, per_service }
     }
 
     /// The next generation is greater than this.

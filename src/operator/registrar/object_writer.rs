@@ -101,7 +101,7 @@ impl ObjectWriter {
         let object = observed.map(|observed| current::current(observed, &snapshot));
         let calls: Vec<Request> = self.calls.iter().take(self.batch_size).map(|call| call.request.clone()).collect();
         let mut generations = Generations(self.shared.generation_floor(UnixMs::wall()));
-        let (limits, now) = (self.shared.limits(&snapshot), UnixMs::wall());
+        let (limits, now) = (self.shared.limits(&self.key, &snapshot), UnixMs::wall());
         let merged = merge::merge(&self.key, object.as_ref(), &calls, limits, &mut generations, now);
         self.shared.note_generation(generations.0);
         merged

@@ -174,7 +174,8 @@ impl Reporter {
     }
 
     fn mark_all(&mut self) {
-        self.dirty.extend(self.writer.ingest.objects().keys().cloned());
+        let ingest = &self.writer.ingest;
+        self.dirty.extend(ingest.objects().keys().chain(ingest.aside().keys()).cloned());
     }
 
     /// Plans writes for some of the objects that changed.
@@ -243,7 +244,9 @@ impl Reporter {
             | WriteOutcome::Gone
             | WriteOutcome::Refused(_) => {}
         }
-        let revision = self.writer.ingest.known(&key).map(|observed| observed.revision());
+        let ingest = &self.writer.ingest;
+        let known = ingest.known(&key).or_else(|| ingest.known_aside(&key));
+        let revision = known.map(|observed| observed.revision());
         self.failures.note(&key, revision, outcome, Instant::now());
         // Covers what changed meanwhile, and what failed.
         self.dirty.insert(key);

@@ -34,7 +34,7 @@ pub(super) fn plan(
     installs: &Installs,
     publications: &Publications,
 ) -> Option<Plan> {
-    let observed = ingest.known(key)?;
+    let Some(observed) = ingest.known(key) else { return withdrawal(ingest.known_aside(key)?, installs) };
     if observed.parsed.is_awaiting() || !installs.may_write(observed.status()) {
         return None;
     }
@@ -63,6 +63,14 @@ pub(super) fn plan(
     let urgency = urgency(current, &wanted);
     let is_provisional = wanted.instances.iter().any(|i| i.reason == Reason::Probing.as_str());
     Some(Plan { observed, status: wanted, urgency, is_provisional })
+}
+
+/// The status of an object whose namespace is no longer watched says nothing, so that another install may take it over.
+fn withdrawal(observed: Arc<ObservedObject>, installs: &Installs) -> Option<Plan> {
+    if !installs.owns(observed.status()) {
+        return None;
+    }
+    Some(Plan { observed, status: ServiceStatus::unwritten(), urgency: Urgency::Other, is_provisional: false })
 }
 
 fn urgency(current: Option<&ServiceStatus>, wanted: &ServiceStatus) -> Urgency {

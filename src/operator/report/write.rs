@@ -141,7 +141,8 @@ impl StatusWriter {
     /// Waits until the watch delivers a newer version than `observed`, and reads it if that takes long.
     async fn refresh(&self, key: &ServiceKey, observed: &ObservedObject) -> Result<WriteOutcome, WriteOutcome> {
         let newer = async {
-            while self.ingest.known(key).is_some_and(|now| now.revision() == observed.revision()) {
+            let known = || self.ingest.known(key).or_else(|| self.ingest.known_aside(key));
+            while known().is_some_and(|now| now.revision() == observed.revision()) {
                 sleep(POLL).await;
             }
         };

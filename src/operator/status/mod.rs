@@ -7,12 +7,13 @@
 //!
 //! 1. This file: the status as a whole. [`instances`]: its instances. [`summary`]: their counts and the state.
 //! 2. [`conditions`]: the four conditions of every object. [`published`]: that of an object with endpoints. [`adopted`]: that of one
-//!    that adopts them. [`terminating`]: an object
+//!    that adopts them. [`governed`]: that of one in a namespace with policies. [`terminating`]: an object
 //!    that is being deleted.
 //! 3. [`reason_text`]: a reason in a sentence. [`mod@notices`]: the events.
 
 mod adopted;
 mod conditions;
+mod governed;
 mod instances;
 mod notices;
 mod published;
@@ -39,7 +40,8 @@ use conditions::UntimedCondition;
 use summary::{Part, Summary};
 
 /// Portolan's types of condition, in the order in which it writes them.
-const TYPES: [&str; 6] = ["Accepted", "Ready", "Degraded", "Stalled", published::PUBLISHED, adopted::ADOPTED];
+const TYPES: [&str; 7] =
+    ["Accepted", "Ready", "Degraded", "Stalled", published::PUBLISHED, adopted::ADOPTED, governed::POLICY_APPLIED];
 
 /// What a status is made from.
 #[derive(Clone, Copy)]
@@ -92,6 +94,7 @@ pub fn of(input: &StatusInput<'_>) -> ServiceStatus {
         conditions: (conditions.into_iter().map(|condition| condition.written(before, generation, input.now)))
             .chain(published::condition(input))
             .chain(adopted::condition(input))
+            .chain(governed::condition(input))
             .collect(),
         instances,
     }

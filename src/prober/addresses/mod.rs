@@ -3,10 +3,9 @@
 //! - In: an address and a port, or a URL at its registration.
 //! - Out: whether it may be dialled, and if not, the rule and the setting that would allow it.
 //!
-//! Read the files in this order: `policy` (the rules), `own_listener` (this server's own port), `embedded` (IPv4 addresses inside IPv6 ones),
-//! `publishing` (the same rules for endpoints that others connect to).
+//! Read the files in this order: `policy` (the rules), `own_listener` (this server's own port), `publishing` (the same rules for endpoints that
+//! others connect to).
 
-mod embedded;
 mod own_listener;
 mod policy;
 mod publishing;

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::OwnListener;
-use super::embedded::Embedded;
+use crate::model::embedded::Embedded;
 use crate::model::ports::AddressGate;
 use crate::model::url::{EndpointUrl, Host};
 

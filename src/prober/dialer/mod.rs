@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::network::Network;
 pub use self::pinned::Pinned;
 use crate::model::check::Target;
+use crate::model::namespace_policy::Ruling;
 use crate::model::outcome::{Outcome, Reason, Stage};
 use crate::model::ports::{CertificateObjects, LookupError, NameLookup};
 use crate::model::url::Host;
@@ -100,8 +101,20 @@ impl Dialer {
     /// # Errors
     /// A finished outcome: fail, or inconclusive if the resolver is at fault.
     pub async fn pin(&self, target: &Target, deadline: Instant) -> Result<Pinned, Outcome> {
+        self.pin_under(&Ruling::Free, target, deadline).await
+    }
+
+    /// Like [`pin`](Self::pin), and tests every address against the policies of the target's namespace, too.
+    ///
+    /// # Errors
+    /// As [`pin`](Self::pin); inconclusive while the policies are not known.
+    pub async fn pin_under(&self, ruling: &Ruling, target: &Target, deadline: Instant) -> Result<Pinned, Outcome> {
         let trace = Trace::begin(Stage::Resolve);
-        match self.find(target, deadline).await {
+        if !ruling.is_known() {
+            let why = "the policies of its namespace are not known yet";
+            return Err(trace.end(Ending::inconclusive(Reason::Cancelled, why)));
+        }
+        match self.find(ruling, target, deadline).await {
             Ok(Some(mut pinned)) => {
                 pinned.resolve_us = Some(trace.elapsed_us());
                 Ok(pinned)
@@ -139,10 +152,11 @@ impl Dialer {
         self.0.protocols.probe(target, &route, trace).await
     }
 
-    async fn find(&self, target: &Target, deadline: Instant) -> Result<Option<Pinned>, Ending> {
+    async fn find(&self, ruling: &Ruling, target: &Target, deadline: Instant) -> Result<Option<Pinned>, Ending> {
         let name = match target.host() {
             Host::Ip(ip) => {
                 self.admit(*ip, target.port()).map_err(|denied| denied_as(denied.to_string()))?;
+                ruling.admit(*ip).map_err(denied_as)?;
                 return Ok(Pinned::new(&[*ip]));
             }
             Host::Name(name) => name,
@@ -157,9 +171,10 @@ impl Dialer {
                 found.iter().copied().filter(|ip| admitted(ip).err().is_none_or(|d| !family(&d))).collect();
             found = if allowed.is_empty() { found } else { allowed.into() };
         }
+        let denied = |why: String| denied_as(format!("{name} resolves to an address that is denied: {why}"));
         for address in found.iter() {
-            admitted(address)
-                .map_err(|denied| denied_as(format!("{name} resolves to an address that is denied: {denied}")))?;
+            admitted(address).map_err(|why| denied(why.to_string()))?;
+            ruling.admit(*address).map_err(denied)?;
         }
         Ok(Pinned::new(&found))
     }

@@ -141,14 +141,14 @@ impl Prober {
     /// The checks of an instance that are carried out.
     fn plan(&self, service: &Service, instance: &Instance) -> Vec<Planned> {
         let heard = self.lease_now();
+        let ruling = self.settings.policies.of(service.key.namespace());
         let planned = |(position, any): (u8, AnyCheck<'_>)| {
             let id = CheckId { instance: instance.id, position };
+            let timing = ruling.timing(&any.check.timing, self.settings.default_interval);
             let (work, timing) = match instance.spec.plan_of(&any, self.settings.default_interval) {
                 Plan::Unchecked => return None,
-                Plan::Probe(target, timing) => {
-                    (Work::Probe(Arc::new(target.resolved(words(service, instance)))), timing)
-                }
-                Plan::Heartbeat { ttl, timing } => {
+                Plan::Probe(target, _) => (Work::Probe(Arc::new(target.resolved(words(service, instance)))), timing),
+                Plan::Heartbeat { ttl, .. } => {
                     (Work::Lease(Arc::new(Lease::new(service.id, id, ttl, heard))), lease_timing(ttl, timing))
                 }
             };

@@ -9,13 +9,14 @@
 //! Read the files in this order, the path of a probe: this one (the loop), `follow` (which instances there are), `tick` (what starts), `probe_task` and
 //! `probes` (the probes that run), `outcomes` (what they mean), `guarding` (the mass-failure guard), `on_demand` (checks on demand),
 //! `probe_report` (queries about probing), `reports` (what programs report of themselves, and leases that expire), `leaving` (registrations that
-//! end by themselves), `role` (taking over and stepping down).
+//! end by themselves), `policies` (what namespaces' policies change), `role` (taking over and stepping down).
 
 mod follow;
 mod guarding;
 mod leaving;
 mod on_demand;
 mod outcomes;
+mod policies;
 mod probe_report;
 mod probe_task;
 mod probes;
@@ -50,7 +51,7 @@ use super::telemetry::Report;
 use crate::catalog::{Batch, Catalog, Feed, FeedError};
 use crate::model::hearing::Hearing;
 use crate::model::name::CheckName;
-use crate::model::ports::{Leadership, Registrar};
+use crate::model::ports::{AnyNamespace, Leadership, NamespacePolicies, Registrar};
 use crate::model::probe::ProbeRow;
 use crate::model::service::InstanceId;
 use crate::model::time::{Clock, UnixMs};
@@ -77,6 +78,8 @@ pub struct ProberSettings {
     pub deregister_after: Option<Duration>,
     /// Whether clients can reach this server: leases do not expire while they cannot.
     pub hearing: Hearing,
+    /// What applies to the services of a namespace.
+    pub policies: Arc<dyn NamespacePolicies>,
 }
 
 impl Default for ProberSettings {
@@ -88,6 +91,7 @@ impl Default for ProberSettings {
             default_interval: Duration::from_secs(30),
             deregister_after: None,
             hearing: Hearing::default(),
+            policies: Arc::new(AnyNamespace),
         }
     }
 }
@@ -108,6 +112,8 @@ pub struct Prober {
     leadership: Arc<dyn Leadership>,
     /// Whether it probes; follows the leadership a moment behind.
     probing: bool,
+    /// The version of the policies that the checks follow.
+    policies: u64,
     /// What is probed.
     targets: Targets,
     /// When a probe starts.
@@ -183,6 +189,7 @@ impl Prober {
             catalog,
             leadership: Arc::clone(&leadership),
             probing: false,
+            policies: 0,
             targets: Targets::new(restored.into_values()),
             scheduler,
             probes: Probes::new(Tools { dialer, budget, clock: clock.clone() }),
@@ -226,6 +233,7 @@ impl Prober {
             if let Some(again) = self.sync_role() {
                 feed = again;
             }
+            self.sync_policies();
             self.tick(sleep.deadline());
             sleep.as_mut().reset(self.wake_at());
             let event = loop {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::check::Target;
+use crate::model::namespace_policy::Ruling;
 use crate::model::outcome::{Outcome, Stage, Verdict};
 use crate::model::service::CheckId;
 use crate::model::time::Clock;
@@ -29,6 +30,8 @@ pub(super) struct Job {
     pub(super) check: CheckId,
     pub(super) generation: u64,
     pub(super) target: Arc<Target>,
+    /// The policies of its namespace.
+    pub(super) ruling: Ruling,
     pub(super) timeout: Duration,
     /// The address whose queue released it, if it waited for one.
     pub(super) released_by: Option<IpAddr>,
@@ -64,7 +67,7 @@ impl Job {
     }
 
     async fn attempt(&self, tools: &Tools, deadline: Instant) -> Ended {
-        let pinned = match tools.dialer.pin(&self.target, deadline).await {
+        let pinned = match tools.dialer.pin_under(&self.ruling, &self.target, deadline).await {
             Ok(pinned) => pinned,
             Err(outcome) => return Ended::Probed(outcome, None),
         };

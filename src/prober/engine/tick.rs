@@ -15,6 +15,8 @@ use crate::prober::telemetry::Sizes;
 
 /// Checks whose silence is judged in one tick at most.
 const MAX_SILENT: usize = 512;
+/// Time until an instance is due again whose namespace's policies are not known.
+const UNKNOWN_POLICY: Duration = Duration::from_secs(1);
 /// Time between tidying up.
 const TIDY: Duration = Duration::from_secs(2);
 
@@ -47,9 +49,13 @@ impl Prober {
         let Some(target) = tracked.target().cloned() else { return };
         let waited = now.since(since);
         tracked.excuse(waited);
-        if !leads {
+        let ruling = self.settings.policies.of(tracked.key.namespace());
+        if !leads || !ruling.is_known() {
             tracked.phase = ProbePhase::Idle;
             tracked.plan(Next::Scheduled, now, now);
+            if leads {
+                tracked.due = tracked.due.min(now.plus(UNKNOWN_POLICY));
+            }
             self.scheduler.schedule(tracked);
             for (ticket, _) in std::mem::take(&mut tracked.waiters) {
                 self.tickets.fail(ticket, OnDemandError::Unavailable);
@@ -61,8 +67,8 @@ impl Prober {
             self.report.start_lag(waited);
             self.scheduler.note_start(tracked, waited);
         }
-        let job =
-            Job { check: id, generation: tracked.generation, target, timeout: tracked.timing.timeout, released_by };
+        let (generation, timeout) = (tracked.generation, tracked.timing.timeout);
+        let job = Job { check: id, generation, target, ruling, timeout, released_by };
         let slot = self.scheduler.take_slot(tracked, at);
         tracked.phase = ProbePhase::Running(Run { task: self.probes.start(job, slot), started: now, at });
     }

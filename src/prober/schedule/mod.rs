@@ -169,6 +169,19 @@ impl Scheduler {
         self.capacity.ended(at);
     }
 
+    /// Takes over other numbers of a check: its due moment, its need, and when its silence is judged.
+    pub(crate) fn retimed(&mut self, tracked: &mut Tracked, now: UnixMs) {
+        self.computed_for = 0;
+        if tracked.lease().is_some() {
+            return;
+        }
+        self.update_need(tracked);
+        self.watch_silence(tracked, now);
+        if tracked.is_idle() {
+            self.schedule(tracked);
+        }
+    }
+
     /// Counts what the instance needs of the slots after its last probe.
     pub(crate) fn update_need(&mut self, tracked: &mut Tracked) {
         let need = tracked.need();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::interval;
 use super::lane::{Lane, Priority};
@@ -199,6 +200,23 @@ impl Tracked {
         self.certificate_expires_at = newest.find_map(|outcome| outcome.certificate_expires_at);
         row.samples.into_iter().for_each(|sample| self.samples.push(sample));
         self.lane = self.last.as_ref().map_or(Lane::New, |last| lane_of(last, &self.timing));
+    }
+
+    /// Follows these numbers from now on, if they differ. A probe that is due regularly comes when they say; one that confirms stays due.
+    pub(crate) fn retime(&mut self, service: &Uuid, timing: Timing, now: UnixMs) -> bool {
+        if timing == self.timing {
+            return false;
+        }
+        let other_interval = timing.interval != self.timing.interval;
+        self.timing = timing;
+        if other_interval && self.lease().is_none() {
+            self.offset_ms = interval::offset_ms(service, &self.name, self.check.as_ref(), timing.interval);
+            if self.is_idle() && !self.confirming {
+                self.be_regular(now);
+            }
+        }
+        self.silence_at = None;
+        true
     }
 
     /// Is due at its regular time.

@@ -41,6 +41,7 @@ impl Work<'_> {
             services: self.state.rest,
             max_instances: self.limits.instances,
             instances: self.state.snapshot.total().instances,
+            per_service: None,
         }
     }
 

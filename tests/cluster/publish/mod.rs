@@ -4,7 +4,7 @@ mod changes;
 mod consumer;
 #[path = "../../probe/dns.rs"]
 #[expect(dead_code, reason = "the probes' own tests ask it for more")]
-mod dns;
+pub(crate) mod dns;
 mod names;
 mod owners;
 mod refusals;

@@ -13,12 +13,13 @@ use portolan::api::{Api, ApiSettings, ApiState, InFlight, InFlightLimits, Part, 
 use portolan::catalog::{Catalog, Epoch};
 use portolan::model::name::InstanceName;
 use portolan::model::ports::{
-    Beat, BeatError, Freshness, Heard, Heartbeats, Leadership, OnDemand, OnDemandError, OnDemandResult, Probing,
-    ProbingByService, Role,
+    AnyNamespace, Beat, BeatError, Freshness, Heard, Heartbeats, Leadership, OnDemand, OnDemandError, OnDemandResult,
+    Probing, ProbingByService, Role,
 };
 use portolan::model::time::{Clock, UnixMs};
 use portolan::operator::ingest::Ingest;
 use portolan::operator::kubernetes::health::ApiHealth;
+use portolan::operator::namespaces::Policies;
 use portolan::operator::registrar::{Acknowledgements, RegistrarSettings, RestRegistrar};
 use portolan::operator::replicas::installs::Installs;
 use portolan::operator::watch::Watch;
@@ -140,6 +141,7 @@ impl Setup<'_> {
             namespaces: names.clone().into(),
             max_services: self.max_services,
             max_instances: 25_600,
+            policies: Policies::off(),
         };
         let installs = Installs::new(&names[0]);
         let acknowledgements = Acknowledgements::new(store.clone(), ingest.clone(), installs, leadership);
@@ -159,6 +161,7 @@ impl Setup<'_> {
             heartbeats: Arc::new(Nobody),
             probing: Arc::new(Nobody),
             addresses: Arc::new(policy()),
+            policies: Arc::new(AnyNamespace),
             history: store,
             access: access(names[0].as_str(), clock, &metrics),
             access_log: AccessLog::off(),

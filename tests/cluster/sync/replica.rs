@@ -18,6 +18,8 @@ use portolan::operator::annotated::{AnnotatedSettings, AnnotatedTask, Kind};
 use portolan::operator::events::{EventSettings, Events};
 use portolan::operator::ingest::Ingest;
 use portolan::operator::kubernetes::health::ApiHealth;
+use portolan::operator::namespaces::{Policies, PolicySettings};
+use portolan::operator::policy::PolicyTask;
 use portolan::operator::publish::{Publications, PublishSettings, Publisher};
 use portolan::operator::replicas::installs::{Installs, InstallsTask};
 use portolan::operator::report::Reporter;
@@ -25,7 +27,7 @@ use portolan::operator::watch::Watch;
 use portolan::prober::ResolverSettings;
 use portolan::prober::{AddressPolicy, PublishPolicy};
 use portolan::prober::{DialSettings, Dialer};
-use portolan::prober::{Prober, ProberSettings};
+use portolan::prober::{Prober, ProberHandle, ProberSettings};
 use portolan::store::{Opened, Store, StoreSettings};
 use portolan::telemetry::metrics::Metrics;
 use tempfile::TempDir;
@@ -79,6 +81,8 @@ pub(crate) struct Setup {
     pub(crate) resolver: ResolverSettings,
     /// Whether it adopts core Services.
     pub(crate) adopts: bool,
+    /// Which policies and namespaces it follows.
+    pub(crate) policies: PolicySettings,
     /// The kinds of other projects' objects that it writes.
     pub(crate) annotated: Vec<Kind>,
 }
@@ -105,6 +109,7 @@ impl Setup {
             publish_deny: None,
             resolver: ResolverSettings::System,
             adopts: false,
+            policies: PolicySettings::default(),
             annotated: Vec::new(),
         }
     }
@@ -129,6 +134,18 @@ impl Setup {
         Self { adopts: true, ..self }
     }
 
+    /// Follows NamespacePolicies.
+    pub(crate) fn follows_policies(self) -> Self {
+        let policies = PolicySettings { policies: true, ..self.policies };
+        Self { policies, ..self }
+    }
+
+    /// Watches only the namespaces with these labels.
+    pub(crate) fn selects(self, selector: &str) -> Self {
+        let selector = Some(selector.parse().expect("a selector"));
+        Self { policies: PolicySettings { selector, ..self.policies }, ..self }
+    }
+
     /// Writes annotated objects of these kinds.
     pub(crate) fn writes(self, kinds: &[Kind]) -> Self {
         Self { annotated: kinds.to_vec(), ..self }
@@ -139,9 +156,15 @@ impl Setup {
         Self { folder, ..self }
     }
 
-    fn publishing(&self, names: Arc<dyn NameLookup>, on_demand: Arc<dyn OnDemand>) -> Option<PublishSettings> {
+    fn publishing(
+        &self,
+        names: Arc<dyn NameLookup>,
+        on_demand: Arc<dyn OnDemand>,
+        policies: &Policies,
+    ) -> Option<PublishSettings> {
         let gate = Arc::new(PublishPolicy::new(&policy(), self.publish_deny.clone()?));
-        Some(PublishSettings { namespaces: self.namespaces.clone(), gate, must_learn: false, names, on_demand })
+        let (namespaces, policies) = (self.namespaces.clone(), policies.clone());
+        Some(PublishSettings { namespaces, policies, gate, must_learn: false, names, on_demand })
     }
 
     /// Starts it as the user of `kubeconfig`.
@@ -153,12 +176,18 @@ impl Setup {
             Store::open(self.store(), clock.clone(), metrics.clone()).expect("a store");
         let dialer = self.dialer(&metrics);
         let names = Arc::new(dialer.clone());
-        let settings = ProberSettings { default_interval: self.interval, ..ProberSettings::default() };
+        let policies = Policies::new(self.policies.clone());
+        let settings = ProberSettings {
+            default_interval: self.interval,
+            policies: Arc::new(policies.clone()),
+            ..ProberSettings::default()
+        };
         let (prober, on_demand) =
             Prober::new(settings, dialer, store.clone(), probes, leadership.clone(), clock, metrics.clone());
         let client = kubeconfig.client().await.expect("a client");
         let (ingest, taking_in) =
             Ingest::new(&self.namespaces, store.clone(), leadership.clone(), Arc::new(policy()), metrics.clone());
+        let taking_in = taking_in.with_policies(policies.clone());
         let taking_in = if self.adopts { taking_in.with_endpoints() } else { taking_in };
         let watch = Watch::new(&client, &self.namespaces, &ingest, &api_health, &metrics);
         let (events, telling) = Events::new(client.clone(), event_settings(), leadership.clone(), metrics.clone());
@@ -171,7 +200,7 @@ impl Setup {
             events.clone(),
             metrics.clone(),
         );
-        let (publisher, publications) = match self.publishing(names, Arc::new(on_demand)) {
+        let (publisher, publications) = match self.publishing(names, Arc::new(on_demand.clone()), &policies) {
             None => (None, Publications::off()),
             Some(settings) => {
                 let (publisher, publications) = Publisher::new(
@@ -189,9 +218,18 @@ impl Setup {
         let adopter = self.adopts.then(|| {
             let (leadership, watched) = (leadership.clone(), self.namespaces.clone());
             Adopter::new(client.clone(), ingest.clone(), installs.clone(), leadership, events.clone(), watched)
+                .with_policies(policies.clone())
+        });
+        let policy_task = policies.settings().is_on().then(|| {
+            let (client, leadership) = (client.clone(), leadership.clone());
+            PolicyTask::new(client, policies.clone(), ingest.clone(), installs.clone(), leadership)
         });
         let annotated = (!self.annotated.is_empty()).then(|| {
-            let settings = AnnotatedSettings { kinds: self.annotated.clone(), namespaces: self.namespaces.clone() };
+            let settings = AnnotatedSettings {
+                kinds: self.annotated.clone(),
+                namespaces: self.namespaces.clone(),
+                policies: policies.clone(),
+            };
             let (ingest, catalog, installs) = (ingest.clone(), catalog.clone(), installs.clone());
             let (client, leadership) = (client.clone(), leadership.clone());
             AnnotatedTask::new(client, ingest, catalog, installs, leadership, settings, metrics.clone()).0
@@ -220,6 +258,10 @@ impl Setup {
         if let Some(adopter) = adopter {
             let stop = token();
             parts.spawn(async move { Box::pin(adopter.run(stop)).await.expect("the adopter") });
+        }
+        if let Some(task) = policy_task {
+            let stop = token();
+            parts.spawn(async move { task.run(stop).await.expect("the watch of policies") });
         }
         if let Some(publisher) = publisher {
             let stop = token();
@@ -250,7 +292,7 @@ impl Setup {
             let stop = stop.clone();
             async move { writer.run(stop).await.expect("the writer") }
         });
-        Replica { catalog, ingest, metrics, role, first, stop, parts, storing, folder: self.folder }
+        Replica { catalog, ingest, on_demand, metrics, role, first, stop, parts, storing, folder: self.folder }
     }
 
     fn dialer(&self, metrics: &Metrics) -> Dialer {
@@ -290,6 +332,7 @@ fn policy() -> AddressPolicy {
 pub(crate) struct Replica {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ingest: Ingest,
+    pub(crate) on_demand: ProberHandle,
     pub(crate) metrics: Metrics,
     pub(crate) role: Arc<Switch>,
     first: CancellationToken,

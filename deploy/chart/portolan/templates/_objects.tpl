@@ -10,6 +10,7 @@ release's namespace, its labels and the values are put in. Every function takes 
 {{- $text := $root.Files.Get "files/cluster.yaml" -}}
 {{- if $namespaced -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/namespaced.yaml") -}}{{- end -}}
 {{- if $root.Values.adopt.enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get (ternary "files/adopt-namespaced.yaml" "files/adopt.yaml" $namespaced)) -}}{{- end -}}
+{{- if or $root.Values.policies.enabled $root.Values.policies.watchSelector -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get "files/policy.yaml") -}}{{- end -}}
 {{- $outside := list "ClusterRole" "ClusterRoleBinding" "ValidatingAdmissionPolicy" "ValidatingAdmissionPolicyBinding" -}}
 {{- range $value, $kind := fromYaml (include "portolan.annotated" $root) -}}
 {{- if (index $root.Values $value).enabled -}}{{- $text = printf "%s\n---\n%s" $text ($root.Files.Get (printf "files/%s.yaml" $kind.file)) -}}{{- end -}}
@@ -89,6 +90,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and (eq .Values.scope "namespaced") .Values.restNamespaces -}}
 {{- fail "restNamespaces: with scope=namespaced Portolan keeps to its own namespace" -}}
 {{- end -}}
+{{- if and (eq .Values.scope "namespaced") (or .Values.policies.enabled .Values.policies.watchSelector) -}}
+{{- fail "policies: with scope=namespaced Portolan has no rights to read policies and namespaces" -}}
+{{- end -}}
+{{- if .Values.policies.enabled -}}{{- $_ := set $settings "PORTOLAN_POLICIES" "true" -}}{{- end -}}
+{{- with .Values.policies.watchSelector -}}{{- $_ := set $settings "PORTOLAN_WATCH_SELECTOR" . -}}{{- end -}}
 {{- if .Values.adopt.enabled -}}{{- $_ := set $settings "PORTOLAN_ADOPT" "true" -}}{{- end -}}
 {{- if .Values.tls.enabled -}}
 {{- $_ := set $settings "PORTOLAN_TLS_CERT" "/etc/portolan/tls/tls.crt" -}}

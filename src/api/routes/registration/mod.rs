@@ -13,7 +13,9 @@ use serde::de::{MapAccess, Visitor};
 
 use crate::api::http::envelope::{ApiError, Code, Detail};
 use crate::api::http::json::{self, Fields};
+use crate::model::check::AnyCheck;
 use crate::model::name::{InstanceName, Namespace, ServiceName};
+use crate::model::namespace_policy::{PolicyInForce, Ruling};
 use crate::model::ports::{AddressGate, Registration};
 use crate::model::registration::derived_name;
 use crate::model::service::{
@@ -69,7 +71,7 @@ pub(super) fn read(bytes: &[u8], rules: Rules<'_>) -> Result<Registration, ApiEr
     });
     let spec = spec(&mut fields);
     fields.end(FIELDS, |_| None);
-    let denied = spec.as_ref().map_or_else(Vec::new, |spec| denied(spec, rules.addresses));
+    let denied = spec.as_ref().map_or_else(Vec::new, |spec| denied(spec, |url| rules.addresses.admit(url)));
     let mut problems = fields.problems();
     let only_denied = problems.is_empty();
     problems.extend(denied);
@@ -101,6 +103,31 @@ pub fn read_registration(
     addresses: &dyn AddressGate,
 ) -> Result<Registration, Vec<Detail>> {
     read(json, Rules { namespace, addresses }).map_err(|error| error.details().to_vec())
+}
+
+/// Refuses what the policies of the namespace do not allow.
+///
+/// # Errors
+/// 400 `address_denied` where only their networks refuse it, else `invalid_payload`; `details` name each field and policy.
+pub(super) fn accept_policy(spec: &InstanceSpec, ruling: &Ruling) -> Result<(), ApiError> {
+    let Some(policy) = ruling.policy() else { return Ok(()) };
+    let beyond: Vec<Detail> = spec.all_checks().flat_map(|any| excesses(policy, &any)).collect();
+    let only_denied = beyond.is_empty();
+    let denied = denied(spec, |url| policy.admit_url(url));
+    if only_denied && denied.is_empty() {
+        return Ok(());
+    }
+    let mut error = json::invalid(beyond.into_iter().chain(denied));
+    if only_denied {
+        error.code = Code::AddressDenied;
+    }
+    Err(error)
+}
+
+fn excesses(policy: &PolicyInForce, any: &AnyCheck<'_>) -> Vec<Detail> {
+    let at = any.name.map_or_else(|| "check".to_owned(), |name| format!("checks.{name}"));
+    let excesses = policy.excesses(any.check).into_iter();
+    excesses.map(|excess| Detail::new(format!("{at}.{}", excess.field), excess.to_string())).collect()
 }
 
 fn label<T: std::str::FromStr<Err: Into<ValueError>>>(fields: &mut Fields<'_>, field: &str) -> Option<T> {
@@ -234,10 +261,10 @@ fn check_metadata(fields: &mut Fields<'_>, metadata: &BTreeMap<String, String>) 
     }
 }
 
-fn denied(spec: &InstanceSpec, addresses: &dyn AddressGate) -> Vec<Detail> {
+fn denied(spec: &InstanceSpec, admit: impl Fn(&EndpointUrl) -> Result<(), String>) -> Vec<Detail> {
     let urls = [("base_url".to_owned(), Some(&spec.base_url)), ("health_url".to_owned(), spec.health_url.as_ref())];
     let named = spec.checks.iter().map(|named| (format!("checks.{}.url", named.name), named.url.as_ref()));
-    let judged = urls.into_iter().chain(named).filter_map(|(field, url)| Some((field, addresses.admit(url?).err()?)));
+    let judged = urls.into_iter().chain(named).filter_map(|(field, url)| Some((field, admit(url?).err()?)));
     judged.map(|(field, why)| Detail::new(&field, why)).collect()
 }
 

@@ -3,16 +3,21 @@
 //! In: nothing but constants of the model. Out: schemas, which the fields of [`spec`](super::spec) name.
 //!
 //! 1. This file: rules of the service, of its instances, and of maps. [`url`]: the rules of URLs. [`mod@check`]: those of one check.
-//! 2. [`mod@source`]: rules that depend on who wrote the object.
+//! 2. [`mod@source`]: rules that depend on who wrote the object. [`policy`]: those of a policy of namespaces.
 //!
 //! Nothing here is stricter than the REST API, since what a client registers there becomes an object too.
 
 mod check;
+mod policy;
 mod source;
 mod url;
 
 pub(super) use check::{
     OBJECT, POINTER, ca_from, check, header, headers, http, identity, identity_header, identity_json, named_check, tls,
+};
+pub(super) use policy::{
+    LABEL_KEY, LABEL_VALUE, allowed_networks, denied_networks, match_labels, policy_checks, policy_conditions,
+    policy_defaults, requirement,
 };
 pub(super) use source::{root, source};
 pub(super) use url::{base_url, check_url, check_url_patterns, health_url};
@@ -278,18 +283,22 @@ pub(super) fn moment(_: &mut schemars::SchemaGenerator) -> Schema {
 
 /// Conditions as in metav1.
 pub(super) fn conditions(_: &mut schemars::SchemaGenerator) -> Schema {
+    conditions_of("the service", "Accepted, Ready, Degraded, Stalled, Published, Adopted or PolicyApplied.")
+}
+
+fn conditions_of(what: &str, types: &str) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": 8,
+        "maxItems": 12,
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["type"],
         "items": {
             "type": "object",
-            "description": "One thing that is true, false or unknown of the service.",
+            "description": format!("One thing that is true, false or unknown of {what}."),
             "required": ["type", "status", "lastTransitionTime", "reason", "message"],
             "properties": {
                 "type": {
-                    "type": "string", "maxLength": 316, "description": "Accepted, Ready, Degraded, Stalled, Published or Adopted.",
+                    "type": "string", "maxLength": 316, "description": types,
                     "pattern": r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
                 },
                 "status": { "type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it is so." },

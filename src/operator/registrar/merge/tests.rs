@@ -220,7 +220,7 @@ impl World {
     fn limits(&self) -> Limits {
         let instances = self.objects.values().map(|object| object.instances.len()).sum();
         let (max_services, max_instances) = (MOST_SERVICES, MOST_INSTANCES);
-        Limits { max_services, services: self.objects.len(), max_instances, instances }
+        Limits { max_services, services: self.objects.len(), max_instances, instances, per_service: None }
     }
 
     /// Round after round, as the registrar does; each writes what the one before left.

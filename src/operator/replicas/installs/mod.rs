@@ -61,7 +61,12 @@ impl Installs {
 
     /// Whether this install may write the object that has `status`.
     pub fn may_write(&self, status: Option<&ServiceStatus>) -> bool {
-        self.other(status).is_none_or(|other| self.0.over.load().contains(other))
+        self.may_write_for(status.and_then(|status| status.install.as_deref()))
+    }
+
+    /// Whether this install may write an object whose status names `install`.
+    pub fn may_write_for(&self, install: Option<&str>) -> bool {
+        self.other_of(install).is_none_or(|other| self.0.over.load().contains(other))
     }
 
     /// Whether the status says that this install writes the object: no other one takes it for its own then.
@@ -76,7 +81,11 @@ impl Installs {
 
     /// The other install that the status names.
     fn other<'a>(&self, status: Option<&'a ServiceStatus>) -> Option<&'a str> {
-        let install = status?.install.as_deref()?;
+        self.other_of(status?.install.as_deref())
+    }
+
+    fn other_of<'a>(&self, install: Option<&'a str>) -> Option<&'a str> {
+        let install = install?;
         (install != self.own() && lease_of(install).is_some()).then_some(install)
     }
 }

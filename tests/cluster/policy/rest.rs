@@ -1,0 +1,109 @@
+//! Registrations over HTTP, by a pod with exactly the rights of `deploy/components/policy`.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::listener::Listener;
+use super::{LABEL, Stage};
+use crate::common::{install_with, shared};
+use crate::leading::pod::{Answer, Pod};
+use crate::sync::replica::until;
+
+fn registration(name: &str, url: &str) -> Value {
+    json!({ "name": name, "base_url": url, "check": { "tcp": {}, "interval_seconds": 5 } })
+}
+
+/// The code and the details of a refusal, each as `FIELD PROBLEM`.
+fn refusal(answer: &Answer) -> (u16, String, Vec<String>) {
+    let json = answer.json();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let details = json["details"].as_array().cloned().unwrap_or_default();
+    let details = details.iter().map(|one| format!("{} {}", text(&one["field"]), text(&one["problem"])));
+    (answer.status.as_u16(), text(&json["code"]), details.collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_beyond_a_policy_is_refused_and_names_it() {
+    let plane = shared().await;
+    let installed = install_with(plane, "cluster", &["policy"]).await;
+    let stage = Stage::at(plane, installed.namespace.clone()).await;
+    let kubectl = plane.kubectl_as(&installed.account);
+    for (may, verb, resource) in [
+        (true, "list", "namespacepolicies.portolan.dev"),
+        (true, "watch", "namespacepolicies.portolan.dev"),
+        (true, "watch", "namespaces"),
+        (false, "patch", "namespacepolicies.portolan.dev"),
+        (false, "create", "namespacepolicies.portolan.dev"),
+        (false, "delete", "namespacepolicies.portolan.dev"),
+        (false, "update", "namespaces"),
+    ] {
+        assert_eq!(kubectl.can_i(&[verb, resource]).await.expect("an answer"), may, "{verb} {resource}");
+    }
+    let status = ["patch", "namespacepolicies.portolan.dev", "--subresource=status"];
+    assert!(kubectl.can_i(&status).await.expect("an answer"));
+    let (own, other) = (Listener::at([127, 0, 0, 1].into()).await, Listener::at([127, 0, 0, 2].into()).await);
+    let folder = tempfile::tempdir().expect("a folder");
+    let selector = format!("{LABEL} in ({})", stage.namespace);
+    let settings = [("PORTOLAN_POLICIES", "true"), ("PORTOLAN_WATCH_SELECTOR", &*selector)];
+    let pod = Pod::start_with(folder.path(), &installed.account, &stage.namespace, "portolan-0", &settings).await;
+    until("it is ready", async || pod.is_ready().await).await;
+    let first = registration("early", &own.url());
+    let registered = pod.register(&first).await;
+    assert_eq!(registered.status, 200, "{}", registered.text);
+
+    let limits = json!({ "minIntervalSeconds": 30, "maxTimeoutSeconds": 5, "maxInstancesPerService": 2 });
+    stage.policy("p", json!({ "checks": { "limits": limits }, "networks": { "allow": ["127.0.0.1/32"] } })).await;
+    let policy = stage.named("p");
+    let accepted = "conditions[?(@.type==\"Accepted\")].status";
+    until("the policy counts", async || stage.policy_status("p", accepted).await == "True").await;
+    let refused = refusal(&pod.register(&registration("late", &own.url())).await);
+    let problem = format!("check.interval_seconds is 5, but the NamespacePolicy {policy} allows at least 30");
+    assert_eq!(refused, (400, "invalid_payload".to_owned(), vec![problem]));
+    let (status, code, details) = refusal(&pod.register(&json!({ "name": "late", "base_url": other.url() })).await);
+    assert_eq!((status, &*code), (400, "address_denied"));
+    assert!(details[0].starts_with("base_url 127.0.0.2 is in none") && details[0].contains(&policy), "{details:?}");
+    // Of what was registered before, a renewal is no news; it is probed within the limits.
+    let renewed = pod.register(&first).await;
+    assert_eq!(renewed.status, 200, "{}", renewed.text);
+    let mut changed = first.clone();
+    changed["version"] = "2".into();
+    assert_eq!(refusal(&pod.register(&changed).await).0, 400);
+
+    let instance = |name: &str| json!({ "name": "late", "instance": name, "base_url": own.url() });
+    for name in ["a", "b"] {
+        let answer = pod.register(&instance(name)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let (status, code, _) = refusal(&pod.register(&instance("c")).await);
+    assert_eq!((status, &*code), (422, "service_full"));
+    assert_eq!(other.count(), 0);
+
+    stage.label(&format!("{LABEL}-")).await;
+    until("its services are gone", async || pod.service("early").await.is_none()).await;
+    let answer = pod.register(&instance("a")).await;
+    let (status, code, _) = refusal(&answer);
+    assert_eq!((status, &*code), (403, "namespace_forbidden"), "{}", answer.text);
+    assert!(answer.text.contains("PORTOLAN_WATCH_SELECTOR"), "{}", answer.text);
+    let ready = pod.ask(Method::GET, "/readyz?verbose").await.text;
+    assert!(ready.contains("the policies and labels of namespaces are known"), "{ready}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_rights_nothing_is_registered_and_it_says_what_to_apply() {
+    let plane = shared().await;
+    let installed = install_with(plane, "cluster", &[]).await;
+    let stage = Stage::at(plane, installed.namespace.clone()).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = [("PORTOLAN_POLICIES", "true")];
+    let pod = Pod::start_with(folder.path(), &installed.account, &stage.namespace, "portolan-0", &settings).await;
+    until("it says what is missing", async || {
+        let ready = pod.ask(Method::GET, "/readyz?verbose").await.text;
+        ready.contains("nothing is probed or registered (name") && ready.contains("cannot be listed and watched")
+    })
+    .await;
+    assert!(!pod.is_ready().await, "a pod without a mirror takes no requests");
+    let log = pod.log();
+    assert_eq!(log.matches("apply crds/ and deploy/components/policy").count(), 1, "{log}");
+    let answer = pod.register(&registration("early", "http://127.0.0.1:9")).await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+}
