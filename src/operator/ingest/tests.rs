@@ -230,7 +230,7 @@ fn labelled(tier: &str) -> View {
     let settings = PolicySettings { policies: false, selector: "tier=gold".parse().ok() };
     let mut table = Table::new(&settings);
     let labels = [("tier".to_owned(), tier.to_owned())].into();
-    table.on_namespaces(follow::News::Listed(vec![KnownNamespace { name: "shop".to_owned(), labels }]));
+    table.on_namespaces(follow::News::Listed(None, vec![KnownNamespace { name: "shop".to_owned(), labels }]));
     table.view()
 }
 

@@ -124,7 +124,7 @@ impl Table {
 
     pub(in crate::operator) fn on_policies(&mut self, news: News<KnownPolicy>) {
         match (news, &mut self.policies) {
-            (News::Listed(all), policies) => {
+            (News::Listed(_, all), policies) => {
                 *policies = Some(all.into_iter().map(|policy| (Arc::clone(&policy.name), policy)).collect());
             }
             (News::Put(policy), Some(policies)) => drop(policies.insert(Arc::clone(&policy.name), *policy)),
@@ -136,7 +136,7 @@ impl Table {
 
     pub(in crate::operator) fn on_namespaces(&mut self, news: News<KnownNamespace>) {
         let changed = match (news, &mut self.namespaces) {
-            (News::Listed(all), namespaces) => {
+            (News::Listed(_, all), namespaces) => {
                 *namespaces = Some(all.into_iter().map(|namespace| (namespace.name, namespace.labels)).collect());
                 None
             }
@@ -219,9 +219,9 @@ mod tests {
         let mut table = Table::new(&settings);
         assert_eq!(names(&table.view(), "a"), "unknown");
         table.on_policies(News::Put(Box::new(of_tenant("early", "a"))));
-        table.on_policies(News::Listed(vec![of_tenant("p", "a")]));
+        table.on_policies(News::Listed(None, vec![of_tenant("p", "a")]));
         assert_eq!(names(&table.view(), "a"), "unknown");
-        table.on_namespaces(News::Listed(vec![namespace("a", Some("a")), namespace("b", None)]));
+        table.on_namespaces(News::Listed(None, vec![namespace("a", Some("a")), namespace("b", None)]));
         let view = table.view();
         assert_eq!(
             ["a", "b", "new"].map(|namespace| names(&view, namespace)),
@@ -235,8 +235,8 @@ mod tests {
     fn labels_and_policies_come_change_and_go() {
         let settings = PolicySettings { policies: true, selector: "tenant".parse().ok() };
         let mut table = Table::new(&settings);
-        table.on_policies(News::Listed(vec![of_tenant("p", "a"), of_tenant("q", "a")]));
-        table.on_namespaces(News::Listed(vec![namespace("a", Some("a")), namespace("b", None)]));
+        table.on_policies(News::Listed(None, vec![of_tenant("p", "a"), of_tenant("q", "a")]));
+        table.on_namespaces(News::Listed(None, vec![namespace("a", Some("a")), namespace("b", None)]));
         let first = table.view();
         assert_eq!((names(&first, "a"), names(&first, "b")), ("p,q".to_owned(), "free".to_owned()));
         assert!(first.watches("a") && !first.watches("b") && !first.watches("new"));
@@ -262,7 +262,7 @@ mod tests {
         let mut table = Table::new(&PolicySettings { policies: false, selector: "tenant=a".parse().ok() });
         assert!(!table.view().is_known() && !table.view().watches("a"));
         assert_eq!(names(&table.view(), "a"), "free");
-        table.on_namespaces(News::Listed(vec![namespace("a", Some("a")), namespace("b", Some("b"))]));
+        table.on_namespaces(News::Listed(None, vec![namespace("a", Some("a")), namespace("b", Some("b"))]));
         assert!(table.view().watches("a") && !table.view().watches("b"));
     }
 }

@@ -32,7 +32,6 @@ use crate::model::service::Service;
 use crate::operator::crd::PublishSpec;
 use crate::operator::ingest::{Changed, Ingest, ObservedObject};
 use crate::operator::kubernetes::follow::{Followed, News};
-use crate::operator::namespaces::Policies;
 use crate::operator::queue::PausingQueue;
 use crate::operator::replicas::installs::Installs;
 use crate::operator::status::Publication;
