@@ -217,18 +217,7 @@ impl Setup {
             let stop = token();
             async move { reporter.run(stop).await.expect("the reporter") }
         });
-        if let Some(adopter) = adopter {
-            let stop = token();
-            parts.spawn(async move { Box::pin(adopter.run(stop)).await.expect("the adopter") });
-        }
-        if let Some(publisher) = publisher {
-            let stop = token();
-            parts.spawn(async move { Box::pin(publisher.run(stop)).await.expect("the publisher") });
-        }
-        if let Some(annotated) = annotated {
-            let stop = token();
-            parts.spawn(async move { Box::pin(annotated.run(stop)).await.expect("the writer of annotated objects") });
-        }
+        spawn_optional(&mut parts, &first, adopter, publisher, annotated);
         parts.spawn({
             let stop = token();
             async move { guarding.run(stop).await.expect("the watch of installs") }
@@ -274,6 +263,28 @@ impl Setup {
             epoch: Some(Epoch::of(&uuid::Uuid::from_u128(7))),
             durable: false,
         }
+    }
+}
+
+fn spawn_optional(
+    parts: &mut JoinSet<()>,
+    stop: &CancellationToken,
+    adopter: Option<Adopter>,
+    publisher: Option<Publisher>,
+    annotated: Option<AnnotatedTask>,
+) {
+    let token = || stop.clone();
+    if let Some(adopter) = adopter {
+        let stop = token();
+        parts.spawn(async move { Box::pin(adopter.run(stop)).await.expect("the adopter") });
+    }
+    if let Some(publisher) = publisher {
+        let stop = token();
+        parts.spawn(async move { Box::pin(publisher.run(stop)).await.expect("the publisher") });
+    }
+    if let Some(annotated) = annotated {
+        let stop = token();
+        parts.spawn(async move { Box::pin(annotated.run(stop)).await.expect("the writer of annotated objects") });
     }
 }
 
